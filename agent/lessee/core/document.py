@@ -1,0 +1,26 @@
+"""What a template gives: the author's text and the values in it, still apart."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A place in the author's text where a value belongs.
+
+    `value` is any JSON value. `origin` names where it came from without telling it, such as
+    `database/postgres: password`. `structure` marks a value that is already text of the file's own
+    grammar (`{{ secret("a") | json }}` in a JSON file).
+    """
+
+    value: object = field(repr=False)
+    origin: str
+    structure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One rendered file before its values are written into it: text, hole, text, hole, … in order."""
+
+    name: str
+    """What errors call the file: the template's name."""
+    parts: tuple[str | Hole, ...]

@@ -1,0 +1,72 @@
+"""The errors a person may see: each says what, where and what to do, and ends in a code of sysexits(3)."""
+
+from collections.abc import Iterable
+
+
+class LesseeError(Exception):
+    """The root of lessee's errors; its text never holds a secret's value.
+
+    `where` is a place the reader can open (`lessee.yaml:12`, a path in Vault); `todo` is the way out.
+    """
+
+    exit_code = 70  # EX_SOFTWARE
+
+    def __init__(self, what: str, *, where: str = "", todo: str = "") -> None:
+        super().__init__(what, where, todo)
+        self.what = what
+        self.where = where
+        self.todo = todo
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}; {self.todo}" if self.todo else text
+
+
+class UsageError(LesseeError):
+    """The command line makes no sense."""
+
+    exit_code = 64  # EX_USAGE
+
+
+class TemplateError(LesseeError):
+    """A template cannot be read, compiled or rendered."""
+
+    exit_code = 65  # EX_DATAERR
+
+
+class FormatError(TemplateError):
+    """A value has no place in the grammar of the file that a template writes."""
+
+
+class VaultUnreachable(LesseeError):  # noqa: N818  # It reads as the sentence it is.
+    """Vault did not answer in time, or answered that it cannot serve now."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+class CannotWrite(LesseeError):  # noqa: N818  # As above.
+    """A file, directory or socket of ours cannot be made."""
+
+    exit_code = 73  # EX_CANTCREAT
+
+
+class NotNotified(LesseeError):  # noqa: N818  # As above.
+    """The files are published and their reader could not be told."""
+
+    exit_code = 75  # EX_TEMPFAIL
+
+
+class Refused(LesseeError):  # noqa: N818  # As above.
+    """Vault, or lessee itself before asking, refused a login or a path."""
+
+    exit_code = 77  # EX_NOPERM
+
+
+class ConfigError(LesseeError):
+    """lessee.yaml is wrong; all that is wrong with it is told at once."""
+
+    exit_code = 78  # EX_CONFIG
+
+    def __init__(self, problems: Iterable[LesseeError]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
