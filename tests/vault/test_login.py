@@ -1,0 +1,171 @@
+"""Logging in, against a real OpenBao."""
+
+import json
+import urllib.request
+
+import pytest
+
+from lessee.core.failures import Kind
+from lessee.host.clock import boot_time
+from lessee.vault.door import Address, Door, RequestFailed
+from lessee.vault.login import AppRoleLogin, TokenLogin, look_up, renew
+
+POLICY = 'path "secret/data/production/*" { capabilities = ["read"] }'
+ORIGIN = "auth/approle/role/*/secret-id"
+
+
+@pytest.fixture
+def door(bao):
+    return Door(Address(bao.address))
+
+
+@pytest.fixture
+def files(bao, tmp_path):
+    """role_id and secret_id in files."""
+    role_id, secret_id = bao.approle("reader", POLICY)
+    (tmp_path / "role_id").write_text(role_id + "\n")
+    (tmp_path / "secret_id").write_text(secret_id + "\n")
+    return tmp_path
+
+
+def approle(folder, *, wrapped_path=None, remove=False):
+    return AppRoleLogin(
+        mount="approle",
+        role_id=None,
+        role_id_file=str(folder / "role_id"),
+        secret_id_file=str(folder / "secret_id"),
+        wrapped_path=wrapped_path,
+        remove=remove,
+    )
+
+
+def failure_of(method, door):
+    with pytest.raises(RequestFailed) as caught:
+        method.login(door, boot_time)
+    return caught.value.failure
+
+
+def wrap(bao, path, body=None):
+    """A response-wrapping token of whatever this request answers."""
+    request = urllib.request.Request(
+        f"{bao.address}/v1/{path}",
+        method="POST",
+        data=json.dumps(body or {}).encode(),
+        headers={"X-Vault-Token": "root-of-a-server-in-memory", "X-Vault-Wrap-TTL": "60s"},
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:
+        return json.load(answer)["wrap_info"]["token"]
+
+
+def test_approle_gives_a_renewable_token_counted_from_the_sending(door, files):
+    before = boot_time()
+    grant = approle(files).login(door, boot_time)
+    assert before <= grant.token.sent_at <= boot_time()
+    assert (grant.token.ttl, grant.token.renewable) == (3600, True)
+    assert grant.token.accessor
+    assert grant.value not in repr(grant)
+
+
+def test_a_token_can_be_looked_up_and_renewed(door, files):
+    grant = approle(files).login(door, boot_time)
+    assert look_up(door, grant.value, boot_time).accessor == grant.token.accessor
+    assert 3590 <= renew(door, grant.value, boot_time).ttl <= 3600
+
+
+def test_a_wrong_secret_id_is_refused_without_repeating_it(door, files):
+    (files / "secret_id").write_text("canary-secret-id")
+    failure = failure_of(approle(files), door)
+    assert failure.kind is Kind.DENIED
+    assert "canary" not in failure.text
+
+
+def test_a_missing_file_is_told_by_its_name(door, files):
+    (files / "role_id").unlink()
+    failure = failure_of(approle(files), door)
+    assert failure.kind is Kind.DENIED
+    assert str(files / "role_id") in failure.text
+
+
+def test_a_secret_id_file_is_removed_after_reading_and_the_next_login_still_works(door, files):
+    method = approle(files, remove=True)
+    first = method.login(door, boot_time)
+    assert not (files / "secret_id").exists()
+    assert method.login(door, boot_time).value != first.value
+
+
+def test_a_secret_id_file_stays_where_nobody_asked_to_remove_it(door, files):
+    approle(files).login(door, boot_time)
+    assert (files / "secret_id").exists()
+
+
+def test_a_new_secret_id_in_the_file_is_used_after_the_old_one_was_refused(bao, door, files):
+    method = approle(files, remove=True)
+    method.login(door, boot_time)
+    accessors = bao.ask("LIST", "auth/approle/role/reader/secret-id")["data"]["keys"]
+    for accessor in accessors:
+        bao.ask("POST", "auth/approle/role/reader/secret-id-accessor/destroy", {"secret_id_accessor": accessor})
+    assert failure_of(method, door).kind is Kind.DENIED
+    (files / "secret_id").write_text(bao.ask("POST", "auth/approle/role/reader/secret-id", {})["data"]["secret_id"])
+    assert method.login(door, boot_time).value
+
+
+def test_a_wrapped_secret_id_is_unwrapped_once_and_kept_for_the_next_login(bao, door, files):
+    (files / "secret_id").write_text(wrap(bao, "auth/approle/role/reader/secret-id"))
+    method = approle(files, wrapped_path=ORIGIN)
+    first = method.login(door, boot_time)
+    assert method.login(door, boot_time).value != first.value
+
+
+def test_a_spent_wrapping_token_is_a_security_event_and_vault_is_not_asked_again(bao, door, files):
+    token = wrap(bao, "auth/approle/role/reader/secret-id")
+    bao.ask("POST", "sys/wrapping/unwrap", token=token)  # someone was faster
+    (files / "secret_id").write_text(token)
+    method = approle(files, wrapped_path=ORIGIN)
+    failure = failure_of(method, door)
+    assert failure.kind is Kind.SPENT
+    assert "someone has read the secret_id" in failure.text
+    assert token not in failure.text
+    nobody = Door(Address("http://127.0.0.1:1"))  # asking there would be bad weather
+    assert failure_of(method, nobody) == failure
+
+
+def test_a_new_wrapping_token_is_tried_after_a_spent_one(bao, door, files):
+    (files / "secret_id").write_text("s.spent-long-ago")
+    method = approle(files, wrapped_path=ORIGIN)
+    assert failure_of(method, door).kind is Kind.SPENT
+    (files / "secret_id").write_text(wrap(bao, "auth/approle/role/reader/secret-id"))
+    assert method.login(door, boot_time).value
+
+
+def test_a_wrapping_token_made_elsewhere_is_not_unwrapped(bao, door, files):
+    token = wrap(bao, "sys/wrapping/wrap", {"secret_id": "planted"})
+    (files / "secret_id").write_text(token)
+    failure = failure_of(approle(files, wrapped_path=ORIGIN), door)
+    assert failure.kind is Kind.SPENT
+    assert "sys/wrapping/wrap" in failure.text
+    # It was only looked at: who finds out can still unwrap it to see what was planted.
+    assert bao.ask("POST", "sys/wrapping/unwrap", token=token)["data"] == {"secret_id": "planted"}
+
+
+def test_a_token_file_is_read_anew_at_each_login(bao, door, tmp_path):
+    file = tmp_path / "token"
+    method = TokenLogin(str(file), {})
+    accessors = []
+    for _ in range(2):
+        file.write_text(bao.ask("POST", "auth/token/create", {"ttl": "1h"})["auth"]["client_token"] + "\n")
+        accessors.append(method.login(door, boot_time).token.accessor)
+    assert len(set(accessors)) == 2
+
+
+def test_the_environment_gives_a_token_where_no_file_is_named(bao, door):
+    token = bao.ask("POST", "auth/token/create", {"ttl": "1h"})["auth"]["client_token"]
+    assert TokenLogin(None, {"VAULT_TOKEN": token}).login(door, boot_time).token.ttl > 3500
+    assert "VAULT_TOKEN is not set" in failure_of(TokenLogin(None, {}), door).text
+    invalid = failure_of(TokenLogin(None, {"VAULT_TOKEN": "canary-token"}), door)
+    assert invalid.kind is Kind.DENIED
+    assert "canary" not in invalid.text
+
+
+def test_a_root_token_never_ends(door):
+    token = TokenLogin(None, {"VAULT_TOKEN": "root-of-a-server-in-memory"}).login(door, boot_time).token
+    assert token.ends_at == float("inf")
