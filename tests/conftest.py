@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lessee.host.openbao import OpenBao
+from needs import need
 
 MEMORY = Path("/dev/shm")
 
@@ -22,15 +23,7 @@ def bao(tmp_path_factory):
 @pytest.fixture
 def memory():
     """A folder on tmpfs, gone after the test."""
-    if not os.access(MEMORY, os.W_OK):
-        need("a writable tmpfs at /dev/shm")
+    need(os.access(MEMORY, os.W_OK), "needs a writable tmpfs at /dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="lessee-test-", dir=MEMORY))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def need(what):
-    """Skip for want of something; in CI that is a failure, for there all is to be had."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"this test needs {what}")
-    pytest.skip(f"needs {what}")

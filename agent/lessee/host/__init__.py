@@ -1,0 +1,1 @@
+"""Effects without decisions: the container lessee lives in."""

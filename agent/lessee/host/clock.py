@@ -1,0 +1,13 @@
+"""The two clocks: one that counts how long, one that people read."""
+
+import time
+
+
+def boot_time() -> float:
+    """Seconds on CLOCK_BOOTTIME, which counts suspension as the lease on the server does."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def wall_time() -> float:
+    """Seconds since 1970, for people alone: nothing is decided by it, since it may jump."""
+    return time.time()

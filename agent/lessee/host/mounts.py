@@ -1,0 +1,31 @@
+"""Whether a directory lies in memory."""
+
+import ctypes
+import os
+from pathlib import Path
+
+from lessee.core.errors import CannotWrite
+
+_MEMORY = frozenset({0x01021994, 0x858458F6})  # TMPFS_MAGIC and RAMFS_MAGIC of linux/magic.h
+_STATFS_BYTES = 256  # struct statfs is 120 bytes on 64-bit Linux; its first word is f_type
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def is_memory(fd: int) -> bool:
+    """Tell whether `fd` is on tmpfs or ramfs; fstatfs(2), because os.fstatvfs leaves the type out."""
+    buffer = ctypes.create_string_buffer(_STATFS_BYTES)
+    if _libc.fstatfs(fd, buffer) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF in _MEMORY
+
+
+def refuse_disk(fd: int, where: Path) -> None:
+    """Raise CannotWrite where `fd` is on a file system that may reach a disk."""
+    if not is_memory(fd):
+        raise CannotWrite(
+            "not in memory (tmpfs or ramfs)",
+            where=str(where),
+            todo="mount a tmpfs there (Compose: a volume with `type: tmpfs`; Kubernetes: an emptyDir with"
+            " `medium: Memory`), or say `allow_disk: true`",
+        )

@@ -1,0 +1,110 @@
+"""Reads lessee.yaml and its templates from the disk."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from lessee.core.config import Config
+from lessee.core.errors import ConfigError, LesseeError, TemplateError
+from lessee.core.parsing import parse
+from lessee.core.recipes import Recipe, compile_recipes, space_of
+from lessee.core.templates import Compiler
+
+PLACES = (Path("lessee.yaml"), Path("/etc/lessee/lessee.yaml"))
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A configuration in force: what the file says, the templates compiled, and the files all that came from."""
+
+    path: Path
+    config: Config
+    text: str
+    """The file's text: what it spells out is no secret."""
+    recipes: Mapping[str, Recipe]
+    stamps: Mapping[Path, "Stamp"]
+    """The files all that came from, as they were just before they were read."""
+
+
+Stamp = tuple[int, ...] | None
+"""What changes when a file does; None where there is none."""
+
+
+def stamp(path: Path) -> Stamp:
+    """Follows links, as reading does."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def find(option: str | None, environ: Mapping[str, str]) -> Path:
+    """The configuration file: as asked for, else by $LESSEE_CONFIG, else in its usual places."""
+    named = option or environ.get("LESSEE_CONFIG")
+    places = [Path(named)] if named else PLACES
+    for place in places:
+        if place.is_file():
+            return place.absolute()
+    looked = ", ".join(map(str, places))
+    todo = "write one (see `lessee check --schema`), or name it with --config or $LESSEE_CONFIG"
+    raise ConfigError([LesseeError("there is no such configuration file", where=looked, todo=todo)])
+
+
+def read(path: Path, environ: Mapping[str, str]) -> Config:
+    """The configuration alone, whatever the templates are like. Raises ConfigError."""
+    return parse(_text(path), source=path.name, environ=environ)
+
+
+def load(path: Path, environ: Mapping[str, str], *, only: str | None = None) -> Project:
+    """Read and compile all of it, or one app. Raises ConfigError or TemplateError, which tell all that is wrong."""
+    stamps = {path: stamp(path)}
+    text = _text(path)
+    config = parse(text, source=path.name, environ=environ)
+    if only is not None:
+        if only not in config.apps:
+            known = ", ".join(config.apps) or "none"
+            raise ConfigError([LesseeError(f"there is no app {only!r}", where=path.name, todo=f"there are: {known}")])
+        config = _only(config, only)
+    folder = path.parent / config.templates if config.templates else path.parent
+
+    def template(name: str) -> str:
+        stamps[folder / name] = stamp(folder / name)
+        return _template(folder, name)
+
+    recipes = compile_recipes(config, Compiler(template, space_of(config)))
+    return Project(path, config, text, recipes, stamps)
+
+
+def _only(config: Config, app: str) -> Config:
+    import msgspec  # noqa: PLC0415  # It is loaded already; only this line needs its name.
+
+    return msgspec.structs.replace(config, apps={app: config.apps[app]})
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError([LesseeError(f"cannot be read: {exc.strerror}", where=str(path))]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([LesseeError("is not UTF-8 text", where=str(path))]) from None
+
+
+def _template(folder: Path, name: str) -> str:
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise TemplateError(
+            f"the template {name!r} lies outside the templates' folder",
+            where=str(folder),
+            todo="name it relative to that folder (`templates: DIR` says which)",
+        )
+    try:
+        return (folder / name).read_text(encoding="utf-8")
+    except OSError as exc:
+        raise TemplateError(f"the template cannot be read: {exc.strerror}", where=str(folder / name)) from None
+    except UnicodeDecodeError:
+        raise TemplateError("the template is not UTF-8 text", where=str(folder / name)) from None
+    except ValueError:
+        raise TemplateError("the template's name holds a NUL", where=os.fspath(folder)) from None

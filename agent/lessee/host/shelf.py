@@ -1,0 +1,109 @@
+"""The apps' directories: what readers see, and what is noted before they see it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from lessee.core.config import App
+from lessee.core.generation import Generation
+from lessee.host.ledger import Ledger
+from lessee.host.publish import Publisher, write_plain
+
+
+class Shelf:
+    """One publisher an app, with the ledger in which debts stand."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._publishers: dict[str, tuple[App, Publisher]] = {}
+
+    def open(self, apps: Iterable[App]) -> None:
+        """Open the directories of these apps, and no others. Raises CannotWrite, and then nothing has changed."""
+        opened: dict[str, tuple[App, Publisher]] = {}
+        try:
+            for app in apps:
+                known = self._publishers.get(app.name)
+                if known is not None and _place(known[0]) == _place(app):
+                    opened[app.name] = known
+                else:
+                    opened[app.name] = (app, _publisher(app))
+        except BaseException:
+            for name, entry in opened.items():
+                if entry is not self._publishers.get(name):
+                    entry[1].close()
+            raise
+        gone = [p for name, (_, p) in self._publishers.items() if opened.get(name, (None, None))[1] is not p]
+        self._publishers = opened
+        for publisher in gone:
+            publisher.close()
+
+    def recover(self, app: str) -> tuple[int | None, bool]:
+        """Sweep an app's directory; its live generation's number, and whether its reader is owed the news."""
+        live = self._publishers[app][1].recover()
+        number = live.number if live is not None else None
+        return number, self._ledger.is_owed(app, number)
+
+    def publish(self, generation: Generation, *, owe: bool) -> tuple[int, bool]:
+        """Show a generation; its number, and whether it differs from what was shown. Raises CannotWrite."""
+        publisher = self._publishers[generation.app][1]
+        staged = publisher.stage(generation)
+        if staged is None:
+            live = publisher.live()
+            return live.number if live is not None else 0, False
+        if owe:
+            try:
+                self._ledger.owe(generation.app, staged.number)
+            except BaseException:
+                publisher.discard(staged)
+                raise
+        return publisher.swap(staged).number, True
+
+    def prune(self, app: str) -> None:
+        self._publishers[app][1].prune()
+
+    def settle(self, app: str) -> None:
+        self._ledger.settle(app)
+
+    def read(self, app: str) -> dict[str, bytes]:
+        """What readers see now."""
+        return self._publishers[app][1].read()
+
+
+class PlainShelf:
+    """Plain files in `directory/NAME`, or `directory/APP/NAME` for several apps; nobody is told."""
+
+    def __init__(self, directory: Path, *, by_app: bool) -> None:
+        self._directory = directory
+        self._by_app = by_app
+
+    def open(self, apps: Iterable[App]) -> None:
+        """Nothing stays open."""
+
+    def recover(self, app: str) -> tuple[int | None, bool]:
+        """Nothing is recovered: what lies there is written over."""
+        del app
+        return None, False
+
+    def publish(self, generation: Generation, *, owe: bool) -> tuple[int, bool]:
+        """Write the files. Raises CannotWrite."""
+        del owe
+        write_plain(self.folder(generation.app), generation)
+        return 1, True
+
+    def prune(self, app: str) -> None:
+        """There is nothing old."""
+
+    def settle(self, app: str) -> None:
+        """Nobody is owed."""
+
+    def folder(self, app: str) -> Path:
+        """Where an app's files go."""
+        return self._directory / app if self._by_app else self._directory
+
+
+def _place(app: App) -> tuple[object, ...]:
+    return app.directory, app.owner, app.mode, app.allow_disk
+
+
+def _publisher(app: App) -> Publisher:
+    owner = app.owner or (None, None)
+    return Publisher(Path(app.directory), owner=owner, mode=app.mode, allow_disk=app.allow_disk)

@@ -1,0 +1,57 @@
+"""Notices edits of templates and configuration."""
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lessee.host.project import Stamp, stamp
+
+DEBOUNCE_MS = 400
+"""An editor writes a file in several steps: one reload for them all."""
+STEP_MS = 200
+LOOK_MS = 2000
+"""Between looks without an event: inotify is silent on network and some virtual file systems."""
+
+
+class Watcher:
+    """Watches some files in a thread of its own, and calls back when one is no longer as it was read."""
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._stop = threading.Event()
+        self._stamps: Mapping[Path, Stamp] = {}
+        self._all_beside = False
+
+    def watch(self, stamps: Mapping[Path, Stamp], *, all_beside: bool = False) -> None:
+        """From now on these files; with `all_beside` whatever happens in their folders counts too."""
+        same = self._stamps.keys() == stamps.keys() and not self._stop.is_set()
+        self._stamps, self._all_beside = stamps, all_beside
+        if not same:
+            self._stop.set()
+            self._stop = threading.Event()
+            threading.Thread(target=self._run, args=(self._stop,), name="lessee-watch", daemon=True).start()
+
+    def close(self) -> None:
+        """Watch nothing."""
+        self._stop.set()
+
+    def _run(self, stop: threading.Event) -> None:
+        # Imported here: a one-shot command does without.
+        from watchfiles import watch  # noqa: PLC0415
+
+        # The folders, since an editor replaces a file by another; and where a file is a link, as in a mounted
+        # ConfigMap, the folder of what it leads to as well.
+        folders = {folder for path in self._stamps for folder in (path.parent, path.resolve().parent)}
+        for changes in watch(
+            *(folder for folder in folders if folder.is_dir()),
+            stop_event=stop,
+            debounce=DEBOUNCE_MS,
+            step=STEP_MS,
+            rust_timeout=LOOK_MS,
+            yield_on_timeout=True,
+            recursive=False,
+            watch_filter=None,
+        ):
+            stamps = self._stamps
+            if (changes and self._all_beside) or any(stamp(path) != before for path, before in stamps.items()):
+                self._changed()

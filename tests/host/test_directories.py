@@ -1,0 +1,135 @@
+"""What opening a directory by its path promises."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from lessee.core.errors import CannotWrite
+from lessee.host.directories import open_directory
+from needs import need
+
+
+def opened(path, make=None):
+    """The real path that a descriptor of `path` leads to."""
+    fd = open_directory(path, make=make)
+    try:
+        os.scandir(fd).close()
+        return str(Path(f"/proc/self/fd/{fd}").readlink())
+    finally:
+        os.close(fd)
+
+
+def status(path):
+    found = path.stat()
+    return stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+
+
+@pytest.fixture
+def real(tmp_path):
+    path = tmp_path / "real" / "app"
+    path.mkdir(parents=True)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_descriptor_is_left_open():
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    yield
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_directory_is_opened_by_its_path(real):
+    assert opened(real) == str(real)
+    assert opened(Path("/")) == "/"
+
+
+def test_a_relative_path_counts_from_where_the_agent_stands(real, monkeypatch):
+    monkeypatch.chdir(real.parent)
+    assert opened(Path("app")) == str(real)
+    assert opened(Path("app/../app")) == str(real)
+
+
+@pytest.mark.parametrize("target", ["real", "./real/../real", "{absolute}"])
+def test_our_own_links_on_the_way_are_followed(real, tmp_path, target):
+    (tmp_path / "link").symlink_to(target.format(absolute=real.parent))
+    assert opened(tmp_path / "link" / "app") == str(real)
+
+
+def test_var_run_may_be_a_link():
+    need(Path("/var/run").is_symlink(), "needs /var/run to be a link, as on Debian")
+    assert opened(Path("/var/run")) == "/run"
+
+
+@pytest.mark.parametrize("last", [True, False], ids=["last", "on the way"])
+def test_a_link_that_a_stranger_laid_is_refused_and_named(real, tmp_path, last):
+    need(os.geteuid() == 0, "needs root, to be a stranger")
+    link = tmp_path / "link"
+    link.symlink_to(real if last else real.parent)
+    os.lchown(link, 12345, 12345)
+    with pytest.raises(CannotWrite, match=rf"{link} on the way is a link that uid 12345 made"):
+        opened(link if last else link / "app")
+
+
+def test_nothing_is_made_where_a_strangers_link_leads(tmp_path):
+    need(os.geteuid() == 0, "needs root, to be a stranger")
+    (tmp_path / "link").symlink_to(tmp_path / "planted")
+    os.lchown(tmp_path / "link", 12345, 12345)
+    with pytest.raises(CannotWrite):
+        opened(tmp_path / "link", make=(0o700, None, None))
+    assert not (tmp_path / "planted").exists()
+
+
+def test_links_in_a_ring_come_to_an_end(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(CannotWrite, match="more than 16 links"):
+        opened(tmp_path / "a")
+
+
+def test_sixteen_links_are_followed_and_one_more_is_not(real, tmp_path):
+    (tmp_path / "0").symlink_to(real)
+    for number in range(1, 17):
+        (tmp_path / str(number)).symlink_to(str(number - 1))
+    assert opened(tmp_path / "15") == str(real)
+    with pytest.raises(CannotWrite, match="more than 16 links"):
+        opened(tmp_path / "16")
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, Path.touch], ids=["FIFO", "file"])
+def test_what_is_no_directory_is_refused_and_named(tmp_path, plant):
+    plant(tmp_path / "thing")
+    with pytest.raises(CannotWrite, match=rf"{tmp_path}/thing is no directory"):
+        opened(tmp_path / "thing" / "app", make=(0o700, None, None))
+
+
+def test_a_directory_that_is_not_there_is_an_error_unless_it_is_to_be_made(tmp_path):
+    with pytest.raises(CannotWrite, match=r"No such file or directory \(a\)"):
+        opened(tmp_path / "a" / "app")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_what_is_made_has_its_mode_whatever_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        assert opened(tmp_path / "a" / "b" / "app", make=(0o750, None, None)) == str(tmp_path / "a/b/app")
+    finally:
+        os.umask(before)
+    us = (os.geteuid(), os.getegid())
+    assert status(tmp_path / "a") == status(tmp_path / "a" / "b") == (0o755, *us)
+    assert status(tmp_path / "a" / "b" / "app") == (0o750, *us)
+
+
+def test_what_is_made_has_its_owner_and_its_parents_are_ours(tmp_path):
+    need(os.geteuid() == 0, "needs root")
+    opened(tmp_path / "a" / "app", make=(0o700, 1000, 1001))
+    assert status(tmp_path / "a" / "app") == (0o700, 1000, 1001)
+    assert status(tmp_path / "a") == (0o755, 0, 0)
+
+
+def test_what_is_there_keeps_mode_and_owner(real):
+    real.chmod(0o711)
+    opened(real, make=(0o700, None, None))
+    assert status(real)[0] == 0o711

@@ -1,0 +1,52 @@
+"""What is taken for memory."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from lessee.core.errors import CannotWrite
+from lessee.host.mounts import is_memory, refuse_disk
+
+
+@pytest.fixture
+def descriptor():
+    held = []
+
+    def hold(path):
+        held.append(os.open(path, os.O_RDONLY | os.O_DIRECTORY))
+        return held[-1]
+
+    yield hold
+    for fd in held:
+        os.close(fd)
+
+
+def test_every_mount_is_told_for_what_the_kernel_says_it_is(descriptor):
+    mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    kinds = {fields[1]: fields[2] for fields in mounts}  # What is mounted last at a place hides the others.
+    seen = set()
+    for place, kind in kinds.items():
+        if Path(place).is_dir() and os.access(place, os.R_OK):
+            assert is_memory(descriptor(place)) == (kind in {"tmpfs", "ramfs", "devtmpfs"}), place
+            seen.add(kind)
+    assert "tmpfs" in seen
+    assert len(seen) > 1
+
+
+def test_shared_memory_is_memory_and_proc_is_not(descriptor):
+    assert is_memory(descriptor("/dev/shm"))
+    assert not is_memory(descriptor("/proc"))
+
+
+def test_what_is_not_memory_is_refused_with_the_ways_out(descriptor):
+    refuse_disk(descriptor("/dev/shm"), Path("/dev/shm"))
+    with pytest.raises(CannotWrite, match=r"^/proc: not in memory.*mount a tmpfs.*allow_disk: true"):
+        refuse_disk(descriptor("/proc"), Path("/proc"))
+
+
+def test_a_closed_descriptor_is_an_error_and_no_answer(descriptor):
+    fd = os.dup(descriptor("/proc"))
+    os.close(fd)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        is_memory(fd)

@@ -1,0 +1,705 @@
+"""What a reader of an app's directory is promised."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lessee.core.errors import CannotWrite
+from lessee.core.generation import File, Generation
+from lessee.host.publish import Publisher, write_plain
+from needs import need
+
+CANARY = "CANARY-5f1e"
+OLD = ("app.env", "key.pem", "gone.txt")
+NEW = ("app.env", "key.pem", "new.txt")
+
+
+@pytest.fixture
+def memory():
+    path = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="lessee-test-"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def app(memory):
+    return memory / "app"
+
+
+@pytest.fixture
+def publisher(app):
+    publisher = Publisher(app, owner=(None, None), mode=0o440, allow_disk=False)
+    yield publisher
+    publisher.close()
+
+
+def generation(tag, names=OLD, mode=0o440):
+    return Generation("simba", tuple(File(name, f"{CANARY} {tag}\n".encode() * 512, mode) for name in names))
+
+
+def publish(publisher, wanted):
+    staged = publisher.stage(wanted)
+    assert staged is not None
+    return publisher.swap(staged)
+
+
+def contents(wanted):
+    return {file.name: file.content for file in wanted.files}
+
+
+def shown(directory):
+    """What a reader finds: by path, and through a descriptor of ..data."""
+    links = {path.name: path.read_bytes() for path in directory.iterdir() if not path.name.startswith("..")}
+    data = directory / "..data"
+    held = {path.name: path.read_bytes() for path in data.iterdir()} if data.exists() else {}
+    return links, held
+
+
+def assert_tidy(directory, names):
+    ours = {path.name for path in directory.iterdir()}
+    live = str((directory / "..data").readlink())
+    assert ours == {"..data", live, *names}
+    assert all(str((directory / name).readlink()) == f"..data/{name}" for name in names)
+
+
+def in_own_mounts(script, *arguments):
+    """Run `script` where it may mount what nobody else sees."""
+    enter = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
+    probe = subprocess.run([*enter, "true"], check=False, capture_output=True)
+    need(probe.returncode == 0, "needs util-linux's unshare, and root or user namespaces")
+    command = [*enter, sys.executable, "-c", script, *map(str, arguments)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+# -- whole ---------------------------------------------------------------------------------------------------
+
+
+def test_a_generation_appears_as_kubernetes_lays_out_a_volume(publisher, app):
+    live = publish(publisher, generation("one"))
+    assert live.number == 1
+    assert_tidy(app, OLD)
+    assert str((app / "..data").readlink()) == live.folder
+    assert shown(app) == (contents(generation("one")),) * 2
+
+
+def test_a_staged_generation_is_whole_and_not_yet_seen(publisher, app):
+    publish(publisher, generation("one"))
+    staged = publisher.stage(generation("two", NEW))
+    assert {path.name: path.read_bytes() for path in staged.path.iterdir()} == contents(generation("two", NEW))
+    assert shown(app) == (contents(generation("one")),) * 2
+
+
+def test_names_come_and_go_with_their_generation(publisher, app):
+    publish(publisher, generation("one", OLD))
+    publish(publisher, generation("two", NEW))
+    publisher.prune()
+    assert_tidy(app, NEW)
+    assert shown(app) == (contents(generation("two", NEW)),) * 2
+
+
+def test_an_old_generation_stays_for_its_readers_until_it_is_pruned(publisher, app):
+    publish(publisher, generation("one"))
+    held = os.open(app / "..data", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert publish(publisher, generation("two")).number == 2
+        with os.fdopen(os.open("app.env", os.O_RDONLY, dir_fd=held), "rb") as stream:
+            assert stream.read() == contents(generation("one"))["app.env"]
+        publisher.prune()
+        with pytest.raises(FileNotFoundError):
+            os.open("app.env", os.O_RDONLY, dir_fd=held)
+    finally:
+        os.close(held)
+    assert_tidy(app, OLD)
+
+
+def test_pruning_spares_what_is_staged(publisher, app):
+    publish(publisher, generation("one"))
+    staged = publisher.stage(generation("two"))
+    publisher.prune()
+    publisher.swap(staged)
+    assert shown(app) == (contents(generation("two")),) * 2
+
+
+def test_a_discarded_generation_leaves_nothing(publisher, app):
+    publish(publisher, generation("one"))
+    publisher.discard(publisher.stage(generation("two")))
+    assert_tidy(app, OLD)
+    assert publisher.read() == contents(generation("one"))
+
+
+def test_a_generation_that_is_gone_is_not_swapped_in(publisher, app):
+    publish(publisher, generation("one"))
+    staged = publisher.stage(generation("two", NEW))
+    publisher.discard(staged)
+    with pytest.raises(CannotWrite):
+        publisher.swap(staged)
+    assert_tidy(app, OLD)
+    assert publisher.read() == contents(generation("one"))
+
+
+READER = """
+import json, os, select, sys
+how, directory, size, *names = sys.argv[1:]
+tags, bad = set(), {"mixed": 0, "missing": 0, "partial": 0}
+
+def look():
+    seen = set()
+    held = os.open(directory + "/..data", os.O_RDONLY | os.O_DIRECTORY) if how == "descriptor" else None
+    for name in names:
+        try:
+            fd = os.open(name if held else directory + "/" + name, os.O_RDONLY, dir_fd=held)
+        except FileNotFoundError:
+            bad["missing"] += 1
+            continue
+        data = os.read(fd, 1 << 20)
+        os.close(fd)
+        lines = set(data.splitlines())
+        bad["partial"] += len(data) != int(size) or len(lines) != 1
+        seen |= lines
+    bad["mixed"] += len(seen) > 1
+    tags.update(seen)
+    if held:
+        os.close(held)
+
+while not select.select([sys.stdin], [], [], 0)[0]:
+    for _ in range(20):
+        look()
+    print("read", flush=True)
+print(json.dumps({"tags": len(tags), **bad}))
+"""
+
+
+def test_readers_during_three_hundred_swaps_never_see_half_a_file_or_none_or_two_generations(publisher, app):
+    width = len(contents(generation("000"))["app.env"])
+    publish(publisher, generation("000"))
+    readers = {
+        how: subprocess.Popen(
+            [sys.executable, "-c", READER, how, app, str(width), *OLD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for how in ("path", "descriptor")
+    }
+    for number in range(1, 301):
+        publish(publisher, generation(f"{number:03}"))
+        if number % 10 == 0:  # Neither may run away from the other: both read while this goes on.
+            assert all(reader.stdout.readline() == "read\n" for reader in readers.values())
+    seen = {how: json.loads(reader.communicate("stop")[0].splitlines()[-1]) for how, reader in readers.items()}
+    assert all(counts["tags"] > 10 for counts in seen.values())
+    assert {key: seen["descriptor"][key] for key in ("mixed", "missing", "partial")} == {
+        "mixed": 0,
+        "missing": 0,
+        "partial": 0,
+    }
+    assert (seen["path"]["missing"], seen["path"]["partial"]) == (0, 0)
+
+
+# -- killed at any point -------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lessee.core.generation import File, Generation
+from lessee.host.publish import Publisher
+
+def publish(directory, names):
+    publisher = Publisher(directory, owner=(None, None), mode=0o440, allow_disk=False)
+    publisher.recover()
+    content = b"CANARY-5f1e two\\n" * 512
+    staged = publisher.stage(Generation("simba", tuple(File(name, content, 0o440) for name in names)))
+    publisher.swap(staged)
+    publisher.prune()
+
+def kill_at(step):
+    left = [step]
+    def count():
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def audit(event, _):
+        if event == "open" or event.startswith("os.") and event != "os.kill":
+            count()
+    def trace(frame, event, _):
+        if "/lessee/host/" not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            count()
+        return trace
+    sys.addaudithook(audit)
+    sys.settrace(trace)
+
+names = sys.argv[1:]
+for line in sys.stdin:
+    step, directory = line.rstrip("\\n").split(" ", 1)
+    pid = os.fork()
+    if pid == 0:
+        kill_at(int(step))
+        publish(Path(directory), names)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.parametrize("first", [generation("one", OLD), None], ids=["over an old one", "the very first"])
+def test_killed_at_any_step_it_leaves_one_whole_generation_and_sweeps_when_it_is_back(memory, first):
+    old = contents(first) if first else {}
+    new = contents(generation("two", NEW))
+    ends = []
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, *NEW], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as killed:
+        step = 0
+        while not ends or ends[-1][0] == -signal.SIGKILL:
+            step += 1
+            app = memory / str(step)
+            _prepare(app, first)
+            killed.stdin.write(f"{step} {app}\n")
+            killed.stdin.flush()
+            code = int(killed.stdout.readline())
+            found, held = shown_after_a_kill(app)
+            assert held in (old, new), step
+            assert all(found[name] == held[name] for name in held if name in set(OLD) & set(NEW)), step
+            _assert_recovers(app, held)
+            ends.append((code, held == new))
+            shutil.rmtree(app)
+        killed.stdin.close()
+    assert ends[-1] == (0, True)
+    assert len(ends) > 100
+    # Killed early, the old one is live; late, the new one; and never back and forth.
+    outcomes = [is_new for _, is_new in ends]
+    assert outcomes == sorted(outcomes)
+    assert not outcomes[0]
+    assert outcomes[-2]
+
+
+def _prepare(app, first):
+    """An app's directory as an agent that was killed before may have left it."""
+    publisher = Publisher(app, owner=(None, None), mode=0o440, allow_disk=False)
+    if first:
+        publish(publisher, first)
+    publisher.close()
+    (app / "..lessee-7-0badcafe").mkdir()
+    (app / "..lessee-7-0badcafe" / "app.env").write_text(CANARY)
+    (app / "..lessee-link").symlink_to("..lessee-7-0badcafe")
+
+
+def shown_after_a_kill(app):
+    found = {path.name: path.read_bytes() for path in app.iterdir() if path.exists() and not path.name.startswith("..")}
+    data = app / "..data"
+    return found, {path.name: path.read_bytes() for path in data.iterdir()} if data.exists() else {}
+
+
+def _assert_recovers(app, live):
+    publisher = Publisher(app, owner=(None, None), mode=0o440, allow_disk=False)
+    try:
+        assert bool(publisher.recover()) == bool(live)
+        assert publisher.read() == live
+        if live:
+            assert_tidy(app, live)
+        else:
+            assert list(app.iterdir()) == []
+        publish(publisher, generation("three", NEW))
+        publisher.prune()
+        assert_tidy(app, NEW)
+    finally:
+        publisher.close()
+
+
+def test_links_that_were_lost_come_back(publisher, app):
+    live = publish(publisher, generation("one"))
+    (app / "app.env").unlink()
+    (app / "stray").symlink_to("..data/stray")
+    (app / "foreign").symlink_to("/etc/hostname")
+    assert publisher.recover() == live
+    assert (app / "foreign").is_symlink()
+    (app / "foreign").unlink()
+    assert_tidy(app, OLD)
+
+
+def test_a_live_link_into_nothing_is_no_generation(publisher, app):
+    live = publish(publisher, generation("one"))
+    shutil.rmtree(app / live.folder)
+    assert publisher.recover() is None
+    assert publisher.read() == {}
+    assert [path.name for path in app.iterdir()] == ["..data"]
+    publish(publisher, generation("two"))
+    assert_tidy(app, OLD)
+
+
+# -- no needless change --------------------------------------------------------------------------------------
+
+
+def test_the_same_generation_is_not_staged_again(publisher, app):
+    publish(publisher, generation("one"))
+    assert publisher.stage(generation("one")) is None
+    assert_tidy(app, OLD)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [generation("two"), generation("one", mode=0o400), generation("one", OLD[:2]), generation("one", NEW)],
+    ids=["bytes", "mode", "fewer names", "other names"],
+)
+def test_a_change_of_bytes_names_or_mode_alone_is_staged(publisher, changed):
+    publish(publisher, generation("one"))
+    assert publisher.stage(changed) is not None
+
+
+def test_a_change_of_owner_alone_is_staged(publisher):
+    need(os.geteuid() == 0, "needs root")
+    publish(publisher, generation("one"))
+    first, *others = generation("one").files
+    assert publisher.stage(Generation("simba", (replace(first, gid=1234), *others))) is not None
+
+
+@pytest.mark.parametrize("plant", [os.mkfifo, lambda path: path.symlink_to("/etc/hostname")], ids=["FIFO", "link"])
+def test_what_an_app_puts_in_place_of_its_file_is_replaced(publisher, app, plant):
+    publish(publisher, generation("one"))
+    planted = (app / "app.env").resolve()
+    planted.unlink()
+    plant(planted)
+    publish(publisher, generation("one"))
+    assert shown(app) == (contents(generation("one")),) * 2
+
+
+# -- private -------------------------------------------------------------------------------------------------
+
+
+def test_mode_and_owner_are_right_before_the_first_byte(app):
+    gid = 1234 if os.geteuid() == 0 else os.getegid()
+    publisher = Publisher(app, owner=(None, gid), mode=0o440, allow_disk=False)
+    wanted = Generation("simba", tuple(replace(file, gid=gid) for file in generation("one").files))
+    seen = set()
+    folders = set()
+
+    def look(frame, _event, _argument):
+        if "/lessee/host/" not in frame.f_code.co_filename:
+            return None
+        for folder in app.glob("..lessee-*"):
+            files = [path.lstat() for path in folder.iterdir()]
+            seen.update((file.st_size > 0, stat.S_IMODE(file.st_mode), file.st_gid) for file in files)
+            if sum(file.st_size > 0 for file in files) < len(OLD):
+                folders.add(stat.S_IMODE(folder.lstat().st_mode))
+        return look
+
+    previous = sys.gettrace()
+    sys.settrace(look)
+    try:
+        staged = publisher.stage(wanted)
+    finally:
+        sys.settrace(previous)
+        publisher.close()
+    assert (False, 0, os.getegid()) in seen
+    assert {(mode, group) for has_bytes, mode, group in seen if has_bytes} == {(0o440, gid)}
+    assert folders == {0o700}
+    final = staged.path.stat()
+    assert (stat.S_IMODE(final.st_mode), final.st_gid) == (0o750, gid)
+
+
+@pytest.mark.parametrize(
+    ("mode", "folder"), [(0o440, 0o750), (0o444, 0o755), (0o400, 0o700), (0o640, 0o750), (0o600, 0o700)]
+)
+def test_who_may_read_the_files_may_enter_the_directory_and_nobody_else(app, mode, folder):
+    umask = os.umask(0o077)
+    try:
+        publisher = Publisher(app, owner=(None, None), mode=mode, allow_disk=False)
+        live = publish(publisher, generation("one", mode=mode))
+        publisher.close()
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(app.stat().st_mode) == folder
+    assert stat.S_IMODE((app / live.folder).stat().st_mode) == folder
+    assert {stat.S_IMODE((app / name).stat().st_mode) for name in OLD} == {mode}
+
+
+def test_a_file_with_more_readers_than_its_app_can_be_reached_by_them(publisher, app):
+    first, *others = generation("one").files
+    live = publish(publisher, Generation("simba", (replace(first, mode=0o444), *others)))
+    assert stat.S_IMODE((app / live.folder).stat().st_mode) == 0o755
+
+
+def test_the_directory_it_makes_belongs_to_the_app(memory):
+    need(os.geteuid() == 0, "needs root")
+    Publisher(memory / "a" / "app", owner=(1000, 1001), mode=0o440, allow_disk=False).close()
+    status = (memory / "a" / "app").stat()
+    assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (1000, 1001, 0o750)
+    assert (memory / "a").stat().st_uid == 0
+
+
+def test_a_directory_that_was_there_keeps_its_mode(app):
+    app.mkdir()
+    app.chmod(0o710)
+    Publisher(app, owner=(None, None), mode=0o444, allow_disk=False).close()
+    assert stat.S_IMODE(app.stat().st_mode) == 0o710
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702])
+def test_a_directory_that_everybody_may_write_is_refused(app, mode):
+    app.mkdir()
+    app.chmod(mode)
+    with pytest.raises(CannotWrite, match=r"everybody may write.*chmod o-w"):
+        Publisher(app, owner=(None, None), mode=0o440, allow_disk=False)
+
+
+def test_a_directory_that_a_foreign_group_may_write_is_refused_and_the_apps_own_is_not(app):
+    need(os.geteuid() == 0, "needs root")
+    app.mkdir()
+    os.chown(app, 0, 1000)
+    app.chmod(0o2770)
+    Publisher(app, owner=(0, 1000), mode=0o440, allow_disk=False).close()
+    with pytest.raises(CannotWrite, match=r"group 1000 may write.*chmod g-w"):
+        Publisher(app, owner=(0, 1001), mode=0o440, allow_disk=False)
+
+
+def test_a_directory_of_a_stranger_is_refused(app):
+    need(os.geteuid() == 0, "needs root")
+    app.mkdir()
+    os.chown(app, 1000, 0)
+    Publisher(app, owner=(1000, 0), mode=0o440, allow_disk=False).close()
+    with pytest.raises(CannotWrite, match="uid 1000, its owner, may write"):
+        Publisher(app, owner=(0, 0), mode=0o440, allow_disk=False)
+
+
+def test_a_disk_is_refused_unless_it_is_allowed(tmp_path):
+    on_disk = tmp_path / "app"
+    with pytest.raises(CannotWrite, match=r"tmpfs.*allow_disk: true"):
+        Publisher(on_disk, owner=(None, None), mode=0o440, allow_disk=False)
+    publisher = Publisher(on_disk, owner=(None, None), mode=0o440, allow_disk=True)
+    publish(publisher, generation("one"))
+    publisher.close()
+    assert shown(on_disk) == (contents(generation("one")),) * 2
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "..data", "a/b", "/etc/passwd", "a\0b", "x" * 256])
+def test_a_name_that_is_no_file_name_is_refused(publisher, app, name):
+    with pytest.raises(CannotWrite, match="no file name"):
+        publisher.stage(generation("one", (name,)))
+    assert list(app.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "plant",
+    [
+        os.mkfifo,
+        lambda path: path.write_text("mine"),
+        lambda path: path.symlink_to("../target"),
+        lambda path: path.symlink_to("/nowhere"),
+    ],
+    ids=["FIFO", "file", "link", "dangling link"],
+)
+def test_what_stands_at_a_name_is_replaced_and_never_written_through(publisher, app, memory, plant):
+    (memory / "target").write_text("untouched")
+    plant(app / "app.env")
+    publish(publisher, generation("one"))
+    assert (memory / "target").read_text() == "untouched"
+    assert_tidy(app, OLD)
+    assert shown(app) == (contents(generation("one")),) * 2
+
+
+def test_a_directory_at_a_name_is_refused_before_anything_is_written(publisher, app):
+    publish(publisher, generation("one", ("app.env",)))
+    (app / "key.pem").mkdir()
+    with pytest.raises(CannotWrite, match=r"a directory stands at key.pem; remove it"):
+        publisher.stage(generation("two", OLD))
+    (app / "key.pem").rmdir()
+    assert_tidy(app, ("app.env",))
+
+
+def test_a_directory_that_comes_between_is_refused_before_the_swap(publisher, app):
+    publish(publisher, generation("one", ("app.env",)))
+    staged = publisher.stage(generation("two", OLD))
+    (app / "key.pem").mkdir()
+    with pytest.raises(CannotWrite, match=r"a directory stands at key.pem"):
+        publisher.swap(staged)
+    (app / "key.pem").rmdir()
+    assert_tidy(app, ("app.env",))
+    assert publisher.read() == contents(generation("one", ("app.env",)))
+
+
+@pytest.mark.parametrize("target", ["..2026_11_25_12_00_00.123", "/tmp", "..lessee-1-0badcafe/.."])
+def test_a_volume_of_another_publisher_is_refused(publisher, app, target):
+    (app / "..data").symlink_to(target)
+    for call in (publisher.recover, publisher.read, lambda: publisher.stage(generation("one"))):
+        with pytest.raises(CannotWrite, match=r"\.\.data is not lessee's"):
+            call()
+    assert [path.name for path in app.iterdir()] == ["..data"]
+
+
+def test_data_that_is_no_link_is_refused(publisher, app):
+    (app / "..data").mkdir()
+    with pytest.raises(CannotWrite, match=r"\.\.data is not lessee's"):
+        publisher.stage(generation("one"))
+
+
+def test_an_error_tells_no_value(publisher, app):
+    shutil.rmtree(app)
+    with pytest.raises(CannotWrite) as caught:
+        publisher.stage(generation("one"))
+    assert CANARY not in repr(caught.value)
+    assert str(app) in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+# -- when it cannot ------------------------------------------------------------------------------------------
+
+FULL = """
+import json, os, subprocess, sys
+from pathlib import Path
+from lessee.core.errors import CannotWrite
+from lessee.core.generation import File, Generation
+from lessee.host.publish import Publisher
+
+mount = Path(sys.argv[1])
+
+def generation(tag, names, size=10):
+    return Generation("simba", tuple(File(name, tag * size, 0o440) for name in names))
+
+def attempt(options, size):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", mount], check=True)
+    publisher = Publisher(mount / "app", owner=(None, None), mode=0o440, allow_disk=False)
+    try:
+        return outcome(publisher, size)
+    finally:
+        publisher.close()
+        subprocess.run(["umount", mount], check=True)
+
+def outcome(publisher, size):
+    try:
+        publisher.swap(publisher.stage(generation(b"1", ["a", "b"])))
+    except CannotWrite:
+        return "no room for the first" if not os.listdir(mount / "app") else "leavings"
+    before = sorted(os.listdir(mount / "app"))
+    try:
+        publisher.swap(publisher.stage(generation(b"2", ["a", "c", "d"], size)))
+    except CannotWrite as problem:
+        whole = publisher.read() == {"a": b"1" * 10, "b": b"1" * 10} and (mount / "app/b").exists()
+        told = "No space left" in str(problem) and "size=" in str(problem) and problem.exit_code == 73
+        return "old" if whole and told and before == sorted(os.listdir(mount / "app")) else str(problem)
+    whole = publisher.read() == {name: b"2" * size for name in "acd"}
+    return "new" if whole else "broken"
+
+by_inodes = [attempt(f"size=1m,nr_inodes={n}", 10) for n in range(3, 24)]
+by_bytes = attempt("size=64k", 100_000)
+print(json.dumps({"inodes": by_inodes, "bytes": by_bytes}))
+"""
+
+
+def test_without_room_at_any_step_the_old_generation_stays_and_nothing_is_left_over(tmp_path):
+    found = in_own_mounts(FULL, tmp_path)
+    assert found["bytes"] == "old"
+    assert set(found["inodes"]) == {"no room for the first", "old", "new"}
+    assert found["inodes"].count("old") > 3
+
+
+READ_ONLY = """
+import json, os, subprocess, sys
+from pathlib import Path
+from lessee.core.errors import CannotWrite
+from lessee.core.generation import File, Generation
+from lessee.host.publish import Publisher
+
+mount = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "tmpfs", mount], check=True)
+publisher = Publisher(mount / "app", owner=(None, None), mode=0o440, allow_disk=False)
+publisher.swap(publisher.stage(Generation("simba", (File("a", b"1", 0o440),))))
+staged = publisher.stage(Generation("simba", (File("a", b"2", 0o440),)))
+subprocess.run(["mount", "-o", "remount,ro", mount], check=True)
+said = []
+another = Generation("simba", (File("a", b"3", 0o440),))
+for call in (lambda: publisher.stage(another), lambda: publisher.swap(staged)):
+    try:
+        call()
+    except CannotWrite as problem:
+        said.append(str(problem))
+print(json.dumps({"said": said, "a": (mount / "app/a").read_text()}))
+"""
+
+
+def test_where_it_turns_read_only_the_old_generation_stays_and_the_error_says_what_to_do(tmp_path):
+    found = in_own_mounts(READ_ONLY, tmp_path)
+    assert found["a"] == "1"
+    assert len(found["said"]) == 2
+    assert all("Read-only" in said and "mount it writable" in said for said in found["said"])
+
+
+UNPRIVILEGED = """
+import os, sys
+from pathlib import Path
+from lessee.core.errors import CannotWrite
+from lessee.core.generation import File, Generation
+from lessee.host.publish import Publisher
+
+if os.geteuid() == 0:
+    os.setgroups([]), os.setgid(65534), os.setuid(65534)
+directory = Path(sys.argv[1]) / "app"
+own = Publisher(directory, owner=(os.geteuid(), os.getegid()), mode=0o440, allow_disk=False)
+own.swap(own.stage(Generation("simba", (File("a", b"1", 0o440, os.geteuid(), None),))))
+try:
+    own.stage(Generation("simba", (File("a", b"2", 0o440, 0, 0),)))
+except CannotWrite as problem:
+    print(problem)
+print(sorted(name[:9] for name in os.listdir(directory)))
+"""
+
+
+def test_an_owner_that_may_not_be_set_is_told_and_ones_own_needs_no_right(memory):
+    if os.geteuid() == 0:
+        os.chown(memory, 65534, 65534)
+    command = [sys.executable, "-c", UNPRIVILEGED, memory]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert "may not give files to 0:0" in said[0]
+    assert "CAP_CHOWN, or leave owner out" in said[0]
+    assert said[1] == "['..data', '..lessee-', 'a']"
+
+
+# -- plain files ---------------------------------------------------------------------------------------------
+
+
+def test_plain_files_are_written_on_any_disk_with_their_mode(tmp_path):
+    write_plain(tmp_path / "out" / "simba", generation("one", mode=0o400))
+    out = tmp_path / "out" / "simba"
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == contents(generation("one"))
+    assert {stat.S_IMODE(path.lstat().st_mode) for path in out.iterdir()} == {0o400}
+    assert stat.S_IMODE(out.stat().st_mode) == 0o700
+
+
+def test_a_plain_file_replaces_a_link_and_leaves_its_target_alone(tmp_path):
+    (tmp_path / "target").write_text("untouched")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "app.env").symlink_to("../target")
+    write_plain(tmp_path / "out", generation("one"))
+    assert (tmp_path / "target").read_text() == "untouched"
+    assert not (tmp_path / "out" / "app.env").is_symlink()
+
+
+def test_plain_files_that_cannot_be_written_leave_nothing(tmp_path):
+    with pytest.raises(CannotWrite):
+        write_plain(tmp_path, generation("one", ("app.env", "app.env/below")))
+    (tmp_path / "key.pem").mkdir()
+    with pytest.raises(CannotWrite, match=r"a directory stands at key\.pem"):
+        write_plain(tmp_path, generation("one"))
+    assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]
+
+
+def test_plain_files_that_break_off_leave_the_old_ones_whole(tmp_path):
+    write_plain(tmp_path, generation("one"))
+    first, *others = generation("two").files
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(first.content), limits[1]))
+    try:
+        with pytest.raises(CannotWrite, match="File too large"):
+            write_plain(tmp_path, Generation("simba", (first, replace(others[0], content=bytes(100_000)))))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents(generation("one"))
