@@ -9,13 +9,13 @@ import stat
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lessee.core.errors import CannotWrite
 from lessee.core.generation import File, Generation
+from lessee.core.record import replace
 from lessee.host.publish import Publisher, write_plain
 from needs import need
 

@@ -50,11 +50,20 @@ def http(status, body=b"{}", headers=""):
 
 
 def failure_at(url, **address):
+    door = Door(Address(url, **address))
     with pytest.raises(RequestFailed) as caught:
-        Door(Address(url, **address)).ask("GET", "secret/data/x", token="canary-token")
+        door.ask("GET", "secret/data/x", token="canary-token")
+    door.close()
     assert "canary" not in caught.value.failure.text
     assert "127.0.0.1" not in caught.value.failure.text
     return caught.value.failure
+
+
+def answer_from(address):
+    door = Door(address)
+    data = door.ask("GET", "x", token=None).data
+    door.close()
+    return data
 
 
 def test_nobody_there_is_weather():
@@ -161,7 +170,7 @@ def test_a_certificate_of_our_ca_and_name_is_accepted(tls_port, certificate):
     address = Address(
         f"https://127.0.0.1:{tls_port}", ca_file=str(certificate / "cert.pem"), server_name="vault.example"
     )
-    assert Door(address).ask("GET", "x", token=None).data == {"good": True}
+    assert answer_from(address) == {"good": True}
 
 
 def test_a_certificate_of_another_name_is_refused(tls_port, certificate):
@@ -170,4 +179,44 @@ def test_a_certificate_of_another_name_is_refused(tls_port, certificate):
 
 
 def test_insecure_accepts_any_certificate(tls_port):
-    assert Door(Address(f"https://127.0.0.1:{tls_port}", insecure=True)).ask("GET", "x", token=None).data
+    assert answer_from(Address(f"https://127.0.0.1:{tls_port}", insecure=True)) == {"good": True}
+
+
+def test_a_connection_that_the_server_let_go_of_is_opened_again_without_anyone_noticing(fault):
+    door = Door(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"))
+    for _ in range(3):  # this server closes after each answer
+        assert door.ask("GET", "x", token=None).data == {}
+    door.close()
+
+
+def test_a_token_that_no_header_may_hold_is_refused_without_repeating_it():
+    door = Door(Address("http://127.0.0.1:1"))
+    with pytest.raises(RequestFailed) as caught:
+        door.ask("GET", "x", token="canary\ntoken")
+    assert "canary" not in str(caught.value)
+
+
+def test_a_proxy_on_the_way_is_asked_with_the_whole_address_and_its_credentials_for_tls():
+    seen = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        for _ in range(2):
+            client, _ = listener.accept()
+            with client:
+                seen.append(client.recv(65536).decode())
+                client.sendall(http(502))
+
+    threading.Thread(target=serve, daemon=True).start()
+    proxy = f"http://user:p%40ss@127.0.0.1:{listener.getsockname()[1]}"
+    for scheme in ("http", "https"):
+        door = Door(Address(f"{scheme}://vault.example:8200", proxy=proxy))
+        with pytest.raises(RequestFailed) as caught:
+            door.ask("GET", "secret/x", token="canary-token")
+        assert caught.value.failure.kind is Kind.WEATHER
+        door.close()
+    listener.close()
+    assert seen[0].startswith("GET http://vault.example:8200/v1/secret/x HTTP/1.1\r\n")
+    assert seen[1].startswith("CONNECT vault.example:8200 HTTP/1")
+    assert all("Proxy-Authorization: Basic dXNlcjpwQHNz\r\n" in head for head in seen)
+    assert "canary" not in seen[1]

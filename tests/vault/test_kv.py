@@ -13,7 +13,9 @@ from lessee.vault.door import Address, Door, RequestFailed
 
 @pytest.fixture
 def door(bao):
-    return Door(Address(bao.address))
+    way = Door(Address(bao.address))
+    yield way
+    way.close()
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,9 @@ ORIGIN = "auth/approle/role/*/secret-id"
 
 @pytest.fixture
 def door(bao):
-    return Door(Address(bao.address))
+    way = Door(Address(bao.address))
+    yield way
+    way.close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """An app's way from changed inputs to a reader that has been told."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from lessee.core.backoff import delay
 from lessee.core.commands import Notify, Prune, Publish, Render, Settle
@@ -15,7 +14,8 @@ from lessee.core.events import (
     Told,
     Want,
 )
-from lessee.core.inputs import inputs, missing_inputs
+from lessee.core.inputs import inputs
+from lessee.core.record import replace
 from lessee.core.state import NEVER, App
 from lessee.core.turn import Turn
 
@@ -72,13 +72,13 @@ def plan_apps(turn: Turn) -> None:
 
 
 def _plan_render(turn: Turn, name: str, app: App) -> None:
-    if missing_inputs(turn, app.want.needs) is not None:
+    found = inputs(turn, app.want.needs)
+    if found is None:
         return
     job = turn.next_id()
     turn.edit_apps()[name] = replace(app, job=job, dirty=False)
     turn.totals = replace(turn.totals, renders=turn.totals.renders + 1)
-    secrets, folders = inputs(turn, app.want.needs)
-    turn.commands.append(Render(name, job, app.want.recipe, secrets, folders))
+    turn.commands.append(Render(name, job, app.want.recipe, *found))
 
 
 def rendered(turn: Turn, event: Rendered) -> None:
@@ -90,7 +90,8 @@ def rendered(turn: Turn, event: Rendered) -> None:
         turn.edit_apps()[event.app] = replace(app, job=None, problem=None, rejected=False)
         return
     turn.commands.append(Publish(event.app, event.job, event.generation, owe=app.want.notifies))
-    turn.edit_apps()[event.app] = replace(app, staged=event.generation, rejected=False)
+    problem = None if app.rejected else app.problem  # a disk that is full is told once
+    turn.edit_apps()[event.app] = replace(app, staged=event.generation, problem=problem, rejected=False)
 
 
 def render_failed(turn: Turn, event: RenderFailed) -> None:
@@ -154,7 +155,8 @@ def not_told(turn: Turn, event: NotTold) -> None:
     if app is None or app.job != event.job:
         return
     if app.notify_error != event.text:
-        turn.tell("warning", "not notified", app=event.app, reason=event.text)
+        # Nobody there is as it should be before the app has started.
+        turn.tell("info" if event.absent else "warning", "not notified", app=event.app, reason=event.text)
     wait = event.retry_in
     if wait is None:
         wait = delay(app.notify_tries, turn.draw(), cap=NOTIFY_CAP)

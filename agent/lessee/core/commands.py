@@ -1,45 +1,40 @@
 """What the machine wants done."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from lessee.core.generation import Generation
 from lessee.core.paths import Folder, Ref
+from lessee.core.record import Record
 from lessee.core.secrets import Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Login:
+class Login(Record, frozen=True):
     """Adopt the kept token if `fresh` is False and it is still good, else log in."""
 
     call: int
     fresh: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RenewToken:
+class RenewToken(Record, frozen=True):
     """Renew the token."""
 
     call: int
 
 
-@dataclass(frozen=True, slots=True)
-class CheckToken:
+class CheckToken(Record, frozen=True):
     """Look the token up: is it still valid?"""
 
     call: int
 
 
-@dataclass(frozen=True, slots=True)
-class FindMount:
+class FindMount(Record, frozen=True):
     """Ask which version of KV is mounted."""
 
     call: int
     mount: str
 
 
-@dataclass(frozen=True, slots=True)
-class ListFolder:
+class ListFolder(Record, frozen=True):
     """List a folder: `detailed` with the secrets' markers in the same answer. `version` of KV."""
 
     call: int
@@ -48,16 +43,14 @@ class ListFolder:
     detailed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LookAt:
+class LookAt(Record, frozen=True):
     """Read a secret's metadata."""
 
     call: int
     ref: Ref
 
 
-@dataclass(frozen=True, slots=True)
-class ReadSecret:
+class ReadSecret(Record, frozen=True):
     """Read a secret. `version` of KV."""
 
     call: int
@@ -65,26 +58,25 @@ class ReadSecret:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(Record, frozen=True):
     """Do not wait for this call any more; its answer will be passed over."""
 
     call: int
 
 
-@dataclass(frozen=True, slots=True)
-class Render:
+class Render(Record, frozen=True):
     """Render an app's files from exactly these secrets."""
+
+    hidden = ("recipe", "secrets", "folders")
 
     app: str
     job: int
-    recipe: object = field(repr=False)
-    secrets: Mapping[Ref, Secret] = field(repr=False)
-    folders: Mapping[Folder, Mapping[str, Secret]] = field(repr=False)
+    recipe: object
+    secrets: Mapping[Ref, Secret]
+    folders: Mapping[Folder, Mapping[str, Secret]]
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(Record, frozen=True):
     """Make a generation the one that readers see. `owe`: note durably, before that moment, that it is to be told."""
 
     app: str
@@ -93,8 +85,7 @@ class Publish:
     owe: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Notify:
+class Notify(Record, frozen=True):
     """Tell the app that its files changed at `published_at`."""
 
     app: str
@@ -102,22 +93,19 @@ class Notify:
     published_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(Record, frozen=True):
     """The app has been told: forget durably that it was owed."""
 
     app: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prune:
+class Prune(Record, frozen=True):
     """Remove the app's old generations."""
 
     app: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(Record, frozen=True):
     """Say something to the operator: one event, one line."""
 
     level: str

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lessee.core.commands import CheckToken, Login, RenewToken
-from lessee.core.inputs import missing_inputs
+from lessee.core.inputs import inputs
 from lessee.core.reading import IN_FLIGHT
 from lessee.core.state import NEVER, State
 
@@ -33,7 +33,7 @@ def _apps(state: State) -> Iterator[float]:
         if app.owed:
             yield app.notify_at
         # Without failed tries, what is dirty waits for its inputs, not for a time.
-        if app.dirty and app.tries and missing_inputs(state, app.want.needs) is None:
+        if app.dirty and app.tries and inputs(state, app.want.needs) is not None:
             yield app.publish_at
 
 

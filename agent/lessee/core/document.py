@@ -1,10 +1,9 @@
 """What a template gives: the author's text and the values in it, still apart."""
 
-from dataclasses import dataclass, field
+from lessee.core.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
+class Hole(Record, frozen=True):
     """A place in the author's text where a value belongs.
 
     `value` is any JSON value. `origin` names where it came from without telling it, such as
@@ -12,13 +11,14 @@ class Hole:
     grammar (`{{ secret("a") | json }}` in a JSON file).
     """
 
-    value: object = field(repr=False)
+    hidden = ("value",)
+
+    value: object
     origin: str
     structure: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Record, frozen=True):
     """One rendered file before its values are written into it: text, hole, text, hole, … in order."""
 
     name: str

@@ -1,34 +1,33 @@
 """What can happen to the machine."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from lessee.core.failures import Failure
 from lessee.core.generation import Generation
 from lessee.core.paths import Folder, Ref
+from lessee.core.record import Record
 from lessee.core.secrets import Marker, Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(Record, frozen=True):
     """What an app wants. `recipe` stands for its templates and settings: another recipe, another rendering."""
+
+    hidden = ("recipe",)
 
     needs: frozenset[Ref | Folder]
     refresh: float
     notifies: bool
-    recipe: object = field(repr=False)
+    recipe: object
 
 
-@dataclass(frozen=True, slots=True)
-class Configured:
+class Configured(Record, frozen=True):
     """A configuration is in force. `identity` changes when another login is wanted."""
 
     apps: Mapping[str, Want]
     identity: str
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(Record, frozen=True):
     """What stood in an app's directory and ledger when the agent came: its live generation, whether it is owed."""
 
     app: str
@@ -37,8 +36,7 @@ class Recovered:
     published_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Record, frozen=True):
     """A token without its value. Times in seconds on the boot clock; `ttl` 0: it does not end."""
 
     accessor: str
@@ -52,56 +50,50 @@ class Token:
         return self.sent_at + self.ttl if self.ttl else float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
-    """A login, or the adoption of a kept token, gave a token."""
+class LoggedIn(Record, frozen=True):
+    """A login gave a token; or it was `kept` from an earlier life, and is still good."""
 
     call: int
     token: Token
+    kept: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Renewed:
+class Renewed(Record, frozen=True):
     """The token was renewed, or looked up: it is valid, and this is what is left of it."""
 
     call: int
     token: Token
 
 
-@dataclass(frozen=True, slots=True)
-class MountFound:
+class MountFound(Record, frozen=True):
     """A KV mount and its version, 1 or 2."""
 
     call: int
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(Record, frozen=True):
     """The secrets of a folder; their markers where the server lists those, else None each."""
 
     call: int
     markers: Mapping[str, Marker | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(Record, frozen=True):
     """The newest version of a secret, by its metadata."""
 
     call: int
     marker: Marker
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(Record, frozen=True):
     """A secret."""
 
     call: int
     secret: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Record, frozen=True):
     """A call to Vault failed. `marker`: of a deleted version."""
 
     call: int
@@ -109,8 +101,7 @@ class Failed:
     marker: Marker | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(Record, frozen=True):
     """The files of an app, from the inputs that were handed out with `job`."""
 
     app: str
@@ -118,8 +109,7 @@ class Rendered:
     generation: Generation
 
 
-@dataclass(frozen=True, slots=True)
-class RenderFailed:
+class RenderFailed(Record, frozen=True):
     """The templates could not be rendered from these inputs."""
 
     app: str
@@ -127,8 +117,7 @@ class RenderFailed:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Record, frozen=True):
     """A reader sees this generation now; `changed` False: it saw the same before."""
 
     app: str
@@ -137,8 +126,7 @@ class Published:
     changed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class PublishFailed:
+class PublishFailed(Record, frozen=True):
     """The files could not be written; a reader still sees the old generation."""
 
     app: str
@@ -146,8 +134,7 @@ class PublishFailed:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Record, frozen=True):
     """The app has been told; `how` says it in words."""
 
     app: str
@@ -155,8 +142,7 @@ class Told:
     how: str
 
 
-@dataclass(frozen=True, slots=True)
-class NotTold:
+class NotTold(Record, frozen=True):
     """The app could not be told. `absent`: nobody was there to be told.
 
     `retry_in`: seconds, where the effect knows better than a backoff.
@@ -169,15 +155,13 @@ class NotTold:
     retry_in: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Nudged:
+class Nudged(Record, frozen=True):
     """Somebody asks to look now; no paths: at everything. A path is matched with or without its mount."""
 
     paths: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(Record, frozen=True):
     """Time has passed."""
 
 

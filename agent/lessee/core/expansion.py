@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from lessee.core.errors import ConfigError, LesseeError
+from lessee.core.record import Record
 
 _HEAD = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:?[-?]|(?=\}))")
 _SPECIAL = re.compile(r"\$\$\{|\$\{|[{}]")
@@ -27,8 +27,7 @@ def check(text: str) -> None:
     _parse(text)
 
 
-@dataclass(frozen=True, slots=True)
-class _Variable:
+class _Variable(Record, frozen=True):
     name: str
     operator: str
     argument: "tuple[str | _Variable, ...]"

@@ -1,7 +1,8 @@
 """What can go wrong with a request to Vault, by what the policy does about it."""
 
-from dataclasses import dataclass
 from enum import Enum
+
+from lessee.core.record import Record
 
 
 class Kind(Enum):
@@ -23,8 +24,7 @@ class Kind(Enum):
     """A wrapping token that someone has used before: a security event, never asked again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Record, frozen=True):
     """A failed request, told in words that hold no value. `retry_after` in seconds, where the server said it."""
 
     kind: Kind

@@ -1,21 +1,21 @@
 """A generation: the files of one app, rendered from one set of secrets."""
 
-from dataclasses import dataclass, field
+from lessee.core.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(Record, frozen=True):
     """A file as it is to stand in an app's directory. `uid` or `gid` None: the agent's own."""
 
+    hidden = ("content",)
+
     name: str
-    content: bytes = field(repr=False)
+    content: bytes
     mode: int
     uid: int | None = None
     gid: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(Record, frozen=True):
     """The files of one app, whole."""
 
     app: str

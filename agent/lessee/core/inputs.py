@@ -9,54 +9,39 @@ from lessee.core.state import State
 from lessee.core.turn import Turn
 
 
-def missing_inputs(state: State | Turn, needs: frozenset[Ref | Folder]) -> tuple[str, ...] | None:
-    """None: all of it is here and current. Else why not, a line each; () where it is only being waited for."""
-    why: list[str] = []
-    waiting = False
-    for need in sorted(needs, key=str):
-        mount = state.mounts[need.mount]
-        if mount.failure is not None:
-            why.append(f"{need.mount}/: {mount.failure.text}")
-            continue
-        if isinstance(need, Folder):
-            group = state.groups[need]
-            if group.failure is not None:
-                why.append(f"{need}: {group.failure.text}")
-            waiting = waiting or group.names is None
-            refs = [need.ref(name) for name in group.names or ()]
-        else:
-            refs = [need]
-        for ref in refs:
-            source = state.sources[ref]
-            if source.failure is not None:
-                if ref != need and source.failure.kind is Kind.MISSING:
-                    continue
-                why.append(f"{ref}: {source.failure.text}")
-            elif source.stale or source.secret is None:
-                waiting = True
-    if why:
-        return tuple(dict.fromkeys(why))
-    return () if waiting else None
-
-
 def inputs(
     state: State | Turn, needs: frozenset[Ref | Folder]
-) -> tuple[Mapping[Ref, Secret], Mapping[Folder, Mapping[str, Secret]]]:
-    """The secrets and folders, as they are now."""
+) -> tuple[Mapping[Ref, Secret], Mapping[Folder, Mapping[str, Secret]]] | None:
+    """The secrets and folders as they are now; None where one of them is not here, or not current."""
     secrets: dict[Ref, Secret] = {}
     folders: dict[Folder, dict[str, Secret]] = {}
     for need in needs:
-        if isinstance(need, Ref):
-            secret = state.sources[need].secret
-            if secret is not None:
-                secrets[need] = secret
+        if isinstance(need, Folder):
+            inside = _inside(state, need)
+            if inside is None:
+                return None
+            folders[need] = inside
         else:
-            folders[need] = {}
-            for name in state.groups[need].names or ():
-                source = state.sources[need.ref(name)]
-                if source.failure is None and source.secret is not None:
-                    folders[need][name] = source.secret
+            source = state.sources[need]
+            if source.secret is None or source.stale or source.failure is not None:
+                return None
+            secrets[need] = source.secret
     return secrets, folders
+
+
+def _inside(state: State | Turn, folder: Folder) -> dict[str, Secret] | None:
+    group = state.groups[folder]
+    if group.names is None or group.failure is not None:
+        return None
+    inside: dict[str, Secret] = {}
+    for name in group.names:
+        source = state.sources[folder.ref(name)]
+        if source.failure is not None and source.failure.kind is Kind.MISSING:
+            continue  # a folder goes on without a secret that is gone
+        if source.secret is None or source.stale or source.failure is not None:
+            return None
+        inside[name] = source.secret
+    return inside
 
 
 def inputs_of(state: State, needs: frozenset[Ref | Folder]) -> list[Ref]:

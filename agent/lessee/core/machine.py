@@ -9,7 +9,6 @@ is wanted is derived from the state each time, and an answer that never comes ha
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import assert_never
 
 from lessee.core import events as ev
@@ -38,6 +37,7 @@ from lessee.core.commands import (
 )
 from lessee.core.failures import Failure, Kind
 from lessee.core.reading import listed, looked, mount_found, plan_reading, read
+from lessee.core.record import replace
 from lessee.core.session import (
     bad_weather,
     fair_weather,

@@ -1,12 +1,10 @@
 """Which path in Vault a template's word means, and which paths an environment may not name."""
 
-from dataclasses import dataclass
-
 from lessee.core.errors import Refused
+from lessee.core.record import Record
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Ref:
+class Ref(Record, frozen=True, order=True):
     """A KV secret: `path` lies under `mount`, without `data/`; `version` None is the newest."""
 
     mount: str
@@ -23,8 +21,7 @@ class Ref:
         return Folder(self.mount, head + slash)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Folder:
+class Folder(Record, frozen=True, order=True):
     """A KV folder; `path` is empty or ends in a slash."""
 
     mount: str
@@ -38,8 +35,7 @@ class Folder:
         return Ref(self.mount, self.path + name)
 
 
-@dataclass(frozen=True, slots=True)
-class Space:
+class Space(Record, frozen=True):
     """The paths that one environment's agent may name."""
 
     mount: str
@@ -53,16 +49,20 @@ class Space:
         if version is not None and version < 1:
             raise Refused(f"version={version} is no version of a secret", todo="versions start at 1")
         if not literal or literal.endswith("/"):
-            raise Refused(f"{literal!r} is no path of a secret", todo='write it as secret("database/postgres")')
+            todo = 'write it as secret("database/postgres")'
+            raise Refused(f"{literal!r} is no path of a secret", todo=todo)
         return Ref(self.mount, self._path(literal), version)
 
     def folder(self, literal: str) -> Folder:
-        """The folder that `secrets(literal)` reads. Raises Refused for a path outside the space."""
-        path = self._path(literal.rstrip("/")) if literal.rstrip("/") else self.prefix
-        return Folder(self.mount, path if not path or path.endswith("/") else f"{path}/")
+        """The folder that `secrets(literal)` reads; "" is the whole prefix.
+
+        Raises Refused for a path outside the space.
+        """
+        path = literal.removesuffix("/")
+        return Folder(self.mount, self._path(f"{path}/") if path else self.prefix)
 
     def _path(self, literal: str) -> str:
-        elements = literal.split("/")
+        elements = literal.removesuffix("/").split("/")
         if any(element in {"", ".", ".."} for element in elements) or not literal.isprintable():
             raise Refused(
                 f"{literal!r} is no path: an element is empty, a dot, or not printable",
@@ -73,7 +73,7 @@ class Space:
                 f"{literal!r} starts with another environment's name",
                 todo="an agent reads its own environment alone; leave the name out",
             )
-        if any(f"{literal}/".startswith(folder) for folder in self.shared):
+        if literal.startswith(self.shared):
             return literal
         if self.prefix and f"{literal}/".startswith(self.prefix):
             raise Refused(

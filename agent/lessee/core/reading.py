@@ -1,11 +1,10 @@
 """What is asked of Vault, and what its answers change."""
 
-from dataclasses import replace
-
 from lessee.core.commands import FindMount, ListFolder, LookAt, ReadSecret
 from lessee.core.events import Listed, Looked, Read
 from lessee.core.failures import Failure, Kind
 from lessee.core.paths import Folder, Ref
+from lessee.core.record import replace
 from lessee.core.secrets import Marker
 from lessee.core.state import NEVER, Group, Mount, Source
 from lessee.core.turn import Turn

@@ -1,11 +1,11 @@
 """A secret as Vault gave it, and as a template sees it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+from lessee.core.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(Record, frozen=True):
     """What tells one state of a KV v2 secret from another without reading its value.
 
     The version's own time is part of it: a secret whose metadata was deleted starts at version 1 again.
@@ -17,11 +17,12 @@ class Marker:
     """When the version was or will be deleted, or "destroyed"."""
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(Record, frozen=True):
     """The fields of one secret. `marker` is None in KV v1, which has no versions."""
 
-    data: Mapping[str, object] = field(repr=False)
+    hidden = ("data",)
+
+    data: Mapping[str, object]
     marker: Marker | None = None
 
 
@@ -46,12 +47,34 @@ class SecretView(Mapping[str, object]):
     def __repr__(self) -> str:
         return f"<{self.path}>"
 
+    def __str__(self) -> str:
+        # Jinja would take Python's spelling of a mapping for text and write it into the file.
+        raise Problem(f"{self.path} is no text", todo="name a key of it, or add `| json`")
+
 
 class Value(str):
     """A string out of a secret, which knows where it came from."""
 
     __slots__ = ("origin",)
     origin: str
+
+
+class Problem(Exception):  # noqa: N818  # It is one.
+    """Something wrong in a template; `word` is repeated only if it stands in the template's own text."""
+
+    def __init__(self, what: str, *, word: object = None, more: str = "", todo: str = "") -> None:
+        super().__init__(what)
+        self._what = what
+        self._word = word
+        self._more = more
+        self.todo = todo
+
+    def tell(self, words: frozenset[str]) -> str:
+        """The text for people, with the word if it is the author's own."""
+        if self._word is None:
+            return self._what
+        own = isinstance(self._word, str) and self._word in words
+        return f"{self._what}: {repr(self._word) if own else 'a computed one'}{self._more}"
 
 
 def view(origin: str, value: object) -> object:
@@ -66,6 +89,6 @@ def view(origin: str, value: object) -> object:
         case Mapping():
             return SecretView(origin, value)
         case list():
-            return tuple(view(f"{origin}[{index}]", item) for index, item in enumerate(value))
+            return [view(f"{origin}[{index}]", item) for index, item in enumerate(value)]
         case _:
             return value

@@ -1,10 +1,9 @@
 """The standing with Vault: when to log in, renew and look up the token, and when not to ask at all."""
 
-from dataclasses import replace
-
 from lessee.core.commands import CheckToken, Login, RenewToken, VaultCommand
 from lessee.core.events import LoggedIn, Renewed, Token
 from lessee.core.failures import Failure, Kind
+from lessee.core.record import replace
 from lessee.core.state import NEVER, Session, Weather
 from lessee.core.turn import Turn
 
@@ -42,8 +41,13 @@ def plan_session(turn: Turn) -> None:
 def logged_in(turn: Turn, event: LoggedIn) -> None:
     """A token is here."""
     token = event.token
-    turn.tell("info", "logged in", accessor=token.accessor, ttl=round(token.ttl))
-    turn.totals = replace(turn.totals, logins=turn.totals.logins + 1)
+    turn.tell(
+        "info",
+        "goes on with the kept token" if event.kept else "logged in",
+        accessor=token.accessor,
+        ttl=round(token.ttl),
+    )
+    turn.totals = replace(turn.totals, logins=turn.totals.logins + (not event.kept))
     session = replace(turn.session, fresh=True, failure=None, tries=0, check_at=NEVER, checked_at=turn.now)
     # Tokens read from a file may come near their end again and again: no more than one look every CHECK_EVERY.
     turn.session = _schedule(turn, session, token, earliest=turn.now + CHECK_EVERY)

@@ -1,20 +1,21 @@
 """All that the agent knows, as one value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import field
 
 from lessee.core.commands import VaultCommand
 from lessee.core.events import Token, Want
 from lessee.core.failures import Failure
 from lessee.core.generation import Generation
 from lessee.core.paths import Folder, Ref
+from lessee.core.record import Record
 from lessee.core.secrets import Marker, Secret
 
 NEVER = float("inf")
 
 
-@dataclass(frozen=True, slots=True)
-class Weather:
+class Weather(Record, frozen=True):
     """Vault cannot be asked: since when, after how many tries, and when the next one is due."""
 
     since: float
@@ -23,8 +24,7 @@ class Weather:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Record, frozen=True):
     """The standing with Vault."""
 
     identity: str = ""
@@ -43,8 +43,7 @@ class Session:
     """When Vault last gave any answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Record, frozen=True):
     """A KV secret that some template reads."""
 
     secret: Secret | None = None
@@ -65,8 +64,7 @@ class Source:
     call: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Record, frozen=True):
     """The secrets of one folder that templates read, and how changes in them are noticed."""
 
     refresh: float
@@ -83,8 +81,7 @@ class Group:
     call: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Record, frozen=True):
     """A KV mount. `version` 0: not found out yet."""
 
     version: int = 0
@@ -94,9 +91,10 @@ class Mount:
     call: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class App:
+class App(Record, frozen=True):
     """An app: what it has, and what is under way for it."""
+
+    hidden = ("generation", "staged")
 
     want: Want
     dirty: bool = True
@@ -106,9 +104,9 @@ class App:
     publish_at: float = 0.0
     """After a failure to write: not before this."""
     tries: int = 0
-    generation: Generation | None = field(default=None, repr=False)
+    generation: Generation | None = None
     """What was last published by this process."""
-    staged: Generation | None = field(default=None, repr=False)
+    staged: Generation | None = None
     """What is being published."""
     number: int | None = None
     published_at: float | None = None
@@ -126,8 +124,7 @@ class App:
     """The problem lies in the template or the values: state `refused`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Record, frozen=True):
     """A request under way, and when it is given up."""
 
     command: VaultCommand
@@ -135,8 +132,7 @@ class Call:
     guard: float
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(Record, frozen=True):
     """Counters since the start."""
 
     requests: int = 0
@@ -147,8 +143,7 @@ class Totals:
     notifications: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(Record, frozen=True):
     """The whole of it. `chance` is the state of the dice, so that step needs no other randomness."""
 
     chance: int

@@ -1,12 +1,13 @@
 """One step under way: a state that is being changed, and the commands so far."""
 
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from lessee.core.backoff import delay
 from lessee.core.commands import Command, Tell, VaultCommand
 from lessee.core.failures import Failure
 from lessee.core.paths import Folder, Ref
+from lessee.core.record import replace
 from lessee.core.state import App, Call, Group, Mount, Session, Source, State, Totals
 
 GUARD = 30.0

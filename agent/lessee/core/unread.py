@@ -1,12 +1,11 @@
 """What a refused or failed reading changes: its own path waits or is asked otherwise, the others go on."""
 
-from dataclasses import replace
-
 from lessee.core.commands import FindMount, ListFolder, LookAt, ReadSecret
 from lessee.core.events import Listed
 from lessee.core.failures import Failure, Kind
 from lessee.core.paths import Ref
 from lessee.core.reading import listed, look_at_each, missing, source_failed
+from lessee.core.record import replace
 from lessee.core.secrets import Marker
 from lessee.core.session import suspect_token
 from lessee.core.state import NEVER, Group, Source

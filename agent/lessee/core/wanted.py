@@ -1,11 +1,11 @@
 """Which secrets and folders the apps want, and how changes in each are noticed."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from lessee.core.events import Want
 from lessee.core.failures import Failure
 from lessee.core.paths import Folder, Ref
+from lessee.core.record import replace
 from lessee.core.state import NEVER, Group, Mount, Source
 from lessee.core.turn import Turn
 

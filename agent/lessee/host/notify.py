@@ -1,12 +1,12 @@
 """Tells an app that its files changed, and says in words how that went."""
 
 import signal
-from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
 from lessee.core.config import ByName, Notify
 from lessee.core.errors import NotNotified
+from lessee.core.record import Record
 from lessee.host import process
 from lessee.host.clock import boot_time
 
@@ -14,15 +14,13 @@ BOOTING_AGAIN = 0.25
 """Seconds between looks at a process that is starting."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(Record, frozen=True):
     """It has been told, or needed no telling."""
 
     how: str
 
 
-@dataclass(frozen=True, slots=True)
-class Undone:
+class Undone(Record, frozen=True):
     """It has not been told."""
 
     why: str

@@ -7,10 +7,10 @@ import signal
 import stat
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from lessee.core.errors import NotNotified
+from lessee.core.record import Record
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _COMM_BYTES = 15
@@ -24,82 +24,71 @@ _ENDING = {signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGQUIT, signal
 _UNASKED = _HARMLESS | _STOPPING | _ENDING
 
 
-@dataclass(frozen=True, slots=True)
-class ByName:
+class ByName(Record, frozen=True):
     """The process of this name: its comm, or its program's file name, or that of the script it interprets."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class ByPidFile:
+class ByPidFile(Record, frozen=True):
     """The process whose pid stands in the first line of this file."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Record, frozen=True):
     """A process and no other: a pid comes again, a pid with its start (seconds on CLOCK_BOOTTIME) not."""
 
     pid: int
     started: float
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Record, frozen=True):
     """The signal was sent."""
 
     process: Process
 
 
-@dataclass(frozen=True, slots=True)
-class StartedAfter:
+class StartedAfter(Record, frozen=True):
     """It started after the publish, so it has read the new files already; nothing was sent."""
 
     process: Process
 
 
-@dataclass(frozen=True, slots=True)
-class Absent:
+class Absent(Record, frozen=True):
     """There is no such process; `what` says why."""
 
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Several:
+class Several(Record, frozen=True):
     """The name does not tell which process is meant."""
 
     processes: tuple[Process, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Booting:
+class Booting(Record, frozen=True):
     """It does not catch the signal yet, and may until this time on CLOCK_BOOTTIME."""
 
     process: Process
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class WouldDie:
+class WouldDie(Record, frozen=True):
     """It does not catch the signal, whose default is to end it."""
 
     process: Process
     signal: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(Record, frozen=True):
     """It ignores the signal."""
 
     process: Process
     signal: int
 
 
-@dataclass(frozen=True, slots=True)
-class Forbidden:
+class Forbidden(Record, frozen=True):
     """The agent may not signal it: same uid or CAP_KILL is needed."""
 
     process: Process
@@ -122,8 +111,7 @@ def tell(target: ByName | ByPidFile, action: int, *, published_at: float, boot_g
     return _tell(seen, action, published_at=published_at, boot_grace=boot_grace, now=now)
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(Record, frozen=True):
     """What /proc shows of a process at one moment."""
 
     process: Process
@@ -273,8 +261,7 @@ def _ancestors(pid: int, everyone: dict[int, _Seen]) -> set[int]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Signals:
+class _Signals(Record, frozen=True):
     """What a process does with one signal."""
 
     caught: bool = False

@@ -2,20 +2,19 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lessee.core.config import Config
 from lessee.core.errors import ConfigError, LesseeError, TemplateError
 from lessee.core.parsing import parse
 from lessee.core.recipes import Recipe, compile_recipes, space_of
+from lessee.core.record import Record
 from lessee.core.templates import Compiler
 
 PLACES = (Path("lessee.yaml"), Path("/etc/lessee/lessee.yaml"))
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(Record, frozen=True):
     """A configuration in force: what the file says, the templates compiled, and the files all that came from."""
 
     path: Path

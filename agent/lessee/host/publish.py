@@ -6,11 +6,11 @@ import shutil
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from lessee.core.errors import CannotWrite
 from lessee.core.generation import File, Generation
+from lessee.core.record import Record
 from lessee.host.directories import cannot_write, entries, open_directory, opened, own, refuse_strangers
 from lessee.host.mounts import is_memory, refuse_disk
 
@@ -24,16 +24,14 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
+class Live(Record, frozen=True):
     """The generation a reader sees now."""
 
     number: int
     folder: str
 
 
-@dataclass(frozen=True, slots=True)
-class Staged:
+class Staged(Record, frozen=True):
     """A whole generation that no reader sees yet; `path` is where a check may look at it."""
 
     number: int

@@ -4,10 +4,10 @@ import json
 import os
 import socket
 import socketserver
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -15,12 +15,13 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from lessee.core.errors import CannotWrite, LesseeError
+from lessee.core.record import Record
+from lessee.host.logs import log
 
 _BODY_MAX = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(Record, frozen=True):
     """What the server asks the agent. Each may be called from any thread."""
 
     status: Callable[[], Mapping[str, Any]]
@@ -81,14 +82,23 @@ class UnixConnection(HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-class _UnixServer(socketserver.ThreadingUnixStreamServer):
+class _Quiet:
+    """A client that hangs up early is no event; socketserver would print a traceback past the log."""
+
     daemon_threads = True
     block_on_close = False
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        del request, client_address
+        if not isinstance(sys.exception(), OSError):
+            log("error", "status request failed", error=type(sys.exception()).__name__)
 
-class _TcpServer(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    block_on_close = False
+
+class _UnixServer(_Quiet, socketserver.ThreadingUnixStreamServer):
+    pass
+
+
+class _TcpServer(_Quiet, socketserver.ThreadingTCPServer):
     allow_reuse_address = True
 
 

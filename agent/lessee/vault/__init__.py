@@ -1,1 +1,1 @@
-"""The one door to Vault: the only importer of hvac."""
+"""The one door to Vault."""

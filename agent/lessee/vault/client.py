@@ -68,9 +68,10 @@ class Client:
         call, door, token = command.call, self._door, self._token
         match command:
             case cmd.Login():
-                grant = self._login(fresh=command.fresh)
+                kept = None if command.fresh else self._adopt()
+                grant = kept or self._method.login(door, self._clock)
                 self._grants[call] = grant.value
-                return ev.LoggedIn(call, grant.token)
+                return ev.LoggedIn(call, grant.token, kept=kept is not None)
             case cmd.RenewToken():
                 return ev.Renewed(call, renew(door, token, self._clock))
             case cmd.CheckToken():
@@ -87,16 +88,17 @@ class Client:
             case _:
                 assert_never(command)
 
-    def _login(self, *, fresh: bool) -> Grant:
-        if self._kept is not None and not fresh:
-            kept, self._kept = self._kept, None
-            try:
-                return Grant(kept, look_up(self._door, kept, self._clock))
-            except RequestFailed as exc:
-                if exc.failure.kind is not Kind.DENIED:
-                    self._kept = kept
-                    raise
-        return self._method.login(self._door, self._clock)
+    def _adopt(self) -> Grant | None:
+        """The kept token, where it is still good."""
+        if self._kept is None:
+            return None
+        try:
+            return Grant(self._kept, look_up(self._door, self._kept, self._clock))
+        except RequestFailed as exc:
+            if exc.failure.kind is not Kind.DENIED:
+                raise
+            self._kept = None
+            return None
 
 
 class _Lane:

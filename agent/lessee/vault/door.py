@@ -1,27 +1,35 @@
-"""One request to Vault: what it is sent with, how long it may take, and what its answer means."""
+"""One request to Vault: what it is sent with, how long it may take, and what its answer means.
 
+Over the standard library's http.client, because of what a sidecar costs at every start: beside it, hvac with requests
+takes 65 ms and 14 MiB more, and three times the processor time a request (tests/bench/imports.py measures it).
+"""
+
+import socket
+import ssl
+import threading
+from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 
-import hvac
-import hvac.adapters
 import msgspec
-import requests
-import requests.adapters
-import requests.utils
-import urllib3
 
+from lessee import __version__
 from lessee.core.failures import Failure, Kind
+from lessee.core.record import Record
 
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 10.0
+LARGEST_ANSWER = 32 * 2**20
+"""Bytes. Vault takes no request of more; a longer answer is not Vault's."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where Vault is and how it is to prove itself. Files are PEM."""
+class Address(Record, frozen=True):
+    """Where Vault is and how it is to prove itself. Files are PEM. `proxy`: the URL of an HTTP proxy on the way."""
+
+    hidden = ("proxy",)
 
     url: str
     namespace: str | None = None
@@ -30,19 +38,20 @@ class Address:
     client_cert_file: str | None = None
     client_key_file: str | None = None
     insecure: bool = False
+    proxy: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Record, frozen=True):
     """A good answer. `auth` and `data` as Vault names them."""
 
-    data: Mapping[str, Any] = field(repr=False)
-    auth: Mapping[str, Any] = field(repr=False)
-    warnings: tuple[str, ...] = field(repr=False)
+    hidden = ("data", "auth")
+
+    data: Mapping[str, Any]
+    auth: Mapping[str, Any]
 
 
 class RequestFailed(Exception):  # noqa: N818  # It reads as what happened.
-    """A request failed; `body` holds what a 404 still tells."""
+    """A request failed; `data` holds what a 404 still tells."""
 
     def __init__(self, failure: Failure, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(failure.text)
@@ -51,18 +60,17 @@ class RequestFailed(Exception):  # noqa: N818  # It reads as what happened.
 
 
 class Door:
-    """The connection to one Vault, for all threads. It follows no redirect: that would carry the token away."""
+    """The way to one Vault, for all threads; each has a connection of its own.
+
+    It follows no redirect: that would carry the token away.
+    """
 
     def __init__(self, address: Address) -> None:
-        self.address = address
-        self._adapter = hvac.adapters.RawAdapter(
-            base_uri=address.url,
-            namespace=address.namespace,
-            timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-            allow_redirects=False,
-            session=_session(address),
-            verify=_verify(address),
-        )
+        self._address = address
+        self._url = urlsplit(address.url)
+        self._kept: dict[int, HTTPConnection] = {}
+        self._lock = threading.Lock()
+        self._context: ssl.SSLContext | None = None
 
     def ask(
         self,
@@ -74,70 +82,142 @@ class Door:
         params: Mapping[str, str] | None = None,
     ) -> Answer:
         """Raises RequestFailed, whose text is made here: a server's own error text may repeat what it was sent."""
+        target = f"{self._url.path.rstrip('/')}/v1/{quote(path)}" + (f"?{urlencode(params)}" if params else "")
+        content = msgspec.json.encode(body) if body is not None else None
         try:
-            response = self._adapter.request(
-                method,
-                f"/v1/{quote(path)}",
-                headers={"X-Vault-Token": token} if token else {},
-                raise_exception=False,
-                json=body,
-                params=params,
-            )
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as exc:
+            response, answer = self._exchange(method, target, content, self._headers(token))
+        except (OSError, HTTPException) as exc:
             raise RequestFailed(Failure(Kind.WEATHER, _transport(exc))) from None
-        if response.status_code not in {200, 204}:
-            raise _refusal(response) from None
-        return _parse(response.content)
+        except ValueError:
+            text = "the token or the namespace holds characters that cannot be sent"
+            raise RequestFailed(Failure(Kind.INVALID, text)) from None
+        if response.status not in {200, 204}:
+            raise _refusal(response, answer)
+        return _parse(answer)
+
+    def close(self) -> None:
+        """Close the connections; what is under way over them fails."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
+    def _headers(self, token: str | None) -> dict[str, str]:
+        headers = {"X-Vault-Request": "true", "User-Agent": f"lessee/{__version__}"}
+        if token:
+            headers["X-Vault-Token"] = token
+        if self._address.namespace:
+            headers["X-Vault-Namespace"] = self._address.namespace
+        return headers
+
+    def _exchange(
+        self, method: str, target: str, content: bytes | None, headers: dict[str, str]
+    ) -> tuple[HTTPResponse, bytes]:
+        kept = self._kept.pop(threading.get_ident(), None)
+        if kept is not None and method == "GET":
+            with suppress(ConnectionError, HTTPException):  # the server may have let go of it while it was idle
+                answer = self._over(kept, method, target, content, headers)
+                self._kept[threading.get_ident()] = kept
+                return answer
+        if kept is not None:
+            # What changes something goes over a new connection: over an old one nobody could tell whether it arrived.
+            kept.close()
+        connection = self._connect()
+        if self._address.proxy and self._url.scheme == "http":
+            target = f"{self._url.scheme}://{self._url.netloc}{target}"
+            headers |= _proxy_headers(urlsplit(self._address.proxy))
+        answer = self._over(connection, method, target, content, headers)
+        self._kept[threading.get_ident()] = connection
+        return answer
+
+    def _over(
+        self, connection: HTTPConnection, method: str, target: str, content: bytes | None, headers: dict[str, str]
+    ) -> tuple[HTTPResponse, bytes]:
+        try:
+            connection.request(method, target, body=content, headers=headers)
+            response = connection.getresponse()
+            return response, _read(response)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _connect(self) -> HTTPConnection:
+        proxy = urlsplit(self._address.proxy) if self._address.proxy else None
+        first = proxy or self._url
+        host, port = first.hostname or "", first.port or _port(first)
+        connection: HTTPConnection
+        if self._url.scheme == "https":
+            name = self._address.server_name or self._url.hostname or ""
+            connection = _Secure(host, port, name, self._secured())
+            if proxy is not None:
+                connection.set_tunnel(self._url.hostname or "", self._url.port or 443, _proxy_headers(proxy))
+        else:
+            connection = HTTPConnection(host, port, timeout=CONNECT_TIMEOUT)
+        connection.connect()
+        connection.sock.settimeout(READ_TIMEOUT)
+        return connection
+
+    def _secured(self) -> ssl.SSLContext:
+        """The context is made once: reading the CAs takes tens of milliseconds."""
+        with self._lock:
+            if self._context is None:
+                self._context = _context(self._address)
+            return self._context
 
 
-def _session(address: Address) -> requests.Session:
-    session = requests.Session()
-    # requests would look through the environment and ~/.netrc at every request: once is enough.
-    session.trust_env = False
-    session.proxies.update(requests.utils.get_environ_proxies(address.url))
-    session.verify = _verify(address)
-    if address.client_cert_file:
-        key = address.client_key_file
-        session.cert = (address.client_cert_file, key) if key else address.client_cert_file
-    session.mount("https://", _Named(address.server_name))
+def _read(response: HTTPResponse) -> bytes:
+    if response.length is not None and response.length > LARGEST_ANSWER:
+        raise HTTPException
+    return response.read()
+
+
+class _Secure(HTTPSConnection):
+    """Expects the certificate of `name`, whatever the address is."""
+
+    def __init__(self, host: str, port: int, name: str, context: ssl.SSLContext) -> None:
+        super().__init__(host, port, timeout=CONNECT_TIMEOUT, context=context)
+        self._name = name
+        self._secure = context
+
+    def connect(self) -> None:
+        HTTPConnection.connect(self)
+        self.sock = self._secure.wrap_socket(self.sock, server_hostname=self._name)
+
+
+def _context(address: Address) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=address.ca_file)
     if address.insecure:
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    return session
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if address.client_cert_file:
+        context.load_cert_chain(address.client_cert_file, address.client_key_file)
+    return context
 
 
-def _verify(address: Address) -> bool | str:
-    return False if address.insecure else address.ca_file or True
+def _port(url: SplitResult) -> int:
+    return 443 if url.scheme == "https" else 80
 
 
-class _Named(requests.adapters.HTTPAdapter):
-    """Expects the certificate of `server_name` where the address is another."""
-
-    def __init__(self, server_name: str | None) -> None:
-        self._server_name = server_name
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        if self._server_name:
-            kwargs |= {"server_hostname": self._server_name, "assert_hostname": self._server_name}
-        super().init_poolmanager(*args, **kwargs)
+def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
+    if proxy.username is None:
+        return {}
+    credentials = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": f"Basic {b64encode(credentials.encode()).decode()}"}
 
 
 def _transport(exc: Exception) -> str:
-    # The texts of requests and urllib3 hold URLs and more; the kind of error is all that is needed.
     match exc:
-        case requests.exceptions.SSLError():
-            return "the server's certificate was not accepted (see vault.ca_file and server_name)"
-        case requests.exceptions.ProxyError():
-            return "the proxy does not let us through"
-        case requests.exceptions.ConnectTimeout():
-            return f"no connection within {CONNECT_TIMEOUT:.0f} s"
-        case requests.exceptions.Timeout():
-            return f"no answer within {READ_TIMEOUT:.0f} s"
-        case requests.exceptions.ConnectionError() if "NameResolutionError" in repr(exc):
+        case ssl.SSLCertVerificationError():
+            return "the server's certificate was not accepted (see vault.ca_file and vault.server_name)"
+        case ssl.SSLError():
+            return "no TLS connection came about (is it https? does it want a client certificate?)"
+        case socket.gaierror():
             return "its name cannot be resolved"
-        case requests.exceptions.ConnectionError() if "Connection refused" in repr(exc):
+        case ConnectionRefusedError():
             return "connection refused"
-        case requests.exceptions.ConnectionError():
+        case TimeoutError():
+            return f"no answer within {READ_TIMEOUT:.0f} s"
+        case FileNotFoundError() | PermissionError():
+            return "a certificate file cannot be read (see vault.ca_file, client_cert_file and client_key_file)"
+        case ConnectionError() | HTTPException():
             return "the connection broke"
         case _:
             return f"the request failed ({type(exc).__name__})"
@@ -169,8 +249,8 @@ _KINDS = {
 }
 
 
-def _refusal(response: requests.Response) -> RequestFailed:
-    status = response.status_code
+def _refusal(response: HTTPResponse, answer: bytes) -> RequestFailed:
+    status = response.status
     if 300 <= status < 400:  # noqa: PLR2004  # The class of redirects.
         text = "it redirects elsewhere, where the token is not taken; name the active node in vault.address"
         return RequestFailed(Failure(Kind.WEATHER, text))
@@ -178,18 +258,16 @@ def _refusal(response: requests.Response) -> RequestFailed:
     data: Mapping[str, Any] = {}
     if kind is Kind.MISSING:
         try:
-            body = msgspec.json.decode(response.content)
-        except msgspec.DecodeError:
-            body = {}
+            body = msgspec.json.decode(answer, type=_Body)
+        except msgspec.MsgspecError:
+            body = _Body()
         # An empty list of errors means: nothing there. Words mean: no such path on this server.
-        if isinstance(body, dict) and body.get("errors"):
-            kind = Kind.UNSUPPORTED
-        data = body.get("data") or {} if isinstance(body, dict) else {}
-    text = _TEXTS.get(status, f"Vault answered {status}")
-    return RequestFailed(Failure(kind, text, _retry_after(response)), data)
+        kind = Kind.UNSUPPORTED if body.errors else kind
+        data = body.data or {}
+    return RequestFailed(Failure(kind, _TEXTS.get(status, f"Vault answered {status}"), _retry_after(response)), data)
 
 
-def _retry_after(response: requests.Response) -> float | None:
+def _retry_after(response: HTTPResponse) -> float | None:
     value = response.headers.get("Retry-After", "")
     return float(value) if value.isdecimal() else None
 
@@ -197,14 +275,14 @@ def _retry_after(response: requests.Response) -> float | None:
 class _Body(msgspec.Struct):
     data: dict[str, Any] | None = None
     auth: dict[str, Any] | None = None
-    warnings: list[str] | None = None
+    errors: list[str] | None = None
 
 
 def _parse(content: bytes) -> Answer:
     if not content:
-        return Answer({}, {}, ())
+        return Answer({}, {})
     try:
         body = msgspec.json.decode(content, type=_Body)
     except msgspec.MsgspecError:
         raise RequestFailed(Failure(Kind.WEATHER, "the answer is cut or is not Vault's")) from None
-    return Answer(body.data or {}, body.auth or {}, tuple(body.warnings or ()))
+    return Answer(body.data or {}, body.auth or {})

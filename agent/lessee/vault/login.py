@@ -2,23 +2,24 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
 
 from lessee.core.events import Token
 from lessee.core.failures import Failure, Kind
+from lessee.core.record import Record
 from lessee.vault.door import Door, RequestFailed
 
 Clock = Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Record, frozen=True):
     """A token and its value."""
 
-    value: str = field(repr=False)
+    hidden = ("value",)
+
+    value: str
     token: Token
 
 

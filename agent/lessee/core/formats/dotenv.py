@@ -3,11 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from lessee.core.document import Document
 from lessee.core.errors import FormatError
 from lessee.core.formats.holes import Marked, Slot, mark
+from lessee.core.record import Record
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -49,8 +49,7 @@ def outline(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(statement.key for statement in _read(text) if statement.key is not None))
 
 
-@dataclass(frozen=True, slots=True)
-class _Statement:
+class _Statement(Record, frozen=True):
     """A statement with the blank lines before it; before + literal + after is its text."""
 
     at: int

@@ -5,10 +5,10 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from lessee.core.document import Document, Hole
 from lessee.core.errors import FormatError
+from lessee.core.record import Record
 
 # What str.splitlines() takes for a line's end: some reader does, whatever the grammar says.
 _LINE_BREAK = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -17,8 +17,7 @@ _LINE_BREAK = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _DEEPEST = 100
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Slot:
+class Slot(Record, frozen=True, eq=False):
     """A hole, and the line of the rendered text in which it stands."""
 
     hole: Hole
@@ -84,8 +83,7 @@ class Slot:
             raise self.refused("is too long a number", "store it as a string") from None
 
 
-@dataclass(frozen=True, slots=True)
-class Marked:
+class Marked(Record, frozen=True):
     """The author's text with a token for each hole: a word of letters and digits in every grammar here."""
 
     name: str

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import chain
 
 import yaml
@@ -11,6 +10,7 @@ from yaml.constructor import SafeConstructor
 from lessee.core.document import Document
 from lessee.core.errors import FormatError
 from lessee.core.formats.holes import Marked, Slot, dumps, mark
+from lessee.core.record import replace
 
 # libyaml is ten times as fast, and its marks count characters as those of the scanner in Python do.
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

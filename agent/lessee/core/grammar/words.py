@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from msgspec import Meta
 
 from lessee.core import durations
+from lessee.core.record import Record
 
 _LONGEST_NAME = 255  # NAME_MAX of Linux
 _LAST_ID = 2**32 - 2  # chown(2) takes the last one for "leave it alone"
@@ -22,8 +22,7 @@ SIGNALS = (
 """Of signal(7); `signal` itself would name those of the machine at hand, and the schema is one for all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(Record, frozen=True):
     """One kind of scalar.
 
     `parse` gets a text that matches `pattern`, written so that Python and ECMA-262 read it alike, and raises

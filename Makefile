@@ -1,0 +1,35 @@
+# `make demo` and `make test` set up all they need in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench format clean
+
+demo: $(VENV)/ready-demo ## the main job on this machine, with a real OpenBao server
+	@$(BIN)/lessee demo
+
+test: $(VENV)/ready-test ## all tests; those with Docker where an Engine is installed
+	$(BIN)/pytest
+
+check: $(VENV)/ready-test ## lint, types, imports, and branch coverage of core
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/coverage run -m pytest -q tests/core
+	$(BIN)/coverage report --fail-under=100
+
+bench: $(VENV)/ready-test ## every figure of the README, beside `bao agent`
+	$(BIN)/python tests/bench/run.py
+
+format: $(VENV)/ready-test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf $(VENV) build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/ready-%: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	touch $@

@@ -1,0 +1,7 @@
+"""`python -m lessee`."""
+
+import sys
+
+from lessee.cli import main
+
+sys.exit(main())

@@ -1,0 +1,290 @@
+"""The loop: take an event, step the machine, hand its commands to the effects."""
+
+import hashlib
+import queue
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, assert_never
+
+import msgspec
+
+from lessee.core import commands as cmd
+from lessee.core import events as ev
+from lessee.core.config import App
+from lessee.core.deadlines import wake_at
+from lessee.core.errors import LesseeError
+from lessee.core.generation import Generation
+from lessee.core.machine import start, steps
+from lessee.core.recipes import Recipe, render_recipe
+from lessee.core.redaction import Redactor
+from lessee.core.state import State
+from lessee.core.view import status as status_of
+from lessee.host.clock import boot_time, wall_time
+from lessee.host.logs import log
+from lessee.host.notify import Done, notify
+from lessee.host.project import Project, Stamp, load, stamp
+from lessee.vault.connect import connect
+
+LONGEST_SLEEP = 5.0
+"""Seconds. A sleep counts no suspension, so it is kept short; and who asks /healthz sees the loop turn."""
+STANDS_STILL = 30.0
+"""Seconds without a turn of the loop after which /healthz is red."""
+
+_T = TypeVar("_T")
+
+
+class Shelf(Protocol):
+    """Where generations are shown; what cannot be written raises CannotWrite."""
+
+    def open(self, apps: Iterable[App]) -> None: ...
+
+    def recover(self, app: str) -> tuple[int | None, bool]: ...
+
+    def publish(self, generation: Generation, *, owe: bool) -> tuple[int, bool]: ...
+
+    def prune(self, app: str) -> None: ...
+
+    def settle(self, app: str) -> None: ...
+
+
+class Keeper(Protocol):
+    """Where a token outlives the agent."""
+
+    def token(self, identity: str) -> str | None: ...
+
+    def keep_token(self, identity: str, value: str) -> None: ...
+
+
+class Watcher(Protocol):
+    """Calls `Agent.reload` when one of the files changes."""
+
+    def watch(self, stamps: Mapping[Path, Stamp], *, all_beside: bool = False) -> None: ...
+
+
+class _Note(Enum):
+    """What the loop itself is told."""
+
+    STOP = "stop"
+    RELOAD = "reload"
+
+
+class Agent:
+    """Owns the state: all of it is changed here, in the thread that runs the loop."""
+
+    def __init__(
+        self,
+        project: Project,
+        shelf: Shelf,
+        *,
+        keeper: Keeper,
+        redactor: Redactor,
+        environ: Mapping[str, str],
+        seed: int,
+        notifies: bool = True,
+    ) -> None:
+        """`notifies` False: nobody is told. `seed` is where the jitter comes from. Raises CannotWrite."""
+        self._project = project
+        self._shelf = shelf
+        self._keeper = keeper
+        self._redactor = redactor
+        self._environ = environ
+        self._notifies = notifies
+        self._mail: queue.SimpleQueue[ev.Event | _Note] = queue.SimpleQueue()
+        self._state = start(seed)
+        self._turned_at = boot_time()
+        self._trouble: str | None = None
+        self._identity = ""
+        self._watcher: Watcher | None = None
+        self._take_up(project, recover=project.config.apps)
+
+    # What other threads may call.
+
+    def post(self, event: ev.Event) -> None:
+        """Put an event into the mailbox."""
+        self._mail.put(event)
+
+    def stop(self) -> None:
+        """End the loop; the files stay."""
+        self._mail.put(_Note.STOP)
+
+    def reload(self) -> None:
+        """Read the configuration and the templates again."""
+        self._mail.put(_Note.RELOAD)
+
+    def alive(self) -> bool:
+        """Whether the loop turns, whatever Vault does."""
+        return boot_time() - self._turned_at < STANDS_STILL
+
+    def status(self) -> Mapping[str, Any]:
+        """status.json."""
+        config = self._project.config
+        return status_of(
+            self._state,
+            boot_time(),
+            wall_time(),
+            environment=config.environment,
+            address=config.vault.address,
+            trouble=self._trouble,
+        )
+
+    # The loop.
+
+    def watch_with(self, watcher: Watcher) -> None:
+        """Have the configuration's files watched."""
+        self._watcher = watcher
+        watcher.watch(self._project.stamps)
+
+    def run(self, ended: Callable[[State], _T | None], timeout: float | None = None) -> _T | None:
+        """Turn until `ended` says something; None when stopped, or when `timeout` seconds have passed."""
+        deadline = boot_time() + timeout if timeout is not None else float("inf")
+        while (answer := ended(self._state)) is None:
+            now = boot_time()
+            if now >= deadline:
+                return None
+            wait = min(wake_at(self._state), deadline, now + LONGEST_SLEEP) - now
+            mail = self._collect(max(0.0, wait))
+            if _Note.STOP in mail:
+                return None
+            if _Note.RELOAD in mail:
+                self._reload()
+            self._turn([event for event in mail if not isinstance(event, _Note)])
+        return answer
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    def _collect(self, wait: float) -> list[ev.Event | _Note]:
+        mail: list[ev.Event | _Note] = []
+        try:
+            mail.append(self._mail.get(timeout=wait) if wait else self._mail.get_nowait())
+            while True:
+                mail.append(self._mail.get_nowait())
+        except queue.Empty:
+            return mail
+
+    def _turn(self, events: list[ev.Event]) -> None:
+        for event in events:
+            self._before(event)
+        self._turned_at = now = boot_time()
+        self._state, commands = steps(self._state, events or [ev.Tick()], now)
+        for command in commands:
+            self._obey(command)
+
+    def _before(self, event: ev.Event) -> None:
+        if isinstance(event, ev.Read):
+            call = self._state.calls.get(event.call)
+            self._redactor.learn(str(call.command) if call else "", event.secret.data.values())
+        elif isinstance(event, ev.LoggedIn) and event.call in self._state.calls:
+            value = self._client.accept(event.call)
+            self._redactor.learn("token", [value])
+            try:
+                self._keeper.keep_token(self._identity, value)
+            except LesseeError as exc:
+                log("warning", "token not kept", reason=str(exc))
+
+    def _obey(self, command: cmd.Command) -> None:
+        match command:
+            case cmd.Tell():
+                log(command.level, command.event, **command.fields)
+            case cmd.Abandon():
+                self._client.abandon(command.call)
+            case cmd.Render():
+                self._render(command)
+            case cmd.Publish():
+                self._publish(command)
+            case cmd.Notify():
+                self._notify(command)
+            case cmd.Settle() | cmd.Prune():
+                self._tidy(command)
+            case _:
+                self._client.obey(command)
+
+    def _render(self, command: cmd.Render) -> None:
+        assert isinstance(command.recipe, Recipe)
+        try:
+            generation = render_recipe(command.recipe, command.secrets, command.folders, self._environ)
+            self.post(ev.Rendered(command.app, command.job, generation))
+        except LesseeError as exc:
+            self.post(ev.RenderFailed(command.app, command.job, str(exc)))
+
+    def _publish(self, command: cmd.Publish) -> None:
+        try:
+            number, changed = self._shelf.publish(command.generation, owe=command.owe)
+            self.post(ev.Published(command.app, command.job, number, changed))
+        except LesseeError as exc:
+            self.post(ev.PublishFailed(command.app, command.job, str(exc)))
+
+    def _notify(self, command: cmd.Notify) -> None:
+        settings = self._project.config.apps[command.app].notify
+        assert settings is not None
+        done = notify(settings, command.published_at)
+        if isinstance(done, Done):
+            self.post(ev.Told(command.app, command.job, done.how))
+        else:
+            self.post(ev.NotTold(command.app, command.job, done.why, done.absent, done.retry_in))
+
+    def _tidy(self, command: cmd.Settle | cmd.Prune) -> None:
+        try:
+            match command:
+                case cmd.Settle():
+                    self._shelf.settle(command.app)
+                case cmd.Prune():
+                    self._shelf.prune(command.app)
+                case _:
+                    assert_never(command)
+        except LesseeError as exc:
+            log("warning", "not tidied", app=command.app, reason=str(exc))
+
+    # Configurations.
+
+    def _reload(self) -> None:
+        # What is broken may be mended by a file that was not there before.
+        stamps = {path: stamp(path) for path in self._project.stamps}
+        try:
+            project = load(self._project.path, self._environ)
+            known = set(self._project.config.apps)
+            self._take_up(project, recover=set(project.config.apps) - known)
+        except LesseeError as exc:
+            if str(exc) != self._trouble:
+                log("error", "configuration not taken up", reason=str(exc), note="the old one stays in force")
+            self._trouble = str(exc)
+        else:
+            self._trouble = None
+            stamps = dict(project.stamps)
+            log("info", "configuration taken up", apps=", ".join(project.config.apps))
+        if self._watcher is not None:
+            self._watcher.watch(stamps, all_beside=self._trouble is not None)
+
+    def _take_up(self, project: Project, *, recover: Iterable[str]) -> None:
+        config = project.config
+        self._shelf.open(config.apps.values())
+        _tell_what_needs_a_start(self._project, project)
+        self._project = project
+        self._redactor.publish(project.text)
+        identity = hashlib.sha256(msgspec.json.encode(config.vault)).hexdigest()
+        if identity != self._identity:
+            self._identity = identity
+            self._client = connect(config.vault, self._environ, self.post, boot_time)
+            kept = self._keeper.token(identity)
+            if kept is not None:
+                self._redactor.learn("token", [kept])
+                self._client.keep(kept)
+        wants = {name: self._want(recipe) for name, recipe in project.recipes.items()}
+        events: list[ev.Event] = [ev.Configured(wants, identity)]
+        for app in recover:
+            number, owed = self._shelf.recover(app)
+            # When it was shown is not known any more: who is owed is told, whenever it started.
+            events.append(ev.Recovered(app, number, owed, boot_time() if number is not None else None))
+        self._turn(events)
+
+    def _want(self, recipe: Recipe) -> ev.Want:
+        notifies = self._notifies and recipe.app.notify is not None
+        return ev.Want(recipe.needs, recipe.app.refresh, notifies, recipe)
+
+
+def _tell_what_needs_a_start(old: Project, new: Project) -> None:
+    for key in ("state", "status", "allow_disk"):
+        if getattr(old.config, key) != getattr(new.config, key):
+            log("warning", "takes effect at the next start", key=key)

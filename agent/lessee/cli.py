@@ -1,0 +1,157 @@
+"""The command line: picks a command, and turns errors into exit codes."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from lessee import __version__
+from lessee.core.durations import seconds
+from lessee.core.errors import LesseeError, UsageError
+
+_ABOUT = """\
+A sidecar beside your app: it logs in to Vault or OpenBao, renders Jinja templates to files on tmpfs,
+keeps them fresh, and signals the app. The app links no Vault library; it reads a file."""
+
+_START = """\
+start here:
+  lessee demo                 see the main job on this machine, with a real OpenBao server
+  lessee check                is lessee.yaml right? which secrets does it read? (asks no Vault)
+  lessee render --output DIR  render once, to look at or for a build
+  lessee run                  the sidecar
+
+The configuration is --config, $LESSEE_CONFIG, ./lessee.yaml or /etc/lessee/lessee.yaml.
+exit codes: 64 usage, 65 template, 69 Vault unreachable, 73 cannot write, 75 app not notified,
+            77 refused by Vault, 78 configuration"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code is one of sysexits(3)."""
+    try:
+        parser = _parser()
+        arguments = parser.parse_args(argv)
+        if arguments.command is None:
+            parser.print_help()
+            return UsageError.exit_code
+        run: Callable[[argparse.Namespace], int] = import_module(f"lessee.commands.{arguments.command}").run
+        return run(arguments)
+    except LesseeError as exc:
+        print(f"lessee: {exc}", file=sys.stderr)
+        return exc.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Who read our output has seen enough; Python would complain once more at its own end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception as exc:  # noqa: BLE001  # A traceback prints locals' texts, which may hold values.
+        print(f"lessee: internal error: {_last_place(exc)}; please report it", file=sys.stderr)
+        return 70
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, todo=f"see `{self.prog} --help`")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="lessee",
+        description=_ABOUT,
+        epilog=_START,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"lessee {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, short: str, long: str = "", *, config: bool = True) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            help=short,
+            description=f"{short[0].upper()}{short[1:]}. {long}".strip(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if config:
+            sub.add_argument("--config", metavar="FILE", help="the configuration file")
+        return sub
+
+    _add_run(command)
+    _add_render(command)
+    check = command(
+        "check",
+        "check the configuration and the templates, without Vault",
+        "It tells all that is wrong\nat once, and lists the secrets that each app reads.",
+    )
+    check.add_argument("--schema", action="store_true", help="print the JSON Schema of lessee.yaml, for editors")
+    status = command("status", "ask a running agent how it is", "Values are never told.")
+    status.add_argument("--json", action="store_true", help="as status.json")
+    status.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
+    refresh = command("refresh", "tell a running agent to look now", "Without PATH it looks at everything.")
+    refresh.add_argument("paths", nargs="*", metavar="PATH", help="a secret, such as database/postgres")
+    refresh.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
+    demo = command(
+        "demo",
+        "show the main job on this machine, in a minute",
+        "A real OpenBao server, a real agent and\nan app that catches SIGHUP are started, and all traces are removed.",
+        config=False,
+    )
+    demo.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
+    return parser
+
+
+def _add_run(command: Callable[..., argparse.ArgumentParser]) -> None:
+    run = command(
+        "run",
+        "the sidecar: log in, render, watch, renew, notify, until stopped",
+        "It waits for Vault as long as\nit takes. SIGTERM ends it and leaves the files; SIGHUP reads the file again.",
+    )
+    _add_logging(run)
+
+
+def _add_render(command: Callable[..., argparse.ArgumentParser]) -> None:
+    render = command(
+        "render",
+        "render once and end",
+        "Without --output it publishes where `run` would, and tells the app.",
+    )
+    render.add_argument("--app", metavar="APP", help="this app alone")
+    where = render.add_mutually_exclusive_group()
+    where.add_argument("--output", metavar="DIR", help="write DIR/APP/NAME (with --app DIR/NAME), and tell nobody")
+    where.add_argument("--diff", action="store_true", help="write nothing: show what would change, without values")
+    render.add_argument("--timeout", type=_duration, default=10.0, metavar="TIME", help="wait for Vault (10s)")
+    _add_logging(render)
+
+
+def _add_logging(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default=os.environ.get("LESSEE_LOG_LEVEL", "info"),
+        help="what is logged to stderr (info, or $LESSEE_LOG_LEVEL)",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        default=os.environ.get("LESSEE_LOG_FORMAT"),
+        help="text on a terminal, else json (or $LESSEE_LOG_FORMAT)",
+    )
+
+
+def _duration(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 500ms, 10s or 5m") from None
+
+
+def _last_place(exc: BaseException) -> str:
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "nowhere"
+    return f"{type(exc).__name__} at {place}"

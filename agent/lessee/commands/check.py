@@ -1,0 +1,54 @@
+"""`lessee check`: is the configuration right, and what does it read? Asks no Vault."""
+
+import argparse
+import os
+import sys
+
+from lessee.core.errors import ConfigError, LesseeError
+from lessee.core.paths import Ref
+from lessee.core.recipes import Recipe
+from lessee.host.project import find, load
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 where all is right; 78 or 65 with all that is wrong."""
+    if arguments.schema:
+        from lessee.core.schema import schema_text
+
+        sys.stdout.write(schema_text())
+        return 0
+    environ = dict(os.environ)
+    try:
+        project = load(find(arguments.config, environ), environ)
+    except ConfigError as exc:
+        return _tell(exc, len(exc.problems))
+    except LesseeError as exc:
+        return _tell(exc, str(exc).count("\n") + 1)
+    for recipe in project.recipes.values():
+        _print(recipe)
+    count = len(project.recipes)
+    print(f"{project.path.name} is right: {count} app{'s' * (count != 1)}" if count else "no apps: an operator's file")
+    return 0
+
+
+def _tell(exc: LesseeError, count: int) -> int:
+    print(exc, file=sys.stderr)
+    print(f"{count} problem{'s' * (count != 1)}", file=sys.stderr)
+    return exc.exit_code
+
+
+def _print(recipe: Recipe) -> None:
+    app = recipe.app
+    print(f"{app.name}  {app.directory}  refresh {app.refresh:g}s")
+    for file, compiled in recipe.files:
+        print(f"  {file.name}  {file.format}  {file.mode:04o}  from {file.template}")
+        for need in sorted(compiled.needs, key=str):
+            print(f"    reads {need}" + ("" if isinstance(need, Ref) else " (the folder)"))
+    notify = f"{app.notify.action} to {_target(recipe)}" if app.notify else "nobody"
+    print(f"  notifies {notify}")
+
+
+def _target(recipe: Recipe) -> str:
+    assert recipe.app.notify is not None
+    target = recipe.app.notify.target
+    return f"process {target.name}" if hasattr(target, "name") else f"the pid in {target.path}"

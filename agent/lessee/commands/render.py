@@ -1,0 +1,155 @@
+"""`lessee render`: once, for builds and to look at."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+from lessee.agent import Agent, Keeper, Shelf
+from lessee.commands.run import refuse_without_apps
+from lessee.core.config import App
+from lessee.core.errors import FormatError, LesseeError
+from lessee.core.formats import outline
+from lessee.core.generation import File, Generation
+from lessee.core.outcome import outcomes, unfinished
+from lessee.core.redaction import Redactor
+from lessee.host.ledger import Ledger
+from lessee.host.logs import open_log
+from lessee.host.private import make_private
+from lessee.host.project import Project, find, load
+from lessee.host.shelf import PlainShelf
+from lessee.host.shelf import Shelf as RealShelf
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Of several apps those that can be rendered are; the exit code is the first failure's."""
+    make_private()
+    environ = dict(os.environ)
+    project = load(find(arguments.config, environ), environ, only=arguments.app)
+    refuse_without_apps(project)
+    redactor = Redactor()
+    # On a terminal the result is what counts; what happens on the way is for who asks.
+    level = "warning" if arguments.log_level == "info" else arguments.log_level
+    open_log(redactor, level=level, form=arguments.log_format)
+    if arguments.output is not None:
+        shelf = PlainShelf(Path(arguments.output).absolute(), by_app=arguments.app is None)
+        return _render(project, shelf, _Forgetful(), redactor, environ, arguments.timeout, notifies=False)
+    if arguments.diff:
+        return _render(project, _DiffShelf(), _Forgetful(), redactor, environ, arguments.timeout, notifies=False)
+    config = project.config
+    with closing(Ledger(Path(config.state), allow_disk=config.allow_disk)) as ledger:
+        return _render(project, RealShelf(ledger), ledger, redactor, environ, arguments.timeout, notifies=True)
+
+
+def _render(
+    project: Project,
+    shelf: Shelf,
+    keeper: Keeper,
+    redactor: Redactor,
+    environ: Mapping[str, str],
+    timeout: float,
+    *,
+    notifies: bool,
+) -> int:
+    agent = Agent(
+        project,
+        shelf,
+        keeper=keeper,
+        redactor=redactor,
+        environ=environ,
+        seed=int.from_bytes(os.urandom(8)),
+        notifies=notifies,
+    )
+    ended = agent.run(outcomes, timeout) or unfinished(agent.state)
+    code = 0
+    for app, error in ended.items():
+        if error is not None:
+            print(f"lessee: {redactor.clean(str(error))}", file=sys.stderr)
+            code = code or error.exit_code
+        elif notifies or isinstance(shelf, PlainShelf):
+            folder = shelf.folder(app) if isinstance(shelf, PlainShelf) else project.config.apps[app].directory
+            for file in project.config.apps[app].files:
+                print(f"{folder}/{file.name}")
+    return code
+
+
+class _Forgetful:
+    """Keeps no token: a build leaves nothing behind."""
+
+    def token(self, identity: str) -> str | None:
+        del identity
+        return None
+
+    def keep_token(self, identity: str, value: str) -> None:
+        """It is gone with the process."""
+
+
+class _DiffShelf:
+    """Shows nothing to readers: prints how the files would change, by name and structure."""
+
+    def __init__(self) -> None:
+        self._apps: dict[str, App] = {}
+
+    def open(self, apps: Iterable[App]) -> None:
+        self._apps = {app.name: app for app in apps}
+
+    def recover(self, app: str) -> tuple[int | None, bool]:
+        del app
+        return None, False
+
+    def publish(self, generation: Generation, *, owe: bool) -> tuple[int, bool]:
+        del owe
+        app = self._apps[generation.app]
+        folder = Path(app.directory)
+        formats = {file.name: file.format for file in app.files}
+        for file in generation.files:
+            for line in _differences(folder / file.name, file, formats[file.name]):
+                print(line)
+        for name in sorted(_ours(folder) - {file.name for file in generation.files}):
+            print(f"- {folder / name} (would be removed)")
+        return 0, False
+
+    def prune(self, app: str) -> None:
+        """There is nothing old."""
+
+    def settle(self, app: str) -> None:
+        """Nobody is owed."""
+
+
+def _ours(folder: Path) -> set[str]:
+    try:
+        return {path.name for path in folder.iterdir() if path.is_symlink() and not path.name.startswith("..")}
+    except OSError:
+        return set()
+
+
+def _differences(path: Path, file: File, form: str) -> Iterable[str]:
+    try:
+        before = path.read_bytes()
+    except FileNotFoundError:
+        yield f"+ {path} (new)"
+        before = b""
+    except OSError as exc:
+        yield f"? {path} (cannot be read: {exc.strerror})"
+        return
+    if before == file.content:
+        yield f"  {path} (same)"
+        return
+    if before:
+        yield f"~ {path} (changed)"
+    old, new = _outline(before, form), _outline(file.content, form)
+    yield from (f"    - {entry}" for entry in old if entry not in new)
+    yield from (f"    + {entry}" for entry in new if entry not in old)
+    if before and old == new:
+        yield "    values changed, the structure is the same"
+
+
+def _outline(content: bytes, form: str) -> tuple[str, ...]:
+    try:
+        return outline(content.decode(), form) if content else ()
+    except (FormatError, UnicodeDecodeError):
+        return ("(not readable in this format)",)
+    except LesseeError:
+        return ()

@@ -1,0 +1,48 @@
+"""`lessee status`: how a running agent is."""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lessee.host.project import find, read
+from lessee.host.status import ask
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 where every app has its files, else 1."""
+    status = ask(socket_of(arguments), "GET", "/status.json")
+    if arguments.json:
+        print(json.dumps(status, indent=2))
+    else:
+        _print(status)
+    return 0 if status["ready"] else 1
+
+
+def socket_of(arguments: argparse.Namespace) -> Path:
+    """Where the agent of this configuration answers."""
+    if arguments.socket is not None:
+        return Path(arguments.socket)
+    environ = dict(os.environ)
+    return Path(read(find(arguments.config, environ), environ).status.socket)
+
+
+def _print(status: Mapping[str, Any]) -> None:
+    vault, token = status["vault"], status["token"]
+    ready = "ready" if status["ready"] else "NOT READY"
+    print(f"lessee {status['version']}  {status['environment'] or ''}  {ready}{', fresh' * status['fresh']}")
+    reached = "reachable" if vault["reachable"] else f"AWAY since {vault['since'] or 'the start'}"
+    print(f"vault  {vault['address']}  {reached}")
+    if token:
+        print(f"token  {token['accessor']}  until {token['expires_at'] or 'revoked'}")
+    for name, app in status["apps"].items():
+        print(f"{name}  {app['state']}  generation {app['generation'] or '-'}  since {app['published_at'] or '-'}")
+        for secret in app["secrets"]:
+            version = f" v{secret['version']}" if secret["version"] else ""
+            print(f"  {secret['path']}{version}{'  ' + secret['error'] if secret['error'] else ''}")
+        if app["notify"]["owed"]:
+            print("  the app is still to be told")
+    for problem in status["problems"]:
+        print(f"! {problem}")

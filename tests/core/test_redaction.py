@@ -1,0 +1,108 @@
+"""No form of a value gets through; what is no value does."""
+
+import base64
+import json
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from lessee.core.redaction import MASK, SHORTEST, Redactor
+
+SECRET = "p?ss w/rd+ü\"'\\>~"
+
+
+def redactor(*values, public=""):
+    made = Redactor()
+    made.publish(public)
+    made.learn("a", values)
+    return made
+
+
+FORMS = {
+    "raw": str,
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "base64 without padding": lambda text: base64.b64encode(text.encode()).decode().rstrip("="),
+    "base64 for URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode(),
+    "base64 for URLs without padding": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),
+    "URL": lambda text: quote(text, safe=""),
+    "URL's path": quote,
+    "URL's query": quote_plus,
+    "JSON": lambda text: json.dumps(text)[1:-1],
+    "JSON with letters as they are": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    "Python": lambda text: repr(text)[1:-1],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_value_is_hidden_in_each_of_its_forms(form):
+    said = redactor(SECRET).clean(f"before <{FORMS[form](SECRET)}> after")
+    assert said.rstrip("=> after") == f"before <{MASK}"
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=SHORTEST), st.sampled_from(sorted(FORMS)))
+def test_no_value_gets_through_in_any_form(secret, form):
+    spelled = FORMS[form](secret)
+    assume(spelled not in MASK * 3)
+    assert spelled not in redactor(secret).clean(f"<<{spelled}>>")
+
+
+@given(st.text(min_size=SHORTEST))
+def test_any_string_can_be_learnt(secret):
+    assume(secret not in MASK * 2)
+    assert secret not in redactor(secret).clean(f"x{secret}x")
+
+
+def test_each_line_of_a_value_is_hidden():
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBg\r\nkqhkiG9w0BAQ\n-----END KEY-----\n"
+    assert redactor(key).clean("got MIIEvQIBADANBg and kqhkiG9w0BAQ") == f"got {MASK} and {MASK}"
+    assert redactor(key).clean(f"got {key}.") == f"got {MASK}."
+
+
+def test_what_is_short_stays():
+    assert redactor("abcd", 1234, True, None).clean("abcd 1234 True None") == "abcd 1234 True None"
+    assert redactor("abcde", 12345).clean("abcde 12345") == f"{MASK} {MASK}"
+
+
+def test_values_are_found_in_structures():
+    made = redactor({"key-name": ["first-value", {"x": ("other-value", 123456, 1.5e-07)}]}, object())
+    assert made.clean("key-name first-value other-value 123456 1.5e-07") == f"key-name {MASK} {MASK} {MASK} {MASK}"
+
+
+def test_words_of_the_configuration_stay():
+    made = redactor("postgres", "hunter2", public="secret: database/postgres")
+    assert made.clean("postgres hunter2") == f"postgres {MASK}"
+    made.publish("")
+    assert made.clean("postgres hunter2") == f"{MASK} {MASK}"
+
+
+def test_a_value_inside_another_leaves_nothing_of_either():
+    made = redactor("hunter2", "hunter2-and-more", "and-more")
+    assert made.clean("hunter2-and-more hunter2") == f"{MASK} {MASK}"
+
+
+def test_values_of_all_sources_are_hidden():
+    made = Redactor()
+    made.learn("a", ["value-of-a"])
+    made.learn("b", ["value-of-b"])
+    assert made.clean("value-of-a value-of-b") == f"{MASK} {MASK}"
+
+
+def test_the_value_before_is_still_hidden_and_the_one_before_that_is_forgotten():
+    made = Redactor()
+    for value in ("first-value", "second-value", "third-value"):
+        made.learn("a", [value])
+    assert made.clean("first-value second-value third-value") == f"first-value {MASK} {MASK}"
+
+
+def test_reading_the_same_again_forgets_nothing():
+    made = redactor("first-value")
+    for _ in range(3):
+        made.learn("a", ["second-value"])
+    assert made.clean("first-value second-value") == f"{MASK} {MASK}"
+
+
+def test_a_text_without_values_is_as_it_was():
+    assert redactor(SECRET).clean("renewed ttl=3600") == "renewed ttl=3600"
+    assert Redactor().clean("renewed ttl=3600") == "renewed ttl=3600"

@@ -1,0 +1,127 @@
+"""`lessee render` and `lessee check`: once, for builds and for people."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lessee.host.openbao import free_port
+
+
+@pytest.fixture
+def project(bao, sidecar, folder):
+    bao.put(f"testing/{folder}/db", password="first")
+    sidecar.template("app.env.j2", f'PASSWORD={{{{ secret("{folder}/db").password }}}}\n')
+    sidecar.write_config()
+    return sidecar
+
+
+def test_render_into_a_folder_writes_plain_files_and_names_them(project, tmp_path):
+    done = project.command("render", "--output", "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path}/out/web/app.env\n"
+    assert (tmp_path / "out/web/app.env").read_text() == "PASSWORD='first'\n"
+    assert not (tmp_path / "out/web/app.env").is_symlink()
+    assert not project.state.exists()  # a build leaves nothing behind
+    done = project.command("render", "--app", "web", "--output", "flat")
+    assert (tmp_path / "flat/app.env").exists()
+
+
+def test_render_without_a_folder_publishes_where_run_would(project):
+    done = project.command("render")
+    assert done.returncode == 0, done.stderr
+    assert (project.directory / "app.env").read_text() == "PASSWORD='first'\n"
+    assert str((project.directory / "app.env").readlink()) == "..data/app.env"
+
+
+def test_a_diff_shows_names_and_structure_and_writes_nothing(bao, project, folder):
+    first = project.command("render", "--diff")
+    assert "(new)" in first.stdout
+    assert "+ PASSWORD" in first.stdout
+    assert not project.directory.exists()
+    project.command("render")
+    assert "(same)" in project.command("render", "--diff").stdout
+    bao.put(f"testing/{folder}/db", password="canary-value")
+    changed = project.command("render", "--diff")
+    assert "values changed" in changed.stdout
+    assert "canary" not in changed.stdout + changed.stderr
+    assert (project.directory / "app.env").read_text() == "PASSWORD='first'\n"
+
+
+def test_a_missing_secret_ends_at_once_with_65_and_the_others_are_rendered(project, tmp_path, memory):
+    project.config["apps"]["bad"] = {"directory": str(memory / "bad"), "files": [{"template": "bad.env.j2"}]}
+    (tmp_path / "bad.env.j2").write_text('X={{ secret("no/such").thing }}\n')
+    project.write_config()
+    done = project.command("render", "--output", "out")
+    assert done.returncode == 65
+    assert "secret/testing/no/such: it is not there" in done.stderr
+    assert (tmp_path / "out/web/app.env").exists()
+    assert not (tmp_path / "out/bad").exists()
+
+
+def test_a_refused_path_ends_at_once_with_77(bao, project):
+    token = bao.ask("POST", "auth/token/create", {"policies": ["default"], "ttl": "5m"})["auth"]["client_token"]
+    done = project.command("render", "--output", "out", env={"VAULT_TOKEN": token})
+    assert done.returncode == 77, done.stderr
+    done = project.command("render", "--output", "out", env={"VAULT_TOKEN": "no-such-token"})
+    assert done.returncode == 77
+    assert "no-such-token" not in done.stderr
+
+
+def test_an_unreachable_vault_ends_after_the_timeout_with_69(project):
+    project.config["vault"]["address"] = f"http://127.0.0.1:{free_port()}"
+    project.write_config()
+    done = project.command("render", "--output", "out", "--timeout", "300ms")
+    assert done.returncode == 69
+    assert "connection refused" in done.stderr
+
+
+def test_check_needs_no_vault_and_lists_what_each_app_reads(project, folder):
+    project.config["vault"]["address"] = "http://127.0.0.1:1"
+    project.write_config()
+    done = project.command("check")
+    assert done.returncode == 0, done.stderr
+    assert f"reads secret/testing/{folder}/db" in done.stdout
+
+
+def test_check_tells_all_template_errors_at_once_with_65(project):
+    project.template("one.env.j2", '{{ secret("a" ~ "b").x }}')
+    project.template("two.env.j2", "\n\n{{ nonsense }}")
+    project.template("three.env.j2", '{{ secret("production/x").y }}')
+    project.write_config()
+    done = project.command("check")
+    assert done.returncode == 65
+    for place in ("one.env.j2:1", "two.env.j2:3", "three.env.j2:1"):
+        assert place in done.stderr
+
+
+def test_check_tells_all_configuration_errors_at_once_with_78(project, tmp_path):
+    (tmp_path / "lessee.yaml").write_text("vualt: {}\napps:\n  web:\n    directory: relative\n    files: 3\n")
+    done = project.command("check")
+    assert done.returncode == 78
+    for place in ("lessee.yaml:1", "lessee.yaml:4", "lessee.yaml:5"):
+        assert place in done.stderr
+
+
+def test_usage_and_a_missing_configuration_have_their_codes(project):
+    assert project.command("rendr").returncode == 64
+    assert project.command("render", "--outptu", "x").returncode == 64
+    assert project.command("check", "--config", "nowhere.yaml").returncode == 78
+    assert project.command("--version").stdout.startswith("lessee ")
+    assert "start here" in project.command("--help").stdout
+
+
+def test_render_pays_for_no_library_it_does_not_use(project):
+    listed = (
+        "import sys; from lessee.cli import main; main(['render','--output','out']);"
+        "print([m for m in ('docker','rich','prometheus_client','watchfiles','asyncio') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", listed],
+        cwd=project.disk,
+        env=project.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,264 @@
+"""The main job, with a real agent, a real OpenBao and a real app."""
+
+import json
+import os
+import signal
+import stat
+import urllib.request
+
+import pytest
+
+from lessee.host.openbao import free_port
+from lessee.host.status import UnixConnection
+from sidecar import folders
+
+ENV = 'USER={{{{ secret("{0}/db").user }}}}\nPASSWORD={{{{ secret("{0}/db").password }}}}\n'
+
+
+@pytest.fixture
+def running(bao, sidecar, folder):
+    """An agent that has rendered one secret into two files."""
+    bao.put(f"testing/{folder}/db", user="simba", password="first")
+    sidecar.template("app.env.j2", ENV.format(folder))
+    sidecar.template("app.json.j2", f'{{"db": {{{{ secret("{folder}/db") }}}}}}\n')
+    return sidecar
+
+
+def test_files_are_rendered_and_a_change_is_published_and_the_app_told(bao, running, app, folder):
+    running.web["notify"] = {"process": {"name": f"app-{folder}"}, "action": "SIGHUP"}
+    running.start()
+    assert (running.directory / "app.env").read_text() == "USER='simba'\nPASSWORD='first'\n"
+    assert json.loads((running.directory / "app.json").read_text()) == {"db": {"user": "simba", "password": "first"}}
+    reader = app(f"app-{folder}", running.directory / "app.json")
+    assert json.loads(reader.first)["db"]["password"] == "first"
+    bao.put(f"testing/{folder}/db", user="simba", password="second")
+    assert json.loads(reader.hears())["db"]["password"] == "second"
+    assert (running.directory / "app.env").read_text() == "USER='simba'\nPASSWORD='second'\n"
+    status = running.until(lambda s: s["apps"]["web"]["state"] == "notified")
+    assert status["apps"]["web"]["generation"] == 2
+    assert status["apps"]["web"]["secrets"][0]["version"] == 2
+    assert status["fresh"]
+
+
+def test_files_and_directory_have_mode_and_owner_and_lie_behind_one_link(running):
+    running.web["mode"] = "0444" if os.geteuid() else "0440"
+    if os.geteuid() == 0:
+        running.web["owner"] = "0:1000"
+    running.start()
+    live = running.directory / (running.directory / "..data").readlink()
+    for name in ("app.env", "app.json"):
+        assert str((running.directory / name).readlink()) == f"..data/{name}"
+        info = (live / name).stat()
+        assert stat.S_IMODE(info.st_mode) == int(running.web["mode"], 8)
+        if os.geteuid() == 0:
+            assert (info.st_uid, info.st_gid) == (0, 1000)
+
+
+def test_a_missing_key_a_deleted_secret_and_a_broken_template_keep_the_old_files(bao, running, folder):
+    running.start()
+    old = (running.directory / "app.env").read_text()
+
+    bao.put(f"testing/{folder}/db", user="simba")
+    status = running.until(lambda s: s["apps"]["web"]["state"] == "refused")
+    assert any("app.env.j2:2" in line and "password" in line and "user" in line for line in status["problems"])
+    assert (running.directory / "app.env").read_text() == old
+
+    bao.ask("DELETE", f"secret/data/testing/{folder}/db")
+    status = running.until(lambda s: s["apps"]["web"]["secrets"][0]["error"])
+    assert status["ready"]
+    assert not status["fresh"]
+    assert (running.directory / "app.env").read_text() == old
+
+    bao.put(f"testing/{folder}/db", user="simba", password="third")
+    running.until_file("app.env", "USER='simba'\nPASSWORD='third'\n")
+    running.until(lambda s: s["fresh"] and not s["problems"])
+
+
+def test_an_edit_takes_effect_and_a_broken_one_changes_nothing_and_is_told(running):
+    running.start()
+    old = (running.directory / "app.env").read_text()
+    logins = running.status()["totals"]["logins"]
+
+    (running.disk / "app.env.j2").write_text("{{ nonsense ")
+    running.until(lambda s: any("app.env.j2:1" in line for line in s["problems"]))
+    assert (running.directory / "app.env").read_text() == old
+
+    (running.disk / "app.env.j2").write_text("FIXED=1\n")
+    running.until_file("app.env", "FIXED=1\n")
+    assert not running.status()["problems"]
+
+    running.web["files"].append({"template": "more.txt.j2"})
+    running.write_config()  # before its template is there
+    running.until(lambda s: any("more.txt.j2" in line for line in s["problems"]))
+    (running.disk / "more.txt.j2").write_text("more\n")
+    running.until_file("more.txt", "more\n")
+    assert running.status()["totals"]["logins"] == logins
+
+
+def test_a_file_that_leaves_the_configuration_leaves_the_directory(running):
+    running.start()
+    running.web["files"] = running.web["files"][:1]
+    running.write_config()
+    running.until(lambda _: not os.path.lexists(running.directory / "app.json"))
+    assert (running.directory / "app.env").exists()
+
+
+def test_sighup_reads_the_configuration_again(running):
+    running.start()
+    os.kill(running.process.pid, signal.SIGHUP)
+    running.until(lambda _: any(e["event"] == "configuration taken up" for e in running.events()))
+
+
+def test_a_restart_keeps_the_token_and_publishes_nothing_that_is_the_same(bao, running, folder):
+    role_id, secret_id = bao.approle(folder, 'path "secret/*" { capabilities = ["read", "list"] }\n')
+    (running.disk / "role_id").write_text(role_id)
+    (running.disk / "secret_id").write_text(secret_id)
+    running.config["vault"]["auth"] = {
+        "method": "approle",
+        "role_id_file": str(running.disk / "role_id"),
+        "secret_id_file": str(running.disk / "secret_id"),
+    }
+    running.start()
+    accessor = running.status()["token"]["accessor"]
+    token = running.state / "token"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert running.stop() == 0
+    assert (running.directory / "app.env").exists()
+    (running.disk / "secret_id").unlink()  # no second login is possible
+    running.start()
+    assert running.until(lambda s: s["token"])["token"]["accessor"] == accessor
+    assert running.status()["apps"]["web"]["generation"] == 1
+    assert running.stop(signal.SIGKILL) == -signal.SIGKILL
+    running.start()
+    assert running.until(lambda s: s["token"])["token"]["accessor"] == accessor
+
+
+def test_a_notification_owed_at_kill_9_is_paid_after_the_restart(bao, running, folder, app):
+    running.web["notify"] = {"process": {"name": f"app-{folder}"}, "action": "SIGHUP", "boot_grace": "100ms"}
+    running.start()
+    # It does not catch SIGHUP and would die of it: so it is owed.
+    deaf = app(f"app-{folder}", running.directory / "app.env", script=_DEAF)
+    bao.put(f"testing/{folder}/db", user="simba", password="second")
+    running.until(lambda s: "would die" in (s["apps"]["web"]["notify"]["error"] or ""))
+    assert deaf.process.poll() is None
+    running.stop(signal.SIGKILL)
+    deaf.process.send_signal(signal.SIGUSR1)  # from now on it hears
+    assert deaf.hears() == "hears"
+    running.start()
+    assert deaf.hears() == "told"
+    running.until(lambda s: s["apps"]["web"]["state"] == "notified")
+
+
+_DEAF = """
+import ctypes, signal, sys
+ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
+def hear(*_):
+    signal.signal(signal.SIGHUP, lambda *_: print("told", flush=True))
+    print("hears", flush=True)
+signal.signal(signal.SIGUSR1, hear)
+print("deaf", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_the_app_by_its_pid_file_and_another_signal(bao, running, folder, app):
+    pid_file = running.disk / "app.pid"
+    running.web["notify"] = {"process": {"pid_file": str(pid_file)}, "action": "SIGUSR1"}
+    running.start()
+    hearer = app(f"app-{folder}", script=_DEAF)
+    pid_file.write_text(f"{hearer.process.pid}\n")
+    bao.put(f"testing/{folder}/db", user="simba", password="second")
+    assert hearer.hears() == "hears"
+
+
+def test_old_generations_are_pruned_and_leavings_swept_at_the_start(bao, running, folder):
+    running.start()
+    for number in range(3):
+        bao.put(f"testing/{folder}/db", user="simba", password=f"p{number}")
+        running.until_file("app.env", f"USER='simba'\nPASSWORD='p{number}'\n")
+    running.stop(signal.SIGKILL)
+    (running.directory / "..lessee-99-deadbeef").mkdir()
+    (running.directory / "..lessee-99-deadbeef" / "app.env").write_text("half")
+    running.start()
+    assert folders(running.directory) == [str((running.directory / "..data").readlink())]
+
+
+def test_vault_away_at_the_start_is_waited_for_and_healthz_stays_green(bao, running):
+    away = bao.address.rsplit(":", 1)[0] + ":1"
+    running.config["vault"]["address"] = away
+    running.start(wait=False)
+    status = running.until(lambda s: s["problems"])
+    assert "connection refused" in status["problems"][0]
+    assert not status["ready"]
+    assert _get(running, "/healthz")[0] == 200
+    assert _get(running, "/readyz")[0] == 503
+    running.config["vault"]["address"] = bao.address
+    running.write_config()
+    running.until(lambda s: s["ready"])
+    assert _get(running, "/readyz?fresh")[0] == 200
+
+
+def test_the_status_socket_serves_its_owner_alone_and_tcp_cannot_refresh(running):
+    port = free_port()
+    running.config["status"] = {"listen": f"127.0.0.1:{port}"}
+    running.start()
+    assert stat.S_IMODE((running.state / "status.sock").stat().st_mode) == 0o600
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    assert 'lessee_app_generation{app="web"} 1.0' in text
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/refresh", method="POST", data=b"[]")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=5)
+    refused.value.close()
+    assert refused.value.code == 404
+
+
+def test_refresh_makes_a_slow_agent_look_now(bao, running, folder):
+    running.web["refresh"] = "1h"
+    running.start()
+    bao.put(f"testing/{folder}/db", user="simba", password="now")
+    done = running.command("refresh", f"{folder}/db")
+    assert done.returncode == 0, done.stderr
+    running.until_file("app.env", "USER='simba'\nPASSWORD='now'\n")
+
+
+def test_a_second_agent_over_the_same_state_is_refused(running):
+    running.start()
+    second = running.command("run")
+    assert second.returncode == 73
+    assert "another lessee holds this state" in second.stderr
+
+
+def test_a_directory_on_disk_is_refused_unless_the_configuration_allows_it(running, tmp_path):
+    running.web["directory"] = str(tmp_path / "on-disk")
+    running.write_config()
+    refused = running.command("run")
+    assert refused.returncode == 73
+    assert "tmpfs" in refused.stderr
+    running.web["allow_disk"] = True
+    running.directory = tmp_path / "on-disk"
+    running.start()
+    assert (tmp_path / "on-disk" / "app.env").exists()
+
+
+def test_status_for_people_and_for_programs(running):
+    running.start()
+    said = running.command("status")
+    assert said.returncode == 0
+    assert "ready, fresh" in said.stdout
+    assert json.loads(running.command("status", "--json").stdout)["ready"] is True
+    running.stop()
+    gone = running.command("status")
+    assert gone.returncode != 0
+    assert "no agent answers" in gone.stderr
+
+
+def _get(sidecar, target):
+    connection = UnixConnection(sidecar.state / "status.sock", 5)
+    try:
+        connection.request("GET", target)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()

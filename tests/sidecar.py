@@ -1,0 +1,164 @@
+"""A real agent in a folder of its own, and a real app beside it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from lessee.host.openbao import ROOT_TOKEN
+from lessee.host.status import ask
+
+PATIENCE = 15.0
+
+APP = """
+import ctypes, signal, sys
+ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
+def say(*_):
+    text = " ".join(open(path).read().strip() for path in sys.argv[2:])
+    print(text, flush=True)
+signal.signal(signal.SIGHUP, say)
+say()
+while True:
+    signal.pause()
+"""
+
+
+def eventually(check, what="it", patience=PATIENCE):
+    """Wait for another process: ask until the answer is truthy."""
+    deadline = time.monotonic() + patience
+    while not (answer := check()):
+        assert time.monotonic() < deadline, f"{what} did not come to be within {patience} s"
+        time.sleep(0.01)
+    return answer
+
+
+class Sidecar:
+    """`lessee run` and one-shot commands over a configuration of the test's own."""
+
+    def __init__(self, address, disk, memory, *, environment="testing"):
+        self.disk, self.memory = disk, memory
+        self.state, self.directory = memory / "state", memory / "web"
+        self.process, self.log = None, disk / "agent.log"
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "VAULT_TOKEN": ROOT_TOKEN,
+            "LESSEE_ENVIRONMENT": environment,
+            "HOME": str(disk),
+        }
+        self.config = {
+            "vault": {"address": address},
+            "state": str(self.state),
+            "apps": {"web": {"directory": str(self.directory), "refresh": "200ms", "files": []}},
+        }
+
+    @property
+    def web(self):
+        return self.config["apps"]["web"]
+
+    def template(self, name, text, **settings):
+        """A template, and with settings a file of the app `web` from it."""
+        (self.disk / name).write_text(text)
+        self.web["files"] = [file for file in self.web["files"] if file["template"] != name]
+        self.web["files"].append({"template": name, **settings})
+
+    def write_config(self):
+        (self.disk / "lessee.yaml").write_text(yaml.safe_dump(self.config))
+
+    def command(self, *arguments, env=None, timeout=30):
+        """A one-shot command, from its start to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "lessee", *arguments],
+            cwd=self.disk,
+            env=self.environ | (env or {}),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, *arguments, wait=True):
+        self.write_config()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "lessee", "run", *arguments],
+                cwd=self.disk,
+                env=self.environ,
+                stdout=log,
+                stderr=log,
+            )
+        if wait:
+            self.until(lambda status: status["ready"])
+        return self
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def status(self):
+        return ask(self.state / "status.sock", "GET", "/status.json")
+
+    def until(self, check):
+        """Wait until the status is as wanted; the log goes into the failure."""
+
+        def look():
+            assert self.process.poll() is None, f"the agent ended:\n{self.log.read_text()}"
+            try:
+                status = self.status()
+            except Exception:  # noqa: BLE001  # It is not up yet.
+                return None
+            return status if check(status) else None
+
+        try:
+            return eventually(look, "the wanted status")
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}\n{self.log.read_text()}") from None
+
+    def until_file(self, name, content):
+        path = self.directory / name
+
+        def look():
+            return path.exists() and path.read_text() == content
+
+        try:
+            eventually(look, f"{content!r} in {name}")
+        except AssertionError as exc:
+            there = path.read_text() if path.exists() else "nothing"
+            raise AssertionError(f"{exc}; there is {there!r}\n{self.log.read_text()}") from None
+
+    def events(self):
+        """The log, parsed: one event a line."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+class App:
+    """A process of a name that prints the files at its start and at each SIGHUP."""
+
+    def __init__(self, name, *files, script=APP):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script, name, *map(str, files)], stdout=subprocess.PIPE, text=True
+        )
+        self.first = self.process.stdout.readline().strip()
+
+    def hears(self):
+        """What it prints next."""
+        return self.process.stdout.readline().strip()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def folders(directory: Path):
+    """Generations that stand in an app's directory."""
+    return sorted(entry.name for entry in directory.iterdir() if entry.name.startswith("..lessee"))
