@@ -44,13 +44,13 @@ def _inside(state: State | Turn, folder: Folder) -> dict[str, Secret] | None:
     return inside
 
 
-def inputs_of(state: State, needs: frozenset[Ref | Folder]) -> list[Ref]:
+def inputs_of(state: State, needs: frozenset[Ref | Folder]) -> set[Ref]:
     """The secrets that these needs come to."""
     refs = {need for need in needs if isinstance(need, Ref)}
     for need in needs:
         if isinstance(need, Folder):
             refs |= {need.ref(name) for name in state.groups[need].names or ()}
-    return sorted(refs, key=str)
+    return refs
 
 
 def looked_at(state: State, ref: Ref) -> float | None:

@@ -55,6 +55,9 @@ def _error(state: State, name: str, app: App) -> LesseeError | None:
 
 
 def _input_error(state: State, name: str, app: App) -> LesseeError | None:
+    kept = (state.mounts, state.groups, state.sources)
+    if all(item.failure is None for items in kept for item in items.values()):
+        return None  # asked after each event while a thousand secrets come in
     failures: dict[str, Failure] = {}
     for need in app.want.needs:
         mount = state.mounts[need.mount]

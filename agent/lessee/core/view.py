@@ -129,7 +129,7 @@ def _app(state: State, app: App, at: _Moment) -> Mapping[str, object]:
         "degraded": None,
         "next_try": at(_next_try(app)),
         "error": app.problem,
-        "secrets": [_source(state, ref, at) for ref in inputs_of(state, app.want.needs)],
+        "secrets": [_source(state, ref, at) for ref in sorted(inputs_of(state, app.want.needs), key=str)],
         "notify": {"owed": app.owed, "last": at(app.told_at), "error": app.notify_error},
     }
 

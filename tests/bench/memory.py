@@ -1,0 +1,58 @@
+"""How much memory a sidecar holds."""
+
+import time
+from collections.abc import Iterator
+from statistics import median
+
+from rig import Figure, Program, Rig, alternate, resident, rig
+
+REPETITIONS = 3
+SETTLE = 10.0
+CHANGES = 5
+PART = 0.6
+_MOMENTS = (f"{SETTLE:.0f} s after the start", f"after {CHANGES} changes")
+
+
+def measure() -> Iterator[Figure]:
+    """RSS is what is compared. PSS counts shared pages by their sharers: it moves with who else runs Python or bao."""
+    with rig() as bench:
+        for count in (1, 100):
+            files = bench.secrets(f"memory-{count}", count)
+            held = alternate(
+                REPETITIONS,
+                peer=lambda files=files: _hold(bench, bench.peer(files), files),
+                lessee=lambda files=files: _hold(bench, bench.lessee(files), files),
+            )
+            for at, moment in enumerate(_MOMENTS):
+                peer, lessee = (_middle([sizes[at] for sizes in held[side]]) for side in ("peer", "lessee"))
+                yield from _figures(f"{count} template{'s' * (count > 1)}, {moment}", peer, lessee)
+
+
+def _hold(bench: Rig, program: Program, files: dict[str, str]) -> list[tuple[float, float | None]]:
+    with program:
+        program.wait_for_files()
+        time.sleep(SETTLE)
+        sizes = [resident(program.process.pid)]
+        for number, (name, secret) in zip(range(CHANGES), list(files.items()) * CHANGES, strict=False):
+            value = f"{program.folder.name}-{number}"
+            bench.write(secret, value)
+            program.wait_for(name, value)
+        return [*sizes, resident(program.process.pid)]
+
+
+def _middle(sizes: list[tuple[float, float | None]]) -> tuple[float, float | None]:
+    shares = [pss for _, pss in sizes if pss is not None]
+    return median(rss for rss, _ in sizes), median(shares) if shares else None
+
+
+def _figures(name: str, peer: tuple[float, float | None], lessee: tuple[float, float | None]) -> Iterator[Figure]:
+    limit = peer[0] * PART
+    yield Figure(
+        f"RSS, {name}",
+        f"{peer[0]:.1f} MiB",
+        f"{lessee[0]:.1f} MiB",
+        f"≤ {PART} times that: {limit:.1f} MiB",
+        lessee[0] <= limit,
+    )
+    if peer[1] is not None and lessee[1] is not None:
+        yield Figure(f"PSS, {name}", f"{peer[1]:.1f} MiB", f"{lessee[1]:.1f} MiB")

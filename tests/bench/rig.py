@@ -1,0 +1,293 @@
+"""What the benchmarks share: a server, lessee and its peer on tmpfs, and what /proc says of them."""
+
+import hashlib
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lessee.core.errors import LesseeError
+from lessee.host.openbao import OpenBao, find_bao
+from lessee.host.status import ask
+
+MEMORY = Path("/dev/shm")
+LESSEE = (sys.executable, "-m", "lessee")
+PATIENCE = 120.0
+"""Seconds after which what does not come fails the benchmark."""
+LOOK = 0.001
+"""Seconds between looks at what is waited for: short beside all that is measured, and cheap."""
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_STAMP = re.compile(rb"""VALUE=["']?(\d{6})-([0-9a-f]{64})-(\d+)["']?\n""")
+_POLICY = """
+path "secret/data/production/*"              { capabilities = ["read"] }
+path "secret/metadata/production/*"          { capabilities = ["read", "list"] }
+path "secret/detailed-metadata/production/*" { capabilities = ["list"] }
+"""
+_AUDIT = 'audit "file" "bench" { options { file_path = "%s" } }'
+_AGENT = """
+vault { address = "%s" }
+auto_auth {
+  method "approle" {
+    config = {
+      role_id_file_path                   = "%s"
+      secret_id_file_path                 = "%s"
+      remove_secret_id_file_after_reading = false
+    }
+  }
+}
+template_config { static_secret_render_interval = "1s" }
+"""
+
+Files = Mapping[str, str]
+"""What is to be written: a file's name, and the secret whose `value` stands in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A line of the table. `met` None: for information."""
+
+    name: str
+    peer: str
+    lessee: str
+    reach: str = ""
+    met: bool | None = None
+
+
+class Program:
+    """Lessee or its peer, ready to start: `with` starts it and ends it."""
+
+    def __init__(self, folder: Path, command: Sequence[str | Path], names: Sequence[str]) -> None:
+        self.folder = folder
+        self.directory = folder / "files"
+        self.names = names
+        self.log = folder / "log"
+        self._command = command
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "state" / "status.sock"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "lessee.yaml"
+
+    def start(self) -> None:
+        self.started = time.monotonic()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ(self.folder)
+            )
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def wait_for_files(self) -> float:
+        """Wait until every file can be opened by its path; the seconds since the start."""
+        missing = [str(self.directory / name) for name in self.names]
+
+        def all_there() -> bool:
+            while missing and os.access(missing[-1], os.R_OK):
+                missing.pop()
+            return not missing
+
+        self.until(all_there, "all files")
+        return time.monotonic() - self.started
+
+    def wait_for(self, name: str, value: str) -> None:
+        """Wait until a file holds a value."""
+        path, wanted = self.directory / name, value.encode()
+        self.until(lambda: wanted in path.read_bytes(), f"the new value in {name}")
+
+    def wait_to_answer(self) -> Mapping[str, Any]:
+        """Wait until lessee's status socket is served; the status."""
+        said: dict[str, Any] = {}
+
+        def answers() -> bool:
+            with suppress(LesseeError):
+                said.update(ask(self.socket, "GET", "/status.json"))
+            return bool(said)
+
+        self.until(answers, "an answer")
+        return said
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for a condition. Raises RuntimeError with the end of the program's log."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                last = "\n".join(self.log.read_text(errors="replace").splitlines()[-5:])
+                raise RuntimeError(f"{self.folder.name}: {what} did not come\n{last}")
+            time.sleep(LOOK)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+class Rig:
+    """A server with an AppRole, and a folder on tmpfs."""
+
+    def __init__(self, folder: Path, bao: OpenBao) -> None:
+        self.folder = folder
+        self.bao = bao
+        self.audit = folder / "audit.log"
+        self.role_id, self.secret_id = folder / "role_id", folder / "secret_id"
+        for file, content in zip((self.role_id, self.secret_id), bao.approle("bench", _POLICY), strict=True):
+            file.write_text(content)
+        self._numbers = itertools.count(1)
+
+    def secrets(self, folder: str, count: int) -> Files:
+        """Make as many secrets in a KV folder of their own, for a file each."""
+        files = {f"s{number:04}.env": f"{folder}/s{number:04}" for number in range(count)}
+        for secret in files.values():
+            self.write(secret, "0")
+        return files
+
+    def write(self, secret: str, value: str) -> None:
+        self.bao.put(f"production/{secret}", value=value)
+
+    def lessee(self, files: Files, *, notify: Mapping[str, object] | None = None) -> Program:
+        """`lessee run` for one app, in a folder of its own: each is a cold start."""
+        templates = {name: f'VALUE={{{{ secret("{secret}").value }}}}\n' for name, secret in files.items()}
+        return self.lessee_for({"files": (templates, notify)})
+
+    def lessee_for(
+        self,
+        apps: Mapping[str, tuple[Mapping[str, str], Mapping[str, object] | None]],
+        *options: str,
+        auth: Mapping[str, object] | None = None,
+    ) -> Program:
+        """`lessee run` for apps of templates, by file name, and whom to notify; the app `files` is watched."""
+        folder = self._own_folder("lessee")
+        said: dict[str, object] = {}
+        for app, (templates, notify) in apps.items():
+            (folder / "templates" / app).mkdir(parents=True)
+            for name, text in templates.items():
+                (folder / "templates" / app / f"{name}.j2").write_text(text)
+            said[app] = {
+                "directory": str(folder / app),
+                "files": [{"template": f"{app}/{name}.j2"} for name in templates],
+                **({"notify": notify} if notify else {}),
+            }
+        approle = {"role_id_file": str(self.role_id), "secret_id_file": str(self.secret_id)}
+        config = {
+            "environment": "production",
+            "vault": {"address": self.bao.address, "auth": {"method": "approle", **approle, **(auth or {})}},
+            "secrets": {"refresh": "1s"},
+            "state": str(folder / "state"),
+            "templates": "templates",
+            "apps": said,
+        }
+        (folder / "lessee.yaml").write_text(json.dumps(config))
+        command = [*LESSEE, "run", "--config", folder / "lessee.yaml", *options]
+        return Program(folder, command, list(apps.get("files", ({}, None))[0]))
+
+    def peer(self, files: Files, *, command: Sequence[str] = ()) -> Program:
+        """`bao agent` for the same; `command` runs after a file was written."""
+        templates = {
+            name: f'{{{{ with secret "secret/data/production/{secret}" }}}}'
+            'VALUE="{{ .Data.data.value }}"{{ end }}\n'
+            for name, secret in files.items()
+        }
+        return self.peer_for(templates, command=command)
+
+    def peer_for(self, templates: Mapping[str, str], *options: str, command: Sequence[str] = ()) -> Program:
+        """`bao agent` for templates, by file name."""
+        folder = self._own_folder("peer")
+        blocks = [_AGENT % (self.bao.address, self.role_id, self.secret_id)]
+        run = f"exec {{ command = {json.dumps(command)} }}" if command else ""
+        for name, text in templates.items():
+            where = json.dumps(str(folder / "files" / name))
+            blocks.append(
+                f"template {{\n contents = {json.dumps(text)}\n destination = {where}\n"
+                f' perms = "0440"\n error_on_missing_key = true\n {run}\n}}\n'
+            )
+        (folder / "agent.hcl").write_text("".join(blocks))
+        command = [find_bao(), "agent", f"-config={folder}/agent.hcl", *options]
+        return Program(folder, command, list(templates))
+
+    def _own_folder(self, name: str) -> Path:
+        folder = self.folder / f"{name}-{next(self._numbers)}"
+        folder.mkdir()
+        return folder
+
+
+@contextmanager
+def rig(*, audited: bool = False) -> Iterator[Rig]:
+    """A server, gone at the end with all that was written. `audited`: it counts what it is asked."""
+    with tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as name:
+        folder = Path(name)
+        config = _AUDIT % (folder / "audit.log") if audited else None
+        with OpenBao(folder, config=config) as bao:
+            yield Rig(folder, bao)
+
+
+def environ(folder: Path) -> dict[str, str]:
+    """What a program under test is started with: nothing of the caller's but the path."""
+    return {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "LANG": "C.UTF-8"}
+
+
+def alternate(repetitions: int, **measures: Callable[[], Any]) -> dict[str, list[Any]]:
+    """Measure in turn, so that whatever else the machine does strikes them all."""
+    results: dict[str, list[Any]] = {name: [] for name in measures}
+    for number in range(repetitions):
+        for name, measure in measures.items():
+            results[name].append(measure())
+            tell(f"{number + 1}/{repetitions} {name}: {results[name][-1]}")
+    return results
+
+
+def tell(text: str) -> None:
+    """Say on stderr how far it is."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+
+
+def resident(pid: int) -> tuple[float, float | None]:
+    """RSS, and PSS where we may read it, in MiB."""
+    try:
+        pss = _field(f"/proc/{pid}/smaps_rollup", "Pss")
+    except PermissionError:
+        pss = None
+    return _field(f"/proc/{pid}/status", "VmRSS"), pss
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and its threads so far."""
+    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / _TICK
+
+
+def stamp(number: int) -> str:
+    """A value of three KiB that says which it is and whether it is whole."""
+    body = f"{number:06}" * 500
+    return f"{number:06}-{hashlib.sha256(body.encode()).hexdigest()}-{body}"
+
+
+def stamped(content: bytes) -> int | None:
+    """The number in a file that holds a whole stamp, else None."""
+    found = _STAMP.fullmatch(content)
+    if found is None or hashlib.sha256(found[3]).hexdigest().encode() != found[2]:
+        return None
+    return int(found[1])
+
+
+def _field(file: str, name: str) -> float:
+    for line in Path(file).read_text().splitlines():
+        key, _, rest = line.partition(":")
+        if key == name:
+            return int(rest.split()[0]) / 1024
+    raise RuntimeError(f"{file} has no {name}")

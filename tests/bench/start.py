@@ -1,0 +1,53 @@
+"""From the start of the process until all files can be read."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from statistics import median
+
+from rig import LESSEE, Figure, Files, Program, Rig, alternate, environ, rig
+
+TEMPLATES = ((1, 7, 2.0), (100, 7, 0.9), (1000, 3, 0.5))
+"""Templates, repetitions, and the part of the peer's time that is to be reached."""
+
+
+def measure() -> Iterator[Figure]:
+    """Each start is a cold one: no token, no files; the programs themselves are in the page cache."""
+    with rig() as bench:
+        _compare(bench, bench.secrets("warm", 1), 1)
+        for count, repetitions, part in TEMPLATES:
+            took = _compare(bench, bench.secrets(f"start-{count}", count), repetitions)
+            name = f"start, {count:,} template{'s' * (count > 1)}"
+            peer, lessee = took["peer"], took["lessee"]
+            yield Figure(
+                name,
+                f"{peer:.2f} s",
+                f"{lessee:.2f} s",
+                f"≤ {part:g} times that: {peer * part:.2f} s",
+                lessee <= peer * part,
+            )
+            yield Figure(f"{name}: `lessee render --output`, to its end", "", f"{took['render']:.2f} s")
+
+
+def _compare(bench: Rig, files: Files, repetitions: int) -> dict[str, float]:
+    took = alternate(
+        repetitions,
+        peer=lambda: _start(bench.peer(files)),
+        lessee=lambda: _start(bench.lessee(files)),
+        render=lambda: _render(bench.lessee(files)),
+    )
+    return {name: median(times) for name, times in took.items()}
+
+
+def _start(program: Program) -> float:
+    with program:
+        return program.wait_for_files()
+
+
+def _render(program: Program) -> float:
+    options = ["--config", program.config, "--output", program.folder / "out", "--timeout", "120s"]
+    began = time.monotonic()
+    subprocess.run(
+        [*LESSEE, "render", *options], check=True, capture_output=True, env=environ(program.folder), timeout=150
+    )
+    return time.monotonic() - began
