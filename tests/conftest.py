@@ -6,9 +6,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from lessee.host.openbao import OpenBao
 from needs import need
+
+# The same examples in each run, so that coverage is the same too; HYPOTHESIS_PROFILE=search looks for new ones.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 MEMORY = Path("/dev/shm")
 

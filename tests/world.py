@@ -6,6 +6,7 @@ import random
 
 from lessee.core import commands as cmd
 from lessee.core import events as ev
+from lessee.core.apps import KEEP_TOLD
 from lessee.core.deadlines import wake_at
 from lessee.core.failures import Failure, Kind
 from lessee.core.generation import File, Generation
@@ -52,6 +53,7 @@ class World:
         """The agent starts, with what its earlier life left on the disk."""
         self.state = start(self.random.getrandbits(64))
         self.mail.clear()
+        self.replaced = {}  # swept
         self.take(ev.Configured(self.apps, self.identity))
         for app in self.apps:
             number = self.number.get(app)
@@ -107,7 +109,9 @@ class World:
             case cmd.Settle():
                 self.owed.discard(command.app)
             case cmd.Prune():
-                pass
+                # A reader may hold what was live a moment ago.
+                for number in [n for n in self.replaced.get(command.app, {}) if n <= command.up_to]:
+                    assert self.now - self.replaced[command.app].pop(number) > KEEP_TOLD - 0.001
             case _:
                 self.requests.append((self.now, command))
                 self.answer(command)
@@ -128,6 +132,8 @@ class World:
         if changed:
             if command.owe:
                 self.owed.add(app)
+            if app in self.number:
+                self.replaced.setdefault(app, {})[self.number[app]] = self.now
             self.number[app] = self.number.get(app, 0) + 1
             self.live[app] = generation
             self.published.append((self.now, app, self.apps[app].recipe, generation))
@@ -185,6 +191,8 @@ class World:
         if command.detailed and not self.has_list:
             raise _FailedError(Kind.UNSUPPORTED)
         inside = [ref for ref in self.kv if ref.folder == command.folder]
+        if not inside:
+            raise _FailedError(Kind.MISSING)  # as Vault does
         markers = {ref.path.removeprefix(command.folder.path): self.marker(ref) for ref in inside}
         return ev.Listed(command.call, markers if command.detailed else dict.fromkeys(markers))
 

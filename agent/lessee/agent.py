@@ -43,7 +43,7 @@ class Shelf(Protocol):
 
     def publish(self, generation: Generation, *, owe: bool) -> tuple[int, bool]: ...
 
-    def prune(self, app: str) -> None: ...
+    def prune(self, app: str, up_to: int) -> None: ...
 
     def settle(self, app: str) -> None: ...
 
@@ -231,7 +231,7 @@ class Agent:
                 case cmd.Settle():
                     self._shelf.settle(command.app)
                 case cmd.Prune():
-                    self._shelf.prune(command.app)
+                    self._shelf.prune(command.app, command.up_to)
                 case _:
                     assert_never(command)
         except LesseeError as exc:

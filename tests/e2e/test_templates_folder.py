@@ -9,7 +9,7 @@ TEMPLATES = Path(__file__).parents[2] / "templates"
 HOSTILE = "p@ss/w:rd'\"#${HOME} ü\\"
 
 
-def test_simbas_env_is_read_by_its_reader_as_it_was_meant(bao, sidecar, memory):
+def test_simbas_env_is_read_by_its_reader_as_it_was_meant(bao, sidecar):
     bao.put("testing/database/postgres", username="simba", password=HOSTILE, host="db", port=5432, database="simba")
     bao.put("testing/storage/minio", endpoint="s3:9000", bucket="docs", access_key="ak", secret_key=HOSTILE)
     bao.put("testing/api-keys/openai", api_key="sk-fake")

@@ -102,7 +102,7 @@ def test_a_staged_generation_is_whole_and_not_yet_seen(publisher, app):
 def test_names_come_and_go_with_their_generation(publisher, app):
     publish(publisher, generation("one", OLD))
     publish(publisher, generation("two", NEW))
-    publisher.prune()
+    publisher.prune(10**9)
     assert_tidy(app, NEW)
     assert shown(app) == (contents(generation("two", NEW)),) * 2
 
@@ -114,7 +114,7 @@ def test_an_old_generation_stays_for_its_readers_until_it_is_pruned(publisher, a
         assert publish(publisher, generation("two")).number == 2
         with os.fdopen(os.open("app.env", os.O_RDONLY, dir_fd=held), "rb") as stream:
             assert stream.read() == contents(generation("one"))["app.env"]
-        publisher.prune()
+        publisher.prune(10**9)
         with pytest.raises(FileNotFoundError):
             os.open("app.env", os.O_RDONLY, dir_fd=held)
     finally:
@@ -125,7 +125,7 @@ def test_an_old_generation_stays_for_its_readers_until_it_is_pruned(publisher, a
 def test_pruning_spares_what_is_staged(publisher, app):
     publish(publisher, generation("one"))
     staged = publisher.stage(generation("two"))
-    publisher.prune()
+    publisher.prune(10**9)
     publisher.swap(staged)
     assert shown(app) == (contents(generation("two")),) * 2
 
@@ -219,7 +219,7 @@ def publish(directory, names):
     content = b"CANARY-5f1e two\\n" * 512
     staged = publisher.stage(Generation("simba", tuple(File(name, content, 0o440) for name in names)))
     publisher.swap(staged)
-    publisher.prune()
+    publisher.prune(10**9)
 
 def kill_at(step):
     left = [step]
@@ -310,7 +310,7 @@ def _assert_recovers(app, live):
         else:
             assert list(app.iterdir()) == []
         publish(publisher, generation("three", NEW))
-        publisher.prune()
+        publisher.prune(10**9)
         assert_tidy(app, NEW)
     finally:
         publisher.close()

@@ -111,7 +111,7 @@ class _DiffShelf:
             print(f"- {folder / name} (would be removed)")
         return 0, False
 
-    def prune(self, app: str) -> None:
+    def prune(self, app: str, up_to: int) -> None:
         """There is nothing old."""
 
     def settle(self, app: str) -> None:

@@ -66,9 +66,21 @@ def plan_apps(turn: Turn) -> None:
             job = turn.next_id()
             turn.edit_apps()[name] = replace(app, job=job)
             turn.commands.append(Notify(name, job, app.published_at or 0.0))
-        elif turn.now >= app.prune_at:
-            turn.edit_apps()[name] = replace(app, prune_at=NEVER)
-            turn.commands.append(Prune(name))
+        elif turn.now >= prune_at(app):
+            gone = [number for number, replaced_at in app.old if turn.now >= _kept_until(app, replaced_at)]
+            turn.edit_apps()[name] = replace(app, old=app.old[len(gone) :])
+            turn.commands.append(Prune(name, gone[-1]))
+
+
+def prune_at(app: App) -> float:
+    """When the oldest of the app's old generations may go; NEVER where there is none."""
+    return _kept_until(app, app.old[0][1]) if app.old else NEVER
+
+
+def _kept_until(app: App, replaced_at: float) -> float:
+    # A reader may just have opened the old one; an app that cannot be told must not keep old secrets alive.
+    longest = replaced_at + KEEP_UNTOLD
+    return longest if app.owed else min(longest, max(replaced_at, app.told_at or 0.0) + KEEP_TOLD)
 
 
 def _plan_render(turn: Turn, name: str, app: App) -> None:
@@ -107,19 +119,20 @@ def published(turn: Turn, event: Published) -> None:
     app = turn.apps.get(event.app)
     if app is None or app.job != event.job:
         return
+    before = app.number
     app = replace(app, job=None, number=event.number, generation=app.staged, staged=None, problem=None, tries=0)
     if event.changed:
         turn.tell("info", "published", app=event.app, generation=event.number)
         turn.totals = replace(turn.totals, publishes=turn.totals.publishes + 1)
-        owed = app.want.notifies
+        old = (*app.old, (before, turn.now)) if before is not None else app.old
         app = replace(
             app,
             published_at=turn.now,
-            owed=owed,
+            old=old,
+            owed=app.want.notifies,
             notify_at=turn.now,
             notify_tries=0,
             notify_error=None,
-            prune_at=min(app.prune_at, turn.now + (KEEP_UNTOLD if owed else KEEP_TOLD)),
         )
     turn.edit_apps()[event.app] = app
 
@@ -143,9 +156,8 @@ def app_told(turn: Turn, event: Told) -> None:
     turn.tell("info", "notified", app=event.app, generation=app.number, how=event.how)
     turn.totals = replace(turn.totals, notifications=turn.totals.notifications + 1)
     turn.commands.append(Settle(event.app))
-    prune_at = NEVER if app.prune_at == NEVER else turn.now + KEEP_TOLD
     turn.edit_apps()[event.app] = replace(
-        app, job=None, owed=False, notify_error=None, notify_tries=0, told_at=turn.now, prune_at=prune_at
+        app, job=None, owed=False, notify_error=None, notify_tries=0, told_at=turn.now
     )
 
 

@@ -9,10 +9,14 @@ from lessee.core.secrets import Secret
 
 
 class Login(Record, frozen=True):
-    """Adopt the kept token if `fresh` is False and it is still good, else log in."""
+    """Adopt the kept token if `fresh` is False and it is still good, else log in.
+
+    `if_changed`: the credentials were refused before; Vault is asked only where they are others now.
+    """
 
     call: int
     fresh: bool
+    if_changed: bool = False
 
 
 class RenewToken(Record, frozen=True):
@@ -100,9 +104,10 @@ class Settle(Record, frozen=True):
 
 
 class Prune(Record, frozen=True):
-    """Remove the app's old generations."""
+    """Remove the app's generations up to this number."""
 
     app: str
+    up_to: int
 
 
 class Tell(Record, frozen=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from lessee.core.apps import prune_at
 from lessee.core.commands import CheckToken, Login, RenewToken
 from lessee.core.inputs import inputs
 from lessee.core.reading import IN_FLIGHT
@@ -27,7 +28,7 @@ def _guards(state: State) -> Iterator[float]:
 
 def _apps(state: State) -> Iterator[float]:
     for app in state.apps.values():
-        yield app.prune_at
+        yield prune_at(app)
         if app.job is not None:
             continue
         if app.owed:

@@ -119,7 +119,7 @@ def _nudged(turn: Turn, event: ev.Nudged) -> None:
     if session.weather is not None:
         turn.session = replace(session, weather=replace(session.weather, next_at=turn.now))
     if session.token is None and not any(isinstance(call.command, Login) for call in turn.calls.values()):
-        turn.session = replace(turn.session, login_at=turn.now)
+        turn.session = replace(turn.session, login_at=turn.now, ask_at=turn.now)
     nudge(turn, event.paths)
     for name, app in turn.apps.items():
         if app.owed:

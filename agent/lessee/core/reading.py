@@ -165,13 +165,12 @@ def read(turn: Turn, ref: Ref, event: Read) -> None:
     if source is None:
         return
     secret = event.secret
-    if source.secret is None or source.secret.data != secret.data or source.failure is not None:
-        version = secret.marker.version if secret.marker else None
-        if source.secret is None or source.secret.data != secret.data:
-            turn.tell("debug", "read", secret=str(ref), version=version)
-            touch(turn, ref)
-        elif source.failure is not None:
-            turn.tell("info", "secret is back", secret=str(ref), version=version)
+    version = secret.marker.version if secret.marker else None
+    if source.failure is not None:
+        turn.tell("info", "secret is back", secret=str(ref), version=version)
+    if source.secret is None or source.secret.data != secret.data:
+        turn.tell("debug", "read", secret=str(ref), version=version)
+        touch(turn, ref)
     turn.edit_sources()[ref] = replace(
         source,
         secret=secret,

@@ -13,8 +13,11 @@ CHECK_EVERY = 10.0
 """Seconds between look-ups of the token when paths are denied."""
 SUSPECT = 0.5
 """Seconds in which another answer may clear the token of the suspicion."""
-SPENT_AGAIN = 5.0
-"""Seconds after which a spent wrapping token's file is looked at again; Vault is not asked before it changed."""
+LOOK_AGAIN = 5.0
+"""Seconds after which refused credentials are looked at again, without asking Vault, for they may have changed."""
+ASK_AGAIN = (15.0, 300.0)
+"""Seconds after which Vault is asked again with credentials that it refused: soon once, for the role may have come
+a moment later, then so seldom that its lockout (five refusals in fifteen minutes, for all who have the role) is far."""
 
 
 def plan_session(turn: Turn) -> None:
@@ -26,10 +29,10 @@ def plan_session(turn: Turn) -> None:
         return
     if session.token is not None and now >= session.token.ends_at:
         turn.tell("warning", "token ended", accessor=session.token.accessor)
-        turn.session = session = replace(session, token=None, fresh=True, renew_at=NEVER, check_at=NEVER)
+        turn.session = session = _without_token(session, login_at=min(session.login_at, now))
     if now >= session.login_at:
         turn.session = replace(session, login_at=NEVER)
-        turn.ask(Login(turn.next_id(), fresh=session.fresh))
+        turn.ask(Login(turn.next_id(), fresh=session.fresh, if_changed=now < session.ask_at))
     elif session.token is not None and now >= session.renew_at:
         turn.session = replace(session, renew_at=NEVER)
         turn.ask(RenewToken(turn.next_id()))
@@ -48,7 +51,7 @@ def logged_in(turn: Turn, event: LoggedIn) -> None:
         ttl=round(token.ttl),
     )
     turn.totals = replace(turn.totals, logins=turn.totals.logins + (not event.kept))
-    session = replace(turn.session, fresh=True, failure=None, tries=0, check_at=NEVER, checked_at=turn.now)
+    session = replace(turn.session, fresh=True, failure=None, tries=0, ask_at=0.0, check_at=NEVER, checked_at=turn.now)
     # Tokens read from a file may come near their end again and again: no more than one look every CHECK_EVERY.
     turn.session = _schedule(turn, session, token, earliest=turn.now + CHECK_EVERY)
 
@@ -61,26 +64,38 @@ def renewed(turn: Turn, event: Renewed, *, by_renewal: bool) -> None:
         # A ttl that shrank says that the token's max_ttl is near: renewing on would not carry it further.
         capped = before is not None and bool(before.ttl) and token.ttl < before.ttl * 0.9
         token = replace(token, renewable=token.renewable and not capped)
-    elif before is not None:
-        token = replace(before, sent_at=token.sent_at, ttl=token.ttl) if before.ttl else before
+    else:
+        token = replace(token, renewable=token.renewable and (before is None or before.renewable))
     turn.session = _schedule(turn, replace(turn.session, failure=None), token, earliest=turn.now)
 
 
 def session_failed(turn: Turn, command: Login | RenewToken | CheckToken, failure: Failure) -> None:
     """Login, renewal or look-up failed for a reason that is not weather."""
     session = turn.session
-    match command:
-        case Login():
-            if session.failure != failure:
-                level = "error" if failure.kind is Kind.SPENT else "warning"
-                turn.tell(level, "login failed", reason=failure.text)
-            again = turn.now + SPENT_AGAIN if failure.kind is Kind.SPENT else turn.retry_at(session.tries, failure)
-            turn.session = replace(session, failure=failure, tries=session.tries + 1, login_at=again)
-        case RenewToken() | CheckToken() if failure.kind is Kind.LIMITED:
-            _rearm(turn, command, turn.retry_at(0, failure))
-        case RenewToken() | CheckToken():
-            turn.tell("warning", "token is no longer valid", reason=failure.text)
-            turn.session = replace(session, token=None, fresh=True, renew_at=NEVER, check_at=NEVER, login_at=turn.now)
+    if isinstance(command, Login):
+        if session.failure != failure:
+            level = "error" if failure.kind is Kind.SPENT else "warning"
+            turn.tell(level, "login failed", reason=failure.text)
+        turn.session = _put_off(turn, replace(session, failure=failure), command, failure)
+    elif failure.kind is Kind.LIMITED:
+        _rearm(turn, command, turn.retry_at(0, failure))
+    else:
+        turn.tell("warning", "token is no longer valid", reason=failure.text)
+        turn.session = _without_token(session, login_at=turn.now)
+
+
+def _without_token(session: Session, *, login_at: float) -> Session:
+    return replace(session, token=None, fresh=True, renew_at=NEVER, check_at=NEVER, login_at=login_at)
+
+
+def _put_off(turn: Turn, session: Session, command: Login, failure: Failure) -> Session:
+    if failure.kind is Kind.LIMITED:
+        at = turn.retry_at(session.tries, failure)
+        return replace(session, tries=session.tries + 1, login_at=at, ask_at=at)
+    if not command.if_changed:
+        wait = ASK_AGAIN[min(session.tries, len(ASK_AGAIN) - 1)]
+        session = replace(session, tries=session.tries + 1, ask_at=turn.now + wait)
+    return replace(session, login_at=min(session.ask_at, turn.now + LOOK_AGAIN))
 
 
 def suspect_token(turn: Turn) -> None:

@@ -33,6 +33,8 @@ class Session(Record, frozen=True):
     """The next login may not adopt the kept token: it was found to be no good, or is at its end."""
     renew_at: float = NEVER
     login_at: float = 0.0
+    ask_at: float = 0.0
+    """Before this a login that was refused is tried again only with other credentials."""
     tries: int = 0
     check_at: float = NEVER
     """When to look the token up: something was denied that may be the token's fault."""
@@ -117,7 +119,8 @@ class App(Record, frozen=True):
     absent: bool = False
     """Nobody was there to be told."""
     told_at: float | None = None
-    prune_at: float = NEVER
+    old: tuple[tuple[int, float], ...] = ()
+    """Generations that readers may still hold, oldest first: the number, and when it was replaced."""
     problem: str | None = None
     """Why the old files stay."""
     rejected: bool = False

@@ -4,7 +4,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 from lessee.core.backoff import delay
-from lessee.core.commands import Command, Tell, VaultCommand
+from lessee.core.commands import Command, Login, Tell, VaultCommand
 from lessee.core.failures import Failure
 from lessee.core.paths import Folder, Ref
 from lessee.core.record import replace
@@ -100,7 +100,8 @@ class Turn:
     def ask(self, command: VaultCommand) -> None:
         """Send a request to Vault."""
         self.edit_calls()[command.call] = Call(command, sent_at=self.now, guard=self.now + GUARD)
-        self.totals = replace(self.totals, requests=self.totals.requests + 1)
+        if not (isinstance(command, Login) and command.if_changed):  # that is a look at a file
+            self.totals = replace(self.totals, requests=self.totals.requests + 1)
         self.commands.append(command)
 
     def tell(self, level: str, event: str, **fields: object) -> None:

@@ -43,12 +43,11 @@ def reading_failed(
 
 
 def _mount_failed(turn: Turn, name: str, failure: Failure) -> None:
-    mount = turn.mounts.get(name)
-    if mount is not None:
-        if mount.failure != failure:
-            turn.tell("warning", "mount cannot be used", mount=name, reason=failure.text)
-        again = turn.retry_at(mount.tries, failure)
-        turn.edit_mounts()[name] = replace(mount, failure=failure, tries=mount.tries + 1, next_at=again)
+    mount = turn.mounts[name]
+    if mount.failure != failure:
+        turn.tell("warning", "mount cannot be used", mount=name, reason=failure.text)
+    again = turn.retry_at(mount.tries, failure)
+    turn.edit_mounts()[name] = replace(mount, failure=failure, tries=mount.tries + 1, next_at=again)
 
 
 def _list_failed(turn: Turn, command: ListFolder, group: Group, failure: Failure) -> None:
@@ -76,7 +75,7 @@ def _look_failed(turn: Turn, ref: Ref, source: Source, failure: Failure) -> None
 def release(turn: Turn, command: FindMount | ListFolder | LookAt | ReadSecret) -> None:
     """The call is over; what it was for may be asked again."""
     match command:
-        case FindMount() if command.mount in turn.mounts:
+        case FindMount():
             turn.edit_mounts()[command.mount] = replace(turn.mounts[command.mount], call=None)
         case ListFolder() if command.folder in turn.groups:
             turn.edit_groups()[command.folder] = replace(turn.groups[command.folder], call=None)

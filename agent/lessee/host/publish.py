@@ -132,13 +132,13 @@ class Publisher:
         with cannot_write(self._path):
             self._remove(staged.folder)
 
-    def prune(self) -> None:
-        """Remove the generations that were live before; one that is staged now stays."""
+    def prune(self, up_to: int) -> None:
+        """Remove the generations up to this number that are not live."""
         with cannot_write(self._path):
             live = self.live()
             for entry in entries(self._fd):
                 match = _FOLDER.fullmatch(entry)
-                if live and match and entry != live.folder and int(match[1]) <= live.number:
+                if live and match and entry != live.folder and int(match[1]) <= min(up_to, live.number):
                     self._remove(entry)
 
     def live(self) -> Live | None:

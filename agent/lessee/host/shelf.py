@@ -57,8 +57,8 @@ class Shelf:
                 raise
         return publisher.swap(staged).number, True
 
-    def prune(self, app: str) -> None:
-        self._publishers[app][1].prune()
+    def prune(self, app: str, up_to: int) -> None:
+        self._publishers[app][1].prune(up_to)
 
     def settle(self, app: str) -> None:
         self._ledger.settle(app)
@@ -89,7 +89,7 @@ class PlainShelf:
         write_plain(self.folder(generation.app), generation)
         return 1, True
 
-    def prune(self, app: str) -> None:
+    def prune(self, app: str, up_to: int) -> None:
         """There is nothing old."""
 
     def settle(self, app: str) -> None:

@@ -27,6 +27,7 @@ class Client:
         self._clock = clock
         self._token = ""
         self._kept: str | None = None
+        self._refused: tuple[bytes, Failure] | None = None
         self._grants: dict[int, str] = {}
         # Two lanes, so that a hanging read delays no renewal.
         self._session = _Lane("session", 1, self._run)
@@ -69,7 +70,7 @@ class Client:
         match command:
             case cmd.Login():
                 kept = None if command.fresh else self._adopt()
-                grant = kept or self._method.login(door, self._clock)
+                grant = kept or self._login(if_changed=command.if_changed)
                 self._grants[call] = grant.value
                 return ev.LoggedIn(call, grant.token, kept=kept is not None)
             case cmd.RenewToken():
@@ -87,6 +88,16 @@ class Client:
                 return ev.Read(call, kv.read(door, token, command.ref, command.version))
             case _:
                 assert_never(command)
+
+    def _login(self, *, if_changed: bool) -> Grant:
+        mark = self._method.mark()
+        if if_changed and self._refused is not None and self._refused[0] == mark:
+            raise RequestFailed(self._refused[1])
+        try:
+            return self._method.login(self._door, self._clock)
+        except RequestFailed as exc:
+            self._refused = (mark, exc.failure)
+            raise
 
     def _adopt(self) -> Grant | None:
         """The kept token, where it is still good."""

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +29,9 @@ class Method(Protocol):
 
     def login(self, door: Door, clock: Clock) -> Grant:
         """Raises RequestFailed."""
+
+    def mark(self) -> bytes:
+        """Changes when the credentials do; tells nothing of them."""
 
 
 def look_up(door: Door, value: str, clock: Clock) -> Token:
@@ -62,6 +66,18 @@ class TokenLogin:
                 where = self._file or "$VAULT_TOKEN"
                 raise RequestFailed(Failure(Kind.DENIED, f"the token in {where} is not valid")) from None
             raise
+
+    def mark(self) -> bytes:
+        return _mark(self._file)
+
+
+def _mark(*files: str | None) -> bytes:
+    digest = hashlib.sha256()
+    for file in files:
+        with suppress(OSError):
+            digest.update(Path(file).read_bytes() if file else b"")
+        digest.update(b"\0")
+    return digest.digest()
 
 
 class AppRoleLogin:
@@ -98,10 +114,16 @@ class AppRoleLogin:
         except RequestFailed as exc:
             if exc.failure.kind in {Kind.INVALID, Kind.DENIED}:
                 self._kept = None  # a new one may have come into the file
-                text = f"Vault does not accept the role_id and secret_id at auth/{self._mount}"
+                text = (
+                    f"Vault does not accept the role_id and secret_id at auth/{self._mount}, or has locked the role"
+                    " after refusals; it is asked again when the files change, and seldom otherwise"
+                )
                 raise RequestFailed(Failure(Kind.DENIED, text)) from None
             raise
         return Grant(auth["client_token"], _token(auth, sent_at))
+
+    def mark(self) -> bytes:
+        return _mark(self._role_id_file, self._secret_id_file)
 
     def _secret_id(self, door: Door, file: str) -> str:
         try:
