@@ -96,6 +96,7 @@ class Agent:
         self._trouble: str | None = None
         self._identity = ""
         self._watcher: Watcher | None = None
+        self._ahead = (compiled for recipe in project.recipes.values() for _, compiled in recipe.files)
         self._take_up(project, recover=project.config.apps)
 
     # What other threads may call.
@@ -136,7 +137,10 @@ class Agent:
         watcher.watch(self._project.stamps)
 
     def run(self, ended: Callable[[State], _T | None], timeout: float | None = None) -> _T | None:
-        """Turn until `ended` says something; None when stopped, or when `timeout` seconds have passed."""
+        """Turn until `ended` says something; None when stopped, or when `timeout` seconds have passed.
+
+        Raises TemplateError where a template that was not prepared cannot be.
+        """
         deadline = boot_time() + timeout if timeout is not None else float("inf")
         while (answer := ended(self._state)) is None:
             now = boot_time()
@@ -156,6 +160,9 @@ class Agent:
         return self._state
 
     def _collect(self, wait: float) -> list[ev.Event | _Note]:
+        # While Vault works on the first answers there is time to make the templates' code.
+        while self._mail.empty() and (compiled := next(self._ahead, None)) is not None:
+            compiled.prepare()
         mail: list[ev.Event | _Note] = []
         try:
             mail.append(self._mail.get(timeout=wait) if wait else self._mail.get_nowait())

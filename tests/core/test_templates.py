@@ -95,7 +95,7 @@ def test_needs_of_all_that_is_taken_in_are_known():
         deep='{{ secret("deep").x }}',
     )
     assert {need.path for need in made.needs} == {f"production/{x}" for x in ("base", "macro", "word", "deep")}
-    assert made.files == {f"{name}.j2" for name in ("app", "base", "macros", "words", "part", "deep")}
+    assert made.codes.keys() == {f"{name}.j2" for name in ("app", "base", "macros", "words", "part", "deep")}
 
 
 @pytest.mark.parametrize(
@@ -237,19 +237,26 @@ def test_a_variable_that_does_not_reach_is_an_error_when_it_is_used():
 )
 def test_a_circle_of_includes_is_compiled_and_fails_when_it_runs(files):
     made = compiler({f"{name}.j2": text for name, text in files.items()}).compile("app.j2")
-    assert made.files == {f"{name}.j2" for name in files}
+    assert made.codes.keys() == {f"{name}.j2" for name in files}
     with pytest.raises(TemplateError, match=r"\.j2:1: an expression failed \(RecursionError\)"):
         Renderer(SPACE, {}, {}, {}).render(made)
 
 
-def test_the_digest_changes_with_the_text_of_any_file_and_with_nothing_else():
-    def digest(**files):
-        return compiled('{% include "one.j2" %}{% import "two.j2" as t %}', **files).digest
+def test_a_template_is_another_when_the_text_of_any_file_is_and_else_the_same():
+    def taken_in(**files):
+        return compiled('{% include "one.j2" %}{% import "two.j2" as t %}', **files)
 
-    same = digest(one="1", two="2")
-    assert digest(one="1", two="2") == same
-    assert digest(one="1", two="2", three="not taken in") == same
-    assert len({same, digest(one="1 ", two="2"), digest(one="1", two="2 "), digest(one="2", two="1")}) == 4
+    same = taken_in(one="1", two="2")
+    assert taken_in(one="1", two="2") == same
+    assert taken_in(one="1", two="2", three="not taken in") == same
+    others = [taken_in(one="1 ", two="2"), taken_in(one="1", two="2 "), taken_in(one="2", two="1")]
+    assert all(other != same for other in others)
+
+
+def test_code_that_cannot_be_made_is_told_when_it_is_prepared():
+    twice = compiled("{% block a %}{% endblock %}\n{% block a %}{% endblock %}")
+    with pytest.raises(TemplateError, match=r"app\.j2:2: block 'a' defined twice"):
+        twice.prepare()
 
 
 def test_a_template_renders_the_text_that_was_scanned_though_the_file_is_edited_meanwhile():

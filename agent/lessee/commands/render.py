@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Of several apps those that can be rendered are; the exit code is the first failure's."""
     make_private()
     environ = dict(os.environ)
-    project = load(find(arguments.config, environ), environ, only=arguments.app)
+    project = load(find(arguments.config, environ), environ, only=arguments.app, prepare=False)
     refuse_without_apps(project)
     redactor = Redactor()
     # On a terminal the result is what counts; what happens on the way is for who asks.

@@ -5,24 +5,27 @@ import os
 import signal
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lessee.agent import Agent
 from lessee.core.errors import ConfigError, LesseeError
+from lessee.core.events import Nudged
 from lessee.core.redaction import Redactor
 from lessee.host.ledger import Ledger
 from lessee.host.logs import log, open_log
 from lessee.host.private import make_private
 from lessee.host.project import Project, find, load
 from lessee.host.shelf import Shelf
-from lessee.host.status import Answers, StatusServer
-from lessee.host.watch import Watcher
+
+if TYPE_CHECKING:
+    from lessee.host.status import Answers
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Until SIGTERM or SIGINT; then the files stay, for the app still runs."""
     make_private()
     environ = dict(os.environ)
-    project = load(find(arguments.config, environ), environ)
+    project = load(find(arguments.config, environ), environ, prepare=False)
     refuse_without_apps(project)
     redactor = Redactor()
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)
@@ -44,6 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
             seed=int.from_bytes(os.urandom(8)),
         )
         _obey_signals(agent)
+        # Imported while the login is under way.
+        from lessee.host.status import StatusServer
+        from lessee.host.watch import Watcher
+
         status = config.status
         stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _answers(agent))))
         watcher = stack.enter_context(closing(Watcher(agent.reload)))
@@ -67,8 +74,8 @@ def _obey_signals(agent: Agent) -> None:
     signal.signal(signal.SIGHUP, lambda *_: agent.reload())
 
 
-def _answers(agent: Agent) -> Answers:
-    from lessee.core.events import Nudged
+def _answers(agent: Agent) -> "Answers":
+    from lessee.host.status import Answers
 
     def metrics() -> bytes:
         # Imported when the first scrape comes: nobody else needs to pay for it.

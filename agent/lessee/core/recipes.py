@@ -28,7 +28,7 @@ class Recipe(Record, frozen=True):
     @property
     def sources(self) -> frozenset[str]:
         """The names of all templates that take part."""
-        return frozenset[str]().union(*(compiled.files for _, compiled in self.files))
+        return frozenset[str]().union(*(compiled.codes.keys() for _, compiled in self.files))
 
 
 def space_of(config: Config) -> Space:
@@ -37,8 +37,11 @@ def space_of(config: Config) -> Space:
     return Space(secrets.mount, secrets.prefix, secrets.shared, config.foreign_environments)
 
 
-def compile_recipes(config: Config, compiler: Compiler) -> Mapping[str, Recipe]:
-    """Compile every app's templates. Raises TemplateError that tells all that is wrong, a line each."""
+def compile_recipes(config: Config, compiler: Compiler, *, prepare: bool = True) -> Mapping[str, Recipe]:
+    """Compile every app's templates. Raises TemplateError that tells all that is wrong, a line each.
+
+    `prepare` False leaves the making of code, and the rare error in it, to whoever renders or prepares first.
+    """
     space = space_of(config)
     recipes: dict[str, Recipe] = {}
     problems: list[LesseeError] = []
@@ -46,7 +49,10 @@ def compile_recipes(config: Config, compiler: Compiler) -> Mapping[str, Recipe]:
         files: list[tuple[File, Compiled]] = []
         for file in app.files:
             try:
-                files.append((file, compiler.compile(file.template)))
+                compiled = compiler.compile(file.template)
+                if prepare:
+                    compiled.prepare()
+                files.append((file, compiled))
             except TemplateError as exc:
                 problems.append(exc)
         recipes[app.name] = Recipe(app, space, tuple(files))

@@ -9,10 +9,8 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from jinja2 import BaseLoader, Environment, StrictUndefined, Template, Undefined, nodes, pass_context
-from jinja2.compiler import Frame
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
 from jinja2.filters import FILTERS
-from jinja2.idtracking import VAR_LOAD_RESOLVE
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
@@ -44,6 +42,9 @@ _METHODS = frozenset({"items", "keys", "values", "get"})
 class Sandbox(ImmutableSandboxedEnvironment):
     """`{{ }}` gives a hole, not characters: a value meets the text only in the file's own grammar."""
 
+    # Jinja's usual one writes str() around every expression.
+    code_generator_class = NativeCodeGenerator
+
     def __init__(self, functions: Mapping[str, object]) -> None:
         super().__init__(
             undefined=_Missing,
@@ -52,22 +53,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
             keep_trailing_newline=True,
             lstrip_blocks=True,
         )
-        self.code_generator_class = _Generator
-        self.unset: set[str] = set()
         self.concat = _join  # type: ignore[assignment]  # Jinja's own seam, made for native types.
         self.filters = {name: FILTERS[name] for name in _FILTERS} | dict(_OWN_FILTERS)
         self.tests = dict(TESTS)
         self.globals = {name: self.globals[name] for name in _GLOBALS} | dict(functions)
 
-    def load_from(self, codes: Mapping[str, CodeType]) -> None:
-        """From now on these templates may run; of each, what `code_of` made of it."""
+    def load_from(self, codes: Mapping[str, Callable[[], CodeType]]) -> None:
+        """From now on these templates may run; each gives what `compile` made of it."""
         self.loader = _Loader(codes)
-
-    def code_of(self, tree: nodes.Template, name: str) -> tuple[CodeType, frozenset[str]]:
-        """What Python runs, and the variables that the template takes from outside. It folds constants in the tree."""
-        self.unset.clear()
-        code = self.compile(tree, name, name)
-        return code, frozenset(self.unset)
 
     def check(self, node: nodes.Node, name: str) -> None:
         """Refuse what has no place here. Raises TemplateSyntaxError."""
@@ -103,18 +96,6 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """What we have added to a text and to a string is not for templates."""
         ours = (isinstance(obj, Mixed) and attr == "parts") or (isinstance(obj, Value) and attr == "origin")
         return not ours and super().is_safe_attribute(obj, attr, value)
-
-
-class _Generator(NativeCodeGenerator):
-    """Jinja's usual one writes str() around every expression. This one tells the variables that nothing sets."""
-
-    def enter_frame(self, frame: Frame) -> None:
-        super().enter_frame(frame)
-        sandbox = self.environment
-        assert isinstance(sandbox, Sandbox)
-        for action, name in frame.symbols.loads.values():
-            if action == VAR_LOAD_RESOLVE and name is not None and name not in sandbox.globals:
-                sandbox.unset.add(name)
 
 
 class Mixed:
@@ -219,7 +200,7 @@ def _plain(value: object) -> object:
 class _Loader(BaseLoader):
     """Gives what was compiled before: a file that is edited meanwhile changes nothing."""
 
-    def __init__(self, codes: Mapping[str, CodeType]) -> None:
+    def __init__(self, codes: Mapping[str, Callable[[], CodeType]]) -> None:
         self._codes = codes
 
     def load(
@@ -228,7 +209,7 @@ class _Loader(BaseLoader):
         name: str,
         globals: MutableMapping[str, Any] | None = None,  # noqa: A002  # Jinja's word.
     ) -> Template:
-        return Template.from_code(environment, self._codes[name], globals or {})
+        return Template.from_code(environment, self._codes[name](), globals or {})
 
 
 class _Missing(StrictUndefined):

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from types import CodeType, TracebackType
 
 from jinja2 import Template, TemplateSyntaxError, nodes
@@ -15,6 +14,33 @@ from lessee.core.sandbox import FUNCTIONS, Sandbox, parts_of
 from lessee.core.secrets import Problem, Secret, SecretView
 
 
+class Code:
+    """A template's text, and what Python runs of it: made when it is first wanted, for it is most of the work."""
+
+    __slots__ = ("_code", "_sandbox", "_tree", "name", "text")
+
+    def __init__(self, name: str, text: str, tree: nodes.Template, sandbox: Sandbox) -> None:
+        self.name = name
+        self.text = text
+        self._tree: nodes.Template | None = tree
+        self._sandbox = sandbox
+        self._code: CodeType | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Code) and (self.name, self.text) == (other.name, other.text)
+
+    __hash__ = None  # type: ignore[assignment]  # Nobody looks one up.
+
+    def get(self) -> CodeType:
+        """Raises TemplateError that names file and line."""
+        if self._code is None:
+            assert self._tree is not None
+            with _telling(self.name):
+                self._code = self._sandbox.compile(self._tree, self.name, self.name)
+            self._tree = None
+        return self._code
+
+
 class Compiled(Record, frozen=True):
     """A template ready to render, with all that it can touch."""
 
@@ -22,14 +48,15 @@ class Compiled(Record, frozen=True):
 
     name: str
     needs: frozenset[Ref | Folder]
-    files: frozenset[str]
-    """The names of the template and of all that it includes."""
-    digest: str
-    """Changes when the text of any of `files` does."""
     words: frozenset[str]
     """Words that stand in the template's text: an error may repeat these, and no others."""
-    codes: Mapping[str, CodeType]
-    """What Python runs, of each of `files`."""
+    codes: Mapping[str, Code]
+    """What Python runs: the template's own, and of all that it takes in."""
+
+    def prepare(self) -> None:
+        """Make all the code now, which rendering would do otherwise. Raises TemplateError."""
+        for code in self.codes.values():
+            code.get()
 
 
 class Compiler:
@@ -50,8 +77,6 @@ class Compiler:
         return Compiled(
             name=name,
             needs=frozenset[Ref | Folder]().union(*(part.needs for part in parts.values())),
-            files=frozenset(parts),
-            digest=_digest(parts),
             words=frozenset[str]().union(*(part.words for part in parts.values())),
             codes={name: part.code for name, part in parts.items()},
         )
@@ -74,10 +99,12 @@ class Compiler:
             self._sandbox.check(node, name)
         needs, words = frozenset(_needs(found, name, self._space)), frozenset(_words(found))
         includes, sets = tuple(_includes(found, name)), frozenset(_sets(found))
-        lines = {node.name: node.lineno for node in reversed(found) if isinstance(node, nodes.Name)}
-        # Last, for it folds the constants in the tree: "a" ~ "b" would pass for a literal.
-        code, unset = self._sandbox.code_of(tree, name)
-        return _Part(text, code, needs, words, includes, sets, {variable: lines[variable] for variable in unset})
+        names = (node for node in reversed(found) if isinstance(node, nodes.Name) and node.ctx == "load")
+        lines = {node.name: node.lineno for node in names}
+        known = self._sandbox.globals.keys()
+        unset = {variable: line for variable, line in lines.items() if variable not in known}
+        code = Code(name, text, tree, self._sandbox)
+        return _Part(code, needs, words, includes, sets, unset)
 
 
 class Renderer:
@@ -99,7 +126,7 @@ class Renderer:
 
     def render(self, compiled: Compiled) -> Document:
         """Raises TemplateError that names file and line, never a value."""
-        self._sandbox.load_from(compiled.codes)
+        self._sandbox.load_from({name: code.get for name, code in compiled.codes.items()})
         try:
             template = self._sandbox.get_template(compiled.name)
             return Document(compiled.name, parts_of(template.root_render_func(template.new_context())))
@@ -124,8 +151,7 @@ class Renderer:
 class _Part(Record, frozen=True):
     """A template by itself."""
 
-    text: str
-    code: CodeType
+    code: Code
     needs: frozenset[Ref | Folder]
     words: frozenset[str]
     includes: tuple[str, ...]
@@ -227,8 +253,13 @@ def _sets(found: Sequence[nodes.Node]) -> Iterator[str]:
         match node:
             case nodes.Name() if node.ctx != "load":
                 yield node.name
+            # What follows sets variables of Jinja's own.
+            case nodes.For():
+                yield "loop"
+            case nodes.Block():
+                yield from ("self", "super")
             case nodes.Macro():
-                yield node.name
+                yield from (node.name, "caller", "varargs", "kwargs")
             case nodes.Import():
                 yield node.target
             case nodes.FromImport():
@@ -247,13 +278,6 @@ def _refuse_unset(parts: Mapping[str, _Part]) -> None:
                 where=f"{name}:{part.unset[variable]}",
                 todo=f"templates can call {', '.join(FUNCTIONS)}",
             )
-
-
-def _digest(parts: Mapping[str, _Part]) -> str:
-    digest = sha256()
-    for name in sorted(parts):
-        digest.update(f"{name}\0{parts[name].text}\0".encode())
-    return digest.hexdigest()
 
 
 def _described(exc: Exception, compiled: Compiled) -> TemplateError:

@@ -56,8 +56,11 @@ def read(path: Path, environ: Mapping[str, str]) -> Config:
     return parse(_text(path), source=path.name, environ=environ)
 
 
-def load(path: Path, environ: Mapping[str, str], *, only: str | None = None) -> Project:
-    """Read and compile all of it, or one app. Raises ConfigError or TemplateError, which tell all that is wrong."""
+def load(path: Path, environ: Mapping[str, str], *, only: str | None = None, prepare: bool = True) -> Project:
+    """Read and compile all of it, or one app. Raises ConfigError or TemplateError, which tell all that is wrong.
+
+    `prepare`: as of `compile_recipes`.
+    """
     stamps = {path: stamp(path)}
     text = _text(path)
     config = parse(text, source=path.name, environ=environ)
@@ -72,7 +75,7 @@ def load(path: Path, environ: Mapping[str, str], *, only: str | None = None) -> 
         stamps[folder / name] = stamp(folder / name)
         return _template(folder, name)
 
-    recipes = compile_recipes(config, Compiler(template, space_of(config)))
+    recipes = compile_recipes(config, Compiler(template, space_of(config)), prepare=prepare)
     return Project(path, config, text, recipes, stamps)
 
 

@@ -9,6 +9,8 @@ from lessee.host.project import Stamp, stamp
 DEBOUNCE_MS = 400
 """An editor writes a file in several steps: one reload for them all."""
 STEP_MS = 200
+PATIENCE = 0.3
+"""Seconds until the watching starts."""
 LOOK_MS = 2000
 """Between looks without an event: inotify is silent on network and some virtual file systems."""
 
@@ -36,12 +38,16 @@ class Watcher:
         self._stop.set()
 
     def _run(self, stop: threading.Event) -> None:
-        # Imported here: a one-shot command does without.
+        # The first files come before the import; what is edited meanwhile is seen by its stamp.
+        if stop.wait(PATIENCE):
+            return
         from watchfiles import watch  # noqa: PLC0415
 
         # The folders, since an editor replaces a file by another; and where a file is a link, as in a mounted
         # ConfigMap, the folder of what it leads to as well.
         folders = {folder for path in self._stamps for folder in (path.parent, path.resolve().parent)}
+        if self._is_edited():
+            self._changed()
         for changes in watch(
             *(folder for folder in folders if folder.is_dir()),
             stop_event=stop,
@@ -52,6 +58,8 @@ class Watcher:
             recursive=False,
             watch_filter=None,
         ):
-            stamps = self._stamps
-            if (changes and self._all_beside) or any(stamp(path) != before for path, before in stamps.items()):
+            if (changes and self._all_beside) or self._is_edited():
                 self._changed()
+
+    def _is_edited(self) -> bool:
+        return any(stamp(path) != before for path, before in self._stamps.items())
