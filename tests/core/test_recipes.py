@@ -28,6 +28,16 @@ def recipes(config, **templates):
     return compile_recipes(config, Compiler(load, space_of(config)))
 
 
+def test_code_is_made_when_it_is_rendered_where_nobody_prepared_it():
+    text = "{% block a %}{% endblock %}{% block a %}{% endblock %}"
+    said = config("{template: a.j2}")
+    later = compile_recipes(said, Compiler({"a.j2": text}.__getitem__, space_of(said)), prepare=False)
+    with pytest.raises(TemplateError, match="defined twice"):
+        files_of(later["web"])
+    with pytest.raises(TemplateError, match="defined twice"):
+        recipes(said, a=text)
+
+
 def files_of(recipe):
     return render_recipe(recipe, SECRETS, {}, {"HOST": "h"})
 

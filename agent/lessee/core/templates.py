@@ -281,6 +281,8 @@ def _refuse_unset(parts: Mapping[str, _Part]) -> None:
 
 
 def _described(exc: Exception, compiled: Compiled) -> TemplateError:
+    if isinstance(exc, TemplateError):
+        return exc  # of code that is made only now
     where = _place(exc.__traceback__) or compiled.name
     if isinstance(exc, Problem):
         return TemplateError(exc.tell(compiled.words), where=where, todo=exc.todo)

@@ -87,6 +87,7 @@ class _Quiet:
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 64  # of socketserver's 5, a burst of probes would fill the queue
 
     def handle_error(self, request: object, client_address: object) -> None:
         del request, client_address
