@@ -4,13 +4,13 @@ import heapq
 import itertools
 import random
 
-from lessee.core import commands as cmd
-from lessee.core import events as ev
-from lessee.core.apps import KEEP_TOLD
-from lessee.core.deadlines import wake_at
-from lessee.core.failures import Failure, Kind
 from lessee.core.generation import File, Generation
-from lessee.core.machine import start, steps
+from lessee.core.machine import commands as cmd
+from lessee.core.machine import events as ev
+from lessee.core.machine.apps import KEEP_TOLD
+from lessee.core.machine.deadlines import wake_at
+from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.step import start, steps
 from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import Marker, Secret
 

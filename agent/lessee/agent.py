@@ -2,28 +2,30 @@
 
 import hashlib
 import queue
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, assert_never
 
 import msgspec
 
-from lessee.core import commands as cmd
-from lessee.core import events as ev
-from lessee.core.config import App
-from lessee.core.deadlines import wake_at
+from lessee.core.config import App, Config
+from lessee.core.config.grammar.vault import TokenAuth
 from lessee.core.errors import LesseeError
 from lessee.core.generation import Generation
-from lessee.core.machine import start, steps
-from lessee.core.recipes import Recipe, render_recipe
+from lessee.core.machine import commands as cmd
+from lessee.core.machine import events as ev
+from lessee.core.machine.deadlines import wake_at
+from lessee.core.machine.state import State
+from lessee.core.machine.step import start, steps
+from lessee.core.machine.view import status as status_of
 from lessee.core.redaction import Redactor
-from lessee.core.state import State
-from lessee.core.view import status as status_of
+from lessee.core.rendering.recipes import Recipe, render_recipe
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.logs import log
 from lessee.host.notify import Done, notify
 from lessee.host.project import Project, Stamp, load, stamp
+from lessee.vault.client import Client
 from lessee.vault.connect import connect
 
 LONGEST_SLEEP = 5.0
@@ -37,7 +39,7 @@ _T = TypeVar("_T")
 class Shelf(Protocol):
     """Where generations are shown; what cannot be written raises CannotWrite."""
 
-    def open(self, apps: Iterable[App]) -> None: ...
+    def open(self, apps: Iterable[App]) -> Sequence[str]: ...
 
     def recover(self, app: str) -> tuple[int | None, bool]: ...
 
@@ -94,10 +96,11 @@ class Agent:
         self._state = start(seed)
         self._turned_at = boot_time()
         self._trouble: str | None = None
-        self._identity = ""
+        self._identity = _identity_of(project.config)
+        self._client = self._connected(project.config)
         self._watcher: Watcher | None = None
         self._ahead = (compiled for recipe in project.recipes.values() for _, compiled in recipe.files)
-        self._take_up(project, recover=project.config.apps)
+        self._take_up(project)
 
     # What other threads may call.
 
@@ -186,6 +189,8 @@ class Agent:
         elif isinstance(event, ev.LoggedIn) and event.call in self._state.calls:
             value = self._client.accept(event.call)
             self._redactor.learn("token", [value])
+            if isinstance(self._project.config.vault.auth, TokenAuth):
+                return  # it is kept where it came from, and may be changed there
             try:
                 self._keeper.keep_token(self._identity, value)
             except LesseeError as exc:
@@ -251,8 +256,7 @@ class Agent:
         stamps = {path: stamp(path) for path in self._project.stamps}
         try:
             project = load(self._project.path, self._environ)
-            known = set(self._project.config.apps)
-            self._take_up(project, recover=set(project.config.apps) - known)
+            self._take_up(project)
         except LesseeError as exc:
             if str(exc) != self._trouble:
                 log("error", "configuration not taken up", reason=str(exc), note="the old one stays in force")
@@ -264,31 +268,41 @@ class Agent:
         if self._watcher is not None:
             self._watcher.watch(stamps, all_beside=self._trouble is not None)
 
-    def _take_up(self, project: Project, *, recover: Iterable[str]) -> None:
+    def _take_up(self, project: Project) -> None:
         config = project.config
-        self._shelf.open(config.apps.values())
+        opened = self._shelf.open(config.apps.values())
         _tell_what_needs_a_start(self._project, project)
         self._project = project
         self._redactor.publish(project.text)
-        identity = hashlib.sha256(msgspec.json.encode(config.vault)).hexdigest()
+        identity = _identity_of(config)
         if identity != self._identity:
             self._identity = identity
-            self._client = connect(config.vault, self._environ, self.post, boot_time)
-            kept = self._keeper.token(identity)
-            if kept is not None:
-                self._redactor.learn("token", [kept])
-                self._client.keep(kept)
+            self._client.close()
+            self._client = self._connected(config)
         wants = {name: self._want(recipe) for name, recipe in project.recipes.items()}
         events: list[ev.Event] = [ev.Configured(wants, identity)]
-        for app in recover:
+        for app in opened:
             number, owed = self._shelf.recover(app)
             # When it was shown is not known any more: who is owed is told, whenever it started.
             events.append(ev.Recovered(app, number, owed, boot_time() if number is not None else None))
         self._turn(events)
 
+    def _connected(self, config: Config) -> Client:
+        client = connect(config.vault, self._environ, self.post, boot_time)
+        kept = self._keeper.token(self._identity)
+        if kept is not None:
+            self._redactor.learn("token", [kept])
+            client.keep(kept)
+        return client
+
     def _want(self, recipe: Recipe) -> ev.Want:
         notifies = self._notifies and recipe.app.notify is not None
         return ev.Want(recipe.needs, recipe.app.refresh, notifies, recipe)
+
+
+def _identity_of(config: Config) -> str:
+    """Another address or another way to log in is another identity: no token of the one is shown to the other."""
+    return hashlib.sha256(msgspec.json.encode(config.vault)).hexdigest()
 
 
 def _tell_what_needs_a_start(old: Project, new: Project) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lessee import __version__
-from lessee.core.durations import seconds
+from lessee.core.config.durations import seconds
 from lessee.core.errors import LesseeError, UsageError
 
 _ABOUT = """\

@@ -262,3 +262,21 @@ def _get(sidecar, target):
         return answer.status, answer.read()
     finally:
         connection.close()
+
+
+def test_an_app_that_moves_to_another_directory_has_its_files_there_too(running, memory):
+    running.start()
+    running.web["directory"] = str(memory / "elsewhere")
+    running.write_config()
+    running.until(lambda _: (memory / "elsewhere" / "app.env").exists())
+    assert (running.directory / "app.env").exists()  # whoever reads there still can
+
+
+def test_another_token_in_the_environment_is_not_shadowed_by_a_kept_one(bao, running):
+    running.start()
+    running.stop()
+    assert not (running.state / "token").exists()
+    token = bao.ask("POST", "auth/token/create", {"policies": ["root"], "ttl": "1h"})["auth"]
+    running.environ["VAULT_TOKEN"] = token["client_token"]
+    running.start()
+    assert running.until(lambda s: s["token"])["token"]["accessor"] == token["accessor"]

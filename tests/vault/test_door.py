@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from lessee.core.failures import Kind
+from lessee.core.machine.failures import Kind
 from lessee.host.openbao import free_port
 from lessee.vault.door import Address, Door, RequestFailed
 

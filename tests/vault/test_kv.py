@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from lessee.core.failures import Kind
+from lessee.core.machine.failures import Kind
 from lessee.core.paths import Folder, Ref
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.vault import kv

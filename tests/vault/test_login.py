@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from lessee.core.failures import Kind
+from lessee.core.machine.failures import Kind
 from lessee.host.clock import boot_time
 from lessee.vault.door import Address, Door, RequestFailed
 from lessee.vault.login import AppRoleLogin, TokenLogin, look_up, renew

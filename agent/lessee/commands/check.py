@@ -6,14 +6,14 @@ import sys
 
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.paths import Ref
-from lessee.core.recipes import Recipe
+from lessee.core.rendering.recipes import Recipe
 from lessee.host.project import find, load
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 where all is right; 78 or 65 with all that is wrong."""
     if arguments.schema:
-        from lessee.core.schema import schema_text
+        from lessee.core.config.schema import schema_text
 
         sys.stdout.write(schema_text())
         return 0

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from lessee.agent import Agent, Keeper, Shelf
 from lessee.commands.run import refuse_without_apps
 from lessee.core.config import App
 from lessee.core.errors import FormatError, LesseeError
-from lessee.core.formats import outline
 from lessee.core.generation import File, Generation
-from lessee.core.outcome import outcomes, unfinished
+from lessee.core.machine.outcome import outcomes, unfinished
 from lessee.core.redaction import Redactor
+from lessee.core.rendering.formats import outline
 from lessee.host.ledger import Ledger
 from lessee.host.logs import open_log
 from lessee.host.private import make_private
@@ -92,8 +92,9 @@ class _DiffShelf:
     def __init__(self) -> None:
         self._apps: dict[str, App] = {}
 
-    def open(self, apps: Iterable[App]) -> None:
+    def open(self, apps: Iterable[App]) -> Sequence[str]:
         self._apps = {app.name: app for app in apps}
+        return list(self._apps)
 
     def recover(self, app: str) -> tuple[int | None, bool]:
         del app

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lessee.agent import Agent
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.events import Nudged
+from lessee.core.machine.events import Nudged
 from lessee.core.redaction import Redactor
 from lessee.host.ledger import Ledger
 from lessee.host.logs import log, open_log

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from lessee.core.config import Config
+from lessee.core.config.parsing import parse
 from lessee.core.errors import ConfigError, LesseeError, TemplateError
-from lessee.core.parsing import parse
-from lessee.core.recipes import Recipe, compile_recipes, space_of
 from lessee.core.record import Record
-from lessee.core.templates import Compiler
+from lessee.core.rendering.recipes import Recipe, compile_recipes, space_of
+from lessee.core.rendering.templates import Compiler
 
 PLACES = (Path("lessee.yaml"), Path("/etc/lessee/lessee.yaml"))
 

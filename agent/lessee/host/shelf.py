@@ -1,6 +1,6 @@
 """The apps' directories: what readers see, and what is noted before they see it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lessee.core.config import App
@@ -16,8 +16,11 @@ class Shelf:
         self._ledger = ledger
         self._publishers: dict[str, tuple[App, Publisher]] = {}
 
-    def open(self, apps: Iterable[App]) -> None:
-        """Open the directories of these apps, and no others. Raises CannotWrite, and then nothing has changed."""
+    def open(self, apps: Iterable[App]) -> Sequence[str]:
+        """Open the directories of these apps, and no others; tell which were not open before.
+
+        Raises CannotWrite, and then nothing has changed.
+        """
         opened: dict[str, tuple[App, Publisher]] = {}
         try:
             for app in apps:
@@ -32,9 +35,11 @@ class Shelf:
                     entry[1].close()
             raise
         gone = [p for name, (_, p) in self._publishers.items() if opened.get(name, (None, None))[1] is not p]
+        fresh = [name for name, entry in opened.items() if entry is not self._publishers.get(name)]
         self._publishers = opened
         for publisher in gone:
             publisher.close()
+        return fresh
 
     def recover(self, app: str) -> tuple[int | None, bool]:
         """Sweep an app's directory; its live generation's number, and whether its reader is owed the news."""
@@ -75,8 +80,9 @@ class PlainShelf:
         self._directory = directory
         self._by_app = by_app
 
-    def open(self, apps: Iterable[App]) -> None:
-        """Nothing stays open."""
+    def open(self, apps: Iterable[App]) -> Sequence[str]:
+        """All start anew."""
+        return [app.name for app in apps]
 
     def recover(self, app: str) -> tuple[int | None, bool]:
         """Nothing is recovered: what lies there is written over."""

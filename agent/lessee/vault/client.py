@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable
 from typing import assert_never
 
-from lessee.core import commands as cmd
-from lessee.core import events as ev
-from lessee.core.failures import Failure, Kind
+from lessee.core.machine import commands as cmd
+from lessee.core.machine import events as ev
+from lessee.core.machine.failures import Failure, Kind
 from lessee.vault import kv
 from lessee.vault.door import Door, RequestFailed
 from lessee.vault.login import Clock, Grant, Method, look_up, renew
@@ -45,6 +45,13 @@ class Client:
         self._session.abandon(call)
         self._readers.abandon(call)
         self._grants.pop(call, None)
+
+    def close(self) -> None:
+        """Ask nothing more; what is under way ends as it may, and nobody hears of it."""
+        self._post = lambda _event: None
+        self._session.close()
+        self._readers.close()
+        self._door.close()
 
     def keep(self, token: str) -> None:
         """A token from an earlier life, which the first login may adopt."""
@@ -119,7 +126,7 @@ class _Lane:
         self._name = name
         self._limit = limit
         self._run = run
-        self._queue: queue.SimpleQueue[cmd.VaultCommand] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[cmd.VaultCommand | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._idle = 0
         self._threads = 0
@@ -140,6 +147,10 @@ class _Lane:
                 if not self._queue.empty():
                     self._start()
 
+    def close(self) -> None:
+        for _ in range(self._threads):
+            self._queue.put(None)
+
     def _start(self) -> None:
         self._threads += 1
         threading.Thread(target=self._serve, name=f"lessee-{self._name}", daemon=True).start()
@@ -151,6 +162,9 @@ class _Lane:
             command = self._queue.get()
             with self._lock:
                 self._idle -= 1
+                if command is None:
+                    self._threads -= 1
+                    return
                 if command.call in self._abandoned:
                     self._abandoned.discard(command.call)
                     continue

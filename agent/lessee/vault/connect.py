@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from lessee.core import events as ev
 from lessee.core.config import Vault
-from lessee.core.grammar.vault import AppRole, TokenAuth
+from lessee.core.config.grammar.vault import AppRole, TokenAuth
+from lessee.core.machine import events as ev
 from lessee.vault.client import Client
 from lessee.vault.door import Address, Door
 from lessee.vault.login import AppRoleLogin, Clock, Method, TokenLogin

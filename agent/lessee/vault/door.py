@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, quote, unquote, urlencode, urlsplit
 import msgspec
 
 from lessee import __version__
-from lessee.core.failures import Failure, Kind
+from lessee.core.machine.failures import Failure, Kind
 from lessee.core.record import Record
 
 CONNECT_TIMEOUT = 3.0

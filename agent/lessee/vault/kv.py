@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lessee.core.failures import Failure, Kind
+from lessee.core.machine.failures import Failure, Kind
 from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import Marker, Secret
 from lessee.vault.door import Door, RequestFailed

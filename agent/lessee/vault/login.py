@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Protocol
 
-from lessee.core.events import Token
-from lessee.core.failures import Failure, Kind
+from lessee.core.machine.events import Token
+from lessee.core.machine.failures import Failure, Kind
 from lessee.core.record import Record
 from lessee.vault.door import Door, RequestFailed
 

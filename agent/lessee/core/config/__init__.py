@@ -1,0 +1,123 @@
+"""What lessee.yaml says, once read: every default filled in, nothing left to look up."""
+
+from fnmatch import fnmatchcase
+
+from msgspec import Struct
+
+from lessee.core.config.grammar.app import Format
+from lessee.core.config.grammar.vault import AppRole, TokenAuth
+
+
+class ByName(Struct, frozen=True):
+    """The process whose program is called so."""
+
+    name: str
+
+
+class ByPidFile(Struct, frozen=True):
+    """The process whose pid stands in a file."""
+
+    path: str
+
+
+class Notify(Struct, frozen=True, kw_only=True):
+    """Whom to signal when a generation is published. Times are in seconds."""
+
+    target: ByName | ByPidFile
+    action: str
+    """A signal's name, such as SIGHUP."""
+    boot_grace: float
+    """How long a process that starts may not catch the signal yet."""
+    timeout: float
+
+
+class File(Struct, frozen=True, kw_only=True):
+    """A file to render; `owner` None is the agent's own, a gid of None the agent's group."""
+
+    template: str
+    name: str
+    format: Format
+    mode: int
+    owner: tuple[int, int | None] | None
+
+
+class App(Struct, frozen=True, kw_only=True):
+    """A directory of files, and how to tell their reader. `refresh` is in seconds."""
+
+    name: str
+    directory: str
+    files: tuple[File, ...]
+    mode: int
+    owner: tuple[int, int | None] | None
+    allow_disk: bool
+    refresh: float
+    notify: Notify | None
+    """None: the app finds out by itself."""
+
+
+class Vault(Struct, frozen=True, kw_only=True):
+    """Where Vault is, and how to log in."""
+
+    address: str
+    namespace: str | None
+    ca_file: str | None
+    server_name: str | None
+    client_cert_file: str | None
+    client_key_file: str | None
+    insecure: bool
+    auth: TokenAuth | AppRole
+
+
+class Secrets(Struct, frozen=True, kw_only=True):
+    """Where KV secrets lie; `prefix` and `shared` have no slash in front and end in one, or are empty."""
+
+    mount: str
+    prefix: str
+    shared: tuple[str, ...]
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """Where the agent says how it is; `listen` is `host:port`."""
+
+    socket: str
+    listen: str | None
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """All of it. `templates` None is the folder of the configuration file."""
+
+    environment: str | None
+    foreign_environments: frozenset[str]
+    """Names that no path may begin with: those of the other environments."""
+    vault: Vault
+    secrets: Secrets
+    state: str
+    status: Status
+    templates: str | None
+    allow_disk: bool
+    """Whether `state` may lie outside tmpfs and ramfs."""
+    apps: dict[str, App]
+    """Empty in an operator's file."""
+
+
+def format_of(name: str) -> Format:
+    """The format that a file's name stands for."""
+    for pattern, found in _FORMATS.items():
+        if fnmatchcase(name, pattern):
+            return found
+    return "text"
+
+
+_FORMATS: dict[str, Format] = {
+    "*.env": "dotenv",
+    ".env.*": "dotenv",
+    "*.json": "json",
+    "*.yaml": "yaml",
+    "*.yml": "yaml",
+    "*.toml": "toml",
+    "*.ini": "ini",
+    "*.cfg": "ini",
+    "*.sh": "sh",
+    "*nginx*.conf": "nginx",
+    "*.pgpass": "pgpass",
+}

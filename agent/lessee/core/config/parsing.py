@@ -1,0 +1,204 @@
+"""The text of lessee.yaml to a Config."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from lessee.core import config
+from lessee.core.config import Config, grammar
+from lessee.core.config.grammar import app, words
+from lessee.core.config.grammar.nodes import compose
+from lessee.core.config.grammar.problems import Path, Problems, spell
+from lessee.core.config.grammar.reader import Reader
+from lessee.core.config.grammar.vault import AppRole, TokenAuth
+from lessee.core.config.unbuilt import tell_unbuilt
+
+_T = TypeVar("_T")
+_MODE = 0o440  # Owner and group read, nobody writes.
+_ENVIRONMENT = "{environment}"
+
+
+def parse(text: str, *, source: str, environ: Mapping[str, str]) -> Config:
+    """What the file says, with its defaults and those of the environment filled in.
+
+    `source` is what errors call the file. Raises ConfigError with all that is wrong, by line.
+    """
+    problems = Problems(source)
+    reader = Reader(problems, environ)
+    said = reader.read(compose(text, source))
+    settled = _Settling(said, reader.values, problems, environ).settle()
+    tell_unbuilt(reader.values, problems)
+    problems.raise_all()
+    return settled
+
+
+class _Settling:
+    """Settles what the grammar leaves open: defaults, inheritance, and what two keys say together."""
+
+    def __init__(
+        self,
+        said: grammar.Lessee,
+        values: dict[Path, object],
+        problems: Problems,
+        environ: Mapping[str, str],
+    ) -> None:
+        self._said = said
+        self._values = values
+        self._problems = problems
+        self._environ = environ
+        self._environment = self._or_variable(said.environment, "LESSEE_ENVIRONMENT", words.Name, ("environment",))
+        self._foreign = frozenset(said.setup.environments) - {self._environment}
+
+    def settle(self) -> Config:
+        said = self._said
+        return Config(
+            environment=self._environment,
+            foreign_environments=self._foreign,
+            vault=self._vault(),
+            secrets=self._secrets(),
+            state=said.state,
+            status=config.Status(socket=said.status.socket or f"{said.state}/status.sock", listen=said.status.listen),
+            templates=said.templates,
+            allow_disk=said.allow_disk,
+            apps=self._apps(),
+        )
+
+    def _or_variable(self, said: str | None, variable: str, kind: Any, path: Path) -> str | None:
+        text = self._environ.get(variable)
+        if said is not None or not text:
+            return said
+        word = words.word_of(kind)
+        try:
+            return str(word.read(text))
+        except ValueError:
+            self._problems.follow(path, f"it is not in the file, and ${variable} is not {word.expected}")
+            return None
+
+    def _vault(self) -> config.Vault:
+        said = self._said.vault
+        at = ("vault",)
+        address = self._or_variable(said.address, "VAULT_ADDR", words.VaultAddress, (*at, "address"))
+        auth = said.auth if isinstance(said.auth, AppRole | TokenAuth) else TokenAuth()
+        if isinstance(auth, AppRole) and auth.wrapped and auth.secret_id_file is None:
+            self._problems.follow(
+                (*at, "auth", "wrapped"),
+                "there is no secret_id_file to hold the wrapping token",
+                todo="name it",
+            )
+        return config.Vault(
+            address=address or "https://127.0.0.1:8200",  # As Vault's own clients have it.
+            namespace=self._or_variable(said.namespace, "VAULT_NAMESPACE", words.MountPath, (*at, "namespace")),
+            ca_file=self._or_variable(said.ca_file, "VAULT_CACERT", words.FilePath, (*at, "ca_file")),
+            server_name=said.server_name,
+            client_cert_file=said.client_cert_file,
+            client_key_file=said.client_key_file,
+            insecure=said.insecure,
+            auth=auth,
+        )
+
+    def _secrets(self) -> config.Secrets:
+        said = self._said.secrets
+        at = ("secrets",)
+        return config.Secrets(
+            mount=said.mount,
+            prefix=self._folder(said.prefix, (*at, "prefix")),
+            shared=tuple(self._folder(folder, path) for path, folder in self._listed((*at, "shared"), str)),
+        )
+
+    def _folder(self, folder: str, path: Path) -> str:
+        if self._environment is not None:
+            folder = folder.replace(_ENVIRONMENT, self._environment)
+        elif _ENVIRONMENT in folder and ("apps",) in self._problems.lines:
+            self._problems.follow(
+                ("environment",),
+                f"missing, and {spell(path)} holds {_ENVIRONMENT}",
+                todo="write `environment: NAME`, or set $LESSEE_ENVIRONMENT",
+            )
+        if folder.split("/")[0] in self._foreign:
+            at, what = path, "it begins with another environment's name"
+            if self._environment is None:
+                at, what = ("environment",), f"missing, and {spell(path)} begins with an environment's name"
+            self._problems.follow(at, what, todo="an agent reads its own environment alone")
+        return folder
+
+    def _apps(self) -> dict[str, config.App]:
+        directories = {self._said.state: "state"}
+        apps = {}
+        for name, said in self._said.apps.items():
+            path = ("apps", name, "directory")
+            other = directories.setdefault(said.directory, spell(path))
+            if other != spell(path):
+                self._problems.follow(path, f"{other} is the same directory", todo="give each its own")
+            elif _holds(self._said.state, said.directory) or _holds(said.directory, self._said.state):
+                self._problems.follow(path, "it lies in state, or state in it", todo="state is the agent's alone")
+            apps[name] = self._app(name, said)
+        return apps
+
+    def _app(self, name: str, said: app.App) -> config.App:
+        path = ("apps", name)
+        if said.files is None and said.environ is None:
+            self._problems.follow((*path, "files"), "missing; expected a list of files")
+        mode = _MODE if said.mode is None else said.mode
+        return config.App(
+            name=name,
+            directory=said.directory,
+            files=tuple(self._files((*path, "files"), mode, said.owner)),
+            mode=mode,
+            owner=said.owner,
+            allow_disk=said.allow_disk,
+            refresh=self._said.secrets.refresh if said.refresh is None else said.refresh,
+            notify=_notify(said.notify),
+        )
+
+    def _files(self, of: Path, mode: int, owner: tuple[int, int | None] | None) -> Iterator[config.File]:
+        names: dict[str, Path] = {}
+        for path, said in self._listed(of, app.File):
+            name = said.name or self._default_name(said.template, path)
+            if names.setdefault(name, path) is not path:
+                self._problems.follow(
+                    (*path, "name"), f"{spell(names[name])} has the same name", todo="write another `name:`"
+                )
+            kind = said.format or config.format_of(name)
+            self._values[(*path, "format")] = kind
+            yield config.File(
+                template=said.template,
+                name=name,
+                format=kind,
+                mode=mode if said.mode is None else said.mode,
+                owner=said.owner or owner,
+            )
+
+    def _default_name(self, template: str, path: Path) -> str:
+        name = template.rpartition("/")[2].removesuffix(".j2")
+        word = words.word_of(words.FileName)
+        try:
+            return str(word.read(name))
+        except ValueError:
+            self._problems.follow(
+                (*path, "name"),
+                f"the template's name gives none; expected {word.expected}",
+                todo="write `name:`",
+            )
+            return name
+
+    def _listed(self, path: Path, kind: type[_T]) -> Iterator[tuple[Path, _T]]:
+        """The sound items of a list with their keys; those that were told of are left out."""
+        index = 0
+        while (at := (*path, index)) in self._problems.lines:
+            if isinstance(item := self._values.get(at), kind):
+                yield at, item
+            index += 1
+
+
+def _holds(outer: str, inner: str) -> bool:
+    return inner.startswith(outer.removesuffix("/") + "/")
+
+
+def _notify(said: app.Notify | None) -> config.Notify | None:
+    if said is None:
+        return None
+    name = said.process.name if said.process else None
+    pid_file = said.process.pid_file if said.process else said.pid_file
+    target = config.ByName(name) if name else config.ByPidFile(pid_file) if pid_file else None
+    if target is None:
+        return None  # It has been told of.
+    return config.Notify(target=target, action=said.action, boot_grace=said.boot_grace, timeout=said.timeout)

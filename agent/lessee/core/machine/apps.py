@@ -1,0 +1,192 @@
+"""An app's way from changed inputs to a reader that has been told."""
+
+from collections.abc import Mapping
+
+from lessee.core.machine.backoff import delay
+from lessee.core.machine.commands import Notify, Prune, Publish, Render, Settle
+from lessee.core.machine.events import (
+    NotTold,
+    Published,
+    PublishFailed,
+    Recovered,
+    Rendered,
+    RenderFailed,
+    Told,
+    Want,
+)
+from lessee.core.machine.inputs import inputs
+from lessee.core.machine.state import NEVER, App
+from lessee.core.machine.turn import Turn
+from lessee.core.record import replace
+
+KEEP_TOLD = 5.0
+"""Seconds that an old generation outlives the telling: a reader may just have opened it."""
+KEEP_UNTOLD = 60.0
+"""Seconds that an old generation is kept for an app that cannot be told."""
+NOTIFY_CAP = 15.0
+"""Seconds between tries to tell an app, at most; the look is local and cheap."""
+
+
+def configure_apps(turn: Turn, wants: Mapping[str, Want]) -> None:
+    """Apps that stay keep what they have; another recipe makes them render again."""
+    apps = turn.edit_apps()
+    for name in set(apps) - set(wants):
+        turn.tell("warning", "app left the configuration", app=name, note="its files stay as they are")
+        del apps[name]
+    for name, want in wants.items():
+        app = apps.get(name)
+        if app is None:
+            apps[name] = App(want)
+        elif app.want != want:
+            dirty = app.dirty or app.want.recipe != want.recipe or app.want.needs != want.needs
+            owed = app.owed and want.notifies
+            job = app.job if app.want.recipe == want.recipe else None  # an old recipe's files are not wanted
+            apps[name] = replace(app, want=want, dirty=dirty, owed=owed, job=job)
+
+
+def recovered(turn: Turn, event: Recovered) -> None:
+    """What stood in the app's directory before: a generation to read, and perhaps a debt."""
+    app = turn.apps.get(event.app)
+    if app is not None:
+        turn.edit_apps()[event.app] = replace(
+            app,
+            dirty=True,
+            job=None,
+            generation=None,
+            staged=None,
+            old=(),
+            number=event.number,
+            published_at=event.published_at,
+            owed=event.owed and app.want.notifies and event.number is not None,
+        )
+
+
+def plan_apps(turn: Turn) -> None:
+    """Render what has settled inputs, tell who is owed, prune what is old."""
+    for name, app in turn.apps.items():
+        if app.job is None and app.dirty and turn.now >= app.publish_at:
+            _plan_render(turn, name, app)
+        app = turn.apps[name]  # noqa: PLW2901  # It may just have been given a job.
+        if app.job is None and app.owed and turn.now >= app.notify_at:
+            job = turn.next_id()
+            turn.edit_apps()[name] = replace(app, job=job)
+            turn.commands.append(Notify(name, job, app.published_at or 0.0))
+        elif turn.now >= prune_at(app):
+            gone = [number for number, replaced_at in app.old if turn.now >= _kept_until(app, replaced_at)]
+            turn.edit_apps()[name] = replace(app, old=app.old[len(gone) :])
+            turn.commands.append(Prune(name, gone[-1]))
+
+
+def prune_at(app: App) -> float:
+    """When the oldest of the app's old generations may go; NEVER where there is none."""
+    return _kept_until(app, app.old[0][1]) if app.old else NEVER
+
+
+def _kept_until(app: App, replaced_at: float) -> float:
+    # A reader may just have opened the old one; an app that cannot be told must not keep old secrets alive.
+    longest = replaced_at + KEEP_UNTOLD
+    return longest if app.owed else min(longest, max(replaced_at, app.told_at or 0.0) + KEEP_TOLD)
+
+
+def _plan_render(turn: Turn, name: str, app: App) -> None:
+    found = inputs(turn, app.want.needs)
+    if found is None:
+        return
+    job = turn.next_id()
+    turn.edit_apps()[name] = replace(app, job=job, dirty=False)
+    turn.totals = replace(turn.totals, renders=turn.totals.renders + 1)
+    turn.commands.append(Render(name, job, app.want.recipe, *found))
+
+
+def rendered(turn: Turn, event: Rendered) -> None:
+    """Files are there; where they are what a reader sees already, nothing more is to do."""
+    app = turn.apps.get(event.app)
+    if app is None or app.job != event.job:
+        return
+    if app.generation == event.generation:
+        turn.edit_apps()[event.app] = replace(app, job=None, problem=None, rejected=False)
+        return
+    turn.commands.append(Publish(event.app, event.job, event.generation, owe=app.want.notifies))
+    problem = None if app.rejected else app.problem  # a disk that is full is told once
+    turn.edit_apps()[event.app] = replace(app, staged=event.generation, problem=problem, rejected=False)
+
+
+def render_failed(turn: Turn, event: RenderFailed) -> None:
+    """The old files stay until an input changes."""
+    app = turn.apps.get(event.app)
+    if app is not None and app.job == event.job:
+        _say_problem(turn, event.app, app, event.text)
+        turn.edit_apps()[event.app] = replace(app, job=None, problem=event.text, rejected=True)
+
+
+def published(turn: Turn, event: Published) -> None:
+    """A reader sees the new generation; the app is owed the news of it."""
+    app = turn.apps.get(event.app)
+    if app is None or app.job != event.job:
+        return
+    before = app.number
+    app = replace(app, job=None, number=event.number, generation=app.staged, staged=None, problem=None, tries=0)
+    if event.changed:
+        turn.tell("info", "published", app=event.app, generation=event.number)
+        turn.totals = replace(turn.totals, publishes=turn.totals.publishes + 1)
+        old = (*app.old, (before, turn.now)) if before is not None else app.old
+        app = replace(
+            app,
+            published_at=turn.now,
+            old=old,
+            owed=app.want.notifies,
+            notify_at=turn.now,
+            notify_tries=0,
+            notify_error=None,
+        )
+    turn.edit_apps()[event.app] = app
+
+
+def publish_failed(turn: Turn, event: PublishFailed) -> None:
+    """The disk may be full or read-only: the old files stay, and it is tried again."""
+    app = turn.apps.get(event.app)
+    if app is not None and app.job == event.job:
+        _say_problem(turn, event.app, app, event.text)
+        again = turn.retry_at(app.tries)
+        turn.edit_apps()[event.app] = replace(
+            app, job=None, problem=event.text, dirty=True, tries=app.tries + 1, publish_at=again
+        )
+
+
+def app_told(turn: Turn, event: Told) -> None:
+    """The debt is paid."""
+    app = turn.apps.get(event.app)
+    if app is None or app.job != event.job:
+        return
+    turn.tell("info", "notified", app=event.app, generation=app.number, how=event.how)
+    turn.totals = replace(turn.totals, notifications=turn.totals.notifications + 1)
+    turn.commands.append(Settle(event.app))
+    turn.edit_apps()[event.app] = replace(
+        app, job=None, owed=False, notify_error=None, notify_tries=0, told_at=turn.now
+    )
+
+
+def not_told(turn: Turn, event: NotTold) -> None:
+    """The debt stays, and is tried again."""
+    app = turn.apps.get(event.app)
+    if app is None or app.job != event.job:
+        return
+    if app.notify_error != event.text:
+        # Nobody there is as it should be before the app has started.
+        turn.tell("info" if event.absent else "warning", "not notified", app=event.app, reason=event.text)
+    wait = event.retry_in
+    if wait is None:
+        wait = delay(app.notify_tries, turn.draw(), cap=NOTIFY_CAP)
+    turn.edit_apps()[event.app] = replace(
+        app,
+        job=None,
+        notify_error=event.text,
+        absent=event.absent,
+        notify_tries=app.notify_tries + 1,
+        notify_at=turn.now + wait,
+    )
+
+
+def _say_problem(turn: Turn, name: str, app: App, text: str) -> None:
+    if app.problem != text:
+        turn.tell("error", "not published", app=name, reason=text)

@@ -1,0 +1,181 @@
+"""What can happen to the machine."""
+
+from collections.abc import Mapping
+
+from lessee.core.generation import Generation
+from lessee.core.machine.failures import Failure
+from lessee.core.paths import Folder, Ref
+from lessee.core.record import Record
+from lessee.core.secrets import Marker, Secret
+
+
+class Want(Record, frozen=True):
+    """What an app wants. `recipe` stands for its templates and settings: another recipe, another rendering."""
+
+    hidden = ("recipe",)
+
+    needs: frozenset[Ref | Folder]
+    refresh: float
+    notifies: bool
+    recipe: object
+
+
+class Configured(Record, frozen=True):
+    """A configuration is in force. `identity` changes when another login is wanted."""
+
+    apps: Mapping[str, Want]
+    identity: str
+
+
+class Recovered(Record, frozen=True):
+    """What stood in an app's directory and ledger when the agent came: its live generation, whether it is owed."""
+
+    app: str
+    number: int | None
+    owed: bool
+    published_at: float | None = None
+
+
+class Token(Record, frozen=True):
+    """A token without its value. Times in seconds on the boot clock; `ttl` 0: it does not end."""
+
+    accessor: str
+    sent_at: float
+    ttl: float
+    renewable: bool
+
+    @property
+    def ends_at(self) -> float:
+        """Counted from the sending of the request, so that it is never later than the server's own end."""
+        return self.sent_at + self.ttl if self.ttl else float("inf")
+
+
+class LoggedIn(Record, frozen=True):
+    """A login gave a token; or it was `kept` from an earlier life, and is still good."""
+
+    call: int
+    token: Token
+    kept: bool = False
+
+
+class Renewed(Record, frozen=True):
+    """The token was renewed, or looked up: it is valid, and this is what is left of it."""
+
+    call: int
+    token: Token
+
+
+class MountFound(Record, frozen=True):
+    """A KV mount and its version, 1 or 2."""
+
+    call: int
+    version: int
+
+
+class Listed(Record, frozen=True):
+    """The secrets of a folder; their markers where the server lists those, else None each."""
+
+    call: int
+    markers: Mapping[str, Marker | None]
+
+
+class Looked(Record, frozen=True):
+    """The newest version of a secret, by its metadata."""
+
+    call: int
+    marker: Marker
+
+
+class Read(Record, frozen=True):
+    """A secret."""
+
+    call: int
+    secret: Secret
+
+
+class Failed(Record, frozen=True):
+    """A call to Vault failed. `marker`: of a deleted version."""
+
+    call: int
+    failure: Failure
+    marker: Marker | None = None
+
+
+class Rendered(Record, frozen=True):
+    """The files of an app, from the inputs that were handed out with `job`."""
+
+    app: str
+    job: int
+    generation: Generation
+
+
+class RenderFailed(Record, frozen=True):
+    """The templates could not be rendered from these inputs."""
+
+    app: str
+    job: int
+    text: str
+
+
+class Published(Record, frozen=True):
+    """A reader sees this generation now; `changed` False: it saw the same before."""
+
+    app: str
+    job: int
+    number: int
+    changed: bool
+
+
+class PublishFailed(Record, frozen=True):
+    """The files could not be written; a reader still sees the old generation."""
+
+    app: str
+    job: int
+    text: str
+
+
+class Told(Record, frozen=True):
+    """The app has been told; `how` says it in words."""
+
+    app: str
+    job: int
+    how: str
+
+
+class NotTold(Record, frozen=True):
+    """The app could not be told. `absent`: nobody was there to be told.
+
+    `retry_in`: seconds, where the effect knows better than a backoff.
+    """
+
+    app: str
+    job: int
+    text: str
+    absent: bool = False
+    retry_in: float | None = None
+
+
+class Nudged(Record, frozen=True):
+    """Somebody asks to look now; no paths: at everything. A path is matched with or without its mount."""
+
+    paths: tuple[str, ...] = ()
+
+
+class Tick(Record, frozen=True):
+    """Time has passed."""
+
+
+Answer = LoggedIn | Renewed | MountFound | Listed | Looked | Read | Failed
+Event = (
+    Answer
+    | Configured
+    | Recovered
+    | Rendered
+    | RenderFailed
+    | Published
+    | PublishFailed
+    | Told
+    | NotTold
+    | Nudged
+    | Tick
+)

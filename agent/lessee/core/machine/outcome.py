@@ -1,0 +1,79 @@
+"""How a command that runs once has ended, app by app."""
+
+from collections.abc import Mapping
+
+from lessee.core.errors import CannotWrite, LesseeError, NotNotified, Refused, TemplateError, VaultUnreachable
+from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.inputs import inputs_of
+from lessee.core.machine.state import App, State
+from lessee.core.paths import Folder
+
+_WAITED_FOR = frozenset({Kind.WEATHER, Kind.LIMITED})
+
+
+def outcomes(state: State) -> Mapping[str, LesseeError | None] | None:
+    """None while something may still come; else of each app why it was not published, or None where it was."""
+    ended: dict[str, LesseeError | None] = {}
+    for name, app in state.apps.items():
+        error = _error(state, name, app)
+        if error is None and not _done(app):
+            return None
+        ended[name] = error
+    return ended
+
+
+def unfinished(state: State) -> Mapping[str, LesseeError | None]:
+    """As `outcomes`, when there is no more time: what has not ended has not been reached."""
+    weather = state.session.weather
+    why = weather.text if weather is not None else "it has not answered all requests"
+    ended: dict[str, LesseeError | None] = {}
+    for name, app in state.apps.items():
+        ended[name] = _error(state, name, app)
+        if ended[name] is None and not _done(app):
+            ended[name] = VaultUnreachable(f"Vault did not serve it in time: {why}", where=name)
+    return ended
+
+
+def _done(app: App) -> bool:
+    published = app.generation is not None and app.job is None and not app.dirty
+    return published and (not app.owed or app.absent)
+
+
+def _error(state: State, name: str, app: App) -> LesseeError | None:
+    if app.rejected:
+        return TemplateError(app.problem or "", where=name)
+    if app.problem is not None:
+        return CannotWrite(app.problem, where=name)
+    if app.notify_error is not None and not app.absent:
+        return NotNotified(app.notify_error, where=name)
+    if app.generation is not None and not app.dirty:
+        return None
+    failure = state.session.failure
+    if failure is not None and failure.kind not in _WAITED_FOR:
+        return Refused(f"login failed: {failure.text}", where=name)
+    return _input_error(state, name, app)
+
+
+def _input_error(state: State, name: str, app: App) -> LesseeError | None:
+    kept = (state.mounts, state.groups, state.sources)
+    if all(item.failure is None for items in kept for item in items.values()):
+        return None  # asked after each event while a thousand secrets come in
+    failures: dict[str, Failure] = {}
+    for need in app.want.needs:
+        mount = state.mounts[need.mount]
+        if mount.failure is not None:
+            failures[f"{need.mount}/"] = mount.failure
+        if isinstance(need, Folder) and (failed := state.groups[need].failure) is not None:
+            failures[str(need)] = failed
+    for ref in inputs_of(state, app.want.needs):
+        failure = state.sources[ref].failure
+        # A folder goes on without a secret that is gone.
+        if failure is not None and (failure.kind is not Kind.MISSING or ref in app.want.needs):
+            failures[str(ref)] = failure
+    ended = {path: failure for path, failure in failures.items() if failure.kind not in _WAITED_FOR}
+    if not ended:
+        return None
+    text = "\n".join(f"{path}: {failure.text}" for path, failure in sorted(ended.items()))
+    if any(failure.kind is Kind.DENIED for failure in ended.values()):
+        return Refused(text, where=name, todo="grant `read` in the token's policy")
+    return TemplateError(text, where=name, todo="write the secret, or mend the path in the template")

@@ -1,0 +1,184 @@
+"""What is asked of Vault, and what its answers change."""
+
+from lessee.core.machine.commands import FindMount, ListFolder, LookAt, ReadSecret
+from lessee.core.machine.events import Listed, Looked, Read
+from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.state import NEVER, Group, Mount, Source
+from lessee.core.machine.turn import Turn
+from lessee.core.machine.wanted import again_at, members, next_look, next_round, refresh_of, touch
+from lessee.core.paths import Folder, Ref
+from lessee.core.record import replace
+from lessee.core.secrets import Marker
+
+IN_FLIGHT = 8
+"""Requests under way at most: enough to keep a few connections busy, few enough for any server."""
+
+
+def plan_reading(turn: Turn) -> None:
+    """Ask for what is due, within the budget."""
+    session = turn.session
+    if session.token is None:
+        return
+    room = IN_FLIGHT - len(turn.calls)
+    if session.weather is not None:
+        room = 1 if turn.now >= session.weather.next_at and not turn.calls else 0
+    for due in _due_mounts, _due_groups, _due_sources:
+        if room > 0:
+            room -= due(turn, room)
+
+
+def _due_mounts(turn: Turn, room: int) -> int:
+    due = [n for n, m in turn.mounts.items() if not m.version and m.call is None and turn.now >= m.next_at][:room]
+    for name in due:
+        call = turn.next_id()
+        turn.edit_mounts()[name] = replace(turn.mounts[name], call=call)
+        turn.ask(FindMount(call, name))
+    return len(due)
+
+
+def _due_groups(turn: Turn, room: int) -> int:
+    asked = 0
+    for folder, group in turn.groups.items():
+        if group.next_at > turn.now or group.call is not None or asked >= room:
+            continue
+        version = turn.mounts[folder.mount].version
+        if not version:
+            continue
+        call = turn.next_id()
+        turn.edit_groups()[folder] = replace(group, call=call, next_at=next_round(turn, group.refresh))
+        turn.ask(ListFolder(call, folder, version, detailed=group.by_list))
+        asked += 1
+    return asked
+
+
+def _due_sources(turn: Turn, room: int) -> int:
+    asked = 0
+    for ref, source in turn.sources.items():
+        if source.next_at > turn.now or source.call is not None or asked >= room:
+            continue
+        version = turn.mounts[ref.mount].version
+        if not version:
+            continue
+        call = turn.next_id()
+        turn.edit_sources()[ref] = replace(source, call=call)
+        look = not (source.stale or source.blind)
+        turn.ask(LookAt(call, ref) if look else ReadSecret(call, ref, version))
+        asked += 1
+    return asked
+
+
+def mount_found(turn: Turn, name: str, version: int) -> None:
+    """The mount's version is known; version 1 has no metadata to look at."""
+    turn.edit_mounts()[name] = Mount(version=version)
+    turn.tell("debug", "found the mount", mount=name, kv_version=version)
+    if version == 1:
+        for folder, group in turn.groups.items():
+            if folder.mount == name:
+                look_at_each(turn, folder, group, why="KV version 1 has no metadata")
+
+
+def look_at_each(turn: Turn, folder: Folder, group: Group, *, why: str) -> None:
+    turn.tell("info", "looking at each secret", folder=str(folder), reason=why)
+    blind = turn.mounts[folder.mount].version == 1
+    next_at = turn.now if group.wants_names else NEVER
+    turn.edit_groups()[folder] = replace(group, by_list=False, next_at=next_at)
+    for ref in members(turn, folder):
+        source = turn.sources[ref]
+        next_at = source.next_at if source.next_at != NEVER else turn.now
+        turn.edit_sources()[ref] = replace(source, blind=source.blind or blind, next_at=next_at)
+
+
+def listed(turn: Turn, command: ListFolder, event: Listed) -> None:
+    """A folder's names, with markers where the server has them."""
+    folder = command.folder
+    group = turn.groups.get(folder)
+    if group is None:
+        return
+    names = tuple(sorted(event.markers))
+    turn.edit_groups()[folder] = replace(group, names=names, failure=None, tries=0, looked_at=turn.now)
+    if group.wants_names and names != group.names:
+        _follow_names(turn, folder, group.names or (), names)
+    if command.detailed and group.by_list:
+        for ref in members(turn, folder):
+            _compare(turn, ref, event.markers.get(ref.path.removeprefix(folder.path)))
+
+
+def _follow_names(turn: Turn, folder: Folder, before: tuple[str, ...], names: tuple[str, ...]) -> None:
+    group = turn.groups[folder]
+    kept = set(group.refs)
+    sources = turn.edit_sources()
+    for name in names:
+        sources.setdefault(folder.ref(name), Source(blind=turn.mounts[folder.mount].version == 1))
+    for name in set(before) - set(names):
+        ref = folder.ref(name)
+        if ref not in kept:
+            sources.pop(ref, None)
+    touch(turn, folder)
+
+
+def looked(turn: Turn, ref: Ref, event: Looked) -> None:
+    """A secret's newest version."""
+    source = turn.sources.get(ref)
+    if source is None:
+        return
+    turn.edit_sources()[ref] = source = replace(source, looked_at=turn.now)
+    if event.marker.gone:
+        failure = missing(event.marker)
+        again = again_at(turn, ref, source, failure)
+        source_failed(turn, ref, replace(source, seen=event.marker), failure, next_at=again)
+        return
+    _compare(turn, ref, event.marker)
+    source = turn.sources[ref]
+    if not source.stale:
+        next_at = next_round(turn, refresh_of(turn, ref))
+        turn.edit_sources()[ref] = replace(source, next_at=next_at, tries=0)
+
+
+def _compare(turn: Turn, ref: Ref, marker: Marker | None) -> None:
+    source = turn.sources[ref]
+    if marker is None or marker.gone:
+        failure = missing(marker)
+        if source.failure != failure or source.seen != marker:
+            source_failed(turn, ref, replace(source, seen=marker), failure, next_at=NEVER)
+        return
+    missed = source.failure is not None and source.failure.kind is Kind.MISSING
+    # What is stale and was seen so before waits for its own time: it may be denied.
+    if (marker != source.marker or missed) and (source.seen != marker or not source.stale):
+        turn.edit_sources()[ref] = replace(source, seen=marker, stale=True, next_at=turn.now, tries=0)
+
+
+def missing(marker: Marker | None) -> Failure:
+    return Failure(Kind.MISSING, "it is not there" if marker is None else "its newest version is deleted")
+
+
+def source_failed(turn: Turn, ref: Ref, source: Source, failure: Failure, *, next_at: float) -> None:
+    if source.failure != failure:
+        turn.tell("warning", "secret cannot be read", secret=str(ref), reason=failure.text)
+        if failure.kind is Kind.MISSING:
+            touch(turn, ref.folder)  # a folder goes on without a secret that is gone
+    turn.edit_sources()[ref] = replace(source, failure=failure, tries=source.tries + 1, stale=True, next_at=next_at)
+
+
+def read(turn: Turn, ref: Ref, event: Read) -> None:
+    """A secret's value."""
+    source = turn.sources.get(ref)
+    if source is None:
+        return
+    secret = event.secret
+    version = secret.marker.version if secret.marker else None
+    if source.failure is not None:
+        turn.tell("info", "secret is back", secret=str(ref), version=version)
+    if source.secret is None or source.secret.data != secret.data:
+        turn.tell("debug", "read", secret=str(ref), version=version)
+        touch(turn, ref)
+    turn.edit_sources()[ref] = replace(
+        source,
+        secret=secret,
+        marker=secret.marker,
+        stale=False,
+        failure=None,
+        tries=0,
+        looked_at=turn.now,
+        read_at=turn.now,
+        next_at=next_look(turn, ref),
+    )

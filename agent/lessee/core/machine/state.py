@@ -1,0 +1,160 @@
+"""All that the agent knows, as one value."""
+
+from collections.abc import Mapping
+
+from msgspec import field
+
+from lessee.core.generation import Generation
+from lessee.core.machine.commands import VaultCommand
+from lessee.core.machine.events import Token, Want
+from lessee.core.machine.failures import Failure
+from lessee.core.paths import Folder, Ref
+from lessee.core.record import Record
+from lessee.core.secrets import Marker, Secret
+
+NEVER = float("inf")
+
+
+class Weather(Record, frozen=True):
+    """Vault cannot be asked: since when, after how many tries, and when the next one is due."""
+
+    since: float
+    tries: int
+    next_at: float
+    text: str
+
+
+class Session(Record, frozen=True):
+    """The standing with Vault."""
+
+    identity: str = ""
+    token: Token | None = None
+    fresh: bool = False
+    """The next login may not adopt the kept token: it was found to be no good, or is at its end."""
+    renew_at: float = NEVER
+    login_at: float = 0.0
+    ask_at: float = 0.0
+    """Before this a login that was refused is tried again only with other credentials."""
+    tries: int = 0
+    check_at: float = NEVER
+    """When to look the token up: something was denied that may be the token's fault."""
+    checked_at: float = float("-inf")
+    failure: Failure | None = None
+    weather: Weather | None = None
+    reached_at: float | None = None
+    """When Vault last gave any answer."""
+
+
+class Source(Record, frozen=True):
+    """A KV secret that some template reads."""
+
+    secret: Secret | None = None
+    marker: Marker | None = None
+    """The state that was last read or, of a deleted one, seen."""
+    seen: Marker | None = None
+    """The state that was last listed or looked at."""
+    stale: bool = True
+    """It is to be read: it never was, or it has changed."""
+    blind: bool = False
+    """Its metadata may not be read, or there is none (v1): look by reading the value."""
+    next_at: float = 0.0
+    """When it is due to be read or looked at."""
+    looked_at: float | None = None
+    read_at: float | None = None
+    tries: int = 0
+    failure: Failure | None = None
+    call: int | None = None
+
+
+class Group(Record, frozen=True):
+    """The secrets of one folder that templates read, and how changes in them are noticed."""
+
+    refresh: float
+    refs: tuple[Ref, ...]
+    wants_names: bool
+    """Some template reads the folder as a whole."""
+    by_list: bool
+    """One LIST of the markers serves the whole folder; else each secret is looked at."""
+    names: tuple[str, ...] | None = None
+    next_at: float = 0.0
+    looked_at: float | None = None
+    tries: int = 0
+    failure: Failure | None = None
+    call: int | None = None
+
+
+class Mount(Record, frozen=True):
+    """A KV mount. `version` 0: not found out yet."""
+
+    version: int = 0
+    next_at: float = 0.0
+    tries: int = 0
+    failure: Failure | None = None
+    call: int | None = None
+
+
+class App(Record, frozen=True):
+    """An app: what it has, and what is under way for it."""
+
+    hidden = ("generation", "staged")
+
+    want: Want
+    dirty: bool = True
+    """Its inputs changed since its files were last rendered."""
+    job: int | None = None
+    """Something is under way: only the answer to this job counts."""
+    publish_at: float = 0.0
+    """After a failure to write: not before this."""
+    tries: int = 0
+    generation: Generation | None = None
+    """What was last published by this process."""
+    staged: Generation | None = None
+    """What is being published."""
+    number: int | None = None
+    published_at: float | None = None
+    owed: bool = False
+    notify_at: float = 0.0
+    notify_tries: int = 0
+    notify_error: str | None = None
+    absent: bool = False
+    """Nobody was there to be told."""
+    told_at: float | None = None
+    old: tuple[tuple[int, float], ...] = ()
+    """Generations that readers may still hold, oldest first: the number, and when it was replaced."""
+    problem: str | None = None
+    """Why the old files stay."""
+    rejected: bool = False
+    """The problem lies in the template or the values: state `refused`."""
+
+
+class Call(Record, frozen=True):
+    """A request under way, and when it is given up."""
+
+    command: VaultCommand
+    sent_at: float
+    guard: float
+
+
+class Totals(Record, frozen=True):
+    """Counters since the start."""
+
+    requests: int = 0
+    failures: int = 0
+    logins: int = 0
+    renders: int = 0
+    publishes: int = 0
+    notifications: int = 0
+
+
+class State(Record, frozen=True):
+    """The whole of it. `chance` is the state of the dice, so that step needs no other randomness."""
+
+    chance: int
+    session: Session = Session()
+    mounts: Mapping[str, Mount] = field(default_factory=dict)
+    groups: Mapping[Folder, Group] = field(default_factory=dict)
+    sources: Mapping[Ref, Source] = field(default_factory=dict)
+    apps: Mapping[str, App] = field(default_factory=dict)
+    calls: Mapping[int, Call] = field(default_factory=dict)
+    last_id: int = 0
+    totals: Totals = Totals()

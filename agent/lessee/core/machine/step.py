@@ -1,0 +1,186 @@
+"""The whole policy of the agent: step(state, event, now) gives the next state and what is to be done.
+
+    read ──► changed? ──► render ──► publish ──► notify ──► settle ──► prune
+     ▲                       │           │          │
+     └── refresh, backoff    └─ refused  └─ retry   └─ owed, retried until done
+
+An event is taken in first; then whatever is due at `now` is asked for. So a command is never lost: what
+is wanted is derived from the state each time, and an answer that never comes has a deadline.
+"""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from lessee.core.machine import events as ev
+from lessee.core.machine.apps import (
+    app_told,
+    configure_apps,
+    not_told,
+    plan_apps,
+    publish_failed,
+    published,
+    recovered,
+    render_failed,
+    rendered,
+)
+from lessee.core.machine.commands import (
+    Abandon,
+    CheckToken,
+    Command,
+    FindMount,
+    ListFolder,
+    Login,
+    LookAt,
+    ReadSecret,
+    RenewToken,
+    VaultCommand,
+)
+from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.reading import listed, looked, mount_found, plan_reading, read
+from lessee.core.machine.session import (
+    bad_weather,
+    fair_weather,
+    logged_in,
+    plan_session,
+    renewed,
+    session_failed,
+    trust_token,
+)
+from lessee.core.machine.state import Session, State
+from lessee.core.machine.turn import Turn
+from lessee.core.machine.unread import reading_failed, release
+from lessee.core.machine.wanted import configure_reading, nudge
+from lessee.core.record import replace
+
+
+def start(seed: int) -> State:
+    """The state before anything is known. `seed` of all its chance."""
+    return State(chance=seed % 2**64)
+
+
+def step(state: State, event: ev.Event, now: float) -> tuple[State, tuple[Command, ...]]:
+    """Take one event. `now` in seconds on the boot clock, which counts suspension as Vault's own clock does."""
+    return steps(state, (event,), now)
+
+
+def steps(state: State, events: Sequence[ev.Event], now: float) -> tuple[State, tuple[Command, ...]]:
+    """Take events that have come together; planning once for all of them."""
+    turn = Turn(state, now)
+    for event in events:
+        _take(turn, event)
+    _give_up_late_calls(turn)
+    plan_session(turn)
+    plan_reading(turn)
+    plan_apps(turn)
+    return turn.done()
+
+
+def _take(turn: Turn, event: ev.Event) -> None:
+    match event:
+        case ev.Configured():
+            _configured(turn, event)
+        case ev.Recovered():
+            recovered(turn, event)
+        case ev.LoggedIn() | ev.Renewed() | ev.MountFound() | ev.Listed() | ev.Looked() | ev.Read() | ev.Failed():
+            _answered(turn, event)
+        case ev.Rendered():
+            rendered(turn, event)
+        case ev.RenderFailed():
+            render_failed(turn, event)
+        case ev.Published():
+            published(turn, event)
+        case ev.PublishFailed():
+            publish_failed(turn, event)
+        case ev.Told():
+            app_told(turn, event)
+        case ev.NotTold():
+            not_told(turn, event)
+        case ev.Nudged():
+            _nudged(turn, event)
+        case ev.Tick():
+            pass
+        case _:
+            assert_never(event)
+
+
+def _configured(turn: Turn, event: ev.Configured) -> None:
+    if event.identity != turn.session.identity:
+        # Another identity: what is under way was asked in the old one's name.
+        for call in list(turn.calls):
+            _abandon(turn, call)
+        turn.session = Session(identity=event.identity, login_at=turn.now)
+        turn.edit_mounts().clear()
+    configure_reading(turn, event.apps)
+    configure_apps(turn, event.apps)
+
+
+def _nudged(turn: Turn, event: ev.Nudged) -> None:
+    session = turn.session
+    if session.weather is not None:
+        turn.session = replace(session, weather=replace(session.weather, next_at=turn.now))
+    if session.token is None and not any(isinstance(call.command, Login) for call in turn.calls.values()):
+        turn.session = replace(turn.session, login_at=turn.now, ask_at=turn.now)
+    nudge(turn, event.paths)
+    for name, app in turn.apps.items():
+        if app.owed:
+            turn.edit_apps()[name] = replace(app, notify_at=turn.now)
+
+
+def _answered(turn: Turn, event: ev.Answer) -> None:
+    call = turn.edit_calls().pop(event.call, None)
+    if call is None:
+        return  # it was given up before
+    command = call.command
+    if isinstance(command, FindMount | ListFolder | LookAt | ReadSecret):
+        release(turn, command)
+    if isinstance(event, ev.Failed):
+        _failed(turn, command, event)
+        return
+    fair_weather(turn)
+    match command, event:
+        case Login(), ev.LoggedIn():
+            logged_in(turn, event)
+        case RenewToken() | CheckToken(), ev.Renewed():
+            renewed(turn, event, by_renewal=isinstance(command, RenewToken))
+        case FindMount(), ev.MountFound():
+            mount_found(turn, command.mount, event.version)
+        case ListFolder(), ev.Listed():
+            listed(turn, command, event)
+        case LookAt(), ev.Looked():
+            looked(turn, command.ref, event)
+        case ReadSecret(), ev.Read():
+            read(turn, command.ref, event)
+        case _:
+            raise AssertionError(f"{type(event).__name__} is no answer to {type(command).__name__}")
+    if not isinstance(command, Login | RenewToken | CheckToken):
+        trust_token(turn)
+
+
+def _failed(turn: Turn, command: VaultCommand, event: ev.Failed) -> None:
+    failure = event.failure
+    turn.totals = replace(turn.totals, failures=turn.totals.failures + 1)
+    if failure.kind is Kind.WEATHER:
+        bad_weather(turn, command, failure)
+        return
+    fair_weather(turn)
+    match command:
+        case Login() | RenewToken() | CheckToken():
+            session_failed(turn, command, failure)
+        case FindMount() | ListFolder() | LookAt() | ReadSecret():
+            reading_failed(turn, command, failure, event.marker)
+        case _:
+            assert_never(command)
+
+
+def _give_up_late_calls(turn: Turn) -> None:
+    for number, call in list(turn.calls.items()):
+        if turn.now >= call.guard:
+            turn.commands.append(Abandon(number))
+            _answered(turn, ev.Failed(number, Failure(Kind.WEATHER, "no answer in time")))
+
+
+def _abandon(turn: Turn, number: int) -> None:
+    call = turn.edit_calls().pop(number)
+    turn.commands.append(Abandon(number))
+    if isinstance(call.command, FindMount | ListFolder | LookAt | ReadSecret):
+        release(turn, call.command)

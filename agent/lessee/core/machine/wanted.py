@@ -1,0 +1,116 @@
+"""Which secrets and folders the apps want, and how changes in each are noticed."""
+
+from collections.abc import Mapping
+
+from lessee.core.machine.events import Want
+from lessee.core.machine.failures import Failure
+from lessee.core.machine.state import NEVER, Group, Mount, Source
+from lessee.core.machine.turn import Turn
+from lessee.core.paths import Folder, Ref
+from lessee.core.record import replace
+
+
+def configure_reading(turn: Turn, wants: Mapping[str, Want]) -> None:
+    """Read what the apps want: what was read before is kept, what nobody wants any more is dropped."""
+    refreshes: dict[Ref | Folder, float] = {}
+    for want in wants.values():
+        for need in want.needs:
+            refreshes[need] = min(want.refresh, refreshes.get(need, want.refresh))
+    mounts = turn.edit_mounts()
+    for name in {need.mount for need in refreshes}:
+        mounts.setdefault(name, Mount())
+    _configure_groups(turn, refreshes)
+    before, sources = turn.sources, turn.edit_sources()
+    wanted = {need for need in refreshes if isinstance(need, Ref)}
+    wanted |= {ref for folder in turn.groups for ref in members(turn, folder)}
+    kept = {ref: before[ref] for ref in wanted if ref in before}
+    sources.clear()
+    for ref in sorted(wanted, key=str):
+        sources[ref] = kept.get(ref) or Source(blind=mounts[ref.mount].version == 1)
+        if ref not in kept:
+            continue
+        group = turn.groups.get(ref.folder)
+        if group is not None and not group.by_list and sources[ref].next_at == NEVER and ref.version is None:
+            sources[ref] = replace(sources[ref], next_at=turn.now)
+
+
+def _configure_groups(turn: Turn, refreshes: Mapping[Ref | Folder, float]) -> None:
+    members: dict[Folder, list[Ref]] = {}
+    for need in refreshes:
+        if isinstance(need, Folder):
+            members.setdefault(need, [])
+        elif need.version is None:
+            members.setdefault(need.folder, []).append(need)
+    before = turn.groups
+    groups = {}
+    for folder, refs in members.items():
+        wanted: list[Ref | Folder] = [folder, *refs]
+        refresh = min(refreshes[need] for need in wanted if need in refreshes)
+        names = folder in refreshes
+        # One secret is looked at by its own metadata: that is one request too, and the smaller one.
+        by_list = (names or len(refs) > 1) and turn.mounts[folder.mount].version != 1
+        old = before.get(folder)
+        if old is not None and old.wants_names == names and (len(old.refs) > 1) == (len(refs) > 1):
+            groups[folder] = replace(old, refresh=refresh, refs=tuple(sorted(refs)))
+        else:
+            next_at = turn.now if names or by_list else NEVER
+            groups[folder] = Group(refresh, tuple(sorted(refs)), names, by_list, next_at=next_at)
+    edited = turn.edit_groups()
+    edited.clear()
+    edited.update(groups)
+
+
+def nudge(turn: Turn, paths: tuple[str, ...]) -> None:
+    """Look now: at everything, or at the secrets and folders that are named."""
+
+    def meant(text: str, mount: str) -> bool:
+        return not paths or any(text in (p, f"{mount}/{p}") or text.endswith(f"/{p}") for p in paths)
+
+    for name, mount in turn.mounts.items():
+        if not mount.version:
+            turn.edit_mounts()[name] = replace(mount, next_at=turn.now)
+    for folder, group in turn.groups.items():
+        inside = any(meant(str(ref), ref.mount) for ref in members(turn, folder))
+        if (inside or meant(str(folder), folder.mount)) and group.next_at != NEVER:
+            turn.edit_groups()[folder] = replace(group, next_at=turn.now)
+    for ref, source in turn.sources.items():
+        if meant(str(ref), ref.mount) and ref.version is None:
+            # A list serves the folder; but what failed is asked for itself, whatever the list says.
+            by_list = next_look(turn, ref) == NEVER and source.failure is None
+            if not by_list:
+                turn.edit_sources()[ref] = replace(source, next_at=turn.now)
+
+
+def members(turn: Turn, folder: Folder) -> list[Ref]:
+    group = turn.groups[folder]
+    named = [folder.ref(name) for name in group.names or ()] if group.wants_names else []
+    return list(dict.fromkeys([*group.refs, *named]))
+
+
+def next_look(turn: Turn, ref: Ref) -> float:
+    if ref.version is not None:
+        return NEVER  # a pinned version never changes
+    group = turn.groups.get(ref.folder)
+    return NEVER if group is None or group.by_list else next_round(turn, refresh_of(turn, ref))
+
+
+def refresh_of(turn: Turn, ref: Ref) -> float:
+    group = turn.groups.get(ref.folder)
+    return group.refresh if group is not None else 1.0
+
+
+def next_round(turn: Turn, refresh: float) -> float:
+    # Never later than `refresh`, and a little earlier by chance, so that agents drift apart.
+    return turn.now + refresh * (0.9 + 0.1 * turn.draw())
+
+
+def again_at(turn: Turn, ref: Ref, source: Source, failure: Failure) -> float:
+    return turn.retry_at(source.tries, failure, base=max(1.0, refresh_of(turn, ref)))
+
+
+def touch(turn: Turn, need: Ref | Folder) -> None:
+    """The apps that read this have new inputs."""
+    for name, app in turn.apps.items():
+        needs = app.want.needs
+        if not app.dirty and (need in needs or (isinstance(need, Ref) and need.folder in needs)):
+            turn.edit_apps()[name] = replace(app, dirty=True)

@@ -1,0 +1,77 @@
+"""How an app's files are made: its templates, compiled, and what each file is to be."""
+
+from collections.abc import Mapping
+
+from lessee.core.config import App, Config, File
+from lessee.core.errors import LesseeError, TemplateError
+from lessee.core.generation import File as Rendered
+from lessee.core.generation import Generation
+from lessee.core.paths import Folder, Ref, Space
+from lessee.core.record import Record
+from lessee.core.rendering.formats import write
+from lessee.core.rendering.templates import Compiled, Compiler, Renderer
+from lessee.core.secrets import Secret
+
+
+class Recipe(Record, frozen=True):
+    """An app's files and the templates that make them."""
+
+    app: App
+    space: Space
+    files: tuple[tuple[File, Compiled], ...]
+
+    @property
+    def needs(self) -> frozenset[Ref | Folder]:
+        """All that the templates can touch."""
+        return frozenset[Ref | Folder]().union(*(compiled.needs for _, compiled in self.files))
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The names of all templates that take part."""
+        return frozenset[str]().union(*(compiled.codes.keys() for _, compiled in self.files))
+
+
+def space_of(config: Config) -> Space:
+    """The paths that this configuration's templates may name."""
+    secrets = config.secrets
+    return Space(secrets.mount, secrets.prefix, secrets.shared, config.foreign_environments)
+
+
+def compile_recipes(config: Config, compiler: Compiler, *, prepare: bool = True) -> Mapping[str, Recipe]:
+    """Compile every app's templates. Raises TemplateError that tells all that is wrong, a line each.
+
+    `prepare` False leaves the making of code, and the rare error in it, to whoever renders or prepares first.
+    """
+    space = space_of(config)
+    recipes: dict[str, Recipe] = {}
+    problems: list[LesseeError] = []
+    for app in config.apps.values():
+        files: list[tuple[File, Compiled]] = []
+        for file in app.files:
+            try:
+                compiled = compiler.compile(file.template)
+                if prepare:
+                    compiled.prepare()
+                files.append((file, compiled))
+            except TemplateError as exc:
+                problems.append(exc)
+        recipes[app.name] = Recipe(app, space, tuple(files))
+    if problems:
+        raise TemplateError("\n".join(dict.fromkeys(map(str, problems))))
+    return recipes
+
+
+def render_recipe(
+    recipe: Recipe,
+    secrets: Mapping[Ref, Secret],
+    folders: Mapping[Folder, Mapping[str, Secret]],
+    environ: Mapping[str, str],
+) -> Generation:
+    """Render all files from one set of secrets. Raises TemplateError; its text never holds a value."""
+    renderer = Renderer(recipe.space, secrets, folders, environ)
+    files = []
+    for file, compiled in recipe.files:
+        text = write(renderer.render(compiled), file.format)
+        uid, gid = file.owner or (None, None)
+        files.append(Rendered(file.name, text.encode(), file.mode, uid, gid))
+    return Generation(recipe.app.name, tuple(files))

@@ -1,0 +1,191 @@
+"""What a sound lessee.yaml comes to."""
+
+import signal
+
+import pytest
+
+from lessee.core.config import ByName, ByPidFile, File, Secrets, Status, durations, format_of
+from lessee.core.config.grammar.vault import AppRole, TokenAuth
+from lessee.core.config.grammar.words import SIGNALS
+from lessee.core.config.parsing import parse
+
+
+def read(text, **environ):
+    return parse(text, source="lessee.yaml", environ=environ)
+
+
+def web(lines="", *, files="[{template: web.env.j2}]", top="environment: production"):
+    """A small file with more lines in its app, and more at its top."""
+    return f"{top}\napps:\n  web:\n    directory: /run/secrets/web\n    files: {files}\n    {lines}\n"
+
+
+def test_defaults_are_those_of_vault_and_of_the_manual():
+    config = read(web())
+    assert config.vault.address == "https://127.0.0.1:8200"
+    assert config.vault.auth == TokenAuth()
+    assert config.secrets == Secrets(mount="secret", prefix="production/", shared=())
+    assert config.state == "/run/lessee"
+    assert config.status == Status(socket="/run/lessee/status.sock", listen=None)
+    assert (config.templates, config.allow_disk) == (None, False)
+    app = config.apps["web"]
+    assert (app.name, app.directory, app.mode, app.owner) == ("web", "/run/secrets/web", 0o440, None)
+    assert (app.refresh, app.allow_disk, app.notify) == (1.0, False, None)
+    assert app.files == (File(template="web.env.j2", name="web.env", format="dotenv", mode=0o440, owner=None),)
+
+
+def test_a_file_has_the_mode_and_the_owner_of_its_app_unless_it_has_its_own():
+    files = '[{template: a.j2}, {template: b.j2, mode: "400", owner: "7"}]'
+    first, second = read(web('mode: "0444"\n    owner: "0:1000"', files=files)).apps["web"].files
+    assert (first.mode, first.owner) == (0o444, (0, 1000))
+    assert (second.mode, second.owner) == (0o400, (7, None))
+
+
+def test_an_app_may_have_its_own_refresh():
+    text = web("refresh: 5s", top="environment: e\nsecrets: {refresh: 100ms}")
+    text += "  slow: {directory: /run/secrets/slow, files: [{template: a.j2}]}\n"
+    assert [app.refresh for app in read(text).apps.values()] == [5.0, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("written", "target"),
+    [
+        ("process: {name: uvicorn}", ByName("uvicorn")),
+        ("process: {pid_file: /run/a.pid}", ByPidFile("/run/a.pid")),
+        ("pid_file: /run/a.pid", ByPidFile("/run/a.pid")),
+    ],
+)
+def test_a_process_is_named_by_its_program_or_its_pid_file(written, target):
+    notify = read(web(f"notify: {{{written}, action: USR1, boot_grace: 0s, timeout: 2s}}")).apps["web"].notify
+    assert (notify.target, notify.action, notify.boot_grace, notify.timeout) == (target, "SIGUSR1", 0.0, 2.0)
+
+
+def test_every_signal_of_the_table_is_one_of_this_system():
+    assert set(SIGNALS) <= set(signal.Signals.__members__)
+
+
+def test_approle_is_read_in_full():
+    auth = """
+    vault:
+      auth:
+        method: approle
+        role_id: me
+        secret_id_file: s
+        wrapped: yes
+        wrapped_path: /auth/a/role/r/secret-id
+        remove_secret_id_file_after_reading: true
+        mount: /a/
+    """
+    assert read(auth).vault.auth == AppRole(
+        role_id="me",
+        secret_id_file="s",
+        wrapped=True,
+        wrapped_path="auth/a/role/r/secret-id",
+        remove_secret_id_file_after_reading=True,
+        mount="a",
+    )
+
+
+def test_the_environment_of_vault_fills_in_what_the_file_leaves_out():
+    environ = {"VAULT_ADDR": "http://v:8200/", "VAULT_NAMESPACE": "team/", "VAULT_CACERT": "/ca.pem"}
+    config = read(web(), **environ)
+    assert (config.vault.address, config.vault.namespace) == ("http://v:8200", "team")
+    assert config.vault.ca_file == "/ca.pem"
+    written = read("vault: {address: https://w, namespace: x, ca_file: f}", **environ)
+    assert (written.vault.address, written.vault.namespace, written.vault.ca_file) == ("https://w", "x", "f")
+
+
+def test_the_environment_comes_from_the_file_or_from_a_variable():
+    assert read(web(), LESSEE_ENVIRONMENT="staging").environment == "production"
+    config = read(web(top="state: /s"), LESSEE_ENVIRONMENT="staging")
+    assert (config.environment, config.secrets.prefix) == ("staging", "staging/")
+
+
+def test_no_environment_is_needed_where_none_is_used():
+    config = read(web(top='secrets: {prefix: "", shared: [all/, /some/where]}'))
+    assert config.environment is None
+    assert (config.secrets.prefix, config.secrets.shared) == ("", ("all/", "some/where/"))
+
+
+def test_the_other_environments_are_foreign():
+    assert read(web()).foreign_environments == {"development", "testing", "staging"}
+    setup = "environment: qa\nsetup: {environments: [qa, live]}"
+    assert read(web(top=setup)).foreign_environments == {"live"}
+
+
+def test_an_environment_may_be_named_inside_a_prefix():
+    top = 'environment: live\nsecrets: {prefix: "/team/{environment}", shared: ["{environment}-all"]}'
+    secrets = read(web(top=top)).secrets
+    assert (secrets.prefix, secrets.shared) == ("team/live/", ("live-all/",))
+
+
+def test_a_file_without_apps_is_an_operators_and_needs_no_environment():
+    config = read("setup: {components: {ci: [read]}}")
+    assert config.apps == {}
+    assert config.secrets.prefix == "{environment}/"
+
+
+def test_an_operators_variables_are_not_looked_up():
+    assert read(web(top='environment: e\nmonitor: {audit: {file: "${LOG}"}, publish: "${REDIS_URL}"}')).apps
+
+
+def test_variables_are_expanded_to_the_type_that_is_wanted():
+    text = web('refresh: "${REFRESH}"\n    allow_disk: "${DISK}"\n    mode: "${MODE:-0400}"')
+    app = read(text, REFRESH="5s", DISK="true").apps["web"]
+    assert (app.refresh, app.allow_disk, app.mode) == (5.0, True, 0o400)
+
+
+def test_a_key_without_a_value_is_as_good_as_none():
+    top = "environment: e\nstatus:\nvault: {auth: , address: null}"
+    assert read(web("notify:\n    refresh: ~", top=top)) == read(web(top="environment: e"))
+
+
+def test_keys_that_begin_with_x_are_left_alone():
+    assert read(web(top="environment: e\nx-anything: [1, {a: b}]")) == read(web(top="environment: e"))
+
+
+def test_paths_are_written_in_one_way():
+    config = read("state: //run/./lessee/\n" + web().replace("/run/secrets/web", "/run//web/."))
+    assert (config.state, config.apps["web"].directory) == ("/run/lessee", "/run/web")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (".env", "dotenv"),
+        ("app.env", "dotenv"),
+        (".env.local", "dotenv"),
+        ("a.json", "json"),
+        ("a.yaml", "yaml"),
+        ("a.yml", "yaml"),
+        ("a.toml", "toml"),
+        ("a.ini", "ini"),
+        ("a.cfg", "ini"),
+        ("a.sh", "sh"),
+        ("nginx.conf", "nginx"),
+        ("my-nginx-1.conf", "nginx"),
+        (".pgpass", "pgpass"),
+        ("site.conf", "text"),
+        ("env", "text"),
+        ("a.ENV", "text"),
+    ],
+)
+def test_a_files_name_tells_its_format(name, expected):
+    assert format_of(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("500ms", 0.5), ("1s", 1.0), ("5m", 300.0), ("24h", 86400.0), ("7d", 604800.0)]
+)
+def test_a_duration_is_read_in_seconds(text, seconds):
+    assert durations.seconds(text) == seconds
+    assert durations.seconds(durations.spell(seconds)) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1", "s", "1.5s", "-1s", "1 s", "1S", "1h30m", "1s\n", "9999999999s", "\u0661s"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(ValueError, match=r"^$"):
+        durations.seconds(text)
+
+
+def test_no_time_is_spelt_with_a_unit_too():
+    assert durations.spell(0.0) == "0s"

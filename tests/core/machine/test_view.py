@@ -1,0 +1,314 @@
+"""What a running agent says of itself, of states that the machine came to."""
+
+import json
+from datetime import datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lessee import __version__
+from lessee.core.machine import commands as cmd
+from lessee.core.machine import events as ev
+from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.step import start
+from lessee.core.machine.view import LOOKS, fresh, problems, ready, status
+from lessee.core.record import replace
+from lessee.core.secrets import Secret
+from world import World, folder, ref, want
+
+CANARY = "HUNTER2-c4n4ry"
+A, B, C = ref("p/db/a"), ref("p/db/b"), ref("p/key/c")
+WALL = 1_764_000_000.0
+
+
+class Vault(World):
+    """The world with values that can be told from anything else, and errors as a test wants them."""
+
+    def __init__(self, apps, *, written=(A, B, C), failing=None, **more):
+        self.failing, self.broken = dict(failing or {}), False
+        super().__init__(apps, **more)
+        for secret in written:
+            self.write(secret)
+
+    def answer(self, command):
+        if failure := self.failing.get(type(command)):
+            self.post(ev.Failed(command.call, failure))
+        else:
+            super().answer(command)
+
+    def serve(self, command):
+        event = super().serve(command)
+        if isinstance(event, ev.Read):
+            return ev.Read(event.call, Secret({"v": f"{CANARY}-{event.secret.data['v']}"}, event.secret.marker))
+        return event
+
+    def obey(self, command):
+        if isinstance(command, cmd.Render) and self.broken:
+            self.post(ev.RenderFailed(command.app, command.job, "app.j2:3: db has no such key: 'nope'"))
+        else:
+            super().obey(command)
+
+    def status(self):
+        return status(self.state, self.now, WALL, environment="production", address="https://vault:8200")
+
+
+def world(*needs, refresh=1.0, notifies=True, seconds=3.0, **more):
+    made = Vault({"web": want(*needs, refresh=refresh, notifies=notifies)}, **more)
+    made.run(seconds)
+    return made
+
+
+def seconds_of(text):
+    return datetime.fromisoformat(text).timestamp()
+
+
+def test_the_keys_are_those_that_stay():
+    said = world(A, C).status()
+    assert {"version", "environment", "ready", "fresh", "problems", "vault", "token", "apps", "leases"} <= said.keys()
+    assert {"address", "reachable", "since"} <= said["vault"].keys()
+    assert {"accessor", "expires_at"} <= said["token"].keys()
+    app = said["apps"]["web"]
+    assert {"generation", "published_at", "state", "degraded", "next_try", "secrets", "notify"} <= app.keys()
+    assert all({"path", "version", "read_at", "error"} <= secret.keys() for secret in app["secrets"])
+    assert {"owed", "last", "error"} <= app["notify"].keys()
+
+
+def test_a_sound_agent_says_so():
+    said = world(A, C).status()
+    assert (said["version"], said["environment"]) == (__version__, "production")
+    assert (said["ready"], said["fresh"], said["problems"], said["leases"]) == (True, True, [], [])
+    assert (said["vault"]["address"], said["vault"]["reachable"]) == ("https://vault:8200", True)
+    assert said["token"]["accessor"] == "t1"
+    app = said["apps"]["web"]
+    assert (app["generation"], app["state"], app["degraded"], app["error"]) == (1, "notified", None, None)
+    assert (app["notify"]["owed"], app["notify"]["error"], app["next_try"]) == (False, None, None)
+    assert [(s["path"], s["version"], s["error"]) for s in app["secrets"]] == [
+        ("secret/p/db/a", 1, None),
+        ("secret/p/key/c", 1, None),
+    ]
+    assert {said["totals"][key] for key in ("logins", "renders", "publishes", "notifications")} == {1}
+
+
+def test_moments_are_told_in_the_worlds_time():
+    made = world(A)
+    said = made.status()
+    assert seconds_of(said["token"]["expires_at"]) == round(WALL - made.now + made.state.session.token.ends_at, 3)
+    app = said["apps"]["web"]
+    first = min(seconds_of(app["secrets"][0]["read_at"]), seconds_of(app["published_at"]))
+    assert WALL - 3.0 <= first <= seconds_of(app["published_at"]) <= seconds_of(app["notify"]["last"]) < WALL
+    assert said["token"]["expires_at"].endswith("+00:00")
+
+
+def test_a_token_without_an_end_has_none():
+    assert world(A, ttl=0.0).status()["token"]["expires_at"] is None
+
+
+def test_before_anything_is_known_nothing_is_claimed():
+    said = status(start(1), 5.0, WALL, environment=None, address="https://vault:8200")
+    assert (said["vault"]["reachable"], said["vault"]["since"], said["token"], said["apps"]) == (False, None, None, {})
+    waiting = Vault({"web": want(A, folder("p/db/"))}).status()
+    assert (waiting["ready"], waiting["fresh"], waiting["apps"]["web"]["state"]) == (False, False, "waiting")
+    assert waiting["apps"]["web"]["published_at"] is None
+
+
+def test_ready_is_that_every_app_has_a_generation_to_read():
+    made = Vault({"web": want(A), "api": want(ref("p/none"), recipe="r2")})
+    made.run(3)
+    assert not ready(made.state)
+    made.write(ref("p/none"))
+    made.run(60)
+    assert ready(made.state)
+
+
+def test_ready_counts_a_generation_of_an_earlier_life():
+    made = world(A)
+    made.sky = "refuses"
+    made.boot()
+    made.run(10)
+    assert ready(made.state)
+    assert not fresh(made.state, made.now)
+    assert made.status()["apps"]["web"]["generation"] == 1
+
+
+def test_fresh_is_that_every_source_was_looked_at_within_its_refresh_and_three_tries():
+    for needs in ([A], [A, B], [folder("p/db/")]):
+        made = world(*needs, refresh=2.0, seconds=10)
+        assert fresh(made.state, made.now)
+        made.sky = "hangs"
+        seen = made.now
+        made.run(2.0 * LOOKS - 2.5)
+        assert fresh(made.state, made.now), needs
+        made.run(seen + 2.0 * LOOKS + 0.1 - made.now)
+        assert not fresh(made.state, made.now), needs
+        made.sky = "fair"
+        made.run(120)
+        assert fresh(made.state, made.now), needs
+
+
+def test_a_folder_that_was_never_listed_is_not_fresh():
+    made = Vault({"web": want(folder("p/db/"))})
+    made.failing[cmd.ListFolder] = Failure(Kind.LIMITED, "asked too often")
+    made.run(5)
+    assert not fresh(made.state, made.now)
+
+
+def test_an_empty_folder_is_fresh():
+    made = world(folder("p/empty/"))
+    assert fresh(made.state, made.now)
+    assert ready(made.state)
+
+
+def test_a_pinned_version_stays_fresh():
+    pinned = replace(A, version=1)
+    made = world(pinned, written=[pinned])
+    made.run(1800)
+    assert fresh(made.state, made.now)
+
+
+def test_a_secret_that_is_gone_is_not_fresh_but_a_folder_goes_on_without_it():
+    alone, whole = world(A, B), world(folder("p/db/"))
+    for made in (alone, whole):
+        made.delete(A)
+        made.run(10)
+    assert not fresh(alone.state, alone.now)
+    assert fresh(whole.state, whole.now)
+
+
+def test_what_has_changed_and_cannot_be_read_is_not_fresh():
+    made = world(A, B)
+    made.failing[cmd.ReadSecret] = Failure(Kind.LIMITED, "asked too often")
+    made.write(A)
+    made.run(2)
+    assert not fresh(made.state, made.now)
+    assert made.status()["apps"]["web"]["secrets"][0]["error"] == "asked too often"
+
+
+def test_states_are_those_of_the_manual():
+    def state(made):
+        return made.status()["apps"]["web"]["state"]
+
+    assert state(world(ref("p/none"))) == "waiting"
+    assert state(world(A)) == "notified"
+    assert state(world(A, notifies=False)) == "published"
+    deaf = Vault({"web": want(A)})
+    deaf.tellable = False
+    deaf.run(3)
+    assert state(deaf) == "published"
+    broken = world(A)
+    broken.broken = True
+    broken.write(A)
+    broken.run(3)
+    assert state(broken) == "refused"
+    assert broken.status()["apps"]["web"]["generation"] == 1
+
+
+def test_a_debt_is_told_with_its_next_try():
+    made = Vault({"web": want(A)})
+    made.tellable = False
+    made.run(3)
+    app = made.status()["apps"]["web"]
+    assert app["notify"] == {"owed": True, "last": None, "error": "nobody there"}
+    assert seconds_of(app["next_try"]) >= WALL - 0.001
+    assert made.status()["problems"] == ["web is not notified: nobody there"]
+
+
+def test_a_full_disk_is_told_with_its_next_try():
+    made = Vault({"web": want(A)})
+    made.disk_full = True
+    made.run(3)
+    said = made.status()
+    assert said["problems"] == ["web is not published: no room"]
+    assert said["apps"]["web"]["error"] == "no room"
+    assert seconds_of(said["apps"]["web"]["next_try"]) >= WALL - 0.001
+
+
+def test_vaults_absence_is_told_with_its_beginning_and_its_next_try():
+    made = world(A)
+    made.sky = "refuses"
+    left = made.now
+    made.run(30)
+    said = made.status()
+    assert said["vault"]["reachable"] is False
+    assert WALL - 30 <= seconds_of(said["vault"]["since"]) <= WALL - 28 + (made.now - left - 30)
+    assert seconds_of(said["vault"]["next_try"]) >= WALL - 0.001
+    assert said["problems"] == ["vault cannot be reached: connection refused; the files stay as they are"]
+    assert said["ready"] is True
+
+
+def test_a_login_that_fails_is_a_problem():
+    made = Vault({"web": want(A)}, failing={cmd.Login: Failure(Kind.DENIED, "invalid role or secret ID")})
+    made.run(3)
+    assert problems(made.state) == ["login failed: invalid role or secret ID"]
+    assert made.status()["token"] is None
+
+
+def test_a_secret_that_is_not_there_or_denied_says_what_to_do():
+    made = Vault({"web": want(A, ref("p/none"))})
+    made.denied.add(A)
+    made.run(3)
+    assert sorted(problems(made.state)) == [
+        "secret/p/db/a: denied; grant `read` in the token's policy",
+        "secret/p/none: it is not there; write it, or mend the path in the template",
+    ]
+
+
+def test_a_mount_or_folder_that_fails_is_a_problem():
+    made = Vault({"web": want(A)})
+    made.failing[cmd.FindMount] = Failure(Kind.DENIED, "there is no such mount")
+    made.run(3)
+    assert problems(made.state) == ["secret/: there is no such mount"]
+    made = Vault({"web": want(folder("p/db/"))})
+    made.failing[cmd.ListFolder] = Failure(Kind.LIMITED, "asked too often")
+    made.run(3)
+    assert problems(made.state) == ["secret/p/db/: asked too often"]
+
+
+def test_an_edited_configuration_that_is_wrong_is_a_problem_a_line_each():
+    said = problems(world(A).state, "lessee.yaml:3: unknown key\nlessee.yaml:9: wrong type")
+    assert said == [
+        "the edited configuration is not in force: lessee.yaml:3: unknown key",
+        "the edited configuration is not in force: lessee.yaml:9: wrong type",
+    ]
+
+
+def test_how_changes_are_noticed_is_told_of_each_folder():
+    assert world(A, B, C).status()["vault"]["polling"] == {"secret/p/db/": "list", "secret/p/key/": "metadata"}
+    assert world(A, B, has_list=False).status()["vault"]["polling"] == {"secret/p/db/": "metadata"}
+    assert world(A, B, version=1).status()["vault"]["polling"] == {"secret/p/db/": "data"}
+
+
+ACTIONS = st.lists(
+    st.sampled_from(["write", "delete", "deny", "break", "refuse", "hang", "full", "deaf", "crash", "mend"]), max_size=8
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ACTIONS)
+def test_whatever_happens_the_status_is_json_and_holds_no_value(actions):
+    made = Vault({"web": want(A, C), "all": want(folder("p/db/"), recipe="r2", notifies=False)})
+    made.run(7)
+    assert all(CANARY.encode() in made.live[app].files[0].content for app in ("web", "all"))
+    for action in actions:
+        match action:
+            case "write":
+                made.write(A)
+            case "delete":
+                made.delete(A)
+            case "deny":
+                made.denied.add(B)
+            case "break":
+                made.broken = True
+            case "refuse" | "hang":
+                made.sky = f"{action}s"
+            case "full":
+                made.disk_full = True
+            case "deaf":
+                made.tellable = False
+            case "crash":
+                made.boot()
+            case "mend":
+                made.sky, made.broken, made.disk_full, made.tellable = "fair", False, False, True
+                made.denied.clear()
+        made.run(7)
+        assert CANARY not in json.dumps(made.status(), allow_nan=False)
+        assert CANARY not in repr(made.state)
