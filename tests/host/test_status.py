@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from lessee.core.errors import LesseeError
+from lessee.core.errors import AgentAway
 from lessee.host.status import Answers, StatusServer, ask
 
 
@@ -67,5 +67,5 @@ def test_a_client_that_hangs_up_early_leaves_no_trace_and_the_next_is_served(ser
 
 
 def test_nobody_there_is_told_with_what_to_do(tmp_path):
-    with pytest.raises(LesseeError, match=r"no agent answers.*lessee run"):
+    with pytest.raises(AgentAway, match=r"no agent answers.*lessee run"):
         ask(tmp_path / "none.sock", "GET", "/status.json")

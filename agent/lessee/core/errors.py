@@ -44,6 +44,12 @@ class VaultUnreachable(LesseeError):  # noqa: N818  # It reads as the sentence i
     exit_code = 69  # EX_UNAVAILABLE
 
 
+class AgentAway(LesseeError):  # noqa: N818  # As above.
+    """No running agent answers."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
 class CannotWrite(LesseeError):  # noqa: N818  # As above.
     """A file, directory or socket of ours cannot be made."""
 

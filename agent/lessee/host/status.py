@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from lessee.core.errors import CannotWrite, LesseeError
+from lessee.core.errors import AgentAway, CannotWrite
 from lessee.core.record import Record
 from lessee.host.logs import log
 
@@ -53,14 +53,14 @@ class StatusServer:
 
 
 def ask(path: Path, method: str, target: str, body: object = None, *, timeout: float = 5.0) -> Any:
-    """Ask a running agent. Raises LesseeError where none answers."""
+    """Ask a running agent. Raises AgentAway where none answers."""
     connection = UnixConnection(path, timeout)
     try:
         connection.request(method, target, body=json.dumps(body) if body is not None else None)
         return json.loads(connection.getresponse().read())
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "no sensible answer"
-        raise LesseeError(
+        raise AgentAway(
             f"no agent answers: {reason}",
             where=str(path),
             todo="start one with `lessee run`, or name its configuration with --config",

@@ -660,3 +660,86 @@ def test_a_mount_of_version_one_among_others_is_read_by_value():
     world.write(Ref("old", "p/y"))
     world.run(2.0)
     assert world.told["app"] == world.current("app")
+
+
+def test_a_new_token_looks_again_in_the_cheapest_way_and_at_what_was_denied():
+    world = World({"app": want(A, B), "other": want(C, recipe="r2")})
+    for secret in (A, B, C):
+        world.write(secret)
+    world.denied.add(C)
+    world.has_list = False
+    world.blind |= {A, B}
+    world.run(5.0)
+    assert all(world.state.sources[secret].blind for secret in (A, B))
+    world.has_list = True
+    world.blind.clear()
+    world.denied.clear()
+    world.valid_token = "revoked"
+    world.run(15.0)
+    assert world.state.groups[A.folder].by_list
+    assert world.live["other"] == world.current("other")
+    before = len(world.requests)
+    world.run(10.0)
+    kinds = [type(command).__name__ for _, command in world.requests[before:]]
+    assert set(kinds) == {"ListFolder", "LookAt"}  # of A and B together, and of C
+    world.write(B)
+    world.run(1.5)
+    assert world.live["app"] == world.current("app")
+
+
+def test_a_policy_without_look_ups_makes_a_denied_path_cost_few_logins():
+    world = World({"app": want(A)})
+    answer = world.answer
+
+    def refusing(command):
+        if isinstance(command, cmd.CheckToken | cmd.ReadSecret):
+            world.post(ev.Failed(command.call, Failure(Kind.DENIED, "denied")), 0.01)
+        else:
+            answer(command)
+
+    world.answer = refusing
+    world.run(3600.0)
+    logins = [at for at, command in world.requests if isinstance(command, cmd.Login)]
+    assert len(logins) <= 12
+    assert len([at for at in logins if at < world.now - 3600 + 60]) <= 4
+
+
+def test_mounts_and_folders_that_were_denied_are_asked_for_with_a_new_token():
+    world = World({"app": want(folder("p/db/")), "old": want(Ref("old", "x"), recipe="r2")})
+    answer = world.answer
+
+    def refusing(command):
+        denied = isinstance(command, cmd.ListFolder) or getattr(command, "mount", "") == "old"
+        if denied and world.valid_token == "t1":
+            world.post(ev.Failed(command.call, Failure(Kind.DENIED, "denied")), 0.01)
+        else:
+            answer(command)
+
+    world.write(A)
+    world.write(Ref("old", "x"))
+    world.answer = refusing
+    world.run(20.0)
+    assert not world.live
+    world.valid_token = "revoked"
+    world.run(15.0)
+    assert world.live["app"] == world.current("app")
+    assert world.live["old"] == world.current("old")
+
+
+def test_a_look_at_the_token_that_the_weather_swallowed_is_repeated():
+    world = World({"app": want(A)})
+    answer, swallowed = world.answer, []
+
+    def swallowing(command):
+        if isinstance(command, cmd.CheckToken) and not swallowed:
+            swallowed.append(world.now)
+            world.post(ev.Failed(command.call, Failure(Kind.WEATHER, "away")), 0.01)
+        else:
+            answer(command)
+
+    world.write(A)
+    world.denied.add(A)
+    world.answer = swallowing
+    world.run(30.0)
+    checks = [at for at, command in world.requests if isinstance(command, cmd.CheckToken)]
+    assert checks[1] - checks[0] < 2

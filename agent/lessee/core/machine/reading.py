@@ -5,7 +5,7 @@ from lessee.core.machine.events import Listed, Looked, Read
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.state import NEVER, Group, Mount, Source
 from lessee.core.machine.turn import Turn
-from lessee.core.machine.wanted import again_at, members, next_look, next_round, refresh_of, touch
+from lessee.core.machine.wanted import again_at, members, next_look, next_round, touch
 from lessee.core.paths import Folder, Ref
 from lessee.core.record import replace
 from lessee.core.secrets import Marker
@@ -130,8 +130,7 @@ def looked(turn: Turn, ref: Ref, event: Looked) -> None:
     _compare(turn, ref, event.marker)
     source = turn.sources[ref]
     if not source.stale:
-        next_at = next_round(turn, refresh_of(turn, ref))
-        turn.edit_sources()[ref] = replace(source, next_at=next_at, tries=0)
+        turn.edit_sources()[ref] = replace(source, next_at=next_look(turn, ref), tries=0)
 
 
 def _compare(turn: Turn, ref: Ref, marker: Marker | None) -> None:

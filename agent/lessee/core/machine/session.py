@@ -11,6 +11,8 @@ LAST_SECONDS = 2.0
 """A token or lease this near its end is not renewed: Vault has made such renewals outlive max_ttl (CVE-2021-32923)."""
 CHECK_EVERY = 10.0
 """Seconds between look-ups of the token when paths are denied."""
+CHECK_SELDOM = 600.0
+"""As above, where look-ups are denied to good tokens too: a policy may lack auth/token/lookup-self."""
 SUSPECT = 0.5
 """Seconds in which another answer may clear the token of the suspicion."""
 LOOK_AGAIN = 5.0
@@ -51,7 +53,7 @@ def logged_in(turn: Turn, event: LoggedIn) -> None:
         ttl=round(token.ttl),
     )
     turn.totals = replace(turn.totals, logins=turn.totals.logins + (not event.kept))
-    session = replace(turn.session, fresh=True, failure=None, tries=0, ask_at=0.0, check_at=NEVER, checked_at=turn.now)
+    session = replace(turn.session, fresh=True, failure=None, tries=0, ask_at=0.0, check_at=NEVER)
     # Tokens read from a file may come near their end again and again: no more than one look every CHECK_EVERY.
     turn.session = _schedule(turn, session, token, earliest=turn.now + CHECK_EVERY)
 
@@ -66,6 +68,7 @@ def renewed(turn: Turn, event: Renewed, *, by_renewal: bool) -> None:
         token = replace(token, renewable=token.renewable and not capped)
     else:
         token = replace(token, renewable=token.renewable and (before is None or before.renewable))
+        turn.session = replace(turn.session, check_wait=CHECK_EVERY)
     turn.session = _schedule(turn, replace(turn.session, failure=None), token, earliest=turn.now)
 
 
@@ -81,7 +84,8 @@ def session_failed(turn: Turn, command: Login | RenewToken | CheckToken, failure
         _rearm(turn, command, turn.retry_at(0, failure))
     else:
         turn.tell("warning", "token is no longer valid", reason=failure.text)
-        turn.session = _without_token(session, login_at=turn.now)
+        wait = min(CHECK_SELDOM, session.check_wait * 4) if isinstance(command, CheckToken) else session.check_wait
+        turn.session = replace(_without_token(session, login_at=turn.now), check_wait=wait)
 
 
 def _without_token(session: Session, *, login_at: float) -> Session:
@@ -102,7 +106,7 @@ def suspect_token(turn: Turn) -> None:
     """Something was denied: unless something else is granted meanwhile, find out whether the token is the reason."""
     session = turn.session
     if session.token is not None and session.check_at == NEVER:
-        turn.session = replace(session, check_at=max(turn.now + SUSPECT, session.checked_at + CHECK_EVERY))
+        turn.session = replace(session, check_at=max(turn.now + SUSPECT, session.checked_at + session.check_wait))
 
 
 def trust_token(turn: Turn) -> None:

@@ -39,6 +39,8 @@ class Session(Record, frozen=True):
     check_at: float = NEVER
     """When to look the token up: something was denied that may be the token's fault."""
     checked_at: float = float("-inf")
+    check_wait: float = 10.0
+    """Seconds between two such look-ups; more where they were in vain."""
     failure: Failure | None = None
     weather: Weather | None = None
     reached_at: float | None = None

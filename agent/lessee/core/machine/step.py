@@ -49,7 +49,7 @@ from lessee.core.machine.session import (
 from lessee.core.machine.state import Session, State
 from lessee.core.machine.turn import Turn
 from lessee.core.machine.unread import reading_failed, release
-from lessee.core.machine.wanted import configure_reading, nudge
+from lessee.core.machine.wanted import configure_reading, nudge, with_new_token
 from lessee.core.record import replace
 
 
@@ -140,6 +140,7 @@ def _answered(turn: Turn, event: ev.Answer) -> None:
     match command, event:
         case Login(), ev.LoggedIn():
             logged_in(turn, event)
+            with_new_token(turn)
         case RenewToken() | CheckToken(), ev.Renewed():
             renewed(turn, event, by_renewal=isinstance(command, RenewToken))
         case FindMount(), ev.MountFound():

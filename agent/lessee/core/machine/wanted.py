@@ -1,9 +1,9 @@
 """Which secrets and folders the apps want, and how changes in each are noticed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lessee.core.machine.events import Want
-from lessee.core.machine.failures import Failure
+from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.state import NEVER, Group, Mount, Source
 from lessee.core.machine.turn import Turn
 from lessee.core.paths import Folder, Ref
@@ -47,8 +47,7 @@ def _configure_groups(turn: Turn, refreshes: Mapping[Ref | Folder, float]) -> No
         wanted: list[Ref | Folder] = [folder, *refs]
         refresh = min(refreshes[need] for need in wanted if need in refreshes)
         names = folder in refreshes
-        # One secret is looked at by its own metadata: that is one request too, and the smaller one.
-        by_list = (names or len(refs) > 1) and turn.mounts[folder.mount].version != 1
+        by_list = _by_list(turn, folder, refs, names=names)
         old = before.get(folder)
         if old is not None and old.wants_names == names and (len(old.refs) > 1) == (len(refs) > 1):
             groups[folder] = replace(old, refresh=refresh, refs=tuple(sorted(refs)))
@@ -58,6 +57,27 @@ def _configure_groups(turn: Turn, refreshes: Mapping[Ref | Folder, float]) -> No
     edited = turn.edit_groups()
     edited.clear()
     edited.update(groups)
+
+
+def with_new_token(turn: Turn) -> None:
+    """Another token may have other rights: what was denied is asked again, and ways of looking are found out anew."""
+    for name, mount in turn.mounts.items():
+        if mount.failure is not None:
+            turn.edit_mounts()[name] = replace(mount, next_at=turn.now)
+    for folder, group in turn.groups.items():
+        by_list = _by_list(turn, folder, group.refs, names=group.wants_names)
+        if by_list != group.by_list or group.failure is not None:
+            turn.edit_groups()[folder] = replace(group, by_list=by_list, next_at=turn.now)
+    for ref, source in turn.sources.items():
+        denied = source.failure is not None and source.failure.kind is Kind.DENIED
+        blind = turn.mounts[ref.mount].version == 1
+        if denied or source.blind != blind:
+            turn.edit_sources()[ref] = replace(source, blind=blind, next_at=turn.now if denied else source.next_at)
+
+
+def _by_list(turn: Turn, folder: Folder, refs: Sequence[Ref], *, names: bool) -> bool:
+    # One secret is looked at by its own metadata: that is one request too, and the smaller one.
+    return (names or len(refs) > 1) and turn.mounts[folder.mount].version != 1
 
 
 def nudge(turn: Turn, paths: tuple[str, ...]) -> None:
