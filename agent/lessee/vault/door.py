@@ -1,7 +1,7 @@
 """One request to Vault: what it is sent with, how long it may take, and what its answer means.
 
-Over the standard library's http.client, because of what a sidecar costs at every start: beside it, hvac with requests
-takes 65 ms and 14 MiB more, and three times the processor time a request (tests/bench/imports.py measures it).
+Over the standard library's http.client, because of what a sidecar costs beside every app: hvac with requests takes
+50 ms of each start and 7 MiB more (tests/bench/imports.py measures it), and more of a processor for each request.
 """
 
 import socket
