@@ -614,7 +614,7 @@ subprocess.run(["mount", "-t", "tmpfs", "tmpfs", mount], check=True)
 publisher = Publisher(mount / "app", owner=(None, None), mode=0o440, allow_disk=False)
 publisher.swap(publisher.stage(Generation("simba", (File("a", b"1", 0o440),))))
 staged = publisher.stage(Generation("simba", (File("a", b"2", 0o440),)))
-subprocess.run(["mount", "-o", "remount,ro", mount], check=True)
+subprocess.run(["mount", "-o", "remount,bind,ro", mount], check=True)
 said = []
 another = Generation("simba", (File("a", b"3", 0o440),))
 for call in (lambda: publisher.stage(another), lambda: publisher.swap(staged)):
