@@ -66,6 +66,13 @@ class Sidecar:
         self.web["files"] = [file for file in self.web["files"] if file["template"] != name]
         self.web["files"].append({"template": name, **settings})
 
+    def log_in_by_approle(self, server, policy):
+        """From now on, with a role and a policy of its own."""
+        files = {"role_id_file": self.disk / "role_id", "secret_id_file": self.disk / "secret_id"}
+        for file, value in zip(files.values(), server.approle(self.disk.name, policy), strict=True):
+            file.write_text(value)
+        self.config["vault"]["auth"] = {"method": "approle"} | {key: str(file) for key, file in files.items()}
+
     def write_config(self):
         (self.disk / "lessee.yaml").write_text(yaml.safe_dump(self.config))
 

@@ -109,15 +109,8 @@ def test_sighup_reads_the_configuration_again(running):
     running.until(lambda _: any(e["event"] == "configuration taken up" for e in running.events()))
 
 
-def test_a_restart_keeps_the_token_and_publishes_nothing_that_is_the_same(bao, running, folder):
-    role_id, secret_id = bao.approle(folder, 'path "secret/*" { capabilities = ["read", "list"] }\n')
-    (running.disk / "role_id").write_text(role_id)
-    (running.disk / "secret_id").write_text(secret_id)
-    running.config["vault"]["auth"] = {
-        "method": "approle",
-        "role_id_file": str(running.disk / "role_id"),
-        "secret_id_file": str(running.disk / "secret_id"),
-    }
+def test_a_restart_keeps_the_token_and_publishes_nothing_that_is_the_same(bao, running):
+    running.log_in_by_approle(bao, 'path "secret/*" { capabilities = ["read", "list"] }')
     running.start()
     accessor = running.status()["token"]["accessor"]
     token = running.state / "token"

@@ -44,11 +44,7 @@ def test_vault_dies_and_comes_back_empty_and_is_filled_again(server, sidecar):
 
 def test_a_revoked_token_is_replaced_and_the_files_are_fresh_again(server, sidecar):
     server.put("testing/db", password="first")
-    policy = 'path "secret/*" { capabilities = ["read", "list"] }'
-    for name, value in zip(("role_id", "secret_id"), server.approle("web", policy), strict=True):
-        (sidecar.disk / name).write_text(value)
-    files = {f"{name}_file": str(sidecar.disk / name) for name in ("role_id", "secret_id")}
-    sidecar.config["vault"]["auth"] = {"method": "approle", **files}
+    sidecar.log_in_by_approle(server, 'path "secret/*" { capabilities = ["read", "list"] }')
     sidecar.template("app.env.j2", 'PASSWORD={{ secret("db").password }}\n')
     sidecar.start()
     accessor = sidecar.status()["token"]["accessor"]
@@ -62,11 +58,7 @@ def test_a_revoked_token_is_replaced_and_the_files_are_fresh_again(server, sidec
 
 def test_a_policy_without_metadata_rights_costs_data_reads_and_is_as_fresh(server, sidecar):
     server.put("testing/db", password="first")
-    policy = 'path "secret/data/testing/*" { capabilities = ["read"] }'
-    for name, value in zip(("role_id", "secret_id"), server.approle("web", policy), strict=True):
-        (sidecar.disk / name).write_text(value)
-    files = {f"{name}_file": str(sidecar.disk / name) for name in ("role_id", "secret_id")}
-    sidecar.config["vault"]["auth"] = {"method": "approle", **files}
+    sidecar.log_in_by_approle(server, 'path "secret/data/testing/*" { capabilities = ["read"] }')
     sidecar.template("app.env.j2", 'PASSWORD={{ secret("db").password }}\n')
     sidecar.start()
     status = sidecar.until(lambda s: set(s["vault"]["polling"].values()) == {"data"})
