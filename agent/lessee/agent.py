@@ -2,7 +2,7 @@
 
 import hashlib
 import queue
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, assert_never
@@ -39,9 +39,7 @@ _T = TypeVar("_T")
 class Shelf(Protocol):
     """Where generations are shown; what cannot be written raises CannotWrite."""
 
-    def open(self, apps: Iterable[App]) -> Sequence[str]: ...
-
-    def recover(self, app: str) -> tuple[int | None, bool]: ...
+    def open(self, apps: Iterable[App]) -> Mapping[str, tuple[int | None, bool]]: ...
 
     def publish(self, generation: Generation, *, owe: bool) -> tuple[int, bool]: ...
 
@@ -185,7 +183,8 @@ class Agent:
     def _before(self, event: ev.Event) -> None:
         if isinstance(event, ev.Read):
             call = self._state.calls.get(event.call)
-            self._redactor.learn(str(call.command) if call else "", event.secret.data.values())
+            if call is not None and isinstance(call.command, cmd.ReadSecret):
+                self._redactor.learn(str(call.command.ref), event.secret.data.values())
         elif isinstance(event, ev.LoggedIn) and event.call in self._state.calls:
             value = self._client.accept(event.call)
             self._redactor.learn("token", [value])
@@ -281,8 +280,7 @@ class Agent:
             self._client = self._connected(config)
         wants = {name: self._want(recipe) for name, recipe in project.recipes.items()}
         events: list[ev.Event] = [ev.Configured(wants, identity)]
-        for app in opened:
-            number, owed = self._shelf.recover(app)
+        for app, (number, owed) in opened.items():
             # When it was shown is not known any more: who is owed is told, whenever it started.
             events.append(ev.Recovered(app, number, owed, boot_time() if number is not None else None))
         self._turn(events)

@@ -273,3 +273,18 @@ def test_another_token_in_the_environment_is_not_shadowed_by_a_kept_one(bao, run
     running.environ["VAULT_TOKEN"] = token["client_token"]
     running.start()
     assert running.until(lambda s: s["token"])["token"]["accessor"] == token["accessor"]
+
+
+def test_a_new_app_whose_directory_cannot_be_used_changes_nothing_for_the_others(bao, running, folder, memory):
+    running.start()
+    taken = memory / "taken"
+    taken.mkdir()
+    (taken / "..data").symlink_to("..2026_another_tool")
+    running.config["apps"]["new"] = {"directory": str(taken), "files": [{"template": "app.env.j2"}]}
+    running.write_config()
+    running.until(lambda s: any("not lessee's" in line for line in s["problems"]))
+    bao.put(f"testing/{folder}/db", user="simba", password="second")
+    running.until_file("app.env", "USER='simba'\nPASSWORD='second'\n")
+    (taken / "..data").unlink()
+    (running.disk / "lessee.yaml").touch()
+    running.until(lambda _: (taken / "app.env").exists())

@@ -1,5 +1,6 @@
 """What the door makes of answers that are none; each fault is a real socket's."""
 
+import shutil
 import socket
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from lessee.core.machine.failures import Kind
 from lessee.host.openbao import free_port
 from lessee.vault.door import Address, Door, RequestFailed
+from needs import need
 
 
 @pytest.fixture
@@ -140,6 +142,7 @@ def test_a_redirect_is_not_followed_so_the_token_stays_here(fault):
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
+    need(shutil.which("openssl"), "needs openssl: apt-get install openssl")
     folder = tmp_path_factory.mktemp("tls")
     subprocess.run(
         [

@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -92,13 +92,9 @@ class _DiffShelf:
     def __init__(self) -> None:
         self._apps: dict[str, App] = {}
 
-    def open(self, apps: Iterable[App]) -> Sequence[str]:
+    def open(self, apps: Iterable[App]) -> Mapping[str, tuple[int | None, bool]]:
         self._apps = {app.name: app for app in apps}
-        return list(self._apps)
-
-    def recover(self, app: str) -> tuple[int | None, bool]:
-        del app
-        return None, False
+        return dict.fromkeys(self._apps, (None, False))
 
     def publish(self, generation: Generation, *, owe: bool) -> tuple[int, bool]:
         del owe

@@ -1,6 +1,6 @@
 """The apps' directories: what readers see, and what is noted before they see it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lessee.core.config import App
@@ -16,12 +16,14 @@ class Shelf:
         self._ledger = ledger
         self._publishers: dict[str, tuple[App, Publisher]] = {}
 
-    def open(self, apps: Iterable[App]) -> Sequence[str]:
-        """Open the directories of these apps, and no others; tell which were not open before.
+    def open(self, apps: Iterable[App]) -> Mapping[str, tuple[int | None, bool]]:
+        """Open the directories of these apps, and no others.
 
-        Raises CannotWrite, and then nothing has changed.
+        Those that were not open before are swept, and what stands there is told: the live generation's number, and
+        whether its reader is owed the news. Raises CannotWrite, and then no other directory is open than before.
         """
         opened: dict[str, tuple[App, Publisher]] = {}
+        found: dict[str, tuple[int | None, bool]] = {}
         try:
             for app in apps:
                 known = self._publishers.get(app.name)
@@ -29,21 +31,20 @@ class Shelf:
                     opened[app.name] = known
                 else:
                     opened[app.name] = (app, _publisher(app))
+                    found[app.name] = self._recover(app.name, opened[app.name][1])
         except BaseException:
             for name, entry in opened.items():
                 if entry is not self._publishers.get(name):
                     entry[1].close()
             raise
         gone = [p for name, (_, p) in self._publishers.items() if opened.get(name, (None, None))[1] is not p]
-        fresh = [name for name, entry in opened.items() if entry is not self._publishers.get(name)]
         self._publishers = opened
         for publisher in gone:
             publisher.close()
-        return fresh
+        return found
 
-    def recover(self, app: str) -> tuple[int | None, bool]:
-        """Sweep an app's directory; its live generation's number, and whether its reader is owed the news."""
-        live = self._publishers[app][1].recover()
+    def _recover(self, app: str, publisher: Publisher) -> tuple[int | None, bool]:
+        live = publisher.recover()
         number = live.number if live is not None else None
         return number, self._ledger.is_owed(app, number)
 
@@ -80,14 +81,9 @@ class PlainShelf:
         self._directory = directory
         self._by_app = by_app
 
-    def open(self, apps: Iterable[App]) -> Sequence[str]:
-        """All start anew."""
-        return [app.name for app in apps]
-
-    def recover(self, app: str) -> tuple[int | None, bool]:
+    def open(self, apps: Iterable[App]) -> Mapping[str, tuple[int | None, bool]]:
         """Nothing is recovered: what lies there is written over."""
-        del app
-        return None, False
+        return {app.name: (None, False) for app in apps}
 
     def publish(self, generation: Generation, *, owe: bool) -> tuple[int, bool]:
         """Write the files. Raises CannotWrite."""
