@@ -1,5 +1,6 @@
 """`lessee render` and `lessee check`: once, for builds and for people."""
 
+import json
 import subprocess
 import sys
 
@@ -109,6 +110,18 @@ def test_usage_and_a_missing_configuration_have_their_codes(project):
     assert project.command("check", "--config", "nowhere.yaml").returncode == 78
     assert project.command("--version").stdout.startswith("lessee ")
     assert "start here" in project.command("--help").stdout
+
+
+def test_a_loop_with_commas_makes_json(bao, project, folder, tmp_path):
+    for name in ("a", "b"):
+        bao.put(f"testing/{folder}/keys/{name}", key=f'"{name}"')
+    loop = f'{{% for name, one in secrets("{folder}/keys/").items() %}}'
+    text = loop + '"{{ name }}": {{ one.key }}{{ "," if not loop.last }}{% endfor %}'
+    project.template("keys.json.j2", "{\n" + text + "}\n")
+    project.write_config()
+    done = project.command("render", "--output", "out")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out/web/keys.json").read_text()) == {"a": '"a"', "b": '"b"'}
 
 
 def test_render_pays_for_no_library_it_does_not_use(project):

@@ -603,6 +603,22 @@ def test_a_tag_at_the_end_of_a_line_joins_it_to_no_other():
     assert parts("A={% if true %}1{% endif %}\nB=2 {# note #}\nC=3\n") == ["A=1\nB=2 \nC=3\n"]
 
 
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ('{% for x in [1, 2] %}{{ x }}{{ "," if not loop.last }}{% endfor %}', [[1], ",", [2]]),
+        ('{% for x in [1, 2] %}{{ x }}{{ ", " if not loop.last else ";" }}{% endfor %}', [[1], ", ", [2], ";"]),
+        ('{{ "," }}{{ "\\n" }}', [",\n"]),
+        ('{{ "a," }}', [["a,"]]),
+        ('{{ "" }}', [[""]]),
+        (DB + '{{ s.password if true else "," }}', [[POSTGRES["password"]]]),
+        (DB + '{% set c = "," %}{{ c }}{{ "," ~ s.password }}', [[","], ["," + POSTGRES["password"]]]),
+    ],
+)
+def test_punctuation_that_the_author_wrote_is_text_and_all_else_a_value(template, expected):
+    assert parts(template) == expected
+
+
 def test_text_alone_is_one_part_and_an_empty_template_none():
     assert parts("a{# b #}c{% if true %}d{% endif %}\n") == ["acd\n"]
     assert parts("") == []

@@ -15,6 +15,7 @@ from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
 from jinja2.utils import missing
+from markupsafe import Markup
 
 from lessee.core.rendering.document import Hole
 from lessee.core.secrets import Problem, SecretView, Value
@@ -132,6 +133,25 @@ class Json(str):
     __slots__ = ()
 
 
+def mark_punctuation(found: Iterable[nodes.Node]) -> None:
+    """Make text of what can be no value: the comma of `{{ "," if not loop.last }}` belongs to the file's grammar."""
+    for node in found:
+        if isinstance(node, nodes.Output):
+            node.nodes = [_marked(child) for child in node.nodes]
+
+
+def _marked(child: nodes.Expr) -> nodes.Expr:
+    match child:
+        case nodes.Const(value=str(text)) if text and not any(char.isalnum() for char in text):
+            return nodes.MarkSafe(child, lineno=child.lineno, environment=child.environment)
+        case nodes.CondExpr():
+            child.expr1 = _marked(child.expr1)
+            child.expr2 = _marked(child.expr2) if child.expr2 is not None else None
+            return child
+        case _:
+            return child
+
+
 def parts_of(stream: Iterable[str | Mixed]) -> tuple[str | Hole, ...]:
     """What a template's root gave: text, hole, text and so on."""
     return tuple(_merged(part for piece in stream for part in _parts(piece)))
@@ -166,6 +186,8 @@ def _finalize(_context: object, value: object) -> Mixed | Written:
     match value:
         case Mixed() | Written():
             return value
+        case Markup():
+            return Written(value)  # `mark_punctuation` alone makes these
         case Undefined():
             return Written(str(value))  # raises, but for what is not there in `{{ "x" if … }}`
         case Value():

@@ -10,7 +10,7 @@ from lessee.core.errors import Refused, TemplateError
 from lessee.core.paths import Folder, Ref, Space
 from lessee.core.record import Record
 from lessee.core.rendering.document import Document
-from lessee.core.rendering.sandbox import FUNCTIONS, Sandbox, parts_of
+from lessee.core.rendering.sandbox import FUNCTIONS, Sandbox, mark_punctuation, parts_of
 from lessee.core.secrets import Problem, Secret, SecretView
 
 
@@ -99,6 +99,7 @@ class Compiler:
             self._sandbox.check(node, name)
         needs, words = frozenset(_needs(found, name, self._space)), frozenset(_words(found))
         includes, sets = tuple(_includes(found, name)), frozenset(_sets(found))
+        mark_punctuation(found)
         names = (node for node in reversed(found) if isinstance(node, nodes.Name) and node.ctx == "load")
         lines = {node.name: node.lineno for node in names}
         known = self._sandbox.globals.keys()
