@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from rig import Figure, tell
 
-NAMES = ("start", "memory", "polling", "latency", "mixed", "kill", "canary")
+NAMES = ("start", "memory", "polling", "latency", "reload", "mixed", "kill", "canary")
 _MET = {True: "yes", False: "**no**", None: ""}
 
 
