@@ -40,6 +40,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("crash"), st.none()),
     st.tuples(st.just("recipe"), st.sampled_from(["r1", "r4"])),
     st.tuples(st.just("nudge"), st.none()),
+    st.tuples(st.just("identity"), st.sampled_from(["one", "two"])),
 )
 
 
@@ -67,6 +68,9 @@ def act(world, action, argument):
             world.boot()
         case "recipe":
             world.configure(world.apps | {"one": want(A, B, C, recipe=argument, refresh=10.0)})
+        case "identity":
+            world.identity = argument
+            world.configure(world.apps)
         case "nudge":
             world.take(ev.Nudged())
 
@@ -743,3 +747,14 @@ def test_a_look_at_the_token_that_the_weather_swallowed_is_repeated():
     world.run(30.0)
     checks = [at for at, command in world.requests if isinstance(command, cmd.CheckToken)]
     assert checks[1] - checks[0] < 2
+
+
+def test_each_of_many_revocations_is_noticed_within_seconds():
+    world = World({"app": want(A)})
+    world.write(A)
+    world.run(5.0)
+    for _ in range(8):
+        world.valid_token = "revoked"
+        world.write(A)
+        world.run(12.0)
+        assert world.live["app"] == world.current("app")

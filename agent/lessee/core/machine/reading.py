@@ -3,6 +3,7 @@
 from lessee.core.machine.commands import FindMount, ListFolder, LookAt, ReadSecret
 from lessee.core.machine.events import Listed, Looked, Read
 from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.session import blame_token
 from lessee.core.machine.state import NEVER, Group, Mount, Source
 from lessee.core.machine.turn import Turn
 from lessee.core.machine.wanted import again_at, members, next_look, next_round, touch
@@ -167,6 +168,8 @@ def read(turn: Turn, ref: Ref, event: Read) -> None:
     version = secret.marker.version if secret.marker else None
     if source.failure is not None:
         turn.tell("info", "secret is back", secret=str(ref), version=version)
+        if source.failure.kind is Kind.DENIED:
+            blame_token(turn)
     if source.secret is None or source.secret.data != secret.data:
         turn.tell("debug", "read", secret=str(ref), version=version)
         touch(turn, ref)

@@ -109,6 +109,11 @@ def suspect_token(turn: Turn) -> None:
         turn.session = replace(session, check_at=max(turn.now + SUSPECT, session.checked_at + session.check_wait))
 
 
+def blame_token(turn: Turn) -> None:
+    """What was denied is granted now: the look-up of the token was not in vain."""
+    turn.session = replace(turn.session, check_wait=CHECK_EVERY)
+
+
 def trust_token(turn: Turn) -> None:
     """Something was granted."""
     if turn.session.check_at != NEVER:
