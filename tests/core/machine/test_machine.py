@@ -350,6 +350,9 @@ def test_refused_credentials_are_asked_of_vault_less_often_than_it_locks_a_role(
     assert max(b - a for a, b in itertools.pairwise(looked)) <= 11  # a new secret_id is found soon
     assert world.state.totals.requests <= len(asked) + 1
     assert len([said for said in world.said if said[1] == "login failed"]) <= 2
+    before = len(world.requests)
+    world.take(ev.Nudged())  # somebody knows better, and wants it tried now
+    assert [command.if_changed for _, command in world.requests[before:]] == [False]
 
 
 def test_answers_to_what_is_no_longer_wanted_are_passed_over():
@@ -758,3 +761,28 @@ def test_each_of_many_revocations_is_noticed_within_seconds():
         world.write(A)
         world.run(12.0)
         assert world.live["app"] == world.current("app")
+
+
+def test_a_refresh_tries_at_once_to_tell_who_is_owed():
+    world = World({"app": want(A)})
+    world.write(A)
+    world.tellable = False
+    world.run(120.0)
+    world.tellable = True
+    world.take(ev.Nudged())
+    world.run(0.1)
+    assert world.told["app"] == world.live["app"]
+
+
+def test_a_deleted_secret_that_is_looked_at_by_itself_is_told_and_found_when_it_is_back():
+    world = World({"app": want(A)})
+    world.write(A)
+    world.run(5.0)
+    old = world.live["app"]
+    world.delete(A)
+    world.run(5.0)
+    assert world.state.sources[A].failure.text == "its newest version is deleted"
+    assert world.live["app"] == old
+    world.write(A)
+    world.run(65.0)
+    assert world.live["app"] == world.current("app")
