@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lessee.core.generation import File, Generation
 from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.failures import Failure, Kind
@@ -786,3 +787,61 @@ def test_a_deleted_secret_that_is_looked_at_by_itself_is_told_and_found_when_it_
     world.write(A)
     world.run(65.0)
     assert world.live["app"] == world.current("app")
+
+
+def test_another_identity_reads_even_a_pinned_version_anew():
+    pinned = Ref("secret", "p/db/a", 1)
+    world = World({"app": want(pinned)})
+    world.write(A)
+    world.kv[pinned] = 1
+    world.run(5.0)
+    world.identity = "two"
+    world.configure(world.apps)
+    before = len(world.requests)
+    world.run(2.0)
+    assert pinned in [getattr(command, "ref", None) for _, command in world.requests[before:]]
+    assert len(world.published) == 1  # it is the same there
+
+
+@pytest.mark.parametrize("has_list", [True, False])
+def test_a_secret_that_is_undeleted_is_back_in_its_folder_s_file(has_list):
+    world = World({"app": want(folder("p/db/"))}, has_list=has_list)
+    world.write(A)
+    world.write(B)
+    world.run(5.0)
+    world.delete(A)
+    world.run(5.0)
+    assert b"db/a" not in world.live["app"].files[0].content
+    world.gone.discard(A)
+    world.run(30.0)
+    assert world.live["app"] == world.current("app")
+
+
+def test_a_refresh_that_becomes_shorter_takes_effect_at_once():
+    apps = {"one": want(A, refresh=3600.0), "two": want(B, D, refresh=3600.0, recipe="r2")}
+    world = World(apps)
+    for secret in (A, B, D):
+        world.write(secret)
+    world.run(5.0)
+    world.configure({"one": want(A), "two": want(B, D, recipe="r2")})
+    world.write(A)
+    world.write(B)
+    world.run(1.5)
+    for app in apps:
+        assert world.told[app] == world.current(app)
+
+
+def test_a_publish_that_is_told_after_another_recipe_came_is_owed_all_the_same():
+    world = World({"app": want(A)})
+    world.render = lambda command: Generation(command.app, (File("a", b"the same from any recipe", 0o440),))
+    obey, held = world.obey, []
+    world.obey = lambda command: held.append(command) if isinstance(command, cmd.Publish) else obey(command)
+    world.write(A)
+    world.run(2.0)
+    (publish,) = held
+    world.obey = obey
+    world.configure({"app": want(A, recipe="r2")})
+    world.publish(publish)
+    world.run(5.0)
+    assert world.told["app"] == world.live["app"]
+    assert world.state.apps["app"].number == 1

@@ -120,26 +120,27 @@ def render_failed(turn: Turn, event: RenderFailed) -> None:
 
 
 def published(turn: Turn, event: Published) -> None:
-    """A reader sees the new generation; the app is owed the news of it."""
+    """A reader sees the new generation; the app is owed the news of it, whatever was decided meanwhile."""
     app = turn.apps.get(event.app)
-    if app is None or app.job != event.job:
+    if app is None:
         return
-    before = app.number
-    app = replace(app, job=None, number=event.number, generation=app.staged, staged=None, problem=None, tries=0)
     if event.changed:
         turn.tell("info", "published", app=event.app, generation=event.number)
         turn.totals = replace(turn.totals, publishes=turn.totals.publishes + 1)
-        old = (*app.old, (before, turn.now)) if before is not None else app.old
         app = replace(
             app,
             published_at=turn.now,
-            old=old,
+            old=(*app.old, (app.number, turn.now)) if app.number is not None else app.old,
             owed=app.want.notifies,
             notify_at=turn.now,
             notify_tries=0,
             notify_error=None,
         )
-    turn.edit_apps()[event.app] = app
+    if app.job == event.job:
+        app = replace(app, job=None, generation=app.staged, staged=None, problem=None, tries=0)
+    else:
+        app = replace(app, generation=None)  # of a recipe that is no longer wanted
+    turn.edit_apps()[event.app] = replace(app, number=event.number)
 
 
 def publish_failed(turn: Turn, event: PublishFailed) -> None:

@@ -170,6 +170,8 @@ def read(turn: Turn, ref: Ref, event: Read) -> None:
         turn.tell("info", "secret is back", secret=str(ref), version=version)
         if source.failure.kind is Kind.DENIED:
             blame_token(turn)
+        if source.failure.kind is Kind.MISSING:
+            touch(turn, ref.folder)  # which went on without it
     if source.secret is None or source.secret.data != secret.data:
         turn.tell("debug", "read", secret=str(ref), version=version)
         touch(turn, ref)

@@ -109,7 +109,10 @@ def _configured(turn: Turn, event: ev.Configured) -> None:
         for call in list(turn.calls):
             _abandon(turn, call)
         turn.session = Session(identity=event.identity, login_at=turn.now)
+        # Nor does what was read there tell anything of what stands here, be it a pinned version.
         turn.edit_mounts().clear()
+        turn.edit_groups().clear()
+        turn.edit_sources().clear()
     configure_reading(turn, event.apps)
     configure_apps(turn, event.apps)
 

@@ -30,8 +30,8 @@ def configure_reading(turn: Turn, wants: Mapping[str, Want]) -> None:
         if ref not in kept:
             continue
         group = turn.groups.get(ref.folder)
-        if group is not None and not group.by_list and sources[ref].next_at == NEVER and ref.version is None:
-            sources[ref] = replace(sources[ref], next_at=turn.now)
+        if group is not None and not group.by_list and ref.version is None:
+            sources[ref] = replace(sources[ref], next_at=_not_later(turn, sources[ref].next_at, group.refresh))
 
 
 def _configure_groups(turn: Turn, refreshes: Mapping[Ref | Folder, float]) -> None:
@@ -50,13 +50,19 @@ def _configure_groups(turn: Turn, refreshes: Mapping[Ref | Folder, float]) -> No
         by_list = _by_list(turn, folder, refs, names=names)
         old = before.get(folder)
         if old is not None and old.wants_names == names and (len(old.refs) > 1) == (len(refs) > 1):
-            groups[folder] = replace(old, refresh=refresh, refs=tuple(sorted(refs)))
+            next_at = NEVER if old.next_at == NEVER else _not_later(turn, old.next_at, refresh)
+            groups[folder] = replace(old, refresh=refresh, refs=tuple(sorted(refs)), next_at=next_at)
         else:
             next_at = turn.now if names or by_list else NEVER
             groups[folder] = Group(refresh, tuple(sorted(refs)), names, by_list, next_at=next_at)
     edited = turn.edit_groups()
     edited.clear()
     edited.update(groups)
+
+
+def _not_later(turn: Turn, at: float, refresh: float) -> float:
+    """Where `refresh` has become shorter, what was put off by the longer one comes sooner."""
+    return min(at, turn.now + refresh)
 
 
 def with_new_token(turn: Turn) -> None:
