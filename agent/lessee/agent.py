@@ -2,7 +2,7 @@
 
 import hashlib
 import queue
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, assert_never
@@ -151,9 +151,9 @@ class Agent:
             mail = self._collect(max(0.0, wait))
             if _Note.STOP in mail:
                 return None
+            self._turn([event for event in mail if not isinstance(event, _Note)])
             if _Note.RELOAD in mail:
                 self._reload()
-            self._turn([event for event in mail if not isinstance(event, _Note)])
         return answer
 
     @property
@@ -172,13 +172,16 @@ class Agent:
         except queue.Empty:
             return mail
 
-    def _turn(self, events: list[ev.Event]) -> None:
+    def _turn(self, events: Sequence[ev.Event]) -> None:
+        """Step, and obey; what was done at once is taken in at once, so that no reload comes in between."""
         for event in events:
             self._before(event)
-        self._turned_at = now = boot_time()
-        self._state, commands = steps(self._state, events or [ev.Tick()], now)
-        for command in commands:
-            self._obey(command)
+        while True:
+            self._turned_at = now = boot_time()
+            self._state, commands = steps(self._state, events or [ev.Tick()], now)
+            events = [done for command in commands if (done := self._obey(command)) is not None]
+            if not events:
+                return
 
     def _before(self, event: ev.Event) -> None:
         if isinstance(event, ev.Read):
@@ -195,46 +198,46 @@ class Agent:
             except LesseeError as exc:
                 log("warning", "token not kept", reason=str(exc))
 
-    def _obey(self, command: cmd.Command) -> None:
+    def _obey(self, command: cmd.Command) -> ev.Event | None:
         match command:
             case cmd.Tell():
                 log(command.level, command.event, **command.fields)
             case cmd.Abandon():
                 self._client.abandon(command.call)
             case cmd.Render():
-                self._render(command)
+                return self._render(command)
             case cmd.Publish():
-                self._publish(command)
+                return self._publish(command)
             case cmd.Notify():
-                self._notify(command)
+                return self._notify(command)
             case cmd.Settle() | cmd.Prune():
                 self._tidy(command)
             case _:
                 self._client.obey(command)
+        return None
 
-    def _render(self, command: cmd.Render) -> None:
+    def _render(self, command: cmd.Render) -> ev.Event:
         assert isinstance(command.recipe, Recipe)
         try:
             generation = render_recipe(command.recipe, command.secrets, command.folders, self._environ)
-            self.post(ev.Rendered(command.app, command.job, generation))
         except LesseeError as exc:
-            self.post(ev.RenderFailed(command.app, command.job, str(exc)))
+            return ev.RenderFailed(command.app, command.job, str(exc))
+        return ev.Rendered(command.app, command.job, generation)
 
-    def _publish(self, command: cmd.Publish) -> None:
+    def _publish(self, command: cmd.Publish) -> ev.Event:
         try:
             number, changed = self._shelf.publish(command.generation, owe=command.owe)
-            self.post(ev.Published(command.app, command.job, number, changed))
         except LesseeError as exc:
-            self.post(ev.PublishFailed(command.app, command.job, str(exc)))
+            return ev.PublishFailed(command.app, command.job, str(exc))
+        return ev.Published(command.app, command.job, number, changed)
 
-    def _notify(self, command: cmd.Notify) -> None:
+    def _notify(self, command: cmd.Notify) -> ev.Event:
         settings = self._project.config.apps[command.app].notify
         assert settings is not None
         done = notify(settings, command.published_at)
         if isinstance(done, Done):
-            self.post(ev.Told(command.app, command.job, done.how))
-        else:
-            self.post(ev.NotTold(command.app, command.job, done.why, done.absent, done.retry_in))
+            return ev.Told(command.app, command.job, done.how)
+        return ev.NotTold(command.app, command.job, done.why, done.absent, done.retry_in)
 
     def _tidy(self, command: cmd.Settle | cmd.Prune) -> None:
         try:

@@ -29,6 +29,10 @@ exit codes: 64 usage, 65 template, 69 Vault unreachable, 73 cannot write, 75 app
             77 refused by Vault, 78 configuration"""
 
 
+_LEVELS = ("debug", "info", "warning", "error")
+_FORMS = ("text", "json")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code is one of sysexits(3)."""
     # At the start a great deal is made and nothing thrown away: looking for garbage all the time costs a tenth of it.
@@ -133,16 +137,24 @@ def _add_render(command: Callable[..., argparse.ArgumentParser]) -> None:
 def _add_logging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-level",
-        choices=("debug", "info", "warning", "error"),
-        default=os.environ.get("LESSEE_LOG_LEVEL", "info"),
+        choices=_LEVELS,
+        default=_from_environment("LESSEE_LOG_LEVEL", _LEVELS) or "info",
         help="what is logged to stderr (info, or $LESSEE_LOG_LEVEL)",
     )
     parser.add_argument(
         "--log-format",
-        choices=("text", "json"),
-        default=os.environ.get("LESSEE_LOG_FORMAT"),
+        choices=_FORMS,
+        default=_from_environment("LESSEE_LOG_FORMAT", _FORMS),
         help="text on a terminal, else json (or $LESSEE_LOG_FORMAT)",
     )
+
+
+def _from_environment(name: str, choices: Sequence[str]) -> str | None:
+    """Argparse would not look at a default's choices."""
+    value = os.environ.get(name) or None
+    if value is not None and value not in choices:
+        raise UsageError(f"${name} is none of {', '.join(choices)}", todo="set it to one of them, or unset it")
+    return value
 
 
 def _duration(text: str) -> float:

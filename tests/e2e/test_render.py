@@ -107,6 +107,7 @@ def test_check_tells_all_configuration_errors_at_once_with_78(project, tmp_path)
 def test_usage_and_a_missing_configuration_have_their_codes(project):
     assert project.command("rendr").returncode == 64
     assert project.command("render", "--outptu", "x").returncode == 64
+    assert project.command("render", env={"LESSEE_LOG_LEVEL": "chatty"}).returncode == 64
     assert project.command("check", "--config", "nowhere.yaml").returncode == 78
     assert project.command("--version").stdout.startswith("lessee ")
     assert "start here" in project.command("--help").stdout

@@ -10,7 +10,7 @@ from pathlib import Path
 from lessee.agent import Agent, Keeper, Shelf
 from lessee.commands.run import refuse_without_apps
 from lessee.core.config import App
-from lessee.core.errors import FormatError, LesseeError
+from lessee.core.errors import FormatError
 from lessee.core.generation import File, Generation
 from lessee.core.machine.outcome import outcomes, unfinished
 from lessee.core.redaction import Redactor
@@ -116,8 +116,10 @@ class _DiffShelf:
 
 
 def _ours(folder: Path) -> set[str]:
+    """The names that we have linked in an app's directory."""
     try:
-        return {path.name for path in folder.iterdir() if path.is_symlink() and not path.name.startswith("..")}
+        links = [path for path in folder.iterdir() if path.is_symlink()]
+        return {path.name for path in links if str(path.readlink()) == f"..data/{path.name}"}
     except OSError:
         return set()
 
@@ -148,5 +150,3 @@ def _outline(content: bytes, form: str) -> tuple[str, ...]:
         return outline(content.decode(), form) if content else ()
     except (FormatError, UnicodeDecodeError):
         return ("(not readable in this format)",)
-    except LesseeError:
-        return ()

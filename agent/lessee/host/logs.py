@@ -9,7 +9,6 @@ from typing import TextIO
 from lessee.core.redaction import Redactor
 
 _LOG = logging.getLogger("lessee")
-LEVELS = ("debug", "info", "warning", "error")
 
 
 def open_log(redactor: Redactor, *, level: str = "info", form: str | None = None, stream: TextIO | None = None) -> None:

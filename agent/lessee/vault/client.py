@@ -130,17 +130,21 @@ class _Lane:
         self._lock = threading.Lock()
         self._idle = 0
         self._threads = 0
+        self._open: set[int] = set()
         self._busy: set[int] = set()
         self._abandoned: set[int] = set()
 
     def put(self, command: cmd.VaultCommand) -> None:
-        self._queue.put(command)
         with self._lock:
+            self._open.add(command.call)
+            self._queue.put(command)
             if self._idle < self._queue.qsize() and self._threads < self._limit:
                 self._start()
 
     def abandon(self, call: int) -> None:
         with self._lock:
+            if call not in self._open:
+                return  # it is another lane's, or over
             self._abandoned.add(call)
             if call in self._busy:
                 self._threads -= 1  # the hanging one ends when it comes back
@@ -165,13 +169,19 @@ class _Lane:
                 if command is None:
                     self._threads -= 1
                     return
-                if command.call in self._abandoned:
-                    self._abandoned.discard(command.call)
+                if self._is_over(command.call):
                     continue
+                self._open.add(command.call)
                 self._busy.add(command.call)
             self._run(command)
             with self._lock:
                 self._busy.discard(command.call)
-                if command.call in self._abandoned:
-                    self._abandoned.discard(command.call)
+                if self._is_over(command.call):
                     return
+
+    def _is_over(self, call: int) -> bool:
+        """Take the call off the list; whether nobody waits for it any more."""
+        self._open.discard(call)
+        abandoned = call in self._abandoned
+        self._abandoned.discard(call)
+        return abandoned
