@@ -16,6 +16,7 @@ from lessee.core.generation import Generation
 from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.deadlines import wake_at
+from lessee.core.machine.inputs import unknown
 from lessee.core.machine.state import State
 from lessee.core.machine.step import start, steps
 from lessee.core.machine.view import status as status_of
@@ -109,6 +110,13 @@ class Agent:
     def stop(self) -> None:
         """End the loop; the files stay."""
         self._mail.put(_Note.STOP)
+
+    def refresh(self, paths: tuple[str, ...]) -> list[str]:
+        """Look now, at these paths or everywhere. Gives those that no template reads: then nothing is looked at."""
+        strangers = unknown(self._state, paths)
+        if not strangers:
+            self.post(ev.Nudged(paths))
+        return strangers
 
     def reload(self) -> None:
         """Read the configuration and the templates again."""

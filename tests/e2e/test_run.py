@@ -211,6 +211,9 @@ def test_refresh_makes_a_slow_agent_look_now(bao, running, folder):
     running.web["refresh"] = "1h"
     running.start()
     bao.put(f"testing/{folder}/db", user="simba", password="now")
+    typo = running.command("refresh", f"{folder}/bd")
+    assert typo.returncode == 64
+    assert f"no template reads {folder}/bd" in typo.stderr
     done = running.command("refresh", f"{folder}/db")
     assert done.returncode == 0, done.stderr
     running.until_file("app.env", "USER='simba'\nPASSWORD='now'\n")

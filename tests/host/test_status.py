@@ -15,7 +15,7 @@ def served(tmp_path):
         status=lambda: {"ready": True, "fresh": False, "problems": ["one"]},
         alive=lambda: True,
         metrics=lambda: b"lessee_ready 1.0\n",
-        refresh=nudged.append,
+        refresh=lambda paths: nudged.append(paths) or [path for path in paths if path == "typo"],
     )
     server = StatusServer(tmp_path / "s.sock", None, answers)
     yield tmp_path / "s.sock", nudged
@@ -45,15 +45,16 @@ def test_an_unknown_path_tells_what_there_is(served):
 
 def test_a_refresh_is_passed_on_and_rubbish_is_not(served):
     path, nudged = served
-    assert ask(path, "POST", "/refresh", ["a/b"]) == {"looking": ["a/b"]}
-    assert nudged == [("a/b",)]
+    assert ask(path, "POST", "/refresh", ["a/b"]) == {"looking": True, "unknown": []}
+    assert ask(path, "POST", "/refresh", ["typo"]) == {"looking": False, "unknown": ["typo"]}
+    assert nudged == [("a/b",), ("typo",)]
     for body, code in ((b"{", "400"), (b"3", "400")):
         head = b"POST /refresh HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(body)
         assert say(path, head + body).startswith(f"HTTP/1.0 {code}")
     for length in (b"99999999", b"-1", b"x"):
         head = b"POST /refresh HTTP/1.0\r\nContent-Length: " + length + b"\r\n\r\n"
         assert say(path, head).startswith("HTTP/1.0 413")
-    assert len(nudged) == 1
+    assert len(nudged) == 2
 
 
 def test_a_client_that_hangs_up_early_leaves_no_trace_and_the_next_is_served(served, capfd):

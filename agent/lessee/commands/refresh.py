@@ -3,11 +3,15 @@
 import argparse
 
 from lessee.commands.status import socket_of
+from lessee.core.errors import UsageError
 from lessee.host.status import ask
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Ends when the agent has taken it in; what it finds is in its log and status."""
-    ask(socket_of(arguments), "POST", "/refresh", arguments.paths)
+    answer = ask(socket_of(arguments), "POST", "/refresh", arguments.paths)
+    if answer["unknown"]:
+        todo = "`lessee status` lists the paths that templates read"
+        raise UsageError(f"no template reads {', '.join(answer['unknown'])}", todo=todo)
     print("looking at " + (", ".join(arguments.paths) or "everything"))
     return 0

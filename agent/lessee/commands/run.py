@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from lessee.agent import Agent
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.machine.events import Nudged
 from lessee.core.redaction import Redactor
 from lessee.host.ledger import Ledger
 from lessee.host.logs import log, open_log
@@ -87,5 +86,5 @@ def _answers(agent: Agent) -> "Answers":
         status=agent.status,
         alive=agent.alive,
         metrics=metrics,
-        refresh=lambda paths: agent.post(Nudged(paths)),
+        refresh=agent.refresh,
     )

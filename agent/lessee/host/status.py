@@ -27,7 +27,7 @@ class Answers(Record, frozen=True):
     status: Callable[[], Mapping[str, Any]]
     alive: Callable[[], bool]
     metrics: Callable[[], bytes]
-    refresh: Callable[[tuple[str, ...]], None]
+    refresh: Callable[[tuple[str, ...]], list[str]]
 
 
 class StatusServer:
@@ -167,8 +167,8 @@ class _Handler(BaseHTTPRequestHandler):
         except (ValueError, TypeError):
             self._reply(400, b"the body is a JSON list of paths\n")
             return
-        self.answers.refresh(asked)
-        self._reply_json(202, {"looking": list(asked) or "everywhere"})
+        strangers = self.answers.refresh(asked)
+        self._reply_json(404 if strangers else 202, {"looking": not strangers, "unknown": strangers})
 
     def log_message(self, *_: object) -> None:
         """Who asks is no event."""

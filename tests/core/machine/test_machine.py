@@ -10,6 +10,7 @@ from lessee.core.generation import File, Generation
 from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.inputs import unknown
 from lessee.core.machine.step import start, step
 from lessee.core.paths import Ref
 from lessee.core.secrets import Marker, Secret
@@ -845,3 +846,9 @@ def test_a_publish_that_is_told_after_another_recipe_came_is_owed_all_the_same()
     world.run(5.0)
     assert world.told["app"] == world.live["app"]
     assert world.state.apps["app"].number == 1
+
+
+def test_a_path_is_known_as_a_template_has_it_and_with_prefix_and_mount():
+    world = World({"app": want(A, folder("p/f/"))})
+    named = ["db/a", "p/db/a", "secret/p/db/a", "a", "p/f/", "f", "b/a", "db/b", ""]
+    assert unknown(world.state, named) == ["b/a", "db/b", ""]

@@ -1,10 +1,11 @@
 """What the needs of an app come to: which secrets, whether they are all here, and how fresh."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from lessee.core.machine.failures import Kind
 from lessee.core.machine.state import State
 from lessee.core.machine.turn import Turn
+from lessee.core.machine.wanted import is_named
 from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import Secret
 
@@ -51,6 +52,12 @@ def inputs_of(state: State, needs: frozenset[Ref | Folder]) -> set[Ref]:
         if isinstance(need, Folder):
             refs |= {need.ref(name) for name in state.groups[need].names or ()}
     return refs
+
+
+def unknown(state: State, paths: Iterable[str]) -> list[str]:
+    """Those of the paths by which no secret and no folder can be meant that a template reads."""
+    known: list[Ref | Folder] = [*state.sources, *state.groups]
+    return [path for path in paths if not any(is_named(at, path) for at in known)]
 
 
 def looked_at(state: State, ref: Ref) -> float | None:

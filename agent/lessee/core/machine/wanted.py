@@ -89,22 +89,27 @@ def _by_list(turn: Turn, folder: Folder, refs: Sequence[Ref], *, names: bool) ->
 def nudge(turn: Turn, paths: tuple[str, ...]) -> None:
     """Look now: at everything, or at the secrets and folders that are named."""
 
-    def meant(text: str, mount: str) -> bool:
-        return not paths or any(text in (p, f"{mount}/{p}") or text.endswith(f"/{p}") for p in paths)
+    def meant(at: Ref | Folder) -> bool:
+        return not paths or any(is_named(at, path) for path in paths)
 
     for name, mount in turn.mounts.items():
         if not mount.version:
             turn.edit_mounts()[name] = replace(mount, next_at=turn.now)
     for folder, group in turn.groups.items():
-        inside = any(meant(str(ref), ref.mount) for ref in members(turn, folder))
-        if (inside or meant(str(folder), folder.mount)) and group.next_at != NEVER:
+        inside = any(meant(ref) for ref in members(turn, folder))
+        if (inside or meant(folder)) and group.next_at != NEVER:
             turn.edit_groups()[folder] = replace(group, next_at=turn.now)
     for ref, source in turn.sources.items():
-        if meant(str(ref), ref.mount) and ref.version is None:
+        if meant(ref) and ref.version is None:
             # A list serves the folder; but what failed is asked for itself, whatever the list says.
             by_list = next_look(turn, ref) == NEVER and source.failure is None
             if not by_list:
                 turn.edit_sources()[ref] = replace(source, next_at=turn.now)
+
+
+def is_named(at: Ref | Folder, path: str) -> bool:
+    """Whether a person means this secret or folder by `path`: as a template has it, or with prefix and mount."""
+    return f"/{at}".rstrip("/").endswith(f"/{path.rstrip('/')}")
 
 
 def members(turn: Turn, folder: Folder) -> list[Ref]:
