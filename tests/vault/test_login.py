@@ -95,6 +95,23 @@ def test_a_secret_id_file_is_removed_after_reading_and_the_next_login_still_work
     assert method.login(door, boot_time).value != first.value
 
 
+def test_a_secret_id_file_outlives_a_login_that_vault_did_not_answer(door, files):
+    method = approle(files, remove=True)
+    nobody = Door(Address("http://127.0.0.1:1"))
+    assert failure_of(method, nobody).kind is Kind.WEATHER
+    assert (files / "secret_id").exists()
+    assert method.login(door, boot_time).value
+    assert not (files / "secret_id").exists()
+
+
+def test_a_wrapping_token_s_file_is_removed_too(bao, door, files):
+    (files / "secret_id").write_text(wrap(bao, "auth/approle/role/reader/secret-id"))
+    method = approle(files, wrapped_path=ORIGIN, remove=True)
+    first = method.login(door, boot_time)
+    assert not (files / "secret_id").exists()
+    assert method.login(door, boot_time).value != first.value
+
+
 def test_a_secret_id_file_stays_where_nobody_asked_to_remove_it(door, files):
     approle(files).login(door, boot_time)
     assert (files / "secret_id").exists()

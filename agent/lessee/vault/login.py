@@ -120,6 +120,10 @@ class AppRoleLogin:
                 )
                 raise RequestFailed(Failure(Kind.DENIED, text)) from None
             raise
+        if self._remove and self._secret_id_file is not None:
+            # Only now: had Vault been away, the next start would have had nothing to log in with.
+            self._kept = body["secret_id"]
+            _unlink(self._secret_id_file)
         return Grant(auth["client_token"], _token(auth, sent_at))
 
     def mark(self) -> bytes:
@@ -134,9 +138,6 @@ class AppRoleLogin:
             raise
         if self._wrapped_path is not None:
             return self._unwrap(door, content, self._wrapped_path)
-        if self._remove:
-            _unlink(file)
-            self._kept = content
         return content
 
     def _unwrap(self, door: Door, wrapping_token: str, expected: str) -> str:
@@ -160,8 +161,6 @@ class AppRoleLogin:
             raise RequestFailed(failure) from None
         self._spent = (mark, Failure(Kind.SPENT, "this wrapping token served its login; a new one is needed"))
         self._kept = secret_id
-        if self._remove and self._secret_id_file is not None:
-            _unlink(self._secret_id_file)
         return secret_id
 
     def _check_origin(self, door: Door, wrapping_token: str, expected: str) -> None:
