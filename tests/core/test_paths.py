@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import Refused
-from lessee.core.paths import Folder, Ref, Space
+from lessee.core.paths import Dynamic, Folder, Ref, Space
 
 SPACE = Space("kv", "production/", ("shared/", "teams/common/"), frozenset({"testing", "staging"}))
 BARE = Space("kv", foreign=frozenset({"testing", "staging"}))
@@ -148,8 +148,131 @@ def test_paths_are_told_as_people_write_them():
     assert str(Ref("kv", "a/b")) == "kv/a/b"
     assert str(Ref("kv", "a/b", 3)) == "kv/a/b@3"
     assert str(Folder("kv", "a/")) == "kv/a/"
+    assert str(Dynamic("database/creds/simba")) == "database/creds/simba"
+    assert str(SPACE.dynamic("aws/sts/deploy", ttl="15m", n=1)) == "aws/sts/deploy (n=1, ttl=15m)"
 
 
 def test_the_folder_of_a_secret_at_the_top_is_the_mount():
     assert Ref("kv", "a").folder == Folder("kv", "")
     assert Ref("kv", "a/b/c").folder == Folder("kv", "a/b/")
+
+
+# What Vault makes when it is asked.
+
+
+@given(literal)
+@example("testing/creds/a")
+@example("kv/testing/a")
+@example("kv/data/production/a")
+@example("kv//a")
+@example("pki/issue/web")
+def test_no_word_asks_for_what_belongs_to_another_environment_or_is_kv(text):
+    for resolve in SPACE.dynamic, SPACE.certificate, BARE.dynamic, BARE.certificate:
+        try:
+            path = resolve(text).path
+        except Refused:
+            continue
+        assert path == text
+        elements = path.split("/")
+        assert_sound(elements)
+        assert len(elements) > 1
+        assert elements[0] != "kv"
+
+
+parameters = st.dictionaries(
+    st.sampled_from(["ttl", "common_name", "n", "self", "literal", "class", "version"]),
+    st.text(st.characters(exclude_categories=["Cs"])) | st.integers() | st.booleans(),
+)
+
+
+@given(parameters, st.randoms())
+def test_the_order_of_parameters_makes_no_other_need(params, random):
+    pairs = list(params.items())
+    random.shuffle(pairs)
+    shuffled = dict(pairs)
+    for resolve in SPACE.dynamic, SPACE.certificate:
+        made = resolve("pki/issue/web", **params)
+        assert made == resolve("pki/issue/web", **shuffled)
+        assert hash(made) == hash(resolve("pki/issue/web", **shuffled))
+        assert dict(made.params) == params
+
+
+def test_other_parameters_are_another_need():
+    one, other = (SPACE.certificate("pki/issue/web", common_name=name) for name in ("a.local", "b.local"))
+    assert one != other
+    assert one != SPACE.dynamic("pki/issue/web", common_name="a.local")
+    assert one != SPACE.certificate("pki/issue/web", common_name="a.local", key="local")
+
+
+def test_parameters_are_sent_by_a_post_and_no_prefix_is_put_in_front():
+    assert SPACE.dynamic("database/creds/simba") == Dynamic("database/creds/simba")
+    assert SPACE.dynamic("database/creds/simba", method="GET") == Dynamic("database/creds/simba")
+    assert SPACE.dynamic("gcp/key/a", method="POST") == Dynamic("gcp/key/a", method="POST")
+    both = Dynamic("aws/sts/deploy", (("n", 1), ("ttl", "15m")), "POST")
+    assert SPACE.dynamic("aws/sts/deploy", ttl="15m", n=1) == both
+    assert SPACE.dynamic("aws/sts/deploy", ttl="15m", n=1, method="POST") == both
+
+
+def test_a_get_sends_no_parameters():
+    with pytest.raises(Refused, match='method="GET" sends no parameters; leave it out, or the parameters'):
+        SPACE.dynamic("aws/sts/deploy", method="GET", ttl="15m")
+
+
+@pytest.mark.parametrize("method", ["get", "PUT", "", 1, True])
+def test_there_are_two_methods(method):
+    with pytest.raises(Refused, match='is neither "GET" nor "POST"; leave it out, or write method="POST"'):
+        SPACE.dynamic("aws/sts/deploy", method=method)
+
+
+def test_a_certificate_is_asked_for_by_a_post():
+    params = (("common_name", "simba.local"), ("ttl", "1h"))
+    made = Dynamic("pki/issue/web", params, "POST", certificate=True)
+    assert SPACE.certificate("pki/issue/web", ttl="1h", common_name="simba.local") == made
+    assert SPACE.certificate("pki/issue/web", ttl="1h", common_name="simba.local", key="server") == made
+    assert SPACE.certificate("pki/issue/web").params == ()
+
+
+@pytest.mark.parametrize("path", ["pki/issue/web", "a/pki/issue/issue", "issue/issue/web", "pki/issuer/x/issue/web"])
+def test_a_local_key_is_no_parameter(path):
+    made = SPACE.certificate(path, common_name="simba.local", key="local")
+    assert made == Dynamic(path, (("common_name", "simba.local"),), "POST", certificate=True, local_key=True)
+
+
+@pytest.mark.parametrize("key", ["Local", "", 1, False])
+def test_a_key_is_made_in_one_of_two_places(key):
+    with pytest.raises(Refused, match='is neither "server" nor "local"; say where the private key is made'):
+        SPACE.certificate("pki/issue/web", common_name="simba.local", key=key)
+
+
+@pytest.mark.parametrize("path", ["pki/sign/web", "issue/web", "pki/issue", "pki/issue/web/x", "pki/issuer/x/y"])
+def test_a_local_key_wants_a_path_that_has_a_place_to_sign(path):
+    with pytest.raises(Refused, match="does not end in issue and a role: "):
+        SPACE.certificate(path, common_name="simba.local", key="local")
+
+
+@pytest.mark.parametrize("params", [{}, {"common_name": ""}, {"common_name": 1}, {"alt_names": "a"}])
+def test_a_local_key_wants_a_common_name(params):
+    with pytest.raises(Refused, match='needs a common_name for its signing request; write common_name="'):
+        SPACE.certificate("pki/issue/web", key="local", **params)
+
+
+@pytest.mark.parametrize("path", ["database", "pki/", "database/creds/simba/"])
+def test_what_vault_makes_lies_in_a_mount(path):
+    for resolve in SPACE.dynamic, SPACE.certificate:
+        with pytest.raises(Refused, match="is no path of what Vault makes; write the mount and what is in it"):
+            resolve(path)
+
+
+def test_the_prefix_cannot_be_gone_around_by_asking_for_a_kv_path():
+    for space in SPACE, Space("team/kv"):
+        for path in (f"{space.mount}/data/testing/a", f"{space.mount}/testing/a"):
+            with pytest.raises(Refused, match=r"where the KV secrets are; read it with secret\(\)"):
+                space.dynamic(path)
+    assert Space("team/kv").dynamic("team/kvetch/creds/a").path == "team/kvetch/creds/a"
+    with pytest.raises(Refused, match="where the KV secrets are"):
+        Space("team/kv").dynamic("team/kv")
+
+
+def test_a_parameter_that_is_no_text_is_refused():
+    with pytest.raises(Refused, match="a parameter holds half of a surrogate pair; write the character itself"):
+        SPACE.dynamic("aws/sts/deploy", name="\ud800")

@@ -5,7 +5,7 @@ import os
 import sys
 
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.paths import Ref
+from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.rendering.recipes import Recipe
 from lessee.host.project import find, load
 
@@ -43,9 +43,19 @@ def _print(recipe: Recipe) -> None:
     for file, compiled in recipe.files:
         print(f"  {file.name}  {file.format}  {file.mode:04o}  from {file.template}")
         for need in sorted(compiled.needs, key=str):
-            print(f"    reads {need}" + ("" if isinstance(need, Ref) else " (the folder)"))
+            print(f"    {_reading(need)}")
     notify = f"{app.notify.action} to {_target(recipe)}" if app.notify else "nobody"
     print(f"  notifies {notify}")
+
+
+def _reading(need: Need) -> str:
+    match need:
+        case Ref():
+            return f"reads {need}"
+        case Folder():
+            return f"reads {need} (the folder)"
+        case Dynamic():
+            return f"asks for {need}" + (", whose key is made here" if need.local_key else "")
 
 
 def _target(recipe: Recipe) -> str:

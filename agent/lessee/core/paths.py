@@ -1,5 +1,8 @@
 """Which path in Vault a template's word means, and which paths an environment may not name."""
 
+from collections.abc import Mapping
+from typing import Literal
+
 from lessee.core.errors import Refused
 from lessee.core.record import Record
 
@@ -35,6 +38,30 @@ class Folder(Record, frozen=True, order=True):
         return Ref(self.mount, self.path + name)
 
 
+Parameter = str | int | bool
+
+
+class Dynamic(Record, frozen=True):
+    """What Vault makes when it is asked: leased credentials, a certificate; or the password of a static role.
+
+    `path` starts with its mount. `params` are sorted, and sent in the body of a POST.
+    """
+
+    path: str
+    params: tuple[tuple[str, Parameter], ...] = ()
+    method: Literal["GET", "POST"] = "GET"
+    certificate: bool = False
+    local_key: bool = False
+    """The private key of a certificate is made here, and only a signing request sent."""
+
+    def __str__(self) -> str:
+        return self.path + (f" ({', '.join(f'{name}={value}' for name, value in self.params)})" if self.params else "")
+
+
+Need = Ref | Folder | Dynamic
+"""What a template can read."""
+
+
 class Space(Record, frozen=True):
     """The paths that one environment's agent may name."""
 
@@ -61,7 +88,54 @@ class Space(Record, frozen=True):
         path = literal.removesuffix("/")
         return Folder(self.mount, self._path(f"{path}/") if path else self.prefix)
 
+    def dynamic(self, literal: str, /, *, method: Parameter | None = None, **params: Parameter) -> Dynamic:
+        """What `dynamic(literal, …)` asks for: with parameters by a POST, else by a GET.
+
+        No prefix is put in front. Raises Refused for a path outside the space, or what cannot be sent.
+        """
+        if method not in {None, "GET", "POST"}:
+            todo = 'leave it out, or write method="POST" for a POST without parameters'
+            raise Refused(f'method={method!r} is neither "GET" nor "POST"', todo=todo)
+        if method == "GET" and params:
+            raise Refused('method="GET" sends no parameters', todo="leave it out, or the parameters")
+        path = self._asked(literal)
+        return Dynamic(path, _sorted(params), "POST" if params or method == "POST" else "GET")
+
+    def certificate(self, literal: str, /, *, key: Parameter = "server", **params: Parameter) -> Dynamic:
+        """What `certificate(literal, …)` asks for; with key="local" the private key never leaves this machine.
+
+        Raises Refused for a path outside the space, or what cannot be sent or signed.
+        """
+        if key not in {"server", "local"}:
+            raise Refused(f'key={key!r} is neither "server" nor "local"', todo="say where the private key is made")
+        path = self._asked(literal)
+        if key == "local":
+            _refuse_unsignable(path, params)
+        return Dynamic(path, _sorted(params), "POST", certificate=True, local_key=key == "local")
+
+    def _asked(self, literal: str) -> str:
+        self._refuse_outside(literal)
+        if literal.endswith("/") or "/" not in literal:
+            todo = "write the mount and what is in it, as in database/creds/simba"
+            raise Refused(f"{literal!r} is no path of what Vault makes", todo=todo)
+        if f"{literal}/".startswith(f"{self.mount}/"):
+            # Read from here, the environment's prefix would not hold.
+            todo = "read it with secret(), whose path starts behind the mount"
+            raise Refused(f"{literal!r} lies in {self.mount!r}, where the KV secrets are", todo=todo)
+        return literal
+
     def _path(self, literal: str) -> str:
+        self._refuse_outside(literal)
+        if literal.startswith(self.shared):
+            return literal
+        if self.prefix and f"{literal}/".startswith(self.prefix):
+            raise Refused(
+                f"{literal!r} starts with the prefix {self.prefix!r}, which lessee itself puts in front",
+                todo="leave it out",
+            )
+        return self.prefix + literal
+
+    def _refuse_outside(self, literal: str) -> None:
         elements = literal.removesuffix("/").split("/")
         if any(element in {"", ".", ".."} for element in elements) or not literal.isprintable():
             raise Refused(
@@ -73,11 +147,23 @@ class Space(Record, frozen=True):
                 f"{literal!r} starts with another environment's name",
                 todo="an agent reads its own environment alone; leave the name out",
             )
-        if literal.startswith(self.shared):
-            return literal
-        if self.prefix and f"{literal}/".startswith(self.prefix):
-            raise Refused(
-                f"{literal!r} starts with the prefix {self.prefix!r}, which lessee itself puts in front",
-                todo="leave it out",
-            )
-        return self.prefix + literal
+
+
+def _sorted(params: Mapping[str, Parameter]) -> tuple[tuple[str, Parameter], ...]:
+    try:
+        "".join(map(str, params.values())).encode()
+    except UnicodeEncodeError:
+        raise Refused("a parameter holds half of a surrogate pair", todo="write the character itself") from None
+    return tuple(sorted(params.items()))
+
+
+def _refuse_unsignable(path: str, params: Mapping[str, Parameter]) -> None:
+    match path.split("/"):
+        case [_, *_, "issue", _]:
+            pass
+        case _:
+            what = f'{path!r} does not end in issue and a role: key="local" does not know where a key is signed'
+            raise Refused(what, todo='write it as in certificate("pki/issue/web", …)')
+    name = params.get("common_name")
+    if not isinstance(name, str) or not name:
+        raise Refused('key="local" needs a common_name for its signing request', todo='write common_name="simba.local"')

@@ -1,11 +1,21 @@
 """From a configuration and its templates to the files of a generation."""
 
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
 import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from dotenv import dotenv_values
 
 from lessee.core.config.parsing import parse
 from lessee.core.errors import FormatError, TemplateError
 from lessee.core.generation import File, Generation
-from lessee.core.paths import Folder, Ref, Space
+from lessee.core.paths import Dynamic, Folder, Ref, Space
 from lessee.core.rendering.recipes import compile_recipes, render_recipe, space_of
 from lessee.core.rendering.templates import Compiler
 from lessee.core.secrets import Secret
@@ -38,8 +48,8 @@ def test_code_is_made_when_it_is_rendered_where_nobody_prepared_it():
         recipes(said, a=text)
 
 
-def files_of(recipe):
-    return render_recipe(recipe, SECRETS, {}, {"HOST": "h"})
+def files_of(recipe, dynamic=None):
+    return render_recipe(recipe, SECRETS, {}, dynamic or {}, {"HOST": "h"})
 
 
 def test_the_space_is_that_of_the_configuration():
@@ -51,10 +61,15 @@ def test_a_recipe_needs_what_any_of_its_templates_can_touch():
     made = recipes(
         config("{template: a.j2, name: a}, {template: b.j2, name: b}"),
         a='{{ secret("db").password }}{% include "c.j2" %}',
-        b='{{ secret("shared/x").y }}',
+        b='{{ secret("shared/x").y }}{{ dynamic("database/creds/web").password }}',
         c='{{ secrets("keys/")|length }}',
     )["web"]
-    assert made.needs == {Ref("kv", "production/db"), Ref("kv", "shared/x"), Folder("kv", "production/keys/")}
+    assert made.needs == {
+        Ref("kv", "production/db"),
+        Ref("kv", "shared/x"),
+        Folder("kv", "production/keys/"),
+        Dynamic("database/creds/web"),
+    }
     assert made.sources == {"a.j2", "b.j2", "c.j2"}
 
 
@@ -119,3 +134,71 @@ def test_one_file_that_fails_leaves_no_half_generation():
     made = recipes(config("{template: a.j2}, {template: b.j2}"), a="fine", b='\n{{ secret("db").nope }}')["web"]
     with pytest.raises(TemplateError, match=r"^b\.j2:2: db has no such key: 'nope'"):
         files_of(made)
+
+
+def test_one_lease_serves_all_files_of_an_app():
+    text = '{{ dynamic("database/creds/web").password }}'
+    made = recipes(config("{template: a.j2, name: a}, {template: b.j2, name: b}"), a=text, b=text)["web"]
+    generation = files_of(made, {Dynamic("database/creds/web"): Secret({"password": CANARY})})
+    assert [file.content for file in generation.files] == [CANARY.encode()] * 2
+    assert CANARY not in repr(generation)
+
+
+def issued():
+    """What Vault answers for a certificate: PEM without a line end behind it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    chain = []
+    for common_name in ("web", "intermediate", "root"):
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        made = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, SHA256())
+        chain.append(made.public_bytes(Encoding.PEM).decode().strip())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode().strip()
+    leaf, *ca_chain = chain
+    return {"certificate": leaf, "private_key": private, "issuing_ca": ca_chain[0], "ca_chain": ca_chain}
+
+
+CERTIFICATE = '{% set c = certificate("pki/issue/web", common_name="web", ttl="1h") %}'
+NEED = Dynamic("pki/issue/web", (("common_name", "web"), ("ttl", "1h")), "POST", certificate=True)
+
+
+def test_a_certificate_its_key_and_its_chain_are_files_that_a_tls_library_reads():
+    data = issued()
+    said = config("{template: tls.crt.j2}, {template: ca.pem.j2}, {template: tls.key.j2}")
+    made = recipes(
+        said,
+        **{
+            "tls.crt": CERTIFICATE + '{{ c.certificate }}\n{{ c.ca_chain | join("\n") }}\n',
+            "ca.pem": CERTIFICATE + "{% for one in c.ca_chain %}{{ one }}\n{% endfor %}",
+            "tls.key": CERTIFICATE + "{{ c.private_key }}\n",
+        },
+    )["web"]
+    assert {file.format for file, _ in made.files} == {"text"}
+    crt, ca, key = (file.content for file in files_of(made, {NEED: Secret(data)}).files)
+    names = [one.subject.rfc4514_string() for one in x509.load_pem_x509_certificates(crt)]
+    assert names == ["CN=web", "CN=intermediate", "CN=root"]
+    assert len(x509.load_pem_x509_certificates(ca)) == 2
+    public = load_pem_private_key(key, None).public_key()
+    assert public == x509.load_pem_x509_certificate(crt).public_key()
+
+
+def test_a_pem_of_many_lines_comes_back_as_it_was_from_every_format():
+    data = issued()
+    chain = 'c.ca_chain | join("\n")'
+    made = recipes(
+        config("{template: a.env.j2}, {template: a.json.j2}, {template: a.yaml.j2}, {template: a.pem.j2}"),
+        **{
+            "a.env": CERTIFICATE + f"KEY={{{{ c.private_key }}}}\nCHAIN={{{{ {chain} }}}}\n",
+            "a.json": CERTIFICATE + f'{{"key": {{{{ c.private_key }}}}, "chain": {{{{ {chain} }}}}, '
+            '"list": {{ c.ca_chain }}}',
+            "a.yaml": CERTIFICATE
+            + f"key: {{{{ c.private_key }}}}\nchain: {{{{ {chain} }}}}\nlist: {{{{ c.ca_chain }}}}\n",
+            "a.pem": CERTIFICATE + f"{{{{ {chain} }}}}",
+        },
+    )["web"]
+    env, as_json, as_yaml, pem = (file.content.decode() for file in files_of(made, {NEED: Secret(data)}).files)
+    key, chain = data["private_key"], "\n".join(data["ca_chain"])
+    assert dotenv_values(stream=io.StringIO(env)) == {"KEY": key, "CHAIN": chain}
+    assert json.loads(as_json) == yaml.safe_load(as_yaml) == {"key": key, "chain": chain, "list": data["ca_chain"]}
+    assert pem == chain

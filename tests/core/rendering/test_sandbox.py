@@ -22,7 +22,7 @@ def rendered(text, **data):
     """The values in a template in which `s` is a secret with these keys."""
     source = '{% set s = secret("a") %}' + text
     made = Compiler({"app.j2": source}.__getitem__, SPACE).compile("app.j2")
-    parts = Renderer(SPACE, {Ref("secret", "a"): Secret(data)}, {}, {}).render(made).parts
+    parts = Renderer(SPACE, {Ref("secret", "a"): Secret(data)}, {}, {}, {}).render(made).parts
     return [part.value if isinstance(part, Hole) else part for part in parts]
 
 
@@ -167,7 +167,7 @@ def test_a_published_escape_gets_nowhere(payload):
     secret = Secret({"x": "y", "template": "{0.__class__.__init__.__globals__}{x.__class__}"})
     try:
         made = Compiler(only({"app.j2": source}), SPACE).compile("app.j2")
-        parts = Renderer(SPACE, {Ref("secret", "a"): secret}, {}, {}).render(made).parts
+        parts = Renderer(SPACE, {Ref("secret", "a"): secret}, {}, {}, {}).render(made).parts
     except TemplateError:
         return
     told = repr([part.value if isinstance(part, Hole) else part for part in parts])
@@ -276,7 +276,7 @@ def test_filters_of_text_take_no_structure(name):
 
 def render_parts(text, data):
     made = Compiler({"app.j2": '{% set s = secret("a") %}' + text}.__getitem__, SPACE).compile("app.j2")
-    return Renderer(SPACE, {Ref("secret", "a"): Secret(data)}, {}, {}).render(made).parts
+    return Renderer(SPACE, {Ref("secret", "a"): Secret(data)}, {}, {}, {}).render(made).parts
 
 
 # Jinja's own helpers.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.errors import TemplateError
-from lessee.core.paths import Folder, Ref, Space
+from lessee.core.paths import Dynamic, Folder, Ref, Space
 from lessee.core.rendering.document import Hole
 from lessee.core.rendering.templates import Compiler, Renderer
 from lessee.core.secrets import Secret
@@ -36,6 +36,14 @@ FOLDERS = {
         "stripe": Secret({"api_key": "k2"}),
     }
 }
+ISSUED = Dynamic("pki/issue/web", (("common_name", "simba.local"),), "POST", certificate=True)
+DYNAMIC = {
+    Dynamic("database/creds/simba"): Secret({"username": "v-simba-1", "password": CANARY}),
+    Dynamic("aws/sts/deploy", (("n", 2), ("ttl", "15m")), "POST"): Secret({"access_key": "A1"}),
+    Dynamic("aws/sts/deploy", (("n", 3), ("ttl", "15m")), "POST"): Secret({"access_key": "A2"}),
+    Dynamic("a/b", (("class", "c"), ("literal", "l"), ("self", "s")), "POST"): Secret({"x": "odd names"}),
+    ISSUED: Secret({"certificate": "C", "private_key": CANARY, "ca_chain": ["one", "two"]}),
+}
 DB = '{% set s = secret("database/postgres") %}'
 
 
@@ -48,7 +56,7 @@ def compiled(text, **files):
 
 
 def rendered(text, secrets=SECRETS, environ=None, **files):
-    return Renderer(SPACE, secrets, FOLDERS, environ or {}).render(compiled(text, **files)).parts
+    return Renderer(SPACE, secrets, FOLDERS, DYNAMIC, environ or {}).render(compiled(text, **files)).parts
 
 
 def parts(text, **files):
@@ -186,7 +194,10 @@ def test_a_path_outside_the_environment_is_refused_at_its_line(path, why):
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("{{ nope }}", "there is no variable or function 'nope'; templates can call secret, secrets, env"),
+        (
+            "{{ nope }}",
+            "there is no variable or function 'nope'; templates can call secret, secrets, dynamic, certificate, env",
+        ),
         ("{{ nope('a') }}", "there is no variable or function 'nope'"),
         ("{% if false %}{{ nope }}{% endif %}", "there is no variable or function 'nope'"),
         ("{{ loop }}", "there is no variable or function 'loop'"),
@@ -239,7 +250,7 @@ def test_a_circle_of_includes_is_compiled_and_fails_when_it_runs(files):
     made = compiler({f"{name}.j2": text for name, text in files.items()}).compile("app.j2")
     assert made.codes.keys() == {f"{name}.j2" for name in files}
     with pytest.raises(TemplateError, match=r"\.j2:1: an expression failed \(RecursionError\)"):
-        Renderer(SPACE, {}, {}, {}).render(made)
+        Renderer(SPACE, {}, {}, {}, {}).render(made)
 
 
 def test_a_template_is_another_when_the_text_of_any_file_is_and_else_the_same():
@@ -259,11 +270,25 @@ def test_code_that_cannot_be_made_is_told_when_it_is_prepared():
         twice.prepare()
 
 
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("{{ namespace(d='', d='') }}", "keyword argument repeated: d"),
+        ("{% macro m(a, a) %}{% endmacro %}", "duplicate (argument|parameter)"),
+        ("{% for x in [1] %}" * 21 + "{% endfor %}" * 21, "too many statically nested blocks"),
+    ],
+)
+def test_what_python_cannot_say_is_an_error_of_the_template(text, what):
+    with pytest.raises(TemplateError, match=rf"^app\.j2: its Python would be wrong: {what}") as caught:
+        compiled(text).prepare()
+    assert caught.value.todo
+
+
 def test_a_template_renders_the_text_that_was_scanned_though_the_file_is_edited_meanwhile():
     files = {"app.j2": '{% include "in.j2" %}', "in.j2": "old"}
     made = compiler(files).compile("app.j2")
     files["in.j2"] = "{{ secret('database/postgres').password }}"
-    assert Renderer(SPACE, SECRETS, {}, {}).render(made).parts == ("old",)
+    assert Renderer(SPACE, SECRETS, {}, {}, {}).render(made).parts == ("old",)
 
 
 def test_a_file_that_cannot_be_loaded_is_the_loaders_error():
@@ -323,6 +348,14 @@ def test_a_key_with_a_line_end_makes_no_line_in_an_error():
         (
             "secrets('api-keys').stripe.nope",
             "api-keys/stripe has no such key: 'nope'; the keys that are there: 'api_key'",
+        ),
+        (
+            "dynamic('database/creds/simba').pw",
+            "database/creds/simba has no such key: 'pw'; the keys that are there: 'password', 'username'",
+        ),
+        (
+            "certificate('pki/issue/web', common_name='simba.local').key",
+            "pki/issue/web has no such key: 'key'; the keys that are there: 'ca_chain', 'certificate', 'private_key'",
         ),
     ],
 )
@@ -428,6 +461,12 @@ FAILING = [
     "env(s.password)",
     "secret('database/mysql')[s.password]",
     "secrets('nope/')[s.password]",
+    "dynamic('database/creds/simba')[s.password]",
+    "dynamic('database/creds/simba').password + 1",
+    "dynamic('database/creds/nope').password",
+    "certificate('pki/issue/web', common_name='simba.local')[s.password]",
+    "certificate('pki/issue/web', common_name='simba.local') ~ ''",
+    "certificate('pki/issue/web').private_key",
     "(s.password * 50).nope",
     "('x' if s.password)[s.password]",
 ]
@@ -446,6 +485,7 @@ BLOCKS = [
     "{% set ns = namespace() %}{% set ns[s.password] = 1 %}",
     "{% set n = namespace(x=1) %}{% set n.x = n %}{{ n.x[s.password] }}",
     "{% call s.password() %}{% endcall %}",
+    "{% call dynamic('database/creds/simba') %}{{ s.password }}{% endcall %}",
     "{% if s.password > 1 %}{% endif %}",
     "{% with a = s.password + 1 %}{% endwith %}",
     "{{ self[s.password]() }}",
@@ -558,6 +598,13 @@ def test_whatever_is_computed_either_gives_or_fails_silently(expression):
         ("secrets('api-keys/').stripe.api_key", "k2"),
         ("secrets('api-keys').stripe", {"api_key": "k2"}),
         ("secrets('api-keys/')|length", 2),
+        ("dynamic('database/creds/simba').username", "v-simba-1"),
+        ("dynamic('aws/sts/deploy', ttl='15m', n=2).access_key", "A1"),
+        ("dynamic('aws/sts/deploy', n=3, ttl='15m').access_key", "A2"),
+        ("dynamic('a/b', self='s', class='c', literal='l').x", "odd names"),
+        ("certificate('pki/issue/web', common_name='simba.local').certificate", "C"),
+        ("certificate('pki/issue/web', common_name='simba.local').ca_chain", ["one", "two"]),
+        ("certificate('pki/issue/web', common_name='simba.local').ca_chain|join('+')", "one+two"),
         ("env('HOST', 'none')", "none"),
     ],
 )
@@ -588,6 +635,20 @@ def test_a_value_knows_where_it_came_from():
     path = "database/postgres"
     assert origins[:4] == [f"{path}: password", f"{path}: tls: modes[0]: name", f"{path}: hosts[1]", f"{path}: tls"]
     assert origins[4:] == ["an expression", "an expression"]
+
+
+def test_a_dynamic_secret_that_was_set_once_serves_the_whole_template():
+    text = '{% set db = dynamic("database/creds/simba") %}{{ db.username }}:{{ db.password }}'
+    first, colon, second = rendered(text)
+    assert (first.value, colon, second.value) == ("v-simba-1", ":", CANARY)
+    assert (first.origin, second.origin) == ("database/creds/simba: username", "database/creds/simba: password")
+
+
+def test_a_part_of_a_certificate_knows_where_it_came_from():
+    hole, other = rendered(
+        '{% set c = certificate("pki/issue/web", common_name="simba.local") %}{{ c.private_key }}{{ c.ca_chain[1] }}'
+    )
+    assert (hole.origin, other.origin) == ("pki/issue/web: private_key", "pki/issue/web: ca_chain[1]")
 
 
 def test_holes_keep_their_order_between_the_texts():
@@ -666,7 +727,7 @@ def test_an_imported_template_is_run_anew_with_new_secrets():
     made = compiled('{% import "in.j2" as m %}{{ m.pw }}{% include "in.j2" without context %}',
                     **{"in": '{% set pw = secret("a").x %}{{ pw }}'})  # fmt: skip
     for new in ("one", "two"):
-        parts = Renderer(SPACE, {Ref("secret", "production/a"): Secret({"x": new})}, {}, {}).render(made).parts
+        parts = Renderer(SPACE, {Ref("secret", "production/a"): Secret({"x": new})}, {}, {}, {}).render(made).parts
         assert [part.value for part in parts] == [new, new]
 
 

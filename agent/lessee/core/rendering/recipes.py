@@ -6,7 +6,7 @@ from lessee.core.config import App, Config, File
 from lessee.core.errors import LesseeError, TemplateError
 from lessee.core.generation import File as Rendered
 from lessee.core.generation import Generation
-from lessee.core.paths import Folder, Ref, Space
+from lessee.core.paths import Dynamic, Folder, Need, Ref, Space
 from lessee.core.record import Record
 from lessee.core.rendering.formats import write
 from lessee.core.rendering.templates import Compiled, Compiler, Renderer
@@ -21,9 +21,9 @@ class Recipe(Record, frozen=True):
     files: tuple[tuple[File, Compiled], ...]
 
     @property
-    def needs(self) -> frozenset[Ref | Folder]:
+    def needs(self) -> frozenset[Need]:
         """All that the templates can touch."""
-        return frozenset[Ref | Folder]().union(*(compiled.needs for _, compiled in self.files))
+        return frozenset[Need]().union(*(compiled.needs for _, compiled in self.files))
 
     @property
     def sources(self) -> frozenset[str]:
@@ -65,10 +65,11 @@ def render_recipe(
     recipe: Recipe,
     secrets: Mapping[Ref, Secret],
     folders: Mapping[Folder, Mapping[str, Secret]],
+    dynamic: Mapping[Dynamic, Secret],
     environ: Mapping[str, str],
 ) -> Generation:
     """Render all files from one set of secrets. Raises TemplateError; its text never holds a value."""
-    renderer = Renderer(recipe.space, secrets, folders, environ)
+    renderer = Renderer(recipe.space, secrets, folders, dynamic, environ)
     files = []
     for file, compiled in recipe.files:
         text = write(renderer.render(compiled), file.format)

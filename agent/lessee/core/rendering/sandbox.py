@@ -20,13 +20,6 @@ from markupsafe import Markup
 from lessee.core.rendering.document import Hole
 from lessee.core.secrets import Problem, SecretView, Value
 
-FUNCTIONS: Mapping[str, str] = {
-    "secret": 'secret("database/postgres")',
-    "secrets": 'secrets("api-keys/")',
-    "env": 'env("HOSTNAME", "none")',
-}
-"""What a template can call, each with an example."""
-
 _FILTERS = (  # noqa: SIM905  # One word a line would be forty lines.
     "abs batch capitalize count d default dictsort first float format groupby indent int items join last length"
     " list lower map max min reject rejectattr replace reverse round select selectattr slice sort string sum"

@@ -6,11 +6,12 @@ from types import CodeType, TracebackType
 
 from jinja2 import Template, TemplateSyntaxError, nodes
 
-from lessee.core.errors import Refused, TemplateError
-from lessee.core.paths import Folder, Ref, Space
+from lessee.core.errors import TemplateError
+from lessee.core.paths import Dynamic, Folder, Need, Parameter, Ref, Space
 from lessee.core.record import Record
 from lessee.core.rendering.document import Document
-from lessee.core.rendering.sandbox import FUNCTIONS, Sandbox, mark_punctuation, parts_of
+from lessee.core.rendering.needs import FUNCTIONS, needs_of
+from lessee.core.rendering.sandbox import Sandbox, mark_punctuation, parts_of
 from lessee.core.secrets import Problem, Secret, SecretView
 
 
@@ -47,7 +48,7 @@ class Compiled(Record, frozen=True):
     hidden = ("words", "codes")
 
     name: str
-    needs: frozenset[Ref | Folder]
+    needs: frozenset[Need]
     words: frozenset[str]
     """Words that stand in the template's text: an error may repeat these, and no others."""
     codes: Mapping[str, Code]
@@ -76,7 +77,7 @@ class Compiler:
         _refuse_unset(parts)
         return Compiled(
             name=name,
-            needs=frozenset[Ref | Folder]().union(*(part.needs for part in parts.values())),
+            needs=frozenset[Need]().union(*(part.needs for part in parts.values())),
             words=frozenset[str]().union(*(part.words for part in parts.values())),
             codes={name: part.code for name, part in parts.items()},
         )
@@ -97,7 +98,7 @@ class Compiler:
         found = list(_walk(tree))
         for node in found:
             self._sandbox.check(node, name)
-        needs, words = frozenset(_needs(found, name, self._space)), frozenset(_words(found))
+        needs, words = frozenset(needs_of(found, name, self._space)), frozenset(_words(found))
         includes, sets = tuple(_includes(found, name)), frozenset(_sets(found))
         mark_punctuation(found)
         names = (node for node in reversed(found) if isinstance(node, nodes.Name) and node.ctx == "load")
@@ -116,14 +117,24 @@ class Renderer:
         space: Space,
         secrets: Mapping[Ref, Secret],
         folders: Mapping[Folder, Mapping[str, Secret]],
+        dynamic: Mapping[Dynamic, Secret],
         environ: Mapping[str, str],
     ) -> None:
         self._space = space
         self._secrets = secrets
         self._folders = folders
+        self._dynamic = dynamic
         self._environ = environ
         # A sandbox for each set of secrets: Jinja keeps what an imported template gave, with the values in it.
-        self._sandbox = Sandbox({"secret": self._secret, "secrets": self._all_secrets, "env": self._env})
+        self._sandbox = Sandbox(
+            {
+                "secret": self._secret,
+                "secrets": self._all_secrets,
+                "dynamic": self._leased,
+                "certificate": self._certificate,
+                "env": self._env,
+            }
+        )
 
     def render(self, compiled: Compiled) -> Document:
         """Raises TemplateError that names file and line, never a value."""
@@ -142,6 +153,12 @@ class Renderer:
         inside = self._folders[self._space.folder(literal)]
         return SecretView(literal, {name: SecretView(f"{folder}/{name}", s.data) for name, s in inside.items()})
 
+    def _leased(self, literal: str, /, **keywords: Parameter) -> SecretView:
+        return SecretView(literal, self._dynamic[self._space.dynamic(literal, **keywords)].data)
+
+    def _certificate(self, literal: str, /, **keywords: Parameter) -> SecretView:
+        return SecretView(literal, self._dynamic[self._space.certificate(literal, **keywords)].data)
+
     def _env(self, name: str, default: str | None = None) -> str:
         value = self._environ.get(name, default)
         if value is None:
@@ -153,7 +170,7 @@ class _Part(Record, frozen=True):
     """A template by itself."""
 
     code: Code
-    needs: frozenset[Ref | Folder]
+    needs: frozenset[Need]
     words: frozenset[str]
     includes: tuple[str, ...]
     sets: frozenset[str]
@@ -169,6 +186,9 @@ def _telling(name: str) -> Iterator[None]:
         yield
     except TemplateSyntaxError as exc:
         raise TemplateError(str(exc.message), where=f"{name}:{exc.lineno}") from None
+    except SyntaxError as exc:  # Python's, of what Jinja made of it: an argument twice, too many loops in loops.
+        what = f"its Python would be wrong: {exc.msg}"
+        raise TemplateError(what, where=name, todo="write that part another way") from None
 
 
 def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
@@ -179,48 +199,6 @@ def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
         for child in value if isinstance(value, list) else (value,):
             if isinstance(child, nodes.Node):
                 yield from _walk(child)
-
-
-def _needs(found: Sequence[nodes.Node], name: str, space: Space) -> Iterator[Ref | Folder]:
-    called = set()
-    for call in found:
-        if isinstance(call, nodes.Call) and isinstance(call.node, nodes.Name) and call.node.name in FUNCTIONS:
-            called.add(id(call.node))
-            need = _need(call, call.node.name, f"{name}:{call.lineno}", space)
-            if need is not None:
-                yield need
-    for word in found:
-        if isinstance(word, nodes.Name) and word.name in FUNCTIONS and id(word) not in called:
-            what = f"{word.name} may only be called, as in {FUNCTIONS[word.name]}"
-            raise TemplateError(what, where=f"{name}:{word.lineno}")
-
-
-def _need(call: nodes.Call, function: str, where: str, space: Space) -> Ref | Folder | None:
-    arguments = [*call.args, *(keyword.value for keyword in call.kwargs)]
-    literal = all(isinstance(argument, nodes.Const) for argument in arguments)
-    if not literal or call.dyn_args is not None or call.dyn_kwargs is not None:
-        raise TemplateError(
-            f"{function}() takes literals, so that every path is known without running the template",
-            where=where,
-            todo=f"write them out, as in {FUNCTIONS[function]}",
-        )
-    args = [argument.value for argument in call.args if isinstance(argument, nodes.Const)]
-    kwargs = {k.key: k.value.value for k in call.kwargs if isinstance(k.value, nodes.Const)}
-    try:
-        match function, args, kwargs:
-            case "secret", [str(path)], {**rest} if not rest:
-                return space.secret(path)
-            case "secret", [str(path)], {"version": int(version), **rest} if not rest and version is not True:
-                return space.secret(path, version)
-            case "secrets", [str(path)], {**rest} if not rest:
-                return space.folder(path)
-            case ("env", [str()], {**rest}) | ("env", [str(), str()], {**rest}) if not rest:
-                return None
-    except Refused as exc:
-        raise TemplateError(exc.what, where=where, todo=exc.todo) from None
-    raise TemplateError(
-        f"{function}() cannot take these arguments", where=where, todo=f"write it as {FUNCTIONS[function]}"
-    )
 
 
 def _words(found: Sequence[nodes.Node]) -> Iterator[str]:
