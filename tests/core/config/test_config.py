@@ -2,10 +2,12 @@
 
 import signal
 
+import msgspec
 import pytest
 
-from lessee.core.config import ByName, ByPidFile, File, Secrets, Status, durations, format_of
-from lessee.core.config.grammar.vault import AppRole, TokenAuth
+from lessee.core.config import ByName, ByPidFile, File, Secrets, Status, Vault, durations, format_of
+from lessee.core.config.grammar.app import OnExpiry
+from lessee.core.config.grammar.vault import AppRole, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
 from lessee.core.config.grammar.words import SIGNALS
 from lessee.core.config.parsing import parse
 
@@ -23,6 +25,7 @@ def test_defaults_are_those_of_vault_and_of_the_manual():
     config = read(web())
     assert config.vault.address == "https://127.0.0.1:8200"
     assert config.vault.auth == TokenAuth()
+    assert (config.vault.addresses, config.revoke_on_stop) == ((), False)
     assert config.secrets == Secrets(mount="secret", prefix="production/", shared=())
     assert config.state == "/run/lessee"
     assert config.status == Status(socket="/run/lessee/status.sock", listen=None)
@@ -30,6 +33,7 @@ def test_defaults_are_those_of_vault_and_of_the_manual():
     app = config.apps["web"]
     assert (app.name, app.directory, app.mode, app.owner) == ("web", "/run/secrets/web", 0o440, None)
     assert (app.refresh, app.allow_disk, app.notify) == (1.0, False, None)
+    assert (app.vault, app.on_expiry) == (config.vault, "keep")
     assert app.files == (File(template="web.env.j2", name="web.env", format="dotenv", mode=0o440, owner=None),)
 
 
@@ -83,6 +87,94 @@ def test_approle_is_read_in_full():
         remove_secret_id_file_after_reading=True,
         mount="a",
     )
+
+
+@pytest.mark.parametrize(
+    ("auth", "expected"),
+    [
+        ("{method: token, token_file: t}", TokenAuth(token_file="t")),
+        ("{method: approle, role_id: r}", AppRole(role_id="r")),
+        ("{method: jwt, jwt_file: j}", JwtAuth(jwt_file="j")),
+        (
+            "{method: kubernetes, role: r}",
+            KubernetesAuth(role="r", jwt_file="/var/run/secrets/kubernetes.io/serviceaccount/token"),
+        ),
+        ("{method: cert, cert_file: c, key_file: k, role: r}", CertAuth(cert_file="c", key_file="k", role="r")),
+        ("{method: userpass, username: u@x, password_file: p}", UserpassAuth(username="u@x", password_file="p")),
+    ],
+)
+def test_an_identity_is_the_same_after_it_was_kept_as_json(auth, expected):
+    vault = read(f"vault: {{addresses: [https://a, https://b], namespace: team, auth: {auth}}}").vault
+    assert vault.auth == expected
+    assert msgspec.json.decode(msgspec.json.encode(vault), type=Vault) == vault
+
+
+def test_the_first_of_several_addresses_stands_for_them_all():
+    vault = read("vault: {addresses: [https://a/, http://b:8200]}", VAULT_ADDR="http://v").vault
+    assert (vault.address, vault.addresses) == ("https://a", ("https://a", "http://b:8200"))
+    assert read("vault: {addresses: [https://a]}").vault == read("vault: {address: https://a}").vault
+
+
+TOP = """environment: e
+vault:
+  addresses: [https://a, https://b]
+  namespace: all
+  ca_file: ca.pem
+  server_name: vault
+  client_cert_file: c.pem
+  client_key_file: c.key
+  insecure: true
+  auth: {method: jwt, jwt_file: all.jwt, role: all}"""
+
+
+@pytest.mark.parametrize(
+    ("own", "changed"),
+    [
+        ("{}", {}),
+        ("{namespace: team}", {"namespace": "team"}),
+        ("{namespace: , auth: ~}", {}),
+        ("{address: https://c}", {"address": "https://c", "addresses": ()}),
+        ("{addresses: [https://c, https://d]}", {"address": "https://c", "addresses": ("https://c", "https://d")}),
+        ("{insecure: false, ca_file: own.pem}", {"insecure": False, "ca_file": "own.pem"}),
+        ("{client_cert_file: both.pem}", {"client_cert_file": "both.pem", "client_key_file": None}),
+        ("{auth: {method: jwt, jwt_file: own.jwt}}", {"auth": JwtAuth(jwt_file="own.jwt")}),
+        ("{auth: {method: token}}", {"auth": TokenAuth()}),
+        (
+            "{auth: {method: cert, cert_file: own.pem, key_file: own.key}}",
+            {
+                "auth": CertAuth(cert_file="own.pem", key_file="own.key"),
+                "client_cert_file": None,
+                "client_key_file": None,
+            },
+        ),
+    ],
+)
+def test_an_apps_identity_stands_over_that_of_all_key_by_key_and_the_login_as_a_whole(own, changed):
+    config = read(web(f"vault: {own}", top=TOP))
+    assert config.apps["web"].vault == msgspec.structs.replace(config.vault, **changed)
+
+
+def test_an_apps_identity_stands_over_that_of_the_environment_too():
+    config = read(web("vault: {address: https://own}"), VAULT_ADDR="https://all", VAULT_NAMESPACE="team")
+    assert config.vault.address == "https://all"
+    assert (config.apps["web"].vault.address, config.apps["web"].vault.namespace) == ("https://own", "team")
+
+
+def test_a_certificate_to_log_in_with_may_be_named_as_that_of_the_connection_too():
+    text = "vault: {client_cert_file: a, client_key_file: b, auth: {method: cert, cert_file: a, key_file: b}}"
+    assert read(text).vault.auth == CertAuth(cert_file="a", key_file="b")
+
+
+def test_what_becomes_of_leases_is_read():
+    assert read(web(top="environment: e\nleases: {on_stop: revoke}")).revoke_on_stop
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [("keep", "keep"), ("remove", "remove"), ("{command: [logger, gone]}", OnExpiry(command=("logger", "gone")))],
+)
+def test_what_becomes_of_files_whose_lease_ended_is_read(written, expected):
+    assert read(web(f"on_expiry: {written}")).apps["web"].on_expiry == expected
 
 
 def test_the_environment_of_vault_fills_in_what_the_file_leaves_out():

@@ -21,33 +21,24 @@ apps:
       - template: web.env.j2
 """
 UNBUILT = {
-    (8, "vault.addresses"),
-    (32, "leases.on_stop"),
-    (35, "exec"),
-    (45, "apps.simba.environ"),
-    (46, "apps.simba.check"),
-    (50, "apps.simba.ready"),
-    (54, "apps.web.vault"),
-    (57, "apps.web.check"),
-    (59, "apps.web.ready"),
-    (61, "apps.web.fallback"),
-    (65, "apps.pod.vault"),
-    (68, "apps.pod.ready"),
-    (69, "apps.pod.on_expiry"),
-    (70, "apps.pod.fallback"),
-    (73, "apps.tls.vault"),
-    (75, "apps.tls.notify.container"),
-    (75, "apps.tls.notify.action"),
-    (76, "apps.tls.ready"),
-    (77, "apps.tls.on_expiry"),
-    (78, "apps.tls.fallback"),
-    (81, "apps.user.vault"),
-    (83, "apps.user.notify.child"),
-    (83, "apps.user.notify.otherwise"),
-    (86, "apps.told.vault"),
-    (88, "apps.told.notify.command"),
-    (91, "apps.asked.files[0].format"),
-    (92, "apps.asked.notify.http"),
+    (34, "exec"),
+    (44, "apps.simba.environ"),
+    (45, "apps.simba.check"),
+    (49, "apps.simba.ready"),
+    (56, "apps.web.check"),
+    (58, "apps.web.ready"),
+    (60, "apps.web.fallback"),
+    (67, "apps.pod.ready"),
+    (69, "apps.pod.fallback"),
+    (74, "apps.tls.notify.container"),
+    (74, "apps.tls.notify.action"),
+    (75, "apps.tls.ready"),
+    (77, "apps.tls.fallback"),
+    (82, "apps.user.notify.child"),
+    (82, "apps.user.notify.otherwise"),
+    (87, "apps.told.notify.command"),
+    (90, "apps.asked.files[0].format"),
+    (91, "apps.asked.notify.http"),
 }
 
 
@@ -64,14 +55,6 @@ def test_of_a_file_that_says_everything_only_what_is_not_built_is_told():
     assert {line.split(f": {built}")[0] for line in problems(EXAMPLE)} == {
         f"lessee.yaml:{line}: {key}" for line, key in UNBUILT
     }
-
-
-def test_a_method_of_login_that_is_not_built_is_told():
-    text = "vault:\n  auth:\n    method: kubernetes\n    role: r\n"
-    [told] = problems(text)
-    assert told == (
-        "lessee.yaml:3: vault.auth.method: this version of lessee does not do this yet; so far it does token, approle"
-    )
 
 
 def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines():
@@ -136,6 +119,21 @@ def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines():
         (
             "vault: {auth: {method: approle, role_id: r, wrapped: true}}",
             "vault.auth.wrapped: there is no secret_id_file",
+        ),
+        (
+            "vault: {address: https://a, addresses: [https://b]}",
+            "vault.addresses: `address` stands there too; leave one of them out",
+        ),
+        ("vault: {addresses: []}", "vault.addresses: the list is empty"),
+        ("vault: {addresses: [https://a, b]}", "vault.addresses[1]: expected an address"),
+        ("vault: {auth: {method: jwt}}", "vault.auth.jwt_file: missing; expected the path of a file"),
+        (
+            "vault: {auth: {method: userpass, username: ../x, password_file: f}}",
+            "vault.auth.username: expected a user's name, without `/`",
+        ),
+        (
+            "vault: {client_cert_file: a, client_key_file: b, auth: {method: cert, cert_file: a, key_file: c}}",
+            "vault.client_cert_file: a connection shows one certificate, and auth names another pair of files; leave",
         ),
         ("vault: {address: 'https://u:p@v'}", "vault.address: expected an address"),
         ("vault: {address: 'https://v:65536'}", "vault.address: expected an address"),
@@ -248,6 +246,28 @@ def test_a_mistake_below_a_file_is_told_once_with_its_line(line, expected):
     [told] = problems(f"{SOUND}    {line}\n")
     assert told.startswith("lessee.yaml:9: ")
     assert expected in told
+
+
+@pytest.mark.parametrize(
+    ("vault", "expected"),
+    [
+        ("{address: https://a, addresses: [https://b]}", "apps.web.vault.addresses: `address` stands there too"),
+        ("{auth: {method: approle, role_id: r, wrapped: on}}", "apps.web.vault.auth.wrapped: there is no secret_id"),
+        ("{client_cert_file: b.pem}", "apps.web.vault.client_cert_file: a connection shows one certificate"),
+        ("{auth: {method: kubernetes}}", "apps.web.vault.auth.role: missing"),
+    ],
+)
+def test_a_mistake_in_an_apps_identity_is_told_once_with_its_line(vault, expected):
+    auth = "{method: cert, cert_file: a.pem, key_file: a.key}"
+    top = SOUND.replace("secrets:", f"vault: {{auth: {auth}}}\nsecrets:")
+    [told] = problems(f"{top}    vault: {vault}\n")
+    assert told.startswith(f"lessee.yaml:10: {expected}")
+
+
+def test_a_mistake_in_the_identity_of_all_is_told_once_though_apps_inherit_it():
+    top = "vault: {client_cert_file: c.pem, auth: {method: cert, cert_file: a, key_file: b}}\nsecrets:"
+    [told] = problems(f"{SOUND.replace('secrets:', top)}    vault: {{namespace: team}}\n")
+    assert told.startswith("lessee.yaml:3: vault.client_cert_file: ")
 
 
 def test_two_apps_never_share_a_directory():

@@ -1,11 +1,12 @@
 """What lessee.yaml says, once read: every default filled in, nothing left to look up."""
 
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from msgspec import Struct
 
-from lessee.core.config.grammar.app import Format
-from lessee.core.config.grammar.vault import AppRole, TokenAuth
+from lessee.core.config.grammar.app import Format, OnExpiry
+from lessee.core.config.grammar.vault import Auth
 
 
 class ByName(Struct, frozen=True):
@@ -41,6 +42,22 @@ class File(Struct, frozen=True, kw_only=True):
     owner: tuple[int, int | None] | None
 
 
+class Vault(Struct, frozen=True, kw_only=True):
+    """Where Vault is, and how to log in. As JSON it can be kept, and be read again."""
+
+    address: str
+    """The first, where there are several."""
+    addresses: tuple[str, ...]
+    """All of several, in the order in which they are tried; empty where there is one."""
+    namespace: str | None
+    ca_file: str | None
+    server_name: str | None
+    client_cert_file: str | None
+    client_key_file: str | None
+    insecure: bool
+    auth: Auth
+
+
 class App(Struct, frozen=True, kw_only=True):
     """A directory of files, and how to tell their reader. `refresh` is in seconds."""
 
@@ -53,19 +70,10 @@ class App(Struct, frozen=True, kw_only=True):
     refresh: float
     notify: Notify | None
     """None: the app finds out by itself."""
-
-
-class Vault(Struct, frozen=True, kw_only=True):
-    """Where Vault is, and how to log in."""
-
-    address: str
-    namespace: str | None
-    ca_file: str | None
-    server_name: str | None
-    client_cert_file: str | None
-    client_key_file: str | None
-    insecure: bool
-    auth: TokenAuth | AppRole
+    on_expiry: Literal["keep", "remove"] | OnExpiry
+    """What becomes of its files where they hold what is no longer valid."""
+    vault: Vault
+    """Equal to that of the whole configuration, where the app has no identity of its own."""
 
 
 class Secrets(Struct, frozen=True, kw_only=True):
@@ -93,6 +101,8 @@ class Config(Struct, frozen=True, kw_only=True):
     secrets: Secrets
     state: str
     status: Status
+    revoke_on_stop: bool
+    """Whether an agent that stops leaves no lease and no token behind."""
     templates: str | None
     allow_disk: bool
     """Whether `state` may lie outside tmpfs and ramfs."""

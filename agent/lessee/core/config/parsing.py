@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from lessee.core import config
 from lessee.core.config import Config, grammar
 from lessee.core.config.grammar import app, words
 from lessee.core.config.grammar.nodes import compose
 from lessee.core.config.grammar.problems import Path, Problems, spell
 from lessee.core.config.grammar.reader import Reader
-from lessee.core.config.grammar.vault import AppRole, TokenAuth
+from lessee.core.config.grammar.vault import AppRole, CertAuth, Vault
 from lessee.core.config.unbuilt import tell_unbuilt
 
 _T = TypeVar("_T")
@@ -47,16 +49,18 @@ class _Settling:
         self._environ = environ
         self._environment = self._or_variable(said.environment, "LESSEE_ENVIRONMENT", words.Name, ("environment",))
         self._foreign = frozenset(said.setup.environments) - {self._environment}
+        self._vault = self._top_vault()
 
     def settle(self) -> Config:
         said = self._said
         return Config(
             environment=self._environment,
             foreign_environments=self._foreign,
-            vault=self._vault(),
+            vault=self._vault,
             secrets=self._secrets(),
             state=said.state,
             status=config.Status(socket=said.status.socket or f"{said.state}/status.sock", listen=said.status.listen),
+            revoke_on_stop=said.leases.on_stop == "revoke",
             templates=said.templates,
             allow_disk=said.allow_disk,
             apps=self._apps(),
@@ -73,27 +77,59 @@ class _Settling:
             self._problems.follow(path, f"it is not in the file, and ${variable} is not {word.expected}")
             return None
 
-    def _vault(self) -> config.Vault:
+    def _top_vault(self) -> config.Vault:
         said = self._said.vault
         at = ("vault",)
-        address = self._or_variable(said.address, "VAULT_ADDR", words.VaultAddress, (*at, "address"))
-        auth = said.auth if isinstance(said.auth, AppRole | TokenAuth) else TokenAuth()
-        if isinstance(auth, AppRole) and auth.wrapped and auth.secret_id_file is None:
-            self._problems.follow(
-                (*at, "auth", "wrapped"),
-                "there is no secret_id_file to hold the wrapping token",
-                todo="name it",
-            )
-        return config.Vault(
+        addresses = self._addresses(said, at)
+        first = next(iter(addresses), None)
+        address = self._or_variable(first, "VAULT_ADDR", words.VaultAddress, (*at, "address"))
+        vault = config.Vault(
             address=address or "https://127.0.0.1:8200",  # As Vault's own clients have it.
+            addresses=_several(addresses),
             namespace=self._or_variable(said.namespace, "VAULT_NAMESPACE", words.MountPath, (*at, "namespace")),
             ca_file=self._or_variable(said.ca_file, "VAULT_CACERT", words.FilePath, (*at, "ca_file")),
             server_name=said.server_name,
             client_cert_file=said.client_cert_file,
             client_key_file=said.client_key_file,
             insecure=said.insecure,
-            auth=auth,
+            auth=said.auth,
         )
+        self._check_auth(said, vault, at)
+        return vault
+
+    def _vault_of(self, said: Vault | None, at: Path) -> config.Vault:
+        """An app's block over the top-level one; what belongs together is taken from one of them."""
+        if said is None:
+            return self._vault
+        own = {key: getattr(said, key) for key in said.__struct_fields__ if (*at, key) in self._values}
+        if addresses := self._addresses(said, at):
+            own |= {"address": addresses[0], "addresses": _several(addresses)}
+        if own.keys() & {"client_cert_file", "client_key_file"} or isinstance(said.auth, CertAuth):
+            own |= {"client_cert_file": said.client_cert_file, "client_key_file": said.client_key_file}
+        vault = replace(self._vault, **own)
+        self._check_auth(said, vault, at)
+        return vault
+
+    def _addresses(self, said: Vault, at: Path) -> tuple[str, ...]:
+        if said.address is not None and said.addresses is not None:
+            self._problems.follow((*at, "addresses"), "`address` stands there too", todo="leave one of them out")
+        return said.addresses or ((said.address,) if said.address is not None else ())
+
+    def _check_auth(self, said: Vault, vault: config.Vault, at: Path) -> None:
+        if isinstance(said.auth, AppRole) and said.auth.wrapped and said.auth.secret_id_file is None:
+            self._problems.follow(
+                (*at, "auth", "wrapped"),
+                "there is no secret_id_file to hold the wrapping token",
+                todo="name it",
+            )
+        auth, files = vault.auth, (vault.client_cert_file, vault.client_key_file)
+        named = said.client_cert_file is not None
+        if named and isinstance(auth, CertAuth) and files != (auth.cert_file, auth.key_file):
+            self._problems.follow(
+                (*at, "client_cert_file"),
+                "a connection shows one certificate, and auth names another pair of files",
+                todo="leave it out, or name the same certificate and key",
+            )
 
     def _secrets(self) -> config.Secrets:
         said = self._said.secrets
@@ -147,6 +183,8 @@ class _Settling:
             allow_disk=said.allow_disk,
             refresh=self._said.secrets.refresh if said.refresh is None else said.refresh,
             notify=_notify(said.notify),
+            on_expiry=said.on_expiry,
+            vault=self._vault_of(said.vault, (*path, "vault")),
         )
 
     def _files(self, of: Path, mode: int, owner: tuple[int, int | None] | None) -> Iterator[config.File]:
@@ -187,6 +225,10 @@ class _Settling:
             if isinstance(item := self._values.get(at), kind):
                 yield at, item
             index += 1
+
+
+def _several(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    return addresses if len(addresses) > 1 else ()
 
 
 def _holds(outer: str, inner: str) -> bool:

@@ -16,13 +16,8 @@ BUILT: Mapping[str, tuple[str, ...]] = {
     "apps.*.notify.container": (),
     "apps.*.notify.http": (),
     "apps.*.notify.otherwise": ("report",),
-    "apps.*.on_expiry": ("keep",),
     "apps.*.ready": (),
-    "apps.*.vault": (),
     "exec": (),
-    "leases.on_stop": ("keep",),
-    "vault.addresses": (),
-    "vault.auth.method": ("token", "approle"),
 }
 """The keys that this version does not do in full, each with the values that it does do."""
 

@@ -64,9 +64,12 @@ class CertAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="cert")
 class UserpassAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="userpass"):
     """A user's name and password."""
 
-    username: Annotated[w.Text, says("The user.")]
-    password_file: Annotated[w.FilePath, says("The file that holds the password.")]
+    username: Annotated[w.UserName, says("The user.")]
+    password_file: Annotated[w.FilePath, says("The file that holds the password; space around it is none of it.")]
     mount: Annotated[w.MountPath, says("Where the auth method is mounted.")] = "userpass"
+
+
+Auth = TokenAuth | AppRole | JwtAuth | KubernetesAuth | CertAuth | UserpassAuth
 
 
 class Vault(Block, frozen=True, kw_only=True):
@@ -85,7 +88,4 @@ class Vault(Block, frozen=True, kw_only=True):
     client_cert_file: Annotated[w.FilePath | None, says("A certificate to show, in PEM.")] = None
     client_key_file: Annotated[w.FilePath | None, says("The private key of client_cert_file.")] = None
     insecure: Annotated[w.Switch, says("true checks no certificate; told at every start.")] = False
-    auth: Annotated[
-        TokenAuth | AppRole | JwtAuth | KubernetesAuth | CertAuth | UserpassAuth,
-        says("How to log in; default: the token in $VAULT_TOKEN."),
-    ] = TokenAuth()
+    auth: Annotated[Auth, says("How to log in; default: the token in $VAULT_TOKEN.")] = TokenAuth()

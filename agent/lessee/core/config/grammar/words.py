@@ -164,6 +164,7 @@ FileName = Annotated[
         _file_name,
     ),
 ]
+UserName = Annotated[str, _word("a user's name, without `/`", rf"{_COMPONENT}[^/\x00-\x1f\x7f]+")]
 Mode = Annotated[
     int,
     _word(
