@@ -26,6 +26,16 @@ def bao(tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """One server for the whole run; a test that stops it starts it again."""
+    from postgres import Postgres, find_initdb  # noqa: PLC0415  # Most runs need none.
+
+    need(find_initdb(), "needs PostgreSQL: apt install postgresql")
+    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
 @pytest.fixture
 def memory():
     """A folder on tmpfs, gone after the test."""

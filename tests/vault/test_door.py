@@ -1,15 +1,19 @@
 """What the door makes of answers that are none; each fault is a real socket's."""
 
+import json
 import shutil
 import socket
 import ssl
 import subprocess
 import threading
+import time
+from contextlib import suppress
+from itertools import count
 
 import pytest
 
 from lessee.core.machine.failures import Kind
-from lessee.host.openbao import free_port
+from lessee.host.openbao import ROOT_TOKEN, free_port
 from lessee.vault.door import Address, Door, RequestFailed
 from needs import need
 
@@ -88,9 +92,10 @@ def test_a_name_that_does_not_resolve_is_weather():
         (429, Kind.LIMITED),
         (472, Kind.WEATHER),
         (473, Kind.WEATHER),
-        (500, Kind.WEATHER),
+        (500, Kind.BROKEN),
         (502, Kind.WEATHER),
         (503, Kind.WEATHER),
+        (504, Kind.WEATHER),
         (418, Kind.INVALID),
     ],
 )
@@ -144,22 +149,14 @@ def test_a_redirect_is_not_followed_so_the_token_stays_here(fault):
 def certificate(tmp_path_factory):
     need(shutil.which("openssl"), "needs openssl: apt-get install openssl")
     folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-            *("-keyout", folder / "key.pem", "-out", folder / "cert.pem", "-days", "2"),
-            *("-subj", "/CN=vault.example", "-addext", "subjectAltName=DNS:vault.example"),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    make_certificate(folder, "vault.example")
     return folder
 
 
 @pytest.fixture
 def tls_port(fault, certificate):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    context.load_cert_chain(certificate / "vault.example.crt", certificate / "vault.example.key")
     return fault(http(200, b'{"data": {"good": true}}'), context=context)
 
 
@@ -171,13 +168,13 @@ def test_an_unknown_certificate_is_refused_and_the_way_out_told(tls_port):
 
 def test_a_certificate_of_our_ca_and_name_is_accepted(tls_port, certificate):
     address = Address(
-        f"https://127.0.0.1:{tls_port}", ca_file=str(certificate / "cert.pem"), server_name="vault.example"
+        f"https://127.0.0.1:{tls_port}", ca_file=str(certificate / "vault.example.crt"), server_name="vault.example"
     )
     assert answer_from(address) == {"good": True}
 
 
 def test_a_certificate_of_another_name_is_refused(tls_port, certificate):
-    failure = failure_at(f"https://127.0.0.1:{tls_port}", ca_file=str(certificate / "cert.pem"))
+    failure = failure_at(f"https://127.0.0.1:{tls_port}", ca_file=str(certificate / "vault.example.crt"))
     assert "certificate" in failure.text
 
 
@@ -223,3 +220,202 @@ def test_a_proxy_on_the_way_is_asked_with_the_whole_address_and_its_credentials_
     assert seen[1].startswith("CONNECT vault.example:8200 HTTP/1")
     assert all("Proxy-Authorization: Basic dXNlcjpwQHNz\r\n" in head for head in seen)
     assert "canary" not in seen[1]
+
+
+def test_a_refusal_by_policy_is_told_from_that_of_a_token_that_is_not_valid(bao):
+    token = bao.ask("POST", "auth/token/create", {"policies": ["default"]})["auth"]["client_token"]
+    door = Door(Address(bao.address))
+    for value, by_policy in ((token, True), ("s.not-valid", False)):
+        with pytest.raises(RequestFailed) as caught:
+            door.ask("GET", "secret/data/x", token=value)
+        assert (caught.value.failure.kind, caught.value.by_policy) == (Kind.DENIED, by_policy)
+    door.close()
+
+
+@pytest.mark.parametrize(
+    "errors", [["permission denied"], ["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"], []]
+)
+def test_a_403_without_the_words_of_a_policy_is_no_refusal_by_policy(fault, errors):
+    door = Door(Address(f"http://127.0.0.1:{fault(http(403, json.dumps({'errors': errors}).encode()))}"))
+    with pytest.raises(RequestFailed) as caught:
+        door.ask("GET", "x", token="canary-token")
+    door.close()
+    assert not caught.value.by_policy
+
+
+def test_a_good_answer_tells_its_lease_its_warning_of_a_cap_and_its_date(bao):
+    door = Door(Address(bao.address))
+    bao.ask("POST", "auth/token/roles/capped", {"token_explicit_max_ttl": "1h"})
+    answers = [
+        door.ask("POST", "auth/token/create/capped", token=ROOT_TOKEN, body={"ttl": ttl}) for ttl in ("30m", "2h")
+    ]
+    door.close()
+    assert [answer.capped for answer in answers] == [False, True]
+    assert [answer.lease_id for answer in answers] == ["", ""]
+    assert -1 <= time.time() - answers[0].date < 10
+
+
+def test_an_answer_without_a_usable_date_has_none(fault):
+    for headers in ("", "Date: yesterday\r\n"):
+        door = Door(Address(f"http://127.0.0.1:{fault(http(200, headers=headers))}"))
+        assert door.ask("GET", "x", token=None).date is None
+        door.close()
+
+
+def test_a_request_may_have_a_patience_of_its_own():
+    silent = socket.create_server(("127.0.0.1", 0))  # takes connections, and says nothing
+    door = Door(Address(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+    began = time.monotonic()
+    with pytest.raises(RequestFailed) as caught:
+        door.ask("GET", "x", token=None, timeout=0.2)
+    silent.close()
+    assert (caught.value.failure.kind, caught.value.failure.text) == (Kind.WEATHER, "no answer in time")
+    assert 0.2 <= time.monotonic() - began < 3
+
+
+@pytest.fixture
+def served():
+    """A server on loopback that keeps connections open; the function gives the body of each answer."""
+    servers = []
+
+    def start(body, *, context=None):
+        listener = socket.create_server(("127.0.0.1", 0))
+        servers.append(listener)
+
+        def serve(client, number):
+            with suppress(OSError):
+                if context is not None:
+                    client = context.wrap_socket(client, server_side=True)
+                while client.recv(65536) and (content := body(client, number)) is not None:
+                    client.sendall(http(200, json.dumps({"data": content}).encode()))
+            client.close()
+
+        def accept():
+            with suppress(OSError):
+                for number in count(1):
+                    client, _ = listener.accept()
+                    threading.Thread(target=serve, args=(client, number), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        return listener.getsockname()[1]
+
+    yield start
+    for listener in servers:
+        listener.close()
+
+
+@pytest.mark.parametrize(("changes", "sent"), [(True, [1, 2, 3]), (None, [1, 1, 2, 2, 3])])
+def test_a_get_that_changes_something_is_sent_once_and_over_a_new_connection(served, changes, sent):
+    seen = []
+
+    def body(_client, number):
+        seen.append(number)
+        return {} if seen.count(number) == 1 else None  # hangs up on the second of a connection
+
+    door = Door(Address(f"http://127.0.0.1:{served(body)}"))
+    for _ in range(3):
+        door.ask("GET", "x", token=None, changes=changes)
+    door.close()
+    assert seen == sent
+
+
+def make_certificate(folder, name):
+    """`name`.crt and `name`.key, signed by themselves."""
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt", "-days", "2"),
+            *("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+
+
+@pytest.fixture
+def rotating(served, tmp_path):
+    """A server that wants a client certificate and tells whose it was and which connection; and its address."""
+    need(shutil.which("openssl"), "needs openssl: apt-get install openssl")
+    for name in ("vault.example", "one", "two"):
+        make_certificate(tmp_path, name)
+    (tmp_path / "clients.pem").write_text((tmp_path / "one.crt").read_text() + (tmp_path / "two.crt").read_text())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "vault.example.crt", tmp_path / "vault.example.key")
+    context.load_verify_locations(tmp_path / "clients.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    def body(client, number):
+        return {"name": dict(part[0] for part in client.getpeercert()["subject"])["commonName"], "connection": number}
+
+    use(tmp_path, "ca.pem", "vault.example.crt")
+    use(tmp_path, "client.crt", "one.crt")
+    use(tmp_path, "client.key", "one.key")
+    return Address(
+        f"https://127.0.0.1:{served(body, context=context)}",
+        ca_file=str(tmp_path / "ca.pem"),
+        server_name="vault.example",
+        client_cert_file=str(tmp_path / "client.crt"),
+        client_key_file=str(tmp_path / "client.key"),
+    )
+
+
+def use(folder, name, content):
+    """As those do who rotate certificates: the new file takes the old one's place."""
+    shutil.copy(folder / content, folder / "new")
+    (folder / "new").rename(folder / name)
+
+
+def test_a_rotated_client_certificate_is_shown_from_the_next_request_on(rotating, tmp_path):
+    door = Door(rotating)
+    for _ in range(2):
+        assert door.ask("GET", "x", token=None).data == {"name": "one", "connection": 1}
+    use(tmp_path, "client.crt", "two.crt")
+    use(tmp_path, "client.key", "two.key")
+    for _ in range(2):
+        assert door.ask("GET", "x", token=None).data == {"name": "two", "connection": 2}
+    door.close()
+
+
+def test_a_client_certificate_and_key_that_do_not_fit_are_told_until_they_do(rotating, tmp_path):
+    door = Door(rotating)
+    use(tmp_path, "client.crt", "two.crt")
+    with pytest.raises(RequestFailed) as caught:
+        door.ask("GET", "x", token=None)
+    assert caught.value.failure.kind is Kind.WEATHER
+    assert "client_key_file" in caught.value.failure.text
+    use(tmp_path, "client.key", "two.key")
+    assert door.ask("GET", "x", token=None).data["name"] == "two"
+    door.close()
+
+
+def test_a_changed_ca_is_the_one_that_is_trusted(rotating, tmp_path):
+    door = Door(rotating)
+    assert door.ask("GET", "x", token=None).data["name"] == "one"
+    use(tmp_path, "ca.pem", "one.crt")
+    with pytest.raises(RequestFailed) as caught:
+        door.ask("GET", "x", token=None)
+    assert "vault.ca_file" in caught.value.failure.text
+    use(tmp_path, "ca.pem", "vault.example.crt")
+    assert door.ask("GET", "x", token=None).data["name"] == "one"
+    door.close()
+
+
+def test_each_request_over_a_kept_connection_to_a_proxy_names_the_whole_address():
+    lines = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        client, _ = listener.accept()
+        with client:
+            for _ in range(2):
+                lines.append(client.recv(65536).split(b"\r\n")[0])
+                client.sendall(http(200))
+
+    threading.Thread(target=serve, daemon=True).start()
+    url = "http://vault.example:8200"
+    door = Door(Address(url, proxies={url: f"http://127.0.0.1:{listener.getsockname()[1]}"}))
+    for _ in range(2):
+        door.ask("GET", "x", token=None)
+    door.close()
+    listener.close()
+    assert lines == [b"GET http://vault.example:8200/v1/x HTTP/1.1"] * 2

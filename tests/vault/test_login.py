@@ -1,4 +1,4 @@
-"""Logging in, against a real OpenBao."""
+"""Tokens and AppRole, against a real OpenBao."""
 
 import json
 import urllib.request
@@ -7,8 +7,9 @@ import pytest
 
 from lessee.core.machine.failures import Kind
 from lessee.host.clock import boot_time
+from lessee.vault.approle import AppRoleLogin
 from lessee.vault.door import Address, Door, RequestFailed
-from lessee.vault.login import AppRoleLogin, TokenLogin, look_up, renew
+from lessee.vault.login import TokenLogin, look_up, renew, token_id
 
 POLICY = 'path "secret/data/production/*" { capabilities = ["read"] }'
 ORIGIN = "auth/approle/role/*/secret-id"
@@ -74,6 +75,48 @@ def test_a_token_can_be_looked_up_and_renewed(door, files):
     assert 3590 <= renew(door, grant.value, boot_time).ttl <= 3600
 
 
+def test_a_token_keeps_its_id_and_tells_nothing_of_its_value_by_it(door, files):
+    grant = approle(files).login(door, boot_time)
+    seen = {grant.token.id, look_up(door, grant.value, boot_time).id, renew(door, grant.value, boot_time).id}
+    assert seen == {token_id(grant.value)}
+    assert len(grant.token.id) == 16
+    assert grant.token.id not in grant.value
+    assert approle(files).login(door, boot_time).token.id not in seen
+
+
+def test_a_token_whose_ttl_the_server_cut_is_not_renewable(bao, door, files):
+    bao.ask("POST", "auth/approle/role/reader", {"token_ttl": "1h", "token_explicit_max_ttl": "30m"})
+    try:
+        grant = approle(files).login(door, boot_time)
+        assert (grant.token.ttl, grant.token.renewable) == (1800, False)
+        assert not renew(door, grant.value, boot_time).renewable
+    finally:
+        bao.ask("POST", "auth/approle/role/reader", {"token_explicit_max_ttl": "0s"})
+
+
+def test_a_valid_token_that_may_not_look_itself_up_or_renew_itself_is_told_from_one_that_is_not_valid(bao, door):
+    settings = {"no_default_policy": True, "policies": ["no-such-policy"]}
+    value = bao.ask("POST", "auth/token/create", settings)["auth"]["client_token"]
+    for ask, grant in (look_up, "read on auth/token/lookup-self"), (renew, "update on auth/token/renew-self"):
+        with pytest.raises(RequestFailed) as caught:
+            ask(door, value, boot_time)
+        assert caught.value.failure.kind is Kind.UNSUPPORTED
+        assert caught.value.failure.text.endswith(f"grant {grant}")
+        with pytest.raises(RequestFailed) as caught:
+            ask(door, "no-token", boot_time)
+        assert caught.value.failure.kind is Kind.DENIED
+
+
+def test_a_batch_token_has_no_accessor_and_yet_an_id(bao, door, files):
+    bao.ask("POST", "auth/approle/role/reader", {"token_type": "batch"})
+    try:
+        token = approle(files).login(door, boot_time).token
+    finally:
+        bao.ask("POST", "auth/approle/role/reader", {"token_type": "default"})
+    assert (token.accessor, token.renewable) == ("", False)
+    assert token.id
+
+
 def test_a_wrong_secret_id_is_refused_without_repeating_it(door, files):
     (files / "secret_id").write_text("canary-secret-id")
     failure = failure_of(approle(files), door)
@@ -86,6 +129,12 @@ def test_a_missing_file_is_told_by_its_name(door, files):
     failure = failure_of(approle(files), door)
     assert failure.kind is Kind.DENIED
     assert str(files / "role_id") in failure.text
+
+
+@pytest.mark.parametrize("name", ["role_id", "secret_id"])
+def test_an_empty_file_is_told_by_its_name(door, files, name):
+    (files / name).write_text("\n")
+    assert failure_of(approle(files), door).text == f"{files / name} is empty"
 
 
 def test_a_secret_id_file_is_removed_after_reading_and_the_next_login_still_works(door, files):
@@ -174,6 +223,16 @@ def test_a_token_file_is_read_anew_at_each_login(bao, door, tmp_path):
         file.write_text(bao.ask("POST", "auth/token/create", {"ttl": "1h"})["auth"]["client_token"] + "\n")
         accessors.append(method.login(door, boot_time).token.accessor)
     assert len(set(accessors)) == 2
+    file.write_text("")
+    assert failure_of(method, door).text == f"{file} is empty"
+
+
+def test_a_token_that_was_given_is_not_ours_and_one_that_we_logged_in_for_is(bao, door, files):
+    given = bao.ask("POST", "auth/token/create", {"ttl": "1h"})["auth"]["client_token"]
+    grant = TokenLogin(None, {"VAULT_TOKEN": given}).login(door, boot_time)
+    assert not grant.token.ours
+    assert not renew(door, given, boot_time, ours=False).ours
+    assert approle(files).login(door, boot_time).token.ours
 
 
 def test_the_environment_gives_a_token_where_no_file_is_named(bao, door):

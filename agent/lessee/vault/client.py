@@ -2,22 +2,27 @@
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.failures import Failure, Kind
-from lessee.vault import kv
+from lessee.core.record import replace
+from lessee.vault import kv, leases
 from lessee.vault.door import Door, RequestFailed
 from lessee.vault.login import Clock, Grant, Method, look_up, renew
 
 READERS = 3
 """Threads that read: enough to keep a server busy from two cores."""
+ISSUERS = 2
+"""Threads that have something issued, which may take as long as the system behind Vault does."""
+KEEPERS = 2
+"""Threads that renew and revoke: neither reading nor issuing that hangs delays them."""
 
 
 class Client:
-    """Vault, as the machine sees it. The token's value rests here and in requests under way."""
+    """Vault, as the machine of one identity sees it. Tokens' values rest here and in requests under way."""
 
     def __init__(self, door: Door, method: Method, post: Callable[[ev.Event], None], clock: Clock) -> None:
         """`post` takes events from any thread."""
@@ -25,42 +30,67 @@ class Client:
         self._method = method
         self._post = post
         self._clock = clock
+        self._values: dict[str, str] = {}
         self._token = ""
-        self._kept: str | None = None
+        self._ours = True
+        self._kept: Grant | None = None
         self._refused: tuple[bytes, Failure] | None = None
-        self._grants: dict[int, str] = {}
-        # Two lanes, so that a hanging read delays no renewal.
+        self._grants: dict[int, Grant] = {}
         self._session = _Lane("session", 1, self._run)
+        self._keepers = _Lane("keeper", KEEPERS, self._run)
+        self._issuers = _Lane("issuer", ISSUERS, self._run)
         self._readers = _Lane("reader", READERS, self._run)
+
+    @property
+    def address(self) -> str:
+        """The address in use."""
+        return self._door.address
 
     def obey(self, command: cmd.VaultCommand) -> None:
         """Start a request; its answer is posted."""
-        if isinstance(command, cmd.Login | cmd.RenewToken | cmd.CheckToken):
-            self._session.put(command)
-        else:
-            self._readers.put(command)
+        match command:
+            case cmd.Login() | cmd.RenewToken() | cmd.CheckToken():
+                self._session.put(command)
+            case cmd.RenewLease() | cmd.LookUpLease() | cmd.RevokeLease() | cmd.RevokeToken():
+                self._keepers.put(command)
+            case cmd.Issue():
+                self._issuers.put(command)
+            case _:
+                self._readers.put(command)
 
     def abandon(self, call: int) -> None:
         """Do not wait for a call; should it hang, another thread takes the place of its own."""
-        self._session.abandon(call)
-        self._readers.abandon(call)
+        for lane in self._lanes:
+            lane.abandon(call)
         self._grants.pop(call, None)
 
     def close(self) -> None:
         """Ask nothing more; what is under way ends as it may, and nobody hears of it."""
         self._post = lambda _event: None
-        self._session.close()
-        self._readers.close()
+        for lane in self._lanes:
+            lane.close()
         self._door.close()
 
-    def keep(self, token: str) -> None:
-        """A token from an earlier life, which the first login may adopt."""
-        self._kept = token
+    def keep(self, tokens: Sequence[tuple[ev.Token, str]]) -> None:
+        """Tokens of an earlier life, the oldest first: the first login may adopt the last one."""
+        for token, value in tokens:
+            self._values[token.id] = value
+            self._kept = Grant(value, token)
 
     def accept(self, call: int) -> str:
         """Use the token that this login gave, and tell its value, to be kept."""
-        self._token = self._grants.pop(call)
-        return self._token
+        grant = self._grants.pop(call)
+        self._token, self._ours = grant.value, grant.token.ours
+        self._values[grant.token.id] = grant.value
+        return grant.value
+
+    def forget(self, token_id: str) -> None:
+        """The token with this id is not needed any more."""
+        self._values.pop(token_id, None)
+
+    @property
+    def _lanes(self) -> "tuple[_Lane, ...]":
+        return self._session, self._keepers, self._issuers, self._readers
 
     def _run(self, command: cmd.VaultCommand) -> None:
         try:
@@ -73,17 +103,34 @@ class Client:
         self._post(event)
 
     def _answer(self, command: cmd.VaultCommand) -> ev.Answer:
-        call, door, token = command.call, self._door, self._token
+        match command:
+            case cmd.Login() | cmd.RenewToken() | cmd.CheckToken() | cmd.RevokeToken():
+                return self._answer_session(command)
+            case cmd.FindMount() | cmd.ListFolder() | cmd.LookAt() | cmd.ReadSecret():
+                return self._answer_reading(command)
+            case _:
+                return self._answer_leases(command)
+
+    def _answer_session(self, command: cmd.SessionCommand) -> ev.Answer:
+        call = command.call
         match command:
             case cmd.Login():
                 kept = None if command.fresh else self._adopt()
                 grant = kept or self._login(if_changed=command.if_changed)
-                self._grants[call] = grant.value
+                self._grants[call] = grant
                 return ev.LoggedIn(call, grant.token, kept=kept is not None)
             case cmd.RenewToken():
-                return ev.Renewed(call, renew(door, token, self._clock))
+                return ev.Renewed(call, renew(self._door, self._token, self._clock, ours=self._ours))
             case cmd.CheckToken():
-                return ev.Renewed(call, look_up(door, token, self._clock))
+                return ev.Renewed(call, look_up(self._door, self._token, self._clock, ours=self._ours))
+            case cmd.RevokeToken():
+                return self._revoke_token(command)
+            case _:
+                assert_never(command)
+
+    def _answer_reading(self, command: cmd.ReadingCommand) -> ev.Answer:
+        call, door, token = command.call, self._door, self._token
+        match command:
             case cmd.FindMount():
                 return ev.MountFound(call, kv.mount_version(door, token, command.mount))
             case cmd.ListFolder():
@@ -95,6 +142,30 @@ class Client:
                 return ev.Read(call, kv.read(door, token, command.ref, command.version))
             case _:
                 assert_never(command)
+
+    def _answer_leases(self, command: cmd.LeaseCommand) -> ev.Answer:
+        call, door, token = command.call, self._door, self._token
+        match command:
+            case cmd.Issue():
+                value = self._values[command.token]
+                return ev.Issued(call, leases.issue(door, value, command.token, command.need, self._clock))
+            case cmd.RenewLease():
+                return ev.LeaseRenewed(call, *leases.renew(door, token, command.lease_id, self._clock))
+            case cmd.LookUpLease():
+                return ev.LeaseRenewed(call, *leases.look_up(door, token, command.lease_id, self._clock))
+            case cmd.RevokeLease():
+                leases.revoke(door, token, command.lease_id)
+                return ev.Revoked(call)
+            case _:
+                assert_never(command)
+
+    def _revoke_token(self, command: cmd.RevokeToken) -> ev.Revoked:
+        try:
+            leases.revoke_token(self._door, self._values[command.token])
+        except RequestFailed as exc:
+            if exc.failure.kind is not Kind.DENIED or exc.by_policy:
+                raise  # else it is no more already
+        return ev.Revoked(command.call)
 
     def _login(self, *, if_changed: bool) -> Grant:
         mark = self._method.mark()
@@ -110,13 +181,19 @@ class Client:
         """The kept token, where it is still good."""
         if self._kept is None:
             return None
+        kept = self._kept
         try:
-            return Grant(self._kept, look_up(self._door, self._kept, self._clock))
+            token = look_up(self._door, kept.value, self._clock, ours=kept.token.ours)
         except RequestFailed as exc:
-            if exc.failure.kind is not Kind.DENIED:
-                raise
-            self._kept = None
-            return None
+            match exc.failure.kind:
+                case Kind.UNSUPPORTED:
+                    return kept  # it is valid, and may not tell us more
+                case Kind.DENIED:
+                    self._kept = None
+                    return None
+                case _:
+                    raise
+        return replace(kept, token=replace(token, renewable=token.renewable and kept.token.renewable))
 
 
 class _Lane:

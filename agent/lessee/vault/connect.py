@@ -1,29 +1,68 @@
 """From the configuration's `vault:` block to a client."""
 
 from collections.abc import Callable, Mapping
+from typing import assert_never
 from urllib.parse import urlsplit
 
 from lessee.core.config import Vault
-from lessee.core.config.grammar.vault import AppRole, TokenAuth
+from lessee.core.config.grammar.vault import (
+    AppRole,
+    Auth,
+    CertAuth,
+    JwtAuth,
+    KubernetesAuth,
+    TokenAuth,
+    UserpassAuth,
+)
 from lessee.core.machine import events as ev
+from lessee.vault.approle import AppRoleLogin
 from lessee.vault.client import Client
 from lessee.vault.door import Address, Door
-from lessee.vault.login import AppRoleLogin, Clock, Method, TokenLogin
+from lessee.vault.login import Clock, Method, TokenLogin
+from lessee.vault.methods import FileLogin
 
 
 def connect(vault: Vault, environ: Mapping[str, str], post: Callable[[ev.Event], None], clock: Clock) -> Client:
     """A client that has not asked anything yet."""
-    address = Address(
+    return Client(Door(address_of(vault, environ)), method_of(vault.auth, environ), post, clock)
+
+
+def address_of(vault: Vault, environ: Mapping[str, str]) -> Address:
+    """Where Vault is; the certificate to log in with is that of the connection."""
+    certificate, key = vault.client_cert_file, vault.client_key_file
+    if isinstance(vault.auth, CertAuth):
+        certificate, key = vault.auth.cert_file, vault.auth.key_file
+    return Address(
         url=vault.address,
+        urls=vault.addresses,
         namespace=vault.namespace,
         ca_file=vault.ca_file,
         server_name=vault.server_name,
-        client_cert_file=vault.client_cert_file,
-        client_key_file=vault.client_key_file,
+        client_cert_file=certificate,
+        client_key_file=key,
         insecure=vault.insecure,
         proxy=_proxy(vault.address, environ),
+        proxies={url: _proxy(url, environ) for url in vault.addresses},
     )
-    return Client(Door(address), _method(vault.auth, environ), post, clock)
+
+
+def method_of(auth: Auth, environ: Mapping[str, str]) -> Method:
+    """The way to log in that the configuration names."""
+    match auth:
+        case TokenAuth():
+            return TokenLogin(auth.token_file, environ)
+        case AppRole():
+            return _approle(auth)
+        case JwtAuth() | KubernetesAuth():
+            return FileLogin(_login(auth.mount), _given(role=auth.role), sent={"jwt": auth.jwt_file})
+        case CertAuth():
+            files = (auth.cert_file, auth.key_file)
+            return FileLogin(_login(auth.mount), _given(name=auth.role), sent={}, shown=files)
+        case UserpassAuth():
+            path = f"{_login(auth.mount)}/{auth.username}"
+            return FileLogin(path, {}, sent={"password": auth.password_file}, locks=True)
+        case _:
+            assert_never(auth)
 
 
 def _proxy(url: str, environ: Mapping[str, str]) -> str | None:
@@ -42,9 +81,7 @@ def _proxy(url: str, environ: Mapping[str, str]) -> str | None:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _method(auth: TokenAuth | AppRole, environ: Mapping[str, str]) -> Method:
-    if isinstance(auth, TokenAuth):
-        return TokenLogin(auth.token_file, environ)
+def _approle(auth: AppRole) -> AppRoleLogin:
     expected = auth.wrapped_path or f"auth/{auth.mount}/role/*/secret-id"
     return AppRoleLogin(
         mount=auth.mount,
@@ -54,3 +91,11 @@ def _method(auth: TokenAuth | AppRole, environ: Mapping[str, str]) -> Method:
         wrapped_path=expected if auth.wrapped else None,
         remove=auth.remove_secret_id_file_after_reading,
     )
+
+
+def _login(mount: str) -> str:
+    return f"auth/{mount}/login"
+
+
+def _given(**settings: str | None) -> dict[str, str]:
+    return {key: value for key, value in settings.items() if value is not None}

@@ -1,16 +1,15 @@
-"""Logging in: by a token that is there, or by AppRole, with its secret_id plain or response-wrapped."""
+"""What every login comes to: a token, its value, and what Vault knows of it."""
 
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from lessee.core.machine.events import Token
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.record import Record
-from lessee.vault.door import Door, RequestFailed
+from lessee.vault.door import Answer, Door, RequestFailed
 
 Clock = Callable[[], float]
 
@@ -34,17 +33,48 @@ class Method(Protocol):
         """Changes when the credentials do; tells nothing of them."""
 
 
-def look_up(door: Door, value: str, clock: Clock) -> Token:
+def token_id(value: str) -> str:
+    """Ours for a token: the same over restarts, other for each token, and nobody's way to its value."""
+    return hashlib.sha256(value.encode()).hexdigest()[:16]
+
+
+def look_up(door: Door, value: str, clock: Clock, *, ours: bool = True) -> Token:
     """What Vault knows of a token. Raises RequestFailed (DENIED: it is not valid)."""
     sent_at = clock()
-    data = door.ask("GET", "auth/token/lookup-self", token=value).data
-    return Token(data.get("accessor") or "", sent_at, float(data.get("ttl") or 0), bool(data.get("renewable")))
+    todo = "the token may not look itself up; grant read on auth/token/lookup-self"
+    data = _ask_of_itself(door, "GET", "auth/token/lookup-self", value, todo).data
+    return Token(
+        accessor=data.get("accessor") or "",
+        sent_at=sent_at,
+        ttl=float(data.get("ttl") or 0),
+        renewable=bool(data.get("renewable")),
+        id=token_id(value),
+        ours=ours,
+    )
 
 
-def renew(door: Door, value: str, clock: Clock) -> Token:
+def renew(door: Door, value: str, clock: Clock, *, ours: bool = True) -> Token:
     """Renew a token by its own ttl. Raises RequestFailed."""
     sent_at = clock()
-    return _token(door.ask("POST", "auth/token/renew-self", token=value, body={}).auth, sent_at)
+    todo = "the token may not renew itself; grant update on auth/token/renew-self"
+    answer = _ask_of_itself(door, "POST", "auth/token/renew-self", value, todo)
+    return _token(answer, value, sent_at, ours=ours)
+
+
+def log_in(door: Door, path: str, body: Mapping[str, str], clock: Clock, *, refused: str) -> Grant:
+    """Post credentials. Raises RequestFailed, where Vault refuses them as DENIED with the text `refused`."""
+    sent_at = clock()
+    try:
+        answer = door.ask("POST", path, token=None, body=body)
+    except RequestFailed as exc:
+        if exc.failure.kind in {Kind.INVALID, Kind.DENIED}:
+            raise RequestFailed(Failure(Kind.DENIED, refused)) from None
+        raise
+    value = answer.auth.get("client_token")
+    if not value:
+        text = f"the login at {path} gives no token: does it ask for a second factor, which no agent has?"
+        raise RequestFailed(Failure(Kind.INVALID, text))
+    return Grant(value, _token(answer, value, sent_at))
 
 
 class TokenLogin:
@@ -55,23 +85,41 @@ class TokenLogin:
         self._environ = environ
 
     def login(self, door: Door, clock: Clock) -> Grant:
-        value = _read(self._file) if self._file else self._environ.get("VAULT_TOKEN", "").strip()
+        value = read(self._file) if self._file else self._environ.get("VAULT_TOKEN", "").strip()
         if not value:
-            where = f"{self._file} is empty" if self._file else "$VAULT_TOKEN is not set"
-            raise RequestFailed(Failure(Kind.DENIED, f"there is no token: {where}"))
+            raise RequestFailed(Failure(Kind.DENIED, "there is no token: $VAULT_TOKEN is not set"))
         try:
-            return Grant(value, look_up(door, value, clock))
+            return Grant(value, look_up(door, value, clock, ours=False))
         except RequestFailed as exc:
-            if exc.failure.kind is Kind.DENIED:
-                where = self._file or "$VAULT_TOKEN"
-                raise RequestFailed(Failure(Kind.DENIED, f"the token in {where} is not valid")) from None
-            raise
+            match exc.failure.kind:
+                case Kind.UNSUPPORTED:
+                    # It is valid, and nobody tells us for how long: a refusal will.
+                    token = Token("", clock(), ttl=0.0, renewable=False, id=token_id(value), ours=False)
+                    return Grant(value, token)
+                case Kind.DENIED:
+                    where = self._file or "$VAULT_TOKEN"
+                    raise RequestFailed(Failure(Kind.DENIED, f"the token in {where} is not valid")) from None
+                case _:
+                    raise
 
     def mark(self) -> bytes:
-        return _mark(self._file)
+        return mark(self._file)
 
 
-def _mark(*files: str | None) -> bytes:
+def read(file: str) -> str:
+    """What a file of credentials holds, without space around it. Raises RequestFailed, where there is nothing too."""
+    try:
+        content = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
+        raise RequestFailed(Failure(Kind.DENIED, f"cannot read {file}: {reason}")) from None
+    if not content:
+        raise RequestFailed(Failure(Kind.DENIED, f"{file} is empty"))
+    return content
+
+
+def mark(*files: str | None) -> bytes:
+    """Another for other contents; of a file that cannot be read, as if it were empty."""
     digest = hashlib.sha256()
     for file in files:
         with suppress(OSError):
@@ -80,124 +128,22 @@ def _mark(*files: str | None) -> bytes:
     return digest.digest()
 
 
-class AppRoleLogin:
-    """AppRole. A secret_id that can be read only once is kept in memory, for the next login."""
-
-    def __init__(  # They are AppRole's own parameters.
-        self,
-        *,
-        mount: str,
-        role_id: str | None,
-        role_id_file: str | None,
-        secret_id_file: str | None,
-        wrapped_path: str | None,
-        remove: bool,
-    ) -> None:
-        """`wrapped_path`: the file holds a wrapping token that must have been made at this path (`*` matches)."""
-        self._mount = mount
-        self._role_id = role_id
-        self._role_id_file = role_id_file
-        self._secret_id_file = secret_id_file
-        self._wrapped_path = wrapped_path
-        self._remove = remove
-        self._kept: str | None = None
-        self._spent: tuple[bytes, Failure] | None = None
-
-    def login(self, door: Door, clock: Clock) -> Grant:
-        role_id = self._role_id or _read(self._role_id_file or "")
-        body = {"role_id": role_id}
-        if self._secret_id_file is not None:
-            body["secret_id"] = self._secret_id(door, self._secret_id_file)
-        sent_at = clock()
-        try:
-            auth = door.ask("POST", f"auth/{self._mount}/login", token=None, body=body).auth
-        except RequestFailed as exc:
-            if exc.failure.kind in {Kind.INVALID, Kind.DENIED}:
-                self._kept = None  # a new one may have come into the file
-                text = (
-                    f"Vault does not accept the role_id and secret_id at auth/{self._mount}, or has locked the role"
-                    " after refusals; it is asked again when the files change, and seldom otherwise"
-                )
-                raise RequestFailed(Failure(Kind.DENIED, text)) from None
-            raise
-        if self._remove and self._secret_id_file is not None:
-            # Only now: had Vault been away, the next start would have had nothing to log in with.
-            self._kept = body["secret_id"]
-            _unlink(self._secret_id_file)
-        return Grant(auth["client_token"], _token(auth, sent_at))
-
-    def mark(self) -> bytes:
-        return _mark(self._role_id_file, self._secret_id_file)
-
-    def _secret_id(self, door: Door, file: str) -> str:
-        try:
-            content = _read(file)
-        except RequestFailed:
-            if self._kept is not None:
-                return self._kept
-            raise
-        if self._wrapped_path is not None:
-            return self._unwrap(door, content, self._wrapped_path)
-        return content
-
-    def _unwrap(self, door: Door, wrapping_token: str, expected: str) -> str:
-        mark = hashlib.sha256(wrapping_token.encode()).digest()
-        if self._spent is not None and self._spent[0] == mark:
-            if self._kept is not None:
-                return self._kept
-            raise RequestFailed(self._spent[1])  # Vault is not asked again
-        try:
-            self._check_origin(door, wrapping_token, expected)
-            answer = door.ask("POST", "sys/wrapping/unwrap", token=wrapping_token)
-            secret_id = answer.data.get("secret_id")
-            if not isinstance(secret_id, str):
-                raise RequestFailed(Failure(Kind.SPENT, "the wrapping token holds no secret_id"))  # noqa: TRY301
-        except RequestFailed as exc:
-            failure = exc.failure
-            if failure.kind in {Kind.INVALID, Kind.DENIED}:
-                failure = Failure(Kind.SPENT, _SPENT)
-            if failure.kind is Kind.SPENT:
-                self._spent = (mark, failure)
-            raise RequestFailed(failure) from None
-        self._spent = (mark, Failure(Kind.SPENT, "this wrapping token served its login; a new one is needed"))
-        self._kept = secret_id
-        return secret_id
-
-    def _check_origin(self, door: Door, wrapping_token: str, expected: str) -> None:
-        """Before it is unwrapped: was it made where we expect? Anyone can wrap anything."""
-        data = door.ask("POST", "sys/wrapping/lookup", token=None, body={"token": wrapping_token}).data
-        path = str(data.get("creation_path") or "")
-        if not fnmatchcase(path, expected):
-            text = f"the wrapping token was made at {path or 'an unknown path'}, not at {expected}: {_ALARM}"
-            raise RequestFailed(Failure(Kind.SPENT, text))
+def _ask_of_itself(door: Door, method: str, path: str, value: str, todo: str) -> Answer:
+    try:
+        return door.ask(method, path, token=value, body={} if method == "POST" else None)
+    except RequestFailed as exc:
+        if exc.failure.kind is Kind.DENIED and exc.by_policy:
+            raise RequestFailed(Failure(Kind.UNSUPPORTED, todo)) from None
+        raise
 
 
-_ALARM = "someone may have put it there; find out who, and bring a new one"
-_SPENT = (
-    "the wrapping token has been used or has ended: if it was not you, someone has read the secret_id;"
-    " revoke it (auth/approle/role/…/secret-id-accessor/destroy), and bring a new one"
-)
-
-
-def _token(auth: Mapping[str, Any], sent_at: float) -> Token:
+def _token(answer: Answer, value: str, sent_at: float, *, ours: bool = True) -> Token:
+    auth = answer.auth
     return Token(
         accessor=auth.get("accessor") or "",
         sent_at=sent_at,
         ttl=float(auth.get("lease_duration") or 0),
-        renewable=bool(auth.get("renewable")),
+        renewable=bool(auth.get("renewable")) and not answer.capped,
+        id=token_id(value),
+        ours=ours,
     )
-
-
-def _read(file: str) -> str:
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
-        raise RequestFailed(Failure(Kind.DENIED, f"cannot read {file}: {reason}")) from None
-
-
-def _unlink(file: str) -> None:
-    try:
-        Path(file).unlink(missing_ok=True)
-    except OSError as exc:
-        raise RequestFailed(Failure(Kind.DENIED, f"cannot remove {file} after reading: {exc.strerror}")) from None

@@ -1,0 +1,157 @@
+"""A real PostgreSQL in memory, and OpenBao's database engine over it."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+
+from lessee.host.openbao import free_port
+
+OWNER = "simba_owner"
+DATABASE = "simba"
+
+_PATIENCE = 20.0
+_NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
+# Nothing is to outlive the test, so nothing waits for a disk.
+_SETTINGS = {"listen_addresses": "127.0.0.1", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# Without `SET role`, what an app creates belongs to the lease's user, who then cannot be dropped.
+_CREATION = [
+    """CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}' IN ROLE simba_owner""",
+    """ALTER ROLE "{{name}}" SET role TO 'simba_owner'""",
+]
+_REVOCATION = [
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{{name}}'",
+    'DROP ROLE IF EXISTS "{{name}}"',
+]
+
+
+class Postgres:
+    """A server of the machine's own PostgreSQL, on loopback; its data is gone with it, its log stays in the folder."""
+
+    def __init__(self, folder):
+        self._programs = Path(find_initdb()).resolve().parent
+        self._log = folder / "postgres.log"
+        # Its own user must be able to enter all folders on the way, which a test's own folder forbids.
+        self._home = Path(tempfile.mkdtemp(prefix="lessee-postgres-", dir="/dev/shm"))
+        # PostgreSQL refuses to run as root.
+        self._user = _NOBODY if os.geteuid() == 0 else {}
+        if self._user:
+            os.chown(self._home, _NOBODY["user"], _NOBODY["group"])
+        self.port = free_port()
+        self._password = os.urandom(8).hex()
+        self.admin_url = f"postgresql://postgres:{self._password}@127.0.0.1:{self.port}/postgres"
+        self._init()
+        self.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        shutil.rmtree(self._home)
+
+    def start(self):
+        """Start it, with the data of before, and wait until it answers."""
+        settings = _SETTINGS | {"port": self.port, "unix_socket_directories": self._home}
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        self.process = self._run("postgres", "-D", self._home / "data", *options)
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self.sql("SELECT 1")
+            except psycopg.OperationalError:
+                assert self.process.poll() is None, self._log.read_text()
+                assert time.monotonic() < deadline, self._log.read_text()
+                time.sleep(0.02)
+            else:
+                return
+
+    def stop(self):
+        """End it at once, with all its connections."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(_PATIENCE)
+
+    def sql(self, text, *values, database="postgres"):
+        """Run a statement as superuser; its rows, where it gives any."""
+        with psycopg.connect(self.admin_url, dbname=database, autocommit=True) as connection:
+            cursor = connection.execute(text, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def roles(self, like):
+        """The names of the roles that are like this, `%` standing for anything."""
+        return [name for (name,) in self.sql("SELECT rolname FROM pg_roles WHERE rolname LIKE %s ORDER BY 1", like)]
+
+    def connect(self, user, password):
+        """A connection of theirs to the database simba."""
+        return psycopg.connect(self.admin_url, user=user, password=password, dbname=DATABASE)
+
+    def can_log_in(self, user, password):
+        """Whether the server lets them in; that it does not answer is an error."""
+        try:
+            self.connect(user, password).close()
+        except psycopg.OperationalError as exc:
+            if "authentication failed" in str(exc) or "is not permitted to log in" in str(exc):
+                return False
+            raise
+        return True
+
+    def attach(self, bao, role="simba", default_ttl="1h", max_ttl="24h"):
+        """Have `database/creds/ROLE` of an OpenBao issue users of the database simba; once more for each role."""
+        self._make(f"CREATE ROLE {OWNER} NOLOGIN")
+        self._make(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+        if "database/" not in bao.ask("GET", "sys/mounts")["data"]:
+            bao.ask("POST", "sys/mounts/database", {"type": "database"})
+        login = "{{username}}:{{password}}"
+        connection = {
+            "plugin_name": "postgresql-database-plugin",
+            "connection_url": f"postgresql://{login}@127.0.0.1:{self.port}/{DATABASE}?sslmode=disable",
+            "username": "postgres",
+            "password": self._password,
+            "allowed_roles": "*",
+        }
+        bao.ask("POST", f"database/config/{DATABASE}", connection)
+        times = {"default_ttl": default_ttl, "max_ttl": max_ttl}
+        statements = {"creation_statements": _CREATION, "revocation_statements": _REVOCATION}
+        bao.ask("POST", f"database/roles/{role}", {"db_name": DATABASE, **statements, **times})
+
+    def static_role(self, bao, name, rotation_period="24h"):
+        """After `attach`: have `database/static-creds/NAME` give the password of a user of that name, and change it."""
+        self._make(f'CREATE ROLE "{name}" LOGIN IN ROLE {OWNER}')
+        role = {"db_name": DATABASE, "username": name, "rotation_period": rotation_period}
+        bao.ask("POST", f"database/static-roles/{name}", role)
+
+    def _make(self, statement):
+        # PostgreSQL knows no IF NOT EXISTS for these.
+        with suppress(psycopg.errors.DuplicateObject, psycopg.errors.DuplicateDatabase):
+            self.sql(statement)
+
+    def _init(self):
+        password = self._home / "password"
+        password.write_text(self._password)
+        password.chmod(0o644)
+        options = ["--username=postgres", f"--pwfile={password}", "--auth=scram-sha-256", "--no-sync"]
+        code = self._run("initdb", "-D", self._home / "data", *options).wait(_PATIENCE)
+        assert code == 0, self._log.read_text()
+
+    def _run(self, program, *arguments):
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                [self._programs / program, *arguments],
+                cwd=self._home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **self._user,
+            )
+
+
+def find_initdb():
+    """The machine's `initdb`, or None; Debian keeps it off PATH, in a folder for each version."""
+    folders = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    return shutil.which("initdb", path=os.pathsep.join([os.environ.get("PATH", os.defpath), *folders]))

@@ -1,0 +1,220 @@
+"""Several addresses: the choice between the nodes of a real cluster, and what each node knows of our own changes."""
+
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+
+from cluster import Cluster
+from faults import Proxy, Sky, Status
+from lessee.core.machine.failures import Kind
+from lessee.host.openbao import free_port
+from lessee.vault.door import Address, Door, RequestFailed
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory):
+    """The cluster of all tests here, with KV version 1 at kv/."""
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        cluster.ask(cluster.active(), "POST", "sys/mounts/kv", {"type": "kv", "options": {"version": "1"}})
+        yield cluster
+
+
+@pytest.fixture
+def cluster(nodes):
+    """With all nodes unsealed, and one value at kv/value that all of them know."""
+    for i, node in enumerate(nodes.nodes):
+        if node.process is None:
+            nodes.start(i)
+        nodes.unseal(i)
+    nodes.active()
+    nodes.agree("kv/value", {"n": 0})
+    return nodes
+
+
+@pytest.fixture
+def door_to(cluster):
+    """A door to these addresses, with the root token."""
+    doors = []
+
+    def open_door(*urls, pauses=(0.1, 0.3, 0.6)):
+        doors.append(Rooted(Door(Address(urls[0], urls=urls), pauses=pauses), cluster.root_token))
+        return doors[-1]
+
+    yield open_door
+    for rooted in doors:
+        rooted.door.close()
+
+
+class Rooted:
+    def __init__(self, door, token):
+        self.door = door
+        self._token = token
+
+    def get(self):
+        return self.door.ask("GET", "kv/value", token=self._token).data["n"]
+
+    def put(self, n):
+        self.door.ask("POST", "kv/value", token=self._token, body={"n": n})
+
+
+def urls(cluster, *, first):
+    """All addresses, in an order that starts with that of node `first`."""
+    ordered = [node.address for node in cluster.nodes]
+    return [*ordered[first:], *ordered[:first]]
+
+
+def failure(call, *args):
+    with pytest.raises(RequestFailed) as caught:
+        call(*args)
+    assert "127.0.0.1" not in caught.value.failure.text
+    return caught.value.failure
+
+
+def proxy_to(address):
+    return Proxy(urlsplit(address).port)
+
+
+def test_the_active_node_is_used_wherever_it_stands_in_the_list(cluster, door_to):
+    active = cluster.nodes[cluster.active()].address
+    for first in range(3):
+        rooted = door_to(*urls(cluster, first=first))
+        assert rooted.get() == 0
+        assert rooted.door.address == active
+
+
+def test_reads_go_on_at_once_when_the_active_node_dies_and_writes_after_the_election(cluster, door_to):
+    active = cluster.active()
+    rooted = door_to(*urls(cluster, first=active))
+    rooted.put(1)
+    cluster.agree("kv/value", {"n": 2})
+    assert rooted.get() == 2
+    cluster.stop(active)
+    assert rooted.get() == 2  # of a standby, in the same request
+    failed = failure(rooted.put, 3)
+    assert failed.kind is Kind.WEATHER
+    assert "redirects" in failed.text
+    elected = cluster.active()
+    rooted.put(4)
+    assert rooted.get() == 4
+    assert rooted.door.address == cluster.nodes[elected].address
+
+
+def test_a_sealed_node_is_passed_over(cluster, door_to):
+    active = cluster.active()
+    sealed = (active + 1) % 3
+    cluster.seal(sealed)
+    rooted = door_to(*urls(cluster, first=sealed))
+    assert rooted.get() == 0
+    assert rooted.door.address == cluster.nodes[active].address
+
+
+def test_a_read_goes_on_in_the_same_request_when_its_node_is_sealed(cluster, door_to):
+    active = cluster.active()
+    rooted = door_to(*urls(cluster, first=active))
+    assert rooted.get() == 0
+    cluster.seal(active)
+    assert rooted.get() == 0
+    assert rooted.door.address != cluster.nodes[active].address
+
+
+def test_where_no_node_serves_the_reasons_are_counted_until_one_does(cluster, door_to):
+    rooted = door_to(*urls(cluster, first=0))
+    assert rooted.get() == 0
+    for i in (1, 2):
+        cluster.stop(i)
+    cluster.seal(0)
+    for failed in (failure(rooted.get), failure(rooted.put, 1)):
+        assert failed.kind is Kind.WEATHER
+        assert "addresses none serves" in failed.text
+        assert "connection refused at 2" in failed.text
+        assert "sealed or in maintenance (503) at 1" in failed.text
+    for i in range(3):
+        cluster.start(i) if i else cluster.unseal(0)
+    cluster.active()
+    assert rooted.get() == 0
+
+
+def test_a_read_whose_connection_breaks_is_tried_once_more_and_a_write_is_not(cluster, door_to):
+    with proxy_to(cluster.nodes[cluster.active()].address) as proxy:
+        proxy.over("kv/value", Sky.DROP)
+        rooted = door_to(proxy.address, f"http://127.0.0.1:{free_port()}")
+        assert failure(rooted.get).kind is Kind.WEATHER
+        assert proxy.count("kv/value") == 2
+        assert failure(rooted.put, 1).kind is Kind.WEATHER
+        assert proxy.count("kv/value") == 3
+
+
+def test_threads_that_ask_at_once_look_for_the_active_node_once(cluster, door_to):
+    together = threading.Barrier(8)
+    with proxy_to(cluster.nodes[cluster.active()].address) as proxy:
+        rooted = door_to(proxy.address, f"http://127.0.0.1:{free_port()}")
+
+        def ask():
+            together.wait()
+            rooted.get()
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (proxy.count("sys/health"), proxy.count("kv/value")) == (1, 8)
+
+
+def test_one_address_alone_is_used_without_a_look_and_no_look_takes_a_token_along(cluster, door_to):
+    with proxy_to(cluster.nodes[0].address) as proxy:
+        assert door_to(proxy.address).get() == 0
+        assert proxy.count("sys/health") == 0
+        door_to(proxy.address, f"http://127.0.0.1:{free_port()}").get()
+        looks = [request for request in proxy.requests if "sys/health" in request.path]
+        assert [set(look.headers) & {"X-Vault-Token", "X-Vault-Index"} for look in looks] == [set()]
+
+
+def test_a_standby_is_asked_again_until_it_knows_of_our_own_change(cluster, door_to):
+    standby = next(i for i in range(3) if i != cluster.active())
+    rooted = door_to(cluster.nodes[standby].address)
+    seen = []
+    for n in range(1, 6):
+        rooted.put(n)
+        seen.append(rooted.get())
+    assert seen == [1, 2, 3, 4, 5]
+
+
+class Behind(Proxy):
+    """Answers 412, some times, to a request that names a state."""
+
+    times = 0
+
+    def _befalls(self, _path):
+        if self.times and "X-Vault-Index" in self.requests[-1].headers:
+            self.times -= 1
+            return Status(412)
+        return None
+
+
+@pytest.fixture
+def behind(cluster):
+    with Behind(urlsplit(cluster.nodes[cluster.active()].address).port) as proxy:
+        yield proxy
+
+
+def test_a_412_is_asked_again_and_nobody_notices(behind, door_to):
+    rooted = door_to(behind.address, pauses=(0, 0, 0))
+    behind.times = 2
+    assert rooted.get() == 0  # nothing of ours has to be known yet
+    rooted.put(1)
+    assert behind.times == 2
+    assert rooted.get() == 1
+    assert (behind.times, behind.count("kv/value")) == (0, 5)
+
+
+def test_a_node_that_stays_behind_is_weather_after_three_more_tries(behind, door_to):
+    rooted = door_to(behind.address, pauses=(0, 0, 0))
+    rooted.put(1)
+    behind.times = 100
+    failed = failure(rooted.get)
+    assert (failed.kind, failed.text) == (Kind.WEATHER, "the server is behind (412)")
+    assert behind.times == 96
+    behind.times = 0
+    assert rooted.get() == 1

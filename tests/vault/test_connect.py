@@ -1,0 +1,46 @@
+"""What the `vault:` block comes to at the door."""
+
+import pytest
+
+from lessee.core.config.parsing import parse
+from lessee.vault.connect import address_of
+from lessee.vault.door import Address
+
+CERT = "auth: {method: cert, cert_file: web.pem, key_file: web.key}"
+
+
+def address(block, **environ):
+    return address_of(parse(f"vault: {{{block}}}", source="lessee.yaml", environ={}).vault, environ)
+
+
+def test_all_that_says_where_vault_is_reaches_the_door():
+    block = "address: https://v, namespace: team, ca_file: ca.pem, server_name: vault, insecure: true"
+    shown = "client_cert_file: c.pem, client_key_file: c.key"
+    assert address(f"{block}, {shown}") == Address(
+        url="https://v",
+        namespace="team",
+        ca_file="ca.pem",
+        server_name="vault",
+        client_cert_file="c.pem",
+        client_key_file="c.key",
+        insecure=True,
+    )
+
+
+@pytest.mark.parametrize("more", ["", ", client_cert_file: web.pem, client_key_file: web.key"])
+def test_the_certificate_to_log_in_with_is_shown_by_the_connection(more):
+    found = address(CERT + more)
+    assert (found.client_cert_file, found.client_key_file) == ("web.pem", "web.key")
+
+
+def test_each_of_several_addresses_has_the_proxy_that_the_environment_names_for_it():
+    environ = {"https_proxy": "http://p:1", "HTTP_PROXY": "q:2", "no_proxy": "here,.local"}
+    found = address("addresses: [https://a, http://b, https://here, https://v.local]", **environ)
+    assert (found.url, found.proxy) == ("https://a", "http://p:1")
+    assert found.urls == ("https://a", "http://b", "https://here", "https://v.local")
+    assert list(found.proxies.items()) == [
+        ("https://a", "http://p:1"),
+        ("http://b", "http://q:2"),
+        ("https://here", None),
+        ("https://v.local", None),
+    ]

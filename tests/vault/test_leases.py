@@ -1,0 +1,293 @@
+"""Leases, certificates and static roles, against a real OpenBao and a real PostgreSQL."""
+
+import re
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.verification import PolicyBuilder, Store
+
+from faults import Proxy, Sky
+from lessee.core.machine.failures import Kind
+from lessee.core.paths import Dynamic
+from lessee.host.clock import boot_time
+from lessee.host.openbao import ROOT_TOKEN
+from lessee.vault import leases
+from lessee.vault.door import Address, Door, RequestFailed
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def door(bao):
+    way = Door(Address(bao.address))
+    yield way
+    way.close()
+
+
+@pytest.fixture(scope="module")
+def pki(bao):
+    """Roles that make leases (leased) or none (bare), or take any key that was made elsewhere (any)."""
+    bao.ask("POST", "sys/mounts/pki", {"type": "pki", "config": {"max_lease_ttl": "48h"}})
+    bao.ask("POST", "pki/root/generate/internal", {"common_name": "root", "ttl": "48h"})
+    names = {"allow_any_name": True, "allowed_uri_sans": "*", "max_ttl": "1h"}
+    for role, settings in {"leased": {"generate_lease": True}, "bare": {}, "any": {"key_type": "any"}}.items():
+        bao.ask("POST", f"pki/roles/{role}", names | settings)
+    return bao
+
+
+@pytest.fixture(scope="module")
+def database(bao, postgres):
+    postgres.attach(bao, role="simba", default_ttl="1h", max_ttl="2h")
+    postgres.attach(bao, role="brief", default_ttl="1h", max_ttl="1h")
+    postgres.static_role(bao, "stays", rotation_period="24h")
+    return postgres
+
+
+def certificate(path, *, local_key=False, **params):
+    return Dynamic(path, tuple(sorted(params.items())), "POST", certificate=True, local_key=local_key)
+
+
+def issue(door, need, value=ROOT_TOKEN):
+    return leases.issue(door, value, "token-1", need, boot_time)
+
+
+def failure(call, *args):
+    with pytest.raises(RequestFailed) as caught:
+        call(*args)
+    return caught.value.failure
+
+
+def until(true):
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
+
+
+def is_gone(door, lease_id):
+    try:
+        leases.look_up(door, ROOT_TOKEN, lease_id, boot_time)
+    except RequestFailed as exc:
+        return exc.failure.kind is Kind.MISSING
+    return False
+
+
+def test_an_issued_lease_says_what_it_is_and_shows_no_value(door, database):
+    need = Dynamic("database/creds/simba")
+    before = boot_time()
+    lease = issue(door, need)
+    assert (lease.need, lease.token, lease.static, lease.renewable) == (need, "token-1", False, True)
+    assert lease.lease_id.startswith("database/creds/simba/")
+    assert before <= lease.sent_at == lease.issued_at <= boot_time()
+    assert 3598 <= lease.ttl <= 3600
+    assert database.can_log_in(lease.secret.data["username"], lease.secret.data["password"])
+    assert lease.secret.data["password"] not in repr(lease)
+
+
+@pytest.mark.usefixtures("database", "pki")
+def test_the_id_of_each_issue_is_another_and_safe_as_a_files_name(door):
+    needs = [Dynamic("database/creds/simba"), certificate("pki/issue/bare", common_name="a.b")] * 2
+    ids = [issue(door, need).id for need in needs]
+    assert len(set(ids)) == 4
+    assert all(re.fullmatch("[0-9a-f]{16}", one) for one in ids)
+
+
+@pytest.mark.usefixtures("database")
+def test_a_lease_is_renewed_and_looked_up(door):
+    lease = issue(door, Dynamic("database/creds/simba"))
+    for ask in (leases.renew, leases.look_up):
+        sent_at, ttl, renewable = ask(door, ROOT_TOKEN, lease.lease_id, boot_time)
+        assert lease.sent_at < sent_at <= boot_time()
+        assert (renewable, 3590 <= ttl <= 3600) == (True, True)
+
+
+@pytest.mark.usefixtures("database")
+def test_a_lease_whose_renewal_is_capped_is_not_to_be_renewed_again(door):
+    lease = issue(door, Dynamic("database/creds/brief"))
+    assert lease.renewable
+    # The server warns once a whole second of the max_ttl has gone.
+    until(lambda: not leases.renew(door, ROOT_TOKEN, lease.lease_id, boot_time)[2])
+
+
+@pytest.mark.usefixtures("database")
+def test_a_lease_that_is_capped_when_it_is_issued_is_not_to_be_renewed(bao, door):
+    bao.ask("POST", "sys/mounts/database/tune", {"max_lease_ttl": "30m"})
+    try:
+        lease = issue(door, Dynamic("database/creds/simba"))
+    finally:
+        bao.ask("POST", "sys/mounts/database/tune", {"max_lease_ttl": "768h"})
+    assert (lease.renewable, 1790 <= lease.ttl <= 1800) == (False, True)
+
+
+def test_a_revoked_lease_is_gone_and_so_is_its_user(door, database):
+    lease = issue(door, Dynamic("database/creds/simba"))
+    leases.revoke(door, ROOT_TOKEN, lease.lease_id)
+    until(lambda: is_gone(door, lease.lease_id))
+    assert database.roles(lease.secret.data["username"]) == []
+    assert failure(leases.renew, door, ROOT_TOKEN, lease.lease_id, boot_time).text == "the lease is gone"
+    leases.revoke(door, ROOT_TOKEN, lease.lease_id)  # once more is no error
+
+
+def test_a_database_that_is_down_breaks_its_own_path_alone(door, database):
+    database.stop()
+    try:
+        assert failure(issue, door, Dynamic("database/creds/simba")).kind is Kind.BROKEN
+    finally:
+        database.start()
+    # OpenBao's own connections may be broken once more.
+    until(lambda: _issues(door))
+
+
+def _issues(door):
+    try:
+        return bool(issue(door, Dynamic("database/creds/simba")))
+    except RequestFailed:
+        return False
+
+
+def test_an_issue_whose_answer_is_lost_is_not_asked_for_again(bao, database):
+    with Proxy(bao.port) as proxy:
+        door = Door(Address(proxy.address))
+        known = issue(door, Dynamic("database/creds/simba"))
+        door.ask("GET", "sys/mounts", token=ROOT_TOKEN)  # a connection that is kept
+        proxy.over("database/creds", Sky.CUT)
+        before = set(database.roles("v-%"))
+        assert failure(issue, door, Dynamic("database/creds/simba")).kind is Kind.WEATHER
+        door.close()
+    assert known.secret.data["username"] in before
+    assert len(set(database.roles("v-%")) - before) == 1
+
+
+def test_a_static_role_keeps_its_id_and_lasts_until_its_next_rotation(door, database):
+    first, second = (issue(door, Dynamic("database/static-creds/stays")) for _ in range(2))
+    assert (first.static, first.lease_id, first.renewable) == (True, "", False)
+    assert first.id == second.id
+    assert first.id.startswith("static-")
+    assert 86000 < first.ttl <= 86400.5
+    assert database.can_log_in("stays", first.secret.data["password"])
+
+
+@pytest.mark.usefixtures("database")
+def test_the_token_ends_and_takes_its_leases_along(bao, door):
+    bao.ask("PUT", "sys/policies/acl/simba", {"policy": 'path "database/creds/simba" { capabilities = ["read"] }'})
+    value = bao.ask("POST", "auth/token/create", {"policies": ["simba"]})["auth"]["client_token"]
+    lease = issue(door, Dynamic("database/creds/simba"), value)
+    leases.revoke_token(door, value)
+    until(lambda: is_gone(door, lease.lease_id))
+    failed = failure(leases.revoke_token, door, value)
+    assert failed.kind is Kind.DENIED
+
+
+@pytest.mark.usefixtures("pki")
+def test_a_certificate_with_a_lease_cannot_be_renewed_but_revoked(door):
+    lease = issue(door, certificate("pki/issue/leased", common_name="simba.local", ttl="30m"))
+    assert (lease.renewable, 1790 <= lease.ttl <= 1800) == (False, True)
+    assert failure(leases.renew, door, ROOT_TOKEN, lease.lease_id, boot_time).kind is Kind.UNSUPPORTED
+    leases.revoke(door, ROOT_TOKEN, lease.lease_id)
+    until(lambda: is_gone(door, lease.lease_id))
+
+
+@pytest.mark.usefixtures("pki")
+def test_a_certificate_without_a_lease_ends_by_the_servers_clock_whatever_ours_says(door):
+    need = certificate("pki/issue/bare", common_name="simba.local", ttl="10m")
+    lease = leases.issue(door, ROOT_TOKEN, "token-1", need, boot_time, wall=lambda: 0.0)
+    assert (lease.lease_id, lease.static) == ("", False)
+    ends = x509.load_pem_x509_certificate(lease.secret.data["certificate"].encode()).not_valid_after_utc.timestamp()
+    assert ends - 3 <= time.time() + lease.ends_at - boot_time() <= ends
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ({}, "ec"),
+        ({"key_type": "ec", "key_bits": 384}, "ec"),
+        ({"key_type": "rsa"}, "rsa"),
+        ({"key_type": "ed25519"}, "ed25519"),
+    ],
+)
+def test_a_key_made_here_fits_its_certificate_and_never_leaves_this_machine(pki, key, kind):
+    names = {"common_name": "simba.local", "alt_names": "www.simba.local, a@simba.local"}
+    others = {"ip_sans": "127.0.0.1,::1", "uri_sans": "spiffe://simba/app"}
+    with Proxy(pki.port) as proxy:
+        door = Door(Address(proxy.address))
+        data = issue(door, certificate("pki/issue/any", local_key=True, **names, **others, **key)).secret.data
+        door.close()
+    (request,) = proxy.requests
+    assert request.path == "/v1/pki/sign/any"
+    assert b"BEGIN CERTIFICATE REQUEST" in request.body
+    assert b"PRIVATE" not in request.body
+    assert b"key_type" not in request.body
+    assert data["private_key_type"] == kind
+    private = serialization.load_pem_private_key(data["private_key"].encode(), None)
+    assert data["private_key"].splitlines()[1].encode() not in request.body
+    issued = x509.load_pem_x509_certificate(data["certificate"].encode())
+    assert issued.public_key() == private.public_key()
+    alternatives = issued.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert set(alternatives.get_values_for_type(x509.DNSName)) == {"simba.local", "www.simba.local"}
+    assert alternatives.get_values_for_type(x509.RFC822Name) == ["a@simba.local"]
+    assert {str(one) for one in alternatives.get_values_for_type(x509.IPAddress)} == {"127.0.0.1", "::1"}
+    assert alternatives.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://simba/app"]
+    if kind != "ed25519":  # which the verifier of web certificates does not take
+        root = x509.load_pem_x509_certificate(data["issuing_ca"].encode())
+        verifier = PolicyBuilder().store(Store([root])).build_server_verifier(x509.DNSName("simba.local"))
+        assert verifier.verify(issued, [])[0] == issued
+
+
+@pytest.mark.usefixtures("pki")
+def test_a_role_that_takes_no_such_key_is_told_with_the_parameter_that_says_which(door):
+    failed = failure(issue, door, certificate("pki/issue/bare", local_key=True, common_name="a.b"))
+    assert failed.kind is Kind.INVALID
+    assert "key_type" in failed.text
+    fitting = certificate("pki/issue/bare", local_key=True, common_name="a.b", key_type="rsa")
+    assert issue(door, fitting).secret.data["private_key_type"] == "rsa"
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"common_name": "a" * 65}, "common_name"),
+        ({"common_name": ""}, "common_name"),
+        ({"alt_names": "sîmba.local"}, "not ASCII"),
+        ({"ip_sans": "127.0.0"}, "ip_sans"),
+        ({"uri_sans": "spiffe://sîmba"}, "uri_sans"),
+        ({"key_type": "dsa"}, "key_type='dsa'"),
+        ({"key_bits": 2048}, "key_bits=2048"),
+    ],
+)
+def test_names_and_keys_that_no_request_can_hold_are_refused_before_vault_is_asked(pki, params, words):
+    with Proxy(pki.port) as proxy:
+        door = Door(Address(proxy.address))
+        failed = failure(issue, door, certificate("pki/issue/any", local_key=True, **{"common_name": "a.b", **params}))
+        door.close()
+    assert failed.kind is Kind.INVALID
+    assert words in failed.text
+    assert proxy.requests == []
+
+
+def test_what_gives_neither_a_lease_nor_a_ttl_is_refused_with_the_way_to_read_it(bao, door):
+    bao.put("plain", password="p")
+    failed = failure(issue, door, Dynamic("secret/data/plain"))
+    assert (failed.kind, "secret()" in failed.text) == (Kind.INVALID, True)
+
+
+def test_a_ttl_in_the_answer_serves_where_there_is_no_lease(bao, door):
+    bao.ask("POST", "identity/oidc/key/short", {"allowed_client_ids": "*"})
+    bao.ask("POST", "identity/oidc/role/app", {"key": "short", "ttl": "20m"})
+    entity = bao.ask("POST", "identity/entity", {"name": "simba"})["data"]["id"]
+    accessor = bao.ask("GET", "sys/auth")["data"]["token/"]["accessor"]
+    bao.ask("POST", "auth/token/roles/named", {"allowed_entity_aliases": "simba"})
+    alias = {"name": "simba", "canonical_id": entity, "mount_accessor": accessor}
+    bao.ask("POST", "identity/entity-alias", alias)
+    bao.ask("PUT", "sys/policies/acl/oidc", {"policy": 'path "identity/oidc/token/app" { capabilities = ["read"] }'})
+    named = {"policies": ["oidc"], "entity_alias": "simba"}
+    value = bao.ask("POST", "auth/token/create/named", named)["auth"]["client_token"]
+    lease = issue(door, Dynamic("identity/oidc/token/app"), value)
+    assert (lease.lease_id, lease.renewable, lease.ttl) == ("", False, 1200)
+
+
+@pytest.mark.usefixtures("pki")
+def test_an_endpoint_that_wants_a_post_is_told_with_the_way_to_say_so(door):
+    failed = failure(issue, door, Dynamic("pki/issue/any"))
+    assert (failed.kind, 'method="POST"' in failed.text) == (Kind.UNSUPPORTED, True)
+    assert issue(door, Dynamic("pki/issue/bare", (("common_name", "a.b"),), "POST")).ttl > 3500

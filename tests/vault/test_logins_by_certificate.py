@@ -1,0 +1,175 @@
+"""Logging in with a TLS client certificate, against a real OpenBao that listens with TLS."""
+
+import datetime as dt
+import ipaddress
+import json
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from lessee.core.config.parsing import parse
+from lessee.core.machine.failures import Kind
+from lessee.host.clock import boot_time
+from lessee.host.openbao import OpenBao, free_port
+from lessee.vault.connect import address_of, method_of
+from lessee.vault.door import Door, RequestFailed
+from lessee.vault.login import look_up, renew
+
+LISTENER = """
+listener "tcp" {{
+  address       = "127.0.0.1:{port}"
+  tls_cert_file = "{folder}/server.pem"
+  tls_key_file  = "{folder}/server.key"
+}}
+"""
+
+
+class Authority:
+    """A certificate authority."""
+
+    def __init__(self, name):
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = named(name)
+        self._certificate = self._sign(self._name, self._key.public_key(), x509.BasicConstraints(True, 0))
+        self.pem = self._certificate.public_bytes(Encoding.PEM).decode()
+
+    def issue(self, folder, file, name):
+        """A certificate and its key in FILE.pem and FILE.key; its serial number as Vault writes it."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        loopback = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        certificate = self._sign(named(name), key.public_key(), loopback)
+        (folder / f"{file}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+        (folder / f"{file}.key").write_bytes(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        )
+        return str(certificate.serial_number)
+
+    def _sign(self, subject, public_key, extension):
+        now = dt.datetime.now(dt.UTC)
+        key_id = x509.SubjectKeyIdentifier.from_public_key(public_key)
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = x509.CertificateBuilder(self._name, subject, public_key, x509.random_serial_number())
+        builder = builder.not_valid_before(now - dt.timedelta(minutes=1))
+        builder = builder.not_valid_after(now + dt.timedelta(hours=1))
+        for one in extension, key_id, authority:
+            builder = builder.add_extension(one, critical=isinstance(one, x509.BasicConstraints))
+        return builder.sign(self._key, SHA256())
+
+
+def named(name):
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority("lessee's tests")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, authority):
+    """An OpenBao that knows the certificates of the authority by the role `web`."""
+    folder, port = tmp_path_factory.mktemp("openbao-tls"), free_port()
+    authority.issue(folder, "server", "vault")
+    (folder / "ca.pem").write_text(authority.pem)
+    with OpenBao(folder, config=LISTENER.format(port=port, folder=folder)) as bao:
+        bao.ask("POST", "sys/auth/cert", {"type": "cert"})
+        role = {"certificate": authority.pem, "allowed_common_names": ["web"], "token_ttl": "1h"}
+        bao.ask("POST", "auth/cert/certs/web", role)
+        bao.tls_address, bao.ca_file = f"https://127.0.0.1:{port}", str(folder / "ca.pem")
+        yield bao
+
+
+class Identity:
+    """A `vault:` block at work, with the certificate in client.pem."""
+
+    def __init__(self, server, folder, **auth):
+        files = {"cert_file": str(folder / "client.pem"), "key_file": str(folder / "client.key")}
+        auth = {"method": "cert", **files, **auth}
+        block = {"address": server.tls_address, "ca_file": server.ca_file, "auth": auth}
+        vault = parse(json.dumps({"vault": block}), source="lessee.yaml", environ={}).vault
+        self.door = Door(address_of(vault, {}))
+        self.method = method_of(vault.auth, {})
+
+    def login(self):
+        return self.method.login(self.door, boot_time)
+
+    def failure(self):
+        with pytest.raises(RequestFailed) as caught:
+            self.login()
+        return caught.value.failure
+
+
+@pytest.fixture
+def identity(server, tmp_path):
+    made = []
+
+    def make(**auth):
+        made.append(Identity(server, tmp_path, **auth))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.door.close()
+
+
+def serial_of(server, grant):
+    """The certificate with which the holder of a token logged in."""
+    return server.ask("POST", "auth/token/lookup", {"token": grant.value})["data"]["meta"]["serial_number"]
+
+
+@pytest.mark.parametrize("role", [{"role": "web"}, {}])
+def test_a_certificate_is_shown_to_log_in(server, authority, identity, tmp_path, role):
+    serial = authority.issue(tmp_path, "client", "web")
+    grant = identity(**role).login()
+    assert serial_of(server, grant) == serial
+    assert (grant.token.ttl, grant.token.renewable, grant.token.ours) == (3600, True, True)
+
+
+def test_a_renewed_certificate_is_shown_from_the_next_login_on(server, authority, identity, tmp_path):
+    one, marks = identity(), []
+    for _ in range(2):
+        serial = authority.issue(tmp_path, "client", "web")
+        grant = one.login()
+        assert serial_of(server, grant) == serial
+        assert look_up(one.door, grant.value, boot_time).id == grant.token.id
+        marks.append(one.method.mark())
+    assert marks[0] != marks[1]
+
+
+def test_a_certificate_that_no_role_takes_is_told_by_its_files_mount_and_role(authority, identity, tmp_path):
+    authority.issue(tmp_path, "client", "someone-else")
+    failure = identity(role="web").failure()
+    assert failure.kind is Kind.DENIED
+    files = f"{tmp_path / 'client.pem'} and {tmp_path / 'client.key'}"
+    assert failure.text.startswith(f"Vault does not accept {files} at auth/cert/login, name web;")
+
+
+def test_a_certificate_of_another_authority_is_refused(identity, tmp_path):
+    Authority("a stranger").issue(tmp_path, "client", "web")
+    assert identity().failure().kind is Kind.DENIED
+
+
+@pytest.mark.parametrize("suffix", ["pem", "key"])
+def test_an_empty_or_missing_file_is_told_by_its_name(authority, identity, tmp_path, suffix):
+    authority.issue(tmp_path, "client", "web")
+    file = tmp_path / f"client.{suffix}"
+    file.write_text("\n")
+    assert identity().failure().text == f"{file} is empty"
+    file.unlink()
+    assert identity().failure().text == f"cannot read {file}: No such file or directory"
+
+
+def test_a_token_is_not_renewed_under_another_certificate_than_that_of_its_login(authority, identity, tmp_path):
+    authority.issue(tmp_path, "client", "web")
+    one = identity()
+    value = one.login().value
+    assert renew(one.door, value, boot_time).renewable
+    authority.issue(tmp_path, "client", "web")
+    with pytest.raises(RequestFailed) as caught:
+        renew(one.door, value, boot_time)
+    # Vault answers 500, as to what is broken; a new login is the way out.
+    assert caught.value.failure.kind is Kind.BROKEN
+    assert renew(one.door, one.login().value, boot_time).renewable

@@ -1,0 +1,303 @@
+"""Logging in with what stands in files, and in a namespace, against a real OpenBao."""
+
+import base64
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from lessee.core.config.parsing import parse
+from lessee.core.machine.failures import Kind
+from lessee.core.paths import Ref
+from lessee.host.clock import boot_time
+from lessee.vault import kv
+from lessee.vault.connect import address_of, method_of
+from lessee.vault.door import Door, RequestFailed
+
+
+class Identity:
+    """A `vault:` block at work."""
+
+    def __init__(self, bao, auth, **block):
+        block = {"address": bao.address, "auth": auth, **block}
+        vault = parse(json.dumps({"vault": block}), source="lessee.yaml", environ={}).vault
+        self.door = Door(address_of(vault, {}))
+        self.method = method_of(vault.auth, {})
+
+    def login(self):
+        return self.method.login(self.door, boot_time)
+
+    def failure(self):
+        with pytest.raises(RequestFailed) as caught:
+            self.login()
+        return caught.value.failure
+
+
+@pytest.fixture
+def identity(bao):
+    made = []
+
+    def make(auth, **block):
+        made.append(Identity(bao, auth, **block))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.door.close()
+
+
+@pytest.fixture
+def mount(bao):
+    """Mounts an auth method under a path of two elements, until the test is over."""
+    mounted = []
+
+    def make(kind):
+        path = f"team/{kind}"
+        bao.ask("POST", f"sys/auth/{path}", {"type": kind})
+        mounted.append(path)
+        return path
+
+    yield make
+    for path in mounted:
+        bao.ask("DELETE", f"sys/auth/{path}")
+
+
+def owner_of(bao, grant):
+    """The name under which Vault knows a token's holder."""
+    return bao.ask("POST", "auth/token/lookup", {"token": grant.value})["data"]["display_name"]
+
+
+class Signer:
+    """An identity provider."""
+
+    def __init__(self):
+        self._key = rsa.generate_private_key(65537, 2048)
+        self.public_key = self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+    def sign(self, **claims):
+        """A JWT, https://www.rfc-editor.org/rfc/rfc7519."""
+        head = {"alg": "RS256", "typ": "JWT"}
+        claims = {"iat": int(time.time()), "exp": int(time.time()) + 600, **claims}
+        signed = ".".join(encoded(json.dumps(part).encode()) for part in (head, claims))
+        return f"{signed}.{encoded(self._key.sign(signed.encode(), padding.PKCS1v15(), SHA256()))}"
+
+
+def encoded(content):
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+@pytest.fixture(scope="module")
+def signer():
+    return Signer()
+
+
+@pytest.fixture
+def jwt(bao, mount, signer, identity, tmp_path):
+    """An identity of a JWT in `tmp_path/jwt`, with the role `web`, which is the default too."""
+    path = mount("jwt")
+    bao.ask("POST", f"auth/{path}/config", {"jwt_validation_pubkeys": [signer.public_key], "default_role": "web"})
+    role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": ["vault"], "token_ttl": "1h"}
+    bao.ask("POST", f"auth/{path}/role/web", role)
+
+    def make(**auth):
+        return identity({"method": "jwt", "mount": path, "jwt_file": str(tmp_path / "jwt"), **auth})
+
+    return make
+
+
+@pytest.mark.parametrize("role", [{"role": "web"}, {}])
+def test_a_jwt_is_read_anew_at_each_login(bao, jwt, signer, tmp_path, role):
+    one, owners, marks = jwt(**role), [], []
+    for subject in "old", "new":
+        (tmp_path / "jwt").write_text(signer.sign(sub=subject, aud="vault") + "\n")
+        grant = one.login()
+        owners.append(owner_of(bao, grant))
+        marks.append(one.method.mark())
+        assert (grant.token.ttl, grant.token.ours) == (3600, True)
+    assert owners == ["team-jwt-old", "team-jwt-new"]
+    assert marks[0] != marks[1]
+
+
+def test_a_refused_jwt_is_told_by_its_file_mount_and_role(jwt, signer, tmp_path):
+    foreign = signer.sign(sub="web", aud="elsewhere")
+    (tmp_path / "jwt").write_text(foreign)
+    failure = jwt(role="web").failure()
+    assert failure.kind is Kind.DENIED
+    assert failure.text.startswith(f"Vault does not accept {tmp_path / 'jwt'} at auth/team/jwt/login, role web;")
+    assert foreign not in failure.text
+    assert "locked" not in failure.text
+
+
+def test_a_jwt_that_another_signed_is_refused(jwt, tmp_path):
+    (tmp_path / "jwt").write_text(Signer().sign(sub="web", aud="vault"))
+    assert jwt().failure().kind is Kind.DENIED
+
+
+def test_an_empty_or_missing_jwt_is_told_without_asking(identity, tmp_path):
+    file = tmp_path / "jwt"
+    away = identity({"method": "jwt", "jwt_file": str(file)}, address="http://127.0.0.1:1")
+    assert away.failure().text == f"cannot read {file}: No such file or directory"
+    file.write_text(" \n")
+    assert away.failure().text == f"{file} is empty"
+    file.write_text("x.y.z")
+    assert away.failure().kind is Kind.WEATHER
+
+
+@pytest.fixture
+def kubernetes():
+    """The part of Kubernetes that Vault asks whose a token is: those in the list are of the account `web`."""
+    known = []
+
+    class Reviews(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            assert self.path == "/apis/authentication.k8s.io/v1/tokenreviews"
+            review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            user = {"username": "system:serviceaccount:default:web", "uid": "4d2e", "groups": []}
+            status = {"authenticated": False}
+            if review["spec"]["token"] in known:
+                status = {"authenticated": True, "user": user, "audiences": review["spec"]["audiences"]}
+            answer = json.dumps({**review, "status": status}).encode()
+            self.send_response(201)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Reviews)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server.known = known
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def service_account(signer, *, pod):
+    """A bound token, as a pod finds it."""
+    account = {"namespace": "default", "pod": {"name": pod}, "serviceaccount": {"name": "web", "uid": "4d2e"}}
+    return signer.sign(
+        sub="system:serviceaccount:default:web", aud=["https://kubernetes.default.svc"], **{"kubernetes.io": account}
+    )
+
+
+def test_a_service_accounts_token_is_read_anew_at_each_login(bao, kubernetes, mount, signer, identity, tmp_path):
+    path = mount("kubernetes")
+    settings = {
+        "kubernetes_host": f"http://127.0.0.1:{kubernetes.server_port}",
+        "kubernetes_ca_cert": "of use over TLS alone",
+        "disable_local_ca_jwt": True,
+    }
+    bao.ask("POST", f"auth/{path}/config", settings)
+    bound = {"bound_service_account_names": "web", "bound_service_account_namespaces": "default"}
+    bao.ask("POST", f"auth/{path}/role/web", bound)
+    file = tmp_path / "token"
+    pod = identity({"method": "kubernetes", "mount": path, "role": "web", "jwt_file": str(file)})
+    for name in "first", "second":
+        file.write_text(service_account(signer, pod=name))
+        kubernetes.known[:] = [file.read_text()]
+        assert owner_of(bao, pod.login()) == "team-kubernetes-default-web"
+    kubernetes.known.clear()
+    failure = pod.failure()
+    assert failure.kind is Kind.DENIED
+    assert failure.text.startswith(f"Vault does not accept {file} at auth/team/kubernetes/login, role web;")
+
+
+@pytest.fixture
+def userpass(bao, mount, identity, tmp_path):
+    """An identity of the user `app.home`, whose password `right` is in `tmp_path/password`."""
+    path = mount("userpass")
+    bao.ask("POST", f"auth/{path}/users/app.home", {"password": "right"})
+    file = tmp_path / "password"
+    file.write_text("right\n")
+    return identity({"method": "userpass", "mount": path, "username": "app.home", "password_file": str(file)})
+
+
+def test_a_user_logs_in_with_the_password_that_stands_in_the_file_now(bao, userpass, tmp_path):
+    assert owner_of(bao, userpass.login()) == "team-userpass-app.home"
+    bao.ask("POST", "auth/team/userpass/users/app.home/password", {"password": "newer"})
+    assert userpass.failure().kind is Kind.DENIED
+    (tmp_path / "password").write_text("newer")
+    assert userpass.login().token.accessor
+
+
+def test_a_wrong_password_is_told_by_file_and_user_with_the_lockout_and_without_the_password(userpass, tmp_path):
+    (tmp_path / "password").write_text("canary-password")
+    failure = userpass.failure()
+    assert failure.kind is Kind.DENIED
+    assert f"does not accept {tmp_path / 'password'} at auth/team/userpass/login/app.home" in failure.text
+    assert "has locked the user after refusals" in failure.text
+    assert "canary" not in failure.text
+
+
+def test_an_empty_password_is_told_and_not_tried(userpass, tmp_path):
+    (tmp_path / "password").write_text("\n")
+    failure = userpass.failure()
+    assert (failure.kind, failure.text) == (Kind.DENIED, f"{tmp_path / 'password'} is empty")
+
+
+def test_a_login_that_wants_a_second_factor_is_no_token(bao, userpass):
+    method = bao.ask("POST", "identity/mfa/method/totp", {"issuer": "team"})["data"]["method_id"]
+    accessor = bao.ask("GET", "sys/auth/team/userpass")["data"]["accessor"]
+    rule = {"mfa_method_ids": [method], "auth_method_accessors": [accessor]}
+    bao.ask("POST", "identity/mfa/login-enforcement/team", rule)
+    try:
+        failure = userpass.failure()
+    finally:
+        bao.ask("DELETE", "identity/mfa/login-enforcement/team")
+    assert failure.kind is Kind.INVALID
+    assert "second factor" in failure.text
+
+
+def test_a_mount_that_is_not_there_is_told(identity, tmp_path):
+    (tmp_path / "jwt").write_text("x.y.z")
+    failure = identity({"method": "jwt", "mount": "nowhere", "jwt_file": str(tmp_path / "jwt")}).failure()
+    assert failure.kind is Kind.DENIED
+    assert "auth/nowhere/login" in failure.text
+
+
+@pytest.fixture(scope="module")
+def team(bao, tmp_path_factory):
+    """A namespace with a secret, and a user who may read it; the root namespace has a secret at the same path."""
+    bao.put("shared/name", owner="root")
+    bao.ask("POST", "sys/namespaces/team-a", {})
+    bao.ask("POST", "team-a/sys/mounts/secret", {"type": "kv", "options": {"version": "1"}})
+    bao.ask("POST", "team-a/secret/shared/name", {"owner": "team-a"})
+    bao.ask("PUT", "team-a/sys/policies/acl/reader", {"policy": 'path "secret/*" { capabilities = ["read"] }'})
+    bao.ask("POST", "team-a/sys/auth/userpass", {"type": "userpass"})
+    bao.ask("POST", "team-a/auth/userpass/users/app", {"password": "right", "token_policies": ["reader"]})
+    file = tmp_path_factory.mktemp("team") / "password"
+    file.write_text("right")
+    return {"method": "userpass", "username": "app", "password_file": str(file)}
+
+
+NAME = Ref("secret", "shared/name")
+
+
+def test_a_login_and_a_read_stay_in_their_namespace(identity, team):
+    here, outside = identity(team, namespace="team-a"), identity(team)
+    value = here.login().value
+    assert kv.mount_version(here.door, value, "secret") == 1
+    assert kv.read(here.door, value, NAME, 1).data == {"owner": "team-a"}
+    assert outside.failure().kind is Kind.DENIED
+    with pytest.raises(RequestFailed) as caught:
+        kv.read(outside.door, value, NAME, 2)
+    assert caught.value.failure.kind is Kind.DENIED
+
+
+def test_a_token_of_the_root_namespace_reads_nothing_of_another(bao, identity, team):
+    bao.ask("PUT", "sys/policies/acl/all-secrets", {"policy": 'path "secret/*" { capabilities = ["read"] }'})
+    value = bao.ask("POST", "auth/token/create", {"policies": ["all-secrets"]})["auth"]["client_token"]
+    here, root = identity(team, namespace="team-a"), identity(team, namespace="root")
+    assert kv.read(root.door, value, NAME, 2).data == {"owner": "root"}
+    with pytest.raises(RequestFailed) as caught:
+        kv.read(here.door, value, NAME, 1)
+    assert caught.value.failure.kind is Kind.DENIED
