@@ -137,6 +137,28 @@ def test_a_discarded_generation_leaves_nothing(publisher, app):
     assert publisher.read() == contents(generation("one"))
 
 
+def test_a_withdrawn_generation_leaves_nothing_and_the_next_one_is_shown(publisher, app):
+    publish(publisher, generation("one"))
+    publish(publisher, generation("two"))
+    (app / "foreign").symlink_to("/etc/hostname")
+    publisher.withdraw()
+    publisher.withdraw()  # a second time is no error
+    assert [path.name for path in app.iterdir()] == ["foreign"]
+    assert (publisher.live(), publisher.read()) == (None, {})
+    (app / "foreign").unlink()
+    publish(publisher, generation("three", NEW))
+    assert_tidy(app, NEW)
+
+
+def test_what_another_program_made_live_is_not_withdrawn(publisher, app):
+    app.mkdir(exist_ok=True)
+    (app / "..2025_01_01").mkdir()
+    (app / "..data").symlink_to("..2025_01_01")
+    with pytest.raises(CannotWrite, match=r"\.\.data is not lessee's"):
+        publisher.withdraw()
+    assert (app / "..data").exists()
+
+
 def test_a_generation_that_is_gone_is_not_swapped_in(publisher, app):
     publish(publisher, generation("one"))
     staged = publisher.stage(generation("two", NEW))
@@ -213,9 +235,16 @@ from pathlib import Path
 from lessee.core.generation import File, Generation
 from lessee.host.publish import Publisher
 
-def publish(directory, names):
+def open_in(directory):
     publisher = Publisher(directory, owner=(None, None), mode=0o440, allow_disk=False)
     publisher.recover()
+    return publisher
+
+def withdraw(directory, names):
+    open_in(directory).withdraw()
+
+def publish(directory, names):
+    publisher = open_in(directory)
     content = b"CANARY-5f1e two\\n" * 512
     staged = publisher.stage(Generation("simba", tuple(File(name, content, 0o440) for name in names)))
     publisher.swap(staged)
@@ -239,16 +268,34 @@ def kill_at(step):
     sys.addaudithook(audit)
     sys.settrace(trace)
 
-names = sys.argv[1:]
+act, *names = sys.argv[1:]
 for line in sys.stdin:
     step, directory = line.rstrip("\\n").split(" ", 1)
     pid = os.fork()
     if pid == 0:
         kill_at(int(step))
-        publish(Path(directory), names)
+        globals()[act](Path(directory), names)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
+
+
+def ends_of(act, memory, first):
+    """Kill what does `act` at its every step, each time over what `_prepare` leaves; how it ended, and where."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, act, *NEW], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as killed:
+        step, code = 0, -signal.SIGKILL
+        while code == -signal.SIGKILL:
+            step += 1
+            app = memory / str(step)
+            _prepare(app, first)
+            killed.stdin.write(f"{step} {app}\n")
+            killed.stdin.flush()
+            code = int(killed.stdout.readline())
+            yield code, app
+            shutil.rmtree(app)
+        killed.stdin.close()
 
 
 @pytest.mark.parametrize("first", [generation("one", OLD), None], ids=["over an old one", "the very first"])
@@ -256,24 +303,12 @@ def test_killed_at_any_step_it_leaves_one_whole_generation_and_sweeps_when_it_is
     old = contents(first) if first else {}
     new = contents(generation("two", NEW))
     ends = []
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, *NEW], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as killed:
-        step = 0
-        while not ends or ends[-1][0] == -signal.SIGKILL:
-            step += 1
-            app = memory / str(step)
-            _prepare(app, first)
-            killed.stdin.write(f"{step} {app}\n")
-            killed.stdin.flush()
-            code = int(killed.stdout.readline())
-            found, held = shown_after_a_kill(app)
-            assert held in (old, new), step
-            assert all(found[name] == held[name] for name in held if name in set(OLD) & set(NEW)), step
-            _assert_recovers(app, held)
-            ends.append((code, held == new))
-            shutil.rmtree(app)
-        killed.stdin.close()
+    for code, app in ends_of("publish", memory, first):
+        found, held = shown_after_a_kill(app)
+        assert held in (old, new), app
+        assert all(found[name] == held[name] for name in held if name in set(OLD) & set(NEW)), app
+        _assert_recovers(app, held)
+        ends.append((code, held == new))
     assert ends[-1] == (0, True)
     assert len(ends) > 100
     # Killed early, the old one is live; late, the new one; and never back and forth.
@@ -281,6 +316,21 @@ def test_killed_at_any_step_it_leaves_one_whole_generation_and_sweeps_when_it_is
     assert outcomes == sorted(outcomes)
     assert not outcomes[0]
     assert outcomes[-2]
+
+
+def test_killed_while_it_withdraws_it_leaves_the_whole_generation_or_nothing_to_open(memory):
+    old = contents(generation("one", OLD))
+    ends = []
+    for code, app in ends_of("withdraw", memory, generation("one", OLD)):
+        found, held = shown_after_a_kill(app)
+        assert (found, held) in ((old, old), ({}, {})), app
+        _assert_recovers(app, held)
+        ends.append((code, not held))
+    assert ends[-1] == (0, True)
+    outcomes = [is_gone for _, is_gone in ends]
+    assert outcomes == sorted(outcomes)
+    assert not outcomes[0]
+    assert outcomes.count(True) > 20
 
 
 def _prepare(app, first):

@@ -1,6 +1,7 @@
 """The status as Prometheus reads it; imported when the first scrape comes."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,13 +9,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 _TOTALS = {
-    "requests": "Requests sent to Vault.",
-    "failures": "Requests that failed.",
-    "logins": "Logins and adopted tokens.",
-    "renders": "Renderings of an app's files.",
-    "publishes": "Generations published.",
-    "notifications": "Apps told of a new generation.",
+    "requests": ("requests", "Requests sent to Vault."),
+    "failures": ("failures", "Requests that failed."),
+    "logins": ("logins", "Logins and adopted tokens."),
+    "issued": ("issued", "Dynamic secrets that Vault issued."),
+    "lease_renewals": ("lease_renewals", "Renewals of leases."),
+    "revoked": ("leases_revoked", "Leases that were revoked."),
+    "renders": ("renders", "Renderings of an app's files."),
+    "publishes": ("publishes", "Generations published."),
+    "notifications": ("notifications", "Apps told of a new generation."),
 }
+_STANDINGS = ("held", "expired", "retiring")
 
 
 def exposition(status: Mapping[str, Any]) -> bytes:
@@ -42,9 +47,22 @@ class _Collector:
         if token and token["expires_at"]:
             ends = datetime.fromisoformat(token["expires_at"]).timestamp()
             yield GaugeMetricFamily("lessee_token_expiry_timestamp_seconds", "When the token ends.", value=ends)
-        for name, text in _TOTALS.items():
-            yield CounterMetricFamily(f"lessee_{name}", text, value=status["totals"][name])
+        for key, (name, text) in _TOTALS.items():
+            yield CounterMetricFamily(f"lessee_{name}", text, value=status["totals"][key])
+        yield from _leases(status["leases"])
         yield from _apps(status["apps"])
+
+
+def _leases(leases: Sequence[Mapping[str, Any]]) -> Iterable[Metric]:
+    standings = Counter(lease["state"] for lease in leases)
+    count = GaugeMetricFamily("lessee_leases", "Leases, by how they stand.", labels=["state"])
+    for standing in _STANDINGS:
+        count.add_metric([standing], standings[standing])
+    yield count
+    left = [lease["expires_in"] for lease in leases if lease["state"] == "held" and lease["expires_in"] is not None]
+    if left:
+        text = "Time left until the first of the held leases ends."
+        yield GaugeMetricFamily("lessee_lease_soonest_end_seconds", text, value=min(left))
 
 
 def _apps(apps: Mapping[str, Any]) -> Iterable[Metric]:
@@ -59,3 +77,5 @@ def _apps(apps: Mapping[str, Any]) -> Iterable[Metric]:
         owed.add_metric([name], app["notify"]["owed"])
         failing.add_metric([name], sum(secret["error"] is not None for secret in app["secrets"]))
     yield from (generation, published, owed, failing)
+    degraded = sum(app["degraded"] is not None for app in apps.values())
+    yield GaugeMetricFamily("lessee_apps_degraded", "Apps that run on less than they want.", value=degraded)

@@ -141,6 +141,14 @@ class Publisher:
                 if live and match and entry != live.folder and int(match[1]) <= min(up_to, live.number):
                     self._remove(entry)
 
+    def withdraw(self) -> None:
+        """Take the live generation out of its readers' sight in one step, then remove every trace of it."""
+        with cannot_write(self._path):
+            if self.live() is not None:
+                os.unlink(_LIVE, dir_fd=self._fd)
+                os.fsync(self._fd)
+            self.recover()
+
     def live(self) -> Live | None:
         """Tell what a reader sees now; None where there is nothing."""
         try:
@@ -171,21 +179,19 @@ class Publisher:
 
     def _fill(self, folder: str, generation: Generation) -> None:
         os.mkdir(folder, 0o700, dir_fd=self._fd)
-        modes = (file.mode for file in generation.files)
         with opened(folder, self._fd) as fd:
             for file in generation.files:
                 _write(file, file.name, fd, where=self._path, sync=not self._memory)
             own(fd, *self._owner, where=self._path)
-            os.fchmod(fd, _folder_mode(self._mode, *modes))
+            os.fchmod(fd, _folder_mode(self._mode, *(file.mode for file in generation.files)))
             if not self._memory:
                 os.fsync(fd)
                 os.fsync(self._fd)
 
     def _is_ours(self, name: str) -> bool:
-        try:
+        with suppress(OSError):
             return os.readlink(name, dir_fd=self._fd) == f"{_LIVE}/{name}"
-        except OSError:
-            return False
+        return False
 
     def _link(self, names: Iterable[str]) -> None:
         """Put our link in the place of whatever stands at a name."""
@@ -212,8 +218,7 @@ def write_plain(directory: Path, generation: Generation) -> None:
     """Write plain files into `directory`, on any disk; each appears whole. Raises CannotWrite, and leaves no halves."""
     names = [file.name for file in generation.files]
     _refuse_names(names, directory)
-    modes = (file.mode for file in generation.files)
-    fd = open_directory(directory, make=(_folder_mode(*modes), None, None))
+    fd = open_directory(directory, make=(_folder_mode(*(file.mode for file in generation.files)), None, None))
     waiting: dict[str, str] = {}
     try:
         with cannot_write(directory):

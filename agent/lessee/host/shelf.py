@@ -66,6 +66,10 @@ class Shelf:
     def prune(self, app: str, up_to: int) -> None:
         self._publishers[app][1].prune(up_to)
 
+    def withdraw(self, app: str) -> None:
+        """Remove the app's files from its readers' sight. Raises CannotWrite."""
+        self._publishers[app][1].withdraw()
+
     def settle(self, app: str) -> None:
         self._ledger.settle(app)
 
@@ -93,6 +97,9 @@ class PlainShelf:
 
     def prune(self, app: str, up_to: int) -> None:
         """There is nothing old."""
+
+    def withdraw(self, app: str) -> None:
+        """What was written stays: nobody keeps it up."""
 
     def settle(self, app: str) -> None:
         """Nobody is owed."""
