@@ -5,13 +5,15 @@ import itertools
 import random
 
 from lessee.core.generation import File, Generation
+from lessee.core.leases import Lease
 from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
-from lessee.core.machine.apps import KEEP_TOLD
 from lessee.core.machine.deadlines import wake_at
 from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.state import KEEP_TOLD
 from lessee.core.machine.step import start, steps
-from lessee.core.paths import Folder, Ref
+from lessee.core.paths import Dynamic, Folder, Ref
+from lessee.core.record import replace
 from lessee.core.secrets import Marker, Secret
 
 SPIN = 10
@@ -25,15 +27,30 @@ def want(*needs, refresh=1.0, notifies=True, recipe="r1"):
 class World:
     """Obeys the machine's commands after a latency; each answer is made when the command is obeyed."""
 
-    def __init__(self, apps, *, seed=1, has_list=True, version=2, ttl=3600.0, latency=0.005):
+    def __init__(
+        self,
+        apps,
+        *,
+        seed=1,
+        has_list=True,
+        version=2,
+        ttl=3600.0,
+        token_max=float("inf"),
+        lease_ttl=3600.0,
+        lease_max=float("inf"),
+        latency=0.005,
+    ):
         self.random = random.Random(seed)  # noqa: S311  # A replayable world.
         self.now = 1000.0
         self.apps = dict(apps)
-        self.identity = "one"
-        self.has_list, self.version, self.ttl, self.latency = has_list, version, ttl, latency
+        self.has_list, self.version, self.latency = has_list, version, latency
+        self.ttl, self.token_max, self.lease_ttl, self.lease_max = ttl, token_max, lease_ttl, lease_max
         self.kv, self.gone = {}, set()  # Ref -> number of the newest version; deleted ones
         self.denied, self.blind = set(), set()  # paths without read; without metadata rights
-        self.sky, self.valid_token, self.tokens = "fair", None, itertools.count(1)
+        self.sky = "fair"
+        self.names, self.tokens, self.leases = itertools.count(1), {}, {}  # what the server knows
+        self.ledger, self.kept_tokens = {}, {}  # what outlives the agent
+        self.issues, self.expired, self.asked_to_end = [], [], set()
         self.disk_full, self.tellable = False, True
         self.live, self.number, self.owed, self.told = {}, {}, set(), {}
         self.requests, self.published, self.said = [], [], []
@@ -57,17 +74,41 @@ class World:
         self.state = start(self.random.getrandbits(64))
         self.mail.clear()
         self.replaced = {}  # swept
-        self.take(ev.Configured(self.apps, self.identity))
+        events = [ev.Configured(self.apps), ev.Kept(tuple(self.ledger.values()), tuple(self.kept_tokens.values()))]
         for app in self.apps:
             number = self.number.get(app)
-            self.take(ev.Recovered(app, number, app in self.owed, self.now if number else None))
+            events.append(ev.Recovered(app, number, app in self.owed, self.now if number else None))
+        self.take(*events)
 
     def configure(self, apps):
         new = set(apps) - set(self.apps)
         self.apps = dict(apps)
-        self.take(ev.Configured(self.apps, self.identity))
+        self.take(ev.Configured(self.apps))
         for app in new:
             self.take(ev.Recovered(app, self.number.get(app), app in self.owed, self.now))
+
+    def revoke_tokens(self):
+        """An operator's hand, or a server that lost its memory."""
+        for token in list(self.tokens):
+            self.end_token(token)
+
+    def end_token(self, token):
+        self.tokens.pop(token, None)
+        for lease in [name for name, known in self.leases.items() if known.token == token]:
+            del self.leases[lease]
+
+    def forget_the_ended(self):
+        for token in [name for name, known in self.tokens.items() if known.ends_at <= self.now]:
+            self.end_token(token)
+        for lease in [name for name, known in self.leases.items() if known.ends_at <= self.now]:
+            del self.leases[lease]
+
+    def held_by_readers(self, app):
+        """The leases in what the app's readers see, and in what it was last told of."""
+        contents = [generation for generation in (self.live.get(app), self.told.get(app)) if generation]
+        return {
+            name for name in self.leases for generation in contents if f"'{name}'" in str(generation.files[0].content)
+        }
 
     def run(self, seconds):
         """Jump from deadline to deadline."""
@@ -92,6 +133,7 @@ class World:
     # How it obeys.
 
     def take(self, *events):
+        self.forget_the_ended()
         self.state, commands = steps(self.state, events, self.now)
         for command in commands:
             self.obey(command)
@@ -113,6 +155,14 @@ class World:
                 self.notify(command)
             case cmd.Settle():
                 self.owed.discard(command.app)
+            case cmd.KeepLease():
+                self.ledger[command.lease.id] = command.lease
+            case cmd.ForgetLease():
+                del self.ledger[command.id]
+            case cmd.ForgetToken():
+                self.kept_tokens.pop(command.id, None)
+            case cmd.Expire():
+                self.expired.append((self.now, command.app, command.paths))
             case cmd.Prune():
                 # A reader may hold what was live a moment ago.
                 for number in [n for n in self.replaced.get(command.app, {}) if n <= command.up_to]:
@@ -125,6 +175,7 @@ class World:
         inputs = sorted((str(ref), dict(secret.data)) for ref, secret in command.secrets.items())
         for folder, inside in command.folders.items():
             inputs += sorted((f"{folder}{name}", dict(secret.data)) for name, secret in inside.items())
+        inputs += sorted((str(need), dict(secret.data)) for need, secret in command.dynamic.items())
         content = repr((command.recipe, inputs)).encode()
         return Generation(command.app, (File("a", content, 0o440), File("b", content, 0o440)))
 
@@ -153,6 +204,8 @@ class World:
 
     def answer(self, command):
         delay = self.latency * self.random.uniform(0.5, 3)
+        if isinstance(command, cmd.RevokeLease):
+            self.asked_to_end.add(command.lease_id)
         if self.sky == "hangs":
             self.hanging.add(command.call)
             return
@@ -166,14 +219,38 @@ class World:
 
     def serve(self, command):
         call = command.call
-        if isinstance(command, cmd.Login):
-            self.valid_token = f"t{next(self.tokens)}"
-            return ev.LoggedIn(call, self.token())
-        if self.valid_token != self.state.session.token.accessor:
+        self.forget_the_ended()
+        match command:
+            case cmd.Login():
+                return self.log_in(command)
+            case cmd.RevokeToken():
+                return self.revoke_token(command)
+            case cmd.Issue() if command.token not in self.tokens:
+                raise _FailedError(Kind.DENIED)
+        current = self.state.session.token or self.token_in_use
+        self.token_in_use = current
+        if current.id not in self.tokens:
             raise _FailedError(Kind.DENIED)
         match command:
-            case cmd.RenewToken() | cmd.CheckToken():
-                return ev.Renewed(call, self.token())
+            case cmd.RenewToken():
+                self.tokens[current.id] = self.token(current.id, self.tokens[current.id].born_at)
+                return ev.Renewed(call, self.tokens[current.id].token)
+            case cmd.CheckToken():
+                left = self.tokens[current.id].ends_at - self.now
+                return ev.Renewed(call, replace(self.tokens[current.id].token, sent_at=self.now, ttl=left))
+            case cmd.Issue():
+                return self.issue(command)
+            case cmd.RenewLease():
+                return self.renew_lease(command)
+            case cmd.LookUpLease():
+                if command.lease_id not in self.leases:
+                    raise _FailedError(Kind.MISSING)
+                left = self.leases[command.lease_id].ends_at - self.now
+                return ev.LeaseRenewed(call, self.now, left, renewable=True)
+            case cmd.RevokeLease():
+                self.refuse_what_readers_hold({command.lease_id})
+                self.leases.pop(command.lease_id, None)
+                return ev.Revoked(call)
             case cmd.FindMount():
                 return ev.MountFound(call, self.version)
             case cmd.ListFolder():
@@ -192,6 +269,58 @@ class World:
                 return ev.Read(call, Secret(data, marker if self.version > 1 else None))
         raise AssertionError(command)
 
+    def log_in(self, command):
+        kept = list(self.kept_tokens)[-1:] if not command.fresh else []
+        if kept and kept[0] in self.tokens:
+            left = self.tokens[kept[0]].ends_at - self.now
+            token = replace(self.tokens[kept[0]].token, sent_at=self.now, ttl=left)
+            return ev.LoggedIn(command.call, token, kept=True)
+        name = f"t{next(self.names)}"
+        self.tokens[name] = self.token(name, self.now)
+        self.kept_tokens[name] = self.tokens[name].token
+        return ev.LoggedIn(command.call, self.tokens[name].token)
+
+    def token(self, name, born_at):
+        ttl = min(self.ttl, born_at + self.token_max - self.now)
+        return _Known(ev.Token(name, self.now, ttl, renewable=True, id=name), self.now + ttl, born_at)
+
+    def revoke_token(self, command):
+        self.refuse_what_readers_hold({name for name, known in self.leases.items() if known.token == command.token})
+        self.end_token(command.token)
+        return ev.Revoked(command.call)
+
+    def issue(self, command):
+        need = command.need
+        if need in self.denied:
+            raise _FailedError(Kind.DENIED)
+        # It knows of no answer that was lost, nor whether what it asked to end has ended.
+        for name in (self.leases.keys() & self.ledger.keys()) - self.asked_to_end:
+            known = self.leases[name]
+            spent = known.ends_at - self.now <= known.ttl * 0.51
+            assert spent or known.need != need or known.token != command.token, "issued what is still good"
+        name = f"l{len(self.issues) + 1}"
+        end = self.now + min(self.lease_ttl, self.lease_max)
+        self.leases[name] = _KnownLease(need, command.token, end, self.now + self.lease_max, self.now)
+        self.issues.append((self.now, need))
+        secret = Secret({"lease": name})
+        ttl = end - self.now
+        lease = Lease(name, need, secret, name, command.token, self.now, self.now, ttl, renewable=True)
+        return ev.Issued(command.call, lease)
+
+    def renew_lease(self, command):
+        known = self.leases.get(command.lease_id)
+        if known is None:
+            raise _FailedError(Kind.MISSING)
+        assert known.ends_at - self.now > 1.9, "renewed in its last seconds"
+        known.ends_at = min(self.now + self.lease_ttl, known.max_at)
+        known.ttl = known.ends_at - self.now
+        return ev.LeaseRenewed(command.call, self.now, known.ends_at - self.now, renewable=True)
+
+    def refuse_what_readers_hold(self, leases):
+        if not self.state.stopping:
+            for app in self.apps:
+                assert not leases & self.held_by_readers(app), "revoked what a reader holds"
+
     def list_folder(self, command):
         if command.detailed and not self.has_list:
             raise _FailedError(Kind.UNSUPPORTED)
@@ -207,15 +336,18 @@ class World:
         version = ref.version or self.kv[ref]
         return Marker(version, f"at {version}", "gone" if ref in self.gone else "")
 
-    def token(self):
-        return ev.Token(self.valid_token, self.now, self.ttl, renewable=True)
-
     def current(self, app):
         """What the app's files should hold now, or None where an input is not to be had."""
         needs = self.apps[app].needs
-        secrets, folders = {}, {}
+        secrets, folders, dynamic = {}, {}, {}
         for need in needs:
-            if isinstance(need, Folder):
+            if isinstance(need, Dynamic):
+                supply = self.state.supplies[need].lease
+                held = self.state.leases.get(supply)
+                if held is None or held.lease.lease_id not in self.leases:
+                    return None
+                dynamic[need] = held.lease.secret
+            elif isinstance(need, Folder):
                 if any(r.folder == need and r in self.denied for r in self.kv):
                     return None
                 inside = [r for r in self.kv if r.folder == need and r not in self.gone]
@@ -224,10 +356,25 @@ class World:
                 return None
             else:
                 secrets[need] = self._secret(need)
-        return self.render(cmd.Render(app, 0, self.apps[app].recipe, secrets, folders))
+        return self.render(cmd.Render(app, 0, self.apps[app].recipe, secrets, folders, dynamic))
 
     def _secret(self, ref):
         return Secret({"v": self.kv[ref]})
+
+
+class _Known:
+    """A token at the server."""
+
+    def __init__(self, token, ends_at, born_at):
+        self.token, self.ends_at, self.born_at = token, ends_at, born_at
+
+
+class _KnownLease:
+    """A lease at the server."""
+
+    def __init__(self, need, token, ends_at, max_at, now):
+        self.need, self.token, self.ends_at, self.max_at = need, token, ends_at, max_at
+        self.ttl = ends_at - now
 
 
 class _FailedError(Exception):
@@ -238,6 +385,10 @@ class _FailedError(Exception):
 
 def ref(path):
     return Ref("secret", path)
+
+
+def creds(name):
+    return Dynamic(f"database/creds/{name}")
 
 
 def folder(path):

@@ -42,7 +42,6 @@ ACTIONS = st.one_of(
     st.tuples(st.just("crash"), st.none()),
     st.tuples(st.just("recipe"), st.sampled_from(["r1", "r4"])),
     st.tuples(st.just("nudge"), st.none()),
-    st.tuples(st.just("identity"), st.sampled_from(["one", "two"])),
 )
 
 
@@ -61,7 +60,7 @@ def act(world, action, argument):
         case "sky":
             world.sky = argument
         case "revoke":
-            world.valid_token = "another"
+            world.revoke_tokens()
         case "disk":
             world.disk_full = argument
         case "tellable":
@@ -70,9 +69,6 @@ def act(world, action, argument):
             world.boot()
         case "recipe":
             world.configure(world.apps | {"one": want(A, B, C, recipe=argument, refresh=10.0)})
-        case "identity":
-            world.identity = argument
-            world.configure(world.apps)
         case "nudge":
             world.take(ev.Nudged())
 
@@ -222,12 +218,12 @@ def test_a_capped_token_is_replaced_before_it_ends():
     world = World({"app": want(A)}, ttl=100.0)
     world.write(A)
     world.run(10.0)
-    first = world.valid_token
+    (first,) = world.tokens
     world.ttl = 60.0  # its max_ttl comes near: the renewal gives less
     world.run(70.0)
     world.ttl = 100.0
     world.run(70.0)
-    assert world.valid_token != first
+    assert first not in world.tokens
     assert not [said for said in world.said if said[1] == "token ended"]
 
 
@@ -236,7 +232,7 @@ def test_a_revoked_token_is_replaced_within_three_seconds():
     for secret in (A, B, C):
         world.write(secret)
     world.run(30.0)
-    world.valid_token = "another"
+    world.revoke_tokens()
     world.write(A)
     world.run(3.0)
     assert world.told["one"] == world.current("one")
@@ -395,25 +391,6 @@ def test_answers_to_what_is_no_longer_wanted_are_passed_over():
     world.run(70.0)
     check_promises(world)
     assert set(world.state.apps) == set(APPS)
-
-
-def test_another_identity_abandons_what_was_asked_in_the_old_ones_name():
-    world = World(APPS)
-    for secret in (A, B, C):
-        world.write(secret)
-    world.run(5.0)
-    world.sky = "hangs"
-    world.run(2.0)
-    assert world.hanging
-    world.identity, world.sky = "two", "fair"
-    world.take(ev.Configured(world.apps, "two"))
-    assert not world.hanging
-    world.run(2.0)
-    assert len([1 for _, command in world.requests if type(command).__name__ == "Login"]) == 2
-    world.take(ev.Configured(world.apps, "three"))  # while its login is under way
-    world.take(ev.Configured(world.apps, "four"))
-    world.run(2.0)
-    assert world.state.session.token is not None
 
 
 def test_a_limited_path_waits_as_long_as_it_is_told_and_others_go_on():
@@ -621,7 +598,7 @@ def test_a_secret_that_leaves_a_folder_leaves_the_files_and_a_new_one_comes_in()
 def test_a_version_that_holds_the_same_values_is_rendered_but_not_published_again():
     world = World({"app": want(A)})
     render = world.render
-    world.render = lambda _: render(cmd.Render("app", 0, "r1", {}, {}))
+    world.render = lambda _: render(cmd.Render("app", 0, "r1", {}, {}, {}))
     world.write(A)
     world.run(5.0)
     world.write(A)
@@ -649,7 +626,7 @@ def test_an_effect_that_knows_better_says_when_to_try_again():
 
 
 def test_one_event_at_a_time_is_a_step_and_a_wrong_answer_is_a_defect():
-    state, commands = step(start(1), ev.Configured({"app": want(A)}, "one"), 0.0)
+    state, commands = step(start(1), ev.Configured({"app": want(A)}), 0.0)
     (login,) = commands
     with pytest.raises(AssertionError, match="is no answer to Login"):
         step(state, ev.Looked(login.call, Marker(1, "x")), 1.0)
@@ -683,7 +660,7 @@ def test_a_new_token_looks_again_in_the_cheapest_way_and_at_what_was_denied():
     world.has_list = True
     world.blind.clear()
     world.denied.clear()
-    world.valid_token = "revoked"
+    world.revoke_tokens()
     world.run(15.0)
     assert world.state.groups[A.folder].by_list
     assert world.live["other"] == world.current("other")
@@ -719,7 +696,7 @@ def test_mounts_and_folders_that_were_denied_are_asked_for_with_a_new_token():
 
     def refusing(command):
         denied = isinstance(command, cmd.ListFolder) or getattr(command, "mount", "") == "old"
-        if denied and world.valid_token == "t1":
+        if denied and "t1" in world.tokens:
             world.post(ev.Failed(command.call, Failure(Kind.DENIED, "denied")), 0.01)
         else:
             answer(command)
@@ -729,7 +706,7 @@ def test_mounts_and_folders_that_were_denied_are_asked_for_with_a_new_token():
     world.answer = refusing
     world.run(20.0)
     assert not world.live
-    world.valid_token = "revoked"
+    world.revoke_tokens()
     world.run(15.0)
     assert world.live["app"] == world.current("app")
     assert world.live["old"] == world.current("old")
@@ -759,7 +736,7 @@ def test_each_of_many_revocations_is_noticed_within_seconds():
     world.write(A)
     world.run(5.0)
     for _ in range(8):
-        world.valid_token = "revoked"
+        world.revoke_tokens()
         world.write(A)
         world.run(12.0)
         assert world.live["app"] == world.current("app")
@@ -788,20 +765,6 @@ def test_a_deleted_secret_that_is_looked_at_by_itself_is_told_and_found_when_it_
     world.write(A)
     world.run(65.0)
     assert world.live["app"] == world.current("app")
-
-
-def test_another_identity_reads_even_a_pinned_version_anew():
-    pinned = Ref("secret", "p/db/a", 1)
-    world = World({"app": want(pinned)})
-    world.write(A)
-    world.kv[pinned] = 1
-    world.run(5.0)
-    world.identity = "two"
-    world.configure(world.apps)
-    before = len(world.requests)
-    world.run(2.0)
-    assert pinned in [getattr(command, "ref", None) for _, command in world.requests[before:]]
-    assert len(world.published) == 1  # it is the same there
 
 
 @pytest.mark.parametrize("has_list", [True, False])
@@ -852,3 +815,18 @@ def test_a_path_is_known_as_a_template_has_it_and_with_prefix_and_mount():
     world = World({"app": want(A, folder("p/f/"))})
     named = ["db/a", "p/db/a", "secret/p/db/a", "a", "p/f/", "f", "b/a", "db/b", ""]
     assert unknown(world.state, named) == ["b/a", "db/b", ""]
+
+
+@pytest.mark.parametrize("kind", [cmd.ListFolder, cmd.LookAt, cmd.ReadSecret])
+def test_what_is_refused_after_it_was_dropped_is_no_affair_any_more(kind):
+    world = World({"app": want(A, B)}, has_list=kind is not cmd.LookAt)
+    for secret in (A, B, C):
+        world.write(secret)
+    while not any(isinstance(call.command, kind) for call in world.state.calls.values()):
+        world.run(0.0005)
+    (number, *_) = [n for n, call in world.state.calls.items() if isinstance(call.command, kind)]
+    world.configure({"other": want(C, recipe="r2")})
+    world.take(ev.Failed(number, Failure(Kind.BROKEN, "500")))
+    world.run(5.0)
+    assert set(world.state.sources) == {C}
+    assert world.told["other"] == world.current("other")

@@ -7,7 +7,7 @@ from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.outcome import outcomes, unfinished
-from world import World, folder, ref, want
+from world import World, creds, folder, ref, want
 
 A, B, NONE = ref("p/db/a"), ref("p/db/b"), ref("p/none")
 
@@ -38,7 +38,7 @@ class Once(World):
 
     def ended(self, seconds=5):
         self.run(seconds)
-        return outcomes(self.state)
+        return outcomes([self.state])
 
 
 def only(ended):
@@ -54,7 +54,7 @@ def test_nothing_has_ended_before_all_is_published_and_told():
     once = Once(A)
     seen = []
     while not once.told:
-        seen.append(outcomes(once.state))
+        seen.append(outcomes([once.state]))
         once.run(0.001)
     assert len(seen) > 3
     assert set(map(type, seen)) == {type(None)}
@@ -63,7 +63,7 @@ def test_nothing_has_ended_before_all_is_published_and_told():
 def test_an_agent_without_apps_has_ended():
     once = Once()
     once.configure({})
-    assert outcomes(once.state) == {}
+    assert outcomes([once.state]) == {}
 
 
 @pytest.mark.parametrize(
@@ -93,9 +93,10 @@ def test_what_asking_again_will_not_mend_ends_it_at_once(asked, kind, error):
 def test_what_may_pass_is_waited_for_until_there_is_no_more_time(asked, kind):
     once = Once(A, failing={asked: Failure(kind, "told in words")})
     assert once.ended(10) is None
-    said = only(unfinished(once.state))
+    said = only(unfinished([once.state]))
     assert (type(said), said.exit_code, said.where) == (VaultUnreachable, 69, "web")
-    why = "told in words" if kind is Kind.WEATHER else "it has not answered all requests"
+    weather = kind is Kind.WEATHER or asked is cmd.Login  # no token, nothing else to be served
+    why = "told in words" if weather else "it has not answered all requests"
     assert str(said) == f"web: Vault did not serve it in time: {why}"
     once.failing.clear()
     assert once.ended(60) == {"web": None}
@@ -190,11 +191,31 @@ def test_when_time_is_up_what_has_ended_keeps_its_own_reason():
     once.sky = "refuses"
     once.configure(once.apps | {"late": want(ref("late/x"), recipe="r5")})
     once.run(10)
-    assert outcomes(once.state) is None
-    ended = unfinished(once.state)
+    assert outcomes([once.state]) is None
+    ended = unfinished([once.state])
     assert {name: type(error) for name, error in ended.items()} == {
         "web": type(None),
         "api": TemplateError,
         "late": VaultUnreachable,
     }
     assert str(ended["late"]) == "late: Vault did not serve it in time: connection refused"
+
+
+def test_a_dynamic_secret_that_is_refused_names_its_path_and_the_way_out():
+    once = Once(creds("x"), failing={cmd.Issue: Failure(Kind.DENIED, "denied")})
+    said = only(once.ended())
+    assert str(said) == "web: database/creds/x: denied; grant `read` in the token's policy"
+    assert said.exit_code == 77
+
+
+def test_a_dynamic_secret_that_is_issued_has_no_error_beside_one_that_fails():
+    once = Once(creds("x"), ref("none"))
+    assert type(only(once.ended())) is TemplateError
+
+
+def test_the_apps_of_several_identities_end_together():
+    one, two = Once(A), Once(B)
+    one.run(5)
+    assert outcomes([one.state, two.state]) is None
+    two.run(5)
+    assert outcomes([one.state, two.state]) == {"web": None}

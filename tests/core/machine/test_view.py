@@ -11,10 +11,10 @@ from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.step import start
-from lessee.core.machine.view import LOOKS, fresh, problems, ready, status
+from lessee.core.machine.view import LOOKS, Standing, fresh, problems, ready, status
 from lessee.core.record import replace
 from lessee.core.secrets import Secret
-from world import World, folder, ref, want
+from world import World, creds, folder, ref, want
 
 CANARY = "HUNTER2-c4n4ry"
 A, B, C = ref("p/db/a"), ref("p/db/b"), ref("p/key/c")
@@ -49,7 +49,11 @@ class Vault(World):
             super().obey(command)
 
     def status(self):
-        return status(self.state, self.now, WALL, environment="production", address="https://vault:8200")
+        return status([self.standing], self.now, WALL, environment="production")
+
+    @property
+    def standing(self):
+        return Standing("1234abcd", "https://vault:8200", self.state)
 
 
 def world(*needs, refresh=1.0, notifies=True, seconds=3.0, **more):
@@ -104,7 +108,7 @@ def test_a_token_without_an_end_has_none():
 
 
 def test_before_anything_is_known_nothing_is_claimed():
-    said = status(start(1), 5.0, WALL, environment=None, address="https://vault:8200")
+    said = status([Standing("1", "https://vault:8200", start(1))], 5.0, WALL, environment=None)
     assert (said["vault"]["reachable"], said["vault"]["since"], said["token"], said["apps"]) == (False, None, None, {})
     waiting = Vault({"web": want(A, folder("p/db/"))}).status()
     assert (waiting["ready"], waiting["fresh"], waiting["apps"]["web"]["state"]) == (False, False, "waiting")
@@ -231,14 +235,14 @@ def test_vaults_absence_is_told_with_its_beginning_and_its_next_try():
     assert said["vault"]["reachable"] is False
     assert WALL - 30 <= seconds_of(said["vault"]["since"]) <= WALL - 28 + (made.now - left - 30)
     assert seconds_of(said["vault"]["next_try"]) >= WALL - 0.001
-    assert said["problems"] == ["vault cannot be reached: connection refused; the files stay as they are"]
+    assert said["problems"] == ["vault does not serve: connection refused; the files stay as they are"]
     assert said["ready"] is True
 
 
 def test_a_login_that_fails_is_a_problem():
     made = Vault({"web": want(A)}, failing={cmd.Login: Failure(Kind.DENIED, "invalid role or secret ID")})
     made.run(3)
-    assert problems(made.state) == ["login failed: invalid role or secret ID"]
+    assert problems(made.standing) == ["login failed: invalid role or secret ID"]
     assert made.status()["token"] is None
 
 
@@ -246,7 +250,7 @@ def test_a_secret_that_is_not_there_or_denied_says_what_to_do():
     made = Vault({"web": want(A, ref("p/none"))})
     made.denied.add(A)
     made.run(3)
-    assert sorted(problems(made.state)) == [
+    assert sorted(problems(made.standing)) == [
         "secret/p/db/a: denied; grant `read` in the token's policy",
         "secret/p/none: it is not there; write it, or mend the path in the template",
     ]
@@ -256,16 +260,18 @@ def test_a_mount_or_folder_that_fails_is_a_problem():
     made = Vault({"web": want(A)})
     made.failing[cmd.FindMount] = Failure(Kind.DENIED, "there is no such mount")
     made.run(3)
-    assert problems(made.state) == ["secret/: there is no such mount"]
+    assert problems(made.standing) == ["secret/: there is no such mount"]
     made = Vault({"web": want(folder("p/db/"))})
     made.failing[cmd.ListFolder] = Failure(Kind.LIMITED, "asked too often")
-    made.run(3)
-    assert problems(made.state) == ["secret/p/db/: asked too often"]
+    made.run(2)
+    assert problems(made.standing) == ["secret/p/db/: asked too often"]
 
 
 def test_an_edited_configuration_that_is_wrong_is_a_problem_a_line_each():
-    said = problems(world(A).state, "lessee.yaml:3: unknown key\nlessee.yaml:9: wrong type")
-    assert said == [
+    made = world(A)
+    trouble = "lessee.yaml:3: unknown key\nlessee.yaml:9: wrong type"
+    said = status([made.standing], made.now, WALL, environment=None, trouble=trouble)
+    assert said["problems"] == [
         "the edited configuration is not in force: lessee.yaml:3: unknown key",
         "the edited configuration is not in force: lessee.yaml:9: wrong type",
     ]
@@ -312,3 +318,69 @@ def test_whatever_happens_the_status_is_json_and_holds_no_value(actions):
         made.run(7)
         assert CANARY not in json.dumps(made.status(), allow_nan=False)
         assert CANARY not in repr(made.state)
+
+
+X = creds("x")
+
+
+def test_a_lease_is_told_with_its_times_and_whom_it_serves():
+    made = world(X, lease_ttl=100.0)
+    (lease,) = made.status()["leases"]
+    assert (lease["path"], lease["lease_id"], lease["state"], lease["apps"]) == (X.path, "l1", "held", ["web"])
+    assert lease["issued_at"] < lease["renew_at"] < lease["expires_at"]
+    assert 96 < lease["expires_in"] < 97.1
+    assert made.status()["totals"]["issued"] == 1
+    assert (made.status()["fresh"], made.status()["apps"]["web"]["degraded"]) == (True, None)
+
+
+def test_a_lease_that_does_not_end_or_is_replaced_is_told_so():
+    made = world(X)
+    held = made.state.leases["l1"]
+    endless = replace(held, lease=replace(held.lease, ttl=0.0, token="none"), renew_at=float("inf"))
+    superseded = replace(held, standing="superseded", lease=replace(held.lease, id="l0", lease_id=""))
+    made.state = replace(made.state, leases={"l1": replace(endless, replace_at=float("inf")), "l0": superseded})
+    first, second = made.status()["leases"]
+    assert (first["expires_at"], first["expires_in"], first["renew_at"]) == (None, None, None)
+    assert (second["state"], second["lease_id"]) == ("retiring", None)
+
+
+def test_a_lease_that_ended_while_vault_is_away_makes_its_app_degraded_and_not_fresh():
+    made = world(X, lease_ttl=100.0)
+    made.sky = "refuses"
+    made.run(200.0)
+    said = made.status()
+    assert [lease["state"] for lease in said["leases"]] == ["expired"]
+    assert said["leases"][0]["expires_in"] < -90
+    assert said["apps"]["web"]["degraded"] == "the lease ended of database/creds/x"
+    assert (said["ready"], said["fresh"]) == (True, False)
+    assert (
+        "web is degraded: the lease ended of database/creds/x; its files stay until Vault gives another one"
+        in (said["problems"])
+    )
+
+
+def test_what_is_not_issued_or_not_renewed_is_a_problem_with_the_way_out():
+    denied = world(X, failing={cmd.Issue: Failure(Kind.DENIED, "permission denied (403)")})
+    assert denied.status()["problems"] == [
+        "database/creds/x: not issued: permission denied (403); grant `read` in the token's policy"
+    ]
+    assert not denied.status()["fresh"]
+    broken = world(X, seconds=1.0, failing={cmd.Issue: Failure(Kind.BROKEN, "the server failed at this path (500)")})
+    assert broken.status()["problems"] == ["database/creds/x: not issued: the server failed at this path (500)"]
+    late = world(X, lease_ttl=100.0, failing={cmd.RenewLease: Failure(Kind.BROKEN, "the server failed (500)")})
+    late.run(72.0)
+    assert "database/creds/x: not renewed: the server failed (500)" in late.status()["problems"]
+    assert late.status()["leases"][0]["error"] == "the server failed (500)"
+
+
+def test_of_several_identities_each_is_told_and_problems_name_whom_they_touch():
+    one, two = world(A), Vault({"db": want(B)}, failing={cmd.Login: Failure(Kind.DENIED, "no such role")})
+    two.run(2.0)
+    gone = replace(two.standing, id="5678", state=replace(two.state, apps={}))
+    said = status([one.standing, two.standing, gone], one.now, WALL, environment=None)
+    assert [identity["apps"] for identity in said["identities"]] == [["web"], ["db"], []]
+    assert said["problems"] == ["db: login failed: no such role", "an identity of before: login failed: no such role"]
+    assert said["token"] == said["identities"][0]["token"]
+    assert set(said["apps"]) == {"web", "db"}
+    assert not said["ready"]
+    assert said["totals"]["requests"] > one.status()["totals"]["requests"]

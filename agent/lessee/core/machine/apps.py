@@ -13,16 +13,13 @@ from lessee.core.machine.events import (
     RenderFailed,
     Told,
     Want,
+    Withdrawn,
 )
-from lessee.core.machine.inputs import inputs
-from lessee.core.machine.state import NEVER, App
+from lessee.core.machine.inputs import inputs, settles_at
+from lessee.core.machine.state import KEEP_TOLD, KEEP_UNTOLD, NEVER, App
 from lessee.core.machine.turn import Turn
 from lessee.core.record import replace
 
-KEEP_TOLD = 5.0
-"""Seconds that an old generation outlives the telling: a reader may just have opened it."""
-KEEP_UNTOLD = 60.0
-"""Seconds that an old generation is kept for an app that cannot be told."""
 NOTIFY_CAP = 15.0
 """Seconds between tries to tell an app, at most; the look is local and cheap."""
 
@@ -31,7 +28,8 @@ def configure_apps(turn: Turn, wants: Mapping[str, Want]) -> None:
     """Apps that stay keep what they have; another recipe makes them render again."""
     apps = turn.edit_apps()
     for name in set(apps) - set(wants):
-        turn.tell("warning", "app left the configuration", app=name, note="its files stay as they are")
+        if name not in turn.elsewhere:
+            turn.tell("warning", "app left the configuration", app=name, note="its files stay as they are")
         del apps[name]
     for name, want in wants.items():
         app = apps.get(name)
@@ -53,8 +51,9 @@ def recovered(turn: Turn, event: Recovered) -> None:
             dirty=True,
             job=None,
             generation=None,
+            shows=None,
             staged=None,
-            old=(),
+            old=event.old,
             number=event.number,
             published_at=event.published_at,
             owed=event.owed and app.want.notifies and event.number is not None,
@@ -90,12 +89,12 @@ def _kept_until(app: App, replaced_at: float) -> float:
 
 def _plan_render(turn: Turn, name: str, app: App) -> None:
     found = inputs(turn, app.want.needs)
-    if found is None:
+    if found is None or turn.now < settles_at(turn, app.want.needs):
         return
     job = turn.next_id()
-    turn.edit_apps()[name] = replace(app, job=job, dirty=False)
+    turn.edit_apps()[name] = replace(app, job=job, dirty=False, using=found.leases)
     turn.totals = replace(turn.totals, renders=turn.totals.renders + 1)
-    turn.commands.append(Render(name, job, app.want.recipe, *found))
+    turn.commands.append(Render(name, job, app.want.recipe, found.secrets, found.folders, found.dynamic))
 
 
 def rendered(turn: Turn, event: Rendered) -> None:
@@ -104,7 +103,7 @@ def rendered(turn: Turn, event: Rendered) -> None:
     if app is None or app.job != event.job:
         return
     if app.generation == event.generation:
-        turn.edit_apps()[event.app] = replace(app, job=None, problem=None, rejected=False)
+        turn.edit_apps()[event.app] = replace(app, job=None, problem=None, rejected=False, shows=app.using)
         return
     turn.commands.append(Publish(event.app, event.job, event.generation, owe=app.want.notifies))
     problem = None if app.rejected else app.problem  # a disk that is full is told once
@@ -137,9 +136,9 @@ def published(turn: Turn, event: Published) -> None:
             notify_error=None,
         )
     if app.job == event.job:
-        app = replace(app, job=None, generation=app.staged, staged=None, problem=None, tries=0)
+        app = replace(app, job=None, generation=app.staged, staged=None, shows=app.using, problem=None, tries=0)
     else:
-        app = replace(app, generation=None)  # of a recipe that is no longer wanted
+        app = replace(app, generation=None, shows=None)  # of a recipe that is no longer wanted
     turn.edit_apps()[event.app] = replace(app, number=event.number)
 
 
@@ -148,9 +147,23 @@ def publish_failed(turn: Turn, event: PublishFailed) -> None:
     app = turn.apps.get(event.app)
     if app is not None and app.job == event.job:
         _say_problem(turn, event.app, app, event.text)
-        again = turn.retry_at(app.tries)
         turn.edit_apps()[event.app] = replace(
-            app, job=None, problem=event.text, dirty=True, tries=app.tries + 1, publish_at=again
+            app,
+            job=None,
+            problem=event.text,
+            dirty=True,
+            tries=app.tries + 1,
+            since=turn.began(app),
+            publish_at=turn.retry_at(app),
+        )
+
+
+def withdrawn(turn: Turn, event: Withdrawn) -> None:
+    """Its readers see nothing, and shall see the next generation whatever it holds."""
+    app = turn.apps.get(event.app)
+    if app is not None:
+        turn.edit_apps()[event.app] = replace(
+            app, dirty=True, generation=None, number=None, shows=frozenset(), old=(), owed=False
         )
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from lessee.core.generation import Generation
-from lessee.core.paths import Folder, Ref
+from lessee.core.leases import Lease
+from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import Record
 from lessee.core.secrets import Secret
 
@@ -62,6 +63,70 @@ class ReadSecret(Record, frozen=True):
     version: int
 
 
+class Issue(Record, frozen=True):
+    """Ask for a dynamic secret, under the token with this id."""
+
+    call: int
+    need: Dynamic
+    token: str
+
+
+class RenewLease(Record, frozen=True):
+    """Renew the lease that has this id with us, for as long as its role says."""
+
+    call: int
+    id: str
+    lease_id: str
+
+
+class LookUpLease(Record, frozen=True):
+    """Is this lease still there, and how long?"""
+
+    call: int
+    id: str
+    lease_id: str
+
+
+class RevokeLease(Record, frozen=True):
+    """End a lease now."""
+
+    call: int
+    id: str
+    lease_id: str
+
+
+class RevokeToken(Record, frozen=True):
+    """End the token with this id now, and with it all that was issued under it."""
+
+    call: int
+    token: str
+
+
+class KeepLease(Record, frozen=True):
+    """Note a lease durably, before it is used."""
+
+    lease: Lease
+
+
+class ForgetLease(Record, frozen=True):
+    """The lease with this id is no more."""
+
+    id: str
+
+
+class ForgetToken(Record, frozen=True):
+    """The token with this id is not needed any more."""
+
+    id: str
+
+
+class Expire(Record, frozen=True):
+    """An app's files hold what is no longer valid: do as the app wants it, `on_expiry`."""
+
+    app: str
+    paths: tuple[str, ...]
+
+
 class Abandon(Record, frozen=True):
     """Do not wait for this call any more; its answer will be passed over."""
 
@@ -71,13 +136,14 @@ class Abandon(Record, frozen=True):
 class Render(Record, frozen=True):
     """Render an app's files from exactly these secrets."""
 
-    hidden = ("recipe", "secrets", "folders")
+    hidden = ("recipe", "secrets", "folders", "dynamic")
 
     app: str
     job: int
     recipe: object
     secrets: Mapping[Ref, Secret]
     folders: Mapping[Folder, Mapping[str, Secret]]
+    dynamic: Mapping[Dynamic, Secret]
 
 
 class Publish(Record, frozen=True):
@@ -118,5 +184,9 @@ class Tell(Record, frozen=True):
     fields: Mapping[str, object]
 
 
-VaultCommand = Login | RenewToken | CheckToken | FindMount | ListFolder | LookAt | ReadSecret
-Command = VaultCommand | Abandon | Render | Publish | Notify | Settle | Prune | Tell
+SessionCommand = Login | RenewToken | CheckToken | RevokeToken
+ReadingCommand = FindMount | ListFolder | LookAt | ReadSecret
+LeaseCommand = Issue | RenewLease | LookUpLease | RevokeLease
+VaultCommand = SessionCommand | ReadingCommand | LeaseCommand
+KeepingCommand = KeepLease | ForgetLease | ForgetToken
+Command = VaultCommand | KeepingCommand | Abandon | Render | Publish | Notify | Settle | Prune | Expire | Tell

@@ -3,21 +3,28 @@
 from collections.abc import Iterator
 
 from lessee.core.machine.apps import prune_at
-from lessee.core.machine.commands import CheckToken, Login, RenewToken
-from lessee.core.machine.inputs import inputs
-from lessee.core.machine.reading import IN_FLIGHT
+from lessee.core.machine.inputs import inputs, settles_at
+from lessee.core.machine.leasing import asks_at, ends_at, has_room, issues_at
+from lessee.core.machine.letting_go import acts_at, goes_at, token_goes_at
+from lessee.core.machine.reading import IN_FLIGHT, under_way
+from lessee.core.machine.session import is_asked_for, is_probing
 from lessee.core.machine.state import NEVER, State
 
 
 def wake_at(state: State) -> float:
     """The moment on the boot clock for which `step` plans something; NEVER where it only waits for answers."""
-    times = [*_guards(state), *_apps(state)]
-    weather = state.session.weather
+    times = [*_guards(state), *_leases(state)]
+    weather, token = state.session.weather, state.session.token
+    if token is not None:
+        times.append(token.ends_at)
+    if state.stopping:
+        return min(times, default=NEVER)
+    times += _apps(state)
     if weather is None:
-        times += [*_session(state), *_reading(state)]
-    elif not state.calls:
+        times += [*_session(state), *_asking(state), *_reading(state)]
+    elif not is_probing(state) and not is_asked_for(state):
         # Whatever is due waits for the weather's next try.
-        times.append(max(min((*_session(state), *_reading(state)), default=NEVER), weather.next_at))
+        times.append(weather.next_at if token is not None else max(weather.next_at, state.session.login_at))
     return min(times, default=NEVER)
 
 
@@ -33,22 +40,40 @@ def _apps(state: State) -> Iterator[float]:
             continue
         if app.owed:
             yield app.notify_at
-        # Without failed tries, what is dirty waits for its inputs, not for a time.
-        if app.dirty and app.tries and inputs(state, app.want.needs) is not None:
-            yield app.publish_at
+        # What is dirty waits for its inputs first, then for a time.
+        if app.dirty and inputs(state, app.want.needs) is not None:
+            yield max(app.publish_at, settles_at(state, app.want.needs))
 
 
 def _session(state: State) -> Iterator[float]:
     session = state.session
-    if any(isinstance(call.command, Login | RenewToken | CheckToken) for call in state.calls.values()):
+    if is_asked_for(state):
         return
     yield session.login_at
     if session.token is not None:
-        yield from (session.token.ends_at, session.renew_at, session.check_at)
+        yield from (session.renew_at, session.check_at)
+
+
+def _leases(state: State) -> Iterator[float]:
+    for held in state.leases.values():
+        yield from (acts_at(state, held), goes_at(state, held))
+        if held.ended_at is None:
+            yield ends_at(state, held.lease)
+    for former in state.session.former.values():
+        yield token_goes_at(state, former)
+
+
+def _asking(state: State) -> Iterator[float]:
+    if state.session.token is None or not has_room(state):
+        return
+    for held in state.leases.values():
+        yield asks_at(state, held)
+    for supply in state.supplies.values():
+        yield issues_at(state, supply)
 
 
 def _reading(state: State) -> Iterator[float]:
-    if state.session.token is None or len(state.calls) >= IN_FLIGHT:
+    if state.session.token is None or under_way(state) >= IN_FLIGHT:
         return
     for mount in state.mounts.values():
         if not mount.version and mount.call is None:

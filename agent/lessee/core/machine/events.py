@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from lessee.core.generation import Generation
+from lessee.core.leases import Lease
 from lessee.core.machine.failures import Failure
-from lessee.core.paths import Folder, Ref
+from lessee.core.paths import Need
 from lessee.core.record import Record
 from lessee.core.secrets import Marker, Secret
 
@@ -14,17 +15,17 @@ class Want(Record, frozen=True):
 
     hidden = ("recipe",)
 
-    needs: frozenset[Ref | Folder]
+    needs: frozenset[Need]
     refresh: float
     notifies: bool
     recipe: object
 
 
 class Configured(Record, frozen=True):
-    """A configuration is in force. `identity` changes when another login is wanted."""
+    """A configuration is in force. `elsewhere`: as `State.elsewhere`."""
 
     apps: Mapping[str, Want]
-    identity: str
+    elsewhere: frozenset[str] = frozenset()
 
 
 class Recovered(Record, frozen=True):
@@ -34,20 +35,36 @@ class Recovered(Record, frozen=True):
     number: int | None
     owed: bool
     published_at: float | None = None
+    old: tuple[tuple[int, float], ...] = ()
+    """Generations that readers may still hold, as `App.old`."""
 
 
 class Token(Record, frozen=True):
-    """A token without its value. Times in seconds on the boot clock; `ttl` 0: it does not end."""
+    """A token without its value. Times in seconds on the boot clock; `ttl` 0: it does not end.
+
+    Of a batch token the accessor is empty; `id` is ours, and tells any token from another.
+    """
 
     accessor: str
     sent_at: float
     ttl: float
     renewable: bool
+    """False too where the server said that the ttl is capped."""
+    id: str = ""
+    ours: bool = True
+    """We logged in for it: it is ours to revoke."""
 
     @property
     def ends_at(self) -> float:
         """Counted from the sending of the request, so that it is never later than the server's own end."""
         return self.sent_at + self.ttl if self.ttl else float("inf")
+
+
+class Kept(Record, frozen=True):
+    """What the ledger kept over the death of an earlier agent: leases, and the tokens under which they live."""
+
+    leases: tuple[Lease, ...]
+    tokens: tuple[Token, ...]
 
 
 class LoggedIn(Record, frozen=True):
@@ -91,6 +108,28 @@ class Read(Record, frozen=True):
 
     call: int
     secret: Secret
+
+
+class Issued(Record, frozen=True):
+    """A dynamic secret was issued, or a static role read."""
+
+    call: int
+    lease: Lease
+
+
+class LeaseRenewed(Record, frozen=True):
+    """A lease was renewed, or looked up: it is valid, and this is what is left of it. `ttl` from `sent_at` on."""
+
+    call: int
+    sent_at: float
+    ttl: float
+    renewable: bool
+
+
+class Revoked(Record, frozen=True):
+    """A lease or a token is no more."""
+
+    call: int
 
 
 class Failed(Record, frozen=True):
@@ -155,6 +194,16 @@ class NotTold(Record, frozen=True):
     retry_in: float | None = None
 
 
+class Withdrawn(Record, frozen=True):
+    """An app's files were removed from its readers' sight."""
+
+    app: str
+
+
+class Stopping(Record, frozen=True):
+    """The agent ends, and nothing is to be left in Vault: every lease and every token of ours is revoked."""
+
+
 class Nudged(Record, frozen=True):
     """Somebody asks to look now; no paths: at everything. A path is matched with or without its mount."""
 
@@ -165,11 +214,14 @@ class Tick(Record, frozen=True):
     """Time has passed."""
 
 
-Answer = LoggedIn | Renewed | MountFound | Listed | Looked | Read | Failed
+Answer = LoggedIn | Renewed | MountFound | Listed | Looked | Read | Issued | LeaseRenewed | Revoked | Failed
 Event = (
     Answer
     | Configured
     | Recovered
+    | Kept
+    | Withdrawn
+    | Stopping
     | Rendered
     | RenderFailed
     | Published

@@ -12,6 +12,8 @@ class Kind(Enum):
     """Nobody answered, or the server cannot serve anyone now: refused, hanging, sealed, 5xx."""
     LIMITED = "limited"
     """429: this path is asked too often."""
+    BROKEN = "broken"
+    """This path is not served, while others are: 500, or no answer."""
     DENIED = "denied"
     """403: the policy does not grant this, or the token is no longer valid."""
     MISSING = "missing"

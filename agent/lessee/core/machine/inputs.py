@@ -6,18 +6,39 @@ from lessee.core.machine.failures import Kind
 from lessee.core.machine.state import State
 from lessee.core.machine.turn import Turn
 from lessee.core.machine.wanted import is_named
-from lessee.core.paths import Folder, Ref
+from lessee.core.paths import Dynamic, Folder, Need, Ref
+from lessee.core.record import Record
 from lessee.core.secrets import Secret
 
+SETTLE = 2.0
+"""Seconds that a rendering waits for what is being issued: several that end together are one generation."""
 
-def inputs(
-    state: State | Turn, needs: frozenset[Ref | Folder]
-) -> tuple[Mapping[Ref, Secret], Mapping[Folder, Mapping[str, Secret]]] | None:
-    """The secrets and folders as they are now; None where one of them is not here, or not current."""
+
+class Inputs(Record, frozen=True):
+    """What an app's files are rendered from. `leases`: the ids of those among it."""
+
+    hidden = ("secrets", "folders", "dynamic")
+
+    secrets: Mapping[Ref, Secret]
+    folders: Mapping[Folder, Mapping[str, Secret]]
+    dynamic: Mapping[Dynamic, Secret]
+    leases: frozenset[str]
+
+
+def inputs(state: State | Turn, needs: frozenset[Need]) -> Inputs | None:
+    """The secrets as they are now; None where one of them is not here, not current, or has ended."""
     secrets: dict[Ref, Secret] = {}
     folders: dict[Folder, dict[str, Secret]] = {}
+    dynamic: dict[Dynamic, Secret] = {}
+    leases = set()
     for need in needs:
-        if isinstance(need, Folder):
+        if isinstance(need, Dynamic):
+            held = state.leases.get(state.supplies[need].lease or "")
+            if held is None or held.ended_at is not None:
+                return None
+            dynamic[need] = held.lease.secret
+            leases.add(held.lease.id)
+        elif isinstance(need, Folder):
             inside = _inside(state, need)
             if inside is None:
                 return None
@@ -27,7 +48,13 @@ def inputs(
             if source.secret is None or source.stale or source.failure is not None:
                 return None
             secrets[need] = source.secret
-    return secrets, folders
+    return Inputs(secrets, folders, dynamic, frozenset(leases))
+
+
+def settles_at(state: State | Turn, needs: frozenset[Need]) -> float:
+    """Until when a rendering waits for what is being issued for it."""
+    asked = [state.supplies[need].call for need in needs if isinstance(need, Dynamic)]
+    return max((state.calls[call].sent_at + SETTLE for call in asked if call is not None), default=0.0)
 
 
 def _inside(state: State | Turn, folder: Folder) -> dict[str, Secret] | None:
@@ -45,8 +72,8 @@ def _inside(state: State | Turn, folder: Folder) -> dict[str, Secret] | None:
     return inside
 
 
-def inputs_of(state: State, needs: frozenset[Ref | Folder]) -> set[Ref]:
-    """The secrets that these needs come to."""
+def inputs_of(state: State, needs: frozenset[Need]) -> set[Ref]:
+    """The KV secrets that these needs come to."""
     refs = {need for need in needs if isinstance(need, Ref)}
     for need in needs:
         if isinstance(need, Folder):
@@ -56,7 +83,7 @@ def inputs_of(state: State, needs: frozenset[Ref | Folder]) -> set[Ref]:
 
 def unknown(state: State, paths: Iterable[str]) -> list[str]:
     """Those of the paths by which no secret and no folder can be meant that a template reads."""
-    known: list[Ref | Folder] = [*state.sources, *state.groups]
+    known: list[Need] = [*state.sources, *state.groups, *state.supplies]
     return [path for path in paths if not any(is_named(at, path) for at in known)]
 
 

@@ -1,36 +1,40 @@
 """How a command that runs once has ended, app by app."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from lessee.core.errors import CannotWrite, LesseeError, NotNotified, Refused, TemplateError, VaultUnreachable
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.inputs import inputs_of
 from lessee.core.machine.state import App, State
-from lessee.core.paths import Folder
+from lessee.core.paths import Dynamic, Folder
 
-_WAITED_FOR = frozenset({Kind.WEATHER, Kind.LIMITED})
+GRANT = "grant `read` in the token's policy"
+"""What to do about a path that is denied."""
+_WAITED_FOR = frozenset({Kind.WEATHER, Kind.LIMITED, Kind.BROKEN})
 
 
-def outcomes(state: State) -> Mapping[str, LesseeError | None] | None:
+def outcomes(states: Iterable[State]) -> Mapping[str, LesseeError | None] | None:
     """None while something may still come; else of each app why it was not published, or None where it was."""
     ended: dict[str, LesseeError | None] = {}
-    for name, app in state.apps.items():
-        error = _error(state, name, app)
-        if error is None and not _done(app):
-            return None
-        ended[name] = error
+    for state in states:
+        for name, app in state.apps.items():
+            error = _error(state, name, app)
+            if error is None and not _done(app):
+                return None
+            ended[name] = error
     return ended
 
 
-def unfinished(state: State) -> Mapping[str, LesseeError | None]:
+def unfinished(states: Iterable[State]) -> Mapping[str, LesseeError | None]:
     """As `outcomes`, when there is no more time: what has not ended has not been reached."""
-    weather = state.session.weather
-    why = weather.text if weather is not None else "it has not answered all requests"
     ended: dict[str, LesseeError | None] = {}
-    for name, app in state.apps.items():
-        ended[name] = _error(state, name, app)
-        if ended[name] is None and not _done(app):
-            ended[name] = VaultUnreachable(f"Vault did not serve it in time: {why}", where=name)
+    for state in states:
+        weather = state.session.weather
+        why = weather.text if weather is not None else "it has not answered all requests"
+        for name, app in state.apps.items():
+            ended[name] = _error(state, name, app)
+            if ended[name] is None and not _done(app):
+                ended[name] = VaultUnreachable(f"Vault did not serve it in time: {why}", where=name)
     return ended
 
 
@@ -55,11 +59,15 @@ def _error(state: State, name: str, app: App) -> LesseeError | None:
 
 
 def _input_error(state: State, name: str, app: App) -> LesseeError | None:
-    kept = (state.mounts, state.groups, state.sources)
+    kept = (state.mounts, state.groups, state.sources, state.supplies)
     if all(item.failure is None for items in kept for item in items.values()):
         return None  # asked after each event while a thousand secrets come in
     failures: dict[str, Failure] = {}
     for need in app.want.needs:
+        if isinstance(need, Dynamic):
+            if (why := state.supplies[need].failure) is not None:
+                failures[str(need)] = why
+            continue
         mount = state.mounts[need.mount]
         if mount.failure is not None:
             failures[f"{need.mount}/"] = mount.failure
@@ -75,5 +83,5 @@ def _input_error(state: State, name: str, app: App) -> LesseeError | None:
         return None
     text = "\n".join(f"{path}: {failure.text}" for path, failure in sorted(ended.items()))
     if any(failure.kind is Kind.DENIED for failure in ended.values()):
-        return Refused(text, where=name, todo="grant `read` in the token's policy")
+        return Refused(text, where=name, todo=GRANT)
     return TemplateError(text, where=name, todo="write the secret, or mend the path in the template")

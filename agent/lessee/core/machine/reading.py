@@ -1,10 +1,10 @@
 """What is asked of Vault, and what its answers change."""
 
-from lessee.core.machine.commands import FindMount, ListFolder, LookAt, ReadSecret
+from lessee.core.machine.commands import FindMount, ListFolder, LookAt, ReadingCommand, ReadSecret
 from lessee.core.machine.events import Listed, Looked, Read
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.session import blame_token
-from lessee.core.machine.state import NEVER, Group, Mount, Source
+from lessee.core.machine.state import NEVER, Group, Mount, Source, State
 from lessee.core.machine.turn import Turn
 from lessee.core.machine.wanted import again_at, members, next_look, next_round, touch
 from lessee.core.paths import Folder, Ref
@@ -17,15 +17,16 @@ IN_FLIGHT = 8
 
 def plan_reading(turn: Turn) -> None:
     """Ask for what is due, within the budget."""
-    session = turn.session
-    if session.token is None:
+    if turn.session.token is None or turn.session.weather is not None:
         return
-    room = IN_FLIGHT - len(turn.calls)
-    if session.weather is not None:
-        room = 1 if turn.now >= session.weather.next_at and not turn.calls else 0
+    room = IN_FLIGHT - under_way(turn)
     for due in _due_mounts, _due_groups, _due_sources:
-        if room > 0:
-            room -= due(turn, room)
+        room -= due(turn, max(0, room))
+
+
+def under_way(known: State | Turn) -> int:
+    """How many requests of reading there are."""
+    return sum(isinstance(call.command, ReadingCommand) for call in known.calls.values())
 
 
 def _due_mounts(turn: Turn, room: int) -> int:
@@ -156,7 +157,8 @@ def source_failed(turn: Turn, ref: Ref, source: Source, failure: Failure, *, nex
         turn.tell("warning", "secret cannot be read", secret=str(ref), reason=failure.text)
         if failure.kind is Kind.MISSING:
             touch(turn, ref.folder)  # a folder goes on without a secret that is gone
-    turn.edit_sources()[ref] = replace(source, failure=failure, tries=source.tries + 1, stale=True, next_at=next_at)
+    tries, since = source.tries + 1, turn.began(source)
+    turn.edit_sources()[ref] = replace(source, failure=failure, tries=tries, since=since, stale=True, next_at=next_at)
 
 
 def read(turn: Turn, ref: Ref, event: Read) -> None:

@@ -3,16 +3,18 @@
 from lessee.core.machine.commands import CheckToken, Login, RenewToken, VaultCommand
 from lessee.core.machine.events import LoggedIn, Renewed, Token
 from lessee.core.machine.failures import Failure, Kind
-from lessee.core.machine.state import NEVER, Session, Weather
+from lessee.core.machine.state import NEVER, Former, Session, State
 from lessee.core.machine.turn import Turn
 from lessee.core.record import replace
 
 LAST_SECONDS = 2.0
 """A token or lease this near its end is not renewed: Vault has made such renewals outlive max_ttl (CVE-2021-32923)."""
+CAPPED = 0.9
+"""Of its ttl before: a renewal that gives less than this says that max_ttl is near, which none can carry beyond."""
 CHECK_EVERY = 10.0
 """Seconds between look-ups of the token when paths are denied."""
 CHECK_SELDOM = 600.0
-"""As above, where look-ups are denied to good tokens too: a policy may lack auth/token/lookup-self."""
+"""As above, where look-ups are in vain."""
 SUSPECT = 0.5
 """Seconds in which another answer may clear the token of the suspicion."""
 LOOK_AGAIN = 5.0
@@ -23,29 +25,42 @@ a moment later, then so seldom that its lockout (five refusals in fifteen minute
 
 
 def plan_session(turn: Turn) -> None:
-    """Ask for what the session itself needs; it goes before all reading."""
+    """Ask for what the session itself needs; it goes before all else. In bad weather its requests alone are made."""
     session, now = turn.session, turn.now
-    if any(isinstance(call.command, Login | RenewToken | CheckToken) for call in turn.calls.values()):
-        return
-    if session.weather is not None and (now < session.weather.next_at or turn.calls):
-        return
     if session.token is not None and now >= session.token.ends_at:
         turn.tell("warning", "token ended", accessor=session.token.accessor)
-        turn.session = session = _without_token(session, login_at=min(session.login_at, now))
+        turn.session = session = without_token(session, login_at=min(session.login_at, now))
+    if turn.stopping or is_asked_for(turn):
+        return
+    weather = session.weather
+    if weather is not None and (now < weather.next_at or is_probing(turn)):
+        return
     if now >= session.login_at:
         turn.session = replace(session, login_at=NEVER)
         turn.ask(Login(turn.next_id(), fresh=session.fresh, if_changed=now < session.ask_at))
     elif session.token is not None and now >= session.renew_at:
         turn.session = replace(session, renew_at=NEVER)
         turn.ask(RenewToken(turn.next_id()))
-    elif session.token is not None and now >= session.check_at:
+    elif session.token is not None and (now >= session.check_at or weather is not None):
+        # Any path may be broken by itself: the token's own tells best whether Vault is back.
         turn.session = replace(session, check_at=NEVER, checked_at=now)
         turn.ask(CheckToken(turn.next_id()))
 
 
+def is_asked_for(turn: State | Turn) -> bool:
+    """Whether a token is being got, renewed or looked up."""
+    return any(isinstance(call.command, Login | RenewToken | CheckToken) for call in turn.calls.values())
+
+
+def is_probing(turn: State | Turn) -> bool:
+    """Whether something is asked already to find out if Vault is back."""
+    weather = turn.session.weather
+    return weather is not None and any(call.sent_at >= weather.since for call in turn.calls.values())
+
+
 def logged_in(turn: Turn, event: LoggedIn) -> None:
-    """A token is here."""
-    token = event.token
+    """A token is here; the one before lives on for what was issued under it."""
+    token, before = event.token, turn.session.token
     turn.tell(
         "info",
         "goes on with the kept token" if event.kept else "logged in",
@@ -53,49 +68,73 @@ def logged_in(turn: Turn, event: LoggedIn) -> None:
         ttl=round(token.ttl),
     )
     turn.totals = replace(turn.totals, logins=turn.totals.logins + (not event.kept))
-    session = replace(turn.session, fresh=True, failure=None, tries=0, ask_at=0.0, check_at=NEVER)
+    former = dict(turn.session.former)
+    if before is not None and before.id != token.id:
+        former[before.id] = Former(before)
+    former.pop(token.id, None)
+    session = replace(turn.session, fresh=True, failure=None, tries=0, ask_at=0.0, check_at=NEVER, former=former)
     # Tokens read from a file may come near their end again and again: no more than one look every CHECK_EVERY.
     turn.session = _schedule(turn, session, token, earliest=turn.now + CHECK_EVERY)
 
 
 def renewed(turn: Turn, event: Renewed, *, by_renewal: bool) -> None:
     """The token is valid, and this is what is left of it."""
-    token, before = event.token, turn.session.token
+    token, session = event.token, turn.session
+    before = session.token
     if by_renewal:
         turn.tell("info", "renewed the token", accessor=token.accessor, ttl=round(token.ttl))
-        # A ttl that shrank says that the token's max_ttl is near: renewing on would not carry it further.
-        capped = before is not None and bool(before.ttl) and token.ttl < before.ttl * 0.9
+        capped = before is not None and bool(before.ttl) and token.ttl < before.ttl * CAPPED
         token = replace(token, renewable=token.renewable and not capped)
-    else:
-        token = replace(token, renewable=token.renewable and (before is None or before.renewable))
-        turn.session = replace(turn.session, check_wait=CHECK_EVERY)
-    turn.session = _schedule(turn, replace(turn.session, failure=None), token, earliest=turn.now)
+        turn.session = _schedule(turn, replace(session, failure=None, tries=0), token, earliest=turn.now)
+        return
+    token = replace(token, renewable=token.renewable and (before is None or before.renewable))
+    session = replace(session, failure=None, check_wait=CHECK_EVERY)
+    new = _schedule(turn, session, token, earliest=turn.now)
+    # A look-up carries nothing further: what was due stays due.
+    renew_at = new.renew_at if session.renew_at == NEVER else min(session.renew_at, new.renew_at)
+    turn.session = replace(new, renew_at=renew_at, login_at=min(session.login_at, new.login_at))
 
 
 def session_failed(turn: Turn, command: Login | RenewToken | CheckToken, failure: Failure) -> None:
     """Login, renewal or look-up failed for a reason that is not weather."""
     session = turn.session
-    if isinstance(command, Login):
-        if session.failure != failure:
-            level = "error" if failure.kind is Kind.SPENT else "warning"
-            turn.tell(level, "login failed", reason=failure.text)
-        turn.session = _put_off(turn, replace(session, failure=failure), command, failure)
-    elif failure.kind is Kind.LIMITED:
-        _rearm(turn, command, turn.retry_at(0, failure))
-    else:
-        turn.tell("warning", "token is no longer valid", reason=failure.text)
-        wait = min(CHECK_SELDOM, session.check_wait * 4) if isinstance(command, CheckToken) else session.check_wait
-        turn.session = replace(_without_token(session, login_at=turn.now), check_wait=wait)
+    match command, failure.kind:
+        case Login(), _:
+            if session.failure != failure:
+                level = "error" if failure.kind is Kind.SPENT else "warning"
+                turn.tell(level, "login failed", reason=failure.text)
+            turn.session = _put_off(turn, replace(session, failure=failure), command, failure)
+        case _, Kind.LIMITED | Kind.BROKEN:
+            _rearm(turn, command, turn.retry_at(session, failure))
+            turn.session = replace(turn.session, tries=session.tries + 1, since=turn.began(session))
+        case CheckToken(), Kind.UNSUPPORTED:
+            # It is valid, and may not look itself up: policies are to blame for what is denied.
+            turn.session = replace(session, check_wait=CHECK_SELDOM)
+        case RenewToken(), Kind.UNSUPPORTED if session.token is not None:
+            turn.tell("warning", "token cannot be renewed", reason=failure.text)
+            token = replace(session.token, renewable=False)
+            turn.session = _schedule(turn, session, token, earliest=turn.now)
+        case _:
+            turn.tell("warning", "token is no longer valid", reason=failure.text)
+            wait = min(CHECK_SELDOM, session.check_wait * 4) if isinstance(command, CheckToken) else session.check_wait
+            turn.session = replace(without_token(session, login_at=turn.now, ended_at=turn.now), check_wait=wait)
 
 
-def _without_token(session: Session, *, login_at: float) -> Session:
-    return replace(session, token=None, fresh=True, renew_at=NEVER, check_at=NEVER, login_at=login_at)
+def without_token(session: Session, *, login_at: float, ended_at: float = NEVER) -> Session:
+    """The token is no good any more, nor is what was issued under it once it has `ended_at`."""
+    former = dict(session.former)
+    if session.token is not None:
+        token = session.token
+        if ended_at < token.ends_at:
+            token = replace(token, ttl=max(ended_at - token.sent_at, 1e-9))
+        former[token.id] = Former(token)
+    return replace(session, token=None, fresh=True, renew_at=NEVER, check_at=NEVER, login_at=login_at, former=former)
 
 
 def _put_off(turn: Turn, session: Session, command: Login, failure: Failure) -> Session:
-    if failure.kind is Kind.LIMITED:
-        at = turn.retry_at(session.tries, failure)
-        return replace(session, tries=session.tries + 1, login_at=at, ask_at=at)
+    if failure.kind in {Kind.LIMITED, Kind.BROKEN}:
+        at = turn.retry_at(session, failure)
+        return replace(session, tries=session.tries + 1, since=turn.began(session), login_at=at, ask_at=at)
     if not command.if_changed:
         wait = ASK_AGAIN[min(session.tries, len(ASK_AGAIN) - 1)]
         session = replace(session, tries=session.tries + 1, ask_at=turn.now + wait)
@@ -120,37 +159,15 @@ def trust_token(turn: Turn) -> None:
         turn.session = replace(turn.session, check_at=NEVER)
 
 
-def bad_weather(turn: Turn, command: VaultCommand, failure: Failure) -> None:
-    """Vault serves nobody now: all asking waits, but for one try at a time."""
-    _rearm(turn, command, turn.now)
-    session, now = turn.session, turn.now
-    weather = session.weather or Weather(since=now, tries=0, next_at=now, text="")
-    if now < weather.next_at:
-        return  # calls that were under way when the weather broke count as one try
-    if weather.text != failure.text:
-        turn.tell("warning", "vault is away", reason=failure.text)
-    next_at = turn.retry_at(weather.tries, failure)
-    turn.session = replace(session, weather=Weather(weather.since, weather.tries + 1, next_at, failure.text))
+def rearm(turn: Turn, command: VaultCommand) -> None:
+    """What the weather has spoilt is due again."""
+    if isinstance(command, Login | RenewToken | CheckToken):
+        _rearm(turn, command, turn.now)
 
 
-def fair_weather(turn: Turn) -> None:
-    """Vault answered."""
-    session, now = turn.session, turn.now
-    if session.weather is not None:
-        turn.tell("info", "vault is back", after=round(now - session.weather.since, 1))
-    turn.session = replace(session, weather=None, reached_at=now)
-
-
-def _rearm(turn: Turn, command: VaultCommand, at: float) -> None:
-    match command:
-        case Login():
-            turn.session = replace(turn.session, login_at=at)
-        case RenewToken():
-            turn.session = replace(turn.session, renew_at=at)
-        case CheckToken():
-            turn.session = replace(turn.session, check_at=at)
-        case _:
-            pass  # reading keeps its own times
+def _rearm(turn: Turn, command: Login | RenewToken | CheckToken, at: float) -> None:
+    key = {Login: "login_at", RenewToken: "renew_at", CheckToken: "check_at"}[type(command)]
+    turn.session = replace(turn.session, **{key: at})
 
 
 def _schedule(turn: Turn, session: Session, token: Token, *, earliest: float) -> Session:
@@ -160,5 +177,6 @@ def _schedule(turn: Turn, session: Session, token: Token, *, earliest: float) ->
         renew_at = token.sent_at + token.ttl * (0.5 + 0.2 * turn.draw())
         if not token.renewable or renew_at > token.ends_at - LAST_SECONDS:
             renew_at = NEVER
-            login_at = max(earliest, token.ends_at - max(LAST_SECONDS, token.ttl * (0.1 + 0.1 * turn.draw())))
+        # Before the end, should no renewal have succeeded by then.
+        login_at = max(earliest, token.ends_at - max(LAST_SECONDS, token.ttl * (0.1 + 0.1 * turn.draw())))
     return replace(session, token=token, renew_at=renew_at, login_at=login_at)

@@ -1,18 +1,24 @@
-"""All that the agent knows, as one value."""
+"""All that the agent knows in one identity's name, as one value."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from msgspec import field
 
 from lessee.core.generation import Generation
+from lessee.core.leases import Lease
 from lessee.core.machine.commands import VaultCommand
 from lessee.core.machine.events import Token, Want
 from lessee.core.machine.failures import Failure
-from lessee.core.paths import Folder, Ref
+from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import Record
 from lessee.core.secrets import Marker, Secret
 
 NEVER = float("inf")
+KEEP_TOLD = 5.0
+"""Seconds that what was replaced outlives the telling: a reader may just have opened it."""
+KEEP_UNTOLD = 60.0
+"""As above, where the reader is not told, or cannot be."""
 
 
 class Weather(Record, frozen=True):
@@ -24,10 +30,21 @@ class Weather(Record, frozen=True):
     text: str
 
 
+class Former(Record, frozen=True):
+    """A token that another one has replaced: it lives on for the leases under it, and is then revoked."""
+
+    token: Token
+    next_at: float = 0.0
+    tries: int = 0
+    since: float = 0.0
+    call: int | None = None
+    left: bool = False
+    """It cannot be revoked: it ends by itself."""
+
+
 class Session(Record, frozen=True):
     """The standing with Vault."""
 
-    identity: str = ""
     token: Token | None = None
     fresh: bool = False
     """The next login may not adopt the kept token: it was found to be no good, or is at its end."""
@@ -36,6 +53,7 @@ class Session(Record, frozen=True):
     ask_at: float = 0.0
     """Before this a login that was refused is tried again only with other credentials."""
     tries: int = 0
+    since: float = 0.0
     check_at: float = NEVER
     """When to look the token up: something was denied that may be the token's fault."""
     checked_at: float = float("-inf")
@@ -43,8 +61,14 @@ class Session(Record, frozen=True):
     """Seconds between two such look-ups; more where they were in vain."""
     failure: Failure | None = None
     weather: Weather | None = None
+    past: Weather | None = None
+    """The last bad weather, which goes on if Vault is away again a moment later."""
     reached_at: float | None = None
     """When Vault last gave any answer."""
+    strain: int = 0
+    """Paths that were not served since any other was."""
+    former: Mapping[str, Former] = field(default_factory=dict)
+    """By the token's id."""
 
 
 class Source(Record, frozen=True):
@@ -64,6 +88,8 @@ class Source(Record, frozen=True):
     looked_at: float | None = None
     read_at: float | None = None
     tries: int = 0
+    since: float = 0.0
+    """When the first of these tries failed."""
     failure: Failure | None = None
     call: int | None = None
 
@@ -81,6 +107,7 @@ class Group(Record, frozen=True):
     next_at: float = 0.0
     looked_at: float | None = None
     tries: int = 0
+    since: float = 0.0
     failure: Failure | None = None
     call: int | None = None
 
@@ -91,6 +118,50 @@ class Mount(Record, frozen=True):
     version: int = 0
     next_at: float = 0.0
     tries: int = 0
+    since: float = 0.0
+    failure: Failure | None = None
+    call: int | None = None
+
+
+class Supply(Record, frozen=True):
+    """A dynamic secret that some template reads: the lease that serves it, and how its successor is got."""
+
+    refresh: float
+    lease: str | None = None
+    """The id of the newest one."""
+    next_at: float = 0.0
+    """Before this Vault is not asked for one."""
+    tries: int = 0
+    since: float = 0.0
+    """When the first of these tries failed."""
+    failure: Failure | None = None
+    call: int | None = None
+
+
+Standing = Literal["current", "superseded", "unwanted"]
+"""Of a lease: nothing has taken its place, its successor is here, no template reads it any more."""
+
+
+class Held(Record, frozen=True):
+    """A lease that we hold, and what is due for it."""
+
+    lease: Lease
+    standing: Standing = "current"
+    renew_at: float = NEVER
+    replace_at: float = NEVER
+    """When its successor is to be asked for."""
+    proved: bool = True
+    """False: from an earlier life, and not looked up yet."""
+    ended_at: float | None = None
+    """When it was seen to have ended, or to be unknown to Vault."""
+    acted: bool = False
+    """The apps' `on_expiry` was seen to."""
+    left: bool = False
+    """It cannot be revoked: it ends by itself."""
+    next_at: float = 0.0
+    """Before this nothing is asked about it."""
+    tries: int = 0
+    since: float = 0.0
     failure: Failure | None = None
     call: int | None = None
 
@@ -108,10 +179,15 @@ class App(Record, frozen=True):
     publish_at: float = 0.0
     """After a failure to write: not before this."""
     tries: int = 0
+    since: float = 0.0
     generation: Generation | None = None
     """What was last published by this process."""
+    shows: frozenset[str] | None = None
+    """The ids of the leases in it; None: what readers see was made by an earlier life."""
     staged: Generation | None = None
     """What is being published."""
+    using: frozenset[str] = frozenset()
+    """The ids of the leases in what is being rendered and published."""
     number: int | None = None
     published_at: float | None = None
     owed: bool = False
@@ -146,6 +222,9 @@ class Totals(Record, frozen=True):
     renders: int = 0
     publishes: int = 0
     notifications: int = 0
+    issued: int = 0
+    lease_renewals: int = 0
+    revoked: int = 0
 
 
 class State(Record, frozen=True):
@@ -156,7 +235,12 @@ class State(Record, frozen=True):
     mounts: Mapping[str, Mount] = field(default_factory=dict)
     groups: Mapping[Folder, Group] = field(default_factory=dict)
     sources: Mapping[Ref, Source] = field(default_factory=dict)
+    supplies: Mapping[Dynamic, Supply] = field(default_factory=dict)
+    leases: Mapping[str, Held] = field(default_factory=dict)
     apps: Mapping[str, App] = field(default_factory=dict)
     calls: Mapping[int, Call] = field(default_factory=dict)
+    elsewhere: frozenset[str] = frozenset()
+    """Apps that another identity serves from now on, and whose readers may still hold leases of this one."""
     last_id: int = 0
+    stopping: bool = False
     totals: Totals = Totals()

@@ -22,34 +22,52 @@ from lessee.core.machine.apps import (
     recovered,
     render_failed,
     rendered,
+    withdrawn,
 )
 from lessee.core.machine.commands import (
     Abandon,
     CheckToken,
     Command,
     FindMount,
+    Issue,
     ListFolder,
     Login,
     LookAt,
+    LookUpLease,
     ReadSecret,
+    RenewLease,
     RenewToken,
+    RevokeLease,
+    RevokeToken,
+    SessionCommand,
     VaultCommand,
 )
 from lessee.core.machine.failures import Failure, Kind
-from lessee.core.machine.reading import listed, looked, mount_found, plan_reading, read
-from lessee.core.machine.session import (
-    bad_weather,
-    fair_weather,
-    logged_in,
-    plan_session,
-    renewed,
-    session_failed,
-    trust_token,
+from lessee.core.machine.leasing import (
+    configure_leases,
+    issue_failed,
+    issued,
+    kept,
+    lease_failed,
+    lease_renewed,
+    plan_leases,
+    release_lease,
+    with_another_token,
 )
-from lessee.core.machine.state import Session, State
+from lessee.core.machine.letting_go import (
+    lease_revoked,
+    not_revoked,
+    plan_letting_go,
+    release_token,
+    token_revoked,
+)
+from lessee.core.machine.reading import listed, looked, mount_found, plan_reading, read
+from lessee.core.machine.session import logged_in, plan_session, renewed, session_failed, trust_token
+from lessee.core.machine.state import Call, State
 from lessee.core.machine.turn import Turn
 from lessee.core.machine.unread import reading_failed, release
 from lessee.core.machine.wanted import configure_reading, nudge, with_new_token
+from lessee.core.machine.weather import bad_weather, fair_weather, is_of_its_path, strained
 from lessee.core.record import replace
 
 
@@ -70,8 +88,11 @@ def steps(state: State, events: Sequence[ev.Event], now: float) -> tuple[State, 
         _take(turn, event)
     _give_up_late_calls(turn)
     plan_session(turn)
-    plan_reading(turn)
-    plan_apps(turn)
+    plan_leases(turn)
+    if not turn.stopping:
+        plan_reading(turn)
+        plan_apps(turn)
+    plan_letting_go(turn)
     return turn.done()
 
 
@@ -81,7 +102,16 @@ def _take(turn: Turn, event: ev.Event) -> None:
             _configured(turn, event)
         case ev.Recovered():
             recovered(turn, event)
-        case ev.LoggedIn() | ev.Renewed() | ev.MountFound() | ev.Listed() | ev.Looked() | ev.Read() | ev.Failed():
+        case ev.Kept():
+            kept(turn, event)
+        case ev.Stopping():
+            turn.stopping = True
+        case ev.Withdrawn():
+            withdrawn(turn, event)
+        case (
+            ev.LoggedIn() | ev.Renewed() | ev.MountFound() | ev.Listed() | ev.Looked() | ev.Read()
+            | ev.Issued() | ev.LeaseRenewed() | ev.Revoked() | ev.Failed()
+        ):  # fmt: skip
             _answered(turn, event)
         case ev.Rendered():
             rendered(turn, event)
@@ -104,16 +134,9 @@ def _take(turn: Turn, event: ev.Event) -> None:
 
 
 def _configured(turn: Turn, event: ev.Configured) -> None:
-    if event.identity != turn.session.identity:
-        # Another identity: what is under way was asked in the old one's name.
-        for call in list(turn.calls):
-            _abandon(turn, call)
-        turn.session = Session(identity=event.identity, login_at=turn.now)
-        # Nor does what was read there tell anything of what stands here, be it a pinned version.
-        turn.edit_mounts().clear()
-        turn.edit_groups().clear()
-        turn.edit_sources().clear()
+    turn.elsewhere = event.elsewhere
     configure_reading(turn, event.apps)
+    configure_leases(turn, event.apps)
     configure_apps(turn, event.apps)
 
 
@@ -130,20 +153,21 @@ def _nudged(turn: Turn, event: ev.Nudged) -> None:
 
 
 def _answered(turn: Turn, event: ev.Answer) -> None:
-    call = turn.edit_calls().pop(event.call, None)
+    call = turn.calls.get(event.call)
     if call is None:
-        return  # it was given up before
+        return  # it was given up
+    del turn.edit_calls()[event.call]
     command = call.command
-    if isinstance(command, FindMount | ListFolder | LookAt | ReadSecret):
-        release(turn, command)
+    _release(turn, command)
     if isinstance(event, ev.Failed):
-        _failed(turn, command, event)
+        _failed(turn, call, event)
         return
     fair_weather(turn)
     match command, event:
         case Login(), ev.LoggedIn():
             logged_in(turn, event)
             with_new_token(turn)
+            with_another_token(turn)
         case RenewToken() | CheckToken(), ev.Renewed():
             renewed(turn, event, by_renewal=isinstance(command, RenewToken))
         case FindMount(), ev.MountFound():
@@ -154,26 +178,58 @@ def _answered(turn: Turn, event: ev.Answer) -> None:
             looked(turn, command.ref, event)
         case ReadSecret(), ev.Read():
             read(turn, command.ref, event)
+        case Issue(), ev.Issued():
+            issued(turn, command, event.lease)
+        case RenewLease() | LookUpLease(), ev.LeaseRenewed():
+            lease_renewed(turn, command, event)
+        case RevokeLease(), ev.Revoked():
+            lease_revoked(turn, command.id)
+        case RevokeToken(), ev.Revoked():
+            token_revoked(turn, command.token)
         case _:
             raise AssertionError(f"{type(event).__name__} is no answer to {type(command).__name__}")
-    if not isinstance(command, Login | RenewToken | CheckToken):
+    if not isinstance(command, SessionCommand):
         trust_token(turn)
 
 
-def _failed(turn: Turn, command: VaultCommand, event: ev.Failed) -> None:
-    failure = event.failure
+def _release(turn: Turn, command: VaultCommand) -> None:
+    """The call is over; what it was for may be asked again."""
+    match command:
+        case RevokeToken():
+            release_token(turn, command)
+        case Login() | RenewToken() | CheckToken():
+            pass  # they keep their own times
+        case FindMount() | ListFolder() | LookAt() | ReadSecret():
+            release(turn, command)
+        case _:
+            release_lease(turn, command)
+
+
+def _failed(turn: Turn, call: Call, event: ev.Failed) -> None:
+    command, failure = call.command, event.failure
     turn.totals = replace(turn.totals, failures=turn.totals.failures + 1)
-    if failure.kind is Kind.WEATHER:
-        bad_weather(turn, command, failure)
+    if not is_of_its_path(turn, call, failure):
+        bad_weather(turn, command, call, failure)
         return
-    fair_weather(turn)
+    if failure.kind is Kind.WEATHER:
+        failure = replace(failure, kind=Kind.BROKEN)
+    if failure.kind not in {Kind.BROKEN, Kind.LIMITED}:
+        fair_weather(turn)
     match command:
         case Login() | RenewToken() | CheckToken():
             session_failed(turn, command, failure)
+        case RevokeToken() | RevokeLease():
+            not_revoked(turn, command, failure)
         case FindMount() | ListFolder() | LookAt() | ReadSecret():
             reading_failed(turn, command, failure, event.marker)
+        case Issue():
+            issue_failed(turn, command, failure)
+        case RenewLease() | LookUpLease():
+            lease_failed(turn, command, failure)
         case _:
             assert_never(command)
+    if failure.kind in {Kind.BROKEN, Kind.LIMITED}:
+        strained(turn, command, call, failure)
 
 
 def _give_up_late_calls(turn: Turn) -> None:
@@ -181,10 +237,3 @@ def _give_up_late_calls(turn: Turn) -> None:
         if turn.now >= call.guard:
             turn.commands.append(Abandon(number))
             _answered(turn, ev.Failed(number, Failure(Kind.WEATHER, "no answer in time")))
-
-
-def _abandon(turn: Turn, number: int) -> None:
-    call = turn.edit_calls().pop(number)
-    turn.commands.append(Abandon(number))
-    if isinstance(call.command, FindMount | ListFolder | LookAt | ReadSecret):
-        release(turn, call.command)

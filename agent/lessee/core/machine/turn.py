@@ -2,16 +2,31 @@
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from lessee.core.machine.backoff import delay
-from lessee.core.machine.commands import Command, Login, Tell, VaultCommand
+from lessee.core.machine.backoff import PATIENCE, delay
+from lessee.core.machine.commands import Command, Issue, Login, Tell, VaultCommand
 from lessee.core.machine.failures import Failure
-from lessee.core.machine.state import App, Call, Group, Mount, Session, Source, State, Totals
-from lessee.core.paths import Folder, Ref
+from lessee.core.machine.state import App, Call, Group, Held, Mount, Session, Source, State, Supply, Totals
+from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import replace
 
 GUARD = 30.0
 """Seconds after which a call is given up that neither answered nor failed by its own timeouts."""
+ISSUE_GUARD = 45.0
+"""As above, for what Vault first has to make elsewhere: given up, it would be made for nobody."""
+PROBE_GUARD = 3.0
+"""As above, where Vault was away a moment ago, so that a probe that hangs does not hide its return."""
+
+
+class Failing(Protocol):
+    """What may have failed a few times in a row."""
+
+    @property
+    def tries(self) -> int: ...
+
+    @property
+    def since(self) -> float: ...
 
 
 @dataclass(slots=True)
@@ -23,17 +38,23 @@ class Turn:
     commands: list[Command] = field(default_factory=list)
     session: Session = field(init=False)
     totals: Totals = field(init=False)
+    elsewhere: frozenset[str] = field(init=False)
+    stopping: bool = field(init=False)
     _chance: int = field(init=False)
     _last_id: int = field(init=False)
     _mounts: MutableMapping[str, Mount] | None = None
     _groups: MutableMapping[Folder, Group] | None = None
     _sources: MutableMapping[Ref, Source] | None = None
+    _supplies: MutableMapping[Dynamic, Supply] | None = None
+    _leases: MutableMapping[str, Held] | None = None
     _apps: MutableMapping[str, App] | None = None
     _calls: MutableMapping[int, Call] | None = None
 
     def __post_init__(self) -> None:
         self.session = self.state.session
         self.totals = self.state.totals
+        self.elsewhere = self.state.elsewhere
+        self.stopping = self.state.stopping
         self._chance = self.state.chance
         self._last_id = self.state.last_id
 
@@ -45,10 +66,14 @@ class Turn:
             mounts=self.mounts,
             groups=self.groups,
             sources=self.sources,
+            supplies=self.supplies,
+            leases=self.leases,
             apps=self.apps,
             calls=self.calls,
             last_id=self._last_id,
             totals=self.totals,
+            elsewhere=self.elsewhere,
+            stopping=self.stopping,
         )
         return state, tuple(self.commands)
 
@@ -63,6 +88,14 @@ class Turn:
     @property
     def sources(self) -> Mapping[Ref, Source]:
         return self.state.sources if self._sources is None else self._sources
+
+    @property
+    def supplies(self) -> Mapping[Dynamic, Supply]:
+        return self.state.supplies if self._supplies is None else self._supplies
+
+    @property
+    def leases(self) -> Mapping[str, Held]:
+        return self.state.leases if self._leases is None else self._leases
 
     @property
     def apps(self) -> Mapping[str, App]:
@@ -84,6 +117,14 @@ class Turn:
         self._sources = dict(self.state.sources) if self._sources is None else self._sources
         return self._sources
 
+    def edit_supplies(self) -> MutableMapping[Dynamic, Supply]:
+        self._supplies = dict(self.state.supplies) if self._supplies is None else self._supplies
+        return self._supplies
+
+    def edit_leases(self) -> MutableMapping[str, Held]:
+        self._leases = dict(self.state.leases) if self._leases is None else self._leases
+        return self._leases
+
     def edit_apps(self) -> MutableMapping[str, App]:
         self._apps = dict(self.state.apps) if self._apps is None else self._apps
         return self._apps
@@ -99,7 +140,10 @@ class Turn:
 
     def ask(self, command: VaultCommand) -> None:
         """Send a request to Vault."""
-        self.edit_calls()[command.call] = Call(command, sent_at=self.now, guard=self.now + GUARD)
+        guard = ISSUE_GUARD if isinstance(command, Issue) else GUARD
+        if (weather := self.session.weather) is not None:
+            guard = min(guard, max(PROBE_GUARD, (self.now - weather.since) / PATIENCE))
+        self.edit_calls()[command.call] = Call(command, sent_at=self.now, guard=self.now + guard)
         if not (isinstance(command, Login) and command.if_changed):  # that is a look at a file
             self.totals = replace(self.totals, requests=self.totals.requests + 1)
         self.commands.append(command)
@@ -116,9 +160,17 @@ class Turn:
         mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
         return (mixed ^ (mixed >> 31)) / 2**64
 
-    def retry_at(self, tries: int, failure: Failure | None = None, *, base: float = 1.0) -> float:
-        """When to try again after `tries` failures before this one; Retry-After holds even over the cap."""
-        wait = delay(tries, self.draw(), base=base)
-        if failure is not None and failure.retry_after is not None:
-            wait = max(wait, failure.retry_after * (1 + self.draw() / 10))
-        return self.now + wait
+    def began(self, failing: Failing) -> float:
+        """When a row of failures began that one more is added to."""
+        return failing.since if failing.tries else self.now
+
+    def retry_at(self, failing: Failing, failure: Failure | None = None, *, base: float = 1.0) -> float:
+        """When to try again after one more failure; Retry-After holds even over the cap."""
+        wait = delay(failing.tries, self.draw(), lasted=self.now - self.began(failing), base=base)
+        return self.now + self.wait(wait, failure)
+
+    def wait(self, wait: float, failure: Failure | None) -> float:
+        """Not less than the server's Retry-After, with jitter on top."""
+        if failure is None or failure.retry_after is None:
+            return wait
+        return max(wait, failure.retry_after * (1 + self.draw() / 10))

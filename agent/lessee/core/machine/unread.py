@@ -46,8 +46,8 @@ def _mount_failed(turn: Turn, name: str, failure: Failure) -> None:
     mount = turn.mounts[name]
     if mount.failure != failure:
         turn.tell("warning", "mount cannot be used", mount=name, reason=failure.text)
-    again = turn.retry_at(mount.tries, failure)
-    turn.edit_mounts()[name] = replace(mount, failure=failure, tries=mount.tries + 1, next_at=again)
+    again, since = turn.retry_at(mount, failure), turn.began(mount)
+    turn.edit_mounts()[name] = replace(mount, failure=failure, tries=mount.tries + 1, since=since, next_at=again)
 
 
 def _list_failed(turn: Turn, command: ListFolder, group: Group, failure: Failure) -> None:
@@ -59,8 +59,8 @@ def _list_failed(turn: Turn, command: ListFolder, group: Group, failure: Failure
     else:
         if group.failure != failure:
             turn.tell("warning", "folder cannot be listed", folder=str(folder), reason=failure.text)
-        again = turn.retry_at(group.tries, failure, base=group.refresh)
-        turn.edit_groups()[folder] = replace(group, failure=failure, tries=group.tries + 1, next_at=again)
+        again, since = turn.retry_at(group, failure, base=group.refresh), turn.began(group)
+        turn.edit_groups()[folder] = replace(group, failure=failure, tries=group.tries + 1, since=since, next_at=again)
 
 
 def _look_failed(turn: Turn, ref: Ref, source: Source, failure: Failure) -> None:

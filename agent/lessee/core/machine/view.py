@@ -1,19 +1,31 @@
 """What a running agent says of itself: the state as status.json, without a value."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from lessee import __version__
 from lessee.core.machine.events import Want
 from lessee.core.machine.failures import Kind
 from lessee.core.machine.inputs import inputs_of, looked_at
-from lessee.core.machine.state import NEVER, App, State
-from lessee.core.paths import Folder, Ref
+from lessee.core.machine.leasing import ends_at
+from lessee.core.machine.outcome import GRANT
+from lessee.core.machine.readers import may_show
+from lessee.core.machine.state import NEVER, App, Held, State, Totals
+from lessee.core.paths import Dynamic, Folder, Ref
+from lessee.core.record import Record
 
 LOOKS = 4.0
 """Rounds without a look after which a source is no longer called fresh: its own and three tries."""
 
 _Moment = Callable[[float | None], str | None]
+
+
+class Standing(Record, frozen=True):
+    """What the agent is in one identity's name. `address` is the one in use; `id` tells this identity from others."""
+
+    id: str
+    address: str
+    state: State
 
 
 def ready(state: State) -> bool:
@@ -33,6 +45,8 @@ def _fresh(state: State, want: Want, now: float) -> bool:
     groups = [state.groups[need] for need in want.needs if isinstance(need, Folder)]
     if not all(group.failure is None and recent(group.looked_at) for group in groups):
         return False
+    if any(isinstance(need, Dynamic) and not _valid(state, need) for need in want.needs):
+        return False
     for ref in inputs_of(state, want.needs):
         source = state.sources[ref]
         if source.failure is not None and source.failure.kind is Kind.MISSING and ref not in want.needs:
@@ -44,67 +58,100 @@ def _fresh(state: State, want: Want, now: float) -> bool:
     return True
 
 
+def _valid(state: State, need: Dynamic) -> bool:
+    held = state.leases.get(state.supplies[need].lease or "")
+    return held is not None and held.ended_at is None
+
+
 def status(
-    state: State, now: float, wall: float, *, environment: str | None, address: str, trouble: str | None = None
+    standings: Sequence[Standing], now: float, wall: float, *, environment: str | None, trouble: str | None = None
 ) -> Mapping[str, object]:
-    """status.json. `now` on the boot clock and `wall` in seconds since 1970 are the same moment."""
+    """status.json. `now` on the boot clock and `wall` in seconds since 1970 are the same moment.
+
+    The first standing is the one that `vault` and `token` tell of.
+    """
 
     def at(moment: float | None) -> str | None:
         if moment is None or moment == NEVER:
             return None
         return datetime.fromtimestamp(wall - now + moment, UTC).isoformat(timespec="milliseconds")
 
-    session = state.session
-    weather, token = session.weather, session.token
+    states = [standing.state for standing in standings]
+    identities = [_identity(standing, at) for standing in standings]
+    first = identities[0]
+    lines = [line for standing in standings for line in problems(standing, among=len(standings))]
     return {
         "version": __version__,
         "environment": environment,
-        "ready": ready(state),
-        "fresh": fresh(state, now),
-        "problems": problems(state, trouble),
+        "ready": all(map(ready, states)),
+        "fresh": all(fresh(state, now) for state in states),
+        "problems": [*_of_the_edit(trouble), *lines],
+        "vault": first["vault"],
+        "token": first["token"],
+        "identities": identities,
+        "apps": {name: _app(state, app, at) for state in states for name, app in state.apps.items()},
+        "leases": [_lease(state, held, at, now) for state in states for held in state.leases.values()],
+        "totals": {name: sum(getattr(state.totals, name) for state in states) for name in Totals.__struct_fields__},
+    }
+
+
+def _identity(standing: Standing, at: _Moment) -> Mapping[str, object]:
+    state = standing.state
+    session = state.session
+    weather, token = session.weather, session.token
+    return {
+        "id": standing.id,
+        "apps": sorted(state.apps),
         "vault": {
-            "address": address,
+            "address": standing.address,
             "reachable": weather is None and session.reached_at is not None,
             "since": at(weather.since if weather else session.reached_at),
             "next_try": at(weather.next_at if weather else None),
             "polling": _polling(state),
         },
         "token": {"accessor": token.accessor, "expires_at": at(token.ends_at)} if token else None,
-        "apps": {name: _app(state, app, at) for name, app in state.apps.items()},
-        "leases": [],
-        "totals": {
-            "requests": state.totals.requests,
-            "failures": state.totals.failures,
-            "logins": state.totals.logins,
-            "renders": state.totals.renders,
-            "publishes": state.totals.publishes,
-            "notifications": state.totals.notifications,
-        },
     }
 
 
-def problems(state: State, trouble: str | None = None) -> list[str]:
-    """What is wrong and what to do, one line each. `trouble`: why an edited configuration is not in force."""
-    lines = [f"the edited configuration is not in force: {line}" for line in (trouble or "").splitlines()]
+def _of_the_edit(trouble: str | None) -> list[str]:
+    return [f"the edited configuration is not in force: {line}" for line in (trouble or "").splitlines()]
+
+
+def problems(standing: Standing, *, among: int = 1) -> list[str]:
+    """What is wrong and what to do, one line each; of one among several identities, each with whom it serves."""
+    lines = list(_problems(standing.state))
+    if among == 1:
+        return lines
+    whose = ", ".join(sorted(standing.state.apps)) or "an identity of before"
+    return [f"{whose}: {line}" for line in lines]
+
+
+def _problems(state: State) -> Iterator[str]:
     session = state.session
     if session.weather is not None:
-        lines.append(f"vault cannot be reached: {session.weather.text}; the files stay as they are")
+        yield f"vault does not serve: {session.weather.text}; the files stay as they are"
     if session.failure is not None:
-        lines.append(f"login failed: {session.failure.text}")
-    lines += [f"{name}/: {m.failure.text}" for name, m in state.mounts.items() if m.failure is not None]
-    lines += [f"{folder}: {g.failure.text}" for folder, g in state.groups.items() if g.failure is not None]
+        yield f"login failed: {session.failure.text}"
+    yield from (f"{name}/: {m.failure.text}" for name, m in state.mounts.items() if m.failure is not None)
+    yield from (f"{folder}: {g.failure.text}" for folder, g in state.groups.items() if g.failure is not None)
     for ref, source in state.sources.items():
         if source.failure is not None:
-            todo = "write it, or mend the path in the template"
-            if source.failure.kind is Kind.DENIED:
-                todo = "grant `read` in the token's policy"
-            lines.append(f"{ref}: {source.failure.text}; {todo}")
+            todo = GRANT if source.failure.kind is Kind.DENIED else "write it, or mend the path in the template"
+            yield f"{ref}: {source.failure.text}; {todo}"
+    for need, supply in state.supplies.items():
+        if supply.failure is not None:
+            todo = f"; {GRANT}" if supply.failure.kind is Kind.DENIED else ""
+            yield f"{need}: not issued: {supply.failure.text}{todo}"
+    for held in state.leases.values():
+        if held.failure is not None:
+            yield f"{held.lease.need}: not renewed: {held.failure.text}"
     for name, app in state.apps.items():
+        if (degraded := _degraded(state, app)) is not None:
+            yield f"{name} is degraded: {degraded}; its files stay until Vault gives another one"
         if app.problem is not None:
-            lines.append(f"{name} is not published: {app.problem}")
+            yield f"{name} is not published: {app.problem}"
         if app.notify_error is not None:
-            lines.append(f"{name} is not notified: {app.notify_error}")
-    return lines
+            yield f"{name} is not notified: {app.notify_error}"
 
 
 def _polling(state: State) -> Mapping[str, str]:
@@ -126,11 +173,40 @@ def _app(state: State, app: App, at: _Moment) -> Mapping[str, object]:
         "generation": app.number,
         "published_at": at(app.published_at),
         "state": _state(app),
-        "degraded": None,
+        "degraded": _degraded(state, app),
         "next_try": at(_next_try(app)),
         "error": app.problem,
         "secrets": [_source(state, ref, at) for ref in sorted(inputs_of(state, app.want.needs), key=str)],
         "notify": {"owed": app.owed, "last": at(app.told_at), "error": app.notify_error},
+    }
+
+
+def _degraded(state: State, app: App) -> str | None:
+    """What its readers see and is no longer valid."""
+    ended = {
+        str(held.lease.need)
+        for held in state.leases.values()
+        if held.ended_at is not None
+        and app.want.needs
+        and may_show(app, held.lease.id)
+        and (app.shows is not None or held.lease.need in app.want.needs)
+    }
+    return f"the lease ended of {', '.join(sorted(ended))}" if ended else None
+
+
+def _lease(state: State, held: Held, at: _Moment, now: float) -> Mapping[str, object]:
+    lease = held.lease
+    end = ends_at(state, lease)
+    return {
+        "path": str(lease.need),
+        "lease_id": lease.lease_id or None,
+        "issued_at": at(lease.issued_at),
+        "expires_at": at(end if not lease.static else None),
+        "expires_in": round(end - now, 3) if end != NEVER else None,
+        "renew_at": at(min(held.renew_at, held.replace_at)),
+        "state": "expired" if held.ended_at is not None else "held" if held.standing == "current" else "retiring",
+        "apps": sorted(lease.apps),
+        "error": held.failure.text if held.failure is not None else None,
     }
 
 

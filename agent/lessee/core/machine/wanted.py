@@ -6,8 +6,11 @@ from lessee.core.machine.events import Want
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.state import NEVER, Group, Mount, Source
 from lessee.core.machine.turn import Turn
-from lessee.core.paths import Folder, Ref
+from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.record import replace
+
+FEW = 3.0
+"""Failing paths that may each be asked for as if they were the only one."""
 
 
 def configure_reading(turn: Turn, wants: Mapping[str, Want]) -> None:
@@ -15,6 +18,8 @@ def configure_reading(turn: Turn, wants: Mapping[str, Want]) -> None:
     refreshes: dict[Ref | Folder, float] = {}
     for want in wants.values():
         for need in want.needs:
+            if isinstance(need, Dynamic):
+                continue
             refreshes[need] = min(want.refresh, refreshes.get(need, want.refresh))
     mounts = turn.edit_mounts()
     for name in {need.mount for need in refreshes}:
@@ -89,7 +94,7 @@ def _by_list(turn: Turn, folder: Folder, refs: Sequence[Ref], *, names: bool) ->
 def nudge(turn: Turn, paths: tuple[str, ...]) -> None:
     """Look now: at everything, or at the secrets and folders that are named."""
 
-    def meant(at: Ref | Folder) -> bool:
+    def meant(at: Need) -> bool:
         return not paths or any(is_named(at, path) for path in paths)
 
     for name, mount in turn.mounts.items():
@@ -99,6 +104,13 @@ def nudge(turn: Turn, paths: tuple[str, ...]) -> None:
         inside = any(meant(ref) for ref in members(turn, folder))
         if (inside or meant(folder)) and group.next_at != NEVER:
             turn.edit_groups()[folder] = replace(group, next_at=turn.now)
+    for dynamic, supply in turn.supplies.items():
+        # What was issued stays; what failed, or is a static role, is looked at.
+        held = turn.leases.get(supply.lease or "")
+        if meant(dynamic):
+            turn.edit_supplies()[dynamic] = replace(supply, next_at=min(supply.next_at, turn.now))
+            if held is not None and held.lease.static:
+                turn.edit_leases()[held.lease.id] = replace(held, replace_at=turn.now)
     for ref, source in turn.sources.items():
         if meant(ref) and ref.version is None:
             # A list serves the folder; but what failed is asked for itself, whatever the list says.
@@ -107,9 +119,10 @@ def nudge(turn: Turn, paths: tuple[str, ...]) -> None:
                 turn.edit_sources()[ref] = replace(source, next_at=turn.now)
 
 
-def is_named(at: Ref | Folder, path: str) -> bool:
+def is_named(at: Need, path: str) -> bool:
     """Whether a person means this secret or folder by `path`: as a template has it, or with prefix and mount."""
-    return f"/{at}".rstrip("/").endswith(f"/{path.rstrip('/')}")
+    known = at.path if isinstance(at, Dynamic) else str(at)
+    return f"/{known}".rstrip("/").endswith(f"/{path.rstrip('/')}")
 
 
 def members(turn: Turn, folder: Folder) -> list[Ref]:
@@ -136,10 +149,17 @@ def next_round(turn: Turn, refresh: float) -> float:
 
 
 def again_at(turn: Turn, ref: Ref, source: Source, failure: Failure) -> float:
-    return turn.retry_at(source.tries, failure, base=max(1.0, refresh_of(turn, ref)))
+    base = max(1.0, refresh_of(turn, ref)) * crowd(turn)
+    return turn.retry_at(source, failure, base=base)
 
 
-def touch(turn: Turn, need: Ref | Folder) -> None:
+def crowd(turn: Turn) -> float:
+    """The more paths fail, the longer each of them waits, so that all of them together ask seldom."""
+    failing = sum(source.failure is not None and source.next_at != NEVER for source in turn.sources.values())
+    return max(1.0, failing / FEW)
+
+
+def touch(turn: Turn, need: Need) -> None:
     """The apps that read this have new inputs."""
     for name, app in turn.apps.items():
         needs = app.want.needs

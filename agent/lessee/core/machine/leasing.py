@@ -1,0 +1,316 @@
+"""Dynamic secrets: issued once for all who name them, renewed, and replaced before they end.
+
+issue ──► keep ──► render, publish, tell ──► renew, renew … ──► capped, or its token ends
+                                                                      │
+                let go  ◄── the app has been told of ◄── a successor is issued
+"""
+
+from collections.abc import Mapping
+
+from lessee.core.leases import Lease
+from lessee.core.machine.commands import (
+    Issue,
+    KeepLease,
+    LeaseCommand,
+    Login,
+    LookUpLease,
+    RenewLease,
+    RevokeLease,
+)
+from lessee.core.machine.events import Kept, LeaseRenewed, Want
+from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.readers import free_at
+from lessee.core.machine.session import CAPPED, LAST_SECONDS, suspect_token
+from lessee.core.machine.state import NEVER, Former, Held, Standing, State, Supply
+from lessee.core.machine.turn import Turn
+from lessee.core.machine.wanted import touch
+from lessee.core.paths import Dynamic
+from lessee.core.record import replace
+
+POLL_STATIC = 10.0
+"""Seconds between looks at a static role, at least, for it may be rotated by hand."""
+IN_FLIGHT = 8
+"""Requests about leases under way at most; reading has as many of its own."""
+RENEWS_WITHIN = 2.0
+"""Seconds that a renewal may take before a successor is asked for all the same, if it is time for one."""
+LOOK_UPS = 2
+"""Vain look-ups of a lease that seems to have ended, before another one is asked for."""
+LATE = 1.0
+"""Seconds between looks at a static role whose rotation is due: the server does it within a few."""
+
+
+def configure_leases(turn: Turn, apps: Mapping[str, Want]) -> None:
+    """Issue what the apps' templates read, once for all; what is held already is kept."""
+    wants: dict[Dynamic, tuple[float, frozenset[str]]] = {}
+    for name, want in apps.items():
+        for need in want.needs:
+            if isinstance(need, Dynamic):
+                refresh, others = wants.get(need, (want.refresh, frozenset()))
+                wants[need] = min(refresh, want.refresh), others | {name}
+    before, supplies = turn.supplies, turn.edit_supplies()
+    kept = {need: supply for need, supply in before.items() if need in wants}
+    for need in set(before) - set(wants):
+        _set_standing(turn, before[need].lease, "unwanted")
+    supplies.clear()
+    for need, (refresh, names) in sorted(wants.items(), key=str):
+        supply = replace(kept.get(need) or Supply(refresh, lease=_left(turn, need)), refresh=refresh)
+        supplies[need] = supply
+        held = turn.leases.get(supply.lease or "")
+        if held is not None:
+            lease = replace(held.lease, apps=held.lease.apps | names)
+            if lease != held.lease:
+                _keep(turn, lease)
+            turn.edit_leases()[lease.id] = replace(held, lease=lease, standing="current")
+    for id_, held in list(turn.leases.items()):
+        if held.lease.static and held.lease.need not in wants:
+            del turn.edit_leases()[id_]
+
+
+def _left(turn: Turn, need: Dynamic) -> str | None:
+    """A lease that nobody wanted any more, and that is not gone yet."""
+    for id_, held in turn.leases.items():
+        going = held.call is not None and isinstance(turn.calls[held.call].command, RevokeLease)
+        if held.lease.need == need and held.standing == "unwanted" and not going and held.ended_at is None:
+            return id_
+    return None
+
+
+def _set_standing(turn: Turn, id_: str | None, standing: Standing) -> None:
+    if id_ is not None and id_ in turn.leases:
+        turn.edit_leases()[id_] = replace(turn.leases[id_], standing=standing)
+
+
+def kept(turn: Turn, event: Kept) -> None:
+    """Leases of an earlier life: the newest of each secret serves it, once it has been looked up."""
+    tokens = {token.id: Former(token) for token in event.tokens}
+    turn.session = replace(turn.session, former=tokens | dict(turn.session.former))
+    for lease in sorted(event.leases, key=lambda lease: lease.issued_at):
+        supply = turn.supplies.get(lease.need)
+        if supply is not None:
+            _set_standing(turn, supply.lease, "superseded")
+            turn.edit_supplies()[lease.need] = replace(supply, lease=lease.id)
+            touch(turn, lease.need)
+        held = Held(lease, "unwanted" if supply is None else "current", proved=not lease.lease_id)
+        turn.edit_leases()[lease.id] = _scheduled(turn, held)
+
+
+def plan_leases(turn: Turn) -> None:
+    """Ask for what is due: renewals first."""
+    for id_, held in turn.leases.items():
+        if held.ended_at is None and turn.now >= ends_at(turn, held.lease):
+            _ended(turn, id_, held)
+    session = turn.session
+    if session.token is None or session.weather is not None or turn.stopping:
+        return
+    for id_, held in turn.leases.items():
+        if turn.now < asks_at(turn, held) or not has_room(turn):
+            continue
+        if held.proved and turn.now > ends_at(turn, held.lease) - LAST_SECONDS:
+            turn.edit_leases()[id_] = replace(held, renew_at=NEVER, replace_at=turn.now)
+        else:
+            number = turn.next_id()
+            turn.edit_leases()[id_] = replace(held, call=number)
+            ask = RenewLease if held.proved else LookUpLease
+            turn.ask(ask(number, id_, held.lease.lease_id))
+    for need, supply in turn.supplies.items():
+        if turn.now >= issues_at(turn, supply) and has_room(turn):
+            number = turn.next_id()
+            turn.edit_supplies()[need] = replace(supply, call=number)
+            turn.ask(Issue(number, need, session.token.id))
+
+
+def has_room(known: State | Turn) -> bool:
+    """Whether one more request about leases may be under way."""
+    return sum(isinstance(call.command, LeaseCommand) for call in known.calls.values()) < IN_FLIGHT
+
+
+def ends_at(known: State | Turn, lease: Lease) -> float:
+    """When a lease ends: by itself, or with the token under which it was issued. A static role does not."""
+    if lease.static:
+        return NEVER
+    session = known.session
+    if session.token is not None and session.token.id == lease.token:
+        return min(lease.ends_at, session.token.ends_at)
+    former = session.former.get(lease.token)
+    return min(lease.ends_at, former.token.ends_at if former is not None else NEVER)
+
+
+def asks_at(known: State | Turn, held: Held) -> float:
+    """When a lease is to be looked up or renewed; NEVER in its last seconds."""
+    if held.call is not None or held.standing == "superseded":
+        return NEVER
+    if held.standing == "unwanted" and free_at(known, held) != NEVER:
+        return NEVER  # it is about to go
+    if not held.proved:
+        return held.next_at
+    at = max(held.renew_at, held.next_at)
+    return at if held.ended_at is None and at <= ends_at(known, held.lease) - LAST_SECONDS else NEVER
+
+
+def issues_at(known: State | Turn, supply: Supply) -> float:
+    """When a dynamic secret is to be issued: at first, and when the lease that serves it has served."""
+    if supply.call is not None or _is_token_changing(known):
+        return NEVER
+    held = known.leases.get(supply.lease or "")
+    if held is None:
+        return supply.next_at
+    if not held.proved and not (held.ended_at is not None and held.tries >= LOOK_UPS):
+        return NEVER  # it is looked up first
+    if held.ended_at is not None or _is_of_another_token(known, held):
+        return supply.next_at
+    at = max(held.replace_at, supply.next_at)
+    # A renewal that is under way may make it needless.
+    return at if held.call is None else max(at, known.calls[held.call].sent_at + RENEWS_WITHIN)
+
+
+def _is_of_another_token(known: State | Turn, held: Held) -> bool:
+    token = known.session.token
+    return token is not None and held.lease.token != token.id and not held.lease.static
+
+
+def _is_token_changing(known: State | Turn) -> bool:
+    """Whether what is issued now would end with a token that is being replaced."""
+    return known.session.failure is None and any(isinstance(call.command, Login) for call in known.calls.values())
+
+
+def issued(turn: Turn, command: Issue, lease: Lease) -> None:
+    """A secret is here: noted first, then used; its predecessor goes when the apps have been told."""
+    need = command.need
+    supply = turn.supplies.get(need)
+    apps = frozenset(name for name, app in turn.apps.items() if need in app.want.needs)
+    lease = replace(lease, apps=apps)
+    if lease.static:
+        if supply is not None:
+            _reread(turn, supply, lease)
+        return
+    turn.totals = replace(turn.totals, issued=turn.totals.issued + 1)
+    turn.tell("info", "issued", path=str(need), lease=lease.lease_id, ttl=round(lease.ttl))
+    _keep(turn, lease)
+    held = Held(lease, "current" if supply is not None else "unwanted")
+    turn.edit_leases()[lease.id] = _scheduled(turn, held)
+    if supply is not None:
+        _set_standing(turn, supply.lease, "superseded")
+        turn.edit_supplies()[need] = Supply(supply.refresh, lease=lease.id)
+        touch(turn, need)
+
+
+def _reread(turn: Turn, supply: Supply, lease: Lease) -> None:
+    before = turn.leases.get(lease.id)
+    if before is None or before.lease.secret.data != lease.secret.data:
+        turn.tell("info", "read a static role", path=str(lease.need), rotates_in=round(lease.ttl))
+        touch(turn, lease.need)
+    poll = max(POLL_STATIC, supply.refresh) * (0.9 + 0.1 * turn.draw())
+    replace_at = turn.now + max(LATE, min(poll, lease.ends_at - turn.now))
+    turn.edit_leases()[lease.id] = Held(lease, replace_at=replace_at)
+    turn.edit_supplies()[lease.need] = Supply(supply.refresh, lease=lease.id)
+
+
+def lease_renewed(turn: Turn, command: RenewLease | LookUpLease, event: LeaseRenewed) -> None:
+    """A lease is valid, and this is what is left of it."""
+    held = turn.leases.get(command.id)
+    if held is None:
+        return
+    lease = held.lease
+    if isinstance(command, RenewLease):
+        turn.totals = replace(turn.totals, lease_renewals=turn.totals.lease_renewals + 1)
+        turn.tell("debug", "renewed a lease", path=str(lease.need), ttl=round(event.ttl))
+        capped = bool(lease.ttl) and event.ttl < lease.ttl * CAPPED
+        lease = replace(lease, sent_at=event.sent_at, ttl=event.ttl, renewable=event.renewable and not capped)
+    else:
+        # Its ttl stays what it was when it was renewed: a shorter one than that will tell of max_ttl.
+        turn.tell("info", "goes on with a lease", path=str(lease.need), ttl=round(event.ttl))
+        lease = replace(
+            lease,
+            sent_at=event.sent_at + event.ttl - max(lease.ttl, event.ttl),
+            ttl=max(lease.ttl, event.ttl),
+            renewable=lease.renewable and event.renewable,
+        )
+    _keep(turn, lease)
+    if held.ended_at is not None:
+        touch(turn, lease.need)
+    turn.edit_leases()[lease.id] = _scheduled(turn, Held(lease, held.standing))
+
+
+def lease_failed(turn: Turn, command: RenewLease | LookUpLease, failure: Failure) -> None:
+    """It goes on as long as it is good; a successor is asked for in time."""
+    held = turn.leases.get(command.id)
+    if held is None:
+        return
+    lease = held.lease
+    if failure.kind is Kind.DENIED:
+        suspect_token(turn)
+    if failure.kind in {Kind.MISSING, Kind.INVALID}:
+        _ended(turn, lease.id, replace(held, proved=True))
+        return
+    if held.failure != failure:
+        turn.tell("warning", "lease not renewed", path=str(lease.need), reason=failure.text)
+    again, since = turn.retry_at(held, failure), turn.began(held)
+    soonest = turn.now + max(1.0, (ends_at(turn, lease) - turn.now) / 4)
+    held = replace(held, tries=held.tries + 1, since=since, failure=failure, next_at=min(again, soonest))
+    refused = failure.kind in {Kind.DENIED, Kind.UNSUPPORTED}
+    if refused and isinstance(command, LookUpLease):
+        held = replace(held, proved=True)  # its own deadline tells too
+    elif failure.kind is Kind.UNSUPPORTED:
+        held = replace(held, renew_at=NEVER, replace_at=turn.now)
+    turn.edit_leases()[lease.id] = held
+
+
+def issue_failed(turn: Turn, command: Issue, failure: Failure) -> None:
+    """The lease that is there goes on."""
+    supply = turn.supplies.get(command.need)
+    if supply is None:
+        return
+    if failure.kind is Kind.DENIED:
+        suspect_token(turn)
+    if supply.failure != failure:
+        turn.tell("warning", "not issued", path=str(command.need), reason=failure.text)
+    again, since = turn.retry_at(supply, failure), turn.began(supply)
+    turn.edit_supplies()[command.need] = replace(
+        supply, tries=supply.tries + 1, since=since, failure=failure, next_at=again
+    )
+
+
+def release_lease(turn: Turn, command: LeaseCommand) -> None:
+    """The call is over; what it was for may be asked again."""
+    if isinstance(command, Issue):
+        if command.need in turn.supplies:
+            turn.edit_supplies()[command.need] = replace(turn.supplies[command.need], call=None)
+        return
+    held = turn.leases.get(command.id)
+    if held is not None:
+        turn.edit_leases()[held.lease.id] = replace(held, call=None)
+
+
+def with_another_token(turn: Turn) -> None:
+    """What was issued under another token is issued anew, whatever became of it. What was denied is asked again."""
+    for id_, held in turn.leases.items():
+        if held.standing == "current" and _is_of_another_token(turn, held):
+            turn.edit_leases()[id_] = replace(held, proved=True)
+    for need, supply in turn.supplies.items():
+        if supply.failure is not None and supply.failure.kind is Kind.DENIED:
+            turn.edit_supplies()[need] = replace(supply, next_at=turn.now)
+
+
+def _ended(turn: Turn, id_: str, held: Held) -> None:
+    lease = held.lease
+    if held.standing == "current":
+        apps = ", ".join(sorted(lease.apps))
+        turn.tell("warning", "lease ended", path=str(lease.need), lease=lease.lease_id, apps=apps)
+    turn.edit_leases()[id_] = replace(held, ended_at=turn.now)
+
+
+def _keep(turn: Turn, lease: Lease) -> None:
+    if not lease.static:
+        turn.commands.append(KeepLease(lease))
+
+
+def _scheduled(turn: Turn, held: Held) -> Held:
+    """At random points of its ttl, so that a fleet started together does not come together."""
+    lease = held.lease
+    if not lease.ttl:
+        return held
+    middle = lease.sent_at + lease.ttl * (0.5 + 0.2 * turn.draw())
+    if lease.renewable and middle <= lease.ends_at - LAST_SECONDS:
+        # Should no renewal succeed, a successor is asked for while there is still time.
+        return replace(held, renew_at=middle, replace_at=lease.sent_at + lease.ttl * (0.8 + 0.1 * turn.draw()))
+    return replace(held, renew_at=NEVER, replace_at=middle)
