@@ -117,6 +117,7 @@ def _add_run(command: Callable[..., argparse.ArgumentParser]) -> None:
         "the sidecar: log in, render, watch, renew, notify, until stopped",
         "It waits for Vault as long as\nit takes. SIGTERM ends it and leaves the files; SIGHUP reads the file again.",
     )
+    run.add_argument("--revoke", action="store_true", help="when stopped, revoke all leases and the token")
     _add_logging(run)
 
 

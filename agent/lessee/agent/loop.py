@@ -1,33 +1,31 @@
-"""The loop: take an event, step the machine, hand its commands to the effects."""
+"""The loop: take what has come, let each identity's machine take its events, and see to the configuration."""
 
-import hashlib
 import queue
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
-from pathlib import Path
-from typing import Any, Protocol, TypeVar, assert_never
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
-from lessee.core.config import App, Config
-from lessee.core.config.grammar.vault import TokenAuth
+from lessee.agent.effects import Keeper, Shelf, Watcher
+from lessee.agent.identity import Identity, key_of
+from lessee.core.config import Config, Vault
 from lessee.core.errors import LesseeError
-from lessee.core.generation import Generation
-from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.deadlines import wake_at
 from lessee.core.machine.inputs import unknown
-from lessee.core.machine.state import State
-from lessee.core.machine.step import start, steps
+from lessee.core.machine.letting_go import nothing_to_revoke
+from lessee.core.machine.readers import is_settled
+from lessee.core.machine.state import App, State
 from lessee.core.machine.view import status as status_of
+from lessee.core.paths import Need
 from lessee.core.redaction import Redactor
-from lessee.core.rendering.recipes import Recipe, render_recipe
+from lessee.core.rendering.recipes import Recipe
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.logs import log
-from lessee.host.notify import Done, notify
-from lessee.host.project import Project, Stamp, load, stamp
-from lessee.vault.client import Client
-from lessee.vault.connect import connect
+from lessee.host.project import Project, load, stamp
 
 LONGEST_SLEEP = 5.0
 """Seconds. A sleep counts no suspension, so it is kept short; and who asks /healthz sees the loop turn."""
@@ -37,32 +35,6 @@ STANDS_STILL = 30.0
 _T = TypeVar("_T")
 
 
-class Shelf(Protocol):
-    """Where generations are shown; what cannot be written raises CannotWrite."""
-
-    def open(self, apps: Iterable[App]) -> Mapping[str, tuple[int | None, bool]]: ...
-
-    def publish(self, generation: Generation, *, owe: bool) -> tuple[int, bool]: ...
-
-    def prune(self, app: str, up_to: int) -> None: ...
-
-    def settle(self, app: str) -> None: ...
-
-
-class Keeper(Protocol):
-    """Where a token outlives the agent."""
-
-    def token(self, identity: str) -> str | None: ...
-
-    def keep_token(self, identity: str, value: str) -> None: ...
-
-
-class Watcher(Protocol):
-    """Calls `Agent.reload` when one of the files changes."""
-
-    def watch(self, stamps: Mapping[Path, Stamp], *, all_beside: bool = False) -> None: ...
-
-
 class _Note(Enum):
     """What the loop itself is told."""
 
@@ -70,8 +42,16 @@ class _Note(Enum):
     RELOAD = "reload"
 
 
+_Mail = tuple[str | None, ev.Event] | _Note
+"""An event for the identity with this key, or for all."""
+
+
 class Agent:
-    """Owns the state: all of it is changed here, in the thread that runs the loop."""
+    """Owns the state: all of it is changed in the thread that runs the loop.
+
+    Apps that log in alike share an identity, with one machine, one token and one lease of a kind; an app with a
+    `vault` block of its own has another.
+    """
 
     def __init__(
         self,
@@ -83,29 +63,29 @@ class Agent:
         environ: Mapping[str, str],
         seed: int,
         notifies: bool = True,
+        whole: bool = True,
     ) -> None:
-        """`notifies` False: nobody is told. `seed` is where the jitter comes from. Raises CannotWrite."""
+        """`notifies` False: nobody is told. `seed` is where the jitter comes from. Raises CannotWrite.
+
+        `whole` False: the project holds some of the apps, and what others may have left is not touched.
+        """
         self._project = project
         self._shelf = shelf
         self._keeper = keeper
         self._redactor = redactor
         self._environ = environ
+        self._seed = seed
         self._notifies = notifies
-        self._mail: queue.SimpleQueue[ev.Event | _Note] = queue.SimpleQueue()
-        self._state = start(seed)
+        self._whole = whole
+        self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
+        self._identities: dict[str, Identity] = {}
         self._turned_at = boot_time()
         self._trouble: str | None = None
-        self._identity = _identity_of(project.config)
-        self._client = self._connected(project.config)
         self._watcher: Watcher | None = None
         self._ahead = (compiled for recipe in project.recipes.values() for _, compiled in recipe.files)
         self._take_up(project)
 
     # What other threads may call.
-
-    def post(self, event: ev.Event) -> None:
-        """Put an event into the mailbox."""
-        self._mail.put(event)
 
     def stop(self) -> None:
         """End the loop; the files stay."""
@@ -113,10 +93,10 @@ class Agent:
 
     def refresh(self, paths: tuple[str, ...]) -> list[str]:
         """Look now, at these paths or everywhere. Gives those that no template reads: then nothing is looked at."""
-        strangers = unknown(self._state, paths)
+        strangers = set(paths).intersection(*(unknown(state, paths) for state in self.states))
         if not strangers:
-            self.post(ev.Nudged(paths))
-        return strangers
+            self._mail.put((None, ev.Nudged(paths)))
+        return [path for path in paths if path in strangers]
 
     def reload(self) -> None:
         """Read the configuration and the templates again."""
@@ -128,15 +108,19 @@ class Agent:
 
     def status(self) -> Mapping[str, Any]:
         """status.json."""
-        config = self._project.config
-        return status_of(
-            self._state,
-            boot_time(),
-            wall_time(),
-            environment=config.environment,
-            address=config.vault.address,
-            trouble=self._trouble,
-        )
+        standings = [identity.standing for identity in list(self._identities.values())]
+        environment = self._project.config.environment
+        return status_of(standings, boot_time(), wall_time(), environment=environment, trouble=self._trouble)
+
+    @property
+    def revokes_on_stop(self) -> bool:
+        """Whether the configuration wants nothing to be left in Vault."""
+        return self._project.config.revoke_on_stop
+
+    @property
+    def states(self) -> list[State]:
+        """Of each identity."""
+        return [identity.state for identity in list(self._identities.values())]
 
     # The loop.
 
@@ -145,34 +129,39 @@ class Agent:
         self._watcher = watcher
         watcher.watch(self._project.stamps)
 
-    def run(self, ended: Callable[[State], _T | None], timeout: float | None = None) -> _T | None:
+    def run(self, ended: Callable[[Sequence[State]], _T | None], timeout: float | None = None) -> _T | None:
         """Turn until `ended` says something; None when stopped, or when `timeout` seconds have passed.
 
         Raises TemplateError where a template that was not prepared cannot be.
         """
         deadline = boot_time() + timeout if timeout is not None else float("inf")
-        while (answer := ended(self._state)) is None:
+        while (answer := ended(self.states)) is None:
             now = boot_time()
             if now >= deadline:
                 return None
-            wait = min(wake_at(self._state), deadline, now + LONGEST_SLEEP) - now
+            wait = min(*map(wake_at, self.states), deadline, now + LONGEST_SLEEP) - now
             mail = self._collect(max(0.0, wait))
             if _Note.STOP in mail:
                 return None
-            self._turn([event for event in mail if not isinstance(event, _Note)])
+            self._turn([letter for letter in mail if not isinstance(letter, _Note)])
             if _Note.RELOAD in mail:
                 self._reload()
         return answer
 
-    @property
-    def state(self) -> State:
-        return self._state
+    def revoke(self, timeout: float) -> None:
+        """End all leases and all tokens of ours, as far as Vault does it within `timeout` seconds."""
+        self._turn([(None, ev.Stopping())])
+        self.run(lambda states: all(map(nothing_to_revoke, states)) or None, timeout)
+        left = [held.lease for state in self.states for held in state.leases.values() if held.lease.lease_id]
+        if left:
+            paths = ", ".join(sorted({str(lease.need) for lease in left}))
+            log("warning", "not all is revoked", paths=paths, note="it ends by itself, or at the next start")
 
-    def _collect(self, wait: float) -> list[ev.Event | _Note]:
+    def _collect(self, wait: float) -> list[_Mail]:
         # While Vault works on the first answers there is time to make the templates' code.
         while self._mail.empty() and (compiled := next(self._ahead, None)) is not None:
             compiled.prepare()
-        mail: list[ev.Event | _Note] = []
+        mail: list[_Mail] = []
         try:
             mail.append(self._mail.get(timeout=wait) if wait else self._mail.get_nowait())
             while True:
@@ -180,84 +169,14 @@ class Agent:
         except queue.Empty:
             return mail
 
-    def _turn(self, events: Sequence[ev.Event]) -> None:
-        """Step, and obey; what was done at once is taken in at once, so that no reload comes in between."""
-        for event in events:
-            self._before(event)
-        while True:
-            self._turned_at = now = boot_time()
-            self._state, commands = steps(self._state, events or [ev.Tick()], now)
-            events = [done for command in commands if (done := self._obey(command)) is not None]
-            if not events:
-                return
+    def _turn(self, letters: Sequence[tuple[str | None, ev.Event]]) -> None:
+        for key, identity in list(self._identities.items()):
+            self._turned_at = boot_time()
+            identity.take([event for to, event in letters if to in {None, key}])
+            self._see_to(identity)
 
-    def _before(self, event: ev.Event) -> None:
-        if isinstance(event, ev.Read):
-            call = self._state.calls.get(event.call)
-            if call is not None and isinstance(call.command, cmd.ReadSecret):
-                self._redactor.learn(str(call.command.ref), event.secret.data.values())
-        elif isinstance(event, ev.LoggedIn) and event.call in self._state.calls:
-            value = self._client.accept(event.call)
-            self._redactor.learn("token", [value])
-            if isinstance(self._project.config.vault.auth, TokenAuth):
-                return  # it is kept where it came from, and may be changed there
-            try:
-                self._keeper.keep_token(self._identity, value)
-            except LesseeError as exc:
-                log("warning", "token not kept", reason=str(exc))
-
-    def _obey(self, command: cmd.Command) -> ev.Event | None:
-        match command:
-            case cmd.Tell():
-                log(command.level, command.event, **command.fields)
-            case cmd.Abandon():
-                self._client.abandon(command.call)
-            case cmd.Render():
-                return self._render(command)
-            case cmd.Publish():
-                return self._publish(command)
-            case cmd.Notify():
-                return self._notify(command)
-            case cmd.Settle() | cmd.Prune():
-                self._tidy(command)
-            case _:
-                self._client.obey(command)
-        return None
-
-    def _render(self, command: cmd.Render) -> ev.Event:
-        assert isinstance(command.recipe, Recipe)
-        try:
-            generation = render_recipe(command.recipe, command.secrets, command.folders, self._environ)
-        except LesseeError as exc:
-            return ev.RenderFailed(command.app, command.job, str(exc))
-        return ev.Rendered(command.app, command.job, generation)
-
-    def _publish(self, command: cmd.Publish) -> ev.Event:
-        try:
-            number, changed = self._shelf.publish(command.generation, owe=command.owe)
-        except LesseeError as exc:
-            return ev.PublishFailed(command.app, command.job, str(exc))
-        return ev.Published(command.app, command.job, number, changed)
-
-    def _notify(self, command: cmd.Notify) -> ev.Event:
-        settings = self._project.config.apps[command.app].notify
-        assert settings is not None
-        done = notify(settings, command.published_at)
-        if isinstance(done, Done):
-            return ev.Told(command.app, command.job, done.how)
-        return ev.NotTold(command.app, command.job, done.why, done.absent, done.retry_in)
-
-    def _tidy(self, command: cmd.Settle | cmd.Prune) -> None:
-        try:
-            match command:
-                case cmd.Settle():
-                    self._shelf.settle(command.app)
-                case cmd.Prune():
-                    self._shelf.prune(command.app, command.up_to)
-                case _:
-                    assert_never(command)
-        except LesseeError as exc:
-            log("warning", "not tidied", app=command.app, reason=str(exc))
+    def _post(self, key: str, event: ev.Event) -> None:
+        self._mail.put((key, event))
 
     # Configurations.
 
@@ -284,37 +203,79 @@ class Agent:
         _tell_what_needs_a_start(self._project, project)
         self._project = project
         self._redactor.publish(project.text)
-        identity = _identity_of(config)
-        if identity != self._identity:
-            self._identity = identity
-            self._client.close()
-            self._client = self._connected(config)
-        wants = {name: self._want(recipe) for name, recipe in project.recipes.items()}
-        events: list[ev.Event] = [ev.Configured(wants, identity)]
-        for app, (number, owed) in opened.items():
-            # When it was shown is not known any more: who is owed is told, whenever it started.
-            events.append(ev.Recovered(app, number, owed, boot_time() if number is not None else None))
-        self._turn(events)
+        before = {name: app for state in self.states for name, app in state.apps.items()}
+        # status.json tells of the first: the top-level block, where an app uses it.
+        vaults = sorted((app.vault for app in config.apps.values()), key=lambda vault: vault != config.vault)
+        for vault in [*vaults, *self._vaults_of_before()]:
+            self._begin(vault)
+        # First those that serve an app, so that an app that moves is never nobody's.
+        for identity in sorted(self._identities.values(), key=lambda one: one.vault not in vaults):
+            self._configure(identity, opened, before)
+            self._see_to(identity)
 
-    def _connected(self, config: Config) -> Client:
-        client = connect(config.vault, self._environ, self.post, boot_time)
-        kept = self._keeper.token(self._identity)
-        if kept is not None:
-            self._redactor.learn("token", [kept])
-            client.keep(kept)
-        return client
+    def _vaults_of_before(self) -> Iterable[Vault]:
+        """Of identities that are in the ledger alone: what they left is still to be revoked."""
+        for block in self._keeper.identities().values() if self._whole else ():
+            with suppress(msgspec.MsgspecError):  # of another version of lessee: its leases end by themselves
+                yield msgspec.json.decode(block, type=Vault)
+
+    def _begin(self, vault: Vault) -> None:
+        key = key_of(vault)
+        if key not in self._identities:
+            self._identities[key] = Identity(
+                vault,
+                self._shelf,
+                keeper=self._keeper,
+                redactor=self._redactor,
+                environ=self._environ,
+                seed=self._seed,
+                post=partial(self._post, key),
+            )
+
+    def _configure(
+        self, identity: Identity, opened: Mapping[str, tuple[int | None, bool]], before: Mapping[str, App]
+    ) -> None:
+        """Tell an identity its apps, and of those that are new to it what their readers see."""
+        apps = {name: app for name, app in self._project.config.apps.items() if key_of(app.vault) == identity.key}
+        wants = {name: self._want(self._project.recipes[name]) for name in apps}
+        needs = frozenset[Need]().union(*(want.needs for want in wants.values()))
+        events: list[ev.Event] = list(identity.kept(None if self._whole else needs))
+        for name in apps:
+            if name in opened:
+                number, owed = opened[name]
+                # When it was shown is not known any more: who is owed is told, whenever it started.
+                events.append(ev.Recovered(name, number, owed, boot_time() if number is not None else None))
+            elif name not in identity.apps and name in before:
+                app = before[name]
+                events.append(ev.Recovered(name, app.number, app.owed, app.published_at, app.old))
+        identity.configure(apps, wants, self._project.config.apps.keys() - apps.keys(), events)
+
+    def _see_to(self, identity: Identity) -> None:
+        """Whom another identity serves now holds nothing of this one once told; who serves nobody at all goes."""
+        if identity.state.elsewhere:
+            apps = [(name, app) for other in self.states for name, app in other.apps.items()]
+            settled = {name for name, app in apps if is_settled(app, boot_time())}
+            if settled & identity.state.elsewhere:
+                identity.release(settled)
+        state = identity.state
+        if identity.apps or state.elsewhere:
+            return
+        if not state.stopping:
+            identity.take([ev.Stopping()])
+        elif nothing_to_revoke(state) and len(self._identities) > 1:
+            del self._identities[identity.key]
+            identity.end()
 
     def _want(self, recipe: Recipe) -> ev.Want:
         notifies = self._notifies and recipe.app.notify is not None
         return ev.Want(recipe.needs, recipe.app.refresh, notifies, recipe)
 
 
-def _identity_of(config: Config) -> str:
-    """Another address or another way to log in is another identity: no token of the one is shown to the other."""
-    return hashlib.sha256(msgspec.json.encode(config.vault)).hexdigest()
-
-
 def _tell_what_needs_a_start(old: Project, new: Project) -> None:
-    for key in ("state", "status", "allow_disk"):
-        if getattr(old.config, key) != getattr(new.config, key):
+    def settings(config: Config) -> Mapping[str, object]:
+        return {"state": config.state, "status": config.status, "allow_disk": config.allow_disk}
+
+    before, after = settings(old.config), settings(new.config)
+    for key in before:
+        if before[key] != after[key]:
             log("warning", "takes effect at the next start", key=key)

@@ -3,15 +3,17 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from lessee.agent import Agent, Keeper, Shelf
-from lessee.commands.run import refuse_without_apps
+from lessee.commands.run import REVOKE_TIMEOUT, refuse_without_apps
 from lessee.core.config import App
 from lessee.core.errors import FormatError
 from lessee.core.generation import File, Generation
+from lessee.core.leases import Lease
+from lessee.core.machine.events import Token
 from lessee.core.machine.outcome import outcomes, unfinished
 from lessee.core.redaction import Redactor
 from lessee.core.rendering.formats import outline
@@ -35,21 +37,21 @@ def run(arguments: argparse.Namespace) -> int:
     open_log(redactor, level=level, form=arguments.log_format)
     if arguments.output is not None:
         shelf = PlainShelf(Path(arguments.output).absolute(), by_app=arguments.app is None)
-        return _render(project, shelf, _Forgetful(), redactor, environ, arguments.timeout, notifies=False)
+        return _render(arguments, project, shelf, _Forgetful(), redactor, environ, notifies=False)
     if arguments.diff:
-        return _render(project, _DiffShelf(), _Forgetful(), redactor, environ, arguments.timeout, notifies=False)
+        return _render(arguments, project, _DiffShelf(), _Forgetful(), redactor, environ, notifies=False)
     config = project.config
     with closing(Ledger(Path(config.state), allow_disk=config.allow_disk)) as ledger:
-        return _render(project, RealShelf(ledger), ledger, redactor, environ, arguments.timeout, notifies=True)
+        return _render(arguments, project, RealShelf(ledger), ledger, redactor, environ, notifies=True)
 
 
 def _render(
+    arguments: argparse.Namespace,
     project: Project,
     shelf: Shelf,
     keeper: Keeper,
     redactor: Redactor,
     environ: Mapping[str, str],
-    timeout: float,
     *,
     notifies: bool,
 ) -> int:
@@ -61,8 +63,11 @@ def _render(
         environ=environ,
         seed=int.from_bytes(os.urandom(8)),
         notifies=notifies,
+        whole=arguments.app is None,
     )
-    ended = agent.run(outcomes, timeout) or unfinished(agent.state)
+    ended = agent.run(outcomes, arguments.timeout) or unfinished(agent.states)
+    if isinstance(shelf, _DiffShelf):
+        agent.revoke(REVOKE_TIMEOUT)  # what was issued to look at the difference alone
     code = 0
     for app, error in ended.items():
         if error is not None:
@@ -76,14 +81,23 @@ def _render(
 
 
 class _Forgetful:
-    """Keeps no token: a build leaves nothing behind."""
+    """Keeps nothing: a build leaves nothing behind."""
 
-    def token(self, identity: str) -> str | None:
+    def identities(self) -> Mapping[str, bytes]:
+        return {}
+
+    def tokens(self, identity: str) -> Sequence[tuple[Token, str]]:
         del identity
-        return None
+        return ()
 
-    def keep_token(self, identity: str, value: str) -> None:
+    def leases(self, identity: str) -> Sequence[Lease]:
+        del identity
+        return ()
+
+    def _nothing(self, *_: object) -> None:
         """It is gone with the process."""
+
+    keep_identity = forget_identity = keep_token = forget_token = keep_lease = forget_lease = _nothing
 
 
 class _DiffShelf:
@@ -110,6 +124,9 @@ class _DiffShelf:
 
     def prune(self, app: str, up_to: int) -> None:
         """There is nothing old."""
+
+    def withdraw(self, app: str) -> None:
+        """What readers see stays."""
 
     def settle(self, app: str) -> None:
         """Nobody is owed."""

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from lessee.host.status import Answers
 
 
+REVOKE_TIMEOUT = 8.0
+"""Seconds: containers are killed ten after they were asked to stop."""
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Until SIGTERM or SIGINT; then the files stay, for the app still runs."""
     make_private()
@@ -54,7 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
         stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _answers(agent))))
         watcher = stack.enter_context(closing(Watcher(agent.reload)))
         agent.watch_with(watcher)
-        agent.run(lambda _state: None)
+        agent.run(lambda _states: None)
+        if arguments.revoke or agent.revokes_on_stop:
+            agent.revoke(REVOKE_TIMEOUT)
     log("info", "stopped", note="the files stay")
     return 0
 

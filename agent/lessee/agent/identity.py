@@ -1,0 +1,246 @@
+"""One identity: a way to log in to one Vault, the machine that decides in its name, and the effects that obey."""
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import assert_never
+
+import msgspec
+
+from lessee.agent.effects import Keeper, Shelf
+from lessee.core.config import App, Vault
+from lessee.core.config.grammar.app import OnExpiry
+from lessee.core.config.grammar.vault import TokenAuth
+from lessee.core.errors import LesseeError
+from lessee.core.machine import commands as cmd
+from lessee.core.machine import events as ev
+from lessee.core.machine.step import start, steps
+from lessee.core.machine.view import Standing
+from lessee.core.paths import Need
+from lessee.core.redaction import Redactor
+from lessee.core.rendering.recipes import Recipe, render_recipe
+from lessee.host.clock import boot_time
+from lessee.host.logs import log
+from lessee.host.notify import Done, notify
+from lessee.vault.connect import connect
+
+Post = Callable[[ev.Event], None]
+
+
+class Identity:
+    """Takes events, steps its machine, and obeys; all in the thread of the loop, but for requests to Vault."""
+
+    def __init__(  # These are all the effects there are.
+        self,
+        vault: Vault,
+        shelf: Shelf,
+        *,
+        keeper: Keeper,
+        redactor: Redactor,
+        environ: Mapping[str, str],
+        seed: int,
+        post: Post,
+    ) -> None:
+        """`post` takes the events of other threads, for `take` to get them."""
+        self.vault = vault
+        self.key = key_of(vault)
+        self.apps: Mapping[str, App] = {}
+        self._wants: Mapping[str, ev.Want] = {}
+        self._begun = False
+        self._noted = False
+        self._shelf = shelf
+        self._keeper = keeper
+        self._redactor = redactor
+        self._environ = environ
+        self._client = connect(vault, environ, post, boot_time)
+        self.state = start(seed ^ int(self.key[:16], 16))
+
+    @property
+    def standing(self) -> Standing:
+        """For status.json."""
+        return Standing(self.key[:8], self._client.address, self.state)
+
+    def kept(self, needs: frozenset[Need] | None) -> Sequence[ev.Kept]:
+        """At the first call, what the ledger holds of an earlier life; of leases those of these needs, or all."""
+        if self._begun:
+            return ()
+        self._begun = True
+        tokens = self._keeper.tokens(self.key)
+        leases = [lease for lease in self._keeper.leases(self.key) if needs is None or lease.need in needs]
+        self._redactor.learn(self._learned("token"), [value for _, value in tokens])
+        for lease in leases:
+            self._redactor.learn(self._learned(str(lease.need)), lease.secret.data.values())
+        self._client.keep(tokens)
+        return (ev.Kept(tuple(leases), tuple(token for token, _ in tokens)),)
+
+    def configure(
+        self, apps: Mapping[str, App], wants: Mapping[str, ev.Want], others: Collection[str], events: Sequence[ev.Event]
+    ) -> None:
+        """Serve these apps. `others` are served in another name; `events` tell what was there before."""
+        self.apps, self._wants = apps, wants
+        leases = [held.lease for held in self.state.leases.values()]
+        leases += [lease for event in events if isinstance(event, ev.Kept) for lease in event.leases]
+        elsewhere = frozenset(name for lease in leases for name in lease.apps if name in others)
+        self.take([ev.Configured(wants, elsewhere), *events])
+
+    def release(self, settled: Collection[str]) -> None:
+        """The readers of these apps hold nothing any more that was issued in this name."""
+        self.take([ev.Configured(self._wants, self.state.elsewhere.difference(settled))])
+
+    def end(self) -> None:
+        """Nothing is left to do in this name."""
+        log("info", "identity has ended", vault=self.vault.address)
+        self._client.close()
+        with _telling("ledger not tidied"):
+            for id_ in self.state.leases:
+                self._keeper.forget_lease(self.key, id_)
+            for id_ in self.state.session.former:
+                self._keeper.forget_token(self.key, id_)
+            self._keeper.forget_identity(self.key)
+
+    def take(self, events: Sequence[ev.Event]) -> None:
+        """Step, and obey; what was done at once is taken in at once, so that no reload comes in between."""
+        for event in events:
+            self._before(event)
+        while True:
+            self.state, commands = steps(self.state, events or [ev.Tick()], boot_time())
+            events = [done for command in commands if (done := self._obey(command)) is not None]
+            if not events:
+                return
+
+    def _before(self, event: ev.Event) -> None:
+        """Values are known to the redactor before anything is done with them."""
+        call = self.state.calls.get(event.call) if isinstance(event, ev.Answer) else None
+        match event, call.command if call is not None else None:
+            case ev.Read(), cmd.ReadSecret() as asked:
+                self._redactor.learn(self._learned(str(asked.ref)), event.secret.data.values())
+            case ev.Issued(), cmd.Issue() as asked:
+                self._redactor.learn(self._learned(str(asked.need)), event.lease.secret.data.values())
+            case ev.LoggedIn(), cmd.Login():
+                self._accept(event)
+            case _:
+                pass
+
+    def _accept(self, event: ev.LoggedIn) -> None:
+        value = self._client.accept(event.call)
+        self._redactor.learn(self._learned("token"), [value])
+        if isinstance(self.vault.auth, TokenAuth):
+            return  # it is kept where it came from, and may be changed there
+        with _telling("token not kept"):
+            self._note()
+            self._keeper.keep_token(self.key, event.token, value)
+
+    def _note(self) -> None:
+        """How to reach this Vault is noted before what lives there."""
+        if not self._noted:
+            self._keeper.keep_identity(self.key, msgspec.json.encode(self.vault))
+            self._noted = True
+
+    def _learned(self, source: str) -> str:
+        return f"{self.key[:8]} {source}"
+
+    def _obey(self, command: cmd.Command) -> ev.Event | None:
+        match command:
+            case cmd.Tell():
+                log(command.level, command.event, **command.fields)
+            case cmd.Abandon():
+                self._client.abandon(command.call)
+            case cmd.Render():
+                return self._render(command)
+            case cmd.Publish():
+                return self._publish(command)
+            case cmd.Notify():
+                return self._notify(command)
+            case cmd.Expire():
+                return self._expire(command)
+            case cmd.Settle() | cmd.Prune():
+                self._tidy(command)
+            case cmd.KeepLease() | cmd.ForgetLease() | cmd.ForgetToken():
+                self._keep(command)
+            case _:
+                self._client.obey(command)
+        return None
+
+    def _render(self, command: cmd.Render) -> ev.Event:
+        assert isinstance(command.recipe, Recipe)
+        inputs = command.secrets, command.folders, command.dynamic
+        try:
+            generation = render_recipe(command.recipe, *inputs, self._environ)
+        except LesseeError as exc:
+            return ev.RenderFailed(command.app, command.job, str(exc))
+        return ev.Rendered(command.app, command.job, generation)
+
+    def _publish(self, command: cmd.Publish) -> ev.Event:
+        try:
+            number, changed = self._shelf.publish(command.generation, owe=command.owe)
+        except LesseeError as exc:
+            return ev.PublishFailed(command.app, command.job, str(exc))
+        return ev.Published(command.app, command.job, number, changed)
+
+    def _notify(self, command: cmd.Notify) -> ev.Event:
+        settings = self.apps[command.app].notify
+        assert settings is not None
+        done = notify(settings, command.published_at)
+        if isinstance(done, Done):
+            return ev.Told(command.app, command.job, done.how)
+        return ev.NotTold(command.app, command.job, done.why, done.absent, done.retry_in)
+
+    def _expire(self, command: cmd.Expire) -> ev.Event | None:
+        wish = self.apps[command.app].on_expiry
+        does = "its command is run" if isinstance(wish, OnExpiry) else "they stay" if wish == "keep" else "they go"
+        log("warning", "files hold what has ended", app=command.app, paths=", ".join(command.paths), note=does)
+        if isinstance(wish, OnExpiry):
+            # Imported when it is wanted, which is seldom.
+            from lessee.host.expiry import run_command  # noqa: PLC0415
+
+            run_command(wish.command, command.app, command.paths)
+        elif wish == "remove":
+            with _telling("files not removed", app=command.app):
+                self._shelf.withdraw(command.app)
+                return ev.Withdrawn(command.app)
+        return None
+
+    def _tidy(self, command: cmd.Settle | cmd.Prune) -> None:
+        with _telling("not tidied", app=command.app):
+            match command:
+                case cmd.Settle():
+                    self._shelf.settle(command.app)
+                case cmd.Prune():
+                    self._shelf.prune(command.app, command.up_to)
+                case _:
+                    assert_never(command)
+
+    def _keep(self, command: cmd.KeepingCommand) -> None:
+        with _telling("ledger not written"):
+            match command:
+                case cmd.KeepLease():
+                    self._note()
+                    self._keeper.keep_lease(self.key, command.lease)
+                case cmd.ForgetLease():
+                    self._keeper.forget_lease(self.key, command.id)
+                case cmd.ForgetToken():
+                    self._client.forget(command.id)
+                    self._keeper.forget_token(self.key, command.id)
+                case _:
+                    assert_never(command)
+
+
+def key_of(vault: Vault) -> str:
+    """Another address or another way to log in is another identity: no token of the one is shown to the other."""
+    return hashlib.sha256(msgspec.json.encode(vault)).hexdigest()
+
+
+class _telling:  # noqa: N801  # It is used as a function.
+    """What goes wrong inside is told, and does not stop the loop."""
+
+    def __init__(self, event: str, **fields: object) -> None:
+        self._event = event
+        self._fields = fields
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: object) -> bool:
+        if not isinstance(exc, LesseeError):
+            return False
+        log("warning", self._event, **self._fields, reason=str(exc))
+        return True
