@@ -643,7 +643,7 @@ def test_a_month_of_renewals_of_fifty_leases_ends_none_and_renews_none_late():
     # The world refuses a renewal in the last seconds.
     day = 86400.0
     needs = [creds(str(number)) for number in range(50)]
-    world = World({"app": want(*needs)}, ttl=day, token_max=float("inf"), lease_ttl=day, lease_max=7 * day)
+    world = World({"app": want(*needs, refresh=day)}, ttl=day, token_max=float("inf"), lease_ttl=day, lease_max=7 * day)
     world.run(30 * day)
     assert not [said for said in world.said if said[1] in {"token ended", "lease ended"}]
     assert 50 * 5 <= len(world.issues) <= 50 * 7
@@ -692,3 +692,22 @@ def test_a_renewal_that_is_refused_after_the_token_s_end_changes_nothing_more():
     world.answer = answer
     world.run(10.0)
     assert world.told["app"] == world.current("app")
+
+
+def test_a_revoked_token_is_noticed_within_ten_seconds_where_nothing_else_is_asked():
+    world = World({"app": want(X)})
+    for _ in range(5):
+        world.run(333.3)
+        world.revoke_tokens()
+        world.run(10.0)
+        assert world.told["app"] == world.live["app"] == world.current("app")
+    before = len(world.requests)
+    world.run(600.0)
+    assert len(world.requests) - before <= 90
+
+
+def test_a_token_that_may_not_be_looked_up_is_looked_up_seldom():
+    world = World({"app": want(X)})
+    failing(world, Kind.UNSUPPORTED, cmd.CheckToken)
+    world.run(3600.0)
+    assert len([1 for _, command in world.requests if isinstance(command, cmd.CheckToken)]) <= 8

@@ -51,7 +51,7 @@ def _session(state: State) -> Iterator[float]:
         return
     yield session.login_at
     if session.token is not None:
-        yield from (session.renew_at, session.check_at)
+        yield from (session.renew_at, session.check_at, session.idle_at)
 
 
 def _leases(state: State) -> Iterator[float]:

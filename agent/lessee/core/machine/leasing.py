@@ -47,6 +47,8 @@ def configure_leases(turn: Turn, apps: Mapping[str, Want]) -> None:
             if isinstance(need, Dynamic):
                 refresh, others = wants.get(need, (want.refresh, frozenset()))
                 wants[need] = min(refresh, want.refresh), others | {name}
+    every = min((refresh for refresh, _ in wants.values()), default=NEVER)
+    turn.session = replace(turn.session, idle_every=every)
     before, supplies = turn.supplies, turn.edit_supplies()
     kept = {need: supply for need, supply in before.items() if need in wants}
     for need in set(before) - set(wants):

@@ -15,6 +15,8 @@ CHECK_EVERY = 10.0
 """Seconds between look-ups of the token when paths are denied."""
 CHECK_SELDOM = 600.0
 """As above, where look-ups are in vain."""
+IDLE = 0.8
+"""Of the time between look-ups: so long nothing is asked, or for `refresh`, until leases make us look the token up."""
 SUSPECT = 0.5
 """Seconds in which another answer may clear the token of the suspicion."""
 LOOK_AGAIN = 5.0
@@ -41,9 +43,9 @@ def plan_session(turn: Turn) -> None:
     elif session.token is not None and now >= session.renew_at:
         turn.session = replace(session, renew_at=NEVER)
         turn.ask(RenewToken(turn.next_id()))
-    elif session.token is not None and (now >= session.check_at or weather is not None):
+    elif session.token is not None and (now >= min(session.check_at, session.idle_at) or weather is not None):
         # Any path may be broken by itself: the token's own tells best whether Vault is back.
-        turn.session = replace(session, check_at=NEVER, checked_at=now)
+        turn.session = replace(session, check_at=NEVER, checked_at=now, idle_at=NEVER)
         turn.ask(CheckToken(turn.next_id()))
 
 
@@ -87,9 +89,12 @@ def renewed(turn: Turn, event: Renewed, *, by_renewal: bool) -> None:
         token = replace(token, renewable=token.renewable and not capped)
         turn.session = _schedule(turn, replace(session, failure=None, tries=0), token, earliest=turn.now)
         return
-    token = replace(token, renewable=token.renewable and (before is None or before.renewable))
-    session = replace(session, failure=None, check_wait=CHECK_EVERY)
-    new = _schedule(turn, session, token, earliest=turn.now)
+    if before is not None and token.ttl:
+        # Its ttl stays what it was when it was renewed: a shorter one than that will tell of max_ttl.
+        ttl = max(token.ttl, before.ttl)
+        renewable = token.renewable and before.renewable
+        token = replace(token, sent_at=token.ends_at - ttl, ttl=ttl, renewable=renewable)
+    new = _schedule(turn, replace(session, failure=None, check_wait=CHECK_EVERY), token, earliest=turn.now)
     # A look-up carries nothing further: what was due stays due.
     renew_at = new.renew_at if session.renew_at == NEVER else min(session.renew_at, new.renew_at)
     turn.session = replace(new, renew_at=renew_at, login_at=min(session.login_at, new.login_at))
@@ -155,8 +160,9 @@ def blame_token(turn: Turn) -> None:
 
 def trust_token(turn: Turn) -> None:
     """Something was granted."""
-    if turn.session.check_at != NEVER:
-        turn.session = replace(turn.session, check_at=NEVER)
+    session = turn.session
+    wait = max(IDLE * session.check_wait, session.idle_every) * (0.9 + 0.1 * turn.draw())
+    turn.session = replace(session, check_at=NEVER, idle_at=turn.now + wait)
 
 
 def rearm(turn: Turn, command: VaultCommand) -> None:

@@ -57,6 +57,10 @@ class Session(Record, frozen=True):
     check_at: float = NEVER
     """When to look the token up: something was denied that may be the token's fault."""
     checked_at: float = float("-inf")
+    idle_at: float = NEVER
+    """When to look the token up where nothing else has been asked meanwhile that would tell of its end."""
+    idle_every: float = NEVER
+    """The shortest `refresh` of the apps that hold leases, which end with the token."""
     check_wait: float = 10.0
     """Seconds between two such look-ups; more where they were in vain."""
     failure: Failure | None = None

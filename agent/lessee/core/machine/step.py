@@ -39,7 +39,6 @@ from lessee.core.machine.commands import (
     RenewToken,
     RevokeLease,
     RevokeToken,
-    SessionCommand,
     VaultCommand,
 )
 from lessee.core.machine.failures import Failure, Kind
@@ -188,8 +187,7 @@ def _answered(turn: Turn, event: ev.Answer) -> None:
             token_revoked(turn, command.token)
         case _:
             raise AssertionError(f"{type(event).__name__} is no answer to {type(command).__name__}")
-    if not isinstance(command, SessionCommand):
-        trust_token(turn)
+    trust_token(turn)
 
 
 def _release(turn: Turn, command: VaultCommand) -> None:

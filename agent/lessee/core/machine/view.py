@@ -10,7 +10,7 @@ from lessee.core.machine.inputs import inputs_of, looked_at
 from lessee.core.machine.leasing import ends_at
 from lessee.core.machine.outcome import GRANT
 from lessee.core.machine.readers import may_show
-from lessee.core.machine.state import NEVER, App, Held, State, Totals
+from lessee.core.machine.state import NEVER, App, Held, Source, State, Supply, Totals
 from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import Record
 
@@ -176,7 +176,10 @@ def _app(state: State, app: App, at: _Moment) -> Mapping[str, object]:
         "degraded": _degraded(state, app),
         "next_try": at(_next_try(app)),
         "error": app.problem,
-        "secrets": [_source(state, ref, at) for ref in sorted(inputs_of(state, app.want.needs), key=str)],
+        "secrets": [
+            *(_source(state, ref, at) for ref in sorted(inputs_of(state, app.want.needs), key=str)),
+            *(_supply(state, need, at) for need in sorted(app.want.needs, key=str) if isinstance(need, Dynamic)),
+        ],
         "notify": {"owed": app.owed, "last": at(app.told_at), "error": app.notify_error},
     }
 
@@ -206,7 +209,7 @@ def _lease(state: State, held: Held, at: _Moment, now: float) -> Mapping[str, ob
         "renew_at": at(min(held.renew_at, held.replace_at)),
         "state": "expired" if held.ended_at is not None else "held" if held.standing == "current" else "retiring",
         "apps": sorted(lease.apps),
-        "error": held.failure.text if held.failure is not None else None,
+        **_trouble(held, held.next_at, at),
     }
 
 
@@ -233,5 +236,27 @@ def _source(state: State, ref: Ref, at: _Moment) -> Mapping[str, object]:
         "version": source.marker.version if source.marker else None,
         "read_at": at(source.read_at),
         "looked_at": at(looked_at(state, ref)),
-        "error": source.failure.text if source.failure else None,
+        **_trouble(source, source.next_at, at),
+    }
+
+
+def _supply(state: State, need: Dynamic, at: _Moment) -> Mapping[str, object]:
+    supply = state.supplies[need]
+    held = state.leases.get(supply.lease or "")
+    return {
+        "path": str(need),
+        "version": None,
+        "read_at": at(held.lease.issued_at if held is not None else None),
+        "looked_at": at(held.lease.sent_at if held is not None else None),
+        **_trouble(supply, supply.next_at, at),
+    }
+
+
+def _trouble(item: Source | Supply | Held, next_at: float, at: _Moment) -> Mapping[str, object]:
+    """What is wrong, since when, and when it is tried again."""
+    wrong = item.failure is not None
+    return {
+        "error": item.failure.text if item.failure is not None else None,
+        "since": at(item.since if wrong else None),
+        "next_try": at(next_at if wrong else None),
     }
