@@ -17,10 +17,10 @@ from lessee.core.machine.commands import (
     RenewLease,
     RevokeLease,
 )
-from lessee.core.machine.events import Kept, LeaseRenewed, Want
+from lessee.core.machine.events import Kept, LeaseRenewed, Token, Want
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.readers import free_at
-from lessee.core.machine.session import CAPPED, LAST_SECONDS, suspect_token
+from lessee.core.machine.session import CAPPED, LAST_SECONDS, is_asked_for, last_seconds, renewal_after, suspect_token
 from lessee.core.machine.state import NEVER, Former, Held, Standing, State, Supply
 from lessee.core.machine.turn import Turn
 from lessee.core.machine.wanted import touch
@@ -101,24 +101,35 @@ def plan_leases(turn: Turn) -> None:
     for id_, held in turn.leases.items():
         if held.ended_at is None and turn.now >= ends_at(turn, held.lease):
             _ended(turn, id_, held)
-    session = turn.session
-    if session.token is None or session.weather is not None or turn.stopping:
+    token = turn.session.token
+    if token is None or turn.session.weather is not None or turn.stopping:
         return
     for id_, held in turn.leases.items():
-        if turn.now < asks_at(turn, held) or not has_room(turn):
-            continue
-        if held.proved and turn.now > ends_at(turn, held.lease) - LAST_SECONDS:
-            turn.edit_leases()[id_] = replace(held, renew_at=NEVER, replace_at=turn.now)
-        else:
-            number = turn.next_id()
-            turn.edit_leases()[id_] = replace(held, call=number)
-            ask = RenewLease if held.proved else LookUpLease
-            turn.ask(ask(number, id_, held.lease.lease_id))
+        if turn.now >= asks_at(turn, held) and has_room(turn):
+            _ask(turn, id_, held)
     for need, supply in turn.supplies.items():
         if turn.now >= issues_at(turn, supply) and has_room(turn):
-            number = turn.next_id()
-            turn.edit_supplies()[need] = replace(supply, call=number)
-            turn.ask(Issue(number, need, session.token.id))
+            _issue(turn, need, supply, token)
+
+
+def _ask(turn: Turn, id_: str, held: Held) -> None:
+    if held.proved and turn.now > ends_at(turn, held.lease) - last_seconds(held.lease.ttl):
+        turn.edit_leases()[id_] = replace(held, renew_at=NEVER, replace_at=turn.now)
+        return
+    call = turn.next_id()
+    turn.edit_leases()[id_] = replace(held, call=call)
+    ask = RenewLease if held.proved else LookUpLease
+    turn.ask(ask(call, id_, held.lease.lease_id))
+
+
+def _issue(turn: Turn, need: Dynamic, supply: Supply, token: Token) -> None:
+    held = turn.leases.get(supply.lease or "")
+    if held is not None and _ends_with_its_token(turn, held):
+        turn.session = replace(turn.session, login_at=turn.now)
+        return
+    call = turn.next_id()
+    turn.edit_supplies()[need] = replace(supply, call=call)
+    turn.ask(Issue(call, need, token.id))
 
 
 def has_room(known: State | Turn) -> bool:
@@ -146,7 +157,7 @@ def asks_at(known: State | Turn, held: Held) -> float:
     if not held.proved:
         return held.next_at
     at = max(held.renew_at, held.next_at)
-    return at if held.ended_at is None and at <= ends_at(known, held.lease) - LAST_SECONDS else NEVER
+    return at if held.ended_at is None and at <= ends_at(known, held.lease) - last_seconds(held.lease.ttl) else NEVER
 
 
 def issues_at(known: State | Turn, supply: Supply) -> float:
@@ -156,6 +167,8 @@ def issues_at(known: State | Turn, supply: Supply) -> float:
     held = known.leases.get(supply.lease or "")
     if held is None:
         return supply.next_at
+    if _ends_with_its_token(known, held) and is_asked_for(known):
+        return NEVER
     if not held.proved and not (held.ended_at is not None and held.tries >= LOOK_UPS):
         return NEVER  # it is looked up first
     if held.ended_at is not None or _is_of_another_token(known, held):
@@ -163,6 +176,14 @@ def issues_at(known: State | Turn, supply: Supply) -> float:
     at = max(held.replace_at, supply.next_at)
     # A renewal that is under way may make it needless.
     return at if held.call is None else max(at, known.calls[held.call].sent_at + RENEWS_WITHIN)
+
+
+def _ends_with_its_token(known: State | Turn, held: Held) -> bool:
+    """Whether a successor under the same token would end no later: a login comes first, where one is to be had."""
+    session, token = known.session, known.session.token
+    if token is None or not token.ours or session.renew_at != NEVER or session.failure is not None:
+        return False
+    return held.lease.token == token.id and held.lease.ends_at > token.ends_at - LAST_SECONDS
 
 
 def _is_of_another_token(known: State | Turn, held: Held) -> bool:
@@ -307,12 +328,11 @@ def _keep(turn: Turn, lease: Lease) -> None:
 
 
 def _scheduled(turn: Turn, held: Held) -> Held:
-    """At random points of its ttl, so that a fleet started together does not come together."""
     lease = held.lease
     if not lease.ttl:
         return held
-    middle = lease.sent_at + lease.ttl * (0.5 + 0.2 * turn.draw())
-    if lease.renewable and middle <= lease.ends_at - LAST_SECONDS:
+    if lease.renewable:
         # Should no renewal succeed, a successor is asked for while there is still time.
-        return replace(held, renew_at=middle, replace_at=lease.sent_at + lease.ttl * (0.8 + 0.1 * turn.draw()))
-    return replace(held, renew_at=NEVER, replace_at=middle)
+        renew_at = lease.sent_at + renewal_after(turn, lease.ttl)
+        return replace(held, renew_at=renew_at, replace_at=lease.sent_at + lease.ttl * (0.8 + 0.1 * turn.draw()))
+    return replace(held, renew_at=NEVER, replace_at=lease.sent_at + renewal_after(turn, lease.ttl))

@@ -22,6 +22,8 @@ def _free_of(app: App, held: Held) -> float:
     id_ = held.lease.id
     if may_show(app, id_) or app.owed or (app.job is not None and id_ in app.using):
         return NEVER
+    if held.ended_at is not None:
+        return 0.0  # nobody can use it any more
     if app.want.notifies:
         return max(app.told_at or 0.0, app.published_at or 0.0) + KEEP_TOLD
     return (app.published_at or 0.0) + KEEP_UNTOLD if app.number is not None else 0.0

@@ -8,7 +8,8 @@ from lessee.core.machine.turn import Turn
 from lessee.core.record import replace
 
 LAST_SECONDS = 2.0
-"""A token or lease this near its end is not renewed: Vault has made such renewals outlive max_ttl (CVE-2021-32923)."""
+"""So near its end, or in the last quarter of a short life, a token or lease is not renewed: Vault has made such
+renewals outlive max_ttl (CVE-2021-32923)."""
 CAPPED = 0.9
 """Of its ttl before: a renewal that gives less than this says that max_ttl is near, which none can carry beyond."""
 CHECK_EVERY = 10.0
@@ -76,7 +77,7 @@ def logged_in(turn: Turn, event: LoggedIn) -> None:
     former.pop(token.id, None)
     session = replace(turn.session, fresh=True, failure=None, tries=0, ask_at=0.0, check_at=NEVER, former=former)
     # Tokens read from a file may come near their end again and again: no more than one look every CHECK_EVERY.
-    turn.session = _schedule(turn, session, token, earliest=turn.now + CHECK_EVERY)
+    turn.session = _schedule(turn, session, token, earliest=turn.now + (0.0 if token.ours else CHECK_EVERY))
 
 
 def renewed(turn: Turn, event: Renewed, *, by_renewal: bool) -> None:
@@ -179,10 +180,18 @@ def _rearm(turn: Turn, command: Login | RenewToken | CheckToken, at: float) -> N
 def _schedule(turn: Turn, session: Session, token: Token, *, earliest: float) -> Session:
     renew_at = login_at = NEVER
     if token.ttl:
-        # A random point of 0.5-0.7 of the ttl, so that a fleet started together does not renew together.
-        renew_at = token.sent_at + token.ttl * (0.5 + 0.2 * turn.draw())
-        if not token.renewable or renew_at > token.ends_at - LAST_SECONDS:
-            renew_at = NEVER
+        if token.renewable:
+            renew_at = token.sent_at + renewal_after(turn, token.ttl)
         # Before the end, should no renewal have succeeded by then.
-        login_at = max(earliest, token.ends_at - max(LAST_SECONDS, token.ttl * (0.1 + 0.1 * turn.draw())))
+        login_at = max(earliest, token.ends_at - max(last_seconds(token.ttl), token.ttl * (0.1 + 0.1 * turn.draw())))
     return replace(session, token=token, renew_at=renew_at, login_at=login_at)
+
+
+def renewal_after(turn: Turn, ttl: float) -> float:
+    """Seconds after which to renew: at random, so that a fleet that was started together does not renew together."""
+    return ttl * (0.5 + 0.2 * turn.draw())
+
+
+def last_seconds(ttl: float) -> float:
+    """Seconds before the end in which nothing is renewed any more."""
+    return min(LAST_SECONDS, ttl / 4)

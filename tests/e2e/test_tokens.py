@@ -1,0 +1,131 @@
+"""Whatever kind of token a login gives, what stands in the files can be logged in with at every moment."""
+
+import pytest
+
+from lessee.host.openbao import OpenBao
+from sidecar import App, Sidecar, eventually
+
+POLICY = """
+path "database/creds/*" { capabilities = ["read"] }
+path "secret/*" { capabilities = ["read", "list"] }
+path "sys/leases/revoke" { capabilities = ["update"] }
+"""
+CREDS = '{% set db = dynamic("database/creds/simba") %}{{ db.username }} {{ db.password }}\n'
+KINDS = {
+    "batch": {"token_type": "batch", "token_ttl": "8s"},
+    "capped": {"token_ttl": "6s", "token_max_ttl": "9s"},
+    "periodic": {"token_period": "4s"},
+    "renewable": {"token_ttl": "4s", "token_max_ttl": "1h"},
+}
+
+
+@pytest.fixture
+def server(tmp_path):
+    with OpenBao(tmp_path) as bao:
+        yield bao
+
+
+@pytest.fixture
+def sidecar(server, postgres, tmp_path, memory):
+    postgres.attach(server, role="simba", default_ttl="1h", max_ttl="24h")
+    agent = Sidecar(server.address, tmp_path, memory)
+    agent.template("db.txt.j2", CREDS)
+    agent.web["notify"] = {"process": {"name": "lessee-tokens"}, "action": "SIGHUP"}
+    yield agent
+    agent.close()
+    server.ask("POST", "sys/leases/revoke-prefix/database/creds", {"sync": True})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_files_are_good_over_three_lives_of_a_token(server, sidecar, postgres, request, kind):
+    sidecar.log_in_by_approle(server, POLICY)
+    server.ask("POST", f"auth/approle/role/{sidecar.disk.name}", {"token_policies": [sidecar.disk.name], **KINDS[kind]})
+    sidecar.start()
+    app = App("lessee-tokens", sidecar.directory / "db.txt")
+    request.addfinalizer(app.close)
+    lives = "logins" if kind in {"batch", "capped"} else "requests"
+    wanted = sidecar.status()["totals"][lives] + 3
+
+    def good():
+        username, password = (sidecar.directory / "db.txt").read_text().split()
+        assert postgres.can_log_in(username, password), f"{username} cannot log in\n{sidecar.log.read_text()}"
+        return sidecar.status()["totals"][lives] >= wanted
+
+    eventually(good, "the third life", patience=40)
+    status = sidecar.until(lambda s: s["fresh"])
+    events = {event["event"] for event in sidecar.events()}
+    assert not events & {"token ended", "lease ended", "token is no longer valid"}
+    if lives == "requests":
+        assert (status["totals"]["logins"], status["totals"]["issued"]) == (1, 1)
+
+
+def test_a_root_token_that_does_not_end_is_neither_renewed_nor_revoked(server, sidecar, postgres):
+    sidecar.start("--revoke")
+    username, password = (sidecar.directory / "db.txt").read_text().split()
+    assert postgres.can_log_in(username, password)
+    assert sidecar.status()["token"]["expires_at"] is None
+    sidecar.stop()
+    eventually(lambda: not postgres.can_log_in(username, password), "the lease's end")
+    assert server.ask("GET", "auth/token/lookup-self")["data"]["policies"] == ["root"]
+
+
+def test_a_token_that_may_not_look_itself_up_is_used(server, sidecar, postgres):
+    server.ask("PUT", "sys/policies/acl/bare", {"policy": POLICY})
+    made = server.ask("POST", "auth/token/create", {"policies": ["bare"], "no_default_policy": True, "ttl": "1h"})
+    sidecar.environ["VAULT_TOKEN"] = made["auth"]["client_token"]
+    sidecar.start()
+    username, password = (sidecar.directory / "db.txt").read_text().split()
+    assert postgres.can_log_in(username, password)
+    assert sidecar.status()["fresh"]
+
+
+def test_a_token_that_changes_in_its_file_takes_over(server, sidecar, postgres):
+    file = sidecar.disk / "token"
+
+    def put():
+        made = server.ask("POST", "auth/token/create", {"policies": ["reader"], "ttl": "1h"})["auth"]
+        file.write_text(made["client_token"])
+        return made["accessor"]
+
+    server.ask("PUT", "sys/policies/acl/reader", {"policy": POLICY})
+    old = put()
+    sidecar.config["vault"]["auth"] = {"method": "token", "token_file": str(file)}
+    sidecar.start()
+    file_of = sidecar.directory / "db.txt"
+    first = file_of.read_text()
+    put()
+    server.ask("POST", "auth/token/revoke-accessor", {"accessor": old})
+    eventually(lambda: file_of.read_text() != first, "new credentials")
+    assert postgres.can_log_in(*(sidecar.directory / "db.txt").read_text().split())
+
+
+def test_a_look_at_the_difference_and_a_build_leave_what_they_should(server, sidecar, postgres):
+    sidecar.log_in_by_approle(server, POLICY)
+    sidecar.write_config()
+    before = set(postgres.roles("v-%"))
+    said = sidecar.command("render", "--diff")
+    assert said.returncode == 0, said.stderr
+    assert "+ " in said.stdout
+    eventually(lambda: set(postgres.roles("v-%")) == before, "the end of what was looked at")
+    said = sidecar.command("render", "--app", "web", "--output", str(sidecar.disk / "out"))
+    assert said.returncode == 0, said.stderr
+    assert postgres.can_log_in(*(sidecar.disk / "out" / "db.txt").read_text().split())
+
+
+def test_one_app_rendered_by_itself_leaves_the_other_s_lease_alone(server, sidecar, postgres):
+    postgres.attach(server, role="other", default_ttl="1h", max_ttl="24h")
+    (sidecar.disk / "other.txt.j2").write_text(CREDS.replace("simba", "other"))
+    sidecar.config["apps"]["other"] = {
+        "directory": str(sidecar.memory / "other"),
+        "files": [{"template": "other.txt.j2"}],
+    }
+    del sidecar.web["notify"]
+    sidecar.log_in_by_approle(server, POLICY)
+    sidecar.start()
+    sidecar.stop()
+    other = (sidecar.memory / "other" / "other.txt").read_text().split()
+    said = sidecar.command("render", "--app", "web")
+    assert said.returncode == 0, said.stderr
+    assert postgres.can_log_in(*other)
+    sidecar.start()
+    assert (sidecar.memory / "other" / "other.txt").read_text().split() == other
