@@ -42,17 +42,17 @@ from lessee.core.machine.commands import (
     VaultCommand,
 )
 from lessee.core.machine.failures import Failure, Kind
-from lessee.core.machine.leasing import (
+from lessee.core.machine.holding import (
     configure_leases,
     issue_failed,
     issued,
     kept,
     lease_failed,
     lease_renewed,
-    plan_leases,
     release_lease,
     with_another_token,
 )
+from lessee.core.machine.leasing import plan_leases
 from lessee.core.machine.letting_go import (
     lease_revoked,
     not_revoked,
