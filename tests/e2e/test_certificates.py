@@ -1,0 +1,82 @@
+"""Certificate, key and chain in one generation, from one issue, and replaced before they end."""
+
+import ssl
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from lessee.host.openbao import OpenBao
+from sidecar import App, Sidecar, eventually
+
+CERT = 'certificate("pki/issue/web", common_name="web.local", ttl="{ttl}", key="{key}", key_type="rsa")'
+POLICY = 'path "pki/*" { capabilities = ["update"] }'
+
+
+@pytest.fixture
+def server(tmp_path):
+    with OpenBao(tmp_path) as bao:
+        bao.ask("POST", "sys/mounts/pki", {"type": "pki"})
+        bao.ask("POST", "pki/root/generate/internal", {"common_name": "test CA", "ttl": "24h"})
+        bao.ask("POST", "pki/roles/web", {"allow_any_name": True, "ttl": "1h"})
+        yield bao
+
+
+@pytest.fixture
+def sidecar(server, tmp_path, memory):
+    agent = Sidecar(server.address, tmp_path, memory)
+    agent.log_in_by_approle(server, POLICY)
+    yield agent
+    agent.close()
+
+
+def write_templates(sidecar, *, key="local", ttl="1h"):
+    call = CERT.format(key=key, ttl=ttl)
+    if key == "server":  # the role says which
+        call = call.replace(', key_type="rsa"', "")
+    sidecar.template("tls.crt.j2", "{% set c = " + call + ' %}{{ c.certificate }}\n{{ c.ca_chain | join("\\n") }}\n')
+    sidecar.template("tls.key.j2", "{{ " + call + ".private_key }}\n")
+    sidecar.template("ca.crt.j2", "{{ " + call + ".issuing_ca }}\n")
+
+
+def pair(sidecar):
+    certificate = x509.load_pem_x509_certificates((sidecar.directory / "tls.crt").read_bytes())[0]
+    key = load_pem_private_key((sidecar.directory / "tls.key").read_bytes(), None)
+    return certificate, key
+
+
+@pytest.mark.parametrize("key", ["local", "server"])
+def test_key_certificate_and_chain_match_and_a_restart_issues_no_other(sidecar, key):
+    write_templates(sidecar, key=key)
+    sidecar.start()
+    certificate, private = pair(sidecar)
+    assert certificate.public_key() == private.public_key()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sidecar.directory / "tls.crt", sidecar.directory / "tls.key")
+    authority = x509.load_pem_x509_certificate((sidecar.directory / "ca.crt").read_bytes())
+    certificate.verify_directly_issued_by(authority)
+    sidecar.stop()
+    sidecar.start()
+    assert pair(sidecar)[0] == certificate
+    assert sidecar.status()["totals"]["issued"] == 0
+
+
+def test_a_certificate_is_replaced_before_its_end_and_key_and_certificate_always_match(sidecar, request):
+    write_templates(sidecar, ttl="6s")
+    sidecar.web["notify"] = {"process": {"name": "lessee-tls"}, "action": "SIGHUP"}
+    sidecar.start()
+    app = App("lessee-tls", sidecar.directory / "ca.crt")
+    request.addfinalizer(app.close)
+    serials = set()
+
+    def good():
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        folder = (sidecar.directory / "..data").resolve()
+        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        serials.add(x509.load_pem_x509_certificates((folder / "tls.crt").read_bytes())[0].serial_number)
+        return len(serials) >= 3
+
+    eventually(good, "the third certificate", patience=30)
+    events = [event["event"] for event in sidecar.events()]
+    assert "lease ended" not in events
+    assert sidecar.status()["leases"][0]["lease_id"] is None
