@@ -96,7 +96,8 @@ class Postgres:
         try:
             self.connect(user, password).close()
         except psycopg.OperationalError as exc:
-            if "authentication failed" in str(exc) or "is not permitted to log in" in str(exc):
+            refusals = ("authentication failed", "is not permitted to log in", "does not exist")
+            if any(refusal in str(exc) for refusal in refusals):
                 return False
             raise
         return True

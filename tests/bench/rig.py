@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,9 @@ from lessee.core.errors import LesseeError
 from lessee.host.openbao import OpenBao, find_bao
 from lessee.host.status import ask
 
+# What the tests share serves here too: their PostgreSQL, and their weather.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
 MEMORY = Path("/dev/shm")
 LESSEE = (sys.executable, "-m", "lessee")
 PATIENCE = 120.0
@@ -32,10 +36,17 @@ _POLICY = """
 path "secret/data/production/*"              { capabilities = ["read"] }
 path "secret/metadata/production/*"          { capabilities = ["read", "list"] }
 path "secret/detailed-metadata/production/*" { capabilities = ["list"] }
+path "secret/data/production/forbidden"      { capabilities = ["deny"] }
+path "secret/metadata/production/forbidden"  { capabilities = ["deny"] }
+path "database/creds/*"                      { capabilities = ["read"] }
+path "sys/leases/revoke"                     { capabilities = ["update"] }
 """
 _AUDIT = 'audit "file" "bench" { options { file_path = "%s" } }'
 _AGENT = """
-vault { address = "%s" }
+vault {
+  address = "%s"
+  %s
+}
 auto_auth {
   method "approle" {
     config = {
@@ -67,6 +78,7 @@ class Program:
     """Lessee or its peer, ready to start: `with` starts it and ends it."""
 
     def __init__(self, folder: Path, command: Sequence[str | Path], names: Sequence[str]) -> None:
+        self.environ = environ(folder)
         self.folder = folder
         self.directory = folder / "files"
         self.names = names
@@ -85,12 +97,15 @@ class Program:
         self.started = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environ(self.folder)
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environ
             )
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        self.end(signal.SIGKILL)
+
+    def end(self, number: int) -> None:
+        self.process.send_signal(number)
+        self.process.wait(PATIENCE)
 
     def wait_for_files(self) -> float:
         """Wait until every file can be opened by its path; the seconds since the start."""
@@ -162,8 +177,7 @@ class Rig:
 
     def lessee(self, files: Files, *, notify: Mapping[str, object] | None = None) -> Program:
         """`lessee run` for one app, in a folder of its own: each is a cold start."""
-        templates = {name: f'VALUE={{{{ secret("{secret}").value }}}}\n' for name, secret in files.items()}
-        return self.lessee_for({"files": (templates, notify)})
+        return self.lessee_for({"files": (templates(files), notify)})
 
     def lessee_for(
         self,
@@ -198,17 +212,15 @@ class Rig:
 
     def peer(self, files: Files, *, command: Sequence[str] = ()) -> Program:
         """`bao agent` for the same; `command` runs after a file was written."""
-        templates = {
-            name: f'{{{{ with secret "secret/data/production/{secret}" }}}}'
-            'VALUE="{{ .Data.data.value }}"{{ end }}\n'
-            for name, secret in files.items()
-        }
-        return self.peer_for(templates, command=command)
+        return self.peer_for(peer_templates(files), command=command)
 
-    def peer_for(self, templates: Mapping[str, str], *options: str, command: Sequence[str] = ()) -> Program:
-        """`bao agent` for templates, by file name."""
+    def peer_for(
+        self, templates: Mapping[str, str], *options: str, command: Sequence[str] = (), retries: int | None = None
+    ) -> Program:
+        """`bao agent` for templates, by file name; `retries` where not its default."""
         folder = self._own_folder("peer")
-        blocks = [_AGENT % (self.bao.address, self.role_id, self.secret_id)]
+        retry = f"retry {{ num_retries = {retries} }}" if retries is not None else ""
+        blocks = [_AGENT % (self.bao.address, retry, self.role_id, self.secret_id)]
         run = f"exec {{ command = {json.dumps(command)} }}" if command else ""
         for name, text in templates.items():
             where = json.dumps(str(folder / "files" / name))
@@ -234,6 +246,17 @@ def rig(*, audited: bool = False) -> Iterator[Rig]:
         config = _AUDIT % (folder / "audit.log") if audited else None
         with OpenBao(folder, config=config) as bao:
             yield Rig(folder, bao)
+
+
+def templates(files: Files) -> dict[str, str]:
+    """What lessee is to render them from, by file name."""
+    return {name: f'VALUE={{{{ secret("{secret}").value }}}}\n' for name, secret in files.items()}
+
+
+def peer_templates(files: Files) -> dict[str, str]:
+    """What the peer is to render them from, by file name."""
+    text = '{{ with secret "secret/data/production/%s" }}VALUE="{{ .Data.data.value }}"{{ end }}\n'
+    return {name: text % secret for name, secret in files.items()}
 
 
 def environ(folder: Path) -> dict[str, str]:

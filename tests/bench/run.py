@@ -8,7 +8,26 @@ from typing import NoReturn
 
 from rig import Figure, tell
 
-NAMES = ("start", "memory", "polling", "latency", "reload", "mixed", "kill", "canary")
+NAMES = (
+    "start",
+    "memory",
+    "polling",
+    "latency",
+    "reload",
+    "mixed",
+    "kill",
+    "canary",
+    "restarts",
+    "forbidden",
+    "handover",
+    "revoked",
+    "stopped",
+    "jumps",
+    "weather",
+    "herd",
+    "fleet",
+    "month",
+)
 _MET = {True: "yes", False: "**no**", None: ""}
 
 

@@ -183,9 +183,18 @@ def test_insecure_accepts_any_certificate(tls_port):
 
 
 def test_a_connection_that_the_server_let_go_of_is_opened_again_without_anyone_noticing(fault):
-    door = Door(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"))
+    door = Door(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"), idle=0.0)
     for _ in range(3):  # this server closes after each answer
         assert door.ask("GET", "x", token=None).data == {}
+    door.close()
+
+
+def test_a_connection_that_breaks_in_use_is_trouble_and_nothing_is_asked_twice(fault):
+    door = Door(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"))
+    assert door.ask("GET", "x", token=None).data == {}
+    with pytest.raises(RequestFailed) as caught:
+        door.ask("GET", "x", token=None)
+    assert caught.value.failure.kind is Kind.WEATHER
     door.close()
 
 
@@ -312,7 +321,7 @@ def test_a_get_that_changes_something_is_sent_once_and_over_a_new_connection(ser
         seen.append(number)
         return {} if seen.count(number) == 1 else None  # hangs up on the second of a connection
 
-    door = Door(Address(f"http://127.0.0.1:{served(body)}"))
+    door = Door(Address(f"http://127.0.0.1:{served(body)}"), idle=0.0)
     for _ in range(3):
         door.ask("GET", "x", token=None, changes=changes)
     door.close()

@@ -3,6 +3,7 @@
 import os
 import ssl
 import threading
+import time
 from base64 import b64encode
 from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -87,6 +88,7 @@ class Connection:
     def __init__(self, http: HTTPConnection, url: str, stamp: Stamp, base: str, headers: Mapping[str, str]) -> None:
         self.url = url
         self.stamp = stamp
+        self._used_at = time.monotonic()
         self._http = http
         self._base = base
         self._headers = headers
@@ -95,6 +97,11 @@ class Connection:
     def is_open(self) -> bool:
         """Whether the server lets it be used again."""
         return self._http.sock is not None
+
+    @property
+    def idle(self) -> float:
+        """Seconds since its last answer."""
+        return time.monotonic() - self._used_at
 
     def exchange(
         self, method: str, target: str, content: bytes | None, headers: Mapping[str, str], timeout: float
@@ -107,10 +114,12 @@ class Connection:
             self._http.sock.settimeout(timeout)
             self._http.request(method, self._base + target, body=content, headers={**headers, **self._headers})
             response = self._http.getresponse()
-            return response, _read(response)
+            answer = _read(response)
         except BaseException:
             self.close()
             raise
+        self._used_at = time.monotonic()
+        return response, answer
 
     def close(self) -> None:
         self._http.close()

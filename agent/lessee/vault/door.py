@@ -7,8 +7,7 @@ Over the standard library's http.client, because of what a sidecar costs beside 
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from http.client import HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -28,6 +27,8 @@ CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 10.0
 HEALTH_TIMEOUTS = (1.0, 2.0)
 """To connect, and to read: several addresses are looked at one after the other."""
+IDLE = 5.0
+"""Seconds without a request after which a server or a proxy may have let go of a connection: then it is asked anew."""
 PAUSES = (0.1, 0.3, 0.6)
 """Before a node that has not yet heard of our own last change is asked again."""
 
@@ -40,9 +41,10 @@ class Door:
     It follows no redirect: that would carry the token away.
     """
 
-    def __init__(self, address: Address, *, pauses: Sequence[float] = PAUSES) -> None:
+    def __init__(self, address: Address, *, pauses: Sequence[float] = PAUSES, idle: float = IDLE) -> None:
         self._namespace = address.namespace
         self._pauses = pauses
+        self._idle = idle
         self._connections = Connections(address)
         self._cluster = Cluster(address.urls or (address.url,), self._health)
         self._kept: dict[int, Connection] = {}
@@ -133,8 +135,14 @@ class Door:
     def _exchange(self, url: str, request: "_Request") -> Reply:
         kept = self._kept.pop(threading.get_ident(), None)
         if kept is not None and kept.url == url and kept.stamp == self._connections.stamp() and not request.changes:
-            with suppress(ConnectionError, HTTPException):  # the server may have let go of it while it was idle
+            idle = kept.idle
+            try:
                 return self._over(kept, request)
+            except IncompleteRead:
+                raise  # an answer had begun
+            except (ConnectionError, HTTPException):
+                if idle < self._idle:
+                    raise
         elif kept is not None:
             # What changes something goes over a new connection: over an old one nobody could tell whether it arrived.
             kept.close()

@@ -830,3 +830,85 @@ def test_what_is_refused_after_it_was_dropped_is_no_affair_any_more(kind):
     world.run(5.0)
     assert set(world.state.sources) == {C}
     assert world.told["other"] == world.current("other")
+
+
+@pytest.mark.parametrize("fair", [30.0, 80.0, 3600.0])
+def test_an_outage_of_before_does_not_make_a_short_one_longer(fair):
+    world = World({"app": want(A)})
+    world.write(A)
+    world.run(10.0)
+    world.sky = "refuses"
+    world.run(60.0)
+    world.sky = "fair"
+    world.run(30.0 + fair)
+    assert world.state.session.weather is None
+    world.sky = "refuses"
+    world.run(2.0)
+    began = world.now
+    world.sky = "fair"
+    world.write(A)
+    world.run(5.0)
+    assert world.told["app"] == world.current("app")
+    assert world.state.session.back_at - began < 5.0
+
+
+@pytest.mark.parametrize("broken", [cmd.LookAt, cmd.ReadSecret, cmd.ListFolder])
+def test_one_path_that_breaks_fast_is_its_own_trouble_and_costs_few_requests(broken):
+    other = folder("p/key/")
+    world = World({"app": want(A, refresh=0.5), "two": want(other, recipe="r2")})
+    answer, asked = world.answer, []
+
+    def breaking(command):
+        if command.__class__ is broken if broken is cmd.ListFolder else getattr(command, "ref", None) == A:
+            asked.append(world.now)
+            world.post(ev.Failed(command.call, Failure(Kind.WEATHER, "the connection broke")), 0.002)
+        else:
+            answer(command)
+
+    for secret in (A, C):
+        world.write(secret)
+    world.run(10.0)
+    world.answer = breaking
+    begun = world.now
+    for _ in range(60):
+        world.write(C)
+        world.run(1.0)
+    assert len([at for at in asked if at < begun + 60.0]) <= 20
+    if broken is not cmd.ListFolder:
+        world.run(1.1)
+        assert world.live["two"] == world.current("two")
+        assert world.state.sources[A].failure.text == "the connection broke"
+    assert not [said for said in world.said if said[1] == "vault is away"]
+    world.answer = answer
+    world.write(A)
+    world.run(60.0)
+    assert world.told["app"] == world.current("app")
+    assert world.told["two"] == world.current("two")
+
+
+def test_a_mount_that_was_away_is_found_again_by_one_probe_at_a_time_and_then_listed_as_before():
+    world = World({"app": want(A, B)})
+    answer = world.answer
+
+    def away(command):
+        kinds = {cmd.FindMount: Kind.DENIED, cmd.ListFolder: Kind.UNSUPPORTED, cmd.ReadSecret: Kind.UNSUPPORTED}
+        if type(command) in kinds | {cmd.LookAt: None}:
+            kind = kinds.get(type(command), Kind.UNSUPPORTED)
+            world.post(ev.Failed(command.call, Failure(kind, "no such mount")), 0.01)
+        else:
+            answer(command)
+
+    for secret in (A, B):
+        world.write(secret)
+    world.run(10.0)
+    world.answer = away
+    before = len(world.requests)
+    world.run(60.0)
+    assert len(world.requests) - before <= 25
+    world.answer = answer
+    world.write(A)
+    world.run(50.0)
+    assert world.told["app"] == world.current("app")
+    before = len(world.requests)
+    world.run(20.0)
+    assert {type(command) for _, command in world.requests[before:]} == {cmd.ListFolder}

@@ -95,9 +95,8 @@ def test_what_may_pass_is_waited_for_until_there_is_no_more_time(asked, kind):
     assert once.ended(10) is None
     said = only(unfinished([once.state]))
     assert (type(said), said.exit_code, said.where) == (VaultUnreachable, 69, "web")
-    weather = kind is Kind.WEATHER or asked is cmd.Login  # no token, nothing else to be served
-    why = "told in words" if weather else "it has not answered all requests"
-    assert str(said) == f"web: Vault did not serve it in time: {why}"
+    path = {cmd.Login: "", cmd.FindMount: "secret/: ", cmd.ReadSecret: "secret/p/db/a: "}[asked]
+    assert str(said) == f"web: Vault did not serve it in time: {path}told in words"
     once.failing.clear()
     assert once.ended(60) == {"web": None}
 

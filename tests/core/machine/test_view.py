@@ -242,7 +242,7 @@ def test_vaults_absence_is_told_with_its_beginning_and_its_next_try():
 def test_a_login_that_fails_is_a_problem():
     made = Vault({"web": want(A)}, failing={cmd.Login: Failure(Kind.DENIED, "invalid role or secret ID")})
     made.run(3)
-    assert problems(made.standing) == ["login failed: invalid role or secret ID"]
+    assert problems(made.standing, made.now) == ["login failed: invalid role or secret ID"]
     assert made.status()["token"] is None
 
 
@@ -250,7 +250,7 @@ def test_a_secret_that_is_not_there_or_denied_says_what_to_do():
     made = Vault({"web": want(A, ref("p/none"))})
     made.denied.add(A)
     made.run(3)
-    assert sorted(problems(made.standing)) == [
+    assert sorted(problems(made.standing, made.now)) == [
         "secret/p/db/a: denied; grant `read` in the token's policy",
         "secret/p/none: it is not there; write it, or mend the path in the template",
     ]
@@ -260,11 +260,11 @@ def test_a_mount_or_folder_that_fails_is_a_problem():
     made = Vault({"web": want(A)})
     made.failing[cmd.FindMount] = Failure(Kind.DENIED, "there is no such mount")
     made.run(3)
-    assert problems(made.standing) == ["secret/: there is no such mount"]
+    assert problems(made.standing, made.now) == ["secret/: there is no such mount"]
     made = Vault({"web": want(folder("p/db/"))})
     made.failing[cmd.ListFolder] = Failure(Kind.LIMITED, "asked too often")
     made.run(2)
-    assert problems(made.standing) == ["secret/p/db/: asked too often"]
+    assert problems(made.standing, made.now) == ["secret/p/db/: asked too often"]
 
 
 def test_an_edited_configuration_that_is_wrong_is_a_problem_a_line_each():
@@ -384,3 +384,13 @@ def test_of_several_identities_each_is_told_and_problems_name_whom_they_touch():
     assert set(said["apps"]) == {"web", "db"}
     assert not said["ready"]
     assert said["totals"]["requests"] > one.status()["totals"]["requests"]
+
+
+def test_a_request_that_hangs_is_a_problem_after_seconds():
+    made = world(A)
+    made.sky = "hangs"
+    made.run(2.0)
+    assert made.status()["problems"] == []
+    made.run(4.0)
+    (said,) = made.status()["problems"]
+    assert said in {"vault has not answered a request for 4 s", "vault has not answered a request for 5 s"}

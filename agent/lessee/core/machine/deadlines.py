@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from lessee.core.machine.apps import prune_at
 from lessee.core.machine.inputs import inputs, settles_at
-from lessee.core.machine.leasing import asks_at, ends_at, has_room, issues_at
+from lessee.core.machine.leasing import asks_at, ends_at, has_room, issues_at, may_issue
 from lessee.core.machine.letting_go import acts_at, goes_at, token_goes_at
 from lessee.core.machine.reading import IN_FLIGHT, under_way
-from lessee.core.machine.session import is_asked_for, is_probing
+from lessee.core.machine.session import is_asked_for
 from lessee.core.machine.state import NEVER, State
 
 
@@ -22,7 +22,7 @@ def wake_at(state: State) -> float:
     times += _apps(state)
     if weather is None:
         times += [*_session(state), *_asking(state), *_reading(state)]
-    elif not is_probing(state) and not is_asked_for(state):
+    elif not is_asked_for(state):
         # Whatever is due waits for the weather's next try.
         times.append(weather.next_at if token is not None else max(weather.next_at, state.session.login_at))
     return min(times, default=NEVER)
@@ -68,8 +68,9 @@ def _asking(state: State) -> Iterator[float]:
         return
     for held in state.leases.values():
         yield asks_at(state, held)
-    for supply in state.supplies.values():
-        yield issues_at(state, supply)
+    if may_issue(state):
+        for supply in state.supplies.values():
+            yield issues_at(state, supply)
 
 
 def _reading(state: State) -> Iterator[float]:

@@ -15,7 +15,7 @@ from lessee.core.machine.leasing import ends_at, is_of_another_token, lease_ende
 from lessee.core.machine.session import CAPPED, renewal_after, suspect_token
 from lessee.core.machine.state import NEVER, Former, Held, Standing, Supply
 from lessee.core.machine.turn import Turn
-from lessee.core.machine.wanted import touch
+from lessee.core.machine.wanted import put_off_item, touch
 from lessee.core.paths import Dynamic
 from lessee.core.record import replace
 
@@ -92,9 +92,9 @@ def issued(turn: Turn, command: Issue, lease: Lease) -> None:
         if supply is not None:
             _reread(turn, supply, lease)
         return
+    _keep(turn, lease)
     turn.totals = replace(turn.totals, issued=turn.totals.issued + 1)
     turn.tell("info", "issued", path=str(need), lease=lease.lease_id, ttl=round(lease.ttl))
-    _keep(turn, lease)
     held = Held(lease, "current" if supply is not None else "unwanted")
     turn.edit_leases()[lease.id] = _scheduled(turn, held)
     if supply is not None:
@@ -188,6 +188,22 @@ def release_lease(turn: Turn, command: LeaseCommand) -> None:
     held = turn.leases.get(command.id)
     if held is not None:
         turn.edit_leases()[held.lease.id] = replace(held, call=None)
+
+
+def has_lease_failed(turn: Turn, command: LeaseCommand) -> bool:
+    """Whether it has failed before, and not succeeded since."""
+    item = turn.supplies.get(command.need) if isinstance(command, Issue) else turn.leases.get(command.id)
+    return item is not None and item.tries > 0
+
+
+def put_off_lease(turn: Turn, command: LeaseCommand) -> None:
+    """What it was for waits, though nothing is wrong with it as far as we know."""
+    if isinstance(command, Issue):
+        supply = turn.supplies.get(command.need)
+        if supply is not None:
+            turn.edit_supplies()[command.need] = put_off_item(turn, supply)
+    elif (held := turn.leases.get(command.id)) is not None:
+        turn.edit_leases()[command.id] = put_off_item(turn, held)
 
 
 def with_another_token(turn: Turn) -> None:

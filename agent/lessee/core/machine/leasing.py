@@ -29,9 +29,10 @@ def plan_leases(turn: Turn) -> None:
     for id_, held in turn.leases.items():
         if turn.now >= asks_at(turn, held) and has_room(turn):
             _ask(turn, id_, held)
-    for need, supply in turn.supplies.items():
-        if turn.now >= issues_at(turn, supply) and has_room(turn):
-            _issue(turn, need, supply, token)
+    if may_issue(turn):
+        for need, supply in turn.supplies.items():
+            if turn.now >= issues_at(turn, supply) and has_room(turn):
+                _issue(turn, need, supply, token)
 
 
 def _ask(turn: Turn, id_: str, held: Held) -> None:
@@ -59,15 +60,25 @@ def has_room(known: State | Turn) -> bool:
     return sum(isinstance(call.command, LeaseCommand) for call in known.calls.values()) < IN_FLIGHT
 
 
+def may_issue(known: State | Turn) -> bool:
+    """Whether what is issued now would not end with a token that is just being replaced."""
+    session = known.session
+    return session.failure is not None or not any(isinstance(call.command, Login) for call in known.calls.values())
+
+
 def ends_at(known: State | Turn, lease: Lease) -> float:
     """When a lease ends: by itself, or with the token under which it was issued. A static role does not."""
     if lease.static:
         return NEVER
-    session = known.session
-    if session.token is not None and session.token.id == lease.token:
-        return min(lease.ends_at, session.token.ends_at)
-    former = session.former.get(lease.token)
-    return min(lease.ends_at, former.token.ends_at if former is not None else NEVER)
+    session, end = known.session, lease.ends_at
+    token = session.token
+    if token is None or token.id != lease.token:
+        former = session.former.get(lease.token)
+        token = former.token if former is not None else None
+    if token is None:
+        return end
+    last = token.ends_at
+    return min(end, last)
 
 
 def asks_at(known: State | Turn, held: Held) -> float:
@@ -84,7 +95,7 @@ def asks_at(known: State | Turn, held: Held) -> float:
 
 def issues_at(known: State | Turn, supply: Supply) -> float:
     """When a dynamic secret is to be issued: at first, and when the lease that serves it has served."""
-    if supply.call is not None or _is_token_changing(known):
+    if supply.call is not None:
         return NEVER
     held = known.leases.get(supply.lease or "")
     if held is None:
@@ -111,11 +122,6 @@ def _ends_with_its_token(known: State | Turn, held: Held) -> bool:
 def is_of_another_token(known: State | Turn, held: Held) -> bool:
     token = known.session.token
     return token is not None and held.lease.token != token.id and not held.lease.static
-
-
-def _is_token_changing(known: State | Turn) -> bool:
-    """Whether what is issued now would end with a token that is being replaced."""
-    return known.session.failure is None and any(isinstance(call.command, Login) for call in known.calls.values())
 
 
 def lease_ended(turn: Turn, id_: str, held: Held) -> None:

@@ -30,10 +30,11 @@ def unfinished(states: Iterable[State]) -> Mapping[str, LesseeError | None]:
     ended: dict[str, LesseeError | None] = {}
     for state in states:
         weather = state.session.weather
-        why = weather.text if weather is not None else "it has not answered all requests"
         for name, app in state.apps.items():
             ended[name] = _error(state, name, app)
             if ended[name] is None and not _done(app):
+                why = weather.text if weather is not None else _lines(_failures(state, app))
+                why = why or "it has not answered all requests"
                 ended[name] = VaultUnreachable(f"Vault did not serve it in time: {why}", where=name)
     return ended
 
@@ -62,26 +63,32 @@ def _input_error(state: State, name: str, app: App) -> LesseeError | None:
     kept = (state.mounts, state.groups, state.sources, state.supplies)
     if all(item.failure is None for items in kept for item in items.values()):
         return None  # asked after each event while a thousand secrets come in
-    failures: dict[str, Failure] = {}
+    ended = {path: why for path, why in _failures(state, app).items() if why.kind not in _WAITED_FOR}
+    if not ended:
+        return None
+    text = _lines(ended)
+    if any(failure.kind is Kind.DENIED for failure in ended.values()):
+        return Refused(text, where=name, todo=GRANT)
+    return TemplateError(text, where=name, todo="write the secret, or mend the path in the template")
+
+
+def _failures(state: State, app: App) -> Mapping[str, Failure]:
+    """What keeps an app's inputs from being here, by path."""
+    failures: dict[str, Failure | None] = {}
     for need in app.want.needs:
         if isinstance(need, Dynamic):
-            if (why := state.supplies[need].failure) is not None:
-                failures[str(need)] = why
+            failures[str(need)] = state.supplies[need].failure
             continue
-        mount = state.mounts[need.mount]
-        if mount.failure is not None:
-            failures[f"{need.mount}/"] = mount.failure
-        if isinstance(need, Folder) and (failed := state.groups[need].failure) is not None:
-            failures[str(need)] = failed
+        if isinstance(need, Folder):
+            failures[str(need)] = state.groups[need].failure
+        failures[f"{need.mount}/"] = state.mounts[need.mount].failure
     for ref in inputs_of(state, app.want.needs):
         failure = state.sources[ref].failure
         # A folder goes on without a secret that is gone.
         if failure is not None and (failure.kind is not Kind.MISSING or ref in app.want.needs):
             failures[str(ref)] = failure
-    ended = {path: failure for path, failure in failures.items() if failure.kind not in _WAITED_FOR}
-    if not ended:
-        return None
-    text = "\n".join(f"{path}: {failure.text}" for path, failure in sorted(ended.items()))
-    if any(failure.kind is Kind.DENIED for failure in ended.values()):
-        return Refused(text, where=name, todo=GRANT)
-    return TemplateError(text, where=name, todo="write the secret, or mend the path in the template")
+    return {path: failure for path, failure in failures.items() if failure is not None}
+
+
+def _lines(failures: Mapping[str, Failure]) -> str:
+    return "\n".join(f"{path}: {failure.text}" for path, failure in sorted(failures.items()))

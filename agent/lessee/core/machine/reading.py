@@ -6,7 +6,7 @@ from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.session import blame_token
 from lessee.core.machine.state import NEVER, Group, Mount, Source, State
 from lessee.core.machine.turn import Turn
-from lessee.core.machine.wanted import again_at, members, next_look, next_round, touch
+from lessee.core.machine.wanted import again_at, look_anew, members, next_look, next_round, touch
 from lessee.core.paths import Folder, Ref
 from lessee.core.record import replace
 from lessee.core.secrets import Marker
@@ -71,8 +71,11 @@ def _due_sources(turn: Turn, room: int) -> int:
 
 def mount_found(turn: Turn, name: str, version: int) -> None:
     """The mount's version is known; version 1 has no metadata to look at."""
+    lost = turn.mounts[name].tries > 0
     turn.edit_mounts()[name] = Mount(version=version)
     turn.tell("debug", "found the mount", mount=name, kv_version=version)
+    if lost:
+        look_anew(turn, name)
     if version == 1:
         for folder, group in turn.groups.items():
             if folder.mount == name:

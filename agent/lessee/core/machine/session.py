@@ -1,6 +1,6 @@
 """The standing with Vault: when to log in, renew and look up the token, and when not to ask at all."""
 
-from lessee.core.machine.commands import CheckToken, Login, RenewToken, VaultCommand
+from lessee.core.machine.commands import CheckToken, Login, RenewToken
 from lessee.core.machine.events import LoggedIn, Renewed, Token
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.state import NEVER, Former, Session, State
@@ -16,6 +16,8 @@ CHECK_EVERY = 10.0
 """Seconds between look-ups of the token when paths are denied."""
 CHECK_SELDOM = 600.0
 """As above, where look-ups are in vain."""
+TRUSTED = 2
+"""Look-ups in a row that find a token invalid, and no other valid, before they are thought to be wrong about it."""
 IDLE = 0.8
 """Of the time between look-ups: so long nothing is asked, or for `refresh`, until leases make us look the token up."""
 SUSPECT = 0.5
@@ -36,7 +38,7 @@ def plan_session(turn: Turn) -> None:
     if turn.stopping or is_asked_for(turn):
         return
     weather = session.weather
-    if weather is not None and (now < weather.next_at or is_probing(turn)):
+    if weather is not None and now < weather.next_at:
         return
     if now >= session.login_at:
         turn.session = replace(session, login_at=NEVER)
@@ -53,12 +55,6 @@ def plan_session(turn: Turn) -> None:
 def is_asked_for(turn: State | Turn) -> bool:
     """Whether a token is being got, renewed or looked up."""
     return any(isinstance(call.command, Login | RenewToken | CheckToken) for call in turn.calls.values())
-
-
-def is_probing(turn: State | Turn) -> bool:
-    """Whether something is asked already to find out if Vault is back."""
-    weather = turn.session.weather
-    return weather is not None and any(call.sent_at >= weather.since for call in turn.calls.values())
 
 
 def logged_in(turn: Turn, event: LoggedIn) -> None:
@@ -95,7 +91,7 @@ def renewed(turn: Turn, event: Renewed, *, by_renewal: bool) -> None:
         ttl = max(token.ttl, before.ttl)
         renewable = token.renewable and before.renewable
         token = replace(token, sent_at=token.ends_at - ttl, ttl=ttl, renewable=renewable)
-    new = _schedule(turn, replace(session, failure=None, check_wait=CHECK_EVERY), token, earliest=turn.now)
+    new = _schedule(turn, replace(session, failure=None, check_wait=CHECK_EVERY, vain=0), token, earliest=turn.now)
     # A look-up carries nothing further: what was due stays due.
     renew_at = new.renew_at if session.renew_at == NEVER else min(session.renew_at, new.renew_at)
     turn.session = replace(new, renew_at=renew_at, login_at=min(session.login_at, new.login_at))
@@ -111,7 +107,7 @@ def session_failed(turn: Turn, command: Login | RenewToken | CheckToken, failure
                 turn.tell(level, "login failed", reason=failure.text)
             turn.session = _put_off(turn, replace(session, failure=failure), command, failure)
         case _, Kind.LIMITED | Kind.BROKEN:
-            _rearm(turn, command, turn.retry_at(session, failure))
+            rearm(turn, command, turn.retry_at(session, failure))
             turn.session = replace(turn.session, tries=session.tries + 1, since=turn.began(session))
         case CheckToken(), Kind.UNSUPPORTED:
             # It is valid, and may not look itself up: policies are to blame for what is denied.
@@ -122,8 +118,11 @@ def session_failed(turn: Turn, command: Login | RenewToken | CheckToken, failure
             turn.session = _schedule(turn, session, token, earliest=turn.now)
         case _:
             turn.tell("warning", "token is no longer valid", reason=failure.text)
-            wait = min(CHECK_SELDOM, session.check_wait * 4) if isinstance(command, CheckToken) else session.check_wait
-            turn.session = replace(without_token(session, login_at=turn.now, ended_at=turn.now), check_wait=wait)
+            if isinstance(command, CheckToken):
+                vain = session.vain + 1
+                wait = CHECK_EVERY if vain <= TRUSTED else min(CHECK_SELDOM, session.check_wait * 4)
+                session = replace(session, vain=vain, check_wait=wait)
+            turn.session = without_token(session, login_at=turn.now, ended_at=turn.now)
 
 
 def without_token(session: Session, *, login_at: float, ended_at: float = NEVER) -> Session:
@@ -156,7 +155,7 @@ def suspect_token(turn: Turn) -> None:
 
 def blame_token(turn: Turn) -> None:
     """What was denied is granted now: the look-up of the token was not in vain."""
-    turn.session = replace(turn.session, check_wait=CHECK_EVERY)
+    turn.session = replace(turn.session, check_wait=CHECK_EVERY, vain=0)
 
 
 def trust_token(turn: Turn) -> None:
@@ -166,13 +165,8 @@ def trust_token(turn: Turn) -> None:
     turn.session = replace(session, check_at=NEVER, idle_at=turn.now + wait)
 
 
-def rearm(turn: Turn, command: VaultCommand) -> None:
-    """What the weather has spoilt is due again."""
-    if isinstance(command, Login | RenewToken | CheckToken):
-        _rearm(turn, command, turn.now)
-
-
-def _rearm(turn: Turn, command: Login | RenewToken | CheckToken, at: float) -> None:
+def rearm(turn: Turn, command: Login | RenewToken | CheckToken, at: float) -> None:
+    """It is due again."""
     key = {Login: "login_at", RenewToken: "renew_at", CheckToken: "check_at"}[type(command)]
     turn.session = replace(turn.session, **{key: at})
 

@@ -22,10 +22,11 @@ KEEP_UNTOLD = 60.0
 
 
 class Weather(Record, frozen=True):
-    """Vault cannot be asked: since when, after how many tries, and when the next one is due."""
+    """Vault cannot be asked: since when, after how many probes, and when the next one is due."""
 
     since: float
     tries: int
+    """0: it is only suspected."""
     next_at: float
     text: str
 
@@ -63,10 +64,14 @@ class Session(Record, frozen=True):
     """The shortest `refresh` of the apps that hold leases, which end with the token."""
     check_wait: float = 10.0
     """Seconds between two such look-ups; more where they were in vain."""
+    vain: int = 0
+    """Look-ups in a row that found the token invalid."""
     failure: Failure | None = None
     weather: Weather | None = None
     past: Weather | None = None
     """The last bad weather, which goes on if Vault is away again a moment later."""
+    back_at: float = float("-inf")
+    """When it ended."""
     reached_at: float | None = None
     """When Vault last gave any answer."""
     strain: int = 0

@@ -44,11 +44,13 @@ from lessee.core.machine.commands import (
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.holding import (
     configure_leases,
+    has_lease_failed,
     issue_failed,
     issued,
     kept,
     lease_failed,
     lease_renewed,
+    put_off_lease,
     release_lease,
     with_another_token,
 )
@@ -61,10 +63,10 @@ from lessee.core.machine.letting_go import (
     token_revoked,
 )
 from lessee.core.machine.reading import listed, looked, mount_found, plan_reading, read
-from lessee.core.machine.session import logged_in, plan_session, renewed, session_failed, trust_token
+from lessee.core.machine.session import logged_in, plan_session, rearm, renewed, session_failed, trust_token
 from lessee.core.machine.state import Call, State
 from lessee.core.machine.turn import Turn
-from lessee.core.machine.unread import reading_failed, release
+from lessee.core.machine.unread import has_failed, put_off, reading_failed, release
 from lessee.core.machine.wanted import configure_reading, nudge, with_new_token
 from lessee.core.machine.weather import bad_weather, fair_weather, is_of_its_path, strained
 from lessee.core.record import replace
@@ -206,7 +208,8 @@ def _release(turn: Turn, command: VaultCommand) -> None:
 def _failed(turn: Turn, call: Call, event: ev.Failed) -> None:
     command, failure = call.command, event.failure
     turn.totals = replace(turn.totals, failures=turn.totals.failures + 1)
-    if not is_of_its_path(turn, call, failure):
+    if not is_of_its_path(turn, call, failure, again=_has_failed_before(turn, command)):
+        _put_off(turn, command)
         bad_weather(turn, command, call, failure)
         return
     if failure.kind is Kind.WEATHER:
@@ -227,7 +230,30 @@ def _failed(turn: Turn, call: Call, event: ev.Failed) -> None:
         case _:
             assert_never(command)
     if failure.kind in {Kind.BROKEN, Kind.LIMITED}:
-        strained(turn, command, call, failure)
+        strained(turn, call, failure)
+
+
+def _has_failed_before(turn: Turn, command: VaultCommand) -> bool:
+    match command:
+        case Login() | RenewToken() | CheckToken() | RevokeToken():
+            return False
+        case FindMount() | ListFolder() | LookAt() | ReadSecret():
+            return has_failed(turn, command)
+        case _:
+            return has_lease_failed(turn, command)
+
+
+def _put_off(turn: Turn, command: VaultCommand) -> None:
+    """The weather has spoilt it: it is due again, but what is no probe of it may be broken by itself."""
+    match command:
+        case Login() | RenewToken() | CheckToken():
+            rearm(turn, command, turn.now)
+        case RevokeToken():
+            pass  # it keeps its own time
+        case FindMount() | ListFolder() | LookAt() | ReadSecret():
+            put_off(turn, command)
+        case _:
+            put_off_lease(turn, command)
 
 
 def _give_up_late_calls(turn: Turn) -> None:

@@ -17,6 +17,9 @@ from lessee.core.record import Record
 LOOKS = 4.0
 """Rounds without a look after which a source is no longer called fresh: its own and three tries."""
 
+SLOW = 3.0
+"""Seconds without an answer that are told."""
+
 _Moment = Callable[[float | None], str | None]
 
 
@@ -79,7 +82,7 @@ def status(
     states = [standing.state for standing in standings]
     identities = [_identity(standing, at) for standing in standings]
     first = identities[0]
-    lines = [line for standing in standings for line in problems(standing, among=len(standings))]
+    lines = [line for standing in standings for line in problems(standing, now, among=len(standings))]
     return {
         "version": __version__,
         "environment": environment,
@@ -104,7 +107,7 @@ def _identity(standing: Standing, at: _Moment) -> Mapping[str, object]:
         "apps": sorted(state.apps),
         "vault": {
             "address": standing.address,
-            "reachable": weather is None and session.reached_at is not None,
+            "reachable": session.reached_at is not None and (weather is None or not weather.tries),
             "since": at(weather.since if weather else session.reached_at),
             "next_try": at(weather.next_at if weather else None),
             "polling": _polling(state),
@@ -117,17 +120,20 @@ def _of_the_edit(trouble: str | None) -> list[str]:
     return [f"the edited configuration is not in force: {line}" for line in (trouble or "").splitlines()]
 
 
-def problems(standing: Standing, *, among: int = 1) -> list[str]:
+def problems(standing: Standing, now: float, *, among: int = 1) -> list[str]:
     """What is wrong and what to do, one line each; of one among several identities, each with whom it serves."""
-    lines = list(_problems(standing.state))
+    lines = list(_problems(standing.state, now))
     if among == 1:
         return lines
     whose = ", ".join(sorted(standing.state.apps)) or "an identity of before"
     return [f"{whose}: {line}" for line in lines]
 
 
-def _problems(state: State) -> Iterator[str]:
+def _problems(state: State, now: float) -> Iterator[str]:
     session = state.session
+    asked_at = min((call.sent_at for call in state.calls.values()), default=now)
+    if session.weather is None and now - asked_at > SLOW:
+        yield f"vault has not answered a request for {now - asked_at:.0f} s"
     if session.weather is not None:
         yield f"vault does not serve: {session.weather.text}; the files stay as they are"
     if session.failure is not None:

@@ -1,10 +1,11 @@
 """Which secrets and folders the apps want, and how changes in each are noticed."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from lessee.core.machine.events import Want
 from lessee.core.machine.failures import Failure, Kind
-from lessee.core.machine.state import NEVER, Group, Mount, Source
+from lessee.core.machine.state import NEVER, Group, Held, Mount, Source, Supply
 from lessee.core.machine.turn import Turn
 from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.record import replace
@@ -75,15 +76,22 @@ def with_new_token(turn: Turn) -> None:
     for name, mount in turn.mounts.items():
         if mount.failure is not None:
             turn.edit_mounts()[name] = replace(mount, next_at=turn.now)
+        look_anew(turn, name, denied_alone=True)
+
+
+def look_anew(turn: Turn, mount: str, *, denied_alone: bool = False) -> None:
+    """Find out anew how changes in a mount are noticed, and ask for all that failed there, or was denied."""
     for folder, group in turn.groups.items():
         by_list = _by_list(turn, folder, group.refs, names=group.wants_names)
-        if by_list != group.by_list or group.failure is not None:
+        if folder.mount == mount and (by_list != group.by_list or group.failure is not None):
             turn.edit_groups()[folder] = replace(group, by_list=by_list, next_at=turn.now)
+    blind = turn.mounts[mount].version == 1
     for ref, source in turn.sources.items():
-        denied = source.failure is not None and source.failure.kind is Kind.DENIED
-        blind = turn.mounts[ref.mount].version == 1
-        if denied or source.blind != blind:
-            turn.edit_sources()[ref] = replace(source, blind=blind, next_at=turn.now if denied else source.next_at)
+        if ref.mount != mount:
+            continue
+        failed = source.failure is not None and (not denied_alone or source.failure.kind is Kind.DENIED)
+        if failed or source.blind != blind:
+            turn.edit_sources()[ref] = replace(source, blind=blind, next_at=turn.now if failed else source.next_at)
 
 
 def _by_list(turn: Turn, folder: Folder, refs: Sequence[Ref], *, names: bool) -> bool:
@@ -146,6 +154,14 @@ def refresh_of(turn: Turn, ref: Ref) -> float:
 def next_round(turn: Turn, refresh: float) -> float:
     # Never later than `refresh`, and a little earlier by chance, so that agents drift apart.
     return turn.now + refresh * (0.9 + 0.1 * turn.draw())
+
+
+_Item = TypeVar("_Item", Mount, Group, Source, Supply, Held)
+
+
+def put_off_item(turn: Turn, item: _Item) -> _Item:
+    """It is tried again later, without a word of what was wrong."""
+    return replace(item, tries=item.tries + 1, since=turn.began(item), next_at=turn.retry_at(item))
 
 
 def again_at(turn: Turn, ref: Ref, source: Source, failure: Failure) -> float:

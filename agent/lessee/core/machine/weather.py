@@ -1,9 +1,13 @@
-"""Bad weather: Vault serves nobody. All asking waits, but for one probe at a time."""
+"""Bad weather: Vault serves nobody. All asking waits, but for one probe at a time.
+
+something fails ──► suspicion: probe at once ──► served: it was that path's own trouble
+                                 │
+                                 └──► not served either: told, and probed at growing intervals until it is
+"""
 
 from lessee.core.machine.backoff import delay
-from lessee.core.machine.commands import VaultCommand
+from lessee.core.machine.commands import SessionCommand, VaultCommand
 from lessee.core.machine.failures import Failure, Kind
-from lessee.core.machine.session import rearm
 from lessee.core.machine.state import Call, Weather
 from lessee.core.machine.turn import Turn
 from lessee.core.record import replace
@@ -14,46 +18,59 @@ RELAPSE = 15.0
 """Seconds of fair weather that do not yet end the bad one before."""
 
 
-def is_of_its_path(turn: Turn, call: Call, failure: Failure) -> bool:
-    """Whether a request failed alone: others have been answered since it was sent."""
-    reached_at = turn.session.reached_at
+def is_of_its_path(turn: Turn, call: Call, failure: Failure, *, again: bool) -> bool:
+    """Whether a request failed alone: others have been answered since it was sent, or it has failed so before."""
     if failure.kind is not Kind.WEATHER:
         return True
-    return turn.session.weather is None and reached_at is not None and reached_at > call.sent_at
+    session = turn.session
+    answered = session.reached_at is not None and session.reached_at > call.sent_at
+    return session.weather is None and (again or answered)
 
 
 def bad_weather(turn: Turn, command: VaultCommand, call: Call, failure: Failure) -> None:
-    """Nothing is asked for a while; what was under way when the weather broke counts as one try."""
-    rearm(turn, command)
+    """Nothing is asked for a while, but to find out whether it is Vault or that one path."""
     session, now = turn.session, turn.now
-    weather = session.weather
-    if weather is None:
-        past = session.past
-        going_on = past is not None and session.reached_at is not None and now - session.reached_at < RELAPSE
-        weather = past if past is not None and going_on else Weather(since=now, tries=0, next_at=now, text="")
-    if now < weather.next_at:
-        turn.session = replace(session, weather=weather)
-        return
-    if weather.text != failure.text:
+    weather = session.weather or _begun(turn)
+    probing = isinstance(command, SessionCommand) and call.sent_at >= weather.since
+    if session.weather is None and not isinstance(command, SessionCommand):
+        turn.session = replace(session, weather=replace(weather, next_at=now, text=failure.text))
+    elif session.weather is None or probing:
+        _not_served(turn, weather, call, failure)
+    # What was under way when the weather broke counts as no try of its own.
+
+
+def _begun(turn: Turn) -> Weather:
+    past, back_at = turn.session.past, turn.session.back_at
+    if past is not None and turn.now - back_at < RELAPSE:
+        return past
+    return Weather(since=turn.now, tries=0, next_at=turn.now, text="")
+
+
+def _not_served(turn: Turn, weather: Weather, call: Call, failure: Failure) -> None:
+    if not weather.tries or weather.text != failure.text:
         turn.tell("warning", "vault is away", reason=failure.text)
+    now = turn.now
     wait = delay(weather.tries, turn.draw(), lasted=now - weather.since)
     # A probe that hung has waited long enough already.
     next_at = now + turn.wait(max(call.sent_at + wait - now, wait / 4), failure)
-    turn.session = replace(session, weather=Weather(weather.since, weather.tries + 1, next_at, failure.text))
+    weather = Weather(weather.since, weather.tries + 1, next_at, failure.text)
+    turn.session = replace(turn.session, weather=weather)
 
 
-def strained(turn: Turn, command: VaultCommand, call: Call, failure: Failure) -> None:
+def strained(turn: Turn, call: Call, failure: Failure) -> None:
     """A path was not served. One is its own affair; several, and nothing served in between, are the server's."""
     session = turn.session
-    turn.session = replace(session, strain=session.strain + 1)
-    if session.weather is not None or session.strain + 1 >= STRAIN:
-        bad_weather(turn, command, call, failure)
+    strain = session.strain + 1
+    turn.session = replace(session, strain=strain)
+    if session.weather is not None or strain >= STRAIN:
+        _not_served(turn, session.weather or _begun(turn), call, failure)
 
 
 def fair_weather(turn: Turn) -> None:
     """Vault served something, or said clearly why not."""
     session, now = turn.session, turn.now
-    if session.weather is not None:
-        turn.tell("info", "vault is back", after=round(now - session.weather.since, 1))
-        session = replace(session, past=session.weather)
+    weather = session.weather
+    if weather is not None and weather.tries:
+        turn.tell("info", "vault is back", after=round(now - weather.since, 1))
+        session = replace(session, past=weather, back_at=now)
     turn.session = replace(session, weather=None, reached_at=now, strain=0)

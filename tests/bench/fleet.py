@@ -1,0 +1,168 @@
+"""How soon 200 agents are fresh again whose real server was killed, came back sealed, and was unsealed.
+
+Their machines and their clients are the real ones, in one process.
+"""
+
+import os
+import queue
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from functools import partial
+from math import inf
+from pathlib import Path
+from statistics import median
+
+from herd import SEED, WANT, Agent, after, peak
+from rig import MEMORY, Figure, resident, tell
+
+from cluster import Cluster
+from lessee.core.machine import commands as cmd
+from lessee.core.machine import events as ev
+from lessee.core.machine.deadlines import wake_at
+from lessee.core.record import replace
+from lessee.host.clock import boot_time
+from lessee.vault.approle import AppRoleLogin
+from lessee.vault.client import Client
+from lessee.vault.door import Address, Door
+
+AGENTS = 200
+REFRESH = 5.0
+TTL = 20
+AWAY = 40.0
+SEALED = 20.0
+REACH = 60.0
+PATIENCE = 300.0
+
+_POLICY = 'path "secret/*" { capabilities = ["read", "list"] }'
+
+
+class Fleet:
+    """Agents with their real clients, all turned by one thread, as each of them is by one of its own."""
+
+    def __init__(self, connect: Callable[[Callable[[ev.Event], None]], Client]) -> None:
+        self.requests = Counter[int]()
+        """By the second on the boot clock."""
+        self._mail: queue.SimpleQueue[tuple[int, ev.Event]] = queue.SimpleQueue()
+        numbers = range(AGENTS)
+        self._clients = [connect(partial(self._post, number)) for number in numbers]
+        self.agents = [Agent(SEED * AGENTS + number, partial(self._ask, number)) for number in numbers]
+        for number in numbers:
+            self._take(number, [ev.Configured({"app": replace(WANT, refresh=REFRESH)})])
+
+    def run(self, done: Callable[[], bool]) -> None:
+        """Turn until something is done, or PATIENCE is at its end."""
+        deadline = boot_time() + PATIENCE
+        while not done() and boot_time() < deadline:
+            for number, events in self._collect().items():
+                self._take(number, events)
+
+    def close(self) -> None:
+        for client in self._clients:
+            client.close()
+
+    def _collect(self) -> Mapping[int, Sequence[ev.Event]]:
+        """The events of those to whom some have come; none for those whose deadline has."""
+        letters: defaultdict[int, list[ev.Event]] = defaultdict(list)
+        wait = min(agent.due for agent in self.agents) - boot_time()
+        with suppress(queue.Empty):
+            number, event = self._mail.get(timeout=max(0.0, min(wait, 0.1)))
+            letters[number].append(event)
+            while True:
+                number, event = self._mail.get_nowait()
+                letters[number].append(event)
+        now = boot_time()
+        return letters | {number: letters[number] for number, agent in enumerate(self.agents) if agent.due <= now}
+
+    def _take(self, number: int, events: Sequence[ev.Event]) -> None:
+        agent = self.agents[number]
+        for event in events:
+            if isinstance(event, ev.LoggedIn) and event.call in agent.state.calls:
+                self._clients[number].accept(event.call)
+        agent.take(events, boot_time())
+        agent.due = wake_at(agent.state)
+
+    def _post(self, number: int, event: ev.Event) -> None:
+        self._mail.put((number, event))
+
+    def _ask(self, number: int, command: cmd.Command) -> None:
+        client = self._clients[number]
+        match command:
+            case cmd.Abandon():
+                client.abandon(command.call)
+            case cmd.ForgetToken():
+                client.forget(command.id)
+            case _:
+                self.requests[int(boot_time())] += 1
+                client.obey(command)
+
+
+def measure() -> Iterator[Figure]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY)))
+        cluster = stack.enter_context(Cluster(folder, nodes=1))
+        fleet = Fleet(_connecting(cluster, folder))
+        stack.callback(fleet.close)
+        fleet.run(lambda: all(agent.number for agent in fleet.agents))
+        tell(f"{threading.active_count()} threads, {resident(os.getpid())[0]:.0f} MiB")
+        with ThreadPoolExecutor(1) as operator:
+            outage = operator.submit(_go_and_come_back, cluster)
+            fleet.run(lambda: outage.done() and all(agent.fresh_at is not None for agent in fleet.agents))
+            back_at = outage.result()
+        tell(f"{sum(agent.state.totals.logins for agent in fleet.agents)} logins")
+        took = after(fleet.agents, back_at)
+    late, last = took.count(inf), took[-1]
+    name = f"{AGENTS} real agents, {AWAY:.0f} s without a server, sealed for {SEALED:.0f} s"
+    reach = f"≤ {REACH:.0f} s"
+    yield Figure(f"{name}: fresh again after its unsealing, the last", "", f"{last:.1f} s", reach, last <= REACH)
+    yield Figure(f"{name}: fresh again after its unsealing, the median", "", f"{median(took):.1f} s")
+    yield Figure(f"{name}: requests a second at peak", "", str(peak(fleet.requests, int(back_at))))
+    yield Figure(f"{name}: gave up", "", str(late), "0", not late)
+
+
+def _connecting(cluster: Cluster, folder: Path) -> Callable[[Callable[[ev.Event], None]], Client]:
+    """What makes a client with an AppRole login."""
+    cluster.ask(0, "POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+    cluster.ask(0, "POST", "secret/data/herd", {"data": {"version": 1}})
+    cluster.ask(0, "PUT", "sys/policies/acl/herd", {"policy": _POLICY})
+    cluster.ask(0, "POST", "sys/auth/approle", {"type": "approle"})
+    cluster.ask(0, "POST", "auth/approle/role/herd", {"token_policies": ["herd"], "token_ttl": TTL})
+    role_id = cluster.ask(0, "GET", "auth/approle/role/herd/role-id")["data"]["role_id"]
+    secret_id = cluster.ask(0, "POST", "auth/approle/role/herd/secret-id", {})["data"]["secret_id"]
+    file = folder / "secret_id"
+    file.write_text(secret_id)
+
+    def connect(post: Callable[[ev.Event], None]) -> Client:
+        method = AppRoleLogin(
+            mount="approle",
+            role_id=role_id,
+            role_id_file=None,
+            secret_id_file=str(file),
+            wrapped_path=None,
+            remove=False,
+        )
+        return Client(Door(Address(cluster.nodes[0].address)), method, post, boot_time)
+
+    return connect
+
+
+def _go_and_come_back(cluster: Cluster) -> float:
+    """When it was unsealed."""
+    time.sleep(2 * REFRESH)
+    tell("the server is killed")
+    cluster.stop(0)
+    time.sleep(AWAY)
+    cluster.start(0, unseal=False)
+    tell("it is back, and sealed")
+    time.sleep(SEALED)
+    cluster.unseal(0)
+    back_at = boot_time()
+    tell("it is unsealed")
+    cluster.active()
+    cluster.ask(0, "POST", "secret/data/herd", {"data": {"version": 2}})
+    tell(f"the secret is changed {boot_time() - back_at:.1f} s later")
+    return back_at

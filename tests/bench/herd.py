@@ -1,0 +1,230 @@
+"""What 10,000 agents ask of a server that was away for long, and how soon all of them are fresh again.
+
+They are the machines that each agent runs, in simulated time against a model of a server. The secret changes while it
+is away: whoever told an app of it is fresh.
+"""
+
+import heapq
+import itertools
+import random
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
+from statistics import median
+
+from rig import Figure, tell
+
+from lessee.core.generation import File, Generation
+from lessee.core.machine import commands as cmd
+from lessee.core.machine import events as ev
+from lessee.core.machine.deadlines import wake_at
+from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.step import start, steps
+from lessee.core.paths import Ref
+from lessee.core.record import replace
+from lessee.core.secrets import Marker, Secret
+
+SEED = 1
+AGENTS = 10_000
+REFRESH = 30.0
+"""Of each agent: as often as this server can still be asked by so many, at a seventh of its load."""
+TTL = 300.0
+"""Of each token: it ends while the server is away, and each agent must log in anew."""
+START = 180.0
+"""The agents start within so many seconds, at a third of the server's load."""
+AWAY = 600.0
+SHORT = 20.0
+"""Another time away, for information: after a short one everyone is to be back in seconds, and so all come at once."""
+WATCH = 300.0
+"""Seconds after the return in which every agent is to be fresh."""
+PEAK = 1.2
+TAIL = 90.0
+
+LOGINS, OTHERS = 400.0, 2500.0
+"""What the model does in a second, of either. On two cores OpenBao did 291 AppRole logins, or 2,572 KV reads."""
+QUEUE = 800
+WAY = 0.002
+"""Seconds that an answer is on its way."""
+
+WANT = ev.Want(frozenset({Ref("secret", "herd")}), REFRESH, notifies=True, recipe="")
+_CONTENTS = [Generation("app", (File("a", str(version).encode(), 0o440),)) for version in range(3)]
+_AWAY = Failure(Kind.WEATHER, "connection refused")
+_BUSY = Failure(Kind.WEATHER, "too many requests are waiting")
+
+
+class Agent:
+    """The machine of one agent; all but requests to Vault is done at once, as lessee.agent.identity does it."""
+
+    __slots__ = ("_ask", "due", "fresh_at", "now", "number", "state", "token_ends_at")
+
+    def __init__(self, seed: int, ask: Callable[[cmd.Command], None]) -> None:
+        self.state = start(seed)
+        self.due = self.now = self.token_ends_at = 0.0
+        self.number = 0
+        self.fresh_at: float | None = None
+        """When its app was told of the newest version."""
+        self._ask = ask
+
+    def take(self, events: Sequence[ev.Event], now: float) -> None:
+        self.now = now
+        while True:
+            self.state, commands = steps(self.state, events or (ev.Tick(),), now)
+            events = [done for command in commands if (done := self._obey(command)) is not None]
+            if not events:
+                return
+
+    def _obey(self, command: cmd.Command) -> ev.Event | None:
+        match command:
+            case cmd.Render():
+                ((_, secret),) = command.secrets.items()
+                return ev.Rendered(command.app, command.job, _CONTENTS[int(str(secret.data["version"]))])
+            case cmd.Publish():
+                self.number += 1
+                return ev.Published(command.app, command.job, self.number, changed=True)
+            case cmd.Notify():
+                self.fresh_at = self.now if self.state.apps[command.app].generation == _CONTENTS[2] else None
+                return ev.Told(command.app, command.job, "told")
+            case cmd.Tell() | cmd.Settle() | cmd.Prune():
+                return None
+            case _:
+                self._ask(command)
+                return None
+
+
+class Model:
+    """A server that does one thing at a time, in their order, and refuses who would have to wait too long."""
+
+    def __init__(self, away: float) -> None:
+        self.away_at, self.back_at = 2 * START, 2 * START + away
+        self.logins, self.requests, self.work = Counter[int](), Counter[int](), Counter[int]()
+        """By the second, counted from the return; work in seconds."""
+        self.refused = 0
+        self._waiting: deque[float] = deque()
+        self._names = itertools.count(1)
+
+    def ask(self, agent: Agent, command: cmd.VaultCommand, now: float) -> tuple[float, ev.Answer]:
+        """When the answer comes, and what it is."""
+        work = 1 / LOGINS if isinstance(command, cmd.Login) else 1 / OTHERS
+        self._count(command, now, work)
+        if self.away_at <= now < self.back_at:
+            return now + WAY / 2, ev.Failed(command.call, _AWAY)
+        waiting = self._waiting
+        while waiting and waiting[0] <= now:
+            waiting.popleft()
+        if len(waiting) >= QUEUE:
+            self.refused += 1
+            return now + WAY, ev.Failed(command.call, _BUSY)
+        done_at = max(now, waiting[-1] if waiting else now) + work
+        if now < self.away_at <= done_at:
+            return self.away_at, ev.Failed(command.call, _AWAY)
+        waiting.append(done_at)
+        return done_at + WAY, self._serve(agent, command, now)
+
+    def _count(self, command: cmd.VaultCommand, now: float, work: float) -> None:
+        second = int((now - self.back_at) // 1)
+        self.requests[second] += 1
+        self.logins[second] += isinstance(command, cmd.Login)
+        self.work[second] += work
+
+    def _serve(self, agent: Agent, command: cmd.VaultCommand, now: float) -> ev.Answer:
+        version = 1 if now < self.back_at else 2
+        match command:
+            case cmd.Login():
+                agent.token_ends_at = now + TTL
+                return ev.LoggedIn(command.call, ev.Token("", now, TTL, renewable=True, id=str(next(self._names))))
+            case _ if now >= agent.token_ends_at:
+                return ev.Failed(command.call, Failure(Kind.DENIED, "the token has ended"))
+            case cmd.RenewToken():
+                agent.token_ends_at = now + TTL
+        token = agent.state.session.token
+        match command:
+            case cmd.RenewToken() | cmd.CheckToken() if token is not None:
+                return ev.Renewed(command.call, replace(token, sent_at=now, ttl=agent.token_ends_at - now))
+            case cmd.RevokeToken():
+                return ev.Revoked(command.call)
+            case cmd.FindMount():
+                return ev.MountFound(command.call, 2)
+            case cmd.LookAt():
+                return ev.Looked(command.call, Marker(version, ""))
+            case cmd.ReadSecret():
+                return ev.Read(command.call, Secret({"version": version}, Marker(version, "")))
+            case _:
+                raise AssertionError(command)
+
+
+class Herd:
+    """Agents and a server in simulated time: it jumps from one answer or deadline to the next."""
+
+    def __init__(self, away: float) -> None:
+        self.server = Model(away)
+        self.agents: list[Agent] = []
+        self._asked: list[cmd.Command] = []
+        self._mail: list[tuple[float, int, Agent, ev.Event | None]] = []
+        self._order = itertools.count()
+        chance = random.Random(SEED)  # noqa: S311  # Whoever has the seed can replay it.
+        for _ in range(AGENTS):
+            agent = Agent(chance.getrandbits(64), self._asked.append)
+            self.agents.append(agent)
+            self._post(chance.uniform(0.0, START), agent, ev.Configured({"app": WANT}))
+
+    def run(self, until: float) -> None:
+        """An agent's deadline is mail without an event; of those only the one it has last set counts."""
+        mail = self._mail
+        while mail and mail[0][0] < until:
+            now, _, agent, event = heapq.heappop(mail)
+            if event is None and now != agent.due:
+                continue
+            agent.take([event] if event is not None else (), now)
+            for command in self._asked:
+                if not isinstance(command, cmd.Abandon | cmd.ForgetToken):
+                    at, answer = self.server.ask(agent, command, now)
+                    self._post(at, agent, answer)
+            self._asked.clear()
+            due = max(now, wake_at(agent.state))
+            if due != agent.due or event is None:
+                agent.due = due
+                self._post(due, agent, None)
+
+    def _post(self, at: float, agent: Agent, event: ev.Event | None) -> None:
+        heapq.heappush(self._mail, (at, next(self._order), agent, event))
+
+
+def measure() -> Iterator[Figure]:
+    herd = _lived_through(AWAY)
+    server, took = herd.server, after(herd.agents, herd.server.back_at)
+    load, late, tail = peak(server.work), took.count(inf), took[AGENTS * 99 // 100]
+    first, last = (sum(server.requests[second + at] for second in range(60)) / 60 for at in (-int(AWAY), -60))
+    name = f"{AGENTS:,} agents, {AWAY:.0f} s without a server"
+    yield Figure(f"{name}: peak of what it is then asked, to what it can", "", f"{load:.2f}", f"≤ {PEAK}", load <= PEAK)
+    yield Figure(f"{name}: logins a second at peak, of {LOGINS:.0f}", "", f"{peak(server.logins)}")
+    yield Figure(f"{name}: fresh again, 99 of 100", "", f"{tail:.0f} s", f"≤ {TAIL:.0f} s", tail <= TAIL)
+    yield Figure(f"{name}: fresh again, the median and the last", "", f"{median(took):.0f} s, {took[-1]:.0f} s")
+    yield Figure(f"{name}: gave up, or are not fresh within {WATCH:.0f} s", "", str(late), "0", not late)
+    yield Figure(f"{name}: requests a second meanwhile, first and last minute", "", f"{first:.0f}, {last:.0f}")
+    herd = _lived_through(SHORT)
+    took = after(herd.agents, herd.server.back_at)
+    name = f"{AGENTS:,} agents, {SHORT:.0f} s without a server"
+    yield Figure(f"{name}: peak of what it is then asked, to what it can", "", f"{peak(herd.server.work):.2f}")
+    yield Figure(f"{name}: fresh again, the median and the last", "", f"{median(took):.0f} s, {took[-1]:.0f} s")
+
+
+def _lived_through(away: float) -> Herd:
+    herd = Herd(away)
+    back_at = herd.server.back_at
+    for at in range(0, int(back_at + WATCH), 60):
+        herd.run(at + 60.0)
+        fresh = sum(agent.fresh_at is not None for agent in herd.agents)
+        tell(f"{at + 60 - back_at:+.0f} s: {fresh} are fresh")
+    load = " ".join(f"{herd.server.work[second]:.2f}" for second in range(60))
+    logins = sum(count for second, count in herd.server.logins.items() if second >= 0)
+    tell(f"seed {SEED}; {logins} logins, {herd.server.refused} refused as too many; load by the second: {load}")
+    return herd
+
+
+def after(agents: Sequence[Agent], back_at: float) -> list[float]:
+    """Seconds from the return until each was fresh, in order; infinite for those that are not."""
+    return sorted((agent.fresh_at if agent.fresh_at is not None else inf) - back_at for agent in agents)
+
+
+def peak(counts: Counter[int], first: int = 0) -> float:
+    return max(count for second, count in counts.items() if second >= first)

@@ -1,0 +1,162 @@
+"""A lease ends while Vault is away: it is told, each app has done what it wants done, and afterwards all is fresh."""
+
+import sys
+
+import pytest
+
+from faults import Proxy, Sky
+from lessee.host.openbao import OpenBao
+from lessee.host.status import UnixConnection
+from sidecar import Sidecar, eventually
+
+CREDS = '{% set db = dynamic("database/creds/brief") %}{{ db.username }} {{ db.password }}\n'
+POLICY = """
+path "database/creds/*"  { capabilities = ["read"] }
+path "secret/*"          { capabilities = ["read", "list"] }
+path "sys/leases/revoke" { capabilities = ["update"] }
+"""
+
+
+@pytest.fixture
+def server(tmp_path, postgres):
+    """A server whose role `brief` issues credentials for four seconds, and what is left of them removed."""
+    before = set(postgres.roles("v-%"))
+    with OpenBao(tmp_path) as bao:
+        postgres.attach(bao, role="brief", default_ttl="4s", max_ttl="4s")
+        yield bao
+    for role in set(postgres.roles("v-%")) - before:
+        postgres.sql(f'DROP ROLE "{role}"', database="simba")
+
+
+@pytest.fixture
+def proxy(server):
+    with Proxy(server.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def sidecar(server, proxy, tmp_path, memory):
+    agent = Sidecar(proxy.address, tmp_path, memory)
+    agent.log_in_by_approle(server, POLICY)
+    agent.template("db.txt.j2", CREDS)
+    yield agent
+    agent.close()
+
+
+def credentials(sidecar):
+    return (sidecar.directory / "db.txt").read_text().split()
+
+
+def expire(proxy, sidecar):
+    """Vault goes, and what it issued ends; the credentials that ended."""
+    sidecar.start()
+    proxy.weather = Sky.REFUSE
+    there = credentials(sidecar)
+    sidecar.until(lambda s: any(lease["state"] == "expired" for lease in s["leases"]))
+    return there
+
+
+def is_fresh_again(proxy, sidecar, postgres, before):
+    """Vault is back, and all is as if nothing had been."""
+    proxy.clear()
+    sidecar.until(lambda s: s["ready"] and s["fresh"] and not s["problems"] and s["apps"]["web"]["degraded"] is None)
+    assert credentials(sidecar) != before
+    assert postgres.can_log_in(*credentials(sidecar))
+
+
+def metrics(sidecar):
+    connection = UnixConnection(sidecar.state / "status.sock", 5)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode().splitlines()
+    finally:
+        connection.close()
+
+
+def test_what_ended_is_told_in_status_metrics_and_log_and_the_files_stay(proxy, sidecar, postgres):
+    before = expire(proxy, sidecar)
+    status = sidecar.until(lambda s: s["apps"]["web"]["degraded"])
+    assert "database/creds/brief" in status["apps"]["web"]["degraded"]
+    assert (status["ready"], status["fresh"]) == (True, False)
+    assert any("web is degraded" in line for line in status["problems"])
+    assert 'lessee_leases{state="expired"} 1.0' in metrics(sidecar)
+    assert 'lessee_leases{state="held"} 0.0' in metrics(sidecar)
+    (ended,) = [event for event in sidecar.events() if event["event"] == "lease ended"]
+    assert (ended["path"], ended["apps"]) == ("database/creds/brief", "web")
+    (told,) = [event for event in sidecar.events() if event["event"] == "files hold what has ended"]
+    assert (told["app"], told["note"]) == ("web", "they stay")
+    assert credentials(sidecar) == before
+    is_fresh_again(proxy, sidecar, postgres, before)
+
+
+def test_an_app_that_wants_its_files_removed_sees_none_until_new_ones_are_there(proxy, sidecar, postgres):
+    sidecar.web["on_expiry"] = "remove"
+    before = expire(proxy, sidecar)
+    eventually(lambda: not (sidecar.directory / "db.txt").exists(), "the removal")
+    assert not sidecar.until(lambda s: s["apps"]["web"]["generation"] is None)["ready"]
+    assert not any(before[1].encode() in file.read_bytes() for file in sidecar.directory.rglob("*") if file.is_file())
+    is_fresh_again(proxy, sidecar, postgres, before)
+
+
+def test_an_app_s_command_is_run_once_with_the_app_and_the_paths_and_without_the_agent_s_own(proxy, sidecar, postgres):
+    said = sidecar.disk / "said"
+    script = (
+        "import os, sys; "
+        "print(os.environ['LESSEE_APP'], os.environ['LESSEE_EXPIRED'], 'VAULT_TOKEN' in os.environ, "
+        "file=open(sys.argv[1], 'a'))"
+    )
+    sidecar.web["on_expiry"] = {"command": [sys.executable, "-c", script, str(said)]}
+    before = expire(proxy, sidecar)
+    sidecar.until(lambda _: any(e["event"] == "on_expiry command ended" for e in sidecar.events()))
+    assert said.read_text() == "web database/creds/brief False\n"
+    assert credentials(sidecar) == before
+    is_fresh_again(proxy, sidecar, postgres, before)
+    assert said.read_text().count("\n") == 1
+
+
+def test_each_app_has_what_it_wants_and_one_without_the_lease_nothing(server, proxy, sidecar, postgres):
+    server.put("testing/x", y="1")
+    (sidecar.disk / "x.txt.j2").write_text('{{ secret("x").y }}\n')
+    for name, template, wish in (("goes", "db.txt.j2", "remove"), ("apart", "x.txt.j2", "remove")):
+        directory = str(sidecar.memory / name)
+        sidecar.config["apps"][name] = {"directory": directory, "files": [{"template": template}], "on_expiry": wish}
+    before = expire(proxy, sidecar)
+    eventually(lambda: not (sidecar.memory / "goes/db.txt").exists(), "the removal")
+    assert credentials(sidecar) == before
+    assert (sidecar.memory / "apart/x.txt").read_text() == "1\n"
+    assert sidecar.status()["apps"]["apart"]["degraded"] is None
+    is_fresh_again(proxy, sidecar, postgres, before)
+    assert (sidecar.memory / "goes/db.txt").read_text() == (sidecar.directory / "db.txt").read_text()
+
+
+def test_a_token_that_ends_while_vault_is_away_takes_its_lease_along_and_both_are_had_anew(
+    server, proxy, sidecar, postgres
+):
+    postgres.attach(server, role="brief", default_ttl="1h", max_ttl="1h")
+    role = {"token_policies": [sidecar.disk.name], "token_ttl": "4s"}
+    server.ask("POST", f"auth/approle/role/{sidecar.disk.name}", role)
+    before = expire(proxy, sidecar)
+    assert sidecar.until(lambda s: s["apps"]["web"]["degraded"])["token"] is None
+    assert credentials(sidecar) == before
+    is_fresh_again(proxy, sidecar, postgres, before)
+    assert sidecar.status()["totals"]["logins"] >= 2
+
+
+@pytest.mark.parametrize("wish", ["keep", "remove"])
+def test_what_ended_while_the_agent_was_down_is_told_and_seen_to_at_its_start_though_vault_is_away(
+    proxy, sidecar, postgres, wish
+):
+    sidecar.web["on_expiry"] = wish
+    sidecar.start()
+    sidecar.stop()
+    before = credentials(sidecar)
+    eventually(lambda: before[0] not in postgres.roles("v-%"), "the end of the credentials")
+    proxy.weather = Sky.REFUSE
+    sidecar.start(wait=False)
+    sidecar.until(lambda _: any(e["event"] == "files hold what has ended" for e in sidecar.events()))
+    if wish == "remove":
+        eventually(lambda: not (sidecar.directory / "db.txt").exists(), "the removal")
+    else:
+        assert sidecar.until(lambda s: s["apps"]["web"]["degraded"])["ready"]
+        assert credentials(sidecar) == before
+    is_fresh_again(proxy, sidecar, postgres, before)
