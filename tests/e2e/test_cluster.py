@@ -1,0 +1,71 @@
+"""A cluster without a balancer: its active node dies, and the agent goes on with the next."""
+
+import pytest
+
+from cluster import Cluster
+from sidecar import Sidecar, eventually
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    with Cluster(tmp_path) as nodes:
+        nodes.ask(nodes.active(), "POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+        eventually(lambda: written(nodes, "first"), "the mount on every node")
+        yield nodes
+
+
+def written(cluster, password):
+    """Write it, and whether every node that runs has it."""
+    running = [number for number, node in enumerate(cluster.nodes) if node.process is not None]
+    try:
+        cluster.ask(cluster.active(), "POST", "secret/data/testing/db", {"data": {"password": password}})
+        read = [cluster.ask(number, "GET", "secret/data/testing/db")["data"]["data"] for number in running]
+    except RuntimeError:
+        return False
+    return read == [{"password": password}] * len(running)
+
+
+@pytest.fixture
+def sidecar(cluster, tmp_path, memory):
+    agent = Sidecar("", tmp_path, memory)
+    agent.config["vault"] = {"addresses": [node.address for node in cluster.nodes]}
+    agent.environ["VAULT_TOKEN"] = cluster.root_token
+    agent.template("app.env.j2", 'PASSWORD={{ secret("db").password }}\n')
+    agent.start()
+    yield agent
+    agent.close()
+
+
+def test_the_active_node_dies_and_the_files_stay_fresh(cluster, sidecar):
+    before = cluster.active()
+    assert sidecar.status()["vault"]["address"] == cluster.nodes[before].address
+    cluster.stop(before)
+    eventually(lambda: written(cluster, "second"), "a write to the next active node", patience=40)
+    sidecar.until_file("app.env", "PASSWORD='second'\n")
+    status = sidecar.until(lambda s: s["fresh"])
+    others = {node.address for number, node in enumerate(cluster.nodes) if number != before}
+    assert status["vault"]["address"] in others
+
+
+def test_where_no_node_serves_it_is_told_how_each_is(cluster, sidecar):
+    for number in range(3):
+        cluster.stop(number)
+    status = sidecar.until(lambda s: not s["vault"]["reachable"])
+    assert any("of 3 addresses none serves: connection refused at 3" in line for line in status["problems"])
+    assert (sidecar.directory / "app.env").read_text() == "PASSWORD='first'\n"
+
+
+def test_a_standby_without_a_leader_is_waited_out(cluster, sidecar):
+    active = cluster.active()
+    for number in range(3):
+        if number != active:
+            cluster.stop(number)
+    # One of three has no quorum: it steps down, and says so.
+    sidecar.until(lambda s: not s["vault"]["reachable"] or not s["fresh"])
+    assert (sidecar.directory / "app.env").read_text() == "PASSWORD='first'\n"
+    for number in range(3):
+        if number != active:
+            cluster.start(number)
+    eventually(lambda: written(cluster, "second"), "a write with a quorum again", patience=60)
+    sidecar.until(lambda s: s["fresh"])
+    sidecar.until_file("app.env", "PASSWORD='second'\n")
