@@ -313,7 +313,6 @@ class World:
             raise _FailedError(Kind.MISSING)
         assert known.ends_at - self.now > 1.9, "renewed in its last seconds"
         known.ends_at = min(self.now + self.lease_ttl, known.max_at)
-        known.ttl = known.ends_at - self.now
         return ev.LeaseRenewed(command.call, self.now, known.ends_at - self.now, renewable=True)
 
     def refuse_what_readers_hold(self, leases):

@@ -154,3 +154,4 @@ def test_status_tells_of_the_lease_and_no_output_holds_the_password(sidecar):
     assert lease["renew_at"] < lease["expires_at"]
     said = sidecar.log.read_text() + json.dumps(sidecar.status()) + sidecar.command("status").stdout
     assert credentials(sidecar)[1] not in said
+    assert f"  database/creds/simba  until {lease['expires_at']}\n" in sidecar.command("status").stdout

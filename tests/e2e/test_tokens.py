@@ -2,6 +2,7 @@
 
 import pytest
 
+from faults import Proxy, Sky
 from lessee.host.openbao import OpenBao
 from sidecar import App, Sidecar, eventually
 
@@ -129,3 +130,23 @@ def test_one_app_rendered_by_itself_leaves_the_other_s_lease_alone(server, sidec
     assert postgres.can_log_in(*other)
     sidecar.start()
     assert (sidecar.memory / "other" / "other.txt").read_text().split() == other
+
+
+def test_a_restart_while_vault_is_away_knows_that_a_renewed_token_and_its_lease_are_still_good(
+    server, sidecar, tmp_path
+):
+    sidecar.log_in_by_approle(server, POLICY)
+    server.ask("POST", f"auth/approle/role/{sidecar.disk.name}", {"token_policies": [tmp_path.name], "token_ttl": "4s"})
+    with Proxy(server.port) as proxy:
+        sidecar.config["vault"]["address"] = proxy.address
+        sidecar.web["on_expiry"] = "remove"
+        sidecar.start()
+        # Longer than the token would have lived without a renewal.
+        sidecar.until(lambda _: sum("auth/token/renew" in request.path for request in list(proxy.requests)) >= 2)
+        sidecar.stop()
+        proxy.weather = Sky.REFUSE
+        sidecar.start(wait=False)
+        sidecar.until(lambda s: s["problems"])
+        (lease,) = sidecar.status()["leases"]
+        assert lease["state"] == "held"
+        assert (sidecar.directory / "db.txt").exists()

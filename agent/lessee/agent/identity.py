@@ -116,18 +116,20 @@ class Identity:
             case ev.Issued(), cmd.Issue() as asked:
                 self._redactor.learn(self._learned(str(asked.need)), event.lease.secret.data.values())
             case ev.LoggedIn(), cmd.Login():
-                self._accept(event)
+                value = self._client.accept(event.call)
+                self._redactor.learn(self._learned("token"), [value])
+                self._keep_token(event.token, value)
+            case ev.Renewed(), cmd.RenewToken():
+                self._keep_token(event.token, self._client.token)
             case _:
                 pass
 
-    def _accept(self, event: ev.LoggedIn) -> None:
-        value = self._client.accept(event.call)
-        self._redactor.learn(self._learned("token"), [value])
+    def _keep_token(self, token: ev.Token, value: str) -> None:
         if isinstance(self.vault.auth, TokenAuth):
             return  # it is kept where it came from, and may be changed there
         with _telling("token not kept"):
             self._note()
-            self._keeper.keep_token(self.key, event.token, value)
+            self._keeper.keep_token(self.key, token, value)
 
     def _note(self) -> None:
         """How to reach this Vault is noted before what lives there."""

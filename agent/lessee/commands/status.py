@@ -30,19 +30,35 @@ def socket_of(arguments: argparse.Namespace) -> Path:
 
 
 def _print(status: Mapping[str, Any]) -> None:
-    vault, token = status["vault"], status["token"]
     ready = "ready" if status["ready"] else "NOT READY"
     print(f"lessee {status['version']}  {status['environment'] or ''}  {ready}{', fresh' * status['fresh']}")
-    reached = "reachable" if vault["reachable"] else f"AWAY since {vault['since'] or 'the start'}"
-    print(f"vault  {vault['address']}  {reached}")
-    if token:
-        print(f"token  {token['accessor']}  until {token['expires_at'] or 'revoked'}")
+    identities = status["identities"]
+    for identity in identities:
+        _print_identity(identity, alone=len(identities) == 1)
+    leases = {lease["path"]: lease for lease in status["leases"] if lease["state"] != "retiring"}
     for name, app in status["apps"].items():
         print(f"{name}  {app['state']}  generation {app['generation'] or '-'}  since {app['published_at'] or '-'}")
         for secret in app["secrets"]:
-            version = f" v{secret['version']}" if secret["version"] else ""
-            print(f"  {secret['path']}{version}{'  ' + secret['error'] if secret['error'] else ''}")
+            _print_secret(secret, leases.get(secret["path"]))
         if app["notify"]["owed"]:
             print("  the app is still to be told")
     for problem in status["problems"]:
         print(f"! {problem}")
+
+
+def _print_identity(identity: Mapping[str, Any], *, alone: bool) -> None:
+    vault, token = identity["vault"], identity["token"]
+    reached = "reachable" if vault["reachable"] else f"AWAY since {vault['since'] or 'the start'}"
+    serves = "" if alone else f"  for {', '.join(identity['apps']) or 'nobody any more'}"
+    print(f"vault  {vault['address']}  {reached}{serves}")
+    if token:
+        print(f"token  {token['accessor'] or 'without accessor'}  until {token['expires_at'] or 'revoked'}")
+
+
+def _print_secret(secret: Mapping[str, Any], lease: Mapping[str, Any] | None) -> None:
+    version = f" v{secret['version']}" if secret["version"] else ""
+    until = ""
+    if lease is not None and lease["expires_at"]:
+        until = f"  {'ENDED' if lease['state'] == 'expired' else 'until'} {lease['expires_at']}"
+    error = f"  {secret['error']}" if secret["error"] else ""
+    print(f"  {secret['path']}{version}{until}{error}")

@@ -31,7 +31,8 @@ class Client:
         self._post = post
         self._clock = clock
         self._values: dict[str, str] = {}
-        self._token = ""
+        self.token = ""
+        """The value of the one in use."""
         self._ours = True
         self._kept: Grant | None = None
         self._refused: tuple[bytes, Failure] | None = None
@@ -80,7 +81,7 @@ class Client:
     def accept(self, call: int) -> str:
         """Use the token that this login gave, and tell its value, to be kept."""
         grant = self._grants.pop(call)
-        self._token, self._ours = grant.value, grant.token.ours
+        self.token, self._ours = grant.value, grant.token.ours
         self._values[grant.token.id] = grant.value
         return grant.value
 
@@ -120,16 +121,16 @@ class Client:
                 self._grants[call] = grant
                 return ev.LoggedIn(call, grant.token, kept=kept is not None)
             case cmd.RenewToken():
-                return ev.Renewed(call, renew(self._door, self._token, self._clock, ours=self._ours))
+                return ev.Renewed(call, renew(self._door, self.token, self._clock, ours=self._ours))
             case cmd.CheckToken():
-                return ev.Renewed(call, look_up(self._door, self._token, self._clock, ours=self._ours))
+                return ev.Renewed(call, look_up(self._door, self.token, self._clock, ours=self._ours))
             case cmd.RevokeToken():
                 return self._revoke_token(command)
             case _:
                 assert_never(command)
 
     def _answer_reading(self, command: cmd.ReadingCommand) -> ev.Answer:
-        call, door, token = command.call, self._door, self._token
+        call, door, token = command.call, self._door, self.token
         match command:
             case cmd.FindMount():
                 return ev.MountFound(call, kv.mount_version(door, token, command.mount))
@@ -144,7 +145,7 @@ class Client:
                 assert_never(command)
 
     def _answer_leases(self, command: cmd.LeaseCommand) -> ev.Answer:
-        call, door, token = command.call, self._door, self._token
+        call, door, token = command.call, self._door, self.token
         match command:
             case cmd.Issue():
                 value = self._values[command.token]

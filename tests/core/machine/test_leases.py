@@ -711,3 +711,16 @@ def test_a_token_that_may_not_be_looked_up_is_looked_up_seldom():
     failing(world, Kind.UNSUPPORTED, cmd.CheckToken)
     world.run(3600.0)
     assert len([1 for _, command in world.requests if isinstance(command, cmd.CheckToken)]) <= 8
+
+
+def test_what_is_capped_is_replaced_with_as_much_time_left_as_any_renewal_would_have_had():
+    world = World({"app": want(X)}, lease_ttl=100.0)
+    world.run(5.0)
+    ((name, known),) = world.leases.items()
+    known.max_at = world.now + 150.0
+    world.run(85.0)
+    assert name in world.leases
+    assert len(world.issues) == 1
+    world.run(35.0)
+    assert len(world.issues) == 2
+    assert known.ends_at - world.issues[1][0] >= 30.0

@@ -119,21 +119,19 @@ def lease_renewed(turn: Turn, command: RenewLease | LookUpLease, event: LeaseRen
     held = turn.leases.get(command.id)
     if held is None:
         return
-    lease = held.lease
+    before = held.lease
+    shorter = bool(before.ttl) and event.ttl < before.ttl
+    # A shorter ttl than before is what is left of the longer one: its end is as near as that of any lease this old.
+    ttl = before.ttl if shorter else event.ttl
+    lease = replace(before, sent_at=event.sent_at + event.ttl - ttl, ttl=ttl)
     if isinstance(command, RenewLease):
         turn.totals = replace(turn.totals, lease_renewals=turn.totals.lease_renewals + 1)
         turn.tell("debug", "renewed a lease", path=str(lease.need), ttl=round(event.ttl))
-        capped = bool(lease.ttl) and event.ttl < lease.ttl * CAPPED
-        lease = replace(lease, sent_at=event.sent_at, ttl=event.ttl, renewable=event.renewable and not capped)
+        capped = shorter and event.ttl < before.ttl * CAPPED
+        lease = replace(lease, renewable=event.renewable and not capped)
     else:
-        # Its ttl stays what it was when it was renewed: a shorter one than that will tell of max_ttl.
         turn.tell("info", "goes on with a lease", path=str(lease.need), ttl=round(event.ttl))
-        lease = replace(
-            lease,
-            sent_at=event.sent_at + event.ttl - max(lease.ttl, event.ttl),
-            ttl=max(lease.ttl, event.ttl),
-            renewable=lease.renewable and event.renewable,
-        )
+        lease = replace(lease, renewable=before.renewable and event.renewable)
     _keep(turn, lease)
     if held.ended_at is not None:
         touch(turn, lease.need)

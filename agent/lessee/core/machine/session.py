@@ -80,17 +80,17 @@ def renewed(turn: Turn, event: Renewed, *, by_renewal: bool) -> None:
     """The token is valid, and this is what is left of it."""
     token, session = event.token, turn.session
     before = session.token
+    left = token.ttl
+    if before is not None and token.ttl:
+        # A shorter ttl than before is what is left of the longer one.
+        ttl = max(token.ttl, before.ttl)
+        token = replace(token, sent_at=token.ends_at - ttl, ttl=ttl)
     if by_renewal:
-        turn.tell("info", "renewed the token", accessor=token.accessor, ttl=round(token.ttl))
-        capped = before is not None and bool(before.ttl) and token.ttl < before.ttl * CAPPED
-        token = replace(token, renewable=token.renewable and not capped)
+        turn.tell("info", "renewed the token", accessor=token.accessor, ttl=round(left))
+        token = replace(token, renewable=token.renewable and left >= token.ttl * CAPPED)
         turn.session = _schedule(turn, replace(session, failure=None, tries=0), token, earliest=turn.now)
         return
-    if before is not None and token.ttl:
-        # Its ttl stays what it was when it was renewed: a shorter one than that will tell of max_ttl.
-        ttl = max(token.ttl, before.ttl)
-        renewable = token.renewable and before.renewable
-        token = replace(token, sent_at=token.ends_at - ttl, ttl=ttl, renewable=renewable)
+    token = replace(token, renewable=token.renewable and (before is None or before.renewable))
     new = _schedule(turn, replace(session, failure=None, check_wait=CHECK_EVERY, vain=0), token, earliest=turn.now)
     # A look-up carries nothing further: what was due stays due.
     renew_at = new.renew_at if session.renew_at == NEVER else min(session.renew_at, new.renew_at)
