@@ -113,8 +113,8 @@ class Identity:
         match event, call.command if call is not None else None:
             case ev.Read(), cmd.ReadSecret() as asked:
                 self._redactor.learn(self._learned(str(asked.ref)), event.secret.data.values())
-            case ev.Issued(), cmd.Issue() as asked:
-                self._redactor.learn(self._learned(str(asked.need)), event.lease.secret.data.values())
+            case ev.Issued(), _:
+                self._redactor.learn(self._learned(str(event.lease.need)), event.lease.secret.data.values())
             case ev.LoggedIn(), cmd.Login():
                 value = self._client.accept(event.call)
                 self._redactor.learn(self._learned("token"), [value])

@@ -65,7 +65,7 @@ def renew(door: Door, value: str, lease_id: str, clock: Clock) -> tuple[float, f
     Raises RequestFailed: MISSING where it is gone, UNSUPPORTED where it cannot be renewed.
     """
     sent_at = clock()
-    answer = door.ask("POST", "sys/leases/renew", token=value, body={"lease_id": lease_id}, timeout=ISSUE_TIMEOUT)
+    answer = door.ask("POST", "sys/leases/renew", token=value, body={"lease_id": lease_id})
     return sent_at, _left(answer.lease_duration), answer.renewable and not answer.capped
 
 

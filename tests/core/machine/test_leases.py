@@ -684,10 +684,14 @@ def test_stopping_waits_for_what_is_being_issued():
 
 
 def test_a_renewal_that_is_refused_after_the_token_s_end_changes_nothing_more():
-    world = World({"app": want(X)}, ttl=20.0)
+    world = World({"app": want(X)}, ttl=4.0)
+    world.run(1.0)
     answer, held = world.answer, []
     world.answer = lambda command: held.append(command) if isinstance(command, cmd.RenewToken) else answer(command)
-    world.run(21.0)
+    world.sky = "hangs"
+    world.run(3.1)
+    world.sky = "fair"
+    assert world.state.session.token is None
     world.take(ev.Failed(held[0].call, Failure(Kind.DENIED, "permission denied (403)")))
     world.answer = answer
     world.run(10.0)
@@ -724,3 +728,193 @@ def test_what_is_capped_is_replaced_with_as_much_time_left_as_any_renewal_would_
     world.run(35.0)
     assert len(world.issues) == 2
     assert known.ends_at - world.issues[1][0] >= 30.0
+
+
+def swallowing(world, kind, *, times=1):
+    """So many requests of a kind are never answered; they are gathered."""
+    answer, swallowed = world.answer, []
+
+    def hanging(command):
+        if isinstance(command, kind) and len(swallowed) < times:
+            swallowed.append(command)
+        else:
+            answer(command)
+
+    world.answer = hanging
+    return swallowed
+
+
+@pytest.mark.parametrize("kind", [cmd.RenewLease, cmd.RenewToken, cmd.Issue, cmd.LookUpLease])
+def test_a_request_that_hangs_for_ever_outlasts_no_lease_and_no_token(kind):
+    world = World({"app": want(A, X)}, ttl=60.0, lease_ttl=40.0, lease_max=90.0)
+    world.write(A)
+    world.run(5.0)
+    swallowed = swallowing(world, kind)
+    if kind is cmd.LookUpLease:
+        world.boot()
+    world.run(300.0)
+    assert swallowed
+    assert not [said for said in world.said if said[1] in {"lease ended", "token ended"}]
+    assert world.told["app"] == world.current("app")
+
+
+def test_an_answer_that_comes_after_its_time_is_revoked_where_another_serves():
+    world = World({"app": want(X)}, lease_ttl=100.0)
+    world.run(5.0)
+    swallowed = swallowing(world, cmd.Issue)
+    world.leases.clear()
+    world.run(120.0)
+    assert len(world.issues) == 2
+    assert world.told["app"] == world.current("app")
+    ((name, lease),) = world.ledger.items()
+    world.leases["late"] = world.leases[name]
+    world.take(ev.Issued(swallowed[0].call, replace(lease, id="late", lease_id="late")))
+    assert set(world.ledger) == {name, "late"}
+    world.run(5.0)
+    assert len(world.ledger) == len(world.leases) == 1
+    assert world.told["app"] == world.current("app")
+
+
+def test_an_answer_that_comes_after_its_time_serves_where_there_is_none():
+    world = World({"app": want(X)}, lease_ttl=100.0)
+    swallowed = swallowing(world, cmd.Issue, times=2)
+    world.run(32.0)
+    assert len(swallowed) >= 1
+    assert not world.live
+    world.take(world.issue(swallowed[0]))
+    world.run(1.0)
+    assert world.told["app"] == world.current("app")
+    world.run(100.0)
+    assert world.told["app"] == world.current("app")
+    assert len(world.leases) == 1
+
+
+def test_a_static_role_that_is_read_after_its_time_changes_nothing():
+    world = Rotating({"app": want(X)})
+    world.run(5.0)
+    late = world.issue(cmd.Issue(10**6, X, "t1"))
+    before = world.state.leases
+    world.take(late)
+    assert world.state.leases == before
+
+
+def test_what_the_weather_spoils_after_it_was_dropped_is_no_affair_any_more():
+    world = World({"app": want(X), "two": want(A, recipe="r2")})
+    run_until_under_way(world, cmd.Issue)
+    (number,) = [n for n, call in world.state.calls.items() if isinstance(call.command, cmd.Issue)]
+    world.configure({"two": want(A, recipe="r2")})
+    world.take(ev.Failed(number, Failure(Kind.WEATHER, "away")))
+    assert world.state.supplies == {}
+
+
+def test_a_renewal_that_the_weather_spoils_is_repeated_and_one_whose_lease_is_gone_is_not():
+    world = World({"app": want(X)}, lease_ttl=100.0)
+    swallowed = swallowing(world, cmd.RenewLease)
+    world.run(51.0)
+    while not swallowed:
+        world.run(1.0)
+    world.take(ev.Failed(swallowed[0].call, Failure(Kind.WEATHER, "the connection broke")))
+    world.run(10.0)
+    assert world.state.totals.lease_renewals == 1
+    swallowed = swallowing(world, cmd.RenewLease)
+    while not swallowed:
+        world.run(1.0)
+    world.take(ev.Stopping())
+    world.run(0.5)
+    assert world.ledger == {}
+    world.take(ev.Failed(swallowed[0].call, Failure(Kind.WEATHER, "the connection broke")))
+    assert world.state.leases == {}
+
+
+def test_who_wakes_in_the_last_seconds_of_a_lease_asks_for_a_successor_and_does_not_renew():
+    world = World({"app": want(X)}, lease_ttl=100.0)
+    world.run(45.0)
+    ((name, known),) = world.leases.items()
+    world.now = known.ends_at - 1.0
+    world.take(ev.Tick())
+    world.run(0.9)
+    assert not [1 for _, command in world.requests if isinstance(command, cmd.RenewLease)]
+    assert len(world.issues) == 2
+    assert world.told["app"] == world.current("app")
+    assert not [said for said in world.said if said[1] == "lease ended"]
+    assert name in world.leases
+
+
+def test_where_a_successor_would_end_with_the_token_a_login_comes_first():
+    world = World({"app": want(X)}, ttl=100.0, lease_ttl=100.0)
+    token, issue = world.token, world.issue
+
+    def batch(name, born_at):
+        known = token(name, born_at)
+        known.token = replace(known.token, renewable=False)
+        return known
+
+    def bounded(command):
+        event = issue(command)
+        return replace(event, lease=replace(event.lease, renewable=False))
+
+    world.token, world.issue = batch, bounded
+    world.tokens.clear()
+    world.kept_tokens.clear()
+    world.boot()
+    world.run(1000.0)
+    assert world.state.totals.logins == len(world.issues)
+    assert 14 <= len(world.issues) <= 20
+    assert not [said for said in world.said if said[1] in {"lease ended", "token ended"}]
+
+
+def test_of_apps_that_shared_a_lease_those_that_are_still_there_are_told_of_its_end():
+    world = World({"app": want(X), "gone": want(X, recipe="r2")}, lease_ttl=100.0)
+    world.run(5.0)
+    world.configure({"app": want(X)})
+    world.sky = "refuses"
+    world.run(150.0)
+    assert [app for _, app, _ in world.expired] == ["app"]
+
+
+def test_a_token_that_does_not_end_can_be_looked_up():
+    world = World({"app": want(A, X)})
+    token = world.token
+
+    def endless(name, born_at):
+        known = token(name, born_at)
+        known.token, known.ends_at = replace(known.token, ttl=0.0, renewable=False), float("inf")
+        return known
+
+    world.token = endless
+    world.tokens.clear()
+    world.kept_tokens.clear()
+    world.boot()
+    serve = world.serve
+
+    def looking(command):
+        if isinstance(command, cmd.CheckToken):
+            return ev.Renewed(command.call, world.state.session.token)
+        return serve(command)
+
+    world.serve = looking
+    world.write(A)
+    world.run(5.0)
+    world.denied.add(A)
+    world.write(A)
+    world.run(86400.0)
+    assert world.state.totals.logins == 1
+    assert not [1 for _, command in world.requests if isinstance(command, cmd.RenewToken)]
+
+
+def test_a_refresh_of_another_path_leaves_what_was_issued_alone():
+    world = World({"app": want(A, X)})
+    world.write(A)
+    world.run(5.0)
+    world.take(ev.Nudged(("p/db/a",)))
+    world.take(ev.Nudged((X.path,)))
+    world.run(5.0)
+    assert len(world.issues) == 1
+
+
+def test_an_issue_that_the_weather_spoils_is_repeated_when_it_is_fair():
+    world = World({"app": want(X)})
+    failing(world, Kind.WEATHER, cmd.Issue, times=1)
+    world.run(5.0)
+    assert world.told["app"] == world.current("app")
+    assert not [said for said in world.said if said[1] == "vault is away"]

@@ -817,8 +817,9 @@ def test_a_path_is_known_as_a_template_has_it_and_with_prefix_and_mount():
     assert unknown(world.state, named) == ["b/a", "db/b", ""]
 
 
+@pytest.mark.parametrize("why", [Kind.BROKEN, Kind.WEATHER])
 @pytest.mark.parametrize("kind", [cmd.ListFolder, cmd.LookAt, cmd.ReadSecret])
-def test_what_is_refused_after_it_was_dropped_is_no_affair_any_more(kind):
+def test_what_is_refused_after_it_was_dropped_is_no_affair_any_more(kind, why):
     world = World({"app": want(A, B)}, has_list=kind is not cmd.LookAt)
     for secret in (A, B, C):
         world.write(secret)
@@ -826,7 +827,7 @@ def test_what_is_refused_after_it_was_dropped_is_no_affair_any_more(kind):
         world.run(0.0005)
     (number, *_) = [n for n, call in world.state.calls.items() if isinstance(call.command, kind)]
     world.configure({"other": want(C, recipe="r2")})
-    world.take(ev.Failed(number, Failure(Kind.BROKEN, "500")))
+    world.take(ev.Failed(number, Failure(why, "500")))
     world.run(5.0)
     assert set(world.state.sources) == {C}
     assert world.told["other"] == world.current("other")

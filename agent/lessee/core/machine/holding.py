@@ -82,9 +82,20 @@ def kept(turn: Turn, event: Kept) -> None:
         turn.edit_leases()[lease.id] = _scheduled(turn, held)
 
 
-def issued(turn: Turn, command: Issue, lease: Lease) -> None:
+def issued_late(turn: Turn, lease: Lease) -> None:
+    """A secret came that nobody waited for any more: it serves where there is none, or is revoked."""
+    supply = turn.supplies.get(lease.need)
+    held = turn.leases.get(supply.lease or "") if supply is not None else None
+    if supply is not None and (held is None or held.ended_at is not None):
+        issued(turn, lease)
+    elif not lease.static:
+        _keep(turn, lease)
+        turn.edit_leases()[lease.id] = Held(lease, "superseded")
+
+
+def issued(turn: Turn, lease: Lease) -> None:
     """A secret is here: noted first, then used; its predecessor goes when the apps have been told."""
-    need = command.need
+    need = lease.need
     supply = turn.supplies.get(need)
     apps = frozenset(name for name, app in turn.apps.items() if need in app.want.needs)
     lease = replace(lease, apps=apps)
@@ -99,7 +110,7 @@ def issued(turn: Turn, command: Issue, lease: Lease) -> None:
     turn.edit_leases()[lease.id] = _scheduled(turn, held)
     if supply is not None:
         _set_standing(turn, supply.lease, "superseded")
-        turn.edit_supplies()[need] = Supply(supply.refresh, lease=lease.id)
+        turn.edit_supplies()[need] = Supply(supply.refresh, lease=lease.id, call=supply.call)
         touch(turn, need)
 
 
@@ -197,11 +208,11 @@ def has_lease_failed(turn: Turn, command: LeaseCommand) -> bool:
 def put_off_lease(turn: Turn, command: LeaseCommand) -> None:
     """What it was for waits, though nothing is wrong with it as far as we know."""
     if isinstance(command, Issue):
-        supply = turn.supplies.get(command.need)
-        if supply is not None:
-            turn.edit_supplies()[command.need] = put_off_item(turn, supply)
-    elif (held := turn.leases.get(command.id)) is not None:
-        turn.edit_leases()[command.id] = put_off_item(turn, held)
+        for need in turn.supplies.keys() & {command.need}:
+            turn.edit_supplies()[need] = put_off_item(turn, turn.supplies[need])
+        return
+    for id_ in turn.leases.keys() & {command.id}:
+        turn.edit_leases()[id_] = put_off_item(turn, turn.leases[id_])
 
 
 def with_another_token(turn: Turn) -> None:

@@ -4,7 +4,7 @@ from lessee.core.leases import Lease
 from lessee.core.machine.commands import Issue, LeaseCommand, Login, LookUpLease, RenewLease
 from lessee.core.machine.events import Token
 from lessee.core.machine.readers import free_at
-from lessee.core.machine.session import LAST_SECONDS, is_asked_for, last_seconds
+from lessee.core.machine.session import LAST_SECONDS, is_asked_for, last_seconds, patience
 from lessee.core.machine.state import NEVER, Held, State, Supply
 from lessee.core.machine.turn import Turn
 from lessee.core.paths import Dynamic
@@ -12,6 +12,8 @@ from lessee.core.record import replace
 
 IN_FLIGHT = 8
 """Requests about leases under way at most; reading has as many of its own."""
+SHORTEST_ISSUE = 10.0
+"""Seconds that anything may take to be issued: it is made elsewhere."""
 RENEWS_WITHIN = 2.0
 """Seconds that a renewal may take before a successor is asked for all the same, if it is time for one."""
 LOOK_UPS = 2
@@ -42,7 +44,7 @@ def _ask(turn: Turn, id_: str, held: Held) -> None:
     call = turn.next_id()
     turn.edit_leases()[id_] = replace(held, call=call)
     ask = RenewLease if held.proved else LookUpLease
-    turn.ask(ask(call, id_, held.lease.lease_id))
+    turn.ask(ask(call, id_, held.lease.lease_id), within=patience(ends_at(turn, held.lease) - turn.now))
 
 
 def _issue(turn: Turn, need: Dynamic, supply: Supply, token: Token) -> None:
@@ -52,7 +54,12 @@ def _issue(turn: Turn, need: Dynamic, supply: Supply, token: Token) -> None:
         return
     call = turn.next_id()
     turn.edit_supplies()[need] = replace(supply, call=call)
-    turn.ask(Issue(call, need, token.id))
+    if held is None:
+        turn.ask(Issue(call, need, token.id))
+    else:
+        # What is slow may still come, and is then revoked; what hangs must not outlast the lease.
+        left = ends_at(turn, held.lease) - turn.now
+        turn.ask(Issue(call, need, token.id), within=max(SHORTEST_ISSUE, left / 2))
 
 
 def has_room(known: State | Turn) -> bool:

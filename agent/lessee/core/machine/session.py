@@ -4,7 +4,7 @@ from lessee.core.machine.commands import CheckToken, Login, RenewToken
 from lessee.core.machine.events import LoggedIn, Renewed, Token
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.state import NEVER, Former, Session, State
-from lessee.core.machine.turn import Turn
+from lessee.core.machine.turn import GUARD, Turn
 from lessee.core.record import replace
 
 LAST_SECONDS = 2.0
@@ -20,6 +20,8 @@ TRUSTED = 2
 """Look-ups in a row that find a token invalid, and no other valid, before they are thought to be wrong about it."""
 IDLE = 0.8
 """Of the time between look-ups: so long nothing is asked, or for `refresh`, until leases make us look the token up."""
+SHORTEST = 3.0
+"""Seconds that any request may take."""
 SUSPECT = 0.5
 """Seconds in which another answer may clear the token of the suspicion."""
 LOOK_AGAIN = 5.0
@@ -40,16 +42,22 @@ def plan_session(turn: Turn) -> None:
     weather = session.weather
     if weather is not None and now < weather.next_at:
         return
+    within = patience(session.token.ends_at - now) if session.token is not None else GUARD
     if now >= session.login_at:
         turn.session = replace(session, login_at=NEVER)
-        turn.ask(Login(turn.next_id(), fresh=session.fresh, if_changed=now < session.ask_at))
+        turn.ask(Login(turn.next_id(), fresh=session.fresh, if_changed=now < session.ask_at), within=within)
     elif session.token is not None and now >= session.renew_at:
         turn.session = replace(session, renew_at=NEVER)
-        turn.ask(RenewToken(turn.next_id()))
+        turn.ask(RenewToken(turn.next_id()), within=within)
     elif session.token is not None and (now >= min(session.check_at, session.idle_at) or weather is not None):
         # Any path may be broken by itself: the token's own tells best whether Vault is back.
         turn.session = replace(session, check_at=NEVER, checked_at=now, idle_at=NEVER)
-        turn.ask(CheckToken(turn.next_id()))
+        turn.ask(CheckToken(turn.next_id()), within=within)
+
+
+def patience(left: float) -> float:
+    """Seconds that a request may take on which something depends that ends in so many: there is time for others."""
+    return max(SHORTEST, left / 4)
 
 
 def is_asked_for(turn: State | Turn) -> bool:

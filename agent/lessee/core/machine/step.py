@@ -47,6 +47,7 @@ from lessee.core.machine.holding import (
     has_lease_failed,
     issue_failed,
     issued,
+    issued_late,
     kept,
     lease_failed,
     lease_renewed,
@@ -155,8 +156,10 @@ def _nudged(turn: Turn, event: ev.Nudged) -> None:
 
 def _answered(turn: Turn, event: ev.Answer) -> None:
     call = turn.calls.get(event.call)
-    if call is None:
-        return  # it was given up
+    if call is None:  # it was given up
+        if isinstance(event, ev.Issued):
+            issued_late(turn, event.lease)
+        return
     del turn.edit_calls()[event.call]
     command = call.command
     _release(turn, command)
@@ -180,7 +183,7 @@ def _answered(turn: Turn, event: ev.Answer) -> None:
         case ReadSecret(), ev.Read():
             read(turn, command.ref, event)
         case Issue(), ev.Issued():
-            issued(turn, command, event.lease)
+            issued(turn, event.lease)
         case RenewLease() | LookUpLease(), ev.LeaseRenewed():
             lease_renewed(turn, command, event)
         case RevokeLease(), ev.Revoked():

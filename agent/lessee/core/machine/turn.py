@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lessee.core.machine.backoff import PATIENCE, delay
-from lessee.core.machine.commands import Command, Issue, Login, Tell, VaultCommand
+from lessee.core.machine.commands import Command, Login, Tell, VaultCommand
 from lessee.core.machine.failures import Failure
 from lessee.core.machine.state import App, Call, Group, Held, Mount, Session, Source, State, Supply, Totals
 from lessee.core.paths import Dynamic, Folder, Ref
@@ -13,8 +13,6 @@ from lessee.core.record import replace
 
 GUARD = 30.0
 """Seconds after which a call is given up that neither answered nor failed by its own timeouts."""
-ISSUE_GUARD = 45.0
-"""As above, for what Vault first has to make elsewhere: given up, it would be made for nobody."""
 PROBE_GUARD = 3.0
 """As above, where Vault was away a moment ago, so that a probe that hangs does not hide its return."""
 
@@ -138,9 +136,9 @@ class Turn:
         self._last_id += 1
         return self._last_id
 
-    def ask(self, command: VaultCommand) -> None:
-        """Send a request to Vault."""
-        guard = ISSUE_GUARD if isinstance(command, Issue) else GUARD
+    def ask(self, command: VaultCommand, *, within: float = GUARD) -> None:
+        """Send a request to Vault; it is given up when it has not been answered within so many seconds."""
+        guard = min(GUARD, within)
         if (weather := self.session.weather) is not None:
             guard = min(guard, max(PROBE_GUARD, (self.now - weather.since) / PATIENCE))
         self.edit_calls()[command.call] = Call(command, sent_at=self.now, guard=self.now + guard)
