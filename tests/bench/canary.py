@@ -138,7 +138,8 @@ def _all_failed(program: Program) -> bool:
 
 
 def _token(program: Program) -> str:
-    return str(json.loads((program.folder / "state" / "token").read_bytes())["value"])
+    (file,) = (program.folder / "state").glob("token-*")
+    return str(json.loads(file.read_bytes())["value"])
 
 
 def _stop(program: Program) -> None:

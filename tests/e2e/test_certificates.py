@@ -1,5 +1,6 @@
 """Certificate, key and chain in one generation, from one issue, and replaced before they end."""
 
+import json
 import ssl
 
 import pytest
@@ -56,9 +57,12 @@ def test_key_certificate_and_chain_match_and_a_restart_issues_no_other(sidecar, 
     authority = x509.load_pem_x509_certificate((sidecar.directory / "ca.crt").read_bytes())
     certificate.verify_directly_issued_by(authority)
     sidecar.stop()
-    sidecar.start()
+    sidecar.start("--log-level", "debug")
     assert pair(sidecar)[0] == certificate
     assert sidecar.status()["totals"]["issued"] == 0
+    said = sidecar.log.read_text() + json.dumps(sidecar.status()) + sidecar.command("check").stdout
+    lines = (sidecar.directory / "tls.key").read_text().splitlines()[1:-2]
+    assert not [line for line in lines if line in said]
 
 
 def test_a_certificate_is_replaced_before_its_end_and_key_and_certificate_always_match(sidecar, request):

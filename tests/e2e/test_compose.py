@@ -203,7 +203,7 @@ def test_no_value_shows_in_inspect_in_config_or_in_logs(quickstart):
     first = dotenv_values(stream=io.StringIO(quickstart.file()))["DATABASE_PASSWORD"]
     second = check_that_a_rotation_arrives(quickstart)
     secret_id = quickstart.run("agent", "cat", "/run/identity/secret_id")
-    token = json.loads(quickstart.run("agent", "cat", "/run/lessee/token"))["value"]
+    token = json.loads(quickstart.run("agent", "sh", "-c", "cat /run/lessee/token-*"))["value"]
     services = ("agent", "app", "holder", "openbao", "setup")
     shown = [
         quickstart.compose("config"),
