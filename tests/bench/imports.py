@@ -17,7 +17,7 @@ from lessee.core.record import Record, replace
 
 MODULES = (
     "argparse", "json", "logging", "ssl", "http.server", "msgspec", "yaml", "jinja2.sandbox", "lessee.commands.run",
-    "watchfiles", "prometheus_client", "hvac", "psutil", "docker",
+    "watchfiles", "prometheus_client", "cryptography.x509", "hvac", "psutil", "docker",
 )  # fmt: skip
 """In the order in which they are imported; the first ones are Python's own, and lessee needs them too."""
 REPETITIONS = 7
