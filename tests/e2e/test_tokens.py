@@ -1,5 +1,7 @@
 """Whatever kind of token a login gives, what stands in the files can be logged in with at every moment."""
 
+import time
+
 import pytest
 
 from faults import Proxy, Sky
@@ -150,3 +152,19 @@ def test_a_restart_while_vault_is_away_knows_that_a_renewed_token_and_its_lease_
         (lease,) = sidecar.status()["leases"]
         assert lease["state"] == "held"
         assert (sidecar.directory / "db.txt").exists()
+
+
+def test_a_token_is_renewed_however_often_the_agent_is_started_again(server, sidecar):
+    sidecar.log_in_by_approle(server, POLICY)
+    server.ask(
+        "POST", f"auth/approle/role/{sidecar.disk.name}", {"token_policies": [sidecar.disk.name], "token_ttl": "8s"}
+    )
+    sidecar.start()
+    first, began = sidecar.status()["token"]["accessor"], time.monotonic()
+    while time.monotonic() - began < 14:
+        sidecar.stop()
+        sidecar.start()
+        end = time.monotonic() + 1.2
+        eventually(lambda end=end: time.monotonic() > end, "the end of a short life")
+    assert sidecar.status()["token"]["accessor"] == first
+    assert not any(event["event"] in {"token ended", "lease ended"} for event in sidecar.events())

@@ -194,6 +194,10 @@ class Client:
                     return None
                 case _:
                     raise
+        if token.ttl:
+            # It is as old as it is: what was due for it is due, however often the agent is started again.
+            ttl = max(token.ttl, kept.token.ttl)
+            token = replace(token, sent_at=token.ends_at - ttl, ttl=ttl)
         return replace(kept, token=replace(token, renewable=token.renewable and kept.token.renewable))
 
 
