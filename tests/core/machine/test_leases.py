@@ -918,3 +918,19 @@ def test_an_issue_that_the_weather_spoils_is_repeated_when_it_is_fair():
     world.run(5.0)
     assert world.told["app"] == world.current("app")
     assert not [said for said in world.said if said[1] == "vault is away"]
+
+
+def test_of_two_leases_of_an_earlier_life_the_newer_one_serves_whoever_comes_back_for_it():
+    world = World({"app": want(X), "other": want(Y, recipe="r2")}, lease_ttl=100.0, lease_max=150.0)
+    world.run(5.0)
+    world.tellable = False
+    while len(world.issues) < 4:
+        world.run(1.0)
+    apps = world.apps
+    world.apps = {"other": apps["other"]}
+    world.boot()
+    world.configure(apps)
+    world.run(5.0)
+    assert len(world.issues) == 4
+    newest = world.state.leases[world.state.supplies[X].lease]
+    assert newest.lease.issued_at == max(h.lease.issued_at for h in world.state.leases.values() if h.lease.need == X)

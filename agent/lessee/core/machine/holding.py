@@ -72,13 +72,16 @@ def kept(turn: Turn, event: Kept) -> None:
     """Leases of an earlier life: the newest of each secret serves it, once it has been looked up."""
     tokens = {token.id: Former(token) for token in event.tokens}
     turn.session = replace(turn.session, former=tokens | dict(turn.session.former))
-    for lease in sorted(event.leases, key=lambda lease: lease.issued_at):
+    newest = {lease.need: lease for lease in sorted(event.leases, key=lambda lease: lease.issued_at)}
+    for lease in event.leases:
         supply = turn.supplies.get(lease.need)
-        if supply is not None:
-            _set_standing(turn, supply.lease, "superseded")
+        standing: Standing = "current" if supply is not None else "unwanted"
+        if newest[lease.need] is not lease:
+            standing = "superseded"
+        elif supply is not None:
             turn.edit_supplies()[lease.need] = replace(supply, lease=lease.id)
             touch(turn, lease.need)
-        held = Held(lease, "unwanted" if supply is None else "current", proved=not lease.lease_id)
+        held = Held(lease, standing, proved=not lease.lease_id)
         turn.edit_leases()[lease.id] = _scheduled(turn, held)
 
 
