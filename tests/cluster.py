@@ -1,6 +1,8 @@
 """A real OpenBao cluster on loopback: nodes with raft storage, of which any may be stopped."""
 
 import json
+import random
+import socket
 import subprocess
 import time
 import urllib.error
@@ -8,7 +10,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from lessee.host.openbao import find_bao, free_port
+from lessee.host.openbao import find_bao
 
 PATIENCE = 60.0
 _CONFIG = """
@@ -39,7 +41,7 @@ class Cluster:
     """`with Cluster(folder) as cluster:` gives it initialised, unsealed and with an active node."""
 
     def __init__(self, folder, nodes=3):
-        ports = [free_port() for _ in range(2 * nodes)]
+        ports = _ports(2 * nodes)
         self.nodes = [Node(f"http://127.0.0.1:{ports[i]}", folder / f"node{i}") for i in range(nodes)]
         for i, node in enumerate(self.nodes):
             config = _CONFIG.format(
@@ -154,6 +156,16 @@ class Cluster:
             return self.ask(i, "GET", path)["data"] == body
         except RuntimeError:
             return False
+
+
+def _ports(count):
+    """Free ones below those that the kernel gives to clients: a node is started a second after they are chosen."""
+    found = []
+    for port in random.sample(range(20000, 32000), 200):
+        with socket.socket() as probe:
+            if len(found) < count and probe.connect_ex(("127.0.0.1", port)):
+                found.append(port)
+    return found
 
 
 def _until(true, what):
