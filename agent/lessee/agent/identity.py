@@ -14,7 +14,7 @@ from lessee.core.errors import LesseeError
 from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.step import start, steps
-from lessee.core.machine.view import Standing
+from lessee.core.machine.view import Account
 from lessee.core.paths import Need
 from lessee.core.redaction import Redactor
 from lessee.core.rendering.recipes import Recipe, render_recipe
@@ -55,9 +55,9 @@ class Identity:
         self.state = start(seed ^ int(self.key[:16], 16))
 
     @property
-    def standing(self) -> Standing:
+    def account(self) -> Account:
         """For status.json."""
-        return Standing(self.key[:8], self._client.address, self.state)
+        return Account(self.key[:8], self._client.address, self.state)
 
     def kept(self, needs: frozenset[Need] | None) -> Sequence[ev.Kept]:
         """At the first call, what the ledger holds of an earlier life; of leases those of these needs, or all."""

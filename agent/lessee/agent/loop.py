@@ -108,9 +108,9 @@ class Agent:
 
     def status(self) -> Mapping[str, Any]:
         """status.json."""
-        standings = [identity.standing for identity in list(self._identities.values())]
+        accounts = [identity.account for identity in list(self._identities.values())]
         environment = self._project.config.environment
-        return status_of(standings, boot_time(), wall_time(), environment=environment, trouble=self._trouble)
+        return status_of(accounts, boot_time(), wall_time(), environment=environment, trouble=self._trouble)
 
     @property
     def revokes_on_stop(self) -> bool:

@@ -413,6 +413,7 @@ def test_a_token_that_may_not_be_revoked_is_left_and_its_leases_are_revoked_each
     world.run(20.0)
     assert world.leases == {}
     assert nothing_to_revoke(world.state)
+    assert len([said for said in world.said if said[1] == "token not revoked"]) == 1
 
 
 def test_a_token_that_is_not_ours_is_never_revoked_but_its_leases_are():
@@ -934,3 +935,14 @@ def test_of_two_leases_of_an_earlier_life_the_newer_one_serves_whoever_comes_bac
     assert len(world.issues) == 4
     newest = world.state.leases[world.state.supplies[X].lease]
     assert newest.lease.issued_at == max(h.lease.issued_at for h in world.state.leases.values() if h.lease.need == X)
+
+
+@pytest.mark.parametrize("kind", [Kind.BROKEN, Kind.LIMITED])
+def test_a_token_that_cannot_be_revoked_for_now_is_revoked_later(kind):
+    world = World({"app": want(X)})
+    world.run(20.0)
+    failing(world, kind, cmd.RevokeToken, times=2)
+    world.take(ev.Stopping())
+    world.run(20.0)
+    assert (world.leases, world.tokens, world.ledger) == ({}, {}, {})
+    assert not [said for said in world.said if said[1] == "token not revoked"]

@@ -913,3 +913,27 @@ def test_a_mount_that_was_away_is_found_again_by_one_probe_at_a_time_and_then_li
     before = len(world.requests)
     world.run(20.0)
     assert {type(command) for _, command in world.requests[before:]} == {cmd.ListFolder}
+
+
+def test_a_suspicion_that_comes_to_nothing_is_no_news_even_soon_after_an_outage():
+    world = World({"app": want(A, refresh=0.5), "two": want(C, recipe="r2")})
+    for secret in (A, C):
+        world.write(secret)
+    world.run(10.0)
+    world.sky = "refuses"
+    world.run(5.0)
+    world.sky = "fair"
+    world.run(5.0)
+    before, answer, broken = len(world.said), world.answer, []
+
+    def breaking(command):
+        if getattr(command, "ref", None) == A and not broken:
+            broken.append(command)
+            world.post(ev.Failed(command.call, Failure(Kind.WEATHER, "the connection broke")), 0.002)
+        else:
+            answer(command)
+
+    world.answer = breaking
+    world.run(3.0)
+    assert broken
+    assert not [said for said in world.said[before:] if said[1] in {"vault is away", "vault is back"}]

@@ -7,6 +7,7 @@ from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.outcome import outcomes, unfinished
+from lessee.core.paths import Dynamic
 from world import World, creds, folder, ref, want
 
 A, B, NONE = ref("p/db/a"), ref("p/db/b"), ref("p/none")
@@ -218,3 +219,9 @@ def test_the_apps_of_several_identities_end_together():
     assert outcomes([one.state, two.state]) is None
     two.run(5)
     assert outcomes([one.state, two.state]) == {"web": None}
+
+
+def test_what_is_issued_by_a_post_wants_another_capability():
+    posted = Dynamic("pki/issue/web", method="POST", certificate=True)
+    once = Once(posted, failing={cmd.Issue: Failure(Kind.DENIED, "denied")})
+    assert str(only(once.ended())) == "web: pki/issue/web: denied; grant `update` in the token's policy"

@@ -10,8 +10,9 @@ from lessee import __version__
 from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.state import Weather
 from lessee.core.machine.step import start
-from lessee.core.machine.view import LOOKS, Standing, fresh, problems, ready, status
+from lessee.core.machine.view import LOOKS, Account, fresh, problems, ready, status
 from lessee.core.record import replace
 from lessee.core.secrets import Secret
 from world import World, creds, folder, ref, want
@@ -49,11 +50,11 @@ class Vault(World):
             super().obey(command)
 
     def status(self):
-        return status([self.standing], self.now, WALL, environment="production")
+        return status([self.account], self.now, WALL, environment="production")
 
     @property
-    def standing(self):
-        return Standing("1234abcd", "https://vault:8200", self.state)
+    def account(self):
+        return Account("1234abcd", "https://vault:8200", self.state)
 
 
 def world(*needs, refresh=1.0, notifies=True, seconds=3.0, **more):
@@ -108,7 +109,7 @@ def test_a_token_without_an_end_has_none():
 
 
 def test_before_anything_is_known_nothing_is_claimed():
-    said = status([Standing("1", "https://vault:8200", start(1))], 5.0, WALL, environment=None)
+    said = status([Account("1", "https://vault:8200", start(1))], 5.0, WALL, environment=None)
     assert (said["vault"]["reachable"], said["vault"]["since"], said["token"], said["apps"]) == (False, None, None, {})
     waiting = Vault({"web": want(A, folder("p/db/"))}).status()
     assert (waiting["ready"], waiting["fresh"], waiting["apps"]["web"]["state"]) == (False, False, "waiting")
@@ -242,7 +243,7 @@ def test_vaults_absence_is_told_with_its_beginning_and_its_next_try():
 def test_a_login_that_fails_is_a_problem():
     made = Vault({"web": want(A)}, failing={cmd.Login: Failure(Kind.DENIED, "invalid role or secret ID")})
     made.run(3)
-    assert problems(made.standing, made.now) == ["login failed: invalid role or secret ID"]
+    assert problems(made.account, made.now) == ["login failed: invalid role or secret ID"]
     assert made.status()["token"] is None
 
 
@@ -250,7 +251,7 @@ def test_a_secret_that_is_not_there_or_denied_says_what_to_do():
     made = Vault({"web": want(A, ref("p/none"))})
     made.denied.add(A)
     made.run(3)
-    assert sorted(problems(made.standing, made.now)) == [
+    assert sorted(problems(made.account, made.now)) == [
         "secret/p/db/a: denied; grant `read` in the token's policy",
         "secret/p/none: it is not there; write it, or mend the path in the template",
     ]
@@ -260,17 +261,17 @@ def test_a_mount_or_folder_that_fails_is_a_problem():
     made = Vault({"web": want(A)})
     made.failing[cmd.FindMount] = Failure(Kind.DENIED, "there is no such mount")
     made.run(3)
-    assert problems(made.standing, made.now) == ["secret/: there is no such mount"]
+    assert problems(made.account, made.now) == ["secret/: there is no such mount"]
     made = Vault({"web": want(folder("p/db/"))})
     made.failing[cmd.ListFolder] = Failure(Kind.LIMITED, "asked too often")
     made.run(2)
-    assert problems(made.standing, made.now) == ["secret/p/db/: asked too often"]
+    assert problems(made.account, made.now) == ["secret/p/db/: asked too often"]
 
 
 def test_an_edited_configuration_that_is_wrong_is_a_problem_a_line_each():
     made = world(A)
     trouble = "lessee.yaml:3: unknown key\nlessee.yaml:9: wrong type"
-    said = status([made.standing], made.now, WALL, environment=None, trouble=trouble)
+    said = status([made.account], made.now, WALL, environment=None, trouble=trouble)
     assert said["problems"] == [
         "the edited configuration is not in force: lessee.yaml:3: unknown key",
         "the edited configuration is not in force: lessee.yaml:9: wrong type",
@@ -376,8 +377,8 @@ def test_what_is_not_issued_or_not_renewed_is_a_problem_with_the_way_out():
 def test_of_several_identities_each_is_told_and_problems_name_whom_they_touch():
     one, two = world(A), Vault({"db": want(B)}, failing={cmd.Login: Failure(Kind.DENIED, "no such role")})
     two.run(2.0)
-    gone = replace(two.standing, id="5678", state=replace(two.state, apps={}))
-    said = status([one.standing, two.standing, gone], one.now, WALL, environment=None)
+    gone = replace(two.account, id="5678", state=replace(two.state, apps={}))
+    said = status([one.account, two.account, gone], one.now, WALL, environment=None)
     assert [identity["apps"] for identity in said["identities"]] == [["web"], ["db"], []]
     assert said["problems"] == ["db: login failed: no such role", "an identity of before: login failed: no such role"]
     assert said["token"] == said["identities"][0]["token"]
@@ -394,3 +395,10 @@ def test_a_request_that_hangs_is_a_problem_after_seconds():
     made.run(4.0)
     (said,) = made.status()["problems"]
     assert said in {"vault has not answered a request for 4 s", "vault has not answered a request for 5 s"}
+
+
+def test_bad_weather_that_is_only_suspected_is_no_problem_yet():
+    made = world(A)
+    weather = Weather(since=made.now, tries=0, next_at=made.now, text="the connection broke")
+    made.state = replace(made.state, session=replace(made.state.session, weather=weather))
+    assert (made.status()["problems"], made.status()["vault"]["reachable"]) == ([], True)

@@ -8,14 +8,14 @@ issue ──► keep ──► render, publish, tell ──► renew, renew … 
 from collections.abc import Mapping
 
 from lessee.core.leases import Lease
-from lessee.core.machine.commands import Issue, KeepLease, LeaseCommand, LookUpLease, RenewLease, RevokeLease
+from lessee.core.machine.commands import Issue, KeepLease, LookUpLease, RenewLease, RevokeLease
 from lessee.core.machine.events import Kept, LeaseRenewed, Want
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.leasing import ends_at, is_of_another_token, lease_ended
 from lessee.core.machine.session import CAPPED, renewal_after, suspect_token
 from lessee.core.machine.state import NEVER, Former, Held, Standing, Supply
 from lessee.core.machine.turn import Turn
-from lessee.core.machine.wanted import put_off_item, touch
+from lessee.core.machine.wanted import touch
 from lessee.core.paths import Dynamic
 from lessee.core.record import replace
 
@@ -189,33 +189,6 @@ def issue_failed(turn: Turn, command: Issue, failure: Failure) -> None:
     turn.edit_supplies()[command.need] = replace(
         supply, tries=supply.tries + 1, since=since, failure=failure, next_at=again
     )
-
-
-def release_lease(turn: Turn, command: LeaseCommand) -> None:
-    """The call is over; what it was for may be asked again."""
-    if isinstance(command, Issue):
-        if command.need in turn.supplies:
-            turn.edit_supplies()[command.need] = replace(turn.supplies[command.need], call=None)
-        return
-    held = turn.leases.get(command.id)
-    if held is not None:
-        turn.edit_leases()[held.lease.id] = replace(held, call=None)
-
-
-def has_lease_failed(turn: Turn, command: LeaseCommand) -> bool:
-    """Whether it has failed before, and not succeeded since."""
-    item = turn.supplies.get(command.need) if isinstance(command, Issue) else turn.leases.get(command.id)
-    return item is not None and item.tries > 0
-
-
-def put_off_lease(turn: Turn, command: LeaseCommand) -> None:
-    """What it was for waits, though nothing is wrong with it as far as we know."""
-    if isinstance(command, Issue):
-        for need in turn.supplies.keys() & {command.need}:
-            turn.edit_supplies()[need] = put_off_item(turn, turn.supplies[need])
-        return
-    for id_ in turn.leases.keys() & {command.id}:
-        turn.edit_leases()[id_] = put_off_item(turn, turn.leases[id_])
 
 
 def with_another_token(turn: Turn) -> None:

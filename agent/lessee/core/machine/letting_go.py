@@ -121,7 +121,7 @@ def token_revoked(turn: Turn, id_: str) -> None:
     """It is no more, nor is anything that was issued under it."""
     former = turn.session.former.get(id_)
     if former is not None:
-        turn.tell("info", "revoked the token before", accessor=former.token.accessor)
+        turn.tell("info", "revoked a token", accessor=former.token.accessor)
         for held in list(turn.leases.values()):
             if held.lease.token == id_:
                 lease_revoked(turn, held.lease.id)
@@ -134,6 +134,9 @@ def not_revoked(turn: Turn, command: RevokeLease | RevokeToken, failure: Failure
     if isinstance(command, RevokeToken):
         former = turn.session.former.get(command.token)
         if former is not None:
+            if refused:
+                reason = f"{failure.text}; it ends by itself"
+                turn.tell("info", "token not revoked", accessor=former.token.accessor, reason=reason)
             again, since = turn.retry_at(former, failure), turn.began(former)
             _set_former(turn, replace(former, tries=former.tries + 1, since=since, next_at=again, left=refused))
         return

@@ -6,10 +6,8 @@ from lessee.core.errors import CannotWrite, LesseeError, NotNotified, Refused, T
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.inputs import inputs_of
 from lessee.core.machine.state import App, State
-from lessee.core.paths import Dynamic, Folder
+from lessee.core.paths import Dynamic, Folder, Need
 
-GRANT = "grant `read` in the token's policy"
-"""What to do about a path that is denied."""
 _WAITED_FOR = frozenset({Kind.WEATHER, Kind.LIMITED, Kind.BROKEN})
 
 
@@ -37,6 +35,12 @@ def unfinished(states: Iterable[State]) -> Mapping[str, LesseeError | None]:
                 why = why or "it has not answered all requests"
                 ended[name] = VaultUnreachable(f"Vault did not serve it in time: {why}", where=name)
     return ended
+
+
+def grant(need: Need | None = None) -> str:
+    """What to do about a path that is denied."""
+    capability = "update" if isinstance(need, Dynamic) and need.method == "POST" else "read"
+    return f"grant `{capability}` in the token's policy"
 
 
 def _done(app: App) -> bool:
@@ -67,8 +71,10 @@ def _input_error(state: State, name: str, app: App) -> LesseeError | None:
     if not ended:
         return None
     text = _lines(ended)
-    if any(failure.kind is Kind.DENIED for failure in ended.values()):
-        return Refused(text, where=name, todo=GRANT)
+    denied = {path for path, why in ended.items() if why.kind is Kind.DENIED}
+    if denied:
+        todo = sorted({grant(need) for need in app.want.needs if str(need) in denied}) or [grant()]
+        return Refused(text, where=name, todo=", ".join(todo))
     return TemplateError(text, where=name, todo="write the secret, or mend the path in the template")
 
 

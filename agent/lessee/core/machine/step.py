@@ -24,6 +24,7 @@ from lessee.core.machine.apps import (
     rendered,
     withdrawn,
 )
+from lessee.core.machine.asked import has_failed, put_off, release
 from lessee.core.machine.commands import (
     Abandon,
     CheckToken,
@@ -39,20 +40,17 @@ from lessee.core.machine.commands import (
     RenewToken,
     RevokeLease,
     RevokeToken,
-    VaultCommand,
+    SessionCommand,
 )
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.holding import (
     configure_leases,
-    has_lease_failed,
     issue_failed,
     issued,
     issued_late,
     kept,
     lease_failed,
     lease_renewed,
-    put_off_lease,
-    release_lease,
     with_another_token,
 )
 from lessee.core.machine.leasing import plan_leases
@@ -67,7 +65,7 @@ from lessee.core.machine.reading import listed, looked, mount_found, plan_readin
 from lessee.core.machine.session import logged_in, plan_session, rearm, renewed, session_failed, trust_token
 from lessee.core.machine.state import Call, State
 from lessee.core.machine.turn import Turn
-from lessee.core.machine.unread import has_failed, put_off, reading_failed, release
+from lessee.core.machine.unread import reading_failed
 from lessee.core.machine.wanted import configure_reading, nudge, with_new_token
 from lessee.core.machine.weather import bad_weather, fair_weather, is_of_its_path, strained
 from lessee.core.record import replace
@@ -162,7 +160,13 @@ def _answered(turn: Turn, event: ev.Answer) -> None:
         return
     del turn.edit_calls()[event.call]
     command = call.command
-    _release(turn, command)
+    match command:
+        case RevokeToken():
+            release_token(turn, command)
+        case Login() | RenewToken() | CheckToken():
+            pass  # they keep their own times
+        case _:
+            release(turn, command)
     if isinstance(event, ev.Failed):
         _failed(turn, call, event)
         return
@@ -195,24 +199,16 @@ def _answered(turn: Turn, event: ev.Answer) -> None:
     trust_token(turn)
 
 
-def _release(turn: Turn, command: VaultCommand) -> None:
-    """The call is over; what it was for may be asked again."""
-    match command:
-        case RevokeToken():
-            release_token(turn, command)
-        case Login() | RenewToken() | CheckToken():
-            pass  # they keep their own times
-        case FindMount() | ListFolder() | LookAt() | ReadSecret():
-            release(turn, command)
-        case _:
-            release_lease(turn, command)
-
-
 def _failed(turn: Turn, call: Call, event: ev.Failed) -> None:
     command, failure = call.command, event.failure
     turn.totals = replace(turn.totals, failures=turn.totals.failures + 1)
-    if not is_of_its_path(turn, call, failure, again=_has_failed_before(turn, command)):
-        _put_off(turn, command)
+    again = not isinstance(command, SessionCommand) and has_failed(turn, command)
+    if not is_of_its_path(turn, call, failure, again=again):
+        # The weather has spoilt it; but what is no probe of it may be broken by itself, and waits a little.
+        if isinstance(command, Login | RenewToken | CheckToken):
+            rearm(turn, command, turn.now)
+        elif not isinstance(command, RevokeToken):
+            put_off(turn, command)
         bad_weather(turn, command, call, failure)
         return
     if failure.kind is Kind.WEATHER:
@@ -234,29 +230,6 @@ def _failed(turn: Turn, call: Call, event: ev.Failed) -> None:
             assert_never(command)
     if failure.kind in {Kind.BROKEN, Kind.LIMITED}:
         strained(turn, call, failure)
-
-
-def _has_failed_before(turn: Turn, command: VaultCommand) -> bool:
-    match command:
-        case Login() | RenewToken() | CheckToken() | RevokeToken():
-            return False
-        case FindMount() | ListFolder() | LookAt() | ReadSecret():
-            return has_failed(turn, command)
-        case _:
-            return has_lease_failed(turn, command)
-
-
-def _put_off(turn: Turn, command: VaultCommand) -> None:
-    """The weather has spoilt it: it is due again, but what is no probe of it may be broken by itself."""
-    match command:
-        case Login() | RenewToken() | CheckToken():
-            rearm(turn, command, turn.now)
-        case RevokeToken():
-            pass  # it keeps its own time
-        case FindMount() | ListFolder() | LookAt() | ReadSecret():
-            put_off(turn, command)
-        case _:
-            put_off_lease(turn, command)
 
 
 def _give_up_late_calls(turn: Turn) -> None:

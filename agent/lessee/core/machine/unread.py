@@ -1,13 +1,13 @@
 """What a refused or failed reading changes: its own path waits or is asked otherwise, the others go on."""
 
-from lessee.core.machine.commands import FindMount, ListFolder, LookAt, ReadingCommand, ReadSecret
+from lessee.core.machine.commands import FindMount, ListFolder, LookAt, ReadSecret
 from lessee.core.machine.events import Listed
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.reading import listed, look_at_each, missing, source_failed
 from lessee.core.machine.session import suspect_token
 from lessee.core.machine.state import NEVER, Group, Source
 from lessee.core.machine.turn import Turn
-from lessee.core.machine.wanted import again_at, next_look, put_off_item
+from lessee.core.machine.wanted import again_at, next_look
 from lessee.core.paths import Ref
 from lessee.core.record import replace
 from lessee.core.secrets import Marker
@@ -20,7 +20,7 @@ def reading_failed(
     marker: Marker | None,
 ) -> None:
     """A request failed for a reason of its path; other paths go on."""
-    if failure.kind is Kind.DENIED and not (isinstance(command, FindMount) and has_failed(turn, command)):
+    if failure.kind is Kind.DENIED and not (isinstance(command, FindMount) and turn.mounts[command.mount].tries):
         suspect_token(turn)
     match command:
         case FindMount():
@@ -74,40 +74,3 @@ def _look_failed(turn: Turn, ref: Ref, source: Source, failure: Failure) -> None
     else:
         failure = missing(None) if failure.kind is Kind.MISSING else failure
         source_failed(turn, ref, source, failure, next_at=again_at(turn, ref, source, failure))
-
-
-def has_failed(turn: Turn, command: ReadingCommand) -> bool:
-    """Whether it has failed before, and not succeeded since."""
-    match command:
-        case FindMount():
-            return turn.mounts[command.mount].tries > 0
-        case ListFolder():
-            return command.folder in turn.groups and turn.groups[command.folder].tries > 0
-        case _:
-            return command.ref in turn.sources and turn.sources[command.ref].tries > 0
-
-
-def put_off(turn: Turn, command: ReadingCommand) -> None:
-    """What it was for waits, though nothing is wrong with it as far as we know."""
-    match command:
-        case FindMount():
-            turn.edit_mounts()[command.mount] = put_off_item(turn, turn.mounts[command.mount])
-        case ListFolder() if command.folder in turn.groups:
-            turn.edit_groups()[command.folder] = put_off_item(turn, turn.groups[command.folder])
-        case LookAt() | ReadSecret() if command.ref in turn.sources:
-            turn.edit_sources()[command.ref] = put_off_item(turn, turn.sources[command.ref])
-        case _:
-            pass  # what it was for is no longer wanted
-
-
-def release(turn: Turn, command: FindMount | ListFolder | LookAt | ReadSecret) -> None:
-    """The call is over; what it was for may be asked again."""
-    match command:
-        case FindMount():
-            turn.edit_mounts()[command.mount] = replace(turn.mounts[command.mount], call=None)
-        case ListFolder() if command.folder in turn.groups:
-            turn.edit_groups()[command.folder] = replace(turn.groups[command.folder], call=None)
-        case LookAt() | ReadSecret() if command.ref in turn.sources:
-            turn.edit_sources()[command.ref] = replace(turn.sources[command.ref], call=None)
-        case _:
-            pass  # what it was for is no longer wanted

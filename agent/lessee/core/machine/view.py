@@ -8,7 +8,7 @@ from lessee.core.machine.events import Want
 from lessee.core.machine.failures import Kind
 from lessee.core.machine.inputs import inputs_of, looked_at
 from lessee.core.machine.leasing import ends_at
-from lessee.core.machine.outcome import GRANT
+from lessee.core.machine.outcome import grant
 from lessee.core.machine.readers import may_show
 from lessee.core.machine.state import NEVER, App, Held, Source, State, Supply, Totals
 from lessee.core.paths import Dynamic, Folder, Ref
@@ -23,7 +23,7 @@ SLOW = 3.0
 _Moment = Callable[[float | None], str | None]
 
 
-class Standing(Record, frozen=True):
+class Account(Record, frozen=True):
     """What the agent is in one identity's name. `address` is the one in use; `id` tells this identity from others."""
 
     id: str
@@ -67,11 +67,11 @@ def _valid(state: State, need: Dynamic) -> bool:
 
 
 def status(
-    standings: Sequence[Standing], now: float, wall: float, *, environment: str | None, trouble: str | None = None
+    accounts: Sequence[Account], now: float, wall: float, *, environment: str | None, trouble: str | None = None
 ) -> Mapping[str, object]:
     """status.json. `now` on the boot clock and `wall` in seconds since 1970 are the same moment.
 
-    The first standing is the one that `vault` and `token` tell of.
+    The first account is the one that `vault` and `token` tell of.
     """
 
     def at(moment: float | None) -> str | None:
@@ -79,10 +79,10 @@ def status(
             return None
         return datetime.fromtimestamp(wall - now + moment, UTC).isoformat(timespec="milliseconds")
 
-    states = [standing.state for standing in standings]
-    identities = [_identity(standing, at) for standing in standings]
+    states = [account.state for account in accounts]
+    identities = [_identity(account, at) for account in accounts]
     first = identities[0]
-    lines = [line for standing in standings for line in problems(standing, now, among=len(standings))]
+    lines = [line for account in accounts for line in problems(account, now, among=len(accounts))]
     return {
         "version": __version__,
         "environment": environment,
@@ -98,15 +98,15 @@ def status(
     }
 
 
-def _identity(standing: Standing, at: _Moment) -> Mapping[str, object]:
-    state = standing.state
+def _identity(account: Account, at: _Moment) -> Mapping[str, object]:
+    state = account.state
     session = state.session
     weather, token = session.weather, session.token
     return {
-        "id": standing.id,
+        "id": account.id,
         "apps": sorted(state.apps),
         "vault": {
-            "address": standing.address,
+            "address": account.address,
             "reachable": session.reached_at is not None and (weather is None or not weather.tries),
             "since": at(weather.since if weather else session.reached_at),
             "next_try": at(weather.next_at if weather else None),
@@ -120,12 +120,12 @@ def _of_the_edit(trouble: str | None) -> list[str]:
     return [f"the edited configuration is not in force: {line}" for line in (trouble or "").splitlines()]
 
 
-def problems(standing: Standing, now: float, *, among: int = 1) -> list[str]:
+def problems(account: Account, now: float, *, among: int = 1) -> list[str]:
     """What is wrong and what to do, one line each; of one among several identities, each with whom it serves."""
-    lines = list(_problems(standing.state, now))
+    lines = list(_problems(account.state, now))
     if among == 1:
         return lines
-    whose = ", ".join(sorted(standing.state.apps)) or "an identity of before"
+    whose = ", ".join(sorted(account.state.apps)) or "an identity of before"
     return [f"{whose}: {line}" for line in lines]
 
 
@@ -134,7 +134,7 @@ def _problems(state: State, now: float) -> Iterator[str]:
     asked_at = min((call.sent_at for call in state.calls.values()), default=now)
     if session.weather is None and now - asked_at > SLOW:
         yield f"vault has not answered a request for {now - asked_at:.0f} s"
-    if session.weather is not None:
+    if session.weather is not None and session.weather.tries:
         yield f"vault does not serve: {session.weather.text}; the files stay as they are"
     if session.failure is not None:
         yield f"login failed: {session.failure.text}"
@@ -142,11 +142,11 @@ def _problems(state: State, now: float) -> Iterator[str]:
     yield from (f"{folder}: {g.failure.text}" for folder, g in state.groups.items() if g.failure is not None)
     for ref, source in state.sources.items():
         if source.failure is not None:
-            todo = GRANT if source.failure.kind is Kind.DENIED else "write it, or mend the path in the template"
+            todo = grant(ref) if source.failure.kind is Kind.DENIED else "write it, or mend the path in the template"
             yield f"{ref}: {source.failure.text}; {todo}"
     for need, supply in state.supplies.items():
         if supply.failure is not None:
-            todo = f"; {GRANT}" if supply.failure.kind is Kind.DENIED else ""
+            todo = f"; {grant(need)}" if supply.failure.kind is Kind.DENIED else ""
             yield f"{need}: not issued: {supply.failure.text}{todo}"
     for held in state.leases.values():
         if held.failure is not None:

@@ -1,11 +1,10 @@
 """Which secrets and folders the apps want, and how changes in each are noticed."""
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 from lessee.core.machine.events import Want
 from lessee.core.machine.failures import Failure, Kind
-from lessee.core.machine.state import NEVER, Group, Held, Mount, Source, Supply
+from lessee.core.machine.state import NEVER, Group, Mount, Source
 from lessee.core.machine.turn import Turn
 from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.record import replace
@@ -154,14 +153,6 @@ def refresh_of(turn: Turn, ref: Ref) -> float:
 def next_round(turn: Turn, refresh: float) -> float:
     # Never later than `refresh`, and a little earlier by chance, so that agents drift apart.
     return turn.now + refresh * (0.9 + 0.1 * turn.draw())
-
-
-_Item = TypeVar("_Item", Mount, Group, Source, Supply, Held)
-
-
-def put_off_item(turn: Turn, item: _Item) -> _Item:
-    """It is tried again later, without a word of what was wrong."""
-    return replace(item, tries=item.tries + 1, since=turn.began(item), next_at=turn.retry_at(item))
 
 
 def again_at(turn: Turn, ref: Ref, source: Source, failure: Failure) -> float:

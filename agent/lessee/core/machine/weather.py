@@ -30,23 +30,16 @@ def is_of_its_path(turn: Turn, call: Call, failure: Failure, *, again: bool) -> 
 def bad_weather(turn: Turn, command: VaultCommand, call: Call, failure: Failure) -> None:
     """Nothing is asked for a while, but to find out whether it is Vault or that one path."""
     session, now = turn.session, turn.now
-    weather = session.weather or _begun(turn)
-    probing = isinstance(command, SessionCommand) and call.sent_at >= weather.since
-    if session.weather is None and not isinstance(command, SessionCommand):
-        turn.session = replace(session, weather=replace(weather, next_at=now, text=failure.text))
-    elif session.weather is None or probing:
-        _not_served(turn, weather, call, failure)
+    is_probe = isinstance(command, SessionCommand)
+    if session.weather is None and not is_probe:
+        turn.session = replace(session, weather=Weather(since=now, tries=0, next_at=now, text=failure.text))
+    elif session.weather is None or (is_probe and call.sent_at >= session.weather.since):
+        _not_served(turn, call, failure)
     # What was under way when the weather broke counts as no try of its own.
 
 
-def _begun(turn: Turn) -> Weather:
-    past, back_at = turn.session.past, turn.session.back_at
-    if past is not None and turn.now - back_at < RELAPSE:
-        return past
-    return Weather(since=turn.now, tries=0, next_at=turn.now, text="")
-
-
-def _not_served(turn: Turn, weather: Weather, call: Call, failure: Failure) -> None:
+def _not_served(turn: Turn, call: Call, failure: Failure) -> None:
+    weather = _going_on(turn)
     if not weather.tries or weather.text != failure.text:
         turn.tell("warning", "vault is away", reason=failure.text)
     now = turn.now
@@ -57,13 +50,22 @@ def _not_served(turn: Turn, weather: Weather, call: Call, failure: Failure) -> N
     turn.session = replace(turn.session, weather=weather)
 
 
+def _going_on(turn: Turn) -> Weather:
+    """The weather there is, or was a moment ago: a relapse is no new one."""
+    session, now = turn.session, turn.now
+    weather = session.weather or Weather(since=now, tries=0, next_at=now, text="")
+    if not weather.tries and session.past is not None and now - session.back_at < RELAPSE:
+        return session.past
+    return weather
+
+
 def strained(turn: Turn, call: Call, failure: Failure) -> None:
     """A path was not served. One is its own affair; several, and nothing served in between, are the server's."""
     session = turn.session
     strain = session.strain + 1
     turn.session = replace(session, strain=strain)
     if session.weather is not None or strain >= STRAIN:
-        _not_served(turn, session.weather or _begun(turn), call, failure)
+        _not_served(turn, call, failure)
 
 
 def fair_weather(turn: Turn) -> None:
