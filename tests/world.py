@@ -42,7 +42,7 @@ class World:
     ):
         self.random = random.Random(seed)  # noqa: S311  # A replayable world.
         self.now = 1000.0
-        self.apps = dict(apps)
+        self.apps = self.all_apps = dict(apps)
         self.has_list, self.version, self.latency = has_list, version, latency
         self.ttl, self.token_max, self.lease_ttl, self.lease_max = ttl, token_max, lease_ttl, lease_max
         self.kv, self.gone = {}, set()  # Ref -> number of the newest version; deleted ones
@@ -129,6 +129,73 @@ class World:
             self.take(*(events or [ev.Tick()]))
             if not events and self.state == before:
                 raise AssertionError(f"woken at {self.now} for nothing")
+
+    def act(self, action, argument):
+        """What may happen next, of a random history."""
+        match action:
+            case "run":
+                self.run(argument)
+            case "write":
+                self.write(argument)
+            case "delete":
+                self.delete(argument)
+            case "deny":
+                self.denied.add(argument)
+            case "allow":
+                self.denied.discard(argument)
+            case "sky":
+                self.sky = argument
+            case "revoke":
+                self.revoke_tokens()
+            case "disk":
+                self.disk_full = argument
+            case "tellable":
+                self.tellable = argument
+            case "crash":
+                self.boot()
+            case "recipe":
+                self.configure(self.apps | {"one": replace(self.apps["one"], recipe=argument)})
+            case "apps":
+                self.configure(
+                    {name: want for name, want in self.all_apps.items() if name == "one" or name in argument}
+                )
+            case "nudge":
+                self.take(ev.Nudged())
+            case _:
+                raise AssertionError(action)
+
+    def make_fair(self):
+        self.sky, self.disk_full, self.tellable = "fair", False, True
+
+    def fail(self, kind, *commands, times=10**9):
+        """From now on these commands fail so, so many times."""
+        answer, left = self.answer, [times]
+
+        def failing(command):
+            if isinstance(command, commands) and left[0]:
+                left[0] -= 1
+                self.post(ev.Failed(command.call, Failure(kind, "told in words")), 0.01)
+            else:
+                answer(command)
+
+        self.answer = failing
+
+    def swallow(self, kind, *, times=1):
+        """From now on so many requests of a kind are never answered; they are gathered."""
+        answer, swallowed = self.answer, []
+
+        def swallowing(command):
+            if isinstance(command, kind) and len(swallowed) < times:
+                swallowed.append(command)
+            else:
+                answer(command)
+
+        self.answer = swallowing
+        return swallowed
+
+    def run_until_under_way(self, kind):
+        while not any(isinstance(call.command, kind) for call in self.state.calls.values()):
+            self.run(0.0005)
 
     # How it obeys.
 

@@ -1,9 +1,11 @@
-"""A sidecar and apps that are gone after the test."""
+"""A sidecar, servers to be broken and apps, all gone after the test."""
 
 import itertools
 
 import pytest
 
+from faults import Proxy
+from lessee.host.openbao import OpenBao
 from sidecar import App, Sidecar
 
 _NUMBERS = itertools.count()
@@ -13,6 +15,20 @@ _NUMBERS = itertools.count()
 def folder():
     """A KV folder that no other test writes into."""
     return f"t{next(_NUMBERS)}"
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A server of the test's own, to be broken."""
+    with OpenBao(tmp_path) as bao:
+        yield bao
+
+
+@pytest.fixture
+def proxy(server):
+    """The weather on the way to it; it also sees who asks what."""
+    with Proxy(server.port) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from lessee.host.openbao import OpenBao
-from sidecar import App, Sidecar, eventually
+from sidecar import Sidecar, eventually
 
 CERT = 'certificate("pki/issue/web", common_name="web.local", ttl="{ttl}", key="{key}", key_type="rsa")'
 POLICY = 'path "pki/*" { capabilities = ["update"] }'
@@ -65,12 +65,11 @@ def test_key_certificate_and_chain_match_and_a_restart_issues_no_other(sidecar, 
     assert not [line for line in lines if line in said]
 
 
-def test_a_certificate_is_replaced_before_its_end_and_key_and_certificate_always_match(sidecar, request):
+def test_a_certificate_is_replaced_before_its_end_and_key_and_certificate_always_match(sidecar, app):
     write_templates(sidecar, ttl="6s")
     sidecar.web["notify"] = {"process": {"name": "lessee-tls"}, "action": "SIGHUP"}
     sidecar.start()
-    app = App("lessee-tls", sidecar.directory / "ca.crt")
-    request.addfinalizer(app.close)
+    app("lessee-tls", sidecar.directory / "ca.crt")
     serials = set()
 
     def good():

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from faults import Proxy, Sky
+from faults import Sky
 from lessee.host.openbao import OpenBao
 from lessee.host.status import UnixConnection
 from sidecar import Sidecar, eventually
@@ -26,12 +26,6 @@ def server(tmp_path, postgres):
         yield bao
     for role in set(postgres.roles("v-%")) - before:
         postgres.sql(f'DROP ROLE "{role}"', database="simba")
-
-
-@pytest.fixture
-def proxy(server):
-    with Proxy(server.port) as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -20,19 +20,6 @@ CREDS = '{% set db = dynamic("database/creds/moving") %}{{ db.username }} {{ db.
 
 
 @pytest.fixture
-def server(tmp_path):
-    with OpenBao(tmp_path) as bao:
-        yield bao
-
-
-@pytest.fixture
-def proxy(server):
-    """It sees who asks what."""
-    with Proxy(server.port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 def sidecar(proxy, tmp_path, memory):
     agent = Sidecar(proxy.address, tmp_path, memory)
     yield agent

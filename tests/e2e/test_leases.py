@@ -5,8 +5,7 @@ import signal
 
 import pytest
 
-from lessee.host.openbao import OpenBao
-from sidecar import App, Sidecar, eventually
+from sidecar import Sidecar, eventually
 
 CREDS = '{% set db = dynamic("database/creds/simba") %}{{ db.username }} {{ db.password }}\n'
 POLICY = """
@@ -15,12 +14,6 @@ path "database/static-creds/*" { capabilities = ["read"] }
 path "secret/*" { capabilities = ["read", "list"] }
 path "sys/leases/revoke" { capabilities = ["update"] }
 """
-
-
-@pytest.fixture
-def server(tmp_path):
-    with OpenBao(tmp_path) as bao:
-        yield bao
 
 
 @pytest.fixture
@@ -97,14 +90,13 @@ def test_an_edited_template_and_a_broken_one_issue_nothing(sidecar, roles):
     assert len(roles()) == 1
 
 
-def test_a_template_that_needs_it_no_more_has_it_revoked_once_the_app_is_told(sidecar, roles, request):
+def test_a_template_that_needs_it_no_more_has_it_revoked_once_the_app_is_told(sidecar, roles, app):
     sidecar.web["notify"] = {"process": {"name": "lessee-leased"}, "action": "SIGHUP"}
     sidecar.start()
     assert len(roles()) == 1
-    app = App("lessee-leased", sidecar.directory / "db.txt")
-    request.addfinalizer(app.close)
+    started = app("lessee-leased", sidecar.directory / "db.txt")
     sidecar.template("db.txt.j2", "none\n")
-    assert app.hears() == "none"
+    assert started.hears() == "none"
     assert len(roles()) == 1  # a reader may just have opened the file
     eventually(lambda: not roles(), "the revocation")
     sidecar.until(lambda s: s["leases"] == [])

@@ -1,12 +1,9 @@
 """Whatever kind of token a login gives, what stands in the files can be logged in with at every moment."""
 
-import time
-
 import pytest
 
 from faults import Proxy, Sky
-from lessee.host.openbao import OpenBao
-from sidecar import App, Sidecar, eventually
+from sidecar import Sidecar, eventually
 
 POLICY = """
 path "database/creds/*" { capabilities = ["read"] }
@@ -23,12 +20,6 @@ KINDS = {
 
 
 @pytest.fixture
-def server(tmp_path):
-    with OpenBao(tmp_path) as bao:
-        yield bao
-
-
-@pytest.fixture
 def sidecar(server, postgres, tmp_path, memory):
     postgres.attach(server, role="simba", default_ttl="1h", max_ttl="24h")
     agent = Sidecar(server.address, tmp_path, memory)
@@ -40,12 +31,11 @@ def sidecar(server, postgres, tmp_path, memory):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_files_are_good_over_three_lives_of_a_token(server, sidecar, postgres, request, kind):
+def test_the_files_are_good_over_three_lives_of_a_token(server, sidecar, postgres, app, kind):
     sidecar.log_in_by_approle(server, POLICY)
     server.ask("POST", f"auth/approle/role/{sidecar.disk.name}", {"token_policies": [sidecar.disk.name], **KINDS[kind]})
     sidecar.start()
-    app = App("lessee-tokens", sidecar.directory / "db.txt")
-    request.addfinalizer(app.close)
+    app("lessee-tokens", sidecar.directory / "db.txt")
     lives = "logins" if kind in {"batch", "capped"} else "requests"
     wanted = sidecar.status()["totals"][lives] + 3
 
@@ -152,19 +142,3 @@ def test_a_restart_while_vault_is_away_knows_that_a_renewed_token_and_its_lease_
         (lease,) = sidecar.status()["leases"]
         assert lease["state"] == "held"
         assert (sidecar.directory / "db.txt").exists()
-
-
-def test_a_token_is_renewed_however_often_the_agent_is_started_again(server, sidecar):
-    sidecar.log_in_by_approle(server, POLICY)
-    server.ask(
-        "POST", f"auth/approle/role/{sidecar.disk.name}", {"token_policies": [sidecar.disk.name], "token_ttl": "8s"}
-    )
-    sidecar.start()
-    first, began = sidecar.status()["token"]["accessor"], time.monotonic()
-    while time.monotonic() - began < 14:
-        sidecar.stop()
-        sidecar.start()
-        end = time.monotonic() + 1.2
-        eventually(lambda end=end: time.monotonic() > end, "the end of a short life")
-    assert sidecar.status()["token"]["accessor"] == first
-    assert not any(event["event"] in {"token ended", "lease ended"} for event in sidecar.events())

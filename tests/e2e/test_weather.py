@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 
 from faults import Proxy, Sky, Status
-from lessee.host.openbao import OpenBao, free_port
+from lessee.host.openbao import free_port
 from needs import need
 from sidecar import Sidecar, eventually
 
@@ -22,20 +22,6 @@ path "secret/metadata/testing/far/*" { capabilities = ["deny"] }
 """
 BACK = 6.0
 """Seconds after trouble of seconds until all is fresh again: five, and one for this machine."""
-
-
-@pytest.fixture
-def server(tmp_path):
-    """A server of the test's own, to be broken."""
-    with OpenBao(tmp_path) as bao:
-        yield bao
-
-
-@pytest.fixture
-def proxy(server):
-    """The weather on the way to the server."""
-    with Proxy(server.port) as proxy:
-        yield proxy
 
 
 @pytest.fixture

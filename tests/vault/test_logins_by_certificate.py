@@ -2,7 +2,6 @@
 
 import datetime as dt
 import ipaddress
-import json
 
 import pytest
 from cryptography import x509
@@ -10,12 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from lessee.core.config.parsing import parse
 from lessee.core.machine.failures import Kind
 from lessee.host.clock import boot_time
 from lessee.host.openbao import OpenBao, free_port
-from lessee.vault.connect import address_of, method_of
-from lessee.vault.door import Door, RequestFailed
+from lessee.vault.door import RequestFailed
 from lessee.vault.login import look_up, renew
 
 LISTENER = """
@@ -82,37 +79,16 @@ def server(tmp_path_factory, authority):
         yield bao
 
 
-class Identity:
-    """A `vault:` block at work, with the certificate in client.pem."""
-
-    def __init__(self, server, folder, **auth):
-        files = {"cert_file": str(folder / "client.pem"), "key_file": str(folder / "client.key")}
-        auth = {"method": "cert", **files, **auth}
-        block = {"address": server.tls_address, "ca_file": server.ca_file, "auth": auth}
-        vault = parse(json.dumps({"vault": block}), source="lessee.yaml", environ={}).vault
-        self.door = Door(address_of(vault, {}))
-        self.method = method_of(vault.auth, {})
-
-    def login(self):
-        return self.method.login(self.door, boot_time)
-
-    def failure(self):
-        with pytest.raises(RequestFailed) as caught:
-            self.login()
-        return caught.value.failure
-
-
 @pytest.fixture
-def identity(server, tmp_path):
-    made = []
+def identity(server, tmp_path, identities):
+    """With the certificate in client.pem."""
+    files = {"cert_file": str(tmp_path / "client.pem"), "key_file": str(tmp_path / "client.key")}
 
     def make(**auth):
-        made.append(Identity(server, tmp_path, **auth))
-        return made[-1]
+        auth = {"method": "cert", **files, **auth}
+        return identities(auth, address=server.tls_address, ca_file=server.ca_file)
 
-    yield make
-    for one in made:
-        one.door.close()
+    return make
 
 
 def serial_of(server, grant):

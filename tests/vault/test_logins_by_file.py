@@ -11,44 +11,15 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from lessee.core.config.parsing import parse
 from lessee.core.machine.failures import Kind
 from lessee.core.paths import Ref
-from lessee.host.clock import boot_time
 from lessee.vault import kv
-from lessee.vault.connect import address_of, method_of
-from lessee.vault.door import Door, RequestFailed
-
-
-class Identity:
-    """A `vault:` block at work."""
-
-    def __init__(self, bao, auth, **block):
-        block = {"address": bao.address, "auth": auth, **block}
-        vault = parse(json.dumps({"vault": block}), source="lessee.yaml", environ={}).vault
-        self.door = Door(address_of(vault, {}))
-        self.method = method_of(vault.auth, {})
-
-    def login(self):
-        return self.method.login(self.door, boot_time)
-
-    def failure(self):
-        with pytest.raises(RequestFailed) as caught:
-            self.login()
-        return caught.value.failure
+from lessee.vault.door import RequestFailed
 
 
 @pytest.fixture
-def identity(bao):
-    made = []
-
-    def make(auth, **block):
-        made.append(Identity(bao, auth, **block))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.door.close()
+def identity(bao, identities):
+    return lambda auth, **block: identities(auth, **{"address": bao.address, **block})
 
 
 @pytest.fixture

@@ -45,34 +45,6 @@ ACTIONS = st.one_of(
 )
 
 
-def act(world, action, argument):
-    match action:
-        case "run":
-            world.run(argument)
-        case "write":
-            world.write(argument)
-        case "delete":
-            world.delete(argument)
-        case "deny":
-            world.denied.add(argument)
-        case "allow":
-            world.denied.discard(argument)
-        case "sky":
-            world.sky = argument
-        case "revoke":
-            world.revoke_tokens()
-        case "disk":
-            world.disk_full = argument
-        case "tellable":
-            world.tellable = argument
-        case "crash":
-            world.boot()
-        case "recipe":
-            world.configure(world.apps | {"one": want(A, B, C, recipe=argument, refresh=10.0)})
-        case "nudge":
-            world.take(ev.Nudged())
-
-
 def check_promises(world):
     for app, live in world.live.items():
         # Both files say the same: a generation is made of one set of secrets.
@@ -80,10 +52,6 @@ def check_promises(world):
         # What was shown and not told is owed, durably.
         if world.apps[app].notifies and world.told.get(app) != live:
             assert app in world.owed
-
-
-def make_fair(world):
-    world.sky, world.disk_full, world.tellable = "fair", False, True
 
 
 @settings(max_examples=150, deadline=None)
@@ -101,9 +69,9 @@ def test_no_order_of_events_publishes_a_mix_or_loses_an_owed_notification(seed, 
     for secret in (A, B, C):
         world.write(secret)
     for action, argument in actions:
-        act(world, action, argument)
+        world.act(action, argument)
         check_promises(world)
-    make_fair(world)
+    world.make_fair()
     # A minute's cap, and the guard of a call that hangs.
     world.run(100.0)
     check_promises(world)
@@ -122,7 +90,7 @@ def test_in_bad_weather_no_minute_sees_more_than_fifteen_requests(seed, actions,
     for secret in (A, B, C):
         world.write(secret)
     for action, argument in actions:
-        act(world, action, argument)
+        world.act(action, argument)
     world.sky = sky
     world.run(60.0)  # the first minute has what was under way, and short waits
     before = len(world.requests)

@@ -1,0 +1,67 @@
+"""A static role is read again when it rotates; nothing is issued by that."""
+
+import pytest
+
+from lessee.core.leases import Lease
+from lessee.core.machine import commands as cmd
+from lessee.core.machine import events as ev
+from lessee.core.machine.letting_go import nothing_to_revoke
+from lessee.core.secrets import Secret
+from world import World, creds, ref, want
+
+A = ref("p/db/a")
+X, Y, Z = creds("x"), creds("y"), creds("z")
+
+
+class Rotating(World):
+    """The world with a static role, whose password changes every 100 s."""
+
+    def issue(self, command):
+        number = int((self.now - 1000.0) // 100.0)
+        left = 1100.0 + 100.0 * number - self.now
+        secret = Secret({"lease": f"password {number}"})
+        lease = Lease("static", command.need, secret, "", command.token, self.now, self.now, left, False, static=True)
+        return ev.Issued(command.call, lease)
+
+    def current(self, app):
+        return self.live[app]
+
+
+def test_a_static_role_is_read_again_when_it_rotates_and_looked_at_meanwhile():
+    world = Rotating({"app": want(X)})
+    world.run(95.0)
+    looks = [at for at, command in world.requests if isinstance(command, cmd.Issue)]
+    assert 9 <= len(looks) <= 12
+    assert len(world.published) == 1
+    world.run(10.0)
+    assert [at for at, *_ in world.published[1:]] == [pytest.approx(1100.5, abs=0.7)]
+    assert (world.ledger, world.state.totals.issued) == ({}, 0)
+    before = len(world.requests)
+    world.configure({"app": want(X), "two": want(X, recipe="r2")})
+    world.take(ev.Nudged((X.path,)))
+    world.run(1.0)
+    assert len(world.requests) == before + 1
+    world.configure({"app": want(A)})
+    world.write(A)
+    world.run(100.0)
+    assert world.state.leases == {}
+    world.take(ev.Stopping())
+    world.run(1.0)
+    assert nothing_to_revoke(world.state)
+
+
+def test_a_static_role_that_is_dropped_while_it_is_read_leaves_nothing():
+    world = Rotating({"app": want(X), "two": want(X, recipe="r2")})
+    world.run_until_under_way(cmd.Issue)
+    world.configure({"app": want(A)})
+    world.run(1.0)
+    assert world.state.leases == {}
+
+
+def test_a_static_role_that_is_read_after_its_time_changes_nothing():
+    world = Rotating({"app": want(X)})
+    world.run(5.0)
+    late = world.issue(cmd.Issue(10**6, X, "t1"))
+    before = world.state.leases
+    world.take(late)
+    assert world.state.leases == before

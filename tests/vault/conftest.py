@@ -1,0 +1,40 @@
+"""Identities: `vault:` blocks at work."""
+
+import json
+
+import pytest
+
+from lessee.core.config.parsing import parse
+from lessee.host.clock import boot_time
+from lessee.vault.connect import address_of, method_of
+from lessee.vault.door import Door, RequestFailed
+
+
+class Identity:
+    """A door and a way to log in, as a `vault:` block of lessee.yaml has them."""
+
+    def __init__(self, auth, **block):
+        vault = parse(json.dumps({"vault": {"auth": auth, **block}}), source="lessee.yaml", environ={}).vault
+        self.door = Door(address_of(vault, {}))
+        self.method = method_of(vault.auth, {})
+
+    def login(self):
+        return self.method.login(self.door, boot_time)
+
+    def failure(self):
+        with pytest.raises(RequestFailed) as caught:
+            self.login()
+        return caught.value.failure
+
+
+@pytest.fixture
+def identities():
+    made = []
+
+    def make(auth, **block):
+        made.append(Identity(auth, **block))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.door.close()

@@ -1,0 +1,43 @@
+"""What a client makes of a token that an earlier agent has left, against a real OpenBao."""
+
+import queue
+
+import pytest
+
+from lessee.core.machine import commands as cmd
+from lessee.core.machine import events as ev
+from lessee.host.clock import boot_time
+from lessee.vault.client import Client
+from lessee.vault.door import Address, Door
+from lessee.vault.login import TokenLogin
+from sidecar import eventually
+
+TTL = 600
+
+
+@pytest.fixture
+def mail():
+    return queue.SimpleQueue()
+
+
+@pytest.fixture
+def client(bao, mail):
+    one = Client(Door(Address(bao.address)), TokenLogin(None, ""), mail.put, boot_time)
+    yield one
+    one.close()
+
+
+def test_a_token_that_is_adopted_is_as_old_as_it_is(bao, client, mail):
+    # Were its life counted from each start, the renewal would be put off by each, until there is none.
+    made = bao.ask("POST", "auth/token/create", {"ttl": f"{TTL}s"})["auth"]
+    of_before = ev.Token(made["accessor"], boot_time(), TTL, renewable=True, id="t")
+    accessor = {"accessor": made["accessor"]}
+    eventually(lambda: bao.ask("POST", "auth/token/lookup-accessor", accessor)["data"]["ttl"] < TTL - 1, "a second")
+
+    client.keep([(of_before, made["client_token"])])
+    client.obey(cmd.Login(1, fresh=False))
+
+    adopted = mail.get(timeout=10)
+    assert adopted.kept
+    assert adopted.token.ttl == TTL
+    assert adopted.token.sent_at < boot_time() - 1
