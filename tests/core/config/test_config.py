@@ -5,7 +5,29 @@ import signal
 import msgspec
 import pytest
 
-from lessee.core.config import ByName, ByPidFile, File, Secrets, Status, Vault, durations, format_of
+from lessee.core.config import (
+    ByCmdline,
+    ByCommand,
+    ByContainer,
+    ByHttp,
+    ByName,
+    ByPidFile,
+    Check,
+    Child,
+    CommandProbe,
+    File,
+    FileProbe,
+    HttpProbe,
+    Ready,
+    Restart,
+    Secrets,
+    Status,
+    TcpProbe,
+    TlsProbe,
+    Vault,
+    durations,
+    format_of,
+)
 from lessee.core.config.grammar.app import OnExpiry
 from lessee.core.config.grammar.vault import AppRole, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
 from lessee.core.config.grammar.words import SIGNALS
@@ -281,3 +303,53 @@ def test_what_is_no_duration_is_refused(text):
 
 def test_no_time_is_spelt_with_a_unit_too():
     assert durations.spell(0.0) == "0s"
+
+
+OF_CONTAINER = ByContainer(service="app", name=None, label=None, project=None, through_engine=False)
+
+
+@pytest.mark.parametrize(
+    ("written", "target"),
+    [
+        ("process: {cmdline: 'celery .*worker'}", ByCmdline("celery .*worker")),
+        ("child: true", Child()),
+        ("container: {service: app}", OF_CONTAINER),
+        (
+            "container: {label: a=b, project: p, through: engine}",
+            msgspec.structs.replace(OF_CONTAINER, service=None, label="a=b", project="p", through_engine=True),
+        ),
+        ("command: [reload, --now]", ByCommand(("reload", "--now"))),
+        ("http: http://app/reload", ByHttp(url="http://app/reload", method="POST", header_files={})),
+        (
+            "http: {url: http://app, method: PUT, header_files: {Authorization: /run/key}}",
+            ByHttp(url="http://app", method="PUT", header_files={"Authorization": "/run/key"}),
+        ),
+    ],
+)
+def test_an_app_is_told_in_the_way_that_is_written(written, target):
+    notify = read(web(f"notify: {{{written}, grace: 3s, timeout: 2s}}")).apps["web"].notify
+    assert notify.target == target
+    assert (notify.grace, notify.timeout, notify.otherwise) == (3.0, 2.0, "report")
+
+
+@pytest.mark.parametrize(
+    ("written", "probe"),
+    [
+        ("http: http://app/health", HttpProbe("http://app/health")),
+        ("tcp: app:5432", TcpProbe("app:5432")),
+        ("tls: {address: 'app:443', certificate: web.env}", TlsProbe("app:443", "web.env")),
+        ("command: [psql, -c, select 1]", CommandProbe(("psql", "-c", "select 1"))),
+        ("file: /run/ready", FileProbe("/run/ready")),
+    ],
+)
+def test_an_app_is_proved_in_the_way_that_is_written(written, probe):
+    assert read(web(f"ready: {{{written}}}")).apps["web"].ready == Ready(probe=probe, after=0.5, within=30.0)
+
+
+def test_a_check_and_a_restart_have_their_limits():
+    assert read(web("check: [test, '{file}']")).apps["web"].check == Check(command=("test", "{file}"), timeout=10.0)
+    short = read(web("check: {command: ['true'], timeout: 2s}")).apps["web"].check
+    assert short == Check(command=("true",), timeout=2.0)
+    top = "environment: e\nexec: {restart: {attempts: 3, within: 10s}}"
+    assert read(web(top=top)).restart == Restart(attempts=3, within=10.0)
+    assert read(web()).restart is None

@@ -21,30 +21,16 @@ apps:
       - template: web.env.j2
 """
 UNBUILT = {
-    (34, "exec"),
-    (44, "apps.simba.environ"),
-    (45, "apps.simba.check"),
-    (49, "apps.simba.ready"),
-    (56, "apps.web.check"),
-    (58, "apps.web.ready"),
     (60, "apps.web.fallback"),
-    (67, "apps.pod.ready"),
     (69, "apps.pod.fallback"),
-    (74, "apps.tls.notify.container"),
-    (74, "apps.tls.notify.action"),
-    (75, "apps.tls.ready"),
     (77, "apps.tls.fallback"),
-    (82, "apps.user.notify.child"),
-    (82, "apps.user.notify.otherwise"),
-    (87, "apps.told.notify.command"),
     (90, "apps.asked.files[0].format"),
-    (91, "apps.asked.notify.http"),
 }
 
 
-def problems(text, **environ):
+def problems(text, *, for_child=False, **environ):
     try:
-        parse(text, source="lessee.yaml", environ=environ)
+        parse(text, source="lessee.yaml", environ=environ, for_child=for_child)
     except ConfigError as exc:
         return [str(problem) for problem in exc.problems]
     return []
@@ -367,3 +353,50 @@ def test_a_value_in_a_wrong_place_is_never_repeated(misplaced):
         assert CANARY not in "\n".join(problems(text)), text.splitlines()[node.start_mark.line]
         tried += 1
     assert tried > 150
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (
+            ["check: [sh, '{file}', '{directory}']", "files: [{template: a.env.j2}, {template: b.env.j2}]"],
+            (
+                "lessee.yaml:7: apps.web.check: {file} stands for an app's one file, and this app has 2; "
+                "write {directory}/NAME"
+            ),
+        ),
+        (
+            ["notify: {command: ['true'], action: SIGHUP}", "files: [{template: a.env.j2}]"],
+            "lessee.yaml:7: apps.web.notify.action: a command or a request tells the app in its own way; leave it out",
+        ),
+        (
+            ["notify: {process: {cmdline: '*'}}", "files: [{template: a.env.j2}]"],
+            (
+                "lessee.yaml:7: apps.web.notify.process.cmdline: expected a regular expression, "
+                "which this is not: nothing to repeat at 0"
+            ),
+        ),
+        (
+            ["ready: {tls: {address: 'web:443', certificate: tls.crt}}", "files: [{template: a.env.j2}]"],
+            "lessee.yaml:7: apps.web.ready.tls.certificate: the app has no such file; its files are: a.env",
+        ),
+        (
+            ["ready: {tcp: 'web:443', after: 5s, within: 5s}", "files: [{template: a.env.j2}]"],
+            "lessee.yaml:7: apps.web.ready.after: the first look would come after `within`; make it shorter",
+        ),
+    ],
+)
+def test_what_cannot_tell_judge_or_prove_is_told(lines, problem):
+    text = "environment: production\nsecrets: {prefix: ''}\napps:\n  web:\n    directory: /run/secrets/web\n\n"
+    assert problems(text + "".join(f"    {line}\n" for line in lines)) == [problem]
+
+
+def test_a_signal_for_what_is_in_the_environment_is_refused_where_there_is_a_child():
+    text = SOUND + "    environ: web.env.j2\n    notify: {child: true}\n"
+    assert problems(text) == []
+    assert problems(text, for_child=True) == [
+        (
+            "lessee.yaml:10: apps.web.notify.action: no signal changes a process's environment, "
+            "and `environ` may change; write `action: restart`"
+        )
+    ]

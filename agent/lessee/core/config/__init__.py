@@ -15,21 +15,122 @@ class ByName(Struct, frozen=True):
     name: str
 
 
+class ByCmdline(Struct, frozen=True):
+    """The process in whose words, with a blank between, this regular expression is found."""
+
+    pattern: str
+
+
 class ByPidFile(Struct, frozen=True):
     """The process whose pid stands in a file."""
 
     path: str
 
 
-class Notify(Struct, frozen=True, kw_only=True):
-    """Whom to signal when a generation is published. Times are in seconds."""
+class Child(Struct, frozen=True):
+    """The child of `lessee exec`."""
 
-    target: ByName | ByPidFile
+
+class ByContainer(Struct, frozen=True, kw_only=True):
+    """Containers of a Compose project, by exactly one of service, name and label."""
+
+    service: str | None
+    name: str | None
+    label: str | None
+    """`KEY` or `KEY=VALUE`."""
+    project: str | None
+    """None: the agent's own."""
+    through_engine: bool
+    """Whether a signal goes through the engine; else in a PID namespace that the agent shares."""
+
+
+class ByCommand(Struct, frozen=True):
+    """A command that tells the app."""
+
+    command: tuple[str, ...]
+
+
+class ByHttp(Struct, frozen=True, kw_only=True):
+    """A request that tells the app. `header_files`: header names, and the files that hold their values."""
+
+    url: str
+    method: str
+    header_files: dict[str, str]
+
+
+Target = ByName | ByCmdline | ByPidFile | Child | ByContainer | ByCommand | ByHttp
+
+
+class Notify(Struct, frozen=True, kw_only=True):
+    """Whom to tell when a generation is published, and how. Times are in seconds."""
+
+    target: Target
     action: str
-    """A signal's name, such as SIGHUP."""
+    """A signal's name, such as SIGHUP, or restart."""
+    grace: float
+    """From SIGTERM to SIGKILL, where it is restarted."""
     boot_grace: float
     """How long a process that starts may not catch the signal yet."""
+    otherwise: Literal["report", "restart"]
+    """What to do where the process would die of the signal."""
     timeout: float
+    """How long a command or a request may take."""
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """A command that judges files before they are published; `{directory}` and `{file}` are to be filled in."""
+
+    command: tuple[str, ...]
+    timeout: float
+
+
+class HttpProbe(Struct, frozen=True):
+    """A URL that answers with 2xx."""
+
+    url: str
+
+
+class TcpProbe(Struct, frozen=True):
+    """`host:port` that takes a connection."""
+
+    address: str
+
+
+class TlsProbe(Struct, frozen=True):
+    """`host:port` that serves the first certificate in this file of the app."""
+
+    address: str
+    certificate: str
+
+
+class CommandProbe(Struct, frozen=True):
+    """A command that ends with 0."""
+
+    command: tuple[str, ...]
+
+
+class FileProbe(Struct, frozen=True):
+    """A file that was written after the publish."""
+
+    path: str
+
+
+Probe = HttpProbe | TcpProbe | TlsProbe | CommandProbe | FileProbe
+
+
+class Ready(Struct, frozen=True, kw_only=True):
+    """How to see that an app has taken up a generation: the first look is `after`, the last `within` seconds."""
+
+    probe: Probe
+    after: float
+    within: float
+
+
+class Restart(Struct, frozen=True, kw_only=True):
+    """A child of `lessee exec` that fails is started again, so many times within so many seconds."""
+
+    attempts: int
+    within: float
 
 
 class File(Struct, frozen=True, kw_only=True):
@@ -68,8 +169,13 @@ class App(Struct, frozen=True, kw_only=True):
     owner: tuple[int, int | None] | None
     allow_disk: bool
     refresh: float
+    environ: str | None
+    """The template of the environment that `lessee exec` gives its child."""
+    check: Check | None
     notify: Notify | None
     """None: the app finds out by itself."""
+    ready: Ready | None
+    """None: an app that was told is taken to be ready."""
     on_expiry: Literal["keep", "remove"] | OnExpiry
     """What becomes of its files where they hold what is no longer valid."""
     vault: Vault
@@ -103,6 +209,8 @@ class Config(Struct, frozen=True, kw_only=True):
     status: Status
     revoke_on_stop: bool
     """Whether an agent that stops leaves no lease and no token behind."""
+    restart: Restart | None
+    """None: a child of `lessee exec` that ends, ends lessee."""
     templates: str | None
     allow_disk: bool
     """Whether `state` may lie outside tmpfs and ramfs."""

@@ -12,6 +12,7 @@ from lessee.core.config.grammar.nodes import compose
 from lessee.core.config.grammar.problems import Path, Problems, spell
 from lessee.core.config.grammar.reader import Reader
 from lessee.core.config.grammar.vault import AppRole, CertAuth, Vault
+from lessee.core.config.telling import check, notify, ready
 from lessee.core.config.unbuilt import tell_unbuilt
 
 _T = TypeVar("_T")
@@ -19,15 +20,16 @@ _MODE = 0o440  # Owner and group read, nobody writes.
 _ENVIRONMENT = "{environment}"
 
 
-def parse(text: str, *, source: str, environ: Mapping[str, str]) -> Config:
+def parse(text: str, *, source: str, environ: Mapping[str, str], for_child: bool = False) -> Config:
     """What the file says, with its defaults and those of the environment filled in.
 
-    `source` is what errors call the file. Raises ConfigError with all that is wrong, by line.
+    `for_child`: `lessee exec` reads it. `source` is what errors call the file. Raises ConfigError with all that is
+    wrong, by line.
     """
     problems = Problems(source)
     reader = Reader(problems, environ)
     said = reader.read(compose(text, source))
-    settled = _Settling(said, reader.values, problems, environ).settle()
+    settled = _Settling(said, reader.values, problems, environ, for_child=for_child).settle()
     tell_unbuilt(reader.values, problems)
     problems.raise_all()
     return settled
@@ -42,8 +44,11 @@ class _Settling:
         values: dict[Path, object],
         problems: Problems,
         environ: Mapping[str, str],
+        *,
+        for_child: bool,
     ) -> None:
         self._said = said
+        self._for_child = for_child
         self._values = values
         self._problems = problems
         self._environ = environ
@@ -53,6 +58,7 @@ class _Settling:
 
     def settle(self) -> Config:
         said = self._said
+        restart = said.exec.restart
         return Config(
             environment=self._environment,
             foreign_environments=self._foreign,
@@ -61,6 +67,7 @@ class _Settling:
             state=said.state,
             status=config.Status(socket=said.status.socket or f"{said.state}/status.sock", listen=said.status.listen),
             revoke_on_stop=said.leases.on_stop == "revoke",
+            restart=None if restart is None else config.Restart(attempts=restart.attempts, within=restart.within),
             templates=said.templates,
             allow_disk=said.allow_disk,
             apps=self._apps(),
@@ -174,15 +181,19 @@ class _Settling:
         if said.files is None and said.environ is None:
             self._problems.follow((*path, "files"), "missing; expected a list of files")
         mode = _MODE if said.mode is None else said.mode
+        files = tuple(self._files((*path, "files"), mode, said.owner))
         return config.App(
             name=name,
             directory=said.directory,
-            files=tuple(self._files((*path, "files"), mode, said.owner)),
+            files=files,
             mode=mode,
             owner=said.owner,
             allow_disk=said.allow_disk,
             refresh=self._said.secrets.refresh if said.refresh is None else said.refresh,
-            notify=_notify(said.notify),
+            environ=said.environ,
+            check=check(said, files, path, self._problems),
+            notify=notify(said, self._values, path, self._problems, for_child=self._for_child),
+            ready=ready(said, files, path, self._problems),
             on_expiry=said.on_expiry,
             vault=self._vault_of(said.vault, (*path, "vault")),
         )
@@ -233,14 +244,3 @@ def _several(addresses: tuple[str, ...]) -> tuple[str, ...]:
 
 def _holds(outer: str, inner: str) -> bool:
     return inner.startswith(outer.removesuffix("/") + "/")
-
-
-def _notify(said: app.Notify | None) -> config.Notify | None:
-    if said is None:
-        return None
-    name = said.process.name if said.process else None
-    pid_file = said.process.pid_file if said.process else said.pid_file
-    target = config.ByName(name) if name else config.ByPidFile(pid_file) if pid_file else None
-    if target is None:
-        return None  # It has been told of.
-    return config.Notify(target=target, action=said.action, boot_grace=said.boot_grace, timeout=said.timeout)

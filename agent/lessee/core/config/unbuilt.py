@@ -3,21 +3,10 @@
 from collections.abc import Mapping
 
 from lessee.core.config.grammar.problems import Path, Problems
-from lessee.core.config.grammar.words import SIGNALS
 
 BUILT: Mapping[str, tuple[str, ...]] = {
-    "apps.*.check": (),
-    "apps.*.environ": (),
     "apps.*.fallback": (),
     "apps.*.files.*.format": ("dotenv", "json", "yaml", "text"),
-    "apps.*.notify.action": SIGNALS,
-    "apps.*.notify.child": (),
-    "apps.*.notify.command": (),
-    "apps.*.notify.container": (),
-    "apps.*.notify.http": (),
-    "apps.*.notify.otherwise": ("report",),
-    "apps.*.ready": (),
-    "exec": (),
 }
 """The keys that this version does not do in full, each with the values that it does do."""
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from lessee.core.config.grammar import words as w
 from lessee.core.config.grammar.block import Block, Command, says
@@ -27,25 +27,44 @@ class File(Block, frozen=True, kw_only=True):
 class Check(Block, frozen=True, kw_only=True):
     """A command that judges files before they are published."""
 
-    command: Annotated[Command, says("{directory} stands for the folder of the staged files.")]
+    command: Annotated[
+        Command, says("{directory} stands for the folder of the staged files, {file} for the one file of an app.")
+    ]
     timeout: Annotated[w.Timeout, says("How long it may take.")] = 10.0
 
 
 class Process(Block, frozen=True, kw_only=True):
     """A process that the agent can see."""
 
-    one_of: ClassVar[tuple[str, ...]] = ("name", "pid_file")
+    one_of: ClassVar[tuple[str, ...]] = ("name", "cmdline", "pid_file")
     name: Annotated[w.Text | None, says("The name of its program.")] = None
+    cmdline: Annotated[
+        w.Pattern | None, says("A regular expression, searched for in its words with a blank between.")
+    ] = None
     pid_file: Annotated[w.FilePath | None, says("The file that holds its pid.")] = None
 
 
 class Container(Block, frozen=True, kw_only=True):
-    """A container of the same Compose project."""
+    """Containers of one Compose project, which are all told."""
 
-    service: Annotated[w.Text, says("Its service.")]
+    one_of: ClassVar[tuple[str, ...]] = ("service", "name", "label")
+    service: Annotated[w.Text | None, says("All of its service.")] = None
+    name: Annotated[w.Text | None, says("The one that is called so.")] = None
+    label: Annotated[w.Text | None, says("All with this label, `KEY` or `KEY=VALUE`.")] = None
+    project: Annotated[w.Text | None, says("The Compose project; default: the agent's own.")] = None
     through: Annotated[
         Literal["engine"] | None, says("Signal it through the engine; default: in a shared PID namespace.")
     ] = None
+
+
+class Http(Block, frozen=True, kw_only=True):
+    """A request that tells an app."""
+
+    url: Annotated[w.HttpUrl, says("Where to; any answer of 2xx means that the app was told.")]
+    method: Annotated[w.HttpMethod, says("Such as POST or PUT.")] = "POST"
+    header_files: Annotated[
+        dict[w.HttpHeader, w.FilePath], says("Headers whose values stand in files, such as Authorization.")
+    ] = field(default_factory=dict)
 
 
 class Notify(Block, frozen=True, kw_only=True):
@@ -57,7 +76,7 @@ class Notify(Block, frozen=True, kw_only=True):
     container: Annotated[Container | None, says("Signal a container.")] = None
     child: Annotated[w.On | None, says("Signal the child of `lessee exec`.")] = None
     command: Annotated[Command | None, says("Run a command.")] = None
-    http: Annotated[w.HttpUrl | None, says("POST to a URL.")] = None
+    http: Annotated[w.HttpUrl | Http | None, says("POST to a URL.")] = None
     action: Annotated[w.Action, says("The signal to send, or restart.")] = "SIGHUP"
     grace: Annotated[w.Duration, says("For restart: the time from SIGTERM to SIGKILL.")] = 10.0
     boot_grace: Annotated[w.Duration, says("How long a process that starts may not catch the signal yet.")] = 30.0
@@ -67,12 +86,20 @@ class Notify(Block, frozen=True, kw_only=True):
     timeout: Annotated[w.Timeout, says("How long telling may take.")] = 10.0
 
 
+class Served(Block, frozen=True, kw_only=True):
+    """A TLS server, and the certificate that it has to serve."""
+
+    address: Annotated[w.HostPort, says('"host:port".')]
+    certificate: Annotated[w.FileName, says("The one of the app's files whose first certificate it is.")]
+
+
 class Ready(Block, frozen=True, kw_only=True):
     """When an app has taken up a generation; if it does not, the last one comes back."""
 
-    one_of: ClassVar[tuple[str, ...]] = ("http", "tcp", "command", "file")
+    one_of: ClassVar[tuple[str, ...]] = ("http", "tcp", "tls", "command", "file")
     http: Annotated[w.HttpUrl | None, says("A URL that answers with 2xx.")] = None
     tcp: Annotated[w.HostPort | None, says('"host:port" that takes a connection.')] = None
+    tls: Annotated[Served | None, says("A TLS server that serves the new certificate.")] = None
     command: Annotated[Command | None, says("A command that ends with 0.")] = None
     file: Annotated[w.FilePath | None, says("A file that is newer than the publish.")] = None
     after: Annotated[w.Duration, says("The time before the first look.")] = 0.5

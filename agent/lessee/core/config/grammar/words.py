@@ -140,6 +140,14 @@ def _action(text: str) -> str:
     return text if text == "restart" else f"SIG{text.removeprefix('SIG')}"
 
 
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as exc:
+        raise ValueError(f"which this is not: {exc.msg} at {exc.pos}") from None
+    return text
+
+
 _PRINTED = r"[^\x00-\x1f\x7f]+"
 _COMPONENT = r"(?!\.$|\.\.)"  # A name that stays in its folder and stays clear of `..data`.
 _ELEMENTS = r"[^\x00-\x1f\x7f{}*]+"  # In a policy `*` would mean more than one path.
@@ -148,6 +156,7 @@ _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)"
 _PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 
 Text = Annotated[str, _word("a text", r"[^\x00]+")]
+Pattern = Annotated[str, _word("a regular expression", r"[^\x00]+", _pattern)]
 Name = Annotated[
     str,
     _word("a name of letters, digits, `_`, `.` and `-`", rf"{_COMPONENT}[A-Za-z0-9_.-]{{1,{_LONGEST_NAME}}}"),
@@ -207,6 +216,8 @@ VaultAddress = Annotated[
     ),
 ]
 HttpUrl = Annotated[str, _word("a URL that begins with `http://` or `https://`", r"https?://\S+")]
+HttpMethod = Annotated[str, _word("an HTTP method such as `POST`", r"[A-Z]+")]
+HttpHeader = Annotated[str, _word("the name of an HTTP header", r"[A-Za-z0-9-]+")]
 RedisUrl = Annotated[str, _word("a URL such as `redis://redis:6379/0`", r"rediss?://\S+")]
 HostPort = Annotated[str, _word("`host:port`", f"{_HOST}:{_PORT}")]
 Count = Annotated[int, _word("a whole number above 0", r"[1-9][0-9]{0,8}", int, type="integer")]
