@@ -83,7 +83,7 @@ def test_one_that_does_not_end_is_killed_with_all_that_it_started(said, monkeypa
     monkeypatch.setattr(expiry, "TIMEOUT", 0.5)
     os.mkfifo(tmp_path / "alive")
     script = f"import os, signal; gate = os.open({str(tmp_path / 'alive')!r}, os.O_WRONLY); os.fork(); "
-    expiry.run_command(python(f"{script}print('up', flush=True); {closed}signal.pause()"), "web", PATHS)
+    expiry.run_command(python(f"{script}os.write(1, b'up\\n'); {closed}signal.pause()"), "web", PATHS)
     with (tmp_path / "alive").open("rb") as alive:
         assert alive.read() == b""  # The end comes when nobody holds it any more.
     events = said()

@@ -1,20 +1,13 @@
 """Runs what an app wants run when its files hold what is no longer valid."""
 
-import os
-import select
 import signal
-import subprocess
 import threading
-import time
-from contextlib import suppress
 
 from lessee.host.logs import log
+from lessee.host.programs import run
 
 TIMEOUT = 10.0
 """Seconds after which the command is killed, with all that it started in its session."""
-_LINES = 20
-_BYTES = 65536
-_AGENTS_OWN = ("VAULT_", "BAO_", "LESSEE_")
 
 
 def run_command(command: tuple[str, ...], app: str, paths: tuple[str, ...]) -> None:
@@ -27,51 +20,20 @@ def run_command(command: tuple[str, ...], app: str, paths: tuple[str, ...]) -> N
 
 
 def _run(command: tuple[str, ...], app: str, paths: tuple[str, ...]) -> None:
-    deadline = time.monotonic() + TIMEOUT
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=_environ(app, paths),
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "a word of it holds a NUL"
-        log("error", "on_expiry command not started", app=app, command=command[0], reason=reason)
+    ended = run(command, timeout=TIMEOUT, extra={"LESSEE_APP": app, "LESSEE_EXPIRED": ",".join(paths)})
+    if ended.unstarted:
+        log("error", "on_expiry command not started", app=app, command=command[0], reason=ended.unstarted)
         return
-    with process:
-        assert process.stdout is not None
-        lines = _lines(process.stdout.fileno(), deadline)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, deadline - time.monotonic()))
-        late = process.returncode is None
-        if late:
-            # Nobody has waited for it, so its number cannot have passed to another.
-            os.killpg(process.pid, signal.SIGKILL)
-    for line in lines:
+    for line in ended.lines:
         log("info", "on_expiry command said", app=app, line=line)
-    level = "warning" if process.returncode else "info"
-    more = {"reason": f"it was killed after {TIMEOUT:g} s"} if late else {}
-    log(level, "on_expiry command ended", app=app, command=command[0], status=process.returncode, **more)
-
-
-def _environ(app: str, paths: tuple[str, ...]) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_AGENTS_OWN)}
-    return kept | {"LESSEE_APP": app, "LESSEE_EXPIRED": ",".join(paths)}
-
-
-def _lines(output: int, deadline: float) -> list[str]:
-    """Read to the end, so that the command does not stop at a full pipe, and give the first lines."""
-    said = bytearray()
-    ready = select.poll()
-    ready.register(output, select.POLLIN)
-    while (left := deadline - time.monotonic()) > 0 and ready.poll(left * 1000):
-        chunk = os.read(output, _BYTES)
-        if not chunk:
-            break
-        said += chunk[: _BYTES - len(said)]
-    lines = said.decode(errors="replace").splitlines()
-    # The half of a value would not be known as one.
-    return (lines[:-1] if len(said) == _BYTES else lines)[:_LINES]
+    killed = ended.status is None
+    status = -signal.SIGKILL if killed else ended.status
+    more = {"reason": f"it {ended.why}"} if killed else {}
+    log(
+        "info" if ended.fine else "warning",
+        "on_expiry command ended",
+        app=app,
+        command=command[0],
+        status=status,
+        **more,
+    )
