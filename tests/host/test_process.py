@@ -1,4 +1,4 @@
-"""Who is told, and who is left alone."""
+"""Which process is meant, and that it is never another."""
 
 import os
 import shutil
@@ -6,122 +6,34 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from lessee.host import process as module
-from lessee.host.process import (
-    Absent,
-    Booting,
-    ByName,
-    ByPidFile,
-    Forbidden,
-    Ignored,
-    Several,
-    StartedAfter,
-    Told,
-    WouldDie,
-    tell,
-)
+from lessee.core.config import ByCmdline, ByName, ByPidFile
+from lessee.host.process import TICK, Absent, Candidate, Exactly, InContainer, Seen, Several, find
+from lessee.host.spawning import over, spawn
 from needs import need
+from processes import CHILD, Children
+from sidecar import eventually
 
-# A child says what it gets. Asked by USR1 it says "here": by then every signal sent before has been taken.
-CHILD = """
-import ctypes, os, signal, sys
-how, name = sys.argv[1:3]
-ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)
-
-def say(text):
-    os.write(1, text.encode() + b"\\n")  # In one piece, also from several processes.
-
-def catch():
-    signal.signal(signal.SIGHUP, lambda *_: say("told"))
-
-signal.signal(signal.SIGUSR1, lambda *_: say("here"))
-if how == "catch":
-    catch()
-if how == "ignore":
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-if how == "block":
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
-    signal.signal(signal.SIGUSR1, lambda *_: say(str(sorted(signal.sigpending()))))
-if how == "master":
-    for _ in range(2):
-        if os.fork() == 0:
-            break
-    catch()
-say("up")
-if how == "late":
-    sys.stdin.readline()
-    catch()
-    say("up")
-while True:
-    signal.pause()
-"""
-INIT = """
-import os, signal, subprocess, sys
-everything = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-signal.pthread_sigmask(signal.SIG_BLOCK, everything)
-child = subprocess.Popen(
-    sys.argv[1:], preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, everything)
-)
-while (number := signal.sigwait(everything)) != signal.SIGCHLD:
-    child.send_signal(number)
-"""
-
-LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
+CONTAINER = "0123456789abcdef" * 4
 
 
 def boottime():
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class Child:
-    def __init__(self, command, **options):
-        self.popen = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            **options,
-        )
-        self.pid = self.popen.pid
-
-    def says(self):
-        return self.popen.stdout.readline().strip()
-
-    def asked(self, pid=None):
-        """What it says when it is asked, and so what it had got before; "" where it is dead."""
-        with suppress(ProcessLookupError):
-            os.kill(pid or self.pid, signal.SIGUSR1)
-        return self.says()
-
-    def end(self):
-        # Its whole session: tini puts its child into a group of its own.
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):
-                pid = int(stat.parent.name)
-                if os.getsid(pid) == self.pid:
-                    os.kill(pid, signal.SIGKILL)
-        self.popen.communicate()
+@pytest.fixture
+def children():
+    with closing(Children()) as started:
+        yield started
 
 
 @pytest.fixture
-def run():
-    started = []
-
-    def start(command, *, ready=True, **options):
-        started.append(Child(command, **options))
-        if ready:
-            assert started[-1].says() == "up"
-        return started[-1]
-
-    yield start
-    for child in started:
-        child.end()
+def run(children):
+    return children.run
 
 
 @pytest.fixture
@@ -130,161 +42,71 @@ def name():
 
 
 @pytest.fixture
-def child(run, name):
-    def start(how, called=name):
-        return run([sys.executable, "-c", CHILD, how, called])
+def child(children, name):
+    def start(how="default", called=name, *more):
+        return children.child(how, called, *more)
 
     return start
 
 
-def told(target, action=signal.SIGHUP, *, published_at=None, boot_grace=0.0):
-    now = boottime()
-    return tell(
-        target,
-        action,
-        published_at=now if published_at is None else published_at,
-        boot_grace=boot_grace,
-        now=now,
-    )
+def found(target):
+    """The pid of the one that is meant."""
+    seen = find(target)
+    assert isinstance(seen, Seen), seen
+    return seen.process.pid
 
 
-# -- careful -------------------------------------------------------------------------------------------------
+def meant(target):
+    """The pids of all that could be."""
+    several = find(target)
+    assert isinstance(several, Several), several
+    return {candidate.pid for candidate in several.candidates}
 
 
-def test_one_that_catches_the_signal_is_told_once(child, name):
-    app = child("catch")
-    outcome = told(ByName(name))
-    assert isinstance(outcome, Told)
-    assert outcome.process.pid == app.pid
-    assert [app.says(), app.asked()] == ["told", "here"]
+# -- names ---------------------------------------------------------------------------------------------------
 
 
-def test_one_that_would_die_is_not_told(child, name):
-    app = child("default")
-    outcome = told(ByName(name))
-    assert isinstance(outcome, WouldDie)
-    assert (outcome.process.pid, outcome.signal) == (app.pid, signal.SIGHUP)
-    assert app.asked() == "here"
-
-
-def test_one_that_still_boots_is_waited_for_and_told_once_it_catches(child, name):
-    app = child("late")
-    outcome = told(ByName(name), boot_grace=3600)
-    assert isinstance(outcome, Booting)
-    assert outcome.until == outcome.process.started + 3600
-    assert app.asked() == "here"
-    app.popen.stdin.write("go\n")
-    app.popen.stdin.flush()
-    assert app.says() == "up"
-    assert isinstance(told(ByName(name), boot_grace=3600), Told)
-    assert app.says() == "told"
-
-
-def test_one_that_ignores_the_signal_is_said_to(child, name):
-    app = child("ignore")
-    assert isinstance(told(ByName(name)), Ignored)
-    assert app.asked() == "here"
-
-
-def test_one_that_blocks_the_signal_gets_it_and_may_take_it_when_it_likes(child, name):
-    app = child("block")
-    assert isinstance(told(ByName(name)), Told)
-    assert app.asked() == "[<Signals.SIGHUP: 1>]"
-
-
-def test_one_that_started_after_the_publish_has_read_the_new_files_and_is_left_alone(child, name):
-    before = boottime() - 1
-    app = child("catch")
-    assert isinstance(told(ByName(name), published_at=before), StartedAfter)
-    assert app.asked() == "here"
+def test_nobody_of_that_name_is_absent(name):
+    assert find(ByName(name)) == Absent(f"no process is called {name}")
 
 
 def test_a_process_starts_when_the_clock_says_so(child, name):
     before = boottime()
-    child("catch")
-    outcome = told(ByName(name))
-    assert before - 0.02 <= outcome.process.started <= boottime()
-
-
-def test_a_signal_that_means_the_end_is_sent_to_one_that_does_not_catch_it(child, name):
-    app = child("default")
-    assert isinstance(told(ByName(name), signal.SIGTERM, boot_grace=3600), Told)
-    assert app.popen.wait() == -signal.SIGTERM
-
-
-def test_a_signal_that_ends_nobody_is_sent_to_one_that_does_not_catch_it(child, name):
-    app = child("default")
-    assert isinstance(told(ByName(name), signal.SIGWINCH), Told)
-    assert app.asked() == "here"
-
-
-@pytest.mark.parametrize("action", [signal.SIGUSR2, signal.SIGALRM, signal.SIGRTMIN + 3])
-def test_any_other_signal_is_not_sent_to_one_that_does_not_catch_it(child, name, action):
-    app = child("default")
-    assert isinstance(told(ByName(name), action), WouldDie)
-    assert app.asked() == "here"
-
-
-def test_one_of_another_uid_is_out_of_reach(child, name):
-    need(os.geteuid() == 0, "needs root, to be another")
-    app = child("catch")
-    script = (
-        "import os, sys; from lessee.host.process import *;"
-        "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
-        "print(tell(ByName(sys.argv[1]), 1, published_at=float(sys.argv[2]), boot_grace=0, now=0.0))"
-    )
-    command = [sys.executable, "-c", script, name, str(boottime())]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert said.startswith(f"{Forbidden.__name__}(process=Process(pid={app.pid},")
-    assert app.asked() == "here"
-
-
-# -- who is meant --------------------------------------------------------------------------------------------
-
-
-def test_nobody_of_that_name_is_absent(name):
-    assert told(ByName(name)) == Absent(f"no process is called {name}")
+    child()
+    assert before - 0.02 <= find(ByName(name)).process.started <= boottime()
 
 
 def test_two_of_a_name_are_not_guessed_between(child, name):
-    pids = {child("catch").pid, child("catch").pid}
-    outcome = told(ByName(name))
-    assert isinstance(outcome, Several)
-    assert {process.pid for process in outcome.processes} == pids
+    pids = {child().pid, child().pid}
+    assert meant(ByName(name)) == pids
 
 
-def test_of_a_master_and_its_workers_the_master_alone_is_told(child, name):
+def test_of_a_master_and_its_workers_the_master_is_meant(child, name):
     app = child("master")
     assert [app.says(), app.says()] == ["up", "up"]
-    outcome = told(ByName(name))
-    assert isinstance(outcome, Told)
-    assert outcome.process.pid == app.pid
-    assert app.says() == "told"
-    workers = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
-    assert [app.asked(int(worker)) for worker in workers] == ["here", "here"]
+    assert found(ByName(name)) == app.pid
+    assert found(ByCmdline(f"master {name}$")) == app.pid
 
 
 def test_a_name_longer_than_the_kernel_keeps_is_found(child, name):
     long = f"{name}-and-more-than-fifteen"
-    app = child("catch", called=long)
-    assert told(ByName(long)).process.pid == app.pid
+    assert child(called=long).pid == found(ByName(long))
 
 
 def test_a_name_that_looks_like_proc_is_found(child, name):
     odd = f"{name[:5]}) R 1 ("
-    app = child("catch", called=odd)
-    assert told(ByName(odd)).process.pid == app.pid
+    assert child(called=odd).pid == found(ByName(odd))
 
 
 def test_a_name_that_is_only_the_beginning_of_another_is_not_that(child, name):
-    child("catch")
-    assert isinstance(told(ByName(name[:-1])), Absent)
+    child()
+    assert isinstance(find(ByName(name[:-1])), Absent)
 
 
 @pytest.mark.parametrize("first", ["/opt/app/{}", "{}", "{}: master [app:app]", "{}: master process /usr/bin/x -g"])
 def test_a_program_is_known_by_the_first_word_of_its_command_line(run, name, first):
     app = run([first.format(name), "1000"], executable=shutil.which("sleep"), ready=False)
-    assert told(ByName(name)).process.pid == app.pid
+    assert found(ByName(name)) == app.pid
 
 
 @pytest.mark.parametrize("options", [[], ["-u"], ["-m"]], ids=["script", "option", "module"])
@@ -292,78 +114,187 @@ def test_a_script_is_known_by_its_name_and_not_by_its_interpreters(run, name, tm
     (tmp_path / name).write_text(CHILD)
     (tmp_path / f"{name}.py").write_text(CHILD)
     script = name if "-m" in options else tmp_path / name
-    app = run([sys.executable, *options, script, "catch", "other"], cwd=tmp_path)
-    assert told(ByName(name)).process.pid == app.pid
+    app = run([sys.executable, *options, script, "default", "other"], cwd=tmp_path)
+    assert found(ByName(name)) == app.pid
 
 
 def test_a_name_in_an_inline_script_or_an_argument_is_nobodys(run, name):
-    run([sys.executable, "-c", CHILD, "catch", "other", name])
+    run([sys.executable, "-c", CHILD, "default", "other", name])
     run(["sh", "-c", "echo up; read x", name])
     run(["sh", "-c", f"echo up; read x # /{name}"])
-    assert isinstance(told(ByName(name)), Absent)
+    assert isinstance(find(ByName(name)), Absent)
+
+
+# -- command lines -------------------------------------------------------------------------------------------
+
+
+def test_a_command_line_is_searched_with_a_blank_between_its_words(child, name):
+    app = child("default", "one", "--app", name)
+    child("default", "two", "--app", name)
+    assert found(ByCmdline(f"default one --app {name}$")) == app.pid
+    assert isinstance(find(ByCmdline(f"^--app {name}")), Absent)
+
+
+def test_several_are_told_apart_for_people_by_pid_and_program_but_no_argument_is_shown(run, name, tmp_path):
+    (tmp_path / "shop").write_text(CHILD)
+    words = ["default", name, "--password=canary"]
+    interpreted = run([sys.executable, tmp_path / "shop", *words])
+    compiled = run([f"/opt/{name}", *words], executable=sys.executable, ready=False)
+    inline = run([sys.executable, "-c", CHILD, *words])
+    outcome = find(ByCmdline(f"{name} --password=canary$"))
+    python = Path(sys.executable).name
+    said = {f"{interpreted.pid} shop", f"{compiled.pid} {name}", f"{inline.pid} {python}"}
+    assert {str(candidate) for candidate in outcome.candidates} == said
+    assert "canary" not in repr(outcome)
+    assert "canary" not in repr(find(ByName("shop")))
+
+
+# -- who is never meant --------------------------------------------------------------------------------------
 
 
 def test_lessee_itself_and_who_started_it_are_never_meant(name):
     script = """
-import ctypes, json, os, subprocess, sys, time
-from lessee.host.process import ByName, tell
+import ctypes, subprocess, sys
+from lessee.core.config import ByCmdline, ByName
+from lessee.host.process import find
 ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)
 if len(sys.argv) > 2:
     print(subprocess.check_output([sys.executable, "-c", *sys.argv[2:]], text=True))
 else:
-    names = sys.argv[1], sys.argv[1][:-1] + "x"
-    print([str(tell(ByName(name), 15, published_at=time.time(), boot_grace=0, now=0.0)) for name in names])
+    name = sys.argv[1][:-1]
+    print([str(find(target)) for target in (ByName(name + "x"), ByName(name + "y"), ByCmdline(name))])
 """
     parent, itself = f"{name}x", f"{name}y"
     command = [sys.executable, "-c", script, parent, script, itself]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert said.count("Absent(what='no process is called") == 2
+    assert said.count("Absent(what='no process") == 3
+
+
+def test_what_the_agent_runs_itself_is_never_meant_but_the_child_of_exec_is(name):
+    command = ["sh", "-c", f'"$@" & wait # {name}', "sh", sys.executable, "-c", CHILD, "default", name]
+    checking = spawn(command, start_new_session=True)
+    served = None
+    try:
+        eventually(lambda: _comm_of_child(checking.pid) == name, "the checking program")
+        assert isinstance(find(ByName(name)), Absent)
+        assert isinstance(find(ByCmdline(name)), Absent)
+        served = spawn([sys.executable, "-c", CHILD, "default", name], process_group=0)
+        assert eventually(lambda: isinstance(seen := find(ByName(name)), Seen) and seen.process.pid) == served.pid
+    finally:
+        os.killpg(checking.pid, signal.SIGKILL)
+        for process in filter(None, (checking, served)):
+            process.kill()
+            process.wait()
+            over(process)
+
+
+def _comm_of_child(pid):
+    child = Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
+    return child and Path(f"/proc/{child}/comm").read_text().strip()
 
 
 def test_a_zombie_is_absent(child, name):
-    app = child("catch")
+    app = child()
     os.kill(app.pid, signal.SIGKILL)
     os.waitid(os.P_PID, app.pid, os.WEXITED | os.WNOWAIT)
-    assert isinstance(told(ByName(name)), Absent)
+    assert isinstance(find(ByName(name)), Absent)
 
 
-INITS = {
-    "sigwait": [sys.executable, "-c", INIT],
-    "tini": ["tini", "-s", "--"],
-    "docker-init": ["docker-init", "-s", "--"],
-}
+# -- the very process ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("init", list(INITS.values()), ids=list(INITS))
-def test_of_an_init_that_sends_signals_on_the_child_is_judged_and_told(run, name, tmp_path, init):
-    need(shutil.which(init[0]), "needs tini and docker-init: apt-get install tini docker.io")
-    pid_file = tmp_path / "pid"
-    for how, outcome in (("catch", Told), ("default", WouldDie)):
-        app = run([*init, sys.executable, "-c", CHILD, how, name])
-        pid_file.write_text(str(app.pid))
-        child = told(ByName(name)).process.pid
-        if how == "catch":
-            assert app.says() == "told"
-        found = told(ByPidFile(pid_file))
-        assert isinstance(found, outcome)
-        assert found.process.pid == child != app.pid
-        if how == "catch":
-            assert app.says() == "told"
-        assert app.asked(child) == "here"
-        app.end()
+def test_a_process_is_known_by_its_pid_and_start(child, name):
+    child()
+    process = find(ByName(name)).process
+    pid, started = process.pid, process.started
+    assert found(Exactly(pid, round(started / TICK) / os.sysconf("SC_CLK_TCK"))) == pid
+    for other in (Exactly(pid, started - TICK), Exactly(pid, started + TICK), Exactly(4194305, started)):
+        assert find(other) == Absent(f"process {other.pid} has ended")
+
+
+# -- containers ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cgroup():
+    """Puts processes into a cgroup of a name, as an engine does."""
+    root = next((path for path in map(Path, ("/sys/fs/cgroup", "/sys/fs/cgroup/pids")) if _is_writable(path)), None)
+    need(root, "needs root, to make cgroups")
+    made = []
+
+    def put(pid, name):
+        folder = root
+        for part in name.split("/"):
+            folder /= part
+            if not folder.exists():
+                folder.mkdir()
+                made.append(folder)
+        (folder / "cgroup.procs").write_text(str(pid))
+
+    yield put
+    for folder in reversed(made):
+        for pid in (folder / "cgroup.procs").read_text().split():
+            with suppress(OSError):
+                (root / "cgroup.procs").write_text(pid)
+        folder.rmdir()
+
+
+def _is_writable(cgroups):
+    return (cgroups / "cgroup.procs").exists() and os.access(cgroups / "cgroup.procs", os.W_OK)
+
+
+@pytest.mark.parametrize("place", ["docker/{}", "docker-{}.scope", "libpod-{}.scope/container", "docker/x/{}/init"])
+def test_a_container_is_known_by_its_cgroup(child, cgroup, name, place):
+    absent = find(InContainer(CONTAINER))
+    assert isinstance(absent, Absent)
+    assert CONTAINER[:12] in absent.what
+    app = child()
+    cgroup(app.pid, f"{name}/{place.format(CONTAINER)}")
+    assert found(InContainer(CONTAINER)) == app.pid
+    assert isinstance(find(InContainer(CONTAINER[1:] + "0")), Absent)
+
+
+def test_what_watches_a_container_is_not_in_it(child, cgroup, name):
+    cgroup(child().pid, f"{name}/libpod-conmon-{CONTAINER}.scope")
+    assert isinstance(find(InContainer(CONTAINER)), Absent)
+
+
+def test_what_is_started_in_a_container_later_is_not_its_main_process(child, cgroup, name):
+    app = child("master")
+    assert [app.says(), app.says()] == ["up", "up"]
+    started = find(ByName(name)).process.started
+    eventually(lambda: boottime() > started + 2 * TICK)
+    checks = [child(), child()]
+    for pid in [*(check.pid for check in checks), app.pid, *_workers(app.pid)]:
+        cgroup(pid, f"{name}/{CONTAINER}")
+    assert found(InContainer(CONTAINER)) == app.pid
+
+
+def _workers(pid):
+    return map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def test_namesakes_in_several_containers_are_told_apart_by_them(child, cgroup, name):
+    apps, other = [child(), child()], CONTAINER[::-1]
+    cgroup(apps[0].pid, f"{name}/docker/{CONTAINER}")
+    cgroup(apps[1].pid, f"{name}/docker/{other}")
+    outcome = find(ByName(name))
+    python = Path(sys.executable).name
+    assert set(outcome.candidates) == {
+        Candidate(apps[0].pid, python, CONTAINER),
+        Candidate(apps[1].pid, python, other),
+    }
+    assert str(outcome.candidates[0]).endswith((f"in container {CONTAINER[:12]}", f"in container {other[:12]}"))
 
 
 # -- pid files -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["{}", "{}\n", " {} \n", "{}\n/var/lib/postgresql/data\n" + "more\n" * 40])
-def test_the_process_that_a_pid_file_names_is_told(child, tmp_path, text):
-    app = child("catch")
+def test_the_process_that_a_pid_file_names_is_meant(child, tmp_path, text):
+    app = child()
     (tmp_path / "pid").write_text(text.format(app.pid))
-    outcome = told(ByPidFile(tmp_path / "pid"))
-    assert isinstance(outcome, Told)
-    assert outcome.process.pid == app.pid
-    assert app.says() == "told"
+    assert found(ByPidFile(str(tmp_path / "pid"))) == app.pid
 
 
 @pytest.mark.parametrize(
@@ -372,7 +303,7 @@ def test_the_process_that_a_pid_file_names_is_told(child, tmp_path, text):
 )
 def test_a_pid_file_that_names_no_process_to_be_told_is_absent(tmp_path, text):
     (tmp_path / "pid").write_text(text)
-    outcome = told(ByPidFile(tmp_path / "pid"))
+    outcome = find(ByPidFile(str(tmp_path / "pid")))
     assert isinstance(outcome, Absent)
     assert str(tmp_path / "pid") in outcome.what
 
@@ -389,73 +320,15 @@ def test_a_pid_file_that_names_no_process_to_be_told_is_absent(tmp_path, text):
 )
 def test_what_is_no_pid_file_is_absent_and_hangs_nobody(tmp_path, plant, said):
     plant(tmp_path / "pid")
-    outcome = told(ByPidFile(tmp_path / "pid"))
+    outcome = find(ByPidFile(str(tmp_path / "pid")))
     assert isinstance(outcome, Absent)
     assert said in outcome.what
 
 
 def test_a_process_younger_than_the_file_that_names_it_is_a_stranger(child, tmp_path):
-    app = child("catch")
-    (tmp_path / "pid").write_text(str(app.pid))
+    (tmp_path / "pid").write_text(str(child().pid))
     an_hour_ago = time.time() - 3600
     os.utime(tmp_path / "pid", (an_hour_ago, an_hour_ago))
-    outcome = told(ByPidFile(tmp_path / "pid"))
+    outcome = find(ByPidFile(str(tmp_path / "pid")))
     assert isinstance(outcome, Absent)
     assert "older than process" in outcome.what
-    assert app.asked() == "here"
-
-
-@pytest.fixture
-def sleepers():
-    """Starts a process that does nothing, as long as the test lasts; with its pid where one is wished."""
-    started = []
-
-    def start(pid=None):
-        if pid:
-            LAST_PID.write_text(str(pid - 1))
-        started.append(subprocess.Popen(["sleep", "1000"]))
-        return started[-1]
-
-    yield start
-    for sleeper in started:
-        sleeper.kill()
-        sleeper.wait()
-
-
-def test_who_got_the_pid_of_the_one_that_was_meant_is_never_touched_in_a_hundred_tries(sleepers, tmp_path):
-    need(_pids_may_be_chosen(), "needs root and a kernel with ns_last_pid")
-    meant = [sleepers() for _ in range(130)]
-    found = {victim.pid: module._look(victim.pid) for victim in meant}
-    tries = 0
-    for victim in meant:
-        victim.kill()
-        victim.wait()
-        stranger = sleepers(pid=victim.pid)
-        if stranger.pid == victim.pid and tries < 100:
-            tries += 1
-            outcomes = _both_ways(found[victim.pid], tmp_path / "pid")
-            # Stopped, it had nothing deadly waiting: TERM's number is lower, it would have come first.
-            os.kill(stranger.pid, signal.SIGSTOP)
-            _, status = os.waitpid(stranger.pid, os.WUNTRACED)
-            assert os.WIFSTOPPED(status)
-            assert [type(outcome) for outcome in outcomes] == [Absent, Absent]
-    assert tries == 100
-
-
-def _pids_may_be_chosen():
-    try:
-        LAST_PID.write_text(LAST_PID.read_text())
-    except OSError:
-        return False
-    return True
-
-
-def _both_ways(found, pid_file):
-    pid_file.write_text(str(found.process.pid))
-    an_hour_ago = time.time() - 3600
-    os.utime(pid_file, (an_hour_ago, an_hour_ago))
-    now = boottime()
-    return [
-        module._tell(found, signal.SIGTERM, published_at=now, boot_grace=0, now=now),
-        told(ByPidFile(pid_file), signal.SIGTERM),
-    ]

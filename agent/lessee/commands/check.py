@@ -3,7 +3,10 @@
 import argparse
 import os
 import sys
+from typing import assert_never
+from urllib.parse import urlsplit
 
+from lessee.core.config import ByCmdline, ByCommand, ByContainer, ByHttp, ByName, ByPidFile, Child, Notify
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.rendering.recipes import Recipe
@@ -44,8 +47,7 @@ def _print(recipe: Recipe) -> None:
         print(f"  {file.name}  {file.format}  {file.mode:04o}  from {file.template}")
         for need in sorted(compiled.needs, key=str):
             print(f"    {_reading(need)}")
-    notify = f"{app.notify.action} to {_target(recipe)}" if app.notify else "nobody"
-    print(f"  notifies {notify}")
+    print(f"  notifies {_telling(app.notify)}")
 
 
 def _reading(need: Need) -> str:
@@ -58,7 +60,25 @@ def _reading(need: Need) -> str:
             return f"asks for {need}" + (", whose key is made here" if need.local_key else "")
 
 
-def _target(recipe: Recipe) -> str:
-    assert recipe.app.notify is not None
-    target = recipe.app.notify.target
-    return f"process {target.name}" if hasattr(target, "name") else f"the pid in {target.path}"
+def _telling(notify: Notify | None) -> str:
+    """Without a command's words and a URL's query, which may hold what is not to be read."""
+    if notify is None:
+        return "nobody"
+    match notify.target:
+        case ByName(name):
+            return f"{notify.action} to process {name}"
+        case ByCmdline(pattern):
+            return f"{notify.action} to the process whose command line has {pattern}"
+        case ByPidFile(path):
+            return f"{notify.action} to the pid in {path}"
+        case Child():
+            return f"{notify.action} to the child of `lessee exec`"
+        case ByContainer(service=service, name=name, label=label):
+            which = f"service {service}" if service else f"container {name}" if name else f"label {label}"
+            return f"{notify.action} to {which}"
+        case ByCommand(command):
+            return f"by the command {command[0]}"
+        case ByHttp(url=url, method=method):
+            return f"by {method} to {urlsplit(url).hostname}"
+        case _:
+            assert_never(notify.target)
