@@ -20,8 +20,8 @@ SPIN = 10
 """Turns without any event and any time between them, after which the machine only turns."""
 
 
-def want(*needs, refresh=1.0, notifies=True, recipe="r1"):
-    return ev.Want(frozenset(needs), refresh, notifies, recipe)
+def want(*needs, refresh=1.0, notifies=True, recipe="r1", checks=False, proves=False):
+    return ev.Want(frozenset(needs), refresh, notifies, recipe, checks, proves)
 
 
 class World:
@@ -53,6 +53,9 @@ class World:
         self.issues, self.expired, self.asked_to_end = [], [], set()
         self.disk_full, self.tellable = False, True
         self.live, self.number, self.owed, self.told = {}, {}, set(), {}
+        self.numbers, self.shelf, self.records = itertools.count(1), {}, {}  # an app's generations, and its record
+        self.passes = self.works = lambda _generation: True  # the check; the app
+        self.proof_takes = 0.5
         self.requests, self.published, self.said = [], [], []
         self.hanging = set()
         self.state = start(seed)
@@ -75,17 +78,33 @@ class World:
         self.mail.clear()
         self.replaced = {}  # swept
         events = [ev.Configured(self.apps), ev.Kept(tuple(self.ledger.values()), tuple(self.kept_tokens.values()))]
-        for app in self.apps:
-            number = self.number.get(app)
-            events.append(ev.Recovered(app, number, app in self.owed, self.now if number else None))
-        self.take(*events)
+        self.take(*events, *map(self.recovered, self.apps))
 
     def configure(self, apps):
         new = set(apps) - set(self.apps)
         self.apps = dict(apps)
         self.take(ev.Configured(self.apps))
         for app in new:
-            self.take(ev.Recovered(app, self.number.get(app), app in self.owed, self.now))
+            self.take(self.recovered(app))
+
+    def recovered(self, app):
+        number = self.number.get(app)
+        record = self.records.get(app, {})
+        unproved = record.get("unproved") == number and number is not None
+        old = [n for n in sorted(self.shelf.get(app, {})) if number is not None and n < number]
+        self.replaced[app] = dict.fromkeys(old, self.now)
+        self.shelf[app] = {n: generation for n, generation in self.shelf.get(app, {}).items() if n in {*old, number}}
+        return ev.Recovered(
+            app,
+            number,
+            app in self.owed,
+            self.now if number else None,
+            tuple((n, self.now) for n in old),
+            unproved=unproved,
+            good=record.get("good") if unproved and record.get("good") in self.shelf[app] else None,
+            bad=record.get("bad"),
+            fingerprint=self.live[app].fingerprint if number else None,
+        )
 
     def revoke_tokens(self):
         """An operator's hand, or a server that lost its memory."""
@@ -105,7 +124,9 @@ class World:
 
     def held_by_readers(self, app):
         """The leases in what the app's readers see, and in what it was last told of."""
-        contents = [generation for generation in (self.live.get(app), self.told.get(app)) if generation]
+        record = self.records.get(app, {})
+        good = self.shelf.get(app, {}).get(record.get("good")) if self.apps[app].proves else None
+        contents = [generation for generation in (self.live.get(app), self.told.get(app), good) if generation]
         return {
             name for name in self.leases for generation in contents if f"'{name}'" in str(generation.files[0].content)
         }
@@ -159,6 +180,10 @@ class World:
                 self.configure(
                     {name: want for name, want in self.all_apps.items() if name == "one" or name in argument}
                 )
+            case "works":
+                self.works = argument
+            case "passes":
+                self.passes = argument
             case "nudge":
                 self.take(ev.Nudged())
             case _:
@@ -166,6 +191,7 @@ class World:
 
     def make_fair(self):
         self.sky, self.disk_full, self.tellable = "fair", False, True
+        self.passes = self.works = lambda _generation: True
 
     def fail(self, kind, *commands, times=10**9):
         """From now on these commands fail so, so many times."""
@@ -216,10 +242,28 @@ class World:
                 self.hanging.discard(command.call)
             case cmd.Render():
                 self.post(ev.Rendered(command.app, command.job, self.render(command)))
+            case cmd.Check():
+                fit = self.passes(command.generation)
+                answer = (
+                    ev.Checked(command.app, command.job) if fit else ev.CheckFailed(command.app, command.job, "unfit")
+                )
+                self.post(answer, 0.2)
             case cmd.Publish():
                 self.publish(command)
             case cmd.Notify():
                 self.notify(command)
+            case cmd.Prove():
+                works = self.works(self.live[command.app])
+                answer = ev.Proved(command.app, command.job) if works else ev.NotProved(command.app, command.job, "500")
+                self.post(answer, self.proof_takes if works else 3.0)
+            case cmd.GiveUp():
+                pass
+            case cmd.Confirm():
+                self.records[command.app] |= {"unproved": None, "good": None}
+            case cmd.Forgive():
+                self.records[command.app]["bad"] = None
+            case cmd.RollBack():
+                self.roll_back(command)
             case cmd.Settle():
                 self.owed.discard(command.app)
             case cmd.KeepLease():
@@ -232,8 +276,12 @@ class World:
                 self.expired.append((self.now, command.app, command.paths))
             case cmd.Prune():
                 # A reader may hold what was live a moment ago.
-                for number in [n for n in self.replaced.get(command.app, {}) if n <= command.up_to]:
+                for number in command.numbers:
+                    assert number != self.number[command.app], "pruned what readers see"
+                    backup = self.state.apps[command.app].proof.backup
+                    assert backup is None or number != backup.number, "pruned what to go back to"
                     assert self.now - self.replaced[command.app].pop(number) > KEEP_TOLD - 0.001
+                    del self.shelf[command.app][number]
             case _:
                 self.requests.append((self.now, command))
                 self.answer(command)
@@ -255,12 +303,35 @@ class World:
         if changed:
             if command.owe:
                 self.owed.add(app)
-            if app in self.number:
-                self.replaced.setdefault(app, {})[self.number[app]] = self.now
-            self.number[app] = self.number.get(app, 0) + 1
-            self.live[app] = generation
+            record = self.records.setdefault(app, {"unproved": None, "good": None, "bad": None})
+            live = self.number.get(app)
+            if live is not None:
+                self.replaced.setdefault(app, {})[live] = self.now
+            self.number[app] = next(self.numbers)
+            never = record["unproved"] == live and record["bad"] is None
+            good = record["good"] if never else live
+            proof = {"unproved": self.number[app], "good": good} if command.prove else {"unproved": None, "good": None}
+            record |= proof | {"bad": None}
+            self.show(app, self.number[app], generation)
             self.published.append((self.now, app, self.apps[app].recipe, generation))
         self.post(ev.Published(app, command.job, self.number[app], changed))
+
+    def show(self, app, number, generation):
+        self.number[app], self.live[app] = number, generation
+        self.shelf.setdefault(app, {})[number] = generation
+
+    def roll_back(self, command):
+        app = command.app
+        generation = self.shelf[app][command.to]  # it is still there
+        assert self.live[app].fingerprint == command.bad, "went back from another than was bad"
+        self.replaced.setdefault(app, {})[self.number[app]] = self.now
+        self.replaced[app].pop(command.to, None)
+        if command.owe:
+            self.owed.add(app)
+        self.records[app] = {"unproved": command.to, "good": None, "bad": command.bad}
+        self.show(app, command.to, generation)
+        self.published.append((self.now, app, self.apps[app].recipe, generation))
+        self.post(ev.RolledBack(app))
 
     def notify(self, command):
         if self.tellable:

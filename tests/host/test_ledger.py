@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from lessee.core.errors import CannotWrite
 from lessee.core.leases import Lease
 from lessee.core.machine.events import Token
+from lessee.core.noted import AppRecord
 from lessee.core.paths import Dynamic
 from lessee.core.record import replace
 from lessee.core.secrets import Marker, Secret
@@ -37,6 +38,7 @@ LEASE = Lease(
     renewable=True,
     apps=frozenset({"web", "worker"}),
 )
+APP = AppRecord(owed=(7,), shown=7, shown_at=250.25, fingerprint="f7", unproved=7, good=5, bad="f6")
 
 
 @pytest.fixture
@@ -72,12 +74,12 @@ def test_what_was_kept_is_there_in_the_next_life(opened):
     ledger.keep_identity(ONE, b'{"address": "x"}')
     ledger.keep_token(ONE, TOKEN, "t1")
     ledger.keep_lease(ONE, LEASE)
-    ledger.owe("web", 7)
+    ledger.keep_app("web", APP)
     ledger = opened()
     assert ledger.identities() == {ONE: b'{"address": "x"}'}
     assert ledger.tokens(ONE) == [(TOKEN, "t1")]
     assert ledger.leases(ONE) == [LEASE]
-    assert ledger.is_owed("web", 7)
+    assert replace(ledger.app("web"), boot="") == APP
 
 
 def test_what_is_forgotten_is_gone_and_forgetting_it_twice_is_no_error(opened, state):
@@ -159,7 +161,7 @@ def test_whatever_vault_gave_comes_back_as_it_was(opened):
 def reboot(state):
     """As if the machine had been started since."""
     for path in state.iterdir():
-        if path.name.startswith(("token-", "lease-")):
+        if path.name.startswith(("token-", "lease-", "app-")):
             path.write_text(json.dumps(json.loads(path.read_bytes()) | {"boot": "an earlier one"}))
 
 
@@ -298,14 +300,14 @@ def test_killed_while_it_writes_it_has_the_old_record_or_the_new_one_and_no_leav
 def test_rubbish_in_it_is_as_nothing_and_is_told_once(opened, state, caplog, rubbish):
     ledger = opened()
     ledger.keep_token(ONE, TOKEN, "t1")
-    names = [f"token-{ONE[:16]}-x", f"lease-{ONE[:16]}-x", f"identity-{TWO[:16]}", "owed-web"]
+    names = [f"token-{ONE[:16]}-x", f"lease-{ONE[:16]}-x", f"identity-{TWO[:16]}", "app-web"]
     for name in names:
         (state / name).write_bytes(rubbish)
     for _ in range(2):
         assert ledger.tokens(ONE) == [(TOKEN, "t1")]
         assert ledger.leases(ONE) == []
         assert ledger.identities() == {}
-        assert not ledger.is_owed("web", 1)
+        assert replace(ledger.app("web"), boot="") == AppRecord()
     assert sorted(record.fields["file"] for record in caplog.records) == sorted(str(state / name) for name in names[:3])
 
 
@@ -328,20 +330,26 @@ def test_a_token_as_an_earlier_lessee_kept_it_is_removed(opened, state):
     assert files(state, "") == ["lock"]
 
 
-# -- debts ---------------------------------------------------------------------------------------------------
+# -- of each app -------------------------------------------------------------------------------------------
 
 
-def test_a_generation_that_never_came_to_be_owes_nothing_and_the_live_one_stays_owed(opened):
+def test_what_is_noted_of_an_app_is_written_over_whole_and_an_empty_record_leaves_nothing(opened, state):
     ledger = opened()
-    ledger.owe("web", 1)
-    ledger.owe("web", 2)  # killed before generation 2 was shown
-    assert ledger.is_owed("web", 1)
-    assert ledger.is_owed("web", 2)
-    assert not ledger.is_owed("web", 3)
-    assert not ledger.is_owed("web", None)
-    ledger.settle("web")
-    assert not ledger.is_owed("web", 1)
-    ledger.settle("web")  # a second time is no error
+    ledger.keep_app("web", APP)
+    ledger.keep_app("worker", replace(APP, bad="f2"))
+    ledger.keep_app("web", AppRecord(bad="f1"))
+    assert replace(ledger.app("web"), boot="") == AppRecord(bad="f1")
+    assert ledger.app("worker").bad == "f2"
+    for _ in range(2):  # a second time is no error
+        ledger.keep_app("web", AppRecord(boot="whichever"))
+    assert files(state, "app-") == ["app-worker"]
+    assert replace(ledger.app("web"), boot="") == AppRecord()
+
+
+def test_after_a_boot_it_is_not_known_when_an_app_was_shown_something(opened, state):
+    opened().keep_app("web", APP)
+    reboot(state)
+    assert replace(opened().app("web"), boot="") == replace(APP, shown_at=None)
 
 
 # -- where it lies -------------------------------------------------------------------------------------------

@@ -19,12 +19,13 @@ def status():
         "apps": {"web": app(), "worker": app(degraded="fallback")},
         "leases": [],
         "totals": {name: number for number, name in enumerate(totals, 10)}
-        | {"renders": 1, "publishes": 2, "notifications": 3},
+        | {"renders": 1, "publishes": 2, "notifications": 3, "confirmations": 4, "rollbacks": 5},
     }
 
 
-def app(degraded=None):
+def app(degraded=None, state="notified"):
     return {
+        "state": state,
         "generation": 7,
         "published_at": "1970-01-01T00:00:30.000+00:00",
         "degraded": degraded,
@@ -91,3 +92,10 @@ def test_the_number_of_series_does_not_grow_with_leases_or_secrets(status):
     status["leases"] = [lease("held", float(number)) for number in range(100)]
     status["apps"]["web"]["secrets"] *= 100
     assert len(samples(status)) == before + 1
+
+
+def test_an_app_that_was_rolled_back_stands_out(status):
+    status["apps"]["web"] = app(state="rolled_back")
+    found = samples(status)
+    assert (found["lessee_app_rolled_back web"], found["lessee_app_rolled_back worker"]) == (1, 0)
+    assert found["lessee_rollbacks_total"] == 5

@@ -2,33 +2,33 @@
 
 import json
 import os
-import resource
 import shutil
-import signal
 import stat
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 
+from generations import (
+    CANARY,
+    NEW,
+    OLD,
+    assert_once_and_for_all,
+    assert_tidy,
+    contents,
+    generation,
+    killed_at_every_step,
+    readers,
+    shown,
+    shown_after_a_kill,
+)
 from lessee.core.errors import CannotWrite
-from lessee.core.generation import File, Generation
+from lessee.core.generation import Generation
 from lessee.core.record import replace
-from lessee.host.publish import Publisher, write_plain
+from lessee.host.publish import Publisher
 from needs import need
 
-CANARY = "CANARY-5f1e"
-OLD = ("app.env", "key.pem", "gone.txt")
-NEW = ("app.env", "key.pem", "new.txt")
-
-
-@pytest.fixture
-def memory():
-    path = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="lessee-test-"))
-    yield path
-    shutil.rmtree(path)
+ALL = range(10**9)
 
 
 @pytest.fixture
@@ -43,33 +43,10 @@ def publisher(app):
     publisher.close()
 
 
-def generation(tag, names=OLD, mode=0o440):
-    return Generation("simba", tuple(File(name, f"{CANARY} {tag}\n".encode() * 512, mode) for name in names))
-
-
 def publish(publisher, wanted):
     staged = publisher.stage(wanted)
     assert staged is not None
     return publisher.swap(staged)
-
-
-def contents(wanted):
-    return {file.name: file.content for file in wanted.files}
-
-
-def shown(directory):
-    """What a reader finds: by path, and through a descriptor of ..data."""
-    links = {path.name: path.read_bytes() for path in directory.iterdir() if not path.name.startswith("..")}
-    data = directory / "..data"
-    held = {path.name: path.read_bytes() for path in data.iterdir()} if data.exists() else {}
-    return links, held
-
-
-def assert_tidy(directory, names):
-    ours = {path.name for path in directory.iterdir()}
-    live = str((directory / "..data").readlink())
-    assert ours == {"..data", live, *names}
-    assert all(str((directory / name).readlink()) == f"..data/{name}" for name in names)
 
 
 def in_own_mounts(script, *arguments):
@@ -102,7 +79,7 @@ def test_a_staged_generation_is_whole_and_not_yet_seen(publisher, app):
 def test_names_come_and_go_with_their_generation(publisher, app):
     publish(publisher, generation("one", OLD))
     publish(publisher, generation("two", NEW))
-    publisher.prune(10**9)
+    publisher.prune(ALL)
     assert_tidy(app, NEW)
     assert shown(app) == (contents(generation("two", NEW)),) * 2
 
@@ -114,7 +91,7 @@ def test_an_old_generation_stays_for_its_readers_until_it_is_pruned(publisher, a
         assert publish(publisher, generation("two")).number == 2
         with os.fdopen(os.open("app.env", os.O_RDONLY, dir_fd=held), "rb") as stream:
             assert stream.read() == contents(generation("one"))["app.env"]
-        publisher.prune(10**9)
+        publisher.prune(ALL)
         with pytest.raises(FileNotFoundError):
             os.open("app.env", os.O_RDONLY, dir_fd=held)
     finally:
@@ -125,7 +102,7 @@ def test_an_old_generation_stays_for_its_readers_until_it_is_pruned(publisher, a
 def test_pruning_spares_what_is_staged(publisher, app):
     publish(publisher, generation("one"))
     staged = publisher.stage(generation("two"))
-    publisher.prune(10**9)
+    publisher.prune([1])
     publisher.swap(staged)
     assert shown(app) == (contents(generation("two")),) * 2
 
@@ -169,168 +146,95 @@ def test_a_generation_that_is_gone_is_not_swapped_in(publisher, app):
     assert publisher.read() == contents(generation("one"))
 
 
-READER = """
-import json, os, select, sys
-how, directory, size, *names = sys.argv[1:]
-tags, bad = set(), {"mixed": 0, "missing": 0, "partial": 0}
-
-def look():
-    seen = set()
-    held = os.open(directory + "/..data", os.O_RDONLY | os.O_DIRECTORY) if how == "descriptor" else None
-    for name in names:
-        try:
-            fd = os.open(name if held else directory + "/" + name, os.O_RDONLY, dir_fd=held)
-        except FileNotFoundError:
-            bad["missing"] += 1
-            continue
-        data = os.read(fd, 1 << 20)
-        os.close(fd)
-        lines = set(data.splitlines())
-        bad["partial"] += len(data) != int(size) or len(lines) != 1
-        seen |= lines
-    bad["mixed"] += len(seen) > 1
-    tags.update(seen)
-    if held:
-        os.close(held)
-
-while not select.select([sys.stdin], [], [], 0)[0]:
-    for _ in range(20):
-        look()
-    print("read", flush=True)
-print(json.dumps({"tags": len(tags), **bad}))
-"""
+def assert_nothing_torn(seen):
+    assert {seen["descriptor"][key] for key in ("mixed", "missing", "partial")} == {0}
+    assert {seen["path"][key] for key in ("missing", "partial")} == {0}
 
 
 def test_readers_during_three_hundred_swaps_never_see_half_a_file_or_none_or_two_generations(publisher, app):
-    width = len(contents(generation("000"))["app.env"])
     publish(publisher, generation("000"))
-    readers = {
-        how: subprocess.Popen(
-            [sys.executable, "-c", READER, how, app, str(width), *OLD],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for how in ("path", "descriptor")
-    }
-    for number in range(1, 301):
-        publish(publisher, generation(f"{number:03}"))
-        if number % 10 == 0:  # Neither may run away from the other: both read while this goes on.
-            assert all(reader.stdout.readline() == "read\n" for reader in readers.values())
-    seen = {how: json.loads(reader.communicate("stop")[0].splitlines()[-1]) for how, reader in readers.items()}
+    with readers(app, len(contents(generation("000"))["app.env"]), OLD) as both:
+        for number in range(1, 301):
+            publish(publisher, generation(f"{number:03}"))
+            if number % 10 == 0:  # Neither may run away from the other: both read while this goes on.
+                both.wait()
+        seen = both.end()
     assert all(counts["tags"] > 10 for counts in seen.values())
-    assert {key: seen["descriptor"][key] for key in ("mixed", "missing", "partial")} == {
-        "mixed": 0,
-        "missing": 0,
-        "partial": 0,
-    }
-    assert (seen["path"]["missing"], seen["path"]["partial"]) == (0, 0)
+    assert_nothing_torn(seen)
+
+
+def test_readers_during_two_hundred_ways_back_and_forth_never_see_half_a_file_or_none_or_two_generations(
+    publisher, app
+):
+    publish(publisher, generation("one", OLD))
+    publish(publisher, generation("two", NEW))
+    both_have = sorted(set(OLD) & set(NEW))
+    with readers(app, len(contents(generation("one"))["app.env"]), both_have) as both:
+        for turn in range(200):
+            publisher.roll_back(1 + turn % 2)
+            if turn % 5 == 0:  # An odd number, so that they look at either.
+                both.wait()
+        seen = both.end()
+    assert [counts["tags"] for counts in seen.values()] == [2, 2]
+    assert_nothing_torn(seen)
 
 
 # -- killed at any point -------------------------------------------------------------------------------------
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from lessee.core.generation import File, Generation
+PUBLISH = """
+from generations import NEW, generation
 from lessee.host.publish import Publisher
 
-def open_in(directory):
-    publisher = Publisher(directory, owner=(None, None), mode=0o440, allow_disk=False)
+def begin(directory):
+    return Publisher(directory, owner=(None, None), mode=0o440, allow_disk=False)
+
+def act(publisher):
     publisher.recover()
-    return publisher
-
-def withdraw(directory, names):
-    open_in(directory).withdraw()
-
-def publish(directory, names):
-    publisher = open_in(directory)
-    content = b"CANARY-5f1e two\\n" * 512
-    staged = publisher.stage(Generation("simba", tuple(File(name, content, 0o440) for name in names)))
+    staged = publisher.stage(generation("two", NEW))
     publisher.swap(staged)
-    publisher.prune(10**9)
-
-def kill_at(step):
-    left = [step]
-    def count():
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-    def audit(event, _):
-        if event == "open" or event.startswith("os.") and event != "os.kill":
-            count()
-    def trace(frame, event, _):
-        if "/lessee/host/" not in frame.f_code.co_filename:
-            return None
-        if event == "line":
-            count()
-        return trace
-    sys.addaudithook(audit)
-    sys.settrace(trace)
-
-act, *names = sys.argv[1:]
-for line in sys.stdin:
-    step, directory = line.rstrip("\\n").split(" ", 1)
-    pid = os.fork()
-    if pid == 0:
-        kill_at(int(step))
-        globals()[act](Path(directory), names)
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    publisher.prune(range(10**9))
 """
+WITHDRAW = """
+from lessee.host.publish import Publisher
 
+def begin(directory):
+    return Publisher(directory, owner=(None, None), mode=0o440, allow_disk=False)
 
-def ends_of(act, memory, first):
-    """Kill what does `act` at its every step, each time over what `_prepare` leaves; how it ended, and where."""
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED, act, *NEW], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as killed:
-        step, code = 0, -signal.SIGKILL
-        while code == -signal.SIGKILL:
-            step += 1
-            app = memory / str(step)
-            _prepare(app, first)
-            killed.stdin.write(f"{step} {app}\n")
-            killed.stdin.flush()
-            code = int(killed.stdout.readline())
-            yield code, app
-            shutil.rmtree(app)
-        killed.stdin.close()
+def act(publisher):
+    publisher.recover()
+    publisher.withdraw()
+"""
 
 
 @pytest.mark.parametrize("first", [generation("one", OLD), None], ids=["over an old one", "the very first"])
 def test_killed_at_any_step_it_leaves_one_whole_generation_and_sweeps_when_it_is_back(memory, first):
     old = contents(first) if first else {}
     new = contents(generation("two", NEW))
-    ends = []
-    for code, app in ends_of("publish", memory, first):
+    codes, is_new = [], []
+    for code, app in killed_at_every_step(PUBLISH, memory, lambda app: _prepare(app, first)):
         found, held = shown_after_a_kill(app)
         assert held in (old, new), app
         assert all(found[name] == held[name] for name in held if name in set(OLD) & set(NEW)), app
         _assert_recovers(app, held)
-        ends.append((code, held == new))
-    assert ends[-1] == (0, True)
-    assert len(ends) > 100
-    # Killed early, the old one is live; late, the new one; and never back and forth.
-    outcomes = [is_new for _, is_new in ends]
-    assert outcomes == sorted(outcomes)
-    assert not outcomes[0]
-    assert outcomes[-2]
+        codes.append(code)
+        is_new.append(held == new)
+    assert codes[-1] == 0
+    assert len(codes) > 100
+    assert_once_and_for_all(is_new)
 
 
 def test_killed_while_it_withdraws_it_leaves_the_whole_generation_or_nothing_to_open(memory):
     old = contents(generation("one", OLD))
-    ends = []
-    for code, app in ends_of("withdraw", memory, generation("one", OLD)):
+    codes, is_gone = [], []
+    for code, app in killed_at_every_step(WITHDRAW, memory, lambda app: _prepare(app, generation("one", OLD))):
         found, held = shown_after_a_kill(app)
         assert (found, held) in ((old, old), ({}, {})), app
         _assert_recovers(app, held)
-        ends.append((code, not held))
-    assert ends[-1] == (0, True)
-    outcomes = [is_gone for _, is_gone in ends]
-    assert outcomes == sorted(outcomes)
-    assert not outcomes[0]
-    assert outcomes.count(True) > 20
+        codes.append(code)
+        is_gone.append(not held)
+    assert codes[-1] == 0
+    assert is_gone.count(True) > 20
+    assert_once_and_for_all(is_gone)
 
 
 def _prepare(app, first):
@@ -344,12 +248,6 @@ def _prepare(app, first):
     (app / "..lessee-link").symlink_to("..lessee-7-0badcafe")
 
 
-def shown_after_a_kill(app):
-    found = {path.name: path.read_bytes() for path in app.iterdir() if path.exists() and not path.name.startswith("..")}
-    data = app / "..data"
-    return found, {path.name: path.read_bytes() for path in data.iterdir()} if data.exists() else {}
-
-
 def _assert_recovers(app, live):
     publisher = Publisher(app, owner=(None, None), mode=0o440, allow_disk=False)
     try:
@@ -360,7 +258,7 @@ def _assert_recovers(app, live):
         else:
             assert list(app.iterdir()) == []
         publish(publisher, generation("three", NEW))
-        publisher.prune(10**9)
+        publisher.prune(ALL)
         assert_tidy(app, NEW)
     finally:
         publisher.close()
@@ -385,6 +283,83 @@ def test_a_live_link_into_nothing_is_no_generation(publisher, app):
     assert [path.name for path in app.iterdir()] == ["..data"]
     publish(publisher, generation("two"))
     assert_tidy(app, OLD)
+
+
+# -- back again ----------------------------------------------------------------------------------------------
+
+
+def test_an_earlier_generation_is_shown_again_whole_with_its_own_names(publisher, app):
+    first = publish(publisher, generation("one", OLD))
+    publish(publisher, generation("two", NEW))
+    assert publisher.roll_back(1) == first == publisher.live()
+    assert_tidy(app, OLD, kept=[2])
+    assert shown(app) == (contents(generation("one", OLD)),) * 2
+    publisher.roll_back(2)
+    assert_tidy(app, NEW, kept=[1])
+    assert shown(app) == (contents(generation("two", NEW)),) * 2
+
+
+def test_there_is_no_way_back_to_what_is_gone_and_the_live_one_stays(publisher, app):
+    publish(publisher, generation("one", OLD))
+    publish(publisher, generation("two", NEW))
+    publisher.prune([1])
+    with pytest.raises(CannotWrite, match="generation 1 is not there any more"):
+        publisher.roll_back(1)
+    assert_tidy(app, NEW)
+
+
+def test_a_way_back_that_is_barred_leaves_both_generations_whole(publisher, app):
+    publish(publisher, generation("one", OLD))
+    publish(publisher, generation("two", NEW))
+    (app / "gone.txt").mkdir()
+    with pytest.raises(CannotWrite, match=r"a directory stands at gone\.txt"):
+        publisher.roll_back(1)
+    (app / "gone.txt").rmdir()
+    assert_tidy(app, NEW, kept=[1])
+    publisher.roll_back(1)
+    assert shown(app) == (contents(generation("one", OLD)),) * 2
+
+
+def test_what_is_swept_leaves_the_one_to_go_back_to(publisher, app):
+    for tag in ("one", "two", "three"):
+        publish(publisher, generation(tag))
+    publisher.stage(generation("four"))
+    assert publisher.recover(keep={1}).number == 3
+    assert_tidy(app, OLD, kept=[1])
+    assert publisher.recover().number == 3
+    assert_tidy(app, OLD)
+
+
+def test_no_number_is_given_twice_whatever_was_gone_back_to_discarded_or_pruned(publisher):
+    given = [publish(publisher, generation("one")).number, publish(publisher, generation("two")).number]
+    publisher.roll_back(1)
+    given.append(publish(publisher, generation("three")).number)
+    staged = publisher.stage(generation("four"))
+    publisher.discard(staged)
+    given.append(staged.number)
+    publisher.roll_back(1)
+    publisher.prune(ALL)
+    given.append(publish(publisher, generation("five")).number)
+    assert given == [1, 2, 3, 4, 5]
+
+
+def test_no_number_is_given_that_a_folder_has_which_an_earlier_life_left(publisher, app):
+    publish(publisher, generation("one"))
+    publish(publisher, generation("two"))
+    publisher.roll_back(1)
+    again = Publisher(app, owner=(None, None), mode=0o440, allow_disk=False)
+    try:
+        assert publish(again, generation("three")).number == 3
+        assert again.numbers() == {1, 2, 3}
+    finally:
+        again.close()
+
+
+def test_only_the_numbers_that_are_named_are_pruned_and_never_the_live_one(publisher, app):
+    for tag in ("one", "two", "three", "four"):
+        publish(publisher, generation(tag))
+    publisher.prune([2, 4, 9])
+    assert_tidy(app, OLD, kept=[1, 3])
 
 
 # -- no needless change --------------------------------------------------------------------------------------
@@ -711,45 +686,3 @@ def test_an_owner_that_may_not_be_set_is_told_and_ones_own_needs_no_right(memory
     assert "may not give files to 0:0" in said[0]
     assert "CAP_CHOWN, or leave owner out" in said[0]
     assert said[1] == "['..data', '..lessee-', 'a']"
-
-
-# -- plain files ---------------------------------------------------------------------------------------------
-
-
-def test_plain_files_are_written_on_any_disk_with_their_mode(tmp_path):
-    write_plain(tmp_path / "out" / "simba", generation("one", mode=0o400))
-    out = tmp_path / "out" / "simba"
-    assert {path.name: path.read_bytes() for path in out.iterdir()} == contents(generation("one"))
-    assert {stat.S_IMODE(path.lstat().st_mode) for path in out.iterdir()} == {0o400}
-    assert stat.S_IMODE(out.stat().st_mode) == 0o700
-
-
-def test_a_plain_file_replaces_a_link_and_leaves_its_target_alone(tmp_path):
-    (tmp_path / "target").write_text("untouched")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "app.env").symlink_to("../target")
-    write_plain(tmp_path / "out", generation("one"))
-    assert (tmp_path / "target").read_text() == "untouched"
-    assert not (tmp_path / "out" / "app.env").is_symlink()
-
-
-def test_plain_files_that_cannot_be_written_leave_nothing(tmp_path):
-    with pytest.raises(CannotWrite):
-        write_plain(tmp_path, generation("one", ("app.env", "app.env/below")))
-    (tmp_path / "key.pem").mkdir()
-    with pytest.raises(CannotWrite, match=r"a directory stands at key\.pem"):
-        write_plain(tmp_path, generation("one"))
-    assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]
-
-
-def test_plain_files_that_break_off_leave_the_old_ones_whole(tmp_path):
-    write_plain(tmp_path, generation("one"))
-    first, *others = generation("two").files
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (len(first.content), limits[1]))
-    try:
-        with pytest.raises(CannotWrite, match="File too large"):
-            write_plain(tmp_path, Generation("simba", (first, replace(others[0], content=bytes(100_000)))))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents(generation("one"))

@@ -1,28 +1,45 @@
 """What obeys the agent's commands: of each there is one form for the sidecar, and others for what runs once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lessee.core.config import App
 from lessee.core.generation import Generation
 from lessee.core.leases import Lease
-from lessee.core.machine.events import Token
+from lessee.core.machine.events import Recovered, Token
+from lessee.core.record import Record
+from lessee.core.redaction import Redactor
 from lessee.host.project import Stamp
+
+if TYPE_CHECKING:
+    from lessee.agent.supervisor import Supervisor
 
 
 class Shelf(Protocol):
     """Where generations are shown; what cannot be written raises CannotWrite."""
 
-    def open(self, apps: Iterable[App]) -> Mapping[str, tuple[int | None, bool]]: ...
+    def open(self, apps: Iterable[App]) -> Mapping[str, Recovered]: ...
 
-    def publish(self, generation: Generation, *, owe: bool) -> tuple[int, bool]: ...
+    def stage(self, generation: Generation) -> Path | None: ...
 
-    def prune(self, app: str, up_to: int) -> None: ...
+    def discard(self, app: str) -> None: ...
+
+    def publish(self, generation: Generation, *, owe: bool, prove: bool) -> tuple[int, bool]: ...
+
+    def roll_back(self, app: str, to: int, *, bad: str, owe: bool) -> int: ...
+
+    def confirm(self, app: str) -> None: ...
+
+    def forgive(self, app: str) -> None: ...
+
+    def settle(self, app: str) -> None: ...
+
+    def prune(self, app: str, numbers: Collection[int]) -> None: ...
 
     def withdraw(self, app: str) -> None: ...
 
-    def settle(self, app: str) -> None: ...
+    def folder(self, app: str) -> Path: ...
 
 
 class Keeper(Protocol):
@@ -51,3 +68,13 @@ class Watcher(Protocol):
     """Calls `Agent.reload` when one of the files changes."""
 
     def watch(self, stamps: Mapping[Path, Stamp], *, all_beside: bool = False) -> None: ...
+
+
+class Effects(Record, frozen=True):
+    """What an agent works with. `environ` is its own; `supervisor` has the child of `lessee exec`."""
+
+    shelf: Shelf
+    keeper: Keeper
+    redactor: Redactor
+    environ: Mapping[str, str]
+    supervisor: "Supervisor | None" = None

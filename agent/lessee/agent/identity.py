@@ -6,7 +6,8 @@ from typing import assert_never
 
 import msgspec
 
-from lessee.agent.effects import Keeper, Shelf
+from lessee.agent.effects import Effects
+from lessee.agent.telling import Telling
 from lessee.core.config import App, Vault
 from lessee.core.config.grammar.app import OnExpiry
 from lessee.core.config.grammar.vault import TokenAuth
@@ -16,11 +17,9 @@ from lessee.core.machine import events as ev
 from lessee.core.machine.step import start, steps
 from lessee.core.machine.view import Account
 from lessee.core.paths import Need
-from lessee.core.redaction import Redactor
 from lessee.core.rendering.recipes import Recipe, render_recipe
 from lessee.host.clock import boot_time
 from lessee.host.logs import log
-from lessee.host.notify import Done, notify
 from lessee.vault.connect import connect
 
 Post = Callable[[ev.Event], None]
@@ -29,17 +28,7 @@ Post = Callable[[ev.Event], None]
 class Identity:
     """Takes events, steps its machine, and obeys; all in the thread of the loop, but for requests to Vault."""
 
-    def __init__(  # These are all the effects there are.
-        self,
-        vault: Vault,
-        shelf: Shelf,
-        *,
-        keeper: Keeper,
-        redactor: Redactor,
-        environ: Mapping[str, str],
-        seed: int,
-        post: Post,
-    ) -> None:
+    def __init__(self, vault: Vault, effects: Effects, *, seed: int, post: Post) -> None:
         """`post` takes the events of other threads, for `take` to get them."""
         self.vault = vault
         self.key = key_of(vault)
@@ -47,11 +36,12 @@ class Identity:
         self._wants: Mapping[str, ev.Want] = {}
         self._begun = False
         self._noted = False
-        self._shelf = shelf
-        self._keeper = keeper
-        self._redactor = redactor
-        self._environ = environ
-        self._client = connect(vault, environ, post, boot_time)
+        self._effects = effects
+        self._shelf = effects.shelf
+        self._keeper = effects.keeper
+        self._redactor = effects.redactor
+        self._telling = Telling(effects, post)
+        self._client = connect(vault, effects.environ, post, boot_time)
         self.state = start(seed ^ int(self.key[:16], 16))
 
     @property
@@ -121,6 +111,9 @@ class Identity:
                 self._keep_token(event.token, value)
             case ev.Renewed(), cmd.RenewToken():
                 self._keep_token(event.token, self._client.token)
+            case ev.CheckFailed(), _ if (app := self.state.apps.get(event.app)) and app.job == event.job:
+                with _telling("not tidied", app=event.app):
+                    self._shelf.discard(event.app)
             case _:
                 pass
 
@@ -148,13 +141,21 @@ class Identity:
                 self._client.abandon(command.call)
             case cmd.Render():
                 return self._render(command)
+            case cmd.Check():
+                return self._telling.check(self.apps[command.app], command)
             case cmd.Publish():
                 return self._publish(command)
             case cmd.Notify():
-                return self._notify(command)
+                return self._telling.notify(self.apps[command.app], command)
+            case cmd.Prove():
+                self._telling.prove(self.apps[command.app], command)
+            case cmd.GiveUp():
+                self._telling.give_up(command.job)
+            case cmd.RollBack():
+                return self._roll_back(command)
             case cmd.Expire():
                 return self._expire(command)
-            case cmd.Settle() | cmd.Prune():
+            case cmd.Confirm() | cmd.Forgive() | cmd.Settle() | cmd.Prune():
                 self._tidy(command)
             case cmd.KeepLease() | cmd.ForgetLease() | cmd.ForgetToken():
                 self._keep(command)
@@ -166,25 +167,31 @@ class Identity:
         assert isinstance(command.recipe, Recipe)
         inputs = command.secrets, command.folders, command.dynamic
         try:
-            generation = render_recipe(command.recipe, *inputs, self._environ)
+            generation = render_recipe(command.recipe, *inputs, self._effects.environ)
         except LesseeError as exc:
             return ev.RenderFailed(command.app, command.job, str(exc))
         return ev.Rendered(command.app, command.job, generation)
 
     def _publish(self, command: cmd.Publish) -> ev.Event:
+        generation = command.generation
         try:
-            number, changed = self._shelf.publish(command.generation, owe=command.owe)
+            number, changed = self._shelf.publish(generation, owe=command.owe, prove=command.prove)
         except LesseeError as exc:
             return ev.PublishFailed(command.app, command.job, str(exc))
+        self._give_environ(generation.environ)
         return ev.Published(command.app, command.job, number, changed)
 
-    def _notify(self, command: cmd.Notify) -> ev.Event:
-        settings = self.apps[command.app].notify
-        assert settings is not None
-        done = notify(settings, command.published_at)
-        if isinstance(done, Done):
-            return ev.Told(command.app, command.job, done.how)
-        return ev.NotTold(command.app, command.job, done.why, done.absent, done.retry_in)
+    def _roll_back(self, command: cmd.RollBack) -> ev.Event:
+        try:
+            self._shelf.roll_back(command.app, command.to, bad=command.bad, owe=command.owe)
+        except LesseeError as exc:
+            return ev.NotRolledBack(command.app, str(exc))
+        self._give_environ(command.environ)
+        return ev.RolledBack(command.app)
+
+    def _give_environ(self, environ: tuple[tuple[str, str], ...] | None) -> None:
+        if self._effects.supervisor is not None and environ is not None:
+            self._effects.supervisor.environ = dict(environ)
 
     def _expire(self, command: cmd.Expire) -> ev.Event | None:
         wish = self.apps[command.app].on_expiry
@@ -201,13 +208,17 @@ class Identity:
                 return ev.Withdrawn(command.app)
         return None
 
-    def _tidy(self, command: cmd.Settle | cmd.Prune) -> None:
+    def _tidy(self, command: cmd.Confirm | cmd.Forgive | cmd.Settle | cmd.Prune) -> None:
         with _telling("not tidied", app=command.app):
             match command:
+                case cmd.Confirm():
+                    self._shelf.confirm(command.app)
+                case cmd.Forgive():
+                    self._shelf.forgive(command.app)
                 case cmd.Settle():
                     self._shelf.settle(command.app)
                 case cmd.Prune():
-                    self._shelf.prune(command.app, command.up_to)
+                    self._shelf.prune(command.app, command.numbers)
                 case _:
                     assert_never(command)
 

@@ -1,28 +1,20 @@
 """The loop: take what has come, let each identity's machine take its events, and see to the configuration."""
 
 import queue
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from functools import partial
 from typing import Any, TypeVar
 
-import msgspec
-
-from lessee.agent.effects import Keeper, Shelf, Watcher
-from lessee.agent.identity import Identity, key_of
-from lessee.core.config import Config, Vault
+from lessee.agent.effects import Effects, Watcher
+from lessee.agent.identities import Identities
+from lessee.core.config import Config
 from lessee.core.errors import LesseeError
 from lessee.core.machine import events as ev
 from lessee.core.machine.deadlines import wake_at
 from lessee.core.machine.inputs import unknown
 from lessee.core.machine.letting_go import nothing_to_revoke
-from lessee.core.machine.readers import is_settled
-from lessee.core.machine.state import App, State
+from lessee.core.machine.state import State
 from lessee.core.machine.view import status as status_of
-from lessee.core.paths import Need
-from lessee.core.redaction import Redactor
-from lessee.core.rendering.recipes import Recipe
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.logs import log
 from lessee.host.project import Project, load, stamp
@@ -40,6 +32,7 @@ class _Note(Enum):
 
     STOP = "stop"
     RELOAD = "reload"
+    WAKE = "wake"
 
 
 _Mail = tuple[str | None, ev.Event] | _Note
@@ -47,43 +40,25 @@ _Mail = tuple[str | None, ev.Event] | _Note
 
 
 class Agent:
-    """Owns the state: all of it is changed in the thread that runs the loop.
-
-    Apps that log in alike share an identity, with one machine, one token and one lease of a kind; an app with a
-    `vault` block of its own has another.
-    """
+    """Owns the state: all of it is changed in the thread that runs the loop."""
 
     def __init__(
-        self,
-        project: Project,
-        shelf: Shelf,
-        *,
-        keeper: Keeper,
-        redactor: Redactor,
-        environ: Mapping[str, str],
-        seed: int,
-        notifies: bool = True,
-        whole: bool = True,
+        self, project: Project, effects: Effects, *, seed: int, notifies: bool = True, whole: bool = True
     ) -> None:
         """`notifies` False: nobody is told. `seed` is where the jitter comes from. Raises CannotWrite.
 
         `whole` False: the project holds some of the apps, and what others may have left is not touched.
         """
         self._project = project
-        self._shelf = shelf
-        self._keeper = keeper
-        self._redactor = redactor
-        self._environ = environ
-        self._seed = seed
-        self._notifies = notifies
-        self._whole = whole
+        self._environ = effects.environ
+        self._supervisor = effects.supervisor
         self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
-        self._identities: dict[str, Identity] = {}
+        self._identities = Identities(effects, seed=seed, notifies=notifies, whole=whole, post=self._post)
         self._turned_at = boot_time()
         self._trouble: str | None = None
         self._watcher: Watcher | None = None
-        self._ahead = (compiled for recipe in project.recipes.values() for _, compiled in recipe.files)
-        self._take_up(project)
+        self._ahead = (compiled for recipe in project.recipes.values() for compiled in recipe.templates)
+        self._identities.configure(project)
 
     # What other threads may call.
 
@@ -102,13 +77,17 @@ class Agent:
         """Read the configuration and the templates again."""
         self._mail.put(_Note.RELOAD)
 
+    def wake(self) -> None:
+        """Turn once; a signal's handler may call it too."""
+        self._mail.put(_Note.WAKE)
+
     def alive(self) -> bool:
         """Whether the loop turns, whatever Vault does."""
         return boot_time() - self._turned_at < STANDS_STILL
 
     def status(self) -> Mapping[str, Any]:
         """status.json."""
-        accounts = [identity.account for identity in list(self._identities.values())]
+        accounts = [identity.account for identity in self._identities]
         environment = self._project.config.environment
         return status_of(accounts, boot_time(), wall_time(), environment=environment, trouble=self._trouble)
 
@@ -120,7 +99,7 @@ class Agent:
     @property
     def states(self) -> list[State]:
         """Of each identity."""
-        return [identity.state for identity in list(self._identities.values())]
+        return [identity.state for identity in self._identities]
 
     # The loop.
 
@@ -139,7 +118,7 @@ class Agent:
             now = boot_time()
             if now >= deadline:
                 return None
-            wait = min(*map(wake_at, self.states), deadline, now + LONGEST_SLEEP) - now
+            wait = min(*map(wake_at, self.states), self._child_wakes_at(), deadline, now + LONGEST_SLEEP) - now
             mail = self._collect(max(0.0, wait))
             if _Note.STOP in mail:
                 return None
@@ -147,6 +126,9 @@ class Agent:
             if _Note.RELOAD in mail:
                 self._reload()
         return answer
+
+    def _child_wakes_at(self) -> float:
+        return self._supervisor.wake_at if self._supervisor is not None else float("inf")
 
     def revoke(self, timeout: float) -> None:
         """End all leases and all tokens of ours, as far as Vault does it within `timeout` seconds."""
@@ -170,10 +152,10 @@ class Agent:
             return mail
 
     def _turn(self, letters: Sequence[tuple[str | None, ev.Event]]) -> None:
-        for key, identity in list(self._identities.items()):
+        for identity in self._identities:
             self._turned_at = boot_time()
-            identity.take([event for to, event in letters if to in {None, key}])
-            self._see_to(identity)
+            identity.take([event for to, event in letters if to in {None, identity.key}])
+            self._identities.see_to(identity)
 
     def _post(self, key: str, event: ev.Event) -> None:
         self._mail.put((key, event))
@@ -184,7 +166,7 @@ class Agent:
         # What is broken may be mended by a file that was not there before.
         stamps = {path: stamp(path) for path in self._project.stamps}
         try:
-            project = load(self._project.path, self._environ)
+            project = self._load()
             self._take_up(project)
         except LesseeError as exc:
             if str(exc) != self._trouble:
@@ -197,78 +179,15 @@ class Agent:
         if self._watcher is not None:
             self._watcher.watch(stamps, all_beside=self._trouble is not None)
 
+    def _load(self) -> Project:
+        child = self._supervisor is not None
+        only = next(iter(self._project.config.apps)) if child else None
+        return load(self._project.path, self._environ, only=only, for_child=child)
+
     def _take_up(self, project: Project) -> None:
-        config = project.config
-        opened = self._shelf.open(config.apps.values())
+        self._identities.configure(project)
         _tell_what_needs_a_start(self._project, project)
         self._project = project
-        self._redactor.publish(project.text)
-        before = {name: app for state in self.states for name, app in state.apps.items()}
-        # status.json tells of the first: the top-level block, where an app uses it.
-        vaults = sorted((app.vault for app in config.apps.values()), key=lambda vault: vault != config.vault)
-        for vault in [*vaults, *self._vaults_of_before()]:
-            self._begin(vault)
-        # First those that serve an app, so that an app that moves is never nobody's.
-        for identity in sorted(self._identities.values(), key=lambda one: one.vault not in vaults):
-            self._configure(identity, opened, before)
-            self._see_to(identity)
-
-    def _vaults_of_before(self) -> Iterable[Vault]:
-        """Of identities that are in the ledger alone: what they left is still to be revoked."""
-        for block in self._keeper.identities().values() if self._whole else ():
-            with suppress(msgspec.MsgspecError):  # of another version of lessee: its leases end by themselves
-                yield msgspec.json.decode(block, type=Vault)
-
-    def _begin(self, vault: Vault) -> None:
-        key = key_of(vault)
-        if key not in self._identities:
-            self._identities[key] = Identity(
-                vault,
-                self._shelf,
-                keeper=self._keeper,
-                redactor=self._redactor,
-                environ=self._environ,
-                seed=self._seed,
-                post=partial(self._post, key),
-            )
-
-    def _configure(
-        self, identity: Identity, opened: Mapping[str, tuple[int | None, bool]], before: Mapping[str, App]
-    ) -> None:
-        """Tell an identity its apps, and of those that are new to it what their readers see."""
-        apps = {name: app for name, app in self._project.config.apps.items() if key_of(app.vault) == identity.key}
-        wants = {name: self._want(self._project.recipes[name]) for name in apps}
-        needs = frozenset[Need]().union(*(want.needs for want in wants.values()))
-        events: list[ev.Event] = list(identity.kept(None if self._whole else needs))
-        for name in apps:
-            if name in opened:
-                number, owed = opened[name]
-                # When it was shown is not known any more: who is owed is told, whenever it started.
-                events.append(ev.Recovered(name, number, owed, boot_time() if number is not None else None))
-            elif name not in identity.apps and name in before:
-                app = before[name]
-                events.append(ev.Recovered(name, app.number, app.owed, app.published_at, app.old))
-        identity.configure(apps, wants, self._project.config.apps.keys() - apps.keys(), events)
-
-    def _see_to(self, identity: Identity) -> None:
-        """Whom another identity serves now holds nothing of this one once told; who serves nobody at all goes."""
-        if identity.state.elsewhere:
-            apps = [(name, app) for other in self.states for name, app in other.apps.items()]
-            settled = {name for name, app in apps if is_settled(app, boot_time())}
-            if settled & identity.state.elsewhere:
-                identity.release(settled)
-        state = identity.state
-        if identity.apps or state.elsewhere:
-            return
-        if not state.stopping:
-            identity.take([ev.Stopping()])
-        elif nothing_to_revoke(state) and len(self._identities) > 1:
-            del self._identities[identity.key]
-            identity.end()
-
-    def _want(self, recipe: Recipe) -> ev.Want:
-        notifies = self._notifies and recipe.app.notify is not None
-        return ev.Want(recipe.needs, recipe.app.refresh, notifies, recipe)
 
 
 def _tell_what_needs_a_start(old: Project, new: Project) -> None:

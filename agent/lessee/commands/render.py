@@ -7,21 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from lessee.agent import Agent, Keeper, Shelf
+from lessee.agent import Agent, Effects, Keeper, Shelf
 from lessee.commands.run import REVOKE_TIMEOUT, refuse_without_apps
 from lessee.core.config import App
 from lessee.core.errors import FormatError
 from lessee.core.generation import File, Generation
 from lessee.core.leases import Lease
-from lessee.core.machine.events import Token
+from lessee.core.machine.events import Recovered, Token
 from lessee.core.machine.outcome import outcomes, unfinished
 from lessee.core.redaction import Redactor
 from lessee.core.rendering.formats import outline
 from lessee.host.ledger import Ledger
 from lessee.host.logs import open_log
+from lessee.host.plain import Once, PlainShelf
 from lessee.host.private import make_private
 from lessee.host.project import Project, find, load
-from lessee.host.shelf import PlainShelf
 from lessee.host.shelf import Shelf as RealShelf
 
 
@@ -57,10 +57,7 @@ def _render(
 ) -> int:
     agent = Agent(
         project,
-        shelf,
-        keeper=keeper,
-        redactor=redactor,
-        environ=environ,
+        Effects(shelf, keeper, redactor, environ),
         seed=int.from_bytes(os.urandom(8)),
         notifies=notifies,
         whole=arguments.app is None,
@@ -100,18 +97,27 @@ class _Forgetful:
     keep_identity = forget_identity = keep_token = forget_token = keep_lease = forget_lease = _nothing
 
 
-class _DiffShelf:
+class _DiffShelf(Once):
     """Shows nothing to readers: prints how the files would change, by name and structure."""
 
     def __init__(self) -> None:
         self._apps: dict[str, App] = {}
 
-    def open(self, apps: Iterable[App]) -> Mapping[str, tuple[int | None, bool]]:
+    def open(self, apps: Iterable[App]) -> Mapping[str, Recovered]:
         self._apps = {app.name: app for app in apps}
-        return dict.fromkeys(self._apps, (None, False))
+        return {name: Recovered(name, None, owed=False) for name in self._apps}
 
-    def publish(self, generation: Generation, *, owe: bool) -> tuple[int, bool]:
-        del owe
+    def stage(self, generation: Generation) -> None:
+        """Nothing is written, so there is nothing to check."""
+
+    def discard(self, app: str) -> None:
+        """As above."""
+
+    def folder(self, app: str) -> Path:
+        return Path(self._apps[app].directory)
+
+    def publish(self, generation: Generation, *, owe: bool, prove: bool) -> tuple[int, bool]:
+        del owe, prove
         app = self._apps[generation.app]
         folder = Path(app.directory)
         formats = {file.name: file.format for file in app.files}
@@ -121,15 +127,6 @@ class _DiffShelf:
         for name in sorted(_ours(folder) - {file.name for file in generation.files}):
             print(f"- {folder / name} (would be removed)")
         return 0, False
-
-    def prune(self, app: str, up_to: int) -> None:
-        """There is nothing old."""
-
-    def withdraw(self, app: str) -> None:
-        """What readers see stays."""
-
-    def settle(self, app: str) -> None:
-        """Nobody is owed."""
 
 
 def _ours(folder: Path) -> set[str]:

@@ -1,5 +1,9 @@
 """A generation: the files of one app, rendered from one set of secrets."""
 
+import hashlib
+
+import msgspec
+
 from lessee.core.record import Record
 
 
@@ -18,5 +22,14 @@ class File(Record, frozen=True):
 class Generation(Record, frozen=True):
     """The files of one app, whole."""
 
+    hidden = ("environ",)
+
     app: str
     files: tuple[File, ...]
+    environ: tuple[tuple[str, str], ...] | None = None
+    """What `lessee exec` adds to its child's environment, by name; it is never written down."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for generations that are alike in all that a reader sees."""
+        return hashlib.sha256(msgspec.json.encode((self.files, self.environ))).hexdigest()

@@ -16,7 +16,7 @@ class Lease(Record, frozen=True):
     hidden = ("secret",)
 
     id: str
-    """Ours, safe as a file's name; of another issue it is another."""
+    """Ours, safe as a file's name; of another issue, or another password of a static role, it is another."""
     need: Dynamic
     secret: Secret
     lease_id: str

@@ -1,4 +1,4 @@
-"""What the agent must remember over its own death, on its state tmpfs: tokens, leases, and which app is owed a word."""
+"""What the agent must remember over its own death, on its state tmpfs: tokens, leases, and what became of each app."""
 
 import fcntl
 import os
@@ -12,6 +12,7 @@ import msgspec
 from lessee.core.errors import CannotWrite
 from lessee.core.leases import Lease
 from lessee.core.machine.events import Token
+from lessee.core.noted import AppRecord
 from lessee.core.record import Record, replace
 from lessee.host.clock import boot_time
 from lessee.host.directories import cannot_write, entries, open_directory
@@ -64,6 +65,7 @@ class _KeptLease(Record, frozen=True):
 
 
 _Kept = TypeVar("_Kept", _KeptIdentity, _KeptToken, _KeptLease)
+_Record = TypeVar("_Record", bound=Record)
 
 
 class Ledger:
@@ -135,23 +137,17 @@ class Ledger:
         """The lease is no more; the id is ours."""
         self._remove(_file("lease", identity, lease_id))
 
-    def owe(self, app: str, number: int) -> None:
-        """Before generation `number` is shown: the app will have to be told of it."""
-        # The one that is live and owed stays owed, should this one never come to be.
-        self._write(f"owed-{app}", msgspec.json.encode([*self._owed(app)[-1:], number]))
+    def app(self, name: str) -> AppRecord:
+        """What is noted of an app; an empty record where nothing is, or it is broken."""
+        record = self._decoded(_app_file(name), AppRecord) or AppRecord()
+        return record if record.boot == self._boot else replace(record, shown_at=None)
 
-    def is_owed(self, app: str, live: int | None) -> bool:
-        """Whether the live generation was shown and nobody told: a generation that never came to be owes nothing."""
-        return live is not None and live in self._owed(app)
-
-    def settle(self, app: str) -> None:
-        """The app has been told."""
-        self._remove(f"owed-{app}")
-
-    def _owed(self, app: str) -> list[int]:
-        with suppress(msgspec.MsgspecError):
-            return msgspec.json.decode(self._read(f"owed-{app}"), type=list[int])
-        return []
+    def keep_app(self, name: str, record: AppRecord) -> None:
+        """Note this of an app, and nothing else; an empty record leaves nothing."""
+        if replace(record, boot="") == AppRecord():
+            self._remove(_app_file(name))
+        else:
+            self._write(_app_file(name), msgspec.json.encode(replace(record, boot=self._boot)))
 
     def _as_of_now(self, kept: _KeptToken) -> Token:
         if kept.boot == self._boot:
@@ -168,14 +164,17 @@ class Ledger:
         for name in sorted(entries(self._fd)):
             if not name.startswith(prefix):
                 continue
-            kept = None
-            with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                kept = msgspec.json.decode(self._read(name), type=kind)
+            kept = self._decoded(name, kind)
             if kept is not None and kept.file == name:
                 yield kept
             elif name not in self._ignored:
                 self._ignored.add(name)
                 log("warning", "record ignored", file=str(self._path / name), reason="it is broken, or not lessee's")
+
+    def _decoded(self, name: str, kind: type[_Record]) -> _Record | None:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return msgspec.json.decode(self._read(name), type=kind)
+        return None
 
     def _keep(self, kept: _KeptIdentity | _KeptToken | _KeptLease) -> None:
         self._write(kept.file, msgspec.json.encode(kept))
@@ -226,6 +225,10 @@ class Ledger:
 def _file(kind: str, identity: str, *ids: str) -> str:
     # The identity is in every name: two of them may read the same static role, whose lease always has the same id.
     return "-".join((kind, identity[:16], *ids))
+
+
+def _app_file(name: str) -> str:
+    return f"app-{name}"
 
 
 def _boot_id() -> str:

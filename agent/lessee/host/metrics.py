@@ -18,6 +18,8 @@ _TOTALS = {
     "renders": ("renders", "Renderings of an app's files."),
     "publishes": ("publishes", "Generations published."),
     "notifications": ("notifications", "Apps told of a new generation."),
+    "confirmations": ("confirmations", "Generations that apps were seen to work with."),
+    "rollbacks": ("rollbacks", "Generations taken back, because an app did not work with them."),
 }
 _STANDINGS = ("held", "expired", "retiring")
 
@@ -69,13 +71,15 @@ def _apps(apps: Mapping[str, Any]) -> Iterable[Metric]:
     generation = GaugeMetricFamily("lessee_app_generation", "The generation that readers see.", labels=["app"])
     published = GaugeMetricFamily("lessee_app_published_timestamp_seconds", "When it was published.", labels=["app"])
     owed = GaugeMetricFamily("lessee_app_notification_owed", "The app is still to be told.", labels=["app"])
+    back = GaugeMetricFamily("lessee_app_rolled_back", "The newest generation was taken back.", labels=["app"])
     failing = GaugeMetricFamily("lessee_app_sources_failing", "Secrets that cannot be read.", labels=["app"])
     for name, app in apps.items():
         generation.add_metric([name], app["generation"] or 0)
         if app["published_at"]:
             published.add_metric([name], datetime.fromisoformat(app["published_at"]).timestamp())
         owed.add_metric([name], app["notify"]["owed"])
+        back.add_metric([name], app["state"] == "rolled_back")
         failing.add_metric([name], sum(secret["error"] is not None for secret in app["secrets"]))
-    yield from (generation, published, owed, failing)
+    yield from (generation, published, owed, back, failing)
     degraded = sum(app["degraded"] is not None for app in apps.values())
     yield GaugeMetricFamily("lessee_apps_degraded", "Apps that run on less than they want.", value=degraded)

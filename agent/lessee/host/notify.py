@@ -1,68 +1,123 @@
 """Tells an app that its files changed, and says in words how that went."""
 
 import signal
-from pathlib import Path
-from typing import assert_never
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, assert_never
 
-from lessee.core.config import ByName, Notify
+from lessee.core.config import ByCmdline, ByCommand, ByContainer, ByHttp, ByName, ByPidFile, Child, Notify
 from lessee.core.errors import NotNotified
-from lessee.core.record import Record
-from lessee.host import process
+from lessee.host import process, signalling
 from lessee.host.clock import boot_time
+from lessee.host.logs import log
+from lessee.host.told import Done, Undone
+
+if TYPE_CHECKING:
+    from lessee.host.programs import Ended
 
 BOOTING_AGAIN = 0.25
 """Seconds between looks at a process that is starting."""
 
 
-class Done(Record, frozen=True):
-    """It has been told, or needed no telling."""
-
-    how: str
-
-
-class Undone(Record, frozen=True):
-    """It has not been told."""
-
-    why: str
-    absent: bool = False
-    retry_in: float | None = None
+def is_quick(settings: Notify) -> bool:
+    """Whether it takes no time to tell: a signal is sent, or nothing is."""
+    signalled = settings.action != "restart" and settings.otherwise == "report"
+    return signalled and isinstance(settings.target, ByName | ByCmdline | ByPidFile | Child)
 
 
-def notify(settings: Notify, published_at: float) -> Done | Undone:
-    """`published_at` on the boot clock."""
-    target: process.ByName | process.ByPidFile
-    if isinstance(settings.target, ByName):
-        target = process.ByName(settings.target.name)
-    else:
-        target = process.ByPidFile(Path(settings.target.path))
-    number = signal.Signals[settings.action]
+def notify(
+    settings: Notify, published_at: float, child: process.Exactly | None, extra: Mapping[str, str]
+) -> Done | Undone:
+    """Tell the target, which may take as long as the settings say. `published_at` on the boot clock.
+
+    `child` is that of `lessee exec`, where it runs; it is never restarted here. `extra` is added to a command's
+    environment.
+    """
+    match settings.target:
+        case ByName() | ByCmdline() | ByPidFile() as target:
+            return _tell(settings, target, published_at)
+        case Child():
+            if child is None:
+                return Undone("the child has not started yet", absent=True, retry_in=BOOTING_AGAIN)
+            return _tell(settings, child, published_at)
+        # Each of these is imported when it is wanted.
+        case ByContainer() as target:
+            from lessee.host import containers  # noqa: PLC0415
+
+            return containers.tell(
+                target,
+                settings.action,
+                published_at=published_at,
+                grace=settings.grace,
+                boot_grace=settings.boot_grace,
+                signal_in_namespace=partial(_tell_in_container, settings, published_at),
+            )
+        case ByCommand(command):
+            from lessee.host import programs  # noqa: PLC0415
+
+            return _told_by(command, programs.run(command, timeout=settings.timeout, extra=extra))
+        case ByHttp() as target:
+            from lessee.host import webhook  # noqa: PLC0415
+
+            return webhook.call(target, settings.timeout)
+        case _:
+            assert_never(settings.target)
+
+
+def _tell(settings: Notify, target: process.Target, published_at: float) -> Done | Undone:
     try:
-        outcome = process.tell(
-            target, number, published_at=published_at, boot_grace=settings.boot_grace, now=boot_time()
+        if settings.action == "restart":
+            return _in_words(signalling.restart(target, published_at=published_at, grace=settings.grace), "SIGTERM")
+        outcome = signalling.tell(
+            target,
+            signal.Signals[settings.action],
+            published_at=published_at,
+            boot_grace=settings.boot_grace,
+            now=boot_time(),
         )
+        deadly = isinstance(outcome, signalling.WouldDie)
+        # Our own child is started anew by us alone.
+        if deadly and settings.otherwise == "restart" and not isinstance(target, process.Exactly):
+            outcome = signalling.restart(target, published_at=published_at, grace=settings.grace)
     except NotNotified as exc:
         return Undone(str(exc))
     return _in_words(outcome, settings.action)
 
 
-def _in_words(outcome: process.Outcome, action: str) -> Done | Undone:
+def _tell_in_container(settings: Notify, published_at: float, container: str) -> Done | Undone:
+    return _tell(settings, process.InContainer(container), published_at)
+
+
+def _in_words(outcome: signalling.Outcome, action: str) -> Done | Undone:
     match outcome:
-        case process.Told(one):
+        case signalling.Told(one):
             return Done(f"{action} to {one.pid}")
-        case process.StartedAfter(one):
+        case signalling.Restarted(one, killed, seconds):
+            how = "SIGKILL after SIGTERM" if killed else "SIGTERM"
+            return Done(f"{how} to {one.pid}, which ended after {seconds:.1f} s")
+        case signalling.StartedAfter(one):
             return Done(f"{one.pid} started after the publish and has read the new files")
         case process.Absent(what):
             return Undone(what, absent=True)
-        case process.Several(many):
-            pids = ", ".join(str(one.pid) for one in many)
-            return Undone(f"several processes match ({pids}); use a pid_file, or a name that only one has")
-        case process.Booting(one):
+        case process.Several(candidates):
+            many = ", ".join(map(str, candidates))
+            return Undone(f"several processes match ({many}); use a pid_file, or a pattern that only one has")
+        case signalling.Booting(one):
             return Undone(f"{one.pid} is still starting: it does not catch {action} yet", retry_in=BOOTING_AGAIN)
-        case process.WouldDie(one):
-            return Undone(f"{one.pid} does not catch {action} and would die of it, so it was not sent")
-        case process.Ignored(one):
+        case signalling.WouldDie(one):
+            what = f"{one.pid} does not catch {action} and would die of it, so it was not sent"
+            return Undone(f"{what}; write `otherwise: restart` or `action: restart` to have it restarted", deadly=True)
+        case signalling.Ignored(one):
             return Undone(f"{one.pid} ignores {action}")
-        case process.Forbidden(one):
+        case signalling.Forbidden(one):
             return Undone(f"not allowed to signal {one.pid}: give the agent its uid, or CAP_KILL as root")
+        case signalling.Unkillable(one, why):
+            return Undone(f"{one.pid} does not end: {why}")
         case _:
             assert_never(outcome)
+
+
+def _told_by(command: tuple[str, ...], ended: "Ended") -> Done | Undone:
+    for line in ended.lines:
+        log("info", "notify command said", command=command[0], line=line)
+    return Done(f"{command[0]} ended with 0") if ended.fine else Undone(f"{command[0]} {ended.why}")

@@ -4,7 +4,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from lessee.core.config import Config
+import msgspec
+
+from lessee.core.config import App, Config
 from lessee.core.config.parsing import parse
 from lessee.core.errors import ConfigError, LesseeError, TemplateError
 from lessee.core.record import Record
@@ -56,19 +58,28 @@ def read(path: Path, environ: Mapping[str, str]) -> Config:
     return parse(_text(path), source=path.name, environ=environ)
 
 
-def load(path: Path, environ: Mapping[str, str], *, only: str | None = None, prepare: bool = True) -> Project:
+def load(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    only: str | None = None,
+    prepare: bool = True,
+    for_child: bool = False,
+) -> Project:
     """Read and compile all of it, or one app. Raises ConfigError or TemplateError, which tell all that is wrong.
 
-    `prepare`: as of `compile_recipes`.
+    `prepare`: as of `compile_recipes`. `for_child`: there is a child to take what `environ` makes; else it is left out.
     """
     stamps = {path: stamp(path)}
     text = _text(path)
-    config = parse(text, source=path.name, environ=environ)
+    config = parse(text, source=path.name, environ=environ, for_child=for_child)
     if only is not None:
         if only not in config.apps:
             known = ", ".join(config.apps) or "none"
             raise ConfigError([LesseeError(f"there is no app {only!r}", where=path.name, todo=f"there are: {known}")])
-        config = _only(config, only)
+        config = _with(config, {only: config.apps[only]})
+    if not for_child:
+        config = _with(config, {name: msgspec.structs.replace(app, environ=None) for name, app in config.apps.items()})
     folder = path.parent / config.templates if config.templates else path.parent
 
     def template(name: str) -> str:
@@ -79,10 +90,8 @@ def load(path: Path, environ: Mapping[str, str], *, only: str | None = None, pre
     return Project(path, config, text, recipes, stamps)
 
 
-def _only(config: Config, app: str) -> Config:
-    import msgspec  # noqa: PLC0415  # It is loaded already; only this line needs its name.
-
-    return msgspec.structs.replace(config, apps={app: config.apps[app]})
+def _with(config: Config, apps: dict[str, App]) -> Config:
+    return msgspec.structs.replace(config, apps=apps)
 
 
 def _text(path: Path) -> str:

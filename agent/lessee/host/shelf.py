@@ -1,118 +1,206 @@
 """The apps' directories: what readers see, and what is noted before they see it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from lessee.core import noted
 from lessee.core.config import App
+from lessee.core.errors import CannotWrite
 from lessee.core.generation import Generation
+from lessee.core.machine.events import Recovered
+from lessee.core.noted import AppRecord
+from lessee.core.record import replace
+from lessee.host.clock import boot_time
 from lessee.host.ledger import Ledger
-from lessee.host.publish import Publisher, write_plain
+from lessee.host.publish import Publisher, Staged
 
 
 class Shelf:
-    """One publisher an app, with the ledger in which debts stand."""
+    """One publisher an app, with the ledger in which debts and verdicts stand. Whatever writes raises CannotWrite."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._publishers: dict[str, tuple[App, Publisher]] = {}
+        self._places: dict[str, _Place] = {}
 
-    def open(self, apps: Iterable[App]) -> Mapping[str, tuple[int | None, bool]]:
+    def open(self, apps: Iterable[App]) -> Mapping[str, Recovered]:
         """Open the directories of these apps, and no others.
 
-        Those that were not open before are swept, and what stands there is told: the live generation's number, and
-        whether its reader is owed the news. Raises CannotWrite, and then no other directory is open than before.
+        Those that were not open before are swept, a going back that was interrupted is finished, and what stands
+        there is told. Raises CannotWrite, and then no other directory is open than before.
         """
-        opened: dict[str, tuple[App, Publisher]] = {}
-        found: dict[str, tuple[int | None, bool]] = {}
+        opened: dict[str, _Place] = {}
+        found: dict[str, Recovered] = {}
+        before = self._places.values()
         try:
             for app in apps:
-                known = self._publishers.get(app.name)
-                if known is not None and _place(known[0]) == _place(app):
+                known = self._places.get(app.name)
+                if known is not None and known.serves(app):
                     opened[app.name] = known
                 else:
-                    opened[app.name] = (app, _publisher(app))
-                    found[app.name] = self._recover(app.name, opened[app.name][1])
+                    opened[app.name] = _Place(app)
+                    found[app.name] = self._recover(opened[app.name])
         except BaseException:
-            for name, entry in opened.items():
-                if entry is not self._publishers.get(name):
-                    entry[1].close()
+            for place in opened.values():
+                if place not in before:
+                    place.publisher.close()
             raise
-        gone = [p for name, (_, p) in self._publishers.items() if opened.get(name, (None, None))[1] is not p]
-        self._publishers = opened
-        for publisher in gone:
-            publisher.close()
+        gone = [place for place in before if place not in opened.values()]
+        self._places = opened
+        for place in gone:
+            with suppress(CannotWrite):
+                place.discard()
+            place.publisher.close()
         return found
 
-    def _recover(self, app: str, publisher: Publisher) -> tuple[int | None, bool]:
-        live = publisher.recover()
-        number = live.number if live is not None else None
-        return number, self._ledger.is_owed(app, number)
+    def stage(self, generation: Generation) -> Path | None:
+        """Write the files where no reader sees them, and tell the folder; None where readers see the same already.
 
-    def publish(self, generation: Generation, *, owe: bool) -> tuple[int, bool]:
-        """Show a generation; its number, and whether it differs from what was shown. Raises CannotWrite."""
-        publisher = self._publishers[generation.app][1]
-        staged = publisher.stage(generation)
+        What was staged of this app before is discarded.
+        """
+        place = self._places[generation.app]
+        place.discard()
+        # The environment stands in no file: only its fingerprint tells one from another.
+        anew = generation.environ is not None and self._record(place).fingerprint != generation.fingerprint
+        staged = place.publisher.stage(generation, anew=anew)
         if staged is None:
-            live = publisher.live()
-            return live.number if live is not None else 0, False
-        if owe:
-            try:
-                self._ledger.owe(generation.app, staged.number)
-            except BaseException:
-                publisher.discard(staged)
-                raise
-        return publisher.swap(staged).number, True
+            return None
+        place.staged = generation.fingerprint, staged
+        return staged.path
 
-    def prune(self, app: str, up_to: int) -> None:
-        self._publishers[app][1].prune(up_to)
+    def publish(self, generation: Generation, *, owe: bool, prove: bool) -> tuple[int, bool]:
+        """Show a generation; its number, and whether it differs from what was shown.
 
-    def withdraw(self, app: str) -> None:
-        """Remove the app's files from its readers' sight. Raises CannotWrite."""
-        self._publishers[app][1].withdraw()
+        Before that moment it is noted that the app is to be told (`owe`); that it is to be shown to work, and what to
+        go back to (`prove`).
+        """
+        place = self._places[generation.app]
+        fingerprint = generation.fingerprint
+        if place.staged is None or place.staged[0] != fingerprint:
+            self.stage(generation)
+        record, live = self._record(place), place.live
+        if place.staged is None:
+            if record.bad is not None:
+                self._ledger.keep_app(generation.app, replace(record, bad=None))
+            return live or 0, False
+        staged, place.staged = place.staged[1], None
+        record = noted.showing(record, live, staged.number, fingerprint, owe=owe, prove=prove)
+        try:
+            self._ledger.keep_app(generation.app, record)
+        except BaseException:
+            place.publisher.discard(staged)
+            raise
+        place.publisher.swap(staged)
+        # It is shown, and what is noted already is enough: without the time, the app is told whenever it started.
+        with suppress(CannotWrite):
+            self._ledger.keep_app(generation.app, replace(record, shown_at=boot_time()))
+        return staged.number, True
+
+    def roll_back(self, app: str, to: int, *, bad: str, owe: bool) -> int:
+        """Show generation `to` again; its number. `bad` is the fingerprint of the live one, which does not work."""
+        place = self._places[app]
+        record = noted.going_back(self._record(place), place.live, to, bad=bad, owe=owe)
+        self._ledger.keep_app(app, record)
+        self._go_back(place, record, to)
+        return to
+
+    def confirm(self, app: str) -> None:
+        """The app works with what it sees: there is nothing to go back to."""
+        self._ledger.keep_app(app, replace(self._record(self._places[app]), unproved=None, good=None))
+
+    def forgive(self, app: str) -> None:
+        """What did not work may be tried again."""
+        self._ledger.keep_app(app, replace(self._record(self._places[app]), bad=None))
 
     def settle(self, app: str) -> None:
-        self._ledger.settle(app)
+        """The app has been told of what it sees."""
+        place = self._places[app]
+        self._ledger.keep_app(app, noted.settled(self._record(place), place.live))
+
+    def prune(self, app: str, numbers: Collection[int]) -> None:
+        """Remove these generations; what is live or may be gone back to stays."""
+        place = self._places[app]
+        good = self._record(place).good
+        place.publisher.prune([number for number in numbers if number != good])
+
+    def discard(self, app: str) -> None:
+        """Remove what is staged; a check may end when its app is served no more."""
+        if app in self._places:
+            self._places[app].discard()
+
+    def withdraw(self, app: str) -> None:
+        """Remove the app's files from its readers' sight."""
+        place = self._places[app]
+        place.staged = None
+        place.publisher.withdraw()
+        self._ledger.keep_app(app, AppRecord())
 
     def read(self, app: str) -> dict[str, bytes]:
         """What readers see now."""
-        return self._publishers[app][1].read()
-
-
-class PlainShelf:
-    """Plain files in `directory/NAME`, or `directory/APP/NAME` for several apps; nobody is told."""
-
-    def __init__(self, directory: Path, *, by_app: bool) -> None:
-        self._directory = directory
-        self._by_app = by_app
-
-    def open(self, apps: Iterable[App]) -> Mapping[str, tuple[int | None, bool]]:
-        """Nothing is recovered: what lies there is written over."""
-        return {app.name: (None, False) for app in apps}
-
-    def publish(self, generation: Generation, *, owe: bool) -> tuple[int, bool]:
-        """Write the files. Raises CannotWrite."""
-        del owe
-        write_plain(self.folder(generation.app), generation)
-        return 1, True
-
-    def prune(self, app: str, up_to: int) -> None:
-        """There is nothing old."""
-
-    def withdraw(self, app: str) -> None:
-        """What was written stays: nobody keeps it up."""
-
-    def settle(self, app: str) -> None:
-        """Nobody is owed."""
+        return self._places[app].publisher.read()
 
     def folder(self, app: str) -> Path:
-        """Where an app's files go."""
-        return self._directory / app if self._by_app else self._directory
+        """That of the live generation; where nothing is live, there is none at this path."""
+        place = self._places[app]
+        live = place.publisher.live()
+        return Path(place.app.directory).absolute() / (live.folder if live is not None else "..data")
+
+    def _recover(self, place: "_Place") -> Recovered:
+        record = self._record(place)
+        if record.good is not None and noted.is_going_back(record, place.live):
+            self._go_back(place, record, record.good)
+            record = self._record(place)
+        number = place.live
+        # A reader may have opened one of them just before we came; what is younger than the live one nobody has seen.
+        old = [one for one in place.publisher.numbers() if number is not None and one < number]
+        place.publisher.recover(keep=old)
+        return Recovered(
+            place.app.name,
+            number,
+            owed=number in record.owed,
+            published_at=record.shown_at,
+            old=tuple((one, boot_time()) for one in sorted(old)),
+            unproved=record.unproved is not None,
+            good=record.good,
+            bad=record.bad,
+            fingerprint=record.fingerprint,
+        )
+
+    def _go_back(self, place: "_Place", record: AppRecord, to: int) -> None:
+        place.publisher.roll_back(to)
+        # As above: `noted.as_of` tells the same of a record that stays as it was.
+        with suppress(CannotWrite):
+            self._ledger.keep_app(place.app.name, noted.gone_back(record, boot_time()))
+
+    def _record(self, place: "_Place") -> AppRecord:
+        return noted.as_of(self._ledger.app(place.app.name), place.live, place.publisher.numbers())
 
 
-def _place(app: App) -> tuple[object, ...]:
-    return app.directory, app.owner, app.mode, app.allow_disk
+class _Place:
+    """An app's directory, and what is staged in it, by its fingerprint."""
 
+    def __init__(self, app: App) -> None:
+        owner = app.owner or (None, None)
+        self.app = app
+        self.publisher = Publisher(Path(app.directory), owner=owner, mode=app.mode, allow_disk=app.allow_disk)
+        self.staged: tuple[str, Staged] | None = None
 
-def _publisher(app: App) -> Publisher:
-    owner = app.owner or (None, None)
-    return Publisher(Path(app.directory), owner=owner, mode=app.mode, allow_disk=app.allow_disk)
+    @property
+    def live(self) -> int | None:
+        """The number of the generation that readers see."""
+        live = self.publisher.live()
+        return live.number if live is not None else None
+
+    def serves(self, app: App) -> bool:
+        """Whether the app's settings are those with which the directory was opened."""
+
+        def settings(app: App) -> tuple[object, ...]:
+            return app.directory, app.owner, app.mode, app.allow_disk
+
+        return settings(app) == settings(self.app)
+
+    def discard(self) -> None:
+        """Remove what is staged."""
+        if self.staged is not None:
+            self.publisher.discard(self.staged[1])
+            self.staged = None

@@ -46,7 +46,7 @@ def issue(door: Door, value: str, token_id: str, need: Dynamic, clock: Clock, *,
     made = {"private_key": signing.private_key, "private_key_type": signing.private_key_type} if signing else {}
     static = not answer.lease_id and "last_vault_rotation" in answer.data
     return Lease(
-        id=f"static-{_digest(str(need))}" if static else _digest(_name(answer)),
+        id=_static_id(need, answer) if static else _digest(_name(answer)),
         need=need,
         secret=Secret({**answer.data, **made}),
         lease_id=answer.lease_id,
@@ -113,6 +113,11 @@ def _explained(exc: RequestFailed, need: Dynamic, method: str) -> RequestFailed:
 
 def _name(answer: Answer) -> str:
     return str(answer.lease_id or answer.data.get("serial_number") or answer.request_id)
+
+
+def _static_id(need: Dynamic, answer: Answer) -> str:
+    rotation = answer.data["last_vault_rotation"]
+    return f"static-{_digest(f'{need} {rotation}')}"
 
 
 def _digest(text: str) -> str:

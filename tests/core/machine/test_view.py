@@ -402,3 +402,31 @@ def test_bad_weather_that_is_only_suspected_is_no_problem_yet():
     weather = Weather(since=made.now, tries=0, next_at=made.now, text="the connection broke")
     made.state = replace(made.state, session=replace(made.state.session, weather=weather))
     assert (made.status()["problems"], made.status()["vault"]["reachable"]) == ([], True)
+
+
+def test_what_was_rolled_back_says_why_and_what_to_do():
+    one = Vault({"one": want(A, proves=True)})
+    one.run(5.0)
+    assert one.status()["apps"]["one"]["state"] == "confirmed"
+    assert one.status()["apps"]["one"]["proof"] == {"open": False, "error": None}
+    one.works = lambda generation: f"{CANARY}-1" in str(generation.files[0].content)
+    one.write(A)
+    one.run(2.0)
+    assert one.status()["apps"]["one"]["state"] == "notified"
+    one.run(10.0)
+    said = one.status()
+    assert said["apps"]["one"]["state"] == "rolled_back"
+    assert said["problems"] == [
+        (
+            "one is rolled back to generation 1: with the newest it was not ready: 500; "
+            "mend the secret, or try it again with `lessee refresh`"
+        )
+    ]
+    assert said["totals"]["rollbacks"] == 1
+
+
+def test_an_app_that_is_not_ready_and_has_nothing_to_go_back_to_is_a_problem():
+    one = Vault({"one": want(A, proves=True)})
+    one.works = lambda _generation: False
+    one.run(10.0)
+    assert one.status()["problems"] == ["one is not ready: 500"]

@@ -202,3 +202,30 @@ def test_a_pem_of_many_lines_comes_back_as_it_was_from_every_format():
     assert dotenv_values(stream=io.StringIO(env)) == {"KEY": key, "CHAIN": chain}
     assert json.loads(as_json) == yaml.safe_load(as_yaml) == {"key": key, "chain": chain, "list": data["ca_chain"]}
     assert pem == chain
+
+
+def test_what_makes_an_environment_is_no_file_and_its_needs_are_the_app_s():
+    said = config("{template: a.j2, name: a.txt}", "    environ: e.j2\n")
+    recipe = recipes(said, a="x", e='USER={{ secret("db").user }}\nPASSWORD={{ secret("db").password }}\nAT=${HOST}')[
+        "web"
+    ]
+    assert recipe.needs == {Ref("kv", "production/db")}
+    assert recipe.sources == {"a.j2", "e.j2"}
+    made = files_of(recipe)
+    assert made.environ == (("AT", "h"), ("PASSWORD", CANARY), ("USER", "simba"))
+    assert [file.name for file in made.files] == ["a.txt"]
+    assert CANARY not in repr(made)
+
+
+def test_another_environment_is_another_fingerprint():
+    file = File("a", b"1", 0o400)
+    plain = Generation("web", (file,))
+    others = [
+        Generation("web", (file,), (("A", "1"),)),
+        Generation("web", (file,), ()),
+        Generation("web", (File("a", b"2", 0o400),)),
+        Generation("web", (File("a", b"1", 0o440),)),
+        Generation("web", (File("b", b"1", 0o400),)),
+    ]
+    assert len({one.fingerprint for one in [plain, *others]}) == len(others) + 1
+    assert plain.fingerprint == Generation("web", (file,)).fingerprint

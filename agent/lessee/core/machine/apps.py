@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 
+from lessee.core.generation import Generation
 from lessee.core.machine.backoff import delay
-from lessee.core.machine.commands import Notify, Prune, Publish, Render, Settle
+from lessee.core.machine.commands import Check, Confirm, Notify, Prune, Publish, Render, Settle
 from lessee.core.machine.events import (
+    Checked,
+    CheckFailed,
     NotTold,
     Published,
     PublishFailed,
@@ -16,7 +19,8 @@ from lessee.core.machine.events import (
     Withdrawn,
 )
 from lessee.core.machine.inputs import inputs, settles_at
-from lessee.core.machine.state import KEEP_TOLD, KEEP_UNTOLD, NEVER, App
+from lessee.core.machine.proving import forgive, opened, plan_proof
+from lessee.core.machine.state import KEEP_TOLD, KEEP_UNTOLD, NEVER, App, Backup, Proof
 from lessee.core.machine.turn import Turn
 from lessee.core.record import replace
 
@@ -40,6 +44,11 @@ def configure_apps(turn: Turn, wants: Mapping[str, Want]) -> None:
             owed = app.owed and want.notifies
             job = app.job if app.want.recipe == want.recipe else None  # an old recipe's files are not wanted
             apps[name] = replace(app, want=want, dirty=dirty, owed=owed, job=job)
+            if app.want.recipe != want.recipe:
+                forgive(turn, name)  # what judges it may be another now
+            if app.proof.open and not want.proves:
+                turn.commands.append(Confirm(name))
+                apps[name] = replace(apps[name], proof=Proof())
 
 
 def recovered(turn: Turn, event: Recovered) -> None:
@@ -55,9 +64,16 @@ def recovered(turn: Turn, event: Recovered) -> None:
             staged=None,
             old=event.old,
             number=event.number,
-            published_at=event.published_at,
+            # Where it is not known when it was shown, who is owed is told, whenever it started.
+            published_at=turn.now if event.published_at is None and event.number is not None else event.published_at,
             owed=event.owed and app.want.notifies and event.number is not None,
+            proof=_recovered_proof(event) if app.want.proves else Proof(),
         )
+
+
+def _recovered_proof(event: Recovered) -> Proof:
+    backup = Backup(event.good, None) if event.good is not None else None
+    return Proof(open=event.unproved, backup=backup, bad=event.bad, fingerprint=event.fingerprint)
 
 
 def plan_apps(turn: Turn) -> None:
@@ -65,20 +81,28 @@ def plan_apps(turn: Turn) -> None:
     for name, app in turn.apps.items():
         if app.job is None and app.dirty and turn.now >= app.publish_at:
             _plan_render(turn, name, app)
+        plan_proof(turn, name)
         app = turn.apps[name]  # noqa: PLW2901  # It may just have been given a job.
         if app.job is None and app.owed and turn.now >= app.notify_at:
             job = turn.next_id()
             turn.edit_apps()[name] = replace(app, job=job)
             turn.commands.append(Notify(name, job, app.published_at or 0.0))
         elif turn.now >= prune_at(app):
-            gone = [number for number, replaced_at in app.old if turn.now >= _kept_until(app, replaced_at)]
-            turn.edit_apps()[name] = replace(app, old=app.old[len(gone) :])
-            turn.commands.append(Prune(name, gone[-1]))
+            gone = tuple(number for number, at in _prunable(app) if turn.now >= at)
+            kept = tuple((number, replaced_at) for number, replaced_at in app.old if number not in gone)
+            turn.edit_apps()[name] = replace(app, old=kept)
+            turn.commands.append(Prune(name, gone))
 
 
 def prune_at(app: App) -> float:
-    """When the oldest of the app's old generations may go; NEVER where there is none."""
-    return _kept_until(app, app.old[0][1]) if app.old else NEVER
+    """When the first of the app's old generations may go; NEVER where there is none."""
+    return min((at for _, at in _prunable(app)), default=NEVER)
+
+
+def _prunable(app: App) -> list[tuple[int, float]]:
+    backup = app.proof.backup
+    kept = backup.number if backup is not None else None
+    return [(number, _kept_until(app, replaced_at)) for number, replaced_at in app.old if number != kept]
 
 
 def _kept_until(app: App, replaced_at: float) -> float:
@@ -105,17 +129,36 @@ def rendered(turn: Turn, event: Rendered) -> None:
     if app.generation == event.generation:
         turn.edit_apps()[event.app] = replace(app, job=None, problem=None, rejected=False, shows=app.using)
         return
-    turn.commands.append(Publish(event.app, event.job, event.generation, owe=app.want.notifies))
+    if app.proof.bad is not None and app.proof.bad == event.generation.fingerprint:
+        turn.edit_apps()[event.app] = replace(app, job=None, problem=None, rejected=False)
+        return
+    if app.want.checks:
+        turn.commands.append(Check(event.app, event.job, event.generation))
+    else:
+        _publish(turn, event.app, app, event.generation)
     problem = None if app.rejected else app.problem  # a disk that is full is told once
     turn.edit_apps()[event.app] = replace(app, staged=event.generation, problem=problem, rejected=False)
 
 
-def render_failed(turn: Turn, event: RenderFailed) -> None:
+def _publish(turn: Turn, name: str, app: App, generation: Generation) -> None:
+    assert app.job is not None
+    want = app.want
+    turn.commands.append(Publish(name, app.job, generation, owe=want.notifies, prove=want.proves))
+
+
+def checked(turn: Turn, event: Checked) -> None:
+    """Nothing speaks against the generation."""
+    app = turn.apps.get(event.app)
+    if app is not None and app.job == event.job and app.staged is not None:
+        _publish(turn, event.app, app, app.staged)
+
+
+def refused(turn: Turn, event: RenderFailed | CheckFailed) -> None:
     """The old files stay until an input changes."""
     app = turn.apps.get(event.app)
     if app is not None and app.job == event.job:
         _say_problem(turn, event.app, app, event.text)
-        turn.edit_apps()[event.app] = replace(app, job=None, problem=event.text, rejected=True)
+        turn.edit_apps()[event.app] = replace(app, job=None, staged=None, problem=event.text, rejected=True)
 
 
 def published(turn: Turn, event: Published) -> None:
@@ -130,16 +173,31 @@ def published(turn: Turn, event: Published) -> None:
             app,
             published_at=turn.now,
             old=(*app.old, (app.number, turn.now)) if app.number is not None else app.old,
+            proof=opened(turn, event.app, app),
             owed=app.want.notifies,
             notify_at=turn.now,
             notify_tries=0,
             notify_error=None,
         )
-    if app.job == event.job:
-        app = replace(app, job=None, generation=app.staged, staged=None, shows=app.using, problem=None, tries=0)
-    else:
-        app = replace(app, generation=None, shows=None)  # of a recipe that is no longer wanted
-    turn.edit_apps()[event.app] = replace(app, number=event.number)
+    elif app.proof.bad is not None:
+        app = replace(app, proof=replace(app.proof, bad=None, error=None))
+    app = replace(app, number=event.number)
+    if app.job != event.job or app.staged is None:  # of a recipe that is no longer wanted
+        turn.edit_apps()[event.app] = replace(app, generation=None, shows=None)
+        return
+    staged = app.staged
+    proof = replace(app.proof, fingerprint=staged.fingerprint) if app.want.proves else app.proof
+    turn.edit_apps()[event.app] = replace(
+        app,
+        job=None,
+        generation=staged,
+        staged=None,
+        environ=staged.environ,
+        shows=app.using,
+        problem=None,
+        tries=0,
+        proof=proof,
+    )
 
 
 def publish_failed(turn: Turn, event: PublishFailed) -> None:
@@ -163,7 +221,7 @@ def withdrawn(turn: Turn, event: Withdrawn) -> None:
     app = turn.apps.get(event.app)
     if app is not None:
         turn.edit_apps()[event.app] = replace(
-            app, dirty=True, generation=None, number=None, shows=frozenset(), old=(), owed=False
+            app, dirty=True, generation=None, number=None, shows=frozenset(), old=(), owed=False, proof=Proof()
         )
 
 

@@ -146,13 +146,26 @@ class Render(Record, frozen=True):
     dynamic: Mapping[Dynamic, Secret]
 
 
+class Check(Record, frozen=True):
+    """Let the app's `check` judge a generation that no reader sees yet."""
+
+    app: str
+    job: int
+    generation: Generation
+
+
 class Publish(Record, frozen=True):
-    """Make a generation the one that readers see. `owe`: note durably, before that moment, that it is to be told."""
+    """Make a generation the one that readers see.
+
+    What follows is noted durably before that moment: `owe`, that it is to be told; `prove`, that it is to be proved,
+    and what readers saw before is to be kept until then.
+    """
 
     app: str
     job: int
     generation: Generation
     owe: bool
+    prove: bool = False
 
 
 class Notify(Record, frozen=True):
@@ -163,6 +176,46 @@ class Notify(Record, frozen=True):
     published_at: float
 
 
+class Prove(Record, frozen=True):
+    """Look whether the app works with what was published at `published_at`, and it was told of at `told_at`."""
+
+    app: str
+    job: int
+    published_at: float
+    told_at: float
+
+
+class GiveUp(Record, frozen=True):
+    """Nobody waits for this proof any more."""
+
+    app: str
+    job: int
+
+
+class Confirm(Record, frozen=True):
+    """The app works with what it sees: note it durably."""
+
+    app: str
+
+
+class Forgive(Record, frozen=True):
+    """Forget durably which generation did not work: it may be tried again."""
+
+    app: str
+
+
+class RollBack(Record, frozen=True):
+    """Show the generation `to` again, whose environment was `environ`, and remember the fingerprint of a bad one."""
+
+    hidden = ("environ",)
+
+    app: str
+    to: int
+    bad: str
+    owe: bool
+    environ: tuple[tuple[str, str], ...] | None = None
+
+
 class Settle(Record, frozen=True):
     """The app has been told: forget durably that it was owed."""
 
@@ -170,10 +223,10 @@ class Settle(Record, frozen=True):
 
 
 class Prune(Record, frozen=True):
-    """Remove the app's generations up to this number."""
+    """Remove these generations of the app."""
 
     app: str
-    up_to: int
+    numbers: tuple[int, ...]
 
 
 class Tell(Record, frozen=True):
@@ -189,4 +242,6 @@ ReadingCommand = FindMount | ListFolder | LookAt | ReadSecret
 LeaseCommand = Issue | RenewLease | LookUpLease | RevokeLease
 VaultCommand = SessionCommand | ReadingCommand | LeaseCommand
 KeepingCommand = KeepLease | ForgetLease | ForgetToken
-Command = VaultCommand | KeepingCommand | Abandon | Render | Publish | Notify | Settle | Prune | Expire | Tell
+ProvingCommand = Prove | GiveUp | Confirm | Forgive | RollBack
+AppCommand = Render | Check | Publish | Notify | ProvingCommand | Settle | Prune | Expire
+Command = VaultCommand | KeepingCommand | AppCommand | Abandon | Tell

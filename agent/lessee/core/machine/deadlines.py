@@ -6,6 +6,7 @@ from lessee.core.machine.apps import prune_at
 from lessee.core.machine.inputs import inputs, settles_at
 from lessee.core.machine.leasing import asks_at, ends_at, has_room, issues_at, may_issue
 from lessee.core.machine.letting_go import acts_at, goes_at, token_goes_at
+from lessee.core.machine.proving import prove_at
 from lessee.core.machine.reading import IN_FLIGHT, under_way
 from lessee.core.machine.session import is_asked_for
 from lessee.core.machine.state import NEVER, State
@@ -36,6 +37,7 @@ def _guards(state: State) -> Iterator[float]:
 def _apps(state: State) -> Iterator[float]:
     for app in state.apps.values():
         yield prune_at(app)
+        yield prove_at(app)
         if app.job is not None:
             continue
         if app.owed:

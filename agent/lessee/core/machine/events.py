@@ -19,6 +19,10 @@ class Want(Record, frozen=True):
     refresh: float
     notifies: bool
     recipe: object
+    checks: bool = False
+    """A command judges its files before they are shown."""
+    proves: bool = False
+    """It is looked at whether the app works with what it was told of."""
 
 
 class Configured(Record, frozen=True):
@@ -35,8 +39,17 @@ class Recovered(Record, frozen=True):
     number: int | None
     owed: bool
     published_at: float | None = None
+    """None too where it is not known any more."""
     old: tuple[tuple[int, float], ...] = ()
     """Generations that readers may still hold, as `App.old`."""
+    unproved: bool = False
+    """The live one is not known to work yet."""
+    good: int | None = None
+    """The one to go back to, should it not."""
+    bad: str | None = None
+    """The fingerprint of one that did not work."""
+    fingerprint: str | None = None
+    """That of the live one, where it is known."""
 
 
 class Token(Record, frozen=True):
@@ -156,6 +169,21 @@ class RenderFailed(Record, frozen=True):
     text: str
 
 
+class Checked(Record, frozen=True):
+    """The app's `check` has nothing against the generation."""
+
+    app: str
+    job: int
+
+
+class CheckFailed(Record, frozen=True):
+    """The app's `check` will not have the generation; a reader still sees the old one."""
+
+    app: str
+    job: int
+    text: str
+
+
 class Published(Record, frozen=True):
     """A reader sees this generation now; `changed` False: it saw the same before."""
 
@@ -194,6 +222,34 @@ class NotTold(Record, frozen=True):
     retry_in: float | None = None
 
 
+class Proved(Record, frozen=True):
+    """The app works with what it was told of."""
+
+    app: str
+    job: int
+
+
+class NotProved(Record, frozen=True):
+    """The app does not work, or not yet."""
+
+    app: str
+    job: int
+    text: str
+
+
+class RolledBack(Record, frozen=True):
+    """A reader sees the generation again that was before."""
+
+    app: str
+
+
+class NotRolledBack(Record, frozen=True):
+    """The previous generation could not be shown again."""
+
+    app: str
+    text: str
+
+
 class Withdrawn(Record, frozen=True):
     """An app's files were removed from its readers' sight."""
 
@@ -224,10 +280,16 @@ Event = (
     | Stopping
     | Rendered
     | RenderFailed
+    | Checked
+    | CheckFailed
     | Published
     | PublishFailed
     | Told
     | NotTold
+    | Proved
+    | NotProved
+    | RolledBack
+    | NotRolledBack
     | Nudged
     | Tick
 )

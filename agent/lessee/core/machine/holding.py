@@ -118,7 +118,8 @@ def issued(turn: Turn, lease: Lease) -> None:
 
 
 def _reread(turn: Turn, supply: Supply, lease: Lease) -> None:
-    before = turn.leases.get(lease.id)
+    # Another password is another lease: who goes back to a generation must see that its own has ended.
+    before = turn.edit_leases().pop(supply.lease or "", None)
     if before is None or before.lease.secret.data != lease.secret.data:
         turn.tell("info", "read a static role", path=str(lease.need), rotates_in=round(lease.ttl))
         touch(turn, lease.need)

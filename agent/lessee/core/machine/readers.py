@@ -1,5 +1,6 @@
 """Who may still hold a lease: a reader that has not been told of what came after it."""
 
+from lessee.core.machine.proving import is_kept_for_going_back
 from lessee.core.machine.state import KEEP_TOLD, KEEP_UNTOLD, NEVER, App, Held, State
 from lessee.core.machine.turn import Turn
 
@@ -24,6 +25,8 @@ def _free_of(app: App, held: Held) -> float:
         return NEVER
     if held.ended_at is not None:
         return 0.0  # nobody can use it any more
+    if is_kept_for_going_back(app, id_):
+        return NEVER
     if app.want.notifies:
         return max(app.told_at or 0.0, app.published_at or 0.0) + KEEP_TOLD
     return (app.published_at or 0.0) + KEEP_UNTOLD if app.number is not None else 0.0
@@ -31,6 +34,6 @@ def _free_of(app: App, held: Held) -> float:
 
 def is_settled(app: App, now: float) -> bool:
     """Whether an app's readers hold nothing any more of what came before."""
-    if app.shows is None or app.owed or app.dirty or app.job is not None:
+    if app.shows is None or app.owed or app.dirty or app.job is not None or app.proof.backup is not None:
         return False
     return now >= max(app.told_at or 0.0, app.published_at or 0.0) + KEEP_TOLD

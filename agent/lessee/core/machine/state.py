@@ -175,10 +175,39 @@ class Held(Record, frozen=True):
     call: int | None = None
 
 
+class Backup(Record, frozen=True):
+    """The generation that readers see again, should the one after it not work."""
+
+    hidden = ("environ",)
+
+    number: int
+    shows: frozenset[str] | None
+    """As `App.shows`."""
+    environ: tuple[tuple[str, str], ...] | None = None
+
+
+class Proof(Record, frozen=True):
+    """Whether what readers see is known to work, and what becomes of it if not."""
+
+    open: bool = False
+    """It is not known yet."""
+    job: int | None = None
+    """It is being looked at: only the answer to this job counts."""
+    next_at: float = 0.0
+    tries: int = 0
+    error: str | None = None
+    """Why it does not work, as last seen."""
+    backup: Backup | None = None
+    fingerprint: str | None = None
+    """Of what readers see, where it is known."""
+    bad: str | None = None
+    """The fingerprint of the generation that did not work: readers see the one before it again."""
+
+
 class App(Record, frozen=True):
     """An app: what it has, and what is under way for it."""
 
-    hidden = ("generation", "staged")
+    hidden = ("generation", "staged", "environ")
 
     want: Want
     dirty: bool = True
@@ -193,8 +222,10 @@ class App(Record, frozen=True):
     """What was last published by this process."""
     shows: frozenset[str] | None = None
     """The ids of the leases in it; None: what readers see was made by an earlier life."""
+    environ: tuple[tuple[str, str], ...] | None = None
+    """The environment that belongs to what readers see."""
     staged: Generation | None = None
-    """What is being published."""
+    """What is being checked and published."""
     using: frozenset[str] = frozenset()
     """The ids of the leases in what is being rendered and published."""
     number: int | None = None
@@ -203,6 +234,7 @@ class App(Record, frozen=True):
     notify_at: float = 0.0
     notify_tries: int = 0
     notify_error: str | None = None
+    proof: Proof = Proof()
     absent: bool = False
     """Nobody was there to be told."""
     told_at: float | None = None
@@ -231,6 +263,8 @@ class Totals(Record, frozen=True):
     renders: int = 0
     publishes: int = 0
     notifications: int = 0
+    confirmations: int = 0
+    rollbacks: int = 0
     issued: int = 0
     lease_renewals: int = 0
     revoked: int = 0

@@ -1,8 +1,8 @@
 """The whole policy of the agent: step(state, event, now) gives the next state and what is to be done.
 
-    read ──► changed? ──► render ──► publish ──► notify ──► settle ──► prune
-     ▲                       │           │          │
-     └── refresh, backoff    └─ refused  └─ retry   └─ owed, retried until done
+    read ──► changed? ──► render ──► check ──► publish ──► notify ──► prove ──► prune
+     ▲                       │         │          │           │         │
+     └── refresh, backoff    └─ refused┘          └─ retry    └─ owed   └─ back to the one before
 
 An event is taken in first; then whatever is due at `now` is asked for. So a command is never lost: what
 is wanted is derived from the state each time, and an answer that never comes has a deadline.
@@ -14,13 +14,14 @@ from typing import assert_never
 from lessee.core.machine import events as ev
 from lessee.core.machine.apps import (
     app_told,
+    checked,
     configure_apps,
     not_told,
     plan_apps,
     publish_failed,
     published,
     recovered,
-    render_failed,
+    refused,
     rendered,
     withdrawn,
 )
@@ -61,12 +62,13 @@ from lessee.core.machine.letting_go import (
     release_token,
     token_revoked,
 )
+from lessee.core.machine.proving import forgive, not_proved, not_rolled_back, proved, rolled_back
 from lessee.core.machine.reading import listed, looked, mount_found, plan_reading, read
 from lessee.core.machine.session import logged_in, plan_session, rearm, renewed, session_failed, trust_token
 from lessee.core.machine.state import Call, State
 from lessee.core.machine.turn import Turn
 from lessee.core.machine.unread import reading_failed
-from lessee.core.machine.wanted import configure_reading, nudge, with_new_token
+from lessee.core.machine.wanted import configure_reading, is_named, nudge, with_new_token
 from lessee.core.machine.weather import bad_weather, fair_weather, is_of_its_path, strained
 from lessee.core.record import replace
 
@@ -115,8 +117,10 @@ def _take(turn: Turn, event: ev.Event) -> None:
             _answered(turn, event)
         case ev.Rendered():
             rendered(turn, event)
-        case ev.RenderFailed():
-            render_failed(turn, event)
+        case ev.Checked():
+            checked(turn, event)
+        case ev.RenderFailed() | ev.CheckFailed():
+            refused(turn, event)
         case ev.Published():
             published(turn, event)
         case ev.PublishFailed():
@@ -125,6 +129,14 @@ def _take(turn: Turn, event: ev.Event) -> None:
             app_told(turn, event)
         case ev.NotTold():
             not_told(turn, event)
+        case ev.Proved():
+            proved(turn, event)
+        case ev.NotProved():
+            not_proved(turn, event)
+        case ev.RolledBack():
+            rolled_back(turn, event)
+        case ev.NotRolledBack():
+            not_rolled_back(turn, event)
         case ev.Nudged():
             _nudged(turn, event)
         case ev.Tick():
@@ -147,9 +159,11 @@ def _nudged(turn: Turn, event: ev.Nudged) -> None:
     if session.token is None and not any(isinstance(call.command, Login) for call in turn.calls.values()):
         turn.session = replace(turn.session, login_at=turn.now, ask_at=turn.now)
     nudge(turn, event.paths)
-    for name, app in turn.apps.items():
+    for name, app in list(turn.apps.items()):
         if app.owed:
             turn.edit_apps()[name] = replace(app, notify_at=turn.now)
+        if not event.paths or any(is_named(need, path) for need in app.want.needs for path in event.paths):
+            forgive(turn, name)
 
 
 def _answered(turn: Turn, event: ev.Answer) -> None:

@@ -158,6 +158,16 @@ def _problems(state: State, now: float) -> Iterator[str]:
             yield f"{name} is not published: {app.problem}"
         if app.notify_error is not None:
             yield f"{name} is not notified: {app.notify_error}"
+        yield from _unproved(name, app)
+
+
+def _unproved(name: str, app: App) -> Iterator[str]:
+    proof = app.proof
+    if proof.bad is not None:
+        what = f"{name} is rolled back to generation {app.number}: with the newest it was not ready: {proof.error}"
+        yield f"{what}; mend the secret, or try it again with `lessee refresh`"
+    elif proof.open and proof.error is not None:
+        yield f"{name} is not ready: {proof.error}"
 
 
 def _polling(state: State) -> Mapping[str, str]:
@@ -187,6 +197,7 @@ def _app(state: State, app: App, at: _Moment) -> Mapping[str, object]:
             *(_supply(state, need, at) for need in sorted(app.want.needs, key=str) if isinstance(need, Dynamic)),
         ],
         "notify": {"owed": app.owed, "last": at(app.told_at), "error": app.notify_error},
+        "proof": {"open": app.proof.open, "error": app.proof.error} if app.want.proves else None,
     }
 
 
@@ -224,9 +235,13 @@ def _state(app: App) -> str:
         return "refused"
     if app.number is None:
         return "waiting"
-    if app.owed or not app.want.notifies:
+    if app.proof.bad is not None:
+        return "rolled_back"
+    if app.owed:
         return "published"
-    return "notified"
+    if app.want.proves and not app.proof.open:
+        return "confirmed"
+    return "notified" if app.want.notifies else "published"
 
 
 def _next_try(app: App) -> float | None:

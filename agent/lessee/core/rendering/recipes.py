@@ -19,16 +19,23 @@ class Recipe(Record, frozen=True):
     app: App
     space: Space
     files: tuple[tuple[File, Compiled], ...]
+    environ: Compiled | None = None
+    """What makes the environment of a child; it is no file."""
+
+    @property
+    def templates(self) -> tuple[Compiled, ...]:
+        """All that take part."""
+        return (*(compiled for _, compiled in self.files), *([self.environ] if self.environ is not None else []))
 
     @property
     def needs(self) -> frozenset[Need]:
         """All that the templates can touch."""
-        return frozenset[Need]().union(*(compiled.needs for _, compiled in self.files))
+        return frozenset[Need]().union(*(compiled.needs for compiled in self.templates))
 
     @property
     def sources(self) -> frozenset[str]:
         """The names of all templates that take part."""
-        return frozenset[str]().union(*(compiled.codes.keys() for _, compiled in self.files))
+        return frozenset[str]().union(*(compiled.codes.keys() for compiled in self.templates))
 
 
 def space_of(config: Config) -> Space:
@@ -45,17 +52,21 @@ def compile_recipes(config: Config, compiler: Compiler, *, prepare: bool = True)
     space = space_of(config)
     recipes: dict[str, Recipe] = {}
     problems: list[LesseeError] = []
+
+    def compiled(template: str) -> Compiled | None:
+        try:
+            made = compiler.compile(template)
+            if prepare:
+                made.prepare()
+        except TemplateError as exc:
+            problems.append(exc)
+            return None
+        return made
+
     for app in config.apps.values():
-        files: list[tuple[File, Compiled]] = []
-        for file in app.files:
-            try:
-                compiled = compiler.compile(file.template)
-                if prepare:
-                    compiled.prepare()
-                files.append((file, compiled))
-            except TemplateError as exc:
-                problems.append(exc)
-        recipes[app.name] = Recipe(app, space, tuple(files))
+        files = [(file, made) for file in app.files if (made := compiled(file.template)) is not None]
+        environ = compiled(app.environ) if app.environ is not None else None
+        recipes[app.name] = Recipe(app, space, tuple(files), environ)
     if problems:
         raise TemplateError("\n".join(dict.fromkeys(map(str, problems))))
     return recipes
@@ -75,4 +86,12 @@ def render_recipe(
         text = write(renderer.render(compiled), file.format)
         uid, gid = file.owner or (None, None)
         files.append(Rendered(file.name, text.encode(), file.mode, uid, gid))
-    return Generation(recipe.app.name, tuple(files))
+    return Generation(recipe.app.name, tuple(files), _environ(recipe, renderer, environ))
+
+
+def _environ(recipe: Recipe, renderer: Renderer, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...] | None:
+    if recipe.environ is None:
+        return None
+    from lessee.core.rendering.formats.dotenv import variables  # noqa: PLC0415  # As `write` imports it.
+
+    return tuple(sorted(variables(write(renderer.render(recipe.environ), "dotenv"), environ).items()))

@@ -1,6 +1,7 @@
 """Each promise about dotenv is held against python-dotenv reading a real file."""
 
 import io
+import os
 import re
 import string
 from pathlib import Path
@@ -232,3 +233,15 @@ def test_the_example_of_the_repository_reads_as_pydantic_would(tmp_path: Path):
         "DATABASE_URL": f"postgresql://simba:{secret}@db:5432/simba",
         "PORT": "5432",
     }
+
+
+@given(author.map("".join), hostile, author.map("".join))
+@example("A=1\nB=", "${A}", "\nC=${A}${HOME}${NO:-d}${NO}")
+def test_the_variables_of_a_file_are_those_that_python_dotenv_sets(folder, before, value, after):
+    try:
+        text = write(document(before, [value], after), "dotenv")
+    except FormatError:
+        return
+    theirs = {newlines(name): value for name, value in read(text, folder).items() if value is not None}
+    ours = {newlines(name): value for name, value in dotenv.variables(text, os.environ).items()}
+    assert ours == theirs

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lessee.core.errors import FormatError
 from lessee.core.record import Record
@@ -47,6 +47,23 @@ def write(document: Document) -> str:
 def outline(text: str) -> tuple[str, ...]:
     """The names of the variables, in order."""
     return tuple(dict.fromkeys(statement.key for statement in _read(text) if statement.key is not None))
+
+
+def variables(text: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the file sets. `${NAME}` in it is what was set above it, or what `environ` says."""
+    found: dict[str, str] = {}
+    for statement in _read(text):
+        if statement.key is not None and statement.assigns:
+            atoms = _atoms(_decode(statement.literal))
+            parts = [_looked_up(atom, found, environ) if at % 2 else atom for at, atom in enumerate(atoms)]
+            found[statement.key] = "".join(parts)
+    return found
+
+
+def _looked_up(atom: str, found: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    variable = _VARIABLE.fullmatch(atom)
+    assert variable is not None
+    return found.get(variable[1], environ.get(variable[1], variable[2] or ""))
 
 
 class _Statement(Record, frozen=True):

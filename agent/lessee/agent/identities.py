@@ -1,0 +1,132 @@
+"""Which identities there are: one a way to log in, and those that still have something to revoke."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+
+import msgspec
+
+from lessee.agent.effects import Effects
+from lessee.agent.identity import Identity, key_of
+from lessee.core.config import Vault
+from lessee.core.machine import events as ev
+from lessee.core.machine.letting_go import nothing_to_revoke
+from lessee.core.machine.readers import is_settled
+from lessee.core.machine.state import App
+from lessee.core.paths import Need
+from lessee.core.record import replace
+from lessee.core.rendering.recipes import Recipe
+from lessee.host.clock import boot_time
+from lessee.host.project import Project
+
+
+class Identities:
+    """Apps that log in alike share an identity, with one machine, one token and one lease of a kind.
+
+    An app with a `vault` block of its own has another.
+    """
+
+    def __init__(
+        self, effects: Effects, *, seed: int, notifies: bool, whole: bool, post: Callable[[str, ev.Event], None]
+    ) -> None:
+        """`post` takes an event for the identity with a key. The others are as of Agent."""
+        self._effects = effects
+        self._seed = seed
+        self._notifies = notifies
+        self._whole = whole
+        self._post = post
+        self._all: dict[str, Identity] = {}
+
+    def __iter__(self) -> Iterator[Identity]:
+        # Other threads ask for the status.
+        return iter(list(self._all.values()))
+
+    def configure(self, project: Project) -> None:
+        """Serve the apps of this project from now on. Raises CannotWrite, and then nothing has changed."""
+        config = project.config
+        opened = self._effects.shelf.open(config.apps.values())
+        self._effects.redactor.publish(project.text)
+        before = {name: app for identity in self for name, app in identity.state.apps.items()}
+        # status.json tells of the first: the top-level block, where an app uses it.
+        vaults = sorted((app.vault for app in config.apps.values()), key=lambda vault: vault != config.vault)
+        for vault in [*vaults, *self._vaults_of_before()]:
+            self._begin(vault)
+        # First those that serve an app, so that an app that moves is never nobody's.
+        for identity in sorted(self, key=lambda one: one.vault not in vaults):
+            self._configure(identity, project, opened, before)
+            self.see_to(identity)
+
+    def see_to(self, identity: Identity) -> None:
+        """Whom another identity serves now holds nothing of this one once told; who serves nobody at all goes."""
+        if identity.state.elsewhere:
+            apps = [(name, app) for other in self for name, app in other.state.apps.items()]
+            settled = {name for name, app in apps if is_settled(app, boot_time())}
+            if settled & identity.state.elsewhere:
+                identity.release(settled)
+        state = identity.state
+        if identity.apps or state.elsewhere:
+            return
+        if not state.stopping:
+            identity.take([ev.Stopping()])
+        elif nothing_to_revoke(state) and len(self._all) > 1:
+            del self._all[identity.key]
+            identity.end()
+
+    def _vaults_of_before(self) -> Iterable[Vault]:
+        """Of identities that are in the ledger alone: what they left is still to be revoked."""
+        for block in self._effects.keeper.identities().values() if self._whole else ():
+            with suppress(msgspec.MsgspecError):  # of another version of lessee: its leases end by themselves
+                yield msgspec.json.decode(block, type=Vault)
+
+    def _begin(self, vault: Vault) -> None:
+        key = key_of(vault)
+        if key not in self._all:
+            self._all[key] = Identity(vault, self._effects, seed=self._seed, post=partial(self._post, key))
+
+    def _configure(
+        self, identity: Identity, project: Project, opened: Mapping[str, ev.Recovered], before: Mapping[str, App]
+    ) -> None:
+        """Tell an identity its apps, and of those that are new to it what their readers see."""
+        everyone = project.config.apps
+        apps = {name: app for name, app in everyone.items() if key_of(app.vault) == identity.key}
+        wants = {name: self._want(project.recipes[name]) for name in apps}
+        needs = frozenset[Need]().union(*(want.needs for want in wants.values()))
+        events: list[ev.Event] = list(identity.kept(None if self._whole else needs))
+        for name, app in apps.items():
+            if name in opened:
+                events.append(_without_child(opened[name]) if app.environ is not None else opened[name])
+            elif name not in identity.apps and name in before:
+                events.append(_handed_over(name, before[name]))
+        identity.configure(apps, wants, everyone.keys() - apps.keys(), events)
+
+    def _want(self, recipe: Recipe) -> ev.Want:
+        app = recipe.app
+        return ev.Want(
+            recipe.needs,
+            app.refresh,
+            notifies=self._notifies and app.notify is not None,
+            recipe=recipe,
+            checks=app.check is not None,
+            proves=self._notifies and app.ready is not None,
+        )
+
+
+def _without_child(found: ev.Recovered) -> ev.Recovered:
+    """Of an app whose child had an environment that nobody knows any more: there is nothing to go back to."""
+    return replace(found, unproved=False, good=None, bad=None)
+
+
+def _handed_over(name: str, app: App) -> ev.Recovered:
+    """What one identity knows of an app, for another that serves it from now on."""
+    proof = app.proof
+    return ev.Recovered(
+        name,
+        app.number,
+        app.owed,
+        app.published_at,
+        app.old,
+        unproved=proof.open,
+        good=proof.backup.number if proof.backup is not None else None,
+        bad=proof.bad,
+        fingerprint=proof.fingerprint,
+    )

@@ -1,0 +1,161 @@
+"""Runs the child of `lessee exec` as core/supervision decides."""
+
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import assert_never
+
+from lessee.core import supervision as sup
+from lessee.core.config import Restart
+from lessee.host.child import CannotStart, Child
+from lessee.host.logs import log
+from lessee.host.private import Before
+from lessee.host.process import Exactly
+from lessee.host.spawning import reap_orphans
+
+ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+"""Signals that are meant to end the child, and lessee with it."""
+
+
+class Supervisor:
+    """Owned by the thread of the loop, which calls `turn` in each turn, and at `wake_at` at the latest."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        base: Mapping[str, str],
+        *,
+        before: Before,
+        restart: Restart | None,
+    ) -> None:
+        """`base` is the child's environment but for `environ`."""
+        self.environ: Mapping[str, str] | None = None
+        """The rendered part of the next child's environment; None where nothing was rendered."""
+        self.wake: Callable[[], None] = lambda: None
+        """Has the loop turn; signal handlers call it."""
+        self._command = tuple(command)
+        self._base = base
+        self._before = before
+        self._state = sup.Supervision(restart)
+        self._child: Child | None = None
+        self._mail: deque[sup.Event | int] = deque()
+        self._look = False
+        self._told: list[Callable[[str], None]] = []
+
+    # What signal handlers may call.
+
+    def forward(self, number: int) -> None:
+        """Send the child a signal that we were sent."""
+        self._mail.append(number)
+        self.wake()
+
+    def look(self) -> None:
+        """A child of ours, or an orphan, has ended or was stopped."""
+        self._look = True
+        self.wake()
+
+    # What the loop's thread calls.
+
+    @property
+    def child(self) -> Exactly | None:
+        """The child that runs."""
+        return Exactly(self._child.pid, self._child.started) if self._child is not None else None
+
+    @property
+    def began(self) -> float:
+        """When the child that runs was started, on CLOCK_BOOTTIME: it has read what was there then."""
+        return self._child.began if self._child is not None else float("-inf")
+
+    @property
+    def wake_at(self) -> float:
+        """When `turn` will find something to do, on CLOCK_BOOTTIME."""
+        return sup.wake_at(self._state)
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What the next child will have."""
+        return {**self._base, **(self.environ or {})}
+
+    def begin(self) -> None:
+        """Start the child in the next turn."""
+        self._mail.append(sup.Begin())
+
+    def restart(self, grace: float, done: Callable[[str], None]) -> None:
+        """Start the child anew, and call `done` with words when it runs; never within this call.
+
+        It is sent SIGTERM, and all of its group SIGKILL `grace` seconds later.
+        """
+        self._told.append(done)
+        self._mail.append(sup.Asked(grace))
+
+    def turn(self, now: float) -> int | None:
+        """Take what has happened, and act; the exit code when all is over."""
+        if self._look:
+            self._look = False
+            reap_orphans()
+        while self._mail:
+            mail = self._mail.popleft()
+            if isinstance(mail, int):
+                self._pass_on(mail, now)
+            else:
+                self._take(mail, now)
+        if self._child is not None and (code := self._child.look()) is not None:
+            self._take(sup.Ended(code), now)
+        self._take(sup.Tick(), now)
+        return self._state.phase.code if isinstance(self._state.phase, sup.Over) else None
+
+    def _pass_on(self, number: int, now: float) -> None:
+        if self._child is not None:
+            self._child.signal(number)
+        if number in ENDING:
+            self._take(sup.Stop(number), now)
+
+    def _take(self, event: sup.Event, now: float) -> None:
+        before = self._state
+        self._state, actions = sup.step(before, event, now)
+        _say(before, event, self._state, now)
+        for action in actions:
+            self._obey(action, now)
+
+    def _obey(self, action: sup.Action, now: float) -> None:
+        child = self._child
+        if action is sup.Action.START:
+            self._start(now)
+            return
+        assert child is not None
+        match action:
+            case sup.Action.TERMINATE:
+                child.signal(signal.SIGTERM)
+            case sup.Action.KILL:
+                child.kill()
+            case sup.Action.REAP:
+                child.reap()
+                self._child = None
+            case _:
+                assert_never(action)
+
+    def _start(self, now: float) -> None:
+        try:
+            child = self._child = Child(self._command, self.environment, self._before)
+        except CannotStart as exc:
+            log("error", "child not started", reason=str(exc))
+            self._take(sup.NotStarted(exc.exit_code), now)
+            return
+        log("info", "child started", pid=child.pid, command=self._command[0])
+        told, self._told = self._told, []
+        for done in told:
+            done(f"restarted as {child.pid}")
+
+
+def _say(before: sup.Supervision, event: sup.Event, after: sup.Supervision, now: float) -> None:
+    match event, after.phase:
+        case sup.Ended(code), sup.Waiting(until):
+            log("warning", "child failed", code=code, again_in=round(until - now, 1))
+        case sup.Ended(code), sup.Over(gave_up=True):
+            log("error", "child failed too often", code=code, failures=len(before.failed_at) + 1)
+        case sup.Ended(code), _:
+            log("info", "child ended", code=code)
+        case sup.Asked(grace), sup.Leaving() if before is not after:
+            log("info", "child told to end, to be started anew", grace=grace)
+        case _:
+            pass

@@ -1,0 +1,171 @@
+"""What its check refuses no reader sees; what its app does not work with is taken back, told, and remembered."""
+
+import signal
+import sys
+
+import pytest
+
+from lessee.host.openbao import free_port
+from sidecar import App, eventually
+
+PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'
+# Healthy while the password that it read last is not "wrong"; says what it reads at the start and at each SIGHUP.
+SERVICE = """
+import ctypes, http.server, signal, sys, threading
+ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
+now = []
+def read(*_):
+    now[:] = [open(sys.argv[2]).read().strip()]
+    print(*now, flush=True)
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(503 if "wrong" in now[0] else 200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+signal.signal(signal.SIGHUP, read)
+signal.signal(signal.SIGUSR1, lambda *_: print("here", flush=True))
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[3])), Health)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+read()
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def running(bao, sidecar, folder):
+    bao.put(f"testing/{folder}/db", password="first")
+    sidecar.template("app.env.j2", PASSWORD.format(folder))
+    return sidecar
+
+
+@pytest.fixture
+def service(running, folder):
+    """An app with a health check, and the agent that proves it."""
+    port = free_port()
+    running.web["notify"] = {"process": {"name": f"app-{folder}"}}
+    running.web["ready"] = {"http": f"http://127.0.0.1:{port}/", "after": "100ms", "within": "2s"}
+    running.start()
+    one = App(f"app-{folder}", running.directory / "app.env", port, script=SERVICE)
+    running.until(lambda s: s["apps"]["web"]["state"] == "confirmed")
+    # It may have started so soon after the publish that it was told of it all the same.
+    one.process.send_signal(signal.SIGUSR1)
+    while one.hears() != "here":
+        pass
+    yield one
+    one.close()
+
+
+def content(sidecar):
+    return (sidecar.directory / "app.env").read_text()
+
+
+def test_what_works_is_confirmed(bao, running, service, folder):
+    bao.put(f"testing/{folder}/db", password="second")
+    assert service.hears() == "PASSWORD='second'"
+    running.until(lambda s: s["apps"]["web"]["generation"] == 2 and s["apps"]["web"]["state"] == "confirmed")
+    assert running.status()["totals"]["rollbacks"] == 0
+
+
+def test_what_does_not_work_is_taken_back_told_and_not_tried_again_over_a_restart(bao, running, service, folder):
+    bao.put(f"testing/{folder}/db", password="wrong")
+    assert service.hears() == "PASSWORD='wrong'"
+    assert service.hears() == "PASSWORD='first'", "told of the one before, which is back"
+    status = running.until(
+        lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["proof"]["open"]
+    )
+    assert content(running) == "PASSWORD='first'\n"
+    assert any("503" in line and "lessee refresh" in line for line in status["problems"])
+    assert "wrong" not in running.log.read_text()
+
+    running.stop(signal.SIGKILL)
+    running.start()
+    running.until(lambda s: s["fresh"] and s["apps"]["web"]["state"] == "rolled_back")
+    bao.put(f"testing/{folder}/db", password="third")
+    assert service.hears() == "PASSWORD='third'", "and it heard of nothing in between"
+    running.until(lambda s: s["apps"]["web"]["state"] == "confirmed")
+
+
+def test_killed_while_it_proves_the_next_agent_goes_on(bao, running, service, folder):
+    running.web["ready"]["within"] = "20s"
+    running.stop()
+    running.start()
+    bao.put(f"testing/{folder}/db", password="wrong")
+    assert service.hears() == "PASSWORD='wrong'"
+    running.until(lambda s: s["apps"]["web"]["proof"]["open"])
+    running.stop(signal.SIGKILL)
+    running.web["ready"]["within"] = "1s"
+    running.start()
+    while (line := service.hears()) != "PASSWORD='first'":
+        assert line == "PASSWORD='wrong'", "told once more at most"
+    running.until(lambda s: s["apps"]["web"]["state"] == "rolled_back")
+
+
+def test_a_refresh_tries_again_what_was_taken_back(bao, running, service, folder):
+    bao.put(f"testing/{folder}/db", password="wrong")
+    running.until(lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["proof"]["open"])
+    assert [service.hears(), service.hears()] == ["PASSWORD='wrong'", "PASSWORD='first'"]
+    assert running.command("refresh").returncode == 0
+    assert service.hears() == "PASSWORD='wrong'"
+
+
+CHECK = """
+import pathlib, sys
+folder, file = sys.argv[1:]
+text = pathlib.Path(file).read_text()
+assert pathlib.Path(file).parent == pathlib.Path(folder)
+print("looks at", text)
+sys.exit("wrong" in text)
+"""
+
+
+@pytest.fixture
+def checked(running):
+    running.web["check"] = [sys.executable, "-c", CHECK, "{directory}", "{file}"]
+    return running.start()
+
+
+def test_what_its_check_refuses_is_never_seen_and_its_words_hold_no_value(bao, checked, folder):
+    assert content(checked) == "PASSWORD='first'\n"
+    bao.put(f"testing/{folder}/db", password="wrong-c4n4ry")
+    status = checked.until(lambda s: s["apps"]["web"]["state"] == "refused")
+    assert content(checked) == "PASSWORD='first'\n"
+    assert "ended with 1" in status["apps"]["web"]["error"]
+    assert "looks at PASSWORD=" in status["apps"]["web"]["error"]
+    assert "c4n4ry" not in checked.log.read_text() + str(status)
+    folders = [entry for entry in checked.directory.iterdir() if entry.name.startswith("..lessee")]
+    assert len(folders) == 1, "nothing of it is left"
+    bao.put(f"testing/{folder}/db", password="third")
+    checked.until_file("app.env", "PASSWORD='third'\n")
+    checked.until(lambda s: s["apps"]["web"]["error"] is None)
+
+
+def test_a_check_that_hangs_is_ended_in_its_time_and_holds_nobody_up(running, memory):
+    running.web["check"] = {"command": ["sleep", "61"], "timeout": "1s"}
+    running.config["apps"]["other"] = {
+        "directory": str(memory / "other"),
+        "refresh": "200ms",
+        "files": [{"template": "app.env.j2"}],
+    }
+    running.start(wait=False)
+    other = memory / "other" / "app.env"
+    eventually(other.exists, "the other app's file")
+    status = running.until(lambda s: s["apps"]["web"]["state"] == "refused")
+    assert "was killed after 1 s" in status["apps"]["web"]["error"]
+    assert not (running.directory / "app.env").exists()
+
+
+def test_a_check_that_is_not_there_refuses_and_says_so(running):
+    running.web["check"] = ["no-such-program-anywhere"]
+    running.start(wait=False)
+    status = running.until(lambda s: s["apps"]["web"]["state"] == "refused")
+    assert "its check, no-such-program-anywhere, was not started" in status["apps"]["web"]["error"]
+
+
+def test_a_render_that_is_refused_by_its_check_ends_with_65(running):
+    running.web["check"] = ["false"]
+    running.write_config()
+    done = running.command("render")
+    assert done.returncode == 65
+    assert "its check, false, ended with 1" in done.stderr

@@ -1,0 +1,205 @@
+"""However an app is told, it is told once a generation; one that would die of it is not; and what is owed is done."""
+
+import http.server
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from sidecar import PATIENCE, eventually
+
+PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'
+# It reads its file at the start, and takes no signal.
+DEAF = """
+import ctypes, sys, time
+ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
+print(open(sys.argv[2]).read().strip(), flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def running(bao, sidecar, folder):
+    bao.put(f"testing/{folder}/db", password="first")
+    sidecar.template("app.env.j2", PASSWORD.format(folder))
+    return sidecar
+
+
+@pytest.fixture
+def supervisor(tmp_path):
+    """What starts a program anew whenever it ends, and gathers what it prints."""
+    loops = []
+
+    def start(*command):
+        log = (tmp_path / "supervised.log").open("wb")
+        loop = 'while true; do "$@"; done'
+        loops.append(subprocess.Popen(["sh", "-c", loop, "sh", *command], stdout=log, start_new_session=True))
+        log.close()
+        return lambda: (tmp_path / "supervised.log").read_text().splitlines()
+
+    yield start
+    for one in loops:
+        os.killpg(one.pid, signal.SIGKILL)
+        one.wait()
+
+
+class Asked(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.server.asked.append((self.path, self.headers["Authorization"]))
+        self.send_response(self.server.answers)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def web():
+    """An HTTP server that keeps what it was asked."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Asked) as server:
+        server.asked, server.answers = [], 204
+        threading.Thread(target=server.serve_forever).start()
+        yield server
+        server.shutdown()
+
+
+def told(sidecar):
+    return [event for event in sidecar.events() if event["event"] == "notified"]
+
+
+def test_an_app_that_would_die_of_the_signal_is_reported_and_lives(bao, running, app, folder):
+    running.web["notify"] = {"process": {"name": f"app-{folder}"}, "boot_grace": "0s"}
+    running.start()
+    deaf = app(f"app-{folder}", running.directory / "app.env", script=DEAF)
+    bao.put(f"testing/{folder}/db", password="second")
+    status = running.until(lambda s: "would die of it" in (s["apps"]["web"]["notify"]["error"] or ""))
+    assert status["apps"]["web"]["notify"]["owed"]
+    assert deaf.process.poll() is None
+    running.until_file("app.env", "PASSWORD='second'\n")
+
+
+@pytest.mark.parametrize("how", [{"action": "restart"}, {"action": "SIGHUP", "otherwise": "restart"}])
+def test_an_app_that_takes_no_signal_is_ended_for_its_supervisor_to_start_it_anew(
+    bao, running, supervisor, folder, how
+):
+    running.web["notify"] = {"process": {"name": f"app-{folder}"}, "boot_grace": "0s", "grace": "5s"} | how
+    running.start()
+    says = supervisor(sys.executable, "-c", DEAF, f"app-{folder}", str(running.directory / "app.env"))
+    running.until(lambda s: not s["apps"]["web"]["notify"]["owed"])
+    bao.put(f"testing/{folder}/db", password="second")
+    eventually(lambda: says()[-1] == "PASSWORD='second'", "a start with the new file")
+    running.until(lambda s: s["apps"]["web"]["state"] == "notified")
+    ends = [event for event in told(running) if "SIGTERM to" in event["how"]]
+    assert "SIGTERM to" in told(running)[-1]["how"]
+    eventually(lambda: len(says()) == 1 + len(ends), "one start more than it was ended")
+
+
+def test_an_app_is_found_by_its_words(bao, running, app, folder):
+    running.web["notify"] = {"process": {"cmdline": f"worker-{folder}"}}
+    running.start()
+    reader = app("python", running.directory / "app.env", f"{os.devnull}", script=WORKER.format(folder))
+    bao.put(f"testing/{folder}/db", password="second")
+    assert reader.hears() == "PASSWORD='second'"
+
+
+WORKER = """
+import signal, sys  # worker-{0}
+def say(*_):
+    print(open(sys.argv[2]).read().strip(), flush=True)
+signal.signal(signal.SIGHUP, say)
+say()
+while True:
+    signal.pause()
+"""
+
+
+def test_a_command_tells_the_app_and_gets_nothing_of_the_agent_s(bao, running, tmp_path, folder):
+    said = tmp_path / "said"
+    script = f'env > {said}; cat "$LESSEE_DIRECTORY/app.env" >> {said}; echo told as well'
+    running.web["notify"] = {"command": ["sh", "-c", script]}
+    running.start()
+    running.until(lambda s: s["apps"]["web"]["state"] == "notified")
+    bao.put(f"testing/{folder}/db", password="second")
+    eventually(lambda: "PASSWORD='second'" in said.read_text(), "the command")
+    assert "LESSEE_APP=web" in said.read_text()
+    assert "VAULT_TOKEN" not in said.read_text()
+    running.until(lambda s: s["apps"]["web"]["generation"] == 2 and s["apps"]["web"]["state"] == "notified")
+    assert any(event["event"] == "notify command said" for event in running.events())
+
+
+def test_a_command_that_fails_leaves_the_app_owed_and_is_tried_again(running, tmp_path, folder):
+    switch = tmp_path / "switch"
+    running.web["notify"] = {"command": ["sh", "-c", f"echo {folder}; test -e {switch}"]}
+    running.start()
+    status = running.until(lambda s: s["apps"]["web"]["notify"]["error"])
+    assert status["apps"]["web"]["notify"]["error"] == "sh ended with 1"
+    switch.touch()
+    running.until(lambda s: s["apps"]["web"]["state"] == "notified")
+
+
+def test_a_request_tells_the_app_with_a_header_out_of_a_file(running, web, tmp_path):
+    (tmp_path / "key").write_text("Bearer not-a-secret\n")
+    url = f"http://127.0.0.1:{web.server_port}/reload?x=1"
+    running.web["notify"] = {"http": {"url": url, "header_files": {"Authorization": str(tmp_path / "key")}}}
+    web.answers = 503
+    running.start()
+    status = running.until(lambda s: s["apps"]["web"]["notify"]["error"])
+    assert "503" in status["apps"]["web"]["notify"]["error"]
+    web.answers = 204
+    running.until(lambda s: s["apps"]["web"]["state"] == "notified")
+    assert set(web.asked) == {("/reload?x=1", "Bearer not-a-secret")}
+    assert "not-a-secret" not in running.log.read_text()
+
+
+def test_a_slow_telling_delays_nobody_else(bao, running, app, folder, memory):
+    running.config["apps"]["other"] = {
+        "directory": str(memory / "other"),
+        "refresh": "200ms",
+        "files": [{"template": "app.env.j2"}],
+        "notify": {"process": {"name": f"app-{folder}"}},
+    }
+    running.web["notify"] = {"command": ["sleep", f"60.{folder[1:]}"], "timeout": "60s"}
+    running.start()
+    reader = app(f"app-{folder}", memory / "other" / "app.env")
+    for password in ("second", "third"):
+        bao.put(f"testing/{folder}/db", password=password)
+        assert reader.hears() == f"PASSWORD='{password}'"
+    running.stop()
+    words = f"sleep\x0060.{folder[1:]}\x00".encode()
+    alive = [entry for entry in Path("/proc").glob("[0-9]*/cmdline") if _read(entry) == words]
+    assert not alive, "what was started is ended with the agent"
+
+
+def _read(path):
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""
+
+
+def test_who_started_after_the_publish_is_not_told_by_the_next_agent(bao, running, app, folder):
+    running.web["notify"] = {"process": {"name": f"app-{folder}"}}
+    running.start()
+    bao.put(f"testing/{folder}/db", password="second")
+    running.until(lambda s: s["apps"]["web"]["generation"] == 2 and s["apps"]["web"]["notify"]["error"])
+    running.stop(signal.SIGKILL)
+    reader = app(f"app-{folder}", running.directory / "app.env")
+    assert reader.first == "PASSWORD='second'"
+    running.start()
+    running.until(lambda s: s["apps"]["web"]["state"] == "notified")
+    assert "started after the publish" in told(running)[-1]["how"]
+    bao.put(f"testing/{folder}/db", password="third")
+    assert reader.hears() == "PASSWORD='third'", "and it heard of nothing before"
+
+
+@pytest.mark.parametrize("action", ["SIGHUP", "restart"])
+def test_a_child_is_for_exec_and_run_says_so(running, action):
+    running.web["notify"] = {"child": True, "action": action}
+    running.start(wait=False)
+    assert running.process.wait(PATIENCE) == 78
+    assert "lessee exec --app web" in running.log.read_text()
