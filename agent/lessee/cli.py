@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from lessee import __version__
-from lessee.core.config.durations import seconds
 from lessee.core.errors import LesseeError, UsageError
 
 _ABOUT = """\
@@ -23,6 +22,7 @@ start here:
   lessee check                is lessee.yaml right? which secrets does it read? (asks no Vault)
   lessee render --output DIR  render once, to look at or for a build
   lessee run                  the sidecar
+  lessee exec --app A -- CMD  the same, with the app as its child
 
 The configuration is --config, $LESSEE_CONFIG, ./lessee.yaml or /etc/lessee/lessee.yaml.
 exit codes: 64 usage, 65 template, 69 Vault unreachable, 73 cannot write, 75 app not notified,
@@ -88,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     _add_run(command)
+    _add_exec(command)
     _add_render(command)
+    _add_read(command)
     check = command(
         "check",
         "check the configuration and the templates, without Vault",
@@ -121,6 +123,20 @@ def _add_run(command: Callable[..., argparse.ArgumentParser]) -> None:
     _add_logging(run)
 
 
+def _add_exec(command: Callable[..., argparse.ArgumentParser]) -> None:
+    program = command(
+        "exec",
+        "the sidecar with the app as its child, with `environ` as its environment",
+        "Signals are sent on to\nthe child. It ends as the child does: with its exit code, or 128 + n by signal n.",
+    )
+    program.usage = "lessee exec --app APP [OPTION…] -- CMD [ARG…]"
+    program.add_argument("--app", metavar="APP", required=True, help="the app that CMD is")
+    program.add_argument("--timeout", type=_duration, default=60.0, metavar="TIME", help="wait for Vault (60s)")
+    program.add_argument("--once", action="store_true", help="become CMD when the files are there: no agent stays")
+    program.add_argument("program", nargs="+", metavar="CMD", help="what to run, and its arguments")
+    _add_logging(program)
+
+
 def _add_render(command: Callable[..., argparse.ArgumentParser]) -> None:
     render = command(
         "render",
@@ -133,6 +149,19 @@ def _add_render(command: Callable[..., argparse.ArgumentParser]) -> None:
     where.add_argument("--diff", action="store_true", help="write nothing: show what would change, without values")
     render.add_argument("--timeout", type=_duration, default=10.0, metavar="TIME", help="wait for Vault (10s)")
     _add_logging(render)
+
+
+def _add_read(command: Callable[..., argparse.ArgumentParser]) -> None:
+    read = command(
+        "read",
+        "print an app's files, all of one generation",
+        "One file is printed as it is, several as\none JSON object. With --directory it needs no configuration.",
+    )
+    read.add_argument("app", metavar="APP", help="whose files they are")
+    read.add_argument("files", nargs="+", metavar="FILE", help="their names")
+    read.add_argument("--directory", metavar="DIR", help="where they are, instead of the configuration")
+    read.add_argument("--format", choices=("raw", "json"), help="raw (of one file), or json (of several)")
+    read.add_argument("--timeout", type=_duration, default=0.0, metavar="TIME", help="wait for the first files (0s)")
 
 
 def _add_logging(parser: argparse.ArgumentParser) -> None:
@@ -159,6 +188,9 @@ def _from_environment(name: str, choices: Sequence[str]) -> str | None:
 
 
 def _duration(text: str) -> float:
+    # Its package is the whole grammar of the configuration, which not every command needs.
+    from lessee.core.config.durations import seconds
+
     try:
         return seconds(text)
     except ValueError:

@@ -3,11 +3,13 @@
 import argparse
 import os
 import signal
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lessee.agent import Agent
+from lessee.agent import Agent, Effects
+from lessee.core.config import Child
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.ledger import Ledger
@@ -15,8 +17,10 @@ from lessee.host.logs import log, open_log
 from lessee.host.private import make_private
 from lessee.host.project import Project, find, load
 from lessee.host.shelf import Shelf
+from lessee.host.spawning import kill_all
 
 if TYPE_CHECKING:
+    from lessee.agent.supervisor import Supervisor
     from lessee.host.status import Answers
 
 
@@ -28,7 +32,22 @@ def run(arguments: argparse.Namespace) -> int:
     """Until SIGTERM or SIGINT; then the files stay, for the app still runs."""
     make_private()
     environ = dict(os.environ)
-    project = load(find(arguments.config, environ), environ, prepare=False)
+    project, redactor = opened(arguments, environ)
+    _refuse_children(project)
+    with serving(project, redactor, environ, _obey_signals) as agent:
+        agent.run(lambda _states: None)
+        if arguments.revoke or agent.revokes_on_stop:
+            agent.revoke(REVOKE_TIMEOUT)
+    log("info", "stopped", note="the files stay")
+    return 0
+
+
+def opened(
+    arguments: argparse.Namespace, environ: Mapping[str, str], *, only: str | None = None
+) -> tuple[Project, Redactor]:
+    """The configuration, of all or of the one app that has a child, and the log. Raises ConfigError."""
+    path = find(arguments.config, environ)
+    project = load(path, environ, only=only, prepare=False, for_child=only is not None)
     refuse_without_apps(project)
     redactor = Redactor()
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)
@@ -39,17 +58,29 @@ def run(arguments: argparse.Namespace) -> int:
             "warning",
             "vault.insecure: Vault's certificate is not checked; anyone on the way can read all secrets",
         )
+    return project, redactor
+
+
+@contextmanager
+def serving(
+    project: Project,
+    redactor: Redactor,
+    environ: Mapping[str, str],
+    obey_signals: Callable[[Agent], None],
+    *,
+    supervisor: "Supervisor | None" = None,
+) -> Iterator[Agent]:
+    """An agent that can be asked how it is, and takes up edits; it is still to be run. Raises CannotWrite."""
+    config = project.config
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(Ledger(Path(config.state), allow_disk=config.allow_disk)))
         agent = Agent(
             project,
-            Shelf(ledger),
-            keeper=ledger,
-            redactor=redactor,
-            environ=environ,
+            Effects(Shelf(ledger), ledger, redactor, environ, supervisor),
             seed=int.from_bytes(os.urandom(8)),
+            whole=supervisor is None,
         )
-        _obey_signals(agent)
+        obey_signals(agent)
         # Imported while the login is under way.
         from lessee.host.status import StatusServer
         from lessee.host.watch import Watcher
@@ -58,11 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
         stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _answers(agent))))
         watcher = stack.enter_context(closing(Watcher(agent.reload)))
         agent.watch_with(watcher)
-        agent.run(lambda _states: None)
-        if arguments.revoke or agent.revokes_on_stop:
-            agent.revoke(REVOKE_TIMEOUT)
-    log("info", "stopped", note="the files stay")
-    return 0
+        stack.callback(kill_all)
+        yield agent
 
 
 def refuse_without_apps(project: Project) -> None:
@@ -70,6 +98,20 @@ def refuse_without_apps(project: Project) -> None:
     if not project.config.apps:
         todo = "add `apps:`, or name an app's configuration with --config"
         raise ConfigError([LesseeError("it has no apps: it is an operator's file", where=str(project.path), todo=todo)])
+
+
+def _refuse_children(project: Project) -> None:
+    children = [
+        name for name, app in project.config.apps.items() if app.notify and isinstance(app.notify.target, Child)
+    ]
+    problems = [
+        LesseeError(
+            "there is no child to tell", where=f"apps.{name}.notify", todo=f"start it by `lessee exec --app {name}`"
+        )
+        for name in children
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _obey_signals(agent: Agent) -> None:

@@ -1,0 +1,140 @@
+"""`lessee exec`: the sidecar with the app as its child."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from lessee.agent import Agent, Effects
+from lessee.agent.supervisor import Supervisor
+from lessee.commands.run import REVOKE_TIMEOUT, opened, serving
+from lessee.core.errors import LesseeError, UsageError
+from lessee.core.machine.outcome import outcomes, unfinished
+from lessee.core.machine.state import State
+from lessee.core.paths import Dynamic
+from lessee.core.redaction import Redactor
+from lessee.host.child import adopt_orphans, become
+from lessee.host.clock import boot_time
+from lessee.host.ledger import Ledger
+from lessee.host.logs import log
+from lessee.host.private import make_private
+from lessee.host.project import Project
+from lessee.host.shelf import Shelf
+from lessee.host.spawning import environ_of_programs
+
+_FORWARDED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGALRM,
+    signal.SIGTERM,
+    signal.SIGWINCH,
+)
+
+_Ended = Mapping[str, LesseeError | None]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Until the child ends; its exit code is ours."""
+    before = make_private(for_good=False)
+    # The child inherits what is blocked.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    environ = dict(os.environ)
+    project, redactor = opened(arguments, environ, only=arguments.app)
+    supervisor = Supervisor(
+        arguments.program,
+        environ_of_programs(environ),
+        before=before,
+        restart=project.config.restart,
+    )
+    if not arguments.once:
+        return _supervise(arguments, project, redactor, environ, supervisor)
+    _refuse_leases(project)
+    code = _publish(arguments, project, redactor, environ, supervisor)
+    if code == 0:
+        become(arguments.program, supervisor.environment, before)
+    return code
+
+
+def _supervise(
+    arguments: argparse.Namespace,
+    project: Project,
+    redactor: Redactor,
+    environ: Mapping[str, str],
+    supervisor: Supervisor,
+) -> int:
+    def first(states: Sequence[State]) -> _Ended | None:
+        # What is over before it begins, by a signal, has nothing to wait for.
+        return {} if supervisor.turn(boot_time()) is not None else outcomes(states)
+
+    def obey_signals(agent: Agent) -> None:
+        _obey_signals(agent, supervisor)
+
+    with serving(project, redactor, environ, obey_signals, supervisor=supervisor) as agent:
+        ended = agent.run(first, arguments.timeout)
+        code = _first_failure(ended if ended is not None else unfinished(agent.states), redactor)
+        if code == 0:
+            supervisor.begin()
+            code = agent.run(lambda _states: supervisor.turn(boot_time())) or 0
+        if agent.revokes_on_stop:
+            agent.revoke(REVOKE_TIMEOUT)
+    log("info", "stopped", code=code, note="the files stay")
+    return code
+
+
+def _publish(
+    arguments: argparse.Namespace,
+    project: Project,
+    redactor: Redactor,
+    environ: Mapping[str, str],
+    supervisor: Supervisor,
+) -> int:
+    """Once; no agent stays."""
+    config = project.config
+    with closing(Ledger(Path(config.state), allow_disk=config.allow_disk)) as ledger:
+        agent = Agent(
+            project,
+            Effects(Shelf(ledger), ledger, redactor, environ, supervisor),
+            seed=int.from_bytes(os.urandom(8)),
+            notifies=False,
+            whole=False,
+        )
+        code = _first_failure(agent.run(outcomes, arguments.timeout) or unfinished(agent.states), redactor)
+        if agent.revokes_on_stop:
+            agent.revoke(REVOKE_TIMEOUT)
+    return code
+
+
+def _refuse_leases(project: Project) -> None:
+    for app, recipe in project.recipes.items():
+        leased = sorted(str(need) for need in recipe.needs if isinstance(need, Dynamic))
+        if leased:
+            raise UsageError(
+                f"--once leaves nobody to renew what ends: {', '.join(leased)}",
+                where=app,
+                todo="leave --once out, or have its templates read KV secrets alone",
+            )
+
+
+def _first_failure(ended: _Ended, redactor: Redactor) -> int:
+    for error in ended.values():
+        if error is not None:
+            print(f"lessee: {redactor.clean(str(error))}", file=sys.stderr)
+            return error.exit_code
+    return 0
+
+
+def _obey_signals(agent: Agent, supervisor: Supervisor) -> None:
+    supervisor.wake = agent.wake
+    adopt_orphans()
+    # A handler only enqueues: the loop acts.
+    signal.signal(signal.SIGCHLD, lambda *_: supervisor.look())
+    for number in _FORWARDED:
+        # As by nohup(1), or in a script's background.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _frame: supervisor.forward(number))
