@@ -1,0 +1,145 @@
+"""Who reads several files by `lessee read` has them of one generation."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lessee.core.generation import File, Generation
+from lessee.host.publish import Publisher
+from lessee.host.reading import read_whole
+from needs import need
+from restless import LINES, restless
+from sidecar import eventually
+
+FILES = ("cert.pem", "key.pem")
+READS = 5_000
+
+
+@pytest.fixture
+def web(memory):
+    return memory / "web"
+
+
+@pytest.fixture
+def publish(web):
+    """Show these files, and these alone."""
+    with closing(Publisher(web, owner=(None, None), mode=0o440, allow_disk=False)) as publisher:
+
+        def show(**files):
+            generation = Generation("web", tuple(File(name, content, 0o440) for name, content in files.items()))
+            publisher.swap(publisher.stage(generation))
+
+        yield show
+
+
+def read(*arguments, **settings):
+    command = [sys.executable, "-m", "lessee", "read", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=30, check=False, **settings)
+
+
+def numbers(contents):
+    return {number for content in contents for number in content.splitlines()}
+
+
+def test_files_read_together_are_of_one_generation_however_fast_they_change(web):
+    seen = set()
+    # No reader is ever so pressed by an agent: a generation is gone as soon as the next one is there.
+    with restless(web, FILES, keeps=False):
+        for _ in range(READS):
+            contents = read_whole(web, FILES, timeout=0)
+            assert [len(contents[name].splitlines()) for name in FILES] == [LINES, LINES]
+            assert len(numbers(contents.values())) == 1
+            seen |= numbers(contents.values())
+        for _ in range(20):
+            done = read("web", *FILES, "--directory", web)
+            assert done.returncode == 0, done.stderr
+            contents = json.loads(done.stdout)
+            assert list(contents) == list(FILES)
+            assert len(numbers(contents.values())) == 1
+    assert len(seen) > 10  # they did change
+
+
+def test_one_file_is_printed_as_it_is_and_several_as_json(web, publish):
+    publish(**{"cert.pem": b"cert\r\n", "key.pem": "schlüssel".encode(), "key.der": b"\x00\xff"})
+    where = ("--directory", web)
+    assert read("web", "cert.pem", *where).stdout == b"cert\r\n"
+    assert read("web", "key.der", *where).stdout == b"\x00\xff"
+    several = read("web", "key.pem", "key.der", "cert.pem", *where, env=os.environ | {"LC_ALL": "C"})
+    assert json.loads(several.stdout) == {"key.pem": "schlüssel", "key.der": {"base64": "AP8="}, "cert.pem": "cert\r\n"}
+    assert json.loads(read("web", "cert.pem", *where, "--format", "json").stdout) == {"cert.pem": "cert\r\n"}
+    assert read("web", "key.pem", "cert.pem", *where, "--format", "raw").stdout == "schlüsselcert\r\n".encode()
+
+
+def test_the_configuration_says_where_an_app_has_its_files(sidecar, publish):
+    publish(**{"app.env": b"A=1\n"})
+    sidecar.template("app.env.j2", "A=1\n")
+    sidecar.write_config()
+    assert sidecar.command("read", "web", "app.env").stdout == "A=1\n"
+    unknown = sidecar.command("read", "wbe", "app.env")
+    assert (unknown.returncode, unknown.stdout) == (78, "")
+    assert "there is no app 'wbe'; there are: web" in unknown.stderr
+
+
+def test_a_file_that_is_not_there_prints_nothing_and_tells_those_that_are(web, publish, memory):
+    publish(**{"cert.pem": b"cert", "key.pem": b"CANARY"})
+    (memory / "outside").write_text("CANARY")
+    for name in ("ca.pem", "../../outside", str(memory / "outside")):
+        missing = read("web", "key.pem", name, "--directory", web)
+        assert (missing.returncode, missing.stdout) == (64, b"")
+        said = missing.stderr.decode()
+        assert f"there is no file {name}; there are: cert.pem, key.pem" in said
+        assert "CANARY" not in said
+    assert read("web", "..", "--directory", web).returncode == 64
+
+
+def test_where_nothing_is_published_it_says_so_or_waits_for_it(web, publish):
+    missing = read("web", "app.env", "--directory", web.parent / "nowhere")
+    assert (missing.returncode, missing.stdout) == (69, b"")
+    assert b"nothing is published here" in missing.stderr
+    assert read("web", "app.env", "--directory", web, "--timeout", "50ms").returncode == 69
+    waiting = [sys.executable, "-m", "lessee", "read", "web", "app.env", "--directory", web, "--timeout", "30s"]
+    with subprocess.Popen(waiting, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        # Between two looks it sleeps: so it has looked in vain.
+        eventually(lambda: "nanosleep" in Path(f"/proc/{process.pid}/wchan").read_text())
+        publish(**{"app.env": b"A=1\n"})
+        assert process.communicate(timeout=30) == (b"A=1\n", b"")
+
+
+def test_who_may_not_read_is_told_why(web, publish):
+    need(os.geteuid() == 0, "needs root, to read as another uid")
+    publish(**{"app.env": b"CANARY"})
+    web.parent.chmod(0o711)
+    # Read without the command line: another uid may not be able to import what that needs.
+    script = """
+import os, sys
+from pathlib import Path
+from lessee.core.errors import LesseeError
+from lessee.host.reading import read_whole
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+try:
+    read_whole(Path(sys.argv[1]), ["app.env"], timeout=0)
+except LesseeError as exc:
+    print(exc)
+    sys.exit(exc.exit_code)
+"""
+    refused = subprocess.run([sys.executable, "-c", script, web], capture_output=True, check=False, text=True)
+    assert refused.returncode == 77, refused.stderr
+    assert f"{web}: uid 65534 may not read it" in refused.stdout
+
+
+def test_who_reads_by_a_directory_pays_for_no_template_and_no_vault(web, publish):
+    publish(**{"app.env": b"A=1\n"})
+    script = """
+import sys
+from lessee.cli import main
+assert main(["read", "web", "app.env", "--directory", sys.argv[1]]) == 0
+heavy = {"jinja2", "lessee.host.project", "lessee.vault", "http.client", "subprocess", "ssl", "socket"}
+print(*heavy.intersection(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", script, web], capture_output=True, check=True, text=True)
+    assert done.stdout == "A=1\n\n"
