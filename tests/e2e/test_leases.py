@@ -80,6 +80,22 @@ def test_a_stop_keeps_the_role_and_revoke_leaves_nothing_in_vault(attached, side
     assert credentials(sidecar)  # the files stay
 
 
+def test_a_stop_revokes_what_nobody_uses_and_keeps_what_a_running_app_uses(sidecar, roles, app):
+    sidecar.config["leases"] = {"on_stop": "revoke-if-unused"}
+    sidecar.web["notify"] = {"process": {"name": f"app-{sidecar.disk.name}"[:15]}}
+    sidecar.start()
+    reader = app(f"app-{sidecar.disk.name}"[:15], sidecar.directory / "db.txt")
+    first = credentials(sidecar)
+    sidecar.stop()
+    assert len(roles()) == 1
+    sidecar.start()
+    assert credentials(sidecar) == first
+    reader.close()
+    sidecar.stop()
+    eventually(lambda: not roles(), "the role's end")
+    assert any(event["event"] == "leases are kept" for event in sidecar.events())
+
+
 def test_an_edited_template_and_a_broken_one_issue_nothing(sidecar, roles):
     sidecar.start()
     first = credentials(sidecar)

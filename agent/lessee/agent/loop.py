@@ -17,10 +17,14 @@ from lessee.core.machine.state import State
 from lessee.core.machine.view import status as status_of
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.logs import log
+from lessee.host.notify import is_gone
 from lessee.host.project import Project, load, stamp
 
 LONGEST_SLEEP = 5.0
 """Seconds. A sleep counts no suspension, so it is kept short; and who asks /healthz sees the loop turn."""
+USED_FOR = 2.0
+"""Seconds at the end that apps may take to end as well: a whole stack is stopped at once."""
+LOOK_AGAIN = 0.1
 STANDS_STILL = 30.0
 """Seconds without a turn of the loop after which /healthz is red."""
 
@@ -92,11 +96,6 @@ class Agent:
         return status_of(accounts, boot_time(), wall_time(), environment=environment, trouble=self._trouble)
 
     @property
-    def revokes_on_stop(self) -> bool:
-        """Whether the configuration wants nothing to be left in Vault."""
-        return self._project.config.revoke_on_stop
-
-    @property
     def states(self) -> list[State]:
         """Of each identity."""
         return [identity.state for identity in self._identities]
@@ -129,6 +128,26 @@ class Agent:
 
     def _child_wakes_at(self) -> float:
         return self._supervisor.wake_at if self._supervisor is not None else float("inf")
+
+    def leave(self, timeout: float, *, revoke: bool = False) -> None:
+        """At the end, after `run`: do with leases as the configuration says; `revoke`: end them in any case."""
+        wish = "revoke" if revoke else self._project.config.on_stop
+        if wish == "revoke-if-unused":
+            deadline = boot_time() + USED_FOR
+            while (used_by := self._used_by()) and boot_time() < deadline:
+                self.run(lambda _states: None, timeout=LOOK_AGAIN)
+            if used_by:
+                log("info", "leases are kept", apps=", ".join(used_by), reason="they may still be in use")
+                return
+        if wish != "keep":
+            self.revoke(timeout)
+
+    def _used_by(self) -> list[str]:
+        """The apps that hold leases and of which it is not certain that they are gone."""
+        child = self._supervisor.child if self._supervisor is not None else None
+        held = frozenset[str]().union(*(held.lease.apps for state in self.states for held in state.leases.values()))
+        apps = self._project.config.apps
+        return [name for name in sorted(held & apps.keys()) if not is_gone(apps[name].notify, child)]
 
     def revoke(self, timeout: float) -> None:
         """End all leases and all tokens of ours, as far as Vault does it within `timeout` seconds."""

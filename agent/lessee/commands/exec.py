@@ -81,8 +81,7 @@ def _supervise(
         if code == 0:
             supervisor.begin()
             code = agent.run(lambda _states: supervisor.turn(boot_time())) or 0
-        if agent.revokes_on_stop:
-            agent.revoke(REVOKE_TIMEOUT)
+        agent.leave(REVOKE_TIMEOUT)
     log("info", "stopped", code=code, note="the files stay")
     return code
 
@@ -105,8 +104,7 @@ def _publish(
             whole=False,
         )
         code = _first_failure(agent.run(outcomes, arguments.timeout) or unfinished(agent.states), redactor)
-        if agent.revokes_on_stop:
-            agent.revoke(REVOKE_TIMEOUT)
+        agent.leave(REVOKE_TIMEOUT)
     return code
 
 

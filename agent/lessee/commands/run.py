@@ -36,8 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     _refuse_children(project)
     with serving(project, redactor, environ, _obey_signals) as agent:
         agent.run(lambda _states: None)
-        if arguments.revoke or agent.revokes_on_stop:
-            agent.revoke(REVOKE_TIMEOUT)
+        agent.leave(REVOKE_TIMEOUT, revoke=arguments.revoke)
     log("info", "stopped", note="the files stay")
     return 0
 

@@ -25,6 +25,17 @@ def is_quick(settings: Notify) -> bool:
     return signalled and isinstance(settings.target, ByName | ByCmdline | ByPidFile | Child)
 
 
+def is_gone(settings: Notify | None, child: process.Exactly | None) -> bool:
+    """Whether it is certain that the process that would be told does not run."""
+    match settings.target if settings is not None else None:
+        case ByName() | ByCmdline() | ByPidFile() as target:
+            return isinstance(process.find(target), process.Absent)
+        case Child():
+            return child is None
+        case _:
+            return False
+
+
 def notify(
     settings: Notify, published_at: float, child: process.Exactly | None, extra: Mapping[str, str]
 ) -> Done | Undone:

@@ -47,7 +47,7 @@ def test_defaults_are_those_of_vault_and_of_the_manual():
     config = read(web())
     assert config.vault.address == "https://127.0.0.1:8200"
     assert config.vault.auth == TokenAuth()
-    assert (config.vault.addresses, config.revoke_on_stop) == ((), False)
+    assert (config.vault.addresses, config.on_stop) == ((), "keep")
     assert config.secrets == Secrets(mount="secret", prefix="production/", shared=())
     assert config.state == "/run/lessee"
     assert config.status == Status(socket="/run/lessee/status.sock", listen=None)
@@ -188,7 +188,8 @@ def test_a_certificate_to_log_in_with_may_be_named_as_that_of_the_connection_too
 
 
 def test_what_becomes_of_leases_is_read():
-    assert read(web(top="environment: e\nleases: {on_stop: revoke}")).revoke_on_stop
+    for wish in ("revoke", "revoke-if-unused"):
+        assert read(web(top=f"environment: e\nleases: {{on_stop: {wish}}}")).on_stop == wish
 
 
 @pytest.mark.parametrize(

@@ -207,8 +207,8 @@ class Config(Struct, frozen=True, kw_only=True):
     secrets: Secrets
     state: str
     status: Status
-    revoke_on_stop: bool
-    """Whether an agent that stops leaves no lease and no token behind."""
+    on_stop: Literal["keep", "revoke", "revoke-if-unused"]
+    """Whether an agent that stops leaves no lease and no token behind; unused: the apps' processes are gone as well."""
     restart: Restart | None
     """None: a child of `lessee exec` that ends, ends lessee."""
     templates: str | None

@@ -66,7 +66,7 @@ class _Settling:
             secrets=self._secrets(),
             state=said.state,
             status=config.Status(socket=said.status.socket or f"{said.state}/status.sock", listen=said.status.listen),
-            revoke_on_stop=said.leases.on_stop == "revoke",
+            on_stop=said.leases.on_stop,
             restart=None if restart is None else config.Restart(attempts=restart.attempts, within=restart.within),
             templates=said.templates,
             allow_disk=said.allow_disk,

@@ -35,7 +35,10 @@ class Status(Block, frozen=True, kw_only=True):
 class Leases(Block, frozen=True, kw_only=True):
     """What becomes of leases."""
 
-    on_stop: Annotated[Literal["keep", "revoke"], says("What to do with them when the agent stops.")] = "keep"
+    on_stop: Annotated[
+        Literal["keep", "revoke", "revoke-if-unused"],
+        says("What to do with them when the agent stops; unused: the apps' processes are gone as well."),
+    ] = "keep"
 
 
 class Restart(Block, frozen=True, kw_only=True):
