@@ -1,0 +1,64 @@
+"""What README.md tells readers of several files to write, run as it stands there."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from needs import need
+from restless import LINES, restless
+
+README = Path(__file__).parents[2] / "README.md"
+SECTION = "Reading several files"
+DIRECTORY = "/run/secrets/app"
+
+# Each runs the recipe so many times, and prints what it read: all numbers of both files, in a line.
+_PYTHON = """
+import sys
+for _ in range(int(sys.argv[2])):
+    said = {}
+    exec(compile(sys.argv[1], "README.md", "exec"), said)
+    print(*said["cert"].split(), *said["key"].split())
+"""
+_NODE = """
+const read = new Function("require", process.argv[1] + "\\nreturn cert + key;");
+for (let left = Number(process.argv[2]); left > 0; left--) console.log(read(require).trim().replaceAll("\\n", " "));
+"""
+_SH = """
+left=$2
+while [ "$left" -gt 0 ]; do echo $(eval "$1"); left=$((left - 1)); done
+"""
+RUNNERS = {
+    "python": ([sys.executable, "-c", _PYTHON], 3_000),
+    "js": (["node", "-e", _NODE], 3_000),
+    "sh": (["sh", "-c", _SH, "sh"], 300),  # A process each.
+}
+
+
+def recipes():
+    section = README.read_text().partition(f"\n## {SECTION}\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^```(\w+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize("language", RUNNERS)
+def test_a_recipe_reads_both_files_of_one_generation(language, memory):
+    command, reads = RUNNERS[language]
+    need(shutil.which(command[0]), f"needs {command[0]}: apt install nodejs")
+    recipe = recipes()[language]
+    assert DIRECTORY in recipe
+    with restless(memory / "app", ("cert.pem", "key.pem"), keeps=True):
+        done = subprocess.run(
+            [*command, recipe.replace(DIRECTORY, str(memory / "app")), str(reads)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert not done.stderr
+    seen = [line.split() for line in done.stdout.splitlines()]
+    assert [len(numbers) for numbers in seen] == [2 * LINES] * reads
+    assert all(len(set(numbers)) == 1 for numbers in seen)
+    assert len({numbers[0] for numbers in seen}) > 10  # they did change
