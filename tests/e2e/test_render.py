@@ -85,6 +85,45 @@ def test_check_needs_no_vault_and_lists_what_each_app_reads(project, folder):
     assert f"reads secret/testing/{folder}/db" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("notify", "ready", "said"),
+    [
+        ({"process": {"name": "nginx"}}, {"tcp": "web:80"}, "SIGHUP to process nginx|a connection to web:80"),
+        (
+            {"process": {"cmdline": "celery.*"}, "action": "restart"},
+            {"http": "http://u:canary@web/x?canary"},
+            "restart to the process whose command line has celery.*|GET from web",
+        ),
+        ({"pid_file": "/run/pid"}, {"file": "/run/ready"}, "SIGHUP to the pid in /run/pid|the file /run/ready"),
+        (
+            {"child": True, "action": "restart"},
+            {"command": ["psql", "canary"]},
+            "restart to the child of `lessee exec`|the command psql",
+        ),
+        (
+            {"container": {"service": "web"}, "action": "restart"},
+            {"tls": {"address": "web:443", "certificate": "app.env"}},
+            "restart to service web|web:443, which serves app.env",
+        ),
+        ({"command": ["reload", "canary"]}, {"tcp": "web:80"}, "by the command reload|a connection"),
+        ({"http": "http://u:canary@web/x?canary"}, {"tcp": "web:80"}, "by POST to web|a connection"),
+    ],
+)
+def test_check_says_how_an_app_is_judged_told_and_proved_without_what_may_be_secret(project, notify, ready, said):
+    project.web.update(check=["nginx", "canary"], notify=notify, ready=ready, environ="app.env.j2")
+    if notify.get("action") != "restart" and "command" not in notify and "http" not in notify:
+        del project.web["environ"]
+    project.write_config()
+    done = project.command("check")
+    assert done.returncode == 0, done.stderr
+    telling, proof = said.split("|")
+    assert "  checked by nginx, within 10s\n" in done.stdout
+    assert f"  notifies {telling}\n" in done.stdout
+    assert f"  proved by {proof}" in done.stdout
+    assert ("the environment of the child" in done.stdout) == ("environ" in project.web)
+    assert "canary" not in done.stdout
+
+
 def test_check_tells_all_template_errors_at_once_with_65(project):
     project.template("one.env.j2", '{{ secret("a" ~ "b").x }}')
     project.template("two.env.j2", "\n\n{{ nonsense }}")

@@ -6,10 +6,26 @@ import sys
 from typing import assert_never
 from urllib.parse import urlsplit
 
-from lessee.core.config import ByCmdline, ByCommand, ByContainer, ByHttp, ByName, ByPidFile, Child, Notify
+from lessee.core.config import (
+    ByCmdline,
+    ByCommand,
+    ByContainer,
+    ByHttp,
+    ByName,
+    ByPidFile,
+    Child,
+    CommandProbe,
+    FileProbe,
+    HttpProbe,
+    Notify,
+    Probe,
+    TcpProbe,
+    TlsProbe,
+)
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.rendering.recipes import Recipe
+from lessee.core.rendering.templates import Compiled
 from lessee.host.project import find, load
 
 
@@ -22,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     environ = dict(os.environ)
     try:
-        project = load(find(arguments.config, environ), environ)
+        project = load(find(arguments.config, environ), environ, for_child=True)
     except ConfigError as exc:
         return _tell(exc, len(exc.problems))
     except LesseeError as exc:
@@ -45,9 +61,20 @@ def _print(recipe: Recipe) -> None:
     print(f"{app.name}  {app.directory}  refresh {app.refresh:g}s")
     for file, compiled in recipe.files:
         print(f"  {file.name}  {file.format}  {file.mode:04o}  from {file.template}")
-        for need in sorted(compiled.needs, key=str):
-            print(f"    {_reading(need)}")
+        _print_needs(compiled)
+    if recipe.environ is not None:
+        print(f"  the environment of the child of `lessee exec`  from {app.environ}")
+        _print_needs(recipe.environ)
+    if app.check is not None:
+        print(f"  checked by {app.check.command[0]}, within {app.check.timeout:g}s")
     print(f"  notifies {_telling(app.notify)}")
+    if app.ready is not None:
+        print(f"  proved by {_proof(app.ready.probe)}, within {app.ready.within:g}s")
+
+
+def _print_needs(compiled: Compiled) -> None:
+    for need in sorted(compiled.needs, key=str):
+        print(f"    {_reading(need)}")
 
 
 def _reading(need: Need) -> str:
@@ -82,3 +109,19 @@ def _telling(notify: Notify | None) -> str:
             return f"by {method} to {urlsplit(url).hostname}"
         case _:
             assert_never(notify.target)
+
+
+def _proof(probe: Probe) -> str:
+    match probe:
+        case HttpProbe(url):
+            return f"GET from {urlsplit(url).hostname}"
+        case TcpProbe(address):
+            return f"a connection to {address}"
+        case TlsProbe(address, certificate):
+            return f"{address}, which serves {certificate}"
+        case CommandProbe(command):
+            return f"the command {command[0]}"
+        case FileProbe(path):
+            return f"the file {path}"
+        case _:
+            assert_never(probe)
