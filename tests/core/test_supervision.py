@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from lessee.core.config import Restart
 from lessee.core.supervision import (
+    GOING_BACK,
     Action,
     Asked,
     Begin,
     Ended,
+    Held,
     Idle,
     Leaving,
     NotStarted,
@@ -187,10 +189,39 @@ def test_asked_restarts_are_not_counted(stubborn):
     assert stubborn.state.failed_at == ()
 
 
+@pytest.mark.parametrize("restart", [None, Restart(attempts=3, within=10.0)])
+def test_one_that_fails_with_what_is_taken_back_is_started_with_what_was_before_and_that_is_not_counted(restart):
+    world = World(restart)
+    world(Begin())
+    assert world(Ended(3, goes_back=True)) == (KILL, REAP)
+    assert world(Tick(), after=GOING_BACK / 2) == ()
+    assert world(Asked(5.0)) == (START,)
+    assert world.state.failed_at == ()
+
+
+def test_where_nothing_comes_back_in_time_all_is_over_with_its_code(world):
+    world(Ended(3, goes_back=True))
+    assert isinstance(world.state.phase, Held)
+    assert world(Tick(), after=GOING_BACK) == ()
+    assert world.state.phase == Over(3)
+
+
+def test_a_stop_while_what_was_before_comes_back_ends_all(world):
+    world(Ended(3, goes_back=True))
+    world(Stop(TERM))
+    assert world.state.phase == Over(143)
+
+
+@pytest.mark.parametrize("code", [0, 130])
+def test_one_that_ended_well_is_over_though_something_is_taken_back(world, code):
+    world(Ended(code, goes_back=True))
+    assert world.state.phase == Over(code)
+
+
 EVENTS = st.one_of(
     st.just(Begin()),
     st.just(Tick()),
-    st.builds(Ended, st.sampled_from([0, 1, 130, 137, 143])),
+    st.builds(Ended, st.sampled_from([0, 1, 130, 137, 143]), st.booleans()),
     st.builds(Asked, st.floats(0, 20)),
     st.builds(Stop, st.sampled_from([TERM, INT])),
 )
@@ -213,6 +244,8 @@ def test_there_are_never_two_children_nor_more_failures_than_allowed_and_what_is
     for last in failures:
         assert len([at for at in failures if last - restart.within < at <= last]) <= restart.attempts
     # Time alone brings it to a standstill: no tick is asked for in vain.
+    before = world.state
     while (at := wake_at(world.state)) != NEVER:
         world.now = max(world.now, at)
-        assert world(Tick())
+        assert world(Tick()) or world.state.phase != before.phase
+        before = world.state

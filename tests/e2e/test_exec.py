@@ -258,6 +258,35 @@ def test_a_rotation_starts_the_child_anew_with_the_new_environment_and_leaves_no
     assert restarted.ends() == 143
 
 
+FAILS_WITH_A_WRONG_ONE = """
+echo "$PASSWORD"
+test "$PASSWORD" != wrong || exit 3
+touch "$1"
+exec sleep 1000
+"""
+
+
+@pytest.mark.parametrize("restart", [None, {"attempts": 5, "within": "60s"}])
+def test_a_child_that_fails_with_a_wrong_password_gets_the_one_before_at_once_and_lessee_goes_on(
+    restarted, bao, sidecar, folder, restart
+):
+    if restart is not None:
+        sidecar.config["exec"] = {"restart": restart}
+    sign = sidecar.disk / "up"
+    sidecar.web["ready"] = {"file": str(sign), "within": "60s"}
+    restarted("sh", "-c", FAILS_WITH_A_WRONG_ONE, "sh", str(sign))
+    assert restarted.line() == CANARY
+    sidecar.until(lambda status: status["apps"]["web"]["state"] == "confirmed")
+    bao.put(f"testing/{folder}/db", password="wrong")
+    assert restarted.line() == "wrong"
+    assert restarted.line() == CANARY
+    sidecar.until(lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["proof"]["open"])
+    assert (sidecar.directory / "app.txt").read_text() == f"{CANARY}\n"
+    bao.put(f"testing/{folder}/db", password="third")
+    assert restarted.line() == "third"
+    sidecar.until(lambda status: status["apps"]["web"]["state"] == "confirmed")
+
+
 def test_a_child_that_will_not_end_is_killed_after_its_grace(restarted, bao, sidecar, folder):
     sidecar.web["notify"]["grace"] = "300ms"
     restarted("sh", "-c", 'trap "echo no" TERM; echo "$PASSWORD"; while :; do sleep 0.05; done')

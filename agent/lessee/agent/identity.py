@@ -76,6 +76,13 @@ class Identity:
         """The readers of these apps hold nothing any more that was issued in this name."""
         self.take([ev.Configured(self._wants, self.state.elsewhere.difference(settled))])
 
+    def goes_back(self) -> bool:
+        """The child has failed: whether it is given what was before, because it does not work with the newest."""
+        if not any(app.proof.open and app.proof.backup is not None for app in self.state.apps.values()):
+            return False
+        self._telling.cut_short()
+        return True
+
     def end(self) -> None:
         """Nothing is left to do in this name."""
         log("info", "identity has ended", vault=self.vault.address)
@@ -148,7 +155,7 @@ class Identity:
             case cmd.Notify():
                 return self._telling.notify(self.apps[command.app], command)
             case cmd.Prove():
-                self._telling.prove(self.apps[command.app], command)
+                return self._telling.prove(self.apps[command.app], command)
             case cmd.GiveUp():
                 self._telling.give_up(command.job)
             case cmd.RollBack():

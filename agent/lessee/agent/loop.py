@@ -62,6 +62,8 @@ class Agent:
         self._trouble: str | None = None
         self._watcher: Watcher | None = None
         self._ahead = (compiled for recipe in project.recipes.values() for compiled in recipe.templates)
+        if effects.supervisor is not None:
+            effects.supervisor.goes_back = lambda: any(identity.goes_back() for identity in self._identities)
         self._identities.configure(project)
 
     # What other threads may call.

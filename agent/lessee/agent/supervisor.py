@@ -33,6 +33,8 @@ class Supervisor:
         """The rendered part of the next child's environment; None where nothing was rendered."""
         self.wake: Callable[[], None] = lambda: None
         """Has the loop turn; signal handlers call it."""
+        self.goes_back: Callable[[], bool] = lambda: False
+        """Asked where the child has failed: whether what it was started with is taken back because of that."""
         self._command = tuple(command)
         self._base = base
         self._before = before
@@ -65,6 +67,11 @@ class Supervisor:
     def began(self) -> float:
         """When the child that runs was started, on CLOCK_BOOTTIME: it has read what was there then."""
         return self._child.began if self._child is not None else float("-inf")
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is, or was, a child."""
+        return not isinstance(self._state.phase, sup.Idle)
 
     @property
     def wake_at(self) -> float:
@@ -100,7 +107,7 @@ class Supervisor:
             else:
                 self._take(mail, now)
         if self._child is not None and (code := self._child.look()) is not None:
-            self._take(sup.Ended(code), now)
+            self._take(sup.Ended(code, goes_back=code != 0 and self.goes_back()), now)
         self._take(sup.Tick(), now)
         return self._state.phase.code if isinstance(self._state.phase, sup.Over) else None
 
@@ -151,6 +158,8 @@ def _say(before: sup.Supervision, event: sup.Event, after: sup.Supervision, now:
     match event, after.phase:
         case sup.Ended(code), sup.Waiting(until):
             log("warning", "child failed", code=code, again_in=round(until - now, 1))
+        case sup.Ended(code), sup.Held():
+            log("warning", "child failed", code=code, note="with the newest; what was before is shown again")
         case sup.Ended(code), sup.Over(gave_up=True):
             log("error", "child failed too often", code=code, failures=len(before.failed_at) + 1)
         case sup.Ended(code), _:

@@ -73,9 +73,9 @@ class Telling:
             return ev.NotTold(name, job, done.why, done.absent, done.retry_in)
 
         child = self._supervisor.child if self._supervisor is not None else None
-        if isinstance(settings.target, Child) and self._supervisor is not None and child is not None:
-            # Its start by /proc is rounded; when it was begun we know.
-            if self._supervisor.began > published_at:
+        if isinstance(settings.target, Child) and self._supervisor is not None and self._supervisor.begun:
+            if child is not None and self._supervisor.began > published_at:
+                # Its start by /proc is rounded; when it was begun we know.
                 return told(Done(f"{child.pid} started after the publish and has read the new files"))
             done = None if settings.action == "restart" else notify(settings, published_at, child, {})
             if done is None or (isinstance(done, Undone) and done.deadly and settings.otherwise == "restart"):
@@ -91,10 +91,12 @@ class Telling:
         )
         return None
 
-    def prove(self, app: App, command: cmd.Prove) -> None:
+    def prove(self, app: App, command: cmd.Prove) -> ev.Event | None:
         """Look whether the app works, until it does or its time is over."""
         ready = app.ready
         assert ready is not None
+        if self._supervisor is not None and self._supervisor.begun and self._supervisor.child is None:
+            return ev.NotProved(command.app, command.job, "the child has ended")
         given_up = self._proofs[command.job] = threading.Event()
         # Of the wall clock only now: the files' times are in it.
         published_wall = time.time() - (boot_time() - command.published_at)
@@ -116,6 +118,12 @@ class Telling:
             return ev.NotProved(command.app, command.job, self._redactor.clean(why))
 
         self._start(look, lambda why: ev.NotProved(command.app, command.job, why))
+        return None
+
+    def cut_short(self) -> None:
+        """Wait for no proof any longer: what is seen now counts."""
+        for given_up in list(self._proofs.values()):
+            given_up.set()
 
     def give_up(self, job: int) -> None:
         """Nobody waits for this proof any more."""

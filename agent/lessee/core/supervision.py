@@ -9,6 +9,8 @@ from lessee.core.record import Record, replace
 BACKOFF = 0.1
 """Seconds before a child that failed is started again; twice as many after each further failure."""
 LONGEST_BACKOFF = 10.0
+GOING_BACK = 10.0
+"""Seconds that what was before may take to be back."""
 _BY_SIGNAL = 128
 _INTERRUPTED = _BY_SIGNAL + 2
 """What ended by SIGINT, was ended by a person at the terminal: the signal goes to the child there, and not to us."""
@@ -30,9 +32,13 @@ class Begin(Record, frozen=True):
 
 
 class Ended(Record, frozen=True):
-    """The child has ended; by signal n, it is with 128 + n."""
+    """The child has ended; by signal n, it is with 128 + n.
+
+    `goes_back`: it did not bear what it was started anew with, and what was before is on its way back.
+    """
 
     code: int
+    goes_back: bool = False
 
 
 class NotStarted(Record, frozen=True):
@@ -80,6 +86,13 @@ class Waiting(Record, frozen=True):
     until: float
 
 
+class Held(Record, frozen=True):
+    """There is no child until one is asked for, with what was before; at this time it is over with its code."""
+
+    code: int
+    until: float
+
+
 class Over(Record, frozen=True):
     """There is no child, and none will come. `gave_up`: it failed too often."""
 
@@ -87,7 +100,7 @@ class Over(Record, frozen=True):
     gave_up: bool = False
 
 
-Phase = Idle | Running | Leaving | Waiting | Over
+Phase = Idle | Running | Leaving | Waiting | Held | Over
 
 
 class Supervision(Record, frozen=True):
@@ -111,7 +124,7 @@ def step(state: Supervision, event: Event, now: float) -> Next:
         case Begin():
             return _start(state) if isinstance(state.phase, Idle) else (state, ())
         case Ended():
-            return _ended(state, event.code, now)
+            return _ended(state, event, now)
         case NotStarted():
             return _over(state, event.code)
         case Asked():
@@ -127,18 +140,23 @@ def step(state: Supervision, event: Event, now: float) -> Next:
 def wake_at(state: Supervision) -> float:
     """When a Tick will find something to do."""
     match state.phase:
-        case Leaving(kill_at=at) | Waiting(until=at):
+        case Leaving(kill_at=at) | Waiting(until=at) | Held(until=at):
             return at
         case _:
             return float("inf")
 
 
-def _ended(state: Supervision, code: int, now: float) -> Next:
+def _ended(state: Supervision, event: Ended, now: float) -> Next:
+    code = event.code
     if state.stopping:
         return _over(state, code, Action.REAP)
     if isinstance(state.phase, Leaving):
         return _start(state, Action.KILL, Action.REAP)
-    if state.restart is None or code in {0, _INTERRUPTED}:
+    if code in {0, _INTERRUPTED}:
+        return _over(state, code, Action.REAP)
+    if event.goes_back:
+        return replace(state, phase=Held(code, now + GOING_BACK)), (Action.KILL, Action.REAP)
+    if state.restart is None:
         return _over(state, code, Action.REAP)
     return _failed(state, state.restart, code, now)
 
@@ -158,7 +176,7 @@ def _asked(state: Supervision, grace: float, now: float) -> Next:
     match state.phase:
         case Running():
             return replace(state, phase=Leaving(now + grace)), (Action.TERMINATE,)
-        case Waiting():
+        case Waiting() | Held():
             return _start(state)
         case _:  # It is on its way already, or it has not begun and will find the newest, or it is too late.
             return state, ()
@@ -166,7 +184,7 @@ def _asked(state: Supervision, grace: float, now: float) -> Next:
 
 def _stop(state: Supervision, number: int) -> Next:
     match state.phase:
-        case Idle() | Waiting():
+        case Idle() | Waiting() | Held():
             return _over(state, _BY_SIGNAL + number)
         case _:
             return replace(state, stopping=True), ()
@@ -175,9 +193,13 @@ def _stop(state: Supervision, number: int) -> Next:
 def _tick(state: Supervision, now: float) -> Next:
     if now < wake_at(state):
         return state, ()
-    if isinstance(state.phase, Waiting):
-        return _start(state)
-    return replace(state, phase=Leaving(float("inf"))), (Action.KILL,)
+    match state.phase:
+        case Waiting():
+            return _start(state)
+        case Held(code=code):
+            return _over(state, code)
+        case _:
+            return replace(state, phase=Leaving(float("inf"))), (Action.KILL,)
 
 
 def _start(state: Supervision, *first: Action) -> Next:

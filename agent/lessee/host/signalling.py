@@ -15,6 +15,7 @@ from lessee.host.process import TICK, Absent, Process, Seen, Several, Target, ch
 _NO_PROCESS = {errno.ESRCH, errno.EINVAL, errno.ENOENT}
 _KILLING = 5.0
 """Seconds that SIGKILL may take."""
+_LONGEST_POLL = 86400.0  # poll(2) counts milliseconds in an int.
 _INITS = {"tini", "docker-init", "podman-init", "catatonit", "dumb-init"}
 # signal(7): these end nobody by default, or are sent to end it. Any other must be caught, or is not sent.
 _HARMLESS = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
@@ -172,7 +173,7 @@ def _has_ended(pidfd: int, patience: float = 0.0) -> bool:
     """Waits so many seconds for it; a zombie has ended."""
     ended = select.poll()
     ended.register(pidfd, select.POLLIN)
-    return bool(ended.poll(patience * 1000))
+    return bool(ended.poll(min(patience, _LONGEST_POLL) * 1000))
 
 
 def _gone(process: Process) -> Absent:
