@@ -100,9 +100,8 @@ def rolled_back(turn: Turn, event: RolledBack) -> None:
         return
     turn.tell("error", "rolled back", app=event.app, generation=backup.number, reason=app.proof.error)
     turn.totals = replace(turn.totals, rollbacks=turn.totals.rollbacks + 1)
-    old = [(number, at) for number, at in app.old if number != backup.number]
-    if app.number is not None:
-        old.append((app.number, turn.now))
+    assert app.number is not None
+    old = [(number, at) for number, at in app.old if number != backup.number] + [(app.number, turn.now)]
     turn.edit_apps()[event.app] = replace(
         app,
         number=backup.number,
