@@ -25,8 +25,11 @@ class Health(http.server.BaseHTTPRequestHandler):
         pass
 signal.signal(signal.SIGHUP, read)
 signal.signal(signal.SIGUSR1, lambda *_: print("here", flush=True))
+# Else one of the server's threads could take a signal, and the main thread, in pause(2), not hear of it.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1})
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[3])), Health)
 threading.Thread(target=server.serve_forever, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP, signal.SIGUSR1})
 read()
 while True:
     signal.pause()

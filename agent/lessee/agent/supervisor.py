@@ -35,6 +35,8 @@ class Supervisor:
         """Has the loop turn; signal handlers call it."""
         self.goes_back: Callable[[], bool] = lambda: False
         """Asked where the child has failed: whether what it was started with is taken back because of that."""
+        self.began = float("-inf")
+        """When the last child was started, on CLOCK_BOOTTIME: it found what was there then."""
         self._command = tuple(command)
         self._base = base
         self._before = before
@@ -62,11 +64,6 @@ class Supervisor:
     def child(self) -> Exactly | None:
         """The child that runs."""
         return Exactly(self._child.pid, self._child.started) if self._child is not None else None
-
-    @property
-    def began(self) -> float:
-        """When the child that runs was started, on CLOCK_BOOTTIME: it has read what was there then."""
-        return self._child.began if self._child is not None else float("-inf")
 
     @property
     def begun(self) -> bool:
@@ -148,6 +145,7 @@ class Supervisor:
             log("error", "child not started", reason=str(exc))
             self._take(sup.NotStarted(exc.exit_code), now)
             return
+        self.began = child.began
         log("info", "child started", pid=child.pid, command=self._command[0])
         told, self._told = self._told, []
         for done in told:

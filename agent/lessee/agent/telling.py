@@ -74,9 +74,9 @@ class Telling:
 
         child = self._supervisor.child if self._supervisor is not None else None
         if isinstance(settings.target, Child) and self._supervisor is not None and self._supervisor.begun:
-            if child is not None and self._supervisor.began > published_at:
+            if self._supervisor.began > published_at:
                 # Its start by /proc is rounded; when it was begun we know.
-                return told(Done(f"{child.pid} started after the publish and has read the new files"))
+                return told(Done("the child was started after the publish and has read the new files"))
             done = None if settings.action == "restart" else notify(settings, published_at, child, {})
             if done is None or (isinstance(done, Undone) and done.deadly and settings.otherwise == "restart"):
                 self._supervisor.restart(settings.grace, lambda how: self._post(told(Done(how))))

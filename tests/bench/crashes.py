@@ -1,0 +1,69 @@
+"""What becomes of a child that fails at its first starts."""
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+import children
+from rig import PATIENCE, Figure, Program, Rig, rig, tell
+
+FAILURES = 5
+STAYS = 3.0
+"""Seconds after which a child that runs is taken to stay."""
+GAPS = (0.1, 0.2, 0.4, 0.8, 1.6)
+"""Seconds before each further start; to which comes what the start takes."""
+START = 0.5
+RESTART = {"attempts": FAILURES, "within": "60s"}
+
+
+class Seen(NamedTuple):
+    starts: list[float]
+    """When, on CLOCK_MONOTONIC."""
+    code: int | None
+    """None: it was still up."""
+
+    @property
+    def gaps(self) -> list[float]:
+        return [after - before for before, after in pairwise(self.starts)]
+
+    def __str__(self) -> str:
+        end = "up" if self.code is None else f"ended with {self.code}"
+        times = "start" if len(self.starts) == 1 else "starts"
+        return f"{end} after {len(self.starts)} {times}"
+
+
+def measure() -> Iterator[Figure]:
+    with rig() as bench:
+        bench.write("crashes/one", "x")
+        theirs = _run(bench, children.peer, FAILURES)
+        ours = _run(bench, lambda *given: children.lessee(*given, restart=RESTART), FAILURES)
+        gaps = ", ".join(f"{gap:.2f}" for gap in ours.gaps)
+        tell(f"seconds from one start to the next: {gaps}")
+        met = ours.code is None and [_as_told(*gap) for gap in zip(ours.gaps, GAPS, strict=True)] == [True] * FAILURES
+        name = f"a child that ends with 3 at {FAILURES} starts, and then stays"
+        yield Figure(f"{name}; seconds between", str(theirs), f"{ours}; {gaps}", "up", met)
+        theirs = _run(bench, children.peer, FAILURES + 1)
+        ours = _run(bench, lambda *given: children.lessee(*given, restart=RESTART), FAILURES + 1)
+        met = ours.code == 3 and len(ours.starts) == FAILURES + 1
+        yield Figure("… and at the next one too", str(theirs), str(ours), "ended with 3", met)
+
+
+def _run(bench: Rig, make: Callable[..., Program], failures: int) -> Seen:
+    file = bench.folder / "starts"
+    file.unlink(missing_ok=True)
+    program = make(bench, "crashes/one", children.child(file, failures=failures))
+    with children.running(program):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            code = program.process.poll()
+            starts = [start.at for start in children.starts(file)]
+            stays = len(starts) > failures and time.monotonic() - starts[-1] > STAYS
+            if code is not None or stays:
+                return Seen(starts, code)
+            time.sleep(0.01)
+    raise RuntimeError(f"{program.folder.name}: it neither stays nor ends")
+
+
+def _as_told(gap: float, told: float) -> bool:
+    return told <= gap <= told + START
