@@ -10,7 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PYTHON = "/usr/bin/python3"
 _PATIENCE = 30
-_BASE = ("base-files", "coreutils", "dash", "python3", "python3-pip", "python3-venv")
+SHELL = ("base-files", "coreutils", "dash")
+_BASE = (*SHELL, "python3", "python3-pip", "python3-venv")
 # The links of a merged /usr, and the CAs, without which pip does not even start.
 _IN_NO_PACKAGE = ("/bin", "/sbin", "/lib", "/lib64", "/etc/ssl/certs/ca-certificates.crt")
 
@@ -55,9 +56,9 @@ class Engine:
         assert not fine or done.returncode == 0, f"docker {' '.join(arguments)}: {done.returncode}\n{done.stdout}"
         return done.stdout
 
-    def make_base(self, tag):
-        """Import a Debian of Python and little else as `tag`, out of this machine's own files: no registry is asked."""
-        listed = _read("dpkg", "-L", *_with_dependencies(*_BASE)).splitlines()
+    def make_base(self, tag, *packages):
+        """Import a Debian of these packages (else Python) as `tag`, of this machine's files: no registry is asked."""
+        listed = _read("dpkg", "-L", *_with_dependencies(*(packages or _BASE))).splitlines()
         files = {*listed, *_IN_NO_PACKAGE} - {"/."}
         with tempfile.NamedTemporaryFile(suffix=".tar") as tar:
             subprocess.run(

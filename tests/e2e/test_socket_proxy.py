@@ -14,8 +14,8 @@ from urllib.parse import quote
 import pytest
 from dotenv import dotenv_values
 
+from e2e.compose import DIRECTORY, Project, fingerprint, make_wheels
 from e2e.engine import ROOT, Engine, what_is_missing
-from e2e.test_compose import DIRECTORY, Quickstart, fingerprint, make_wheels
 from needs import need
 from sidecar import eventually
 
@@ -44,7 +44,7 @@ print(json.dumps(answers))
 """
 
 
-class Proxied(Quickstart):
+class Proxied(Project):
     """compose/socket-proxy as a project of its own name, with its own images."""
 
     def __init__(self, engine, override, base):
