@@ -2,6 +2,8 @@
 
 import signal
 import sys
+import time
+from contextlib import closing
 
 import pytest
 
@@ -60,6 +62,11 @@ def service(running, folder):
     one.close()
 
 
+def pass_by(seconds):
+    end = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() > end, "the time")
+
+
 def content(sidecar):
     return (sidecar.directory / "app.env").read_text()
 
@@ -103,6 +110,34 @@ def test_killed_while_it_proves_the_next_agent_goes_on(bao, running, service, fo
     while (line := service.hears()) != "PASSWORD='first'":
         assert line == "PASSWORD='wrong'", "told once more at most"
     running.until(lambda s: s["apps"]["web"]["state"] == "rolled_back")
+
+
+# Takes no signal; goes on as long as its file says nothing wrong, and says so by a file.
+STARTED = """
+import ctypes, pathlib, sys, time
+ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
+text = pathlib.Path(sys.argv[2]).read_text()
+print(text.strip(), flush=True)
+pathlib.Path(sys.argv[3]).touch()
+time.sleep(1000)
+"""
+
+
+def test_what_its_supervisor_takes_long_to_start_anew_is_not_judged_before_it_runs(bao, running, folder):
+    sign = running.disk / "up"
+    running.web["notify"] = {"process": {"name": f"app-{folder}"}, "action": "restart"}
+    running.web["ready"] = {"file": str(sign), "after": "0s", "within": "500ms"}
+    running.start()
+    pass_by(0.05)  # Else it might be told of what it has read at its start: the kernel rounds that time.
+    words = (f"app-{folder}", running.directory / "app.env", sign)
+    with closing(App(*words, script=STARTED)) as first:
+        running.until(lambda s: s["apps"]["web"]["state"] == "confirmed")
+        bao.put(f"testing/{folder}/db", password="second")
+        first.process.wait()
+        pass_by(1.5)  # more than what it is given to be ready
+    with closing(App(*words, script=STARTED)) as second:
+        assert second.first == "PASSWORD='second'"
+        running.until(lambda s: s["apps"]["web"]["generation"] == 2 and s["apps"]["web"]["state"] == "confirmed")
 
 
 def test_a_refresh_tries_again_what_was_taken_back(bao, running, service, folder):

@@ -6,15 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lessee.agent.effects import Effects
-from lessee.core.config import App, Check, Child
+from lessee.core.config import App, ByCmdline, ByName, ByPidFile, Check, Child, Notify
 from lessee.core.errors import LesseeError
 from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.host.clock import boot_time
 from lessee.host.logs import log
-from lessee.host.notify import is_quick, notify
+from lessee.host.notify import is_gone, is_quick, notify
 from lessee.host.told import Done, Undone
 
+COMES_BACK = 75.0
+"""Seconds in which a supervisor is expected to start a process anew: Docker takes up to a minute after crashes."""
+_LOOK_AGAIN = 0.1
 _SAID = 3
 """Lines of what a failing check printed that stand in the status; the log has more."""
 
@@ -104,10 +107,11 @@ class Telling:
         def look() -> ev.Event:
             from lessee.host import probes  # noqa: PLC0415  # Wanted by few.
 
+            told_at = _when_it_runs(app.notify, command.told_at, given_up)
             why = probes.wait_until_ready(
                 ready,
                 directory=Path(app.directory),
-                told_at=command.told_at,
+                told_at=told_at,
                 published_wall=published_wall,
                 extra=_extra(app, Path(app.directory)),
                 given_up=given_up,
@@ -139,6 +143,16 @@ class Telling:
             self._post(event)
 
         threading.Thread(target=run, name="lessee-errand", daemon=True).start()
+
+
+def _when_it_runs(settings: Notify | None, told_at: float, given_up: threading.Event) -> float:
+    """Wait for a process that has ended to be started anew: what does not run says nothing of its files."""
+    if settings is None or not isinstance(settings.target, ByName | ByCmdline | ByPidFile):
+        return told_at
+    until = boot_time() + COMES_BACK
+    while is_gone(settings, None) and boot_time() < until and not given_up.wait(_LOOK_AGAIN):
+        told_at = boot_time()
+    return told_at
 
 
 def _filled(check: Check, folder: Path, command: cmd.Check) -> tuple[str, ...]:
