@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lessee.core.generation import File, Generation
-from lessee.host.publish import Publisher
+from lessee.host.showing.publish import Publisher
 
 LINES = 64
 

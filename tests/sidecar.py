@@ -37,6 +37,12 @@ def eventually(check, what="it", patience=PATIENCE):
     return answer
 
 
+def pass_by(seconds):
+    """Let so much time go by, where that is what is tried."""
+    end = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() > end, "the time")
+
+
 class Sidecar:
     """`lessee run` and one-shot commands over a configuration of the test's own."""
 

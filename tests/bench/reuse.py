@@ -23,9 +23,9 @@ from typing import Any
 from rig import Figure, tell
 
 from lessee.core.config import ByName, ByPidFile
-from lessee.host import signalling
 from lessee.host.clock import boot_time
-from lessee.host.process import TICK, Absent, Exactly, look
+from lessee.host.telling import signalling
+from lessee.host.telling.process import TICK, Absent, Exactly, look
 
 TRIES = 1000
 BATCH = 10

@@ -2,13 +2,12 @@
 
 import signal
 import sys
-import time
 from contextlib import closing
 
 import pytest
 
 from lessee.host.openbao import free_port
-from sidecar import App, eventually
+from sidecar import App, eventually, pass_by
 
 PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'
 # Healthy while the password that it read last is not "wrong"; says what it reads at the start and at each SIGHUP.
@@ -60,11 +59,6 @@ def service(running, folder):
         pass
     yield one
     one.close()
-
-
-def pass_by(seconds):
-    end = time.monotonic() + seconds
-    eventually(lambda: time.monotonic() > end, "the time")
 
 
 def content(sidecar):

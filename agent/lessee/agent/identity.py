@@ -206,7 +206,7 @@ class Identity:
         log("warning", "files hold what has ended", app=command.app, paths=", ".join(command.paths), note=does)
         if isinstance(wish, OnExpiry):
             # Imported when it is wanted, which is seldom.
-            from lessee.host.expiry import run_command  # noqa: PLC0415
+            from lessee.host.running.expiry import run_command  # noqa: PLC0415
 
             run_command(wish.command, command.app, command.paths)
         elif wish == "remove":

@@ -17,8 +17,8 @@ from lessee.core.machine.state import State
 from lessee.core.machine.view import status as status_of
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.logs import log
-from lessee.host.notify import is_gone
 from lessee.host.project import Project, load, stamp
+from lessee.host.telling.notify import is_gone
 
 LONGEST_SLEEP = 5.0
 """Seconds. A sleep counts no suspension, so it is kept short; and who asks /healthz sees the loop turn."""

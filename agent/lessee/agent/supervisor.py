@@ -7,11 +7,11 @@ from typing import assert_never
 
 from lessee.core import supervision as sup
 from lessee.core.config import Restart
-from lessee.host.child import CannotStart, Child
 from lessee.host.logs import log
 from lessee.host.private import Before
-from lessee.host.process import Exactly
-from lessee.host.spawning import reap_orphans
+from lessee.host.running.child import CannotStart, Child
+from lessee.host.running.spawning import reap_orphans
+from lessee.host.telling.process import Exactly
 
 ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 """Signals that are meant to end the child, and lessee with it."""

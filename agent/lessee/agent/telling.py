@@ -12,8 +12,8 @@ from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.host.clock import boot_time
 from lessee.host.logs import log
-from lessee.host.notify import is_gone, is_quick, notify
-from lessee.host.told import Done, Undone
+from lessee.host.telling.notify import is_gone, is_quick, notify
+from lessee.host.telling.told import Done, Undone
 
 COMES_BACK = 75.0
 """Seconds in which a supervisor is expected to start a process anew: Docker takes up to a minute after crashes."""
@@ -52,7 +52,7 @@ class Telling:
     def _checked(
         self, command: cmd.Check, words: tuple[str, ...], timeout: float, extra: Mapping[str, str]
     ) -> ev.Event:
-        from lessee.host import programs  # noqa: PLC0415  # Wanted by few.
+        from lessee.host.running import programs  # noqa: PLC0415  # Wanted by few.
 
         ended = programs.run(words, timeout=timeout, extra=extra)
         # Cleaned as a whole: a value may run over several lines.
@@ -105,7 +105,7 @@ class Telling:
         published_wall = time.time() - (boot_time() - command.published_at)
 
         def look() -> ev.Event:
-            from lessee.host import probes  # noqa: PLC0415  # Wanted by few.
+            from lessee.host.telling import probes  # noqa: PLC0415  # Wanted by few.
 
             told_at = _when_it_runs(app.notify, command.told_at, given_up)
             why = probes.wait_until_ready(

@@ -16,14 +16,14 @@ from lessee.core.machine.outcome import outcomes, unfinished
 from lessee.core.machine.state import State
 from lessee.core.paths import Dynamic
 from lessee.core.redaction import Redactor
-from lessee.host.child import adopt_orphans, become
 from lessee.host.clock import boot_time
 from lessee.host.ledger import Ledger
 from lessee.host.logs import log
 from lessee.host.private import make_private
 from lessee.host.project import Project
-from lessee.host.shelf import Shelf
-from lessee.host.spawning import environ_of_programs
+from lessee.host.running.child import adopt_orphans, become
+from lessee.host.running.spawning import environ_of_programs
+from lessee.host.showing.shelf import Shelf
 
 _FORWARDED = (
     signal.SIGHUP,

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from lessee.host.reading import read_whole
+from lessee.host.showing.reading import read_whole
 
 
 def run(arguments: argparse.Namespace) -> int:

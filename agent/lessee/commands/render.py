@@ -19,10 +19,10 @@ from lessee.core.redaction import Redactor
 from lessee.core.rendering.formats import outline
 from lessee.host.ledger import Ledger
 from lessee.host.logs import open_log
-from lessee.host.plain import Once, PlainShelf
 from lessee.host.private import make_private
 from lessee.host.project import Project, find, load
-from lessee.host.shelf import Shelf as RealShelf
+from lessee.host.showing.plain import Once, PlainShelf
+from lessee.host.showing.shelf import Shelf as RealShelf
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -16,8 +16,8 @@ from lessee.host.ledger import Ledger
 from lessee.host.logs import log, open_log
 from lessee.host.private import make_private
 from lessee.host.project import Project, find, load
-from lessee.host.shelf import Shelf
-from lessee.host.spawning import kill_all
+from lessee.host.running.spawning import kill_all
+from lessee.host.showing.shelf import Shelf
 
 if TYPE_CHECKING:
     from lessee.agent.supervisor import Supervisor

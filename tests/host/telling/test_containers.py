@@ -15,10 +15,10 @@ import pytest
 
 from e2e.engine import ROOT, Engine, what_is_missing
 from lessee.core.config import ByContainer
-from lessee.host import containers
-from lessee.host import engine as api
 from lessee.host.clock import boot_time
-from lessee.host.told import Done, Undone
+from lessee.host.telling import containers
+from lessee.host.telling import engine as api
+from lessee.host.telling.told import Done, Undone
 from needs import need
 from sidecar import eventually
 

@@ -12,8 +12,8 @@ from lessee.core.errors import CannotWrite
 from lessee.core.generation import Generation
 from lessee.core.record import Record
 from lessee.host.directories import cannot_write, entries, open_directory, opened, own, refuse_strangers
-from lessee.host.generations import OURS, folder_mode, read, refuse_folders, refuse_names, stand, write
 from lessee.host.mounts import is_memory, refuse_disk
+from lessee.host.showing.generations import OURS, folder_mode, read, refuse_folders, refuse_names, stand, write
 
 _LIVE = "..data"
 _TURN = f"{OURS}link"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from lessee.core.config import ByCmdline, ByName, ByPidFile
-from lessee.host.process import TICK, Absent, Candidate, Exactly, InContainer, Seen, Several, find
-from lessee.host.spawning import over, spawn
+from lessee.host.running.spawning import over, spawn
+from lessee.host.telling.process import TICK, Absent, Candidate, Exactly, InContainer, Seen, Several, find
 from needs import need
 from processes import CHILD, Children
 from sidecar import eventually
@@ -156,7 +156,7 @@ def test_lessee_itself_and_who_started_it_are_never_meant(name):
     script = """
 import ctypes, subprocess, sys
 from lessee.core.config import ByCmdline, ByName
-from lessee.host.process import find
+from lessee.host.telling.process import find
 ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)
 if len(sys.argv) > 2:
     print(subprocess.check_output([sys.executable, "-c", *sys.argv[2:]], text=True))

@@ -10,8 +10,8 @@ from lessee.core.config import ByContainer
 from lessee.core.errors import NotNotified
 from lessee.core.record import Record
 from lessee.host.clock import boot_time, wall_time
-from lessee.host.engine import Engine, Inspected, Listed, open_engine
-from lessee.host.told import Done, Undone
+from lessee.host.telling.engine import Engine, Inspected, Listed, open_engine
+from lessee.host.telling.told import Done, Undone
 
 _PROJECT, _SERVICE, _ONE_OFF = (f"com.docker.compose.{name}" for name in ("project", "service", "oneoff"))
 # A container's first process is up to 0.11 s older than its StartedAt says (measured, Docker 26.1).

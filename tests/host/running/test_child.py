@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from lessee.host.child import CannotStart, Child
 from lessee.host.clock import boot_time
 from lessee.host.private import Before
+from lessee.host.running.child import CannotStart, Child
 from needs import need
 from sidecar import eventually
 from terminal import Terminal
@@ -28,7 +28,7 @@ PARENT = """
 import os, signal, sys
 from lessee.agent.supervisor import Supervisor
 from lessee.core.config import Restart
-from lessee.host.child import adopt_orphans
+from lessee.host.running.child import adopt_orphans
 from lessee.host.clock import boot_time
 from lessee.host.private import make_private
 before = make_private(for_good=False)

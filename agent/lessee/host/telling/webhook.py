@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from lessee.core.config import ByHttp
 from lessee.core.record import replace
-from lessee.host.told import Done, Undone
+from lessee.host.telling.told import Done, Undone
 
 _LONGEST = 86400.0  # A socket counts milliseconds in an int.
 _BODY = 65536

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from lessee.core.config import ByCmdline, ByName, ByPidFile
 from lessee.core.record import Record
-from lessee.host import spawning
+from lessee.host.running import spawning
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 """Seconds to which the start of a process is rounded down."""

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from lessee.core.config import ByHttp
 from lessee.host.openbao import free_port
-from lessee.host.told import Done, Undone
-from lessee.host.webhook import call
+from lessee.host.telling.told import Done, Undone
+from lessee.host.telling.webhook import call
 
 LONG = 60.0
 """Seconds that a test never waits for."""

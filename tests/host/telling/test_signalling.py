@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from lessee.core.config import ByCmdline, ByName, ByPidFile
-from lessee.host.process import Absent, Exactly, Several, find, look
-from lessee.host.signalling import (
+from lessee.host.telling.process import Absent, Exactly, Several, find, look
+from lessee.host.telling.signalling import (
     Booting,
     Ignored,
     Restarted,
@@ -47,14 +47,14 @@ INITS = {
 AS_NOBODY = """
 import os, sys
 from lessee.core.config import *
-from lessee.host.process import *
-from lessee.host.signalling import *
+from lessee.host.telling.process import *
+from lessee.host.telling.signalling import *
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 target, published_at = eval(sys.argv[1]), float(sys.argv[2])
 print(tell(target, 1, published_at=published_at, boot_grace=0, now=published_at))
 print(restart(target, published_at=published_at, grace=60))
 """
-REUSE = Path(__file__).parents[1] / "bench" / "reuse.py"
+REUSE = Path(__file__).parents[2] / "bench" / "reuse.py"
 
 
 def boottime():
@@ -305,8 +305,8 @@ def test_pid_1_that_catches_nothing_is_said_to_live_on(children):
     need(os.geteuid() == 0 and shutil.which("unshare"), "needs root and unshare(1)")
     script = """
 import os, signal, sys, threading
-from lessee.host import signalling
-from lessee.host.process import Exactly, look
+from lessee.host.telling import signalling
+from lessee.host.telling.process import Exactly, look
 if os.fork():
     print("up", flush=True)
     signal.signal(signal.SIGUSR1, lambda *_: print("here", flush=True))

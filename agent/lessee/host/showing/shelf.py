@@ -13,7 +13,7 @@ from lessee.core.noted import AppRecord
 from lessee.core.record import replace
 from lessee.host.clock import boot_time
 from lessee.host.ledger import Ledger
-from lessee.host.publish import Publisher, Staged
+from lessee.host.showing.publish import Publisher, Staged
 
 
 class Shelf:

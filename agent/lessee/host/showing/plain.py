@@ -12,8 +12,8 @@ from lessee.core.errors import CannotWrite
 from lessee.core.generation import Generation
 from lessee.core.machine.events import Recovered
 from lessee.host.directories import cannot_write, open_directory
-from lessee.host.generations import OURS, folder_mode, refuse_folders, refuse_names, write
 from lessee.host.mounts import is_memory
+from lessee.host.showing.generations import OURS, folder_mode, refuse_folders, refuse_names, write
 
 
 class Once:

@@ -13,7 +13,7 @@ from generations import contents, generation
 from lessee.core.errors import CannotWrite
 from lessee.core.generation import Generation
 from lessee.core.record import replace
-from lessee.host.plain import PlainShelf, write_plain
+from lessee.host.showing.plain import PlainShelf, write_plain
 
 
 def test_plain_files_are_written_on_any_disk_with_their_mode(tmp_path):
@@ -96,7 +96,7 @@ STAGED_AND_LEFT = """
 import sys
 from pathlib import Path
 from generations import generation
-from lessee.host.plain import PlainShelf
+from lessee.host.showing.plain import PlainShelf
 
 shelf = PlainShelf(Path(sys.argv[1]), by_app=False)
 print(shelf.stage(generation("one")).is_dir())
@@ -104,7 +104,7 @@ print(shelf.stage(generation("one")).is_dir())
 
 
 def test_staged_files_are_gone_with_the_process(tmp_path):
-    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", STAGED_AND_LEFT, tmp_path]
     said = subprocess.run(command, check=True, capture_output=True, text=True, env=environ).stdout
     assert said == "True\n"

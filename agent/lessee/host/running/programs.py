@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from lessee.core.record import Record
-from lessee.host.spawning import environ_of_programs, over, spawn
+from lessee.host.running.spawning import environ_of_programs, over, spawn
 
 _LINES = 20
 _BYTES = 65536

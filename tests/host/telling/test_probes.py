@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from lessee.core.config import CommandProbe, FileProbe, HttpProbe, Ready, TcpProbe, TlsProbe
-from lessee.host import probes
 from lessee.host.clock import boot_time
 from lessee.host.openbao import free_port
+from lessee.host.telling import probes
 from sidecar import eventually
 
 LONG = 60.0

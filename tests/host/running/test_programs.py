@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from lessee.host import spawning
-from lessee.host.programs import run
+from lessee.host.running import spawning
+from lessee.host.running.programs import run
 
 LONG = 60.0
 """Seconds that a test never waits for."""

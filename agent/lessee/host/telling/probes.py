@@ -12,8 +12,8 @@ from typing import assert_never
 from lessee.core.config import ByHttp, CommandProbe, FileProbe, HttpProbe, Probe, Ready, TcpProbe, TlsProbe
 from lessee.core.record import Record
 from lessee.host.clock import boot_time
-from lessee.host.told import Done
-from lessee.host.webhook import call
+from lessee.host.telling.told import Done
+from lessee.host.telling.webhook import call
 
 _BETWEEN = 0.25
 """Seconds from the start of a look to that of the next."""
@@ -140,7 +140,7 @@ def _first_certificate(pem: bytes) -> bytes:
 
 def _command(command: tuple[str, ...], extra: Mapping[str, str], timeout: float) -> str | None:
     # It is imported where an app is proved so.
-    from lessee.host import programs  # noqa: PLC0415
+    from lessee.host.running import programs  # noqa: PLC0415
 
     ended = programs.run(command, timeout=timeout, extra=extra)
     if ended.fine:

@@ -25,7 +25,7 @@ from lessee.core.noted import going_back
 from lessee.core.record import replace
 from lessee.host.clock import boot_time
 from lessee.host.ledger import Ledger
-from lessee.host.shelf import Shelf
+from lessee.host.showing.shelf import Shelf
 
 ONE, TWO, THREE = generation("one", OLD), generation("two", NEW), generation("three", OLD)
 
@@ -288,7 +288,7 @@ def test_there_is_no_way_back_to_what_somebody_removed_and_the_agent_starts_all_
 BEGIN = """
 from generations import NEW, OLD, app_at, generation
 from lessee.host.ledger import Ledger
-from lessee.host.shelf import Shelf
+from lessee.host.showing.shelf import Shelf
 
 app_at("/")  # read once
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, assert_never
 
 from lessee.core.config import ByCmdline, ByCommand, ByContainer, ByHttp, ByName, ByPidFile, Child, Notify
 from lessee.core.errors import NotNotified
-from lessee.host import process, signalling
 from lessee.host.clock import boot_time
 from lessee.host.logs import log
-from lessee.host.told import Done, Undone
+from lessee.host.telling import process, signalling
+from lessee.host.telling.told import Done, Undone
 
 if TYPE_CHECKING:
-    from lessee.host.programs import Ended
+    from lessee.host.running.programs import Ended
 
 BOOTING_AGAIN = 0.25
 """Seconds between looks at a process that is starting."""
@@ -53,7 +53,7 @@ def notify(
             return _tell(settings, child, published_at)
         # Each of these is imported when it is wanted.
         case ByContainer() as target:
-            from lessee.host import containers  # noqa: PLC0415
+            from lessee.host.telling import containers  # noqa: PLC0415
 
             return containers.tell(
                 target,
@@ -64,11 +64,11 @@ def notify(
                 signal_in_namespace=partial(_tell_in_container, settings, published_at),
             )
         case ByCommand(command):
-            from lessee.host import programs  # noqa: PLC0415
+            from lessee.host.running import programs  # noqa: PLC0415
 
             return _told_by(command, programs.run(command, timeout=settings.timeout, extra=extra))
         case ByHttp() as target:
-            from lessee.host import webhook  # noqa: PLC0415
+            from lessee.host.telling import webhook  # noqa: PLC0415
 
             return webhook.call(target, settings.timeout)
         case _:

@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lessee.core.errors import LesseeError
-from lessee.host import terminal
 from lessee.host.clock import boot_time
 from lessee.host.private import Before
-from lessee.host.spawning import over, spawn
+from lessee.host.running import terminal
+from lessee.host.running.spawning import over, spawn
 
 _PR_SET_CHILD_SUBREAPER = 36
 _ENDED = {os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED}

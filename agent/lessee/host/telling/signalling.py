@@ -10,7 +10,7 @@ from pathlib import Path
 from lessee.core.errors import NotNotified
 from lessee.core.record import Record
 from lessee.host.clock import boot_time
-from lessee.host.process import TICK, Absent, Process, Seen, Several, Target, children_of, find, look
+from lessee.host.telling.process import TICK, Absent, Process, Seen, Several, Target, children_of, find, look
 
 _NO_PROCESS = {errno.ESRCH, errno.EINVAL, errno.ENOENT}
 _KILLING = 5.0

@@ -25,7 +25,7 @@ from generations import (
 from lessee.core.errors import CannotWrite
 from lessee.core.generation import Generation
 from lessee.core.record import replace
-from lessee.host.publish import Publisher
+from lessee.host.showing.publish import Publisher
 from needs import need
 
 ALL = range(10**9)
@@ -183,7 +183,7 @@ def test_readers_during_two_hundred_ways_back_and_forth_never_see_half_a_file_or
 
 PUBLISH = """
 from generations import NEW, generation
-from lessee.host.publish import Publisher
+from lessee.host.showing.publish import Publisher
 
 def begin(directory):
     return Publisher(directory, owner=(None, None), mode=0o440, allow_disk=False)
@@ -195,7 +195,7 @@ def act(publisher):
     publisher.prune(range(10**9))
 """
 WITHDRAW = """
-from lessee.host.publish import Publisher
+from lessee.host.showing.publish import Publisher
 
 def begin(directory):
     return Publisher(directory, owner=(None, None), mode=0o440, allow_disk=False)
@@ -583,7 +583,7 @@ import json, os, subprocess, sys
 from pathlib import Path
 from lessee.core.errors import CannotWrite
 from lessee.core.generation import File, Generation
-from lessee.host.publish import Publisher
+from lessee.host.showing.publish import Publisher
 
 mount = Path(sys.argv[1])
 
@@ -632,7 +632,7 @@ import json, os, subprocess, sys
 from pathlib import Path
 from lessee.core.errors import CannotWrite
 from lessee.core.generation import File, Generation
-from lessee.host.publish import Publisher
+from lessee.host.showing.publish import Publisher
 
 mount = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "tmpfs", mount], check=True)
@@ -663,7 +663,7 @@ import os, sys
 from pathlib import Path
 from lessee.core.errors import CannotWrite
 from lessee.core.generation import File, Generation
-from lessee.host.publish import Publisher
+from lessee.host.showing.publish import Publisher
 
 if os.geteuid() == 0:
     os.setgroups([]), os.setgid(65534), os.setuid(65534)

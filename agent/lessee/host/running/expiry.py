@@ -4,7 +4,7 @@ import signal
 import threading
 
 from lessee.host.logs import log
-from lessee.host.programs import run
+from lessee.host.running.programs import run
 
 TIMEOUT = 10.0
 """Seconds after which the command is killed, with all that it started in its session."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lessee.core.errors import LesseeError, Refused, UsageError
 from lessee.host.directories import entries, opened
-from lessee.host.generations import read
+from lessee.host.showing.generations import read
 
 PATIENCE = 5.0
 """Seconds for which generations may come and go before one of them was read whole."""

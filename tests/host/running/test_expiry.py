@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lessee.host import expiry
+from lessee.host.running import expiry
 
 PATHS = ("database/creds/simba", "secret/testing/db")
 

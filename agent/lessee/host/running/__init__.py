@@ -1,0 +1,1 @@
+"""Runs programs: the child of `lessee exec`, and commands of the operator."""

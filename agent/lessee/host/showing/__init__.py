@@ -1,0 +1,1 @@
+"""Shows an app its files, and reads them back."""

@@ -1,0 +1,1 @@
+"""Tells an app of its new files, and looks whether it works with them."""
