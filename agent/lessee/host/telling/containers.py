@@ -173,7 +173,7 @@ def _objection(one: Inspected, action: str) -> str | None:
     """Why the engine is not to send it: it takes most signals for the user's wish to stop (measured, Docker 26.1).
 
     It then no longer restarts the container after a crash; not so where Config.StopSignal names another signal, but
-    with `unless-stopped` even then.
+    with `unless-stopped` even then. Podman takes every signal so, and writes the stop signal as a number (tried, 5.4).
     """
     policy = one.host_config.restart_policy.name
     if policy in {"", "no"}:
@@ -183,6 +183,9 @@ def _objection(one: Inspected, action: str) -> str | None:
         what = f"after {action} through the engine, `restart: unless-stopped` would not start it again after a crash"
         return f"{what}; write `restart: always` and `stop_signal: SIGTERM` in its service, {away}"
     stop = one.config.stop_signal
+    if stop and stop.isdigit():
+        what = f"after {action} through the engine, Podman would not start it again after a crash"
+        return f"{what}; if this is Docker, write the stop_signal of its service by name, {away}"
     if not stop or _number(stop) == _number(action):
         what = f"after {action} through the engine, `restart: {policy}` would not start it again after a crash"
         other = "a stop_signal other than that" if stop else "`stop_signal: SIGTERM`"
@@ -191,9 +194,9 @@ def _objection(one: Inspected, action: str) -> str | None:
 
 
 def _number(name: str) -> int | str:
-    """Of `HUP`, `SIGHUP` or `1`; what is unknown here, such as RTMIN+3, stays a word."""
+    """Of `HUP` or `SIGHUP`; what is unknown here, such as RTMIN+3, stays a word."""
     full = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
-    return int(name) if name.isdigit() else signal.Signals.__members__.get(full, full)
+    return signal.Signals.__members__.get(full, full)
 
 
 def _seconds(moment: str) -> float:
