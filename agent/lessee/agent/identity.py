@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import assert_never
+from functools import cached_property
+from typing import TYPE_CHECKING, assert_never
 
 import msgspec
 
 from lessee.agent.effects import Effects
-from lessee.agent.telling import Telling
 from lessee.core.config import App, Vault
 from lessee.core.config.grammar.app import OnExpiry
 from lessee.core.config.grammar.vault import TokenAuth
@@ -21,6 +21,9 @@ from lessee.core.rendering.recipes import Recipe, render_recipe
 from lessee.host.clock import boot_time
 from lessee.host.logs import log
 from lessee.vault.connect import connect
+
+if TYPE_CHECKING:
+    from lessee.agent.telling import Telling
 
 Post = Callable[[ev.Event], None]
 
@@ -40,7 +43,7 @@ class Identity:
         self._shelf = effects.shelf
         self._keeper = effects.keeper
         self._redactor = effects.redactor
-        self._telling = Telling(effects, post)
+        self._post = post
         self._client = connect(vault, effects.environ, post, boot_time)
         self.state = start(seed ^ int(self.key[:16], 16))
 
@@ -169,6 +172,13 @@ class Identity:
             case _:
                 self._client.obey(command)
         return None
+
+    @cached_property
+    def _telling(self) -> "Telling":
+        # Imported when the first app is to be told: its files are there by then.
+        from lessee.agent.telling import Telling  # noqa: PLC0415
+
+        return Telling(self._effects, self._post)
 
     def _render(self, command: cmd.Render) -> ev.Event:
         assert isinstance(command.recipe, Recipe)

@@ -18,7 +18,6 @@ from lessee.core.machine.view import status as status_of
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.logs import log
 from lessee.host.project import Project, load, stamp
-from lessee.host.telling.notify import is_gone
 
 LONGEST_SLEEP = 5.0
 """Seconds. A sleep counts no suspension, so it is kept short; and who asks /healthz sees the loop turn."""
@@ -146,6 +145,9 @@ class Agent:
 
     def _used_by(self) -> list[str]:
         """The apps that hold leases and of which it is not certain that they are gone."""
+        # Wanted once, at the end.
+        from lessee.host.telling.notify import is_gone  # noqa: PLC0415
+
         child = self._supervisor.child if self._supervisor is not None else None
         held = frozenset[str]().union(*(held.lease.apps for state in self.states for held in state.leases.values()))
         apps = self._project.config.apps

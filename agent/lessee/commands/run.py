@@ -16,7 +16,6 @@ from lessee.host.ledger import Ledger
 from lessee.host.logs import log, open_log
 from lessee.host.private import make_private
 from lessee.host.project import Project, find, load
-from lessee.host.running.spawning import kill_all
 from lessee.host.showing.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def serving(
         stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _answers(agent))))
         watcher = stack.enter_context(closing(Watcher(agent.reload)))
         agent.watch_with(watcher)
-        stack.callback(kill_all)
+        stack.callback(_kill_programs)
         yield agent
 
 
@@ -97,6 +96,12 @@ def refuse_without_apps(project: Project) -> None:
     if not project.config.apps:
         todo = "add `apps:`, or name an app's configuration with --config"
         raise ConfigError([LesseeError("it has no apps: it is an operator's file", where=str(project.path), todo=todo)])
+
+
+def _kill_programs() -> None:
+    from lessee.host.running.spawning import kill_all
+
+    kill_all()
 
 
 def _refuse_children(project: Project) -> None:
