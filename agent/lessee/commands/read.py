@@ -24,16 +24,11 @@ def _directory(arguments: argparse.Namespace) -> Path:
     if arguments.directory is not None:
         return Path(arguments.directory)
     # An app's container has no configuration, and then needs none of what reads it.
-    from lessee.core.errors import ConfigError, LesseeError
-    from lessee.host.project import find, read
+    from lessee.host.project import app_of, find, read
 
     environ = dict(os.environ)
     path = find(arguments.config, environ)
-    apps = read(path, environ).apps
-    if arguments.app not in apps:
-        todo = f"there are: {', '.join(apps) or 'none'}"
-        raise ConfigError([LesseeError(f"there is no app {arguments.app!r}", where=path.name, todo=todo)])
-    return Path(apps[arguments.app].directory)
+    return Path(app_of(read(path, environ), arguments.app, path).directory)
 
 
 def _json(contents: Mapping[str, bytes]) -> bytes:

@@ -58,6 +58,14 @@ def read(path: Path, environ: Mapping[str, str]) -> Config:
     return parse(_text(path), source=path.name, environ=environ)
 
 
+def app_of(config: Config, name: str, path: Path) -> App:
+    """The app of this name; `path` is the configuration's. Raises ConfigError with the names that there are."""
+    if name not in config.apps:
+        todo = f"there are: {', '.join(config.apps) or 'none'}"
+        raise ConfigError([LesseeError(f"there is no app {name!r}", where=path.name, todo=todo)])
+    return config.apps[name]
+
+
 def load(
     path: Path,
     environ: Mapping[str, str],
@@ -74,10 +82,7 @@ def load(
     text = _text(path)
     config = parse(text, source=path.name, environ=environ, for_child=for_child)
     if only is not None:
-        if only not in config.apps:
-            known = ", ".join(config.apps) or "none"
-            raise ConfigError([LesseeError(f"there is no app {only!r}", where=path.name, todo=f"there are: {known}")])
-        config = _with(config, {only: config.apps[only]})
+        config = _with(config, {only: app_of(config, only, path)})
     if not for_child:
         config = _with(config, {name: msgspec.structs.replace(app, environ=None) for name, app in config.apps.items()})
     folder = path.parent / config.templates if config.templates else path.parent

@@ -19,7 +19,7 @@ from lessee.host.showing.generations import OURS, folder_mode, refuse_folders, r
 class Once:
     """What there is to do on a shelf from which nobody is told: nothing."""
 
-    def roll_back(self, app: str, to: int, *, bad: str, owe: bool) -> int:
+    def roll_back(self, app: str, to: int, *, bad: str, owe: bool) -> None:
         """No earlier generation is kept. Raises CannotWrite."""
         del bad, owe
         raise CannotWrite(f"generation {to} is not kept", where=app)

@@ -96,13 +96,12 @@ class Shelf:
             self._ledger.keep_app(generation.app, replace(record, shown_at=boot_time()))
         return staged.number, True
 
-    def roll_back(self, app: str, to: int, *, bad: str, owe: bool) -> int:
-        """Show generation `to` again; its number. `bad` is the fingerprint of the live one, which does not work."""
+    def roll_back(self, app: str, to: int, *, bad: str, owe: bool) -> None:
+        """Show generation `to` again. `bad` is the fingerprint of the live one, which does not work."""
         place = self._places[app]
         record = noted.going_back(self._record(place), place.live, to, bad=bad, owe=owe)
         self._ledger.keep_app(app, record)
         self._go_back(place, record, to)
-        return to
 
     def confirm(self, app: str) -> None:
         """The app works with what it sees: there is nothing to go back to."""
@@ -138,12 +137,6 @@ class Shelf:
     def read(self, app: str) -> dict[str, bytes]:
         """What readers see now."""
         return self._places[app].publisher.read()
-
-    def folder(self, app: str) -> Path:
-        """That of the live generation; where nothing is live, there is none at this path."""
-        place = self._places[app]
-        live = place.publisher.live()
-        return Path(place.app.directory).absolute() / (live.folder if live is not None else "..data")
 
     def _recover(self, place: "_Place") -> Recovered:
         record = self._record(place)
