@@ -1,11 +1,8 @@
 """From the rename that shows a new file until the app has been signalled; run as a program, it is the app."""
 
 import json
-import math
 import os
-import select
 import signal
-import subprocess
 import sys
 import time
 from argparse import ArgumentParser
@@ -17,7 +14,8 @@ from types import FrameType
 from typing import NoReturn
 
 import children
-from rig import PATIENCE, Figure, Program, Rig, rig, tell
+from listener import Listener, p99
+from rig import Figure, Program, Rig, rig, tell
 
 TRIES = 100
 PEER_TRIES = 30
@@ -33,7 +31,7 @@ def measure(tries: int = TRIES, peer_tries: int = PEER_TRIES) -> Iterator[Figure
         ours = _changes(bench, _lessee, tries)
     name = f"the new file is there → SIGHUP received, {len(ours)} changes ({len(theirs)} of the peer)"
     # Few may be late on a machine that has other things to do.
-    for what, take, limit in (("median", median, LIMIT), ("p99", _p99, LIMIT), ("longest", max, None)):
+    for what, take, limit in (("median", median, LIMIT), ("p99", p99, LIMIT), ("longest", max, None)):
         mine = take(ours)
         reach, met = (f"≤ {1000 * limit:.0f} ms", mine <= limit) if limit is not None else ("", None)
         yield Figure(f"{name}: {what}", f"{1000 * take(theirs):.0f} ms", f"{1000 * mine:.0f} ms", reach, met)
@@ -44,7 +42,7 @@ def _changes(bench: Rig, make: Callable[[Rig, Path], tuple[Program, Path]], coun
     bench.write("told/one", "first")
     pid_file = bench.folder / "app.pid"
     program, renamed = make(bench, pid_file)
-    with _App(program.directory / "one.env", renamed, pid_file) as app, program:
+    with Listener(__file__, program.directory / "one.env", renamed, pid_file=pid_file) as app, program:
         app.heard("first")
         took = []
         for number in range(count):
@@ -52,7 +50,7 @@ def _changes(bench: Rig, make: Callable[[Rig, Path], tuple[Program, Path]], coun
             time.sleep(_CHANCE.uniform(0.0, 0.2))
             value = f"{program.folder.name}-{number}"
             bench.write("told/one", value)
-            took.append(app.heard(value))
+            took.append(app.heard(value)["after"])
     tell(f"{program.folder.name}: {[round(1000 * seconds, 1) for seconds in sorted(took)]} ms")
     return took
 
@@ -68,41 +66,6 @@ def _lessee(bench: Rig, pid_file: Path) -> tuple[Program, Path]:
 def _peer(bench: Rig, pid_file: Path) -> tuple[Program, Path]:
     program = bench.peer({"one.env": "told/one"}, command=["sh", "-c", f"kill -HUP $(cat {pid_file})"])
     return program, program.directory / "one.env"
-
-
-class _App:
-    """A process that catches SIGHUP, and says how long before the file was renamed that it then reads."""
-
-    def __init__(self, *arguments: Path) -> None:
-        *self._arguments, self._pid_file = arguments
-
-    def __enter__(self):
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, *self._arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, bufsize=0
-        )
-        self._line()
-        self._pid_file.write_text(f"{self._process.pid}\n")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def heard(self, value: str) -> float:
-        """After how many seconds it was told of this value."""
-        while True:
-            said = json.loads(self._line())
-            if said["value"] == value:
-                return float(said["after"])
-
-    def _line(self) -> bytes:
-        if not select.select([self._process.stdout], [], [], PATIENCE)[0]:
-            raise RuntimeError("the app was not signalled")
-        return self._process.stdout.readline()
-
-
-def _p99(times: list[float]) -> float:
-    return sorted(times)[math.ceil(0.99 * len(times)) - 1]
 
 
 def _serve(file: Path, renamed: Path) -> NoReturn:
