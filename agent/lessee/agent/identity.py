@@ -17,7 +17,8 @@ from lessee.core.machine import events as ev
 from lessee.core.machine.step import start, steps
 from lessee.core.machine.view import Account
 from lessee.core.paths import Need
-from lessee.core.rendering.recipes import Recipe, render_recipe
+from lessee.core.rendering.recipes import Recipe
+from lessee.core.rendering.render import Inputs, Rendering, render
 from lessee.host.clock import boot_time
 from lessee.host.logs import log
 from lessee.vault.connect import connect
@@ -39,6 +40,7 @@ class Identity:
         self._wants: Mapping[str, ev.Want] = {}
         self._begun = False
         self._noted = False
+        self._renderings: dict[str, Rendering] = {}
         self._effects = effects
         self._shelf = effects.shelf
         self._keeper = effects.keeper
@@ -70,6 +72,7 @@ class Identity:
     ) -> None:
         """Serve these apps. `others` are served in another name; `events` tell what was there before."""
         self.apps, self._wants = apps, wants
+        self._renderings = {name: made for name, made in self._renderings.items() if name in apps}
         leases = [held.lease for held in self.state.leases.values()]
         leases += [lease for event in events if isinstance(event, ev.Kept) for lease in event.leases]
         elsewhere = frozenset(name for lease in leases for name in lease.apps if name in others)
@@ -182,12 +185,13 @@ class Identity:
 
     def _render(self, command: cmd.Render) -> ev.Event:
         assert isinstance(command.recipe, Recipe)
-        inputs = command.secrets, command.folders, command.dynamic
+        inputs = Inputs(command.secrets, command.folders, command.dynamic, self._effects.environ)
         try:
-            generation = render_recipe(command.recipe, *inputs, self._effects.environ)
+            rendering = render(command.recipe, inputs, self._renderings.get(command.app))
         except LesseeError as exc:
             return ev.RenderFailed(command.app, command.job, str(exc))
-        return ev.Rendered(command.app, command.job, generation)
+        self._renderings[command.app] = rendering
+        return ev.Rendered(command.app, command.job, rendering.generation)
 
     def _publish(self, command: cmd.Publish) -> ev.Event:
         generation = command.generation

@@ -905,3 +905,16 @@ def test_a_suspicion_that_comes_to_nothing_is_no_news_even_soon_after_an_outage(
     world.run(3.0)
     assert broken
     assert not [said for said in world.said[before:] if said[1] in {"vault is away", "vault is back"}]
+
+
+def test_what_is_read_as_it_was_is_the_same_to_who_renders_and_true_is_not_1():
+    world = World({"app": want(A)}, version=1)
+    world.kv[A] = True
+    world.run(10.0)
+    data = world.state.sources[A].secret.data
+    world.run(10.0)
+    assert world.state.sources[A].secret.data is data
+    before = len(world.published)
+    world.kv[A] = 1
+    world.run(10.0)
+    assert len(world.published) == before + 1

@@ -177,9 +177,12 @@ def read(turn: Turn, ref: Ref, event: Read) -> None:
             blame_token(turn)
         if source.failure.kind is Kind.MISSING:
             touch(turn, ref.folder)  # which went on without it
-    if source.secret is None or source.secret.data != secret.data:
+    # repr tells true from 1 and 1 from 1.0, which == does not.
+    if source.secret is None or repr(source.secret.data) != repr(secret.data):
         turn.tell("debug", "read", secret=str(ref), version=version)
         touch(turn, ref)
+    else:  # The same object tells a rendering that nothing changed.
+        secret = replace(secret, data=source.secret.data)
     turn.edit_sources()[ref] = replace(
         source,
         secret=secret,

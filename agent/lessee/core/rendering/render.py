@@ -1,0 +1,82 @@
+"""From recipes and secrets to generations: a file whose templates and secrets stayed is not rendered again."""
+
+from collections.abc import Mapping
+
+from lessee.core.config import File
+from lessee.core.generation import File as Rendered
+from lessee.core.generation import Generation
+from lessee.core.paths import Dynamic, Folder, Need, Ref
+from lessee.core.record import Record
+from lessee.core.rendering.formats import write
+from lessee.core.rendering.recipes import Recipe
+from lessee.core.rendering.templates import Compiled, Renderer
+from lessee.core.secrets import Secret
+
+
+class Inputs(Record, frozen=True):
+    """What templates are rendered from: all that they can touch, and the environment of whom they run in."""
+
+    hidden = ("secrets", "folders", "dynamic", "environ")
+
+    secrets: Mapping[Ref, Secret]
+    folders: Mapping[Folder, Mapping[str, Secret]]
+    dynamic: Mapping[Dynamic, Secret]
+    environ: Mapping[str, str]
+
+
+class Rendering(Record, frozen=True):
+    """A generation, and what it was made from."""
+
+    recipe: Recipe
+    inputs: Inputs
+    generation: Generation
+
+
+def render(recipe: Recipe, inputs: Inputs, before: Rendering | None = None) -> Rendering:
+    """All files of one set of secrets; those that would be as they were `before` are taken over.
+
+    Raises TemplateError; its text never holds a value.
+    """
+    renderer = Renderer(recipe.space, inputs.secrets, inputs.folders, inputs.dynamic, inputs.environ)
+    kept = _kept(before, inputs) if before is not None and before.recipe is recipe else {}
+    files = tuple(kept.get(file.name) or _file(file, compiled, renderer) for file, compiled in recipe.files)
+    return Rendering(recipe, inputs, Generation(recipe.app.name, files, _environ(recipe, renderer, inputs.environ)))
+
+
+def _kept(before: Rendering, inputs: Inputs) -> Mapping[str, Rendered]:
+    pairs = zip(before.recipe.files, before.generation.files, strict=True)
+    return {file.name: file for (_, compiled), file in pairs if _stays(compiled, before.inputs, inputs)}
+
+
+def _stays(compiled: Compiled, before: Inputs, now: Inputs) -> bool:
+    return before.environ is now.environ and all(_same(need, before, now) for need in compiled.needs)
+
+
+def _same(need: Need, before: Inputs, now: Inputs) -> bool:
+    match need:
+        case Ref():
+            return _unread(before.secrets[need], now.secrets[need])
+        case Folder():
+            then, inside = before.folders[need], now.folders[need]
+            return then.keys() == inside.keys() and all(_unread(then[name], inside[name]) for name in inside)
+        case Dynamic():
+            return _unread(before.dynamic[need], now.dynamic[need])
+
+
+def _unread(before: Secret, now: Secret) -> bool:
+    # What was not read anew, or was read as it had been, is the same object; == would take True for 1.
+    return before.data is now.data
+
+
+def _file(file: File, compiled: Compiled, renderer: Renderer) -> Rendered:
+    uid, gid = file.owner or (None, None)
+    text = write(renderer.render(compiled), file.format)
+    return Rendered(file.name, text.encode(), file.mode, uid, gid)
+
+
+def _environ(recipe: Recipe, renderer: Renderer, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...] | None:
+    if recipe.environ is None:
+        return None
+    from lessee.core.rendering.formats.dotenv import variables  # noqa: PLC0415  # As `write` imports it.
+
+    return tuple(sorted(variables(write(renderer.render(recipe.environ), "dotenv"), environ).items()))
