@@ -110,7 +110,16 @@ def test_retry_after_is_passed_on(fault):
 
 
 def test_a_404_with_words_is_an_endpoint_that_is_not_there_and_without_a_secret(fault):
-    bodies = {b'{"errors":["no handler"]}': Kind.UNSUPPORTED, b'{"errors":[]}': Kind.MISSING, b"no": Kind.MISSING}
+    bodies = {
+        b'{"errors":["no handler"]}': Kind.UNSUPPORTED,
+        b'{"errors":[]}': Kind.MISSING,
+        b"no": Kind.MISSING,
+        # As HashiCorp Vault's KV v2 answers a listing of detailed-metadata.
+        b'{"data":null,"warnings":["Invalid path for a versioned K/V secrets engine. See the API docs"]}': (
+            Kind.UNSUPPORTED
+        ),
+        b'{"data":null,"warnings":["something else"]}': Kind.MISSING,
+    }
     for body, kind in bodies.items():
         assert failure_at(f"http://127.0.0.1:{fault(http(404, body))}").kind is kind
 

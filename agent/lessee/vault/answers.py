@@ -71,7 +71,7 @@ def refusal(status: int, headers: HTTPMessage, content: bytes) -> RequestFailed:
     text = meaning(status)
     body = _refused(content)
     said = [error.removeprefix(_ONE_ERROR).strip() for error in body.errors or ()]
-    if kind is Kind.MISSING and said:
+    if kind is Kind.MISSING and (said or any(_NO_SUCH_PATH in warning for warning in body.warnings or ())):
         # An empty list of errors means: nothing there. Words mean: no such path on this server.
         kind = Kind.UNSUPPORTED
     if kind is Kind.INVALID:
@@ -160,6 +160,8 @@ _SAID = {
     "lease is not renewable": _NOT_RENEWABLE,
     "lease is not renewable and has failed previous revocation attempts": _NOT_RENEWABLE,
 }
+# HashiCorp Vault says so, without an error, of what its KV v2 does not know, such as detailed-metadata.
+_NO_SUCH_PATH = "Invalid path for a versioned K/V secrets engine"
 # Of `TTL of "9h" exceeded the effective max_ttl of "2h"; TTL value is capped accordingly`, measured on OpenBao 2.7.2
 # at issue, at renewal and at login. The PKI engine has other words, but its leases are never renewable.
 _CAPPED = "exceeded the effective max_ttl"
@@ -178,6 +180,7 @@ class _Body(msgspec.Struct):
 class _Refused(msgspec.Struct):
     errors: list[str] | None = None
     data: dict[str, Any] | None = None
+    warnings: list[str] | None = None
 
 
 def _refused(content: bytes) -> _Refused:
