@@ -24,7 +24,6 @@ UNBUILT = {
     (60, "apps.web.fallback"),
     (69, "apps.pod.fallback"),
     (77, "apps.tls.fallback"),
-    (90, "apps.asked.files[0].format"),
 }
 
 
@@ -198,7 +197,6 @@ def test_a_mistake_in_secrets_is_told_once(line, expected):
         ),
         ("web.env.j2", "../web.env.j2", "8: apps.web.files[0].template: expected a path below"),
         ("web.env.j2", "a/.j2", "8: apps.web.files[0].name: the template's name gives none"),
-        ("web.env.j2", "a.sh.j2", "8: apps.web.files[0].format: this version of lessee does not do this yet"),
     ],
 )
 def test_a_mistake_in_an_app_is_told_once_with_its_line(old, new, expected):

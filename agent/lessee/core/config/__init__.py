@@ -235,6 +235,8 @@ _FORMATS: dict[str, Format] = {
     "*.toml": "toml",
     "*.ini": "ini",
     "*.cfg": "ini",
+    "*.properties": "properties",
+    "*.xml": "xml",
     "*.sh": "sh",
     "*nginx*.conf": "nginx",
     "*.pgpass": "pgpass",

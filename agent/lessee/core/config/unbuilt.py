@@ -6,7 +6,6 @@ from lessee.core.config.grammar.problems import Path, Problems
 
 BUILT: Mapping[str, tuple[str, ...]] = {
     "apps.*.fallback": (),
-    "apps.*.files.*.format": ("dotenv", "json", "yaml", "text"),
 }
 """The keys that this version does not do in full, each with the values that it does do."""
 

@@ -11,7 +11,24 @@ from lessee.core.errors import FormatError
 from lessee.core.rendering.document import Document, Hole
 from lessee.core.rendering.formats import FORMATS, outline, write
 
-PLACES = {"dotenv": ("A='", "'"), "json": ('["', '"]'), "yaml": ("a: '", "'"), "text": ("a ", "")}
+PLACES = {
+    "dotenv": ("A='", "'"),
+    "dotenv-node": ("A='", "'"),
+    "dotenv-vite": ("A='", "'"),
+    "dotenv-compose": ("A='", "'"),
+    "dotenv-docker": ("A=", ""),
+    "sh": ("A='", "'"),
+    "systemd": ("A='", "'"),
+    "json": ('["', '"]'),
+    "yaml": ("a: '", "'"),
+    "toml": ("a = '", "'"),
+    "ini": ("a = ", ""),
+    "properties": ("a = ", ""),
+    "xml": ("<a>", "</a>"),
+    "nginx": ("a ", ";"),
+    "pgpass": ("a:1:b:c:", ""),
+    "text": ("a ", ""),
+}
 
 
 def document(*parts):
@@ -22,7 +39,8 @@ def document(*parts):
 
 def inside(name, value):
     before, after = PLACES[name]
-    return document("\n\n", before, [value], after)
+    begin = "[section]\n\n" if name == "ini" else "\n\n"
+    return document(begin, before, [value], after)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
@@ -85,13 +103,14 @@ def test_half_a_surrogate_pair_in_the_authors_text_is_refused(name):
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_value_that_looks_like_a_token_is_only_a_value(name):
     before, after = PLACES[name]
+    before = "[section]\n" + before if name == "ini" else before
     plain = write(document(before, "[", ["x"], "|", ["y"], "]", after), name)
     for token in ("lessee0x", "lessee", "0x", "x1x"):
         assert write(document(before, "[", [token], "|", ["y"], "]", after), name) == plain.replace("x", token)
 
 
 def test_an_unknown_format_is_refused_by_name():
-    with pytest.raises(FormatError, match="there is no format 'toml'; use one of dotenv, json, yaml, text"):
-        write(document("a"), "toml")
-    with pytest.raises(FormatError, match="there is no format 'toml'"):
-        outline("a", "toml")
+    with pytest.raises(FormatError, match="there is no format 'ods'; use one of dotenv, dotenv-node, "):
+        write(document("a"), "ods")
+    with pytest.raises(FormatError, match="there is no format 'ods'"):
+        outline("a", "ods")

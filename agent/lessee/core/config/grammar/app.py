@@ -10,7 +10,7 @@ from lessee.core.config.grammar.vault import Vault
 
 Format = Literal[
     "dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker",
-    "sh", "systemd", "json", "yaml", "toml", "ini", "nginx", "pgpass", "text",
+    "sh", "systemd", "json", "yaml", "toml", "ini", "properties", "xml", "nginx", "pgpass", "text",
 ]  # fmt: skip
 
 

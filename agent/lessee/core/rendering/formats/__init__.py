@@ -8,8 +8,20 @@ from lessee.core.rendering.document import Document
 
 _MODULES = {
     "dotenv": "lessee.core.rendering.formats.dotenv",
+    "dotenv-node": "lessee.core.rendering.formats.dotenv_node",
+    "dotenv-vite": "lessee.core.rendering.formats.dotenv_vite",
+    "dotenv-compose": "lessee.core.rendering.formats.dotenv_compose",
+    "dotenv-docker": "lessee.core.rendering.formats.dotenv_docker",
+    "sh": "lessee.core.rendering.formats.sh",
+    "systemd": "lessee.core.rendering.formats.systemd",
     "json": "lessee.core.rendering.formats.json_",
     "yaml": "lessee.core.rendering.formats.yaml_",
+    "toml": "lessee.core.rendering.formats.toml_",
+    "ini": "lessee.core.rendering.formats.ini",
+    "properties": "lessee.core.rendering.formats.properties",
+    "xml": "lessee.core.rendering.formats.xml_",
+    "nginx": "lessee.core.rendering.formats.nginx",
+    "pgpass": "lessee.core.rendering.formats.pgpass",
     "text": "lessee.core.rendering.formats.text",
 }
 

@@ -1,0 +1,145 @@
+"""A Compose file says to `lessee check` what it says to Docker Compose."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lessee.core.checking.compose.reading import Reading
+from needs import need
+
+ROOT = Path(__file__).parents[2]
+BASE = """\
+x-common: &common
+  environment: &environment {A: "1", EMPTY: "", FROM_HOST: }
+  restart: unless-stopped
+services:
+  web:
+    <<: *common
+    image: web
+    entrypoint: ["sh", -c, 'exec "$$@"', sh]
+    command: uvicorn 'app:app' --workers "2" # not this
+    volumes: ["files:/run/secrets/web:ro", "./src/../app:/app", /scratch, "/srv:/srv:rw"]
+    secrets: [one, {source: one, target: two}, {source: one, target: /three}]
+    stop_signal: SIGTERM
+    build: {context: ., args: [B=2, FROM_HOST]}
+  worker:
+    extends: {service: web}
+    environment: {C: "3", A: "2"}
+    pid: service:web
+    command: [celery, -A, app]
+    volumes: [{type: volume, source: files, target: /run/secrets/web, read_only: false, volume: {subpath: w}}]
+  other:
+    extends: {file: in/other.yaml, service: base}
+    env_file: more.env
+  alone: {image: web, environment: {<<: *environment, D: "4"}}
+secrets: {one: {file: ./one}}
+volumes: {files: {}}
+"""
+OTHER = """\
+services:
+  base:
+    image: base
+    env_file: [./base.env, {path: gone.env, required: false}]
+    volumes: ["./data:/data", "files:/files"]
+volumes: {files: {}}
+"""
+OVER = """\
+services:
+  web:
+    environment: [C=5, A=6]
+    command: !reset null
+    volumes: ["./other:/app:ro"]
+  worker:
+    environment: !override {Z: "26"}
+    volumes: !reset []
+  new: {image: new, pid: host}
+"""
+
+
+@pytest.fixture
+def said(tmp_path):
+    """What Compose makes of some files."""
+    docker = shutil.which("docker")
+    there = docker and subprocess.run([docker, "compose", "version"], check=False, capture_output=True).returncode == 0
+    need(there, "needs docker with Compose (Debian: docker-cli docker-compose)")
+
+    def said(*paths):
+        files = [word for path in paths for word in ("-f", str(path))]
+        environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DOCKER_GID": "1"}
+        done = subprocess.run(
+            [docker, "compose", *files, "config", "--format", "json"],
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["services"]
+
+    return said
+
+
+def assert_same(found, said, variables=lambda _: {}):
+    assert found.keys() == said.keys()
+    for name, service in said.items():
+        ours = found[name]
+        # Compose writes into the environment what it finds in the files of variables.
+        assert ours.environment.keys() | variables(ours) == (service.get("environment") or {}).keys(), name
+        for one, value in ours.environment.items():
+            if "$" not in (value.value or ""):
+                assert value.value == service["environment"][one]
+        spelled = {one for one, value in ours.build_args.items() if value.value is not None}
+        assert spelled == service.get("build", {}).get("args", {}).keys()
+        for words, theirs in ((ours.command, service["command"]), (ours.entrypoint, service["entrypoint"])):
+            # It doubles each `$`, for the result to be read as it was.
+            plain = theirs and [word.replace("$$", "$") for word in theirs]
+            assert (list(words.words) if words else None) == plain
+        assert {(m.volume, m.target, m.read_only) for m in ours.mounts if m.volume or m.source != "/"} == {
+            (m["source"] if m["type"] == "volume" else "", m["target"], m.get("read_only", False))
+            for m in service.get("volumes", [])
+            if "source" in m
+        }
+        sources = {m["target"]: m["source"] for m in service.get("volumes", []) if m["type"] == "bind"}
+        for mount in ours.mounts:
+            if mount.target in sources and "$" not in mount.source:
+                assert mount.source == sources[mount.target]
+        targets = [one.get("target") or f"/run/secrets/{one['source']}" for one in service.get("secrets", [])]
+        assert sorted(target for target, _ in ours.secrets) == sorted(
+            target if target.startswith("/") else f"/run/secrets/{target}" for target in targets
+        )
+        assert (ours.pid, ours.restart, ours.stop_signal) == tuple(
+            service.get(key) for key in ("pid", "restart", "stop_signal")
+        )
+
+
+@pytest.mark.parametrize("example", sorted(ROOT.glob("compose/*/compose.yaml")), ids=lambda path: path.parent.name)
+def test_of_the_examples(said, example):
+    assert_same(Reading(lambda path: Path(path).read_text()).services([str(example)]), said(example))
+
+
+@pytest.mark.parametrize("names", [["compose.yaml"], ["compose.yaml", "over.yaml"]], ids=["one", "over"])
+def test_of_what_may_be_written_in_several_ways(said, tmp_path, names):
+    (tmp_path / "in").mkdir()
+    texts = {
+        "compose.yaml": BASE,
+        "in/other.yaml": OTHER,
+        "over.yaml": OVER,
+        "more.env": "M=1\n",
+        "in/base.env": "N=2\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    paths = [tmp_path / name for name in names]
+    reading = Reading(lambda path: Path(path).read_text())
+    found = reading.services(map(str, paths))
+
+    def variables(service):
+        present = [Path(file.path) for file in service.env_files if Path(file.path).exists()]
+        return {line.partition("=")[0] for path in present for line in path.read_text().splitlines()}
+
+    assert_same(found, said(*paths), variables)
+    assert not reading.findings

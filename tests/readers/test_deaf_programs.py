@@ -1,0 +1,63 @@
+"""What `lessee check` says of programs at SIGHUP is what they do."""
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lessee.core.checking.signals import by_command
+from needs import need
+from sidecar import eventually
+
+APP = "async def app(scope, receive, send): pass\n"
+UVICORN = [sys.executable, "-m", "uvicorn", "asgi:app", "--port", "0"]
+SERVER = 'require("http").createServer().listen(0); console.log("up")\n'
+JAVA = """class App {
+    public static void main(String[] words) throws Exception { System.out.println("up"); Thread.sleep(60000); }
+}"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a program, and wait until it says that it is up."""
+    (tmp_path / "asgi.py").write_text(APP)
+    (tmp_path / "server.js").write_text(SERVER)
+    (tmp_path / "App.java").write_text(JAVA)
+    started = []
+
+    def start(command, up):
+        with (tmp_path / "log").open("ab") as log:
+            started.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log))
+        eventually(lambda: up in (tmp_path / "log").read_text(), up, 60)
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+        one.wait()
+
+
+@pytest.mark.parametrize(
+    ("command", "up"),
+    [(UVICORN, "Uvicorn running"), (["node", "server.js"], "up"), (["java", "App.java"], "up")],
+    ids=["uvicorn", "node", "java"],
+)
+def test_who_is_said_to_die_of_it_does(start, command, up):
+    need(shutil.which(command[0]), f"needs {command[0]}: apt install nodejs default-jdk-headless")
+    assert by_command(command, {}) is not None
+    process = start(command, up)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(15) in {-signal.SIGHUP, 128 + signal.SIGHUP}
+
+
+def test_uvicorn_with_workers_takes_it(start):
+    command = [*UVICORN, "--workers", "2"]
+    assert by_command(command, {}) is None
+    process = start(command, "Uvicorn running")
+    caught = next(
+        line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("SigCgt")
+    )
+    assert int(caught.split()[1], 16) & 1 << signal.SIGHUP - 1

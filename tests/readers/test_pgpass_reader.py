@@ -1,0 +1,86 @@
+"""libpq reads what is written: that of psycopg every value, that of psql to log in to a real server."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from psycopg import pq, sql
+from psycopg.conninfo import make_conninfo
+
+from hostile import VALUES
+from lessee.core.errors import FormatError
+from lessee.core.rendering.document import Document, Hole
+from lessee.core.rendering.formats import write
+from needs import need
+
+FITTING = [value for value in VALUES if not re.search("[\n\r\0]", value)]
+NAMES = ("*", "#comment", "a:b\\:c", "\\", "'\"`\\$", " both ", "p@ss/w:rd", "é😀")
+
+
+def document(*parts):
+    """Text as it is; a value in a list is a hole."""
+    return Document("x", tuple(part if isinstance(part, str) else Hole(part[0], "a value") for part in parts))
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A password file that libpq trusts: nobody else can read it."""
+    path = tmp_path / ".pgpass"
+    path.touch(mode=0o600)
+    return path
+
+
+def password(file, **who):
+    """What libpq takes from the file for a connection that it begins; nothing needs to listen."""
+    calm = {"hostaddr": "127.0.0.1", "sslmode": "disable", "gssencmode": "disable", "passfile": file}
+    connection = pq.PGconn.connect_start(make_conninfo(**calm, **who).encode())
+    try:
+        return connection.password.decode()
+    finally:
+        connection.finish()
+
+
+def test_every_hostile_password_reads_back_as_it_was(file):
+    lines = [("h:1:d:u", str(n), ":", [value], "\n") for n, value in enumerate(FITTING)]
+    file.write_bytes(write(document(*(part for line in lines for part in line)), "pgpass").encode())
+    read = [password(file, host="h", port="1", dbname="d", user=f"u{n}") for n in range(len(FITTING))]
+    assert read == FITTING
+    assert not password(file, host="h", port="1", dbname="d", user="other")
+
+
+@pytest.mark.parametrize("field", ["host", "port", "dbname", "user"])
+def test_every_hostile_name_is_matched_by_itself_alone(file, field):
+    # libpq wants each of them not empty, and takes a comma for the next host or port.
+    values = [value for value in FITTING if value and not ("," in value and field in {"host", "port"})]
+    fields = {"host": "h", "port": "1", "dbname": "d", "user": "u"}
+    who = [fields | {field: value} for value in values]
+    lines = [(*(part for text in one.values() for part in ([text], ":")), f"p{n}\n") for n, one in enumerate(who)]
+    file.write_bytes(write(document(*(part for line in lines for part in line)), "pgpass").encode())
+    assert [password(file, **one) for one in who] == [f"p{n}" for n in range(len(values))]
+    assert not password(file, **fields | {field: "other"})
+
+
+def test_what_does_not_fit_on_a_line_is_refused():
+    for value in set(VALUES) - set(FITTING):
+        for parts in (("h:1:d:u:", [value]), ([value], ":1:d:u:p"), ("h:1:d:u:x", [value], "x\n")):
+            with pytest.raises(FormatError, match="holds a line's end or a NUL"):
+                write(document(*parts), "pgpass")
+
+
+def test_psql_logs_in_with_what_is_written(file, postgres):
+    need(shutil.which("psql"), "needs psql: apt install postgresql-client")
+    secrets = {f"user{n}": secret for n, secret in enumerate((*FITTING[::90], "a" * 5000))}
+    secrets |= dict(zip(NAMES, reversed(NAMES), strict=True))
+    for user, secret in secrets.items():
+        postgres.sql(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(user), sql.Literal(secret)))
+    lines = [("127.0.0.1:", [postgres.port], ":*:", [user], ":", [secret], "\n") for user, secret in secrets.items()]
+    file.write_bytes(write(document(*(part for line in lines for part in line)), "pgpass").encode())
+    environ = {"PATH": os.environ["PATH"], "PGPASSFILE": str(file), "PGCLIENTENCODING": "UTF8"}
+    command = ["psql", "-wAtX", "-h127.0.0.1", f"-p{postgres.port}", "-dpostgres", "-cSELECT session_user", "-U"]
+    for user in secrets:
+        done = subprocess.run([*command, user], env=environ, capture_output=True, check=False, timeout=20)
+        assert done.stdout.decode() == f"{user}\n", done.stderr
+    for user in secrets:
+        postgres.sql(sql.SQL("DROP ROLE {}").format(sql.Identifier(user)))

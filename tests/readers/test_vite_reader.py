@@ -1,0 +1,123 @@
+"""Vite and Next themselves read what is written as dotenv-vite."""
+
+import json
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import npm
+from envfiles import PIECES, amid_junk, as_if, every_value, junk, refused
+from lessee.core.rendering.formats import dotenv_vite
+from lessee.core.rendering.formats.dotenv_node import node, old_node
+from lessee.core.rendering.formats.dotenv_node import npm as dotenv
+from lessee.core.rendering.formats.variables import UnreadableError
+
+READERS = {
+    "vite-7": ("vite-7", "node", dotenv, dotenv_vite.expand_12, list),
+    "vite-8": ("vite-8", "node-22.12", old_node, dotenv_vite.expand_12, sorted),
+    "vite-8-node-26": ("vite-8", "node-26", node, dotenv_vite.expand_12, sorted),
+    "next": ("@next/env", "node", dotenv, dotenv_vite.expand_10, list),
+}
+FORMS = [
+    ("", "", "", ""),
+    ("'", "", "' # it's", ""),
+    ('"', "", '"', ""),
+    ("`$5 \\$HOME ", "$5 $HOME ", "`", ""),
+    ("${HOME}/", "/home/of/the/test/", "${NOTHING:-/$}", "/$"),
+]
+REFERENCES = ("$A", "${A}", "${B}/", "$C$A", "${NO:-$A}")
+HOME = "/home/of/the/test"
+READ = """
+const fs = require("fs");
+const [library, folder] = process.argv.slice(1);
+const start = { ...process.env };
+const vite = (it) => it.loadEnv("production", folder, "");
+const next = (it) => {
+  let failed = false;
+  const { parsedEnv } = it.default.loadEnvConfig(folder, false, { error: () => (failed = true), info() {} }, true);
+  return failed ? null : { ...parsedEnv, ...start };
+};
+import(library).then((it) => {
+  const found = JSON.parse(fs.readFileSync(`${folder}/texts`)).map((text) => {
+    fs.writeFileSync(`${folder}/.env`, text);
+    return (library === "@next/env" ? next : vite)(it);
+  });
+  fs.writeFileSync(`${folder}/found`, JSON.stringify(found));
+});
+"""
+
+
+@pytest.fixture(scope="module")
+def written():
+    return every_value("dotenv-vite", *FORMS)
+
+
+@pytest.fixture(scope="module")
+def amid():
+    """Files written, the same with a harmless word, and the values."""
+    return list(zip(*amid_junk("dotenv-vite", 6_000, (*PIECES, *REFERENCES)), strict=True))
+
+
+@pytest.fixture(scope="module")
+def texts():
+    return [f"{text}\n" for text in junk(6_000, (*PIECES, *REFERENCES)) if not re.search(r"(?m)^ +=", text)]
+
+
+@pytest.fixture(scope="module", params=READERS)
+def reader(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def found(reader, written, amid, texts):
+    """What a reader finds in each text, where HOME alone is set: all at once, for Vite is long in starting."""
+    # Of references in circles some readers fill all memory.
+    asked = [written[0], *amid[0], *amid[1], *(text for text in texts if ours(reader, text) is not None)]
+    return dict(zip(asked, read(reader, asked), strict=True))
+
+
+def read(reader, texts):
+    library, machine, *_ = READERS[reader]
+    packages = npm.packages()
+    # On a disk it takes ten times as long to write a file anew.
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        Path(folder, "texts").write_text(json.dumps(texts))
+        command = [npm.program(packages, machine), "-e", READ, library, folder]
+        subprocess.run(command, cwd=packages, env={"HOME": HOME}, check=True, timeout=100)
+        return json.loads(Path(folder, "found").read_bytes())
+
+
+def ours(reader, text):
+    """What the proof finds; None where references go in circles."""
+    _, _, parse, expand, order = READERS[reader]
+    try:
+        found = dotenv_vite.expanded(parse(text), expand, order, lambda name: HOME if name == "HOME" else "")
+    except UnreadableError:
+        return None
+    return found | {"HOME": HOME}
+
+
+def test_vite_and_next_get_every_value_and_nothing_else(found, written):
+    text, wanted = written
+    assert found[text] == wanted | {"HOME": HOME}
+
+
+def test_no_value_changes_what_surrounds_it_whatever_the_author_wrote(found, amid):
+    assert [
+        text for text, harmless, value in zip(*amid, strict=True) if found[text] != as_if(found[harmless], value)
+    ] == []
+
+
+def test_the_proof_reads_what_the_reader_reads(found, reader, texts):
+    assert [text for text in texts if ours(reader, text) not in (None, found.get(text))] == []
+
+
+def test_what_dotenv_node_cannot_hold_is_refused_and_nothing_else():
+    assert refused("dotenv-vite") == refused("dotenv-node")
+
+
+def test_next_reads_nothing_of_references_in_circles():
+    assert read("next", ["A=$A\nB=1\n"]) == [None]
