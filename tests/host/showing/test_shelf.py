@@ -186,7 +186,7 @@ def test_a_reload_with_the_same_settings_opens_nothing_anew_and_sweeps_nothing(m
         staged = shelf.stage(TWO)
         assert shelf.open([app_at(memory / "app", refresh=5.0)]) == {}
         assert staged.exists()
-        found = shelf.open([app_at(memory / "app", mode=0o400)])
+        found = shelf.open([app_at(memory / "app", mode=0o444)])
         assert (found["simba"].number, found["simba"].owed) == (1, True)
         assert not staged.exists()
         assert shelf.publish(TWO, owe=True, prove=True) == (2, True)
@@ -425,3 +425,10 @@ def test_what_a_reader_has_just_opened_stays_over_the_agent_s_start_until_it_is_
         assert {path.name: path.read_bytes() for path in held.iterdir()} == contents(ONE)
         shelf.prune("simba", (1,))
         assert not held.exists()
+
+
+def test_who_may_read_one_of_the_files_may_enter_the_directory(memory):
+    app = app_at(memory / "app")
+    [file] = app.files
+    with life(memory, replace(app, files=(file, replace(file, name="public", mode=0o444)))):
+        assert (memory / "app").stat().st_mode & 0o777 == 0o755

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 from lessee.core import noted
@@ -175,7 +177,7 @@ class _Place:
     def __init__(self, app: App) -> None:
         owner = app.owner or (None, None)
         self.app = app
-        self.publisher = Publisher(Path(app.directory), owner=owner, mode=app.mode, allow_disk=app.allow_disk)
+        self.publisher = Publisher(Path(app.directory), owner=owner, mode=_mode(app), allow_disk=app.allow_disk)
         self.staged: tuple[str, Staged] | None = None
 
     @property
@@ -188,7 +190,7 @@ class _Place:
         """Whether the app's settings are those with which the directory was opened."""
 
         def settings(app: App) -> tuple[object, ...]:
-            return app.directory, app.owner, app.mode, app.allow_disk
+            return app.directory, app.owner, _mode(app), app.allow_disk
 
         return settings(app) == settings(self.app)
 
@@ -197,3 +199,8 @@ class _Place:
         if self.staged is not None:
             self.publisher.discard(self.staged[1])
             self.staged = None
+
+
+def _mode(app: App) -> int:
+    """Who may read any of its files has to get to the directory."""
+    return reduce(or_, (file.mode for file in app.files), app.mode)
