@@ -16,6 +16,7 @@ NAMES = (
     "told",
     "replaced",
     "reload",
+    "rendering",
     "mixed",
     "kill",
     "owed",

@@ -6,16 +6,24 @@ from collections.abc import Iterable
 class LesseeError(Exception):
     """The root of lessee's errors; its text never holds a secret's value.
 
-    `where` is a place the reader can open (`lessee.yaml:12`, a path in Vault); `todo` is the way out.
+    `where` is a place the reader can open (`lessee.yaml:12`, a path in Vault); `todo` is the way out; `rule` is the
+    name under which `lessee check` tells of it, where it has one of its own.
     """
 
     exit_code = 70  # EX_SOFTWARE
 
-    def __init__(self, what: str, *, where: str = "", todo: str = "") -> None:
+    def __init__(self, what: str, *, where: str = "", todo: str = "", rule: str = "") -> None:
         super().__init__(what, where, todo)
         self.what = what
         self.where = where
         self.todo = todo
+        self.rule = rule
+        self._several: tuple[LesseeError, ...] = ()
+
+    @property
+    def problems(self) -> "tuple[LesseeError, ...]":
+        """All that it tells of, one by one."""
+        return self._several or (self,)
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
@@ -32,6 +40,15 @@ class TemplateError(LesseeError):
     """A template cannot be read, compiled or rendered."""
 
     exit_code = 65  # EX_DATAERR
+
+
+class TemplateErrors(TemplateError):  # noqa: N818  # They are several.
+    """Templates are wrong; all that is wrong with them is told at once."""
+
+    def __init__(self, problems: Iterable[LesseeError]) -> None:
+        several = {str(problem): problem for problem in problems}  # What two of them take in is wrong once.
+        super().__init__("\n".join(several))
+        self._several = tuple(several.values())
 
 
 class FormatError(TemplateError):
@@ -74,5 +91,6 @@ class ConfigError(LesseeError):
     exit_code = 78  # EX_CONFIG
 
     def __init__(self, problems: Iterable[LesseeError]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(str(problem) for problem in self.problems))
+        several = tuple(problems)
+        super().__init__("\n".join(map(str, several)))
+        self._several = several

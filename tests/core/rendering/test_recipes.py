@@ -16,7 +16,8 @@ from lessee.core.config.parsing import parse
 from lessee.core.errors import FormatError, TemplateError
 from lessee.core.generation import File, Generation
 from lessee.core.paths import Dynamic, Folder, Ref, Space
-from lessee.core.rendering.recipes import compile_recipes, render_recipe, space_of
+from lessee.core.rendering.recipes import compile_recipes, space_of
+from lessee.core.rendering.render import Inputs, render
 from lessee.core.rendering.templates import Compiler
 from lessee.core.secrets import Secret
 
@@ -49,7 +50,7 @@ def test_code_is_made_when_it_is_rendered_where_nobody_prepared_it():
 
 
 def files_of(recipe, dynamic=None):
-    return render_recipe(recipe, SECRETS, {}, dynamic or {}, {"HOST": "h"})
+    return render(recipe, Inputs(SECRETS, {}, dynamic or {}, {"HOST": "h"})).generation
 
 
 def test_the_space_is_that_of_the_configuration():

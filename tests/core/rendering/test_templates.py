@@ -249,7 +249,7 @@ def test_a_variable_that_does_not_reach_is_an_error_when_it_is_used():
 def test_a_circle_of_includes_is_compiled_and_fails_when_it_runs(files):
     made = compiler({f"{name}.j2": text for name, text in files.items()}).compile("app.j2")
     assert made.codes.keys() == {f"{name}.j2" for name in files}
-    with pytest.raises(TemplateError, match=r"\.j2:1: an expression failed \(RecursionError\)"):
+    with pytest.raises(TemplateError, match=r"\.j2:1: templates take in each other more than 20 levels deep; let none"):
         Renderer(SPACE, {}, {}, {}, {}).render(made)
 
 
@@ -403,7 +403,6 @@ FAILING = [
     "('{0[' ~ s.password ~ ']}').format(s)",
     "('%(' ~ s.password ~ ')s') % {}",
     "s.password|b64decode",
-    "'/w=='|b64decode",
     "s.tls|b64encode",
     "s|urlencode",
     "s ~ s.password",
@@ -451,10 +450,7 @@ FAILING = [
     "s.values",
     "s.password.upper",
     "range",
-    "s.items()",
     "s.password.encode()",
-    "range(3)",
-    "s.hosts|map('upper')",
     "s.hosts.append(s.password)",
     "s.hosts|first(s.password)",
     "s.password|json(s.password)",
@@ -810,3 +806,14 @@ def test_a_secret_is_rendered_as_the_json_it_is(data):
     assert as_json.structure
     assert repr(json.loads(as_json.value)) == repr(data)
     assert not plain.structure
+
+
+def test_a_template_can_refuse_in_words_of_its_own():
+    text = '\n{{ fail("database/postgres: this user is no admin") if secret("database/postgres").username != %s }}'
+    assert refusal(text % "'admin'") == "app.j2:2: database/postgres: this user is no admin"
+    assert rendered(text % "'simba'") == ("\n",)
+
+
+def test_what_a_template_refuses_with_is_a_literal():
+    with pytest.raises(TemplateError, match=r"^app\.j2:1: fail\(\) takes literals"):
+        compiled('{{ fail(secret("database/postgres").username) }}')

@@ -14,23 +14,32 @@ FUNCTIONS: Mapping[str, str] = {
     "dynamic": 'dynamic("database/creds/simba")',
     "certificate": 'certificate("pki/issue/web", common_name="simba.local", ttl="1h")',
     "env": 'env("HOSTNAME", "none")',
+    "fail": 'fail("database/postgres: the password is empty")',
 }
 """What a template can call, each with an example."""
 
 
-def needs_of(found: Sequence[nodes.Node], name: str, space: Space) -> Iterator[Need]:
-    """What the calls among these nodes read. Raises TemplateError that names file and line."""
+def needs_of(found: Sequence[nodes.Node], name: str, space: Space) -> Iterator[Need | TemplateError]:
+    """What the calls among these nodes read, and all that is wrong with them, with file and line."""
     called = set()
     for call in found:
         if isinstance(call, nodes.Call) and isinstance(call.node, nodes.Name) and call.node.name in FUNCTIONS:
             called.add(id(call.node))
-            need = _need(call, call.node.name, f"{name}:{call.lineno}", space)
-            if need is not None:
-                yield need
+            yield from _needed(call, call.node.name, f"{name}:{call.lineno}", space)
     for word in found:
         if isinstance(word, nodes.Name) and word.name in FUNCTIONS and id(word) not in called:
             what = f"{word.name} may only be called, as in {FUNCTIONS[word.name]}"
-            raise TemplateError(what, where=f"{name}:{word.lineno}")
+            yield TemplateError(what, where=f"{name}:{word.lineno}", rule="function-not-called")
+
+
+def _needed(call: nodes.Call, function: str, where: str, space: Space) -> Iterator[Need | TemplateError]:
+    try:
+        need = _need(call, function, where, space)
+    except TemplateError as exc:
+        yield exc
+    else:
+        if need is not None:
+            yield need
 
 
 def _need(call: nodes.Call, function: str, where: str, space: Space) -> Need | None:
@@ -47,13 +56,12 @@ def _need(call: nodes.Call, function: str, where: str, space: Space) -> Need | N
                 return space.dynamic(path, **kwargs)
             case "certificate", [str(path)], _ if _are_parameters(kwargs):
                 return space.certificate(path, **kwargs)
-            case ("env", [str()], {**rest}) | ("env", [str(), str()], {**rest}) if not rest:
+            case ("env" | "fail", [str()], {**rest}) | ("env", [str(), str()], {**rest}) if not rest:
                 return None
     except Refused as exc:
-        raise TemplateError(exc.what, where=where, todo=exc.todo) from None
-    raise TemplateError(
-        f"{function}() cannot take these arguments", where=where, todo=f"write it as {FUNCTIONS[function]}"
-    )
+        raise TemplateError(exc.what, where=where, todo=exc.todo, rule="path-refused") from None
+    what, todo = f"{function}() cannot take these arguments", f"write it as {FUNCTIONS[function]}"
+    raise TemplateError(what, where=where, todo=todo, rule="wrong-arguments")
 
 
 def _literals(call: nodes.Call, function: str, where: str) -> tuple[list[Any], dict[str, Any]]:
@@ -64,11 +72,13 @@ def _literals(call: nodes.Call, function: str, where: str) -> tuple[list[Any], d
             f"{function}() takes literals, so that every path is known without running the template",
             where=where,
             todo=f"write them out, as in {FUNCTIONS[function]}",
+            rule="path-not-literal",
         )
     args = [argument.value for argument in call.args if isinstance(argument, nodes.Const)]
     kwargs = {k.key: k.value.value for k in call.kwargs if isinstance(k.value, nodes.Const)}
     if len(kwargs) < len(call.kwargs):
-        raise TemplateError(f"{function}() has one of its keywords twice", where=where, todo="leave one of them out")
+        what, todo = f"{function}() has one of its keywords twice", "leave one of them out"
+        raise TemplateError(what, where=where, todo=todo, rule="wrong-arguments")
     return args, kwargs
 
 

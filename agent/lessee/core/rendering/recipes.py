@@ -3,14 +3,10 @@
 from collections.abc import Mapping
 
 from lessee.core.config import App, Config, File
-from lessee.core.errors import LesseeError, TemplateError
-from lessee.core.generation import File as Rendered
-from lessee.core.generation import Generation
-from lessee.core.paths import Dynamic, Folder, Need, Ref, Space
+from lessee.core.errors import LesseeError, TemplateError, TemplateErrors
+from lessee.core.paths import Need, Space
 from lessee.core.record import Record
-from lessee.core.rendering.formats import write
-from lessee.core.rendering.templates import Compiled, Compiler, Renderer
-from lessee.core.secrets import Secret
+from lessee.core.rendering.templates import Compiled, Compiler
 
 
 class Recipe(Record, frozen=True):
@@ -45,7 +41,7 @@ def space_of(config: Config) -> Space:
 
 
 def compile_recipes(config: Config, compiler: Compiler, *, prepare: bool = True) -> Mapping[str, Recipe]:
-    """Compile every app's templates. Raises TemplateError that tells all that is wrong, a line each.
+    """Compile every app's templates. Raises TemplateErrors with all that is wrong.
 
     `prepare` False leaves the making of code, and the rare error in it, to whoever renders or prepares first.
     """
@@ -59,7 +55,7 @@ def compile_recipes(config: Config, compiler: Compiler, *, prepare: bool = True)
             if prepare:
                 made.prepare()
         except TemplateError as exc:
-            problems.append(exc)
+            problems.extend(exc.problems)
             return None
         return made
 
@@ -68,30 +64,5 @@ def compile_recipes(config: Config, compiler: Compiler, *, prepare: bool = True)
         environ = compiled(app.environ) if app.environ is not None else None
         recipes[app.name] = Recipe(app, space, tuple(files), environ)
     if problems:
-        raise TemplateError("\n".join(dict.fromkeys(map(str, problems))))
+        raise TemplateErrors(problems)
     return recipes
-
-
-def render_recipe(
-    recipe: Recipe,
-    secrets: Mapping[Ref, Secret],
-    folders: Mapping[Folder, Mapping[str, Secret]],
-    dynamic: Mapping[Dynamic, Secret],
-    environ: Mapping[str, str],
-) -> Generation:
-    """Render all files from one set of secrets. Raises TemplateError; its text never holds a value."""
-    renderer = Renderer(recipe.space, secrets, folders, dynamic, environ)
-    files = []
-    for file, compiled in recipe.files:
-        text = write(renderer.render(compiled), file.format)
-        uid, gid = file.owner or (None, None)
-        files.append(Rendered(file.name, text.encode(), file.mode, uid, gid))
-    return Generation(recipe.app.name, tuple(files), _environ(recipe, renderer, environ))
-
-
-def _environ(recipe: Recipe, renderer: Renderer, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...] | None:
-    if recipe.environ is None:
-        return None
-    from lessee.core.rendering.formats.dotenv import variables  # noqa: PLC0415  # As `write` imports it.
-
-    return tuple(sorted(variables(write(renderer.render(recipe.environ), "dotenv"), environ).items()))

@@ -1,15 +1,16 @@
 """From recipes and secrets to generations: a file whose templates and secrets stayed is not rendered again."""
 
 from collections.abc import Mapping
+from typing import assert_never
 
 from lessee.core.config import File
 from lessee.core.generation import File as Rendered
 from lessee.core.generation import Generation
 from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.record import Record
-from lessee.core.rendering.formats import write
 from lessee.core.rendering.recipes import Recipe
 from lessee.core.rendering.templates import Compiled, Renderer
+from lessee.core.rendering.written import content, text
 from lessee.core.secrets import Secret
 
 
@@ -61,6 +62,8 @@ def _same(need: Need, before: Inputs, now: Inputs) -> bool:
             return then.keys() == inside.keys() and all(_unread(then[name], inside[name]) for name in inside)
         case Dynamic():
             return _unread(before.dynamic[need], now.dynamic[need])
+        case _:
+            assert_never(need)
 
 
 def _unread(before: Secret, now: Secret) -> bool:
@@ -70,8 +73,7 @@ def _unread(before: Secret, now: Secret) -> bool:
 
 def _file(file: File, compiled: Compiled, renderer: Renderer) -> Rendered:
     uid, gid = file.owner or (None, None)
-    text = write(renderer.render(compiled), file.format)
-    return Rendered(file.name, text.encode(), file.mode, uid, gid)
+    return Rendered(file.name, content(renderer.render(compiled), file.format), file.mode, uid, gid)
 
 
 def _environ(recipe: Recipe, renderer: Renderer, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...] | None:
@@ -79,4 +81,4 @@ def _environ(recipe: Recipe, renderer: Renderer, environ: Mapping[str, str]) -> 
         return None
     from lessee.core.rendering.formats.dotenv import variables  # noqa: PLC0415  # As `write` imports it.
 
-    return tuple(sorted(variables(write(renderer.render(recipe.environ), "dotenv"), environ).items()))
+    return tuple(sorted(variables(text(renderer.render(recipe.environ), "dotenv"), environ).items()))

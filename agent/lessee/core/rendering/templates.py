@@ -3,15 +3,18 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import CodeType, TracebackType
+from typing import NoReturn
 
 from jinja2 import Template, TemplateSyntaxError, nodes
 
-from lessee.core.errors import TemplateError
+from lessee.core.errors import TemplateError, TemplateErrors
 from lessee.core.paths import Dynamic, Folder, Need, Parameter, Ref, Space
 from lessee.core.record import Record
 from lessee.core.rendering.document import Document
 from lessee.core.rendering.needs import FUNCTIONS, needs_of
-from lessee.core.rendering.sandbox import Sandbox, mark_punctuation, parts_of
+from lessee.core.rendering.pieces import mark_punctuation
+from lessee.core.rendering.sandbox import Sandbox
+from lessee.core.rendering.tree import includes, sets, walk, words
 from lessee.core.secrets import Problem, Secret, SecretView
 
 
@@ -36,8 +39,12 @@ class Code:
         """Raises TemplateError that names file and line."""
         if self._code is None:
             assert self._tree is not None
-            with _telling(self.name):
-                self._code = self._sandbox.compile(self._tree, self.name, self.name)
+            try:
+                with _telling(self.name):
+                    self._code = self._sandbox.compile(self._tree, self.name, self.name)
+            except (RecursionError, MemoryError):
+                what, todo = "a part of it is too long for Python", "split it: an {% if %} may have too many branches"
+                raise TemplateError(what, where=self.name, todo=todo) from None
             self._tree = None
         return self._code
 
@@ -71,42 +78,65 @@ class Compiler:
         self._parts: dict[str, _Part] = {}
 
     def compile(self, name: str) -> Compiled:
-        """Raises TemplateError that names file and line."""
+        """Raises TemplateErrors with all that is wrong with it and with what it takes in, by file and line."""
         parts: dict[str, _Part] = {}
         self._gather(name, parts)
-        _refuse_unset(parts)
+        problems = [problem for part in parts.values() for problem in part.problems]
+        if all(part.code is not None for part in parts.values()):
+            problems += _unset(parts)
+        if problems:
+            raise TemplateErrors(problems)
         return Compiled(
             name=name,
             needs=frozenset[Need]().union(*(part.needs for part in parts.values())),
             words=frozenset[str]().union(*(part.words for part in parts.values())),
-            codes={name: part.code for name, part in parts.items()},
+            codes={name: part.code for name, part in parts.items() if part.code is not None},
         )
+
+    def parse(self, text: str, name: str) -> nodes.Template:
+        """The syntax tree of a template, of which nothing else is known yet. Raises TemplateSyntaxError."""
+        return self._sandbox.parse(text, name, name)
 
     def _gather(self, name: str, into: "dict[str, _Part]") -> None:
         if name in into:
             return
         if name not in self._parts:
-            text = self._load(name)
-            with _telling(name):
-                self._parts[name] = self._part(text, name)
+            self._parts[name] = self._part(name)
         into[name] = self._parts[name]
         for included in into[name].includes:
             self._gather(included, into)
 
-    def _part(self, text: str, name: str) -> "_Part":
-        tree = self._sandbox.parse(text, name, name)
-        found = list(_walk(tree))
-        for node in found:
-            self._sandbox.check(node, name)
-        needs, words = frozenset(needs_of(found, name, self._space)), frozenset(_words(found))
-        includes, sets = tuple(_includes(found, name)), frozenset(_sets(found))
-        mark_punctuation(found)
-        names = (node for node in reversed(found) if isinstance(node, nodes.Name) and node.ctx == "load")
-        lines = {node.name: node.lineno for node in names}
+    def _part(self, name: str) -> "_Part":
+        try:
+            text = self._load(name)
+            with _telling(name):
+                tree = self.parse(text, name)
+        except TemplateError as exc:
+            return _Part(problems=(exc,))
+        found = list(walk(tree))
+        read, taken = list(needs_of(found, name, self._space)), list(includes(found, name))
+        said = (*self._refused(found, name), *read, *taken)
         known = self._sandbox.globals.keys()
-        unset = {variable: line for variable, line in lines.items() if variable not in known}
-        code = Code(name, text, tree, self._sandbox)
-        return _Part(code, needs, words, includes, sets, unset)
+        names = (node for node in found if isinstance(node, nodes.Name) and node.ctx == "load")
+        unset = frozenset((node.name, node.lineno) for node in names if node.name not in known)
+        mark_punctuation(found)
+        return _Part(
+            code=Code(name, text, tree, self._sandbox),
+            needs=frozenset(need for need in read if not isinstance(need, TemplateError)),
+            words=frozenset(words(found)),
+            includes=tuple(one for one in taken if isinstance(one, str)),
+            sets=frozenset(sets(found)),
+            unset=unset,
+            problems=tuple(problem for problem in said if isinstance(problem, TemplateError)),
+        )
+
+    def _refused(self, found: Sequence[nodes.Node], name: str) -> Iterator[TemplateError]:
+        for node in found:
+            try:
+                self._sandbox.check(node, name)
+            except TemplateSyntaxError as exc:
+                rule = _REFUSED.get(type(node), "not-allowed")
+                yield TemplateError(str(exc.message), where=f"{name}:{exc.lineno}", rule=rule)
 
 
 class Renderer:
@@ -133,6 +163,7 @@ class Renderer:
                 "dynamic": self._leased,
                 "certificate": self._certificate,
                 "env": self._env,
+                "fail": _fail,
             }
         )
 
@@ -140,8 +171,10 @@ class Renderer:
         """Raises TemplateError that names file and line, never a value."""
         self._sandbox.load_from({name: code.get for name, code in compiled.codes.items()})
         try:
-            template = self._sandbox.get_template(compiled.name)
-            return Document(compiled.name, parts_of(template.root_render_func(template.new_context())))
+            return Document(compiled.name, self._sandbox.run(compiled.name))
+        except RecursionError as exc:
+            endless = Problem("a macro, a block or a loop calls itself without an end", todo="give it an end")
+            raise _described(endless.with_traceback(exc.__traceback__), compiled) from None
         except Exception as exc:  # noqa: BLE001  # Whatever a template raises, its text may hold a value.
             raise _described(exc, compiled) from None
 
@@ -166,17 +199,26 @@ class Renderer:
         return value
 
 
+def _fail(what: str) -> NoReturn:
+    raise Problem(what)
+
+
 class _Part(Record, frozen=True):
     """A template by itself."""
 
-    code: Code
-    needs: frozenset[Need]
-    words: frozenset[str]
-    includes: tuple[str, ...]
-    sets: frozenset[str]
+    code: Code | None = None
+    """None: it could not be read."""
+    needs: frozenset[Need] = frozenset()
+    words: frozenset[str] = frozenset()
+    includes: tuple[str, ...] = ()
+    sets: frozenset[str] = frozenset()
     """Variables that it sets anywhere."""
-    unset: Mapping[str, int]
-    """Variables that it takes from outside, with the first line of each."""
+    unset: frozenset[tuple[str, int]] = frozenset()
+    """Variables that it takes from outside, and their lines."""
+    problems: tuple[TemplateError, ...] = ()
+
+
+_REFUSED: Mapping[type[nodes.Node], str] = {nodes.Filter: "unknown-filter", nodes.Test: "unknown-test"}
 
 
 @contextmanager
@@ -185,78 +227,26 @@ def _telling(name: str) -> Iterator[None]:
     try:
         yield
     except TemplateSyntaxError as exc:
-        raise TemplateError(str(exc.message), where=f"{name}:{exc.lineno}") from None
+        where = f"{name}:{exc.lineno}"
+        raise TemplateError(str(exc.message), where=where, rule="template-syntax") from None
     except SyntaxError as exc:  # Python's, of what Jinja made of it: an argument twice, too many loops in loops.
         what = f"its Python would be wrong: {exc.msg}"
-        raise TemplateError(what, where=name, todo="write that part another way") from None
+        todo = "write that part another way"
+        raise TemplateError(what, where=name, todo=todo, rule="template-syntax") from None
 
 
-def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
-    """The node and all below it, in the order of the text; Jinja's own find_all takes four times as long."""
-    yield node
-    for field_name in node.fields:
-        value = getattr(node, field_name, None)
-        for child in value if isinstance(value, list) else (value,):
-            if isinstance(child, nodes.Node):
-                yield from _walk(child)
-
-
-def _words(found: Sequence[nodes.Node]) -> Iterator[str]:
-    for node in found:
-        match node:
-            case nodes.Const(value=str(word)):
-                yield word
-            case nodes.Getattr():
-                yield node.attr
-            case nodes.Name():
-                yield node.name
-            case _:
-                pass
-
-
-def _includes(found: Sequence[nodes.Node], name: str) -> Iterator[str]:
-    for node in found:
-        if not isinstance(node, nodes.Include | nodes.Import | nodes.FromImport | nodes.Extends):
-            continue
-        if not isinstance(node.template, nodes.Const) or not isinstance(node.template.value, str):
-            raise TemplateError(
-                "the name of a template to take in must be one literal",
-                where=f"{name}:{node.lineno}",
-                todo='write it out, as in {% include "common.j2" %}',
-            )
-        yield node.template.value
-
-
-def _sets(found: Sequence[nodes.Node]) -> Iterator[str]:
-    for node in found:
-        match node:
-            case nodes.Name() if node.ctx != "load":
-                yield node.name
-            # What follows sets variables of Jinja's own.
-            case nodes.For():
-                yield "loop"
-            case nodes.Block():
-                yield from ("self", "super")
-            case nodes.Macro():
-                yield from (node.name, "caller", "varargs", "kwargs")
-            case nodes.Import():
-                yield node.target
-            case nodes.FromImport():
-                yield from (word if isinstance(word, str) else word[1] for word in node.names)
-            case _:
-                pass
-
-
-def _refuse_unset(parts: Mapping[str, _Part]) -> None:
+def _unset(parts: Mapping[str, _Part]) -> Iterator[TemplateError]:
     # Where one of them sets it, Jinja decides when it runs whether it reaches the other.
     everywhere = frozenset[str]().union(*(part.sets for part in parts.values()))
     for name, part in parts.items():
-        for variable in part.unset.keys() - everywhere:
-            raise TemplateError(
-                f"there is no variable or function {variable!r}",
-                where=f"{name}:{part.unset[variable]}",
-                todo=f"templates can call {', '.join(FUNCTIONS)}",
-            )
+        for variable, line in sorted(part.unset):
+            if variable not in everywhere:
+                yield TemplateError(
+                    f"there is no variable or function {variable!r}",
+                    where=f"{name}:{line}",
+                    todo=f"templates can call {', '.join(FUNCTIONS)}",
+                    rule="unknown-name",
+                )
 
 
 def _described(exc: Exception, compiled: Compiled) -> TemplateError:

@@ -93,7 +93,7 @@ def test_what_is_marked_as_structure_and_is_no_text_is_written_as_json():
     assert write(document(embedded({"a": None})), "json") == '{"a":null}'
 
 
-@pytest.mark.parametrize("data", [math.nan, math.inf, [math.nan], {1, 2}, b"x", {"a": object()}])
+@pytest.mark.parametrize("data", [math.nan, math.inf, [math.nan], {1, 2}, {"a": object()}])
 def test_what_json_cannot_hold_is_refused(data):
     with pytest.raises(FormatError, match=r"^mcp\.json\.j2:1: api/openai: key is no JSON value"):
         write(document([data]), "json")

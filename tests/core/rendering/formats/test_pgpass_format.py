@@ -148,7 +148,7 @@ def test_a_structure_is_refused():
 @pytest.mark.parametrize("text", ["h:1:d:u:q", "*:1:d:u:p", "#", "h:1:d:u:p\nh:1:d:u:p", "h:1:d:u:p:"])
 def test_the_proof_refuses_what_reads_back_as_something_else(text):
     with pytest.raises(FormatError, match="would not read back"):
-        pgpass._prove(text, pgpass.mark(document("h:1:d:u:p")))
+        pgpass._prove(text, [["h", "1", "d", "u", "p"]], pgpass.mark(document("h:1:d:u:p")))
 
 
 def test_the_outline_of_pgpass_counts_the_entries_alone():

@@ -225,7 +225,7 @@ def test_an_integer_of_more_than_64_bits_is_refused(data):
         write(document("a = ", [data]), "toml")
 
 
-@pytest.mark.parametrize("data", [math.nan, math.inf, {1, 2}, b"x"])
+@pytest.mark.parametrize("data", [math.nan, math.inf, {1, 2}])
 def test_what_json_cannot_hold_is_refused(data):
     with pytest.raises(FormatError, match=r"^app\.toml\.j2:1: database/postgres: password is no JSON value"):
         write(document("a = ", [data]), "toml")

@@ -19,6 +19,7 @@ _SPACES = f"\t\n\v\f\r \xa0\u1680{''.join(map(chr, range(0x2000, 0x200B)))}\u202
 _SPACE = f"[{_SPACES}]"
 _LINE_ENDS = "\n\r\u2028\u2029"
 _BEGIN, _END = rf"(?:\A|(?<=[{_LINE_ENDS}]))", rf"(?=[{_LINE_ENDS}]|\Z)"
+_BEGINNING, _BLANKS = re.compile(_BEGIN), re.compile(f"{_SPACE}*")
 _QUOTED = "|".join(rf"{_SPACE}*{quote}[^{quote}\\]*(?:\\{quote}?[^{quote}\\]*)*{quote}" for quote in "'\"`")
 _LINE = re.compile(
     rf"{_BEGIN}{_SPACE}*(?:export{_SPACE}+)?(?P<name>[A-Za-z0-9_.-]+)(?:{_SPACE}*={_SPACE}*?|:(?:\r\n|{_SPACE})+?)"
@@ -46,7 +47,7 @@ def ended(document: Document) -> Document:
 
 def scan(text: str) -> Iterator[Assignment]:
     """What npm's dotenv finds."""
-    for line in _LINE.finditer(text):
+    for line in _lines(text):
         literal = line["literal"] or ""
         begin = (line.end("literal") if literal else line.end("name")) - len(literal.lstrip(_SPACES))
         literal = literal.strip(_SPACES)
@@ -77,6 +78,17 @@ def spellings(raw: str, own: str) -> Iterator[str]:
         yield raw
 
 
+def _lines(text: str) -> Iterator[re.Match[str]]:
+    """What `finditer` finds; where white space leads to no assignment, none begins within it either."""
+    at = 0
+    while at <= len(text) and (begin := _BEGINNING.search(text, at)):
+        if line := _LINE.match(text, begin.start()):
+            yield line
+            at = line.end()
+        else:
+            at = _BLANKS.match(text, begin.start()).end() + 1  # type: ignore[union-attr]  # It matches anywhere.
+
+
 def _raw(literal: str) -> str:
     literal = literal.replace("\r\n", "\n").replace("\r", "\n")
     raw = _IN_QUOTES.sub(r"\2", literal)
@@ -87,7 +99,7 @@ def _node(rest: str) -> Iterator[Reading]:
     while rest:
         line, _, below = rest.partition("\n")
         if not line or line.startswith("#"):
-            rest = below
+            rest = below.lstrip("\n")
             continue
         name, equals, _ = line.partition("=")
         if not equals:
@@ -111,7 +123,7 @@ def _node(rest: str) -> Iterator[Reading]:
 def _old_node(rest: str) -> Iterator[Reading]:
     while rest:
         if rest[0] in "\n#" and "\n" in rest:
-            rest = rest.partition("\n")[2]
+            rest = rest.partition("\n")[2].lstrip("\n")
             continue
         before, equals, rest = rest.partition("=")
         name, rest = before.strip(" "), rest.strip(" ")

@@ -42,6 +42,8 @@ class Slot(Record, frozen=True, eq=False):
                 raise self.refused("is NaN or infinite", "store a number, or a string")
             case None:
                 raise self.refused("is null", "store a value, or leave it out with {% if %}")
+            case bytes():
+                raise self._binary()
             case _:
                 raise self.refused("is a structure where text is wanted", "add `| json`, or name a key of it")
 
@@ -59,6 +61,15 @@ class Slot(Record, frozen=True, eq=False):
 
     def data(self) -> object:
         """The value as plain JSON data. Raises FormatError where it is none."""
+        match self.hole.value:
+            case str() as value if not self.hole.structure:  # the most of them, and quickly done
+                return self._encodable(value)
+            case bytes():
+                raise self._binary()
+            case _:
+                return self._parsed()
+
+    def _parsed(self) -> object:
         try:
             data = loads(self.json())
             self._encodable(dumps(data))
@@ -68,6 +79,9 @@ class Slot(Record, frozen=True, eq=False):
         except RecursionError:
             raise self.refused("is nested too deep", "store it flatter") from None
         return data
+
+    def _binary(self) -> FormatError:
+        return self.refused("is binary", "add `| b64encode`, or give the file `format: text`")
 
     def _encodable(self, text: str) -> str:
         try:
@@ -101,10 +115,12 @@ class Marked(Record, frozen=True):
         return pieces
 
     def slots_in(self, text: str) -> list[Slot]:
-        return [piece for piece in self.pieces(text) if isinstance(piece, Slot)]
+        return [piece for piece in self.pieces(text) if isinstance(piece, Slot)] if self.word in text else []
 
     def alone(self, text: str) -> Slot | None:
         """The slot, where a token is all of the text."""
+        if not text.startswith(self.word):
+            return None
         match self.pieces(text):
             case ["", Slot() as slot, ""]:
                 return slot
@@ -113,6 +129,8 @@ class Marked(Record, frozen=True):
 
     def fill(self, text: str, spell: Callable[[Slot], str] = Slot.text) -> str:
         """The text with each token replaced by what `spell` makes of its slot."""
+        if self.word not in text:
+            return text
         return "".join(piece if isinstance(piece, str) else spell(piece) for piece in self.pieces(text))
 
     def where(self, index: int) -> str:

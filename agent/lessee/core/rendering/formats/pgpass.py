@@ -20,8 +20,10 @@ _Entry = list[str | None]
 def write(document: Document) -> str:
     """The document as a password file. Raises FormatError where a value has no place in it."""
     marked = mark(document)
-    text = "\n".join(_spell(line, marked) for line in marked.text.split("\n"))
-    _prove(text, marked)
+    entries = _read(marked.text)
+    lines = marked.text.split("\n")
+    text = "\n".join(_spell(line, entry, marked) for line, entry in zip(lines, entries, strict=True))
+    _prove(text, entries, marked)
     return text
 
 
@@ -42,30 +44,32 @@ def _entry(line: str) -> _Entry:
 
 
 def _fields(line: str) -> list[str]:
+    if "\\" not in line:
+        return line.split(":")
     return _SEPARATOR.sub(lambda found: "\n" if found[0] == ":" else found[0], line).split("\n")
 
 
 def _decode(field: str) -> str:
-    return _ESCAPE.sub(r"\1", field)
+    return _ESCAPE.sub(r"\1", field) if "\\" in field else field
 
 
-def _spell(line: str, marked: Marked) -> str:
+def _spell(line: str, entry: _Entry, marked: Marked) -> str:
     if line.startswith("#"):
         return marked.fill(line, _comment)
     if not (slots := marked.slots_in(line)):
         return line
-    body = line.rstrip("\r")
-    fields = _fields(body)
-    if len(fields) != _WHOLE:
+    if len(entry) != _WHOLE:
         todo = r"write host:port:database:user:password, and \: for a colon in one of them"
         raise slots[0].refused("stands on a line that has not five fields", todo)
-    return ":".join(_field(at, field, marked) for at, field in enumerate(fields)) + line[len(body) :]
+    body = line.rstrip("\r")
+    fields = zip(_fields(body), entry, strict=True)
+    return ":".join(_field(at, *field, marked) for at, field in enumerate(fields)) + line[len(body) :]
 
 
-def _field(at: int, field: str, marked: Marked) -> str:
-    if not marked.slots_in(field):
-        return field
-    text = marked.fill(_decode(field), _text)
+def _field(at: int, source: str, field: str | None, marked: Marked) -> str:
+    if field is None or not marked.slots_in(field):
+        return source
+    text = marked.fill(field, _text)
     # At a line's start # begins a comment, and * alone matches anything: neither is a name then.
     special = (at == 0 and text.startswith("#")) or (at < _PASSWORD and text == "*")
     return "\\" * special + _SPECIAL.sub(r"\\\g<0>", text)
@@ -83,8 +87,8 @@ def _comment(slot: Slot) -> str:
     return slot.comment()
 
 
-def _prove(text: str, marked: Marked) -> None:
-    expected = [[field if field is None else marked.fill(field) for field in entry] for entry in _read(marked.text)]
+def _prove(text: str, entries: list[_Entry], marked: Marked) -> None:
+    expected = [[field if field is None else marked.fill(field) for field in entry] for entry in entries]
     if _read(text) != expected:
         todo = "give each value a field of its own"
         raise FormatError("the file would not read back as it is written", where=marked.name, todo=todo)

@@ -1,9 +1,8 @@
 """sh: what a POSIX shell runs, or reads with `.`; a value is text within one word, whatever it holds."""
 
 import re
-from collections.abc import Callable, Iterator
-from itertools import groupby, pairwise
-from operator import itemgetter
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from lessee.core.errors import FormatError
 from lessee.core.rendering.document import Document
@@ -40,7 +39,7 @@ def write(document: Document) -> str:
     for body in script.bodies:
         _refuse_ends(body, marked)
     text = "".join(_spelled(script.pieces, marked))
-    _prove(text, script, marked)
+    _prove(text, _meaning(script, marked), marked)
     return text
 
 
@@ -120,10 +119,9 @@ def _decode(piece: Piece) -> str:
     return _ESCAPES[piece.kind].sub(lambda escape: escape[1].strip("\n"), piece.text)
 
 
-def _prove(text: str, script: Script, marked: Marked) -> None:
-    wanted = _meaning(script, marked.pieces)
+def _prove(text: str, wanted: list[tuple[str, str]], marked: Marked) -> None:
     try:
-        had = _meaning(read(text), lambda part: [part])
+        had = _meaning(read(text))
     except (UnclearError, RecursionError):
         had = []
     if had != wanted:
@@ -131,30 +129,48 @@ def _prove(text: str, script: Script, marked: Marked) -> None:
         raise FormatError(what, where=marked.name, todo=todo)
 
 
-def _meaning(script: Script, cut: Callable[[str], list[str | Slot]]) -> list[tuple[str, str]]:
+def _meaning(script: Script, marked: Marked | None = None) -> list[tuple[str, str]]:
     """What a shell reads, so far as quotes tell apart what they hold, and not how they do it."""
-    atoms = (atom for piece in script.pieces for atom in _atoms(piece, cut) if atom[1] or atom[0] == "quoted")
-    return [(kind, "".join(text for _, text in group)) for kind, group in groupby(atoms, key=itemgetter(0))]
+    found: list[tuple[str, list[str]]] = []
+    for piece in script.pieces:
+        for kind, text in _atoms(piece, marked):
+            if found and found[-1][0] == kind:
+                found[-1][1].append(text)
+            elif text or kind == "quoted":
+                found.append((kind, [text]))
+    return [(kind, "".join(texts)) for kind, texts in found]
 
 
-def _atoms(piece: Piece, cut: Callable[[str], list[str | Slot]]) -> Iterator[tuple[str, str]]:
-    def filled(text: str) -> str:
-        return "".join(part if isinstance(part, str) else names.text(part) for part in cut(text))
-
+def _atoms(piece: Piece, marked: Marked | None) -> Iterable[tuple[str, str]]:
     match piece.kind:
         case "bare":
-            for index, text in enumerate(_ESCAPED.split(piece.text)):
-                if index % 2:
-                    yield "joined" if text == "\n" else "quoted", text
-                else:
-                    yield from (
-                        ("bare", part) if isinstance(part, str) else ("quoted", names.text(part)) for part in cut(text)
-                    )
+            return _bare_atoms(piece.text, marked)
         case "single":
-            yield "quoted", filled(piece.text[1:-1])
+            return (("quoted", _filled(piece.text[1:-1], marked)),)
         case "double" | "here":
-            yield piece.kind, filled(_decode(piece))
+            return ((piece.kind, _filled(_decode(piece), marked)),)
         case "variable":
-            yield "braces", f"${{{piece.text[1:]}}}"
+            return (("braces", f"${{{piece.text[1:]}}}"),)
         case _:
-            yield piece.kind, filled(piece.text)
+            return ((piece.kind, _filled(piece.text, marked)),)
+
+
+def _bare_atoms(text: str, marked: Marked | None) -> Iterable[tuple[str, str]]:
+    if marked is None and "\\" not in text:
+        return (("bare", text),)
+    return _cut(text, marked)
+
+
+def _cut(text: str, marked: Marked | None) -> Iterator[tuple[str, str]]:
+    for index, part in enumerate(_ESCAPED.split(text)):
+        if index % 2:
+            yield "joined" if part == "\n" else "quoted", part
+        elif marked is None:
+            yield "bare", part
+        else:
+            for piece in marked.pieces(part):
+                yield ("bare", piece) if isinstance(piece, str) else ("quoted", names.text(piece))
+
+
+def _filled(text: str, marked: Marked | None) -> str:
+    return marked.fill(text, names.text) if marked else text

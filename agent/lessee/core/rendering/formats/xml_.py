@@ -33,9 +33,7 @@ def write(document: Document) -> str:
     marked = mark(document)
     wanted = _read(marked.text, marked.name)
     text = _PIECE.sub(lambda piece: _spell(piece[0], marked), marked.text)
-    filled = [tuple(map(marked.fill, event)) for event in wanted]
-    if _read(text, marked.name) != [event for event in filled if event != ("text", "")]:
-        raise FormatError("the text does not read back as it was written", where=marked.name, todo=_TODO)
+    _prove(text, wanted, marked)
     return text
 
 
@@ -90,6 +88,12 @@ def _read(text: str, name: str) -> list[_Event]:
     except expat.ExpatError as exc:
         raise listener.refused(f"the text is no XML: {expat.ErrorString(exc.code)}", _TODO) from None
     return listener.events
+
+
+def _prove(text: str, wanted: list[_Event], marked: Marked) -> None:
+    filled = [tuple(map(marked.fill, event)) for event in wanted]
+    if _read(text, marked.name) != [event for event in filled if event != ("text", "")]:
+        raise FormatError("the text does not read back as it was written", where=marked.name, todo=_TODO)
 
 
 def _spell(piece: str, marked: Marked) -> str:

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, repeat
 
 import yaml
 from yaml.constructor import SafeConstructor
 
 from lessee.core.errors import FormatError
 from lessee.core.record import replace
-from lessee.core.rendering.document import Document
+from lessee.core.rendering.document import Document, Hole
 from lessee.core.rendering.formats.holes import Marked, Slot, dumps, mark
 
 # libyaml is ten times as fast, and its marks count characters as those of the scanner in Python do.
@@ -30,6 +30,7 @@ _ESCAPED = re.compile(_UNPRINTABLE + r'|["\\]')
 _SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _BYTE_ORDER_MARK = "\ufeff"
 _LINE_ENDS = ("\n", "\r", "\x85", "\u2028", "\u2029")
+_STRING = "tag:yaml.org,2002:str"
 _TYPES = {
     "str": "string",
     "int": "integer",
@@ -43,7 +44,7 @@ _PLAIN_NAME = re.compile(r"[\w-]+")
 
 def write(document: Document) -> str:
     """The document as YAML. Raises FormatError where a value or the author's text has no place in it."""
-    marked = mark(document)
+    marked = mark(replace(document, parts=tuple(map(_not_laid_out, document.parts))))
     # libyaml's marks pass over a byte order mark, and UTF-8 needs none.
     marked = replace(marked, text=marked.text.removeprefix(_BYTE_ORDER_MARK))
     if _BYTE_ORDER_MARK in marked.text:  # For libyaml it is white space, for the scanner in Python a letter.
@@ -59,9 +60,17 @@ def write(document: Document) -> str:
     return text
 
 
+def _not_laid_out(part: str | Hole) -> str | Hole:
+    # A block's lines stand where its first one does, be they indented or not.
+    if isinstance(part, Hole) and part.unindented is not None:
+        return replace(part, value=part.unindented)
+    return part
+
+
 def outline(text: str) -> tuple[str, ...]:
     """Paths and types, as in `hosts[0].port: integer`; of several documents each begins with its number."""
     try:
+        _scan(text)
         nodes = _compose(text)
     except yaml.YAMLError:
         raise FormatError("the text is no YAML", todo="write the file anew") from None
@@ -85,7 +94,7 @@ def _scan(text: str) -> list[yaml.Token]:
 
 
 def _compose(text: str) -> list[yaml.Node]:
-    _scan(text)
+    """Of what was scanned, or of what that and its values came to, which is not much deeper."""
     return list(yaml.compose_all(text, Loader=_LOADER))
 
 
@@ -131,10 +140,17 @@ def _comment(slot: Slot) -> str:
 
 
 def _literal(slot: Slot, *, is_key: bool) -> str:
-    data = slot.data()
+    data = _data(slot)
     if is_key and not isinstance(data, str):
         raise slot.refused("is no string and stands as a key", "put quotes around it")
     return _flow(data)
+
+
+def _data(slot: Slot) -> object:
+    hole = slot.hole
+    if hole.yaml is None:
+        return slot.data()
+    return replace(slot, hole=replace(hole, value=hole.yaml, structure=True)).data()
 
 
 def _string(value: str, source: str, marked: Marked) -> str:
@@ -187,21 +203,27 @@ def _same(
     wanted: yaml.Node, had: yaml.Node, marked: Marked, typed: frozenset[Slot], seen: set[tuple[int, int]]
 ) -> bool:
     """Whether the file's nodes are the author's with the values in them."""
+    if isinstance(wanted, yaml.ScalarNode):
+        slot = marked.alone(wanted.value)
+        if slot and slot in typed:
+            return _holds(had, _data(slot))
+        alike = isinstance(had, yaml.ScalarNode) and wanted.tag == had.tag
+        return alike and bool(had.value == marked.fill(wanted.value))
     if (id(wanted), id(had)) in seen:  # An alias gives the node of its anchor again.
         return True
     seen.add((id(wanted), id(had)))
-    slot = marked.alone(wanted.value) if isinstance(wanted, yaml.ScalarNode) else None
-    if slot and slot in typed:
-        # repr tells true from 1 and 1 from 1.0, which == does not.
-        return repr(SafeConstructor().construct_document(had)) == repr(slot.data())
-    if (type(wanted), wanted.tag) != (type(had), had.tag):
+    if (type(wanted), wanted.tag, len(wanted.value)) != (type(had), had.tag, len(had.value)):
         return False
-    if isinstance(wanted, yaml.ScalarNode):
-        return bool(had.value == marked.fill(wanted.value))
     if isinstance(wanted, yaml.MappingNode):
         _refuse_twins(wanted, marked)
-    pairs = zip(_children(wanted), _children(had), strict=True)
-    return len(wanted.value) == len(had.value) and all(_same(*pair, marked, typed, seen) for pair in pairs)
+    return all(map(_same, _children(wanted), _children(had), repeat(marked), repeat(typed), repeat(seen)))
+
+
+def _holds(node: yaml.Node, data: object) -> bool:
+    if isinstance(data, str):
+        return node.tag == _STRING and bool(node.value == data)
+    # repr tells true from 1 and 1 from 1.0, which == does not.
+    return repr(SafeConstructor().construct_document(node)) == repr(data)
 
 
 def _children(node: yaml.Node) -> Iterable[yaml.Node]:
@@ -209,18 +231,15 @@ def _children(node: yaml.Node) -> Iterable[yaml.Node]:
 
 
 def _refuse_twins(mapping: yaml.MappingNode, marked: Marked) -> None:
-    tokens: dict[tuple[str, str], str] = {}
-    for key, _ in mapping.value:
-        if not isinstance(key, yaml.ScalarNode):
-            continue
-        name = (key.tag, marked.fill(key.value))
-        slots = marked.slots_in(tokens.get(name, "") + key.value)
-        if name in tokens and slots:
-            raise slots[0].refused("makes a key that its mapping has already", "make the keys differ")
-        if name in tokens:
-            what = f"the key {key.value!r} stands twice in a mapping"
-            raise FormatError(what, where=marked.where(key.start_mark.index), todo="remove one")
-        tokens[name] = key.value
+    keys = [key for key, _ in mapping.value if isinstance(key, yaml.ScalarNode)]
+    names = [(key.tag, marked.fill(key.value)) for key in keys]
+    if len(set(names)) == len(names):
+        return
+    at, twin = next((at, names.index(name)) for at, name in enumerate(names) if name in names[:at])
+    if slots := marked.slots_in(keys[twin].value + keys[at].value):
+        raise slots[0].refused("makes a key that its mapping has already", "make the keys differ")
+    what = f"the key {keys[at].value!r} stands twice in a mapping"
+    raise FormatError(what, where=marked.where(keys[at].start_mark.index), todo="remove one")
 
 
 def _paths(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
