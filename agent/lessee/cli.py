@@ -31,6 +31,7 @@ exit codes: 64 usage, 65 template, 69 Vault unreachable, 73 cannot write, 75 app
 
 _LEVELS = ("debug", "info", "warning", "error")
 _FORMS = ("text", "json")
+_REPORTS = ("text", "json", "sarif", "github")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,12 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_exec(command)
     _add_render(command)
     _add_read(command)
-    check = command(
-        "check",
-        "check the configuration and the templates, without Vault",
-        "It tells all that is wrong\nat once, and lists the secrets that each app reads.",
-    )
-    check.add_argument("--schema", action="store_true", help="print the JSON Schema of lessee.yaml, for editors")
+    _add_check(command)
+    _add_import(command)
     status = command("status", "ask a running agent how it is", "Values are never told.")
     status.add_argument("--json", action="store_true", help="as status.json")
     status.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
@@ -162,6 +159,35 @@ def _add_read(command: Callable[..., argparse.ArgumentParser]) -> None:
     read.add_argument("--directory", metavar="DIR", help="where they are, instead of the configuration")
     read.add_argument("--format", choices=("raw", "json"), help="raw (of one file), or json (of several)")
     read.add_argument("--timeout", type=_duration, default=0.0, metavar="TIME", help="wait for the first files (0s)")
+
+
+def _add_check(command: Callable[..., argparse.ArgumentParser]) -> None:
+    check = command(
+        "check",
+        "check the configuration and the templates, without Vault",
+        "It tells all that is wrong\nat once, and lists the secrets that each app reads.",
+    )
+    check.add_argument("--format", choices=_REPORTS, default="text", help="text, or for CI, editors and code scanners")
+    check.add_argument(
+        "--compose", nargs="+", action="extend", metavar="FILE", help="check the services of Compose files as well"
+    )
+    check.add_argument("--schema", action="store_true", help="print the JSON Schema of lessee.yaml, for editors")
+    check.add_argument("--policy", action="store_true", help="print the smallest Vault policy that it needs")
+    check.add_argument("--online", action="store_true", help="with --policy: ask the server what its mounts are like")
+
+
+def _add_import(command: Callable[..., argparse.ArgumentParser]) -> None:
+    imported = command(
+        "import",
+        "make lessee.yaml and templates of another agent's configuration",
+        "FILE is the configuration of\nVault Agent, OpenBao Agent or consul-template (HCL or JSON), a template of"
+        " theirs (.ctmpl, .tpl),\nor a Kubernetes manifest with annotations of their injector (YAML). What cannot"
+        " be carried over is\nlisted, and marked with TODO in what is written.",
+        config=False,
+    )
+    imported.set_defaults(command="import_")  # `import` is a keyword of Python.
+    imported.add_argument("file", metavar="FILE", help="what to import")
+    imported.add_argument("--output", metavar="DIR", help="write into this new or empty folder; default: to stdout")
 
 
 def _add_logging(parser: argparse.ArgumentParser) -> None:

@@ -3,125 +3,77 @@
 import argparse
 import os
 import sys
-from typing import assert_never
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 
-from lessee.core.config import (
-    ByCmdline,
-    ByCommand,
-    ByContainer,
-    ByHttp,
-    ByName,
-    ByPidFile,
-    Child,
-    CommandProbe,
-    FileProbe,
-    HttpProbe,
-    Notify,
-    Probe,
-    TcpProbe,
-    TlsProbe,
-)
-from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.paths import Dynamic, Folder, Need, Ref
-from lessee.core.rendering.recipes import Recipe
-from lessee.core.rendering.templates import Compiled
-from lessee.host.project import find, load
+from lessee.commands.checking.reads import print_recipe
+from lessee.core.checking.findings import Finding, exit_code, in_order, of_configuration
+from lessee.core.checking.project import Checked, check_project
+from lessee.core.checking.reports import REPORTS
+from lessee.core.errors import ConfigError, UsageError
+from lessee.core.record import replace
+from lessee.host.project import find, template_of, text_of
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where all is right; 78 or 65 with all that is wrong."""
+    """0 where all is right; 78 or 65 with all that is wrong. Where it is for a program, it is all of stdout."""
     if arguments.schema:
         from lessee.core.config.schema import schema_text
 
         sys.stdout.write(schema_text())
         return 0
-    environ = dict(os.environ)
+    if arguments.policy:
+        from lessee.commands import policy
+
+        return policy.run(arguments)
+    if arguments.online:
+        raise UsageError("--online says nothing without --policy", todo="add it, or leave --online out")
+    checked = _check(arguments.config, dict(os.environ))
+    found = [*checked.findings, *(_check_compose(arguments.compose, checked) if arguments.compose else ())]
+    findings = in_order(replace(finding, file=_shown(finding.file)) for finding in found)
+    code = exit_code(findings)
+    report = REPORTS[arguments.format](findings)
+    if arguments.format != "text":
+        sys.stdout.write(report)
+        return code
+    sys.stderr.write(report)
+    if code == 0:
+        _tell(checked)
+    return code
+
+
+def _check(config: str | None, environ: Mapping[str, str]) -> Checked:
     try:
-        project = load(find(arguments.config, environ), environ, for_child=True)
+        path = find(config, environ)
+        text = text_of(path)
     except ConfigError as exc:
-        return _tell(exc, len(exc.problems))
-    except LesseeError as exc:
-        return _tell(exc, str(exc).count("\n") + 1)
-    for recipe in project.recipes.values():
-        _print(recipe)
-    count = len(project.recipes)
-    print(f"{project.path.name} is right: {count} app{'s' * (count != 1)}" if count else "no apps: an operator's file")
-    return 0
+        return Checked(str(config), tuple(of_configuration(problem, problem.where) for problem in exc.problems))
+    return check_project(PurePosixPath(path), text, environ, lambda folder, name: template_of(Path(folder), name))
 
 
-def _tell(exc: LesseeError, count: int) -> int:
-    print(exc, file=sys.stderr)
-    print(f"{count} problem{'s' * (count != 1)}", file=sys.stderr)
-    return exc.exit_code
+def _check_compose(paths: Iterable[str], checked: Checked) -> Iterable[Finding]:
+    from lessee.core.checking.compose.checking import check_compose
+
+    return check_compose(paths, checked, lambda path: text_of(Path(path)), _env_file)
 
 
-def _print(recipe: Recipe) -> None:
-    app = recipe.app
-    print(f"{app.name}  {app.directory}  refresh {app.refresh:g}s")
-    for file, compiled in recipe.files:
-        print(f"  {file.name}  {file.format}  {file.mode:04o}  from {file.template}")
-        _print_needs(compiled)
-    if recipe.environ is not None:
-        print(f"  the environment of the child of `lessee exec`  from {app.environ}")
-        _print_needs(recipe.environ)
-    if app.check is not None:
-        print(f"  checked by {app.check.command[0]}, within {app.check.timeout:g}s")
-    print(f"  notifies {_telling(app.notify)}")
-    if app.ready is not None:
-        print(f"  proved by {_proof(app.ready.probe)}, within {app.ready.within:g}s")
+def _env_file(path: str) -> str | None:
+    """Only of one that is there can anything be said; it may well be written later."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
-def _print_needs(compiled: Compiled) -> None:
-    for need in sorted(compiled.needs, key=str):
-        print(f"    {_reading(need)}")
+def _shown(file: str) -> str:
+    """As seen from here, where it lies below."""
+    path, here = os.path.normpath(Path(file).absolute()), Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
-def _reading(need: Need) -> str:
-    match need:
-        case Ref():
-            return f"reads {need}"
-        case Folder():
-            return f"reads {need} (the folder)"
-        case Dynamic():
-            return f"asks for {need}" + (", whose key is made here" if need.local_key else "")
-
-
-def _telling(notify: Notify | None) -> str:
-    """Without a command's words and a URL's query, which may hold what is not to be read."""
-    if notify is None:
-        return "nobody"
-    match notify.target:
-        case ByName(name):
-            return f"{notify.action} to process {name}"
-        case ByCmdline(pattern):
-            return f"{notify.action} to the process whose command line has {pattern}"
-        case ByPidFile(path):
-            return f"{notify.action} to the pid in {path}"
-        case Child():
-            return f"{notify.action} to the child of `lessee exec`"
-        case ByContainer(service=service, name=name, label=label):
-            which = f"service {service}" if service else f"container {name}" if name else f"label {label}"
-            return f"{notify.action} to {which}"
-        case ByCommand(command):
-            return f"by the command {command[0]}"
-        case ByHttp(url=url, method=method):
-            return f"by {method} to {urlsplit(url).hostname}"
-        case _:
-            assert_never(notify.target)
-
-
-def _proof(probe: Probe) -> str:
-    match probe:
-        case HttpProbe(url):
-            return f"GET from {urlsplit(url).hostname}"
-        case TcpProbe(address):
-            return f"a connection to {address}"
-        case TlsProbe(address, certificate):
-            return f"{address}, which serves {certificate}"
-        case CommandProbe(command):
-            return f"the command {command[0]}"
-        case FileProbe(path):
-            return f"the file {path}"
-        case _:
-            assert_never(probe)
+def _tell(checked: Checked) -> None:
+    for recipe in checked.recipes.values():
+        print_recipe(recipe)
+    count = len(checked.recipes)
+    name = Path(checked.file).name
+    print(f"{name} is right: {count} app{'s' * (count != 1)}" if count else "no apps: an operator's file")

@@ -14,6 +14,7 @@ from lessee.core.rendering.recipes import Recipe, compile_recipes, space_of
 from lessee.core.rendering.templates import Compiler
 
 PLACES = (Path("lessee.yaml"), Path("/etc/lessee/lessee.yaml"))
+_UNREADABLE = "template-unreadable"
 
 
 class Project(Record, frozen=True):
@@ -55,7 +56,7 @@ def find(option: str | None, environ: Mapping[str, str]) -> Path:
 
 def read(path: Path, environ: Mapping[str, str]) -> Config:
     """The configuration alone, whatever the templates are like. Raises ConfigError."""
-    return parse(_text(path), source=path.name, environ=environ)
+    return parse(text_of(path), source=path.name, environ=environ)
 
 
 def app_of(config: Config, name: str, path: Path) -> App:
@@ -79,7 +80,7 @@ def load(
     `prepare`: as of `compile_recipes`. `for_child`: there is a child to take what `environ` makes; else it is left out.
     """
     stamps = {path: stamp(path)}
-    text = _text(path)
+    text = text_of(path)
     config = parse(text, source=path.name, environ=environ, for_child=for_child)
     if only is not None:
         config = _with(config, {only: app_of(config, only, path)})
@@ -89,7 +90,7 @@ def load(
 
     def template(name: str) -> str:
         stamps[folder / name] = stamp(folder / name)
-        return _template(folder, name)
+        return template_of(folder, name)
 
     recipes = compile_recipes(config, Compiler(template, space_of(config)), prepare=prepare)
     return Project(path, config, text, recipes, stamps)
@@ -99,7 +100,8 @@ def _with(config: Config, apps: dict[str, App]) -> Config:
     return msgspec.structs.replace(config, apps=apps)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What stands in a configuration. Raises ConfigError."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as exc:
@@ -108,19 +110,23 @@ def _text(path: Path) -> str:
         raise ConfigError([LesseeError("is not UTF-8 text", where=str(path))]) from None
 
 
-def _template(folder: Path, name: str) -> str:
+def template_of(folder: Path, name: str) -> str:
+    """The template of this name, below the templates' folder. Raises TemplateError."""
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts:
         raise TemplateError(
             f"the template {name!r} lies outside the templates' folder",
             where=str(folder),
             todo="name it relative to that folder (`templates: DIR` says which)",
+            rule=_UNREADABLE,
         )
     try:
         return (folder / name).read_text(encoding="utf-8")
     except OSError as exc:
-        raise TemplateError(f"the template cannot be read: {exc.strerror}", where=str(folder / name)) from None
+        what = f"the template cannot be read: {exc.strerror}"
+        raise TemplateError(what, where=str(folder / name), rule=_UNREADABLE) from None
     except UnicodeDecodeError:
-        raise TemplateError("the template is not UTF-8 text", where=str(folder / name)) from None
+        what = "the template is not UTF-8 text"
+        raise TemplateError(what, where=str(folder / name), rule=_UNREADABLE) from None
     except ValueError:
-        raise TemplateError("the template's name holds a NUL", where=os.fspath(folder)) from None
+        raise TemplateError("the template's name holds a NUL", where=os.fspath(folder), rule=_UNREADABLE) from None

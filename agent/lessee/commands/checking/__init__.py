@@ -1,0 +1,1 @@
+"""What `lessee check` prints of a configuration that is right."""

@@ -1,0 +1,1 @@
+"""Finding all that is wrong at once, without Vault."""

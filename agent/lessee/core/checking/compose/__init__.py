@@ -1,0 +1,1 @@
+"""What is wrong between a configuration and the Compose file that its apps run in."""

@@ -1,0 +1,69 @@
+"""Variables of a container that stand in the way of those that its app's files give."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from lessee.core.checking.compose.model import EnvFile, Place, Service
+from lessee.core.checking.compose.stack import Stack
+from lessee.core.checking.findings import Finding, Level
+from lessee.core.checking.madeup import is_made_up
+from lessee.core.checking.templates import Sheet
+from lessee.core.errors import FormatError
+from lessee.core.record import Record
+from lessee.core.rendering.formats import outline
+
+# Who reads these lets the environment win: pydantic, python-dotenv, node, Vite, Compose and Docker. A shell does not.
+_YIELDING = frozenset({"dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker"})
+
+
+class _Set(Record, frozen=True):
+    """A variable that a container starts with."""
+
+    name: str
+    place: Place
+    source: str
+    """Where in its service it is set."""
+    surely: bool = True
+
+
+def shadows(stack: Stack, texts: Mapping[Sheet, str], load: Callable[[str], str | None]) -> Iterator[Finding]:
+    """`load` gives the text of an `env_file`, where it is there."""
+    for app in stack.config.apps.values():
+        given = {
+            name: sheet
+            for sheet, text in reversed(list(texts.items()))  # What a file gives counts before an environment.
+            if sheet.app == app.name and sheet.format in _YIELDING
+            for name in _names(text, sheet.format)
+            if not is_made_up(name)
+        }
+        for service in stack.readers(app):
+            files = [file for file in service.env_files if not stack.is_ours(file.path, app)]
+            for name, variable in _environment(service, files, load).items():
+                if name in given:
+                    yield _finding(service, variable, given[name])
+
+
+def _environment(service: Service, files: Iterable[EnvFile], load: Callable[[str], str | None]) -> dict[str, _Set]:
+    """Compose lets `environment` win over `env_file`."""
+    variables = {
+        name: _Set(name, file.place, file.path) for file in files for name in _names(load(file.path) or "", "dotenv")
+    }
+    return variables | {
+        name: _Set(name, variable.place, "`environment`", surely=variable.value is not None)
+        for name, variable in service.environment.items()
+    }
+
+
+def _names(text: str, format: str) -> tuple[str, ...]:  # noqa: A002  # The word that users write.
+    try:
+        return outline(text, format)
+    except FormatError:
+        return ()
+
+
+def _finding(service: Service, variable: _Set, sheet: Sheet) -> Finding:
+    level: Level = "error" if variable.surely and sheet.name else "warning"
+    what = f"{variable.name} is set for service {service.name} in {variable.source}, and app {sheet.app} gives it too: "
+    # `lessee exec` puts what it renders over what it has.
+    what += f"{sheet.name} is passed over" if sheet.name else "what stands here is passed over"
+    place = variable.place
+    return Finding("shadowed-variable", level, what, "take it out here", place.file, place.line, sheet.app)

@@ -1,0 +1,169 @@
+"""`lessee check` in a build: all that is wrong at once, for people and for programs, and never a value."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sidecar import Sidecar
+
+ROOT = Path(__file__).parents[2]
+CANARY = "HUNTER2-c4n4ry"
+COMPOSE = f"""\
+services:
+  agent: {{image: lessee, pid: host, volumes: ["files:DIRECTORY"]}}
+  web:
+    volumes: ["files:/run/secrets/web"]
+    environment:
+      PASSWORD: {CANARY}
+      DSN: "postgresql://web:{CANARY}@db/web"
+    env_file: web.env
+    build: {{args: {{NPM_TOKEN: {CANARY}}}}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path, memory):
+    made = Sidecar("http://127.0.0.1:1", tmp_path, memory)
+    made.template("app.env.j2", 'PASSWORD={{ secret("db").password }}\nUSER_NAME={{ secret("db").user }}\n')
+    made.write_config()
+    return made
+
+
+@pytest.fixture
+def wrong(project, tmp_path):
+    """A project with something wrong in every one of its files."""
+    (tmp_path / "t").mkdir()
+    project.template("t/app.json.j2", '{\n"a": {{ secret("db").password }},\n}')
+    project.template("b.env.j2", '{{ nope }}\n{{ 1 | nope }}\n{{ secret("a" ~ "b").c }}')
+    project.web["notify"] = {"process": {"name": "celery"}}
+    project.write_config()
+    (tmp_path / "web.env").write_text(f"USER_NAME={CANARY}\n")
+    (tmp_path / "compose.yaml").write_text(COMPOSE.replace("DIRECTORY", str(project.directory)))
+    return project
+
+
+RULES = {
+    "deaf-to-sighup",
+    "format-misfit",
+    "literal-secret",
+    "path-not-literal",
+    "shadowed-variable",
+    "unknown-filter",
+    "unknown-name",
+    "writable-mount",
+}
+
+
+def findings(project, *arguments, **more):
+    done = project.command("check", "--format", "json", *arguments, **more)
+    assert not done.stderr
+    return done.returncode, json.loads(done.stdout)
+
+
+def test_all_that_is_wrong_is_told_at_once_with_paths_from_here(wrong):
+    code, found = findings(wrong, "--compose", "compose.yaml")
+    assert code == 78
+    assert {one["rule"] for one in found} == RULES
+    places = {(one["file"], one["line"]) for one in found if one["rule"] != "deaf-to-sighup"}
+    assert places == {
+        ("b.env.j2", 1), ("b.env.j2", 2), ("b.env.j2", 3), ("t/app.json.j2", 3),
+        ("compose.yaml", 4), ("compose.yaml", 6), ("compose.yaml", 7), ("compose.yaml", 8), ("compose.yaml", 9),
+    }  # fmt: skip
+    shadows = [one["message"].split()[0] for one in found if one["rule"] == "shadowed-variable"]
+    assert shadows == ["PASSWORD", "USER_NAME"]
+
+
+@pytest.mark.parametrize("form", ["text", "json", "sarif", "github"])
+def test_no_value_of_a_compose_file_is_repeated(wrong, form):
+    done = wrong.command("check", "--format", form, "--compose", "compose.yaml")
+    assert done.returncode == 78
+    assert CANARY not in done.stdout + done.stderr
+
+
+def test_people_get_a_line_for_each_and_their_number(wrong):
+    done = wrong.command("check", "--compose", "compose.yaml")
+    assert not done.stdout
+    lines = done.stderr.splitlines()
+    assert "b.env.j2:2: there is no filter 'nope'" in lines
+    assert any(line.startswith("compose.yaml:4: warning: service web may write") for line in lines)
+    assert lines[-1] == "7 problems, 4 warnings"
+
+
+def test_code_scanners_and_github_get_nothing_but_what_they_read(wrong):
+    done = wrong.command("check", "--format", "sarif")
+    assert (done.returncode, done.stderr) == (78, "")
+    results = json.loads(done.stdout)["runs"][0]["results"]
+    done = wrong.command("check", "--format", "github")
+    assert (done.returncode, done.stderr) == (78, "")
+    assert len(done.stdout.splitlines()) == len(results) == 5
+    assert all(line.startswith("::error file=") for line in done.stdout.splitlines())
+    assert "::error file=b.env.j2,line=2,title=unknown-filter::there is no filter 'nope'" in done.stdout.splitlines()
+
+
+def test_what_is_right_is_an_empty_list_for_programs_and_for_people_what_it_reads(project, tmp_path):
+    assert findings(project) == (0, [])
+    assert project.command("check", "--format", "github").stdout == ""
+    (tmp_path / "compose.yaml").write_text("services: {web: {environment: {A_TOKEN: x}}}")
+    done = project.command("check", "--compose", "compose.yaml")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[1:] == ["1 warning"]
+    assert "reads secret/testing/db" in done.stdout
+    assert "lessee.yaml is right: 1 app" in done.stdout
+
+
+def test_the_code_is_that_of_a_template_where_the_configuration_is_right(project, tmp_path):
+    (tmp_path / "app.env.j2").write_text("{{ nope }}")
+    assert findings(project)[0] == 65
+    with (tmp_path / "lessee.yaml").open("a") as file:
+        file.write("nope: 1\n")
+    code, found = findings(project)
+    assert (code, [one["rule"] for one in found]) == (78, ["unknown-name", "configuration"])
+
+
+def test_a_path_that_lies_elsewhere_is_written_out(project, tmp_path):
+    elsewhere = tmp_path / "else"
+    elsewhere.mkdir()
+    (tmp_path / "app.env.j2").write_text("{{ nope }}")
+    done = subprocess.run(
+        [sys.executable, "-m", "lessee", "check", "--config", "../lessee.yaml", "--format", "json"],
+        cwd=elsewhere,
+        env=project.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert [one["file"] for one in json.loads(done.stdout)] == [f"{tmp_path}/app.env.j2"]
+
+
+def test_a_configuration_that_is_not_there_is_a_finding_too(project):
+    code, [found] = findings(project, "--config", "nowhere.yaml")
+    assert (code, found["rule"], found["file"]) == (78, "configuration", "nowhere.yaml")
+
+
+def test_a_compose_file_that_is_not_there_is_told(project):
+    code, [found] = findings(project, "--compose", "nowhere.yaml")
+    assert (code, found["rule"], found["file"], found["line"]) == (78, "compose-unreadable", "nowhere.yaml", None)
+
+
+def test_usage_that_makes_no_sense_is_told(project):
+    assert project.command("check", "--online").returncode == 64
+    assert project.command("check", "--format", "xml").returncode == 64
+
+
+@pytest.mark.parametrize("example", sorted(ROOT.glob("compose/*/compose.yaml")), ids=lambda path: path.parent.name)
+def test_the_examples_have_no_errors(project, example):
+    config = example.parent / "lessee/lessee.yaml"
+    code, found = findings(project, "--config", str(config), "--compose", str(example))
+    assert (code, {one["level"] for one in found} - {"warning"}) == (0, set())
+
+
+def test_the_sidecar_loads_nothing_of_it():
+    listed = (
+        "import sys, lessee.commands.run, lessee.commands.exec, lessee.commands.render;"
+        "print([name for name in sys.modules if 'checking' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
