@@ -1,0 +1,439 @@
+"""The policy that `lessee check --policy` prints suffices a real agent, and each of its rules is needed."""
+
+import json
+import os
+import re
+import signal
+import tempfile
+import threading
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import pytest
+
+from faults import Proxy
+from lessee.core.config.parsing import parse
+from lessee.core.policy import ASSUMED, Engine, identities, policy, text_of
+from lessee.core.rendering.recipes import compile_recipes, space_of
+from lessee.core.rendering.templates import Compiler
+from lessee.host.openbao import ROOT_TOKEN, OpenBao
+from needs import need
+from sidecar import Sidecar, eventually
+
+AUDIT = 'audit "file" "tests" { options { file_path = "%s" } }'
+TOKEN = {"token_no_default_policy": True, "token_ttl": "5s"}
+RULE = re.compile(r'^path "(.*)" \{\n  capabilities = \["(.*)"\]\n\}$', re.MULTILINE)
+MEMORY = "/dev/shm"
+LIVES = 8
+"""Agents that live at once."""
+
+
+class Situation(NamedTuple):
+    """A configuration: templates by app, of which `other` has an identity of its own, and what its mount is like."""
+
+    mount: str
+    engine: Engine
+    apps: dict
+
+
+SITUATIONS = {
+    "all": Situation(
+        "secret",
+        Engine(2, detailed=True),
+        {
+            "web": {
+                "kv.txt.j2": (
+                    '{{ secret("database/one").value }} {{ secret("database/two").value }} '
+                    '{{ secret("alone/x").value }} {{ secret("pinned/y", version=1).value }}'
+                    ' {{ secret("shared/z").value }}'
+                    ' {{ secrets("api-keys/") | join(",") }}\n'
+                ),
+                "db.txt.j2": '{% set db = dynamic("database/creds/simba") %}{{ db.username }} {{ db.password }}\n',
+                "kept.txt.j2": '{{ dynamic("database/creds/kept").username }}\n',
+                "static.txt.j2": '{{ dynamic("database/static-creds/simba_policy").password }}\n',
+                "tls.txt.j2": (
+                    '{{ certificate("pki/issue/web", common_name="web.local").certificate }}\n'
+                    '{{ certificate("pki/issue/own", common_name="web.local", key="local").private_key }}\n'
+                ),
+            },
+            "other": {"other.txt.j2": '{{ secret("alone/x").value }}\n'},
+        },
+    ),
+    "assumed": Situation(
+        "secret",
+        ASSUMED,
+        {"web": {"kv.txt.j2": '{{ secret("database/one").value }} {{ secrets("api-keys/") | join(",") }}\n'}},
+    ),
+    "old": Situation(
+        "old",
+        Engine(1, detailed=False),
+        {"web": {"kv.txt.j2": '{{ secret("one").value }} {{ secrets("api-keys/") | join(",") }}\n'}},
+    ),
+}
+
+
+def configuration(situation, auths):
+    """As lessee.yaml has it, for the tests' own environment."""
+    return {
+        "environment": "testing",
+        "vault": {"auth": auths["web"]},
+        "secrets": {"mount": situation.mount, "shared": ["shared/"]},
+        "apps": {
+            app: {
+                "directory": f"/run/{app}",
+                "refresh": "200ms",
+                "files": [{"template": name} for name in templates],
+                "notify": {"command": ["true"]},
+            }
+            | ({"vault": {"auth": auths[app]}} if app == "other" else {})
+            for app, templates in situation.apps.items()
+        },
+    }
+
+
+def rules():
+    """All rules of all situations: the situation, whose identity it is, and the path."""
+    auth = {"method": "approle", "role_id_file": "/role_id"}
+    for name, situation in SITUATIONS.items():
+        auths = {"web": auth, "other": auth | {"role_id_file": "/other"}}
+        config = parse(json.dumps(configuration(situation, auths)), source="lessee.yaml", environ={})
+        texts = {template: text for templates in situation.apps.values() for template, text in templates.items()}
+        recipes = compile_recipes(config, Compiler(texts.__getitem__, space_of(config)))
+        for vault, some in identities(recipes.values(), config.vault).items():
+            for rule in policy(vault, some, situation.engine).rules:
+                yield name, some[0].app.name, rule.path
+
+
+ALL = list(rules())
+# What is granted alike, whatever the mount is like, is tried once.
+NEEDED = [one for one in ALL if one[0] == "all" or one[2].startswith(("old/", "secret/metadata/"))]
+
+
+def is_optional(path):
+    """Whether an app has its files without this rule, at a higher price. Who wants a folder must list it."""
+    listed = path.endswith("api-keys/")
+    return path.startswith(("auth/token/", "sys/leases/")) or ("metadata/" in path and not listed)
+
+
+class Audit:
+    """What the server has been asked under each policy."""
+
+    def __init__(self, file):
+        self._log, self._rest, self._lock = file.open(), "", threading.Lock()
+        self._asked = defaultdict(list)
+
+    def asked(self, role):
+        """What was asked by who logged in with this role: operations, paths and errors."""
+        with self._lock:
+            *lines, self._rest = (self._rest + self._log.read()).split("\n")
+            for line in lines:
+                if '"type":"response"' in line:
+                    entry = json.loads(line)
+                    asked = entry["request"]["operation"], entry["request"]["path"], entry.get("error", "")
+                    for policy in entry.get("auth", {}).get("policies", ()):
+                        self._asked[policy].append(asked)
+            return list(self._asked[role])
+
+    def refused(self, role):
+        return [path for _, path, error in self.asked(role) if error]
+
+    def close(self):
+        self._log.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, postgres):
+    need(os.access(MEMORY, os.W_OK), f"needs a writable tmpfs at {MEMORY}")
+    folder = tmp_path_factory.mktemp("audited")
+    with OpenBao(folder, config=AUDIT % (folder / "audit.log")) as bao, closing(Audit(folder / "audit.log")) as audit:
+        bao.audit = audit
+        postgres.attach(bao, default_ttl="5s", max_ttl="1h")
+        postgres.attach(bao, role="kept", default_ttl="1h")
+        postgres.static_role(bao, "simba_policy")
+        bao.ask("POST", "sys/mounts/pki", {"type": "pki"})
+        bao.ask("POST", "pki/root/generate/internal", {"common_name": "test CA", "ttl": "24h", "key_type": "ec"})
+        for role in ("web", "own"):
+            bao.ask("POST", f"pki/roles/{role}", {"allow_any_name": True, "ttl": "1h", "key_type": "ec"})
+        bao.ask("POST", "sys/mounts/old", {"type": "kv", "options": {"version": "1"}})
+        for path in ("database/one", "database/two", "alone/x", "pinned/y", "pinned/y", "api-keys/a", "api-keys/sub/b"):
+            bao.put(f"testing/{path}", value=path)
+        bao.put("shared/z", value="shared/z")
+        for path in ("one", "api-keys/a", "api-keys/sub/b"):
+            bao.ask("POST", f"old/testing/{path}", {"value": path})
+        yield bao
+        bao.ask("POST", "sys/leases/revoke-prefix/database/creds", {"sync": True})
+
+
+class Life:
+    """A real agent whose identities have a role each; what they may do is to be granted."""
+
+    def __init__(self, server, name, situation):
+        self.server, self.name = server, name
+        self._home = tempfile.TemporaryDirectory(prefix="lessee-test-", dir=MEMORY)
+        home = Path(self._home.name)
+        (home / "memory").mkdir()
+        self.agent = agent = Sidecar(server.address, home, home / "memory")
+        auths = {}
+        for app in ("web", "other"):
+            files = {key: str(home / f"{app}.{key}") for key in ("role_id_file", "secret_id_file")}
+            auths[app] = {"method": "approle", **files}
+        agent.config |= configuration(SITUATIONS[situation], auths)
+        agent.config["vault"]["address"] = server.address
+        for app, templates in SITUATIONS[situation].apps.items():
+            agent.config["apps"][app]["directory"] = str(agent.memory / app)
+            for template, text in templates.items():
+                (home / template).write_text(text)
+        agent.write_config()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.agent.close()
+        self._home.cleanup()
+
+    def role(self, app):
+        return f"{self.name}-{app}"
+
+    def check(self, *options, env=None):
+        return self.agent.command("check", "--policy", *options, env=env)
+
+    def printed(self, *options, env=None):
+        """The policies of each identity, by the first of its apps."""
+        said = self.check(*options, env=env)
+        assert (said.returncode, said.stderr) == (0, "")
+        texts = re.split(r"^(?=# Policy for )", said.stdout, flags=re.MULTILINE)[1:]
+        return {re.match(r"# Policy for (\w+)", text)[1]: text for text in texts}
+
+    def grant(self, policies):
+        for app, text in policies.items():
+            role_id, secret_id = self.server.approle(self.role(app), text, **TOKEN)
+            (self.agent.disk / f"{app}.role_id_file").write_text(role_id)
+            (self.agent.disk / f"{app}.secret_id_file").write_text(secret_id)
+
+    def refused(self, app):
+        return self.server.audit.refused(self.role(app))
+
+    def reads(self, app, name):
+        return (self.agent.memory / app / name).read_text()
+
+
+@pytest.fixture(scope="module")
+def printed(server):
+    """The policies of each situation, as the operator gets them."""
+    found = {}
+    for name, situation in SITUATIONS.items():
+        with Life(server, f"printed-{name}", name) as life:
+            found[name] = life.printed(*(["--online"] if situation.engine is not ASSUMED else []))
+    return found
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_what_is_printed_are_the_rules_that_are_tried_below(printed, situation):
+    found = [(app, *rule) for app, text in printed[situation].items() for rule in RULE.findall(text)]
+    assert [(situation, app, path) for app, path, _ in found] == [one for one in ALL if one[0] == situation]
+    assert {capability for _, _, capability in found} <= {"read", "list", "update"}  # one each
+
+
+def test_it_suffices_for_all_that_an_agent_does_and_looks_are_cheap(server, printed):
+    with Life(server, "suffices", "all") as life:
+        life.grant(printed["all"])
+        agent, role = life.agent, life.role("web")
+        agent.start("--revoke")
+        lines = "database/one database/two alone/x pinned/y shared/z a\n"
+        eventually(lambda: life.reads("web", "kv.txt") == lines, "the secrets")
+        assert life.reads("other", "other.txt") == "alone/x\n"
+        username = life.reads("web", "kept.txt")
+
+        def times(operation, path):
+            return [asked[:2] for asked in server.audit.asked(role)].count((operation, path))
+
+        listing = "list", "secret/detailed-metadata/testing/database/"
+        looks = times(*listing)
+        server.put("testing/database/two", value="changed")
+        server.put("testing/api-keys/a2", value="another")
+        server.put("testing/alone/x", value="changed too")
+        lines = "database/one changed changed too pinned/y shared/z a,a2\n"
+        eventually(lambda: life.reads("web", "kv.txt") == lines, "the changes")
+        eventually(lambda: life.reads("other", "other.txt") == "changed too\n", "the other's change")
+        assert times(*listing) > looks
+        assert times("read", "secret/data/testing/database/one") == 1
+        assert times("read", "secret/data/testing/database/two") == 2
+        for path in ("auth/token/renew-self", "sys/leases/renew"):
+            eventually(lambda path=path: times("update", path), path)
+        agent.stop(signal.SIGKILL)
+        agent.start("--revoke")
+        eventually(lambda: times("update", "sys/leases/lookup") >= 2, "the look at the leases")
+        assert times("read", "auth/token/lookup-self")
+        assert life.reads("web", "kept.txt") == username
+        (agent.disk / "kept.txt.j2").write_text("none\n")
+        eventually(lambda: times("update", "sys/leases/revoke"), "the revocation")
+        assert agent.stop() == 0
+        assert times("update", "auth/token/revoke-self")
+        for app in ("web", "other"):
+            assert life.refused(app) == []
+        assert not times("read", "secret/metadata/testing/database/one")
+
+
+@pytest.mark.parametrize("situation", ["assumed", "old"])
+def test_it_suffices_whatever_the_mount_is_like(server, printed, situation):
+    mount = SITUATIONS[situation].mount
+    with Life(server, f"suffices-{situation}", situation) as life:
+        life.grant(printed[situation])
+        life.agent.start()
+        path = "testing/api-keys/z"
+        if mount == "secret":
+            server.put(path, value="last")
+        else:
+            server.ask("POST", f"old/{path}", {"value": "last"})
+        eventually(lambda: life.reads("web", "kv.txt").endswith(",z\n"), "the change")
+        # Whether it could have had them together it has asked, once for each folder.
+        refused = {path for path in life.refused("web") if not path.startswith("secret/detailed-metadata/")}
+        assert refused == set()
+        assert len(life.refused("web")) <= 2
+
+
+def live_without(server, name, policies, situation, app, path):
+    """The life of an agent whose policy lacks a rule, up to where it is refused; whether the app has its files then."""
+    # `+` is one element; the rest is as it is.
+    lacking = re.compile(re.escape(path).replace(r"\+", "[^/]+"))
+    (rule,) = (block for block in policies[app].split("\n\n") if f'path "{path}" {{' in block)
+    with Life(server, name, situation) as life:
+        life.grant(policies | {app: policies[app].replace(rule, "")})
+        agent = life.agent
+        agent.start("--revoke", wait=False)
+
+        def is_refused():
+            return any(lacking.fullmatch(asked) for asked in life.refused(app))
+
+        if is_optional(path):
+            agent.until(lambda status: status["apps"][app]["generation"])
+        if path in {"auth/token/lookup-self", "sys/leases/lookup"}:
+            agent.stop(signal.SIGKILL)
+            agent.start("--revoke", wait=False)
+        elif path == "sys/leases/revoke":
+            (agent.disk / "kept.txt.j2").write_text("none\n")
+        elif path == "auth/token/revoke-self":
+            agent.stop()
+        eventually(is_refused, f"the refusal of {path}", 30)
+        if agent.process.poll() is not None:
+            return True
+        status = agent.until(lambda status: is_optional(path) or any("403" in line for line in status["problems"]))
+        agent.stop()
+        return status["apps"][app]["generation"] is not None
+
+
+@pytest.fixture(scope="module")
+def lives(server, printed):
+    """Those of all agents that lack a rule, begun at once: most of each is waiting. The longest first."""
+    long = ("sys/leases/", "auth/token/")
+    with ThreadPoolExecutor(LIVES) as pool:
+        yield {
+            one: pool.submit(live_without, server, f"without-{number}", printed[one[0]], *one)
+            for number, one in sorted(enumerate(NEEDED), key=lambda item: not item[1][2].startswith(long))
+        }
+
+
+@pytest.mark.parametrize(("situation", "app", "path"), NEEDED)
+def test_without_a_rule_the_agent_is_refused(lives, situation, app, path):
+    assert lives[situation, app, path].result() == is_optional(path)
+
+
+def test_online_it_logs_in_as_the_agent_where_there_is_no_token_and_leaves_nothing_behind(server, printed):
+    with Life(server, "online", "old") as life:
+        life.grant(printed["old"])
+        life.agent.config["vault"]["auth"]["remove_secret_id_file_after_reading"] = True
+        life.agent.write_config()
+        before = server.ask("LIST", "auth/token/accessors")["data"]["keys"]
+        said = life.printed("--online", env={"VAULT_TOKEN": ""})["web"]
+        assert RULE.findall(said) == RULE.findall(printed["old"]["web"])
+        assert server.ask("LIST", "auth/token/accessors")["data"]["keys"] == before
+        assert (life.agent.disk / "web.secret_id_file").exists()
+        assert life.refused("web") == []
+
+
+def test_online_an_operator_s_token_is_not_shown_to_another_server(server, printed):
+    with Life(server, "elsewhere", "all") as life, Proxy(server.port) as proxy:
+        life.grant(printed["all"])
+        life.agent.config["apps"]["other"]["vault"]["address"] = proxy.address
+        life.agent.write_config()
+        said = life.printed("--online")["other"]
+        assert RULE.findall(said) == RULE.findall(printed["all"]["other"])
+        assert proxy.count("sys/internal/ui/mounts")
+        assert ROOT_TOKEN not in {request.headers.get("X-Vault-Token") for request in proxy.requests}
+
+
+@pytest.mark.parametrize(
+    ("block", "token", "code", "words"),
+    [
+        ({"auth": {"wrapped": True}}, "", 77, "would spend the wrapping token"),
+        ({}, "", 77, "there is no such mount, or the token's policy grants nothing in it; set $VAULT_TOKEN"),
+        ({}, "no-token", 77, "set $VAULT_TOKEN"),
+        ({"address": "http://127.0.0.1:9"}, ROOT_TOKEN, 69, "connection refused"),
+    ],
+    ids=["wrapped", "no rights", "no token", "away"],
+)
+def test_online_it_says_why_it_cannot_ask(server, block, token, code, words):
+    with Life(server, "cannot", "assumed") as life:
+        life.grant({"web": 'path "elsewhere" { capabilities = ["read"] }'})
+        vault = life.agent.config["vault"]
+        life.agent.config["vault"] = vault | block | {"auth": vault["auth"] | block.get("auth", {})}
+        life.agent.write_config()
+        said = life.check("--online", env={"VAULT_TOKEN": token})
+        assert (said.returncode, said.stdout) == (code, "")
+        assert words in said.stderr
+
+
+def test_in_a_namespace_it_suffices_where_it_belongs(server):
+    server.ask("POST", "sys/namespaces/team")
+    server.ask("POST", "team/sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+    server.ask("POST", "team/sys/auth/approle", {"type": "approle"})
+    for path in ("database/one", "api-keys/a"):
+        eventually(lambda path=path: _is_written(server, f"team/secret/data/testing/{path}"), "the mount")
+    with Life(server, "namespaced", "assumed") as life:
+        life.agent.config["vault"]["namespace"] = "team"
+        life.agent.write_config()
+        text = life.printed("--online")["web"]
+        assert "# Namespace: team;" in text
+        server.ask("PUT", "team/sys/policies/acl/web", {"policy": text})
+        server.ask("POST", "team/auth/approle/role/web", {"token_policies": ["web"], **TOKEN})
+        role_id = server.ask("GET", "team/auth/approle/role/web/role-id")["data"]["role_id"]
+        secret_id = server.ask("POST", "team/auth/approle/role/web/secret-id")["data"]["secret_id"]
+        (life.agent.disk / "web.role_id_file").write_text(role_id)
+        (life.agent.disk / "web.secret_id_file").write_text(secret_id)
+        life.agent.start()
+        assert life.reads("web", "kv.txt") == "value a\n"
+        assert not [line for line in life.agent.events() if "403" in str(line)]
+
+
+def _is_written(server, path):
+    try:
+        return server.ask("POST", path, {"data": {"value": "value"}})
+    except RuntimeError:
+        return None  # a new mount of KV is being made ready
+
+
+NAMES = ["a*b", "a+b", "+b", "x*/y", 'a"b', "a\\b", "a${b", "${b}", "a{b}", "\u00fc \u2603", "a#b", "a\\u0041"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rule_means_the_path_that_it_names_and_no_other(server, name):
+    app = {"directory": "/run/web", "files": [{"template": "a"}]}
+    said = {"environment": "testing", "secrets": {"mount": "old"}, "apps": {"web": app}}
+    config = parse(json.dumps(said), source="lessee.yaml", environ={})
+    template = f"{{{{ secret({json.dumps(name)}) | length }}}}"
+    recipes = compile_recipes(config, Compiler(lambda _: template, space_of(config)))
+    made = policy(config.vault, tuple(recipes.values()), Engine(1, detailed=False))
+    server.ask("PUT", "sys/policies/acl/odd", {"policy": text_of(made)})
+    created = server.ask("POST", "auth/token/create", {"policies": ["odd"], "no_default_policy": True})
+    token, path = created["auth"]["client_token"], f"old/testing/{name}"
+    server.ask("POST", quote(path), {"value": name})
+    assert server.ask("GET", quote(path), token=token)["data"] == {"value": name}
+    for sign in "*+$":
+        if sign in name:
+            with pytest.raises(RuntimeError, match="403"):
+                server.ask("GET", quote(path.replace(sign, "other")), token=token)
