@@ -1,0 +1,1 @@
+"""The templates of Go, as text/template reads them."""

@@ -1,0 +1,46 @@
+"""The escapes of Go's string literals, which HCL shares."""
+
+import re
+from collections.abc import Iterator
+
+_ESCAPE = re.compile(
+    r"\\(?:(?P<char>[abfnrtv\\\"])|x(?P<byte>[0-9a-fA-F]{2})|(?P<octal>[0-3][0-7]{2})"
+    r"|u(?P<short>[0-9a-fA-F]{4})|U(?P<long>[0-9a-fA-F]{8}))"
+)
+_CHARS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'}
+
+
+def unescape(text: str) -> str:
+    r"""The string that the text between double quotes means; `\x` and octal escapes are bytes of UTF-8.
+
+    Raises ValueError for an escape that is none, or that makes no text.
+    """
+    return b"".join(_bytes(text)).decode() if "\\" in text else text
+
+
+def _bytes(text: str) -> Iterator[bytes]:
+    end = 0
+    for found in _ESCAPE.finditer(text):
+        yield _plain(text[end : found.start()])
+        yield _meant(found)
+        end = found.end()
+    yield _plain(text[end:])
+
+
+def _plain(text: str) -> bytes:
+    if "\\" in text:
+        raise ValueError
+    return text.encode()
+
+
+def _meant(found: re.Match[str]) -> bytes:
+    kind, text = found.lastgroup, found[found.lastgroup or 0]
+    match kind:
+        case "char":
+            return _CHARS[text].encode()
+        case "byte":
+            return bytes([int(text, 16)])
+        case "octal":
+            return bytes([int(text, 8)])
+        case _:
+            return chr(int(text, 16)).encode()

@@ -1,0 +1,1 @@
+"""Templates of Jinja that write what those of Go do."""

@@ -1,0 +1,24 @@
+exit_after_auth = true
+
+vault {
+  address = "@ADDRESS@"
+}
+
+auto_auth {
+  method "approle" {
+    mount_path = "auth/approle"
+    config = {
+      role_id_file_path                   = "@FOLDER@/role_id"
+      secret_id_file_path                 = "@FOLDER@/secret_id"
+      remove_secret_id_file_after_reading = false
+    }
+  }
+}
+
+template {
+  contents = <<EOT
+{{ with secret (printf "secret/data/%s/payment" (env "ENVIRONMENT")) }}PAYMENT_KEY={{ .Data.data.key }}{{ end }}
+{{ with secret "secret/data/shop/app" }}VERSION={{ .Data.data.version }}{{ end }}
+EOT
+  destination = "@OUT@/payment.env"
+}

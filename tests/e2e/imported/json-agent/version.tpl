@@ -1,0 +1,1 @@
+{{ (secret "secret/data/shop/app").Data.data.version }}

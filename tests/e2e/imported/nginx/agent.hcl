@@ -1,0 +1,28 @@
+exit_after_auth = true
+
+vault {
+  address = "@ADDRESS@"
+}
+
+auto_auth {
+  method "approle" {
+    mount_path = "auth/approle"
+    config = {
+      role_id_file_path                   = "@FOLDER@/role_id"
+      secret_id_file_path                 = "@FOLDER@/secret_id"
+      remove_secret_id_file_after_reading = false
+    }
+  }
+}
+
+template {
+  source          = "upstream.conf.ctmpl"
+  destination     = "@OUT@/upstream.conf"
+  left_delimiter  = "[["
+  right_delimiter = "]]"
+
+  exec {
+    command = ["true"]
+    timeout = "5s"
+  }
+}
