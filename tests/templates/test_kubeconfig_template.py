@@ -1,0 +1,79 @@
+"""kubectl reads the templates: it shows the API server the token, or the certificate, that is in Vault."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+import readmes
+from hostile import VALUES
+from lessee.host.openbao import OpenBao
+from needs import need
+from receiver import found_authority, receiving
+from shelf import rendered, written
+from sidecar import Sidecar
+
+TOKEN = "kubernetes/kubeconfig.yaml.j2"
+CERTIFICATE = "kubernetes/kubeconfig-certificate.yaml.j2"
+
+
+@pytest.fixture
+def authority(tmp_path):
+    with OpenBao(tmp_path) as bao:
+        found_authority(bao)
+        yield bao
+
+
+@pytest.fixture
+def cluster(authority, tmp_path):
+    """What takes requests as an API server would."""
+    with receiving(authority, tmp_path) as server:
+        fields = {"server": f"https://{server.host}", "ca": server.authority.read_text(), "token": "a.b-c_d"}
+        authority.put("testing/kubernetes/cluster", **fields)
+        yield server
+
+
+@pytest.fixture
+def sidecar(authority, tmp_path, memory):
+    agent = Sidecar(authority.address, tmp_path, memory)
+    yield agent
+    agent.close()
+
+
+def kubectl(config, *arguments):
+    need(shutil.which("kubectl"), "needs kubectl: apt install kubectl")
+    environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "KUBECONFIG": config}
+    done = subprocess.run(["kubectl", *arguments], env=environ, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_kubectl_shows_the_token_to_the_cluster_of_that_authority(sidecar, cluster):
+    kubectl(str(rendered(sidecar, TOKEN) / "kubeconfig.yaml"), "get", "--raw", "/version")
+    assert cluster.shown == [("/version", "Bearer a.b-c_d", None)]
+
+
+def test_kubectl_shows_the_certificate_to_the_cluster_of_that_authority(sidecar, cluster):
+    kubectl(str(rendered(sidecar, CERTIFICATE) / "kubeconfig-certificate.yaml"), "get", "--raw", "/version")
+    assert cluster.shown == [("/version", None, "deployer")]
+
+
+def test_kubectl_reads_every_hostile_token(tmp_path):
+    paths = []
+    for number, value in enumerate(VALUES):
+        secrets = {"kubernetes/cluster": {"server": "https://k8s:6443", "ca": "x", "token": value}}
+        paths.append(tmp_path / str(number))
+        # kubectl joins many files to one configuration, where names differ.
+        paths[-1].write_text(
+            written(TOKEN, "yaml", secrets).replace("- name: default\n    user:", f"- name: u{number}\n    user:")
+        )
+    read = json.loads(kubectl(":".join(map(str, paths)), "config", "view", "--raw", "-o", "json"))
+    assert {user["name"]: user["user"].get("token", "") for user in read["users"]} == {
+        f"u{number}": value for number, value in enumerate(VALUES)
+    }
+
+
+def test_the_readme_names_every_template_and_its_configurations_are_right(tmp_path):
+    readmes.check("kubernetes", tmp_path)

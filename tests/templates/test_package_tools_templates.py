@@ -1,0 +1,136 @@
+"""npm and pip read the templates: each shows its registry the credentials that are in Vault."""
+
+import base64
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from pip._internal.configuration import Configuration
+from pip._internal.utils.misc import split_auth_netloc_from_url
+
+import readmes
+from hostile import VALUES
+from lessee.core.errors import FormatError, TemplateError
+from lessee.host.openbao import OpenBao
+from needs import need
+from receiver import ANSWER, found_authority, receiving
+from shelf import HOSTILE, rendered, use, written
+
+NPMRC = "npm/.npmrc.j2"
+PIP = {"template": "pip/pip.conf.j2", "format": "ini"}
+TOKEN = "npm_aZ09-._~+/=="  # All that a bearer token may hold (RFC 6750).
+PASSWORDS = (HOSTILE, "x\nscript-shell=/tmp/evil.sh", " both\t", "\"';#", "${HOME}", "é😀\u2028:")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    with OpenBao(tmp_path_factory.mktemp("authority")) as bao:
+        found_authority(bao)
+        yield bao
+
+
+@pytest.fixture
+def registry(authority, tmp_path):
+    with receiving(authority, tmp_path) as server:
+        yield server
+
+
+def basic(username, password):
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+def environ_of(registry, folder):
+    trusting = {"npm_config_cafile": str(registry.authority), "PIP_CERT": str(registry.authority)}
+    calm = {
+        "npm_config_fetch_retries": "0",
+        "npm_config_update_notifier": "false",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+    return {"PATH": os.environ["PATH"], "HOME": str(folder), **trusting, **calm}
+
+
+def npm(command, environ):
+    need(shutil.which("npm"), "needs npm: apt install nodejs npm")
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_npm_shows_the_token(bao, sidecar, registry, tmp_path):
+    bao.put("testing/registry/npm", host=f"{registry.host}/npm", token=TOKEN)
+    config = rendered(sidecar, NPMRC) / ".npmrc"
+    said = npm(["npm", "whoami"], environ_of(registry, tmp_path) | {"npm_config_userconfig": str(config)})
+    assert said.strip() == ANSWER["username"]
+    assert ("/npm/-/whoami", f"Bearer {TOKEN}", None) in registry.shown
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_npm_shows_any_user_and_password(registry, tmp_path, password):
+    secret = {"host": registry.host, "username": "user", "password": password}
+    config = tmp_path / ".npmrc"
+    config.write_text(written(NPMRC, "text", {"registry/npm": secret}))
+    npm(["npm", "ping"], environ_of(registry, tmp_path) | {"npm_config_userconfig": str(config)})
+    assert ("/-/ping", basic("user", password), None) in registry.shown
+
+
+def test_npm_shows_a_token_that_exec_gives_it(bao, sidecar, registry, tmp_path):
+    token = "any.{$}\"';#\\ token"
+    bao.put("testing/registry/npm", token=token)
+    config = tmp_path / "npmrc"
+    config.write_text(f"registry=https://{registry.host}/\n//{registry.host}/:_authToken=${{NPM_TOKEN}}\n")
+    use(sidecar, environ="npm/npm.env.j2")
+    del sidecar.web["files"]
+    sidecar.write_config()
+    environ = environ_of(registry, tmp_path) | {"npm_config_userconfig": str(config)}
+    done = sidecar.command("exec", "--app", "web", "--", "npm", "whoami", env=environ)
+    assert done.stdout.strip() == ANSWER["username"], done.stderr
+    assert ("/-/whoami", f"Bearer {token}", None) in registry.shown
+
+
+def test_what_is_no_bearer_token_and_no_host_has_no_place_in_npmrc():
+    for value in VALUES:
+        for secret in ({"host": "r.example.com", "token": value}, {"host": value, "token": "x"}):
+            if all(char.isascii() and (char.isalnum() or char in "-._~+/=:") for char in value):
+                text = written(NPMRC, "text", {"registry/npm": secret})
+                assert text.endswith(f"\n//{secret['host']}/:_authToken={secret['token']}\n\n")
+                continue
+            with pytest.raises(TemplateError, match="registry/npm: host and token may have letters"):
+                written(NPMRC, "text", {"registry/npm": secret})
+
+
+def test_pip_shows_any_user_and_password_of_ascii(bao, sidecar, registry, tmp_path):
+    # Of the others it makes Latin-1, whatever file they come from.
+    for number, password in enumerate(filter(str.isascii, (*PASSWORDS, HOSTILE.replace("ü", "")))):
+        host, username = f"{registry.host}/r{number}", password.replace(":", "")
+        bao.put("testing/registry/pypi", host=host, username=username, password=password)
+        config = rendered(sidecar, PIP) / "pip.conf"
+        command = [sys.executable, "-m", "pip", "download", "--no-input", "--dest", tmp_path, "no-such-package"]
+        environ = environ_of(registry, tmp_path) | {"PIP_CONFIG_FILE": str(config)}
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+        shown = (f"/r{number}/simple/no-such-package/", basic(username, password), None)
+        assert registry.shown == [shown], done.stderr
+        registry.shown.clear()
+
+
+def test_pip_reads_every_hostile_password(tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    for value in VALUES:
+        secret = {"host": "r.example.com:8443/python", "username": "user", "password": value}
+        (tmp_path / "pip.conf").write_text(written(PIP["template"], "ini", {"registry/pypi": secret}))
+        configuration = Configuration(isolated=False)
+        configuration.load()
+        url, _, login = split_auth_netloc_from_url(configuration.get_value("global.index-url"))
+        assert (url, login) == ("https://r.example.com:8443/python/simple/", ("user", value))
+
+
+def test_a_host_of_several_lines_has_no_place_in_pip_conf():
+    secret = {"host": "r.example.com\n[install]\ntrusted-host=*", "username": "user", "password": "x"}
+    with pytest.raises(FormatError, match="holds a line's end"):
+        written(PIP["template"], "ini", {"registry/pypi": secret})
+
+
+@pytest.mark.parametrize("folder", ["npm", "pip"])
+def test_the_readme_names_every_template_and_its_configurations_are_right(folder, tmp_path):
+    readmes.check(folder, tmp_path)

