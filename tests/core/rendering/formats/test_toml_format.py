@@ -255,7 +255,7 @@ def test_a_value_that_a_comment_cannot_hold_is_refused(text):
 @pytest.mark.parametrize("data", [1, True, {"a": 1}, [1]])
 @pytest.mark.parametrize(("before", "after"), [("", " = 1"), ("[a.", "]"), ("a = {b.", " = 1}")])
 def test_a_key_that_is_no_string_is_refused(before, after, data):
-    with pytest.raises(FormatError, match="is no string and stands as a key"):
+    with pytest.raises(FormatError, match="is no string and stands as a name"):
         write(document(before, [data], after), "toml")
 
 

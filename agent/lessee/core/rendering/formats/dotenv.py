@@ -1,15 +1,13 @@
 """dotenv as python-dotenv and pydantic-settings read it: a line with a value gets one quoted literal."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from lessee.core.errors import FormatError
 from lessee.core.record import Record
 from lessee.core.rendering.document import Document
-from lessee.core.rendering.formats.holes import Marked, Slot, mark
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+from lessee.core.rendering.formats import names
+from lessee.core.rendering.formats.holes import Marked, mark
 
 # The grammar of python-dotenv 1.2: parser.py and variables.py. `\s` is Unicode's there, as it is here.
 _BLANK = re.compile(r"\s*")
@@ -38,7 +36,7 @@ def write(document: Document) -> str:
     statements = list(_read(marked.text))
     written = [_write(statement, marked) for statement in statements]
     meanings = [meaning for _, meaning in written]
-    _refuse_twins(statements, meanings, marked)
+    names.refuse_twins((statement.key or "" for statement in statements), marked)
     text = "".join(part for part, _ in written)
     _prove(text, statements, meanings, marked)
     return text
@@ -142,15 +140,13 @@ def _write(statement: _Statement, marked: Marked) -> tuple[str, _Meaning]:
     slots = marked.slots_in(statement.before)
     if slots and not statement.assigns:
         raise slots[0].refused("stands on a line that assigns nothing", "write NAME={{ … }}")
-    key = marked.fill(statement.key, _text) if statement.key else None
-    if slots and not _NAME.fullmatch(key or ""):
-        raise slots[0].refused("makes no name of a variable", "a name has A-Z, a-z, 0-9 and _, no digit first")
+    key = names.name(statement.key, marked) if statement.key else None
     literal, value = statement.literal, None
     if statement.assigns:
         value = [_fill(atom, marked, at) for at, atom in enumerate(_atoms(_decode(literal)))]
     if value and marked.slots_in(literal):
         literal = _quote(value)
-    text = marked.fill(statement.before, _text) + literal + marked.fill(statement.after, _comment)
+    text = marked.fill(statement.before, names.text) + literal + marked.fill(statement.after, names.comment)
     return text, (key, value)
 
 
@@ -158,19 +154,7 @@ def _fill(atom: str, marked: Marked, at: int) -> str:
     """An atom with its values; only a literal, of an even place, may have some."""
     if at % 2 and (slots := marked.slots_in(atom)):
         raise slots[0].refused("stands inside ${…}", "take it out of the braces")
-    return marked.fill(atom, _text)
-
-
-def _text(slot: Slot) -> str:
-    text = slot.text()
-    if "\0" in text:
-        raise slot.refused("holds a NUL, which an environment cannot", "store it encoded, as with base64")
-    return text
-
-
-def _comment(slot: Slot) -> str:
-    _text(slot)
-    return slot.comment()
+    return marked.fill(atom, names.text)
 
 
 def _decode(literal: str) -> str:
@@ -208,14 +192,6 @@ def _quote(atoms: list[str]) -> str:
     quote = '"' if "\r" in body else "'"
     body = body.replace("\\", r"\\").replace(quote, "\\" + quote).replace("\r", r"\r")
     return f"{quote}{body}{quote}"
-
-
-def _refuse_twins(statements: list[_Statement], meanings: list[_Meaning], marked: Marked) -> None:
-    counts = Counter(key for key, _ in meanings)
-    for statement, (key, _) in zip(statements, meanings, strict=True):
-        slots = marked.slots_in(statement.key or "")
-        if slots and counts[key] > 1:
-            raise slots[0].refused("makes the name of a variable that is there already", "make the names differ")
 
 
 def _prove(text: str, statements: list[_Statement], meanings: list[_Meaning], marked: Marked) -> None:

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 
 from lessee.core.errors import FormatError
 from lessee.core.rendering.document import Document
+from lessee.core.rendering.formats import trees
 from lessee.core.rendering.formats.holes import Marked, Slot, dumps, loads, mark, refuse_constant
+from lessee.core.rendering.formats.trees import Bare, whole
 
 # A string, closed or not, or a run of what is no string and no punctuation: a number, a word, tokens of ours.
 _RUN = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\Z)|[^\s,:\[\]{}"]+', re.DOTALL)
-_PLAIN_NAME = re.compile(r"[\w-]+")
 _TODO = "let values stand alone or inside a string, in a template that is JSON without them"
-
-_Bare = frozenset[Slot]
-"""The slots outside strings: those of whole values and names."""
 
 
 def write(document: Document) -> str:
@@ -22,7 +20,7 @@ def write(document: Document) -> str:
     marked = mark(document)
     bare = frozenset(_bare(marked))
     # With every token inside a string, the author's text has to be JSON as it stands.
-    quoted = _RUN.sub(lambda run: f'"{run[0]}"' if _whole(run[0], marked, bare) else run[0], marked.text)
+    quoted = _RUN.sub(lambda run: f'"{run[0]}"' if whole(run[0], marked, bare) else run[0], marked.text)
     try:
         expected = _expected(_parse(quoted, marked, bare), marked, bare)
         text = _RUN.sub(lambda run: _spell(run[0], marked, bare), quoted)
@@ -35,7 +33,7 @@ def write(document: Document) -> str:
 def outline(text: str) -> tuple[str, ...]:
     """Paths and types, as in `hosts[0].port: integer`."""
     try:
-        return tuple(_paths(loads(text), ""))
+        return tuple(trees.paths(loads(text), _kind, dumps))
     except ValueError:
         raise FormatError("the text is no JSON", todo="write the file anew") from None
     except RecursionError:
@@ -54,12 +52,7 @@ def _bare(marked: Marked) -> Iterator[Slot]:
         yield from slots
 
 
-def _whole(text: str, marked: Marked, bare: _Bare) -> Slot | None:
-    slot = marked.alone(text)
-    return slot if slot in bare else None
-
-
-def _parse(quoted: str, marked: Marked, bare: _Bare) -> object:
+def _parse(quoted: str, marked: Marked, bare: Bare) -> object:
     try:
         return json.loads(quoted, object_pairs_hook=_Object, parse_constant=refuse_constant)
     except json.JSONDecodeError as exc:
@@ -74,16 +67,16 @@ def _parse(quoted: str, marked: Marked, bare: _Bare) -> object:
         raise FormatError(what, where=marked.name, todo=todo) from None
 
 
-def _expected(node: object, marked: Marked, bare: _Bare) -> object:
+def _expected(node: object, marked: Marked, bare: Bare) -> object:
     """What the file has to mean: the author's structure with the values in it."""
     match node:
         case str():
-            slot = _whole(node, marked, bare)
+            slot = whole(node, marked, bare)
             return slot.data() if slot else marked.fill(node)
         case _Object():
             tokens: dict[str, str] = {}
             for token, _ in node:
-                name = _name(token, marked, bare)
+                name = trees.name(token, marked, bare)
                 if name in tokens:
                     raise _twice(tokens[name], token, marked)
                 tokens[name] = token
@@ -95,24 +88,14 @@ def _expected(node: object, marked: Marked, bare: _Bare) -> object:
             return node
 
 
-def _name(token: str, marked: Marked, bare: _Bare) -> str:
-    slot = _whole(token, marked, bare)
-    if not slot:
-        return marked.fill(token)
-    name = slot.data()
-    if not isinstance(name, str):
-        raise slot.refused("is no string and stands as a name", "put quotes around it")
-    return name
-
-
 def _twice(first: str, second: str, marked: Marked) -> FormatError:
     if slots := marked.slots_in(first + second):
         return slots[0].refused("makes a name that its object has already", "make the names differ")
     return FormatError(f"the name {second!r} stands twice in an object", where=marked.name, todo="remove one")
 
 
-def _spell(run: str, marked: Marked, bare: _Bare) -> str:
-    slot = _whole(run[1:-1], marked, bare)
+def _spell(run: str, marked: Marked, bare: Bare) -> str:
+    slot = whole(run[1:-1], marked, bare)
     return slot.json() if slot else marked.fill(run, lambda slot: dumps(slot.text())[1:-1])
 
 
@@ -120,19 +103,6 @@ def _prove(text: str, expected: object, marked: Marked) -> None:
     # repr tells true from 1 and 1 from 1.0, which == does not.
     if repr(loads(text)) != repr(expected):
         raise FormatError("the text does not read back as it was written", where=marked.name, todo=_TODO)
-
-
-def _paths(data: object, path: str) -> Iterator[str]:
-    match data:
-        case dict() if data:
-            for name, value in data.items():
-                word = name if _PLAIN_NAME.fullmatch(name) else dumps(name)
-                yield from _paths(value, f"{path}.{word}" if path else word)
-        case list() if data:
-            for index, value in enumerate(data):
-                yield from _paths(value, f"{path}[{index}]")
-        case _:
-            yield f"{path}: {_kind(data)}" if path else _kind(data)
 
 
 def _kind(data: object) -> str:

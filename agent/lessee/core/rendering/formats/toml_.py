@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from lessee.core.errors import FormatError
 from lessee.core.record import replace
 from lessee.core.rendering.document import Document
+from lessee.core.rendering.formats import trees
 from lessee.core.rendering.formats.holes import Marked, Slot, dumps, mark
+from lessee.core.rendering.formats.trees import Bare, whole
 
 # A comment, a string, closed or not, or a run of what is neither: a bare key, a number, tokens of ours.
 _RUN = re.compile(
@@ -25,11 +27,7 @@ _ESCAPED = re.compile(r'["\\\0-\x1f\x7f-\x9f\u2028\u2029\ufeff]')
 _SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _INTEGERS = range(-(2**63), 2**63)
 _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
-_PLAIN_NAME = re.compile(r"[\w-]+")
 _TODO = "let values stand alone or inside a string, in a template that is TOML without them"
-
-_Bare = frozenset[Slot]
-"""The slots outside strings: those of whole values and keys."""
 
 
 def write(document: Document) -> str:
@@ -50,7 +48,7 @@ def write(document: Document) -> str:
 def outline(text: str) -> tuple[str, ...]:
     """Paths and types, as in `servers[0].port: integer`."""
     try:
-        return tuple(_paths(tomllib.loads(text), ""))
+        return tuple(trees.paths(found, _kind, _string) if (found := tomllib.loads(text)) else ())
     except tomllib.TOMLDecodeError:
         raise FormatError("the text is no TOML", todo="write the file anew") from None
     except RecursionError:
@@ -93,16 +91,16 @@ def _parse(quoted: str, marked: Marked) -> object:
         raise FormatError(f"the text is no TOML: {problem}", where=where, todo=_TODO) from None
 
 
-def _expected(node: object, marked: Marked, bare: _Bare) -> object:
+def _expected(node: object, marked: Marked, bare: Bare) -> object:
     """What the file has to mean: the author's structure with the values in it."""
     match node:
         case str():
-            slot = _whole(node, marked, bare)
+            slot = whole(node, marked, bare)
             return slot.data() if slot else marked.fill(node)
         case dict():
             tokens: dict[str, str] = {}
             for token in node:
-                name = _name(token, marked, bare)
+                name = trees.name(token, marked, bare)
                 if name in tokens:
                     slot = marked.slots_in(tokens[name] + token)[0]
                     raise slot.refused("makes a key that its table has already", "make the keys differ")
@@ -112,21 +110,6 @@ def _expected(node: object, marked: Marked, bare: _Bare) -> object:
             return [_expected(item, marked, bare) for item in node]
         case _:
             return node
-
-
-def _whole(text: str, marked: Marked, bare: _Bare) -> Slot | None:
-    slot = marked.alone(text)
-    return slot if slot in bare else None
-
-
-def _name(token: str, marked: Marked, bare: _Bare) -> str:
-    slot = _whole(token, marked, bare)
-    if not slot:
-        return marked.fill(token)
-    name = slot.data()
-    if not isinstance(name, str):
-        raise slot.refused("is no string and stands as a key", "put quotes around it")
-    return name
 
 
 def _spell(run: str, marked: Marked) -> str:
@@ -178,21 +161,6 @@ def _prove(text: str, expected: object, marked: Marked) -> None:
     # repr tells true from 1 and 1 from 1.0, which == does not.
     if repr(found) != repr(expected):
         raise FormatError("the text does not read back as it was written", where=marked.name, todo=_TODO)
-
-
-def _paths(data: object, path: str) -> Iterator[str]:
-    match data:
-        case dict() if data:
-            for name, value in data.items():
-                word = name if _PLAIN_NAME.fullmatch(name) else _string(name)
-                yield from _paths(value, f"{path}.{word}" if path else word)
-        case list() if data:
-            for index, value in enumerate(data):
-                yield from _paths(value, f"{path}[{index}]")
-        case dict() if not path:
-            return
-        case _:
-            yield f"{path}: {_kind(data)}"
 
 
 def _kind(data: object) -> str:

@@ -1,0 +1,42 @@
+"""What JSON and TOML have in common: a tree of typed data, in which a value may be a whole node or a whole name."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from lessee.core.rendering.formats.holes import Marked, Slot
+
+Bare = frozenset[Slot]
+"""The slots outside strings: those of whole values and names."""
+
+_PLAIN_NAME = re.compile(r"[\w-]+")
+
+
+def whole(text: str, marked: Marked, bare: Bare) -> Slot | None:
+    """The slot of which the text is the token, where it stands outside a string."""
+    slot = marked.alone(text)
+    return slot if slot in bare else None
+
+
+def name(token: str, marked: Marked, bare: Bare) -> str:
+    """A name with the values in it. Raises FormatError where a value is no string."""
+    slot = whole(token, marked, bare)
+    if not slot:
+        return marked.fill(token)
+    made = slot.data()
+    if not isinstance(made, str):
+        raise slot.refused("is no string and stands as a name", "put quotes around it")
+    return made
+
+
+def paths(data: object, kind: Callable[[object], str], quote: Callable[[str], str], path: str = "") -> Iterator[str]:
+    """The structure without its values, as in `hosts[0].port: integer`."""
+    match data:
+        case Mapping() if data:
+            for key, value in data.items():
+                word = key if _PLAIN_NAME.fullmatch(key) else quote(key)
+                yield from paths(value, kind, quote, f"{path}.{word}" if path else word)
+        case list() if data:
+            for index, value in enumerate(data):
+                yield from paths(value, kind, quote, f"{path}[{index}]")
+        case _:
+            yield f"{path}: {kind(data)}" if path else kind(data)
