@@ -17,6 +17,7 @@ NAMES = (
     "replaced",
     "reload",
     "rendering",
+    "bounds",
     "mixed",
     "kill",
     "owed",
