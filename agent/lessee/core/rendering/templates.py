@@ -12,8 +12,8 @@ from lessee.core.paths import Dynamic, Folder, Need, Parameter, Ref, Space
 from lessee.core.record import Record
 from lessee.core.rendering.document import Document
 from lessee.core.rendering.needs import FUNCTIONS, needs_of
-from lessee.core.rendering.pieces import mark_punctuation
-from lessee.core.rendering.sandbox import Sandbox
+from lessee.core.rendering.sandbox.environment import Sandbox
+from lessee.core.rendering.sandbox.pieces import mark_punctuation
 from lessee.core.rendering.tree import includes, sets, walk, words
 from lessee.core.secrets import Problem, Secret, SecretView
 

@@ -3,9 +3,9 @@
 import re
 
 from lessee.core.errors import FormatError
-from lessee.core.rendering.bounds import size
 from lessee.core.rendering.document import Document, Hole
 from lessee.core.rendering.formats import write
+from lessee.core.rendering.sandbox.bounds import size
 
 # What reads in Python takes microseconds and half a kilobyte for each word, and a proof reads twice.
 _WORDS = 100_000

@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 from jinja2 import Undefined
 
-from lessee.core.rendering.bounds import refuse_width
 from lessee.core.rendering.document import Hole
 from lessee.core.rendering.formats.holes import dumps, loads
-from lessee.core.rendering.pieces import NOWHERE, Json, Mixed, Yaml, plain
+from lessee.core.rendering.sandbox.bounds import refuse_width
+from lessee.core.rendering.sandbox.pieces import NOWHERE, Json, Mixed, Yaml, plain
 from lessee.core.secrets import Problem, SecretView, Value, view
 
 _BLANKS = str.maketrans("", "", string.whitespace)
@@ -51,7 +51,7 @@ def from_json(value: object) -> object:
 
 def to_yaml(value: object) -> Yaml:
     """Block style, keys in order. In a YAML file it is the structure itself."""
-    from lessee.core.rendering.block_yaml import dump  # noqa: PLC0415  # PyYAML costs a start some milliseconds.
+    from lessee.core.rendering.sandbox.block_yaml import dump  # noqa: PLC0415  # PyYAML costs a start some milliseconds.
 
     data = plain(value)
     try:

@@ -7,8 +7,8 @@ from typing import Any
 
 from jinja2.utils import Cycler, Joiner, Namespace
 
-from lessee.core.rendering.bounds import ITEMS, refuse_bits, refuse_items, refuse_size, size
-from lessee.core.rendering.texts import printf, text_of
+from lessee.core.rendering.sandbox.bounds import ITEMS, refuse_bits, refuse_items, refuse_size, size
+from lessee.core.rendering.sandbox.texts import printf, text_of
 from lessee.core.secrets import Problem
 
 KEYS = (str, int, float, type(None))

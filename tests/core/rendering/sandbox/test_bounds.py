@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from bombs import BOMBS, DATA, DIGITS, ENDS, HOARDING, LARGE, LISTED, LOOPS, NESTED, STEPPED, WIDE, often
 from lessee.core.errors import FormatError, TemplateError
 from lessee.core.paths import Folder
-from lessee.core.rendering.bounds import ITEMS, TEXT
 from lessee.core.rendering.document import Document, Hole
-from lessee.core.rendering.parsing import LONGEST, TOKENS
+from lessee.core.rendering.sandbox.bounds import ITEMS, TEXT
+from lessee.core.rendering.sandbox.parsing import LONGEST, TOKENS
 from lessee.core.rendering.templates import Compiler, Renderer
 from lessee.core.rendering.written import content, text
 from lessee.core.secrets import Secret

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.errors import TemplateError
-from lessee.core.rendering.attributes import _OF_LISTS, _OF_TEXT, OF_MAPPINGS
 from lessee.core.rendering.document import Hole
-from lessee.core.rendering.filters import FILTERS, TESTS
+from lessee.core.rendering.sandbox.attributes import _OF_LISTS, _OF_TEXT, OF_MAPPINGS
+from lessee.core.rendering.sandbox.filters import FILTERS, TESTS
 from sandboxed import document
 
 CANARY = "HUNTER2-c4n4ry"

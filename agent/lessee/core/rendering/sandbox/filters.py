@@ -8,8 +8,8 @@ from jinja2 import filters as jinja
 from jinja2.runtime import Context
 from jinja2.tests import TESTS as JINJAS
 
-from lessee.core.rendering import encodings, texts
-from lessee.core.rendering.bounds import Budget, is_short, refuse_items, refuse_width
+from lessee.core.rendering.sandbox import encodings, texts
+from lessee.core.rendering.sandbox.bounds import Budget, is_short, refuse_items, refuse_width
 from lessee.core.secrets import Problem, Value
 
 _Function = Callable[..., Any]

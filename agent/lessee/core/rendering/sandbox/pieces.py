@@ -7,8 +7,8 @@ from jinja2 import Undefined, nodes
 from markupsafe import Markup
 
 from lessee.core.record import replace
-from lessee.core.rendering.bounds import PER_STEP, TEXT, Budget, refuse_size, size
 from lessee.core.rendering.document import Hole
+from lessee.core.rendering.sandbox.bounds import PER_STEP, TEXT, Budget, refuse_size, size
 from lessee.core.secrets import Problem, SecretView, Value
 
 NOWHERE = "an expression"

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hostile import VALUES
 from lessee.core.errors import FormatError
 from lessee.core.rendering.document import Hole
-from lessee.core.rendering.filters import FILTERS, TESTS
+from lessee.core.rendering.sandbox.filters import FILTERS, TESTS
 from sandboxed import document, file, hole, parts, refusal, value
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB+/=\nabc==\n-----END CERTIFICATE-----\n"

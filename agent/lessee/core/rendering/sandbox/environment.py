@@ -1,4 +1,4 @@
-"""The Jinja that templates run in: nothing undefined, nothing without bounds, and values kept apart from text."""
+"""Jinja's environment: nothing undefined, nothing without bounds, and values kept apart from text."""
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import suppress
@@ -12,16 +12,16 @@ from jinja2.runtime import Context, Macro
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
-from lessee.core.rendering.attributes import OF_MAPPINGS, Method, attribute_of
-from lessee.core.rendering.bounds import Budget, is_short
-from lessee.core.rendering.counting import Counting
 from lessee.core.rendering.document import Hole
-from lessee.core.rendering.encodings import Opened
-from lessee.core.rendering.filters import FILTERS, TESTS
-from lessee.core.rendering.operations import FUNCTIONS, KEYS, OPERATORS, key
-from lessee.core.rendering.parsing import parse
-from lessee.core.rendering.pieces import Mixed, Piece, join, parts_of, piece_of
-from lessee.core.rendering.texts import join as joined
+from lessee.core.rendering.sandbox.attributes import OF_MAPPINGS, Method, attribute_of
+from lessee.core.rendering.sandbox.bounds import Budget, is_short
+from lessee.core.rendering.sandbox.counting import Counting
+from lessee.core.rendering.sandbox.encodings import Opened
+from lessee.core.rendering.sandbox.filters import FILTERS, TESTS
+from lessee.core.rendering.sandbox.operations import FUNCTIONS, KEYS, OPERATORS, key
+from lessee.core.rendering.sandbox.parsing import parse
+from lessee.core.rendering.sandbox.pieces import Mixed, Piece, join, parts_of, piece_of
+from lessee.core.rendering.sandbox.texts import join as joined
 from lessee.core.secrets import Problem, SecretView, Value
 
 # In steps: see bounds.STEPS.

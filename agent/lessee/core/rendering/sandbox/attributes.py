@@ -8,7 +8,7 @@ from jinja2.filters import _GroupTuple
 from jinja2.runtime import BlockReference, LoopContext, TemplateReference
 from jinja2.utils import Cycler, Namespace, missing
 
-from lessee.core.rendering import texts
+from lessee.core.rendering.sandbox import texts
 
 _Methods = Mapping[str, tuple[Callable[..., object], int]]
 

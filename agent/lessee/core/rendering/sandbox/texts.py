@@ -8,8 +8,8 @@ from typing import Any
 from jinja2 import Undefined
 from jinja2.filters import do_title
 
-from lessee.core.rendering.bounds import ITEMS, TEXT, WIDTH, refuse_items, refuse_size, refuse_width, size
-from lessee.core.rendering.pieces import Indented, Json, Mixed, Yaml
+from lessee.core.rendering.sandbox.bounds import ITEMS, TEXT, WIDTH, refuse_items, refuse_size, refuse_width, size
+from lessee.core.rendering.sandbox.pieces import Indented, Json, Mixed, Yaml
 from lessee.core.secrets import Problem, SecretView, Value
 
 # str.splitlines() splits at each of these.
