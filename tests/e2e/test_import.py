@@ -48,6 +48,7 @@ path "pki/issue/*" { capabilities = ["update"] }
 path "sys/leases/*" { capabilities = ["update"] }
 """
 ENVIRON = {"ENVIRONMENT": "staging", "LOG_LEVEL": "info", "HOSTNAME": "shop-1"}
+MOUNTS = {"legacy": "kv", "pki": "pki"}
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +56,15 @@ def server(bao, request):
     """All that the examples read."""
     for path, fields in SECRETS.items():
         bao.put(path, **fields)
-    for path, kind in (("legacy", "kv"), ("pki", "pki")):
-        if f"{path}/" not in bao.ask("GET", "sys/mounts")["data"]:
-            bao.ask("POST", f"sys/mounts/{path}", {"type": kind})
+    for path, kind in MOUNTS.items():
+        bao.ask("POST", f"sys/mounts/{path}", {"type": kind})
     bao.ask("PUT", "legacy/mysql", {"user": "backup", "password": "old;style", "port": 3306})
     bao.ask("POST", "pki/root/generate/internal", {"common_name": "test CA", "ttl": "240h"})
     bao.ask("POST", "pki/roles/web", {"allow_any_name": True, "ttl": "1h"})
     request.getfixturevalue("postgres").attach(bao, role="shop")
-    return bao
+    yield bao
+    for path in MOUNTS:  # Others mount their own there.
+        bao.ask("DELETE", f"sys/mounts/{path}")
 
 
 class Example:
