@@ -84,11 +84,15 @@ class Exec:
 
     def line(self):
         """What the child says next."""
-        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
-        assert ready, f"the child says nothing\n{self.sidecar.log.read_text()}"
-        said = self.process.stdout.readline()
-        assert said, f"nobody is there to say more\n{self.sidecar.log.read_text()}"
-        return said.rstrip("\n")
+        said = b""
+        while not said.endswith(b"\n"):
+            ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+            assert ready, f"the child says nothing\n{self.sidecar.log.read_text()}"
+            # Byte by byte: what a buffer holds of the next line, select does not see.
+            byte = os.read(self.process.stdout.fileno(), 1)
+            assert byte, f"nobody is there to say more\n{self.sidecar.log.read_text()}"
+            said += byte
+        return said.decode().rstrip("\n")
 
     def child(self):
         """Its pid; the child may speak before the agent tells of it."""
