@@ -34,7 +34,8 @@ def pki(bao):
     names = {"allow_any_name": True, "allowed_uri_sans": "*", "max_ttl": "1h"}
     for role, settings in {"leased": {"generate_lease": True}, "bare": {}, "any": {"key_type": "any"}}.items():
         bao.ask("POST", f"pki/roles/{role}", names | settings)
-    return bao
+    yield bao
+    bao.ask("DELETE", "sys/mounts/pki")  # Others mount their own there.
 
 
 @pytest.fixture(scope="module")
