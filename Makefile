@@ -9,6 +9,7 @@ demo: $(VENV)/ready-demo ## the main job on this machine, with a real OpenBao se
 	@$(BIN)/lessee demo
 
 test: $(VENV)/ready-test ## all tests; those with Docker where an Engine is installed
+	$(BIN)/python tests/npm.py
 	$(BIN)/pytest
 
 check: $(VENV)/ready-test ## lint, types, imports, and branch coverage of core

@@ -1,9 +1,15 @@
-"""What npm has of the readers that files are tried with: exact versions, installed once."""
+"""What npm has of the readers that files are tried with: exact versions, installed once.
+
+As a program it installs them, so that no test has to wait for that.
+"""
 
 import fcntl
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
+
+import pytest
 
 from needs import need
 
@@ -41,3 +47,9 @@ def _install():
     told = subprocess.run(command, cwd=_FOLDER, capture_output=True, text=True, check=False)
     need(told.returncode == 0, f"needs a registry that npm reaches: {told.stderr}")
     done.write_bytes(wanted)
+
+
+if __name__ == "__main__":
+    # Without them the tests that want them are skipped; in CI this fails, as they would.
+    with suppress(pytest.skip.Exception):
+        packages()
