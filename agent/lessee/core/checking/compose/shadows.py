@@ -45,7 +45,9 @@ def shadows(stack: Stack, texts: Mapping[Sheet, str], load: Callable[[str], str 
 def _environment(service: Service, files: Iterable[EnvFile], load: Callable[[str], str | None]) -> dict[str, _Set]:
     """Compose lets `environment` win over `env_file`."""
     variables = {
-        name: _Set(name, file.place, file.path) for file in files for name in _names(load(file.path) or "", "dotenv")
+        name: _Set(name, file.place, file.path)
+        for file in files
+        for name in _names(load(file.path) or "", "dotenv-compose")
     }
     return variables | {
         name: _Set(name, variable.place, "`environment`", surely=variable.value is not None)
