@@ -144,6 +144,11 @@ def test_versions_start_at_one():
             SPACE.secret("a", version)
 
 
+def test_a_version_of_thousands_of_digits_is_refused_without_them():
+    with pytest.raises(Refused, match=r"^no secret has so many versions; "):
+        SPACE.secret("a", 16**4000)
+
+
 def test_paths_are_told_as_people_write_them():
     assert str(Ref("kv", "a/b")) == "kv/a/b"
     assert str(Ref("kv", "a/b", 3)) == "kv/a/b@3"

@@ -74,6 +74,14 @@ def test_a_missing_key_a_deleted_secret_and_a_broken_template_keep_the_old_files
     running.until(lambda s: s["fresh"] and not s["problems"])
 
 
+RUBBISH = {
+    "{{ " + "1" * 5000 + " }}": "app.env.j2: a number in it is too long for Python",
+    '{% include "a\0b" %}': "no template can be called 'a\\x00b'",
+    r'{% include "a\ud800b" %}': r"no template can be called 'a\ud800b'",
+    '{{ secret("a", version=0x' + "f" * 5000 + ") }}": "app.env.j2:1: no secret has so many versions",
+}
+
+
 def test_an_edit_takes_effect_and_a_broken_one_changes_nothing_and_is_told(running):
     running.start()
     old = (running.directory / "app.env").read_text()
@@ -82,6 +90,11 @@ def test_an_edit_takes_effect_and_a_broken_one_changes_nothing_and_is_told(runni
     (running.disk / "app.env.j2").write_text("{{ nonsense ")
     running.until(lambda s: any("app.env.j2:1" in line for line in s["problems"]))
     assert (running.directory / "app.env").read_text() == old
+
+    for rubbish, said in RUBBISH.items():
+        (running.disk / "app.env.j2").write_text(rubbish)
+        running.until(lambda s, said=said: any(said in line for line in s["problems"]))
+        assert (running.directory / "app.env").read_text() == old
 
     (running.disk / "app.env.j2").write_text("FIXED=1\n")
     running.until_file("app.env", "FIXED=1\n")

@@ -6,6 +6,8 @@ from typing import Literal
 from lessee.core.errors import Refused
 from lessee.core.record import Record
 
+_ENDLESS = 2**63
+
 
 class Ref(Record, frozen=True, order=True):
     """A KV secret: `path` lies under `mount`, without `data/`; `version` None is the newest."""
@@ -75,6 +77,8 @@ class Space(Record, frozen=True):
         """The secret that `secret(literal)` reads. Raises Refused for a path outside the space."""
         if version is not None and version < 1:
             raise Refused(f"version={version} is no version of a secret", todo="versions start at 1")
+        if version is not None and version >= _ENDLESS:
+            raise Refused("no secret has so many versions", todo="write the number of one")
         if not literal or literal.endswith("/"):
             todo = 'write it as secret("database/postgres")'
             raise Refused(f"{literal!r} is no path of a secret", todo=todo)

@@ -37,7 +37,7 @@ def stamp(path: Path) -> Stamp:
     """Follows links, as reading does."""
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # ValueError: no file can be called so.
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
@@ -108,6 +108,8 @@ def text_of(path: Path) -> str:
         raise ConfigError([LesseeError(f"cannot be read: {exc.strerror}", where=str(path))]) from None
     except UnicodeDecodeError:
         raise ConfigError([LesseeError("is not UTF-8 text", where=str(path))]) from None
+    except ValueError:
+        raise ConfigError([LesseeError("no file can be called so", where=repr(str(path)))]) from None
 
 
 def template_of(folder: Path, name: str) -> str:
@@ -129,4 +131,5 @@ def template_of(folder: Path, name: str) -> str:
         what = "the template is not UTF-8 text"
         raise TemplateError(what, where=str(folder / name), rule=_UNREADABLE) from None
     except ValueError:
-        raise TemplateError("the template's name holds a NUL", where=os.fspath(folder), rule=_UNREADABLE) from None
+        what = f"no template can be called {name!r}"
+        raise TemplateError(what, where=os.fspath(folder), rule=_UNREADABLE) from None

@@ -817,3 +817,17 @@ def test_a_template_can_refuse_in_words_of_its_own():
 def test_what_a_template_refuses_with_is_a_literal():
     with pytest.raises(TemplateError, match=r"^app\.j2:1: fail\(\) takes literals"):
         compiled('{{ fail(secret("database/postgres").username) }}')
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "1_0" * 3000])
+def test_a_number_that_python_cannot_read_is_told_as_any_other_mistake(number):
+    with pytest.raises(TemplateError) as caught:
+        compiled(f"\n{{{{ {number} }}}}").prepare()
+    assert str(caught.value) == "app.j2: a number in it is too long for Python; write it as a text"
+    with pytest.raises(TemplateError, match=r"^app\.j2:1: no secret has so many versions"):
+        compiled(f'{{{{ secret("a", version=0x{"f" * 5000}) }}}}')
+
+
+def test_a_number_that_python_cannot_write_is_told_as_any_other_mistake():
+    with pytest.raises(TemplateError, match=r"^app\.j2: a number in it is too long for Python"):
+        compiled(f"{{{{ 0x{'f' * 5000} }}}}").prepare()

@@ -233,6 +233,9 @@ def _telling(name: str) -> Iterator[None]:
         what = f"its Python would be wrong: {exc.msg}"
         todo = "write that part another way"
         raise TemplateError(what, where=name, todo=todo, rule="template-syntax") from None
+    except ValueError:  # Python's, of a number: it reads and writes 4,300 digits.
+        what, todo = "a number in it is too long for Python", "write it as a text"
+        raise TemplateError(what, where=name, todo=todo, rule="template-syntax") from None
 
 
 def _unset(parts: Mapping[str, _Part]) -> Iterator[TemplateError]:

@@ -84,7 +84,9 @@ def test_a_file_that_compose_would_refuse_has_no_outline():
 
 
 def test_the_outline_names_what_is_set_or_handed_on():
-    assert outline("A: 1\nexport B.c='x\nD=1'\nHOME\nE", "dotenv-compose") == ("A", "B.c", "HOME")
+    assert outline("A: 1\nexport B.c='x\nD=1'\nHOME\n", "dotenv-compose") == ("A", "B.c", "HOME")
+    with pytest.raises(FormatError, match=r"^a line of the text assigns nothing"):
+        outline("HOME\nE", "dotenv-compose")
 
 
 @pytest.mark.parametrize("text", ["{}", "HOME\n{}\n", "A='x' {}"])

@@ -220,7 +220,13 @@ def test_the_proof_refuses_a_file_that_lost_a_statement():
 
 
 def test_the_outline_of_dotenv_names_the_variables():
-    assert outline("# c\nexport A='x\nB=y'\nC\nA=2\n'=\n", "dotenv") == ("A", "C")
+    assert outline("# c\nexport A='x\nB=y'\n\n  # d\nC=\nA=2\n", "dotenv") == ("A", "C")
+
+
+@pytest.mark.parametrize("line", ["C", "'=", "MIIEvQIBADANBgkq+hkiG9w0", "a b"])
+def test_what_may_be_a_part_of_a_value_is_no_name(line):
+    with pytest.raises(FormatError, match=r"^a line of the text assigns nothing"):
+        outline(f"A=1\n{line}\nB=2\n", "dotenv")
 
 
 def test_the_example_of_the_repository_reads_as_pydantic_would(tmp_path: Path):

@@ -129,4 +129,7 @@ def test_dotenv_is_read_as_it_reads(text, found):
 
 
 def test_the_outline_takes_what_dotenv_takes_for_names():
-    assert outline("A: 1\nexport B.c='x\nD=1'\n=1\n", "dotenv-node") == ("A", "B.c")
+    assert outline("# c\nA: 1\nexport B.c='x\nD=1'\n", "dotenv-node") == ("A", "B.c")
+    for junk in ("=1", "MIIEvQIBADANBgkq+hkiG9w0", "a b"):
+        with pytest.raises(FormatError, match=r"^a line of the text assigns nothing"):
+            outline(f"A=1\n{junk}\n", "dotenv-node")

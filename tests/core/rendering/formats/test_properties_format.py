@@ -155,4 +155,7 @@ def test_the_proof_refuses_what_reads_back_as_something_else(text):
 
 
 def test_the_outline_of_properties_names_the_keys_alone():
-    assert outline("# c\na.b = x\\\n  y\n!\nc\\:d\n\na.b=2\n", "properties") == ("a.b", "c:d")
+    assert outline("# c\na.b = x\\\n  y\n!\nc\\:d:\n\na.b=2\n", "properties") == ("a.b", "c:d")
+    for junk in ("MIIEvQIBADANBgkq+hkiG9w0", "a b"):
+        with pytest.raises(FormatError, match=r"^a line of the text has neither = nor :"):
+            outline(f"a=1\n{junk}\n", "properties")

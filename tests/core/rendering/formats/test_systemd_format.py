@@ -172,4 +172,7 @@ def test_the_proof_refuses_a_file_that_lost_a_variable():
 
 
 def test_the_outline_of_systemd_names_the_variables_that_a_service_gets():
-    assert outline("# c\nA='x\nB=y'\nC\n D =2\nA=3\nexport E=1\n=1\n", "systemd") == ("A", "D")
+    assert outline("# c\nA='x\nB=y'\n D =2\nA=3\nexport E=1\n;\n", "systemd") == ("A", "D")
+    for junk in ("C", "MIIEvQIBADANBgkq+hkiG9w0"):
+        with pytest.raises(FormatError, match=r"^a line of the text assigns nothing"):
+            outline(f"A=1\n{junk}\n", "systemd")

@@ -43,8 +43,11 @@ def write(document: Document) -> str:
 
 
 def outline(text: str) -> tuple[str, ...]:
-    """The names of the variables, in order."""
-    return tuple(dict.fromkeys(statement.key for statement in _read(text) if statement.key is not None))
+    """The names of the variables, in order. Raises FormatError where a line sets none: it may be part of a value."""
+    statements = list(_read(text))
+    if not all(statement.assigns or statement.is_aside for statement in statements):
+        raise FormatError("a line of the text assigns nothing", todo="write the file anew")
+    return tuple(dict.fromkeys(statement.key for statement in statements if statement.key is not None))
 
 
 def variables(text: str, environ: Mapping[str, str]) -> dict[str, str]:
@@ -74,6 +77,11 @@ class _Statement(Record, frozen=True):
     key: str | None
     """None: a comment, nothing at all, or what python-dotenv passes over with a warning."""
     assigns: bool
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether it is a comment, or nothing at all."""
+        return self.key is None and not self.before.strip()
 
 
 class _UnreadableError(Exception):

@@ -38,7 +38,10 @@ def write(document: Document) -> str:
 
 def outline(text: str) -> tuple[str, ...]:
     """The keys, in order. Raises FormatError where the text is not of this format."""
-    return tuple(dict.fromkeys(statement.key for statement in _read(text) if statement.key is not None))
+    statements = [statement for statement in _read(text) if statement.key is not None]
+    if not all(statement.literals[1].strip() for statement in statements):  # It may be part of a value.
+        raise FormatError("a line of the text has neither = nor :", todo="write the file anew")
+    return tuple(dict.fromkeys(statement.key for statement in statements if statement.key is not None))
 
 
 class _Statement(Record, frozen=True):

@@ -24,9 +24,14 @@ _COMPARING = frozenset({"[", "test"})
 _EVALUATED = frozenset({"-eq", "-ge", "-gt", "-le", "-lt", "-ne", "-v"})
 
 
-def may_assign(command: list[Word]) -> bool:
-    """Whether the next word of a command assigns, where it begins with NAME=."""
-    return _split(command)[0] in {"", *_DECLARING}
+def may_assign(name: str | None) -> bool:
+    """Whether the next word of a command of this name assigns, where it begins with NAME=; None: it has none yet."""
+    return not name or name in _DECLARING
+
+
+def name_of(word: Word) -> str | None:
+    """The name of the command, if this word is it: what stands before may be assignments."""
+    return None if _ASSIGNMENT.match(word.text) or _plain(word) in _TRANSPARENT else _plain(word)
 
 
 def assigned(script: Script) -> Iterator[str]:
@@ -54,8 +59,8 @@ def refuse_misplaced(script: Script, marked: Marked) -> None:
 def _split(command: list[Word]) -> tuple[str, list[Word]]:
     """A command's name, and its arguments; before the name may stand assignments."""
     for index, word in enumerate(command):
-        if not _ASSIGNMENT.match(word.text) and _plain(word) not in _TRANSPARENT:
-            return _plain(word), command[index + 1 :]
+        if (name := name_of(word)) is not None:
+            return name, command[index + 1 :]
     return "", []
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from lessee.core.rendering.formats.sh_commands import may_assign
+from lessee.core.rendering.formats.sh_commands import may_assign, name_of
 from lessee.core.rendering.formats.sh_script import RUNS, Body, Herald, Piece, Script, UnclearError, Word
 
 _BLANK = re.compile(r"(?:[ \t]|\\\n)+")
@@ -59,6 +59,7 @@ class _Reader:
     def commands(self, bracket: int | None = None) -> None:
         """All to the end, or to what closes a bracket."""
         command: list[Word] = []
+        name: str | None = None
         while char := self._next():
             if char == ")" and bracket is not None and not self._cases[-1]:
                 self._emit("code", ")")
@@ -67,14 +68,15 @@ class _Reader:
                 continue
             if char in _OPERATORS:
                 self._operator(char)
-                command = []
+                command, name = [], None
                 continue
             start = len(self.script.pieces)
-            word = self._word(assigns=may_assign(command))
+            word = self._word(assigns=may_assign(name))
             if not command and word.text == "[[":
                 self._test(start)
             else:
                 command = self._follow(command, word)
+                name = (name_of(word) if name is None else name) if command else None
         if bracket is not None:
             raise UnclearError("a bracket is not closed", "close it", bracket)
         if self._heralded:

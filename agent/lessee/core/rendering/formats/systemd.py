@@ -51,7 +51,9 @@ def write(document: Document) -> str:
 
 
 def outline(text: str) -> tuple[str, ...]:
-    """The names of the variables, in order."""
+    """The names of the variables, in order. Raises FormatError where a line sets none: it may be part of a value."""
+    if any(line.name is None and not _ASIDE.fullmatch(line.before) for line in _read(text)):
+        raise FormatError("a line of the text assigns nothing", todo="write the file anew")
     return tuple(dict.fromkeys(line.name for line in _read(text) if line.name and _NAME.fullmatch(line.name)))
 
 

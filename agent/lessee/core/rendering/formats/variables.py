@@ -1,7 +1,7 @@
 """Env files by trial: of a value's spellings the first that every reader of the format reads as it was."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, zip_longest
 
 from lessee.core.errors import FormatError
@@ -69,17 +69,19 @@ def write(document: Document, grammar: Grammar) -> str:
 def outline(text: str, grammar: Grammar) -> tuple[str, ...]:
     """The names of the variables, in order. Raises FormatError where the text is not of this grammar."""
     try:
-        return tuple(dict.fromkeys(found.name for found in grammar.scan(text) if found.name))
+        found = list(grammar.scan(text))
     except UnreadableError as exc:
         raise FormatError(exc.what, todo="write the file anew") from None
+    asides = (_COMMENT.sub("", aside).split() for aside in _asides(text, found))
+    if any(words not in ([], ["export"]) for words in asides):  # It may be part of a value.
+        raise FormatError("a line of the text assigns nothing", todo="write the file anew")
+    return tuple(dict.fromkeys(assignment.name for assignment in found if assignment.name))
 
 
 def _written(marked: Marked, grammar: Grammar) -> str:
     found = list(grammar.scan(marked.text))
     readings = [reader(marked.text) for reader in grammar.readers]
-    ends = [0, *(assignment.end for assignment in found)]
-    starts = [*(assignment.at for assignment in found), len(marked.text)]
-    asides = [_aside(marked.text[end:start], marked) for end, start in zip(ends, starts, strict=True)]
+    asides = [_aside(aside, marked) for aside in _asides(marked.text, found)]
     _refuse_quarrels(readings, marked)
     names.refuse_twins([assignment.name for assignment in found], marked)
     assigned = [_assigned(assignment, marked, grammar) for assignment in found]
@@ -100,6 +102,13 @@ def _refuse_quarrels(readings: list[list[Reading]], marked: Marked) -> None:
 def _slots(reading: Reading, marked: Marked) -> list[Slot]:
     name, value = reading
     return marked.slots_in("".join([name, *(value or ())]))
+
+
+def _asides(text: str, found: list[Assignment]) -> Iterator[str]:
+    """What stands between the assignments."""
+    ends = [0, *(assignment.end for assignment in found)]
+    starts = [*(assignment.at for assignment in found), len(text)]
+    return (text[end:start] for end, start in zip(ends, starts, strict=True))
 
 
 def _aside(text: str, marked: Marked) -> str:

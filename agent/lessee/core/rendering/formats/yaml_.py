@@ -231,15 +231,17 @@ def _children(node: yaml.Node) -> Iterable[yaml.Node]:
 
 
 def _refuse_twins(mapping: yaml.MappingNode, marked: Marked) -> None:
-    keys = [key for key, _ in mapping.value if isinstance(key, yaml.ScalarNode)]
-    names = [(key.tag, marked.fill(key.value)) for key in keys]
-    if len(set(names)) == len(names):
-        return
-    at, twin = next((at, names.index(name)) for at, name in enumerate(names) if name in names[:at])
-    if slots := marked.slots_in(keys[twin].value + keys[at].value):
-        raise slots[0].refused("makes a key that its mapping has already", "make the keys differ")
-    what = f"the key {keys[at].value!r} stands twice in a mapping"
-    raise FormatError(what, where=marked.where(keys[at].start_mark.index), todo="remove one")
+    known: dict[tuple[str, str], yaml.Node] = {}
+    for key, _ in mapping.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        twin = known.setdefault((key.tag, marked.fill(key.value)), key)
+        if twin is key:
+            continue
+        if slots := marked.slots_in(twin.value + key.value):
+            raise slots[0].refused("makes a key that its mapping has already", "make the keys differ")
+        what = f"the key {key.value!r} stands twice in a mapping"
+        raise FormatError(what, where=marked.where(key.start_mark.index), todo="remove one")
 
 
 def _paths(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
