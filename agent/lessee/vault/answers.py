@@ -16,7 +16,7 @@ from lessee.core.record import Record
 class Answer(Record, frozen=True):
     """A good answer; the fields as Vault names them. Without a lease the `lease_id` is empty."""
 
-    hidden = ("data", "auth")
+    hidden = ("data", "auth", "wrapping_token")
 
     data: Mapping[str, Any]
     auth: Mapping[str, Any]
@@ -28,6 +28,10 @@ class Answer(Record, frozen=True):
     request_id: str = ""
     date: float | None = None
     """When it was sent, in whole seconds since 1970 by the server's clock."""
+    wrapping_token: str = ""
+    """Of a response-wrapped answer, whose data are behind it."""
+    help: str = ""
+    """Of a path that was asked for its help."""
 
 
 class RequestFailed(Exception):  # noqa: N818  # It reads as what happened.
@@ -59,6 +63,8 @@ def answer(headers: HTTPMessage, content: bytes) -> Answer:
         capped=any(_CAPPED in warning for warning in body.warnings or ()),
         request_id=body.request_id or "",
         date=_date(headers),
+        wrapping_token=str((body.wrap_info or {}).get("token") or ""),
+        help=body.help or "",
     )
 
 
@@ -175,6 +181,8 @@ class _Body(msgspec.Struct):
     renewable: bool | None = None
     request_id: str | None = None
     warnings: list[str] | None = None
+    wrap_info: dict[str, Any] | None = None
+    help: str | None = None
 
 
 class _Refused(msgspec.Struct):

@@ -66,16 +66,18 @@ class Door:
         params: Mapping[str, str] | None = None,
         timeout: float | None = None,
         changes: bool | None = None,
+        wrap_ttl: float | None = None,
     ) -> Answer:
         """Raises RequestFailed, whose text is made here: a server's own error text may repeat what it was sent.
 
-        `timeout` of each read. `changes`: it must not be sent twice; default: all but GET.
+        `timeout` of each read. `changes`: it must not be sent twice; default: all but GET. `wrap_ttl`: the
+        answer is response-wrapped for so many seconds.
         """
         request = _Request(
             method=method,
             target=f"/v1/{quote(path)}" + (f"?{urlencode(params)}" if params else ""),
             content=msgspec.json.encode(body) if body is not None else None,
-            headers=self._headers(token),
+            headers=self._headers(token, wrap_ttl),
             timeout=timeout or READ_TIMEOUT,
             changes=method != "GET" if changes is None else changes,
         )
@@ -86,8 +88,10 @@ class Door:
         while self._kept:
             self._kept.popitem()[1].close()
 
-    def _headers(self, token: str | None) -> dict[str, str]:
+    def _headers(self, token: str | None, wrap_ttl: float | None) -> dict[str, str]:
         headers = dict(_HEADERS)
+        if wrap_ttl is not None:
+            headers["X-Vault-Wrap-TTL"] = f"{wrap_ttl:.0f}"
         if token:
             headers["X-Vault-Token"] = token
         if self._namespace:

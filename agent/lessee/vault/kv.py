@@ -24,6 +24,21 @@ def mount_version(door: Door, token: str, mount: str) -> int:
     return 2 if str(options.get("version")) == "2" else 1
 
 
+def is_detailed(door: Door, token: str, mount: str) -> bool:
+    """Whether a folder's names come with their versions, by the help, for which any valid token may ask.
+
+    A listing would tell less: KV answers 404 both for an empty folder and for what it does not know. Raises
+    RequestFailed.
+    """
+    try:
+        answer = door.ask("GET", f"{mount}/detailed-metadata/", token=token, params={"help": "1"})
+    except RequestFailed as exc:
+        if exc.failure.kind in {Kind.WEATHER, Kind.LIMITED, Kind.DENIED}:
+            raise
+        return False
+    return "^detailed-metadata/" in answer.help
+
+
 def read(door: Door, token: str, ref: Ref, version: int) -> Secret:
     """A secret's fields. Raises RequestFailed; of a deleted version, its metadata comes along (see `deleted`)."""
     if version == 1:
