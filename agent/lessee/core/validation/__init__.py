@@ -1,0 +1,1 @@
+"""Judges what `lessee validate` finds; it looks at nothing itself."""

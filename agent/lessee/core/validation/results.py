@@ -1,0 +1,29 @@
+"""What a check of the environment found."""
+
+from enum import StrEnum
+
+from lessee.core.record import Record
+
+
+class Level(StrEnum):
+    """How bad it is where a check fails."""
+
+    CRITICAL = "critical"
+    """Something does not work, or is open to whom it should not be."""
+    WARNING = "warning"
+    """It works, and will not for long, or is not as it should be."""
+    INFO = "info"
+
+
+class Result(Record, frozen=True):
+    """One check's outcome, in words without a value. `passed` None: it could not be looked at, and `text` says why."""
+
+    component: str
+    """Such as vault, database, api_keys, storage, mcp_cache, mcp_auth, frontend, or an app's name."""
+    check: str
+    """The check's lasting name, such as `postgres-login`."""
+    level: Level
+    passed: bool | None
+    text: str
+    todo: str = ""
+    """What to do where it failed."""
