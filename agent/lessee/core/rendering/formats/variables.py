@@ -67,15 +67,19 @@ def write(document: Document, grammar: Grammar) -> str:
 
 
 def outline(text: str, grammar: Grammar) -> tuple[str, ...]:
-    """The names of the variables, in order. Raises FormatError where the text is not of this grammar."""
+    """The names of the variables that are set, in order. Raises FormatError where the text is not of this grammar.
+
+    A name alone, whose value is the reader's, may as well be a line of a value.
+    """
     try:
         found = list(grammar.scan(text))
     except UnreadableError as exc:
         raise FormatError(exc.what, todo="write the file anew") from None
     asides = (_COMMENT.sub("", aside).split() for aside in _asides(text, found))
-    if any(words not in ([], ["export"]) for words in asides):  # It may be part of a value.
+    nameless = any(not assignment.name for assignment in found)
+    if nameless or any(words not in ([], ["export"]) for words in asides):  # It may be part of a value.
         raise FormatError("a line of the text assigns nothing", todo="write the file anew")
-    return tuple(dict.fromkeys(assignment.name for assignment in found if assignment.name))
+    return tuple(dict.fromkeys(assignment.name for assignment in found if assignment.raw is not None))
 
 
 def _written(marked: Marked, grammar: Grammar) -> str:
