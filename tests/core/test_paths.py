@@ -281,3 +281,26 @@ def test_the_prefix_cannot_be_gone_around_by_asking_for_a_kv_path():
 def test_a_parameter_that_is_no_text_is_refused():
     with pytest.raises(Refused, match="a parameter holds half of a surrogate pair; write the character itself"):
         SPACE.dynamic("aws/sts/deploy", name="\ud800")
+
+
+def test_one_template_names_each_environments_own_engines():
+    for name in "production", "testing":
+        space = Space("secret", f"{name}/", foreign=frozenset({"production", "testing"}) - {name}, environment=name)
+        assert space.dynamic("{environment}/database/creds/simba").path == f"{name}/database/creds/simba"
+        issued = space.certificate("{environment}/pki/issue/web", common_name="{environment}.local", ttl="1h")
+        assert issued.path == f"{name}/pki/issue/web"
+        assert dict(issued.params)["common_name"] == "{environment}.local"
+
+
+def test_no_engine_of_an_environment_is_named_where_there_is_no_environment():
+    for resolve in BARE.dynamic, BARE.certificate:
+        with pytest.raises(Refused, match=r"holds \{environment\}, and there is no environment; write `environment: N"):
+            resolve("{environment}/database/creds/simba")
+
+
+def test_an_environment_stands_for_no_way_into_another():
+    space = Space("secret", foreign=frozenset({"testing"}), environment="../testing")
+    with pytest.raises(Refused, match="an element is empty, a dot, or not printable"):
+        space.dynamic("{environment}/database/creds/simba")
+    with pytest.raises(Refused, match="where the KV secrets are"):
+        Space("production", environment="production").dynamic("{environment}/data/a")

@@ -7,6 +7,7 @@ from lessee.core.errors import Refused
 from lessee.core.record import Record
 
 _ENDLESS = 2**63
+_ENVIRONMENT = "{environment}"
 
 
 class Ref(Record, frozen=True, order=True):
@@ -72,6 +73,8 @@ class Space(Record, frozen=True):
     shared: tuple[str, ...] = ()
     foreign: frozenset[str] = frozenset()
     """First elements that belong to other environments."""
+    environment: str | None = None
+    """What `{environment}` stands for in the paths of `dynamic` and `certificate`."""
 
     def secret(self, literal: str, version: int | None = None) -> Ref:
         """The secret that `secret(literal)` reads. Raises Refused for a path outside the space."""
@@ -95,7 +98,7 @@ class Space(Record, frozen=True):
     def dynamic(self, literal: str, /, *, method: Parameter | None = None, **params: Parameter) -> Dynamic:
         """What `dynamic(literal, …)` asks for: with parameters by a POST, else by a GET.
 
-        No prefix is put in front. Raises Refused for a path outside the space, or what cannot be sent.
+        No prefix is put in front; `{environment}` is replaced. Raises Refused for a path outside the space, or what cannot be sent.
         """
         if method not in {None, "GET", "POST"}:
             todo = 'leave it out, or write method="POST" for a POST without parameters'
@@ -118,6 +121,11 @@ class Space(Record, frozen=True):
         return Dynamic(path, _sorted(params), "POST", certificate=True, local_key=key == "local")
 
     def _asked(self, literal: str) -> str:
+        if _ENVIRONMENT in literal:
+            if self.environment is None:
+                todo = "write `environment: NAME` in the configuration, or set $LESSEE_ENVIRONMENT"
+                raise Refused(f"{literal!r} holds {_ENVIRONMENT}, and there is no environment", todo=todo)
+            literal = literal.replace(_ENVIRONMENT, self.environment)
         self._refuse_outside(literal)
         if literal.endswith("/") or "/" not in literal:
             todo = "write the mount and what is in it, as in database/creds/simba"

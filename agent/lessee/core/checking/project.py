@@ -72,7 +72,7 @@ def _rest(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load
     except ConfigError:
         return []
     folder, mount = (reader.values.get(key) for key in (("templates",), ("secrets", "mount")))
-    space = Space(mount if isinstance(mount, str) else "secret")
+    space = Space(mount if isinstance(mount, str) else "secret", environment="environment")  # Any would do.
     return _templates(
         path, folder if isinstance(folder, str) else None, load, space, _sound_sheets(reader.values)
     ).findings

@@ -37,7 +37,7 @@ class Recipe(Record, frozen=True):
 def space_of(config: Config) -> Space:
     """The paths that this configuration's templates may name."""
     secrets = config.secrets
-    return Space(secrets.mount, secrets.prefix, secrets.shared, config.foreign_environments)
+    return Space(secrets.mount, secrets.prefix, secrets.shared, config.foreign_environments, config.environment)
 
 
 def compile_recipes(config: Config, compiler: Compiler, *, prepare: bool = True) -> Mapping[str, Recipe]:
