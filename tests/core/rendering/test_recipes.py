@@ -55,9 +55,7 @@ def files_of(recipe, dynamic=None):
 
 def test_the_space_is_that_of_the_configuration():
     foreign = frozenset({"development", "testing", "staging"})
-    assert space_of(config("{template: a.j2}")) == Space(
-        "kv", "production/", ("shared/",), foreign, "production"
-    )
+    assert space_of(config("{template: a.j2}")) == Space("kv", "production/", ("shared/",), foreign, "production")
 
 
 def test_a_recipe_needs_what_any_of_its_templates_can_touch():

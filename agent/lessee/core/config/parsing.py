@@ -1,6 +1,6 @@
 """The text of lessee.yaml to a Config."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -12,6 +12,7 @@ from lessee.core.config.grammar.nodes import compose
 from lessee.core.config.grammar.problems import Path, Problems, spell
 from lessee.core.config.grammar.reader import Reader
 from lessee.core.config.grammar.vault import AppRole, CertAuth, Vault
+from lessee.core.config.setting_up import check_setup
 from lessee.core.config.telling import check, notify, ready
 from lessee.core.config.unbuilt import tell_unbuilt
 
@@ -20,19 +21,40 @@ _MODE = 0o440  # Owner and group read, nobody writes.
 _ENVIRONMENT = "{environment}"
 
 
-def parse(text: str, *, source: str, environ: Mapping[str, str], for_child: bool = False) -> Config:
+def parse(
+    text: str,
+    *,
+    source: str,
+    environ: Mapping[str, str],
+    for_child: bool = False,
+    environment: str | None = None,
+    blocks: Collection[str] = (),
+) -> Config:
     """What the file says, with its defaults and those of the environment filled in.
 
-    `for_child`: `lessee exec` reads it. `source` is what errors call the file. Raises ConfigError with all that is
+    `for_child`: `lessee exec` reads it. `environment`: instead of the one that it says. `blocks`: those of the operator's
+    that are needed, with their variables. `source` is what errors call the file. Raises ConfigError with all that is
     wrong, by line.
     """
     problems = Problems(source)
-    reader = Reader(problems, environ)
+    reader = Reader(problems, environ, blocks)
     said = reader.read(compose(text, source))
+    if environment is not None:
+        said = replace(said, environment=environment)
     settled = _Settling(said, reader.values, problems, environ, for_child=for_child).settle()
+    if "setup" in blocks:
+        check_setup(said, problems)
     tell_unbuilt(reader.values, problems)
     problems.raise_all()
     return settled
+
+
+def environments(text: str, *, source: str, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Those that `setup` is for, whatever else is wrong with the file."""
+    try:
+        return Reader(Problems(source), environ).read(compose(text, source)).setup.environments
+    except ConfigError:
+        return ()
 
 
 class _Settling:
@@ -71,6 +93,8 @@ class _Settling:
             templates=said.templates,
             allow_disk=said.allow_disk,
             apps=self._apps(),
+            setup=said.setup,
+            rotation=said.rotation,
         )
 
     def _or_variable(self, said: str | None, variable: str, kind: Any, path: Path) -> str | None:

@@ -7,7 +7,8 @@ from msgspec import field
 from lessee.core.config.grammar import words as w
 from lessee.core.config.grammar.app import App
 from lessee.core.config.grammar.block import Block, says
-from lessee.core.config.grammar.operator import Events, Monitor, Rotation, Setup
+from lessee.core.config.grammar.operator import Events, Monitor, Rotation
+from lessee.core.config.grammar.setup import Setup
 from lessee.core.config.grammar.vault import Vault
 
 OPERATOR = ("events", "setup", "rotation", "monitor")

@@ -1,8 +1,6 @@
-"""The operator's blocks: setup, rotation, monitoring and the events that come of it."""
+"""The operator's blocks: rotation, monitoring and the events that come of it."""
 
 from typing import Annotated, ClassVar, Literal
-
-from msgspec import Meta, field
 
 from lessee.core.config.grammar import words as w
 from lessee.core.config.grammar.block import Block, Command, says
@@ -14,33 +12,6 @@ class Events(Block, frozen=True, kw_only=True):
     redis: Annotated[w.RedisUrl | None, says("What `lessee monitor` publishes.")] = None
     vault: Annotated[Literal["auto"] | None, says("Vault Enterprise's own event stream, where the server has it.")] = (
         None
-    )
-
-
-class NewValue(Block, frozen=True, kw_only=True):
-    """Where the first value of a secret comes from."""
-
-    one_of: ClassVar[tuple[str, ...]] = ("generate", "env")
-    generate: Annotated[w.Count | None, says("So many characters by chance.")] = None
-    env: Annotated[w.Variable | None, says("A variable of the operator's environment.")] = None
-
-
-Right = Literal["read", "create", "update", "delete", "list", "all"]
-
-
-class Setup(Block, frozen=True, kw_only=True):
-    """What `lessee setup` makes."""
-
-    environments: Annotated[
-        Annotated[tuple[w.Name, ...], Meta(min_length=1)],
-        says("The environments; none may name another one's secrets."),
-    ] = ("development", "testing", "staging", "production")
-    secrets: Annotated[
-        dict[w.SecretPath, dict[w.Text, NewValue]],
-        says("The first secrets, by path and key, where there are none."),
-    ] = field(default_factory=dict)
-    components: Annotated[dict[w.Name, tuple[Right, ...]], says("Who may do what; an AppRole each.")] = field(
-        default_factory=dict
     )
 
 

@@ -132,6 +132,22 @@ def _owner(text: str) -> tuple[int, int | None]:
     return int(uid), int(gid) if gid else None
 
 
+def _cidr(text: str) -> str:
+    # Imported where somebody wrote one: no sidecar does.
+    from ipaddress import ip_network  # noqa: PLC0415
+
+    return str(ip_network(text, strict=False))
+
+
+def _database_url(text: str) -> str:
+    user, at, _ = text.rpartition("://")[2].partition("@")
+    given = {user.partition(":")[2]} if at else set()
+    given |= set(re.findall(r"(?i)\b(?:password|pwd)=([^&;\s]*)", text))
+    if given - {"", "{{password}}"}:
+        raise ValueError("without a password: the server puts it in, where {{password}} stands")
+    return text
+
+
 def _address(text: str) -> str:
     return text.removesuffix("/")
 
@@ -220,6 +236,27 @@ HttpMethod = Annotated[str, _word("an HTTP method such as `POST`", r"[A-Z]+")]
 HttpHeader = Annotated[str, _word("the name of an HTTP header", r"[A-Za-z0-9-]+")]
 RedisUrl = Annotated[str, _word("a URL such as `redis://redis:6379/0`", r"rediss?://\S+")]
 HostPort = Annotated[str, _word("`host:port`", f"{_HOST}:{_PORT}")]
+Cidr = Annotated[str, _word("an address or a network such as `10.0.0.0/8`", r"[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?", _cidr)]
+Below = Annotated[str, _word("a folder below the environment's, or an empty text", r"[^\x00-\x1f\x7f{}*+]*", _folder)]
+OwnMount = Annotated[
+    str,
+    _word(
+        "a mount's path that begins with {environment}/, so that no two environments share it",
+        r"\{environment\}/[^\x00-\x1f\x7f{}*+]+",
+        _elements,
+    ),
+]
+VariableOf = Annotated[
+    str,
+    _word(
+        "the name of an environment variable; {environment} is replaced",
+        r"(?:[A-Za-z_]|\{environment\})(?:[A-Za-z0-9_]|\{environment\})*",
+    ),
+]
+DatabaseUrl = Annotated[
+    str, _word("a URL such as `postgresql://{{username}}:{{password}}@db/app`", r"\S+", _database_url)
+]
+Number = Annotated[int, _word("a whole number", r"0|[1-9][0-9]{0,8}", int, type="integer")]
 Count = Annotated[int, _word("a whole number above 0", r"[1-9][0-9]{0,8}", int, type="integer")]
 Switch = Annotated[
     bool,

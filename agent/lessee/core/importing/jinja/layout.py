@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from lessee.core.config.grammar.operator import Setup
+from lessee.core.config.grammar.setup import Setup
 from lessee.core.importing.jinja.expressions import Lost
 from lessee.core.importing.jinja.vault_paths import Kv
 from lessee.core.record import Record
