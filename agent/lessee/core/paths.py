@@ -98,7 +98,8 @@ class Space(Record, frozen=True):
     def dynamic(self, literal: str, /, *, method: Parameter | None = None, **params: Parameter) -> Dynamic:
         """What `dynamic(literal, …)` asks for: with parameters by a POST, else by a GET.
 
-        No prefix is put in front; `{environment}` is replaced. Raises Refused for a path outside the space, or what cannot be sent.
+        No prefix is put in front; `{environment}` is replaced. Raises Refused for a path outside the space, or
+        what cannot be sent.
         """
         if method not in {None, "GET", "POST"}:
             todo = 'leave it out, or write method="POST" for a POST without parameters'

@@ -15,6 +15,7 @@ from lessee.core.config.grammar.vault import AppRole, CertAuth, Vault
 from lessee.core.config.setting_up import check_setup
 from lessee.core.config.telling import check, notify, ready
 from lessee.core.config.unbuilt import tell_unbuilt
+from lessee.core.errors import ConfigError
 
 _T = TypeVar("_T")
 _MODE = 0o440  # Owner and group read, nobody writes.
@@ -32,7 +33,7 @@ def parse(
 ) -> Config:
     """What the file says, with its defaults and those of the environment filled in.
 
-    `for_child`: `lessee exec` reads it. `environment`: instead of the one that it says. `blocks`: those of the operator's
+    `for_child`: `lessee exec` reads it. `environment`: instead of the one that it says. `blocks`: the operator's
     that are needed, with their variables. `source` is what errors call the file. Raises ConfigError with all that is
     wrong, by line.
     """

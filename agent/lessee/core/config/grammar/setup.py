@@ -122,9 +122,7 @@ class Setup(Block, frozen=True, kw_only=True):
     ] = ("development", "testing", "staging", "production")
     components: Annotated[
         dict[w.Name, Annotated[tuple[Right, ...], Meta(min_length=1)] | Component],
-        says(
-            "Who may do what; a policy and an AppRole each. A bare list of rights for database-admin is for database/."
-        ),
+        says("Who may do what; a policy and an AppRole each. A bare list for database-admin is for database/."),
     ] = field(default_factory=dict)
     apps: Annotated[
         w.Switch | Login, says("Whether each of apps gets a policy and an AppRole too, and for how long it logs in.")
