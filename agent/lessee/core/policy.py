@@ -79,7 +79,12 @@ def policy(vault: Vault, recipes: tuple[Recipe, ...], engine: Engine) -> Policy:
 
 def text_of(policy: Policy) -> str:
     """The policy in HCL, below a heading that says whose it is."""
-    return "\n".join(["".join(f"# {line}\n" for line in _heading(policy)), *map(_hcl, policy.rules)])
+    return hcl(_heading(policy), policy.rules)
+
+
+def hcl(heading: Iterable[str], rules: Iterable[Rule]) -> str:
+    """Rules in HCL, below a heading."""
+    return "\n".join(["".join(f"# {line}\n" for line in heading), *map(_hcl, rules)])
 
 
 _By = tuple[str, str]

@@ -1,0 +1,27 @@
+"""What is there, so far as setup needs to know it."""
+
+from collections.abc import Mapping
+
+from lessee.core.record import Record
+from lessee.core.setup.objects import Fields
+from lessee.core.setup.record import Recorded
+
+
+class Standing(Record, frozen=True):
+    """A secret that is there; the names of its keys, and no value."""
+
+    version: int
+    keys: frozenset[str]
+    deleted: bool = False
+    """Whether its newest version was deleted or destroyed."""
+
+
+class State(Record, frozen=True):
+    """What a server holds of what is wanted and of what was written before."""
+
+    objects: Mapping[str, Fields]
+    """By path, of those that are there."""
+    secrets: Mapping[str, Standing]
+    """By mount and path, of those that have ever had a version."""
+    recorded: Mapping[str, Recorded]
+    """By environment; empty: of what all of them share."""
