@@ -25,7 +25,7 @@ start here:
   lessee exec --app A -- CMD  the same, with the app as its child
 
 The configuration is --config, $LESSEE_CONFIG, ./lessee.yaml or /etc/lessee/lessee.yaml.
-exit codes: 64 usage, 65 template, 69 Vault unreachable, 73 cannot write, 75 app not notified,
+exit codes: 64 usage, 65 template, 69 Vault unreachable, 73 cannot write, 75 app not notified, or left by hand,
             77 refused by Vault, 78 configuration"""
 
 
@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_read(command)
     _add_check(command)
     _add_import(command)
+    _add_setup(command)
     status = command("status", "ask a running agent how it is", "Values are never told.")
     status.add_argument("--json", action="store_true", help="as status.json")
     status.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
@@ -188,6 +189,28 @@ def _add_import(command: Callable[..., argparse.ArgumentParser]) -> None:
     imported.set_defaults(command="import_")  # `import` is a keyword of Python.
     imported.add_argument("file", metavar="FILE", help="what to import")
     imported.add_argument("--output", metavar="DIR", help="write into this new or empty folder; default: to stdout")
+
+
+def _add_setup(command: Callable[..., argparse.ArgumentParser]) -> None:
+    setup = command(
+        "setup",
+        "make environments on a server: policies, roles, engines, audit log and first secrets",
+        "It looks\nfirst, does only what is not done, and leaves what somebody changed by hand (exit code 75). With\n"
+        "$VAULT_TOKEN, or a login as the configuration has it; no value is ever printed.",
+    )
+    setup.add_argument("--plan", action="store_true", help="change nothing: show what would be done")
+    setup.add_argument("--force", action="store_true", help="overwrite what was changed by hand")
+    setup.add_argument(
+        "--only",
+        nargs="+",
+        action="extend",
+        metavar="WHAT",
+        help="environment=NAME, or audit, policies, roles, secrets, database, pki",
+    )
+    setup.add_argument("--output", metavar="DIR", help="write DIR/ENVIRONMENT/ROLE/{role_id,secret_id}, where missing")
+    setup.add_argument("--wrap", type=_duration, metavar="TIME", help="write wrapping tokens instead of secret_ids")
+    setup.add_argument("--remove", metavar="ENVIRONMENT", help="undo this environment, with all its secrets")
+    setup.add_argument("--yes", action="store_true", help="with --remove: do not ask")
 
 
 def _add_logging(parser: argparse.ArgumentParser) -> None:

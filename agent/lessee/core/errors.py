@@ -79,6 +79,12 @@ class NotNotified(LesseeError):  # noqa: N818  # As above.
     exit_code = 75  # EX_TEMPFAIL
 
 
+class LeftByHand(LesseeError):  # noqa: N818  # As above.
+    """What somebody changed by hand was left as it is."""
+
+    exit_code = 75  # EX_TEMPFAIL
+
+
 class Refused(LesseeError):  # noqa: N818  # As above.
     """Vault, or lessee itself before asking, refused a login or a path."""
 

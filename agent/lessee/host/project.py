@@ -1,13 +1,13 @@
 """Reads lessee.yaml and its templates from the disk."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from lessee.core.config import App, Config
-from lessee.core.config.parsing import parse
+from lessee.core.config.parsing import environments, parse
 from lessee.core.errors import ConfigError, LesseeError, TemplateError
 from lessee.core.record import Record
 from lessee.core.rendering.recipes import Recipe, compile_recipes, space_of
@@ -59,6 +59,11 @@ def read(path: Path, environ: Mapping[str, str]) -> Config:
     return parse(text_of(path), source=path.name, environ=environ)
 
 
+def environments_of(path: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Those that `lessee setup` is for; none where the file is not to be read. Raises ConfigError without a file."""
+    return environments(text_of(path), source=path.name, environ=environ)
+
+
 def app_of(config: Config, name: str, path: Path) -> App:
     """The app of this name; `path` is the configuration's. Raises ConfigError with the names that there are."""
     if name not in config.apps:
@@ -74,14 +79,18 @@ def load(
     only: str | None = None,
     prepare: bool = True,
     for_child: bool = False,
+    environment: str | None = None,
+    blocks: Collection[str] = (),
+    compiles: bool = True,
 ) -> Project:
     """Read and compile all of it, or one app. Raises ConfigError or TemplateError, which tell all that is wrong.
 
     `prepare`: as of `compile_recipes`. `for_child`: there is a child to take what `environ` makes; else it is left out.
+    `environment` and `blocks`: as of `parse`. `compiles` False leaves all templates alone.
     """
     stamps = {path: stamp(path)}
     text = text_of(path)
-    config = parse(text, source=path.name, environ=environ, for_child=for_child)
+    config = parse(text, source=path.name, environ=environ, for_child=for_child, environment=environment, blocks=blocks)
     if only is not None:
         config = _with(config, {only: app_of(config, only, path)})
     if not for_child:
@@ -92,7 +101,8 @@ def load(
         stamps[folder / name] = stamp(folder / name)
         return template_of(folder, name)
 
-    recipes = compile_recipes(config, Compiler(template, space_of(config)), prepare=prepare)
+    compiler = Compiler(template, space_of(config))
+    recipes = compile_recipes(config, compiler, prepare=prepare) if compiles else {}
     return Project(path, config, text, recipes, stamps)
 
 

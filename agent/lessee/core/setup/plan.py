@@ -49,13 +49,14 @@ class Forbidden(Record, frozen=True):
     object: Object
 
 
-Doing = Add | Change | Remove | Fill
+Undoing = Change | Remove | Fill
+Doing = Add | Undoing
 
 
 class Held(Record, frozen=True):
     """A step that would undo what somebody did by hand."""
 
-    step: Doing
+    step: Undoing
 
 
 Step = Doing | Held | Forbidden
@@ -179,7 +180,7 @@ def _away(wanted: Iterable[Wanted], state: State, only: Only) -> Iterator[Step]:
             yield step if is_own(entry, found) else Held(step)
 
 
-def _may(step: Doing) -> bool:
+def _may(step: Undoing) -> bool:
     """Whether --force may do it: no audit log is exchanged for another."""
     return not (isinstance(step, Change) and step.object.kind is Kind.AUDIT)
 

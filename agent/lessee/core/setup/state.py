@@ -24,4 +24,4 @@ class State(Record, frozen=True):
     secrets: Mapping[str, Standing]
     """By mount and path, of those that have ever had a version."""
     recorded: Mapping[str, Recorded]
-    """By environment; empty: of what all of them share."""
+    """By environment, of those that have a record; empty: of what all of them share."""

@@ -8,7 +8,7 @@ from difflib import unified_diff
 
 from lessee.core.config.durations import spell
 from lessee.core.setup.objects import Fields, Kind, Object, name_of
-from lessee.core.setup.plan import Add, Change, Doing, Fill, Forbidden, Held, Remove, Step
+from lessee.core.setup.plan import Add, Change, Fill, Forbidden, Held, Remove, Step, Undoing
 from lessee.core.setup.values import told
 
 _FORCE = "--force overwrites it"
@@ -62,7 +62,7 @@ _SORTS: Mapping[type, str] = {
 }
 
 
-def _held(step: Doing) -> Iterator[str]:
+def _held(step: Undoing) -> Iterator[str]:
     match step:
         case Change(Object(kind=Kind.AUDIT) as made):
             yield f"  ! {made.kind} {made.name}: it writes elsewhere; left, for an audit log is never exchanged"
@@ -74,9 +74,7 @@ def _held(step: Doing) -> Iterator[str]:
             name = name_of(step.kind, step.path)
             yield f"  ! {step.kind} {name}: not in the configuration any more, but changed by hand, and left"
         case Fill():
-            yield f"  ! secret {step.secret.name}: its newest version was deleted, and is left so; --force writes it anew"
-        case Add():
-            raise AssertionError  # What is not there nobody has changed.
+            yield f"  ! secret {step.secret.name}: its newest version was deleted, and is left so; --force writes one"
 
 
 def _changed(step: Change) -> Iterator[str]:

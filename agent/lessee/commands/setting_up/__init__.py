@@ -1,0 +1,1 @@
+"""What `lessee setup` does beside setting up environments."""

@@ -1,0 +1,53 @@
+"""`lessee setup --remove ENV`: undoes one environment, and touches no other."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from lessee.core.config.grammar import words
+from lessee.core.errors import UsageError
+from lessee.host.clock import boot_time
+from lessee.host.project import environments_of, load
+from lessee.setup.looking import refuse_unready
+from lessee.setup.removing import going, remove
+from lessee.vault.operator import operator
+
+
+def run(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> int:
+    """0 where it is gone. What would go is told first, and the environment's name is asked for."""
+    name = arguments.remove
+    if arguments.output is not None or arguments.only or arguments.force or arguments.wrap is not None:
+        raise UsageError("--remove goes with --plan and --yes alone", todo="leave the others out")
+    config = load(path, environ, environment=_checked(name), blocks=("setup",), compiles=False).config
+    with operator(config.vault, environ, boot_time) as asking:
+        refuse_unready(asking)
+        found = going(asking, config)
+        if found is None:
+            known = ", ".join(environments_of(path, environ))
+            what = f"setup has made nothing of the environment {name}"
+            raise UsageError(what, todo=f"is it one of {known}? what it has not made, it does not remove")
+        print(f"{name}: {found.count()}, below {config.secrets.mount}/{config.secrets.prefix}")
+        if arguments.plan:
+            return 0
+        if not arguments.yes:
+            _confirm(name)
+        remove(asking, found, print)
+    print(f"{name} is gone")
+    return 0
+
+
+def _checked(name: str) -> str:
+    word = words.word_of(words.Name)
+    try:
+        return str(word.read(name))
+    except ValueError:
+        raise UsageError(f"--remove wants {word.expected}", todo="name an environment") from None
+
+
+def _confirm(name: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("it cannot be asked whether this is meant: there is no terminal", todo="add --yes")
+    typed = input(f"all of it goes for good, and nothing brings it back; type {name} to remove it: ")
+    if typed.strip() != name:
+        raise UsageError("nothing was removed: what was typed is not the environment's name")

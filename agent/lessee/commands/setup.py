@@ -1,0 +1,155 @@
+"""`lessee setup`: environments, who may do what in them, and what stands there at first."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from lessee.core.config import Config
+from lessee.core.errors import ConfigError, LeftByHand, LesseeError, UsageError
+from lessee.core.setup import wanted as wanting
+from lessee.core.setup.objects import Group, Object
+from lessee.core.setup.plan import Forbidden, Held, Only, Step, doings, environment_of, plan
+from lessee.core.setup.telling import count, lines_of
+from lessee.core.setup.wanted import First, Wanted
+from lessee.host.clock import boot_time
+from lessee.host.private import make_private
+from lessee.host.project import Project, environments_of, find, load
+from lessee.setup.acting import Acting
+from lessee.setup.handing_out import hand_out, line_of, missing, roles_of
+from lessee.setup.looking import Looking, refuse_unready
+from lessee.setup.values import fetch
+from lessee.vault.operator import Operator, operator
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 where all is as wanted, or --plan told what would be done; 75 where something was left as by hand."""
+    make_private()
+    environ = dict(os.environ)
+    path = find(arguments.config, environ)
+    if arguments.remove is not None:
+        from lessee.commands.setting_up import remove
+
+        return remove.run(arguments, path, environ)
+    _refuse_senseless(arguments)
+    projects = _projects(path, environ)
+    configs = {name: project.config for name, project in projects.items()}
+    only = _only(arguments.only or (), configs)
+    wanted = list(_wanted(projects))
+    config = next(iter(configs.values()))
+    with operator(config.vault, environ, boot_time) as asking:
+        refuse_unready(asking)
+        state = Looking(asking).state(configs, wanted)
+        steps = plan(wanted, state, only, force=arguments.force)
+        selected = [one for one in wanted if only.takes(one.environment, _group(one))]
+        folder = Path(arguments.output).absolute() if arguments.output is not None else None
+        if arguments.plan:
+            _tell_plan(steps, folder, selected)
+            return 0
+        values = fetch(doings(steps), environ, path.parent, _ask)
+        told = _Teller()
+        Acting(asking, configs, state, values).act(steps, selected, told.tell)
+        if folder is not None:
+            _hand_out(asking, folder, selected, arguments.wrap)
+        print(f"done: {count(told.told)}")
+    _refuse_held(told.told)
+    return 0
+
+
+def _refuse_senseless(arguments: argparse.Namespace) -> None:
+    if arguments.wrap is not None and arguments.output is None:
+        raise UsageError("--wrap says nothing without --output", todo="add it, or leave --wrap out")
+    if arguments.wrap is not None and arguments.wrap < 1:
+        raise UsageError("--wrap is shorter than a second", todo="write it as in --wrap 10m")
+    if arguments.yes:
+        raise UsageError("--yes says nothing without --remove", todo="leave it out")
+
+
+def _projects(path: Path, environ: Mapping[str, str]) -> dict[str, Project]:
+    """The configuration as each environment's agents see it."""
+    names: Iterable[str | None] = environments_of(path, environ) or (None,)
+    loaded = [load(path, environ, environment=name, blocks=("setup", "rotation"), for_child=True) for name in names]
+    return {str(project.config.environment): project for project in loaded}
+
+
+def _wanted(projects: Mapping[str, Project]) -> Iterable[Wanted]:
+    yield from wanting.of_all(next(iter(projects.values())).config)
+    for project in projects.values():
+        yield from wanting.of_environment(project.config, project.recipes)
+
+
+def _group(one: Wanted) -> Group:
+    return Group.SECRETS if isinstance(one, First) else one.group
+
+
+def _only(words: Sequence[str], configs: Mapping[str, Config]) -> Only:
+    environments, groups = set(), set()
+    for word in words:
+        name = word.removeprefix("environment=")
+        if name != word and name in configs:
+            environments.add(name)
+        elif word in Group.__members__.values():
+            groups.add(Group(word))
+        else:
+            names = ", ".join((*Group, *(f"environment={name}" for name in configs)))
+            raise UsageError(f"--only {word} is nothing to set up", todo=f"there are: {names}")
+    return Only(frozenset(environments), frozenset(groups))
+
+
+def _tell_plan(steps: Sequence[Step], folder: Path | None, wanted: Iterable[Wanted]) -> None:
+    teller = _Teller()
+    for name in dict.fromkeys(map(environment_of, steps)):
+        for step in steps:
+            if environment_of(step) == name:
+                teller.tell(step)
+    if folder is not None:
+        print("files:")
+        for _, place, absent in missing(folder, roles_of(wanted)):
+            print(line_of(place, absent))
+    changes = sum(1 for _ in doings(steps))
+    print(f"plan: {changes} change{'s' * (changes != 1)} ({count(steps)})")
+
+
+class _Teller:
+    """Prints steps below a heading for each environment."""
+
+    def __init__(self) -> None:
+        self.told: list[Step] = []
+
+    def tell(self, step: Step) -> None:
+        if not self.told or environment_of(self.told[-1]) != environment_of(step):
+            print(f"{environment_of(step) or 'all environments'}:")
+        self.told.append(step)
+        if isinstance(step, Forbidden):
+            sys.stdout.flush()
+            for line in lines_of(step):
+                print(line, file=sys.stderr)
+            return
+        for line in lines_of(step):
+            print(line)
+
+
+def _hand_out(asking: Operator, folder: Path, wanted: Iterable[Wanted], wrap_ttl: float | None) -> None:
+    roles: list[Object] = roles_of(wanted)
+    print("files:")
+    hand_out(asking, folder, roles, wrap_ttl, print)
+
+
+def _ask(where: str) -> str:
+    """Of the operator, without showing it."""
+    if not sys.stdin.isatty():
+        raise LesseeError("it is asked for, and there is no terminal", where=where, todo="run it at one")
+    from getpass import getpass
+
+    value = getpass(f"{where} = ")
+    if not value:
+        raise ConfigError([LesseeError("nothing was typed", where=where)])
+    return value
+
+
+def _refuse_held(steps: Iterable[Step]) -> None:
+    held = sum(isinstance(step, Held) for step in steps)
+    if held:
+        what = f"{held} thing{'s' * (held != 1)} changed by hand, and left (marked with !)"
+        raise LeftByHand(what, todo="change the configuration, or take --force to overwrite")

@@ -1,0 +1,1 @@
+"""Looks at a server and makes it as `lessee setup` wants it."""

@@ -1,0 +1,121 @@
+"""Reads what a server holds of what setup wants, by GET and LIST alone."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lessee.core.config import Config
+from lessee.core.errors import VaultUnreachable
+from lessee.core.setup.objects import Fields, Kind, Object, fields_of
+from lessee.core.setup.record import Recorded, from_data
+from lessee.core.setup.state import Standing, State
+from lessee.core.setup.wanted import First, Wanted, record_path
+from lessee.vault.answers import meaning
+from lessee.vault.door import RequestFailed
+from lessee.vault.operator import Operator, error
+
+_UNINITIALISED, _SEALED = 501, 503
+_TODO = {
+    meaning(_UNINITIALISED): "`lessee setup --init DIR` initialises a new server",
+    meaning(_SEALED): "unseal it first: `bao operator unseal`",
+}
+
+
+def refuse_unready(asking: Operator) -> None:
+    """Raises VaultUnreachable where the server is not initialised, sealed or away."""
+    try:
+        asking.door.ask("GET", "sys/health", token=None, params={"standbyok": "true", "perfstandbyok": "true"})
+    except RequestFailed as exc:
+        todo = _TODO.get(exc.failure.text)
+        if todo is None:
+            raise error(exc.failure, asking.door.address) from None
+        raise VaultUnreachable(exc.failure.text, where=asking.door.address, todo=todo) from None
+
+
+class Looking:
+    """One look at a server; what was read once is not read again. Raises Refused or VaultUnreachable."""
+
+    def __init__(self, asking: Operator) -> None:
+        self._asking = asking
+        self._read: dict[str, Mapping[str, Any] | None] = {}
+
+    def state(self, configs: Mapping[str, Config], wanted: Iterable[Wanted]) -> State:
+        """What is there of what is wanted in these environments, and of what was written before."""
+        [config, *_] = configs.values()
+        recorded: dict[str, Recorded] = {}
+        for environment, its in {"": config, **configs}.items():
+            if (entries := self.recorded(its, environment)) is not None:
+                recorded[environment] = entries
+        objects: dict[str, Fields] = {}
+        secrets: dict[str, Standing] = {}
+        for one in wanted:
+            if isinstance(one, First):
+                standing = self.standing(one.mount, one.path, keys=True)
+                if standing is not None:
+                    secrets[one.name] = standing
+            elif (found := self._object(one)) is not None:
+                objects[one.path] = found
+        for entries in recorded.values():
+            for path, entry in entries.items():
+                made = self._made(entry.kind, path) if path not in objects else None
+                if made is not None:
+                    objects[path] = fields_of(entry.kind, made, entry.keys)
+        return State(objects, secrets, recorded)
+
+    def recorded(self, config: Config, environment: str) -> Recorded | None:
+        """What setup wrote last in this environment, None where it never did; empty: in all."""
+        mount = config.secrets.mount
+        data = self._get(f"{mount}/data/{record_path(config, environment)}") if self._is_mounted(mount) else None
+        return None if data is None else from_data(data.get("data") or {}, environment)
+
+    def standing(self, mount: str, path: str, *, keys: bool) -> Standing | None:
+        """A secret's newest version, and if wanted the names of its keys; None where there never was one."""
+        data = self._get(f"{mount}/metadata/{path}") if self._is_mounted(mount) else None
+        version = int((data or {}).get("current_version") or 0)
+        if data is None or version == 0:
+            return None
+        newest = (data.get("versions") or {}).get(str(version)) or {}
+        if newest.get("deletion_time") or newest.get("destroyed"):
+            return Standing(version, frozenset(), deleted=True)
+        # Of the keys their names alone: no value is read to see whether it is there.
+        found = self._get(f"{mount}/subkeys/{path}") if keys else None
+        return Standing(version, frozenset((found or {}).get("subkeys") or {}))
+
+    def _object(self, wanted: Object) -> Fields | None:
+        if wanted.kind is Kind.AUDIT:
+            # Whatever it is called, a device that writes this file is what is wanted.
+            devices = (self._get("sys/audit") or {}).values()
+            told = [fields_of(wanted.kind, device, wanted.fields) for device in devices]
+            if wanted.fields in told:
+                return wanted.fields
+        if wanted.mount and not self._is_mounted(wanted.mount):
+            return None
+        if wanted.kind is Kind.CA:
+            return wanted.fields if self._asking.list(f"{wanted.mount}/issuers") else None
+        found = self._made(wanted.kind, wanted.path)
+        return None if found is None else fields_of(wanted.kind, found, wanted.fields)
+
+    def _made(self, kind: Kind, path: str) -> Mapping[str, Any] | None:
+        match kind:
+            case Kind.KV | Kind.ENGINE:
+                return self._listed("sys/mounts", path)
+            case Kind.AUTH:
+                return self._listed("sys/auth", path)
+            case Kind.AUDIT:
+                return self._listed("sys/audit", path)
+            case Kind.CA:
+                return None
+            case _:
+                return self._get(path)
+
+    def _listed(self, listing: str, path: str) -> Mapping[str, Any] | None:
+        found = (self._get(listing) or {}).get(f"{path.removeprefix(f'{listing}/')}/")
+        return found if isinstance(found, Mapping) else None
+
+    def _is_mounted(self, mount: str) -> bool:
+        listing = "sys/auth" if mount.startswith("auth/") else "sys/mounts"
+        return self._listed(listing, f"{listing}/{mount.removeprefix('auth/')}") is not None
+
+    def _get(self, path: str) -> Mapping[str, Any] | None:
+        if path not in self._read:
+            self._read[path] = self._asking.read(path)
+        return self._read[path]
