@@ -9,7 +9,7 @@ from pathlib import Path
 from lessee.core.config import Config
 from lessee.core.errors import ConfigError, LeftByHand, LesseeError, UsageError
 from lessee.core.setup import wanted as wanting
-from lessee.core.setup.objects import Group, Object
+from lessee.core.setup.objects import Group
 from lessee.core.setup.plan import Forbidden, Held, Only, Step, doings, environment_of, plan
 from lessee.core.setup.telling import count, lines_of
 from lessee.core.setup.wanted import First, Wanted
@@ -17,10 +17,10 @@ from lessee.host.clock import boot_time
 from lessee.host.private import make_private
 from lessee.host.project import Project, environments_of, find, load
 from lessee.setup.acting import Acting
-from lessee.setup.handing_out import hand_out, line_of, missing, roles_of
+from lessee.setup.handing_out import hand_out, line_of, missing, roles_of, stale
 from lessee.setup.looking import Looking, refuse_unready
 from lessee.setup.values import fetch
-from lessee.vault.operator import Operator, operator
+from lessee.vault.operator import operator
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,7 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
         told = _Teller()
         Acting(asking, configs, state, values).act(steps, selected, told.tell)
         if folder is not None:
-            _hand_out(asking, folder, selected, arguments.wrap)
+            print("files:")
+            hand_out(asking, folder, roles_of(selected), arguments.wrap, print)
+            for file in stale(asking, folder, roles_of(selected)):
+                print(f"lessee: warning: {file}: the role was made anew; remove it and its secret_id", file=sys.stderr)
         print(f"done: {count(told.told)}")
     _refuse_held(told.told)
     return 0
@@ -116,24 +119,19 @@ class _Teller:
 
     def __init__(self) -> None:
         self.told: list[Step] = []
+        self._heading: str | None = None
 
     def tell(self, step: Step) -> None:
-        if not self.told or environment_of(self.told[-1]) != environment_of(step):
-            print(f"{environment_of(step) or 'all environments'}:")
         self.told.append(step)
         if isinstance(step, Forbidden):
-            sys.stdout.flush()
-            for line in lines_of(step):
-                print(line, file=sys.stderr)
+            warning = "\n".join(lines_of(step))
+            print(f"lessee: warning: {warning.strip()}", file=sys.stderr)
             return
+        if environment_of(step) != self._heading:
+            self._heading = environment_of(step)
+            print(f"{self._heading or 'all environments'}:")
         for line in lines_of(step):
             print(line)
-
-
-def _hand_out(asking: Operator, folder: Path, wanted: Iterable[Wanted], wrap_ttl: float | None) -> None:
-    roles: list[Object] = roles_of(wanted)
-    print("files:")
-    hand_out(asking, folder, roles, wrap_ttl, print)
 
 
 def _ask(where: str) -> str:

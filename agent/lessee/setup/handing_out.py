@@ -27,6 +27,18 @@ def missing(folder: Path, roles: Iterable[Object]) -> Iterator[tuple[Object, Pat
             yield role, place, absent
 
 
+def stale(asking: Operator, folder: Path, roles: Iterable[Object]) -> Iterator[Path]:
+    """The role_id files that are there and are not of the role as it is now: it was made anew since."""
+    for role in roles:
+        file = folder / role.environment / role.name / ROLE_ID
+        try:
+            held = file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            continue  # There is none, or it is none of ours.
+        if held != (asking.read(f"{role.path}/role-id") or {}).get("role_id"):
+            yield file
+
+
 def hand_out(asking: Operator, folder: Path, roles: Iterable[Object], wrap_ttl: float | None, tell: Tell) -> None:
     """Write the files that are missing; those that are there stay. Raises CannotWrite, Refused or VaultUnreachable.
 

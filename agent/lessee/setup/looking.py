@@ -5,6 +5,7 @@ from typing import Any
 
 from lessee.core.config import Config
 from lessee.core.errors import VaultUnreachable
+from lessee.core.machine.failures import Kind as Failed
 from lessee.core.setup.objects import Fields, Kind, Object, fields_of
 from lessee.core.setup.record import Recorded, from_data
 from lessee.core.setup.state import Standing, State
@@ -25,6 +26,8 @@ def refuse_unready(asking: Operator) -> None:
     try:
         asking.door.ask("GET", "sys/health", token=None, params={"standbyok": "true", "perfstandbyok": "true"})
     except RequestFailed as exc:
+        if exc.failure.kind in {Failed.INVALID, Failed.UNSUPPORTED}:
+            return  # It is asked of the whole server, and not in a namespace.
         todo = _TODO.get(exc.failure.text)
         if todo is None:
             raise error(exc.failure, asking.door.address) from None

@@ -32,8 +32,8 @@ def lines_of(step: Step) -> Iterator[str]:
             yield f"  {'~' if step.version else '+'} secret {step.secret.name}"
             yield from (f"      {_printable(key)}: ({told(source)})" for key, source in step.missing.items())
         case Forbidden(made):
-            yield f"  ! {made.kind} {made.name}: the server wants it in its own configuration:"
-            yield from (f"      {line}" for line in stanza(made).splitlines())
+            yield f"{made.kind} {made.name}: the server takes it from its own configuration alone; write there"
+            yield from stanza(made).splitlines()
         case Held(inner):
             yield from _held(inner)
 

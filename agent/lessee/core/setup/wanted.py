@@ -1,6 +1,7 @@
 """What is to be there, in the order in which it is made."""
 
 from collections.abc import Iterator, Mapping
+from math import ceil
 
 from lessee.core.config import Config
 from lessee.core.config.grammar.setup import Component, Connection, Login, Pki
@@ -168,4 +169,4 @@ def _secrets(config: Config, environment: str) -> Iterator[Wanted]:
 
 
 def _whole(seconds: float) -> int:
-    return round(seconds)
+    return ceil(seconds)  # Of a secret_id 0 would be for ever.

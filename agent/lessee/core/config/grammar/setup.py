@@ -39,8 +39,8 @@ class Login(Block, frozen=True, kw_only=True):
     """What an AppRole gives, from where, and for how long."""
 
     cidrs: Annotated[tuple[w.Cidr, ...], says("The addresses to log in from; default: any.")] = ()
-    token_ttl: Annotated[w.Timeout, says("A token lasts so long unless it is renewed.")] = 3600.0
-    token_max_ttl: Annotated[w.Timeout, says("A token lasts no longer, then its holder logs in again.")] = 86400.0
+    token_ttl: Annotated[w.Lifetime, says("A token lasts so long unless it is renewed.")] = 3600.0
+    token_max_ttl: Annotated[w.Lifetime, says("A token lasts no longer, then its holder logs in again.")] = 86400.0
     secret_id_ttl: Annotated[w.Duration, says("A secret_id lasts so long; 0s: it does not end.")] = 0.0
     secret_id_num_uses: Annotated[w.Number, says("A secret_id serves so many logins; 0: any number.")] = 0
 
@@ -66,8 +66,8 @@ class DatabaseRole(Block, frozen=True, kw_only=True):
 
     creation: Annotated[Annotated[tuple[w.Text, ...], Meta(min_length=1)], says("The statements that make it.")]
     revocation: Annotated[tuple[w.Text, ...], says("The statements that remove it; default: the plugin's.")] = ()
-    default_ttl: Annotated[w.Timeout, says("It lasts so long unless its lease is renewed.")] = 3600.0
-    max_ttl: Annotated[w.Timeout, says("It lasts no longer.")] = 86400.0
+    default_ttl: Annotated[w.Lifetime, says("It lasts so long unless its lease is renewed.")] = 3600.0
+    max_ttl: Annotated[w.Lifetime, says("It lasts no longer.")] = 86400.0
 
 
 class Connection(Block, frozen=True, kw_only=True):
@@ -99,7 +99,7 @@ class PkiRole(Block, frozen=True, kw_only=True):
     ]
     allow_subdomains: Annotated[w.Switch, says("For names below them.")] = False
     allow_bare_domains: Annotated[w.Switch, says("For the domains themselves.")] = False
-    max_ttl: Annotated[w.Timeout, says("For no longer than this.")] = 259200.0
+    max_ttl: Annotated[w.Lifetime, says("For no longer than this.")] = 259200.0
 
 
 class Pki(Block, frozen=True, kw_only=True):
@@ -107,7 +107,7 @@ class Pki(Block, frozen=True, kw_only=True):
 
     mount: Annotated[w.OwnMount, says("Where; it begins with {environment}/.")] = "{environment}/pki"
     common_name: Annotated[w.Text, says("The name of its root; {environment} is replaced.")]
-    ttl: Annotated[w.Timeout, says("How long the root is valid, and what it issues at most.")] = 31536000.0
+    ttl: Annotated[w.Lifetime, says("How long the root is valid, and what it issues at most.")] = 31536000.0
     roles: Annotated[dict[w.Name, PkiRole], says("What certificate() can ask for, by name.")] = field(
         default_factory=dict
     )

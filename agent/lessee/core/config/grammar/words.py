@@ -218,6 +218,7 @@ Action = Annotated[
 ]
 Duration = Annotated[float, _span(0.0, 10 * _YEAR)]
 Timeout = Annotated[float, _span(0.1, _YEAR)]
+Lifetime = Annotated[float, _span(1.0, 30 * _YEAR)]
 Refresh = Annotated[float, _span(0.1, 86400.0)]
 MountPath = Annotated[str, _word("a mount's path", _ELEMENTS, _elements)]
 SecretPath = Annotated[str, _word("a secret's path", _ELEMENTS, _elements)]

@@ -1,0 +1,248 @@
+"""What `lessee setup` grants, tried with real tokens: each right opens what it says, and nothing else."""
+
+import itertools
+import json
+import os
+
+import pytest
+
+from ground import CANARY, ENVIRONMENTS, Ground
+from lessee.host.openbao import free_port
+from sidecar import Sidecar
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def ground(bao, tmp_path):
+    name = f"access{next(_NUMBERS)}"
+    yield Ground(bao, name, tmp_path)
+    bao.ask("DELETE", f"sys/namespaces/{name}")
+
+
+OPERATIONS = {
+    "read": ("GET", "secret/data/{}/old", None),
+    "look": ("GET", "secret/metadata/{}/old", None),
+    "list": ("GET", "secret/metadata/{}?list=true", None),
+    "list with versions": ("GET", "secret/detailed-metadata/{}?list=true", None),
+    "create": ("POST", "secret/data/{}/new", {"data": {"a": 1}}),
+    "update": ("POST", "secret/data/{}/old", {"data": {"a": 2}}),
+    "delete": ("DELETE", "secret/data/{}/old", None),
+    "delete a version": ("POST", "secret/delete/{}/old", {"versions": [1]}),
+    "undelete": ("POST", "secret/undelete/{}/old", {"versions": [1]}),
+    "settings": ("POST", "secret/metadata/{}/old", {"max_versions": 9}),
+    "destroy": ("POST", "secret/destroy/{}/old", {"versions": [1]}),
+    "delete all": ("DELETE", "secret/metadata/{}/old", None),
+}
+DELETE = {"delete", "delete a version", "undelete", "destroy", "delete all"}
+RIGHTS = {
+    "read": {"read", "look"},
+    "list": {"list", "list with versions"},
+    "create": {"create"},
+    "update": {"update"},
+    "delete": DELETE,
+    "all": set(OPERATIONS),
+}
+
+
+def done_by(ground, token, folder):
+    """All that a token may do in a folder, which is made anew for each try."""
+    allowed = set()
+    for name, (method, path, body) in OPERATIONS.items():
+        for secret in ("old", "new"):
+            ground.ask("DELETE", f"secret/metadata/{folder}/{secret}")
+        ground.ask("POST", f"secret/data/{folder}/old", {"data": {"a": 0}})
+        if ground.is_allowed(method, path.format(folder), body, token):
+            allowed.add(name)
+    return allowed
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+def test_a_right_opens_what_it_says_and_nothing_else(ground, right):
+    ground.wanted.update(environments=["testing", "production"], components={"one": [right]}, secrets={})
+    ground.run()
+    token = ground.log_in("testing-one")
+    assert done_by(ground, token, "testing/database") == RIGHTS[right]
+    assert done_by(ground, token, "testing") == RIGHTS[right]
+    assert done_by(ground, token, "production/database") == set()
+    assert done_by(ground, token, "shared") == set()
+
+
+MATRIX = {
+    "app": RIGHTS["read"] | RIGHTS["list"],
+    "database-admin": set(OPERATIONS),
+    "security": set(OPERATIONS),
+    "ci": RIGHTS["read"],
+}
+
+
+def test_each_component_can_do_exactly_its_row_of_the_matrix_in_its_own_environment(ground):
+    ground.wanted["secrets"] = {}
+    ground.run()
+    for environment, (component, row) in itertools.product(ENVIRONMENTS, MATRIX.items()):
+        token = ground.log_in(f"{environment}-{component}")
+        assert done_by(ground, token, f"{environment}/database") == row
+        elsewhere = set() if component == "database-admin" else row
+        assert done_by(ground, token, f"{environment}/api-keys") == elsewhere
+        for other in ENVIRONMENTS:
+            if other != environment:
+                assert done_by(ground, token, f"{other}/database") == set()
+        for path in ("sys/policies/acl/testing-app", "sys/mounts", "auth/approle/role/testing-app"):
+            assert not ground.is_allowed("GET", path, token=token)
+
+
+def test_a_component_is_kept_to_its_folders(ground):
+    ground.wanted.update(components={"one": {"rights": ["read"], "below": ["api-keys", "mcp/"]}}, secrets={})
+    ground.run()
+    token = ground.log_in("testing-one")
+    allowed = {folder: "read" in done_by(ground, token, f"testing/{folder}") for folder in ("api-keys", "mcp", "mcp2")}
+    assert allowed == {"api-keys": True, "mcp": True, "mcp2": False}
+
+
+def test_a_role_bound_to_addresses_refuses_others(ground):
+    near, far = ({"rights": ["read"], "cidrs": [cidr]} for cidr in ("127.0.0.1", "10.0.0.0/8"))
+    ground.wanted["components"] = {"near": near, "far": far}
+    ground.run()
+    assert ground.log_in("testing-near")
+    with pytest.raises(RuntimeError, match="40[03]"):
+        ground.log_in("testing-far")
+    assert ground.run().stdout == "done: nothing to do\n"
+
+
+def test_times_and_uses_are_those_of_the_configuration(ground):
+    times = {"token_ttl": "10m", "token_max_ttl": "1h", "secret_id_ttl": "24h", "secret_id_num_uses": 1}
+    ground.wanted["components"] = {"ci": {"rights": ["read"], **times}}
+    ground.run("--output", "out")
+    folder = ground.disk / "out/testing/testing-ci"
+    body = {name: (folder / name).read_text() for name in ("role_id", "secret_id")}
+    auth = ground.ask("POST", "auth/approle/login", body, token="")["auth"]
+    assert auth["lease_duration"] == 600
+    assert ground.ask("GET", "auth/token/lookup-self", token=auth["client_token"])["data"]["explicit_max_ttl"] == 0
+    with pytest.raises(RuntimeError, match="400"):
+        ground.ask("POST", "auth/approle/login", body, token="")
+
+
+def test_logins_leave_in_files_that_nobody_else_may_read_and_only_once(ground):
+    planned = ground.run("--plan", "--output", "out").stdout
+    assert not (ground.disk / "out").exists()
+    done = ground.run("--output", "out").stdout
+    assert planned.splitlines()[:-1] == done.splitlines()[:-1]
+    paths = [path for path in (ground.disk / "out").rglob("*")]
+    assert len(paths) == 3 + 12 + 24
+    assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in (ground.disk / "out", *paths) if path.is_dir()} == {0o700}
+    held = {path: path.read_text() for path in paths if path.is_file()}
+    (ground.disk / "out/testing/testing-ci/secret_id").unlink()
+    again = ground.run("--output", "out").stdout
+    assert again.splitlines()[1:-1] == [f"  + {ground.disk}/out/testing/testing-ci: secret_id"]
+    changed = [str(path) for path, text in held.items() if path.read_text() != text]
+    assert changed == [f"{ground.disk}/out/testing/testing-ci/secret_id"]
+
+
+def test_files_of_a_role_that_was_made_anew_are_told_of(ground):
+    ground.run("--output", "out")
+    ground.run("--remove", "testing", "--yes")
+    told = ground.run("--output", "out").stderr
+    assert told.count("the role was made anew; remove it and its secret_id") == 4
+    assert f"{ground.disk}/out/testing/testing-app/role_id: " in told
+
+
+def test_a_wrapped_secret_id_serves_once(ground):
+    ground.run("--output", "out", "--wrap", "5m")
+    token = (ground.disk / "out/production/production-app/secret_id").read_text()
+    secret_id = ground.ask("POST", "sys/wrapping/unwrap", {}, token=token)["data"]["secret_id"]
+    role_id = (ground.disk / "out/production/production-app/role_id").read_text()
+    login = {"role_id": role_id, "secret_id": secret_id}
+    assert ground.ask("POST", "auth/approle/login", login, token="")["auth"]["client_token"]
+    with pytest.raises(RuntimeError, match="40[03]"):
+        ground.ask("POST", "sys/wrapping/unwrap", {}, token=token)
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_agent_logs_in_with_the_files_and_renders_each_environments_own(ground, memory, wrapped):
+    (ground.disk / "web.env.j2").write_text(
+        'PASSWORD={{ secret("database/postgres").password }}\n'
+        'KEYS={{ secrets("api-keys/") | join(",") }}\n'
+        'NAME={{ certificate("{environment}/pki/issue/web", common_name="a.simba.local").serial_number }}\n'
+    )
+    files = {"role_id_file": "role_id", "secret_id_file": "secret_id"}
+    app = {"directory": str(memory / "web"), "files": [{"template": "web.env.j2"}]}
+    ground.config |= {"state": str(memory / "state"), "apps": {"web": app}}
+    ground.wanted["pki"] = {"common_name": "root", "roles": {"web": {"allowed_domains": ["simba.local"], "allow_subdomains": True}}}
+    ground.run("--output", "out", *(["--wrap", "5m"] if wrapped else []))
+    for environment in ENVIRONMENTS:
+        place = ground.disk / "out" / environment / f"{environment}-web"
+        auth = {"method": "approle", "wrapped": wrapped} | {key: str(place / name) for key, name in files.items()}
+        agent = Sidecar(ground.bao.address, ground.disk, memory, environment=environment)
+        agent.config = ground.config | {"vault": {"address": ground.bao.address, "namespace": ground.name, "auth": auth}}
+        agent.environ.pop("VAULT_TOKEN")
+        agent.write_config()
+        done = agent.command("render", "--output", f"made/{environment}")
+        assert done.returncode == 0, done.stderr
+        text = (ground.disk / f"made/{environment}/web/web.env").read_text()
+        assert ground.secret(f"{environment}/database/postgres")["password"] in text
+        assert "KEYS=openrouter\n" in text
+
+
+def test_certificates_are_issued_by_each_environments_own_root(ground):
+    roles = {"web": {"allowed_domains": ["{environment}.local"], "allow_subdomains": True, "max_ttl": "72h"}}
+    ground.wanted["pki"] = {"common_name": "{environment} root", "ttl": "87600h", "roles": roles}
+    ground.run()
+    roots = set()
+    for environment in ENVIRONMENTS:
+        path = f"{environment}/pki/issue/web"
+        made = ground.ask("POST", path, {"common_name": f"a.{environment}.local", "ttl": "1h"})["data"]
+        roots.add(made["issuing_ca"])
+        with pytest.raises(RuntimeError, match="400"):
+            ground.ask("POST", path, {"common_name": "a.other.local"})
+    assert len(roots) == 3
+    assert ground.run().stdout == "done: nothing to do\n"
+    ground.wanted["pki"]["ttl"] = "8760h"
+    assert "  ~ engine production/pki\n      max_lease_ttl: 3650d → 365d\n" in ground.run().stdout
+    assert ground.ask("GET", "sys/mounts/production/pki/tune")["data"]["max_lease_ttl"] == 8760 * 3600
+
+
+def database(ground, postgres, **settings):
+    ground.wanted["database"] = {
+        "connections": {
+            "simba": {
+                "url": f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{postgres.port}/postgres?sslmode=disable",
+                "username": "postgres",
+                "password": {"env": "ADMIN_PASSWORD"},
+                "roles": {"simba": {"creation": ["CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'"]}},
+            }
+            | settings
+        }
+    }
+
+
+def test_a_database_user_is_made_for_whoever_asks(ground, postgres):
+    database(ground, postgres)
+    password = postgres.admin_url.split(":")[2].split("@")[0]
+    planned = ground.run("--plan").stdout
+    assert "      password: (from $ADMIN_PASSWORD)\n" in planned
+    done = ground.run(ADMIN_PASSWORD=password)
+    assert password not in done.stdout + done.stderr
+    for environment in ENVIRONMENTS:
+        user = ground.ask("GET", f"{environment}/database/creds/simba")["data"]
+        rows = postgres.sql("SELECT count(*) FROM pg_roles WHERE rolname = %s", user["username"])
+        assert rows == [(1,)]
+    # It is not needed any more, and a change of anything but the login is written without it.
+    assert ground.run().stdout == "done: nothing to do\n"
+    ground.wanted["database"]["connections"]["simba"]["roles"]["other"] = {"creation": ["SELECT 1"], "max_ttl": "2h"}
+    changed = ground.run().stdout
+    assert '      allowed_roles: ["simba"] → ["other", "simba"]\n' in changed
+    assert ground.ask("GET", "testing/database/creds/simba")["data"]["username"]
+    for environment in ENVIRONMENTS:
+        ground.ask("POST", f"sys/leases/revoke-prefix/{environment}/database/creds", {"sync": True})
+
+
+def test_a_wrong_login_to_the_database_is_told_at_once_and_not_repeated(ground, postgres):
+    database(ground, postgres)
+    said = ground.run(code=77, ADMIN_PASSWORD=f"{CANARY}-wrong").stderr
+    assert "development/database/config/simba: the server could not log in to the database; are its url" in said
+    assert CANARY not in said
+    database(ground, postgres, url=f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{free_port()}/postgres")
+    assert "could not log in to the database" in ground.run(code=77, ADMIN_PASSWORD="x").stderr
+    assert json.dumps(ground.config).count(CANARY) == 0
+    assert os.environ.get("ADMIN_PASSWORD") is None

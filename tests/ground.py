@@ -1,0 +1,132 @@
+"""A bare namespace of a real server, and `lessee setup` over a configuration of the test's own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import yaml
+
+from lessee.host.openbao import ROOT_TOKEN
+
+AUDIT = 'audit "file" "tests" { options { file_path = "%s" } }'
+WRITES = {"create", "update", "delete", "patch"}
+ENVIRONMENTS = ["development", "testing", "production"]
+COMPONENTS = {"app": ["read", "list"], "database-admin": ["all"], "security": ["all"], "ci": ["read"]}
+"""The access matrix."""
+CANARY = "canary-7d1f3a"
+
+
+class Ground:
+    """As bare as a new server: no engine, no auth method but tokens, no policy."""
+
+    def __init__(self, bao, name, disk, audit=None):
+        self.bao, self.name, self.disk, self._audit = bao, name, disk, audit
+        bao.ask("POST", f"sys/namespaces/{name}", {})
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(disk),
+            "VAULT_TOKEN": ROOT_TOKEN,
+            "VAULT_NAMESPACE": name,
+            "OPENROUTER_API_KEY": f"{CANARY}-openrouter",
+        }
+        self.config = {
+            "vault": {"address": bao.address},
+            "setup": {
+                "environments": list(ENVIRONMENTS),
+                "components": dict(COMPONENTS),
+                "secrets": {
+                    "database/postgres": {"password": {"generate": 32}, "username": {"value": "simba"}},
+                    "api-keys/openrouter": {"api_key": {"env": "OPENROUTER_API_KEY"}},
+                },
+            },
+        }
+
+    @property
+    def wanted(self):
+        return self.config["setup"]
+
+    def command(self, *arguments):
+        (self.disk / "lessee.yaml").write_text(yaml.safe_dump(self.config))
+        return [sys.executable, "-m", "lessee", *arguments]
+
+    def run(self, *arguments, code=0, **environ):
+        """`lessee setup …`, from its start to its end; what it said."""
+        done = subprocess.run(
+            self.command("setup", *arguments),
+            cwd=self.disk,
+            env=self.environ | environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def ask(self, method, path, body=None, token=ROOT_TOKEN):
+        return self.bao.ask(method, f"{self.name}/{path}", body, token=token)
+
+    def is_allowed(self, method, path, body=None, token=ROOT_TOKEN):
+        """Whether the token may; 404 is no refusal."""
+        try:
+            self.ask(method, path, body, token)
+        except RuntimeError as exc:
+            if "403" in str(exc):
+                return False
+            assert "404" in str(exc), exc
+        return True
+
+    def has(self, method, path):
+        try:
+            return self.ask(method, path)
+        except RuntimeError:
+            return None
+
+    def secret(self, path):
+        return self.ask("GET", f"secret/data/{path}")["data"]["data"]
+
+    def log_in(self, role):
+        """A token of this role."""
+        role_id = self.ask("GET", f"auth/approle/role/{role}/role-id")["data"]["role_id"]
+        secret_id = self.ask("POST", f"auth/approle/role/{role}/secret-id", {})["data"]["secret_id"]
+        body = {"role_id": role_id, "secret_id": secret_id}
+        return self.ask("POST", "auth/approle/login", body, token="")["auth"]["client_token"]
+
+    def writes(self):
+        """How often the server has been asked here to change something, allowed or not."""
+        entries = map(json.loads, self._audit.read_text().splitlines())
+        requests = [entry["request"] for entry in entries if entry["type"] == "request"]
+        own = f"{self.name}/"
+        return sum(
+            request["operation"] in WRITES and request.get("namespace", {}).get("path") == own for request in requests
+        )
+
+    def dump(self, *environments):
+        """All that is there of these environments, and of what they share, but for what differs by chance."""
+        names = (*(f"{name}/" for name in environments), "lessee/")
+        policies = [name for name in self._list("sys/policies/acl") if name.startswith(_dashed(environments))]
+        roles = [name for name in self._list("auth/approle/role") if name.startswith(_dashed(environments))]
+        mounts = self.ask("GET", "sys/mounts")["data"]
+        return {
+            "policies": {name: self.ask("GET", f"sys/policies/acl/{name}")["data"]["policy"] for name in policies},
+            "roles": {name: self.ask("GET", f"auth/approle/role/{name}")["data"] for name in roles},
+            "mounts": {name: mounts[name]["config"] for name in mounts if name.startswith((*names, "secret/"))},
+            "secrets": {path: self._versions(path) for name in names for path in self._below(name)},
+        }
+
+    def _versions(self, path):
+        metadata = self.ask("GET", f"secret/metadata/{path}")["data"]
+        return metadata["cas_required"], metadata["versions"], self.secret(path) if metadata["versions"] else None
+
+    def _below(self, folder):
+        for name in self._list(f"secret/metadata/{folder}"):
+            yield from self._below(f"{folder}{name}") if name.endswith("/") else [f"{folder}{name}"]
+
+    def _list(self, path):
+        return (self.has("GET", f"{path}?list=true") or {"data": {"keys": []}})["data"]["keys"]
+
+
+def _dashed(environments):
+    return tuple(f"{name}-" for name in environments)
