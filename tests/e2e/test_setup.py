@@ -163,7 +163,12 @@ def test_no_value_is_in_anything_that_is_said(ground):
     everything(ground)
     ground.wanted["secrets"]["given"] = {"key": {"file": "given"}}
     (ground.disk / "given").write_text(f"{CANARY}-given")
-    said = [ground.run("--plan"), ground.run("--output", "out"), ground.run("--force"), ground.run("--remove", "testing", "--yes")]
+    said = [
+        ground.run("--plan"),
+        ground.run("--output", "out"),
+        ground.run("--force"),
+        ground.run("--remove", "testing", "--yes"),
+    ]
     values = {CANARY}
     for name in ("development", "production"):
         values.add(ground.secret(f"{name}/database/postgres")["password"])

@@ -168,20 +168,25 @@ def test_an_agent_logs_in_with_the_files_and_renders_each_environments_own(groun
     files = {"role_id_file": "role_id", "secret_id_file": "secret_id"}
     app = {"directory": str(memory / "web"), "files": [{"template": "web.env.j2"}]}
     ground.config |= {"state": str(memory / "state"), "apps": {"web": app}}
-    ground.wanted["pki"] = {"common_name": "root", "roles": {"web": {"allowed_domains": ["simba.local"], "allow_subdomains": True}}}
+    ground.wanted["pki"] = {
+        "common_name": "root",
+        "roles": {"web": {"allowed_domains": ["simba.local"], "allow_subdomains": True}},
+    }
     ground.run("--output", "out", *(["--wrap", "5m"] if wrapped else []))
     for environment in ENVIRONMENTS:
         place = ground.disk / "out" / environment / f"{environment}-web"
         auth = {"method": "approle", "wrapped": wrapped} | {key: str(place / name) for key, name in files.items()}
         agent = Sidecar(ground.bao.address, ground.disk, memory, environment=environment)
-        agent.config = ground.config | {"vault": {"address": ground.bao.address, "namespace": ground.name, "auth": auth}}
+        agent.config = ground.config | {
+            "vault": {"address": ground.bao.address, "namespace": ground.name, "auth": auth}
+        }
         agent.environ.pop("VAULT_TOKEN")
         agent.write_config()
         done = agent.command("render", "--output", f"made/{environment}")
         assert done.returncode == 0, done.stderr
         text = (ground.disk / f"made/{environment}/web/web.env").read_text()
         assert ground.secret(f"{environment}/database/postgres")["password"] in text
-        assert "KEYS=openrouter\n" in text
+        assert "KEYS='openrouter'\n" in text
 
 
 def test_certificates_are_issued_by_each_environments_own_root(ground):

@@ -1,20 +1,23 @@
 """Reads what a server holds of what setup wants, by GET and LIST alone."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from lessee.core.config import Config
-from lessee.core.errors import VaultUnreachable
+from lessee.core.errors import Refused, VaultUnreachable
 from lessee.core.machine.failures import Kind as Failed
 from lessee.core.setup.objects import Fields, Kind, Object, fields_of
 from lessee.core.setup.record import Recorded, from_data
 from lessee.core.setup.state import Standing, State
-from lessee.core.setup.wanted import First, Wanted, record_path
+from lessee.core.setup.wanted import KV, First, Wanted, record_path
 from lessee.vault.answers import meaning
 from lessee.vault.door import RequestFailed
 from lessee.vault.operator import Operator, error
 
-_UNINITIALISED, _SEALED = 501, 503
+_UNKNOWN, _UNINITIALISED, _SEALED = 404, 501, 503
+_PATIENCE = 2.0
+_T = TypeVar("_T")
 _TODO = {
     meaning(_UNINITIALISED): "`lessee setup --init DIR` initialises a new server",
     meaning(_SEALED): "unseal it first: `bao operator unseal`",
@@ -67,12 +70,12 @@ class Looking:
     def recorded(self, config: Config, environment: str) -> Recorded | None:
         """What setup wrote last in this environment, None where it never did; empty: in all."""
         mount = config.secrets.mount
-        data = self._get(f"{mount}/data/{record_path(config, environment)}") if self._is_mounted(mount) else None
+        data = self._get(f"{mount}/data/{record_path(config, environment)}") if self._is_kv(mount) else None
         return None if data is None else from_data(data.get("data") or {}, environment)
 
     def standing(self, mount: str, path: str, *, keys: bool) -> Standing | None:
         """A secret's newest version, and if wanted the names of its keys; None where there never was one."""
-        data = self._get(f"{mount}/metadata/{path}") if self._is_mounted(mount) else None
+        data = self._get(f"{mount}/metadata/{path}") if self._is_kv(mount) else None
         version = int((data or {}).get("current_version") or 0)
         if data is None or version == 0:
             return None
@@ -93,7 +96,8 @@ class Looking:
         if wanted.mount and not self._is_mounted(wanted.mount):
             return None
         if wanted.kind is Kind.CA:
-            return wanted.fields if self._asking.list(f"{wanted.mount}/issuers") else None
+            issuers = self._patiently(lambda: self._asking.list(f"{wanted.mount}/issuers"))
+            return wanted.fields if issuers else None
         found = self._made(wanted.kind, wanted.path)
         return None if found is None else fields_of(wanted.kind, found, wanted.fields)
 
@@ -114,11 +118,26 @@ class Looking:
         found = (self._get(listing) or {}).get(f"{path.removeprefix(f'{listing}/')}/")
         return found if isinstance(found, Mapping) else None
 
+    def _is_kv(self, mount: str) -> bool:
+        found = self._listed("sys/mounts", f"sys/mounts/{mount}")
+        return found is not None and fields_of(Kind.KV, found, KV) == KV
+
     def _is_mounted(self, mount: str) -> bool:
         listing = "sys/auth" if mount.startswith("auth/") else "sys/mounts"
         return self._listed(listing, f"{listing}/{mount.removeprefix('auth/')}") is not None
 
     def _get(self, path: str) -> Mapping[str, Any] | None:
         if path not in self._read:
-            self._read[path] = self._asking.read(path)
+            self._read[path] = self._patiently(lambda: self._asking.read(path))
         return self._read[path]
+
+    def _patiently(self, read: Callable[[], _T]) -> _T:
+        """An engine that is being mounted at this moment is listed before it answers."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                return read()
+            except Refused as exc:
+                if exc.what != meaning(_UNKNOWN) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import unified_diff
+from typing import assert_never
 
 from lessee.core.config.durations import spell
 from lessee.core.setup.objects import Fields, Kind, Object, name_of
@@ -36,6 +37,8 @@ def lines_of(step: Step) -> Iterator[str]:
             yield from stanza(made).splitlines()
         case Held(inner):
             yield from _held(inner)
+        case _:
+            assert_never(step)
 
 
 def count(steps: Iterable[Step]) -> str:
@@ -75,6 +78,8 @@ def _held(step: Undoing) -> Iterator[str]:
             yield f"  ! {step.kind} {name}: not in the configuration any more, but changed by hand, and left"
         case Fill():
             yield f"  ! secret {step.secret.name}: its newest version was deleted, and is left so; --force writes one"
+        case _:
+            assert_never(step)
 
 
 def _changed(step: Change) -> Iterator[str]:

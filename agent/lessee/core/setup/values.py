@@ -1,5 +1,7 @@
 """Where a secret's first value comes from."""
 
+from typing import assert_never
+
 from lessee.core.config.grammar.setup import GivenValue, NewValue
 from lessee.core.record import Record
 
@@ -67,3 +69,5 @@ def told(source: Source) -> str:
             return f"from {path}"
         case Prompt():
             return "asked for"
+        case _:
+            assert_never(source)

@@ -12,6 +12,7 @@ from lessee.core.setup.objects import Fields, Group, Kind, Object
 from lessee.core.setup.values import Source, source_of
 
 _ENVIRONMENT = "{environment}"
+KV: Fields = {"type": "kv", "version": "2"}
 _DATABASE_ADMIN = "database-admin"
 _APPROLE = "auth/approle"
 
@@ -41,7 +42,7 @@ def record_path(config: Config, environment: str) -> str:
 def of_all(config: Config) -> Iterator[Wanted]:
     """What all environments share."""
     mount, audit = config.secrets.mount, config.setup.audit
-    yield Object(Kind.KV, Group.MOUNTS, "", f"sys/mounts/{mount}", {"type": "kv", "version": "2"})
+    yield Object(Kind.KV, Group.MOUNTS, "", f"sys/mounts/{mount}", KV)
     if config.setup.components or (config.setup.apps and config.apps):
         yield Object(Kind.AUTH, Group.MOUNTS, "", "sys/auth/approle", {"type": "approle"})
     if audit is not None:

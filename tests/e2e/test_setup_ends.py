@@ -1,0 +1,294 @@
+"""`lessee setup` that is killed, refused or undone: what is left is known, and the next run goes on from there."""
+
+import itertools
+import json
+import subprocess
+import time
+
+import pytest
+
+from faults import Proxy, Sky
+from ground import AUDIT, ENVIRONMENTS, Ground
+from lessee.host.openbao import OpenBao, find_bao, free_port
+from sidecar import eventually
+from terminal import Terminal
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture
+def ground(bao, tmp_path):
+    name = f"ends{next(_NUMBERS)}"
+    yield Ground(bao, name, tmp_path)
+    bao.ask("DELETE", f"sys/namespaces/{name}")
+
+
+class Killing(Proxy):
+    """Kills a program at the so-manieth request that changes something: before it arrives, or when it was done."""
+
+    def __init__(self, port, number=None, *, arrives=False):
+        super().__init__(port)
+        self.process, self.writes, self._number, self._arrives = None, 0, number, arrives
+
+    def _befalls(self, path):
+        self.writes += self.requests[-1].method != "GET"
+        if self.process is None or self.writes != self._number:
+            return super()._befalls(path)
+        self.process.kill()
+        return None if self._arrives else Sky.DROP
+
+
+def start(ground, proxy, *arguments):
+    """`lessee setup …` by way of the proxy."""
+    address = ground.config["vault"]["address"]
+    ground.config["vault"]["address"] = proxy.address
+    command = ground.command("setup", *arguments)
+    ground.config["vault"]["address"] = address
+    quiet = subprocess.DEVNULL
+    proxy.process = subprocess.Popen(
+        command, cwd=ground.disk, env=ground.environ, stdin=quiet, stdout=quiet, stderr=quiet
+    )
+    return proxy.process.wait(30)
+
+
+def small(ground):
+    roles = {"web": {"allowed_domains": ["simba.local"]}}
+    ground.wanted.update(
+        environments=["testing"],
+        components={"ci": ["read"]},
+        secrets={"database/postgres": {"password": {"generate": 32}}},
+        pki={"common_name": "root", "roles": roles},
+    )
+    ground.config["rotation"] = {"postgres": {"kind": "postgres", "secret": "database/postgres"}}
+    return ground
+
+
+def shape(ground):
+    """All that is there, but for what differs by chance and how often the record was written."""
+    made = ground.dump("testing")
+    records = {path: fields for path, (_, _, fields) in made["secrets"].items() if path.endswith("lessee/setup")}
+    secrets = {
+        path: (cas, len(versions), fields and {key: len(value) for key, value in fields.items()})
+        for path, (cas, versions, fields) in made["secrets"].items()
+        if path not in records
+    }
+    issuers = ground.ask("GET", "testing/pki/issuers?list=true")["data"]["keys"]
+    role = ground.ask("GET", "testing/pki/roles/web")["data"]
+    return made | {"secrets": secrets, "records": records, "issuers": len(issuers), "pki role": role}
+
+
+def test_killed_at_any_step_the_next_run_ends_in_the_same_state(bao, tmp_path):
+    number = next(_NUMBERS)
+    whole = small(Ground(bao, f"whole{number}", tmp_path))
+    with Killing(bao.port) as proxy:
+        assert start(whole, proxy) == 0
+        steps = proxy.writes
+    assert steps >= 12
+    for step, arrives in itertools.product(range(1, steps + 1), (False, True)):
+        ground = small(Ground(bao, f"killed{number}-{step}-{arrives}", tmp_path))
+        with Killing(bao.port, step, arrives=arrives) as proxy:
+            assert start(ground, proxy) == -9
+        ground.run()
+        assert shape(ground) == shape(whole), (step, arrives)
+        bao.ask("DELETE", f"sys/namespaces/{ground.name}")
+    assert whole.run().stdout == "done: nothing to do\n"
+    bao.ask("DELETE", f"sys/namespaces/{whole.name}")
+
+
+def test_killed_while_it_changes_what_it_wrote_it_still_knows_its_own(ground):
+    small(ground).run()
+    ground.wanted["components"]["ci"] = ["list"]
+    ground.wanted["pki"]["roles"]["web"]["allow_subdomains"] = True
+    for step in itertools.count(1):
+        with Killing(ground.bao.port, step, arrives=step % 2) as proxy:
+            if start(ground, proxy) == 0:
+                break
+    assert step >= 3
+    assert "metadata" in ground.ask("GET", "sys/policies/acl/testing-ci")["data"]["policy"]
+    assert ground.ask("GET", "testing/pki/roles/web")["data"]["allow_subdomains"]
+    assert ground.run().stdout == "done: nothing to do\n"
+
+
+def test_an_environment_that_is_removed_leaves_the_others_as_they_were(ground):
+    ground.wanted["pki"] = {"common_name": "root"}
+    ground.run()
+    ground.ask("POST", "secret/data/testing/by/hand", {"data": {"a": "b"}})
+    token = ground.log_in("testing-security")
+    others = ground.dump("development", "production")
+    planned = ground.run("--remove", "testing", "--plan").stdout
+    assert planned == "testing: 4 roles, 4 policies, 1 engine, 3 secrets with all versions, below secret/testing/\n"
+    assert ground.dump("testing")["policies"]
+    said = ground.run("--remove", "testing", "--yes").stdout
+    assert said.startswith(planned)
+    assert said.endswith("testing is gone\n")
+    assert ground.dump("development", "production") == others
+    gone = ground.dump("testing")
+    assert (gone["policies"], gone["roles"]) == ({}, {})
+    assert not [name for name in (*gone["mounts"], *gone["secrets"]) if name.startswith("testing/")]
+    assert not ground.is_allowed("GET", "secret/data/testing/by/hand", token=token)
+    assert (
+        "setup has made nothing of the environment testing"
+        in ground.run("--remove", "testing", "--yes", code=64).stderr
+    )
+    assert ground.run("--plan").stdout.splitlines()[0] == "testing:"
+    ground.run()
+    assert ground.dump("development", "production") == others
+
+
+def test_a_removal_is_asked_for_and_only_the_environments_name_means_it(ground):
+    ground.run()
+    before = ground.dump(*ENVIRONMENTS)
+    assert "there is no terminal; add --yes" in ground.run("--remove", "production", code=64).stderr
+    for typed, ended, left in (("testing", 64, True), ("production", 0, False)):
+        terminal = Terminal(*ground.command("setup", "--remove", "production"), cwd=ground.disk, env=ground.environ)
+        try:
+            told = terminal.until("type production to remove it: ")
+            assert "production: 4 roles, 4 policies, 2 secrets with all versions, below secret/production/" in told
+            terminal.type(f"{typed}\n")
+            terminal.until("production is gone" if not left else "nothing was removed")
+            assert terminal.process.wait(10) == ended
+        finally:
+            terminal.close()
+        assert (ground.dump(*ENVIRONMENTS) == before) is left
+
+
+def test_neither_a_neighbour_nor_what_a_record_was_made_to_say_is_removed(ground):
+    ground.wanted["environments"] = ["test", "testing"]
+    ground.run()
+    neighbour = ground.dump("testing")
+    record = ground.secret("test/lessee/setup")
+    for path in ("sys/policies/acl/testing-app", "auth/approle/role/testing-app", "sys/mounts/secret"):
+        kind = {"sys/policies": "POLICY", "auth/approle": "ROLE"}.get("/".join(path.split("/")[:2]), "ENGINE")
+        record["objects"][path] = {"kind": kind, "keys": {}}
+    body = {"data": record}
+    ground.ask("POST", "secret/data/test/lessee/setup", body, token=ground.log_in("test-security"))
+    ground.run("--remove", "test", "--yes")
+    assert ground.dump("testing") == neighbour
+
+
+def test_a_removal_that_is_killed_can_be_run_again(ground):
+    ground.run()
+    others = ground.dump("development", "production")
+    for step in (1, 6, 11):
+        with Killing(ground.bao.port, step) as proxy:
+            assert start(ground, proxy, "--remove", "testing", "--yes") in {-9, 0}
+    if ground.has("GET", "secret/metadata/testing/lessee/setup"):
+        ground.run("--remove", "testing", "--yes")
+    assert not ground.dump("testing")["policies"]
+    assert ground.dump("development", "production") == others
+
+
+def test_what_cannot_be_removed_or_set_up_is_told(ground):
+    assert "made nothing of the environment production" in ground.run("--remove", "production", code=64).stderr
+    for words in (["--remove", "../x", "--yes"], ["--remove", "testing", "--force"], ["--yes"], ["--wrap", "5m"]):
+        ground.run(*words, code=64)
+    ground.wanted["environments"] = ["prod", "prod-eu"]
+    assert "`prod-eu` begins with `prod-`" in ground.run("--plan", code=78).stderr
+
+
+def test_a_token_that_may_not_is_told_of(ground):
+    ground.run()
+    said = ground.run("--plan", code=77, VAULT_TOKEN=ground.log_in("testing-ci")).stderr
+    assert said == "lessee: sys/mounts: permission denied (403); set $VAULT_TOKEN to a token that may\n"
+
+
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [
+        (
+            {"type": "kv", "options": {"version": "1"}},
+            "secret: it is KV version 1, which keeps no versions and has no cas",
+        ),
+        ({"type": "transit"}, "secret: a mount of type transit is there, and kv is wanted"),
+    ],
+)
+def test_another_engine_where_the_secrets_belong_is_refused(ground, engine, told):
+    ground.ask("POST", "sys/mounts/secret", engine)
+    assert told in ground.run(code=77).stderr
+    assert ground.ask("GET", "auth/token/lookup-self")
+    assert not ground.has("GET", "sys/policies/acl/testing-app")
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """A server that nobody has initialised."""
+    port = free_port()
+    config = tmp_path / "bare.hcl"
+    config.write_text(
+        f'storage "inmem" {{}}\nlistener "tcp" {{\n  address = "127.0.0.1:{port}"\n  tls_disable = true\n}}\n'
+    )
+    with (tmp_path / "bare.log").open("wb") as log:
+        process = subprocess.Popen([find_bao(), "server", f"-config={config}"], stdout=log, stderr=log)
+    yield f"http://127.0.0.1:{port}"
+    process.kill()
+    process.wait()
+
+
+def test_a_server_that_is_not_ready_is_told_of_with_what_to_do(bare, ground):
+    from urllib.request import Request, urlopen  # noqa: PLC0415
+
+    ground.config["vault"]["address"] = bare
+    ground.environ.pop("VAULT_NAMESPACE")
+
+    def is_up():
+        done = subprocess.run(
+            ground.command("setup", "--plan"), cwd=ground.disk, env=ground.environ, capture_output=True
+        )
+        return done.returncode == 69 and b"refused" not in done.stderr
+
+    eventually(is_up, "the server")
+    assert "is not initialised (501); `lessee setup --init DIR` init" in ground.run("--plan", code=69).stderr
+    body = json.dumps({"secret_shares": 1, "secret_threshold": 1}).encode()
+    urlopen(Request(f"{bare}/v1/sys/init", body, method="PUT"), timeout=10).close()
+    assert "is sealed or in maintenance (503); unseal it first" in ground.run("--plan", code=69).stderr
+
+
+class Whole(Ground):
+    """A server of the test's own, outside namespaces: audit devices are the whole server's."""
+
+    def __init__(self, bao, disk):
+        bao.ask("DELETE", "sys/mounts/secret")
+        bao.ask("POST", "sys/namespaces/unused", {})
+        super().__init__(bao, "aside", disk)
+        self.environ.pop("VAULT_NAMESPACE")
+        self.wanted["audit"] = {"file": str(disk / "lessee.log")}
+
+    def ask(self, method, path, body=None, **token):
+        return self.bao.ask(method, path, body, **token)
+
+
+def test_where_the_server_forbids_an_audit_device_it_says_what_to_write_and_goes_on(tmp_path):
+    with OpenBao(tmp_path) as bao, Proxy(bao.port) as proxy:
+        ground = Whole(bao, tmp_path)
+        ground.config["vault"]["address"] = proxy.address
+        said = ground.run().stderr
+        assert said.startswith(
+            "lessee: warning: audit device file: the server takes it from its own configuration alone"
+        )
+        stanza = said[said.index('audit "file"') :]
+        assert ground.has("GET", "auth/approle/role/production-app")
+        since = time.monotonic()
+        assert ground.run().stderr == said
+        assert [one for one in proxy.requests if one.at > since and one.method != "GET"] == []
+    with OpenBao(tmp_path, config=stanza) as bao:
+        ground = Whole(bao, tmp_path)
+        assert ground.run().stderr == ""
+        assert "sys/policies/acl/production-app" in (tmp_path / "lessee.log").read_text()
+        assert ground.run().stdout == "done: nothing to do\n"
+
+
+def test_where_the_server_allows_it_the_audit_device_is_made(tmp_path):
+    with OpenBao(tmp_path, config="unsafe_allow_api_audit_creation = true") as bao:
+        ground = Whole(bao, tmp_path)
+        ground.run()
+        assert "sys/policies/acl/production-app" in (tmp_path / "lessee.log").read_text()
+        assert ground.run().stdout == "done: nothing to do\n"
+        ground.wanted["audit"]["file"] = str(tmp_path / "other.log")
+        held = ground.run("--force", code=75).stdout
+        assert "  ! audit device file: it writes elsewhere; left, for an audit log is never exchanged\n" in held
+
+
+def test_a_device_under_another_name_that_writes_the_file_will_do(tmp_path):
+    with OpenBao(tmp_path, config=AUDIT % (tmp_path / "lessee.log")) as bao:
+        ground = Whole(bao, tmp_path)
+        assert ground.run().stderr == ""
