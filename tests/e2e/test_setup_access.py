@@ -104,7 +104,7 @@ def test_a_role_bound_to_addresses_refuses_others(ground):
     ground.wanted["components"] = {"near": near, "far": far}
     ground.run()
     assert ground.log_in("testing-near")
-    with pytest.raises(RuntimeError, match="40[03]"):
+    with pytest.raises(RuntimeError, match=r"40[03]"):
         ground.log_in("testing-far")
     assert ground.run().stdout == "done: nothing to do\n"
 
@@ -127,7 +127,7 @@ def test_logins_leave_in_files_that_nobody_else_may_read_and_only_once(ground):
     assert not (ground.disk / "out").exists()
     done = ground.run("--output", "out").stdout
     assert planned.splitlines()[:-1] == done.splitlines()[:-1]
-    paths = [path for path in (ground.disk / "out").rglob("*")]
+    paths = list((ground.disk / "out").rglob("*"))
     assert len(paths) == 3 + 12 + 24
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o600}
     assert {path.stat().st_mode & 0o777 for path in (ground.disk / "out", *paths) if path.is_dir()} == {0o700}
@@ -154,7 +154,7 @@ def test_a_wrapped_secret_id_serves_once(ground):
     role_id = (ground.disk / "out/production/production-app/role_id").read_text()
     login = {"role_id": role_id, "secret_id": secret_id}
     assert ground.ask("POST", "auth/approle/login", login, token="")["auth"]["client_token"]
-    with pytest.raises(RuntimeError, match="40[03]"):
+    with pytest.raises(RuntimeError, match=r"40[03]"):
         ground.ask("POST", "sys/wrapping/unwrap", {}, token=token)
 
 

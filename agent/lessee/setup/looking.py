@@ -1,11 +1,10 @@
 """Reads what a server holds of what setup wants, by GET and LIST alone."""
 
-import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, assert_never
 
 from lessee.core.config import Config
-from lessee.core.errors import Refused, VaultUnreachable
+from lessee.core.errors import VaultUnreachable
 from lessee.core.machine.failures import Kind as Failed
 from lessee.core.setup.objects import Fields, Kind, Object, fields_of
 from lessee.core.setup.record import Recorded, from_data
@@ -15,9 +14,7 @@ from lessee.vault.answers import meaning
 from lessee.vault.door import RequestFailed
 from lessee.vault.operator import Operator, error
 
-_UNKNOWN, _UNINITIALISED, _SEALED = 404, 501, 503
-_PATIENCE = 2.0
-_T = TypeVar("_T")
+_UNINITIALISED, _SEALED = 501, 503
 _TODO = {
     meaning(_UNINITIALISED): "`lessee setup --init DIR` initialises a new server",
     meaning(_SEALED): "unseal it first: `bao operator unseal`",
@@ -53,7 +50,9 @@ class Looking:
                 recorded[environment] = entries
         objects: dict[str, Fields] = {}
         secrets: dict[str, Standing] = {}
+        looked: set[str] = set()
         for one in wanted:
+            looked.add(one.path)
             if isinstance(one, First):
                 standing = self.standing(one.mount, one.path, keys=True)
                 if standing is not None:
@@ -62,8 +61,7 @@ class Looking:
                 objects[one.path] = found
         for entries in recorded.values():
             for path, entry in entries.items():
-                made = self._made(entry.kind, path) if path not in objects else None
-                if made is not None:
+                if path not in looked and (made := self._made(entry.kind, path)) is not None:
                     objects[path] = fields_of(entry.kind, made, entry.keys)
         return State(objects, secrets, recorded)
 
@@ -93,11 +91,8 @@ class Looking:
             told = [fields_of(wanted.kind, device, wanted.fields) for device in devices]
             if wanted.fields in told:
                 return wanted.fields
-        if wanted.mount and not self._is_mounted(wanted.mount):
-            return None
-        if wanted.kind is Kind.CA:
-            issuers = self._patiently(lambda: self._asking.list(f"{wanted.mount}/issuers"))
-            return wanted.fields if issuers else None
+        if wanted.kind is Kind.CA and self._is_mounted(wanted.name):
+            return wanted.fields if self._asking.list(f"{wanted.name}/issuers") else None
         found = self._made(wanted.kind, wanted.path)
         return None if found is None else fields_of(wanted.kind, found, wanted.fields)
 
@@ -109,10 +104,17 @@ class Looking:
                 return self._listed("sys/auth", path)
             case Kind.AUDIT:
                 return self._listed("sys/audit", path)
+            case Kind.POLICY:
+                return self._get(path)
+            case Kind.SETTINGS:
+                return self._get(path) if self._is_kv(path.partition("/metadata/")[0]) else None
+            case Kind.ROLE | Kind.CONNECTION | Kind.DATABASE_ROLE | Kind.PKI_ROLE:
+                # The mount, what it keeps, and the name.
+                return self._get(path) if self._is_mounted(path.rsplit("/", 2)[0]) else None
             case Kind.CA:
                 return None
             case _:
-                return self._get(path)
+                assert_never(kind)
 
     def _listed(self, listing: str, path: str) -> Mapping[str, Any] | None:
         found = (self._get(listing) or {}).get(f"{path.removeprefix(f'{listing}/')}/")
@@ -128,16 +130,5 @@ class Looking:
 
     def _get(self, path: str) -> Mapping[str, Any] | None:
         if path not in self._read:
-            self._read[path] = self._patiently(lambda: self._asking.read(path))
+            self._read[path] = self._asking.read(path)
         return self._read[path]
-
-    def _patiently(self, read: Callable[[], _T]) -> _T:
-        """An engine that is being mounted at this moment is listed before it answers."""
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                return read()
-            except Refused as exc:
-                if exc.what != meaning(_UNKNOWN) or time.monotonic() > deadline:
-                    raise
-            time.sleep(0.1)

@@ -44,6 +44,13 @@ def test_both_forms_of_a_component_are_read():
     assert components["ci"] == Component(rights=("read",), below=("", "mcp/"), cidrs=("10.0.0.0/8", "::1/128"))
 
 
+ENGINES = """
+setup:
+  database: {mount: "{environment}/x", connections: {}}
+  pki: {mount: "{environment}/x", common_name: a}
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -63,7 +70,7 @@ def test_both_forms_of_a_component_are_read():
         ),
         ("setup: {apps: {token_ttl: 48h}}", "setup.apps.token_ttl: it is longer than token_max_ttl"),
         (
-            "setup: {database: {mount: '{environment}/x', connections: {}}, pki: {mount: '{environment}/x', common_name: a}}",
+            ENGINES,
             "setup.pki.mount: the database engine is mounted there; name another path",
         ),
         (

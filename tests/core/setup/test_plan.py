@@ -27,20 +27,17 @@ from lessee.core.setup.wanted import KV, First
 ENGINE = Object(Kind.KV, Group.MOUNTS, "", "sys/mounts/secret", KV)
 AUDIT = Object(Kind.AUDIT, Group.AUDIT, "", "sys/audit/file", {"type": "file", "file_path": "/log"})
 ROLE = Object(Kind.ROLE, Group.ROLES, "testing", "auth/approle/role/testing-app", {"token_ttl": 1, "uses": 2})
-CA = Object(Kind.CA, Group.PKI, "testing", "testing/pki/root/generate/internal", {"common_name": "a"}, "testing/pki")
+CA = Object(Kind.CA, Group.PKI, "testing", "testing/pki/root/generate/internal", {"common_name": "a"})
 CONNECTION = Object(
     Kind.CONNECTION,
     Group.DATABASE,
     "testing",
     "testing/database/config/simba",
     {"username": "u", "connection_url": "url", "allowed_roles": ["a"]},
-    "testing/database",
     FromVariable("P"),
 )
 SECRET = First("testing", "secret", "testing/a", {"b": Generate(3, "x"), "c": Constant("d")})
-SETTINGS = Object(
-    Kind.SETTINGS, Group.SECRETS, "testing", "secret/metadata/testing/a", {"cas_required": True}, "secret"
-)
+SETTINGS = Object(Kind.SETTINGS, Group.SECRETS, "testing", "secret/metadata/testing/a", {"cas_required": True})
 JOURNAL = replace(SETTINGS, path="secret/metadata/testing/lessee/rotation/a")
 ALL = Only()
 
@@ -190,6 +187,10 @@ def test_each_step_is_somebodys():
 def test_the_record_knows_what_was_and_what_will_be_until_all_is_done():
     before = {ROLE.path: entry_of(replace(ROLE, fields={"token_ttl": 9}))}
     remove = Remove(Kind.POLICY, "testing", "sys/policies/acl/testing-x", {})
+    # Filling the secret makes its settings, which are not what is wanted until the next step.
+    between = intended({}, [Fill(SECRET, {}, 0), Add(SETTINGS)])
+    made = {SETTINGS.path: {"cas_required": False}}
+    assert steps([SETTINGS], state(made, recorded={"testing": between})) == (Change(SETTINGS, made[SETTINGS.path]),)
     doing = [Change(ROLE, {"token_ttl": 9}), Add(CA), remove, Fill(SECRET, {}, 0)]
     intent = intended(before, doing)
     assert intent == {ROLE.path: entry_of(ROLE, before[ROLE.path]), CA.path: entry_of(CA)}

@@ -13,9 +13,7 @@ POLICY = Object(Kind.POLICY, Group.POLICIES, "a", "sys/policies/acl/a-b", {"poli
 ROLE = Object(Kind.ROLE, Group.ROLES, "a", "auth/approle/role/a-b", {"token_ttl": 3600, "token_policies": ["a-b"]})
 AUDIT = Object(Kind.AUDIT, Group.AUDIT, "", "sys/audit/file", {"type": "file", "file_path": '/l"og'})
 URL = "postgresql://{{username}}:{{password}}@db/a"
-CONNECTION = Object(
-    Kind.CONNECTION, Group.DATABASE, "a", "a/database/config/s", {"connection_url": URL}, "a/database", Prompt()
-)
+CONNECTION = Object(Kind.CONNECTION, Group.DATABASE, "a", "a/database/config/s", {"connection_url": URL}, Prompt())
 SECRET = First("a", "secret", "a/b", {})
 KEYS = {"password": Generate(32, "x"), "user\n": Constant("simba")}
 

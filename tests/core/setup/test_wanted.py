@@ -123,7 +123,6 @@ def test_each_environment_has_engines_of_its_own():
     assert made["testing/database/roles/b"].fields["revocation_statements"] == ["drop"]
     assert made["testing/pki/root/generate/internal"].fields == {"common_name": "testing root", "ttl": "86400s"}
     assert made["testing/pki/roles/web"].fields["allowed_domains"] == ["testing.local"]
-    assert {one.mount for one in made.values()} == {"", "testing/database", "testing/pki"}
 
 
 def test_first_secrets_lie_below_the_environments_prefix_and_rotated_ones_want_check_and_set():

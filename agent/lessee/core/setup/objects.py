@@ -51,8 +51,6 @@ class Object(Record, frozen=True):
     path: str
     """Where it is written, below /v1/."""
     fields: Fields
-    mount: str = ""
-    """The secrets engine or auth method that must be there first; empty: the server's own."""
     password: Source | None = None
     """Of a connection: no server gives it back."""
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from lessee.core.errors import Refused
 from lessee.core.record import Record
 from lessee.core.setup.objects import Fields, Group, Kind, Object
-from lessee.core.setup.record import Entry, Recorded, entry_of, is_own
+from lessee.core.setup.record import Entry, Recorded, entry_of, fingerprint, is_own
 from lessee.core.setup.state import State
 from lessee.core.setup.values import Source
 from lessee.core.setup.wanted import First, Wanted
@@ -139,6 +139,12 @@ def _fill(wanted: First, state: State) -> Iterator[Fill | Held]:
         yield Fill(wanted, missing, standing.version)
 
 
+def _default(kind: Kind) -> Entry | None:
+    """Of what comes to be by itself, and is then set: in between it is as the server has it."""
+    fields = _DEFAULTS.get(kind)
+    return None if fields is None else Entry(kind, {key: (fingerprint(value),) for key, value in fields.items()})
+
+
 def _step(wanted: Object, state: State, *, force: bool) -> Step | None:
     entry = state.recorded.get(wanted.environment, {}).get(wanted.path)
     found = state.objects.get(wanted.path)
@@ -190,7 +196,8 @@ def intended(recorded: Recorded, steps: Iterable[Doing]) -> Recorded:
     entries = dict(recorded)
     for step in steps:
         if isinstance(step, Add | Change):
-            entries[step.object.path] = entry_of(step.object, recorded.get(step.object.path))
+            made = step.object
+            entries[made.path] = entry_of(made, recorded.get(made.path) or _default(made.kind))
     return entries
 
 

@@ -104,7 +104,7 @@ def _role(environment: str, name: str, login: Login) -> Object:
         "token_policies": [name],
         "token_ttl": _whole(login.token_ttl),
     }
-    return Object(Kind.ROLE, Group.ROLES, environment, f"{_APPROLE}/role/{name}", fields, _APPROLE)
+    return Object(Kind.ROLE, Group.ROLES, environment, f"{_APPROLE}/role/{name}", fields)
 
 
 def _database(config: Config, environment: str) -> Iterator[Object]:
@@ -114,7 +114,7 @@ def _database(config: Config, environment: str) -> Iterator[Object]:
     mount = said.mount.replace(_ENVIRONMENT, environment)
     yield Object(Kind.ENGINE, Group.DATABASE, environment, f"sys/mounts/{mount}", {"type": "database"})
     for name, connection in said.connections.items():
-        yield _connection(connection, f"{mount}/config/{name}", environment, mount)
+        yield _connection(connection, f"{mount}/config/{name}", environment)
         for role, of in connection.roles.items():
             fields: Fields = {
                 "db_name": name,
@@ -124,10 +124,10 @@ def _database(config: Config, environment: str) -> Iterator[Object]:
                 "max_ttl": _whole(of.max_ttl),
             }
             path = f"{mount}/roles/{role}"
-            yield Object(Kind.DATABASE_ROLE, Group.DATABASE, environment, path, fields, mount)
+            yield Object(Kind.DATABASE_ROLE, Group.DATABASE, environment, path, fields)
 
 
-def _connection(said: Connection, path: str, environment: str, mount: str) -> Object:
+def _connection(said: Connection, path: str, environment: str) -> Object:
     fields: Fields = {
         "plugin_name": said.plugin,
         "connection_url": said.url.replace(_ENVIRONMENT, environment),
@@ -135,7 +135,7 @@ def _connection(said: Connection, path: str, environment: str, mount: str) -> Ob
         "allowed_roles": sorted(said.roles),
     }
     password = source_of(said.password, environment)
-    return Object(Kind.CONNECTION, Group.DATABASE, environment, path, fields, mount, password)
+    return Object(Kind.CONNECTION, Group.DATABASE, environment, path, fields, password)
 
 
 def _pki(said: Pki, environment: str) -> Iterator[Object]:
@@ -144,7 +144,7 @@ def _pki(said: Pki, environment: str) -> Iterator[Object]:
     engine: Fields = {"type": "pki", "max_lease_ttl": ttl}
     yield Object(Kind.ENGINE, Group.PKI, environment, f"sys/mounts/{mount}", engine)
     root: Fields = {"common_name": said.common_name.replace(_ENVIRONMENT, environment), "ttl": f"{ttl}s"}
-    yield Object(Kind.CA, Group.PKI, environment, f"{mount}/root/generate/internal", root, mount)
+    yield Object(Kind.CA, Group.PKI, environment, f"{mount}/root/generate/internal", root)
     for name, role in said.roles.items():
         fields: Fields = {
             "allowed_domains": sorted(domain.replace(_ENVIRONMENT, environment) for domain in role.allowed_domains),
@@ -152,7 +152,7 @@ def _pki(said: Pki, environment: str) -> Iterator[Object]:
             "allow_bare_domains": role.allow_bare_domains,
             "max_ttl": _whole(role.max_ttl),
         }
-        yield Object(Kind.PKI_ROLE, Group.PKI, environment, f"{mount}/roles/{name}", fields, mount)
+        yield Object(Kind.PKI_ROLE, Group.PKI, environment, f"{mount}/roles/{name}", fields)
 
 
 def _secrets(config: Config, environment: str) -> Iterator[Wanted]:
@@ -166,7 +166,7 @@ def _secrets(config: Config, environment: str) -> Iterator[Wanted]:
         # So that a rotation never overwrites what it has not read.
         fields: Fields = {"cas_required": True}
         place = f"{mount}/metadata/{prefix}{path}"
-        yield Object(Kind.SETTINGS, Group.SECRETS, environment, place, fields, mount)
+        yield Object(Kind.SETTINGS, Group.SECRETS, environment, place, fields)
 
 
 def _whole(seconds: float) -> int:
