@@ -211,6 +211,6 @@ def test_one_may_set_up_a_part_alone(ground):
 
 
 def test_a_start_of_the_sidecar_loads_nothing_of_it():
-    program = "import sys, lessee.commands.run; print([name for name in sys.modules if 'setup.' in name])"
+    program = "import sys, lessee.commands.run; print([name for name in sys.modules if '.setup' in name])"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert said.stdout == "['lessee.core.config.grammar.setup']\n"
