@@ -112,6 +112,21 @@ def test_killed_while_it_changes_what_it_wrote_it_still_knows_its_own(ground):
     assert ground.run().stdout == "done: nothing to do\n"
 
 
+def test_killed_while_it_hands_out_logins_the_next_run_hands_out_the_rest(ground):
+    ground.run()
+    for step in (1, 4):
+        with Killing(ground.bao.port, step) as proxy:
+            assert start(ground, proxy, "--output", "out") == -9
+    ground.run("--output", "out")
+    files = [path for path in (ground.disk / "out").rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {"role_id", "secret_id"}
+    assert len(files) == 24
+    for environment in ENVIRONMENTS:
+        folder = ground.disk / "out" / environment / f"{environment}-app"
+        body = {name: (folder / name).read_text() for name in ("role_id", "secret_id")}
+        assert ground.ask("POST", "auth/approle/login", body, token="")["auth"]["client_token"]
+
+
 def test_an_environment_that_is_removed_leaves_the_others_as_they_were(ground):
     ground.wanted["pki"] = {"common_name": "root"}
     ground.run()

@@ -1,5 +1,8 @@
 """What `setup` may say, and what it may not say together."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from lessee.core.config.grammar.setup import Component
@@ -120,6 +123,14 @@ def test_a_password_has_no_place_in_a_url(url):
 )
 def test_a_url_is_as_the_plugins_want_it(url):
     assert read(CONNECTION % url).setup.database.connections["a"].url == url
+
+
+def test_what_the_readme_shows_is_right():
+    text = (Path(__file__).parents[3] / "README.md").read_text()
+    [shown] = [block for block in re.findall("```yaml\n(.*?)```", text, re.DOTALL) if block.startswith("setup:")]
+    said = read(shown).setup
+    assert (said.database.mount, said.pki.mount) == ("{environment}/database", "{environment}/pki")
+    assert len(said.components) == 4
 
 
 def test_apps_without_roles_clash_with_nobody():

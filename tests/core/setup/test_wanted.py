@@ -71,6 +71,12 @@ def test_apps_get_a_role_unless_it_is_said_otherwise():
     assert objects(Kind.ROLE, setup={"apps": False}, apps=APPS) == {}
 
 
+def test_an_app_of_another_server_is_none_of_ours():
+    away = {"web": APPS["web"] | {"vault": {"namespace": "elsewhere"}}}
+    assert objects(Kind.ROLE, apps=away) == objects(Kind.POLICY, apps=away) == {}
+    assert [one.kind for one in of_all(read(apps=away))] == [Kind.KV]
+
+
 @pytest.mark.parametrize(
     ("name", "said", "folder"),
     [

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from math import ceil
 
-from lessee.core.config import Config
+from lessee.core.config import App, Config
 from lessee.core.config.grammar.setup import Component, Connection, Login, Pki
 from lessee.core.record import Record
 from lessee.core.rendering.recipes import Recipe
@@ -43,7 +43,7 @@ def of_all(config: Config) -> Iterator[Wanted]:
     """What all environments share."""
     mount, audit = config.secrets.mount, config.setup.audit
     yield Object(Kind.KV, Group.MOUNTS, "", f"sys/mounts/{mount}", KV)
-    if config.setup.components or (config.setup.apps and config.apps):
+    if config.setup.components or (config.setup.apps and any(_is_here(config, app) for app in config.apps.values())):
         yield Object(Kind.AUTH, Group.MOUNTS, "", "sys/auth/approle", {"type": "approle"})
     if audit is not None:
         fields = {"type": "file", "file_path": audit.file}
@@ -64,6 +64,8 @@ def of_environment(config: Config, recipes: Mapping[str, Recipe]) -> Iterator[Wa
         yield _policy(environment, role, text)
     if config.setup.apps:
         for name, recipe in recipes.items():
+            if not _is_here(config, recipe.app):
+                continue
             logins[name] = config.setup.apps if isinstance(config.setup.apps, Login) else Login()
             role = role_name(environment, name)
             yield _policy(environment, role, access.of_app(role, recipe))
@@ -78,6 +80,12 @@ def of_environment(config: Config, recipes: Mapping[str, Recipe]) -> Iterator[Wa
 def role_name(environment: str, name: str) -> str:
     """Of a policy and a role: the server has them in small letters."""
     return f"{environment}-{name}".lower()
+
+
+def _is_here(config: Config, app: App) -> bool:
+    """Whether the app's agent asks the server that is set up: of another, its operator takes care."""
+    own, top = app.vault, config.vault
+    return (own.address, own.addresses, own.namespace) == (top.address, top.addresses, top.namespace)
 
 
 def _component(name: str, said: tuple[str, ...] | Component) -> Component:
