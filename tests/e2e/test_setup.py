@@ -78,7 +78,7 @@ def test_what_somebody_changed_by_hand_is_shown_and_left_until_it_is_forced(grou
     ground.ask("POST", path, {"policy": text})
     ground.ask("POST", "auth/approle/role/testing-ci", {"token_ttl": "5m"})
     ground.wanted["components"]["app"] = ["read"]
-    assert ground.run("--plan").stdout.endswith("plan: 2 changes (2 to change, 2 changed by hand and left)\n")
+    assert ground.run("--plan").stdout.endswith("plan: 2 changes (2 changed, 2 changed by hand and left)\n")
     held = ground.run(code=75)
     assert "  ! policy testing-app: changed by hand, and left; --force overwrites it\n" in held.stdout
     assert '      -path "secret/data/testing/one" {\n' in held.stdout
@@ -131,6 +131,16 @@ def test_a_value_that_is_there_is_never_changed_and_a_key_that_is_not_is_added(g
     assert ground.secret("production/api-keys/openrouter")["api_key"] == f"{CANARY}-openrouter"
 
 
+def test_a_version_that_will_be_deleted_one_day_is_there_until_then(ground):
+    ground.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+    eventually(lambda: ground.has("GET", "secret/config"), "the engine")
+    ground.ask("POST", "secret/config", {"delete_version_after": "1h"})
+    ground.ask("POST", "secret/data/testing/database/postgres", {"data": {"password": "mine"}})
+    for words in ([], ["--force"]):
+        ground.run(*words)
+        assert ground.secret("testing/database/postgres") == {"password": "mine", "username": "simba"}
+
+
 def test_values_come_from_files_variables_and_the_terminal_and_are_never_shown(ground):
     values = {
         "file": {"file": "{environment}.txt"},
@@ -143,6 +153,9 @@ def test_values_come_from_files_variables_and_the_terminal_and_are_never_shown(g
     environ = ground.environ | {"KEY_testing": f"{CANARY}-env"}
     missing = ground.run(code=78).stderr
     assert "a/b: env: $KEY_testing is not set, or empty; set it for this command" in missing
+    unfit = ground.environ | {"KEY_testing": "\udcff"}
+    done = subprocess.run(ground.command("setup"), cwd=ground.disk, env=unfit, capture_output=True, check=False)
+    assert b"a/b: env: the value is not UTF-8 text" in done.stderr
     assert "a/b: typed: it is asked for, and there is no terminal; run it at one" in missing
     assert not ground.has("GET", "sys/policies/acl/testing-app")
     terminal = Terminal(*ground.command("setup"), cwd=ground.disk, env=environ)

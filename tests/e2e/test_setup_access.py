@@ -251,3 +251,28 @@ def test_a_wrong_login_to_the_database_is_told_at_once_and_not_repeated(ground, 
     assert "could not log in to the database" in ground.run(code=77, ADMIN_PASSWORD="x").stderr
     assert json.dumps(ground.config).count(CANARY) == 0
     assert os.environ.get("ADMIN_PASSWORD") is None
+
+
+ADMIN = """
+path "sys/mounts"               { capabilities = ["read"] }
+path "sys/mounts/*"             { capabilities = ["create", "read", "update", "delete"] }
+path "sys/auth"                 { capabilities = ["read"] }
+path "sys/auth/approle"         { capabilities = ["create", "update", "sudo"] }
+path "sys/policies/acl/*"       { capabilities = ["create", "read", "update", "delete"] }
+path "auth/approle/role/*"      { capabilities = ["create", "read", "update", "delete"] }
+path "secret/*"                 { capabilities = ["create", "read", "update", "delete", "list"] }
+path "+/database/*"             { capabilities = ["create", "read", "update", "delete"] }
+path "+/pki/*"                  { capabilities = ["create", "read", "update", "delete", "list"] }
+"""
+
+
+def test_no_root_token_is_needed(ground, postgres):
+    database(ground, postgres)
+    ground.wanted["pki"] = {"common_name": "root", "roles": {"web": {"allowed_domains": ["simba.local"]}}}
+    ground.ask("POST", "sys/policies/acl/admin", {"policy": ADMIN})
+    token = ground.ask("POST", "auth/token/create", {"policies": ["admin"]})["auth"]["client_token"]
+    password = postgres.admin_url.split(":")[2].split("@")[0]
+    ground.run("--output", "out", VAULT_TOKEN=token, ADMIN_PASSWORD=password)
+    assert ground.run(VAULT_TOKEN=token).stdout == "done: nothing to do\n"
+    ground.run("--remove", "testing", "--yes", VAULT_TOKEN=token)
+    assert not ground.has("GET", "auth/approle/role/testing-app")

@@ -77,12 +77,11 @@ class Looking:
         version = int((data or {}).get("current_version") or 0)
         if data is None or version == 0:
             return None
-        newest = (data.get("versions") or {}).get(str(version)) or {}
-        if newest.get("deletion_time") or newest.get("destroyed"):
-            return Standing(version, frozenset(), deleted=True)
+        if not keys:
+            return Standing(version, frozenset())
         # Of the keys their names alone: no value is read to see whether it is there.
-        found = self._get(f"{mount}/subkeys/{path}") if keys else None
-        return Standing(version, frozenset((found or {}).get("subkeys") or {}))
+        found = self._get(f"{mount}/subkeys/{path}")
+        return Standing(version, frozenset((found or {}).get("subkeys") or {}), deleted=found is None)
 
     def _object(self, wanted: Object) -> Fields | None:
         if wanted.kind is Kind.AUDIT:

@@ -22,10 +22,14 @@ def fetch(steps: Iterable[Doing], environ: Mapping[str, str], folder: Path, ask:
     values: dict[tuple[str, str], str] = {}
     problems: list[LesseeError] = []
     for name, key, source in _wanted(steps):
+        where = f"{name}: {key}"
         try:
-            values[name, key] = _value(source, f"{name}: {key}", environ, folder, ask)
+            values[name, key] = value = _value(source, where, environ, folder, ask)
+            value.encode()
         except LesseeError as exc:
             problems.append(exc)
+        except UnicodeEncodeError:
+            problems.append(LesseeError("the value is not UTF-8 text", where=where))
     if problems:
         raise ConfigError(problems)
     return values

@@ -71,6 +71,9 @@ setup:
             "setup: {components: {a: {rights: [read], token_ttl: 2h, token_max_ttl: 1h}}}",
             "setup.components.a.token_ttl: it is longer than token_max_ttl; make it shorter",
         ),
+        ("secrets: {prefix: '{environment}/+/'}", "secrets.prefix: in a policy `+` means any element; name the folder"),
+        ("secrets: {mount: a/+}", "secrets.mount: in a policy `+` means any element"),
+        ("setup: {secrets: {lessee/setup: {}}}", "what is below `lessee` is lessee's own; name the folder otherwise"),
         ("setup: {apps: {token_ttl: 48h}}", "setup.apps.token_ttl: it is longer than token_max_ttl"),
         (
             ENGINES,

@@ -104,7 +104,5 @@ def test_a_connection_without_a_password_of_its_own_tells_of_none():
 
 def test_steps_are_counted_by_what_they_do():
     steps = [Add(ROLE), Add(POLICY), Change(ROLE, {}), Fill(SECRET, {}, 0), Held(Fill(SECRET, {}, 0)), Forbidden(AUDIT)]
-    assert count(steps) == (
-        "2 to add, 1 to change, 1 secrets to fill, 1 changed by hand and left, 1 for the server's configuration"
-    )
+    assert count(steps) == ("2 new, 1 changed, 1 filled, 1 changed by hand and left, 1 for the server's configuration")
     assert count([]) == "nothing to do"

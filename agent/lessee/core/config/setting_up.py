@@ -7,6 +7,8 @@ from lessee.core.config.grammar.problems import Path, Problems, spell
 from lessee.core.config.grammar.setup import Login
 
 _ENVIRONMENT = "{environment}"
+_OWN = "lessee"
+"""The folder of an environment in which setup and rotation keep what they know."""
 
 
 def check_setup(said: grammar.Lessee, problems: Problems) -> None:
@@ -21,6 +23,13 @@ def check_setup(said: grammar.Lessee, problems: Problems) -> None:
     if _ENVIRONMENT not in said.secrets.prefix:
         what = f"without {_ENVIRONMENT} all environments would read the same secrets"
         problems.follow(("secrets", "prefix"), what, todo=f"write `prefix: {_ENVIRONMENT}/`, its default")
+    for key, path in (("mount", said.secrets.mount), ("prefix", said.secrets.prefix)):
+        if "+" in path.split("/"):
+            problems.follow(("secrets", key), "in a policy `+` means any element", todo="name the folder otherwise")
+    for path in said.setup.secrets:
+        if path.split("/")[0] == _OWN:
+            what = f"what is below `{_OWN}` is lessee's own"
+            problems.follow(("setup", "secrets", path), what, todo="name the folder otherwise")
     _check_names(said, problems)
     _check_times(said, problems)
     if block.database and block.pki and block.database.mount == block.pki.mount:

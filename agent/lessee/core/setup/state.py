@@ -13,7 +13,7 @@ class Standing(Record, frozen=True):
     version: int
     keys: frozenset[str]
     deleted: bool = False
-    """Whether its newest version was deleted or destroyed."""
+    """Whether its newest version is deleted or destroyed by now."""
 
 
 class State(Record, frozen=True):

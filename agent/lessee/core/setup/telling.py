@@ -56,10 +56,10 @@ def stanza(device: Object) -> str:
 
 
 _SORTS: Mapping[type, str] = {
-    Add: "to add",
-    Change: "to change",
-    Remove: "to remove",
-    Fill: "secrets to fill",
+    Add: "new",
+    Change: "changed",
+    Remove: "removed",
+    Fill: "filled",
     Held: "changed by hand and left",
     Forbidden: "for the server's configuration",
 }
