@@ -151,6 +151,7 @@ def test_values_come_from_files_variables_and_the_terminal_and_are_never_shown(g
     ground.wanted.update(environments=["testing"], secrets={"a/b": values})
     (ground.disk / "testing.txt").write_text(f"{CANARY}-file\n")
     environ = ground.environ | {"KEY_testing": f"{CANARY}-env"}
+    assert "      typed: (asked for)\n" in ground.run("--plan").stdout
     missing = ground.run(code=78).stderr
     assert "a/b: env: $KEY_testing is not set, or empty; set it for this command" in missing
     unfit = ground.environ | {"KEY_testing": "\udcff"}
