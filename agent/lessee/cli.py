@@ -211,6 +211,26 @@ def _add_setup(command: Callable[..., argparse.ArgumentParser]) -> None:
     setup.add_argument("--wrap", type=_duration, metavar="TIME", help="write wrapping tokens instead of secret_ids")
     setup.add_argument("--remove", metavar="ENVIRONMENT", help="undo this environment, with all its secrets")
     setup.add_argument("--yes", action="store_true", help="with --remove: do not ask")
+    _add_new_server(setup)
+    _add_migration(setup)
+
+
+def _add_new_server(setup: argparse.ArgumentParser) -> None:
+    new = setup.add_argument_group("a new server, instead of all else")
+    new.add_argument("--init", metavar="DIR", help="initialise and unseal it; its keys go into this new folder")
+    new.add_argument("--shares", type=_count, metavar="N", help="with --init: so many keys (5)")
+    new.add_argument("--threshold", type=_count, metavar="N", help="with --init: so many of them open it (3)")
+    new.add_argument(
+        "--pgp-key", action="append", default=[], metavar="FILE", help="with --init: encrypt a key to it; one a share"
+    )
+    new.add_argument("--root-token-pgp-key", metavar="FILE", help="with --init: encrypt the root token to it")
+    new.add_argument("--unseal", metavar="DIR", help="unseal a server with the keys in this folder")
+
+
+def _add_migration(setup: argparse.ArgumentParser) -> None:
+    migration = setup.add_argument_group("secrets from before there were environments, instead of all else")
+    migration.add_argument("--migrate-from", metavar="PATH", help="copy the secrets below it, such as secret/")
+    migration.add_argument("--to", metavar="ENV", help="with --migrate-from: to this environment")
 
 
 def _add_logging(parser: argparse.ArgumentParser) -> None:
@@ -244,6 +264,12 @@ def _duration(text: str) -> float:
         return seconds(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 500ms, 10s or 5m") from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
 
 
 def _last_place(exc: BaseException) -> str:

@@ -25,6 +25,14 @@ from lessee.vault.operator import operator
 
 def run(arguments: argparse.Namespace) -> int:
     """0 where all is as wanted, or --plan told what would be done; 75 where something was left as by hand."""
+    if arguments.init is not None or arguments.unseal is not None:
+        from lessee.commands.setting_up import init
+
+        return init.run(arguments)
+    if arguments.migrate_from is not None:
+        from lessee.commands.setting_up import migrate
+
+        return migrate.run(arguments)
     make_private()
     environ = dict(os.environ)
     path = find(arguments.config, environ)

@@ -14,7 +14,10 @@ from lessee.core.record import Record
 
 
 class Answer(Record, frozen=True):
-    """A good answer; the fields as Vault names them. Without a lease the `lease_id` is empty."""
+    """A good answer; the fields as Vault names them. Without a lease the `lease_id` is empty.
+
+    What answers in no envelope, as sys/init and sys/seal-status do, is `data` as a whole.
+    """
 
     hidden = ("data", "auth", "wrapping_token")
 
@@ -55,7 +58,7 @@ def answer(headers: HTTPMessage, content: bytes) -> Answer:
     except msgspec.MsgspecError:
         raise RequestFailed(Failure(Kind.WEATHER, "the answer is cut or is not Vault's")) from None
     return Answer(
-        data=body.data or {},
+        data=body.data or ({} if body.request_id else _bare(content)),
         auth=body.auth or {},
         lease_id=body.lease_id or "",
         lease_duration=body.lease_duration or 0,
@@ -189,6 +192,10 @@ class _Refused(msgspec.Struct):
     errors: list[str] | None = None
     data: dict[str, Any] | None = None
     warnings: list[str] | None = None
+
+
+def _bare(content: bytes) -> dict[str, Any]:
+    return msgspec.json.decode(content or b"{}", type=dict[str, Any])
 
 
 def _refused(content: bytes) -> _Refused:

@@ -92,6 +92,14 @@ def operator(vault: Vault, environ: Mapping[str, str], clock: Clock, *, token: s
                     leases.revoke_token(door, grant.value)
 
 
+@contextmanager
+def stranger(vault: Vault, environ: Mapping[str, str]) -> Iterator[Operator]:
+    """One without a token, at the first address alone: for what a server that is not set up answers to everybody."""
+    alone = replace(vault, addresses=(), namespace=None)
+    with closing(Door(address_of(alone, environ))) as door:
+        yield Operator(door, "")
+
+
 def error(failure: Failure, where: str) -> LesseeError:
     """A failed request as an error for people."""
     if failure.kind in _NOT_NOW:

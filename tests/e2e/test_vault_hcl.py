@@ -1,0 +1,101 @@
+"""The configurations in compose/vault start a real server, which `lessee setup --init` can take over."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lessee.host.project import read
+from needs import need
+from vaultserver import Server, certificate, ports
+
+FOLDER = Path(__file__).parents[2] / "compose" / "vault"
+
+
+def adapted(name, folder, numbers):
+    """The file with the test's own folder, addresses and ports put in."""
+    text = (FOLDER / name).read_text()
+    text = text.replace('"/vault/', f'"{folder}/').replace('"https://vault:', '"https://127.0.0.1:')
+    text = text.replace('"0.0.0.0:', '"127.0.0.1:')
+    for port, number in zip((8200, 8201), numbers, strict=True):
+        text = text.replace(f':{port}"', f':{number}"')
+    return text
+
+
+def warnings(server):
+    return re.findall(r"unknown or unsupported field (\S+)", server.log.read_text())
+
+
+def test_production_has_raft_tls_and_an_audit_log_from_the_first_request_on(tmp_path):
+    numbers = ports(2)
+    certificate(tmp_path / "tls")
+    for name in ("data", "logs"):
+        (tmp_path / name).mkdir()
+    text = adapted("production.hcl", tmp_path, numbers)
+    with Server(tmp_path, numbers[0], text, ca=tmp_path / "tls" / "ca.crt") as server:
+        said = server.setup("--init", tmp_path / "keys")
+        assert said.returncode == 0, said.stderr
+        assert warnings(server) == ["disable_mlock"]
+        token = (tmp_path / "keys" / "root-token").read_text().strip()
+        status = server.ask("GET", "sys/seal-status")
+        assert (status["storage_type"], status["sealed"], status["t"], status["n"]) == ("raft", False, 3, 5)
+        (peer,) = server.ask("GET", "sys/storage/raft/configuration", token=token)["data"]["config"]["servers"]
+        assert (peer["node_id"], peer["leader"], peer["voter"]) == ("vault-1", True, True)
+        server.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}, token=token)
+        assert server.ask("GET", "sys/audit", token=token)["data"]["file/"]["type"] == "file"
+        with pytest.raises(RuntimeError, match="403"):
+            server.ask("GET", "sys/metrics")
+        assert server.ask("GET", "sys/metrics", token=token)["Gauges"]
+        assert server.ask("GET", "sys/auth/token/tune", token=token)["data"]["default_lease_ttl"] == 3600
+        log = tmp_path / "logs" / "audit.log"
+        assert log.stat().st_mode & 0o777 == 0o600
+        paths = [json.loads(line)["request"].get("path") for line in log.read_text().splitlines()]
+        assert "sys/mounts/secret" in paths
+        assert token not in log.read_text()
+        server.stop()
+        server.start()
+        assert server.ask("GET", "sys/seal-status")["sealed"]
+        said = server.setup("--unseal", tmp_path / "keys")
+        assert (said.returncode, said.stdout) == (0, ""), said.stderr
+        assert "secret/" in server.ask("GET", "sys/mounts", token=token)["data"]
+
+
+def test_development_is_sealed_at_first_and_listens_on_loopback_alone(tmp_path):
+    numbers = ports(2)
+    assert re.search(r'address += "127\.0\.0\.1:8200"', (FOLDER / "development.hcl").read_text())
+    with Server(tmp_path, numbers[0], adapted("development.hcl", tmp_path, numbers)) as server:
+        assert server.ask("GET", "sys/seal-status")["sealed"]
+        said = server.setup("--init", tmp_path / "keys", "--shares", "1", "--threshold", "1")
+        assert said.returncode == 0, said.stderr
+        token = (tmp_path / "keys" / "root-token").read_text().strip()
+        assert server.ask("GET", "sys/seal-status")["storage_type"] == "inmem"
+        assert server.ask("GET", "auth/token/lookup-self", token=token)["data"]["policies"] == ["root"]
+        assert warnings(server) == ["disable_mlock"]
+
+
+def test_its_compose_file_is_one_and_mounts_what_the_server_writes():
+    need(shutil.which("docker"), "needs docker compose: apt install docker-cli docker-compose")
+    said = subprocess.run(
+        ["docker", "compose", "-f", FOLDER / "compose.yaml", "config", "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    need(said.returncode != 125 and "is not a docker command" not in said.stderr, "needs docker compose")
+    assert (said.returncode, said.stderr) == (0, "")
+    service = json.loads(said.stdout)["services"]["openbao"]
+    mounted = {volume["target"]: volume.get("read_only", False) for volume in service["volumes"]}
+    written = re.findall(r'= "(/vault/\w+)[/"]', (FOLDER / "production.hcl").read_text())
+    assert {path: mounted[path] for path in written} == {"/vault/tls": True, "/vault/data": False, "/vault/logs": False}
+    assert mounted[service["command"][1].removeprefix("-config=")]
+    assert service["healthcheck"]["test"]
+
+
+def test_the_configuration_beside_it_is_right():
+    config = read(FOLDER / "lessee.yaml", {})
+    assert (config.vault.address, config.apps) == ("https://localhost:8200", {})
+    assert yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["openbao"]["ports"] == ["127.0.0.1:8200:8200"]

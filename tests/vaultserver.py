@@ -1,0 +1,145 @@
+"""A real OpenBao server by a configuration file, as it is on its first day: neither initialised nor unsealed."""
+
+import datetime
+import ipaddress
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from lessee.host.openbao import find_bao
+from sidecar import eventually
+
+MEMORY = """
+ui       = false
+api_addr = "http://127.0.0.1:{port}"
+listener "tcp" {{
+  address     = "127.0.0.1:{port}"
+  tls_disable = true
+}}
+storage "inmem" {{}}
+"""
+
+
+class Server:
+    """`with Server(folder, port, text) as server:` runs `bao server -config`, and ends it. `ca`: it speaks TLS."""
+
+    def __init__(self, folder, port, text, *, ca=None):
+        self.folder, self.port = folder, port
+        self.address = f"{'https' if ca else 'http'}://127.0.0.1:{port}"
+        self.log = folder / "server.log"
+        self._context = ssl.create_default_context(cafile=ca) if ca else None
+        (folder / "server.hcl").write_text(text)
+        vault = {"address": self.address} | ({"ca_file": str(ca)} if ca else {})
+        (folder / "lessee.yaml").write_text(yaml.safe_dump({"vault": vault}))
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self):
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [find_bao(), "server", f"-config={self.folder / 'server.hcl'}"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"HOME": str(self.folder)},
+            )
+        eventually(self._answers, "the server's answer")
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+
+    def ask(self, method, path, body=None, *, token=None):
+        """One request. Raises RuntimeError with the status where it is refused."""
+        request = urllib.request.Request(
+            f"{self.address}/v1/{path}",
+            json.dumps(body).encode() if body is not None else None,
+            {"X-Vault-Token": token} if token else {},
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=self._context) as answer:
+                content = answer.read()
+        except urllib.error.HTTPError as exc:
+            with exc:
+                raise RuntimeError(f"{method} {path}: {exc.code}") from None
+        return json.loads(content) if content else {}
+
+    def setup(self, *arguments, token="", pass_fds=(), **settings):
+        """`lessee setup`, from its start to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "lessee", "setup", *map(str, arguments)],
+            cwd=self.folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "VAULT_TOKEN": token},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            **settings,
+        )
+
+    def _answers(self):
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return self.ask("GET", "sys/seal-status")
+        except (OSError, RuntimeError):
+            return None
+
+
+def ports(count):
+    """Free ones of loopback."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    found = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return found
+
+
+def certificate(folder):
+    """Make ca.crt, tls.crt and tls.key for loopback."""
+    folder.mkdir()
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a CA of the tests")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vault")])
+    ca = _begun(ca_name, ca_name, ca_key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    alternative = x509.SubjectAlternativeName(
+        [x509.DNSName("vault"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    )
+    leaf = _begun(name, ca_name, key).add_extension(alternative, critical=False)
+    for file, made in (("ca.crt", ca), ("tls.crt", leaf)):
+        signed = made.sign(ca_key, hashes.SHA256())
+        (folder / file).write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    (folder / "tls.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+
+
+def _begun(name, issuer, key):
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+    )
