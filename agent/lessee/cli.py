@@ -217,14 +217,15 @@ def _add_setup(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _add_new_server(setup: argparse.ArgumentParser) -> None:
     new = setup.add_argument_group("a new server, instead of all else")
-    new.add_argument("--init", metavar="DIR", help="initialise and unseal it; its keys go into this new folder")
+    way = new.add_mutually_exclusive_group()
+    way.add_argument("--init", metavar="DIR", help="initialise and unseal it; its keys go into this new folder")
+    way.add_argument("--unseal", metavar="DIR", help="unseal it with the keys in this folder")
     new.add_argument("--shares", type=_count, metavar="N", help="with --init: so many keys (5)")
     new.add_argument("--threshold", type=_count, metavar="N", help="with --init: so many of them open it (3)")
     new.add_argument(
         "--pgp-key", action="append", default=[], metavar="FILE", help="with --init: encrypt a key to it; one a share"
     )
     new.add_argument("--root-token-pgp-key", metavar="FILE", help="with --init: encrypt the root token to it")
-    new.add_argument("--unseal", metavar="DIR", help="unseal a server with the keys in this folder")
 
 
 def _add_migration(setup: argparse.ArgumentParser) -> None:

@@ -98,4 +98,6 @@ def test_its_compose_file_is_one_and_mounts_what_the_server_writes():
 def test_the_configuration_beside_it_is_right():
     config = read(FOLDER / "lessee.yaml", {})
     assert (config.vault.address, config.apps) == ("https://localhost:8200", {})
-    assert yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["openbao"]["ports"] == ["127.0.0.1:8200:8200"]
+    assert yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["openbao"]["ports"] == [
+        "127.0.0.1:8200:8200"
+    ]

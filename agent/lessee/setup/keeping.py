@@ -20,6 +20,8 @@ class KeyFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.is_symlink():
+            raise CannotWrite("it is a link", where=str(path), todo="name a new folder")
         self._is_new = not os.path.lexists(path)
         self._fd = open_directory(path, make=(0o700, None, None))
         self._files: dict[str, int] = {}

@@ -1,7 +1,6 @@
 """A file with a public PGP key, as Vault takes it."""
 
 import base64
-import binascii
 import re
 
 from lessee.core.errors import UsageError
@@ -32,7 +31,7 @@ def _unarmoured(text: str) -> bytes:
     found = _ARMOUR.search(text)
     try:
         return base64.b64decode("".join(found[1].split()), validate=True) if found else b""
-    except binascii.Error:
+    except ValueError:
         return b""
 
 

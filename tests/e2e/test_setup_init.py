@@ -1,0 +1,310 @@
+"""`lessee setup --init`: a new server's keys come only once, and are kept."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import yaml
+
+from faults import Delay, Proxy, Sky
+from needs import need
+from sidecar import eventually
+from vaultserver import MEMORY, Server, ports
+
+SEAL = """
+seal "static" {{
+  current_key_id = "one"
+  current_key    = "file://{folder}/seal.key"
+}}
+"""
+
+
+@pytest.fixture
+def server(tmp_path):
+    (port,) = ports(1)
+    with Server(tmp_path, port, MEMORY.format(port=port)) as server:
+        yield server
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def told(said):
+    return said.stdout + said.stderr
+
+
+def is_new(server):
+    return not server.ask("GET", "sys/init")["initialized"]
+
+
+def through(server, proxy):
+    """From now on `lessee setup` reaches the server through the proxy."""
+    (server.folder / "lessee.yaml").write_text(yaml.safe_dump({"vault": {"address": proxy.address}}))
+
+
+def test_keys_and_token_are_files_of_the_operator_alone_and_nowhere_else(server):
+    folder = server.folder / "new" / "keys"
+    said = server.setup("--init", folder)
+    assert said.returncode == 0, said.stderr
+    files = [folder / f"unseal-key-{number}" for number in range(1, 6)] + [folder / "root-token"]
+    assert said.stdout == "".join(f"{file}\n" for file in files)
+    assert sorted(folder.iterdir()) == sorted(files)
+    assert (mode(folder), {mode(file) for file in files}) == (0o700, {0o600})
+    values = [file.read_text().strip() for file in files]
+    assert len(set(values)) == 6
+    assert not [value for value in values if value in told(said) or value in server.log.read_text()]
+    assert "it is unsealed and serves" in said.stderr
+    assert "next: set $VAULT_TOKEN" in said.stderr
+    assert server.ask("GET", "auth/token/lookup-self", token=values[-1])["data"]["policies"] == ["root"]
+
+
+def test_any_of_the_keys_open_it_as_many_as_were_asked_for(server):
+    keys = server.folder / "keys"
+    assert server.setup("--init", keys, "--shares", 4, "--threshold", 2).returncode == 0
+    token = (keys / "root-token").read_text().strip()
+    status = server.ask("GET", "sys/seal-status")
+    assert (status["n"], status["t"]) == (4, 2)
+    for number in (1, 2):
+        (keys / f"unseal-key-{number}").unlink()
+    server.ask("PUT", "sys/seal", token=token)
+    said = server.setup("--unseal", keys)
+    assert (said.returncode, said.stdout) == (0, ""), said.stderr
+    assert not server.ask("GET", "sys/seal-status")["sealed"]
+    assert server.setup("--unseal", keys).returncode == 0  # It is open already.
+    (keys / "unseal-key-3").unlink()
+    server.ask("PUT", "sys/seal", token=token)
+    said = server.setup("--unseal", keys)
+    assert said.returncode == 77
+    assert "1 keys do not open it; it needs 2; are they this server's" in said.stderr
+
+
+def test_keys_of_another_server_do_not_open_it(server):
+    keys = server.folder / "keys"
+    assert server.setup("--init", keys, "--shares", 1, "--threshold", 1).returncode == 0
+    server.ask("PUT", "sys/seal", token=(keys / "root-token").read_text().strip())
+    key = (keys / "unseal-key-1").read_text()
+    other = key[:-8].swapcase() + key[-8:]
+    (keys / "unseal-key-1").write_text(other)
+    said = server.setup("--unseal", keys)
+    assert said.returncode == 77, said.stderr
+    assert other.strip() not in told(said)
+    assert server.ask("GET", "sys/seal-status")["sealed"]
+
+
+def test_a_server_that_is_initialised_is_refused_with_what_to_do(server):
+    assert server.setup("--unseal", server.folder).returncode == 77  # It is not yet.
+    assert server.setup("--init", server.folder / "keys").returncode == 0
+    said = server.setup("--init", server.folder / "again")
+    assert (said.returncode, said.stdout) == (77, "")
+    assert "it is initialised already; set $VAULT_TOKEN" in said.stderr
+    assert not (server.folder / "again").exists()
+    server.ask("PUT", "sys/seal", token=(server.folder / "keys" / "root-token").read_text().strip())
+    said = server.setup("--init", server.folder / "again")
+    assert "unseal it: `lessee setup --unseal DIR`" in said.stderr
+
+
+def test_a_folder_with_something_in_it_is_refused_before_anything_is_asked(server):
+    folder = server.folder / "full"
+    folder.mkdir()
+    (folder / "unseal-key-1").write_text("of another server")
+    said = server.setup("--init", folder)
+    assert (said.returncode, said.stdout) == (73, "")
+    assert f"{folder}: the folder is not empty; name a new one" in said.stderr
+    assert [file.read_text() for file in folder.iterdir()] == ["of another server"]
+    assert is_new(server)
+
+
+def test_an_empty_folder_is_closed_to_others(server):
+    folder = server.folder / "empty"
+    folder.mkdir(mode=0o755)
+    assert server.setup("--init", folder).returncode == 0
+    assert mode(folder) == 0o700
+
+
+def test_where_the_files_find_no_room_nothing_is_asked_and_nothing_stays(server):
+    limit = 20_000  # Python's own files are read, not written.
+
+    def small():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit // 4, limit // 4))
+
+    said = server.setup("--init", server.folder / "keys", preexec_fn=small)
+    assert (said.returncode, said.stdout) == (73, "")
+    assert "cannot write: File too large" in said.stderr
+    assert not (server.folder / "keys").exists()
+    assert is_new(server)
+
+
+def test_a_link_in_the_place_of_the_folder_is_not_taken_for_one(server):
+    (server.folder / "keys").symlink_to(server.folder / "nowhere")
+    said = server.setup("--init", server.folder / "keys")
+    assert said.returncode == 73
+    assert "it is a link; name a new folder" in said.stderr
+    assert is_new(server)
+
+
+def test_in_a_git_work_tree_it_warns(server):
+    (server.folder / ".git").mkdir()
+    said = server.setup("--init", server.folder / "deep" / "keys")
+    assert said.returncode == 0
+    assert "warning: " in said.stderr
+    assert "lies in a git work tree; never commit it" in said.stderr
+
+
+def test_an_interruption_waits_until_the_keys_are_kept(server):
+    with Proxy(server.port) as proxy:
+        through(server, proxy)
+        proxy.over("sys/init", Delay(0.6))
+        program = subprocess.Popen(
+            [sys.executable, "-m", "lessee", "setup", "--init", "keys"],
+            cwd=server.folder,
+            env={"PATH": os.environ["PATH"]},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        with program:
+            eventually(lambda: [one for one in proxy.requests if one.method == "PUT"], "the request")
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                program.send_signal(number)
+            program.communicate(timeout=30)
+    assert program.returncode != 0
+    assert not is_new(server)
+    keys = sorted((server.folder / "keys").iterdir())
+    assert [file.name for file in keys] == ["root-token", *(f"unseal-key-{number}" for number in range(1, 6))]
+    (server.folder / "lessee.yaml").write_text(yaml.safe_dump({"vault": {"address": server.address}}))
+    assert server.setup("--unseal", server.folder / "keys").returncode == 0
+
+
+def test_where_the_answer_is_lost_it_says_that_the_keys_are(server):
+    with Proxy(server.port) as proxy:
+        through(server, proxy)
+        eventually(lambda: server.setup("--unseal", server.folder).returncode == 77, "the proxy")
+        proxy.over("sys/init", Sky.CUT)
+        said = server.setup("--init", server.folder / "keys")
+    # The look before is cut too: that one is harmless, and nothing was asked.
+    assert said.returncode == 69
+    assert is_new(server)
+    with Cutting(server.port) as proxy:
+        through(server, proxy)
+        said = server.setup("--init", server.folder / "keys")
+    assert said.returncode == 69
+    assert "its keys are lost: begin again with empty storage" in said.stderr
+    assert not is_new(server)
+    assert not (server.folder / "keys").exists()
+
+
+class Cutting(Proxy):
+    """Cuts the answer of a PUT."""
+
+    def _befalls(self, path):
+        return Sky.CUT if self.requests and self.requests[-1].method == "PUT" else None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--shares", "2"], None),
+        (["--shares", "3", "--threshold", "4"], "4 of 3 keys cannot be"),
+        (["--shares", "3", "--threshold", "1"], "opens it alone"),
+        (["--shares", "0"], "no whole number above 0"),
+        (["--pgp-key", "lessee.yaml"], "it holds no public PGP key"),
+        (["--pgp-key", "missing"], "cannot be read"),
+        (["--unseal", "keys"], "not allowed with"),
+    ],
+)
+def test_options_that_make_no_sense_are_told_before_anything_is_asked(server, options, words):
+    said = server.setup("--init", server.folder / "keys", *options)
+    if words is None:
+        assert said.returncode == 0
+        return
+    assert said.returncode in {64, 78}
+    assert words in said.stderr
+    assert is_new(server)
+
+
+@pytest.fixture
+def gpg():
+    """Runs gpg with keys of its own; its folder's name must be short, for its agent's socket."""
+    need(shutil.which("gpg"), "needs GnuPG: apt install gnupg")
+    home = Path(tempfile.mkdtemp(prefix="gpg-"))
+
+    def run(*arguments, said=b""):
+        done = subprocess.run(
+            ["gpg", "--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
+            + list(arguments),
+            input=said,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    yield run
+    subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False, capture_output=True)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def test_keys_go_to_pgp_keys_and_only_their_owners_can_unseal(server, gpg):
+    for name in ("alice", "bob", "carol"):
+        gpg("--quick-generate-key", name, "default", "default", "1d")
+    files = [server.folder / f"{name}.{kind}" for name, kind in (("alice", "gpg"), ("bob", "asc"), ("carol", "gpg"))]
+    for file in files:
+        file.write_bytes(gpg("--export", *["--armor"] * (file.suffix == ".asc"), file.stem))
+    options = [word for file in files for word in ("--pgp-key", file.name)]
+    keys = server.folder / "keys"
+    said = server.setup("--init", keys, *options, "--threshold", 2, "--root-token-pgp-key", "carol.gpg")
+    assert said.returncode == 0, said.stderr
+    assert "decrypt 2 keys (`base64 -d FILE | gpg -d`)" in said.stderr
+    names = ["root-token.pgp", "unseal-key-1.pgp", "unseal-key-2.pgp", "unseal-key-3.pgp"]
+    assert sorted(file.name for file in keys.iterdir()) == names
+    assert server.ask("GET", "sys/seal-status")["sealed"]
+
+    def decrypted(name):
+        binary = subprocess.run(["base64", "-d", keys / name], capture_output=True, check=True).stdout
+        return gpg("--decrypt", said=binary).decode()
+
+    for number in (3, 2):
+        server.ask("PUT", "sys/unseal", {"key": decrypted(f"unseal-key-{number}.pgp")})
+    assert not server.ask("GET", "sys/seal-status")["sealed"]
+    token = decrypted("root-token.pgp").strip()
+    assert server.ask("GET", "auth/token/lookup-self", token=token)["data"]["policies"] == ["root"]
+    private = server.folder / "private.asc"
+    private.write_bytes(gpg("--export-secret-keys", "--armor", "alice"))
+    said = server.setup("--init", server.folder / "others", "--pgp-key", private.name)
+    assert said.returncode == 64
+    assert "it holds a private key" in said.stderr
+
+
+def test_a_server_that_unseals_itself_gives_recovery_keys(tmp_path):
+    (port,) = ports(1)
+    (tmp_path / "seal.key").write_bytes(os.urandom(32))
+    text = MEMORY.format(port=port) + SEAL.format(folder=tmp_path)
+    with ExitStack() as stack:
+        server = stack.enter_context(Server(tmp_path, port, text))
+        said = server.setup("--init", tmp_path / "keys", "--shares", 3, "--threshold", 2)
+        assert said.returncode == 0, said.stderr
+        names = ["recovery-key-1", "recovery-key-2", "recovery-key-3", "root-token"]
+        assert sorted(file.name for file in (tmp_path / "keys").iterdir()) == names
+        status = server.ask("GET", "sys/seal-status")
+        assert (status["recovery_seal"], status["sealed"], status["n"], status["t"]) == (True, False, 3, 2)
+        token = (tmp_path / "keys" / "root-token").read_text().strip()
+        assert server.ask("GET", "auth/token/lookup-self", token=token)["data"]["policies"] == ["root"]
+        assert server.setup("--unseal", tmp_path / "keys").returncode == 0  # It does so itself.
+
+
+def test_without_a_server_it_says_so_and_leaves_nothing(tmp_path):
+    (port,) = ports(1)
+    server = Server(tmp_path, port, "")
+    said = server.setup("--init", tmp_path / "keys")
+    assert said.returncode == 69
+    assert re.search("connection refused", said.stderr)
+    assert not (tmp_path / "keys").exists()
