@@ -1,6 +1,6 @@
 """A real OpenBao server by a configuration file, as it is on its first day: neither initialised nor unsealed."""
 
-import datetime
+import datetime as dt
 import ipaddress
 import json
 import os
@@ -81,7 +81,7 @@ class Server:
                 raise RuntimeError(f"{method} {path}: {exc.code}") from None
         return json.loads(content) if content else {}
 
-    def setup(self, *arguments, token="", pass_fds=(), **settings):
+    def setup(self, *arguments, token="", **settings):
         """`lessee setup`, from its start to its end."""
         return subprocess.run(
             [sys.executable, "-m", "lessee", "setup", *map(str, arguments)],
@@ -131,13 +131,13 @@ def certificate(folder):
 
 
 def _begun(name, issuer, key):
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(minutes=1))
+        .not_valid_after(now + dt.timedelta(days=1))
     )

@@ -205,7 +205,7 @@ def test_where_the_answer_is_lost_it_says_that_the_keys_are(server):
 class Cutting(Proxy):
     """Cuts the answer of a PUT."""
 
-    def _befalls(self, path):
+    def _befalls(self, _):
         return Sky.CUT if self.requests and self.requests[-1].method == "PUT" else None
 
 
@@ -239,8 +239,18 @@ def gpg():
 
     def run(*arguments, said=b""):
         done = subprocess.run(
-            ["gpg", "--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""]
-            + list(arguments),
+            [
+                "gpg",
+                "--homedir",
+                home,
+                "--batch",
+                "--quiet",
+                "--pinentry-mode",
+                "loopback",
+                "--passphrase",
+                "",
+                *arguments,
+            ],
             input=said,
             capture_output=True,
             check=False,

@@ -42,8 +42,16 @@ def test_a_private_key_is_refused_as_such(content):
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"text", b"\xc2\x00", armoured(NEW, kind="NO"), b"-----BEGIN PGP MESSAGE-----\n", armoured(NEW)[:-20]]
-    + [armoured(NEW).replace(b"=AAAA", b"\xff\xff"), armoured(NEW, checksum="!")],
+    [
+        b"",
+        b"text",
+        b"\xc2\x00",
+        b"-----BEGIN PGP MESSAGE-----\n",
+        armoured(NEW, kind="NO"),
+        armoured(NEW)[:-20],
+        armoured(NEW).replace(b"=AAAA", b"\xff\xff"),
+        armoured(NEW, checksum="!"),
+    ],
 )
 def test_anything_else_is_no_key(content):
     with pytest.raises(UsageError, match=r"it holds no public PGP key; write it with `gpg --export NAME > FILE`"):

@@ -1,0 +1,114 @@
+"""`lessee setup --migrate-from`: secrets from before there were environments, into one of them."""
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from lessee.core.config import Config
+from lessee.core.config.parsing import parse
+from lessee.core.errors import CannotWrite, ConfigError, LesseeError, UsageError
+from lessee.core.paths import Folder
+from lessee.core.setup.migrating import Move
+from lessee.host.clock import boot_time
+from lessee.host.private import make_private
+from lessee.host.project import find, text_of
+from lessee.setup.migrating import Migration, Mount, Outcome, Told, mount_at
+from lessee.vault.operator import operator
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 where all is there, or with a plan can be; 73 where something else is in its place."""
+    if not arguments.to:
+        raise UsageError("it does not say to which environment", where="--migrate-from", todo="add --to ENVIRONMENT")
+    make_private()
+    environ = dict(os.environ)
+    path = find(arguments.config, environ)
+    config = _config(path, environ, arguments.to)
+    with operator(config.vault, environ, boot_time) as server:
+        source = mount_at(server, arguments.migrate_from.strip("/"))
+        target = mount_at(server, config.secrets.mount)
+        move = _move(arguments, config, source, target, _prefixes(path, environ, config))
+        told = Counter[str]()
+        for one in Migration(server, move, source, target).run(act=not arguments.plan):
+            print(_line(one, move), flush=True)
+            told[one.outcome.name] += 1
+            told["versions"] += one.versions
+            told["lost"] += one.lost
+    _sum_up(told, move, plan=arguments.plan)
+    return CannotWrite.exit_code if told["REFUSED"] else 0
+
+
+def _config(path: Path, environ: Mapping[str, str], environment: str) -> Config:
+    text = text_of(path)
+    config = parse(text, source=path.name, environ=environ)
+    known = config.foreign_environments | {config.environment}
+    if environment not in known:
+        names = ", ".join(sorted(filter(None, known)))
+        raise UsageError(f"there is no environment {environment!r}", where="--to", todo=f"there are: {names}")
+    return parse(text, source=path.name, environ=environ, environment=environment)
+
+
+def _prefixes(path: Path, environ: Mapping[str, str], config: Config) -> tuple[str, ...]:
+    text = text_of(path)
+    names = config.foreign_environments
+    others = (parse(text, source=path.name, environ=environ, environment=name).secrets.prefix for name in names)
+    prefixes = (config.secrets.prefix, *others)
+    if "" in prefixes or len(set(prefixes)) < len(prefixes):
+        what = "two environments have the same folder"
+        todo = 'write {environment} in it, as in `prefix: "{environment}/"`'
+        raise ConfigError([LesseeError(what, where=f"{path.name}: secrets.prefix", todo=todo)])
+    return prefixes
+
+
+def _move(
+    arguments: argparse.Namespace, config: Config, source: Mount, target: Mount, prefixes: tuple[str, ...]
+) -> Move:
+    name = arguments.migrate_from.strip("/")
+    below = name.removeprefix(source.path).strip("/")
+    folder = Folder(source.path, f"{below}/" if below else "")
+    if not target.is_versioned:
+        todo = "make it one: `bao kv enable-versioning`"
+        raise CannotWrite("the mount is KV version 1, which keeps no versions", where=target.path, todo=todo)
+    is_same = source.path == target.path
+    if is_same and folder.path.startswith(prefixes):
+        raise UsageError("it lies in an environment's folder already", where=name, todo="name a folder that does not")
+    return Move(
+        source=folder,
+        target=Folder(target.path, config.secrets.prefix),
+        environments=config.foreign_environments | {arguments.to},
+        prefixes=prefixes if is_same else (),
+        shared=config.secrets.shared if is_same else (),
+    )
+
+
+def _line(one: Told, move: Move) -> str:
+    path = one.path if one.path.isprintable() else repr(one.path)
+    match one.outcome:
+        case Outcome.COPIED:
+            lost = f", {one.lost} of them deleted, destroyed or gone" if one.lost else ""
+            return f"+ {move.target}{path}: {one.versions} version{'s' * (one.versions != 1)}{lost}"
+        case Outcome.EQUAL:
+            return f"= {move.target}{path}: there already"
+        case Outcome.REFUSED:
+            return f"! {move.target}{path}: something else is there: {one.why}"
+        case Outcome.LEFT_OUT:
+            return f"- {move.source}{path} stays: {one.why}"
+
+
+def _sum_up(told: Counter[str], move: Move, *, plan: bool) -> None:
+    if not told["COPIED"] + told["EQUAL"] + told["REFUSED"]:
+        raise UsageError("there is no secret below it", where=str(move.source), todo="name a mount or a folder of one")
+    done = "to copy" if plan else "copied and read back equal"
+    print(
+        f"{told['COPIED']} {done} ({told['versions']} versions), {told['EQUAL']} there already, "
+        f"{told['REFUSED']} refused; the source stays as it is"
+    )
+    if told["lost"]:
+        print(
+            f"{told['lost']} versions cannot be read any more, and are so in the copy too: to keep what is in a "
+            "deleted one, undelete it in the source first"
+        )
+    if told["REFUSED"]:
+        print("refused: nothing there was changed; move it away or make it equal, and run this again")
