@@ -78,11 +78,11 @@ class Migration:
         self._target = target
         self._key = secrets.token_bytes()
         self._ahead = 0.0
-        """Seconds by which the server's clock is ahead of ours."""
+        """Seconds by which the server's clock may be ahead of ours."""
 
     def run(self, *, act: bool) -> Iterator[Told]:
         """Secret by secret. Raises Refused or VaultUnreachable: what is done by then stays; the next run goes on."""
-        self._ahead = self._date() - wall_time()
+        self._ahead = self._ask_ahead()
         for path, why in self._walk(""):
             yield Told(path, Outcome.LEFT_OUT, why=why) if why else self._move_one(path, act=act)
 
@@ -102,8 +102,7 @@ class Migration:
             return Told(path, Outcome.EQUAL)  # It was taken away since it was listed.
         settings = settings_for(source.settings, source_most=self._source.most, target_most=self._target.most)
         source = replace(source, settings=settings)
-        now = self._now()
-        steps = self._plan(source, path, now)
+        steps = self._plan(source, path)
         if isinstance(steps, Differs):
             return Told(path, Outcome.REFUSED, why=steps.why)
         if not steps:
@@ -111,15 +110,15 @@ class Migration:
         if act:
             for step in steps:
                 self._obey(f"{self._move.target.path}{path}", step)
-            if self._plan(source, path, now):
+            if self._plan(source, path):
                 return Told(path, Outcome.REFUSED, why="read back, the copy is not equal")
         written = [step.number for step in steps if isinstance(step, Write)]
         lost = sum(number not in source.versions or source.versions[number].data is None for number in written)
         return Told(path, Outcome.COPIED, versions=len(written), lost=lost)
 
-    def _plan(self, source: Kept, path: str, now: float) -> tuple[Step, ...] | Differs:
+    def _plan(self, source: Kept, path: str) -> tuple[Step, ...] | Differs:
         target = self._read(self._target, f"{self._move.target.path}{path}")
-        return plan(source, target, most=most_of(source.settings, self._target.most), now=now)
+        return plan(source, target, most=most_of(source.settings, self._target.most), now=self._now())
 
     def _read(self, mount: Mount, path: str) -> Kept | None:
         if not mount.is_versioned:
@@ -160,8 +159,11 @@ class Migration:
     def _now(self) -> float:
         return wall_time() + self._ahead
 
-    def _date(self) -> float:
+    def _ask_ahead(self) -> float:
+        before = wall_time()
         try:
-            return self._server.door.ask("GET", "sys/seal-status", token=None).date or wall_time()
+            date = self._server.door.ask("GET", "sys/seal-status", token=None).date
         except RequestFailed as exc:
             raise error(exc.failure, "sys/seal-status") from None
+        # It counts whole seconds: what was deleted in this one must not look as if it had yet to be.
+        return 0.0 if date is None else date + 1 - before

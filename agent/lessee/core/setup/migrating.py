@@ -132,7 +132,8 @@ def _steps(source: Kept, there: Kept, *, most: int, now: float) -> Iterator[Step
     for number in range(there.current + 1, source.current + 1):
         version = _version(source, number)
         is_live = version.is_live(now)
-        wanted = replace(source.settings, delete_after=_lasts(version, now) if is_live else settings.delete_after)
+        delete_after = _delete_after(version, settings.delete_after, now) if is_live else settings.delete_after
+        wanted = replace(source.settings, delete_after=delete_after)
         if settings != wanted:
             yield Settle(wanted)
             settings = wanted
@@ -156,8 +157,12 @@ def _version(kept: Kept, number: int) -> Version:
     return kept.versions.get(number, _GONE)
 
 
-def _lasts(version: Version, now: float) -> float:
-    return 0.0 if version.ends is None else float(max(1, round(version.ends - now)))
+def _delete_after(version: Version, already: float, now: float) -> float:
+    """So that the copy ends when the version does; what does about that `already` will do."""
+    if version.ends is None:
+        return 0.0
+    lasts = max(1.0, version.ends - now)
+    return already if already and abs(already - lasts) <= _NEAR / 2 else lasts
 
 
 def _difference(source: Kept, there: Kept, *, is_new: bool, now: float) -> str:
