@@ -318,3 +318,23 @@ def test_without_a_server_it_says_so_and_leaves_nothing(tmp_path):
     assert said.returncode == 69
     assert re.search("connection refused", said.stderr)
     assert not (tmp_path / "keys").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--to", "development"], "--to says nothing without --migrate-from"),
+        (["--shares", "3"], "--shares says nothing without --init"),
+        (["--pgp-key", "x"], "--pgp-key says nothing without --init"),
+        (["--yes"], "--yes says nothing without --remove"),
+        (["--init", "keys", "--plan"], "--plan says nothing with --init"),
+        (["--unseal", "keys", "--threshold", "3"], "--threshold says nothing with --unseal"),
+        (["--migrate-from", "secret/", "--to", "x", "--force"], "--force says nothing with --migrate-from"),
+        (["--init", "keys", "--remove", "x"], "--remove says nothing with --init"),
+    ],
+)
+def test_an_option_that_would_say_nothing_is_told(tmp_path, options, words):
+    said = Server(tmp_path, 9, "").setup(*options)
+    assert (said.returncode, said.stdout) == (64, "")
+    assert words in said.stderr
+    assert not (tmp_path / "keys").exists()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from lessee.commands.setting_up.modes import mode
 from lessee.core.config import Config
 from lessee.core.errors import ConfigError, LeftByHand, LesseeError, UsageError
 from lessee.core.setup import wanted as wanting
@@ -25,11 +26,11 @@ from lessee.vault.operator import operator
 
 def run(arguments: argparse.Namespace) -> int:
     """0 where all is as wanted, or --plan told what would be done; 75 where something was left as by hand."""
-    if arguments.init is not None or arguments.unseal is not None:
+    if (asked := mode(arguments)) in {"init", "unseal"}:
         from lessee.commands.setting_up import init
 
         return init.run(arguments)
-    if arguments.migrate_from is not None:
+    if asked == "migrate_from":
         from lessee.commands.setting_up import migrate
 
         return migrate.run(arguments)
@@ -73,8 +74,6 @@ def _refuse_senseless(arguments: argparse.Namespace) -> None:
         raise UsageError("--wrap says nothing without --output", todo="add it, or leave --wrap out")
     if arguments.wrap is not None and arguments.wrap < 1:
         raise UsageError("--wrap is shorter than a second", todo="write it as in --wrap 10m")
-    if arguments.yes:
-        raise UsageError("--yes says nothing without --remove", todo="leave it out")
 
 
 def _projects(path: Path, environ: Mapping[str, str]) -> dict[str, Project]:

@@ -13,7 +13,7 @@ from lessee.core.paths import Folder
 from lessee.core.setup.migrating import Move
 from lessee.host.clock import boot_time
 from lessee.host.private import make_private
-from lessee.host.project import find, text_of
+from lessee.host.project import environments_of, find, text_of
 from lessee.setup.migrating import Migration, Mount, Outcome, Told, mount_at
 from lessee.vault.operator import operator
 
@@ -24,12 +24,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("it does not say to which environment", where="--migrate-from", todo="add --to ENVIRONMENT")
     make_private()
     environ = dict(os.environ)
-    path = find(arguments.config, environ)
-    config = _config(path, environ, arguments.to)
+    configs = _configs(find(arguments.config, environ), environ)
+    if arguments.to not in configs:
+        what = f"there is no environment {arguments.to!r}"
+        raise UsageError(what, where="--to", todo=f"there are: {', '.join(configs)}")
+    config = configs[arguments.to]
     with operator(config.vault, environ, boot_time) as server:
         source = mount_at(server, arguments.migrate_from.strip("/"))
         target = mount_at(server, config.secrets.mount)
-        move = _move(arguments, config, source, target, _prefixes(path, environ, config))
+        move = _move(arguments, configs, source, target)
         told = Counter[str]()
         for one in Migration(server, move, source, target).run(act=not arguments.plan):
             print(_line(one, move), flush=True)
@@ -40,46 +43,38 @@ def run(arguments: argparse.Namespace) -> int:
     return CannotWrite.exit_code if told["REFUSED"] else 0
 
 
-def _config(path: Path, environ: Mapping[str, str], environment: str) -> Config:
+def _configs(path: Path, environ: Mapping[str, str]) -> dict[str, Config]:
+    """The configuration as each environment has it. Raises ConfigError."""
     text = text_of(path)
-    config = parse(text, source=path.name, environ=environ)
-    known = config.foreign_environments | {config.environment}
-    if environment not in known:
-        names = ", ".join(sorted(filter(None, known)))
-        raise UsageError(f"there is no environment {environment!r}", where="--to", todo=f"there are: {names}")
-    return parse(text, source=path.name, environ=environ, environment=environment)
-
-
-def _prefixes(path: Path, environ: Mapping[str, str], config: Config) -> tuple[str, ...]:
-    text = text_of(path)
-    names = config.foreign_environments
-    others = (parse(text, source=path.name, environ=environ, environment=name).secrets.prefix for name in names)
-    prefixes = (config.secrets.prefix, *others)
-    if "" in prefixes or len(set(prefixes)) < len(prefixes):
-        what = "two environments have the same folder"
+    configs = {
+        name: parse(text, source=path.name, environ=environ, environment=name)
+        for name in environments_of(path, environ)
+    }
+    prefixes = {config.secrets.prefix for config in configs.values()}
+    if "" in prefixes or len(prefixes) < len(configs):
         todo = 'write {environment} in it, as in `prefix: "{environment}/"`'
+        what = "two environments have the same folder"
         raise ConfigError([LesseeError(what, where=f"{path.name}: secrets.prefix", todo=todo)])
-    return prefixes
+    return configs
 
 
-def _move(
-    arguments: argparse.Namespace, config: Config, source: Mount, target: Mount, prefixes: tuple[str, ...]
-) -> Move:
-    name = arguments.migrate_from.strip("/")
+def _move(arguments: argparse.Namespace, configs: Mapping[str, Config], source: Mount, target: Mount) -> Move:
+    name, secrets = arguments.migrate_from.strip("/"), configs[arguments.to].secrets
     below = name.removeprefix(source.path).strip("/")
     folder = Folder(source.path, f"{below}/" if below else "")
     if not target.is_versioned:
         todo = "make it one: `bao kv enable-versioning`"
         raise CannotWrite("the mount is KV version 1, which keeps no versions", where=target.path, todo=todo)
     is_same = source.path == target.path
-    if is_same and folder.path.startswith(prefixes):
+    prefixes = tuple(config.secrets.prefix for config in configs.values()) if is_same else ()
+    if folder.path.startswith(prefixes):
         raise UsageError("it lies in an environment's folder already", where=name, todo="name a folder that does not")
     return Move(
         source=folder,
-        target=Folder(target.path, config.secrets.prefix),
-        environments=config.foreign_environments | {arguments.to},
-        prefixes=prefixes if is_same else (),
-        shared=config.secrets.shared if is_same else (),
+        target=Folder(target.path, secrets.prefix),
+        environments=frozenset(configs),
+        prefixes=prefixes,
+        shared=secrets.shared if is_same else (),
     )
 
 
