@@ -103,6 +103,17 @@ class Ground:
             request["operation"] in WRITES and request.get("namespace", {}).get("path") == own for request in requests
         )
 
+    def requests(self):
+        """How many requests the server has logged, of anybody."""
+        return sum(json.loads(line)["type"] == "request" for line in self._audit.read_text().splitlines())
+
+    def asked(self):
+        """The paths that were asked for here, in order."""
+        entries = map(json.loads, self._audit.read_text().splitlines())
+        own = f"{self.name}/"
+        requests = [entry["request"] for entry in entries if entry["type"] == "request"]
+        return [one["path"] for one in requests if one.get("namespace", {}).get("path") == own]
+
     def dump(self, *environments):
         """All that is there of these environments, and of what they share, but for what differs by chance."""
         names = (*(f"{name}/" for name in environments), "lessee/")

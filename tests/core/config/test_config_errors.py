@@ -164,6 +164,7 @@ def test_a_mistake_in_the_environments_name_is_told_once(name, expected):
         ("prefix: a/../b", "secrets.prefix: expected a folder in Vault"),
         ("prefix: a//b", "without empty elements, `.` or `..`"),
         ("prefix: staging/x", "secrets.prefix: it begins with another environment's name"),
+        ("mount: staging/x", "secrets.mount: it begins with another environment's name"),
         ("shared: [a, staging]", "secrets.shared[1]: it begins with another environment's name"),
         ('shared: ["/"]', "secrets.shared[0]: expected a folder in Vault"),
         ("refresh: 99ms", "`7d`, at least 100ms"),

@@ -167,7 +167,7 @@ class _Settling:
         said = self._said.secrets
         at = ("secrets",)
         return config.Secrets(
-            mount=said.mount,
+            mount=self._folder(said.mount, (*at, "mount")),
             prefix=self._folder(said.prefix, (*at, "prefix")),
             shared=tuple(self._folder(folder, path) for path, folder in self._listed((*at, "shared"), str)),
         )
