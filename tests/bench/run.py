@@ -39,6 +39,7 @@ NAMES = (
     "fleet",
     "month",
     "setup",
+    "apart",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 

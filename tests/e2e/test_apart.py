@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from apart import PAIRS, ROLES, Wire, beside, canary, is_allowed, plain, prepare, tricks, write
 from faults import Proxy
 from ground import AUDIT, ENVIRONMENTS, Ground
 from lessee.host.openbao import OpenBao
+from reaching import PAIRS, ROLES, Wire, beside, canary, is_allowed, plain, prepare, tricks, write
 from sidecar import Sidecar, eventually
 
 MEMORY = "/dev/shm"

@@ -1,7 +1,6 @@
 """`lessee setup --migrate-from`: a flat layout into an environment, with all its versions, and the source untouched."""
 
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from faults import Proxy, Sky
+from faults import Proxy, Sky, Status
 from lessee.host.openbao import ROOT_TOKEN
 from sidecar import Sidecar, eventually
 
@@ -322,6 +321,33 @@ def test_broken_off_at_any_step_it_goes_on_there(mounts, sky):
     assert {path: mounts.all()[path] for path in source} == source
 
 
+def test_a_copy_that_is_not_there_when_it_is_read_back_is_told(mounts):
+    mounts.write("x", "one")
+    mounts.write("y", "one")
+    with Proxy(mounts.server.port) as proxy:
+        proxy.over("/data/development/x", Status(200, body=b'{"data": {"version": 1}}'))
+        said = mounts.run(address=proxy.address)
+    assert said.returncode == 73
+    assert f"! {mounts.mount}/development/x: something else is there: read back, the copy is not equal" in said.stdout
+    assert "1 copied and read back equal (1 versions), 0 there already, 1 refused" in said.stdout
+    assert mounts.tree("development/") == ["development/y"]
+
+
+def test_what_somebody_else_writes_meanwhile_is_not_overwritten(mounts):
+    mounts.write("x", "one", "two")
+
+    class Busy(Proxy):
+        def _befalls(self, _):
+            if [one.method for one in self.requests].count("POST") == 2 and self.requests[-1].method == "POST":
+                mounts.write("development/x", "another's")
+
+    with Busy(mounts.server.port) as proxy:
+        said = mounts.run(address=proxy.address)
+    assert said.returncode == 77
+    assert f"{mounts.mount}/data/development/x: Vault refused the request (400)" in said.stderr
+    assert [mounts.value("development/x", number) for number in (1, 2)] == ["one", "another's"]
+
+
 def test_an_agent_of_the_environment_reads_the_copy(mounts, tmp_path, memory):
     mounts.write("database/postgres", "first", "second")
     assert mounts.run().returncode == 0
@@ -367,4 +393,4 @@ def test_a_target_without_versions_is_refused(mounts):
     said = mounts.run()
     assert (said.returncode, said.stdout) == (73, "")
     assert "keeps no versions; make it one" in said.stderr
-    assert json.loads(json.dumps(mounts.tree())) == ["x"]
+    assert mounts.tree() == ["x"]

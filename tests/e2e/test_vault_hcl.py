@@ -45,7 +45,12 @@ def test_production_has_raft_tls_and_an_audit_log_from_the_first_request_on(tmp_
         assert (status["storage_type"], status["sealed"], status["t"], status["n"]) == ("raft", False, 3, 5)
         (peer,) = server.ask("GET", "sys/storage/raft/configuration", token=token)["data"]["config"]["servers"]
         assert (peer["node_id"], peer["leader"], peer["voter"]) == ("vault-1", True, True)
-        server.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}}, token=token)
+        wanted = yaml.safe_load((FOLDER / "lessee.yaml").read_text())
+        wanted["vault"] = yaml.safe_load((tmp_path / "lessee.yaml").read_text())["vault"]
+        (tmp_path / "lessee.yaml").write_text(yaml.safe_dump(wanted))
+        said = server.setup(token=token)
+        assert said.returncode == 0, said.stderr
+        assert len(server.ask("LIST", "auth/approle/role", token=token)["data"]["keys"]) == 12
         assert server.ask("GET", "sys/audit", token=token)["data"]["file/"]["type"] == "file"
         with pytest.raises(RuntimeError, match="403"):
             server.ask("GET", "sys/metrics")
