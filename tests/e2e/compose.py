@@ -21,7 +21,7 @@ DIRECTORY = "/run/secrets/app"
 LESSEE = "/opt/lessee/bin/lessee"
 BASE, AGENT, OPENBAO = "lessee-e2e-base", "lessee-e2e-agent", "lessee-e2e-openbao"
 PATIENCE = 30
-_IMAGES = {"agent": AGENT, "holder": AGENT, "openbao": OPENBAO, "setup": OPENBAO}
+_IMAGES = {"agent": AGENT, "holder": AGENT, "openbao": OPENBAO, "setup": OPENBAO, "volumes": OPENBAO}
 # From inside the namespace that they share: the Engine takes its own `docker kill` for the user's wish to stop.
 KILL = """
 import os, sys
