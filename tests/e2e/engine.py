@@ -72,7 +72,9 @@ class Engine:
     def _start(self):
         log = (self._folder / "log").open("wb")
         arguments = [
-            *("unshare", "--net", "dockerd", f"--host={self.environ['DOCKER_HOST']}"),
+            # Ports are published on its own loopback, which is down at first.
+            *("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$0" "$@"'),
+            *("dockerd", f"--host={self.environ['DOCKER_HOST']}"),
             *(f"--data-root={self._folder}/data", f"--exec-root={self._folder}/run", f"--pidfile={self._folder}/pid"),
         ]
         with log:

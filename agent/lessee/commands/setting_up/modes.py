@@ -8,7 +8,7 @@ _MODES: dict[str, tuple[str, ...]] = {
     "init": ("shares", "threshold", "pgp_key", "root_token_pgp_key"),
     "unseal": (),
     "migrate_from": ("to", "plan"),
-    "remove": ("yes",),
+    "remove": ("yes", "plan"),
 }
 _OTHERS = ("plan", "force", "only", "output", "wrap")
 
