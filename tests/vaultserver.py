@@ -29,6 +29,10 @@ listener "tcp" {{
 }}
 storage "inmem" {{}}
 """
+_USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
 
 
 class Server:
@@ -117,11 +121,21 @@ def certificate(folder):
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a CA of the tests")])
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vault")])
-    ca = _begun(ca_name, ca_name, ca_key).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    alternative = x509.SubjectAlternativeName(
-        [x509.DNSName("vault"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    usage = dict.fromkeys(_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
+    # What Python 3.13 wants of a chain: who signed it, and that it may.
+    signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    ca = (
+        _begun(ca_name, ca_name, ca_key)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.KeyUsage(**usage), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
     )
-    leaf = _begun(name, ca_name, key).add_extension(alternative, critical=False)
+    alternative = [x509.DNSName("vault"), x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    leaf = (
+        _begun(name, ca_name, key)
+        .add_extension(x509.SubjectAlternativeName(alternative), critical=False)
+        .add_extension(signer, critical=False)
+    )
     for file, made in (("ca.crt", ca), ("tls.crt", leaf)):
         signed = made.sign(ca_key, hashes.SHA256())
         (folder / file).write_bytes(signed.public_bytes(serialization.Encoding.PEM))

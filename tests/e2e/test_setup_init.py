@@ -160,6 +160,23 @@ def test_in_a_git_work_tree_it_warns(server):
     assert "lies in a git work tree; never commit it" in said.stderr
 
 
+def test_over_http_on_the_way_it_warns_who_may_listen(server):
+    (server.folder / "lessee.yaml").write_text("vault: {address: 'http://no-such-host.invalid:8200'}")
+    said = server.setup("--init", server.folder / "keys")
+    assert said.returncode == 69
+    assert "http://no-such-host.invalid:8200 is not encrypted; whoever listens on the way gets all keys" in said.stderr
+    (server.folder / "lessee.yaml").write_text(yaml.safe_dump({"vault": {"address": server.address}}))
+    assert "not encrypted" not in server.setup("--init", server.folder / "keys").stderr
+
+
+def test_of_several_addresses_the_first_alone_is_asked(server):
+    addresses = [server.address, "http://127.0.0.1:9"]
+    (server.folder / "lessee.yaml").write_text(yaml.safe_dump({"vault": {"addresses": addresses}}))
+    said = server.setup("--init", server.folder / "keys")
+    assert said.returncode == 0, said.stderr
+    assert f"{server.address} alone is initialised; the other nodes join it" in said.stderr
+
+
 def test_an_interruption_waits_until_the_keys_are_kept(server):
     with Proxy(server.port) as proxy:
         through(server, proxy)

@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import count
 
 import pytest
@@ -437,3 +437,14 @@ def test_each_request_over_a_kept_connection_to_a_proxy_names_the_whole_address(
     door.close()
     listener.close()
     assert lines == [b"GET http://vault.example:8200/v1/x HTTP/1.1"] * 2
+
+
+def test_what_answers_in_no_envelope_is_data_as_a_whole(bao, fault):
+    bodies = b'{"request_id": "", "data": null, "wrap_info": {"token": "t"}}', b'{"request_id": "r", "auth": {}}'
+    urls = [bao.address, *(f"http://127.0.0.1:{fault(http(200, body))}" for body in bodies)]
+    seals = []
+    for url in urls:
+        with closing(Door(Address(url))) as door:
+            seals.append(door.ask("GET", "sys/seal-status", token=None).data)
+    assert seals[0]["sealed"] is False
+    assert seals[1:] == [{}, {}]

@@ -58,7 +58,7 @@ def answer(headers: HTTPMessage, content: bytes) -> Answer:
     except msgspec.MsgspecError:
         raise RequestFailed(Failure(Kind.WEATHER, "the answer is cut or is not Vault's")) from None
     return Answer(
-        data=body.data or ({} if body.request_id else _bare(content)),
+        data=body.data or (_bare(content) if body.request_id is None else {}),
         auth=body.auth or {},
         lease_id=body.lease_id or "",
         lease_duration=body.lease_duration or 0,

@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,7 +18,6 @@ from lessee.setup.initialising import initialise, unseal, wait_until_active
 from lessee.vault.operator import stranger
 
 _SHARES, _THRESHOLD = 5, 3
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _KEY_FILE = re.compile(r"unseal-key-[0-9]+")
 
 
@@ -95,12 +95,19 @@ def _unreadable(path: Path, exc: OSError) -> ConfigError:
 
 def _warn(vault: Vault, folder: Path) -> None:
     where = urlsplit(vault.address)
-    if where.scheme == "http" and where.hostname not in _LOOPBACK:
+    if where.scheme == "http" and not _is_loopback(where.hostname or ""):
         _tell(f"warning: {vault.address} is not encrypted; whoever listens on the way gets all keys")
     if vault.addresses:
         _tell(f"{vault.address} alone is initialised; the other nodes join it (`retry_join`), and are unsealed each")
     if any((parent / ".git").exists() for parent in (folder, *folder.parents)):
         _tell(f"warning: {folder} lies in a git work tree; never commit it")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _tell(text: str) -> None:
