@@ -54,9 +54,9 @@ def find(option: str | None, environ: Mapping[str, str]) -> Path:
     raise ConfigError([LesseeError("there is no such configuration file", where=looked, todo=todo)])
 
 
-def read(path: Path, environ: Mapping[str, str]) -> Config:
+def read(path: Path, environ: Mapping[str, str], *, for_operator: bool = False) -> Config:
     """The configuration alone, whatever the templates are like. Raises ConfigError."""
-    return parse(text_of(path), source=path.name, environ=environ)
+    return parse(text_of(path), source=path.name, environ=environ, for_operator=for_operator)
 
 
 def app_of(config: Config, name: str, path: Path) -> App:

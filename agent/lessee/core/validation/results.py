@@ -27,3 +27,21 @@ class Result(Record, frozen=True):
     text: str
     todo: str = ""
     """What to do where it failed."""
+
+
+class Teller(Record, frozen=True):
+    """Makes the results of one component."""
+
+    component: str
+
+    def passed(self, check: str, text: str) -> Result:
+        return Result(self.component, check, Level.INFO, passed=True, text=text)
+
+    def critical(self, check: str, text: str, todo: str) -> Result:
+        return Result(self.component, check, Level.CRITICAL, passed=False, text=text, todo=todo)
+
+    def warning(self, check: str, text: str, todo: str) -> Result:
+        return Result(self.component, check, Level.WARNING, passed=False, text=text, todo=todo)
+
+    def unlooked(self, check: str, why: str) -> Result:
+        return Result(self.component, check, Level.INFO, passed=None, text=why)

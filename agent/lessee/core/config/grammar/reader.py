@@ -40,11 +40,12 @@ class _Wrong(Exception):  # noqa: N818  # Nobody sees it: the problem itself has
 class Reader:
     """Reads one file. What is wrong is told and left out, and the rest is read on."""
 
-    def __init__(self, problems: Problems, environ: Mapping[str, str]) -> None:
+    def __init__(self, problems: Problems, environ: Mapping[str, str], *, for_operator: bool = False) -> None:
         self.values: dict[Path, object] = {}
         """What each key of the file was read as."""
         self._problems = problems
         self._environ = environ
+        self._for_operator = for_operator
         self._left = _MOST_VALUES
 
     def read(self, root: MappingNode) -> Lessee:
@@ -89,7 +90,7 @@ class Reader:
 
     def _expanded(self, text: str, path: Path) -> str:
         try:
-            if path[0] in OPERATOR and path[:2] != ("setup", "environments"):
+            if not self._for_operator and path[0] in OPERATOR and path[:2] != ("setup", "environments"):
                 # A sidecar shall not need the operator's variables, which may well be secrets.
                 check(text)
                 raise _Wrong

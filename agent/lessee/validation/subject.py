@@ -1,0 +1,116 @@
+"""The environment that is looked at, and the ways into it that all checks share."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from lessee.core.config import Config
+from lessee.core.config.grammar.vault import AppRole, TokenAuth
+from lessee.core.machine.failures import Kind
+from lessee.core.paths import Ref
+from lessee.core.rendering.recipes import space_of
+from lessee.host.clock import boot_time
+from lessee.validation.checks import NotLooked
+from lessee.validation.once import Once
+from lessee.vault import health, kv
+from lessee.vault.connect import address_of
+from lessee.vault.door import RequestFailed
+from lessee.vault.health import Health
+from lessee.vault.login import look_up
+from lessee.vault.operator import Operator, error, operator
+
+_SHARE = 0.6
+"""Of a check's time: whether Vault answers is known before whoever waits for that runs out of time."""
+
+
+class Subject:
+    """What a check may use, from any thread. Close it."""
+
+    def __init__(self, config: Config, path: Path, environ: Mapping[str, str], *, now: float) -> None:
+        """`path`: the configuration's. `now`: seconds since 1970."""
+        self.config = config
+        self.path = path
+        self.environ = environ
+        self.now = now
+        self.timeout = config.validate.timeout
+        """Seconds that each check may take."""
+        self.space = space_of(config)
+        self._ways = ExitStack()
+        self._health = Once(lambda: health.look(address_of(config.vault, environ), self.timeout * _SHARE / 2))
+        self._operator = Once(partial(self._open, None))
+        self._identity = Once(self._log_in)
+        self._kv_version = Once(self._look_at_mount)
+        self._secrets: dict[Ref, Once[Mapping[str, Any] | None]] = {}
+
+    def health(self) -> tuple[Health, ...]:
+        """What each of Vault's addresses says of itself."""
+        return self._health()
+
+    def operator(self) -> Operator:
+        """The way to Vault that secrets are read by: $VAULT_TOKEN, else the configured login.
+
+        Raises NotLooked where Vault does not serve, Refused where the token or the login is not accepted.
+        """
+        return self._operator()
+
+    def identity(self) -> Operator:
+        """By the configured login alone, as an agent has it. Raises as `operator` does."""
+        return self._identity()
+
+    def secret(self, path: str) -> Mapping[str, Any] | None:
+        """The fields of a secret of the environment, by the path that a template names; None where there is none.
+
+        Each is read once. Raises NotLooked where Vault does not serve, Refused or VaultUnreachable for this path.
+        """
+        ref = self.space.secret(path)
+        return self._secrets.setdefault(ref, Once(partial(self._read, ref)))()
+
+    def kv_version(self) -> int:
+        """Of the secrets' mount: 1 or 2. Raises as `secret` does."""
+        return self._kv_version()
+
+    def close(self) -> None:
+        """Revoke the tokens of logins made here."""
+        closing = Thread(target=self._ways.close, daemon=True)
+        closing.start()
+        closing.join(self.timeout)  # They end by themselves.
+
+    def _open(self, token: str | None) -> Operator:
+        served = [one for one in self.health() if not one.error and not one.sealed]
+        if not served:
+            raise NotLooked("Vault does not serve")
+        opened = self._ways.enter_context(operator(self.config.vault, self.environ, boot_time, token=token))
+        try:
+            look_up(opened.door, opened.token, boot_time)
+        except RequestFailed as exc:
+            if exc.failure.kind is not Kind.UNSUPPORTED:  # It is valid, and may not look at itself.
+                raise error(exc.failure, self.config.vault.address) from None
+        return opened
+
+    def _log_in(self) -> Operator:
+        auth = self.config.vault.auth
+        theirs = isinstance(auth, TokenAuth) and auth.token_file is None
+        if theirs or not self.environ.get("VAULT_TOKEN", "").strip():
+            return self.operator()
+        if isinstance(auth, AppRole) and auth.wrapped:
+            raise NotLooked("a login would spend the wrapping token, which is for the agent")
+        return self._open("")
+
+    def _look_at_mount(self) -> int:
+        asking, mount = self.operator(), self.space.mount
+        try:
+            return kv.mount_version(asking.door, asking.token, mount)
+        except RequestFailed as exc:
+            raise error(exc.failure, mount) from None
+
+    def _read(self, ref: Ref) -> Mapping[str, Any] | None:
+        asking, version = self.operator(), self.kv_version()
+        try:
+            return kv.read(asking.door, asking.token, ref, version).data
+        except RequestFailed as exc:
+            if exc.failure.kind is Kind.MISSING:
+                return None
+            raise error(exc.failure, str(ref)) from None
