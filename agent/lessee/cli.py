@@ -182,7 +182,7 @@ def _add_validate(command: Callable[..., argparse.ArgumentParser]) -> None:
     validate = command(
         "validate",
         "look whether the environment works",
-        "Each check connects to the real thing, with\nthe credentials in Vault. It ends with 1 if a critical one fails.",
+        "Each check connects to the real thing, with\nVault's credentials. It ends with 1 where a critical one fails.",
     )
     validate.add_argument("--component", action="append", default=[], metavar="C", help="this one; may be repeated")
     validate.add_argument("--format", choices=_VALIDATIONS, default="text", help="text, or for programs and CI")

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from lessee.core.errors import UsageError
-from lessee.validation import vault
+from lessee.validation import database, mcp_cache, storage, vault
 from lessee.validation.checks import Check
 from lessee.validation.subject import Subject
 
 COMPONENTS: Mapping[str, Callable[[Subject], Iterator[Check]]] = {
     "vault": vault.checks,
+    "database": database.checks,
+    "storage": storage.checks,
+    "mcp_cache": mcp_cache.checks,
 }
 """Each by its name, with what makes its checks."""
 

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from lessee.core.config.grammar.validate import CheckedCache, CheckedDatabase, CheckedStorage
+from lessee.core.config.grammar.validate import CACHE_DATABASE, CheckedDatabase, CheckedStorage
 from lessee.core.errors import LesseeError, Refused
 from lessee.core.machine.failures import Kind
 from lessee.core.validation import judging
@@ -180,8 +180,12 @@ def _readable(subject: Subject) -> Iterator[Result]:
 
 def _usual(subject: Subject) -> tuple[str, ...]:
     said = subject.config.validate
-    blocks = said.database or CheckedDatabase(), said.storage or CheckedStorage(), said.mcp_cache or CheckedCache()
-    return tuple(block.secret for block in blocks)
+    cache = said.mcp_cache.secret if said.mcp_cache else None
+    return (
+        (said.database or CheckedDatabase()).secret,
+        (said.storage or CheckedStorage()).secret,
+        cache or CACHE_DATABASE,
+    )
 
 
 def _apart(subject: Subject) -> Iterator[Result]:

@@ -48,6 +48,19 @@ def room(tell: Teller, check: str, what: str, used: int, most: int, todo: str) -
     return tell.warning(check, text, todo) if used > most * (1 - 2 * _FEW) else tell.passed(check, text)
 
 
+def wire(tell: Teller, check: str, what: str, *, loopback: bool, tls: bool, verified: bool) -> Result:
+    """Of the way to a system: without TLS it must not leave this machine, and TLS proves little unverified."""
+    if tls and verified:
+        return tell.passed(check, f"TLS to {what}, and verified")
+    if loopback:
+        return tell.passed(check, f"{what} is on loopback")
+    if tls:
+        todo = "name the CA in the secret's ca_file, and ask for verification (sslmode: verify-full)"
+        return tell.warning(check, f"{what} is not verified: anybody may answer in its place", todo)
+    todo = "let the server speak TLS, and say so in the secret"
+    return tell.critical(check, f"credentials and data go to {what} in the clear", todo)
+
+
 def spell(seconds: float) -> str:
     """A time as people say it, in its largest unit."""
     for size, unit in ((DAY, "days"), (3600.0, "hours"), (60.0, "minutes")):

@@ -5,6 +5,9 @@ from typing import Annotated
 from lessee.core.config.grammar import words as w
 from lessee.core.config.grammar.block import Block, says
 
+CACHE_DATABASE, CACHE_REDIS = "cache/database", "cache/redis"
+"""Where a cache's credentials usually lie."""
+
 
 class Rights(Block, frozen=True, kw_only=True):
     """What the database's user must be able to do."""
@@ -35,10 +38,15 @@ class CheckedStorage(Block, frozen=True, kw_only=True):
 class CheckedCache(Block, frozen=True, kw_only=True):
     """What an MCP server's cache lives in: a PostgreSQL, a Redis, or both."""
 
-    secret: Annotated[w.SecretPath, says("The PostgreSQL's keys, as of `database`.")] = "cache/database"  # noqa: S105  # A path.
-    redis: Annotated[w.SecretPath, says("Keys: host, port, password, and if wanted username, db, tls and ca_file.")] = (
-        "cache/redis"
-    )
+    secret: Annotated[
+        w.SecretPath | None, says("The PostgreSQL's keys, as of `database`; default: cache/database, if it is there.")
+    ] = None
+    redis: Annotated[
+        w.SecretPath | None,
+        says(
+            "Keys: host, port, password, and if wanted username, db, tls, ca_file; default: cache/redis, if it is there."
+        ),
+    ] = None
 
 
 class Validate(Block, frozen=True, kw_only=True):
