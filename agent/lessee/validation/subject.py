@@ -9,6 +9,7 @@ from typing import Any
 
 from lessee.core.config import Config
 from lessee.core.config.grammar.vault import AppRole, TokenAuth
+from lessee.core.errors import LesseeError
 from lessee.core.machine.failures import Kind
 from lessee.core.paths import Ref
 from lessee.core.rendering.recipes import space_of
@@ -52,13 +53,18 @@ class Subject:
     def operator(self) -> Operator:
         """The way to Vault that secrets are read by: $VAULT_TOKEN, else the configured login.
 
-        Raises NotLooked where Vault does not serve, Refused where the token or the login is not accepted.
+        Raises NotLooked where there is none: what is wrong with it, the check of the login says.
         """
-        return self._operator()
+        return _way(self._operator)
 
     def identity(self) -> Operator:
         """By the configured login alone, as an agent has it. Raises as `operator` does."""
-        return self._identity()
+        return _way(self._identity)
+
+    def log_in(self) -> None:
+        """Raises Refused or VaultUnreachable where a way fails, and NotLooked where Vault does not serve."""
+        self._identity()
+        self._operator()
 
     def secret(self, path: str) -> Mapping[str, Any] | None:
         """The fields of a secret of the environment, by the path that a template names; None where there is none.
@@ -94,7 +100,7 @@ class Subject:
         auth = self.config.vault.auth
         theirs = isinstance(auth, TokenAuth) and auth.token_file is None
         if theirs or not self.environ.get("VAULT_TOKEN", "").strip():
-            return self.operator()
+            return self._operator()
         if isinstance(auth, AppRole) and auth.wrapped:
             raise NotLooked("a login would spend the wrapping token, which is for the agent")
         return self._open("")
@@ -114,3 +120,10 @@ class Subject:
             if exc.failure.kind is Kind.MISSING:
                 return None
             raise error(exc.failure, str(ref)) from None
+
+
+def _way(once: Once[Operator]) -> Operator:
+    try:
+        return once()
+    except LesseeError as exc:
+        raise NotLooked(f"Vault could not be asked: {exc.what}") from None

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lessee.core.config.grammar.validate import CACHE_DATABASE, CheckedDatabase, CheckedStorage
-from lessee.core.errors import LesseeError, Refused
+from lessee.core.errors import LesseeError, VaultUnreachable
 from lessee.core.machine.failures import Kind
 from lessee.core.validation import judging
 from lessee.core.validation.results import Result, Teller
@@ -55,11 +55,12 @@ def _server(subject: Subject) -> Iterator[Result]:
 
 
 def _state(healthy: list[Health]) -> Iterator[Result]:
-    if any(one.initialised for one in healthy):
-        yield _TELL.passed("initialised", "Vault is initialised")
-    else:
+    if not any(one.initialised for one in healthy):
         todo = "initialise it: `lessee setup --init DIR`, or `bao operator init`"
         yield _TELL.critical("initialised", "Vault is not initialised", todo)
+        yield _TELL.unlooked("unsealed", "Vault is not initialised")
+        return
+    yield _TELL.passed("initialised", "Vault is initialised")
     if sealed := [one.url for one in healthy if one.sealed]:
         todo = "unseal it: `bao operator unseal`, once for each key of the threshold"
         yield _TELL.critical("unsealed", f"Vault is sealed: {', '.join(sealed)}", todo)
@@ -87,7 +88,7 @@ def _active(subject: Subject, healthy: list[Health]) -> Result:
         return _TELL.unlooked(check, "Vault is sealed")
     try:
         subject.operator()
-    except (LesseeError, NotLooked):
+    except NotLooked:
         todo = "bring back so many nodes that they are a majority: `bao operator raft list-peers`"
         return _TELL.critical(check, "a standby answers, and no node is active", todo)
     return _TELL.passed(check, "a standby passes on to an active node")
@@ -123,11 +124,14 @@ def _clock(healthy: list[Health]) -> Iterator[Result]:
 def _token(subject: Subject) -> Iterator[Result]:
     method = str(subject.config.vault.auth.__struct_config__.tag)
     try:
-        own = subject.identity()
-    except Refused as exc:
-        todo = exc.todo or "look at vault.auth, and whether its credentials are still valid"
-        yield _TELL.critical("login", f"the login by {method} is refused: {exc.what}", todo)
+        subject.log_in()
+    except LesseeError as exc:
+        if isinstance(exc, VaultUnreachable) and not any(one.active for one in subject.health()):
+            raise NotLooked("Vault does not serve") from None
+        todo = exc.todo or "look at vault.auth and $VAULT_TOKEN, and whether the credentials are still valid"
+        yield _TELL.critical("login", f"the login by {method} fails: {exc.what}", todo)
         return
+    own = subject.identity()
     yield _TELL.passed("login", f"Vault login by {method} works")
     try:
         known = own.door.ask("GET", "auth/token/lookup-self", token=own.token).data

@@ -39,13 +39,11 @@ class CheckedCache(Block, frozen=True, kw_only=True):
     """What an MCP server's cache lives in: a PostgreSQL, a Redis, or both."""
 
     secret: Annotated[
-        w.SecretPath | None, says("The PostgreSQL's keys, as of `database`; default: cache/database, if it is there.")
+        w.SecretPath | None, says("The PostgreSQL's keys, as of `database`; default: cache/database, if there.")
     ] = None
     redis: Annotated[
         w.SecretPath | None,
-        says(
-            "Keys: host, port, password, and if wanted username, db, tls, ca_file; default: cache/redis, if it is there."
-        ),
+        says("Keys: host, port, password, and if wanted username, db, tls, ca_file; default: cache/redis, if there."),
     ] = None
 
 
