@@ -13,6 +13,7 @@ from ipaddress import ip_address
 
 import psycopg
 import yaml
+from botocore.exceptions import ClientError
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -201,6 +202,14 @@ class Environment:
         eventually(lambda: self.store.lets_in(**admin), "the store", PATIENCE)
         self.admin = self.store.client(**admin)
         self.admin.create_bucket(Bucket="open")
+        eventually(self._is_warm, "a volume for the bucket", PATIENCE)
+
+    def _is_warm(self):
+        # The first object of a bucket finds no volume to lie in.
+        try:
+            return self.admin.put_object(Bucket="open", Key="a", Body=b"b")
+        except ClientError:
+            return False
 
     def _write_secrets(self):
         place = {"host": "127.0.0.1", "port": self.postgres.port}

@@ -6,14 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-import botocore.session
 import pytest
-from botocore.config import Config
 from botocore.configloader import load_config
 from botocore.credentials import SharedCredentialProvider
-from botocore.exceptions import BotoCoreError, ClientError
 
 import readmes
 from hostile import VALUES

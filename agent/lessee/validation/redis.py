@@ -1,7 +1,7 @@
 """A Redis, with the credentials in Vault: whom it lets in, whom it does not, and what it keeps."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -46,12 +46,13 @@ def _look(subject: Subject, tell: Teller, path: str, *, configured: bool) -> Ite
     loopback = is_loopback(login.host)
     yield judging.wire(tell, "redis-tls", "Redis", loopback=loopback, tls=login.tls, verified=login.tls)
     driver = library("redis")
-    yield from _inside(tell, driver, login, timeout)
-    yield _stranger(tell, driver, login, timeout)
-    yield _liar(tell, driver, login, timeout)
+    if (yield from _inside(tell, driver, login, timeout)):
+        yield _stranger(tell, driver, login, timeout)
+        yield _liar(tell, driver, login, timeout)
 
 
-def _inside(tell: Teller, driver: Any, login: RedisLogin, timeout: float) -> Iterator[Result]:
+def _inside(tell: Teller, driver: Any, login: RedisLogin, timeout: float) -> Generator[Result, None, bool]:
+    """Whether what answers is a Redis."""
     name = login.username or "the default user"
     with closing(_client(driver, login, timeout)) as client:
         try:
@@ -59,13 +60,14 @@ def _inside(tell: Teller, driver: Any, login: RedisLogin, timeout: float) -> Ite
         except driver.exceptions.AuthenticationError:
             todo = "write the user's password into the secret, or set it in Redis (ACL SETUSER, requirepass)"
             yield tell.critical("redis-login", f"Redis refuses the password of {name}", todo)
-            return
+            return True
         except driver.exceptions.RedisError as exc:
             todo = "does the port speak TLS as the secret's `tls` says, and is the server well?"
             yield tell.critical("redis-login", f"Redis does not answer a PING ({type(exc).__name__})", todo)
-            return
+            return False
         yield tell.passed("redis-login", f"Redis login as {name} works")
         yield _probe(tell, driver, client)
+    return True
 
 
 def _probe(tell: Teller, driver: Any, client: Any) -> Result:

@@ -1,0 +1,201 @@
+"""`lessee validate`: all is well where all is well, and each check fails when its part is broken."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import yaml
+from lxml import etree
+
+from breakages import ROWS
+from detours import Detour
+from environments import Environment
+from lessee.core.config.parsing import parse
+from lessee.host.openbao import free_port
+from lessee.validation.components import checks
+from lessee.validation.subject import Subject
+
+BLIND = """
+import sys
+class Blind:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"psycopg", "redis", "botocore"}:
+            raise ImportError(name)
+sys.meta_path.insert(0, Blind())
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory, postgres):
+    with tempfile.TemporaryDirectory(prefix="lessee-test-", dir="/dev/shm") as memory:
+        environment = Environment(tmp_path_factory.mktemp("validated"), Path(memory), postgres)
+        yield environment
+        environment.close()
+
+
+def names(environment):
+    """All that can be told of this configuration, by component and check."""
+    config = parse(yaml.safe_dump(environment.config), source="lessee.yaml", environ={})
+    subject = Subject(config, environment.folder / "lessee.yaml", {}, now=0.0)
+    return [(check.component, name) for check in checks(subject) for name in check.names]
+
+
+def failed(results):
+    return {one for one, result in results.items() if result["passed"] is False}
+
+
+def test_where_all_is_well_every_check_passes(environment):
+    results = environment.results()
+    assert {one: (result["passed"], result["text"]) for one, result in results.items() if not result["passed"]} == {}
+    mine = {one for one in names(environment) if one[0] in {row.component for row in ROWS}}
+    assert mine <= results.keys()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.component}-{row.check}-{row.how.__name__}")
+def test_what_is_broken_is_told_by_its_check_with_what_to_do(environment, row):
+    with row.how(environment):
+        results = environment.results("--component", row.component)
+    told = results[row.component, row.check]
+    assert failed(results) == {(row.component, name) for name in {row.check, *row.also}}, results
+    assert (told["level"], told["passed"]) == (row.level, False), told
+    assert told["todo"]
+
+
+def test_every_check_has_been_seen_to_fail(environment):
+    tables = [import_module(file.stem) for file in Path(__file__).parent.parent.glob("breakages*.py")]
+    broken = {(row.component, row.check) for table in tables for row in table.ROWS}
+    assert set(names(environment)) <= broken
+
+
+def test_what_is_broken_is_well_again_afterwards(environment):
+    """The rows above leave no trace, in whatever order they run; nor do the probes, failed ones included."""
+    assert failed(environment.results()) == set()
+    assert environment.redis.ask("KEYS", "lessee:*") == []
+    for bucket in ("docs", "open"):
+        found = environment.admin.list_objects_v2(Bucket=bucket, Prefix="lessee-validate").get("Contents", [])
+        assert [one["Key"] for one in found] == []
+
+
+def test_where_vault_is_away_the_rest_could_not_be_looked_at(environment):
+    with environment.with_config(vault={"address": f"http://127.0.0.1:{free_port()}"}):
+        results = environment.results()
+        assert failed(results) == {("vault", "reachable")}
+        asked = [result["passed"] for (component, _), result in results.items() if component == "database"]
+        assert asked
+        assert set(asked) == {None}
+        assert environment.validate().returncode == 1
+        blind = environment.results("--component", "database")
+        assert failed(blind) == {("vault", "reachable")}
+        assert environment.validate("--component", "database").returncode == 1
+
+
+def test_what_hangs_is_told_of_and_keeps_nobody(environment):
+    with (
+        Detour() as tar,
+        environment.with_config(validate={"timeout": "3s"}),
+        environment.with_secret("cache/redis", port=tar.port),
+        environment.with_secret("storage/minio", endpoint=f"127.0.0.1:{tar.port}"),
+        environment.with_secret("database/postgres", port=tar.port),
+    ):
+        begun = time.monotonic()
+        results = environment.results()
+        assert time.monotonic() - begun < 3 + 3
+    components = {component for component, _ in failed(results)}
+    assert components == {"database", "mcp_cache", "storage"}
+    assert all(results[one]["level"] == "critical" for one in failed(results))
+
+
+def test_where_vault_hangs_it_ends_too(environment):
+    with Detour() as tar, environment.with_config(vault={"address": f"http://127.0.0.1:{tar.port}"}):
+        begun = time.monotonic()
+        with environment.with_config(validate={"timeout": "2s"}):
+            results = environment.results()
+        assert time.monotonic() - begun < 2 + 3
+    assert failed(results) == {("vault", "reachable")}
+
+
+def test_what_is_not_configured_and_not_there_is_no_failure(environment):
+    with environment.with_config(
+        environment="staging", validate={"database": None, "storage": None, "mcp_cache": None}
+    ):
+        results = environment.results("--component", "database", "--component", "storage", "--component", "mcp_cache")
+        told = [result for (component, _), result in results.items() if component != "vault"]
+        assert {(result["passed"], result["level"]) for result in told} == {(None, "info")}
+        assert all("not configured" in result["text"] for result in told)
+
+
+def test_it_ends_with_1_where_what_fails_is_as_bad_as_asked(environment):
+    with environment.with_token(["validated"], ttl="1h", renewable=False):
+        assert environment.validate("--component", "vault").returncode == 0
+        assert environment.validate("--component", "vault", "--fail-on", "warning").returncode == 1
+    with environment.with_secret("cache/redis", port=free_port()):
+        assert environment.validate("--component", "mcp_cache").returncode == 1
+
+
+def test_a_component_that_there_is_not_is_a_mistake_of_usage(environment):
+    done = environment.validate("--component", "databse")
+    assert done.returncode == 64
+    assert "there is no component 'databse'; there are: vault, database" in done.stderr
+
+
+def test_a_client_that_is_not_installed_is_told_with_how_to_get_it(environment, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(BLIND)
+    results = environment.results(PYTHONPATH=str(tmp_path))
+    missing = {("database", "postgres-login"), ("mcp_cache", "postgres-login"), ("mcp_cache", "redis-login")}
+    assert failed(results) == missing | {("storage", "s3-key")}
+    for one in failed(results):
+        assert results[one]["todo"] == "install it: pip install 'lessee[validate]'"
+
+
+def test_an_operators_token_reads_secrets_while_the_login_is_still_tried(environment):
+    token = environment.bao.ask("POST", "auth/token/create", {"policies": ["validated"], "ttl": "1h"})
+    environment.values.append(token["auth"]["client_token"])
+    assert failed(environment.results(VAULT_TOKEN=token["auth"]["client_token"])) == set()
+    results = environment.results("--component", "vault", VAULT_TOKEN=environment.value())
+    assert failed(results) == {("vault", "login")}
+
+
+def test_its_own_tokens_are_revoked(environment):
+    def accessors():
+        return set(environment.bao.ask("GET", "auth/token/accessors?list=true")["data"]["keys"])
+
+    before = accessors()
+    environment.validate()
+    assert accessors() <= before
+
+
+def test_all_forms_of_the_report_say_the_same(environment):
+    with environment.with_secret("cache/redis", port=free_port()):
+        asked = ("--component", "mcp_cache")
+        text, verbose = environment.validate(*asked).stdout, environment.validate(*asked, "--verbose").stdout
+        as_json, as_yaml, junit = (
+            environment.validate(*asked, "--format", form).stdout for form in ("json", "yaml", "junit")
+        )
+    found = json.loads(as_json)
+    results = found["results"]
+    assert {**yaml.safe_load(as_yaml), "at": 0} == {**found, "at": 0}
+    cases = {
+        (case.get("classname"), case.get("name")): case for case in etree.fromstring(junit.encode()).iter("testcase")
+    }
+    assert len(cases) == len(results)
+    for result in results:
+        case = cases[f"lessee.{result['component']}", result["check"]]
+        kind = {True: None, False: "failure", None: "skipped"}[result["passed"]]
+        assert [child.tag for child in case] == ([kind] if kind else [])
+        assert f"{result['text']} [{result['check']}]" in verbose
+        assert (result["text"] in text) or result["passed"] is None
+    assert (
+        f"SUMMARY: {found['passed']}/{found['passed'] + found['failed']} checks passed, {found['failed']} failed"
+        in text
+    )
+
+
+def test_a_sidecar_pays_for_none_of_it():
+    code = "import lessee.cli, lessee.commands.run, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"psycopg", "redis", "botocore", "lessee.validation", "lessee.core.validation"} & set(loaded)
