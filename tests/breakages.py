@@ -410,7 +410,7 @@ def the_password_of_redis_is_wrong(it):
     return it.with_secret("cache/redis", password=it.value())
 
 
-@broken("mcp_cache", "redis-login", CRITICAL)
+@broken("mcp_cache", "redis-tls", CRITICAL)
 @contextmanager
 def redis_speaks_no_tls(it):
     # It waits for more of what it takes for a command.
@@ -458,6 +458,11 @@ def the_store_is_elsewhere(it):
 def objects_cross_the_network(it):
     with Detour(it.store.port) as way, it.with_secret("storage/minio", endpoint=f"{way.host}:{way.port}"):
         yield
+
+
+@broken("storage", "s3-tls", CRITICAL)
+def the_store_speaks_no_tls(it):
+    return it.with_secret("storage/minio", secure=True)
 
 
 @broken("storage", "s3-key", CRITICAL)

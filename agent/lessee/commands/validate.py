@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import closing
 
+from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.validation.reports import REPORTS, Report
 from lessee.core.validation.results import Level, Result
 from lessee.host.project import find, read
@@ -19,12 +20,15 @@ def run(arguments: argparse.Namespace) -> int:
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     config = read(path, environ, for_operator=True)
+    if config.environment is None:
+        todo = "write `environment: NAME`, or set $LESSEE_ENVIRONMENT"
+        raise ConfigError([LesseeError("it names no environment to look at", where=path.name, todo=todo)])
     with closing(Subject(config, path, environ, now=time.time())) as subject:
         results = run_checks(checks(subject, arguments.component), subject.timeout)
         if arguments.component and "vault" not in arguments.component and _is_blind(results):
             # What was asked for could not be looked at: the reason is part of the answer.
             results = [*run_checks(checks(subject, ["vault"]), subject.timeout), *results]
-    report = Report(config.environment or "", subject.now, tuple(results))
+    report = Report(config.environment, subject.now, tuple(results))
     sys.stdout.write(REPORTS[arguments.format](report, verbose=arguments.verbose))
     return 1 if any(_counts(result, arguments.fail_on) for result in results) else 0
 

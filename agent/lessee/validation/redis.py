@@ -1,7 +1,7 @@
 """A Redis, with the credentials in Vault: whom it lets in, whom it does not, and what it keeps."""
 
 import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ _NAMES = (
 _SHARE = 0.4
 """Of a check's time, for each answer."""
 _TTL = 60
+_REFUSED = "refused"
 
 
 def check(subject: Subject, tell: Teller, path: str, *, configured: bool) -> Check:
@@ -43,31 +44,44 @@ def _look(subject: Subject, tell: Teller, path: str, *, configured: bool) -> Ite
         yield tell.critical("redis-reachable", f"Redis does not answer at {login.address}: {silence}", todo)
         return
     yield tell.passed("redis-reachable", f"Redis answers at {login.address}")
-    loopback = is_loopback(login.host)
-    yield judging.wire(tell, "redis-tls", "Redis", loopback=loopback, tls=login.tls, verified=login.tls)
     driver = library("redis")
-    if (yield from _inside(tell, driver, login, timeout)):
+    with closing(_client(driver, login, timeout)) as client:
+        said = _ping(driver, client)
+        yield from _answer(tell, login, said)
+        if not said:
+            yield _probe(tell, driver, client)
+    if said in {"", _REFUSED}:
         yield _stranger(tell, driver, login, timeout)
         yield _liar(tell, driver, login, timeout)
 
 
-def _inside(tell: Teller, driver: Any, login: RedisLogin, timeout: float) -> Generator[Result, None, bool]:
-    """Whether what answers is a Redis."""
+def _ping(driver: Any, client: Any) -> str:
+    """Empty where it answers, _REFUSED where the login is not accepted, else the name of what went wrong."""
+    try:
+        client.ping()
+    except driver.exceptions.AuthenticationError:
+        return _REFUSED
+    except driver.exceptions.RedisError as exc:
+        return type(exc).__name__
+    return ""
+
+
+def _answer(tell: Teller, login: RedisLogin, said: str) -> Iterator[Result]:
     name = login.username or "the default user"
-    with closing(_client(driver, login, timeout)) as client:
-        try:
-            client.ping()
-        except driver.exceptions.AuthenticationError:
-            todo = "write the user's password into the secret, or set it in Redis (ACL SETUSER, requirepass)"
-            yield tell.critical("redis-login", f"Redis refuses the password of {name}", todo)
-            return True
-        except driver.exceptions.RedisError as exc:
-            todo = "does the port speak TLS as the secret's `tls` says, and is the server well?"
-            yield tell.critical("redis-login", f"Redis does not answer a PING ({type(exc).__name__})", todo)
-            return False
+    if said and said != _REFUSED and login.tls:
+        todo = "does the server speak TLS at this port, and does its certificate fit ca_file and host?"
+        yield tell.critical("redis-tls", f"no TLS connection to {login.address} comes about ({said})", todo)
+        return
+    loopback = is_loopback(login.host)
+    yield judging.wire(tell, "redis-tls", "Redis", loopback=loopback, tls=login.tls, verified=login.tls)
+    if said == _REFUSED:
+        todo = "write the user's password into the secret, or set it in Redis (ACL SETUSER, requirepass)"
+        yield tell.critical("redis-login", f"Redis refuses the password of {name}", todo)
+    elif said:
+        todo = "does the port speak TLS (`tls: true` in the secret), and is the server well?"
+        yield tell.critical("redis-login", f"Redis does not answer a PING ({said})", todo)
+    else:
         yield tell.passed("redis-login", f"Redis login as {name} works")
-        yield _probe(tell, driver, client)
-    return True
 
 
 def _probe(tell: Teller, driver: Any, client: Any) -> Result:
@@ -88,31 +102,31 @@ def _probe(tell: Teller, driver: Any, client: Any) -> Result:
 def _stranger(tell: Teller, driver: Any, login: RedisLogin, timeout: float) -> Result:
     check = "redis-demands-login"
     with closing(_client(driver, replace(login, username="", password=""), timeout)) as client:
-        try:
-            client.ping()
-        except driver.exceptions.AuthenticationError:
-            return tell.passed(check, "Redis refuses who does not log in")
-        except driver.exceptions.RedisError as exc:
-            return tell.unlooked(check, f"without a login Redis gives no clear answer ({type(exc).__name__})")
+        said = _ping(driver, client)
+    if said == _REFUSED:
+        return tell.passed(check, "Redis refuses who does not log in")
+    if said:
+        return tell.unlooked(check, f"without a login Redis gives no clear answer ({said})")
     todo = "set a password for the default user (requirepass), or switch it off (ACL SETUSER default off)"
     return tell.critical(check, "Redis is open: it answers who does not log in", todo)
 
 
 def _liar(tell: Teller, driver: Any, login: RedisLogin, timeout: float) -> Result:
     check = "redis-refuses-wrong-password"
-    with closing(_client(driver, replace(login, password=f"lessee-validate-{uuid.uuid4()}"), timeout)) as client:
-        try:
-            client.ping()
-        except driver.exceptions.AuthenticationError:
-            return tell.passed(check, "Redis refuses a wrong password")
-        except driver.exceptions.RedisError as exc:
-            return tell.unlooked(check, f"to a wrong password Redis gives no clear answer ({type(exc).__name__})")
+    with closing(_client(driver, replace(login, password=uuid.uuid4().hex), timeout)) as client:
+        said = _ping(driver, client)
+    if said == _REFUSED:
+        return tell.passed(check, "Redis refuses a wrong password")
+    if said:
+        return tell.unlooked(check, f"to a wrong password Redis gives no clear answer ({said})")
     todo = "take `nopass` from the user: ACL SETUSER … resetpass >PASSWORD"
     return tell.critical(check, "Redis takes any password", todo)
 
 
 def _client(driver: Any, login: RedisLogin, timeout: float) -> Any:
-    secured = {"ssl": True, "ssl_ca_certs": login.ca_file or None} if login.tls else {}
+    secured: dict[str, Any] = {}
+    if login.tls:
+        secured = {"ssl": True, "ssl_ca_certs": login.ca_file or None, "ssl_check_hostname": True}
     return driver.Redis(
         host=login.host,
         port=login.port,

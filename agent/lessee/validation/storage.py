@@ -57,10 +57,15 @@ def _look(subject: Subject, path: str, *, configured: bool) -> Iterator[Result]:
         yield _TELL.critical("s3-reachable", f"the object store does not answer at {login.url}: {silence}", todo)
         return
     yield _TELL.passed("s3-reachable", f"the object store answers at {login.url}")
+    store = _Store(login, timeout)
+    code, _ = store.ask(store.client, "list_objects_v2", MaxKeys=1)
+    if code == "SSLError":
+        todo = "does the server speak TLS at this port, and does its certificate fit ca_file and host?"
+        yield _TELL.critical("s3-tls", f"no TLS connection to {login.url} comes about", todo)
+        return
     loopback = is_loopback(login.host)
     yield judging.wire(_TELL, "s3-tls", "the object store", loopback=loopback, tls=login.tls, verified=login.tls)
-    store = _Store(login, timeout)
-    if (yield from _inside(store, login.bucket)):
+    if (yield from _inside(code, login.bucket)):
         yield from _probe(store)
     yield _liar(store)
 
@@ -117,9 +122,8 @@ class _Store:
         )
 
 
-def _inside(store: _Store, bucket: str) -> Generator[Result, None, bool]:
-    """Whether there is a bucket to look into."""
-    code, _ = store.ask(store.client, "list_objects_v2", MaxKeys=1)
+def _inside(code: str, bucket: str) -> Generator[Result, None, bool]:
+    """What a listing ended with; whether there is a bucket to look into."""
     if code in _REFUSED:
         todo = "write a key that the store knows into the secret"
         yield _TELL.critical("s3-key", f"the object store refuses the key ({code})", todo)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from typing import Any
 
@@ -33,9 +34,10 @@ class Health(Record, frozen=True):
 
 
 def look(address: Address, timeout: float) -> tuple[Health, ...]:
-    """The health of each of the addresses, within `timeout` seconds each to connect and to read."""
-    connections = Connections(address)
-    return tuple(_look(connections, url, timeout) for url in address.urls or (address.url,))
+    """The health of each of the addresses, side by side, within `timeout` seconds to connect and as many to read."""
+    connections, urls = Connections(address), address.urls or (address.url,)
+    with ThreadPoolExecutor(len(urls)) as threads:
+        return tuple(threads.map(lambda url: _look(connections, url, timeout), urls))
 
 
 def _look(connections: Connections, url: str, timeout: float) -> Health:
