@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cluster import Cluster
 from detours import Detour
-from environments import PATIENCE, POLICY, clock_ahead
+from environments import PATIENCE, POLICY, clock_ahead, postgres_with_tls
 from faults import Proxy, Sky
 from lessee.host.openbao import ROOT_TOKEN, OpenBao, free_port
 from sidecar import Sidecar, eventually
@@ -328,6 +328,24 @@ def its_password_crosses_the_network(it, path, _):
         yield
 
 
+@of_both("postgres-tls", WARNING)
+@contextmanager
+def nobody_looks_whose_certificate_it_is(it, path, _):
+    with (
+        postgres_with_tls(it),
+        Detour(it.postgres.port) as way,
+        it.with_secret(path, host=way.host, port=way.port, sslmode="require"),
+    ):
+        yield
+
+
+@of_both("postgres-tls", CRITICAL)
+@contextmanager
+def its_certificate_is_of_another_authority(it, path, _):
+    with postgres_with_tls(it), it.with_secret(path, sslmode="verify-full", ca_file=str(it.stranger)):
+        yield
+
+
 @of_both("postgres-not-superuser", WARNING)
 def its_role_is_a_superuser(it, _, role):
     return _altered(it, role, "SUPERUSER", "NOSUPERUSER")
@@ -405,6 +423,11 @@ def the_password_of_redis_crosses_the_network(it):
         yield
 
 
+@broken("mcp_cache", "redis-tls", CRITICAL)
+def the_certificate_of_redis_is_of_another_authority(it):
+    return it.with_secret("cache/redis", port=it.redis.secure, tls=True, ca_file=str(it.stranger))
+
+
 @broken("mcp_cache", "redis-login", CRITICAL)
 def the_password_of_redis_is_wrong(it):
     return it.with_secret("cache/redis", password=it.value())
@@ -463,6 +486,12 @@ def objects_cross_the_network(it):
 @broken("storage", "s3-tls", CRITICAL)
 def the_store_speaks_no_tls(it):
     return it.with_secret("storage/minio", secure=True)
+
+
+@broken("storage", "s3-tls", CRITICAL)
+def the_certificate_of_the_store_is_of_another_authority(it):
+    endpoint = f"https://127.0.0.1:{it.store.secure}"
+    return it.with_secret("storage/minio", endpoint=endpoint, ca_file=str(it.stranger))
 
 
 @broken("storage", "s3-key", CRITICAL)

@@ -19,10 +19,10 @@ def outside():
 class Detour:
     """Passes on what comes at `host:port`, to a port of loopback; to none, it listens and never answers."""
 
-    def __init__(self, target=None):
+    def __init__(self, target=None, *, host=None, port=0):
         self._target = target
-        self.host = outside() if target else "127.0.0.1"
-        self._server = socket.create_server((self.host, 0))
+        self.host = host or (outside() if target else "127.0.0.1")
+        self._server = socket.create_server((self.host, port))
         self.port = self._server.getsockname()[1]
         self._open = []
         threading.Thread(target=self._listen, daemon=True).start()

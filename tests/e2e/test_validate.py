@@ -13,8 +13,9 @@ import yaml
 from lxml import etree
 
 from breakages import ROWS
+from cluster import Cluster
 from detours import Detour
-from environments import Environment
+from environments import Environment, postgres_with_tls
 from lessee.core.config.parsing import parse
 from lessee.host.openbao import free_port
 from lessee.validation.components import checks
@@ -81,6 +82,44 @@ def test_what_is_broken_is_well_again_afterwards(environment):
         assert [one["Key"] for one in found] == []
 
 
+def test_what_leaves_this_machine_with_tls_that_is_verified_passes(environment):
+    trusted = {"ca_file": str(environment.authority)}
+    with (
+        postgres_with_tls(environment),
+        Detour(environment.postgres.port) as database,
+        Detour(environment.redis.secure) as cache,
+        Detour(environment.store.secure) as store,
+        environment.with_secret(
+            "database/postgres", host=database.host, port=database.port, sslmode="verify-full", **trusted
+        ),
+        environment.with_secret("cache/redis", host=cache.host, port=cache.port, tls=True, **trusted),
+        environment.with_secret("storage/minio", endpoint=f"https://{store.host}:{store.port}", **trusted),
+    ):
+        results = environment.results("--component", "database", "--component", "mcp_cache", "--component", "storage")
+    assert failed(results) == set()
+    for one in (("database", "postgres-tls"), ("mcp_cache", "redis-tls"), ("storage", "s3-tls")):
+        assert results[one]["text"].endswith("and verified")
+
+
+def test_a_standby_passes_on(environment, tmp_path):
+    with Cluster(tmp_path) as cluster:
+        standby = next(i for i in range(3) if i != cluster.active())
+        environment.values.append(cluster.root_token)
+        with (
+            environment.with_token_file(cluster.root_token),
+            environment.with_config(vault={"address": cluster.nodes[standby].address}),
+        ):
+            results = environment.results("--component", "vault")
+    assert results["vault", "active-node"]["text"] == "a standby passes on to an active node"
+
+
+def test_where_nobody_says_which_environment_it_is_a_mistake_of_configuration(environment):
+    with environment.with_config(environment=None):
+        done = environment.validate()
+    assert done.returncode == 78
+    assert "it names no environment" in done.stderr
+
+
 def test_where_vault_is_away_the_rest_could_not_be_looked_at(environment):
     with environment.with_config(vault={"address": f"http://127.0.0.1:{free_port()}"}):
         results = environment.results()
@@ -110,12 +149,15 @@ def test_what_hangs_is_told_of_and_keeps_nobody(environment):
     assert all(results[one]["level"] == "critical" for one in failed(results))
 
 
-def test_where_vault_hangs_it_ends_too(environment):
-    with Detour() as tar, environment.with_config(vault={"address": f"http://127.0.0.1:{tar.port}"}):
-        begun = time.monotonic()
-        with environment.with_config(validate={"timeout": "2s"}):
+@pytest.mark.parametrize("names", [["127.0.0.1"], ["127.0.0.1", "localhost", "127.0.0.2"]])
+def test_where_vault_hangs_it_ends_too(environment, names):
+    with Detour() as tar, Detour(host="127.0.0.2", port=tar.port):
+        urls = [f"http://{name}:{tar.port}" for name in names]
+        block = {"address": urls[0]} if len(urls) == 1 else {"addresses": urls, "address": None}
+        with environment.with_config(vault=block, validate={"timeout": "2s"}):
+            begun = time.monotonic()
             results = environment.results()
-        assert time.monotonic() - begun < 2 + 3
+            assert time.monotonic() - begun < 2 + 3
     assert failed(results) == {("vault", "reachable")}
 
 
