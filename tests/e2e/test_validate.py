@@ -12,7 +12,9 @@ import pytest
 import yaml
 from lxml import etree
 
-from breakages import ROWS
+import breakages
+import breakages_of_storage
+import breakages_of_systems
 from cluster import Cluster
 from detours import Detour
 from environments import Environment, postgres_with_tls
@@ -21,6 +23,9 @@ from lessee.host.openbao import free_port
 from lessee.validation.components import checks
 from lessee.validation.subject import Subject
 
+ROWS = (*breakages.ROWS, *breakages_of_systems.ROWS, *breakages_of_storage.ROWS)
+MINE = ("vault", "database", "storage", "mcp_cache")
+ASKED = tuple(word for name in MINE for word in ("--component", name))
 BLIND = """
 import sys
 class Blind:
@@ -51,10 +56,9 @@ def failed(results):
 
 
 def test_where_all_is_well_every_check_passes(environment):
-    results = environment.results()
-    assert {one: (result["passed"], result["text"]) for one, result in results.items() if not result["passed"]} == {}
-    mine = {one for one in names(environment) if one[0] in {row.component for row in ROWS}}
-    assert mine <= results.keys()
+    results = environment.results(*ASKED)
+    assert {one: result["text"] for one, result in results.items() if not result["passed"]} == {}
+    assert set(results) == {one for one in names(environment) if one[0] in MINE}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.component}-{row.check}-{row.how.__name__}")
@@ -75,7 +79,7 @@ def test_every_check_has_been_seen_to_fail(environment):
 
 def test_what_is_broken_is_well_again_afterwards(environment):
     """The rows above leave no trace, in whatever order they run; nor do the probes, failed ones included."""
-    assert failed(environment.results()) == set()
+    assert failed(environment.results(*ASKED)) == set()
     assert environment.redis.ask("KEYS", "lessee:*") == []
     for bucket in ("docs", "open"):
         found = environment.admin.list_objects_v2(Bucket=bucket, Prefix="lessee-validate").get("Contents", [])
@@ -122,7 +126,7 @@ def test_where_nobody_says_which_environment_it_is_a_mistake_of_configuration(en
 
 def test_where_vault_is_away_the_rest_could_not_be_looked_at(environment):
     with environment.with_config(vault={"address": f"http://127.0.0.1:{free_port()}"}):
-        results = environment.results()
+        results = environment.results(*ASKED)
         assert failed(results) == {("vault", "reachable")}
         asked = [result["passed"] for (component, _), result in results.items() if component == "database"]
         assert asked
@@ -142,7 +146,7 @@ def test_what_hangs_is_told_of_and_keeps_nobody(environment):
         environment.with_secret("database/postgres", port=tar.port),
     ):
         begun = time.monotonic()
-        results = environment.results()
+        results = environment.results(*ASKED)
         assert time.monotonic() - begun < 3 + 3
     components = {component for component, _ in failed(results)}
     assert components == {"database", "mcp_cache", "storage"}
@@ -156,7 +160,7 @@ def test_where_vault_hangs_it_ends_too(environment, names):
         block = {"address": urls[0]} if len(urls) == 1 else {"addresses": urls, "address": None}
         with environment.with_config(vault=block, validate={"timeout": "2s"}):
             begun = time.monotonic()
-            results = environment.results()
+            results = environment.results(*ASKED)
             assert time.monotonic() - begun < 2 + 3
     assert failed(results) == {("vault", "reachable")}
 
@@ -187,9 +191,9 @@ def test_a_component_that_there_is_not_is_a_mistake_of_usage(environment):
 
 def test_a_client_that_is_not_installed_is_told_with_how_to_get_it(environment, tmp_path):
     (tmp_path / "sitecustomize.py").write_text(BLIND)
-    results = environment.results(PYTHONPATH=str(tmp_path))
-    missing = {("database", "postgres-login"), ("mcp_cache", "postgres-login"), ("mcp_cache", "redis-login")}
-    assert failed(results) == missing | {("storage", "s3-key")}
+    results = environment.results(*ASKED, PYTHONPATH=str(tmp_path))
+    missing = {("database", "postgres-login"), ("mcp_cache", "postgres-login"), ("mcp_cache", "redis-tls")}
+    assert failed(results) == missing | {("storage", "s3-tls")}
     for one in failed(results):
         assert results[one]["todo"] == "install it: pip install 'lessee[validate]'"
 
@@ -197,7 +201,7 @@ def test_a_client_that_is_not_installed_is_told_with_how_to_get_it(environment, 
 def test_an_operators_token_reads_secrets_while_the_login_is_still_tried(environment):
     token = environment.bao.ask("POST", "auth/token/create", {"policies": ["validated"], "ttl": "1h"})
     environment.values.append(token["auth"]["client_token"])
-    assert failed(environment.results(VAULT_TOKEN=token["auth"]["client_token"])) == set()
+    assert failed(environment.results(*ASKED, VAULT_TOKEN=token["auth"]["client_token"])) == set()
     results = environment.results("--component", "vault", VAULT_TOKEN=environment.value())
     assert failed(results) == {("vault", "login")}
 
