@@ -21,6 +21,7 @@ start here:
   lessee demo                 see the main job on this machine, with a real OpenBao server
   lessee check                is lessee.yaml right? which secrets does it read? (asks no Vault)
   lessee render --output DIR  render once, to look at or for a build
+  lessee validate             does the environment work? connects to all of it
   lessee run                  the sidecar
   lessee exec --app A -- CMD  the same, with the app as its child
 
