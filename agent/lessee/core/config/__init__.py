@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from lessee.core.config.grammar.app import Format, OnExpiry
+from lessee.core.config.grammar.operator import Rotation
 from lessee.core.config.grammar.validate import Validate
 from lessee.core.config.grammar.vault import Auth
 
@@ -217,6 +218,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """Whether `state` may lie outside tmpfs and ramfs."""
     apps: dict[str, App]
     """Empty in an operator's file."""
+    rotation: dict[str, Rotation]
+    """What is rotated, by name."""
     validate: Validate
     """What `lessee validate` looks at."""
 

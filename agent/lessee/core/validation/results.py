@@ -1,5 +1,6 @@
 """What a check of the environment found."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from lessee.core.record import Record
@@ -45,3 +46,13 @@ class Teller(Record, frozen=True):
 
     def unlooked(self, check: str, why: str) -> Result:
         return Result(self.component, check, Level.INFO, passed=None, text=why)
+
+
+def several(found: Iterable[object]) -> str:
+    """In one line, in order; of many the first few, and how many more there are."""
+    texts = sorted(map(str, found))
+    more = f" and {len(texts) - _FEW} more" if len(texts) > _FEW else ""
+    return ", ".join(texts[:_FEW]) + more
+
+
+_FEW = 5
