@@ -7,14 +7,18 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from lessee.core.config import Config
+from lessee.core.config import Config, Vault
 from lessee.core.config.grammar.vault import AppRole, TokenAuth
 from lessee.core.errors import LesseeError
 from lessee.core.machine.failures import Kind
-from lessee.core.paths import Ref
+from lessee.core.paths import Need, Ref
 from lessee.core.rendering.recipes import space_of
+from lessee.core.validation.traces import Traces
 from lessee.host.clock import boot_time
+from lessee.host.project import Project, load
+from lessee.validation import inventory
 from lessee.validation.checks import NotLooked
+from lessee.validation.inventory import Inventory
 from lessee.validation.once import Once
 from lessee.vault import health, kv
 from lessee.vault.connect import address_of
@@ -41,10 +45,14 @@ class Subject:
         self.space = space_of(config)
         self._ways = ExitStack()
         self._health = Once(lambda: health.look(address_of(config.vault, environ), self.timeout * _SHARE / 2))
-        self._operator = Once(partial(self._open, None))
-        self._identity = Once(self._log_in)
+        self._operator = Once(partial(self._open, None, config.vault))
+        self._identity = Once(partial(self._log_in, config.vault))
+        self._logins: dict[Vault, Once[Operator]] = {}
         self._kv_version = Once(self._look_at_mount)
         self._secrets: dict[Ref, Once[Mapping[str, Any] | None]] = {}
+        self._project = Once(lambda: load(path, environ, for_child=True))
+        self._inventory = Once(lambda: inventory.take(self))
+        self._traces = Once(lambda: Traces(self.inventory().values()))
 
     def health(self) -> tuple[Health, ...]:
         """What each of Vault's addresses says of itself."""
@@ -66,6 +74,28 @@ class Subject:
         self._identity()
         self._operator()
 
+    def login_of(self, vault: Vault) -> Operator:
+        """As an app with this block logs in. Raises NotLooked where that is not tried, Refused or VaultUnreachable."""
+        if vault == self.config.vault:
+            return self.identity()
+        return self._logins.setdefault(vault, Once(partial(self._log_in, vault)))()
+
+    def project(self) -> Project:
+        """The configuration with its templates. Raises TemplateError or ConfigError."""
+        return self._project()
+
+    def needs(self) -> frozenset[Need]:
+        """All that templates read. Raises as `project` does."""
+        return frozenset[Need]().union(*(recipe.needs for recipe in self.project().recipes.values()))
+
+    def inventory(self) -> Inventory:
+        """The secrets of the environment. Raises as `secret` does."""
+        return self._inventory()
+
+    def traces(self) -> Traces:
+        """What finds their values elsewhere. Raises as `secret` does."""
+        return self._traces()
+
     def secret(self, path: str) -> Mapping[str, Any] | None:
         """The fields of a secret of the environment, by the path that a template names; None where there is none.
 
@@ -84,26 +114,26 @@ class Subject:
         closing.start()
         closing.join(self.timeout)  # They end by themselves.
 
-    def _open(self, token: str | None) -> Operator:
+    def _open(self, token: str | None, vault: Vault) -> Operator:
         served = [one for one in self.health() if not one.error and not one.sealed]
-        if not served:
+        if not served and vault.address == self.config.vault.address:
             raise NotLooked("Vault does not serve")
-        opened = self._ways.enter_context(operator(self.config.vault, self.environ, boot_time, token=token))
+        opened = self._ways.enter_context(operator(vault, self.environ, boot_time, token=token))
         try:
             look_up(opened.door, opened.token, boot_time)
         except RequestFailed as exc:
             if exc.failure.kind is not Kind.UNSUPPORTED:  # It is valid, and may not look at itself.
-                raise error(exc.failure, self.config.vault.address) from None
+                raise error(exc.failure, vault.address) from None
         return opened
 
-    def _log_in(self) -> Operator:
-        auth = self.config.vault.auth
+    def _log_in(self, vault: Vault) -> Operator:
+        auth = vault.auth
         theirs = isinstance(auth, TokenAuth) and auth.token_file is None
-        if theirs or not self.environ.get("VAULT_TOKEN", "").strip():
+        if vault == self.config.vault and (theirs or not self.environ.get("VAULT_TOKEN", "").strip()):
             return self._operator()
         if isinstance(auth, AppRole) and auth.wrapped:
             raise NotLooked("a login would spend the wrapping token, which is for the agent")
-        return self._open("")
+        return self._open("", vault)
 
     def _look_at_mount(self) -> int:
         asking, mount = self.operator(), self.space.mount
