@@ -171,6 +171,7 @@ class Environment:
         self._servers.callback(self.bao.ask, "POST", "sys/leases/revoke-prefix/database/creds", {"sync": True})
         files = {"role_id_file": self.folder / "role_id", "secret_id_file": self.folder / "secret_id"}
         for file, value in zip(files.values(), self.bao.approle("validated", POLICY), strict=True):
+            file.touch(0o600)
             file.write_text(value)
             self.values.append(value)
         self._auth = {"method": "approle"} | {key: str(file) for key, file in files.items()}
