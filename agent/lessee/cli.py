@@ -21,6 +21,7 @@ start here:
   lessee demo                 see the main job on this machine, with a real OpenBao server
   lessee check                is lessee.yaml right? which secrets does it read? (asks no Vault)
   lessee render --output DIR  render once, to look at or for a build
+  lessee validate             does the environment work? connects to all of it
   lessee run                  the sidecar
   lessee exec --app A -- CMD  the same, with the app as its child
 
@@ -32,6 +33,7 @@ exit codes: 64 usage, 65 template, 69 Vault unreachable, 73 cannot write, 75 app
 _LEVELS = ("debug", "info", "warning", "error")
 _FORMS = ("text", "json")
 _REPORTS = ("text", "json", "sarif", "github")
+_VALIDATIONS = ("text", "json", "yaml", "junit")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_render(command)
     _add_read(command)
     _add_check(command)
+    _add_validate(command)
     _add_import(command)
     _add_setup(command)
     status = command("status", "ask a running agent how it is", "Values are never told.")
@@ -175,6 +178,20 @@ def _add_check(command: Callable[..., argparse.ArgumentParser]) -> None:
     check.add_argument("--schema", action="store_true", help="print the JSON Schema of lessee.yaml, for editors")
     check.add_argument("--policy", action="store_true", help="print the smallest Vault policy that it needs")
     check.add_argument("--online", action="store_true", help="with --policy: ask the server what its mounts are like")
+
+
+def _add_validate(command: Callable[..., argparse.ArgumentParser]) -> None:
+    validate = command(
+        "validate",
+        "look whether the environment works",
+        "Each check connects to the real thing, with\nVault's credentials. It ends with 1 where a critical one fails.",
+    )
+    validate.add_argument("--component", action="append", default=[], metavar="C", help="this one; may be repeated")
+    validate.add_argument("--format", choices=_VALIDATIONS, default="text", help="text, or for programs and CI")
+    validate.add_argument("--verbose", action="store_true", help="with names, and what could not be looked at")
+    validate.add_argument(
+        "--fail-on", choices=("critical", "warning"), default="critical", help="what makes it end with 1 (critical)"
+    )
 
 
 def _add_import(command: Callable[..., argparse.ArgumentParser]) -> None:

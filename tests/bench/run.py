@@ -40,6 +40,7 @@ NAMES = (
     "month",
     "setup",
     "apart",
+    "validation",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 

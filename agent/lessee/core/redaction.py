@@ -26,18 +26,36 @@ class Redactor:
 
         Strings, numbers, and all that is in mappings and lists.
         """
-        forms = frozenset(form for value in values for text in _strings(value) for form in _forms(text))
+        learnt = frozenset(form for value in values for text in _strings(value) for form in forms(text))
         known = self._forms.get(source, ())
-        if not known or known[-1] != forms:
-            self._forms[source] = (*known[-1:], forms)
+        if not known or known[-1] != learnt:
+            self._forms[source] = (*known[-1:], learnt)
 
     def clean(self, text: str) -> str:
         """The text without them, the longest first: a value may be a part of another."""
-        found = {form for known in self._forms.values() for forms in known for form in forms if form in text}
+        found = {form for known in self._forms.values() for some in known for form in some if form in text}
         for form in sorted(found, key=len, reverse=True):
             if form not in self._public:
                 text = text.replace(form, MASK)
         return text
+
+
+def forms(text: str) -> Iterable[str]:
+    """The text as it is and as it is likely to be encoded: none of one that is shorter than `SHORTEST`."""
+    if len(text) < SHORTEST:
+        return
+    raw = text.encode("utf-8", "surrogatepass")
+    encoded = base64.b64encode(raw).decode()
+    yield text
+    yield encoded
+    yield encoded.rstrip("=")
+    yield base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    yield quote(raw, safe="")
+    yield quote(raw)
+    yield quote_plus(raw)
+    yield json.dumps(text)[1:-1]
+    yield json.dumps(text, ensure_ascii=False)[1:-1]
+    yield repr(text)[1:-1]
 
 
 def _strings(value: object) -> Iterable[str]:
@@ -58,20 +76,3 @@ def _strings(value: object) -> Iterable[str]:
                 yield from _strings(item)
         case _:
             pass
-
-
-def _forms(text: str) -> Iterable[str]:
-    if len(text) < SHORTEST:
-        return
-    raw = text.encode("utf-8", "surrogatepass")
-    encoded = base64.b64encode(raw).decode()
-    yield text
-    yield encoded
-    yield encoded.rstrip("=")
-    yield base64.urlsafe_b64encode(raw).decode().rstrip("=")
-    yield quote(raw, safe="")
-    yield quote(raw)
-    yield quote_plus(raw)
-    yield json.dumps(text)[1:-1]
-    yield json.dumps(text, ensure_ascii=False)[1:-1]
-    yield repr(text)[1:-1]

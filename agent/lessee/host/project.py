@@ -54,9 +54,11 @@ def find(option: str | None, environ: Mapping[str, str]) -> Path:
     raise ConfigError([LesseeError("there is no such configuration file", where=looked, todo=todo)])
 
 
-def read(path: Path, environ: Mapping[str, str]) -> Config:
-    """The configuration alone, whatever the templates are like. Raises ConfigError."""
-    return parse(text_of(path), source=path.name, environ=environ)
+def read(
+    path: Path, environ: Mapping[str, str], *, environment: str | None = None, blocks: Collection[str] = ()
+) -> Config:
+    """The configuration alone, whatever the templates are like; the rest as of `parse`. Raises ConfigError."""
+    return parse(text_of(path), source=path.name, environ=environ, environment=environment, blocks=blocks)
 
 
 def environments_of(path: Path, environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -121,6 +121,10 @@ class Connection:
         self._used_at = time.monotonic()
         return response, answer
 
+    def certificate(self) -> bytes | None:
+        """What the server has shown, in DER, whether or not it was verified; None without TLS."""
+        return self._http.sock.getpeercert(binary_form=True) if isinstance(self._http, HTTPSConnection) else None
+
     def close(self) -> None:
         self._http.close()
 

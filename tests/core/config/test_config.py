@@ -32,6 +32,7 @@ from lessee.core.config.grammar.app import OnExpiry
 from lessee.core.config.grammar.vault import AppRole, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
 from lessee.core.config.grammar.words import SIGNALS
 from lessee.core.config.parsing import parse
+from lessee.core.errors import ConfigError
 
 
 def read(text, **environ):
@@ -241,6 +242,21 @@ def test_a_file_without_apps_is_an_operators_and_needs_no_environment():
 
 def test_an_operators_variables_are_not_looked_up():
     assert read(web(top='environment: e\nmonitor: {audit: {file: "${LOG}"}, publish: "${REDIS_URL}"}')).apps
+
+
+def test_an_operator_looks_them_up():
+    text = 'environment: e\nvalidate: {timeout: "${TIME}", database: {secret: "${WHERE}"}}'
+    said = parse(text, source="lessee.yaml", environ={"TIME": "9s", "WHERE": "a/b"}, blocks=["validate"]).validate
+    assert said.database is not None
+    assert (said.timeout, said.database.secret) == (9.0, "a/b")
+    with pytest.raises(ConfigError, match="TIME"):
+        parse(text, source="lessee.yaml", environ={}, blocks=["validate"])
+
+
+def test_what_is_to_be_validated_is_left_open_where_nobody_says_it():
+    said = read("environment: e\nvalidate: {database: {}}").validate
+    assert said.database is not None
+    assert (said.timeout, said.database.secret, said.storage, said.mcp_cache) == (5.0, "database/postgres", None, None)
 
 
 def test_variables_are_expanded_to_the_type_that_is_wanted():

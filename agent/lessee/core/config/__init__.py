@@ -8,6 +8,7 @@ from msgspec import Struct
 from lessee.core.config.grammar.app import Format, OnExpiry
 from lessee.core.config.grammar.operator import Rotation
 from lessee.core.config.grammar.setup import Setup
+from lessee.core.config.grammar.validate import Validate
 from lessee.core.config.grammar.vault import Auth
 
 
@@ -220,6 +221,9 @@ class Config(Struct, frozen=True, kw_only=True):
     """Empty in an operator's file."""
     setup: Setup
     rotation: dict[str, Rotation]
+    """What is rotated, by name."""
+    validate: Validate
+    """What `lessee validate` looks at."""
 
 
 def format_of(name: str) -> Format:

@@ -1,7 +1,7 @@
 """The text of lessee.yaml to a Config."""
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from msgspec.structs import replace
 
@@ -11,6 +11,7 @@ from lessee.core.config.grammar import app, words
 from lessee.core.config.grammar.nodes import compose
 from lessee.core.config.grammar.problems import Path, Problems, spell
 from lessee.core.config.grammar.reader import Reader
+from lessee.core.config.grammar.validate import Provider, Validate
 from lessee.core.config.grammar.vault import AppRole, CertAuth, Vault
 from lessee.core.config.setting_up import check_setup
 from lessee.core.config.telling import check, notify, ready
@@ -96,6 +97,7 @@ class _Settling:
             apps=self._apps(),
             setup=said.setup,
             rotation=said.rotation,
+            validate=self._validate(),
         )
 
     def _or_variable(self, said: str | None, variable: str, kind: Any, path: Path) -> str | None:
@@ -187,6 +189,14 @@ class _Settling:
                 at, what = ("environment",), f"missing, and {spell(path)} begins with an environment's name"
             self._problems.follow(at, what, todo="an agent reads its own environment alone")
         return folder
+
+    def _validate(self) -> Validate:
+        for name, said in self._said.validate.api_keys.items():
+            if said.recipe is None and name not in get_args(Provider):
+                todo = f"write `recipe:` with one of {', '.join(get_args(Provider))}"
+                path = ("validate", "api_keys", name, "recipe")
+                self._problems.follow(path, f"missing, and {name!r} is no provider that is known", todo=todo)
+        return self._said.validate
 
     def _apps(self) -> dict[str, config.App]:
         directories = {self._said.state: "state"}

@@ -9,9 +9,10 @@ from lessee.core.config.grammar.app import App
 from lessee.core.config.grammar.block import Block, says
 from lessee.core.config.grammar.operator import Events, Monitor, Rotation
 from lessee.core.config.grammar.setup import Setup
+from lessee.core.config.grammar.validate import Validate
 from lessee.core.config.grammar.vault import Vault
 
-OPERATOR = ("events", "setup", "rotation", "monitor")
+OPERATOR = ("events", "setup", "rotation", "monitor", "validate")
 """The blocks that a sidecar has no use for."""
 
 
@@ -78,3 +79,4 @@ class Lessee(Block, frozen=True, kw_only=True):
         default_factory=dict
     )
     monitor: Annotated[Monitor | None, says("How `lessee monitor` reads Vault's audit log.")] = None
+    validate: Annotated[Validate, says("What `lessee validate` looks at.")] = Validate()

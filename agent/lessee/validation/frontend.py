@@ -1,0 +1,163 @@
+"""What every visitor of a web site gets: no secret is among it."""
+
+import os
+import time
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from lessee.core.config.grammar.validate import CheckedFrontend
+from lessee.core.errors import LesseeError
+from lessee.core.validation.exposure import Trial
+from lessee.core.validation.fields import Place, is_secretive
+from lessee.core.validation.results import Result, Teller, several
+from lessee.core.validation.traces import Traces, makes, public_variables
+from lessee.validation.checks import Check, NotLooked
+from lessee.validation.subject import Subject
+
+_TELL = Teller("frontend")
+_SHARE = 0.8
+"""Of a check's time, after which files are no longer opened."""
+_LARGEST = 64 * 2**20
+"""Bytes of a file, unpacked."""
+_GZIP = b"\x1f\x8b"
+
+
+def checks(subject: Subject) -> Iterator[Check]:
+    """Those of the variables that a build reads, and of what it wrote."""
+    yield Check("frontend", ("public-variables",), partial(_variables, subject))
+    yield Check("frontend", ("dist-present", "dist-without-secrets", "dist-without-keys"), partial(_dist, subject))
+
+
+def _said(subject: Subject) -> CheckedFrontend:
+    said = subject.config.validate.frontend
+    if said is None:
+        raise NotLooked("validate.frontend names nothing")
+    return said
+
+
+def _variables(subject: Subject) -> Iterator[Result]:
+    said, check = _said(subject), "public-variables"
+    traces, why = _traces(subject)
+    found, looked = [], 0
+    for name in said.env_files:
+        path = subject.path.parent / name
+        try:
+            text = path.read_text(errors="replace")
+        except OSError as exc:
+            yield _TELL.critical(check, f"{path} cannot be read: {exc.strerror}", "mend validate.frontend.env_files")
+            return
+        looked += 1
+        for variable, value in public_variables(text, said.public):
+            found += [f"{variable} in {name} holds {place}" for place in traces.find(value.encode())]
+    for template, exposed in _templates(subject, said.public):
+        looked += 1
+        found += [f"{variable} in {template} takes {place}" for variable, place in exposed]
+    if found:
+        todo = "every visitor reads it: take it out, rotate it, and let a server of yours use it in the browser's place"
+        yield _TELL.critical(check, f"a public variable holds a secret: {several(found)}", todo)
+    elif looked and why:
+        raise NotLooked(why)
+    elif looked:
+        yield _TELL.passed(check, "Frontend environment variables hold no secret")
+    else:
+        raise NotLooked("there is no env file, and no template of one")
+
+
+def _templates(subject: Subject, prefixes: tuple[str, ...]) -> Iterator[tuple[str, set[tuple[str, Place]]]]:
+    """Of each template of a dotenv file the public variables with the secrets that they take."""
+    traces, why = _traces(subject)
+    try:
+        secrets = {} if why else subject.inventory().secrets
+        recipes = subject.project().recipes.values()
+    except LesseeError:
+        return  # Each app's own checks tell of it.
+    for recipe in recipes:
+        for file, compiled in recipe.files:
+            if file.format.startswith("dotenv"):
+                trial = Trial(compiled, file.format, recipe.space, subject.environ)
+                by_name = {(variable, place) for variable, place in trial.takes(prefixes) if is_secretive(place.key)}
+                yield file.template, by_name | set(trial.holds(prefixes, secrets, traces))
+
+
+def _dist(subject: Subject) -> Iterator[Result]:
+    said, deadline = _said(subject), time.monotonic() + subject.timeout * _SHARE
+    if said.dist is None:
+        raise NotLooked("validate.frontend names no dist")
+    folder = subject.path.parent / said.dist
+    files = list(_files(folder))
+    if not files:
+        todo = "build it first, or mend validate.frontend.dist"
+        yield _TELL.critical("dist-present", f"there are no files in {folder}", todo)
+        return
+    yield _TELL.passed("dist-present", f"{len(files)} files are in {folder}")
+    values: list[str] = []
+    keys: list[str] = []
+    unread, (traces, why) = 0, _traces(subject)
+    for path in files:
+        content = _content(path) if time.monotonic() < deadline else None
+        if content is None:
+            unread += 1
+            continue
+        name = path.relative_to(folder)
+        values += [f"{name} holds {place}" for place in sorted(traces.find(content))]
+        keys += [f"{name} holds {kind}" for kind in makes(content)]
+    rest = f"{unread} of {len(files)} files could not be read, are too large, or the time did not suffice for them"
+    if why:
+        yield _TELL.unlooked("dist-without-secrets", why)
+    else:
+        yield _found("dist-without-secrets", "a secret is in what visitors get", values, unread, rest)
+    yield _found("dist-without-keys", "what looks like a key is in what visitors get", keys, unread, rest)
+
+
+def _found(check: str, what: str, found: list[str], unread: int, rest: str) -> Result:
+    if found:
+        todo = "rotate it at once, take it out of the build, and let a server of yours use it in the browser's place"
+        tell = _TELL.critical if check == "dist-without-secrets" else _TELL.warning
+        return tell(check, f"{what}: {several(found)}", todo)
+    if unread:
+        return _TELL.warning(check, rest, "raise validate.timeout, or see who may read them")
+    return _TELL.passed(check, _SOUND[check])
+
+
+_SOUND = {
+    "dist-without-secrets": "no value of the secrets that were looked at is in what visitors get",
+    "dist-without-keys": "nothing in what visitors get looks like a key",
+}
+
+
+def _traces(subject: Subject) -> tuple[Traces, str]:
+    """What finds the environment's values, and why it knows none."""
+    try:
+        why = "" if subject.inventory().secrets else "there is no secret to be read"
+        return subject.traces(), why
+    except (LesseeError, NotLooked) as exc:
+        return Traces(()), f"the environment's values are not known: {exc}"
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All regular files; links lead out of it."""
+    for base, _, names in os.walk(folder):
+        for name in sorted(names):
+            path = Path(base, name)
+            if path.is_file() and not path.is_symlink():
+                yield path
+
+
+def _content(path: Path) -> bytes | None:
+    """What a browser makes of it; None where that cannot be read or is too large."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            return None
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if not content.startswith(_GZIP):
+        return content
+    unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        unpacked = unpacking.decompress(content, _LARGEST)
+    except zlib.error:
+        return content
+    return None if unpacking.unconsumed_tail else unpacked

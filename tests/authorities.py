@@ -1,0 +1,40 @@
+"""A CA of the tests' own, and certificates for this machine."""
+
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from detours import outside
+
+
+class Authority:
+    """A CA whose certificate is in a file, and certificates for this machine's addresses."""
+
+    def __init__(self, file):
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test CA")])
+        basic = x509.BasicConstraints(ca=True, path_length=None)
+        certificate = self._build(self._name, self._key, 365).add_extension(basic, critical=True)
+        file.write_bytes(self._signed(certificate))
+
+    def issue(self, file, days):
+        """A key and its certificate, valid for so many days more."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+        addresses = [x509.IPAddress(ip_address(address)) for address in ("127.0.0.1", outside())]
+        names = x509.SubjectAlternativeName([*addresses, x509.DNSName("localhost")])
+        certificate = self._build(name, key, days).add_extension(names, critical=False)
+        unencrypted = serialization.NoEncryption()
+        pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, unencrypted)
+        file.write_bytes(self._signed(certificate) + pem)
+
+    def _build(self, name, key, days):
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(self._name, name, key.public_key(), x509.random_serial_number())
+        return builder.not_valid_before(now - timedelta(days=30)).not_valid_after(now + timedelta(days=days))
+
+    def _signed(self, builder):
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

