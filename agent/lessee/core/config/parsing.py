@@ -20,15 +20,24 @@ _MODE = 0o440  # Owner and group read, nobody writes.
 _ENVIRONMENT = "{environment}"
 
 
-def parse(text: str, *, source: str, environ: Mapping[str, str], for_child: bool = False) -> Config:
+def parse(
+    text: str,
+    *,
+    source: str,
+    environ: Mapping[str, str],
+    for_child: bool = False,
+    environment: str | None = None,
+) -> Config:
     """What the file says, with its defaults and those of the environment filled in.
 
-    `for_child`: `lessee exec` reads it. `source` is what errors call the file. Raises ConfigError with all that is
-    wrong, by line.
+    `for_child`: `lessee exec` reads it. `environment`: instead of the one that it says. `source` is what errors call
+    the file. Raises ConfigError with all that is wrong, by line.
     """
     problems = Problems(source)
     reader = Reader(problems, environ)
     said = reader.read(compose(text, source))
+    if environment is not None:
+        said = replace(said, environment=environment)
     settled = _Settling(said, reader.values, problems, environ, for_child=for_child).settle()
     tell_unbuilt(reader.values, problems)
     problems.raise_all()
@@ -71,6 +80,8 @@ class _Settling:
             templates=said.templates,
             allow_disk=said.allow_disk,
             apps=self._apps(),
+            setup=said.setup,
+            rotation=said.rotation,
         )
 
     def _or_variable(self, said: str | None, variable: str, kind: Any, path: Path) -> str | None:
