@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from lessee.core.config import Config
 from lessee.core.emergency.reach import Region
 from lessee.core.errors import ConfigError, LesseeError, UsageError
-from lessee.core.record import Record
+from lessee.core.record import Record, replace
 
 VIEWS = ("data", "metadata", "detailed-metadata", "subkeys")
 """Under which KV version 2 tells of a secret."""
@@ -55,7 +55,7 @@ def exposure(
 ) -> Exposure:
     """Of the environment or, with `path`, of what lies there in it. `named`: dynamic paths that templates read.
 
-    Where a path may be one of KV and of an engine, it is both. Raises ConfigError where there is no such KV mount, and
+    Where a path may be one of KV and of an engine, it is both (see `without`). Raises ConfigError where there is no such KV mount, and
     UsageError for a path that is none of the environment's.
     """
     mounts = tuple(mounts)
@@ -117,19 +117,16 @@ def _at(config: Config, environment: str, path: str, mounts: tuple[Mount, ...]) 
 
 
 def without(exposed: Exposure, gone: Iterable[Kept]) -> Exposure:
-    """With `path`, what is not there is no part of it. Raises UsageError where nothing is left."""
+    """With `path`, what is not there is no part of it; what is there is taken before an engine that others have too.
+
+    Raises UsageError where nothing is left.
+    """
     gone = tuple(gone)
     kept = tuple(one for one in exposed.kept if one not in gone)
-    if not kept and not exposed.leased:
+    is_own = f"{exposed.path}".startswith(f"{exposed.environment}/")
+    engines, leased = (exposed.engines, exposed.leased) if is_own or not kept else ((), ())
+    if not kept and not leased:
         todo = "write it as templates do, as in database/postgres or, of an engine, production/database/creds/simba"
         raise UsageError(f"--path {exposed.path!r}: nothing is there in {exposed.environment}", todo=todo)
-    lost = {region for one in gone for region in one.regions}
-    regions = tuple(region for region in exposed.regions if region not in lost)
-    return Exposure(
-        environment=exposed.environment,
-        path=exposed.path,
-        kept=kept,
-        engines=exposed.engines,
-        leased=exposed.leased,
-        regions=regions,
-    )
+    regions = (*(region for one in kept for region in one.regions), *map(Region, leased))
+    return replace(exposed, kept=kept, engines=engines, leased=leased, regions=regions)

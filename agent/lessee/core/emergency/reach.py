@@ -70,9 +70,8 @@ def _paths(rule: Rule, region: Region, fresh: str, deepest: int) -> Iterator[str
             continue
         tails = ["", *("/".join([fresh] * many) for many in range(1, deepest))] if _is_open(rule) else [""]
         for tail in tails:
-            for path in (f"{begun}{tail}", f"{begun}{tail}/"):
-                if path in region:
-                    yield path
+            path = f"{begun}{tail}"
+            yield from (one for one in (path, f"{path.removesuffix('/')}/") if one in region)
 
 
 def _begun(rule: Rule, stem: str, fresh: str) -> str | None:

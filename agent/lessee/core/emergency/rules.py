@@ -67,13 +67,9 @@ def capabilities(rules: Iterable[Rule], path: str) -> frozenset[str]:
 
 def matches(rule: Rule, path: str) -> bool:
     """Whether the rule is for this path, be there better ones or not."""
-    match rule.kind:
-        case Kind.EXACT:
-            return rule.path == path
-        case Kind.PREFIX:
-            return path.startswith(rule.path)
-        case Kind.ELEMENTS:
-            return _matches_elements(rule.path, path.split("/"))
+    if rule.kind is Kind.ELEMENTS:
+        return _matches_elements(rule.path, path.split("/"))
+    return path.startswith(rule.path) if rule.kind is Kind.PREFIX else path == rule.path
 
 
 def _matches_elements(pattern: str, elements: list[str]) -> bool:
