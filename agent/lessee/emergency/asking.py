@@ -9,8 +9,8 @@ from lessee.core.machine.failures import Kind
 from lessee.vault.door import RequestFailed
 from lessee.vault.operator import Operator, error
 
-_THREADS = 8
-_ENOUGH = 2 * _THREADS
+THREADS = 8
+_ENOUGH = 2 * THREADS
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
@@ -26,7 +26,7 @@ def look_up(operator: Operator, path: str, body: Mapping[str, str]) -> Mapping[s
         raise error(exc.failure, path) from None
 
 
-def side_by_side(ask: Callable[[_A], _B], about: Iterable[_A]) -> list[_B | LesseeError]:
+def side_by_side(ask: Callable[[_A], _B], about: Iterable[_A], *, threads: int = THREADS) -> list[_B | LesseeError]:
     """An answer, or what went wrong, about each, in their order. Of a server that is away few are asked."""
     lost: list[VaultUnreachable] = []
 
@@ -41,5 +41,5 @@ def side_by_side(ask: Callable[[_A], _B], about: Iterable[_A]) -> list[_B | Less
         except LesseeError as exc:
             return exc
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(asked, about))

@@ -1,6 +1,8 @@
 """Looks at what a leak exposes: first whom it concerns, then all that they hold."""
 
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from lessee.core.config import Config
@@ -12,6 +14,9 @@ from lessee.core.record import replace
 from lessee.emergency import kept, logins
 from lessee.emergency.asking import look_up, side_by_side
 from lessee.vault.operator import Operator
+
+_ACCESSORS = "auth/token/accessors"
+_PAUSES = (0.1, 0.4, 0.0)
 
 _Seen = TypeVar("_Seen")
 _Tokens = tuple[tuple[Token, ...], tuple[str, ...]]
@@ -86,16 +91,27 @@ def _policies(operator: Operator) -> Iterator[tuple[str, str]]:
 
 
 def _list_tokens(operator: Operator) -> _Tokens:
-    accessors = operator.list("auth/token/accessors")
+    """Of a token that is just about to end the server says 403: whether it has ended is seen by listing again."""
     tokens: list[Token] = []
-    lost: list[str] = []
-    answers = side_by_side(lambda one: look_up(operator, "auth/token/lookup-accessor", {"accessor": one}), accessors)
-    for accessor, data in zip(accessors, answers, strict=True):
-        if isinstance(data, LesseeError):
-            lost.append(f"token {accessor}: {data}")
-        elif data is not None:
-            tokens.append(_token(data))
-    return tuple(tokens), tuple(lost)
+    there = operator.list(_ACCESSORS)
+    for pause in _PAUSES:
+        lost: dict[str, LesseeError] = {}
+        answers = side_by_side(partial(_look_up, operator), there)
+        for accessor, answer in zip(there, answers, strict=True):
+            if isinstance(answer, LesseeError):
+                lost[accessor] = answer
+            elif answer is not None:
+                tokens.append(_token(answer))
+        if not lost:
+            break
+        time.sleep(pause)
+        still = set(operator.list(_ACCESSORS))
+        there = tuple(accessor for accessor in lost if accessor in still)
+    return tuple(tokens), tuple(f"token {accessor}: {lost[accessor]}" for accessor in there if accessor in lost)
+
+
+def _look_up(operator: Operator, accessor: str) -> Mapping[str, Any] | None:
+    return look_up(operator, "auth/token/lookup-accessor", {"accessor": accessor})
 
 
 def _token(data: Any) -> Token:

@@ -9,7 +9,7 @@ from lessee.core.emergency.sight import Sight
 from lessee.core.errors import LesseeError
 from lessee.core.record import Record
 from lessee.emergency import kept
-from lessee.emergency.asking import side_by_side
+from lessee.emergency.asking import THREADS, side_by_side
 from lessee.emergency.looking import look
 from lessee.emergency.record import RecordFile
 from lessee.vault.leases import ISSUE_TIMEOUT
@@ -62,7 +62,9 @@ def _obey(operator: Operator, changes: list[Change], file: RecordFile) -> Iterab
             raise
         file.write("done", step=change.step, what=change.what)
 
-    for change, answer in zip(changes, side_by_side(obey, changes), strict=True):
+    # A role cannot be rotated while its connection's root credential is.
+    many = all(change.step in {Step.LOGINS, Step.TOKENS} for change in changes)
+    for change, answer in zip(changes, side_by_side(obey, changes, threads=THREADS if many else 1), strict=True):
         yield Outcome(change, str(answer) if isinstance(answer, LesseeError) else "")
 
 

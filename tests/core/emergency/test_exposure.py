@@ -53,7 +53,7 @@ def test_leases_that_templates_name_elsewhere_are_its_own_and_nobody_is_struck_f
 
 
 def test_without_the_kv_mount_nothing_can_be_told():
-    with pytest.raises(ConfigError, match="'secret' is no KV mount of this server; .*there are: old/"):
+    with pytest.raises(ConfigError, match=r"'secret' is no KV mount of this server; .*there are: old/"):
         exposure(config(), "production", None, (OLD, DATABASE), ())
     with pytest.raises(ConfigError, match="there are: none"):
         exposure(config("secrets: {mount: database}"), "production", None, (SHARED_DB,), ())

@@ -54,7 +54,7 @@ def test_what_says_nothing_of_paths_is_no_rule():
 
 
 def test_a_text_that_is_no_policy_is_an_error_that_names_it():
-    with pytest.raises(ConfigError, match="^mine:1: "):
+    with pytest.raises(ConfigError, match=r"^mine:1: "):
         rules_of('path "a" {', "mine")
 
 
@@ -98,12 +98,18 @@ def test_a_templated_path_ends_where_nobody_can_tell():
         ({"a/+/+": "deny", "a/+/c": "read"}, "a/b/c", "read"),
         ({"a/+/+/*": "read", "a/+/c*": "deny"}, "a/b/c/d", ""),
         ({"a/+/c*": "read", "a/+/cd*": "deny"}, "a/b/cde", ""),
-        # A listing is first looked for without its slash.
-        ({"a/+": "list", "a/b/*": "deny"}, "a/b/", "list"),
+        # A listing is first looked for with its slash.
+        ({"a/+": "list", "a/b/*": "deny"}, "a/b/", ""),
     ],
 )
 def test_the_narrowest_rule_holds(paths, path, granted):
     assert capabilities(of(paths), path) == frozenset(granted.split())
+
+
+def test_hashicorp_s_vault_looks_for_a_listing_without_its_slash_first():
+    paths = of({"a/+": "list", "a/b/*": "deny"})
+    assert capabilities(paths, "a/b/", bare_first=True) == {"list"}
+    assert capabilities(paths, "a/b/c", bare_first=True) == frozenset()
 
 
 def test_rules_of_one_path_are_one_and_deny_takes_all():

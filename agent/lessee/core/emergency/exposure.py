@@ -55,8 +55,8 @@ def exposure(
 ) -> Exposure:
     """Of the environment or, with `path`, of what lies there in it. `named`: dynamic paths that templates read.
 
-    Where a path may be one of KV and of an engine, it is both (see `without`). Raises ConfigError where there is no such KV mount, and
-    UsageError for a path that is none of the environment's.
+    Where a path may be one of KV and of an engine, it is both (see `without`). Raises ConfigError where there is no
+    such KV mount, and UsageError for a path that is none of the environment's.
     """
     mounts = tuple(mounts)
     secrets = _kv(config, mounts)

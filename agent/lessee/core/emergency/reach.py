@@ -41,7 +41,7 @@ def reach(rules: Iterable[Rule], regions: Iterable[Region]) -> Reach | None:
     rules, regions = tuple(rules), tuple(regions)
     for region in regions:
         for path in _tried(rules, region):
-            granted = capabilities(rules, path) & (_LISTING if path.endswith("/") else READING)
+            granted = _granted(rules, path)
             if granted:
                 return Reach(path, granted)
     for rule in rules:
@@ -50,6 +50,13 @@ def reach(rules: Iterable[Rule], regions: Iterable[Region]) -> Reach | None:
                 for path in _paths(_open(rule), region, "…", 1):
                     return Reach(path, rule.capabilities & READING, templated=True)
     return None
+
+
+def _granted(rules: tuple[Rule, ...], path: str) -> frozenset[str]:
+    if not path.endswith("/"):
+        return capabilities(rules, path) & READING
+    # On the one server or on the other.
+    return (capabilities(rules, path) | capabilities(rules, path, bare_first=True)) & _LISTING
 
 
 def _tried(rules: tuple[Rule, ...], region: Region) -> Iterator[str]:

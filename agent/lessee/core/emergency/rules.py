@@ -45,17 +45,19 @@ def rules_of(text: str, name: str) -> tuple[Rule, ...]:
     return tuple(found)
 
 
-def capabilities(rules: Iterable[Rule], path: str) -> frozenset[str]:
+def capabilities(rules: Iterable[Rule], path: str, *, bare_first: bool = False) -> frozenset[str]:
     """What these rules grant at a path, as `sys/capabilities` tells it; of policies together, give all their rules.
 
     As of vault/acl.go: an exact rule wins; then the rule whose first `*` or `+` comes last, that does not end in `*`,
     has fewer `+`, is longer. Rules of the same path are one, and `deny` takes all. Templated rules are left out.
+    A listing asks with a slash at its end, which rules may leave out: OpenBao 2.7.2 looks for those with it first,
+    HashiCorp Vault for those without (`bare_first`).
     """
     plain = [rule for rule in rules if not rule.templated]
     bare = path.removesuffix("/")
-    # A listing asks with a slash at its end, which rules may leave out.
-    for kind, asked in ((True, path), (True, bare), (False, bare), (False, path)):
-        matching = [rule for rule in plain if (rule.kind is Kind.EXACT) is kind and matches(rule, asked)]
+    open_ended = (bare, path) if bare_first else (path, bare)
+    for is_exact, asked in ((True, path), (True, bare), *((False, one) for one in open_ended)):
+        matching = [rule for rule in plain if (rule.kind is Kind.EXACT) is is_exact and matches(rule, asked)]
         if matching:
             first = max(matching, key=_rank)
             granted = frozenset[str]().union(

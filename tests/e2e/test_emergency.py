@@ -1,0 +1,567 @@
+"""After `lessee emergency` nobody reads the environment, whatever they held; the other environments go on."""
+
+import json
+import os
+import pty
+import re
+import stat
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from itertools import count
+
+import psycopg
+import pytest
+import yaml
+
+from faults import Proxy, Sky
+from lessee.core.emergency.exposure import VIEWS
+from lessee.core.emergency.reach import Region, reach
+from lessee.core.emergency.rules import capabilities, rules_of
+from lessee.host.openbao import ROOT_TOKEN, OpenBao
+from sidecar import Sidecar, eventually, pass_by
+
+ENVIRONMENTS = ("production", "testing", "development")
+CANARY = "canary-9e1f-value"
+AUDIT = 'audit "file" "tests" { options { file_path = "%s" } }'
+POLICY = """
+path "secret/data/{0}/*" {{ capabilities = ["read"] }}
+path "secret/metadata/{0}/*" {{ capabilities = ["read", "list"] }}
+path "{0}/database/creds/*" {{ capabilities = ["read"] }}
+path "auth/token/create" {{ capabilities = ["update"] }}
+path "auth/token/create-orphan" {{ capabilities = ["update", "sudo"] }}
+path "sys/leases/renew" {{ capabilities = ["update"] }}
+path "sys/leases/revoke" {{ capabilities = ["update"] }}
+"""
+CREATION = ["""CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"""]
+REVOCATION = ['DROP ROLE IF EXISTS "{{name}}"']
+NAMES = count()
+
+
+class World:
+    """A server with three environments: secrets, a database engine and an AppRole each."""
+
+    def __init__(self, folder, postgres):
+        self.folder, self.postgres, self.number, self.made = folder, postgres, next(NAMES), []
+        self.audit = folder / "audit.log"
+        self.bao = OpenBao(folder, config=AUDIT % self.audit)
+        self.bao.ask("POST", "sys/auth/approle", {"type": "approle"})
+        self.config({"setup": {"environments": list(ENVIRONMENTS)}})
+        for environment in ENVIRONMENTS:
+            self.bao.put(f"{environment}/database/postgres", password=CANARY)
+            self.bao.put(f"{environment}/api-keys/openrouter", api_key=CANARY)
+            self.policy(f"{environment}-app", POLICY.format(environment))
+            self.role(f"{environment}-app")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.bao.stop()
+        for name in (*self.made, *self.postgres.roles(f"%\\_{self.number}\\_%")):
+            self.postgres.sql(f'DROP ROLE IF EXISTS "{name}"')
+
+    def policy(self, name, text):
+        self.bao.ask("PUT", f"sys/policies/acl/{name}", {"policy": text})
+
+    def role(self, name, *policies, **settings):
+        body = {"token_policies": list(policies) or [name], "token_ttl": "1h", **settings}
+        self.bao.ask("POST", f"auth/approle/role/{name}", body)
+
+    def secret_id(self, name="production-app"):
+        return self.bao.ask("POST", f"auth/approle/role/{name}/secret-id", {})["data"]["secret_id"]
+
+    def role_id(self, name="production-app"):
+        return self.bao.ask("GET", f"auth/approle/role/{name}/role-id")["data"]["role_id"]
+
+    def log_in(self, name, secret_id):
+        body = {"role_id": self.role_id(name), "secret_id": secret_id}
+        return self.bao.ask("POST", "auth/approle/login", body)["auth"]["client_token"]
+
+    def token(self, *policies, parent=ROOT_TOKEN, path="auth/token/create", **settings):
+        body = {"policies": list(policies), "ttl": "1h", **settings}
+        return self.bao.ask("POST", path, body, token=parent)["auth"]["client_token"]
+
+    def database(self, environment, password="the-first-password"):  # noqa: S107  # Of a role that the test makes.
+        """An engine of the environment's own, whose root credential is its own too."""
+        admin, user = (f"{kind}_{self.number}_{environment}" for kind in ("vault", "static"))
+        self.made += [admin, user]
+        self.postgres.sql(f"CREATE ROLE {admin} SUPERUSER LOGIN PASSWORD '{password}'")
+        self.postgres.sql(f"CREATE ROLE {user} LOGIN")
+        mount = f"{environment}/database"
+        self.bao.ask("POST", f"sys/mounts/{mount}", {"type": "database"})
+        login = "{{username}}:{{password}}"
+        connection = {
+            "plugin_name": "postgresql-database-plugin",
+            "connection_url": f"postgresql://{login}@127.0.0.1:{self.postgres.port}/postgres?sslmode=disable",
+            "username": admin,
+            "password": password,
+            "allowed_roles": "*",
+            "username_template": f"{environment}_{self.number}_{{{{random 8}}}}",
+        }
+        self.bao.ask("POST", f"{mount}/config/simba", connection)
+        statements = {"creation_statements": CREATION, "revocation_statements": REVOCATION}
+        self.bao.ask("POST", f"{mount}/roles/simba", {"db_name": "simba", "default_ttl": "1h", **statements})
+        static = {"db_name": "simba", "username": user, "rotation_period": "24h"}
+        self.bao.ask("POST", f"{mount}/static-roles/static", static)
+        return admin
+
+    def users(self, environment):
+        return self.postgres.roles(f"{environment}\\_{self.number}\\_%")
+
+    def leased(self, environment, token=ROOT_TOKEN):
+        return self.bao.ask("GET", f"{environment}/database/creds/simba", token=token)["data"]
+
+    def static(self, environment):
+        return self.bao.ask("GET", f"{environment}/database/static-creds/static")["data"]["password"]
+
+    def reads(self, token, environment="production", path="api-keys/openrouter"):
+        try:
+            return bool(self.bao.ask("GET", f"secret/data/{environment}/{path}", token=token))
+        except RuntimeError as exc:
+            if "403" not in str(exc):
+                raise
+            return False
+
+    def config(self, said, address=None):
+        (self.folder / "lessee.yaml").write_text(
+            yaml.safe_dump({"vault": {"address": address or self.bao.address}, **said})
+        )
+
+    def command(self, *arguments, token=ROOT_TOKEN, environment="production"):
+        line = [sys.executable, "-m", "lessee", "emergency", "--environment", environment, *arguments]
+        environ = {"PATH": os.environ["PATH"], "VAULT_TOKEN": token, "HOME": str(self.folder)}
+        return line, {"cwd": self.folder, "env": environ}
+
+    def emergency(self, *arguments, code=0, **settings):
+        line, where = self.command(*arguments, **settings)
+        said = subprocess.run(line, **where, capture_output=True, text=True, timeout=60, check=False)
+        assert said.returncode == code, said.stdout + said.stderr
+        assert "internal error" not in said.stderr
+        return said
+
+    def records(self):
+        return sorted(self.folder.glob("lessee-emergency-*.json"))
+
+    def writes(self, since=0):
+        """What changed something, by the audit log."""
+        lines = self.audit.read_text().splitlines()[since:]
+        requests = [json.loads(line)["request"] for line in lines if '"type":"request"' in line]
+        return [
+            one["path"]
+            for one in requests
+            if one["operation"] not in {"read", "list", "help"} and not one["path"].startswith("auth/token/lookup")
+        ]
+
+    def left(self, environment="production"):
+        """What is left of an environment."""
+        with_policies = []
+        for accessor in self.bao.ask("LIST", "auth/token/accessors")["data"]["keys"]:
+            with suppress(RuntimeError):
+                token = self.bao.ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})["data"]
+                with_policies += [token["display_name"]] if f"{environment}-app" in token["policies"] else []
+        return sorted(with_policies), self.secret_ids(environment), self.leases(environment), self.users(environment)
+
+    def secret_ids(self, environment):
+        try:
+            return len(self.bao.ask("LIST", f"auth/approle/role/{environment}-app/secret-id")["data"]["keys"])
+        except RuntimeError:
+            return 0
+
+    def leases(self, environment):
+        try:
+            return len(self.bao.ask("LIST", f"sys/leases/lookup/{environment}/database/creds/simba")["data"]["keys"])
+        except RuntimeError:
+            return 0
+
+
+NOTHING = ([], 0, 0, [])
+
+
+@pytest.fixture
+def world(tmp_path, postgres):
+    with World(tmp_path, postgres) as world:
+        yield world
+
+
+def attack(world, environment="production"):
+    """All that an attacker may hold of an environment: tokens and what came of them."""
+    name = f"{environment}-app"
+    secret_id = world.secret_id(name)
+    token = world.log_in(name, secret_id)
+    child = world.token(name, parent=token)
+    orphan = world.token(name, parent=token, path="auth/token/create-orphan")
+    harmless = world.token("default", parent=token)
+    return secret_id, {"token": token, "child": child, "orphan": orphan, "harmless": harmless}
+
+
+def is_alive(world, token):
+    try:
+        world.bao.ask("GET", "auth/token/lookup-self", token=token)
+    except RuntimeError:
+        return False
+    return True
+
+
+def test_all_that_an_attacker_holds_is_dead_and_other_environments_go_on(world):
+    for environment in ENVIRONMENTS:
+        world.database(environment)
+    held = {environment: attack(world, environment) for environment in ENVIRONMENTS}
+    leased = {environment: world.leased(environment, held[environment][1]["token"]) for environment in ENVIRONMENTS}
+    both = world.token("production-app", "testing-app")
+    static = {environment: world.static(environment) for environment in ENVIRONMENTS}
+    said = world.emergency("--yes")
+    secret_id, tokens = held["production"]
+    assert {name: is_alive(world, token) for name, token in tokens.items()} == dict.fromkeys(tokens, False)
+    assert not is_alive(world, both)
+    with pytest.raises(RuntimeError, match="400"):
+        world.log_in("production-app", secret_id)
+    assert world.left() == NOTHING
+    assert not world.postgres.can_log_in(leased["production"]["username"], leased["production"]["password"])
+    assert world.static("production") != static["production"]
+    for environment in ENVIRONMENTS[1:]:
+        secret_id, tokens = held[environment]
+        assert all(is_alive(world, token) for token in tokens.values())
+        assert world.reads(tokens["child"], environment)
+        assert world.log_in(f"{environment}-app", secret_id)
+        assert world.users(environment) == [leased[environment]["username"]]
+        assert world.static(environment) == static[environment]
+    assert "NOT DONE" not in said.stdout
+    assert re.search(r"secret_ids destroyed: 1\n +approle/production-app: 1\n", said.stdout)
+    assert "leases revoked, below: 1\n" in said.stdout
+    assert "secret/production/api-keys/openrouter: version 1, of today" in said.stdout
+    assert re.search(r"token \S+ \(token\): it is your own|token \S+ \(\w*\): it is your own", said.stdout)
+
+
+def test_root_credentials_are_rotated_too(world):
+    admin = world.database("production")
+    url = world.postgres.admin_url
+    psycopg.connect(url, user=admin, password="the-first-password").close()
+    world.emergency("--yes")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(url, user=admin, password="the-first-password")
+    assert world.leased("production")["username"]
+
+
+def test_run_again_it_finds_nobody_and_a_dry_run_changes_nothing(world):
+    attack(world)
+    before = world.left(), len(world.audit.read_text().splitlines())
+    said = world.emergency("--dry-run")
+    assert world.writes(before[1]) == []
+    assert world.left() == before[0]
+    assert world.records() == []
+    assert "  secret_ids to destroy: 1\n" in said.stdout
+    assert "  tokens to revoke: 3\n" in said.stdout
+    world.emergency("--yes")
+    assert world.left() == NOTHING
+    since = len(world.audit.read_text().splitlines())
+    said = world.emergency("--yes", "--record", "again.json")
+    assert world.writes(since) == []
+    assert "  tokens revoked: 0\n" in said.stdout
+
+
+def test_it_tells_what_it_did_in_a_record_without_a_value(world):
+    world.database("production")
+    secret_id, tokens = attack(world)
+    leased = world.leased("production", tokens["token"])
+    said = world.emergency("--yes", "--record", "what.json")
+    file = world.folder / "what.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [event["event"] for event in events if event["event"] != "done"][:2] == ["begun", "looked again"]
+    begun, ended = events[0], events[-1]
+    assert begun["operator"]["display_name"] in {"root", "token"}
+    assert begun["policies"] == ["production-app"]
+    assert begun["leases"] == {"production/database/": 1}
+    assert ended == {"at": ended["at"], "event": "ended", "undone": []}
+    done = [event["what"] for event in events if event["event"] == "done"]
+    assert sorted(done) == sorted(what for some in begun["intended"].values() for what in some)
+    written = said.stdout + said.stderr + file.read_text()
+    for value in (CANARY, ROOT_TOKEN, secret_id, *tokens.values(), *leased.values(), world.static("production")):
+        assert value not in written
+    # Another record is never written over, and nothing is done without one.
+    attack(world)
+    since = len(world.audit.read_text().splitlines())
+    said = world.emergency("--yes", "--record", "what.json", code=73)
+    assert "a record is there already" in said.stderr
+    assert world.writes(since) == []
+
+
+def test_one_path_strikes_only_who_may_read_it(world):
+    world.database("production")
+    world.policy("keys", 'path "secret/data/+/api-keys/*" { capabilities = ["read"] }')
+    world.policy("passwords", 'path "secret/data/production/database/+" { capabilities = ["read"] }')
+    world.policy("creds", 'path "production/database/creds/simba" { capabilities = ["read"] }')
+    tokens = {name: world.token(name) for name in ("keys", "passwords", "creds")}
+    world.leased("production", tokens["creds"])
+
+    def alive():
+        return [name for name, token in tokens.items() if is_alive(world, token)]
+
+    static = world.static("production")
+    world.emergency("--yes", "--path", "api-keys/openrouter", "--record", "1.json")
+    assert alive() == ["passwords", "creds"]
+    assert len(world.users("production")) == 1
+    world.emergency("--yes", "--path", "database/", "--record", "2.json")
+    assert alive() == ["creds"]
+    assert len(world.users("production")) == 1
+    world.emergency("--yes", "--path", "production/database/creds/simba", "--record", "3.json")
+    assert alive() == []
+    assert world.users("production") == []
+    assert world.static("production") == static
+    world.emergency("--yes", "--path", "production/database/static-creds/static", "--record", "4.json")
+    assert world.static("production") != static
+    said = world.emergency("--yes", "--path", "api-keys/typo", code=64)
+    assert "nothing is there in production" in said.stderr
+
+
+STEPS = ("secret-id-accessor/destroy", "revoke-accessor", "revoke-prefix", "rotate-role", "rotate-root")
+
+
+@pytest.mark.parametrize("sky", [Sky.HANG, Sky.CUT], ids=["before it was done", "after it was done"])
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_at_any_step_and_run_again_it_comes_to_the_same_end(world, step, sky):
+    world.database("production")
+    secret_id, tokens = attack(world)
+    world.leased("production", tokens["token"])
+    static = world.static("production")
+    with Proxy(world.bao.port) as proxy:
+        world.config({"setup": {"environments": list(ENVIRONMENTS)}}, proxy.address)
+        proxy.over(step, sky)
+        line, where = world.command("--yes", "--record", "killed.json")
+        process = subprocess.Popen(line, **where, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually(lambda: proxy.count(step), step)
+        process.kill()
+        process.wait()
+        proxy.clear()
+        first = [json.loads(line) for line in (world.folder / "killed.json").read_text().splitlines()]
+        assert first[0]["event"] == "begun"
+        assert first[-1]["event"] != "ended"
+        world.emergency("--yes", "--record", "again.json")
+    assert world.left() == NOTHING
+    assert not any(is_alive(world, token) for token in tokens.values())
+    assert world.static("production") != static
+    with pytest.raises(RuntimeError, match="400"):
+        world.log_in("production-app", secret_id)
+
+
+def test_what_cannot_be_done_is_told_and_the_rest_is_done(world):
+    world.database("production")
+    _, tokens = attack(world)
+    world.leased("production", tokens["token"])
+    with Proxy(world.bao.port) as proxy:
+        world.config({"setup": {"environments": list(ENVIRONMENTS)}}, proxy.address)
+        proxy.over("rotate-role", Sky.DROP)
+        said = world.emergency("--yes", code=75)
+    assert "NOT DONE\n  static role production/database/static: production/database/rotate-role/static: " in said.stdout
+    assert "root credential of production/database/simba" in said.stdout
+    assert world.left() == NOTHING
+
+
+def test_leases_of_a_system_that_is_away_are_told_with_the_way_out(world):
+    admin = world.database("production")
+    _, tokens = attack(world)
+    user = world.leased("production", tokens["token"])["username"]
+    world.postgres.sql(f"ALTER ROLE {admin} NOLOGIN")
+    world.postgres.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", admin)
+    said = world.emergency("--yes", code=75)
+    assert "leases of production/database/: 1 are left" in said.stdout
+    assert "bao lease revoke -force -prefix production/database/" in said.stdout
+    assert not any(is_alive(world, token) for token in tokens.values())
+    world.postgres.sql(f'DROP ROLE "{user}"')
+
+
+def test_an_agent_gets_new_credentials_once_it_has_a_new_secret_id(world, memory):
+    world.database("production")
+    disk = world.folder / "agent"
+    disk.mkdir()
+    agent = Sidecar(world.bao.address, disk, memory, environment="production")
+    agent.template("db.txt.j2", '{{ dynamic("production/database/creds/simba").username }}')
+    (disk / "role_id").write_text(world.role_id())
+    (disk / "secret_id").write_text(world.secret_id())
+    files = {"role_id_file": str(disk / "role_id"), "secret_id_file": str(disk / "secret_id")}
+    agent.config["vault"]["auth"] = {"method": "approle", **files}
+    try:
+        agent.start()
+        old = (agent.directory / "db.txt").read_text()
+        assert world.users("production") == [old]
+        world.emergency("--yes")
+        assert world.users("production") == []
+        (disk / "secret_id").write_text(world.secret_id())
+        new = eventually(lambda: [name for name in world.users("production") if name != old], "a new user", 60)
+        agent.until_file("db.txt", new[0])
+    finally:
+        agent.close()
+
+
+def test_the_operator_s_own_token_and_what_may_be_its_parent_live_on(world):
+    world.policy("admin", 'path "*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }')
+    grandparent = world.token("admin", no_parent=True, display_name="grandparent")
+    parent = world.token("admin", parent=grandparent, display_name="parent")
+    operator = world.token("admin", parent=parent, display_name="operator")
+    pass_by(1.1)  # Vault tells whole seconds, and what is as old as the operator's token may be its parent.
+    victim = world.token("production-app")
+    said = world.emergency("--yes", token=operator)
+    assert not is_alive(world, victim)
+    assert all(is_alive(world, token) for token in (grandparent, parent, operator, ROOT_TOKEN))
+    assert "(token-operator): it is your own" in said.stdout
+    for name in ("parent", "grandparent"):
+        assert f"(token-{name}): it may be a parent of your own" in said.stdout
+
+
+def test_other_ways_in_are_left_open_and_told(world):
+    world.role("bare", "production-app", bind_secret_id=False, token_bound_cidrs=["127.0.0.1/32"])
+    world.role("batch", "production-app", token_type="batch", token_ttl="90s")
+    world.bao.ask("POST", "sys/auth/userpass", {"type": "userpass"})
+    world.bao.ask("POST", "auth/userpass/users/eve", {"password": CANARY, "token_policies": ["production-app"]})
+    world.bao.ask("POST", "auth/userpass/users/joe", {"password": CANARY, "token_policies": ["testing-app"]})
+    world.bao.ask("POST", "identity/group", {"name": "ops", "policies": ["production-app"]})
+    world.policy("deployer", 'path "auth/approle/role/+/secret-id" { capabilities = ["update"] }')
+    eve = world.bao.ask("POST", "auth/userpass/login/eve", {"password": CANARY})["auth"]["client_token"]
+    said = world.emergency("--yes").stdout
+    assert not is_alive(world, eve)
+    assert "approle/bare lets in without a secret_id" in said
+    assert "approle/batch gives batch tokens, which have no accessor: they end by themselves within 90 s" in said
+    assert "auth/userpass/users/eve gives production-app" in said
+    assert "users/joe" not in said
+    assert "identity group ops gives production-app" in said
+    assert "policy deployer may make secret_ids of approle/bare, approle/batch, approle/production-app" in said
+
+
+def test_what_identity_adds_to_a_token_strikes_it(world):
+    world.bao.ask("POST", "sys/auth/userpass", {"type": "userpass"})
+    world.bao.ask("POST", "auth/userpass/users/ann", {"password": CANARY, "token_policies": ["testing-app"]})
+    accessor = world.bao.ask("GET", "sys/auth")["data"]["userpass/"]["accessor"]
+    entity = world.bao.ask("POST", "identity/entity", {"name": "ann", "policies": ["production-app"]})["data"]["id"]
+    alias = {"name": "ann", "canonical_id": entity, "mount_accessor": accessor}
+    world.bao.ask("POST", "identity/entity-alias", alias)
+    token = world.bao.ask("POST", "auth/userpass/login/ann", {"password": CANARY})["auth"]["client_token"]
+    assert world.reads(token)
+    world.emergency("--yes")
+    assert not is_alive(world, token)
+
+
+def test_rotation_targets_come_first_of_what_is_left_to_do(world):
+    rotation = {"keys": {"kind": "command", "secret": "api-keys/openrouter", "command": ["./rotate"]}}
+    world.config({"setup": {"environments": list(ENVIRONMENTS)}, "rotation": rotation})
+    lines = [line.strip() for line in world.emergency("--dry-run").stdout.splitlines()]
+    at = lines.index("secret/production/api-keys/openrouter (rotation target keys): version 1, of today")
+    assert lines[at + 1] == "secret/production/database/postgres: version 1, of today"
+
+
+def test_leases_that_templates_name_outside_the_environment_s_engines_are_revoked(world):
+    world.database("shared")
+    (world.folder / "a.j2").write_text('{{ dynamic("shared/database/creds/simba").username }}')
+    apps = {"web": {"directory": "/run/web", "files": [{"template": "a.j2"}]}}
+    world.config({"setup": {"environments": list(ENVIRONMENTS)}, "apps": apps})
+    world.leased("shared")
+    static = world.static("shared")
+    world.emergency("--yes")
+    assert world.users("shared") == []
+    assert world.static("shared") == static
+    (world.folder / "a.j2").write_text("{{ broken")
+    said = world.emergency("--yes", "--record", "2.json", code=75)
+    assert "NOT DONE\n  what templates read is not known: " in said.stdout
+
+
+@pytest.mark.parametrize(
+    ("token", "environment", "code", "words"),
+    [
+        (ROOT_TOKEN, "staging", 64, "there is no environment 'staging'; there are: production, testing, development"),
+        (ROOT_TOKEN, "production", 64, "nobody can be asked here; add --yes"),
+        ("no-token", "production", 77, "permission denied"),
+    ],
+)
+def test_it_refuses_before_anything_is_changed(world, token, environment, code, words):
+    attack(world)
+    since = len(world.audit.read_text().splitlines())
+    said = world.emergency(token=token, environment=environment, code=code)
+    assert words in said.stderr
+    assert world.writes(since) == []
+    assert world.records() == []
+
+
+def test_a_server_that_is_away_is_69(world):
+    world.config({"setup": {"environments": list(ENVIRONMENTS)}}, "http://127.0.0.1:9")
+    world.emergency("--yes", code=69)
+
+
+@pytest.mark.parametrize(("typed", "code"), [("production", 0), ("prod", 64)])
+def test_at_a_terminal_the_environment_s_name_is_to_be_typed(world, typed, code):
+    _, tokens = attack(world)
+    line, where = world.command()
+    ours, theirs = pty.openpty()
+    try:
+        with subprocess.Popen(line, **where, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            os.write(ours, f"{typed}\n".encode())
+            said = process.communicate(timeout=30)[0].decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert process.returncode == code, said
+    assert "Type production to go on: " in said
+    assert is_alive(world, tokens["token"]) == (code != 0)
+
+
+def test_five_hundred_tokens_are_revoked_in_some_seconds(world):
+    tokens = [world.token("production-app") for _ in range(500)]
+    started = time.monotonic()
+    said = world.emergency("--yes")
+    assert time.monotonic() - started < 30
+    assert "tokens revoked: 500\n" in said.stdout
+    assert not any(is_alive(world, token) for token in tokens[::50])
+    assert world.left() == NOTHING
+
+
+TRICKY = [
+    {"secret/*": "read", "secret/data/production/*": "deny"},
+    {"secret/+/production/+": "read", "secret/data/+/a": "deny"},
+    {"secret/data/+/a*": "update", "secret/data/production/*": "list"},
+    {"secret/metadata/production": "list"},
+    {"secret/metadata/production/": "list"},
+    {"secret/metadata/+/": "list"},
+    {"+/data/production/a/b": "create"},
+    {"secret/data/production/a/": "read"},
+    {"secret/data/production/+b": "read"},
+    {"secret/data/p*": "sudo", "secret/data/production/+/*": "read"},
+    {"/secret/data/production/b": "patch"},
+    {"secret/+/+/a": "create", "secret/data/*": "deny"},
+    {"secret/+/production/a*": "read", "secret/+/production/ab*": "deny"},
+    {"secret/+/+/+": "read", "secret/+/+/a": "deny", "secret/+/+/*": "deny"},
+    {"*": "read", "secret/*": "deny"},
+    {"secret/data/production/*": "deny", "secret/data/production/a": "read", "secret/data/production/+/b": "list"},
+]
+"""Paths, and what is granted there; each is written in HCL and in JSON."""
+
+
+def written(granted):
+    hcl = "".join(f'path "{path}" {{ capabilities = ["{name}"] }}\n' for path, name in granted.items())
+    return hcl, json.dumps({"path": {path: {"capabilities": [name]} for path, name in granted.items()}})
+
+
+def test_policies_are_judged_as_the_server_judges_them(world):
+    words = ("a", "b", "ab", "+b", "x")
+    tails = ["", *words, *(f"{one}/" for one in words), *(f"{one}/{two}" for one in words for two in words), "a/b/"]
+    paths = [f"secret/{view}/{name}/{tail}" for view in VIEWS for name in ("production", "testing") for tail in tails]
+    paths += ["secret/data/production", "secret/metadata/", "secret/", "production/database/creds/simba"]
+    regions = [Region(f"secret/{view}/production/") for view in VIEWS]
+    for number, text in enumerate(text for granted in TRICKY for text in written(granted)):
+        world.policy(f"tricky{number}", text)
+        token = world.token(f"tricky{number}", no_default_policy=True)
+        rules = rules_of(text, "policy")
+        found = reach(rules, regions)
+        asked = [*paths, *([] if found is None else [found.path])]
+        answer = world.bao.ask("POST", "sys/capabilities", {"token": token, "paths": asked})["data"]
+        assert {path: set(answer[path]) - {"deny"} for path in asked} == {
+            path: set(capabilities(rules, path)) for path in asked
+        }, text
+        reading = {"read", "list", "create", "update", "patch", "scan"}
+        listing = {"list", "scan"}
+        server = [
+            path
+            for path in asked
+            if any(path in region for region in regions)
+            and set(answer[path]) & (listing if path.endswith("/") else reading)
+        ]
+        assert (found is not None) == bool(server), (text, found, server)
