@@ -18,9 +18,9 @@ def roles(operator: Operator, names: frozenset[str]) -> Roles:
     """The AppRoles that give one of the policies. Raises as `Operator.read`."""
     found: list[Role] = []
     lost: list[str] = []
-    for mount in _mounts(operator, "approle"):
+    for mount, default in _mounts(operator, "approle"):
         there = operator.list(f"auth/{mount}/role")
-        answers = side_by_side(partial(_role, operator, names, mount), there)
+        answers = side_by_side(partial(_role, operator, names, mount, default), there)
         for name, role in zip(there, answers, strict=True):
             if isinstance(role, LesseeError):
                 lost.append(f"AppRole {mount}/{name}: {role}")
@@ -29,7 +29,7 @@ def roles(operator: Operator, names: frozenset[str]) -> Roles:
     return tuple(found), tuple(lost)
 
 
-def _role(operator: Operator, names: frozenset[str], mount: str, name: str) -> Role | None:
+def _role(operator: Operator, names: frozenset[str], mount: str, default: str, name: str) -> Role | None:
     path = f"auth/{mount}/role/{name}"
     data = operator.read(path)
     if data is None:  # It is gone since.
@@ -43,7 +43,7 @@ def _role(operator: Operator, names: frozenset[str], mount: str, name: str) -> R
         policies=given,
         secret_ids=operator.list(f"{path}/secret-id"),
         binds_secret_id=bool(data.get("bind_secret_id")),
-        batch="batch" in str(data.get("token_type")),
+        batch=_is_batch(data, default),
         ttl=float(data.get("token_max_ttl") or data.get("token_ttl") or 0),
     )
 
@@ -52,9 +52,10 @@ def _of_methods(operator: Operator, names: frozenset[str]) -> _Logins:
     """Users, roles and groups of the other auth methods."""
     found: list[Login] = []
     for kind, folders in _FOLDERS.items():
-        for mount in _mounts(operator, kind):
+        for mount, default in _mounts(operator, kind):
             for folder in folders:
-                found += (Login(path, given) for path, given, _ in _giving(operator, f"auth/{mount}/{folder}", names))
+                giving = _giving(operator, f"auth/{mount}/{folder}", names)
+                found += (Login(path, given, _is_batch(data, default)) for path, given, data in giving)
     return tuple(found)
 
 
@@ -63,7 +64,7 @@ def _of_identity(operator: Operator, names: frozenset[str]) -> _Logins:
     found: list[Login] = []
     for kind in ("entity", "group"):
         giving = _giving(operator, f"identity/{kind}/id", names)
-        found += (Login(f"identity {kind} {name}", given) for _, given, name in giving)
+        found += (Login(f"identity {kind} {data.get('name')}", given) for _, given, data in giving)
     return tuple(found)
 
 
@@ -71,15 +72,17 @@ OTHERS: tuple[Callable[[Operator, frozenset[str]], _Logins], ...] = (_of_methods
 """Who else gives one of the policies; each raises as `Operator.read`."""
 
 
-def _giving(operator: Operator, folder: str, names: frozenset[str]) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Paths in the folder that give some of the policies, which, and a name of their own where they have one."""
+def _giving(
+    operator: Operator, folder: str, names: frozenset[str]
+) -> Iterator[tuple[str, tuple[str, ...], Mapping[str, Any]]]:
+    """Paths in the folder that give some of the policies, which, and what else is said there."""
     paths = [f"{folder}/{name}" for name in operator.list(folder)]
     for path, data in zip(paths, side_by_side(operator.read, paths), strict=True):
         if isinstance(data, LesseeError):
             raise data
         given = tuple(sorted(names & set(_given(data or {}))))
         if given:
-            yield path, given, str((data or {}).get("name") or "")
+            yield path, given, data or {}
 
 
 def _given(data: Mapping[str, Any]) -> tuple[str, ...]:
@@ -91,9 +94,19 @@ def _given(data: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in found))
 
 
-def _mounts(operator: Operator, kind: str) -> list[str]:
+def _is_batch(data: Mapping[str, Any], default: str) -> bool:
+    kind = str(data.get("token_type") or "default")
+    return "batch" in (default if kind == "default" else kind)
+
+
+def _mounts(operator: Operator, kind: str) -> list[tuple[str, str]]:
+    """Those of a kind, each with the type of token that it gives where nothing else is said."""
     methods = operator.read("sys/auth") or {}
-    return [path.removesuffix("/") for path, method in methods.items() if method["type"] == kind]
+    return [
+        (path.removesuffix("/"), str((method.get("config") or {}).get("token_type")))
+        for path, method in methods.items()
+        if method["type"] == kind
+    ]
 
 
 _FOLDERS = {

@@ -69,6 +69,7 @@ def look(operator: Operator, first: Sight) -> Sight:
         certificates={mount: seen(mount, 0, kept.certificates, mount) for mount in pki},
         secrets=seen("secrets", no_secrets, kept.secrets, exposed.kept),
         namespaces=_namespaces(operator),
+        batch_ttl=_longest(operator),
         problems=(*of_roles, *of_tokens, *problems),
     )
 
@@ -123,6 +124,13 @@ def _token(data: Any) -> Token:
         created=float(data.get("creation_time") or 0),
         orphan=bool(data.get("orphan")),
     )
+
+
+def _longest(operator: Operator) -> float:
+    try:
+        return float((operator.read("sys/auth/token/tune") or {}).get("max_lease_ttl") or 0)
+    except LesseeError:  # It is but told.
+        return 0.0
 
 
 def _namespaces(operator: Operator) -> tuple[str, ...]:

@@ -64,19 +64,25 @@ def test_ways_in_that_stay_open_are_told(sight):
         Role("approle", "open", ("app",), (), binds_secret_id=False),
         Role("approle", "fast", ("app",), (), batch=True, ttl=60),
     )
-    seen = sight(policies=policies, roles=roles, logins=(Login("auth/userpass/users/eve\x1b", ("app",)),))
+    logins = (Login("auth/userpass/users/eve\x1b", ("app",)), Login("auth/jwt/role/ci", ("app",), batch=True))
+    seen = sight(policies=policies, roles=roles, logins=logins, batch_ttl=7200)
     assert told(seen) == {
         "close ways in that are left open": (
             "approle/open lets in without a secret_id: its role_id is enough from its addresses",
             "'auth/userpass/users/eve\\x1b' gives app: change its credential, or take it away",
+            "auth/jwt/role/ci gives app: change its credential, or take it away",
             "policy deployer may make secret_ids of approle/closed, approle/open, approle/fast: who has it?",
         ),
         "wait for what cannot be revoked": (
             "approle/fast gives batch tokens, which have no accessor: they end by themselves within 60 s",
+            "auth/jwt/role/ci gives batch tokens, which have no accessor: they end by themselves",
+            "batch tokens that were made by hand cannot be seen: they end with their parent, or within 2 h",
         ),
     }
-    (line,) = told(sight(roles=(Role("approle", "slow", ("app",), (), batch=True),)))["wait for what cannot be revoked"]
+    said = told(sight(roles=(Role("approle", "slow", ("app",), (), batch=True),)))
+    line, last = said["wait for what cannot be revoked"]
     assert line.endswith("they end by themselves within its mount's default")
+    assert last.endswith("they end with their parent, or in their time")
 
 
 def test_certificates_suspicions_and_namespaces_are_told(sight):

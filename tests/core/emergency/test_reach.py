@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from lessee.core.emergency.reach import READING, Reach, Region, reach
 from lessee.core.emergency.rules import Kind, Rule, capabilities, rules_of
+from policies import policies
 
-ELEMENTS = ("a", "b", "ab", "+")
 WORDS = ("a", "b", "ab", "abb", "q", "qq")
 """Elements that no rule names stand for all such."""
 
@@ -23,23 +23,6 @@ def paths_of(region, deepest=5):
 
 
 REGIONS = {root: (Region(root), tuple(paths_of(Region(root)))) for root in ("a/", "a/b/", "a/b", "b/a/")}
-
-
-@st.composite
-def paths(draw):
-    path = "/".join(draw(st.lists(st.sampled_from(ELEMENTS), min_size=1, max_size=4)))
-    end = draw(st.sampled_from(["", "*", "/*", "/"]))
-    return f"{path}{end}" if not f"{path}{end}".endswith("+*") else path
-
-
-@st.composite
-def policies(draw):
-    granted = st.sampled_from(["read", "list", "deny", "delete", "update"])
-    rules = draw(st.lists(st.tuples(paths(), st.lists(granted, min_size=1, max_size=2)), min_size=1, max_size=4))
-    return "\n".join(
-        f'path "{path}" {{ capabilities = [{", ".join(map(chr(34).join, (["", name, ""] for name in names)))}] }}'
-        for path, names in rules
-    )
 
 
 def is_granted(rules, path):

@@ -28,6 +28,15 @@ def test_tokens_are_struck_by_any_of_their_policies_the_youngest_first(sight, to
     assert spared == ()
 
 
+def test_a_wrapping_token_is_struck_by_what_is_in_it(sight, token):
+    tokens = (
+        token("in", "response-wrapping", path="secret/data/production/a"),
+        token("out", "response-wrapping", path="secret/data/testing/a"),
+        token("no wrapping", "default", path="secret/data/production/a"),
+    )
+    assert accessors(doomed(sight(tokens=tokens))[0]) == ["in"]
+
+
 def test_root_tokens_and_one_s_own_are_left_for_people(sight, token):
     own, other = token("own", "app", "admin"), token("own", "other")
     ends, spared = doomed(sight(own=own, tokens=(own, token("r", "root"), token("a", "app"))))

@@ -8,6 +8,7 @@ from lessee.core.emergency.striking import doomed, grants
 from lessee.core.record import Record
 
 DAY = 86400.0
+HOUR = 3600.0
 _FIRST = ("database", "api-keys", "storage")
 """Folders whose secrets open other systems."""
 _MAKING = frozenset({"create", "update"})
@@ -26,7 +27,7 @@ def by_hand(sight: Sight, rotation: Mapping[str, Rotation], now: float) -> tuple
         Task("change at the system that owns it, then write to Vault", tuple(_secrets(sight, rotation, now))),
         Task("look at, then revoke with `bao token revoke -accessor ACCESSOR`", tuple(_spared(sight))),
         Task("close ways in that are left open", tuple(_ways_in(sight))),
-        Task("wait for what cannot be revoked", tuple(_unrevocable(sight.roles))),
+        Task("wait for what cannot be revoked", tuple(_unrevocable(sight))),
         Task("revoke certificates, which stay valid until they expire", tuple(_certificates(sight))),
         Task("look at policies that are taken to reach the environment", tuple(_suspected(sight))),
         Task("look elsewhere too", tuple(_elsewhere(sight))),
@@ -107,11 +108,17 @@ def _may_make(sight: Sight, name: str, role: Role) -> bool:
     return any(grants(sight.policies, [name], path) & _MAKING for path in paths)
 
 
-def _unrevocable(roles: tuple[Role, ...]) -> Iterator[str]:
-    for role in roles:
+def _unrevocable(sight: Sight) -> Iterator[str]:
+    for role in sight.roles:
         if role.batch:
             ttl = f"{role.ttl:.0f} s" if role.ttl else "its mount's default"
             yield f"{shown(str(role))} gives batch tokens, which have no accessor: they end by themselves within {ttl}"
+    for login in sight.logins:
+        if login.batch:
+            yield f"{shown(login.path)} gives batch tokens, which have no accessor: they end by themselves"
+    if sight.struck:
+        ttl = f"within {sight.batch_ttl / HOUR:.0f} h" if sight.batch_ttl else "in their time"
+        yield f"batch tokens that were made by hand cannot be seen: they end with their parent, or {ttl}"
 
 
 def _certificates(sight: Sight) -> Iterator[str]:

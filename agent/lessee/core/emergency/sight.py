@@ -19,7 +19,7 @@ class Role(Record, frozen=True):
     batch: bool = False
     """Its tokens have no accessor and cannot be revoked."""
     ttl: float = 0
-    """Of its tokens, at most; 0: what the mount gives."""
+    """Of its tokens, at most; 0: what its mount gives."""
 
     def __str__(self) -> str:
         return f"{self.mount}/{self.name}"
@@ -30,6 +30,8 @@ class Login(Record, frozen=True):
 
     path: str
     policies: tuple[str, ...]
+    batch: bool = False
+    """As of Role."""
 
 
 class Token(Record, frozen=True):
@@ -39,7 +41,7 @@ class Token(Record, frozen=True):
     display_name: str
     policies: frozenset[str]
     path: str
-    """Where it was made, such as auth/token/create."""
+    """Where it was made, such as auth/token/create; of a wrapping token, what was read and is in it."""
     created: float
     orphan: bool
 
@@ -99,6 +101,8 @@ class Sight(Record, frozen=True):
     """How many were issued, by the mount of PKI."""
     secrets: tuple[Secret, ...] = ()
     namespaces: tuple[str, ...] = ()
+    batch_ttl: float = 0
+    """How long a batch token that nobody can see may last, in seconds; 0: nobody knows."""
     problems: tuple[str, ...] = ()
 
     @property

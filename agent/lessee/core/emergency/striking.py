@@ -9,6 +9,7 @@ from lessee.core.errors import ConfigError
 from lessee.core.record import Record
 
 ROOT = "root"
+_WRAPPING = "response-wrapping"
 _MAKING = frozenset({"create", "update"})
 
 
@@ -38,7 +39,7 @@ def doomed(sight: Sight) -> tuple[tuple[Token, ...], tuple[Spared, ...]]:
                 spared.append(Spared(token, "it is your own"))
         elif ROOT in token.policies:
             spared.append(Spared(token, "it is a root token"))
-        elif not token.policies & sight.names:
+        elif not token.policies & sight.names and not _holds(token, sight):
             continue
         elif token.accessor in above:
             spared.append(Spared(token, "it may be a parent of your own, which would end with it"))
@@ -50,6 +51,11 @@ def doomed(sight: Sight) -> tuple[tuple[Token, ...], tuple[Spared, ...]]:
 def grants(policies: Mapping[str, str], names: Iterable[str], path: str) -> frozenset[str]:
     """What policies together grant at a path; of texts that cannot be read, nothing."""
     return capabilities([rule for name in names for rule in _rules(policies.get(name, ""), name) or ()], path)
+
+
+def _holds(token: Token, sight: Sight) -> bool:
+    """Whether it is a wrapping token, and what was read into it is exposed."""
+    return _WRAPPING in token.policies and any(token.path in region for region in sight.exposure.regions)
 
 
 def _judged(name: str, text: str, regions: tuple[Region, ...]) -> Struck | None:
