@@ -382,12 +382,17 @@ class Hydra(list):
 
 def test_what_is_made_while_it_strikes_is_struck_too(world):
     attack(world)
+
+    def make():
+        world.policy("new", 'path "secret/data/*" { capabilities = ["read"] }')
+        return world.secret_id(), world.token("production-app"), world.token("new")
+
     with Proxy(world.bao.port) as proxy:
         world.config({"setup": {"environments": list(ENVIRONMENTS)}}, proxy.address)
-        proxy.requests = hydra = Hydra("revoke-accessor", lambda: (world.token("production-app"), world.secret_id()))
+        proxy.requests = hydra = Hydra("revoke-accessor", make)
         said = world.emergency("--yes")
-    ((token, secret_id),) = hydra.made
-    assert not is_alive(world, token)
+    ((secret_id, *made),) = hydra.made
+    assert [is_alive(world, token) for token in made] == [False, False]
     with pytest.raises(RuntimeError, match="400"):
         world.log_in("production-app", secret_id)
     assert world.left() == NOTHING
@@ -500,6 +505,33 @@ def test_what_was_read_into_a_wrapping_token_is_gone_with_it(world):
     with pytest.raises(RuntimeError, match="400"):
         world.bao.ask("POST", "sys/wrapping/unwrap", {}, token=wrapping["production"])
     assert world.bao.ask("POST", "sys/wrapping/unwrap", {}, token=wrapping["testing"])
+
+
+def test_an_engine_of_kv_version_1_and_certificates_are_told(world):
+    ask = world.bao.ask
+    ask("POST", "sys/mounts/old", {"type": "kv", "options": {"version": "1"}})
+    ask("POST", "old/production/a/b", {"value": CANARY})
+    ask("POST", "old/testing/a/c", {"value": CANARY})
+    ask("POST", "sys/mounts/production/pki", {"type": "pki"})
+    ask("POST", "production/pki/root/generate/internal", {"common_name": "ca", "key_type": "ec"})
+    world.policy("old", 'path "old/production/*" { capabilities = ["read"] }')
+    world.policy("older", 'path "old/testing/*" { capabilities = ["read"] }')
+    struck, other = world.token("old"), world.token("older")
+    world.config({"setup": {"environments": list(ENVIRONMENTS)}, "secrets": {"mount": "old"}})
+    said = world.emergency("--yes").stdout
+    assert [is_alive(world, token) for token in (struck, other)] == [False, True]
+    assert "     old/production/a/b: age unknown\n" in said
+    assert "old/testing" not in said
+    assert "production/pki/: 1 issued" in said
+
+
+def test_who_has_a_templated_policy_that_may_lead_there_is_struck_and_it_is_told(world):
+    world.policy("own", 'path "secret/data/{{identity.entity.name}}/*" { capabilities = ["read"] }')
+    world.policy("home", 'path "secret/data/homes/{{identity.entity.name}}/*" { capabilities = ["read"] }')
+    own, home = world.token("own"), world.token("home")
+    said = world.emergency("--yes").stdout
+    assert [is_alive(world, token) for token in (own, home)] == [False, True]
+    assert "own: what its {{…}} stands for depends on who asks; who has it was struck" in said
 
 
 def test_what_identity_adds_to_a_token_strikes_it(world):

@@ -30,6 +30,8 @@ _NOT_ALL_DONE = NotNotified.exit_code  # EX_TEMPFAIL: mend what is in the way, a
 
 def run(arguments: argparse.Namespace) -> int:
     """0: all is done that can be done here; 75: something could not be done."""
+    if arguments.dry_run and arguments.record:
+        raise UsageError("--record says nothing with --dry-run", todo="leave one of them out")
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     config = parse(text_of(path), source=path.name, environ=environ, environment=arguments.environment)
@@ -60,7 +62,9 @@ def _strike(
     with RecordFile(arguments.record or _file_name(arguments.environment)) as file:
         file.write("begun", **_intent(asking, sight, changes))
         struck = strike(asking, sight, changes, file)
-        tasks = by_hand(struck.after, config.rotation, time.time())
+        # What could not be looked at again is still to be told.
+        seen = sight if struck.after.problems else struck.after
+        tasks = by_hand(seen, config.rotation, time.time())
         for task in tasks:
             file.write("by hand", what=task.title, about=task.lines)
         file.write("ended", undone=[*struck.undone, *unread])

@@ -117,5 +117,4 @@ _FOLDERS = {
     "cert": ("certs",),
     "ldap": ("users", "groups"),
     "radius": ("users",),
-    "token": ("roles",),
 }

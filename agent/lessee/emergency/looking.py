@@ -32,8 +32,13 @@ def look_first(operator: Operator, config: Config, environment: str, path: str |
     if path is not None:
         exposed = without(exposed, [one for one in exposed.kept if not kept.is_there(operator, one)])
     own = _token(operator.read("auth/token/lookup-self") or {})
+    return judge(operator, Sight(exposure=exposed, own=own, policies={}, struck=()))
+
+
+def judge(operator: Operator, sight: Sight) -> Sight:
+    """By the policies as they are now. Raises Refused and VaultUnreachable."""
     policies = dict(_policies(operator))
-    return Sight(exposure=exposed, own=own, policies=policies, struck=struck(policies, exposed.regions))
+    return replace(sight, policies=policies, struck=struck(policies, sight.exposure.regions))
 
 
 def look(operator: Operator, first: Sight) -> Sight:

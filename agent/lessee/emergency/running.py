@@ -7,10 +7,10 @@ from lessee.core.emergency.plan import Change, Step, plan
 from lessee.core.emergency.report import Outcome
 from lessee.core.emergency.sight import Sight
 from lessee.core.errors import LesseeError
-from lessee.core.record import Record
+from lessee.core.record import Record, replace
 from lessee.emergency import kept
 from lessee.emergency.asking import THREADS, side_by_side
-from lessee.emergency.looking import look
+from lessee.emergency.looking import judge, look
 from lessee.emergency.record import RecordFile
 from lessee.vault.leases import ISSUE_TIMEOUT
 from lessee.vault.operator import Operator
@@ -41,7 +41,7 @@ def strike(operator: Operator, before: Sight, changes: Iterable[Change], file: R
             outcomes |= {one.change.what: one for one in _obey(operator, some, file)}
             if step is Step.LEASES:
                 _wait_for_leases(operator, [change.what.removeprefix("leases of ") for change in some])
-        after = look(operator, before)
+        after = _look_again(operator, before)
         pending = plan(after, ())
         file.write("looked again", left=[change.what for change in pending], problems=after.problems)
         if not [change for change in pending if change.step is not Step.LEASES]:
@@ -51,6 +51,15 @@ def strike(operator: Operator, before: Sight, changes: Iterable[Change], file: R
     unseen = [change.what for change in pending if change.what not in outcomes]
     undone = (*(f"{one.change.what}: {one.error}" for one in settled if one.error), *unseen, *after.problems)
     return Struck(settled, after, tuple(dict.fromkeys(undone)))
+
+
+def _look_again(operator: Operator, before: Sight) -> Sight:
+    """Who could write policies may have written a new one."""
+    try:
+        return look(operator, judge(operator, before))
+    except LesseeError as exc:
+        seen = look(operator, before)
+        return replace(seen, problems=(*seen.problems, f"policies: {exc}"))
 
 
 def _obey(operator: Operator, changes: list[Change], file: RecordFile) -> Iterable[Outcome]:

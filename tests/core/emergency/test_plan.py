@@ -30,7 +30,7 @@ def test_of_one_path_only_its_own_static_role_is_rotated():
     config = parse("environment: production", source="lessee.yaml", environ={})
     mounts = (Mount("secret/", "kv", 2), Mount("production/database/", "database"))
     databases = (Database("production/database", ("one", "two"), ("simba",)),)
-    for path, rotated in (("static-creds/two", ["two"]), ("creds/simba", [])):
+    for path, rotated in (("static-creds/two", ["two"]), ("creds/simba", []), ("", ["one", "two"])):
         exposed = exposure(config, "production", f"production/database/{path}", mounts, ())
         assert rotations(exposed, databases) == tuple(
             Change(

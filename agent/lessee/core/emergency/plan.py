@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from lessee.core.emergency.exposure import Exposure
+from lessee.core.emergency.reach import Region
 from lessee.core.emergency.sight import Database, Sight
 from lessee.core.emergency.striking import doomed
 from lessee.core.record import Record
@@ -58,7 +59,7 @@ def rotations(exposed: Exposure, databases: Iterable[Database]) -> tuple[Change,
         changes += [
             Change(Step.ROTATION, f"static role {mount}/{name}", f"{mount}/rotate-role/{name}", {})
             for name in database.static_roles
-            if path is None or path == f"{mount}/static-creds/{name}"
+            if path is None or f"{mount}/static-creds/{name}" in Region(path)
         ]
         changes += [
             Change(Step.ROTATION, f"root credential of {mount}/{name}", f"{mount}/rotate-root/{name}", {})
