@@ -308,6 +308,20 @@ def test_it_tells_what_it_did_in_a_record_without_a_value(world):
     assert world.writes(since) == []
 
 
+def test_a_record_that_cannot_be_written_on_stops_nothing_and_is_told(world):
+    _, tokens = attack(world)
+    line, where = world.command("--yes")
+    limited = ["prlimit", "--fsize=300", *line]
+    said = subprocess.run(limited, **where, capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == 75, said.stdout + said.stderr
+    assert "is not complete: File too large" in said.stdout
+    assert not any(is_alive(world, token) for token in tokens.values())
+    said = world.emergency("--yes", "--record", "no/such/folder.json", code=73)
+    assert "the record cannot be written: No such file or directory" in said.stderr
+    said = world.emergency("--dry-run", "--record", "x.json", code=64)
+    assert "--record says nothing with --dry-run" in said.stderr
+
+
 def test_one_path_strikes_only_who_may_read_it(world):
     world.database("production")
     world.policy("keys", 'path "secret/data/+/api-keys/*" { capabilities = ["read"] }')

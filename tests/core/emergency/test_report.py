@@ -11,7 +11,7 @@ from lessee.core.emergency.sight import Database, Role
 def test_who_reaches_the_environment_is_told_with_the_reason(sight):
     text = found(sight(problems=("tokens: permission denied",)))
     assert text.startswith("EMERGENCY: production\n")
-    assert "reached by 3 of 6 policies\n  app: secret/data/production/x\n" in text
+    assert "reached by 3 of 6 policies, at such paths as these\n  app: secret/data/production/x\n" in text
     assert "  broken: somewhere (cannot be read: taken to)\n" in text
     assert "  templated: secret/data/production/ (templated: taken to)\n" in text
     assert "  cannot be looked at: tokens: permission denied\n" in text
@@ -70,4 +70,4 @@ def test_what_is_left_is_numbered():
 
 
 def test_the_way_back_names_the_environment(sight):
-    assert "lessee setup --only environment=production --output DIR" in following(sight())
+    assert "lessee setup --only environment=production --output NEW-DIR`" in following(sight())

@@ -29,7 +29,8 @@ def found(sight: Sight) -> str:
     """Who reaches what, for the operator to judge before anything is changed."""
     exposed = sight.exposure
     what = exposed.environment if exposed.path is None else f"{exposed.environment}, {exposed.path} alone"
-    lines = [f"EMERGENCY: {what}", "=" * 60, "", f"reached by {len(sight.struck)} of {len(sight.policies)} policies"]
+    reached = f"reached by {len(sight.struck)} of {len(sight.policies)} policies, at such paths as these"
+    lines = [f"EMERGENCY: {what}", "=" * 60, "", reached]
     lines += [f"  {shown(one.policy)}: {shown(one.path) or 'somewhere'}{_HOW[one.way]}" for one in sight.struck]
     lines += [f"  cannot be looked at: {problem}" for problem in sight.problems]
     return _text(lines)
@@ -84,7 +85,7 @@ def following(sight: Sight) -> str:
             "",
             "NEXT",
             "  1. change the secrets under BY HAND, and write them to Vault",
-            f"  2. make new secret_ids: `lessee setup --only environment={environment} --output DIR`, and deliver them",
+            f"  2. make new secret_ids: `lessee setup --only environment={environment} --output NEW-DIR`; deliver them",
             "  3. the agents log in by themselves; restart apps that read their secrets only at their start",
             f"  4. `lessee emergency --environment {environment} --dry-run` shows whether anyone is left",
         ]
