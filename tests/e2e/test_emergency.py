@@ -6,188 +6,18 @@ import pty
 import re
 import stat
 import subprocess
-import sys
 import time
-from contextlib import suppress
-from itertools import count
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import psycopg
 import pytest
-import yaml
-from hypothesis import given
 
 from faults import Proxy, Sky
-from lessee.core.emergency.exposure import VIEWS
-from lessee.core.emergency.reach import Region, reach
-from lessee.core.emergency.rules import capabilities, rules_of
-from lessee.host.openbao import ROOT_TOKEN, OpenBao
-from policies import policies
+from leak import CANARY, ENVIRONMENTS, World, attack, is_alive
+from lessee.host.openbao import ROOT_TOKEN
 from sidecar import Sidecar, eventually, pass_by
 
-ENVIRONMENTS = ("production", "testing", "development")
-CANARY = "canary-9e1f-value"
-AUDIT = 'audit "file" "tests" { options { file_path = "%s" } }'
-POLICY = """
-path "secret/data/{0}/*" {{ capabilities = ["read"] }}
-path "secret/metadata/{0}/*" {{ capabilities = ["read", "list"] }}
-path "{0}/database/creds/*" {{ capabilities = ["read"] }}
-path "auth/token/create" {{ capabilities = ["update"] }}
-path "auth/token/create-orphan" {{ capabilities = ["update", "sudo"] }}
-path "sys/leases/renew" {{ capabilities = ["update"] }}
-path "sys/leases/revoke" {{ capabilities = ["update"] }}
-"""
-CREATION = ["""CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}' VALID UNTIL '{{expiration}}'"""]
-REVOCATION = ['DROP ROLE IF EXISTS "{{name}}"']
-NAMES = count()
 README = Path(__file__).parents[2] / "README.md"
-
-
-class World:
-    """A server with three environments: secrets, a database engine and an AppRole each."""
-
-    def __init__(self, folder, postgres):
-        self.folder, self.postgres, self.number, self.made = folder, postgres, next(NAMES), []
-        self.audit = folder / "audit.log"
-        self.bao = OpenBao(folder, config=AUDIT % self.audit)
-        self.bao.ask("POST", "sys/auth/approle", {"type": "approle"})
-        self.config({"setup": {"environments": list(ENVIRONMENTS)}})
-        for environment in ENVIRONMENTS:
-            self.bao.put(f"{environment}/database/postgres", password=CANARY)
-            self.bao.put(f"{environment}/api-keys/openrouter", api_key=CANARY)
-            self.policy(f"{environment}-app", POLICY.format(environment))
-            self.role(f"{environment}-app")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.bao.stop()
-        for name in (*self.made, *self.postgres.roles(f"%\\_{self.number}\\_%")):
-            self.postgres.sql(f'DROP ROLE IF EXISTS "{name}"')
-
-    def policy(self, name, text):
-        self.bao.ask("PUT", f"sys/policies/acl/{name}", {"policy": text})
-
-    def role(self, name, *policies, **settings):
-        body = {"token_policies": list(policies) or [name], "token_ttl": "1h", **settings}
-        self.bao.ask("POST", f"auth/approle/role/{name}", body)
-
-    def secret_id(self, name="production-app"):
-        return self.bao.ask("POST", f"auth/approle/role/{name}/secret-id", {})["data"]["secret_id"]
-
-    def role_id(self, name="production-app"):
-        return self.bao.ask("GET", f"auth/approle/role/{name}/role-id")["data"]["role_id"]
-
-    def log_in(self, name, secret_id):
-        body = {"role_id": self.role_id(name), "secret_id": secret_id}
-        return self.bao.ask("POST", "auth/approle/login", body)["auth"]["client_token"]
-
-    def token(self, *policies, parent=ROOT_TOKEN, path="auth/token/create", **settings):
-        body = {"policies": list(policies), "ttl": "1h", **settings}
-        return self.bao.ask("POST", path, body, token=parent)["auth"]["client_token"]
-
-    def wrapped(self, path):
-        headers = {"X-Vault-Token": ROOT_TOKEN, "X-Vault-Wrap-TTL": "600"}
-        with urlopen(Request(f"{self.bao.address}/v1/{path}", headers=headers)) as answer:
-            return json.load(answer)["wrap_info"]["token"]
-
-    def database(self, environment, password="the-first-password"):  # noqa: S107  # Of a role that the test makes.
-        """An engine of the environment's own, whose root credential is its own too."""
-        admin, user = (f"{kind}_{self.number}_{environment}" for kind in ("vault", "static"))
-        self.made += [admin, user]
-        self.postgres.sql(f"CREATE ROLE {admin} SUPERUSER LOGIN PASSWORD '{password}'")
-        self.postgres.sql(f"CREATE ROLE {user} LOGIN")
-        mount = f"{environment}/database"
-        self.bao.ask("POST", f"sys/mounts/{mount}", {"type": "database"})
-        login = "{{username}}:{{password}}"
-        connection = {
-            "plugin_name": "postgresql-database-plugin",
-            "connection_url": f"postgresql://{login}@127.0.0.1:{self.postgres.port}/postgres?sslmode=disable",
-            "username": admin,
-            "password": password,
-            "allowed_roles": "*",
-            "username_template": f"{environment}_{self.number}_{{{{random 8}}}}",
-        }
-        self.bao.ask("POST", f"{mount}/config/simba", connection)
-        statements = {"creation_statements": CREATION, "revocation_statements": REVOCATION}
-        self.bao.ask("POST", f"{mount}/roles/simba", {"db_name": "simba", "default_ttl": "1h", **statements})
-        static = {"db_name": "simba", "username": user, "rotation_period": "24h"}
-        self.bao.ask("POST", f"{mount}/static-roles/static", static)
-        return admin
-
-    def users(self, environment):
-        return self.postgres.roles(f"{environment}\\_{self.number}\\_%")
-
-    def leased(self, environment, token=ROOT_TOKEN):
-        return self.bao.ask("GET", f"{environment}/database/creds/simba", token=token)["data"]
-
-    def static(self, environment):
-        return self.bao.ask("GET", f"{environment}/database/static-creds/static")["data"]["password"]
-
-    def reads(self, token, environment="production", path="api-keys/openrouter"):
-        try:
-            return bool(self.bao.ask("GET", f"secret/data/{environment}/{path}", token=token))
-        except RuntimeError as exc:
-            if "403" not in str(exc):
-                raise
-            return False
-
-    def config(self, said, address=None):
-        (self.folder / "lessee.yaml").write_text(
-            yaml.safe_dump({"vault": {"address": address or self.bao.address}, **said})
-        )
-
-    def command(self, *arguments, token=ROOT_TOKEN, environment="production"):
-        line = [sys.executable, "-m", "lessee", "emergency", "--environment", environment, *arguments]
-        environ = {"PATH": os.environ["PATH"], "VAULT_TOKEN": token, "HOME": str(self.folder)}
-        return line, {"cwd": self.folder, "env": environ}
-
-    def emergency(self, *arguments, code=0, **settings):
-        line, where = self.command(*arguments, **settings)
-        said = subprocess.run(line, **where, capture_output=True, text=True, timeout=60, check=False)
-        assert said.returncode == code, said.stdout + said.stderr
-        assert "internal error" not in said.stderr
-        return said
-
-    def records(self):
-        return sorted(self.folder.glob("lessee-emergency-*.json"))
-
-    def writes(self, since=0):
-        """What changed something, by the audit log."""
-        lines = self.audit.read_text().splitlines()[since:]
-        requests = [json.loads(line)["request"] for line in lines if '"type":"request"' in line]
-        return [
-            one["path"]
-            for one in requests
-            if one["operation"] not in {"read", "list", "help"} and not one["path"].startswith("auth/token/lookup")
-        ]
-
-    def left(self, environment="production"):
-        """What is left of an environment."""
-        with_policies = []
-        for accessor in self.bao.ask("LIST", "auth/token/accessors")["data"]["keys"]:
-            with suppress(RuntimeError):
-                token = self.bao.ask("POST", "auth/token/lookup-accessor", {"accessor": accessor})["data"]
-                with_policies += [token["display_name"]] if f"{environment}-app" in token["policies"] else []
-        return sorted(with_policies), self.secret_ids(environment), self.leases(environment), self.users(environment)
-
-    def secret_ids(self, environment):
-        try:
-            return len(self.bao.ask("LIST", f"auth/approle/role/{environment}-app/secret-id")["data"]["keys"])
-        except RuntimeError:
-            return 0
-
-    def leases(self, environment):
-        try:
-            return len(self.bao.ask("LIST", f"sys/leases/lookup/{environment}/database/creds/simba")["data"]["keys"])
-        except RuntimeError:
-            return 0
-
-
-READING = {"read", "list", "create", "update", "patch", "scan"}
-LISTING = {"list", "scan"}
 NOTHING = ([], 0, 0, [])
 
 
@@ -195,33 +25,6 @@ NOTHING = ([], 0, 0, [])
 def world(tmp_path, postgres):
     with World(tmp_path, postgres) as world:
         yield world
-
-
-@pytest.fixture(scope="module")
-def judges(tmp_path_factory, postgres):
-    """A world in which nothing is struck."""
-    with World(tmp_path_factory.mktemp("judges"), postgres) as world:
-        yield world
-
-
-def attack(world, environment="production"):
-    """All that an attacker may hold of an environment: tokens and what came of them."""
-    name = f"{environment}-app"
-    secret_id = world.secret_id(name)
-    token = world.log_in(name, secret_id)
-    child = world.token(name, parent=token)
-    orphan = world.token(name, parent=token, path="auth/token/create-orphan")
-    batch = world.token(name, parent=token, type="batch")
-    harmless = world.token("default", parent=token)
-    return secret_id, {"token": token, "child": child, "orphan": orphan, "batch": batch, "harmless": harmless}
-
-
-def is_alive(world, token):
-    try:
-        world.bao.ask("GET", "auth/token/lookup-self", token=token)
-    except RuntimeError:
-        return False
-    return True
 
 
 def test_all_that_an_attacker_holds_is_dead_and_other_environments_go_on(world):
@@ -251,7 +54,7 @@ def test_all_that_an_attacker_holds_is_dead_and_other_environments_go_on(world):
     assert re.search(r"secret_ids destroyed: 1\n +approle/production-app: 1\n", said.stdout)
     assert "leases revoked, below: 1\n" in said.stdout
     assert "secret/production/api-keys/openrouter: version 1, of today" in said.stdout
-    assert re.search(r"token \S+ \(token\): it is your own|token \S+ \(\w*\): it is your own", said.stdout)
+    assert re.search(r"token \S+ \(token\): it is your own", said.stdout)
 
 
 def test_root_credentials_are_rotated_too(world):
@@ -631,75 +434,3 @@ def test_five_hundred_tokens_are_revoked_in_some_seconds(world):
     assert "tokens revoked: 500\n" in said.stdout
     assert not any(is_alive(world, token) for token in tokens[::50])
     assert world.left() == NOTHING
-
-
-TRICKY = [
-    {"secret/*": "read", "secret/data/production/*": "deny"},
-    {"secret/+/production/+": "read", "secret/data/+/a": "deny"},
-    {"secret/data/+/a*": "update", "secret/data/production/*": "list"},
-    {"secret/metadata/production": "list"},
-    {"secret/metadata/production/": "list"},
-    {"secret/metadata/+/": "list"},
-    {"+/data/production/a/b": "create"},
-    {"secret/data/production/a/": "read"},
-    {"secret/data/production/+b": "read"},
-    {"secret/data/p*": "sudo", "secret/data/production/+/*": "read"},
-    {"/secret/data/production/b": "patch"},
-    {"secret/+/+/a": "create", "secret/data/*": "deny"},
-    {"secret/+/production/a*": "read", "secret/+/production/ab*": "deny"},
-    {"secret/+/+/+": "read", "secret/+/+/a": "deny", "secret/+/+/*": "deny"},
-    {"*": "read", "secret/*": "deny"},
-    {"secret/data/production/*": "deny", "secret/data/production/a": "read", "secret/data/production/+/b": "list"},
-]
-"""Paths, and what is granted there; each is written in HCL and in JSON."""
-
-
-def written(granted):
-    hcl = "".join(f'path "{path}" {{ capabilities = ["{name}"] }}\n' for path, name in granted.items())
-    return hcl, json.dumps({"path": {path: {"capabilities": [name]} for path, name in granted.items()}})
-
-
-WORDS = ("a", "b", "ab", "+b", "q")
-TAILS = ["", *WORDS, *(f"{one}/{two}" for one in WORDS for two in WORDS), "a/b/q", "ab/q/b"]
-
-
-def judge(world, text, paths, regions):
-    """Whether we judge a policy as the server does: at each of the paths, and as a whole."""
-    world.policy("judged", text)
-    token = world.token("judged", no_default_policy=True, ttl="1m")
-    rules = rules_of(text, "policy")
-    found = reach(rules, regions)
-    asked = [*paths, *([] if found is None else [found.path])]
-    answer = world.bao.ask("POST", "sys/capabilities", {"token": token, "paths": asked})["data"]
-    said = {path: set(answer[path]) - {"deny"} for path in asked}
-    assert said == {path: capabilities(rules, path) for path in asked}
-    reached = [
-        path
-        for path in asked
-        if any(path in region for region in regions) and said[path] & (LISTING if path.endswith("/") else READING)
-    ]
-    if found is None:
-        assert reached == []
-    else:
-        # How a listing is matched differs from server to server: it is enough that one of them grants it.
-        assert reached or found.path.endswith("/")
-
-
-@pytest.mark.parametrize("granted", TRICKY, ids=str)
-def test_policies_are_judged_as_the_server_judges_them(judges, granted):
-    paths = [
-        f"secret/{view}/{name}/{tail}{end}"
-        for view in VIEWS
-        for name in ("production", "testing")
-        for tail in TAILS
-        for end in ("", "/" * bool(tail))
-    ]
-    paths += ["secret/data/production", "secret/metadata/", "secret/", "production/database/creds/simba"]
-    for text in written(granted):
-        judge(judges, text, paths, [Region(f"secret/{view}/production/") for view in VIEWS])
-
-
-@given(policies())
-def test_whatever_policies_there_are_they_are_judged_as_the_server_judges_them(judges, text):
-    paths = [f"{root}{tail}{end}" for root in ("a/", "a/b/", "b/") for tail in TAILS for end in ("", "/" * bool(tail))]
-    judge(judges, text, paths, [Region("a/b/")])
