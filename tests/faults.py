@@ -22,6 +22,7 @@ class Sky(Enum):
     REFUSE = "nobody listens; for all paths or none"
     DROP = "the connection ends without an answer"
     HANG = "the answer never comes, even when the weather is fair again"
+    LOST = "the request is served, and the answer never comes"
     CUT = "the answer ends in the middle of its body"
     RUBBISH = "the answer is neither TLS nor HTTP"
 
@@ -171,6 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
             case Sky.RUBBISH:
                 self.wfile.write(_RUBBISH)
                 self.close_connection = True
+            case Sky.LOST:
+                self._forward(body, lost=True)
+                self.close_connection = True
             case Sky.CUT:
                 self._forward(body, cut=True)
                 self.close_connection = True
@@ -182,12 +186,15 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_):
         """`Proxy.requests` holds them."""
 
-    def _forward(self, body, *, cut=False):
+    def _forward(self, body, *, cut=False, lost=False):
         server = HTTPConnection("127.0.0.1", self.proxy.target_port)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_THE_CONNECTION}
         try:
             server.request(self.command, self.path, body or None, headers)
             answer = server.getresponse()
+            if lost:
+                self.connection.recv(1)  # until the client goes
+                return
             self._answer(answer.status, dict(answer.getheaders()), answer.read(), cut=cut)
         except OSError:
             self.close_connection = True  # as the server would

@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_validate(command)
     _add_import(command)
     _add_setup(command)
+    _add_emergency(command)
     status = command("status", "ask a running agent how it is", "Values are never told.")
     status.add_argument("--json", action="store_true", help="as status.json")
     status.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
@@ -249,6 +250,19 @@ def _add_migration(setup: argparse.ArgumentParser) -> None:
     migration = setup.add_argument_group("secrets from before there were environments, instead of all else")
     migration.add_argument("--migrate-from", metavar="PATH", help="copy the secrets below it, such as secret/")
     migration.add_argument("--to", metavar="ENV", help="with --migrate-from: to this environment")
+
+
+def _add_emergency(command: Callable[..., argparse.ArgumentParser]) -> None:
+    emergency = command(
+        "emergency",
+        "after a leak: end all access to an environment, rotate, record",
+        "With your token ($VAULT_TOKEN).\nIt looks first, shows what it will do, and asks. It may be run again.",
+    )
+    emergency.add_argument("--environment", metavar="ENV", required=True, help="the environment that leaked")
+    emergency.add_argument("--path", metavar="PATH", help="only who may read this, such as database/postgres")
+    emergency.add_argument("--dry-run", action="store_true", help="change nothing: show what would be done")
+    emergency.add_argument("--yes", action="store_true", help="do not ask")
+    emergency.add_argument("--record", metavar="FILE", help="where it is recorded; never over a file that is there")
 
 
 def _add_logging(parser: argparse.ArgumentParser) -> None:

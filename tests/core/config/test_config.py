@@ -216,6 +216,11 @@ def test_the_environment_comes_from_the_file_or_from_a_variable():
     assert (config.environment, config.secrets.prefix) == ("staging", "staging/")
 
 
+def test_an_operator_s_environment_stands_over_that_of_the_file():
+    config = parse(web(), source="lessee.yaml", environ={"LESSEE_ENVIRONMENT": "staging"}, environment="testing")
+    assert (config.environment, config.secrets.prefix) == ("testing", "testing/")
+
+
 def test_no_environment_is_needed_where_none_is_used():
     config = read(web(top='secrets: {prefix: "", shared: [all/, /some/where]}'))
     assert config.environment is None

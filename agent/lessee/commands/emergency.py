@@ -1,0 +1,124 @@
+"""`lessee emergency`: after a leak, end all access to an environment, rotate, record, and say what is left to do."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from lessee import __version__
+from lessee.core.config import Config
+from lessee.core.emergency.by_hand import by_hand
+from lessee.core.emergency.plan import Change, Step, plan, rotations
+from lessee.core.emergency.report import done, following, found, left, planned, undone
+from lessee.core.emergency.sight import Sight
+from lessee.core.errors import NotNotified, TemplateError, UsageError
+from lessee.core.paths import Dynamic
+from lessee.core.rendering.recipes import compile_recipes, space_of
+from lessee.core.rendering.templates import Compiler
+from lessee.emergency.looking import look, look_first
+from lessee.emergency.record import RecordFile
+from lessee.emergency.running import strike
+from lessee.host.clock import boot_time
+from lessee.host.project import find, read, template_of
+from lessee.vault.operator import Operator, operator
+
+_NOT_ALL_DONE = NotNotified.exit_code  # EX_TEMPFAIL: mend what is in the way, and run it again.
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0: all is done that can be done here; 75: something could not be done."""
+    if arguments.dry_run and arguments.record:
+        raise UsageError("--record says nothing with --dry-run", todo="leave one of them out")
+    environ = dict(os.environ)
+    path = find(arguments.config, environ)
+    config = read(path, environ, environment=arguments.environment, blocks=("rotation",))
+    _refuse_unknown(config, arguments.environment)
+    named, unread = _named(config, path)
+    with operator(config.vault, environ, boot_time) as asking:
+        first = look_first(asking, config, arguments.environment, arguments.path, named)
+        sight = look(asking, first)
+        changes = plan(sight, rotations(sight.exposure, sight.databases))
+        print(found(sight), end="")
+        print(planned(changes, sight, all_of_it=arguments.dry_run), end="")
+        if arguments.dry_run:
+            print(left(by_hand(sight, config.rotation, time.time())), end="")
+            return _NOT_ALL_DONE if sight.problems or unread else 0
+        if not arguments.yes:
+            _ask(arguments.environment)
+        return _strike(asking, config, arguments, sight, changes, unread)
+
+
+def _strike(
+    asking: Operator,
+    config: Config,
+    arguments: argparse.Namespace,
+    sight: Sight,
+    changes: tuple[Change, ...],
+    unread: tuple[str, ...],
+) -> int:
+    with RecordFile(arguments.record or _file_name(arguments.environment)) as file:
+        file.write("begun", **_intent(asking, sight, changes))
+        struck = strike(asking, sight, changes, file)
+        # What could not be looked at again is still to be told.
+        seen = sight if struck.after.problems else struck.after
+        tasks = by_hand(seen, config.rotation, time.time())
+        for task in tasks:
+            file.write("by hand", what=task.title, about=task.lines)
+        file.write("ended", undone=[*struck.undone, *unread])
+        problems = [*struck.undone, *unread, *([file.trouble] if file.trouble else [])]
+        print(done(struck.outcomes, sight), end="")
+        print(undone(problems), end="")
+        print(left(tasks), end="")
+        print(following(sight), end="")
+        print(f"\nrecord: {file.path}")
+    return _NOT_ALL_DONE if problems else 0
+
+
+def _refuse_unknown(config: Config, environment: str) -> None:
+    known = config.setup.environments
+    if environment not in known:
+        todo = f"there are: {', '.join(known)} (`setup: {{environments: […]}}`)"
+        raise UsageError(f"there is no environment {environment!r}", todo=todo)
+
+
+def _named(config: Config, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The dynamic paths that the templates read, and why they could not be told: that stops nothing here."""
+    folder = path.parent / config.templates if config.templates else path.parent
+    compiler = Compiler(lambda name: template_of(folder, name), space_of(config))
+    try:
+        recipes = compile_recipes(config, compiler, prepare=False)
+    except TemplateError as exc:
+        return (), tuple(f"what templates read is not known: {problem}" for problem in exc.problems)
+    needs = {need for recipe in recipes.values() for need in recipe.needs if isinstance(need, Dynamic)}
+    return tuple(sorted({need.path for need in needs})), ()
+
+
+def _ask(environment: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError("nobody can be asked here", todo="add --yes, or --dry-run to look alone")
+    print(
+        f"\nAll access to {environment} ends, also that of its apps. Type {environment} to go on: ", end="", flush=True
+    )
+    if sys.stdin.readline().strip() != environment:
+        raise UsageError("nothing was changed", todo=f"type {environment} to go on")
+
+
+def _file_name(environment: str) -> str:
+    return time.strftime(f"lessee-emergency-{environment}-%Y%m%dT%H%M%SZ.json", time.gmtime())
+
+
+def _intent(asking: Operator, sight: Sight, changes: tuple[Change, ...]) -> Mapping[str, object]:
+    """What is about to be done, so that a record that ends early tells what may have been."""
+    return {
+        "lessee": __version__,
+        "environment": sight.exposure.environment,
+        "path": sight.exposure.path,
+        "server": asking.door.address,
+        "operator": {"accessor": sight.own.accessor, "display_name": sight.own.display_name},
+        "policies": [one.policy for one in sight.struck],
+        "leases": sight.leases,
+        "intended": {step: [change.what for change in changes if change.step is step] for step in Step},
+        "problems": sight.problems,
+    }

@@ -1,0 +1,141 @@
+"""What nobody but people can do after a leak, the most important first."""
+
+from collections.abc import Iterator, Mapping
+
+from lessee.core.config.grammar.operator import Rotation
+from lessee.core.emergency.sight import Role, Secret, Sight, Way
+from lessee.core.emergency.striking import doomed, grants
+from lessee.core.record import Record
+
+DAY = 86400.0
+HOUR = 3600.0
+_FIRST = ("database", "api-keys", "storage")
+"""Folders whose secrets open other systems."""
+_MAKING = frozenset({"create", "update"})
+
+
+class Task(Record, frozen=True):
+    """A heading, and what it is about, one a line."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+def by_hand(sight: Sight, rotation: Mapping[str, Rotation], now: float) -> tuple[Task, ...]:
+    """`now`: seconds since 1970. Headings without anything to do are left out."""
+    tasks = (
+        Task("change at the system that owns it, then write to Vault", tuple(_secrets(sight, rotation, now))),
+        Task("look at, then revoke with `bao token revoke -accessor ACCESSOR`", tuple(_spared(sight))),
+        Task("close ways in that are left open", tuple(_ways_in(sight))),
+        Task("wait for what cannot be revoked", tuple(_unrevocable(sight))),
+        Task("revoke certificates, which stay valid until they expire", tuple(_certificates(sight))),
+        Task("look at policies that are taken to reach the environment", tuple(_suspected(sight))),
+        Task("look elsewhere too", tuple(_elsewhere(sight))),
+    )
+    return tuple(task for task in tasks if task.lines)
+
+
+def shown(text: str) -> str:
+    """A name that others chose, so that it cannot write over a terminal."""
+    return text if text.isprintable() else repr(text)
+
+
+def _secrets(sight: Sight, rotation: Mapping[str, Rotation], now: float) -> Iterator[str]:
+    targets = _targets(sight, rotation)
+    for secret in sorted(sight.secrets, key=lambda secret: _importance(secret, targets, sight)):
+        target = targets.get(secret.path, "")
+        told = f" (rotation target {target})" if target else ""
+        yield f"{shown(secret.path)}{told}: {_age(secret, now)}"
+    for one in sight.exposure.shared:
+        yield f"{one.mount.path}{one.path}: a shared folder; other environments read it too"
+
+
+def _targets(sight: Sight, rotation: Mapping[str, Rotation]) -> Mapping[str, str]:
+    """The names of rotation targets, by the whole path of what they rotate; those of admins first."""
+    found: dict[str, str] = {}
+    for secret in sight.secrets:
+        for admin in (True, False):
+            for name, target in rotation.items():
+                path = target.admin if admin else target.secret
+                if path is not None and secret.path.endswith(f"/{path}"):
+                    found.setdefault(secret.path, f"{name}, its admin" if admin else name)
+    return found
+
+
+def _importance(secret: Secret, targets: Mapping[str, str], sight: Sight) -> tuple[int, int, float, str]:
+    target = targets.get(secret.path)
+    group = 2 if target is None else 0 if target.endswith("admin") else 1
+    folder = next(
+        (
+            secret.path.removeprefix(f"{one.mount.path}{one.path}").split("/")[0]
+            for one in sight.exposure.kept
+            if secret.path.startswith(f"{one.mount.path}{one.path}")
+        ),
+        "",
+    )
+    rank = _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
+    return group, rank, secret.created or 0, secret.path
+
+
+def _age(secret: Secret, now: float) -> str:
+    if secret.version is None or secret.created is None:
+        return "age unknown"
+    days = max(0.0, now - secret.created) / DAY
+    return f"version {secret.version}, {days:.0f} days old" if days >= 1 else f"version {secret.version}, of today"
+
+
+def _spared(sight: Sight) -> Iterator[str]:
+    _, spared = doomed(sight)
+    for one in spared:
+        yield f"token {shown(str(one.token))}: {one.why}"
+
+
+def _ways_in(sight: Sight) -> Iterator[str]:
+    for role in sight.roles:
+        if not role.binds_secret_id:
+            yield f"{shown(str(role))} lets in without a secret_id: its role_id is enough from its addresses"
+    for login in sight.logins:
+        given = ", ".join(map(shown, login.policies))
+        yield f"{shown(login.path)} gives {given}: change its credential, or take it away"
+    for name in sorted(set(sight.policies) - sight.names):
+        made = [str(role) for role in sight.roles if _may_make(sight, name, role)]
+        if made:
+            yield f"policy {shown(name)} may make secret_ids of {', '.join(map(shown, made))}: who has it?"
+
+
+def _may_make(sight: Sight, name: str, role: Role) -> bool:
+    paths = (f"auth/{role.mount}/role/{role.name}/{end}" for end in ("secret-id", "custom-secret-id"))
+    return any(grants(sight.policies, [name], path) & _MAKING for path in paths)
+
+
+def _unrevocable(sight: Sight) -> Iterator[str]:
+    for role in sight.roles:
+        if role.batch:
+            ttl = f"{role.ttl:.0f} s" if role.ttl else "its mount's default"
+            yield f"{shown(str(role))} gives batch tokens, which have no accessor: they end by themselves within {ttl}"
+    for login in sight.logins:
+        if login.batch:
+            yield f"{shown(login.path)} gives batch tokens, which have no accessor: they end by themselves"
+    if sight.struck:
+        ttl = f"within {sight.batch_ttl / HOUR:.0f} h" if sight.batch_ttl else "in their time"
+        yield f"batch tokens that were made by hand cannot be seen: they end with their parent, or {ttl}"
+
+
+def _certificates(sight: Sight) -> Iterator[str]:
+    for mount, count in sight.certificates.items():
+        if count:
+            yield f"{mount}: {count} issued; `bao list {mount}certs`, then revoke each, and rotate its CRL"
+
+
+def _suspected(sight: Sight) -> Iterator[str]:
+    for one in sight.struck:
+        if one.way is Way.TEMPLATED:
+            yield f"{shown(one.policy)}: what its {{{{…}}}} stands for depends on who asks; who has it was struck"
+        elif one.way is Way.UNREADABLE:
+            yield f"{shown(one.policy)}: its text cannot be read here; who has it was struck"
+
+
+def _elsewhere(sight: Sight) -> Iterator[str]:
+    if sight.namespaces:
+        names = ", ".join(map(shown, sight.namespaces))
+        yield f"tokens of other namespaces were not looked at: {names}"

@@ -1,0 +1,74 @@
+"""What is to be done at the server after a leak, in order."""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from lessee.core.emergency.exposure import Exposure
+from lessee.core.emergency.reach import Region
+from lessee.core.emergency.sight import Database, Sight
+from lessee.core.emergency.striking import doomed
+from lessee.core.record import Record
+
+
+class Step(StrEnum):
+    """In their order: logins first, so that nobody comes back; what is rotated, last, when nobody can read it."""
+
+    LOGINS = "secret_ids"
+    TOKENS = "tokens"
+    LEASES = "leases"
+    ROTATION = "rotation"
+
+
+class Change(Record, frozen=True):
+    """One write. It can be done again: what is gone stays gone."""
+
+    step: Step
+    what: str
+    path: str
+    body: Mapping[str, Any]
+
+
+def plan(sight: Sight, rotated: Iterable[Change]) -> tuple[Change, ...]:
+    """All that is to be done now; `rotated` as of `rotations`."""
+    ends, _ = doomed(sight)
+    return (
+        *(_secret_id(role.mount, role.name, accessor) for role in sight.roles for accessor in role.secret_ids),
+        *(
+            Change(Step.TOKENS, f"token {token}", "auth/token/revoke-accessor", {"accessor": token.accessor})
+            for token in ends
+        ),
+        *(
+            Change(Step.LEASES, f"leases of {prefix}", f"sys/leases/revoke-prefix/{prefix.removesuffix('/')}", {})
+            for prefix, count in sight.leases.items()
+            if count != 0
+        ),
+        *rotated,
+    )
+
+
+def rotations(exposed: Exposure, databases: Iterable[Database]) -> tuple[Change, ...]:
+    """What can be given a new value at once: today that is what Vault rotates itself.
+
+    The targets of `rotation:` in the configuration are not among it; they are told under "by hand".
+    """
+    path = exposed.path
+    changes: list[Change] = []
+    for database in databases:
+        mount = database.mount
+        changes += [
+            Change(Step.ROTATION, f"static role {mount}/{name}", f"{mount}/rotate-role/{name}", {})
+            for name in database.static_roles
+            if path is None or f"{mount}/static-creds/{name}" in Region(path)
+        ]
+        changes += [
+            Change(Step.ROTATION, f"root credential of {mount}/{name}", f"{mount}/rotate-root/{name}", {})
+            for name in database.connections
+            if path is None
+        ]
+    return tuple(changes)
+
+
+def _secret_id(mount: str, role: str, accessor: str) -> Change:
+    path = f"auth/{mount}/role/{role}/secret-id-accessor/destroy"
+    return Change(Step.LOGINS, f"secret_id {accessor} of {mount}/{role}", path, {"secret_id_accessor": accessor})

@@ -1,0 +1,145 @@
+"""Looks at what a leak exposes: first whom it concerns, then all that they hold."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from lessee.core.config import Config
+from lessee.core.emergency.exposure import Mount, exposure, without
+from lessee.core.emergency.sight import Database, Login, Secret, Sight, Token
+from lessee.core.emergency.striking import struck
+from lessee.core.errors import LesseeError
+from lessee.core.record import replace
+from lessee.emergency import kept, logins
+from lessee.emergency.asking import look_up, side_by_side
+from lessee.vault.operator import Operator
+
+_ACCESSORS = "auth/token/accessors"
+_PAUSES = (0.1, 0.4, 0.0)
+
+_Seen = TypeVar("_Seen")
+_Tokens = tuple[tuple[Token, ...], tuple[str, ...]]
+"""Those that are there, and why others could not be looked at."""
+
+
+def look_first(operator: Operator, config: Config, environment: str, path: str | None, named: Iterable[str]) -> Sight:
+    """Who reaches the environment. Without this nothing can be judged.
+
+    Raises Refused, VaultUnreachable, ConfigError and UsageError.
+    """
+    exposed = exposure(config, environment, path, tuple(_mounts(operator)), named)
+    if path is not None:
+        exposed = without(exposed, [one for one in exposed.kept if not kept.is_there(operator, one)])
+    own = _token(operator.read("auth/token/lookup-self") or {})
+    return judge(operator, Sight(exposure=exposed, own=own, policies={}, struck=()))
+
+
+def judge(operator: Operator, sight: Sight) -> Sight:
+    """By the policies as they are now. Raises Refused and VaultUnreachable."""
+    policies = dict(_policies(operator))
+    return replace(sight, policies=policies, struck=struck(policies, sight.exposure.regions))
+
+
+def look(operator: Operator, first: Sight) -> Sight:
+    """All that they hold now. What cannot be looked at is told in `problems`."""
+    problems: list[str] = []
+
+    def seen(what: str, otherwise: _Seen, ask: Callable[..., _Seen], *about: Any) -> _Seen:
+        try:
+            return ask(operator, *about)
+        except LesseeError as exc:
+            problems.append(f"{what}: {exc}")
+            return otherwise
+
+    exposed, names = first.exposure, first.names
+    no_roles: logins.Roles = (), ()
+    no_tokens: _Tokens = (), ()
+    no_logins: tuple[Login, ...] = ()
+    no_secrets: tuple[Secret, ...] = ()
+    no_count: int | None = None
+    roles, of_roles = seen("AppRoles", no_roles, logins.roles, names)
+    tokens, of_tokens = seen("tokens", no_tokens, _list_tokens)
+    others = [seen("other ways in", no_logins, ask, names) for ask in logins.OTHERS]
+    counts = {prefix: seen(f"leases of {prefix}", no_count, kept.leases, prefix) for prefix in exposed.leased}
+    databases = [mount.path.removesuffix("/") for mount in exposed.engines if mount.type == "database"]
+    pki = [mount.path for mount in exposed.engines if mount.type == "pki"]
+    return replace(
+        first,
+        roles=roles,
+        tokens=tokens,
+        logins=tuple(login for some in others for login in some),
+        leases=counts,
+        databases=tuple(seen(mount, Database(mount, (), ()), kept.database, mount) for mount in databases),
+        certificates={mount: seen(mount, 0, kept.certificates, mount) for mount in pki},
+        secrets=seen("secrets", no_secrets, kept.secrets, exposed.kept),
+        namespaces=_namespaces(operator),
+        batch_ttl=_longest(operator),
+        problems=(*of_roles, *of_tokens, *problems),
+    )
+
+
+def _mounts(operator: Operator) -> Iterator[Mount]:
+    for path, mount in (operator.read("sys/mounts") or {}).items():
+        kind = str(mount["type"])
+        version = 2 if str((mount.get("options") or {}).get("version")) == "2" else 1
+        yield Mount(path, kind, version if kind in {"kv", "generic"} else 0)
+
+
+def _policies(operator: Operator) -> Iterator[tuple[str, str]]:
+    names = operator.list("sys/policies/acl")
+    read = side_by_side(lambda name: operator.read(f"sys/policies/acl/{name}"), names)
+    for name, data in zip(names, read, strict=True):
+        if isinstance(data, LesseeError):
+            raise data
+        if data is not None:  # else it is gone since
+            yield name, str(data.get("policy") or "")
+
+
+def _list_tokens(operator: Operator) -> _Tokens:
+    """Of a token that is just about to end the server says 403: whether it has ended is seen by listing again."""
+    tokens: list[Token] = []
+    there = operator.list(_ACCESSORS)
+    for pause in _PAUSES:
+        lost: dict[str, LesseeError] = {}
+        answers = side_by_side(partial(_look_up, operator), there)
+        for accessor, answer in zip(there, answers, strict=True):
+            if isinstance(answer, LesseeError):
+                lost[accessor] = answer
+            elif answer is not None:
+                tokens.append(_token(answer))
+        if not lost:
+            break
+        time.sleep(pause)
+        still = set(operator.list(_ACCESSORS))
+        there = tuple(accessor for accessor in lost if accessor in still)
+    return tuple(tokens), tuple(f"token {accessor}: {lost[accessor]}" for accessor in there if accessor in lost)
+
+
+def _look_up(operator: Operator, accessor: str) -> Mapping[str, Any] | None:
+    return look_up(operator, "auth/token/lookup-accessor", {"accessor": accessor})
+
+
+def _token(data: Any) -> Token:
+    return Token(
+        accessor=str(data.get("accessor") or ""),
+        display_name=str(data.get("display_name") or ""),
+        policies=frozenset(data.get("policies") or ()) | frozenset(data.get("identity_policies") or ()),
+        path=str(data.get("path") or ""),
+        created=float(data.get("creation_time") or 0),
+        orphan=bool(data.get("orphan")),
+    )
+
+
+def _longest(operator: Operator) -> float:
+    try:
+        return float((operator.read("sys/auth/token/tune") or {}).get("max_lease_ttl") or 0)
+    except LesseeError:  # It is but told.
+        return 0.0
+
+
+def _namespaces(operator: Operator) -> tuple[str, ...]:
+    try:
+        return operator.list("sys/namespaces")
+    except LesseeError:  # Many servers have none.
+        return ()

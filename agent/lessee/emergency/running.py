@@ -1,0 +1,111 @@
+"""Strikes in order, looks again until nobody is left, and says what could not be done."""
+
+import time
+from collections.abc import Iterable
+
+from lessee.core.emergency.plan import Change, Step, plan
+from lessee.core.emergency.report import Outcome
+from lessee.core.emergency.sight import Sight
+from lessee.core.errors import LesseeError
+from lessee.core.record import Record, replace
+from lessee.emergency import kept
+from lessee.emergency.asking import THREADS, side_by_side
+from lessee.emergency.looking import judge, look
+from lessee.emergency.record import RecordFile
+from lessee.vault.leases import ISSUE_TIMEOUT
+from lessee.vault.operator import Operator
+
+_ROUNDS = 3
+"""Who was not yet struck may have made something new meanwhile."""
+_PATIENCE = 5.0
+"""Seconds without a lease less, after which Vault is left alone with the rest."""
+_LONGEST = 120.0
+_PAUSE = 0.1
+
+
+class Struck(Record, frozen=True):
+    """What was tried, how things are afterwards, and what is not done."""
+
+    outcomes: tuple[Outcome, ...]
+    after: Sight
+    undone: tuple[str, ...]
+
+
+def strike(operator: Operator, before: Sight, changes: Iterable[Change], file: RecordFile) -> Struck:
+    """Go on after errors: an error counts only where what it was about is still there at the end."""
+    outcomes: dict[str, Outcome] = {}
+    pending, after = tuple(changes), before
+    for _ in range(_ROUNDS):
+        for step in Step:
+            some = [change for change in pending if change.step is step]
+            outcomes |= {one.change.what: one for one in _obey(operator, some, file)}
+            if step is Step.LEASES:
+                _wait_for_leases(operator, [change.what.removeprefix("leases of ") for change in some])
+        after = _look_again(operator, before)
+        pending = plan(after, ())
+        file.write("looked again", left=[change.what for change in pending], problems=after.problems)
+        if not [change for change in pending if change.step is not Step.LEASES]:
+            break
+    left = {change.what for change in pending}
+    settled = tuple(_settled(one, left, after) for one in outcomes.values())
+    unseen = [change.what for change in pending if change.what not in outcomes]
+    undone = (*(f"{one.change.what}: {one.error}" for one in settled if one.error), *unseen, *after.problems)
+    return Struck(settled, after, tuple(dict.fromkeys(undone)))
+
+
+def _look_again(operator: Operator, before: Sight) -> Sight:
+    """Who could write policies may have written a new one."""
+    try:
+        return look(operator, judge(operator, before))
+    except LesseeError as exc:
+        seen = look(operator, before)
+        return replace(seen, problems=(*seen.problems, f"policies: {exc}"))
+
+
+def _obey(operator: Operator, changes: list[Change], file: RecordFile) -> Iterable[Outcome]:
+    def obey(change: Change) -> None:
+        try:
+            operator.write(change.path, change.body, timeout=ISSUE_TIMEOUT)
+        except LesseeError as exc:
+            file.write("failed", step=change.step, what=change.what, why=str(exc))
+            raise
+        file.write("done", step=change.step, what=change.what)
+
+    # A role cannot be rotated while its connection's root credential is.
+    many = all(change.step in {Step.LOGINS, Step.TOKENS} for change in changes)
+    for change, answer in zip(changes, side_by_side(obey, changes, threads=THREADS if many else 1), strict=True):
+        yield Outcome(change, str(answer) if isinstance(answer, LesseeError) else "")
+
+
+def _settled(outcome: Outcome, left: set[str], after: Sight) -> Outcome:
+    """Whether it was done is seen by looking; of a rotation only its answer tells."""
+    change = outcome.change
+    if change.step is Step.ROTATION:
+        return outcome
+    if change.what not in left:
+        # What could not be looked at again may be there still.
+        return outcome if after.problems else Outcome(change)
+    if change.step is Step.LEASES:
+        prefix = change.what.removeprefix("leases of ")
+        count = after.leases.get(prefix)
+        left_over = "some may be" if count is None else f"{count} are"
+        todo = f"is the system behind it well? Vault tries again by itself; `bao lease revoke -force -prefix {prefix}`"
+        return Outcome(change, f"{left_over} left; {todo} lets go of them without it")
+    return Outcome(change, outcome.error or "it is still there")
+
+
+def _wait_for_leases(operator: Operator, prefixes: list[str]) -> None:
+    """Vault revokes them in its own time."""
+    end = time.monotonic() + _LONGEST
+    for prefix in prefixes:
+        fewest, since = None, time.monotonic()
+        while time.monotonic() < min(end, since + _PATIENCE):
+            try:
+                count = kept.leases(operator, prefix)
+            except LesseeError:
+                break
+            if not count:
+                break
+            if fewest is None or count < fewest:
+                fewest, since = count, time.monotonic()
+            time.sleep(_PAUSE)
