@@ -5,7 +5,7 @@ import ssl
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -120,6 +120,14 @@ class Connection:
             raise
         self._used_at = time.monotonic()
         return response, answer
+
+    def begin(
+        self, method: str, target: str, content: Iterable[bytes] | None, headers: Mapping[str, str], timeout: float
+    ) -> HTTPResponse:
+        """As `exchange`; the answer is still to be read. Nothing else can be asked meanwhile."""
+        self._http.sock.settimeout(timeout)
+        self._http.request(method, self._base + target, body=content, headers={**headers, **self._headers})
+        return self._http.getresponse()
 
     def close(self) -> None:
         self._http.close()
