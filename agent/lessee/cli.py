@@ -25,7 +25,7 @@ start here:
   lessee exec --app A -- CMD  the same, with the app as its child
 
 The configuration is --config, $LESSEE_CONFIG, ./lessee.yaml or /etc/lessee/lessee.yaml.
-exit codes: 64 usage, 65 template, 69 Vault unreachable, 73 cannot write, 75 app not notified,
+exit codes: 64 usage, 65 template or archive, 69 Vault unreachable, 73 cannot write, 75 app not notified,
             77 refused by Vault, 78 configuration"""
 
 
@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_read(command)
     _add_check(command)
     _add_import(command)
+    _add_backup(command)
     status = command("status", "ask a running agent how it is", "Values are never told.")
     status.add_argument("--json", action="store_true", help="as status.json")
     status.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
@@ -188,6 +189,39 @@ def _add_import(command: Callable[..., argparse.ArgumentParser]) -> None:
     imported.set_defaults(command="import_")  # `import` is a keyword of Python.
     imported.add_argument("file", metavar="FILE", help="what to import")
     imported.add_argument("--output", metavar="DIR", help="write into this new or empty folder; default: to stdout")
+
+
+def _add_backup(command: Callable[..., argparse.ArgumentParser]) -> None:
+    backup = command(
+        "backup",
+        "save Vault's data, encrypted; try what was saved; bring it back",
+        "Archives are files of age.\nThe key that opens them is in --key-file or $LESSEE_BACKUP_KEY_FILE.",
+        config=False,
+    )
+    actions = backup.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+
+    def action(name: str, short: str) -> argparse.ArgumentParser:
+        sub = actions.add_parser(name, help=short, description=f"{short[0].upper()}{short[1:]}.", allow_abbrev=False)
+        sub.add_argument("--config", metavar="FILE", help="the configuration file")
+        sub.add_argument("--key-file", metavar="FILE", help="an age identity, as `age-keygen -o FILE` makes it")
+        return sub
+
+    save = action("save", "save all that the token may read, where `backup:` says")
+    save.add_argument("--every", type=_duration, metavar="TIME", help="go on: save again and again")
+    verify = action("verify", "restore an archive into a private server, and compare")
+    restore = action("restore", "write what an archive has and the server has not")
+    for sub in (verify, restore):
+        sub.add_argument("archive", metavar="ARCHIVE", help="a file, the name of one in a store, or `latest`")
+    verify.add_argument(
+        "--unseal-key-file", nargs="+", action="extend", default=[], metavar="FILE", help="try the raft snapshot too"
+    )
+    restore.add_argument("--plan", action="store_true", help="write nothing: tell what would be written")
+    restore.add_argument("--path", metavar="PREFIX", default="", help="these secrets alone, such as secret/production/")
+    restore.add_argument("--raft", action="store_true", help="replace all by the raft snapshot")
+    restore.add_argument("--yes", action="store_true", help="do not ask")
+    restore.add_argument(
+        "--force", action="store_true", help="of another cluster, unsealed, newer, or over newer secrets, all the same"
+    )
 
 
 def _add_logging(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,8 @@ KEPT_VERSIONS = 10
 PLACEHOLDER: Mapping[str, Any] = {}
 """Stands for a version that could not be saved, until it is deleted as the original was."""
 
+_DEFAULTS = {"delete_version_after": "0s"}
+
 
 class Settle(Record, frozen=True):
     """Set the secret's own settings."""
@@ -71,7 +73,7 @@ def plan(saved: Secret, present: Secret | None, *, most: int = KEPT_VERSIONS) ->
     """
     if saved.engine == 1:
         return _plan_unversioned(saved, present)
-    there = present or replace(saved, current=0, settings={}, versions=())
+    there = present or replace(saved, current=0, settings=_DEFAULTS, versions=())
     if _begins(there, saved):
         steps = tuple(_continue(saved, there, most))
         course = Course.NEW if present is None else Course.CONTINUED

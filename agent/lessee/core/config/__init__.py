@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from lessee.core.config.grammar.app import Format, OnExpiry
+from lessee.core.config.grammar.backup import Backup
 from lessee.core.config.grammar.vault import Auth
 
 
@@ -216,6 +217,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """Whether `state` may lie outside tmpfs and ramfs."""
     apps: dict[str, App]
     """Empty in an operator's file."""
+    backup: Backup | None = None
 
 
 def format_of(name: str) -> Format:

@@ -1,6 +1,6 @@
 """The text of lessee.yaml to a Config."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -20,14 +20,21 @@ _MODE = 0o440  # Owner and group read, nobody writes.
 _ENVIRONMENT = "{environment}"
 
 
-def parse(text: str, *, source: str, environ: Mapping[str, str], for_child: bool = False) -> Config:
+def parse(
+    text: str,
+    *,
+    source: str,
+    environ: Mapping[str, str],
+    for_child: bool = False,
+    blocks: Collection[str] = (),
+) -> Config:
     """What the file says, with its defaults and those of the environment filled in.
 
-    `for_child`: `lessee exec` reads it. `source` is what errors call the file. Raises ConfigError with all that is
-    wrong, by line.
+    `for_child`: `lessee exec` reads it. `blocks`: the operator's that are needed, with their variables. `source` is
+    what errors call the file. Raises ConfigError with all that is wrong, by line.
     """
     problems = Problems(source)
-    reader = Reader(problems, environ)
+    reader = Reader(problems, environ, blocks)
     said = reader.read(compose(text, source))
     settled = _Settling(said, reader.values, problems, environ, for_child=for_child).settle()
     tell_unbuilt(reader.values, problems)
@@ -71,6 +78,7 @@ class _Settling:
             templates=said.templates,
             allow_disk=said.allow_disk,
             apps=self._apps(),
+            backup=said.backup,
         )
 
     def _or_variable(self, said: str | None, variable: str, kind: Any, path: Path) -> str | None:

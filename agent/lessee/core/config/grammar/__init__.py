@@ -6,11 +6,12 @@ from msgspec import field
 
 from lessee.core.config.grammar import words as w
 from lessee.core.config.grammar.app import App
+from lessee.core.config.grammar.backup import Backup
 from lessee.core.config.grammar.block import Block, says
 from lessee.core.config.grammar.operator import Events, Monitor, Rotation, Setup
 from lessee.core.config.grammar.vault import Vault
 
-OPERATOR = ("events", "setup", "rotation", "monitor")
+OPERATOR = ("events", "setup", "rotation", "monitor", "backup")
 """The blocks that a sidecar has no use for."""
 
 
@@ -77,3 +78,4 @@ class Lessee(Block, frozen=True, kw_only=True):
         default_factory=dict
     )
     monitor: Annotated[Monitor | None, says("How `lessee monitor` reads Vault's audit log.")] = None
+    backup: Annotated[Backup | None, says("Where `lessee backup` saves Vault's data, and for how long.")] = None

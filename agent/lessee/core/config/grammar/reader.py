@@ -1,7 +1,7 @@
 """Nodes to blocks of the grammar, with all that is wrong told on the way."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import cast
 
@@ -40,11 +40,13 @@ class _Wrong(Exception):  # noqa: N818  # Nobody sees it: the problem itself has
 class Reader:
     """Reads one file. What is wrong is told and left out, and the rest is read on."""
 
-    def __init__(self, problems: Problems, environ: Mapping[str, str]) -> None:
+    def __init__(self, problems: Problems, environ: Mapping[str, str], blocks: Collection[str] = ()) -> None:
+        """`blocks`: those of the operator's whose variables are needed too."""
         self.values: dict[Path, object] = {}
         """What each key of the file was read as."""
         self._problems = problems
         self._environ = environ
+        self._unwanted = frozenset(OPERATOR).difference(blocks)
         self._left = _MOST_VALUES
 
     def read(self, root: MappingNode) -> Lessee:
@@ -89,7 +91,7 @@ class Reader:
 
     def _expanded(self, text: str, path: Path) -> str:
         try:
-            if path[0] in OPERATOR and path[:2] != ("setup", "environments"):
+            if path[0] in self._unwanted and path[:2] != ("setup", "environments"):
                 # A sidecar shall not need the operator's variables, which may well be secrets.
                 check(text)
                 raise _Wrong
