@@ -27,7 +27,9 @@ from lessee.core.backup.records import LONGEST_LINE, Secret, Thing, secret_of, t
 from lessee.core.record import replace
 
 
-def write(manifest: Manifest, spools: Sequence[Spool], out: IO[bytes], recipients: Sequence[Any], keys: Keys | None) -> None:
+def write(
+    manifest: Manifest, spools: Sequence[Spool], out: IO[bytes], recipients: Sequence[Any], keys: Keys | None
+) -> None:
     """`keys`: of who makes it, where they are at hand: they seal it. Raises CannotWrite."""
     if keys is not None:
         manifest = replace(manifest, sealed_by=keys.publics[0])
@@ -92,7 +94,9 @@ class Archive:
             return False
         own = keys.secrets[keys.publics.index(self.manifest.sealed_by)]
         if not is_sealed(text, own.encode(), said):
-            raise ArchiveError("it says that it was sealed with your key, and the seal is wrong: it is forged or altered")
+            raise ArchiveError(
+                "it says that it was sealed with your key, and the seal is wrong: it is forged or altered"
+            )
         return True
 
     def _small(self, name: str, most: int) -> bytes:

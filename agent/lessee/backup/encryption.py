@@ -100,8 +100,8 @@ class _Source:
         except BaseException as exc:
             self.failed = exc
             raise
-        piece, self._rest = self._rest[:size], self._rest[size:]
-        return bytes(piece)
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(taken)
 
 
 class _Sink:

@@ -53,7 +53,9 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> Saved
             archive.write(found.manifest, found.spools, file, wanted, keys)
             file.flush()
         name = name_of(found.manifest.cluster_name, found.manifest.cluster_id, created)
-        kept, removed, problems = [], [], []
+        kept: list[str] = []
+        removed: list[str] = []
+        problems: list[LesseeError] = []
         for place in places:
             try:
                 place.put(str(name), file)

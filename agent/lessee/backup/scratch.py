@@ -30,6 +30,7 @@ listener "tcp" {{
   address         = "127.0.0.1:{port}"
   cluster_address = "127.0.0.1:{cluster_port}"
   tls_disable     = true
+  disable_unauthed_generate_root_endpoints = false
 }}
 storage "{storage}" {{
 {settings}

@@ -83,7 +83,9 @@ def _thing(asking: Operator, kind: Kind, path: str) -> Iterator[Thing]:
 def namespaces(asking: Operator) -> tuple[str, ...]:
     """Those below, where the server has them and the token may ask."""
     try:
-        return tuple((asking.door.ask("GET", "sys/namespaces", token=asking.token, params={"list": "true"})).data["keys"])
+        return tuple(
+            (asking.door.ask("GET", "sys/namespaces", token=asking.token, params={"list": "true"})).data["keys"]
+        )
     except (RequestFailed, KeyError):
         return ()
 
@@ -95,5 +97,3 @@ def has_entities(asking: Operator) -> bool:
     except RequestFailed as exc:
         return exc.failure.kind is not Failing.MISSING
     return True
-
-

@@ -11,7 +11,7 @@ from lessee.core.backup.changes import Change, Conflict, Data, Lost, change
 from lessee.core.backup.problems import ArchiveError
 from lessee.core.backup.records import Secret, Thing
 from lessee.core.backup.restoring import KEPT_VERSIONS, Course, Delete, Destroy, Plan, Put, Settle, Step, plan
-from lessee.core.backup.things import is_known
+from lessee.core.backup.things import is_known, reaches_out
 from lessee.core.errors import Refused, VaultUnreachable
 from lessee.vault.door import RequestFailed
 from lessee.vault.operator import Operator
@@ -34,8 +34,8 @@ class Writer:
         self._act = act
         self._only = only.removeprefix("/")
         self._trial = trial
-        self._mounts = {path: data for path, data in (asking.read("sys/mounts") or {}).items()}
-        self._methods = {path: data for path, data in (asking.read("sys/auth") or {}).items()}
+        self._mounts = asking.read("sys/mounts") or {}
+        self._methods = asking.read("sys/auth") or {}
         self._types: dict[str, str] = {}
         self.kv: dict[str, int] = {}
         self._most: dict[str, int] = {}
@@ -81,7 +81,7 @@ class Writer:
     def _is_left_out(self, thing: Thing) -> bool:
         if self._only:
             return thing.kind != "mount" or not (self._only.startswith(thing.path) or thing.path.startswith(self._only))
-        return self._trial and any(thing.path.startswith(place) for place in self.untried)
+        return self._trial and (reaches_out(thing) or any(thing.path.startswith(place) for place in self.untried))
 
     def _present(self, thing: Thing) -> Data | None:
         if thing.kind == "mount":
@@ -128,7 +128,9 @@ def _apply(asking: Operator, saved: Secret, steps: Iterable[Step]) -> None:
     for step in steps:
         match step:
             case Settle(settings=settings):
-                asking.write(f"{mount}metadata/{path}", {**settings, "custom_metadata": settings.get("custom_metadata") or {}})
+                asking.write(
+                    f"{mount}metadata/{path}", {**settings, "custom_metadata": settings.get("custom_metadata") or {}}
+                )
             case Put(data=data) if saved.engine == 1:
                 asking.write(saved.where, data)
             case Put(data=data, cas=cas):
@@ -160,5 +162,3 @@ def _wait_for(asking: Operator, mount: str) -> None:
             time.sleep(_PAUSE)
         else:
             return
-
-

@@ -9,7 +9,7 @@ from lessee.core.backup.problems import ArchiveError
 from lessee.core.record import Record
 
 LONGEST_LINE = 64 * 2**20
-"""Bytes. A secret with all its versions must fit; and an archive that is forged cannot ask for more memory than this."""
+"""Bytes. A secret with all its versions must fit, and an archive that is forged can ask for no more memory."""
 
 Kind = Literal["mount", "auth", "policy", "role", "user", "config", "kept"]
 """user: can be changed and not made, for want of its password. kept: cannot be brought back, and is told of."""

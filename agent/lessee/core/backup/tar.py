@@ -23,10 +23,10 @@ def padding(size: int) -> bytes:
 
 def header_of(block: bytes) -> tuple[str, int] | None:
     """Name and size; None is the end. Raises ArchiveError for what is no plain file."""
+    if block == bytes(BLOCK):
+        return None
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
-    except tarfile.EOFHeaderError:
-        return None
     except (tarfile.HeaderError, UnicodeDecodeError, ValueError):
         raise ArchiveError("it is cut, or no tar file is in it") from None
     if info.type != tarfile.REGTYPE or info.size < 0:

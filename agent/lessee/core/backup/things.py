@@ -69,9 +69,7 @@ def is_known(thing: Thing, mounts: Mapping[str, str]) -> bool:
         case "policy":
             return thing.path.startswith("sys/policies/acl/")
         case "config":
-            return any(
-                thing.path == f"{mount}config" and kind in {*CONFIGURED, "kv"} for mount, kind in mounts.items()
-            )
+            return any(thing.path == f"{mount}config" and kind in {*CONFIGURED, "kv"} for mount, kind in mounts.items())
         case _:
             return any(
                 thing.path.startswith(f"{mount}{listed.folder}/") and thing.kind == listed.kind
