@@ -1,9 +1,8 @@
 """A private server that holds what an archive does, for as long as it is looked at."""
 
-import ctypes
 import os
-import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,83 +13,82 @@ from typing import Any
 import msgspec
 
 from lessee.core.errors import LesseeError, Refused, VaultUnreachable
-from lessee.host.openbao import find_bao, free_port
+from lessee.host.isolated import REFUSED
+from lessee.host.openbao import find_bao
 from lessee.vault.door import Address, Door, RequestFailed
 from lessee.vault.operator import Operator
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # A folder of our own is made in it.
 _PATIENCE = 30.0
 _PAUSE = 0.05
-_PR_SET_PDEATHSIG = 1
 _CONFIG = """
-ui            = false
-api_addr      = "http://127.0.0.1:{port}"
-cluster_addr  = "http://127.0.0.1:{cluster_port}"
-listener "tcp" {{
-  address         = "127.0.0.1:{port}"
-  cluster_address = "127.0.0.1:{cluster_port}"
-  tls_disable     = true
+listener "unix" {{
+  address     = "{folder}/api.sock"
+  socket_mode = "600"
   disable_unauthed_generate_root_endpoints = false
 }}
 storage "{storage}" {{
 {settings}
 }}
 """
+# Raft wants an address for its peers; in a network of its own there are none.
+_PEERS = """
+api_addr     = "http://127.0.0.1:8200"
+cluster_addr = "http://127.0.0.1:8201"
+listener "tcp" {
+  address         = "127.0.0.1:8200"
+  cluster_address = "127.0.0.1:8201"
+  tls_disable     = true
+}
+"""
 _RAFT = '  path                   = "{folder}/data"\n  node_id = "scratch"\n  performance_multiplier = 1'
-_libc = ctypes.CDLL(None)
 
 
 @contextmanager
 def scratch(*, raft: bool = False) -> Iterator[Operator]:
-    """One who may do all in an empty server on loopback, whose token nobody else ever sees.
+    """One who may do all in an empty server, which listens on a socket that only we can open.
 
-    Its folder is ours alone, on tmpfs where there is one. It ends with this process, however that ends. Raises
-    LesseeError where there is no `bao`.
+    Its folder is ours alone, on tmpfs where there is one. It ends with this process, however that ends, and reaches no
+    network. With `raft` that is a must: a server with all that another one knows would end the other's leases, and
+    give its databases new passwords. Raises LesseeError where there is no `bao`, or no such isolation.
     """
     place = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="lessee-verify-", dir=place, ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "data").mkdir()
-        process, url = _start(folder, raft=raft)
+        process = _start(folder, raft=raft)
         try:
-            with closing(Door(Address(url))) as door:
+            with closing(Door(Address(f"unix://{folder}/api.sock"))) as door:
                 yield Operator(door, _initialise(door, process, folder / "log"))
         finally:
             process.kill()
             process.wait()
 
 
-def _start(folder: Path, *, raft: bool) -> tuple["subprocess.Popen[bytes]", str]:
-    port, cluster_port = free_port(), free_port()
-    config = _CONFIG.format(
-        port=port,
-        cluster_port=cluster_port,
-        storage="raft" if raft else "inmem",
-        settings=_RAFT.format(folder=folder) if raft else "",
-    )
-    (folder / "scratch.hcl").write_text(config, encoding="utf-8")
+def _start(folder: Path, *, raft: bool) -> "subprocess.Popen[bytes]":
+    settings = _RAFT.format(folder=folder) if raft else ""
+    config = _CONFIG.format(folder=folder, storage="raft" if raft else "inmem", settings=settings)
+    (folder / "scratch.hcl").write_text(config + (_PEERS if raft else ""), encoding="utf-8")
     environ = {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "BAO_RAFT_AUTOPILOT_DISABLE": "true"}
+    isolated = [sys.executable, "-m", "lessee.host.isolated", "required" if raft else "wanted"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [find_bao(), "server", f"-config={folder / 'scratch.hcl'}"],
+        return subprocess.Popen(
+            [*isolated, find_bao(), "server", f"-config={folder / 'scratch.hcl'}"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             env=environ,
-            preexec_fn=_end_with_parent,  # noqa: PLW1509  # It makes one system call.
         )
-    return process, f"http://127.0.0.1:{port}"
-
-
-def _end_with_parent() -> None:
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _initialise(door: Door, process: "subprocess.Popen[bytes]", log: Path) -> str:
-    """Its root token. Only the server that we started says that it did: another on its port would let it end."""
+    """Its root token."""
     _until(lambda: b"server started!" in log.read_bytes() or _has_ended(process), "to start")
-    if _has_ended(process):
-        raise LesseeError("the scratch server did not start", todo="free a port of loopback, and try again")
+    if process.returncode == REFUSED:
+        todo = "let it make a network namespace (user namespaces, or CAP_SYS_ADMIN)"
+        raise LesseeError("no server without a network can be started here", todo=todo)
+    if process.returncode is not None:
+        raise LesseeError("the scratch server did not start", todo="try `bao server -dev` by hand")
     said = plain(door, "PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
     unseal(door, said["keys"])
     return str(said["root_token"])

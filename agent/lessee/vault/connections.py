@@ -1,6 +1,7 @@
 """Connections to Vault, with TLS and a proxy on the way where there is one."""
 
 import os
+import socket
 import ssl
 import threading
 import time
@@ -17,7 +18,10 @@ LARGEST_ANSWER = 32 * 2**20
 
 
 class Address(Record, frozen=True):
-    """Where Vault is and how it is to prove itself. Files are PEM. `proxy`: the URL of an HTTP proxy on the way."""
+    """Where Vault is and how it is to prove itself. Files are PEM. `proxy`: the URL of an HTTP proxy on the way.
+
+    `unix:///run/api.sock` is a socket on this machine.
+    """
 
     hidden = ("proxy", "proxies")
 
@@ -58,7 +62,9 @@ class Connections:
         host, port = first.hostname or "", first.port or _port(first)
         http: HTTPConnection
         base, extra = parts.path.rstrip("/"), dict[str, str]()
-        if parts.scheme == "https":
+        if parts.scheme == "unix":
+            http, base = _Local(parts.path, timeout), ""
+        elif parts.scheme == "https":
             name = self._address.server_name or parts.hostname or ""
             http = _Secure(host, port, timeout, name, self._secured(stamp))
             if proxy is not None:
@@ -137,6 +143,19 @@ def _read(response: HTTPResponse) -> bytes:
     if response.length is not None and response.length > LARGEST_ANSWER:
         raise HTTPException
     return response.read()
+
+
+class _Local(HTTPConnection):
+    """To a socket in the file system."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
 
 
 class _Secure(HTTPSConnection):
