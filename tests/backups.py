@@ -1,5 +1,6 @@
 """A real server with something of all that can be saved, and `lessee backup` before it."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -144,14 +145,16 @@ def _is_ready(server, path):
 
 
 def _public_key():
-    return _openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 | openssl pkey -pubout")
+    made = _openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+    return _openssl("pkey", "-pubout", text=made)
 
 
 def _certificate():
-    return _openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj /CN=web")
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+    return _openssl("req", "-x509", *curve, "-nodes", "-keyout", "/dev/null", "-subj", "/CN=web")
 
 
-def _openssl(words):
-    said = subprocess.run(f"openssl {words}", shell=True, capture_output=True, text=True, check=True)
-    need(said.stdout, "needs openssl: apt install openssl")
+def _openssl(*arguments, text=None):
+    need(shutil.which("openssl"), "needs openssl: apt install openssl")
+    said = subprocess.run(["openssl", *arguments], input=text, capture_output=True, text=True, check=True)
     return said.stdout

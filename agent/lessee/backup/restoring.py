@@ -1,6 +1,6 @@
 """Brings an archive back: looks first, and writes only what differs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
@@ -64,11 +64,9 @@ class Restoring:
         """Writes nothing. Raises Refused where something else is in the place of what was saved."""
         with self._writer(act=False) as writer:
             found = list(writer.things())
+            self._refuse_conflicts(found)
             ways = [(saved.where, way) for saved, way in writer.secrets() if way.steps]
             equal = writer.courses[Course.EQUAL]
-        conflicts = [f"{one.path}: {one.what}" for one in found if isinstance(one, Conflict)]
-        if conflicts:
-            raise Refused("; ".join(conflicts), where=self._where, todo="move it out of the way")
         if self._wish.only and not ways and not equal:
             raise Refused(f"the archive has no secret at {self._wish.only}", where=self._where)
         return Outlook(
@@ -104,6 +102,11 @@ class Restoring:
             skip(archive.secrets())
             size = next(member.size for member in archive.manifest.members if member.name == SNAPSHOT)
             raft.put(self._asking, archive.snapshot(), size, force=self._wish.force)
+
+    def _refuse_conflicts(self, found: Iterable[object]) -> None:
+        conflicts = [f"{one.path}: {one.what}" for one in found if isinstance(one, Conflict)]
+        if conflicts:
+            raise Refused("; ".join(conflicts), where=self._where, todo="move it out of the way")
 
     @contextmanager
     def _writer(self, *, act: bool) -> Iterator[Writer]:

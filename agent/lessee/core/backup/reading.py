@@ -18,27 +18,29 @@ class Read(Record, frozen=True):
     metadata: Mapping[str, Any]
 
 
-def to_ask(metadata: Mapping[str, Any]) -> list[int | None]:
-    """The versions to read, None for the newest: it comes last, and tells whether there is one more by now."""
-    newest = int(metadata.get("current_version") or 0)
+def to_ask(metadata: Mapping[str, Any]) -> list[int]:
+    """The versions to read, the newest first: the oldest is the next to be forgotten anyway."""
     versions: Mapping[str, Any] = metadata.get("versions") or {}
-    older = sorted(int(number) for number, version in versions.items() if not version.get("destroyed"))
-    return [*(number for number in older if number != newest), None]
+    return sorted((int(number) for number, version in versions.items() if not version.get("destroyed")), reverse=True)
 
 
 def secret_from(
-    mount: str, path: str, metadata: Mapping[str, Any], reads: Mapping[int | None, Read], key: bytes
+    mount: str, path: str, metadata: Mapping[str, Any], reads: Mapping[int, Read], key: bytes, *, strict: bool = True
 ) -> Secret | None:
-    """None where it changed while it was read, and is to be read again."""
+    """As it was when its metadata were read; None where it changed since, and is to be read again.
+
+    A version never changes, it can only go; so one that was written meanwhile does no harm. `strict` False: older
+    versions that the server has forgotten meanwhile are left out, for a secret that never rests.
+    """
     newest = int(metadata.get("current_version") or 0)
     versions: Mapping[str, Any] = metadata.get("versions") or {}
-    if int(reads[None].metadata.get("version") or 0) != newest:
-        return None
     found = []
     for number in sorted(map(int, versions)):
-        marks, read = versions[str(number)], reads.get(None if number == newest else number)
+        marks, read = versions[str(number)], reads.get(number)
         if read is not None and any(marks.get(mark) != read.metadata.get(mark) for mark in _MARKS):
-            return None
+            if strict or read.metadata or number == newest:
+                return None
+            continue
         data = read.data if read is not None else None
         found.append(
             Version(
