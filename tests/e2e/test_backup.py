@@ -135,7 +135,7 @@ def test_an_archive_is_its_owner_s_alone_and_holds_no_value_that_can_be_seen(ful
     assert archive.stat().st_mode & 0o777 == 0o600
     assert archive.parent.stat().st_mode & 0o777 == 0o700
     assert CANARY.encode() not in archive.read_bytes()
-    assert sorted(os.listdir(archive.parent)) == [".lessee-backup.lock", archive.name]
+    assert sorted(path.name for path in archive.parent.iterdir()) == [".lessee-backup.lock", archive.name]
 
 
 def test_the_program_age_opens_it(full, make, tmp_path):
@@ -170,13 +170,14 @@ def test_public_keys_are_enough_to_save_and_any_of_theirs_opens_it(full, make, t
     backups.backup("verify", str(archive), "--key-file", str(backups.key), code=65, text="the key does not open")
 
 
-def test_verify_compares_every_path_and_leaves_nothing_behind(full, make, memory):
+def test_verify_compares_every_path_and_leaves_nothing_behind(full, make):
     backups = make(full)
     backups.save()
-    before = {entry for entry in os.listdir("/dev/shm") if entry.startswith("lessee-verify-")}
-    assert "all came back as it was saved" in backups.backup("verify", "latest")
-    assert {entry for entry in os.listdir("/dev/shm") if entry.startswith("lessee-verify-")} <= before
-    assert "not sealed" not in backups.backup("verify", "latest")
+    before = set(Path("/dev/shm").glob("lessee-verify-*"))
+    said = backups.backup("verify", "latest")
+    assert "all came back as it was saved" in said
+    assert "not sealed" not in said
+    assert set(Path("/dev/shm").glob("lessee-verify-*")) <= before
 
 
 def test_a_plan_writes_nothing_and_names_what_it_would_write(small, make):

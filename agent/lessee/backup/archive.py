@@ -165,6 +165,7 @@ def opened(file: IO[bytes], keys: Keys, where: str, *, any_format: bool = False)
             yield archive
             archive.close()
     except ArchiveError as exc:
-        if exc.where:
+        if exc.where == where:
             raise
-        raise ArchiveError(exc.what, where=where, todo=exc.todo) from None
+        what = f"{exc.where}: {exc.what}" if exc.where else exc.what
+        raise ArchiveError(what, where=where, todo=exc.todo) from None

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from lessee.core.backup.reading import Read, secret_from, to_ask
 from lessee.core.backup.records import Secret, Version, fingerprint
