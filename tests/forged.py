@@ -55,10 +55,10 @@ class Forger:
             out.write(info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512))
         return self.encrypted(out.getvalue() + (bytes(1024) if end else b""))
 
-    def with_(self, *, sealed=False, **changes):
+    def with_(self, *, sealed=False, manifest=None, **changes):
         """With members changed, and a manifest that fits. `sealed`: by who has the key after all."""
         members = self.members | {_NAMES[name]: content for name, content in changes.items()}
-        manifest = json.loads(members["manifest.json"])
+        manifest = manifest or self.manifest()
         manifest["members"] = [
             {"name": name, "size": len(members[name]), "sha256": hashlib.sha256(members[name]).hexdigest()}
             for name in members

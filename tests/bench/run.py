@@ -38,6 +38,7 @@ NAMES = (
     "herd",
     "fleet",
     "month",
+    "backup",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 

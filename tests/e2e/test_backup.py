@@ -353,6 +353,57 @@ def test_a_token_that_may_not_read_all_gets_no_half_archive(full, make):
     assert backups.found() == []
 
 
+def test_the_policy_of_the_readme_suffices(full, make):
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    policy = text.partition("A policy for `save`")[2].partition("```hcl\n")[2].partition("```")[0]
+    more = "".join(f'path "{mount}*" {{ capabilities = ["read", "list"] }}\n' for mount in ("old/", "team/kv/"))
+    full.ask("PUT", "sys/policies/acl/readme", {"policy": policy + more})
+    try:
+        token = full.ask("POST", "auth/token/create", {"policies": ["readme"]})["auth"]["client_token"]
+        said = make(full).backup("save", env={"VAULT_TOKEN": token})
+    finally:
+        full.ask("DELETE", "sys/policies/acl/readme")
+    assert "22 secrets in 26 versions, 6 mounts, 7 auth methods, 3 policies, 11 roles" in said
+    assert "identity: entities" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_ended_by_a_signal_it_leaves_no_server_behind(full, make, number):
+    backups = make(full)
+    backups.save()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lessee", "backup", "verify", "latest"],
+        cwd=backups.disk,
+        env=backups.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        eventually(lambda: _of(process), "its server")
+        (folder,) = {socket.parent for socket in eventually(_sockets, "its socket")}
+        process.send_signal(number)
+        assert process.wait(20) == (-number if number == signal.SIGKILL else 130)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    eventually(lambda: not [path for path in Path("/proc").glob("[0-9]*") if str(folder) in _cmdline(path)], "its end")
+    # Who is killed sweeps nothing; what is in memory there is encrypted, and its key is gone.
+    assert folder.exists() == (number == signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of(process):
+    return [path for path in Path("/proc").glob("[0-9]*/stat") if _parent(path) == process.pid]
+
+
+def _parent(stat):
+    try:
+        return int(stat.read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
 def test_the_scratch_server_reaches_no_network():
     with scratch() as asking:
         (folder,) = {path.parent for path in _sockets() if str(path.parent) in asking.door.address}
@@ -366,7 +417,7 @@ def test_the_scratch_server_reaches_no_network():
 
 
 def _sockets():
-    return Path("/dev/shm").glob("lessee-verify-*/api.sock")
+    return list(Path("/dev/shm").glob("lessee-verify-*/api.sock"))
 
 
 def _cmdline(process):

@@ -119,9 +119,22 @@ def test_what_differs_after_a_restore_is_named(before, tmp_path):
     assert "1 DIFFER" in said
 
 
-def test_forced_an_archive_without_a_seal_is_taken(before, tmp_path):
+def test_an_engine_that_only_the_other_server_has_is_not_tried_and_told(before, tmp_path):
+    _, backups, forger = before
+    mount = {"kind": "mount", "path": "odd/", "data": {"type": "no-such-plugin"}}
+    things = json.dumps(mount).encode() + b"\n" + forger.members["server.ndjson"]
+    manifest = forger.manifest()
+    manifest["counts"]["mounts"] += 1
+    (tmp_path / "a.age").write_bytes(forger.with_(server=things, manifest=manifest, sealed=True))
+    said = backups.backup("verify", str(tmp_path / "a.age"))
+    assert "all came back as it was saved" in said
+    assert "not tried, for a scratch server has no such engine: odd/" in said
+
+
+@pytest.mark.parametrize("changes", [{}, {"format": 2}, {"server_version": "99.0.0"}, {"cluster_id": "another"}])
+def test_forced_what_is_only_strange_is_taken(before, tmp_path, changes):
     server, backups, forger = before
-    (tmp_path / "a.age").write_bytes(forger.with_manifest(forger.manifest()))
+    (tmp_path / "a.age").write_bytes(forger.with_manifest(forger.manifest(**changes), sealed=bool(changes)))
     server.ask("DELETE", "secret/metadata/states/typed")
     backups.backup("restore", str(tmp_path / "a.age"), "--yes", "--force")
     assert server.ask("GET", "secret/data/states/typed")["data"]["data"]["n"] == 1

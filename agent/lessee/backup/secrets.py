@@ -25,9 +25,13 @@ _R = TypeVar("_R")
 
 def secrets(asking: Operator, mounts: Mapping[str, int], key: bytes) -> Iterator[Secret]:
     """All in these mounts of KV, which have version 1 or 2; in order. Raises Refused or VaultUnreachable."""
-    places = ((mount, path) for mount, version in mounts.items() for path in _walk(asking, mount, version, ""))
-    found = each(lambda place: secret(asking, *place, mounts[place[0]], key), places)
+    found = each(lambda place: secret(asking, *place, mounts[place[0]], key), places(asking, mounts))
     return (one for one in found if one is not None)
+
+
+def places(asking: Operator, mounts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Mount and path of each. Raises Refused or VaultUnreachable."""
+    return ((mount, path) for mount, version in mounts.items() for path in _walk(asking, mount, version, ""))
 
 
 def each(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:

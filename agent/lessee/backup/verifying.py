@@ -10,7 +10,7 @@ from lessee.backup.inspecting import Inspected, inspect
 from lessee.backup.keys import Keys
 from lessee.backup.restoring import skip
 from lessee.backup.scratch import plain, scratch, unseal
-from lessee.backup.secrets import each, secret, secrets
+from lessee.backup.secrets import each, places, secret
 from lessee.backup.writing import Writer
 from lessee.core.backup.changes import Change, Conflict
 from lessee.core.backup.comparing import differences, is_younger
@@ -39,7 +39,7 @@ def verify(file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str]) 
             skip(writer.things())
             skip(writer.secrets())
             _skip_snapshot(archive)
-        found = list(_compare(file, where, keys, asking, inspected))
+        found = list(_compare(file, where, keys, asking, writer.untried))
     snapshot = None
     if inspected.has_snapshot:
         snapshot = "its checksums are right; give unseal keys with --unseal-key-file to try it in a server"
@@ -48,19 +48,17 @@ def verify(file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str]) 
     return Verified(inspected, tuple(found), tuple(writer.untried), snapshot)
 
 
-def _compare(file: IO[bytes], where: str, keys: Keys, asking: Operator, inspected: Inspected) -> Iterator[str]:
+def _compare(file: IO[bytes], where: str, keys: Keys, asking: Operator, untried: Sequence[str]) -> Iterator[str]:
     with opened(file, keys, where) as archive:
-        writer = Writer(asking, archive, act=False, trial=True)
+        writer = Writer(asking, archive, act=False, trial=True, untried=untried)
         for thing in writer.things():
             if isinstance(thing, Change | Conflict):
                 yield f"{thing.path}: differs"
-        untried = tuple(writer.untried)
         yield from _compare_secrets(archive, asking)
         _skip_snapshot(archive)
-    key = bytes.fromhex(inspected.manifest.key)
-    count = sum(1 for _ in secrets(asking, writer.kv, key))
-    if count != inspected.manifest.counts.secrets and not untried:
-        yield f"{count} secrets came back of {inspected.manifest.counts.secrets}"
+    count = sum(1 for _ in places(asking, writer.kv))
+    if count != archive.manifest.counts.secrets:
+        yield f"{count} secrets came back of {archive.manifest.counts.secrets}"
 
 
 def _compare_secrets(archive: Archive, asking: Operator) -> Iterator[str]:

@@ -27,8 +27,20 @@ class Writer:
     `only`: the secrets whose path begins so, with their mount, and nothing else.
     """
 
-    def __init__(self, asking: Operator, archive: Archive, *, act: bool, only: str = "", trial: bool = False) -> None:
-        """`trial`: nothing is written that makes the server ask another system, or that it has no engine for."""
+    def __init__(
+        self,
+        asking: Operator,
+        archive: Archive,
+        *,
+        act: bool,
+        only: str = "",
+        trial: bool = False,
+        untried: Iterable[str] = (),
+    ) -> None:
+        """`trial`: nothing is written that makes the server ask another system, or that it has no engine for.
+
+        `untried`: where it is known to have none.
+        """
         self._asking = asking
         self._archive = archive
         self._act = act
@@ -40,7 +52,7 @@ class Writer:
         self.kv: dict[str, int] = {}
         self._most: dict[str, int] = {}
         self._absent: set[str] = set()
-        self.untried: list[str] = []
+        self.untried = list(untried)
         self.courses: Counter[Course] = Counter()
         self.writes = 0
 
@@ -81,7 +93,8 @@ class Writer:
     def _is_left_out(self, thing: Thing) -> bool:
         if self._only:
             return thing.kind != "mount" or not (self._only.startswith(thing.path) or thing.path.startswith(self._only))
-        return self._trial and (reaches_out(thing) or any(thing.path.startswith(place) for place in self.untried))
+        place = f"auth/{thing.path}" if thing.kind == "auth" else thing.path
+        return self._trial and (reaches_out(thing) or place.startswith(tuple(self.untried)))
 
     def _present(self, thing: Thing) -> Data | None:
         if thing.kind == "mount":

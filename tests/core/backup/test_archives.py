@@ -38,7 +38,8 @@ SECRET = Secret(
         Version(2, None, "", "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"),
     ),
 )
-data = st.dictionaries(st.text(), st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists))
+scalars = st.none() | st.booleans() | st.integers() | st.text()
+data = st.dictionaries(st.text(), scalars | st.lists(scalars, max_size=3), max_size=4)
 
 
 def changed(**changes):

@@ -17,7 +17,7 @@ def differences(saved: Secret, found: Secret | None) -> Iterator[str]:
         other = theirs.get(version.number)
         if (other.fingerprint if other is not None else "") != version.fingerprint:
             yield f"{saved.where}: version {version.number} differs"
-    for name in saved.settings.keys() | found.settings.keys():
+    for name in sorted(saved.settings.keys() | found.settings.keys()):
         if (saved.settings.get(name) or None) != (found.settings.get(name) or None):
             yield f"{saved.where}: its {name} differs"
 
