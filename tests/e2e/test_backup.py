@@ -353,6 +353,33 @@ def test_a_token_that_may_not_read_all_gets_no_half_archive(full, make):
     assert backups.found() == []
 
 
+def test_a_namespace_has_archives_of_its_own(small, make):
+    small.ask("POST", "sys/namespaces/crew")
+    small.ask("POST", "crew/sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+    eventually(lambda: _written(small, "crew/secret/data/a"), "the mount")
+    backups = make(small)
+    root = backups.save()
+    assert "the namespace crew/" in backups.backup("save")
+    backups.config["vault"]["namespace"] = "crew"
+    archive = backups.save()
+    assert "-crew-" in archive.name
+    assert len({path.name.rpartition("-")[0] for path in backups.found()}) == 2
+    assert "1 secrets in 1 versions" in backups.backup("verify", str(archive))
+    text = "it is of the namespace root, and you ask for crew"
+    backups.backup("restore", str(backups.found()[0]), "--yes", code=77, text=text)
+    small.ask("DELETE", "crew/secret/metadata/a")
+    backups.backup("restore", str(archive), "--yes")
+    assert small.ask("GET", "crew/secret/data/a")["data"]["data"] == {"value": canary("team")}
+    assert root.parent == archive.parent
+
+
+def _written(server, path):
+    try:
+        return server.ask("POST", path, {"data": {"value": canary("team")}})
+    except RuntimeError:
+        return None
+
+
 def test_the_policy_of_the_readme_suffices(full, make):
     text = (Path(__file__).parents[2] / "README.md").read_text()
     policy = text.partition("A policy for `save`")[2].partition("```hcl\n")[2].partition("```")[0]

@@ -27,12 +27,12 @@ class Gathered(Record, frozen=True):
 
 
 @contextmanager
-def gathered(asking: Operator, created: datetime, folder: Path | None, *, namespace: bool) -> Iterator[Gathered]:
-    """`folder`: for temporary files. `namespace`: it is not the server's root, whose is the raft snapshot.
+def gathered(asking: Operator, created: datetime, folder: Path | None, namespace: str | None) -> Iterator[Gathered]:
+    """`folder`: for temporary files. `namespace`: None is the server's root, whose is the raft snapshot.
 
     Raises Refused, VaultUnreachable or CannotWrite.
     """
-    described = server.describe(asking)
+    described = server.describe(asking, namespace)
     key = os.urandom(32)
     with ExitStack() as stack:
 
@@ -42,7 +42,7 @@ def gathered(asking: Operator, created: datetime, folder: Path | None, *, namesp
             return made
 
         snapshot, missed = None, ""
-        if described.storage == "raft" and not namespace:
+        if described.storage == "raft" and not described.namespace:
             snapshot, missed = _snapshot(asking, spool)
         all_things = tuple(server.things(asking))
         things = spool(SERVER)
@@ -63,6 +63,7 @@ def gathered(asking: Operator, created: datetime, folder: Path | None, *, namesp
             cluster_id=described.cluster_id,
             cluster_name=described.cluster_name,
             server_version=described.version,
+            namespace=described.namespace,
             counts=counts,
             members=tuple(one.member for one in spools),
             key=key.hex(),

@@ -22,11 +22,12 @@ _FEW = 5
 
 
 class Wish(Record, frozen=True):
-    """What is asked for. `seal_expected`: archives here are made by who has the key."""
+    """What is asked for. `seal_expected`: archives here are made by who has the key. `namespace` None: the root."""
 
     force: bool
     only: str
     seal_expected: bool
+    namespace: str | None = None
 
 
 class Outlook(Record, frozen=True):
@@ -53,7 +54,7 @@ class Restoring:
         self._file, self._where, self._keys = file, where, keys
         self._asking, self._wish = asking, wish
         self.inspected: Inspected = inspect(file, keys, where, any_format=wish.force)
-        self.server: Server = server.describe(asking)
+        self.server: Server = server.describe(asking, wish.namespace)
         reasons = objections(
             self.inspected.manifest, self.server, sealed=self.inspected.sealed, seal_expected=wish.seal_expected
         )

@@ -49,10 +49,11 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> Saved
         operator(config.vault, environ, boot_time) as asking,
     ):
         created = datetime.fromtimestamp(wall_time(), UTC)
-        with gathered(asking, created, folder, namespace=config.vault.namespace is not None) as found:
+        with gathered(asking, created, folder, config.vault.namespace) as found:
             archive.write(found.manifest, found.spools, file, wanted, keys)
             file.flush()
-        name = name_of(found.manifest.cluster_name, found.manifest.cluster_id, created)
+        manifest = found.manifest
+        name = name_of(manifest.cluster_name, manifest.cluster_id, manifest.namespace, created)
         kept: list[str] = []
         removed: list[str] = []
         problems: list[LesseeError] = []
@@ -64,7 +65,7 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> Saved
             except CannotWrite as exc:
                 problems.append(exc)
         size = file.seek(0, os.SEEK_END)
-    return Saved(found.manifest, size, tuple(kept), tuple(removed), tuple(problems), found.missed)
+    return Saved(manifest, size, tuple(kept), tuple(removed), tuple(problems), found.missed)
 
 
 def _retain(place: Store, name: Name, config: Backup) -> Iterator[str]:

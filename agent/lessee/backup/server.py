@@ -1,7 +1,7 @@
 """Reads a server: what it says of itself, and all that stands beside its secrets."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -14,7 +14,7 @@ from lessee.vault.door import RequestFailed
 from lessee.vault.operator import Operator, error
 
 
-def describe(asking: Operator) -> Server:
+def describe(asking: Operator, namespace: str | None) -> Server:
     """What it says of itself. Raises VaultUnreachable."""
     try:
         # Its fields do not stand in `data`, as those of other answers do.
@@ -31,6 +31,7 @@ def describe(asking: Operator) -> Server:
         cluster_name=str(said.get("cluster_name") or ""),
         version=str(said.get("version") or ""),
         storage=str(said.get("storage_type") or ""),
+        namespace=(namespace or "").strip("/"),
     )
 
 
@@ -39,10 +40,10 @@ def things(asking: Operator) -> Iterator[Thing]:
 
     Raises Refused where the token may not read one of them: half a backup is none.
     """
-    engines = {path: found for path, found in _mounts(asking, "sys/mounts").items() if not path.startswith(OWN)}
-    methods = _mounts(asking, "sys/auth")
-    yield from (Thing("mount", path, settings("mount", found)) for path, found in engines.items())
-    yield from (Thing("auth", path, settings("auth", found)) for path, found in methods.items())
+    engines = {path: found for path, found in mounts(asking, "mount").items() if not path.startswith(OWN)}
+    methods = mounts(asking, "auth")
+    yield from (Thing("mount", path, found) for path, found in engines.items())
+    yield from (Thing("auth", path, found) for path, found in methods.items())
     for name in asking.list("sys/policies/acl"):
         if name != "root":
             yield from _thing(asking, "policy", f"sys/policies/acl/{name}")
@@ -61,8 +62,10 @@ def is_versioned(mount: Mapping[str, Any]) -> bool:
     return mount["type"] == "kv" and str((mount.get("options") or {}).get("version")) == "2"
 
 
-def _mounts(asking: Operator, path: str) -> dict[str, Any]:
-    return dict(sorted((asking.read(path) or {}).items()))
+def mounts(asking: Operator, kind: Literal["mount", "auth"]) -> dict[str, dict[str, Any]]:
+    """What is mounted where, in order. Raises Refused."""
+    found = asking.read("sys/mounts" if kind == "mount" else "sys/auth") or {}
+    return {path: settings(kind, found[path]) for path in sorted(found)}
 
 
 def _listed(asking: Operator, mount: str, all_listed: tuple[Listed, ...]) -> Iterator[Thing]:

@@ -46,8 +46,8 @@ class Writer:
         self._act = act
         self._only = only.removeprefix("/")
         self._trial = trial
-        self._mounts = asking.read("sys/mounts") or {}
-        self._methods = asking.read("sys/auth") or {}
+        self._mounts = server.mounts(asking, "mount")
+        self._methods = server.mounts(asking, "auth")
         self._types: dict[str, str] = {}
         self.kv: dict[str, int] = {}
         self._most: dict[str, int] = {}

@@ -105,7 +105,12 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
         raise UsageError("--raft replaces all there is", todo="leave out --path and --plan")
     own = needed(keys(arguments.key_file, environ))
     recipients = config.backup.recipients if config.backup is not None else None
-    wish = Wish(force=arguments.force, only=arguments.path, seal_expected=recipients is None)
+    wish = Wish(
+        force=arguments.force,
+        only=arguments.path,
+        seal_expected=recipients is None,
+        namespace=config.vault.namespace,
+    )
     with (
         found(arguments.archive, config.backup, environ) as (file, where),
         operator(config.vault, environ, boot_time) as asking,

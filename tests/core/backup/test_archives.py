@@ -178,5 +178,6 @@ def test_an_archive_of_elsewhere_or_later_is_objected_to():
     assert reasons(server_version="2.10.0") == ["it is of a newer server, 2.10.0, than this one, 2.7.2"]
     assert reasons(cluster_id="x") == ["it is of another cluster, main"]
     assert reasons(cluster_id="x", cluster_name="") == ["it is of another cluster, x"]
+    assert reasons(namespace="team") == ["it is of the namespace team, and you ask for root"]
     assert "not sealed with your key" in reasons(sealed=False)[0]
     assert reasons(sealed=False, expected=False) == []

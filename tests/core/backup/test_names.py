@@ -16,14 +16,15 @@ moments = st.datetimes(datetime(2025, 1, 1), datetime(2027, 1, 1)).map(lambda m:
 
 def test_a_name_holds_cluster_and_utc_time():
     east = NOON.astimezone(timezone(timedelta(hours=5)))
-    name = name_of("main", "1234567890", east)
+    name = name_of("main", "1234567890", "", east)
     assert str(name) == "lessee-main-12345678-20260304T120000Z.age"
     assert parsed(str(name)) == name
 
 
 def test_a_cluster_s_name_cannot_lead_elsewhere():
-    assert str(name_of("../a b", "../x", NOON)) == "lessee-.._a_b-.._x-20260304T120000Z.age"
-    assert str(name_of("", "", NOON)) == "lessee-cluster--20260304T120000Z.age"
+    assert str(name_of("../a b", "../x", "", NOON)) == "lessee-.._a_b-.._x-20260304T120000Z.age"
+    assert str(name_of("", "", "", NOON)) == "lessee-cluster-20260304T120000Z.age"
+    assert str(name_of("main", "12345678-9", "team/a", NOON)) == "lessee-main-12345678-team-a-20260304T120000Z.age"
 
 
 @pytest.mark.parametrize(

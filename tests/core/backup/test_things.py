@@ -25,6 +25,7 @@ def test_what_nobody_may_write_is_left_out():
     assert settings("policy", {"policy": "x", "version": 5, "modified": "now"}) == {"policy": "x"}
     assert settings("mount", {"type": "kv", "uuid": "u", "accessor": "a", "options": None}) == {"type": "kv"}
     assert settings("auth", {"type": "jwt", "uuid": "u"}) == {"type": "jwt"}
+    assert settings("auth", {"type": "ns_token"}) == {"type": "token"}
     assert settings("config", {"status": "valid", "a": 1, "b": None}) == {"a": 1}
 
 

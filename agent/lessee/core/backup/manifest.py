@@ -58,6 +58,8 @@ class Manifest(Record, frozen=True):
     members: tuple[Member, ...]
     key: _Hash
     """Of the fingerprints, in hex."""
+    namespace: str = ""
+    """Empty: the server's root."""
     sealed_by: str = ""
     """The public key of the identity whose secret seals this manifest; empty: nobody's."""
     gaps: tuple[str, ...] = ()

@@ -22,9 +22,10 @@ class Name(Record, frozen=True, order=True):
         return f"lessee-{self.cluster}-{self.moment:{_MOMENT}}.age"
 
 
-def name_of(cluster_name: str, cluster_id: str, created: datetime) -> Name:
+def name_of(cluster_name: str, cluster_id: str, namespace: str, created: datetime) -> Name:
     """The name holds a part of the id: two clusters may be called the same, and retention goes by names."""
-    cluster = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{cluster_name or 'cluster'}-{cluster_id[:_OF_ID]}")
+    words = [cluster_name or "cluster", cluster_id[:_OF_ID], *namespace.split("/")]
+    cluster = re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join(filter(None, words)))
     return Name(created.astimezone(UTC).replace(microsecond=0), cluster)
 
 

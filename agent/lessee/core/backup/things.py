@@ -47,7 +47,8 @@ def settings(kind: Kind, data: Mapping[str, Any]) -> dict[str, Any]:
     """What can be written of what was read."""
     only = _SAID_ONLY.get("mount" if kind == "auth" else kind)
     return {
-        key: value
+        # A namespace calls those that it was made with by names of its own, such as ns_token.
+        key: value.removeprefix("ns_") if key == "type" and isinstance(value, str) else value
         for key, value in data.items()
         if value is not None and key not in _TOLD and (only is None or key in only)
     }
