@@ -1,47 +1,60 @@
-"""A program that is isolated reaches no network, and ends with who started it."""
+"""A program that is isolated reaches no network and no file, and ends with who started it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from lessee.host.isolated import REFUSED
+from lessee.host.isolated import ANY, REFUSED
 from needs import need
 from sidecar import eventually
 
 RUN = (sys.executable, "-m", "lessee.host.isolated")
 
 
-def run(mode, *program):
-    return subprocess.run([*RUN, mode, *program], capture_output=True, text=True, check=False)
+def run(root, *program):
+    return subprocess.run([*RUN, str(root), *program], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("mode", ["wanted", "required"])
-def test_it_has_a_loopback_of_its_own_and_nothing_else(mode):
-    said = run(mode, "/bin/cat", "/proc/self/net/dev")
+def test_it_has_a_loopback_of_its_own_and_nothing_else():
+    need(run("/", "/bin/true").returncode != REFUSED, "needs a kernel that lets us make a network namespace")
+    for root in ("/", ANY):
+        said = run(root, "/bin/cat", "/proc/self/net/dev")
+        assert [line.split(":")[0].strip() for line in said.stdout.splitlines()[2:]] == ["lo"]
+        own = run(root, "/bin/readlink", "/proc/self/ns/net").stdout.strip()
+        assert own != str(Path("/proc/self/ns/net").readlink())
+
+
+def test_its_root_is_all_that_it_sees(tmp_path):
+    busybox = shutil.which("busybox")
+    need(busybox, "needs a program without libraries: apt install busybox-static")
+    (tmp_path / "here").touch()
+    said = run(tmp_path, busybox, "ls", "-a", "/")
     need(said.returncode != REFUSED, "needs a kernel that lets us make a network namespace")
-    assert [line.split(":")[0].strip() for line in said.stdout.splitlines()[2:]] == ["lo"]
-    own = run(mode, "/bin/readlink", "/proc/self/ns/net").stdout.strip()
-    assert own != str(Path("/proc/self/ns/net").readlink())
+    assert said.stdout.split() == [".", "..", "here"], said.stderr
+    assert run(tmp_path, busybox, "ls", "/..").stdout == "here\n"
+
+
+def test_without_a_folder_to_see_it_is_not_started(tmp_path):
+    assert run(tmp_path / "none", "/bin/true").returncode == REFUSED
 
 
 def test_its_loopback_can_be_used():
     code = "import socket; s = socket.create_server(('127.0.0.1', 8200)); print(s.getsockname()[1])"
-    said = run("wanted", sys.executable, "-c", code)
+    said = run(ANY, sys.executable, "-c", code)
     assert said.stdout.strip() == "8200", said.stderr
 
 
 def test_it_ends_as_the_program_does():
-    assert run("wanted", "/bin/sh", "-c", "exit 5").returncode == 5
+    assert run(ANY, "/bin/sh", "-c", "exit 5").returncode == 5
 
 
 def test_it_does_not_outlive_who_started_it():
     code = (
         "import subprocess, sys, time\n"
-        f"p = subprocess.Popen({[*RUN, 'wanted', '/bin/sleep', '60']!r})\n"
+        f"p = subprocess.Popen({[*RUN, ANY, '/bin/sleep', '60']!r})\n"
         "print(p.pid, flush=True)\n"
         "time.sleep(60)\n"
     )

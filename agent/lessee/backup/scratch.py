@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from lessee.core.errors import LesseeError, Refused, VaultUnreachable
-from lessee.host.isolated import REFUSED
+from lessee.host.isolated import ANY, REFUSED
 from lessee.host.openbao import find_bao
 from lessee.vault.door import Address, Door, RequestFailed
 from lessee.vault.operator import Operator
@@ -49,13 +49,15 @@ def scratch(*, raft: bool = False) -> Iterator[Operator]:
     """One who may do all in an empty server, which listens on a socket that only we can open.
 
     Its folder is ours alone, on tmpfs where there is one. It ends with this process, however that ends, and reaches no
-    network. With `raft` that is a must: a server with all that another one knows would end the other's leases, and
-    give its databases new passwords. Raises LesseeError where there is no `bao`, or no such isolation.
+    network where the kernel allows that. With `raft` that is a must, and it sees no other file: a server with all that
+    another one knows would end the other's leases, give its databases new passwords, and write to its audit log.
+    Raises LesseeError where there is no `bao`, or no such isolation.
     """
     place = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="lessee-verify-", dir=place, ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        (folder / "data").mkdir()
+        for part in ("data", "tmp"):
+            (folder / part).mkdir()
         process = _start(folder, raft=raft)
         try:
             with closing(Door(Address(f"unix://{folder}/api.sock"))) as door:
@@ -66,14 +68,15 @@ def scratch(*, raft: bool = False) -> Iterator[Operator]:
 
 
 def _start(folder: Path, *, raft: bool) -> "subprocess.Popen[bytes]":
-    settings = _RAFT.format(folder=folder) if raft else ""
-    config = _CONFIG.format(folder=folder, storage="raft" if raft else "inmem", settings=settings)
+    root = Path("/") if raft else folder
+    settings = _RAFT.format(folder=root) if raft else ""
+    config = _CONFIG.format(folder=root, storage="raft" if raft else "inmem", settings=settings)
     (folder / "scratch.hcl").write_text(config + (_PEERS if raft else ""), encoding="utf-8")
-    environ = {"PATH": os.environ.get("PATH", ""), "HOME": str(folder), "BAO_RAFT_AUTOPILOT_DISABLE": "true"}
-    isolated = [sys.executable, "-m", "lessee.host.isolated", "required" if raft else "wanted"]
+    environ = {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "BAO_RAFT_AUTOPILOT_DISABLE": "true"}
+    isolated = [sys.executable, "-m", "lessee.host.isolated", str(folder) if raft else ANY]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
-            [*isolated, find_bao(), "server", f"-config={folder / 'scratch.hcl'}"],
+            [*isolated, find_bao(), "server", f"-config={root / 'scratch.hcl'}"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -85,8 +88,8 @@ def _initialise(door: Door, process: "subprocess.Popen[bytes]", log: Path) -> st
     """Its root token."""
     _until(lambda: b"server started!" in log.read_bytes() or _has_ended(process), "to start")
     if process.returncode == REFUSED:
-        todo = "let it make a network namespace (user namespaces, or CAP_SYS_ADMIN)"
-        raise LesseeError("no server without a network can be started here", todo=todo)
+        todo = "let it make namespaces (user namespaces, or CAP_SYS_ADMIN and CAP_SYS_CHROOT)"
+        raise LesseeError("no server without network and files can be started here", todo=todo)
     if process.returncode is not None:
         raise LesseeError("the scratch server did not start", todo="try `bao server -dev` by hand")
     said = plain(door, "PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})

@@ -1,7 +1,8 @@
 """Becomes another program that reaches no network but a loopback of its own, and ends with who started it.
 
-`python -m lessee.host.isolated MODE PROGRAM ARGUMENT…`: with the mode `required` it ends with 77 where the kernel
-does not let it; with `wanted` it goes on without.
+`python -m lessee.host.isolated ROOT PROGRAM ARGUMENT…`: ROOT is the folder that the program, which must need no
+library, takes for all there is; where the kernel does not allow any of that, it ends with 77. With `-` for ROOT it
+sees all files, and goes on with the network that there is.
 """
 
 import ctypes
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 REFUSED = 77
+ANY = "-"
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG = 1
@@ -21,18 +23,22 @@ _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def main(mode: str, program: str, *arguments: str) -> None:
+def main(root: str, program: str, *arguments: str) -> None:
     """Does not return, unless by SystemExit."""
     parent = os.getppid()
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(1)  # It was gone before it could be asked for.
+    opened = os.open(program, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _leave_network()
+        if root != ANY:
+            os.chroot(root)
+            os.chdir("/")
     except OSError:
-        if mode == "required":
+        if root != ANY:
             sys.exit(REFUSED)
-    os.execv(program, [program, *arguments])  # noqa: S606  # No shell is wanted.
+    os.execve(opened, [program, *arguments], os.environ)  # noqa: S606  # No shell is wanted.
 
 
 def _leave_network() -> None:
