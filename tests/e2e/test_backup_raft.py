@@ -1,7 +1,12 @@
 """Raft snapshots in archives: taken, tried in a server of their own, and put back."""
 
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
+import cluster
 from backups import Backups, canary, fill
 from cluster import Cluster
 from sidecar import eventually
@@ -29,9 +34,10 @@ class Server:
 
 
 @pytest.fixture
-def server(tmp_path):
-    with Cluster(tmp_path / "cluster", nodes=1) as cluster:
-        server = Server(cluster)
+def server(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "_CONFIG", f"{cluster._CONFIG}\nunsafe_allow_api_audit_creation = true\n")
+    with Cluster(tmp_path / "cluster", nodes=1) as node:
+        server = Server(node)
         server.ask("POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
         eventually(lambda: server.ready("secret/config"), "the mount")
         fill(server)
@@ -59,6 +65,37 @@ def test_a_snapshot_comes_along_and_is_tried_where_there_are_unseal_keys(server,
     )
 
 
+def test_the_copy_that_is_tried_does_nothing_to_databases_and_audit_logs(
+    server, unseal_key, tmp_path, memory, postgres
+):
+    """In the copy a lease has ended that the server itself has renewed since."""
+    postgres.attach(server, default_ttl="4s", max_ttl="1h")
+    (tmp_path / "audit").mkdir()
+    audit = tmp_path / "audit" / "audit.log"
+    server.ask("POST", "sys/audit/file", {"type": "file", "options": {"file_path": str(audit)}})
+    lease = server.ask("GET", "database/creds/simba")
+    over = threading.Event()
+
+    def renew():
+        while not over.wait(0.5):
+            server.ask("POST", "sys/leases/renew", {"lease_id": lease["lease_id"]})
+
+    with ThreadPoolExecutor(1) as pool:
+        renewing = pool.submit(renew)
+        try:
+            backups = server.backups(tmp_path, memory)
+            backups.save()
+            said = backups.backup("verify", "latest", "--unseal-key-file", unseal_key, timeout=90)
+        finally:
+            over.set()
+        renewing.result()
+    assert "secrets are as in the logical part" in said
+    assert postgres.can_log_in(lease["data"]["username"], lease["data"]["password"])
+    logged = [json.loads(line) for line in audit.read_text().splitlines()]
+    assert not [entry for entry in logged if "generate-root" in entry["request"].get("path", "")]
+    server.ask("POST", "sys/leases/revoke", {"lease_id": lease["lease_id"], "sync": True})
+
+
 def test_a_snapshot_brings_back_all_there_was(server, tmp_path, memory):
     backups = server.backups(tmp_path, memory)
     backups.save()
@@ -75,17 +112,17 @@ def test_a_snapshot_brings_back_all_there_was(server, tmp_path, memory):
 def test_a_snapshot_of_another_cluster_needs_force(server, tmp_path, memory, tmp_path_factory):
     archive = server.backups(tmp_path, memory).save()
     disk = tmp_path_factory.mktemp("other")
-    with Cluster(disk / "cluster", nodes=1) as cluster:
-        other = Server(cluster)
+    with Cluster(disk / "cluster", nodes=1) as node:
+        other = Server(node)
         backups = other.backups(disk, memory)
         arguments = ("restore", str(archive), "--raft", "--yes", "--key-file", str(tmp_path / "key.txt"))
         backups.backup(*arguments, code=77, text="it is of another cluster")
         assert "transit/" not in other.ask("GET", "sys/mounts")["data"]
         backups.backup(*arguments, "--force")
-        cluster.unseal_key, cluster.root_token = server.cluster.unseal_key, server.cluster.root_token
-        eventually(lambda: cluster.health(0) != 200, "its seal")
-        cluster.unseal(0)
-        cluster.active()
+        node.unseal_key, node.root_token = server.cluster.unseal_key, server.cluster.root_token
+        eventually(lambda: node.health(0) != 200, "its seal")
+        node.unseal(0)
+        node.active()
         assert other.ask("GET", "transit/keys/app")["data"]["name"] == "app"
 
 
