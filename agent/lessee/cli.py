@@ -26,8 +26,8 @@ start here:
   lessee exec --app A -- CMD  the same, with the app as its child
 
 The configuration is --config, $LESSEE_CONFIG, ./lessee.yaml or /etc/lessee/lessee.yaml.
-exit codes: 64 usage, 65 template, 69 Vault unreachable, 73 cannot write, 75 app not notified, or left by hand,
-            77 refused by Vault, 78 configuration"""
+exit codes: 64 usage, 65 template or archive, 69 Vault unreachable, 73 cannot write, 75 app not notified, or not
+            all done, 77 refused by Vault, 78 configuration"""
 
 
 _LEVELS = ("debug", "info", "warning", "error")
@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_import(command)
     _add_setup(command)
     _add_emergency(command)
+    _add_backup(command)
     status = command("status", "ask a running agent how it is", "Values are never told.")
     status.add_argument("--json", action="store_true", help="as status.json")
     status.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
@@ -263,6 +264,39 @@ def _add_emergency(command: Callable[..., argparse.ArgumentParser]) -> None:
     emergency.add_argument("--dry-run", action="store_true", help="change nothing: show what would be done")
     emergency.add_argument("--yes", action="store_true", help="do not ask")
     emergency.add_argument("--record", metavar="FILE", help="where it is recorded; never over a file that is there")
+
+
+def _add_backup(command: Callable[..., argparse.ArgumentParser]) -> None:
+    backup = command(
+        "backup",
+        "save Vault's data, encrypted; try what was saved; bring it back",
+        "Archives are files of age.\nThe key that opens them is in --key-file or $LESSEE_BACKUP_KEY_FILE.",
+        config=False,
+    )
+    actions = backup.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=_Parser)
+
+    def action(name: str, short: str) -> argparse.ArgumentParser:
+        sub = actions.add_parser(name, help=short, description=f"{short[0].upper()}{short[1:]}.", allow_abbrev=False)
+        sub.add_argument("--config", metavar="FILE", help="the configuration file")
+        sub.add_argument("--key-file", metavar="FILE", help="an age identity, as `age-keygen -o FILE` makes it")
+        return sub
+
+    save = action("save", "save all that the token may read, where `backup:` says")
+    save.add_argument("--every", type=_duration, metavar="TIME", help="go on: save again and again")
+    verify = action("verify", "restore an archive into a private server, and compare")
+    restore = action("restore", "write what an archive has and the server has not")
+    for sub in (verify, restore):
+        sub.add_argument("archive", metavar="ARCHIVE", help="a file, the name of one in a store, or `latest`")
+    verify.add_argument(
+        "--unseal-key-file", nargs="+", action="extend", default=[], metavar="FILE", help="try the raft snapshot too"
+    )
+    restore.add_argument("--plan", action="store_true", help="write nothing: tell what would be written")
+    restore.add_argument("--path", metavar="PREFIX", default="", help="these secrets alone, such as secret/production/")
+    restore.add_argument("--raft", action="store_true", help="replace all by the raft snapshot")
+    restore.add_argument("--yes", action="store_true", help="do not ask")
+    restore.add_argument(
+        "--force", action="store_true", help="of another cluster, unsealed, newer, or over newer secrets, all the same"
+    )
 
 
 def _add_logging(parser: argparse.ArgumentParser) -> None:

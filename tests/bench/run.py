@@ -41,6 +41,7 @@ NAMES = (
     "setup",
     "apart",
     "validation",
+    "backup",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 

@@ -1,11 +1,12 @@
 """Connections to Vault, with TLS and a proxy on the way where there is one."""
 
 import os
+import socket
 import ssl
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -17,7 +18,10 @@ LARGEST_ANSWER = 32 * 2**20
 
 
 class Address(Record, frozen=True):
-    """Where Vault is and how it is to prove itself. Files are PEM. `proxy`: the URL of an HTTP proxy on the way."""
+    """Where Vault is and how it is to prove itself. Files are PEM. `proxy`: the URL of an HTTP proxy on the way.
+
+    `unix:///run/api.sock` is a socket on this machine.
+    """
 
     hidden = ("proxy", "proxies")
 
@@ -58,7 +62,9 @@ class Connections:
         host, port = first.hostname or "", first.port or _port(first)
         http: HTTPConnection
         base, extra = parts.path.rstrip("/"), dict[str, str]()
-        if parts.scheme == "https":
+        if parts.scheme == "unix":
+            http, base = _Local(parts.path, timeout), ""
+        elif parts.scheme == "https":
             name = self._address.server_name or parts.hostname or ""
             http = _Secure(host, port, timeout, name, self._secured(stamp))
             if proxy is not None:
@@ -121,6 +127,14 @@ class Connection:
         self._used_at = time.monotonic()
         return response, answer
 
+    def begin(
+        self, method: str, target: str, content: Iterable[bytes] | None, headers: Mapping[str, str], timeout: float
+    ) -> HTTPResponse:
+        """As `exchange`; the answer is still to be read. Nothing else can be asked meanwhile."""
+        self._http.sock.settimeout(timeout)
+        self._http.request(method, self._base + target, body=content, headers={**headers, **self._headers})
+        return self._http.getresponse()
+
     def certificate(self) -> bytes | None:
         """What the server has shown, in DER, whether or not it was verified; None without TLS."""
         return self._http.sock.getpeercert(binary_form=True) if isinstance(self._http, HTTPSConnection) else None
@@ -133,6 +147,23 @@ def _read(response: HTTPResponse) -> bytes:
     if response.length is not None and response.length > LARGEST_ANSWER:
         raise HTTPException
     return response.read()
+
+
+class _Local(HTTPConnection):
+    """To a socket in the file system."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        try:
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(self._path)
+        except OSError:
+            self.close()
+            raise
 
 
 class _Secure(HTTPSConnection):

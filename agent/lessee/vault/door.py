@@ -6,7 +6,8 @@ Over the standard library's http.client, because of what a sidecar costs beside 
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -25,6 +26,8 @@ __all__ = ["Address", "Answer", "Door", "RequestFailed"]
 
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 10.0
+STREAM_TIMEOUT = 60.0
+"""For each piece: a server may have to gather what it sends, or to take up what it was sent."""
 HEALTH_TIMEOUTS = (1.0, 2.0)
 """To connect, and to read: several addresses are looked at one after the other."""
 IDLE = 5.0
@@ -82,6 +85,28 @@ class Door:
             changes=method != "GET" if changes is None else changes,
         )
         return self._ask(request, again=not request.changes)
+
+    @contextmanager
+    def stream(
+        self, method: str, path: str, *, token: str | None, body: Iterable[bytes] | None = None, size: int = 0
+    ) -> Iterator[HTTPResponse]:
+        """An answer to be read piece by piece, to a request of `size` bytes that is sent so.
+
+        Raises RequestFailed, for what breaks while it is read too.
+        """
+        url = self._cluster.find()
+        headers = self._headers(token, None) | ({"Content-Length": str(size)} if body is not None else {})
+        try:
+            connection = self._connections.open(url, timeout=CONNECT_TIMEOUT)
+            try:
+                response = connection.begin(method, f"/v1/{quote(path)}", body, headers, STREAM_TIMEOUT)
+                if response.status not in {200, 204}:
+                    raise answers.refusal(response.status, response.headers, response.read(_LONGEST_REFUSAL))
+                yield response
+            finally:
+                connection.close()
+        except (OSError, HTTPException) as exc:
+            raise RequestFailed(Failure(Kind.WEATHER, answers.transport(exc))) from None
 
     def close(self) -> None:
         """Close the connections; what is under way over them fails."""
@@ -183,3 +208,4 @@ class _Request(Record, frozen=True):
 
 _HEADERS = {"X-Vault-Request": "true", "User-Agent": f"lessee/{__version__}"}
 _INDEX = "X-Vault-Index"
+_LONGEST_REFUSAL = 1 << 16

@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from lessee.core.config.grammar.app import Format, OnExpiry
+from lessee.core.config.grammar.backup import Backup
 from lessee.core.config.grammar.operator import Rotation
 from lessee.core.config.grammar.setup import Setup
 from lessee.core.config.grammar.validate import Validate
@@ -224,6 +225,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """What is rotated, by name."""
     validate: Validate
     """What `lessee validate` looks at."""
+    backup: Backup | None
+    """Where `lessee backup` saves Vault's data."""
 
 
 def format_of(name: str) -> Format:

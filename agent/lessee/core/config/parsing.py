@@ -98,6 +98,7 @@ class _Settling:
             setup=said.setup,
             rotation=said.rotation,
             validate=self._validate(),
+            backup=said.backup,
         )
 
     def _or_variable(self, said: str | None, variable: str, kind: Any, path: Path) -> str | None:

@@ -6,13 +6,14 @@ from msgspec import field
 
 from lessee.core.config.grammar import words as w
 from lessee.core.config.grammar.app import App
+from lessee.core.config.grammar.backup import Backup
 from lessee.core.config.grammar.block import Block, says
 from lessee.core.config.grammar.operator import Events, Monitor, Rotation
 from lessee.core.config.grammar.setup import Setup
 from lessee.core.config.grammar.validate import Validate
 from lessee.core.config.grammar.vault import Vault
 
-OPERATOR = ("events", "setup", "rotation", "monitor", "validate")
+OPERATOR = ("events", "setup", "rotation", "monitor", "validate", "backup")
 """The blocks that a sidecar has no use for."""
 
 
@@ -80,3 +81,4 @@ class Lessee(Block, frozen=True, kw_only=True):
     )
     monitor: Annotated[Monitor | None, says("How `lessee monitor` reads Vault's audit log.")] = None
     validate: Annotated[Validate, says("What `lessee validate` looks at.")] = Validate()
+    backup: Annotated[Backup | None, says("Where `lessee backup` saves Vault's data, and for how long.")] = None

@@ -1,0 +1,178 @@
+"""`lessee backup`: saves Vault's data, tries what was saved, and brings it back."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lessee.backup.keys import keys, needed
+from lessee.backup.restoring import Outlook, Restoring, Wish
+from lessee.backup.saving import Saved, save
+from lessee.backup.stores import found
+from lessee.backup.verifying import verify
+from lessee.core.backup.manifest import Counts
+from lessee.core.backup.restoring import Course
+from lessee.core.backup.schedule import wait
+from lessee.core.config import Config
+from lessee.core.config.parsing import parse
+from lessee.core.errors import LesseeError, Refused, UsageError
+from lessee.host.clock import boot_time
+from lessee.host.private import make_private
+from lessee.host.project import find, text_of
+from lessee.vault.operator import operator
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 where all is well. SIGTERM ends it as Ctrl-C does, so that nothing is left behind."""
+    make_private()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    environ = dict(os.environ)
+    path = find(arguments.config, environ)
+    config = parse(text_of(path), source=path.name, environ=environ, blocks=("backup",))
+    match arguments.action:
+        case "save":
+            return _save(arguments, config, environ)
+        case "verify":
+            return _verify(arguments, config, environ)
+        case _:
+            return _restore(arguments, config, environ)
+
+
+def _save(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+    if arguments.every is None:
+        return _save_once(arguments, config, environ)
+    try:
+        while True:
+            began = boot_time()
+            try:
+                code = _save_once(arguments, config, environ)
+            except LesseeError as exc:
+                code = exc.exit_code
+                print(f"lessee: {exc}", file=sys.stderr)
+            time.sleep(wait(began, boot_time(), arguments.every, failed=code != 0))
+    except KeyboardInterrupt:
+        return 0  # It was told to go on until then.
+
+
+def _save_once(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+    saved = save(config, keys(arguments.key_file, environ), environ)
+    _tell_saved(saved)
+    for problem in saved.problems:
+        print(f"lessee: {problem}", file=sys.stderr)
+    return saved.problems[0].exit_code if saved.problems else 0
+
+
+def _tell_saved(saved: Saved) -> None:
+    for place in saved.places:
+        print(f"saved {place} ({saved.size:,} bytes)")
+    print(f"  {_counted(saved.manifest.counts)}")
+    if any(member.name == "raft.snap" for member in saved.manifest.members):
+        print("  a raft snapshot, which holds all")
+    elif saved.missed:
+        print(f"  no raft snapshot: {saved.missed}")
+    print("not in a logical backup:")
+    for gap in saved.manifest.gaps:
+        print(f"  {gap}")
+    for place in saved.removed:
+        print(f"removed {place}")
+    sys.stdout.flush()
+
+
+def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+    own = needed(keys(arguments.key_file, environ))
+    with found(arguments.archive, config.backup, environ) as (file, where):
+        verified = verify(file, where, own, [_secret_of(Path(name)) for name in arguments.unseal_key_file])
+    manifest = verified.inspected.manifest
+    for difference in verified.differences:
+        print(difference)
+    outcome = f"{len(verified.differences)} DIFFER" if verified.differences else "all came back as it was saved"
+    print(f"{where}: {outcome}")
+    print(f"  of {manifest.cluster_name} at {manifest.created}: {_counted(manifest.counts)}")
+    if not verified.inspected.sealed:
+        print("  not sealed with this key: whoever knows its public key could have made it")
+    for place in verified.untried:
+        print(f"  not tried, for a scratch server has no such engine: {place}")
+    if verified.snapshot is not None:
+        print(f"  raft snapshot: {verified.snapshot}")
+    return 1 if verified.differences else 0
+
+
+def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+    if arguments.raft and (arguments.path or arguments.plan):
+        raise UsageError("--raft replaces all there is", todo="leave out --path and --plan")
+    own = needed(keys(arguments.key_file, environ))
+    recipients = config.backup.recipients if config.backup is not None else None
+    wish = Wish(
+        force=arguments.force,
+        only=arguments.path,
+        seal_expected=recipients is None,
+        namespace=config.vault.namespace,
+    )
+    with (
+        found(arguments.archive, config.backup, environ) as (file, where),
+        operator(config.vault, environ, boot_time) as asking,
+    ):
+        restoring = Restoring(file, where, own, asking, wish)
+        if arguments.raft:
+            _agree(arguments, restoring)
+            restoring.act_by_snapshot()
+            print(f"restored the raft snapshot of {where}; unseal the server with the keys that it had then")
+            return 0
+        outlook = restoring.look()
+        _tell_outlook(outlook, in_full=arguments.plan)
+        if arguments.plan:
+            return 0
+        restoring.refuse_loss(outlook)
+        if outlook.writes:
+            _agree(arguments, restoring)
+        print(f"restored {where} with {restoring.act() if outlook.writes else 0} writes")
+    _tell_lost(outlook, restoring.inspected.manifest.gaps)
+    return 0
+
+
+def _tell_outlook(outlook: Outlook, *, in_full: bool) -> None:
+    for change in outlook.changes:
+        print(f"{'new     ' if change.new else 'changed '} {change.path}")
+    if in_full:
+        for where, course, writes in outlook.secrets:
+            print(f"{course:<9}{where} ({writes} writes)")
+        for where in outlook.losing:
+            print(f"newer on the server, or without history there: {where}")
+    courses = [course for _, course, _ in outlook.secrets]
+    counts = ", ".join(f"{courses.count(course)} {course}" for course in Course if course is not Course.EQUAL)
+    print(f"secrets: {outlook.equal} equal, {counts}; {outlook.writes} writes in all")
+
+
+def _tell_lost(outlook: Outlook, gaps: Sequence[str]) -> None:
+    for lost in outlook.lost:
+        print(f"to be written anew: {lost.path} ({lost.what})")
+    print("a logical backup cannot bring back:")
+    for gap in gaps:
+        print(f"  {gap}")
+
+
+def _agree(arguments: argparse.Namespace, restoring: Restoring) -> None:
+    if arguments.yes:
+        return
+    name = restoring.server.cluster_name or restoring.server.cluster_id
+    print(f"This writes to the cluster {name}. Type its name to go on: ", end="", flush=True)
+    if sys.stdin.readline().strip() != name:
+        print()
+        raise Refused("nothing was written: the cluster's name was not given", todo="type it, or say --yes")
+
+
+def _counted(counts: Counts) -> str:
+    return (
+        f"{counts.secrets:,} secrets in {counts.versions:,} versions, {counts.mounts} mounts, "
+        f"{counts.auth} auth methods, {counts.policies} policies, {counts.roles} roles"
+    )
+
+
+def _secret_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise UsageError("the unseal key cannot be read", todo=f"look at {path}") from None

@@ -1,0 +1,150 @@
+"""How long a backup of 1,000 secrets takes, whether all comes back, and what a bad archive can do."""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rig import MEMORY, Figure, Rig, environ, rig, tell
+
+from backups import make_key
+from forged import Forger, cut_or_altered, forged
+from lessee.backup.secrets import secrets
+from lessee.host.openbao import ROOT_TOKEN, OpenBao
+from lessee.vault.door import Address, Door
+from lessee.vault.operator import Operator
+
+SECRETS, VERSIONS = 1000, 3
+CANARY = "canary-4b1d"
+REPETITIONS = 3
+
+
+@dataclass
+class _Run:
+    """One run of the program, and all that could be seen of it."""
+
+    seconds: float
+    code: int
+    said: bytes
+    peak: float
+    """MiB."""
+    seen: list[str] = field(default_factory=list)
+
+
+def measure() -> Iterator[Figure]:
+    with rig() as bench:
+        tell(f"writing {SECRETS} secrets")
+        _fill(bench.bao)
+        make_key(bench.folder / "key")
+        _configure(bench, bench.bao.address)
+        saves = [_run(bench, "save") for _ in range(REPETITIONS)]
+        yield from _timed("save", saves, 10.0)
+        verifies = [_run(bench, "verify", "latest") for _ in range(REPETITIONS)]
+        yield from _timed("verify", verifies, 20.0)
+        (target := bench.folder / "target").mkdir()
+        with OpenBao(target) as empty:
+            _configure(bench, empty.address)
+            restore = _run(bench, "restore", "latest", "--yes", "--force")
+            again = _run(bench, "restore", "latest", "--yes", "--force")
+            same = _contents(bench.bao) == _contents(empty)
+        yield from _timed("restore", [restore], None)
+        writes = re.findall(rb"with (\d+) writes", restore.said + again.said)
+        yield Figure(
+            "… into an empty server: all versions equal; writes, and of a second run",
+            "-",
+            f"{'yes' if same else 'no'}; {b' / '.join(writes).decode()}",
+            "yes; any / 0",
+            same and writes[-1] == b"0",
+        )
+        yield from _corruptions(bench)
+        runs = [*saves, *verifies, restore, again]
+        hits = [hit for run in runs for hit in run.seen]
+        hits += [str(path) for path in _archives(bench) if CANARY.encode() in path.read_bytes()]
+        yield Figure("… canary values in output, archives, open and scratch files", "-", f"{len(hits)}", "0", not hits)
+
+
+def _timed(name: str, runs: list[_Run], most: float | None) -> Iterator[Figure]:
+    longest = max(run.seconds for run in runs)
+    done = all(run.code == 0 for run in runs)
+    what = f"backup of {SECRETS:,} secrets in {VERSIONS} versions each: {name}, longest of {len(runs)}"
+    reach = "" if most is None else f"≤ {most:.0f} s"
+    yield Figure(what, "-", f"{longest:.1f} s", reach, done and (most is None or longest <= most))
+    yield Figure(f"… {name}: memory at its peak", "-", f"{max(run.peak for run in runs):.0f} MiB")
+
+
+def _fill(bao: OpenBao) -> None:
+    def write(number: int) -> None:
+        for version in range(VERSIONS):
+            bao.put(f"backup/{number % 20}/{number}", user=f"user-{number}", value=f"{CANARY}-{number}-{version}" * 4)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(SECRETS)))
+
+
+def _configure(bench: Rig, address: str) -> None:
+    text = f"vault: {{address: '{address}'}}\nbackup: {{directory: '{bench.folder}/archives'}}\n"
+    (bench.folder / "lessee.yaml").write_text(text)
+
+
+def _run(bench: Rig, *arguments: str) -> _Run:
+    settings = environ(bench.folder) | {"VAULT_TOKEN": ROOT_TOKEN, "LESSEE_BACKUP_KEY_FILE": str(bench.folder / "key")}
+    said, peak, seen = bench.folder / "said", 0.0, []
+    started = time.monotonic()
+    with said.open("wb") as out:
+        command = [sys.executable, "-m", "lessee", "backup", *arguments]
+        process = subprocess.Popen(command, cwd=bench.folder, env=settings, stdout=out, stderr=out)
+    while process.poll() is None:
+        peak = max(peak, _peak(process.pid))
+        seen += _look(process.pid)
+        time.sleep(0.1)
+    ended = time.monotonic() - started
+    seen += [f"{arguments}: output"] if CANARY.encode() in said.read_bytes() else []
+    return _Run(ended, process.returncode, said.read_bytes(), peak, seen)
+
+
+def _peak(pid: int) -> float:
+    with suppress(OSError, IndexError):
+        return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
+    return 0.0
+
+
+def _look(pid: int) -> list[str]:
+    """The files that it has open, those without a name too, and what lies in its scratch folder."""
+    found = []
+    folders = [path for folder in MEMORY.glob("lessee-verify-*") for path in folder.rglob("*")]
+    with suppress(OSError):
+        folders += Path(f"/proc/{pid}/fd").iterdir()
+    for path in folders:
+        with suppress(OSError):
+            if path.is_file() and CANARY.encode() in path.read_bytes():
+                found.append(str(path))
+    return found
+
+
+def _contents(bao: OpenBao) -> list[object]:
+    with closing(Door(Address(bao.address))) as door:
+        found = secrets(Operator(door, ROOT_TOKEN), {"secret/": 2}, bytes(32))
+        return [(one.where, one.current, [(v.number, v.fingerprint) for v in one.versions]) for one in found]
+
+
+def _corruptions(bench: Rig) -> Iterator[Figure]:
+    _configure(bench, bench.bao.address)
+    forger = Forger(bench.folder / "key", max(_archives(bench)))
+    cases = [content for content, _ in cut_or_altered(forger).values()]
+    cases += [content for content, _, _ in forged(forger).values()]
+    refused = 0
+    for content in cases:
+        (bench.folder / "forged.age").write_bytes(content)
+        run = _run(bench, "restore", "forged.age", "--yes")
+        refused += run.code in {65, 77} and b"lessee: " in run.said and b"Traceback" not in run.said
+    name = "… archives that are cut, altered or forged: refused"
+    yield Figure(name, "-", f"{refused} of {len(cases)}", "all, ≥ 20", refused == len(cases))
+
+
+def _archives(bench: Rig) -> list[Path]:
+    return list((bench.folder / "archives").glob("*.age"))

@@ -1,0 +1,170 @@
+"""An archive that is cut, altered or forged is refused in words, and nothing is written."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from backups import CANARY, Backups, canary, fill_secrets, make_key
+from forged import NO_ARCHIVE, Forger, cut_or_altered, forged
+from lessee.host.openbao import OpenBao
+
+AUDIT = 'audit "file" "tests" { options { file_path = "%s" } }'
+MOST = 160 << 20
+"""Bytes of memory beyond which one that refuses is no longer light."""
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory):
+    """A server that says what it is asked, an archive of it, and who has it."""
+    folder = tmp_path_factory.mktemp("before")
+    (folder / "memory").mkdir()
+    with OpenBao(folder, config=AUDIT % (folder / "audit.log")) as server:
+        fill_secrets(server)
+        for number in range(4):
+            server.put(f"large/{number}", value=canary(number) * 6000)
+        backups = Backups(server.address, folder, folder / "memory")
+        archive = backups.save()
+        server.audit = folder / "audit.log"
+        yield server, backups, Forger(backups.key, archive)
+
+
+@pytest.fixture(scope="module")
+def outcomes(before, tmp_path_factory):
+    """Of each: what `restore` said. And what was written meanwhile, and the memory that it took."""
+    server, backups, forger = before
+    cases = {name: (content, NO_ARCHIVE, text) for name, (content, text) in cut_or_altered(forger).items()}
+    cases |= forged(forger)
+    folder = tmp_path_factory.mktemp("forged")
+    for number, (content, _, _) in enumerate(cases.values()):
+        (folder / f"{number}.age").write_bytes(content)
+    start = server.audit.stat().st_size
+    child = subprocess.run(
+        [sys.executable, "-c", _RESTORE_EACH, *(str(folder / f"{number}.age") for number in range(len(cases)))],
+        cwd=backups.disk,
+        env=backups.environ,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *said, memory = map(json.loads, child.stdout.splitlines())
+    written = [entry for entry in _entries(server, start) if entry["operation"] not in {"read", "list"}]
+    return {name: (*one, *case[1:]) for one, (name, case) in zip(said, cases.items(), strict=True)}, written, memory
+
+
+_RESTORE_EACH = """
+import contextlib, io, json, pathlib, sys
+from lessee.cli import main
+for archive in sys.argv[1:]:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = main(["backup", "restore", archive, "--yes"])
+    print(json.dumps([code, said.getvalue()]))
+status = pathlib.Path("/proc/self/status").read_text()
+print(int(status.partition("VmHWM:")[2].split()[0]) * 1024)
+"""
+
+
+def _entries(server, start):
+    with server.audit.open() as log:
+        log.seek(start)
+        return [entry["request"] for entry in map(json.loads, log) if entry["type"] == "request"]
+
+
+def test_each_is_refused_in_words_and_without_a_value(outcomes):
+    wrong = {
+        name: (code, said, wanted, text)
+        for name, (code, said, wanted, text) in outcomes[0].items()
+        if code != wanted or text not in said or CANARY in said
+    }
+    assert not wrong, "\n".join(map(str, wrong.items()))
+    assert len(outcomes[0]) >= 45
+
+
+def test_nothing_is_written_to_the_server(outcomes):
+    assert outcomes[1] == []
+
+
+def test_none_takes_much_memory(outcomes):
+    assert outcomes[2] < MOST
+
+
+def test_another_key_opens_nothing(before, tmp_path):
+    _, backups, forger = before
+    make_key(tmp_path / "other")
+    for action in (("restore", "--yes"), ("verify",)):
+        arguments = (action[0], str(forger.archive), *action[1:], "--key-file", str(tmp_path / "other"))
+        backups.backup(*arguments, code=65, text="the key does not open this archive")
+
+
+def test_a_forged_archive_is_not_even_tried(before, tmp_path):
+    _, backups, forger = before
+    for name, (content, code, text) in forged(forger).items():
+        if name in {"members swapped", "a manifest changed under its seal", "a bomb for a raft snapshot"}:
+            (tmp_path / "a.age").write_bytes(content)
+            backups.backup("verify", str(tmp_path / "a.age"), code=code, text=text)
+
+
+def test_what_differs_after_a_restore_is_named(before, tmp_path):
+    """A server that takes something and does not give it back: here a field that it does not know."""
+    _, backups, forger = before
+    lines = forger.members["kv.ndjson"].splitlines(keepends=True)
+    secret = json.loads(lines[0])
+    secret["settings"]["no_such_setting"] = 5
+    changed = json.dumps(secret).encode() + b"\n" + b"".join(lines[1:])
+    (tmp_path / "a.age").write_bytes(forger.with_(kv=changed, sealed=True))
+    said = backups.backup("verify", str(tmp_path / "a.age"), code=1)
+    assert f"{secret['mount']}{secret['path']}: its no_such_setting differs" in said
+    assert "1 DIFFER" in said
+
+
+def test_an_engine_that_only_the_other_server_has_is_not_tried_and_told(before, tmp_path):
+    _, backups, forger = before
+    mount = {"kind": "mount", "path": "odd/", "data": {"type": "no-such-plugin"}}
+    things = json.dumps(mount).encode() + b"\n" + forger.members["server.ndjson"]
+    manifest = forger.manifest()
+    manifest["counts"]["mounts"] += 1
+    (tmp_path / "a.age").write_bytes(forger.with_(server=things, manifest=manifest, sealed=True))
+    said = backups.backup("verify", str(tmp_path / "a.age"))
+    assert "all came back as it was saved" in said
+    assert "not tried, for a scratch server has no such engine: odd/" in said
+
+
+@pytest.mark.parametrize("changes", [{}, {"format": 2}, {"server_version": "99.0.0"}, {"cluster_id": "another"}])
+def test_forced_what_is_only_strange_is_taken(before, tmp_path, changes):
+    server, backups, forger = before
+    (tmp_path / "a.age").write_bytes(forger.with_manifest(forger.manifest(**changes), sealed=bool(changes)))
+    server.ask("DELETE", "secret/metadata/states/typed")
+    backups.backup("restore", str(tmp_path / "a.age"), "--yes", "--force")
+    assert server.ask("GET", "secret/data/states/typed")["data"]["data"]["n"] == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "content", "text"),
+    [
+        (0o640, None, "others may read the key file; chmod 600"),
+        (0o600, "", "the key file is empty"),
+        (0o600, "AGE-SECRET-KEY-1NONSENSE", "holds no identity of age"),
+        (0o600, "-----BEGIN AGE ENCRYPTED FILE-----", "holds no identity of age"),
+    ],
+)
+def test_a_key_file_that_will_not_do_is_refused(before, tmp_path, mode, content, text):
+    _, backups, forger = before
+    key = tmp_path / "key"
+    key.write_text(backups.key.read_text() if content is None else content)
+    key.chmod(mode)
+    backups.backup("verify", str(forger.archive), "--key-file", str(key), code=78, text=text)
+
+
+def test_without_a_key_it_says_how_to_name_one(before):
+    _, backups, forger = before
+    env = {"LESSEE_BACKUP_KEY_FILE": ""}
+    backups.backup("verify", str(forger.archive), code=78, text="with --key-file or $LESSEE_BACKUP_KEY_FILE", env=env)
+    backups.backup("save", code=78, text="(`age-keygen -o FILE` makes one)", env=env)
+
+
+def test_an_archive_that_is_not_there_is_told(before):
+    _, backups, _ = before
+    for name in ("/nowhere/at.age", "nothing.age", "lessee-x-20260101T000000Z.age"):
+        backups.backup("verify", name, code=65, text="there is no such archive")

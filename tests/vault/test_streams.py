@@ -1,0 +1,70 @@
+"""What is no JSON of Vault's usual kind comes and goes piece by piece; and a socket is an address too."""
+
+import json
+import socket
+import threading
+from contextlib import closing
+
+import pytest
+
+from lessee.core.machine.failures import Kind
+from lessee.host.openbao import ROOT_TOKEN, OpenBao
+from lessee.vault.door import Address, Door, RequestFailed
+
+
+@pytest.fixture
+def door(bao):
+    with closing(Door(Address(bao.address))) as door:
+        yield door
+
+
+def test_an_answer_is_read_as_it_is(door):
+    with door.stream("GET", "sys/seal-status", token=None) as answer:
+        assert json.loads(answer.read())["initialized"] is True
+
+
+def test_a_body_is_sent_in_pieces(bao, door):
+    content = json.dumps({"data": {"value": "x" * 10_000}}).encode()
+    pieces = (content[at : at + 100] for at in range(0, len(content), 100))
+    with door.stream("POST", "secret/data/streamed", token=ROOT_TOKEN, body=pieces, size=len(content)) as answer:
+        assert json.loads(answer.read())["data"]["version"] == 1
+    assert bao.ask("GET", "secret/data/streamed")["data"]["data"] == {"value": "x" * 10_000}
+    bao.ask("DELETE", "secret/metadata/streamed")
+
+
+def test_a_refusal_has_its_meaning(door):
+    for path, token, kind in (("sys/mounts", "none", Kind.DENIED), ("secret/data/nowhere", ROOT_TOKEN, Kind.MISSING)):
+        with pytest.raises(RequestFailed) as caught, door.stream("GET", path, token=token):
+            pass
+        assert caught.value.failure.kind is kind
+
+
+def test_what_breaks_while_it_is_read_is_weather():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            client, _ = server.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with (
+            closing(Door(Address(f"http://127.0.0.1:{server.getsockname()[1]}"))) as door,
+            pytest.raises(RequestFailed) as caught,
+            door.stream("GET", "sys/storage/raft/snapshot", token="t") as cut,
+        ):
+            cut.read()
+        thread.join()
+    assert caught.value.failure.kind is Kind.WEATHER
+
+
+def test_a_socket_in_the_file_system_is_an_address(memory):
+    listener = f'listener "unix" {{\n address = "{memory}/api.sock"\n socket_mode = "600"\n}}\n'
+    with OpenBao(memory, config=listener), closing(Door(Address(f"unix://{memory}/api.sock"))) as door:
+        door.ask("POST", "secret/data/a", token=ROOT_TOKEN, body={"data": {"value": 1}})
+        assert door.ask("GET", "secret/data/a", token=ROOT_TOKEN).data["data"] == {"value": 1}
+    with closing(Door(Address(f"unix://{memory}/none.sock"))) as door, pytest.raises(RequestFailed) as caught:
+        door.ask("GET", "sys/mounts", token=None)
+    assert caught.value.failure.kind is Kind.WEATHER
