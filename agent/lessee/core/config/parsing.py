@@ -7,13 +7,13 @@ from msgspec.structs import replace
 
 from lessee.core import config
 from lessee.core.config import Config, grammar
+from lessee.core.config.falling import fallback
 from lessee.core.config.grammar import app, words
 from lessee.core.config.grammar.nodes import compose
 from lessee.core.config.grammar.problems import Path, Problems, spell
 from lessee.core.config.grammar.reader import Reader
 from lessee.core.config.grammar.vault import AppRole, CertAuth, Vault
 from lessee.core.config.telling import check, notify, ready
-from lessee.core.config.unbuilt import tell_unbuilt
 
 _T = TypeVar("_T")
 _MODE = 0o440  # Owner and group read, nobody writes.
@@ -30,7 +30,6 @@ def parse(text: str, *, source: str, environ: Mapping[str, str], for_child: bool
     reader = Reader(problems, environ)
     said = reader.read(compose(text, source))
     settled = _Settling(said, reader.values, problems, environ, for_child=for_child).settle()
-    tell_unbuilt(reader.values, problems)
     problems.raise_all()
     return settled
 
@@ -195,6 +194,7 @@ class _Settling:
             notify=notify(said, self._values, path, self._problems, for_child=self._for_child),
             ready=ready(said, files, path, self._problems),
             on_expiry=said.on_expiry,
+            fallback=fallback(said, files, path, self._problems),
             vault=self._vault_of(said.vault, (*path, "vault")),
         )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lessee.core.generation import Generation
+from lessee.core.generation import Generation, Source
 from lessee.core.leases import Lease
 from lessee.core.machine.failures import Failure
 from lessee.core.paths import Need
@@ -23,6 +23,10 @@ class Want(Record, frozen=True):
     """A command judges its files before they are shown."""
     proves: bool = False
     """It is looked at whether the app works with what it was told of."""
+    falls_back: bool = False
+    """There is something to make its files from at a cold start without Vault."""
+    keeps: bool = False
+    """What its files were made from is kept for that."""
 
 
 class Configured(Record, frozen=True):
@@ -50,6 +54,8 @@ class Recovered(Record, frozen=True):
     """The fingerprint of one that did not work."""
     fingerprint: str | None = None
     """That of the live one, where it is known."""
+    fallback: Source | None = None
+    """The live one comes from a fallback."""
 
 
 class Token(Record, frozen=True):
@@ -169,6 +175,30 @@ class RenderFailed(Record, frozen=True):
     text: str
 
 
+class FellBack(Record, frozen=True):
+    """The files of an app, from its fallback."""
+
+    app: str
+    job: int
+    generation: Generation
+    source: Source
+
+
+class NoFallback(Record, frozen=True):
+    """The fallback cannot serve the app."""
+
+    app: str
+    job: int
+    text: str
+
+
+class GoodKept(Record, frozen=True):
+    """What an app's files were made from is kept; or it is not, and why."""
+
+    app: str
+    error: str | None = None
+
+
 class Checked(Record, frozen=True):
     """The app's `check` has nothing against the generation."""
 
@@ -191,6 +221,8 @@ class Published(Record, frozen=True):
     job: int
     number: int
     changed: bool
+    fallback: Source | None = None
+    """It comes from a fallback."""
 
 
 class PublishFailed(Record, frozen=True):
@@ -280,6 +312,9 @@ Event = (
     | Stopping
     | Rendered
     | RenderFailed
+    | FellBack
+    | NoFallback
+    | GoodKept
     | Checked
     | CheckFailed
     | Published

@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import field
 
-from lessee.core.generation import Generation
+from lessee.core.generation import Generation, Source
 from lessee.core.leases import Lease
 from lessee.core.machine.commands import VaultCommand
 from lessee.core.machine.events import Token, Want
@@ -29,6 +29,8 @@ class Weather(Record, frozen=True):
     """0: it is only suspected."""
     next_at: float
     text: str
+    seen_at: float = float("-inf")
+    """When the last probe was not served."""
 
 
 class Former(Record, frozen=True):
@@ -204,6 +206,27 @@ class Proof(Record, frozen=True):
     """The fingerprint of the generation that did not work: readers see the one before it again."""
 
 
+class Fallback(Record, frozen=True):
+    """What an app has to do with its fallback."""
+
+    shown: Source | None = None
+    """What readers see comes from it."""
+    staged: Source | None = None
+    """What is being checked and published does."""
+    next_at: float = 0.0
+    """Not tried before this."""
+    tries: int = 0
+    since: float = 0.0
+    error: str | None = None
+    """Why it could not serve, as last seen."""
+    barred: bool = False
+    """Vault refused something of the app's, or had no such secret: nothing makes up for that."""
+    keep_at: float = 0.0
+    """When the good is to be kept the next time."""
+    keep_error: str | None = None
+    """Why it was not, as last seen."""
+
+
 class App(Record, frozen=True):
     """An app: what it has, and what is under way for it."""
 
@@ -235,6 +258,7 @@ class App(Record, frozen=True):
     notify_tries: int = 0
     notify_error: str | None = None
     proof: Proof = Proof()
+    fallback: Fallback = Fallback()
     absent: bool = False
     """Nobody was there to be told."""
     told_at: float | None = None

@@ -16,6 +16,7 @@ from lessee.core.machine.apps import (
     app_told,
     checked,
     configure_apps,
+    fell_back,
     not_told,
     plan_apps,
     publish_failed,
@@ -44,6 +45,7 @@ from lessee.core.machine.commands import (
     SessionCommand,
 )
 from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.falling import good_kept, no_fallback
 from lessee.core.machine.holding import (
     configure_leases,
     issue_failed,
@@ -117,6 +119,12 @@ def _take(turn: Turn, event: ev.Event) -> None:
             _answered(turn, event)
         case ev.Rendered():
             rendered(turn, event)
+        case ev.FellBack():
+            fell_back(turn, event)
+        case ev.NoFallback():
+            no_fallback(turn, event)
+        case ev.GoodKept():
+            good_kept(turn, event)
         case ev.Checked():
             checked(turn, event)
         case ev.RenderFailed() | ev.CheckFailed():

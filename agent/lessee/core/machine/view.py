@@ -17,6 +17,8 @@ from lessee.core.record import Record
 LOOKS = 4.0
 """Rounds without a look after which a source is no longer called fresh: its own and three tries."""
 
+_MADE = {"env": "the agent's environment", "last_good": "its last good secrets"}
+
 SLOW = 3.0
 """Seconds without an answer that are told."""
 
@@ -38,7 +40,7 @@ def ready(state: State) -> bool:
 
 def fresh(state: State, now: float) -> bool:
     """Every source was looked at within its `refresh` and three tries, and is as it was seen."""
-    return all(_fresh(state, app.want, now) for app in state.apps.values())
+    return all(app.fallback.shown is None and _fresh(state, app.want, now) for app in state.apps.values())
 
 
 def _fresh(state: State, want: Want, now: float) -> bool:
@@ -152,13 +154,25 @@ def _problems(state: State, now: float) -> Iterator[str]:
         if held.failure is not None:
             yield f"{held.lease.need}: not renewed: {held.failure.text}"
     for name, app in state.apps.items():
-        if (degraded := _degraded(state, app)) is not None:
-            yield f"{name} is degraded: {degraded}; its files stay until Vault gives another one"
+        if (ended := _ended(state, app)) is not None:
+            yield f"{name} is degraded: {ended}; its files stay until Vault gives another one"
+        yield from _fallen_back(name, app)
         if app.problem is not None:
             yield f"{name} is not published: {app.problem}"
         if app.notify_error is not None:
             yield f"{name} is not notified: {app.notify_error}"
         yield from _unproved(name, app)
+
+
+def _fallen_back(name: str, app: App) -> Iterator[str]:
+    fallback = app.fallback
+    if fallback.shown is not None:
+        made = _MADE[fallback.shown]
+        yield f"{name} is degraded: its files are made from {made}, for Vault was away; Vault's replace them"
+    if fallback.error is not None:
+        yield f"{name} has no fallback: {fallback.error}; it waits for Vault"
+    if fallback.keep_error is not None:
+        yield f"{name}: its last good secrets are not kept: {fallback.keep_error}"
 
 
 def _unproved(name: str, app: App) -> Iterator[str]:
@@ -189,7 +203,8 @@ def _app(state: State, app: App, at: _Moment) -> Mapping[str, object]:
         "generation": app.number,
         "published_at": at(app.published_at),
         "state": _state(app),
-        "degraded": _degraded(state, app),
+        "degraded": app.fallback.shown or _ended(state, app),
+        "degraded_since": at(app.published_at if app.fallback.shown is not None else _ended_at(state, app)),
         "next_try": at(_next_try(app)),
         "error": app.problem,
         "secrets": [
@@ -201,17 +216,25 @@ def _app(state: State, app: App, at: _Moment) -> Mapping[str, object]:
     }
 
 
-def _degraded(state: State, app: App) -> str | None:
+def _ended(state: State, app: App) -> str | None:
     """What its readers see and is no longer valid."""
-    ended = {
-        str(held.lease.need)
+    ended = {str(held.lease.need) for held in _ended_leases(state, app)}
+    return f"the lease ended of {', '.join(sorted(ended))}" if ended else None
+
+
+def _ended_at(state: State, app: App) -> float | None:
+    return min((held.ended_at for held in _ended_leases(state, app) if held.ended_at is not None), default=None)
+
+
+def _ended_leases(state: State, app: App) -> list[Held]:
+    return [
+        held
         for held in state.leases.values()
         if held.ended_at is not None
         and app.want.needs
         and may_show(app, held.lease.id)
         and (app.shows is not None or held.lease.need in app.want.needs)
-    }
-    return f"the lease ended of {', '.join(sorted(ended))}" if ended else None
+    ]
 
 
 def _lease(state: State, held: Held, at: _Moment, now: float) -> Mapping[str, object]:
