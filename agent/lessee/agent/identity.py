@@ -24,6 +24,7 @@ from lessee.host.logs import log
 from lessee.vault.connect import connect
 
 if TYPE_CHECKING:
+    from lessee.agent.falling import Falling
     from lessee.agent.telling import Telling
 
 Post = Callable[[ev.Event], None]
@@ -154,6 +155,10 @@ class Identity:
                 self._client.abandon(command.call)
             case cmd.Render():
                 return self._render(command)
+            case cmd.FallBack():
+                return self._falling.fall_back(self.apps[command.app], command)
+            case cmd.KeepGood():
+                return self._falling.keep_good(self.apps[command.app], command)
             case cmd.Check():
                 return self._telling.check(self.apps[command.app], command)
             case cmd.Publish():
@@ -183,6 +188,13 @@ class Identity:
 
         return Telling(self._effects, self._post)
 
+    @cached_property
+    def _falling(self) -> "Falling":
+        # Wanted by few, and seldom.
+        from lessee.agent.falling import Falling  # noqa: PLC0415
+
+        return Falling(self._effects, self._learned)
+
     def _render(self, command: cmd.Render) -> ev.Event:
         assert isinstance(command.recipe, Recipe)
         inputs = Inputs(command.secrets, command.folders, command.dynamic, self._effects.environ)
@@ -196,11 +208,13 @@ class Identity:
     def _publish(self, command: cmd.Publish) -> ev.Event:
         generation = command.generation
         try:
-            number, changed = self._shelf.publish(generation, owe=command.owe, prove=command.prove)
+            number, changed = self._shelf.publish(
+                generation, owe=command.owe, prove=command.prove, fallback=command.fallback
+            )
         except LesseeError as exc:
             return ev.PublishFailed(command.app, command.job, str(exc))
         self._give_environ(generation.environ)
-        return ev.Published(command.app, command.job, number, changed)
+        return ev.Published(command.app, command.job, number, changed, command.fallback)
 
     def _roll_back(self, command: cmd.RollBack) -> ev.Event:
         try:

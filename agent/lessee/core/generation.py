@@ -7,8 +7,7 @@ import msgspec
 
 from lessee.core.record import Record
 
-
-Source = Literal["env", "last_good"]
+FallbackKind = Literal["env", "last_good"]
 """Where the values of a generation come from that Vault did not give: variables of the agent, or what it kept."""
 
 

@@ -6,7 +6,7 @@ the generation that is live, which of the two it is.
 
 from collections.abc import Collection
 
-from lessee.core.generation import Source
+from lessee.core.generation import FallbackKind
 from lessee.core.record import Record, replace
 
 
@@ -26,7 +26,7 @@ class AppRecord(Record, frozen=True):
     """The one to go back to, where it is not proved."""
     bad: str | None = None
     """The fingerprint of one that did not work. With `good`: the way back has begun."""
-    fallen_back: tuple[tuple[int, Source], ...] = ()
+    fallen_back: tuple[tuple[int, FallbackKind], ...] = ()
     """Those that came from a fallback, and from which: the live one, and what was about to take its place."""
     boot: str = ""
     """Of the machine, in which `shown_at` was taken."""
@@ -69,7 +69,7 @@ def showing(
     *,
     owe: bool,
     prove: bool,
-    fallback: Source | None = None,
+    fallback: FallbackKind | None = None,
 ) -> AppRecord:
     """Before generation `number` takes the place of `live`, of which `record` is. What is live stays owed until then.
 
@@ -91,7 +91,7 @@ def showing(
     )
 
 
-def fallen_back_to(record: AppRecord) -> Source | None:
+def fallen_back_to(record: AppRecord) -> FallbackKind | None:
     """Where the live generation comes from, if from a fallback. `record` is of `as_of`."""
     return next((source for _, source in record.fallen_back), None)
 

@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 from lessee.core.generation import File, Generation
 from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
-from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.failures import Kind
 from lessee.core.machine.falling import GRACE, KEEP_AGAIN, KEEP_EVERY
 from lessee.core.machine.outcome import outcomes, unfinished
 from lessee.core.machine.state import KEEP_UNTOLD
 from lessee.core.machine.view import Account, fresh, ready, status
-from lessee.core.record import replace
 from world import World, creds, ref, want
 
 A, B = ref("p/db/a"), ref("p/db/b")
@@ -111,9 +110,7 @@ def test_once_vault_is_back_its_own_files_come_and_the_app_is_told():
 @pytest.mark.parametrize("checks", [False, True])
 def test_where_the_fallback_was_right_nobody_is_told_again_and_it_is_degraded_no_more(checks):
     world = away(checks=checks)
-    world.variables = world.render(
-        cmd.Render("one", 0, "r1", {A: world._secret(A)}, {}, {})
-    ).files[0].content.decode()
+    world.variables = world.render(cmd.Render("one", 0, "r1", {A: world._secret(A)}, {}, {})).files[0].content.decode()
     world.run(60.0)
     assert is_degraded(world)
     notified = world.state.totals.notifications
@@ -371,7 +368,6 @@ def test_what_does_not_work_is_not_kept_as_good():
 
 def test_the_good_that_cannot_be_kept_is_told_once_and_tried_again():
     world = keeping(A)
-    world.obey, obey = lambda command: obey(command), world.obey
     del world.kept["one"]
     world.take(ev.GoodKept("one", "no room"))
     world.take(ev.GoodKept("one", "no room"))

@@ -164,11 +164,21 @@ class FromVariables(Struct, frozen=True):
 
     names: tuple[str, ...]
 
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Of the agent."""
+        return self.names
+
 
 class FromSecrets(Struct, frozen=True):
     """As above: secrets made of the agent's variables, by path as templates have it and by key."""
 
     secrets: dict[str, dict[str, str]]
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Of the agent."""
+        return tuple(dict.fromkeys(name for keys in self.secrets.values() for name in keys.values()))
 
 
 class LastGood(Struct, frozen=True):
@@ -176,6 +186,13 @@ class LastGood(Struct, frozen=True):
 
     file: str
     max_age: float | None
+    environment: str
+    """They are good in no other one."""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """None: a file has them."""
+        return ()
 
 
 Fallback = FromVariables | FromSecrets | LastGood

@@ -11,7 +11,9 @@ MARKER = ".degraded"
 """Stands in an app's directory while its files come from a fallback."""
 
 
-def fallback(said: app.App, files: Sequence[File], at: Path, problems: Problems) -> config.Fallback | None:
+def fallback(
+    said: app.App, files: Sequence[File], environment: str | None, at: Path, problems: Problems
+) -> config.Fallback | None:
     """What serves an app while there is nothing else."""
     block = said.fallback
     if block is None:
@@ -24,7 +26,7 @@ def fallback(said: app.App, files: Sequence[File], at: Path, problems: Problems)
     if block.last_good is not None:
         if block.last_good.startswith(f"{said.directory}/"):
             problems.follow((*at, "last_good"), "it lies in the app's directory", todo="name a file elsewhere")
-        return config.LastGood(block.last_good, block.max_age)
+        return config.LastGood(block.last_good, block.max_age, environment or "")
     if not block.env:
         problems.follow((*at, "env"), "it names no variable", todo="name some, or leave `fallback` out")
         return None

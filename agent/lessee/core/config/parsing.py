@@ -194,7 +194,7 @@ class _Settling:
             notify=notify(said, self._values, path, self._problems, for_child=self._for_child),
             ready=ready(said, files, path, self._problems),
             on_expiry=said.on_expiry,
-            fallback=fallback(said, files, path, self._problems),
+            fallback=fallback(said, files, self._environment, path, self._problems),
             vault=self._vault_of(said.vault, (*path, "vault")),
         )
 

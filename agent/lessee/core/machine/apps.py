@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lessee.core.generation import Generation, Source
+from lessee.core.generation import FallbackKind, Generation
 from lessee.core.machine.backoff import delay
 from lessee.core.machine.commands import Check, Confirm, Notify, Prune, Publish, Render, Settle
 from lessee.core.machine.events import (
@@ -152,7 +152,7 @@ def fell_back(turn: Turn, event: FellBack) -> None:
         turn.edit_apps()[event.app] = replace(app, job=None)
 
 
-def _offer(turn: Turn, name: str, app: App, generation: Generation, source: Source | None = None) -> None:
+def _offer(turn: Turn, name: str, app: App, generation: Generation, source: FallbackKind | None = None) -> None:
     assert app.job is not None
     if app.want.checks:
         turn.commands.append(Check(name, app.job, generation))
@@ -163,7 +163,7 @@ def _offer(turn: Turn, name: str, app: App, generation: Generation, source: Sour
     turn.edit_apps()[name] = replace(app, staged=generation, problem=problem, rejected=False, fallback=fallback)
 
 
-def _publish(turn: Turn, name: str, app: App, generation: Generation, source: Source | None) -> None:
+def _publish(turn: Turn, name: str, app: App, generation: Generation, source: FallbackKind | None) -> None:
     assert app.job is not None
     want = app.want
     turn.commands.append(Publish(name, app.job, generation, owe=want.notifies, prove=want.proves, fallback=source))
@@ -178,9 +178,7 @@ def checked(turn: Turn, event: Checked) -> None:
     if source is None or serves(turn, app):
         _publish(turn, event.app, app, app.staged, source)
     else:
-        turn.edit_apps()[event.app] = replace(
-            app, job=None, staged=None, fallback=replace(app.fallback, staged=None)
-        )
+        turn.edit_apps()[event.app] = replace(app, job=None, staged=None, fallback=replace(app.fallback, staged=None))
 
 
 def refused(turn: Turn, event: RenderFailed | CheckFailed) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lessee.core.generation import Generation, Source
+from lessee.core.generation import FallbackKind, Generation
 from lessee.core.leases import Lease
 from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import Record
@@ -188,7 +188,7 @@ class Publish(Record, frozen=True):
     generation: Generation
     owe: bool
     prove: bool = False
-    fallback: Source | None = None
+    fallback: FallbackKind | None = None
     """It comes from a fallback: that is noted too, and shown beside it."""
 
 

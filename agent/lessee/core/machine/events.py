@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lessee.core.generation import Generation, Source
+from lessee.core.generation import FallbackKind, Generation
 from lessee.core.leases import Lease
 from lessee.core.machine.failures import Failure
 from lessee.core.paths import Need
@@ -54,7 +54,7 @@ class Recovered(Record, frozen=True):
     """The fingerprint of one that did not work."""
     fingerprint: str | None = None
     """That of the live one, where it is known."""
-    fallback: Source | None = None
+    fallback: FallbackKind | None = None
     """The live one comes from a fallback."""
 
 
@@ -181,7 +181,7 @@ class FellBack(Record, frozen=True):
     app: str
     job: int
     generation: Generation
-    source: Source
+    source: FallbackKind
 
 
 class NoFallback(Record, frozen=True):
@@ -221,7 +221,7 @@ class Published(Record, frozen=True):
     job: int
     number: int
     changed: bool
-    fallback: Source | None = None
+    fallback: FallbackKind | None = None
     """It comes from a fallback."""
 
 

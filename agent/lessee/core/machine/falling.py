@@ -5,7 +5,7 @@ nothing to read, Vault away for GRACE ──► fallback ──► check ──�
                        └─ Vault had refused something, or a secret was missing: never
 """
 
-from lessee.core.generation import Source
+from lessee.core.generation import FallbackKind
 from lessee.core.machine.commands import FallBack, KeepGood
 from lessee.core.machine.events import GoodKept, NoFallback
 from lessee.core.machine.inputs import inputs
@@ -123,11 +123,13 @@ def cannot_serve(turn: Turn, name: str, app: App, text: str) -> None:
     turn.edit_apps()[name] = replace(app, job=None, staged=None, fallback=fallback)
 
 
-def shown(turn: Turn, name: str, app: App, source: Source | None) -> Fallback:
+def shown(turn: Turn, name: str, app: App, source: FallbackKind | None) -> Fallback:
     """Readers see something else now: from a fallback, or the real thing."""
     before = app.fallback.shown
     if source is not None and before != source:
-        turn.tell("warning", "degraded", app=name, source=source, note="vault is away; its files are replaced when it is back")
+        turn.tell(
+            "warning", "degraded", app=name, source=source, note="vault is away; its files are replaced when it is back"
+        )
     elif source is None and before is not None:
         turn.tell("info", "no longer degraded", app=name)
     return Fallback(shown=source)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from msgspec import field
 
-from lessee.core.generation import Generation, Source
+from lessee.core.generation import FallbackKind, Generation
 from lessee.core.leases import Lease
 from lessee.core.machine.commands import VaultCommand
 from lessee.core.machine.events import Token, Want
@@ -209,9 +209,9 @@ class Proof(Record, frozen=True):
 class Fallback(Record, frozen=True):
     """What an app has to do with its fallback."""
 
-    shown: Source | None = None
+    shown: FallbackKind | None = None
     """What readers see comes from it."""
-    staged: Source | None = None
+    staged: FallbackKind | None = None
     """What is being checked and published does."""
     next_at: float = 0.0
     """Not tried before this."""
