@@ -16,13 +16,13 @@ from sidecar import Sidecar, eventually, pass_by
 
 CANARY = "canary-5c1e'$x"
 SPARE = "spare-9d2f'$y"
-APP = 'HOST=db\nDB_PASSWORD={{ secret("db").password }}\n'
+APP = 'DB_PASSWORD={{ secret("db").password }}\n'
 QUOTED = {CANARY: "'canary-5c1e\\'$x'", SPARE: "'spare-9d2f\\'$y'"}
 GRACE = 2.0
 
 
 def file_of(value):
-    return f"HOST=db\nDB_PASSWORD={QUOTED.get(value, repr(value))}\n"
+    return f"DB_PASSWORD={QUOTED.get(value, repr(value))}\n"
 
 
 @pytest.fixture

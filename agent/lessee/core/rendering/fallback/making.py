@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from lessee.core.config import FromSecrets, FromVariables
-from lessee.core.errors import LesseeError, TemplateError
+from lessee.core.errors import LesseeError, Refused, TemplateError
 from lessee.core.generation import Generation
 from lessee.core.paths import Dynamic, Folder, Need, Ref, Space
 from lessee.core.rendering.document import Document
@@ -25,9 +25,7 @@ def make(recipe: Recipe, fallback: FromVariables | FromSecrets, environ: Mapping
     """The files of one app. Raises LesseeError, which names variables, paths and keys, and holds no value."""
     if missing := unset(fallback, environ):
         what = f"the agent's environment has no {', '.join(missing)}"
-        raise LesseeError(
-            what, where=f"apps.{recipe.app.name}.fallback", todo="set what it names, to more than nothing"
-        )
+        raise LesseeError(what, where=f"apps.{recipe.app.name}.fallback", todo="set them, and not to nothing")
     if isinstance(fallback, FromVariables):
         return _Files(recipe, {name: environ[name] for name in fallback.names}, environ).generation()
     secrets = {path: {key: environ[name] for key, name in keys.items()} for path, keys in fallback.secrets.items()}
@@ -45,7 +43,9 @@ def problems(recipe: Recipe) -> Iterator[LesseeError]:
         case FromVariables(names):
             yield from _Files(recipe, dict.fromkeys(names, _TRIAL), _Environment()).problems()
         case FromSecrets(secrets):
-            for need in sorted(recipe.needs, key=str):
+            wrong = [exc for path in secrets if (exc := _wrong(path, recipe.space)) is not None]
+            yield from wrong
+            for need in sorted(recipe.needs, key=str) if not wrong else ():
                 if (todo := _todo(need, secrets, recipe.space)) is not None:
                     yield TemplateError(f"{need} is not covered by `fallback`", todo=todo, rule=MISFIT)
         case _:
@@ -123,6 +123,14 @@ class _Environment(dict[str, str]):
     def get(self, name: str, default: object = None) -> object:  # type: ignore[override]  # Of a narrower default.
         del name
         return _TRIAL if default is None else default
+
+
+def _wrong(path: str, space: Space) -> LesseeError | None:
+    try:
+        space.secret(path)
+    except Refused as exc:
+        return LesseeError(exc.what, todo=exc.todo, rule=MISFIT)
+    return None
 
 
 def _todo(need: Need, secrets: Mapping[str, Mapping[str, str]], space: Space) -> str | None:
