@@ -68,5 +68,8 @@ def test_a_secret_a_key_and_a_name_are_told_in_the_configuration():
 
 def test_keys_that_a_template_finds_by_looping_or_in_a_folder_are_not_asked_for():
     env = '{% for key, value in secret("db").items() %}{{ key }}={{ value }}\n{% endfor %}'
-    json = '{ {% for name, one in secrets("keys/").items() %}{{ name }}: {{ one.key }}{{ "," if not loop.last }}{% endfor %} }'
+    loop = (
+        '{% for name, one in secrets("keys/").items() %}{{ name }}: {{ one.key }}{{ "," if not loop.last }}{% endfor %}'
+    )
+    json = f"{{ {loop} }}"
     assert told("{env: {db: {user: A}, keys/x: {key: A}}}", env, json, A="a") == []
