@@ -153,3 +153,13 @@ def test_what_is_not_there_any_more_is_nothing_to_go_back_to():
     seen = as_of(record, 2, {2})
     assert not is_going_back(seen, 2)
     assert (seen.good, seen.unproved, seen.bad) == (None, 2, "f2")
+
+
+def test_what_was_fallen_back_to_is_nothing_to_go_back_to_whether_it_works_or_not():
+    for unproved in (1, None):
+        record = AppRecord(shown=1, unproved=unproved, fallen_back=((1, "env"),))
+        record = showing(record, 1, 2, "f2", owe=False, prove=True)
+        seen = as_of(record, 2, {1, 2})
+        assert (seen.good, fallen_back_to(seen)) == (None, None)
+        seen = as_of(record, 1, {1})  # the next one never came to be
+        assert (seen.unproved, seen.good, fallen_back_to(seen)) == (1, None, "env")

@@ -164,7 +164,8 @@ def _inputs(recipe: Recipe, secrets: Mapping[str, Mapping[str, str]], environ: M
                 continue
             if isinstance(need, Folder):
                 folders.setdefault(need, {})[space.secret(path).path.removeprefix(need.path)] = Secret(data)
-            elif isinstance(need, Ref):
+            else:
+                assert isinstance(need, Ref)
                 refs[need] = Secret(data)
     missing = [str(need) for need in recipe.needs if need not in refs and need not in folders]
     if missing:
