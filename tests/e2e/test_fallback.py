@@ -197,6 +197,8 @@ def test_who_has_not_opted_in_waits(sidecar):
 def test_a_variable_that_is_not_set_is_told_and_vault_is_waited_for(sidecar, proxy):
     del sidecar.environ["DB_PASSWORD"]
     assert stays_away(sidecar, "apps.web.fallback: the agent's environment has no DB_PASSWORD")
+    [said] = [event for event in sidecar.events() if event["event"] == "fallback could not serve"]
+    assert (said["app"], said["not_set"]) == ("web", "DB_PASSWORD")
     proxy.clear()
     assert is_as_vault_has_it(sidecar)
 

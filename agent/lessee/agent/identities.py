@@ -17,6 +17,7 @@ from lessee.core.paths import Need
 from lessee.core.record import replace
 from lessee.core.rendering.recipes import Recipe
 from lessee.host.clock import boot_time
+from lessee.host.logs import log
 from lessee.host.project import Project
 from lessee.host.running.spawning import hide
 
@@ -86,9 +87,11 @@ class Identities:
         """Values that an app may fall back to are secrets, of which no other program knows."""
         for app in config.apps.values():
             if app.fallback is not None and (names := app.fallback.variables):
-                values = [value for name in names if (value := self._effects.environ.get(name))]
-                self._effects.redactor.learn(f"fallback {app.name}", values)
+                known = {name: value for name in names if (value := self._effects.environ.get(name))}
+                self._effects.redactor.learn(f"fallback {app.name}", known.values())
                 hide(names)
+                if self._stays and (missing := [name for name in names if name not in known]):
+                    log("warning", "fallback could not serve", app=app.name, not_set=", ".join(missing))
 
     def _vaults_of_before(self) -> Iterable[Vault]:
         """Of identities that are in the ledger alone: what they left is still to be revoked."""

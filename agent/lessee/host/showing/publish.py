@@ -148,9 +148,8 @@ class Publisher:
         """Let `.degraded` stand beside the files, where everybody who may enter can read it; None: let it go."""
         with cannot_write(self._path):
             if content is None:
-                with suppress(FileNotFoundError):
-                    if stat.S_ISREG(os.stat(MARKER, dir_fd=self._fd, follow_symlinks=False).st_mode):
-                        os.unlink(MARKER, dir_fd=self._fd)
+                if self.is_marked():
+                    os.unlink(MARKER, dir_fd=self._fd)
                 return
             refuse_folders([MARKER], self._fd, self._path)
             temporary = f"{OURS}mark"
@@ -161,8 +160,9 @@ class Publisher:
 
     def is_marked(self) -> bool:
         """Whether `.degraded` stands there."""
-        with cannot_write(self._path):
-            return MARKER in entries(self._fd)
+        with cannot_write(self._path), suppress(FileNotFoundError):
+            return stat.S_ISREG(os.stat(MARKER, dir_fd=self._fd, follow_symlinks=False).st_mode)
+        return False
 
     def numbers(self) -> Collection[int]:
         """Of the generations that stand there, whether readers see them or not."""
