@@ -13,6 +13,7 @@ from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.falling import GRACE
 from lessee.core.machine.state import KEEP_TOLD
 from lessee.core.machine.step import start, steps
+from lessee.core.machine.wants import Want
 from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import replace
 from lessee.core.secrets import Marker, Secret
@@ -22,7 +23,7 @@ SPIN = 10
 
 
 def want(*needs, refresh=1.0, notifies=True, recipe="r1", checks=False, proves=False, falls_back=False, keeps=False):
-    return ev.Want(frozenset(needs), refresh, notifies, recipe, checks, proves, falls_back, keeps)
+    return Want(frozenset(needs), refresh, notifies, recipe, checks, proves, falls_back, keeps)
 
 
 class World:

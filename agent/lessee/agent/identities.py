@@ -13,6 +13,7 @@ from lessee.core.machine import events as ev
 from lessee.core.machine.letting_go import nothing_to_revoke
 from lessee.core.machine.readers import is_settled
 from lessee.core.machine.state import App
+from lessee.core.machine.wants import Want
 from lessee.core.paths import Need
 from lessee.core.record import replace
 from lessee.core.rendering.recipes import Recipe
@@ -120,9 +121,9 @@ class Identities:
                 events.append(_handed_over(name, before[name]))
         identity.configure(apps, wants, everyone.keys() - apps.keys(), events)
 
-    def _want(self, recipe: Recipe) -> ev.Want:
+    def _want(self, recipe: Recipe) -> Want:
         app = recipe.app
-        return ev.Want(
+        return Want(
             recipe.needs,
             app.refresh,
             notifies=self._notifies and app.notify is not None,

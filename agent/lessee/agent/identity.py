@@ -16,6 +16,7 @@ from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.step import start, steps
 from lessee.core.machine.view import Account
+from lessee.core.machine.wants import Want
 from lessee.core.paths import Need
 from lessee.core.rendering.recipes import Recipe
 from lessee.core.rendering.render import Inputs, Rendering, render
@@ -38,7 +39,7 @@ class Identity:
         self.vault = vault
         self.key = key_of(vault)
         self.apps: Mapping[str, App] = {}
-        self._wants: Mapping[str, ev.Want] = {}
+        self._wants: Mapping[str, Want] = {}
         self._begun = False
         self._noted = False
         self._renderings: dict[str, Rendering] = {}
@@ -69,7 +70,7 @@ class Identity:
         return (ev.Kept(tuple(leases), tuple(token for token, _ in tokens)),)
 
     def configure(
-        self, apps: Mapping[str, App], wants: Mapping[str, ev.Want], others: Collection[str], events: Sequence[ev.Event]
+        self, apps: Mapping[str, App], wants: Mapping[str, Want], others: Collection[str], events: Sequence[ev.Event]
     ) -> None:
         """Serve these apps. `others` are served in another name; `events` tell what was there before."""
         self.apps, self._wants = apps, wants

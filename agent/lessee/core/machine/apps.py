@@ -1,10 +1,8 @@
 """An app's way from changed inputs to a reader that has been told."""
 
-from collections.abc import Mapping
-
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.machine.backoff import delay
-from lessee.core.machine.commands import Check, Confirm, Notify, Prune, Publish, Render, Settle
+from lessee.core.machine.commands import Check, Notify, Prune, Publish, Render, Settle
 from lessee.core.machine.events import (
     Checked,
     CheckFailed,
@@ -12,72 +10,20 @@ from lessee.core.machine.events import (
     NotTold,
     Published,
     PublishFailed,
-    Recovered,
     Rendered,
     RenderFailed,
     Told,
-    Want,
     Withdrawn,
 )
-from lessee.core.machine.falling import anew, cannot_serve, plan_fallback, serves, shown
+from lessee.core.machine.falling import cannot_serve, plan_fallback, serves, shown
 from lessee.core.machine.inputs import inputs, settles_at
-from lessee.core.machine.proving import forgive, opened, plan_proof
-from lessee.core.machine.state import KEEP_TOLD, KEEP_UNTOLD, NEVER, App, Backup, Fallback, Proof
+from lessee.core.machine.proving import opened, plan_proof
+from lessee.core.machine.state import KEEP_TOLD, KEEP_UNTOLD, NEVER, App, Fallback, Proof
 from lessee.core.machine.turn import Turn
 from lessee.core.record import replace
 
 NOTIFY_CAP = 15.0
 """Seconds between tries to tell an app, at most; the look is local and cheap."""
-
-
-def configure_apps(turn: Turn, wants: Mapping[str, Want]) -> None:
-    """Apps that stay keep what they have; another recipe makes them render again."""
-    apps = turn.edit_apps()
-    for name in set(apps) - set(wants):
-        if name not in turn.elsewhere:
-            turn.tell("warning", "app left the configuration", app=name, note="its files stay as they are")
-        del apps[name]
-    for name, want in wants.items():
-        app = apps.get(name)
-        if app is None:
-            apps[name] = App(want)
-        elif app.want != want:
-            dirty = app.dirty or app.want.recipe != want.recipe or app.want.needs != want.needs
-            owed = app.owed and want.notifies
-            job = app.job if app.want.recipe == want.recipe else None  # an old recipe's files are not wanted
-            apps[name] = replace(app, want=want, dirty=dirty, owed=owed, job=job)
-            if app.want.recipe != want.recipe:
-                apps[name] = anew(apps[name], as_before=app.want.needs == want.needs)
-                forgive(turn, name)  # what judges it may be another now
-            if app.proof.open and not want.proves:
-                turn.commands.append(Confirm(name))
-                apps[name] = replace(apps[name], proof=Proof())
-
-
-def recovered(turn: Turn, event: Recovered) -> None:
-    """What stood in the app's directory before: a generation to read, and perhaps a debt."""
-    app = turn.apps.get(event.app)
-    if app is not None:
-        turn.edit_apps()[event.app] = replace(
-            app,
-            dirty=True,
-            job=None,
-            generation=None,
-            shows=None,
-            staged=None,
-            old=event.old,
-            number=event.number,
-            # Where it is not known when it was shown, who is owed is told, whenever it started.
-            published_at=turn.now if event.published_at is None and event.number is not None else event.published_at,
-            owed=event.owed and app.want.notifies and event.number is not None,
-            proof=_recovered_proof(event) if app.want.proves else Proof(),
-            fallback=Fallback(shown=event.fallback),
-        )
-
-
-def _recovered_proof(event: Recovered) -> Proof:
-    backup = Backup(event.good, None) if event.good is not None else None
-    return Proof(open=event.unproved, backup=backup, bad=event.bad, fingerprint=event.fingerprint)
 
 
 def plan_apps(turn: Turn) -> None:

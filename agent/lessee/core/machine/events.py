@@ -5,28 +5,9 @@ from collections.abc import Mapping
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.leases import Lease
 from lessee.core.machine.failures import Failure
-from lessee.core.paths import Need
+from lessee.core.machine.wants import Want
 from lessee.core.record import Record
 from lessee.core.secrets import Marker, Secret
-
-
-class Want(Record, frozen=True):
-    """What an app wants. `recipe` stands for its templates and settings: another recipe, another rendering."""
-
-    hidden = ("recipe",)
-
-    needs: frozenset[Need]
-    refresh: float
-    notifies: bool
-    recipe: object
-    checks: bool = False
-    """A command judges its files before they are shown."""
-    proves: bool = False
-    """It is looked at whether the app works with what it was told of."""
-    falls_back: bool = False
-    """There is something to make its files from at a cold start without Vault."""
-    keeps: bool = False
-    """What its files were made from is kept for that."""
 
 
 class Configured(Record, frozen=True):
@@ -303,28 +284,6 @@ class Tick(Record, frozen=True):
 
 
 Answer = LoggedIn | Renewed | MountFound | Listed | Looked | Read | Issued | LeaseRenewed | Revoked | Failed
-Event = (
-    Answer
-    | Configured
-    | Recovered
-    | Kept
-    | Withdrawn
-    | Stopping
-    | Rendered
-    | RenderFailed
-    | FellBack
-    | NoFallback
-    | GoodKept
-    | Checked
-    | CheckFailed
-    | Published
-    | PublishFailed
-    | Told
-    | NotTold
-    | Proved
-    | NotProved
-    | RolledBack
-    | NotRolledBack
-    | Nudged
-    | Tick
-)
+Made = Rendered | RenderFailed | FellBack | NoFallback | Checked | CheckFailed | Published | PublishFailed
+Shown = Told | NotTold | Proved | NotProved | RolledBack | NotRolledBack | GoodKept
+Event = Answer | Configured | Recovered | Kept | Withdrawn | Stopping | Made | Shown | Nudged | Tick

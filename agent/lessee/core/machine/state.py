@@ -8,8 +8,10 @@ from msgspec import field
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.leases import Lease
 from lessee.core.machine.commands import VaultCommand
-from lessee.core.machine.events import Token, Want
+from lessee.core.machine.events import Token
 from lessee.core.machine.failures import Failure
+from lessee.core.machine.totals import Totals
+from lessee.core.machine.wants import Want
 from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import Record
 from lessee.core.secrets import Marker, Secret
@@ -276,22 +278,6 @@ class Call(Record, frozen=True):
     command: VaultCommand
     sent_at: float
     guard: float
-
-
-class Totals(Record, frozen=True):
-    """Counters since the start."""
-
-    requests: int = 0
-    failures: int = 0
-    logins: int = 0
-    renders: int = 0
-    publishes: int = 0
-    notifications: int = 0
-    confirmations: int = 0
-    rollbacks: int = 0
-    issued: int = 0
-    lease_renewals: int = 0
-    revoked: int = 0
 
 
 class State(Record, frozen=True):

@@ -15,13 +15,11 @@ from lessee.core.machine import events as ev
 from lessee.core.machine.apps import (
     app_told,
     checked,
-    configure_apps,
     fell_back,
     not_told,
     plan_apps,
     publish_failed,
     published,
-    recovered,
     refused,
     rendered,
     withdrawn,
@@ -64,6 +62,7 @@ from lessee.core.machine.letting_go import (
     release_token,
     token_revoked,
 )
+from lessee.core.machine.opening import configure_apps, recovered
 from lessee.core.machine.proving import forgive, not_proved, not_rolled_back, proved, rolled_back
 from lessee.core.machine.reading import listed, looked, mount_found, plan_reading, read
 from lessee.core.machine.session import logged_in, plan_session, rearm, renewed, session_failed, trust_token
