@@ -10,8 +10,10 @@ from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.deadlines import wake_at
 from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.falling import GRACE
 from lessee.core.machine.state import KEEP_TOLD
 from lessee.core.machine.step import start, steps
+from lessee.core.machine.wants import Want
 from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import replace
 from lessee.core.secrets import Marker, Secret
@@ -20,8 +22,8 @@ SPIN = 10
 """Turns without any event and any time between them, after which the machine only turns."""
 
 
-def want(*needs, refresh=1.0, notifies=True, recipe="r1", checks=False, proves=False):
-    return ev.Want(frozenset(needs), refresh, notifies, recipe, checks, proves)
+def want(*needs, refresh=1.0, notifies=True, recipe="r1", checks=False, proves=False, falls_back=False, keeps=False):
+    return Want(frozenset(needs), refresh, notifies, recipe, checks, proves, falls_back, keeps)
 
 
 class World:
@@ -56,6 +58,9 @@ class World:
         self.numbers, self.shelf, self.records = itertools.count(1), {}, {}  # an app's generations, and its record
         self.passes = self.works = lambda _generation: True  # the check; the app
         self.proof_takes = 0.5
+        self.variables, self.kept, self.fell_back = None, {}, {}  # fallbacks, and which apps' files come from one
+        self.fall_back_takes = 0.01
+        self.asked_back = []  # when an app was made to fall back
         self.requests, self.published, self.said = [], [], []
         self.hanging = set()
         self.state = start(seed)
@@ -104,6 +109,7 @@ class World:
             good=record.get("good") if unproved and record.get("good") in self.shelf[app] else None,
             bad=record.get("bad"),
             fingerprint=self.live[app].fingerprint if number else None,
+            fallback=self.fell_back.get(app) if number else None,
         )
 
     def revoke_tokens(self):
@@ -186,6 +192,10 @@ class World:
                 self.passes = argument
             case "nudge":
                 self.take(ev.Nudged())
+            case "variables":
+                self.variables = argument
+            case "lose":
+                self.lose(argument)
             case _:
                 raise AssertionError(action)
 
@@ -219,6 +229,10 @@ class World:
         self.answer = swallowing
         return swallowed
 
+    def run_until_it_falls_back(self):
+        while not self.asked_back:
+            self.run(0.0005)
+
     def run_until_under_way(self, kind):
         while not any(isinstance(call.command, kind) for call in self.state.calls.values()):
             self.run(0.0005)
@@ -242,6 +256,10 @@ class World:
                 self.hanging.discard(command.call)
             case cmd.Render():
                 self.post(ev.Rendered(command.app, command.job, self.render(command)))
+            case cmd.FallBack():
+                self.fall_back(command)
+            case cmd.KeepGood():
+                self.keep_good(command)
             case cmd.Check():
                 fit = self.passes(command.generation)
                 answer = (
@@ -294,6 +312,45 @@ class World:
         content = repr((command.recipe, inputs)).encode()
         return Generation(command.app, (File("a", content, 0o440), File("b", content, 0o440)))
 
+    def fall_back(self, command):
+        """From variables, else from what was kept and has not ended."""
+        app, job = command.app, command.job
+        assert self.live.get(app) is None or app in self.fell_back, "fell back though there are files"
+        weather = self.state.session.weather
+        assert weather.tries, "fell back though Vault was not known to be away"
+        assert weather.seen_at - weather.since >= GRACE, "fell back at once"
+        self.asked_back.append((self.now, app))
+        kept = self.kept.get(app)
+        if self.variables is not None:
+            content = self.variables.encode()
+            generation = Generation(app, (File("a", content, 0o440), File("b", content, 0o440)))
+            self.post(ev.FellBack(app, job, generation, "env"), self.fall_back_takes)
+        elif kept is not None and kept[0].needs == self.apps[app].needs and kept[2] > self.now:
+            self.post(ev.FellBack(app, job, kept[1], "last_good"), 0.01)
+        else:
+            self.post(ev.NoFallback(app, job, "nothing is kept"), 0.01)
+
+    def keep_good(self, command):
+        app = command.app
+        assert app not in self.fell_back, "kept what came from a fallback"
+        want = self.apps[app]
+        made = self.render(cmd.Render(app, 0, want.recipe, command.secrets, command.folders, command.dynamic))
+        assert made == self.live[app], "kept what is not shown"
+        if self.disk_full:
+            self.post(ev.GoodKept(app, "no room"))
+        else:
+            self.kept[app] = want, made, min(command.ends.values(), default=float("inf"))
+            self.post(ev.GoodKept(app))
+
+    def lose(self, app):
+        """The machine boots: nothing is left in memory."""
+        for things in (self.live, self.number, self.shelf, self.records, self.replaced, self.told, self.fell_back):
+            things.pop(app, None)
+        self.owed.discard(app)
+        self.ledger.clear()
+        self.kept_tokens.clear()
+        self.boot()
+
     def publish(self, command):
         app, generation = command.app, command.generation
         if self.disk_full:
@@ -310,11 +367,15 @@ class World:
             self.number[app] = next(self.numbers)
             never = record["unproved"] == live and record["bad"] is None
             good = record["good"] if never else live
+            good = None if app in self.fell_back else good
             proof = {"unproved": self.number[app], "good": good} if command.prove else {"unproved": None, "good": None}
             record |= proof | {"bad": None}
             self.show(app, self.number[app], generation)
             self.published.append((self.now, app, self.apps[app].recipe, generation))
-        self.post(ev.Published(app, command.job, self.number[app], changed))
+        self.fell_back.pop(app, None)
+        if command.fallback is not None:
+            self.fell_back[app] = command.fallback
+        self.post(ev.Published(app, command.job, self.number[app], changed, command.fallback))
 
     def show(self, app, number, generation):
         self.number[app], self.live[app] = number, generation
@@ -324,6 +385,7 @@ class World:
         app = command.app
         generation = self.shelf[app][command.to]  # it is still there
         assert self.live[app].fingerprint == command.bad, "went back from another than was bad"
+        assert app not in self.fell_back, "went back from a fallback"
         self.replaced.setdefault(app, {})[self.number[app]] = self.now
         self.replaced[app].pop(command.to, None)
         if command.owe:

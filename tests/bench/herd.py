@@ -20,6 +20,7 @@ from lessee.core.machine import events as ev
 from lessee.core.machine.deadlines import wake_at
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.step import start, steps
+from lessee.core.machine.wants import Want
 from lessee.core.paths import Ref
 from lessee.core.record import replace
 from lessee.core.secrets import Marker, Secret
@@ -46,7 +47,7 @@ QUEUE = 800
 WAY = 0.002
 """Seconds that an answer is on its way."""
 
-WANT = ev.Want(frozenset({Ref("secret", "herd")}), REFRESH, notifies=True, recipe="")
+WANT = Want(frozenset({Ref("secret", "herd")}), REFRESH, notifies=True, recipe="")
 _CONTENTS = [Generation("app", (File("a", str(version).encode(), 0o440),)) for version in range(3)]
 _AWAY = Failure(Kind.WEATHER, "connection refused")
 _BUSY = Failure(Kind.WEATHER, "too many requests are waiting")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from rig import Figure, tell
 
 from lessee.core.machine import commands as cmd
-from lessee.core.machine.events import Want
+from lessee.core.machine.wants import Want
 from world import World, creds, want
 
 SEED = 1

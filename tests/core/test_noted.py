@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from lessee.core.noted import (
     AppRecord,
     as_of,
+    fallen_back_to,
     going_back,
     gone_back,
     is_going_back,
@@ -17,7 +18,7 @@ from lessee.core.record import replace
 KILLED = ("before it is noted", "before it is shown", "after it is shown", "never")
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["back", "show", "proved", "told", "forgive", "withdraw"]),
+        st.sampled_from(["back", "show", "fall", "proved", "told", "forgive", "withdraw"]),
         st.booleans(),
         st.sampled_from([True, True, False]),
         st.sampled_from(KILLED),
@@ -33,16 +34,22 @@ class World:
         self.record, self.live, self.there = AppRecord(), None, {}
         self.highest = 0
         self.owed, self.open, self.backup, self.bad = False, False, None, None
+        self.fallen = None
 
     @property
     def seen(self):
         return as_of(self.record, self.live, self.there)
 
-    def show(self, owe, prove, killed):
+    def fall(self, owe, prove, killed):
+        """Only where there is nothing, or what was fallen back to before."""
+        if self.live is None or self.fallen is not None:
+            self.show(owe, prove, killed, "env" if self.fallen != "env" else "last_good")
+
+    def show(self, owe, prove, killed, fallback=None):
         self.highest = number = max([self.highest, *self.there]) + 1
         if killed == KILLED[0]:
             return
-        self.record = showing(self.seen, self.live, number, f"f{number}", owe=owe, prove=prove)
+        self.record = showing(self.seen, self.live, number, f"f{number}", owe=owe, prove=prove, fallback=fallback)
         self.there[number] = f"f{number}"
         went_back = self.bad is not None and self.backup is None
         if killed == KILLED[1]:
@@ -50,12 +57,16 @@ class World:
             self.bad = None
             if not prove or went_back:
                 self.open, self.backup = False, None
+            elif self.fallen is not None:
+                self.open = True  # as nothing says that it was proved
             return
-        if prove:
+        if self.fallen is not None:
+            self.backup = None
+        elif prove:
             self.backup = self.backup if self.backup is not None else self.live if not self.open or went_back else None
         else:
             self.backup = None
-        self.live, self.owed, self.open, self.bad = number, owe, prove, None
+        self.live, self.owed, self.open, self.bad, self.fallen = number, owe, prove, None, fallback
         if killed == KILLED[3]:
             self.record = replace(self.record, shown_at=float(number))
 
@@ -84,7 +95,7 @@ class World:
         self.record, self.bad = replace(self.seen, bad=None), None
 
     def withdraw(self, _, __, killed):
-        self.live, self.there = None, {}
+        self.live, self.there, self.fallen = None, {}, None
         self.owed, self.open, self.backup, self.bad = False, False, None, None
         if killed in KILLED[2:]:
             self.record = AppRecord()
@@ -100,6 +111,7 @@ class World:
         assert seen.owed == ((self.live,) if self.owed else ())
         assert seen.unproved == (self.live if self.open else None)
         assert (seen.good, seen.bad) == (self.backup, self.bad)
+        assert fallen_back_to(seen) == self.fallen
         assert self.backup is None or self.backup in self.there
         if seen.fingerprint is not None:
             assert seen.fingerprint == self.there[self.live]
@@ -114,7 +126,7 @@ def test_killed_between_any_two_steps_the_debt_the_verdict_and_the_way_back_are_
     world.show(True, True, "never")
     world.proved()
     for what, owe, prove, killed in steps:
-        if world.live is None and what != "show":
+        if world.live is None and what not in {"show", "fall"}:
             continue
         getattr(world, what)(owe, prove, killed)
         if killed != "never":
@@ -141,3 +153,13 @@ def test_what_is_not_there_any_more_is_nothing_to_go_back_to():
     seen = as_of(record, 2, {2})
     assert not is_going_back(seen, 2)
     assert (seen.good, seen.unproved, seen.bad) == (None, 2, "f2")
+
+
+def test_what_was_fallen_back_to_is_nothing_to_go_back_to_whether_it_works_or_not():
+    for unproved in (1, None):
+        record = AppRecord(shown=1, unproved=unproved, fallen_back=((1, "env"),))
+        record = showing(record, 1, 2, "f2", owe=False, prove=True)
+        seen = as_of(record, 2, {1, 2})
+        assert (seen.good, fallen_back_to(seen)) == (None, None)
+        seen = as_of(record, 1, {1})  # the next one never came to be
+        assert (seen.unproved, seen.good, fallen_back_to(seen)) == (1, None, "env")

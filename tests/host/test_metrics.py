@@ -52,6 +52,12 @@ def test_leases_are_counted_by_how_they_stand(status):
     assert [found[f"lessee_leases {state}"] for state in ("held", "expired", "retiring")] == [2, 1, 1]
 
 
+def test_each_app_says_whether_it_is_degraded(status):
+    found = samples(status)
+    assert [found[f"lessee_app_degraded {app}"] for app in ("web", "worker")] == [0, 1]
+    assert found["lessee_apps_degraded"] == 1
+
+
 def test_the_soonest_end_is_that_of_what_is_held_and_absent_where_nothing_ends(status):
     status["leases"] = [lease("held", 9.5), lease("held", 5.25), lease("held", None), lease("retiring", 1.0)]
     assert samples(status)["lessee_lease_soonest_end_seconds"] == 5.25

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from lessee.core.config import App
-from lessee.core.generation import Generation
+from lessee.core.generation import FallbackKind, Generation
 from lessee.core.leases import Lease
 from lessee.core.machine.events import Recovered, Token
 from lessee.core.record import Record
@@ -25,7 +25,9 @@ class Shelf(Protocol):
 
     def discard(self, app: str) -> None: ...
 
-    def publish(self, generation: Generation, *, owe: bool, prove: bool) -> tuple[int, bool]: ...
+    def publish(
+        self, generation: Generation, *, owe: bool, prove: bool, fallback: FallbackKind | None = None
+    ) -> tuple[int, bool]: ...
 
     def roll_back(self, app: str, to: int, *, bad: str, owe: bool) -> None: ...
 

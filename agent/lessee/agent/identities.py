@@ -8,16 +8,19 @@ import msgspec
 
 from lessee.agent.effects import Effects
 from lessee.agent.identity import Identity, key_of
-from lessee.core.config import Vault
+from lessee.core.config import Config, LastGood, Vault
 from lessee.core.machine import events as ev
 from lessee.core.machine.letting_go import nothing_to_revoke
 from lessee.core.machine.readers import is_settled
 from lessee.core.machine.state import App
+from lessee.core.machine.wants import Want
 from lessee.core.paths import Need
 from lessee.core.record import replace
 from lessee.core.rendering.recipes import Recipe
 from lessee.host.clock import boot_time
+from lessee.host.logs import log
 from lessee.host.project import Project
+from lessee.host.running.spawning import hide
 
 
 class Identities:
@@ -27,13 +30,21 @@ class Identities:
     """
 
     def __init__(
-        self, effects: Effects, *, seed: int, notifies: bool, whole: bool, post: Callable[[str, ev.Event], None]
+        self,
+        effects: Effects,
+        *,
+        seed: int,
+        notifies: bool,
+        whole: bool,
+        stays: bool,
+        post: Callable[[str, ev.Event], None],
     ) -> None:
         """`post` takes an event for the identity with a key. The others are as of Agent."""
         self._effects = effects
         self._seed = seed
         self._notifies = notifies
         self._whole = whole
+        self._stays = stays
         self._post = post
         self._all: dict[str, Identity] = {}
 
@@ -46,6 +57,7 @@ class Identities:
         config = project.config
         opened = self._effects.shelf.open(config.apps.values())
         self._effects.redactor.publish(project.text)
+        self._hide_fallbacks(config)
         before = {name: app for identity in self for name, app in identity.state.apps.items()}
         # status.json tells of the first: the top-level block, where an app uses it.
         vaults = sorted((app.vault for app in config.apps.values()), key=lambda vault: vault != config.vault)
@@ -71,6 +83,16 @@ class Identities:
         elif nothing_to_revoke(state) and len(self._all) > 1:
             del self._all[identity.key]
             identity.end()
+
+    def _hide_fallbacks(self, config: Config) -> None:
+        """Values that an app may fall back to are secrets, of which no other program knows."""
+        for app in config.apps.values():
+            if app.fallback is not None and (names := app.fallback.variables):
+                known = {name: value for name in names if (value := self._effects.environ.get(name))}
+                self._effects.redactor.learn(f"fallback {app.name}", known.values())
+                hide(names)
+                if self._stays and (missing := [name for name in names if name not in known]):
+                    log("warning", "fallback could not serve", app=app.name, not_set=", ".join(missing))
 
     def _vaults_of_before(self) -> Iterable[Vault]:
         """Of identities that are in the ledger alone: what they left is still to be revoked."""
@@ -99,15 +121,17 @@ class Identities:
                 events.append(_handed_over(name, before[name]))
         identity.configure(apps, wants, everyone.keys() - apps.keys(), events)
 
-    def _want(self, recipe: Recipe) -> ev.Want:
+    def _want(self, recipe: Recipe) -> Want:
         app = recipe.app
-        return ev.Want(
+        return Want(
             recipe.needs,
             app.refresh,
             notifies=self._notifies and app.notify is not None,
             recipe=recipe,
             checks=app.check is not None,
             proves=self._notifies and app.ready is not None,
+            falls_back=self._stays and app.fallback is not None,
+            keeps=self._stays and isinstance(app.fallback, LastGood),
         )
 
 
@@ -129,4 +153,5 @@ def _handed_over(name: str, app: App) -> ev.Recovered:
         good=proof.backup.number if proof.backup is not None else None,
         bad=proof.bad,
         fingerprint=proof.fingerprint,
+        fallback=app.fallback.shown,
     )

@@ -16,6 +16,7 @@ from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.step import start, steps
 from lessee.core.machine.view import Account
+from lessee.core.machine.wants import Want
 from lessee.core.paths import Need
 from lessee.core.rendering.recipes import Recipe
 from lessee.core.rendering.render import Inputs, Rendering, render
@@ -24,6 +25,7 @@ from lessee.host.logs import log
 from lessee.vault.connect import connect
 
 if TYPE_CHECKING:
+    from lessee.agent.falling import Falling
     from lessee.agent.telling import Telling
 
 Post = Callable[[ev.Event], None]
@@ -37,7 +39,7 @@ class Identity:
         self.vault = vault
         self.key = key_of(vault)
         self.apps: Mapping[str, App] = {}
-        self._wants: Mapping[str, ev.Want] = {}
+        self._wants: Mapping[str, Want] = {}
         self._begun = False
         self._noted = False
         self._renderings: dict[str, Rendering] = {}
@@ -68,7 +70,7 @@ class Identity:
         return (ev.Kept(tuple(leases), tuple(token for token, _ in tokens)),)
 
     def configure(
-        self, apps: Mapping[str, App], wants: Mapping[str, ev.Want], others: Collection[str], events: Sequence[ev.Event]
+        self, apps: Mapping[str, App], wants: Mapping[str, Want], others: Collection[str], events: Sequence[ev.Event]
     ) -> None:
         """Serve these apps. `others` are served in another name; `events` tell what was there before."""
         self.apps, self._wants = apps, wants
@@ -154,6 +156,10 @@ class Identity:
                 self._client.abandon(command.call)
             case cmd.Render():
                 return self._render(command)
+            case cmd.FallBack():
+                return self._falling.fall_back(self.apps[command.app], command)
+            case cmd.KeepGood():
+                return self._falling.keep_good(self.apps[command.app], command)
             case cmd.Check():
                 return self._telling.check(self.apps[command.app], command)
             case cmd.Publish():
@@ -183,6 +189,13 @@ class Identity:
 
         return Telling(self._effects, self._post)
 
+    @cached_property
+    def _falling(self) -> "Falling":
+        # Wanted by few, and seldom.
+        from lessee.agent.falling import Falling  # noqa: PLC0415
+
+        return Falling(self._effects, self._learned)
+
     def _render(self, command: cmd.Render) -> ev.Event:
         assert isinstance(command.recipe, Recipe)
         inputs = Inputs(command.secrets, command.folders, command.dynamic, self._effects.environ)
@@ -196,11 +209,13 @@ class Identity:
     def _publish(self, command: cmd.Publish) -> ev.Event:
         generation = command.generation
         try:
-            number, changed = self._shelf.publish(generation, owe=command.owe, prove=command.prove)
+            number, changed = self._shelf.publish(
+                generation, owe=command.owe, prove=command.prove, fallback=command.fallback
+            )
         except LesseeError as exc:
             return ev.PublishFailed(command.app, command.job, str(exc))
         self._give_environ(generation.environ)
-        return ev.Published(command.app, command.job, number, changed)
+        return ev.Published(command.app, command.job, number, changed, command.fallback)
 
     def _roll_back(self, command: cmd.RollBack) -> ev.Event:
         try:

@@ -46,17 +46,25 @@ class Agent:
     """Owns the state: all of it is changed in the thread that runs the loop."""
 
     def __init__(
-        self, project: Project, effects: Effects, *, seed: int, notifies: bool = True, whole: bool = True
+        self,
+        project: Project,
+        effects: Effects,
+        *,
+        seed: int,
+        notifies: bool = True,
+        whole: bool = True,
+        stays: bool = True,
     ) -> None:
         """`notifies` False: nobody is told. `seed` is where the jitter comes from. Raises CannotWrite.
 
-        `whole` False: the project holds some of the apps, and what others may have left is not touched.
+        `whole` False: the project holds some of the apps, and what others may have left is not touched. `stays` False:
+        it does not fall back, for it will not be there to replace that.
         """
         self._project = project
         self._environ = effects.environ
         self._supervisor = effects.supervisor
         self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
-        self._identities = Identities(effects, seed=seed, notifies=notifies, whole=whole, post=self._post)
+        self._identities = Identities(effects, seed=seed, notifies=notifies, whole=whole, stays=stays, post=self._post)
         self._turned_at = boot_time()
         self._trouble: str | None = None
         self._watcher: Watcher | None = None

@@ -23,12 +23,12 @@ class Supervisor:
     def __init__(
         self,
         command: Sequence[str],
-        base: Mapping[str, str],
+        base: Callable[[], Mapping[str, str]],
         *,
         before: Before,
         restart: Restart | None,
     ) -> None:
-        """`base` is the child's environment but for `environ`."""
+        """`base` gives the child's environment but for `environ`."""
         self.environ: Mapping[str, str] | None = None
         """The rendered part of the next child's environment; None where nothing was rendered."""
         self.wake: Callable[[], None] = lambda: None
@@ -78,7 +78,7 @@ class Supervisor:
     @property
     def environment(self) -> Mapping[str, str]:
         """What the next child will have."""
-        return {**self._base, **(self.environ or {})}
+        return {**self._base(), **(self.environ or {})}
 
     def begin(self) -> None:
         """Start the child in the next turn."""

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     project, redactor = opened(arguments, environ, only=arguments.app)
     supervisor = Supervisor(
         arguments.program,
-        environ_of_programs(environ),
+        lambda: environ_of_programs(os.environ),
         before=before,
         restart=project.config.restart,
     )
@@ -102,6 +102,7 @@ def _publish(
             seed=int.from_bytes(os.urandom(8)),
             notifies=False,
             whole=False,
+            stays=False,
         )
         code = _first_failure(agent.run(outcomes, arguments.timeout) or unfinished(agent.states), redactor)
         agent.leave(REVOKE_TIMEOUT)

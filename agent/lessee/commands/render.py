@@ -11,7 +11,7 @@ from lessee.agent import Agent, Effects, Keeper, Shelf
 from lessee.commands.run import REVOKE_TIMEOUT, refuse_without_apps
 from lessee.core.config import App
 from lessee.core.errors import FormatError
-from lessee.core.generation import File, Generation
+from lessee.core.generation import FallbackKind, File, Generation
 from lessee.core.leases import Lease
 from lessee.core.machine.events import Recovered, Token
 from lessee.core.machine.outcome import outcomes, unfinished
@@ -61,6 +61,7 @@ def _render(
         seed=int.from_bytes(os.urandom(8)),
         notifies=notifies,
         whole=arguments.app is None,
+        stays=False,
     )
     ended = agent.run(outcomes, arguments.timeout) or unfinished(agent.states)
     if isinstance(shelf, _DiffShelf):
@@ -116,8 +117,10 @@ class _DiffShelf(Once):
     def folder(self, app: str) -> Path:
         return Path(self._apps[app].directory)
 
-    def publish(self, generation: Generation, *, owe: bool, prove: bool) -> tuple[int, bool]:
-        del owe, prove
+    def publish(
+        self, generation: Generation, *, owe: bool, prove: bool, fallback: FallbackKind | None = None
+    ) -> tuple[int, bool]:
+        del owe, prove, fallback
         app = self._apps[generation.app]
         folder = Path(app.directory)
         formats = {file.name: file.format for file in app.files}

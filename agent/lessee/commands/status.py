@@ -37,7 +37,9 @@ def _print(status: Mapping[str, Any]) -> None:
         _print_identity(identity, alone=len(identities) == 1)
     leases = {lease["path"]: lease for lease in status["leases"] if lease["state"] != "retiring"}
     for name, app in status["apps"].items():
-        print(f"{name}  {app['state']}  generation {app['generation'] or '-'}  since {app['published_at'] or '-'}")
+        number, since = app["generation"] or "-", app["published_at"] or "-"
+        degraded = f"DEGRADED ({app['degraded']})  " if app["degraded"] else ""
+        print(f"{name}  {app['state']}  {degraded}generation {number}  since {since}")
         for secret in app["secrets"]:
             _print_secret(secret, leases.get(secret["path"]))
         if app["notify"]["owed"]:

@@ -1,10 +1,14 @@
 """A generation: the files of one app, rendered from one set of secrets."""
 
 import hashlib
+from typing import Literal
 
 import msgspec
 
 from lessee.core.record import Record
+
+FallbackKind = Literal["env", "last_good"]
+"""Where the values of a generation come from that Vault did not give: variables of the agent, or what it kept."""
 
 
 class File(Record, frozen=True):

@@ -6,6 +6,7 @@ the generation that is live, which of the two it is.
 
 from collections.abc import Collection
 
+from lessee.core.generation import FallbackKind
 from lessee.core.record import Record, replace
 
 
@@ -25,6 +26,8 @@ class AppRecord(Record, frozen=True):
     """The one to go back to, where it is not proved."""
     bad: str | None = None
     """The fingerprint of one that did not work. With `good`: the way back has begun."""
+    fallen_back: tuple[tuple[int, FallbackKind], ...] = ()
+    """Those that came from a fallback, and from which: the live one, and what was about to take its place."""
     boot: str = ""
     """Of the machine, in which `shown_at` was taken."""
 
@@ -38,6 +41,7 @@ def as_of(record: AppRecord, live: int | None, there: Collection[int]) -> AppRec
         return AppRecord()
     if record.good not in there:
         record = replace(record, good=None)
+    record = replace(record, fallen_back=tuple(one for one in record.fallen_back if one[0] == live))
     if record.shown != live:
         record = replace(record, shown=None, shown_at=None, fingerprint=None)
     if is_going_back(record, live):
@@ -57,21 +61,39 @@ def is_going_back(record: AppRecord, live: int | None) -> bool:
     return record.unproved == live and record.good is not None and record.bad is not None
 
 
-def showing(record: AppRecord, live: int | None, number: int, fingerprint: str, *, owe: bool, prove: bool) -> AppRecord:
+def showing(
+    record: AppRecord,
+    live: int | None,
+    number: int,
+    fingerprint: str,
+    *,
+    owe: bool,
+    prove: bool,
+    fallback: FallbackKind | None = None,
+) -> AppRecord:
     """Before generation `number` takes the place of `live`, of which `record` is. What is live stays owed until then.
 
-    What was never proved is nothing to go back to; unless it was gone back to, and so had been proved before.
+    What was never proved, or came from a fallback, is nothing to go back to; unless it was gone back to, and so had
+    been proved before.
     """
     good = record.good if record.unproved == live else live
     if good is None and record.bad is not None:
         good = live
+    if fallen_back_to(record) is not None:
+        good = None
     return AppRecord(
         owed=(*_only(live, record.owed), *((number,) if owe else ())),
         shown=number,
         fingerprint=fingerprint,
         unproved=number if prove else None,
         good=good if prove else None,
+        fallen_back=(*record.fallen_back, *([(number, fallback)] if fallback is not None else [])),
     )
+
+
+def fallen_back_to(record: AppRecord) -> FallbackKind | None:
+    """Where the live generation comes from, if from a fallback. `record` is of `as_of`."""
+    return next((source for _, source in record.fallen_back), None)
 
 
 def going_back(record: AppRecord, live: int | None, to: int, *, bad: str, owe: bool) -> AppRecord:

@@ -82,4 +82,8 @@ def _apps(apps: Mapping[str, Any]) -> Iterable[Metric]:
         failing.add_metric([name], sum(secret["error"] is not None for secret in app["secrets"]))
     yield from (generation, published, owed, back, failing)
     degraded = sum(app["degraded"] is not None for app in apps.values())
+    each = GaugeMetricFamily("lessee_app_degraded", "The app runs on less than it wants.", labels=["app"])
+    for name, app in apps.items():
+        each.add_metric([name], app["degraded"] is not None)
+    yield each
     yield GaugeMetricFamily("lessee_apps_degraded", "Apps that run on less than they want.", value=degraded)

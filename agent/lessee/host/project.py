@@ -1,14 +1,14 @@
 """Reads lessee.yaml and its templates from the disk."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from lessee.core.config import App, Config
+from lessee.core.config import App, Config, FromSecrets, FromVariables
 from lessee.core.config.parsing import environments, parse
-from lessee.core.errors import ConfigError, LesseeError, TemplateError
+from lessee.core.errors import ConfigError, LesseeError, TemplateError, TemplateErrors
 from lessee.core.record import Record
 from lessee.core.rendering.recipes import Recipe, compile_recipes, space_of
 from lessee.core.rendering.templates import Compiler
@@ -105,7 +105,20 @@ def load(
 
     compiler = Compiler(template, space_of(config))
     recipes = compile_recipes(config, compiler, prepare=prepare) if compiles else {}
+    _refuse_fallbacks(recipes.values())
     return Project(path, config, text, recipes, stamps)
+
+
+def _refuse_fallbacks(recipes: Iterable[Recipe]) -> None:
+    """Raises TemplateErrors: one that can never serve is found out now, and not when Vault is away."""
+    some = [recipe for recipe in recipes if isinstance(recipe.app.fallback, FromVariables | FromSecrets)]
+    if some:
+        # Of all env formats: few need it.
+        from lessee.core.rendering.fallback.making import problems  # noqa: PLC0415
+
+        found = [problem for recipe in some for problem in problems(recipe)]
+        if found:
+            raise TemplateErrors(found)
 
 
 def _with(config: Config, apps: dict[str, App]) -> Config:

@@ -35,7 +35,7 @@ before = make_private(for_good=False)
 adopt_orphans()
 reader, writer = os.pipe()
 os.set_blocking(writer, False)
-supervisor = Supervisor(sys.argv[1:], dict(os.environ), before=before, restart=None)
+supervisor = Supervisor(sys.argv[1:], lambda: dict(os.environ), before=before, restart=None)
 supervisor.wake = lambda: os.write(writer, b".")
 signal.signal(signal.SIGCHLD, lambda *_: supervisor.look())
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):

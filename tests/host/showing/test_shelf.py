@@ -2,6 +2,8 @@
 
 import shutil
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from json import loads
 from pathlib import Path
 
 import pytest
@@ -432,3 +434,123 @@ def test_who_may_read_one_of_the_files_may_enter_the_directory(memory):
     [file] = app.files
     with life(memory, replace(app, files=(file, replace(file, name="public", mode=0o444)))):
         assert (memory / "app").stat().st_mode & 0o777 == 0o755
+
+
+# -- fallen back to --------------------------------------------------------------------------------------------
+
+
+def fall_back(shelf, wanted, by="env"):
+    return shelf.publish(wanted, owe=True, prove=True, fallback=by)
+
+
+def marker(folder):
+    return folder / "app" / ".degraded"
+
+
+def test_what_comes_from_a_fallback_is_marked_until_another_takes_its_place(memory):
+    with life(memory) as (shelf, found):
+        assert found.fallback is None
+        fall_back(shelf, ONE)
+        told = loads(marker(memory).read_text())
+        assert told["from"] == "env"
+        assert datetime.now(UTC) - datetime.fromisoformat(told["since"]) < timedelta(minutes=1)
+        assert marker(memory).stat().st_mode & 0o777 == 0o444
+        fall_back(shelf, ONE)
+        assert loads(marker(memory).read_text()) == told
+        show(shelf, TWO)
+        assert not marker(memory).exists()
+    with life(memory) as (_, found):
+        assert (found.number, found.fallback) == (2, None)
+
+
+def test_the_next_life_knows_what_comes_from_a_fallback_and_does_not_take_it_for_good(memory):
+    with life(memory) as (shelf, _):
+        fall_back(shelf, ONE, "last_good")
+        shelf.confirm("simba")
+    marker(memory).unlink()
+    with life(memory) as (shelf, found):
+        assert (found.number, found.fallback) == (1, "last_good")
+        assert loads(marker(memory).read_text())["from"] == "last_good"
+        show(shelf, TWO)
+    with life(memory) as (_, found):
+        assert (found.number, found.good, found.unproved) == (2, None, True)
+
+
+def test_where_it_was_right_all_along_it_is_marked_no_more_and_nothing_is_shown_anew(memory):
+    with life(memory) as (shelf, _):
+        fall_back(shelf, ONE)
+        live = live_folder(memory)
+        assert shelf.publish(ONE, owe=True, prove=True) == (1, False)
+        assert live_folder(memory) == live
+        assert not marker(memory).exists()
+    with life(memory) as (_, found):
+        assert (found.number, found.fallback, found.owed) == (1, None, True)
+
+
+def test_a_marker_of_nothing_goes_at_the_next_start_and_a_folder_of_its_name_stays(memory):
+    with life(memory) as (shelf, _):
+        show(shelf, ONE)
+    marker(memory).write_text("left")
+    with life(memory):
+        assert not marker(memory).exists()
+    marker(memory).mkdir()
+    with life(memory) as (shelf, _):
+        assert marker(memory).is_dir()
+        shelf.withdraw("simba")
+        with pytest.raises(CannotWrite, match=r"a directory stands at \.degraded"):
+            fall_back(shelf, ONE)
+
+
+def test_a_withdrawn_app_is_not_marked(memory):
+    with life(memory) as (shelf, _):
+        fall_back(shelf, ONE)
+        shelf.withdraw("simba")
+        assert not marker(memory).exists()
+    with life(memory) as (_, found):
+        assert found == Recovered("simba", None, owed=False)
+
+
+FALL = f"""{BEGIN}
+def act(shelf):
+    shelf.publish(generation("one", OLD), owe=True, prove=True, fallback="env")
+"""
+REPLACE = f"""{BEGIN}
+def act(shelf):
+    shelf.publish(generation("three", OLD), owe=True, prove=True)
+"""
+
+
+def prepare_nothing(folder):
+    folder.mkdir()
+    with life(folder):
+        pass
+
+
+def prepare_fallen(folder):
+    folder.mkdir()
+    with life(folder) as (shelf, _):
+        fall_back(shelf, ONE)
+
+
+@pytest.mark.parametrize(
+    ("act", "prepare", "names"), [(FALL, prepare_nothing, []), (REPLACE, prepare_fallen, [1])], ids=["to", "from"]
+)
+def test_killed_at_any_step_of_falling_back_or_of_replacing_that_no_fallback_is_without_its_marker(
+    memory, act, prepare, names
+):
+    codes, seen = [], set()
+    for code, folder in killed_at_every_step(act, memory, prepare):
+        _, held = shown_after_a_kill(folder / "app")
+        fallen = held == contents(ONE)
+        assert marker(folder).exists() or not fallen, folder
+        with life(folder) as (_, recovered):
+            assert recovered.fallback == ("env" if fallen else None), folder
+            assert marker(folder).exists() == fallen, folder
+        marker(folder).unlink(missing_ok=True)
+        seen.add((bool(held), fallen))
+        if held:
+            assert_tidy(folder / "app", OLD, kept=[] if fallen else names)
+        codes.append(code)
+    assert codes[-1] == 0
+    assert len(codes) > 50
+    assert len(seen) == 2

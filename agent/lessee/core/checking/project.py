@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from yaml.nodes import MappingNode
 
 from lessee.core.checking.apps import check_apps
+from lessee.core.checking.fallbacks import check_fallback
 from lessee.core.checking.findings import Finding, of_configuration
 from lessee.core.checking.templates import Sheet, Templates
 from lessee.core.config import Config, format_of
@@ -55,11 +56,17 @@ def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], lo
         return Checked(str(path), (*findings, *_rest(path, text, environ, load)))
     root = compose(text, path.name)
     templates = _templates(path, config.templates, load, space_of(config), _sheets(config))
+    recipes = {} if templates.findings else compile_recipes(config, templates.compiler, prepare=False)
+    fallbacks = (
+        finding
+        for recipe in recipes.values()
+        for finding in check_fallback(recipe, templates.compiler, environ, root, str(path), templates.folder)
+    )
     return Checked(
         str(path),
-        (*check_apps(config, root, str(path)), *templates.findings),
+        (*check_apps(config, root, str(path)), *templates.findings, *fallbacks),
         Sound(config, root),
-        {} if templates.findings else compile_recipes(config, templates.compiler, prepare=False),
+        recipes,
         templates.texts,
     )
 

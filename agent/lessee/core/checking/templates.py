@@ -32,7 +32,7 @@ class Templates:
         self.texts: dict[Sheet, str] = {}
         """What the files look like: with values that are made up, or else as the template has them."""
         self.compiler = Compiler(load, space)
-        self._folder = folder
+        self.folder = folder
         self._load = load
         self._space = space
 
@@ -63,14 +63,14 @@ class Templates:
         rendered = document(lined.compile(sheet.template), self._space, shapes)
         if line and rendered is not None:
             template, line = lined.source(rendered, line)
-        file = str(self._folder / template)
+        file = str(self.folder / template)
         return Finding("format-misfit", "error", problem.what, problem.todo, file, line, sheet.app, template)
 
     def _finding(self, problem: LesseeError, sheet: Sheet) -> Finding:
         template, line = split_place(problem.where)
         # What cannot be read names the file itself.
         unread = problem.rule == "template-unreadable"
-        file = problem.where if unread else str(self._folder / template)
+        file = problem.where if unread else str(self.folder / template)
         name = sheet.template if unread else template
         rule = problem.rule or "template-syntax"
         return Finding(rule, "error", problem.what, problem.todo, file, 0 if unread else line, sheet.app, name)

@@ -163,6 +163,45 @@ class Vault(Struct, frozen=True, kw_only=True):
     auth: Auth
 
 
+class FromVariables(Struct, frozen=True):
+    """At a cold start without Vault: these variables of dotenv files come from the agent's environment."""
+
+    names: tuple[str, ...]
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Of the agent."""
+        return self.names
+
+
+class FromSecrets(Struct, frozen=True):
+    """As above: secrets made of the agent's variables, by path as templates have it and by key."""
+
+    secrets: dict[str, dict[str, str]]
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Of the agent."""
+        return tuple(dict.fromkeys(name for keys in self.secrets.values() for name in keys.values()))
+
+
+class LastGood(Struct, frozen=True):
+    """As above: the secrets that were last published, kept in a file. `max_age` in seconds."""
+
+    file: str
+    max_age: float | None
+    environment: str
+    """They are good in no other one."""
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """None: a file has them."""
+        return ()
+
+
+Fallback = FromVariables | FromSecrets | LastGood
+
+
 class App(Struct, frozen=True, kw_only=True):
     """A directory of files, and how to tell their reader. `refresh` is in seconds."""
 
@@ -182,6 +221,8 @@ class App(Struct, frozen=True, kw_only=True):
     """None: an app that was told is taken to be ready."""
     on_expiry: Literal["keep", "remove"] | OnExpiry
     """What becomes of its files where they hold what is no longer valid."""
+    fallback: Fallback | None
+    """Where values come from at a cold start without Vault; None: it waits."""
     vault: Vault
     """Equal to that of the whole configuration, where the app has no identity of its own."""
 

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from lessee.core import config
 from lessee.core.config import Config, grammar
+from lessee.core.config.falling import fallback
 from lessee.core.config.grammar import app, words
 from lessee.core.config.grammar.nodes import compose
 from lessee.core.config.grammar.problems import Path, Problems, spell
@@ -15,7 +16,6 @@ from lessee.core.config.grammar.validate import Provider, Validate
 from lessee.core.config.grammar.vault import AppRole, CertAuth, Vault
 from lessee.core.config.setting_up import check_setup
 from lessee.core.config.telling import check, notify, ready
-from lessee.core.config.unbuilt import tell_unbuilt
 from lessee.core.errors import ConfigError
 
 _T = TypeVar("_T")
@@ -46,7 +46,6 @@ def parse(
     settled = _Settling(said, reader.values, problems, environ, for_child=for_child).settle()
     if "setup" in blocks:
         check_setup(said, problems)
-    tell_unbuilt(reader.values, problems)
     problems.raise_all()
     return settled
 
@@ -231,6 +230,7 @@ class _Settling:
             notify=notify(said, self._values, path, self._problems, for_child=self._for_child),
             ready=ready(said, files, path, self._problems),
             on_expiry=said.on_expiry,
+            fallback=fallback(said, files, self._environment, path, self._problems),
             vault=self._vault_of(said.vault, (*path, "vault")),
         )
 

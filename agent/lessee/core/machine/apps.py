@@ -1,26 +1,24 @@
 """An app's way from changed inputs to a reader that has been told."""
 
-from collections.abc import Mapping
-
-from lessee.core.generation import Generation
+from lessee.core.generation import FallbackKind, Generation
 from lessee.core.machine.backoff import delay
-from lessee.core.machine.commands import Check, Confirm, Notify, Prune, Publish, Render, Settle
+from lessee.core.machine.commands import Check, Notify, Prune, Publish, Render, Settle
 from lessee.core.machine.events import (
     Checked,
     CheckFailed,
+    FellBack,
     NotTold,
     Published,
     PublishFailed,
-    Recovered,
     Rendered,
     RenderFailed,
     Told,
-    Want,
     Withdrawn,
 )
+from lessee.core.machine.falling import cannot_serve, plan_fallback, serves, shown
 from lessee.core.machine.inputs import inputs, settles_at
-from lessee.core.machine.proving import forgive, opened, plan_proof
-from lessee.core.machine.state import KEEP_TOLD, KEEP_UNTOLD, NEVER, App, Backup, Proof
+from lessee.core.machine.proving import opened, plan_proof
+from lessee.core.machine.state import KEEP_TOLD, KEEP_UNTOLD, NEVER, App, Fallback, Proof
 from lessee.core.machine.turn import Turn
 from lessee.core.record import replace
 
@@ -28,59 +26,12 @@ NOTIFY_CAP = 15.0
 """Seconds between tries to tell an app, at most; the look is local and cheap."""
 
 
-def configure_apps(turn: Turn, wants: Mapping[str, Want]) -> None:
-    """Apps that stay keep what they have; another recipe makes them render again."""
-    apps = turn.edit_apps()
-    for name in set(apps) - set(wants):
-        if name not in turn.elsewhere:
-            turn.tell("warning", "app left the configuration", app=name, note="its files stay as they are")
-        del apps[name]
-    for name, want in wants.items():
-        app = apps.get(name)
-        if app is None:
-            apps[name] = App(want)
-        elif app.want != want:
-            dirty = app.dirty or app.want.recipe != want.recipe or app.want.needs != want.needs
-            owed = app.owed and want.notifies
-            job = app.job if app.want.recipe == want.recipe else None  # an old recipe's files are not wanted
-            apps[name] = replace(app, want=want, dirty=dirty, owed=owed, job=job)
-            if app.want.recipe != want.recipe:
-                forgive(turn, name)  # what judges it may be another now
-            if app.proof.open and not want.proves:
-                turn.commands.append(Confirm(name))
-                apps[name] = replace(apps[name], proof=Proof())
-
-
-def recovered(turn: Turn, event: Recovered) -> None:
-    """What stood in the app's directory before: a generation to read, and perhaps a debt."""
-    app = turn.apps.get(event.app)
-    if app is not None:
-        turn.edit_apps()[event.app] = replace(
-            app,
-            dirty=True,
-            job=None,
-            generation=None,
-            shows=None,
-            staged=None,
-            old=event.old,
-            number=event.number,
-            # Where it is not known when it was shown, who is owed is told, whenever it started.
-            published_at=turn.now if event.published_at is None and event.number is not None else event.published_at,
-            owed=event.owed and app.want.notifies and event.number is not None,
-            proof=_recovered_proof(event) if app.want.proves else Proof(),
-        )
-
-
-def _recovered_proof(event: Recovered) -> Proof:
-    backup = Backup(event.good, None) if event.good is not None else None
-    return Proof(open=event.unproved, backup=backup, bad=event.bad, fingerprint=event.fingerprint)
-
-
 def plan_apps(turn: Turn) -> None:
     """Render what has settled inputs, tell who is owed, prune what is old."""
     for name, app in turn.apps.items():
         if app.job is None and app.dirty and turn.now >= app.publish_at:
             _plan_render(turn, name, app)
+        plan_fallback(turn, name)
         plan_proof(turn, name)
         app = turn.apps[name]  # noqa: PLW2901  # It may just have been given a job.
         if app.job is None and app.owed and turn.now >= app.notify_at:
@@ -126,37 +77,64 @@ def rendered(turn: Turn, event: Rendered) -> None:
     app = turn.apps.get(event.app)
     if app is None or app.job != event.job:
         return
-    if app.generation == event.generation:
+    if app.generation == event.generation and app.fallback.shown is None:
         turn.edit_apps()[event.app] = replace(app, job=None, problem=None, rejected=False, shows=app.using)
         return
     if app.proof.bad is not None and app.proof.bad == event.generation.fingerprint:
         turn.edit_apps()[event.app] = replace(app, job=None, problem=None, rejected=False)
         return
-    if app.want.checks:
-        turn.commands.append(Check(event.app, event.job, event.generation))
+    _offer(turn, event.app, app, event.generation)
+
+
+def fell_back(turn: Turn, event: FellBack) -> None:
+    """Files are there from the fallback; where Vault has said something meanwhile, nobody needs them."""
+    app = turn.apps.get(event.app)
+    if app is None or app.job != event.job:
+        return
+    if serves(turn, app):
+        # What was kept may hold any lease that is held.
+        _offer(turn, event.app, replace(app, using=frozenset(turn.leases)), event.generation, event.source)
     else:
-        _publish(turn, event.app, app, event.generation)
+        turn.edit_apps()[event.app] = replace(app, job=None)
+
+
+def _offer(turn: Turn, name: str, app: App, generation: Generation, source: FallbackKind | None = None) -> None:
+    assert app.job is not None
+    if app.want.checks:
+        turn.commands.append(Check(name, app.job, generation))
+    else:
+        _publish(turn, name, app, generation, source)
     problem = None if app.rejected else app.problem  # a disk that is full is told once
-    turn.edit_apps()[event.app] = replace(app, staged=event.generation, problem=problem, rejected=False)
+    fallback = replace(app.fallback, staged=source)
+    turn.edit_apps()[name] = replace(app, staged=generation, problem=problem, rejected=False, fallback=fallback)
 
 
-def _publish(turn: Turn, name: str, app: App, generation: Generation) -> None:
+def _publish(turn: Turn, name: str, app: App, generation: Generation, source: FallbackKind | None) -> None:
     assert app.job is not None
     want = app.want
-    turn.commands.append(Publish(name, app.job, generation, owe=want.notifies, prove=want.proves))
+    turn.commands.append(Publish(name, app.job, generation, owe=want.notifies, prove=want.proves, fallback=source))
 
 
 def checked(turn: Turn, event: Checked) -> None:
-    """Nothing speaks against the generation."""
+    """Nothing speaks against the generation; but a fallback has no place any more where Vault has come back."""
     app = turn.apps.get(event.app)
-    if app is not None and app.job == event.job and app.staged is not None:
-        _publish(turn, event.app, app, app.staged)
+    if app is None or app.job != event.job or app.staged is None:
+        return
+    source = app.fallback.staged
+    if source is None or serves(turn, app):
+        _publish(turn, event.app, app, app.staged, source)
+    else:
+        turn.edit_apps()[event.app] = replace(app, job=None, staged=None, fallback=replace(app.fallback, staged=None))
 
 
 def refused(turn: Turn, event: RenderFailed | CheckFailed) -> None:
     """The old files stay until an input changes."""
     app = turn.apps.get(event.app)
-    if app is not None and app.job == event.job:
+    if app is None or app.job != event.job:
+        return
+    if app.fallback.staged is not None:
+        cannot_serve(turn, event.app, app, event.text)
+    else:
         _say_problem(turn, event.app, app, event.text)
         turn.edit_apps()[event.app] = replace(app, job=None, staged=None, problem=event.text, rejected=True)
 
@@ -181,7 +159,7 @@ def published(turn: Turn, event: Published) -> None:
         )
     elif app.proof.bad is not None:
         app = replace(app, proof=replace(app.proof, bad=None, error=None))
-    app = replace(app, number=event.number)
+    app = replace(app, number=event.number, fallback=shown(turn, event.app, app, event.fallback))
     if app.job != event.job or app.staged is None:  # of a recipe that is no longer wanted
         turn.edit_apps()[event.app] = replace(app, generation=None, shows=None)
         return
@@ -221,7 +199,15 @@ def withdrawn(turn: Turn, event: Withdrawn) -> None:
     app = turn.apps.get(event.app)
     if app is not None:
         turn.edit_apps()[event.app] = replace(
-            app, dirty=True, generation=None, number=None, shows=frozenset(), old=(), owed=False, proof=Proof()
+            app,
+            dirty=True,
+            generation=None,
+            number=None,
+            shows=frozenset(),
+            old=(),
+            owed=False,
+            proof=Proof(),
+            fallback=Fallback(next_at=NEVER),  # nobody wanted it removed to see another in its place
         )
 
 

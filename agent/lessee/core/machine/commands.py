@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lessee.core.generation import Generation
+from lessee.core.generation import FallbackKind, Generation
 from lessee.core.leases import Lease
 from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import Record
@@ -146,6 +146,28 @@ class Render(Record, frozen=True):
     dynamic: Mapping[Dynamic, Secret]
 
 
+class FallBack(Record, frozen=True):
+    """Make an app's files from its fallback: Vault is away, and there are none."""
+
+    hidden = ("recipe",)
+
+    app: str
+    job: int
+    recipe: object
+
+
+class KeepGood(Record, frozen=True):
+    """Keep for a later cold start what an app's files were made from. `ends`: when that of what ends does."""
+
+    hidden = ("secrets", "folders", "dynamic")
+
+    app: str
+    secrets: Mapping[Ref, Secret]
+    folders: Mapping[Folder, Mapping[str, Secret]]
+    dynamic: Mapping[Dynamic, Secret]
+    ends: Mapping[Dynamic, float]
+
+
 class Check(Record, frozen=True):
     """Let the app's `check` judge a generation that no reader sees yet."""
 
@@ -166,6 +188,8 @@ class Publish(Record, frozen=True):
     generation: Generation
     owe: bool
     prove: bool = False
+    fallback: FallbackKind | None = None
+    """It comes from a fallback: that is noted too, and shown beside it."""
 
 
 class Notify(Record, frozen=True):
@@ -243,5 +267,5 @@ LeaseCommand = Issue | RenewLease | LookUpLease | RevokeLease
 VaultCommand = SessionCommand | ReadingCommand | LeaseCommand
 KeepingCommand = KeepLease | ForgetLease | ForgetToken
 ProvingCommand = Prove | GiveUp | Confirm | Forgive | RollBack
-AppCommand = Render | Check | Publish | Notify | ProvingCommand | Settle | Prune | Expire
+AppCommand = Render | FallBack | KeepGood | Check | Publish | Notify | ProvingCommand | Settle | Prune | Expire
 Command = VaultCommand | KeepingCommand | AppCommand | Abandon | Tell

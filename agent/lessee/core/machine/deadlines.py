@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from lessee.core.machine.apps import prune_at
+from lessee.core.machine.falling import falls_back_at, keeps_at
 from lessee.core.machine.inputs import inputs, settles_at
 from lessee.core.machine.leasing import asks_at, ends_at, has_room, issues_at, may_issue
 from lessee.core.machine.letting_go import acts_at, goes_at, token_goes_at
@@ -38,6 +39,8 @@ def _apps(state: State) -> Iterator[float]:
     for app in state.apps.values():
         yield prune_at(app)
         yield prove_at(app)
+        yield falls_back_at(state, app)
+        yield keeps_at(state, app)
         if app.job is not None:
             continue
         if app.owed:

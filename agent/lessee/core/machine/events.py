@@ -2,27 +2,12 @@
 
 from collections.abc import Mapping
 
-from lessee.core.generation import Generation
+from lessee.core.generation import FallbackKind, Generation
 from lessee.core.leases import Lease
 from lessee.core.machine.failures import Failure
-from lessee.core.paths import Need
+from lessee.core.machine.wants import Want
 from lessee.core.record import Record
 from lessee.core.secrets import Marker, Secret
-
-
-class Want(Record, frozen=True):
-    """What an app wants. `recipe` stands for its templates and settings: another recipe, another rendering."""
-
-    hidden = ("recipe",)
-
-    needs: frozenset[Need]
-    refresh: float
-    notifies: bool
-    recipe: object
-    checks: bool = False
-    """A command judges its files before they are shown."""
-    proves: bool = False
-    """It is looked at whether the app works with what it was told of."""
 
 
 class Configured(Record, frozen=True):
@@ -50,6 +35,8 @@ class Recovered(Record, frozen=True):
     """The fingerprint of one that did not work."""
     fingerprint: str | None = None
     """That of the live one, where it is known."""
+    fallback: FallbackKind | None = None
+    """The live one comes from a fallback."""
 
 
 class Token(Record, frozen=True):
@@ -169,6 +156,30 @@ class RenderFailed(Record, frozen=True):
     text: str
 
 
+class FellBack(Record, frozen=True):
+    """The files of an app, from its fallback."""
+
+    app: str
+    job: int
+    generation: Generation
+    source: FallbackKind
+
+
+class NoFallback(Record, frozen=True):
+    """The fallback cannot serve the app."""
+
+    app: str
+    job: int
+    text: str
+
+
+class GoodKept(Record, frozen=True):
+    """What an app's files were made from is kept; or it is not, and why."""
+
+    app: str
+    error: str | None = None
+
+
 class Checked(Record, frozen=True):
     """The app's `check` has nothing against the generation."""
 
@@ -191,6 +202,8 @@ class Published(Record, frozen=True):
     job: int
     number: int
     changed: bool
+    fallback: FallbackKind | None = None
+    """It comes from a fallback."""
 
 
 class PublishFailed(Record, frozen=True):
@@ -271,25 +284,6 @@ class Tick(Record, frozen=True):
 
 
 Answer = LoggedIn | Renewed | MountFound | Listed | Looked | Read | Issued | LeaseRenewed | Revoked | Failed
-Event = (
-    Answer
-    | Configured
-    | Recovered
-    | Kept
-    | Withdrawn
-    | Stopping
-    | Rendered
-    | RenderFailed
-    | Checked
-    | CheckFailed
-    | Published
-    | PublishFailed
-    | Told
-    | NotTold
-    | Proved
-    | NotProved
-    | RolledBack
-    | NotRolledBack
-    | Nudged
-    | Tick
-)
+Made = Rendered | RenderFailed | FellBack | NoFallback | Checked | CheckFailed | Published | PublishFailed
+Shown = Told | NotTold | Proved | NotProved | RolledBack | NotRolledBack | GoodKept
+Event = Answer | Configured | Recovered | Kept | Withdrawn | Stopping | Made | Shown | Nudged | Tick

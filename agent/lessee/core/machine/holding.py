@@ -9,13 +9,14 @@ from collections.abc import Mapping
 
 from lessee.core.leases import Lease
 from lessee.core.machine.commands import Issue, KeepLease, LookUpLease, RenewLease, RevokeLease
-from lessee.core.machine.events import Kept, LeaseRenewed, Want
+from lessee.core.machine.events import Kept, LeaseRenewed
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.leasing import ends_at, is_of_another_token, lease_ended
 from lessee.core.machine.session import CAPPED, renewal_after, suspect_token
 from lessee.core.machine.state import NEVER, Former, Held, Standing, Supply
 from lessee.core.machine.turn import Turn
 from lessee.core.machine.wanted import touch
+from lessee.core.machine.wants import Want
 from lessee.core.paths import Dynamic
 from lessee.core.record import replace
 

@@ -72,7 +72,7 @@ def _inside(state: State | Turn, folder: Folder) -> dict[str, Secret] | None:
     return inside
 
 
-def inputs_of(state: State, needs: frozenset[Need]) -> set[Ref]:
+def inputs_of(state: State | Turn, needs: frozenset[Need]) -> set[Ref]:
     """The KV secrets that these needs come to."""
     refs = {need for need in needs if isinstance(need, Ref)}
     for need in needs:

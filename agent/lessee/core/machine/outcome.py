@@ -6,9 +6,11 @@ from lessee.core.errors import CannotWrite, LesseeError, NotNotified, Refused, T
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.inputs import inputs_of
 from lessee.core.machine.state import App, State
+from lessee.core.machine.turn import Turn
 from lessee.core.paths import Dynamic, Folder, Need
 
-_WAITED_FOR = frozenset({Kind.WEATHER, Kind.LIMITED, Kind.BROKEN})
+WAITED_FOR = frozenset({Kind.WEATHER, Kind.LIMITED, Kind.BROKEN})
+"""Failures that go by; any other is Vault's word that it will not be."""
 
 
 def outcomes(states: Iterable[State]) -> Mapping[str, LesseeError | None] | None:
@@ -31,8 +33,9 @@ def unfinished(states: Iterable[State]) -> Mapping[str, LesseeError | None]:
         for name, app in state.apps.items():
             ended[name] = _error(state, name, app)
             if ended[name] is None and not _done(app):
-                why = weather.text if weather is not None else _lines(_failures(state, app))
+                why = weather.text if weather is not None else _lines(failures(state, app))
                 why = why or "it has not answered all requests"
+                why += f"; nor can its fallback: {app.fallback.error}" if app.fallback.error is not None else ""
                 ended[name] = VaultUnreachable(f"Vault did not serve it in time: {why}", where=name)
     return ended
 
@@ -44,7 +47,7 @@ def grant(need: Need | None = None) -> str:
 
 
 def _done(app: App) -> bool:
-    published = app.generation is not None and app.job is None and not app.dirty
+    published = app.generation is not None and app.job is None and (not app.dirty or app.fallback.shown is not None)
     return published and (not app.owed or app.absent)
 
 
@@ -58,7 +61,7 @@ def _error(state: State, name: str, app: App) -> LesseeError | None:
     if app.generation is not None and not app.dirty:
         return None
     failure = state.session.failure
-    if failure is not None and failure.kind not in _WAITED_FOR:
+    if failure is not None and failure.kind not in WAITED_FOR:
         return Refused(f"login failed: {failure.text}", where=name)
     return _input_error(state, name, app)
 
@@ -67,7 +70,7 @@ def _input_error(state: State, name: str, app: App) -> LesseeError | None:
     kept = (state.mounts, state.groups, state.sources, state.supplies)
     if all(item.failure is None for items in kept for item in items.values()):
         return None  # asked after each event while a thousand secrets come in
-    ended = {path: why for path, why in _failures(state, app).items() if why.kind not in _WAITED_FOR}
+    ended = {path: why for path, why in failures(state, app).items() if why.kind not in WAITED_FOR}
     if not ended:
         return None
     text = _lines(ended)
@@ -78,22 +81,22 @@ def _input_error(state: State, name: str, app: App) -> LesseeError | None:
     return TemplateError(text, where=name, todo="write the secret, or mend the path in the template")
 
 
-def _failures(state: State, app: App) -> Mapping[str, Failure]:
+def failures(state: State | Turn, app: App) -> Mapping[str, Failure]:
     """What keeps an app's inputs from being here, by path."""
-    failures: dict[str, Failure | None] = {}
+    found: dict[str, Failure | None] = {}
     for need in app.want.needs:
         if isinstance(need, Dynamic):
-            failures[str(need)] = state.supplies[need].failure
+            found[str(need)] = state.supplies[need].failure
             continue
         if isinstance(need, Folder):
-            failures[str(need)] = state.groups[need].failure
-        failures[f"{need.mount}/"] = state.mounts[need.mount].failure
+            found[str(need)] = state.groups[need].failure
+        found[f"{need.mount}/"] = state.mounts[need.mount].failure
     for ref in inputs_of(state, app.want.needs):
         failure = state.sources[ref].failure
         # A folder goes on without a secret that is gone.
         if failure is not None and (failure.kind is not Kind.MISSING or ref in app.want.needs):
-            failures[str(ref)] = failure
-    return {path: failure for path, failure in failures.items() if failure is not None}
+            found[str(ref)] = failure
+    return {path: failure for path, failure in found.items() if failure is not None}
 
 
 def _lines(failures: Mapping[str, Failure]) -> str:

@@ -49,7 +49,8 @@ def opened(turn: Turn, name: str, app: App) -> Proof:
     # What was never known to work is nothing to go back to; nor is what had an environment that nobody knows any more.
     known = not before.open or before.bad is not None
     whole = app.staged is None or app.staged.environ is None or app.environ is not None
-    if backup is None and app.number is not None and known and whole:
+    # Nor is what came from a fallback.
+    if backup is None and app.number is not None and known and whole and app.fallback.shown is None:
         backup = Backup(app.number, app.shows, app.environ)
     return Proof(open=True, next_at=turn.now, backup=backup)
 

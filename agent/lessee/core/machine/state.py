@@ -5,11 +5,13 @@ from typing import Literal
 
 from msgspec import field
 
-from lessee.core.generation import Generation
+from lessee.core.generation import FallbackKind, Generation
 from lessee.core.leases import Lease
 from lessee.core.machine.commands import VaultCommand
-from lessee.core.machine.events import Token, Want
+from lessee.core.machine.events import Token
 from lessee.core.machine.failures import Failure
+from lessee.core.machine.totals import Totals
+from lessee.core.machine.wants import Want
 from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import Record
 from lessee.core.secrets import Marker, Secret
@@ -29,6 +31,8 @@ class Weather(Record, frozen=True):
     """0: it is only suspected."""
     next_at: float
     text: str
+    seen_at: float = float("-inf")
+    """When the last probe was not served."""
 
 
 class Former(Record, frozen=True):
@@ -204,6 +208,27 @@ class Proof(Record, frozen=True):
     """The fingerprint of the generation that did not work: readers see the one before it again."""
 
 
+class Fallback(Record, frozen=True):
+    """What an app has to do with its fallback."""
+
+    shown: FallbackKind | None = None
+    """What readers see comes from it."""
+    staged: FallbackKind | None = None
+    """What is being checked and published does."""
+    next_at: float = 0.0
+    """Not tried before this."""
+    tries: int = 0
+    since: float = 0.0
+    error: str | None = None
+    """Why it could not serve, as last seen."""
+    barred: bool = False
+    """Vault refused something of the app's, or had no such secret: nothing makes up for that."""
+    keep_at: float = 0.0
+    """When the good is to be kept the next time."""
+    keep_error: str | None = None
+    """Why it was not, as last seen."""
+
+
 class App(Record, frozen=True):
     """An app: what it has, and what is under way for it."""
 
@@ -235,6 +260,7 @@ class App(Record, frozen=True):
     notify_tries: int = 0
     notify_error: str | None = None
     proof: Proof = Proof()
+    fallback: Fallback = Fallback()
     absent: bool = False
     """Nobody was there to be told."""
     told_at: float | None = None
@@ -252,22 +278,6 @@ class Call(Record, frozen=True):
     command: VaultCommand
     sent_at: float
     guard: float
-
-
-class Totals(Record, frozen=True):
-    """Counters since the start."""
-
-    requests: int = 0
-    failures: int = 0
-    logins: int = 0
-    renders: int = 0
-    publishes: int = 0
-    notifications: int = 0
-    confirmations: int = 0
-    rollbacks: int = 0
-    issued: int = 0
-    lease_renewals: int = 0
-    revoked: int = 0
 
 
 class State(Record, frozen=True):

@@ -15,12 +15,11 @@ from lessee.core.machine import events as ev
 from lessee.core.machine.apps import (
     app_told,
     checked,
-    configure_apps,
+    fell_back,
     not_told,
     plan_apps,
     publish_failed,
     published,
-    recovered,
     refused,
     rendered,
     withdrawn,
@@ -44,6 +43,7 @@ from lessee.core.machine.commands import (
     SessionCommand,
 )
 from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.falling import good_kept, no_fallback
 from lessee.core.machine.holding import (
     configure_leases,
     issue_failed,
@@ -62,6 +62,7 @@ from lessee.core.machine.letting_go import (
     release_token,
     token_revoked,
 )
+from lessee.core.machine.opening import configure_apps, recovered
 from lessee.core.machine.proving import forgive, not_proved, not_rolled_back, proved, rolled_back
 from lessee.core.machine.reading import listed, looked, mount_found, plan_reading, read
 from lessee.core.machine.session import logged_in, plan_session, rearm, renewed, session_failed, trust_token
@@ -117,6 +118,12 @@ def _take(turn: Turn, event: ev.Event) -> None:
             _answered(turn, event)
         case ev.Rendered():
             rendered(turn, event)
+        case ev.FellBack():
+            fell_back(turn, event)
+        case ev.NoFallback():
+            no_fallback(turn, event)
+        case ev.GoodKept():
+            good_kept(turn, event)
         case ev.Checked():
             checked(turn, event)
         case ev.RenderFailed() | ev.CheckFailed():

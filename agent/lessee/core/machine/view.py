@@ -1,24 +1,21 @@
 """What a running agent says of itself: the state as status.json, without a value."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from lessee import __version__
-from lessee.core.machine.events import Want
 from lessee.core.machine.failures import Kind
 from lessee.core.machine.inputs import inputs_of, looked_at
 from lessee.core.machine.leasing import ends_at
-from lessee.core.machine.outcome import grant
-from lessee.core.machine.readers import may_show
-from lessee.core.machine.state import NEVER, App, Held, Source, State, Supply, Totals
+from lessee.core.machine.state import NEVER, App, Held, Source, State, Supply
+from lessee.core.machine.totals import Totals
+from lessee.core.machine.troubles import ended, ended_at, troubles
+from lessee.core.machine.wants import Want
 from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import Record
 
 LOOKS = 4.0
 """Rounds without a look after which a source is no longer called fresh: its own and three tries."""
-
-SLOW = 3.0
-"""Seconds without an answer that are told."""
 
 _Moment = Callable[[float | None], str | None]
 
@@ -38,7 +35,7 @@ def ready(state: State) -> bool:
 
 def fresh(state: State, now: float) -> bool:
     """Every source was looked at within its `refresh` and three tries, and is as it was seen."""
-    return all(_fresh(state, app.want, now) for app in state.apps.values())
+    return all(app.fallback.shown is None and _fresh(state, app.want, now) for app in state.apps.values())
 
 
 def _fresh(state: State, want: Want, now: float) -> bool:
@@ -122,52 +119,11 @@ def _of_the_edit(trouble: str | None) -> list[str]:
 
 def problems(account: Account, now: float, *, among: int = 1) -> list[str]:
     """What is wrong and what to do, one line each; of one among several identities, each with whom it serves."""
-    lines = list(_problems(account.state, now))
+    lines = list(troubles(account.state, now))
     if among == 1:
         return lines
     whose = ", ".join(sorted(account.state.apps)) or "an identity of before"
     return [f"{whose}: {line}" for line in lines]
-
-
-def _problems(state: State, now: float) -> Iterator[str]:
-    session = state.session
-    asked_at = min((call.sent_at for call in state.calls.values()), default=now)
-    if session.weather is None and now - asked_at > SLOW:
-        yield f"vault has not answered a request for {now - asked_at:.0f} s"
-    if session.weather is not None and session.weather.tries:
-        yield f"vault does not serve: {session.weather.text}; the files stay as they are"
-    if session.failure is not None:
-        yield f"login failed: {session.failure.text}"
-    yield from (f"{name}/: {m.failure.text}" for name, m in state.mounts.items() if m.failure is not None)
-    yield from (f"{folder}: {g.failure.text}" for folder, g in state.groups.items() if g.failure is not None)
-    for ref, source in state.sources.items():
-        if source.failure is not None:
-            todo = grant(ref) if source.failure.kind is Kind.DENIED else "write it, or mend the path in the template"
-            yield f"{ref}: {source.failure.text}; {todo}"
-    for need, supply in state.supplies.items():
-        if supply.failure is not None:
-            todo = f"; {grant(need)}" if supply.failure.kind is Kind.DENIED else ""
-            yield f"{need}: not issued: {supply.failure.text}{todo}"
-    for held in state.leases.values():
-        if held.failure is not None:
-            yield f"{held.lease.need}: not renewed: {held.failure.text}"
-    for name, app in state.apps.items():
-        if (degraded := _degraded(state, app)) is not None:
-            yield f"{name} is degraded: {degraded}; its files stay until Vault gives another one"
-        if app.problem is not None:
-            yield f"{name} is not published: {app.problem}"
-        if app.notify_error is not None:
-            yield f"{name} is not notified: {app.notify_error}"
-        yield from _unproved(name, app)
-
-
-def _unproved(name: str, app: App) -> Iterator[str]:
-    proof = app.proof
-    if proof.bad is not None:
-        what = f"{name} is rolled back to generation {app.number}: with the newest it was not ready: {proof.error}"
-        yield f"{what}; mend the secret, or try it again with `lessee refresh`"
-    elif proof.open and proof.error is not None:
-        yield f"{name} is not ready: {proof.error}"
 
 
 def _polling(state: State) -> Mapping[str, str]:
@@ -189,7 +145,8 @@ def _app(state: State, app: App, at: _Moment) -> Mapping[str, object]:
         "generation": app.number,
         "published_at": at(app.published_at),
         "state": _state(app),
-        "degraded": _degraded(state, app),
+        "degraded": app.fallback.shown or ended(state, app),
+        "degraded_since": at(app.published_at if app.fallback.shown is not None else ended_at(state, app)),
         "next_try": at(_next_try(app)),
         "error": app.problem,
         "secrets": [
@@ -199,19 +156,6 @@ def _app(state: State, app: App, at: _Moment) -> Mapping[str, object]:
         "notify": {"owed": app.owed, "last": at(app.told_at), "error": app.notify_error},
         "proof": {"open": app.proof.open, "error": app.proof.error} if app.want.proves else None,
     }
-
-
-def _degraded(state: State, app: App) -> str | None:
-    """What its readers see and is no longer valid."""
-    ended = {
-        str(held.lease.need)
-        for held in state.leases.values()
-        if held.ended_at is not None
-        and app.want.needs
-        and may_show(app, held.lease.id)
-        and (app.shows is not None or held.lease.need in app.want.needs)
-    }
-    return f"the lease ended of {', '.join(sorted(ended))}" if ended else None
 
 
 def _lease(state: State, held: Held, at: _Moment, now: float) -> Mapping[str, object]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from lessee.core.machine.events import Want
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.state import NEVER, Group, Mount, Source
 from lessee.core.machine.turn import Turn
+from lessee.core.machine.wants import Want
 from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.record import replace
 

@@ -46,7 +46,7 @@ def _not_served(turn: Turn, call: Call, failure: Failure) -> None:
     wait = delay(weather.tries, turn.draw(), lasted=now - weather.since)
     # A probe that hung has waited long enough already.
     next_at = now + turn.wait(max(call.sent_at + wait - now, wait / 4), failure)
-    weather = Weather(weather.since, weather.tries + 1, next_at, failure.text)
+    weather = Weather(weather.since, weather.tries + 1, next_at, failure.text, seen_at=now)
     turn.session = replace(turn.session, weather=weather)
 
 

@@ -8,10 +8,14 @@ from lessee.core.generation import File as Rendered
 from lessee.core.generation import Generation
 from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.record import Record
+from lessee.core.rendering.document import Document
 from lessee.core.rendering.recipes import Recipe
 from lessee.core.rendering.templates import Compiled, Renderer
 from lessee.core.rendering.written import content, text
 from lessee.core.secrets import Secret
+
+ENVIRON = "dotenv"
+"""The format of what `environ` renders."""
 
 
 class Inputs(Record, frozen=True):
@@ -40,8 +44,22 @@ def render(recipe: Recipe, inputs: Inputs, before: Rendering | None = None) -> R
     """
     renderer = Renderer(recipe.space, inputs.secrets, inputs.folders, inputs.dynamic, inputs.environ)
     kept = _kept(before, inputs) if before is not None and before.recipe is recipe else {}
-    files = tuple(kept.get(file.name) or _file(file, compiled, renderer) for file, compiled in recipe.files)
-    return Rendering(recipe, inputs, Generation(recipe.app.name, files, _environ(recipe, renderer, inputs.environ)))
+    files = tuple(kept.get(file.name) or file_of(file, renderer.render(compiled)) for file, compiled in recipe.files)
+    environ = environ_of(renderer.render(recipe.environ), inputs.environ) if recipe.environ is not None else None
+    return Rendering(recipe, inputs, Generation(recipe.app.name, files, environ))
+
+
+def file_of(file: File, document: Document) -> Rendered:
+    """The file as it is to stand there. Raises FormatError."""
+    uid, gid = file.owner or (None, None)
+    return Rendered(file.name, content(document, file.format), file.mode, uid, gid)
+
+
+def environ_of(document: Document, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What the document, of dotenv, adds to the environment of a child. Raises FormatError."""
+    from lessee.core.rendering.formats.dotenv import variables  # noqa: PLC0415  # As `write` imports it.
+
+    return tuple(sorted(variables(text(document, ENVIRON), environ).items()))
 
 
 def _kept(before: Rendering, inputs: Inputs) -> Mapping[str, Rendered]:
@@ -69,16 +87,3 @@ def _same(need: Need, before: Inputs, now: Inputs) -> bool:
 def _unread(before: Secret, now: Secret) -> bool:
     # What was not read anew, or was read as it had been, is the same object; == would take True for 1.
     return before.data is now.data
-
-
-def _file(file: File, compiled: Compiled, renderer: Renderer) -> Rendered:
-    uid, gid = file.owner or (None, None)
-    return Rendered(file.name, content(renderer.render(compiled), file.format), file.mode, uid, gid)
-
-
-def _environ(recipe: Recipe, renderer: Renderer, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...] | None:
-    if recipe.environ is None:
-        return None
-    from lessee.core.rendering.formats.dotenv import variables  # noqa: PLC0415  # As `write` imports it.
-
-    return tuple(sorted(variables(text(renderer.render(recipe.environ), "dotenv"), environ).items()))

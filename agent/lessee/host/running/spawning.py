@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,12 @@ def reap_orphans() -> int:
 def environ_of_programs(environ: Mapping[str, str]) -> dict[str, str]:
     """An environment without what is the agent's own."""
     return {name: value for name, value in environ.items() if not name.startswith(_AGENTS_OWN)}
+
+
+def hide(names: Iterable[str]) -> None:
+    """From now on no program that is started has these variables."""
+    for name in names:
+        os.environ.pop(name, None)
 
 
 def _dead_children() -> Iterator[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lessee.core.config import App
 from lessee.core.errors import CannotWrite
-from lessee.core.generation import Generation
+from lessee.core.generation import FallbackKind, Generation
 from lessee.core.machine.events import Recovered
 from lessee.host.directories import cannot_write, open_directory
 from lessee.host.mounts import is_memory
@@ -60,9 +60,11 @@ class PlainShelf(Once):
         write_plain(path, generation)
         return path
 
-    def publish(self, generation: Generation, *, owe: bool, prove: bool) -> tuple[int, bool]:
-        """Write the files. Raises CannotWrite."""
-        del owe, prove
+    def publish(
+        self, generation: Generation, *, owe: bool, prove: bool, fallback: FallbackKind | None = None
+    ) -> tuple[int, bool]:
+        """Write the files, which never come from a fallback. Raises CannotWrite."""
+        del owe, prove, fallback
         self.discard(generation.app)
         write_plain(self.folder(generation.app), generation)
         return 1, True

@@ -8,8 +8,9 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from lessee.core.config.falling import MARKER
 from lessee.core.errors import CannotWrite
-from lessee.core.generation import Generation
+from lessee.core.generation import File, Generation
 from lessee.core.record import Record
 from lessee.host.directories import cannot_write, entries, open_directory, opened, own, refuse_strangers
 from lessee.host.mounts import is_memory, refuse_disk
@@ -142,6 +143,26 @@ class Publisher:
             for number, folder in self._folders().items():
                 if number in numbers and (live is None or folder != live.folder):
                     self._remove(folder)
+
+    def mark(self, content: bytes | None) -> None:
+        """Let `.degraded` stand beside the files, where everybody who may enter can read it; None: let it go."""
+        with cannot_write(self._path):
+            if content is None:
+                if self.is_marked():
+                    os.unlink(MARKER, dir_fd=self._fd)
+                return
+            refuse_folders([MARKER], self._fd, self._path)
+            temporary = f"{OURS}mark"
+            self._remove(temporary)
+            uid, gid = self._owner
+            write(File(MARKER, content, 0o444, uid, gid), temporary, self._fd, where=self._path, sync=not self._memory)
+            os.rename(temporary, MARKER, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def is_marked(self) -> bool:
+        """Whether `.degraded` stands there."""
+        with cannot_write(self._path), suppress(FileNotFoundError):
+            return stat.S_ISREG(os.stat(MARKER, dir_fd=self._fd, follow_symlinks=False).st_mode)
+        return False
 
     def numbers(self) -> Collection[int]:
         """Of the generations that stand there, whether readers see them or not."""

@@ -1,7 +1,9 @@
 """The apps' directories: what readers see, and what is noted before they see it."""
 
+import json
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 from lessee.core import noted
 from lessee.core.config import App
 from lessee.core.errors import CannotWrite
-from lessee.core.generation import Generation
+from lessee.core.generation import FallbackKind, Generation
 from lessee.core.machine.events import Recovered
 from lessee.core.noted import AppRecord
 from lessee.core.record import replace
@@ -70,11 +72,13 @@ class Shelf:
         place.staged = generation.fingerprint, staged
         return staged.path
 
-    def publish(self, generation: Generation, *, owe: bool, prove: bool) -> tuple[int, bool]:
+    def publish(
+        self, generation: Generation, *, owe: bool, prove: bool, fallback: FallbackKind | None = None
+    ) -> tuple[int, bool]:
         """Show a generation; its number, and whether it differs from what was shown.
 
         Before that moment it is noted that the app is to be told (`owe`); that it is to be shown to work, and what to
-        go back to (`prove`).
+        go back to (`prove`); and that it comes from a `fallback`: then it is marked until another takes its place.
         """
         place = self._places[generation.app]
         fingerprint = generation.fingerprint
@@ -82,17 +86,23 @@ class Shelf:
             self.stage(generation)
         record, live = self._record(place), place.live
         if place.staged is None:
-            if record.bad is not None:
-                self._ledger.keep_app(generation.app, replace(record, bad=None))
+            same = replace(record, bad=None, fallen_back=((live, fallback),) if live and fallback else ())
+            if same != record:
+                self._ledger.keep_app(generation.app, same)
+            place.mark(fallback)
             return live or 0, False
         staged, place.staged = place.staged[1], None
-        record = noted.showing(record, live, staged.number, fingerprint, owe=owe, prove=prove)
+        record = noted.showing(record, live, staged.number, fingerprint, owe=owe, prove=prove, fallback=fallback)
         try:
+            if fallback is not None:
+                place.mark(fallback)
             self._ledger.keep_app(generation.app, record)
         except BaseException:
             place.publisher.discard(staged)
             raise
         place.publisher.swap(staged)
+        with suppress(CannotWrite):  # the next start sees to it
+            place.mark(fallback)
         # It is shown, and what is noted already is enough: without the time, the app is told whenever it started.
         with suppress(CannotWrite):
             self._ledger.keep_app(generation.app, replace(record, shown_at=boot_time()))
@@ -134,6 +144,7 @@ class Shelf:
         place = self._places[app]
         place.staged = None
         place.publisher.withdraw()
+        place.mark(None)
         self._ledger.keep_app(app, AppRecord())
 
     def read(self, app: str) -> dict[str, bytes]:
@@ -149,6 +160,8 @@ class Shelf:
         # A reader may have opened one of them just before we came; what is younger than the live one nobody has seen.
         old = [one for one in place.publisher.numbers() if number is not None and one < number]
         place.publisher.recover(keep=old)
+        fallback = noted.fallen_back_to(record)
+        place.mark(fallback)
         return Recovered(
             place.app.name,
             number,
@@ -159,6 +172,7 @@ class Shelf:
             good=record.good,
             bad=record.bad,
             fingerprint=record.fingerprint,
+            fallback=fallback,
         )
 
     def _go_back(self, place: "_Place", record: AppRecord, to: int) -> None:
@@ -193,6 +207,14 @@ class _Place:
             return app.directory, app.owner, _mode(app), app.allow_disk
 
         return settings(app) == settings(self.app)
+
+    def mark(self, fallback: FallbackKind | None) -> None:
+        """Let the marker tell that what readers see comes from a fallback, and since when; None: it does not."""
+        if fallback is None:
+            self.publisher.mark(None)
+        elif not self.publisher.is_marked():
+            since = datetime.now(UTC).isoformat(timespec="seconds")
+            self.publisher.mark(json.dumps({"from": fallback, "since": since}).encode() + b"\n")
 
     def discard(self) -> None:
         """Remove what is staged."""

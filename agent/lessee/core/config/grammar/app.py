@@ -120,7 +120,12 @@ class Fallback(Block, frozen=True, kw_only=True):
         tuple[w.Variable, ...] | dict[w.SecretPath, dict[w.Text, w.Variable]] | None,
         says("Variables of the agent: of the same names in dotenv files, or {path: {key: VARIABLE}}."),
     ] = None
-    last_good: Annotated[w.FilePath | None, says("A file that keeps the last generation.")] = None
+    last_good: Annotated[
+        w.AbsolutePath | None, says("A file that keeps the last secrets, encrypted to this host; it may lie on a disk.")
+    ] = None
+    max_age: Annotated[w.Timeout | None, says("Of last_good: an older one is refused; default: any age will do.")] = (
+        None
+    )
 
 
 class App(Block, frozen=True, kw_only=True):

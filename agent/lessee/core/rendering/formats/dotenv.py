@@ -8,6 +8,7 @@ from lessee.core.record import Record
 from lessee.core.rendering.document import Document
 from lessee.core.rendering.formats import names
 from lessee.core.rendering.formats.holes import Marked, mark
+from lessee.core.rendering.formats.variables import Assignment
 
 # The grammar of python-dotenv 1.2: parser.py and variables.py. `\s` is Unicode's there, as it is here.
 _BLANK = re.compile(r"\s*")
@@ -48,6 +49,17 @@ def outline(text: str) -> tuple[str, ...]:
     if not all(statement.assigns or statement.is_aside for statement in statements):
         raise FormatError("a line of the text assigns nothing", todo="write the file anew")
     return tuple(dict.fromkeys(statement.key for statement in statements if statement.key is not None))
+
+
+def assignments(text: str) -> Iterator[Assignment]:
+    """The variables of a file, and where in it their literals stand."""
+    at = 0
+    for statement in _read(text):
+        begin = at + len(statement.before)
+        end = begin + len(statement.literal)
+        if statement.key is not None:
+            yield Assignment(statement.key, statement.literal if statement.assigns else None, at, begin, end)
+        at = end + len(statement.after)
 
 
 def variables(text: str, environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Files that are made without Vault, at a cold start."""

@@ -1,0 +1,521 @@
+"""A cold start while Vault is away: who opted in gets files, is known to be degraded, and then gets Vault's own."""
+
+import json
+import shutil
+import stat
+import subprocess
+import sys
+import time
+
+import msgspec
+import pytest
+
+from faults import Sky, Status
+from lessee.core.last_good import Label
+from lessee.host.openbao import OpenBao, free_port
+from lessee.host.sealed import read, seal, unseal
+from lessee.host.status import UnixConnection
+from sidecar import Sidecar, eventually, pass_by
+
+CANARY = "canary-5c1e'$x"
+SPARE = "spare-9d2f'$y"
+APP = 'DB_PASSWORD={{ secret("db").password }}\n'
+QUOTED = {CANARY: "'canary-5c1e\\'$x'", SPARE: "'spare-9d2f\\'$y'"}
+GRACE = 2.0
+
+
+def file_of(value):
+    return f"DB_PASSWORD={QUOTED.get(value, repr(value))}\n"
+
+
+@pytest.fixture
+def sidecar(server, proxy, tmp_path, memory):
+    """One app of one secret, with Vault away from the start."""
+    server.put("testing/db", password=CANARY)
+    agent = Sidecar(proxy.address, tmp_path, memory)
+    agent.template("app.env.j2", APP)
+    agent.web["fallback"] = {"env": ["DB_PASSWORD"]}
+    agent.environ["DB_PASSWORD"] = SPARE
+    proxy.weather = Sky.REFUSE
+    yield agent
+    agent.close()
+
+
+@pytest.fixture
+def kept(sidecar, proxy, tmp_path):
+    """The same, where what is good is kept in a file; it was served once, and all but the disk is lost."""
+    del sidecar.environ["DB_PASSWORD"]
+    sidecar.file = tmp_path / "kept" / "web"
+    sidecar.environ["LESSEE_HOST_KEY_FILE"] = str(tmp_path / "host.key")
+    sidecar.web["fallback"] = {"last_good": str(sidecar.file)}
+    proxy.clear()
+    sidecar.start()
+    eventually(sidecar.file.exists, "what is kept")
+    sidecar.stop()
+    sidecar.close()
+    proxy.weather = Sky.REFUSE
+    lose_memory(sidecar)
+    sidecar.log.unlink()
+    return sidecar
+
+
+def lose_memory(sidecar):
+    """As at a boot: nothing is left of what lay on tmpfs."""
+    for folder in (sidecar.state, sidecar.directory):
+        shutil.rmtree(folder)
+
+
+def marker(sidecar):
+    return sidecar.directory / ".degraded"
+
+
+def get(sidecar, path):
+    connection = UnixConnection(sidecar.state / "status.sock", 5.0)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def is_degraded(sidecar, by="env"):
+    """As everybody can see who looks."""
+    status = sidecar.until(lambda status: status["apps"]["web"]["degraded"] == by)
+    app = status["apps"]["web"]
+    assert app["degraded_since"] == app["published_at"]
+    assert (status["ready"], status["fresh"]) == (True, False)
+    assert any(line.startswith("web is degraded: its files are made from") for line in status["problems"])
+    assert json.loads(marker(sidecar).read_text())["from"] == by
+    assert get(sidecar, "/readyz")[0] == 200
+    assert get(sidecar, "/readyz?fresh")[0] == 503
+    assert 'lessee_app_degraded{app="web"} 1.0' in get(sidecar, "/metrics")[1]
+    assert f"DEGRADED ({by})" in sidecar.command("status").stdout
+    return True
+
+
+def is_as_vault_has_it(sidecar, value=CANARY):
+    sidecar.until_file("app.env", file_of(value))
+    sidecar.until(lambda s: s["fresh"] and not s["problems"] and s["apps"]["web"]["degraded"] is None)
+    assert not marker(sidecar).exists()
+    assert 'lessee_app_degraded{app="web"} 0.0' in get(sidecar, "/metrics")[1]
+    return True
+
+
+def stays_away(sidecar, reason=None):
+    """Nothing is published, however long it takes."""
+    sidecar.start(wait=False)
+    if reason is not None:
+        sidecar.until(lambda s: any(f"web has no fallback: {reason}" in line for line in s["problems"]))
+    else:
+        pass_by(7.5)
+    status = sidecar.status()
+    assert (status["ready"], status["apps"]["web"]["state"]) == (False, "waiting")
+    assert not (sidecar.directory / "app.env").exists()
+    assert not marker(sidecar).exists()
+    return [event for event in sidecar.events() if event["event"] == "degraded"] == []
+
+
+def comes_to_nothing_in(text, *values):
+    assert not [value for value in values if value in text]
+
+
+def test_a_cold_start_without_a_server_serves_from_the_environment_and_vaults_files_come_with_it(tmp_path, memory, app):
+    port = free_port()
+    sidecar = Sidecar(f"http://127.0.0.1:{port}", tmp_path, memory)
+    sidecar.template("app.env.j2", APP)
+    name = f"fb{port}"
+    sidecar.web.update({"fallback": {"env": ["DB_PASSWORD"]}, "notify": {"process": {"name": name}}})
+    sidecar.environ["DB_PASSWORD"] = SPARE
+    began = time.monotonic()
+    try:
+        sidecar.start()
+        took = time.monotonic() - began
+        assert GRACE < took < 10.0
+        one = app(name, sidecar.directory / "app.env")
+        assert QUOTED[SPARE] in one.first
+        assert is_degraded(sidecar)
+        # Meanwhile the app, which was started after the publish, is not told again.
+        sidecar.until(lambda s: not s["apps"]["web"]["notify"]["owed"])
+        with OpenBao(tmp_path, port=port) as server:
+            server.put("testing/db", password=CANARY)
+            assert QUOTED[CANARY] in one.hears()
+            assert is_as_vault_has_it(sidecar)
+        text = sidecar.log.read_text()
+        comes_to_nothing_in(text, CANARY, SPARE)
+        assert '"degraded"' in text
+        assert '"no longer degraded"' in text
+    finally:
+        sidecar.close()
+
+
+def test_the_marker_is_there_before_the_files_and_goes_after_them(sidecar, proxy):
+    sidecar.start(wait=False)
+    file = sidecar.directory / "app.env"
+    while not file.exists():
+        pass
+    assert marker(sidecar).exists()
+    assert stat.S_IMODE(marker(sidecar).stat().st_mode) == 0o444
+    proxy.clear()
+    while marker(sidecar).exists():
+        pass
+    assert file.read_text() == file_of(CANARY)
+
+
+def test_where_the_environment_was_right_nobody_is_told_again_and_the_marker_goes(sidecar, proxy):
+    sidecar.environ["DB_PASSWORD"] = CANARY
+    told = sidecar.disk / "told"
+    sidecar.web["notify"] = {"command": ["sh", "-c", f"echo told >> {told}"]}
+    sidecar.start()
+    assert is_degraded(sidecar)
+    eventually(told.exists, "the telling")
+    before = (sidecar.directory / "..data").readlink()
+    proxy.clear()
+    assert is_as_vault_has_it(sidecar)
+    pass_by(1.0)
+    assert (sidecar.directory / "..data").readlink() == before
+    assert told.read_text() == "told\n"
+
+
+def test_secrets_made_of_variables_serve_any_format(sidecar):
+    sidecar.template("app.env.j2", APP)
+    sidecar.template("app.json.j2", '{"hosts": [{{ secret("db").host }}], "password": {{ secret("db").password }}}')
+    sidecar.web["fallback"] = {"env": {"db": {"password": "DB_PASSWORD", "host": "DB_HOST"}}}
+    sidecar.environ["DB_HOST"] = "spare"
+    sidecar.start()
+    assert is_degraded(sidecar)
+    found = json.loads((sidecar.directory / "app.json").read_text())
+    assert found == {"hosts": ["spare"], "password": SPARE}
+    assert (sidecar.directory / "app.env").read_text() == file_of(SPARE)
+
+
+def test_who_has_not_opted_in_waits(sidecar):
+    del sidecar.web["fallback"]
+    assert stays_away(sidecar)
+
+
+def test_a_variable_that_is_not_set_is_told_and_vault_is_waited_for(sidecar, proxy):
+    del sidecar.environ["DB_PASSWORD"]
+    assert stays_away(sidecar, "apps.web.fallback: the agent's environment has no DB_PASSWORD")
+    [said] = [event for event in sidecar.events() if event["event"] == "fallback could not serve"]
+    assert (said["app"], said["not_set"]) == ("web", "DB_PASSWORD")
+    proxy.clear()
+    assert is_as_vault_has_it(sidecar)
+
+
+@pytest.mark.parametrize("refused", [True, False], ids=["refused", "missing"])
+def test_what_vault_refuses_or_has_not_is_never_made_up_for_even_when_it_goes_away_then(sidecar, proxy, refused):
+    proxy.clear()
+    if refused:
+        proxy.over("secret/data/testing/db", Status(403))
+    else:
+        sidecar.template("app.env.j2", APP.replace('"db"', '"nowhere"'))
+    sidecar.start(wait=False)
+    sidecar.until(lambda s: any(line.startswith("secret/testing/") for line in s["problems"]))
+    proxy.weather = Sky.REFUSE
+    pass_by(9.0)
+    status = sidecar.status()
+    assert not status["vault"]["reachable"]
+    assert (status["ready"], status["apps"]["web"]["degraded"]) == (False, None)
+
+
+def test_a_login_that_is_refused_is_never_made_up_for(server, sidecar, proxy):
+    proxy.clear()
+    sidecar.log_in_by_approle(server, 'path "secret/*" { capabilities = ["read", "list"] }')
+    (sidecar.disk / "secret_id").write_text("wrong")
+    assert stays_away(sidecar)
+    assert any("login failed" in line for line in sidecar.status()["problems"])
+
+
+def test_files_that_are_there_stay_over_a_restart_without_vault(sidecar, proxy):
+    proxy.clear()
+    sidecar.start()
+    sidecar.stop()
+    proxy.weather = Sky.REFUSE
+    sidecar.start()
+    pass_by(7.5)
+    assert (sidecar.directory / "app.env").read_text() == file_of(CANARY)
+    status = sidecar.status()
+    assert (status["ready"], status["fresh"], status["apps"]["web"]["degraded"]) == (True, False, None)
+
+
+def test_an_agent_that_was_killed_while_degraded_knows_it_again(sidecar, proxy):
+    sidecar.start()
+    sidecar.process.kill()
+    sidecar.process.wait()
+    marker(sidecar).unlink()
+    sidecar.start()
+    assert sidecar.status()["apps"]["web"]["degraded"] == "env"
+    assert is_degraded(sidecar)
+    sidecar.process.kill()
+    sidecar.process.wait()
+    proxy.clear()
+    sidecar.start()
+    assert is_as_vault_has_it(sidecar)
+
+
+def test_a_marker_that_a_killed_agent_left_goes_at_the_next_start(sidecar, proxy):
+    proxy.clear()
+    sidecar.start()
+    sidecar.process.kill()
+    sidecar.process.wait()
+    marker(sidecar).write_text("left")
+    sidecar.start()
+    assert is_as_vault_has_it(sidecar)
+
+
+@pytest.mark.parametrize("sky", [Sky.HANG, Status(503)], ids=["hanging", "sealed"])
+def test_a_server_that_hangs_or_is_sealed_is_away_too(sidecar, proxy, sky):
+    proxy.weather = sky
+    sidecar.start(wait=False)
+    eventually((sidecar.directory / "app.env").exists, "the fallback", patience=40.0)
+    assert is_degraded(sidecar)
+
+
+def test_no_program_that_it_starts_knows_the_variables(sidecar):
+    said = sidecar.disk / "said"
+    sidecar.web["check"] = ["sh", "-c", f"env > {said}; grep -q spare {{directory}}/app.env"]
+    sidecar.start()
+    assert is_degraded(sidecar)
+    assert "HOME=" in said.read_text()
+    comes_to_nothing_in(said.read_text(), SPARE, "DB_PASSWORD")
+
+
+# exec and render.
+
+
+def execute(sidecar, *command, options=(), env=None):
+    sidecar.write_config()
+    return subprocess.run(
+        [sys.executable, "-m", "lessee", "exec", "--app", "web", *options, "--", *command],
+        cwd=sidecar.disk,
+        env=sidecar.environ | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def environ_of(sidecar):
+    (sidecar.disk / "environ.j2").write_text('PGPASSWORD={{ secret("db").password }}\nMODE=rendered\n')
+    sidecar.web["environ"] = "environ.j2"
+    sidecar.web["fallback"] = {"env": ["DB_PASSWORD", "PGPASSWORD"]}
+    sidecar.environ["PGPASSWORD"] = f"{SPARE}-pg"
+
+
+SHOWS = 'echo "$PGPASSWORD $MODE ${DB_PASSWORD-none}"; cat "$0"'
+
+
+def test_a_child_starts_with_files_and_environment_from_the_fallback_and_without_the_variables_themselves(sidecar):
+    environ_of(sidecar)
+    for _ in range(2):  # The second finds files that are known to come from a fallback, and no environment.
+        done = execute(sidecar, "sh", "-c", SHOWS, str(sidecar.directory / "app.env"))
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == f"{SPARE}-pg rendered none\n{file_of(SPARE)}"
+        comes_to_nothing_in(done.stderr, SPARE)
+
+
+def test_a_child_that_started_with_the_fallback_is_started_anew_with_what_vault_has(sidecar, proxy):
+    environ_of(sidecar)
+    sidecar.web["notify"] = {"child": True, "action": "restart"}
+    said = sidecar.disk / "said"
+    sidecar.write_config()
+    with sidecar.log.open("ab") as log:
+        words = [sys.executable, "-m", "lessee", "exec", "--app", "web", "--", "sh", "-c"]
+        script = f'echo "$PGPASSWORD" >> {said}; exec sleep 60'
+        sidecar.process = subprocess.Popen([*words, script], cwd=sidecar.disk, env=sidecar.environ, stderr=log)
+    eventually(said.exists, "the child")
+    proxy.clear()
+    eventually(lambda: said.read_text() == f"{SPARE}-pg\n{CANARY}\n", "the new child")
+    assert is_as_vault_has_it(sidecar)
+    assert sidecar.stop() == 143
+
+
+def test_a_timeout_shorter_than_the_grace_ends_it_as_before(sidecar):
+    assert execute(sidecar, "true", options=["--timeout", "1s"]).returncode == 69
+
+
+def test_what_runs_once_never_falls_back_for_nobody_would_put_it_right(sidecar):
+    sidecar.write_config()
+    words = [sys.executable, "-m", "lessee"]
+    commands = {
+        "render": [*words, "render", "--timeout", "8s"],
+        "build": [*words, "render", "--timeout", "8s", "--output", "out"],
+        "diff": [*words, "render", "--timeout", "8s", "--diff"],
+        "exec": [*words, "exec", "--config", "once.yaml", "--app", "web", "--once", "--timeout", "8s", "--", "true"],
+    }
+    text = (sidecar.disk / "lessee.yaml").read_text().replace(str(sidecar.memory), f"{sidecar.memory}/once")
+    (sidecar.disk / "once.yaml").write_text(text)
+    started = {
+        name: subprocess.Popen(
+            command, cwd=sidecar.disk, env=sidecar.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for name, command in commands.items()
+    }
+    for name, process in started.items():
+        said, _ = process.communicate(timeout=60)
+        assert (process.returncode, said) == (69, ""), name
+    assert not (sidecar.disk / "out" / "web" / "app.env").exists()
+    assert not (sidecar.directory / "app.env").exists()
+    assert not (sidecar.memory / "once" / "web" / "app.env").exists()
+
+
+# The last good.
+
+
+def test_what_was_last_good_is_served_after_all_else_was_lost(kept, proxy):
+    assert stat.S_IMODE(kept.file.stat().st_mode) == 0o600
+    assert stat.S_IMODE((kept.disk / "host.key").stat().st_mode) == 0o600
+    content = kept.file.read_bytes()
+    assert CANARY.encode() not in content
+    assert b"password" not in content
+    kept.start()
+    assert (kept.directory / "app.env").read_text() == file_of(CANARY)
+    assert is_degraded(kept, "last_good")
+    assert kept.file.read_bytes() == content, "what comes from a fallback is no evidence"
+    proxy.clear()
+    assert is_as_vault_has_it(kept)
+    eventually(lambda: kept.file.read_bytes() != content, "what is good now")
+    comes_to_nothing_in(kept.log.read_text(), CANARY)
+
+
+def test_templates_may_change_as_long_as_what_was_kept_suffices(kept):
+    kept.template("app.env.j2", 'NEW={{ secret("db").password }}\n')
+    kept.start()
+    assert (kept.directory / "app.env").read_text() == f"NEW={QUOTED[CANARY]}\n"
+    kept.stop()
+    lose_memory(kept)
+    kept.log.unlink()
+    kept.template("app.env.j2", 'NEW={{ secret("other").password }}\n')
+    assert stays_away(kept, f"{kept.file}: the templates read what was not kept: secret/testing/other")
+
+
+def test_a_change_in_vault_is_kept_as_well(kept, server, proxy):
+    proxy.clear()
+    kept.start()
+    before = kept.file.read_bytes()
+    server.put("testing/db", password="third")
+    eventually(lambda: kept.file.read_bytes() != before, "the change")
+    kept.until_file("app.env", file_of("third"))
+    pass_by(0.5)
+    kept.stop()
+    lose_memory(kept)
+    proxy.weather = Sky.REFUSE
+    kept.start()
+    assert (kept.directory / "app.env").read_text() == file_of("third")
+
+
+def test_what_cannot_be_trusted_is_refused_and_vault_is_waited_for(kept, proxy, memory):
+    """Each by an app of its own, beside one that is served."""
+    key, hour_ago = kept.disk / "host.key", time.time() - 3600
+    content = unseal(read(kept.file), key)
+    contents = {
+        "foreign": (lambda file: shutil.copy(kept.file, file), "it is of app web in testing"),
+        "elsewhere": (lambda file: seal(file, label("elsewhere", "production"), content, key), "in production"),
+        "aged": (lambda file: seal(file, label("aged", "testing", hour_ago), content, key), "it is 1 hours old"),
+        "garbled": (lambda file: file.write_text("no such thing"), "it is no sealed file of lessee's"),
+        "absent": (lambda _: None, "there is nothing kept yet"),
+    }
+    kept.config["apps"] = {"web": kept.web}
+    for name, (make, _) in contents.items():
+        file = kept.file.with_name(name)
+        make(file)
+        if file.exists():
+            file.chmod(0o600)
+        fallback = {"last_good": str(file), "max_age": "30m"}
+        kept.config["apps"][name] = kept.web | {"directory": str(memory / name), "fallback": fallback}
+    kept.start(wait=False)
+
+    def all_told(status):
+        return all(
+            any(
+                line.startswith(f"{name} has no fallback: {kept.file.with_name(name)}: ") and why in line
+                for line in status["problems"]
+            )
+            for name, (_, why) in contents.items()
+        )
+
+    status = kept.until(all_told)
+    assert status["apps"]["web"]["degraded"] == "last_good"
+    assert not status["ready"]
+    assert not [name for name in contents if (memory / name / "app.env").exists()]
+    assert [name for name in contents if status["apps"][name]["state"] != "waiting"] == []
+    proxy.clear()
+    kept.until(lambda s: s["ready"] and s["fresh"] and not s["problems"])
+
+
+def test_a_file_that_was_changed_is_refused(kept):
+    content = bytearray(kept.file.read_bytes())
+    content[-1] ^= 1
+    kept.file.write_bytes(content)
+    assert stays_away(kept, f"{kept.file}: it was changed, cut, or sealed with another key")
+
+
+def label(app, environment, kept_at=None):
+    return msgspec.json.encode(Label(app, environment, kept_at or time.time()))
+
+
+def test_where_it_cannot_be_kept_that_is_told_and_the_app_is_served(sidecar, proxy, tmp_path):
+    proxy.clear()
+    sidecar.environ["LESSEE_HOST_KEY_FILE"] = str(tmp_path / "no" / "such" / "key")
+    sidecar.web["fallback"] = {"last_good": str(tmp_path / "kept")}
+    sidecar.start()
+    sidecar.until(lambda s: any("last good secrets are not kept" in line for line in s["problems"]))
+    assert (sidecar.directory / "app.env").read_text() == file_of(CANARY)
+    sidecar.stop()
+    sidecar.environ["LESSEE_HOST_KEY_FILE"] = str(tmp_path / "key")
+    sidecar.start()
+    sidecar.until(lambda s: any("it lies beside the key that opens it" in line for line in s["problems"]))
+
+
+# check.
+
+
+def findings(sidecar, **more):
+    sidecar.write_config()
+    done = sidecar.command("check", "--format", "json", **more)
+    return done.returncode, {(one["rule"], one["level"]) for one in json.loads(done.stdout)}
+
+
+LEASED = 'A={{ dynamic("database/creds/x").password }}'
+
+
+@pytest.mark.parametrize(
+    ("fallback", "template", "code", "rule"),
+    [
+        ({"env": ["DB_PASSWORD"]}, APP, 0, None),
+        ({"env": ["DB_PASSWORT"]}, APP, 65, "fallback-misfit"),
+        ({"env": ["DB_PASSWORD", "TYPO"]}, APP, 78, "fallback-unused"),
+        ({"env": {"db": {"password": "DB_PASSWORD"}}}, APP, 0, None),
+        ({"env": {"db": {"user": "DB_PASSWORD"}}}, APP, 78, "fallback-misfit"),
+        ({"env": {"dp": {"password": "DB_PASSWORD"}}}, APP, 78, "fallback-misfit"),
+        (
+            {"env": {"db": {"password": "DB_PASSWORD"}}},
+            LEASED,
+            78,
+            "fallback-misfit",
+        ),
+    ],
+)
+def test_what_can_never_serve_is_told_by_check(sidecar, fallback, template, code, rule):
+    sidecar.template("app.env.j2", template)
+    sidecar.web["fallback"] = fallback
+    expected = {(rule, "error")} if rule else set()
+    found = findings(sidecar, env={"DB_PASSWORT": "x", "TYPO": "x"})
+    assert found == (code, expected)
+
+
+def test_check_says_which_variables_are_not_set_here_and_fails_not_for_that(sidecar):
+    del sidecar.environ["DB_PASSWORD"]
+    assert findings(sidecar) == (0, {("fallback-unset", "warning")})
+    done = sidecar.command("check")
+    assert "the environment here has no DB_PASSWORD" in done.stderr
+
+
+def test_run_refuses_what_can_never_serve(sidecar):
+    sidecar.template("app.json.j2", '{"a": {{ secret("db").password }}}')
+    sidecar.write_config()
+    done = sidecar.command("run")
+    assert done.returncode == 65
+    assert "app.json.j2: a file of format json holds secrets" in done.stderr
