@@ -32,16 +32,17 @@ def write(document: Document) -> str:
 
 
 def outline(text: str) -> tuple[str, ...]:
-    """Keys behind their sections, as in `server.port`; those of DEFAULT are in each section."""
+    """Keys behind their sections, as they are spelled, as in `server.port`; those of DEFAULT are in each section."""
     try:
-        sections = _read(text)
+        sections = _read(text, xform=str)
     except Error:
         raise FormatError("the text is no INI", todo="write the file anew") from None
     return tuple(f"{name}.{key}" for name, options in sections.items() for key in options)
 
 
-def _read(text: str) -> _Sections:
+def _read(text: str, *, xform: Callable[[str], str] = str.lower) -> _Sections:
     parser = RawConfigParser()
+    parser.optionxform = xform  # type: ignore[method-assign, assignment]  # Its own way to be told.
     # Files are opened with universal newlines, strings are not.
     parser.read_string(text.replace("\r\n", "\n").replace("\r", "\n"))
     return {name: dict(options) for name, options in parser.items()}

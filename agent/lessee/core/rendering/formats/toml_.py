@@ -48,7 +48,7 @@ def write(document: Document) -> str:
 def outline(text: str) -> tuple[str, ...]:
     """Paths and types, as in `servers[0].port: integer`."""
     try:
-        return tuple(trees.paths(found, _kind, _string) if (found := tomllib.loads(text)) else ())
+        return tuple(trees.paths(found, _kind) if (found := tomllib.loads(text)) else ())
     except tomllib.TOMLDecodeError:
         raise FormatError("the text is no TOML", todo="write the file anew") from None
     except RecursionError:

@@ -73,9 +73,10 @@ def outline(text: str, grammar: Grammar) -> tuple[str, ...]:
     except UnreadableError as exc:
         raise FormatError(exc.what, todo="write the file anew") from None
     asides = (_COMMENT.sub("", aside).split() for aside in _asides(text, found))
-    if any(words not in ([], ["export"]) for words in asides):  # It may be part of a value.
+    names_all = all(assignment.name for assignment in found)
+    if not names_all or any(words not in ([], ["export"]) for words in asides):  # It may be part of a value.
         raise FormatError("a line of the text assigns nothing", todo="write the file anew")
-    return tuple(dict.fromkeys(assignment.name for assignment in found if assignment.name))
+    return tuple(dict.fromkeys(assignment.name for assignment in found))
 
 
 def _written(marked: Marked, grammar: Grammar) -> str:

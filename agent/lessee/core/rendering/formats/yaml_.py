@@ -11,6 +11,7 @@ from lessee.core.errors import FormatError
 from lessee.core.record import replace
 from lessee.core.rendering.document import Document, Hole
 from lessee.core.rendering.formats.holes import Marked, Slot, dumps, mark
+from lessee.core.rendering.formats.trees import below
 
 # libyaml is ten times as fast, and its marks count characters as those of the scanner in Python do.
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -39,7 +40,6 @@ _TYPES = {
     "map": "object",
     "seq": "array",
 }
-_PLAIN_NAME = re.compile(r"[\w-]+")
 
 
 def write(document: Document) -> str:
@@ -254,8 +254,7 @@ def _paths(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else "?"
-            word = name if _PLAIN_NAME.fullmatch(name) else _quote(name)
-            yield from _paths(value, f"{path}.{word}" if path else word, seen)
+            yield from _paths(value, below(path, name), seen)
     else:
         for index, item in enumerate(node.value):
             yield from _paths(item, f"{path}[{index}]", seen)
