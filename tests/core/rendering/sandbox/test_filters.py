@@ -4,6 +4,7 @@ import base64
 import hashlib
 import io
 import json
+import math
 import shlex
 from urllib.parse import unquote, urlsplit
 
@@ -545,3 +546,61 @@ def test_indent_takes_any_text_for_blanks_and_then_changes_the_value():
 
 def test_the_authors_own_text_becomes_a_value_when_it_is_indented():
     assert parts("{% set x %}a\nb{% endset %}{{ x|indent(1) }}") == [["a\n b"]]
+
+
+# Booleans, numbers and null as text.
+
+
+@pytest.mark.parametrize(
+    ("expression", "wanted"),
+    [
+        ("s.yes ~ '-' ~ false", "true-false"),
+        ("s.yes | string", "true"),
+        ("s.yes | trim", "true"),
+        ("s.yes | upper", "TRUE"),
+        ("s.yes | indent(2)", "true"),
+        ("[s.yes, false] | join(true)", "truetruefalse"),
+        ("','.join([s.yes, 1])", "true,1"),
+        ("'%s %5s %r' % (s.yes, false, true)", "true false true"),
+        ("'%(a)s %(a)d' % {'a': s.yes}", "true 1"),
+        ("'%s %d' | format(s.yes, s.yes)", "true 1"),
+        ("'{} {a!s:>5} {a!r}'.format(s.yes, a=false)", "true false false"),
+        ("'{0:d}'.format(s.yes)", "1"),
+        ("'yes' | replace('yes', s.yes)", "true"),
+        ("'yes'.replace('yes', s.yes)", "true"),
+        ("[s.yes] | map('string') | first", "true"),
+        ("'%s' % 12345", "12345"),
+    ],
+)
+def test_a_boolean_is_spelled_as_in_json_wherever_it_becomes_text(expression, wanted):
+    assert value(expression, {"yes": True}) == wanted
+
+
+def test_a_boolean_that_is_a_key_is_spelled_as_in_json():
+    mapping = "{s.yes: 1, false: 2, 3: 4}"
+    for written in (f"{mapping} | json", f"{mapping} | yaml", mapping):
+        text = file("{{ " + written + " }}", "yaml", {"yes": True})
+        assert yaml.safe_load(text) == {"true": 1, "false": 2, "3": 4}
+    assert file("{{ " + mapping + " | dotenv }}", "text", {"yes": True}) == b"true=1\nfalse=2\n3=4"
+
+
+def test_keys_that_become_one_name_or_none_are_refused():
+    assert "two keys that are one name" in refusal("{{ {true: 1, 'true': 2} | json }}")
+    assert "two keys that are one name" in refusal("{{ {'a': {1: 1, '1': 2}} }}")
+    assert "has null for a key" in refusal("{{ {none: 1} | json }}")
+
+
+@pytest.mark.parametrize(
+    "expression", ["{x} ~ ''", "{x} | string", "{x} | trim", "[{x}] | join", "'%s' % {x}", "'{{}}'.format({x})"]
+)
+def test_null_and_what_is_no_number_never_become_text(expression):
+    assert "null has no text" in refusal("{{ " + expression.format(x="s.none") + " }}", {"none": None})
+    for odd in (math.inf, math.nan):
+        said = refusal("{{ " + expression.format(x="s.odd") + " }}", {"odd": odd})
+        assert "NaN and infinity have no text" in said
+
+
+@pytest.mark.parametrize("of", ["s", "s.list", "{}", "'abc'"])
+def test_a_subscript_that_is_null_is_told_as_such(of):
+    said = refusal("{{ " + of + "[s.none] }}", {"none": None, "list": []})
+    assert said == "app.j2:1: what stands between [ and ] is null; add `| default('…', true)` to it"
