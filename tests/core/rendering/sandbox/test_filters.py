@@ -6,6 +6,7 @@ import io
 import json
 import math
 import shlex
+import tomllib
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -604,3 +605,34 @@ def test_null_and_what_is_no_number_never_become_text(expression):
 def test_a_subscript_that_is_null_is_told_as_such(of):
     said = refusal("{{ " + of + "[s.none] }}", {"none": None, "list": []})
     assert said == "app.j2:1: what stands between [ and ] is null; add `| default('…', true)` to it"
+
+
+# What the table of filters in templates/README.md says of formats.
+
+
+@pytest.mark.parametrize("name", ["json", "tojson"])
+@pytest.mark.parametrize(
+    ("format", "before", "after"), [("json", '{"x": ', "}"), ("yaml", "x: ", "\n"), ("toml", "x = ", "\n")]
+)
+def test_json_is_the_structure_itself_where_the_file_has_such(name, format, before, after):  # noqa: A002
+    data = {"list": [1, {"a": "ü\n", "b": True}]}
+    read = {"json": json.loads, "yaml": yaml.safe_load, "toml": tomllib.loads}[format]
+    text = file(before + "{{ s.list | " + name + " }}" + after, format, data).decode()
+    assert read(text) == {"x": data["list"]}
+    quoted = file(before + '"{{ s.list | ' + name + ' }}"' + after, format, data).decode()
+    assert json.loads(read(quoted)["x"]) == data["list"]
+
+
+def test_yaml_is_the_structure_in_yaml_alone():
+    assert yaml.safe_load(file("x: {{ s | yaml }}\n", "yaml", {"a": [1]})) == {"x": {"a": [1]}}
+    assert json.loads(file('{"x": {{ s | yaml }}}', "json", {"a": [1]})) == {"x": "a:\n- 1"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker", "sh", "systemd", "properties", "toml"],
+)
+def test_a_whole_secret_is_lines_in_every_format_that_has_them(name):
+    text = file("{{ s | dotenv }}\n", name, {"A": "x", "b": "y z"}).decode()
+    assert [line.replace("'", "").replace('"', "") for line in text.splitlines()] == ["A=x", "b=y z"]
+    assert file("[s]\n{{ s | dotenv }}\n", "ini", {"A": "x", "b": "y z"}) == b"[s]\nA=x\nb=y z\n"
