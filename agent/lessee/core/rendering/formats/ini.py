@@ -13,7 +13,6 @@ _COMMENT = ("#", ";")
 # configparser also reads a `]` within a section's name and a `[` before a key; other readers do not.
 _SECTION = re.compile(r"[^\]]+")
 _KEY = re.compile(r"[^\s=:#;\[](?:[^=:]*[^\s=:])?")
-_NOT_IN_A_LINE = re.compile(r"[\n\r\0]")
 
 _Sections = dict[str, dict[str, str]]
 """Values by section and key; those of DEFAULT are in each section."""
@@ -119,10 +118,7 @@ def _bounded(line: str, marked: Marked) -> str:
 
 
 def _text(slot: Slot) -> str:
-    text = slot.text()
-    if _NOT_IN_A_LINE.search(text):
-        raise slot.refused("holds a line's end or a NUL, which INI cannot", "store it encoded, as with base64")
-    return text
+    return slot.line("INI")
 
 
 def _comment(slot: Slot) -> str:

@@ -11,7 +11,7 @@ from lessee.core.errors import FormatError
 from lessee.core.record import replace
 from lessee.core.rendering.document import Document, Hole
 from lessee.core.rendering.formats.holes import Marked, Slot, dumps, mark
-from lessee.core.rendering.formats.trees import below
+from lessee.core.rendering.formats.trees import below, quoted
 
 # libyaml is ten times as fast, and its marks count characters as those of the scanner in Python do.
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -28,7 +28,6 @@ _ENDS = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken
 _UNPRINTABLE = "[^ -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 _NOT_IN_COMMENTS = re.compile(_UNPRINTABLE)
 _ESCAPED = re.compile(_UNPRINTABLE + r'|["\\]')
-_SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _BYTE_ORDER_MARK = "\ufeff"
 _LINE_ENDS = ("\n", "\r", "\x85", "\u2028", "\u2029")
 _STRING = "tag:yaml.org,2002:str"
@@ -159,13 +158,13 @@ def _string(value: str, source: str, marked: Marked) -> str:
         if slot not in inside:
             raise slot.refused("stands in a comment after | or >", "take it out of the comment")
     # A block ends with its last line's end, and what follows needs a line of its own.
-    return _quote(marked.fill(value)) + ("\n" if source.endswith(_LINE_ENDS) else "")
+    return quoted(marked.fill(value), _ESCAPED) + ("\n" if source.endswith(_LINE_ENDS) else "")
 
 
 def _flow(data: object) -> str:
     match data:
         case str():
-            return _quote(data)
+            return quoted(data, _ESCAPED)
         case float():  # YAML 1.1 wants a point: 1e-07 would be a string.
             mantissa, e, exponent = repr(data).partition("e")
             return f"{mantissa}{'' if '.' in mantissa else '.0'}{e}{exponent}"
@@ -175,14 +174,6 @@ def _flow(data: object) -> str:
             return f"{{{', '.join(f'{_flow(key)}: {_flow(value)}' for key, value in data.items())}}}"
         case _:
             return dumps(data)
-
-
-def _quote(text: str) -> str:
-    return f'"{_ESCAPED.sub(_escape, text)}"'
-
-
-def _escape(found: re.Match[str]) -> str:
-    return _SHORT_ESCAPES.get(found[0]) or f"\\u{ord(found[0]):04X}"
 
 
 def _prove(text: str, wanted: list[yaml.Node], marked: Marked, typed: frozenset[Slot]) -> None:
