@@ -51,7 +51,7 @@ def write(document: Document) -> str:
         raise FormatError(what, where=where, todo="remove it")
     try:
         text, typed = _splice(_scan(marked.text), marked)
-        _prove(text, _compose(marked.text), marked, typed)
+        _prove(text, marked, typed)
     except yaml.YAMLError as exc:
         raise _no_yaml(exc, marked) from None
     except RecursionError:
@@ -153,7 +153,7 @@ def _data(slot: Slot) -> object:
 
 
 def _string(value: str, source: str, marked: Marked) -> str:
-    inside = marked.slots_in(value)
+    inside = set(marked.slots_in(value))
     for slot in marked.slots_in(source):
         if slot not in inside:
             raise slot.refused("stands in a comment after | or >", "take it out of the comment")
@@ -176,7 +176,8 @@ def _flow(data: object) -> str:
             return dumps(data)
 
 
-def _prove(text: str, wanted: list[yaml.Node], marked: Marked, typed: frozenset[Slot]) -> None:
+def _prove(text: str, marked: Marked, typed: frozenset[Slot]) -> None:
+    wanted = _compose(marked.text)
     seen: set[tuple[int, int]] = set()
     try:
         had = _compose(text)
