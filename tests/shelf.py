@@ -11,6 +11,8 @@ from lessee.core.secrets import Secret
 TEMPLATES = Path(__file__).parents[1] / "templates"
 HOSTILE = "p@ss/w:rd'\"#${HOME} %(home)s `half ;ü\\"
 """A value that no reader may touch, on one line."""
+NUMBERS = {12345: "12345", True: "true"}
+"""What JSON may hold where a reader wants text, and that text."""
 
 _SPACE = Space("secret", "", (), frozenset())
 

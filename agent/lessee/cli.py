@@ -144,12 +144,13 @@ def _add_render(command: Callable[..., argparse.ArgumentParser]) -> None:
     render = command(
         "render",
         "render once and end",
-        "Without --output it publishes where `run` would, and tells the app.",
+        "Without --output it publishes where `run` would, and tells the app.\n"
+        "--diff shows the names in the files, also those that a secret gives.",
     )
     render.add_argument("--app", metavar="APP", help="this app alone")
     where = render.add_mutually_exclusive_group()
     where.add_argument("--output", metavar="DIR", help="write DIR/APP/NAME (with --app DIR/NAME), and tell nobody")
-    where.add_argument("--diff", action="store_true", help="write nothing: show what would change, without values")
+    where.add_argument("--diff", action="store_true", help="write nothing: show the names that would change")
     render.add_argument("--timeout", type=_duration, default=10.0, metavar="TIME", help="wait for Vault (10s)")
     _add_logging(render)
 

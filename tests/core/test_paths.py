@@ -241,6 +241,8 @@ def test_a_certificate_is_asked_for_by_a_post():
 def test_a_local_key_is_no_parameter(path):
     made = SPACE.certificate(path, common_name="simba.local", key="local")
     assert made == Dynamic(path, (("common_name", "simba.local"),), "POST", certificate=True, local_key=True)
+    assert made.asked == path[: path.rindex("/issue/")] + "/sign/" + path[path.rindex("/") + 1 :]
+    assert SPACE.certificate(path, common_name="simba.local").asked == path
 
 
 @pytest.mark.parametrize("key", ["Local", "", 1, False])

@@ -234,6 +234,13 @@ def test_a_folder_that_is_not_empty_is_left_alone(example):
         ("a.ctmpl", b"{{ timestamp }}", 65, "a.ctmpl:1: timestamp gives another time"),
         ("a.ctmpl", b"\xff", 78, "is not UTF-8 text"),
         ("agent.hcl", b"vault {}", 64, "renders no template"),
+        (
+            "agent.hcl",
+            b'template {\n source = "%s"\n destination = "/run/a/b"\n}' % (b"x" * 5000),
+            64,
+            "renders no template",
+        ),
+        ("agent.json", b'{"template": {"contents": "\\ud800", "destination": "/run/a/b"}}', 0, ""),
         (".", None, 78, "Is a directory"),
         ("nowhere.hcl", None, 78, "there is no such file"),
     ],

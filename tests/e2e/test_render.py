@@ -49,6 +49,26 @@ def test_a_diff_shows_names_and_structure_and_writes_nothing(bao, project, folde
     assert (project.directory / "app.env").read_text() == "PASSWORD='first'\n"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_diff_hides_values_that_stand_as_names_and_no_terminal_obeys_a_name(bao, project, folder, encoding):
+    bao.put(f"testing/{folder}/keys", word="CANARY5e7", quoted='canary."5e7\u00e9', control="a\x1b[2J\x9bb")
+    keys = f'{{% set keys = secret("{folder}/keys") %}}'
+    project.template("a.json.j2", f'{keys}{{ {{{{ keys.quoted }}}}: 1, {{{{ keys.control }}}}: 2, "\\ud800": 3 }}')
+    project.template("a.yaml.j2", f'{keys}{{{{ keys.quoted }}}}: {{ "é": 1 }}\n')
+    project.template("a.toml.j2", f"{keys}{{{{ keys.quoted }}}} = 1\n")
+    project.template("a.ini.j2", f"{keys}[a]\nName{{{{ keys.word }}}} = 1\n")
+    project.write_config()
+    done = project.command("render", "--diff", env={"PYTHONIOENCODING": encoding})
+    assert done.returncode == 0, done.stderr
+    assert not {"\x1b", "\x9b"} & set(done.stdout)
+    assert "canary" not in done.stdout.lower()
+    lines = done.stdout.splitlines()
+    assert "    + a.Name***" in lines
+    assert lines.count('    + "***": integer') == 3  # of JSON (its control one is another value), and of TOML
+    assert '    + "\\ud800": integer' in lines
+    assert f'    + "***".{"é" if encoding == "utf-8" else chr(92) + "xe9"}: integer' in lines
+
+
 def test_a_missing_secret_ends_at_once_with_65_and_the_others_are_rendered(project, tmp_path, memory):
     project.config["apps"]["bad"] = {"directory": str(memory / "bad"), "files": [{"template": "bad.env.j2"}]}
     (tmp_path / "bad.env.j2").write_text('X={{ secret("no/such").thing }}\n')

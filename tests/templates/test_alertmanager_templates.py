@@ -20,7 +20,7 @@ from hostile import VALUES
 from lessee.core.errors import TemplateError
 from lessee.host.openbao import free_port
 from needs import need
-from shelf import HOSTILE, TEMPLATES, written
+from shelf import HOSTILE, NUMBERS, TEMPLATES, written
 from sidecar import eventually
 
 FILES = ("alertmanager.yml", "smtp-password", "slack-url")
@@ -150,8 +150,8 @@ def put(bao, receivers, password, url="first"):
         bao.put(f"testing/{path}", **fields)
 
 
-def secrets_of(password, port=25, url="https://hooks.slack.com/services/x"):
-    smtp = {"host": "127.0.0.1", "port": port, "username": HOSTILE, "password": password}
+def secrets_of(password, port=25, url="https://hooks.slack.com/services/x", username=HOSTILE):
+    smtp = {"host": "127.0.0.1", "port": port, "username": username, "password": password}
     return {"alerting/smtp": smtp, "alerting/slack": {"webhook_url": url}}
 
 
@@ -193,6 +193,18 @@ def test_hostile_passwords_are_read_from_a_file_but_with_white_space_at_an_end(r
         if value != value.strip():
             with pytest.raises(TemplateError, match="alerting/smtp: the password has white space"):
                 password_of(value)
+
+
+def test_numbers_and_booleans_are_users_and_passwords(receivers, start, tmp_path):
+    (tmp_path / "slack-url").write_text(url := f"http://127.0.0.1:{receivers.slack}/")
+    for value, text in NUMBERS.items():
+        secrets = secrets_of(value, receivers.mail, url, username=value)
+        (tmp_path / "smtp-password").write_text(password_of(value))
+        for name in (FILES[0], INLINE):
+            (tmp_path / name).write_text(here(written(f"alertmanager/{name}.j2", "yaml", secrets), tmp_path))
+            alertmanager = start(tmp_path, tmp_path / name)
+            assert eventually(lambda at=alertmanager: at.tell(receivers))[0] == [text, text]
+            alertmanager.close()
 
 
 def test_amtool_takes_hostile_passwords_in_the_configuration(tmp_path):

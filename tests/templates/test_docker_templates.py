@@ -13,9 +13,9 @@ from docker.auth import load_config
 
 import readmes
 from hostile import VALUES
-from lessee.core.errors import FormatError
+from lessee.core.errors import FormatError, TemplateError
 from needs import need
-from shelf import HOSTILE, rendered, written
+from shelf import HOSTILE, NUMBERS, rendered, written
 
 PASSWORDS = (HOSTILE, "x\n", '"}}}', " both\t", "é😀\u2028", ":", "${HOME}")
 
@@ -73,6 +73,22 @@ def test_the_sdk_reads_every_hostile_password(tmp_path):
     assert {host: (entry["username"], entry["password"]) for host, entry in read.items()} == {
         f"r{n}": (f"u{n}", value) for n, value in enumerate(VALUES)
     }
+
+
+def test_the_sdk_reads_users_and_passwords_that_are_numbers_or_booleans(tmp_path):
+    secrets = {f"r{n}": {"host": f"r{n}", "username": value, "password": value} for n, value in enumerate(NUMBERS)}
+    (tmp_path / "config.json").write_text(written("docker/config.json.j2", "json", {"registry/docker/": secrets}))
+    read = load_config(str(tmp_path / "config.json")).auths
+    assert [(entry["username"], entry["password"]) for entry in read.values()] == [
+        (text, text) for text in NUMBERS.values()
+    ]
+
+
+def test_a_user_with_a_colon_is_refused():
+    secrets = {"r": {"host": "r.example.com", "username": "a:b", "password": "canary"}}
+    with pytest.raises(TemplateError, match=r"registry/docker/: a username holds a :") as caught:
+        written("docker/config.json.j2", "json", {"registry/docker/": secrets})
+    assert "canary" not in str(caught.value)
 
 
 def test_a_hostile_host_is_one_name():

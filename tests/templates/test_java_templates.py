@@ -12,7 +12,7 @@ import readmes
 from hostile import VALUES
 from lessee.core.errors import FormatError, TemplateError
 from needs import need
-from shelf import HOSTILE, rendered, written
+from shelf import HOSTILE, NUMBERS, rendered, written
 
 JARS = Path("/usr/share/java")
 HOW = "apt install libspring-core-java libtomcat10-java"
@@ -142,6 +142,12 @@ def test_what_they_would_replace_is_refused(template, format_):
     for value in set(VALUES) - set(KEPT):
         with pytest.raises(TemplateError, match=r"username or password holds \$\{"):
             written(template, format_, secret_of(value))
+
+
+def test_numbers_and_booleans_are_users_and_passwords(spring, tomcat, tmp_path):
+    for read, template, format_ in ((spring, PROPERTIES, "properties"), (tomcat, CONTEXT, "xml")):
+        for text, found in zip(NUMBERS.values(), read(*each(tmp_path, template, format_, NUMBERS)), strict=True):
+            assert [found[key] for key in found if key.endswith(("username", "password"))] == [text, text]
 
 
 def test_they_do_replace_it(spring, tomcat, tmp_path):

@@ -12,7 +12,7 @@ from hostile import VALUES
 from lessee.host.openbao import OpenBao
 from needs import need
 from receiver import found_authority, receiving
-from shelf import rendered, written
+from shelf import NUMBERS, rendered, written
 from sidecar import Sidecar
 
 TOKEN = "kubernetes/kubeconfig.yaml.j2"
@@ -53,6 +53,14 @@ def kubectl(config, *arguments):
 def test_kubectl_shows_the_token_to_the_cluster_of_that_authority(sidecar, cluster):
     kubectl(str(rendered(sidecar, TOKEN) / "kubeconfig.yaml"), "get", "--raw", "/version")
     assert cluster.shown == [("/version", "Bearer a.b-c_d", None)]
+
+
+def test_kubectl_shows_a_token_that_is_a_number_or_a_boolean(authority, sidecar, cluster):
+    for value, text in NUMBERS.items():
+        fields = {"server": f"https://{cluster.host}", "ca": cluster.authority.read_text(), "token": value}
+        authority.put("testing/kubernetes/cluster", **fields)
+        kubectl(str(rendered(sidecar, TOKEN) / "kubeconfig.yaml"), "get", "--raw", "/version")
+        assert cluster.shown.pop() == ("/version", f"Bearer {text}", None)
 
 
 def test_kubectl_shows_the_certificate_to_the_cluster_of_that_authority(sidecar, cluster):

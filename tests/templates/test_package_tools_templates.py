@@ -16,7 +16,7 @@ from lessee.core.errors import FormatError, TemplateError
 from lessee.host.openbao import OpenBao
 from needs import need
 from receiver import ANSWER, found_authority, receiving
-from shelf import HOSTILE, rendered, use, written
+from shelf import HOSTILE, NUMBERS, rendered, use, written
 
 NPMRC = "npm/.npmrc.j2"
 PIP = {"template": "pip/pip.conf.j2", "format": "ini"}
@@ -73,6 +73,25 @@ def test_npm_shows_any_user_and_password(registry, tmp_path, password):
     config.write_text(written(NPMRC, "text", {"registry/npm": secret}))
     npm(["npm", "ping"], environ_of(registry, tmp_path) | {"npm_config_userconfig": str(config)})
     assert ("/-/ping", basic("user", password), None) in registry.shown
+
+
+def test_npm_shows_numbers_and_booleans(registry, tmp_path):
+    config = tmp_path / ".npmrc"
+    environ = environ_of(registry, tmp_path) | {"npm_config_userconfig": str(config)}
+    for value, text in NUMBERS.items():
+        for secret, shown in (
+            ({"username": value, "password": value}, basic(text, text)),
+            ({"token": value}, f"Bearer {text}"),
+        ):
+            config.write_text(written(NPMRC, "text", {"registry/npm": {"host": registry.host, **secret}}))
+            npm(["npm", "ping"], environ)
+            assert registry.shown.pop() == ("/-/ping", shown, None)
+
+
+def test_a_user_with_a_colon_has_no_place_in_npmrc():
+    secret = {"host": "r.example.com", "username": "a:b", "password": "x"}
+    with pytest.raises(TemplateError, match="registry/npm: the username holds a :"):
+        written(NPMRC, "text", {"registry/npm": secret})
 
 
 def test_npm_shows_a_token_that_exec_gives_it(bao, sidecar, registry, tmp_path):

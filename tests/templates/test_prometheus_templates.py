@@ -18,7 +18,7 @@ from hostile import VALUES
 from lessee.core.errors import TemplateError
 from lessee.host.openbao import OpenBao, free_port
 from needs import need
-from shelf import TEMPLATES, written
+from shelf import NUMBERS, TEMPLATES, written
 from sidecar import Sidecar, eventually
 
 FILES = ("prometheus.yml", "metrics-password", "openbao-token", "web.yml")
@@ -146,26 +146,65 @@ def shown():
 
 
 def test_prometheus_shows_every_hostile_user_and_password_but_with_white_space_at_an_end(shown, tmp_path):
+    scrape(shown, tmp_path, [(value, value if value in STRIPPED else "x") for value in VALUES])
+    for number, value in enumerate(VALUES):
+        assert shown[0][f"/{number}"] == header(value, value if value in STRIPPED else "x")
+    for value in set(VALUES) - set(STRIPPED):
+        with pytest.raises(TemplateError, match="monitoring/metrics: the password has white space"):
+            password_of(value)
+
+
+def test_prometheus_shows_users_and_passwords_that_are_numbers_or_booleans(shown, tmp_path):
+    scrape(shown, tmp_path, [(value, value) for value in NUMBERS])
+    assert list(map(shown[0].get, ("/0", "/1"))) == [header(text, text) for text in NUMBERS.values()]
+
+
+def scrape(shown, folder, logins):
+    """Let a real Prometheus ask a target with each user and password, on paths by number."""
     seen, port = shown
     jobs = ["global: {scrape_interval: 2s}\nscrape_configs:\n"]
-    for number, value in enumerate(VALUES):
-        password = value if value in STRIPPED else "x"
-        (tmp_path / f"password-{number}").write_bytes(password_of(password).encode())
-        text = written("prometheus/prometheus.yml.j2", "yaml", {"monitoring/metrics": {"username": value}})
+    for number, (username, password) in enumerate(logins):
+        (folder / f"password-{number}").write_bytes(password_of(password).encode())
+        text = written("prometheus/prometheus.yml.j2", "yaml", {"monitoring/metrics": {"username": username}})
         job = text.partition("scrape_configs:\n")[2].partition("\n\n")[0]
         job = job.replace("node\n", f"j{number}\n    metrics_path: /{number}\n", 1).replace(
             "node:9100", f"127.0.0.1:{port}"
         )
         jobs.append(job.replace("metrics-password", f"password-{number}") + "\n")
-    for value in set(VALUES) - set(STRIPPED):
-        with pytest.raises(TemplateError, match="monitoring/metrics: the password has white space"):
-            password_of(value)
-    file = tmp_path / "prometheus.yml"
+    file = folder / "prometheus.yml"
     file.write_bytes("".join(jobs).encode())
-    with running(tmp_path, free_port(), file):
-        eventually(lambda: len(seen) == len(VALUES), "the last target", patience=40)
-    for number, value in enumerate(VALUES):
-        assert seen[f"/{number}"] == header(value, value if value in STRIPPED else "x")
+    with running(folder, free_port(), file):
+        eventually(lambda: len(seen) == len(logins), "the last target", patience=40)
+
+
+def test_prometheus_demands_a_user_whose_name_is_a_number_or_a_boolean_and_none_with_a_colon(tmp_path):
+    (old, hashed), _ = PASSWORDS.items()
+    for value, text in NUMBERS.items():
+        (tmp_path / "web.yml").write_text(web_of(value, hashed))
+        (tmp_path / "prometheus.yml").write_text("")
+        port = free_port()
+        with running(tmp_path, port, tmp_path / "prometheus.yml", f"--web.config.file={tmp_path}/web.yml"):
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/", headers={"Authorization": header(text, old)})
+            eventually(lambda request=request: let_in(request), "a login")
+            assert not let_in(f"http://127.0.0.1:{port}/")
+    with pytest.raises(TemplateError, match="monitoring/metrics: the username holds a :"):
+        web_of("a:b", hashed)
+
+
+def let_in(request):
+    try:
+        with urllib.request.urlopen(request, timeout=5):
+            return True
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        return False
+    except OSError:
+        return None  # It is not up yet.
+
+
+def web_of(username, hashed):
+    secrets = {"monitoring/metrics": {"username": username, "password_hash": hashed}}
+    return written("prometheus/web.yml.j2", "yaml", secrets)
 
 
 def test_a_hash_that_is_none_is_not_published(server, sidecar):

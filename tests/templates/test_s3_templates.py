@@ -16,7 +16,7 @@ from hostile import VALUES
 from lessee.core.errors import FormatError, TemplateError
 from lessee.host.openbao import free_port
 from needs import need
-from shelf import HOSTILE, rendered, use, written
+from shelf import HOSTILE, NUMBERS, rendered, use, written
 from sidecar import Sidecar, eventually
 from stores import BUCKET, Store
 
@@ -64,6 +64,19 @@ def test_clients_log_in_by_their_files_until_the_store_takes_up_new_keys(bao, st
     put(bao, store.port, "app", "new'\"\\")
     eventually(lambda: store.lets_in(access_key_id="app", secret_access_key="new'\"\\"), "a login with the new keys")
     assert not store.lets_in()
+
+
+def test_numbers_and_booleans_are_keys(bao, store, memory, tmp_path, monkeypatch):
+    (tmp_path / "clients").mkdir()
+    for value, text in NUMBERS.items():
+        put(bao, store.port, value, value)
+        folder = rendered(Sidecar(bao.address, tmp_path / "clients", memory), CREDENTIALS, CONFIG, RCLONE, MC)
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+        eventually(lambda text=text: store.lets_in(access_key_id=text, secret_access_key=text), "a login")
+        assert store.lets_in()
+        assert run("rclone", "--config", folder / "rclone.conf", "cat", f"minio:{BUCKET}/a") == "b"
+        assert run("minio-client", "--config-dir", folder, "cat", f"minio/{BUCKET}/a") == "b"
 
 
 def test_botocore_reads_every_hostile_key_that_fits_on_a_line(tmp_path):

@@ -27,7 +27,7 @@ from hostile import VALUES
 from lessee.core.errors import FormatError
 from lessee.host.openbao import free_port
 from needs import need
-from shelf import HOSTILE, rendered, use, written
+from shelf import HOSTILE, NUMBERS, rendered, use, written
 from sidecar import eventually
 
 ENV = "simba/.env.j2"
@@ -245,6 +245,18 @@ def test_simba_reads_every_hostile_value(tmp_path):
         assert (settings.qdrant_host, settings.qdrant_port, settings.qdrant_api_key) == ("host", 5432, value)
         s3 = settings.minio_endpoint, settings.minio_bucket, settings.minio_access_key, settings.minio_secret_key
         assert {*s3, settings.mistral_api_key, settings.unstructured_api_key} == {value}
+
+
+def test_simba_reads_numbers_and_booleans_as_text(tmp_path):
+    for value, said in NUMBERS.items():
+        (tmp_path / ".env").write_text(written(ENV, "dotenv", secrets_of(value)))
+        settings = Settings05(_env_file=tmp_path / ".env")
+        url = make_url(settings.database_url)
+        assert {url.username, url.password, settings.minio_secret_key, settings.mistral_api_key} == {said}
+        settings = Settings04(**yaml.safe_load(written("simba/0.4/config.yaml.j2", "yaml", secrets_of(value))))
+        s3, db = settings.storage, settings.postgres
+        assert {s3.minio_endpoint, s3.minio_bucket, s3.minio_access_key, s3.minio_secret_key} == {said}
+        assert {db.user, db.password, *settings.supabase.model_dump().values(), settings.llm.api_key} == {said}
 
 
 def test_what_is_not_there_is_left_to_simba(bao, sidecar):

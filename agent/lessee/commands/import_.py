@@ -46,9 +46,16 @@ def _read(path: Path) -> str | None:
 def _template(folder: Path, name: str) -> Text | None:
     """A template that a configuration names: where it says, or beside the configuration."""
     for path in (folder / name, folder / name.lstrip("/"), folder / PurePosixPath(name).name):
-        if path.is_file() and (text := _read(path)) is not None:
+        if _is_file(path) and (text := _read(path)) is not None:
             return Text(text, str(path), 1)
     return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # Its name is too long, or a folder on the way is closed.
+        return False
 
 
 def _print(files: Mapping[str, str]) -> None:

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         shelf = PlainShelf(Path(arguments.output).absolute(), by_app=arguments.app is None)
         return _render(arguments, project, shelf, _Forgetful(), redactor, environ, notifies=False)
     if arguments.diff:
-        return _render(arguments, project, _DiffShelf(), _Forgetful(), redactor, environ, notifies=False)
+        return _render(arguments, project, _DiffShelf(redactor), _Forgetful(), redactor, environ, notifies=False)
     config = project.config
     with closing(Ledger(Path(config.state), allow_disk=config.allow_disk)) as ledger:
         return _render(arguments, project, RealShelf(ledger), ledger, redactor, environ, notifies=True)
@@ -101,7 +101,8 @@ class _Forgetful:
 class _DiffShelf(Once):
     """Shows nothing to readers: prints how the files would change, by name and structure."""
 
-    def __init__(self) -> None:
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
         self._apps: dict[str, App] = {}
 
     def open(self, apps: Iterable[App]) -> Mapping[str, Recovered]:
@@ -126,10 +127,17 @@ class _DiffShelf(Once):
         formats = {file.name: file.format for file in app.files}
         for file in generation.files:
             for line in _differences(folder / file.name, file, formats[file.name]):
-                print(line)
+                self._print(line)
         for name in sorted(_ours(folder) - {file.name for file in generation.files}):
-            print(f"- {folder / name} (would be removed)")
+            self._print(f"- {folder / name} (would be removed)")
         return 0, False
+
+    def _print(self, line: str) -> None:
+        # A name may be made of a value, and hold what a terminal obeys or no encoding can spell.
+        clean = self._redactor.clean(line)
+        shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in clean)
+        encoding = sys.stdout.encoding or "utf-8"
+        print(shown.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _ours(folder: Path) -> set[str]:

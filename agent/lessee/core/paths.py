@@ -57,6 +57,14 @@ class Dynamic(Record, frozen=True):
     local_key: bool = False
     """The private key of a certificate is made here, and only a signing request sent."""
 
+    @property
+    def asked(self) -> str:
+        """The path that the request goes to: what is signed is not issued."""
+        if not self.local_key:
+            return self.path
+        before, _, role = self.path.rpartition("/issue/")
+        return f"{before}/sign/{role}"
+
     def __str__(self) -> str:
         return self.path + (f" ({', '.join(f'{name}={value}' for name, value in self.params)})" if self.params else "")
 

@@ -142,19 +142,12 @@ def _issuing(wanted: _Wanted) -> Iterator[_Ask]:
     leased: frozenset[_By] = frozenset()
     for need, by in wanted.items():
         if isinstance(need, Dynamic):
-            yield _Ask(_asked(need), "update" if need.method == "POST" else "read", by)
+            yield _Ask(need.asked, "update" if need.method == "POST" else "read", by)
             leased |= by if _is_leased(need) else frozenset()
     if leased:
         for path, why in _RENEWING.items():
             yield _Ask(path, "update", leased, why + _IN_DEFAULT)
         yield _Ask("sys/leases/revoke", "update", leased, "to revoke what was replaced, or is not wanted any more")
-
-
-def _asked(need: Dynamic) -> str:
-    if not need.local_key:
-        return need.path
-    before, _, role = need.path.rpartition("/issue/")
-    return f"{before}/sign/{role}"
 
 
 def _is_leased(need: Dynamic) -> bool:

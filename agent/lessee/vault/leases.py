@@ -35,7 +35,7 @@ def issue(door: Door, value: str, token_id: str, need: Dynamic, clock: Clock, *,
     try:
         answer = door.ask(
             method,
-            _path(need),
+            need.asked,
             token=value,
             body=_body(need, signing) if method == "POST" else None,
             timeout=ISSUE_TIMEOUT,
@@ -84,13 +84,6 @@ def revoke(door: Door, value: str, lease_id: str) -> None:
 def revoke_token(door: Door, value: str) -> None:
     """End the token, and with it all that was issued under it. Raises RequestFailed (DENIED: it is not valid)."""
     door.ask("POST", "auth/token/revoke-self", token=value)
-
-
-def _path(need: Dynamic) -> str:
-    if not need.local_key:
-        return need.path
-    before, _, role = need.path.rpartition("/issue/")
-    return f"{before}/sign/{role}"
 
 
 def _body(need: Dynamic, signing: certificates.SigningRequest | None) -> Mapping[str, Any]:

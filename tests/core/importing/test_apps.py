@@ -113,6 +113,17 @@ def test_files_that_a_template_writes_besides_are_templates_of_their_own(importe
     assert "agent.hcl:4: timestamp gives another time" in told
 
 
+def test_no_two_files_that_are_written_have_one_name(imported):
+    said = 'template {\n destination = "%s"\n contents = "%s"\n}\n'
+    environ = 'env_template "A" {\n contents = "b"\n}\nexec {\n command = ["web"]\n}\n'
+    found = imported("agent.hcl", said % ("/run/web/process.env", "a") + environ)
+    assert found.files["process.env.j2"] == "a"
+    assert found.files[found.app("web")["environ"]] == "A=b\n"
+    found = imported("agent.hcl", said % ("/run/lessee.yaml/a", "a") + said % ("/run/b/a", "b"))
+    assert found.files["lessee.yaml-2/a.j2"] == "a"
+    assert found.app("lessee.yaml-2")["directory"] == "/run/lessee.yaml"
+
+
 def test_a_template_alone_gets_a_place(imported):
     found = imported("conf/redis.conf.tpl", "x")
     assert found.config["apps"] == {

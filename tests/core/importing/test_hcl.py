@@ -150,6 +150,11 @@ WORDS = st.sampled_from(
 )
 
 
+def test_half_a_surrogate_pair_in_json_is_what_go_makes_of_it():
+    [item] = parse('{"a\\ud800": "\\udc00\\ud83d\\ude00"}', "a.json").items
+    assert (item.keys, item.value.value) == (("a\ufffd",), "\ufffd😀")
+
+
 @given(st.lists(WORDS, max_size=20).map("".join) | st.text(max_size=60))
 def test_any_text_is_read_or_refused_with_its_line(text):
     assert re.match(r"agent.hcl:[0-9]+: |\Z", refusal(text))

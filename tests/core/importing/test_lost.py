@@ -28,6 +28,16 @@ WITH = '{{ with secret "secret/data/db" }}%s{{ end }}'
         ('{{ scratch.Set "a" 1 }}', "scratch has no counterpart"),
         ("{{ scratch.Key }}", "scratch has no counterpart"),
         ("{{ toUpper }}", "toUpper takes 1 arguments and gets 0"),
+        ('{{ secret "secret/data/db" | toJSON }}', "a whole answer of Vault"),
+        ('{{ secret "secret/data/a\u2028b" }}', "names no secret in a KV mount"),
+        ('{{ secret "x/creds/a\u2028b" }}', "is no path of what Vault makes"),
+        (
+            '{{ secret "secret/data/db" }}{{ secret "secret/make/a" "b=c" }}',
+            "lies in 'secret', where the KV",
+        ),
+        ('{{ env "A"' + ' | split ","' * 40 + " }}", "an expression around split becomes too long"),
+        ('{{ printf "%05s" "a" }}', "printf's %05s writes zeros before a text"),
+        ('{{ 1.5 | divide 2 }}{{ printf "%v" (5 | multiply 1.5) }}', "a floating-point number"),
         ("{{ toUpper timestamp }}", "timestamp gives another time at each rendering"),
         ("{{ . }}", "the dot is nil here"),
         ("{{ .a }}", "the dot is nil here"),
@@ -120,6 +130,44 @@ def test_templates_that_multiply_end(imported):
     level = "".join(f'{{{{ define "{n}" }}}}' + f'{{{{ template "{n + 1}" }}}}' * 10 + "{{ end }}" for n in range(9))
     found = imported("t.ctmpl", level + '{{ define "9" }}x{{ end }}{{ template "0" }}')
     assert any("make it too long" in line for line in found.lost)
+
+
+@pytest.mark.parametrize("value", ['"aa"', 'env "A"', 'print (env "A") "-"', 'env "A" | toUpper'])
+def test_a_variable_that_is_made_of_itself_twice_doubles_nothing(imported, value):
+    found = imported("t.ctmpl", "{{ $x := " + value + " }}" + "{{ $x := print $x $x }}" * 40 + "{{ $x }}")
+    assert sum(map(len, found.files.values())) < 10_000
+    assert not found.lost
+
+
+def test_names_that_are_taken_over_and_over_are_told_apart(imported):
+    found = imported("t.ctmpl", '{{ $x := env "A" | toUpper }}{{ $x }}' * 3)
+    assert found.files["t.j2"].endswith('{% set x_3 = env("A", "") | upper %}{{ x_3 }}')
+    loops = imported("t.ctmpl", "{{ range $x := loop 1 }}{{ range $x := loop 1 }}{{ end }}{{ end }}" * 2)
+    assert loops.files["t.j2"] == "{% for x in range(1) %}{% for x_2 in range(1) %}{% endfor %}{% endfor %}" * 2
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        (WITH % "{{ if .Data.data.a }}b{{ end }}", "a number 0 in a secret is false"),
+        (WITH % "{{ with .Data.data.a }}b{{ end }}", "a number 0 in a secret is false"),
+        (WITH % '{{ or .Data.data.a "b" }}', "a number 0 in a secret is false"),
+        (WITH % "{{ len .Data.data.a }}", "`| length` counts the characters"),
+        (WITH % "{{ slice .Data.data.a 1 }}", "a slice of a text counts characters"),
+        (WITH % "{{ print .Data.data.a .Data.data.b }}", "print puts a blank between two booleans of Vault"),
+        (WITH % '{{ printf "%q" .Data.data.a }}', "control characters are quoted as in JSON"),
+        (WITH % "{{ .Data.data.a | toUnescapedJSON }}", "U+2028 and U+2029 are written as they are"),
+        (WITH % "{{ .Data.data.a | parseInt }}", "give 0 for what is no number"),
+        ("{{ -7 | divide 2 }}", "round down, where divide and modulo round towards zero"),
+        ('{{ if env "A" }}b{{ end }}{{ len (split "," "a,b") }}{{ or (env "A") "b" }}{{ print "a" (env "A") }}', ""),
+    ],
+)
+def test_what_comes_out_otherwise_for_some_values_is_remarked(imported, template, told):
+    found = imported("t.ctmpl", template)
+    assert not found.lost
+    # What is told of every template is told twice: where its file goes, and that lessee is strict.
+    assert len(found.notes) == 2 + bool(told)
+    assert any(told in note for note in found.notes)
 
 
 def test_other_writing_is_remarked_once(imported):

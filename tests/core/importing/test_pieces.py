@@ -68,6 +68,10 @@ def test_white_space_is_kept_for_the_reader_where_jinja_cuts_it():
     assert write(pieces) == "a\n{%- if x -%}\n  b\n{%- endif %}\n"
 
 
+def test_a_brace_before_what_is_quoted_is_quoted_too():
+    assert write([Text("{\r\n{{\r")]) == '{{ "{\\r" }}\n{{ "{{" }}{{ "\\r" }}'
+
+
 def test_an_indent_before_a_block_stays():
     assert write([Text("a\n  "), Tag("if x"), Text("b"), Tag("endif")]) == "a\n  {%+ if x %}b{% endif %}"
 

@@ -76,3 +76,9 @@ def test_functions_of_sprig_are_carried_over(call, wanted):
     found, report = rendered(f"{{{{ {call} }}}}")
     assert found == wanted
     assert not report.lost
+
+
+def test_a_mapping_is_gone_over_by_its_keys_as_go_does():
+    found, report = rendered('{{ range parseJSON `{"b": "1", "B": "2", "a": "3"}` }}{{ . }}{{ end }}')
+    assert found == "231"  # as by OpenBao 2.7
+    assert not report.lost

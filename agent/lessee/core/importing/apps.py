@@ -119,7 +119,7 @@ class Naming:
 
     def __init__(self, wanted: str = "") -> None:
         self._wanted = wanted
-        self._taken: set[str] = set()
+        self._taken = {"lessee.yaml"}  # which lies beside the folders of this name
 
     def take(self, directory: str, files: Sequence[Rendered]) -> str:
         """After the last folder that says something, else after the first file."""

@@ -43,7 +43,7 @@ def convert(name: str, text: str, read: Read, report: Report) -> Files:
 _STRICT = "a key that is missing, a null, a list or a mapping is an error where Go writes <no value>, [a b] or map[a:b]"
 _TEMPLATES = (".ctmpl", ".tpl", ".tmpl")
 _NEW_FILES = "/run/secrets"
-_DOTENV = "process.env"
+_ENVIRON = "process.env.j2"
 
 
 def _plans(name: str, text: str, read: Read, report: Report) -> Sequence[Plan]:
@@ -87,10 +87,12 @@ def _converted(plan: Plan, source: str, report: Report) -> Files:
     )
     if plan.child is not None:
         apps = _with_child(plan.child, apps, report)
-    name = f"{_DOTENV}.j2" if environ else ""
+    templates = {writing.template_path(app, file, apps): file.text for app in apps for file in app.files}
+    name = _ENVIRON if environ else ""
+    while name in templates:
+        name = f"environ.{name}"
     files = {"lessee.yaml": writing.config(plan, layout, apps, name, source)}
-    files |= {writing.template_path(app, file, apps): file.text for app in apps for file in app.files}
-    return files | ({name: environ} if environ else {})
+    return files | templates | ({name: environ} if environ else {})
 
 
 def _parsed(templates: Sequence[Template]) -> list[go.Template]:

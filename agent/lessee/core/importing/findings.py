@@ -1,5 +1,8 @@
 """What an import has to tell: what is not carried over, and what is otherwise now."""
 
+import re
+from bisect import bisect_left
+
 from lessee.core.record import Record
 
 MARK = "TODO lessee import"
@@ -22,6 +25,16 @@ class Text(Record, frozen=True):
         return f"{self.source}:{self.line + line - 1 if self.several else self.line}"
 
 
+class Lines:
+    """Tells the line of a place in a text, from 1, without going through it each time."""
+
+    def __init__(self, text: str) -> None:
+        self._ends = [found.start() for found in re.finditer("\n", text)]
+
+    def at(self, index: int) -> int:
+        return bisect_left(self._ends, index) + 1
+
+
 class Finding(Record, frozen=True):
     """One thing to tell, at a place of the imported file; `lost` is what is not carried over."""
 
@@ -40,6 +53,7 @@ class Report:
 
     def __init__(self) -> None:
         self._found: dict[Finding, None] = {}
+        self._said: set[str] = set()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -54,12 +68,14 @@ class Report:
     def lose(self, where: str, what: str, todo: str = "", *, notes: list[str] | None = None) -> None:
         """What is not carried over."""
         self._found[Finding(where, what, todo)] = None
+        self._said.add(what)
         if notes is not None:
             notes.append(f"{MARK}: {what}; {todo}" if todo else f"{MARK}: {what}")
 
     def remark(self, where: str, what: str, todo: str = "") -> None:
         """What is otherwise now, once for all places where it is the same."""
-        if not any(finding.what == what for finding in self._found):
+        if what not in self._said:
+            self._said.add(what)
             self._found[Finding(where, what, todo, lost=False)] = None
 
 

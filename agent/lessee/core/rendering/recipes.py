@@ -28,11 +28,6 @@ class Recipe(Record, frozen=True):
         """All that the templates can touch."""
         return frozenset[Need]().union(*(compiled.needs for compiled in self.templates))
 
-    @property
-    def sources(self) -> frozenset[str]:
-        """The names of all templates that take part."""
-        return frozenset[str]().union(*(compiled.codes.keys() for compiled in self.templates))
-
 
 def space_of(config: Config) -> Space:
     """The paths that this configuration's templates may name."""

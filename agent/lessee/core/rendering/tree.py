@@ -10,11 +10,17 @@ from lessee.core.errors import TemplateError
 def walk(node: nodes.Node) -> Iterator[nodes.Node]:
     """The node and all below it, in the order of the text; Jinja's own find_all takes four times as long."""
     yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def children(node: nodes.Node) -> Iterator[nodes.Node]:
+    """The nodes right below."""
     for field_name in node.fields:
         value = getattr(node, field_name, None)
         for child in value if isinstance(value, list) else (value,):
             if isinstance(child, nodes.Node):
-                yield from walk(child)
+                yield child
 
 
 def words(found: Sequence[nodes.Node]) -> Iterator[str]:

@@ -1,11 +1,11 @@
 """A document as the content of a file, in the grammar of that file."""
 
 import re
+from itertools import chain
 
 from lessee.core.errors import FormatError
 from lessee.core.rendering.document import Document, Hole
 from lessee.core.rendering.formats import write
-from lessee.core.rendering.sandbox.bounds import size
 
 # What reads in Python takes microseconds and half a kilobyte for each word, and a proof reads twice.
 _WORDS = 100_000
@@ -31,8 +31,8 @@ def _refuse_large(document: Document) -> None:
     grammar = [part for part in document.parts if isinstance(part, str)]
     grammar += [hole.value for hole in holes if hole.structure and isinstance(hole.value, str)]
     _refuse(document, len(holes), _VALUES, "values")
-    texts = [*grammar, *(hole.value for hole in holes if isinstance(hole.value, str))]
-    _refuse(document, sum(map(size, texts)), _BYTES, "bytes")
+    sizes = (_size(part.value if isinstance(part, Hole) else part) for part in document.parts)
+    _refuse(document, sum(sizes), _BYTES, "bytes")
     words = sum(_nodes(hole.value) for hole in holes)
     # A word has a character or more.
     if words + sum(map(len, grammar)) > _WORDS:
@@ -44,6 +44,21 @@ def _refuse(document: Document, count: int, most: int, what: str) -> None:
     if count > most:
         said = f"a file whose structure is proved has no more than {most:,} {what}"
         raise FormatError(said, where=document.name, todo="make several of it, or give it `format: text`")
+
+
+def _size(value: object) -> int:
+    """Bytes of the texts in it. Of a number it is less than its digits, which take long to make."""
+    match value:
+        case str():
+            return len(value.encode(errors="surrogatepass"))
+        case int():
+            return value.bit_length() // 4
+        case dict():
+            return sum(map(_size, chain.from_iterable(value.items())))
+        case list():
+            return sum(map(_size, value))
+        case _:
+            return 0
 
 
 def _nodes(value: object) -> int:

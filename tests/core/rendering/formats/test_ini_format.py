@@ -224,8 +224,8 @@ def test_the_proof_refuses_what_reads_back_as_something_else(text):
 
 def test_the_outline_of_ini_names_sections_and_keys_alone():
     text = "[s t]\na = x\n  y\nB:\n[u]\na = 1\n"
-    assert outline(text, "ini") == ("s t.a", "s t.b", "u.a")
-    assert outline(f"[DEFAULT]\nd=1\n{text}", "ini") == ("DEFAULT.d", "s t.a", "s t.b", "s t.d", "u.a", "u.d")
+    assert outline(text, "ini") == ("s t.a", "s t.B", "u.a")
+    assert outline(f"[DEFAULT]\nd=1\n{text}", "ini") == ("DEFAULT.d", "s t.a", "s t.B", "s t.d", "u.a", "u.d")
 
 
 def test_the_outline_of_what_is_no_ini_is_refused_without_a_snippet():

@@ -203,14 +203,16 @@ def large(*pieces):
     [
         (large(["x" * 524_289]), "524,288 bytes"),
         (large("x" * 524_288, ["x"]), "524,288 bytes"),
-        (large(["é" * 300_000]), "524,288 bytes"),
+        (large(["é" * 262_144], "x"), "524,288 bytes"),
+        (large([{"a": ["\ud800" * 174_763]}]), "524,288 bytes"),
+        (large([[10**4000] * 200]), "524,288 bytes"),
         (large(*[["x"]] * 10_001), "10,000 values"),
         (large("[" * 50_000 + "]" * 50_001), "100,000 words and signs"),
         (large("a\n" * 50_001), "100,000 words and signs"),
         (large([[[]] * 50_001 + [{"a": 1}] * 50_000]), "100,000 words and signs"),
         (Document("a.j2", (Hole("[" + "1," * 50_000 + "1]", "a: x", structure=True),)), "100,000 words and signs"),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_a_file_that_is_too_large_to_be_proved_is_refused(name, made, what):
     with pytest.raises(FormatError) as caught:
@@ -218,6 +220,11 @@ def test_a_file_that_is_too_large_to_be_proved_is_refused(name, made, what):
     assert str(caught.value) == (
         f"a.j2: a file whose structure is proved has no more than {what}; make several of it, or give it `format: text`"
     )
+
+
+def test_letters_count_by_the_bytes_that_they_are_in_the_file():
+    made = large('{"a": ', ["é" * 200_000], ', "b": ', [["ü" * 30_000]], ', "c": ', ["𝄞" * 10_000], "}")
+    assert json.loads(text(made, "json"))["a"] == "é" * 200_000
 
 
 def test_a_large_file_within_bounds_is_proved():

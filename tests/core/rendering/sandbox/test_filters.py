@@ -4,7 +4,9 @@ import base64
 import hashlib
 import io
 import json
+import math
 import shlex
+import tomllib
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -545,3 +547,92 @@ def test_indent_takes_any_text_for_blanks_and_then_changes_the_value():
 
 def test_the_authors_own_text_becomes_a_value_when_it_is_indented():
     assert parts("{% set x %}a\nb{% endset %}{{ x|indent(1) }}") == [["a\n b"]]
+
+
+# Booleans, numbers and null as text.
+
+
+@pytest.mark.parametrize(
+    ("expression", "wanted"),
+    [
+        ("s.yes ~ '-' ~ false", "true-false"),
+        ("s.yes | string", "true"),
+        ("s.yes | trim", "true"),
+        ("s.yes | upper", "TRUE"),
+        ("s.yes | indent(2)", "true"),
+        ("[s.yes, false] | join(true)", "truetruefalse"),
+        ("','.join([s.yes, 1])", "true,1"),
+        ("'%s %5s %r' % (s.yes, false, true)", "true false true"),
+        ("'%(a)s %(a)d' % {'a': s.yes}", "true 1"),
+        ("'%s %d' | format(s.yes, s.yes)", "true 1"),
+        ("'{} {a!s:>5} {a!r}'.format(s.yes, a=false)", "true false false"),
+        ("'{0:d}'.format(s.yes)", "1"),
+        ("'yes' | replace('yes', s.yes)", "true"),
+        ("'yes'.replace('yes', s.yes)", "true"),
+        ("[s.yes] | map('string') | first", "true"),
+        ("'%s' % 12345", "12345"),
+    ],
+)
+def test_a_boolean_is_spelled_as_in_json_wherever_it_becomes_text(expression, wanted):
+    assert value(expression, {"yes": True}) == wanted
+
+
+def test_a_boolean_that_is_a_key_is_spelled_as_in_json():
+    mapping = "{s.yes: 1, false: 2, 3: 4}"
+    for written in (f"{mapping} | json", f"{mapping} | yaml", mapping):
+        text = file("{{ " + written + " }}", "yaml", {"yes": True})
+        assert yaml.safe_load(text) == {"true": 1, "false": 2, "3": 4}
+    assert file("{{ " + mapping + " | dotenv }}", "text", {"yes": True}) == b"true=1\nfalse=2\n3=4"
+
+
+def test_keys_that_become_one_name_or_none_are_refused():
+    assert "two keys that are one name" in refusal("{{ {true: 1, 'true': 2} | json }}")
+    assert "two keys that are one name" in refusal("{{ {'a': {1: 1, '1': 2}} }}")
+    assert "has null for a key" in refusal("{{ {none: 1} | json }}")
+
+
+@pytest.mark.parametrize(
+    "expression", ["{x} ~ ''", "{x} | string", "{x} | trim", "[{x}] | join", "'%s' % {x}", "'{{}}'.format({x})"]
+)
+def test_null_and_what_is_no_number_never_become_text(expression):
+    assert "null has no text" in refusal("{{ " + expression.format(x="s.none") + " }}", {"none": None})
+    for odd in (math.inf, math.nan):
+        said = refusal("{{ " + expression.format(x="s.odd") + " }}", {"odd": odd})
+        assert "NaN and infinity have no text" in said
+
+
+@pytest.mark.parametrize("of", ["s", "s.list", "{}", "'abc'"])
+def test_a_subscript_that_is_null_is_told_as_such(of):
+    said = refusal("{{ " + of + "[s.none] }}", {"none": None, "list": []})
+    assert said == "app.j2:1: what stands between [ and ] is null; add `| default('…', true)` to it"
+
+
+# What the table of filters in templates/README.md says of formats.
+
+
+@pytest.mark.parametrize("name", ["json", "tojson"])
+@pytest.mark.parametrize(
+    ("format", "before", "after"), [("json", '{"x": ', "}"), ("yaml", "x: ", "\n"), ("toml", "x = ", "\n")]
+)
+def test_json_is_the_structure_itself_where_the_file_has_such(name, format, before, after):  # noqa: A002
+    data = {"list": [1, {"a": "ü\n", "b": True}]}
+    read = {"json": json.loads, "yaml": yaml.safe_load, "toml": tomllib.loads}[format]
+    text = file(before + "{{ s.list | " + name + " }}" + after, format, data).decode()
+    assert read(text) == {"x": data["list"]}
+    quoted = file(before + '"{{ s.list | ' + name + ' }}"' + after, format, data).decode()
+    assert json.loads(read(quoted)["x"]) == data["list"]
+
+
+def test_yaml_is_the_structure_in_yaml_alone():
+    assert yaml.safe_load(file("x: {{ s | yaml }}\n", "yaml", {"a": [1]})) == {"x": {"a": [1]}}
+    assert json.loads(file('{"x": {{ s | yaml }}}', "json", {"a": [1]})) == {"x": "a:\n- 1"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker", "sh", "systemd", "properties", "toml"],
+)
+def test_a_whole_secret_is_lines_in_every_format_that_has_them(name):
+    text = file("{{ s | dotenv }}\n", name, {"A": "x", "b": "y z"}).decode()
+    assert [line.replace("'", "").replace('"', "") for line in text.splitlines()] == ["A=x", "b=y z"]
+    assert file("[s]\n{{ s | dotenv }}\n", "ini", {"A": "x", "b": "y z"}) == b"[s]\nA=x\nb=y z\n"

@@ -1,5 +1,6 @@
 """One action of a Go template, read from its tokens."""
 
+from collections import deque
 from collections.abc import Iterator
 
 from lessee.core.errors import TemplateError
@@ -18,7 +19,7 @@ class Words:
     def __init__(self, template: Text, action: Action, variables: list[str]) -> None:
         self._template = template
         self._action = action
-        self._tokens = list(action.tokens)
+        self._tokens = deque(action.tokens)
         self._variables = variables
         self._depth = 0
 
@@ -27,7 +28,7 @@ class Words:
         token = self._peek()
         if token is None or token.kind != "word" or token.text not in _KEYWORDS:
             return None
-        self._tokens.pop(0)
+        self._tokens.popleft()
         return token.text
 
     def name(self, of: str) -> str:
@@ -35,7 +36,7 @@ class Words:
         token = self._peek()
         if token is None or token.kind not in {"string", "raw"}:
             raise self._error(f"{of} wants a name in quotes")
-        self._tokens.pop(0)
+        self._tokens.popleft()
         return self._string(token)
 
     def is_over(self) -> bool:
@@ -68,7 +69,7 @@ class Words:
             if at % 2 == 0 and token.kind == "variable" and len(names) < most:
                 names.append(token.text.removeprefix("$"))
             elif at % 2 and token.text in {":=", "="}:
-                del self._tokens[: at + 1]
+                self._drop(at + 1)
                 self._variables += names
                 return tuple(names), token.text == "="
             elif not (at % 2 and token.text == ","):
@@ -94,7 +95,7 @@ class Words:
         names = []
         while term is not None and (token := self._peek()) and token.kind == "field" and not token.spaced:
             names.append(token.text[1:])
-            self._tokens.pop(0)
+            self._tokens.popleft()
         match term:
             case Field() if names:
                 return Field((*term.names, *names))
@@ -111,7 +112,7 @@ class Words:
         token = self._peek()
         if token is None or token.text in {")", "|"}:
             return None
-        self._tokens.pop(0)
+        self._tokens.popleft()
         match token.kind, token.text:
             case (("string" | "raw"), _):
                 return Constant(self._string(token))
@@ -171,8 +172,12 @@ class Words:
 
     def _takes(self, mark: str) -> bool:
         there = bool(self._tokens) and self._tokens[0].text == mark
-        del self._tokens[:there]
+        self._drop(int(there))
         return there
+
+    def _drop(self, count: int) -> None:
+        for _ in range(count):
+            self._tokens.popleft()
 
     def _error(self, what: str, todo: str = "") -> TemplateError:
         return TemplateError(what, where=self._template.where(self._action.head.line), todo=todo)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from lessee.core.errors import TemplateError
-from lessee.core.importing.findings import Text
+from lessee.core.importing.findings import Lines, Text
 from lessee.core.importing.golang.nodes import Head, Literal
 from lessee.core.record import Record
 
@@ -62,6 +62,7 @@ class _Lexer:
     def __init__(self, template: Text, left: str, right: str) -> None:
         self._template = template
         self.text = template.value
+        self._lines = Lines(self.text)
         self.left = left
         self._right = right
         self.at = 0
@@ -138,7 +139,7 @@ class _Lexer:
             raise self._error(f"behind {text!r} stands {self.text[self.at]!r}", self.at, "put a blank between them")
 
     def _line(self, at: int | None = None) -> int:
-        return self.text.count("\n", 0, self.at if at is None else at) + 1
+        return self._lines.at(self.at if at is None else at)
 
     def _error(self, what: str, at: int, todo: str = "") -> TemplateError:
         return TemplateError(what, where=self._template.where(self._line(at)), todo=todo)

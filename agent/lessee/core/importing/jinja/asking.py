@@ -7,7 +7,7 @@ from lessee.core.importing.golang.nodes import Constant
 from lessee.core.importing.jinja.expressions import MAP, PRIMARY, Expr, Joined, Lost, quote
 from lessee.core.importing.jinja.layout import Layout, Survey
 from lessee.core.importing.jinja.values import Answer, Certificate, Name, Names, Value
-from lessee.core.importing.jinja.vault_paths import Kv, is_issued, kv_of, refuse_unleased
+from lessee.core.importing.jinja.vault_paths import Kv, is_issued, is_nameable, kv_of, refuse_unleased
 
 _ENTRY = "<name>"
 """Stands in a path for a name of which a loop has many."""
@@ -75,7 +75,9 @@ def _issued(function: str, path: str, parameters: Sequence[str], layout: Layout 
     path = path.strip("/ ")
     if "${" in path:
         raise Lost(f"the path {path!r} is computed, and lessee knows them all beforehand", "write it out")
-    layout.refuse_foreign(path)
+    if not is_nameable(path.split("/")):
+        raise Lost(f"{path!r} is no path of what Vault makes", "write mount/creds/role")
+    layout.refuse_issued(path)
     words = [_keyword(parameter, function) for parameter in parameters if parameter]
     return _call(function, path, "".join(f", {word}" for word in words))
 

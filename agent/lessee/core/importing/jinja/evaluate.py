@@ -2,16 +2,31 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 from lessee.core.importing.golang.nodes import Chain, Constant, Dot, Field, Function, Operand, Pipe, Variable
 from lessee.core.importing.jinja.asking import asked
-from lessee.core.importing.jinja.expressions import LIST, NOT, NUMBERS, PRIMARY, TEXT, TRUTH, Expr, Lost, quote
-from lessee.core.importing.jinja.functions import OTHERWISE, apply, both, either, equal
+from lessee.core.importing.jinja.expressions import (
+    ANY,
+    LIST,
+    MAP,
+    NOT,
+    NUMBERS,
+    PRIMARY,
+    TEXT,
+    TRUTH,
+    Expr,
+    Lost,
+    quote,
+)
+from lessee.core.importing.jinja.functions import OTHERWISE, ZERO, apply, both, either, equal
 from lessee.core.importing.jinja.layout import Layout, Survey
 from lessee.core.importing.jinja.printing import print_, printf
 from lessee.core.importing.jinja.values import Answer, Certificate, Name, Value, as_part, field, key, whole
 
 _VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+
+_OF_TRUTHS = frozenset({"and", "not", "or", "sprig_empty"})
 
 
 class Scope:
@@ -86,15 +101,23 @@ class Evaluator:
                     value = key(value, as_part(one))
                 return value
             case "slice", [value, *bounds] if bounds:
+                self._remark("a slice of a text counts characters, where slice counts bytes")
                 return Expr(f"{whole(value):p}[{':'.join(_texts(bounds))}{':' * (len(bounds) == 1)}]")
             case "print" | "println", _:
-                return print_([as_part(value) for value in values], line=name == "println")
+                parts = [as_part(value) for value in values]
+                if name == "print" and any(_are_taken_for_texts(*pair) for pair in pairwise(parts)):
+                    self._remark("print puts a blank between two booleans of Vault, which the import takes for texts")
+                return print_(parts, line=name == "println")
             case "printf", [Constant(str(form)), *rest]:
+                if "q" in form:
+                    self._remark(OTHERWISE["sprig_quote"])
                 return printf(form, [as_part(value) for value in rest])
             case _:
-                return self._expression(name, [_argument(value) for value in values])
+                return self._expression(name, [_argument(name, value) for value in values])
 
     def _expression(self, name: str, arguments: Sequence[Expr]) -> Expr:
+        if name in OTHERWISE and not _is_exact(name, arguments):
+            self._remark(OTHERWISE[name])
         match name, arguments:
             case "and", [_, *_]:
                 return both(arguments)
@@ -111,8 +134,6 @@ class Evaluator:
             case "sprig_list", _:
                 return Expr(f"[{', '.join(one.text for one in arguments)}]", PRIMARY, LIST)
             case _:
-                if name in OTHERWISE:
-                    self._remark(OTHERWISE[name])
                 return apply(name, arguments)
 
 
@@ -139,9 +160,27 @@ def _constant(value: Value) -> str:
     raise Lost("a parameter of what is asked for is computed, and lessee knows them all beforehand", "write it out")
 
 
-def _argument(value: Value) -> Expr:
+def _argument(function: str, value: Value) -> Expr:
     """As an argument; of a whole answer, which is always there where it is looked at, only the truth is known."""
-    return Expr("true", kind=TRUTH) if isinstance(value, Answer | Certificate) else whole(value)
+    if isinstance(value, Answer | Certificate) and function in _OF_TRUTHS:
+        return Expr("true", kind=TRUTH)
+    return whole(value)
+
+
+def _are_taken_for_texts(*parts: Value) -> bool:
+    return all(isinstance(part, Expr) and part.kind == ANY for part in parts)
+
+
+def _is_exact(function: str, arguments: Sequence[Expr]) -> bool:
+    """Whether what can come out otherwise does not, of arguments of such kinds."""
+    kinds = {one.kind for one in arguments}
+    match function:
+        case "len":
+            return kinds <= {LIST, MAP, NUMBERS}
+        case _ if OTHERWISE[function] == ZERO:
+            return ANY not in kinds
+        case _:
+            return False
 
 
 def _texts(values: Sequence[Value]) -> list[str]:

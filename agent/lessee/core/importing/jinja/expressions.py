@@ -117,15 +117,12 @@ def concatenated(parts: Joined) -> Expr:
     match parts.parts:
         case [Expr(kind="text") as alone]:
             return alone
-        case [Expr(kind=kind) as alone] if kind != TRUTH:
+        case [Expr() as alone]:
             return Expr(f"{alone:f} | string", FILTER, TEXT)
-    texts = [literal(part) if isinstance(part, Constant) else _as_text(part) for part in parts.parts]
+        case _:
+            pass
+    texts = [literal(part) if isinstance(part, Constant) else part for part in parts.parts]
     return Expr(" ~ ".join(f"{text:m}" for text in texts), CONCAT, TEXT)
-
-
-def _as_text(expr: Expr) -> Expr:
-    """`~` writes True where Go and the formats write true."""
-    return Expr(f'"true" if {expr.text} else "false"', CONDITION, TEXT) if expr.kind == TRUTH else expr
 
 
 def _escape(char: str) -> str:

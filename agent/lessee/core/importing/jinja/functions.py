@@ -46,12 +46,22 @@ def apply(name: str, arguments: Sequence[Expr]) -> Expr:
         raise _lost(name)
     if len(arguments) != rule.count:
         raise Lost(f"{name} takes {rule.count} arguments and gets {len(arguments)}", "write them out")
-    return Expr(rule.pattern.format(*arguments), rule.level, rule.kind)
+    floats = any(one.kind == FLOAT for one in arguments)
+    if floats and name == "divide":
+        rule = _DIVIDE_FLOATS
+    text = rule.pattern.format(*arguments)
+    if len(text) > _LONGEST:  # A pattern that names an argument twice doubles it each time.
+        raise Lost(f"an expression around {name} becomes too long", "set a part of it to a variable")
+    return Expr(text, rule.level, FLOAT if floats and rule.kind == NUMBER and name in _ARITHMETIC else rule.kind)
 
 
+_LONGEST = 10_000
 _DIGITS = re.compile(r'"-?[0-9.]+"')
 _ESCAPED = r' | replace("&", "\\u0026") | replace("<", "\\u003c") | replace(">", "\\u003e")'
 _SPLIT = "({1:f} | trim).split({0}) if {1:f} | trim else []"
+
+_ARITHMETIC = frozenset({"add", "divide", "maximum", "minimum", "multiply", "subtract"})
+_DIVIDE_FLOATS = Rule("{1:m} / {0:f}", PRODUCT, FLOAT)
 
 _RULES: Mapping[str, Rule] = {
     "add": Rule("{1:s} + {0:t}", SUM, NUMBER),
@@ -123,9 +133,26 @@ _RULES: Mapping[str, Rule] = {
     "urlquery": Rule('{0:f} | urlencode | replace("%20", "+")'),
 }
 
+ZERO = "a number 0 in a secret is false to Jinja, where Go takes all numbers of Vault's for true"
+_TRUTHS = ("and", "not", "or", "sprig_coalesce", "sprig_default", "sprig_empty", "sprig_ternary")
+_JSONS = (
+    *("sprig_toJson", "sprig_toPrettyJson", "sprig_toRawJson"),
+    *("toJSONPretty", "toUnescapedJSON", "toUnescapedJSONPretty"),
+)
+_BELOW_ZERO = "`//` and `%` round down, where divide and modulo round towards zero: below zero they differ"
+_NO_NUMBER = "`| int` and `| float` give 0 for what is no number, where parseInt and its like fail"
 OTHERWISE: Mapping[str, str] = {
+    **dict.fromkeys(_TRUTHS, ZERO),
+    **dict.fromkeys(["divide", "modulo"], _BELOW_ZERO),
+    **dict.fromkeys(["parseFloat", "parseInt", "parseUint"], _NO_NUMBER),
     "indent": "`| indent` indents the first line even if it is empty",
-    "parseJSON": "numbers of JSON are written in full, where Go writes those of a million and more as 1e+06",
+    "len": "`| length` counts the characters of a text, where len counts bytes",
+    "parseBool": "what is no boolean is false, where parseBool fails",
+    "parseJSON": "numbers of JSON are written in full, where Go writes those of a million and more as 1e+06, and keys"
+    " stay in their order, where Go sorts them",
+    "sprig_int": "`| int` reads 08 and 1.5 as numbers, where sprig_int gives 0",
+    "sprig_quote": "control characters are quoted as in JSON, where Go has escapes of its own",
+    **dict.fromkeys(_JSONS, "U+2028 and U+2029 are written as they are, where Go escapes them: the same JSON"),
     "toJSON": "`| json` alone writes <, > and & as they are: the same JSON, and shorter than what the import wrote",
     "toYAML": "YAML may be quoted and folded otherwise than before; it holds the same data",
     "toTitle": "`| title` writes the other letters of a word small, where toTitle leaves them",

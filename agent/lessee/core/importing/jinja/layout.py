@@ -27,7 +27,7 @@ class Survey:
         self.seen.append(kv)
         return "/".join(kv.elements)
 
-    def refuse_foreign(self, path: str) -> None:
+    def refuse_issued(self, path: str) -> None:
         """Nothing is foreign yet."""
 
 
@@ -66,6 +66,13 @@ class Layout(Record, frozen=True):
             raise Lost(f"the secret {self.environment!r} bears the environment's own name", "move it into a folder")
         self.refuse_foreign("/".join(elements))
         return "/".join(elements)
+
+    def refuse_issued(self, path: str) -> None:
+        """Raises Lost where what Vault makes lies in the KV mount, or belongs to another environment."""
+        if f"{path}/".startswith(f"{self.mount}/"):
+            what = f"{path!r} lies in {self.mount!r}, where the KV secrets are"
+            raise Lost(what, "give it a lessee.yaml of its own")
+        self.refuse_foreign(path)
 
     def refuse_foreign(self, path: str) -> None:
         """Raises Lost where the path begins with the name of another environment."""

@@ -39,7 +39,7 @@ def loop(value: Value, pipe: Pipe, naming: Naming) -> Loop:
         case "any" if len(names) > 1:
             return _list(over, names, naming, remark=_TAKEN.format("a list", "a mapping"))
         case "any":
-            either = Expr(f"{over:p}.values() if {over:c} is mapping else {over.text}", CONDITION)
+            either = Expr(f'{over:f} | dictsort(true) | map("last") if {over:c} is mapping else {over.text}', CONDITION)
             return _list(either, names, naming)
         case _:
             raise Lost("a range goes over a text or a number", "write that part another way")

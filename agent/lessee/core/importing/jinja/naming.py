@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from lessee.core.importing.golang.nodes import Constant
 from lessee.core.importing.jinja.expressions import PRIMARY, Expr, Joined
 from lessee.core.importing.jinja.values import Value
 from lessee.core.rendering.needs import FUNCTIONS
@@ -12,24 +13,30 @@ _RESERVED = frozenset(FUNCTIONS) | frozenset(
     " varargs with".split()
 )
 
+# Of what stands for itself wherever its variable does: one that is made of itself twice would double each time.
+_LONGEST, _MOST = 1000, 10
+
 
 class Naming:
     """Names in use. `assigned` are the variables that are set again later: they live in a namespace each."""
 
     def __init__(self, assigned: Collection[str]) -> None:
         self.assigned = assigned
-        self._taken: list[str] = []
+        self._taken: list[tuple[str, str, int]] = []
+        self._names: set[str] = set()
+        self._last: dict[str, int] = {}
         self._spaces: set[str] = set()
 
     def take(self, wanted: str) -> str:
         """A name like the wanted one that nothing else has now."""
         base = wanted if wanted.isidentifier() and wanted not in _RESERVED else f"{wanted}_"
         base = base if base.isidentifier() else "value"
-        name, number = base, 1
-        while name in self._taken:
+        number = self._last.get(base, 0) + 1
+        while (name := base if number == 1 else f"{base}_{number}") in self._names:
             number += 1
-            name = f"{base}_{number}"
-        self._taken.append(name)
+        self._last[base] = number
+        self._names.add(name)
+        self._taken.append((name, base, number))
         return name
 
     def mark(self) -> int:
@@ -38,7 +45,10 @@ class Naming:
 
     def release(self, mark: int) -> None:
         """The names that were taken since are free."""
-        del self._taken[mark:]
+        while len(self._taken) > mark:
+            name, base, number = self._taken.pop()
+            self._names.remove(name)
+            self._last[base] = number - 1
 
     def define(self, wanted: str, value: Expr) -> tuple[str, str, str]:
         """A new variable's name, what it is set to, and how it is read."""
@@ -50,8 +60,11 @@ class Naming:
 
     def is_plain(self, value: Value) -> bool:
         """Whether it is short, and stays what it is: then it can stand wherever its variable does."""
+        if isinstance(value, Constant) and isinstance(value.value, str):
+            return len(value.value) <= _LONGEST
         if isinstance(value, Expr):
-            return value.level == PRIMARY and not any(f"{name}.value" in value.text for name in self._spaces)
+            changes = any(f"{name}.value" in value.text for name in self._spaces)
+            return len(value.text) <= _LONGEST and value.level == PRIMARY and not changes
         if isinstance(value, Joined):
-            return all(self.is_plain(part) for part in value.parts)
+            return len(value.parts) <= _MOST and all(self.is_plain(part) for part in value.parts)
         return True

@@ -54,7 +54,7 @@ def comment(text: str) -> Tag:
     return Tag(" ".join(text.replace("#}", "# }").split()), "#")
 
 
-_SPECIAL = re.compile(r"\{+[{%#]|\r+")
+_SPECIAL = re.compile(r"\{+[{%#]|\{*\r+")
 _ENDS = {"%": "%", "{": "}", "#": "#"}
 
 

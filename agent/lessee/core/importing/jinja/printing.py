@@ -85,6 +85,8 @@ def _formatted(verb: re.Match[str], value: Part) -> Part:
         return printed(value)
     if kind == "q" and not spec:
         return _quoted(value)
+    if "0" in spec[: len(spec) - len(spec.lstrip("-+ 0"))] and kind in "sv":
+        raise Lost(f"printf's {verb[0]} writes zeros before a text", "leave the 0 out")
     fits = kind in "vfe" or _is_number(value) == (kind in _NUMBERS)
     if kind not in _PYTHON or not fits or as_expr(value).kind in {LIST, MAP, TRUTH}:
         raise Lost(f"printf's {verb[0]} writes this value in a way of Go's own", "write it with %s")

@@ -6,7 +6,8 @@ from lessee.core.importing.findings import MARK, Report
 from lessee.core.importing.findings import Text as Source
 from lessee.core.importing.golang import nodes as go
 from lessee.core.importing.jinja.evaluate import Evaluator, Scope
-from lessee.core.importing.jinja.expressions import PRIMARY, Expr, Joined, Lost
+from lessee.core.importing.jinja.expressions import ANY, PRIMARY, Expr, Joined, Lost
+from lessee.core.importing.jinja.functions import ZERO
 from lessee.core.importing.jinja.layout import Layout, Survey
 from lessee.core.importing.jinja.loops import loop
 from lessee.core.importing.jinja.naming import Naming
@@ -133,7 +134,7 @@ class _Translator:
             value = self._evaluator.pipe(node.pipe, scope)
             for name in node.pipe.names:
                 inner.variables[name] = self._bound(name, value)
-            test = f"{condition(value):o}"
+            test = self._condition(value)
         except Lost as lost:
             self._lose(lost, node.head)
             test = "false"
@@ -146,6 +147,12 @@ class _Translator:
             case body:
                 self._else(body, scope)
                 self.pieces.append(Tag("endif"))
+
+    def _condition(self, value: Value) -> str:
+        test = condition(value)
+        if test.kind == ANY:
+            self._remark(ZERO)
+        return f"{test:o}"
 
     def _branch(self, body: go.Body, scope: Scope) -> None:
         self._branches += 1
@@ -171,7 +178,7 @@ class _Translator:
         value = self._bound(next(iter(node.pipe.names), "value"), value)
         inner = scope.inner(value)
         inner.variables |= dict.fromkeys(node.pipe.names, value)
-        self.pieces.append(Tag(f"if {condition(value):o}"))
+        self.pieces.append(Tag(f"if {self._condition(value)}"))
         self._branch(node.then, inner)
         self._else(node.otherwise, scope)
         self.pieces.append(Tag("endif"))

@@ -1,6 +1,7 @@
 """What a path in a Go template reads: a KV secret, or what Vault makes when it is asked."""
 
 import re
+from collections.abc import Iterable
 from urllib.parse import parse_qs, unquote
 
 from lessee.core.importing.jinja.expressions import Lost
@@ -32,9 +33,14 @@ def kv_of(path: str, *, listed: bool = False) -> Kv:
     view = "metadata" if listed else "data"
     at = elements.index(view, 1) if view in elements[1:] else 0
     mount, inside = (elements[:at], elements[at + 1 :]) if at else (elements[:1], elements[1:])
-    if not (inside or listed) or not all(map(_NAMEABLE.fullmatch, elements)):
+    if not (inside or listed) or not is_nameable(elements):
         raise Lost(f"{path!r} names no secret in a KV mount", "lessee reads mount/path")
     return Kv("/".join(mount), tuple(inside), _version(query), explicit=at > 0)
+
+
+def is_nameable(elements: Iterable[str]) -> bool:
+    """Whether all of these can stand in a path of lessee's."""
+    return all(_NAMEABLE.fullmatch(element) and element.isprintable() for element in elements)
 
 
 def is_issued(path: str) -> bool:

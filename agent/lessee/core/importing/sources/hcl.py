@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.importing.findings import Text
+from lessee.core.importing.findings import Lines, Text
 from lessee.core.importing.golang.escapes import unescape
 from lessee.core.record import Record
 
@@ -53,12 +53,13 @@ class _Reader:
 
     def __init__(self, text: str, source: str) -> None:
         self._text = text
+        self._lines = Lines(text)
         self._source = source
         self._at = 0
         self._depth = 0
 
     def _line(self, at: int | None = None) -> int:
-        return self._text.count("\n", 0, self._at if at is None else at) + 1
+        return self._lines.at(self._at if at is None else at)
 
     def _error(self, what: str, at: int | None = None, todo: str = "") -> ConfigError:
         return ConfigError([LesseeError(what, where=f"{self._source}:{self._line(at)}", todo=todo)])
@@ -259,7 +260,7 @@ class _Json(_Reader):
             value, self._at = self._DECODER.raw_decode(self._text, self._at)
         except ValueError:
             raise self._error(f"this is not JSON: expected a value, found {self._found()}") from None
-        return Text(value, self._source, line, several=False) if isinstance(value, str) else value
+        return Text(_whole(value), self._source, line, several=False) if isinstance(value, str) else value
 
     def _members(self) -> Iterator[Item]:
         for _ in self._separated("}"):
@@ -284,3 +285,8 @@ class _Json(_Reader):
                 raise self._error(f"this is not JSON: expected a comma or {end}, found {self._found()}")
             self._take(self._SPACE)
         self._depth -= 1
+
+
+def _whole(text: str) -> str:
+    """With U+FFFD for each half of a surrogate pair, as Go has it."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -89,7 +89,8 @@ def read(text: str) -> list[Reading]:
 
 def atoms(raw: str, place: int = 0) -> list[str]:
     """What is held cut into literals, at even places, and references, at odd ones."""
-    parts = [""]
+    parts: list[str] = []
+    literal: list[str] = []
     at = 0
     while found := _VARIABLE.search(raw, at):
         if found["none"] is not None:
@@ -97,11 +98,12 @@ def atoms(raw: str, place: int = 0) -> list[str]:
         reference = "" if found["dollar"] else found[0][: _closing(found[0])]
         if default := _DEFAULT.fullmatch(reference):
             atoms(default[1], place)  # Compose before 2.30 looks at a default that it does not need.
-        parts[-1] += raw[at : found.start()] + (found["dollar"] or "")
-        parts += [reference, ""] if reference else []
+        literal += [raw[at : found.start()], found["dollar"] or ""]
+        if reference:
+            parts += ["".join(literal), reference]
+            literal = []
         at = found.start() + len(reference or found[0])
-    parts[-1] += raw[at:]
-    return parts
+    return [*parts, "".join([*literal, raw[at:]])]
 
 
 def _closing(reference: str) -> int:

@@ -13,6 +13,7 @@ CANNOT = "has a carriage return, or needs quotes and either holds all three kind
 
 _QUOTES = "'\"`"
 _BLANK = " \t\n"
+_WHITE, _NEWLINES, _SPACED = re.compile(r"[ \t\n]*"), re.compile(r"\n*"), re.compile(" *")
 
 # The grammar of npm's dotenv 16 to 18, which is one regular expression: `\s`, `^`, `$` and `.` are JavaScript's.
 _SPACES = f"\t\n\v\f\r \xa0\u1680{''.join(map(chr, range(0x2000, 0x200B)))}\u2028\u2029\u202f\u205f\u3000\ufeff"
@@ -95,60 +96,75 @@ def _raw(literal: str) -> str:
     return raw.replace(r"\n", "\n").replace(r"\r", "\r") if literal.startswith('"') else raw
 
 
-def _node(rest: str) -> Iterator[Reading]:
-    while rest:
-        line, _, below = rest.partition("\n")
+def _node(text: str) -> Iterator[Reading]:
+    at = 0
+    while at < len(text):
+        line, below = _line(text, at)
         if not line or line.startswith("#"):
-            rest = below.lstrip("\n")
+            at = _past(_NEWLINES, text, below)
             continue
         name, equals, _ = line.partition("=")
         if not equals:
-            rest = below.strip(_BLANK)
+            at = _past(_WHITE, text, below)
             continue
-        rest = rest[len(name) + 1 :]
+        at += len(name) + 1
         name = name.strip(_BLANK)
-        if rest[:1] in {"", "\n"}:
+        if text[at : at + 1] in {"", "\n"}:
             yield name, ("",)
             continue
-        rest = rest.strip(_BLANK)
+        at = _past(_WHITE, text, at)
         if name.startswith("export "):
             name = name[7:].strip(_BLANK)
         if name:
-            quoted = _closing(rest) > 0
-            value, rest = _value(rest, _BLANK)
-            rest = rest if quoted else rest.strip(_BLANK)
+            quoted = _closing(text, at) > 0
+            value, at = _value(text, at, _BLANK)
+            at = at if quoted else _past(_WHITE, text, at)
             yield name, (value,)
 
 
-def _old_node(rest: str) -> Iterator[Reading]:
-    while rest:
-        if rest[0] in "\n#" and "\n" in rest:
-            rest = rest.partition("\n")[2].lstrip("\n")
+def _old_node(text: str) -> Iterator[Reading]:
+    at = 0
+    while at < len(text):
+        if text[at] in "\n#" and (end := text.find("\n", at)) >= 0:
+            at = _past(_NEWLINES, text, end + 1)
             continue
-        before, equals, rest = rest.partition("=")
-        name, rest = before.strip(" "), rest.strip(" ")
-        if not equals or not name:
+        equals = text.find("=", at)
+        before = text[at:equals]
+        if equals < 0 or not before.strip(" "):
             # Blanks for a name make it read what lies in memory before them, so nothing may be relied on below.
-            yield from [(before, (rest,))] if before and equals else []
+            yield from [(before, (text[equals + 1 :].strip(" "),))] if before and equals >= 0 else []
             return
-        if rest and rest[0] in _QUOTES and _closing(rest) < 0 and "\n" not in rest:
+        at = _past(_SPACED, text, equals + 1)
+        if text[at : at + 1] in set(_QUOTES) and _closing(text, at) < 0 and text.find("\n", at) < 0:
             continue
-        value, rest = _value(rest, " ") if rest else ("", "")
-        yield name.removeprefix("export "), (value,)
+        value, at = _value(text, at, " ") if at < len(text) else ("", at)
+        yield before.strip(" ").removeprefix("export "), (value,)
 
 
-def _value(rest: str, blank: str) -> tuple[str, str]:
-    """A value, and what comes below its last line."""
-    closing = _closing(rest)
+def _line(text: str, at: int) -> tuple[str, int]:
+    """A line's rest, and where the next one begins."""
+    end = text.find("\n", at)
+    return (text[at:end], end + 1) if end >= 0 else (text[at:], len(text))
+
+
+def _past(blanks: re.Pattern[str], text: str, at: int) -> int:
+    found = blanks.match(text, at)
+    assert found is not None
+    return found.end()
+
+
+def _value(text: str, at: int, blank: str) -> tuple[str, int]:
+    """A value, and where the line below its last one begins."""
+    closing = _closing(text, at)
     if closing > 0:
-        value = rest[1:closing]
-        return value.replace(r"\n", "\n") if rest[0] == '"' else value, rest[closing + 1 :].partition("\n")[2]
-    line, _, below = rest.partition("\n")
-    return line if rest[0] in _QUOTES else line.partition("#")[0].strip(blank), below
+        value = text[at + 1 : closing]
+        return value.replace(r"\n", "\n") if text[at] == '"' else value, _line(text, closing + 1)[1]
+    line, below = _line(text, at)
+    return line if text[at] in _QUOTES else line.partition("#")[0].strip(blank), below
 
 
-def _closing(text: str) -> int:
-    return text.find(text[0], 1) if text[0] in _QUOTES else -1
+def _closing(text: str, at: int) -> int:
+    return text.find(text[at], at + 1) if text[at] in _QUOTES else -1
 
 
 GRAMMAR = Grammar(scan, (npm, node, old_node), spellings, CANNOT)

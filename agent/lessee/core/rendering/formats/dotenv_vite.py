@@ -39,7 +39,7 @@ def outline(text: str) -> tuple[str, ...]:
 def expanded(readings: Iterable[Reading], expand: _Expand, order: _Order, environ: _Environ) -> dict[str, str]:
     """What the file sets: a reference finds earlier variables as they came out, later ones as they stand."""
     found = {name: value[0] for name, value in readings if value is not None}
-    for name in order(found):
+    for name in order({name: value for name, value in found.items() if "$" in value}):
         found[name] = expand(found[name], found, environ).replace(r"\$", "$")
     return found
 

@@ -12,6 +12,8 @@ from lessee.core.rendering.document import Document, Hole
 
 # What str.splitlines() takes for a line's end: some reader does, whatever the grammar says.
 _LINE_BREAK = re.compile("[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+# What ends a line for the readers of the plainest grammars, or the text itself.
+_NOT_IN_A_LINE = re.compile(r"[\n\r\0]")
 
 # Far more than a person nests, and less than any reader's stack holds.
 _DEEPEST = 100
@@ -52,6 +54,14 @@ class Slot(Record, frozen=True, eq=False):
         text = self.text()
         if _LINE_BREAK.search(text):
             raise self.refused("has several lines and stands in a comment", "take it out of the comment")
+        return text
+
+    def line(self, grammar: str) -> str:
+        """The value as text on one line, for a grammar without escapes. Raises FormatError where it has more."""
+        text = self.text()
+        if _NOT_IN_A_LINE.search(text):
+            what = f"holds a line's end or a NUL, which {grammar} cannot"
+            raise self.refused(what, "store it encoded, as with base64")
         return text
 
     def json(self) -> str:

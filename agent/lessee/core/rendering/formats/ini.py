@@ -13,7 +13,6 @@ _COMMENT = ("#", ";")
 # configparser also reads a `]` within a section's name and a `[` before a key; other readers do not.
 _SECTION = re.compile(r"[^\]]+")
 _KEY = re.compile(r"[^\s=:#;\[](?:[^=:]*[^\s=:])?")
-_NOT_IN_A_LINE = re.compile(r"[\n\r\0]")
 
 _Sections = dict[str, dict[str, str]]
 """Values by section and key; those of DEFAULT are in each section."""
@@ -32,16 +31,17 @@ def write(document: Document) -> str:
 
 
 def outline(text: str) -> tuple[str, ...]:
-    """Keys behind their sections, as in `server.port`; those of DEFAULT are in each section."""
+    """Keys behind their sections, as they are spelled, as in `server.port`; those of DEFAULT are in each section."""
     try:
-        sections = _read(text)
+        sections = _read(text, xform=str)
     except Error:
         raise FormatError("the text is no INI", todo="write the file anew") from None
     return tuple(f"{name}.{key}" for name, options in sections.items() for key in options)
 
 
-def _read(text: str) -> _Sections:
+def _read(text: str, *, xform: Callable[[str], str] = str.lower) -> _Sections:
     parser = RawConfigParser()
+    parser.optionxform = xform  # type: ignore[method-assign, assignment]  # Its own way to be told.
     # Files are opened with universal newlines, strings are not.
     parser.read_string(text.replace("\r\n", "\n").replace("\r", "\n"))
     return {name: dict(options) for name, options in parser.items()}
@@ -118,10 +118,7 @@ def _bounded(line: str, marked: Marked) -> str:
 
 
 def _text(slot: Slot) -> str:
-    text = slot.text()
-    if _NOT_IN_A_LINE.search(text):
-        raise slot.refused("holds a line's end or a NUL, which INI cannot", "store it encoded, as with base64")
-    return text
+    return slot.line("INI")
 
 
 def _comment(slot: Slot) -> str:

@@ -33,7 +33,7 @@ def write(document: Document) -> str:
 def outline(text: str) -> tuple[str, ...]:
     """Paths and types, as in `hosts[0].port: integer`."""
     try:
-        return tuple(trees.paths(loads(text), _kind, dumps))
+        return tuple(trees.paths(loads(text), _kind))
     except ValueError:
         raise FormatError("the text is no JSON", todo="write the file anew") from None
     except RecursionError:

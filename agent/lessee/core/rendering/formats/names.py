@@ -6,14 +6,14 @@ from collections.abc import Iterable
 
 from lessee.core.rendering.formats.holes import Marked, Slot
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def name(token: str, marked: Marked) -> str:
     """A variable's name with the values in it. Raises FormatError where values do not make a name."""
     filled = marked.fill(token, text)
     slots = marked.slots_in(token)
-    if slots and not _NAME.fullmatch(filled):
+    if slots and not NAME.fullmatch(filled):
         raise slots[0].refused("makes no name of a variable", "a name has A-Z, a-z, 0-9 and _, no digit first")
     return filled
 

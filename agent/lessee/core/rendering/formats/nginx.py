@@ -55,10 +55,11 @@ def write(document: Document) -> str:
     meanings: list[_Meaning] = []
     at = 0
     for directive in directives:
-        words = list(_texts(directive))
+        texts = _texts(directive)
+        words = list(texts)
         for index, word in enumerate(directive.words):
             if slots := marked.slots_in(word.text):
-                words[index] = _fill(directive, index, marked, hosts)
+                words[index] = _fill(directive, texts, index, marked, hosts)
                 parts += [marked.fill(marked.text[at : word.at], _comment), _literal(words[index], slots[0])]
                 at = word.end
         meanings.append((directive.block, directive.opens, *words))
@@ -97,11 +98,11 @@ def _texts(directive: Directive) -> tuple[str, ...]:
     return tuple(word.text for word in directive.words)
 
 
-def _fill(directive: Directive, index: int, marked: Marked, hosts: frozenset[int]) -> str:
+def _fill(directive: Directive, words: tuple[str, ...], index: int, marked: Marked, hosts: frozenset[int]) -> str:
     """A word with its values. Raises FormatError where it would be more than text."""
-    author = directive.words[index].text
+    author = words[index]
     slots = marked.slots_in(author)
-    _refuse_place(directive, index, slots[0])
+    _refuse_place(directive, words, index, slots[0])
     for slot, before in zip(slots, author.split(marked.word), strict=False):
         if _OPEN_VARIABLE.search(before):
             raise slot.refused("would make the name of a variable longer", "put braces around it: ${name}")
@@ -124,8 +125,8 @@ def _key(text: str, author: str, holder: str, slot: Slot) -> str:
     return f"\\{text}"
 
 
-def _refuse_place(directive: Directive, index: int, slot: Slot) -> None:
-    name, words = directive.name, _texts(directive)
+def _refuse_place(directive: Directive, words: tuple[str, ...], index: int, slot: Slot) -> None:
+    name = directive.name
     if _CODE.fullmatch(name):
         raise slot.refused("stands in code", "`set` a $variable to it, and let the code read that")
     if index == 0 and (name or len(words) == 1):

@@ -9,8 +9,6 @@ from lessee.core.rendering.formats.holes import Marked, Slot, mark
 _SEPARATOR = re.compile(r"\\.|:")
 _ESCAPE = re.compile(r"\\(.)")
 _SPECIAL = re.compile(r"[\\:]")
-# libpq ends a line at \n; other readers, such as pgjdbc, at \r too.
-_NOT_IN_A_LINE = re.compile(r"[\n\r\0]")
 _WHOLE, _PASSWORD = 5, 4
 
 _Entry = list[str | None]
@@ -76,10 +74,7 @@ def _field(at: int, source: str, field: str | None, marked: Marked) -> str:
 
 
 def _text(slot: Slot) -> str:
-    text = slot.text()
-    if _NOT_IN_A_LINE.search(text):
-        raise slot.refused("holds a line's end or a NUL, which pgpass cannot", "choose another value")
-    return text
+    return slot.line("pgpass")
 
 
 def _comment(slot: Slot) -> str:

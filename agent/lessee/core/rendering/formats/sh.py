@@ -15,6 +15,8 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES = {"double": re.compile(r"\\([\\\"$`\n])"), "here": re.compile(r"\\([\\$`\n])")}
 _SPECIAL = {"double": re.compile(r"[\\\"$`]"), "here": re.compile(r"[\\$`]")}
 _TILDE = re.compile(r"(?:^|[:=])~$")
+_QUOTED = frozenset({"bare", "single", "double", "here", "variable"})
+"""Kinds of pieces that can be written in more than one way."""
 _NOTHING = Piece("code", "", 0)
 
 _NOWHERE = {
@@ -39,7 +41,7 @@ def write(document: Document) -> str:
     for body in script.bodies:
         _refuse_ends(body, marked)
     text = "".join(_spelled(script.pieces, marked))
-    _prove(text, _meaning(script, marked), marked)
+    _prove(text, script, marked)
     return text
 
 
@@ -119,26 +121,30 @@ def _decode(piece: Piece) -> str:
     return _ESCAPES[piece.kind].sub(lambda escape: escape[1].strip("\n"), piece.text)
 
 
-def _prove(text: str, wanted: list[tuple[str, str]], marked: Marked) -> None:
+def _prove(text: str, script: Script, marked: Marked) -> None:
     try:
         had = _meaning(read(text))
     except (UnclearError, RecursionError):
         had = []
-    if had != wanted:
+    if had != _meaning(script, marked):
         what, todo = "the script would not read back as it is written", "write its words and quotes in a plainer way"
         raise FormatError(what, where=marked.name, todo=todo)
 
 
 def _meaning(script: Script, marked: Marked | None = None) -> list[tuple[str, str]]:
     """What a shell reads, so far as quotes tell apart what they hold, and not how they do it."""
-    found: list[tuple[str, list[str]]] = []
+    found: list[tuple[str, str]] = []
+    same: list[str] = []
+    last = ""
     for piece in script.pieces:
-        for kind, text in _atoms(piece, marked):
-            if found and found[-1][0] == kind:
-                found[-1][1].append(text)
+        atoms = _atoms(piece, marked) if piece.kind in _QUOTED else ((piece.kind, _filled(piece.text, marked)),)
+        for kind, text in atoms:
+            if kind == last:
+                same.append(text)
             elif text or kind == "quoted":
-                found.append((kind, [text]))
-    return [(kind, "".join(texts)) for kind, texts in found]
+                found.append((last, "".join(same)))
+                last, same = kind, [text]
+    return [*found, (last, "".join(same))]
 
 
 def _atoms(piece: Piece, marked: Marked | None) -> Iterable[tuple[str, str]]:
@@ -149,16 +155,14 @@ def _atoms(piece: Piece, marked: Marked | None) -> Iterable[tuple[str, str]]:
             return (("quoted", _filled(piece.text[1:-1], marked)),)
         case "double" | "here":
             return ((piece.kind, _filled(_decode(piece), marked)),)
-        case "variable":
-            return (("braces", f"${{{piece.text[1:]}}}"),)
         case _:
-            return ((piece.kind, _filled(piece.text, marked)),)
+            return (("braces", f"${{{piece.text[1:]}}}"),)
 
 
 def _bare_atoms(text: str, marked: Marked | None) -> Iterable[tuple[str, str]]:
-    if marked is None and "\\" not in text:
-        return (("bare", text),)
-    return _cut(text, marked)
+    if "\\" in text:
+        return _cut(text, marked)
+    return _unquoted(text, marked) if marked else (("bare", text),)
 
 
 def _cut(text: str, marked: Marked | None) -> Iterator[tuple[str, str]]:
@@ -168,8 +172,13 @@ def _cut(text: str, marked: Marked | None) -> Iterator[tuple[str, str]]:
         elif marked is None:
             yield "bare", part
         else:
-            for piece in marked.pieces(part):
-                yield ("bare", piece) if isinstance(piece, str) else ("quoted", names.text(piece))
+            yield from _unquoted(part, marked)
+
+
+def _unquoted(text: str, marked: Marked) -> Iterable[tuple[str, str]]:
+    return [
+        ("bare", piece) if isinstance(piece, str) else ("quoted", names.text(piece)) for piece in marked.pieces(text)
+    ]
 
 
 def _filled(text: str, marked: Marked | None) -> str:

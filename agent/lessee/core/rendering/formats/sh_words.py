@@ -9,6 +9,8 @@ _BLANK = re.compile(r"(?:[ \t]|\\\n)+")
 _COMMENT = re.compile(r"#[^\n]*")
 _OPERATORS = "\n;&|()"
 _ENDS_OF_WORDS = _OPERATORS + " \t<>"
+_BEFORE_A_WORD = frozenset(" \t\\#<>0123456789")
+"""The first characters of what these patterns match: blanks, comments and redirections."""
 _REDIRECTION = re.compile(r"[0-9]*(<<<|<<-?|[<>]&|<>|>>|>\||[<>])")
 _DELIMITER = re.compile(r"\\?([\w.-]+)|'([^'\n]+)'|\"([^\"\\$`\n]+)\"")
 _HEAD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?=\+?=)")
@@ -64,7 +66,9 @@ class _Reader:
             if char == ")" and bracket is not None and not self._cases[-1]:
                 self._emit("code", ")")
                 return
-            if self._take("code", _BLANK) or self._take("comment", _COMMENT) or self._redirection():
+            if char in _BEFORE_A_WORD and (
+                self._take("code", _BLANK) or self._take("comment", _COMMENT) or self._redirection()
+            ):
                 continue
             if char in _OPERATORS:
                 self._operator(char)

@@ -19,7 +19,6 @@ _BARE = re.compile(r"((?:[ \t]*(?:\\.|\\\Z|[^\\ \t\r\n]))*)[ \t]*", re.DOTALL)
 _BARE_ESCAPE = re.compile(r"\\(?:[\r\n]|\Z|(.))")
 _ESCAPE = re.compile(r"\\(?:\n|([\"\\`$]))")
 _SPECIAL = re.compile(r"[\"\\`$]")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Unicode's noncharacters: one of them in a variable, and systemd reads nothing of the file.
 _LAST_TWO = "".join(chr(plane + last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF))
 _NO_CHARACTER = re.compile(f"[\ufdd0-\ufdef{_LAST_TWO}]")
@@ -54,7 +53,7 @@ def outline(text: str) -> tuple[str, ...]:
     """The names of the variables, in order. Raises FormatError where a line sets none: it may be part of a value."""
     if any(line.name is None and not _ASIDE.fullmatch(line.before) for line in _read(text)):
         raise FormatError("a line of the text assigns nothing", todo="write the file anew")
-    return tuple(dict.fromkeys(line.name for line in _read(text) if line.name and _NAME.fullmatch(line.name)))
+    return tuple(dict.fromkeys(line.name for line in _read(text) if line.name and names.NAME.fullmatch(line.name)))
 
 
 def _read(text: str) -> Iterator[_Line]:
@@ -102,7 +101,7 @@ def _write(line: _Line, marked: Marked) -> str:
         return _aside(line, marked)
     slots = marked.slots_in(line.before + line.literal)
     name = names.name(line.name, marked)
-    if slots and not _NAME.fullmatch(name):
+    if slots and not names.NAME.fullmatch(name):
         raise slots[0].refused("stands on a line whose name is none, which systemd passes over", "write NAME={{ … }}")
     if marked.slots and not line.closed:
         raise FormatError("a quote is not closed", where=marked.where(line.at), todo="close it")

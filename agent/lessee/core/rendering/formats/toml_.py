@@ -9,7 +9,7 @@ from lessee.core.record import replace
 from lessee.core.rendering.document import Document
 from lessee.core.rendering.formats import trees
 from lessee.core.rendering.formats.holes import Marked, Slot, dumps, mark
-from lessee.core.rendering.formats.trees import Bare, whole
+from lessee.core.rendering.formats.trees import Bare, quoted, whole
 
 # A comment, a string, closed or not, or a run of what is neither: a bare key, a number, tokens of ours.
 _RUN = re.compile(
@@ -24,7 +24,6 @@ _RUN = re.compile(
 _NOT_IN_COMMENTS = re.compile(r"[\0-\x08\x0a-\x1f\x7f]")
 # TOML wants quotes, backslashes and the controls of ASCII escaped; the others end a line or vanish for some reader.
 _ESCAPED = re.compile(r'["\\\0-\x1f\x7f-\x9f\u2028\u2029\ufeff]')
-_SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _INTEGERS = range(-(2**63), 2**63)
 _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
 _TODO = "let values stand alone or inside a string, in a template that is TOML without them"
@@ -35,9 +34,9 @@ def write(document: Document) -> str:
     marked = _united(mark(document))
     bare = frozenset(_bare(marked))
     # A quoted token is a key and a value, so that the author's text has to be TOML as it stands.
-    quoted = _RUN.sub(lambda run: f'"{run[0]}"' if marked.alone(run[0]) else run[0], marked.text)
+    strings = _RUN.sub(lambda run: f'"{run[0]}"' if marked.alone(run[0]) else run[0], marked.text)
     try:
-        expected = _expected(_parse(quoted, marked), marked, bare)
+        expected = _expected(_parse(strings, marked), marked, bare)
         text = _RUN.sub(lambda run: _spell(run[0], marked), marked.text)
         _prove(text, expected, marked)
     except RecursionError:
@@ -48,7 +47,7 @@ def write(document: Document) -> str:
 def outline(text: str) -> tuple[str, ...]:
     """Paths and types, as in `servers[0].port: integer`."""
     try:
-        return tuple(trees.paths(found, _kind, _string) if (found := tomllib.loads(text)) else ())
+        return tuple(trees.paths(found, _kind) if (found := tomllib.loads(text)) else ())
     except tomllib.TOMLDecodeError:
         raise FormatError("the text is no TOML", todo="write the file anew") from None
     except RecursionError:
@@ -79,9 +78,9 @@ def _bare(marked: Marked) -> Iterator[Slot]:
         yield from slots
 
 
-def _parse(quoted: str, marked: Marked) -> object:
+def _parse(text: str, marked: Marked) -> object:
     try:
-        return tomllib.loads(quoted)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         message = str(exc)
         place = _PLACE.search(message)
@@ -146,11 +145,7 @@ def _literal(data: object, slot: Slot) -> str:
 
 
 def _string(text: str) -> str:
-    return f'"{_ESCAPED.sub(_escape, text)}"'
-
-
-def _escape(found: re.Match[str]) -> str:
-    return _SHORT_ESCAPES.get(found[0]) or f"\\u{ord(found[0]):04X}"
+    return quoted(text, _ESCAPED)
 
 
 def _prove(text: str, expected: object, marked: Marked) -> None:

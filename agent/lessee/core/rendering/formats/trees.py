@@ -1,14 +1,15 @@
-"""What JSON and TOML have in common: a tree of typed data, in which a value may be a whole node or a whole name."""
+"""What JSON, TOML and YAML have in common: a tree of typed data, in which a value may be a whole node or name."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from lessee.core.rendering.formats.holes import Marked, Slot
+from lessee.core.rendering.formats.holes import Marked, Slot, dumps
 
 Bare = frozenset[Slot]
 """The slots outside strings: those of whole values and names."""
 
 _PLAIN_NAME = re.compile(r"[\w-]+")
+_SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def whole(text: str, marked: Marked, bare: Bare) -> Slot | None:
@@ -28,15 +29,29 @@ def name(token: str, marked: Marked, bare: Bare) -> str:
     return made
 
 
-def paths(data: object, kind: Callable[[object], str], quote: Callable[[str], str], path: str = "") -> Iterator[str]:
+def quoted(text: str, special: re.Pattern[str]) -> str:
+    """A string in double quotes, with what is special escaped as TOML and YAML read it alike."""
+    return f'"{special.sub(_escape, text)}"'
+
+
+def paths(data: object, kind: Callable[[object], str], path: str = "") -> Iterator[str]:
     """The structure without its values, as in `hosts[0].port: integer`."""
     match data:
         case Mapping() if data:
             for key, value in data.items():
-                word = key if _PLAIN_NAME.fullmatch(key) else quote(key)
-                yield from paths(value, kind, quote, f"{path}.{word}" if path else word)
+                yield from paths(value, kind, below(path, key))
         case list() if data:
             for index, value in enumerate(data):
-                yield from paths(value, kind, quote, f"{path}[{index}]")
+                yield from paths(value, kind, f"{path}[{index}]")
         case _:
             yield f"{path}: {kind(data)}" if path else kind(data)
+
+
+def below(path: str, key: str) -> str:
+    """The path of what a mapping has under a key."""
+    word = key if _PLAIN_NAME.fullmatch(key) else dumps(key)
+    return f"{path}.{word}" if path else word
+
+
+def _escape(found: re.Match[str]) -> str:
+    return _SHORT_ESCAPES.get(found[0]) or f"\\u{ord(found[0]):04X}"

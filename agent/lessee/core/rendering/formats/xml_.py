@@ -51,6 +51,8 @@ class _Listener:
         self.events: list[_Event] = []
         self.parser = expat.ParserCreate()
         self.parser.ordered_attributes = True
+        # Or each line of a text would come alone.
+        self.parser.buffer_text, self.parser.buffer_size = True, 2**16
         self.parser.XmlDeclHandler = self._declaration
         self.parser.StartDoctypeDeclHandler = self._doctype
         self.parser.StartElementHandler = self._start

@@ -11,6 +11,7 @@ from lessee.core.errors import FormatError
 from lessee.core.record import replace
 from lessee.core.rendering.document import Document, Hole
 from lessee.core.rendering.formats.holes import Marked, Slot, dumps, mark
+from lessee.core.rendering.formats.trees import below, quoted
 
 # libyaml is ten times as fast, and its marks count characters as those of the scanner in Python do.
 _LOADER: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -27,7 +28,6 @@ _ENDS = (yaml.BlockEndToken, yaml.FlowMappingEndToken, yaml.FlowSequenceEndToken
 _UNPRINTABLE = "[^ -~\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 _NOT_IN_COMMENTS = re.compile(_UNPRINTABLE)
 _ESCAPED = re.compile(_UNPRINTABLE + r'|["\\]')
-_SHORT_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _BYTE_ORDER_MARK = "\ufeff"
 _LINE_ENDS = ("\n", "\r", "\x85", "\u2028", "\u2029")
 _STRING = "tag:yaml.org,2002:str"
@@ -39,7 +39,6 @@ _TYPES = {
     "map": "object",
     "seq": "array",
 }
-_PLAIN_NAME = re.compile(r"[\w-]+")
 
 
 def write(document: Document) -> str:
@@ -52,7 +51,7 @@ def write(document: Document) -> str:
         raise FormatError(what, where=where, todo="remove it")
     try:
         text, typed = _splice(_scan(marked.text), marked)
-        _prove(text, _compose(marked.text), marked, typed)
+        _prove(text, marked, typed)
     except yaml.YAMLError as exc:
         raise _no_yaml(exc, marked) from None
     except RecursionError:
@@ -154,18 +153,18 @@ def _data(slot: Slot) -> object:
 
 
 def _string(value: str, source: str, marked: Marked) -> str:
-    inside = marked.slots_in(value)
+    inside = set(marked.slots_in(value))
     for slot in marked.slots_in(source):
         if slot not in inside:
             raise slot.refused("stands in a comment after | or >", "take it out of the comment")
     # A block ends with its last line's end, and what follows needs a line of its own.
-    return _quote(marked.fill(value)) + ("\n" if source.endswith(_LINE_ENDS) else "")
+    return quoted(marked.fill(value), _ESCAPED) + ("\n" if source.endswith(_LINE_ENDS) else "")
 
 
 def _flow(data: object) -> str:
     match data:
         case str():
-            return _quote(data)
+            return quoted(data, _ESCAPED)
         case float():  # YAML 1.1 wants a point: 1e-07 would be a string.
             mantissa, e, exponent = repr(data).partition("e")
             return f"{mantissa}{'' if '.' in mantissa else '.0'}{e}{exponent}"
@@ -177,15 +176,8 @@ def _flow(data: object) -> str:
             return dumps(data)
 
 
-def _quote(text: str) -> str:
-    return f'"{_ESCAPED.sub(_escape, text)}"'
-
-
-def _escape(found: re.Match[str]) -> str:
-    return _SHORT_ESCAPES.get(found[0]) or f"\\u{ord(found[0]):04X}"
-
-
-def _prove(text: str, wanted: list[yaml.Node], marked: Marked, typed: frozenset[Slot]) -> None:
+def _prove(text: str, marked: Marked, typed: frozenset[Slot]) -> None:
+    wanted = _compose(marked.text)
     seen: set[tuple[int, int]] = set()
     try:
         had = _compose(text)
@@ -254,8 +246,7 @@ def _paths(node: yaml.Node, path: str, seen: set[int]) -> Iterator[str]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else "?"
-            word = name if _PLAIN_NAME.fullmatch(name) else _quote(name)
-            yield from _paths(value, f"{path}.{word}" if path else word, seen)
+            yield from _paths(value, below(path, name), seen)
     else:
         for index, item in enumerate(node.value):
             yield from _paths(item, f"{path}[{index}]", seen)

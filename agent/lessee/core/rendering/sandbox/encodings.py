@@ -14,6 +14,7 @@ from lessee.core.rendering.document import Hole
 from lessee.core.rendering.formats.holes import dumps, loads
 from lessee.core.rendering.sandbox.bounds import refuse_width
 from lessee.core.rendering.sandbox.pieces import NOWHERE, Json, Mixed, Yaml, plain
+from lessee.core.rendering.sandbox.texts import text_of
 from lessee.core.secrets import Problem, SecretView, Value, view
 
 _BLANKS = str.maketrans("", "", string.whitespace)
@@ -139,12 +140,6 @@ def _bytes(value: object) -> bytes:
 
 
 def _string(value: object) -> str:
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str() | int() | float() | Undefined() | Mixed():
-            return str(value)  # raises for the last two
-        case bytes():
-            raise Problem("this is binary", todo="add `| b64encode`")
-        case _:
-            raise Problem("this filter takes a string or a number", todo="add `| json` for a structure")
+    if isinstance(value, Mapping | list | tuple) or value is None:
+        raise Problem("this filter takes a string or a number", todo="add `| json` for a structure")
+    return text_of(value)

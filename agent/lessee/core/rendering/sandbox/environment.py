@@ -202,8 +202,10 @@ class _Missing(StrictUndefined):
 def _absent(obj: object, name: object, exc: object) -> Problem:
     if exc is SecurityError:
         return Problem("no template may reach this", word=name)
-    if name is None:
+    if name is None and obj is missing:
         return Problem("an empty list has no first, last, smallest or greatest item")
+    if name is None:
+        return Problem("what stands between [ and ] is null", todo="add `| default('…', true)` to it")
     if obj is missing:
         return Problem("there is no such variable", word=name)
     if isinstance(obj, Opened):

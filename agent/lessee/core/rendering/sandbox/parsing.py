@@ -6,6 +6,8 @@ from jinja2 import Environment, nodes
 from jinja2.lexer import Token, TokenStream
 from jinja2.parser import Parser
 
+from lessee.core.rendering.tree import children
+
 LONGEST = 2**20
 """Characters that a template may have."""
 
@@ -29,7 +31,7 @@ def parse(environment: Environment, text: str, name: str | None, filename: str |
         parser.fail(_TOO_DEEP, parser.stream.current.lineno)
     level: list[nodes.Node] = [tree]
     for _ in range(NESTED):
-        level = [child for node in level for child in _children(node)]
+        level = [child for node in level for child in children(node)]
     if level:
         parser.fail(_TOO_DEEP, level[0].lineno)
     return tree
@@ -43,12 +45,3 @@ def _counted(parser: Parser) -> Iterator[Token]:
         if number == TOKENS:
             parser.fail(f"a template's tags have no more than {TOKENS:,} words and signs", token.lineno)
         yield token
-
-
-def _children(node: nodes.Node) -> Iterator[nodes.Node]:
-    for field in node.fields:
-        value = getattr(node, field, None)
-        if isinstance(value, nodes.Node):
-            yield value
-        elif isinstance(value, list):
-            yield from (child for child in value if isinstance(child, nodes.Node))

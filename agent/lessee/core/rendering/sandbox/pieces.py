@@ -131,7 +131,10 @@ def plain(value: object) -> object:
         case str():
             return str.__str__(value)
         case Mapping():
-            return {str(key): plain(item) for key, item in value.items()}
+            made = {_name(key): plain(item) for key, item in value.items()}
+            if len(made) < len(value):
+                raise Problem("a mapping has two keys that are one name in a file", todo="make them differ")
+            return made
         case list() | tuple():
             return [plain(item) for item in value]
         case bool() | int() | float() | None:
@@ -142,6 +145,16 @@ def plain(value: object) -> object:
             raise Problem("this is binary", todo="add `| b64encode`")
         case _:
             raise Problem(f"a {type(value).__name__} has no place in a file", todo="name a part of it")
+
+
+def _name(key: object) -> str:
+    match key:
+        case bool():
+            return "true" if key else "false"
+        case None:
+            raise Problem("a mapping has null for a key", todo="take a text or a number")
+        case _:
+            return str(key)
 
 
 def parts_of(stream: Iterable[Piece], budget: Budget) -> tuple[str | Hole, ...]:

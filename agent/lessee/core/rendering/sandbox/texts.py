@@ -1,5 +1,6 @@
 """What templates do with text: where it can grow, it is bounded before it does."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from string import Formatter
@@ -23,7 +24,11 @@ _FLOAT = 400  # Digits that `%f` writes of the largest.
 def text_of(value: object) -> str:
     """The text of what has one. Raises Problem for the rest: Python's spelling of it belongs in no file."""
     match value:
-        case str() | bool() | int() | float() | Undefined() | Mixed() | SecretView():
+        case bool():
+            return "true" if value else "false"
+        case float() if not math.isfinite(value):
+            raise Problem("NaN and infinity have no text", todo="store a number, or a string")
+        case str() | int() | float() | Undefined() | Mixed() | SecretView():
             return str(value)  # raises for the last three
         case None:
             raise Problem("null has no text", todo="add `| default('', true)`")
@@ -123,12 +128,25 @@ def printf(text: str, values: object) -> str:
     longest = max((size(text_of(value)) for value in used), default=0) + _FLOAT
     padded = sum(_width(number) for _, *numbers in conversions for number in numbers)
     refuse_size(size(text) + padded + longest * len(conversions))
-    return text % arguments
+    if isinstance(arguments, tuple):
+        return text % tuple(map(_spelled, arguments))
+    return text % {key: _spelled(value) for key, value in arguments.items()}
 
 
 def formatted(text: str, /, *args: object, **kwargs: object) -> str:
     """As str.format(), but it reaches into no value."""
     return _Formatter().vformat(text, args, kwargs)
+
+
+class _Truth(int):
+    """A boolean that is a number to `%d`, as Python's are, and is spelled as in JSON."""
+
+    def __repr__(self) -> str:
+        return text_of(bool(self))
+
+
+def _spelled(value: object) -> object:
+    return _Truth(value) if isinstance(value, bool) else value
 
 
 class _Formatter(Formatter):
@@ -138,8 +156,8 @@ class _Formatter(Formatter):
     def get_field(self, field_name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[Any, Any]:
         if not _NAME.fullmatch(field_name):
             raise Problem("format() takes no part of a value", todo="give the part as an argument of its own")
-        field: tuple[Any, Any] = super().get_field(field_name, args, kwargs)
-        return field
+        value, name = super().get_field(field_name, args, kwargs)
+        return _spelled(value), name
 
     def convert_field(self, value: object, conversion: str | None) -> Any:
         text_of(value)  # raises for what has none
