@@ -1,0 +1,139 @@
+"""Options of the commands of a sidecar and of who writes its configuration."""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from lessee.core.errors import UsageError
+from lessee.options.words import Command, duration
+
+_LEVELS = ("debug", "info", "warning", "error")
+_FORMS = ("text", "json")
+_REPORTS = ("text", "json", "sarif", "github")
+
+
+def add_all(command: Command) -> None:
+    """In the order in which they are listed."""
+    _add_run(command)
+    _add_exec(command)
+    _add_render(command)
+    _add_read(command)
+    _add_check(command)
+    _add_import(command)
+    status = command("status", "ask a running agent how it is", "Values are never told.")
+    status.add_argument("--json", action="store_true", help="as status.json")
+    status.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
+    refresh = command("refresh", "tell a running agent to look now", "Without PATH it looks at everything.")
+    refresh.add_argument("paths", nargs="*", metavar="PATH", help="a secret, such as database/postgres")
+    refresh.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
+    demo = command(
+        "demo",
+        "show the main job on this machine, in a minute",
+        "A real OpenBao server, a real agent and\nan app that catches SIGHUP are started, and all traces are removed.",
+        config=False,
+    )
+    demo.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
+
+
+def _add_run(command: Command) -> None:
+    run = command(
+        "run",
+        "the sidecar: log in, render, watch, renew, notify, until stopped",
+        "It waits for Vault as long as\nit takes. SIGTERM ends it and leaves the files; SIGHUP reads the file again.",
+    )
+    run.add_argument("--revoke", action="store_true", help="when stopped, revoke all leases and the token")
+    _add_logging(run)
+
+
+def _add_exec(command: Command) -> None:
+    program = command(
+        "exec",
+        "the sidecar with the app as its child, with `environ` as its environment",
+        "Signals are sent on to\nthe child. It ends as the child does: with its exit code, or 128 + n by signal n.",
+    )
+    program.usage = "lessee exec --app APP [OPTION…] -- CMD [ARG…]"
+    program.add_argument("--app", metavar="APP", required=True, help="the app that CMD is")
+    program.add_argument("--timeout", type=duration, default=60.0, metavar="TIME", help="wait for Vault (60s)")
+    program.add_argument("--once", action="store_true", help="become CMD when the files are there: no agent stays")
+    program.add_argument("program", nargs="+", metavar="CMD", help="what to run, and its arguments")
+    _add_logging(program)
+
+
+def _add_render(command: Command) -> None:
+    render = command(
+        "render",
+        "render once and end",
+        "Without --output it publishes where `run` would, and tells the app.\n"
+        "--diff shows the names in the files, also those that a secret gives.",
+    )
+    render.add_argument("--app", metavar="APP", help="this app alone")
+    where = render.add_mutually_exclusive_group()
+    where.add_argument("--output", metavar="DIR", help="write DIR/APP/NAME (with --app DIR/NAME), and tell nobody")
+    where.add_argument("--diff", action="store_true", help="write nothing: show the names that would change")
+    render.add_argument("--timeout", type=duration, default=10.0, metavar="TIME", help="wait for Vault (10s)")
+    _add_logging(render)
+
+
+def _add_read(command: Command) -> None:
+    read = command(
+        "read",
+        "print an app's files, all of one generation",
+        "One file is printed as it is, several as\none JSON object. With --directory it needs no configuration.",
+    )
+    read.add_argument("app", metavar="APP", help="whose files they are")
+    read.add_argument("files", nargs="+", metavar="FILE", help="their names")
+    read.add_argument("--directory", metavar="DIR", help="where they are, instead of the configuration")
+    read.add_argument("--format", choices=("raw", "json"), help="raw (of one file), or json (of several)")
+    read.add_argument("--timeout", type=duration, default=0.0, metavar="TIME", help="wait for the first files (0s)")
+
+
+def _add_check(command: Command) -> None:
+    check = command(
+        "check",
+        "check the configuration and the templates, without Vault",
+        "It tells all that is wrong\nat once, and lists the secrets that each app reads.",
+    )
+    check.add_argument("--format", choices=_REPORTS, default="text", help="text, or for CI, editors and code scanners")
+    check.add_argument(
+        "--compose", nargs="+", action="extend", metavar="FILE", help="check the services of Compose files as well"
+    )
+    check.add_argument("--schema", action="store_true", help="print the JSON Schema of lessee.yaml, for editors")
+    check.add_argument("--policy", action="store_true", help="print the smallest Vault policy that it needs")
+    check.add_argument("--online", action="store_true", help="with --policy: ask the server what its mounts are like")
+
+
+def _add_import(command: Command) -> None:
+    imported = command(
+        "import",
+        "make lessee.yaml and templates of another agent's configuration",
+        "FILE is the configuration of\nVault Agent, OpenBao Agent or consul-template (HCL or JSON), a template of"
+        " theirs (.ctmpl, .tpl),\nor a Kubernetes manifest with annotations of their injector (YAML). What cannot"
+        " be carried over is\nlisted, and marked with TODO in what is written.",
+        config=False,
+    )
+    imported.set_defaults(command="import_")  # `import` is a keyword of Python.
+    imported.add_argument("file", metavar="FILE", help="what to import")
+    imported.add_argument("--output", metavar="DIR", help="write into this new or empty folder; default: to stdout")
+
+
+def _add_logging(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--log-level",
+        choices=_LEVELS,
+        default=_from_environment("LESSEE_LOG_LEVEL", _LEVELS) or "info",
+        help="what is logged to stderr (info, or $LESSEE_LOG_LEVEL)",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=_FORMS,
+        default=_from_environment("LESSEE_LOG_FORMAT", _FORMS),
+        help="text on a terminal, else json (or $LESSEE_LOG_FORMAT)",
+    )
+
+
+def _from_environment(name: str, choices: Sequence[str]) -> str | None:
+    """Argparse would not look at a default's choices."""
+    value = os.environ.get(name) or None
+    if value is not None and value not in choices:
+        raise UsageError(f"${name} is none of {', '.join(choices)}", todo="set it to one of them, or unset it")
+    return value
