@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import yaml
 from cryptography import x509
@@ -20,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from lessee.host.openbao import find_bao
 from sidecar import eventually
 
+FOLDER = Path(__file__).parents[1] / "compose" / "vault"
 MEMORY = """
 ui       = false
 api_addr = "http://127.0.0.1:{port}"
@@ -106,6 +108,16 @@ class Server:
             return None
 
 
+def adapted(name, folder, numbers):
+    """The file with the test's own folder, addresses and ports put in."""
+    text = (FOLDER / name).read_text()
+    text = text.replace('"/vault/', f'"{folder}/').replace('"https://vault:', '"https://127.0.0.1:')
+    text = text.replace('"0.0.0.0:', '"127.0.0.1:')
+    for port, number in zip((8200, 8201), numbers, strict=True):
+        text = text.replace(f':{port}"', f':{number}"')
+    return text
+
+
 def ports(count):
     """Free ones of loopback."""
     probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -153,5 +165,5 @@ def _begun(name, issuer, key):
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(minutes=1))
-        .not_valid_after(now + dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=30))
     )

@@ -380,16 +380,16 @@ def _written(server, path):
         return None
 
 
-def test_the_policy_of_the_readme_suffices(full, make):
-    text = (Path(__file__).parents[2] / "README.md").read_text()
-    policy = text.partition("A policy for `save`")[2].partition("```hcl\n")[2].partition("```")[0]
+def test_the_policy_of_the_page_suffices(full, make):
+    text = (Path(__file__).parents[2] / "OPERATIONS.md").read_text()
+    policy = text.partition("of `save` alone")[2].partition("```hcl\n")[2].partition("```")[0]
     more = "".join(f'path "{mount}*" {{ capabilities = ["read", "list"] }}\n' for mount in ("old/", "team/kv/"))
-    full.ask("PUT", "sys/policies/acl/readme", {"policy": policy + more})
+    full.ask("PUT", "sys/policies/acl/page", {"policy": policy + more})
     try:
-        token = full.ask("POST", "auth/token/create", {"policies": ["readme"]})["auth"]["client_token"]
+        token = full.ask("POST", "auth/token/create", {"policies": ["page"]})["auth"]["client_token"]
         said = make(full).backup("save", env={"VAULT_TOKEN": token})
     finally:
-        full.ask("DELETE", "sys/policies/acl/readme")
+        full.ask("DELETE", "sys/policies/acl/page")
     assert "22 secrets in 26 versions, 6 mounts, 7 auth methods, 3 policies, 11 roles" in said
     assert "identity: entities" not in said
 

@@ -17,7 +17,7 @@ from leak import CANARY, ENVIRONMENTS, World, attack, is_alive
 from lessee.host.openbao import ROOT_TOKEN
 from sidecar import Sidecar, eventually, pass_by
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "OPERATIONS.md"
 NOTHING = ([], 0, 0, [])
 
 
@@ -280,15 +280,14 @@ def test_the_operator_s_own_token_and_what_may_be_its_parent_live_on(world):
         assert f"(token-{name}): it may be a parent of your own" in said.stdout
 
 
-def test_the_policy_in_the_readme_suffices_the_operator(world):
+def test_the_policy_of_the_page_suffices_the_operator(world):
     world.database("production")
     world.bao.ask("POST", "sys/auth/userpass", {"type": "userpass"})
     world.bao.ask("POST", "auth/userpass/users/eve", {"password": CANARY, "token_policies": ["production-app"]})
     world.bao.ask("POST", "identity/group", {"name": "ops", "policies": ["production-app"]})
     _, tokens = attack(world)
     world.leased("production", tokens["token"])
-    after = README.read_text().partition("## After a leak")[2]
-    world.policy("incident", after.partition("```hcl\n")[2].partition("```")[0])
+    world.policy("incident", PAGE.read_text().partition("```hcl\n# operator.hcl")[2].partition("```")[0])
     said = world.emergency("--yes", token=world.token("incident", no_parent=True)).stdout
     assert world.left() == NOTHING
     assert "users/eve gives production-app" in said

@@ -4,26 +4,13 @@ import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
 
 from lessee.host.project import read
 from needs import need
-from vaultserver import Server, certificate, ports
-
-FOLDER = Path(__file__).parents[2] / "compose" / "vault"
-
-
-def adapted(name, folder, numbers):
-    """The file with the test's own folder, addresses and ports put in."""
-    text = (FOLDER / name).read_text()
-    text = text.replace('"/vault/', f'"{folder}/').replace('"https://vault:', '"https://127.0.0.1:')
-    text = text.replace('"0.0.0.0:', '"127.0.0.1:')
-    for port, number in zip((8200, 8201), numbers, strict=True):
-        text = text.replace(f':{port}"', f':{number}"')
-    return text
+from vaultserver import FOLDER, Server, adapted, certificate, ports
 
 
 def warnings(server):

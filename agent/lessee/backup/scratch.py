@@ -45,12 +45,13 @@ _RAFT = '  path                   = "{folder}/data"\n  node_id = "scratch"\n  pe
 
 
 @contextmanager
-def scratch(*, raft: bool = False) -> Iterator[Operator]:
+def scratch(*, raft: bool = False, keys: int = 1) -> Iterator[Operator]:
     """One who may do all in an empty server, which listens on a socket that only we can open.
 
     Its folder is ours alone, on tmpfs where there is one. It ends with this process, however that ends, and reaches no
     network where the kernel allows that. With `raft` that is a must, and it sees no other file: a server with all that
     another one knows would end the other's leases, give its databases new passwords, and write to its audit log.
+    `keys`: it wants so many to be unsealed, also those of a snapshot: a server keeps in mind how many it wants.
     Raises LesseeError where there is no `bao`, or no such isolation.
     """
     place = _MEMORY if os.access(_MEMORY, os.W_OK) else None
@@ -61,7 +62,7 @@ def scratch(*, raft: bool = False) -> Iterator[Operator]:
         process = _start(folder, raft=raft)
         try:
             with closing(Door(Address(f"unix://{folder}/api.sock"))) as door:
-                yield Operator(door, _initialise(door, process, folder / "log"))
+                yield Operator(door, _initialise(door, process, folder / "log", keys))
         finally:
             process.kill()
             process.wait()
@@ -84,7 +85,7 @@ def _start(folder: Path, *, raft: bool) -> "subprocess.Popen[bytes]":
         )
 
 
-def _initialise(door: Door, process: "subprocess.Popen[bytes]", log: Path) -> str:
+def _initialise(door: Door, process: "subprocess.Popen[bytes]", log: Path, keys: int) -> str:
     """Its root token."""
     _until(lambda: b"server started!" in log.read_bytes() or _has_ended(process), "to start")
     if process.returncode == REFUSED:
@@ -92,7 +93,7 @@ def _initialise(door: Door, process: "subprocess.Popen[bytes]", log: Path) -> st
         raise LesseeError("no server without network and files can be started here", todo=todo)
     if process.returncode is not None:
         raise LesseeError("the scratch server did not start", todo="try `bao server -dev` by hand")
-    said = plain(door, "PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+    said = plain(door, "PUT", "sys/init", {"secret_shares": keys, "secret_threshold": keys})
     unseal(door, said["keys"])
     return str(said["root_token"])
 

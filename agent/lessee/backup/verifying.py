@@ -75,7 +75,7 @@ def _try_snapshot(
     file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str], tell: Callable[[str], None]
 ) -> str:
     """In a scratch server of its own, with a root token that its unseal keys make."""
-    with scratch(raft=True) as empty:
+    with scratch(raft=True, keys=len(unseal_keys)) as empty:
         with opened(file, keys, where) as archive:
             skip(archive.things())
             skip(archive.secrets())

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST = 2000
 """Secrets that are looked at."""
+_OWN = "lessee/"
+"""What lessee itself keeps in an environment: fingerprints and journals, which are alike everywhere."""
 _SHARE = 0.6
 """Of a check's time: what was seen until then is judged in the rest of it."""
 
@@ -91,6 +93,7 @@ def _named(subject: "Subject") -> set[Ref]:
 def _names(asking: Operator, root: Folder, version: int, deadline: float) -> tuple[list[Ref] | None, bool]:
     """The secrets below a folder, breadth first, and whether these are all; None where it may not be listed."""
     found: list[Ref] = []
+    own = Folder(root.mount, f"{root.path}{_OWN}")
     waiting = deque([root])
     while waiting and len(found) <= MOST and time.monotonic() < deadline:
         folder = waiting.popleft()
@@ -101,7 +104,8 @@ def _names(asking: Operator, root: Folder, version: int, deadline: float) -> tup
                 return None, True
             continue
         found += [folder.ref(name) for name in names if not name.endswith("/")]
-        waiting += [Folder(folder.mount, folder.path + name) for name in names if name.endswith("/")]
+        below = (Folder(folder.mount, folder.path + name) for name in names if name.endswith("/"))
+        waiting += [one for one in below if one != own]
     return found, not waiting
 
 

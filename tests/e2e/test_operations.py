@@ -1,0 +1,141 @@
+"""Every command of OPERATIONS.md, in its order, as an operator would type it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from lessee.host.openbao import find_bao
+from vaultserver import Server, adapted, certificate, ports
+
+PAGE = (Path(__file__).parents[2] / "OPERATIONS.md").read_text()
+CANARY = "canary-31c7d0"
+USERS = {environment: f"operations_{environment}" for environment in ("testing", "production")}
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_ENDS = re.compile(r"# ends with (\d+)")
+
+
+def shown(language, mark):
+    """The block of the page in this language that begins with the mark."""
+    (text,) = [text for word, text in _BLOCK.findall(PAGE) if word == language and text.startswith(mark)]
+    return text
+
+
+class Operator:
+    """A shell in which the page's commands are typed; what is exported stays."""
+
+    def __init__(self, folder, environ):
+        self.folder, self._environ = folder, environ
+        self._exported = folder / "exported"
+        self.said = ""
+
+    def type(self, text):
+        """Each command must end as the page says."""
+        for line in text.splitlines():
+            if line.startswith("$ "):
+                self._type(line.removeprefix("$ "))
+
+    def _type(self, command):
+        ends = _ENDS.search(command)
+        keep = f"code=$?; export -p > {self._exported}; exit $code"
+        restore = f". {self._exported}" if self._exported.exists() else ":"
+        with (self.folder / "said").open("w+") as out:  # No pipe: an agent in the background would hold it open.
+            done = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", f"{restore}\n{command}\n{keep}"],
+                cwd=self.folder,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                timeout=90,
+                check=False,
+            )
+            out.seek(0)
+            said = out.read()
+        self.said += said
+        assert done.returncode == (int(ends[1]) if ends else 0), f"$ {command}\n{done.returncode}\n{said}"
+
+
+@pytest.fixture
+def server(tmp_path):
+    """By the configuration for production."""
+    numbers = ports(2)
+    folder = tmp_path / "vault"
+    folder.mkdir()
+    certificate(folder / "tls")
+    for name in ("data", "logs"):
+        (folder / name).mkdir()
+    with Server(folder, numbers[0], adapted("production.hcl", folder, numbers), ca=folder / "tls" / "ca.crt") as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres):
+    """A user of each environment, and a database that is theirs."""
+    postgres.sql("CREATE DATABASE operations")
+    for environment, user in USERS.items():
+        postgres.sql(f"CREATE ROLE {user} LOGIN PASSWORD '{CANARY}-{environment}'")
+    yield postgres
+    postgres.sql("DROP DATABASE operations")
+    for user in USERS.values():
+        postgres.sql(f"DROP ROLE {user}")
+
+
+@pytest.fixture
+def operator(tmp_path, memory, server, database):
+    folder = tmp_path / "operator"
+    folder.mkdir()
+    for name, text in {
+        "lessee.yaml": shown("yaml", "# lessee.yaml"),
+        "app.env.j2": shown("jinja", "{# app.env.j2 #}"),
+        "operator.hcl": shown("hcl", "# operator.hcl"),
+    }.items():
+        (folder / name).write_text(text)
+    programs = [Path(sys.executable).parent, Path(find_bao()).parent]
+    environ = {
+        "PATH": os.pathsep.join([*map(str, programs), os.environ["PATH"]]),
+        "HOME": str(folder),
+        "XDG_RUNTIME_DIR": str(memory),
+        "VAULT_ADDR": server.address,
+        "VAULT_CACERT": str(server.folder / "tls" / "ca.crt"),
+        "BACKUPS": str(folder / "backups"),
+        "POSTGRES_HOST": "127.0.0.1",
+        "POSTGRES_PORT": str(database.port),
+        "POSTGRES_DB": "operations",
+    }
+    for environment, user in USERS.items():
+        environ[f"POSTGRES_USER_{environment}"] = user
+        environ[f"POSTGRES_PASSWORD_{environment}"] = f"{CANARY}-{environment}"
+    yield Operator(folder, environ)
+    for process in processes_in(folder):
+        os.kill(process, signal.SIGKILL)
+
+
+def processes_in(folder):
+    """What was started in the background."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink() == folder:
+                yield int(process.name)
+
+
+def an_old_layout(server, token):
+    server.ask("POST", "sys/mounts/legacy", {"type": "kv", "options": {"version": "2"}}, token=token)
+    server.ask("POST", "legacy/data/api-keys/openrouter", {"data": {"api_key": f"{CANARY}-old"}}, token=token)
+
+
+def test_every_command_of_the_page_does_what_it_says(operator, server):
+    for title, text in (section.split("\n", 1) for section in PAGE.split("\n## ")[1:]):
+        if title == "Vault is away":
+            server.stop()
+            server.start()
+        for block in (block for word, block in _BLOCK.findall(text) if word == "console"):
+            operator.type(block)
+            if "--init" in block:
+                an_old_layout(server, (operator.folder / "keys" / "root-token").read_text().strip())
+    assert CANARY not in operator.said
