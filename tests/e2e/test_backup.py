@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from backups import CANARY, NAMES, Backups, canary, fill, fill_secrets, make_key, put
+from lessee.backup.inspecting import inspect
+from lessee.backup.keys import keys as key_file
 from lessee.backup.scratch import scratch
 from lessee.backup.secrets import secrets
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
@@ -304,6 +306,30 @@ def test_killed_at_any_point_and_run_again_it_comes_to_the_same_end(small, make,
 
 def _has_begun(server):
     return "old/" in server.ask("GET", "sys/mounts")["data"]
+
+
+def test_killed_while_it_saves_it_leaves_whole_archives_alone(full, make):
+    backups = make(full)
+    backups.write_config()
+    chance = random.Random(7)  # noqa: S311  # As above.
+    for _ in range(6):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lessee", "backup", "save"],
+            cwd=backups.disk,
+            env=backups.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        eventually(backups.archives.exists, "its folder")
+        time.sleep(chance.uniform(0, 0.6))
+        process.kill()
+        process.wait()
+    backups.backup("save")
+    keys = key_file(str(backups.key), {})
+    for archive in backups.found():
+        with archive.open("rb") as file:
+            assert inspect(file, keys, str(archive)).manifest.counts.secrets == 22
+    assert {path.suffix for path in backups.archives.iterdir()} == {".age", ".lock"}
 
 
 def test_a_secret_that_changes_while_it_is_read_is_saved_as_it_was_at_one_moment(small, make):
