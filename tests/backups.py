@@ -2,13 +2,22 @@
 
 import shutil
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
+from lessee.backup.secrets import secrets
+from lessee.host.openbao import ROOT_TOKEN
+from lessee.vault.door import Address, Door
+from lessee.vault.operator import Operator
 from needs import need
 from sidecar import Sidecar, eventually
 
 CANARY = "canary-7c1e"
 NAMES = ("plain", "with blank", "\u00fc \u2603", "per%2Fcent", "a", "a/b", "q?x=1&y#z", "+plus", "deep/er/and/deeper")
+
+
+MOUNTS = {"secret/": 2, "old/": 1, "team/kv/": 2}
+KEY = bytes(32)
 
 
 def canary(*words):
@@ -94,6 +103,24 @@ def put(server, path, value):
     from urllib.parse import quote  # noqa: PLC0415  # Names here are odd.
 
     server.ask("POST", f"secret/data/{quote(path)}", {"data": {"value": value}})
+
+
+def contents(server, mounts=MOUNTS):
+    """All secrets with all versions; not when they were written."""
+    found = {}
+    with closing(Door(Address(server.address))) as door:
+        for secret in secrets(Operator(door, ROOT_TOKEN), mounts, KEY):
+            versions = [(version.number, version.data, version.destroyed) for version in secret.versions]
+            found[secret.where] = secret.current, secret.settings, versions
+    return found
+
+
+def without_pruned(found):
+    """Placeholders for versions that the first server had forgotten are destroyed."""
+    return {
+        where: (current, settings, [version for version in versions if not version[2]])
+        for where, (current, settings, versions) in found.items()
+    }
 
 
 class Backups(Sidecar):

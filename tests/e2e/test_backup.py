@@ -1,33 +1,21 @@
 """`lessee backup` saves all that a server gives away, and brings it back as it was."""
 
-import random
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
-import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from backups import CANARY, NAMES, Backups, canary, fill, fill_secrets, make_key, put
-from lessee.backup.scratch import scratch
-from lessee.backup.secrets import secrets
-from lessee.host.openbao import ROOT_TOKEN, OpenBao
-from lessee.vault.door import Address, Door
-from lessee.vault.operator import Operator
+from backups import CANARY, NAMES, Backups, canary, contents, fill, fill_secrets, make_key, put, without_pruned
+from lessee.host.openbao import OpenBao
 from needs import need
-from sidecar import eventually
-
-MOUNTS = {"secret/": 2, "old/": 1, "team/kv/": 2}
-KEY = bytes(32)
 
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
-    """A server that holds something of everything; nobody writes to it but `changes`."""
+    """A server that holds something of everything; nobody writes to it."""
     with OpenBao(tmp_path_factory.mktemp("full")) as server:
         fill(server)
         yield server
@@ -52,24 +40,6 @@ def make(tmp_path, memory):
         return Backups(server.address, tmp_path, memory, **block)
 
     return make
-
-
-def contents(server, mounts=MOUNTS):
-    """All secrets with all versions; not when they were written."""
-    found = {}
-    with closing(Door(Address(server.address))) as door:
-        for secret in secrets(Operator(door, ROOT_TOKEN), mounts, KEY):
-            versions = [(version.number, version.data, version.destroyed) for version in secret.versions]
-            found[secret.where] = secret.current, secret.settings, versions
-    return found
-
-
-def without_pruned(found):
-    """Placeholders for versions that the first server had forgotten are destroyed."""
-    return {
-        where: (current, settings, [version for version in versions if not version[2]])
-        for where, (current, settings, versions) in found.items()
-    }
 
 
 def test_what_was_saved_comes_back_into_an_empty_server(full, empty, make):
@@ -274,73 +244,6 @@ def test_something_else_in_its_place_is_not_touched(small, make, tmp_path_factor
         assert "team/kv/" not in third.ask("GET", "sys/mounts")["data"]
 
 
-def test_killed_at_any_point_and_run_again_it_comes_to_the_same_end(small, make, tmp_path_factory):
-    backups = make(small)
-    backups.save()
-    wanted = without_pruned(contents(small))
-    chance = random.Random(6)  # noqa: S311  # No secret comes of it.
-    interrupted = 0
-    for attempt in range(3):
-        with OpenBao(tmp_path_factory.mktemp("target")) as target:
-            backups.config["vault"]["address"] = target.address
-            backups.write_config()
-            for _ in range(6):
-                process = subprocess.Popen(
-                    [sys.executable, "-m", "lessee", "backup", "restore", "latest", "--yes", "--force"],
-                    cwd=backups.disk,
-                    env=backups.environ,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
-                eventually(lambda p=process: _has_begun(target) or p.poll() is not None, "the first write")
-                time.sleep(chance.uniform(0, 0.1))
-                process.send_signal(signal.SIGKILL)
-                interrupted += process.wait() == -signal.SIGKILL
-            backups.backup("restore", "latest", "--yes", "--force")
-            assert without_pruned(contents(target)) == wanted, attempt
-            assert " with 0 writes" in backups.backup("restore", "latest", "--yes", "--force")
-    assert interrupted >= 3
-
-
-def _has_begun(server):
-    return "old/" in server.ask("GET", "sys/mounts")["data"]
-
-
-def test_a_secret_that_changes_while_it_is_read_is_saved_as_it_was_at_one_moment(small, make):
-    """Each version holds its own number, so that a mixture would show."""
-    backups = make(small)
-    small.ask("POST", "secret/metadata/busy", {"max_versions": 3})
-    writer = subprocess.Popen(
-        [sys.executable, "-c", _WRITER, small.address, ROOT_TOKEN], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    )
-    try:
-        writer.stdout.readline()
-        archive = backups.save()
-    finally:
-        writer.kill()
-        writer.wait()
-        writer.stdout.close()
-    small.ask("DELETE", "secret/metadata/busy")
-    backups.backup("restore", str(archive), "--yes", "--path", "secret/busy")
-    current, _, versions = contents(small)["secret/busy"]
-    readable = [(number, data["n"]) for number, data, _ in versions if data]
-    assert readable
-    assert all(number == value for number, value in readable)
-    assert readable[-1][0] == current
-
-
-_WRITER = """
-import json, sys, urllib.request
-address, token = sys.argv[1:]
-for n in range(1, 1_000_000):
-    body = json.dumps({"data": {"n": n}}).encode()
-    request = urllib.request.Request(f"{address}/v1/secret/data/busy", body, {"X-Vault-Token": token})
-    urllib.request.urlopen(request).read()
-    if n == 5:
-        print(n, flush=True)
-"""
-
-
 def test_a_token_that_may_not_read_all_gets_no_half_archive(full, make):
     full.ask("PUT", "sys/policies/acl/half", {"policy": 'path "sys/*" { capabilities = ["read", "list"] }'})
     token = full.ask("POST", "auth/token/create", {"policies": ["half"]})["auth"]["client_token"]
@@ -351,33 +254,6 @@ def test_a_token_that_may_not_read_all_gets_no_half_archive(full, make):
         full.ask("DELETE", "sys/policies/acl/half")
     assert "permission denied (403); set $VAULT_TOKEN to a token that may" in text
     assert backups.found() == []
-
-
-def test_a_namespace_has_archives_of_its_own(small, make):
-    small.ask("POST", "sys/namespaces/crew")
-    small.ask("POST", "crew/sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
-    eventually(lambda: _written(small, "crew/secret/data/a"), "the mount")
-    backups = make(small)
-    root = backups.save()
-    assert "the namespace crew/" in backups.backup("save")
-    backups.config["vault"]["namespace"] = "crew"
-    archive = backups.save()
-    assert "-crew-" in archive.name
-    assert len({path.name.rpartition("-")[0] for path in backups.found()}) == 2
-    assert "1 secrets in 1 versions" in backups.backup("verify", str(archive))
-    text = "it is of the namespace root, and you ask for crew"
-    backups.backup("restore", str(backups.found()[0]), "--yes", code=77, text=text)
-    small.ask("DELETE", "crew/secret/metadata/a")
-    backups.backup("restore", str(archive), "--yes")
-    assert small.ask("GET", "crew/secret/data/a")["data"]["data"] == {"value": canary("team")}
-    assert root.parent == archive.parent
-
-
-def _written(server, path):
-    try:
-        return server.ask("POST", path, {"data": {"value": canary("team")}})
-    except RuntimeError:
-        return None
 
 
 def test_the_policy_of_the_page_suffices(full, make):
@@ -392,63 +268,3 @@ def test_the_policy_of_the_page_suffices(full, make):
         full.ask("DELETE", "sys/policies/acl/page")
     assert "22 secrets in 26 versions, 6 mounts, 7 auth methods, 3 policies, 11 roles" in said
     assert "identity: entities" not in said
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_ended_by_a_signal_it_leaves_no_server_behind(full, make, number):
-    backups = make(full)
-    backups.save()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "lessee", "backup", "verify", "latest"],
-        cwd=backups.disk,
-        env=backups.environ,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        eventually(lambda: _of(process), "its server")
-        (folder,) = {socket.parent for socket in eventually(_sockets, "its socket")}
-        process.send_signal(number)
-        assert process.wait(20) == (-number if number == signal.SIGKILL else 130)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-    eventually(lambda: not [path for path in Path("/proc").glob("[0-9]*") if str(folder) in _cmdline(path)], "its end")
-    # Who is killed sweeps nothing; what is in memory there is encrypted, and its key is gone.
-    assert folder.exists() == (number == signal.SIGKILL)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _of(process):
-    return [path for path in Path("/proc").glob("[0-9]*/stat") if _parent(path) == process.pid]
-
-
-def _parent(stat):
-    try:
-        return int(stat.read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return None
-
-
-def test_the_scratch_server_reaches_no_network():
-    with scratch() as asking:
-        (folder,) = {path.parent for path in _sockets() if str(path.parent) in asking.door.address}
-        assert folder.stat().st_mode & 0o777 == 0o700
-        assert asking.list("sys/policies/acl") == ("default", "root")
-        (process,) = [path for path in Path("/proc").glob("[0-9]*") if str(folder) in _cmdline(path)]
-        own = (process / "ns/net").readlink() != Path("/proc/self/ns/net").readlink()
-        need(own, "needs a kernel that lets us make a network namespace")
-        devices = (process / "net/dev").read_text().splitlines()[2:]
-        assert [line.split(":")[0].strip() for line in devices] == ["lo"]
-
-
-def _sockets():
-    return list(Path("/dev/shm").glob("lessee-verify-*/api.sock"))
-
-
-def _cmdline(process):
-    try:
-        return (process / "cmdline").read_text(errors="replace")
-    except OSError:
-        return ""

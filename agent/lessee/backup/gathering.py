@@ -48,13 +48,8 @@ def gathered(asking: Operator, created: datetime, folder: Path | None, namespace
         things = spool(SERVER)
         for thing in all_things:
             things.write(line(thing))
-        mounts = {
-            thing.path: 2 if server.is_versioned(thing.data) else 1
-            for thing in all_things
-            if thing.kind == "mount" and thing.data["type"] in {"kv", "generic"}
-        }
         kept = spool(SECRETS)
-        counts = _counts(all_things, _write(secrets(asking, mounts, key), kept))
+        counts = counted(all_things, *_write(secrets(asking, _kv(all_things), key), kept))
         spools = (things, kept, *((snapshot,) if snapshot is not None else ()))
         manifest = Manifest(
             format=FORMAT,
@@ -70,6 +65,15 @@ def gathered(asking: Operator, created: datetime, folder: Path | None, namespace
             gaps=gaps(all_things, server.namespaces(asking), entities=server.has_entities(asking)),
         )
         yield Gathered(manifest, spools, missed)
+
+
+def _kv(things: Iterable[Thing]) -> dict[str, int]:
+    """The mounts of KV, and which version each has."""
+    return {
+        thing.path: 2 if server.is_versioned(thing.data) else 1
+        for thing in things
+        if thing.kind == "mount" and thing.data["type"] in {"kv", "generic"}
+    }
 
 
 def _snapshot(asking: Operator, spool: Callable[[str], Spool]) -> tuple[Spool | None, str]:
@@ -88,10 +92,6 @@ def _write(found: Iterable[Secret], spool: Spool) -> tuple[int, int]:
         count += 1
         versions += sum(version.data is not None for version in secret.versions)
     return count, versions
-
-
-def _counts(things: Iterable[Thing], secrets_and_versions: tuple[int, int]) -> Counts:
-    return counted(things, *secrets_and_versions)
 
 
 def counted(things: Iterable[Thing], count: int, versions: int) -> Counts:

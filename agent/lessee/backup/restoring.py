@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from lessee.backup import raft, server
-from lessee.backup.archive import opened
+from lessee.backup.archive import Archive, opened
 from lessee.backup.inspecting import Inspected, inspect
 from lessee.backup.keys import Keys
 from lessee.backup.writing import Writer
@@ -98,11 +98,19 @@ class Restoring:
         """Replace all that the server has, its unseal keys and tokens too. Raises ArchiveError without a snapshot."""
         if not self.inspected.has_snapshot:
             raise ArchiveError("there is no raft snapshot in it", where=self._where, todo="leave --raft out")
-        with opened(self._file, self._keys, self._where, any_format=self._wish.force) as archive:
+        with self._opened() as archive:
             skip(archive.things())
             skip(archive.secrets())
             size = next(member.size for member in archive.manifest.members if member.name == SNAPSHOT)
             raft.put(self._asking, archive.snapshot(), size, force=self._wish.force)
+
+    @contextmanager
+    def _opened(self) -> Iterator[Archive]:
+        with opened(self._file, self._keys, self._where, any_format=self._wish.force) as archive:
+            # It names the checksums of all that follows.
+            if archive.manifest != self.inspected.manifest:
+                raise ArchiveError("it is another one than a moment ago", where=self._where)
+            yield archive
 
     def _refuse_conflicts(self, found: Iterable[object]) -> None:
         conflicts = [f"{one.path}: {one.what}" for one in found if isinstance(one, Conflict)]
@@ -111,7 +119,7 @@ class Restoring:
 
     @contextmanager
     def _writer(self, *, act: bool) -> Iterator[Writer]:
-        with opened(self._file, self._keys, self._where, any_format=self._wish.force) as archive:
+        with self._opened() as archive:
             yield Writer(self._asking, archive, act=act, only=self._wish.only)
             if archive.manifest.members[-1].name == SNAPSHOT:
                 skip(archive.snapshot())

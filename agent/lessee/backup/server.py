@@ -83,14 +83,13 @@ def _thing(asking: Operator, kind: Kind, path: str) -> Iterator[Thing]:
         yield Thing(kind, path, settings(kind, found))
 
 
-def namespaces(asking: Operator) -> tuple[str, ...]:
-    """Those below, where the server has them and the token may ask."""
+def namespaces(asking: Operator) -> tuple[str, ...] | None:
+    """Those below; None where the token may not ask."""
     try:
-        return tuple(
-            (asking.door.ask("GET", "sys/namespaces", token=asking.token, params={"list": "true"})).data["keys"]
-        )
-    except (RequestFailed, KeyError):
-        return ()
+        answer = asking.door.ask("GET", "sys/namespaces", token=asking.token, params={"list": "true"})
+    except RequestFailed as exc:
+        return None if exc.failure.kind is Failing.DENIED else ()
+    return tuple(answer.data.get("keys") or ())
 
 
 def has_entities(asking: Operator) -> bool:

@@ -136,6 +136,7 @@ def test_gaps_are_told_once_each():
         "the namespace team/",
     )
     assert gaps([], [], entities=False) == ("tokens and leases",)
+    assert gaps([], None, entities=False)[1] == "child namespaces, if there are any: the token may not list them"
 
 
 def marks(deleted="", *, destroyed=False):

@@ -94,8 +94,8 @@ def reaches_out(thing: Thing) -> bool:
     return thing.kind == "config" and any(key.endswith(("_url", "_host")) and thing.data[key] for key in thing.data)
 
 
-def gaps(things: Iterable[Thing], namespaces: Collection[str], *, entities: bool) -> tuple[str, ...]:
-    """What the server does not give away, in words for people."""
+def gaps(things: Iterable[Thing], namespaces: Collection[str] | None, *, entities: bool) -> tuple[str, ...]:
+    """What the server does not give away, in words for people. `namespaces` None: nobody knows of them."""
     found: dict[str, None] = {}
     for thing in things:
         match thing.kind:
@@ -118,5 +118,6 @@ def gaps(things: Iterable[Thing], namespaces: Collection[str], *, entities: bool
     found["tokens and leases"] = None
     if entities:
         found["identity: entities, groups and aliases"] = None
-    found |= {f"the namespace {name}": None for name in namespaces}
-    return tuple(found)
+    if namespaces is None:
+        return (*found, "child namespaces, if there are any: the token may not list them")
+    return (*found, *(f"the namespace {name}" for name in namespaces))

@@ -1,0 +1,226 @@
+"""`lessee backup` is killed, and meets a server that changes; what it leaves is whole."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from backups import Backups, canary, contents, fill, fill_secrets, without_pruned
+from lessee.backup.inspecting import inspect
+from lessee.backup.keys import keys as key_file
+from lessee.backup.scratch import scratch
+from lessee.host.openbao import ROOT_TOKEN, OpenBao
+from needs import need
+from sidecar import eventually
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A server that holds something of everything; nobody writes to it."""
+    with OpenBao(tmp_path_factory.mktemp("full")) as server:
+        fill(server)
+        yield server
+
+
+@pytest.fixture
+def empty(tmp_path_factory):
+    with OpenBao(tmp_path_factory.mktemp("empty")) as server:
+        yield server
+
+
+@pytest.fixture
+def small(empty):
+    """A server whose secrets may be changed."""
+    fill_secrets(empty)
+    return empty
+
+
+@pytest.fixture
+def make(tmp_path, memory):
+    def make(server, **block):
+        return Backups(server.address, tmp_path, memory, **block)
+
+    return make
+
+
+def test_killed_at_any_point_and_run_again_it_comes_to_the_same_end(small, make, tmp_path_factory):
+    backups = make(small)
+    backups.save()
+    wanted = without_pruned(contents(small))
+    chance = random.Random(6)  # noqa: S311  # No secret comes of it.
+    interrupted = 0
+    for attempt in range(3):
+        with OpenBao(tmp_path_factory.mktemp("target")) as target:
+            backups.config["vault"]["address"] = target.address
+            backups.write_config()
+            for _ in range(6):
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "lessee", "backup", "restore", "latest", "--yes", "--force"],
+                    cwd=backups.disk,
+                    env=backups.environ,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+                eventually(lambda p=process: _has_begun(target) or p.poll() is not None, "the first write")
+                time.sleep(chance.uniform(0, 0.1))
+                process.send_signal(signal.SIGKILL)
+                interrupted += process.wait() == -signal.SIGKILL
+            backups.backup("restore", "latest", "--yes", "--force")
+            assert without_pruned(contents(target)) == wanted, attempt
+            assert " with 0 writes" in backups.backup("restore", "latest", "--yes", "--force")
+    assert interrupted >= 3
+
+
+def _has_begun(server):
+    return "old/" in server.ask("GET", "sys/mounts")["data"]
+
+
+def test_killed_while_it_saves_it_leaves_whole_archives_alone(full, make):
+    backups = make(full)
+    backups.write_config()
+    chance = random.Random(7)  # noqa: S311  # As above.
+    for _ in range(6):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "lessee", "backup", "save"],
+            cwd=backups.disk,
+            env=backups.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        eventually(backups.archives.exists, "its folder")
+        time.sleep(chance.uniform(0, 0.6))
+        process.kill()
+        process.wait()
+    backups.backup("save")
+    keys = key_file(str(backups.key), {})
+    for archive in backups.found():
+        with archive.open("rb") as file:
+            assert inspect(file, keys, str(archive)).manifest.counts.secrets == 22
+    assert {path.suffix for path in backups.archives.iterdir()} == {".age", ".lock"}
+
+
+def test_a_secret_that_changes_while_it_is_read_is_saved_as_it_was_at_one_moment(small, make):
+    """Each version holds its own number, so that a mixture would show."""
+    backups = make(small)
+    small.ask("POST", "secret/metadata/busy", {"max_versions": 3})
+    writer = subprocess.Popen(
+        [sys.executable, "-c", _WRITER, small.address, ROOT_TOKEN], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    try:
+        writer.stdout.readline()
+        archive = backups.save()
+    finally:
+        writer.kill()
+        writer.wait()
+        writer.stdout.close()
+    small.ask("DELETE", "secret/metadata/busy")
+    backups.backup("restore", str(archive), "--yes", "--path", "secret/busy")
+    current, _, versions = contents(small)["secret/busy"]
+    readable = [(number, data["n"]) for number, data, _ in versions if data]
+    assert readable
+    assert all(number == value for number, value in readable)
+    assert readable[-1][0] == current
+
+
+_WRITER = """
+import json, sys, urllib.request
+address, token = sys.argv[1:]
+for n in range(1, 1_000_000):
+    body = json.dumps({"data": {"n": n}}).encode()
+    request = urllib.request.Request(f"{address}/v1/secret/data/busy", body, {"X-Vault-Token": token})
+    urllib.request.urlopen(request).read()
+    if n == 5:
+        print(n, flush=True)
+"""
+
+
+def test_a_namespace_has_archives_of_its_own(small, make):
+    small.ask("POST", "sys/namespaces/crew")
+    small.ask("POST", "crew/sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+    eventually(lambda: _written(small, "crew/secret/data/a"), "the mount")
+    backups = make(small)
+    root = backups.save()
+    assert "the namespace crew/" in backups.backup("save")
+    backups.config["vault"]["namespace"] = "crew"
+    archive = backups.save()
+    assert "-crew-" in archive.name
+    assert len({path.name.rpartition("-")[0] for path in backups.found()}) == 2
+    assert "1 secrets in 1 versions" in backups.backup("verify", str(archive))
+    text = "it is of the namespace root, and you ask for crew"
+    backups.backup("restore", str(backups.found()[0]), "--yes", code=77, text=text)
+    small.ask("DELETE", "crew/secret/metadata/a")
+    backups.backup("restore", str(archive), "--yes")
+    assert small.ask("GET", "crew/secret/data/a")["data"]["data"] == {"value": canary("team")}
+    assert root.parent == archive.parent
+
+
+def _written(server, path):
+    try:
+        return server.ask("POST", path, {"data": {"value": canary("team")}})
+    except RuntimeError:
+        return None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_ended_by_a_signal_it_leaves_no_server_behind(full, make, number):
+    backups = make(full)
+    backups.save()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lessee", "backup", "verify", "latest"],
+        cwd=backups.disk,
+        env=backups.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        eventually(lambda: _of(process), "its server")
+        (folder,) = {socket.parent for socket in eventually(_sockets, "its socket")}
+        process.send_signal(number)
+        assert process.wait(20) == (-number if number == signal.SIGKILL else 130)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    eventually(lambda: not [path for path in Path("/proc").glob("[0-9]*") if str(folder) in _cmdline(path)], "its end")
+    # Who is killed sweeps nothing; what is in memory there is encrypted, and its key is gone.
+    assert folder.exists() == (number == signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _of(process):
+    return [path for path in Path("/proc").glob("[0-9]*/stat") if _parent(path) == process.pid]
+
+
+def _parent(stat):
+    try:
+        return int(stat.read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def test_the_scratch_server_reaches_no_network():
+    with scratch() as asking:
+        (folder,) = {path.parent for path in _sockets() if str(path.parent) in asking.door.address}
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert asking.list("sys/policies/acl") == ("default", "root")
+        (process,) = [path for path in Path("/proc").glob("[0-9]*") if str(folder) in _cmdline(path)]
+        own = (process / "ns/net").readlink() != Path("/proc/self/ns/net").readlink()
+        need(own, "needs a kernel that lets us make a network namespace")
+        devices = (process / "net/dev").read_text().splitlines()[2:]
+        assert [line.split(":")[0].strip() for line in devices] == ["lo"]
+
+
+def _sockets():
+    return list(Path("/dev/shm").glob("lessee-verify-*/api.sock"))
+
+
+def _cmdline(process):
+    try:
+        return (process / "cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
