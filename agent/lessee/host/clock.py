@@ -9,5 +9,5 @@ def boot_time() -> float:
 
 
 def wall_time() -> float:
-    """Seconds since 1970, for people alone: nothing is decided by it, since it may jump."""
+    """Seconds since 1970, for people and for ages that outlive a boot; nothing else is decided by it: it may jump."""
     return time.time()
