@@ -143,3 +143,81 @@ def test_of_what_may_be_written_in_several_ways(said, tmp_path, names):
 
     assert_same(found, said(*paths), variables)
     assert not reading.findings
+
+
+IMAGE = "services: {x: {image: %s, volumes: ['./q:/q']}}"
+ODD = {
+    "include": {
+        "compose.yaml": "include: [{path: [a/a.yaml, a/b.yaml]}]\nservices: {web: {image: i}}",
+        "a/a.yaml": "include: [../c/c.yaml]\nservices: {db: {image: d, volumes: ['./x:/x'], environment: {A: '1'}}}",
+        "a/b.yaml": "services: {db: {environment: {A: '2'}, volumes: ['./y:/y']}}",
+        "c/c.yaml": IMAGE % "c",
+        "over.yaml": "services: {db: {environment: {A: '3'}}}",
+    },
+    "project_directory": {
+        "compose.yaml": "include: [{path: a/a.yaml, project_directory: p}]\nservices: {web: {image: i}}",
+        "a/a.yaml": "include: [x.yaml]\nservices: {a: {extends: {file: y.yaml, service: x}, volumes: ['./z:/z']}}",
+        "p/x.yaml": IMAGE % "x",
+        "p/y.yaml": IMAGE % "y",
+        "over.yaml": "services: {web: {environment: [A]}}",
+    },
+    "documents": {
+        "compose.yaml": "\ufeffservices: {a: {image: i, environment: {A: '1'}}}\n---\n"
+        "services: {b: {image: j}, a: {pid: host}}\n",
+        "over.yaml": "---\nservices: {a: {environment: {B: '2'}}}\n...\n",
+    },
+    "reset": {
+        "compose.yaml": "services:\n"
+        "  a: {image: i}\n"
+        "  b: {image: j, command: x, environment: {A: '1', B: '2'}}\n"
+        "  c: {build: {context: ., args: {A: '1', B: '2'}}, command: x, entrypoint: y, pid: host,"
+        " environment: {A: '1'}}\n"
+        "  d: {build: {context: ., args: {A: '1', B: '2'}}, environment: {A: '1', B: '2'}, volumes: ['aa:/a']}\n"
+        "volumes: {aa: {}, bb: {}}",
+        "other.yaml": "services: {e: {image: k, volumes: ['bb:/b']}}",
+        "over.yaml": "services:\n"
+        "  a: !reset null\n"
+        "  b: !override {image: k, environment: {B: '3'}}\n"
+        "  c: {build: {args: !override {C: '3'}}, command: null, entrypoint: , pid: null, environment: null}\n"
+        "  d: {extends: {file: other.yaml, service: e}, build: {args: {A: !reset null}}, environment: {A: !reset null},"
+        " volumes: !reset []}\n",
+    },
+    "everything": {
+        "compose.yaml": "include: [x.yaml]\nservices: {a: {image: i}}",
+        "x.yaml": IMAGE % "x",
+        "over.yaml": "services: !override {b: {image: j}}",
+    },
+    "twice": {
+        "compose.yaml": "services: {a: {image: i, secrets: [s, {source: s, target: t}], "
+        " volumes: ['./a:/a', './b:/a/']}}\n"
+        "secrets: {s: {environment: S}, u: {environment: S}}",
+        "over.yaml": "services: {a: {secrets: [s, {source: u, target: t}, u]}}",
+    },
+}
+
+
+@pytest.mark.parametrize("names", [["compose.yaml"], ["compose.yaml", "over.yaml"]], ids=["one", "over"])
+@pytest.mark.parametrize("case", ODD)
+def test_of_what_is_odd_and_right(said, tmp_path, case, names):
+    for name, text in ODD[case].items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    paths = [tmp_path / name for name in names]
+    reading = Reading(lambda path: Path(path).read_text())
+    assert_same(reading.services(map(str, paths)), said(*paths))
+    assert not reading.findings
+
+
+def test_paths_begin_where_the_first_file_lies(said, tmp_path):
+    texts = {
+        "d/compose.yaml": "services: {a: {image: i}}",
+        "e/over.yaml": "include: [x.yaml]\n"
+        "services: {a: {volumes: ['./y:/y'], command: z}, b: {extends: {file: x.yaml, service: x}}}",
+        "d/x.yaml": IMAGE % "d",
+        "e/x.yaml": IMAGE % "e",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    paths = [tmp_path / "d/compose.yaml", tmp_path / "e/over.yaml"]
+    assert_same(Reading(lambda path: Path(path).read_text()).services(map(str, paths)), said(*paths))

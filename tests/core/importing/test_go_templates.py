@@ -115,6 +115,7 @@ def test_an_action_knows_its_line():
         ('{{ "\\q" }}', "1: a string holds a backslash that begins no escape"),
         ("{{ 0x }}", "1: behind '0' stands 'x'"),
         ("{{ 089 }}", "1: 089 is no number"),
+        ("{{ 1e999 }}", "1: 1e999 is no number"),
         ("{{ 'ab' }}", "1: 'ab' is no number"),
         ("{{ if 1 }}" * 60, "more than 50 deep"),
         ("{{ " + "(" * 60 + "1" + ")" * 60 + " }}", "more than 50 deep"),

@@ -151,6 +151,60 @@ def test_what_a_later_file_resets_or_overrides_is_gone():
     assert (web.mounts, web.command, web.pid, web.restart) == ((), None, None, "always")
 
 
+def test_a_file_may_have_several_documents_and_a_byte_order_mark():
+    first = "\ufeffservices: {a: {image: i, environment: {A: 1}}, b: {image: j}}\n"
+    services, findings = read(f"{first}---\nservices: {{a: {{environment: {{A: 2}}}}, c: {{extends: b}}}}\n")
+    assert not findings
+    assert services["a"].environment["A"] == Variable("2", at(3))
+    assert (services["a"].image, services["b"].image, services["c"].image) == ("i", "j", None)
+    for more, line in (("- 1\n", 3), ("---\n{}\n", 3)):
+        services, findings = read(f"{first}---\n{more}")
+        assert (services, [finding.line for finding in findings]) == ({}, [line])
+    assert [finding.message for finding in read("# nothing")[1]] == ["the file is empty"]
+
+
+def test_paths_begin_in_the_folder_of_the_project():
+    text = "include: [{path: [in/a.yaml, b.yaml], project_directory: p}]\nservices: {a: {image: i}}\n"
+    inner = "services: {b: {image: i, volumes: ['./x:/x'], env_file: e}, c: {extends: {file: d.yaml, service: s}}}"
+    others = {"in/a": inner, "p/d": "services: {s: {image: d, volumes: ['./y:/y']}}", "b": "include: []"}
+    services, findings = read(text, **others)
+    assert not findings
+    assert services["b"].mounts[0].source == "p/x"
+    assert services["b"].env_files[0].path == "p/e"
+    assert (services["c"].image, services["c"].mounts[0].source) == ("d", "p/y")
+
+
+def test_what_a_later_file_resets_piece_by_piece_is_gone():
+    text = (
+        "services: {a: {image: i}, b: {image: j, command: x}, c: {command: x, environment: {A: 1, B: 2},"
+        " build: {args: {A: 1, B: 2}}, secrets: [s]}, d: {build: {args: {A: 1}}}, e: {volumes: ['v:/v']}}"
+    )
+    over = (
+        "services: {a: !reset null, b: !override {image: k}, c: {command: , environment: {A: !reset }, secrets: [s],"
+        " build: {args: {B: !reset }}}, d: {build: {args: !override {B: 1}}},"
+        " e: {volumes: !reset [], extends: {file: none.yaml, service: f}}}"
+    )
+    none = "services: {f: {volumes: ['w:/w']}}"
+    services, _ = read(text, paths=["compose.yaml", "over.yaml"], over=over, none=none)
+    assert list(services) == ["c", "d", "e", "b"]
+    assert (services["b"].image, services["b"].command) == ("k", None)
+    assert (services["c"].command, list(services["c"].environment), list(services["c"].build_args)) == (
+        None,
+        ["B"],
+        ["A"],
+    )
+    assert [target for target, _ in services["c"].secrets] == ["/run/secrets/s"]
+    assert list(services["d"].build_args) == ["B"]
+    services, _ = read(text, paths=["compose.yaml", "over.yaml"], over="services: !reset {a: {image: i}}")
+    assert not services
+
+
+def test_a_service_that_extends_one_that_there_is_not_is_what_it_says_itself():
+    text = "services: {a: {image: i, extends: {file: b.yaml, service: x}}, b: {image: j, extends: x}}"
+    services, _ = read(text, b="services: {y: {image: k}}")
+    assert (services["a"].image, services["b"].image) == ("i", "j")
+
+
 def test_what_cannot_be_read_is_told_once_and_the_rest_is_read():
     gone = "extends: {file: gone.yaml, service: a}"
     text = f"services:\n  a: {{{gone}, image: i}}\n  b: {{{gone}}}\n"

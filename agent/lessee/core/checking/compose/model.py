@@ -69,6 +69,8 @@ class Service(Record, frozen=True):
     restart: str | None = None
     alone: frozenset[str] = frozenset()
     """Fields of which nothing is left that an earlier file says."""
+    gone: frozenset[tuple[str, str]] = frozenset()
+    """Fields, and names in them of which nothing is left that an earlier file says."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -90,12 +92,19 @@ class Service(Record, frozen=True):
             image=self.image or base.image,
             command=self.command or base.command,
             entrypoint=self.entrypoint or base.entrypoint,
-            environment={**base.environment, **self.environment},
+            environment=self._merged("environment", base.environment, self.environment),
             env_files=base.env_files + self.env_files,
-            build_args={**base.build_args, **self.build_args},
+            build_args=self._merged("build_args", base.build_args, self.build_args),
             mounts=(*(mount for mount in base.mounts if mount.target not in targets), *self.mounts),
-            secrets=base.secrets + self.secrets,
+            secrets=tuple((dict(base.secrets) | dict(self.secrets)).items()),
             pid=self.pid or base.pid,
             stop_signal=self.stop_signal or base.stop_signal,
             restart=self.restart or base.restart,
+            alone=self.alone | base.alone,
+            gone=self.gone | base.gone,
         )
+
+    def _merged(
+        self, field: str, earlier: Mapping[str, Variable], own: Mapping[str, Variable]
+    ) -> Mapping[str, Variable]:
+        return {name: one for name, one in earlier.items() if (field, name) not in self.gone} | dict(own)

@@ -1,13 +1,16 @@
 """YAML text as nodes that know their line."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lessee.core.errors import ConfigError, LesseeError
+
+_T = TypeVar("_T")
 
 MAPPING, LIST = "a mapping", "a list"
 NOTHING, TEXT, NUMBER, YES_OR_NO = "nothing", "a text", "a number", "a yes or no"
@@ -32,6 +35,21 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def compose(text: str, source: str) -> MappingNode:
     """The mapping that the file is. Raises ConfigError; no text of the file is in it."""
+    root = _composed(text, source, lambda: yaml.compose(text, Loader=_LOADER))
+    if root is None:
+        raise _error(source, 1, "the file is empty", "it needs at least `apps:`")
+    return _mapping(root, source)
+
+
+def documents(text: str, source: str) -> list[MappingNode]:
+    """The mappings that the documents of a file are. Raises ConfigError as above."""
+    roots = _composed(text, source, lambda: list(yaml.compose_all(text, Loader=_LOADER)))
+    if not roots:
+        raise _error(source, 1, "the file is empty", "")
+    return [_mapping(root, source) for root in roots]
+
+
+def _composed(text: str, source: str, composed: Callable[[], _T]) -> _T:
     if text.startswith("\ufeff"):
         raise _error(source, 1, "the file begins with a byte order mark", "save it as UTF-8 without one")
     if len(text) > _MOST:
@@ -40,13 +58,14 @@ def compose(text: str, source: str) -> MappingNode:
         line = text.count("\n", 0, unprintable.start()) + 1
         raise _error(source, line, f"YAML has no place for the character U+{ord(unprintable[0]):04X}", "")
     try:
-        root = yaml.compose(text, Loader=_LOADER)
+        return composed()
     except yaml.MarkedYAMLError as exc:
         raise _syntax_error(text, source, exc) from None
     except RecursionError:
         raise _error(source, 1, "the file is nested too deeply", "") from None
-    if root is None:
-        raise _error(source, 1, "the file is empty", "it needs at least `apps:`")
+
+
+def _mapping(root: Node, source: str) -> MappingNode:
     if isinstance(root, MappingNode):
         return root
     raise _error(source, line_of(root), f"expected a mapping, found {kind_of(root)}", "write `key: value`")

@@ -1,5 +1,6 @@
 """One action of a Go template, read from its tokens."""
 
+import math
 from collections import deque
 from collections.abc import Iterator
 
@@ -184,4 +185,8 @@ class Words:
 
 
 def _decimal(digits: str) -> int | float:
-    return float(digits) if {".", "e", "E"} & set(digits) else int(digits)
+    if not {".", "e", "E"} & set(digits):
+        return int(digits)
+    if math.isinf(number := float(digits)):
+        raise ValueError
+    return number
