@@ -1,9 +1,11 @@
 """A real S3 server, SeaweedFS, and what a client that is configured by files may do there."""
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import MappingProxyType
 
 import botocore.session
 from botocore.config import Config
@@ -11,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from lessee.host.openbao import free_port
 from needs import need
+from sidecar import eventually
 
 BUCKET = "docs"
 _PORTS = ("master.port", "volume.port", "filer.port")
@@ -56,7 +59,7 @@ class Store:
         session = botocore.session.Session()
         own = {f"aws_{name}": value for name, value in keys.items()} | {"endpoint_url": f"http://127.0.0.1:{self.port}"}
         once = Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=10)
-        return session.create_client("s3", config=once, **own if keys else {})
+        return session.create_client("s3", config=once, **own | {"region_name": "us-east-1"} if keys else {})
 
     def lets_in(self, **keys):
         """Whether such a client may write and read an object."""
@@ -68,3 +71,44 @@ class Store:
             return client.get_object(Bucket=BUCKET, Key="a")["Body"].read() == b"b"
         except (BotoCoreError, ClientError):
             return False
+
+
+class Bucket:
+    """A server with one user and one bucket, and what lies in it."""
+
+    user = MappingProxyType({"access_key_id": "backup-access", "secret_access_key": "backup-secret-key"})
+
+    def __init__(self, folder):
+        keys = {"accessKey": self.user["access_key_id"], "secretKey": self.user["secret_access_key"]}
+        actions = ["Admin", "Read", "Write", "List", "Tagging"]
+        identities = {"identities": [{"name": "backup", "credentials": [keys], "actions": actions}]}
+        (folder / "users.json").write_text(json.dumps(identities))
+        self._store = Store(folder, free_port(), folder / "users.json")
+        self.endpoint = f"http://127.0.0.1:{self._store.port}"
+        self.client = self._store.client(**self.user)
+
+    def __enter__(self):
+        try:
+            eventually(lambda: self._store.lets_in(**self.user), "the store", patience=60)
+        except BaseException:
+            self.__exit__()
+            raise
+        self.client.delete_object(Bucket=BUCKET, Key="a")
+        return self
+
+    def __exit__(self, *_):
+        self.client.close()
+        self.stop()
+
+    def stop(self):
+        self._store.close()
+
+    def names(self):
+        found = self.client.list_objects_v2(Bucket=BUCKET).get("Contents", [])
+        return sorted(item["Key"] for item in found)
+
+    def put(self, key, content):
+        self.client.put_object(Bucket=BUCKET, Key=key, Body=content)
+
+    def get(self, key):
+        return self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
