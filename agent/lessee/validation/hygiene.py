@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from lessee.core.errors import LesseeError
-from lessee.core.paths import Ref
+from lessee.core.paths import Folder, Ref
 from lessee.core.validation.ages import moment, overdue
 from lessee.core.validation.fields import Place, fields, fingerprint, has_password, is_user
 from lessee.core.validation.judging import spell
@@ -108,9 +108,12 @@ def _shared(subject: Subject) -> Iterator[Result]:
     if own is None or own not in folders:
         raise NotLooked("the secrets' prefix holds no environment's name")
     ours = dict(_marks(_read(subject)))
+    asking, version = subject.operator(), subject.kv_version()
     looked, found, count = [], [], 0
     for other in sorted(subject.config.foreign_environments):
-        theirs = take_other(subject, "/".join(other if folder == own else folder for folder in folders), deadline)
+        folder = "/".join(other if part == own else part for part in folders)
+        left = max(deadline - time.monotonic(), 0)
+        theirs = take_other(asking, version, Folder(subject.space.mount, folder), left)
         if theirs is None or not theirs.secrets:
             continue
         looked.append(other)

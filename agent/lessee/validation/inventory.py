@@ -2,12 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
 
-from lessee.core.errors import LesseeError, Refused
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.paths import Folder, Ref
 from lessee.core.record import Record
@@ -18,15 +15,10 @@ from lessee.vault import kv
 from lessee.vault.door import RequestFailed
 from lessee.vault.operator import Operator
 
-if TYPE_CHECKING:
-    from lessee.validation.subject import Subject
-
 MOST = 2000
 """Secrets that are looked at."""
 _OWN = "lessee/"
 """What lessee itself keeps in an environment: fingerprints and journals, which are alike everywhere."""
-_SHARE = 0.6
-"""Of a check's time: what was seen until then is judged in the rest of it."""
 
 
 class Inventory(Record, frozen=True):
@@ -51,43 +43,21 @@ class Inventory(Record, frozen=True):
                     yield Place(str(ref), key), value
 
 
-def take(subject: "Subject") -> Inventory:
-    """Of the environment itself. Raises NotLooked where Vault does not serve, Refused or VaultUnreachable."""
-    asking, version = subject.operator(), subject.kv_version()
-    deadline = time.monotonic() + subject.timeout * _SHARE
-    found, whole = _names(asking, Folder(subject.space.mount, subject.space.prefix), version, deadline)
-    refs = sorted({*(found or ()), *_named(subject)})
+def take(asking: Operator, version: int, root: Folder, named: Iterable[Ref], seconds: float) -> Inventory:
+    """Of the folder, and of those that are `named`; it takes no longer than so many seconds."""
+    deadline = time.monotonic() + seconds
+    found, whole = _names(asking, root, version, deadline)
+    refs = sorted({*(found or ()), *named})
     return _read(asking, refs[:MOST], version, deadline, listed=found is not None, more=not whole or len(refs) > MOST)
 
 
-def take_other(subject: "Subject", prefix: str, deadline: float) -> Inventory | None:
-    """Of another environment, which lies below `prefix`, by then on the monotonic clock.
-
-    None where the token may not list it, as it should be.
-    """
-    asking, version = subject.operator(), subject.kv_version()
-    found, whole = _names(asking, Folder(subject.space.mount, prefix), version, deadline)
+def take_other(asking: Operator, version: int, root: Folder, seconds: float) -> Inventory | None:
+    """Of another environment's folder. None where the token may not list it, as it should be."""
+    deadline = time.monotonic() + seconds
+    found, whole = _names(asking, root, version, deadline)
     if found is None:
         return None
     return _read(asking, found[:MOST], version, deadline, listed=True, more=not whole or len(found) > MOST)
-
-
-def _named(subject: "Subject") -> set[Ref]:
-    """Those that templates read, and that the operator's blocks name."""
-    said = subject.config.validate
-    blocks = [said.database, said.storage, said.mcp_cache, said.mcp_auth, *said.api_keys.values()]
-    named = {block.secret for block in blocks if block is not None}
-    named |= {said.mcp_cache.redis} if said.mcp_cache is not None else set()
-    named |= {one.secret for one in subject.config.rotation.values()}
-    refs = set()
-    for path in named - {None}:
-        with suppress(Refused):  # The check that wants it tells of it.
-            refs.add(subject.space.secret(str(path)))
-    try:
-        needs = subject.needs()
-    except LesseeError:
-        needs = frozenset()  # An app's own checks tell of it.
-    return refs | {Ref(need.mount, need.path) for need in needs if isinstance(need, Ref)}
 
 
 def _names(asking: Operator, root: Folder, version: int, deadline: float) -> tuple[list[Ref] | None, bool]:

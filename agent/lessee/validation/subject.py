@@ -1,7 +1,7 @@
 """The environment that is looked at, and the ways into it that all checks share."""
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -9,9 +9,9 @@ from typing import Any
 
 from lessee.core.config import Config, Vault
 from lessee.core.config.grammar.vault import AppRole, TokenAuth
-from lessee.core.errors import LesseeError
+from lessee.core.errors import LesseeError, Refused
 from lessee.core.machine.failures import Kind
-from lessee.core.paths import Need, Ref
+from lessee.core.paths import Folder, Need, Ref
 from lessee.core.rendering.recipes import space_of
 from lessee.core.validation.traces import Traces
 from lessee.host.clock import boot_time
@@ -28,7 +28,7 @@ from lessee.vault.login import look_up
 from lessee.vault.operator import Operator, error, operator
 
 _SHARE = 0.6
-"""Of a check's time: whether Vault answers is known before whoever waits for that runs out of time."""
+"""Of a check's time: whether Vault answers and what it holds is known before whoever waits for that is out of time."""
 
 
 class Subject:
@@ -51,7 +51,7 @@ class Subject:
         self._kv_version = Once(self._look_at_mount)
         self._secrets: dict[Ref, Once[Mapping[str, Any] | None]] = {}
         self._project = Once(lambda: load(path, environ, for_child=True))
-        self._inventory = Once(lambda: inventory.take(self))
+        self._inventory = Once(self._take_inventory)
         self._traces = Once(lambda: Traces(self.inventory().values()))
 
     def health(self) -> tuple[Health, ...]:
@@ -141,6 +141,27 @@ class Subject:
             return kv.mount_version(asking.door, asking.token, mount)
         except RequestFailed as exc:
             raise error(exc.failure, mount) from None
+
+    def _take_inventory(self) -> Inventory:
+        root = Folder(self.space.mount, self.space.prefix)
+        return inventory.take(self.operator(), self.kv_version(), root, self._named(), self.timeout * _SHARE)
+
+    def _named(self) -> set[Ref]:
+        """Those that templates read, and that the operator's blocks name."""
+        said = self.config.validate
+        blocks = [said.database, said.storage, said.mcp_cache, said.mcp_auth, *said.api_keys.values()]
+        named = {block.secret for block in blocks if block is not None}
+        named |= {said.mcp_cache.redis} if said.mcp_cache is not None else set()
+        named |= {one.secret for one in self.config.rotation.values()}
+        refs = set()
+        for path in named - {None}:
+            with suppress(Refused):  # The check that wants it tells of it.
+                refs.add(self.space.secret(str(path)))
+        try:
+            needs = self.needs()
+        except LesseeError:
+            needs = frozenset()  # An app's own checks tell of it.
+        return refs | {Ref(need.mount, need.path) for need in needs if isinstance(need, Ref)}
 
     def _read(self, ref: Ref) -> Mapping[str, Any] | None:
         asking, version = self.operator(), self.kv_version()
