@@ -142,6 +142,8 @@ def test_a_variable_that_is_made_of_itself_twice_doubles_nothing(imported, value
 def test_names_that_are_taken_over_and_over_are_told_apart(imported):
     found = imported("t.ctmpl", '{{ $x := env "A" | toUpper }}{{ $x }}' * 3)
     assert found.files["t.j2"].endswith('{% set x_3 = env("A", "") | upper %}{{ x_3 }}')
+    other = imported("t.ctmpl", "".join(f'{{{{ ${name} := env "A" | toUpper }}}}' for name in ("x", "x_2", "x")))
+    assert other.files["t.j2"].endswith('{% set x_3 = env("A", "") | upper %}')
     loops = imported("t.ctmpl", "{{ range $x := loop 1 }}{{ range $x := loop 1 }}{{ end }}{{ end }}" * 2)
     assert loops.files["t.j2"] == "{% for x in range(1) %}{% for x_2 in range(1) %}{% endfor %}{% endfor %}" * 2
 

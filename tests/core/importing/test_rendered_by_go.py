@@ -82,3 +82,10 @@ def test_a_mapping_is_gone_over_by_its_keys_as_go_does():
     found, report = rendered('{{ range parseJSON `{"b": "1", "B": "2", "a": "3"}` }}{{ . }}{{ end }}')
     assert found == "231"  # as by OpenBao 2.7
     assert not report.lost
+
+
+def test_a_whole_answer_is_there_wherever_it_is_looked_at():
+    db = '(secret "secret/data/db")'
+    found, report = rendered(f"{{{{ if and {db} (not {db}) }}}}a{{{{ else }}}}b{{{{ end }}}}")
+    assert found == "b"
+    assert not report.lost

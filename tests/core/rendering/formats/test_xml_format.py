@@ -243,3 +243,8 @@ def test_the_outline_of_what_is_no_xml_is_refused_without_a_snippet():
         with pytest.raises(FormatError, match=r"^the text is no XML; ") as caught:
             outline(text, "xml")
         assert "canary" not in str(caught.value)
+
+
+def test_a_text_that_comes_in_several_parts_is_one():
+    long = "a&\n" * 60_000
+    assert write(document("<a>", [long], "</a>"), "xml") == f"<a>{long.replace('&', '&amp;')}</a>"

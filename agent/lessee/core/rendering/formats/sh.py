@@ -149,10 +149,10 @@ def _meaning(script: Script, marked: Marked | None = None) -> list[tuple[str, st
 
 def _atoms(piece: Piece, marked: Marked | None) -> Iterable[tuple[str, str]]:
     match piece.kind:
-        case "bare":
-            return _bare_atoms(piece.text, marked)
         case "single":
             return (("quoted", _filled(piece.text[1:-1], marked)),)
+        case "bare":
+            return _bare_atoms(piece.text, marked)
         case "double" | "here":
             return ((piece.kind, _filled(_decode(piece), marked)),)
         case _:
@@ -160,22 +160,20 @@ def _atoms(piece: Piece, marked: Marked | None) -> Iterable[tuple[str, str]]:
 
 
 def _bare_atoms(text: str, marked: Marked | None) -> Iterable[tuple[str, str]]:
-    if "\\" in text:
-        return _cut(text, marked)
-    return _unquoted(text, marked) if marked else (("bare", text),)
-
-
-def _cut(text: str, marked: Marked | None) -> Iterator[tuple[str, str]]:
+    if "\\" not in text:
+        return _unquoted(text, marked)
+    atoms: list[tuple[str, str]] = []
     for index, part in enumerate(_ESCAPED.split(text)):
         if index % 2:
-            yield "joined" if part == "\n" else "quoted", part
-        elif marked is None:
-            yield "bare", part
-        else:
-            yield from _unquoted(part, marked)
+            atoms.append(("joined" if part == "\n" else "quoted", part))
+        elif part:
+            atoms += _unquoted(part, marked)
+    return atoms
 
 
-def _unquoted(text: str, marked: Marked) -> Iterable[tuple[str, str]]:
+def _unquoted(text: str, marked: Marked | None) -> Iterable[tuple[str, str]]:
+    if marked is None or marked.word not in text:
+        return (("bare", text),)
     return [
         ("bare", piece) if isinstance(piece, str) else ("quoted", names.text(piece)) for piece in marked.pieces(text)
     ]
