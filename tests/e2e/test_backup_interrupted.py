@@ -171,7 +171,8 @@ def test_ended_by_a_signal_it_leaves_no_server_behind(full, make, number):
     backups = make(full)
     backups.save()
     process = subprocess.Popen(
-        [sys.executable, "-m", "lessee", "backup", "verify", "latest"],
+        # A shell that runs the tests in the background has them ignore SIGINT.
+        ["env", "--default-signal=INT", sys.executable, "-m", "lessee", "backup", "verify", "latest"],
         cwd=backups.disk,
         env=backups.environ,
         stdout=subprocess.DEVNULL,
