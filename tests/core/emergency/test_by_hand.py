@@ -31,7 +31,11 @@ def test_secrets_are_told_in_the_order_of_their_importance_with_their_age(sight)
     secrets[1] = Secret("secret/production/api-keys/old", 1, NOW - 40 * DAY)
     config = parse(ROTATION, source="lessee.yaml", environ={})
     exposed = exposure(config, "production", None, (Mount("secret/", "kv", 2),), ())
-    seen = sight(exposure=exposed, secrets=(*secrets, Secret("kv/loose")), policies={})
+    seen = sight(
+        exposure=exposed,
+        secrets=(*secrets, Secret("secret/production/lessee/setup", 3, NOW), Secret("kv/loose")),
+        policies={},
+    )
     (lines,) = told(seen, ROTATION).values()
     assert lines == (
         "secret/production/database/admin (rotation target postgres, its admin): version 3, of today",

@@ -9,6 +9,8 @@ from lessee.core.record import Record
 
 DAY = 86400.0
 HOUR = 3600.0
+_NO_SECRET = "/lessee/setup"  # noqa: S105  # It is a path.
+"""What setup knows again its own objects by: fingerprints, which open nothing."""
 _FIRST = ("database", "api-keys", "storage")
 """Folders whose secrets open other systems."""
 _MAKING = frozenset({"create", "update"})
@@ -42,7 +44,8 @@ def shown(text: str) -> str:
 
 def _secrets(sight: Sight, rotation: Mapping[str, Rotation], now: float) -> Iterator[str]:
     targets = _targets(sight, rotation)
-    for secret in sorted(sight.secrets, key=lambda secret: _importance(secret, targets, sight)):
+    exposed = (secret for secret in sight.secrets if not secret.path.endswith(_NO_SECRET))
+    for secret in sorted(exposed, key=lambda secret: _importance(secret, targets, sight)):
         target = targets.get(secret.path, "")
         told = f" (rotation target {target})" if target else ""
         yield f"{shown(secret.path)}{told}: {_age(secret, now)}"
