@@ -129,6 +129,27 @@ def an_old_layout(server, token):
     server.ask("POST", "legacy/data/api-keys/openrouter", {"data": {"api_key": f"{CANARY}-old"}}, token=token)
 
 
+def values(server, token):
+    """What is to be kept secret in the environment, as it is by now."""
+    for path, key in (
+        ("database/postgres", "password"),
+        ("mcp/memory-service", "api_key"),
+        ("api-keys/openrouter", "api_key"),
+    ):
+        yield server.ask("GET", f"secret/data/production/{path}", token=token)["data"]["data"][key]
+
+
+def left_behind(operator, server):
+    """What was said, and all that was written but for what is the operator's own secret."""
+    yield operator.said.encode()
+    own = ("keys", "logins", "exported", "operator-token", "backup.key")
+    for file in (*operator.folder.rglob("*"), server.log, *(server.folder / "logs").iterdir()):
+        if file.is_file() and not str(file.relative_to(operator.folder.parent)).startswith(
+            tuple(f"{operator.folder.name}/{name}" for name in own)
+        ):
+            yield file.read_bytes()
+
+
 def test_every_command_of_the_page_does_what_it_says(operator, server):
     for title, text in (section.split("\n", 1) for section in PAGE.split("\n## ")[1:]):
         if title == "Vault is away":
@@ -138,4 +159,9 @@ def test_every_command_of_the_page_does_what_it_says(operator, server):
             operator.type(block)
             if "--init" in block:
                 an_old_layout(server, (operator.folder / "keys" / "root-token").read_text().strip())
-    assert CANARY not in operator.said
+    token = (operator.folder / "operator-token").read_text().strip()
+    hidden = [value.encode() for value in (*values(server, token), token, CANARY)]
+    texts = list(left_behind(operator, server))
+    assert any(b"ENVIRONMENT VALIDATION REPORT" in text for text in texts)
+    assert any(b'"operation":"update"' in text for text in texts)
+    assert not [value for value in hidden for text in texts if value in text]

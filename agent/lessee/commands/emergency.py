@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 
 from lessee import __version__
@@ -106,7 +107,9 @@ def _ask(environment: str) -> None:
 
 
 def _file_name(environment: str) -> str:
-    return time.strftime(f"lessee-emergency-{environment}-%Y%m%dT%H%M%SZ.json", time.gmtime())
+    name = time.strftime(f"lessee-emergency-{environment}-%Y%m%dT%H%M%SZ", time.gmtime())
+    names = (f"{name}{f'-{number}' if number else ''}.json" for number in count())
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def _intent(asking: Operator, sight: Sight, changes: tuple[Change, ...]) -> Mapping[str, object]:
