@@ -155,7 +155,7 @@ def test_usage_that_makes_no_sense_is_told(project):
 
 @pytest.mark.parametrize("example", sorted(ROOT.glob("compose/*/compose.yaml")), ids=lambda path: path.parent.name)
 def test_the_examples_have_no_errors(project, example):
-    config = example.parent / "lessee/lessee.yaml"
+    [config] = example.parent.rglob("lessee.yaml")
     code, found = findings(project, "--config", str(config), "--compose", str(example))
     assert (code, {one["level"] for one in found} - {"warning"}) == (0, set())
 
