@@ -153,12 +153,15 @@ def test_a_removal_is_asked_for_and_only_the_environments_name_means_it(ground):
     ground.run()
     before = ground.dump(*ENVIRONMENTS)
     assert "there is no terminal; add --yes" in ground.run("--remove", "production", code=64).stderr
-    for typed, ended, left in (("testing", 64, True), ("production", 0, False)):
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *ground.command("setup", "--remove", "production")]
+    closed = subprocess.run(command, cwd=ground.disk, env=ground.environ, capture_output=True, text=True, check=False)
+    assert (closed.returncode, "there is no terminal; add --yes" in closed.stderr) == (64, True), closed.stderr
+    for typed, ended, left in (("testing\n", 64, True), ("\x04", 64, True), ("production\n", 0, False)):
         terminal = Terminal(*ground.command("setup", "--remove", "production"), cwd=ground.disk, env=ground.environ)
         try:
             told = terminal.until("type production to remove it: ")
             assert "production: 4 roles, 4 policies, 2 secrets with all versions, below secret/production/" in told
-            terminal.type(f"{typed}\n")
+            terminal.type(typed)
             terminal.until("production is gone" if not left else "nothing was removed")
             assert terminal.process.wait(10) == ended
         finally:

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from lessee.commands.setting_up.asking import ask
 from lessee.commands.setting_up.modes import mode
 from lessee.core.config import Config
-from lessee.core.errors import ConfigError, LeftByHand, LesseeError, UsageError
+from lessee.core.errors import LeftByHand, UsageError
 from lessee.core.setup import wanted as wanting
 from lessee.core.setup.objects import Group
 from lessee.core.setup.plan import Forbidden, Held, Only, Step, doings, environment_of, plan
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.plan:
             _tell_plan(steps, folder, selected)
             return 0
-        values = fetch(doings(steps), environ, path.parent, _ask)
+        values = fetch(doings(steps), environ, path.parent, ask)
         told = _Teller()
         Acting(asking, configs, state, values).act(steps, selected, told.tell)
         if folder is not None:
@@ -139,18 +140,6 @@ class _Teller:
             print(f"{self._heading or 'all environments'}:")
         for line in lines_of(step):
             print(line)
-
-
-def _ask(where: str) -> str:
-    """Of the operator, without showing it."""
-    if not sys.stdin.isatty():
-        raise LesseeError("it is asked for, and there is no terminal", where=where, todo="run it at one")
-    from getpass import getpass
-
-    value = getpass(f"{where} = ")
-    if not value:
-        raise ConfigError([LesseeError("nothing was typed", where=where)])
-    return value
 
 
 def _refuse_held(steps: Iterable[Step]) -> None:
