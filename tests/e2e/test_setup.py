@@ -183,6 +183,13 @@ def test_values_come_from_files_variables_and_the_terminal_and_are_never_shown(g
     assert made == {key: f"{CANARY}-{key}" for key in ("file", "env", "typed")}
 
 
+def test_a_terminal_that_cannot_spell_what_it_is_told_stops_nothing(ground):
+    ground.run()
+    ground.wanted["components"]["ci"] = {"rights": ["read"], "token_ttl": "5m"}
+    assert "token_ttl: 1h \\u2192 5m\n" in ground.run(PYTHONIOENCODING="latin-1").stdout
+    assert ground.run().stdout == "done: nothing to do\n"
+
+
 def test_no_value_is_in_anything_that_is_said(ground):
     everything(ground)
     ground.wanted["secrets"]["given"] = {"key": {"file": "given"}}

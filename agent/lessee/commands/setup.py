@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 from lessee.commands.setting_up.asking import ask
@@ -36,6 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
 
         return migrate.run(arguments)
     make_private()
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What a terminal cannot spell is no reason to end half way.
+        sys.stdout.reconfigure(errors="backslashreplace")
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     if arguments.remove is not None:
