@@ -113,8 +113,20 @@ def test_keys_of_another_server_do_not_open_it(server):
     (keys / "unseal-key-1").write_text(other)
     said = server.setup("--unseal", keys)
     assert said.returncode == 77, said.stderr
+    assert "is it a key of this server" in said.stderr
     assert other.strip() not in told(said)
     assert server.ask("GET", "sys/seal-status")["sealed"]
+
+
+def test_a_wrong_key_that_somebody_gave_before_stops_one_run_alone(server):
+    keys = server.folder / "keys"
+    assert server.setup("--init", keys, "--shares", 2, "--threshold", 2).returncode == 0
+    server.ask("PUT", "sys/seal", token=(keys / "root-token").read_text().strip())
+    key = (keys / "unseal-key-2").read_text().strip()
+    server.ask("PUT", "sys/unseal", {"key": ("B" if key[0] == "A" else "A") + key[1:]})
+    said = server.setup("--unseal", keys)
+    assert (said.returncode, "run it again" in said.stderr) == (77, True)
+    assert server.setup("--unseal", keys).returncode == 0
 
 
 def test_a_server_that_is_initialised_is_refused_with_what_to_do(server):
