@@ -28,6 +28,9 @@ from lessee.vault.operator import operator
 
 def run(arguments: argparse.Namespace) -> int:
     """0 where all is as wanted, or --plan told what would be done; 75 where something was left as by hand."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What a terminal cannot spell is no reason to end half way.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if (asked := mode(arguments)) in {"init", "unseal"}:
         from lessee.commands.setting_up import init
 
@@ -37,9 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
 
         return migrate.run(arguments)
     make_private()
-    if isinstance(sys.stdout, TextIOWrapper):
-        # What a terminal cannot spell is no reason to end half way.
-        sys.stdout.reconfigure(errors="backslashreplace")
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     if arguments.remove is not None:
@@ -47,6 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
 
         return remove.run(arguments, path, environ)
     _refuse_senseless(arguments)
+    return _set_up(arguments, path, environ)
+
+
+def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> int:
     projects = _projects(path, environ)
     configs = {name: project.config for name, project in projects.items()}
     only = _only(arguments.only or (), configs)
