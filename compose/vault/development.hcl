@@ -10,7 +10,9 @@ listener "tcp" {
   tls_disable = true
 }
 
-# To keep the data, write: storage "file" { path = "/path/to/a/folder" }
+# To keep the data, write in its place:
+#   cluster_addr = "http://127.0.0.1:8201"
+#   storage "raft" { path = "/path/to/a/folder" }
 storage "inmem" {}
 
 # (Vault) Without the right to lock memory it would not start. OpenBao locks none, and warns that it does not know this.

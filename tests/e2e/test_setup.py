@@ -158,6 +158,16 @@ def test_values_come_from_files_variables_and_the_terminal_and_are_never_shown(g
     done = subprocess.run(ground.command("setup"), cwd=ground.disk, env=unfit, capture_output=True, check=False)
     assert b"a/b: env: the value is not UTF-8 text" in done.stderr
     assert "a/b: typed: it is asked for, and there is no terminal; run it at one" in missing
+    for key, told, code in (("\x04", "typed: nothing was typed", 78), ("\x03", None, 130)):
+        terminal = Terminal(*ground.command("setup"), cwd=ground.disk, env=environ)
+        try:
+            terminal.until("secret/testing/a/b: typed = ")
+            terminal.type(key)
+            if told is not None:
+                terminal.until(told)
+            assert terminal.process.wait(10) == code
+        finally:
+            terminal.close()
     assert not ground.has("GET", "sys/policies/acl/testing-app")
     terminal = Terminal(*ground.command("setup"), cwd=ground.disk, env=environ)
     try:
@@ -171,6 +181,13 @@ def test_values_come_from_files_variables_and_the_terminal_and_are_never_shown(g
     made = ground.secret("testing/a/b")
     assert set(made.pop("pin")) <= {"0", "1"}
     assert made == {key: f"{CANARY}-{key}" for key in ("file", "env", "typed")}
+
+
+def test_a_terminal_that_cannot_spell_what_it_is_told_stops_nothing(ground):
+    ground.run()
+    ground.wanted["components"]["ci"] = {"rights": ["read"], "token_ttl": "5m"}
+    assert "token_ttl: 1h \\u2192 5m\n" in ground.run(PYTHONIOENCODING="latin-1").stdout
+    assert ground.run().stdout == "done: nothing to do\n"
 
 
 def test_no_value_is_in_anything_that_is_said(ground):

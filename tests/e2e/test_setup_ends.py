@@ -2,11 +2,13 @@
 
 import itertools
 import subprocess
+from functools import partial
 
 import pytest
 
-from faults import Proxy, Sky
+from faults import Delay, Proxy, Sky
 from ground import ENVIRONMENTS, Ground
+from sidecar import eventually
 from terminal import Terminal
 
 _NUMBERS = itertools.count()
@@ -123,6 +125,25 @@ def test_killed_while_it_hands_out_logins_the_next_run_hands_out_the_rest(ground
         assert ground.ask("POST", "auth/approle/login", body, token="")["auth"]["client_token"]
 
 
+def test_two_that_hand_out_logins_at_once_make_one_secret_id_each(ground):
+    ground.wanted.update(environments=["testing"], components={"ci": ["read"], "app": ["read"]})
+    ground.run()
+    with Proxy(ground.bao.port) as proxy:
+        proxy.over("/secret-id", Delay(1.5))
+        ground.config["vault"]["address"] = proxy.address
+        command = ground.command("setup", "--output", "out")
+        begin = partial(subprocess.Popen, command, cwd=ground.disk, env=ground.environ, stderr=subprocess.PIPE)
+        first = begin()
+        eventually(lambda: proxy.count("/secret-id"), "the first to write")
+        second = begin()
+        said = [one.communicate(timeout=60)[1] for one in (first, second)]
+    assert (first.returncode, second.returncode, *said) == (0, 0, b"", b"")
+    for role in ("testing-app", "testing-ci"):
+        files = sorted(path.name for path in (ground.disk / "out" / "testing" / role).iterdir())
+        assert files == ["role_id", "secret_id"]
+        assert len(ground.ask("GET", f"auth/approle/role/{role}/secret-id?list=true")["data"]["keys"]) == 1
+
+
 def test_an_environment_that_is_removed_leaves_the_others_as_they_were(ground):
     ground.wanted["pki"] = {"common_name": "root"}
     ground.run()
@@ -153,12 +174,15 @@ def test_a_removal_is_asked_for_and_only_the_environments_name_means_it(ground):
     ground.run()
     before = ground.dump(*ENVIRONMENTS)
     assert "there is no terminal; add --yes" in ground.run("--remove", "production", code=64).stderr
-    for typed, ended, left in (("testing", 64, True), ("production", 0, False)):
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", *ground.command("setup", "--remove", "production")]
+    closed = subprocess.run(command, cwd=ground.disk, env=ground.environ, capture_output=True, text=True, check=False)
+    assert (closed.returncode, "there is no terminal; add --yes" in closed.stderr) == (64, True), closed.stderr
+    for typed, ended, left in (("testing\n", 64, True), ("\x04", 64, True), ("production\n", 0, False)):
         terminal = Terminal(*ground.command("setup", "--remove", "production"), cwd=ground.disk, env=ground.environ)
         try:
             told = terminal.until("type production to remove it: ")
             assert "production: 4 roles, 4 policies, 2 secrets with all versions, below secret/production/" in told
-            terminal.type(f"{typed}\n")
+            terminal.type(typed)
             terminal.until("production is gone" if not left else "nothing was removed")
             assert terminal.process.wait(10) == ended
         finally:

@@ -27,6 +27,22 @@ seal "static" {{
 }}
 """
 
+RAFT = """
+api_addr     = "http://127.0.0.1:{port}"
+cluster_addr = "http://127.0.0.1:{cluster_port}"
+listener "tcp" {{
+  address         = "127.0.0.1:{port}"
+  cluster_address = "127.0.0.1:{cluster_port}"
+  tls_disable     = true
+}}
+storage "raft" {{
+  path                   = "{folder}"
+  node_id                = "{port}"
+  performance_multiplier = 1
+  {joins}
+}}
+"""
+
 
 @pytest.fixture
 def server(tmp_path):
@@ -97,8 +113,20 @@ def test_keys_of_another_server_do_not_open_it(server):
     (keys / "unseal-key-1").write_text(other)
     said = server.setup("--unseal", keys)
     assert said.returncode == 77, said.stderr
+    assert "is it a key of this server" in said.stderr
     assert other.strip() not in told(said)
     assert server.ask("GET", "sys/seal-status")["sealed"]
+
+
+def test_a_wrong_key_that_somebody_gave_before_stops_one_run_alone(server):
+    keys = server.folder / "keys"
+    assert server.setup("--init", keys, "--shares", 2, "--threshold", 2).returncode == 0
+    server.ask("PUT", "sys/seal", token=(keys / "root-token").read_text().strip())
+    key = (keys / "unseal-key-2").read_text().strip()
+    server.ask("PUT", "sys/unseal", {"key": ("B" if key[0] == "A" else "A") + key[1:]})
+    said = server.setup("--unseal", keys)
+    assert (said.returncode, "run it again" in said.stderr) == (77, True)
+    assert server.setup("--unseal", keys).returncode == 0
 
 
 def test_a_server_that_is_initialised_is_refused_with_what_to_do(server):
@@ -326,6 +354,29 @@ def test_a_server_that_unseals_itself_gives_recovery_keys(tmp_path):
         token = (tmp_path / "keys" / "root-token").read_text().strip()
         assert server.ask("GET", "auth/token/lookup-self", token=token)["data"]["policies"] == ["root"]
         assert server.setup("--unseal", tmp_path / "keys").returncode == 0  # It does so itself.
+
+
+def test_a_node_that_joins_a_cluster_and_one_that_stands_by_are_unsealed_too(tmp_path):
+    numbers = ports(4)
+    keys, nodes = tmp_path / "keys", []
+    with ExitStack() as stack:
+        for port, cluster_port in (numbers[:2], numbers[2:]):
+            folder = tmp_path / f"node-{port}"
+            (folder / "data").mkdir(parents=True)
+            joins = f'retry_join {{\n leader_api_addr = "{nodes[0].address}"\n }}' if nodes else ""
+            text = RAFT.format(port=port, cluster_port=cluster_port, folder=folder / "data", joins=joins)
+            nodes.append(stack.enter_context(Server(folder, port, text)))
+            if len(nodes) == 1:
+                assert nodes[0].setup("--init", keys).returncode == 0
+        first, second = nodes
+        eventually(lambda: second.ask("GET", "sys/seal-status")["initialized"], "the second node to find the first")
+        for _ in ("it joins", "it is back"):
+            said = second.setup("--unseal", keys)
+            assert said.returncode == 0, said.stderr
+            assert second.ask("GET", "sys/leader")["leader_address"] == first.address
+            assert not second.ask("GET", "sys/health?standbyok=true")["sealed"]
+            second.stop()
+            second.start()
 
 
 def test_without_a_server_it_says_so_and_leaves_nothing(tmp_path):

@@ -251,6 +251,20 @@ def test_from_kv_version_1_comes_what_it_has(mounts):
     assert mounts.tree("production/") == ["production/postgres"]
 
 
+def test_a_number_that_kv_version_2_would_round_is_refused_before_it_is_copied(mounts):
+    old = mounts.make(1)
+    mounts.server.ask("POST", f"{old}/alike", {"one": 1.0, "more": [{"zero": -0.0, "large": 1e22}], "yes": True})
+    mounts.server.ask("POST", f"{old}/long", {"more": [{"id": 12345678901234567890}]})
+    for _ in range(2):
+        said = mounts.run(source=old)
+        assert said.returncode == 73
+        assert (
+            "/long: a whole number there has more digits than KV version 2 keeps; write it as a string" in said.stdout
+        )
+        assert mounts.tree("development/") == ["development/alike"]
+    assert "1 there already, 1 refused" in said.stdout
+
+
 def test_no_version_is_lost_where_the_target_s_mount_keeps_fewer(mounts):
     source = mounts.make(2, max_versions=15)
     mounts.write("many", *map(str, range(12)), mount=source)
@@ -328,7 +342,7 @@ def test_a_copy_that_is_not_there_when_it_is_read_back_is_told(mounts):
         proxy.over("/data/development/x", Status(200, body=b'{"data": {"version": 1}}'))
         said = mounts.run(address=proxy.address)
     assert said.returncode == 73
-    assert f"! {mounts.mount}/development/x: something else is there: read back, the copy is not equal" in said.stdout
+    assert f"! {mounts.mount}/development/x: read back, the copy is not equal: did somebody" in said.stdout
     assert "1 copied and read back equal (1 versions), 0 there already, 1 refused" in said.stdout
     assert mounts.tree("development/") == ["development/y"]
 

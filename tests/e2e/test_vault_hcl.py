@@ -69,6 +69,21 @@ def test_development_is_sealed_at_first_and_listens_on_loopback_alone(tmp_path):
         assert warnings(server) == ["disable_mlock"]
 
 
+def test_development_keeps_its_data_where_it_is_written_as_it_says(tmp_path):
+    numbers = ports(2)
+    (tmp_path / "data").mkdir()
+    text = adapted("development.hcl", tmp_path, numbers).replace('storage "inmem" {}\n', "")
+    text = re.sub("^#   ", "", text, flags=re.MULTILINE).replace("/path/to/a/folder", str(tmp_path / "data"))
+    text = text.replace(':8201"', f':{numbers[1]}"')
+    with Server(tmp_path, numbers[0], text) as server:
+        assert server.setup("--init", tmp_path / "keys").returncode == 0
+        server.stop()
+        server.start()
+        said = server.setup("--unseal", tmp_path / "keys")
+        assert said.returncode == 0, said.stderr
+        assert server.ask("GET", "sys/seal-status")["storage_type"] == "raft"
+
+
 def test_its_compose_file_is_one_and_mounts_what_the_server_writes():
     need(shutil.which("docker"), "needs docker compose: apt install docker-cli docker-compose")
     said = subprocess.run(

@@ -4,11 +4,13 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
+from lessee.commands.setting_up.asking import ask
 from lessee.commands.setting_up.modes import mode
 from lessee.core.config import Config
-from lessee.core.errors import ConfigError, LeftByHand, LesseeError, UsageError
+from lessee.core.errors import LeftByHand, UsageError
 from lessee.core.setup import wanted as wanting
 from lessee.core.setup.objects import Group
 from lessee.core.setup.plan import Forbidden, Held, Only, Step, doings, environment_of, plan
@@ -26,6 +28,9 @@ from lessee.vault.operator import operator
 
 def run(arguments: argparse.Namespace) -> int:
     """0 where all is as wanted, or --plan told what would be done; 75 where something was left as by hand."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # What a terminal cannot spell is no reason to end half way.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if (asked := mode(arguments)) in {"init", "unseal"}:
         from lessee.commands.setting_up import init
 
@@ -42,6 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
 
         return remove.run(arguments, path, environ)
     _refuse_senseless(arguments)
+    return _set_up(arguments, path, environ)
+
+
+def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> int:
     projects = _projects(path, environ)
     configs = {name: project.config for name, project in projects.items()}
     only = _only(arguments.only or (), configs)
@@ -56,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.plan:
             _tell_plan(steps, folder, selected)
             return 0
-        values = fetch(doings(steps), environ, path.parent, _ask)
+        values = fetch(doings(steps), environ, path.parent, ask)
         told = _Teller()
         Acting(asking, configs, state, values).act(steps, selected, told.tell)
         if folder is not None:
@@ -139,18 +148,6 @@ class _Teller:
             print(f"{self._heading or 'all environments'}:")
         for line in lines_of(step):
             print(line)
-
-
-def _ask(where: str) -> str:
-    """Of the operator, without showing it."""
-    if not sys.stdin.isatty():
-        raise LesseeError("it is asked for, and there is no terminal", where=where, todo="run it at one")
-    from getpass import getpass
-
-    value = getpass(f"{where} = ")
-    if not value:
-        raise ConfigError([LesseeError("nothing was typed", where=where)])
-    return value
 
 
 def _refuse_held(steps: Iterable[Step]) -> None:

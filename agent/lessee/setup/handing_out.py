@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +23,7 @@ def missing(folder: Path, roles: Iterable[Object]) -> Iterator[tuple[Object, Pat
     """The roles without all of their files, where these belong, and what is not there."""
     for role in roles:
         place = folder / role.environment / role.name
-        absent = tuple(name for name in (ROLE_ID, SECRET_ID) if not os.path.lexists(place / name))
-        if absent:
+        if absent := _absent(place):
             yield role, place, absent
 
 
@@ -44,8 +44,11 @@ def hand_out(asking: Operator, folder: Path, roles: Iterable[Object], wrap_ttl: 
 
     With `wrap_ttl` in seconds, secret_id holds a response-wrapping token that serves once, within that time.
     """
-    for role, place, absent in missing(folder, roles):
+    for role, place, _ in missing(folder, roles):
         with _opened(folder, place) as fd:
+            absent = _absent(place)  # Another run may have written them since.
+            if not absent:
+                continue
             if ROLE_ID in absent:
                 _write(fd, place, ROLE_ID, partial(_role_id, asking, role))
             if SECRET_ID in absent:
@@ -63,13 +66,20 @@ def roles_of(wanted: Iterable[object]) -> list[Object]:
     return [one for one in wanted if isinstance(one, Object) and one.kind is Kind.ROLE]
 
 
+def _absent(place: Path) -> tuple[str, ...]:
+    return tuple(name for name in (ROLE_ID, SECRET_ID) if not os.path.lexists(place / name))
+
+
 @contextmanager
 def _opened(folder: Path, place: Path) -> Iterator[int]:
+    """One run at a time writes there, the next waits for it."""
     for one in (folder, place.parent):
         os.close(open_directory(one, make=_FOLDER))
     fd = open_directory(place, make=_FOLDER)
     try:
         refuse_strangers(fd, place, uid=None, gid=None)
+        with cannot_write(place):
+            flock(fd, LOCK_EX)
         yield fd
     finally:
         os.close(fd)
@@ -91,7 +101,8 @@ def _write(fd: int, place: Path, name: str, value: Callable[[], str]) -> None:
         with cannot_write(place / name):
             os.rename(new, name, src_dir_fd=fd, dst_dir_fd=fd)
     except BaseException:
-        os.unlink(new, dir_fd=fd)
+        with suppress(FileNotFoundError):  # It was interrupted when all was done.
+            os.unlink(new, dir_fd=fd)
         raise
     finally:
         os.close(file)

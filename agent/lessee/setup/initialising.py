@@ -50,23 +50,44 @@ def unseal(server: Operator, keys: Iterable[str]) -> Seal:
     for key in keys:
         if not seal.sealed:
             break
-        seal = seal_of(server.write("sys/unseal", {"key": key}, method="PUT").data)
+        try:
+            seal = seal_of(server.write("sys/unseal", {"key": key}, method="PUT").data)
+        except Refused as exc:
+            # Keys that anybody gave before counted too, and are forgotten now.
+            todo = "is it a key of this server, and not encrypted? then run it again: others are forgotten now"
+            raise Refused(exc.what, where=exc.where, todo=todo) from None
+        if seal.sealed and not seal.progress:
+            seal = _joined(server)
+    return seal
+
+
+def _joined(server: Operator) -> Seal:
+    """A node of a cluster joins it when its keys are there, and opens a moment later."""
+    deadline = time.monotonic() + _WAKING
+    while (seal := seal_of(server.read("sys/seal-status") or {})).sealed:
+        if time.monotonic() > deadline:
+            what = "its keys are right, and it has not joined its cluster after a minute"
+            raise VaultUnreachable(what, todo="does it reach the active node (`retry_join`)? see its log")
+        time.sleep(_PAUSE)
     return seal
 
 
 def wait_until_active(server: Operator) -> None:
-    """Raises VaultUnreachable where it does not serve within a minute."""
+    """Or until it stands by for a node that is. Raises VaultUnreachable where it does not serve within a minute."""
     deadline = time.monotonic() + _WAKING
     while True:
         try:
-            server.read("sys/health")
+            health = server.read("sys/health", {"standbyok": "true", "perfstandbyok": "true"}) or {}
+            # Before an election too a node of raft stands by.
+            if not health.get("standby") or (server.read("sys/leader") or {}).get("leader_address"):
+                return
+            why = "no node is active"
         except LesseeError as exc:
-            if time.monotonic() > deadline:
-                todo = "see its log; the keys are kept"
-                raise VaultUnreachable(f"it is not active after a minute: {exc.what}", todo=todo) from None
-            time.sleep(_PAUSE)
-        else:
-            return
+            why = exc.what
+        if time.monotonic() > deadline:
+            todo = "see its log; the keys are kept"
+            raise VaultUnreachable(f"it does not serve after a minute: {why}", todo=todo)
+        time.sleep(_PAUSE)
 
 
 def _keep(keys: KeyFolder, texts: dict[str, str]) -> tuple[Path, ...]:

@@ -59,6 +59,10 @@ setup:
     [
         ("setup: {environments: [a, b, a]}", "setup.environments: `a` stands there twice; leave one of them out"),
         (
+            "setup: {environments: [a, lessee]}",
+            "setup.environments: `lessee` is where setup keeps what all environments share; name it otherwise",
+        ),
+        (
             "setup: {environments: [prod, Prod-eu]}",
             "setup.environments: `Prod-eu` begins with `prod-`, as the policies and roles of `prod` do; name one of",
         ),

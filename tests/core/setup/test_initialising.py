@@ -12,8 +12,8 @@ RECOVERY = {"recovery_keys_base64": ["a", "b", "c"], "root_token": "root", "keys
 
 
 def test_a_seal_is_what_the_server_says_and_closed_in_doubt():
-    said = {"initialized": True, "sealed": False, "recovery_seal": True, "t": 3}
-    assert seal_of(said) == Seal(initialised=True, sealed=False, automatic=True, threshold=3)
+    said = {"initialized": True, "sealed": False, "recovery_seal": True, "t": 3, "progress": 2}
+    assert seal_of(said) == Seal(initialised=True, sealed=False, automatic=True, threshold=3, progress=2)
     assert seal_of({}) == SHAMIR
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lessee.core.setup.kv import fingerprint, metadata_from, settings_of, version_of
+from lessee.core.setup.kv import fingerprint, is_exact, metadata_from, settings_of, version_of
 from lessee.core.setup.migrating import Settings, Version
 
 SAID = {"max_versions": 3, "cas_required": True, "delete_version_after": "1h1m1.5s", "custom_metadata": {"a": "b"}}
@@ -33,3 +33,20 @@ def test_equal_values_have_equal_fingerprints_in_one_run_alone():
     assert fingerprint(b"key", {"b": {"d": 2, "c": [None, "x"]}, "a": 1}) == one
     assert fingerprint(b"key", {"a": 1, "b": {"c": ["x", None], "d": 2}}) != one
     assert fingerprint(b"another", {"a": 1, "b": {"c": [None, "x"], "d": 2}}) != one
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, 1.0), (-0.0, 0), (1e22, 10**22), ([{"a": 2}], [{"a": 2.0}])])
+def test_numbers_that_kv_makes_one_of_have_one_fingerprint(one, other):
+    assert fingerprint(b"key", {"a": one}) == fingerprint(b"key", {"a": other})
+
+
+def test_numbers_that_differ_have_other_fingerprints():
+    values = (1, True, "1", 2**53, 2**53 + 1, float(2**53 + 2), 10**400)
+    assert len({fingerprint(b"key", {"a": value}) for value in values}) == len(values)
+
+
+@pytest.mark.parametrize(
+    ("value", "exact"), [(2**53, True), (2**53 + 1, False), (10**400, False), (1.5, True), (True, True)]
+)
+def test_a_whole_number_that_would_be_rounded_is_found_at_any_depth(value, exact):
+    assert is_exact({"a": ["x", None, {"b": value}]}) is exact

@@ -93,6 +93,27 @@ def test_a_step_is_told_without_a_value(step, lines):
     assert list(lines_of(step)) == lines
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:can/ary@db/a", "postgresql://u:…@db/a"),
+        ("u:can/a@ry@tcp(db:3306)/", "u:…@tcp(db:3306)/"),
+        ("host=db user=u password=canary dbname=a", "host=db user=u password=…"),
+        ("host=db%20password%20=%20'can%20ary'%20dbname=a", "host=db%20password%20=…"),
+        ("postgresql://u@db/a?sslmode=require&sslpassword=canary", "postgresql://u@db/a?sslmode=require&sslpassword=…"),
+        ("server=db;user id=u;PWD=canary;", "server=db;user id=u;PWD=…"),
+        (
+            "server=db;user id={{username}};password={{password}};",
+            "server=db;user id={{username}};password={{password}};",
+        ),
+        ("postgresql://{{username}}:{{password}}@db:5432/a", "postgresql://{{username}}:{{password}}@db:5432/a"),
+    ],
+)
+def test_a_password_that_somebody_wrote_into_a_url_is_not_shown(url, shown):
+    step = Held(Change(CONNECTION, {"connection_url": url}))
+    assert list(lines_of(step))[1] == f'      connection_url: "{shown}" → "{URL}"'
+
+
 def test_a_policy_that_was_empty_is_told_whole():
     assert list(lines_of(Change(POLICY, {"policy": ""}))) == ["  ~ policy a-b", "      + one", "      + two"]
 

@@ -87,7 +87,7 @@ def _line(one: Told, move: Move) -> str:
         case Outcome.EQUAL:
             return f"= {move.target}{path}: there already"
         case Outcome.REFUSED:
-            return f"! {move.target}{path}: something else is there: {one.why}"
+            return f"! {move.target}{path}: {one.why}"
         case Outcome.LEFT_OUT:
             return f"- {move.source}{path} stays: {one.why}"
 
@@ -106,4 +106,4 @@ def _sum_up(told: Counter[str], move: Move, *, plan: bool) -> None:
             "deleted one, undelete it in the source first"
         )
     if told["REFUSED"]:
-        print("refused: nothing there was changed; move it away or make it equal, and run this again")
+        print("refused: nothing was overwritten; move away what is there, or make it equal, and run this again")

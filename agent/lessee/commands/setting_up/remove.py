@@ -1,10 +1,10 @@
 """`lessee setup --remove ENV`: undoes one environment, and touches no other."""
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from lessee.commands.setting_up.asking import confirm
 from lessee.core.config.grammar import words
 from lessee.core.errors import UsageError
 from lessee.host.clock import boot_time
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -
         if arguments.plan:
             return 0
         if not arguments.yes:
-            _confirm(name)
+            confirm("all of it goes for good, and nothing brings it back", name)
         remove(asking, found, print)
     print(f"{name} is gone")
     return 0
@@ -43,11 +43,3 @@ def _checked(name: str) -> str:
         return str(word.read(name))
     except ValueError:
         raise UsageError(f"--remove wants {word.expected}", todo="name an environment") from None
-
-
-def _confirm(name: str) -> None:
-    if not sys.stdin.isatty():
-        raise UsageError("it cannot be asked whether this is meant: there is no terminal", todo="add --yes")
-    typed = input(f"all of it goes for good, and nothing brings it back; type {name} to remove it: ")
-    if typed.strip() != name:
-        raise UsageError("nothing was removed: what was typed is not the environment's name")

@@ -16,6 +16,9 @@ def check_setup(said: grammar.Lessee, problems: Problems) -> None:
     block = said.setup
     for name in sorted({name for name in block.environments if block.environments.count(name) > 1}):
         problems.follow(("setup", "environments"), f"`{name}` stands there twice", todo="leave one of them out")
+    if _OWN in block.environments:
+        what = f"`{_OWN}` is where setup keeps what all environments share"
+        problems.follow(("setup", "environments"), what, todo="name it otherwise")
     for one, other in permutations(block.environments, 2):
         if other.lower().startswith(f"{one.lower()}-"):
             what = f"`{other}` begins with `{one}-`, as the policies and roles of `{one}` do"

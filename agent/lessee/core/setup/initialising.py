@@ -17,6 +17,8 @@ class Seal(Record, frozen=True):
     automatic: bool
     """It unseals itself, and its keys are for recovery alone."""
     threshold: int
+    progress: int = 0
+    """So many keys were given; 0 again once they are enough."""
 
 
 class Wish(Record, frozen=True):
@@ -35,6 +37,7 @@ def seal_of(status: Mapping[str, Any]) -> Seal:
         sealed=status.get("sealed") is not False,
         automatic=status.get("recovery_seal") is True,
         threshold=int(status.get("t") or 0),
+        progress=int(status.get("progress") or 0),
     )
 
 

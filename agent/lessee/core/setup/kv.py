@@ -11,6 +11,7 @@ import msgspec
 from lessee.core.setup.migrating import Settings, Version
 
 _DURATION = re.compile(r"([0-9.]+)(h|ms|m|s)")
+_HUGE = 1 << 1023  # No whole number from here on is taken for a double.
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
@@ -45,7 +46,33 @@ def metadata_from(settings: Settings) -> dict[str, Any]:
 
 def fingerprint(key: bytes, data: Mapping[str, Any]) -> bytes:
     """Tells values apart without showing them. `key` is made for one run: later, no fingerprint says anything."""
-    return hmac.digest(key, msgspec.json.encode(data, order="deterministic"), "sha256")
+    return hmac.digest(key, msgspec.json.encode(_kept(data), order="deterministic"), "sha256")
+
+
+def is_exact(value: object) -> bool:
+    """Whether KV v2 gives all numbers in it back as they are: it keeps doubles alone, and version 1 any digits."""
+    match value:
+        case dict():
+            return all(map(is_exact, value.values()))
+        case list():
+            return all(map(is_exact, value))
+        case int():
+            return isinstance(_kept(value), bool | float)
+        case _:
+            return True
+
+
+def _kept(value: object) -> object:
+    """As KV v2 keeps it, where it can: of 1, 1.0 and 1e0 it makes one number."""
+    match value:
+        case dict():
+            return {key: _kept(one) for key, one in value.items()}
+        case list():
+            return [_kept(one) for one in value]
+        case int() | float() if not isinstance(value, bool) and abs(value) < _HUGE and float(value) == value:
+            return float(value) + 0.0  # Of a zero without its sign.
+        case _:
+            return value
 
 
 def _seconds(text: str) -> float:

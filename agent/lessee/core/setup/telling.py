@@ -13,7 +13,11 @@ from lessee.core.setup.plan import Add, Change, Fill, Forbidden, Held, Remove, S
 from lessee.core.setup.values import told
 
 _FORCE = "--force overwrites it"
-_PASSWORD = re.compile(r":(?!//)(?!\{\{password\}\}@)[^@/]*@")
+# Whoever wrote it by hand may have put a password there, with any character in it; what follows one is cut off too.
+_BEFORE_HOST = re.compile(r":(?!//)(?!\{\{password\}\}@).*@", re.DOTALL)
+_AS_FIELD = re.compile(
+    r"((?:pass(?:word|wd|phrase)?|pwd)(?:\s|%20)*=)(?!\{\{password\}\}).*", re.DOTALL | re.IGNORECASE
+)
 
 
 def lines_of(step: Step) -> Iterator[str]:
@@ -112,8 +116,9 @@ def _differences(before: str, after: str) -> Iterator[str]:
 def _value(key: str, value: object) -> str:
     if key.endswith("ttl") and isinstance(value, int):
         return spell(value)
-    text = json.dumps(value, ensure_ascii=False)
-    return _printable(_PASSWORD.sub(":…@", text) if key == "connection_url" else text)
+    if key == "connection_url":
+        value = _AS_FIELD.sub(r"\1…", _BEFORE_HOST.sub(":…@", str(value)))
+    return _printable(json.dumps(value, ensure_ascii=False))
 
 
 def _printable(text: str) -> str:
