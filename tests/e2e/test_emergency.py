@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import stat
 import subprocess
 import time
@@ -12,10 +13,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from faults import Proxy, Sky
+from faults import Delay, Proxy, Sky
 from leak import CANARY, ENVIRONMENTS, World, attack, is_alive
 from lessee.host.openbao import ROOT_TOKEN
 from sidecar import Sidecar, eventually, pass_by
+from terminal import as_by_a_person
 
 PAGE = Path(__file__).parents[2] / "OPERATIONS.md"
 NOTHING = ([], 0, 0, [])
@@ -423,6 +425,42 @@ def test_at_a_terminal_the_environment_s_name_is_to_be_typed(world, typed, code)
     assert process.returncode == code, said
     assert "Type production to go on: " in said
     assert is_alive(world, tokens["token"]) == (code != 0)
+
+
+def test_where_stdin_is_closed_nobody_is_asked_and_nothing_is_changed(world):
+    _, tokens = attack(world)
+    line, where = world.command()
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *line]
+    said = subprocess.run(closed, **where, capture_output=True, text=True, timeout=60, check=False)
+    assert (said.returncode, "nobody can be asked here" in said.stderr) == (64, True), said.stderr
+    assert is_alive(world, tokens["token"])
+
+
+def test_a_terminal_that_cannot_say_all_characters_stops_nothing(world):
+    tokens = [world.token("production-app") for _ in range(12)]  # Of which ten are shown, and an ellipsis.
+    line, where = world.command("--yes")
+    where["env"]["PYTHONIOENCODING"] = "iso-8859-1"
+    said = subprocess.run(line, **where, capture_output=True, encoding="iso-8859-1", timeout=60, check=False)
+    assert said.returncode == 0, said.stderr
+    assert "    \\u2026 and 2 more\n" in said.stdout
+    assert "record: " in said.stdout
+    assert not any(is_alive(world, token) for token in tokens)
+
+
+def test_interrupted_it_says_so_with_its_record(world):
+    attack(world)
+    with Proxy(world.bao.port) as proxy:
+        world.config({"setup": {"environments": list(ENVIRONMENTS)}}, proxy.address)
+        proxy.over("revoke-accessor", Delay(2.0))
+        line, where = world.command("--yes", "--record", "half.json")
+        process = subprocess.Popen(as_by_a_person(*line), **where, stderr=subprocess.PIPE, text=True)
+        eventually(lambda: proxy.count("revoke-accessor"), "the first token")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert "interrupted: not all is done; run it again; record: half.json" in said
+    events = [json.loads(line)["event"] for line in (world.folder / "half.json").read_text().splitlines()]
+    assert (events[0], events[-1]) == ("begun", "interrupted")
 
 
 def test_five_hundred_tokens_are_revoked_in_some_seconds(world):
