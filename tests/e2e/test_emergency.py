@@ -69,6 +69,24 @@ def test_root_credentials_are_rotated_too(world):
     assert world.leased("production")["username"]
 
 
+@pytest.mark.parametrize(
+    "form", ["postgresql://{{{{username}}}}:{{{{password}}}}@{}/testing", "postgresql://{1}:{2}@{0}"]
+)
+def test_a_root_credential_that_another_environment_needs_is_left_and_told(world, form):
+    admin = world.database("production")
+    address, password = f"127.0.0.1:{world.postgres.port}", "the-first-password"
+    connection = {"plugin_name": "postgresql-database-plugin", "username": admin, "password": password}
+    connection["connection_url"] = form.format(address, admin, password)
+    if "{{" not in connection["connection_url"]:
+        del connection["username"], connection["password"]
+    world.bao.ask("POST", "sys/mounts/testing/database", {"type": "database"})
+    world.bao.ask("POST", "testing/database/config/simba", {**connection, "verify_connection": False})
+    said = world.emergency("--yes").stdout
+    psycopg.connect(world.postgres.admin_url, user=admin, password=password).close()
+    assert "production/database/simba: not rotated, for testing/database/simba logs in as the same user" in said
+    assert "root credential of production/database/simba\n" not in said
+
+
 def test_run_again_it_finds_nobody_and_a_dry_run_changes_nothing(world):
     attack(world)
     before = world.left(), len(world.audit.read_text().splitlines())
@@ -242,6 +260,16 @@ def test_leases_of_a_system_that_is_away_are_told_with_the_way_out(world):
     assert "bao lease revoke -force -prefix production/database/" in said.stdout
     assert not any(is_alive(world, token) for token in tokens.values())
     world.postgres.sql(f'DROP ROLE "{user}"')
+
+
+def test_leases_that_the_token_may_not_revoke_are_told_with_the_reason(world):
+    world.database("production")
+    world.leased("production")
+    page = PAGE.read_text().partition("```hcl\n# operator.hcl")[2].partition("```")[0]
+    world.policy("incident", f'{page}\npath "sys/leases/revoke-prefix/*" {{ capabilities = ["deny"] }}')
+    said = world.emergency("--yes", token=world.token("incident", no_parent=True), code=75)
+    prefix = "sys/leases/revoke-prefix/production/database"
+    assert f"leases of production/database/: 1 are left ({prefix}: permission denied (403)" in said.stdout
 
 
 def test_an_agent_gets_new_credentials_once_it_has_a_new_secret_id(world, memory):

@@ -36,6 +36,7 @@ def test_an_environment_is_its_folder_in_each_view_and_the_engines_below_its_nam
         Region("production/pki/"),
     )
     assert exposed.engines == (DATABASE, PKI)
+    assert exposed.others == (OTHER, SHARED_DB)
     assert exposed.leased == ("production/database/", "production/pki/")
     assert exposed.shared == (Kept(SECRET, "common/"),)
 

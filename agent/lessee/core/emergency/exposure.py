@@ -48,6 +48,8 @@ class Exposure(Record, frozen=True):
     """Who may read in one of them is struck."""
     shared: tuple[Kept, ...] = ()
     """Folders that it may read too, and others as well: nobody is struck for them."""
+    others: tuple[Mount, ...] = ()
+    """Engines that are not the environment's."""
 
 
 def exposure(
@@ -74,6 +76,7 @@ def exposure(
         leased=(*(mount.path for mount in engines), *outside),
         regions=(*(region for one in kept for region in one.regions), *(Region(mount.path) for mount in engines)),
         shared=tuple(Kept(secrets, folder) for folder in config.secrets.shared),
+        others=tuple(mount for mount in mounts if not mount.version and mount not in own),
     )
 
 
