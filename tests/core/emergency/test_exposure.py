@@ -92,7 +92,7 @@ def test_what_is_not_there_is_no_part_of_it():
         without(lost, lost.kept)
 
 
-@pytest.mark.parametrize("path", ["testing/api-keys/a", "/", ""])
-def test_a_path_of_another_environment_is_refused(path):
+@pytest.mark.parametrize("path", ["testing/api-keys/a", "/", "", "../testing/api-keys/a", "a/./b", "a//b"])
+def test_a_path_of_another_environment_or_through_it_is_refused(path):
     with pytest.raises(UsageError, match="is nothing of production"):
         at(path)

@@ -93,7 +93,8 @@ def _kv(config: Config, mounts: tuple[Mount, ...]) -> Mount:
 def _at(config: Config, environment: str, path: str, mounts: tuple[Mount, ...]) -> Exposure:
     secrets = _kv(config, mounts)
     foreign = path.split("/", maxsplit=1)[0]
-    if foreign in config.foreign_environments or not path.strip("/"):
+    is_odd = {"", ".", ".."}.intersection(path.removesuffix("/").split("/"))
+    if foreign in config.foreign_environments or is_odd:
         raise UsageError(f"--path {path!r} is nothing of {environment}", todo="name a path of this environment")
     engine = next((mount for mount in mounts if not mount.version and path.startswith(mount.path)), None)
     own = next((mount for mount in mounts if mount.version and path.startswith(mount.path)), None)
