@@ -9,6 +9,7 @@ from lessee.core.record import Record
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 """Of libpq, https://www.postgresql.org/docs/current/libpq-ssl.html."""
 _PORTS = 65535
+_DIGITS = 9
 
 
 class PostgresLogin(Record, frozen=True):
@@ -88,7 +89,7 @@ def redis(path: str, fields: Mapping[str, object]) -> RedisLogin:
     return RedisLogin(
         host=_text(fields, "host"),
         port=_port(path, fields["port"]),
-        db=int(_text(fields, "db")) if _text(fields, "db").isdecimal() else 0,
+        db=int(db) if (db := _text(fields, "db")).isdecimal() and len(db) <= _DIGITS else 0,
         username=_text(fields, "username"),
         password=_text(fields, "password"),
         tls=_is_true(fields, "tls"),
@@ -133,7 +134,8 @@ def _text(fields: Mapping[str, object], key: str) -> str:
 
 def _port(path: str, value: object) -> int:
     text = str(value)
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= _PORTS):
+    # Of thousands of digits Python makes no number.
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and 0 < int(text) <= _PORTS):
         raise LesseeError("port is no port", where=path, todo=f"write a number from 1 to {_PORTS}")
     return int(text)
 
