@@ -345,6 +345,18 @@ def test_other_ways_in_are_left_open_and_told(world):
     assert "policy deployer may make secret_ids of approle/bare, approle/batch, approle/production-app" in said
 
 
+def test_where_the_default_policy_reaches_it_all_who_have_that_are_struck(world):
+    world.role("bystander", "testing-app")
+    world.role("without", "testing-app", token_no_default_policy=True)
+    held = {name: world.secret_id(name) for name in ("bystander", "without")}
+    default = world.bao.ask("GET", "sys/policies/acl/default")["data"]["policy"]
+    world.policy("default", f'{default}\npath "secret/data/production/*" {{ capabilities = ["read"] }}')
+    world.emergency("--yes")
+    with pytest.raises(RuntimeError, match="400"):
+        world.log_in("bystander", held["bystander"])
+    assert world.log_in("without", held["without"])
+
+
 def test_what_was_read_into_a_wrapping_token_is_gone_with_it(world):
     wrapping = {env: world.wrapped(f"secret/data/{env}/api-keys/openrouter") for env in ENVIRONMENTS[:2]}
     world.emergency("--yes")
@@ -412,6 +424,8 @@ def test_leases_that_templates_name_outside_the_environment_s_engines_are_revoke
     assert world.users("shared") == []
     assert world.static("shared") == static
     (world.folder / "a.j2").write_text("{{ broken")
+    said = world.emergency("--dry-run", code=75)
+    assert "  cannot be looked at: what templates read is not known: " in said.stdout
     said = world.emergency("--yes", "--record", "2.json", code=75)
     assert "NOT DONE\n  what templates read is not known: " in said.stdout
 

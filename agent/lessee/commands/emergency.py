@@ -17,6 +17,7 @@ from lessee.core.emergency.report import done, following, found, left, planned, 
 from lessee.core.emergency.sight import Sight
 from lessee.core.errors import NotNotified, TemplateError, UsageError
 from lessee.core.paths import Dynamic
+from lessee.core.record import replace
 from lessee.core.rendering.recipes import compile_recipes, space_of
 from lessee.core.rendering.templates import Compiler
 from lessee.emergency.looking import look, look_first
@@ -42,12 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
     with operator(config.vault, environ, boot_time) as asking:
         first = look_first(asking, config, arguments.environment, arguments.path, named)
         sight = look(asking, first)
+        sight = replace(sight, problems=(*sight.problems, *unread))
         changes = plan(sight, rotations(sight.exposure, sight.databases))
         print(found(sight), end="")
         print(planned(changes, sight, all_of_it=arguments.dry_run), end="")
         if arguments.dry_run:
             print(left(by_hand(sight, config.rotation, time.time())), end="")
-            return _NOT_ALL_DONE if sight.problems or unread else 0
+            return _NOT_ALL_DONE if sight.problems else 0
         if not arguments.yes:
             _ask(arguments.environment)
         return _strike(asking, config, arguments, sight, changes, unread)
