@@ -57,6 +57,16 @@ def test_all_missing_keys_are_told_at_once_and_no_login_shows_its_password(make,
                 make("p", whole | {key: value})
 
 
+@pytest.mark.parametrize("value", ["postgresql://app:canary@db:5432/simba", "app:canary@db", "host=db password=canary"])
+@pytest.mark.parametrize("key", ["host", "database"])
+def test_a_url_that_holds_a_password_is_no_name_and_is_not_shown(key, value):
+    with pytest.raises(LesseeError, match=f"{key} is no name") as caught:
+        credentials.postgres("p", POSTGRES | {key: value})
+    assert "canary" not in str(caught.value)
+    with pytest.raises(LesseeError, match="host is no name"):
+        credentials.redis("p", REDIS | {"host": value})
+
+
 @pytest.mark.parametrize("port", ["0", "65536", "x", "٣", "-1", "5432.0", "9" * 5000])
 def test_a_port_is_a_port(port):
     with pytest.raises(LesseeError, match="port is no port"):

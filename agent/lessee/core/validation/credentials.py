@@ -73,9 +73,9 @@ def postgres(path: str, fields: Mapping[str, object]) -> PostgresLogin:
     if sslmode and sslmode not in SSLMODES:
         raise LesseeError("sslmode is none of libpq's", where=path, todo=f"write one of {', '.join(SSLMODES)}")
     return PostgresLogin(
-        host=_text(fields, "host"),
+        host=_name(path, fields, "host"),
         port=_port(path, fields["port"]),
-        database=_text(fields, "database"),
+        database=_name(path, fields, "database"),
         username=_text(fields, "username"),
         password=_text(fields, "password"),
         sslmode=sslmode,
@@ -87,7 +87,7 @@ def redis(path: str, fields: Mapping[str, object]) -> RedisLogin:
     """Raises as `postgres` does."""
     _complete(path, fields, ("host", "port", "password"))
     return RedisLogin(
-        host=_text(fields, "host"),
+        host=_name(path, fields, "host"),
         port=_port(path, fields["port"]),
         db=int(db) if (db := _text(fields, "db")).isdecimal() and len(db) <= _DIGITS else 0,
         username=_text(fields, "username"),
@@ -130,6 +130,15 @@ def _complete(path: str, fields: Mapping[str, object], keys: Iterable[str]) -> N
 def _text(fields: Mapping[str, object], key: str) -> str:
     value = fields.get(key)
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _name(path: str, fields: Mapping[str, object], key: str) -> str:
+    """It is shown, and so must be no URL or DSN: in such a one stands a password."""
+    name = _text(fields, key)
+    if any(sign in name for sign in "@/="):
+        todo = "write a name alone: what else a URL says has keys of its own"
+        raise LesseeError(f"{key} is no name", where=path, todo=todo)
+    return name
 
 
 def _port(path: str, value: object) -> int:
