@@ -4,9 +4,11 @@ import base64
 import gzip
 import secrets
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from breakages import CRITICAL, WARNING, Table
 from detours import outside
+from faults import Proxy, Status
 from lessee.host.openbao import free_port
 from provider import Provider
 
@@ -121,6 +123,16 @@ def the_server_is_away(it):
 def there_is_no_server_at_that_path(it):
     block = it.config["validate"]["mcp_auth"]
     return it.with_config(validate={"mcp_auth": block | {"url": block["url"] + "/nowhere"}})
+
+
+@broken("mcp_auth", "key-let-in", CRITICAL)
+@contextmanager
+def the_proxy_before_the_server_is_in_trouble(it):
+    block = it.config["validate"]["mcp_auth"]
+    with Proxy(urlsplit(block["url"]).port) as proxy:
+        proxy.weather = Status(502)
+        with it.with_config(validate={"mcp_auth": block | {"url": f"http://127.0.0.1:{proxy.port}/mcp"}}):
+            yield
 
 
 @broken("mcp_auth", "wrong-key-refused", CRITICAL)

@@ -142,6 +142,28 @@ def a_table_is_not_there(it):
     return it.with_config(validate={"database": {"rights": {"tables": ["orders", "nowhere"]}}})
 
 
+@broken("database", "postgres-rights", CRITICAL)
+@contextmanager
+def its_role_may_not_use_the_schema_of_a_table(it):
+    it.postgres.sql("CREATE SCHEMA hidden CREATE TABLE orders (id int)", database="validated")
+    with it.with_config(validate={"database": {"rights": {"tables": ["hidden.orders"]}}}):
+        yield
+    it.postgres.sql("DROP SCHEMA hidden CASCADE", database="validated")
+
+
+@broken("database", "postgres-rights", CRITICAL)
+def no_table_is_called_so(it):
+    return it.with_config(validate={"database": {"rights": {"tables": ['"', "a.b.c.d"]}}})
+
+
+@broken("database", "postgres-not-superuser", CRITICAL)
+@contextmanager
+def its_role_may_not_look_at_roles(it):
+    it.postgres.sql("REVOKE SELECT ON pg_roles FROM PUBLIC", database="validated")
+    yield
+    it.postgres.sql("GRANT SELECT ON pg_roles TO PUBLIC", database="validated")
+
+
 @contextmanager
 def _altered(it, role, how, back):
     it.postgres.sql(f"ALTER ROLE {role} {how}")

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import stat
 import subprocess
 import time
@@ -12,10 +13,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from faults import Proxy, Sky
+from faults import Delay, Proxy, Sky
 from leak import CANARY, ENVIRONMENTS, World, attack, is_alive
 from lessee.host.openbao import ROOT_TOKEN
 from sidecar import Sidecar, eventually, pass_by
+from terminal import as_by_a_person
 
 PAGE = Path(__file__).parents[2] / "OPERATIONS.md"
 NOTHING = ([], 0, 0, [])
@@ -65,6 +67,24 @@ def test_root_credentials_are_rotated_too(world):
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url, user=admin, password="the-first-password")
     assert world.leased("production")["username"]
+
+
+@pytest.mark.parametrize(
+    "form", ["postgresql://{{{{username}}}}:{{{{password}}}}@{}/testing", "postgresql://{1}:{2}@{0}"]
+)
+def test_a_root_credential_that_another_environment_needs_is_left_and_told(world, form):
+    admin = world.database("production")
+    address, password = f"127.0.0.1:{world.postgres.port}", "the-first-password"
+    connection = {"plugin_name": "postgresql-database-plugin", "username": admin, "password": password}
+    connection["connection_url"] = form.format(address, admin, password)
+    if "{{" not in connection["connection_url"]:
+        del connection["username"], connection["password"]
+    world.bao.ask("POST", "sys/mounts/testing/database", {"type": "database"})
+    world.bao.ask("POST", "testing/database/config/simba", {**connection, "verify_connection": False})
+    said = world.emergency("--yes").stdout
+    psycopg.connect(world.postgres.admin_url, user=admin, password=password).close()
+    assert "production/database/simba: not rotated, for testing/database/simba logs in as the same user" in said
+    assert "root credential of production/database/simba\n" not in said
 
 
 def test_run_again_it_finds_nobody_and_a_dry_run_changes_nothing(world):
@@ -242,6 +262,16 @@ def test_leases_of_a_system_that_is_away_are_told_with_the_way_out(world):
     world.postgres.sql(f'DROP ROLE "{user}"')
 
 
+def test_leases_that_the_token_may_not_revoke_are_told_with_the_reason(world):
+    world.database("production")
+    world.leased("production")
+    page = PAGE.read_text().partition("```hcl\n# operator.hcl")[2].partition("```")[0]
+    world.policy("incident", f'{page}\npath "sys/leases/revoke-prefix/*" {{ capabilities = ["deny"] }}')
+    said = world.emergency("--yes", token=world.token("incident", no_parent=True), code=75)
+    prefix = "sys/leases/revoke-prefix/production/database"
+    assert f"leases of production/database/: 1 are left ({prefix}: permission denied (403)" in said.stdout
+
+
 def test_an_agent_gets_new_credentials_once_it_has_a_new_secret_id(world, memory):
     world.database("production")
     disk = world.folder / "agent"
@@ -315,6 +345,18 @@ def test_other_ways_in_are_left_open_and_told(world):
     assert "policy deployer may make secret_ids of approle/bare, approle/batch, approle/production-app" in said
 
 
+def test_where_the_default_policy_reaches_it_all_who_have_that_are_struck(world):
+    world.role("bystander", "testing-app")
+    world.role("without", "testing-app", token_no_default_policy=True)
+    held = {name: world.secret_id(name) for name in ("bystander", "without")}
+    default = world.bao.ask("GET", "sys/policies/acl/default")["data"]["policy"]
+    world.policy("default", f'{default}\npath "secret/data/production/*" {{ capabilities = ["read"] }}')
+    world.emergency("--yes")
+    with pytest.raises(RuntimeError, match="400"):
+        world.log_in("bystander", held["bystander"])
+    assert world.log_in("without", held["without"])
+
+
 def test_what_was_read_into_a_wrapping_token_is_gone_with_it(world):
     wrapping = {env: world.wrapped(f"secret/data/{env}/api-keys/openrouter") for env in ENVIRONMENTS[:2]}
     world.emergency("--yes")
@@ -382,6 +424,8 @@ def test_leases_that_templates_name_outside_the_environment_s_engines_are_revoke
     assert world.users("shared") == []
     assert world.static("shared") == static
     (world.folder / "a.j2").write_text("{{ broken")
+    said = world.emergency("--dry-run", code=75)
+    assert "  cannot be looked at: what templates read is not known: " in said.stdout
     said = world.emergency("--yes", "--record", "2.json", code=75)
     assert "NOT DONE\n  what templates read is not known: " in said.stdout
 
@@ -423,6 +467,42 @@ def test_at_a_terminal_the_environment_s_name_is_to_be_typed(world, typed, code)
     assert process.returncode == code, said
     assert "Type production to go on: " in said
     assert is_alive(world, tokens["token"]) == (code != 0)
+
+
+def test_where_stdin_is_closed_nobody_is_asked_and_nothing_is_changed(world):
+    _, tokens = attack(world)
+    line, where = world.command()
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *line]
+    said = subprocess.run(closed, **where, capture_output=True, text=True, timeout=60, check=False)
+    assert (said.returncode, "nobody can be asked here" in said.stderr) == (64, True), said.stderr
+    assert is_alive(world, tokens["token"])
+
+
+def test_a_terminal_that_cannot_say_all_characters_stops_nothing(world):
+    tokens = [world.token("production-app") for _ in range(12)]  # Of which ten are shown, and an ellipsis.
+    line, where = world.command("--yes")
+    where["env"]["PYTHONIOENCODING"] = "iso-8859-1"
+    said = subprocess.run(line, **where, capture_output=True, encoding="iso-8859-1", timeout=60, check=False)
+    assert said.returncode == 0, said.stderr
+    assert "    \\u2026 and 2 more\n" in said.stdout
+    assert "record: " in said.stdout
+    assert not any(is_alive(world, token) for token in tokens)
+
+
+def test_interrupted_it_says_so_with_its_record(world):
+    attack(world)
+    with Proxy(world.bao.port) as proxy:
+        world.config({"setup": {"environments": list(ENVIRONMENTS)}}, proxy.address)
+        proxy.over("revoke-accessor", Delay(2.0))
+        line, where = world.command("--yes", "--record", "half.json")
+        process = subprocess.Popen(as_by_a_person(*line), **where, stderr=subprocess.PIPE, text=True)
+        eventually(lambda: proxy.count("revoke-accessor"), "the first token")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert "interrupted: not all is done; run it again; record: half.json" in said
+    events = [json.loads(line)["event"] for line in (world.folder / "half.json").read_text().splitlines()]
+    assert (events[0], events[-1]) == ("begun", "interrupted")
 
 
 def test_five_hundred_tokens_are_revoked_in_some_seconds(world):

@@ -18,6 +18,7 @@ import breakages_of_systems
 from cluster import Cluster
 from detours import Detour
 from environments import Environment, postgres_with_tls
+from faults import Proxy, Sky
 from lessee.core.config.parsing import parse
 from lessee.host.openbao import free_port
 from lessee.validation.components import checks
@@ -103,6 +104,25 @@ def test_what_leaves_this_machine_with_tls_that_is_verified_passes(environment):
     assert failed(results) == set()
     for one in (("database", "postgres-tls"), ("mcp_cache", "redis-tls"), ("storage", "s3-tls")):
         assert results[one]["text"].endswith("and verified")
+
+
+def test_an_answer_that_is_no_refusal_is_not_taken_for_one(environment):
+    with Proxy(environment.store.port) as proxy:
+        proxy.over("-anonymous", Sky.DROP)
+        with environment.with_secret("storage/minio", endpoint=f"127.0.0.1:{proxy.port}"):
+            results = environment.results("--component", "storage")
+    assert failed(results) == set()
+    told = results["storage", "s3-refuses-anonymous"]
+    assert (told["passed"], "no clear answer" in told["text"]) == (None, True)
+    with environment.with_secret("storage/minio", bucket="no bucket/.."):
+        results = environment.results("--component", "storage")
+    assert results["storage", "s3-refuses-wrong-key"]["passed"] is None
+
+
+def test_a_terminal_that_cannot_say_all_characters_gets_the_report_too(environment):
+    said = environment.validate("--component", "vault", PYTHONIOENCODING="iso-8859-1")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert "\\u2705" in said.stdout
 
 
 def test_a_standby_passes_on(environment, tmp_path):

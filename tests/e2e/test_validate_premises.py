@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 import breakages_of_hosts
 import breakages_of_keys
@@ -17,7 +19,7 @@ from lessee.core.validation.traces import SHORTEST
 from lessee.host.openbao import ROOT_TOKEN, free_port
 from lessee.validation.inventory import MOST
 from needs import need
-from premises import Premises
+from premises import OPERATOR, Premises
 
 ROWS = (*breakages_of_keys.ROWS, *breakages_of_secrets.ROWS, *breakages_of_hosts.ROWS)
 COMPONENTS = sorted({row.component for row in ROWS})
@@ -99,6 +101,47 @@ def test_a_token_that_may_not_list_looks_at_what_the_configuration_names(premise
     assert "secrets that the configuration names were looked at" in told["text"]
     assert failed(results) == set()
     assert "may not read other environments" in results["secrets", "environments-differ"]["text"]
+
+
+def test_a_folder_that_may_not_be_listed_is_told(premises):
+    closed = f'{OPERATOR}\npath "secret/metadata/testing/api-keys/" {{ capabilities = ["deny"] }}'
+    premises.bao.ask("PUT", "sys/policies/acl/closed", {"policy": closed})
+    results = premises.results("--component", "secrets", VAULT_TOKEN=premises.token_with("closed"))
+    assert failed(results) == {("secrets", "all-read")}
+    assert "secret/testing/api-keys/" in results["secrets", "all-read"]["text"]
+
+
+def test_a_folder_of_dist_that_may_not_be_read_is_told(premises):
+    need(shutil.which("setpriv"), "needs setpriv: apt install util-linux")
+    need(os.geteuid() == 0, "needs root, to look without its rights")
+    closed = premises.dist / "closed"
+    closed.mkdir(0o700)
+    (closed / "x.js").write_text(premises.secrets["mcp/memory"]["api_key"])
+    os.chown(closed, 12345, -1)
+    premises.prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+    results = premises.results("--component", "frontend")
+    premises.prefix = []
+    shutil.rmtree(closed)
+    assert failed(results) == {("frontend", "dist-without-secrets"), ("frontend", "dist-without-keys")}
+    assert {results[one]["level"] for one in failed(results)} == {"warning"}
+
+
+def test_marks_of_certificates_without_end_keep_nobody(premises):
+    premises.bao.put("testing/x", certificate="-----BEGIN CERTIFICATE-----" * 15_000)
+    begun = time.monotonic()
+    results = premises.results("--component", "secrets")
+    took = time.monotonic() - begun
+    premises.bao.ask("DELETE", "secret/metadata/testing/x")
+    assert failed(results) == set()
+    assert took < 20  # It took minutes, in which nothing else ran.
+
+
+def test_names_that_are_no_text_are_told_in_every_form(premises):
+    with premises.with_file("\udcff.js", premises.secrets["mcp/memory"]["api_key"].encode()):
+        for form, read in (("json", json.loads), ("yaml", yaml.safe_load), ("junit", str), ("text", str)):
+            done = premises.validate("--component", "frontend", "--format", form)
+            assert (done.returncode, done.stderr) == (1, ""), form
+            assert read(done.stdout)
 
 
 def test_of_very_many_secrets_so_many_are_looked_at_and_that_is_told(premises):

@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 
 from lessee import __version__
+from lessee.commands.output import escape_unknown
 from lessee.core.config import Config
 from lessee.core.emergency.by_hand import by_hand
 from lessee.core.emergency.plan import Change, Step, plan, rotations
@@ -16,6 +17,7 @@ from lessee.core.emergency.report import done, following, found, left, planned, 
 from lessee.core.emergency.sight import Sight
 from lessee.core.errors import NotNotified, TemplateError, UsageError
 from lessee.core.paths import Dynamic
+from lessee.core.record import replace
 from lessee.core.rendering.recipes import compile_recipes, space_of
 from lessee.core.rendering.templates import Compiler
 from lessee.emergency.looking import look, look_first
@@ -32,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """0: all is done that can be done here; 75: something could not be done."""
     if arguments.dry_run and arguments.record:
         raise UsageError("--record says nothing with --dry-run", todo="leave one of them out")
+    escape_unknown()
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     config = read(path, environ, environment=arguments.environment, blocks=("rotation",))
@@ -40,12 +43,13 @@ def run(arguments: argparse.Namespace) -> int:
     with operator(config.vault, environ, boot_time) as asking:
         first = look_first(asking, config, arguments.environment, arguments.path, named)
         sight = look(asking, first)
+        sight = replace(sight, problems=(*sight.problems, *unread))
         changes = plan(sight, rotations(sight.exposure, sight.databases))
         print(found(sight), end="")
         print(planned(changes, sight, all_of_it=arguments.dry_run), end="")
         if arguments.dry_run:
             print(left(by_hand(sight, config.rotation, time.time())), end="")
-            return _NOT_ALL_DONE if sight.problems or unread else 0
+            return _NOT_ALL_DONE if sight.problems else 0
         if not arguments.yes:
             _ask(arguments.environment)
         return _strike(asking, config, arguments, sight, changes, unread)
@@ -61,7 +65,12 @@ def _strike(
 ) -> int:
     with RecordFile(arguments.record or _file_name(arguments.environment)) as file:
         file.write("begun", **_intent(asking, sight, changes))
-        struck = strike(asking, sight, changes, file)
+        try:
+            struck = strike(asking, sight, changes, file)
+        except KeyboardInterrupt:
+            file.write("interrupted")
+            print(f"\nlessee: interrupted: not all is done; run it again; record: {file.path}", file=sys.stderr)
+            raise
         # What could not be looked at again is still to be told.
         seen = sight if struck.after.problems else struck.after
         tasks = by_hand(seen, config.rotation, time.time())
@@ -97,7 +106,7 @@ def _named(config: Config, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]
 
 
 def _ask(environment: str) -> None:
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():  # None: it was closed.
         raise UsageError("nobody can be asked here", todo="add --yes, or --dry-run to look alone")
     print(
         f"\nAll access to {environment} ends, also that of its apps. Type {environment} to go on: ", end="", flush=True

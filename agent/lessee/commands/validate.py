@@ -2,10 +2,10 @@
 
 import argparse
 import os
-import sys
 import time
 from contextlib import closing
 
+from lessee.commands.output import escape_unknown
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.validation.reports import REPORTS, Report
 from lessee.core.validation.results import Level, Result
@@ -29,7 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
             # What was asked for could not be looked at: the reason is part of the answer.
             results = [*run_checks(checks(subject, ["vault"]), subject.timeout), *results]
     report = Report(config.environment, subject.now, tuple(results))
-    sys.stdout.write(REPORTS[arguments.format](report, verbose=arguments.verbose))
+    # Programs read UTF-8; a terminal may have another encoding.
+    escape_unknown(None if arguments.format == "text" else "utf-8")
+    print(REPORTS[arguments.format](report, verbose=arguments.verbose), end="")
     return 1 if any(_counts(result, arguments.fail_on) for result in results) else 0
 
 

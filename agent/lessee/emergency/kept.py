@@ -1,6 +1,7 @@
 """Looks at what engines keep: leases, secrets, what databases can rotate."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 
 from lessee.core.emergency.exposure import Kept
@@ -15,9 +16,20 @@ def leases(operator: Operator, prefix: str) -> int:
     return _leases(operator, f"{prefix.removesuffix('/')}/")
 
 
-def database(operator: Operator, mount: str) -> Database:
-    """What a database engine can rotate by itself."""
-    return Database(mount, operator.list(f"{mount}/static-roles"), operator.list(f"{mount}/config"))
+def database(operator: Operator, mount: str, others: Iterable[str]) -> Database:
+    """What a database engine can rotate by itself, and what of it `others`, engines too, have part in.
+
+    Of others, what the token may not look at is passed over.
+    """
+    connections = operator.list(f"{mount}/config")
+    theirs: dict[tuple[str, str], str] = {}
+    for other in others:
+        with suppress(LesseeError):
+            for name in operator.list(f"{other}/config"):
+                theirs.setdefault(_user(operator, other, name), f"{other}/{name}")
+    own = {name: theirs.get(_user(operator, mount, name)) for name in connections if theirs}
+    shared = {name: other for name, other in own.items() if other is not None}
+    return Database(mount, operator.list(f"{mount}/static-roles"), connections, shared)
 
 
 def certificates(operator: Operator, mount: str) -> int:
@@ -35,6 +47,16 @@ def is_there(operator: Operator, one: Kept) -> bool:
 def secrets(operator: Operator, places: Iterable[Kept]) -> tuple[Secret, ...]:
     """All that lies there, with the newest version of each; of KV version 1 nobody can tell."""
     return tuple(secret for place in places for secret in _secrets(operator, place))
+
+
+def _user(operator: Operator, mount: str, name: str) -> tuple[str, str]:
+    """As whom a connection logs in, and where."""
+    data = operator.read(f"{mount}/config/{name}") or {}
+    details = data.get("connection_details") or {}
+    before, _, after = str(details.get("connection_url") or "").rpartition("@")
+    # The address begins behind the login and ends at the database's name; a URL may name the user itself.
+    said = details.get("username") or before.rpartition("//")[2].partition(":")[0]
+    return str(said), after.partition("/")[0] or f"{mount}/{name}"
 
 
 def _leases(operator: Operator, folder: str) -> int:

@@ -86,11 +86,13 @@ def _giving(
 
 
 def _given(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """Older methods call them `policies`, and some say them in one text."""
+    """Older methods call them `policies`, and some say them in one text; `default` goes without saying."""
     found: list[str] = []
     for key in ("token_policies", "policies"):
         said = data.get(key) or ()
         found += said.split(",") if isinstance(said, str) else map(str, said)
+    if data.get("token_no_default_policy") is False:
+        found.append("default")
     return tuple(dict.fromkeys(name.strip() for name in found))
 
 

@@ -62,7 +62,7 @@ def look(operator: Operator, first: Sight) -> Sight:
     tokens, of_tokens = seen("tokens", no_tokens, _list_tokens)
     others = [seen("other ways in", no_logins, ask, names) for ask in logins.OTHERS]
     counts = {prefix: seen(f"leases of {prefix}", no_count, kept.leases, prefix) for prefix in exposed.leased}
-    databases = [mount.path.removesuffix("/") for mount in exposed.engines if mount.type == "database"]
+    databases, of_others = _databases(exposed.engines), _databases(exposed.others)
     pki = [mount.path for mount in exposed.engines if mount.type == "pki"]
     return replace(
         first,
@@ -70,7 +70,7 @@ def look(operator: Operator, first: Sight) -> Sight:
         tokens=tokens,
         logins=tuple(login for some in others for login in some),
         leases=counts,
-        databases=tuple(seen(mount, Database(mount, (), ()), kept.database, mount) for mount in databases),
+        databases=tuple(seen(mount, Database(mount, (), ()), kept.database, mount, of_others) for mount in databases),
         certificates={mount: seen(mount, 0, kept.certificates, mount) for mount in pki},
         secrets=seen("secrets", no_secrets, kept.secrets, exposed.kept),
         namespaces=_namespaces(operator),
@@ -84,6 +84,10 @@ def _mounts(operator: Operator) -> Iterator[Mount]:
         kind = str(mount["type"])
         version = 2 if str((mount.get("options") or {}).get("version")) == "2" else 1
         yield Mount(path, kind, version if kind in {"kv", "generic"} else 0)
+
+
+def _databases(mounts: Iterable[Mount]) -> list[str]:
+    return [mount.path.removesuffix("/") for mount in mounts if mount.type == "database"]
 
 
 def _policies(operator: Operator) -> Iterator[tuple[str, str]]:

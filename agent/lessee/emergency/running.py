@@ -90,7 +90,8 @@ def _settled(outcome: Outcome, left: set[str], after: Sight) -> Outcome:
         count = after.leases.get(prefix)
         left_over = "some may be" if count is None else f"{count} are"
         todo = f"is the system behind it well? Vault tries again by itself; `bao lease revoke -force -prefix {prefix}`"
-        return Outcome(change, f"{left_over} left; {todo} lets go of them without it")
+        said = f" ({outcome.error})" if outcome.error else ""
+        return Outcome(change, f"{left_over} left{said}; {todo} lets go of them without it")
     return Outcome(change, outcome.error or "it is still there")
 
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from lessee.validation.subject import Subject
 
 _TELL = Teller("secrets")
-_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-_KEY = re.compile(r"-----BEGIN (?:RSA |EC )?PRIVATE KEY-----.+?-----END (?:RSA |EC )?PRIVATE KEY-----", re.DOTALL)
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
+# Never across a mark: with many of them, that would take minutes.
+_KEY = re.compile(r"-----BEGIN (?:RSA |EC )?PRIVATE KEY-----[^-]+-----END (?:RSA |EC )?PRIVATE KEY-----")
 _TODO = "have a new one issued, or take it from Vault's PKI with certificate() in the template"
 
 

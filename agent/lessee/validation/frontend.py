@@ -86,7 +86,8 @@ def _dist(subject: Subject) -> Iterator[Result]:
     if said.dist is None:
         raise NotLooked("validate.frontend names no dist")
     folder = subject.path.parent / said.dist
-    files = list(_files(folder))
+    closed: list[OSError] = []
+    files = list(_files(folder, closed))
     if not files:
         todo = "build it first, or mend validate.frontend.dist"
         yield _TELL.critical("dist-present", f"there are no files in {folder}", todo)
@@ -94,7 +95,7 @@ def _dist(subject: Subject) -> Iterator[Result]:
     yield _TELL.passed("dist-present", f"{len(files)} files are in {folder}")
     values: list[str] = []
     keys: list[str] = []
-    unread, (traces, why) = 0, _traces(subject)
+    unread, (traces, why) = len(closed), _traces(subject)
     for path in files:
         content = _content(path) if time.monotonic() < deadline else None
         if content is None:
@@ -103,7 +104,7 @@ def _dist(subject: Subject) -> Iterator[Result]:
         name = path.relative_to(folder)
         values += [f"{name} holds {place}" for place in sorted(traces.find(content))]
         keys += [f"{name} holds {kind}" for kind in makes(content)]
-    rest = f"{unread} of {len(files)} files could not be read, are too large, or the time did not suffice for them"
+    rest = f"{unread} files or folders could not be read, are too large, or the time did not suffice for them"
     if why:
         yield _TELL.unlooked("dist-without-secrets", why)
     else:
@@ -136,9 +137,9 @@ def _traces(subject: Subject) -> tuple[Traces, str]:
         return Traces(()), f"the environment's values are not known: {exc}"
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """All regular files; links lead out of it."""
-    for base, _, names in os.walk(folder):
+def _files(folder: Path, closed: list[OSError]) -> Iterator[Path]:
+    """All regular files, for links lead out of it; and why folders could not be read."""
+    for base, _, names in os.walk(folder, onerror=closed.append):
         for name in sorted(names):
             path = Path(base, name)
             if path.is_file() and not path.is_symlink():

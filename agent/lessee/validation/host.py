@@ -49,6 +49,9 @@ def _permitted(look: Callable[[Subject], Iterator[Result]], subject: Subject) ->
     except PermissionError as exc:
         what = f"uid {os.geteuid()} may not look at {exc.filename}"
         raise NotLooked(f"{what}: run it as root, or as the agent's uid") from None
+    except FileNotFoundError as exc:
+        # An agent is at work there.
+        raise NotLooked(f"{exc.filename} was there, and is gone: look again") from None
 
 
 def _state_in_memory(subject: Subject) -> Iterator[Result]:

@@ -48,10 +48,10 @@ def checks(subject: Subject) -> Iterator[Check]:
 def _all_read(subject: Subject) -> Iterator[Result]:
     found, check = subject.inventory(), "all-read"
     count = len(found.secrets)
-    if not count and not found.refused:
+    if not count and not found.refused and not found.unseen:
         raise NotLooked(f"there is no secret in {subject.space.mount}/{subject.space.prefix}")
     if found.refused:
-        text = f"{len(found.refused)} secrets may not be read: {several(found.refused)}"
+        text = f"{len(found.refused)} secrets or folders may not be read: {several(found.refused)}"
         yield _TELL.warning(check, text, "set $VAULT_TOKEN to a token that may read the whole environment")
     elif found.unseen:
         text = f"only {count} secrets were looked at: there are more, or the time did not suffice for them"

@@ -31,7 +31,7 @@ class Inventory(Record, frozen=True):
     listed: bool
     """Whether the token may list the environment's folder."""
     refused: tuple[str, ...] = ()
-    """Paths that the token may not read."""
+    """Paths that the token may not read, and folders that it may not list."""
     unseen: int = 0
     """Secrets for which the time did not suffice, or that are too many; the latter are counted as one."""
 
@@ -46,23 +46,32 @@ class Inventory(Record, frozen=True):
 def take(asking: Operator, version: int, root: Folder, named: Iterable[Ref], seconds: float) -> Inventory:
     """Of the folder, and of those that are `named`; it takes no longer than so many seconds."""
     deadline = time.monotonic() + seconds
-    found, whole = _names(asking, root, version, deadline)
-    refs = sorted({*(found or ()), *named})
-    return _read(asking, refs[:MOST], version, deadline, listed=found is not None, more=not whole or len(refs) > MOST)
+    names = _names(asking, root, version, deadline)
+    refs = sorted({*names.found, *named})
+    return _read(asking, refs, version, deadline, names)
 
 
 def take_other(asking: Operator, version: int, root: Folder, seconds: float) -> Inventory | None:
     """Of another environment's folder. None where the token may not list it, as it should be."""
     deadline = time.monotonic() + seconds
-    found, whole = _names(asking, root, version, deadline)
-    if found is None:
-        return None
-    return _read(asking, found[:MOST], version, deadline, listed=True, more=not whole or len(found) > MOST)
+    names = _names(asking, root, version, deadline)
+    return _read(asking, names.found, version, deadline, names) if names.listed else None
 
 
-def _names(asking: Operator, root: Folder, version: int, deadline: float) -> tuple[list[Ref] | None, bool]:
-    """The secrets below a folder, breadth first, and whether these are all; None where it may not be listed."""
+class _Names(Record, frozen=True):
+    """The secrets below a folder. `whole`: there are no more, but for those in folders that are `refused`."""
+
+    found: list[Ref]
+    whole: bool
+    listed: bool = True
+    refused: tuple[str, ...] = ()
+
+
+def _names(asking: Operator, root: Folder, version: int, deadline: float) -> _Names:
+    """Breadth first."""
     found: list[Ref] = []
+    refused: list[str] = []
+    whole = True
     own = Folder(root.mount, f"{root.path}{_OWN}")
     waiting = deque([root])
     while waiting and len(found) <= MOST and time.monotonic() < deadline:
@@ -70,13 +79,17 @@ def _names(asking: Operator, root: Folder, version: int, deadline: float) -> tup
         try:
             names = _list(asking, folder, version)
         except RequestFailed as exc:
-            if folder == root and exc.failure.kind is Kind.DENIED:
-                return None, True
+            if exc.failure.kind is not Kind.DENIED:
+                whole = False
+            elif folder == root:
+                return _Names([], whole=True, listed=False)
+            else:
+                refused.append(str(folder))
             continue
         found += [folder.ref(name) for name in names if not name.endswith("/")]
         below = (Folder(folder.mount, folder.path + name) for name in names if name.endswith("/"))
         waiting += [one for one in below if one != own]
-    return found, not waiting
+    return _Names(found, whole and not waiting, refused=tuple(refused))
 
 
 def _list(asking: Operator, folder: Folder, version: int) -> list[str]:
@@ -89,13 +102,15 @@ def _list(asking: Operator, folder: Folder, version: int) -> list[str]:
         raise
 
 
-def _read(asking: Operator, refs: list[Ref], version: int, deadline: float, *, listed: bool, more: bool) -> Inventory:
+def _read(asking: Operator, wanted: list[Ref], version: int, deadline: float, names: _Names) -> Inventory:
+    refs, more = wanted[:MOST], not names.whole or len(wanted) > MOST
     seen = each(refs, partial(_look, asking, version), max(deadline - time.monotonic(), 0))
+    refused = (str(ref) for ref, one in sorted(seen.items()) if isinstance(one, Failure))
     return Inventory(
         secrets={ref: one for ref, one in sorted(seen.items()) if isinstance(one, Secret)},
         deleted={ref: one for ref, one in sorted(seen.items()) if isinstance(one, Marker)},
-        listed=listed,
-        refused=tuple(str(ref) for ref, one in sorted(seen.items()) if isinstance(one, Failure)),
+        listed=names.listed,
+        refused=(*names.refused, *refused),
         unseen=len(refs) - len(seen) + more,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from lessee.core.config.grammar.validate import CheckedMcp
-from lessee.core.validation.mcp import INITIALIZE, LET_IN, REFUSED, credential
+from lessee.core.validation.mcp import INITIALIZE, LET_IN, REFUSED, UNWELL, credential
 from lessee.core.validation.results import Result, Teller
 from lessee.validation import keys
 from lessee.validation.asking import Answer, ask, bare, shown
@@ -65,6 +65,8 @@ def _refused(said: CheckedMcp, check: str, what: str, answer: Answer) -> Result:
         return _TELL.unlooked(check, f"{url} does not answer: {answer.why}")
     if answer.status in REFUSED:
         return _TELL.passed(check, f"{url} refuses {what} ({answer.status})")
+    if answer.status in UNWELL:
+        return _TELL.unlooked(check, f"{url} gives no clear answer to {what} ({answer.status})")
     todo = "make it ask for the key before everything else, and take it off the network until it does"
     return _TELL.critical(check, f"{url} answers {answer.status} to {what} instead of 401 or 403: it is open", todo)
 

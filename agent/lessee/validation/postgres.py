@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lessee.core.config.grammar.validate import Rights
+from lessee.core.errors import LesseeError
 from lessee.core.validation import credentials as wanted
 from lessee.core.validation import judging
 from lessee.core.validation.credentials import PostgresLogin
@@ -69,11 +70,15 @@ def _look(subject: Subject, tell: Teller, path: str, rights: Rights, *, configur
     except driver.Error as exc:
         yield from _refused(tell, login, str(exc))
         return
-    with connection:
-        yield tell.passed("postgres-login", f"PostgreSQL login as {login.username} works")
-        yield from _inside(tell, login, connection)
-        yield _rights(tell, connection, rights)
-        yield from _prospects(tell, connection)
+    try:
+        with connection:
+            yield tell.passed("postgres-login", f"PostgreSQL login as {login.username} works")
+            yield from _inside(tell, login, connection)
+            yield _rights(tell, driver, connection, rights)
+            yield from _prospects(tell, connection)
+    except driver.Error as exc:
+        todo = "see PostgreSQL's own log; may the role look into pg_catalog, and did the connection last?"
+        raise LesseeError(f"PostgreSQL does not say ({type(exc).__name__})", todo=todo) from None
 
 
 def _connect(driver: Any, login: PostgresLogin, timeout: float) -> "psycopg.Connection[Any]":
@@ -142,7 +147,7 @@ def _inside(tell: Teller, login: PostgresLogin, connection: "psycopg.Connection[
         yield judging.expiry(tell, "postgres-password-expiry", "the password", left, todo)
 
 
-def _rights(tell: Teller, connection: "psycopg.Connection[Any]", rights: Rights) -> Result:
+def _rights(tell: Teller, driver: Any, connection: "psycopg.Connection[Any]", rights: Rights) -> Result:
     schema, usable, creatable = _row(
         connection,
         "SELECT current_schema(), current_schema() IS NOT NULL,"
@@ -151,15 +156,23 @@ def _rights(tell: Teller, connection: "psycopg.Connection[Any]", rights: Rights)
     lacking = [] if usable else ["USAGE on any schema of its search_path"]
     if rights.create and not creatable:
         lacking.append(f"CREATE on schema {schema}" if schema else "CREATE on a schema")
-    for table in rights.tables:
-        there, granted = _row(connection, _TABLE, {"t": table})
-        if not there:
-            lacking.append(f"the table {table}, which is not there")
-        elif not granted:
-            lacking.append(f"SELECT, INSERT, UPDATE and DELETE on {table}")
+    lacking += filter(None, (_lack(driver, connection, table) for table in rights.tables))
     if lacking:
         return tell.critical("postgres-rights", f"the role lacks {'; '.join(lacking)}", "grant it: GRANT … ON … TO …")
     return tell.passed("postgres-rights", "the role has the rights that it needs")
+
+
+def _lack(driver: Any, connection: "psycopg.Connection[Any]", table: str) -> str:
+    """What the role lacks of a table; empty where that is nothing."""
+    try:
+        there, granted = _row(connection, _TABLE, {"t": table})
+    except driver.errors.InsufficientPrivilege:
+        return f"USAGE on the schema of {table}"
+    except (driver.ProgrammingError, driver.NotSupportedError):
+        return f"the table {table}, which is no table's name"
+    if not there:
+        return f"the table {table}, which is not there"
+    return "" if granted else f"SELECT, INSERT, UPDATE and DELETE on {table}"
 
 
 def _prospects(tell: Teller, connection: "psycopg.Connection[Any]") -> Iterator[Result]:

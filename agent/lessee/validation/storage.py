@@ -39,6 +39,8 @@ _REFUSED = {
     "ExpiredToken",
     "UnrecognizedClientException",
 }
+_CLOSED = _REFUSED | {"AccessDenied", "AllAccessDisabled", "Forbidden", "Unauthorized", "401", "403"}
+"""Of who has no key, or not the right one."""
 _GONE = {"NoSuchBucket", "404"}
 
 
@@ -183,12 +185,18 @@ def _stranger(store: _Store, name: str) -> Result:
     if may:
         todo = "take the bucket's public policy away, or make a bucket of its own for what is public"
         return _TELL.critical("s3-refuses-anonymous", f"anybody may {', '.join(may)} objects", todo)
+    if unclear := sorted({code for code, _ in tried.values()} - _CLOSED):
+        text = f"without a key the object store gives no clear answer ({', '.join(unclear)})"
+        return _TELL.unlooked("s3-refuses-anonymous", text)
     return _TELL.passed("s3-refuses-anonymous", "the bucket is closed to who has no key")
 
 
 def _liar(store: _Store) -> Result:
     code, _ = store.ask(store.wrong(), "list_objects_v2", MaxKeys=1)
-    if code:
+    if code in _CLOSED:
         return _TELL.passed("s3-refuses-wrong-key", "the object store refuses a wrong key")
+    if code:
+        text = f"to a wrong key the object store gives no clear answer ({code})"
+        return _TELL.unlooked("s3-refuses-wrong-key", text)
     todo = "switch on the store's authentication: it checks no signatures"
     return _TELL.critical("s3-refuses-wrong-key", "the object store takes any secret key", todo)

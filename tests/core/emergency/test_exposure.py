@@ -36,6 +36,7 @@ def test_an_environment_is_its_folder_in_each_view_and_the_engines_below_its_nam
         Region("production/pki/"),
     )
     assert exposed.engines == (DATABASE, PKI)
+    assert exposed.others == (OTHER, SHARED_DB)
     assert exposed.leased == ("production/database/", "production/pki/")
     assert exposed.shared == (Kept(SECRET, "common/"),)
 
@@ -91,7 +92,7 @@ def test_what_is_not_there_is_no_part_of_it():
         without(lost, lost.kept)
 
 
-@pytest.mark.parametrize("path", ["testing/api-keys/a", "/", ""])
-def test_a_path_of_another_environment_is_refused(path):
+@pytest.mark.parametrize("path", ["testing/api-keys/a", "/", "", "../testing/api-keys/a", "a/./b", "a//b"])
+def test_a_path_of_another_environment_or_through_it_is_refused(path):
     with pytest.raises(UsageError, match="is nothing of production"):
         at(path)

@@ -1,6 +1,7 @@
 """Logins first, then tokens, leases, and what Vault rotates itself."""
 
 from lessee.core.config.parsing import parse
+from lessee.core.emergency.by_hand import by_hand
 from lessee.core.emergency.exposure import Mount, exposure
 from lessee.core.emergency.plan import Change, Step, plan, rotations
 from lessee.core.emergency.sight import Database, Role
@@ -24,6 +25,18 @@ def test_everything_is_done_in_order(sight, token):
         ("rotation", "production/database/rotate-root/simba", {}),
     ]
     assert list(Step) == sorted({change.step for change in changes}, key=list(Step).index)
+
+
+def test_a_root_credential_that_others_log_in_with_is_left_to_people(sight):
+    database = Database("production/database", (), ("own", "common"), {"common": "testing/database/simba"})
+    seen = sight(databases=(database,), policies={})
+    (change,) = rotations(seen.exposure, seen.databases)
+    assert change.path == "production/database/rotate-root/own"
+    (task,) = by_hand(seen, {}, 0)
+    (line,) = task.lines
+    assert line.startswith(
+        "root credential of production/database/common: not rotated, for testing/database/simba logs"
+    )
 
 
 def test_of_one_path_only_its_own_static_role_is_rotated():

@@ -22,7 +22,7 @@ def test_a_redis_has_a_default_user_and_a_database():
     assert (login.address, login.username, login.db, login.tls) == ("cache:6379", "", 0, False)
     more = credentials.redis("p", REDIS | {"db": 2, "username": "app", "tls": True, "ca_file": "/ca"})
     assert (more.username, more.db, more.tls, more.ca_file) == ("app", 2, True, "/ca")
-    assert credentials.redis("p", REDIS | {"db": "x"}).db == 0
+    assert [credentials.redis("p", REDIS | {"db": db}).db for db in ("x", "9" * 5000)] == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,17 @@ def test_all_missing_keys_are_told_at_once_and_no_login_shows_its_password(make,
                 make("p", whole | {key: value})
 
 
-@pytest.mark.parametrize("port", ["0", "65536", "x", "٣", "-1", "5432.0"])
+@pytest.mark.parametrize("value", ["postgresql://app:canary@db:5432/simba", "app:canary@db", "host=db password=canary"])
+@pytest.mark.parametrize("key", ["host", "database"])
+def test_a_url_that_holds_a_password_is_no_name_and_is_not_shown(key, value):
+    with pytest.raises(LesseeError, match=f"{key} is no name") as caught:
+        credentials.postgres("p", POSTGRES | {key: value})
+    assert "canary" not in str(caught.value)
+    with pytest.raises(LesseeError, match="host is no name"):
+        credentials.redis("p", REDIS | {"host": value})
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "x", "٣", "-1", "5432.0", "9" * 5000])
 def test_a_port_is_a_port(port):
     with pytest.raises(LesseeError, match="port is no port"):
         credentials.postgres("p", POSTGRES | {"port": port})

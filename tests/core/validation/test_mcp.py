@@ -1,6 +1,6 @@
 """What an MCP server is sent, and what its answer means."""
 
-from lessee.core.validation.mcp import LET_IN, REFUSED, credential
+from lessee.core.validation.mcp import LET_IN, REFUSED, UNWELL, credential
 
 
 def test_in_authorization_a_key_is_a_bearer_token_and_elsewhere_itself():
@@ -10,4 +10,5 @@ def test_in_authorization_a_key_is_a_bearer_token_and_elsewhere_itself():
 
 def test_no_answer_means_both():
     assert not LET_IN & REFUSED
+    assert not UNWELL & (LET_IN | REFUSED)
     assert not {301, 400, 404, 429, 500} & (LET_IN | REFUSED)

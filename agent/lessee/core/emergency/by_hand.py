@@ -43,6 +43,10 @@ def shown(text: str) -> str:
 
 
 def _secrets(sight: Sight, rotation: Mapping[str, Rotation], now: float) -> Iterator[str]:
+    for database in sight.databases:
+        for name, other in database.shared.items():
+            what = f"root credential of {database.mount}/{name}"
+            yield f"{shown(what)}: not rotated, for {shown(other)} logs in as the same user; give each its own"
     targets = _targets(sight, rotation)
     exposed = (secret for secret in sight.secrets if not secret.path.endswith(_NO_SECRET))
     for secret in sorted(exposed, key=lambda secret: _importance(secret, targets, sight)):

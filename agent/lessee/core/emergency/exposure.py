@@ -48,6 +48,8 @@ class Exposure(Record, frozen=True):
     """Who may read in one of them is struck."""
     shared: tuple[Kept, ...] = ()
     """Folders that it may read too, and others as well: nobody is struck for them."""
+    others: tuple[Mount, ...] = ()
+    """Engines that are not the environment's."""
 
 
 def exposure(
@@ -74,6 +76,7 @@ def exposure(
         leased=(*(mount.path for mount in engines), *outside),
         regions=(*(region for one in kept for region in one.regions), *(Region(mount.path) for mount in engines)),
         shared=tuple(Kept(secrets, folder) for folder in config.secrets.shared),
+        others=tuple(mount for mount in mounts if not mount.version and mount not in own),
     )
 
 
@@ -90,7 +93,8 @@ def _kv(config: Config, mounts: tuple[Mount, ...]) -> Mount:
 def _at(config: Config, environment: str, path: str, mounts: tuple[Mount, ...]) -> Exposure:
     secrets = _kv(config, mounts)
     foreign = path.split("/", maxsplit=1)[0]
-    if foreign in config.foreign_environments or not path.strip("/"):
+    is_odd = {"", ".", ".."}.intersection(path.removesuffix("/").split("/"))
+    if foreign in config.foreign_environments or is_odd:
         raise UsageError(f"--path {path!r} is nothing of {environment}", todo="name a path of this environment")
     engine = next((mount for mount in mounts if not mount.version and path.startswith(mount.path)), None)
     own = next((mount for mount in mounts if mount.version and path.startswith(mount.path)), None)

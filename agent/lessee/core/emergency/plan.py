@@ -50,7 +50,8 @@ def plan(sight: Sight, rotated: Iterable[Change]) -> tuple[Change, ...]:
 def rotations(exposed: Exposure, databases: Iterable[Database]) -> tuple[Change, ...]:
     """What can be given a new value at once: today that is what Vault rotates itself.
 
-    The targets of `rotation:` in the configuration are not among it; they are told under "by hand".
+    A root credential that others log in with too is not among it, for they would be locked out, nor are the targets of
+    `rotation:` in the configuration; they are told under "by hand".
     """
     path = exposed.path
     changes: list[Change] = []
@@ -64,7 +65,7 @@ def rotations(exposed: Exposure, databases: Iterable[Database]) -> tuple[Change,
         changes += [
             Change(Step.ROTATION, f"root credential of {mount}/{name}", f"{mount}/rotate-root/{name}", {})
             for name in database.connections
-            if path is None
+            if path is None and name not in database.shared
         ]
     return tuple(changes)
 

@@ -32,7 +32,7 @@ def found(sight: Sight) -> str:
     reached = f"reached by {len(sight.struck)} of {len(sight.policies)} policies, at such paths as these"
     lines = [f"EMERGENCY: {what}", "=" * 60, "", reached]
     lines += [f"  {shown(one.policy)}: {shown(one.path) or 'somewhere'}{_HOW[one.way]}" for one in sight.struck]
-    lines += [f"  cannot be looked at: {problem}" for problem in sight.problems]
+    lines += [f"  cannot be looked at: {shown(problem)}" for problem in sight.problems]
     return _text(lines)
 
 

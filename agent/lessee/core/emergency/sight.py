@@ -55,6 +55,8 @@ class Database(Record, frozen=True):
     mount: str
     static_roles: tuple[str, ...]
     connections: tuple[str, ...]
+    shared: Mapping[str, str] = {}
+    """Connections that log in as somebody whom an engine of others needs too, each with that one's connection."""
 
 
 class Secret(Record, frozen=True):

@@ -9,6 +9,7 @@ from lessee.core.record import Record
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 """Of libpq, https://www.postgresql.org/docs/current/libpq-ssl.html."""
 _PORTS = 65535
+_DIGITS = 9
 
 
 class PostgresLogin(Record, frozen=True):
@@ -72,9 +73,9 @@ def postgres(path: str, fields: Mapping[str, object]) -> PostgresLogin:
     if sslmode and sslmode not in SSLMODES:
         raise LesseeError("sslmode is none of libpq's", where=path, todo=f"write one of {', '.join(SSLMODES)}")
     return PostgresLogin(
-        host=_text(fields, "host"),
+        host=_name(path, fields, "host"),
         port=_port(path, fields["port"]),
-        database=_text(fields, "database"),
+        database=_name(path, fields, "database"),
         username=_text(fields, "username"),
         password=_text(fields, "password"),
         sslmode=sslmode,
@@ -86,9 +87,9 @@ def redis(path: str, fields: Mapping[str, object]) -> RedisLogin:
     """Raises as `postgres` does."""
     _complete(path, fields, ("host", "port", "password"))
     return RedisLogin(
-        host=_text(fields, "host"),
+        host=_name(path, fields, "host"),
         port=_port(path, fields["port"]),
-        db=int(_text(fields, "db")) if _text(fields, "db").isdecimal() else 0,
+        db=int(db) if (db := _text(fields, "db")).isdecimal() and len(db) <= _DIGITS else 0,
         username=_text(fields, "username"),
         password=_text(fields, "password"),
         tls=_is_true(fields, "tls"),
@@ -131,9 +132,19 @@ def _text(fields: Mapping[str, object], key: str) -> str:
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
+def _name(path: str, fields: Mapping[str, object], key: str) -> str:
+    """It is shown, and so must be no URL or DSN: in such a one stands a password."""
+    name = _text(fields, key)
+    if any(sign in name for sign in "@/="):
+        todo = "write a name alone: what else a URL says has keys of its own"
+        raise LesseeError(f"{key} is no name", where=path, todo=todo)
+    return name
+
+
 def _port(path: str, value: object) -> int:
     text = str(value)
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= _PORTS):
+    # Of thousands of digits Python makes no number.
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and 0 < int(text) <= _PORTS):
         raise LesseeError("port is no port", where=path, todo=f"write a number from 1 to {_PORTS}")
     return int(text)
 

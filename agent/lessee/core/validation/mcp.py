@@ -3,6 +3,8 @@
 LET_IN = frozenset({*range(200, 300), 405, 406})
 """405 and 406 are of one that had read the key, and does not take this kind of request."""
 REFUSED = frozenset({401, 403})
+UNWELL = frozenset({429, *range(500, 600)})
+"""It, or a proxy before it, is in trouble: that says nothing of the key."""
 
 INITIALIZE = {
     "jsonrpc": "2.0",
