@@ -89,7 +89,7 @@ class World:
 
     def configure(self, apps):
         new = set(apps) - set(self.apps)
-        self.broken -= {name for name, want in self.apps.items() if name not in apps or apps[name].recipe != want.recipe}
+        self.broken = {name for name in self.broken if name in apps and apps[name].recipe == self.apps[name].recipe}
         self.apps = dict(apps)
         self.take(ev.Configured(self.apps))
         for app in new:
@@ -259,12 +259,8 @@ class World:
                 self.said.append((command.level, command.event, dict(command.fields)))
             case cmd.Abandon():
                 self.hanging.discard(command.call)
-            case cmd.Render() if self.renders:
-                self.broken.discard(command.app)
-                self.post(ev.Rendered(command.app, command.job, self.render(command)))
             case cmd.Render():
-                self.broken.add(command.app)
-                self.post(ev.RenderFailed(command.app, command.job, "no such key"))
+                self.post(self.rendered(command))
             case cmd.FallBack():
                 self.fall_back(command)
             case cmd.KeepGood():
@@ -312,6 +308,13 @@ class World:
             case _:
                 self.requests.append((self.now, command))
                 self.answer(command)
+
+    def rendered(self, command):
+        if not self.renders:
+            self.broken.add(command.app)
+            return ev.RenderFailed(command.app, command.job, "no such key")
+        self.broken.discard(command.app)
+        return ev.Rendered(command.app, command.job, self.render(command))
 
     def render(self, command):
         inputs = sorted((str(ref), dict(secret.data)) for ref, secret in command.secrets.items())

@@ -38,12 +38,13 @@ def fallback(
 def check_kept(apps: Mapping[str, config.App], problems: Problems) -> None:
     """Each app keeps its last good in a file of its own, and in no directory of another app."""
     files: dict[str, str] = {}
-    for name, one in apps.items():
-        if not isinstance(one.fallback, config.LastGood):
+    for name, said in apps.items():
+        if not isinstance(said.fallback, config.LastGood):
             continue
         at = ("apps", name, "fallback", "last_good")
-        file = one.fallback.file
+        file = said.fallback.file
         if (other := files.setdefault(file, spell(at))) != spell(at):
             problems.follow(at, f"{other} is the same file", todo="give each its own")
-        for holder in (app.name for app in apps.values() if app is not one and file.startswith(f"{app.directory}/")):
-            problems.follow(at, f"it lies in the directory of apps.{holder}", todo="name a file elsewhere")
+        for holder, another in apps.items():
+            if holder != name and file.startswith(f"{another.directory}/"):
+                problems.follow(at, f"it lies in the directory of apps.{holder}", todo="name a file elsewhere")
