@@ -57,6 +57,7 @@ class World:
         self.live, self.number, self.owed, self.told = {}, {}, set(), {}
         self.numbers, self.shelf, self.records = itertools.count(1), {}, {}  # an app's generations, and its record
         self.passes = self.works = lambda _generation: True  # the check; the app
+        self.renders, self.broken = True, set()  # whether templates do; the apps whose own did not
         self.proof_takes = 0.5
         self.variables, self.kept, self.fell_back = None, {}, {}  # fallbacks, and which apps' files come from one
         self.fall_back_takes = 0.01
@@ -81,12 +82,14 @@ class World:
         """The agent starts, with what its earlier life left on the disk."""
         self.state = start(self.random.getrandbits(64))
         self.mail.clear()
+        self.broken.clear()
         self.replaced = {}  # swept
         events = [ev.Configured(self.apps), ev.Kept(tuple(self.ledger.values()), tuple(self.kept_tokens.values()))]
         self.take(*events, *map(self.recovered, self.apps))
 
     def configure(self, apps):
         new = set(apps) - set(self.apps)
+        self.broken = {name for name in self.broken if name in apps and apps[name].recipe == self.apps[name].recipe}
         self.apps = dict(apps)
         self.take(ev.Configured(self.apps))
         for app in new:
@@ -190,6 +193,8 @@ class World:
                 self.works = argument
             case "passes":
                 self.passes = argument
+            case "renders":
+                self.renders = argument
             case "nudge":
                 self.take(ev.Nudged())
             case "variables":
@@ -200,7 +205,7 @@ class World:
                 raise AssertionError(action)
 
     def make_fair(self):
-        self.sky, self.disk_full, self.tellable = "fair", False, True
+        self.sky, self.disk_full, self.tellable, self.renders = "fair", False, True, True
         self.passes = self.works = lambda _generation: True
 
     def fail(self, kind, *commands, times=10**9):
@@ -255,7 +260,7 @@ class World:
             case cmd.Abandon():
                 self.hanging.discard(command.call)
             case cmd.Render():
-                self.post(ev.Rendered(command.app, command.job, self.render(command)))
+                self.post(self.rendered(command))
             case cmd.FallBack():
                 self.fall_back(command)
             case cmd.KeepGood():
@@ -304,6 +309,13 @@ class World:
                 self.requests.append((self.now, command))
                 self.answer(command)
 
+    def rendered(self, command):
+        if not self.renders:
+            self.broken.add(command.app)
+            return ev.RenderFailed(command.app, command.job, "no such key")
+        self.broken.discard(command.app)
+        return ev.Rendered(command.app, command.job, self.render(command))
+
     def render(self, command):
         inputs = sorted((str(ref), dict(secret.data)) for ref, secret in command.secrets.items())
         for folder, inside in command.folders.items():
@@ -316,6 +328,7 @@ class World:
         """From variables, else from what was kept and has not ended."""
         app, job = command.app, command.job
         assert self.live.get(app) is None or app in self.fell_back, "fell back though there are files"
+        assert app not in self.broken, "fell back though its template fails"
         weather = self.state.session.weather
         assert weather.tries, "fell back though Vault was not known to be away"
         assert weather.seen_at - weather.since >= GRACE, "fell back at once"

@@ -436,13 +436,15 @@ def test_what_cannot_be_trusted_is_refused_and_vault_is_waited_for(kept, proxy, 
             for name, (_, why) in contents.items()
         )
 
-    status = kept.until(all_told)
-    assert status["apps"]["web"]["degraded"] == "last_good"
+    status = kept.until(lambda s: all_told(s) and s["apps"]["web"]["degraded"] == "last_good")
     assert not status["ready"]
     assert not [name for name in contents if (memory / name / "app.env").exists()]
     assert [name for name in contents if status["apps"][name]["state"] != "waiting"] == []
     proxy.clear()
-    kept.until(lambda s: s["ready"] and s["fresh"] and not s["problems"])
+    kept.until(lambda s: s["ready"] and s["fresh"] and len(s["problems"]) == 1)
+    [line] = kept.status()["problems"]
+    assert "garbled: its last good secrets are not kept" in line
+    assert kept.file.with_name("garbled").read_text() == "no such thing", "what is not lessee's is not written over"
 
 
 def test_a_file_that_was_changed_is_refused(kept):

@@ -146,6 +146,33 @@ def test_a_link_at_its_place_is_replaced_and_not_followed(file, key, tmp_path):
     assert (tmp_path / "else").read_text() == "untouched"
 
 
+@pytest.mark.parametrize("content", [b"a: 1\n", b"l", b"\0" * 99])
+def test_what_another_keeps_there_is_not_written_over(file, key, content):
+    file.parent.mkdir(mode=0o700)
+    file.write_bytes(content)
+    with pytest.raises(LesseeError, match=f"{file}: what stands there is no sealed file of lessee's.*name another"):
+        seal(file, LABEL, CANARY, key)
+    assert file.read_bytes() == content
+    assert names(file.parent) == ["web"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_nor_is_what_is_no_file(file, key, make):
+    file.parent.mkdir(mode=0o700)
+    make(file)
+    with pytest.raises(LesseeError, match="is not written over"):
+        seal(file, LABEL, CANARY, key)
+    assert names(file.parent) == ["web"]
+
+
+def test_an_empty_file_and_what_was_sealed_and_cut_are_written_anew(file, key):
+    file.parent.mkdir(mode=0o700)
+    for content in (b"", b"lessee sealed 1\n{", b"lessee sealed 0\n{}\nbox"):
+        file.write_bytes(content)
+        seal(file, LABEL, CANARY, key)
+        assert open_(file, key) == (LABEL, CANARY)
+
+
 def test_it_never_lies_beside_its_key(key, tmp_path):
     (tmp_path / "link").symlink_to(key.parent)
     for place in (key.parent / "web", tmp_path / "link" / "web"):

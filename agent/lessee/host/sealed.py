@@ -1,5 +1,6 @@
 """Keeps a content in a file that is of no use without this host's key, and cannot be changed without it."""
 
+import errno
 import os
 import stat
 from collections.abc import Mapping
@@ -13,7 +14,8 @@ from lessee.host.directories import cannot_write, open_directory, refuse_strange
 VARIABLE, USUAL = "LESSEE_HOST_KEY_FILE", Path("/etc/lessee/host.key")
 """Where the key is."""
 
-_MAGIC = b"lessee sealed 1\n"
+_OURS = b"lessee sealed "
+_MAGIC = _OURS + b"1\n"
 _NONCE, _KEY = 12, 32
 _MOST = 64 * 2**20
 _MOST_KEY = 65536
@@ -36,7 +38,10 @@ def key_file(environ: Mapping[str, str]) -> Path:
 
 
 def seal(path: Path, label: bytes, content: bytes, key: Path) -> None:
-    """Write the file, whole or not at all; the key is made where there is none. Raises LesseeError."""
+    """Write the file, whole or not at all, and never over another's; the key is made where there is none.
+
+    Raises LesseeError.
+    """
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  # Of those who seal alone.
 
     assert b"\n" not in label
@@ -48,6 +53,7 @@ def seal(path: Path, label: bytes, content: bytes, key: Path) -> None:
     try:
         refuse_strangers(folder, path.parent, uid=None, gid=None)
         with cannot_write(path):
+            _refuse_another(folder, path)
             _write(folder, path.name, head + nonce + cipher.encrypt(nonce, content, head))
     finally:
         os.close(folder)
@@ -82,6 +88,23 @@ def _refuse_beside(path: Path, key: Path) -> None:
     if os.path.realpath(path.parent) == os.path.realpath(key.parent):
         todo = f"name a file elsewhere, or a key with ${VARIABLE}"
         raise LesseeError("it lies beside the key that opens it", where=str(path), todo=todo)
+
+
+def _refuse_another(folder: int, path: Path) -> None:
+    # A slip of the pen in a configuration must not cost somebody's file. A link goes, and what it leads to stays.
+    try:
+        fd = os.open(path.name, _READ, dir_fd=folder)
+    except OSError as exc:
+        if exc.errno in {errno.ENOENT, errno.ELOOP}:
+            return
+        raise
+    try:
+        regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        if not regular or os.read(fd, len(_OURS)) not in {b"", _OURS}:
+            what = "what stands there is no sealed file of lessee's, and is not written over"
+            raise LesseeError(what, where=str(path), todo="name another file, or remove it")
+    finally:
+        os.close(fd)
 
 
 def _derived(material: bytes) -> bytes:

@@ -401,6 +401,19 @@ def test_what_cannot_tell_judge_or_prove_is_told(lines, problem):
     assert problems(text + "".join(f"    {line}\n" for line in lines)) == [problem]
 
 
+def test_two_apps_never_keep_their_last_good_in_one_file_nor_one_beside_the_files_of_another():
+    kept = "    fallback: {{last_good: {}}}\n"
+    other = "  db: {directory: /run/secrets/db, files: [{template: a.j2}]}\n"
+    sound = SOUND + kept.format("/var/lib/lessee/web") + other
+    assert problems(sound) == []
+    assert problems(sound.replace("a.j2}]", "a.j2}], fallback: {last_good: /var/lib//lessee/web}")) == [
+        "lessee.yaml:10: apps.db.fallback.last_good: apps.web.fallback.last_good is the same file; give each its own"
+    ]
+    assert problems(SOUND + kept.format("/run/secrets/db/kept") + other) == [
+        "lessee.yaml:9: apps.web.fallback.last_good: it lies in the directory of apps.db; name a file elsewhere"
+    ]
+
+
 def test_a_signal_for_what_is_in_the_environment_is_refused_where_there_is_a_child():
     text = SOUND + "    environ: web.env.j2\n    notify: {child: true}\n"
     assert problems(text) == []

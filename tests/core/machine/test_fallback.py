@@ -160,12 +160,7 @@ def test_a_secret_that_was_denied_or_missing_is_never_made_up_for(gone):
 
 def test_a_template_that_failed_is_never_made_up_for():
     world = away(sky="fair")
-    obey = world.obey
-    world.obey = lambda command: (
-        world.post(ev.RenderFailed(command.app, command.job, "no such key"))
-        if isinstance(command, cmd.Render)
-        else obey(command)
-    )
+    world.renders = False
     world.run(5.0)
     assert one(world).rejected
     world.sky = "refuses"
@@ -268,6 +263,22 @@ def test_a_disk_that_is_full_is_tried_again():
     world.disk_full = False
     world.run(60.0)
     assert is_degraded(world)
+
+
+def test_what_fails_after_a_fallback_that_found_no_room_is_the_template_and_not_the_fallback():
+    world = away()
+    world.disk_full = True
+    world.run(20.0)
+    world.disk_full, world.renders, world.sky = False, False, "fair"
+    world.run(60.0)
+    assert one(world).rejected
+    assert said(world, "no fallback") == []
+    assert told_of(world)["problems"] == ["one is not published: no such key"]
+    world.sky = "refuses"
+    world.write(A)
+    before = len(world.asked_back)
+    world.run(600.0)
+    assert len(world.asked_back) == before
 
 
 def test_what_is_told_of_a_fallback_that_nobody_waits_for_changes_nothing():
@@ -419,6 +430,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("variables"), st.sampled_from([None, "v1", "v2"])),
     st.tuples(st.just("passes"), st.sampled_from([lambda _: False, lambda _: True])),
     st.tuples(st.just("works"), st.sampled_from([lambda _: False, lambda _: True])),
+    st.tuples(st.just("renders"), st.booleans()),
     st.tuples(st.just("disk"), st.booleans()),
     st.tuples(st.just("tellable"), st.booleans()),
     st.tuples(st.just("crash"), st.none()),

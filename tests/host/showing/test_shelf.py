@@ -487,6 +487,19 @@ def test_where_it_was_right_all_along_it_is_marked_no_more_and_nothing_is_shown_
         assert (found.number, found.fallback, found.owed) == (1, None, True)
 
 
+def test_the_marker_says_from_which_fallback_the_files_are_now(memory):
+    with life(memory) as (shelf, _):
+        fall_back(shelf, ONE)
+        fall_back(shelf, ONE, "last_good")
+        assert loads(marker(memory).read_text())["from"] == "last_good"
+        fall_back(shelf, TWO)
+        assert loads(marker(memory).read_text())["from"] == "env"
+    marker(memory).unlink()
+    marker(memory).write_text("left")
+    with life(memory):
+        assert loads(marker(memory).read_text())["from"] == "env"
+
+
 def test_a_marker_of_nothing_goes_at_the_next_start_and_a_folder_of_its_name_stays(memory):
     with life(memory) as (shelf, _):
         show(shelf, ONE)

@@ -1,11 +1,11 @@
 """From what an app's block says to where its values come from at a cold start without Vault."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lessee.core import config
 from lessee.core.config import File
 from lessee.core.config.grammar import app
-from lessee.core.config.grammar.problems import Path, Problems
+from lessee.core.config.grammar.problems import Path, Problems, spell
 
 MARKER = ".degraded"
 """Stands in an app's directory while its files come from a fallback."""
@@ -33,3 +33,18 @@ def fallback(
     if isinstance(block.env, tuple):
         return config.FromVariables(block.env)
     return config.FromSecrets(block.env)
+
+
+def check_kept(apps: Mapping[str, config.App], problems: Problems) -> None:
+    """Each app keeps its last good in a file of its own, and in no directory of another app."""
+    files: dict[str, str] = {}
+    for name, said in apps.items():
+        if not isinstance(said.fallback, config.LastGood):
+            continue
+        at = ("apps", name, "fallback", "last_good")
+        file = said.fallback.file
+        if (other := files.setdefault(file, spell(at))) != spell(at):
+            problems.follow(at, f"{other} is the same file", todo="give each its own")
+        for holder, another in apps.items():
+            if holder != name and file.startswith(f"{another.directory}/"):
+                problems.follow(at, f"it lies in the directory of apps.{holder}", todo="name a file elsewhere")

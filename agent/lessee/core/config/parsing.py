@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from lessee.core import config
 from lessee.core.config import Config, grammar
-from lessee.core.config.falling import fallback
+from lessee.core.config.falling import check_kept, fallback
 from lessee.core.config.grammar import app, words
 from lessee.core.config.grammar.nodes import compose
 from lessee.core.config.grammar.problems import Path, Problems, spell
@@ -209,6 +209,7 @@ class _Settling:
             elif _holds(self._said.state, said.directory) or _holds(said.directory, self._said.state):
                 self._problems.follow(path, "it lies in state, or state in it", todo="state is the agent's alone")
             apps[name] = self._app(name, said)
+        check_kept(apps, self._problems)
         return apps
 
     def _app(self, name: str, said: app.App) -> config.App:

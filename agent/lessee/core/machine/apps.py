@@ -188,6 +188,7 @@ def publish_failed(turn: Turn, event: PublishFailed) -> None:
             job=None,
             problem=event.text,
             dirty=True,
+            fallback=replace(app.fallback, staged=None),
             tries=app.tries + 1,
             since=turn.began(app),
             publish_at=turn.retry_at(app),

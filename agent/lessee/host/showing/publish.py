@@ -164,6 +164,11 @@ class Publisher:
             return stat.S_ISREG(os.stat(MARKER, dir_fd=self._fd, follow_symlinks=False).st_mode)
         return False
 
+    def marking(self) -> bytes:
+        """What `.degraded` says; nothing where there is none."""
+        with cannot_write(self._path):
+            return read(MARKER, self._fd) if self.is_marked() else b""
+
     def numbers(self) -> Collection[int]:
         """Of the generations that stand there, whether readers see them or not."""
         with cannot_write(self._path):

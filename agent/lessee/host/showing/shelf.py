@@ -1,6 +1,5 @@
 """The apps' directories: what readers see, and what is noted before they see it."""
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -212,9 +211,9 @@ class _Place:
         """Let the marker tell that what readers see comes from a fallback, and since when; None: it does not."""
         if fallback is None:
             self.publisher.mark(None)
-        elif not self.publisher.is_marked():
+        elif not self.publisher.marking().startswith(says := f'{{"from": "{fallback}", '.encode()):
             since = datetime.now(UTC).isoformat(timespec="seconds")
-            self.publisher.mark(json.dumps({"from": fallback, "since": since}).encode() + b"\n")
+            self.publisher.mark(says + f'"since": "{since}"}}\n'.encode())
 
     def discard(self) -> None:
         """Remove what is staged."""
