@@ -70,7 +70,7 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> Saved
 
 def _retain(place: Store, name: Name, config: Backup) -> Iterator[str]:
     keep = config.keep
-    for old in surplus(place.names(), name.cluster, daily=keep.daily, weekly=keep.weekly):
+    for old in surplus(place.names(), name, daily=keep.daily, weekly=keep.weekly):
         place.remove(old)
         yield place.where(old)
 
