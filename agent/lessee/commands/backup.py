@@ -122,7 +122,8 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
     ):
         restoring = Restoring(file, where, own, asking, wish)
         if arguments.raft:
-            _agree(arguments, restoring)
+            created = restoring.inspected.manifest.created
+            _agree(arguments, restoring, f"replaces by what there was at {created}, its keys too, all that is in")
             restoring.act_by_snapshot()
             print(f"restored the raft snapshot of {where}; unseal the server with the keys that it had then")
             return 0
@@ -132,7 +133,7 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
             return 0
         restoring.refuse_loss(outlook)
         if outlook.writes:
-            _agree(arguments, restoring)
+            _agree(arguments, restoring, "writes to")
         print(f"restored {where} with {restoring.act() if outlook.writes else 0} writes")
     _tell_lost(outlook, restoring.inspected.manifest.gaps)
     return 0
@@ -159,11 +160,11 @@ def _tell_lost(outlook: Outlook, gaps: Sequence[str]) -> None:
         print(f"  {gap}")
 
 
-def _agree(arguments: argparse.Namespace, restoring: Restoring) -> None:
+def _agree(arguments: argparse.Namespace, restoring: Restoring, does: str) -> None:
     if arguments.yes:
         return
     name = restoring.server.cluster_name or restoring.server.cluster_id
-    print(f"This writes to the cluster {name}. Type its name to go on: ", end="", flush=True)
+    print(f"This {does} the cluster {name}. Type its name to go on: ", end="", flush=True)
     if sys.stdin is None or sys.stdin.readline().strip() != name:  # None: it is closed.
         print()
         raise Refused("nothing was written: the cluster's name was not given", todo="type it, or say --yes")
