@@ -12,6 +12,7 @@ from lessee.backup.gathering import gathered
 from lessee.backup.keys import Keys
 from lessee.backup.restoring import Restoring, Wish
 from lessee.core.backup.problems import ArchiveError
+from lessee.core.errors import Refused
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
 from lessee.vault.door import Address, Door
 from lessee.vault.operator import Operator
@@ -59,3 +60,36 @@ def test_a_file_that_stays_is_restored(asking, keys, tmp_path):
     assert restoring.look().writes == 1
     assert restoring.act() == 1
     assert asking.read("secret/data/a")["data"] == {"value": 1}
+
+
+def test_what_is_changed_while_somebody_is_asked_is_not_written_over_unless_forced(asking, keys, tmp_path):
+    file = saved(asking, keys, tmp_path, by=keys)
+    asking.delete("secret/metadata/a")
+    restoring = Restoring(file, "here", keys, asking, WISH)
+    restoring.refuse_loss(restoring.look())
+    asking.write("secret/data/a", {"data": {"value": "mine"}})
+    with pytest.raises(Refused, match="secret/a: somebody has changed it since it was looked at"):
+        restoring.act()
+    assert asking.read("secret/data/a")["data"] == {"value": "mine"}
+    Restoring(file, "here", keys, asking, Wish(force=True, only="", seal_expected=True)).act()
+    assert asking.read("secret/data/a")["data"] == {"value": 1}
+
+
+def test_with_a_part_no_settings_of_mounts_come_back_and_no_version_is_lost_for_want_of_them(asking, keys, tmp_path):
+    asking.write("secret/config", {"max_versions": 20})
+    for number in range(14):
+        asking.write("secret/data/a", {"data": {"value": number}})
+    asking.write("sys/mounts/secret/tune", {"description": "then"})
+    asking.write("sys/mounts/seal", {"type": "pki"})
+    file = saved(asking, keys, tmp_path, by=keys)
+    asking.delete("secret/metadata/a")
+    asking.delete("sys/mounts/seal")
+    asking.write("secret/config", {"max_versions": 10})
+    asking.write("sys/mounts/secret/tune", {"description": "now"})
+    restoring = Restoring(file, "here", keys, asking, Wish(force=False, only="se", seal_expected=True))
+    assert restoring.look().changes == ()
+    restoring.act()
+    assert asking.read("sys/mounts/secret/tune")["description"] == "now"
+    assert asking.read("secret/data/a", {"version": "1"})["data"] == {"value": 1}
+    assert len(asking.read("secret/metadata/a")["versions"]) == 15
+    assert restoring.act() == 0

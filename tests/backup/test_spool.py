@@ -3,6 +3,8 @@
 import hashlib
 import io
 import os
+import resource
+import tempfile
 from pathlib import Path
 
 import pyrage
@@ -60,6 +62,28 @@ def test_a_disk_that_is_full_is_told():
     with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(CannotWrite, match="No space left") as caught:
         encrypt(iter([CANARY]), full, [pyrage.x25519.Identity.generate().to_public()])
     assert "canary" not in str(caught.value)
+
+
+@pytest.fixture
+def full():
+    """A disk on which no file can grow, as one that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("full")
+def test_a_disk_that_is_found_full_only_at_the_end_is_told(spool, tmp_path):
+    spool.write(CANARY[:100])
+    with pytest.raises(CannotWrite, match=f"{tmp_path}: a temporary file cannot be written"):
+        list(spool.read())
+    spool.close()
+    out = tempfile.TemporaryFile(dir=tmp_path)  # noqa: SIM115  # It cannot even be closed.
+    with pytest.raises(CannotWrite, match="the archive cannot be written"):
+        encrypt(iter([CANARY[:100]]), out, [pyrage.x25519.Identity.generate().to_public()])
+    with pytest.raises(OSError, match="File too large"):
+        out.close()
 
 
 def test_what_goes_wrong_while_it_is_read_is_raised_as_it_was():

@@ -225,6 +225,23 @@ def test_it_asks_for_the_name_of_the_cluster(small, make, typed, code):
     assert ("secret/production/plain" in contents(small)) == (code == 0)
 
 
+def test_with_stdin_and_stdout_closed_it_saves_and_asks_nobody(small, make):
+    backups = make(small)
+    archive = backups.save()
+    small.ask("DELETE", "secret/metadata/production/plain")
+    for arguments, code in ((f"restore {archive} <&-", 77), ("save >&-", 0)):
+        said = subprocess.run(
+            ["sh", "-c", f"{sys.executable} -m lessee backup {arguments}"],
+            cwd=backups.disk,
+            env=backups.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert said.returncode == code, said.stderr
+    assert "secret/production/plain" not in contents(small)
+
+
 def test_another_cluster_s_archive_is_refused_unless_forced(full, empty, make):
     backups = make(full)
     archive = backups.save()

@@ -168,3 +168,15 @@ def test_an_archive_that_is_not_there_is_told(before):
     _, backups, _ = before
     for name in ("/nowhere/at.age", "nothing.age", "lessee-x-20260101T000000Z.age"):
         backups.backup("verify", name, code=65, text="there is no such archive")
+
+
+@pytest.mark.parametrize("archive", ["/dev/zero", "."])
+def test_what_is_no_file_is_no_archive(before, archive):
+    _, backups, _ = before
+    backups.backup("verify", archive, code=65, text=f"{archive}: it is no file", timeout=20)
+
+
+def test_a_folder_is_no_key_file(before, tmp_path):
+    _, backups, forger = before
+    text = f"{tmp_path}: the key file is no file"
+    backups.backup("verify", str(forger.archive), "--key-file", str(tmp_path), code=78, text=text)

@@ -101,6 +101,9 @@ def test_a_snapshot_brings_back_all_there_was(server, tmp_path, memory):
     backups.save()
     server.ask("POST", "secret/data/after", {"data": {"value": canary("after")}})
     server.ask("DELETE", "sys/mounts/transit")
+    asked = backups.command("backup", "restore", "latest", "--raft")
+    assert (asked.returncode, "This replaces by what there was at 20" in asked.stdout) == (77, True), asked.stderr
+    assert server.ready("secret/data/after")
     said = backups.backup("restore", "latest", "--raft", "--yes")
     assert "unseal the server with the keys that it had then" in said
     server.cluster.unseal(0)

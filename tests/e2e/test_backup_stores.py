@@ -78,6 +78,27 @@ def test_one_place_that_fails_is_told_and_the_other_one_has_the_archive(s3, make
     assert len([name for name in s3.names() if name.startswith("other/")]) == 1
 
 
+def test_a_bucket_without_a_key_is_told_and_the_folder_has_the_archive(s3, make):
+    backups = make(s3=bucket(s3, "none/"))
+    text = backups.backup("save", code=78, env={"AWS_SECRET_ACCESS_KEY": ""})
+    assert "backup.s3.secret_key_file: there is no key" in text
+    assert len(backups.found()) == 1
+
+
+def test_with_the_folder_lost_the_latest_is_that_of_the_bucket(s3, make):
+    backups = make(s3=bucket(s3, "lost/"))
+    archive = backups.save()
+    shutil.rmtree(backups.archives)
+    assert f"s3://{BUCKET}/lost/{archive.name}: all came back" in backups.backup("verify", "latest")
+
+
+@pytest.mark.parametrize("every", ["0s", "999ms", "999999999d"])
+def test_a_schedule_that_makes_no_sense_is_refused(make, every):
+    backups = make()
+    backups.backup("save", "--every", every, code=64, text="--every is from 1s to 365d")
+    assert not backups.archives.exists()
+
+
 def test_a_wrong_key_of_the_bucket_is_told_without_it(s3, make):
     backups = make(s3=bucket(s3, "wrong/"))
     text = backups.backup("save", code=73, env={"AWS_SECRET_ACCESS_KEY": canary("wrong")})

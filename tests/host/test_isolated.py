@@ -7,11 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lessee.host import isolated
 from lessee.host.isolated import ANY, REFUSED
 from needs import need
 from sidecar import eventually
 
-RUN = (sys.executable, "-m", "lessee.host.isolated")
+RUN = (sys.executable, "-I", isolated.__file__)
 
 
 def run(root, *program):

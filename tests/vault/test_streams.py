@@ -68,3 +68,33 @@ def test_a_socket_in_the_file_system_is_an_address(memory):
     with closing(Door(Address(f"unix://{memory}/none.sock"))) as door, pytest.raises(RequestFailed) as caught:
         door.ask("GET", "sys/mounts", token=None)
     assert caught.value.failure.kind is Kind.WEATHER
+
+
+def test_a_refusal_that_comes_before_all_was_sent_has_its_meaning():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            client, _ = server.accept()
+            with client:
+                client.recv(1024)
+                client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\n{}")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with (
+            closing(Door(Address(f"http://127.0.0.1:{server.getsockname()[1]}"))) as door,
+            pytest.raises(RequestFailed) as caught,
+            door.stream("POST", "a", token="t", body=[bytes(1 << 16)] * 400, size=400 << 16),
+        ):
+            pass
+        thread.join()
+    assert caught.value.failure.kind is Kind.DENIED
+
+
+def test_a_namespace_that_no_header_may_hold_is_refused(bao):
+    with (
+        closing(Door(Address(bao.address, namespace="\u65e5\u672c"))) as door,
+        pytest.raises(RequestFailed, match="characters that cannot be sent"),
+        door.stream("GET", "sys/seal-status", token=None),
+    ):
+        pass

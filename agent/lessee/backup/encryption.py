@@ -19,6 +19,7 @@ def encrypt(pieces: Iterator[bytes], out: IO[bytes], recipients: Sequence[Any]) 
     pyrage = rage()
     try:
         pyrage.encrypt_io(source, sink, recipients)
+        sink.flush()
     except (pyrage.EncryptError, OSError) as exc:
         # pyrage puts the text of ours into its own, which may hold anything.
         failed = source.failed or sink.failed
@@ -119,4 +120,8 @@ class _Sink:
             raise
 
     def flush(self) -> None:
-        self._out.flush()
+        try:
+            self._out.flush()
+        except BaseException as exc:
+            self.failed = exc
+            raise

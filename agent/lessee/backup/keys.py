@@ -68,13 +68,15 @@ def _read(path: Path) -> Keys:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as exc:
         raise _wrong(f"the key file cannot be read: {exc.strerror}", str(path)) from None
-    with open(fd, "rb") as file:  # noqa: PTH123  # A descriptor is no path.
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             raise _wrong("the key file is no file", str(path))
         if found.st_mode & _OTHERS:
             raise _wrong("others may read the key file", str(path), "chmod 600")
-        text = file.read(_LARGEST)
+        text = os.read(fd, _LARGEST)
+    finally:
+        os.close(fd)
     lines = [line.strip() for line in text.decode(errors="replace").splitlines()]
     secrets = tuple(line for line in lines if line and not line.startswith("#"))
     pyrage = rage()

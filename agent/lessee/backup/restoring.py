@@ -86,7 +86,10 @@ class Restoring:
             raise Refused(what, where=self._where, todo="--force writes the archive's on top of them")
 
     def act(self) -> int:
-        """How many writes it took. Where it is interrupted, it may be done again, and comes to the same end."""
+        """How many writes it took. Where it is interrupted, it may be done again, and comes to the same end.
+
+        Raises Refused where a secret has become newer on the server since, unless that is as wished.
+        """
         with self._writer(act=True) as writer:
             for _ in writer.things():
                 pass
@@ -120,7 +123,7 @@ class Restoring:
     @contextmanager
     def _writer(self, *, act: bool) -> Iterator[Writer]:
         with self._opened() as archive:
-            yield Writer(self._asking, archive, act=act, only=self._wish.only)
+            yield Writer(self._asking, archive, act=act, only=self._wish.only, may_lose=self._wish.force)
             if archive.manifest.members[-1].name == SNAPSHOT:
                 skip(archive.snapshot())
 

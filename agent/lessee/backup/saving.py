@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
@@ -51,7 +51,6 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> Saved
         created = datetime.fromtimestamp(wall_time(), UTC)
         with gathered(asking, created, folder, config.vault.namespace) as found:
             archive.write(found.manifest, found.spools, file, wanted, keys)
-            file.flush()
         manifest = found.manifest
         name = name_of(manifest.cluster_name, manifest.cluster_id, manifest.namespace, created)
         kept: list[str] = []
@@ -62,7 +61,7 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> Saved
                 place.put(str(name), file)
                 kept.append(place.where(str(name)))
                 removed += _retain(place, name, config.backup)
-            except CannotWrite as exc:
+            except LesseeError as exc:
                 problems.append(exc)
         size = file.seek(0, os.SEEK_END)
     return Saved(manifest, size, tuple(kept), tuple(removed), tuple(problems), found.missed)
@@ -70,17 +69,23 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> Saved
 
 def _retain(place: Store, name: Name, config: Backup) -> Iterator[str]:
     keep = config.keep
-    for old in surplus(place.names(), name.cluster, daily=keep.daily, weekly=keep.weekly):
+    for old in surplus(place.names(), name, daily=keep.daily, weekly=keep.weekly):
         place.remove(old)
         yield place.where(old)
 
 
-def _temporary(folder: Path | None) -> IO[bytes]:
+@contextmanager
+def _temporary(folder: Path | None) -> Iterator[IO[bytes]]:
     """A file without a name; what is written there is encrypted."""
     try:
-        return tempfile.TemporaryFile(dir=folder)
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # It is closed below.
     except OSError as exc:
-        raise CannotWrite(f"no temporary file can be made: {exc.strerror}") from None
+        raise CannotWrite(f"no temporary file can be made: {exc.strerror}", where=str(folder or "")) from None
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # A full disk, which was told.
+            file.close()
 
 
 def _folder(places: tuple[Store, ...]) -> Path | None:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from lessee.core.errors import LesseeError, Refused, VaultUnreachable
-from lessee.host.isolated import ANY, REFUSED
+from lessee.host import isolated
 from lessee.host.openbao import find_bao
 from lessee.vault.door import Address, Door, RequestFailed
 from lessee.vault.operator import Operator
@@ -74,10 +74,11 @@ def _start(folder: Path, *, raft: bool) -> "subprocess.Popen[bytes]":
     config = _CONFIG.format(folder=root, storage="raft" if raft else "inmem", settings=settings)
     (folder / "scratch.hcl").write_text(config + (_PEERS if raft else ""), encoding="utf-8")
     environ = {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "BAO_RAFT_AUTOPILOT_DISABLE": "true"}
-    isolated = [sys.executable, "-m", "lessee.host.isolated", str(folder) if raft else ANY]
+    # By its file: a module would be looked for in the current folder first, and in a home that it does not see.
+    alone = [sys.executable, "-I", isolated.__file__, str(folder) if raft else isolated.ANY]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
-            [*isolated, find_bao(), "server", f"-config={root / 'scratch.hcl'}"],
+            [*alone, find_bao(), "server", f"-config={root / 'scratch.hcl'}"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -88,7 +89,7 @@ def _start(folder: Path, *, raft: bool) -> "subprocess.Popen[bytes]":
 def _initialise(door: Door, process: "subprocess.Popen[bytes]", log: Path, keys: int) -> str:
     """Its root token."""
     _until(lambda: b"server started!" in log.read_bytes() or _has_ended(process), "to start")
-    if process.returncode == REFUSED:
+    if process.returncode == isolated.REFUSED:
         todo = "let it make namespaces (user namespaces, or CAP_SYS_ADMIN and CAP_SYS_CHROOT)"
         raise LesseeError("no server without network and files can be started here", todo=todo)
     if process.returncode is not None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -23,6 +24,7 @@ class Spool:
     def __init__(self, name: str, folder: Path | None) -> None:
         """`folder` None: where temporary files lie. Raises CannotWrite."""
         self._name = name
+        self._where = str(folder or tempfile.gettempdir())
         self._cipher = Cipher(algorithms.AES256(os.urandom(32)), modes.CTR(os.urandom(16)))
         self._encryptor = self._cipher.encryptor()
         self._hash = hashlib.sha256()
@@ -30,7 +32,7 @@ class Spool:
         try:
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # It lives as long as the spool.
         except OSError as exc:
-            raise CannotWrite(f"no temporary file can be made: {exc.strerror}", where=str(folder or "")) from None
+            raise CannotWrite(f"no temporary file can be made: {exc.strerror}", where=self._where) from None
 
     def write(self, piece: bytes) -> None:
         """Raises CannotWrite."""
@@ -39,7 +41,7 @@ class Spool:
         try:
             self._file.write(self._encryptor.update(piece))
         except OSError as exc:
-            raise CannotWrite(f"a temporary file cannot be written: {exc.strerror}") from None
+            raise CannotWrite(f"a temporary file cannot be written: {exc.strerror}", where=self._where) from None
 
     @property
     def member(self) -> Member:
@@ -47,8 +49,11 @@ class Spool:
         return Member(self._name, self._size, self._hash.hexdigest())
 
     def read(self) -> Iterator[bytes]:
-        """All that was written. Raises ArchiveError where the file is another by now."""
-        self._file.seek(0)
+        """All that was written. Raises CannotWrite, or ArchiveError where the file is another by now."""
+        try:
+            self._file.seek(0)
+        except OSError as exc:  # Of what had waited to be written.
+            raise CannotWrite(f"a temporary file cannot be written: {exc.strerror}", where=self._where) from None
         decryptor, found = self._cipher.decryptor(), hashlib.sha256()
         while piece := decryptor.update(self._file.read(PIECE)):
             found.update(piece)
@@ -58,4 +63,5 @@ class Spool:
 
     def close(self) -> None:
         """Nothing is left of it."""
-        self._file.close()
+        with suppress(OSError):  # A full disk, which was told.
+            self._file.close()

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -57,6 +58,8 @@ class Folder:
     def names(self) -> tuple[str, ...]:
         try:
             return tuple(entry.name for entry in self.path.iterdir() if entry.is_file() and not entry.is_symlink())
+        except FileNotFoundError:
+            return ()  # It is not made yet, or lost: the bucket may have them.
         except OSError as exc:
             raise CannotWrite(f"the folder cannot be read: {exc.strerror}", where=str(self.path)) from None
 
@@ -122,13 +125,15 @@ def open_file(path: Path) -> IO[bytes] | None:
     """None where there is none. Raises ArchiveError."""
     try:
         # A FIFO must not hang us.
-        file = open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb")  # noqa: PTH123, SIM115  # As above.
-        file.seek(0)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise ArchiveError(f"it cannot be read: {exc.strerror}", where=str(path)) from None
-    return file
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise ArchiveError("it is no file", where=str(path))
+    return open(fd, "rb")  # noqa: PTH123  # As above.
 
 
 @contextmanager

@@ -24,7 +24,7 @@ _VERSIONED = 2
 class Writer:
     """Compares an archive with a server, once; with `act` it also writes what differs.
 
-    `only`: the secrets whose path begins so, with their mount, and nothing else.
+    `only`: the secrets whose path begins so, with their mount where it is gone, and nothing else.
     """
 
     def __init__(
@@ -35,17 +35,19 @@ class Writer:
         act: bool,
         only: str = "",
         trial: bool = False,
+        may_lose: bool = True,
         untried: Iterable[str] = (),
     ) -> None:
         """`trial`: nothing is written that makes the server ask another system, or that it has no engine for.
 
-        `untried`: where it is known to have none.
+        `untried`: where it is known to have none. `may_lose` False: a secret that is newer on the server ends it.
         """
         self._asking = asking
         self._archive = archive
         self._act = act
         self._only = only.removeprefix("/")
         self._trial = trial
+        self._may_lose = may_lose
         self._mounts = server.mounts(asking, "mount")
         self._methods = server.mounts(asking, "auth")
         self._types: dict[str, str] = {}
@@ -65,7 +67,7 @@ class Writer:
             if self._is_left_out(thing):
                 continue
             found = change(thing, self._present(thing))
-            if found is None:
+            if found is None or (self._only and isinstance(found, Change) and not found.new):
                 continue
             if isinstance(found, Change):
                 self._make(found)
@@ -88,11 +90,14 @@ class Writer:
             if thing.data.get("type") in {"kv", "generic"}:
                 self.kv[thing.path] = 2 if server.is_versioned(thing.data) else 1
         if thing.kind == "config" and (mount := thing.path.removesuffix("config")) in self.kv:
-            self._most[mount] = thing.data.get("max_versions") or KEPT_VERSIONS
+            # With a part alone no settings of a mount are brought back: those that the server has count.
+            data = self._present(thing) or {} if self._only else thing.data
+            self._most[mount] = data.get("max_versions") or KEPT_VERSIONS
 
     def _is_left_out(self, thing: Thing) -> bool:
         if self._only:
-            return thing.kind != "mount" or not (self._only.startswith(thing.path) or thing.path.startswith(self._only))
+            above, below = self._only.startswith(thing.path), thing.path.startswith(self._only)
+            return thing.kind != "mount" or thing.path not in self.kv or not (above or below)
         place = f"auth/{thing.path}" if thing.kind == "auth" else thing.path
         return self._trial and (reaches_out(thing) or place.startswith(tuple(self.untried)))
 
@@ -132,6 +137,9 @@ class Writer:
             present = secret(self._asking, saved.mount, saved.path, saved.engine, key)
         way = plan(saved, present, most=self._most.get(saved.mount, KEPT_VERSIONS))
         if self._act:
+            if way.loses and not self._may_lose:
+                what = "somebody has changed it since it was looked at"
+                raise Refused(what, where=saved.where, todo="run it again, and see what differs")
             _apply(self._asking, saved, way.steps)
         return saved, way
 

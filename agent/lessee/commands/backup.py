@@ -24,6 +24,9 @@ from lessee.host.private import make_private
 from lessee.host.project import find, text_of
 from lessee.vault.operator import operator
 
+_SHORTEST, _LONGEST = 1.0, 365 * 86400.0
+"""Seconds between two archives, whose names hold whole ones."""
+
 
 def run(arguments: argparse.Namespace) -> int:
     """0 where all is well. SIGTERM ends it as Ctrl-C does, so that nothing is left behind."""
@@ -44,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _save(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
     if arguments.every is None:
         return _save_once(arguments, config, environ)
+    if not _SHORTEST <= arguments.every <= _LONGEST:
+        raise UsageError("--every is from 1s to 365d", todo="24h is a good start")
     try:
         while True:
             began = boot_time()
@@ -78,7 +83,7 @@ def _tell_saved(saved: Saved) -> None:
         print(f"  {gap}")
     for place in saved.removed:
         print(f"removed {place}")
-    sys.stdout.flush()
+    print(end="", flush=True)
 
 
 def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
@@ -117,7 +122,8 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
     ):
         restoring = Restoring(file, where, own, asking, wish)
         if arguments.raft:
-            _agree(arguments, restoring)
+            created = restoring.inspected.manifest.created
+            _agree(arguments, restoring, f"replaces by what there was at {created}, its keys too, all that is in")
             restoring.act_by_snapshot()
             print(f"restored the raft snapshot of {where}; unseal the server with the keys that it had then")
             return 0
@@ -127,7 +133,7 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
             return 0
         restoring.refuse_loss(outlook)
         if outlook.writes:
-            _agree(arguments, restoring)
+            _agree(arguments, restoring, "writes to")
         print(f"restored {where} with {restoring.act() if outlook.writes else 0} writes")
     _tell_lost(outlook, restoring.inspected.manifest.gaps)
     return 0
@@ -154,12 +160,12 @@ def _tell_lost(outlook: Outlook, gaps: Sequence[str]) -> None:
         print(f"  {gap}")
 
 
-def _agree(arguments: argparse.Namespace, restoring: Restoring) -> None:
+def _agree(arguments: argparse.Namespace, restoring: Restoring, does: str) -> None:
     if arguments.yes:
         return
     name = restoring.server.cluster_name or restoring.server.cluster_id
-    print(f"This writes to the cluster {name}. Type its name to go on: ", end="", flush=True)
-    if sys.stdin.readline().strip() != name:
+    print(f"This {does} the cluster {name}. Type its name to go on: ", end="", flush=True)
+    if sys.stdin is None or sys.stdin.readline().strip() != name:  # None: it is closed.
         print()
         raise Refused("nothing was written: the cluster's name was not given", todo="type it, or say --yes")
 

@@ -1,6 +1,6 @@
 """Becomes another program that reaches no network but a loopback of its own, and ends with who started it.
 
-`python -m lessee.host.isolated ROOT PROGRAM ARGUMENT…`: ROOT is the folder that the program, which must need no
+`python -I isolated.py ROOT PROGRAM ARGUMENT…`: ROOT is the folder that the program, which must need no
 library, takes for all there is; where the kernel does not allow any of that, it ends with 77. With `-` for ROOT it
 sees all files, and goes on with the network that there is.
 """

@@ -15,6 +15,7 @@ from lessee.vault.answers import UnfitFilesError
 
 LARGEST_ANSWER = 32 * 2**20
 """Bytes. Vault takes no request of more; a longer answer is not Vault's."""
+_REFUSALS = 300
 
 
 class Address(Record, frozen=True):
@@ -132,7 +133,14 @@ class Connection:
     ) -> HTTPResponse:
         """As `exchange`; the answer is still to be read. Nothing else can be asked meanwhile."""
         self._http.sock.settimeout(timeout)
-        self._http.request(method, self._base + target, body=content, headers={**headers, **self._headers})
+        try:
+            self._http.request(method, self._base + target, body=content, headers={**headers, **self._headers})
+        except (BrokenPipeError, ConnectionResetError):
+            # A server that refuses answers before it has all, and closes: what it said is still to be read.
+            response = self._http.getresponse()
+            if response.status < _REFUSALS:
+                raise
+            return response
         return self._http.getresponse()
 
     def certificate(self) -> bytes | None:

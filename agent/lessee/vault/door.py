@@ -99,7 +99,7 @@ class Door:
         try:
             connection = self._connections.open(url, timeout=CONNECT_TIMEOUT)
             try:
-                response = connection.begin(method, f"/v1/{quote(path)}", body, headers, STREAM_TIMEOUT)
+                response = _begun(connection, method, f"/v1/{quote(path)}", body, headers)
                 if response.status not in {200, 204}:
                     raise answers.refusal(response.status, response.headers, response.read(_LONGEST_REFUSAL))
                 yield response
@@ -158,8 +158,7 @@ class Door:
         except (OSError, HTTPException) as exc:
             raise RequestFailed(Failure(Kind.WEATHER, answers.transport(exc))) from None
         except ValueError:
-            text = "the token or the namespace holds characters that cannot be sent"
-            raise RequestFailed(Failure(Kind.INVALID, text)) from None
+            raise RequestFailed(_UNFIT) from None
 
     def _exchange(self, url: str, request: "_Request") -> Reply:
         kept = self._kept.pop(threading.get_ident(), None)
@@ -195,6 +194,15 @@ class Door:
         return response.status
 
 
+def _begun(
+    connection: Connection, method: str, target: str, body: Iterable[bytes] | None, headers: Mapping[str, str]
+) -> HTTPResponse:
+    try:
+        return connection.begin(method, target, body, headers, STREAM_TIMEOUT)
+    except ValueError:
+        raise RequestFailed(_UNFIT) from None
+
+
 class _Request(Record, frozen=True):
     hidden = ("content", "headers")
 
@@ -208,4 +216,5 @@ class _Request(Record, frozen=True):
 
 _HEADERS = {"X-Vault-Request": "true", "User-Agent": f"lessee/{__version__}"}
 _INDEX = "X-Vault-Index"
+_UNFIT = Failure(Kind.INVALID, "the token or the namespace holds characters that cannot be sent")
 _LONGEST_REFUSAL = 1 << 16

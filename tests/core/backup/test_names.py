@@ -48,8 +48,9 @@ def test_the_latest_is_the_newest_of_any_cluster():
 
 
 def test_seven_days_and_four_weeks_stay():
-    names = [str(Name(NOON.replace(microsecond=0) - timedelta(hours=8 * n), "a")) for n in range(3 * 60)]
-    gone = surplus([*names, "notes.txt", "lessee-b-20200101T000000Z.age"], "a", daily=7, weekly=4)
+    new = Name(NOON.replace(microsecond=0), "a")
+    names = [str(Name(new.moment - timedelta(hours=8 * n), "a")) for n in range(3 * 60)]
+    gone = surplus([*names, "notes.txt", "lessee-b-20200101T000000Z.age"], new, daily=7, weekly=4)
     kept = [name for name in names if name not in gone]
     days = ["0304", "0303", "0302", "0301", "0228", "0227", "0226", "0222", "0215"]
     assert [name[-20:-16] for name in kept] == ["2026"] * 9
@@ -61,12 +62,20 @@ def test_seven_days_and_four_weeks_stay():
 @given(st.sets(moments, min_size=1), st.integers(1, 9), st.integers(1, 9))
 def test_the_newest_stays_and_again_nothing_goes(found, daily, weekly):
     names = [str(Name(moment, "a")) for moment in found]
-    gone = surplus(names, "a", daily=daily, weekly=weekly)
+    new = Name(max(found), "a")
+    gone = surplus(names, new, daily=daily, weekly=weekly)
     kept = set(names) - set(gone)
-    assert str(Name(max(found), "a")) in kept
+    assert str(new) in kept
     assert len(kept) <= daily + weekly
     assert len({name[-20:-12] for name in kept}) >= min(daily, len({moment.date() for moment in found}))
-    assert surplus(kept, "a", daily=daily, weekly=weekly) == ()
+    assert surplus(kept, new, daily=daily, weekly=weekly) == ()
+
+
+def test_the_new_one_stays_though_the_clock_was_ahead_before():
+    ahead = [str(Name(NOON.replace(microsecond=0) + timedelta(days=n, hours=1), "a")) for n in range(60)]
+    new = Name(NOON.replace(microsecond=0), "a")
+    assert str(new) not in surplus([*ahead, str(new)], new, daily=7, weekly=4)
+    assert ahead[-1] not in surplus([*ahead, str(new)], new, daily=1, weekly=1)
 
 
 def test_the_next_one_is_due_so_long_after_the_last_began():

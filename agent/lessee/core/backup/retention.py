@@ -5,15 +5,17 @@ from collections.abc import Callable, Iterable
 from lessee.core.backup.names import Name, parsed
 
 
-def surplus(texts: Iterable[str], cluster: str, *, daily: int, weekly: int) -> tuple[str, ...]:
-    """The names of the cluster's archives that may go, the oldest first.
+def surplus(texts: Iterable[str], new: Name, *, daily: int, weekly: int) -> tuple[str, ...]:
+    """The names of archives that may go for the sake of a new one, of its cluster alone; the oldest first.
 
     Kept are the newest of each of the last `daily` UTC days and of the last `weekly` ISO weeks that have archives: days
-    without any do not count, so that a clock that jumps takes nothing away. The newest stays whatever is asked for, and
-    so does what has another name, or is another cluster's.
+    without any do not count, so that a clock that jumps takes nothing away. The new one stays, whatever the clock said
+    of others before, and so do the newest by name, what has another name, and what is another cluster's.
     """
-    names = sorted((name for text in set(texts) if (name := parsed(text)) and name.cluster == cluster), reverse=True)
+    found = map(parsed, set(texts))
+    names = sorted((name for name in found if name and name.cluster == new.cluster), reverse=True)
     kept = {
+        new,
         *names[:1],
         *_newest_of_each(names, daily, lambda name: name.moment.date()),
         *_newest_of_each(names, weekly, lambda name: name.moment.isocalendar()[:2]),
