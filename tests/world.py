@@ -57,7 +57,7 @@ class World:
         self.live, self.number, self.owed, self.told = {}, {}, set(), {}
         self.numbers, self.shelf, self.records = itertools.count(1), {}, {}  # an app's generations, and its record
         self.passes = self.works = lambda _generation: True  # the check; the app
-        self.renders, self.broken = True, set()  # whether templates do; the apps whose own did not
+        self.renders, self.unrenderable = True, set()  # whether templates do; the apps whose own did not
         self.proof_takes = 0.5
         self.variables, self.kept, self.fell_back = None, {}, {}  # fallbacks, and which apps' files come from one
         self.fall_back_takes = 0.01
@@ -82,14 +82,16 @@ class World:
         """The agent starts, with what its earlier life left on the disk."""
         self.state = start(self.random.getrandbits(64))
         self.mail.clear()
-        self.broken.clear()
+        self.unrenderable.clear()
         self.replaced = {}  # swept
         events = [ev.Configured(self.apps), ev.Kept(tuple(self.ledger.values()), tuple(self.kept_tokens.values()))]
         self.take(*events, *map(self.recovered, self.apps))
 
     def configure(self, apps):
         new = set(apps) - set(self.apps)
-        self.broken = {name for name in self.broken if name in apps and apps[name].recipe == self.apps[name].recipe}
+        self.unrenderable = {
+            name for name in self.unrenderable if name in apps and apps[name].recipe == self.apps[name].recipe
+        }
         self.apps = dict(apps)
         self.take(ev.Configured(self.apps))
         for app in new:
@@ -311,9 +313,9 @@ class World:
 
     def rendered(self, command):
         if not self.renders:
-            self.broken.add(command.app)
+            self.unrenderable.add(command.app)
             return ev.RenderFailed(command.app, command.job, "no such key")
-        self.broken.discard(command.app)
+        self.unrenderable.discard(command.app)
         return ev.Rendered(command.app, command.job, self.render(command))
 
     def render(self, command):
@@ -328,7 +330,7 @@ class World:
         """From variables, else from what was kept and has not ended."""
         app, job = command.app, command.job
         assert self.live.get(app) is None or app in self.fell_back, "fell back though there are files"
-        assert app not in self.broken, "fell back though its template fails"
+        assert app not in self.unrenderable, "fell back though its template fails"
         weather = self.state.session.weather
         assert weather.tries, "fell back though Vault was not known to be away"
         assert weather.seen_at - weather.since >= GRACE, "fell back at once"
