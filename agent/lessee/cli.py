@@ -36,8 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # At the start a great deal is made and nothing thrown away: looking for garbage all the time costs a tenth of it.
     gc.set_threshold(20_000, 20, 50)
     try:
-        parser = _parser()
-        arguments = parser.parse_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        parser = _parser(words)
+        arguments = parser.parse_args(words)
         if arguments.command is None:
             parser.print_help()
             return UsageError.exit_code
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 70
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = Parser(
         prog="lessee",
         description=_ABOUT,
@@ -80,8 +81,10 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--config", metavar="FILE", help="the configuration file")
         return sub
 
-    sidecar.add_all(command)
-    operator.add_all(command)
+    known = {**sidecar.COMMANDS, **operator.COMMANDS}
+    # A sidecar's start does not pay for the options of all the others.
+    for name in [word for word in words[:1] if word in known] or known:
+        known[name](command)
     return parser
 
 

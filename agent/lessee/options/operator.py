@@ -1,18 +1,11 @@
 """Options of the commands of an operator."""
 
 import argparse
+from collections.abc import Callable, Mapping
 
 from lessee.options.words import Command, Parser, count, duration
 
 _VALIDATIONS = ("text", "json", "yaml", "junit")
-
-
-def add_all(command: Command) -> None:
-    """In the order in which they are listed."""
-    _add_setup(command)
-    _add_validate(command)
-    _add_backup(command)
-    _add_emergency(command)
 
 
 def _add_setup(command: Command) -> None:
@@ -116,3 +109,12 @@ def _add_backup(command: Command) -> None:
     restore.add_argument(
         "--force", action="store_true", help="of another cluster, unsealed, newer, or over newer secrets, all the same"
     )
+
+
+COMMANDS: Mapping[str, Callable[[Command], None]] = {
+    "setup": _add_setup,
+    "validate": _add_validate,
+    "backup": _add_backup,
+    "emergency": _add_emergency,
+}
+"""What adds each, in the order in which they are listed."""

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from lessee.core.errors import UsageError
 from lessee.options.words import Command, duration
@@ -10,29 +10,6 @@ from lessee.options.words import Command, duration
 _LEVELS = ("debug", "info", "warning", "error")
 _FORMS = ("text", "json")
 _REPORTS = ("text", "json", "sarif", "github")
-
-
-def add_all(command: Command) -> None:
-    """In the order in which they are listed."""
-    _add_run(command)
-    _add_exec(command)
-    _add_render(command)
-    _add_read(command)
-    _add_check(command)
-    _add_import(command)
-    status = command("status", "ask a running agent how it is", "Values are never told.")
-    status.add_argument("--json", action="store_true", help="as status.json")
-    status.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
-    refresh = command("refresh", "tell a running agent to look now", "Without PATH it looks at everything.")
-    refresh.add_argument("paths", nargs="*", metavar="PATH", help="a secret, such as database/postgres")
-    refresh.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
-    demo = command(
-        "demo",
-        "show the main job on this machine, in a minute",
-        "A real OpenBao server, a real agent and\nan app that catches SIGHUP are started, and all traces are removed.",
-        config=False,
-    )
-    demo.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
 
 
 def _add_run(command: Command) -> None:
@@ -116,6 +93,28 @@ def _add_import(command: Command) -> None:
     imported.add_argument("--output", metavar="DIR", help="write into this new or empty folder; default: to stdout")
 
 
+def _add_status(command: Command) -> None:
+    status = command("status", "ask a running agent how it is", "Values are never told.")
+    status.add_argument("--json", action="store_true", help="as status.json")
+    status.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
+
+
+def _add_refresh(command: Command) -> None:
+    refresh = command("refresh", "tell a running agent to look now", "Without PATH it looks at everything.")
+    refresh.add_argument("paths", nargs="*", metavar="PATH", help="a secret, such as database/postgres")
+    refresh.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
+
+
+def _add_demo(command: Command) -> None:
+    demo = command(
+        "demo",
+        "show the main job on this machine, in a minute",
+        "A real OpenBao server, a real agent and\nan app that catches SIGHUP are started, and all traces are removed.",
+        config=False,
+    )
+    demo.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
+
+
 def _add_logging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-level",
@@ -137,3 +136,17 @@ def _from_environment(name: str, choices: Sequence[str]) -> str | None:
     if value is not None and value not in choices:
         raise UsageError(f"${name} is none of {', '.join(choices)}", todo="set it to one of them, or unset it")
     return value
+
+
+COMMANDS: Mapping[str, Callable[[Command], None]] = {
+    "run": _add_run,
+    "exec": _add_exec,
+    "render": _add_render,
+    "read": _add_read,
+    "check": _add_check,
+    "import": _add_import,
+    "status": _add_status,
+    "refresh": _add_refresh,
+    "demo": _add_demo,
+}
+"""What adds each, in the order in which they are listed."""
