@@ -27,7 +27,7 @@ def misfits(template, form="dotenv", **more):
 @pytest.mark.parametrize(
     ("form", "template", "line"),
     [
-        ("json", '{"a": {{ secret("a").b }},\n}', 2),
+        ("json", '{"a": {{ secret("a").b }}\n]', 2),
         ("json", '{\n"a": x{{ secret("a").b }}}', 2),
         ("yaml", 'a: 1\nb: !{{ secret("a").b }} c', 2),
         ("yaml", "a: [\n", 2),

@@ -136,10 +136,12 @@ def test_a_command_line_is_searched_with_a_blank_between_its_words(child, name):
 
 
 def test_several_are_told_apart_for_people_by_pid_and_program_but_no_argument_is_shown(run, name, tmp_path):
-    (tmp_path / "shop").write_text(CHILD)
+    for script in ("shop", "default"):
+        (tmp_path / script).write_text(CHILD)
     words = ["default", name, "--password=canary"]
     interpreted = run([sys.executable, tmp_path / "shop", *words])
-    compiled = run([f"/opt/{name}", *words], executable=sys.executable, ready=False)
+    # Its first word is the script, so that its words are those of the others.
+    compiled = run([f"/opt/{name}", *words], executable=sys.executable, cwd=tmp_path, ready=False)
     inline = run([sys.executable, "-c", CHILD, *words])
     outcome = find(ByCmdline(f"{name} --password=canary$"))
     python = Path(sys.executable).name
