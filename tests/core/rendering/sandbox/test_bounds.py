@@ -178,7 +178,7 @@ def test_what_is_nested_a_little_is_rendered(depth):
 
 
 def test_a_part_that_is_too_long_for_python_is_refused():
-    branches = "".join(f"{{% elif s.x == {n} %}}" for n in range(3000))
+    branches = "".join(f"{{% elif s.x == {n} %}}" for n in range(6000))
     said = refusal("{% if s.x == 'a' %}" + branches + "{% endif %}", {"x": "y"})
     assert said.startswith("app.j2: a part of it is too long for Python; split it")
 
