@@ -24,13 +24,20 @@ listener "tcp" {{
 """
 
 
+_USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
+    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+
+
 class Authority:
     """A certificate authority."""
 
     def __init__(self, name):
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = named(name)
-        self._certificate = self._sign(self._name, self._key.public_key(), x509.BasicConstraints(True, 0))
+        usage = x509.KeyUsage(**dict.fromkeys(_USAGES, False) | {"key_cert_sign": True, "crl_sign": True})
+        self._certificate = self._sign(self._name, self._key.public_key(), x509.BasicConstraints(True, 0), usage)
         self.pem = self._certificate.public_bytes(Encoding.PEM).decode()
 
     def issue(self, folder, file, name):
@@ -44,15 +51,16 @@ class Authority:
         )
         return str(certificate.serial_number)
 
-    def _sign(self, subject, public_key, extension):
+    def _sign(self, subject, public_key, *extensions):
         now = dt.datetime.now(dt.UTC)
         key_id = x509.SubjectKeyIdentifier.from_public_key(public_key)
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = x509.CertificateBuilder(self._name, subject, public_key, x509.random_serial_number())
         builder = builder.not_valid_before(now - dt.timedelta(minutes=1))
         builder = builder.not_valid_after(now + dt.timedelta(hours=1))
-        for one in extension, key_id, authority:
-            builder = builder.add_extension(one, critical=isinstance(one, x509.BasicConstraints))
+        # Key identifiers, and the CA's usage: Python 3.13 wants them.
+        for one in (*extensions, key_id, authority):
+            builder = builder.add_extension(one, critical=isinstance(one, x509.BasicConstraints | x509.KeyUsage))
         return builder.sign(self._key, SHA256())
 
 
