@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from backups import Backups, fill, fill_secrets
 from faults import Proxy
 from lessee.host.openbao import OpenBao
 from sidecar import App, Sidecar
@@ -49,3 +50,35 @@ def app():
     yield start
     for one in apps:
         one.close()
+
+
+# What backups are tried on.
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A server that holds something of everything; nobody writes to it."""
+    with OpenBao(tmp_path_factory.mktemp("full")) as server:
+        fill(server)
+        yield server
+
+
+@pytest.fixture
+def empty(tmp_path_factory):
+    with OpenBao(tmp_path_factory.mktemp("empty")) as server:
+        yield server
+
+
+@pytest.fixture
+def small(empty):
+    """A server whose secrets may be changed."""
+    fill_secrets(empty)
+    return empty
+
+
+@pytest.fixture
+def make(tmp_path, memory):
+    def make(server, **block):
+        return Backups(server.address, tmp_path, memory, **block)
+
+    return make

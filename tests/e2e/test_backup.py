@@ -8,38 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from backups import CANARY, NAMES, Backups, canary, contents, fill, fill_secrets, make_key, put, without_pruned
+from backups import CANARY, NAMES, canary, contents, make_key, put, without_pruned
 from lessee.host.openbao import OpenBao
 from needs import need
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory):
-    """A server that holds something of everything; nobody writes to it."""
-    with OpenBao(tmp_path_factory.mktemp("full")) as server:
-        fill(server)
-        yield server
-
-
-@pytest.fixture
-def empty(tmp_path_factory):
-    with OpenBao(tmp_path_factory.mktemp("empty")) as server:
-        yield server
-
-
-@pytest.fixture
-def small(empty):
-    """A server whose secrets may be changed."""
-    fill_secrets(empty)
-    return empty
-
-
-@pytest.fixture
-def make(tmp_path, memory):
-    def make(server, **block):
-        return Backups(server.address, tmp_path, memory, **block)
-
-    return make
 
 
 def test_what_was_saved_comes_back_into_an_empty_server(full, empty, make):

@@ -10,42 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from backups import Backups, canary, contents, fill, fill_secrets, without_pruned
+from backups import canary, contents, without_pruned
 from lessee.backup.inspecting import inspect
 from lessee.backup.keys import keys as key_file
 from lessee.backup.scratch import scratch
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
 from needs import need
 from sidecar import eventually
-
-
-@pytest.fixture(scope="module")
-def full(tmp_path_factory):
-    """A server that holds something of everything; nobody writes to it."""
-    with OpenBao(tmp_path_factory.mktemp("full")) as server:
-        fill(server)
-        yield server
-
-
-@pytest.fixture
-def empty(tmp_path_factory):
-    with OpenBao(tmp_path_factory.mktemp("empty")) as server:
-        yield server
-
-
-@pytest.fixture
-def small(empty):
-    """A server whose secrets may be changed."""
-    fill_secrets(empty)
-    return empty
-
-
-@pytest.fixture
-def make(tmp_path, memory):
-    def make(server, **block):
-        return Backups(server.address, tmp_path, memory, **block)
-
-    return make
 
 
 def test_killed_at_any_point_and_run_again_it_comes_to_the_same_end(small, make, tmp_path_factory):

@@ -17,11 +17,10 @@ from lessee.core.backup.manifest import Counts
 from lessee.core.backup.restoring import Course
 from lessee.core.backup.schedule import wait
 from lessee.core.config import Config
-from lessee.core.config.parsing import parse
 from lessee.core.errors import LesseeError, Refused, UsageError
 from lessee.host.clock import boot_time
 from lessee.host.private import make_private
-from lessee.host.project import find, text_of
+from lessee.host.project import find, read
 from lessee.vault.operator import operator
 
 _SHORTEST, _LONGEST = 1.0, 365 * 86400.0
@@ -34,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     environ = dict(os.environ)
     path = find(arguments.config, environ)
-    config = parse(text_of(path), source=path.name, environ=environ, blocks=("backup",))
+    config = read(path, environ, blocks=("backup",))
     match arguments.action:
         case "save":
             return _save(arguments, config, environ)

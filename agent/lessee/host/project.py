@@ -83,12 +83,11 @@ def load(
     for_child: bool = False,
     environment: str | None = None,
     blocks: Collection[str] = (),
-    compiles: bool = True,
 ) -> Project:
     """Read and compile all of it, or one app. Raises ConfigError or TemplateError, which tell all that is wrong.
 
     `prepare`: as of `compile_recipes`. `for_child`: there is a child to take what `environ` makes; else it is left out.
-    `environment` and `blocks`: as of `parse`. `compiles` False leaves all templates alone.
+    `environment` and `blocks`: as of `parse`.
     """
     stamps = {path: stamp(path)}
     text = text_of(path)
@@ -103,8 +102,7 @@ def load(
         stamps[folder / name] = stamp(folder / name)
         return template_of(folder, name)
 
-    compiler = Compiler(template, space_of(config))
-    recipes = compile_recipes(config, compiler, prepare=prepare) if compiles else {}
+    recipes = compile_recipes(config, Compiler(template, space_of(config)), prepare=prepare)
     _refuse_fallbacks(recipes.values())
     return Project(path, config, text, recipes, stamps)
 

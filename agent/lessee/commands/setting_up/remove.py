@@ -8,7 +8,7 @@ from lessee.commands.setting_up.asking import confirm
 from lessee.core.config.grammar import words
 from lessee.core.errors import UsageError
 from lessee.host.clock import boot_time
-from lessee.host.project import environments_of, load
+from lessee.host.project import environments_of, read
 from lessee.setup.looking import refuse_unready
 from lessee.setup.removing import going, remove
 from lessee.vault.operator import operator
@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -
     name = arguments.remove
     if arguments.output is not None or arguments.only or arguments.force or arguments.wrap is not None:
         raise UsageError("--remove goes with --plan and --yes alone", todo="leave the others out")
-    config = load(path, environ, environment=_checked(name), blocks=("setup",), compiles=False).config
+    config = read(path, environ, environment=_checked(name), blocks=("setup",))
     with operator(config.vault, environ, boot_time) as asking:
         refuse_unready(asking)
         found = going(asking, config)
