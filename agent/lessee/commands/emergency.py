@@ -111,7 +111,11 @@ def _ask(environment: str) -> None:
     print(
         f"\nAll access to {environment} ends, also that of its apps. Type {environment} to go on: ", end="", flush=True
     )
-    if sys.stdin.readline().strip() != environment:
+    try:
+        typed = sys.stdin.readline()
+    except UnicodeDecodeError:
+        typed = ""
+    if typed.strip() != environment:
         raise UsageError("nothing was changed", todo=f"type {environment} to go on")
 
 

@@ -4,9 +4,9 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from io import TextIOWrapper
 from pathlib import Path
 
+from lessee.commands.output import escape_unknown
 from lessee.commands.setting_up.asking import ask
 from lessee.commands.setting_up.modes import mode
 from lessee.core.config import Config
@@ -28,9 +28,7 @@ from lessee.vault.operator import operator
 
 def run(arguments: argparse.Namespace) -> int:
     """0 where all is as wanted, or --plan told what would be done; 75 where something was left as by hand."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        # What a terminal cannot spell is no reason to end half way.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    escape_unknown()  # What a terminal cannot spell is no reason to end half way.
     if (asked := mode(arguments)) in {"init", "unseal"}:
         from lessee.commands.setting_up import init
 

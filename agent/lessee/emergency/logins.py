@@ -18,7 +18,7 @@ def roles(operator: Operator, names: frozenset[str]) -> Roles:
     """The AppRoles that give one of the policies. Raises as `Operator.read`."""
     found: list[Role] = []
     lost: list[str] = []
-    for mount, default in _mounts(operator, "approle"):
+    for mount, default in _mounts(operator.read("sys/auth") or {}, "approle"):
         there = operator.list(f"auth/{mount}/role")
         answers = side_by_side(partial(_role, operator, names, mount, default), there)
         for name, role in zip(there, answers, strict=True):
@@ -51,8 +51,9 @@ def _role(operator: Operator, names: frozenset[str], mount: str, default: str, n
 def _of_methods(operator: Operator, names: frozenset[str]) -> _Logins:
     """Users, roles and groups of the other auth methods."""
     found: list[Login] = []
+    methods = operator.read("sys/auth") or {}
     for kind, folders in _FOLDERS.items():
-        for mount, default in _mounts(operator, kind):
+        for mount, default in _mounts(methods, kind):
             for folder in folders:
                 giving = _giving(operator, f"auth/{mount}/{folder}", names)
                 found += (Login(path, given, _is_batch(data, default)) for path, given, data in giving)
@@ -101,9 +102,8 @@ def _is_batch(data: Mapping[str, Any], default: str) -> bool:
     return "batch" in (default if kind == "default" else kind)
 
 
-def _mounts(operator: Operator, kind: str) -> list[tuple[str, str]]:
+def _mounts(methods: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
     """Those of a kind, each with the type of token that it gives where nothing else is said."""
-    methods = operator.read("sys/auth") or {}
     return [
         (path.removesuffix("/"), str((method.get("config") or {}).get("token_type")))
         for path, method in methods.items()

@@ -40,7 +40,7 @@ def strike(operator: Operator, before: Sight, changes: Iterable[Change], file: R
             some = [change for change in pending if change.step is step]
             outcomes |= {one.change.what: one for one in _obey(operator, some, file)}
             if step is Step.LEASES:
-                _wait_for_leases(operator, [change.what.removeprefix("leases of ") for change in some])
+                _wait_for_leases(operator, [change.about for change in some])
         after = _look_again(operator, before)
         pending = plan(after, ())
         file.write("looked again", left=[change.what for change in pending], problems=after.problems)
@@ -86,7 +86,7 @@ def _settled(outcome: Outcome, left: set[str], after: Sight) -> Outcome:
         # What could not be looked at again may be there still.
         return outcome if after.problems else Outcome(change)
     if change.step is Step.LEASES:
-        prefix = change.what.removeprefix("leases of ")
+        prefix = change.about
         count = after.leases.get(prefix)
         left_over = "some may be" if count is None else f"{count} are"
         todo = f"is the system behind it well? Vault tries again by itself; `bao lease revoke -force -prefix {prefix}`"

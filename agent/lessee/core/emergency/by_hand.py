@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from lessee.core.config.grammar.operator import Rotation
 from lessee.core.emergency.sight import Role, Secret, Sight, Way
-from lessee.core.emergency.striking import doomed, grants
+from lessee.core.emergency.striking import MAKING, doomed, grants
 from lessee.core.record import Record
 
 DAY = 86400.0
@@ -13,7 +13,7 @@ _NO_SECRET = "/lessee/setup"  # noqa: S105  # It is a path.
 """What setup knows again its own objects by: fingerprints, which open nothing."""
 _FIRST = ("database", "api-keys", "storage")
 """Folders whose secrets open other systems."""
-_MAKING = frozenset({"create", "update"})
+_ADMIN = ", its admin"
 
 
 class Task(Record, frozen=True):
@@ -65,13 +65,13 @@ def _targets(sight: Sight, rotation: Mapping[str, Rotation]) -> Mapping[str, str
             for name, target in rotation.items():
                 path = target.admin if admin else target.secret
                 if path is not None and secret.path.endswith(f"/{path}"):
-                    found.setdefault(secret.path, f"{name}, its admin" if admin else name)
+                    found.setdefault(secret.path, f"{name}{_ADMIN}" if admin else name)
     return found
 
 
 def _importance(secret: Secret, targets: Mapping[str, str], sight: Sight) -> tuple[int, int, float, str]:
     target = targets.get(secret.path)
-    group = 2 if target is None else 0 if target.endswith("admin") else 1
+    group = 2 if target is None else 0 if target.endswith(_ADMIN) else 1
     folder = next(
         (
             secret.path.removeprefix(f"{one.mount.path}{one.path}").split("/")[0]
@@ -112,7 +112,7 @@ def _ways_in(sight: Sight) -> Iterator[str]:
 
 def _may_make(sight: Sight, name: str, role: Role) -> bool:
     paths = (f"auth/{role.mount}/role/{role.name}/{end}" for end in ("secret-id", "custom-secret-id"))
-    return any(grants(sight.policies, [name], path) & _MAKING for path in paths)
+    return any(grants(sight.policies, [name], path) & MAKING for path in paths)
 
 
 def _unrevocable(sight: Sight) -> Iterator[str]:

@@ -27,6 +27,8 @@ class Change(Record, frozen=True):
     what: str
     path: str
     body: Mapping[str, Any]
+    about: str = ""
+    """Whose it is: a role, the name of a token, what leases begin with."""
 
 
 def plan(sight: Sight, rotated: Iterable[Change]) -> tuple[Change, ...]:
@@ -35,11 +37,19 @@ def plan(sight: Sight, rotated: Iterable[Change]) -> tuple[Change, ...]:
     return (
         *(_secret_id(role.mount, role.name, accessor) for role in sight.roles for accessor in role.secret_ids),
         *(
-            Change(Step.TOKENS, f"token {token}", "auth/token/revoke-accessor", {"accessor": token.accessor})
+            Change(
+                Step.TOKENS,
+                f"token {token}",
+                "auth/token/revoke-accessor",
+                {"accessor": token.accessor},
+                token.display_name,
+            )
             for token in ends
         ),
         *(
-            Change(Step.LEASES, f"leases of {prefix}", f"sys/leases/revoke-prefix/{prefix.removesuffix('/')}", {})
+            Change(
+                Step.LEASES, f"leases of {prefix}", f"sys/leases/revoke-prefix/{prefix.removesuffix('/')}", {}, prefix
+            )
             for prefix, count in sight.leases.items()
             if count != 0
         ),
@@ -72,4 +82,5 @@ def rotations(exposed: Exposure, databases: Iterable[Database]) -> tuple[Change,
 
 def _secret_id(mount: str, role: str, accessor: str) -> Change:
     path = f"auth/{mount}/role/{role}/secret-id-accessor/destroy"
-    return Change(Step.LOGINS, f"secret_id {accessor} of {mount}/{role}", path, {"secret_id_accessor": accessor})
+    holder = f"{mount}/{role}"
+    return Change(Step.LOGINS, f"secret_id {accessor} of {holder}", path, {"secret_id_accessor": accessor}, holder)

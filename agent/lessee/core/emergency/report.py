@@ -95,17 +95,14 @@ def following(sight: Sight) -> str:
 def _count(step: Step, changes: list[Change], sight: Sight) -> str:
     if step is not Step.LEASES:
         return str(len(changes))
-    counts = [sight.leases.get(change.what.removeprefix("leases of ")) for change in changes]
+    counts = [sight.leases.get(change.about) for change in changes]
     known = sum(count for count in counts if count is not None)
     return f"{known}" if None not in counts else f"{known} and more that cannot be counted"
 
 
 def _by_holder(changes: list[Change]) -> Iterator[tuple[str, int]]:
     """Secret_ids by their role, tokens by their name."""
-    holders = Counter(
-        change.what.partition(" of ")[2] or change.what.rpartition(" (")[2].removesuffix(")") for change in changes
-    )
-    for holder, count in holders.most_common():
+    for holder, count in Counter(change.about for change in changes).most_common():
         yield shown(holder), count
 
 

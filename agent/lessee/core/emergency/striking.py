@@ -10,7 +10,7 @@ from lessee.core.record import Record
 
 ROOT = "root"
 _WRAPPING = "response-wrapping"
-_MAKING = frozenset({"create", "update"})
+MAKING = frozenset({"create", "update"})
 
 
 class Spared(Record, frozen=True):
@@ -88,7 +88,7 @@ def _ancestors(sight: Sight) -> frozenset[str]:
         for token in sight.tokens:
             if token.accessor in above or token.accessor == child.accessor or token.created > child.created:
                 continue
-            if ROOT in token.policies or grants(sight.policies, token.policies, child.path) & _MAKING:
+            if ROOT in token.policies or grants(sight.policies, token.policies, child.path) & MAKING:
                 above.add(token.accessor)
                 children.append(token)
     return frozenset(above)

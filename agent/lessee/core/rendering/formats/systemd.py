@@ -51,9 +51,10 @@ def write(document: Document) -> str:
 
 def outline(text: str) -> tuple[str, ...]:
     """The names of the variables, in order. Raises FormatError where a line sets none: it may be part of a value."""
-    if any(line.name is None and not _ASIDE.fullmatch(line.before) for line in _read(text)):
+    lines = list(_read(text))
+    if any(line.name is None and not _ASIDE.fullmatch(line.before) for line in lines):
         raise FormatError("a line of the text assigns nothing", todo="write the file anew")
-    return tuple(dict.fromkeys(line.name for line in _read(text) if line.name and names.NAME.fullmatch(line.name)))
+    return tuple(dict.fromkeys(line.name for line in lines if line.name and names.NAME.fullmatch(line.name)))
 
 
 def _read(text: str) -> Iterator[_Line]:
