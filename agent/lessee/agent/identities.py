@@ -20,7 +20,6 @@ from lessee.core.rendering.recipes import Recipe
 from lessee.host.clock import boot_time
 from lessee.host.logs import log
 from lessee.host.project import Project
-from lessee.host.running.spawning import hide
 
 
 class Identities:
@@ -88,6 +87,9 @@ class Identities:
         """Values that an app may fall back to are secrets, of which no other program knows."""
         for app in config.apps.values():
             if app.fallback is not None and (names := app.fallback.variables):
+                # Wanted by few.
+                from lessee.host.running.spawning import hide  # noqa: PLC0415
+
                 known = {name: value for name in names if (value := self._effects.environ.get(name))}
                 self._effects.redactor.learn(f"fallback {app.name}", known.values())
                 hide(names)

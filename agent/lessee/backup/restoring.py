@@ -91,10 +91,8 @@ class Restoring:
         Raises Refused where a secret has become newer on the server since, unless that is as wished.
         """
         with self._writer(act=True) as writer:
-            for _ in writer.things():
-                pass
-            for _ in writer.secrets():
-                pass
+            skip(writer.things())
+            skip(writer.secrets())
             return writer.writes
 
     def act_by_snapshot(self) -> None:

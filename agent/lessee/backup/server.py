@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-import msgspec
-
 from lessee.core.backup.guarding import Server
 from lessee.core.backup.records import Kind, Thing
 from lessee.core.backup.things import CONFIGURED, OF_AUTH, OF_ENGINE, OWN, Listed, settings
@@ -17,13 +15,9 @@ from lessee.vault.operator import Operator, error
 def describe(asking: Operator, namespace: str | None) -> Server:
     """What it says of itself. Raises VaultUnreachable."""
     try:
-        # Its fields do not stand in `data`, as those of other answers do.
-        with asking.door.stream("GET", "sys/seal-status", token=None) as answer:
-            said = msgspec.json.decode(answer.read(), type=dict[str, Any])
+        said = asking.door.ask("GET", "sys/seal-status", token=None).data
     except RequestFailed as exc:
         raise error(exc.failure, asking.door.address) from None
-    except msgspec.MsgspecError:
-        raise VaultUnreachable("what answers is not Vault", where=asking.door.address) from None
     if said.get("sealed") or not said.get("cluster_id"):
         raise VaultUnreachable("it is sealed, or not initialised", where=asking.door.address)
     return Server(

@@ -5,7 +5,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -142,18 +142,18 @@ def found(archive: str, config: Backup | None, environ: Mapping[str, str]) -> It
 
     Raises ArchiveError where there is none.
     """
-    with ExitStack() as stack:
-        if archive != "latest" and (file := open_file(Path(archive))) is not None:
-            yield stack.enter_context(file), archive
-            return
-        if "/" not in archive:
-            places = stores(config, environ)
-            names = {store: store.names() for store in places} if archive == "latest" else {}
-            name = latest(name for some in names.values() for name in some) if names else archive
-            for store in places:
-                if name and parsed(name) and (file := store.open(name)) is not None:
-                    yield stack.enter_context(file), store.where(name)
-                    return
+    if archive != "latest" and (file := open_file(Path(archive))) is not None:
+        with file:
+            yield file, archive
+        return
+    if "/" not in archive:
+        places = stores(config, environ)
+        name = latest(name for store in places for name in store.names()) if archive == "latest" else archive
+        for store in places:
+            if name and parsed(name) and (file := store.open(name)) is not None:
+                with file:
+                    yield file, store.where(name)
+                return
     raise ArchiveError("there is no such archive", where=archive, todo="name a file, one in a store, or `latest`")
 
 

@@ -13,8 +13,9 @@ from lessee.core.backup.records import Secret, Thing
 from lessee.core.backup.restoring import KEPT_VERSIONS, Course, Delete, Destroy, Plan, Put, Settle, Step, plan
 from lessee.core.backup.things import is_known, reaches_out
 from lessee.core.errors import Refused, VaultUnreachable
+from lessee.core.machine.failures import Kind
 from lessee.vault.door import RequestFailed
-from lessee.vault.operator import Operator
+from lessee.vault.operator import Operator, error
 
 _PATIENCE = 30.0
 _PAUSE = 0.05
@@ -164,10 +165,10 @@ def _apply(asking: Operator, saved: Secret, steps: Iterable[Step]) -> None:
 
 def _put(asking: Operator, path: str, body: dict[str, object]) -> None:
     try:
-        asking.write(path, body)
-    except Refused as exc:
-        if "403" in exc.what:
-            raise
+        asking.door.ask("POST", path, token=asking.token, body=body)
+    except RequestFailed as exc:
+        if exc.failure.kind is not Kind.INVALID:
+            raise error(exc.failure, path) from None
         raise Refused("somebody changed it meanwhile, or it is too large", where=path, todo="run it again") from None
 
 

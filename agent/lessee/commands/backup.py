@@ -13,7 +13,7 @@ from lessee.backup.restoring import Outlook, Restoring, Wish
 from lessee.backup.saving import Saved, save
 from lessee.backup.stores import found
 from lessee.backup.verifying import verify
-from lessee.core.backup.manifest import Counts
+from lessee.core.backup.manifest import SNAPSHOT, Counts
 from lessee.core.backup.restoring import Course
 from lessee.core.backup.schedule import wait
 from lessee.core.config import Config
@@ -73,7 +73,7 @@ def _tell_saved(saved: Saved) -> None:
     for place in saved.places:
         print(f"saved {place} ({saved.size:,} bytes)")
     print(f"  {_counted(saved.manifest.counts)}")
-    if any(member.name == "raft.snap" for member in saved.manifest.members):
+    if any(member.name == SNAPSHOT for member in saved.manifest.members):
         print("  a raft snapshot, which holds all")
     elif saved.missed:
         print(f"  no raft snapshot: {saved.missed}")

@@ -67,10 +67,10 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
         told = _Teller()
         Acting(asking, configs, state, values).act(steps, selected, told.tell)
         if folder is not None:
-            print("files:")
-            hand_out(asking, folder, roles_of(selected), arguments.wrap, print)
             for file in stale(asking, folder, roles_of(selected)):
                 print(f"lessee: warning: {file}: the role was made anew; remove it and its secret_id", file=sys.stderr)
+            print("files:")
+            hand_out(asking, folder, roles_of(selected), arguments.wrap, print)
         print(f"done: {count(told.told)}")
     _refuse_held(told.told)
     return 0
@@ -85,7 +85,7 @@ def _refuse_senseless(arguments: argparse.Namespace) -> None:
 
 def _projects(path: Path, environ: Mapping[str, str]) -> dict[str, Project]:
     """The configuration as each environment's agents see it."""
-    names: Iterable[str | None] = environments_of(path, environ) or (None,)
+    names = environments_of(path, environ)
     loaded = [load(path, environ, environment=name, blocks=("setup", "rotation"), for_child=True) for name in names]
     return {str(project.config.environment): project for project in loaded}
 

@@ -62,7 +62,7 @@ def read(
 
 
 def environments_of(path: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Those that `lessee setup` is for; none where the file is not to be read. Raises ConfigError without a file."""
+    """Those that `lessee setup` is for. Raises ConfigError where the file is not to be read."""
     return environments(text_of(path), source=path.name, environ=environ)
 
 

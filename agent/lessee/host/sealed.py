@@ -33,7 +33,7 @@ class Sealed(Record, frozen=True):
 
 
 def key_file(environ: Mapping[str, str]) -> Path:
-    """The host's key: a file of 32 bytes or more that nobody else may read, wherever it comes from."""
+    """The host's key: a file of 32 bytes or more that only its owner and group may read, wherever it comes from."""
     return Path(environ.get(VARIABLE) or USUAL)
 
 
@@ -147,7 +147,7 @@ def _make_key(path: Path) -> None:
 
 
 def _content(path: Path, most: int, absent: str) -> bytes:
-    """A file of ours that nobody else may read. Raises LesseeError."""
+    """A file of ours that at most its group may read too. Raises LesseeError."""
     try:
         fd = os.open(path, _READ)
     except FileNotFoundError:

@@ -22,7 +22,7 @@ def _add_setup(command: Command) -> None:
         nargs="+",
         action="extend",
         metavar="WHAT",
-        help="environment=NAME, or audit, policies, roles, secrets, database, pki",
+        help="environment=NAME, or mounts, audit, policies, roles, secrets, database, pki",
     )
     setup.add_argument("--output", metavar="DIR", help="write DIR/ENVIRONMENT/ROLE/{role_id,secret_id}, where missing")
     setup.add_argument("--wrap", type=duration, metavar="TIME", help="write wrapping tokens instead of secret_ids")

@@ -24,7 +24,6 @@ from lessee.core.setup.plan import (
 from lessee.core.setup.record import Recorded, to_data
 from lessee.core.setup.state import State
 from lessee.core.setup.wanted import Wanted, record_path
-from lessee.setup.looking import Looking
 from lessee.setup.values import Values
 from lessee.vault.door import RequestFailed
 from lessee.vault.operator import Operator, error
@@ -126,8 +125,8 @@ class Acting:
     def _keep(self, environment: str, recorded: Recorded) -> Recorded:
         config = self._configs[environment] if environment else next(iter(self._configs.values()))
         mount, path = config.secrets.mount, record_path(config, environment)
-        standing = Looking(self._asking).standing(mount, path, keys=False)
-        self._put(f"{mount}/data/{path}", to_data(recorded), standing.version if standing else 0)
+        found = self._asking.read(f"{mount}/metadata/{path}") or {}
+        self._put(f"{mount}/data/{path}", to_data(recorded), int(found.get("current_version") or 0))
         return recorded
 
     def _put(self, path: str, fields: Mapping[str, object], version: int) -> None:

@@ -54,7 +54,7 @@ class Looking:
         for one in wanted:
             looked.add(one.path)
             if isinstance(one, First):
-                standing = self.standing(one.mount, one.path, keys=True)
+                standing = self.standing(one.mount, one.path)
                 if standing is not None:
                     secrets[one.name] = standing
             elif (found := self._object(one)) is not None:
@@ -71,14 +71,12 @@ class Looking:
         data = self._get(f"{mount}/data/{record_path(config, environment)}") if self._is_kv(mount) else None
         return None if data is None else from_data(data.get("data") or {}, environment)
 
-    def standing(self, mount: str, path: str, *, keys: bool) -> Standing | None:
-        """A secret's newest version, and if wanted the names of its keys; None where there never was one."""
+    def standing(self, mount: str, path: str) -> Standing | None:
+        """A secret's newest version, and the names of its keys; None where there never was one."""
         data = self._get(f"{mount}/metadata/{path}") if self._is_kv(mount) else None
         version = int((data or {}).get("current_version") or 0)
         if data is None or version == 0:
             return None
-        if not keys:
-            return Standing(version, frozenset())
         # Of the keys their names alone: no value is read to see whether it is there.
         found = self._get(f"{mount}/subkeys/{path}")
         return Standing(version, frozenset((found or {}).get("subkeys") or {}), deleted=found is None)

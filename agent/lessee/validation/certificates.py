@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lessee.core.record import Record
 from lessee.core.validation import judging
 from lessee.core.validation.fields import Place, fields
-from lessee.core.validation.results import Level, Result, Teller
+from lessee.core.validation.results import Result, Teller
 from lessee.validation.checks import NotLooked
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def fitting(subject: "Subject") -> Iterator[Result]:
             strangers += [str(key.place) for key in keys if key.public not in known]
     if strangers:
         text = f"the private key fits no certificate beside it: {', '.join(sorted(strangers))}"
-        yield Result("secrets", check, Level.CRITICAL, passed=False, text=text, todo=_TODO)
+        yield _TELL.critical(check, text, _TODO)
     elif count:
         yield _TELL.passed(check, f"every private key fits its certificate ({count})")
     else:

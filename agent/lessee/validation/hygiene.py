@@ -102,16 +102,12 @@ def _repeated(subject: Subject) -> Iterator[Result]:
 
 
 def _shared(subject: Subject) -> Iterator[Result]:
-    check, prefix, deadline = "environments-differ", subject.space.prefix, time.monotonic() + subject.timeout * _SHARE
-    own = subject.config.environment
-    folders = prefix.split("/")
-    if own is None or own not in folders:
-        raise NotLooked("the secrets' prefix holds no environment's name")
+    check, deadline = "environments-differ", time.monotonic() + subject.timeout * _SHARE
+    folders = subject.other_folders()
     ours = dict(_marks(_read(subject)))
     asking, version = subject.operator(), subject.kv_version()
     looked, found, count = [], [], 0
-    for other in sorted(subject.config.foreign_environments):
-        folder = "/".join(other if part == own else part for part in folders)
+    for other, folder in folders.items():
         left = max(deadline - time.monotonic(), 0)
         theirs = take_other(asking, version, Folder(subject.space.mount, folder), left)
         if theirs is None or not theirs.secrets:
@@ -145,7 +141,7 @@ def _rotated(subject: Subject) -> Iterator[Result]:
     levels = {overdue(age, every) for _, age, every in ages}
     if found := [f"{ref} is {spell(age)} old, not {spell(every)}" for ref, age, every in ages if overdue(age, every)]:
         tell = _TELL.critical if Level.CRITICAL in levels else _TELL.warning
-        yield tell("rotated-in-time", several(found), "rotate it: `lessee rotate`, and see why it was not")
+        yield tell("rotated-in-time", several(found), "rotate it, and see why it was not")
     else:
         yield _TELL.passed("rotated-in-time", f"what is to be rotated is no older than it may be ({len(ages)})")
 

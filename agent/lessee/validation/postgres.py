@@ -148,12 +148,8 @@ def _inside(tell: Teller, login: PostgresLogin, connection: "psycopg.Connection[
 
 
 def _rights(tell: Teller, driver: Any, connection: "psycopg.Connection[Any]", rights: Rights) -> Result:
-    schema, usable, creatable = _row(
-        connection,
-        "SELECT current_schema(), current_schema() IS NOT NULL,"
-        " current_schema() IS NOT NULL AND has_schema_privilege(current_schema(), 'CREATE')",
-    )
-    lacking = [] if usable else ["USAGE on any schema of its search_path"]
+    schema, creatable = _row(connection, "SELECT current_schema(), has_schema_privilege(current_schema(), 'CREATE')")
+    lacking = [] if schema else ["USAGE on any schema of its search_path"]
     if rights.create and not creatable:
         lacking.append(f"CREATE on schema {schema}" if schema else "CREATE on a schema")
     lacking += filter(None, (_lack(driver, connection, table) for table in rights.tables))

@@ -108,6 +108,14 @@ class Subject:
         """Of the secrets' mount: 1 or 2. Raises as `secret` does."""
         return self._kv_version()
 
+    def other_folders(self) -> Mapping[str, str]:
+        """Of each other environment the folder of its secrets. Raises NotLooked where the prefix names none."""
+        own, parts = self.config.environment, self.space.prefix.split("/")
+        if own is None or own not in parts:
+            raise NotLooked("the secrets' prefix holds no environment's name")
+        others = sorted(self.config.foreign_environments)
+        return {other: "/".join(other if part == own else part for part in parts) for other in others}
+
     def close(self) -> None:
         """Revoke the tokens of logins made here."""
         closing = Thread(target=self._ways.close, daemon=True)

@@ -197,10 +197,11 @@ def _apart(subject: Subject) -> Iterator[Result]:
     if not foreign:
         raise NotLooked("there are no other environments")
     data = "data/" if subject.kv_version() != 1 else ""
-    paths = {f"{subject.space.mount}/{data}{name}/{path}" for name in foreign for path in (_PROBE, *_usual(subject))}
+    folders = [f"{subject.space.mount}/{data}{folder}" for folder in subject.other_folders().values()]
+    paths = {f"{folder}{path}" for folder in folders for path in (_PROBE, *_usual(subject))}
     opened = _allowed(own, sorted(paths))
-    for name in foreign:
-        probe = f"{subject.space.mount}/{data}{name}/{_PROBE}"
+    for folder in folders:
+        probe = f"{folder}{_PROBE}"
         if probe not in opened and _answers(own, probe):
             opened.append(probe)
     if opened:

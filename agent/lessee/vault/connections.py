@@ -131,7 +131,7 @@ class Connection:
     def begin(
         self, method: str, target: str, content: Iterable[bytes] | None, headers: Mapping[str, str], timeout: float
     ) -> HTTPResponse:
-        """As `exchange`; the answer is still to be read. Nothing else can be asked meanwhile."""
+        """As `exchange`, but the answer is still to be read: until then nothing else can be asked."""
         self._http.sock.settimeout(timeout)
         try:
             self._http.request(method, self._base + target, body=content, headers={**headers, **self._headers})

@@ -30,7 +30,8 @@ def test_the_environment_that_is_set_up_wins_over_the_files_own():
 
 def test_the_environments_are_known_whatever_else_is_wrong():
     assert environments("setup: {environments: [a, b]}\nnonsense: 1", source="x", environ={}) == ("a", "b")
-    assert environments("- nothing", source="x", environ={}) == ()
+    with pytest.raises(ConfigError, match=r"^x:"):
+        environments("- nothing", source="x", environ={})
 
 
 def test_an_operators_variables_are_looked_up_where_they_are_needed():

@@ -17,8 +17,6 @@ from lessee.vault.operator import operator
 def run(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> int:
     """0 where it is gone. What would go is told first, and the environment's name is asked for."""
     name = arguments.remove
-    if arguments.output is not None or arguments.only or arguments.force or arguments.wrap is not None:
-        raise UsageError("--remove goes with --plan and --yes alone", todo="leave the others out")
     config = read(path, environ, environment=_checked(name), blocks=("setup",))
     with operator(config.vault, environ, boot_time) as asking:
         refuse_unready(asking)

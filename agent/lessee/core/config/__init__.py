@@ -166,12 +166,8 @@ class Vault(Struct, frozen=True, kw_only=True):
 class FromVariables(Struct, frozen=True):
     """At a cold start without Vault: these variables of dotenv files come from the agent's environment."""
 
-    names: tuple[str, ...]
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """Of the agent."""
-        return self.names
+    variables: tuple[str, ...]
+    """Of the agent."""
 
 
 class FromSecrets(Struct, frozen=True):

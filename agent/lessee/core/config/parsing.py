@@ -16,7 +16,6 @@ from lessee.core.config.grammar.validate import Provider, Validate
 from lessee.core.config.grammar.vault import AppRole, CertAuth, Vault
 from lessee.core.config.setting_up import check_setup
 from lessee.core.config.telling import check, notify, ready
-from lessee.core.errors import ConfigError
 
 _T = TypeVar("_T")
 _MODE = 0o440  # Owner and group read, nobody writes.
@@ -51,11 +50,8 @@ def parse(
 
 
 def environments(text: str, *, source: str, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Those that `setup` is for, whatever else is wrong with the file."""
-    try:
-        return Reader(Problems(source), environ).read(compose(text, source)).setup.environments
-    except ConfigError:
-        return ()
+    """Those that `setup` is for, whatever its keys say. Raises ConfigError where the file is no mapping."""
+    return Reader(Problems(source), environ).read(compose(text, source)).setup.environments
 
 
 class _Settling:

@@ -12,7 +12,6 @@ from lessee.core.machine.inputs import inputs
 from lessee.core.machine.outcome import WAITED_FOR, failures
 from lessee.core.machine.state import NEVER, App, Fallback, State
 from lessee.core.machine.turn import Turn
-from lessee.core.paths import Dynamic
 from lessee.core.record import replace
 
 GRACE = 2.0
@@ -34,7 +33,7 @@ def plan_fallback(turn: Turn, name: str) -> None:
         job = turn.next_id()
         turn.edit_apps()[name] = replace(app, job=job)
         turn.commands.append(FallBack(name, job, app.want.recipe))
-    elif turn.now >= keeps_at(turn, app):
+    elif turn.now >= app.fallback.keep_at and turn.now >= keeps_at(turn, app):
         _keep(turn, name, app)
 
 
@@ -78,13 +77,10 @@ def keeps_at(known: State | Turn, app: App) -> float:
 def _keep(turn: Turn, name: str, app: App) -> None:
     found = inputs(turn, app.want.needs)
     assert found is not None
-    ends = {held.lease.need: held.lease.ends_at for id_, held in turn.leases.items() if id_ in found.leases}
+    leases = [turn.leases[id_].lease for id_ in found.leases]
+    ends = {lease.need: lease.ends_at for lease in leases if lease.ends_at != NEVER}
     turn.edit_apps()[name] = replace(app, fallback=replace(app.fallback, keep_at=turn.now + KEEP_EVERY))
-    turn.commands.append(KeepGood(name, found.secrets, found.folders, found.dynamic, _that_end(ends)))
-
-
-def _that_end(ends: dict[Dynamic, float]) -> dict[Dynamic, float]:
-    return {need: at for need, at in ends.items() if at != NEVER}
+    turn.commands.append(KeepGood(name, found.secrets, found.folders, found.dynamic, ends))
 
 
 def good_kept(turn: Turn, event: GoodKept) -> None:
@@ -132,7 +128,7 @@ def shown(turn: Turn, name: str, app: App, source: FallbackKind | None) -> Fallb
         )
     elif source is None and before is not None:
         turn.tell("info", "no longer degraded", app=name)
-    return Fallback(shown=source)
+    return Fallback(shown=source, keep_error=app.fallback.keep_error)
 
 
 def anew(app: App, *, as_before: bool) -> App:

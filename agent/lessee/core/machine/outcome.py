@@ -67,9 +67,6 @@ def _error(state: State, name: str, app: App) -> LesseeError | None:
 
 
 def _input_error(state: State, name: str, app: App) -> LesseeError | None:
-    kept = (state.mounts, state.groups, state.sources, state.supplies)
-    if all(item.failure is None for items in kept for item in items.values()):
-        return None  # asked after each event while a thousand secrets come in
     ended = {path: why for path, why in failures(state, app).items() if why.kind not in WAITED_FOR}
     if not ended:
         return None
@@ -83,6 +80,9 @@ def _input_error(state: State, name: str, app: App) -> LesseeError | None:
 
 def failures(state: State | Turn, app: App) -> Mapping[str, Failure]:
     """What keeps an app's inputs from being here, by path."""
+    kept = (state.mounts, state.groups, state.sources, state.supplies)
+    if all(item.failure is None for items in kept for item in items.values()):
+        return {}  # asked after each event while a thousand secrets come in
     found: dict[str, Failure | None] = {}
     for need in app.want.needs:
         if isinstance(need, Dynamic):

@@ -160,7 +160,7 @@ def _step(wanted: Object, state: State, *, force: bool) -> Step | None:
         found.get(key) != wanted.fields[key] for key in ("username", "connection_url")
     )
     change = Change(wanted, found, password=password)
-    own = is_own(entry, found) or (entry is None and found == _DEFAULTS.get(wanted.kind))
+    own = is_own(entry or _default(wanted.kind), found)
     return change if own and wanted.kind is not Kind.AUDIT else Held(change)
 
 

@@ -41,7 +41,7 @@ def try_files(recipe: Recipe, inputs: Inputs) -> Tried:
     faults: list[str] = []
     for file, compiled in _sheets(recipe):
         # A variable of the agent's own may be another than ours.
-        theirs = any(isinstance(need, Dynamic) for need in compiled.needs) or _asks_environment(compiled)
+        theirs = any(isinstance(need, Dynamic) for need in compiled.needs) or "env" in compiled.words
         try:
             written = _written(file, compiled, recipe, inputs)
         except TemplateError as exc:
@@ -74,10 +74,6 @@ def _written(file: File, compiled: Compiled, recipe: Recipe, inputs: Inputs) -> 
             failed = failed or exc
     assert failed is not None
     raise failed
-
-
-def _asks_environment(compiled: Compiled) -> bool:
-    return any("env(" in code.text for code in compiled.codes.values())
 
 
 def _fingerprint(content: bytes) -> bytes:

@@ -27,7 +27,7 @@ def make(recipe: Recipe, fallback: FromVariables | FromSecrets, environ: Mapping
         what = f"the agent's environment has no {', '.join(missing)}"
         raise LesseeError(what, where=f"apps.{recipe.app.name}.fallback", todo="set them, and not to nothing")
     if isinstance(fallback, FromVariables):
-        return _Files(recipe, {name: environ[name] for name in fallback.names}, environ).generation()
+        return _Files(recipe, {name: environ[name] for name in fallback.variables}, environ).generation()
     secrets = {path: {key: environ[name] for key, name in keys.items()} for path, keys in fallback.secrets.items()}
     return render(recipe, _inputs(recipe, secrets, environ)).generation
 
