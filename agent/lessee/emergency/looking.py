@@ -16,7 +16,7 @@ from lessee.emergency.asking import look_up, side_by_side
 from lessee.vault.operator import Operator
 
 _ACCESSORS = "auth/token/accessors"
-_PAUSES = (0.1, 0.4, 0.0)
+_PAUSES = (0.1, 0.4, 1.5, 3.0, 0.0)
 
 _Seen = TypeVar("_Seen")
 _Tokens = tuple[tuple[Token, ...], tuple[str, ...]]
@@ -101,7 +101,10 @@ def _policies(operator: Operator) -> Iterator[tuple[str, str]]:
 
 
 def _list_tokens(operator: Operator) -> _Tokens:
-    """Of a token that is just about to end the server says 403: whether it has ended is seen by listing again."""
+    """Of a token that is just about to end the server says 403: whether it has ended is seen by listing again.
+
+    One's own is in the list: where none may be looked up, it is the right that is missing, and waiting is no use.
+    """
     tokens: list[Token] = []
     there = operator.list(_ACCESSORS)
     for pause in _PAUSES:
@@ -112,7 +115,7 @@ def _list_tokens(operator: Operator) -> _Tokens:
                 lost[accessor] = answer
             elif answer is not None:
                 tokens.append(_token(answer))
-        if not lost:
+        if not lost or not tokens:
             break
         time.sleep(pause)
         still = set(operator.list(_ACCESSORS))
