@@ -150,7 +150,7 @@ def _ages(subject: Subject) -> Iterator[tuple[Ref, float, float]]:
     """Of what is to be rotated: how old its newest version is, and how old it may be, in seconds."""
     found = _read(subject).secrets
     for one in subject.config.rotation.values():
-        if one.secret is None or one.every is None:
+        if one.every is None:
             continue
         secret = found.get(ref := subject.space.secret(one.secret))
         made = moment(secret.marker.created) if secret is not None and secret.marker is not None else None

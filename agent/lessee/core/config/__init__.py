@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from lessee.core.config.grammar.app import Format, OnExpiry
 from lessee.core.config.grammar.backup import Backup
-from lessee.core.config.grammar.operator import Rotation
+from lessee.core.config.grammar.rotation import Rotation
 from lessee.core.config.grammar.setup import Setup
 from lessee.core.config.grammar.validate import Validate
 from lessee.core.config.grammar.vault import Auth

@@ -168,7 +168,7 @@ def _secrets(config: Config, environment: str) -> Iterator[Wanted]:
     for path, keys in config.setup.secrets.items():
         sources = {key: source_of(said, environment) for key, said in keys.items()}
         yield First(environment, mount, f"{prefix}{path}", sources)
-    rotated = {said.secret for said in config.rotation.values() if said.secret is not None}
+    rotated = {said.secret for said in config.rotation.values()}
     journals = {f"lessee/rotation/{name}" for name in config.rotation}
     for path in sorted(rotated | journals):
         # So that a rotation never overwrites what it has not read.

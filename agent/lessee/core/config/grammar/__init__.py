@@ -8,7 +8,8 @@ from lessee.core.config.grammar import words as w
 from lessee.core.config.grammar.app import App
 from lessee.core.config.grammar.backup import Backup
 from lessee.core.config.grammar.block import Block, says
-from lessee.core.config.grammar.operator import Events, Monitor, Rotation
+from lessee.core.config.grammar.operator import Events, Monitor
+from lessee.core.config.grammar.rotation import Rotation
 from lessee.core.config.grammar.setup import Setup
 from lessee.core.config.grammar.validate import Validate
 from lessee.core.config.grammar.vault import Vault

@@ -1,9 +1,9 @@
-"""The operator's blocks: rotation, monitoring and the events that come of it."""
+"""The operator's blocks: monitoring and the events that come of it."""
 
 from typing import Annotated, ClassVar, Literal
 
 from lessee.core.config.grammar import words as w
-from lessee.core.config.grammar.block import Block, Command, says
+from lessee.core.config.grammar.block import Block, says
 
 
 class Events(Block, frozen=True, kw_only=True):
@@ -13,23 +13,6 @@ class Events(Block, frozen=True, kw_only=True):
     vault: Annotated[Literal["auto"] | None, says("Vault Enterprise's own event stream, where the server has it.")] = (
         None
     )
-
-
-class Rotation(Block, frozen=True, kw_only=True):
-    """A credential to be changed in the system that owns it, and in Vault."""
-
-    kind: Annotated[
-        Literal["postgres", "redis", "s3", "minio", "api-key", "vault", "command"], says("The system's kind.")
-    ]
-    secret: Annotated[w.SecretPath | None, says("What the apps read.")] = None
-    admin: Annotated[w.SecretPath | None, says("The same keys, of a role that may alter the others.")] = None
-    roles: Annotated[tuple[w.Text, ...], says("The roles that take turns.")] = ()
-    owner: Annotated[w.Text | None, says("The role that owns the objects; the others are its members.")] = None
-    user: Annotated[w.Text | None, says("The user whose keys are changed.")] = None
-    recipe: Annotated[w.FilePath | None, says("How the provider's API makes and revokes a key.")] = None
-    command: Annotated[Command | None, says("A rotator of one's own, started once a step.")] = None
-    every: Annotated[w.Timeout | None, says("How often; absent: when told to.")] = None
-    keep: Annotated[w.Duration | None, says("How long the old key is kept, disabled.")] = None
 
 
 class Audit(Block, frozen=True, kw_only=True):

@@ -168,6 +168,8 @@ _PRINTED = r"[^\x00-\x1f\x7f]+"
 _COMPONENT = r"(?!\.$|\.\.)"  # A name that stays in its folder and stays clear of `..data`.
 _ELEMENTS = r"[^\x00-\x1f\x7f{}*]+"  # In a policy `*` would mean more than one path.
 _FOLDER = ("a folder in Vault; of `{…}` only `{environment}`", r"(?:[^\x00-\x1f\x7f{}*]|\{environment\})*")
+_DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)"
+_TIME = r"(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)"
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)"
 _PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 
@@ -214,6 +216,13 @@ Action = Annotated[
         "a signal such as `SIGHUP`, or `restart`",
         f"restart|(?:SIG)?(?:{'|'.join(name[3:] for name in SIGNALS)})",
         _action,
+    ),
+]
+Window = Annotated[
+    str,
+    _word(
+        "a time of the day such as `02:00-04:00`, with days before it or not: `sat,sun 00:00-06:00`",
+        rf"(?:{_DAY}(?:[,-]{_DAY})* +)?{_TIME}-{_TIME}",
     ),
 ]
 Duration = Annotated[float, _span(0.0, 10 * _YEAR)]

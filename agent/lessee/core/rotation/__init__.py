@@ -1,0 +1,1 @@
+"""Changing a credential in the system that owns it: what is known, what to do next, and when."""

@@ -1,0 +1,269 @@
+"""What to do next in a rotation, by what is known: the whole policy, without an effect.
+
+After a kill only the journal and the secret are known, and so each step begins by asking the system what is true.
+"""
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import assert_never
+
+from msgspec import field
+
+from lessee.core.record import Record
+from lessee.core.rotation.consumers import Standing
+from lessee.core.rotation.journal import Fields, Journal, Step
+
+HOLD = 10.0
+"""Seconds for which a holder may act beyond a kind's patience without saying again that it is there."""
+MARGIN = 10.0
+JUST = 60.0
+"""Seconds after a rotation within which another one is taken for the same wish."""
+_LOCK_POLL = 0.2
+_POLL = 0.05
+_SLOW_POLL = 1.0
+_SOON = 3.0
+
+
+class Traits(Record, frozen=True):
+    """What is so of every credential of a kind."""
+
+    made_by_system: bool = False
+    """The system makes the value, and shows it once."""
+    overlaps: bool = True
+    """Old and new are valid at the same time."""
+    keep: float = 0.0
+    """Seconds for which the old one is kept, disabled, before it is removed."""
+    patience: float = MARGIN
+    """Seconds that asking the system for one thing may take: so much of the hold must be left."""
+
+
+class Secret(Record, frozen=True):
+    """The secret that the apps read; version 0 is none."""
+
+    hidden = ("fields",)
+
+    version: int
+    fields: Fields
+
+
+class Which(Enum):
+    """A credential that may be tried."""
+
+    PENDING = "pending"
+    CURRENT = "current"
+    PUBLIC = "public"
+    """What somebody has written into the secret meanwhile."""
+
+
+class Sight(Record, frozen=True):
+    """All that is known when it is decided. `now` and `since` in seconds since 1970."""
+
+    journal: Journal
+    secret: Secret
+    traits: Traits
+    holder: str
+    now: float
+    since: float
+    """When this rotation was wished for."""
+    within: float
+    """Seconds for which those who have not confirmed are waited for."""
+    force: bool = False
+    works: Mapping[Which, bool] = field(default_factory=dict)
+    """What the system has said since it was last changed."""
+    applied: bool = False
+    """The system has been made to know the pending value, by us."""
+    left: bool = False
+    """The holder has ended without letting go."""
+    standing: Standing | None = None
+    may_wait: bool = True
+    """False: what has to wait for others is left for the next time."""
+    open_only: bool = False
+    """Finish what has begun, and begin nothing."""
+
+
+class Wait(Record, frozen=True):
+    """Look again later. `on`: whom it waits for."""
+
+    seconds: float
+    on: str
+
+
+class Take(Record, frozen=True):
+    """Become, or remain, the holder."""
+
+
+class Look(Record, frozen=True):
+    """Ask the system what it has of the kind, and note that a new one is about to be asked for."""
+
+
+class Begin(Record, frozen=True):
+    """Make a new value, and note it."""
+
+
+class Create(Record, frozen=True):
+    """Let the system make a new value, after what an earlier try of this rotation left is removed, and note it."""
+
+
+class Prove(Record, frozen=True):
+    """Try to log in with it."""
+
+    which: Which
+
+
+class Apply(Record, frozen=True):
+    """Let the system know the pending value. `reset`: not even the current one worked."""
+
+    reset: bool = False
+
+
+class Publish(Record, frozen=True):
+    """Write the pending value into the secret, beside what stands there."""
+
+
+class Note(Record, frozen=True):
+    """The secret has the pending value: note it."""
+
+
+class AskConsumers(Record, frozen=True):
+    """Look who has confirmed."""
+
+
+class Retire(Record, frozen=True):
+    """Take the old credential out of use. `missing`: those who have not confirmed the new one."""
+
+    missing: tuple[str, ...] = ()
+
+
+class Remove(Record, frozen=True):
+    """Remove the old credential that was kept."""
+
+
+class Abandon(Record, frozen=True):
+    """Give this rotation up: the pending value is taken out of use, and the secret left as it is."""
+
+    why: str
+
+
+class Outcome(Enum):
+    """How it ended."""
+
+    ROTATED = "rotated"
+    JUST_ROTATED = "just rotated"
+    NOTHING = "nothing to do"
+    WAITING = "waiting for consumers"
+    KEEPING = "keeping the old one"
+
+
+class Done(Record, frozen=True):
+    """There is nothing more to do now."""
+
+    outcome: Outcome
+
+
+Action = (
+    Wait
+    | Take
+    | Look
+    | Begin
+    | Create
+    | Prove
+    | Apply
+    | Publish
+    | Note
+    | AskConsumers
+    | Retire
+    | Remove
+    | Abandon
+    | Done
+)
+
+
+class RefusedByOwnSystem(Exception):  # noqa: N818  # It reads as what happened.
+    """The system does not let in what it has just been told."""
+
+
+def decide(sight: Sight, *, rotated: bool = False) -> Action:
+    """The next thing to do. `rotated`: this run has published. Raises RefusedByOwnSystem.
+
+    The caller does it, and asks again with what it has learnt.
+    """
+    journal = sight.journal
+    if not journal.is_open and (outcome := _over(sight, rotated=rotated)) is not None:
+        return Done(outcome)
+    if journal.holder not in {"", sight.holder} and journal.held_until > sight.now and not sight.left:
+        return Wait(min(_LOCK_POLL, journal.held_until - sight.now), journal.holder)
+    if journal.step is Step.IDLE:
+        return Look() if sight.traits.made_by_system else Begin()
+    if journal.holder != sight.holder or journal.held_until - sight.now < sight.traits.patience:
+        return Take()
+    match journal.step:
+        case Step.CREATING:
+            return Create()
+        case Step.CREATED:
+            return _bring_out(sight)
+        case Step.PUBLISHED:
+            return _retire(sight, rotated=rotated)
+        case Step.KEEPING:
+            # Either its time is over, or a new one is wished for, and a system may have room for two alone.
+            return Remove()
+    assert_never(journal.step)
+
+
+def _over(sight: Sight, *, rotated: bool) -> Outcome | None:
+    """What there is to say where nothing is open; None: there is something to do."""
+    journal = sight.journal
+    due = journal.step is Step.KEEPING and sight.now >= journal.keep_until
+    if rotated or sight.open_only:
+        if due:
+            return None
+        kept = journal.step is Step.KEEPING
+        return Outcome.ROTATED if rotated else Outcome.KEEPING if kept else Outcome.NOTHING
+    just = journal.rotated_at >= sight.since - (0 if sight.force else JUST)
+    return Outcome.JUST_ROTATED if just and journal.rotated_at else None
+
+
+def _bring_out(sight: Sight) -> Action:
+    journal, secret = sight.journal, sight.secret
+    if is_published(journal, secret.fields):
+        return Note()
+    edited = any(secret.fields.get(key) != journal.current.get(key) for key in journal.pending)
+    if edited:
+        # Somebody has changed by hand what is being rotated. If that works, it is the newer wish.
+        works = sight.works.get(Which.PUBLIC)
+        if works is None:
+            return Prove(Which.PUBLIC)
+        if works:
+            return Abandon("the secret was changed by hand meanwhile, and what stands there works")
+    works = sight.works.get(Which.PENDING)
+    if works is None:
+        return Prove(Which.PENDING)
+    if works:
+        return Publish()
+    if sight.applied:
+        raise RefusedByOwnSystem
+    if sight.traits.made_by_system:
+        return Abandon("the system does not let in what it has made")
+    current = sight.works.get(Which.CURRENT)
+    if current is None and not edited:
+        return Prove(Which.CURRENT)
+    return Apply(reset=not current)
+
+
+def is_published(journal: Journal, fields: Fields) -> bool:
+    """Whether the secret has what is pending."""
+    return bool(journal.pending) and all(fields.get(key) == value for key, value in journal.pending.items())
+
+
+def _retire(sight: Sight, *, rotated: bool) -> Action:
+    standing, journal = sight.standing, sight.journal
+    if standing is None:
+        return AskConsumers()
+    deadline = journal.published_at + sight.within
+    if standing.is_known and not standing.missing:
+        return Retire()
+    if sight.now >= deadline:
+        return Retire(standing.missing)
+    if not sight.may_wait:
+        return Done(Outcome.ROTATED if rotated else Outcome.WAITING)
+    pause = _POLL if sight.now - journal.published_at < _SOON else _SLOW_POLL
+    return Wait(pause, ", ".join(standing.missing) or "whoever reads it: nobody is known")

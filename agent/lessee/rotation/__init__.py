@@ -1,0 +1,1 @@
+"""Changes a credential in the system that owns it, and in Vault."""

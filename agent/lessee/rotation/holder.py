@@ -1,0 +1,46 @@
+"""Who holds a rotation, so that another on this machine can see whether he is still there."""
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_STARTED = 19
+"""Field 22 of /proc/PID/stat, counted behind the name: clock ticks from boot to the start of the process."""
+_PARTS = 5
+
+
+def holder() -> str:
+    """A name for this process, with something of its own for each call."""
+    return ":".join((_machine(), _namespace(), str(os.getpid()), _started(os.getpid()), secrets.token_hex(4)))
+
+
+def has_left(name: str) -> bool:
+    """Whether the process of this name has ended. False where that cannot be seen from here."""
+    parts = name.split(":")
+    if len(parts) != _PARTS or parts[:2] != [_machine(), _namespace()] or not parts[2].isdecimal():
+        return False
+    return _started(int(parts[2])) != parts[3]
+
+
+def _machine() -> str:
+    with suppress(OSError):
+        return _BOOT.read_text().strip().replace("-", "")[:12]
+    return "?" + secrets.token_hex(6)  # It is nobody's.
+
+
+def _namespace() -> str:
+    with suppress(OSError):
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    return "?"
+
+
+def _started(pid: int) -> str:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return "?"
+    # The name may hold anything, also parentheses and spaces; a zombie does nothing any more.
+    fields = stat.rpartition(")")[2].split()
+    return "?" if fields[0] in {"Z", "X"} else fields[_STARTED]

@@ -1,0 +1,115 @@
+"""From `rotation:` in the configuration to what can be rotated."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from lessee.core.config import Config
+from lessee.core.config.grammar.rotation import Rotation
+from lessee.core.errors import ConfigError, LesseeError
+from lessee.core.record import Record
+from lessee.core.redaction import Redactor
+from lessee.core.rotation import journal
+from lessee.host.logs import log
+from lessee.rotation import confirmations
+from lessee.rotation.holder import holder
+from lessee.rotation.kept import Kept
+from lessee.rotation.kinds import kind_of
+from lessee.rotation.kinds.kind import Setting
+from lessee.rotation.rotating import Rotator, Target, World
+from lessee.vault.operator import Operator
+
+
+class Person(Record, frozen=True):
+    """Somebody at a terminal. Both show a text; `ask` gives what is typed, unseen."""
+
+    ask: Callable[[str], str]
+    say: Callable[[str], None]
+
+
+class Project(Record, frozen=True):
+    """What all targets of one configuration share. `path` is the file's."""
+
+    hidden = ("environ",)
+
+    config: Config
+    path: Path
+    environ: Mapping[str, str]
+    redactor: Redactor
+    person: Person | None = None
+
+    def target(self, name: str) -> Target:
+        """Raises ConfigError where there is none of this name."""
+        said, prefix = self.said(name), self.config.secrets.prefix
+        return Target(
+            name=name,
+            secret=said.secret,
+            path=f"{prefix}{said.secret}",
+            journal=f"{prefix}{journal.FOLDER}{name}",
+            consumers=said.consumers,
+            within=said.confirm_within,
+        )
+
+    def said(self, name: str) -> Rotation:
+        """What the configuration says of a target. Raises ConfigError where there is none of this name."""
+        if name not in self.config.rotation:
+            todo = f"there are: {', '.join(self.config.rotation) or 'none'}"
+            raise ConfigError([LesseeError(f"there is no rotation target {name!r}", where=self.path.name, todo=todo)])
+        return self.config.rotation[name]
+
+
+@contextmanager
+def rotator(
+    project: Project, name: str, operator: Operator, *, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Rotator]:
+    """What rotates one target, with the admin's credentials as they are now.
+
+    Raises ConfigError, LesseeError where the admin's secret is not there, Refused and VaultUnreachable.
+    """
+    said, target, secrets_ = project.said(name), project.target(name), project.config.secrets
+    kept = Kept(operator, secrets_.mount)
+    kept.check()
+
+    def hide(values: Iterable[str]) -> None:
+        project.redactor.learn(f"rotation {name} {secrets.token_hex(4)}", values)
+
+    setting = Setting(
+        name=name,
+        admin=_admin(project, said, kept, hide),
+        folder=project.path.parent,
+        environ=project.environ,
+        vault=operator,
+        ask=project.person.ask if project.person else None,
+        say=project.person.say if project.person else None,
+    )
+    kind = kind_of(said, setting)
+    world = World(
+        kept=kept,
+        confirmations=confirmations.confirmations(operator, secrets_.mount, secrets_.prefix),
+        forget=confirmations.forget(operator, secrets_.mount, secrets_.prefix),
+        holder=holder(),
+        clock=time.time,
+        sleep=sleep,
+        tell=log,
+        hide=hide,
+        new_id=lambda: secrets.token_hex(8),
+    )
+    try:
+        yield Rotator(target, kind, world)
+    finally:
+        kind.close()
+
+
+def _admin(project: Project, said: Rotation, kept: Kept, hide: Callable[[Iterable[str]], None]) -> Mapping[str, object]:
+    path = getattr(said, "admin", None)
+    if path is None:
+        return {}
+    where = f"{project.config.secrets.prefix}{path}"
+    found = kept.read(where)
+    if not found.fields:
+        todo = "write it, or mend `admin:`"
+        raise LesseeError("the admin's secret is not there", where=f"{project.config.secrets.mount}/{where}", todo=todo)
+    hide(str(value) for value in found.fields.values() if isinstance(value, str))
+    return found.fields

@@ -1,0 +1,5 @@
+"""The systems whose credentials are rotated in tests: one class each, by the name of its kind."""
+
+from systems.vault import InVault
+
+SYSTEMS = {"vault": InVault}
