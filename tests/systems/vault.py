@@ -7,7 +7,6 @@ from contextlib import contextmanager
 class InVault:
     """A JWT secret whose predecessor stays valid for a while."""
 
-    target = {"kind": "vault", "secret": "auth/jwt", "keys": {"secret": {"generate": 64, "previous": "old"}}}
     calls = ()
     """What leaves the process, beside the requests to Vault: `module:Class.function`, as a plain function."""
     crossings_least = 8
@@ -15,6 +14,8 @@ class InVault:
 
     def __init__(self, folder):
         del folder
+        keys = {"secret": {"generate": 64, "previous": "old"}}
+        self.target = {"kind": "vault", "secret": "auth/jwt", "keys": keys}
         self._first = secrets.token_hex(16)
 
     @classmethod

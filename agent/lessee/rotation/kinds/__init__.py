@@ -1,16 +1,36 @@
 """The kinds of systems whose credentials can be rotated: a module each, imported when it is asked for."""
 
-from lessee.core.config.grammar.rotation import InVault, Rotation
+from importlib import import_module
+from types import ModuleType
+
+from lessee.core.config.grammar import rotation as grammar
 from lessee.core.errors import LesseeError
 from lessee.rotation.kinds.kind import Kind, Setting
 
+_CLASSES: dict[type[grammar.Rotation], tuple[str, str]] = {
+    grammar.Postgres: ("postgres", "LoginRoles"),
+    grammar.Redis: ("redis", "AclUser"),
+    grammar.S3: ("s3", "AccessKeys"),
+    grammar.Minio: ("minio", "ServiceAccounts"),
+    grammar.ApiKey: ("api_key", "ProviderKeys"),
+    grammar.Manual: ("manual", "ByHand"),
+    grammar.InVault: ("vault", "InVault"),
+    grammar.Own: ("command", "OwnProgram"),
+}
+"""The module of each, and the class in it."""
 
-def kind_of(said: Rotation, setting: Setting) -> Kind:
+
+def kind_of(said: grammar.Rotation, setting: Setting) -> Kind:
     """Raises LesseeError where a library is missing, or the configuration or the admin's secret is no use."""
-    match said:
-        case InVault():
-            from lessee.rotation.kinds.vault import RandomValues  # noqa: PLC0415  # As its neighbours are.
+    module, name = _CLASSES[type(said)]
+    kind: Kind = getattr(import_module(f"{__name__}.{module}"), name)(said, setting)
+    return kind
 
-            return RandomValues(said, setting)
-        case _:
-            raise LesseeError(f"{type(said).__name__}: to come")
+
+def library(name: str) -> ModuleType:
+    """A client that only this command needs. Raises LesseeError where it is not installed."""
+    try:
+        return import_module(name)
+    except ImportError:
+        todo = "install it: pip install 'lessee[rotate]'"
+        raise LesseeError(f"the library {name.partition('.')[0]} is missing", todo=todo) from None

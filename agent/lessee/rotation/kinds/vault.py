@@ -4,19 +4,19 @@ import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 
-from lessee.core.config.grammar.rotation import InVault
+from lessee.core.config.grammar.rotation import InVault as Said
 from lessee.core.rotation.deciding import Traits
 from lessee.core.rotation.journal import Fields
 from lessee.core.setup.values import ALPHABET
 from lessee.rotation.kinds.kind import Case, Made, Setting
 
 
-class RandomValues:
+class InVault:
     """Keys of a secret, each with a new random value."""
 
     traits = Traits()
 
-    def __init__(self, said: InVault, setting: Setting) -> None:
+    def __init__(self, said: Said, setting: Setting) -> None:
         del setting
         self._keys = said.keys
 
