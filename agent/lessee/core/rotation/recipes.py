@@ -146,6 +146,11 @@ class Recipe(Block, frozen=True, kw_only=True):
         all_ = {name: getattr(self, name) for name in ("create", "list", "find", "prove", "disable", "revoke")}
         return {name: request for name, request in all_.items() if request is not None}
 
+    @property
+    def to_prove(self) -> "Recipe":
+        """The part that only tries a key."""
+        return Recipe(insecure=self.insecure, prove=self.prove)
+
     def places(self, root: str) -> frozenset[str]:
         """The keys that are wanted of `admin`, say."""
         found = (place.partition(".") for request in self.requests.values() for place in request.places)
