@@ -38,26 +38,30 @@ class Client:
 
     def ask(self, method: str, url: str, headers: Mapping[str, str], body: Any, *, timeout: float) -> Answer:
         """Raises SystemAway where nobody knows what was done, SystemRefused where it must not be asked so."""
-        where, local = _shown(url), _is_loopback(url)
+        try:
+            where = _shown(url)
+            return self._ask(method, url, headers, body, timeout)
+        except (ValueError, http.client.InvalidURL):  # They quote what they refuse.
+            todo = "see what the recipe puts into it"
+            raise SystemRefused("the URL or a header is none", todo=todo) from None
+        except urllib.error.URLError as exc:
+            raise _away(exc.reason, where) from None
+        except (OSError, http.client.HTTPException) as exc:
+            raise _away(exc, where) from None
+
+    def _ask(self, method: str, url: str, headers: Mapping[str, str], body: Any, timeout: float) -> Answer:
+        local = _is_loopback(url)
         if not local and not self._insecure and url.startswith("http:"):
             todo = "write https://; where there is none, `insecure: true` in the recipe allows it"
-            raise SystemRefused("the key would cross the network in the clear", where=where, todo=todo)
+            raise SystemRefused("the key would cross the network in the clear", where=_shown(url), todo=todo)
         said = {"User-Agent": f"lessee/{__version__}", "Accept": "application/json", **headers}
         data = None
         if body is not None:
             said, data = {"Content-Type": "application/json", **said}, json.dumps(body).encode()
         deadline = time.monotonic() + timeout
-        try:
-            request = urllib.request.Request(url, data=data, headers=said, method=method)  # noqa: S310  # The recipe's grammar allows http and https alone.
-            with _sent(request, timeout, local=local) as answer:
-                return Answer(answer.status, _document(_read(answer, deadline)))
-        except urllib.error.URLError as exc:
-            raise _away(exc.reason, where) from None
-        except (OSError, http.client.HTTPException) as exc:
-            raise _away(exc, where) from None
-        except ValueError:  # http.client quotes what it refuses.
-            todo = "see what the recipe puts into it"
-            raise SystemRefused("the URL or a header is none", where=where, todo=todo) from None
+        request = urllib.request.Request(url, data=data, headers=said, method=method)  # noqa: S310  # The recipe's grammar allows http and https alone.
+        with _sent(request, timeout, local=local) as answer:
+            return Answer(answer.status, _document(_read(answer, deadline)))
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

@@ -50,6 +50,11 @@ def test_the_statuses_that_are_expected_are_those_that_are_said():
     assert not recipe.create.succeeds(200)
 
 
+def test_a_recipe_may_do_without_a_list():
+    recipe = parse(WHOLE[: WHOLE.index("list:")] + WHOLE[WHOLE.index("prove:") :], source="own.yaml", whole=True)
+    assert recipe.to_prove.requests == {"prove": recipe.prove}
+
+
 def test_to_prove_alone_a_recipe_needs_no_more_than_that():
     recipe = parse("prove: {url: https://api.example/me}", source="own.yaml", whole=False)
     assert list(recipe.requests) == ["prove"]
