@@ -1,6 +1,9 @@
 """Keys of a provider: none is left over, the published one is never revoked, and no key goes where it must not."""
 
+import re
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import yaml
@@ -10,6 +13,7 @@ from keyring import Keyring
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Step
+from lessee.host.project import read
 from lessee.rotation import recipes
 from lessee.rotation.http import Client
 from lessee.rotation.kinds.kind import SystemAway, SystemRefused
@@ -332,6 +336,49 @@ def test_what_no_request_can_hold_is_not_quoted(url, headers):
     with pytest.raises(SystemRefused, match="the URL or a header is none") as caught:
         Client(insecure=True).ask("GET", url, headers, None, timeout=1)
     assert "the-key" not in str(caught.value)
+
+
+def test_no_log_and_no_error_holds_a_key(rotated, ring, caplog):
+    """Not even where the provider repeats in its answers what it was sent."""
+    caplog.set_level("DEBUG", logger="lessee")
+    seen, errors = {ring.admin, rotated.fields()["api_key"]}, []
+    for method, what in (("POST", "keys"), ("GET", "keys"), ("GET", "me"), ("DELETE", "keys")):
+        ring.turn[method, what] = 418
+        with pytest.raises(SystemRefused) as caught:
+            rotated.rotate()
+        errors.append(repr(caught.value))
+        seen |= {one["key"] for one in ring.keys.values()}
+        ring.turn.clear()
+        rotated.rotate()
+        seen |= {one["key"] for one in ring.keys.values()}
+    told = "\n".join([*errors, *(f"{one.getMessage()} {getattr(one, 'fields', {})}" for one in caplog.records)])
+    assert "status 418" in told
+    assert [key for key in seen if key in told] == []
+
+
+def test_without_the_library_it_is_told_what_to_install(rotated, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jsonpath", None)
+    with pytest.raises(
+        LesseeError, match=r"the library jsonpath is missing; install it: pip install 'lessee\[rotate\]'"
+    ):
+        rotated.rotate()
+
+
+README = Path(__file__).parents[2] / "templates/rotation/README.md"
+
+
+def test_what_the_readme_shows_can_be_read(tmp_path):
+    shown = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
+    rotation = [text for text in shown if text.startswith("rotation:")]
+    assert len(rotation) == 3
+    for text in rotation:
+        (tmp_path / "lessee.yaml").write_text(f"environment: testing\n{text}")
+        assert read(tmp_path / "lessee.yaml", {}, blocks=("rotation",)).rotation
+    [recipe] = set(shown) - set(rotation)
+    (tmp_path / "internal.yaml").write_text(recipe)
+    assert list(recipes.load("./internal.yaml", tmp_path, whole=True).requests) == [
+        *("create", "list", "prove", "disable", "revoke"),
+    ]
 
 
 @pytest.mark.parametrize("content", [b"\xff", b""])

@@ -46,7 +46,9 @@ def at_terminal(bao, asked):
 
         def ask(text):
             asked.append(text)
-            return next(answers)
+            if (answer := next(answers, None)) is None:
+                raise EOFError
+            return answer
 
         config = rotated.folder / "lessee.yaml"
         person = Person(ask=ask, say=asked.append)
@@ -94,6 +96,13 @@ def test_nothing_and_the_same_again_are_no_new_value(manual, at_terminal, typed,
     with pytest.raises(SystemRefused, match=told) as caught:
         at_terminal(rotated, typed)
     assert FIRST not in str(caught.value)
+    assert at_terminal(rotated, SECOND) is Outcome.ROTATED
+
+
+def test_whoever_ends_the_input_can_begin_again(manual, at_terminal):
+    rotated = manual()
+    with pytest.raises(SystemRefused, match="nothing was typed; begin again"):
+        at_terminal(rotated)
     assert at_terminal(rotated, SECOND) is Outcome.ROTATED
 
 

@@ -45,7 +45,10 @@ class ByHand:
     def create(self, case: Case) -> Made:
         ask = self._person()
         self._tell(self._instructions or f"Get a new value for {self._name}, and leave the old one valid.")
-        fields = {key: ask(f"{self._name}: new {key}: ") for key in self._keys}
+        try:
+            fields = {key: ask(f"{self._name}: new {key}: ") for key in self._keys}
+        except EOFError:
+            raise SystemRefused("nothing was typed", where=self._name, todo="begin again") from None
         for key, value in fields.items():
             if not value:
                 raise SystemRefused(f"nothing was typed for {key}", where=self._name, todo="begin again")
