@@ -154,8 +154,8 @@ class Rotator:
                 self._retire(missing)
             case d.Remove():
                 self._remove()
-            case d.Abandon(why):
-                self._abandon(why)
+            case d.Abandon(why, failed):
+                self._abandon(why, failed=failed)
             case d.Done():
                 pass
             case _:
@@ -287,11 +287,16 @@ class Rotator:
         self._tell("info", "old credential removed", id=self._journal.id)
         self._write(j.closed(self._journal, handle=self._journal.pending_handle))
 
-    def _abandon(self, why: str) -> None:
+    def _abandon(self, why: str, *, failed: bool) -> None:
         self._tell("warning", "rotation given up", id=self._journal.id, reason=why)
         with self._kind.lock():
             self._kind.discard(self._case())
-        self._write(replace(j.closed(self._journal, handle=""), error=why))
+        # What stands in the secret is still what the handle names, unless it was changed by hand.
+        over = j.closed(self._journal, handle=self._journal.handle if failed else "")
+        self._write(replace(over, error=why, failures=self._journal.failures))
+        self._learnt = _Learnt()
+        if failed:
+            raise SystemRefused(why, where=self._target.name, todo="see the system: what else does a new one need?")
 
     def _case(self) -> Case:
         journal = self._journal
