@@ -65,7 +65,9 @@ class State(Record, frozen=True):
     away_text: str = ""
     away_until: float = 0.0
     stopping: bool = False
-    wake_at: float = 0.0
+    work_at: float = NEVER
+    """When somebody is to be asked, or something is to be rotated."""
+    wake_at: float = NEVER
     """When there will be something to do, if nothing comes meanwhile."""
 
 

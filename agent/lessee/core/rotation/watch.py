@@ -54,8 +54,9 @@ def start(seed: int) -> State:
 def step(state: State, event: Event, now: float) -> tuple[State, tuple[Command, ...]]:
     """Take one event."""
     turn = _Turn(state, now)
-    if turn.take(event) or now >= state.wake_at:
+    if turn.take(event) or now >= state.work_at:
         turn.plan()
+    turn.plan_look()
     return turn.state, tuple(turn.commands)
 
 
@@ -155,7 +156,6 @@ class _Turn:
         for name, text in unreadable.items():
             if state.unreadable.get(name) != text:
                 self._tell("error", "journal cannot be read", target=name, reason=text)
-        self._set(wake_at=min(state.wake_at, self.state.look_at))
         return bool(journals) or unreadable != state.unreadable or state.away_tries > 0
 
     def _asked(self, consumers: tuple[Consumer, ...]) -> None:
@@ -232,20 +232,22 @@ class _Turn:
     # What is to be done.
 
     def plan(self) -> None:
-        state = self.state
-        if state.stopping or not state.targets:
-            self._set(wake_at=NEVER)
-            return
-        # Where Vault is away, one question finds out whether it is back.
-        if self.now >= (state.away_until if state.away_tries else state.look_at) and not state.looking:
-            self._look()
-        looks = NEVER if self.state.looking else state.away_until if state.away_tries else state.look_at
-        self._set(wake_at=looks if state.away_tries else min(looks, self._ask(), self._rotate()))
+        """Where nothing has come and nothing is due, this is spared: looks come often, and find nothing new."""
+        is_off = self.state.stopping or self.state.away_tries > 0
+        self._set(work_at=NEVER if is_off else min(self._ask(), self._rotate()))
 
-    def _look(self) -> None:
-        targets = self.state.targets
-        self._set(looking=True, look_at=self.now + LOOK)
-        self.commands.append(Look(tuple(targets), frozenset(name for name in targets if targets[name].journal is None)))
+    def plan_look(self) -> None:
+        """Where Vault is away, it finds out whether it is back."""
+        state = self.state
+        look_at = state.away_until if state.away_tries else state.look_at
+        if state.stopping or not state.targets or state.looking:
+            self._set(wake_at=state.work_at)
+        elif self.now < look_at:
+            self._set(wake_at=min(state.work_at, look_at))
+        else:
+            unknown = frozenset(name for name, one in state.targets.items() if one.journal is None)
+            self.commands.append(Look(tuple(state.targets), unknown))
+            self._set(looking=True, look_at=self.now + LOOK, wake_at=state.work_at)
 
     def _ask(self) -> float:
         """When to ask next."""
