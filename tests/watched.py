@@ -7,14 +7,27 @@ from lessee.core.record import replace
 from lessee.core.rotation import service as s
 from lessee.core.rotation.consumers import Consumer
 from lessee.core.rotation.journal import Journal, Step
-from lessee.core.rotation.schedule import Schedule, spans
+from lessee.core.rotation.schedule import DAY, HOUR, Schedule, spans
 from lessee.core.rotation.watch import start, step
 
 SECRET = "app/one"
+MONTH = 30 * DAY
+_EVERY = (HOUR, 6 * HOUR, 12 * HOUR, DAY, DAY, 2 * DAY, 7 * DAY, 7 * DAY, 30 * DAY, 30 * DAY)
+_WINDOWS = ((), (), (), ("02:00-04:00",), ("sat,sun 00:00-06:00", "mon-fri 22:00-02:00"))
 
 
 def plan(every=None, *, jitter=0.0, windows=(), consumers=(), within=300.0, secret=SECRET):
     return s.Plan(Schedule(every, jitter, spans(windows)), secret, tuple(consumers), within)
+
+
+def fifty():
+    """As many plans, with all the periods and windows that people are likely to write."""
+    plans = {}
+    for number in range(50):
+        every = _EVERY[number % 10]
+        windows = _WINDOWS[number // 10] if every >= DAY else ()
+        plans[f"t{number}"] = plan(every, jitter=min(HOUR, every / 10), windows=windows)
+    return plans
 
 
 class Driven:

@@ -98,7 +98,7 @@ def refusal(said: Schedule, journal: Journal) -> str:
 
 def _window(windows: Iterable[Span], moment: float) -> tuple[float, float]:
     """The window that is open at this moment, from then on, or the next one."""
-    monday = moment - (moment - _MONDAY) % WEEK
+    monday = _MONDAY + (moment - _MONDAY) // WEEK * WEEK  # Exact, as a remainder of fractions is not.
     found = (
         (max(moment, start + span.opens), start + span.closes)
         for span in windows

@@ -291,6 +291,10 @@ class _Turn:
 
     def _answered(self, name: str) -> None:
         self._set(rotating=self.state.rotating - {name})
+        one = self.state.targets.get(name)
+        if one is not None and one.journal is None:
+            # It was taken out of the configuration and put in again, and no look has told anything of it meanwhile.
+            self._set(look_at=self.now)
 
     def _note(self, name: str, **changes: object) -> None:
         if name in self.state.targets:
