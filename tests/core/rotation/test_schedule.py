@@ -70,7 +70,7 @@ def test_what_opens_is_the_first_moment_that_lies_in_a_window(days, begins, ends
         when = datetime.fromtimestamp(when, UTC)
         minute = when.hour * 60 + when.minute
         first, last = (int(text[:2]) * 60 + int(text[3:]) for text in (begins, ends))
-        last += 1440 if last <= first else 0
+        last = first + ((last - first) % 1440 or 1440)
         return any(
             first <= minute + 1440 * back < last and DAYS[(when.weekday() - back) % 7] in days for back in range(3)
         )
@@ -78,7 +78,7 @@ def test_what_opens_is_the_first_moment_that_lies_in_a_window(days, begins, ends
     opens = opening(said, moment)
     assert moment <= opens < moment + WEEK
     assert is_open(opens)
-    for tried in (moment, moment + (opens - moment) * part, opens - 1.0):
+    for tried in (moment, moment + (opens - moment) * part // 1, opens - 1.0):
         assert not moment <= tried < opens or not is_open(tried)
 
 

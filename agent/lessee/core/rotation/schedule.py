@@ -111,7 +111,7 @@ def _window(windows: Iterable[Span], moment: float) -> tuple[float, float]:
 def _spans(window: str) -> Iterator[Span]:
     days, _, times = window.rpartition(" ")
     begins, ends = map(_seconds, times.split("-"))
-    length = ends - begins if ends > begins else ends - begins + DAY
+    length = (ends - begins) % DAY or DAY
     for day in sorted(set(_days(days.strip()))):
         yield Span(day * DAY + begins, day * DAY + begins + length)
 
