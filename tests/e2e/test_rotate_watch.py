@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import urllib.request
 from contextlib import suppress
 from datetime import datetime
 from itertools import pairwise
@@ -282,6 +283,29 @@ def test_what_hangs_does_not_keep_it_from_ending(behind, proxy):
     assert behind.stop(signal.SIGINT) == 0
     [left] = [event for event in behind.events() if event["event"] == "left in the middle"]
     assert left["target"] == "one"
+
+
+def test_an_operators_file_says_where_it_is_asked(service):
+    [port] = ports(1)
+    socket = service.disk / "asked.sock"
+    service.config["status"] = {"socket": str(socket), "listen": f"127.0.0.1:{port}"}
+    service.target("one")
+    service.start()
+    eventually(socket.exists, "the socket")
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+        assert answer.read() == b"ok\n"
+    assert service.stop() == 0
+
+
+def test_beside_apps_the_status_block_is_the_agents(service):
+    service.config["status"] = {"socket": str(service.disk / "agent.sock")}
+    service.config["apps"] = {
+        "web": {"directory": str(service.state.parent / "web"), "files": [{"template": "web.env.j2"}]}
+    }
+    service.target("one")
+    service.start()
+    service.until(lambda status: status["ready"])
+    assert not (service.disk / "agent.sock").exists()
 
 
 def test_a_second_service_of_one_state_is_refused(service):

@@ -326,6 +326,13 @@ def test_a_look_tells_nothing_of_what_is_under_way():
     assert driven.target().journal.step is Step.IDLE
 
 
+def test_a_clock_that_is_set_back_does_not_blind_it():
+    driven = Driven(one=plan(HOUR))
+    driven.look(one=ROTATED)
+    assert driven.tick() == []
+    assert driven.tick(-DAY) == [s.Look(("one",), frozenset())]
+
+
 def test_at_the_end_nothing_is_begun_any_more():
     driven = Driven(one=plan(1.0), two=plan(1.0))
     driven.look(one=Journal(rotated_at=1.0), two=ROTATED)

@@ -38,6 +38,8 @@ AT_ONCE = 2
 """So many rotations are under way at most."""
 LOOK = 30.0
 """Seconds between looks at all journals: what somebody else has begun and left is found so soon."""
+_FURTHEST = 60.0
+"""Seconds: a look is never put off so long, and so the clock has been set back."""
 BUSY = 2.0
 """Seconds until it is tried again where another rotator is at it."""
 ALERT = 3
@@ -242,7 +244,7 @@ class _Turn:
         look_at = state.away_until if state.away_tries else state.look_at
         if state.stopping or not state.targets or state.looking:
             self._set(wake_at=state.work_at)
-        elif self.now < look_at:
+        elif self.now < look_at <= self.now + _FURTHEST:
             self._set(wake_at=min(state.work_at, look_at))
         else:
             unknown = frozenset(name for name, one in state.targets.items() if one.journal is None)
