@@ -197,8 +197,8 @@ def test_a_server_that_takes_no_writes_for_a_while_is_waited_for(behind, proxy):
     behind.start()
     behind.until(lambda status: count(status) >= 1)
     proxy.over("secret/data/testing/app/one", Status(503))
-    status = behind.until(lambda status: status["targets"]["one"]["failures"] >= 3)
-    assert "one: " in status["problems"][0]
+    status = behind.until(lambda status: status["targets"]["one"]["failures"] >= 2)
+    assert status["problems"] == []
     proxy.clear()
     behind.until(lambda status: count(status) >= 3 and not status["problems"])
 
@@ -265,7 +265,7 @@ def test_two_services_beside_each_other_make_one_rotation_a_period(service, tmp_
             one.target("one", every="1s", jitter="0s")
             one.start()
         for one in (service, second):
-            one.until(lambda status: count(status) >= 6)
+            one.until(lambda status: count(status) >= 4)
         made = [datetime.fromisoformat(one["created_time"]).timestamp() for one in service.versions().values()]
         assert min(later - earlier for earlier, later in pairwise(sorted(made))) >= 0.9
         assert [one.stop() for one in (service, second)] == [0, 0]

@@ -302,6 +302,20 @@ def test_where_vault_does_not_answer_one_target_it_is_asked_again_sooner():
     assert driven.tick() == [s.Rotate("one", 1.0, open_only=False)]
 
 
+def test_a_person_hears_of_a_server_that_does_not_answer_when_it_has_lasted():
+    driven = Driven(one=plan(DAY))
+    driven.look(one=Journal(rotated_at=1.0))
+    began = driven.now
+    while not told_of(driven)["problems"]:
+        assert driven.now - began < 120.0
+        driven.tell(s.Away("sealed", "one"))
+        driven.look()
+        driven.now = driven.target().again_at
+        assert driven.tick() == [s.Rotate("one", 1.0, open_only=False)]
+    assert driven.now - began > 60.0
+    assert driven.events().count("rotation keeps failing") == 1
+
+
 def test_a_journal_that_cannot_be_read_is_told_once_and_nothing_is_done_to_its_target():
     driven = Driven(one=plan(HOUR), two=plan(HOUR))
     assert driven.look({"one": "denied"}, two=ROTATED) == []

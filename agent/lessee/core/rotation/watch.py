@@ -44,6 +44,8 @@ BUSY = 2.0
 """Seconds until it is tried again where another rotator is at it."""
 ALERT = 3
 """Failures in a row that a person must hear of."""
+_WEATHER = 60.0
+"""Seconds for which Vault may fail to answer without a person hearing of it."""
 _POLLS = ((3.0, 0.1), (60.0, 1.0), (float("inf"), 5.0))
 """So long after a rotation was published, and so often, it is asked who has confirmed."""
 
@@ -191,12 +193,13 @@ class _Turn:
         if one is None:
             return
         failures, since = one.failures + 1, one.failing_since or self.now
-        # Who only did not answer is asked again sooner.
-        wait = (
-            delay(failures, self._draw(), lasted=self.now - since)
-            if away
-            else pause(one.plan.schedule, failures, self._draw())
-        )
+        lasted = self.now - since
+        if away:
+            # Who only did not answer is asked again sooner, and nobody is alerted before it has lasted.
+            failures = failures if lasted >= _WEATHER else min(failures, ALERT - 1)
+            wait = delay(failures, self._draw(), lasted=lasted)
+        else:
+            wait = pause(one.plan.schedule, failures, self._draw())
         changes = {"failures": failures, "failed_at": self.now, "failing_since": since, "error": error}
         self._note(name, **changes, again_at=self.now + wait)
         said = {"target": name, "failures": failures, "reason": error, "again_in": round(wait, 1)}
