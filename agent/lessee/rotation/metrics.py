@@ -35,7 +35,9 @@ class _Collector:
         info = GaugeMetricFamily("lessee_rotation_info", "The version.", labels=["version"])
         info.add_metric([status["version"]], 1)
         yield info
-        yield GaugeMetricFamily("lessee_rotation_ready", "How each target stands is known.", value=status["ready"])
+        yield GaugeMetricFamily(
+            "lessee_rotation_ready", "Vault answers, and how each target stands is known.", value=status["ready"]
+        )
         reachable = status["vault"]["reachable"]
         yield GaugeMetricFamily("lessee_rotation_vault_reachable", "Vault answers.", value=reachable)
         yield GaugeMetricFamily("lessee_rotation_problems", "Problems in the status.", value=len(status["problems"]))

@@ -210,6 +210,17 @@ def test_after_three_failures_in_a_row_a_person_hears_of_it_once():
     assert driven.target().failures == 0
 
 
+def test_what_has_begun_is_tried_again_each_minute_however_often_it_failed():
+    driven = Driven(one=plan(30 * DAY))
+    driven.look(one=CREATED)
+    for _ in range(20):
+        driven.tell(s.Failed("one", "refused", CREATED))
+        assert driven.target().again_at <= driven.now + 60.0
+        driven.now = driven.target().again_at
+        driven.tick()
+        assert driven.state.rotating == {"one"}
+
+
 def test_failures_put_it_off_also_after_a_start_but_not_what_is_open():
     failed = {"failures": 2, "failed_at": NOW - 1.0, "error": "refused"}
     driven = Driven(one=plan(DAY), two=plan(DAY))

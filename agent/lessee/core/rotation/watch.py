@@ -11,7 +11,7 @@ from lessee.core.machine.backoff import delay
 from lessee.core.record import replace
 from lessee.core.rotation.consumers import Consumer, standing
 from lessee.core.rotation.journal import Journal, Step
-from lessee.core.rotation.schedule import due_at, first_at, opening, pause, refusal
+from lessee.core.rotation.schedule import RETRY, due_at, first_at, opening, pause, refusal
 from lessee.core.rotation.service import (
     NEVER,
     Ask,
@@ -200,6 +200,9 @@ class _Turn:
             wait = delay(failures, self._draw(), lasted=lasted)
         else:
             wait = pause(one.plan.schedule, failures, self._draw())
+            if one.journal is not None and one.journal.is_open:
+                # Apps may have to do without until it is finished.
+                wait = min(wait, RETRY)
         changes = {"failures": failures, "failed_at": self.now, "failing_since": since, "error": error}
         self._note(name, **changes, again_at=self.now + wait)
         said = {"target": name, "failures": failures, "reason": error, "again_in": round(wait, 1)}
