@@ -56,6 +56,11 @@ def accessors(server):
     return set(server.ask("GET", "auth/token/accessors?list=true")["data"]["keys"])
 
 
+def published(service):
+    with suppress(RuntimeError):  # It is not there yet.
+        return service.fields().get("rotation_count")
+
+
 def test_it_rotates_on_time_and_says_how_it_is(service):
     before = accessors(service.server)
     service.target("one", every="1s", jitter="0s")
@@ -271,6 +276,29 @@ def test_two_services_beside_each_other_make_one_rotation_a_period(service, tmp_
         assert [one.stop() for one in (service, second)] == [0, 0]
         for one in (service, second):
             assert not [event for event in one.events() if event["level"] == "error"]
+    finally:
+        second.close()
+
+
+def test_what_one_leaves_in_the_middle_the_other_finishes_and_not_before(behind, proxy, server, tmp_path, memory):
+    second = Service(server, tmp_path, memory, environment="testing", name="second")
+    try:
+        for one in (behind, second):
+            one.target("one", every="1h", jitter="0s")
+        proxy.over("secret/metadata/testing/app/one", Sky.HANG)
+        behind.start()
+        eventually(lambda: published(behind), "the publishing")
+        noted = behind.journal()
+        second.start()
+        second.until(lambda status: status["targets"]["one"]["step"] == "created")
+        # It has been turned away, for the first is still there.
+        second.until(lambda status: not status["targets"]["one"]["under_way"])
+        assert second.journal().fence == noted.fence
+        behind.stop(signal.SIGKILL)
+        second.until(lambda status: status["targets"]["one"]["step"] == "idle" and count(status) == 1)
+        assert second.fields()["password"] == noted.pending["password"]
+        assert second.status()["targets"]["one"]["failures"] == 0
+        assert second.stop() == 0
     finally:
         second.close()
 
