@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping
 
+from lessee.options.sidecar import add_logging
 from lessee.options.words import Command, Parser, count, duration
 
 _VALIDATIONS = ("text", "json", "yaml", "junit")
@@ -65,6 +66,12 @@ def _add_validate(command: Command) -> None:
     )
 
 
+def _add_rotate(command: Command) -> None:
+    rotate = command("rotate", "change credentials in the systems that own them, and in Vault")
+    rotate.add_argument("--watch", action="store_true", help="go on: rotate when it is time, as a service")
+    add_logging(rotate)
+
+
 def _add_emergency(command: Command) -> None:
     emergency = command(
         "emergency",
@@ -114,6 +121,7 @@ def _add_backup(command: Command) -> None:
 COMMANDS: Mapping[str, Callable[[Command], None]] = {
     "setup": _add_setup,
     "validate": _add_validate,
+    "rotate": _add_rotate,
     "backup": _add_backup,
     "emergency": _add_emergency,
 }

@@ -19,7 +19,7 @@ def _add_run(command: Command) -> None:
         "It waits for Vault as long as\nit takes. SIGTERM ends it and leaves the files; SIGHUP reads the file again.",
     )
     run.add_argument("--revoke", action="store_true", help="when stopped, revoke all leases and the token")
-    _add_logging(run)
+    add_logging(run)
 
 
 def _add_exec(command: Command) -> None:
@@ -33,7 +33,7 @@ def _add_exec(command: Command) -> None:
     program.add_argument("--timeout", type=duration, default=60.0, metavar="TIME", help="wait for Vault (60s)")
     program.add_argument("--once", action="store_true", help="become CMD when the files are there: no agent stays")
     program.add_argument("program", nargs="+", metavar="CMD", help="what to run, and its arguments")
-    _add_logging(program)
+    add_logging(program)
 
 
 def _add_render(command: Command) -> None:
@@ -48,7 +48,7 @@ def _add_render(command: Command) -> None:
     where.add_argument("--output", metavar="DIR", help="write DIR/APP/NAME (with --app DIR/NAME), and tell nobody")
     where.add_argument("--diff", action="store_true", help="write nothing: show the names that would change")
     render.add_argument("--timeout", type=duration, default=10.0, metavar="TIME", help="wait for Vault (10s)")
-    _add_logging(render)
+    add_logging(render)
 
 
 def _add_read(command: Command) -> None:
@@ -115,7 +115,7 @@ def _add_demo(command: Command) -> None:
     demo.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
 
 
-def _add_logging(parser: argparse.ArgumentParser) -> None:
+def add_logging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-level",
         choices=_LEVELS,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from math import inf, nextafter
 from typing import assert_never
 
 from msgspec import field
@@ -70,15 +71,26 @@ class Rotator:
         self._learnt = _Learnt()
 
     def run(
-        self, *, force: bool = False, open_only: bool = False, may_wait: bool = True, timeout: float = 60.0
+        self,
+        *,
+        force: bool = False,
+        open_only: bool = False,
+        may_wait: bool = True,
+        timeout: float = 60.0,
+        seen: float | None = None,
     ) -> d.Outcome:
         """Rotate, after what is open has been finished; what that needs may be decided at each step anew.
 
         `open_only`: finish, and begin nothing. `may_wait` False: who has not confirmed is waited for another time.
-        `timeout`: so long it waits for another rotator, in seconds. Raises Busy, SystemAway, SystemRefused, Refused
-        and VaultUnreachable; what has begun then stays noted, and the old credential valid.
+        `timeout`: so long it waits for another rotator, in seconds. `seen`: when the last rotation was as far as is
+        known to whoever wishes for this one; any that came after it will do.
+
+        Raises Busy, SystemAway, SystemRefused, Refused and VaultUnreachable; what has begun then stays noted, and the
+        old credential valid.
         """
-        since = self._world.clock()
+        began = self._world.clock()
+        since = began if seen is None else nextafter(seen, inf)
+        force = force or seen is not None
         self._rotated = False
         self._read()
         while True:
@@ -88,7 +100,7 @@ class Rotator:
                 if isinstance(action, d.Done):
                     self._let_go()
                     return action.outcome
-                self._obey(action, patient=sight.now - since <= timeout)
+                self._obey(action, patient=sight.now - began < timeout)
             except Overtaken:
                 self._read()
             except d.RefusedByOwnSystem:

@@ -1,0 +1,1 @@
+"""What `lessee rotate` does beside rotating once."""
