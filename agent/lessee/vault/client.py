@@ -9,7 +9,7 @@ from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.record import replace
-from lessee.vault import kv, leases
+from lessee.vault import consumers, kv, leases
 from lessee.vault.door import Door, RequestFailed
 from lessee.vault.login import Clock, Grant, Method, look_up, renew
 
@@ -41,6 +41,7 @@ class Client:
         self._keepers = _Lane("keeper", KEEPERS, self._run)
         self._issuers = _Lane("issuer", ISSUERS, self._run)
         self._readers = _Lane("reader", READERS, self._run)
+        self._reporter = _Lane("reporter", 1, self._run)
 
     @property
     def address(self) -> str:
@@ -56,6 +57,8 @@ class Client:
                 self._keepers.put(command)
             case cmd.Issue():
                 self._issuers.put(command)
+            case cmd.Report():
+                self._reporter.put(command)
             case _:
                 self._readers.put(command)
 
@@ -91,7 +94,7 @@ class Client:
 
     @property
     def _lanes(self) -> "tuple[_Lane, ...]":
-        return self._session, self._keepers, self._issuers, self._readers
+        return self._session, self._keepers, self._issuers, self._readers, self._reporter
 
     def _run(self, command: cmd.VaultCommand) -> None:
         try:
@@ -109,6 +112,9 @@ class Client:
                 return self._answer_session(command)
             case cmd.FindMount() | cmd.ListFolder() | cmd.LookAt() | cmd.ReadSecret():
                 return self._answer_reading(command)
+            case cmd.Report():
+                consumers.say(self._door, self.token, command)
+                return ev.Reported(command.call)
             case _:
                 return self._answer_leases(command)
 
