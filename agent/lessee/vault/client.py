@@ -9,7 +9,7 @@ from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.record import replace
-from lessee.vault import consumers, kv, leases
+from lessee.vault import kv, leases
 from lessee.vault.door import Door, RequestFailed
 from lessee.vault.login import Clock, Grant, Method, look_up, renew
 
@@ -113,6 +113,9 @@ class Client:
             case cmd.FindMount() | cmd.ListFolder() | cmd.LookAt() | cmd.ReadSecret():
                 return self._answer_reading(command)
             case cmd.Report():
+                # Few apps read what is rotated.
+                from lessee.vault import consumers  # noqa: PLC0415
+
                 consumers.say(self._door, self.token, command)
                 return ev.Reported(command.call)
             case _:

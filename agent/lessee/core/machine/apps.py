@@ -98,13 +98,8 @@ def fell_back(turn: Turn, event: FellBack) -> None:
         return
     if serves(turn, app):
         # What was kept may hold any lease that is held.
-        _offer(
-            turn,
-            event.app,
-            replace(app, using=frozenset(turn.leases), using_rotated=None),
-            event.generation,
-            event.source,
-        )
+        held = replace(app, using=frozenset(turn.leases), using_rotated=None)
+        _offer(turn, event.app, held, event.generation, event.source)
     else:
         turn.edit_apps()[event.app] = replace(app, job=None)
 

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from itertools import batched
 
 from lessee.core.record import Record
 
@@ -54,7 +53,9 @@ def instance_of(host: str, directory: str) -> str:
 def documents(versions: Mapping[str, int], generation: int) -> Sequence[Mapping[str, str]]:
     """The custom metadata that say it: of many versions in several keys, of none in none."""
     said = sorted((key_of(path), str(version)) for path, version in versions.items())
-    return [{**dict(some), GENERATION: str(generation)} for some in batched(said, MOST_KEYS - 1, strict=False)]
+    most = MOST_KEYS - 1
+    pages = [said[first : first + most] for first in range(0, len(said), most)]
+    return [{**dict(page), GENERATION: str(generation)} for page in pages]
 
 
 def key_of(path: str) -> str:
