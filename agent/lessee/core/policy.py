@@ -178,13 +178,9 @@ def _confirming(wanted: _Wanted, recipes: Iterable[Recipe], rotated: Collection[
 
 
 def _comes_to(need: Need, secret: Ref) -> bool:
-    match need:
-        case Ref():
-            return (need.mount, need.path) == (secret.mount, secret.path)
-        case Folder():
-            return need == secret.folder
-        case Dynamic():
-            return False
+    if isinstance(need, Ref):
+        return (need.mount, need.path) == (secret.mount, secret.path)
+    return need == secret.folder
 
 
 def _is_leased(need: Dynamic) -> bool:
