@@ -32,7 +32,8 @@ def everything(ground):
     template = 'P={{ secret("database/postgres").password }}\n'
     (ground.disk / "web.env.j2").write_text(template)
     ground.config["apps"] = {"web": {"directory": "/dev/shm/nowhere", "files": [{"template": "web.env.j2"}]}}
-    ground.config["rotation"] = {"postgres": {"kind": "postgres", "secret": "database/postgres"}}
+    roles = {"admin": "database/admin", "roles": ["simba_a", "simba_b"]}
+    ground.config["rotation"] = {"postgres": {"kind": "postgres", "secret": "database/postgres", **roles}}
     roles = {"web": {"allowed_domains": ["simba.local"], "allow_subdomains": True, "max_ttl": "72h"}}
     ground.wanted["pki"] = {"common_name": "{environment} root", "roles": roles}
 
@@ -42,7 +43,9 @@ def test_three_environments_on_a_bare_server_and_a_second_run_writes_nothing(gro
     assert "done: " in ground.run().stdout
     policies = ground.ask("GET", "sys/policies/acl?list=true")["data"]["keys"]
     roles = ground.ask("GET", "auth/approle/role?list=true")["data"]["keys"]
-    names = {f"{name}-{of}" for name in ENVIRONMENTS for of in ("app", "database-admin", "security", "ci", "web")}
+    names = {
+        f"{name}-{of}" for name in ENVIRONMENTS for of in ("app", "database-admin", "security", "ci", "web", "rotator")
+    }
     assert set(roles) == names <= set(policies)
     for name in ENVIRONMENTS:
         assert ground.ask("GET", f"auth/approle/role/{name}-app")["data"]["token_policies"] == [f"{name}-app"]
