@@ -208,7 +208,7 @@ def test_no_value_is_in_anything_that_is_said(ground):
         values.add(ground.secret(f"{name}/database/postgres")["password"])
         for file in (ground.disk / "out" / name).rglob("secret_id"):
             values.add(file.read_text())
-    assert len(values) == 13
+    assert len(values) == 15
     text = "".join(one.stdout + one.stderr for one in said)
     assert len(text) > 10_000
     assert not [value for value in values if value in text]
@@ -216,8 +216,8 @@ def test_no_value_is_in_anything_that_is_said(ground):
 
 def test_what_rotation_writes_wants_check_and_set(ground):
     ground.config["rotation"] = {
-        "postgres": {"kind": "postgres", "secret": "database/postgres"},
-        "later": {"kind": "s3", "secret": "storage/minio"},
+        "postgres": {"kind": "redis", "secret": "database/postgres", "admin": "database/admin"},
+        "later": {"kind": "s3", "secret": "storage/minio", "admin": "storage/admin", "user": "simba"},
     }
     ground.run()
     path = "secret/{}/testing/database/postgres"
