@@ -43,8 +43,8 @@ def test_confirmations_are_not_migrated_and_are_no_secrets_to_validate(server, t
     assert server.ask("GET", "secret/data/production/old/jwt")["data"]["data"] == {"secret": "of-nobody"}
     with pytest.raises(RuntimeError, match="404"):
         server.ask("GET", "secret/metadata/production/lessee/consumers/web/host")
-    judged = one.command("validate", "--component", "hygiene", "--verbose")
+    judged = one.command("validate", "--component", "secrets", "--verbose")
     assert judged.returncode in {0, 1}, judged.stderr
-    assert "hygiene" in judged.stdout
+    assert "secrets" in judged.stdout
     assert "consumers" not in judged.stdout + judged.stderr
     assert "Traceback" not in judged.stderr

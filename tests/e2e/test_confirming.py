@@ -1,6 +1,8 @@
 """A rotator sees which versions of its secrets an app works with: once that is proved, while the app is there."""
 
 import signal
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -172,6 +174,19 @@ def test_one_shot_commands_confirm_nothing(bao, running):
     running.write_config()
     assert running.command("render").returncode == 0
     assert running.command("exec", "--app", "web", "--once", "--", "true").returncode == 0
+    assert listed(bao) == []
+
+
+def test_the_agent_of_a_child_confirms_until_the_child_has_ended(bao, running, folder):
+    running.write_config()
+    program = [sys.executable, "-m", "lessee", "exec", "--app", "web", "--", "cat"]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(
+        program, cwd=running.disk, env=running.environ, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet
+    ) as process:
+        eventually(lambda: said(bao, folder) == ["1"], "the confirmation")
+        process.stdin.close()
+        assert process.wait(30) == 0
     assert listed(bao) == []
 
 
