@@ -506,7 +506,7 @@ class World:
     def report(self, command):
         if command.where in self.denied:
             raise _FailedError(Kind.DENIED)
-        assert command.before in ({}, self.confirmed.get(command.where, {}))
+        assert not command.before or command.before == self.confirmed.get(command.where, command.before)
         self.confirmed[command.where] = dict(command.versions)
         if not command.versions:
             del self.confirmed[command.where]

@@ -221,13 +221,23 @@ def test_what_was_refused_is_asked_again_for_an_operator_and_under_another_token
     assert len(reports(world)) == 4
     world.revoke_tokens()
     world.run(60.0)
-    assert len(reports(world)) == 5
+    assert len(reports(world)) == 6, "the other too: nobody knows what else the server has lost"
     assert len(told(world, "versions not confirmed")) == 1
     world.denied.clear()
     world.take(ev.Nudged())
     world.run(5.0)
     assert world.confirmed == {PLACE: {"db/a": 2}, other: {"db/b": 2}}
     assert not trouble(world)
+
+
+def test_a_server_that_lost_its_memory_is_told_again():
+    world = saying()
+    world.confirmed.clear()
+    world.revoke_tokens()
+    world.run(60.0)
+    assert world.confirmed == {PLACE: {"db/a": 1}}
+    world.run(600.0)
+    assert len(reports(world)) == 2
 
 
 def test_a_path_that_is_broken_is_tried_again_ever_more_seldom():

@@ -66,7 +66,9 @@ def reports_at(known: State | Turn, app: App, name: str) -> float:
     wish = _wish(known, app)
     if statement.call is not None or wish is None or wish == statement.refused:
         return NEVER
-    return NEVER if wish == _said(statement, app.want.consumer) else statement.next_at
+    if wish == _said(statement, app.want.consumer) and not (statement.doubtful and wish):
+        return NEVER
+    return statement.next_at
 
 
 def has_room_to_report(known: State | Turn) -> bool:
@@ -114,11 +116,17 @@ def report_failed(turn: Turn, command: Report, failure: Failure) -> None:
     )
 
 
-def say_again(turn: Turn) -> None:
-    """Another token may have other rights, and an operator who asks may have mended the policy."""
+def say_refused_again(turn: Turn) -> None:
+    """An operator who asks may have mended the policy."""
     for name, statement in turn.reports.items():
         if statement.failure is not None:
             turn.edit_reports()[name] = replace(statement, refused=None, next_at=turn.now)
+
+
+def say_all_again(turn: Turn) -> None:
+    """Another token may have other rights, and a server that forgot the one before may have forgotten more."""
+    for name, statement in turn.reports.items():
+        turn.edit_reports()[name] = replace(statement, refused=None, doubtful=True, next_at=turn.now)
 
 
 def remedy(where: str) -> str:

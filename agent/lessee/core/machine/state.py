@@ -186,6 +186,8 @@ class Statement(Record, frozen=True):
     said: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] | None = None
     """What Vault would not have said."""
+    doubtful: bool = False
+    """The server may have forgotten it."""
     next_at: float = 0.0
     tries: int = 0
     since: float = 0.0

@@ -66,7 +66,14 @@ from lessee.core.machine.letting_go import (
 from lessee.core.machine.opening import configure_apps, recovered
 from lessee.core.machine.proving import forgive, not_proved, not_rolled_back, proved, rolled_back
 from lessee.core.machine.reading import listed, looked, mount_found, plan_reading, read
-from lessee.core.machine.reporting import configure_reports, plan_reports, report_failed, reported, say_again
+from lessee.core.machine.reporting import (
+    configure_reports,
+    plan_reports,
+    report_failed,
+    reported,
+    say_all_again,
+    say_refused_again,
+)
 from lessee.core.machine.session import logged_in, plan_session, rearm, renewed, session_failed, trust_token
 from lessee.core.machine.state import Call, State
 from lessee.core.machine.turn import Turn
@@ -172,7 +179,7 @@ def _nudged(turn: Turn, event: ev.Nudged) -> None:
     if session.token is None and not any(isinstance(call.command, Login) for call in turn.calls.values()):
         turn.session = replace(turn.session, login_at=turn.now, ask_at=turn.now)
     nudge(turn, event.paths)
-    say_again(turn)
+    say_refused_again(turn)
     for name, app in list(turn.apps.items()):
         if app.owed:
             turn.edit_apps()[name] = replace(app, notify_at=turn.now)
@@ -204,7 +211,7 @@ def _answered(turn: Turn, event: ev.Answer) -> None:
             logged_in(turn, event)
             with_new_token(turn)
             with_another_token(turn)
-            say_again(turn)
+            say_all_again(turn)
         case RenewToken() | CheckToken(), ev.Renewed():
             renewed(turn, event, by_renewal=isinstance(command, RenewToken))
         case FindMount(), ev.MountFound():
