@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from faults import Proxy
+from faults import Proxy, Sky
 from lessee.host.openbao import free_port
 from rotated import Rotated
 from sidecar import Sidecar, eventually, pass_by
@@ -175,6 +175,19 @@ def test_one_shot_commands_confirm_nothing(bao, running):
     assert running.command("render").returncode == 0
     assert running.command("exec", "--app", "web", "--once", "--", "true").returncode == 0
     assert listed(bao) == []
+
+
+def test_a_vault_that_hangs_holds_up_neither_the_files_nor_the_end(bao, running, rotated, folder):
+    with Proxy(bao.port) as proxy:
+        running.config["vault"]["address"] = f"http://127.0.0.1:{proxy.port}"
+        running.start()
+        eventually(lambda: said(bao, folder) == ["1"], "the confirmation")
+        proxy.over("lessee/consumers", Sky.HANG)
+        for count in range(2, 6):
+            rotated(f"number {count}", count)
+            running.until_file("app.env", f"PASSWORD='number {count}'\n")
+        assert running.stop() == 0
+        assert said(bao, folder) == ["1"]
 
 
 def test_the_agent_of_a_child_confirms_until_the_child_has_ended(bao, running, folder):

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from lessee.core.machine.commands import Report
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.inputs import Inputs
-from lessee.core.machine.state import NEVER, App, State, Statement
+from lessee.core.machine.state import NEVER, App, State
+from lessee.core.machine.statements import Statement
 from lessee.core.machine.turn import Turn
 from lessee.core.machine.wants import Consumer, Want
 from lessee.core.paths import Ref

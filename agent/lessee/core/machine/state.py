@@ -10,6 +10,7 @@ from lessee.core.leases import Lease
 from lessee.core.machine.commands import VaultCommand
 from lessee.core.machine.events import Token
 from lessee.core.machine.failures import Failure
+from lessee.core.machine.statements import Statement
 from lessee.core.machine.totals import Totals
 from lessee.core.machine.wants import Want
 from lessee.core.paths import Dynamic, Folder, Ref
@@ -173,22 +174,6 @@ class Held(Record, frozen=True):
     """It cannot be revoked: it ends by itself."""
     next_at: float = 0.0
     """Before this nothing is asked about it."""
-    tries: int = 0
-    since: float = 0.0
-    failure: Failure | None = None
-    call: int | None = None
-
-
-class Statement(Record, frozen=True):
-    """Which versions of rotated secrets the rotator was told that an app works with, and where, by this process."""
-
-    where: str = ""
-    said: Mapping[str, int] = field(default_factory=dict)
-    refused: Mapping[str, int] | None = None
-    """What Vault would not have said."""
-    doubtful: bool = False
-    """The server may have forgotten it."""
-    next_at: float = 0.0
     tries: int = 0
     since: float = 0.0
     failure: Failure | None = None

@@ -7,7 +7,8 @@ from typing import Protocol
 from lessee.core.machine.backoff import PATIENCE, delay
 from lessee.core.machine.commands import Command, Login, Tell, VaultCommand
 from lessee.core.machine.failures import Failure
-from lessee.core.machine.state import App, Call, Group, Held, Mount, Session, Source, State, Statement, Supply
+from lessee.core.machine.state import App, Call, Group, Held, Mount, Session, Source, State, Supply
+from lessee.core.machine.statements import Statement
 from lessee.core.machine.totals import Totals
 from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import replace
