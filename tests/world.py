@@ -13,7 +13,7 @@ from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.falling import GRACE
 from lessee.core.machine.state import KEEP_TOLD
 from lessee.core.machine.step import start, steps
-from lessee.core.machine.wants import Want
+from lessee.core.machine.wants import Consumer, Want
 from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import replace
 from lessee.core.secrets import Marker, Secret
@@ -22,8 +22,23 @@ SPIN = 10
 """Turns without any event and any time between them, after which the machine only turns."""
 
 
-def want(*needs, refresh=1.0, notifies=True, recipe="r1", checks=False, proves=False, falls_back=False, keeps=False):
-    return Want(frozenset(needs), refresh, notifies, recipe, checks, proves, falls_back, keeps)
+CONSUMERS = "secret/metadata/p/lessee/consumers"
+
+
+def want(
+    *needs,
+    refresh=1.0,
+    notifies=True,
+    recipe="r1",
+    checks=False,
+    proves=False,
+    falls_back=False,
+    keeps=False,
+    says="",
+):
+    """`says`: the name under which it says which versions of rotated secrets it works with."""
+    consumer = Consumer(f"{CONSUMERS}/{says}", "p/") if says else None
+    return Want(frozenset(needs), refresh, notifies, recipe, checks, proves, falls_back, keeps, consumer)
 
 
 class World:
@@ -49,6 +64,7 @@ class World:
         self.ttl, self.token_max, self.lease_ttl, self.lease_max = ttl, token_max, lease_ttl, lease_max
         self.kv, self.gone = {}, set()  # Ref -> number of the newest version; deleted ones
         self.denied, self.blind = set(), set()  # paths without read; without metadata rights
+        self.rotated, self.confirmed = set(), {}  # what a rotator writes; what it is told, by place
         self.sky = "fair"
         self.names, self.tokens, self.leases = itertools.count(1), {}, {}  # what the server knows
         self.ledger, self.kept_tokens = {}, {}  # what outlives the agent
@@ -418,6 +434,7 @@ class World:
             self.post(ev.NotTold(command.app, command.job, "nobody there"))
 
     def answer(self, command):
+        self.refuse_what_is_not_proved(command)
         delay = self.latency * self.random.uniform(0.5, 3)
         if isinstance(command, cmd.RevokeLease):
             self.asked_to_end.add(command.lease_id)
@@ -480,9 +497,30 @@ class World:
                 marker = self.marker(command.ref)
                 if marker.gone:
                     raise _FailedError(Kind.MISSING, marker)
-                data = {"v": marker.version}
-                return ev.Read(call, Secret(data, marker if self.version > 1 else None))
+                secret = self._secret(command.ref, marker.version)
+                return ev.Read(call, replace(secret, marker=marker if self.version > 1 else None))
+            case cmd.Report():
+                return self.report(command)
         raise AssertionError(command)
+
+    def report(self, command):
+        if command.where in self.denied:
+            raise _FailedError(Kind.DENIED)
+        assert not command.before or command.before == self.confirmed.get(command.where, command.before)
+        self.confirmed[command.where] = dict(command.versions)
+        if not command.versions:
+            del self.confirmed[command.where]
+        return ev.Reported(command.call)
+
+    def refuse_what_is_not_proved(self, command):
+        if not isinstance(command, cmd.Report) or not command.versions:
+            return
+        app = command.app
+        assert app not in self.owed, "said what the app was not told of"
+        assert self.records[app]["unproved"] is None, "said what is not proved"
+        content = str(self.live[app].files[0].content)
+        for path, version in command.versions.items():
+            assert f"{{'v': {version}, 'rotation_count'" in content, f"said of {path} what readers do not see"
 
     def log_in(self, command):
         kept = list(self.kept_tokens)[-1:] if not command.fresh else []
@@ -572,8 +610,9 @@ class World:
                 secrets[need] = self._secret(need)
         return self.render(cmd.Render(app, 0, self.apps[app].recipe, secrets, folders, dynamic))
 
-    def _secret(self, ref):
-        return Secret({"v": self.kv[ref]})
+    def _secret(self, ref, version=None):
+        number = version or self.kv[ref]
+        return Secret({"v": number} | ({"rotation_count": number} if ref in self.rotated else {}))
 
 
 class _Known:

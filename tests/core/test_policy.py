@@ -6,7 +6,7 @@ import pytest
 
 from lessee.core.config.parsing import parse
 from lessee.core.errors import TemplateError
-from lessee.core.policy import ASSUMED, Engine, identities, policy, reads_kv, text_of
+from lessee.core.policy import ASSUMED, Engine, identities, policy, reads_kv, rotated_by, text_of
 from lessee.core.rendering.recipes import compile_recipes, space_of
 from lessee.core.rendering.templates import Compiler
 
@@ -16,7 +16,7 @@ LEASES = {"sys/leases/lookup": "update", "sys/leases/renew": "update", "sys/leas
 APPROLE = {"method": "approle", "role_id_file": "/run/role_id"}
 
 
-def policies(apps, engine=ASSUMED, auth=APPROLE, **more):
+def policies(apps, engine=ASSUMED, auth=APPROLE, rotation=None, **more):
     """Of apps with templates by name; an app may also be a pair of its `vault:` block and its templates."""
     blocks = {app: said if isinstance(said, tuple) else (None, said) for app, said in apps.items()}
     said = {
@@ -28,11 +28,13 @@ def policies(apps, engine=ASSUMED, auth=APPROLE, **more):
             | ({"vault": vault} if vault else {})
             for app, (vault, templates) in blocks.items()
         },
+        "rotation": rotation or {},
     }
-    config = parse(json.dumps(said), source="lessee.yaml", environ={})
+    config = parse(json.dumps(said), source="lessee.yaml", environ={}, blocks=("rotation",))
     texts = {name: text for _, templates in blocks.values() for name, text in templates.items()}
     recipes = compile_recipes(config, Compiler(texts.__getitem__, space_of(config)))
-    return [policy(vault, some, engine) for vault, some in identities(recipes.values(), config.vault).items()]
+    rotated = rotated_by(config)
+    return [policy(vault, some, engine, rotated) for vault, some in identities(recipes.values(), config.vault).items()]
 
 
 def granted(*calls, engine=ASSUMED, auth=APPROLE):
@@ -215,3 +217,28 @@ def test_signs_that_are_no_pattern_where_they_stand_are_a_path_s_own():
     assert set(granted(*calls, engine=OLD)) == {
         f"kv/production/{path}" for path in ("a*b", "a+b", "+b", "x*/", "x*/+", "a{b}")
     }
+
+
+@pytest.mark.parametrize(
+    ("call", "confirms"),
+    [
+        ('secret("db/one")', True),
+        ('secret("db/one", version=3)', True),
+        ('secrets("db/")', True),
+        ('secret("db/two")', False),
+        ('secrets("db/one/")', False),
+        ('dynamic("database/creds/one")', False),
+    ],
+)
+def test_who_reads_what_is_rotated_may_confirm_it_for_its_own_app(call, confirms):
+    apps = {"web": {"a.txt": f"{{{{ {call} }}}}\n"}, "other": {"b.txt": '{{ secret("db/else").x }}\n'}}
+    rotation = {"one": {"kind": "vault", "secret": "db/one", "keys": {"a": {}}}}
+    [made] = policies(apps, rotation=rotation)
+    found = {rule.path: (rule.capabilities, rule.comments) for rule in made.rules if "consumers" in rule.path}
+    if not confirms:
+        assert not found
+        return
+    [(path, (capabilities, comments))] = found.items()
+    assert path == "kv/metadata/production/lessee/consumers/web/*"
+    assert capabilities == ("create", "delete", "update")
+    assert comments[-1] == "web: a.txt"

@@ -32,7 +32,8 @@ def everything(ground):
     template = 'P={{ secret("database/postgres").password }}\n'
     (ground.disk / "web.env.j2").write_text(template)
     ground.config["apps"] = {"web": {"directory": "/dev/shm/nowhere", "files": [{"template": "web.env.j2"}]}}
-    ground.config["rotation"] = {"postgres": {"kind": "postgres", "secret": "database/postgres"}}
+    roles = {"admin": "database/admin", "roles": ["simba_a", "simba_b"]}
+    ground.config["rotation"] = {"postgres": {"kind": "postgres", "secret": "database/postgres", **roles}}
     roles = {"web": {"allowed_domains": ["simba.local"], "allow_subdomains": True, "max_ttl": "72h"}}
     ground.wanted["pki"] = {"common_name": "{environment} root", "roles": roles}
 
@@ -42,7 +43,9 @@ def test_three_environments_on_a_bare_server_and_a_second_run_writes_nothing(gro
     assert "done: " in ground.run().stdout
     policies = ground.ask("GET", "sys/policies/acl?list=true")["data"]["keys"]
     roles = ground.ask("GET", "auth/approle/role?list=true")["data"]["keys"]
-    names = {f"{name}-{of}" for name in ENVIRONMENTS for of in ("app", "database-admin", "security", "ci", "web")}
+    names = {
+        f"{name}-{of}" for name in ENVIRONMENTS for of in ("app", "database-admin", "security", "ci", "web", "rotator")
+    }
     assert set(roles) == names <= set(policies)
     for name in ENVIRONMENTS:
         assert ground.ask("GET", f"auth/approle/role/{name}-app")["data"]["token_policies"] == [f"{name}-app"]
@@ -205,7 +208,7 @@ def test_no_value_is_in_anything_that_is_said(ground):
         values.add(ground.secret(f"{name}/database/postgres")["password"])
         for file in (ground.disk / "out" / name).rglob("secret_id"):
             values.add(file.read_text())
-    assert len(values) == 13
+    assert len(values) == 15
     text = "".join(one.stdout + one.stderr for one in said)
     assert len(text) > 10_000
     assert not [value for value in values if value in text]
@@ -213,8 +216,8 @@ def test_no_value_is_in_anything_that_is_said(ground):
 
 def test_what_rotation_writes_wants_check_and_set(ground):
     ground.config["rotation"] = {
-        "postgres": {"kind": "postgres", "secret": "database/postgres"},
-        "later": {"kind": "s3", "secret": "storage/minio"},
+        "postgres": {"kind": "redis", "secret": "database/postgres", "admin": "database/admin"},
+        "later": {"kind": "s3", "secret": "storage/minio", "admin": "storage/admin", "user": "simba"},
     }
     ground.run()
     path = "secret/{}/testing/database/postgres"

@@ -60,7 +60,8 @@ def small(ground):
         secrets={"database/postgres": {"password": {"generate": 32}}},
         pki={"common_name": "root", "roles": roles},
     )
-    ground.config["rotation"] = {"postgres": {"kind": "postgres", "secret": "database/postgres"}}
+    roles = {"admin": "database/admin", "roles": ["simba_a", "simba_b"]}
+    ground.config["rotation"] = {"postgres": {"kind": "postgres", "secret": "database/postgres", **roles}}
     return ground
 
 

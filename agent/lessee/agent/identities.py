@@ -1,5 +1,6 @@
 """Which identities there are: one a way to log in, and those that still have something to revoke."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -13,10 +14,11 @@ from lessee.core.machine import events as ev
 from lessee.core.machine.letting_go import nothing_to_revoke
 from lessee.core.machine.readers import is_settled
 from lessee.core.machine.state import App
-from lessee.core.machine.wants import Want
+from lessee.core.machine.wants import Consumer, Want
 from lessee.core.paths import Need
 from lessee.core.record import replace
 from lessee.core.rendering.recipes import Recipe
+from lessee.core.rotation.consumers import instance_of, place
 from lessee.host.clock import boot_time
 from lessee.host.logs import log
 from lessee.host.project import Project
@@ -134,7 +136,14 @@ class Identities:
             proves=self._notifies and app.ready is not None,
             falls_back=self._stays and app.fallback is not None,
             keeps=self._stays and isinstance(app.fallback, LastGood),
+            consumer=_consumer(recipe) if self._stays else None,
         )
+
+
+def _consumer(recipe: Recipe) -> Consumer:
+    app, space = recipe.app, recipe.space
+    instance = instance_of(os.uname().nodename, str(app.directory))
+    return Consumer(place(space.mount, space.prefix, app.name, instance), space.prefix)
 
 
 def _without_child(found: ev.Recovered) -> ev.Recovered:

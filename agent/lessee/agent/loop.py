@@ -13,6 +13,7 @@ from lessee.core.machine import events as ev
 from lessee.core.machine.deadlines import wake_at
 from lessee.core.machine.inputs import unknown
 from lessee.core.machine.letting_go import nothing_to_revoke
+from lessee.core.machine.reporting import has_said, has_taken_leave
 from lessee.core.machine.state import State
 from lessee.core.machine.view import status as status_of
 from lessee.host.clock import boot_time, wall_time
@@ -24,6 +25,8 @@ LONGEST_SLEEP = 5.0
 USED_FOR = 2.0
 """Seconds at the end that apps may take to end as well: a whole stack is stopped at once."""
 LOOK_AGAIN = 0.1
+TAKING_LEAVE = 1.0
+"""Seconds at the end in which the rotator is told not to wait for this agent's apps."""
 STANDS_STILL = 30.0
 """Seconds without a turn of the loop after which /healthz is red."""
 
@@ -140,6 +143,7 @@ class Agent:
 
     def leave(self, timeout: float, *, revoke: bool = False) -> None:
         """At the end, after `run`: do with leases as the configuration says; `revoke`: end them in any case."""
+        self._take_leave()
         wish = "revoke" if revoke else self._project.config.on_stop
         if wish == "revoke-if-unused":
             deadline = boot_time() + USED_FOR
@@ -150,6 +154,11 @@ class Agent:
                 return
         if wish != "keep":
             self.revoke(timeout)
+
+    def _take_leave(self) -> None:
+        if any(map(has_said, self.states)):
+            self._turn([(None, ev.Leaving())])
+            self.run(lambda states: all(map(has_taken_leave, states)) or None, TAKING_LEAVE)
 
     def _used_by(self) -> list[str]:
         """The apps that hold leases and of which it is not certain that they are gone."""

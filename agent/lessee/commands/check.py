@@ -28,6 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
         return policy.run(arguments)
     if arguments.online:
         raise UsageError("--online says nothing without --policy", todo="add it, or leave --online out")
+    if arguments.rotator:
+        raise UsageError("--rotator says nothing without --policy", todo="add it, or leave --rotator out")
     checked = _check(arguments.config, dict(os.environ))
     found = [*checked.findings, *(_check_compose(arguments.compose, checked) if arguments.compose else ())]
     findings = in_order(replace(finding, file=_shown(finding.file)) for finding in found)

@@ -1,10 +1,10 @@
 """The smallest Vault policy with which an agent can serve its apps, and for whom each rule of it is."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import assert_never
 
-from lessee.core.config import Vault
+from lessee.core.config import Config, Vault
 from lessee.core.config.grammar.vault import (
     AppRole,
     Auth,
@@ -18,6 +18,7 @@ from lessee.core.errors import TemplateError, TemplateErrors
 from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.record import Record
 from lessee.core.rendering.recipes import Recipe
+from lessee.core.rotation import consumers
 
 
 class Engine(Record, frozen=True):
@@ -62,8 +63,18 @@ def reads_kv(recipes: Iterable[Recipe]) -> bool:
     return any(not isinstance(need, Dynamic) for recipe in recipes for need in recipe.needs)
 
 
-def policy(vault: Vault, recipes: tuple[Recipe, ...], engine: Engine) -> Policy:
-    """What the agent asks of Vault for these apps. Raises TemplateError for paths that no rule can name."""
+def rotated_by(config: Config) -> frozenset[Ref]:
+    """The secrets that this configuration rotates."""
+    return frozenset(
+        Ref(config.secrets.mount, f"{config.secrets.prefix}{said.secret}") for said in config.rotation.values()
+    )
+
+
+def policy(vault: Vault, recipes: tuple[Recipe, ...], engine: Engine, rotated: Collection[Ref] = frozenset()) -> Policy:
+    """What the agent asks of Vault for these apps. Raises TemplateError for paths that no rule can name.
+
+    `rotated`: secrets of which the agent confirms what its apps work with.
+    """
     wanted: dict[Need, frozenset[_By]] = {}
     for recipe in recipes:
         for compiled in recipe.templates:
@@ -71,7 +82,12 @@ def policy(vault: Vault, recipes: tuple[Recipe, ...], engine: Engine) -> Policy:
                 wanted[need] = wanted.get(need, frozenset()) | {(recipe.app.name, compiled.name)}
     _refuse_patterns(wanted)
     asked: dict[str, list[_Ask]] = {}
-    for ask in (*_reading(wanted, engine), *_issuing(wanted), *_of_the_token(vault.auth)):
+    for ask in (
+        *_reading(wanted, engine),
+        *_issuing(wanted),
+        *_confirming(wanted, recipes, rotated),
+        *_of_the_token(vault.auth),
+    ):
         asked.setdefault(ask.path, []).append(ask)
     rules = tuple(_rule(path, asks) for path, asks in sorted(asked.items()))
     return Policy(vault, recipes, engine if reads_kv(recipes) else None, rules)
@@ -104,6 +120,7 @@ _NAMES = "for the names in the folder"
 _CHANGES = "to see changes with one request for the folder; without this rule, each look reads the values"
 _NAMES_AND_CHANGES = "for the names in the folder, and to see changes with one request"
 _CHANGE = "to see a change; without this rule, each look reads the value"
+_CONFIRMED = "to confirm which version of a rotated secret the app works with, so that the old one can be retired"
 _RENEWING = {
     "sys/leases/lookup": "to go on with leases after a restart",
     "sys/leases/renew": "to renew leases",
@@ -150,6 +167,22 @@ def _issuing(wanted: _Wanted) -> Iterator[_Ask]:
         yield _Ask("sys/leases/revoke", "update", leased, "to revoke what was replaced, or is not wanted any more")
 
 
+def _confirming(wanted: _Wanted, recipes: Iterable[Recipe], rotated: Collection[Ref]) -> Iterator[_Ask]:
+    """Of apps that read what is rotated, and of no other."""
+    found = {one for need, by in wanted.items() for one in by if any(_comes_to(need, secret) for secret in rotated)}
+    for recipe in recipes:
+        own = frozenset(one for one in found if one[0] == recipe.app.name)
+        path = consumers.place(recipe.space.mount, recipe.space.prefix, recipe.app.name, "*")
+        for capability in ("create", "update", "delete") if own else ():
+            yield _Ask(path, capability, own, _CONFIRMED)
+
+
+def _comes_to(need: Need, secret: Ref) -> bool:
+    if isinstance(need, Ref):
+        return (need.mount, need.path) == (secret.mount, secret.path)
+    return need == secret.folder
+
+
 def _is_leased(need: Dynamic) -> bool:
     """What a path alone tells: certificates have a lease only where their role says generate_lease."""
     return not need.certificate and need.path.split("/")[-2] not in {"static-cred", "static-creds"}
@@ -180,7 +213,7 @@ def _refuse_patterns(wanted: _Wanted) -> None:
         if isinstance(need, Ref) and need.folder in wanted:
             continue  # its name stands in no rule
         path = need.path if isinstance(need, Dynamic) else f"{need.mount}/{need.path}"
-        if _is_pattern(path):
+        if is_pattern(path):
             app, template = min(by)
             what = f"{path!r} cannot stand in a policy, where `*`, `+` and braces mean other paths"
             problems.append(TemplateError(what, where=f"{app}: {template}", todo="rename it"))
@@ -188,7 +221,7 @@ def _refuse_patterns(wanted: _Wanted) -> None:
         raise TemplateErrors(sorted(problems, key=str))
 
 
-def _is_pattern(path: str) -> bool:
+def is_pattern(path: str) -> bool:
     """Whether Vault would take it for more than itself; it has no way to quote these.
 
     https://developer.hashicorp.com/vault/docs/concepts/policies; `+*` it refuses wherever it stands.

@@ -76,6 +76,7 @@ def _add_check(command: Command) -> None:
     )
     check.add_argument("--schema", action="store_true", help="print the JSON Schema of lessee.yaml, for editors")
     check.add_argument("--policy", action="store_true", help="print the smallest Vault policy that it needs")
+    check.add_argument("--rotator", action="store_true", help="with --policy: that of `lessee rotate` instead")
     check.add_argument("--online", action="store_true", help="with --policy: ask the server what its mounts are like")
 
 

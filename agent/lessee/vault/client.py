@@ -41,6 +41,7 @@ class Client:
         self._keepers = _Lane("keeper", KEEPERS, self._run)
         self._issuers = _Lane("issuer", ISSUERS, self._run)
         self._readers = _Lane("reader", READERS, self._run)
+        self._reporter = _Lane("reporter", 1, self._run)
 
     @property
     def address(self) -> str:
@@ -56,6 +57,8 @@ class Client:
                 self._keepers.put(command)
             case cmd.Issue():
                 self._issuers.put(command)
+            case cmd.Report():
+                self._reporter.put(command)
             case _:
                 self._readers.put(command)
 
@@ -91,7 +94,7 @@ class Client:
 
     @property
     def _lanes(self) -> "tuple[_Lane, ...]":
-        return self._session, self._keepers, self._issuers, self._readers
+        return self._session, self._keepers, self._issuers, self._readers, self._reporter
 
     def _run(self, command: cmd.VaultCommand) -> None:
         try:
@@ -109,6 +112,12 @@ class Client:
                 return self._answer_session(command)
             case cmd.FindMount() | cmd.ListFolder() | cmd.LookAt() | cmd.ReadSecret():
                 return self._answer_reading(command)
+            case cmd.Report():
+                # Few apps read what is rotated.
+                from lessee.vault import consumers  # noqa: PLC0415
+
+                consumers.say(self._door, self.token, command)
+                return ev.Reported(command.call)
             case _:
                 return self._answer_leases(command)
 

@@ -13,7 +13,7 @@ APPS = "apps: {web: {directory: /run/web, files: [{template: a.j2}]}}\n"
 
 
 def read(text, environment="production", **environ):
-    return parse(text, source="lessee.yaml", environ=environ, environment=environment, blocks=("setup",))
+    return parse(text, source="lessee.yaml", environ=environ, environment=environment, blocks=("setup", "rotation"))
 
 
 def problems(text, **environ):
@@ -141,3 +141,12 @@ def test_what_the_page_for_operators_shows_is_right():
 
 def test_apps_without_roles_clash_with_nobody():
     assert read(f"setup: {{apps: false, components: {{web: [read]}}}}\n{APPS}").setup.apps is False
+
+
+@pytest.mark.parametrize(
+    "block", ["setup: {components: {Rotator: [read]}}", "apps: {rotator: {directory: /run/r, files: [{template: a}]}}"]
+)
+def test_where_something_is_rotated_nobody_else_is_called_rotator(block):
+    assert read(block)
+    [problem] = problems(f"{block}\nrotation: {{a: {{kind: vault, secret: a, keys: {{b: {{}}}}}}}}")
+    assert problem.endswith("otator: its policy and role would be those of rotation; name one of them otherwise")

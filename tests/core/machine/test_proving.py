@@ -9,7 +9,7 @@ from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
 from lessee.core.machine.failures import Kind
 from lessee.core.record import replace
-from world import World, creds, ref, want
+from world import CONSUMERS, World, creds, ref, want
 
 A, B = ref("p/db/a"), ref("p/db/b")
 X = creds("x")
@@ -337,8 +337,10 @@ ACTIONS = st.one_of(
 @given(seed=st.integers(0, 2**32), checks=st.booleans(), notifies=st.booleans(), actions=st.lists(ACTIONS, max_size=25))
 def test_whatever_happens_the_app_ends_with_the_newest_that_works_and_was_told(seed, checks, notifies, actions):
     # The world itself refuses to prune what may come back, and to revoke what stands in it.
-    apps = {"one": want(A, X, proves=True, checks=checks, notifies=notifies), "two": want(B, recipe="r2")}
+    # Nor does it let the rotator be told of what is not told, not proved, or not seen.
+    apps = {"one": want(A, X, proves=True, checks=checks, notifies=notifies, says="one"), "two": want(B, recipe="r2")}
     world = World(apps, seed=seed, ttl=120.0, lease_ttl=100.0, lease_max=250.0)
+    world.rotated = {A}
     world.write(A)
     world.write(B)
     for action, argument in actions:
@@ -353,6 +355,7 @@ def test_whatever_happens_the_app_ends_with_the_newest_that_works_and_was_told(s
     # The last one, and what was replaced within a minute.
     assert set(world.shelf["one"]) - {world.number["one"]} <= set(world.replaced.get("one", {}))
     assert len(world.issues) < 100
+    assert world.confirmed == {f"{CONSUMERS}/one": {"db/a": world.kv[A]}}
 
 
 @pytest.mark.parametrize("kind", [Kind.DENIED, Kind.MISSING])

@@ -11,6 +11,15 @@ from lessee.core.setup.objects import Group, Kind, Object
 from lessee.core.setup.values import ALPHABET, Constant, FromVariable, Generate
 from lessee.core.setup.wanted import First, of_all, of_environment, record_path
 
+ROTATION = {
+    "postgres": {
+        "kind": "postgres",
+        "secret": "database/postgres",
+        "admin": "database/admin",
+        "roles": ["simba_a", "simba_b"],
+    },
+    "other": {"kind": "command", "secret": "other/thing", "command": ["x"]},
+}
 APPS = {"web": {"directory": "/run/web", "files": [{"template": "a.j2"}]}}
 
 
@@ -133,11 +142,8 @@ def test_each_environment_has_engines_of_its_own():
 
 def test_first_secrets_lie_below_the_environments_prefix_and_rotated_ones_want_check_and_set():
     secrets = {"database/postgres": {"password": {"generate": 8}, "username": {"value": "simba"}}}
-    rotation = {
-        "postgres": {"kind": "postgres", "secret": "database/postgres"},
-        "other": {"kind": "command", "command": ["x"]},
-    }
-    first, *settings = wanted(setup={"secrets": secrets}, rotation=rotation)
+    *_, first, a, b, c, d = wanted(setup={"secrets": secrets}, rotation=ROTATION)
+    settings = [a, b, c, d]
     keys = {"password": Generate(8, ALPHABET), "username": Constant("simba")}
     assert first == First("testing", "secret", "testing/database/postgres", keys)
     assert first.name == "secret/testing/database/postgres"
@@ -145,5 +151,20 @@ def test_first_secrets_lie_below_the_environments_prefix_and_rotated_ones_want_c
         "secret/metadata/testing/database/postgres",
         "secret/metadata/testing/lessee/rotation/other",
         "secret/metadata/testing/lessee/rotation/postgres",
+        "secret/metadata/testing/other/thing",
     ]
     assert {one.group for one in settings} == {Group.SECRETS}
+
+
+def test_where_something_is_rotated_the_rotator_has_a_policy_and_a_role_and_apps_may_confirm():
+    apps = {"web": {"directory": "/run/web", "files": [{"template": "a.j2"}]}}
+    rotation = ROTATION | {"a": {"kind": "vault", "secret": "a", "keys": {"b": {}}}}
+    roles = objects(Kind.ROLE, rotation=rotation, apps=apps)
+    assert roles["auth/approle/role/testing-rotator"]["token_policies"] == ["testing-rotator"]
+    policies = objects(Kind.POLICY, rotation=rotation, apps=apps)
+    assert 'path "secret/data/testing/database/admin" {' in policies["sys/policies/acl/testing-rotator"]["policy"]
+    assert "secret/metadata/testing/lessee/consumers/web/*" in policies["sys/policies/acl/testing-web"]["policy"]
+    assert Kind.AUTH in [one.kind for one in of_all(read(rotation=rotation))]
+    alone = objects(Kind.POLICY, apps=apps)
+    assert list(alone) == ["sys/policies/acl/testing-web"]
+    assert "consumers" not in alone["sys/policies/acl/testing-web"]["policy"]

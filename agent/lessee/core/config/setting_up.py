@@ -7,6 +7,7 @@ from lessee.core.config.grammar.problems import Path, Problems, spell
 from lessee.core.config.grammar.setup import Login
 
 _ENVIRONMENT = "{environment}"
+_ROTATOR = "rotator"
 _OWN = "lessee"
 """The folder of an environment in which setup and rotation keep what they know."""
 
@@ -43,7 +44,7 @@ def _check_names(said: grammar.Lessee, problems: Problems) -> None:
     """Each has a policy and a role of its name, which the server writes in small letters."""
     components: list[Path] = [("setup", "components", name) for name in said.setup.components]
     apps: list[Path] = [("apps", name) for name in said.apps] if said.setup.apps else []
-    taken: dict[str, Path] = {}
+    taken: dict[str, Path] = {_ROTATOR: ("rotation",)} if said.rotation else {}
     for path in (*components, *apps):
         other = taken.setdefault(str(path[-1]).lower(), path)
         if other is not path:

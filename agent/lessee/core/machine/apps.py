@@ -18,6 +18,7 @@ from lessee.core.machine.events import (
 from lessee.core.machine.falling import cannot_serve, plan_fallback, serves, shown
 from lessee.core.machine.inputs import inputs, settles_at
 from lessee.core.machine.proving import opened, plan_proof
+from lessee.core.machine.reporting import rotated
 from lessee.core.machine.state import KEEP_TOLD, KEEP_UNTOLD, NEVER, App, Fallback, Proof
 from lessee.core.machine.turn import Turn
 from lessee.core.record import replace
@@ -67,7 +68,9 @@ def _plan_render(turn: Turn, name: str, app: App) -> None:
     if found is None or turn.now < settles_at(turn, app.want.needs):
         return
     job = turn.next_id()
-    turn.edit_apps()[name] = replace(app, job=job, dirty=False, using=found.leases)
+    turn.edit_apps()[name] = replace(
+        app, job=job, dirty=False, using=found.leases, using_rotated=rotated(found, app.want.consumer)
+    )
     turn.totals = replace(turn.totals, renders=turn.totals.renders + 1)
     turn.commands.append(Render(name, job, app.want.recipe, found.secrets, found.folders, found.dynamic))
 
@@ -78,7 +81,9 @@ def rendered(turn: Turn, event: Rendered) -> None:
     if app is None or app.job != event.job:
         return
     if app.generation == event.generation and app.fallback.shown is None:
-        turn.edit_apps()[event.app] = replace(app, job=None, problem=None, rejected=False, shows=app.using)
+        turn.edit_apps()[event.app] = replace(
+            app, job=None, problem=None, rejected=False, shows=app.using, shows_rotated=app.using_rotated
+        )
         return
     if app.proof.bad is not None and app.proof.bad == event.generation.fingerprint:
         turn.edit_apps()[event.app] = replace(app, job=None, problem=None, rejected=False)
@@ -93,7 +98,8 @@ def fell_back(turn: Turn, event: FellBack) -> None:
         return
     if serves(turn, app):
         # What was kept may hold any lease that is held.
-        _offer(turn, event.app, replace(app, using=frozenset(turn.leases)), event.generation, event.source)
+        held = replace(app, using=frozenset(turn.leases), using_rotated=None)
+        _offer(turn, event.app, held, event.generation, event.source)
     else:
         turn.edit_apps()[event.app] = replace(app, job=None)
 
@@ -161,7 +167,7 @@ def published(turn: Turn, event: Published) -> None:
         app = replace(app, proof=replace(app.proof, bad=None, error=None))
     app = replace(app, number=event.number, fallback=shown(turn, event.app, app, event.fallback))
     if app.job != event.job or app.staged is None:  # of a recipe that is no longer wanted
-        turn.edit_apps()[event.app] = replace(app, generation=None, shows=None)
+        turn.edit_apps()[event.app] = replace(app, generation=None, shows=None, shows_rotated=None)
         return
     staged = app.staged
     proof = replace(app.proof, fingerprint=staged.fingerprint) if app.want.proves else app.proof
@@ -172,6 +178,7 @@ def published(turn: Turn, event: Published) -> None:
         staged=None,
         environ=staged.environ,
         shows=app.using,
+        shows_rotated=app.using_rotated,
         problem=None,
         tries=0,
         proof=proof,
@@ -205,6 +212,7 @@ def withdrawn(turn: Turn, event: Withdrawn) -> None:
             generation=None,
             number=None,
             shows=frozenset(),
+            shows_rotated=None,
             old=(),
             owed=False,
             proof=Proof(),

@@ -3,25 +3,36 @@
 from collections.abc import MutableMapping
 from typing import Any
 
-from lessee.core.machine.commands import FindMount, Issue, LeaseCommand, ListFolder, LookAt, ReadingCommand, ReadSecret
+from lessee.core.machine.commands import (
+    FindMount,
+    Issue,
+    LeaseCommand,
+    ListFolder,
+    LookAt,
+    ReadingCommand,
+    ReadSecret,
+    Report,
+)
 from lessee.core.machine.turn import Turn
 from lessee.core.record import replace
 
+Request = ReadingCommand | LeaseCommand | Report
 
-def release(turn: Turn, command: ReadingCommand | LeaseCommand) -> None:
+
+def release(turn: Turn, command: Request) -> None:
     """The call is over; what it was for may be asked again, if it is still wanted."""
     items, key = _place(turn, command)
     if key in items:
         items[key] = replace(items[key], call=None)
 
 
-def has_failed(turn: Turn, command: ReadingCommand | LeaseCommand) -> bool:
+def has_failed(turn: Turn, command: Request) -> bool:
     """Whether it has failed before, and not succeeded since."""
     items, key = _place(turn, command)
     return key in items and items[key].tries > 0
 
 
-def put_off(turn: Turn, command: ReadingCommand | LeaseCommand) -> None:
+def put_off(turn: Turn, command: Request) -> None:
     """What it was for is tried again later, though nothing is wrong with it as far as we know."""
     items, key = _place(turn, command)
     if key in items:
@@ -29,7 +40,7 @@ def put_off(turn: Turn, command: ReadingCommand | LeaseCommand) -> None:
         items[key] = replace(item, tries=item.tries + 1, since=turn.began(item), next_at=turn.retry_at(item))
 
 
-def _place(turn: Turn, command: ReadingCommand | LeaseCommand) -> tuple[MutableMapping[Any, Any], object]:
+def _place(turn: Turn, command: Request) -> tuple[MutableMapping[Any, Any], object]:
     match command:
         case FindMount():
             return turn.edit_mounts(), command.mount
@@ -39,5 +50,7 @@ def _place(turn: Turn, command: ReadingCommand | LeaseCommand) -> tuple[MutableM
             return turn.edit_sources(), command.ref
         case Issue():
             return turn.edit_supplies(), command.need
+        case Report():
+            return turn.edit_reports(), command.app
         case _:
             return turn.edit_leases(), command.id

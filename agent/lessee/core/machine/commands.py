@@ -102,6 +102,20 @@ class RevokeToken(Record, frozen=True):
     token: str
 
 
+class Report(Record, frozen=True):
+    """Say at `where` that the app works with these versions of secrets, since a generation. Empty: take it back.
+
+    `before`: what was said last.
+    """
+
+    call: int
+    app: str
+    where: str
+    versions: Mapping[str, int]
+    generation: int
+    before: Mapping[str, int]
+
+
 class KeepLease(Record, frozen=True):
     """Note a lease durably, before it is used."""
 
@@ -264,7 +278,7 @@ class Tell(Record, frozen=True):
 SessionCommand = Login | RenewToken | CheckToken | RevokeToken
 ReadingCommand = FindMount | ListFolder | LookAt | ReadSecret
 LeaseCommand = Issue | RenewLease | LookUpLease | RevokeLease
-VaultCommand = SessionCommand | ReadingCommand | LeaseCommand
+VaultCommand = SessionCommand | ReadingCommand | LeaseCommand | Report
 KeepingCommand = KeepLease | ForgetLease | ForgetToken
 ProvingCommand = Prove | GiveUp | Confirm | Forgive | RollBack
 AppCommand = Render | FallBack | KeepGood | Check | Publish | Notify | ProvingCommand | Settle | Prune | Expire

@@ -9,6 +9,7 @@ from lessee.core.machine.leasing import asks_at, ends_at, has_room, issues_at, m
 from lessee.core.machine.letting_go import acts_at, goes_at, token_goes_at
 from lessee.core.machine.proving import prove_at
 from lessee.core.machine.reading import IN_FLIGHT, under_way
+from lessee.core.machine.reporting import has_room_to_report, reports_at
 from lessee.core.machine.session import is_asked_for
 from lessee.core.machine.state import NEVER, State
 
@@ -23,7 +24,7 @@ def wake_at(state: State) -> float:
         return min(times, default=NEVER)
     times += _apps(state)
     if weather is None:
-        times += [*_session(state), *_asking(state), *_reading(state)]
+        times += [*_session(state), *_asking(state), *_reading(state), *_reporting(state)]
     elif not is_asked_for(state):
         # Whatever is due waits for the weather's next try.
         times.append(weather.next_at if token is not None else max(weather.next_at, state.session.login_at))
@@ -76,6 +77,11 @@ def _asking(state: State) -> Iterator[float]:
     if may_issue(state):
         for supply in state.supplies.values():
             yield issues_at(state, supply)
+
+
+def _reporting(state: State) -> Iterator[float]:
+    if state.session.token is not None and has_room_to_report(state):
+        yield from (reports_at(state, app, name) for name, app in state.apps.items())
 
 
 def _reading(state: State) -> Iterator[float]:

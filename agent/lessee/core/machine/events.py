@@ -132,6 +132,12 @@ class Revoked(Record, frozen=True):
     call: int
 
 
+class Reported(Record, frozen=True):
+    """What an app works with is said."""
+
+    call: int
+
+
 class Failed(Record, frozen=True):
     """A call to Vault failed. `marker`: of a deleted version."""
 
@@ -273,6 +279,10 @@ class Stopping(Record, frozen=True):
     """The agent ends, and nothing is to be left in Vault: every lease and every token of ours is revoked."""
 
 
+class Leaving(Record, frozen=True):
+    """The agent ends, and the rotator need not wait for its apps any more."""
+
+
 class Nudged(Record, frozen=True):
     """Somebody asks to look now; no paths: at everything. A path is matched with or without its mount."""
 
@@ -283,7 +293,7 @@ class Tick(Record, frozen=True):
     """Time has passed."""
 
 
-Answer = LoggedIn | Renewed | MountFound | Listed | Looked | Read | Issued | LeaseRenewed | Revoked | Failed
+Answer = LoggedIn | Renewed | MountFound | Listed | Looked | Read | Issued | LeaseRenewed | Revoked | Reported | Failed
 Made = Rendered | RenderFailed | FellBack | NoFallback | Checked | CheckFailed | Published | PublishFailed
 Shown = Told | NotTold | Proved | NotProved | RolledBack | NotRolledBack | GoodKept
-Event = Answer | Configured | Recovered | Kept | Withdrawn | Stopping | Made | Shown | Nudged | Tick
+Event = Answer | Configured | Recovered | Kept | Withdrawn | Stopping | Leaving | Made | Shown | Nudged | Tick

@@ -46,6 +46,7 @@ def recovered(turn: Turn, event: Recovered) -> None:
             job=None,
             generation=None,
             shows=None,
+            shows_rotated=None,
             staged=None,
             old=event.old,
             number=event.number,

@@ -51,7 +51,7 @@ def opened(turn: Turn, name: str, app: App) -> Proof:
     whole = app.staged is None or app.staged.environ is None or app.environ is not None
     # Nor is what came from a fallback.
     if backup is None and app.number is not None and known and whole and app.fallback.shown is None:
-        backup = Backup(app.number, app.shows, app.environ)
+        backup = Backup(app.number, app.shows, app.environ, app.shows_rotated)
     return Proof(open=True, next_at=turn.now, backup=backup)
 
 
@@ -107,6 +107,7 @@ def rolled_back(turn: Turn, event: RolledBack) -> None:
         app,
         number=backup.number,
         shows=backup.shows,
+        shows_rotated=backup.rotated,
         environ=backup.environ,
         generation=None,
         published_at=turn.now,

@@ -10,6 +10,7 @@ from lessee.core.leases import Lease
 from lessee.core.machine.commands import VaultCommand
 from lessee.core.machine.events import Token
 from lessee.core.machine.failures import Failure
+from lessee.core.machine.statements import Statement
 from lessee.core.machine.totals import Totals
 from lessee.core.machine.wants import Want
 from lessee.core.paths import Dynamic, Folder, Ref
@@ -188,6 +189,8 @@ class Backup(Record, frozen=True):
     shows: frozenset[str] | None
     """As `App.shows`."""
     environ: tuple[tuple[str, str], ...] | None = None
+    rotated: Mapping[str, int] | None = None
+    """As `App.shows_rotated`."""
 
 
 class Proof(Record, frozen=True):
@@ -247,12 +250,16 @@ class App(Record, frozen=True):
     """What was last published by this process."""
     shows: frozenset[str] | None = None
     """The ids of the leases in it; None: what readers see was made by an earlier life."""
+    shows_rotated: Mapping[str, int] | None = None
+    """The versions of rotated secrets in it; None where they are not known."""
     environ: tuple[tuple[str, str], ...] | None = None
     """The environment that belongs to what readers see."""
     staged: Generation | None = None
     """What is being checked and published."""
     using: frozenset[str] = frozenset()
     """The ids of the leases in what is being rendered and published."""
+    using_rotated: Mapping[str, int] | None = None
+    """As above, the versions of rotated secrets."""
     number: int | None = None
     published_at: float | None = None
     owed: bool = False
@@ -291,9 +298,12 @@ class State(Record, frozen=True):
     supplies: Mapping[Dynamic, Supply] = field(default_factory=dict)
     leases: Mapping[str, Held] = field(default_factory=dict)
     apps: Mapping[str, App] = field(default_factory=dict)
+    reports: Mapping[str, Statement] = field(default_factory=dict)
+    """By app."""
     calls: Mapping[int, Call] = field(default_factory=dict)
     elsewhere: frozenset[str] = frozenset()
     """Apps that another identity serves from now on, and whose readers may still hold leases of this one."""
     last_id: int = 0
     stopping: bool = False
+    leaving: bool = False
     totals: Totals = Totals()

@@ -38,6 +38,7 @@ from lessee.core.machine.commands import (
     ReadSecret,
     RenewLease,
     RenewToken,
+    Report,
     RevokeLease,
     RevokeToken,
     SessionCommand,
@@ -65,6 +66,14 @@ from lessee.core.machine.letting_go import (
 from lessee.core.machine.opening import configure_apps, recovered
 from lessee.core.machine.proving import forgive, not_proved, not_rolled_back, proved, rolled_back
 from lessee.core.machine.reading import listed, looked, mount_found, plan_reading, read
+from lessee.core.machine.reporting import (
+    configure_reports,
+    plan_reports,
+    report_failed,
+    reported,
+    say_all_again,
+    say_refused_again,
+)
 from lessee.core.machine.session import logged_in, plan_session, rearm, renewed, session_failed, trust_token
 from lessee.core.machine.state import Call, State
 from lessee.core.machine.turn import Turn
@@ -95,6 +104,7 @@ def steps(state: State, events: Sequence[ev.Event], now: float) -> tuple[State, 
     if not turn.stopping:
         plan_reading(turn)
         plan_apps(turn)
+        plan_reports(turn)
     plan_letting_go(turn)
     return turn.done()
 
@@ -109,11 +119,13 @@ def _take(turn: Turn, event: ev.Event) -> None:
             kept(turn, event)
         case ev.Stopping():
             turn.stopping = True
+        case ev.Leaving():
+            turn.leaving = True
         case ev.Withdrawn():
             withdrawn(turn, event)
         case (
             ev.LoggedIn() | ev.Renewed() | ev.MountFound() | ev.Listed() | ev.Looked() | ev.Read()
-            | ev.Issued() | ev.LeaseRenewed() | ev.Revoked() | ev.Failed()
+            | ev.Issued() | ev.LeaseRenewed() | ev.Revoked() | ev.Reported() | ev.Failed()
         ):  # fmt: skip
             _answered(turn, event)
         case ev.Rendered():
@@ -157,6 +169,7 @@ def _configured(turn: Turn, event: ev.Configured) -> None:
     configure_reading(turn, event.apps)
     configure_leases(turn, event.apps)
     configure_apps(turn, event.apps)
+    configure_reports(turn, event.apps)
 
 
 def _nudged(turn: Turn, event: ev.Nudged) -> None:
@@ -166,6 +179,7 @@ def _nudged(turn: Turn, event: ev.Nudged) -> None:
     if session.token is None and not any(isinstance(call.command, Login) for call in turn.calls.values()):
         turn.session = replace(turn.session, login_at=turn.now, ask_at=turn.now)
     nudge(turn, event.paths)
+    say_refused_again(turn)
     for name, app in list(turn.apps.items()):
         if app.owed:
             turn.edit_apps()[name] = replace(app, notify_at=turn.now)
@@ -197,6 +211,7 @@ def _answered(turn: Turn, event: ev.Answer) -> None:
             logged_in(turn, event)
             with_new_token(turn)
             with_another_token(turn)
+            say_all_again(turn)
         case RenewToken() | CheckToken(), ev.Renewed():
             renewed(turn, event, by_renewal=isinstance(command, RenewToken))
         case FindMount(), ev.MountFound():
@@ -215,6 +230,8 @@ def _answered(turn: Turn, event: ev.Answer) -> None:
             lease_revoked(turn, command.id)
         case RevokeToken(), ev.Revoked():
             token_revoked(turn, command.token)
+        case Report(), ev.Reported():
+            reported(turn, command)
         case _:
             raise AssertionError(f"{type(event).__name__} is no answer to {type(command).__name__}")
     trust_token(turn)
@@ -247,6 +264,8 @@ def _failed(turn: Turn, call: Call, event: ev.Failed) -> None:
             issue_failed(turn, command, failure)
         case RenewLease() | LookUpLease():
             lease_failed(turn, command, failure)
+        case Report():
+            report_failed(turn, command, failure)
         case _:
             assert_never(command)
     if failure.kind in {Kind.BROKEN, Kind.LIMITED}:

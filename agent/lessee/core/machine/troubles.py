@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from lessee.core.machine.failures import Kind
 from lessee.core.machine.outcome import grant
 from lessee.core.machine.readers import may_show
+from lessee.core.machine.reporting import remedy
 from lessee.core.machine.state import App, Held, State
 
 SLOW = 3.0
@@ -36,6 +37,10 @@ def troubles(state: State, now: float) -> Iterator[str]:
     for held in state.leases.values():
         if held.failure is not None:
             yield f"{held.lease.need}: not renewed: {held.failure.text}"
+    for name, statement in state.reports.items():
+        if statement.failure is not None:
+            what = f"the rotator cannot see which versions {name} works with: {statement.failure.text}"
+            yield f"{what}; {remedy(statement.where)}"
     for name, app in state.apps.items():
         if (why := ended(state, app)) is not None:
             yield f"{name} is degraded: {why}; its files stay until Vault gives another one"

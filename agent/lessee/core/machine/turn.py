@@ -8,6 +8,7 @@ from lessee.core.machine.backoff import PATIENCE, delay
 from lessee.core.machine.commands import Command, Login, Tell, VaultCommand
 from lessee.core.machine.failures import Failure
 from lessee.core.machine.state import App, Call, Group, Held, Mount, Session, Source, State, Supply
+from lessee.core.machine.statements import Statement
 from lessee.core.machine.totals import Totals
 from lessee.core.paths import Dynamic, Folder, Ref
 from lessee.core.record import replace
@@ -39,6 +40,7 @@ class Turn:
     totals: Totals = field(init=False)
     elsewhere: frozenset[str] = field(init=False)
     stopping: bool = field(init=False)
+    leaving: bool = field(init=False)
     _chance: int = field(init=False)
     _last_id: int = field(init=False)
     _mounts: MutableMapping[str, Mount] | None = None
@@ -47,6 +49,7 @@ class Turn:
     _supplies: MutableMapping[Dynamic, Supply] | None = None
     _leases: MutableMapping[str, Held] | None = None
     _apps: MutableMapping[str, App] | None = None
+    _reports: MutableMapping[str, Statement] | None = None
     _calls: MutableMapping[int, Call] | None = None
 
     def __post_init__(self) -> None:
@@ -54,6 +57,7 @@ class Turn:
         self.totals = self.state.totals
         self.elsewhere = self.state.elsewhere
         self.stopping = self.state.stopping
+        self.leaving = self.state.leaving
         self._chance = self.state.chance
         self._last_id = self.state.last_id
 
@@ -68,11 +72,13 @@ class Turn:
             supplies=self.supplies,
             leases=self.leases,
             apps=self.apps,
+            reports=self.reports,
             calls=self.calls,
             last_id=self._last_id,
             totals=self.totals,
             elsewhere=self.elsewhere,
             stopping=self.stopping,
+            leaving=self.leaving,
         )
         return state, tuple(self.commands)
 
@@ -101,6 +107,10 @@ class Turn:
         return self.state.apps if self._apps is None else self._apps
 
     @property
+    def reports(self) -> Mapping[str, Statement]:
+        return self.state.reports if self._reports is None else self._reports
+
+    @property
     def calls(self) -> Mapping[int, Call]:
         return self.state.calls if self._calls is None else self._calls
 
@@ -127,6 +137,10 @@ class Turn:
     def edit_apps(self) -> MutableMapping[str, App]:
         self._apps = dict(self.state.apps) if self._apps is None else self._apps
         return self._apps
+
+    def edit_reports(self) -> MutableMapping[str, Statement]:
+        self._reports = dict(self.state.reports) if self._reports is None else self._reports
+        return self._reports
 
     def edit_calls(self) -> MutableMapping[int, Call]:
         self._calls = dict(self.state.calls) if self._calls is None else self._calls

@@ -4,6 +4,16 @@ from lessee.core.paths import Need
 from lessee.core.record import Record
 
 
+class Consumer(Record, frozen=True):
+    """Where an app says which versions of rotated secrets it works with: `where` below KV's metadata.
+
+    `prefix` is left out of the secrets' paths.
+    """
+
+    where: str
+    prefix: str
+
+
 class Want(Record, frozen=True):
     """What an app wants. `recipe` stands for its templates and settings: another recipe, another rendering."""
 
@@ -21,3 +31,5 @@ class Want(Record, frozen=True):
     """There is something to make its files from at a cold start without Vault."""
     keeps: bool = False
     """What its files were made from is kept for that."""
+    consumer: Consumer | None = None
+    """None: nobody is told which versions it works with."""

@@ -1,11 +1,12 @@
 """The policies of components, by their rights, and of apps, by what their templates read."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
 from lessee.core.config.grammar.setup import Right
 from lessee.core.config.grammar.vault import AppRole
+from lessee.core.paths import Ref
 from lessee.core.policy import Engine, Rule, hcl, policy
 from lessee.core.rendering.recipes import Recipe
 
@@ -47,12 +48,15 @@ def of_component(name: str, rights: Iterable[Right], folders: Sequence[str], mou
     return hcl([f"{name}: {', '.join(sorted(granted))} below {below}"], rules)
 
 
-def of_app(name: str, recipe: Recipe) -> str:
-    """The smallest policy for an app's agent, on servers with and without detailed metadata."""
+def of_app(name: str, recipe: Recipe, rotated: Collection[Ref] = frozenset()) -> str:
+    """The smallest policy for an app's agent, on servers with and without detailed metadata.
+
+    `rotated`: as of core.policy.
+    """
     vault = replace(recipe.app.vault, auth=AppRole(role_id=name))
     asked: dict[str, tuple[set[str], dict[str, None]]] = {}
     for detailed in (True, False):
-        for rule in policy(vault, (recipe,), Engine(_V2, detailed=detailed)).rules:
+        for rule in policy(vault, (recipe,), Engine(_V2, detailed=detailed), rotated).rules:
             known, comments = asked.setdefault(rule.path, (set(), {}))
             known.update(rule.capabilities)
             comments.update(dict.fromkeys(rule.comments))

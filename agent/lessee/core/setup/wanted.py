@@ -5,8 +5,10 @@ from math import ceil
 
 from lessee.core.config import App, Config
 from lessee.core.config.grammar.setup import Component, Connection, Login, Pki
+from lessee.core.policy import rotated_by
 from lessee.core.record import Record
 from lessee.core.rendering.recipes import Recipe
+from lessee.core.rotation.policy import of_rotator
 from lessee.core.setup import access
 from lessee.core.setup.objects import Fields, Group, Kind, Object
 from lessee.core.setup.values import Source, source_of
@@ -15,6 +17,8 @@ _ENVIRONMENT = "{environment}"
 KV: Fields = {"type": "kv", "version": "2"}
 _DATABASE_ADMIN = "database-admin"
 _APPROLE = "auth/approle"
+ROTATOR = "rotator"
+"""Who logs in as `lessee rotate`."""
 
 
 class First(Record, frozen=True):
@@ -43,7 +47,8 @@ def of_all(config: Config) -> Iterator[Wanted]:
     """What all environments share."""
     mount, audit = config.secrets.mount, config.setup.audit
     yield Object(Kind.KV, Group.MOUNTS, "", f"sys/mounts/{mount}", KV)
-    if config.setup.components or (config.setup.apps and any(_is_here(config, app) for app in config.apps.values())):
+    apps = config.setup.apps and any(_is_here(config, app) for app in config.apps.values())
+    if config.setup.components or config.rotation or apps:
         yield Object(Kind.AUTH, Group.MOUNTS, "", "sys/auth/approle", {"type": "approle"})
     if audit is not None:
         fields = {"type": "file", "file_path": audit.file}
@@ -68,7 +73,11 @@ def of_environment(config: Config, recipes: Mapping[str, Recipe]) -> Iterator[Wa
                 continue
             logins[name] = config.setup.apps if isinstance(config.setup.apps, Login) else Login()
             role = role_name(environment, name)
-            yield _policy(environment, role, access.of_app(role, recipe))
+            yield _policy(environment, role, access.of_app(role, recipe, rotated_by(config)))
+    if config.rotation:
+        logins[ROTATOR] = Login()
+        role = role_name(environment, ROTATOR)
+        yield _policy(environment, role, of_rotator(role, config))
     for name, login in logins.items():
         yield _role(environment, role_name(environment, name), login)
     yield from _database(config, environment)

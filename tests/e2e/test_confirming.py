@@ -1,0 +1,221 @@
+"""A rotator sees which versions of its secrets an app works with: once that is proved, while the app is there."""
+
+import signal
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+
+from faults import Proxy, Sky
+from lessee.host.openbao import free_port
+from rotated import Rotated
+from sidecar import Sidecar, eventually, pass_by
+from systems import SYSTEMS
+
+POLICY = """
+path "secret/data/testing/{0}/db" {{ capabilities = ["read"] }}
+path "secret/metadata/testing/{0}/db" {{ capabilities = ["read"] }}
+"""
+MAY_SAY = 'path "secret/metadata/testing/lessee/consumers/web/*" { capabilities = ["create", "update", "delete"] }'
+FOLDER = "secret/metadata/testing/lessee/consumers/web"
+
+
+@pytest.fixture
+def rotated(bao, folder):
+    """Writes as a rotator does."""
+
+    def rotate(password, count, path=f"testing/{folder}/db"):
+        return bao.put(path, password=password, rotation_count=count)
+
+    rotate("first", 1)
+    return rotate
+
+
+@pytest.fixture
+def running(bao, rotated, sidecar, folder):
+    del rotated  # It has written the secret.
+    sidecar.template("app.env.j2", f'PASSWORD={{{{ secret("{folder}/db").password }}}}\n')
+    sweep(bao)
+    yield sidecar
+    sidecar.close()
+    sweep(bao)
+
+
+def listed(bao, folder=FOLDER):
+    try:
+        return bao.ask("GET", f"{folder}?list=true")["data"]["keys"]
+    except RuntimeError:
+        return []  # There is no such folder.
+
+
+def sweep(bao):
+    for name in listed(bao):
+        bao.ask("DELETE", f"{FOLDER}/{name}")
+
+
+def said(bao, folder):
+    """By instance."""
+    found = [bao.ask("GET", f"{FOLDER}/{name}")["data"]["custom_metadata"] for name in listed(bao)]
+    return [one.get(f"{folder}/db") for one in found]
+
+
+def test_a_version_is_confirmed_when_the_app_sees_it_and_is_not_waited_for_when_it_is_gone(
+    bao, running, rotated, folder
+):
+    running.start()
+    eventually(lambda: said(bao, folder) == ["1"], "the confirmation")
+    rotated("second", 2)
+    eventually(lambda: said(bao, folder) == ["2"], "the confirmation")
+    [instance] = listed(bao)
+    whole = bao.ask("GET", f"{FOLDER}/{instance}")["data"]
+    assert whole["custom_metadata"] == {f"{folder}/db": "2", "lessee/generation": "2"}
+    assert whole["current_version"] == 0, "no data"
+    running.stop(signal.SIGKILL)
+    assert said(bao, folder) == ["2"]
+    rotated("third", 3)
+    running.start()
+    eventually(lambda: said(bao, folder) == ["3"], "the confirmation")
+    assert listed(bao) == [instance], "the same agent as before"
+    assert running.stop() == 0
+    assert listed(bao) == []
+    assert "third" not in running.log.read_text()
+
+
+def test_an_app_that_is_not_ready_confirms_nothing(bao, running, folder):
+    running.web["ready"] = {"tcp": f"127.0.0.1:{free_port()}", "after": "0ms", "within": "500ms"}
+    running.start()
+    running.until(lambda s: s["apps"]["web"]["proof"]["error"])
+    assert listed(bao) == []
+    with Proxy(bao.port) as up:
+        running.web["ready"]["tcp"] = f"127.0.0.1:{up.port}"
+        running.write_config()
+        eventually(lambda: said(bao, folder) == ["1"], "the confirmation")
+
+
+def test_what_is_rolled_back_is_not_confirmed(bao, running, rotated, folder):
+    looks = ["grep", "-q", "good", str(running.directory / "app.env")]
+    running.web["ready"] = {"command": looks, "after": "0ms", "within": "500ms"}
+    rotated("good", 2)
+    running.start()
+    eventually(lambda: said(bao, folder) == ["2"], "the confirmation")
+    rotated("bad", 3)
+    running.until(lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["proof"]["open"])
+    assert said(bao, folder) == ["2"]
+    rotated("good again", 4)
+    eventually(lambda: said(bao, folder) == ["4"], "the confirmation")
+
+
+def test_two_agents_of_an_app_are_two_consumers(bao, running, rotated, folder, tmp_path_factory, memory):
+    other = Sidecar(bao.address, tmp_path_factory.mktemp("other"), memory / "other")
+    (memory / "other").mkdir()
+    other.template("app.env.j2", (running.disk / "app.env.j2").read_text())
+    with closing(other):
+        running.start()
+        other.start()
+        eventually(lambda: said(bao, folder) == ["1", "1"], "both confirmations")
+        rotated("second", 2)
+        eventually(lambda: said(bao, folder) == ["2", "2"], "both confirmations")
+        other.stop()
+        assert said(bao, folder) == ["2"]
+
+
+def test_without_the_right_the_agent_says_so_once_and_goes_on(bao, running, rotated, folder):
+    with Proxy(bao.port) as proxy:
+        running.config["vault"]["address"] = f"http://127.0.0.1:{proxy.port}"
+        running.log_in_by_approle(bao, POLICY.format(folder))
+        running.start()
+        status = running.until(lambda s: any("consumers" in line for line in s["problems"]))
+        assert f"grant `create`, `update` and `delete` on {FOLDER}/*" in " ".join(status["problems"])
+        assert status["ready"]
+        pass_by(3.0)
+        for count in (2, 3):
+            rotated(f"number {count}", count)
+            running.until_file("app.env", f"PASSWORD='number {count}'\n")
+        running.until(lambda s: s["fresh"])
+
+        def asked():
+            return [one for one in proxy.requests if "lessee/consumers" in one.path]
+
+        eventually(lambda: len(asked()) == 3, "one request a version")
+        pass_by(2.0)
+        assert len(asked()) == 3
+        warnings = [event for event in running.events() if event["event"] == "versions not confirmed"]
+        assert len(warnings) == 1
+        bao.ask("PUT", f"sys/policies/acl/{running.disk.name}", {"policy": POLICY.format(folder) + MAY_SAY})
+        assert running.command("refresh").returncode == 0
+        eventually(lambda: said(bao, folder) == ["3"], "the confirmation")
+        running.until(lambda s: not s["problems"])
+        running.stop()
+        assert listed(bao) == []
+
+
+def test_each_change_costs_one_write_and_a_secret_that_nobody_rotates_none(bao, running, rotated, folder):
+    with Proxy(bao.port) as proxy:
+        running.config["vault"]["address"] = f"http://127.0.0.1:{proxy.port}"
+        bao.put(f"testing/{folder}/plain", value="one")
+        running.web["refresh"] = "100ms"
+        running.start()
+        for count in range(2, 22):
+            rotated(f"number {count}", count)
+            eventually(lambda count=count: said(bao, folder) == [str(count)], "the confirmation")
+        writes = [one for one in proxy.requests if one.method not in {"GET", "LIST"}]
+        assert len(writes) == 21
+        running.template("app.env.j2", f'VALUE={{{{ secret("{folder}/plain").value }}}}\n')
+        running.until_file("app.env", "VALUE='one'\n")
+        eventually(lambda: listed(bao) == [], "it is taken back")
+        bao.put(f"testing/{folder}/plain", value="two")
+        running.until_file("app.env", "VALUE='two'\n")
+        pass_by(0.5)
+        assert len([one for one in proxy.requests if one.method not in {"GET", "LIST"}]) == 22
+
+
+def test_one_shot_commands_confirm_nothing(bao, running):
+    running.write_config()
+    assert running.command("render").returncode == 0
+    assert running.command("exec", "--app", "web", "--once", "--", "true").returncode == 0
+    assert listed(bao) == []
+
+
+def test_a_vault_that_hangs_holds_up_neither_the_files_nor_the_end(bao, running, rotated, folder):
+    with Proxy(bao.port) as proxy:
+        running.config["vault"]["address"] = f"http://127.0.0.1:{proxy.port}"
+        running.start()
+        eventually(lambda: said(bao, folder) == ["1"], "the confirmation")
+        proxy.over("lessee/consumers", Sky.HANG)
+        for count in range(2, 6):
+            rotated(f"number {count}", count)
+            running.until_file("app.env", f"PASSWORD='number {count}'\n")
+        assert running.stop() == 0
+        assert said(bao, folder) == ["1"]
+
+
+def test_the_agent_of_a_child_confirms_until_the_child_has_ended(bao, running, folder):
+    running.write_config()
+    program = [sys.executable, "-m", "lessee", "exec", "--app", "web", "--", "cat"]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(
+        program, cwd=running.disk, env=running.environ, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet
+    ) as process:
+        eventually(lambda: said(bao, folder) == ["1"], "the confirmation")
+        process.stdin.close()
+        assert process.wait(30) == 0
+    assert listed(bao) == []
+
+
+def test_a_rotation_waits_for_the_agent_of_the_app_and_for_nobody_else(bao, tmp_path, memory):
+    """The rotator and an agent, both real: the old is retired when the app has the new one."""
+    with SYSTEMS["vault"].started(tmp_path) as new, closing(Sidecar(bao.address, tmp_path, memory)) as agent:
+        (tmp_path / "rotator").mkdir()
+        rotated = Rotated(bao, tmp_path / "rotator", new(), confirm_within="20s")
+        agent.environ["LESSEE_ENVIRONMENT"] = rotated.environment
+        agent.template("app.env.j2", f'VALUE={{{{ secret("{rotated.secret_path}").secret }}}}\n')
+        rotated.rotate(may_wait=False)
+        agent.start()
+        eventually(lambda: listed(bao, f"secret/metadata/{rotated.environment}/lessee/consumers/web"), "the agent")
+        for _ in range(3):
+            rotated.rotate()
+        journal = rotated.journal
+        assert journal.missing == ()
+        assert len(journal.propagations) >= 3
+        assert max(journal.propagations) < 5.0
