@@ -22,6 +22,4 @@ def test_a_key_of_nobody_that_is_known_is_a_mistake():
 
 
 def test_what_is_rotated_is_known():
-    assert (
-        parsed("rotation: {db: {kind: postgres, secret: database/postgres, every: 24h}}").rotation["db"].every == 86400
-    )
+    assert parsed("rotation: {jwt: {kind: vault, secret: auth/jwt, every: 24h}}").rotation["jwt"].every == 86400
