@@ -1,14 +1,9 @@
 """Options of the commands of a sidecar and of who writes its configuration."""
 
-import argparse
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from lessee.core.errors import UsageError
-from lessee.options.words import Command, duration
+from lessee.options.words import Command, add_logging, duration
 
-_LEVELS = ("debug", "info", "warning", "error")
-_FORMS = ("text", "json")
 _REPORTS = ("text", "json", "sarif", "github")
 
 
@@ -19,7 +14,7 @@ def _add_run(command: Command) -> None:
         "It waits for Vault as long as\nit takes. SIGTERM ends it and leaves the files; SIGHUP reads the file again.",
     )
     run.add_argument("--revoke", action="store_true", help="when stopped, revoke all leases and the token")
-    _add_logging(run)
+    add_logging(run)
 
 
 def _add_exec(command: Command) -> None:
@@ -33,7 +28,7 @@ def _add_exec(command: Command) -> None:
     program.add_argument("--timeout", type=duration, default=60.0, metavar="TIME", help="wait for Vault (60s)")
     program.add_argument("--once", action="store_true", help="become CMD when the files are there: no agent stays")
     program.add_argument("program", nargs="+", metavar="CMD", help="what to run, and its arguments")
-    _add_logging(program)
+    add_logging(program)
 
 
 def _add_render(command: Command) -> None:
@@ -48,7 +43,7 @@ def _add_render(command: Command) -> None:
     where.add_argument("--output", metavar="DIR", help="write DIR/APP/NAME (with --app DIR/NAME), and tell nobody")
     where.add_argument("--diff", action="store_true", help="write nothing: show the names that would change")
     render.add_argument("--timeout", type=duration, default=10.0, metavar="TIME", help="wait for Vault (10s)")
-    _add_logging(render)
+    add_logging(render)
 
 
 def _add_read(command: Command) -> None:
@@ -113,29 +108,6 @@ def _add_demo(command: Command) -> None:
         config=False,
     )
     demo.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
-
-
-def _add_logging(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--log-level",
-        choices=_LEVELS,
-        default=_from_environment("LESSEE_LOG_LEVEL", _LEVELS) or "info",
-        help="what is logged to stderr (info, or $LESSEE_LOG_LEVEL)",
-    )
-    parser.add_argument(
-        "--log-format",
-        choices=_FORMS,
-        default=_from_environment("LESSEE_LOG_FORMAT", _FORMS),
-        help="text on a terminal, else json (or $LESSEE_LOG_FORMAT)",
-    )
-
-
-def _from_environment(name: str, choices: Sequence[str]) -> str | None:
-    """Argparse would not look at a default's choices."""
-    value = os.environ.get(name) or None
-    if value is not None and value not in choices:
-        raise UsageError(f"${name} is none of {', '.join(choices)}", todo="set it to one of them, or unset it")
-    return value
 
 
 COMMANDS: Mapping[str, Callable[[Command], None]] = {

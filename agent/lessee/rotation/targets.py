@@ -9,7 +9,7 @@ from pathlib import Path
 from lessee.core.config import Config
 from lessee.core.config.grammar.rotation import Rotation
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.record import Record
+from lessee.core.record import Record, replace
 from lessee.core.redaction import Redactor
 from lessee.core.rotation import journal
 from lessee.host.logs import log
@@ -62,15 +62,26 @@ class Project(Record, frozen=True):
 
 @contextmanager
 def rotator(
-    project: Project, name: str, operator: Operator, *, sleep: Callable[[float], None] = time.sleep
+    project: Project,
+    name: str,
+    operator: Operator,
+    *,
+    at_once: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Rotator]:
     """What rotates one target, with the admin's credentials as they are now.
+
+    `at_once`: the old credential ends with the publication: nobody is waited for, and nothing kept.
 
     Raises ConfigError, LesseeError where the admin's secret is not there, Refused and VaultUnreachable.
     """
     said, target, secrets_ = project.said(name), project.target(name), project.config.secrets
     kept = Kept(operator, secrets_.mount)
     kept.check()
+    forget = confirmations.forget(operator, secrets_.mount, secrets_.prefix)
+    if at_once:
+        target = replace(target, within=0.0, keeps=False)
+        forget = _remember  # Who could not confirm so soon is still there.
 
     def hide(values: Iterable[str]) -> None:
         project.redactor.learn(f"rotation {name} {secrets.token_hex(4)}", values)
@@ -88,7 +99,7 @@ def rotator(
     world = World(
         kept=kept,
         confirmations=confirmations.confirmations(operator, secrets_.mount, secrets_.prefix),
-        forget=confirmations.forget(operator, secrets_.mount, secrets_.prefix),
+        forget=forget,
         holder=holder(),
         clock=time.time,
         sleep=sleep,
@@ -100,6 +111,10 @@ def rotator(
         yield Rotator(target, kind, world)
     finally:
         kind.close()
+
+
+def _remember(name: str) -> None:
+    del name
 
 
 def _admin(project: Project, said: Rotation, kept: Kept, hide: Callable[[Iterable[str]], None]) -> Mapping[str, object]:

@@ -1,0 +1,76 @@
+"""`lessee rotate`: changes credentials in the systems that own them, and in Vault."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from lessee.commands.output import escape_unknown
+from lessee.commands.rotating.acting import Acting, How
+from lessee.commands.rotating.looking import Looking
+from lessee.commands.rotating.opened import Patience, opened
+from lessee.commands.rotating.trying import dry_run
+from lessee.core.errors import UsageError
+from lessee.core.rotation.selection import meant
+from lessee.host.clock import boot_time
+from lessee.host.private import make_private
+from lessee.host.project import find
+from lessee.rotation.kept import Kept
+from lessee.vault.operator import operator
+
+_STARTED = 19
+"""Field 22 of /proc/PID/stat, counted behind the name: clock ticks from boot to the start of the process."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 where all is done, else the worst of what went wrong. SIGTERM ends it as Ctrl-C does."""
+    wished_at = _started_at()
+    _refuse_senseless(arguments)
+    make_private()
+    escape_unknown("utf-8" if arguments.json else None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    environ = dict(os.environ)
+    project = opened(arguments, find(arguments.config, environ), environ)
+    rotation = project.config.rotation
+    names = meant(arguments.targets, rotation) if arguments.targets else tuple(rotation)
+    how = How(
+        due_only=not arguments.targets and not arguments.all,
+        force=arguments.force,
+        waits=not arguments.no_wait,
+        timeout=arguments.timeout,
+        wished_at=wished_at,
+    )
+    patience = Patience(arguments.timeout)
+    try:
+        with operator(project.config.vault, environ, boot_time) as asking:
+            patience.ask(Kept(asking, project.config.secrets.mount).check)
+            if arguments.status:
+                return Looking(project, asking, patience).show(arguments, names)
+            if arguments.dry_run:
+                return dry_run(project, asking, how, patience, names)
+            return Acting(project, asking, how, patience).act(names)
+    except KeyboardInterrupt:
+        print(
+            "\nlessee: interrupted: what has begun is noted, and the next `lessee rotate` finishes it", file=sys.stderr
+        )
+        raise
+
+
+def _refuse_senseless(arguments: argparse.Namespace) -> None:
+    if arguments.all and arguments.targets:
+        raise UsageError("--all means all targets", todo="leave it out, or the targets")
+    if arguments.json and not arguments.status:
+        raise UsageError("--json says nothing without --status", todo="add it, or leave --json out")
+    if arguments.force and not (arguments.all or arguments.targets):
+        raise UsageError("--force rotates what is not due", todo="name a TARGET, or take --all")
+
+
+def _started_at() -> float:
+    """When this process began, in seconds since 1970: what others have published since then is what was asked for."""
+    try:
+        ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[_STARTED]
+        return time.time() - (boot_time() - int(ticks) / os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError):
+        return time.time()

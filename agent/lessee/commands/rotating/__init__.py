@@ -1,0 +1,1 @@
+"""What `lessee rotate` does, by its options."""
