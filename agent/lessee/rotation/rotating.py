@@ -265,6 +265,7 @@ class Rotator:
             history=past,
         )
         self._write(noted)
+        self._rotated = True  # though a run before this one may not have heard that it had written the secret
         self._learnt = _Learnt()
 
     def _tell_history(self, past: Iterable[Past]) -> None:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 
 from lessee.commands.rotating.opened import Patience, told
@@ -14,7 +15,6 @@ from lessee.core.rotation.journal import Step
 from lessee.core.rotation.report import Result, line, not_due
 from lessee.core.rotation.selection import Wish, refuse_too_often, wish
 from lessee.rotation.journals import read_journal
-from lessee.rotation.rotating import Rotator
 from lessee.rotation.targets import Project, rotator
 from lessee.vault.operator import Operator
 
@@ -94,12 +94,14 @@ class Acting:
 
     def _run(self, name: str, *, open_only: bool, waits: bool) -> Result:
         began, published = time.monotonic(), False
+        with ExitStack() as stack:
+            # One for all tries: what the first holds, the next one need not wait for.
+            one = self._patience.ask(lambda: stack.enter_context(rotator(self._project, name, self._operator)))
 
-        def once() -> tuple[Outcome, Rotator]:
-            nonlocal published
-            with rotator(self._project, name, self._operator) as one:
+            def once() -> Outcome:
+                nonlocal published
                 try:
-                    outcome = one.run(
+                    return one.run(
                         force=self._how.force,
                         open_only=open_only,
                         may_wait=waits,
@@ -108,12 +110,11 @@ class Acting:
                     )
                 finally:
                     published = published or one.has_published
-                return outcome, one
 
-        outcome, one = self._patience.ask(once)
-        # A try before this one may have come so far.
-        outcome = Outcome.ROTATED if published else outcome
-        return Result(name, outcome, one.journal, one.standing, time.monotonic() - began)
+            outcome = self._patience.ask(once)
+        return Result(
+            name, Outcome.ROTATED if published else outcome, one.journal, one.standing, time.monotonic() - began
+        )
 
 
 def rotate_at_once(project: Project, name: str, operator: Operator) -> None:

@@ -69,7 +69,7 @@ def line(result: Result) -> str:
     words.append(f"{result.seconds:.1f} s")
     if journal.step is Step.PUBLISHED:
         who = ", ".join(standing.missing) or "whoever reads it"
-        words.append(f"the old one stays valid until {who} has the new one; the next `lessee rotate` ends it")
+        words.append(f"the old one stays valid for {who} until the next `lessee rotate`")
     elif result.outcome is Outcome.ROTATED:
         words += [f"confirmed by {', '.join(standing.confirmed)}"] * bool(standing.confirmed)
         words += [f"NOT confirmed by {', '.join(standing.missing)}"] * bool(standing.missing)
