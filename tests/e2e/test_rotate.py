@@ -347,6 +347,13 @@ def test_who_finds_it_published_by_another_does_not_wait_for_its_consumers(desk)
     assert desk.rotate("jwt").stdout.startswith("jwt: just rotated; version 1; ")
 
 
+def test_without_a_name_nobody_is_waited_for_who_is_at_it(desk):
+    now = time.time()
+    said = {"holder": "abc:1:42:9:f", "held_until": now + 600, "rotated_at": now, "published_version": 1}
+    desk.note("jwt", step=Step.PUBLISHED, **said)
+    assert desk.rotate().stdout.startswith("jwt: process 42 on the machine booted as abc is at it\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_interrupted_it_says_who_finishes_and_the_next_one_does(desk, number):
     desk.targets["jwt"]["confirm_within"] = "1h"

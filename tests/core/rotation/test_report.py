@@ -7,7 +7,7 @@ from lessee.core.record import replace
 from lessee.core.rotation.consumers import Standing
 from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Journal, Past, Step
-from lessee.core.rotation.report import Problem, Result, Row, as_data, line, moment, not_due, state, table
+from lessee.core.rotation.report import Problem, Result, Row, as_data, held, line, moment, not_due, state, table
 
 TEXT = """
 environment: production
@@ -79,12 +79,12 @@ def test_its_state_in_a_word(name, journal, changed_at, word):
 
 
 def test_the_table_tells_people_all_that_is_wrong():
-    held = Journal(step=Step.CREATED, started_at=NOW - 90, holder="abc:1:42:9:f", held_until=NOW + 5)
+    open_ = Journal(step=Step.CREATED, started_at=NOW - 90, holder="abc:1:42:9:f", held_until=NOW + 5)
     rows = [
         Row("one", ROTATION["daily"], ROTATED, BOTH, 4),
-        Row("held", ROTATION["asked"], held, Standing(), 1, NOW - 3 * DAY),
-        Row("odd", ROTATION["asked"], replace(held, holder="\x1b[2J"), None),
-        Row("left", ROTATION["asked"], held, None, holder_left=True),
+        Row("held", ROTATION["asked"], open_, Standing(), 1, NOW - 3 * DAY),
+        Row("odd", ROTATION["asked"], replace(open_, holder="\x1b[2J"), None),
+        Row("left", ROTATION["asked"], open_, None, holder_left=True),
         Row("failed", ROTATION["daily"], Journal(failures=1, error="a\x07b", failed_at=NOW), None),
         Row("many", ROTATION["daily"], replace(ROTATED, failures=2, error="away", failed_at=NOW), None),
         Row("given", ROTATION["daily"], replace(ROTATED, error="changed by hand", missing=("b/1",)), None),
@@ -111,6 +111,10 @@ def test_the_table_tells_people_all_that_is_wrong():
         "  the old one is kept, disabled, until 1970-04-11T00:00:09Z",
         "! other: no rights",
     ]
+
+
+def test_who_is_at_it_is_told():
+    assert held("x", Journal(holder="abc:1:42:9:f")) == "x: process 42 on the machine booted as abc is at it"
 
 
 def test_a_young_one_is_told_in_seconds():

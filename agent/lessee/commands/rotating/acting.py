@@ -12,8 +12,9 @@ from lessee.core.errors import LesseeError, NotNotified
 from lessee.core.record import Record, replace
 from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Step
-from lessee.core.rotation.report import Result, line, not_due
+from lessee.core.rotation.report import Result, held, line, not_due
 from lessee.core.rotation.selection import Wish, refuse_too_often, wish
+from lessee.rotation.holder import has_left
 from lessee.rotation.journals import read_journal
 from lessee.rotation.targets import Project, rotator
 from lessee.vault.operator import Operator
@@ -78,6 +79,10 @@ class Acting:
         wished = wish(said, journal, time.time()) if self._how.due_only and not self._how.force else Wish.ROTATE
         if wished is Wish.NOTHING:
             print(not_due(name, said, journal), flush=True)
+            return None
+        is_held = journal.held_until > time.time() and not has_left(journal.holder)
+        if wished is Wish.FINISH and is_held:
+            print(held(name, journal), flush=True)
             return None
         if wished is Wish.ROTATE and not self._how.force:
             try:

@@ -85,6 +85,11 @@ def not_due(name: str, said: Rotation, journal: Journal) -> str:
     return f"{name}: not due; " + ("when asked for, for it has no `every`" if due is None else f"next {moment(due)}")
 
 
+def held(name: str, journal: Journal) -> str:
+    """One line of a target that another rotator brings to its end."""
+    return f"{name}: {printable(_who(journal.holder))} is at it"
+
+
 def table(rows: Sequence[Row], problems: Iterable[Problem], now: float) -> str:
     """For people."""
     cells = [_HEADINGS, *(_cells(row, now) for row in rows)]
@@ -187,7 +192,7 @@ def _who(holder: str) -> str:
 
 def _data(row: Row, now: float) -> Iterator[tuple[str, Any]]:
     journal, standing, age, due = row.journal, row.standing, row.age(now), next_at(row.said, row.journal)
-    held = bool(journal.holder) and journal.held_until > now and not row.holder_left
+    is_held = bool(journal.holder) and journal.held_until > now and not row.holder_left
     yield from (("name", row.name), ("kind", kind(row.said)), ("secret", row.said.secret))
     yield from (("state", state(row, now)), ("step", journal.step.value), ("count", journal.count))
     yield from (("version", row.version or None), ("rotated_at", _moment(journal.rotated_at)))
@@ -195,8 +200,8 @@ def _data(row: Row, now: float) -> Iterator[tuple[str, Any]]:
     yield "next_at", None if due is None else moment(due or now)
     yield from (("every", row.said.every), ("age", round(age, 3) if age is not None else None))
     yield from (("overdue", row.is_overdue(now)), ("started_at", _moment(journal.started_at * journal.is_open)))
-    yield "held_by", journal.holder if held else None
-    yield "held_until", _moment(journal.held_until * held)
+    yield "held_by", journal.holder if is_held else None
+    yield "held_until", _moment(journal.held_until * is_held)
     yield "keep_until", _moment(journal.keep_until)
     yield "confirmed", list(standing.confirmed) if standing is not None else None
     yield "missing", list(standing.missing) if standing is not None else None
