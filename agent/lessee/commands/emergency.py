@@ -27,6 +27,7 @@ from lessee.emergency.record import RecordFile
 from lessee.emergency.running import strike
 from lessee.host.clock import boot_time
 from lessee.host.logs import open_log
+from lessee.host.private import make_private
 from lessee.host.project import find, read, template_of, text_of
 from lessee.rotation.targets import Project
 from lessee.vault.operator import Operator, operator
@@ -38,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     """0: all is done that can be done here; 75: something could not be done."""
     if arguments.dry_run and arguments.record:
         raise UsageError("--record says nothing with --dry-run", todo="leave one of them out")
+    make_private()
     escape_unknown()
     environ = dict(os.environ)
     path = find(arguments.config, environ)
@@ -46,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     named, unread = _named(config, path)
     redactor = Redactor()
     redactor.publish(text_of(path))
-    open_log(redactor, level="warning")
+    open_log(redactor, level="error")
     with operator(config.vault, environ, boot_time) as asking:
         first = look_first(asking, config, arguments.environment, arguments.path, named)
         sight = look(asking, first)
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(found(sight), end="")
         print(planned(changes, sight, all_of_it=arguments.dry_run), end="")
         if arguments.dry_run:
-            gone = renewed(config, {change.about for change in rotated if change.step is Step.TARGETS})
+            gone = renewed(config, {change.about: () for change in rotated if change.step is Step.TARGETS})
             print(left(by_hand(sight, config.rotation, time.time(), gone)), end="")
             return _NOT_ALL_DONE if sight.problems else 0
         if not arguments.yes:
@@ -72,18 +74,23 @@ def _strike(
     changes: tuple[Change, ...],
     unread: tuple[str, ...],
 ) -> int:
+    same: dict[str, tuple[str, ...]] = {}
+
+    def rotate(name: str) -> None:
+        same[name] = rotate_at_once(project, name, asking)
+
     with RecordFile(arguments.record or _file_name(arguments.environment)) as file:
         file.write("begun", **_intent(asking, sight, changes))
         try:
-            struck = strike(asking, sight, changes, file, lambda name: rotate_at_once(project, name, asking))
+            struck = strike(asking, sight, changes, file, rotate)
         except KeyboardInterrupt:
             file.write("interrupted")
             print(f"\nlessee: interrupted: not all is done; run it again; record: {file.path}", file=sys.stderr)
             raise
         # What could not be looked at again is still to be told.
         seen = sight if struck.after.problems else struck.after
-        done_ = {one.change.about for one in struck.outcomes if one.change.step is Step.TARGETS and not one.error}
-        tasks = by_hand(seen, project.config.rotation, time.time(), renewed(project.config, done_))
+        rotated = renewed(project.config, same)
+        tasks = by_hand(seen, project.config.rotation, time.time(), rotated)
         for task in tasks:
             file.write("by hand", what=task.title, about=task.lines)
         file.write("ended", undone=[*struck.undone, *unread])

@@ -37,7 +37,7 @@ def strike(
     before: Sight,
     changes: Iterable[Change],
     file: RecordFile,
-    rotate: Callable[[str], None],
+    rotate: Callable[[str], object],
 ) -> Struck:
     """Go on after errors: an error counts only where what it was about is still there at the end.
 

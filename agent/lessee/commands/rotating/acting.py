@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from lessee.commands.rotating.opened import Patience, told
+from lessee.commands.rotating.opened import Patience, foreseen, told
 from lessee.core.config.grammar.rotation import InVault
+from lessee.core.emergency.by_hand import unchanged
 from lessee.core.errors import LesseeError, NotNotified
 from lessee.core.record import Record, replace
 from lessee.core.rotation.deciding import Outcome
@@ -16,6 +17,7 @@ from lessee.core.rotation.report import Result, held, line, not_due
 from lessee.core.rotation.selection import Wish, refuse_too_often, wish
 from lessee.rotation.holder import has_left
 from lessee.rotation.journals import read_journal
+from lessee.rotation.kept import Kept
 from lessee.rotation.targets import Project, rotator
 from lessee.vault.operator import Operator
 
@@ -62,7 +64,8 @@ class Acting:
 
     def _try(self, name: str, doing: Callable[[], Result | None]) -> Result | None:
         try:
-            return doing()
+            with foreseen():
+                return doing()
         except LesseeError as exc:
             self._code = max(self._code, exc.exit_code)
             print(f"lessee: {self._project.redactor.clean(told(name, exc))}", file=sys.stderr, flush=True)
@@ -122,15 +125,18 @@ class Acting:
         )
 
 
-def rotate_at_once(project: Project, name: str, operator: Operator) -> None:
+def rotate_at_once(project: Project, name: str, operator: Operator) -> tuple[str, ...]:
     """After a leak: nobody is waited for, nothing kept, and what had begun before may be known too.
 
-    Raises what `Rotator.run` does, and what `rotator` does.
+    The keys of the secret that stayed as they were. Raises what `rotator` and `Rotator.run` do.
     """
-    said = project.said(name)
-    with rotator(project, name, operator, at_once=True) as one:
+    said, target = project.said(name), project.target(name)
+    kept = Kept(operator, project.config.secrets.mount)
+    before = kept.read(target.path).fields
+    with foreseen(), rotator(project, name, operator, at_once=True) as one:
         one.run(open_only=True)
         one.run(force=True)
         if isinstance(said, InVault) and any(value.previous is not None for value in said.keys.values()):
             # The value before is still taken by whoever reads it: let it be one that nobody has seen.
             one.run(force=True)
+    return unchanged(before, kept.read(target.path).fields)

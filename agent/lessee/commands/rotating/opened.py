@@ -3,7 +3,8 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from getpass import getpass
 from pathlib import Path
 from typing import TypeVar
@@ -57,6 +58,20 @@ class Patience:
             else:
                 self._away_since = None
                 return answer
+
+
+@contextmanager
+def foreseen() -> Iterator[None]:
+    """What nobody has foreseen in one target is an error like others, so that the other targets are rotated.
+
+    Raises LesseeError.
+    """
+    try:
+        yield
+    except LesseeError:
+        raise
+    except Exception as exc:  # noqa: BLE001  # Its text may hold values.
+        raise LesseeError(f"internal error: {type(exc).__name__}", todo="please report it") from None
 
 
 def told(name: str, exc: LesseeError) -> str:

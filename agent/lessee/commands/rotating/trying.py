@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from lessee.commands.rotating.acting import How
-from lessee.commands.rotating.opened import Patience, told
+from lessee.commands.rotating.opened import Patience, foreseen, told
 from lessee.core.errors import LesseeError, Refused
 from lessee.core.rotation import outlook as o
 from lessee.core.rotation.consumers import Standing, standing
@@ -24,7 +24,8 @@ def dry_run(project: Project, operator: Operator, how: How, patience: Patience, 
     code = 0
     for name in names:
         try:
-            problems = patience.ask(partial(_look, project, operator, how, name))
+            with foreseen():
+                problems = patience.ask(partial(_look, project, operator, how, name))
         except LesseeError as exc:
             problems = [exc]
         for problem in problems:
@@ -51,7 +52,7 @@ def _look(project: Project, operator: Operator, how: How, name: str) -> list[Les
     try:
         if wished is Wish.ROTATE and not how.force:
             refuse_too_often(name, said, journal)
-        with rotator(project, name, operator):
+        with foreseen(), rotator(project, name, operator):
             pass  # The admin's secret is there, and the kind has all that it needs.
     except LesseeError as exc:
         problems.append(exc)

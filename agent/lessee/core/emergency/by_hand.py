@@ -6,6 +6,7 @@ from lessee.core.config.grammar.rotation import Rotation
 from lessee.core.emergency.sight import Role, Secret, Sight, Way
 from lessee.core.emergency.striking import MAKING, doomed, grants
 from lessee.core.record import Record
+from lessee.core.validation.fields import fields, is_plain
 
 DAY = 86400.0
 HOUR = 3600.0
@@ -14,6 +15,7 @@ _NO_SECRETS = ("/lessee/setup", "/lessee/rotation/", "/lessee/consumers/")
 _FIRST = ("database", "api-keys", "storage")
 """Folders whose secrets open other systems."""
 _ADMIN = ", its admin"
+_NOTHING: Mapping[str, Collection[str]] = {}
 
 
 class Task(Record, frozen=True):
@@ -24,9 +26,9 @@ class Task(Record, frozen=True):
 
 
 def by_hand(
-    sight: Sight, rotation: Mapping[str, Rotation], now: float, rotated: Collection[str] = ()
+    sight: Sight, rotation: Mapping[str, Rotation], now: float, rotated: Mapping[str, Collection[str]] = _NOTHING
 ) -> tuple[Task, ...]:
-    """`now`: seconds since 1970. `rotated`: whole paths of secrets that people need not change any more.
+    """`now`: seconds since 1970. `rotated`: whole paths of secrets that have been, with the keys that stayed.
 
     Headings without anything to do are left out.
     """
@@ -42,20 +44,31 @@ def by_hand(
     return tuple(task for task in tasks if task.lines)
 
 
+def unchanged(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[str, ...]:
+    """The keys whose values are the same, but for those that are no secrets by their names."""
+    new = dict(fields(after))
+    return tuple(key for key, value in fields(before) if value and new.get(key) == value and not is_plain(key, value))
+
+
 def shown(text: str) -> str:
     """A name that others chose, so that it cannot write over a terminal."""
     return text if text.isprintable() else repr(text)
 
 
-def _secrets(sight: Sight, rotation: Mapping[str, Rotation], now: float, rotated: Collection[str]) -> Iterator[str]:
+def _secrets(
+    sight: Sight, rotation: Mapping[str, Rotation], now: float, rotated: Mapping[str, Collection[str]]
+) -> Iterator[str]:
     for database in sight.databases:
         for name, other in database.shared.items():
             what = f"root credential of {database.mount}/{name}"
             yield f"{shown(what)}: not rotated, for {shown(other)} logs in as the same user; give each its own"
     targets = _targets(sight, rotation)
-    exposed = (secret for secret in sight.secrets if not _is_own(secret.path) and secret.path not in rotated)
+    exposed = (secret for secret in sight.secrets if not _is_own(secret.path) and rotated.get(secret.path) != ())
     for secret in sorted(exposed, key=lambda secret: _importance(secret, targets, sight)):
         target = targets.get(secret.path, "")
+        if secret.path in rotated:
+            yield f"{shown(secret.path)}: rotated, but not its {', '.join(map(shown, rotated[secret.path]))}"
+            continue
         told = f" (rotation target {target})" if target else ""
         yield f"{shown(secret.path)}{told}: {_age(secret, now)}"
     for one in sight.exposure.shared:

@@ -92,11 +92,19 @@ def targets(exposed: Exposure, config: Config) -> tuple[Change, ...]:
     )
 
 
-def renewed(config: Config, names: Collection[str]) -> frozenset[str]:
-    """The whole paths of the secrets of which all targets have been rotated; `names`: those that have."""
-    places = {name: place(config, said) for name, said in config.rotation.items()}
-    left = {path for name, path in places.items() if name not in names}
-    return frozenset(path for name, path in places.items() if name in names and path not in left)
+def renewed(config: Config, left: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:
+    """The whole paths of secrets of which all targets have been rotated, with the keys that stayed as they were.
+
+    `left`: such keys, by the name of each target that has been.
+    """
+    of: dict[str, list[str]] = {}
+    for name, said in config.rotation.items():
+        of.setdefault(place(config, said), []).append(name)
+    return {
+        path: tuple(sorted(set.intersection(*(set(left[name]) for name in names))))
+        for path, names in of.items()
+        if all(name in left for name in names)
+    }
 
 
 def place(config: Config, said: Rotation) -> str:
