@@ -493,6 +493,41 @@ def test_a_dry_run_names_the_targets_and_leaves_them(world):
     assert "target key" not in said
 
 
+@pytest.mark.parametrize("sky", [Sky.HANG, Sky.LOST], ids=["before it was done", "after it was done"])
+@pytest.mark.parametrize("place", ["data/production/lessee/rotation/jwt", "data/production/web/jwt"])
+def test_killed_while_a_target_is_rotated_and_run_again_it_comes_to_the_same_end(world, place, sky):
+    targets(world)
+    file = world.folder / "lessee.yaml"
+    with Proxy(world.bao.port) as proxy:
+        file.write_text(file.read_text().replace(world.bao.address, proxy.address))
+        proxy.requests = posts = Posts(proxy, place, sky)
+        line, where = world.command("--yes", "--record", "killed.json")
+        process = subprocess.Popen(line, **where, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually(lambda: posts.met, "the write")
+        if sky is Sky.LOST:
+            pass_by(0.3)  # It has been done by now; nothing would tell us so.
+        process.kill()
+        process.wait()
+    file.write_text(file.read_text().replace(proxy.address, world.bao.address))
+    world.emergency("--yes", "--record", "again.json")
+    assert CANARY not in (fields(world, "web/jwt")["jwt"], fields(world, "api-keys/openrouter")["api_key"])
+    assert {journal_of(world, name).step for name in ("jwt", "key")} == {Step.IDLE}
+
+
+class Posts(list):
+    """The requests that a proxy sees; the first write at a place meets this weather."""
+
+    def __init__(self, proxy, place, sky):
+        super().__init__()
+        self.proxy, self.place, self.sky, self.met = proxy, place, sky, False
+
+    def append(self, request):
+        super().append(request)
+        if request.method == "POST" and request.path.endswith(self.place) and not self.met:
+            self.proxy.over(self.place, self.sky)
+            self.met = True
+
+
 def test_a_target_that_cannot_be_rotated_is_told_and_left_to_people(world):
     targets(world, cache={"kind": "redis", "secret": "database/postgres", "admin": "database/nobody"})
     said = world.emergency("--yes", code=75).stdout

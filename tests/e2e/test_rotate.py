@@ -159,14 +159,19 @@ def test_just_rotated_is_said_and_is_no_failure_and_force_rotates_all_the_same(d
     assert desk.rotate("jwt", "--force").stdout.startswith("jwt: rotated; version 3; ")
 
 
-@pytest.mark.parametrize("force", [(), ("--force",)], ids=["", "force"])
-def test_twenty_at_once_make_one_rotation_and_all_are_content(desk, force):
-    line, where = desk.command("jwt", "--log-level", "error", *force)
+@pytest.mark.parametrize("words", [("jwt",), ("jwt", "--force"), ()], ids=["named", "forced", "due"])
+def test_twenty_at_once_make_one_rotation_and_all_are_content(desk, words):
+    """Nor does any of them wait for the consumers for whom the one waits already."""
+    desk.targets["jwt"]["confirm_within"] = "1h"
+    desk.confirm("simba", jwt=1)
+    line, where = desk.command(*words, "--log-level", "error")
     several = [subprocess.Popen(line, **where, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(20)]
-    said = [one.communicate(timeout=100) for one in several]
+    eventually(lambda: sum(one.poll() is not None for one in several) == 19, "the end of all but one", 60)
+    desk.confirm("simba", jwt=2)
+    said = [one.communicate(timeout=60) for one in several]
     assert [one.returncode for one in several] == [0] * 20, said
     assert desk.version("auth/jwt") == 2
-    assert sorted(out.split(";")[0] for out, _ in said) == ["jwt: just rotated"] * 19 + ["jwt: rotated"]
+    assert "".join(out for out, _ in said).count("jwt: rotated; version 2; ") == 1
 
 
 def test_who_confirms_and_who_does_not_is_told(desk):
@@ -224,7 +229,7 @@ def test_what_was_left_open_is_finished_though_it_is_not_due(desk):
 def test_one_that_fails_does_not_stop_the_others_and_the_worst_code_is_told(desk):
     desk.put(f"{journal.FOLDER}jwt", no="journal")
     desk.targets["keys"] = {"kind": "redis", "secret": "auth/redis", "admin": "auth/nobody", "every": "1h"}
-    said = desk.rotate(code=77)
+    said = desk.rotate(code=78)
     assert f"lessee: jwt: secret/{desk.environment}/lessee/rotation/jwt: it is no journal of lessee's" in said.stderr
     assert f"lessee: keys: secret/{desk.environment}/auth/nobody: the admin's secret is not there" in said.stderr
     assert "session: rotated; version 2" in said.stdout
@@ -249,6 +254,14 @@ def test_another_environment_is_meant_by_name_and_a_mistyped_one_is_refused(desk
     assert desk.bao.ask("GET", f"secret/data/{other}/auth/jwt")["data"]["metadata"]["version"] == 1
     said = desk.rotate("jwt", "--environment", "prodution", code=64)
     assert f"there is no environment 'prodution'; there are: {desk.environment}, {other}" in said.stderr
+    del desk.config["environment"]
+    desk.rotate("session", "--environment", other)
+    assert "environment: missing" in desk.rotate("session", code=78).stderr
+
+
+def test_the_configuration_s_own_environment_may_be_named(desk):
+    desk.rotate("jwt", "--environment", desk.environment)
+    assert desk.version("auth/jwt") == 2
 
 
 @pytest.mark.parametrize(
@@ -397,7 +410,7 @@ def test_a_dry_run_writes_to_nothing_but_the_question_what_it_may(desk, away):
 def test_a_dry_run_tells_what_the_token_lacks_and_what_is_missing(desk):
     desk.targets["keys"] = {"kind": "redis", "secret": "auth/redis", "admin": "auth/nobody"}
     token = desk.token(POLICY.replace('"create", "read", "update"', '"read"', 1))
-    said = desk.rotate("jwt", "keys", "--dry-run", token=token, code=77)
+    said = desk.rotate("jwt", "keys", "--dry-run", token=token, code=78)
     journal_path = f"secret/data/{desk.environment}/lessee/rotation/jwt"
     assert f"lessee: jwt: {journal_path}: the token may not create, update; add it to its policy" in said.stderr
     assert "auth/nobody: the admin's secret is not there" in said.stderr
@@ -409,7 +422,7 @@ def test_a_dry_run_tells_what_the_token_lacks_and_what_is_missing(desk):
 def test_a_dry_run_tells_what_is_open_and_what_loses_logins(desk):
     desk.note("jwt", step=Step.PUBLISHED, started_at=1.0, published_version=1)
     desk.targets["db"] = {"kind": "postgres", "secret": "db/app", "admin": "db/admin", "roles": ["only"]}
-    said = desk.rotate("jwt", "db", "--dry-run", code=70).stdout
+    said = desk.rotate("jwt", "db", "--dry-run", code=78).stdout
     assert "open since 1970-01-01T00:00:01Z: the new value is published" in said
     assert "WARNING: with a single role, logins fail from that moment" in said
 

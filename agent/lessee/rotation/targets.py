@@ -73,7 +73,7 @@ def rotator(
 
     `at_once`: the old credential ends with the publication: nobody is waited for, and nothing kept.
 
-    Raises ConfigError, LesseeError where the admin's secret is not there, Refused and VaultUnreachable.
+    Raises ConfigError, also where the admin's secret is not there, Refused and VaultUnreachable.
     """
     said, target, secrets_ = project.said(name), project.target(name), project.config.secrets
     kept = Kept(operator, secrets_.mount)
@@ -125,6 +125,7 @@ def _admin(project: Project, said: Rotation, kept: Kept, hide: Callable[[Iterabl
     found = kept.read(where)
     if not found.fields:
         todo = "write it, or mend `admin:`"
-        raise LesseeError("the admin's secret is not there", where=f"{project.config.secrets.mount}/{where}", todo=todo)
+        place = f"{project.config.secrets.mount}/{where}"
+        raise ConfigError([LesseeError("the admin's secret is not there", where=place, todo=todo)])
     hide(str(value) for value in found.fields.values() if isinstance(value, str))
     return found.fields

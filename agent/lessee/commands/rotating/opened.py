@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from getpass import getpass
 from pathlib import Path
 from typing import TypeVar
@@ -82,13 +82,13 @@ def told(name: str, exc: LesseeError) -> str:
 
 def _refuse_unknown(environment: str | None, config: Config, path: Path, environ: Mapping[str, str]) -> None:
     """A mistyped one would make secrets at a place that nobody reads."""
-    if environment is None:
+    if environment is None or environment in config.setup.environments:
         return
-    own = read(path, environ).environment
-    known = dict.fromkeys((*config.setup.environments, *([own] if own is not None else [])))
-    if environment not in known:
-        todo = f"there are: {', '.join(known)} (`setup: {{environments: […]}}`)"
-        raise UsageError(f"there is no environment {environment!r}", todo=todo)
+    with suppress(ConfigError):  # It may name none, and want one.
+        if read(path, environ).environment == environment:
+            return
+    todo = f"there are: {', '.join(config.setup.environments)} (`setup: {{environments: […]}}`)"
+    raise UsageError(f"there is no environment {environment!r}", todo=todo)
 
 
 def _person() -> Person | None:
