@@ -7,7 +7,7 @@ from lessee.core.record import replace
 from lessee.core.rotation.consumers import Standing
 from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Journal, Past, Step
-from lessee.core.rotation.report import Problem, Result, Row, as_data, held, line, moment, not_due, state, table
+from lessee.core.rotation.report import Problem, Result, Row, as_data, line, moment, not_due, state, table
 
 TEXT = """
 environment: production
@@ -40,7 +40,7 @@ _UNREAD = "x: rotated; version 4; 1.2 s; nobody is known to read it"
             "x: rotated; version 4; 1.0 s; confirmed by a/1; NOT confirmed by b/1, b/2",
         ),
         (Result("x", Outcome.JUST_ROTATED, ROTATED, None, 0.0), "x: just rotated; version 4; 0.0 s"),
-        (Result("x", Outcome.NOTHING, Journal(), None, 0.0), "x: nothing to do; 0.0 s"),
+        (Result("x", Outcome.NOTHING, Journal(), None, 0.0), "x: finished; 0.0 s"),
         (
             Result("x", Outcome.WAITING, replace(ROTATED, step=Step.PUBLISHED), BOTH, 0.0),
             _LEFT,
@@ -48,6 +48,14 @@ _UNREAD = "x: rotated; version 4; 1.2 s; nobody is known to read it"
         (
             Result("x", Outcome.KEEPING, replace(ROTATED, step=Step.KEEPING, keep_until=NOW), None, 0.0),
             "x: keeping the old one; version 4; 0.0 s; the old one is kept, disabled, until 1970-04-11T00:00:00Z",
+        ),
+        (
+            Result("x", Outcome.WAITING, replace(ROTATED, step=Step.PUBLISHED), BOTH, 0.0, "abc:1:42:9:f"),
+            "x: left to another rotator; version 4; 0.0 s; process 42 on the machine booted as abc is at it",
+        ),
+        (
+            Result("x", Outcome.ROTATED, replace(ROTATED, step=Step.PUBLISHED), BOTH, 0.0, "abc:1:42:9:f"),
+            "x: rotated; version 4; 0.0 s; process 42 on the machine booted as abc is at it",
         ),
     ],
 )
@@ -111,10 +119,6 @@ def test_the_table_tells_people_all_that_is_wrong():
         "  the old one is kept, disabled, until 1970-04-11T00:00:09Z",
         "! other: no rights",
     ]
-
-
-def test_who_is_at_it_is_told():
-    assert held("x", Journal(holder="abc:1:42:9:f")) == "x: process 42 on the machine booted as abc is at it"
 
 
 def test_a_young_one_is_told_in_seconds():

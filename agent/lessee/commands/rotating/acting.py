@@ -13,11 +13,11 @@ from lessee.core.errors import LesseeError, NotNotified
 from lessee.core.record import Record, replace
 from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Step
-from lessee.core.rotation.report import Result, held, line, not_due
+from lessee.core.rotation.report import Result, line, not_due
 from lessee.core.rotation.selection import Wish, refuse_too_often, wish
-from lessee.rotation.holder import has_left
 from lessee.rotation.journals import read_journal
 from lessee.rotation.kept import Kept
+from lessee.rotation.rotating import Busy
 from lessee.rotation.targets import Project, rotator
 from lessee.vault.operator import Operator
 
@@ -73,7 +73,7 @@ class Acting:
 
     def _tell(self, result: Result) -> None:
         print(line(result), flush=True)
-        if result.outcome is Outcome.WAITING:
+        if result.outcome is Outcome.WAITING and not result.other:
             self._code = max(self._code, NotNotified.exit_code)
 
     def _rotate(self, name: str, *, waits: bool) -> Result | None:
@@ -82,10 +82,6 @@ class Acting:
         wished = wish(said, journal, time.time()) if self._how.due_only and not self._how.force else Wish.ROTATE
         if wished is Wish.NOTHING:
             print(not_due(name, said, journal), flush=True)
-            return None
-        is_held = journal.held_until > time.time() and not has_left(journal.holder)
-        if wished is Wish.FINISH and is_held:
-            print(held(name, journal), flush=True)
             return None
         if wished is Wish.ROTATE and not self._how.force:
             try:
@@ -98,10 +94,11 @@ class Acting:
 
     def _finish(self, result: Result) -> Result:
         finished = self._run(result.name, open_only=True, waits=True)
-        return replace(finished, outcome=result.outcome, seconds=result.seconds + finished.seconds)
+        outcome = finished.outcome if result.outcome is Outcome.WAITING else result.outcome
+        return replace(finished, outcome=outcome, seconds=result.seconds + finished.seconds)
 
     def _run(self, name: str, *, open_only: bool, waits: bool) -> Result:
-        began, published = time.monotonic(), False
+        began, published, other = time.monotonic(), False, ""
         with ExitStack() as stack:
             # One for all tries: what the first holds, the next one need not wait for.
             one = self._patience.ask(lambda: stack.enter_context(rotator(self._project, name, self._operator)))
@@ -113,16 +110,21 @@ class Acting:
                         force=self._how.force,
                         open_only=open_only,
                         may_wait=waits,
-                        timeout=self._how.timeout,
+                        timeout=0.0 if open_only else self._how.timeout,
                         wished_at=self._how.wished_at,
                     )
                 finally:
                     published = published or one.has_published
 
-            outcome = self._patience.ask(once)
-        return Result(
-            name, Outcome.ROTATED if published else outcome, one.journal, one.standing, time.monotonic() - began
-        )
+            try:
+                outcome = self._patience.ask(once)
+            except Busy:
+                if not open_only:
+                    raise
+                # Who is at it finishes it.
+                outcome, other = Outcome.WAITING, one.journal.holder
+        outcome = Outcome.ROTATED if published else outcome
+        return Result(name, outcome, one.journal, one.standing, time.monotonic() - began, other)
 
 
 def rotate_at_once(project: Project, name: str, operator: Operator) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ class Result(Record, frozen=True):
     journal: Journal
     standing: Standing | None
     seconds: float
+    other: str = ""
+    """Another holder, who finishes it."""
 
 
 class Row(Record, frozen=True):
@@ -63,11 +65,13 @@ class Problem(Record, frozen=True):
 def line(result: Result) -> str:
     """One line: its name, what came of it, the secret's version, and who works with that."""
     journal, standing = result.journal, result.standing or Standing()
-    words = [f"{result.name}: {result.outcome.value}"]
+    words = [f"{result.name}: {_outcome(result)}"]
     if journal.published_version:
         words.append(f"version {journal.published_version}")
     words.append(f"{result.seconds:.1f} s")
-    if journal.step is Step.PUBLISHED:
+    if result.other:
+        words.append(f"{printable(_who(result.other))} is at it")
+    elif journal.step is Step.PUBLISHED:
         who = ", ".join(standing.missing) or "whoever reads it"
         words.append(f"the old one stays valid for {who} until the next `lessee rotate`")
     elif result.outcome is Outcome.ROTATED:
@@ -79,15 +83,17 @@ def line(result: Result) -> str:
     return "; ".join(words)
 
 
+def _outcome(result: Result) -> str:
+    if result.other and result.outcome is Outcome.WAITING:
+        return "left to another rotator"
+    # Where something was open, there is nothing more to do.
+    return "finished" if result.outcome is Outcome.NOTHING else result.outcome.value
+
+
 def not_due(name: str, said: Rotation, journal: Journal) -> str:
     """One line of a target with which nothing is to be done."""
     due = next_at(said, journal)
     return f"{name}: not due; " + ("when asked for, for it has no `every`" if due is None else f"next {moment(due)}")
-
-
-def held(name: str, journal: Journal) -> str:
-    """One line of a target that another rotator brings to its end."""
-    return f"{name}: {printable(_who(journal.holder))} is at it"
 
 
 def table(rows: Sequence[Row], problems: Iterable[Problem], now: float) -> str:
