@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lessee import __version__
 from lessee.commands.output import escape_unknown
-from lessee.commands.rotating.acting import rotate_at_once
+from lessee.commands.rotating.at_once import rotate_at_once
 from lessee.core.config import Config
 from lessee.core.emergency.by_hand import by_hand
 from lessee.core.emergency.plan import Change, Step, plan, renewed, rotations, targets

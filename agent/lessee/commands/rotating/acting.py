@@ -7,8 +7,6 @@ from contextlib import ExitStack
 from functools import partial
 
 from lessee.commands.rotating.opened import Patience, foreseen, told
-from lessee.core.config.grammar.rotation import InVault
-from lessee.core.emergency.by_hand import unchanged
 from lessee.core.errors import LesseeError, NotNotified
 from lessee.core.record import Record, replace
 from lessee.core.rotation.deciding import Outcome
@@ -16,7 +14,6 @@ from lessee.core.rotation.journal import Step
 from lessee.core.rotation.report import Result, line, not_due
 from lessee.core.rotation.selection import Wish, refuse_too_often, wish
 from lessee.rotation.journals import read_journal
-from lessee.rotation.kept import Kept
 from lessee.rotation.rotating import Busy
 from lessee.rotation.targets import Project, rotator
 from lessee.vault.operator import Operator
@@ -125,20 +122,3 @@ class Acting:
                 outcome, other = Outcome.WAITING, one.journal.holder
         outcome = Outcome.ROTATED if published else outcome
         return Result(name, outcome, one.journal, one.standing, time.monotonic() - began, other)
-
-
-def rotate_at_once(project: Project, name: str, operator: Operator) -> tuple[str, ...]:
-    """After a leak: nobody is waited for, nothing kept, and what had begun before may be known too.
-
-    The keys of the secret that stayed as they were. Raises what `rotator` and `Rotator.run` do.
-    """
-    said, target = project.said(name), project.target(name)
-    kept = Kept(operator, project.config.secrets.mount)
-    before = kept.read(target.path).fields
-    with foreseen(), rotator(project, name, operator, at_once=True) as one:
-        one.run(open_only=True)
-        one.run(force=True)
-        if isinstance(said, InVault) and any(value.previous is not None for value in said.keys.values()):
-            # The value before is still taken by whoever reads it: let it be one that nobody has seen.
-            one.run(force=True)
-    return unchanged(before, kept.read(target.path).fields)
