@@ -90,6 +90,14 @@ class Desk:
         body = {"policies": [self.environment], "ttl": "1h"}
         return self.bao.ask("POST", "auth/token/create", body)["auth"]["client_token"]
 
+    def log_in_by_approle(self):
+        files = {}
+        given = self.bao.approle(self.environment, POLICY.format(self.environment))
+        for name, value in zip(("role_id", "secret_id"), given, strict=True):
+            (self.folder / name).write_text(value)
+            files[f"{name}_file"] = name
+        self.config["vault"]["auth"] = {"method": "approle", **files}
+
     def status(self, **settings):
         data = json.loads(self.rotate("--status", "--json", **settings).stdout)
         return data, {one["name"]: one for one in data["targets"]}
@@ -312,9 +320,12 @@ def test_vault_away_is_69_after_the_time_that_it_may_take(desk, away):
     assert said.stdout == ""
 
 
-def test_when_vault_comes_back_in_time_it_is_rotated_once(desk, away):
+@pytest.mark.parametrize("logs_in", [False, True], ids=["by token", "by login"])
+def test_when_vault_comes_back_in_time_it_is_rotated_once(desk, away, logs_in):
     away.weather = Sky.DROP
-    line, where = desk.command("jwt", "--timeout", "50s")
+    if logs_in:
+        desk.log_in_by_approle()
+    line, where = desk.command("jwt", "--timeout", "50s", token="" if logs_in else ROOT_TOKEN)
     with subprocess.Popen(line, **where, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         eventually(lambda: len(away.requests) > 1, "a second try")
         away.weather = None

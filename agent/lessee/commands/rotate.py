@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from pathlib import Path
+from contextlib import ExitStack
 
 from lessee.commands.output import escape_unknown
 from lessee.commands.rotating.acting import Acting, How
@@ -17,16 +17,14 @@ from lessee.core.rotation.selection import meant
 from lessee.host.clock import boot_time
 from lessee.host.private import make_private
 from lessee.host.project import find
+from lessee.rotation.holder import started_at
 from lessee.rotation.kept import Kept
 from lessee.vault.operator import operator
-
-_STARTED = 19
-"""Field 22 of /proc/PID/stat, counted behind the name: clock ticks from boot to the start of the process."""
 
 
 def run(arguments: argparse.Namespace) -> int:
     """0 where all is done, else the worst of what went wrong. SIGTERM ends it as Ctrl-C does."""
-    wished_at = _started_at()
+    wished_at = started_at(boot_time(), time.time())
     _refuse_senseless(arguments)
     make_private()
     escape_unknown("utf-8" if arguments.json else None)
@@ -44,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     patience = Patience(arguments.timeout)
     try:
-        with operator(project.config.vault, environ, boot_time) as asking:
+        with ExitStack() as stack:
+            asking = patience.ask(lambda: stack.enter_context(operator(project.config.vault, environ, boot_time)))
             patience.ask(Kept(asking, project.config.secrets.mount).check)
             if arguments.status:
                 return Looking(project, asking, patience).show(arguments, names)
@@ -65,12 +64,3 @@ def _refuse_senseless(arguments: argparse.Namespace) -> None:
         raise UsageError("--json says nothing without --status", todo="add it, or leave --json out")
     if arguments.force and not (arguments.all or arguments.targets):
         raise UsageError("--force rotates what is not due", todo="name a TARGET, or take --all")
-
-
-def _started_at() -> float:
-    """When this process began, in seconds since 1970: what others have published since then is what was asked for."""
-    try:
-        ticks = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[_STARTED]
-        return time.time() - (boot_time() - int(ticks) / os.sysconf("SC_CLK_TCK"))
-    except (OSError, ValueError, IndexError):
-        return time.time()
