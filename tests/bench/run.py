@@ -38,6 +38,7 @@ NAMES = (
     "herd",
     "fleet",
     "month",
+    "months",
     "setup",
     "apart",
     "validation",

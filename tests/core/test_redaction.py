@@ -2,6 +2,8 @@
 
 import base64
 import json
+import threading
+from itertools import count
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -106,3 +108,24 @@ def test_reading_the_same_again_forgets_nothing():
 def test_a_text_without_values_is_as_it_was():
     assert redactor(SECRET).clean("renewed ttl=3600") == "renewed ttl=3600"
     assert Redactor().clean("renewed ttl=3600") == "renewed ttl=3600"
+
+
+def test_one_thread_may_learn_while_another_hides():
+    made = redactor(SECRET)
+    for number in range(1000):
+        made.learn(f"before {number}", [f"value-{number}"])
+    over = threading.Event()
+
+    def learn():
+        for number in count():
+            if over.is_set():
+                return
+            made.learn(f"meanwhile {number}", [f"other-{number}"])
+
+    thread = threading.Thread(target=learn)
+    thread.start()
+    try:
+        assert {made.clean(f"it is {SECRET}") for _ in range(50)} == {f"it is {MASK}"}
+    finally:
+        over.set()
+        thread.join()

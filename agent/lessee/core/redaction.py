@@ -33,7 +33,8 @@ class Redactor:
 
     def clean(self, text: str) -> str:
         """The text without them, the longest first: a value may be a part of another."""
-        found = {form for known in self._forms.values() for some in known for form in some if form in text}
+        # A list at once, for another thread may learn meanwhile.
+        found = {form for known in list(self._forms.values()) for some in known for form in some if form in text}
         for form in sorted(found, key=len, reverse=True):
             if form not in self._public:
                 text = text.replace(form, MASK)

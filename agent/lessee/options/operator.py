@@ -88,6 +88,7 @@ def _add_rotate(command: Command) -> None:
     way = rotate.add_mutually_exclusive_group()
     way.add_argument("--dry-run", action="store_true", help="change nothing: show what would be done, and what lacks")
     way.add_argument("--status", action="store_true", help="change nothing: show how all targets stand")
+    way.add_argument("--watch", action="store_true", help="go on: rotate when it is time, as a service")
     rotate.add_argument("--json", action="store_true", help="with --status: for programs")
     add_logging(rotate)
 

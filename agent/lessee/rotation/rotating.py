@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from math import inf, nextafter
 from typing import assert_never
 
 from msgspec import field
@@ -79,18 +80,22 @@ class Rotator:
         may_wait: bool = True,
         timeout: float = 60.0,
         wished_at: float | None = None,
+        seen: float | None = None,
     ) -> d.Outcome:
         """Rotate, after what is open has been finished; what that needs may be decided at each step anew.
 
         `open_only`: finish, and begin nothing. `may_wait` False: who has not confirmed is waited for another time.
         `timeout`: so long it waits for another rotator, in seconds. `wished_at`: when somebody asked for it, in
-        seconds since 1970; default: now. What was published since then is what he asked for.
+        seconds since 1970; default: now. What was published since then is what he asked for. `seen`: when the last
+        rotation was as far as is known to whoever wishes for this one; any that came after it will do.
 
         Raises Busy, SystemAway, SystemRefused, Refused and VaultUnreachable; what has begun then stays noted, and the
         old credential valid.
         """
         began = self._world.clock()
         since = began if wished_at is None else wished_at
+        if seen is not None:
+            since, force = nextafter(seen, inf), True
         self._rotated = False
         self._read()
         while True:
@@ -100,7 +105,7 @@ class Rotator:
                 if isinstance(action, d.Done):
                     self._let_go()
                     return action.outcome
-                self._obey(action, patient=sight.now - began <= timeout)
+                self._obey(action, patient=sight.now - began < timeout)
             except Overtaken:
                 self._read()
             except d.RefusedByOwnSystem:
@@ -176,8 +181,8 @@ class Rotator:
                 self._retire(missing)
             case d.Remove():
                 self._remove()
-            case d.Abandon(why):
-                self._abandon(why)
+            case d.Abandon(why, failed):
+                self._abandon(why, failed=failed)
             case d.Done():
                 pass
             case _:
@@ -311,11 +316,16 @@ class Rotator:
         self._tell("info", "old credential removed", id=self._journal.id)
         self._write(j.closed(self._journal, handle=self._journal.pending_handle))
 
-    def _abandon(self, why: str) -> None:
+    def _abandon(self, why: str, *, failed: bool) -> None:
         self._tell("warning", "rotation given up", id=self._journal.id, reason=why)
         with self._kind.lock():
             self._kind.discard(self._case())
-        self._write(replace(j.closed(self._journal, handle=""), error=why))
+        # What stands in the secret is still what the handle names, unless it was changed by hand.
+        over = j.closed(self._journal, handle=self._journal.handle if failed else "")
+        self._write(replace(over, error=why, failures=self._journal.failures))
+        self._learnt = _Learnt()
+        if failed:
+            raise SystemRefused(why, where=self._target.name, todo="see the system: what else does a new one need?")
 
     def _case(self) -> Case:
         journal = self._journal

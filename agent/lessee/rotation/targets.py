@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 from lessee.core.config import Config
@@ -20,6 +21,9 @@ from lessee.rotation.kinds import kind_of
 from lessee.rotation.kinds.kind import Setting
 from lessee.rotation.rotating import Rotator, Target, World
 from lessee.vault.operator import Operator
+
+_SOURCES = 32
+"""More than one run has occasions to hide values."""
 
 
 class Person(Record, frozen=True):
@@ -68,10 +72,13 @@ def rotator(
     *,
     at_once: bool = False,
     sleep: Callable[[float], None] = time.sleep,
+    named: str | None = None,
 ) -> Iterator[Rotator]:
     """What rotates one target, with the admin's credentials as they are now.
 
-    `at_once`: the old credential ends with the publication: nobody is waited for, and nothing kept.
+    `at_once`: the old credential ends with the publication: nobody is waited for, and nothing kept. `named`: the
+    holder's name, of one who rotates it again and again, and at one moment once; what he left in the middle is then
+    his own.
 
     Raises ConfigError, also where the admin's secret is not there, Refused and VaultUnreachable.
     """
@@ -83,8 +90,11 @@ def rotator(
         target = replace(target, within=0.0, keeps=False)
         forget = _remember  # Who could not confirm so soon is still there.
 
+    # The same sources in each run, so that a service's redactor does not grow: it forgets what was long ago.
+    places = cycle(range(_SOURCES))
+
     def hide(values: Iterable[str]) -> None:
-        project.redactor.learn(f"rotation {name} {secrets.token_hex(4)}", values)
+        project.redactor.learn(f"rotation {name} {next(places)}", values)
 
     setting = Setting(
         name=name,
@@ -100,7 +110,7 @@ def rotator(
         kept=kept,
         confirmations=confirmations.confirmations(operator, secrets_.mount, secrets_.prefix),
         forget=forget,
-        holder=holder(),
+        holder=named or holder(),
         clock=time.time,
         sleep=sleep,
         tell=log,

@@ -64,8 +64,8 @@ def test_a_line_says_what_came_of_it_and_who_works_with_that(result, told):
 
 
 def test_what_is_not_due_says_when_it_is():
-    assert not_due("x", ROTATION["daily"], Journal(rotated_at=NOW)) == "x: not due; next 1970-04-12T00:00:00Z"
-    assert not_due("x", ROTATION["asked"], Journal()) == "x: not due; when asked for, for it has no `every`"
+    assert not_due("x", ROTATION["daily"], Journal(rotated_at=NOW), NOW) == "x: not due; next 1970-04-12T00:00:00Z"
+    assert not_due("x", ROTATION["asked"], Journal(), NOW) == "x: not due; when asked for, for it has no `every`"
 
 
 @pytest.mark.parametrize(

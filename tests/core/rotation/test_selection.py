@@ -13,6 +13,7 @@ rotation:
   db: {kind: postgres, secret: database/app, admin: database/admin, roles: [a, b], every: 1d}
   redis: {kind: vault, secret: cache/redis, keys: {password: {}}}
   queue: {kind: redis, secret: cache/queue, admin: cache/admin}
+  nightly: {kind: vault, secret: night/ly, keys: {key: {}}, every: 1d, windows: ["02:00-04:00"]}
   single: {kind: vault, secret: alone, keys: {key: {}}}
 """
 ROTATION = parse(TEXT, source="lessee.yaml", environ={}, blocks=("rotation",)).rotation
@@ -25,7 +26,7 @@ DAY = 86400.0
         (["db"], ("db",)),
         (["cache"], ("redis", "queue")),
         (["redis"], ("redis",)),  # and not the queue, whose kind is so called
-        (["vault"], ("redis", "single")),
+        (["vault"], ("redis", "nightly", "single")),
         (["alone"], ("single",)),
         (["queue", "db", "cache", "db"], ("db", "redis", "queue")),
     ],
@@ -38,8 +39,8 @@ def test_all_unknown_words_are_told_with_what_there_is():
     with pytest.raises(UsageError) as caught:
         meant(["db", "no", "none"], ROTATION)
     assert str(caught.value) == (
-        "there is nothing to rotate called 'no', 'none'; targets: db, redis, queue, single; "
-        "groups: database, cache, alone; kinds: postgres, vault, redis"
+        "there is nothing to rotate called 'no', 'none'; targets: db, redis, queue, nightly, single; "
+        "groups: database, cache, night, alone; kinds: postgres, vault, redis"
     )
     with pytest.raises(UsageError, match="targets: none; groups: none"):
         meant(["db"], {})
@@ -64,14 +65,21 @@ def test_what_is_due_is_rotated_and_what_is_open_finished(name, journal, now, wi
 
 
 def test_when_it_is_due():
-    assert next_at(ROTATION["db"], Journal(rotated_at=5.0)) == 5.0 + DAY
-    assert next_at(ROTATION["db"], Journal()) == 0.0
-    assert next_at(ROTATION["single"], Journal()) is None
+    assert next_at(ROTATION["db"], Journal(rotated_at=5.0), 7.0) == 5.0 + DAY
+    assert next_at(ROTATION["db"], Journal(rotated_at=5.0), 3 * DAY) == 3 * DAY
+    assert next_at(ROTATION["db"], Journal(), 7.0) == 7.0
+    assert next_at(ROTATION["single"], Journal(), 7.0) is None
+
+
+def test_what_is_overdue_or_new_waits_for_its_window():
+    for journal in (Journal(), Journal(rotated_at=5.0)):
+        assert next_at(ROTATION["nightly"], journal, 10 * DAY + 60) == 10 * DAY + 2 * 3600
+        assert wish(ROTATION["nightly"], journal, 10 * DAY + 60) is Wish.NOTHING
+        assert wish(ROTATION["nightly"], journal, 10 * DAY + 3 * 3600) is Wish.ROTATE
 
 
 def test_a_period_shorter_than_the_slowest_rotation_is_refused():
     refuse_too_often("db", ROTATION["db"], Journal(propagations=(1.0, DAY)))
-    refuse_too_often("db", ROTATION["db"], Journal())
     refuse_too_often("single", ROTATION["single"], Journal(propagations=(DAY,)))
-    with pytest.raises(ConfigError, match=r"rotation\.db: `every: 1d` is shorter than the 86401\.0 s"):
+    with pytest.raises(ConfigError, match=r"rotation\.db: .* took 86401\.0 s, .* with --force"):
         refuse_too_often("db", ROTATION["db"], Journal(propagations=(DAY + 1, 1.0)))

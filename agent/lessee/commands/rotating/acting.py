@@ -78,7 +78,7 @@ class Acting:
         journal = self._patience.ask(partial(read_journal, self._project, target, self._operator))
         wished = wish(said, journal, time.time()) if self._how.due_only and not self._how.force else Wish.ROTATE
         if wished is Wish.NOTHING:
-            print(not_due(name, said, journal), flush=True)
+            print(not_due(name, said, journal, time.time()), flush=True)
             return None
         if wished is Wish.ROTATE and not self._how.force:
             try:

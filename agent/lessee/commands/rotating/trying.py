@@ -40,7 +40,7 @@ def _look(project: Project, operator: Operator, how: How, name: str) -> list[Les
     journal = read_journal(project, target, operator)
     wished = wish(said, journal, time.time()) if how.due_only and not how.force else Wish.ROTATE
     if wished is Wish.NOTHING:
-        print(not_due(name, said, journal), flush=True)
+        print(not_due(name, said, journal, time.time()), flush=True)
         return []
     secret = Kept(operator, mount).read(target.path)
     project.redactor.learn(f"secret {name}", secret.fields.values())

@@ -10,10 +10,10 @@ from lessee.core.record import Record
 from lessee.core.rotation.consumers import Standing
 from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Journal, Step
+from lessee.core.rotation.schedule import opening, schedule
 from lessee.core.rotation.selection import kind, next_at
 
-_HOUR = 3600.0
-_AGES = (("d", 86400.0), ("h", _HOUR), ("m", 60.0))
+_AGES = (("d", 86400.0), ("h", 3600.0), ("m", 60.0))
 _HEADINGS = ("TARGET", "KIND", "COUNT", "LAST", "AGE", "EVERY", "NEXT", "CONSUMERS", "STATE")
 
 
@@ -48,11 +48,10 @@ class Row(Record, frozen=True):
 
     def is_overdue(self, now: float) -> bool:
         """It is older than its `every` and the time by which it may come later."""
-        age, every = self.age(now), self.said.every
-        if age is None or every is None:
+        since, planned = self.journal.rotated_at or self.changed_at, schedule(self.said)
+        if not since or planned.every is None:
             return False
-        jitter = self.said.jitter if self.said.jitter is not None else min(every / 10, _HOUR)
-        return age > every + jitter
+        return now > opening(planned, since + planned.every) + planned.jitter
 
 
 class Problem(Record, frozen=True):
@@ -90,9 +89,9 @@ def _outcome(result: Result) -> str:
     return "finished" if result.outcome is Outcome.NOTHING else result.outcome.value
 
 
-def not_due(name: str, said: Rotation, journal: Journal) -> str:
+def not_due(name: str, said: Rotation, journal: Journal, now: float) -> str:
     """One line of a target with which nothing is to be done."""
-    due = next_at(said, journal)
+    due = next_at(said, journal, now)
     return f"{name}: not due; " + ("when asked for, for it has no `every`" if due is None else f"next {moment(due)}")
 
 
@@ -139,7 +138,7 @@ def state(row: Row, now: float) -> str:
 
 
 def _cells(row: Row, now: float) -> tuple[str, ...]:
-    journal, age, due = row.journal, row.age(now), next_at(row.said, row.journal)
+    journal, age, due = row.journal, row.age(now), next_at(row.said, row.journal, now)
     return (
         row.name,
         kind(row.said),
@@ -197,13 +196,12 @@ def _who(holder: str) -> str:
 
 
 def _data(row: Row, now: float) -> Iterator[tuple[str, Any]]:
-    journal, standing, age, due = row.journal, row.standing, row.age(now), next_at(row.said, row.journal)
+    journal, standing, age, due = row.journal, row.standing, row.age(now), next_at(row.said, row.journal, now)
     is_held = bool(journal.holder) and journal.held_until > now and not row.holder_left
     yield from (("name", row.name), ("kind", kind(row.said)), ("secret", row.said.secret))
     yield from (("state", state(row, now)), ("step", journal.step.value), ("count", journal.count))
     yield from (("version", row.version or None), ("rotated_at", _moment(journal.rotated_at)))
-    # What never was rotated is due at once.
-    yield "next_at", None if due is None else moment(due or now)
+    yield "next_at", None if due is None else moment(due)
     yield from (("every", row.said.every), ("age", round(age, 3) if age is not None else None))
     yield from (("overdue", row.is_overdue(now)), ("started_at", _moment(journal.started_at * journal.is_open)))
     yield "held_by", journal.holder if is_held else None

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
-from lessee.core.config.durations import spell
 from lessee.core.config.grammar.rotation import Rotation
 from lessee.core.errors import ConfigError, LesseeError, UsageError
 from lessee.core.rotation.journal import Journal, Step
+from lessee.core.rotation.schedule import due_at, opening, refusal, schedule
 
 
 class Wish(Enum):
@@ -46,28 +46,26 @@ def meant(words: Iterable[str], rotation: Mapping[str, Rotation]) -> tuple[str, 
 
 def wish(said: Rotation, journal: Journal, now: float) -> Wish:
     """`now`: seconds since 1970."""
-    due = next_at(said, journal)
+    due = next_at(said, journal, now)
     if due is not None and due <= now:
         return Wish.ROTATE
     is_over = journal.step is Step.KEEPING and journal.keep_until <= now
     return Wish.FINISH if journal.is_open or is_over else Wish.NOTHING
 
 
-def next_at(said: Rotation, journal: Journal) -> float | None:
-    """When it is due, in seconds since 1970, 0 where it never was rotated; None: when somebody asks for it."""
+def next_at(said: Rotation, journal: Journal, now: float) -> float | None:
+    """When it may be rotated next, as soon as can be, in seconds since 1970; None: when somebody asks for it."""
     if said.every is None:
         return None
-    return journal.rotated_at + said.every if journal.rotated_at else 0.0
+    planned = schedule(said)
+    due = due_at(planned, journal.rotated_at, 0.0) if journal.rotated_at else now
+    return opening(planned, max(due, now))
 
 
 def refuse_too_often(name: str, said: Rotation, journal: Journal) -> None:
     """Raises ConfigError where it is to be rotated before the rotation before it has reached everybody."""
-    slowest = max(journal.propagations, default=0.0)
-    if said.every is None or said.every >= slowest:
-        return
-    what = f"`every: {spell(said.every)}` is shorter than the {slowest:.1f} s that a rotation took to reach all apps"
-    todo = "make it longer, or rotate it all the same with --force"
-    raise ConfigError([LesseeError(what, where=f"rotation.{name}", todo=todo)])
+    if why := refusal(schedule(said), journal):
+        raise ConfigError([LesseeError(why, where=f"rotation.{name}", todo="or rotate it all the same with --force")])
 
 
 def _named(word: str, rotation: Mapping[str, Rotation]) -> Iterator[str]:

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import cast
+from typing import TypeVar, cast
 
 from msgspec import inspect
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lessee.core.config.expansion import check, expand
 from lessee.core.config.grammar import OPERATOR, Lessee
+from lessee.core.config.grammar.block import Block
 from lessee.core.config.grammar.forms import Form, forms, one_of
 from lessee.core.config.grammar.nodes import (
     LIST,
@@ -26,6 +27,7 @@ from lessee.core.config.grammar.problems import Path, Problems
 from lessee.core.config.grammar.words import Word
 from lessee.core.errors import ConfigError
 
+_B = TypeVar("_B", bound=Block)
 _SCALARS = {"string": TEXT, "integer": NUMBER, "boolean": YES_OR_NO}
 _MOST_VALUES = 50_000
 _LONG = 1000
@@ -51,7 +53,11 @@ class Reader:
 
     def read(self, root: MappingNode) -> Lessee:
         """The whole file. Raises ConfigError at once where aliases blow the file up."""
-        return cast("Lessee", self._block([cast("inspect.StructType", inspect.type_info(Lessee))], root, ()))
+        return self.read_as(Lessee, root)
+
+    def read_as(self, kind: type[_B], root: MappingNode) -> _B:
+        """A whole file that is this block, none of whose keys must be there. Raises ConfigError as above."""
+        return cast("_B", self._block([cast("inspect.StructType", inspect.type_info(kind))], root, ()))
 
     def _value(self, kind: inspect.Type, node: Node, path: Path) -> object:
         self._problems.lines.setdefault(path, line_of(node))

@@ -1,0 +1,81 @@
+"""`lessee rotate --watch`: the service that rotates when it is time."""
+
+import argparse
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+
+from lessee.core.config import Config, Status
+from lessee.core.errors import AgentAway, CannotWrite, ConfigError, LesseeError
+from lessee.core.redaction import Redactor
+from lessee.host.logs import log, open_log
+from lessee.host.private import make_private
+from lessee.host.project import read, text_of
+from lessee.host.status import Answers, StatusServer, ask
+from lessee.host.watch import Watcher
+from lessee.rotation.targets import Project
+from lessee.rotation.watching import Watching
+
+SOCKET = "rotator.sock"
+"""In `state`: the agent's own is beside it."""
+
+
+def watch(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> int:
+    """Until SIGTERM or SIGINT; then 0. What cannot be read at the start ends it; later the old one stays in force."""
+    make_private()
+    redactor = Redactor()
+    open_log(redactor, level=arguments.log_level, form=arguments.log_format)
+
+    def load() -> Project:
+        named = getattr(arguments, "environment", None)
+        config = read(path, environ, environment=named, blocks=("rotation",))
+        if not config.rotation:
+            todo = "add `rotation:`, or name another configuration with --config"
+            raise ConfigError([LesseeError("it has nothing to rotate", where=str(path), todo=todo)])
+        redactor.publish(text_of(path))
+        return Project(config, path, environ, redactor)
+
+    watching = Watching(load, seed=int.from_bytes(os.urandom(8)))
+    # A handler only enqueues: the loop acts.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: watching.stop())
+    signal.signal(signal.SIGHUP, lambda *_: watching.reload())
+    config = watching.project.config
+    log("info", "starting", config=str(path), vault=config.vault.address, targets=", ".join(config.rotation))
+    with ExitStack() as stack:
+        place = _place(config)
+        _refuse_second(Path(place.socket))
+        stack.enter_context(closing(StatusServer(Path(place.socket), place.listen, _answers(watching))))
+        watching.watch_with(stack.enter_context(closing(Watcher(watching.reload))))
+        watching.run()
+    log("info", "stopped")
+    return 0
+
+
+def _place(config: Config) -> Status:
+    """Where it says how it is: a file with apps is also the agent's, to whom its `status:` belongs."""
+    said, own = config.status, f"{config.state}/{SOCKET}"
+    if config.apps:
+        return Status(socket=own, listen=None)
+    named = said.socket != f"{config.state}/status.sock"
+    return Status(socket=said.socket if named else own, listen=said.listen)
+
+
+def _refuse_second(socket: Path) -> None:
+    """Raises CannotWrite where another serves there: it would not be asked any more."""
+    with suppress(AgentAway):
+        ask(socket, "GET", "/status.json", timeout=2.0)
+        todo = "end it, or give this one another `state`"
+        raise CannotWrite("another service answers there", where=str(socket), todo=todo)
+
+
+def _answers(watching: Watching) -> Answers:
+    def metrics() -> bytes:
+        # Imported when the first scrape comes: nobody else needs to pay for it.
+        from lessee.rotation.metrics import exposition
+
+        return exposition(watching.status())
+
+    return Answers(status=watching.status, alive=watching.alive, metrics=metrics, refresh=watching.refresh)

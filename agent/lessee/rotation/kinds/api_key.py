@@ -1,0 +1,151 @@
+"""Keys of a provider's API, made, proved and revoked by a recipe."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+from lessee.core.config.grammar.rotation import ApiKey as Said
+from lessee.core.errors import LesseeError
+from lessee.core.rotation import answers
+from lessee.core.rotation.answers import Listed
+from lessee.core.rotation.deciding import Traits
+from lessee.core.rotation.journal import Fields
+from lessee.host.logs import log
+from lessee.rotation import recipes
+from lessee.rotation.calling import PATIENCE, Caller, of_key
+from lessee.rotation.kinds.kind import Case, Made, Setting
+
+_DEAD = frozenset({401, 403, 404})
+
+
+class ProviderKeys:
+    """A key of the provider's, which shows it once.
+
+    A new key is labelled with the rotation's id, and so what a killed try left is found, and nothing else is touched.
+    """
+
+    def __init__(self, said: Said, setting: Setting) -> None:
+        """Raises ConfigError and LesseeError."""
+        recipe = recipes.load(said.recipe, setting.folder, whole=True)
+        assert recipe.create is not None
+        assert recipe.prove is not None
+        if said.keep and recipe.disable is None:
+            what = f"`keep` wants a recipe that can disable a key, and {said.recipe} says no `disable`"
+            raise LesseeError(what, where=setting.name, todo="leave `keep` out, or add `disable` to the recipe")
+        self.traits = Traits(made_by_system=True, keep=said.keep, patience=PATIENCE + recipe.prove.settle)
+        self._name, self._recipe, self._create = setting.name, recipe, recipe.create
+        self._keys = recipe.create.take.keys()
+        self._caller = Caller(setting.name, recipe, setting.admin)
+        self._has_looked = False
+
+    def look(self, case: Case) -> tuple[str, ...]:
+        """Nothing: the label tells ours from all others, which may be made meanwhile by whomever."""
+        del case
+        self._has_looked = True
+        return ()
+
+    def create(self, case: Case) -> Made:
+        self._caller.begin()
+        if self._recipe.list is not None:
+            self._revoke_left(case)
+        elif not self._has_looked:
+            self._by_hand(
+                "a try that was killed may have left a key, and the recipe cannot list", label=self._label(case)
+            )
+        self._has_looked = False
+        values = {"label": self._label(case), "id": case.id}
+        answer = self._caller.send("create", case.secret, values)
+        fields, handle = self._caller.read("create", answers.taken, self._create, answer.document)
+        return Made(fields, answers.signed(handle, fields))
+
+    def apply(self, case: Case) -> None:
+        """The system has made it."""
+
+    def prove(self, fields: Fields) -> bool:
+        return self._caller.proves(fields, self._keys)
+
+    def retire(self, case: Case) -> None:
+        self._caller.begin()
+        # One who stood still while another took over may have made a key that nobody has noted.
+        self._revoke_left(case)
+        self._end("disable" if self.traits.keep else "revoke", case)
+
+    def remove(self, case: Case) -> None:
+        self._caller.begin()
+        self._end("revoke", case)
+
+    def discard(self, case: Case) -> None:
+        self._caller.begin()
+        self._revoke_left(case)
+        if any(case.secret.get(key) != case.pending.get(key) for key in self._keys):
+            handle = answers.handle_of(case.pending_handle, case.pending, self._keys)
+            self._take_out("revoke", case, case.pending, handle)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """No API has such a lock; the journal's holder is one."""
+        return nullcontext()
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def _revoke_left(self, case: Case) -> None:
+        """Revoke what bears this rotation's label and is not noted as its key."""
+        noted = {case.handle.partition(" ")[2], case.pending_handle.partition(" ")[2]}
+        for key in list(self._caller.listed(case.secret)):
+            if key.label == self._label(case) and key.handle not in noted:
+                log("warning", "a key that a killed try left is revoked", target=self._name, label=key.label)
+                self._take_out("revoke", case, {}, key.handle)
+
+    def _end(self, request: str, case: Case) -> None:
+        """Take the current key out of use, unless it is the published one after all."""
+        current = case.current
+        if not all(current.get(key) for key in self._keys):
+            return
+        if all(case.secret.get(key) == current[key] for key in self._keys):
+            return
+        self._take_out(request, case, current, self._handle(case))
+
+    def _take_out(self, request: str, case: Case, fields: Fields, handle: str) -> None:
+        said = self._recipe.requests[request]
+        if "handle" in said.places and not handle:
+            self._by_hand(f"nobody knows what the API calls the old key, which {request} wants", was=case.id)
+            return
+        values = {**of_key(fields, self._keys), **({"handle": handle} if handle else {})}
+        self._caller.send(request, case.secret, values, also=getattr(said, "gone", ()))
+
+    def _handle(self, case: Case) -> str:
+        """What the API calls the current key; empty where nobody knows."""
+        published = case.pending_handle.partition(" ")[2]
+        found = answers.handle_of(case.handle, case.current, self._keys) or self._found(case) or self._hinted(case)
+        return "" if found == published else found
+
+    def _found(self, case: Case) -> str:
+        find = self._recipe.find
+        if find is None:
+            return ""
+        answer = self._caller.send("find", case.secret, of_key(case.current, self._keys), also=_DEAD)
+        if not find.succeeds(answer.status):
+            return ""
+        return self._caller.read("find", answers.handle, find.handle, answer.document)
+
+    def _hinted(self, case: Case) -> str:
+        if self._recipe.list is None or self._recipe.list.hint is None:
+            return ""
+        values = [str(case.current[key]) for key in self._keys]
+        fitting = answers.hinted(self._others(case), values[0]) if len(values) == 1 else None
+        return fitting.handle if fitting is not None else ""
+
+    def _others(self, case: Case) -> Iterator[Listed]:
+        published = case.pending_handle.partition(" ")[2]
+        return (key for key in self._caller.listed(case.secret) if key.handle != published)
+
+    def _by_hand(self, what: str, **told: str) -> None:
+        log(
+            "warning",
+            what,
+            target=self._name,
+            todo="look for it where the provider shows its keys, and revoke it",
+            **told,
+        )
+
+    def _label(self, case: Case) -> str:
+        return f"lessee-{self._name}-{case.id}"

@@ -1,0 +1,33 @@
+"""A month of fifty rotation targets in simulated time: whether any is late, and what the decisions take."""
+
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+
+from rig import Figure, tell
+
+from lessee.core.rotation.schedule import opening
+from watched import MONTH, Machine, fifty
+
+SEED = 1
+REACH = 2.0
+TURNS = 30.0
+"""Seconds for which targets that are due at one moment may wait for each other."""
+
+
+def measure() -> Iterator[Figure]:
+    plans = fifty()
+    began = time.process_time()
+    month = Machine(seed=SEED, **plans)
+    month.run(month.now + MONTH)
+    took = time.process_time() - began
+    late = sum(_late(one.schedule, month.at[name], month.takes) for name, one in plans.items())
+    tell(f"seed {SEED}; {month.steps:,} steps, {sum(map(len, month.at.values())):,} rotations")
+    name = "a month of 50 rotation targets, every 1 h to 30 d, 15 of them with windows"
+    yield Figure(f"{name}: later than jitter and window", "", str(late), "0", not late)
+    yield Figure(f"{name}: time taken", "", f"{took:.1f} s", f"≤ {REACH:.0f} s", took <= REACH)
+
+
+def _late(said, moments, takes) -> int:
+    pairs = pairwise(moments)
+    return sum(moment > opening(said, last + takes + said.every) + said.jitter + TURNS for last, moment in pairs)
