@@ -15,6 +15,8 @@ import pytest
 
 from faults import Delay, Proxy, Sky
 from leak import CANARY, ENVIRONMENTS, World, attack, is_alive
+from lessee.core.rotation import journal
+from lessee.core.rotation.journal import Journal, Step
 from lessee.host.openbao import ROOT_TOKEN
 from sidecar import Sidecar, eventually, pass_by
 from terminal import as_by_a_person
@@ -406,11 +408,133 @@ def test_what_identity_adds_to_a_token_strikes_it(world):
 
 
 def test_rotation_targets_come_first_of_what_is_left_to_do(world):
-    rotation = {"keys": {"kind": "command", "secret": "api-keys/openrouter", "command": ["./rotate"]}}
+    rotation = {"keys": {"kind": "manual", "secret": "api-keys/openrouter", "keys": ["api_key"]}}
     world.config({"setup": {"environments": list(ENVIRONMENTS)}, "rotation": rotation})
     lines = [line.strip() for line in world.emergency("--dry-run").stdout.splitlines()]
     at = lines.index("secret/production/api-keys/openrouter (rotation target keys): version 1, of today")
     assert lines[at + 1] == "secret/production/database/postgres: version 1, of today"
+
+
+def targets(world, **more):
+    """Two targets, and an agent that will not confirm."""
+    slow = {"kind": "vault", "confirm_within": "1h"}
+    rotation = {
+        "jwt": {**slow, "secret": "web/jwt", "keys": {"jwt": {"previous": "old"}}},
+        "key": {**slow, "secret": "api-keys/openrouter", "keys": {"api_key": {}}},
+        **more,
+    }
+    world.config({"setup": {"environments": list(ENVIRONMENTS)}, "rotation": rotation})
+    for environment in ENVIRONMENTS:
+        world.bao.put(f"{environment}/web/jwt", jwt=CANARY, old=CANARY, api_key=CANARY)
+    body = {"custom_metadata": {"web/jwt": "1", "api-keys/openrouter": "1"}}
+    world.bao.ask("POST", "secret/metadata/production/lessee/consumers/simba/host-1", body)
+
+
+def fields(world, path, environment="production"):
+    return world.bao.ask("GET", f"secret/data/{environment}/{path}")["data"]["data"]
+
+
+def journal_of(world, name):
+    return journal.read(fields(world, f"{journal.FOLDER}{name}"))
+
+
+def test_targets_are_rotated_and_the_old_ones_end_whoever_has_not_confirmed(world):
+    targets(world)
+    secret_id, tokens = attack(world)
+    said = world.emergency("--yes", "--record", "what.json")
+    jwt = fields(world, "web/jwt")
+    # What is still taken beside the new one is nothing that an attacker has seen, either.
+    assert CANARY not in {jwt["jwt"], jwt["old"], fields(world, "api-keys/openrouter")["api_key"]}
+    assert len(jwt["old"]) == 48
+    assert jwt["old"] != jwt["jwt"]
+    for name in ("jwt", "key"):
+        assert journal_of(world, name).step is Step.IDLE
+    consumers = world.bao.ask("GET", "secret/metadata/production/lessee/consumers/simba/?list=true")
+    assert consumers["data"]["keys"] == ["host-1"]
+    assert fields(world, "web/jwt", "testing")["jwt"] == CANARY
+    assert not any(is_alive(world, token) for token in tokens.values())
+    assert (
+        "  rotated in their systems; the old ones have ended: 2\n"
+        "    target jwt, secret/production/web/jwt\n"
+        "    target key, secret/production/api-keys/openrouter\n"
+    ) in said.stdout
+    left = said.stdout.partition("BY HAND")[2]
+    assert "secret/production/api-keys/openrouter" not in left
+    assert "secret/production/lessee/" not in left
+    assert "secret/production/web/jwt: rotated, but not its api_key\n" in left
+    assert "secret/production/database/postgres: version 1, of today" in left
+    record = (world.folder / "what.json").read_text()
+    done = [one["what"] for one in map(json.loads, record.splitlines()) if one["event"] == "done"]
+    assert done[-2:] == ["target jwt, secret/production/web/jwt", "target key, secret/production/api-keys/openrouter"]
+    values = {CANARY, secret_id, jwt["jwt"], jwt["old"], fields(world, "api-keys/openrouter")["api_key"]}
+    assert not [value for value in values if value in said.stdout + said.stderr + record]
+
+
+def test_a_value_that_was_made_before_the_leak_was_stopped_is_not_what_stays(world):
+    targets(world)
+    known = {"api_key": "an-attacker-read-it-in-the-journal"}
+    noted = Journal(step=Step.CREATED, id="a1", current={"api_key": CANARY}, pending=known, started_at=1.0)
+    world.bao.put(f"production/{journal.FOLDER}key", **journal.written(noted))
+    world.emergency("--yes")
+    assert fields(world, "api-keys/openrouter")["api_key"] not in {CANARY, *known.values()}
+    assert journal_of(world, "key").count == 2
+
+
+def test_a_dry_run_names_the_targets_and_leaves_them(world):
+    targets(world)
+    since = len(world.audit.read_text().splitlines())
+    said = world.emergency("--dry-run").stdout
+    assert "  to rotate in their systems; the old ones end at once, whoever still uses them: 2\n" in said
+    assert "    target jwt, secret/production/web/jwt\n" in said
+    assert "secret/production/web/jwt:" not in said
+    assert world.writes(since) == []
+    said = world.emergency("--dry-run", "--path", "web/jwt").stdout
+    assert "target jwt" in said
+    assert "target key" not in said
+
+
+@pytest.mark.parametrize("sky", [Sky.HANG, Sky.LOST], ids=["before it was done", "after it was done"])
+@pytest.mark.parametrize("place", ["data/production/lessee/rotation/jwt", "data/production/web/jwt"])
+def test_killed_while_a_target_is_rotated_and_run_again_it_comes_to_the_same_end(world, place, sky):
+    targets(world)
+    file = world.folder / "lessee.yaml"
+    with Proxy(world.bao.port) as proxy:
+        file.write_text(file.read_text().replace(world.bao.address, proxy.address))
+        proxy.requests = posts = Posts(proxy, place, sky)
+        line, where = world.command("--yes", "--record", "killed.json")
+        process = subprocess.Popen(line, **where, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually(lambda: posts.met, "the write")
+        if sky is Sky.LOST:
+            pass_by(0.3)  # It has been done by now; nothing would tell us so.
+        process.kill()
+        process.wait()
+    file.write_text(file.read_text().replace(proxy.address, world.bao.address))
+    world.emergency("--yes", "--record", "again.json")
+    assert CANARY not in (fields(world, "web/jwt")["jwt"], fields(world, "api-keys/openrouter")["api_key"])
+    assert {journal_of(world, name).step for name in ("jwt", "key")} == {Step.IDLE}
+
+
+class Posts(list):
+    """The requests that a proxy sees; the first write at a place meets this weather."""
+
+    def __init__(self, proxy, place, sky):
+        super().__init__()
+        self.proxy, self.place, self.sky, self.met = proxy, place, sky, False
+
+    def append(self, request):
+        super().append(request)
+        if request.method == "POST" and request.path.endswith(self.place) and not self.met:
+            self.proxy.over(self.place, self.sky)
+            self.met = True
+
+
+def test_a_target_that_cannot_be_rotated_is_told_and_left_to_people(world):
+    targets(world, cache={"kind": "redis", "secret": "database/postgres", "admin": "database/nobody"})
+    said = world.emergency("--yes", code=75).stdout
+    assert "NOT DONE\n  target cache, secret/production/database/postgres: " in said
+    assert "the admin's secret is not there" in said
+    assert "secret/production/database/postgres (rotation target cache): version 1, of today" in said
+    assert "rotated in their systems; the old ones have ended: 2\n" in said
 
 
 def test_leases_that_templates_name_outside_the_environment_s_engines_are_revoked(world):

@@ -10,21 +10,26 @@ from pathlib import Path
 
 from lessee import __version__
 from lessee.commands.output import escape_unknown
+from lessee.commands.rotating.at_once import rotate_at_once
 from lessee.core.config import Config
 from lessee.core.emergency.by_hand import by_hand
-from lessee.core.emergency.plan import Change, Step, plan, rotations
+from lessee.core.emergency.plan import Change, Step, plan, renewed, rotations, targets
 from lessee.core.emergency.report import done, following, found, left, planned, undone
 from lessee.core.emergency.sight import Sight
 from lessee.core.errors import NotNotified, TemplateError, UsageError
 from lessee.core.paths import Dynamic
 from lessee.core.record import replace
+from lessee.core.redaction import Redactor
 from lessee.core.rendering.recipes import compile_recipes, space_of
 from lessee.core.rendering.templates import Compiler
 from lessee.emergency.looking import look, look_first
 from lessee.emergency.record import RecordFile
 from lessee.emergency.running import strike
 from lessee.host.clock import boot_time
-from lessee.host.project import find, read, template_of
+from lessee.host.logs import open_log
+from lessee.host.private import make_private
+from lessee.host.project import find, read, template_of, text_of
+from lessee.rotation.targets import Project
 from lessee.vault.operator import Operator, operator
 
 _NOT_ALL_DONE = NotNotified.exit_code  # EX_TEMPFAIL: mend what is in the way, and run it again.
@@ -34,46 +39,58 @@ def run(arguments: argparse.Namespace) -> int:
     """0: all is done that can be done here; 75: something could not be done."""
     if arguments.dry_run and arguments.record:
         raise UsageError("--record says nothing with --dry-run", todo="leave one of them out")
+    make_private()
     escape_unknown()
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     config = read(path, environ, environment=arguments.environment, blocks=("rotation",))
     _refuse_unknown(config, arguments.environment)
     named, unread = _named(config, path)
+    redactor = Redactor()
+    redactor.publish(text_of(path))
+    open_log(redactor, level="error")
     with operator(config.vault, environ, boot_time) as asking:
         first = look_first(asking, config, arguments.environment, arguments.path, named)
         sight = look(asking, first)
         sight = replace(sight, problems=(*sight.problems, *unread))
-        changes = plan(sight, rotations(sight.exposure, sight.databases))
+        rotated = (*rotations(sight.exposure, sight.databases), *targets(sight.exposure, config))
+        changes = plan(sight, rotated)
         print(found(sight), end="")
         print(planned(changes, sight, all_of_it=arguments.dry_run), end="")
         if arguments.dry_run:
-            print(left(by_hand(sight, config.rotation, time.time())), end="")
+            gone = renewed(config, {change.about: () for change in rotated if change.step is Step.TARGETS})
+            print(left(by_hand(sight, config.rotation, time.time(), gone)), end="")
             return _NOT_ALL_DONE if sight.problems else 0
         if not arguments.yes:
             _ask(arguments.environment)
-        return _strike(asking, config, arguments, sight, changes, unread)
+        return _strike(asking, Project(config, path, environ, redactor), arguments, sight, changes, unread)
 
 
 def _strike(
     asking: Operator,
-    config: Config,
+    project: Project,
     arguments: argparse.Namespace,
     sight: Sight,
     changes: tuple[Change, ...],
     unread: tuple[str, ...],
 ) -> int:
+    same: dict[str, tuple[str, ...]] = {}
+
+    def rotate(name: str) -> None:
+        same[name] = rotate_at_once(project, name, asking)
+
     with RecordFile(arguments.record or _file_name(arguments.environment)) as file:
         file.write("begun", **_intent(asking, sight, changes))
         try:
-            struck = strike(asking, sight, changes, file)
+            struck = strike(asking, sight, changes, file, rotate)
         except KeyboardInterrupt:
             file.write("interrupted")
             print(f"\nlessee: interrupted: not all is done; run it again; record: {file.path}", file=sys.stderr)
             raise
         # What could not be looked at again is still to be told.
         seen = sight if struck.after.problems else struck.after
-        tasks = by_hand(seen, config.rotation, time.time())
+        rotated = renewed(project.config, same)
+        tasks = by_hand(seen, project.config.rotation, time.time(), rotated)
         for task in tasks:
             file.write("by hand", what=task.title, about=task.lines)
         file.write("ended", undone=[*struck.undone, *unread])

@@ -1,7 +1,7 @@
 """Strikes in order, looks again until nobody is left, and says what could not be done."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from lessee.core.emergency.plan import Change, Step, plan
 from lessee.core.emergency.report import Outcome
@@ -17,6 +17,7 @@ from lessee.vault.operator import Operator
 
 _ROUNDS = 3
 """Who was not yet struck may have made something new meanwhile."""
+_ROTATED = frozenset({Step.ROTATION, Step.TARGETS})
 _PATIENCE = 5.0
 """Seconds without a lease less, after which Vault is left alone with the rest."""
 _LONGEST = 120.0
@@ -31,14 +32,28 @@ class Struck(Record, frozen=True):
     undone: tuple[str, ...]
 
 
-def strike(operator: Operator, before: Sight, changes: Iterable[Change], file: RecordFile) -> Struck:
-    """Go on after errors: an error counts only where what it was about is still there at the end."""
+def strike(
+    operator: Operator,
+    before: Sight,
+    changes: Iterable[Change],
+    file: RecordFile,
+    rotate: Callable[[str], object],
+) -> Struck:
+    """Go on after errors: an error counts only where what it was about is still there at the end.
+
+    `rotate` a target, by its name. What is rotated is so after the last round, when nobody is left to read it.
+    """
     outcomes: dict[str, Outcome] = {}
-    pending, after = tuple(changes), before
+    changes = tuple(changes)
+    pending, after = tuple(change for change in changes if change.step not in _ROTATED), before
+
+    def write(change: Change) -> None:
+        operator.write(change.path, change.body, timeout=ISSUE_TIMEOUT)
+
     for _ in range(_ROUNDS):
         for step in Step:
             some = [change for change in pending if change.step is step]
-            outcomes |= {one.change.what: one for one in _obey(operator, some, file)}
+            outcomes |= {one.change.what: one for one in _obey(write, some, file)}
             if step is Step.LEASES:
                 _wait_for_leases(operator, [change.about for change in some])
         after = _look_again(operator, before)
@@ -46,6 +61,9 @@ def strike(operator: Operator, before: Sight, changes: Iterable[Change], file: R
         file.write("looked again", left=[change.what for change in pending], problems=after.problems)
         if not [change for change in pending if change.step is not Step.LEASES]:
             break
+    for step, doing in ((Step.ROTATION, write), (Step.TARGETS, lambda change: rotate(change.about))):
+        some = [change for change in changes if change.step is step]
+        outcomes |= {one.change.what: one for one in _obey(doing, some, file)}
     left = {change.what for change in pending}
     settled = tuple(_settled(one, left, after) for one in outcomes.values())
     unseen = [change.what for change in pending if change.what not in outcomes]
@@ -62,10 +80,10 @@ def _look_again(operator: Operator, before: Sight) -> Sight:
         return replace(seen, problems=(*seen.problems, f"policies: {exc}"))
 
 
-def _obey(operator: Operator, changes: list[Change], file: RecordFile) -> Iterable[Outcome]:
+def _obey(doing: Callable[[Change], object], changes: list[Change], file: RecordFile) -> Iterable[Outcome]:
     def obey(change: Change) -> None:
         try:
-            operator.write(change.path, change.body, timeout=ISSUE_TIMEOUT)
+            doing(change)
         except LesseeError as exc:
             file.write("failed", step=change.step, what=change.what, why=str(exc))
             raise
@@ -80,7 +98,7 @@ def _obey(operator: Operator, changes: list[Change], file: RecordFile) -> Iterab
 def _settled(outcome: Outcome, left: set[str], after: Sight) -> Outcome:
     """Whether it was done is seen by looking; of a rotation only its answer tells."""
     change = outcome.change
-    if change.step is Step.ROTATION:
+    if change.step in _ROTATED:
         return outcome
     if change.what not in left:
         # What could not be looked at again may be there still.

@@ -3,8 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from lessee.options.sidecar import add_logging
-from lessee.options.words import Command, Parser, count, duration
+from lessee.options.words import Command, Parser, add_logging, count, duration
 
 _VALIDATIONS = ("text", "json", "yaml", "junit")
 
@@ -67,8 +66,30 @@ def _add_validate(command: Command) -> None:
 
 
 def _add_rotate(command: Command) -> None:
-    rotate = command("rotate", "change credentials in the systems that own them, and in Vault")
-    rotate.add_argument("--watch", action="store_true", help="go on: rotate when it is time, as a service")
+    rotate = command(
+        "rotate",
+        "change credentials in the systems that own them, and in Vault",
+        "TARGET is a target of `rotation:`,\n"
+        "a kind, or the first folder of secrets, such as database. Without one, those that are due are rotated, and\n"
+        "what was left open is finished. Nothing is lost wherever it is ended: the next one goes on.",
+    )
+    rotate.add_argument("targets", nargs="*", metavar="TARGET", help="what to rotate now")
+    rotate.add_argument("--all", action="store_true", help="all targets, due or not")
+    rotate.add_argument("--environment", metavar="ENV", help="of this environment, instead of the configuration's")
+    rotate.add_argument("--force", action="store_true", help="although it was just rotated, or is rotated too often")
+    rotate.add_argument("--no-wait", action="store_true", help="leave the old ones for the next time, unless confirmed")
+    rotate.add_argument(
+        "--timeout",
+        type=duration,
+        default=60.0,
+        metavar="TIME",
+        help="wait so long for another rotator, or Vault (60s)",
+    )
+    way = rotate.add_mutually_exclusive_group()
+    way.add_argument("--dry-run", action="store_true", help="change nothing: show what would be done, and what lacks")
+    way.add_argument("--status", action="store_true", help="change nothing: show how all targets stand")
+    way.add_argument("--watch", action="store_true", help="go on: rotate when it is time, as a service")
+    rotate.add_argument("--json", action="store_true", help="with --status: for programs")
     add_logging(rotate)
 
 

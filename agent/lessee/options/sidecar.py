@@ -1,14 +1,9 @@
 """Options of the commands of a sidecar and of who writes its configuration."""
 
-import argparse
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-from lessee.core.errors import UsageError
-from lessee.options.words import Command, duration
+from lessee.options.words import Command, add_logging, duration
 
-_LEVELS = ("debug", "info", "warning", "error")
-_FORMS = ("text", "json")
 _REPORTS = ("text", "json", "sarif", "github")
 
 
@@ -114,29 +109,6 @@ def _add_demo(command: Command) -> None:
         config=False,
     )
     demo.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
-
-
-def add_logging(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--log-level",
-        choices=_LEVELS,
-        default=_from_environment("LESSEE_LOG_LEVEL", _LEVELS) or "info",
-        help="what is logged to stderr (info, or $LESSEE_LOG_LEVEL)",
-    )
-    parser.add_argument(
-        "--log-format",
-        choices=_FORMS,
-        default=_from_environment("LESSEE_LOG_FORMAT", _FORMS),
-        help="text on a terminal, else json (or $LESSEE_LOG_FORMAT)",
-    )
-
-
-def _from_environment(name: str, choices: Sequence[str]) -> str | None:
-    """Argparse would not look at a default's choices."""
-    value = os.environ.get(name) or None
-    if value is not None and value not in choices:
-        raise UsageError(f"${name} is none of {', '.join(choices)}", todo="set it to one of them, or unset it")
-    return value
 
 
 COMMANDS: Mapping[str, Callable[[Command], None]] = {

@@ -1,9 +1,14 @@
 """Words that options take, and how a command is added."""
 
 import argparse
+import os
+from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
 from lessee.core.errors import UsageError
+
+_LEVELS = ("debug", "info", "warning", "error")
+_FORMS = ("text", "json")
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,3 +40,27 @@ def count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
     return int(text)
+
+
+def add_logging(parser: argparse.ArgumentParser) -> None:
+    """What is logged, and how."""
+    parser.add_argument(
+        "--log-level",
+        choices=_LEVELS,
+        default=_from_environment("LESSEE_LOG_LEVEL", _LEVELS) or "info",
+        help="what is logged to stderr (info, or $LESSEE_LOG_LEVEL)",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=_FORMS,
+        default=_from_environment("LESSEE_LOG_FORMAT", _FORMS),
+        help="text on a terminal, else json (or $LESSEE_LOG_FORMAT)",
+    )
+
+
+def _from_environment(name: str, choices: Sequence[str]) -> str | None:
+    """Argparse would not look at a default's choices."""
+    value = os.environ.get(name) or None
+    if value is not None and value not in choices:
+        raise UsageError(f"${name} is none of {', '.join(choices)}", todo="set it to one of them, or unset it")
+    return value

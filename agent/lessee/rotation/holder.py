@@ -9,6 +9,8 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _STARTED = 19
 """Field 22 of /proc/PID/stat, counted behind the name: clock ticks from boot to the start of the process."""
 _PARTS = 5
+_LONGEST_START = 30.0
+"""Seconds that the start of a program takes on a busy machine."""
 
 
 def holder() -> str:
@@ -22,6 +24,16 @@ def has_left(name: str) -> bool:
     if len(parts) != _PARTS or parts[:2] != [_machine(), _namespace()] or not parts[2].isdecimal():
         return False
     return _started(int(parts[2])) != parts[3]
+
+
+def started_at(boot_time: float, now: float) -> float:
+    """When this program began, as `now` counts: what others have published since then is what was asked for.
+
+    It is said to be 30 s ago at most: a script that has run for days may have become this program by exec.
+    """
+    ticks = _started(os.getpid())
+    age = boot_time - int(ticks) / os.sysconf("SC_CLK_TCK") if ticks.isdecimal() else 0.0
+    return now - min(max(age, 0.0), _LONGEST_START)
 
 
 def _machine() -> str:

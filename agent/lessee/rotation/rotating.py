@@ -38,6 +38,8 @@ class Target(Record, frozen=True):
     journal: str
     consumers: tuple[str, ...]
     within: float
+    keeps: bool = True
+    """Whether the old one is kept for so long as its kind has it; else it is removed at once."""
 
 
 class World(Record, frozen=True):
@@ -77,20 +79,23 @@ class Rotator:
         open_only: bool = False,
         may_wait: bool = True,
         timeout: float = 60.0,
+        wished_at: float | None = None,
         seen: float | None = None,
     ) -> d.Outcome:
         """Rotate, after what is open has been finished; what that needs may be decided at each step anew.
 
         `open_only`: finish, and begin nothing. `may_wait` False: who has not confirmed is waited for another time.
-        `timeout`: so long it waits for another rotator, in seconds. `seen`: when the last rotation was as far as is
-        known to whoever wishes for this one; any that came after it will do.
+        `timeout`: so long it waits for another rotator, in seconds. `wished_at`: when somebody asked for it, in
+        seconds since 1970; default: now. What was published since then is what he asked for. `seen`: when the last
+        rotation was as far as is known to whoever wishes for this one; any that came after it will do.
 
         Raises Busy, SystemAway, SystemRefused, Refused and VaultUnreachable; what has begun then stays noted, and the
         old credential valid.
         """
         began = self._world.clock()
-        since = began if seen is None else nextafter(seen, inf)
-        force = force or seen is not None
+        since = began if wished_at is None else wished_at
+        if seen is not None:
+            since, force = nextafter(seen, inf), True
         self._rotated = False
         self._read()
         while True:
@@ -118,6 +123,16 @@ class Rotator:
     def journal(self) -> Journal:
         """As it was last read or written."""
         return self._journal
+
+    @property
+    def has_published(self) -> bool:
+        """Whether the last run has, however it ended."""
+        return self._rotated
+
+    @property
+    def standing(self) -> Standing | None:
+        """Of the consumers, as they were last seen in this run; None: nobody has looked."""
+        return self._learnt.standing
 
     def _sight(self, since: float, *, force: bool, open_only: bool, may_wait: bool) -> d.Sight:
         return d.Sight(
@@ -255,6 +270,7 @@ class Rotator:
             history=past,
         )
         self._write(noted)
+        self._rotated = True  # though a run before this one may not have heard that it had written the secret
         self._learnt = _Learnt()
 
     def _tell_history(self, past: Iterable[Past]) -> None:
@@ -289,7 +305,8 @@ class Rotator:
         self._tell("info", "old credential retired", id=journal.id)
         done = replace(journal, confirmed_at=now, propagations=times, missing=missing)
         if keep := self._kind.traits.keep:
-            self._write(replace(done, step=Step.KEEPING, keep_until=now + keep, pending={}, failures=0, error=""))
+            until = now + keep * self._target.keeps
+            self._write(replace(done, step=Step.KEEPING, keep_until=until, pending={}, failures=0, error=""))
         else:
             self._write(j.closed(done, handle=done.pending_handle))
 

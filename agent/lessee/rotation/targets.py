@@ -10,7 +10,7 @@ from pathlib import Path
 from lessee.core.config import Config
 from lessee.core.config.grammar.rotation import Rotation
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.record import Record
+from lessee.core.record import Record, replace
 from lessee.core.redaction import Redactor
 from lessee.core.rotation import journal
 from lessee.host.logs import log
@@ -70,19 +70,25 @@ def rotator(
     name: str,
     operator: Operator,
     *,
+    at_once: bool = False,
     sleep: Callable[[float], None] = time.sleep,
     named: str | None = None,
 ) -> Iterator[Rotator]:
     """What rotates one target, with the admin's credentials as they are now.
 
-    `named`: the holder's name, of one who rotates it again and again, and at one moment once; what he left in the
-    middle is then his own.
+    `at_once`: the old credential ends with the publication: nobody is waited for, and nothing kept. `named`: the
+    holder's name, of one who rotates it again and again, and at one moment once; what he left in the middle is then
+    his own.
 
-    Raises ConfigError, LesseeError where the admin's secret is not there, Refused and VaultUnreachable.
+    Raises ConfigError, also where the admin's secret is not there, Refused and VaultUnreachable.
     """
     said, target, secrets_ = project.said(name), project.target(name), project.config.secrets
     kept = Kept(operator, secrets_.mount)
     kept.check()
+    forget = confirmations.forget(operator, secrets_.mount, secrets_.prefix)
+    if at_once:
+        target = replace(target, within=0.0, keeps=False)
+        forget = _remember  # Who could not confirm so soon is still there.
 
     # The same sources in each run, so that a service's redactor does not grow: it forgets what was long ago.
     places = cycle(range(_SOURCES))
@@ -103,7 +109,7 @@ def rotator(
     world = World(
         kept=kept,
         confirmations=confirmations.confirmations(operator, secrets_.mount, secrets_.prefix),
-        forget=confirmations.forget(operator, secrets_.mount, secrets_.prefix),
+        forget=forget,
         holder=named or holder(),
         clock=time.time,
         sleep=sleep,
@@ -117,6 +123,10 @@ def rotator(
         kind.close()
 
 
+def _remember(name: str) -> None:
+    del name
+
+
 def _admin(project: Project, said: Rotation, kept: Kept, hide: Callable[[Iterable[str]], None]) -> Mapping[str, object]:
     path = getattr(said, "admin", None)
     if path is None:
@@ -125,6 +135,7 @@ def _admin(project: Project, said: Rotation, kept: Kept, hide: Callable[[Iterabl
     found = kept.read(where)
     if not found.fields:
         todo = "write it, or mend `admin:`"
-        raise LesseeError("the admin's secret is not there", where=f"{project.config.secrets.mount}/{where}", todo=todo)
+        place = f"{project.config.secrets.mount}/{where}"
+        raise ConfigError([LesseeError("the admin's secret is not there", where=place, todo=todo)])
     hide(str(value) for value in found.fields.values() if isinstance(value, str))
     return found.fields

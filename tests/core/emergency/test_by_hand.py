@@ -1,7 +1,7 @@
 """What is left for people is told, the most important first."""
 
 from lessee.core.config.parsing import parse
-from lessee.core.emergency.by_hand import DAY, by_hand
+from lessee.core.emergency.by_hand import DAY, by_hand, unchanged
 from lessee.core.emergency.exposure import Mount, exposure
 from lessee.core.emergency.sight import Login, Role, Secret
 
@@ -9,16 +9,16 @@ ROTATION = """
 environment: production
 secrets: {shared: [common/]}
 rotation:
-  postgres: {kind: postgres, secret: database/postgres, admin: database/admin}
-  other: {kind: command, secret: other/thing}
-  elsewhere: {kind: command, secret: not/there}
+  postgres: {kind: postgres, secret: database/postgres, admin: database/admin, roles: [a, b]}
+  other: {kind: command, secret: other/thing, command: [./rotate]}
+  elsewhere: {kind: command, secret: not/there, command: [./rotate]}
 """
 NOW = 100 * DAY
 
 
-def told(seen, text="environment: production"):
+def told(seen, text="environment: production", **said):
     rotation = parse(text, source="lessee.yaml", environ={}).rotation
-    return {task.title: task.lines for task in by_hand(seen, rotation, NOW)}
+    return {task.title: task.lines for task in by_hand(seen, rotation, NOW, **said)}
 
 
 def test_where_nothing_is_left_nothing_is_told(sight):
@@ -48,6 +48,24 @@ def test_secrets_are_told_in_the_order_of_their_importance_with_their_age(sight)
         "secret/production/zoo: version 3, of today",
         "secret/common/: a shared folder; other environments read it too",
     )
+
+
+def test_what_was_rotated_is_left_out_but_for_its_other_keys(sight):
+    paths = ["database/postgres", "database/admin", "other/thing", "lessee/rotation/postgres", "lessee/consumers/a/b"]
+    seen = sight(secrets=tuple(Secret(f"secret/production/{path}", 3, NOW) for path in paths), policies={})
+    rotated = {"secret/production/database/postgres": (), "secret/production/other/thing": ("salt", "\x1b")}
+    (lines,) = told(seen, ROTATION, rotated=rotated).values()
+    assert lines == (
+        "secret/production/database/admin (rotation target postgres, its admin): version 3, of today",
+        r"secret/production/other/thing: rotated, but not its salt, '\x1b'",
+    )
+
+
+def test_a_key_counts_as_unchanged_only_where_its_value_may_be_secret():
+    before = {"password": "old", "api_key": "same", "host": "db", "rotation_count": 1, "deep": {"token": "same"}}
+    after = {**before, "password": "new", "added": "x"}
+    assert unchanged(before, after) == ("api_key", "deep.token")
+    assert unchanged({"password": "", "gone": "x"}, {"password": ""}) == ()
 
 
 def test_tokens_that_were_spared_are_told(sight, token):

@@ -40,7 +40,7 @@ def test_the_plan_is_short_before_it_asks_and_whole_in_a_dry_run(sight, token):
     assert "  tokens to revoke: 12\n" in short
     assert "    … and 2 more\n" in short
     assert "  leases to revoke, below: 7 and more that cannot be counted\n    leases of production/database/\n" in short
-    assert "  to rotate: 1\n    static role production/database/static\n" in short
+    assert "  to rotate in Vault: 1\n    static role production/database/static\n" in short
     assert whole.count("    token t") == 12
     assert "more\n" not in whole
 
@@ -54,7 +54,7 @@ def test_what_is_done_is_told_by_role_and_name_and_what_failed_is_not_among_it(s
     text = done(outcomes, seen)
     assert "  secret_ids destroyed: 1\n    approle/app: 1\n" in text
     assert "  tokens revoked: 12\n    name-t0: 1\n" in text
-    assert "  leases revoked, below: 7\n    leases of production/database/\n  rotated: 1\n" in text
+    assert "  leases revoked, below: 7\n    leases of production/database/\n  rotated in Vault: 1\n" in text
 
 
 def test_what_is_not_done_is_told_with_the_way_on():

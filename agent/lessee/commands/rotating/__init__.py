@@ -1,1 +1,1 @@
-"""What `lessee rotate` does beside rotating once."""
+"""What `lessee rotate` does, by its options."""

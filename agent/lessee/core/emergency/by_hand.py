@@ -1,19 +1,21 @@
 """What nobody but people can do after a leak, the most important first."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from lessee.core.config.grammar.rotation import Rotation
 from lessee.core.emergency.sight import Role, Secret, Sight, Way
 from lessee.core.emergency.striking import MAKING, doomed, grants
 from lessee.core.record import Record
+from lessee.core.validation.fields import fields, is_plain
 
 DAY = 86400.0
 HOUR = 3600.0
-_NO_SECRET = "/lessee/setup"  # noqa: S105  # It is a path.
-"""What setup knows again its own objects by: fingerprints, which open nothing."""
+_NO_SECRETS = ("/lessee/setup", "/lessee/rotation/", "/lessee/consumers/")
+"""What setup knows again its own objects by, which are fingerprints; how far rotations have come, and for whom."""
 _FIRST = ("database", "api-keys", "storage")
 """Folders whose secrets open other systems."""
 _ADMIN = ", its admin"
+_NOTHING: Mapping[str, Collection[str]] = {}
 
 
 class Task(Record, frozen=True):
@@ -23,10 +25,15 @@ class Task(Record, frozen=True):
     lines: tuple[str, ...]
 
 
-def by_hand(sight: Sight, rotation: Mapping[str, Rotation], now: float) -> tuple[Task, ...]:
-    """`now`: seconds since 1970. Headings without anything to do are left out."""
+def by_hand(
+    sight: Sight, rotation: Mapping[str, Rotation], now: float, rotated: Mapping[str, Collection[str]] = _NOTHING
+) -> tuple[Task, ...]:
+    """`now`: seconds since 1970. `rotated`: whole paths of secrets that have been, with the keys that stayed.
+
+    Headings without anything to do are left out.
+    """
     tasks = (
-        Task("change at the system that owns it, then write to Vault", tuple(_secrets(sight, rotation, now))),
+        Task("change at the system that owns it, then write to Vault", tuple(_secrets(sight, rotation, now, rotated))),
         Task("look at, then revoke with `bao token revoke -accessor ACCESSOR`", tuple(_spared(sight))),
         Task("close ways in that are left open", tuple(_ways_in(sight))),
         Task("wait for what cannot be revoked", tuple(_unrevocable(sight))),
@@ -37,24 +44,39 @@ def by_hand(sight: Sight, rotation: Mapping[str, Rotation], now: float) -> tuple
     return tuple(task for task in tasks if task.lines)
 
 
+def unchanged(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[str, ...]:
+    """The keys whose values are the same, but for those that are no secrets by their names."""
+    new = dict(fields(after))
+    return tuple(key for key, value in fields(before) if value and new.get(key) == value and not is_plain(key, value))
+
+
 def shown(text: str) -> str:
     """A name that others chose, so that it cannot write over a terminal."""
     return text if text.isprintable() else repr(text)
 
 
-def _secrets(sight: Sight, rotation: Mapping[str, Rotation], now: float) -> Iterator[str]:
+def _secrets(
+    sight: Sight, rotation: Mapping[str, Rotation], now: float, rotated: Mapping[str, Collection[str]]
+) -> Iterator[str]:
     for database in sight.databases:
         for name, other in database.shared.items():
             what = f"root credential of {database.mount}/{name}"
             yield f"{shown(what)}: not rotated, for {shown(other)} logs in as the same user; give each its own"
     targets = _targets(sight, rotation)
-    exposed = (secret for secret in sight.secrets if not secret.path.endswith(_NO_SECRET))
+    exposed = (secret for secret in sight.secrets if not _is_own(secret.path) and rotated.get(secret.path) != ())
     for secret in sorted(exposed, key=lambda secret: _importance(secret, targets, sight)):
         target = targets.get(secret.path, "")
+        if secret.path in rotated:
+            yield f"{shown(secret.path)}: rotated, but not its {', '.join(map(shown, rotated[secret.path]))}"
+            continue
         told = f" (rotation target {target})" if target else ""
         yield f"{shown(secret.path)}{told}: {_age(secret, now)}"
     for one in sight.exposure.shared:
         yield f"{one.mount.path}{one.path}: a shared folder; other environments read it too"
+
+
+def _is_own(path: str) -> bool:
+    return any(path.endswith(end) or (end.endswith("/") and end in path) for end in _NO_SECRETS)
 
 
 def _targets(sight: Sight, rotation: Mapping[str, Rotation]) -> Mapping[str, str]:

@@ -1,9 +1,11 @@
 """What is to be done at the server after a leak, in order."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
+from lessee.core.config import Config
+from lessee.core.config.grammar.rotation import Manual, Rotation
 from lessee.core.emergency.exposure import Exposure
 from lessee.core.emergency.reach import Region
 from lessee.core.emergency.sight import Database, Sight
@@ -18,6 +20,8 @@ class Step(StrEnum):
     TOKENS = "tokens"
     LEASES = "leases"
     ROTATION = "rotation"
+    TARGETS = "targets"
+    """Of `rotation:` in the configuration: written by the rotator, each with the name of its target in `about`."""
 
 
 class Change(Record, frozen=True):
@@ -32,7 +36,7 @@ class Change(Record, frozen=True):
 
 
 def plan(sight: Sight, rotated: Iterable[Change]) -> tuple[Change, ...]:
-    """All that is to be done now; `rotated` as of `rotations`."""
+    """All that is to be done now; `rotated` as of `rotations` and `targets`."""
     ends, _ = doomed(sight)
     return (
         *(_secret_id(role.mount, role.name, accessor) for role in sight.roles for accessor in role.secret_ids),
@@ -58,10 +62,9 @@ def plan(sight: Sight, rotated: Iterable[Change]) -> tuple[Change, ...]:
 
 
 def rotations(exposed: Exposure, databases: Iterable[Database]) -> tuple[Change, ...]:
-    """What can be given a new value at once: today that is what Vault rotates itself.
+    """What Vault rotates itself.
 
-    A root credential that others log in with too is not among it, for they would be locked out, nor are the targets of
-    `rotation:` in the configuration; they are told under "by hand".
+    A root credential that others log in with too is not among it, for they would be locked out.
     """
     path = exposed.path
     changes: list[Change] = []
@@ -78,6 +81,47 @@ def rotations(exposed: Exposure, databases: Iterable[Database]) -> tuple[Change,
             if path is None and name not in database.shared
         ]
     return tuple(changes)
+
+
+def targets(exposed: Exposure, config: Config) -> tuple[Change, ...]:
+    """The targets of `rotation:` whose secret, or whose admin, is exposed. What a person must rotate is left to him."""
+    return tuple(
+        Change(Step.TARGETS, f"target {name}, {place(config, said)}", place(config, said), {}, name)
+        for name, said in config.rotation.items()
+        if not isinstance(said, Manual) and _is_exposed(exposed, config, said)
+    )
+
+
+def renewed(config: Config, left: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:
+    """The whole paths of secrets of which all targets have been rotated, with the keys that stayed as they were.
+
+    `left`: such keys, by the name of each target that has been.
+    """
+    of: dict[str, list[str]] = {}
+    for name, said in config.rotation.items():
+        of.setdefault(place(config, said), []).append(name)
+    return {
+        path: tuple(sorted(set.intersection(*(set(left[name]) for name in names))))
+        for path, names in of.items()
+        if all(name in left for name in names)
+    }
+
+
+def place(config: Config, said: Rotation) -> str:
+    """The whole path of a target's secret."""
+    return f"{config.secrets.mount}/{config.secrets.prefix}{said.secret}"
+
+
+def _is_exposed(exposed: Exposure, config: Config, said: Rotation) -> bool:
+    prefix = config.secrets.prefix
+    paths = [f"{prefix}{path}" for path in (said.secret, getattr(said, "admin", None)) if path is not None]
+    mount = f"{config.secrets.mount}/"
+    folders = [one.path for one in exposed.kept if one.mount.path == mount]
+    return any(
+        path.startswith(folder) if folder.endswith("/") or not folder else path == folder
+        for path in paths
+        for folder in folders
+    )
 
 
 def _secret_id(mount: str, role: str, accessor: str) -> Change:

@@ -13,7 +13,11 @@ _WORDS = {
     Step.LOGINS: ("secret_ids to destroy", "secret_ids destroyed"),
     Step.TOKENS: ("tokens to revoke", "tokens revoked"),
     Step.LEASES: ("leases to revoke, below", "leases revoked, below"),
-    Step.ROTATION: ("to rotate", "rotated"),
+    Step.ROTATION: ("to rotate in Vault", "rotated in Vault"),
+    Step.TARGETS: (
+        "to rotate in their systems; the old ones end at once, whoever still uses them",
+        "rotated in their systems; the old ones have ended",
+    ),
 }
 _HOW = {Way.GRANTS: "", Way.TEMPLATED: " (templated: taken to)", Way.UNREADABLE: " (cannot be read: taken to)"}
 
@@ -56,7 +60,7 @@ def done(outcomes: Iterable[Outcome], before: Sight) -> str:
     for step in Step:
         some = [one.change for one in outcomes if one.change.step is step and not one.error]
         lines.append(f"  {_WORDS[step][1]}: {_count(step, some, before)}")
-        if step in {Step.ROTATION, Step.LEASES}:
+        if step in {Step.ROTATION, Step.TARGETS, Step.LEASES}:
             lines += [f"    {shown(change.what)}" for change in some]
         else:
             lines += [f"    {holder}: {count}" for holder, count in _by_holder(some)]

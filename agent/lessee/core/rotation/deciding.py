@@ -193,6 +193,9 @@ def decide(sight: Sight, *, rotated: bool = False) -> Action:
     if not journal.is_open and (outcome := _over(sight, rotated=rotated)) is not None:
         return Done(outcome)
     if journal.holder not in {"", sight.holder} and journal.held_until > sight.now and not sight.left:
+        if journal.step is Step.PUBLISHED and not sight.open_only and _is_just(sight):
+            # The wish is fulfilled, and the other one is there to wait for the consumers.
+            return Done(Outcome.JUST_ROTATED)
         return Wait(min(_LOCK_POLL, journal.held_until - sight.now), journal.holder)
     if journal.step is Step.IDLE:
         return Look() if sight.traits.made_by_system else Begin()
@@ -220,8 +223,12 @@ def _over(sight: Sight, *, rotated: bool) -> Outcome | None:
             return None
         kept = journal.step is Step.KEEPING
         return Outcome.ROTATED if rotated else Outcome.KEEPING if kept else Outcome.NOTHING
-    just = journal.rotated_at >= sight.since - (0 if sight.force else JUST)
-    return Outcome.JUST_ROTATED if just and journal.rotated_at else None
+    return Outcome.JUST_ROTATED if _is_just(sight) else None
+
+
+def _is_just(sight: Sight) -> bool:
+    just = sight.journal.rotated_at >= sight.since - (0 if sight.force else JUST)
+    return just and bool(sight.journal.rotated_at)
 
 
 def _bring_out(sight: Sight) -> Action:

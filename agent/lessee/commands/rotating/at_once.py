@@ -1,0 +1,25 @@
+"""Rotates a target after a leak: the old credential ends with the publication, whoever still uses it."""
+
+from lessee.commands.rotating.opened import foreseen
+from lessee.core.config.grammar.rotation import InVault
+from lessee.core.emergency.by_hand import unchanged
+from lessee.rotation.kept import Kept
+from lessee.rotation.targets import Project, rotator
+from lessee.vault.operator import Operator
+
+
+def rotate_at_once(project: Project, name: str, operator: Operator) -> tuple[str, ...]:
+    """Nobody is waited for, nothing kept, and what had begun before is done anew, for it may be known too.
+
+    The keys of the secret that stayed as they were. Raises what `rotator` and `Rotator.run` do.
+    """
+    said, target = project.said(name), project.target(name)
+    kept = Kept(operator, project.config.secrets.mount)
+    before = kept.read(target.path).fields
+    with foreseen(), rotator(project, name, operator, at_once=True) as one:
+        one.run(open_only=True)
+        one.run(force=True)
+        if isinstance(said, InVault) and any(value.previous is not None for value in said.keys.values()):
+            # The value before is still taken by whoever reads it: let it be one that nobody has seen.
+            one.run(force=True)
+    return unchanged(before, kept.read(target.path).fields)
