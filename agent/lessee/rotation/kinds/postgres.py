@@ -23,13 +23,17 @@ if TYPE_CHECKING:
 _MOST = 2
 _LENGTH = 40
 _SIXTEEN = 160000
-"""From 16 on CREATEROLE is a right over those roles alone of which one has the ADMIN option."""
+"""From 16 on CREATEROLE is a right over those roles alone of which one has the ADMIN option, and one may be a member
+without the right to `SET role`."""
 _KNOWN = """
     SELECT r.oid IS NOT NULL, coalesce(r.rolvaliduntil <= now(), false), o.oid IS NOT NULL,
            coalesce(pg_has_role(r.oid, o.oid, %(as)s), false)
     FROM (SELECT) AS one
     LEFT JOIN pg_roles r ON r.rolname = %(role)s
     LEFT JOIN pg_roles o ON o.rolname = %(owner)s
+"""
+_MAY_ACT = """
+    SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = %(owner)s AND pg_has_role(session_user, oid, %(as)s))
 """
 _MAY_END = """
     SELECT pg_has_role('pg_signal_backend', 'USAGE')
@@ -86,18 +90,18 @@ class LoginRoles:
                 self._do(admin, "ALTER ROLE {role} SET role TO {owner}", role=role, owner=self._said.owner)
 
     def prove(self, fields: Fields) -> bool:
-        """Of our own roles, also whether what it creates will belong to the owner."""
+        """Of our own roles, also whether they may act as the owner."""
         try:
             login = wanted.postgres(self._said.secret, fields)
         except LesseeError:
             return False
+        owner = self._said.owner if login.username in self._said.roles else None
         try:
             with session(login, self._said.secret) as found:
-                (acting,) = _row(found.execute("SELECT current_user::text"))
+                (may,) = _row(found.execute(_MAY_ACT, {"owner": owner, "as": _membership(found)}))
         except NotLetIn:
             return False
-        owned = self._said.owner is not None and login.username in self._said.roles
-        return not owned or acting == self._said.owner
+        return bool(may) or owner is None
 
     def retire(self, case: Case) -> None:
         old = case.current.get("username")
@@ -158,8 +162,7 @@ class LoginRoles:
         return role in self._said.roles and role != case.secret.get("username")
 
     def _make_member(self, admin: "Session", role: str) -> None:
-        how = "SET" if admin.info.server_version >= _SIXTEEN else "MEMBER"
-        owner, values = self._said.owner, {"role": role, "owner": self._said.owner, "as": how}
+        owner, values = self._said.owner, {"role": role, "owner": self._said.owner, "as": _membership(admin)}
         is_there, is_past, has_owner, is_member = _row(admin.execute(_KNOWN, values))
         if owner and not has_owner:
             raise self._refused(f"there is no role {owner}", f"{self._sql('CREATE ROLE {owner} NOLOGIN', owner=owner)}")
@@ -230,6 +233,11 @@ def _problems(said: Said, admin: str) -> Iterator[tuple[str, str]]:
         yield "the admin is one of the roles, and would lock itself out", "let `admin` be another role"
     if said.grace and not said.terminate:
         yield "grace is of no use without terminate", "write `terminate: true`, or leave grace out"
+
+
+def _membership(session: "Session") -> str:
+    """What `SET role` needs."""
+    return "SET" if session.info.server_version >= _SIXTEEN else "MEMBER"
 
 
 def _row(cursor: Any) -> tuple[Any, ...]:
