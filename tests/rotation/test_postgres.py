@@ -6,10 +6,13 @@ import signal
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 
+from authorities import Authority
+from environments import postgres_with_tls
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Step
@@ -19,7 +22,7 @@ from lessee.rotation.kinds.postgres import LoginRoles as Kind
 from lessee.rotation.rotating import Rotator
 from rotated import Rotated
 from sidecar import eventually
-from systems.postgres import ADMIN_PASSWORD, PASSWORD, LoginRoles, OneRole
+from systems.postgres import PASSWORD, LoginRoles, OneRole
 
 
 @pytest.fixture
@@ -146,12 +149,11 @@ def test_the_new_password_is_nowhere_but_in_vault(new, postgres, caplog, capfd):
     eventually(lambda: postgres.sql("SHOW log_statement") == [("all",)], "the setting")
     try:
         rotated = new()
-        passwords = [ADMIN_PASSWORD]
+        passwords = []
         with caplog.at_level(logging.DEBUG):
             for _ in range(4):
                 rotated.rotate()
                 passwords.append(rotated.fields()["password"])
-            passwords.append(rotated.fields()["password"])
             postgres.sql("SELECT 'the last word'")
     finally:
         postgres.sql("ALTER SYSTEM RESET ALL")
@@ -318,6 +320,23 @@ def test_nor_is_a_session_that_does(new, monkeypatch):
             os.kill(stopped[0], signal.SIGCONT)
     monkeypatch.undo()
     rotated.recover()
+
+
+def test_who_the_server_is_is_looked_at_where_the_secrets_say_so(new, postgres, tmp_path):
+    files = {name: tmp_path / f"{name}.pem" for name in ("ca", "stranger", "pair")}
+    Authority(files["ca"]).issue(files["pair"], 30)
+    Authority(files["stranger"])
+    rotated = new()
+    with postgres_with_tls(SimpleNamespace(postgres=postgres, pair=files["pair"])):
+        for path in ("database/postgres", "database/admin"):
+            secured = {"sslmode": "verify-full", "ca_file": str(files["ca"])}
+            rotated.put(path, **{**rotated.fields(path), **secured})
+        rotated.rotate()
+        assert rotated.fields()["username"] == rotated.system.roles[1]
+        stranger = {**rotated.fields("database/admin"), "ca_file": str(files["stranger"])}
+        rotated.put("database/admin", **stranger)
+        with pytest.raises(SystemAway, match="sslmode and ca_file"):
+            rotated.rotate()
 
 
 def test_postgres_is_gone_at_any_step_and_the_rotation_ends_after_its_return(new, postgres, monkeypatch):

@@ -100,7 +100,8 @@ def _judge(driver: Any, login: PostgresLogin, where: str, said: str) -> None:
     if any(words in said for words in _FULL):
         todo = "end idle sessions, put a pooler in between, or raise max_connections"
         raise SystemAway("PostgreSQL has no connection left", where=where, todo=todo)
-    if login.username not in said and login.database not in said:
+    answer = said.replace(login.host, "")
+    if login.username not in answer and login.database not in answer:
         raise SystemAway(f"PostgreSQL lets nobody in at {login.address}", where=where, todo="see its own log")
 
 
