@@ -190,7 +190,12 @@ def test_a_wrong_password_of_the_admin_is_told(new):
 @pytest.mark.parametrize(
     ("breakage", "settings", "told", "mending"),
     [
-        ("ALTER ROLE {admin} NOCREATEROLE", {}, "may not CREATE ROLE .*CREATEROLE", "ALTER ROLE {admin} CREATEROLE"),
+        (
+            "ALTER ROLE {admin} NOCREATEROLE",
+            {},
+            "may not do this: CREATE ROLE .*CREATEROLE",
+            "ALTER ROLE {admin} CREATEROLE",
+        ),
         ("SELECT 1", {"terminate": True}, "GRANT pg_signal_backend TO", "GRANT pg_signal_backend TO {admin}"),
         ("ALTER ROLE {owner} RENAME TO {aside}", {}, "CREATE ROLE .* NOLOGIN", "ALTER ROLE {aside} RENAME TO {owner}"),
         (

@@ -109,7 +109,7 @@ class LoginRoles:
             event = "the user before is none of the roles, and left as it is: take it out of use by hand"
             log("warning", event, target=self._name, username=old)
         with self._admin() as admin:
-            if self._is_out(old, case):
+            if self.traits.overlaps and self._is_out(old, case):
                 self._take_out(admin, old)
             if not self.traits.keep:
                 self._end_sessions(admin, case)
@@ -165,7 +165,7 @@ class LoginRoles:
         owner, values = self._said.owner, {"role": role, "owner": self._said.owner, "as": _membership(admin)}
         is_there, is_past, has_owner, is_member = _row(admin.execute(_KNOWN, values))
         if owner and not has_owner:
-            raise self._refused(f"there is no role {owner}", f"{self._sql('CREATE ROLE {owner} NOLOGIN', owner=owner)}")
+            raise self._refused(f"there is no role {owner}", self._sql("CREATE ROLE {owner} NOLOGIN", owner=owner))
         if is_past:
             todo = self._sql("ALTER ROLE {role} VALID UNTIL 'infinity'", role=role)
             raise self._refused(f"the password of {role} ended at its VALID UNTIL", todo)
@@ -203,13 +203,18 @@ class LoginRoles:
         try:
             admin.execute(self._composed(text, **parts))
         except self._driver.errors.InsufficientPrivilege:
-            steps = ["ALTER ROLE {admin} CREATEROLE"]
-            if admin.info.server_version >= _SIXTEEN:
-                names = [*self._said.roles, *filter(None, [self._said.owner])]
-                steps += [self._sql("GRANT {name} TO {{admin}} WITH ADMIN OPTION", name=name) for name in names]
-            todo = "; ".join(self._sql(step, admin=self._login.username) for step in steps)
-            what = f"the admin may not {' '.join(text.split()[:2])} {parts['role']}"
-            raise self._refused(what, f"as a superuser: {todo}") from None
+            statement = self._sql(text, **{**parts, "verifier": "…"})
+            todo = f"as a superuser: {'; '.join(self._rights(admin))}"
+            raise self._refused(f"the admin may not do this: {statement}", todo) from None
+
+    def _rights(self, admin: "Session") -> Iterator[str]:
+        """What gives the admin all that it needs."""
+        names = {"admin": self._login.username}
+        yield self._sql("ALTER ROLE {admin} CREATEROLE", **names)
+        if admin.info.server_version >= _SIXTEEN:
+            for name in (*self._said.roles, self._said.owner):
+                if name:
+                    yield self._sql("GRANT {name} TO {admin} WITH ADMIN OPTION", name=name, **names)
 
     def _refused(self, what: str, todo: str) -> SystemRefused:
         return SystemRefused(what, where=self._said.admin, todo=todo)
