@@ -223,6 +223,21 @@ def test_what_the_admin_lacks_is_told_and_once_it_is_there_the_same_rotation_goe
     assert rotated.fields()["password"] == noted["password"]
 
 
+def test_a_role_over_which_the_admin_has_no_right_is_told_where_the_server_looks_for_one(new, postgres):
+    rotated = new()
+    rotated.system.sql("CREATE ROLE {role1} LOGIN IN ROLE {owner}")
+    if int(postgres.sql("SHOW server_version_num")[0][0]) >= 160000:  # Before, CREATEROLE is over all roles.
+        with pytest.raises(SystemRefused, match=r"GRANT .* TO .* WITH ADMIN OPTION"):
+            rotated.rotate()
+        assert rotated.fields()["password"] == PASSWORD
+        rotated.system.sql("GRANT {role1} TO {admin} WITH ADMIN OPTION")
+        rotated.recover()
+    else:
+        rotated.rotate()
+    assert rotated.fields()["username"] == rotated.system.roles[1]
+    assert rotated.system.lets_in(rotated.fields())
+
+
 def test_a_role_that_is_not_there_is_not_made_without_an_owner(new):
     rotated = new(owner=None)
     with pytest.raises(SystemRefused, match=r"there is no role .*`owner`"):
