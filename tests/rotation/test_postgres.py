@@ -384,6 +384,25 @@ def test_postgres_is_gone_at_any_step_and_the_rotation_ends_after_its_return(new
     assert crossing >= 15
 
 
+def test_cut_off_between_two_statements_it_leaves_nothing_half_done(new, postgres, monkeypatch):
+    rotated = new()
+    inner, cut = Kind._do, []
+
+    def do(self, admin, text, **parts):
+        if "SET role" in text and not cut:
+            cut.append(admin.info.backend_pid)
+            postgres.sql("SELECT pg_terminate_backend(%s)", cut[0])
+        inner(self, admin, text, **parts)
+
+    monkeypatch.setattr(Kind, "_do", do)
+    with pytest.raises(SystemAway, match="did not finish"):
+        rotated.rotate()
+    rotated.recover()
+    # Its login alone would have worked without it.
+    with closing(rotated.system.connect(rotated.fields())) as session:
+        assert session.execute("SELECT current_user").fetchone() == (rotated.system.owner,)
+
+
 def stop_before(patch, postgres, crossing):
     """The server is stopped before the so manyeth call of psycopg's. A list that is not empty once it came so far."""
     left, came = count(crossing, -1), []
