@@ -14,6 +14,7 @@ import pytest
 from authorities import Authority
 from environments import postgres_with_tls
 from lessee.core.errors import ConfigError, LesseeError
+from lessee.core.rotation import deciding
 from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Step
 from lessee.rotation.kinds import postgres_server
@@ -305,6 +306,28 @@ def test_who_holds_the_lock_is_not_disturbed(new, monkeypatch):
         with pytest.raises(SystemAway, match="another rotator holds it"):
             rotated.rotate()
     rotated.recover()
+    assert rotated.system.orphans(rotated.fields()) == set()
+
+
+def test_who_stands_still_with_the_lock_loses_it_and_does_no_harm(new, monkeypatch):
+    monkeypatch.setattr(deciding, "HOLD", 0.1)
+    monkeypatch.setattr(postgres_server, "PATIENCE", 0.0)
+    for name in ("idle_session_timeout", "idle_in_transaction_session_timeout"):
+        monkeypatch.setitem(postgres_server._TIMEOUTS, name, "200ms")
+    rotated = new()
+    inner, still = Kind._make_member, []
+
+    def stand_still(self, admin, role):
+        if not still:
+            still.append(True)
+            assert rotated.rotate() is Outcome.ROTATED  # Another one, whose time has come.
+        inner(self, admin, role)
+
+    monkeypatch.setattr(Kind, "_make_member", stand_still)
+    with pytest.raises(SystemAway, match="did not finish"):
+        rotated.rotate()
+    assert rotated.fields()["rotation_count"] >= 1
+    assert rotated.system.lets_in(rotated.fields())
     assert rotated.system.orphans(rotated.fields()) == set()
 
 
