@@ -3,5 +3,4 @@
 from systems.postgres import LoginRoles, OneRole
 from systems.vault import InVault
 
-SYSTEMS = {"vault": InVault}
-SYSTEMS["postgres"], SYSTEMS["postgres, one role"] = LoginRoles, OneRole
+SYSTEMS = {"vault": InVault, "postgres": LoginRoles, "postgres, one role": OneRole}

@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
+from lessee.rotation.kinds.postgres import LoginRoles as Kind
 from needs import need
 from postgres import DATABASE, Postgres, find_initdb
 
@@ -94,3 +95,17 @@ class OneRole(LoginRoles):
 
     crossings_least = 20
     count = 1
+
+
+def after_the_first(monkeypatch, name, act):
+    """Once the kind has done this for the first time, something happens."""
+    inner, done = getattr(Kind, name), []
+
+    def call(self, *arguments):
+        answer = inner(self, *arguments)
+        if not done:
+            done.append(True)
+            act()
+        return answer
+
+    monkeypatch.setattr(Kind, name, call)
