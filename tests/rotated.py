@@ -22,7 +22,7 @@ from lessee.vault.operator import operator
 
 _CALLS = ("lessee.vault.door:Door.ask",)
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["lessee.rotation.targets", "lessee.host.project", "yaml"])
+_FORKS.set_forkserver_preload(["lessee.rotation.targets", "lessee.host.project", "psycopg", "yaml"])
 PATIENCE = 60.0
 
 

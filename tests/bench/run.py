@@ -43,6 +43,7 @@ NAMES = (
     "apart",
     "validation",
     "backup",
+    "turns",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 

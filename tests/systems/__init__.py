@@ -2,10 +2,13 @@
 
 from systems.api_key import ProviderKeys
 from systems.command import OwnProgram
+from systems.postgres import LoginRoles, OneRole
 from systems.vault import InVault
 
 SYSTEMS = {
-    "vault": InVault,
     "api-key": ProviderKeys,
     "command": OwnProgram,
+    "postgres": LoginRoles,
+    "postgres, one role": OneRole,
+    "vault": InVault,
 }

@@ -300,6 +300,8 @@ class Rotator:
         for name in missing:
             self._tell("warning", "not waited for any longer", consumer=name, version=journal.published_version)
             self._world.forget(name)
+        # Whoever has gone back to the old one meanwhile must not lose it.
+        self._secret = self._world.kept.read(self._target.path)
         with self._kind.lock():
             self._kind.retire(self._case())
         self._tell("info", "old credential retired", id=journal.id)
