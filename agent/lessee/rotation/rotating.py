@@ -330,8 +330,12 @@ class Rotator:
         if seen is not None and seen.is_known and not missing:
             times = (*times, now - journal.started_at)[-j.HISTORY :]
             self._tell("info", "rotation confirmed", id=journal.id, seconds=round(now - journal.started_at, 3))
+        kept, target = self._world.kept, self._target
         with self._alone():
             self._kind.retire(self._case())
+            if kept.read(target.path).version != self._secret.version:
+                # Somebody may just have published again what is retired now: look anew at what works.
+                raise Overtaken
         self._tell("info", "old credential retired", id=journal.id)
         done = replace(journal, confirmed_at=now, propagations=times, missing=missing)
         if keep := self._kind.traits.keep:
