@@ -337,6 +337,7 @@ class Story:
                 self.depth += 1
                 self.clock.now += HOLD + PATIENCE + 1 if event is Event.SLEEP else 1.0
                 for _ in range(2 if event is Event.SLEEP else 1):
+                    self.clock.now += 1.0
                     self.run(force=True, timeout=5.0)
                 self.depth -= 1
             case Event.EDIT_OTHER:
