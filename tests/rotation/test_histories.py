@@ -287,7 +287,7 @@ class Story:
         name = f"rotator-{next(self.names)}"
         world = World(
             kept=Outside(self, self.kv, VaultUnreachable),
-            confirmations=lambda: (),
+            confirmations=lambda: self.crossing(tuple, VaultUnreachable),
             forget=lambda _: None,
             holder=name,
             clock=lambda: self.clock.now,
