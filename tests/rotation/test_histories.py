@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lessee.core.errors import LesseeError, VaultUnreachable
 from lessee.core.rotation import journal as j
+from lessee.core.rotation.consumers import Consumer
 from lessee.core.rotation.deciding import HOLD, Outcome, Traits
 from lessee.core.rotation.journal import Step
 from lessee.rotation.kept import Document, Overtaken
@@ -22,6 +23,9 @@ from lessee.rotation.rotating import Rotator, Target, World
 
 PATIENCE = 10.0
 SECRET, JOURNAL = "testing/database", "testing/lessee/rotation/target"
+
+CONFIRMED = Consumer("simba", "host-1", {"database": 1_000_000})
+"""One who is always ahead."""
 
 
 class Event(Enum):
@@ -287,7 +291,7 @@ class Story:
         name = f"rotator-{next(self.names)}"
         world = World(
             kept=Outside(self, self.kv, VaultUnreachable),
-            confirmations=lambda: self.crossing(tuple, VaultUnreachable),
+            confirmations=lambda: self.crossing(lambda: (CONFIRMED,), VaultUnreachable),
             forget=lambda _: None,
             holder=name,
             clock=lambda: self.clock.now,
