@@ -37,7 +37,9 @@ class Event(Enum):
     AWAY = auto()
     LOST = auto()
     SLEEP = auto()
-    """Until the hold has run out, while others finish what it has begun, and rotate once more; then it goes on."""
+    """Until the hold has run out, while another finishes what it has begun, and rotates once more; then it goes on."""
+    LONG_SLEEP = auto()
+    """The same, while the other rotates twice: roles that take turns are where they were."""
     PAUSE = auto()
     """Shorter than the hold, while another rotator looks in."""
     EDIT_OTHER = auto()
@@ -50,7 +52,16 @@ class Event(Enum):
     """A person changes what opens the system, and not the secret."""
 
 
-QUIET = {Event.NOTHING, Event.KILL_BEFORE, Event.KILL_AFTER, Event.AWAY, Event.LOST, Event.SLEEP, Event.PAUSE}
+QUIET = {
+    Event.NOTHING,
+    Event.KILL_BEFORE,
+    Event.KILL_AFTER,
+    Event.AWAY,
+    Event.LOST,
+    Event.SLEEP,
+    Event.LONG_SLEEP,
+    Event.PAUSE,
+}
 PEOPLE = {Event.EDIT_OTHER, Event.EDIT_STALE, Event.EDIT_OWN}
 SPOILING = {Event.EDIT_RUBBISH, Event.CHANGE_SYSTEM}
 CALLS = 45
@@ -337,10 +348,10 @@ class Story:
     def befall(self, event):
         now = self.published()
         match event:
-            case Event.SLEEP | Event.PAUSE if self.depth < 3:
+            case Event.SLEEP | Event.LONG_SLEEP | Event.PAUSE if self.depth < 3:
                 self.depth += 1
-                self.clock.now += HOLD + PATIENCE + 1 if event is Event.SLEEP else 1.0
-                for _ in range(2 if event is Event.SLEEP else 1):
+                self.clock.now += 1.0 if event is Event.PAUSE else HOLD + PATIENCE + 1
+                for _ in range(2 if event is Event.LONG_SLEEP else 1):
                     self.clock.now += 1.0
                     self.run(force=True, timeout=5.0)
                 self.depth -= 1
