@@ -412,7 +412,7 @@ class Outside:
 
     def __getattr__(self, name):
         found = getattr(self._inner, name)
-        if not callable(found) or name in {"lock", "traits"}:
+        if not callable(found) or name == "traits":
             return found
         return lambda *arguments: self._story.crossing(lambda: found(*arguments), self._error)
 
