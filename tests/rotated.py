@@ -4,26 +4,32 @@ import importlib
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from contextlib import ExitStack, suppress
 from functools import wraps
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
 
+from lessee.core.errors import LesseeError
 from lessee.core.redaction import Redactor
 from lessee.core.rotation import journal
 from lessee.core.rotation.deciding import Outcome
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
+from lessee.rotation import targets
 from lessee.rotation.targets import Project, rotator
 from lessee.vault.operator import operator
+from sidecar import eventually
 
 _CALLS = ("lessee.vault.door:Door.ask",)
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["lessee.rotation.targets", "lessee.host.project", "yaml"])
 PATIENCE = 60.0
+HOUR = 3600.0
 
 
 class Rotated:
@@ -95,6 +101,27 @@ class Rotated:
         process.join()
         return process.exitcode != 0
 
+    def stopped(self, crossing):
+        """Another process that stands still at this crossing, its hold long over; None if it did not come so far."""
+        mine = (self._calls, crossing, False, signal.SIGSTOP)
+        arguments = (str(self.folder), self.bao.address, self.name, {}, mine, HOUR)
+        process = _FORKS.Process(target=_killed, args=arguments)
+        process.start()
+        eventually(lambda: not process.is_alive() or _stands_still(process.pid), patience=PATIENCE)
+        return process if process.is_alive() else None
+
+    def at_once(self, processes, threads, **settings):
+        """So many rotators that begin together. What came of each."""
+        barrier, found = _FORKS.Barrier(processes * threads), _FORKS.SimpleQueue()
+        arguments = (str(self.folder), self.bao.address, self.name, settings, threads, barrier, found)
+        started = [_FORKS.Process(target=_several, args=arguments) for _ in range(processes)]
+        for process in started:
+            process.start()
+        came = [found.get() for _ in range(processes * threads)]
+        for process in started:
+            process.join(PATIENCE)
+        return came
+
     def recover(self):
         """As the next start does: bring to an end what has begun. Seconds until the published credential works."""
         began = time.monotonic()
@@ -112,14 +139,35 @@ def rotate(folder, address, name, settings):
         return stack.enter_context(rotator(project, name, asking)).run(**{"force": True, **settings})
 
 
-def _killed(folder, address, name, settings, mine):
+def _killed(folder, address, name, settings, mine, behind=0.0):
+    targets.time = SimpleNamespace(time=lambda: time.time() - behind)
     if mine is not None:
         _lay(*mine)
     assert isinstance(rotate(folder, address, name, settings), Outcome)
 
 
-def _lay(calls, crossing, after):
-    """Let the process be killed when it calls one of these for the so manyeth time, or has just come back."""
+def _several(folder, address, name, settings, threads, barrier, found):
+    def one():
+        barrier.wait(PATIENCE)
+        try:
+            found.put(rotate(folder, address, name, settings).name)
+        except LesseeError as exc:
+            found.put(str(exc))
+
+    running = [threading.Thread(target=one) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+
+
+def _stands_still(pid):
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def _lay(calls, crossing, after, number=signal.SIGKILL):
+    """Let the process get this signal when it calls one of these for the so manyeth time, or has just come back."""
     left = count(crossing, -1)
     for spelled in calls:
         module, _, path = spelled.partition(":")
@@ -127,19 +175,19 @@ def _lay(calls, crossing, after):
         owner = importlib.import_module(module)
         for parent in parents:
             owner = getattr(owner, parent)
-        setattr(owner, name, _mined(getattr(owner, name), left, after))
+        setattr(owner, name, _mined(getattr(owner, name), left, after, number))
 
 
-def _mined(inner, left, after):
+def _mined(inner, left, after, number):
     @wraps(inner)
     def call(*arguments, **settings):
         here = next(left) == 0
         if here and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         try:
             return inner(*arguments, **settings)
         finally:
             if here:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), number)
 
     return call
