@@ -113,8 +113,8 @@ def test_a_holder_is_there_as_long_as_its_process():
 
 def test_a_process_with_the_number_of_one_that_has_ended_is_another():
     machine, namespace, pid, started, own = holder().split(":")
-    assert not has_left(":".join((machine, namespace, pid, started, own)))
-    assert has_left(":".join((machine, namespace, pid, str(int(started) - 1), own)))
+    assert not has_left(f"{machine}:{namespace}:{pid}:{started}:{own}")
+    assert has_left(f"{machine}:{namespace}:{pid}:{int(started) - 1}:{own}")
 
 
 def test_a_process_of_another_user_that_proc_hides_has_not_left():
