@@ -29,9 +29,10 @@ _CALLS = ("lessee.vault.door:Door.ask",)
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["lessee.rotation.targets", "lessee.host.project", "yaml"])
 PATIENCE = 60.0
-HOUR = 3600.0
-_late = []
-"""Seconds by which this process's clock is behind, so that its hold is over at once."""
+SLEEP = 60.0
+"""Seconds for which one who stands still seems to do so: longer than a hold."""
+_ahead = []
+"""Seconds by which this process's clock is ahead."""
 
 
 class Rotated:
@@ -40,6 +41,7 @@ class Rotated:
     def __init__(self, bao, folder, system, **settings):
         """`settings`: further keys of the target."""
         self.bao, self.folder, self.system = bao, Path(folder), system
+        self.ahead = 0.0
         self.environment = f"env-{os.urandom(4).hex()}"
         block = {"confirm_within": "100ms", **system.target, **settings}
         self.name, self.secret_path = "target", block["secret"]
@@ -104,13 +106,22 @@ class Rotated:
         return process.exitcode != 0
 
     def stopped(self, crossing):
-        """Another process that stands still at this crossing, its hold long over; None if it did not come so far."""
+        """Another process that stands still at this crossing; None if it did not come so far.
+
+        Since then `self.ahead` is more, by so much that its hold is over: for this process's clock, and for its own
+        when it goes on.
+        """
         mine = (self._calls, crossing, False, signal.SIGSTOP)
-        arguments = (str(self.folder), self.bao.address, self.name, {}, mine, HOUR)
+        arguments = (str(self.folder), self.bao.address, self.name, {}, mine, self.ahead)
         process = _FORKS.Process(target=_killed, args=arguments)
         process.start()
         eventually(lambda: not process.is_alive() or _stands_still(process.pid), patience=PATIENCE)
+        self.ahead += SLEEP
         return process if process.is_alive() else None
+
+    def clock(self):
+        """What `targets.time` is to be in a test that stops processes."""
+        return SimpleNamespace(time=lambda: time.time() + self.ahead)
 
     def at_once(self, processes, threads, **settings):
         """So many rotators that begin together. What came of each."""
@@ -141,9 +152,9 @@ def rotate(folder, address, name, settings):
         return stack.enter_context(rotator(project, name, asking)).run(**{"force": True, **settings})
 
 
-def _killed(folder, address, name, settings, mine, behind=0.0):
-    _late.append(behind)
-    targets.time = SimpleNamespace(time=lambda: time.time() - sum(_late))
+def _killed(folder, address, name, settings, mine, ahead=0.0):
+    _ahead.append(ahead)
+    targets.time = SimpleNamespace(time=lambda: time.time() + sum(_ahead))
     if mine is not None:
         _lay(*mine)
     assert isinstance(rotate(folder, address, name, settings), Outcome)
@@ -187,7 +198,7 @@ def _mined(inner, left, after, number):
         here = next(left) == 0
         if here and not after:
             os.kill(os.getpid(), number)
-            _late.clear()  # He who wakes up looks at the clock.
+            _ahead.append(SLEEP)
         try:
             return inner(*arguments, **settings)
         finally:
