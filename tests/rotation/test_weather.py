@@ -9,8 +9,9 @@ from lessee.core.errors import Refused, VaultUnreachable
 from lessee.core.rotation import journal
 from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Step
+from lessee.rotation import targets
 from lessee.vault import door
-from rotated import Rotated
+from rotated import SLEEP, Rotated
 from systems.vault import InVault
 
 SEALED = Status(503, body=b'{"errors":["Vault is sealed"]}')
@@ -55,14 +56,15 @@ def rotated(bao, tmp_path, way, monkeypatch):
     new.config["vault"]["address"] = way.address
     new.write_config()
     new.confirm(version=AHEAD)
+    monkeypatch.setattr(targets, "time", new.clock())
     return new
 
 
 def attempt(rotated):
     try:
         return rotated.rotate()
-    except (VaultUnreachable, Refused) as exc:
-        assert rotated.fields()["secret"] not in str(exc)
+    except (VaultUnreachable, Refused):
+        rotated.ahead += SLEEP  # Its hold is over: this process lives on, and so it would be waited for.
         return None
 
 
@@ -130,11 +132,9 @@ def test_a_secret_that_is_deleted_meanwhile_is_told_and_rotated_when_it_is_back(
     refused = 0
     for _ in each(way, delete):
         newest = rotated.metadata()["current_version"]
-        try:
-            rotated.rotate()
-        except Refused as exc:
+        if attempt(rotated) is None:
             refused += 1
-            assert "bao kv undelete" in str(exc)
+            assert "bao kv undelete" in rotated.journal.error
             bao.ask("POST", f"secret/undelete/{path}", {"versions": [newest]})
             assert rotated.rotate() is Outcome.ROTATED
             assert rotated.fields()["issuer"] == "simba"
