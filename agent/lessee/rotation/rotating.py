@@ -247,9 +247,13 @@ class Rotator:
         with self._kind.lock():
             # Whoever stood still before he got the lock may have been overtaken.
             kept, target = self._world.kept, self._target
-            if (kept.read(target.journal).version, kept.read(target.path).version) != (self._at, self._secret.version):
+            if kept.read(target.journal).version != self._at or self._is_other(kept.read(target.path)):
                 raise Overtaken
             yield
+
+    def _is_other(self, secret: Document) -> bool:
+        """Whether the secret has been written, or deleted, which changes no number, since it was last read."""
+        return (secret.version, bool(secret.fields)) != (self._secret.version, bool(self._secret.fields))
 
     def _publish(self) -> None:
         now = self._world.clock()
@@ -297,7 +301,7 @@ class Rotator:
 
     def _ask_consumers(self) -> None:
         secret = self._world.kept.read(self._target.path)
-        if secret.version != self._secret.version:
+        if self._is_other(secret):
             self._secret, self._learnt = secret, _Learnt()
             self._hide(secret.fields)
         found = self._world.confirmations()
@@ -333,7 +337,7 @@ class Rotator:
         kept, target = self._world.kept, self._target
         with self._alone():
             self._kind.retire(self._case())
-            if kept.read(target.path).version != self._secret.version:
+            if self._is_other(kept.read(target.path)):
                 # Somebody may just have published again what is retired now: look anew at what works.
                 raise Overtaken
         self._tell("info", "old credential retired", id=journal.id)
