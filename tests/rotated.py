@@ -4,26 +4,35 @@ import importlib
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from contextlib import ExitStack, suppress
 from functools import wraps
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import yaml
 
+from lessee.core.errors import LesseeError
 from lessee.core.redaction import Redactor
 from lessee.core.rotation import journal
 from lessee.core.rotation.deciding import Outcome
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
+from lessee.rotation import targets
 from lessee.rotation.targets import Project, rotator
 from lessee.vault.operator import operator
+from sidecar import eventually
 
 _CALLS = ("lessee.vault.door:Door.ask",)
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["lessee.rotation.targets", "lessee.host.project", "psycopg", "yaml"])
 PATIENCE = 60.0
+SLEEP = 60.0
+"""Seconds for which one who stands still seems to do so: longer than a hold."""
+_ahead = []
+"""Seconds by which this process's clock is ahead."""
 
 
 class Rotated:
@@ -32,6 +41,7 @@ class Rotated:
     def __init__(self, bao, folder, system, **settings):
         """`settings`: further keys of the target."""
         self.bao, self.folder, self.system = bao, Path(folder), system
+        self.ahead = 0.0
         self.environment = f"env-{os.urandom(4).hex()}"
         block = {"confirm_within": "100ms", **system.target, **settings}
         self.name, self.secret_path = "target", block["secret"]
@@ -95,6 +105,36 @@ class Rotated:
         process.join()
         return process.exitcode != 0
 
+    def stopped(self, crossing):
+        """Another process that stands still at this crossing; None if it did not come so far.
+
+        Since then `self.ahead` is more, by so much that its hold is over: for this process's clock, and for its own
+        when it goes on.
+        """
+        mine = (self._calls, crossing, False, signal.SIGSTOP)
+        arguments = (str(self.folder), self.bao.address, self.name, {}, mine, self.ahead)
+        process = _FORKS.Process(target=_killed, args=arguments)
+        process.start()
+        eventually(lambda: not process.is_alive() or _stands_still(process.pid), patience=PATIENCE)
+        self.ahead += SLEEP
+        return process if process.is_alive() else None
+
+    def clock(self):
+        """What `targets.time` is to be in a test that stops processes."""
+        return SimpleNamespace(time=lambda: time.time() + self.ahead)
+
+    def at_once(self, processes, threads, **settings):
+        """So many rotators that begin together. What came of each."""
+        barrier, found = _FORKS.Barrier(processes * threads), _FORKS.SimpleQueue()
+        arguments = (str(self.folder), self.bao.address, self.name, settings, threads, barrier, found)
+        started = [_FORKS.Process(target=_several, args=arguments) for _ in range(processes)]
+        for process in started:
+            process.start()
+        came = [found.get() for _ in range(processes * threads)]
+        for process in started:
+            process.join(PATIENCE)
+        return came
+
     def recover(self):
         """As the next start does: bring to an end what has begun. Seconds until the published credential works."""
         began = time.monotonic()
@@ -112,14 +152,36 @@ def rotate(folder, address, name, settings):
         return stack.enter_context(rotator(project, name, asking)).run(**{"force": True, **settings})
 
 
-def _killed(folder, address, name, settings, mine):
+def _killed(folder, address, name, settings, mine, ahead=0.0):
+    _ahead.append(ahead)
+    targets.time = SimpleNamespace(time=lambda: time.time() + sum(_ahead))
     if mine is not None:
         _lay(*mine)
     assert isinstance(rotate(folder, address, name, settings), Outcome)
 
 
-def _lay(calls, crossing, after):
-    """Let the process be killed when it calls one of these for the so manyeth time, or has just come back."""
+def _several(folder, address, name, settings, threads, barrier, found):
+    def one():
+        barrier.wait(PATIENCE)
+        try:
+            found.put(rotate(folder, address, name, settings).name)
+        except LesseeError as exc:
+            found.put(str(exc))
+
+    running = [threading.Thread(target=one) for _ in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+
+
+def _stands_still(pid):
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def _lay(calls, crossing, after, number=signal.SIGKILL):
+    """Let the process get this signal when it calls one of these for the so manyeth time, or has just come back."""
     left = count(crossing, -1)
     for spelled in calls:
         module, _, path = spelled.partition(":")
@@ -127,19 +189,20 @@ def _lay(calls, crossing, after):
         owner = importlib.import_module(module)
         for parent in parents:
             owner = getattr(owner, parent)
-        setattr(owner, name, _mined(getattr(owner, name), left, after))
+        setattr(owner, name, _mined(getattr(owner, name), left, after, number))
 
 
-def _mined(inner, left, after):
+def _mined(inner, left, after, number):
     @wraps(inner)
     def call(*arguments, **settings):
         here = next(left) == 0
         if here and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
+            _ahead.append(SLEEP)
         try:
             return inner(*arguments, **settings)
         finally:
-            if here:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if here and after:
+                os.kill(os.getpid(), number)
 
     return call

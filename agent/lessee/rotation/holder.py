@@ -1,6 +1,7 @@
 """Who holds a rotation, so that another on this machine can see whether he is still there."""
 
 import os
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,9 @@ _STARTED = 19
 _PARTS = 5
 _LONGEST_START = 30.0
 """Seconds that the start of a program takes on a busy machine."""
+_PID = re.compile("[0-9]{1,9}", re.ASCII)
+_UNSEEN = "?"
+_ENDED = "ended"
 
 
 def holder() -> str:
@@ -21,9 +25,9 @@ def holder() -> str:
 def has_left(name: str) -> bool:
     """Whether the process of this name has ended. False where that cannot be seen from here."""
     parts = name.split(":")
-    if len(parts) != _PARTS or parts[:2] != [_machine(), _namespace()] or not parts[2].isdecimal():
+    if len(parts) != _PARTS or parts[:2] != [_machine(), _namespace()] or not _PID.fullmatch(parts[2]):
         return False
-    return _started(int(parts[2])) != parts[3]
+    return _is_gone(int(parts[2])) or _started(int(parts[2])) not in {parts[3], _UNSEEN}
 
 
 def started_at(boot_time: float, now: float) -> float:
@@ -48,11 +52,23 @@ def _namespace() -> str:
     return "?"
 
 
+def _is_gone(pid: int) -> bool:
+    # Where /proc is mounted with hidepid, the processes of other users are not in it, and yet alive.
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return False
+    except (ProcessLookupError, OverflowError):
+        return True
+    return False
+
+
 def _started(pid: int) -> str:
+    """The tick at which it started; _ENDED where it does nothing any more."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return "?"
-    # The name may hold anything, also parentheses and spaces; a zombie does nothing any more.
+        return _UNSEEN
+    # The name may hold anything, also parentheses and spaces.
     fields = stat.rpartition(")")[2].split()
-    return "?" if fields[0] in {"Z", "X"} else fields[_STARTED]
+    return _ENDED if fields[0] in {"Z", "X"} else fields[_STARTED]

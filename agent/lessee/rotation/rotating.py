@@ -1,6 +1,7 @@
 """Brings one target's rotation to its end: does what core decides, and tells it what came of it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from math import inf, nextafter
 from typing import assert_never
@@ -71,6 +72,8 @@ class Rotator:
         self._secret = Document(0, {})
         self._rotated = False
         self._learnt = _Learnt()
+        self._looked = ""
+        """The id of the rotation before which we have asked the system what it has, and have asked for nothing yet."""
 
     def run(
         self,
@@ -109,10 +112,14 @@ class Rotator:
             except Overtaken:
                 self._read()
             except d.RefusedByOwnSystem:
-                todo = "see the system's log: may the login be used from here, and what else does it need?"
-                exc = SystemRefused("the new credential is not let in", where=self._target.name, todo=todo)
-                self._note_failure(exc)
-                raise exc from None
+                refused = self._refused()
+                self._note_failure(refused)
+                raise refused from None
+            except d.SecretGone:
+                todo = "bring it back: bao kv undelete, or write it again"
+                gone = Refused("the secret was deleted while it is being rotated", where=self._target.path, todo=todo)
+                self._note_failure(gone)
+                raise gone from None
             except (Busy, VaultUnreachable):
                 raise
             except LesseeError as exc:
@@ -177,12 +184,16 @@ class Rotator:
                 self._note()
             case d.AskConsumers():
                 self._ask_consumers()
+            case d.Adopt():
+                self._adopt()
+            case d.Spare():
+                self._spare()
             case d.Retire(missing):
                 self._retire(missing)
             case d.Remove():
                 self._remove()
-            case d.Abandon(why, failed):
-                self._abandon(why, failed=failed)
+            case d.Abandon(why, refused):
+                self._abandon(why, refused=refused)
             case d.Done():
                 pass
             case _:
@@ -193,7 +204,7 @@ class Rotator:
         if held and not patient:
             raise Busy("another rotator is at it", where=self._target.name, todo="wait for it, or see --status")
         self._world.sleep(seconds)
-        self._learnt = replace(self._learnt, standing=None)
+        self._learnt = _Learnt()
         if held:
             self._read()
 
@@ -201,6 +212,7 @@ class Rotator:
         before = self._kind.look(self._case())
         begun = self._begun()
         self._write(replace(begun, step=Step.CREATING, before=before, current=self._secret.fields))
+        self._looked = begun.id
 
     def _begin(self) -> None:
         begun = self._begun()
@@ -217,10 +229,18 @@ class Rotator:
         return replace(self._held(self._journal), id=new, started_at=self._world.clock(), missing=())
 
     def _create(self) -> None:
-        made = self._kind.create(self._case())
+        case = replace(self._case(), retried=self._looked != self._journal.id)
+        with self._alone():
+            self._looked = ""
+            made = self._kind.create(case)
         self._hide(made.fields)
         changed = self._changed(made.fields)
-        self._write(replace(self._journal, step=Step.CREATED, **changed, pending_handle=made.handle, before=()))
+        try:
+            self._write(replace(self._journal, step=Step.CREATED, **changed, pending_handle=made.handle, before=()))
+        except Overtaken:
+            # Whoever has overtaken us cannot know of it.
+            self._kind.discard(replace(case, pending=made.fields, pending_handle=made.handle))
+            raise
 
     def _changed(self, pending: Fields) -> Mapping[str, Fields]:
         there = self._journal.current if self._journal.step is Step.CREATING else self._secret.fields
@@ -236,16 +256,37 @@ class Rotator:
     def _apply(self, *, reset: bool) -> None:
         if reset and self._journal.current:
             self._tell("warning", "the published credential does not work: it is replaced")
+        case = self._case()
+        with self._alone():
+            self._kind.apply(case)
+            # Without a lock of the system's we may have stood still before that for as long as others took for it.
+            kept, target = self._world.kept, self._target
+            if kept.read(target.journal).fields.get("id") != case.id and not j.holds(
+                kept.read(target.path).fields, case.pending
+            ):
+                self._kind.discard(case)
+                raise Overtaken
+        self._learnt = _Learnt(applied=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Change the system under its lock, and only if what was decided upon still stands."""
         with self._kind.lock():
             # Whoever stood still before he got the lock may have been overtaken.
-            if self._world.kept.read(self._target.journal).version != self._at:
+            kept, target = self._world.kept, self._target
+            if kept.read(target.journal).version != self._at or self._is_other(kept.read(target.path)):
                 raise Overtaken
-            self._kind.apply(self._case())
-        self._learnt = _Learnt(applied=True)
+            yield
+
+    def _is_other(self, secret: Document) -> bool:
+        """Whether the secret has been written, or deleted, which changes no number, since it was last read."""
+        return (secret.version, bool(secret.fields)) != (self._secret.version, bool(self._secret.fields))
 
     def _publish(self) -> None:
         now = self._world.clock()
-        told = {"rotation_timestamp": _spelled(now), "rotation_count": self._count() + 1}
+        again = self._journal.step is Step.PUBLISHED
+        count = self._journal.count if again else self._count() + 1
+        told = {"rotation_timestamp": _spelled(now), "rotation_count": count}
         fields = {**self._secret.fields, **self._journal.pending, **told}
         version = self._world.kept.write(self._target.path, fields, self._secret.version)
         self._secret = Document(version, fields)
@@ -258,7 +299,8 @@ class Rotator:
 
     def _note(self) -> None:
         now, version = self._world.clock(), self._secret.version
-        past = (*self._journal.history, Past(self._journal.id, now, version))[-j.HISTORY :]
+        before = (one for one in self._journal.history if one.id != self._journal.id)
+        past = (*before, Past(self._journal.id, now, version))[-j.HISTORY :]
         self._tell_history(past)
         noted = replace(
             self._held(self._journal),
@@ -271,7 +313,7 @@ class Rotator:
         )
         self._write(noted)
         self._rotated = True  # though a run before this one may not have heard that it had written the secret
-        self._learnt = _Learnt()
+        self._learnt = _Learnt(works=self._learnt.works)
 
     def _tell_history(self, past: Iterable[Past]) -> None:
         said = {
@@ -286,10 +328,33 @@ class Rotator:
             self._tell("warning", "no history", reason=str(exc))
 
     def _ask_consumers(self) -> None:
+        secret = self._world.kept.read(self._target.path)
+        if self._is_other(secret):
+            self._secret, self._learnt = secret, _Learnt()
+            self._hide(secret.fields)
         found = self._world.confirmations()
         version = self._journal.published_version
         seen = standing(found, self._target.secret, version, self._target.consumers)
         self._learnt = replace(self._learnt, standing=seen)
+
+    def _adopt(self) -> None:
+        journal, version = self._journal, self._secret.version
+        self._tell("warning", "set back by hand: the new credential is retired", id=journal.id, version=version)
+        adopted = replace(
+            self._held(journal),
+            pending=journal.current,
+            pending_handle=journal.handle,
+            current=journal.pending,
+            handle=journal.pending_handle,
+            published_version=version,
+            published_at=self._world.clock(),
+        )
+        self._write(adopted)
+        self._learnt = _Learnt()
+
+    def _spare(self) -> None:
+        self._tell("warning", "the old credential is published again, and kept", id=self._journal.id)
+        self._write(j.closed(self._journal, handle=self._journal.handle))
 
     def _retire(self, missing: tuple[str, ...]) -> None:
         now, journal = self._world.clock(), self._journal
@@ -297,13 +362,12 @@ class Rotator:
         if seen is not None and seen.is_known and not missing:
             times = (*times, now - journal.started_at)[-j.HISTORY :]
             self._tell("info", "rotation confirmed", id=journal.id, seconds=round(now - journal.started_at, 3))
-        for name in missing:
-            self._tell("warning", "not waited for any longer", consumer=name, version=journal.published_version)
-            self._world.forget(name)
-        # Whoever has gone back to the old one meanwhile must not lose it.
-        self._secret = self._world.kept.read(self._target.path)
-        with self._kind.lock():
+        kept, target = self._world.kept, self._target
+        with self._alone():
             self._kind.retire(self._case())
+            if self._is_other(kept.read(target.path)):
+                # Somebody may just have published again what is retired now: look anew at what works.
+                raise Overtaken
         self._tell("info", "old credential retired", id=journal.id)
         done = replace(journal, confirmed_at=now, propagations=times, missing=missing)
         if keep := self._kind.traits.keep:
@@ -311,23 +375,36 @@ class Rotator:
             self._write(replace(done, step=Step.KEEPING, keep_until=until, pending={}, failures=0, error=""))
         else:
             self._write(j.closed(done, handle=done.pending_handle))
+        self._forget(missing, journal.published_version)
+
+    def _forget(self, missing: tuple[str, ...], version: int) -> None:
+        for name in missing:
+            self._tell("warning", "not waited for any longer", consumer=name, version=version)
+            try:
+                self._world.forget(name)
+            except Refused as exc:  # Then the next rotation waits for it too.
+                self._tell("warning", "consumer not forgotten", consumer=name, reason=str(exc))
 
     def _remove(self) -> None:
-        with self._kind.lock():
+        with self._alone():
             self._kind.remove(self._case())
         self._tell("info", "old credential removed", id=self._journal.id)
         self._write(j.closed(self._journal, handle=self._journal.pending_handle))
 
-    def _abandon(self, why: str, *, failed: bool) -> None:
-        self._tell("warning", "rotation given up", id=self._journal.id, reason=why)
-        with self._kind.lock():
+    def _abandon(self, why: str, *, refused: bool) -> None:
+        journal = self._journal
+        self._tell("warning", "rotation given up", id=journal.id, reason=why)
+        with self._alone():
             self._kind.discard(self._case())
-        # What stands in the secret is still what the handle names, unless it was changed by hand.
-        over = j.closed(self._journal, handle=self._journal.handle if failed else "")
-        self._write(replace(over, error=why, failures=self._journal.failures))
+        handle = journal.handle if j.holds(self._secret.fields, journal.current) else ""
+        self._write(replace(j.closed(journal, handle=handle), error=why, failures=journal.failures))
         self._learnt = _Learnt()
-        if failed:
-            raise SystemRefused(why, where=self._target.name, todo="see the system: what else does a new one need?")
+        if refused:
+            raise self._refused()
+
+    def _refused(self) -> SystemRefused:
+        todo = "see the system's log: may the login be used from here, and what else does it need?"
+        return SystemRefused("the new credential is not let in", where=self._target.name, todo=todo)
 
     def _case(self) -> Case:
         journal = self._journal

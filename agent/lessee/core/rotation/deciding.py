@@ -11,7 +11,7 @@ from msgspec import field
 
 from lessee.core.record import Record
 from lessee.core.rotation.consumers import Standing
-from lessee.core.rotation.journal import Fields, Journal, Step
+from lessee.core.rotation.journal import Fields, Journal, Step, holds
 
 HOLD = 10.0
 """Seconds for which a holder may act beyond a kind's patience without saying again that it is there."""
@@ -128,6 +128,14 @@ class AskConsumers(Record, frozen=True):
     """Look who has confirmed."""
 
 
+class Adopt(Record, frozen=True):
+    """The old one is published again, by hand: then the new one is what has to be retired."""
+
+
+class Spare(Record, frozen=True):
+    """The old one that was kept is published again, by hand: leave it alone."""
+
+
 class Retire(Record, frozen=True):
     """Take the old credential out of use. `missing`: those who have not confirmed the new one."""
 
@@ -142,8 +150,8 @@ class Abandon(Record, frozen=True):
     """Give this rotation up: the pending value is taken out of use, and the secret left as it is."""
 
     why: str
-    failed: bool = False
-    """Another try now would come to the same."""
+    refused: bool = False
+    """The system does not let in what it has made: to ask it for another at once would not help."""
 
 
 class Outcome(Enum):
@@ -173,6 +181,8 @@ Action = (
     | Publish
     | Note
     | AskConsumers
+    | Adopt
+    | Spare
     | Retire
     | Remove
     | Abandon
@@ -184,8 +194,12 @@ class RefusedByOwnSystem(Exception):  # noqa: N818  # It reads as what happened.
     """The system does not let in what it has just been told."""
 
 
+class SecretGone(Exception):  # noqa: N818  # As above.
+    """The secret was deleted while its credential is being changed."""
+
+
 def decide(sight: Sight, *, rotated: bool = False) -> Action:
-    """The next thing to do. `rotated`: this run has published. Raises RefusedByOwnSystem.
+    """The next thing to do. `rotated`: this run has published. Raises RefusedByOwnSystem and SecretGone.
 
     The caller does it, and asks again with what it has learnt.
     """
@@ -208,6 +222,8 @@ def decide(sight: Sight, *, rotated: bool = False) -> Action:
             return _bring_out(sight)
         case Step.PUBLISHED:
             return _retire(sight, rotated=rotated)
+        case Step.KEEPING if holds(sight.secret.fields, journal.current):
+            return Spare()
         case Step.KEEPING:
             # Either its time is over, or a new one is wished for, and a system may have room for two alone.
             return Remove()
@@ -232,46 +248,53 @@ def _is_just(sight: Sight) -> bool:
 
 
 def _bring_out(sight: Sight) -> Action:
-    journal, secret = sight.journal, sight.secret
-    if is_published(journal, secret.fields):
+    journal, fields = sight.journal, sight.secret.fields
+    if holds(fields, journal.pending):
         return Note()
-    edited = any(secret.fields.get(key) != journal.current.get(key) for key in journal.pending)
+    if journal.current and not fields:
+        # To write the pending value alone would lose what else stood there.
+        raise SecretGone
+    # Once it was published, the value from before it stands there only because somebody has written it.
+    edited = journal.step is Step.PUBLISHED or any(
+        fields.get(key) != journal.current.get(key) for key in journal.pending
+    )
     if edited:
         # Somebody has changed by hand what is being rotated. If that works, it is the newer wish.
         works = sight.works.get(Which.PUBLIC)
         if works is None:
             return Prove(Which.PUBLIC)
+        if works and journal.step is Step.PUBLISHED and holds(fields, journal.current):
+            return Adopt()
         if works:
             return Abandon("the secret was changed by hand meanwhile, and what stands there works")
-    works = sight.works.get(Which.PENDING)
-    if works is None:
+    return _make_work(sight) if not sight.works.get(Which.PENDING) else Publish()
+
+
+def _make_work(sight: Sight) -> Action:
+    """Where it is not known that the pending value works."""
+    journal, made = sight.journal, sight.traits.made_by_system
+    if Which.PENDING not in sight.works:
         return Prove(Which.PENDING)
-    if works:
-        return Publish()
-    if sight.applied:
+    if sight.applied or (made and journal.step is Step.PUBLISHED):
         raise RefusedByOwnSystem
-    if sight.traits.made_by_system:
-        return Abandon("the system does not let in what it has made", failed=True)
+    if made:
+        return Abandon("the system does not let in what it has made", refused=True)
+    if Which.PUBLIC in sight.works or journal.step is Step.PUBLISHED:
+        return Apply(reset=True)
     current = sight.works.get(Which.CURRENT)
-    if current is None and not edited:
-        return Prove(Which.CURRENT)
-    return Apply(reset=not current)
-
-
-def is_published(journal: Journal, fields: Fields) -> bool:
-    """Whether the secret has what is pending."""
-    return bool(journal.pending) and all(fields.get(key) == value for key, value in journal.pending.items())
+    return Prove(Which.CURRENT) if current is None else Apply(reset=not current)
 
 
 def _retire(sight: Sight, *, rotated: bool) -> Action:
     standing, journal = sight.standing, sight.journal
+    if not holds(sight.secret.fields, journal.pending):
+        return _bring_out(sight)
     if standing is None:
         return AskConsumers()
     deadline = journal.published_at + sight.within
-    if standing.is_known and not standing.missing:
-        return Retire()
-    if sight.now >= deadline:
-        return Retire(standing.missing)
+    if (standing.is_known and not standing.missing) or sight.now >= deadline:
+        # While the confirmations were waited for, anything may have happened to it.
+        return Retire(standing.missing) if sight.works.get(Which.PENDING) else _make_work(sight)
     if not sight.may_wait:
         return Done(Outcome.ROTATED if rotated else Outcome.WAITING)
     pause = _POLL if sight.now - journal.published_at < _SOON else _SLOW_POLL

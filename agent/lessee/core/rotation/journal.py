@@ -101,6 +101,11 @@ def written(journal: Journal) -> Fields:
     return dict(msgspec.to_builtins(journal))
 
 
+def holds(fields: Fields, wanted: Fields) -> bool:
+    """Whether these stand there; nothing is no credential."""
+    return bool(wanted) and all(fields.get(key) == value for key, value in wanted.items())
+
+
 def closed(journal: Journal, *, handle: str) -> Journal:
     """Nothing is under way any more, and no value is kept. `handle`: of what is published now."""
     return replace(

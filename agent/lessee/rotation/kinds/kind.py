@@ -42,6 +42,8 @@ class Case(Record, frozen=True):
     pending_handle: str = ""
     before: tuple[str, ...] = ()
     """What `look` found before a new value was asked for."""
+    retried: bool = True
+    """An earlier try of this rotation may have left something in the system: see `Kind.create`."""
 
 
 class Made(Record, frozen=True):
@@ -70,8 +72,10 @@ class Kind(Protocol):
     def create(self, case: Case) -> Made:
         """A new value.
 
-        Where the system makes it: what it has and `case.before` does not name, an earlier try of this rotation left,
-        and is removed first. Elsewhere the system is not asked for anything.
+        Where the system makes it: if `case.retried`, what it has and `case.before` does not name, an earlier try of
+        this rotation left, and is removed first, unless `case.secret` has it. If not, nothing may be removed: whoever
+        stood still here for long would remove what others have published meanwhile. Elsewhere the system is not asked
+        for anything.
         """
         ...
 

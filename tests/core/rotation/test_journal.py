@@ -1,0 +1,78 @@
+"""What is kept of a rotation comes back as it was, and what is no journal is told."""
+
+import pytest
+from msgspec import json
+
+from lessee.core.record import replace
+from lessee.core.rotation.journal import Journal, Past, Step, closed, holds, read, written
+
+OPEN = Journal(
+    step=Step.PUBLISHED,
+    id="cafe",
+    fence=3,
+    holder="somebody",
+    held_until=12.5,
+    current={"password": "canary-old"},
+    pending={"password": "canary-new"},
+    handle="key-1",
+    pending_handle="key-2",
+    before=("key-1",),
+    count=4,
+    failures=2,
+    error="it was away",
+    history=(Past("cafe", 3.0, 7),),
+)
+
+
+def test_it_comes_back_as_it_was_written():
+    assert read(json.decode(json.encode(written(OPEN)))) == OPEN
+
+
+def test_vault_may_give_whole_numbers_back_without_their_point():
+    fields = written(OPEN) | {"held_until": 12, "started_at": 0}
+    assert read(fields) == replace(OPEN, held_until=12.0)
+
+
+def test_what_never_was_is_an_empty_journal():
+    assert read({}) == Journal()
+    assert not Journal().is_open
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"password": "canary-x"},
+        written(OPEN) | {"step": "canary-x"},
+        written(OPEN) | {"count": "canary-x"},
+        written(OPEN) | {"current": ["canary-x"]},
+        {key: value for key, value in written(OPEN).items() if key != "fence"},
+    ],
+)
+def test_what_is_no_journal_is_told_without_what_stands_there(fields):
+    with pytest.raises(ValueError, match="no journal") as caught:
+        read(fields)
+    assert "canary" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+def test_a_closed_one_keeps_no_value_and_forgets_what_failed():
+    done = closed(OPEN, handle="key-2")
+    assert "canary" not in str(written(done))
+    assert (done.step, done.holder, done.handle, done.failures, done.error) == (Step.IDLE, "", "key-2", 0, "")
+    assert (done.count, done.history, done.fence) == (OPEN.count, OPEN.history, OPEN.fence)
+
+
+def test_no_value_is_in_its_repr():
+    assert "canary" not in repr(OPEN)
+
+
+@pytest.mark.parametrize("step", Step)
+def test_it_is_open_while_something_has_to_be_brought_to_its_end(step):
+    assert replace(OPEN, step=step).is_open is (step not in {Step.IDLE, Step.KEEPING})
+
+
+def test_a_secret_holds_what_is_wanted_whatever_else_it_has():
+    assert holds({"a": 1, "b": 2}, {"a": 1})
+    assert not holds({"a": 1}, {"a": 1, "b": 2})
+    assert not holds({"a": 1}, {})
