@@ -42,6 +42,7 @@ NAMES = (
     "apart",
     "validation",
     "backup",
+    "killed",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 
