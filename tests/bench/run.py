@@ -44,6 +44,7 @@ NAMES = (
     "validation",
     "backup",
     "turns",
+    "killed",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 
