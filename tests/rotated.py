@@ -32,6 +32,8 @@ class Rotated:
     def __init__(self, bao, folder, system, **settings):
         """`settings`: further keys of the target."""
         self.bao, self.folder, self.system = bao, Path(folder), system
+        if hasattr(system, "attach"):  # It lies in this very server.
+            system.attach(bao)
         self.environment = f"env-{os.urandom(4).hex()}"
         block = {"confirm_within": "100ms", **system.target, **settings}
         self.name, self.secret_path = "target", block["secret"]
