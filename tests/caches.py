@@ -35,19 +35,23 @@ class Redis:
             self.aclfile.write_text("\n".join([f"user default on >{self.password} ~* &* +@all", *acl, ""]))
             with config.open("a") as file:
                 file.write(f"aclfile {self.aclfile}\n")
-        self._command, self._folder = [program, config], folder
-        self._client = redis.Redis(port=self.port, password=self.password)
+        self.command, self._folder = [program, config], folder
+        self.log_in(self.password)
         self.start()
+
+    def log_in(self, password):
+        """As the default user, from now on."""
+        self._client = redis.Redis(port=self.port, password=password)
 
     def start(self):
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self._folder)
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, cwd=self._folder)
         eventually(self._answers, "Redis")
 
     def stop(self):
         """As a power cut does."""
-        self._process.kill()
-        self._process.wait()
+        self.process.kill()
+        self.process.wait()
 
     def __enter__(self):
         return self

@@ -22,7 +22,9 @@ class AclUser:
     def __init__(self, server, admin_password):
         self.server, self._admin_password = server, admin_password
         self.user, self._first = f"app-{secrets.token_hex(4)}", secrets.token_hex(16)
-        server.ask("ACL", "SETUSER", self.user, "on", f">{self._first}", "~app:*", "+@read", "+@write", "+ping")
+        server.ask(
+            "ACL", "SETUSER", self.user, "on", f">{self._first}", "~app:*", "+@read", "+@write", "+ping", "+select"
+        )
         server.ask("ACL", "SAVE")
         self.target = {"kind": "redis", "secret": "cache/redis", "admin": "cache/admin"}
 

@@ -151,9 +151,10 @@ class AclUser:
 
     def _lets_in(self, login: RedisLogin) -> bool:
         errors = self._driver.exceptions
-        with _as_ours(errors, login, "lessee"), closing(self._client(login)) as client:
+        with _as_ours(errors, login, login.username):
             try:
-                client.ping()
+                with closing(self._client(login)) as client:
+                    client.ping()
             except errors.NoPermissionError:
                 return True  # It is in, and may not do everything.
             except errors.AuthenticationError:
@@ -196,6 +197,7 @@ class AclUser:
             log("warning", "a restart of Redis loses the new password", target=self._target, todo=todo)
 
     def _client(self, login: RedisLogin) -> Any:
+        """It is connected, and logged in."""
         secured: dict[str, Any] = {}
         if login.tls:
             if login.ca_file and not Path(login.ca_file).is_file():
@@ -210,6 +212,7 @@ class AclUser:
             socket_timeout=_TIMEOUT,
             socket_connect_timeout=_TIMEOUT,
             retry=None,
+            single_connection_client=True,  # What is changed is saved by the process that was asked, or by none.
             protocol=2,  # With RESP 3 the client asks for more than a user of few rights may.
             **secured,
         )
