@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 
@@ -51,7 +51,7 @@ def test_the_old_one_is_readable_for_all_who_read_the_new_one(values):
         values.rotate()
     newest = values.metadata()["current_version"]
     found = [values.fields(version=version) for version in range(1, newest + 1)]
-    assert all(after["old"] == before["secret"] for before, after in zip(found, found[1:], strict=False))
+    assert all(after["old"] == before["secret"] for before, after in pairwise(found))
 
 
 def test_values_are_as_long_and_of_such_characters_as_is_said(values):
@@ -84,7 +84,7 @@ def test_a_secret_that_is_not_there_yet_is_made(values):
 
 def test_a_target_of_nothing_is_told_before_anything_is_asked(values):
     _set(values, keys={})
-    with pytest.raises(LesseeError, match="rotation.target.keys: missing, and there is no `approle`; write `keys:`"):
+    with pytest.raises(LesseeError, match=r"rotation\.target\.keys: missing, and there is no `approle`; write `keys:`"):
         values.rotate()
 
 
@@ -222,7 +222,8 @@ def test_what_wears_a_secret_id_out_is_told(role, caplog):
 def test_one_that_is_not_let_in_is_not_published(role, caplog):
     _role(role, secret_id_bound_cidrs=["10.0.0.0/8"])
     before, accessors = role.fields(), role.system.accessors()
-    with pytest.raises(LesseeError):
+    with pytest.raises(SystemRefused, match="the new credential is not let in; see the system's log: may the login be"):
         role.rotate()
     assert (role.fields(), role.system.accessors()) == (before, accessors)
+    assert role.journal.failures == 1
     assert before["secret_id"] not in caplog.text

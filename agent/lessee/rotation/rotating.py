@@ -154,8 +154,8 @@ class Rotator:
                 self._retire(missing)
             case d.Remove():
                 self._remove()
-            case d.Abandon(why):
-                self._abandon(why)
+            case d.Abandon(why, refused):
+                self._abandon(why, refused=refused)
             case d.Done():
                 pass
             case _:
@@ -287,11 +287,13 @@ class Rotator:
         self._tell("info", "old credential removed", id=self._journal.id)
         self._write(j.closed(self._journal, handle=self._journal.pending_handle))
 
-    def _abandon(self, why: str) -> None:
+    def _abandon(self, why: str, *, refused: bool) -> None:
         self._tell("warning", "rotation given up", id=self._journal.id, reason=why)
         with self._kind.lock():
             self._kind.discard(self._case())
-        self._write(replace(j.closed(self._journal, handle=""), error=why))
+        self._write(replace(j.closed(self._journal, handle=""), error=why, failures=self._journal.failures))
+        if refused:
+            raise d.RefusedByOwnSystem
 
     def _case(self) -> Case:
         journal = self._journal

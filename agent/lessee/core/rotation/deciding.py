@@ -142,6 +142,8 @@ class Abandon(Record, frozen=True):
     """Give this rotation up: the pending value is taken out of use, and the secret left as it is."""
 
     why: str
+    refused: bool = False
+    """The system does not let in what it has made: to ask it for another at once would not help."""
 
 
 class Outcome(Enum):
@@ -242,7 +244,7 @@ def _bring_out(sight: Sight) -> Action:
     if sight.applied:
         raise RefusedByOwnSystem
     if sight.traits.made_by_system:
-        return Abandon("the system does not let in what it has made")
+        return Abandon("the system does not let in what it has made", refused=True)
     current = sight.works.get(Which.CURRENT)
     if current is None and not edited:
         return Prove(Which.CURRENT)
