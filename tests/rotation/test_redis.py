@@ -91,10 +91,11 @@ def test_open_connections_go_on(rotated, user):
     old = rotated.fields()["password"]
     with redis.Redis(port=user.server.port, username=user.user, password=old, single_connection_client=True) as client:
         client.set("app:x", "1")
+        connection = client.connection._sock
         rotated.rotate()
         rotated.rotate()
         assert client.get("app:x") == b"1"
-        assert client.connection.is_connected
+        assert client.connection._sock is connection
 
 
 def test_both_passwords_work_until_all_have_the_new_one(bao, tmp_path, user):

@@ -227,3 +227,26 @@ def test_one_that_is_not_let_in_is_not_published(role, caplog):
     assert (role.fields(), role.system.accessors()) == (before, accessors)
     assert role.journal.failures == 1
     assert before["secret_id"] not in caplog.text
+
+
+RIGHTS = """
+path "secret/+/{environment}/*" {{ capabilities = ["create", "read", "update", "list", "delete"] }}
+path "{role}" {{ capabilities = ["read"] }}
+path "{role}/role-id" {{ capabilities = ["read"] }}
+path "{role}/secret-id" {{ capabilities = ["list", "update"] }}
+path "{role}/secret-id/lookup" {{ capabilities = ["update"] }}
+path "{role}/secret-id-accessor/lookup" {{ capabilities = ["update"] }}
+path "{role}/secret-id-accessor/destroy" {{ capabilities = ["update"] }}
+"""
+
+
+def test_no_more_rights_are_needed_than_the_docs_say(role, bao, monkeypatch):
+    path = f"auth/approle/role/{role.system.role}"
+    name, policy = f"rotator-{role.environment}", RIGHTS.format(environment=role.environment, role=path)
+    bao.ask("PUT", f"sys/policies/acl/{name}", {"policy": policy})
+    token = bao.ask("POST", "auth/token/create", {"policies": [name]})["auth"]["client_token"]
+    monkeypatch.setattr("rotated.ROOT_TOKEN", token)
+    before = role.fields()
+    role.rotate()
+    assert role.system.lets_in(role.fields())
+    assert not role.system.lets_in(before)
