@@ -109,7 +109,7 @@ def test_both_passwords_work_until_all_have_the_new_one(bao, tmp_path, user):
     assert not user.lets_in(before)
 
 
-def test_a_username_is_published_where_the_secret_has_none(rotated, user):
+def test_a_username_is_published_where_the_secret_has_none(rotated, user, caplog):
     fields = rotated.fields()
     del fields["username"]
     rotated.put(rotated.secret_path, **fields)
@@ -119,6 +119,8 @@ def test_a_username_is_published_where_the_secret_has_none(rotated, user):
     rotated.rotate()
     assert rotated.fields()["username"] == user.user
     assert user.lets_in(rotated.fields())
+    [told] = [record.fields for record in caplog.records if record.getMessage() == "the old password stays"]
+    assert told["user"] == "default"
 
 
 def test_what_nobody_here_knows_stays_and_is_told(rotated, user, caplog):
@@ -138,6 +140,22 @@ def test_one_that_a_person_has_replaced_since_goes_too(rotated, user):
     rotated.put(rotated.secret_path, **{**ours, "password": theirs})
     rotated.rotate()
     assert user.hashes() == {hash_of(rotated.fields()["password"])}
+
+
+def test_whose_password_it_is_does_not_change_with_the_secret(rotated, user, new_user):
+    """Given up, since a person has published another user meanwhile: nothing is left at the first one."""
+    before = rotated.fields()
+    for crossing in count():
+        assert rotated.killed(crossing, after=True)
+        if user.hashes() != {hash_of(before["password"])}:
+            break
+    other = new_user()
+    theirs = {**before, **other.secrets()["cache/redis"]}
+    rotated.put(rotated.secret_path, **theirs)
+    rotated.rotate(open_only=True)
+    assert rotated.fields() == theirs
+    assert user.hashes() == {hash_of(before["password"])}
+    assert other.hashes() == {hash_of(theirs["password"])}
 
 
 def test_a_password_changed_in_redis_alone_is_put_right(rotated, user):
@@ -274,7 +292,10 @@ def _no_room(rotated):
         (_without("-acl|setuser"), f"the admin may not do what is needed; ACL SETUSER {ADMIN} +acl|getuser +acl|setu"),
         (_without("-acl|getuser"), f"the admin may not do what is needed; ACL SETUSER {ADMIN} +acl|getuser"),
         (_without("-acl|save"), f"the admin may not do what is needed; ACL SETUSER {ADMIN} +acl|getuser"),
-        (_secret(username=ADMIN), f"cache/admin: the admin is {ADMIN} himself, and would be shut out; give it another"),
+        (
+            _secret(username=ADMIN),
+            f"cache/admin: the admin is {ADMIN} himself, and would be shut out; give it a user of",
+        ),
         (_secret(host=""), "cache/redis: the secret lacks host; write it with all of host, port, password"),
         (_admin(host=""), "cache/admin: the secret lacks host"),
         (_secret(host="x" * 70), "Redis refuses (UnicodeError)"),

@@ -54,16 +54,17 @@ class AclUser:
 
     def create(self, case: Case) -> Made:
         name = self._name(case.secret)
+        self._refuse_admin(name)
         password = "".join(secrets.choice(ALPHABET) for _ in range(_LENGTH))
-        fields = {"password": password}
-        if not case.secret.get("username") and name != _DEFAULT:
-            fields["username"] = name
+        # The name stands there too: whoever changes it by hand meanwhile must not change whose password this is.
+        fields = {"password": password} if name == _DEFAULT else {"username": name, "password": password}
         wanted.redis(self._said.secret, {**case.secret, **fields})  # What it lacks is told before anything is begun.
         self._unsaved = False
         return Made(fields, handle=_hash(password)[:_SHOWN])
 
     def apply(self, case: Case) -> None:
-        name = self._name({**case.secret, **case.pending})
+        name = _name_of(case.pending)
+        self._refuse_admin(name)
         with self._asked() as client:
             if "off" in self._user(client, name).flags:
                 todo = f"if it shall not be: ACL SETUSER {name} on"
@@ -88,18 +89,20 @@ class AclUser:
         Redis may have been started anew meanwhile, and not know it any more. Passwords that nobody here knows are
         told of, and stay: a person may have added them.
         """
-        name = self._name({**case.secret, **case.pending})
+        name = _name_of(case.pending)
         kept = {_hash_of(fields) for fields in (case.secret, case.pending) if fields.get("password")}
         with self._asked() as client:
             there = self._user(client, name).hashes
             known = {one for one in there if case.handle and one.startswith(case.handle)}
-            if case.current.get("password"):
+            if case.current.get("password") and _name_of(case.current) == name:
                 known.add(_hash_of(case.current))
             old = sorted((known & there) - kept)
             new = f"#{_hash_of(case.pending)}"
             is_new = case.pending.get("password") == case.secret.get("password")
             client.execute_command("ACL", "SETUSER", name, *([new] if is_new else []), *(f"!{one}" for one in old))
             self._save(client)
+        if (other := _name_of(case.current)) != name and case.current:
+            log("warning", "the old password stays", target=self._target, user=other, todo="take it from him by hand")
         if others := there - kept - known:
             todo = f"if nobody needs them: ACL SETUSER {name} !HASH"
             shown = sorted(one[:_SHOWN] for one in others)
@@ -109,7 +112,7 @@ class AclUser:
         """None is kept."""
 
     def discard(self, case: Case) -> None:
-        name, pending = self._name({**case.secret, **case.pending}), _hash_of(case.pending)
+        name, pending = _name_of(case.pending), _hash_of(case.pending)
         if case.pending.get("password") == case.secret.get("password"):
             return
         with self._asked() as client:
@@ -130,13 +133,12 @@ class AclUser:
         if self._said.user and there not in {"", self._said.user}:
             todo = "mend `user:`, or the secret's username"
             raise LesseeError(f"its username is not {self._said.user}", where=self._said.secret, todo=todo)
-        name = self._said.user or there or _DEFAULT
+        return self._said.user or there or _DEFAULT
+
+    def _refuse_admin(self, name: str) -> None:
         if name == (self._admin.username or _DEFAULT):
-            todo = f"give it another: ACL SETUSER lessee on >PASSWORD {_RULES}"
-            raise SystemRefused(
-                f"the admin is {name} himself, and would be shut out", where=self._said.admin, todo=todo
-            )
-        return name
+            what, todo = f"the admin is {name} himself, and would be shut out", "give it a user of its own"
+            raise SystemRefused(what, where=self._said.admin, todo=f"{todo}: ACL SETUSER lessee on >PASSWORD {_RULES}")
 
     def _user(self, client: Any, name: str) -> "_User":
         """Raises SystemRefused where a password would be of no use to it."""
@@ -249,6 +251,10 @@ def _as_ours(errors: Any, login: RedisLogin, name: str) -> Iterator[None]:
     except (errors.RedisError, UnicodeError) as exc:
         todo = "is it a Redis from version 6 on, and are host and db right?"
         raise SystemRefused(f"Redis refuses ({type(exc).__name__})", where=where, todo=todo) from None
+
+
+def _name_of(fields: Fields) -> str:
+    return str(fields.get("username") or _DEFAULT)
 
 
 def _hash_of(fields: Fields) -> str:
