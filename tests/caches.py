@@ -14,8 +14,11 @@ from sidecar import eventually
 class Redis:
     """A server on loopback whose default user has a password. It keeps nothing."""
 
-    def __init__(self, folder, pair=None):
-        """`pair`: a key and its certificate; then it also listens with TLS, at `secure`."""
+    def __init__(self, folder, pair=None, acl=None):
+        """`pair`: a key and its certificate; then it also listens with TLS, at `secure`.
+
+        `acl`: lines of an aclfile, in which the default user is too.
+        """
         program = shutil.which("redis-server")
         need(program, "needs Redis: apt install redis-server")
         self.port, self.password = free_port(), os.urandom(16).hex()
@@ -27,18 +30,35 @@ class Redis:
             with config.open("a") as file:
                 file.writelines(f"{name} {value}\n" for name, value in tls.items())
                 file.write(f"tls-ca-cert-file {pair}\n")
-        with (folder / "redis.log").open("wb") as log:
-            self._process = subprocess.Popen([program, config], stdout=log, stderr=log, cwd=folder)
-        self._client = redis.Redis(port=self.port, password=self.password)
+        self.log, self.aclfile = folder / "redis.log", folder / "users.acl"
+        if acl is not None:
+            self.aclfile.write_text("\n".join([f"user default on >{self.password} ~* &* +@all", *acl, ""]))
+            with config.open("a") as file:
+                file.write(f"aclfile {self.aclfile}\n")
+        self.command, self._folder = [program, config], folder
+        self.log_in(self.password)
+        self.start()
+
+    def log_in(self, password):
+        """As the default user, from now on."""
+        self._client = redis.Redis(port=self.port, password=password)
+
+    def start(self):
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, cwd=self._folder)
         eventually(self._answers, "Redis")
+
+    def stop(self):
+        """As a power cut does."""
+        self.process.kill()
+        self.process.wait()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self._client.close()
-        self._process.kill()
-        self._process.wait()
+        self.stop()
 
     def ask(self, *words):
         """Run a command as the default user."""

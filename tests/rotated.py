@@ -42,6 +42,8 @@ class Rotated:
         """`settings`: further keys of the target."""
         self.bao, self.folder, self.system = bao, Path(folder), system
         self.ahead = 0.0
+        if hasattr(system, "attach"):  # It lies in this very server.
+            system.attach(bao)
         self.environment = f"env-{os.urandom(4).hex()}"
         block = {"confirm_within": "100ms", **system.target, **settings}
         self.name, self.secret_path = "target", block["secret"]

@@ -14,6 +14,7 @@ from lessee.core.config.grammar.problems import Path, Problems, spell
 from lessee.core.config.grammar.reader import Reader
 from lessee.core.config.grammar.validate import Provider, Validate
 from lessee.core.config.grammar.vault import AppRole, CertAuth, Vault
+from lessee.core.config.rotating import check_rotation
 from lessee.core.config.setting_up import check_setup
 from lessee.core.config.telling import check, notify, ready
 
@@ -45,6 +46,8 @@ def parse(
     settled = _Settling(said, reader.values, problems, environ, for_child=for_child).settle()
     if "setup" in blocks:
         check_setup(said, problems)
+    if "rotation" in blocks:
+        check_rotation(settled, problems)
     problems.raise_all()
     return settled
 

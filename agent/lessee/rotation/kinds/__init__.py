@@ -14,7 +14,7 @@ _CLASSES: dict[type[grammar.Rotation], tuple[str, str]] = {
     grammar.Minio: ("minio", "ServiceAccounts"),
     grammar.ApiKey: ("api_key", "ProviderKeys"),
     grammar.Manual: ("manual", "ByHand"),
-    grammar.InVault: ("vault", "InVault"),
+    grammar.InVault: ("vault", "in_vault"),
     grammar.Own: ("command", "OwnProgram"),
 }
 """The module of each, and the class in it."""

@@ -3,21 +3,28 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 from lessee.core.config.grammar.rotation import InVault as Said
 from lessee.core.rotation.deciding import Traits
 from lessee.core.rotation.journal import Fields
 from lessee.core.setup.values import ALPHABET
-from lessee.rotation.kinds.kind import Case, Made, Setting
+from lessee.rotation.kinds.approle import SecretIds
+from lessee.rotation.kinds.kind import Case, Kind, Made, Setting
 
 
-class InVault:
+def in_vault(said: Said, setting: Setting) -> Kind:
+    """Random values, and with an AppRole its secret_id beside them."""
+    values = RandomValues(said)
+    return SecretIds(said, setting, values.new) if said.approle else values
+
+
+class RandomValues:
     """Keys of a secret, each with a new random value."""
 
     traits = Traits()
 
-    def __init__(self, said: Said, setting: Setting) -> None:
-        del setting
+    def __init__(self, said: Said) -> None:
         self._keys = said.keys
 
     def look(self, case: Case) -> tuple[str, ...]:
@@ -25,7 +32,7 @@ class InVault:
         return ()
 
     def create(self, case: Case) -> Made:
-        return Made(dict(self._values(case.secret)))
+        return Made(dict(self.new(case.secret)))
 
     def apply(self, case: Case) -> None:
         """What is published is all there is."""
@@ -48,9 +55,13 @@ class InVault:
     def close(self) -> None:
         """There is nothing to close."""
 
-    def _values(self, secret: Fields) -> Iterator[tuple[str, str]]:
+    def new(self, secret: Fields) -> Iterator[tuple[str, Any]]:
+        """The keys that change, with their values. One without a value has no previous one.
+
+        Published empty, that would be a key that everybody can sign with.
+        """
         for key, said in self._keys.items():
             alphabet = said.alphabet or ALPHABET
             yield key, "".join(secrets.choice(alphabet) for _ in range(said.generate))
-            if said.previous is not None:
-                yield said.previous, str(secret.get(key, ""))
+            if said.previous is not None and secret.get(key):
+                yield said.previous, secret[key]
