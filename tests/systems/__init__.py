@@ -1,5 +1,6 @@
 """The systems whose credentials are rotated in tests: one class each, by the name of its kind."""
 
+from systems.s3 import AccessKeys
 from systems.vault import InVault
 
-SYSTEMS = {"vault": InVault}
+SYSTEMS = {"s3": AccessKeys, "vault": InVault}

@@ -154,8 +154,8 @@ class Rotator:
                 self._retire(missing)
             case d.Remove():
                 self._remove()
-            case d.Abandon(why):
-                self._abandon(why)
+            case d.Abandon(why, refused):
+                self._abandon(why, refused=refused)
             case d.Done():
                 pass
             case _:
@@ -193,7 +193,14 @@ class Rotator:
         made = self._kind.create(self._case())
         self._hide(made.fields)
         changed = self._changed(made.fields)
-        self._write(replace(self._journal, step=Step.CREATED, **changed, pending_handle=made.handle, before=()))
+        noted = replace(self._journal, step=Step.CREATED, **changed, pending_handle=made.handle, before=())
+        try:
+            self._write(noted)
+        except Overtaken:
+            # Another one was quicker, and has looked before this value was there: nobody else would remove it.
+            self._reread()
+            self._kind.discard(replace(self._case(), pending=made.fields, pending_handle=made.handle))
+            raise
 
     def _changed(self, pending: Fields) -> Mapping[str, Fields]:
         there = self._journal.current if self._journal.step is Step.CREATING else self._secret.fields
@@ -272,6 +279,7 @@ class Rotator:
         for name in missing:
             self._tell("warning", "not waited for any longer", consumer=name, version=journal.published_version)
             self._world.forget(name)
+        self._reread()
         with self._kind.lock():
             self._kind.retire(self._case())
         self._tell("info", "old credential retired", id=journal.id)
@@ -282,16 +290,20 @@ class Rotator:
             self._write(j.closed(done, handle=done.pending_handle))
 
     def _remove(self) -> None:
+        self._reread()
         with self._kind.lock():
             self._kind.remove(self._case())
         self._tell("info", "old credential removed", id=self._journal.id)
         self._write(j.closed(self._journal, handle=self._journal.pending_handle))
 
-    def _abandon(self, why: str) -> None:
+    def _abandon(self, why: str, *, refused: bool) -> None:
         self._tell("warning", "rotation given up", id=self._journal.id, reason=why)
+        self._reread()
         with self._kind.lock():
             self._kind.discard(self._case())
         self._write(replace(j.closed(self._journal, handle=""), error=why))
+        if refused:
+            raise d.RefusedByOwnSystem
 
     def _case(self) -> Case:
         journal = self._journal
@@ -338,6 +350,10 @@ class Rotator:
         for fields in (self._secret.fields, self._journal.current, self._journal.pending):
             self._hide(fields)
         self._learnt = _Learnt()
+
+    def _reread(self) -> None:
+        """What the apps read may have been changed by hand since it was read: whoever removes must know it."""
+        self._secret = self._world.kept.read(self._target.path)
 
     def _write(self, journal: Journal) -> None:
         self._at = self._world.kept.write(self._target.journal, j.written(journal), self._at)

@@ -139,9 +139,13 @@ class Remove(Record, frozen=True):
 
 
 class Abandon(Record, frozen=True):
-    """Give this rotation up: the pending value is taken out of use, and the secret left as it is."""
+    """Give this rotation up: the pending value is taken out of use, and the secret left as it is.
+
+    `refused`: the system has made a value that it does not let in, and would again.
+    """
 
     why: str
+    refused: bool = False
 
 
 class Outcome(Enum):
@@ -242,7 +246,7 @@ def _bring_out(sight: Sight) -> Action:
     if sight.applied:
         raise RefusedByOwnSystem
     if sight.traits.made_by_system:
-        return Abandon("the system does not let in what it has made")
+        return Abandon("the system does not let in what it has made", refused=True)
     current = sight.works.get(Which.CURRENT)
     if current is None and not edited:
         return Prove(Which.CURRENT)
