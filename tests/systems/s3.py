@@ -15,6 +15,7 @@ _WHERE = f"arn:aws:s3:::{BUCKET}"
 MAY_LIST = {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [_WHERE]}
 MAY_READ = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [f"{_WHERE}/*"]}
 MAY_WRITE = {"Effect": "Allow", "Action": ["s3:PutObject", "s3:DeleteObject"], "Resource": [f"{_WHERE}/*"]}
+ELSEWHERE = {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": ["arn:aws:s3:::other"]}
 
 
 class AccessKeys:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from lessee.core.validation import credentials as wanted
@@ -44,18 +45,13 @@ _NOT_IMPLEMENTED = 501
 
 def client(service: str, login: S3Login, region: str) -> Any:
     """A client of `service` at the login's endpoint, which tries once and does not wait long."""
-    session = library("botocore.session").Session()
-    # What the operator's own files and variables say is not what the secret says.
-    for variable in ("config_file", "credentials_file"):
-        session.set_config_variable(variable, os.devnull)
-    session.set_config_variable("profile", None)
     once = library("botocore.config").Config(
         retries={"max_attempts": 0},
         connect_timeout=_CONNECT,
         read_timeout=_READ,
         s3={"addressing_style": "path"},
     )
-    return session.create_client(
+    return _session().create_client(
         service,
         region_name=region,
         endpoint_url=login.url,
@@ -66,14 +62,25 @@ def client(service: str, login: S3Login, region: str) -> Any:
     )
 
 
+@cache
+def _session() -> Any:
+    """One for all clients: it reads the descriptions of the services once."""
+    session = library("botocore.session").Session()
+    # What the operator's own files and variables say is not what the secret says.
+    for variable in ("config_file", "credentials_file"):
+        session.set_config_variable(variable, os.devnull)
+    session.set_config_variable("profile", None)
+    return session
+
+
 def ask(asked: Any, operation: str, **said: Any) -> tuple[str, Mapping[str, Any]]:
     """The code of a refusal, or "" and the answer. Raises SystemAway; no text of the library's is ever shown."""
-    exceptions = library("botocore.exceptions")
+    exceptions, parsers = library("botocore.exceptions"), library("botocore.parsers")
     try:
         return "", getattr(asked, operation)(**said)
     except exceptions.ClientError as exc:
         code, status = _code(exc.response)
-    except exceptions.BotoCoreError as exc:
+    except (exceptions.BotoCoreError, parsers.ResponseParserError) as exc:
         todo = "is it up, and are endpoint, secure and ca_file in the secret right?"
         raise SystemAway(f"no answer ({type(exc).__name__})", where=asked.meta.endpoint_url, todo=todo) from None
     if code in _BUSY or (status >= _SERVER and status != _NOT_IMPLEMENTED):

@@ -11,7 +11,7 @@ from lessee.core.rotation.journal import Fields
 from lessee.core.validation.credentials import S3Login
 from lessee.host.logs import log
 from lessee.rotation.kinds import aws
-from lessee.rotation.kinds.kind import Case, Made, Setting, SystemRefused
+from lessee.rotation.kinds.kind import Case, Made, Setting, SystemAway, SystemRefused
 
 _ROOM = 2
 """Keys that a user of AWS may have, https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""
@@ -59,8 +59,13 @@ class AccessKeys:
             what = f"the user {self._user} has as many keys as it may ({code})"
             raise SystemRefused(what, where=self._where, todo=todo)
         self._check(code, "a key cannot be made")
-        made = answer["AccessKey"]
-        return Made({"access_key": made["AccessKeyId"], "secret_key": made["SecretAccessKey"]})
+        made = answer.get("AccessKey", {})
+        fields = {"access_key": made.get("AccessKeyId"), "secret_key": made.get("SecretAccessKey")}
+        if not all(fields.values()):
+            raise SystemAway(
+                "what answers is no IAM: it made no key", where=self._where, todo="mend the admin's endpoint"
+            )
+        return Made(fields)
 
     def apply(self, case: Case) -> None:
         """What the system has made, it knows."""
