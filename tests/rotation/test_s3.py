@@ -40,7 +40,7 @@ def proxy(store):
 def made(bao, tmp_path, store, proxy, monkeypatch):
     """Makes a target with further settings, whose store is behind the proxy."""
     monkeypatch.setattr(AccessKeys, "patience", 0.3)
-    monkeypatch.setattr(aws, "_READ", 0.5)
+    monkeypatch.setattr(aws, "TIMEOUTS", (2, 0.5))
     return lambda **settings: Rotated(bao, tmp_path, s3.AccessKeys(store, proxy.port), **settings)
 
 

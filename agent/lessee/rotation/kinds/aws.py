@@ -10,11 +10,12 @@ from lessee.core.validation import credentials as wanted
 from lessee.core.validation.credentials import S3Login
 from lessee.host.logs import log
 from lessee.rotation.kinds import library
-from lessee.rotation.kinds.kind import SystemAway, SystemRefused
+from lessee.rotation.kinds.kind import Case, SystemAway, SystemRefused
 
 REGION = "us-east-1"
-_CONNECT, _READ = 2, 4
-LONGEST = float(_CONNECT + _READ)
+TIMEOUTS = (2.0, 4.0)
+"""Seconds for a connection, and for an answer."""
+LONGEST = sum(TIMEOUTS)
 """Seconds that one request may take."""
 _PAUSE = 0.25
 _PROBE = "lessee-rotate/probe"
@@ -47,8 +48,8 @@ def client(service: str, login: S3Login, region: str) -> Any:
     """A client of `service` at the login's endpoint, which tries once and does not wait long."""
     once = library("botocore.config").Config(
         retries={"max_attempts": 0},
-        connect_timeout=_CONNECT,
-        read_timeout=_READ,
+        connect_timeout=TIMEOUTS[0],
+        read_timeout=TIMEOUTS[1],
         s3={"addressing_style": "path"},
     )
     return _session().create_client(
@@ -108,6 +109,30 @@ def lets_in(where: str, fields: Mapping[str, Any], patience: float) -> bool:
         return True
     finally:
         store.close()
+
+
+def access_key(fields: Mapping[str, Any]) -> str:
+    """A key's name, which is no secret; empty where there is none."""
+    key = fields.get("access_key")
+    return key if isinstance(key, str) else ""
+
+
+def short(key: str) -> str:
+    """As much of a key's name as a person needs, who sees them in a list."""
+    return f"…{key[-4:]}"
+
+
+def to_retire(case: Case) -> str:
+    """Which key is to go, by its name: where somebody has put the old one back by hand, the new one."""
+    key = access_key(case.current)
+    return access_key(case.pending) if key and key == access_key(case.secret) else key
+
+
+def may_go(key: str, case: Case, admin: str) -> bool:
+    """Whether a key may be taken out of use: never what the apps read, nor what the admin works with."""
+    if key == admin:
+        log("warning", "the old key is the admin's own, and stays as it is", key=short(key))
+    return key not in {"", admin, access_key(case.secret)}
 
 
 def region_of(fields: Mapping[str, Any]) -> str:

@@ -37,9 +37,9 @@ class AccessKeys:
         self._client = aws.client("iam", login, region)
 
     def look(self, case: Case) -> tuple[str, ...]:
-        keys, published = self._keys(), _id(case.secret)
+        keys, published = self._keys(), aws.access_key(case.secret)
         if len(keys) >= _ROOM:
-            others = ", ".join(f"{_short(key)} ({status})" for key, status in keys.items() if key != published)
+            others = ", ".join(f"{aws.short(key)} ({status})" for key, status in keys.items() if key != published)
             todo = "if nobody uses it, delete it by hand: lessee deletes no key that it has not made"
             what = f"the user {self._user} has {len(keys)} keys, of which the secret has not {others}"
             raise SystemRefused(f"{what}; there is room for {_ROOM}", where=self._where, todo=todo)
@@ -48,10 +48,10 @@ class AccessKeys:
         return tuple(keys)
 
     def create(self, case: Case) -> Made:
-        known = {*case.before, _id(case.secret), _id(case.current)}
+        known = {*case.before, aws.access_key(case.secret), aws.access_key(case.current)}
         for key in self._keys():
             if key not in known:
-                log("info", "key of an interrupted try deleted", key=_short(key))
+                log("info", "key of an interrupted try deleted", key=aws.short(key))
                 self._delete(key)
         code, answer = aws.ask(self._client, "create_access_key", UserName=self._user)
         if code in _FULL:
@@ -74,11 +74,8 @@ class AccessKeys:
         return aws.lets_in(f"{self._where}: its secret", fields, self.patience)
 
     def retire(self, case: Case) -> None:
-        key = _id(case.current)
-        if key and key == _id(case.secret):
-            # Somebody has put the old one back by hand: then the new one is what nobody shall use.
-            key = _id(case.pending)
-        if not self._may_go(key, case):
+        key = aws.to_retire(case)
+        if not aws.may_go(key, case, self._admin):
             return
         if not self.traits.keep:
             self._delete(key)
@@ -86,16 +83,16 @@ class AccessKeys:
         said = {"UserName": self._user, "AccessKeyId": key, "Status": "Inactive"}
         code, _ = aws.ask(self._client, "update_access_key", **said)
         if code in _UNKNOWN:
-            log("warning", "this IAM disables no keys: the old one stays valid until it is deleted", key=_short(key))
+            log("warning", "this IAM disables no keys: the old one stays valid until it is deleted", key=aws.short(key))
         elif code not in _GONE:
-            self._check(code, f"the old key {_short(key)} cannot be disabled")
+            self._check(code, f"the old key {aws.short(key)} cannot be disabled")
 
     def remove(self, case: Case) -> None:
-        if self._may_go(key := _id(case.current), case):
+        if aws.may_go(key := aws.access_key(case.current), case, self._admin):
             self._delete(key)
 
     def discard(self, case: Case) -> None:
-        if self._may_go(key := _id(case.pending), case):
+        if aws.may_go(key := aws.access_key(case.pending), case, self._admin):
             self._delete(key)
 
     def lock(self) -> AbstractContextManager[None]:
@@ -116,16 +113,10 @@ class AccessKeys:
                 return found
             said = {"Marker": answer["Marker"]}
 
-    def _may_go(self, key: str, case: Case) -> bool:
-        """Never what the apps read, nor what the admin works with."""
-        if key == self._admin:
-            log("warning", "the old key is the admin's own, and stays as it is", key=_short(key))
-        return key not in {"", self._admin, _id(case.secret)}
-
     def _delete(self, key: str) -> None:
         code, _ = aws.ask(self._client, "delete_access_key", UserName=self._user, AccessKeyId=key)
         if code not in _GONE:
-            self._check(code, f"the key {_short(key)} cannot be deleted")
+            self._check(code, f"the key {aws.short(key)} cannot be deleted")
 
     def _check(self, code: str, what: str) -> None:
         if code in _GONE:
@@ -145,12 +136,3 @@ def _iam(path: str, admin: Fields) -> S3Login:
     if admin.get("iam_endpoint") or not login.host.endswith(".amazonaws.com"):
         return login
     return replace(login, url="https://iam.amazonaws.com", host="iam.amazonaws.com", port=443)
-
-
-def _id(fields: Fields) -> str:
-    key = fields.get("access_key")
-    return key if isinstance(key, str) else ""
-
-
-def _short(key: str) -> str:
-    return f"…{key[-4:]}"
