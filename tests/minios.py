@@ -55,9 +55,6 @@ class Minio:
         key = query.get("accessKey", "")
         if command == "add-service-account":
             return self._add(who, said)
-        if command == "list-service-accounts":
-            mine = [{"accessKey": key, **_shown(one)} for key, one in self.accounts.items()]
-            return 200, {"accounts": [one for one in mine if one["parentUser"] == (query.get("user") or who)]}
         if key not in self.accounts:
             return 404, "XMinioInvalidIAMCredentials"
         match command:

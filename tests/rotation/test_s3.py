@@ -16,10 +16,9 @@ from lessee.rotation.kinds import aws
 from lessee.rotation.kinds.kind import SystemAway, SystemRefused
 from lessee.rotation.kinds.s3 import AccessKeys
 from rotated import Rotated
-from sidecar import eventually, pass_by
+from sidecar import eventually
 from systems import s3
 
-_KEPT = 0.2
 _REQUESTS = 6
 """One rotation's: the kept one deleted; listed, listed, made, proved, disabled."""
 
@@ -113,13 +112,13 @@ def test_the_system_s_own_limit_is_told_and_the_rotation_goes_on_once_there_is_r
 
 
 def test_the_old_key_is_disabled_then_deleted_when_its_time_is_over(made):
-    rotated = made(keep=f"{int(_KEPT * 1000)}ms")
+    rotated = made()
     old = rotated.fields()
     rotated.rotate()
     assert rotated.system.keys()[old["access_key"]] == "Inactive"
     assert rotated.journal.step is Step.KEEPING
     assert old["secret_key"] == rotated.journal.current["secret_key"], "it can be brought back"
-    pass_by(_KEPT)
+    rotated.let_it_be_kept_no_longer()
     rotated.rotate(open_only=True, force=False)
     assert set(rotated.system.keys()) == {rotated.fields()["access_key"]}
     assert rotated.journal.step is Step.IDLE
@@ -134,13 +133,13 @@ def test_without_a_time_to_keep_it_the_old_key_is_deleted_at_once(made):
 
 
 def test_where_the_old_key_cannot_be_disabled_it_is_told_and_deleted_in_the_end(made, weather, caplog):
-    rotated = made(keep=f"{int(_KEPT * 1000)}ms")
+    rotated = made()
     old = rotated.fields()["access_key"]
     weather.at("UpdateAccessKey", _error(501, "NotImplemented"))
     rotated.rotate()
     assert rotated.system.keys()[old] == "Active"
     assert "disables no keys" in caplog.text
-    pass_by(_KEPT)
+    rotated.let_it_be_kept_no_longer()
     rotated.rotate(open_only=True, force=False)
     assert set(rotated.system.keys()) == {rotated.fields()["access_key"]}
 
@@ -164,13 +163,13 @@ def test_a_key_that_is_put_back_by_hand_while_others_are_waited_for_is_the_one_t
 
 
 def test_a_key_that_is_put_back_by_hand_while_it_is_kept_is_not_deleted(made):
-    rotated = made(keep=f"{int(_KEPT * 1000)}ms")
+    rotated = made()
     old = rotated.fields()
     rotated.rotate()
     back = {"UserName": rotated.system.user, "AccessKeyId": old["access_key"], "Status": "Active"}
     rotated.system.iam.update_access_key(**back)
     rotated.put(rotated.secret_path, **old)
-    pass_by(_KEPT)
+    rotated.let_it_be_kept_no_longer()
     rotated.recover()
     assert old["access_key"] in set(rotated.system.keys())
 

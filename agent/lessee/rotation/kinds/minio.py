@@ -20,6 +20,8 @@ _PREFIX = "/minio/admin/v3/"
 _ACCESS_KEY, _SECRET_KEY = 20, 40
 """Characters, as many as MinIO makes itself, and as it takes at most."""
 _OK, _DENIED, _MISSING, _MANY, _SERVER = range(200, 300), 403, 404, 429, 500
+_SILENT = {"POST", "DELETE"}
+"""Where MinIO answers with a status alone."""
 _RIGHTS = "admin:CreateServiceAccount, UpdateServiceAccount, ListServiceAccounts and RemoveServiceAccount"
 
 
@@ -58,8 +60,8 @@ class ServiceAccounts:
         if not old:
             log("warning", "the published key is no service account, and stays as it is", user=parent)
         like_old = {name: old[name] for name in ("name", "description") if old.get(name)}
-        if old and not old.get("impliedPolicy"):
-            like_old["policy"] = json.loads(old["policy"])
+        if old and old.get("impliedPolicy") is not True:
+            like_old["policy"] = _policy(old.get("policy"), self._where)
         said = {"targetUser": parent, "accessKey": key, "secretKey": secret, **like_old}
         status, code, _ = self._door.ask("PUT", "add-service-account", said=said)
         self._check(status, code, "a service account cannot be made")
@@ -140,6 +142,8 @@ class _AdminApi:
             raise SystemAway(f"no answer ({type(exc).__name__})", where=self._login.url, todo=todo) from None
         status = int(answer.status_code)
         if status in _OK:
+            if answer.content and method in _SILENT:
+                raise _stranger(self._login.url)
             return status, "", bytes(answer.content)
         code = _code(answer.content) or f"HTTP {status}"
         if status >= _SERVER or status == _MANY:
@@ -153,8 +157,7 @@ class _AdminApi:
         except (ValueError, OSError):
             found = None
         if not isinstance(found, dict):
-            todo = "does MinIO listen at the admin's endpoint, and is what is between them honest?"
-            raise SystemAway("what answers is no MinIO", where=self._login.url, todo=todo)
+            raise _stranger(self._login.url)
         return found
 
     def close(self) -> None:
@@ -166,6 +169,19 @@ class _Body(io.BytesIO):
 
     def release_conn(self) -> None:
         """There is none any more."""
+
+
+def _stranger(where: str) -> SystemAway:
+    todo = "does MinIO listen at the admin's endpoint, or something that stands before it?"
+    return SystemAway("what answers is no MinIO", where=where, todo=todo)
+
+
+def _policy(text: Any, where: str) -> Any:
+    """Raises SystemAway where it is none: without it an account could do all that its user can."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):
+        raise _stranger(where) from None
 
 
 def _code(content: bytes) -> str:
