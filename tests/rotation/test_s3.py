@@ -187,6 +187,22 @@ def test_a_key_that_was_put_there_by_hand_meanwhile_wins_and_the_new_one_is_dele
     assert pending not in set(rotated.system.keys())
 
 
+def test_a_key_that_was_put_there_by_hand_while_one_was_being_made_is_no_leaving(made, weather):
+    rotated = made()
+    weather.at("CreateAccessKey", Sky.LOST)
+    with pytest.raises(SystemAway):
+        rotated.rotate()
+    weather.clear()
+    assert rotated.journal.step is Step.CREATING
+    lost = set(rotated.system.keys()) - {rotated.fields()["access_key"]}
+    mine = rotated.system.new_key()
+    rotated.put(rotated.secret_path, **{**rotated.fields(), **mine})
+    rotated.recover()
+    assert rotated.fields()["access_key"] == mine["access_key"]
+    assert len(lost) == 1
+    assert not lost & set(rotated.system.keys())
+
+
 def test_what_a_policy_closes_out_is_told_and_the_same_key_is_published_once_it_may(made):
     rotated = made()
     old = rotated.fields()
