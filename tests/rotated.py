@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import yaml
 
 from lessee.core.errors import LesseeError
+from lessee.core.record import replace
 from lessee.core.redaction import Redactor
 from lessee.core.rotation import journal
 from lessee.core.rotation.deciding import Outcome
@@ -27,7 +28,9 @@ from sidecar import eventually
 
 _CALLS = ("lessee.vault.door:Door.ask",)
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["lessee.rotation.targets", "lessee.host.project", "psycopg", "yaml"])
+_FORKS.set_forkserver_preload(
+    ["lessee.rotation.targets", "lessee.host.project", "yaml", "psycopg", "botocore.session", "minio.crypto"]
+)
 PATIENCE = 60.0
 SLEEP = 60.0
 """Seconds for which one who stands still seems to do so: longer than a hold."""
@@ -75,6 +78,13 @@ class Rotated:
         with suppress(RuntimeError):  # There is none yet.
             return journal.read(self.fields(f"{journal.FOLDER}{self.name}"))
         return journal.Journal()
+
+    def let_it_be_kept_no_longer(self):
+        """As if the time were over for which the old credential is kept."""
+        path = f"{self.environment}/{journal.FOLDER}{self.name}"
+        over = journal.written(replace(self.journal, keep_until=time.time()))
+        version = self.metadata(f"{journal.FOLDER}{self.name}")["current_version"]
+        self.bao.ask("POST", f"secret/data/{path}", {"data": over, "options": {"cas": version}})
 
     def confirm(self, app="simba", instance="host-1", version=None):
         """As the agent of an app does; with the newest version if None is said."""

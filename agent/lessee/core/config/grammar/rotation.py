@@ -59,7 +59,9 @@ class S3(_Administered, frozen=True, kw_only=True, tag="s3"):
 class Minio(_Administered, frozen=True, kw_only=True, tag="minio"):
     """Service accounts of MinIO."""
 
-    user: Annotated[w.Text | None, says("Whose service accounts they are; default: the admin's own.")] = None
+    user: Annotated[w.Text | None, says("Whose rights the accounts have; default: whose account the old one is.")] = (
+        None
+    )
     keep: Annotated[w.Duration, says("How long the old account is kept, disabled.")] = 86400.0
 
 
