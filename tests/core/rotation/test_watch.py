@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lessee.core.config.windows import DAY, HOUR
 from lessee.core.rotation import service as s
 from lessee.core.rotation.consumers import Consumer
 from lessee.core.rotation.journal import Journal, Step
-from lessee.core.rotation.schedule import DAY, HOUR
 from lessee.core.rotation.view import status
 from lessee.core.rotation.watch import AT_ONCE, BUSY, LOOK
 from watched import SECRET, Driven, Machine, plan
