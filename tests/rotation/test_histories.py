@@ -42,6 +42,8 @@ class Event(Enum):
     """The same, while the other rotates twice: roles that take turns are where they were."""
     PAUSE = auto()
     """Shorter than the hold, while another rotator looks in."""
+    SET_BACK = auto()
+    """The clock is set back by a day."""
     EDIT_OTHER = auto()
     EDIT_STALE = auto()
     """A person writes back what they read before the rotation, with a change elsewhere."""
@@ -61,6 +63,7 @@ QUIET = {
     Event.SLEEP,
     Event.LONG_SLEEP,
     Event.PAUSE,
+    Event.SET_BACK,
 }
 PEOPLE = {Event.EDIT_OTHER, Event.EDIT_STALE, Event.EDIT_OWN}
 SPOILING = {Event.EDIT_RUBBISH, Event.CHANGE_SYSTEM}
@@ -355,6 +358,8 @@ class Story:
                     self.clock.now += 1.0
                     self.run(force=True, timeout=5.0)
                 self.depth -= 1
+            case Event.SET_BACK:
+                self.clock.now -= 86400.0
             case Event.EDIT_OTHER:
                 self.edit(now)
             case Event.EDIT_STALE:

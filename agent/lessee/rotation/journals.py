@@ -1,6 +1,7 @@
 """Reads the journals of targets, without what it needs to rotate them."""
 
 import secrets
+import time
 
 from lessee.core.errors import Refused
 from lessee.core.rotation import journal as j
@@ -16,7 +17,7 @@ def read_journal(project: Project, target: Target, operator: Operator) -> Journa
     mount = project.config.secrets.mount
     fields = Kept(operator, mount).read(target.journal).fields
     try:
-        journal = j.read(fields)
+        journal = j.read(fields).as_of(time.time())
     except ValueError as exc:
         todo = "see what it is; if nobody needs it: bao kv metadata delete"
         raise Refused(str(exc), where=f"{mount}/{target.journal}", todo=todo) from None

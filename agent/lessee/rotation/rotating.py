@@ -222,7 +222,7 @@ class Rotator:
         self._learnt = _Learnt(works={d.Which.PENDING: False})  # Nobody knows it yet.
 
     def _begun(self) -> Journal:
-        if self._at == 0:
+        if self._journal.fence == 0:  # Nobody has ever held it, and so it has never had a value.
             self._world.kept.keep_newest_only(self._target.journal)
         new = self._world.new_id()
         self._tell("info", "rotation begun", id=new)
@@ -360,8 +360,10 @@ class Rotator:
         now, journal = self._world.clock(), self._journal
         times, seen = journal.propagations, self._learnt.standing
         if seen is not None and seen.is_known and not missing:
-            times = (*times, now - journal.started_at)[-j.HISTORY :]
-            self._tell("info", "rotation confirmed", id=journal.id, seconds=round(now - journal.started_at, 3))
+            took = now - journal.started_at
+            self._tell("info", "rotation confirmed", id=journal.id, seconds=round(took, 3))
+            # What took longer than they are waited for was no propagation: the rotator was away, or the clock was set.
+            times = (*times, took)[-j.HISTORY :] if 0.0 <= took <= self._target.within else times
         kept, target = self._world.kept, self._target
         with self._alone():
             self._kind.retire(self._case())
@@ -444,7 +446,7 @@ class Rotator:
         document = self._world.kept.read(self._target.journal)
         self._secret = self._world.kept.read(self._target.path)
         try:
-            self._journal, self._at = j.read(document.fields), document.version
+            self._journal, self._at = j.read(document.fields).as_of(self._world.clock()), document.version
         except ValueError as exc:
             todo = "see what it is; if nobody needs it: bao kv metadata delete"
             raise Refused(str(exc), where=self._target.journal, todo=todo) from None

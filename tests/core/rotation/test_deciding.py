@@ -6,7 +6,7 @@ from lessee.core.record import replace
 from lessee.core.rotation import deciding as d
 from lessee.core.rotation.consumers import Standing
 from lessee.core.rotation.deciding import Outcome, Sight, Traits, Which, decide
-from lessee.core.rotation.journal import Journal, Step
+from lessee.core.rotation.journal import CLOCKS, Journal, Step
 
 NOW = 1_000_000.0
 OLD, NEW, MINE = {"password": "old"}, {"password": "new"}, {"password": "mine"}
@@ -54,6 +54,15 @@ def test_another_rotator_is_waited_for_as_long_as_he_may_act():
     assert decide(replace(held, now=NOW + 19.9)).seconds == pytest.approx(0.1)
     assert decide(replace(held, now=NOW + 20)) == d.Take()
     assert decide(replace(held, left=True)) == d.Take()
+
+
+def test_a_hold_that_is_longer_than_any_is_not_believed():
+    """Whoever noted it had a wrong clock, or one was set back since."""
+    longest = NOW + d.HOLD + d.MARGIN + CLOCKS
+    held = replace(created(held_until=longest), holder="another")
+    assert decide(held) == d.Wait(0.2, "me")
+    assert decide(replace(held, now=NOW - 0.1)) == d.Take()
+    assert decide(created(held_until=longest + 0.1)) == d.Take()
 
 
 def test_who_has_little_left_of_his_hold_says_again_that_he_is_there():
