@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import yaml
@@ -379,6 +380,28 @@ def test_without_a_name_nobody_is_waited_for_who_is_at_it(desk):
     desk.note("jwt", step=Step.PUBLISHED, **said)
     told = r"jwt: left to another rotator; version 1; 0.\d s; process 42 on the machine booted as abc is at it\n"
     assert re.search(told, desk.rotate().stdout)
+
+
+def test_who_reads_only_the_first_line_has_all_targets_rotated_all_the_same(desk):
+    line, where = desk.command("--all")
+    with subprocess.Popen(line, **where, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline().startswith("jwt: rotated; ")
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 141, said
+    assert set(desk.versions.values()) == {2}
+    assert {desk.journal(name).step for name in desk.targets} == {Step.IDLE}
+    assert "internal error" not in said + desk.rotate("--all", "--dry-run").stderr
+
+
+def test_a_full_disk_where_it_is_told_stops_no_target(desk):
+    line, where = desk.command("--all")
+    with Path("/dev/full").open("w") as full:
+        said = subprocess.run(line, **where, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert said.returncode == 73, said.stderr
+    assert said.stderr.splitlines()[-1].startswith("lessee: standard output: No space left on device; make room")
+    assert set(desk.versions.values()) == {2}
+    assert {desk.journal(name).step for name in desk.targets} == {Step.IDLE}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
