@@ -71,6 +71,8 @@ def test_moments_of_clocks_that_differ_by_a_little_are_as_they_were_noted():
         written(OPEN) | {"step": "canary-x"},
         written(OPEN) | {"count": "canary-x"},
         written(OPEN) | {"current": ["canary-x"]},
+        written(OPEN) | {"pending": {}},
+        written(OPEN) | {"step": "created", "pending": {}},
         written(OPEN) | {"rotated_at": 1e300},
         written(OPEN) | {"history": [{"id": "canary-x", "at": -1.0, "version": 3}]},
         {key: value for key, value in written(OPEN).items() if key != "fence"},

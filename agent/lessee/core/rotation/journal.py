@@ -183,4 +183,6 @@ class _Kept(msgspec.Struct):
     history: tuple[Past, ...]
 
     def journal(self) -> Journal:
+        if self.step in {Step.CREATED, Step.PUBLISHED} and not self.pending:
+            raise ValueError  # What is published again and again would never stand there.
         return Journal(**{name: getattr(self, name) for name in self.__struct_fields__})
