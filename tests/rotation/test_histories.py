@@ -19,7 +19,8 @@ from lessee.core.rotation.deciding import HOLD, Outcome, Traits
 from lessee.core.rotation.journal import Step
 from lessee.rotation.kept import Document, Overtaken
 from lessee.rotation.kinds.kind import Made, SystemAway
-from lessee.rotation.rotating import Rotator, Target, World
+from lessee.rotation.rotating import Rotator
+from lessee.rotation.world import Target, World
 
 PATIENCE = 10.0
 SECRET, JOURNAL = "testing/database", "testing/lessee/rotation/target"

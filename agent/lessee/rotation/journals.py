@@ -7,8 +7,8 @@ from lessee.core.errors import Refused
 from lessee.core.rotation import journal as j
 from lessee.core.rotation.journal import Journal
 from lessee.rotation.kept import Kept
-from lessee.rotation.rotating import Target
 from lessee.rotation.targets import Project
+from lessee.rotation.world import Target
 from lessee.vault.operator import Operator
 
 

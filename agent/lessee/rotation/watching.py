@@ -17,8 +17,8 @@ from lessee.host.project import Stamp, stamp
 from lessee.host.watch import Watcher
 from lessee.rotation.asking import Asker
 from lessee.rotation.holder import holder
-from lessee.rotation.rotating import Busy
 from lessee.rotation.targets import Project, rotator
+from lessee.rotation.world import Busy
 from lessee.vault.operator import operator
 
 LONGEST_SLEEP = 5.0

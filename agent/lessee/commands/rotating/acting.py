@@ -16,8 +16,8 @@ from lessee.core.rotation.journal import Step
 from lessee.core.rotation.report import Result, line, not_due
 from lessee.core.rotation.selection import Wish, refuse_too_often, wish
 from lessee.rotation.journals import read_journal
-from lessee.rotation.rotating import Busy
 from lessee.rotation.targets import Project, rotator
+from lessee.rotation.world import Busy
 from lessee.vault.operator import Operator
 
 
