@@ -10,8 +10,9 @@ from typing import assert_never
 from lessee.core.machine.backoff import delay
 from lessee.core.record import replace
 from lessee.core.rotation.consumers import Consumer, standing
+from lessee.core.rotation.due import ALERT, is_confirmed, settled
 from lessee.core.rotation.journal import Journal, Step, is_ahead
-from lessee.core.rotation.schedule import RETRY, due_at, first_at, opening, pause, refusal
+from lessee.core.rotation.schedule import RETRY, opening, pause, refusal
 from lessee.core.rotation.service import (
     NEVER,
     Ask,
@@ -40,8 +41,6 @@ LOOK = 30.0
 """Seconds between looks at all journals: what somebody else has begun and left is found so soon."""
 BUSY = 2.0
 """Seconds until it is tried again where another rotator is at it."""
-ALERT = 3
-"""Failures in a row that a person must hear of."""
 _WEATHER = 60.0
 """Seconds for which Vault may fail to answer without a person hearing of it."""
 _POLLS = ((3.0, 0.1), (60.0, 1.0), (float("inf"), 5.0))
@@ -61,39 +60,6 @@ def step(state: State, event: Event, now: float) -> tuple[State, tuple[Command, 
         turn.plan()
     turn.plan_look()
     return turn.state, tuple(turn.commands)
-
-
-def is_failing(one: Target) -> bool:
-    """Whether a person must hear of it."""
-    return one.failures >= ALERT
-
-
-def due(one: Target) -> float:
-    """When its next rotation may begin."""
-    if one.journal is None or one.refusal:
-        return NEVER
-    schedule, last = one.plan.schedule, one.journal.rotated_at
-    at = due_at(schedule, last, one.draw) if last else first_at(schedule, one.seen_at, one.draw)
-    return opening(schedule, max(at, one.again_at))
-
-
-def _settled(one: Target) -> Target:
-    """With what is to be done next."""
-    journal = one.journal
-    if journal is None:
-        return one
-    if journal.is_open:
-        # It is finished at once, whatever the windows say: two credentials are valid meanwhile.
-        waits = journal.step is Step.PUBLISHED and not _is_confirmed(one)
-        at = max(one.again_at, journal.published_at + one.plan.within if waits else journal.started_at)
-        return replace(one, at=at, open_only=True)
-    keep = max(one.again_at, journal.keep_until) if journal.step is Step.KEEPING else NEVER
-    at = due(one)
-    return replace(one, at=min(keep, at), open_only=keep <= at)
-
-
-def _is_confirmed(one: Target) -> bool:
-    return one.standing is not None and one.standing.is_known and not one.standing.missing
 
 
 class _Turn:
@@ -289,7 +255,7 @@ class _Turn:
             if one.journal is not None
             and one.journal.step is Step.PUBLISHED
             and name not in self.state.rotating
-            and not _is_confirmed(one)
+            and not is_confirmed(one)
         ]
         if not published or self.state.asking:
             return NEVER
@@ -331,7 +297,7 @@ class _Turn:
     def _note(self, name: str, **changes: object) -> None:
         if name in self.state.targets:
             one = self.state.targets[name]
-            self._set(targets={**self.state.targets, name: _settled(replace(one, **changes))})
+            self._set(targets={**self.state.targets, name: settled(replace(one, **changes))})
 
     def _set(self, **changes: object) -> None:
         self.state = replace(self.state, **changes)
