@@ -74,8 +74,8 @@ class Rotator:
                 self._documents.note_failure(refused)
                 raise refused from None
             except d.SecretGone:
-                todo = "bring it back: bao kv undelete, or write it again"
-                gone = Refused("the secret was deleted while it is being rotated", where=self._target.path, todo=todo)
+                todo = "bring it back: bao kv undelete, or write it again; or take the target out"
+                gone = Refused("the secret was deleted", where=self._target.path, todo=todo)
                 self._documents.note_failure(gone)
                 raise gone from None
             except (Busy, VaultUnreachable):

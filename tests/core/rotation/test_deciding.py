@@ -112,6 +112,15 @@ def test_a_secret_that_was_deleted_is_not_written_anew_with_half_of_its_keys(ste
         decide(sight(step, fields={}))
 
 
+@pytest.mark.parametrize("traits", [Traits(), MADE])
+def test_a_secret_that_was_deleted_is_not_made_anew_and_one_that_never_was_is(traits):
+    gone = sight(fields={}, traits=traits)
+    with pytest.raises(d.SecretGone):
+        decide(gone)
+    assert decide(replace(gone, secret=d.Secret(0, {}))) in {d.Begin(), d.Look()}
+    assert decide(replace(gone, open_only=True)) == d.Done(Outcome.NOTHING)
+
+
 def test_the_old_is_valid_until_those_who_read_it_have_confirmed():
     assert decide(published()) == d.AskConsumers()
     assert decide(published(standing=ALL)) == d.Retire()

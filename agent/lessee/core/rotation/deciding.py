@@ -195,7 +195,7 @@ class RefusedByOwnSystem(Exception):  # noqa: N818  # It reads as what happened.
 
 
 class SecretGone(Exception):  # noqa: N818  # As above.
-    """The secret was deleted while its credential is being changed."""
+    """The secret was deleted."""
 
 
 def decide(sight: Sight, *, rotated: bool = False) -> Action:
@@ -212,6 +212,8 @@ def decide(sight: Sight, *, rotated: bool = False) -> Action:
             return Done(Outcome.JUST_ROTATED)
         return Wait(min(_LOCK_POLL, journal.held_until - sight.now), journal.holder)
     if journal.step is Step.IDLE:
+        if sight.secret.version and not sight.secret.fields:
+            raise SecretGone  # Anew it would be without its other keys, and whoever deleted it may not want it.
         return Look() if sight.traits.made_by_system else Begin()
     if journal.holder != sight.holder or not _may_act(sight, for_=sight.traits.patience):
         return Take()
