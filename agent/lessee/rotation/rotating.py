@@ -226,7 +226,9 @@ class Rotator:
             self._world.kept.keep_newest_only(self._target.journal)
         new = self._world.new_id()
         self._tell("info", "rotation begun", id=new)
-        return replace(self._held(self._journal), id=new, started_at=self._world.clock(), missing=())
+        announced = "rotation_count" in self._secret.fields or bool(self._target.consumers)
+        held = self._held(self._journal)
+        return replace(held, id=new, started_at=self._world.clock(), announced=announced, missing=())
 
     def _create(self) -> None:
         case = replace(self._case(), retried=self._looked != self._journal.id)
@@ -359,7 +361,7 @@ class Rotator:
     def _retire(self, missing: tuple[str, ...]) -> None:
         now, journal = self._world.clock(), self._journal
         times, seen = journal.propagations, self._learnt.standing
-        if seen is not None and seen.is_known and not missing:
+        if journal.announced and seen is not None and seen.is_whole:
             times = (*times, now - journal.started_at)[-j.HISTORY :]
             self._tell("info", "rotation confirmed", id=journal.id, seconds=round(now - journal.started_at, 3))
         kept, target = self._world.kept, self._target

@@ -22,6 +22,7 @@ _LOCK_POLL = 0.2
 _POLL = 0.05
 _SLOW_POLL = 1.0
 _SOON = 3.0
+_UNKNOWN = "whoever reads it: not all are known"
 
 
 class Traits(Record, frozen=True):
@@ -292,10 +293,11 @@ def _retire(sight: Sight, *, rotated: bool) -> Action:
     if standing is None:
         return AskConsumers()
     deadline = journal.published_at + sight.within
-    if (standing.is_known and not standing.missing) or sight.now >= deadline:
+    # Where nobody could be known before, who confirms first may not be all.
+    if (journal.announced and standing.is_whole) or sight.now >= deadline:
         # While the confirmations were waited for, anything may have happened to it.
         return Retire(standing.missing) if sight.works.get(Which.PENDING) else _make_work(sight)
     if not sight.may_wait:
         return Done(Outcome.ROTATED if rotated else Outcome.WAITING)
     pause = _POLL if sight.now - journal.published_at < _SOON else _SLOW_POLL
-    return Wait(pause, ", ".join(standing.missing) or "whoever reads it: nobody is known")
+    return Wait(pause, ", ".join(standing.missing) or _UNKNOWN)

@@ -54,6 +54,8 @@ class Journal(Record, frozen=True):
     holder: str = ""
     held_until: float = 0.0
     started_at: float = 0.0
+    announced: bool = True
+    """Whether its readers could be known before: agents confirm what says that it is rotated, and no other secret."""
     current: Fields = field(default_factory=dict)
     """What stood in the secret's keys when it began."""
     pending: Fields = field(default_factory=dict)
@@ -152,6 +154,7 @@ class _Kept(msgspec.Struct):
     missing: tuple[str, ...]
     propagations: tuple[float, ...]
     history: tuple[Past, ...]
+    announced: bool = True
 
     def journal(self) -> Journal:
         return Journal(**{name: getattr(self, name) for name in self.__struct_fields__})

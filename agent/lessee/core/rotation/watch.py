@@ -9,7 +9,7 @@ from typing import assert_never
 
 from lessee.core.machine.backoff import delay
 from lessee.core.record import replace
-from lessee.core.rotation.consumers import Consumer, standing
+from lessee.core.rotation.consumers import Consumer, Standing, standing
 from lessee.core.rotation.journal import Journal, Step
 from lessee.core.rotation.schedule import RETRY, due_at, first_at, opening, pause, refusal
 from lessee.core.rotation.service import (
@@ -85,7 +85,7 @@ def _settled(one: Target) -> Target:
         return one
     if journal.is_open:
         # It is finished at once, whatever the windows say: two credentials are valid meanwhile.
-        waits = journal.step is Step.PUBLISHED and not _is_confirmed(one)
+        waits = journal.step is Step.PUBLISHED and not _is_confirmed(journal, one.standing)
         at = max(one.again_at, journal.published_at + one.plan.within if waits else journal.started_at)
         return replace(one, at=at, open_only=True)
     keep = max(one.again_at, journal.keep_until) if journal.step is Step.KEEPING else NEVER
@@ -93,8 +93,8 @@ def _settled(one: Target) -> Target:
     return replace(one, at=min(keep, at), open_only=keep <= at)
 
 
-def _is_confirmed(one: Target) -> bool:
-    return one.standing is not None and one.standing.is_known and not one.standing.missing
+def _is_confirmed(journal: Journal, standing: Standing | None) -> bool:
+    return journal.announced and standing is not None and standing.is_whole
 
 
 class _Turn:
@@ -265,7 +265,7 @@ class _Turn:
             if one.journal is not None
             and one.journal.step is Step.PUBLISHED
             and name not in self.state.rotating
-            and not _is_confirmed(one)
+            and not _is_confirmed(one.journal, one.standing)
         ]
         if not published or self.state.asking:
             return NEVER
