@@ -314,6 +314,8 @@ class Rotator:
             history=past,
         )
         self._write(noted)
+        if not noted.announced:
+            self._tell("info", "not all readers can be known: the whole time is waited", seconds=self._target.within)
         self._rotated = True  # though a run before this one may not have heard that it had written the secret
         self._learnt = _Learnt(works=self._learnt.works)
 
