@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from contextlib import closing
 
 import pytest
@@ -186,7 +187,9 @@ def test_a_vault_that_hangs_holds_up_neither_the_files_nor_the_end(bao, running,
         for count in range(2, 6):
             rotated(f"number {count}", count)
             running.until_file("app.env", f"PASSWORD='number {count}'\n")
+        began = time.monotonic()
         assert running.stop() == 0
+        assert time.monotonic() - began < 5.0  # A reader's patience; taking leave has one second of it.
         assert said(bao, folder) == ["1"]
 
 

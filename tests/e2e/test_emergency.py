@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -235,6 +236,30 @@ def test_what_is_made_while_it_strikes_is_struck_too(world):
     with pytest.raises(RuntimeError, match="400"):
         world.log_in("production-app", secret_id)
     assert world.left() == NOTHING
+    assert "secret_ids destroyed: 2\n" in said.stdout
+
+
+@pytest.mark.parametrize("words", ["secret-id-accessor/destroy", "revoke-accessor"])
+def test_what_is_gone_just_before_it_is_struck_is_done(world, words):
+    attack(world)
+    secret_id = world.secret_id()
+
+    def end():
+        for token in tokens:
+            world.bao.ask("POST", "auth/token/revoke", {"token": token})
+        body = {"secret_id": secret_id}
+        with suppress(RuntimeError):
+            world.bao.ask("POST", "auth/approle/role/production-app/secret-id/destroy", body)
+
+    tokens = [world.token("production-app") for _ in range(4)]
+    with Proxy(world.bao.port) as proxy:
+        world.config({"setup": {"environments": list(ENVIRONMENTS)}}, proxy.address)
+        proxy.requests = Hydra(words, end)
+        said = world.emergency("--yes", "--record", "what.json")
+    events = [json.loads(line) for line in (world.folder / "what.json").read_text().splitlines()]
+    assert [event for event in events if event["event"] == "failed"] == []
+    assert events[-1]["undone"] == []
+    assert "NOT DONE" not in said.stdout
     assert "secret_ids destroyed: 2\n" in said.stdout
 
 

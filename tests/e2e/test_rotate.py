@@ -41,7 +41,8 @@ class Desk:
             said |= {"kind": "vault", "confirm_within": "100ms"}
         self.config = {"environment": self.environment, "vault": {"address": bao.address}, "rotation": self.targets}
         for said in self.targets.values():
-            self.put(said["secret"], **dict.fromkeys(said["keys"], CANARY))
+            # It has been rotated before, and so its readers have been able to confirm.
+            self.put(said["secret"], **dict.fromkeys(said["keys"], CANARY), rotation_count=0)
 
     def put(self, path, **fields):
         return self.bao.put(f"{self.environment}/{path}", **fields)

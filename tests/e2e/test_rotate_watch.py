@@ -86,7 +86,7 @@ def test_it_rotates_on_time_and_says_how_it_is(service):
 
 def test_metrics_can_be_scraped_by_target(service):
     need(shutil.which("promtool"), "needs promtool: apt install prometheus")
-    service.target("one", every="1h", jitter="0s", confirm_within="1m")
+    service.target("one", every="1h", jitter="0s", consumers=["simba"], confirm_within="1m")
     service.target("two", secret="app/two")
     service.confirm(0)
     service.start()

@@ -13,6 +13,7 @@ from lessee.host.project import read
 from lessee.rotation.targets import Project, rotator
 from lessee.vault.operator import operator
 from sidecar import Sidecar, eventually
+from systems.postgres import LoginRoles
 
 _NUMBERS = itertools.count()
 WEB = "secret/metadata/testing/lessee/consumers/web"
@@ -78,6 +79,46 @@ def test_it_rotates_from_the_beginning_to_the_end_and_setup_has_nothing_to_say_t
     assert rotate(ground, token) is Outcome.ROTATED
     assert ground.run().stdout == "done: nothing to do\n"
     assert metadata(ground, "lessee/rotation/jwt")["max_versions"] == 1
+
+
+def test_a_database_s_roles_are_rotated_from_the_beginning_to_the_end(ground, postgres):
+    system = LoginRoles(postgres)
+    ground.config["rotation"]["database"] = {
+        **system.target,
+        "secret": "db/postgres",
+        "admin": "db/admin",
+        "confirm_within": "1s",
+    }
+    ground.run()
+    for path, fields in system.secrets().items():
+        own = path.replace("database/", "db/")  # In the other folder setup has made a secret.
+        ground.ask("POST", f"secret/data/testing/{own}", {"data": fields, "options": {"cas": 0}})
+    token = ground.log_in("testing-rotator")
+    for count in (1, 2):
+        before = ground.secret("testing/db/postgres")
+        assert rotate(ground, token, "database") is Outcome.ROTATED
+        after = ground.secret("testing/db/postgres")
+        assert (system.lets_in(before), system.lets_in(after), after["rotation_count"]) == (False, True, count)
+        told = metadata(ground, "db/postgres")["custom_metadata"]
+        assert len(told["rotation_history"].split()) == count
+
+
+def test_a_role_s_secret_id_is_rotated_from_the_beginning_to_the_end(ground, token):
+    ground.ask("POST", "auth/approle/role/worker", {"token_policies": []})
+    role_id = ground.ask("GET", "auth/approle/role/worker/role-id", token=token)["data"]["role_id"]
+    ground.config["rotation"]["own"]["confirm_within"] = "1s"
+    path = "testing/auth/own"
+    ground.ask("POST", f"secret/data/{path}", {"data": {"role_id": role_id}, "options": {"cas": 0}})
+    ground.run()
+    for count in (1, 2):
+        assert rotate(ground, token, "own") is Outcome.ROTATED
+        secret = ground.secret(path)
+        assert (secret["role_id"], secret["rotation_count"]) == (role_id, count)
+        body = {"role_id": role_id, "secret_id": secret["secret_id"]}
+        assert ground.ask("POST", "auth/approle/login", body, token="")["auth"]["client_token"]
+        assert len(ground.ask("GET", "auth/approle/role/worker/secret-id?list=true")["data"]["keys"]) == 1
+        told = metadata(ground, "auth/own")["custom_metadata"]
+        assert len(told["rotation_history"].split()) == count
 
 
 FORBIDDEN = [

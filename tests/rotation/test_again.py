@@ -82,3 +82,16 @@ def test_many_rotations_do_not_let_the_redactor_grow(project, rotated):
             one.run(force=True)
         assert project.redactor.clean(rotated.fields()["secret"]) == "***"
     assert len(project.redactor._forms) <= known + 3
+
+
+@pytest.mark.parametrize("leaves", [{}, {"rotation_count": 1}], ids=["nobody could know", "its readers knew"])
+def test_the_first_who_confirms_what_said_nothing_of_rotation_is_not_taken_for_all(rotated, leaves):
+    """Be it the first rotation, or be it that somebody has written the secret anew, without that key."""
+    rotated.put(rotated.secret_path, secret="a" * 32, **leaves)
+    rotated.config["rotation"]["target"]["confirm_within"] = "1h"
+    rotated.write_config()
+    rotated.rotate(may_wait=False)
+    rotated.confirm()
+    came = rotated.rotate(open_only=True, may_wait=False, force=False)
+    assert came is (Outcome.NOTHING if leaves else Outcome.WAITING)
+    assert rotated.journal.announced == bool(leaves)

@@ -18,6 +18,10 @@ from lessee.vault.operator import Operator
 _ROUNDS = 3
 """Who was not yet struck may have made something new meanwhile."""
 _ROTATED = frozenset({Step.ROTATION, Step.TARGETS})
+_LISTED = frozenset({Step.LOGINS, Step.TOKENS})
+_ACCESSORS = "auth/token/accessors"
+_PAUSES = (0.0, 0.1, 0.4, 1.5)
+"""Before it is looked again for what could not be ended: it may be about to end."""
 _PATIENCE = 5.0
 """Seconds without a lease less, after which Vault is left alone with the rest."""
 _LONGEST = 120.0
@@ -53,7 +57,7 @@ def strike(
     for _ in range(_ROUNDS):
         for step in Step:
             some = [change for change in pending if change.step is step]
-            outcomes |= {one.change.what: one for one in _obey(write, some, file)}
+            outcomes |= {one.change.what: one for one in _obey(write, some, file, operator)}
             if step is Step.LEASES:
                 _wait_for_leases(operator, [change.about for change in some])
         after = _look_again(operator, before)
@@ -63,7 +67,7 @@ def strike(
             break
     for step, doing in ((Step.ROTATION, write), (Step.TARGETS, lambda change: rotate(change.about))):
         some = [change for change in changes if change.step is step]
-        outcomes |= {one.change.what: one for one in _obey(doing, some, file)}
+        outcomes |= {one.change.what: one for one in _obey(doing, some, file, operator)}
     left = {change.what for change in pending}
     settled = tuple(_settled(one, left, after) for one in outcomes.values())
     unseen = [change.what for change in pending if change.what not in outcomes]
@@ -80,19 +84,50 @@ def _look_again(operator: Operator, before: Sight) -> Sight:
         return replace(seen, problems=(*seen.problems, f"policies: {exc}"))
 
 
-def _obey(doing: Callable[[Change], object], changes: list[Change], file: RecordFile) -> Iterable[Outcome]:
-    def obey(change: Change) -> None:
-        try:
-            doing(change)
-        except LesseeError as exc:
-            file.write("failed", step=change.step, what=change.what, why=str(exc))
-            raise
+def _obey(
+    doing: Callable[[Change], object], changes: list[Change], file: RecordFile, operator: Operator
+) -> Iterable[Outcome]:
+    def tell_done(change: Change) -> None:
         file.write("done", step=change.step, what=change.what)
 
+    def obey(change: Change) -> None:
+        doing(change)
+        tell_done(change)
+
     # A role cannot be rotated while its connection's root credential is.
-    many = all(change.step in {Step.LOGINS, Step.TOKENS} for change in changes)
-    for change, answer in zip(changes, side_by_side(obey, changes, threads=THREADS if many else 1), strict=True):
-        yield Outcome(change, str(answer) if isinstance(answer, LesseeError) else "")
+    many = all(change.step in _LISTED for change in changes)
+    answers = side_by_side(obey, changes, threads=THREADS if many else 1)
+    failed = {change.what: change for change, answer in zip(changes, answers, strict=True) if answer}
+    there = _still_there(operator, failed.values()) if many else set(failed)
+    for change, answer in zip(changes, answers, strict=True):
+        if not isinstance(answer, LesseeError):
+            yield Outcome(change)
+        elif change.what in there:
+            file.write("failed", step=change.step, what=change.what, why=str(answer))
+            yield Outcome(change, str(answer))
+        else:
+            tell_done(change)
+            yield Outcome(change)
+
+
+def _still_there(operator: Operator, changes: Iterable[Change]) -> set[str]:
+    """What of these is listed yet: a token ends with its parent, which may be just before it is asked for."""
+    left = list(changes)
+    for pause in _PAUSES:
+        if not left:
+            break
+        time.sleep(pause)
+        places = dict.fromkeys(_ACCESSORS if one.step is Step.TOKENS else _secret_ids(one) for one in left)
+        try:
+            listed = {name for place in places for name in operator.list(place)}
+        except LesseeError:
+            break
+        left = [one for one in left if not listed.isdisjoint(one.body.values())]
+    return {one.what for one in left}
+
+
+def _secret_ids(change: Change) -> str:
+    return change.path.removesuffix("-accessor/destroy")
 
 
 def _settled(outcome: Outcome, left: set[str], after: Sight) -> Outcome:

@@ -96,7 +96,9 @@ class Documents:
             self._world.kept.keep_newest_only(self._target.journal)
         new = self._world.new_id()
         self._tell("info", "rotation begun", id=new)
-        return replace(self._held(self.journal), id=new, started_at=self._world.clock(), missing=())
+        announced = "rotation_count" in self.secret.fields or bool(self._target.consumers)
+        held = self._held(self.journal)
+        return replace(held, id=new, started_at=self._world.clock(), confirmed_at=0.0, announced=announced, missing=())
 
     def note_look(self, begun: Journal, before: tuple[str, ...]) -> None:
         """Before the system is asked for a new value: what it had."""
@@ -132,11 +134,14 @@ class Documents:
             step=Step.PUBLISHED,
             published_version=version,
             published_at=now,
+            confirmed_at=0.0,
             rotated_at=now,
             count=self._count(),
             history=past,
         )
         self._write(noted)
+        if not noted.announced:
+            self._tell("info", "not all readers can be known: the whole time is waited", seconds=self._target.within)
 
     def adopt(self) -> None:
         """What is published again by hand as the new one, and the new one as what has to be retired."""
@@ -150,13 +155,24 @@ class Documents:
             handle=journal.pending_handle,
             published_version=version,
             published_at=self._world.clock(),
+            confirmed_at=0.0,
         )
         self._write(adopted)
 
-    def note_retired(self, missing: tuple[str, ...], keep_until: float, propagations: tuple[float, ...]) -> None:
+    def note_confirmed(self) -> None:
+        """That all who are known work with it."""
+        now, journal = self._world.clock(), self.journal
+        took, times = now - journal.started_at, journal.propagations
+        self._tell("info", "rotation confirmed", id=journal.id, seconds=round(took, 3))
+        if 0.0 <= took <= self._target.within:
+            # What took longer than they are waited for was no propagation: the rotator was away, or the clock was set.
+            times = (*times, took)[-j.HISTORY :]
+        self._write(replace(self._held(journal), confirmed_at=now, propagations=times))
+
+    def note_retired(self, missing: tuple[str, ...], keep_until: float) -> None:
         """`keep_until` 0: nothing is kept."""
-        now = self._world.clock()
-        done = replace(self.journal, confirmed_at=now, propagations=propagations, missing=missing)
+        confirmed_at = self.journal.confirmed_at or self._world.clock()
+        done = replace(self.journal, confirmed_at=confirmed_at, missing=missing)
         if keep_until:
             self._write(replace(done, step=Step.KEEPING, keep_until=keep_until, pending={}, failures=0, error=""))
         else:

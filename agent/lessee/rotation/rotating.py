@@ -10,7 +10,6 @@ from msgspec import field
 from lessee.core.errors import LesseeError, Refused, VaultUnreachable
 from lessee.core.record import Record, replace
 from lessee.core.rotation import deciding as d
-from lessee.core.rotation import journal as j
 from lessee.core.rotation.consumers import Standing, standing
 from lessee.core.rotation.journal import Journal
 from lessee.rotation.documents import Documents
@@ -108,6 +107,7 @@ class Rotator:
             now=self._world.clock(),
             since=since,
             within=self._target.within,
+            lingers=self._target.lingers,
             force=force,
             works=self._learnt.works,
             applied=self._learnt.applied,
@@ -142,6 +142,8 @@ class Rotator:
                 self._learnt = _Learnt(works=self._learnt.works)
             case d.AskConsumers():
                 self._ask_consumers()
+            case d.Confirm():
+                self._documents.note_confirmed()
             case d.Adopt():
                 self._documents.adopt()
                 self._learnt = _Learnt()
@@ -229,19 +231,13 @@ class Rotator:
 
     def _retire(self, missing: tuple[str, ...]) -> None:
         now, journal = self._world.clock(), self.journal
-        times, seen = journal.propagations, self._learnt.standing
-        if seen is not None and seen.is_known and not missing:
-            took = now - journal.started_at
-            self._tell("info", "rotation confirmed", id=journal.id, seconds=round(took, 3))
-            # What took longer than they are waited for was no propagation: the rotator was away, or the clock was set.
-            times = (*times, took)[-j.HISTORY :] if 0.0 <= took <= self._target.within else times
         with self._alone():
             self._kind.retire(self._documents.case())
             # Somebody may just have published again what is retired now: then look anew at what works.
             self._documents.check_secret()
         self._tell("info", "old credential retired", id=journal.id)
         keep = self._kind.traits.keep
-        self._documents.note_retired(missing, now + keep * self._target.keeps if keep else 0.0, times)
+        self._documents.note_retired(missing, now + keep * self._target.keeps if keep else 0.0)
         self._forget(missing, journal.published_version)
 
     def _forget(self, missing: tuple[str, ...], version: int) -> None:

@@ -55,6 +55,7 @@ class Project(Record, frozen=True):
             journal=f"{prefix}{journal.FOLDER}{name}",
             consumers=said.consumers,
             within=said.confirm_within,
+            lingers=said.retire_after,
         )
 
     def said(self, name: str) -> Rotation:
@@ -88,7 +89,7 @@ def rotator(
     kept.check()
     forget = confirmations.forget(operator, secrets_.mount, secrets_.prefix)
     if at_once:
-        target = replace(target, within=0.0, keeps=False)
+        target = replace(target, within=0.0, lingers=0.0, keeps=False)
         forget = _remember  # Who could not confirm so soon is still there.
 
     # The same sources in each run, so that a service's redactor does not grow: it forgets what was long ago.

@@ -174,7 +174,7 @@ class Watching:
 
 def _plan(project: Project, name: str) -> s.Plan:
     said = project.said(name)
-    return s.Plan(schedule(said), said.secret, said.consumers, said.confirm_within)
+    return s.Plan(schedule(said), said.secret, said.consumers, said.confirm_within, said.retire_after)
 
 
 def _rotated(project: Project, command: s.Rotate, named: str) -> s.Event:

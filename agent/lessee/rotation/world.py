@@ -28,6 +28,8 @@ class Target(Record, frozen=True):
     journal: str
     consumers: tuple[str, ...]
     within: float
+    lingers: float = 0.0
+    """Seconds for which the old one stays valid after the last confirmation."""
     keeps: bool = True
     """Whether the old one is kept for so long as its kind has it; else it is removed at once."""
 

@@ -54,10 +54,28 @@ def test_what_was_rotated_is_left_out_but_for_its_other_keys(sight):
     paths = ["database/postgres", "database/admin", "other/thing", "lessee/rotation/postgres", "lessee/consumers/a/b"]
     seen = sight(secrets=tuple(Secret(f"secret/production/{path}", 3, NOW) for path in paths), policies={})
     rotated = {"secret/production/database/postgres": (), "secret/production/other/thing": ("salt", "\x1b")}
-    (lines,) = told(seen, ROTATION, rotated=rotated).values()
+    lines, _ = told(seen, ROTATION, rotated=rotated).values()
     assert lines == (
         "secret/production/database/admin (rotation target postgres, its admin): version 3, of today",
         r"secret/production/other/thing: rotated, but not its salt, '\x1b'",
+    )
+
+
+def test_sessions_that_outlive_the_old_credential_are_told_with_how_to_end_them(sight):
+    text = f"""{ROTATION}
+  quoted: {{kind: postgres, secret: database/quoted, admin: database/admin, roles: ["it's"]}}
+  ended: {{kind: postgres, secret: database/ended, admin: database/admin, roles: [e, f], terminate: true}}
+  cache: {{kind: redis, secret: cache/redis, admin: cache/admin}}
+  queue: {{kind: redis, secret: cache/queue, admin: cache/admin, user: worker}}
+"""
+    rotated = ("database/postgres", "database/quoted", "database/ended", "cache/redis", "cache/queue", "other/thing")
+    (lines,) = told(sight(policies={}), text, rotated={f"secret/production/{path}": () for path in rotated}).values()
+    sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN"
+    assert lines == (
+        f"postgres: {sql} ('a', 'b'); `terminate: true` does it",
+        f"quoted: {sql} ('it''s'); `terminate: true` does it",
+        "cache: CLIENT KILL USER USERNAME",
+        "queue: CLIENT KILL USER worker",
     )
 
 

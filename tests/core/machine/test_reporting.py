@@ -251,6 +251,23 @@ def test_a_path_that_is_broken_is_tried_again_ever_more_seldom():
     assert len(told(world, "versions not confirmed")) == 1
 
 
+@pytest.mark.parametrize("kind", [Kind.LIMITED, Kind.BROKEN, Kind.WEATHER])
+def test_a_place_of_the_rotator_s_that_does_not_serve_is_no_bad_weather(kind):
+    """Nothing else is asked meanwhile, so that nothing tells that the server is well."""
+    apps = {f"app{i}": want(A, recipe=f"r{i}", refresh=3600.0, says=f"app{i}/host") for i in range(8)}
+    world = World(apps)
+    world.rotated = {A}
+    world.write(A)
+    world.fail(kind, cmd.Report)
+    world.run(600.0)
+    assert not told(world, "vault is away")
+    assert len(trouble(world)) == 8
+    world.write(A)
+    world.take(ev.Nudged((A.path,)))
+    world.run(0.5)
+    assert world.live["app0"] == world.current("app0")
+
+
 @pytest.mark.parametrize("sky", ["refuses", "hangs"])
 def test_bad_weather_is_waited_for(sky):
     world = saying()

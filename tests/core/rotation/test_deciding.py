@@ -135,6 +135,11 @@ def test_where_nobody_is_known_the_whole_time_is_waited():
     assert decide(published(standing=Standing(), within=0)) == d.Retire()
 
 
+def test_where_nobody_could_be_known_before_who_confirms_first_is_not_taken_for_all():
+    assert decide(published(standing=ALL, announced=False)) == d.Wait(0.05, "whoever reads it: not all are known")
+    assert decide(published(standing=ALL, announced=False, within=0)) == d.Retire()
+
+
 @pytest.mark.parametrize(("rotated", "outcome"), [(True, Outcome.ROTATED), (False, Outcome.WAITING)])
 def test_the_waiting_may_be_left_for_the_next_time(rotated, outcome):
     assert decide(published(standing=Standing(), may_wait=False), rotated=rotated) == d.Done(outcome)

@@ -133,6 +133,13 @@ def test_one_that_waits_for_its_consumers_blocks_no_other_and_is_asked_for_fast_
     assert commands == [s.Rotate("one", NOW, open_only=True)]
 
 
+def test_where_nobody_could_be_known_before_the_whole_time_is_waited():
+    driven = Driven(one=plan(HOUR, within=60.0))
+    driven.look(one=published(announced=False))
+    assert driven.tell(s.Asked((Consumer("simba", "host-1", {SECRET: 7}),))) == []
+    assert s.Rotate("one", NOW, open_only=True) in driven.tick(60.0)
+
+
 @pytest.mark.parametrize(("ago", "often"), [(1.0, 0.1), (10.0, 1.0), (100.0, 5.0)])
 def test_the_longer_it_waits_the_less_often_it_asks(ago, often):
     driven = Driven(one=NOT_NOW)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
-from lessee.core.config.grammar.rotation import Rotation
+from lessee.core.config.grammar.rotation import Postgres, Redis, Rotation
 from lessee.core.emergency.sight import Role, Secret, Sight, Way
 from lessee.core.emergency.striking import MAKING, doomed, grants
 from lessee.core.record import Record
@@ -34,6 +34,7 @@ def by_hand(
     """
     tasks = (
         Task("change at the system that owns it, then write to Vault", tuple(_secrets(sight, rotation, now, rotated))),
+        Task("end sessions that were opened with the old credentials, and go on", tuple(_sessions(rotation, rotated))),
         Task("look at, then revoke with `bao token revoke -accessor ACCESSOR`", tuple(_spared(sight))),
         Task("close ways in that are left open", tuple(_ways_in(sight))),
         Task("wait for what cannot be revoked", tuple(_unrevocable(sight))),
@@ -73,6 +74,22 @@ def _secrets(
         yield f"{shown(secret.path)}{told}: {_age(secret, now)}"
     for one in sight.exposure.shared:
         yield f"{one.mount.path}{one.path}: a shared folder; other environments read it too"
+
+
+def _sessions(rotation: Mapping[str, Rotation], rotated: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Neither system looks again at a login that it has let in."""
+    for name, target in rotation.items():
+        if not any(path.endswith(f"/{target.secret}") for path in rotated):
+            continue
+        match target:
+            case Postgres(terminate=False):
+                roles = ", ".join("'{}'".format(role.replace("'", "''")) for role in target.roles)
+                where = f"FROM pg_stat_activity WHERE usename IN ({shown(roles)})"
+                yield f"{name}: SELECT pg_terminate_backend(pid) {where}; `terminate: true` does it"
+            case Redis():
+                yield f"{name}: CLIENT KILL USER {shown(target.user or 'USERNAME')}"
+            case _:
+                pass
 
 
 def _is_own(path: str) -> bool:

@@ -90,7 +90,8 @@ def following(sight: Sight) -> str:
             "NEXT",
             "  1. change the secrets under BY HAND, and write them to Vault",
             f"  2. make new secret_ids: `lessee setup --only environment={environment} --output NEW-DIR`; deliver them",
-            "  3. the agents log in by themselves; restart apps that read their secrets only at their start",
+            "  3. agents, and `lessee rotate --watch`, log in by themselves: until then nothing is rotated on time;",
+            "     restart apps that read their secrets only at their start",
             f"  4. `lessee emergency --environment {environment} --dry-run` shows whether anyone is left",
         ]
     )

@@ -241,13 +241,16 @@ def _failed(turn: Turn, call: Call, event: ev.Failed) -> None:
     command, failure = call.command, event.failure
     turn.totals = replace(turn.totals, failures=turn.totals.failures + 1)
     again = not isinstance(command, SessionCommand) and has_failed(turn, command)
+    # What the rotator is told holds nothing up, and so it tells nothing of the weather.
+    is_aside = isinstance(command, Report)
     if not is_of_its_path(turn, call, failure, again=again):
         # The weather has spoilt it; but what is no probe of it may be broken by itself, and waits a little.
         if isinstance(command, Login | RenewToken | CheckToken):
             rearm(turn, command, turn.now)
         elif not isinstance(command, RevokeToken):
             put_off(turn, command)
-        bad_weather(turn, command, call, failure)
+        if not is_aside:
+            bad_weather(turn, command, call, failure)
         return
     if failure.kind is Kind.WEATHER:
         failure = replace(failure, kind=Kind.BROKEN)
@@ -268,7 +271,7 @@ def _failed(turn: Turn, call: Call, event: ev.Failed) -> None:
             report_failed(turn, command, failure)
         case _:
             assert_never(command)
-    if failure.kind in {Kind.BROKEN, Kind.LIMITED}:
+    if failure.kind in {Kind.BROKEN, Kind.LIMITED} and not is_aside:
         strained(turn, call, failure)
 
 

@@ -39,6 +39,11 @@ class Standing(Record, frozen=True):
         """Whether anybody is known at all."""
         return bool(self.confirmed or self.missing)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all who are known have confirmed."""
+        return self.is_known and not self.missing
+
 
 def place(mount: str, prefix: str, app: str, instance: str) -> str:
     """Where an agent says what its app works with."""

@@ -22,6 +22,8 @@ _LOCK_POLL = 0.2
 _POLL = 0.05
 _SLOW_POLL = 1.0
 _SOON = 3.0
+_UNDER_WAY = "logins that are under way"
+_UNKNOWN = "whoever reads it: not all are known"
 
 
 class Traits(Record, frozen=True):
@@ -67,6 +69,8 @@ class Sight(Record, frozen=True):
     """When this rotation was wished for."""
     within: float
     """Seconds for which those who have not confirmed are waited for."""
+    lingers: float = 0.0
+    """Seconds for which the old one stays valid after the last confirmation."""
     force: bool = False
     works: Mapping[Which, bool] = field(default_factory=dict)
     """What the system has said since it was last changed."""
@@ -128,6 +132,10 @@ class AskConsumers(Record, frozen=True):
     """Look who has confirmed."""
 
 
+class Confirm(Record, frozen=True):
+    """All who are known work with it: note it."""
+
+
 class Adopt(Record, frozen=True):
     """The old one is published again, by hand: then the new one is what has to be retired."""
 
@@ -181,6 +189,7 @@ Action = (
     | Publish
     | Note
     | AskConsumers
+    | Confirm
     | Adopt
     | Spare
     | Retire
@@ -299,11 +308,16 @@ def _retire(sight: Sight, *, rotated: bool) -> Action:
         return _bring_out(sight)
     if standing is None:
         return AskConsumers()
-    deadline = journal.published_at + sight.within
-    if (standing.is_known and not standing.missing) or sight.now >= deadline:
+    # Where nobody could be known before, who confirms first may not be all.
+    whole = journal.announced and standing.is_whole
+    if whole and not journal.confirmed_at:
+        return Confirm()
+    until = journal.confirmed_at + sight.lingers if whole else journal.published_at + sight.within
+    if sight.now >= until:
         # While the confirmations were waited for, anything may have happened to it.
         return Retire(standing.missing) if sight.works.get(Which.PENDING) else _make_work(sight)
     if not sight.may_wait:
         return Done(Outcome.ROTATED if rotated else Outcome.WAITING)
-    pause = _POLL if sight.now - journal.published_at < _SOON else _SLOW_POLL
-    return Wait(pause, ", ".join(standing.missing) or "whoever reads it: nobody is known")
+    pause = _POLL if sight.now - journal.published_at < _SOON and not whole else _SLOW_POLL
+    on = ", ".join(standing.missing) or (_UNDER_WAY if whole else _UNKNOWN)
+    return Wait(min(pause, until - sight.now), on)

@@ -1,7 +1,7 @@
 """What is to be done next for one target of the service, and when."""
 
 from lessee.core.record import replace
-from lessee.core.rotation.journal import Step
+from lessee.core.rotation.journal import Journal, Step
 from lessee.core.rotation.schedule import due_at, first_at, opening
 from lessee.core.rotation.service import NEVER, Target
 
@@ -30,9 +30,7 @@ def settled(one: Target) -> Target:
         return one
     if journal.is_open:
         # It is finished at once, whatever the windows say: two credentials are valid meanwhile.
-        waits = journal.step is Step.PUBLISHED and not is_confirmed(one)
-        at = max(one.again_at, journal.published_at + one.plan.within if waits else journal.started_at)
-        return replace(one, at=at, open_only=True)
+        return replace(one, at=max(one.again_at, _goes_on(one, journal)), open_only=True)
     keep = max(one.again_at, journal.keep_until) if journal.step is Step.KEEPING else NEVER
     at = due(one)
     return replace(one, at=min(keep, at), open_only=keep <= at)
@@ -40,4 +38,15 @@ def settled(one: Target) -> Target:
 
 def is_confirmed(one: Target) -> bool:
     """Whether all who read it have its newest credential."""
-    return one.standing is not None and one.standing.is_known and not one.standing.missing
+    journal, standing = one.journal, one.standing
+    return journal is not None and journal.announced and standing is not None and standing.is_whole
+
+
+def _goes_on(one: Target, journal: Journal) -> float:
+    """When what is open can go on."""
+    if journal.step is not Step.PUBLISHED:
+        return journal.started_at
+    if not is_confirmed(one):
+        return journal.published_at + one.plan.within
+    # At first the confirmation is noted, at once.
+    return journal.confirmed_at + one.plan.lingers if journal.confirmed_at else journal.started_at

@@ -59,6 +59,8 @@ class Journal(Record, frozen=True):
     holder: str = ""
     held_until: float = 0.0
     started_at: float = 0.0
+    announced: bool = True
+    """Whether its readers could be known before: agents confirm what says that it is rotated, and no other secret."""
     current: Fields = field(default_factory=dict)
     """What stood in the secret's keys when it began."""
     pending: Fields = field(default_factory=dict)
@@ -71,6 +73,7 @@ class Journal(Record, frozen=True):
     published_version: int = 0
     published_at: float = 0.0
     confirmed_at: float = 0.0
+    """When all who are known worked with it; 0: not yet."""
     keep_until: float = 0.0
     count: int = 0
     rotated_at: float = 0.0
@@ -181,6 +184,7 @@ class _Kept(msgspec.Struct):
     missing: tuple[str, ...]
     propagations: tuple[float, ...]
     history: tuple[Past, ...]
+    announced: bool = True
 
     def journal(self) -> Journal:
         if self.step in {Step.CREATED, Step.PUBLISHED} and not self.pending:

@@ -20,6 +20,7 @@ class Plan(Record, frozen=True):
     """Its path, as consumers call it."""
     consumers: tuple[str, ...] = ()
     within: float = 300.0
+    lingers: float = 5.0
 
 
 class Target(Record, frozen=True):

@@ -25,6 +25,10 @@ class _Target(Block, frozen=True, kw_only=True, tag_field="kind"):
     confirm_within: Annotated[
         w.Timeout, says("So long the old credential is kept for those who have not confirmed the new one.")
     ] = 300.0
+    retire_after: Annotated[
+        w.Duration,
+        says("So long after the last confirmation the old one stays valid: who has just read it may be logging in."),
+    ] = 5.0
 
 
 class _Administered(_Target, frozen=True, kw_only=True):
