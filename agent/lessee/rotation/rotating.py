@@ -16,7 +16,7 @@ from lessee.core.rotation.consumers import Consumer, Standing, standing
 from lessee.core.rotation.journal import Fields, Journal, Past, Step
 from lessee.rotation.holder import has_left
 from lessee.rotation.kept import Document, Kept, Overtaken
-from lessee.rotation.kinds.kind import Case, Kind, SystemRefused
+from lessee.rotation.kinds.kind import Case, Kind, Made, SystemRefused
 
 Tell = Callable[..., None]
 """`(level, event, **fields)`, without a value."""
@@ -230,6 +230,9 @@ class Rotator:
 
     def _create(self) -> None:
         case = replace(self._case(), retried=self._looked != self._journal.id)
+        if case.retried:
+            # Before the journal is looked at: what is there now, and not noted, nobody can have published since.
+            case = replace(case, left=tuple(set(self._kind.look(case)) - set(case.before)))
         with self._alone():
             self._looked = ""
             made = self._kind.create(case)
@@ -238,9 +241,16 @@ class Rotator:
         try:
             self._write(replace(self._journal, step=Step.CREATED, **changed, pending_handle=made.handle, before=()))
         except Overtaken:
-            # Whoever has overtaken us cannot know of it.
-            self._kind.discard(replace(case, pending=made.fields, pending_handle=made.handle))
+            self._discard_unnoted(case, made)
             raise
+
+    def _discard_unnoted(self, case: Case, made: Made) -> None:
+        """Whoever has overtaken us cannot know of it, unless a program gives the same again for the same id."""
+        kept, target = self._world.kept, self._target
+        noted = kept.read(target.journal).fields.get("pending")
+        secret = kept.read(target.path).fields  # Read after the journal: what is noted there no more, is published.
+        if noted != made.fields and not j.holds(secret, made.fields):
+            self._kind.discard(replace(case, secret=secret, pending=made.fields, pending_handle=made.handle))
 
     def _changed(self, pending: Fields) -> Mapping[str, Fields]:
         there = self._journal.current if self._journal.step is Step.CREATING else self._secret.fields
