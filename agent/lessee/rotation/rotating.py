@@ -123,8 +123,9 @@ class Rotator:
             except (Busy, VaultUnreachable):
                 raise
             except LesseeError as exc:
-                self._note_failure(exc)
-                raise
+                if self._note_failure(exc):
+                    raise
+                self._read()
 
     @property
     def journal(self) -> Journal:
@@ -437,18 +438,21 @@ class Rotator:
         if self._journal.holder == self._world.holder:
             self._write(replace(self._journal, holder="", held_until=0.0))
 
-    def _note_failure(self, exc: LesseeError) -> None:
+    def _note_failure(self, exc: LesseeError) -> bool:
+        """Whether it counts: what fails for one who has been overtaken meanwhile says nothing of how things are."""
         now, journal = self._world.clock(), self._journal
-        self._tell("error", "rotation failed", step=journal.step.value, reason=str(exc))
-        if self._is_held():
-            return
         failed = replace(
             journal, failures=journal.failures + 1, error=str(exc), failed_at=now, holder="", held_until=0.0
         )
         try:
-            self._write(failed)
-        except (Overtaken, LesseeError) as second:
+            if not self._is_held():
+                self._write(failed)
+        except Overtaken:
+            return False
+        except LesseeError as second:
             self._tell("warning", "the failure is not noted", reason=type(second).__name__)
+        self._tell("error", "rotation failed", step=journal.step.value, reason=str(exc))
+        return True
 
     def _read(self) -> None:
         document = self._world.kept.read(self._target.journal)

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 from lessee.core.config.grammar.rotation import InVault as Said
+from lessee.core.errors import LesseeError
 from lessee.core.machine.failures import Kind
 from lessee.core.rotation.deciding import Traits
 from lessee.core.rotation.journal import Fields
@@ -135,5 +136,10 @@ class SecretIds:
             raise error(exc.failure, path) from None
 
     def _destroy(self, accessor: str) -> None:
-        if self._about(accessor):  # What is gone cannot be destroyed: Vault then answers 500.
-            self._vault.write(f"{self._role}/secret-id-accessor/destroy", {"secret_id_accessor": accessor})
+        # What is gone cannot be destroyed: Vault then answers 500.
+        if self._about(accessor):
+            try:
+                self._vault.write(f"{self._role}/secret-id-accessor/destroy", {"secret_id_accessor": accessor})
+            except LesseeError:
+                if self._about(accessor):  # Else somebody else was faster.
+                    raise
