@@ -6,7 +6,7 @@ import pytest
 
 from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Step
-from rotated import Rotated
+from rotated import AHEAD, Rotated
 from systems import SYSTEMS
 
 
@@ -18,7 +18,9 @@ def new_system(request, tmp_path_factory):
 
 @pytest.fixture
 def rotated(bao, tmp_path, new_system):
-    return Rotated(bao, tmp_path, new_system())
+    new = Rotated(bao, tmp_path, new_system())
+    new.confirm(version=AHEAD)
+    return new
 
 
 def test_what_is_published_works_and_the_old_is_over(rotated):

@@ -18,7 +18,7 @@ from lessee.rotation import targets
 from lessee.rotation.holder import has_left, holder
 from lessee.rotation.kinds.kind import SystemAway
 from needs import need
-from rotated import PATIENCE, Rotated
+from rotated import AHEAD, PATIENCE, Rotated
 from systems import SYSTEMS
 
 HIDDEN = """
@@ -34,7 +34,9 @@ def new_system(request, tmp_path_factory):
 
 @pytest.fixture
 def rotated(bao, tmp_path, new_system):
-    return Rotated(bao, tmp_path, new_system())
+    new = Rotated(bao, tmp_path, new_system())
+    new.confirm(version=AHEAD)
+    return new
 
 
 def whole(rotated):
@@ -72,7 +74,7 @@ def test_who_stood_still_at_any_call_until_another_had_rotated_does_no_harm(rota
 
 
 def test_who_has_died_is_not_waited_for(rotated):
-    assert rotated.killed(rotated.system.crossings_least // 2 + 4, after=True)
+    assert rotated.killed(rotated.system.crossings_least // 2 + 1, after=True)
     assert rotated.journal.holder
     began = time.monotonic()
     rotated.recover()
