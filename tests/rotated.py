@@ -101,7 +101,7 @@ class Rotated:
         """In another process, killed at this crossing, or just after it. Whether it came so far."""
         process = _FORKS.Process(
             target=_killed,
-            args=(*self._where(settings), (*self._mine(crossing), after)),
+            args=(*self._where(settings), (*self._mine(crossing), after), self.ahead),
         )
         process.start()
         process.join(PATIENCE)

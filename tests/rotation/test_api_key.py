@@ -245,7 +245,7 @@ def test_what_is_missing_in_the_admins_secret_is_told_before_anything_begins(rot
 
 def test_what_is_missing_in_the_secret_is_told_by_its_placeholder(rotated):
     rotated.put(rotated.secret_path, api_key="the-old-key-of-all")
-    with pytest.raises(SystemRefused, match=r"list: there is no \{secret\.base_url\}; see the recipe, the secret"):
+    with pytest.raises(SystemRefused, match=r"create: there is no \{secret\.base_url\}; see the recipe, the secret"):
         rotated.rotate()
 
 

@@ -10,7 +10,7 @@ import pytest
 from lessee.core.errors import LesseeError
 from lessee.core.rotation.journal import Step
 from lessee.rotation.kinds.kind import SystemAway, SystemRefused
-from rotated import Rotated
+from rotated import AHEAD, Rotated
 from sidecar import eventually
 
 FIRST = "the-first-value-of-all"
@@ -53,7 +53,9 @@ class Own:
 @pytest.fixture
 def own(bao, tmp_path):
     def make(body, **settings):
-        return Rotated(bao, tmp_path, Own(tmp_path, body, **settings))
+        new = Rotated(bao, tmp_path, Own(tmp_path, body, **settings))
+        new.confirm(version=AHEAD)
+        return new
 
     return make
 
