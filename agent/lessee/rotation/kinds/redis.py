@@ -84,10 +84,9 @@ class AclUser:
         return True
 
     def retire(self, case: Case) -> None:
-        """Take the old password from the user, in one step with seeing to it that it has the new one.
+        """Take the old password from the user, if Redis still knows the new one: it may have been started anew.
 
-        Redis may have been started anew meanwhile, and not know it any more. Passwords that nobody here knows are
-        told of, and stay: a person may have added them.
+        Passwords that nobody here knows are told of, and stay: a person may have added them.
         """
         name = _name_of(case.pending)
         kept = {_hash_of(fields) for fields in (case.secret, case.pending) if fields.get("password")}
