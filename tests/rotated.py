@@ -23,15 +23,16 @@ from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
 from lessee.rotation import targets
 from lessee.rotation.targets import Project, rotator
+from lessee.vault.door import Door
 from lessee.vault.operator import operator
 from sidecar import eventually
 
 _CALLS = ("lessee.vault.door:Door.ask",)
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    ["lessee.rotation.targets", "lessee.host.project", "yaml", "psycopg", "botocore.session", "minio.crypto"]
-)
+_FORKS.set_forkserver_preload(["rotated", "warmed"])
 PATIENCE = 60.0
+AHEAD = 1_000_000
+"""A version that is never reached: who has confirmed it has confirmed them all, and nobody waits for him."""
 SLEEP = 60.0
 """Seconds for which one who stands still seems to do so: longer than a hold."""
 _ahead = []
@@ -102,7 +103,7 @@ class Rotated:
         """In another process, killed at this crossing, or just after it. Whether it came so far."""
         process = _FORKS.Process(
             target=_killed,
-            args=(str(self.folder), self.bao.address, self.name, settings, (self._calls, crossing, after)),
+            args=(*self._where(settings), (*self._mine(crossing), after), self.ahead),
         )
         process.start()
         process.join(PATIENCE)
@@ -111,23 +112,21 @@ class Rotated:
 
     def killed_at(self, seconds, **settings):
         """In another process, killed after so many seconds. Whether it was still there."""
-        arguments = (str(self.folder), self.bao.address, self.name, settings, None)
-        process = _FORKS.Process(target=_killed, args=arguments)
+        process = _FORKS.Process(target=_killed, args=(*self._where(settings), None))
         process.start()
         process.join(seconds)
         process.kill()
         process.join()
         return process.exitcode != 0
 
-    def stopped(self, crossing):
+    def stopped(self, crossing, **settings):
         """Another process that stands still at this crossing; None if it did not come so far.
 
         Since then `self.ahead` is more, by so much that its hold is over: for this process's clock, and for its own
         when it goes on.
         """
-        mine = (self._calls, crossing, False, signal.SIGSTOP)
-        arguments = (str(self.folder), self.bao.address, self.name, {}, mine, self.ahead)
-        process = _FORKS.Process(target=_killed, args=arguments)
+        mine = (*self._mine(crossing), False, signal.SIGSTOP)
+        process = _FORKS.Process(target=_killed, args=(*self._where(settings), mine, self.ahead))
         process.start()
         eventually(lambda: not process.is_alive() or _stands_still(process.pid), patience=PATIENCE)
         self.ahead += SLEEP
@@ -140,7 +139,7 @@ class Rotated:
     def at_once(self, processes, threads, **settings):
         """So many rotators that begin together. What came of each."""
         barrier, found = _FORKS.Barrier(processes * threads), _FORKS.SimpleQueue()
-        arguments = (str(self.folder), self.bao.address, self.name, settings, threads, barrier, found)
+        arguments = (*self._where(settings), threads, barrier, found)
         started = [_FORKS.Process(target=_several, args=arguments) for _ in range(processes)]
         for process in started:
             process.start()
@@ -156,6 +155,13 @@ class Rotated:
         assert self.system.lets_in(self.fields())
         return time.monotonic() - began
 
+    def _where(self, settings):
+        """What another process needs, to rotate the same target."""
+        return getattr(self.system, "prepare", None), (str(self.folder), self.bao.address, self.name, settings)
+
+    def _mine(self, crossing):
+        return self._calls, getattr(self.system, "reads", False), crossing
+
 
 def rotate(folder, address, name, settings):
     config = Path(folder) / "lessee.yaml"
@@ -166,19 +172,24 @@ def rotate(folder, address, name, settings):
         return stack.enter_context(rotator(project, name, asking)).run(**{"force": True, **settings})
 
 
-def _killed(folder, address, name, settings, mine, ahead=0.0):
+def _killed(prepare, where, mine, ahead=0.0):
+    if prepare is not None:
+        prepare()
     _ahead.append(ahead)
     targets.time = SimpleNamespace(time=lambda: time.time() + sum(_ahead))
     if mine is not None:
         _lay(*mine)
-    assert isinstance(rotate(folder, address, name, settings), Outcome)
+    assert isinstance(rotate(*where), Outcome)
 
 
-def _several(folder, address, name, settings, threads, barrier, found):
+def _several(prepare, where, threads, barrier, found):
+    if prepare is not None:
+        prepare()
+
     def one():
         barrier.wait(PATIENCE)
         try:
-            found.put(rotate(folder, address, name, settings).name)
+            found.put(rotate(*where).name)
         except LesseeError as exc:
             found.put(str(exc))
 
@@ -194,8 +205,12 @@ def _stands_still(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
-def _lay(calls, crossing, after, number=signal.SIGKILL):
-    """Let the process get this signal when it calls one of these for the so manyeth time, or has just come back."""
+def _lay(calls, reads, crossing, after, number=signal.SIGKILL):
+    """Let the process get this signal when it calls one of these for the so manyeth time, or has just come back.
+
+    `reads`: what but reads a document counts too. The engine does that for all kinds alike, and so the tests of one
+    that is fast are enough; and to be killed there is to be killed after the call before.
+    """
     left = count(crossing, -1)
     for spelled in calls:
         module, _, path = spelled.partition(":")
@@ -203,13 +218,22 @@ def _lay(calls, crossing, after, number=signal.SIGKILL):
         owner = importlib.import_module(module)
         for parent in parents:
             owner = getattr(owner, parent)
-        setattr(owner, name, _mined(getattr(owner, name), left, after, number))
+        counts = _counts_all if reads or owner is not Door else _counts_changes
+        setattr(owner, name, _mined(getattr(owner, name), counts, left, after, number))
 
 
-def _mined(inner, left, after, number):
+def _counts_all(*_):
+    return True
+
+
+def _counts_changes(_, method, path, *__):
+    return method != "GET" or path.startswith("auth/")
+
+
+def _mined(inner, counts, left, after, number):
     @wraps(inner)
     def call(*arguments, **settings):
-        here = next(left) == 0
+        here = counts(*arguments) and next(left) == 0
         if here and not after:
             os.kill(os.getpid(), number)
             _ahead.append(SLEEP)

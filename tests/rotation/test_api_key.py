@@ -165,7 +165,7 @@ def test_one_who_stood_still_leaves_no_key_behind(rotated, ring):
 
 def test_a_new_key_that_is_not_let_in_is_revoked_and_no_other_is_made(rotated, ring):
     ring.turn["GET", "me"] = 401
-    with pytest.raises(SystemRefused, match="does not let in what it has made"):
+    with pytest.raises(SystemRefused, match="the new credential is not let in"):
         rotated.rotate()
     assert list(ring.keys) == [rotated.system.first]
     assert [method for method, _ in ring.requests].count("POST") == 1
@@ -245,7 +245,7 @@ def test_what_is_missing_in_the_admins_secret_is_told_before_anything_begins(rot
 
 def test_what_is_missing_in_the_secret_is_told_by_its_placeholder(rotated):
     rotated.put(rotated.secret_path, api_key="the-old-key-of-all")
-    with pytest.raises(SystemRefused, match=r"list: there is no \{secret\.base_url\}; see the recipe, the secret"):
+    with pytest.raises(SystemRefused, match=r"create: there is no \{secret\.base_url\}; see the recipe, the secret"):
         rotated.rotate()
 
 

@@ -256,9 +256,8 @@ class Keys(System):
         return tuple(self.keys)
 
     def create(self, case):
-        if case.retried:
-            for name in set(self.keys) - {*case.before, case.secret.get("access_key")}:
-                del self.keys[name]
+        for name in {*case.left} - {case.secret.get("access_key")}:
+            self.keys.pop(name, None)
         return Made(self._made("made"))
 
     def apply(self, case):

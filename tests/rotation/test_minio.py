@@ -21,8 +21,8 @@ from needs import need
 from rotated import Rotated
 from systems import minio as system
 
-_REQUESTS = 7
-"""One rotation's: the kept one deleted; tried, looked at twice, made, proved, disabled."""
+_REQUESTS = 8
+"""One rotation's: the kept one deleted; tried, looked at twice, made, proved, once more after the waiting, disabled."""
 
 
 @pytest.fixture
@@ -182,6 +182,15 @@ def test_where_minio_is_away_at_any_step_nothing_is_lost_and_no_account_is_left(
         rotated.recover()
         assert rotated.system.orphans(rotated.fields()) == set()
     assert refused == step - 1 == _REQUESTS
+
+
+def test_a_key_that_a_killed_rotator_has_told_nobody_of_is_not_waited_for(bao, tmp_path, minio, monkeypatch):
+    monkeypatch.setattr(ServiceAccounts, "patience", 20.0)
+    rotated = Rotated(bao, tmp_path, system.ServiceAccounts(minio))
+    rotated._calls = rotated.system.calls
+    assert rotated.killed(0, after=False)
+    assert rotated.journal.step is Step.CREATED
+    assert rotated.recover() < 10.0
 
 
 def test_a_minio_that_cannot_serve_is_away(made, proxy):

@@ -20,7 +20,7 @@ from sidecar import eventually
 from systems import s3
 
 _REQUESTS = 6
-"""One rotation's: the kept one deleted; listed, listed, made, proved, disabled."""
+"""One rotation's: the kept one deleted; listed, made, proved, once more after the waiting, disabled."""
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,10 @@ from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Step
 from lessee.rotation import targets
 from lessee.vault import door
-from rotated import SLEEP, Rotated
+from rotated import AHEAD, SLEEP, Rotated
 from systems.vault import InVault
 
 SEALED = Status(503, body=b'{"errors":["Vault is sealed"]}')
-AHEAD = 1_000_000
-"""A version that is never reached: who has confirmed it has confirmed them all."""
 
 
 class Once(Proxy):

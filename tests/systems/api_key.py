@@ -7,7 +7,7 @@ from keyring import Keyring
 
 class ProviderKeys:
     calls = ("lessee.rotation.http:Client.ask",)
-    crossings_least = 14
+    crossings_least = 11
 
     def __init__(self, ring):
         self.ring = ring

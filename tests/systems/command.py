@@ -10,7 +10,7 @@ EXAMPLE = Path(__file__).parents[2] / "templates/rotation/example-rotator"
 
 class OwnProgram:
     calls = ("lessee.rotation.programs:Program.run",)
-    crossings_least = 12
+    crossings_least = 10
 
     def __init__(self, folder):
         self.file = folder / f"{secrets.token_hex(4)}.json"

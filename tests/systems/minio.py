@@ -3,7 +3,7 @@
 import secrets
 from contextlib import contextmanager
 
-from minios import BUCKET, Minio
+from minios import BUCKET, Minio, cheapen, cheaply
 
 
 class ServiceAccounts:
@@ -25,8 +25,11 @@ class ServiceAccounts:
     @contextmanager
     def started(cls, folder):
         del folder
-        with Minio() as minio:
+        with Minio() as minio, cheaply():
             yield lambda: cls(minio)
+
+    prepare = staticmethod(cheapen)
+    """What another process has to do first, as this one does."""
 
     def secrets(self):
         return {

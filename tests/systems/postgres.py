@@ -17,7 +17,7 @@ class LoginRoles:
     """Two roles that take turns, members of one that owns a schema."""
 
     calls = ("psycopg:connect", "psycopg:Connection.execute")
-    crossings_least = 24
+    crossings_least = 18
     count = 2
 
     def __init__(self, postgres, **settings):
@@ -93,7 +93,7 @@ class LoginRoles:
 class OneRole(LoginRoles):
     """A single one, whose password is changed: the old one is over at once."""
 
-    crossings_least = 20
+    crossings_least = 18
     count = 1
 
 

@@ -17,7 +17,7 @@ class AclUser:
     """An app's user, and an admin who may do no more than he must."""
 
     calls = ("redis.client:Redis.execute_command",)
-    crossings_least = 14
+    crossings_least = 12
 
     def __init__(self, server, admin_password):
         self.server, self._admin_password = server, admin_password

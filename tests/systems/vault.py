@@ -9,6 +9,8 @@ class InVault:
 
     calls = ()
     """What leaves the process, beside the requests to Vault: `module:Class.function`, as a plain function."""
+    reads = True
+    """What but reads a document counts as such a call too."""
     crossings_least = 8
     """So many calls leave the process in one rotation at least; else the harness sees nothing."""
 

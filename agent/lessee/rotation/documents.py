@@ -194,19 +194,21 @@ class Documents:
         if self.journal.holder == self._world.holder:
             self._write(replace(self.journal, holder="", held_until=0.0))
 
-    def note_failure(self, exc: LesseeError) -> None:
-        """And let go. It raises nothing."""
+    def note_failure(self, exc: LesseeError) -> bool:
+        """And let go. False: it counts for nothing, since we have been overtaken meanwhile. It raises nothing."""
         now, journal = self._world.clock(), self.journal
-        self._tell("error", "rotation failed", step=journal.step.value, reason=str(exc))
-        if self.is_held:
-            return
         failed = replace(
             journal, failures=journal.failures + 1, error=str(exc), failed_at=now, holder="", held_until=0.0
         )
         try:
-            self._write(failed)
-        except (Overtaken, LesseeError) as second:
+            if not self.is_held:
+                self._write(failed)
+        except Overtaken:
+            return False
+        except LesseeError as second:
             self._tell("warning", "the failure is not noted", reason=type(second).__name__)
+        self._tell("error", "rotation failed", step=journal.step.value, reason=str(exc))
+        return True
 
     def _held(self, journal: Journal) -> Journal:
         until = self._world.clock() + d.HOLD + self._patience

@@ -15,7 +15,7 @@ from lessee.core.rotation.journal import Journal
 from lessee.rotation.documents import Documents
 from lessee.rotation.holder import has_left
 from lessee.rotation.kept import Overtaken
-from lessee.rotation.kinds.kind import Kind, SystemRefused
+from lessee.rotation.kinds.kind import Case, Kind, Made, SystemRefused
 from lessee.rotation.world import Busy, Target, World
 
 
@@ -80,8 +80,9 @@ class Rotator:
             except (Busy, VaultUnreachable):
                 raise
             except LesseeError as exc:
-                self._documents.note_failure(exc)
-                raise
+                if self._documents.note_failure(exc):
+                    raise
+                self._read()
 
     @property
     def journal(self) -> Journal:
@@ -184,15 +185,25 @@ class Rotator:
 
     def _create(self) -> None:
         case = replace(self._documents.case(), retried=self._looked != self.journal.id)
+        if case.retried:
+            # Before the journal is looked at: what is there now, and not noted, nobody can have published since.
+            case = replace(case, left=tuple(set(self._kind.look(case)) - set(case.before)))
         with self._alone():
             self._looked = ""
             made = self._kind.create(case)
         try:
             self._documents.note_made(self.journal, made)
         except Overtaken:
-            # Whoever has overtaken us cannot know of it.
-            self._kind.discard(replace(case, pending=made.fields, pending_handle=made.handle))
+            self._discard_unnoted(case, made)
             raise
+
+    def _discard_unnoted(self, case: Case, made: Made) -> None:
+        """Whoever has overtaken us cannot know of it, unless a program gives the same again for the same id."""
+        kept, target = self._world.kept, self._target
+        noted = kept.read(target.journal).fields.get("pending")
+        secret = kept.read(target.path).fields  # Read after the journal: what is noted there no more, is published.
+        if noted != made.fields and not j.holds(secret, made.fields):
+            self._kind.discard(replace(case, secret=secret, pending=made.fields, pending_handle=made.handle))
 
     def _prove(self, which: d.Which) -> None:
         case = self._documents.case()

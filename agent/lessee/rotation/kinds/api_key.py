@@ -1,6 +1,6 @@
 """Keys of a provider's API, made, proved and revoked by a recipe."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 
 from lessee.core.config.grammar.rotation import ApiKey as Said
@@ -35,23 +35,20 @@ class ProviderKeys:
         self._name, self._recipe, self._create = setting.name, recipe, recipe.create
         self._keys = recipe.create.take.keys()
         self._caller = Caller(setting.name, recipe, setting.admin)
-        self._has_looked = False
 
     def look(self, case: Case) -> tuple[str, ...]:
-        """Nothing: the label tells ours from all others, which may be made meanwhile by whomever."""
-        del case
-        self._has_looked = True
-        return ()
+        """What bears this rotation's label: it tells ours from all others, which may be made meanwhile by whomever."""
+        if not case.retried:
+            return ()
+        self._caller.begin()
+        return tuple(self._labelled(case))
 
     def create(self, case: Case) -> Made:
         self._caller.begin()
-        if self._recipe.list is not None:
-            self._revoke_left(case)
-        elif not self._has_looked:
-            self._by_hand(
-                "a try that was killed may have left a key, and the recipe cannot list", label=self._label(case)
-            )
-        self._has_looked = False
+        self._revoke_left(case, case.left)
+        if case.retried and self._recipe.list is None:
+            what = "a try that was killed may have left a key, and the recipe cannot list"
+            self._by_hand(what, label=self._label(case))
         values = {"label": self._label(case), "id": case.id}
         answer = self._caller.send("create", case.secret, values)
         fields, handle = self._caller.read("create", answers.taken, self._create, answer.document)
@@ -66,7 +63,7 @@ class ProviderKeys:
     def retire(self, case: Case) -> None:
         self._caller.begin()
         # One who stood still while another took over may have made a key that nobody has noted.
-        self._revoke_left(case)
+        self._revoke_left(case, self._labelled(case))
         self._end("disable" if self.traits.keep else "revoke", case)
 
     def remove(self, case: Case) -> None:
@@ -75,7 +72,6 @@ class ProviderKeys:
 
     def discard(self, case: Case) -> None:
         self._caller.begin()
-        self._revoke_left(case)
         if any(case.secret.get(key) != case.pending.get(key) for key in self._keys):
             handle = answers.handle_of(case.pending_handle, case.pending, self._keys)
             self._take_out("revoke", case, case.pending, handle)
@@ -87,13 +83,17 @@ class ProviderKeys:
     def close(self) -> None:
         """There is nothing to close."""
 
-    def _revoke_left(self, case: Case) -> None:
-        """Revoke what bears this rotation's label and is not noted as its key."""
+    def _labelled(self, case: Case) -> list[str]:
+        """What the API calls the keys that bear this rotation's label."""
+        return [key.handle for key in self._caller.listed(case.secret) if key.label == self._label(case)]
+
+    def _revoke_left(self, case: Case, handles: Iterable[str]) -> None:
+        """Revoke these, as far as they are not noted as the rotation's keys."""
         noted = {case.handle.partition(" ")[2], case.pending_handle.partition(" ")[2]}
-        for key in list(self._caller.listed(case.secret)):
-            if key.label == self._label(case) and key.handle not in noted:
-                log("warning", "a key that a killed try left is revoked", target=self._name, label=key.label)
-                self._take_out("revoke", case, {}, key.handle)
+        for handle in handles:
+            if handle not in noted:
+                log("warning", "a key that a killed try left is revoked", target=self._name, label=self._label(case))
+                self._take_out("revoke", case, {}, handle)
 
     def _end(self, request: str, case: Case) -> None:
         """Take the current key out of use, unless it is the published one after all."""

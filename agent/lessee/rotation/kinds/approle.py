@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 from lessee.core.config.grammar.rotation import InVault as Said
+from lessee.core.errors import LesseeError
 from lessee.core.machine.failures import Kind
 from lessee.core.rotation.deciding import Traits
 from lessee.core.rotation.journal import Fields
@@ -37,14 +38,12 @@ class SecretIds:
 
     def look(self, case: Case) -> tuple[str, ...]:
         """Accessors; there may be more of them, since others may make secret_ids of this role too."""
-        del case
-        self._check()
+        self._check(is_new=not case.retried)
         return self._vault.list(f"{self._role}/secret-id")
 
     def create(self, case: Case) -> Made:
-        self._check()
-        for accessor in set(self._vault.list(f"{self._role}/secret-id")) - set(case.before):
-            if self._rotation_of(accessor) == case.id:
+        for accessor in case.left:
+            if self._rotation_of(accessor) == case.id:  # And so nobody knows it.
                 self._destroy(accessor)
         role_id = (self._vault.read(f"{self._role}/role-id") or {})["role_id"]
         mark = json.dumps({_MARK: case.id, "lessee_target": self._target})
@@ -88,7 +87,7 @@ class SecretIds:
     def close(self) -> None:
         """The door is the operator's."""
 
-    def _check(self) -> None:
+    def _check(self, *, is_new: bool) -> None:
         """Raises SystemRefused where a new secret_id would be of no use."""
         role = self._vault.read(self._role)
         if role is None:
@@ -101,9 +100,9 @@ class SecretIds:
         if uses == 1:
             todo = "set secret_id_num_uses=0, or at least 2"
             raise SystemRefused("a secret_id is good for one login, which the proof takes", where=self._role, todo=todo)
-        if uses:
+        if uses and is_new:
             log("warning", "each proof takes one of a secret_id's logins", target=self._target, logins=uses)
-        if ttl and self._said.every and ttl <= self._said.every:
+        if is_new and ttl and self._said.every and ttl <= self._said.every:
             todo = "make secret_id_ttl longer than `every` and what a rotation takes"
             log("warning", "a secret_id ends before the next one comes", target=self._target, ttl=ttl, todo=todo)
 
@@ -137,5 +136,10 @@ class SecretIds:
             raise error(exc.failure, path) from None
 
     def _destroy(self, accessor: str) -> None:
-        if self._about(accessor):  # What is gone cannot be destroyed: Vault then answers 500.
-            self._vault.write(f"{self._role}/secret-id-accessor/destroy", {"secret_id_accessor": accessor})
+        # What is gone cannot be destroyed: Vault then answers 500.
+        if self._about(accessor):
+            try:
+                self._vault.write(f"{self._role}/secret-id-accessor/destroy", {"secret_id_accessor": accessor})
+            except LesseeError:
+                if self._about(accessor):  # Else somebody else was faster.
+                    raise

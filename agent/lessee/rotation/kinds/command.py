@@ -21,7 +21,7 @@ import msgspec
 from lessee.core.config.grammar.rotation import Own as Said
 from lessee.core.errors import LesseeError
 from lessee.core.rotation.deciding import Traits
-from lessee.core.rotation.journal import Fields
+from lessee.core.rotation.journal import Fields, holds
 from lessee.host.logs import log
 from lessee.rotation.kinds.kind import Case, Made, Setting, SystemAway, SystemRefused
 from lessee.rotation.programs import REFUSED, Finished, Program
@@ -68,7 +68,7 @@ class OwnProgram:
         return True
 
     def retire(self, case: Case) -> None:
-        if case.current:
+        if case.current and not holds(case.secret, case.current):
             self._check("retire", self._run("retire", case.id, case.current, case.pending, case.secret))
 
     def remove(self, case: Case) -> None:
@@ -76,7 +76,8 @@ class OwnProgram:
 
     def discard(self, case: Case) -> None:
         """What was never published is retired instead of the current one, which stays."""
-        self._check("retire", self._run("retire", case.id, case.pending, case.current, case.secret))
+        if not holds(case.secret, case.pending):
+            self._check("retire", self._run("retire", case.id, case.pending, case.current, case.secret))
 
     def lock(self) -> AbstractContextManager[None]:
         """The program may have one of its own."""

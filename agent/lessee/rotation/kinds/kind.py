@@ -42,8 +42,10 @@ class Case(Record, frozen=True):
     pending_handle: str = ""
     before: tuple[str, ...] = ()
     """What `look` found before a new value was asked for."""
-    retried: bool = True
-    """An earlier try of this rotation may have left something in the system: see `Kind.create`."""
+    retried: bool = False
+    """An earlier try of this rotation may have left something in the system."""
+    left: tuple[str, ...] = ()
+    """What `look` has found now and `before` does not name."""
 
 
 class Made(Record, frozen=True):
@@ -66,16 +68,18 @@ class Kind(Protocol):
     def traits(self) -> Traits: ...
 
     def look(self, case: Case) -> tuple[str, ...]:
-        """The names of the credentials that the system has now, none of them a secret. () where it makes none."""
+        """The names of the credentials that the system has now, none of them a secret. () where it makes none.
+
+        Where `case.retried`, only those that an earlier try of this rotation may have left need be among them.
+        """
         ...
 
     def create(self, case: Case) -> Made:
         """A new value.
 
-        Where the system makes it: if `case.retried`, what it has and `case.before` does not name, an earlier try of
-        this rotation left, and is removed first, unless `case.secret` has it. If not, nothing may be removed: whoever
-        stood still here for long would remove what others have published meanwhile. Elsewhere the system is not asked
-        for anything.
+        Where the system makes it: what `case.left` names, an earlier try of this rotation left, and is removed first,
+        unless `case.secret` has it. Nothing else may be, nor may it be looked for here: whoever stood still for long
+        would find, and remove, what others have published meanwhile. Elsewhere the system is not asked for anything.
         """
         ...
 

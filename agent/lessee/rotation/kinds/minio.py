@@ -36,6 +36,7 @@ class ServiceAccounts:
         self._said, self._where = said, f"rotation.{setting.name}"
         self._login = aws.administrator(said.admin, setting.admin, "endpoint")
         self._door = _AdminApi(self._login, aws.region_of(setting.admin))
+        self._has_applied = False
 
     def look(self, case: Case) -> tuple[str, ...]:
         del case
@@ -48,6 +49,7 @@ class ServiceAccounts:
 
     def apply(self, case: Case) -> None:
         """With the parent and the rights that the old one has, so that nobody may more than before."""
+        self._has_applied = True
         key, secret = str(case.pending["access_key"]), str(case.pending["secret_key"])
         if self._info(key) is not None:
             self._change(key, {"newSecretKey": secret, "newStatus": "on"})
@@ -67,7 +69,9 @@ class ServiceAccounts:
         self._check(status, code, "a service account cannot be made")
 
     def prove(self, fields: Fields) -> bool:
-        return aws.lets_in(f"{self._where}: its secret", fields, self.patience)
+        # What this process has told nobody of need not be waited for: it is told again.
+        patience = self.patience if self._has_applied else 0.0
+        return aws.lets_in(f"{self._where}: its secret", fields, patience)
 
     def retire(self, case: Case) -> None:
         key = aws.to_retire(case)

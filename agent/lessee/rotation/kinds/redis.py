@@ -84,10 +84,9 @@ class AclUser:
         return True
 
     def retire(self, case: Case) -> None:
-        """Take the old password from the user, in one step with seeing to it that it has the new one.
+        """Take the old password from the user, if Redis still knows the new one: it may have been started anew.
 
-        Redis may have been started anew meanwhile, and not know it any more. Passwords that nobody here knows are
-        told of, and stay: a person may have added them.
+        Passwords that nobody here knows are told of, and stay: a person may have added them.
         """
         name = _name_of(case.pending)
         kept = {_hash_of(fields) for fields in (case.secret, case.pending) if fields.get("password")}
@@ -97,9 +96,11 @@ class AclUser:
             if case.current.get("password") and _name_of(case.current) == name:
                 known.add(_hash_of(case.current))
             old = sorted((known & there) - kept)
-            new = f"#{_hash_of(case.pending)}"
-            is_new = case.pending.get("password") == case.secret.get("password")
-            client.execute_command("ACL", "SETUSER", name, *([new] if is_new else []), *(f"!{one}" for one in old))
+            if not kept & there:
+                todo = "it is tried again; does it keep its users in an aclfile?"
+                raise SystemAway("Redis has lost the new password", where=self._admin.address, todo=todo)
+            # The new one is not set again here: who stood still would bring back what others have retired since.
+            client.execute_command("ACL", "SETUSER", name, *(f"!{one}" for one in old))
             self._save(client)
         if (other := _name_of(case.current)) != name and case.current:
             log("warning", "the old password stays", target=self._target, user=other, todo="take it from him by hand")

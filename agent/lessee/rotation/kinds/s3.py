@@ -38,21 +38,20 @@ class AccessKeys:
 
     def look(self, case: Case) -> tuple[str, ...]:
         keys, published = self._keys(), aws.access_key(case.secret)
-        if len(keys) >= _ROOM:
+        if len(keys) >= _ROOM and not case.retried:
             others = ", ".join(f"{aws.short(key)} ({status})" for key, status in keys.items() if key != published)
             todo = "if nobody uses it, delete it by hand: lessee deletes no key that it has not made"
             what = f"the user {self._user} has {len(keys)} keys, of which the secret has not {others}"
             raise SystemRefused(f"{what}; there is room for {_ROOM}", where=self._where, todo=todo)
-        if published not in keys:
+        if published not in keys and not case.retried:
             log("warning", "the published key is none of this user's, and stays as it is", user=self._user)
         return tuple(keys)
 
     def create(self, case: Case) -> Made:
-        known = {*case.before, aws.access_key(case.secret), aws.access_key(case.current)}
-        for key in self._keys():
-            if key not in known:
-                log("info", "key of an interrupted try deleted", key=aws.short(key))
+        for key in case.left:
+            if aws.may_go(key, case, self._admin) and key != aws.access_key(case.current):
                 self._delete(key)
+                log("info", "key of an interrupted try deleted", key=aws.short(key))
         code, answer = aws.ask(self._client, "create_access_key", UserName=self._user)
         if code in _FULL:
             todo = "delete the one by hand that nobody uses"
