@@ -407,6 +407,33 @@ def test_a_full_disk_where_it_is_told_stops_no_target(desk):
     assert {desk.journal(name).step for name in desk.targets} == {Step.IDLE}
 
 
+@pytest.mark.parametrize("words", [["--status"], ["--status", "--json"], ["--all", "--dry-run"]], ids=" ".join)
+def test_a_full_disk_where_it_is_told_is_said_of_what_changes_nothing_too(desk, words):
+    line, where = desk.command(*words)
+    with Path("/dev/full").open("w") as full:
+        said = subprocess.run(line, **where, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert (said.returncode, said.stderr.count("\n")) == (73, 1)
+    assert said.stderr.startswith("lessee: standard output: No space left on device; ")
+
+
+@pytest.mark.parametrize("words", [["jwt"], []], ids=["named", "due"])
+def test_a_rotation_that_a_wrong_clock_noted_is_made_again_and_that_is_said(desk, words):
+    desk.note(
+        "jwt", rotated_at=time.time() + 9 * 86400, count=7, holder="elsewhere", held_until=time.time() + 9 * 86400
+    )
+    said = desk.rotate(*words)
+    assert "jwt: rotated; version 2; " in said.stdout
+    assert "the journal has moments that are still to come" in said.stderr
+    assert desk.rotate("jwt").stdout.startswith("jwt: just rotated; version 2; ")
+
+
+def test_a_secret_that_was_deleted_is_not_made_anew(desk):
+    desk.bao.ask("DELETE", f"secret/data/{desk.environment}/auth/jwt")
+    said = desk.rotate("jwt", code=77)
+    assert "the secret was deleted; bring it back: bao kv undelete" in said.stderr
+    assert desk.version("auth/jwt") == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_interrupted_it_says_who_finishes_and_the_next_one_does(desk, number):
     desk.targets["jwt"]["confirm_within"] = "1h"

@@ -8,6 +8,7 @@ from lessee.core.errors import Refused
 from lessee.core.rotation import journal
 from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Step
+from lessee.rotation import targets
 from lessee.rotation.kept import Kept
 from rotated import Rotated
 from systems.vault import InVault
@@ -52,6 +53,21 @@ def test_of_a_journal_the_newest_version_alone_is_kept_though_that_could_not_be_
     assert rotated.journal.failures == 1
     rotated.rotate()
     assert rotated.metadata(f"{journal.FOLDER}{rotated.name}")["max_versions"] == 1
+
+
+def test_a_rotator_s_own_absence_is_not_measured_as_its_consumers_slowness(rotated, monkeypatch):
+    """Else the period would be too short for ever."""
+    monkeypatch.setattr(targets, "time", rotated.clock())
+    rotated.config["rotation"]["target"]["confirm_within"] = "1h"
+    rotated.write_config()
+    rotated.confirm()
+    for away, measured in ((10.0, 1), (7200.0, 1), (20.0, 2)):
+        assert rotated.rotate(may_wait=False) is Outcome.ROTATED
+        rotated.ahead += away
+        rotated.confirm()
+        rotated.rotate(open_only=True)
+        assert rotated.journal.missing == ()
+        assert len(rotated.journal.propagations) == measured
 
 
 @pytest.mark.parametrize("name", ["host/deeper", "a b%2F..", "ü", "-", "host-1?x#y"])

@@ -93,6 +93,20 @@ def test_whatever_befalls_one_request_it_converges_when_vault_is_back(rotated, w
         assert rotated.fields()["issuer"] == "simba"
 
 
+def test_a_token_that_ends_in_the_middle_is_refused_and_the_next_one_goes_on(rotated, way):
+    """From that request on, so that not even the failure can be noted."""
+    for _ in each(way, lambda: way.over("/v1/secret/", Status(403, body=b'{"errors":["permission denied"]}'))):
+        before = rotated.journal.count
+        attempt(rotated)
+        way.calm()
+        way.clear()
+        rotated.recover()
+        said = rotated.journal
+        assert (said.step, said.pending) == (Step.IDLE, {})
+        assert said.count <= before + 1
+        assert rotated.metadata()["current_version"] == 1 + said.count
+
+
 def test_a_key_that_a_person_writes_meanwhile_is_kept(rotated, way):
     def edit():
         rotated.put(rotated.secret_path, **{**rotated.fields(), "note": f"of a person {way.count()}"})

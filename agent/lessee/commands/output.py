@@ -13,10 +13,14 @@ def escape_unknown(encoding: str | None = None) -> None:
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
-def unsaid(exc: OSError) -> Exception:
-    """What went wrong at writing to it, to be raised. BrokenPipeError: who reads it has seen enough."""
-    if isinstance(exc, BrokenPipeError):
-        return exc
-    # What is left over is thrown away: Python would try once more at its own end, and complain.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return CannotWrite(exc.strerror or "not written", where="standard output", todo="make room; --status tells it too")
+def say(text: str) -> None:
+    """Print it at once. Raises BrokenPipeError where who reads it has seen enough, and CannotWrite."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        # What is left over is thrown away: Python would try once more at its own end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        todo = "make room, or write it elsewhere"
+        raise CannotWrite(exc.strerror or "not written", where="standard output", todo=todo) from None

@@ -33,10 +33,14 @@ class Documents:
         document = self._world.kept.read(self._target.journal)
         self.secret = self._world.kept.read(self._target.path)
         try:
-            self.journal, self._at = j.read(document.fields).as_of(self._world.clock()), document.version
+            noted, self._at = j.read(document.fields), document.version
         except ValueError as exc:
             todo = "see what it is; if nobody needs it: bao kv metadata delete"
             raise Refused(str(exc), where=self._target.journal, todo=todo) from None
+        self.journal = noted.as_of(self._world.clock())
+        if self.journal is not noted:
+            note = "set this machine's clock, or that of the rotator before"
+            self._tell("warning", "the journal has moments that are still to come", note=note)
         for fields in (self.secret.fields, self.journal.current, self.journal.pending):
             self._hide(fields)
 

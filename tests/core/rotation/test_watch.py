@@ -417,6 +417,14 @@ def test_a_target_that_is_taken_out_before_its_old_credential_is_retired_is_told
     assert driven.events() == ["target taken out in the middle of a rotation"]
 
 
+def test_one_that_is_under_way_is_told_though_nothing_was_seen_of_it_since_it_was_put_in_again():
+    driven = Driven(one=plan(HOUR))
+    driven.look(one=Journal(rotated_at=1.0))
+    for plans in ({}, {"one": plan(HOUR)}, {}):
+        driven.tell(s.Configured(plans))
+    assert [told.fields["step"] for told in driven.told if "taken out" in told.event] == ["idle", "unknown"]
+
+
 def test_a_target_of_which_nothing_was_seen_yet_is_taken_out_without_a_word():
     driven = Driven(one=NOT_NOW)
     driven.tell(s.Configured({}))

@@ -3,13 +3,12 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
-from typing import TextIO
 
-from lessee.commands.output import unsaid
+from lessee.commands.output import say
 from lessee.commands.rotating.opened import Patience, foreseen, told
-from lessee.core.errors import LesseeError, NotNotified
+from lessee.core.errors import CannotWrite, LesseeError, NotNotified
 from lessee.core.record import Record, replace
 from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Step
@@ -41,7 +40,7 @@ class Acting:
         self._how = how
         self._patience = patience
         self._code = 0
-        self._untold: OSError | None = None
+        self._untold: BrokenPipeError | CannotWrite | None = None
 
     def act(self, names: Sequence[str]) -> int:
         """The worst exit code of all.
@@ -62,7 +61,7 @@ class Acting:
             if finished is not None:
                 self._tell(finished)
         if self._untold is not None:
-            raise unsaid(self._untold)
+            raise self._untold
         return self._code
 
     def _try(self, name: str, doing: Callable[[], Result | None]) -> Result | None:
@@ -71,19 +70,19 @@ class Acting:
                 return doing()
         except LesseeError as exc:
             self._code = max(self._code, exc.exit_code)
-            self._say(f"lessee: {self._project.redactor.clean(told(name, exc))}", sys.stderr)
+            with suppress(OSError):
+                print(f"lessee: {self._project.redactor.clean(told(name, exc))}", file=sys.stderr, flush=True)
             return None
 
     def _tell(self, result: Result) -> None:
-        self._say(line(result), sys.stdout)
+        self._say(line(result))
         if result.outcome is Outcome.WAITING and not result.other:
             self._code = max(self._code, NotNotified.exit_code)
 
-    def _say(self, text: str, where: TextIO) -> None:
+    def _say(self, text: str) -> None:
         try:
-            print(text, file=where, flush=True)
-        except OSError as exc:
-            # Who reads it may have gone, or the disk be full: that is no reason to leave targets in the middle.
+            say(text)
+        except (BrokenPipeError, CannotWrite) as exc:  # No reason to leave targets in the middle.
             self._untold = exc
 
     def _rotate(self, name: str, *, waits: bool) -> Result | None:
@@ -91,7 +90,7 @@ class Acting:
         journal = self._patience.ask(partial(read_journal, self._project, target, self._operator))
         wished = wish(said, journal, time.time()) if self._how.due_only and not self._how.force else Wish.ROTATE
         if wished is Wish.NOTHING:
-            self._say(not_due(name, said, journal, time.time()), sys.stdout)
+            self._say(not_due(name, said, journal, time.time()))
             return None
         if wished is Wish.ROTATE and not self._how.force:
             try:

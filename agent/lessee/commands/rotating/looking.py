@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
+from lessee.commands.output import say
 from lessee.commands.rotating.opened import Patience
 from lessee.core.errors import LesseeError, VaultUnreachable
 from lessee.core.record import replace
@@ -40,10 +41,10 @@ class Looking:
         environment = self._project.config.environment
         if arguments.json:
             data = as_data(environment, rows, self._problems, time.time())
-            text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+            text = json.dumps(data, indent=2, ensure_ascii=False)
         else:
-            text = table(rows, self._problems, time.time())
-        print(self._project.redactor.clean(text), end="")
+            text = table(rows, self._problems, time.time()).removesuffix("\n")
+        say(self._project.redactor.clean(text))
         return self._code
 
     def _row(self, name: str, consumers: tuple[Consumer, ...] | None) -> Row | None:

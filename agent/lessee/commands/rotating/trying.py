@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from functools import partial
 
+from lessee.commands.output import say
 from lessee.commands.rotating.acting import How
 from lessee.commands.rotating.opened import Patience, foreseen, told
 from lessee.core.errors import LesseeError, Refused
@@ -29,7 +30,7 @@ def dry_run(project: Project, operator: Operator, how: How, patience: Patience, 
         except LesseeError as exc:
             text, problems = "", [exc]
         if text:
-            print(text, flush=True)
+            say(text)
         for problem in problems:
             code = max(code, problem.exit_code)
             print(f"lessee: {project.redactor.clean(told(name, problem))}", file=sys.stderr, flush=True)
