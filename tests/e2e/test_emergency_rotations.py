@@ -152,3 +152,23 @@ def test_an_agent_gets_the_new_one_once_it_has_a_new_secret_id(leak, memory):
         eventually(lambda: leak.systems["postgres"].lets_in(shown()), "the new password", 60)
     finally:
         agent.close()
+
+
+def test_an_old_credential_that_is_of_nobody_s_turn_and_a_password_that_nobody_knows_are_told(leak):
+    """Neither is changed by a rotation, and both may be the attacker's."""
+    leak.systems["postgres"].sql("CREATE ROLE {stranger} LOGIN PASSWORD {first}", stranger=f"stranger {leak.number}")
+    old = {**leak.fields("postgres"), "username": f"stranger {leak.number}"}
+    leak.made.append(old["username"])
+    leak.bao.put("production/database/postgres", **old)
+    cache = leak.systems["cache"]
+    cache.server.ask("ACL", "SETUSER", cache.user, ">an-attacker-added-it")
+    said = leak.emergency("--yes", "--record", "what.json", code=75)
+    undone = said.stdout.partition("NOT DONE")[2].partition("BY HAND")[0]
+    told = "is none of the roles, and can still log in; the apps have the new one; take the old one out of use by hand"
+    assert f"stranger {leak.number} {told}" in undone
+    assert "target cache" not in undone
+    assert "passwords of others" in said.stderr
+    assert old["password"] not in said.stdout + said.stderr
+    assert "an-attacker-added-it" not in said.stdout + said.stderr
+    assert leak.systems["postgres"].lets_in(leak.fields("postgres"))
+    leak.emergency("--yes", "--record", "again.json")

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     named, unread = _named(config, path)
     redactor = Redactor()
     redactor.publish(text_of(path))
-    open_log(redactor, level="error")
+    open_log(redactor, level="warning")  # Kinds tell so of what they leave for people.
     with operator(config.vault, environ, boot_time) as asking:
         first = look_first(asking, config, arguments.environment, arguments.path, named)
         sight = look(asking, first)
