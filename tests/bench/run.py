@@ -45,6 +45,7 @@ NAMES = (
     "backup",
     "turns",
     "killed",
+    "secrecy",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 
