@@ -11,12 +11,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from commits import seconds_until_it_works
+from database import told
 from rig import MEMORY, PATIENCE, Figure, tell
 
 from lessee.core.errors import LesseeError
 from lessee.host.openbao import OpenBao
 from rotated import Rotated
 from systems import SYSTEMS
+from systems.postgres import OneRole
 
 KILLS = 40
 """Of each kind."""
@@ -56,7 +59,8 @@ def _of(name: str, system: Any, kills: int, chance: Random) -> Figure:
     what = f"`{name}`: {kills} kills, {caught} of them in an open rotation: until the published credential works"
     came = f"{longest:.2f} s; {lockouts} lockouts, {orphans} keys left over"
     met = longest <= BOUND and not lockouts and not orphans and 2 * caught >= kills
-    return Figure(what, "", came, "≤ 30 s; 0, 0; half in an open one", met)
+    peer = told(seconds_until_it_works(BOUND), BOUND) + ", 1 kill" if system is OneRole else ""
+    return Figure(what, peer, came, "≤ 30 s; 0, 0; half in an open one", met)
 
 
 def _whole(rotated: Rotated) -> tuple[float, float]:
