@@ -107,11 +107,16 @@ class Rotated:
         assert process.exitcode in {0, -signal.SIGKILL}, process.exitcode
         return process.exitcode != 0
 
-    def killed_at(self, seconds, **settings):
-        """In another process, killed after so many seconds. Whether it was still there."""
+    def killed_at(self, seconds, *, begun=False, **settings):
+        """In another process, killed after so many seconds. Whether it was still there.
+
+        `begun`: they count from when its rotation is open.
+        """
         arguments = (str(self.folder), self.bao.address, self.name, settings, None)
         process = _FORKS.Process(target=_killed, args=arguments)
         process.start()
+        if begun:
+            eventually(lambda: self.journal.is_open or not process.is_alive(), "a rotation", PATIENCE)
         process.join(seconds)
         process.kill()
         process.join()
