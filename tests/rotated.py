@@ -22,6 +22,7 @@ from lessee.core.rotation.deciding import Outcome
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
 from lessee.rotation import targets
+from lessee.rotation.rotating import Rotator
 from lessee.rotation.targets import Project, rotator
 from lessee.vault.operator import operator
 from sidecar import eventually
@@ -112,12 +113,11 @@ class Rotated:
 
         `begun`: they count from when its rotation is open.
         """
-        arguments = (str(self.folder), self.bao.address, self.name, settings, None)
+        of_its_own = seconds if begun else None
+        arguments = (str(self.folder), self.bao.address, self.name, settings, None, 0.0, of_its_own)
         process = _FORKS.Process(target=_killed, args=arguments)
         process.start()
-        if begun:
-            eventually(lambda: self.journal.is_open or not process.is_alive(), "a rotation", PATIENCE)
-        process.join(seconds)
+        process.join(PATIENCE if begun else seconds)
         process.kill()
         process.join()
         return process.exitcode != 0
@@ -169,11 +169,13 @@ def rotate(folder, address, name, settings):
         return stack.enter_context(rotator(project, name, asking)).run(**{"force": True, **settings})
 
 
-def _killed(folder, address, name, settings, mine, ahead=0.0):
+def _killed(folder, address, name, settings, mine, ahead=0.0, seconds=None):
     _ahead.append(ahead)
     targets.time = SimpleNamespace(time=lambda: time.time() + sum(_ahead))
     if mine is not None:
         _lay(*mine)
+    if seconds is not None:
+        _end_when_begun(seconds)
     assert isinstance(rotate(folder, address, name, settings), Outcome)
 
 
@@ -207,6 +209,19 @@ def _lay(calls, crossing, after, number=signal.SIGKILL):
         for parent in parents:
             owner = getattr(owner, parent)
         setattr(owner, name, _mined(getattr(owner, name), left, after, number))
+
+
+def _end_when_begun(seconds):
+    """Let the process end so long after it has noted that a rotation is open: by the kernel, whatever it does then."""
+    inner, armed = Rotator._write, []
+
+    def write(self, kept):
+        inner(self, kept)
+        if kept.is_open and not armed:
+            armed.append(True)
+            signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+
+    Rotator._write = write
 
 
 def _mined(inner, left, after, number):
