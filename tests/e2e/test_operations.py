@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from lessee.host.openbao import find_bao
+from sidecar import eventually
 from vaultserver import Server, adapted, certificate, ports
 
 PAGE = (Path(__file__).parents[2] / "OPERATIONS.md").read_text()
 CANARY = "canary-31c7d0"
 USERS = {environment: f"operations_{environment}" for environment in ("testing", "production")}
+ROTATED = ("simba_a", "simba_b", "simba_owner")
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ENDS = re.compile(r"# ends with (\d+)")
 
@@ -78,12 +80,15 @@ def server(tmp_path):
 def database(postgres):
     """A user of each environment, and a database that is theirs."""
     postgres.sql("CREATE DATABASE operations")
+    postgres.sql("CREATE ROLE simba_owner NOLOGIN")
     for environment, user in USERS.items():
         postgres.sql(f"CREATE ROLE {user} LOGIN PASSWORD '{CANARY}-{environment}'")
+        postgres.sql(f"CREATE ROLE {user}_admin LOGIN CREATEROLE PASSWORD '{CANARY}-{environment}-admin'")
+        postgres.sql(f"GRANT simba_owner TO {user}_admin WITH ADMIN OPTION")
     yield postgres
     postgres.sql("DROP DATABASE operations")
-    for user in USERS.values():
-        postgres.sql(f"DROP ROLE {user}")
+    for role in (*ROTATED, *(f"{user}{suffix}" for user in USERS.values() for suffix in ("", "_admin"))):
+        postgres.sql(f"DROP ROLE IF EXISTS {role}")
 
 
 @pytest.fixture
@@ -111,6 +116,8 @@ def operator(tmp_path, memory, server, database):
     for environment, user in USERS.items():
         environ[f"POSTGRES_USER_{environment}"] = user
         environ[f"POSTGRES_PASSWORD_{environment}"] = f"{CANARY}-{environment}"
+        environ[f"POSTGRES_ADMIN_{environment}"] = f"{user}_admin"
+        environ[f"POSTGRES_ADMIN_PASSWORD_{environment}"] = f"{CANARY}-{environment}-admin"
     yield Operator(folder, environ)
     for process in processes_in(folder):
         os.kill(process, signal.SIGKILL)
@@ -126,7 +133,14 @@ def processes_in(folder):
 
 def an_old_layout(server, token):
     server.ask("POST", "sys/mounts/legacy", {"type": "kv", "options": {"version": "2"}}, token=token)
-    server.ask("POST", "legacy/data/api-keys/openrouter", {"data": {"api_key": f"{CANARY}-old"}}, token=token)
+
+    def written():
+        # A new mount of version 2 answers 400 until it is ready.
+        with suppress(RuntimeError):
+            path = "legacy/data/api-keys/openrouter"
+            return server.ask("POST", path, {"data": {"api_key": f"{CANARY}-old"}}, token=token)
+
+    eventually(written, "the old secret")
 
 
 def values(server, token):
