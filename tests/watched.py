@@ -3,11 +3,12 @@
 import heapq
 from itertools import count
 
+from lessee.core.config.windows import DAY, HOUR, spans
 from lessee.core.record import replace
 from lessee.core.rotation import service as s
 from lessee.core.rotation.consumers import Consumer
 from lessee.core.rotation.journal import Journal, Step
-from lessee.core.rotation.schedule import DAY, HOUR, Schedule, spans
+from lessee.core.rotation.schedule import Schedule
 from lessee.core.rotation.watch import start, step
 
 SECRET = "app/one"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import yaml
@@ -63,6 +64,8 @@ class Desk:
 
     def note(self, name, **said):
         """As a rotator leaves it."""
+        if said.get("step") in {Step.CREATED, Step.PUBLISHED}:
+            said.setdefault("pending", {"secret": CANARY})
         path = f"{journal.FOLDER}{name}"
         body = {"data": journal.written(Journal(**said)), "options": {"cas": self.version(path)}}
         self.bao.ask("POST", f"secret/data/{self.environment}/{path}", body)
@@ -265,7 +268,7 @@ def test_another_environment_is_meant_by_name_and_a_mistyped_one_is_refused(desk
     del desk.config["environment"]
     desk.rotate("session", "--environment", other)
     said = desk.rotate("session", code=78)
-    assert "lessee.yaml: it names no environment; write `environment: NAME`" in said.stderr
+    assert "environment: missing, and secrets.prefix holds {environment}; write `environment: NAME`" in said.stderr
 
 
 def test_the_configuration_s_own_environment_may_be_named(desk):
@@ -361,7 +364,7 @@ def test_an_answer_that_is_lost_after_the_publication_is_no_second_rotation(desk
 
 
 def test_another_rotator_is_waited_for_and_then_it_is_75(desk):
-    desk.note("jwt", step=Step.CREATED, holder="elsewhere", held_until=time.time() + 600, fence=1)
+    desk.note("jwt", step=Step.CREATED, holder="elsewhere", held_until=time.time() + 60, fence=1)
     said = desk.rotate("jwt", "--timeout", "300ms", code=75)
     assert "lessee: jwt: another rotator is at it" in said.stderr
     assert desk.version("auth/jwt") == 1
@@ -369,16 +372,38 @@ def test_another_rotator_is_waited_for_and_then_it_is_75(desk):
 
 def test_who_finds_it_published_by_another_does_not_wait_for_its_consumers(desk):
     now = time.time()
-    desk.note("jwt", step=Step.PUBLISHED, holder="elsewhere", held_until=now + 600, rotated_at=now, published_version=1)
+    desk.note("jwt", step=Step.PUBLISHED, holder="elsewhere", held_until=now + 60, rotated_at=now, published_version=1)
     assert desk.rotate("jwt").stdout.startswith("jwt: just rotated; version 1; ")
 
 
 def test_without_a_name_nobody_is_waited_for_who_is_at_it(desk):
     now = time.time()
-    said = {"holder": "abc:1:42:9:f", "held_until": now + 600, "rotated_at": now, "published_version": 1}
+    said = {"holder": "abc:1:42:9:f", "held_until": now + 60, "rotated_at": now, "published_version": 1}
     desk.note("jwt", step=Step.PUBLISHED, **said)
     told = r"jwt: left to another rotator; version 1; 0.\d s; process 42 on the machine booted as abc is at it\n"
     assert re.search(told, desk.rotate().stdout)
+
+
+def test_who_reads_only_the_first_line_has_all_targets_rotated_all_the_same(desk):
+    line, where = desk.command("--all")
+    with subprocess.Popen(line, **where, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline().startswith("jwt: rotated; ")
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 141, said
+    assert set(desk.versions.values()) == {2}
+    assert {desk.journal(name).step for name in desk.targets} == {Step.IDLE}
+    assert "internal error" not in said + desk.rotate("--all", "--dry-run").stderr
+
+
+def test_a_full_disk_where_it_is_told_stops_no_target(desk):
+    line, where = desk.command("--all")
+    with Path("/dev/full").open("w") as full:
+        said = subprocess.run(line, **where, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert said.returncode == 73, said.stderr
+    assert said.stderr.splitlines()[-1].startswith("lessee: standard output: No space left on device; make room")
+    assert set(desk.versions.values()) == {2}
+    assert {desk.journal(name).step for name in desk.targets} == {Step.IDLE}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

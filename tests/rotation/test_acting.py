@@ -11,7 +11,7 @@ from lessee.core.redaction import Redactor
 from lessee.core.rotation.journal import Step
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
-from lessee.rotation.kinds.vault import InVault
+from lessee.rotation.kinds.vault import RandomValues
 from lessee.rotation.targets import Project
 from lessee.vault.operator import operator
 from rotated import Rotated
@@ -34,14 +34,14 @@ def acting(bao, tmp_path):
 
 def test_an_error_of_a_kind_s_own_stops_no_other_target_and_tells_no_value(acting, monkeypatch, capsys):
     acting, rotated = acting
-    create = InVault.create
+    create = RandomValues.create
 
     def fails(kind, case):
         if case.secret.get("issuer"):  # The first target's alone has one.
             raise ValueError(case.secret["secret"])
         return create(kind, case)
 
-    monkeypatch.setattr(InVault, "create", fails)
+    monkeypatch.setattr(RandomValues, "create", fails)
     value = rotated.fields()["secret"]
     assert acting.act(["target", "other"]) == 70
     said = capsys.readouterr()

@@ -12,8 +12,8 @@ from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Step
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
-from lessee.rotation.rotating import Busy
 from lessee.rotation.targets import Project, rotator
+from lessee.rotation.world import Busy
 from lessee.vault.operator import operator
 from rotated import Rotated
 from systems import SYSTEMS

@@ -11,7 +11,7 @@ from lessee.core.rotation.deciding import Outcome, Traits
 from lessee.core.rotation.journal import Step
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
-from lessee.rotation.kinds.vault import InVault
+from lessee.rotation.kinds.vault import RandomValues
 from lessee.rotation.targets import Project, rotator
 from lessee.vault.operator import operator
 from rotated import Rotated
@@ -40,8 +40,8 @@ def asking(project):
 def removed(monkeypatch):
     """A kind that keeps the old one for an hour; what has been removed."""
     done = []
-    monkeypatch.setattr(InVault, "traits", Traits(keep=3600.0))
-    monkeypatch.setattr(InVault, "remove", lambda _, case: done.append(dict(case.current)))
+    monkeypatch.setattr(RandomValues, "traits", Traits(keep=3600.0))
+    monkeypatch.setattr(RandomValues, "remove", lambda _, case: done.append(dict(case.current)))
     return done
 
 

@@ -19,7 +19,8 @@ from lessee.core.rotation.deciding import HOLD, Outcome, Traits
 from lessee.core.rotation.journal import Step
 from lessee.rotation.kept import Document, Overtaken
 from lessee.rotation.kinds.kind import Made, SystemAway
-from lessee.rotation.rotating import Rotator, Target, World
+from lessee.rotation.rotating import Rotator
+from lessee.rotation.world import Target, World
 
 PATIENCE = 10.0
 SECRET, JOURNAL = "testing/database", "testing/lessee/rotation/target"
@@ -42,6 +43,8 @@ class Event(Enum):
     """The same, while the other rotates twice: roles that take turns are where they were."""
     PAUSE = auto()
     """Shorter than the hold, while another rotator looks in."""
+    SET_BACK = auto()
+    """The clock is set back by a day."""
     EDIT_OTHER = auto()
     EDIT_STALE = auto()
     """A person writes back what they read before the rotation, with a change elsewhere."""
@@ -61,6 +64,7 @@ QUIET = {
     Event.SLEEP,
     Event.LONG_SLEEP,
     Event.PAUSE,
+    Event.SET_BACK,
 }
 PEOPLE = {Event.EDIT_OTHER, Event.EDIT_STALE, Event.EDIT_OWN}
 SPOILING = {Event.EDIT_RUBBISH, Event.CHANGE_SYSTEM}
@@ -355,6 +359,8 @@ class Story:
                     self.clock.now += 1.0
                     self.run(force=True, timeout=5.0)
                 self.depth -= 1
+            case Event.SET_BACK:
+                self.clock.now -= 86400.0
             case Event.EDIT_OTHER:
                 self.edit(now)
             case Event.EDIT_STALE:

@@ -19,7 +19,8 @@ from lessee.rotation.holder import holder
 from lessee.rotation.kept import Kept
 from lessee.rotation.kinds import kind_of
 from lessee.rotation.kinds.kind import Setting
-from lessee.rotation.rotating import Rotator, Target, World
+from lessee.rotation.rotating import Rotator
+from lessee.rotation.world import Target, World
 from lessee.vault.operator import Operator
 
 _SOURCES = 32

@@ -17,8 +17,8 @@ from lessee.host.project import Stamp, stamp
 from lessee.host.watch import Watcher
 from lessee.rotation.asking import Asker
 from lessee.rotation.holder import holder
-from lessee.rotation.rotating import Busy
 from lessee.rotation.targets import Project, rotator
+from lessee.rotation.world import Busy
 from lessee.vault.operator import operator
 
 LONGEST_SLEEP = 5.0
@@ -195,7 +195,8 @@ def _rotated(project: Project, command: s.Rotate, named: str) -> s.Event:
     except VaultUnreachable as exc:
         return s.Away(str(exc), name)
     except LesseeError as exc:
-        return s.Failed(name, str(exc), journal)
+        # Whoever reads the status need not be one who may read secrets.
+        return s.Failed(name, project.redactor.clean(str(exc)), journal)
     except Exception as exc:  # noqa: BLE001  # A traceback may print values, and the others' rotations go on.
         return s.Failed(name, f"internal error: {type(exc).__name__}; please report it", journal)
 

@@ -148,7 +148,7 @@ def test_a_sidecar_is_not_bothered_with_what_only_the_rotator_does():
     ],
 )
 def test_a_window_lies_in_the_week(window, expected):
-    assert list(spans(window)) == expected
+    assert list(spans([window])) == expected
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from lessee.core.record import replace
 from lessee.core.rotation import deciding as d
 from lessee.core.rotation.consumers import Standing
 from lessee.core.rotation.deciding import Outcome, Sight, Traits, Which, decide
-from lessee.core.rotation.journal import Journal, Step
+from lessee.core.rotation.journal import CLOCKS, Journal, Step
 
 NOW = 1_000_000.0
 OLD, NEW, MINE = {"password": "old"}, {"password": "new"}, {"password": "mine"}
@@ -56,6 +56,15 @@ def test_another_rotator_is_waited_for_as_long_as_he_may_act():
     assert decide(replace(held, left=True)) == d.Take()
 
 
+def test_a_hold_that_is_longer_than_any_is_not_believed():
+    """Whoever noted it had a wrong clock, or one was set back since."""
+    longest = NOW + d.HOLD + d.MARGIN + CLOCKS
+    held = replace(created(held_until=longest), holder="another")
+    assert decide(held) == d.Wait(0.2, "me")
+    assert decide(replace(held, now=NOW - 0.1)) == d.Take()
+    assert decide(created(held_until=longest + 0.1)) == d.Take()
+
+
 def test_who_has_little_left_of_his_hold_says_again_that_he_is_there():
     assert decide(created(held_until=NOW + 9.9)) == d.Take()
     assert decide(created(held_until=NOW + 10)) == d.Prove(Which.PENDING)
@@ -101,6 +110,15 @@ def test_a_system_that_refuses_what_it_made_is_not_asked_for_another_at_once():
 def test_a_secret_that_was_deleted_is_not_written_anew_with_half_of_its_keys(step):
     with pytest.raises(d.SecretGone):
         decide(sight(step, fields={}))
+
+
+@pytest.mark.parametrize("traits", [Traits(), MADE])
+def test_a_secret_that_was_deleted_is_not_made_anew_and_one_that_never_was_is(traits):
+    gone = sight(fields={}, traits=traits)
+    with pytest.raises(d.SecretGone):
+        decide(gone)
+    assert decide(replace(gone, secret=d.Secret(0, {}))) in {d.Begin(), d.Look()}
+    assert decide(replace(gone, open_only=True)) == d.Done(Outcome.NOTHING)
 
 
 def test_the_old_is_valid_until_those_who_read_it_have_confirmed():

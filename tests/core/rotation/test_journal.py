@@ -38,6 +38,32 @@ def test_what_never_was_is_an_empty_journal():
     assert not Journal().is_open
 
 
+NOW = 1000.0
+
+
+def test_moments_that_a_wrong_clock_noted_are_not_waited_for():
+    far = NOW + 61.0
+    journal = Journal(
+        step=Step.KEEPING,
+        started_at=far,
+        published_at=far,
+        confirmed_at=far,
+        keep_until=far + 60.0,
+        rotated_at=far,
+        failed_at=far,
+        count=3,
+    )
+    seen = journal.as_of(NOW)
+    assert {seen.started_at, seen.published_at, seen.confirmed_at, seen.keep_until, seen.failed_at} == {NOW}
+    assert (seen.rotated_at, seen.count, seen.step) == (0.0, 3, Step.KEEPING)  # Nobody knows when: it is due.
+
+
+def test_moments_of_clocks_that_differ_by_a_little_are_as_they_were_noted():
+    journal = Journal(started_at=NOW + 60.0, rotated_at=NOW + 60.0, keep_until=NOW * 9)
+    assert journal.as_of(NOW) is journal
+    assert replace(journal, failed_at=NOW + 61.0).as_of(NOW) == replace(journal, started_at=NOW, failed_at=NOW)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -45,6 +71,10 @@ def test_what_never_was_is_an_empty_journal():
         written(OPEN) | {"step": "canary-x"},
         written(OPEN) | {"count": "canary-x"},
         written(OPEN) | {"current": ["canary-x"]},
+        written(OPEN) | {"pending": {}},
+        written(OPEN) | {"step": "created", "pending": {}},
+        written(OPEN) | {"rotated_at": 1e300},
+        written(OPEN) | {"history": [{"id": "canary-x", "at": -1.0, "version": 3}]},
         {key: value for key, value in written(OPEN).items() if key != "fence"},
     ],
 )

@@ -2,7 +2,8 @@
 
 from itertools import pairwise
 
-from lessee.core.rotation.schedule import DAY, opening
+from lessee.core.config.windows import DAY
+from lessee.core.rotation.schedule import opening
 from watched import MONTH, Machine, fifty
 
 TAKEN = 30.0

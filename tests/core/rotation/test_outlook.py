@@ -12,17 +12,17 @@ VALUE = "a-value-of-the-secret"
 TEXT = """
 environment: production
 rotation:
-  turns: {kind: postgres, secret: s, admin: a, roles: [one, two]}
-  single: {kind: postgres, secret: s, admin: a, roles: [one]}
-  redis: {kind: redis, secret: s, admin: a}
-  named: {kind: redis, secret: s, admin: a, user: simba}
-  s3: {kind: s3, secret: s, admin: a, user: simba, keep: 1h}
-  minio: {kind: minio, secret: s, admin: a}
-  key: {kind: api-key, secret: s, recipe: openrouter}
-  person: {kind: manual, secret: s, keys: [api_key]}
-  random: {kind: vault, secret: s, keys: {key: {generate: 20}, jwt: {previous: old}}}
-  role: {kind: vault, secret: s, approle: web}
-  own: {kind: command, secret: s, command: [./rotate, fast], consumers: [nala]}
+  turns: {kind: postgres, secret: turns, admin: a, roles: [one, two]}
+  single: {kind: postgres, secret: single, admin: b, roles: [one]}
+  redis: {kind: redis, secret: redis, admin: a}
+  named: {kind: redis, secret: named, admin: a, user: simba}
+  s3: {kind: s3, secret: s3, admin: a, user: simba, keep: 1h}
+  minio: {kind: minio, secret: minio, admin: a}
+  key: {kind: api-key, secret: key, recipe: openrouter}
+  person: {kind: manual, secret: person, keys: [api_key]}
+  random: {kind: vault, secret: random, keys: {key: {generate: 20}, jwt: {previous: old}}}
+  role: {kind: vault, secret: role, approle: web}
+  own: {kind: command, secret: own, command: [./rotate, fast], consumers: [nala]}
 """
 ROTATION = parse(TEXT, source="lessee.yaml", environ={}, blocks=("rotation",)).rotation
 NOBODY = Standing()

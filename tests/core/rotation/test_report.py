@@ -13,8 +13,8 @@ TEXT = """
 environment: production
 rotation:
   daily: {kind: vault, secret: auth/jwt, keys: {key: {}}, every: 1d}
-  exact: {kind: vault, secret: auth/jwt, keys: {key: {}}, every: 1d, jitter: 0s}
-  asked: {kind: vault, secret: auth/jwt, keys: {key: {}}}
+  exact: {kind: vault, secret: auth/jwt, keys: {other: {}}, every: 1d, jitter: 0s}
+  asked: {kind: vault, secret: auth/jwt, keys: {third: {}}}
 """
 ROTATION = parse(TEXT, source="lessee.yaml", environ={}, blocks=("rotation",)).rotation
 DAY, NOW = 86400.0, 100 * 86400.0

@@ -4,10 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lessee.core.config.windows import DAY, HOUR
+from lessee.core.record import replace
 from lessee.core.rotation import service as s
 from lessee.core.rotation.consumers import Consumer
 from lessee.core.rotation.journal import Journal, Step
-from lessee.core.rotation.schedule import DAY, HOUR
 from lessee.core.rotation.view import status
 from lessee.core.rotation.watch import AT_ONCE, BUSY, LOOK
 from watched import SECRET, Driven, Machine, plan
@@ -351,11 +352,68 @@ def test_a_look_tells_nothing_of_what_is_under_way():
     assert driven.target().journal.step is Step.IDLE
 
 
-def test_a_clock_that_is_set_back_does_not_blind_it():
+# Clocks.
+
+
+def test_a_clock_that_is_set_back_puts_nothing_off():
+    driven = Driven(one=plan(HOUR), two=plan(HOUR), three=plan(HOUR))
+    driven.look(one=published(), two=ROTATED)
+    assert driven.tell(s.Asked(())) == []
+    driven.tell(s.Failed("two", "no"))
+    driven.events()
+    asked, rotated, looked = driven.tick(-DAY)
+    assert (asked, rotated) == (s.Ask(), s.Rotate("two", 0.0, open_only=False))
+    assert looked == s.Look(("one", "two", "three"), {"three"})
+    assert driven.events() == ["the clock was set back"]
+    assert driven.tick(299.0) == []
+    assert s.Rotate("one", 0.0, open_only=True) in driven.tick(1.0)
+
+
+def test_a_clock_that_is_set_back_makes_vault_s_absence_no_longer():
+    driven = Driven(one=plan(HOUR))
+    for _ in range(9):
+        driven.tell(s.Away("away"), after=HOUR)
+    assert driven.tick(-DAY) == [s.Look(("one",), {"one"})]
+    driven.tell(s.Away("away"))
+    assert 0.0 < driven.state.wake_at - driven.now < 5.0
+
+
+def test_clocks_may_differ_by_a_little():
     driven = Driven(one=plan(HOUR))
     driven.look(one=ROTATED)
-    assert driven.tick() == []
-    assert driven.tick(-DAY) == [s.Look(("one",), frozenset())]
+    assert driven.tick(-59.0) == []
+    assert driven.events() == []
+
+
+def test_a_moment_that_a_wrong_clock_noted_puts_nothing_off():
+    driven = Driven(one=plan(HOUR), two=NOT_NOW, three=plan())
+    far = {"failures": 9, "failed_at": NOW + DAY, "error": "no"}
+    kept = Journal(step=Step.KEEPING, confirmed_at=NOW + DAY, keep_until=NOW + 2 * DAY, rotated_at=NOW)
+    commands = driven.look(one=Journal(rotated_at=NOW + DAY), two=replace(ROTATED, **far), three=kept)
+    assert s.Rotate("one", 0.0, open_only=False) in commands
+    assert s.Rotate("three", NOW, open_only=True) in commands
+    assert driven.target("two").again_at <= NOW + HOUR
+
+
+# Configurations.
+
+
+@pytest.mark.parametrize("journal", [CREATED, published(), Journal(step=Step.KEEPING, keep_until=NOW + DAY)])
+def test_a_target_that_is_taken_out_before_its_old_credential_is_retired_is_told(journal):
+    driven = Driven(one=NOT_NOW, two=NOT_NOW)
+    driven.look(one=journal, two=ROTATED)
+    driven.events()
+    driven.tell(s.Configured({}))
+    assert [(told.level, told.fields["target"], told.fields["step"]) for told in driven.told] == [
+        ("warning", "one", journal.step.value)
+    ]
+    assert driven.events() == ["target taken out in the middle of a rotation"]
+
+
+def test_a_target_of_which_nothing_was_seen_yet_is_taken_out_without_a_word():
+    driven = Driven(one=NOT_NOW)
+    driven.tell(s.Configured({}))
+    assert driven.events() == []
 
 
 def test_at_the_end_nothing_is_begun_any_more():

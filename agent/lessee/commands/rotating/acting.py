@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from typing import TextIO
 
+from lessee.commands.output import unsaid
 from lessee.commands.rotating.opened import Patience, foreseen, told
 from lessee.core.errors import LesseeError, NotNotified
 from lessee.core.record import Record, replace
@@ -14,8 +16,8 @@ from lessee.core.rotation.journal import Step
 from lessee.core.rotation.report import Result, line, not_due
 from lessee.core.rotation.selection import Wish, refuse_too_often, wish
 from lessee.rotation.journals import read_journal
-from lessee.rotation.rotating import Busy
 from lessee.rotation.targets import Project, rotator
+from lessee.rotation.world import Busy
 from lessee.vault.operator import Operator
 
 
@@ -39,11 +41,13 @@ class Acting:
         self._how = how
         self._patience = patience
         self._code = 0
+        self._untold: OSError | None = None
 
     def act(self, names: Sequence[str]) -> int:
         """The worst exit code of all.
 
         Of several, all are published first, and then it is waited for who reads them: they confirm meanwhile.
+        Raises BrokenPipeError or CannotWrite at the end, where what came of it could not be told.
         """
         waits = self._how.waits and len(names) == 1
         open_still = []
@@ -57,6 +61,8 @@ class Acting:
             finished = self._try(result.name, partial(self._finish, result))
             if finished is not None:
                 self._tell(finished)
+        if self._untold is not None:
+            raise unsaid(self._untold)
         return self._code
 
     def _try(self, name: str, doing: Callable[[], Result | None]) -> Result | None:
@@ -65,20 +71,27 @@ class Acting:
                 return doing()
         except LesseeError as exc:
             self._code = max(self._code, exc.exit_code)
-            print(f"lessee: {self._project.redactor.clean(told(name, exc))}", file=sys.stderr, flush=True)
+            self._say(f"lessee: {self._project.redactor.clean(told(name, exc))}", sys.stderr)
             return None
 
     def _tell(self, result: Result) -> None:
-        print(line(result), flush=True)
+        self._say(line(result), sys.stdout)
         if result.outcome is Outcome.WAITING and not result.other:
             self._code = max(self._code, NotNotified.exit_code)
+
+    def _say(self, text: str, where: TextIO) -> None:
+        try:
+            print(text, file=where, flush=True)
+        except OSError as exc:
+            # Who reads it may have gone, or the disk be full: that is no reason to leave targets in the middle.
+            self._untold = exc
 
     def _rotate(self, name: str, *, waits: bool) -> Result | None:
         said, target = self._project.said(name), self._project.target(name)
         journal = self._patience.ask(partial(read_journal, self._project, target, self._operator))
         wished = wish(said, journal, time.time()) if self._how.due_only and not self._how.force else Wish.ROTATE
         if wished is Wish.NOTHING:
-            print(not_due(name, said, journal, time.time()), flush=True)
+            self._say(not_due(name, said, journal, time.time()), sys.stdout)
             return None
         if wished is Wish.ROTATE and not self._how.force:
             try:

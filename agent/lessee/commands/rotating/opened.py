@@ -24,9 +24,6 @@ def opened(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]
     """The configuration of the environment that is meant. Raises ConfigError, and UsageError for an unknown one."""
     config = read(path, environ, environment=arguments.environment, blocks=("rotation",))
     _refuse_unknown(arguments.environment, config, path, environ)
-    if "{environment}" in f"{config.secrets.mount}/{config.secrets.prefix}":
-        todo = "write `environment: NAME`, set $LESSEE_ENVIRONMENT, or take --environment"
-        raise ConfigError([LesseeError("it names no environment", where=path.name, todo=todo)])
     if not config.rotation:
         todo = "write `rotation:`, with a target for each credential"
         raise ConfigError([LesseeError("there is nothing to rotate", where=path.name, todo=todo)])

@@ -25,29 +25,29 @@ def dry_run(project: Project, operator: Operator, how: How, patience: Patience, 
     for name in names:
         try:
             with foreseen():
-                problems = patience.ask(partial(_look, project, operator, how, name))
+                text, problems = patience.ask(partial(_look, project, operator, how, name))
         except LesseeError as exc:
-            problems = [exc]
+            text, problems = "", [exc]
+        if text:
+            print(text, flush=True)
         for problem in problems:
             code = max(code, problem.exit_code)
             print(f"lessee: {project.redactor.clean(told(name, problem))}", file=sys.stderr, flush=True)
     return code
 
 
-def _look(project: Project, operator: Operator, how: How, name: str) -> list[LesseeError]:
+def _look(project: Project, operator: Operator, how: How, name: str) -> tuple[str, list[LesseeError]]:
     said, target = project.said(name), project.target(name)
     mount, prefix = project.config.secrets.mount, project.config.secrets.prefix
     journal = read_journal(project, target, operator)
     wished = wish(said, journal, time.time()) if how.due_only and not how.force else Wish.ROTATE
     if wished is Wish.NOTHING:
-        print(not_due(name, said, journal, time.time()), flush=True)
-        return []
+        return not_due(name, said, journal, time.time()), []
     secret = Kept(operator, mount).read(target.path)
     project.redactor.learn(f"secret {name}", secret.fields.values())
     seen = _standing(project, operator, name, secret.version)
     path = f"{mount}/{target.path}"
     outlook = o.Outlook(name, said, wished, path, secret.version, secret.fields, journal, seen, time.time())
-    print("\n".join(o.lines(outlook)), flush=True)
     problems = list(_lacking(operator, o.needed(mount, prefix, target.path, name)))
     try:
         if wished is Wish.ROTATE and not how.force:
@@ -56,7 +56,7 @@ def _look(project: Project, operator: Operator, how: How, name: str) -> list[Les
             pass  # The admin's secret is there, and the kind has all that it needs.
     except LesseeError as exc:
         problems.append(exc)
-    return problems
+    return "\n".join(o.lines(outlook)), problems
 
 
 def _standing(project: Project, operator: Operator, name: str, version: int) -> Standing | None:

@@ -29,8 +29,7 @@ def watch(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str])
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)
 
     def load() -> Project:
-        named = getattr(arguments, "environment", None)
-        config = read(path, environ, environment=named, blocks=("rotation",))
+        config = read(path, environ, blocks=("rotation",))
         if not config.rotation:
             todo = "add `rotation:`, or name another configuration with --config"
             raise ConfigError([LesseeError("it has nothing to rotate", where=str(path), todo=todo)])

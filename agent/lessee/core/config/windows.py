@@ -11,13 +11,9 @@ Span = tuple[float, float]
 """From when to when, in seconds from Monday 00:00 UTC; it may end in the next week."""
 
 
-def spans(window: str) -> tuple[Span, ...]:
-    """Those of one window, by day. One that ends before it begins, ends on the next day."""
-    days, _, times = window.rpartition(" ")
-    begins, ends = hours(times)
-    length = (ends - begins) % DAY or DAY
-    starts = (day * DAY + begins for day in sorted(set(_days(days.strip()))))
-    return tuple((start, start + length) for start in starts)
+def spans(windows: Iterable[str]) -> tuple[Span, ...]:
+    """Those of each window, by day. One that ends before it begins, ends on the next day."""
+    return tuple(span for window in windows for span in _spans(window))
 
 
 def hours(times: str) -> Span:
@@ -28,11 +24,19 @@ def hours(times: str) -> Span:
 
 def longest_pause(windows: Iterable[str]) -> float:
     """The longest time between two windows, in seconds; 0 where there is always one."""
-    ordered = sorted(span for window in windows for span in spans(window))
+    ordered = sorted(spans(windows))
     reached, longest = max(ends for _, ends in ordered) - WEEK, 0.0
     for begins, ends in ordered:
         longest, reached = max(longest, begins - reached), max(reached, ends)
     return longest
+
+
+def _spans(window: str) -> Iterator[Span]:
+    days, _, times = window.rpartition(" ")
+    begins, ends = hours(times)
+    length = (ends - begins) % DAY or DAY
+    for day in sorted(set(_days(days.strip()))):
+        yield day * DAY + begins, day * DAY + begins + length
 
 
 def _days(text: str) -> Iterator[int]:

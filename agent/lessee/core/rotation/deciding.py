@@ -11,7 +11,7 @@ from msgspec import field
 
 from lessee.core.record import Record
 from lessee.core.rotation.consumers import Standing
-from lessee.core.rotation.journal import Fields, Journal, Step, holds
+from lessee.core.rotation.journal import Fields, Journal, Step, holds, is_ahead
 
 HOLD = 10.0
 """Seconds for which a holder may act beyond a kind's patience without saying again that it is there."""
@@ -195,7 +195,7 @@ class RefusedByOwnSystem(Exception):  # noqa: N818  # It reads as what happened.
 
 
 class SecretGone(Exception):  # noqa: N818  # As above.
-    """The secret was deleted while its credential is being changed."""
+    """The secret was deleted."""
 
 
 def decide(sight: Sight, *, rotated: bool = False) -> Action:
@@ -206,14 +206,16 @@ def decide(sight: Sight, *, rotated: bool = False) -> Action:
     journal = sight.journal
     if not journal.is_open and (outcome := _over(sight, rotated=rotated)) is not None:
         return Done(outcome)
-    if journal.holder not in {"", sight.holder} and journal.held_until > sight.now and not sight.left:
+    if journal.holder not in {"", sight.holder} and _may_act(sight) and not sight.left:
         if journal.step is Step.PUBLISHED and not sight.open_only and _is_just(sight):
             # The wish is fulfilled, and the other one is there to wait for the consumers.
             return Done(Outcome.JUST_ROTATED)
         return Wait(min(_LOCK_POLL, journal.held_until - sight.now), journal.holder)
     if journal.step is Step.IDLE:
+        if sight.secret.version and not sight.secret.fields:
+            raise SecretGone  # Anew it would be without its other keys, and whoever deleted it may not want it.
         return Look() if sight.traits.made_by_system else Begin()
-    if journal.holder != sight.holder or journal.held_until - sight.now < sight.traits.patience:
+    if journal.holder != sight.holder or not _may_act(sight, for_=sight.traits.patience):
         return Take()
     match journal.step:
         case Step.CREATING:
@@ -228,6 +230,12 @@ def decide(sight: Sight, *, rotated: bool = False) -> Action:
             # Either its time is over, or a new one is wished for, and a system may have room for two alone.
             return Remove()
     assert_never(journal.step)
+
+
+def _may_act(sight: Sight, *, for_: float = 0.0) -> bool:
+    """Whether the hold is good for so many seconds. Nobody takes a longer one: what says so, a wrong clock noted."""
+    until, now = sight.journal.held_until, sight.now
+    return until > now and until - now >= for_ and not is_ahead(until, now + HOLD + sight.traits.patience)
 
 
 def _over(sight: Sight, *, rotated: bool) -> Outcome | None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any, Self
 
 import msgspec
-from msgspec import field
+from msgspec import Meta, field
 
 from lessee.core.record import Record, replace
 
@@ -15,6 +15,11 @@ FOLDER = "lessee/rotation/"
 """Below an environment's prefix: a journal each target."""
 HISTORY = 10
 """So many rotations, and so many measured times, are remembered."""
+CLOCKS = 60.0
+"""Seconds by which the clocks of two machines may differ."""
+
+Moment = Annotated[float, Meta(ge=0.0, le=253402300799.0)]
+"""Seconds since 1970, in years of four digits."""
 
 
 class Step(Enum):
@@ -36,7 +41,7 @@ class Past(Record, frozen=True):
     """A rotation that was published: its id, when, in seconds since 1970, and the secret's version."""
 
     id: str
-    at: float
+    at: Moment
     version: int
 
 
@@ -84,6 +89,30 @@ class Journal(Record, frozen=True):
     def is_open(self) -> bool:
         """Whether a rotation has begun that must be brought to its end."""
         return self.step in {Step.CREATING, Step.CREATED, Step.PUBLISHED}
+
+    def as_of(self, now: float) -> Self:
+        """Without moments that lie ahead: a wrong clock noted them, or one was set back since.
+
+        Else nothing would be due, and the old credential stay valid, until that moment comes.
+        """
+        if not is_ahead(
+            max(self.started_at, self.published_at, self.confirmed_at, self.rotated_at, self.failed_at), now
+        ):
+            return self
+        return replace(
+            self,
+            started_at=min(self.started_at, now),
+            published_at=min(self.published_at, now),
+            confirmed_at=min(self.confirmed_at, now),
+            keep_until=min(self.keep_until, now) if is_ahead(self.confirmed_at, now) else self.keep_until,
+            rotated_at=0.0 if is_ahead(self.rotated_at, now) else self.rotated_at,
+            failed_at=min(self.failed_at, now),
+        )
+
+
+def is_ahead(moment: float, now: float) -> bool:
+    """Whether it lies further in the future than clocks differ."""
+    return moment > now + CLOCKS
 
 
 def read(fields: Fields) -> Journal:
@@ -133,25 +162,27 @@ class _Kept(msgspec.Struct):
     id: str
     fence: int
     holder: str
-    held_until: float
-    started_at: float
+    held_until: Moment
+    started_at: Moment
     current: dict[str, Any]
     pending: dict[str, Any]
     handle: str
     pending_handle: str
     before: tuple[str, ...]
     published_version: int
-    published_at: float
-    confirmed_at: float
-    keep_until: float
+    published_at: Moment
+    confirmed_at: Moment
+    keep_until: Moment
     count: int
-    rotated_at: float
+    rotated_at: Moment
     failures: int
     error: str
-    failed_at: float
+    failed_at: Moment
     missing: tuple[str, ...]
     propagations: tuple[float, ...]
     history: tuple[Past, ...]
 
     def journal(self) -> Journal:
+        if self.step in {Step.CREATED, Step.PUBLISHED} and not self.pending:
+            raise ValueError  # What is published again and again would never stand there.
         return Journal(**{name: getattr(self, name) for name in self.__struct_fields__})

@@ -1,15 +1,13 @@
 """When a target is due: by what the configuration says, by when it was last rotated, and by chance."""
 
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Iterable
 
 from lessee.core.config.durations import spell
 from lessee.core.config.grammar.rotation import Rotation
+from lessee.core.config.windows import DAY, HOUR, WEEK, Span, spans
 from lessee.core.record import Record
 from lessee.core.rotation.journal import Journal
 
-HOUR, DAY = 3600.0, 86400.0
-WEEK = 7 * DAY
 SPREAD = 60.0
 """Seconds over which the first rotations of targets that never had one are spread."""
 RETRY = 60.0
@@ -19,14 +17,6 @@ _PART = 10
 """Jitter, and the longest wait after a failure, are such a part of the period."""
 _MONDAY = 4 * DAY
 """The first one since 1970."""
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-class Span(Record, frozen=True):
-    """A window, in seconds from Monday 00:00 UTC; it may end in the next week."""
-
-    opens: float
-    closes: float
 
 
 class Schedule(Record, frozen=True):
@@ -43,11 +33,6 @@ def schedule(said: Rotation) -> Schedule:
     if jitter is None:
         jitter = 0.0 if said.every is None else min(HOUR, said.every / _PART)
     return Schedule(said.every, jitter, spans(said.windows))
-
-
-def spans(windows: Iterable[str]) -> tuple[Span, ...]:
-    """Windows such as `02:00-04:00` or `mon-fri 22:00-02:00`; one that ends before it begins ends a day later."""
-    return tuple(span for window in windows for span in _spans(window))
 
 
 def due_at(said: Schedule, last: float, draw: float) -> float:
@@ -100,33 +85,9 @@ def _window(windows: Iterable[Span], moment: float) -> tuple[float, float]:
     """The window that is open at this moment, from then on, or the next one."""
     monday = _MONDAY + (moment - _MONDAY) // WEEK * WEEK  # Exact, as a remainder of fractions is not.
     found = (
-        (max(moment, start + span.opens), start + span.closes)
-        for span in windows
+        (max(moment, start + opens), start + closes)
+        for opens, closes in windows
         for start in (monday - WEEK, monday, monday + WEEK)
-        if start + span.closes > moment
+        if start + closes > moment
     )
     return min(found, key=lambda window: (window[0], -window[1]))
-
-
-def _spans(window: str) -> Iterator[Span]:
-    days, _, times = window.rpartition(" ")
-    begins, ends = map(_seconds, times.split("-"))
-    length = (ends - begins) % DAY or DAY
-    for day in sorted(set(_days(days.strip()))):
-        yield Span(day * DAY + begins, day * DAY + begins + length)
-
-
-def _days(text: str) -> Iterator[int]:
-    if not text:
-        yield from range(len(_DAYS))
-        return
-    for part in text.split(","):
-        named = [_DAYS.index(name) for name in part.split("-")]
-        yield named[0]
-        for first, last in pairwise(named):
-            yield from ((first + day) % len(_DAYS) for day in range((last - first) % len(_DAYS) + 1))
-
-
-def _seconds(text: str) -> float:
-    hours, _, minutes = text.partition(":")
-    return int(hours) * HOUR + int(minutes) * 60.0

@@ -55,6 +55,8 @@ class State(Record, frozen=True):
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Why their journals cannot be read."""
     rotating: frozenset[str] = frozenset()
+    at: float = 0.0
+    """The moment of the last event."""
     looking: bool = False
     asking: bool = False
     look_at: float = 0.0

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lessee import __version__
+from lessee.core.rotation.due import due, is_failing
 from lessee.core.rotation.journal import Journal, Step
 from lessee.core.rotation.service import NEVER, State, Target
-from lessee.core.rotation.watch import due, is_failing
 
 
 def status(state: State, now: float, *, environment: str | None, trouble: str | None) -> Mapping[str, Any]:

@@ -10,8 +10,9 @@ from typing import assert_never
 from lessee.core.machine.backoff import delay
 from lessee.core.record import replace
 from lessee.core.rotation.consumers import Consumer, standing
-from lessee.core.rotation.journal import Journal, Step
-from lessee.core.rotation.schedule import RETRY, due_at, first_at, opening, pause, refusal
+from lessee.core.rotation.due import ALERT, is_confirmed, settled
+from lessee.core.rotation.journal import Journal, Step, is_ahead
+from lessee.core.rotation.schedule import RETRY, opening, pause, refusal
 from lessee.core.rotation.service import (
     NEVER,
     Ask,
@@ -38,12 +39,8 @@ AT_ONCE = 2
 """So many rotations are under way at most."""
 LOOK = 30.0
 """Seconds between looks at all journals: what somebody else has begun and left is found so soon."""
-_FURTHEST = 60.0
-"""Seconds: a look is never put off so long, and so the clock has been set back."""
 BUSY = 2.0
 """Seconds until it is tried again where another rotator is at it."""
-ALERT = 3
-"""Failures in a row that a person must hear of."""
 _WEATHER = 60.0
 """Seconds for which Vault may fail to answer without a person hearing of it."""
 _POLLS = ((3.0, 0.1), (60.0, 1.0), (float("inf"), 5.0))
@@ -58,43 +55,11 @@ def start(seed: int) -> State:
 def step(state: State, event: Event, now: float) -> tuple[State, tuple[Command, ...]]:
     """Take one event."""
     turn = _Turn(state, now)
-    if turn.take(event) or now >= state.work_at:
+    was_set_back = turn.see_clock()
+    if turn.take(event) or was_set_back or now >= state.work_at:
         turn.plan()
     turn.plan_look()
     return turn.state, tuple(turn.commands)
-
-
-def is_failing(one: Target) -> bool:
-    """Whether a person must hear of it."""
-    return one.failures >= ALERT
-
-
-def due(one: Target) -> float:
-    """When its next rotation may begin."""
-    if one.journal is None or one.refusal:
-        return NEVER
-    schedule, last = one.plan.schedule, one.journal.rotated_at
-    at = due_at(schedule, last, one.draw) if last else first_at(schedule, one.seen_at, one.draw)
-    return opening(schedule, max(at, one.again_at))
-
-
-def _settled(one: Target) -> Target:
-    """With what is to be done next."""
-    journal = one.journal
-    if journal is None:
-        return one
-    if journal.is_open:
-        # It is finished at once, whatever the windows say: two credentials are valid meanwhile.
-        waits = journal.step is Step.PUBLISHED and not _is_confirmed(one)
-        at = max(one.again_at, journal.published_at + one.plan.within if waits else journal.started_at)
-        return replace(one, at=at, open_only=True)
-    keep = max(one.again_at, journal.keep_until) if journal.step is Step.KEEPING else NEVER
-    at = due(one)
-    return replace(one, at=min(keep, at), open_only=keep <= at)
-
-
-def _is_confirmed(one: Target) -> bool:
-    return one.standing is not None and one.standing.is_known and not one.standing.missing
 
 
 class _Turn:
@@ -104,6 +69,21 @@ class _Turn:
         self.state = state
         self.now = now
         self.commands: list[Command] = []
+
+    def see_clock(self) -> bool:
+        """Whether it has been set back: then nothing is put off any more, for it would be for too long."""
+        before = self.state.at
+        self._set(at=self.now)
+        if not is_ahead(before, self.now):
+            return False
+        self._tell("warning", "the clock was set back", seconds=round(before - self.now))
+        self._set(look_at=self.now, asked_at=0.0, away_since=min(self.state.away_since, self.now), away_until=self.now)
+        for name, one in self.state.targets.items():
+            journal = one.journal.as_of(self.now) if one.journal is not None else None
+            failed_at, since = min(one.failed_at, self.now), min(one.failing_since, self.now)
+            changes = {"failed_at": failed_at, "failing_since": since, "again_at": 0.0}
+            self._note(name, journal=journal, seen_at=self.now, **changes)
+        return True
 
     def take(self, event: Event) -> bool:
         """Whether it may change what is to be done."""
@@ -140,6 +120,8 @@ class _Turn:
 
     def _configure(self, plans: Mapping[str, Plan]) -> None:
         before = self.state.targets
+        for name in before.keys() - plans.keys():
+            self._taken_out(name, before[name])
         targets = {}
         for name, plan in plans.items():
             one = before.get(name)
@@ -148,6 +130,13 @@ class _Turn:
         self._set(targets=targets, look_at=self.now)
         for name in targets:
             self._judge(name)
+
+    def _taken_out(self, name: str, one: Target) -> None:
+        """Nobody else would say that its old credential is not retired any more."""
+        if name in self.state.rotating or (one.journal is not None and one.journal.step is not Step.IDLE):
+            step = one.journal.step.value if one.journal is not None else "unknown"
+            note = "its old credential is not retired; put it back to have that done"
+            self._tell("warning", "target taken out in the middle of a rotation", target=name, step=step, note=note)
 
     def _looked(self, journals: Mapping[str, Journal], unreadable: Mapping[str, str]) -> bool:
         state = self.state
@@ -176,7 +165,8 @@ class _Turn:
         if one is None:
             return
         before = one.journal
-        self._note(name, journal=replace(journal, current={}, pending={}))
+        journal = replace(journal.as_of(self.now), current={}, pending={})
+        self._note(name, journal=journal)
         if before is None or journal.rotated_at != before.rotated_at:
             self._note(name, draw=self._draw(), standing=None)
         if before is None and journal.failures and not journal.is_open:
@@ -250,7 +240,7 @@ class _Turn:
         look_at = state.away_until if state.away_tries else state.look_at
         if state.stopping or not state.targets or state.looking:
             self._set(wake_at=state.work_at)
-        elif self.now < look_at <= self.now + _FURTHEST:
+        elif self.now < look_at:
             self._set(wake_at=min(state.work_at, look_at))
         else:
             unknown = frozenset(name for name, one in state.targets.items() if one.journal is None)
@@ -265,7 +255,7 @@ class _Turn:
             if one.journal is not None
             and one.journal.step is Step.PUBLISHED
             and name not in self.state.rotating
-            and not _is_confirmed(one)
+            and not is_confirmed(one)
         ]
         if not published or self.state.asking:
             return NEVER
@@ -307,7 +297,7 @@ class _Turn:
     def _note(self, name: str, **changes: object) -> None:
         if name in self.state.targets:
             one = self.state.targets[name]
-            self._set(targets={**self.state.targets, name: _settled(replace(one, **changes))})
+            self._set(targets={**self.state.targets, name: settled(replace(one, **changes))})
 
     def _set(self, **changes: object) -> None:
         self.state = replace(self.state, **changes)
