@@ -19,10 +19,11 @@ from lessee.core.record import replace
 from lessee.core.redaction import Redactor
 from lessee.core.rotation import journal
 from lessee.core.rotation.deciding import Outcome
+from lessee.core.rotation.journal import Step
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
 from lessee.rotation import targets
-from lessee.rotation.rotating import Rotator
+from lessee.rotation.kept import Kept
 from lessee.rotation.targets import Project, rotator
 from lessee.vault.operator import operator
 from sidecar import eventually
@@ -120,6 +121,7 @@ class Rotated:
         process.join(PATIENCE if begun else seconds)
         process.kill()
         process.join()
+        assert process.exitcode in {0, -signal.SIGKILL, -signal.SIGALRM}, process.exitcode
         return process.exitcode != 0
 
     def stopped(self, crossing):
@@ -213,15 +215,16 @@ def _lay(calls, crossing, after, number=signal.SIGKILL):
 
 def _end_when_begun(seconds):
     """Let the process end so long after it has noted that a rotation is open: by the kernel, whatever it does then."""
-    inner, armed = Rotator._write, []
+    inner, armed = Kept.write, []
 
-    def write(self, kept):
-        inner(self, kept)
-        if kept.is_open and not armed:
+    def write(self, path, fields, *arguments):
+        version = inner(self, path, fields, *arguments)
+        if fields.get("step") in {Step.CREATING.value, Step.CREATED.value} and not armed:
             armed.append(True)
             signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+        return version
 
-    Rotator._write = write
+    Kept.write = write
 
 
 def _mined(inner, left, after, number):
