@@ -19,9 +19,11 @@ from lessee.core.record import replace
 from lessee.core.redaction import Redactor
 from lessee.core.rotation import journal
 from lessee.core.rotation.deciding import Outcome
+from lessee.core.rotation.journal import Step
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
 from lessee.rotation import targets
+from lessee.rotation.kept import Kept
 from lessee.rotation.targets import Project, rotator
 from lessee.vault.door import Door
 from lessee.vault.operator import operator
@@ -110,13 +112,18 @@ class Rotated:
         assert process.exitcode in {0, -signal.SIGKILL}, process.exitcode
         return process.exitcode != 0
 
-    def killed_at(self, seconds, **settings):
-        """In another process, killed after so many seconds. Whether it was still there."""
-        process = _FORKS.Process(target=_killed, args=(*self._where(settings), None))
+    def killed_at(self, seconds, *, begun=False, **settings):
+        """In another process, killed after so many seconds. Whether it was still there.
+
+        `begun`: they count from when its rotation is open.
+        """
+        of_its_own = seconds if begun else None
+        process = _FORKS.Process(target=_killed, args=(*self._where(settings), None, 0.0, of_its_own))
         process.start()
-        process.join(seconds)
+        process.join(PATIENCE if begun else seconds)
         process.kill()
         process.join()
+        assert process.exitcode in {0, -signal.SIGKILL, -signal.SIGALRM}, process.exitcode
         return process.exitcode != 0
 
     def stopped(self, crossing, **settings):
@@ -172,13 +179,15 @@ def rotate(folder, address, name, settings):
         return stack.enter_context(rotator(project, name, asking)).run(**{"force": True, **settings})
 
 
-def _killed(prepare, where, mine, ahead=0.0):
+def _killed(prepare, where, mine, ahead=0.0, seconds=None):
     if prepare is not None:
         prepare()
     _ahead.append(ahead)
     targets.time = SimpleNamespace(time=lambda: time.time() + sum(_ahead))
     if mine is not None:
         _lay(*mine)
+    if seconds is not None:
+        _end_when_begun(seconds)
     assert isinstance(rotate(*where), Outcome)
 
 
@@ -228,6 +237,20 @@ def _counts_all(*_):
 
 def _counts_changes(_, method, path, *__):
     return method != "GET" or path.startswith("auth/")
+
+
+def _end_when_begun(seconds):
+    """Let the process end so long after it has noted that a rotation is open: by the kernel, whatever it does then."""
+    inner, armed = Kept.write, []
+
+    def write(self, path, fields, *arguments):
+        version = inner(self, path, fields, *arguments)
+        if fields.get("step") in {Step.CREATING.value, Step.CREATED.value} and not armed:
+            armed.append(True)
+            signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+        return version
+
+    Kept.write = write
 
 
 def _mined(inner, counts, left, after, number):

@@ -45,8 +45,8 @@ _PEER = {
 """What of the same the peer is asked for, each by itself: it stops at the first that fails."""
 
 
-class _Hunt:
-    """The canaries, and what was found of them where."""
+class Hunt:
+    """The values that nobody may see, and what was found of them where."""
 
     def __init__(self) -> None:
         self._forms: dict[str, frozenset[bytes]] = {}
@@ -77,7 +77,7 @@ class _Hunt:
 
 
 def measure() -> Iterator[Figure]:
-    hunt, peer_hunt = _Hunt(), _Hunt()
+    hunt, peer_hunt = Hunt(), Hunt()
     with rig() as bench:
         _deny(bench)
         hunt.learn("secret_id", bench.secret_id.read_text())
@@ -99,7 +99,7 @@ def _deny(bench: Rig) -> None:
     bench.bao.ask("PUT", "sys/policies/acl/bench", {"policy": policy})
 
 
-def _write_canaries(bench: Rig, hunt: _Hunt, turn: str) -> str:
+def _write_canaries(bench: Rig, hunt: Hunt, turn: str) -> str:
     """Write new ones, and have them hunted too; the plain one."""
     plain = secrets.token_hex(12)
     awkward = f"\"{secrets.token_hex(12)}'\nzwölf {secrets.token_hex(12)} \\ $& ü\n"
@@ -113,7 +113,7 @@ def _write_canaries(bench: Rig, hunt: _Hunt, turn: str) -> str:
     return plain
 
 
-def _run_broken(bench: Rig, hunt: _Hunt, form: str) -> None:
+def _run_broken(bench: Rig, hunt: Hunt, form: str) -> None:
     plain = _write_canaries(bench, hunt, f"{form} 0")
     apps = {"files": (_WEB, None), **{name: ({"app.env": text}, None) for name, text in _BROKEN.items()}}
     program = bench.lessee_for(apps, "--log-level", "debug", "--log-format", form)
@@ -147,7 +147,7 @@ def _stop(program: Program) -> None:
     program.process.wait(timeout=20)
 
 
-def _ask_everything(program: Program, hunt: _Hunt, form: str) -> None:
+def _ask_everything(program: Program, hunt: Hunt, form: str) -> None:
     """Let each command and each page speak, and look at what /proc shows of the agent."""
     for target in ("/status.json", "/metrics", "/readyz?fresh", "/healthz"):
         hunt.search(f"{target}, {form}", _get(program, target))
@@ -187,7 +187,7 @@ def _get(program: Program, target: str) -> bytes:
         connection.close()
 
 
-def _search_process(program: Program, hunt: _Hunt, form: str) -> None:
+def _search_process(program: Program, hunt: Hunt, form: str) -> None:
     for name in ("cmdline", "environ"):
         try:
             said = Path(f"/proc/{program.process.pid}/{name}").read_bytes()
@@ -196,7 +196,7 @@ def _search_process(program: Program, hunt: _Hunt, form: str) -> None:
         hunt.search(f"{name} of {program.folder.name}, {form}", said)
 
 
-def _run_bad_login(bench: Rig, hunt: _Hunt, form: str, role_id: str) -> None:
+def _run_bad_login(bench: Rig, hunt: Hunt, form: str, role_id: str) -> None:
     role = bench.folder / "stranger_role_id"
     role.write_text(role_id)
     file = bench.folder / "wrong_secret_id"
@@ -205,7 +205,7 @@ def _run_bad_login(bench: Rig, hunt: _Hunt, form: str, role_id: str) -> None:
     _run_locked_out(bench, hunt, form, {"role_id_file": str(role), "secret_id_file": str(file)})
 
 
-def _run_spent_wrapping(bench: Rig, hunt: _Hunt, form: str) -> None:
+def _run_spent_wrapping(bench: Rig, hunt: Hunt, form: str) -> None:
     file = bench.folder / "spent_wrapping_token"
     file.write_text(_wrapped_secret_id(bench))
     hunt.learn(f"wrapping token {form}", file.read_text())
@@ -225,7 +225,7 @@ def _wrapped_secret_id(bench: Rig) -> str:
         return str(json.load(answer)["wrap_info"]["token"])
 
 
-def _run_locked_out(bench: Rig, hunt: _Hunt, form: str, auth: Mapping[str, object]) -> None:
+def _run_locked_out(bench: Rig, hunt: Hunt, form: str, auth: Mapping[str, object]) -> None:
     apps = {"files": ({"app.env": _WEB["app.env"]}, None)}
     program = bench.lessee_for(apps, "--log-level", "debug", "--log-format", form, auth=auth)
     with program:
@@ -235,7 +235,7 @@ def _run_locked_out(bench: Rig, hunt: _Hunt, form: str, auth: Mapping[str, objec
     hunt.search(f"log of {program.folder.name}, {form}", program.log.read_bytes())
 
 
-def _run_peer(bench: Rig, hunt: _Hunt) -> None:
+def _run_peer(bench: Rig, hunt: Hunt) -> None:
     """A login, a change, and two of the failures."""
     hunt.learn("secret_id", bench.secret_id.read_text())
     for name, template in _PEER.items():

@@ -1,47 +1,85 @@
 """What is left when `lessee rotate` is killed at any moment, and how soon the published credential works again."""
 
 import os
+import sys
 import tempfile
+import time
+from argparse import ArgumentParser
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from rig import Figure, tell
+from commits import seconds_until_it_works
+from database import told
+from rig import MEMORY, PATIENCE, Figure, tell
 
+from lessee.core.errors import LesseeError
 from lessee.host.openbao import OpenBao
 from rotated import Rotated
 from systems import SYSTEMS
+from systems.postgres import OneRole
 
-KILLS = 200
-REACH = 0.6
-"""Seconds after the start of a rotator's process in which the kill comes: most rotations are over by then."""
+KILLS = 30
+"""Of each kind."""
+EARLY = 0.2
+"""The part of them that comes before a rotation begins, or as it begins; the others come until it has ended."""
+AGAIN = 10
+"""After so many it is measured anew how long a rotation takes."""
 BOUND = 30.0
 
 
-def measure() -> Iterator[Figure]:
+def measure(kills: int = KILLS) -> Iterator[Figure]:
     seed = int(os.environ.get("SEED") or int.from_bytes(os.urandom(4)))
-    tell(f"seed {seed}: SEED={seed} makes the same kills")
+    tell(f"seed {seed}: SEED={seed} gives the same chances")
     for name, system in SYSTEMS.items():
-        yield from _of(name, system, Random(seed))  # noqa: S311  # It keeps no secret.
+        yield _of(name, system, kills, Random(seed))  # noqa: S311  # It keeps no secret.
 
 
-def _of(name: str, system: Any, chance: Random) -> Iterator[Figure]:
+def _of(name: str, system: Any, kills: int, chance: Random) -> Figure:
     longest, lockouts, orphans, caught = 0.0, 0, 0, 0
-    with tempfile.TemporaryDirectory() as folder, OpenBao(Path(folder)) as bao, system.started(Path(folder)) as new:
+    with (
+        tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder,
+        OpenBao(Path(folder)) as bao,
+        system.started(Path(folder)) as new,
+    ):
         rotated = Rotated(bao, folder, new())
-        for number in range(KILLS):
-            rotated.killed_at(chance.uniform(0.0, REACH))
+        for number in range(kills):
+            if number % AGAIN == 0:
+                # The least of three: the very first one takes long, and the machine may have other things to do.
+                before, takes = map(min, zip(*(_whole(rotated) for _ in range(3)), strict=True))
+            if chance.random() < EARLY:
+                rotated.killed_at(chance.uniform(0.0, before))
+            else:
+                rotated.killed_at(chance.uniform(0.0, takes), begun=True)
             caught += rotated.journal.is_open
             try:
                 longest = max(longest, rotated.recover())
-            except AssertionError:
+            except (AssertionError, LesseeError) as exc:
+                tell(f"{name}: {exc or 'the published credential does not work'}")
                 lockouts += 1
             orphans = max(orphans, len(rotated.system.orphans(rotated.fields())))
-            if number % 50 == 49:
-                tell(f"{name}: {number + 1} kills, {caught} with a rotation open, {lockouts} lockouts")
-    kills = f"{name}: {KILLS} kills"
-    yield Figure(f"{kills}: until the published credential works", "", f"{longest:.2f} s", "≤ 30 s", longest <= BOUND)
-    yield Figure(f"{kills}: lockouts", "", str(lockouts), "0", not lockouts)
-    yield Figure(f"{kills}: keys left over", "", str(orphans), "0", not orphans)
-    yield Figure(f"{kills}: met an open rotation", "", str(caught))
+    tell(f"{name}: a rotation begins {before:.2f} s after its process and takes {takes:.2f} s")
+    what = f"`{name}`: {kills} kills, {caught} of them in an open rotation: until the published credential works"
+    came = f"{longest:.2f} s; {lockouts} lockouts, {orphans} keys left over"
+    met = longest <= BOUND and not lockouts and not orphans and 2 * caught >= kills
+    peer = told(seconds_until_it_works(BOUND), BOUND) + ", 1 kill" if system is OneRole else ""
+    return Figure(what, peer, came, "≤ 30 s; 0, 0; half in an open one", met)
+
+
+def _whole(rotated: Rotated) -> tuple[float, float]:
+    """Seconds from the start of a rotator's process until its rotation begins, and from then on until it has ended."""
+    started = time.time()
+    if rotated.killed_at(PATIENCE):
+        raise RuntimeError("a rotation does not end")
+    begun = rotated.journal.started_at
+    return begun - started, time.time() - begun
+
+
+if __name__ == "__main__":
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=KILLS)
+    with suppress(KeyboardInterrupt):
+        for figure in measure(parser.parse_args().kills):
+            sys.stdout.write(f"{figure}\n")

@@ -45,6 +45,8 @@ NAMES = (
     "backup",
     "turns",
     "killed",
+    "twenty",
+    "secrecy",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 

@@ -2,23 +2,23 @@
 
 import json
 import os
+import secrets
 import select
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import psycopg
-from database import database
-from rig import MEMORY, PATIENCE, Figure, Rig, tell
+from database import database, seconds_until
+from rig import LESSEE, MEMORY, PATIENCE, Figure, Program, Rig, environ, tell
 
 from lessee.host.openbao import ROOT_TOKEN
 from postgres import Postgres
@@ -29,13 +29,19 @@ ROTATIONS = 100
 WORKERS = 8
 PACE = 0.02
 """Seconds from a worker's login to its next."""
-REFRESH = "200ms"
-WITHIN = "1s"
-"""Nobody confirms, and so each rotation takes as long: five looks of the agent's."""
+REFRESH = "1s"
+WITHIN = "60s"
+"""So long a rotation waits for the agent: always long enough."""
 REACH = 1.5
 _TEMPLATE = """\
 {% set db = secret("database/postgres") %}{{ {"user": db.username, "password": db.password} | json }}
 """
+_POLICY = """
+path "secret/data/{0}/database/postgres"      {{ capabilities = ["read"] }}
+path "secret/metadata/{0}/database/postgres"  {{ capabilities = ["read"] }}
+path "secret/metadata/{0}/lessee/consumers/files/*" {{ capabilities = ["create", "update", "delete"] }}
+"""
+_KNOWN = "secret/metadata/{}/lessee/consumers/files?list=true"
 
 
 @dataclass(slots=True)
@@ -49,96 +55,133 @@ class Seen:
 
 def measure(rotations: int = ROTATIONS) -> Iterator[Figure]:
     with database() as (bench, postgres):
-        single, _ = _rotate_meanwhile(bench, postgres, OneRole, rotations)
-        seen, took = _rotate_meanwhile(bench, postgres, LoginRoles, rotations)
-    name = f"failed logins of {WORKERS} workers while their credentials are rotated"
-    yield Figure(f"{name}: a single role", "", _told(single, rotations))
-    whole = not seen.failed and seen.changes >= WORKERS * rotations
-    yield Figure(f"{name}: two roles", "", _told(seen, rotations), f"0 in {rotations}", whole)
-    for part, reach in (("published", None), ("retired", REACH)):
-        times = [one[part] for one in took]
-        said = f"{median(times):.2f} s, {quantiles(times, n=20)[-1]:.2f} s"
-        name = f"a rotation's own time until the new one is {part}: median, p95"
-        yield Figure(name, "", said, f"≤ {reach} s" if reach else "", median(times) <= reach if reach else None)
+        with _among_workers(bench, postgres, OneRole) as (rotated, file, seen):
+            for _ in range(rotations):
+                _change(rotated)
+                _until(lambda: rotated.fields()["password"] in file.read_text())
+            single = seen()
+            tell(f"a single role: {single}")
+        with _among_workers(bench, postgres, LoginRoles) as (rotated, _, seen):
+            took = [_rotate(rotated, number) for number in range(rotations)]
+            whole = seen()
+            tell(f"two roles: {whole}")
+    name = f"failed logins of {WORKERS} workers while their credentials are changed {rotations} times"
+    yield Figure(f"{name}: one role, `ALTER ROLE` and then a write to KV", "", _told(single))
+    met = not whole.failed and whole.changes >= WORKERS * rotations
+    yield Figure(f"{name}: two roles, `lessee rotate --force`", "", _told(whole), "0", met)
+    name = "from a rotation's start until all have confirmed: median, p95"
+    said = f"{median(took):.2f} s, {quantiles(took, n=20)[-1]:.2f} s"
+    yield Figure(name, "", said, f"≤ {REACH} s", median(took) <= REACH)
 
 
-def _told(seen: Seen, rotations: int) -> str:
-    return f"{seen.failed:,} of {seen.logins:,} in {rotations}"
+def _told(seen: Seen) -> str:
+    return f"{seen.failed:,} of {seen.logins:,}"
 
 
-def _rotate_meanwhile(
-    bench: Rig, postgres: Postgres, kind: type[LoginRoles], rotations: int
-) -> tuple[Seen, list[Mapping[str, float]]]:
-    """What the workers saw, and how long each rotation took until it had published, and until it had retired."""
+@contextmanager
+def _among_workers(
+    bench: Rig, postgres: Postgres, kind: type[LoginRoles]
+) -> Iterator[tuple[Rotated, Path, Callable[[], Seen]]]:
+    """A target, the file that an agent renders from it, and what the workers have seen that read this file."""
     with tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder:
         rotated = Rotated(bench.bao, folder, kind(postgres), confirm_within=WITHIN)
-        program = bench.lessee_for({"files": ({"db.json": _TEMPLATE}, None)})
-        config = json.loads(program.config.read_text())
-        config |= {
-            "environment": rotated.environment,
-            "vault": rotated.config["vault"],
-            "secrets": {"refresh": REFRESH},
-        }
-        program.config.write_text(json.dumps(config))
-        program.environ["VAULT_TOKEN"] = ROOT_TOKEN
+        rotated.rotate(may_wait=False)  # Only of a secret that is rotated do agents say which version they have.
+        program = _agent(bench, rotated)
         file = program.directory / "db.json"
         with program:
             program.wait_for_files()
+            program.until(lambda: _is_known(rotated), "the agent's first confirmation")
+            rotated.rotate(open_only=True)
             with _Workers(postgres, rotated.fields()["database"], file) as workers:
-                took = [_one(rotated, number) for number in range(rotations)]
-                program.until(lambda: rotated.fields()["password"] in file.read_text(), "the last value")
-                time.sleep(10 * PACE)
-                seen = workers.seen()
-    tell(f"{kind.__name__}: {seen}")
-    return seen, took
+                yield rotated, file, workers.seen
 
 
-def _one(rotated: Rotated, number: int) -> Mapping[str, float]:
-    rotated.rotate()
-    ended, journal = time.time(), rotated.journal
-    published = journal.published_at - journal.started_at
+def _agent(bench: Rig, rotated: Rotated) -> Program:
+    """With the rights of an app and no more."""
+    files = {key: bench.folder / f"{key} {rotated.environment}" for key in ("role_id_file", "secret_id_file")}
+    given = bench.bao.approle(rotated.environment, _POLICY.format(rotated.environment))
+    for path, value in zip(files.values(), given, strict=True):
+        path.write_text(value)
+    auth = {key: str(path) for key, path in files.items()}
+    program = bench.lessee_for({"files": ({"db.json": _TEMPLATE}, None)}, auth=auth)
+    config = json.loads(program.config.read_text())
+    config |= {"environment": rotated.environment, "secrets": {"refresh": REFRESH}}
+    program.config.write_text(json.dumps(config))
+    return program
+
+
+def _is_known(rotated: Rotated) -> bool:
+    with suppress(RuntimeError):  # Nobody has said anything yet.
+        return bool(rotated.bao.ask("GET", _KNOWN.format(rotated.environment)))
+    return False
+
+
+def _rotate(rotated: Rotated, number: int) -> float:
+    """By the command. Seconds from its start, as it has measured them, until all had confirmed."""
+    command = [*LESSEE, "rotate", rotated.name, "--force", "--log-level", "error"]
+    environment = {**environ(rotated.folder), "VAULT_TOKEN": ROOT_TOKEN}
+    before = rotated.journal.propagations
+    subprocess.run(command, cwd=rotated.folder, env=environment, stdout=subprocess.DEVNULL, check=True)
+    journal = rotated.journal
+    if journal.propagations == before:
+        raise RuntimeError(f"it was not confirmed by all: {journal.missing}")
     if number % 10 == 0:
-        tell(f"{number} rotations, {published:.3f} s until published")
-    # In between it waited for those who confirm.
-    return {"published": published, "retired": published + ended - journal.confirmed_at}
+        tell(f"{number} rotations, {journal.propagations[-1]:.3f} s")
+    return journal.propagations[-1]
+
+
+def _change(rotated: Rotated) -> None:
+    """As rotators do that know one role alone."""
+    password = secrets.token_urlsafe(24)
+    text = psycopg.sql.SQL("ALTER ROLE {} PASSWORD {}")
+    role = psycopg.sql.Identifier(rotated.fields()["username"])
+    rotated.system.postgres.sql(text.format(role, psycopg.sql.Literal(password)))
+    rotated.put(rotated.secret_path, **{**rotated.fields(), "password": password})
+
+
+def _until(condition: Callable[[], object]) -> None:
+    if seconds_until(condition, time.monotonic(), PATIENCE) is None:
+        raise RuntimeError("the file does not change")
 
 
 class _Workers:
-    """A process of threads, each of which logs in anew with what stands in the file."""
+    """Processes, each of which logs in anew with what stands in the file."""
 
     def __init__(self, postgres: Postgres, name: str, file: Path) -> None:
         self._command = [sys.executable, __file__, "--log-in", str(postgres.port), name, str(file)]
 
     def __enter__(self):
-        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+        self._processes = [subprocess.Popen(self._command, **pipes) for _ in range(WORKERS)]
         self.seen()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
+        for process in self._processes:
+            process.kill()
+            process.communicate()
 
     def seen(self) -> Seen:
-        """What they have seen so far."""
-        self._process.stdin.write(b"say\n")
-        if not select.select([self._process.stdout], [], [], PATIENCE)[0]:
-            raise RuntimeError("the workers are silent")
-        return Seen(**json.loads(self._process.stdout.readline()))
+        """What they have seen so far: each has logged in since it was asked."""
+        for process in self._processes:
+            process.stdin.write(b"say\n")
+        said = [self._hear(process) for process in self._processes]
+        return Seen(*(sum(one[key] for one in said) for key in ("logins", "failed", "changes")))
+
+    @staticmethod
+    def _hear(process: subprocess.Popen[bytes]) -> Mapping[str, int]:
+        if not select.select([process.stdout], [], [], PATIENCE)[0]:
+            raise RuntimeError("a worker is silent")
+        heard: Mapping[str, int] = json.loads(process.stdout.readline())
+        return heard
 
 
-def _serve(port: str, name: str, file: str) -> None:
-    each = [Seen() for _ in range(WORKERS)]
-    for seen in each:
-        threading.Thread(target=_log_in_on, args=(port, name, Path(file), seen), daemon=True).start()
-    for _ in sys.stdin:
-        sums = {key: sum(asdict(seen)[key] for seen in each) for key in ("logins", "failed", "changes")}
-        os.write(1, json.dumps(sums).encode() + b"\n")
-
-
-def _log_in_on(port: str, name: str, file: Path, seen: Seen) -> NoReturn:
-    before: Any = None
+def _log_in(port: str, name: str, file: str) -> NoReturn:
+    seen, before = Seen(), None
     while True:
-        fields = json.loads(file.read_text())
+        # Asked before the login, it answers after it.
+        asked = select.select([0], [], [], PACE)[0] and os.read(0, 100)
+        fields = json.loads(Path(file).read_text())
         seen.logins += 1
         try:
             psycopg.connect(host="127.0.0.1", port=port, dbname=name, **fields).close()
@@ -146,7 +189,8 @@ def _log_in_on(port: str, name: str, file: Path, seen: Seen) -> NoReturn:
             seen.failed += 1
         seen.changes += before is not None and before != fields
         before = fields
-        time.sleep(PACE)
+        if asked:
+            os.write(1, json.dumps(asdict(seen)).encode() + b"\n")
 
 
 if __name__ == "__main__":
@@ -156,7 +200,7 @@ if __name__ == "__main__":
     arguments = parser.parse_args()
     with suppress(KeyboardInterrupt):
         if arguments.log_in:
-            _serve(*arguments.log_in)
+            _log_in(*arguments.log_in)
         else:
             for figure in measure(arguments.rotations):
                 sys.stdout.write(f"{figure}\n")

@@ -10,6 +10,7 @@ from msgspec import field
 from lessee.core.errors import LesseeError, Refused, VaultUnreachable
 from lessee.core.record import Record, replace
 from lessee.core.rotation import deciding as d
+from lessee.core.rotation import journal as j
 from lessee.core.rotation.consumers import Standing, standing
 from lessee.core.rotation.journal import Journal
 from lessee.rotation.documents import Documents

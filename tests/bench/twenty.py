@@ -1,0 +1,40 @@
+"""How many rotations twenty rotators make that begin at once."""
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+
+from database import database
+from rig import LESSEE, MEMORY, PATIENCE, Figure, environ, tell
+
+from lessee.host.openbao import ROOT_TOKEN
+from rotated import Rotated
+from systems.postgres import LoginRoles
+
+ROTATORS = 20
+TIMES = 5
+
+
+def measure() -> Iterator[Figure]:
+    with database() as (bench, postgres), tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder:
+        rotated = Rotated(bench.bao, folder, LoginRoles(postgres))
+        made = [_at_once(rotated) for _ in range(TIMES)]
+        if not rotated.system.lets_in(rotated.fields()):
+            raise RuntimeError("the published credential does not work")
+    name = f"rotations of {ROTATORS} `lessee rotate --force` at once, {TIMES} times: the most, the least"
+    yield Figure(name, "", f"{max(made)}, {min(made)}", "1, 1", set(made) == {1})
+
+
+def _at_once(rotated: Rotated) -> int:
+    """Raises RuntimeError where one of them fails."""
+    command = [*LESSEE, "rotate", rotated.name, "--force", "--log-level", "error"]
+    env = {**environ(rotated.folder), "VAULT_TOKEN": ROOT_TOKEN}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    before = rotated.metadata()["current_version"]
+    started = [subprocess.Popen(command, cwd=rotated.folder, env=env, **quiet) for _ in range(ROTATORS)]
+    codes = [process.wait(PATIENCE) for process in started]
+    if any(codes):
+        raise RuntimeError(f"they end with {codes}")
+    made = int(rotated.metadata()["current_version"]) - before
+    tell(f"{ROTATORS} at once: {made}")
+    return made
