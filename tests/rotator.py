@@ -20,7 +20,13 @@ path "secret/data/{0}/lessee/rotation/*" {{ capabilities = ["create", "read", "u
 path "secret/metadata/{0}/lessee/rotation/*" {{ capabilities = ["create", "read", "update"] }}
 path "secret/metadata/{0}/lessee/consumers/*" {{ capabilities = ["list", "read", "delete"] }}
 """
-TARGET = {"kind": "vault", "secret": "app/one", "keys": {"password": {"generate": 32}}, "confirm_within": "100ms"}
+TARGET = {
+    "kind": "vault",
+    "secret": "app/one",
+    "keys": {"password": {"generate": 32}},
+    "confirm_within": "100ms",
+    "retire_after": "0s",
+}
 
 
 class Service:

@@ -30,7 +30,8 @@ END
 chmod 755 /as-postgres
 printf %s "$POSTGRES_PASSWORD" > /password; chmod 644 /password
 set -- -D /var/lib/postgresql/data
-/as-postgres $programs/initdb "$@" --username=postgres --auth=scram-sha-256 --pwfile=/password --locale=C >/dev/null
+options='--username=postgres --auth=scram-sha-256 --locale=C --encoding=UTF8'
+/as-postgres $programs/initdb "$@" $options --pwfile=/password >/dev/null
 export PGPASSWORD="$POSTGRES_PASSWORD" PGUSER=postgres PGHOST=/tmp
 /as-postgres $programs/pg_ctl "$@" --wait --silent --log=/tmp/log -o "-c listen_addresses='' -k /tmp" start
 $programs/psql -q -d postgres -c "CREATE DATABASE $POSTGRES_DB"

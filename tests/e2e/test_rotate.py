@@ -38,7 +38,7 @@ class Desk:
             "cookie": {"secret": "web/cookie", "keys": {"key": {}}},
         }
         for said in self.targets.values():
-            said |= {"kind": "vault", "confirm_within": "100ms"}
+            said |= {"kind": "vault", "confirm_within": "100ms", "retire_after": "0s"}
         self.config = {"environment": self.environment, "vault": {"address": bao.address}, "rotation": self.targets}
         for said in self.targets.values():
             # It has been rotated before, and so its readers have been able to confirm.

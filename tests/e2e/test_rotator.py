@@ -25,7 +25,13 @@ def ground(bao, tmp_path):
     ground = Ground(bao, name, tmp_path)
     ground.wanted.update(environments=["testing", "production"], components={})
     ground.config["rotation"] = {
-        "jwt": {"kind": "vault", "secret": "auth/jwt", "keys": {"secret": {"previous": "old"}}, "confirm_within": "1s"},
+        "jwt": {
+            "kind": "vault",
+            "secret": "auth/jwt",
+            "keys": {"secret": {"previous": "old"}},
+            "confirm_within": "1s",
+            "retire_after": "0s",
+        },
         "own": {"kind": "vault", "secret": "auth/own", "approle": "worker"},
         "cache": {"kind": "redis", "secret": "cache/redis", "admin": "cache/admin"},
     }
@@ -88,6 +94,7 @@ def test_a_database_s_roles_are_rotated_from_the_beginning_to_the_end(ground, po
         "secret": "db/postgres",
         "admin": "db/admin",
         "confirm_within": "1s",
+        "retire_after": "0s",
     }
     ground.run()
     for path, fields in system.secrets().items():
@@ -106,7 +113,7 @@ def test_a_database_s_roles_are_rotated_from_the_beginning_to_the_end(ground, po
 def test_a_role_s_secret_id_is_rotated_from_the_beginning_to_the_end(ground, token):
     ground.ask("POST", "auth/approle/role/worker", {"token_policies": []})
     role_id = ground.ask("GET", "auth/approle/role/worker/role-id", token=token)["data"]["role_id"]
-    ground.config["rotation"]["own"]["confirm_within"] = "1s"
+    ground.config["rotation"]["own"] |= {"confirm_within": "1s", "retire_after": "0s"}
     path = "testing/auth/own"
     ground.ask("POST", f"secret/data/{path}", {"data": {"role_id": role_id}, "options": {"cas": 0}})
     ground.run()

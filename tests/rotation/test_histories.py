@@ -299,7 +299,7 @@ class Story:
         self.values = {}
         self.by_hand = set()
         self.spoilt = False
-        self.kv.write(SECRET, {"host": "db", "others": 0, **self.system.first}, 0)
+        self.kv.write(SECRET, {"host": "db", "others": 0, "rotation_count": 0, **self.system.first}, 0)
 
     def rotator(self):
         name = f"rotator-{next(self.names)}"
