@@ -29,7 +29,7 @@ def created(**known):
 
 
 def published(**known):
-    return sight(Step.PUBLISHED, **{"fields": NEW, "works": {Which.PENDING: True}, **known})
+    return sight(Step.PUBLISHED, **{"fields": NEW, "works": {Which.PENDING: True}, "confirmed_at": NOW, **known})
 
 
 def keeping(**known):
@@ -143,6 +143,15 @@ def test_where_nobody_could_be_known_before_who_confirms_first_is_not_taken_for_
 @pytest.mark.parametrize(("rotated", "outcome"), [(True, Outcome.ROTATED), (False, Outcome.WAITING)])
 def test_the_waiting_may_be_left_for_the_next_time(rotated, outcome):
     assert decide(published(standing=Standing(), may_wait=False), rotated=rotated) == d.Done(outcome)
+
+
+def test_that_all_have_confirmed_is_noted_and_logins_that_are_under_way_are_waited_for():
+    assert decide(published(standing=ALL, confirmed_at=0.0)) == d.Confirm()
+    lingering = published(standing=ALL, lingers=5.0)
+    assert decide(lingering) == d.Wait(1.0, "logins that are under way")
+    assert decide(replace(lingering, now=NOW + 4.5)) == d.Wait(0.5, "logins that are under way")
+    assert decide(replace(lingering, may_wait=False)) == d.Done(Outcome.WAITING)
+    assert decide(replace(lingering, now=NOW + 5)) == d.Retire()
 
 
 def test_the_old_is_retired_only_while_the_new_works():
