@@ -66,7 +66,8 @@ def test_it_is_started_once_a_step_with_what_the_step_needs(own):
     asked = [one for one, *_ in rotated.system.said]
     assert [one["step"] for one in asked] == ["describe", "create", "prove", "retire"]
     _, create, prove, retire = asked
-    whole, made = {"host": "thing.example", "api_key": FIRST}, {"api_key": f"made-for-{create['id']}"}
+    whole = {"host": "thing.example", "api_key": FIRST, "rotation_count": 0}
+    made = {"api_key": f"made-for-{create['id']}"}
     assert (create["current"], create["pending"], create["secret"]) == (whole, {}, whole)
     assert prove["pending"] == whole | made
     assert (retire["id"], retire["current"], retire["pending"]) == (create["id"], {"api_key": FIRST}, made)

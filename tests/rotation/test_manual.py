@@ -120,7 +120,7 @@ def test_what_the_program_refuses_is_not_published_and_can_be_typed_again(manual
     check.write_text(f"#!/bin/sh\ngrep -q {SECOND} && exit 0\necho wrong: mistyped-by-him >&2\nexit 1\n")
     check.chmod(0o700)
     rotated = manual(prove=["./check"])
-    with pytest.raises(SystemRefused, match="does not let in"):
+    with pytest.raises(SystemRefused, match="is not let in"):
         at_terminal(rotated, "mistyped-by-him")
     assert rotated.fields()["api_key"] == FIRST
     assert rotated.journal.step is Step.IDLE
@@ -145,7 +145,7 @@ def test_a_recipe_tries_it_of_which_only_prove_is_used(manual, at_terminal, tmp_
         prove = f"prove: {{url: {ring.url}/me, headers: {{Authorization: 'Bearer {{key.api_key}}'}}}}"
         (tmp_path / "own.yaml").write_text(f"{create}\n{prove}\n")
         rotated = manual(recipe="./own.yaml")
-        with pytest.raises(SystemRefused, match="does not let in"):
+        with pytest.raises(SystemRefused, match="is not let in"):
             at_terminal(rotated, SECOND)
         _, key = ring.make("by hand")
         assert at_terminal(rotated, key) is Outcome.ROTATED
@@ -155,7 +155,7 @@ def test_a_recipe_tries_it_of_which_only_prove_is_used(manual, at_terminal, tmp_
 
 
 def test_two_ways_to_try_it_are_one_too_many(manual):
-    with pytest.raises(LesseeError, match="`recipe` and `prove` both say how it is tried; leave one out"):
+    with pytest.raises(LesseeError, match="`recipe` says already how it is proved"):
         manual(recipe="./own.yaml", prove=["./check"]).rotate()
 
 

@@ -243,9 +243,9 @@ def test_a_secret_that_does_not_say_where_the_database_is_stops_it_before_it_beg
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"roles": ["a", "b", "c"]}, "two that differ"),
-        ({"roles": ["a", "a"]}, "two that differ"),
-        ({"owner": "a", "roles": ["a", "b"]}, "the owner is one of the roles"),
+        ({"roles": ["a", "b", "c"]}, "there are 3, and two take turns"),
+        ({"roles": ["a", "a"]}, "stands there twice"),
+        ({"owner": "a", "roles": ["a", "b"]}, "is one of the roles that take turns"),
         ({"grace": "1s"}, "grace is of no use"),
     ],
 )

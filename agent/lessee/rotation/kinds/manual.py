@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from lessee.core.config.grammar.rotation import Manual as Said
-from lessee.core.errors import LesseeError
 from lessee.core.rotation.deciding import Traits
 from lessee.core.rotation.journal import Fields
 from lessee.host.logs import log
@@ -24,9 +23,7 @@ class ByHand:
     traits = Traits(made_by_system=True, patience=_PATIENCE)
 
     def __init__(self, said: Said, setting: Setting) -> None:
-        """Raises ConfigError and LesseeError."""
-        if said.recipe is not None and said.prove is not None:
-            raise LesseeError("`recipe` and `prove` both say how it is tried", where=setting.name, todo="leave one out")
+        """Raises ConfigError."""
         self._keys, self._instructions = said.keys, said.instructions
         self._name, self._ask, self._say = setting.name, setting.ask, setting.say
         self._caller = self._program = None

@@ -20,7 +20,6 @@ from lessee.rotation.kinds.postgres_server import NotLetIn, session
 if TYPE_CHECKING:
     from lessee.rotation.kinds.postgres_server import Session
 
-_MOST = 2
 _LENGTH = 40
 _SIXTEEN = 160000
 """From 16 on CREATEROLE is a right over those roles alone of which one has the ADMIN option, and one may be a member
@@ -230,10 +229,6 @@ class LoginRoles:
 
 
 def _problems(said: Said, admin: str) -> Iterator[tuple[str, str]]:
-    if len(said.roles) > _MOST or len(set(said.roles)) < len(said.roles):
-        yield "roles are not two that differ", "name two, or a single one"
-    if said.owner in said.roles:
-        yield "the owner is one of the roles", "make a role that owns the objects, NOLOGIN, and name it as `owner`"
     if admin in said.roles:
         yield "the admin is one of the roles, and would lock itself out", "let `admin` be another role"
     if said.grace and not said.terminate:
