@@ -298,7 +298,7 @@ def _no_room(rotated):
         ),
         (_secret(host=""), "cache/redis: the secret lacks host; write it with all of host, port, password"),
         (_admin(host=""), "cache/admin: the secret lacks host"),
-        (_secret(host="x" * 70), "Redis refuses (UnicodeError)"),
+        (_secret(host="x" * 70), "Redis refuses (Unicode"),
         (_secret(db=99), "Redis refuses (ResponseError); is it a Redis from version 6 on, and are host and db right?"),
         (_secret(tls="true", ca_file="/nowhere/ca.pem"), "/nowhere/ca.pem: the secret's ca_file is not there"),
         (_other_user, "cache/redis: its username is not somebody; mend `user:`, or the secret's username"),
