@@ -30,6 +30,7 @@ TEMPLATES = {
     "build.env.j2": 'VITE_API_URL={{ secret("frontend/app").api_url }}\nAPI_KEY={{ secret("mcp/memory").api_key }}\n',
     "tls.pem.j2": '{{ certificate("pki/issue/web", common_name="web.local", ttl="1h").private_key }}\n',
 }
+ROTATION = {"kind": "vault", "secret": "database/postgres", "keys": {"password": {"generate": 40}}, "every": "24h"}
 MCP = str(Path(__file__).with_name("mcp_server.py"))
 
 
@@ -129,7 +130,7 @@ class Premises(Environment):
             "templates": "templates",
             "environment": "testing",
             "setup": {"environments": ["testing", "production"]},
-            "rotation": {"postgres": {"kind": "postgres", "secret": "database/postgres", "every": "24h"}},
+            "rotation": {"postgres": ROTATION},
             "validate": {
                 "timeout": "20s",
                 "api_keys": {"openai": {"secret": "api-keys/openai", "url": f"{self.provider.url}/models"}},
