@@ -80,13 +80,14 @@ def test_a_secret_that_changes_while_it_is_read_is_saved_as_it_was_at_one_moment
     backups = make(small)
     small.ask("POST", "secret/metadata/busy", {"max_versions": 3})
     writer = subprocess.Popen(
-        [sys.executable, "-c", _WRITER, small.address, ROOT_TOKEN], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        [sys.executable, "-c", _WRITER, small.address, ROOT_TOKEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
         writer.stdout.readline()
         archive = backups.save()
     finally:
-        writer.kill()
+        # Of one that is killed, a last write may still be on its way.
+        writer.stdin.close()
         writer.wait()
         writer.stdout.close()
     small.ask("DELETE", "secret/metadata/busy")
@@ -99,9 +100,11 @@ def test_a_secret_that_changes_while_it_is_read_is_saved_as_it_was_at_one_moment
 
 
 _WRITER = """
-import json, sys, urllib.request
+import json, select, sys, urllib.request
 address, token = sys.argv[1:]
 for n in range(1, 1_000_000):
+    if select.select([sys.stdin], [], [], 0)[0]:
+        break
     body = json.dumps({"data": {"n": n}}).encode()
     request = urllib.request.Request(f"{address}/v1/secret/data/busy", body, {"X-Vault-Token": token})
     urllib.request.urlopen(request).read()
