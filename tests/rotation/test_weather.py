@@ -184,8 +184,9 @@ def test_a_journal_that_is_none_is_told_and_left_alone(rotated):
 
 
 def test_a_mount_without_versions_is_refused(rotated, bao):
-    bao.ask("POST", "sys/mounts/old", {"type": "kv", "options": {"version": "1"}})
-    rotated.config["secrets"] = {"mount": "old"}
+    mount = f"old-{rotated.environment}"
+    bao.ask("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "1"}})
+    rotated.config["secrets"] = {"mount": mount}
     rotated.write_config()
     with pytest.raises(Refused, match="KV version 2"):
         rotated.rotate()
