@@ -6,24 +6,9 @@ import pytest
 
 from lessee.core.rotation.deciding import Outcome
 from lessee.core.rotation.journal import Step
-from rotated import AHEAD, Rotated
-from systems import SYSTEMS
 
 _AT_FIRST = 3
 """So many calls, and the first rotation of all differs from those after it."""
-
-
-@pytest.fixture(scope="module", params=SYSTEMS)
-def new_system(request, tmp_path_factory):
-    with SYSTEMS[request.param].started(tmp_path_factory.mktemp(request.param)) as new:
-        yield new
-
-
-@pytest.fixture
-def rotated(bao, tmp_path, new_system):
-    new = Rotated(bao, tmp_path, new_system())
-    new.confirm(version=AHEAD)
-    return new
 
 
 def test_what_is_published_works_and_the_old_is_over(rotated):

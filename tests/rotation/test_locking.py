@@ -18,7 +18,7 @@ from lessee.rotation import targets
 from lessee.rotation.holder import has_left, holder
 from lessee.rotation.kinds.kind import SystemAway
 from needs import need
-from rotated import AHEAD, PATIENCE, SLEEP, Rotated
+from rotated import PATIENCE, SLEEP, Rotated
 from systems import SYSTEMS
 
 MAKING = ("api-key", "approle", "command", "s3")
@@ -26,19 +26,6 @@ MAKING = ("api-key", "approle", "command", "s3")
 HIDDEN = """
 mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
 """
-
-
-@pytest.fixture(scope="module", params=SYSTEMS)
-def new_system(request, tmp_path_factory):
-    with SYSTEMS[request.param].started(tmp_path_factory.mktemp(request.param)) as new:
-        yield new
-
-
-@pytest.fixture
-def rotated(bao, tmp_path, new_system):
-    new = Rotated(bao, tmp_path, new_system())
-    new.confirm(version=AHEAD)
-    return new
 
 
 def whole(rotated):

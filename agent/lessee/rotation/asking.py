@@ -12,7 +12,7 @@ from lessee.core.rotation import journal as j
 from lessee.core.rotation import service as s
 from lessee.host.clock import boot_time
 from lessee.rotation.confirmations import confirmations
-from lessee.rotation.kept import Document, Kept
+from lessee.rotation.kept import Document, Kept, journal_in
 from lessee.rotation.targets import Project
 from lessee.vault.operator import Operator, operator
 
@@ -79,12 +79,10 @@ class Asker:
             try:
                 document = self._session.ask(project, partial(_read, project, path))
                 if name in question.unknown or document.version != self._seen.get(name):
-                    journals[name] = j.read(document.fields)
+                    journals[name] = journal_in(document, path)
                 seen[name] = document.version
             except Refused as exc:
                 unreadable[name] = str(exc)
-            except ValueError as exc:
-                unreadable[name] = f"{path}: {exc}; see what it is, and if nobody needs it, delete its metadata"
         self._seen = seen
         return s.Looked(journals, unreadable)
 

@@ -8,7 +8,7 @@ from lessee.core.record import replace
 from lessee.core.rotation import deciding as d
 from lessee.core.rotation import journal as j
 from lessee.core.rotation.journal import Fields, Journal, Past, Step
-from lessee.rotation.kept import Document, Overtaken
+from lessee.rotation.kept import Document, Overtaken, journal_in
 from lessee.rotation.kinds.kind import Case, Made
 from lessee.rotation.world import Target, World
 
@@ -32,11 +32,7 @@ class Documents:
         """Both."""
         document = self._world.kept.read(self._target.journal)
         self.secret = self._world.kept.read(self._target.path)
-        try:
-            noted, self._at = j.read(document.fields), document.version
-        except ValueError as exc:
-            todo = "see what it is; if nobody needs it: bao kv metadata delete"
-            raise Refused(str(exc), where=self._target.journal, todo=todo) from None
+        noted, self._at = journal_in(document, self._target.journal), document.version
         self.journal = noted.as_of(self._world.clock())
         if self.journal is not noted:
             note = "set this machine's clock, or that of the rotator before"

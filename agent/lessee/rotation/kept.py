@@ -7,7 +7,8 @@ from lessee.core.errors import Refused
 from lessee.core.machine.failures import Kind
 from lessee.core.paths import Ref
 from lessee.core.record import Record
-from lessee.core.rotation.journal import Fields
+from lessee.core.rotation import journal
+from lessee.core.rotation.journal import Fields, Journal
 from lessee.vault import kv
 from lessee.vault.door import RequestFailed
 from lessee.vault.operator import Operator, error
@@ -22,6 +23,15 @@ class Document(Record, frozen=True):
 
     version: int
     fields: Fields
+
+
+def journal_in(document: Document, where: str) -> Journal:
+    """What a journal's document says. Raises Refused where it is none."""
+    try:
+        return journal.read(document.fields)
+    except ValueError as exc:
+        todo = "see what it is; if nobody needs it: bao kv metadata delete"
+        raise Refused(str(exc), where=where, todo=todo) from None
 
 
 class Overtaken(Exception):  # noqa: N818  # It reads as what happened.

@@ -58,7 +58,7 @@ def test_another_rotator_is_waited_for_as_long_as_he_may_act():
 
 def test_a_hold_that_is_longer_than_any_is_not_believed():
     """Whoever noted it had a wrong clock, or one was set back since."""
-    longest = NOW + d.HOLD + d.MARGIN + CLOCKS
+    longest = NOW + d.HOLD + Traits().patience + CLOCKS
     held = replace(created(held_until=longest), holder="another")
     assert decide(held) == d.Wait(0.2, "me")
     assert decide(replace(held, now=NOW - 0.1)) == d.Take()

@@ -15,7 +15,6 @@ from lessee.core.rotation.journal import Fields, Journal, Step, holds, is_ahead
 
 HOLD = 10.0
 """Seconds for which a holder may act beyond a kind's patience without saying again that it is there."""
-MARGIN = 10.0
 JUST = 60.0
 """Seconds after a rotation within which another one is taken for the same wish."""
 _LOCK_POLL = 0.2
@@ -35,7 +34,7 @@ class Traits(Record, frozen=True):
     """Old and new are valid at the same time."""
     keep: float = 0.0
     """Seconds for which the old one is kept, disabled, before it is removed."""
-    patience: float = MARGIN
+    patience: float = 10.0
     """Seconds that asking the system for one thing may take: so much of the hold must be left."""
 
 

@@ -57,8 +57,8 @@ class Journal(Record, frozen=True):
     id: str = ""
     fence: int = 0
     holder: str = ""
-    held_until: float = 0.0
-    started_at: float = 0.0
+    held_until: Moment = 0.0
+    started_at: Moment = 0.0
     announced: bool = True
     """Whether its readers could be known before: agents confirm what says that it is rotated, and no other secret."""
     current: Fields = field(default_factory=dict)
@@ -71,17 +71,17 @@ class Journal(Record, frozen=True):
     before: tuple[str, ...] = ()
     """What the system had of the kind before it was asked for a new one."""
     published_version: int = 0
-    published_at: float = 0.0
-    confirmed_at: float = 0.0
+    published_at: Moment = 0.0
+    confirmed_at: Moment = 0.0
     """When all who are known worked with it; 0: not yet."""
-    keep_until: float = 0.0
+    keep_until: Moment = 0.0
     count: int = 0
-    rotated_at: float = 0.0
+    rotated_at: Moment = 0.0
     """When the last one that was published was."""
     failures: int = 0
     """In a row."""
     error: str = ""
-    failed_at: float = 0.0
+    failed_at: Moment = 0.0
     missing: tuple[str, ...] = ()
     """The consumers that the last retirement did not wait for any longer."""
     propagations: tuple[float, ...] = ()
@@ -123,7 +123,7 @@ def read(fields: Fields) -> Journal:
     if not fields:
         return Journal()
     try:
-        return msgspec.convert(fields, _Kept).journal()
+        return _whole(fields)
     except (msgspec.ValidationError, ValueError):
         raise ValueError("it is no journal of lessee's") from None
 
@@ -158,35 +158,13 @@ def closed(journal: Journal, *, handle: str) -> Journal:
     )
 
 
-class _Kept(msgspec.Struct):
-    """Numbers come back from Vault as they like: 3 for 3.0."""
+_KEYS = frozenset(Journal.__struct_fields__)
 
-    step: Step
-    id: str
-    fence: int
-    holder: str
-    held_until: Moment
-    started_at: Moment
-    current: dict[str, Any]
-    pending: dict[str, Any]
-    handle: str
-    pending_handle: str
-    before: tuple[str, ...]
-    published_version: int
-    published_at: Moment
-    confirmed_at: Moment
-    keep_until: Moment
-    count: int
-    rotated_at: Moment
-    failures: int
-    error: str
-    failed_at: Moment
-    missing: tuple[str, ...]
-    propagations: tuple[float, ...]
-    history: tuple[Past, ...]
-    announced: bool = True
 
-    def journal(self) -> Journal:
-        if self.step in {Step.CREATED, Step.PUBLISHED} and not self.pending:
-            raise ValueError  # What is published again and again would never stand there.
-        return Journal(**{name: getattr(self, name) for name in self.__struct_fields__})
+def _whole(fields: Fields) -> Journal:
+    journal = msgspec.convert(fields, Journal)  # Vault gives numbers back as it likes: 3 for 3.0.
+    # Without a value it would be published again and again, and never stand there.
+    lacks_value = journal.step in {Step.CREATED, Step.PUBLISHED} and not journal.pending
+    if lacks_value or not fields.keys() >= _KEYS:
+        raise ValueError
+    return journal
