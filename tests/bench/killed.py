@@ -18,7 +18,7 @@ from rig import MEMORY, PATIENCE, Figure, tell
 from lessee.core.errors import LesseeError
 from lessee.host.openbao import OpenBao
 from rotated import Rotated
-from systems import SYSTEMS
+from systems import SYSTEMS, quickly
 from systems.postgres import OneRole
 
 KILLS = 30
@@ -42,7 +42,7 @@ def _of(name: str, system: Any, kills: int, chance: Random) -> Figure:
     with (
         tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder,
         OpenBao(Path(folder)) as bao,
-        system.started(Path(folder)) as new,
+        quickly(system, Path(folder)) as new,
     ):
         rotated = Rotated(bao, folder, new())
         for number in range(kills):

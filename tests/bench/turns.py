@@ -32,6 +32,8 @@ PACE = 0.02
 REFRESH = "1s"
 WITHIN = "60s"
 """So long a rotation waits for the agent: always long enough."""
+AFTER = "5s"
+"""The default: who has read the file just before the last confirmation may still be about to log in."""
 REACH = 1.5
 _TEMPLATE = """\
 {% set db = secret("database/postgres") %}{{ {"user": db.username, "password": db.password} | json }}
@@ -84,7 +86,7 @@ def _among_workers(
 ) -> Iterator[tuple[Rotated, Path, Callable[[], Seen]]]:
     """A target, the file that an agent renders from it, and what the workers have seen that read this file."""
     with tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY) as folder:
-        rotated = Rotated(bench.bao, folder, kind(postgres), confirm_within=WITHIN)
+        rotated = Rotated(bench.bao, folder, kind(postgres), confirm_within=WITHIN, retire_after=AFTER)
         rotated.rotate(may_wait=False)  # Only of a secret that is rotated do agents say which version they have.
         program = _agent(bench, rotated)
         file = program.directory / "db.json"
