@@ -8,7 +8,7 @@ from itertools import cycle
 from pathlib import Path
 
 from lessee.core.config import Config
-from lessee.core.config.grammar.rotation import Rotation
+from lessee.core.config.grammar.rotation import Rotation, admin_of
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.record import Record, replace
 from lessee.core.redaction import Redactor
@@ -130,7 +130,7 @@ def _remember(name: str) -> None:
 
 
 def _admin(project: Project, said: Rotation, kept: Kept, hide: Callable[[Iterable[str]], None]) -> Mapping[str, object]:
-    path = getattr(said, "admin", None)
+    path = admin_of(said)
     if path is None:
         return {}
     where = f"{project.config.secrets.prefix}{path}"

@@ -1,11 +1,11 @@
 """The credentials of a system, out of Vault, as its check wants them."""
 
 from collections.abc import Callable, Mapping
-from importlib import import_module
-from types import ModuleType
+from functools import partial
 from typing import TypeVar
 
 from lessee.core.errors import LesseeError, Refused
+from lessee.host import libraries
 from lessee.validation.checks import NotLooked
 from lessee.validation.subject import Subject
 
@@ -33,10 +33,5 @@ def credentials(
     return login(where, fields)
 
 
-def library(name: str) -> ModuleType:
-    """A client that only this command needs. Raises LesseeError where it is not installed."""
-    try:
-        return import_module(name)
-    except ImportError:
-        todo = "install it: pip install 'lessee[validate]'"
-        raise LesseeError(f"the library {name.partition('.')[0]} is missing", todo=todo) from None
+library = partial(libraries.library, extra="validate")
+"""A client of the extra `validate`. Raises LesseeError where it is not installed."""

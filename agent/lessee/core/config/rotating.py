@@ -39,7 +39,7 @@ def check_rotation(config: Config, problems: Problems) -> None:
 def _check_paths(config: Config, said: grammar.Rotation, at: Path, problems: Problems) -> None:
     secrets = config.secrets
     space = Space(secrets.mount, secrets.prefix, secrets.shared, config.foreign_environments)
-    admin: str | None = getattr(said, "admin", None)
+    admin = grammar.admin_of(said)
     for key, path in (("secret", said.secret), ("admin", admin)):
         if path is None:
             continue

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 
-from lessee.core.config.grammar.rotation import Postgres, Redis, Rotation
+from lessee.core.config.grammar.rotation import Postgres, Redis, Rotation, admin_of
 from lessee.core.emergency.sight import Role, Secret, Sight, Way
 from lessee.core.emergency.striking import MAKING, doomed, grants
 from lessee.core.record import Record
@@ -102,7 +102,7 @@ def _targets(sight: Sight, rotation: Mapping[str, Rotation]) -> Mapping[str, str
     for secret in sight.secrets:
         for admin in (True, False):
             for name, target in rotation.items():
-                path = getattr(target, "admin", None) if admin else target.secret
+                path = admin_of(target) if admin else target.secret
                 if path is not None and secret.path.endswith(f"/{path}"):
                     found.setdefault(secret.path, f"{name}{_ADMIN}" if admin else name)
     return found

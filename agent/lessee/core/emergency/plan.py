@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from lessee.core.config import Config
-from lessee.core.config.grammar.rotation import Manual, Rotation
+from lessee.core.config.grammar.rotation import Manual, Rotation, admin_of
 from lessee.core.emergency.exposure import Exposure
 from lessee.core.emergency.reach import Region
 from lessee.core.emergency.sight import Database, Sight
@@ -114,7 +114,7 @@ def place(config: Config, said: Rotation) -> str:
 
 def _is_exposed(exposed: Exposure, config: Config, said: Rotation) -> bool:
     prefix = config.secrets.prefix
-    paths = [f"{prefix}{path}" for path in (said.secret, getattr(said, "admin", None)) if path is not None]
+    paths = [f"{prefix}{path}" for path in (said.secret, admin_of(said)) if path is not None]
     mount = f"{config.secrets.mount}/"
     folders = [one.path for one in exposed.kept if one.mount.path == mount]
     return any(

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from lessee.core.config import Config
-from lessee.core.config.grammar.rotation import InVault, Rotation
+from lessee.core.config.grammar.rotation import InVault, Rotation, admin_of
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.policy import Rule, hcl, is_pattern
 from lessee.core.rotation import journal
@@ -43,7 +43,7 @@ def _asks(config: Config) -> Iterator[_Ask]:
     for name, said in config.rotation.items():
         yield f"{data}{said.secret}", ("create", "read", "update"), f"{name}: what the apps read"
         yield f"{metadata}{said.secret}", ("read", "update"), f"{name}: when it was rotated is told there"
-        if (admin := _admin(said)) is not None:
+        if (admin := admin_of(said)) is not None:
             yield f"{data}{admin}", ("read",), f"{name}: of one who may change it in its system"
         if isinstance(said, InVault) and said.approle is not None:
             yield from _of_approle(name, f"auth/{said.mount}/role/{said.approle}")
@@ -52,10 +52,6 @@ def _asks(config: Config) -> Iterator[_Ask]:
     yield f"{metadata}{FOLDER}*", ("delete", "list", "read"), "who has confirmed; who does not answer is forgotten"
     for path, capability, why in _TOKEN:
         yield path, (capability,), why + _IN_DEFAULT
-
-
-def _admin(said: Rotation) -> str | None:
-    return getattr(said, "admin", None)
 
 
 def _of_approle(name: str, role: str) -> Iterator[_Ask]:
@@ -83,6 +79,6 @@ def _refuse_patterns(config: Config) -> None:
 
 
 def _named(config: Config, said: Rotation) -> Iterable[str]:
-    places = [said.secret, _admin(said)]
+    places = [said.secret, admin_of(said)]
     approle = [f"{said.mount}/{said.approle}"] if isinstance(said, InVault) and said.approle is not None else []
     return [*(f"{config.secrets.prefix}{place}" for place in places if place is not None), *approle]

@@ -1,10 +1,10 @@
 """The kinds of systems whose credentials can be rotated: a module each, imported when it is asked for."""
 
+from functools import partial
 from importlib import import_module
-from types import ModuleType
 
 from lessee.core.config.grammar import rotation as grammar
-from lessee.core.errors import LesseeError
+from lessee.host import libraries
 from lessee.rotation.kinds.kind import Kind, Setting
 
 _CLASSES: dict[type[grammar.Rotation], tuple[str, str]] = {
@@ -27,10 +27,5 @@ def kind_of(said: grammar.Rotation, setting: Setting) -> Kind:
     return kind
 
 
-def library(name: str) -> ModuleType:
-    """A client that only this command needs. Raises LesseeError where it is not installed."""
-    try:
-        return import_module(name)
-    except ImportError:
-        todo = "install it: pip install 'lessee[rotate]'"
-        raise LesseeError(f"the library {name.partition('.')[0]} is missing", todo=todo) from None
+library = partial(libraries.library, extra="rotate")
+"""A client of the extra `rotate`. Raises LesseeError where it is not installed."""

@@ -114,3 +114,9 @@ class Own(_Target, frozen=True, kw_only=True, tag="command"):
 
 
 Rotation = Postgres | Redis | S3 | Minio | ApiKey | Manual | InVault | Own
+
+
+def admin_of(said: Rotation) -> str | None:
+    """The path of its admin's secret; None where it has none."""
+    path: str | None = getattr(said, "admin", None)
+    return path
