@@ -130,7 +130,7 @@ def away(desk):
         (["--all"], {"jwt", "session", "cookie"}),
         ([], {"jwt", "session"}),
     ],
-    ids=" ".join,
+    ids=["a target", "a group", "a kind", "both", "all", "nothing"],
 )
 def test_what_is_named_is_rotated_and_nothing_else(desk, words, rotated):
     said = desk.rotate(*words)

@@ -301,10 +301,10 @@ def test_the_process_that_a_pid_file_names_is_meant(child, tmp_path, text):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "\n", "nginx", "-1", "0", "12 13", "1e3", "\u0661", "9" * 64, "\0", "4194305", str(os.getpid())],
+    ["", "\n", "nginx", "-1", "0", "12 13", "1e3", "\u0661", "9" * 64, "\0", "4194305", "{}"],
 )
 def test_a_pid_file_that_names_no_process_to_be_told_is_absent(tmp_path, text):
-    (tmp_path / "pid").write_text(text)
+    (tmp_path / "pid").write_text(text.format(os.getpid()))
     outcome = find(ByPidFile(str(tmp_path / "pid")))
     assert isinstance(outcome, Absent)
     assert str(tmp_path / "pid") in outcome.what
