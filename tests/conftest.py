@@ -19,6 +19,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 MEMORY = Path("/dev/shm")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from sharing import Sharing  # noqa: PLC0415  # Without -n nobody needs it.
+
+    return Sharing(config, log)
+
+
 @pytest.fixture(scope="session")
 def bao(tmp_path_factory):
     """One server for the whole run; a test that breaks a server starts one of its own."""

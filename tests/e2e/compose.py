@@ -14,12 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from e2e.engine import PYTHON, ROOT, Engine, what_is_missing
-from needs import need
+from e2e.engine import BASE, PYTHON, ROOT, shared
 
 DIRECTORY = "/run/secrets/app"
 LESSEE = "/opt/lessee/bin/lessee"
-BASE, AGENT, OPENBAO = "lessee-e2e-base", "lessee-e2e-agent", "lessee-e2e-openbao"
+AGENT, OPENBAO = "lessee-e2e-agent", "lessee-e2e-openbao"
 PATIENCE = 30
 _IMAGES = {"agent": AGENT, "holder": AGENT, "openbao": OPENBAO, "setup": OPENBAO, "volumes": OPENBAO}
 # From inside the namespace that they share: the Engine takes its own `docker kill` for the user's wish to stop.
@@ -121,7 +120,7 @@ class Images:
         self.project("quickstart", built).compose("build", "agent", "openbao")
 
     def remove(self):
-        self.engine.docker("image", "rm", "--force", AGENT, OPENBAO, *([BASE] if self.base == BASE else []))
+        self.engine.docker("image", "rm", "--force", AGENT, OPENBAO)
 
     def project(self, situation, services=None, volumes=(), **environ):
         """Not up yet. `services` says what is other than in its compose.yaml; `volumes` are more, on the disk."""
@@ -151,13 +150,11 @@ def up(config, situation, services=None, volumes=(), **environ):
 
 
 def images(config):
-    """Made when a test of this run first wants them, and removed at its end."""
+    """On the Engine of this run: made when a test of this run first wants them, and removed at its end."""
     if _MADE not in config.stash:
-        missing = what_is_missing()
-        need(missing is None, f"needs {missing}")
         with ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lessee-compose-"))
-            made = Images(stack.enter_context(Engine()), folder)
+            made = Images(shared(config), folder)
             stack.callback(made.remove)
             made.make()
             config.add_cleanup(stack.pop_all().close)

@@ -1,6 +1,7 @@
 """A sidecar, servers to be broken and apps, all gone after the test."""
 
 import itertools
+import os
 
 import pytest
 
@@ -14,8 +15,9 @@ _NUMBERS = itertools.count()
 
 @pytest.fixture
 def folder():
-    """A KV folder that no other test writes into."""
-    return f"t{next(_NUMBERS)}"
+    """A KV folder that no other test writes into; and no app of another worker is called after it."""
+    # An app's name may have 15 letters; a pid has up to 7.
+    return f"t{os.getpid()}{next(_NUMBERS):03}"
 
 
 @pytest.fixture

@@ -7,8 +7,13 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
+
+from needs import need
+
 ROOT = Path(__file__).parents[2]
 PYTHON = "/usr/bin/python3"
+BASE = "lessee-e2e-base"
 _PATIENCE = 30
 SHELL = ("base-files", "coreutils", "dash")
 _BASE = (*SHELL, "python3", "python3-pip", "python3-venv")
@@ -25,6 +30,7 @@ class Engine:
 
     def __init__(self):
         self.environ = dict(os.environ)
+        self._made = set()
         self._folder = self._process = None
         if _quiet("docker", "version", environ=self.environ):
             return
@@ -37,7 +43,9 @@ class Engine:
         return self
 
     def __exit__(self, *_):
-        if self._process is not None:
+        if self._process is None:
+            self.docker("image", "rm", "--force", *self._made, fine=False)
+        else:
             self._process.terminate()
             self._process.wait(_PATIENCE)
             shutil.rmtree(self._folder)
@@ -57,7 +65,12 @@ class Engine:
         return done.stdout
 
     def make_base(self, tag, *packages):
-        """Import a Debian of these packages (else Python) as `tag`, of this machine's files: no registry is asked."""
+        """Import a Debian of these packages (else Python) as `tag`, of this machine's files: no registry is asked.
+
+        Once: the image is there until the Engine goes.
+        """
+        if tag in self._made:
+            return
         listed = _read("dpkg", "-L", *_with_dependencies(*(packages or _BASE))).splitlines()
         files = {*listed, *_IN_NO_PACKAGE} - {"/."}
         with tempfile.NamedTemporaryFile(suffix=".tar") as tar:
@@ -68,6 +81,7 @@ class Engine:
                 check=True,
             )
             self.docker("import", tar.name, tag)
+        self._made.add(tag)
 
     def _start(self):
         log = (self._folder / "log").open("wb")
@@ -86,6 +100,19 @@ class Engine:
                 self.__exit__()
                 raise RuntimeError(f"dockerd did not start: {last}")
             time.sleep(0.05)
+
+
+def shared(config):
+    """The Engine of this run: it starts when a test first wants it. Skips where none can be had."""
+    if _SHARED not in config.stash:
+        missing = what_is_missing()
+        need(missing is None, f"needs {missing}")
+        config.stash[_SHARED] = engine = Engine()
+        config.add_cleanup(engine.__exit__)
+    return config.stash[_SHARED]
+
+
+_SHARED = pytest.StashKey()
 
 
 def what_is_missing():

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import secrets
 import socket
 import subprocess
@@ -14,13 +13,12 @@ from urllib.parse import quote
 import pytest
 from dotenv import dotenv_values
 
-from e2e.compose import DIRECTORY, Project, fingerprint, make_wheels
-from e2e.engine import ROOT, Engine, what_is_missing
-from needs import need
+from e2e.compose import DIRECTORY, Project, fingerprint, images
+from e2e.engine import ROOT, shared
 from sidecar import eventually
 
 docker = pytest.mark.docker
-NAME, BASE = "lessee-proxied", "lessee-proxied-base"
+NAME = "lessee-proxied"
 IMAGES = {
     "agent": "lessee-proxied-agent",
     "holder": "lessee-proxied-agent",
@@ -75,35 +73,27 @@ class Proxied(Project):
 
 
 @pytest.fixture(scope="module")
-def engine():
-    missing = what_is_missing()
-    need(missing is None, f"needs {missing}")
-    with Engine() as running:
-        yield running
+def engine(pytestconfig):
+    return shared(pytestconfig)
 
 
 @pytest.fixture(scope="module")
-def project(engine, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("compose")
-    base, build = os.environ.get("BASE_IMAGE"), {}
-    if base is None:
-        base = BASE
-        engine.make_base(BASE)
-        build = {"network": "none", "additional_contexts": {"wheels": make_wheels(folder)}}
+def project(engine, pytestconfig, tmp_path_factory):
+    made = images(pytestconfig)
     services = {name: {"image": image} for name, image in IMAGES.items()}
     for name in ("agent", "openbao"):
-        services[name]["build"] = build
+        services[name]["build"] = made.build
     services["app"] = {"environment": {"TOKEN": CANARY}, "labels": {"token": CANARY}}
-    override = folder / "override.yaml"
+    override = tmp_path_factory.mktemp("compose") / "override.yaml"
     override.write_text(json.dumps({"services": services}))
-    project = Proxied(engine, str(override), base)
+    project = Proxied(engine, str(override), made.base)
     try:
         project.compose("build")
         project.compose("up", "--wait")
         yield project
     finally:
         project.compose("down", "--volumes", "--timeout", "2")
-        engine.docker("image", "rm", "--force", *set(IMAGES.values()), *([BASE] if base == BASE else []))
+        engine.docker("image", "rm", "--force", *set(IMAGES.values()))
 
 
 @pytest.fixture(scope="module")

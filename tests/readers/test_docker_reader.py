@@ -6,11 +6,10 @@ import re
 
 import pytest
 
-from e2e.engine import SHELL, Engine, what_is_missing
+from e2e.engine import SHELL, shared
 from envfiles import amid_junk, as_if, every_value, junk
 from lessee.core.rendering.formats import dotenv_docker
 from lessee.core.rendering.formats.variables import UnreadableError
-from needs import need
 
 pytestmark = pytest.mark.docker
 
@@ -22,13 +21,10 @@ OF_ITS_OWN = {"PATH", "HOSTNAME", "HOME"}
 
 
 @pytest.fixture(scope="module")
-def engine():
-    missing = what_is_missing()
-    need(missing is None, f"needs {missing}")
-    with Engine() as running:
-        running.make_base(BASE, *SHELL)
-        yield running
-        running.docker("image", "rm", "--force", BASE)
+def engine(pytestconfig):
+    running = shared(pytestconfig)
+    running.make_base(BASE, *SHELL)
+    return running
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.engine import ROOT, Engine, what_is_missing
+from e2e.engine import BASE, ROOT, shared
 from lessee.core.config import ByContainer
 from lessee.host.clock import boot_time
 from lessee.host.telling import containers
@@ -23,7 +23,6 @@ from needs import need
 from sidecar import eventually
 
 docker = pytest.mark.docker
-BASE = "lessee-containers-base"
 PROJECT = "lessee-told"
 APP = 'trap "echo HUP" HUP; trap "exit 0" TERM; echo start; while :; do sleep 60 & wait $!; done'
 DEAF = 'trap "" TERM; echo start; while :; do sleep 60 & wait $!; done'
@@ -69,13 +68,10 @@ class Containers:
 
 
 @pytest.fixture(scope="module")
-def engine():
-    missing = what_is_missing()
-    need(missing is None, f"needs {missing}")
-    with Engine() as running:
-        running.make_base(BASE)
-        yield running
-        running.docker("image", "rm", "--force", BASE)
+def engine(pytestconfig):
+    running = shared(pytestconfig)
+    running.make_base(BASE)
+    return running
 
 
 @pytest.fixture
