@@ -1,5 +1,6 @@
 """Which tests go to which worker, where several run at a time."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -7,15 +8,19 @@ from xdist.scheduler import LoadScopeScheduling
 
 _ROOT = Path(__file__).parents[1]
 _ENGINE = "docker"
+_SYSTEMS = "rotation of "
 # What takes longest comes first, lest one worker be left alone with it at the end; core fills what is free then.
-_ORDER = {_ENGINE: 0, "tests/rotation": 1, "tests/e2e": 2, "tests/core": 4}
-_ELSEWHERE = 3
+_ORDER = ((_ENGINE, 0), (_SYSTEMS, 1), ("tests/rotation/", 2), ("tests/e2e/", 2), ("tests/core/", 4), ("", 3))
+# These try all kinds of systems, each with a server of its own.
+_OF_A_SYSTEM = re.compile(r"tests/rotation/test_(contract|locking)\.py::\w+\[([a-z][a-z3, -]+?)(-before|-after)?\]")
 
 
 class Sharing(LoadScopeScheduling):
     """A file is one worker's, for its tests share what they start; and all are one's that want a Docker Engine."""
 
     def _split_scope(self, nodeid):
+        if system := _OF_A_SYSTEM.fullmatch(nodeid):
+            return f"{_SYSTEMS}{system[2]}: {system[1]}"
         file = nodeid.partition("::")[0]
         return _ENGINE if _wants_engine(file) else file
 
@@ -24,7 +29,8 @@ class Sharing(LoadScopeScheduling):
         super()._assign_work_unit(node)
 
     def _place(self, scope):
-        return _ORDER.get("/".join(scope.split("/")[:2]), _ELSEWHERE), -len(self.workqueue[scope])
+        place = next(number for start, number in _ORDER if scope.startswith(start))
+        return place, -len(self.workqueue[scope])
 
 
 @cache
