@@ -1,0 +1,241 @@
+"""The manifests, as kubectl builds them, before the schemas of Kubernetes; their configuration before a real OpenBao."""
+
+import copy
+import os
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from lessee.host.openbao import ROOT_TOKEN, find_bao, free_port
+from needs import need
+from sidecar import App, Sidecar, eventually
+from vault.test_logins_by_file import Signer
+
+FOLDER = Path(__file__).parents[2] / "compose/kubernetes"
+VERSIONS = ("1.29", "1.33", kubernetes_validate.latest_version())
+ISSUER = "https://kubernetes.default.svc.cluster.local"
+CLUSTER_WIDE = {"Namespace"}
+
+
+@pytest.fixture(scope="module")
+def manifests():
+    """By kind, as `kubectl apply -k` would send them."""
+    need(shutil.which("kubectl"), "needs kubectl: apt install kubectl")
+    built = subprocess.run(["kubectl", "kustomize", FOLDER], capture_output=True, text=True, check=True).stdout
+    made = list(yaml.safe_load_all(built))
+    by_kind = {manifest["kind"]: manifest for manifest in made}
+    assert len(by_kind) == len(made)
+    return by_kind
+
+
+@pytest.fixture
+def pod(manifests):
+    """To be broken."""
+    return copy.deepcopy(manifests["Deployment"]["spec"]["template"]["spec"])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_manifest_holds_to_the_schema_of_its_kind(manifests, version):
+    assert set(manifests) == {"Namespace", "ServiceAccount", "ConfigMap", "Deployment", "NetworkPolicy"}
+    for manifest in manifests.values():
+        kubernetes_validate.validate(manifest, version, strict=True)
+        assert manifest["metadata"].get("namespace") == (None if manifest["kind"] in CLUSTER_WIDE else "app")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda pod: pod["initContainers"][0].update(restartpolicy="Always"),
+        lambda pod: pod["volumes"][1]["projected"]["sources"][0]["serviceAccountToken"].update(expirationSeconds="10m"),
+        lambda pod: pod["containers"][0]["volumeMounts"][0].pop("mountPath"),
+        lambda pod: pod["securityContext"].update(readOnlyRootFilesystem=True),  # a container's, not a pod's
+    ],
+)
+def test_the_schema_would_refuse_a_slip(manifests, spoil):
+    deployment = copy.deepcopy(manifests["Deployment"])
+    spoil(deployment["spec"]["template"]["spec"])
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(deployment, VERSIONS[-1], strict=True)
+
+
+def test_the_pod_holds_to_the_standard_that_its_namespace_enforces(manifests, pod):
+    assert manifests["Namespace"]["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert list(violations(pod)) == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda pod: pod.update(hostPID=True), "hostPID"),
+        (lambda pod: pod["securityContext"].update(runAsUser=0), "runAsUser"),
+        (lambda pod: pod["securityContext"].pop("seccompProfile"), "seccompProfile"),
+        (lambda pod: pod["initContainers"][0]["securityContext"]["capabilities"].update(add=["KILL"]), "add"),
+        (lambda pod: pod["containers"][0].pop("securityContext"), "drop"),
+        (lambda pod: pod["volumes"].append({"name": "run", "hostPath": {"path": "/run"}}), "hostPath"),
+    ],
+)
+def test_a_pod_that_wants_more_would_be_found(pod, spoil, told):
+    spoil(pod)
+    assert told in " ".join(violations(pod))
+
+
+def test_the_app_waits_for_a_sidecar_that_is_restarted_and_gets_its_files_and_nothing_else(pod):
+    (agent,), (app,) = pod["initContainers"], pod["containers"]
+    assert agent["restartPolicy"] == "Always"
+    assert agent["startupProbe"]["httpGet"]["path"] == "/readyz"
+    assert pod["shareProcessNamespace"] is True
+    assert pod["automountServiceAccountToken"] is False
+    assert [(mount["name"], mount["readOnly"]) for mount in app["volumeMounts"]] == [("files", True)]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    for name in "files", "state":
+        assert volumes[name]["emptyDir"]["medium"] == "Memory"
+        assert volumes[name]["emptyDir"]["sizeLimit"]
+    token = volumes["token"]["projected"]["sources"][0]["serviceAccountToken"]
+    assert (token["audience"], token["expirationSeconds"]) == ("vault", 600)
+
+
+def test_everything_that_the_agent_writes_lies_below_a_volume_and_all_that_it_reads_is_mounted(manifests, pod):
+    config = yaml.safe_load(manifests["ConfigMap"]["data"]["lessee.yaml"])
+    mounts = {mount["mountPath"]: mount for mount in pod["initContainers"][0]["volumeMounts"]}
+
+    def mount_of(path):
+        return next(mounts[str(parent)] for parent in Path(path).parents if str(parent) in mounts)
+
+    written = [config["state"], config["status"]["socket"], config["apps"]["app"]["directory"]]
+    assert [mount_of(path).get("readOnly", False) for path in written] == [False] * 3
+    token = mount_of(config["vault"]["auth"]["jwt_file"])
+    assert (token["name"], Path(config["vault"]["auth"]["jwt_file"]).name) == ("token", "token")
+    assert mount_of(config["vault"]["ca_file"]) == token
+    app = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert config["apps"]["app"]["directory"].startswith(app["files"] + "/")  # the same path for both
+
+
+def test_its_configuration_passes_check(manifests, tmp_path):
+    done = command(tmp_path, manifests, "check", VAULT_ADDR="http://127.0.0.1:1")
+    assert done.returncode == 0, done.stderr
+    assert "secret/production/database" in done.stdout
+
+
+def test_a_service_account_logs_in_and_a_rotation_reaches_the_app(server, manifests, tmp_path, memory):
+    cluster = Signer()
+    founded = set_up(server, cluster, tmp_path)
+    assert founded.returncode == 0, founded.stderr
+    server.put("production/database", username="app", password="canary-first")
+    agent = pod_of(server, manifests, tmp_path, memory)
+    (tmp_path / "token").write_text(service_account(cluster))
+    app = None
+    try:
+        agent.start()
+        file = agent.directory / "app.env"
+        assert "canary-first" in file.read_text()
+        with urllib.request.urlopen(f"http://{agent.config['status']['listen']}/readyz", timeout=10) as answer:
+            assert answer.status == 200  # what the startup probe asks
+        app = App(agent.config["apps"]["app"]["notify"]["process"]["name"], file)
+        server.put("production/database", username="app", password="canary-second")
+        assert next(line for line in iter(app.hears, "") if "canary-second" in line)
+    finally:
+        agent.close()
+        if app is not None:
+            app.close()
+    assert "canary" not in agent.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{"aud": [ISSUER]}, {"sub": "system:serviceaccount:app:default"}, {"sub": "system:serviceaccount:web:app"}],
+)
+def test_a_token_for_another_audience_account_or_namespace_is_refused(server, manifests, tmp_path, memory, claims):
+    cluster = Signer()
+    set_up(server, cluster, tmp_path)
+    server.put("production/database", username="app", password="canary-first")
+    agent = pod_of(server, manifests, tmp_path, memory)
+    (tmp_path / "token").write_text(service_account(cluster, **claims))
+    try:
+        agent.start(wait=False)
+        eventually(lambda: agent.log.exists() and "Vault does not accept" in agent.log.read_text(), "the refusal")
+        assert not agent.status()["ready"]
+        assert not (agent.directory / "app.env").exists()
+    finally:
+        agent.close()
+
+
+def set_up(server, cluster, folder):
+    """vault.sh, with the keys of this cluster; twice, as it may run again."""
+    (folder / "keys.pem").write_text(cluster.public_key)
+    environ = {"BAO_ADDR": server.address, "BAO_TOKEN": ROOT_TOKEN, "HOME": str(folder)}
+    environ["PATH"] = f"{Path(find_bao()).parent}:{os.environ['PATH']}"
+    script = ["sh", FOLDER / "vault.sh", "jwt_validation_pubkeys=@keys.pem"]
+    for _ in range(2):
+        done = subprocess.run(script, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+    return done
+
+
+def service_account(cluster, **claims):
+    """A bound token with the claims of https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/."""
+    bound = {"namespace": "app", "pod": {"name": "app-0", "uid": "0"}, "serviceaccount": {"name": "app", "uid": "1"}}
+    fixed = {"iss": ISSUER, "sub": "system:serviceaccount:app:app", "aud": ["vault"], "kubernetes.io": bound}
+    return cluster.sign(**fixed | claims)
+
+
+def pod_of(server, manifests, disk, memory):
+    """The agent of the manifests, with volumes as the kubelet makes them, on this machine's paths."""
+    agent = Sidecar(server.address, disk, memory)
+    agent.environ |= {"VAULT_TOKEN": "", "LESSEE_ENVIRONMENT": ""}
+    for name, text in manifests["ConfigMap"]["data"].items():
+        (disk / name).write_text(text)
+    config = yaml.safe_load((disk / "lessee.yaml").read_text())
+    for volume in "state", "files":
+        (memory / volume).mkdir()
+        (memory / volume).chmod(0o777)
+    agent.state, agent.directory = memory / "state/agent", memory / "files/app"
+    del config["vault"]["ca_file"]
+    config["vault"]["address"] = server.address
+    config["vault"]["auth"]["jwt_file"] = str(disk / "token")
+    config["state"], config["apps"]["app"]["directory"] = str(agent.state), str(agent.directory)
+    config["status"] = {"socket": str(agent.state / "status.sock"), "listen": f"127.0.0.1:{free_port()}"}
+    config["apps"]["app"]["notify"]["process"]["name"] = f"pod-{os.getpid()}"  # this test's, of all on the machine
+    agent.config = config
+    return agent
+
+
+def command(folder, manifests, *arguments, **environ):
+    for name, text in manifests["ConfigMap"]["data"].items():
+        (folder / name).write_text(text)
+    return subprocess.run(
+        [sys.executable, "-m", "lessee", *arguments],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)} | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def violations(pod):
+    """What `restricted` forbids, https://kubernetes.io/docs/concepts/security/pod-security-standards/."""
+    yield from (f"{name}" for name in ("hostNetwork", "hostPID", "hostIPC") if pod.get(name))
+    allowed = {"configMap", "downwardAPI", "emptyDir", "projected", "secret"}  # of those, what is used here at most
+    for volume in pod["volumes"]:
+        yield from (f"volume {kind}" for kind in volume.keys() - {"name"} - allowed)
+    for container in pod["initContainers"] + pod["containers"]:
+        own = container.get("securityContext", {})
+        both = pod["securityContext"] | own
+        capabilities = own.get("capabilities", {})
+        checks = {
+            "privileged": not own.get("privileged"),
+            "allowPrivilegeEscalation": own.get("allowPrivilegeEscalation") is False,
+            "drop": capabilities.get("drop") == ["ALL"],
+            "add": set(capabilities.get("add", [])) <= {"NET_BIND_SERVICE"},
+            "runAsNonRoot": both.get("runAsNonRoot") is True,
+            "runAsUser": both.get("runAsUser") != 0,
+            "seccompProfile": both.get("seccompProfile", {}).get("type") in {"RuntimeDefault", "Localhost"},
+            "hostPort": not any("hostPort" in port for port in container.get("ports", [])),
+            "procMount": own.get("procMount", "Default") == "Default",
+        }
+        yield from (f"{container['name']}: {name}" for name, fine in checks.items() if not fine)
