@@ -16,6 +16,7 @@ from lessee.host.ledger import Ledger
 from lessee.host.logs import log, open_log
 from lessee.host.private import make_private
 from lessee.host.project import Project, find, load
+from lessee.host.readiness import announcing
 from lessee.host.showing.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     project, redactor = opened(arguments, environ)
     _refuse_children(project)
     with serving(project, redactor, environ, _obey_signals) as agent:
-        agent.run(lambda _states: None)
+        agent.run(announcing(environ))
         agent.leave(REVOKE_TIMEOUT, revoke=arguments.revoke)
     log("info", "stopped", note="the files stay")
     return 0

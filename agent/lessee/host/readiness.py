@@ -1,0 +1,30 @@
+"""Tells the service manager that all is there, as sd_notify(3) has it: systemd, and Podman for a container."""
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+
+from lessee.core.machine.state import State
+from lessee.core.machine.view import ready
+from lessee.host.logs import log
+
+
+def announcing(environ: Mapping[str, str]) -> Callable[[Sequence[State]], None]:
+    """What is to be asked at each turn; the first time that every app has its files, $NOTIFY_SOCKET is told."""
+    waiting = [address] if (address := environ.get("NOTIFY_SOCKET")) else []
+
+    def look(states: Sequence[State]) -> None:
+        if waiting and all(map(ready, states)):
+            _tell(waiting.pop())
+
+    return look
+
+
+def _tell(address: str) -> None:
+    # A leading @ stands for the NUL of the abstract namespace, unix(7).
+    name = f"\0{address[1:]}" if address.startswith("@") else address
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as manager:
+        try:
+            manager.sendto(b"READY=1", name)
+        except OSError as exc:
+            # It waits in vain, and says so; the app has its files all the same.
+            log("warning", "cannot tell the service manager", socket=address, reason=exc.strerror)

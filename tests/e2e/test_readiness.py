@@ -1,0 +1,54 @@
+"""`lessee run` tells who started it that all is there, as a service of `Type=notify` does."""
+
+import socket
+from contextlib import suppress
+
+import pytest
+
+from sidecar import eventually
+
+
+@pytest.fixture(params=["a path", "an abstract name"])
+def manager(request, tmp_path):
+    """Listens as a service manager does; the address, and the socket."""
+    address = str(tmp_path / "notify") if request.param == "a path" else f"@lessee-test/{tmp_path.name}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(f"\0{address[1:]}" if address.startswith("@") else address)
+        listening.setblocking(False)
+        yield address, listening
+
+
+def test_the_manager_hears_of_it_when_the_last_app_has_its_files_and_never_again(manager, bao, sidecar, folder):
+    address, listening = manager
+    sidecar.environ["NOTIFY_SOCKET"] = address
+    sidecar.template("a.txt.j2", f'{{{{ secret("{folder}/there").value }}}}')
+    late = {"directory": str(sidecar.memory / "late"), "refresh": "200ms", "files": [{"template": "b.txt.j2"}]}
+    sidecar.config["apps"]["late"] = late
+    (sidecar.disk / "b.txt.j2").write_text(f'{{{{ secret("{folder}/missing").value }}}}')
+    bao.put(f"testing/{folder}/there", value="canary-one")
+    sidecar.start(wait=False)
+    sidecar.until_file("a.txt", "canary-one")
+    assert heard(listening) is None
+    bao.put(f"testing/{folder}/missing", value="canary-late")
+    assert eventually(lambda: heard(listening), "the word") == b"READY=1"
+    assert (sidecar.memory / "late/b.txt").read_text() == "canary-late"
+    bao.put(f"testing/{folder}/there", value="canary-two")
+    sidecar.until_file("a.txt", "canary-two")
+    assert heard(listening) is None
+
+
+def test_a_manager_that_is_gone_is_a_warning_and_the_agent_runs_on(bao, sidecar, folder, tmp_path):
+    sidecar.environ["NOTIFY_SOCKET"] = str(tmp_path / "gone")
+    sidecar.template("a.txt.j2", f'{{{{ secret("{folder}").value }}}}')
+    bao.put(f"testing/{folder}", value="canary")
+    sidecar.start()
+    eventually(lambda: [event for event in sidecar.events() if event["level"] == "warning"], "the warning")
+    (warning,) = [event for event in sidecar.events() if event["level"] == "warning"]
+    assert (warning["event"], warning["reason"]) == ("cannot tell the service manager", "No such file or directory")
+    assert sidecar.status()["ready"]
+
+
+def heard(listening):
+    with suppress(BlockingIOError):
+        return listening.recv(64)
+    return None
