@@ -1,6 +1,7 @@
 """What the door makes of answers that are none; each fault is a real socket's."""
 
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -16,6 +17,7 @@ from lessee.core.machine.failures import Kind
 from lessee.host.openbao import ROOT_TOKEN, free_port
 from lessee.vault.door import Address, Door, RequestFailed
 from needs import need
+from sockets import connections
 
 
 @pytest.fixture
@@ -335,6 +337,67 @@ def test_a_get_that_changes_something_is_sent_once_and_over_a_new_connection(ser
         door.ask("GET", "x", token=None, changes=changes)
     door.close()
     assert seen == sent
+
+
+@pytest.fixture
+def side_by_side(served):
+    """A door that was asked three things at once, each over a connection of its own, and its server's port."""
+    meeting = threading.Barrier(3)
+    doors, seen = [], []
+
+    def body(_client, number):
+        seen.append(number)
+        if len(seen) <= 3:
+            meeting.wait(10)
+        return {}
+
+    def start(idle):
+        port = served(body)
+        door = Door(Address(f"http://127.0.0.1:{port}"), idle=idle)
+        doors.append(door)
+        askers = [threading.Thread(target=door.ask, args=("GET", "x"), kwargs={"token": None}) for _ in range(3)]
+        for asker in askers:
+            asker.start()
+        for asker in askers:
+            asker.join()
+        assert sorted(seen) == [1, 2, 3]
+        return door, port
+
+    yield start
+    for door in doors:
+        door.close()
+
+
+def ask_in_a_thread(door):
+    asker = threading.Thread(target=door.ask, args=("GET", "x"), kwargs={"token": None})
+    asker.start()
+    asker.join()
+
+
+def test_of_connections_that_were_needed_side_by_side_one_is_held_for_all_threads(side_by_side):
+    door, port = side_by_side(idle=0.0)
+    for _ in range(3):
+        ask_in_a_thread(door)
+        assert connections(os.getpid(), port) == 1
+    door.close()
+    assert connections(os.getpid(), port) == 0
+
+
+def test_a_change_over_a_new_connection_takes_the_place_of_one_that_waits(served):
+    port = served(lambda _client, _number: {})
+    door = Door(Address(f"http://127.0.0.1:{port}"), idle=60.0)
+    for method in ("GET", "POST", "GET", "POST"):
+        door.ask(method, "x", token=None)
+        assert connections(os.getpid(), port) == 1
+    door.close()
+
+
+def test_connections_that_were_needed_a_moment_ago_are_kept_for_the_next_requests_side_by_side(side_by_side):
+    door, port = side_by_side(idle=60.0)
+    ask_in_a_thread(door)
+    assert connections(os.getpid(), port) == 3
+    door.close()
+    assert connections(os.getpid(), port) == 0
 
 
 def make_certificate(folder, name):

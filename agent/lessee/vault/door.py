@@ -4,7 +4,6 @@ Over the standard library's http.client, because of what a sidecar costs beside 
 50 ms of each start and 7 MiB more (tests/bench/imports.py measures it), and more of a processor for each request.
 """
 
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from lessee.vault import answers
 from lessee.vault.answers import Answer, RequestFailed
 from lessee.vault.cluster import Cluster
 from lessee.vault.connections import Address, Connection, Connections
+from lessee.vault.kept import Kept
 
 __all__ = ["Address", "Answer", "Door", "RequestFailed"]
 
@@ -39,7 +39,7 @@ Reply = tuple[HTTPResponse, bytes]
 
 
 class Door:
-    """The way to one Vault, for all threads; each has a connection of its own.
+    """The way to one Vault, for all threads; those that ask at the same time have a connection each.
 
     It follows no redirect: that would carry the token away.
     """
@@ -50,7 +50,7 @@ class Door:
         self._idle = idle
         self._connections = Connections(address)
         self._cluster = Cluster(address.urls or (address.url,), self._health)
-        self._kept: dict[int, Connection] = {}
+        self._kept = Kept(idle)
         self._index: str | None = None
         """The server's state after our last change, in its own words."""
 
@@ -110,8 +110,7 @@ class Door:
 
     def close(self) -> None:
         """Close the connections; what is under way over them fails."""
-        while self._kept:
-            self._kept.popitem()[1].close()
+        self._kept.close()
 
     def _headers(self, token: str | None, wrap_ttl: float | None) -> dict[str, str]:
         headers = dict(_HEADERS)
@@ -161,8 +160,8 @@ class Door:
             raise RequestFailed(_UNFIT) from None
 
     def _exchange(self, url: str, request: "_Request") -> Reply:
-        kept = self._kept.pop(threading.get_ident(), None)
-        if kept is not None and kept.url == url and kept.stamp == self._connections.stamp() and not request.changes:
+        kept = self._kept.take(url, self._connections.stamp())
+        if kept is not None and not request.changes:
             idle = kept.idle
             try:
                 return self._over(kept, request)
@@ -180,7 +179,7 @@ class Door:
         headers = request.headers if self._index is None else {**request.headers, _INDEX: self._index}
         reply = connection.exchange(request.method, request.target, request.content, headers, request.timeout)
         if connection.is_open:
-            self._kept[threading.get_ident()] = connection
+            self._kept.put(connection)
         return reply
 
     def _health(self, url: str) -> int | str:
