@@ -40,11 +40,12 @@ class Node:
 class Cluster:
     """`with Cluster(folder) as cluster:` gives it initialised, unsealed and with an active node."""
 
-    def __init__(self, folder, nodes=3):
+    def __init__(self, folder, nodes=3, config=""):
+        """`config`: HCL for each node, in addition."""
         ports = _ports(2 * nodes)
         self.nodes = [Node(f"http://127.0.0.1:{ports[i]}", folder / f"node{i}") for i in range(nodes)]
         for i, node in enumerate(self.nodes):
-            config = _CONFIG.format(
+            said = _CONFIG.format(
                 address=node.address,
                 port=ports[i],
                 cluster_port=ports[nodes + i],
@@ -52,7 +53,7 @@ class Cluster:
                 name=node.folder.name,
             )
             (node.folder / "data").mkdir(parents=True)
-            (node.folder / "node.hcl").write_text(config)
+            (node.folder / "node.hcl").write_text(said + config)
 
     def __enter__(self):
         try:

@@ -37,6 +37,7 @@ NAMES = (
     "weather",
     "herd",
     "fleet",
+    "scale",
     "month",
     "months",
     "setup",

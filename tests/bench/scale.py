@@ -1,0 +1,382 @@
+"""What 200 real agents ask of one real server: at their start, in quiet, at a rotation, and after its restart.
+
+What one request, one token and one connection cost the server is measured beside it: `scaling.py` makes of both what
+thousands of agents would ask.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import mean, median
+from typing import Any, NamedTuple
+
+from rig import LESSEE, MEMORY, PATIENCE, Figure, Program, cpu_seconds, resident, tell
+
+import sockets
+from cluster import Cluster, Node
+from lessee.vault.connections import Address, Connection, Connections
+
+AGENTS = 200
+REFRESH = 5.0
+"""The machine that is measured runs the agents too: at its default of 1 s they would take all of it."""
+TTL = 120
+"""Of each token, so that all of them end while the server is away."""
+QUIET = 60.0
+SETTLE = 15.0
+"""Seconds after which a start is forgotten: longer than connections that it needed are kept."""
+AWAY = 140.0
+HELD = 1.0
+REACH = 60.0
+SAMPLES, ASKERS = 2000, 8
+"""Requests by which the cost of one is measured, and how many of them are under way at once."""
+
+_POLICY = """
+path "secret/data/production/*"              { capabilities = ["read"] }
+path "secret/metadata/production/*"          { capabilities = ["read", "list"] }
+path "secret/detailed-metadata/production/*" { capabilities = ["list"] }
+"""
+_AUDIT = 'audit "file" "bench" {{ options {{ file_path = "{file}" }} }}\n'
+_TEMPLATES = {
+    "database.env": 'PASSWORD={{ secret("database/postgres").password }}\n',
+    "keys.env": 'KEY={{ secret("api-keys/openai").api_key }}\n',
+}
+_KINDS = (
+    ("auth/approle/login", "login"),
+    ("auth/token/renew-self", "renewal"),
+    ("auth/token/lookup-self", "look at the token"),
+    ("secret/detailed-metadata/", "look"),
+    ("secret/metadata/", "look"),
+    ("secret/data/", "read"),
+)
+
+
+class Asked(NamedTuple):
+    """A request as the server's audit log has it: when, to the second of what is counted, and its kind."""
+
+    second: int
+    kind: str
+
+
+class Ground:
+    """One server that writes down what it is asked, and agents in folders of their own."""
+
+    def __init__(self, folder: Path, cluster: Cluster, audit: Path) -> None:
+        self._folder = folder
+        self._audit = audit
+        self.cluster = cluster
+        (folder / "templates").mkdir()
+        for name, text in _TEMPLATES.items():
+            (folder / "templates" / f"{name}.j2").write_text(text)
+        cluster.ask(0, "POST", "sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
+        self._await_mount()
+        self.write("database/postgres", password="0")
+        self.write("api-keys/openai", api_key="0")
+        cluster.ask(0, "PUT", "sys/policies/acl/scale", {"policy": _POLICY})
+        cluster.ask(0, "POST", "sys/auth/approle", {"type": "approle"})
+        cluster.ask(0, "POST", "auth/approle/role/scale", {"token_policies": ["scale"], "token_ttl": TTL})
+        role = cluster.ask(0, "GET", "auth/approle/role/scale/role-id")["data"]["role_id"]
+        (folder / "role_id").write_text(role)
+        self._let_in()
+
+    @property
+    def server(self) -> int:
+        process = self._node.process
+        assert process is not None
+        return process.pid
+
+    @property
+    def login(self) -> Mapping[str, str]:
+        return {name: (self._folder / name).read_text() for name in ("role_id", "secret_id")}
+
+    @property
+    def address(self) -> str:
+        return self._node.address
+
+    def write(self, path: str, **fields: str) -> None:
+        self.cluster.ask(0, "POST", f"secret/data/production/{path}", {"data": fields})
+
+    def agents(self, count: int) -> Sequence[Program]:
+        return [self._agent(self._folder / f"agent-{number:04}") for number in range(count)]
+
+    def asked(self, begin: int = 0) -> Sequence[Asked]:
+        """What came since a place in the log."""
+        with self._audit.open("rb") as log:
+            log.seek(begin)
+            entries = (json.loads(line) for line in log if line.startswith(b"{") and line.endswith(b"}\n"))
+            return [_asked(entry) for entry in entries if entry["type"] == "request"]
+
+    def place(self) -> int:
+        """The end of the log."""
+        return self._audit.stat().st_size
+
+    @property
+    def _node(self) -> Node:
+        return self.cluster.nodes[0]
+
+    def _await_mount(self) -> None:
+        """A KV mount of version 2 is made in the background."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.cluster.ask(0, "GET", "secret/config")
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def _let_in(self) -> None:
+        secret_id = self.cluster.ask(0, "POST", "auth/approle/role/scale/secret-id", {})["data"]["secret_id"]
+        (self._folder / "secret_id").write_text(secret_id)
+
+    def _agent(self, folder: Path) -> Program:
+        folder.mkdir()
+        approle = {f"{name}_file": str(self._folder / name) for name in ("role_id", "secret_id")}
+        config = {
+            "environment": "production",
+            "vault": {"address": self.address, "auth": {"method": "approle", **approle}},
+            "secrets": {"refresh": f"{REFRESH:.0f}s"},
+            "state": str(folder / "state"),
+            "templates": str(self._folder / "templates"),
+            "apps": {
+                "files": {
+                    "directory": str(folder / "files"),
+                    "files": [{"template": f"{name}.j2"} for name in _TEMPLATES],
+                }
+            },
+        }
+        (folder / "lessee.yaml").write_text(json.dumps(config))
+        return Program(folder, [*LESSEE, "run", "--config", folder / "lessee.yaml"], list(_TEMPLATES))
+
+
+def measure(count: int = AGENTS) -> Iterator[Figure]:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY)))
+        audit = folder / "audit.log"
+        cluster = stack.enter_context(Cluster(folder, nodes=1, config=_AUDIT.format(file=audit)))
+        ground = Ground(folder, cluster, audit)
+        yield from _costs(ground)
+        agents = ground.agents(count)
+        yield from _start(ground, agents, stack)
+        yield from _quiet(ground, agents)
+        yield from _rotation(ground, agents)
+        yield from _return(ground, agents)
+
+
+def _start(ground: Ground, agents: Sequence[Program], stack: ExitStack) -> Iterator[Figure]:
+    name = f"{len(agents)} agents start"
+    begin, began = ground.place(), time.monotonic()
+    for agent in agents:
+        stack.enter_context(agent)
+    for agent in agents:
+        agent.wait_for_files()
+    took, asked = time.monotonic() - began, ground.asked(begin)
+    yield Figure(f"{name}: all have their files", "", f"{took:.0f} s")
+    yield Figure(f"{name}: requests of one until then", "", _each(asked, len(agents)))
+    yield Figure(f"{name}: requests a second at peak", "", str(_peak(asked)))
+
+
+def _quiet(ground: Ground, agents: Sequence[Program]) -> Iterator[Figure]:
+    """While nothing changes."""
+    name = f"{len(agents)} agents, {REFRESH:.0f} s fresh, nothing changes"
+    time.sleep(SETTLE)
+    pids = [agent.process.pid for agent in agents]
+    begin, began = ground.place(), time.monotonic()
+    used, served = sum(map(cpu_seconds, pids)), cpu_seconds(ground.server)
+    looks = []
+    while time.monotonic() < began + QUIET:
+        time.sleep(QUIET / 10)
+        looks.append(_connections(ground, pids))
+    took = time.monotonic() - began
+    used, served = sum(map(cpu_seconds, pids)) - used, cpu_seconds(ground.server) - served
+    asked = ground.asked(begin)
+    held = [count for look in looks for count in look]
+    sizes = [resident(pid) for pid in pids]
+    rss, shares = [size for size, _ in sizes], [share for _, share in sizes if share is not None]
+    yield Figure(f"{name}: requests a second", "", f"{len(asked) / took:.1f}: {_rates(asked, took)}")
+    yield Figure(
+        f"{name}: connections that one keeps, the mean (the most at one moment)",
+        "",
+        f"{mean(held):.2f} ({max(held)})",
+        f"≤ {HELD:.0f}.1",
+        mean(held) <= HELD + 0.1,
+    )
+    yield Figure(f"{name}: RSS of one agent, the median (the most)", "", f"{median(rss):.1f} MiB ({max(rss):.1f} MiB)")
+    if shares:
+        yield Figure(f"{name}: PSS of one agent, the median", "", f"{median(shares):.1f} MiB")
+    yield Figure(f"{name}: CPU of one agent", "", f"{1000 * used / took / len(agents):.1f} ms a second")
+    yield Figure(f"{name}: CPU of the server", "", f"{1000 * served / len(asked):.2f} ms a request")
+    yield Figure(f"{name}: RSS of the server", "", f"{resident(ground.server)[0]:.0f} MiB")
+
+
+def _rotation(ground: Ground, agents: Sequence[Program]) -> Iterator[Figure]:
+    name = f"{len(agents)} agents, {REFRESH:.0f} s fresh, a secret of all changes"
+    begin, began = ground.place(), time.monotonic()
+    ground.write("database/postgres", password="rotated")
+    took = _fresh(agents, "rotated", lambda: time.monotonic() - began)
+    asked = ground.asked(begin)
+    limit = REFRESH + 1
+    yield Figure(
+        f"{name}: fresh, the median and the last",
+        "",
+        f"{median(took):.1f} s, {took[-1]:.1f} s",
+        f"≤ {limit:.0f} s",
+        took[-1] <= limit,
+    )
+    yield Figure(f"{name}: requests of one until then", "", _each(asked, len(agents)))
+    yield Figure(f"{name}: requests a second at peak", "", str(_peak(asked)))
+
+
+def _return(ground: Ground, agents: Sequence[Program]) -> Iterator[Figure]:
+    """The server is killed, and comes back when every token has ended."""
+    name = f"{len(agents)} agents, {AWAY:.0f} s without the server, all tokens ended"
+    cluster = ground.cluster
+    tell("the server is killed")
+    cluster.stop(0)
+    time.sleep(AWAY)
+    begin = ground.place()
+    cluster.start(0)
+    back_at = time.monotonic()
+    tell("it is back")
+    cluster.active()
+    ground.write("database/postgres", password="returned")
+    took = _fresh(agents, "returned", lambda: time.monotonic() - back_at)
+    asked = ground.asked(begin)
+    time.sleep(SETTLE)
+    held = _connections(ground, [agent.process.pid for agent in agents])
+    logins = [one for one in asked if one.kind == "login"]
+    dead = sum(agent.process.poll() is not None for agent in agents)
+    yield Figure(
+        f"{name}: fresh again, the median and the last",
+        "",
+        f"{median(took):.1f} s, {took[-1]:.1f} s",
+        f"≤ {REACH:.0f} s",
+        took[-1] <= REACH,
+    )
+    yield Figure(f"{name}: requests of one until then", "", _each(asked, len(agents)))
+    yield Figure(f"{name}: logins, and a second at peak", "", f"{len(logins)}, {_peak(logins)}")
+    yield Figure(f"{name}: requests a second at peak", "", str(_peak(asked)))
+    yield Figure(f"{name}: connections that one keeps {SETTLE:.0f} s later, the mean", "", f"{mean(held):.2f}")
+    yield Figure(f"{name}: ended", "", str(dead), "0", not dead)
+
+
+def _fresh(agents: Sequence[Program], value: str, clock: Callable[[], float]) -> Sequence[float]:
+    """When each had a value in its file, in order."""
+    missing, took = list(agents), []
+    while missing:
+        if clock() > PATIENCE:
+            raise RuntimeError(f"{len(missing)} agents did not become fresh, one in {missing[0].folder}")
+        late = []
+        for agent in missing:
+            if value in (agent.directory / "database.env").read_text():
+                took.append(clock())
+            else:
+                late.append(agent)
+        missing = late
+        time.sleep(0.02)
+    return took
+
+
+def _connections(ground: Ground, pids: Sequence[int]) -> Sequence[int]:
+    """How many of them each process has to the server."""
+    port = int(ground.address.rpartition(":")[2])
+    return [sockets.connections(pid, port) for pid in pids]
+
+
+def _costs(ground: Ground) -> Iterator[Figure]:
+    """What the server's processors spend on a request of each kind, and its memory on what stays."""
+    connections = Connections(Address(ground.address))
+    askers = [connections.open(ground.address, timeout=3.0) for _ in range(ASKERS)]
+    tokens = []
+
+    def log_in(over: Connection) -> None:
+        tokens.append(_ask(over, "POST", "auth/approle/login", body=ground.login)["auth"]["client_token"])
+
+    before = resident(ground.server)[0]
+    yield _cost(ground, askers, "login", log_in)
+    held = (resident(ground.server)[0] - before) * 1024 / len(tokens)
+    yield Figure(f"RSS of the server, a token, after {len(tokens):,} logins", "", f"{held:.0f} KiB")
+    token, name = tokens[-1], "production/database"
+    for kind, method, path in (
+        ("renewal", "POST", "auth/token/renew-self"),
+        ("look at a folder", "GET", f"secret/detailed-metadata/{name}?list=true"),
+        ("look at a secret", "GET", f"secret/metadata/{name}/postgres"),
+        ("read", "GET", f"secret/data/{name}/postgres"),
+    ):
+        yield _cost(ground, askers, kind, lambda over, method=method, path=path: _ask(over, method, path, token))
+    before = resident(ground.server)[0]
+    many = [connections.open(ground.address, timeout=3.0) for _ in range(SAMPLES // 2)]
+    for one in many:
+        _ask(one, "GET", f"secret/data/{name}/postgres", token)
+    held = (resident(ground.server)[0] - before) * 1024 / len(many)
+    yield Figure(f"RSS of the server, a connection, of {len(many)}", "", f"{held:.0f} KiB")
+    for one in [*many, *askers]:
+        one.close()
+    ground.cluster.ask(0, "PUT", "sys/leases/revoke-prefix/auth/approle/login")
+
+
+def _cost(ground: Ground, askers: Sequence[Connection], kind: str, ask: Callable[[Connection], Any]) -> Figure:
+    """Of SAMPLES, so many at once."""
+
+    def ask_on(over: Connection) -> None:
+        for _ in range(SAMPLES // len(askers)):
+            ask(over)
+
+    with ThreadPoolExecutor(len(askers)) as pool:
+        list(pool.map(ask, askers))
+        used, began = cpu_seconds(ground.server), time.monotonic()
+        list(pool.map(ask_on, askers))
+        used, took = cpu_seconds(ground.server) - used, time.monotonic() - began
+    name = f"a {kind}, {len(askers)} at once, audited: CPU of the server, and how many a second beside who asks"
+    return Figure(name, "", f"{1000 * used / SAMPLES:.2f} ms, {SAMPLES / took:,.0f}")
+
+
+def _ask(
+    connection: Connection, method: str, path: str, token: str = "", body: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    content = json.dumps(body).encode() if body is not None else None
+    headers = {"X-Vault-Token": token} if token else {}
+    response, answer = connection.exchange(method, f"/v1/{path}", content, headers, 10.0)
+    if response.status != 200:  # HTTP's own word.
+        raise RuntimeError(f"{method} {path}: {response.status}")
+    said: dict[str, Any] = json.loads(answer)
+    return said
+
+
+def _asked(entry: Mapping[str, Any]) -> Asked:
+    path = entry["request"]["path"]
+    kind = next((kind for start, kind in _KINDS if path.startswith(start)), path)
+    hours, minutes, seconds = entry["time"].partition("T")[2][:8].split(":")
+    return Asked((int(hours) * 60 + int(minutes)) * 60 + int(seconds), kind)
+
+
+def _each(asked: Sequence[Asked], count: int) -> str:
+    """By kind, of one agent."""
+    kinds = Counter(one.kind for one in asked)
+    by_kind = ", ".join(f"{kind} {number / count:.2f}" for kind, number in kinds.most_common())
+    return f"{len(asked) / count:.2f}: {by_kind}"
+
+
+def _rates(asked: Sequence[Asked], took: float) -> str:
+    kinds = Counter(one.kind for one in asked)
+    return ", ".join(f"{kind} {number / took:.1f}" for kind, number in kinds.most_common())
+
+
+def _peak(asked: Sequence[Asked]) -> int:
+    return max(Counter(one.second for one in asked).values(), default=0)
+
+
+if __name__ == "__main__":
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--agents", type=int, default=AGENTS)
+    for figure in measure(parser.parse_args().agents):
+        sys.stdout.write(f"| {figure.name} | {figure.lessee} | {figure.reach} | {figure.met} |\n")
+        sys.stdout.flush()
