@@ -222,7 +222,8 @@ class Agent:
     def _load(self) -> Project:
         child = self._supervisor is not None
         only = next(iter(self._project.config.apps)) if child else None
-        return load(self._project.path, self._environ, only=only, for_child=child)
+        respawns = self._supervisor is not None and self._supervisor.respawns
+        return load(self._project.path, self._environ, only=only, for_child=child, respawns=respawns)
 
     def _take_up(self, project: Project) -> None:
         self._identities.configure(project)

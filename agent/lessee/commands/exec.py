@@ -45,12 +45,16 @@ def run(arguments: argparse.Namespace) -> int:
     # The child inherits what is blocked.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     environ = dict(os.environ)
-    project, redactor = opened(arguments, environ, only=arguments.app)
+    respawns = arguments.respawn is not None
+    if respawns:
+        _refuse_to_respawn(arguments)
+    project, redactor = opened(arguments, environ, only=arguments.app, respawns=respawns)
     supervisor = Supervisor(
         arguments.program,
         lambda: environ_of_programs(os.environ),
         before=before,
         restart=project.config.restart,
+        respawns=respawns,
     )
     if not arguments.once:
         return _supervise(arguments, project, redactor, environ, supervisor)
@@ -107,6 +111,19 @@ def _publish(
         code = _first_failure(agent.run(outcomes, arguments.timeout) or unfinished(agent.states), redactor)
         agent.leave(REVOKE_TIMEOUT)
     return code
+
+
+def _refuse_to_respawn(arguments: argparse.Namespace) -> None:
+    """Raises UsageError."""
+    if arguments.once:
+        raise UsageError(
+            "leaves nobody to start the server anew", where="--once", todo="leave it out, or leave --respawn out"
+        )
+    for descriptor, name in enumerate(("standard input", "standard output")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            raise UsageError("it is closed", where=name, todo="let the client speak to the server by it") from None
 
 
 def _refuse_leases(project: Project) -> None:

@@ -42,11 +42,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def opened(
-    arguments: argparse.Namespace, environ: Mapping[str, str], *, only: str | None = None
+    arguments: argparse.Namespace, environ: Mapping[str, str], *, only: str | None = None, respawns: bool = False
 ) -> tuple[Project, Redactor]:
-    """The configuration, of all or of the one app that has a child, and the log. Raises ConfigError."""
+    """The configuration, of all or of the one app that has a child, and the log. Raises ConfigError.
+
+    `respawns`: as of `load`.
+    """
     path = find(arguments.config, environ)
-    project = load(path, environ, only=only, prepare=False, for_child=only is not None)
+    project = load(path, environ, only=only, prepare=False, for_child=only is not None, respawns=respawns)
     refuse_without_apps(project)
     redactor = Redactor()
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)

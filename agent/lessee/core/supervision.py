@@ -12,6 +12,7 @@ LONGEST_BACKOFF = 10.0
 GOING_BACK = 10.0
 """Seconds that what was before may take to be back."""
 _BY_SIGNAL = 128
+_TERM = 15
 _INTERRUPTED = _BY_SIGNAL + 2
 """What ended by SIGINT, was ended by a person at the terminal: the signal goes to the child there, and not to us."""
 
@@ -20,6 +21,8 @@ class Action(Enum):
     """What is to be done to the child."""
 
     START = auto()
+    CLOSE = auto()
+    """Its input: who serves a pipe ends by that."""
     TERMINATE = auto()
     KILL = auto()
     """Its whole process group, or what is left of it."""
@@ -48,9 +51,26 @@ class NotStarted(Record, frozen=True):
 
 
 class Asked(Record, frozen=True):
-    """The child is to be started anew; SIGKILL comes `grace` seconds after SIGTERM."""
+    """The child is to be started anew; SIGKILL comes `grace` seconds after SIGTERM.
+
+    With `linger` its input is closed first, and SIGTERM comes so many seconds later.
+    """
 
     grace: float
+    linger: float = 0.0
+
+
+class Works(Record, frozen=True):
+    """The child has shown that it does: where nothing else was said, it is started again as often as this."""
+
+    restart: Restart
+
+
+class Hungup(Record, frozen=True):
+    """Who speaks to the child by its input is gone: it is to end, as by `Asked`, and with it all."""
+
+    grace: float
+    linger: float
 
 
 class Stop(Record, frozen=True):
@@ -63,7 +83,7 @@ class Tick(Record, frozen=True):
     """Time has passed."""
 
 
-Event = Begin | Ended | NotStarted | Asked | Stop | Tick
+Event = Begin | Ended | NotStarted | Asked | Works | Hungup | Stop | Tick
 
 
 class Idle(Record, frozen=True):
@@ -75,9 +95,11 @@ class Running(Record, frozen=True):
 
 
 class Leaving(Record, frozen=True):
-    """There is a child that was told to end, to be started anew; it is killed at this time."""
+    """There is a child that was told to end; it is killed at this time."""
 
     kill_at: float
+    terminate_at: float = float("inf")
+    """When it is sent SIGTERM, where that was not done."""
 
 
 class Waiting(Record, frozen=True):
@@ -128,7 +150,11 @@ def step(state: Supervision, event: Event, now: float) -> Next:
         case NotStarted():
             return _over(state, event.code)
         case Asked():
-            return _asked(state, event.grace, now)
+            return _asked(state, event, now)
+        case Works():
+            return replace(state, restart=state.restart or event.restart), ()
+        case Hungup():
+            return _hungup(state, event, now)
         case Stop():
             return _stop(state, event.signal)
         case Tick():
@@ -140,7 +166,9 @@ def step(state: Supervision, event: Event, now: float) -> Next:
 def wake_at(state: Supervision) -> float:
     """When a Tick will find something to do."""
     match state.phase:
-        case Leaving(kill_at=at) | Waiting(until=at) | Held(until=at):
+        case Leaving(kill_at=at, terminate_at=before):
+            return min(at, before)
+        case Waiting(until=at) | Held(until=at):
             return at
         case _:
             return float("inf")
@@ -170,16 +198,28 @@ def _failed(state: Supervision, restart: Restart, code: int, now: float) -> Next
     return replace(state, phase=Waiting(now + delay), failed_at=(*recent, now)), (Action.KILL, Action.REAP)
 
 
-def _asked(state: Supervision, grace: float, now: float) -> Next:
+def _asked(state: Supervision, event: Asked, now: float) -> Next:
     if state.stopping:
         return state, ()
     match state.phase:
+        case Running() if event.linger:
+            return _linger(state, event, now)
         case Running():
-            return replace(state, phase=Leaving(now + grace)), (Action.TERMINATE,)
+            return replace(state, phase=Leaving(now + event.grace)), (Action.TERMINATE,)
         case Waiting() | Held():
             return _start(state)
         case _:  # It is on its way already, or it has not begun and will find the newest, or it is too late.
             return state, ()
+
+
+def _linger(state: Supervision, event: Asked | Hungup, now: float) -> Next:
+    terminate_at = now + event.linger
+    return replace(state, phase=Leaving(terminate_at + event.grace, terminate_at)), (Action.CLOSE,)
+
+
+def _hungup(state: Supervision, event: Hungup, now: float) -> Next:
+    state, actions = _stop(state, _TERM)
+    return _linger(state, event, now) if isinstance(state.phase, Running) else (state, actions)
 
 
 def _stop(state: Supervision, number: int) -> Next:
@@ -198,6 +238,8 @@ def _tick(state: Supervision, now: float) -> Next:
             return _start(state)
         case Held(code=code):
             return _over(state, code)
+        case Leaving(kill_at=kill_at) if now < kill_at:
+            return replace(state, phase=Leaving(kill_at)), (Action.TERMINATE,)
         case _:
             return replace(state, phase=Leaving(float("inf"))), (Action.KILL,)
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from lessee.core.config import App, Config, FromSecrets, FromVariables
+from lessee.core.config import App, Child, Config, FromSecrets, FromVariables, Notify
 from lessee.core.config.parsing import environments, parse
 from lessee.core.errors import ConfigError, LesseeError, TemplateError, TemplateErrors
 from lessee.core.record import Record
@@ -81,13 +81,14 @@ def load(
     only: str | None = None,
     prepare: bool = True,
     for_child: bool = False,
+    respawns: bool = False,
     environment: str | None = None,
     blocks: Collection[str] = (),
 ) -> Project:
     """Read and compile all of it, or one app. Raises ConfigError or TemplateError, which tell all that is wrong.
 
     `prepare`: as of `compile_recipes`. `for_child`: there is a child to take what `environ` makes; else it is left out.
-    `environment` and `blocks`: as of `parse`.
+    `respawns`: it is started anew where an app does not say how it is told. `environment` and `blocks`: as of `parse`.
     """
     stamps = {path: stamp(path)}
     text = text_of(path)
@@ -96,6 +97,8 @@ def load(
         config = _with(config, {only: app_of(config, only, path)})
     if not for_child:
         config = _with(config, {name: msgspec.structs.replace(app, environ=None) for name, app in config.apps.items()})
+    if respawns:
+        config = _with(config, {name: respawned(app) for name, app in config.apps.items()})
     folder = path.parent / config.templates if config.templates else path.parent
 
     def template(name: str) -> str:
@@ -105,6 +108,23 @@ def load(
     recipes = compile_recipes(config, Compiler(template, space_of(config)), prepare=prepare)
     _refuse_fallbacks(recipes.values())
     return Project(path, config, text, recipes, stamps)
+
+
+def respawned(app: App) -> App:
+    """The app, whose child is started anew where nothing else was said."""
+    # Of the grammar alone: its defaults are ours.
+    from lessee.core.config.grammar.app import Notify as Said  # noqa: PLC0415
+
+    said = Said(child=True, action="restart")
+    default = Notify(
+        target=Child(),
+        action=said.action,
+        grace=said.grace,
+        boot_grace=said.boot_grace,
+        otherwise=said.otherwise,
+        timeout=said.timeout,
+    )
+    return msgspec.structs.replace(app, notify=app.notify or default)
 
 
 def _refuse_fallbacks(recipes: Iterable[Recipe]) -> None:

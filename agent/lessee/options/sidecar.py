@@ -27,6 +27,9 @@ def _add_exec(command: Command) -> None:
     program.add_argument("--app", metavar="APP", required=True, help="the app that CMD is")
     program.add_argument("--timeout", type=duration, default=60.0, metavar="TIME", help="wait for Vault (60s)")
     program.add_argument("--once", action="store_true", help="become CMD when the files are there: no agent stays")
+    program.add_argument(
+        "--respawn", choices=("mcp-stdio",), help="CMD is an MCP server: on a change it is started anew, unnoticed"
+    )
     program.add_argument("program", nargs="+", metavar="CMD", help="what to run, and its arguments")
     add_logging(program)
 

@@ -38,19 +38,33 @@ class CannotStart(LesseeError):  # noqa: N818  # It reads as the sentence it is.
 class Child:
     """A program that was started; all but the making is to be done in the thread that made it."""
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str], before: Before) -> None:
-        """It gets what was `before` us, and the terminal if we have it. Raises CannotStart."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        before: Before,
+        *,
+        pipes: tuple[int, int] | None = None,
+    ) -> None:
+        """It gets what was `before` us. Raises CannotStart.
+
+        `pipes`: its stdin and its stdout; without them, ours, and the terminal if we have it.
+        """
         self.began = boot_time()
         """What was there at this time, the child finds; its start is a little later."""
         try:
             with _core_limit(before.core):
                 # All of ours are closed in it; stdin, stdout and stderr pass through.
-                self._process = spawn(command, env=environ, process_group=0, umask=before.umask)
+                stdin, stdout = pipes or (None, None)
+                self._process = spawn(
+                    command, env=environ, process_group=0, umask=before.umask, stdin=stdin, stdout=stdout
+                )
         except (OSError, ValueError) as exc:
             raise CannotStart(command, exc) from None
         self.pid = self._process.pid
         self._killed = False
-        terminal.give(self.pid)
+        if pipes is None:
+            terminal.give(self.pid)
         # proc_pid_stat(5): the start is the 22nd field, the 20th after the name, which may hold blanks and brackets.
         stat = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b") ")[2].split()
         self.started = int(stat[19]) * _TICK
