@@ -12,6 +12,7 @@ from lessee.core.supervision import (
     Begin,
     Ended,
     Held,
+    Hungup,
     Idle,
     Leaving,
     NotStarted,
@@ -21,6 +22,7 @@ from lessee.core.supervision import (
     Supervision,
     Tick,
     Waiting,
+    Works,
     step,
     wake_at,
 )
@@ -218,11 +220,59 @@ def test_one_that_ended_well_is_over_though_something_is_taken_back(world, code)
     assert world.state.phase == Over(code)
 
 
+def test_one_at_a_pipe_has_its_input_closed_then_sigterm_and_then_sigkill(world):
+    assert world(Asked(grace=5, linger=1)) == (Action.CLOSE,)
+    assert wake_at(world.state) == 1
+    assert world(Tick(), after=1) == (TERMINATE,)
+    assert wake_at(world.state) == 6
+    assert world(Tick(), after=5) == (KILL,)
+    assert world(Ended(137)) == (KILL, REAP, START)
+
+
+def test_a_server_that_has_shown_that_it_works_is_started_again_when_it_fails():
+    world = World()
+    world(Begin())
+    world(Works(Restart(attempts=1, within=10.0)))
+    assert world(Ended(1)) == (KILL, REAP)
+    world(Tick(), after=1)
+    assert world(Ended(1)) == (REAP,)
+    assert world.state.phase == Over(1, gave_up=True)
+
+
+def test_what_was_said_of_failures_before_stays_said(stubborn):
+    stubborn(Works(Restart(attempts=100, within=10.0)))
+    assert stubborn.state.restart == Restart(attempts=3, within=10.0)
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_a_client_that_hangs_up_ends_all_as_the_server_does(stubborn, code):
+    assert stubborn(Hungup(grace=1, linger=3)) == (Action.CLOSE,)
+    assert stubborn(Hungup(grace=1, linger=3)) == ()
+    assert stubborn(Tick(), after=3) == (TERMINATE,)
+    assert stubborn(Tick(), after=1) == (KILL,)
+    assert stubborn(Ended(code)) == (REAP,)
+    assert stubborn.state.phase == Over(code)
+
+
+def test_a_client_that_hangs_up_between_two_servers_ends_all(stubborn):
+    stubborn(Ended(1))
+    assert stubborn(Hungup(grace=1, linger=3)) == ()
+    assert stubborn.state.phase == Over(143)
+
+
+def test_a_client_that_hangs_up_while_the_server_is_started_anew_gets_no_other(world):
+    world(Asked(grace=5, linger=1))
+    assert world(Hungup(grace=1, linger=3)) == ()
+    assert world(Ended(0)) == (REAP,)
+
+
 EVENTS = st.one_of(
     st.just(Begin()),
     st.just(Tick()),
     st.builds(Ended, st.sampled_from([0, 1, 130, 137, 143]), st.booleans()),
-    st.builds(Asked, st.floats(0, 20)),
+    st.builds(Asked, st.floats(0, 20), st.sampled_from([0.0, 1.0])),
+    st.builds(Hungup, st.floats(0, 20), st.floats(0, 20)),
+    st.just(Works(Restart(attempts=2, within=5.0))),
     st.builds(Stop, st.sampled_from([TERM, INT])),
 )
 RESTARTS = st.none() | st.builds(Restart, attempts=st.integers(1, 4), within=st.floats(0.5, 60))
@@ -241,6 +291,7 @@ def test_there_are_never_two_children_nor_more_failures_than_allowed_and_what_is
             assert (world.state.phase, actions) == (before.phase, ())
         if isinstance(world.state.phase, Waiting) and before.phase != world.state.phase:
             failures.append(world.now)
+    restart = restart or Restart(attempts=2, within=5.0)
     for last in failures:
         assert len([at for at in failures if last - restart.within < at <= last]) <= restart.attempts
     # Time alone brings it to a standstill: no tick is asked for in vain.
