@@ -31,6 +31,7 @@ RULES: Mapping[str, str] = {
     "unknown-app": "a container runs `lessee exec` for an app that there is not",
     "unknown-service": "a service is to be told that there is not",
     "shadowed-variable": "a container's environment has a variable that a rendered file gives as well",
+    "unread-app": "a container has a variable that an app gives, and none is known to read that app",
     "literal-secret": "a Compose file spells out what looks like a secret",
     "writable-mount": "an app may write where its secrets lie",
     "hidden-files": "a secret of Compose is mounted into an app's directory",

@@ -128,7 +128,42 @@ def test_the_container_that_is_told_reads_the_app():
     told = lessee("{container: {service: x}}")
     assert [rule for rule, *_ in found(text, lessee=told)] == ["shadowed-variable"]
     assert found(text, lessee=lessee("{container: {service: x, project: other}}")) == []
-    assert found(text, lessee=lessee("{command: [x]}")) == []
+    assert [rule for rule, *_ in found(text, lessee=lessee("{command: [x]}"))] == ["unread-app"]
+
+
+def test_of_an_app_that_no_service_is_known_to_read_each_service_is_told_that_sets_what_it_gives():
+    text = """
+      server: {env_file: ../.env, environment: ["DATABASE_URL=canary"]}
+      celery_worker:
+        environment:
+          DATABASE_URL: canary
+      pause: {command: [sleep, infinity], environment: {DATABASE_URL: canary}}
+      other: {command: 'lessee exec --app ${APP} -- x', environment: {DATABASE_URL: canary}}
+    """
+    said = check(text, env_files={"../.env": "DATABASE_URL=canary\nPORT=1\n"})
+    assert [(one.rule, one.level, one.line, one.app) for one in said if one.rule == "unread-app"] == [
+        ("unread-app", "warning", LINE + 1, "web"),
+        ("unread-app", "warning", LINE + 1, "web"),
+        ("unread-app", "warning", LINE + 4, "web"),
+    ]
+    assert not any("canary" in one.message + one.help for one in said)
+    assert "no service is known to read that app" in next(one.message for one in said if one.rule == "unread-app")
+
+
+def test_a_variable_that_is_set_in_several_places_is_told_at_each_of_them():
+    text = """
+      web:
+        pid: service:holder
+        env_file:
+          - ../.env
+          - more.env
+        environment:
+          DATABASE_URL: postgresql://db
+    """
+    env_files = {"../.env": "DATABASE_URL=a\nDATABASE_URL=b\n", "more.env": "DATABASE_URL=c\n"}
+    assert found(text, env_files=env_files) == [
+        ("shadowed-variable", "error", "compose.yaml", LINE + line) for line in (4, 5, 7)
+    ]
 
 
 TWO = LESSEE + "  api:\n    directory: /run/secrets/api\n    files: [{template: app.env.j2}]\n"
@@ -333,7 +368,7 @@ def test_secrets_that_are_spelled_out_are_told_once_and_never_repeated():
       b: {<<: *a, environment: ["DATABASE_URL=postgresql://u:canary@db/x", "API_KEY"]}
     """
     said = check(text)
-    assert [(one.rule, one.level, one.line) for one in said] == [
+    assert [(one.rule, one.level, one.line) for one in said if one.rule == "literal-secret"] == [
         ("literal-secret", "warning", LINE + 2),
         ("literal-secret", "warning", LINE + 4),
         ("literal-secret", "warning", LINE + 5),

@@ -26,7 +26,7 @@ class _Set(Record, frozen=True):
 
 
 def shadows(stack: Stack, texts: Mapping[Sheet, str], load: Callable[[str], str | None]) -> Iterator[Finding]:
-    """`load` gives the text of an `env_file`, where it is there."""
+    """`load` gives the text of an `env_file`, where it is there. A variable is told at each place that sets it."""
     for app in stack.config.apps.values():
         given = {
             name: sheet
@@ -35,24 +35,22 @@ def shadows(stack: Stack, texts: Mapping[Sheet, str], load: Callable[[str], str 
             for name in _names(text, sheet.format)
             if not is_made_up(name)
         }
-        for service in stack.readers(app):
+        readers = tuple(stack.readers(app))
+        found = _finding if readers else _guess
+        for service in readers or stack.strangers(app):
             files = [file for file in service.env_files if not stack.is_ours(file.path, app)]
-            for name, variable in _environment(service, files, load).items():
-                if name in given:
-                    yield _finding(service, variable, given[name])
+            for variable in _environment(service, files, load):
+                if variable.name in given:
+                    yield found(service, variable, given[variable.name])
 
 
-def _environment(service: Service, files: Iterable[EnvFile], load: Callable[[str], str | None]) -> dict[str, _Set]:
-    """Compose lets `environment` win over `env_file`."""
-    variables = {
-        name: _Set(name, file.place, file.path)
-        for file in files
-        for name in _names(load(file.path) or "", "dotenv-compose")
-    }
-    return variables | {
-        name: _Set(name, variable.place, "`environment`", surely=variable.value is not None)
-        for name, variable in service.environment.items()
-    }
+def _environment(service: Service, files: Iterable[EnvFile], load: Callable[[str], str | None]) -> Iterator[_Set]:
+    """Compose lets `environment` win over `env_file`; who takes the variable out of the one would find it in the other."""
+    for name, variable in service.environment.items():
+        yield _Set(name, variable.place, "`environment`", surely=variable.value is not None)
+    for file in files:
+        for name in dict.fromkeys(_names(load(file.path) or "", "dotenv-compose")):
+            yield _Set(name, file.place, file.path)
 
 
 def _names(text: str, format: str) -> tuple[str, ...]:  # noqa: A002  # The word that users write.
@@ -69,3 +67,12 @@ def _finding(service: Service, variable: _Set, sheet: Sheet) -> Finding:
     what += f"{sheet.name} is passed over" if sheet.name else "what stands here is passed over"
     place = variable.place
     return Finding("shadowed-variable", level, what, "take it out here", place.file, place.line, sheet.app)
+
+
+def _guess(service: Service, variable: _Set, sheet: Sheet) -> Finding:
+    """Of an app that no service is known to read, any may be the reader."""
+    what = f"{variable.name} is set for service {service.name} in {variable.source}, app {sheet.app} gives it too, "
+    what += "and no service is known to read that app"
+    todo = "mount the app's directory in the service that reads it, and take out there what it gives"
+    place = variable.place
+    return Finding("unread-app", "warning", what, todo, place.file, place.line, sheet.app)

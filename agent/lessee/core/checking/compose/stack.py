@@ -48,6 +48,15 @@ class Stack:
             if is_exec or is_told or name == app.name or self._mounts_alone(service, app):
                 yield service
 
+    def strangers(self, app: App) -> Iterator[Service]:
+        """The services that may be meant where none is known to read the app; none, where it is told in another project."""
+        target = app.notify.target if app.notify is not None else None
+        if isinstance(target, ByContainer) and target.project is not None:
+            return
+        for name, service in self.services.items():
+            if service not in self.agents and name not in self.execs and not keeps(service):
+                yield service
+
     def views(self, service: Service, app: App) -> Iterator[View]:
         """The mounts by which a service sees the app's directory."""
         folder = self._folders[app.name]
