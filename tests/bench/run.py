@@ -48,6 +48,7 @@ NAMES = (
     "killed",
     "twenty",
     "secrecy",
+    "simba",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 

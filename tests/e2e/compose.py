@@ -37,11 +37,12 @@ for program in sys.argv[2:]:
 class Project:
     """A situation as a project of its own name, with its own images."""
 
-    def __init__(self, engine, override, base, situation="quickstart", **environ):
+    def __init__(self, engine, override, base, situation="quickstart", *files, **environ):
+        """`files`: arguments for Compose, between its own file and the override."""
         file = f"{ROOT}/compose/{situation}/compose.yaml"
         self.name = f"lessee-e2e-{situation}"
         self._engine = engine
-        self._compose = ("compose", "-p", self.name, "-f", file, "-f", override)
+        self._compose = ("compose", "-p", self.name, "-f", file, *files, "-f", override)
         self._environ = {"BASE_IMAGE": base} | environ
 
     def compose(self, *arguments, **settings):

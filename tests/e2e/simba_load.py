@@ -1,0 +1,84 @@
+"""Clients that never leave Simba in peace, a program for a container beside it; each second it tells how it went."""
+
+# ruff: noqa: S311, T201  # A program on its own, whose result goes to stdout. What it asks next is no secret.
+
+import json
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from http.client import HTTPConnection, HTTPException
+
+CLIENTS = 4
+PACE = 0.02
+"""Seconds that a client waits after an answer."""
+TIMEOUT = 15.0
+
+
+def main(host, port):
+    answered, failed = Counter(), Counter()
+    longest = [0.0]
+    clients = [Client(host, port, answered, failed, longest) for _ in range(CLIENTS)]
+    for client in clients:
+        threading.Thread(target=client.work, daemon=True).start()
+    while True:
+        time.sleep(1)
+        said = {"answered": answered.total(), "uploads": answered["POST"], "failed": failed.total()}
+        print("load:", json.dumps(said | {"how": dict(failed), "longest": round(longest[0], 2)}), flush=True)
+
+
+class Client:
+    """A request is one connection: nothing is sent twice, and nothing that fails is forgiven."""
+
+    def __init__(self, host, port, answered, failed, longest):
+        self._host, self._port = host, port
+        self._answered, self._failed, self._longest = answered, failed, longest
+        self._mine = []
+
+    def work(self):
+        while True:
+            # Its own documents are asked for, so that what was kept under an old key is read with a new one.
+            method, path, content = self._next()
+            began = time.monotonic()
+            try:
+                said = self._ask(method, path, content)
+            except (OSError, HTTPException, ValueError) as exc:
+                what = f"{method} {path.rpartition('/')[2] if content is None else 'documents'}"[:20]
+                self._failed[f"{what}: {type(exc).__name__} {exc if isinstance(exc, ValueError) else ''}"] += 1
+                print(f"failed: {what}: {type(exc).__name__}: {exc}", flush=True)
+            else:
+                self._answered[method] += 1
+                if method == "POST":
+                    self._mine = [*self._mine[-20:], (said["id"], content)]
+            self._longest[0] = max(self._longest[0], time.monotonic() - began)
+            time.sleep(PACE)
+
+    def _next(self):
+        kind = random.random()
+        if not self._mine or kind < 0.15:
+            return "POST", "/api/v1/documents", f"words {random.random()}"
+        if kind < 0.45:
+            return "GET", "/api/v1/documents?limit=5", None
+        key, _ = random.choice(self._mine)
+        return "GET", f"/api/v1/documents/{key}{'/content' if kind < 0.75 else ''}", None
+
+    def _ask(self, method, path, content):
+        connection = HTTPConnection(self._host, self._port, timeout=TIMEOUT)
+        try:
+            body = None if content is None else json.dumps({"content": content})
+            connection.request(method, path, body, {"content-type": "application/json", "connection": "close"})
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+        if answer.status not in {200, 201}:
+            raise ValueError(f"status {answer.status}")
+        said = json.loads(text)
+        if path.endswith("/content") and said["content"] != dict(self._mine)[path.split("/")[-2]]:
+            raise ValueError("another content")
+        return said
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
