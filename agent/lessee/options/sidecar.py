@@ -1,8 +1,9 @@
 """Options of the commands of a sidecar and of who writes its configuration."""
 
+import argparse
 from collections.abc import Callable, Mapping
 
-from lessee.options.words import Command, add_logging, duration
+from lessee.options.words import Command, Parser, add_logging, duration
 
 _REPORTS = ("text", "json", "sarif", "github")
 
@@ -92,6 +93,33 @@ def _add_import(command: Command) -> None:
     imported.add_argument("--output", metavar="DIR", help="write into this new or empty folder; default: to stdout")
 
 
+def _add_mcp(command: Command) -> None:
+    mcp = command("mcp", "move the secrets of an MCP client's configuration into Vault", config=False)
+    actions = mcp.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+    wrap = actions.add_parser(
+        "wrap",
+        help="put `lessee exec` before each server that has secrets",
+        description="Look for secrets in FILE (an mcp.json, claude_desktop_config.json, .claude.json, or VS Code's),\n"
+        "put them into Vault, and let `lessee exec` start the servers that have them. It shows what changes,\n"
+        "and asks. FILE comes last, and a copy is kept.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    wrap.add_argument("file", metavar="FILE", help="the client's configuration")
+    wrap.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the lessee.yaml to add to, or to make (~/.config/lessee/mcp/lessee.yaml)",
+    )
+    wrap.add_argument("--path", metavar="PREFIX", default="mcp", help="the secrets' folder (mcp): PREFIX/SERVER")
+    wrap.add_argument("--secret", action="append", default=[], metavar="NAME", help="this is a secret too; repeatable")
+    wrap.add_argument("--leave", action="append", default=[], metavar="NAME", help="this is no secret; repeatable")
+    wrap.add_argument("--respawn", choices=("mcp-stdio",), help="start servers anew when a secret changes")
+    wrap.add_argument("--backup", metavar="DIR", help="where the copy goes (~/.local/state/lessee/mcp-backups)")
+    wrap.add_argument("--dry-run", action="store_true", help="change nothing: show what would be done")
+    wrap.add_argument("--yes", action="store_true", help="do not ask")
+
+
 def _add_status(command: Command) -> None:
     status = command("status", "ask a running agent how it is", "Values are never told.")
     status.add_argument("--json", action="store_true", help="as status.json")
@@ -121,6 +149,7 @@ COMMANDS: Mapping[str, Callable[[Command], None]] = {
     "read": _add_read,
     "check": _add_check,
     "import": _add_import,
+    "mcp": _add_mcp,
     "status": _add_status,
     "refresh": _add_refresh,
     "demo": _add_demo,

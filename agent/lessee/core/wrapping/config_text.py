@@ -1,0 +1,109 @@
+"""lessee.yaml for servers of MCP: a new one, or apps added to one that is there, as they would be by hand."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from lessee.core.config.grammar.nodes import compose
+from lessee.core.errors import ConfigError, LesseeError
+from lessee.core.importing.yaml_text import Keys, Plain, write
+from lessee.core.importing.yaml_text import Node as Written
+from lessee.core.record import Record
+
+VARIABLE = "LESSEE_SERVER"
+"""Tells one server's lessee from another's, where the file is new."""
+
+
+class App(Record, frozen=True):
+    """An app to add."""
+
+    name: str
+    directory: str
+    environ: str
+
+    def keys(self) -> Keys:
+        """As it stands in the file."""
+        return Keys((("directory", self.directory), ("environ", self.environ)))
+
+
+class Vault(Record, frozen=True):
+    """How a new file says to reach it."""
+
+    address: str
+    token_file: str
+    namespace: str | None = None
+    ca_file: str | None = None
+
+
+def new(vault: Vault, environment: str | None, state: str, apps: Sequence[App]) -> str:
+    """The text of a new file. `state` is a folder for all servers' states."""
+    reach: list[tuple[str, Written]] = [("address", vault.address)]
+    reach += [("namespace", vault.namespace)] if vault.namespace is not None else []
+    reach += [("ca_file", vault.ca_file)] if vault.ca_file is not None else []
+    reach.append(("auth", Keys((("method", "token"), ("token_file", vault.token_file)), flow=True)))
+    inside: tuple[str, Written] = ("secrets", Keys((("prefix", ""),), flow=True))
+    return write(
+        Keys(
+            (
+                "What MCP servers are started with. `lessee mcp wrap` adds to it; the rest is yours to change.",
+                ("vault", Keys(tuple(reach))),
+                inside if environment is None else ("environment", environment),
+                ("state", Plain(f"{state}/${{{VARIABLE}:-none}}")),
+                ("apps", Keys(tuple((app.name, app.keys()) for app in apps))),
+            )
+        )
+    )
+
+
+def variable(text: str, source: str) -> str:
+    """The one in `state` that keeps the servers apart. Raises ConfigError where there is none."""
+    state = _value(compose(text, source), "state")
+    found = _REFERENCE.search(state.value) if isinstance(state, ScalarNode) else None
+    if found is None:
+        what = "its servers would have one `state`, and each needs its own"
+        todo = f"write it as in `state: /run/lessee/${{{VARIABLE}:-none}}`, or name another --config"
+        raise ConfigError([LesseeError(what, where=source, todo=todo)])
+    return found[1]
+
+
+def added(text: str, source: str, apps: Iterable[App]) -> str:
+    """The text with more apps. Raises ConfigError where they cannot be added line by line."""
+    root = compose(text, source)
+    node = _value(root, "apps")
+    some = tuple(apps)
+    if root.flow_style or isinstance(node, SequenceNode) or (isinstance(node, MappingNode) and node.flow_style):
+        todo = "write each on lines of its own"
+        raise ConfigError([LesseeError("its apps stand in braces", where=source, todo=todo)])
+    indent, at = "", len(text)
+    head = "" if text.endswith("\n") else "\n"
+    if node is None:
+        head += "apps:\n"
+        indent = "  "
+    else:
+        indent = "  "
+        line = _last_line(node)
+        if isinstance(node, MappingNode):
+            indent = " " * node.value[0][0].start_mark.column
+        lines = text.splitlines(keepends=True)
+        at = len("".join(lines[: line + 1]))
+        head = "" if text[:at].endswith("\n") else "\n"
+    block = write(Keys(tuple((app.name, app.keys()) for app in some)))
+    return text[:at] + head + "".join(f"{indent}{line}\n" for line in block.splitlines()) + text[at:]
+
+
+def _value(mapping: MappingNode, key: str) -> Node | None:
+    return next((value for name, value in mapping.value if isinstance(name, ScalarNode) and name.value == key), None)
+
+
+def _last_line(node: Node) -> int:
+    """From 0, in which the node's last word stands."""
+    if isinstance(node, MappingNode) and not node.flow_style and node.value:
+        return _last_line(node.value[-1][1])
+    if isinstance(node, SequenceNode) and not node.flow_style and node.value:
+        return _last_line(node.value[-1])
+    # A block of text ends where the next line begins.
+    return int(node.end_mark.line) - (node.end_mark.column == 0 and node.end_mark.line > node.start_mark.line)
+
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
