@@ -90,6 +90,7 @@ def test_a_bundle_holds_what_is_listed_and_no_secret_beside_it(bao, sidecar, tmp
     packages = npm.packages()
     bao.put("testing/frontend/app", **secret_of(PUBLIC)["frontend/app"], internal_token=CANARY)
     bao.put("testing/api-keys/openai", api_key=CANARY)
+    sidecar.web["public"] = ["VITE_API_URL", "VITE_APP_NAME", "VITE_ENABLE_AUTH"]
     app = rendered(sidecar, VITE)
     (app / "index.html").write_text('<script type="module" src="/main.js"></script>\n')
     (app / "main.js").write_text("document.title = import.meta.env;\n")

@@ -31,7 +31,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.rotator:
         raise UsageError("--rotator says nothing without --policy", todo="add it, or leave --rotator out")
     checked = _check(arguments.config, dict(os.environ))
-    found = [*checked.findings, *(_check_compose(arguments.compose, checked) if arguments.compose else ())]
+    found = [*checked.findings, *_listed(checked)]
+    if arguments.compose:
+        found += _check_compose(arguments.compose, checked)
+    summary = ""
+    if arguments.dist and checked.sound is not None:
+        from lessee.commands.checking.dist import check_dist
+
+        searched = check_dist(arguments.dist, arguments.config, dict(os.environ))
+        found += searched.findings
+        summary = searched.summary
     findings = in_order(replace(finding, file=_shown(finding.file)) for finding in found)
     code = exit_code(findings)
     report = REPORTS[arguments.format](findings)
@@ -39,7 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(report)
         return code
     sys.stderr.write(report)
-    if code == 0:
+    if summary:
+        print(summary, file=sys.stdout if code == 0 else sys.stderr)
+    elif code == 0:
         _tell(checked)
     return code
 
@@ -51,6 +62,21 @@ def _check(config: str | None, environ: Mapping[str, str]) -> Checked:
     except ConfigError as exc:
         return Checked(str(config), tuple(of_configuration(problem, problem.where) for problem in exc.problems))
     return check_project(PurePosixPath(path), text, environ, lambda folder, name: template_of(Path(folder), name))
+
+
+def _listed(checked: Checked) -> Iterable[Finding]:
+    """Who lists a password as public may have misread what that means."""
+    if not any(recipe.app.public for recipe in checked.recipes.values()):
+        return
+    from lessee.core.validation.exposure import listed
+    from lessee.core.validation.fields import is_secretive
+
+    for recipe in checked.recipes.values():
+        for template, variable, place in listed(recipe, dict(os.environ)):
+            if is_secretive(place.key):
+                what = f"{variable} is listed as public, and takes {place}: every visitor of the site reads it"
+                todo = "make sure that it is no secret, or take it out"
+                yield Finding("public-secret", "warning", what, todo, checked.file, 0, recipe.app.name, template)
 
 
 def _check_compose(paths: Iterable[str], checked: Checked) -> Iterable[Finding]:

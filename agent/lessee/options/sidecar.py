@@ -73,6 +73,13 @@ def _add_check(command: Command) -> None:
     check.add_argument(
         "--compose", nargs="+", action="extend", metavar="FILE", help="check the services of Compose files as well"
     )
+    check.add_argument(
+        "--dist",
+        nargs="+",
+        action="extend",
+        metavar="DIR",
+        help="search what a build wrote for every secret of the environment; asks Vault",
+    )
     check.add_argument("--schema", action="store_true", help="print the JSON Schema of lessee.yaml, for editors")
     check.add_argument("--policy", action="store_true", help="print the smallest Vault policy that it needs")
     check.add_argument("--rotator", action="store_true", help="with --policy: that of `lessee rotate` instead")

@@ -1,11 +1,8 @@
 """What every visitor of a web site gets: no secret is among it."""
 
-import os
 import time
-import zlib
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 from lessee.core.config.grammar.validate import CheckedFrontend
 from lessee.core.errors import LesseeError
@@ -14,14 +11,14 @@ from lessee.core.validation.fields import Place, is_secretive
 from lessee.core.validation.results import Result, Teller, several
 from lessee.core.validation.traces import Traces, makes, public_variables
 from lessee.validation.checks import Check, NotLooked
+from lessee.validation.dist import Unread, files, parts
 from lessee.validation.subject import Subject
 
 _TELL = Teller("frontend")
 _SHARE = 0.8
 """Of a check's time, after which files are no longer opened."""
-_LARGEST = 64 * 2**20
-"""Bytes of a file, unpacked."""
-_GZIP = b"\x1f\x8b"
+_MAKE = 256
+"""Bytes of what looks like a key, which may lie across the parts that a file is read in."""
 
 
 def checks(subject: Subject) -> Iterator[Check]:
@@ -53,7 +50,7 @@ def _variables(subject: Subject) -> Iterator[Result]:
             found += [f"{variable} in {name} holds {place}" for place in traces.find(value.encode())]
     for template, exposed in _templates(subject, said.public):
         looked += 1
-        found += [f"{variable} in {template} takes {place}" for variable, place in exposed]
+        found += [f"{variable} in {template} takes {place}" for variable, place in sorted(exposed)]
     if found:
         todo = "every visitor reads it: take it out, rotate it, and let a server of yours use it in the browser's place"
         yield _TELL.critical(check, f"a public variable holds a secret: {several(found)}", todo)
@@ -77,7 +74,8 @@ def _templates(subject: Subject, prefixes: tuple[str, ...]) -> Iterator[tuple[st
         for file, compiled in recipe.files:
             if file.format.startswith("dotenv"):
                 trial = Trial(compiled, file.format, recipe.space, subject.environ)
-                by_name = {(variable, place) for variable, place in trial.takes(prefixes) if is_secretive(place.key)}
+                taken = (one for one in trial.takes(prefixes) if one[0] not in recipe.app.public)
+                by_name = {one for one in taken if is_secretive(one[1].key)}
                 yield file.template, by_name | set(trial.holds(prefixes, secrets, traces))
 
 
@@ -87,24 +85,30 @@ def _dist(subject: Subject) -> Iterator[Result]:
         raise NotLooked("validate.frontend names no dist")
     folder = subject.path.parent / said.dist
     closed: list[OSError] = []
-    files = list(_files(folder, closed))
-    if not files:
+    found = list(files(folder, closed))
+    if not found:
         todo = "build it first, or mend validate.frontend.dist"
         yield _TELL.critical("dist-present", f"there are no files in {folder}", todo)
         return
-    yield _TELL.passed("dist-present", f"{len(files)} files are in {folder}")
+    yield _TELL.passed("dist-present", f"{len(found)} files are in {folder}")
     values: list[str] = []
     keys: list[str] = []
     unread, (traces, why) = len(closed), _traces(subject)
-    for path in files:
-        content = _content(path) if time.monotonic() < deadline else None
-        if content is None:
-            unread += 1
-            continue
+    for path in found:
         name = path.relative_to(folder)
-        values += [f"{name} holds {place}" for place in sorted(traces.find(content))]
-        keys += [f"{name} holds {kind}" for kind in makes(content)]
-    rest = f"{unread} files or folders could not be read, are too large, or the time did not suffice for them"
+        there: set[Place] = set()
+        looks: set[str] = set()
+        missed = time.monotonic() > deadline
+        try:
+            for part in () if missed else parts(path, max(traces.longest, _MAKE)):
+                there |= traces.find(part.content)
+                looks.update(makes(part.content))
+        except (OSError, Unread):
+            missed = True
+        unread += missed
+        values += [f"{name} holds {place}" for place in sorted(there)]
+        keys += [f"{name} holds {kind}" for kind in sorted(looks)]
+    rest = f"{unread} files or folders could not be read as a whole, or the time did not suffice for them"
     if why:
         yield _TELL.unlooked("dist-without-secrets", why)
     else:
@@ -135,30 +139,3 @@ def _traces(subject: Subject) -> tuple[Traces, str]:
         return subject.traces(), why
     except (LesseeError, NotLooked) as exc:
         return Traces(()), f"the environment's values are not known: {exc}"
-
-
-def _files(folder: Path, closed: list[OSError]) -> Iterator[Path]:
-    """All regular files, for links lead out of it; and why folders could not be read."""
-    for base, _, names in os.walk(folder, onerror=closed.append):
-        for name in sorted(names):
-            path = Path(base, name)
-            if path.is_file() and not path.is_symlink():
-                yield path
-
-
-def _content(path: Path) -> bytes | None:
-    """What a browser makes of it; None where that cannot be read or is too large."""
-    try:
-        if path.stat().st_size > _LARGEST:
-            return None
-        content = path.read_bytes()
-    except OSError:
-        return None
-    if not content.startswith(_GZIP):
-        return content
-    unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    try:
-        unpacked = unpacking.decompress(content, _LARGEST)
-    except zlib.error:
-        return content
-    return None if unpacking.unconsumed_tail else unpacked

@@ -9,10 +9,12 @@ from typing import Any
 
 from lessee.core.config import Config, Vault
 from lessee.core.config.grammar.vault import AppRole, TokenAuth
-from lessee.core.errors import LesseeError, Refused
+from lessee.core.errors import LesseeError, Refused, VaultUnreachable
 from lessee.core.machine.failures import Kind
 from lessee.core.paths import Folder, Need, Ref
 from lessee.core.rendering.recipes import space_of
+from lessee.core.validation.exposure import listed
+from lessee.core.validation.fields import Place
 from lessee.core.validation.traces import Traces
 from lessee.host.clock import boot_time
 from lessee.host.project import Project, load
@@ -52,7 +54,7 @@ class Subject:
         self._secrets: dict[Ref, Once[Mapping[str, Any] | None]] = {}
         self._project = Once(lambda: load(path, environ, for_child=True))
         self._inventory = Once(self._take_inventory)
-        self._traces = Once(lambda: Traces(self.inventory().values()))
+        self._traces = Once(lambda: Traces(one for one in self.inventory().values() if one[0] not in self.public()))
 
     def health(self) -> tuple[Health, ...]:
         """What each of Vault's addresses says of itself."""
@@ -64,6 +66,13 @@ class Subject:
         Raises NotLooked where there is none: what is wrong with it, the check of the login says.
         """
         return _way(self._operator)
+
+    def reach(self) -> Operator:
+        """As above, and what is wrong with it is told: raises Refused or VaultUnreachable."""
+        try:
+            return self._operator()
+        except NotLooked as exc:
+            raise VaultUnreachable(str(exc), where=self.config.vault.address) from None
 
     def identity(self) -> Operator:
         """By the configured login alone, as an agent has it. Raises as `operator` does."""
@@ -93,8 +102,16 @@ class Subject:
         return self._inventory()
 
     def traces(self) -> Traces:
-        """What finds their values elsewhere. Raises as `secret` does."""
+        """What finds their values elsewhere, but for those that are `public`. Raises as `secret` does."""
         return self._traces()
+
+    def public(self) -> frozenset[Place]:
+        """Where the values lie that apps list as public."""
+        try:
+            recipes = self.project().recipes.values()
+        except LesseeError:  # An app's own checks tell of it.
+            return frozenset()
+        return frozenset(place for recipe in recipes for _, _, place in listed(recipe, self.environ))
 
     def secret(self, path: str) -> Mapping[str, Any] | None:
         """The fields of a secret of the environment, by the path that a template names; None where there is none.

@@ -1,10 +1,11 @@
 """`lessee check` tells all that is wrong with a configuration and its templates at once, and nothing that is not."""
 
+import re
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from lessee.core.checking.findings import exit_code, in_order
+from lessee.core.checking.findings import Finding, exit_code, in_order
 from lessee.core.checking.project import check_project
 from lessee.core.errors import TemplateError
 
@@ -103,6 +104,20 @@ def test_a_path_that_only_a_sound_configuration_could_judge_is_not_judged():
     ) == [("configuration", "etc/lessee.yaml", 1)]
 
 
+def test_what_a_build_would_give_to_every_visitor_is_told_unless_it_is_listed():
+    text = 'A=1\n{% set s = secret("a") %}\nVITE_A={{ s.key }}\nVITE_B={{ s.b }}\nC={{ s.c }}\n'
+    templates = {"app.env.j2": text, "e.j2": text}
+    for more in ("", "    nope: 1\n"):  # Whether the configuration is right or not.
+        files = app(more=f"    environ: e.j2\n    public: [VITE_B]\n{more}")
+        told = [one for one in check(HEAD + files, **templates).findings if one.rule != "configuration"]
+        assert [(one.rule, one.level, one.file, one.line) for one in told] == [
+            ("public-variable", "error", "etc/app.env.j2", 3),
+            ("public-variable", "error", "etc/e.j2", 3),
+        ]
+        assert all("VITE_A takes a: key" in one.message and "VITE_B" not in one.message for one in told)
+    assert found(HEAD + app(more="    public: [VITE_A, VITE_B]\n"), **templates) == []
+
+
 def test_what_is_no_yaml_is_told_alone():
     assert found("apps: [\n") == [("configuration", "etc/lessee.yaml", 2)]
 
@@ -114,6 +129,9 @@ def test_the_exit_code_is_the_configurations_before_a_templates():
     assert exit_code(check(HEAD + app() + "nope: 1\n", **wrong).findings) == 78
     java = app(more="    notify: {process: {name: java}}\n")
     node = app(more="    notify: {process: {name: node}}\n")
+    in_dist = Finding("secret-in-dist", "error", "it holds a value", file="dist/a.js")
+    assert exit_code([in_dist]) == 65
+    assert exit_code([*check(HEAD + java, **wrong).findings, in_dist]) == 78
     assert exit_code(check(HEAD + java, **wrong).findings) == 78
     assert exit_code(check(HEAD + node, **{"app.env.j2": "A=1"}).findings) == 0
 
@@ -192,5 +210,7 @@ def test_nothing_is_wrong_with_the_examples(config):
 
 @pytest.mark.parametrize("template", sorted(ROOT.glob("templates/**/*.j2")), ids=lambda path: path.name)
 def test_nothing_is_wrong_with_the_templates_that_come_with_lessee(template):
-    name = str(template.relative_to(ROOT / "templates"))
-    assert not check(HEAD + app(files=f"{{template: {name}}}"), **{name: template.read_text()}).findings
+    name, text = str(template.relative_to(ROOT / "templates")), template.read_text()
+    public = ", ".join(re.findall(r"(?m)^((?:VITE|NEXT_PUBLIC)_\w+)=", text))
+    more = f"    public: [{public}]\n"
+    assert not check(HEAD + app(files=f"{{template: {name}}}", more=more), **{name: text}).findings

@@ -67,6 +67,11 @@ def test_a_file_has_the_mode_and_the_owner_of_its_app_unless_it_has_its_own():
     assert (second.mode, second.owner) == (0o400, (7, None))
 
 
+def test_an_app_lists_the_variables_that_may_be_public():
+    assert read(web("public: [VITE_API_URL]")).apps["web"].public == {"VITE_API_URL"}
+    assert read(web()).apps["web"].public == frozenset()
+
+
 def test_an_app_may_have_its_own_refresh():
     text = web("refresh: 5s", top="environment: e\nsecrets: {refresh: 100ms}")
     text += "  slow: {directory: /run/secrets/slow, files: [{template: a.j2}]}\n"

@@ -2,10 +2,12 @@
 
 import pytest
 
+from lessee.core.config.parsing import parse
 from lessee.core.paths import Folder, Ref, Space
+from lessee.core.rendering.recipes import compile_recipes, space_of
 from lessee.core.rendering.templates import Compiler
 from lessee.core.secrets import Secret
-from lessee.core.validation.exposure import Trial
+from lessee.core.validation.exposure import Trial, listed
 from lessee.core.validation.fields import Place
 from lessee.core.validation.traces import Traces
 
@@ -68,3 +70,27 @@ def test_what_is_in_a_public_variable_is_told_whatever_its_key_is_called():
 def test_where_a_secret_is_not_known_nothing_can_be_told():
     assert found('VITE_A={{ secret("app").api_key }}\n', {}) == []
     assert isinstance(APP.folder, Folder)
+
+
+def test_of_what_is_listed_as_public_it_is_told_where_it_comes_from():
+    text = '{% set app = secret("app") %}VITE_A={{ app.api_key }}\nVITE_AB={{ app.url }}\nB={{ app.b }}\n'
+    said = "{directory: /run/x, files: [{template: x.env.j2}, {template: x.txt.j2}], environ: y.env.j2"
+    apps = f"apps:\n  web: {said}, public: [VITE_A, B]}}\n  other: {said.replace('/x', '/y')}}}\n"
+    config = parse(f"environment: testing\n{apps}", source="lessee.yaml", environ={}, for_child=True)
+    texts = {"x.env.j2": text, "x.txt.j2": text, "y.env.j2": 'VITE_A={{ secret("app").url }}\n'}
+    recipes = compile_recipes(config, Compiler(texts.__getitem__, space_of(config)))
+    assert list(listed(recipes["other"], {})) == []
+    assert list(listed(recipes["web"], {})) == [
+        ("x.env.j2", "VITE_A", PLACE),
+        ("x.env.j2", "B", Place(str(APP), "b")),
+        ("y.env.j2", "VITE_A", Place(str(APP), "url")),
+    ]
+    [without] = compile_recipes(
+        parse(
+            f"environment: testing\napps: {{web: {said.partition(', environ')[0]}, public: [B]}}}}",
+            source="x",
+            environ={},
+        ),
+        Compiler(texts.__getitem__, space_of(config)),
+    ).values()
+    assert list(listed(without, {})) == [("x.env.j2", "B", Place(str(APP), "b"))]

@@ -1,29 +1,71 @@
 """A value of the environment is found wherever it stands, in every form, and what is no trace is left alone."""
 
 import base64
+import html
 import json
-from urllib.parse import quote
+import re
+from urllib.parse import quote, urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.validation.fields import Place
-from lessee.core.validation.traces import Traces, makes, public_variables
+from lessee.core.validation.traces import Trace, Traces, makes, public_variables
 
 PLACE = Place("secret/testing/api-keys/openrouter", "api_key")
 VALUE = 'not/real+"key"=ü 1'
 
 
-@pytest.mark.parametrize(
-    "form",
-    [VALUE, base64.b64encode(VALUE.encode()).decode(), quote(VALUE, safe=""), json.dumps(VALUE)[1:-1],
-     json.dumps(VALUE, ensure_ascii=False)[1:-1]],
-)  # fmt: skip
+WRITERS = {
+    "raw": str.encode,
+    "JSON": lambda text: json.dumps(text).encode(),
+    "JSON in UTF-8": lambda text: json.dumps(text, ensure_ascii=False).encode(),
+    "JSON in a page": lambda text: json.dumps(text).replace("<", "\\u003c").encode(),
+    "a source map": lambda text: json.dumps({"sourcesContent": [f"const key = {json.dumps(text)};"]}).encode(),
+    "base64": lambda text: base64.b64encode(text.encode()),
+    "base64url": lambda text: base64.urlsafe_b64encode(text.encode()),
+    "a source map in a comment": lambda text: base64.b64encode(json.dumps({"s": [text]}).encode()),
+    "a source map in UTF-8": lambda text: base64.b64encode(json.dumps({"s": [text]}, ensure_ascii=False).encode()),
+    "hex": lambda text: text.encode().hex().encode(),
+    "HEX": lambda text: text.encode().hex().upper().encode(),
+    "a URL": lambda text: quote(text, safe="").encode(),
+    "a URL in lower case": lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")).encode(),
+    "a path": lambda text: quote(text).encode(),
+    "a form": lambda text: urlencode({"key": text}).encode(),
+    "HTML": lambda text: html.escape(text).encode(),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
 @pytest.mark.parametrize("before", range(9))
-def test_a_value_is_found_at_every_offset_in_every_form(form, before):
-    content = b"." * before + form.encode() + b"tail"
+def test_a_value_is_found_at_every_offset_however_it_is_written(writer, before):
+    content = b"." * before + writer(VALUE) + b"tail"
     assert Traces([(PLACE, VALUE)]).find(content) == {PLACE}
+
+
+@pytest.mark.parametrize("size", range(8, 20))
+@pytest.mark.parametrize("before", range(9))
+def test_a_value_of_any_length_is_found_in_the_middle_of_base64(size, before):
+    value = "canary-0f3a8c1e9d7b"[:size]
+    content = base64.b64encode(b"." * before + value.encode() + b"tail")
+    [trace] = Traces([(PLACE, value)]).search(b"/" * before + content)
+    assert (trace.place, trace.encoding) == (PLACE, "in base64")
+
+
+@given(st.text(min_size=8, max_size=24).filter(lambda text: len(text.strip()) >= 8), st.sampled_from([*WRITERS]))
+def test_no_value_is_written_so_that_it_is_not_found(value, writer):
+    value = value.strip()
+    assert Traces([(PLACE, value)]).find(b"x" + WRITERS[writer](value) + b"y") == {PLACE}
+
+
+def test_a_trace_says_at_which_byte_it_is_and_how_it_is_written():
+    content = b"..." + VALUE.encode() + b"..." + VALUE.encode().hex().encode()
+    size = len(VALUE.encode())
+    assert sorted(Traces([(PLACE, VALUE)]).search(content)) == [
+        Trace(3, PLACE, "as it is"),
+        Trace(6 + size, PLACE, "in hex"),
+    ]
 
 
 def test_of_values_that_begin_alike_each_is_found_for_itself():
@@ -42,14 +84,7 @@ def test_two_places_of_one_value_are_both_told():
 def test_short_values_are_not_looked_for():
     traces = Traces([(PLACE, "seven77")])
     assert traces.find(b"seven77") == frozenset()
-    assert traces.of("seven77") == frozenset()
-
-
-def test_a_whole_value_is_known_in_every_form():
-    traces = Traces([(PLACE, VALUE)])
-    assert traces.of(f" {VALUE}\n") == {PLACE}
-    assert traces.of(base64.b64encode(VALUE.encode()).decode()) == {PLACE}
-    assert traces.of(VALUE + "x") == frozenset()
+    assert (traces.count, traces.short, traces.longest) == (0, 1, 0)
 
 
 @given(st.binary(max_size=40), st.text(min_size=8, max_size=20).filter(lambda text: len(text.strip()) >= 8))
@@ -58,7 +93,7 @@ def test_what_is_in_a_content_is_found_and_nothing_else(content, value):
     raw = value.strip().encode(errors="surrogatepass")
     assert traces.find(content + raw + content) == {PLACE}
     if traces.find(content):
-        assert any(form in content for form in traces._places)
+        assert any(form in content for form in traces._forms)
 
 
 @pytest.mark.parametrize(

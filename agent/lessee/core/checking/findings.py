@@ -21,6 +21,11 @@ RULES: Mapping[str, str] = {
     "path-refused": "a path is none, or lies outside the agent's environment",
     "wrong-arguments": "a function cannot take its arguments",
     "format-misfit": "whatever the secrets are, the file cannot be written in its format",
+    "public-variable": "a value stands in a variable that a frontend's build gives to every visitor",
+    "public-secret": "a variable is listed as public, and takes what is called a secret",
+    "secret-in-dist": "a value of the environment stands in what a build wrote",
+    "dist-unread": "a part of what a build wrote could not be searched",
+    "dist-unknown": "not all of the environment's values could be looked for",
     "fallback-misfit": "a fallback cannot serve its app, whatever the environment is",
     "fallback-unused": "a fallback names what no file and no template of its app has",
     "fallback-unset": "a fallback names a variable that the environment here has not",
@@ -41,6 +46,9 @@ RULES: Mapping[str, str] = {
 """Every kind of finding by its name, which stays, and what it means."""
 
 
+_OF_DATA = frozenset({"secret-in-dist", "dist-unread", "dist-unknown"})
+
+
 class Finding(Record, frozen=True):
     """One thing that is wrong; no text in it holds a value."""
 
@@ -58,9 +66,9 @@ class Finding(Record, frozen=True):
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """78 where the configuration has an error, else 65 where a template has one, else 0."""
+    """78 where the configuration has an error, else 65 where a template or what a build wrote has one, else 0."""
     errors = [finding for finding in findings if finding.level == "error"]
-    if any(not finding.template for finding in errors):
+    if any(not finding.template and finding.rule not in _OF_DATA for finding in errors):
         return ConfigError.exit_code
     return TemplateError.exit_code if errors else 0
 

@@ -94,18 +94,22 @@ def _templates(path: PurePosixPath, folder: str | None, load: Load, space: Space
 
 def _sheets(config: Config) -> Iterator[Sheet]:
     for app in config.apps.values():
-        yield from (Sheet(app.name, file.template, file.format, file.name) for file in app.files)
+        yield from (Sheet(app.name, file.template, file.format, file.name, app.public) for file in app.files)
         if app.environ is not None:
-            yield Sheet(app.name, app.environ, _ENVIRON, "")
+            yield Sheet(app.name, app.environ, _ENVIRON, "", app.public)
 
 
 def _sound_sheets(values: Mapping[Path, object]) -> Iterator[Sheet]:
+    def public(app: str) -> frozenset[str]:
+        listed = (value for path, value in values.items() if path[:-1] == ("apps", app, "public"))
+        return frozenset(str(name) for name in listed)
+
     for path, value in values.items():
         match path, value:
             case ("apps", str(app), "files", int()), grammar.File(template=template):
                 name = value.name or template.rpartition("/")[2].removesuffix(".j2")
-                yield Sheet(app, template, value.format or format_of(name), name)
+                yield Sheet(app, template, value.format or format_of(name), name, public(app))
             case ("apps", str(app), "environ"), str(template):
-                yield Sheet(app, template, _ENVIRON, "")
+                yield Sheet(app, template, _ENVIRON, "", public(app))
             case _:
                 pass

@@ -21,6 +21,8 @@ class Sheet(Record, frozen=True):
     format: str
     name: str
     """Of the file; empty for an environment."""
+    public: frozenset[str] = frozenset()
+    """As the app has it."""
 
 
 class Templates:
@@ -50,7 +52,7 @@ class Templates:
     def _try_out(self, compiled: Compiled, sheet: Sheet) -> None:
         trees = [self.compiler.parse(self._load(name), name) for name in compiled.codes]
         shapes = shapes_of(trees, self._space)
-        end = try_out(compiled, sheet.format, self._space, shapes)
+        end = try_out(compiled, sheet.format, self._space, shapes, sheet.public)
         if isinstance(end, FormatError):
             self.findings.append(self._misfit(end, sheet, shapes))
         else:
@@ -64,7 +66,9 @@ class Templates:
         if line and rendered is not None:
             template, line = lined.source(rendered, line)
         file = str(self.folder / template)
-        return Finding("format-misfit", "error", problem.what, problem.todo, file, line, sheet.app, template)
+        return Finding(
+            problem.rule or "format-misfit", "error", problem.what, problem.todo, file, line, sheet.app, template
+        )
 
     def _finding(self, problem: LesseeError, sheet: Sheet) -> Finding:
         template, line = split_place(problem.where)

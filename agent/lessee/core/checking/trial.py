@@ -1,6 +1,6 @@
 """Rendering with made-up secrets: what no secret can make fit is told before one is read."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from lessee.core.checking.madeup import KINDS, MadeUp, made_up, text
@@ -8,19 +8,26 @@ from lessee.core.checking.shapes import Shape
 from lessee.core.errors import FormatError, TemplateError
 from lessee.core.paths import Need, Space
 from lessee.core.rendering.document import Document
+from lessee.core.rendering.public import refuse_public
 from lessee.core.rendering.templates import Compiled, Renderer
 from lessee.core.rendering.written import text as text_in
 
 
-def try_out(compiled: Compiled, format: str, space: Space, shapes: Mapping[Need, Shape]) -> str | FormatError | None:  # noqa: A002  # The word that users write.
-    """The file as it would be with some made-up values, or why it can be written with none.
+def try_out(
+    compiled: Compiled,
+    format: str,  # noqa: A002  # The word that users write.
+    space: Space,
+    shapes: Mapping[Need, Shape],
+    public: Collection[str] = (),
+) -> str | FormatError | None:
+    """The file as it would be with some made-up values, or why it can be written with none; `public` as the app has it.
 
     None where that cannot be known, since an expression fails on what is made up.
     """
     ends: list[str | FormatError | None] = []
     for known in (shapes, {}):
         for kind in KINDS:
-            end = _written(compiled, format, space, made_up(compiled.needs, known, kind))
+            end = _written(compiled, format, space, made_up(compiled.needs, known, kind), public)
             if isinstance(end, str):
                 return end
             ends.append(end)
@@ -36,12 +43,19 @@ def document(compiled: Compiled, space: Space, shapes: Mapping[Need, Shape]) -> 
     return None
 
 
-def _written(compiled: Compiled, format: str, space: Space, inputs: MadeUp) -> str | FormatError | None:  # noqa: A002  # As above.
+def _written(
+    compiled: Compiled,
+    format: str,  # noqa: A002  # As above.
+    space: Space,
+    inputs: MadeUp,
+    public: Collection[str],
+) -> str | FormatError | None:
     try:
         rendered = _document(compiled, space, inputs)
     except TemplateError:
         return None
     try:
+        refuse_public(rendered, format, public)
         return text_in(rendered, format)
     except FormatError as exc:
         return exc

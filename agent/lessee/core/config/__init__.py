@@ -210,6 +210,8 @@ class App(Struct, frozen=True, kw_only=True):
     refresh: float
     environ: str | None
     """The template of the environment that `lessee exec` gives its child."""
+    public: frozenset[str]
+    """Variables that take values though a frontend's build gives them to every visitor; of no others."""
     check: Check | None
     notify: Notify | None
     """None: the app finds out by itself."""

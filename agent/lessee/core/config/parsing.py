@@ -226,6 +226,7 @@ class _Settling:
             allow_disk=said.allow_disk,
             refresh=self._said.secrets.refresh if said.refresh is None else said.refresh,
             environ=said.environ,
+            public=frozenset(said.public),
             check=check(said, files, path, self._problems),
             notify=notify(said, self._values, path, self._problems, for_child=self._for_child),
             ready=ready(said, files, path, self._problems),

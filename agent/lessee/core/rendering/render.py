@@ -1,6 +1,6 @@
 """From recipes and secrets to generations: a file whose templates and secrets stayed is not rendered again."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import assert_never
 
 from lessee.core.config import File
@@ -9,6 +9,7 @@ from lessee.core.generation import Generation
 from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.record import Record
 from lessee.core.rendering.document import Document
+from lessee.core.rendering.public import refuse_public
 from lessee.core.rendering.recipes import Recipe
 from lessee.core.rendering.templates import Compiled, Renderer
 from lessee.core.rendering.written import content, text
@@ -44,19 +45,26 @@ def render(recipe: Recipe, inputs: Inputs, before: Rendering | None = None) -> R
     """
     renderer = Renderer(recipe.space, inputs.secrets, inputs.folders, inputs.dynamic, inputs.environ)
     kept = _kept(before, inputs) if before is not None and before.recipe is recipe else {}
-    files = tuple(kept.get(file.name) or file_of(file, renderer.render(compiled)) for file, compiled in recipe.files)
-    environ = environ_of(renderer.render(recipe.environ), inputs.environ) if recipe.environ is not None else None
+    public = recipe.app.public
+    files = tuple(
+        kept.get(file.name) or file_of(file, renderer.render(compiled), public) for file, compiled in recipe.files
+    )
+    environ = None
+    if recipe.environ is not None:
+        environ = environ_of(renderer.render(recipe.environ), inputs.environ, public)
     return Rendering(recipe, inputs, Generation(recipe.app.name, files, environ))
 
 
-def file_of(file: File, document: Document) -> Rendered:
-    """The file as it is to stand there. Raises FormatError."""
+def file_of(file: File, document: Document, public: Collection[str]) -> Rendered:
+    """The file as it is to stand there; `public` as the app has it. Raises FormatError."""
+    refuse_public(document, file.format, public)
     uid, gid = file.owner or (None, None)
     return Rendered(file.name, content(document, file.format), file.mode, uid, gid)
 
 
-def environ_of(document: Document, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """What the document, of dotenv, adds to the environment of a child. Raises FormatError."""
+def environ_of(document: Document, environ: Mapping[str, str], public: Collection[str]) -> tuple[tuple[str, str], ...]:
+    """What the document, of dotenv, adds to the environment of a child; `public` as above. Raises FormatError."""
+    refuse_public(document, ENVIRON, public)
     from lessee.core.rendering.formats.dotenv import variables  # noqa: PLC0415  # As `write` imports it.
 
     return tuple(sorted(variables(text(document, ENVIRON), environ).items()))

@@ -6,6 +6,9 @@ from lessee.core.checking.madeup import NAME, text
 from lessee.core.errors import TemplateError
 from lessee.core.paths import Dynamic, Folder, Ref, Space
 from lessee.core.record import Record
+from lessee.core.rendering.public import FORMATS
+from lessee.core.rendering.recipes import Recipe
+from lessee.core.rendering.render import ENVIRON
 from lessee.core.rendering.templates import Compiled, Renderer
 from lessee.core.rendering.written import text as text_in
 from lessee.core.secrets import Secret
@@ -59,6 +62,18 @@ class Trial(Record, frozen=True):
         except TemplateError:
             return iter(())
         return public_variables(written, prefixes)
+
+
+def listed(recipe: Recipe, environ: Mapping[str, str]) -> Iterator[tuple[str, str, Place]]:
+    """By each template the variables that its app lists as public, and what they take."""
+    parts: list[tuple[str, Compiled]] = [(file.format, compiled) for file, compiled in recipe.files]
+    if recipe.environ is not None:
+        parts.append((ENVIRON, recipe.environ))
+    for form, compiled in parts if recipe.app.public else ():
+        if form in FORMATS:
+            for variable, place in Trial(compiled, form, recipe.space, environ).takes(recipe.app.public):
+                if variable in recipe.app.public:  # `takes` goes by how they begin.
+                    yield compiled.name, variable, place
 
 
 class _Told(Mapping[str, object]):

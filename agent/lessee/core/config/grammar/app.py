@@ -140,6 +140,10 @@ class App(Block, frozen=True, kw_only=True):
         Annotated[tuple[File, ...], Meta(min_length=1)] | None, says("The files; absent only with environ.")
     ] = None
     environ: Annotated[w.TemplatePath | None, says("For `lessee exec`: the child's environment.")] = None
+    public: Annotated[
+        tuple[w.Variable, ...],
+        says("Variables that may take values though a frontend's build gives them to everyone: VITE_…, NEXT_PUBLIC_…"),
+    ] = ()
     check: Annotated[Command | Check | None, says("Runs on the staged files; non-zero: not published.")] = None
     notify: Annotated[Notify | None, says("How to tell the app; absent: it finds out by itself.")] = None
     ready: Annotated[Ready | None, says("How to see that the app took the files up.")] = None

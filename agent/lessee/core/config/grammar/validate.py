@@ -71,6 +71,13 @@ class CheckedMcp(Block, frozen=True, kw_only=True):
     header: Annotated[w.HttpHeader, says("What it is sent in; in Authorization as a bearer token.")] = "Authorization"
 
 
+PUBLIC_PREFIXES = (
+    "VITE_", "NEXT_PUBLIC_", "REACT_APP_", "PUBLIC_", "NUXT_PUBLIC_", "EXPO_PUBLIC_", "GATSBY_", "VUE_APP_",
+    "STORYBOOK_",
+)  # fmt: skip
+"""How the variables begin that the build of a frontend writes into what every visitor gets."""
+
+
 class CheckedFrontend(Block, frozen=True, kw_only=True):
     """What every visitor of a web site gets."""
 
@@ -78,7 +85,7 @@ class CheckedFrontend(Block, frozen=True, kw_only=True):
     env_files: Annotated[tuple[w.FilePath, ...], says("Files that a build reads its variables from.")] = ()
     public: Annotated[
         tuple[w.Text, ...], says("How the variables begin that a build writes into what visitors get.")
-    ] = ("VITE_", "NEXT_PUBLIC_", "REACT_APP_", "PUBLIC_", "NUXT_PUBLIC_", "EXPO_PUBLIC_", "GATSBY_")
+    ] = PUBLIC_PREFIXES
 
 
 class Validate(Block, frozen=True, kw_only=True):

@@ -80,11 +80,13 @@ class _Files:
         self._renderer = Renderer(recipe.space, {}, {}, {}, environ)
 
     def generation(self) -> Generation:
-        recipe = self._recipe
-        files = tuple(file_of(file, self._filled(compiled, file.format).document) for file, compiled in recipe.files)
+        recipe, public = self._recipe, self._recipe.app.public
+        files = tuple(
+            file_of(file, self._filled(compiled, file.format).document, public) for file, compiled in recipe.files
+        )
         environ = None
         if recipe.environ is not None:
-            environ = environ_of(self._filled(recipe.environ, ENVIRON).document, self._environ)
+            environ = environ_of(self._filled(recipe.environ, ENVIRON).document, self._environ, public)
         return Generation(recipe.app.name, files, environ)
 
     def problems(self) -> Iterator[LesseeError]:
