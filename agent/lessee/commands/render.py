@@ -10,15 +10,19 @@ from pathlib import Path
 from lessee.agent import Agent, Effects, Keeper, Shelf
 from lessee.commands.run import REVOKE_TIMEOUT, refuse_without_apps
 from lessee.core.config import App
-from lessee.core.errors import FormatError
+from lessee.core.errors import FormatError, UsageError
 from lessee.core.generation import FallbackKind, File, Generation
 from lessee.core.leases import Lease
 from lessee.core.machine.events import Recovered, Token
 from lessee.core.machine.outcome import outcomes, unfinished
+from lessee.core.paths import Dynamic
 from lessee.core.redaction import Redactor
 from lessee.core.rendering.formats import outline
+from lessee.core.workflow import assignment
+from lessee.host.directories import cannot_write
 from lessee.host.ledger import Ledger
 from lessee.host.logs import open_log
+from lessee.host.masking import redactor_for
 from lessee.host.private import make_private
 from lessee.host.project import Project, find, load
 from lessee.host.showing.plain import Once, PlainShelf
@@ -29,9 +33,18 @@ def run(arguments: argparse.Namespace) -> int:
     """Of several apps those that can be rendered are; the exit code is the first failure's."""
     make_private()
     environ = dict(os.environ)
-    project = load(find(arguments.config, environ), environ, only=arguments.app, prepare=False)
+    project = load(
+        find(arguments.config, environ),
+        environ,
+        only=arguments.app,
+        prepare=False,
+        for_child=arguments.export is not None,
+    )
     refuse_without_apps(project)
-    redactor = Redactor()
+    if arguments.export is not None and (arguments.app is None or arguments.output is not None or arguments.diff):
+        todo = "say --app APP, and leave --output and --diff out"
+        raise UsageError("--export gives away the environment of one app that is published", todo=todo)
+    redactor = redactor_for(arguments.mask, environ)
     # On a terminal the result is what counts; what happens on the way is for who asks.
     level = "warning" if arguments.log_level == "info" else arguments.log_level
     open_log(redactor, level=level, form=arguments.log_format)
@@ -42,7 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
         return _render(arguments, project, _DiffShelf(redactor), _Forgetful(), redactor, environ, notifies=False)
     config = project.config
     with closing(Ledger(Path(config.state), allow_disk=config.allow_disk)) as ledger:
-        return _render(arguments, project, RealShelf(ledger), ledger, redactor, environ, notifies=True)
+        if arguments.export is None:
+            return _render(arguments, project, RealShelf(ledger), ledger, redactor, environ, notifies=True)
+        exporting = _Exporting(ledger)
+        code = _render(arguments, project, exporting, ledger, redactor, environ, notifies=True)
+        if code == 0:
+            _export(exporting.environ, Path(arguments.export))
+        return code
 
 
 def _render(
@@ -64,8 +83,8 @@ def _render(
         stays=False,
     )
     ended = agent.run(outcomes, arguments.timeout) or unfinished(agent.states)
-    if isinstance(shelf, _DiffShelf):
-        agent.revoke(REVOKE_TIMEOUT)  # what was issued to look at the difference alone
+    if isinstance(keeper, _Forgetful) and (isinstance(shelf, _DiffShelf) or not _leases(project)):
+        agent.revoke(REVOKE_TIMEOUT)  # nobody will: but for the token of leases that stand in the files
     code = 0
     for app, error in ended.items():
         if error is not None:
@@ -76,6 +95,30 @@ def _render(
             for file in project.config.apps[app].files:
                 print(f"{folder}/{file.name}")
     return code
+
+
+def _leases(project: Project) -> bool:
+    return any(isinstance(need, Dynamic) for recipe in project.recipes.values() for need in recipe.needs)
+
+
+def _export(environ: Iterable[tuple[str, str]], path: Path) -> None:
+    """Append it as a whole or not at all. Raises UsageError or CannotWrite."""
+    mark = f"lessee-{os.urandom(16).hex()}"
+    lines = "".join(assignment(name, value, mark) for name, value in environ)
+    with cannot_write(path), path.open("a", encoding="utf-8", newline="") as file:
+        file.write(lines)
+
+
+class _Exporting(RealShelf):
+    """Remembers the environment of what is published."""
+
+    environ: Sequence[tuple[str, str]] = ()
+
+    def publish(
+        self, generation: Generation, *, owe: bool, prove: bool, fallback: FallbackKind | None = None
+    ) -> tuple[int, bool]:
+        self.environ = generation.environ or ()
+        return super().publish(generation, owe=owe, prove=prove, fallback=fallback)
 
 
 class _Forgetful:

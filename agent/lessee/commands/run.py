@@ -14,6 +14,7 @@ from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.ledger import Ledger
 from lessee.host.logs import log, open_log
+from lessee.host.masking import redactor_for
 from lessee.host.private import make_private
 from lessee.host.project import Project, find, load
 from lessee.host.readiness import announcing
@@ -51,7 +52,7 @@ def opened(
     path = find(arguments.config, environ)
     project = load(path, environ, only=only, prepare=False, for_child=only is not None, respawns=respawns)
     refuse_without_apps(project)
-    redactor = Redactor()
+    redactor = redactor_for(getattr(arguments, "mask", None), environ)
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)
     config = project.config
     log("info", "starting", config=str(project.path), vault=config.vault.address, apps=", ".join(config.apps))

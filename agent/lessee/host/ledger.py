@@ -23,11 +23,16 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NEW = "new"
 _OLD = ("token", "token.new")
 """Where an earlier lessee kept its one token."""
+_OURS = ("identity-", "token-", "lease-", "app-")
 _SOON = 1.0
 """Seconds. What is left of a token when its times mean nothing any more, so that the server is asked at once."""
 # A FIFO would hang without O_NONBLOCK.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Held(CannotWrite):  # It reads as the sentence it is.
+    """The state is another lessee's, for now."""
 
 
 class _KeptIdentity(Record, frozen=True):
@@ -91,6 +96,12 @@ class Ledger:
         """Let another agent have it; what is written stays."""
         os.close(self._lock)
         os.close(self._fd)
+
+    def remove(self) -> None:
+        """Forget all of it; whatever else lies in the directory stays."""
+        for name in sorted(entries(self._fd)):
+            if name.startswith(_OURS) or name in {"lock", "status.sock"}:
+                self._remove(name)
 
     def identities(self) -> dict[str, bytes]:
         """Of every identity on record its `vault` block, as JSON."""
@@ -214,7 +225,7 @@ class Ledger:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(fd)
-            raise CannotWrite(
+            raise Held(
                 "another lessee holds this state",
                 where=str(self._path),
                 todo="ask it with `lessee status` or `lessee refresh`, or give this one a `state` of its own",

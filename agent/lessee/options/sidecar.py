@@ -3,9 +3,9 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from lessee.options.words import Command, Parser, add_logging, duration
+from lessee.options.words import Command, Parser, add_logging, add_masking, count, duration
 
-_REPORTS = ("text", "json", "sarif", "github")
+_REPORTS = ("text", "json", "sarif", "github", "gitlab")
 
 
 def _add_run(command: Command) -> None:
@@ -31,6 +31,7 @@ def _add_exec(command: Command) -> None:
     program.add_argument(
         "--respawn", choices=("mcp-stdio",), help="CMD is an MCP server: on a change it is started anew, unnoticed"
     )
+    add_masking(program)
     program.add_argument("program", nargs="+", metavar="CMD", help="what to run, and its arguments")
     add_logging(program)
 
@@ -46,8 +47,27 @@ def _add_render(command: Command) -> None:
     where = render.add_mutually_exclusive_group()
     where.add_argument("--output", metavar="DIR", help="write DIR/APP/NAME (with --app DIR/NAME), and tell nobody")
     where.add_argument("--diff", action="store_true", help="write nothing: show the names that would change")
+    render.add_argument(
+        "--export",
+        metavar="FILE",
+        help="append `environ` to FILE, as $GITHUB_ENV is read; with --app, without --output",
+    )
+    add_masking(render)
     render.add_argument("--timeout", type=duration, default=10.0, metavar="TIME", help="wait for Vault (10s)")
     add_logging(render)
+
+
+def _add_clean(command: Command) -> None:
+    clean = command(
+        "clean",
+        "remove the apps' files and end what they hold: for jobs of CI, and to take an agent out",
+        "Tokens and\nleases in `state` are revoked, and `state` and the files are removed. No agent may run on it.",
+    )
+    clean.add_argument(
+        "--after", type=count, metavar="PID", help="go to the background, and do it when this process is gone"
+    )
+    clean.add_argument("--timeout", type=duration, default=10.0, metavar="TIME", help="wait for Vault (10s)")
+    add_logging(clean)
 
 
 def _add_read(command: Command) -> None:
@@ -153,6 +173,7 @@ COMMANDS: Mapping[str, Callable[[Command], None]] = {
     "run": _add_run,
     "exec": _add_exec,
     "render": _add_render,
+    "clean": _add_clean,
     "read": _add_read,
     "check": _add_check,
     "import": _add_import,

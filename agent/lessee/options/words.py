@@ -9,6 +9,7 @@ from lessee.core.errors import UsageError
 
 _LEVELS = ("debug", "info", "warning", "error")
 _FORMS = ("text", "json")
+_MASKS = ("github",)
 
 
 class Parser(argparse.ArgumentParser):
@@ -55,6 +56,16 @@ def add_logging(parser: argparse.ArgumentParser) -> None:
         choices=_FORMS,
         default=_from_environment("LESSEE_LOG_FORMAT", _FORMS),
         help="text on a terminal, else json (or $LESSEE_LOG_FORMAT)",
+    )
+
+
+def add_masking(parser: argparse.ArgumentParser) -> None:
+    """How values are kept out of a job's log."""
+    parser.add_argument(
+        "--mask",
+        choices=_MASKS,
+        default=_from_environment("LESSEE_MASK", _MASKS),
+        help="tell GitHub's runner all values first, on stderr, so that no log shows them (or $LESSEE_MASK)",
     )
 
 

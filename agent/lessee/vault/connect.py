@@ -27,6 +27,17 @@ def connect(vault: Vault, environ: Mapping[str, str], post: Callable[[ev.Event],
     return Client(Door(address_of(vault, environ)), method_of(vault.auth, environ), post, clock)
 
 
+def variables_of(auth: Auth) -> tuple[str, ...]:
+    """Those of the agent's environment that let their holder in, and are no other program's business."""
+    match auth:
+        case JwtAuth(jwt_variable=str(name)):
+            return (name,)
+        case JwtAuth(jwt_from="github"):
+            return ("ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+        case _:
+            return ()
+
+
 def address_of(vault: Vault, environ: Mapping[str, str]) -> Address:
     """Where Vault is; the certificate to log in with is that of the connection."""
     certificate, key = vault.client_cert_file, vault.client_key_file
@@ -53,7 +64,9 @@ def method_of(auth: Auth, environ: Mapping[str, str]) -> Method:
             return TokenLogin(auth.token_file, environ)
         case AppRole():
             return _approle(auth)
-        case JwtAuth() | KubernetesAuth():
+        case JwtAuth():
+            return _jwt(auth, environ)
+        case KubernetesAuth():
             return FileLogin(_login(auth.mount), _given(role=auth.role), sent={"jwt": auth.jwt_file})
         case CertAuth():
             files = (auth.cert_file, auth.key_file)
@@ -91,6 +104,19 @@ def _approle(auth: AppRole) -> AppRoleLogin:
         wrapped_path=expected if auth.wrapped else None,
         remove=auth.remove_secret_id_file_after_reading,
     )
+
+
+def _jwt(auth: JwtAuth, environ: Mapping[str, str]) -> Method:
+    path, body = _login(auth.mount), _given(role=auth.role)
+    if auth.jwt_file is not None:
+        return FileLogin(path, body, sent={"jwt": auth.jwt_file})
+    # Wanted in CI alone.
+    from lessee.vault.jobs import URL, GitHub, JobLogin, Variable  # noqa: PLC0415
+
+    if auth.jwt_variable is not None:
+        return JobLogin(path, body, Variable(auth.jwt_variable, environ))
+    source = GitHub(environ, auth.audience, _proxy(environ.get(URL, ""), environ))
+    return JobLogin(path, body, source)
 
 
 def _login(mount: str) -> str:

@@ -1,11 +1,13 @@
 """What was found, as people, programs, code scanners and GitHub's log read it."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import quote
 
 from lessee import __version__
 from lessee.core.checking.findings import RULES, Finding
+from lessee.core.workflow import command
 
 _SARIF = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -68,20 +70,27 @@ def as_github(findings: Iterable[Finding]) -> str:
 
 def _command(finding: Finding) -> str:
     said = {"file": finding.file, "line": str(finding.line or ""), "title": finding.rule}
-    properties = ",".join(f"{name}={_property(value)}" for name, value in said.items() if value)
-    return f"::{finding.level} {properties}::{_data(_sentence(finding))}"
+    return command(finding.level, _sentence(finding), said)
+
+
+def as_gitlab(findings: Iterable[Finding]) -> str:
+    """A report of code quality, https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format."""
+    return json.dumps([_issue(finding) for finding in findings], indent=2, ensure_ascii=False) + "\n"
+
+
+def _issue(finding: Finding) -> Mapping[str, object]:
+    same = f"{finding.rule}\0{finding.file}\0{finding.message}"  # Without the line: it is the same one elsewhere.
+    return {
+        "description": _sentence(finding),
+        "check_name": finding.rule,
+        "fingerprint": hashlib.sha256(same.encode("utf-8", "surrogatepass")).hexdigest(),
+        "severity": "major" if finding.level == "error" else "minor",
+        "location": {"path": finding.file, "lines": {"begin": finding.line or 1}},
+    }
 
 
 def _sentence(finding: Finding) -> str:
     return f"{finding.message}; {finding.help}" if finding.help else finding.message
-
-
-def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
 REPORTS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
@@ -89,5 +98,6 @@ REPORTS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
     "json": as_json,
     "sarif": as_sarif,
     "github": as_github,
+    "gitlab": as_gitlab,
 }
 """By the names that `--format` takes."""

@@ -13,7 +13,7 @@ from lessee.core.config.grammar.nodes import compose
 from lessee.core.config.grammar.problems import Path, Problems, spell
 from lessee.core.config.grammar.reader import Reader
 from lessee.core.config.grammar.validate import Provider, Validate
-from lessee.core.config.grammar.vault import AppRole, CertAuth, Vault
+from lessee.core.config.grammar.vault import AppRole, CertAuth, JwtAuth, Vault
 from lessee.core.config.rotating import check_rotation
 from lessee.core.config.setting_up import check_setup
 from lessee.core.config.telling import check, notify, ready
@@ -154,6 +154,12 @@ class _Settling:
                 (*at, "auth", "wrapped"),
                 "there is no secret_id_file to hold the wrapping token",
                 todo="name it",
+            )
+        if isinstance(said.auth, JwtAuth) and said.auth.audience is not None and said.auth.jwt_from is None:
+            self._problems.follow(
+                (*at, "auth", "audience"),
+                "the JWT is there already, with an audience of its own",
+                todo="leave it out, or write `jwt_from: github`",
             )
         auth, files = vault.auth, (vault.client_cert_file, vault.client_key_file)
         named = said.client_cert_file is not None

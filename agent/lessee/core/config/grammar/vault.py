@@ -1,6 +1,6 @@
 """How the agent reaches Vault and logs in to it."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -35,9 +35,19 @@ class AppRole(Block, frozen=True, kw_only=True, tag_field="method", tag="approle
 
 
 class JwtAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="jwt"):
-    """A JWT that an identity provider signed."""
+    """A JWT that an identity provider signed: in a file, in a variable, or made for a job on demand."""
 
-    jwt_file: Annotated[w.FilePath, says("The file that holds the JWT.")]
+    one_of: ClassVar[tuple[str, ...]] = ("jwt_file", "jwt_variable", "jwt_from")
+    jwt_file: Annotated[w.FilePath | None, says("The file that holds the JWT.")] = None
+    jwt_variable: Annotated[
+        w.Variable | None, says("The agent's variable that holds the JWT, as `id_tokens:` of GitLab makes it.")
+    ] = None
+    jwt_from: Annotated[
+        Literal["github"] | None, says("Who makes the JWT: GitHub, for a job with `permissions: {id-token: write}`.")
+    ] = None
+    audience: Annotated[
+        w.Text | None, says("Whom GitHub makes the JWT for; default: the URL of the repository's owner.")
+    ] = None
     role: Annotated[w.Text | None, says("The role; default: the mount's default_role.")] = None
     mount: Annotated[w.MountPath, says("Where the auth method is mounted.")] = "jwt"
 

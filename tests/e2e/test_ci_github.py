@@ -1,0 +1,224 @@
+"""A job of GitHub Actions: the steps of the action and the workflow, a real OpenBao, a log masked as it is there."""
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import yaml
+
+from issuer import REQUEST_TOKEN, Issuer
+from jobs import CI, KEY, TOKEN, VALUES, World, as_json, copy, environ_of_jobs, kill
+from lessee.host.openbao import OpenBao
+from sidecar import PATIENCE, eventually
+
+REPOSITORY = {"repository": "octo/app", "ref": "refs/heads/main", "sub": "repo:octo/app:ref:refs/heads/main"}
+WORKFLOW = Path(__file__).parents[1] / "workflow.py"
+ACTION = str(CI / "github")
+# In every way that a log is likely to have it.
+SHOWS = """
+import base64, json, os, urllib.parse
+for name in ("REGISTRY_TOKEN", "DEPLOY_KEY"):
+    value = os.environ[name]
+    print(value, repr(value), json.dumps({name: value}), urllib.parse.quote(value, safe=""), sep="\\n")
+    print(base64.b64encode(value.encode()).decode(), base64.urlsafe_b64encode(value.encode()).decode())
+print({name: value for name, value in os.environ.items() if name.startswith(("VAULT", "LESSEE", "ACTIONS_ID"))})
+print('{ "not": "hidden" }')
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("github")
+    issuer = Issuer(folder)
+    with OpenBao(folder) as server:
+        yield World("github", server, issuer, folder)
+    issuer.close()
+
+
+class Github:
+    """Runs jobs in a workspace; of what the last one left behind everything can be seen."""
+
+    def __init__(self, world, folder):
+        self.world, self.folder, self.process = world, folder, None
+        self.workspace, self.log = folder / "workspace", folder / "log"
+        copy("github", self.workspace)
+        world.issuer.claims, world.issuer.answer = dict(REPOSITORY), 200
+        world.issuer.asked.clear()
+
+    def begin(self, *steps, **env):
+        env = {"VAULT_ADDR": self.world.server.address, **self.world.issuer.variables, **env}
+        job = as_json(self.folder / "job.json", steps=steps, env=env, workspace=str(self.workspace), log=str(self.log))
+        self.log.write_text("")
+        self.process = subprocess.Popen(
+            [sys.executable, WORKFLOW, job], env=environ_of_jobs(), start_new_session=True, stderr=subprocess.PIPE
+        )
+
+    def run(self, *steps, **env):
+        """Its log, and whether it failed."""
+        self.begin(*steps, **env)
+        said = self.process.communicate(timeout=60)[1].decode()
+        assert not said, said
+        return self.log.read_text(), self.process.returncode != 0
+
+    @property
+    def masks(self):
+        return json.loads((self.folder / "job.masks").read_text())
+
+    def left(self):
+        """Files with a value, anywhere that the job wrote."""
+        tops = [self.folder, *Path("/dev/shm").glob("lessee.????????")]
+        files = [path for top in tops for path in top.rglob("*") if path.is_file() and path.suffix != ".masks"]
+        return [path for path in files if any(value.encode() in path.read_bytes() for value in VALUES)]
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            kill(self.process)
+        if self.process is not None:
+            self.process.stderr.close()
+
+
+@pytest.fixture
+def github(world, tmp_path):
+    github = Github(world, tmp_path)
+    yield github
+    github.close()
+
+
+def steps(**given):
+    """As in the workflow of the templates, with a command of the test's own."""
+    [job] = yaml.safe_load((CI / "github/workflow.yml").read_text())["jobs"].values()
+    use, run, clean = job["steps"][1:]
+    assert (list(use), list(run), list(clean)) == (["uses", "with"], ["run"], ["if", "run"])
+    use = {"uses": ACTION, "with": {**use["with"], "config": "lessee.yaml", **given}}
+    return use, run["run"].removesuffix("npm run build"), clean
+
+
+def test_a_job_logs_in_by_githubs_jwt_and_a_build_that_shows_its_secrets_in_every_way_shows_none(github, world):
+    use, runs, clean = steps()
+    look = {"run": 'ls -ld "$LESSEE_CI"; stat -f -c %T "$LESSEE_CI"; cat "$LESSEE_CI/build/registry.json"'}
+    (github.workspace / "shows.py").write_text(SHOWS)
+    log, failed = github.run(use, look, {"run": f"{runs}{sys.executable} shows.py"}, clean)
+    assert not failed, log
+    assert not [value for value in VALUES if value in log]
+    encoded = (base64.b64encode(TOKEN.encode()).decode(), quote(TOKEN, safe=""), json.dumps(KEY)[1:-1])
+    assert not [form for form in encoded if form in log]
+    assert log.count("***") > 10
+    # A line of a value that is one bracket is no mask: it would take every log along.
+    assert '{ "not": "hidden" }' in log
+    assert all(len(mask) >= 5 for mask in github.masks)
+    assert "\n{}\n" in log  # Of Vault and of GitHub's JWT, the build knows nothing.
+    assert "drwx------" in log
+    assert "\ntmpfs\n" in log
+    assert world.issuer.asked == [[world.server.address]]  # Once: `exec` took the token that was there.
+    assert world.tokens() == []
+    assert github.left() == []
+
+
+def test_export_gives_later_steps_any_value_as_it_is_and_only_where_it_is_asked_for(github):
+    use, _, clean = steps()
+    given = {**use, "with": {**use["with"], "export": "true"}}
+    save = {"run": f'{sys.executable} -c \'import json, os; json.dump(dict(os.environ), open("env.json", "w"))\''}
+    log, failed = github.run(given, save, clean)
+    assert not failed, log
+    environ = json.loads((github.workspace / "env.json").read_text())
+    assert (environ["REGISTRY_TOKEN"], environ["DEPLOY_KEY"]) == (TOKEN, KEY)
+    github.run(use, save, clean)
+    assert "REGISTRY_TOKEN" not in json.loads((github.workspace / "env.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["NODE_OPTIONS", "GITHUB_TOKEN"])
+def test_what_the_runner_would_not_take_as_a_variable_is_told_and_nothing_is_exported(github, name):
+    (github.workspace / "build.env.j2").write_text(f'FIRST=1\n{name}={{{{ secret("build/registry").token }}}}\n')
+    use, _, clean = steps(export="true")
+    log, failed = github.run(use, {"if": "always()", "run": 'echo "first: ${FIRST:-none}"'}, clean)
+    assert failed
+    assert f"lessee: {name}: the runner takes this variable from nobody" in log
+    assert "first: none" in log
+
+
+def test_a_job_that_fails_and_one_that_is_killed_leave_no_file_and_no_token(github, world):
+    use, runs, clean = steps()
+    log, failed = github.run(use, {"run": f"{runs}sh -c 'exit 3'"}, {"run": "echo not reached"}, clean)
+    assert failed
+    assert "exit code 3" in log
+    assert "not reached" not in log
+    assert (world.tokens(), github.left()) == ([], [])
+    sign = github.folder / "here"
+    github.begin(use, {"run": f"{runs}sh -c 'touch {sign}; exec sleep 1000'"}, clean)
+    eventually(sign.exists, "the build", 60)
+    assert len(world.tokens()) == 1
+    assert github.left()
+    kill(github.process)
+    eventually(lambda: not world.tokens(), "the revocation")
+    eventually(lambda: not github.left(), "the removal")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"claims": {"ref": "refs/heads/other", "sub": "repo:octo/app:ref:refs/heads/other"}}, "ref:refs/heads/other'"),
+        ({"claims": {"repository": "evil/app"}}, "Vault does not accept GitHub's JWT for this job"),
+        ({"answer": 403}, "GitHub makes no JWT for this job: it answered 403"),
+        ({"env": {"ACTIONS_ID_TOKEN_REQUEST_URL": ""}}, "permissions: {id-token: write}"),
+        ({"env": {"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "wrong"}}, "it answered 401"),
+        ({"env": {"SSL_CERT_FILE": ""}}, "certificate that is not accepted"),
+    ],
+)
+def test_a_job_that_is_not_let_in_ends_at_once_and_says_why(github, world, change, told):
+    world.issuer.claims |= change.get("claims", {})
+    world.issuer.answer = change.get("answer", 200)
+    use, runs, clean = steps(timeout="3s")
+    log, failed = github.run(use, {"run": f"{runs}echo built"}, clean, **change.get("env", {}))
+    assert failed
+    assert told in log
+    assert "built" not in log
+    assert REQUEST_TOKEN not in log
+    assert world.tokens() == []
+
+
+def test_masks_are_told_to_a_runner_alone(github):
+    mask = {"run": "lessee render --mask github"}
+    use, _, clean = steps()
+    for command, why in [
+        ({"run": "GITHUB_ACTIONS= lessee render"}, "this is no job of GitHub's"),
+        ({"run": "lessee render 2>said || { cat said; exit 1; }"}, "stderr is a file or a terminal"),
+    ]:
+        log, failed = github.run(use, command, clean)
+        assert failed
+        assert why in log
+        assert not [value for value in VALUES if value in log]
+    assert not github.run(use, mask, clean)[1]
+
+
+def test_what_a_changed_secret_is_now_is_masked_in_the_step_that_reads_it(github, world):
+    use, runs, clean = steps()
+    new = "canary-of-later"
+    sign = github.folder / "here"
+    wait = {"run": f"touch {sign}; until [ -e {sign}.done ]; do sleep 0.05; done"}
+    github.begin(use, wait, {"run": f"{runs}sh -c 'sleep 0.1; echo $REGISTRY_TOKEN'"}, clean)
+    eventually(sign.exists, "the step", 60)
+    world.server.put("ci/build/registry", url="https://registry.example.com", token=new)
+    Path(f"{sign}.done").touch()
+    try:
+        assert github.process.wait(PATIENCE) == 0, github.log.read_text()
+    finally:
+        world.server.put("ci/build/registry", url="https://registry.example.com", token=TOKEN)
+    assert new in github.masks
+    assert new not in github.log.read_text()
+
+
+def test_a_value_that_is_too_short_to_be_masked_is_warned_of(github, world):
+    world.server.put("ci/build/registry", url="https://registry.example.com", token="abc")
+    try:
+        use, _, clean = steps()
+        log, failed = github.run(use, clean)
+    finally:
+        world.server.put("ci/build/registry", url="https://registry.example.com", token=TOKEN)
+    assert not failed
+    [warning] = [json.loads(line) for line in log.splitlines() if "too short to be masked" in line]
+    assert (warning["secret"], warning["values"]) == ("secret/ci/build/registry", 1)
+    assert "abc" not in github.masks
