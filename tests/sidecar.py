@@ -13,7 +13,7 @@ import yaml
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.status import ask
 
-PATIENCE = 15.0
+PATIENCE = 30.0
 
 APP = """
 import ctypes, signal, sys

@@ -16,7 +16,7 @@ from lessee.core.rotation.journal import Step
 from lessee.rotation.kinds import aws, kind_of
 from lessee.rotation.kinds.kind import Case, Setting, SystemAway, SystemRefused
 from lessee.rotation.kinds.minio import ServiceAccounts
-from minios import Minio
+from minios import Minio, cheaply
 from needs import need
 from rotated import Rotated
 from systems import minio as system
@@ -172,7 +172,8 @@ def test_where_minio_is_away_at_any_step_nothing_is_lost_and_no_account_is_left(
     for step in count(1):
         left[0] = step
         try:
-            rotated.rotate()
+            with cheaply():
+                rotated.rotate()
         except (SystemAway, SystemRefused):  # A lie about what was made is found out by the proof.
             refused += 1
         if left[0] > 0:
@@ -181,7 +182,7 @@ def test_where_minio_is_away_at_any_step_nothing_is_lost_and_no_account_is_left(
         proxy.clear()
         rotated.recover()
         assert rotated.system.orphans(rotated.fields()) == set()
-    assert refused == step - 1 == _REQUESTS
+    assert refused == step - 1 >= _REQUESTS  # More where a new account needs a moment.
 
 
 def test_a_key_that_a_killed_rotator_has_told_nobody_of_is_not_waited_for(bao, tmp_path, minio, monkeypatch):
