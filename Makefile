@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Most tests wait for a server, so more run at a time than there are processors.
-WORKERS ?= 4
+# Most tests wait for a server, so more run at a time than there are processors; each has servers of its own.
+WORKERS ?= $(shell twice=$$((2 * $$(nproc))); echo $$((twice < 8 ? twice : 8)))
 # Folders that `make test` leaves out, where their tests have already run.
 WITHOUT ?=
 
