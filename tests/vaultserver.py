@@ -87,10 +87,10 @@ class Server:
                 raise RuntimeError(f"{method} {path}: {exc.code}") from None
         return json.loads(content) if content else {}
 
-    def setup(self, *arguments, token="", **settings):
-        """`lessee setup`, from its start to its end."""
+    def setup(self, *arguments, token="", under=(), **settings):
+        """`lessee setup`, from its start to its end. `under`: what starts it."""
         return subprocess.run(
-            [sys.executable, "-m", "lessee", "setup", *map(str, arguments)],
+            [*under, sys.executable, "-m", "lessee", "setup", *map(str, arguments)],
             cwd=self.folder,
             env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "VAULT_TOKEN": token},
             capture_output=True,

@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import shutil
 import signal
 import stat
@@ -160,12 +159,8 @@ def test_an_empty_folder_is_closed_to_others(server):
 
 
 def test_where_the_files_find_no_room_nothing_is_asked_and_nothing_stays(server):
-    limit = 20_000  # Python's own files are read, not written.
-
-    def small():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit // 4, limit // 4))
-
-    said = server.setup("--init", server.folder / "keys", preexec_fn=small)
+    # Python's own files are read, not written.
+    said = server.setup("--init", server.folder / "keys", under=["prlimit", "--fsize=5000"])
     assert (said.returncode, said.stdout) == (73, "")
     assert "cannot write: File too large" in said.stderr
     assert not (server.folder / "keys").exists()
