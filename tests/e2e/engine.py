@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ PYTHON = "/usr/bin/python3"
 BASE = "lessee-e2e-base"
 _PATIENCE = 30
 SHELL = ("base-files", "coreutils", "dash")
-_BASE = (*SHELL, "python3", "python3-pip", "python3-venv")
+WITH_PYTHON = (*SHELL, "python3", "python3-pip", "python3-venv")
 # The links of a merged /usr, and the CAs, without which pip does not even start.
 _IN_NO_PACKAGE = ("/bin", "/sbin", "/lib", "/lib64", "/etc/ssl/certs/ca-certificates.crt")
 
@@ -50,6 +51,11 @@ class Engine:
             self._process.wait(_PATIENCE)
             shutil.rmtree(self._folder)
 
+    @property
+    def is_ours(self):
+        """Whether nobody else uses it."""
+        return self._process is not None
+
     def docker(self, *arguments, text=None, fine=True, **environ):
         """What `docker …` printed, stderr too; with `fine` it must have ended well. `environ` is added to its own."""
         done = subprocess.run(
@@ -71,16 +77,8 @@ class Engine:
         """
         if tag in self._made:
             return
-        listed = _read("dpkg", "-L", *_with_dependencies(*(packages or _BASE))).splitlines()
-        files = {*listed, *_IN_NO_PACKAGE} - {"/."}
-        with tempfile.NamedTemporaryFile(suffix=".tar") as tar:
-            subprocess.run(
-                ["tar", "--create", "--absolute-names", "--no-recursion", "--null", "--files-from=-"],
-                input="\0".join(sorted(filter(os.path.lexists, files))).encode(),
-                stdout=tar,
-                check=True,
-            )
-            self.docker("import", tar.name, tag)
+        with debian(*(packages or WITH_PYTHON)) as archive:
+            self.docker("import", archive, tag)
         self._made.add(tag)
 
     def _start(self):
@@ -113,6 +111,21 @@ def shared(config):
 
 
 _SHARED = pytest.StashKey()
+
+
+@contextmanager
+def debian(*packages):
+    """An archive of these packages and all that they need, as they lie on this machine."""
+    listed = _read("dpkg", "-L", *_with_dependencies(*packages)).splitlines()
+    files = {*listed, *_IN_NO_PACKAGE} - {"/."}
+    with tempfile.NamedTemporaryFile(suffix=".tar") as tar:
+        subprocess.run(
+            ["tar", "--create", "--absolute-names", "--no-recursion", "--null", "--files-from=-"],
+            input="\0".join(sorted(filter(os.path.lexists, files))).encode(),
+            stdout=tar,
+            check=True,
+        )
+        yield tar.name
 
 
 def what_is_missing():

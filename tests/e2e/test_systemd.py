@@ -1,0 +1,181 @@
+"""The units, before systemd's own checks, and run by a real systemd as PID 1 of a machine of the test's own."""
+
+import json
+import re
+import shutil
+import subprocess
+import time
+
+import pytest
+
+from e2e.compose import fingerprint
+from e2e.engine import ROOT
+from installed import install_lessee
+from lessee.host.openbao import OpenBao
+from machine import Machine, what_is_missing
+from needs import need
+
+pytestmark = pytest.mark.timeout(300)
+
+FOLDER = ROOT / "compose/systemd"
+AGENT, APP = "lessee@app.service", "app.service"
+STATUS = ("/opt/lessee/bin/lessee", "status", "--json", "--socket", "/run/lessee/app/agent/status.sock")
+EXPOSURE = 1.8
+"""Of 10, which is a service without any restriction."""
+PATIENCE = 90
+POLICY = """
+path "secret/data/production/*" { capabilities = ["read"] }
+path "secret/metadata/production/*" { capabilities = ["read", "list"] }
+path "secret/detailed-metadata/production/*" { capabilities = ["list"] }
+"""
+
+
+class Installed:
+    """The units and what they need, on a machine, and a server beside it."""
+
+    def __init__(self, machine, server):
+        self.machine, self.server = machine, server
+        self.run = machine.run
+
+    def install(self):
+        for unit in "lessee@.service", "app.service":
+            self.machine.put(f"/etc/systemd/system/{unit}", FOLDER / unit)
+        self.machine.put("/usr/lib/sysusers.d/lessee.conf", FOLDER / "lessee.sysusers")
+        self.machine.put("/opt/app/app.py", ROOT / "compose/quickstart/app/app.py")
+        config = (FOLDER / "app/lessee.yaml").read_text().replace("https://vault:8200", self.server.address)
+        self.machine.put("/etc/lessee/app/lessee.yaml", config)
+        self.machine.put("/etc/lessee/app/app.env.j2", FOLDER / "app/app.env.j2")
+        role_id, self.secret_id = self.server.approle("app", POLICY)
+        self.machine.put("/etc/lessee/app/role_id", role_id)
+        self.run("systemd-sysusers")
+        # As the README says.
+        seal = ("systemd-creds", "encrypt", "--with-key=host", "--name=secret_id", "-")
+        self.run(*seal, "/etc/lessee/app/secret_id.cred", text=self.secret_id)
+        self.run("systemctl", "daemon-reload")
+
+    def rotate(self, value):
+        self.server.put("production/database", username="app", password=value)
+
+    def said(self, unit=APP):
+        return self.run("journalctl", "--no-pager", "--output=cat", "--unit", unit)
+
+    def file(self):
+        return self.machine.path("/run/lessee/app/files/app.env").read_text()
+
+    def pid(self, unit):
+        return int(self.run("systemctl", "show", "--property=MainPID", "--value", unit))
+
+    def status(self):
+        return json.loads(self.run(*STATUS))
+
+    def until(self, check, what):
+        deadline = time.monotonic() + PATIENCE
+        while not check():
+            if time.monotonic() > deadline:
+                states = self.run("systemctl", "status", "--no-pager", "--full", AGENT, APP, fine=False)
+                pytest.fail(f"{what} did not come to be within {PATIENCE} s:\n{states}\n{self.said(AGENT)}")
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    missing = what_is_missing()
+    need(missing is None, f"needs {missing}")
+    with OpenBao(tmp_path_factory.mktemp("openbao")) as server, Machine() as machine:
+        install_lessee(machine)
+        installed = Installed(machine, server)
+        installed.install()
+        yield installed
+
+
+def test_systemd_finds_nothing_wrong_with_the_units(installed):
+    assert installed.run("systemd-analyze", "verify", "--man=no", AGENT, APP) == ""
+
+
+def test_a_slip_in_a_unit_would_be_found(tmp_path):
+    need(shutil.which("systemd-analyze"), "needs systemd-analyze: apt install systemd")
+    unit = tmp_path / AGENT
+    unit.write_text((FOLDER / "lessee@.service").read_text().replace("ProtectSystem=strict", "ProtectSystm=strict"))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    assert "ProtectSystm" in done.stderr
+
+
+def test_the_agents_unit_is_as_little_exposed_as_it_was():
+    need(shutil.which("systemd-analyze"), "needs systemd-analyze: apt install systemd")
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", FOLDER / "lessee@.service"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    score = re.search(r"Overall exposure level for .*: ([0-9.]+)", told)
+    assert float(score[1]) <= EXPOSURE, told
+
+
+def test_the_app_starts_once_its_files_are_there_and_is_told_of_a_rotation(installed):
+    installed.run("systemctl", "start", "--no-block", APP)
+    installed.until(lambda: '"ready": false' in installed.run(*STATUS, fine=False), "an agent that waits")
+    assert installed.run("systemctl", "is-active", AGENT, APP, fine=False).split() == ["activating", "inactive"]
+    installed.rotate("canary-systemd-first")
+    installed.until(lambda: "start: app.env" in installed.said(), "the app's start")
+    assert f"start: app.env {fingerprint(installed.file())}" in installed.said()
+    assert installed.run("systemctl", "is-active", AGENT, APP).split() == ["active", "active"]
+    check_that_a_rotation_arrives(installed, "canary-systemd-second")
+
+
+def test_an_agent_that_was_killed_is_back_with_its_token_and_the_app_runs_on(installed):
+    token, app, agent = installed.status()["token"]["accessor"], installed.pid(APP), installed.pid(AGENT)
+    installed.run("kill", "-KILL", str(agent))
+    installed.until(lambda: installed.pid(AGENT) not in {0, agent}, "another agent")
+    installed.until(lambda: '"ready": true' in installed.run(*STATUS, fine=False), "its files")
+    assert installed.status()["token"]["accessor"] == token
+    assert installed.pid(APP) == app
+    check_that_a_rotation_arrives(installed, "canary-systemd-third")
+
+
+def test_a_stopped_agent_leaves_files_and_app_and_a_reload_is_no_restart(installed):
+    before, app = installed.file(), installed.pid(APP)
+    installed.run("systemctl", "stop", AGENT)
+    assert installed.file() == before
+    installed.run("systemctl", "start", AGENT)
+    agent = installed.pid(AGENT)
+    template = (FOLDER / "app/app.env.j2").read_text()
+    installed.machine.put("/etc/lessee/app/app.env.j2", f"# canary of a template\n{template}")
+    installed.run("systemctl", "reload", AGENT)
+    installed.until(lambda: "# canary of a template" in installed.file(), "the new template's file")
+    assert (installed.pid(AGENT), installed.pid(APP)) == (agent, app)
+
+
+def test_each_may_do_nothing_but_its_job(installed):
+    agent, app = installed.pid(AGENT), installed.pid(APP)
+    rights = {pid: field(installed, pid, "CapEff") for pid in (agent, app)}
+    assert rights == {agent: f"{1 << 5:016x}", app: "0" * 16}  # CAP_KILL
+    assert field(installed, agent, "NoNewPrivs") == "1"
+    assert field(installed, agent, "Seccomp") == "2"
+    inside = ("nsenter", f"--target={app}", "--mount", "--")
+    assert installed.run(*inside, "ls", "-A", "/run/lessee") == ""
+    assert installed.run(*inside, "cat", "/run/secrets/app/app.env") == installed.file()
+    assert "Read-only" in installed.run(*inside, "touch", "/run/secrets/app/x", fine=False)
+    as_app = ("setpriv", "--reuid=app", "--regid=app", "--clear-groups", "--")
+    for path in f"/proc/{agent}/environ", "/run/lessee/app/agent/status.sock", "/run/credentials/lessee@app.service":
+        assert "Permission denied" in installed.run(*as_app, "ls" if "run" in path else "cat", path, fine=False)
+    assert "not permitted" in installed.run(*as_app, "kill", "-0", str(agent), fine=False)
+
+
+def test_the_secret_id_is_sealed_on_the_disk_and_no_value_is_in_what_systemd_shows(installed):
+    shown = [
+        installed.run("systemctl", "show", AGENT, APP),
+        installed.run("systemctl", "cat", AGENT, APP),
+        installed.run("journalctl", "--no-pager", "--output=json"),
+        installed.run("grep", "--recursive", "--binary-files=text", "", "/etc/lessee"),
+    ]
+    assert installed.machine.path("/run/credentials/lessee@app.service/secret_id").read_text() == installed.secret_id
+    for value in (installed.secret_id, "canary-systemd"):
+        assert not [text for text in shown if value in text]
+
+
+def check_that_a_rotation_arrives(installed, value):
+    installed.rotate(value)
+    installed.until(lambda: value in installed.file(), "the new file")
+    installed.until(lambda: f"SIGHUP: app.env {fingerprint(installed.file())}" in installed.said(), "the signal")
+
+
+def field(installed, pid, name):
+    status = installed.machine.path(f"/proc/{pid}/status").read_text()
+    return dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)[name]
