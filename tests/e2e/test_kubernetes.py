@@ -1,4 +1,4 @@
-"""The manifests, as kubectl builds them, before the schemas of Kubernetes; their configuration before a real OpenBao."""
+"""The manifests, as kubectl builds them, before the schemas of Kubernetes; their lessee.yaml before real OpenBao."""
 
 import copy
 import os
@@ -96,7 +96,7 @@ def test_the_app_waits_for_a_sidecar_that_is_restarted_and_gets_its_files_and_no
     for name in "files", "state":
         assert volumes[name]["emptyDir"]["medium"] == "Memory"
         assert volumes[name]["emptyDir"]["sizeLimit"]
-    token = volumes["token"]["projected"]["sources"][0]["serviceAccountToken"]
+    token = volumes["identity"]["projected"]["sources"][0]["serviceAccountToken"]
     assert (token["audience"], token["expirationSeconds"]) == ("vault", 600)
 
 
@@ -110,7 +110,7 @@ def test_everything_that_the_agent_writes_lies_below_a_volume_and_all_that_it_re
     written = [config["state"], config["status"]["socket"], config["apps"]["app"]["directory"]]
     assert [mount_of(path).get("readOnly", False) for path in written] == [False] * 3
     token = mount_of(config["vault"]["auth"]["jwt_file"])
-    assert (token["name"], Path(config["vault"]["auth"]["jwt_file"]).name) == ("token", "token")
+    assert (token["name"], Path(config["vault"]["auth"]["jwt_file"]).name) == ("identity", "token")
     assert mount_of(config["vault"]["ca_file"]) == token
     app = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
     assert config["apps"]["app"]["directory"].startswith(app["files"] + "/")  # the same path for both
