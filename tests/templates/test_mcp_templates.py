@@ -20,12 +20,10 @@ from hostile import VALUES
 from lessee.core.errors import FormatError
 from lessee.core.rendering.formats.dotenv import variables
 from lessee.host.openbao import OpenBao
-from needs import need
 from shelf import HOSTILE, rendered, use, written
 from sidecar import Sidecar, eventually
 
 SERVERS = "node_modules/@modelcontextprotocol"
-MEMORY_SERVICE = "mcp-memory-service==12.4.0"
 READ_AS_THE_MEMORY_SERVICE = """
 import json, mcp_memory_service.config as read
 print(json.dumps([read.API_KEY, read.HTTP_ENABLED, read.HTTPS_ENABLED, read.SSL_CERT_FILE, read.SSL_KEY_FILE]))
@@ -176,16 +174,6 @@ with psycopg.connect(**{key: os.environ[f"CACHE_DB_{name}"] for key, name in par
     sidecar.write_config()
     done = sidecar.command("exec", "--app", "web", "--", sys.executable, "-c", script)
     assert done.stdout == f"{HOSTILE}\n{HOSTILE}\n", done.stderr
-
-
-@pytest.fixture(scope="module")
-def memory_service(tmp_path_factory):
-    """The folder of its code alone, which is enough to read its settings with."""
-    folder = tmp_path_factory.mktemp("memory-service")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, MEMORY_SERVICE]
-    done = subprocess.run(command, check=False, stderr=subprocess.DEVNULL)
-    need(done.returncode == 0, f"needs {MEMORY_SERVICE} from PyPI")
-    return folder
 
 
 def read_as_the_memory_service(code, folder):
