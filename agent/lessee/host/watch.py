@@ -1,7 +1,7 @@
 """Notices edits of templates and configuration."""
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from lessee.host.project import Stamp, stamp
@@ -48,18 +48,32 @@ class Watcher:
         folders = {folder for path in self._stamps for folder in (path.parent, path.resolve().parent)}
         if self._is_edited():
             self._changed()
-        for changes in watch(
-            *(folder for folder in folders if folder.is_dir()),
-            stop_event=stop,
-            debounce=DEBOUNCE_MS,
-            step=STEP_MS,
-            rust_timeout=LOOK_MS,
-            yield_on_timeout=True,
-            recursive=False,
-            watch_filter=None,
-        ):
-            if (changes and self._all_beside) or self._is_edited():
+        folders = {folder for folder in folders if folder.is_dir()}
+        try:
+            for changes in watch(
+                *folders,
+                stop_event=stop,
+                debounce=DEBOUNCE_MS,
+                step=STEP_MS,
+                rust_timeout=LOOK_MS,
+                yield_on_timeout=True,
+                recursive=False,
+                watch_filter=None,
+            ):
+                if (changes and self._all_beside) or self._is_edited():
+                    self._changed()
+        except (OSError, RuntimeError):
+            # A kernel gives 128 of what this needs to all processes of a user: more agents than that only look.
+            self._look(stop, folders)
+
+    def _look(self, stop: threading.Event, folders: Iterable[Path]) -> None:
+        """Without inotify. What is new in a folder is seen by its own stamp."""
+        before = {folder: stamp(folder) for folder in folders}
+        while not stop.wait(LOOK_MS / 1000):
+            now = {folder: stamp(folder) for folder in before}
+            if (now != before and self._all_beside) or self._is_edited():
                 self._changed()
+            before = now
 
     def _is_edited(self) -> bool:
         return any(stamp(path) != before for path, before in self._stamps.items())
