@@ -94,11 +94,12 @@ class Sidecar:
             check=False,
         )
 
-    def start(self, *arguments, wait=True):
+    def start(self, *arguments, wait=True, before=()):
+        """`before`: a command that starts it."""
         self.write_config()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "lessee", "run", *arguments],
+                [*before, sys.executable, "-m", "lessee", "run", *arguments],
                 cwd=self.disk,
                 env=self.environ,
                 stdout=log,

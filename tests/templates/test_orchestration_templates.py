@@ -175,7 +175,7 @@ def test_every_hostile_key_is_the_orchestrators_but_one_with_nul():
 
 def services(text):
     """The environments of all services by their names."""
-    groups = yaml.safe_load(text)["services"].values()
+    groups = yaml.load(text, yaml.CSafeLoader)["services"].values()  # The same grammar as safe_load's, and quick.
     return {name: service["environment"] for group in groups for name, service in group["services"].items()}
 
 
