@@ -27,6 +27,7 @@ class Mcp:
 
     def __init__(self, sidecar, bao, **environ):
         self.sidecar = sidecar
+        self.server = SERVER
         sidecar.log_in_by_approle(bao, POLICY)
         sidecar.config["environment"] = "testing"
         sidecar.web["environ"] = "environ.env.j2"
@@ -45,7 +46,7 @@ class Mcp:
         config = str(self.sidecar.disk / "lessee.yaml")
         options = ["--respawn", "mcp-stdio"] if respawn else []
         words = ["-m", "lessee", "exec", "--config", config, "--app", "web", "--log-format", "json", *options, "--"]
-        return StdioServerParameters(command=sys.executable, args=[*words, *(server or SERVER)], env=env)
+        return StdioServerParameters(command=sys.executable, args=[*words, *(server or self.server)], env=env)
 
     @asynccontextmanager
     async def client(self, *server, mode="legacy", respawn=True, **settings):

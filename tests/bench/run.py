@@ -49,6 +49,7 @@ NAMES = (
     "twenty",
     "secrecy",
     "simba",
+    "mcp_session",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 

@@ -61,7 +61,10 @@ def test_another_server_is_told_what_the_session_was_told_and_its_answers_are_ke
     talk.hears(id=told[3]["id"], error={"code": 1, "message": "none of that"})
     # It may have changed while nobody looked.
     assert talk.got() == [{"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": URI}}]
-    assert ("server started anew refuses a part", {"method": "resources/subscribe", "reason": "none of that"}) in talk.log
+    assert (
+        "server started anew refuses a part",
+        {"method": "resources/subscribe", "reason": "none of that"},
+    ) in talk.log
     talk.asks(7)
     assert [message["id"] for message in talk.took()] == [7]
 
