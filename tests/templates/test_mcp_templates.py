@@ -226,9 +226,12 @@ def test_every_hostile_login_is_in_the_url():
 
 def test_the_readme_is_right(tmp_path):
     readmes.check("mcp", tmp_path, SERVER="github")
-    servers = json.loads(readmes.blocks("mcp", "json")[0])["mcpServers"]
+    files = [json.loads(text) for text in readmes.blocks("mcp", "json")]
+    servers = {name: server for file in files for part in file.values() for name, server in part.items()}
+    assert len(servers) == 3
     apps = {name for text in readmes.blocks("mcp", "yaml") for name in yaml.safe_load(text)["apps"]}
     for name, server in servers.items():
         assert server["env"] == {"SERVER": name}
         assert server["args"][:5] == ["exec", "--config", "/etc/lessee/mcp.yaml", "--app", name]
+        assert server["args"][5:8] == ["--respawn", "mcp-stdio", "--"]
         assert name in apps

@@ -33,6 +33,8 @@ OPENING = 60.0
 """Seconds in which a server that is started anew is to answer `initialize`."""
 ALSO_SHOWN = 8192
 """Bytes of what a server says that is no message; of more, the length is told."""
+_EACH = 500
+"""Bytes that a message takes beside its own."""
 _INITIALIZED = "notifications/initialized"
 _AGAIN = frozenset({"initialize", "server/discover"})
 """What begins a session is asked of the next server where one has ended before it answered."""
@@ -73,6 +75,7 @@ class Session:
         self._listening = Listening()
         self._waiting: dict[Id, _Waiting] = {}
         self._queue: deque[Message | bytes] = deque()
+        self._held = 0
         self._own: dict[Id, str] = {}
         """Requests of ours, and their methods."""
         self._until = float("inf")
@@ -87,8 +90,8 @@ class Session:
 
     @property
     def held(self) -> int:
-        """Messages that wait for a server."""
-        return len(self._queue)
+        """Bytes that wait for a server, and some for each message."""
+        return self._held
 
     # What happens; each gives what is to be done, in this order.
 
@@ -103,7 +106,7 @@ class Session:
             elif self._phase is _Phase.OPEN:
                 self._to_server(line)
             else:
-                self._queue.append(line)
+                self._hold(line)
             return self._do()
         raws = [raw for message in messages if (raw := self._take(message)) is not None]
         if raws:
@@ -150,6 +153,7 @@ class Session:
             asked = waiting.request
             if asked.method in _AGAIN and not self._gone:
                 self._queue.appendleft(asked)
+                self._held += _size(asked)
             elif not waiting.cancelled and asked.id not in self._listening:
                 self._to_client(error(asked.id, SERVER_GONE, why))
         for line in self._asked.forget():
@@ -182,6 +186,7 @@ class Session:
         for identity in self._listening:
             self._to_client(error(identity, SERVER_GONE, _OVER))
         self._queue.clear()
+        self._held = 0
         return self._do()
 
     def tick(self, now: float) -> list[Action]:
@@ -216,7 +221,7 @@ class Session:
             self._say("warning", "client asked twice by one id", method=message.method)
             return None
         if self._phase is not _Phase.OPEN:
-            self._queue.append(message)
+            self._hold(message)
             return None
         return self._begin(message)
 
@@ -231,7 +236,7 @@ class Session:
             if self._phase in {_Phase.OPEN, _Phase.DRAINING}:
                 return message.raw
             if self._memory.initialize is None:
-                self._queue.append(message)
+                self._hold(message)
             return None  # Who is told all anew, is told this with it.
         if message.method == CANCELLED:
             return self._cancel(message)
@@ -239,7 +244,7 @@ class Session:
             return self._asked.progress(message) if self._phase is not _Phase.LEAVING else None
         if self._phase is _Phase.OPEN:
             return message.raw
-        self._queue.append(message)
+        self._hold(message)
         return None
 
     def _cancel(self, message: Notification) -> bytes | None:
@@ -249,6 +254,7 @@ class Session:
         self._listening.end(identity)
         if (queued := self._queued(identity)) is not None:
             self._queue.remove(queued)
+            self._held -= _size(queued)
             return None
         waiting = self._waiting.get(identity)
         if waiting is None:
@@ -257,6 +263,10 @@ class Session:
         if self._phase is _Phase.DRAINING:
             self._look_whether_drained()
         return message.raw if self._phase is not _Phase.LEAVING else None
+
+    def _hold(self, message: Message | bytes) -> None:
+        self._queue.append(message)
+        self._held += _size(message)
 
     def _queued(self, identity: Id) -> Request | None:
         return next((one for one in self._queue if isinstance(one, Request) and one.id == identity), None)
@@ -332,7 +342,7 @@ class Session:
         for told in again:
             self._waiting[told.id] = _Waiting(told)
             self._to_server(told.raw)
-        queue, self._queue = self._queue, deque()
+        queue, self._queue, self._held = self._queue, deque(), 0
         if self._works:
             self._say("info", "session goes on", streams=len(again), held=len(queue))
         for message in queue:
@@ -387,6 +397,10 @@ class Session:
     def _do(self) -> list[Action]:
         done, self._done = self._done, []
         return done
+
+
+def _size(message: Message | bytes) -> int:
+    return _EACH + len(message if isinstance(message, bytes) else message.raw)
 
 
 def _reason(answer: Answer) -> str:

@@ -34,8 +34,8 @@ _SURELY = 4096
 """Bytes that a pipe that can be written to takes without waiting (PIPE_BUF in pipe(7))."""
 _FULL = 1024 * 1024
 """Bytes that wait for one side before nothing more is read from the other."""
-_MOST_HELD = 10_000
-"""Messages that wait for a server before nothing more is read from the client."""
+_MOST_HELD = 64 * 1024 * 1024
+"""Bytes that wait for a server before nothing more is read from the client."""
 _LAST_WORDS = 2.0
 """Seconds that the client has to take what is left when all is over."""
 _MUTE = 1.0

@@ -1,0 +1,72 @@
+"""An MCP server over HTTP without sessions: its workers are replaced by SIGHUP, and a client's session goes on."""
+
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import anyio
+import pytest
+from mcp import Client
+
+from lessee.host.openbao import free_port
+from mcped import session, text
+from sidecar import eventually
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def url(bao, sidecar, folder):
+    """Of `uvicorn --workers 2` as the child of `lessee exec`."""
+    bao.put(f"testing/{folder}/key", value="canary-1")
+    sidecar.template("key.j2", f'{{{{ secret("{folder}/key").value }}}}')
+    sidecar.web["notify"] = {"child": True, "action": "SIGHUP"}
+    sidecar.write_config()
+    port = free_port()
+    server = ["uvicorn", "--app-dir", TESTS, "mcp_http_app:app", "--workers=2", "--log-level=error", f"--port={port}"]
+    with sidecar.log.open("ab") as log:
+        sidecar.process = subprocess.Popen(
+            [sys.executable, "-m", "lessee", "exec", "--app", "web", "--", sys.executable, "-m", *server],
+            cwd=sidecar.disk,
+            env=sidecar.environ | {"KEY_FILE": str(sidecar.directory / "key")},
+            stdout=log,
+            stderr=log,
+        )
+    yield f"http://127.0.0.1:{port}/mcp"
+    sidecar.process.terminate()
+    sidecar.process.wait(20)
+
+
+@session
+async def test_a_session_goes_on_over_workers_that_are_replaced(url, bao, sidecar, folder):
+    async def ask(client):
+        """None where a connection ends with the worker that had it: a client asks again by another."""
+        try:
+            return text(await client.call_tool("who")).split()
+        except Exception:  # noqa: BLE001  # The SDK has one of its own for each way.
+            return None
+
+    eventually(lambda: listens(url), "the server", patience=60)
+    with anyio.fail_after(60):
+        async with Client(url, mode="legacy") as client:
+            value, first = await ask(client)
+            assert value == "canary-1"
+            bao.put(f"testing/{folder}/key", value="canary-2")
+            said = [value]
+            while said is None or said[0] == "canary-1":
+                said = await ask(client)
+            assert (said[0], said[1] != first) == ("canary-2", True)
+            assert [tool.name for tool in (await client.list_tools()).tools] == ["who"]
+    sidecar.until(lambda status: not status["apps"]["web"]["notify"]["owed"])
+
+
+def listens(url):
+    try:
+        urllib.request.urlopen(url, timeout=1)
+    except urllib.error.HTTPError:
+        return True  # It wants to be asked otherwise.
+    except OSError:
+        return False
+    return True
