@@ -28,15 +28,15 @@ _HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"n
 _RESPAWN = ("--respawn", "mcp-stdio")
 
 
-def measure(rotations: int = ROTATIONS) -> Iterator[Figure]:
+def measure(rotations: int = ROTATIONS, calls: int = CALLS, starts: int = STARTS) -> Iterator[Figure]:
     """Beside a server without lessee, in turn."""
     packages = npm.packages()
     folder = packages / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
     server = (str(npm.program(packages, "node")), str(folder))
     with rig() as bench:
         yield from _sessions(bench, server, rotations)
-        yield from _calls(bench, server)
-        yield from _starts(bench, server)
+        yield from _calls(bench, server, calls)
+        yield from _starts(bench, server, starts)
 
 
 def _sessions(bench: Rig, server: Sequence[str], rotations: int) -> Iterator[Figure]:
@@ -80,24 +80,24 @@ async def _session(bench: Rig, server: Sequence[str], rotations: int) -> tuple[i
     return failed, len(took), max(took)
 
 
-def _calls(bench: Rig, server: Sequence[str]) -> Iterator[Figure]:
+def _calls(bench: Rig, server: Sequence[str], calls: int) -> Iterator[Figure]:
     """In turn, ten calls at a time: whatever else the machine does strikes both."""
     took: dict[str, list[float]] = {"bare": [], "respawn": []}
     respawn, log = _exec(bench, "calls", server, *_RESPAWN)
     with _Raw(server, log, bench.folder) as bare, _Raw(respawn, log, bench.folder) as behind:
-        for _ in range(CALLS // 10):
+        for _ in range(calls // 10):
             for name, client in (("bare", bare), ("respawn", behind)):
                 took[name] += [client.ping() for _ in range(10)]
     alone, more = (median(times) * 1000 for times in took.values())
     tail = [quantiles(times, n=100)[98] * 1000 for times in took.values()]
-    name = f"an MCP call, {CALLS:,} pings"
+    name = f"an MCP call, {calls:,} pings"
     reach = "≤ 0.2 ms more"
     yield Figure(f"{name}: median, `exec --respawn mcp-stdio`", f"bare: {alone:.3f} ms", f"{more:.3f} ms", reach,
                  more - alone <= 0.2)  # fmt: skip
     yield Figure(f"{name}: p99", f"bare: {tail[0]:.3f} ms", f"{tail[1]:.3f} ms")
 
 
-def _starts(bench: Rig, server: Sequence[str]) -> Iterator[Figure]:
+def _starts(bench: Rig, server: Sequence[str], starts: int) -> Iterator[Figure]:
     commands = {name: _exec(bench, name, server, *options) for name, options in (("plain", ()), ("respawn", _RESPAWN))}
     log = commands["plain"][1]
 
@@ -107,7 +107,7 @@ def _starts(bench: Rig, server: Sequence[str]) -> Iterator[Figure]:
             return time.monotonic() - since
 
     took = alternate(
-        STARTS,
+        starts,
         bare=lambda: start(server),
         plain=lambda: start(commands["plain"][0]),
         respawn=lambda: start(commands["respawn"][0]),
@@ -177,5 +177,7 @@ class _Raw:
 if __name__ == "__main__":
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--rotations", type=int, default=ROTATIONS)
-    for figure in measure(parser.parse_args().rotations):
+    parser.add_argument("--calls", type=int, default=CALLS)
+    parser.add_argument("--starts", type=int, default=STARTS)
+    for figure in measure(**vars(parser.parse_args())):
         sys.stdout.write(f"{figure}\n")

@@ -202,6 +202,7 @@ async def test_the_memory_servers_graph_is_there_over_a_restart(bao, sidecar, fo
         assert [one["name"] for one in graph.structured_content["entities"]] == ["lessee"]
 
 
+@pytest.mark.filterwarnings("ignore:.* as of 2026-07-28")  # Most clients speak what was before.
 @session
 async def test_subscriptions_are_made_anew_and_lists_that_may_be_others_are_told_of(everything, bao, folder):
     heard = []
@@ -306,7 +307,9 @@ class Raw:
 
     def __exit__(self, *_):
         self.process.kill()
-        self.process.communicate()
+        self.process.wait(PATIENCE)
+        self.process.stdin.close()
+        self.process.stdout.close()
 
     def say(self, **message):
         self.process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\r\n")
@@ -369,7 +372,14 @@ def test_a_client_that_hangs_up_ends_the_server_and_lessee(bao, sidecar, folder,
         assert client.process.stdout.read() == b""
 
 
-STUBBORN = "trap '' TERM; exec 1>&-; while :; do sleep 0.1; done"
+STUBBORN = "trap '' TERM; while :; do sleep 0.1; done"
+
+
+def test_a_server_that_can_say_nothing_more_is_ended(mcp):
+    with Raw(mcp, "sh", "-c", f"exec 1>&-; {STUBBORN}") as client:
+        assert client.ends() == 137
+    [event] = mcp.events("server cannot be used")
+    assert event["reason"] == "it has closed its output"
 
 
 @pytest.mark.parametrize("way", ["hangs up", "kills"])
