@@ -45,7 +45,7 @@ def shadows(stack: Stack, texts: Mapping[Sheet, str], load: Callable[[str], str 
 
 
 def _environment(service: Service, files: Iterable[EnvFile], load: Callable[[str], str | None]) -> Iterator[_Set]:
-    """Compose lets `environment` win over `env_file`; who takes the variable out of the one would find it in the other."""
+    """Compose lets `environment` win, but who takes the variable out there would find that of an `env_file`."""
     for name, variable in service.environment.items():
         yield _Set(name, variable.place, "`environment`", surely=variable.value is not None)
     for file in files:

@@ -49,7 +49,7 @@ class Stack:
                 yield service
 
     def strangers(self, app: App) -> Iterator[Service]:
-        """The services that may be meant where none is known to read the app; none, where it is told in another project."""
+        """Those that may read the app where none is known to; none, where it is told in another project."""
         target = app.notify.target if app.notify is not None else None
         if isinstance(target, ByContainer) and target.project is not None:
             return

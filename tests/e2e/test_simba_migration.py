@@ -1,0 +1,126 @@
+"""What compose/simba/MIGRATION.md says of its steps is so, for a project of the shape that Simba's own has."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LESSEE_YAML = Path(__file__).parents[2] / "compose" / "simba" / "lessee" / "lessee.yaml"
+CANARY = "canary-simba-c4n4ry"
+ENV = f"""\
+DATABASE_URL=postgresql://simba:{CANARY}@postgres:5432/simba
+MINIO_SECRET_KEY={CANARY}
+OPENAI_API_KEY={CANARY}
+LOG_LEVEL=info
+"""
+# `env_file` and `environment` say the same, as in Simba's own file.
+COMPOSE = f"""\
+services:
+  server:
+    image: simba
+    command: uvicorn simba.api.app:app --host 0.0.0.0
+    env_file:
+      - ../.env
+    environment:
+      - DATABASE_URL=postgresql://simba:{CANARY}@postgres:5432/simba
+      - CELERY_BROKER_URL=redis://redis:6379/0
+      - LOG_LEVEL=debug
+  celery_worker:
+    image: simba
+    command: celery --app simba.tasks worker
+    env_file: ../.env
+    environment:
+      DATABASE_URL: postgresql://simba:{CANARY}@postgres:5432/simba
+  postgres: {{image: "postgres:15", environment: {{POSTGRES_USER: simba, POSTGRES_DB: simba}}}}
+"""
+SIDECAR = """\
+services:
+  holder: {image: lessee, entrypoint: [sleep, infinity], volumes: ["api:/hold/api", "worker:/hold/worker"]}
+  agent:
+    image: lessee
+    pid: service:holder
+    volumes: ["api:/run/secrets/simba", "worker:/run/secrets/simba-worker", "dashboard:/run/secrets/simba-dashboard"]
+"""
+MOUNTED = """\
+  server: {pid: "service:holder", volumes: ["api:/run/secrets/simba:ro"]}
+  celery_worker: {pid: "service:holder", volumes: ["worker:/run/secrets/simba:ro"]}
+"""
+TAKEN_OUT = """\
+services:
+  server:
+    env_file: !reset []
+    environment: {DATABASE_URL: !reset null, CELERY_BROKER_URL: !reset null}
+  celery_worker:
+    env_file: !reset []
+    environment:
+      DATABASE_URL: !reset null
+"""
+
+
+@pytest.fixture
+def check(tmp_path):
+    """What is told of a project of those files, without what is told of secrets that are spelled out."""
+    (tmp_path / "docker").mkdir()
+    (tmp_path / ".env").write_text(ENV)
+
+    def run(**files):
+        paths = []
+        for name, text in files.items():
+            (tmp_path / "docker" / f"{name}.yml").write_text(text)
+            paths += ["--compose", f"docker/{name}.yml"]
+        command = [sys.executable, "-m", "lessee", "check", "--config", str(LESSEE_YAML), "--format", "json", *paths]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert not done.stderr
+        assert CANARY not in done.stdout
+        said = [one for one in json.loads(done.stdout) if one["rule"] != "literal-secret"]
+        return done.returncode, sorted(
+            (one["rule"], one["app"], one["line"], one["message"].split(" is set")[0]) for one in said
+        )
+
+    return run
+
+
+def test_before_the_files_are_mounted_each_service_is_told_that_may_be_the_reader(check):
+    code, told = check(compose=COMPOSE, sidecar=SIDECAR)
+    assert code == 0
+    assert {(rule, line, name) for rule, _, line, name in told if rule == "unread-app"} == {
+        ("unread-app", 6, "DATABASE_URL"),
+        ("unread-app", 6, "MINIO_SECRET_KEY"),
+        ("unread-app", 6, "OPENAI_API_KEY"),
+        ("unread-app", 8, "DATABASE_URL"),
+        ("unread-app", 9, "CELERY_BROKER_URL"),
+        ("unread-app", 14, "DATABASE_URL"),
+        ("unread-app", 14, "MINIO_SECRET_KEY"),
+        ("unread-app", 14, "OPENAI_API_KEY"),
+        ("unread-app", 16, "DATABASE_URL"),
+    }
+    assert {app for _, app, *_ in told} == {"simba", "simba-worker", "simba-dashboard"}
+
+
+def test_once_they_are_mounted_all_that_shadows_them_is_named_at_once_at_each_place(check):
+    code, told = check(compose=COMPOSE, sidecar=SIDECAR + MOUNTED)
+    assert code == 78
+    assert [one for one in told if one[0] == "shadowed-variable"] == [
+        ("shadowed-variable", "simba", 6, "DATABASE_URL"),
+        ("shadowed-variable", "simba", 6, "MINIO_SECRET_KEY"),
+        ("shadowed-variable", "simba", 6, "OPENAI_API_KEY"),
+        ("shadowed-variable", "simba", 8, "DATABASE_URL"),
+        ("shadowed-variable", "simba", 9, "CELERY_BROKER_URL"),
+        ("shadowed-variable", "simba-worker", 14, "DATABASE_URL"),
+        ("shadowed-variable", "simba-worker", 14, "MINIO_SECRET_KEY"),
+        ("shadowed-variable", "simba-worker", 14, "OPENAI_API_KEY"),
+        ("shadowed-variable", "simba-worker", 16, "DATABASE_URL"),
+    ]
+
+
+def test_an_empty_value_shadows_as_well(check):
+    emptied = TAKEN_OUT.replace("DATABASE_URL: !reset null, ", 'DATABASE_URL: "", ')
+    _, told = check(compose=COMPOSE, sidecar=SIDECAR + MOUNTED, out=emptied)
+    assert [one[1:] for one in told if one[0] == "shadowed-variable"] == [("simba", 4, "DATABASE_URL")]
+
+
+def test_when_all_is_taken_out_nothing_more_is_told_of_the_services_that_read(check):
+    code, told = check(compose=COMPOSE, sidecar=SIDECAR + MOUNTED, out=TAKEN_OUT)
+    assert (code, [one for one in told if one[0] in {"shadowed-variable", "unread-app"}]) == (0, [])
