@@ -1,8 +1,7 @@
-"""The API: `gunicorn standin.api:wsgi --threads 4`, or `uvicorn standin.api:app`."""
+"""The API: `gunicorn standin.api:app --worker-class asgi`, or `uvicorn standin.api:app`."""
 
 from typing import Annotated, Any
 
-from a2wsgi import ASGIMiddleware
 from fastapi import Body, FastAPI, HTTPException
 
 from standin import store, tasks
@@ -53,6 +52,3 @@ def content(key: str) -> dict[str, str]:
 
 def _shown(document: store.Document) -> dict[str, Any]:
     return {"id": document.id, "name": document.name, "status": document.status, "words": document.words}
-
-
-wsgi = ASGIMiddleware(app)
