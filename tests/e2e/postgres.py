@@ -23,6 +23,7 @@ printf %s "$POSTGRES_PASSWORD" > /password; chmod 644 /password
 set -- -D /var/lib/postgresql/data
 options='--username=postgres --auth=scram-sha-256 --locale=C --encoding=UTF8'
 /as-postgres $programs/initdb "$@" $options --pwfile=/password >/dev/null
+rm /password
 export PGPASSWORD="$POSTGRES_PASSWORD" PGUSER=postgres PGHOST=/tmp
 /as-postgres $programs/pg_ctl "$@" --wait --silent --log=/tmp/log -o "-c listen_addresses='' -k /tmp" start
 $programs/psql -q -d postgres -c "CREATE DATABASE $POSTGRES_DB"

@@ -45,6 +45,10 @@ class Simba(Project):
         data = json.loads(said)["data"]["data"]
         return data if key is None else data[key]
 
+    def put(self, path, key, value):
+        """As a person does it, a key of a secret that is there."""
+        self.run("openbao", "bao", "kv", "patch", f"secret/production/{path}", f"{key}=-", text=value)
+
     def sql(self, statement):
         """As PostgreSQL's superuser."""
         return self.run("postgres", "sh", "-c", _SQL, "sh", statement).strip()

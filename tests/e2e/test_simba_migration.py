@@ -1,13 +1,20 @@
 """What compose/simba/MIGRATION.md says of its steps is so, for a project of the shape that Simba's own has."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from dotenv import dotenv_values
 
-LESSEE_YAML = Path(__file__).parents[2] / "compose" / "simba" / "lessee" / "lessee.yaml"
+from ground import Ground
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "compose" / "simba" / "MIGRATION.md"
+LESSEE_YAML = ROOT / "compose" / "simba" / "lessee" / "lessee.yaml"
 CANARY = "canary-simba-c4n4ry"
 ENV = f"""\
 DATABASE_URL=postgresql://simba:{CANARY}@postgres:5432/simba
@@ -66,10 +73,10 @@ def check(tmp_path):
     (tmp_path / ".env").write_text(ENV)
 
     def run(**files):
-        paths = []
+        paths = ["--compose"]
         for name, text in files.items():
             (tmp_path / "docker" / f"{name}.yml").write_text(text)
-            paths += ["--compose", f"docker/{name}.yml"]
+            paths.append(f"docker/{name}.yml")
         command = [sys.executable, "-m", "lessee", "check", "--config", str(LESSEE_YAML), "--format", "json", *paths]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert not done.stderr
@@ -80,6 +87,38 @@ def check(tmp_path):
         )
 
     return run
+
+
+def test_what_stands_in_env_goes_to_vault_and_comes_back_as_it_was(bao, tmp_path):
+    old = {
+        "DATABASE_URL": f"postgresql://simba:{CANARY}@postgres:5432/simba",
+        "MINIO_ENDPOINT": "minio:9000",
+        "MINIO_BUCKET": "simba",
+        "MINIO_ACCESS_KEY": f"{CANARY}-access",
+        "MINIO_SECRET_KEY": f"{CANARY}-$secret '#",
+        "OPENAI_API_KEY": f"{CANARY}-openai",
+    }
+    quoted = {name: value.replace("'", "\\'") for name, value in old.items()}
+    (tmp_path / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in quoted.items()))
+    assert dotenv_values(tmp_path / ".env") == old
+    ground = Ground(bao, "simba-migration", tmp_path)
+    shown = re.search("^```yaml\n(setup:.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    ground.config |= yaml.safe_load(shown[1])
+    files = [{"template": "simba/app.env.j2", "name": ".env"}]
+    ground.config["apps"] = {"simba": {"directory": "/dev/shm/nowhere", "files": files}}
+    ground.config |= {"environment": "production", "templates": str(ROOT / "templates")}
+    setup = ground.command("setup", "--output", "identity")
+
+    def run(*command):
+        environ = ground.environ | {"POSTGRES_PASSWORD": CANARY}
+        done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
+        assert (done.returncode, CANARY in done.stdout + done.stderr) == (0, False), done.stderr
+        return done.stdout
+
+    run(sys.executable, "-m", "dotenv", "-f", ".env", "run", "--", *setup)
+    run(*ground.command("render", "--app", "simba", "--output", "out"))
+    assert dotenv_values(tmp_path / "out" / ".env") == old
+    assert [path.name for path in (tmp_path / "identity" / "production").iterdir()] == ["production-simba"]
 
 
 def test_before_the_files_are_mounted_each_service_is_told_that_may_be_the_reader(check):
