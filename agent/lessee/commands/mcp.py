@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         left = list(made.left)
         if made.wrapped:
+            configuration.refuse_misfit(made.wrapped)
             text = edited(document, made.wrapped, configuration.start(respawn=arguments.respawn is not None))
             after = jsonc.parse(text, original.path.name)
             left += _traces(after, made, original)

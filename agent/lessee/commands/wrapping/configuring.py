@@ -61,10 +61,17 @@ class Configuration:
             return False
         return template_of(self._folder, _template(app)) == template if os.path.lexists(file) else True
 
+    def refuse_misfit(self, wrapped: Sequence[Wrapped]) -> None:
+        """What was there has to mean what it meant, with these beside it. Raises ConfigError."""
+        config = self._parsed(self.text(wrapped))
+        new = {one.app for one in wrapped} - self.config.apps.keys()
+        rest = {name: app for name, app in config.apps.items() if name not in new}
+        if new - config.apps.keys() or replace(config, apps=rest) != replace(self.config, apps=dict(self.config.apps)):
+            raise self._wrong("the apps cannot be added to it as it is written", "name another --config")
+
     def write(self, wrapped: Sequence[Wrapped]) -> tuple[Path, ...]:
-        """Templates first, so it is whole at each moment; gives what was written. Raises CannotWrite, ConfigError."""
+        """Templates first, so it is whole at each moment; gives what was written. Raises CannotWrite."""
         text = self.text(wrapped)
-        self._refuse_other(self._parsed(text), wrapped)
         made = []
         for one in wrapped:
             file = self._folder / _template(one.app)
@@ -128,13 +135,6 @@ class Configuration:
             todo = "write what it takes from there into the file: a client does not hand it on to its servers"
             raise self._wrong("in the environment here it means something else", todo)
         return config
-
-    def _refuse_other(self, config: Config, wrapped: Sequence[Wrapped]) -> None:
-        """What was there has to mean what it meant."""
-        new = {one.app for one in wrapped} - self.config.apps.keys()
-        rest = {name: app for name, app in config.apps.items() if name not in new}
-        if new - config.apps.keys() or replace(config, apps=rest) != replace(self.config, apps=dict(self.config.apps)):
-            raise self._wrong("the apps cannot be added to it as it is written", "name another --config")
 
     def _wrong(self, what: str, todo: str) -> ConfigError:
         return ConfigError([LesseeError(what, where=str(self.path), todo=todo)])

@@ -24,7 +24,6 @@ class Original(Record, frozen=True):
     real: Path
     content: bytes
     status: os.stat_result
-    fd: int
 
     @property
     def text(self) -> str:
@@ -76,17 +75,18 @@ def opened(path: Path) -> Iterator[Original]:
     except (OSError, RuntimeError, ValueError) as exc:
         reason = (isinstance(exc, OSError) and exc.strerror) or "no file can be called so"
         raise _unreadable(path, f"cannot be read: {reason}") from None
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise _unreadable(path, "is no file")
     with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise _unreadable(path, "is no file")
         if status.st_size > _LARGEST:
             raise _unreadable(path, f"is larger than {_LARGEST >> 20} MiB")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise CannotWrite("somebody else is at it", where=str(path), todo="let them end") from None
-        yield Original(path, real, file.read(), status, fd)
+        yield Original(path, real, file.read(), status)
 
 
 def keep(original: Original, folder: Path) -> Path:

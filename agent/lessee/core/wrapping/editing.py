@@ -49,7 +49,8 @@ def _of(text: str, one: Wrapped, start: Start) -> Iterable[_Edit]:
     else:
         behind.append(f'"env": {{{variable}}}')
     if behind:
-        indent = _indent(text, found.command.start)
+        [key] = [member.key for member in whole.members if member.value is found.command]
+        indent = _indent(text, key.start)
         glue = f",{_line_end(text)}{indent}" if indent is not None else ", "
         yield found.command.end, found.command.end, "".join(glue + part for part in behind)
 

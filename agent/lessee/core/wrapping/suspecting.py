@@ -53,7 +53,7 @@ def is_secret(name: str) -> bool:
     words = [word.upper() for word in _WORDS.findall(name)]
     if not words or words[-1] in _TAMING or "PUBLIC" in words:
         return False
-    return bool(_TELLING.intersection(words)) or words[-1] == "AUTH" or words[-2:] == ["CONNECTION", "STRING"]
+    return any(map(_TELLING.fullmatch, words)) or words[-1] == "AUTH" or words[-2:] == ["CONNECTION", "STRING"]
 
 
 def looks_secret(value: str) -> bool:
@@ -76,9 +76,9 @@ def _is_worth(name: str, value: str) -> bool:
 
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_TELLING = frozenset(
-    "KEY APIKEY TOKEN APITOKEN SECRET SECRETS PASSWORD PASSWD PASSPHRASE PASS PWD CREDENTIAL CREDENTIALS"  # noqa: SIM905
-    " PAT AUTHORIZATION BEARER COOKIE DSN".split()
+_TELLING = re.compile(
+    r"KEY|SECRETS|PASSPHRASE|PASS|PWD|CREDENTIALS?|PAT|AUTHORIZATION|BEARER|COOKIE|DSN"
+    r"|\w*(?:APIKEY|TOKEN|SECRET|PASSWORD|PASSWD)"
 )
 _TAMING = frozenset(
     "FILE PATH DIR FOLDER NAME TYPE LIMIT TTL PREFIX COUNT ENABLED METHOD MODE PROVIDER ISSUER ENDPOINT"  # noqa: SIM905
@@ -89,7 +89,9 @@ _PATH = re.compile(
     r"(?:~|\.{1,2})/|/(?:home|Users|etc|run|var|opt|mnt|tmp|root|usr|secrets?)/|/[^\n]*\.\w{1,5}$", re.ASCII
 )
 _NAMED = re.compile(r"-{0,2}([A-Za-z_][\w.-]*)(?:=|:\s+)", re.ASCII)
-_PAIR = re.compile(r"(?:^|[?&#;,\s{\"'])([A-Za-z_][\w.-]*)[\"']?\s*[=:]\s*[\"']?([^&\s;,\"'}]+)", re.ASCII)
+_PAIR = re.compile(
+    r"(?:^|[?&#;,\s{\"'])-{0,2}([A-Za-z_][\w.-]*)[\"']?\s*(?:=|:(?!//))\s*[\"']?([^&\s;,\"'}]+)", re.ASCII
+)
 _LOOKS = (
     # A password in a URL; of a port and a path with an @ behind it nobody would think so.
     re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@:]*:(?![0-9]{1,5}(?:[/?#]|$))[^\s]+@"),
