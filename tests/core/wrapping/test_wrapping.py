@@ -215,6 +215,19 @@ def test_servers_of_one_name_share_an_app_where_they_are_the_same_alone():
     assert [one.app for one in made.wrapped] == ["a-b-3", "a-b-3", "a-b-4"]
 
 
+def test_what_stands_in_a_name_reaches_no_terminal():
+    text = json.dumps({"mcpServers": {"\x1b[2J": {"command": "x", "env": {"A\x1b_KEY": "c"}, "args": ["\ud800"]}}})
+    _, made = planned(text)
+    assert left(made) == ["f:1: mcpServers.?[2J: A?_KEY is no name of a variable; mend it"]
+
+
+def test_half_a_surrogate_pair_in_an_argument_stays_what_it_was():
+    server = {"command": "x", "args": ["\ud800", "é"], "env": {"A_KEY": "c"}}
+    text, _ = wrapped(json.dumps({"mcpServers": {"a": server}}))
+    assert json.loads(text)["mcpServers"]["a"]["args"][-2:] == ["\ud800", "é"]
+    assert text.encode()
+
+
 def test_a_name_without_a_letter_is_a_server_too():
     [one] = planned('{"mcp": {"servers": {"{é}": {"command": "x", "env": {"A_KEY": "c"}}}}}')[1].wrapped
     assert (one.app, one.server.place) == ("server", "mcp.servers.{é}")

@@ -84,7 +84,7 @@ def opened(path: Path) -> Iterator[Original]:
             raise _unreadable(path, f"is larger than {_LARGEST >> 20} MiB")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise CannotWrite("somebody else is at it", where=str(path), todo="let them end") from None
         yield Original(path, real, file.read(), status)
 

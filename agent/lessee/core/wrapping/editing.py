@@ -21,10 +21,12 @@ class Start(Record, frozen=True):
 def edited(document: Document, wrapped: Iterable[Wrapped], start: Start) -> str:
     """The new text of the file."""
     edits = [edit for one in wrapped for edit in _of(document.text, one, start)]
-    text = document.text
-    for begin, end, new in sorted(edits, reverse=True):
-        text = text[:begin] + new + text[end:]
-    return text
+    pieces, at = [], 0
+    for begin, end, new in sorted(edits):
+        # The blanks between two members that go are told of twice.
+        pieces += [document.text[at:begin], new]
+        at = max(at, end)
+    return "".join(pieces) + document.text[at:]
 
 
 _Edit = tuple[int, int, str]
@@ -112,4 +114,4 @@ def _line_end(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+    return json.dumps(text, ensure_ascii=any("\ud800" <= char <= "\udfff" for char in text))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from lessee.core.record import Record
 from lessee.core.wrapping.jsonc import Document, Text
 from lessee.core.wrapping.program import Cannot, Program, name_of, without_secrets
-from lessee.core.wrapping.servers import Server, Words, texts, words
+from lessee.core.wrapping.servers import Server, Words, printable, texts, words
 from lessee.core.wrapping.suspecting import Judge, Verdict
 
 IsFree = Callable[[str, str], bool]
@@ -196,7 +196,7 @@ class _Planning:
 
     def _leave(self, server: Server, text: Text, what: str, todo: str) -> None:
         where = f"{self._source}:{self._document.line(text.start)}: {server.place}"
-        self.left.append(Left(where, what, todo))
+        self.left.append(Left(where, printable(what), todo))
 
     def _be_quiet(self, server: Server, why: str, before: int) -> None:
         if len(self.left) == before:

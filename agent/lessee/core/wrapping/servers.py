@@ -35,7 +35,7 @@ def servers(document: Document, source: str) -> tuple[Server, ...]:
         if not isinstance(container, Object):
             raise _no_object(document, source, place, container)
         for member in container.members:
-            its = f"{place}.{member.key.value}"
+            its = f"{place}.{printable(member.key.value)}"
             if not isinstance(member.value, Object):
                 raise _no_object(document, source, its, member.value)
             several.append(Server(member.key.value, its, member.value))
@@ -53,6 +53,11 @@ def words(server: Server) -> Words | None:
     if len(texts) < len(items) or not isinstance(args, Array | None) or not isinstance(env, Object | None):
         return None
     return Words(command, texts, tuple((member.key, member.value) for member in members))
+
+
+def printable(name: str) -> str:
+    """A name out of the file, which no terminal takes for more."""
+    return "".join(char if char.isprintable() else "?" for char in name)
 
 
 def texts(node: Node, key: str = "") -> Iterator[tuple[str, Text]]:
@@ -79,6 +84,7 @@ def _containers(root: Object) -> Iterator[tuple[str, Node]]:
     if isinstance(projects, Object):
         for member in projects.members:
             if isinstance(member.value, Object):
+                # Its name comes as repr() has it.
                 yield from _of(member.value, f"projects[{member.key.value!r}].", ("mcpServers",))
 
 
