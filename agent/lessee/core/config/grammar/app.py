@@ -142,7 +142,7 @@ class App(Block, frozen=True, kw_only=True):
     environ: Annotated[w.TemplatePath | None, says("For `lessee exec`: the child's environment.")] = None
     public: Annotated[
         tuple[w.Variable, ...],
-        says("Variables that may take values though a frontend's build gives them to everyone: VITE_…, NEXT_PUBLIC_…"),
+        says("Variables such as VITE_API_URL that may take values, though a build gives them to every visitor."),
     ] = ()
     check: Annotated[Command | Check | None, says("Runs on the staged files; non-zero: not published.")] = None
     notify: Annotated[Notify | None, says("How to tell the app; absent: it finds out by itself.")] = None

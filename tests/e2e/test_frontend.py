@@ -1,0 +1,234 @@
+"""Frontends built for real: what every visitor gets holds no secret, and what would put one there is told."""
+
+import base64
+import gzip
+import json
+import os
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+import brotli
+import pytest
+
+import npm
+
+CANARY = "canary-\"5a1e/7c+9'ü>k"
+"""Nothing that encodes a text leaves it as it is."""
+PLAIN = "canary-2b7f0d94c6e1"
+URL = "https://api.example.org/v1"
+PUBLIC = ["VITE_API_URL", "VITE_APP_NAME", "VITE_ENABLE_AUTH"]
+MAIN = """\
+const said = [import.meta.env.VITE_API_URL, import.meta.env.VITE_OPENAI_API_KEY, import.meta.env.OPENAI_API_KEY];
+document.title = said.join(" ");
+"""
+WEBPACK = """\
+const [webpack, source, output] = process.argv.slice(1);
+const { webpack: build, DefinePlugin } = require(webpack);
+// As react-scripts has it: of the environment what begins so, and no more.
+const names = Object.keys(process.env).filter((name) => name.startsWith("REACT_APP_"));
+const values = Object.fromEntries(names.map((name) => [`process.env.${name}`, JSON.stringify(process.env[name])]));
+build(
+  {
+    mode: "production", devtool: "source-map", context: source, entry: "./main.js",
+    output: { path: output }, plugins: [new DefinePlugin(values)],
+  },
+  (error, stats) => process.exit(error || stats.hasErrors() ? 1 : 0),
+);
+"""
+
+
+@pytest.fixture
+def site(bao, sidecar, folder, tmp_path):
+    """A sidecar whose app `web` is a build: its environment has public variables and a key that is none."""
+    bao.put(f"testing/{folder}/app", api_url=URL, app_name="Simba", enable_auth="true", pin="1234")
+    bao.put(f"testing/{folder}/openai", api_key=CANARY)
+    bao.put(f"testing/{folder}/plain", api_key=PLAIN)
+    sidecar.config["secrets"] = {"prefix": f"testing/{folder}/"}
+    (tmp_path / "web.env.j2").write_text(
+        '{% set app = secret("app") %}VITE_API_URL={{ app.api_url }}\nVITE_APP_NAME={{ app.app_name }}\n'
+        'VITE_ENABLE_AUTH={{ app.enable_auth }}\nOPENAI_API_KEY={{ secret("openai").api_key }}\n'
+    )
+    del sidecar.web["files"]
+    sidecar.web.update(environ="web.env.j2", public=PUBLIC)
+    sidecar.write_config()
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/index.html").write_text('<script type="module" src="/main.js"></script>\n')
+    (tmp_path / "src/main.js").write_text(MAIN)
+    return sidecar
+
+
+def build(site, *options, env=None):
+    """`vite build` with the environment that lessee renders."""
+    packages = npm.packages()
+    vite = [npm.program(packages, "node"), str(packages / "node_modules/vite-7/bin/vite.js"), "build", "src", *options]
+    return site.command("exec", "--once", "--app", "web", "--", *vite, env=env, timeout=60)
+
+
+def searched(site, *arguments, env=None):
+    """What `check --dist` finds: its exit code, and its findings by file."""
+    done = site.command("check", "--format", "json", "--dist", *arguments, env=env)
+    found = json.loads(done.stdout)
+    assert CANARY not in done.stdout + done.stderr
+    assert PLAIN not in done.stdout + done.stderr
+    return done.returncode, [(one["rule"], Path(one["file"]).name, one["line"], one["message"]) for one in found]
+
+
+def test_a_build_has_what_is_listed_and_nothing_else_of_its_environment(site):
+    done = build(site, "--sourcemap")
+    assert done.returncode == 0, done.stderr
+    [bundle] = (site.disk / "src/dist/assets").glob("*.js")
+    assert URL in bundle.read_text()
+    assert searched(site, "src/dist") == (0, [])
+    done = site.command("check", "--dist", "src/dist")
+    assert done.stdout.startswith(
+        "3 files (0.0 MiB) searched for 2 values of 3 secrets; not looked for: 1 shorter than"
+    )
+
+
+@pytest.mark.parametrize("command", [("render", "--output", "out"), ("exec", "--once", "--app", "web", "--", "true")])
+def test_a_secret_behind_a_public_prefix_is_refused_before_anything_is_built(site, command):
+    with (site.disk / "web.env.j2").open("a") as template:
+        template.write('VITE_OPENAI_API_KEY={{ secret("openai").api_key }}\n')
+    site.web["files"] = [{"template": "web.env.j2", "name": ".env.production", "format": "dotenv-vite"}]
+    site.write_config()
+    for arguments in (("check",), command):
+        done = site.command(*arguments)
+        assert done.returncode == 65
+        assert "VITE_OPENAI_API_KEY takes openai: api_key" in done.stderr
+        assert CANARY not in done.stderr
+    assert not (site.disk / "out").exists()
+
+
+def test_a_key_that_is_listed_as_public_is_let_through_and_told(site):
+    with (site.disk / "web.env.j2").open("a") as template:
+        template.write('VITE_OPENAI_API_KEY={{ secret("openai").api_key }}\n')
+    site.web["public"] = [*PUBLIC, "VITE_OPENAI_API_KEY"]
+    site.write_config()
+    done = site.command("check")
+    assert done.returncode == 0
+    assert "warning: VITE_OPENAI_API_KEY is listed as public, and takes secret/testing/" in done.stderr
+    assert build(site).returncode == 0
+    assert searched(site, "src/dist")[0] == 0
+
+
+def test_what_a_build_takes_from_elsewhere_is_found_in_what_it_wrote(site):
+    """Its environment and its files are none of lessee's: only the end of it tells."""
+    done = build(site, "--sourcemap", "inline", env={"VITE_OPENAI_API_KEY": CANARY})
+    assert done.returncode == 0, done.stderr
+    code, found = searched(site, "src/dist")
+    assert code == 65
+    assert {(rule, name.rpartition(".")[2]) for rule, name, _, _ in found} == {("secret-in-dist", "js")}
+    assert all(f"{site.config['secrets']['prefix']}openai: api_key, as JavaScript" in said for _, _, _, said in found)
+
+
+def test_what_webpack_takes_is_found_in_the_bundle_and_its_map(site, tmp_path):
+    """As Create React App builds, which is webpack with DefinePlugin."""
+    (tmp_path / "src/main.js").write_text("document.title = process.env.REACT_APP_KEY + process.env.REACT_APP_URL;\n")
+    (tmp_path / "web.env.j2").write_text(
+        'REACT_APP_URL={{ secret("app").api_url }}\nAPI_KEY={{ secret("plain").api_key }}\n'
+    )
+    site.web["public"] = ["REACT_APP_URL"]
+    site.write_config()
+    packages = npm.packages()
+    command = [npm.program(packages, "node"), "-e", WEBPACK, str(packages / "node_modules/webpack")]
+    arguments = ("exec", "--once", "--app", "web", "--", *command, str(tmp_path / "src"), str(tmp_path / "src/dist"))
+    assert site.command(*arguments).returncode == 0
+    assert URL in (tmp_path / "src/dist/main.js").read_text()
+    assert searched(site, "src/dist") == (0, [])
+    assert site.command(*arguments, env={"REACT_APP_KEY": PLAIN}).returncode == 0
+    code, found = searched(site, "src/dist")
+    assert code == 65
+    assert {name for _, name, _, _ in found} == {"main.js"}
+
+
+PLANTED = {
+    "raw.js": (lambda raw: b"\n\nx" + raw, "as it is, at byte 3", 3),
+    "json.js": (lambda raw: json.dumps({"k": raw.decode()}).encode(), "as JSON, at byte 7", 1),
+    "b64-0.js": (base64.b64encode, "in base64, at byte 0", 1),
+    "b64-1.js": (lambda raw: base64.b64encode(b"a" + raw), "in base64, at byte 2", 1),
+    "b64-2.js": (lambda raw: base64.b64encode(b"ab" + raw + b"c"), "in base64, at byte 3", 1),
+    "url64.js": (lambda raw: b"??" + base64.urlsafe_b64encode(raw + b">>>???"), "in base64url, at byte 2", 1),
+    "url.html": (lambda raw: f"?key={quote(raw, safe='')}".encode(), "as a URL, at byte 5", 1),
+    "hex.css": (lambda raw: raw.hex().encode(), "in hex, at byte 0", 1),
+    "HEX.css": (lambda raw: raw.hex().upper().encode(), "in hex, at byte 0", 1),
+    "x.js.gz": (lambda raw: gzip.compress(b"ab" + raw), "as it is, at byte 2 of what is packed in it", None),
+    "x.js.br": (lambda raw: brotli.compress(b"abc" + raw), "as it is, at byte 3 of what is packed in it", None),
+    "x.js.map": (
+        lambda raw: b"//# sourceMappingURL=data:;base64," + base64.b64encode(json.dumps(["é", raw.decode()]).encode()),
+        "in base64, at byte ",
+        1,
+    ),
+}
+
+
+def test_a_canary_is_found_however_it_was_written(site):
+    dist = site.disk / "dist"
+    dist.mkdir()
+    for name, (write, _, _) in PLANTED.items():
+        (dist / name).write_bytes(write(CANARY.encode()))
+    code, found = searched(site, "dist")
+    assert code == 65
+    path = f"secret/{site.config['secrets']['prefix']}openai: api_key"
+    told = {name: (line, message) for _, name, line, message in found}
+    assert told.keys() == PLANTED.keys()
+    for name, (_, said, line) in PLANTED.items():
+        assert told[name][0] == line
+        assert told[name][1].startswith(f"it holds the value of {path}, {said}")
+
+
+def test_a_canary_is_found_where_a_large_file_is_cut_for_reading(site):
+    dist = site.disk / "dist"
+    dist.mkdir()
+    for at in (2**20 - 10, 2**20, 3 * 2**20 - 3):
+        content = b"\n" * at + PLAIN.encode() + b"." * 2**20
+        for suffix, pack in {"js": bytes, "gz": gzip.compress, "br": brotli.compress}.items():
+            (dist / f"{at}.{suffix}").write_bytes(pack(content))
+    code, found = searched(site, "dist")
+    assert code == 65
+    assert len(found) == 9
+    for _, name, line, message in found:
+        at, suffix = name.split(".")
+        assert f"plain: api_key, as it is, at byte {at}" in message
+        assert line == (int(at) + 1 if suffix == "js" else None)
+
+
+def test_what_cannot_be_searched_fails_the_check(site, tmp_path):
+    dist = tmp_path / "dist"
+    dist.mkdir()
+    assert searched(site, "dist")[1][0][3] == "there are no files in it"
+    (dist / "a.gz").write_bytes(gzip.compress(os.urandom(1000))[:-20])
+    (dist / "b.br").write_bytes(b"no brotli")
+    (dist / "c.zst").write_bytes(b"(\xb5/\xfd")
+    (tmp_path / "outside.js").write_text(PLAIN)
+    (dist / "link.js").symlink_to(tmp_path / "outside.js")
+    (dist / "loop").symlink_to(dist)
+    code, found = searched(site, "dist")
+    assert code == 65
+    assert [(rule, name) for rule, name, _, _ in found] == [
+        ("dist-unread", "a.gz"), ("dist-unread", "b.br"), ("dist-unread", "c.zst"), ("secret-in-dist", "link.js"),
+    ]  # fmt: skip
+
+
+def test_a_token_that_may_not_see_all_is_told_and_one_that_sees_nothing_is_no_proof(site, bao, folder):
+    (site.disk / "dist").mkdir()
+    (site.disk / "dist/x.js").write_text("1")
+    for name, policy, code, levels in (
+        ("some", f'path "secret/data/testing/{folder}/openai" {{ capabilities = ["read"] }}', 0, ["warning"] * 2),
+        ("none", 'path "nowhere/x" { capabilities = ["read"] }', 65, ["error"]),
+    ):
+        bao.ask("PUT", f"sys/policies/acl/{folder}-{name}", {"policy": policy})
+        token = bao.ask("POST", "auth/token/create", {"policies": [f"{folder}-{name}"]})["auth"]["client_token"]
+        done = site.command("check", "--format", "json", "--dist", "dist", env={"VAULT_TOKEN": token})
+        found = json.loads(done.stdout)
+        assert done.returncode == code
+        assert [(one["rule"], one["level"]) for one in found] == [("dist-unknown", level) for level in levels]
+
+
+def test_where_vault_is_away_nothing_is_proved(site):
+    (site.disk / "dist").mkdir()
+    site.config["vault"] = {"address": "http://127.0.0.1:1"}
+    site.write_config()
+    done = site.command("check", "--dist", "dist")
+    assert done.returncode == 69
+    assert subprocess.list2cmdline([CANARY]) not in done.stderr

@@ -1,0 +1,224 @@
+"""The site of compose/frontend in a real browser: nothing that the browser has, or is sent, is a secret."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+import npm
+from e2e.engine import ROOT
+from lessee.host.openbao import ROOT_TOKEN, free_port
+from needs import need
+from sidecar import eventually
+
+NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+CHROMIUM = shutil.which("chromium")
+SITE = ROOT / "compose/frontend"
+KEY = "canary-upstream-4f1c"
+PASSWORD = "canary-password-9b3e"
+# Python's own, for a test: as compose/frontend/frontend.sh makes it.
+SALT = b"0123456789abcdef"
+HASH = f"scrypt:16384:8:1:{SALT.hex()}:{hashlib.scrypt(PASSWORD.encode(), salt=SALT, n=16384, r=8, p=1).hex()}"
+STORED = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, document.documentElement.outerHTML])"
+
+
+def fingerprint(key):
+    return hashlib.sha256(key.encode()).hexdigest()[:12]
+
+
+class Site:
+    """nginx, a session's app and an upstream API beside a real agent, in place of the containers."""
+
+    def __init__(self, sidecar, bao, folder, place):
+        self.sidecar, self.bao, self.folder, self.place = sidecar, bao, folder, place
+        self.port, self.session, self.upstream = free_port(), free_port(), free_port()
+        self.url = f"http://localhost:{self.port}"
+
+    def put(self, path, **fields):
+        self.bao.put(f"testing/{self.folder}/{path}", **fields)
+
+    def ask(self, method, path, body=None, **headers):
+        with closing(HTTPConnection("localhost", self.port, timeout=10)) as connection:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.headers, answer.read().decode()
+
+    def log_in(self, password=PASSWORD, **headers):
+        body = json.dumps({"user": "ann", "password": password})
+        sent = {"Content-Type": "application/json", "Origin": self.url} | headers
+        return self.ask("POST", "/api/session", body, **sent)
+
+    def build(self):
+        """One build, which knows of no environment."""
+        shutil.copytree(SITE / "site", self.place / "src")
+        packages = npm.packages()
+        command = [
+            npm.program(packages, "node"),
+            packages / "node_modules/vite-7/bin/vite.js",
+            "build",
+            self.place / "src",
+        ]
+        options = ["--outDir", self.place / "dist", "--sourcemap", "--logLevel", "error"]
+        subprocess.run([*command, *options], cwd=self.place, check=True, timeout=100)
+
+    def nginx(self):
+        text = (SITE / "nginx/nginx.conf").read_text()
+        for was, becomes in {
+            "/tmp/": f"{self.place}/",
+            "listen 8080;": f"listen {self.port};",
+            "root /site;": f"root {self.place}/dist;",
+            "/run/secrets/app": str(self.sidecar.directory),
+            "http://session:8000": f"http://127.0.0.1:{self.session}",
+            "http://upstream:8000": f"http://127.0.0.1:{self.upstream}",
+            "worker_processes 2;": "worker_processes 1; user nobody nogroup;",
+        }.items():
+            assert was in text
+            text = text.replace(was, becomes)
+        (self.place / "nginx.conf").write_text(text)
+        return [NGINX, "-c", self.place / "nginx.conf", "-e", "stderr"]
+
+
+@contextmanager
+def running(command, **environ):
+    process = subprocess.Popen(command, env=os.environ | environ)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture
+def site(sidecar, bao, folder, memory):
+    need(NGINX, "needs nginx: apt install nginx")
+    memory.chmod(0o711)  # nginx's workers are nobody
+    (memory / "site").mkdir(mode=0o711)
+    made = Site(sidecar, bao, f"browser-{folder}", memory / "site")
+    made.put("frontend/site", greeting="Hello", api_url="/api/upstream/models")
+    made.put("api-keys/upstream", api_key=KEY)
+    made.put("frontend/users", ann=HASH)
+    sidecar.config["secrets"] = {"prefix": f"testing/{made.folder}/"}
+    sidecar.config["templates"] = str(SITE / "lessee")
+    names = ("env.js.j2", "upstream.nginx.conf.j2", "users.json.j2")
+    sidecar.web["files"] = [{"template": name} for name in names]
+    sidecar.web.update(
+        mode="0444",
+        notify={"process": {"pid_file": f"{made.place}/nginx.pid"}, "action": "SIGHUP"},
+        ready={"http": f"http://localhost:{made.port}/env.js"},
+    )
+    sidecar.start(wait=False)
+    made.build()
+    users = str(sidecar.directory / "users.json")
+    with ExitStack() as stack:
+        program = (sys.executable, SITE / "app/upstream.py")
+        stack.enter_context(running(program, PORT=str(made.upstream)))
+        program = (sys.executable, SITE / "app/session.py")
+        stack.enter_context(running(program, PORT=str(made.session), USERS=users))
+        eventually((sidecar.directory / "upstream.nginx.conf").exists, "the files", 60)
+        stack.enter_context(running(made.nginx()))
+        eventually(lambda: answers(made), "the site", 60)
+        yield made
+
+
+def answers(site):
+    try:
+        return site.ask("GET", "/env.js")[0] == 200 and site.ask("GET", "/api/session")[0] == 401
+    except OSError:
+        return False
+
+
+def test_neither_storage_nor_cookies_nor_network_nor_bundle_hold_a_secret(site):
+    """Without a build settings change at the next load; the key that is rotated meanwhile is nginx's alone."""
+    need(CHROMIUM, "needs Chromium: apt install chromium")
+    seen, files = [], {path: path.read_bytes() for path in (site.place / "dist").rglob("*") if path.is_file()}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        context = browser.new_context()
+        page = context.new_page()
+        page.on("console", lambda said: seen.append(said.text))
+        page.on("response", lambda answer: seen.append(json.dumps([answer.url, answer.all_headers()]) + answer.text()))
+        page.goto(site.url)
+        assert page.text_content("h1") == "Hello"
+        page.fill("[name=user]", "ann")
+        page.fill("[name=password]", PASSWORD)
+        page.click("button")
+        page.wait_for_function("document.querySelector('p').textContent")
+        assert json.loads(page.text_content("p")) == {"key": fingerprint(KEY), "cookie": None}
+        [cookie] = context.cookies()
+        assert (cookie["name"], cookie["httpOnly"], cookie["secure"]) == ("__Host-session", True, True)
+        assert cookie["sameSite"] == "Strict"
+        stored = [page.evaluate(STORED)]
+        site.put("frontend/site", greeting="Good morning", api_url="/api/upstream/models")
+        eventually(lambda: page.reload() and page.text_content("h1") == "Good morning", "the new greeting", 60)
+        stored.append(page.evaluate(STORED))
+        assert page.evaluate("document.cookie") == ""
+        assert json.loads(stored[0])[:2] == [{}, {}]
+        assert cookie["value"] not in "".join(stored)
+        browser.close()
+    dist = {path: path.read_bytes() for path in (site.place / "dist").rglob("*") if path.is_file()}
+    assert dist == files  # nothing was built anew
+    assert any("/env.js" in text and "no-store" in text for text in seen)
+    everything = "".join([*seen, *stored, *(content.decode(errors="replace") for content in files.values())])
+    assert len(seen) >= 6
+    assert [secret for secret in (KEY, PASSWORD, HASH, ROOT_TOKEN) if secret in everything] == []
+    done = site.sidecar.command("check", "--dist", str(site.place / "dist"), timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_key_of_an_upstream_api_is_rotated_and_no_request_fails(site):
+    cookie = site.log_in()[1]["Set-Cookie"].partition(";")[0]
+    keys = [f"canary-key-{number}" for number in range(5)]
+    told, failed, over = [], [], threading.Event()
+
+    def ask_on():
+        while not over.is_set():
+            try:
+                status, _, body = site.ask("GET", "/api/upstream/models", Cookie=cookie)
+            except OSError as exc:
+                failed.append(repr(exc))
+                continue
+            failed.extend([body] * (status != 200))
+            told.append(json.loads(body)["key"] if status == 200 else "")
+
+    asking = threading.Thread(target=ask_on)
+    asking.start()
+    try:
+        for key in keys:
+            site.put("api-keys/upstream", api_key=key)
+            eventually(lambda key=key: told and told[-1] == fingerprint(key), "the new key", 60)
+    finally:
+        over.set()
+        asking.join()
+    assert failed == []
+    assert [key for key in dict.fromkeys(told) if key != fingerprint(KEY)] == [fingerprint(key) for key in keys]
+
+
+def test_a_session_cannot_be_had_by_another_site_nor_by_guessing_and_ends_with_the_password(site):
+    status, headers, _ = site.log_in()
+    assert status == 200
+    assert headers["Set-Cookie"].endswith("; Path=/; HttpOnly; Secure; SameSite=Strict")
+    cookie = headers["Set-Cookie"].partition(";")[0]
+    assert site.log_in(Origin="http://evil.example")[0] == 403
+    assert site.log_in(**{"Content-Type": "text/plain"})[0] == 403
+    ours, theirs = {"Cookie": cookie, "Origin": site.url}, {"Cookie": cookie, "Origin": "http://evil.example"}
+    assert site.ask("POST", "/api/upstream/x", "{}", **ours)[0] == 200
+    assert site.ask("POST", "/api/upstream/x", "{}", **theirs)[0] == 403
+    assert site.ask("POST", "/api/upstream/x", "{}", Cookie=cookie)[0] == 403
+    assert site.ask("GET", "/api/upstream/x")[0] == 401
+    assert site.ask("GET", "/api/session", Cookie=cookie)[2] == '{"user": "ann"}'
+    assert (
+        site.ask("GET", "/session", Cookie=cookie)[1]["Content-Type"] != "application/json"
+    )  # the page, not the check
+    codes = [site.log_in(password="wrong")[0] for _ in range(8)]
+    assert 401 in codes
+    assert codes[-1] == 429
+    site.put("frontend/users", ann=HASH.replace(SALT.hex(), "00" * 16))
+    eventually(lambda: site.ask("GET", "/api/session", Cookie=cookie)[0] == 401, "the end of the session", 60)
