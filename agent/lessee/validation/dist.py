@@ -111,8 +111,9 @@ def _brotli(packed: Iterator[bytes]) -> Iterator[bytes]:
     try:
         for more in packed:
             yield unpacking.process(more, output_buffer_limit=PART)
-            while not unpacking.can_accept_more_data():
-                yield unpacking.process(b"", output_buffer_limit=PART)
+            # It may have more, though it took all, and says that it could take more.
+            while rest := unpacking.process(b"", output_buffer_limit=PART):
+                yield rest
         whole = unpacking.is_finished()
     except brotli.error:
         raise Unread("it is called .br, and is no Brotli to its end") from None
@@ -127,8 +128,6 @@ def _zstd(packed: Iterator[bytes]) -> Iterator[bytes]:
 
 class _Unpacking(Protocol):
     def process(self, data: bytes, output_buffer_limit: int) -> bytes: ...
-
-    def can_accept_more_data(self) -> bool: ...
 
     def is_finished(self) -> bool: ...
 
