@@ -34,7 +34,7 @@ class Issuer:
             def log_message(self, *_):
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "issuer.pem")
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
@@ -90,6 +90,11 @@ class Issuer:
         request.send_header("Content-Length", str(len(content)))
         request.end_headers()
         request.wfile.write(content)
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_):
+        """Who does not accept the certificate breaks off."""
 
 
 def _encoded(content):

@@ -4,21 +4,21 @@ import argparse
 import os
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
-from msgspec.structs import replace
+import msgspec
 
-from lessee.agent import Agent, Effects
-from lessee.core.errors import VaultUnreachable
-from lessee.core.machine.letting_go import nothing_to_revoke
+from lessee.core.config import App, Config, Vault
+from lessee.core.errors import CannotWrite, VaultUnreachable
 from lessee.core.redaction import Redactor
 from lessee.host.ledger import Held, Ledger
 from lessee.host.logs import log, open_log
 from lessee.host.private import make_private
-from lessee.host.project import Project, find, read, text_of
+from lessee.host.project import find, read
 from lessee.host.showing.shelf import Shelf
+from lessee.vault.ending import end_all
 
 _AGAIN = 1.0
 _STDIO = 3
@@ -28,15 +28,13 @@ def run(arguments: argparse.Namespace) -> int:
     """The files go first: they are what can be read. 69 where Vault did not take back all in time."""
     make_private()
     environ = dict(os.environ)
-    path = find(arguments.config, environ)
-    project = Project(path, read(path, environ), text_of(path), {}, {})
-    redactor = Redactor()
-    open_log(redactor, level=arguments.log_level, form=arguments.log_format)
+    config = read(find(arguments.config, environ), environ)
+    open_log(Redactor(), level=arguments.log_level, form=arguments.log_format)
     if arguments.after is not None:
         _wait_in_background(arguments.after)
     while True:
         try:
-            _clean(project, redactor, environ, arguments.timeout)
+            _clean(config, environ, arguments.timeout)
         except Held:
             # One that has outlived the job too: nobody else will come when it has gone.
             if arguments.after is None:
@@ -46,36 +44,52 @@ def run(arguments: argparse.Namespace) -> int:
             return 0
 
 
-def _clean(project: Project, redactor: Redactor, environ: Mapping[str, str], timeout: float) -> None:
+def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
     """Raises CannotWrite, or VaultUnreachable when all else is done."""
-    config = project.config
     state = Path(config.state)
     if not state.exists():
         log("info", "nothing to clean", state=config.state)
         return
+    there = [app for app in config.apps.values() if Path(app.directory).exists()]
     with closing(Ledger(state, allow_disk=config.allow_disk)) as ledger:
-        shelf = Shelf(ledger)
-        there = [app for app in config.apps.values() if Path(app.directory).exists()]
-        shelf.open(there)
-        for app in there:
-            shelf.withdraw(app.name)
-        # An agent without apps ends what earlier ones have left, and asks for nothing else.
-        nobody = Project(project.path, replace(config, apps={}), project.text, {}, {})
-        agent = Agent(nobody, Effects(shelf, ledger, redactor, environ), seed=int.from_bytes(os.urandom(8)))
-        agent.revoke(timeout)
-        done = all(map(nothing_to_revoke, agent.states))
+        unwritten = _withdraw(there, ledger)
+        failed = _end_all(ledger, environ, time.monotonic() + timeout)
         ledger.remove()
-    for app in there:
+    for folder in (*(Path(app.directory) for app in there), state):
         with suppress(OSError):  # What is not ours keeps it.
-            Path(app.directory).rmdir()
-    with suppress(OSError):
-        state.rmdir()
-    if not done:
-        todo = (
-            "what it issued ends by itself, at the latest with the token's ttl; revoke it by its accessor (audit log)"
-        )
-        raise VaultUnreachable(f"not all was revoked within {timeout:g} s", where=config.vault.address, todo=todo)
+            folder.rmdir()
+    for error in unwritten[1:]:
+        log("error", "not cleaned", reason=str(error))
+    if failed:
+        todo = "it ends with the token's ttl; sooner by the accessor that the log of the login names"
+        raise VaultUnreachable(f"not all was revoked: {', '.join(failed)}", where=config.vault.address, todo=todo)
+    if unwritten:
+        raise unwritten[0]
     log("info", "cleaned", state=config.state, apps=", ".join(app.name for app in there))
+
+
+def _withdraw(apps: Iterable[App], ledger: Ledger) -> list[CannotWrite]:
+    """Why some cannot be; the others are."""
+    problems = []
+    for app in apps:
+        shelf = Shelf(ledger)
+        try:
+            shelf.open([app])
+            shelf.withdraw(app.name)
+            shelf.open([])
+        except CannotWrite as exc:
+            problems.append(exc)
+    return problems
+
+
+def _end_all(ledger: Ledger, environ: Mapping[str, str], deadline: float) -> list[str]:
+    failed = []
+    for identity, block in ledger.identities().items():
+        with suppress(msgspec.MsgspecError):  # Of another version of lessee: it ends by itself.
+            vault = msgspec.json.decode(block, type=Vault)
+            tokens = [value for _, value in ledger.tokens(identity)]
+            failed += end_all(vault, environ, tokens, ledger.leases(identity), deadline=deadline)
+    return list(dict.fromkeys(failed))
 
 
 def _wait_in_background(pid: int) -> None:

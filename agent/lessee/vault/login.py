@@ -84,10 +84,15 @@ class TokenLogin:
         self._file = file
         self._environ = environ
 
-    def login(self, door: Door, clock: Clock) -> Grant:
+    def value(self) -> str:
+        """The token, of which Vault is not asked. Raises RequestFailed."""
         value = read(self._file) if self._file else self._environ.get("VAULT_TOKEN", "").strip()
         if not value:
             raise RequestFailed(Failure(Kind.DENIED, "there is no token: $VAULT_TOKEN is not set"))
+        return value
+
+    def login(self, door: Door, clock: Clock) -> Grant:
+        value = self.value()
         try:
             return Grant(value, look_up(door, value, clock, ours=False))
         except RequestFailed as exc:

@@ -8,6 +8,7 @@ from jsonschema import Draft4Validator, FormatChecker
 
 from lessee.core.checking.findings import RULES, Finding, in_order
 from lessee.core.checking.reports import REPORTS
+from lessee.core.record import replace
 from needs import need
 
 FOUND = in_order(
@@ -86,6 +87,20 @@ def test_github_gets_a_command_a_line_with_its_escapes():
         "::error file=t/a b.j2,line=3,title=format-misfit::no, 100%25 wrong: a%0Ab; mend it",
     ]
     assert REPORTS["github"](()) == ""
+
+
+def test_gitlab_gets_issues_with_a_fingerprint_that_stays_when_lines_are_put_before():
+    issues = json.loads(REPORTS["gitlab"](FOUND))
+    assert [(one["severity"], one["location"]) for one in issues] == [
+        ("minor", {"path": "/srv/compose,1:2.yaml", "lines": {"begin": 1}}),
+        ("major", {"path": "lessee.yaml", "lines": {"begin": 1}}),
+        ("major", {"path": "t/a b.j2", "lines": {"begin": 3}}),
+    ]
+    assert (issues[2]["check_name"], issues[2]["description"]) == ("format-misfit", "no, 100% wrong: a\nb; mend it")
+    assert len({one["fingerprint"] for one in issues}) == 3
+    [moved] = json.loads(REPORTS["gitlab"]([replace(FOUND[2], line=9)]))
+    assert moved["fingerprint"] == issues[2]["fingerprint"]
+    assert json.loads(REPORTS["gitlab"](())) == []
 
 
 def test_what_two_apps_have_in_common_is_told_once_and_of_the_first():

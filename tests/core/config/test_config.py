@@ -123,6 +123,8 @@ def test_approle_is_read_in_full():
         ("{method: token, token_file: t}", TokenAuth(token_file="t")),
         ("{method: approle, role_id: r}", AppRole(role_id="r")),
         ("{method: jwt, jwt_file: j}", JwtAuth(jwt_file="j")),
+        ("{method: jwt, jwt_variable: ID, role: r}", JwtAuth(jwt_variable="ID", role="r")),
+        ("{method: jwt, jwt_from: github, audience: a}", JwtAuth(jwt_from="github", audience="a")),
         (
             "{method: kubernetes, role: r}",
             KubernetesAuth(role="r", jwt_file="/var/run/secrets/kubernetes.io/serviceaccount/token"),

@@ -103,7 +103,15 @@ def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines():
         ),
         ("vault: {addresses: []}", "vault.addresses: the list is empty"),
         ("vault: {addresses: [https://a, b]}", "vault.addresses[1]: expected an address"),
-        ("vault: {auth: {method: jwt}}", "vault.auth.jwt_file: missing; expected the path of a file"),
+        (
+            "vault: {auth: {method: jwt}}",
+            "vault.auth: expected exactly one of `jwt_file`, `jwt_variable`, `jwt_from`, found none",
+        ),
+        (
+            "vault: {auth: {method: jwt, jwt_variable: ID, audience: a}}",
+            "vault.auth.audience: the JWT is there already, with an audience of its own; leave it out, or write `jwt_from",
+        ),
+        ("vault: {auth: {method: jwt, jwt_from: gitlab}}", "vault.auth.jwt_from: expected `github`"),
         (
             "vault: {auth: {method: userpass, username: ../x, password_file: f}}",
             "vault.auth.username: expected a user's name, without `/`",
