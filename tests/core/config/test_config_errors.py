@@ -109,7 +109,7 @@ def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines():
         ),
         (
             "vault: {auth: {method: jwt, jwt_variable: ID, audience: a}}",
-            "vault.auth.audience: the JWT is there already, with an audience of its own; leave it out, or write `jwt_from",
+            "vault.auth.audience: the JWT is there already, with an audience of its own; leave it out",
         ),
         ("vault: {auth: {method: jwt, jwt_from: gitlab}}", "vault.auth.jwt_from: expected `github`"),
         (

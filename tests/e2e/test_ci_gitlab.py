@@ -1,0 +1,121 @@
+"""A job of GitLab: the scripts of the hidden job that is to be extended, in one shell and another, and a real OpenBao."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from issuer import Issuer
+from jobs import CI, TOKEN, VALUES, World, copy, environ_of_jobs, kill
+from lessee.host.openbao import OpenBao
+from sidecar import eventually
+
+SEES = """
+import os
+assert os.environ["REGISTRY_TOKEN"] == open("/proc/self/environ").read().partition("REGISTRY_TOKEN=")[2].partition("\\0")[0]
+print("built", len(os.environ["REGISTRY_TOKEN"]), sorted(name for name in os.environ if name.startswith("LESSEE")))
+"""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gitlab")
+    issuer = Issuer(folder)
+    issuer.claims = {
+        "sub": "project_path:octo/app:ref_type:branch:ref:main",
+        "project_id": "42",
+        "ref_protected": "true",
+    }
+    with OpenBao(folder) as server:
+        yield World("gitlab", server, issuer, folder)
+    issuer.close()
+
+
+class Gitlab:
+    """`before_script` and `script` in one shell, `after_script` in another, as the runner's shells have them."""
+
+    def __init__(self, world, folder):
+        self.workspace = folder / "workspace"
+        copy("gitlab", self.workspace)
+        self.job = yaml.safe_load((CI / "gitlab/lessee.gitlab-ci.yml").read_text())[".lessee"]
+        known = {"CI_JOB_ID": f"{os.getpid()}{id(self)}", "VAULT_ADDR": world.server.address}
+        [(name, about)] = self.job["id_tokens"].items()
+        tokens = {name: world.issuer.sign(aud=_expanded(about["aud"], known))}
+        variables = {key: _expanded(value, known) for key, value in self.job["variables"].items()}
+        self.env = {**environ_of_jobs(), "CI": "true", "GITLAB_CI": "true", **known, **variables, **tokens}
+        self.memory, self.home = Path(variables["LESSEE_CI"]), Path(variables["LESSEE_HOME"])
+        self.process = None
+
+    def begin(self, *script):
+        text = "\n".join(["set -eo pipefail", *self.job["before_script"], *script])
+        self.process = subprocess.Popen(
+            ["bash", "-c", text],
+            cwd=self.workspace,
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def after(self):
+        done = subprocess.run(
+            ["bash", "-c", "\n".join(["set -eo pipefail", *self.job["after_script"]])],
+            cwd=self.workspace,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        return done.stdout + done.stderr, done.returncode
+
+    def close(self):
+        if self.process is not None:
+            if self.process.poll() is None:
+                kill(self.process)
+            self.process.stdout.close()
+        for folder in (self.memory, self.home):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _expanded(text, known):
+    return re.sub(r"\$(\w+)", lambda match: known[match[1]], text)
+
+
+@pytest.fixture
+def gitlab(world, tmp_path):
+    gitlab = Gitlab(world, tmp_path)
+    yield gitlab
+    gitlab.close()
+
+
+def test_a_job_logs_in_by_gitlabs_jwt_shows_nothing_and_leaves_nothing(gitlab, world):
+    (gitlab.workspace / "sees.py").write_text(SEES)
+    gitlab.begin(f"lessee exec --once --app build -- {sys.executable} sees.py", 'ls "$LESSEE_CI/build"')
+    log = gitlab.process.communicate(timeout=100)[0].decode()
+    assert gitlab.process.returncode == 0, log
+    assert f"built {len(TOKEN)} []" in log
+    assert "registry.json" in log
+    assert not [value for value in (*VALUES, gitlab.env["LESSEE_ID_TOKEN"]) if value in log]
+    said, code = gitlab.after()
+    assert code == 0, said
+    assert not gitlab.memory.exists()
+    assert not gitlab.home.exists()
+    assert world.tokens() == []
+
+
+def test_a_job_that_is_killed_leaves_no_file_and_no_token(gitlab, world):
+    sign = gitlab.workspace / "here"
+    gitlab.begin(f"lessee exec --once --app build -- sh -c 'touch {sign}; exec sleep 1000'")
+    eventually(sign.exists, "the build", 100)
+    assert len(world.tokens()) == 1
+    assert TOKEN in (gitlab.memory / "build/registry.json").read_text()
+    kill(gitlab.process)
+    eventually(lambda: not world.tokens(), "the revocation", 60)
+    eventually(lambda: not list(gitlab.memory.iterdir()), "the removal", 60)

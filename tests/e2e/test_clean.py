@@ -1,0 +1,94 @@
+"""`lessee clean`: the files of the apps and what stands behind them are no more."""
+
+import subprocess
+import sys
+
+import pytest
+
+from lessee.host.openbao import free_port
+from sidecar import eventually
+
+
+@pytest.fixture
+def project(bao, sidecar, folder):
+    bao.put(f"testing/{folder}/db", password="canary-1c3")
+    sidecar.template("app.txt.j2", f'{{{{ secret("{folder}/db").password }}}}')
+    sidecar.log_in_by_approle(bao, f'path "secret/data/testing/{folder}/*" {{ capabilities = ["read"] }}')
+    sidecar.write_config()
+    return sidecar
+
+
+def tokens(bao, project):
+    """How many are valid that this test's role has got."""
+    found = 0
+    for key in bao.ask("LIST", "auth/token/accessors")["data"]["keys"]:
+        try:
+            about = bao.ask("POST", "auth/token/lookup-accessor", {"accessor": key})["data"]
+        except RuntimeError:
+            continue
+        found += project.disk.name in about["policies"]
+    return found
+
+
+def test_what_render_has_left_is_removed_and_revoked_without_a_login_and_what_is_not_ours_stays(bao, project):
+    assert project.command("render").returncode == 0
+    (project.directory / "theirs").write_text("theirs")
+    assert tokens(bao, project) == 1
+    done = project.command("clean", "--log-level", "debug")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "logged in" not in done.stderr
+    assert tokens(bao, project) == 0
+    assert [path.name for path in project.directory.iterdir()] == ["theirs"]
+    assert not project.state.exists()
+    again = project.command("clean")
+    assert (again.returncode, "nothing to clean" in again.stderr) == (0, True)
+
+
+def test_the_files_go_though_vault_is_away_and_what_is_left_there_is_told(project):
+    assert project.command("render").returncode == 0
+    kept = project.config["vault"]["address"]
+    [record] = project.state.glob("identity-*")
+    away = f"127.0.0.1:{free_port()}"
+    record.write_bytes(_moved(record.read_bytes(), kept, f"http://{away}"))
+    done = project.command("clean", "--timeout", "1s")
+    assert (done.returncode, "not all was revoked: connection refused" in done.stderr) == (69, True), done.stderr
+    assert not project.directory.exists()
+    assert not project.state.exists()
+
+
+def test_a_running_agent_is_not_cleaned_away_under_its_app(project):
+    project.start()
+    done = project.command("clean")
+    assert (done.returncode, "another lessee holds this state" in done.stderr) == (73, True)
+    assert (project.directory / "app.txt").read_text() == "canary-1c3"
+
+
+def test_in_the_background_it_waits_for_the_process_and_for_an_agent_that_outlives_it(bao, project):
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    project.start()
+    done = project.command("clean", "--after", str(other.pid))
+    assert (done.returncode, done.stdout) == (0, "")
+    other.communicate(b"\n")
+    assert (project.directory / "app.txt").exists()
+    project.stop()
+    eventually(lambda: not project.state.exists(), "the removal", 60)
+    assert not project.directory.exists()
+    assert tokens(bao, project) == 0
+
+
+def test_a_build_into_a_folder_ends_its_token_with_itself(bao, project):
+    assert project.command("render", "--output", "out").returncode == 0
+    assert tokens(bao, project) == 0
+
+
+def _moved(record, kept, away):
+    """The ledger's record of an identity, whose Vault has another address now."""
+    import base64  # noqa: PLC0415
+    import json  # noqa: PLC0415
+
+    said = json.loads(record)
+    block = base64.b64decode(said["block"])
+    assert kept.encode() in block
+    return json.dumps(
+        {**said, "block": base64.b64encode(block.replace(kept.encode(), away.encode())).decode()}
+    ).encode()
