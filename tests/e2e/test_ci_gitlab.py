@@ -1,4 +1,4 @@
-"""A job of GitLab: the scripts of the hidden job that is to be extended, in one shell and another, and a real OpenBao."""
+"""A job of GitLab: the scripts of the job to be extended, in one shell and in another, and a real OpenBao."""
 
 import os
 import re
@@ -17,7 +17,6 @@ from sidecar import eventually
 
 SEES = """
 import os
-assert os.environ["REGISTRY_TOKEN"] == open("/proc/self/environ").read().partition("REGISTRY_TOKEN=")[2].partition("\\0")[0]
 print("built", len(os.environ["REGISTRY_TOKEN"]), sorted(name for name in os.environ if name.startswith("LESSEE")))
 """
 

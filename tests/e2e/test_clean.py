@@ -1,5 +1,7 @@
 """`lessee clean`: the files of the apps and what stands behind them are no more."""
 
+import base64
+import json
 import subprocess
 import sys
 
@@ -83,9 +85,6 @@ def test_a_build_into_a_folder_ends_its_token_with_itself(bao, project):
 
 def _moved(record, kept, away):
     """The ledger's record of an identity, whose Vault has another address now."""
-    import base64  # noqa: PLC0415
-    import json  # noqa: PLC0415
-
     said = json.loads(record)
     block = base64.b64decode(said["block"])
     assert kept.encode() in block
