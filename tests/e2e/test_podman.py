@@ -1,0 +1,207 @@
+"""The quadlets on a real Podman under a real systemd, both of a machine of the test's own; no Engine, no socket."""
+
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from e2e.compose import LESSEE, fingerprint, make_wheels
+from e2e.engine import PYTHON, ROOT, WITH_PYTHON, debian
+from lessee.host.openbao import OpenBao
+from machine import Machine, what_is_missing
+from needs import need
+
+pytestmark = pytest.mark.timeout(300)
+
+FOLDER = ROOT / "compose/podman"
+QUADLETS = ("app.pod", "app-agent.container", "app.container")
+POD, AGENT, APP = "app-pod.service", "app-agent.service", "app.service"
+BASE, IMAGE, APP_IMAGE = "localhost/base", "localhost/lessee", "docker.io/library/python:3.13-slim"
+PATIENCE = 90
+POLICY = """
+path "secret/data/production/*" { capabilities = ["read"] }
+path "secret/metadata/production/*" { capabilities = ["read", "list"] }
+path "secret/detailed-metadata/production/*" { capabilities = ["list"] }
+"""
+# What this machine cannot do for a container: limits of v1 cgroups, sysctls, and a bridge without nftables.
+CONTAINERS_CONF = "[containers]\npids_limit = 0\ndefault_sysctls = []\n"
+MOUNTED = {"app-agent": {"/etc/lessee/app", "/run/lessee-app"}, "app": {"/opt/app", "/run/lessee-app/files"}}
+OF_THE_TEST = {"app-agent": "[Container]\nNetwork=host\n", "app": "[Container]\nNetwork=none\n"}
+
+
+class Installed:
+    """The quadlets and what they need, on a machine, and a server beside it."""
+
+    def __init__(self, machine, server):
+        self.machine, self.server = machine, server
+        self.run = machine.run
+
+    def make_images(self):
+        self.machine.put("/etc/containers/containers.conf", CONTAINERS_CONF)
+        self.machine.put("/etc/containers/policy.json", '{"default": [{"type": "insecureAcceptAnything"}]}')
+        with debian(*WITH_PYTHON) as archive:
+            self.machine.put("/srv/base.tar", Path(archive))
+        self.run("podman", "import", "--quiet", "/srv/base.tar", BASE)
+        self.run("podman", "tag", BASE, APP_IMAGE)
+        with tempfile.TemporaryDirectory(prefix="lessee-wheels-") as folder:
+            wheels = Path(make_wheels(Path(folder)))
+            shutil.copytree(wheels, self.machine.path("/srv/wheels"))
+            shutil.copytree(Path(folder) / "source", self.machine.path("/srv/source"))
+        self.machine.put("/srv/source/Dockerfile", ROOT / "compose/Dockerfile")
+        base = ("--network=none", f"--build-arg=BASE_IMAGE={BASE}", "--build-context=wheels=/srv/wheels")
+        limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")  # more than a test's own may be refused
+        self.run("podman", "build", "--quiet", *limits, *base, f"--tag={IMAGE}", "/srv/source")
+
+    def install(self):
+        """As the README says."""
+        for name in QUADLETS:
+            self.machine.put(f"/etc/containers/systemd/{name}", FOLDER / name)
+        for name, text in OF_THE_TEST.items():
+            self.machine.put(f"/etc/containers/systemd/{name}.container.d/test.conf", text)
+        self.machine.put("/opt/app/app.py", ROOT / "compose/quickstart/app/app.py")
+        config = (FOLDER / "lessee/lessee.yaml").read_text().replace("https://vault:8200", self.server.address)
+        self.machine.put("/etc/lessee/app/lessee.yaml", config)
+        self.machine.put("/etc/lessee/app/app.env.j2", FOLDER / "lessee/app.env.j2")
+        role_id, self.secret_id = self.server.approle("app", POLICY)
+        self.machine.put("/etc/lessee/app/role_id", role_id)
+        self.run("podman", "secret", "create", "lessee-app-secret-id", "-", text=self.secret_id)
+        self.run("systemctl", "daemon-reload")
+
+    def rotate(self, value):
+        self.server.put("production/database", username="app", password=value)
+
+    def said(self, unit=APP):
+        return self.run("journalctl", "--no-pager", "--output=cat", "--unit", unit)
+
+    def starts(self):
+        return [line for line in self.said().splitlines() if line.startswith("start:")]
+
+    def file(self):
+        return self.machine.path("/run/lessee-app/files/app.env").read_text()
+
+    def pid(self, unit):
+        """Of the container's first process."""
+        return self.run("podman", "inspect", "--format={{.State.Pid}}", f"systemd-{unit}", fine=False).strip()
+
+    def status(self):
+        socket = ("--socket", "/run/lessee/agent/status.sock")
+        return self.run("podman", "exec", "systemd-app-agent", LESSEE, "status", "--json", *socket, fine=False)
+
+    def until(self, check, what):
+        deadline = time.monotonic() + PATIENCE
+        while not check():
+            if time.monotonic() > deadline:
+                states = self.run("systemctl", "status", "--no-pager", "--full", POD, AGENT, APP, fine=False)
+                pytest.fail(f"{what} did not come to be within {PATIENCE} s:\n{states}\n{self.said(AGENT)}")
+            time.sleep(0.2)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    missing = what_is_missing()
+    need(missing is None, f"needs {missing}")
+    programs = [Path("/usr/bin/podman"), Path("/usr/bin/crun"), Path("/usr/bin/catatonit"), Path(PYTHON)]
+    need(all(map(Path.exists, programs)), "needs Podman: apt install podman crun catatonit")
+    with OpenBao(tmp_path_factory.mktemp("openbao")) as server, Machine() as machine:
+        installed = Installed(machine, server)
+        installed.make_images()
+        installed.install()
+        yield installed
+
+
+def test_podmans_own_generator_takes_the_quadlets_without_a_word(installed):
+    made = installed.run("/usr/libexec/podman/quadlet", "-dryrun", "-no-kmsg-log")
+    for unit in POD, AGENT, APP:
+        assert f"---{unit}---" in made
+    assert [line for line in made.splitlines() if line.startswith("quadlet-generator") and "Loading" not in line] == []
+
+
+def test_a_slip_in_a_quadlet_would_be_found(installed):
+    text = (FOLDER / "app.container").read_text().replace("ReadOnly=", "Readonly=")
+    installed.machine.put("/srv/slip/app.container", text.replace("Pod=app.pod\n", ""))
+    told = installed.run(
+        "/usr/libexec/podman/quadlet", "-dryrun", "-no-kmsg-log", QUADLET_UNIT_DIRS="/srv/slip", fine=False
+    )
+    assert "unsupported key 'Readonly'" in told
+
+
+def test_the_app_starts_once_its_files_are_there_and_is_told_of_a_rotation(installed):
+    installed.run("systemctl", "start", "--no-block", POD)
+    installed.until(lambda: '"ready": false' in installed.status(), "an agent that waits")
+    assert installed.run("systemctl", "is-active", AGENT, APP, fine=False).split() == ["activating", "inactive"]
+    installed.rotate("canary-podman-first")
+    installed.until(lambda: "start: app.env" in installed.said(), "the app's start")
+    assert f"start: app.env {fingerprint(installed.file())}" in installed.said()
+    assert installed.run("systemctl", "is-active", POD, AGENT, APP).split() == ["active"] * 3
+    check_that_a_rotation_arrives(installed, "canary-podman-second")
+
+
+def test_an_agent_that_was_killed_is_back_with_its_token_and_the_app_runs_on(installed):
+    token, app, agent = accessor(installed), installed.pid("app"), installed.pid("app-agent")
+    installed.run("kill", "-KILL", agent)
+    installed.until(
+        lambda: '"ready": true' in installed.status() and installed.pid("app-agent") != agent, "another agent"
+    )
+    assert accessor(installed) == token
+    assert installed.pid("app") == app
+    check_that_a_rotation_arrives(installed, "canary-podman-third")
+
+
+def test_an_app_that_crashed_is_started_again_and_reads_the_current_files(installed):
+    app, agent, starts = installed.pid("app"), installed.pid("app-agent"), len(installed.starts())
+    installed.run("kill", "-KILL", app)
+    installed.until(lambda: len(installed.starts()) > starts, "another app")
+    assert installed.starts()[-1] == f"start: app.env {fingerprint(installed.file())}"
+    assert installed.pid("app-agent") == agent
+    check_that_a_rotation_arrives(installed, "canary-podman-fourth")
+
+
+def test_the_death_of_both_at_once_is_not_the_end(installed):
+    starts = len(installed.starts())
+    installed.run("kill", "-KILL", installed.pid("app-agent"), installed.pid("app"))
+    installed.until(lambda: len(installed.starts()) > starts, "another app")
+    installed.until(lambda: '"ready": true' in installed.status(), "another agent")
+    check_that_a_rotation_arrives(installed, "canary-podman-fifth")
+
+
+@pytest.mark.parametrize(("name", "capabilities"), [("app-agent", 1 << 5), ("app", 0)])  # CAP_KILL
+def test_a_container_may_do_nothing_but_its_job(installed, name, capabilities):
+    status = installed.machine.path(f"/proc/{installed.pid(name)}/status").read_text()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert {int(fields[kind], 16) for kind in ("CapEff", "CapPrm", "CapBnd")} == {capabilities}
+    assert fields["NoNewPrivs"] == "1"
+    seen = json.loads(installed.run("podman", "inspect", f"systemd-{name}"))[0]
+    assert seen["HostConfig"]["ReadonlyRootfs"]
+    sources = {mount["Source"] for mount in seen["Mounts"]}
+    assert (
+        sources
+        == {"app-agent": {"/etc/lessee/app", "/run/lessee-app"}, "app": {"/opt/app", "/run/lessee-app/files"}}[name]
+    )
+    if name == "app":
+        assert "Read-only" in installed.run("podman", "exec", "systemd-app", "touch", "/run/secrets/app/x", fine=False)
+
+
+def test_no_value_is_in_what_podman_and_systemd_show(installed):
+    shown = [
+        installed.run("podman", "inspect", "systemd-app", "systemd-app-agent"),
+        installed.run("podman", "pod", "inspect", "app"),
+        installed.run("podman", "secret", "inspect", "lessee-app-secret-id"),
+        installed.run("systemctl", "show", POD, AGENT, APP),
+        installed.run("journalctl", "--no-pager", "--output=json"),
+        *(installed.run("podman", "diff", f"systemd-{name}") for name in ("app", "app-agent")),
+    ]
+    for value in (installed.secret_id, "canary-podman"):
+        assert not [text for text in shown if value in text]
+
+
+def check_that_a_rotation_arrives(installed, value):
+    installed.rotate(value)
+    installed.until(lambda: value in installed.file(), "the new file")
+    installed.until(lambda: f"SIGHUP: app.env {fingerprint(installed.file())}" in installed.said(), "the signal")
+
+
+def accessor(installed):
+    return json.loads(installed.status())["token"]["accessor"]
