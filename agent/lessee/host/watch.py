@@ -1,7 +1,7 @@
 """Notices edits of templates and configuration."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from lessee.host.project import Stamp, stamp
@@ -41,39 +41,42 @@ class Watcher:
         # The first files come before the import; what is edited meanwhile is seen by its stamp.
         if stop.wait(PATIENCE):
             return
-        from watchfiles import watch  # noqa: PLC0415
-
         # The folders, since an editor replaces a file by another; and where a file is a link, as in a mounted
         # ConfigMap, the folder of what it leads to as well.
         folders = {folder for path in self._stamps for folder in (path.parent, path.resolve().parent)}
-        if self._is_edited():
-            self._changed()
-        folders = {folder for folder in folders if folder.is_dir()}
-        try:
-            for changes in watch(
-                *folders,
-                stop_event=stop,
-                debounce=DEBOUNCE_MS,
-                step=STEP_MS,
-                rust_timeout=LOOK_MS,
-                yield_on_timeout=True,
-                recursive=False,
-                watch_filter=None,
-            ):
-                if (changes and self._all_beside) or self._is_edited():
-                    self._changed()
-        except (OSError, RuntimeError):
-            # A kernel gives 128 of what this needs to all processes of a user: more agents than that only look.
-            self._look(stop, folders)
-
-    def _look(self, stop: threading.Event, folders: Iterable[Path]) -> None:
-        """Without inotify. What is new in a folder is seen by its own stamp."""
-        before = {folder: stamp(folder) for folder in folders}
-        while not stop.wait(LOOK_MS / 1000):
-            now = {folder: stamp(folder) for folder in before}
-            if (now != before and self._all_beside) or self._is_edited():
+        for changes in _looks(stop, {folder for folder in folders if folder.is_dir()}):
+            if (changes and self._all_beside) or self._is_edited():
                 self._changed()
-            before = now
 
     def _is_edited(self) -> bool:
         return any(stamp(path) != before for path, before in self._stamps.items())
+
+
+def _looks(stop: threading.Event, folders: Iterable[Path]) -> Iterator[object]:
+    """What has changed in some folders, or nothing: at once, and then at least every LOOK_MS, until the event."""
+    from watchfiles import watch  # noqa: PLC0415
+
+    yield None
+    try:
+        yield from watch(
+            *folders,
+            stop_event=stop,
+            debounce=DEBOUNCE_MS,
+            step=STEP_MS,
+            rust_timeout=LOOK_MS,
+            yield_on_timeout=True,
+            recursive=False,
+            watch_filter=None,
+        )
+    except (OSError, RuntimeError):
+        # A kernel gives 128 of what this needs to all processes of a user: more agents than that only look.
+        before = _stamps(folders)
+        while not stop.wait(LOOK_MS / 1000):
+            now = _stamps(folders)
+            yield now != before
+            before = now
+
+
+def _stamps(folders: Iterable[Path]) -> Mapping[Path, Stamp]:
+    """They change when something is made, renamed or removed there."""
+    return {folder: stamp(folder) for folder in folders}
