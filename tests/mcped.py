@@ -74,8 +74,9 @@ class Mcp:
 
     async def until_started(self, times):
         """So many servers have been started, and the session goes on with the last."""
-        await self.until(lambda: len(self.events("session goes on")) >= times - 1, f"server {times}")
-        assert len(self.events("child started")) == times
+        for event, count in (("session goes on", times - 1), ("child started", times)):
+            await self.until(lambda event=event, count=count: len(self.events(event)) >= count, f"server {times}")
+            assert len(self.events(event)) == count
 
 
 def session(test):

@@ -325,7 +325,7 @@ class Raw:
 
     def ends(self):
         try:
-            return self.process.wait(PATIENCE)
+            return self.process.wait(4 * PATIENCE)
         except subprocess.TimeoutExpired:
             raise AssertionError(self.log.read_text()) from None
 
