@@ -56,7 +56,7 @@ def _rotations(simba: Simba, database: int, storage: int) -> Figure:
         tell(f"simba: {line}")
     tell(f"simba: logins {dict(logins)}, {took:.0f} s, longest answer {load['longest']} s")
     counts = [simba.rotation(name) for name in ("postgres", "storage")]
-    tell(f"simba: {[(one['target'], one['count'], one['missing']) for one in counts]}")
+    tell(f"simba: {[(one['name'], one['count'], one['missing']) for one in counts]}")
     name = f"… {database} rotations of its database and {storage} of its storage's keys under load: failed requests"
     text = f"{load['failed']} of {load['answered'] + load['failed']:,}"
     return Figure(name, "", text, "0", load["failed"] == 0)

@@ -37,7 +37,7 @@ class Simba(Project):
 
     def rotation(self, target):
         told = json.loads(self.run("rotator", LESSEE, "rotate", "--status", "--json"))["targets"]
-        return next(one for one in told if one["target"] == target)
+        return next(one for one in told if one["name"] == target)
 
     def secret(self, path, key=None):
         """From the server itself."""

@@ -1,5 +1,6 @@
 """The API: `gunicorn standin.api:app --worker-class asgi`, or `uvicorn standin.api:app`."""
 
+import uuid
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, HTTPException
@@ -26,13 +27,14 @@ def documents(limit: int = 20) -> list[dict[str, Any]]:
 @app.post("/api/v1/documents", status_code=201)
 def upload(content: Annotated[str, Body(embed=True)], name: str = "a.txt", seconds: float = 0.0) -> dict[str, Any]:
     """Keep a document, and let a worker read it."""
-    document = store.Document(name=name)
+    key = uuid.uuid4().hex
+    store.put(key, content.encode())
     with store.session() as session:
+        document = store.Document(id=key, name=name)
         session.add(document)
         session.flush()
         shown = _shown(document)
-        store.put(shown["id"], content.encode())
-    tasks.ingest.delay(shown["id"], min(seconds, LONGEST))
+    tasks.ingest.delay(key, min(seconds, LONGEST))
     return shown
 
 

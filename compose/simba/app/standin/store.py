@@ -1,6 +1,5 @@
 """Documents: their rows in PostgreSQL and their contents in the object store, each by one client for the process."""
 
-import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from io import BytesIO
@@ -33,7 +32,7 @@ class Document(Base):
 
     __tablename__ = "documents"
 
-    id: Mapped[str] = mapped_column(String(32), primary_key=True, default=lambda: uuid.uuid4().hex)
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str]
     status: Mapped[str] = mapped_column(default="pending")
     words: Mapped[int] = mapped_column(default=0)
