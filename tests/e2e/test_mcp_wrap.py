@@ -125,6 +125,23 @@ def test_what_can_be_given_as_an_argument_alone_leaves_the_file_and_is_told(bao,
     assert not leaks(wrap.output)
 
 
+def test_a_server_that_is_to_follow_its_secrets_is_started_so(wrap):
+    wrap.write(one())
+    wrap("--yes", "--respawn", "mcp-stdio")
+    assert wrap.servers()["one"]["args"][:4] == ["exec", "--respawn", "mcp-stdio", "--config"]
+    app = yaml.safe_load(wrap.config.read_text())["apps"]["one"]
+    assert app["notify"] == {"child": True, "action": "restart"}
+
+
+def test_several_clients_may_start_the_same_server_at_once(wrap):
+    wrap.write(one())
+    wrap("--yes")
+    server = wrap.servers()["one"]
+    command = [server["command"], *server["args"]]
+    clients = [subprocess.Popen(command, env=server["env"], stderr=subprocess.DEVNULL) for _ in range(3)]
+    assert [client.wait(30) for client in clients] == [0, 0, 0]
+
+
 def test_wrapped_again_nothing_changes(bao, wrap):
     wrap.write(one())
     wrap("--yes")

@@ -36,6 +36,9 @@ _FORWARDED = (
     signal.SIGWINCH,
 )
 
+_PATIENCE = 10.0
+"""Seconds for which one that is soon gone waits for another such: two clients may start the same server at once."""
+
 _Ended = Mapping[str, LesseeError | None]
 
 
@@ -99,7 +102,8 @@ def _publish(
 ) -> int:
     """Once; no agent stays."""
     config = project.config
-    with closing(Ledger(Path(config.state), allow_disk=config.allow_disk)) as ledger:
+    patience = min(arguments.timeout, _PATIENCE)
+    with closing(Ledger(Path(config.state), allow_disk=config.allow_disk, patience=patience)) as ledger:
         agent = Agent(
             project,
             Effects(Shelf(ledger), ledger, redactor, environ, supervisor),

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     with filing.opened(Path(arguments.file)) as original:
         document = jsonc.parse(original.text, original.path.name)
         found = servers(document, original.path.name)
-        configuration = Configuration(arguments.config, environ)
+        configuration = Configuration(arguments.config, environ, respawn=arguments.respawn is not None)
         made = plan(
             document,
             original.path.name,
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         left = list(made.left)
         if made.wrapped:
             configuration.refuse_misfit(made.wrapped)
-            text = edited(document, made.wrapped, configuration.start(respawn=arguments.respawn is not None))
+            text = edited(document, made.wrapped, configuration.start)
             after = jsonc.parse(text, original.path.name)
             left += _traces(after, made, original)
             _show(found, _checked(after, original, found, made), made, judge)

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ _OLD = ("token", "token.new")
 _OURS = ("identity-", "token-", "lease-", "app-")
 _SOON = 1.0
 """Seconds. What is left of a token when its times mean nothing any more, so that the server is asked at once."""
+_LOOK = 0.02
 # A FIFO would hang without O_NONBLOCK.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -79,14 +81,14 @@ class Ledger:
     An identity is who the agent is to a Vault: a hash of the `vault` block, in hex. Whatever writes raises CannotWrite.
     """
 
-    def __init__(self, directory: Path, *, allow_disk: bool) -> None:
-        """Raises CannotWrite: not tmpfs, not writable, or held by another agent."""
+    def __init__(self, directory: Path, *, allow_disk: bool, patience: float = 0.0) -> None:
+        """Raises CannotWrite: not tmpfs, not writable, or held by another agent after `patience` seconds."""
         self._path = directory
         self._fd = open_directory(directory, make=(0o700, None, None))
         if not allow_disk:
             refuse_disk(self._fd, directory)
         self._memory = is_memory(self._fd)
-        self._lock = self._take_lock()
+        self._lock = self._take_lock(boot_time() + patience)
         self._boot = _boot_id()
         self._ignored: set[str] = set()
         for left in (_NEW, *_OLD):
@@ -217,20 +219,24 @@ class Ledger:
         with cannot_write(self._path), suppress(FileNotFoundError):
             os.unlink(name, dir_fd=self._fd)
 
-    def _take_lock(self) -> int:
+    def _take_lock(self, until: float) -> int:
         with cannot_write(self._path):
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open("lock", flags, 0o600, dir_fd=self._fd)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            raise Held(
-                "another lessee holds this state",
-                where=str(self._path),
-                todo="ask it with `lessee status` or `lessee refresh`, or give this one a `state` of its own",
-            ) from None
-        return fd
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if boot_time() < until:
+                    time.sleep(_LOOK)
+                    continue
+                os.close(fd)
+                raise Held(
+                    "another lessee holds this state",
+                    where=str(self._path),
+                    todo="ask it with `lessee status` or `lessee refresh`, or give this one a `state` of its own",
+                ) from None
+            return fd
 
 
 def _file(kind: str, identity: str, *ids: str) -> str:

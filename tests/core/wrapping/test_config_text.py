@@ -24,6 +24,16 @@ def test_a_new_file_is_right_and_keeps_the_states_of_servers_apart(environment):
     assert "namespace" not in new(Vault("https://v", "/t"), environment, "/s", [APP])
 
 
+def test_a_server_that_is_started_anew_is_told_by_a_restart():
+    config = parse(
+        new(Vault("https://v", "/t"), None, "/s", [App("one", "/run/d", "t", restart=True)]),
+        source="f",
+        environ={},
+        for_child=True,
+    )
+    assert config.apps["one"].notify.action == "restart"
+
+
 @pytest.mark.parametrize("text", ["apps: {}", "state: /run/x", "state: [a]"])
 def test_one_state_for_all_servers_is_refused(text):
     with pytest.raises(ConfigError, match="its servers would have one `state`"):

@@ -29,8 +29,9 @@ _NOTHING = "none"
 class Configuration:
     """lessee.yaml as it is, or as it is to be made."""
 
-    def __init__(self, option: str | None, environ: Mapping[str, str]) -> None:
-        """Raises ConfigError where it could not start a server."""
+    def __init__(self, option: str | None, environ: Mapping[str, str], *, respawn: bool) -> None:
+        """`respawn`: servers are started anew when a secret changes. Raises ConfigError where it could start none."""
+        self._respawn = respawn
         home = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME") or "~").expanduser() / ".config")
         self.path = Path(option).absolute() if option else (home / "lessee" / "mcp" / "lessee.yaml").absolute()
         self._environ = environ
@@ -44,7 +45,7 @@ class Configuration:
         """With the apps of these."""
         there = () if self._text is None else self._parsed(self._text).apps
         apps = {
-            one.app: App(one.app, f"{self._runtime}/files/{one.app}", _template(one.app))
+            one.app: App(one.app, f"{self._runtime}/files/{one.app}", _template(one.app), self._respawn)
             for one in wrapped
             if one.app not in there
         }
@@ -83,9 +84,12 @@ class Configuration:
             made.append(self.path)
         return tuple(made)
 
-    def start(self, *, respawn: bool) -> Start:
+    @property
+    def start(self) -> Start:
         """How a server is started. Without respawn lessee becomes the server: nothing of it stays beside it."""
-        way = ("--respawn", "mcp-stdio") if respawn else ("--once",)
+        return self._start("--respawn", "mcp-stdio") if self._respawn else self._start("--once")
+
+    def _start(self, *way: str) -> Start:
         return Start(_lessee(), (*way, "--config", str(self.path)), self.variable)
 
     def try_out(self, app: str) -> None:
@@ -94,7 +98,7 @@ class Configuration:
         Raises LesseeError with what lessee says of it.
         """
         nothing = shutil.which("true", path=os.defpath) or "true"
-        start = self.start(respawn=False)
+        start = self._start("--once")
         command = [*start.lessee, "exec", *start.options, "--app", app, "--log-level", "error", "--", nothing]
         done = subprocess.run(
             command,

@@ -7,7 +7,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lessee.core.config.grammar.nodes import compose
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.importing.yaml_text import Keys, Plain, write
+from lessee.core.importing.yaml_text import Entry, Keys, Plain, write
 from lessee.core.importing.yaml_text import Node as Written
 from lessee.core.record import Record
 
@@ -21,10 +21,13 @@ class App(Record, frozen=True):
     name: str
     directory: str
     environ: str
+    restart: bool = False
+    """Whether its server is started anew when a secret changes."""
 
     def keys(self) -> Keys:
         """As it stands in the file."""
-        return Keys((("directory", self.directory), ("environ", self.environ)))
+        notify: Entry = ("notify", Keys((("child", True), ("action", "restart")), flow=True))
+        return Keys((("directory", self.directory), ("environ", self.environ), *([notify] if self.restart else [])))
 
 
 class Vault(Record, frozen=True):
