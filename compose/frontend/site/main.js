@@ -9,6 +9,7 @@ form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const body = JSON.stringify(Object.fromEntries(new FormData(form)));
   const answer = await fetch("/api/session", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  await answer.text(); // else the browser keeps the connection for it
   form.reset();
   told.textContent = answer.ok ? await (await fetch(API_URL)).text() : `not logged in: ${answer.status}`;
 });
