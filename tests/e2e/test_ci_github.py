@@ -148,13 +148,16 @@ def test_a_job_that_fails_and_one_that_is_killed_leave_no_file_and_no_token(gith
     assert "not reached" not in log
     assert (world.tokens(), github.left()) == ([], [])
     sign = github.folder / "here"
-    github.begin(use, {"run": f"{runs}sh -c 'touch {sign}; exec sleep 1000'"}, clean)
+    told = {"run": 'echo "$LESSEE_CI"'}
+    github.begin(use, told, {"run": f"{runs}sh -c 'touch {sign}; exec sleep 1000'"}, clean)
     eventually(sign.exists, "the build", 60)
     assert len(world.tokens()) == 1
     assert github.left()
+    [folder] = [Path(line) for line in github.log.read_text().splitlines() if line.startswith("/dev/shm/lessee.")][-1:]
     kill(github.process)
     eventually(lambda: not world.tokens(), "the revocation", 60)
     eventually(lambda: not github.left(), "the removal", 60)
+    eventually(lambda: not folder.exists(), "the removal of the folder", 60)
 
 
 def test_a_job_of_another_branch_is_not_let_in_and_is_told_what_its_jwt_says(github, world):

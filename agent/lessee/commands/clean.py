@@ -20,6 +20,8 @@ from lessee.host.project import find, read
 from lessee.host.showing.shelf import Shelf
 from lessee.vault.ending import end_all
 
+_FOLDER = "LESSEE_CI"
+"""Names the folder that a job of CI has made for all of it."""
 _AGAIN = 1.0
 _STDIO = 3
 
@@ -35,6 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     while True:
         try:
             _clean(config, environ, arguments.timeout)
+            if folder := environ.get(_FOLDER):
+                _remove(Path(folder))
         except Held:
             # One that has outlived the job too: nobody else will come when it has gone.
             if arguments.after is None:
@@ -55,9 +59,7 @@ def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
         unwritten = _withdraw(there, ledger)
         failed = _end_all(ledger, environ, time.monotonic() + timeout)
         ledger.remove()
-    for folder in (*(Path(app.directory) for app in there), state):
-        with suppress(OSError):  # What is not ours keeps it.
-            folder.rmdir()
+    _remove(*(Path(app.directory) for app in there), state)
     for error in unwritten[1:]:
         log("error", "not cleaned", reason=str(error))
     if failed:
@@ -66,6 +68,13 @@ def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
     if unwritten:
         raise unwritten[0]
     log("info", "cleaned", state=config.state, apps=", ".join(app.name for app in there))
+
+
+def _remove(*folders: Path) -> None:
+    """Those that are empty: what is not ours keeps them."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _withdraw(apps: Iterable[App], ledger: Ledger) -> list[CannotWrite]:
