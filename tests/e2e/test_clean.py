@@ -83,6 +83,17 @@ def test_a_build_into_a_folder_ends_its_token_with_itself(bao, project):
     assert tokens(bao, project) == 0
 
 
+def test_where_it_is_wished_the_token_is_revoked_before_a_program_begins_that_could_look_for_it(bao, project):
+    project.config["leases"] = {"on_stop": "revoke"}
+    project.write_config()
+    assert project.command("render").returncode == 0
+    [token] = [json.loads(path.read_bytes())["value"] for path in project.state.glob("token-*")]
+    done = project.command("exec", "--app", "web", "--once", "--", "sh", "-c", f"ls {project.state}")
+    assert (done.returncode, "lock" in done.stdout, "token-" in done.stdout) == (0, True, False), done.stderr
+    with pytest.raises(RuntimeError, match="403"):
+        bao.ask("GET", "auth/token/lookup-self", token=token)
+
+
 def _moved(record, kept, away):
     """The ledger's record of an identity, whose Vault has another address now."""
     said = json.loads(record)
