@@ -124,7 +124,9 @@ def _exec(bench: Rig, name: str, server: Sequence[str], *options: str) -> tuple[
     bench.write(name, "0")
     config = bench.lessee_for({"files": ({}, None)}).config
     said = json.loads(config.read_text())
-    said["apps"]["files"]["environ"] = "environ.env.j2"
+    app = said["apps"]["files"]
+    del app["files"]
+    app["environ"] = "environ.env.j2"
     (config.parent / "templates" / "environ.env.j2").write_text(f'VALUE={{{{ secret("{name}").value }}}}\n')
     config.write_text(json.dumps(said))
     words = [*LESSEE, "exec", "--config", str(config), "--app", "files", *options, "--", *server]

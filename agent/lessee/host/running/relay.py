@@ -149,6 +149,9 @@ class _Between:
         self._hears = True
         """Whether the client may say more."""
         self._closing = False
+        self._wanted: list[tuple[int, int]] = []
+        self._poll, self._room = select.poll(), select.poll()
+        self._room.register(_STDOUT, select.POLLOUT)
         self._mute_at = self._over_at = float("inf")
 
     def run(self) -> None:
@@ -181,18 +184,20 @@ class _Between:
         self._write_client()
 
     def _wait(self) -> set[int]:
-        poll = select.poll()
-        poll.register(self._bell, select.POLLIN)
+        wanted = [(self._bell, select.POLLIN)]
         if self._heard is not None and len(self._to_client.left) < _FULL:
-            poll.register(self._heard, select.POLLIN)
+            wanted.append((self._heard, select.POLLIN))
         if self._hears and len(self._to_server.left) < _FULL and self._session.held < _MOST_HELD:
-            poll.register(_STDIN, select.POLLIN)
-        for sink in (self._to_client, self._to_server):
-            if sink.left and sink.descriptor is not None:
-                poll.register(sink.descriptor, select.POLLOUT)
+            wanted.append((_STDIN, select.POLLIN))
+        sinks = (self._to_client, self._to_server)
+        wanted += [(sink.descriptor, select.POLLOUT) for sink in sinks if sink.left and sink.descriptor is not None]
+        if wanted != self._wanted:
+            self._wanted, self._poll = wanted, select.poll()
+            for descriptor, event in wanted:
+                self._poll.register(descriptor, event)
         wake_at = min(self._session.wake_at, self._mute_at, self._over_at)
         wait = None if wake_at == float("inf") else max(0.0, wake_at - boot_time()) * 1000 + 1
-        return {descriptor for descriptor, _ in poll.poll(wait)}
+        return {descriptor for descriptor, _ in self._poll.poll(wait)}
 
     def _is_over(self) -> bool:
         return self._over_at < float("inf") and (not self._to_client.left or boot_time() >= self._over_at)
@@ -296,11 +301,9 @@ class _Between:
 
     def _write_client(self) -> None:
         sink = self._to_client
-        # That its end of the pipe does not block would be so for all who share it.
-        poll = select.poll()
-        poll.register(_STDOUT, select.POLLOUT)
+        # That our end of the pipe does not block would be so for all who share it.
         try:
-            while sink.left and poll.poll(0):
+            while sink.left and self._room.poll(0):
                 sink.wrote(os.write(_STDOUT, sink.left[:_SURELY]))
         except BlockingIOError:  # Somebody else has made it so.
             return
