@@ -222,7 +222,7 @@ def test_killed_before_any_step_it_goes_on_when_run_again(bao, tmp_path, memory,
     assert (done[0], done[-1]) == (False, True)
 
 
-@pytest.mark.parametrize(("event", "step"), [("subprocess.Popen", 0), ("os.remove", 0)])
+@pytest.mark.parametrize(("event", "step"), [("subprocess.Popen", 0), ("os.rename", 0)])
 def test_what_somebody_writes_meanwhile_is_not_lost(wrap, event, step):
     before = wrap.write(one())
     done = wrap.at_step(step, event, 73)
