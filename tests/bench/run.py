@@ -43,6 +43,7 @@ NAMES = (
     "setup",
     "apart",
     "validation",
+    "dist",
     "backup",
     "turns",
     "killed",
