@@ -183,6 +183,7 @@ class Premises(Environment):
             (disk / name).write_text(text)
             (self.templates / name).write_text(text)
         self.agent.web["files"] = [{"template": name} for name in TEMPLATES]
+        self.agent.web["public"] = ["VITE_API_URL"]
         self.agent.start()
         self.name = f"prem{secrets.token_hex(3)}"
         app = App(self.name, self.agent.directory / "app.env")
