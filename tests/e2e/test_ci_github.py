@@ -174,13 +174,15 @@ def test_a_job_of_another_branch_is_not_let_in_and_is_told_what_its_jwt_says(git
 
 def test_masks_are_told_to_a_runner_alone(github):
     use, _, clean = steps()
-    elsewhere = {"run": "GITHUB_ACTIONS= lessee render || lessee render 2>said || { cat said; exit 1; }"}
-    log, failed = github.run(use, elsewhere, clean)
+    tried = ("GITHUB_ACTIONS= lessee render", "lessee render 2>said", "lessee render 2>&1 | tee piped")
+    log, failed = github.run(use, {"run": "".join(f"! {one}\n" for one in tried) + "cat said; exit 1"}, clean)
     assert failed
     assert "this is no job of GitHub's" in log
     assert "stderr is a file or a terminal" in log
     assert not [value for value in VALUES if value in log]
 
+    assert "stderr goes where stdout goes" in log
+    assert github.left() == []
 
 def test_what_a_changed_secret_is_now_is_masked_in_the_step_that_reads_it(github, world):
     use, runs, clean = steps()
