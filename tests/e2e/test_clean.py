@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 
@@ -44,6 +45,22 @@ def test_what_render_has_left_is_removed_and_revoked_without_a_login_and_what_is
     assert not project.state.exists()
     again = project.command("clean")
     assert (again.returncode, "nothing to clean" in again.stderr) == (0, True)
+
+
+def test_the_files_go_though_the_state_has_gone_before_and_that_no_token_is_known_is_told(project):
+    assert project.command("render").returncode == 0
+    shutil.rmtree(project.state)
+    done = project.command("clean")
+    assert (done.returncode, "no token is known" in done.stderr) == (0, True), done.stderr
+    assert not project.directory.exists()
+    assert not project.state.exists()
+
+
+def test_a_process_that_cannot_be_is_one_that_has_gone(project):
+    assert project.command("render").returncode == 0
+    done = project.command("clean", "--after", "9" * 20)
+    assert (done.returncode, "it is gone already" in done.stderr) == (0, True), done.stderr
+    assert not project.state.exists()
 
 
 def test_the_files_go_though_vault_is_away_and_what_is_left_there_is_told(project):

@@ -13,6 +13,7 @@ import msgspec
 from lessee.core.config import App, Config, Vault
 from lessee.core.errors import CannotWrite, VaultUnreachable
 from lessee.core.redaction import Redactor
+from lessee.host.directories import cannot_write
 from lessee.host.ledger import Held, Ledger
 from lessee.host.logs import log, open_log
 from lessee.host.private import make_private
@@ -51,15 +52,19 @@ def run(arguments: argparse.Namespace) -> int:
 def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
     """Raises CannotWrite, or VaultUnreachable when all else is done."""
     state = Path(config.state)
-    if not state.exists():
+    there = [app for app in config.apps.values() if _has_ours(Path(app.directory))]
+    with cannot_write(state):
+        known = state.exists()
+    if not known and not there:
         log("info", "nothing to clean", state=config.state)
         return
-    there = [app for app in config.apps.values() if Path(app.directory).exists()]
+    if not known:
+        log("warning", "no token is known: those that there are end by themselves", state=config.state)
     with closing(Ledger(state, allow_disk=config.allow_disk)) as ledger:
         unwritten = _withdraw(there, ledger)
         failed = _end_all(ledger, environ, time.monotonic() + timeout)
         ledger.remove()
-    _remove(*(Path(app.directory) for app in there), state)
+    _remove(*(Path(app.directory) for app in config.apps.values()), state)
     for error in unwritten[1:]:
         log("error", "not cleaned", reason=str(error))
     if failed:
@@ -68,6 +73,16 @@ def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
     if unwritten:
         raise unwritten[0]
     log("info", "cleaned", state=config.state, apps=", ".join(app.name for app in there))
+
+
+def _has_ours(directory: Path) -> bool:
+    """Whether something of ours lies there, or that cannot be seen."""
+    try:
+        return any(path.name.startswith("..") for path in directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
 
 
 def _remove(*folders: Path) -> None:
@@ -105,7 +120,7 @@ def _wait_in_background(pid: int) -> None:
     """Return in a process of its own, without a terminal, when the other is gone; the caller's ends meanwhile."""
     try:
         process = os.pidfd_open(pid)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # No pid is so large.
         log("warning", "it is gone already", pid=pid)
         return
     log("info", "waiting in the background", after=pid)
