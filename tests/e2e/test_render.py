@@ -163,6 +163,12 @@ def test_check_tells_all_configuration_errors_at_once_with_78(project, tmp_path)
         assert place in done.stderr
 
 
+def test_an_environment_that_there_is_not_cannot_be_given_away(project):
+    done = project.command("render", "--app", "web", "--export", "variables")
+    assert (done.returncode, "apps.web: --export has nothing to give away" in done.stderr) == (64, True), done.stderr
+    assert not (project.disk / "variables").exists()
+
+
 def test_usage_and_a_missing_configuration_have_their_codes(project):
     assert project.command("rendr").returncode == 64
     assert project.command("render", "--outptu", "x").returncode == 64

@@ -44,6 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.export is not None and (arguments.app is None or arguments.output is not None or arguments.diff):
         todo = "say --app APP, and leave --output and --diff out"
         raise UsageError("--export gives away the environment of one app that is published", todo=todo)
+    if arguments.export is not None and project.config.apps[arguments.app].environ is None:
+        todo = "write `environ:` with a template of variables, or leave --export out"
+        raise UsageError("--export has nothing to give away", where=f"apps.{arguments.app}", todo=todo)
     redactor = redactor_for(arguments.mask, environ)
     # On a terminal the result is what counts; what happens on the way is for who asks.
     level = "warning" if arguments.log_level == "info" else arguments.log_level
