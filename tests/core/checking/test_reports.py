@@ -99,6 +99,8 @@ def test_gitlab_gets_issues_with_a_fingerprint_that_stays_when_lines_are_put_bef
     assert (issues[2]["check_name"], issues[2]["description"]) == ("format-misfit", "no, 100% wrong: a\nb; mend it")
     assert len({one["fingerprint"] for one in issues}) == 3
     [moved] = json.loads(REPORTS["gitlab"]([replace(FOUND[2], line=9)]))
+    twice = json.loads(REPORTS["gitlab"]([FOUND[2], replace(FOUND[2], line=9)]))
+    assert len({issue["fingerprint"] for issue in twice}) == 2  # Else GitLab shows one of them.
     assert moved["fingerprint"] == issues[2]["fingerprint"]
     assert json.loads(REPORTS["gitlab"](())) == []
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import quote
 
@@ -75,11 +76,16 @@ def _command(finding: Finding) -> str:
 
 def as_gitlab(findings: Iterable[Finding]) -> str:
     """A report of code quality, https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format."""
-    return json.dumps([_issue(finding) for finding in findings], indent=2, ensure_ascii=False) + "\n"
+    said: Counter[str] = Counter()
+    issues = []
+    for finding in findings:
+        same = f"{finding.rule}\0{finding.file}\0{finding.message}"  # Without the line: it is the same one elsewhere.
+        issues.append(_issue(finding, f"{same}\0{said[same]}" if said[same] else same))
+        said[same] += 1  # Of those with one fingerprint, GitLab shows one.
+    return json.dumps(issues, indent=2, ensure_ascii=False) + "\n"
 
 
-def _issue(finding: Finding) -> Mapping[str, object]:
-    same = f"{finding.rule}\0{finding.file}\0{finding.message}"  # Without the line: it is the same one elsewhere.
+def _issue(finding: Finding, same: str) -> Mapping[str, object]:
     return {
         "description": _sentence(finding),
         "check_name": finding.rule,
