@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,11 @@ import yaml
 from issuer import Issuer
 from jobs import CI, TOKEN, VALUES, World, copy, environ_of_jobs, kill
 from lessee.host.openbao import OpenBao
+from needs import need
 from sidecar import eventually
 
+# As with Docker: when the first of them ends, the kernel kills the others.
+CONTAINER = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc")
 SEES = """
 import os
 print("built", len(os.environ["REGISTRY_TOKEN"]), sorted(name for name in os.environ if name.startswith("LESSEE")))
@@ -50,10 +54,12 @@ class Gitlab:
         self.memory, self.home = Path(variables["LESSEE_CI"]), Path(variables["LESSEE_HOME"])
         self.process = None
 
-    def begin(self, *script):
+    def begin(self, *script, before=()):
+        """`before`: a command that runs the shell."""
         text = "\n".join(["set -eo pipefail", *self.job["before_script"], *script])
+        # As the runner writes it, so that all of it is read before it is run.
         self.process = subprocess.Popen(
-            ["bash", "-c", text],
+            [*before, "bash", "-c", f": | eval {shlex.quote(text)}"],
             cwd=self.workspace,
             env=self.env,
             stdin=subprocess.DEVNULL,
@@ -107,6 +113,17 @@ def test_a_job_logs_in_by_gitlabs_jwt_shows_nothing_and_leaves_nothing(gitlab, w
     assert not gitlab.memory.exists()
     assert not gitlab.home.exists()
     assert world.tokens() == []
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_job_in_a_container_whose_end_is_that_of_all_processes_in_it_leaves_no_file_and_no_token(gitlab, world, code):
+    there = subprocess.run([*CONTAINER, "true"], capture_output=True, check=False).returncode == 0
+    need(there, "needs util-linux's unshare, and a kernel that lets it make namespaces")
+    gitlab.begin("ls $LESSEE_CI", "cd /", f"exit {code}", before=CONTAINER)
+    log = gitlab.process.communicate(timeout=100)[0].decode()
+    assert (gitlab.process.returncode, "build" in log) == (code, True), log
+    assert world.tokens() == []
+    assert not gitlab.memory.exists()
 
 
 def test_a_job_that_is_killed_leaves_no_file_and_no_token(gitlab, world):
