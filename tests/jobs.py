@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from e2e.engine import PYTHON
 from lessee.host.openbao import ROOT_TOKEN, find_bao
 from shelf import TEMPLATES
 from sidecar import PATIENCE
@@ -65,6 +66,15 @@ def environ_of_jobs():
     """What a machine of CI has, with lessee on PATH."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return {"PATH": path, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
+
+
+def without_lessee(folder):
+    """The same on a machine that has Python alone; what pip needs to reach an index it has too."""
+    folder.mkdir()
+    (folder / "python3").symlink_to(PYTHON)
+    path = [str(folder), *(one for one in os.environ["PATH"].split(":") if not (Path(one) / "lessee").exists())]
+    pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_") or name.endswith("_proxy")}
+    return {**environ_of_jobs(), **pip, "PATH": ":".join(path), "HOME": os.environ["HOME"]}
 
 
 def copy(kind, workspace):

@@ -169,15 +169,18 @@ _MADE = pytest.StashKey()
 
 def make_wheels(folder, *more, extras=""):
     """Of lessee and all that it needs, for this Debian's Python; beside them is `source`, what it was built of."""
-    # setuptools builds in the source's folder, which is not ours to litter.
-    source = folder / "source"
-    shutil.copytree(ROOT / "agent", source / "agent", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    wheels = folder / "wheels"
+    source, wheels = copy_source(folder / "source"), folder / "wheels"
     wanted = (f"{source}{extras}", *more)
     subprocess.run([PYTHON, "-m", "pip", "wheel", "--quiet", "-w", wheels, *wanted], check=True)
     return str(wheels)
+
+
+def copy_source(folder):
+    """What lessee is built of, elsewhere: setuptools litters the folder in which it builds."""
+    shutil.copytree(ROOT / "agent", folder / "agent", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    return folder
 
 
 def fingerprint(text):

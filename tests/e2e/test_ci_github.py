@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ from urllib.parse import quote
 import pytest
 import yaml
 
+from e2e.compose import copy_source
 from issuer import REQUEST_TOKEN, Issuer
-from jobs import CI, KEY, TOKEN, VALUES, World, as_json, copy, environ_of_jobs, kill
+from jobs import CI, KEY, TOKEN, VALUES, World, as_json, copy, environ_of_jobs, kill, without_lessee
 from lessee.host.openbao import OpenBao
 from sidecar import eventually
 
@@ -43,7 +45,7 @@ class Github:
     """Runs jobs in a workspace; of what the last one left behind everything can be seen."""
 
     def __init__(self, world, folder):
-        self.world, self.folder, self.process = world, folder, None
+        self.world, self.folder, self.process, self.machine = world, folder, None, environ_of_jobs()
         self.workspace, self.log = folder / "workspace", folder / "log"
         copy("github", self.workspace)
         world.issuer.claims, world.issuer.answer = dict(REPOSITORY), 200
@@ -54,13 +56,13 @@ class Github:
         job = as_json(self.folder / "job.json", steps=steps, env=env, workspace=str(self.workspace), log=str(self.log))
         self.log.write_text("")
         self.process = subprocess.Popen(
-            [sys.executable, WORKFLOW, job], env=environ_of_jobs(), start_new_session=True, stderr=subprocess.PIPE
+            [sys.executable, WORKFLOW, job], env=self.machine, start_new_session=True, stderr=subprocess.PIPE
         )
 
     def run(self, *steps, **env):
-        """Its log, and whether it failed."""
+        """Its log, and whether it failed. Building and installing takes a minute where others work too."""
         self.begin(*steps, **env)
-        said = self.process.communicate(timeout=60)[1].decode()
+        said = self.process.communicate(timeout=200)[1].decode()
         assert not said, said
         return self.log.read_text(), self.process.returncode != 0
 
@@ -179,10 +181,36 @@ def test_masks_are_told_to_a_runner_alone(github):
     assert failed
     assert "this is no job of GitHub's" in log
     assert "stderr is a file or a terminal" in log
-    assert not [value for value in VALUES if value in log]
-
     assert "stderr goes where stdout goes" in log
     assert github.left() == []
+    assert not [value for value in VALUES if value in log]
+
+
+def test_a_machine_without_lessee_gets_that_of_the_action_and_its_python_stays_the_jobs_own(github, world):
+    source = copy_source(github.folder / "source")
+    action = shutil.copytree(ACTION, source / "templates/ci/github")
+    github.machine = without_lessee(github.folder / "bin")
+    use, runs, clean = steps()
+    tells = {"run": f"{runs}sh -c 'command -v python3; echo built'; command -v lessee"}
+    log, failed = github.run({**use, "uses": str(action)}, tells, clean)
+    assert not failed, log
+    assert f"\n{github.folder}/bin/python3\nbuilt\n" in log
+    [lessee] = [Path(line) for line in log.splitlines() if line.endswith("/lessee-bin/lessee")]
+    assert [path.name for path in lessee.parent.iterdir()] == ["lessee"]
+    assert world.tokens() == []
+
+
+def test_two_uses_of_the_action_share_one_folder_and_one_token(github, world):
+    use, _, clean = steps()
+    log, failed = github.run(use, {"run": "echo at $LESSEE_CI"}, use, {"run": "echo at $LESSEE_CI"}, clean)
+    assert not failed, log
+    folders = [line for line in log.splitlines() if line.startswith("at /dev/shm/")]
+    assert len(folders) == 2
+    assert len(set(folders)) == 1
+    assert len(world.issuer.asked) == 1
+    assert world.tokens() == []
+    assert github.left() == []
+
 
 def test_what_a_changed_secret_is_now_is_masked_in_the_step_that_reads_it(github, world):
     use, runs, clean = steps()
