@@ -102,7 +102,8 @@ def gitlab(world, tmp_path):
 
 def test_a_job_logs_in_by_gitlabs_jwt_shows_nothing_and_leaves_nothing(gitlab, world):
     (gitlab.workspace / "sees.py").write_text(SEES)
-    gitlab.begin(f"lessee exec --once --app build -- {sys.executable} sees.py", 'ls "$LESSEE_CI/build"')
+    own = 'ls "$LESSEE_CI/build"; cp "$LESSEE_CI/build/registry.json" "$LESSEE_CI/copy"'
+    gitlab.begin(f"lessee exec --once --app build -- {sys.executable} sees.py", own)
     log = gitlab.process.communicate(timeout=100)[0].decode()
     assert gitlab.process.returncode == 0, log
     assert f"built {len(TOKEN)} []" in log

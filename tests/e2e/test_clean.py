@@ -78,7 +78,7 @@ def test_the_files_go_though_vault_is_away_and_what_is_left_there_is_told(projec
 def test_a_running_agent_is_not_cleaned_away_under_its_app(project):
     project.start()
     done = project.command("clean")
-    assert (done.returncode, "another lessee holds this state" in done.stderr) == (73, True)
+    assert (done.returncode, "another lessee holds this state; end it first" in done.stderr) == (73, True)
     assert (project.directory / "app.txt").read_text() == "canary-1c3"
 
 

@@ -40,10 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
             _clean(config, environ, arguments.timeout)
             if folder := environ.get(_FOLDER):
                 _remove(Path(folder))
-        except Held:
+        except Held as exc:
             # One that has outlived the job too: nobody else will come when it has gone.
             if arguments.after is None:
-                raise
+                raise Held(exc.what, where=exc.where, todo="end it first") from None
             time.sleep(_AGAIN)
         else:
             return 0
