@@ -50,7 +50,15 @@ class Gitlab:
         [(name, about)] = self.job["id_tokens"].items()
         tokens = {name: world.issuer.sign(aud=_expanded(about["aud"], known))}
         variables = {key: _expanded(value, known) for key, value in self.job["variables"].items()}
-        self.env = {**environ_of_jobs(), "CI": "true", "GITLAB_CI": "true", **known, **variables, **tokens}
+        self.env = {
+            **environ_of_jobs(),
+            "CI": "true",
+            "GITLAB_CI": "true",
+            "CI_PROJECT_DIR": str(self.workspace),
+            **known,
+            **variables,
+            **tokens,
+        }
         self.memory, self.home = Path(variables["LESSEE_CI"]), Path(variables["LESSEE_HOME"])
         self.process = None
 

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from lessee.host.openbao import free_port
-from sidecar import eventually
+from sidecar import Sidecar, eventually
+from vaultserver import MEMORY, Server, certificate, ports
 
 
 @pytest.fixture
@@ -95,6 +96,31 @@ def test_in_the_background_it_waits_for_the_process_and_for_an_agent_that_outliv
     assert tokens(bao, project) == 0
 
 
+def test_in_the_background_a_path_that_is_relative_means_what_it_meant(tmp_path, memory):
+    certificate(tls := tmp_path / "tls")
+    [port] = ports(1)
+    text = MEMORY.format(port=port).replace("http:", "https:")
+    text = text.replace("tls_disable = true", f'tls_cert_file = "{tls}/tls.crt"\n tls_key_file = "{tls}/tls.key"')
+    with Server(tmp_path, port, text, ca=tls / "ca.crt") as server:
+        token = opened(server)
+        (tmp_path / "password").write_text("canary-user")
+        server.ask("POST", "secret/testing/db", {"password": "canary-1c3"}, token=token)
+        sidecar = Sidecar(server.address, tmp_path, memory)
+        auth = {"method": "userpass", "username": "build", "password_file": "password"}
+        sidecar.config["vault"] |= {"ca_file": "tls/ca.crt", "auth": auth}
+        sidecar.template("app.txt.j2", '{{ secret("db").password }}')
+        sidecar.write_config()
+        done = sidecar.command("render")
+        assert done.returncode == 0, done.stderr
+        before = server.ask("LIST", "auth/token/accessors", token=token)["data"]["keys"]
+        other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        assert sidecar.command("clean", "--after", str(other.pid)).returncode == 0
+        other.communicate(b"\n")
+        eventually(lambda: not sidecar.state.exists(), "the removal", 60)
+        after = server.ask("LIST", "auth/token/accessors", token=token)["data"]["keys"]
+        assert len(before) - len(after) == 1
+
+
 def test_a_build_into_a_folder_ends_its_token_with_itself(bao, project):
     assert project.command("render", "--output", "out").returncode == 0
     assert tokens(bao, project) == 0
@@ -109,6 +135,21 @@ def test_where_it_is_wished_the_token_is_revoked_before_a_program_begins_that_co
     assert (done.returncode, "lock" in done.stdout, "token-" in done.stdout) == (0, True, False), done.stderr
     with pytest.raises(RuntimeError, match="403"):
         bao.ask("GET", "auth/token/lookup-self", token=token)
+
+
+def opened(server):
+    """Initialise and unseal it, with a secret engine and a user that reads it; the root token."""
+    made = server.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+    server.ask("PUT", "sys/unseal", {"key": made["keys"][0]})
+    token = made["root_token"]
+    eventually(lambda: not server.ask("GET", "sys/seal-status")["sealed"], "the unsealing")
+    server.ask("POST", "sys/mounts/secret", {"type": "kv"}, token=token)
+    policy = 'path "secret/testing/*" { capabilities = ["read"] }'
+    server.ask("PUT", "sys/policies/acl/build", {"policy": policy}, token=token)
+    server.ask("POST", "sys/auth/userpass", {"type": "userpass"}, token=token)
+    user = {"password": "canary-user", "token_policies": ["build"], "token_ttl": "1h"}
+    server.ask("POST", "auth/userpass/users/build", user, token=token)
+    return token
 
 
 def _moved(record, kept, away):

@@ -128,7 +128,7 @@ def _wait_in_background(pid: int) -> None:
         if os.fork():
             os._exit(0)  # Nothing is to be tidied twice.
         step()
-    os.chdir("/")
+    # It stays in its directory: lessee.yaml may name a CA's file from there.
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in range(_STDIO):
         os.dup2(nothing, stream)
