@@ -15,9 +15,12 @@ from shelf import TEMPLATES
 from sidecar import PATIENCE
 
 CI = TEMPLATES / "ci"
-TOKEN = "canary-token/with+signs=&%"
-KEY = "-----BEGIN KEY-----\ncanaryQIBADANBg\nkqhkcanaryBAQEF\n{\n}\n-----END KEY-----\n"
-VALUES = (TOKEN, "canaryQIBADANBg", "kqhkcanaryBAQEF")
+# Of this run alone: another one on this machine has its own jobs in /dev/shm.
+_OURS = f"canary{os.getpid()}"
+TOKEN = f"{_OURS}-token/with+signs=&%"
+_LINES = (f"{_OURS}QIBADANBg", f"kqhk{_OURS}BAQEF")
+KEY = f"-----BEGIN KEY-----\n{_LINES[0]}\n{_LINES[1]}\n{{\n}}\n-----END KEY-----\n"
+VALUES = (TOKEN, *_LINES)
 
 
 class World:
