@@ -1,17 +1,13 @@
 """Who signs the JWTs of CI jobs: over HTTPS, with discovery for Vault, and GitHub's endpoint for a job."""
 
-import base64
 import json
 import ssl
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
-
 from authorities import Authority
+from signer import Signer
 
 REQUEST_TOKEN = "canary-request-token"
 
@@ -23,7 +19,7 @@ class Issuer:
         self.ca = folder / "ca.pem"
         authority = Authority(self.ca)
         authority.issue(folder / "issuer.pem", 30)
-        self._key = rsa.generate_private_key(65537, 2048)
+        self._signer = Signer()
         self.claims, self.asked, self.answer = {}, [], 200
         outer = self
 
@@ -51,12 +47,7 @@ class Issuer:
         }
 
     def sign(self, **claims):
-        """A JWT, https://www.rfc-editor.org/rfc/rfc7519."""
-        now = int(time.time())
-        said = {"iss": self.url, "iat": now, "nbf": now, "exp": now + 300, **self.claims, **claims}
-        head = {"alg": "RS256", "typ": "JWT", "kid": "1"}
-        signed = ".".join(_encoded(json.dumps(part).encode()) for part in (head, said))
-        return f"{signed}.{_encoded(self._key.sign(signed.encode(), padding.PKCS1v15(), SHA256()))}"
+        return self._signer.sign(**{"iss": self.url} | self.claims | claims)
 
     def close(self):
         self._server.shutdown()
@@ -72,9 +63,7 @@ class Issuer:
                 "id_token_signing_alg_values_supported": ["RS256"],
             }
         elif parts.path == "/jwks":
-            numbers = self._key.public_key().public_numbers()
-            n, e = (_encoded(number.to_bytes((number.bit_length() + 7) // 8)) for number in (numbers.n, numbers.e))
-            body = {"keys": [{"kty": "RSA", "kid": "1", "use": "sig", "alg": "RS256", "n": n, "e": e}]}
+            body = self._signer.key_set()
         elif request.headers["Authorization"] != f"Bearer {REQUEST_TOKEN}":
             status = 401
         elif self.answer != status:
@@ -95,7 +84,3 @@ class Issuer:
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *_):
         """Who does not accept the certificate breaks off."""
-
-
-def _encoded(content):
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()

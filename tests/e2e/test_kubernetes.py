@@ -15,7 +15,7 @@ import yaml
 from lessee.host.openbao import ROOT_TOKEN, find_bao, free_port
 from needs import need
 from sidecar import App, Sidecar, eventually
-from vault.test_logins_by_file import Signer
+from signer import Signer
 
 FOLDER = Path(__file__).parents[2] / "compose/kubernetes"
 VERSIONS = ("1.29", "1.33", kubernetes_validate.latest_version())

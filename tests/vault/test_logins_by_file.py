@@ -1,20 +1,16 @@
 """Logging in with what stands in files, and in a namespace, against a real OpenBao."""
 
-import base64
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from lessee.core.machine.failures import Kind
 from lessee.core.paths import Ref
 from lessee.vault import kv
 from lessee.vault.door import RequestFailed
+from signer import Signer
 
 
 @pytest.fixture
@@ -41,25 +37,6 @@ def mount(bao):
 def owner_of(bao, grant):
     """The name under which Vault knows a token's holder."""
     return bao.ask("POST", "auth/token/lookup", {"token": grant.value})["data"]["display_name"]
-
-
-class Signer:
-    """An identity provider."""
-
-    def __init__(self):
-        self._key = rsa.generate_private_key(65537, 2048)
-        self.public_key = self._key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-
-    def sign(self, **claims):
-        """A JWT, https://www.rfc-editor.org/rfc/rfc7519."""
-        head = {"alg": "RS256", "typ": "JWT"}
-        claims = {"iat": int(time.time()), "exp": int(time.time()) + 600, **claims}
-        signed = ".".join(encoded(json.dumps(part).encode()) for part in (head, claims))
-        return f"{signed}.{encoded(self._key.sign(signed.encode(), padding.PKCS1v15(), SHA256()))}"
-
-
-def encoded(content):
-    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
 @pytest.fixture(scope="module")
