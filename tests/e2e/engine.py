@@ -21,19 +21,26 @@ WITH_PYTHON = (*SHELL, "python3", "python3-pip", "python3-venv")
 # The links of a merged /usr, and the CAs, without which pip does not even start.
 _IN_NO_PACKAGE = ("/bin", "/sbin", "/lib", "/lib64", "/etc/ssl/certs/ca-certificates.crt")
 
+# Ports are published on its own loopback, which is down at first. It would take the containerd of another for its own.
+_APART = """
+ip link set lo up
+if [ -e /run/containerd ]; then mount -t tmpfs tmpfs /run/containerd; fi
+exec "$0" "$@"
+"""
+
 
 class Engine:
-    """The Engine that answers, else one of our own.
+    """The Engine that answers, else one of our own; with `own` one of our own in any case.
 
     Ours has its own data, socket and network namespace: it takes no bridge, address or iptables rule from another,
     leaves none behind, and reaches no network, so what it builds it builds offline.
     """
 
-    def __init__(self):
+    def __init__(self, *, own=False):
         self.environ = dict(os.environ)
         self._made = set()
         self._folder = self._process = None
-        if _quiet("docker", "version", environ=self.environ):
+        if not own and _quiet("docker", "version", environ=self.environ):
             return
         # On a disk: overlay2 does not lie on tmpfs everywhere. The path is short: a socket's may have 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="lessee-engine-", dir="/var/tmp"))
@@ -84,8 +91,7 @@ class Engine:
     def _start(self):
         log = (self._folder / "log").open("wb")
         arguments = [
-            # Ports are published on its own loopback, which is down at first.
-            *("unshare", "--net", "sh", "-c", 'ip link set lo up; exec "$0" "$@"'),
+            *("unshare", "--net", "--mount", "sh", "-euc", _APART),
             *("dockerd", f"--host={self.environ['DOCKER_HOST']}"),
             *(f"--data-root={self._folder}/data", f"--exec-root={self._folder}/run", f"--pidfile={self._folder}/pid"),
         ]
@@ -128,12 +134,13 @@ def debian(*packages):
         yield tar.name
 
 
-def what_is_missing():
-    """What a test on an Engine needs and this machine lacks; None where nothing is."""
+def what_is_missing(*, own=False):
+    """What a test on an Engine, with `own` on one of our own, needs and this machine lacks; None where nothing is."""
     if not _quiet("docker", "compose", "version"):
         return "docker with Compose and Buildx (Debian: docker-cli docker-compose docker-buildx)"
-    if not _quiet("docker", "version") and (os.geteuid() != 0 or not shutil.which("dockerd")):
-        return "a Docker Engine that answers, or root and dockerd (Debian: docker.io iptables)"
+    if (own or not _quiet("docker", "version")) and (os.geteuid() != 0 or not shutil.which("dockerd")):
+        another = "" if own else "a Docker Engine that answers, or "
+        return f"{another}root and dockerd (Debian: docker.io iptables)"
     if "BASE_IMAGE" not in os.environ and not _quiet(PYTHON, "-m", "pip", "--version"):
         return "an image with Python in BASE_IMAGE, or Debian with python3-pip and python3-venv to make one of"
     return None

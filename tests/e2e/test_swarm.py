@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from e2e.compose import AGENT, LESSEE, OPENBAO, fingerprint, images
-from e2e.engine import ROOT
+from e2e.compose import AGENT, LESSEE, OPENBAO, Images, fingerprint, images
+from e2e.engine import ROOT, Engine, shared, what_is_missing
 from needs import need
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -83,10 +83,22 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(pytestconfig):
-    made = images(pytestconfig)
+def made(pytestconfig, tmp_path_factory):
+    """Images on an Engine that nobody else uses, for all of it joins the Swarm."""
+    if shared(pytestconfig).is_ours:
+        yield images(pytestconfig)
+        return
+    missing = what_is_missing(own=True)
+    need(missing is None, f"needs {missing}")
+    with Engine(own=True) as engine:
+        made = Images(engine, tmp_path_factory.mktemp("images"))
+        made.make()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def stack(made):
     engine = made.engine
-    need(engine.is_ours, "needs an Engine that no one else uses: stop Docker, or set DOCKER_HOST to what is not there")
     build = {"image": IMAGE, "build": {"additional_contexts": {"lessee": f"docker-image://{AGENT}"}}}
     made.project("exec", {"app": build}).compose("build", "app")
     with swarm(engine):
