@@ -123,7 +123,7 @@ _SHARED = pytest.StashKey()
 def debian(*packages):
     """An archive of these packages and all that they need, as they lie on this machine."""
     listed = _read("dpkg", "-L", *_with_dependencies(*packages)).splitlines()
-    files = {*listed, *_IN_NO_PACKAGE} - {"/."}
+    files = {*listed, *_compiled(listed), *_IN_NO_PACKAGE} - {"/."}
     with tempfile.NamedTemporaryFile(suffix=".tar") as tar:
         subprocess.run(
             ["tar", "--create", "--absolute-names", "--no-recursion", "--null", "--files-from=-"],
@@ -132,6 +132,12 @@ def debian(*packages):
             check=True,
         )
         yield tar.name
+
+
+def _compiled(listed):
+    """What Debian makes of them as it installs them, lest each start of a Python compile what it imports."""
+    folders = {Path(file).parent / "__pycache__" for file in listed if file.endswith(".py")}
+    return {str(path) for folder in folders if folder.is_dir() for path in (folder, *folder.iterdir())}
 
 
 def what_is_missing(*, own=False):
