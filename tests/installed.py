@@ -1,17 +1,12 @@
 """lessee as an operator installs it: into /opt/lessee, for the Python of the system."""
 
-import tempfile
-from pathlib import Path
-
-from e2e.compose import make_wheels
 from e2e.engine import PYTHON
 
 
-def install_lessee(machine):
+def install_lessee(machine, wheels):
     """On a machine of ours, which sees no more of the network than this one."""
-    with tempfile.TemporaryDirectory(prefix="lessee-wheels-") as folder:
-        for wheel in Path(make_wheels(Path(folder))).glob("*.whl"):
-            machine.put(f"/srv/wheels/{wheel.name}", wheel)
+    for wheel in wheels.glob("*.whl"):
+        machine.put(f"/srv/wheels/{wheel.name}", wheel)
     machine.run(PYTHON, "-m", "venv", "--without-pip", "/opt/lessee")
     pip = (PYTHON, "-m", "pip", "--python=/opt/lessee/bin/python", "install", "--quiet")
     machine.run(*pip, "--no-index", "--find-links=/srv/wheels", "lessee")

@@ -10,13 +10,17 @@ from pathlib import Path
 
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 _PATIENCE = 60
-# A cgroup of its own first, which is then the root that systemd sees.
+_PREFIX = "lessee-machine-"
+# A cgroup of its own first, which is then the root that systemd sees. Who waits outside is not in it: below a cgroup
+# with a process the kernel enables no controller, and crun tries a thousand times.
 _ENTER = """
 mount -t cgroup2 cgroup2 "$1"
 mkdir "$1/$2"
-echo $$ >"$1/$2/cgroup.procs"
-umount "$1"
-exec unshare --cgroup --pid --fork --kill-child sh -euc "$3" sh "$1"
+exec unshare --pid --fork --kill-child sh -euc '
+    echo 0 >"$1/$2/cgroup.procs"
+    umount "$1"
+    exec unshare --cgroup sh -euc "$3" sh "$1"
+' sh "$1" "$2" "$3"
 """
 _LEAVE = """
 mount -t cgroup2 cgroup2 "$1"
@@ -27,7 +31,7 @@ for _ in $(seq 100); do
 done
 exit 1
 """
-_BOOT = """
+_MOUNT = """
 mount -t tmpfs tmpfs "$1"
 cd "$1"
 mkdir upper work root
@@ -56,6 +60,8 @@ pivot_root . before
 umount --lazy /before
 # As systemd itself would make it, were it in no container: credentials come by propagation.
 mount --make-rshared /
+"""
+_BOOT = f"""{_MOUNT}
 exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
     /usr/lib/systemd/systemd --unit=basic.target --log-target=console --show-status=no
 """
@@ -65,21 +71,23 @@ class Machine:
     """Up once it is made; it shares this machine's network."""
 
     def __init__(self):
-        self._folder = Path(tempfile.mkdtemp(prefix="lessee-machine-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._log = self._folder / "log"
-        self._mounts = self._folder / "root"
-        self._mounts.mkdir()
-        arguments = ["sh", "-euc", _ENTER, "sh", str(self._mounts), self._folder.name, _BOOT]
         with self._log.open("wb") as log:
+            # It ends with who wanted it, even by a SIGKILL.
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "--uts", "--ipc", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                ["setpriv", "--pdeathsig=KILL", "--", *_enter(self._folder, _BOOT)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         deadline = time.monotonic() + _PATIENCE
         while "running" not in self.run("systemctl", "is-system-running", fine=False):
             if time.monotonic() > deadline or self._process.poll() is not None:
                 failed = self.run("systemctl", "--failed", "--no-pager", fine=False)
                 said = self._log.read_text(errors="replace")
-                self.__exit__()
+                with suppress(subprocess.CalledProcessError):  # where it could not even be entered
+                    self.__exit__()
                 raise RuntimeError(f"systemd did not start: {failed}{said}")
             time.sleep(0.1)
 
@@ -89,9 +97,10 @@ class Machine:
     def __exit__(self, *_):
         self._process.kill()
         self._process.wait()
-        names = (str(self._mounts), self._folder.name)
-        subprocess.run(["unshare", "--mount", "sh", "-euc", _LEAVE, "sh", *names], check=True)
-        shutil.rmtree(self._folder)
+        try:
+            _leave(self._folder)
+        finally:
+            shutil.rmtree(self._folder)
 
     def run(self, *command, text=None, fine=True, **environ):
         """What it printed there, stderr too; with `fine` it must have ended well."""
@@ -141,4 +150,23 @@ def what_is_missing():
         return "root"
     if not SYSTEMD.exists():
         return "systemd (Debian: systemd)"
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
+        (Path(folder) / "log").touch()
+        tried = subprocess.run(_enter(Path(folder), _MOUNT), capture_output=True, text=True, check=False)
+        if tried.returncode != 0:
+            return f"namespaces and mounts, as in a container that is privileged: {tried.stderr.strip()}"
+        _leave(Path(folder))
     return None
+
+
+def _enter(folder, script):
+    """Run a script as PID 1 of a machine, in the mounts and with the cgroup of this name, which are made."""
+    mounts = folder / "root"
+    mounts.mkdir()
+    return ["unshare", "--mount", "--uts", "--ipc", "sh", "-euc", _ENTER, "sh", str(mounts), folder.name, script]
+
+
+def _leave(folder):
+    """Remove the cgroup."""
+    names = (str(folder / "root"), folder.name)
+    subprocess.run(["unshare", "--mount", "sh", "-euc", _LEAVE, "sh", *names], check=True)

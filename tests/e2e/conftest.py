@@ -1,11 +1,13 @@
 """A sidecar, servers to be broken and apps, all gone after the test."""
 
+import fcntl
 import itertools
 import os
 
 import pytest
 
 from backups import Backups, fill, fill_secrets
+from e2e.compose import make_wheels
 from faults import Proxy
 from lessee.host.openbao import OpenBao
 from sidecar import App, Sidecar
@@ -52,6 +54,22 @@ def app():
     yield start
     for one in apps:
         one.close()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """`wheels` of lessee and all that it needs, and the `source` that it was built of; all workers have the same."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    made = folder / "built"
+    with (folder / "built.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            fresh = tmp_path_factory.mktemp("built")
+            make_wheels(fresh)
+            fresh.rename(made)
+    return made
 
 
 # What backups are tried on.

@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from e2e.compose import LESSEE, fingerprint, make_wheels
+from e2e.compose import LESSEE, fingerprint
 from e2e.engine import PYTHON, ROOT, WITH_PYTHON, debian
 from lessee.host.openbao import OpenBao
 from machine import Machine, what_is_missing
@@ -39,17 +38,15 @@ class Installed:
         self.machine, self.server = machine, server
         self.run = machine.run
 
-    def make_images(self):
+    def make_images(self, built):
         self.machine.put("/etc/containers/containers.conf", CONTAINERS_CONF)
         self.machine.put("/etc/containers/policy.json", '{"default": [{"type": "insecureAcceptAnything"}]}')
         with debian(*WITH_PYTHON) as archive:
             self.machine.put("/srv/base.tar", Path(archive))
         self.run("podman", "import", "--quiet", "/srv/base.tar", BASE)
         self.run("podman", "tag", BASE, APP_IMAGE)
-        with tempfile.TemporaryDirectory(prefix="lessee-wheels-") as folder:
-            wheels = Path(make_wheels(Path(folder)))
-            shutil.copytree(wheels, self.machine.path("/srv/wheels"))
-            shutil.copytree(Path(folder) / "source", self.machine.path("/srv/source"))
+        for name in "wheels", "source":
+            shutil.copytree(built / name, self.machine.path(f"/srv/{name}"))
         self.machine.put("/srv/source/Dockerfile", ROOT / "compose/Dockerfile")
         base = ("--network=none", f"--build-arg=BASE_IMAGE={BASE}", "--build-context=wheels=/srv/wheels")
         limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")  # more than a test's own may be refused
@@ -100,14 +97,14 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
+def installed(tmp_path_factory, built):
     missing = what_is_missing()
     need(missing is None, f"needs {missing}")
     programs = [Path("/usr/bin/podman"), Path("/usr/bin/crun"), Path("/usr/bin/catatonit"), Path(PYTHON)]
     need(all(map(Path.exists, programs)), "needs Podman: apt install podman crun catatonit")
     with OpenBao(tmp_path_factory.mktemp("openbao")) as server, Machine() as machine:
         installed = Installed(machine, server)
-        installed.make_images()
+        installed.make_images(built)
         installed.install()
         yield installed
 
@@ -176,10 +173,7 @@ def test_a_container_may_do_nothing_but_its_job(installed, name, capabilities):
     seen = json.loads(installed.run("podman", "inspect", f"systemd-{name}"))[0]
     assert seen["HostConfig"]["ReadonlyRootfs"]
     sources = {mount["Source"] for mount in seen["Mounts"]}
-    assert (
-        sources
-        == {"app-agent": {"/etc/lessee/app", "/run/lessee-app"}, "app": {"/opt/app", "/run/lessee-app/files"}}[name]
-    )
+    assert sources == MOUNTED[name]
     if name == "app":
         assert "Read-only" in installed.run("podman", "exec", "systemd-app", "touch", "/run/secrets/app/x", fine=False)
 

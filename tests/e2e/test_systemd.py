@@ -78,11 +78,11 @@ class Installed:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
+def installed(tmp_path_factory, built):
     missing = what_is_missing()
     need(missing is None, f"needs {missing}")
     with OpenBao(tmp_path_factory.mktemp("openbao")) as server, Machine() as machine:
-        install_lessee(machine)
+        install_lessee(machine, built / "wheels")
         installed = Installed(machine, server)
         installed.install()
         yield installed
