@@ -37,15 +37,33 @@ def test_the_manager_hears_of_it_when_the_last_app_has_its_files_and_never_again
     assert heard(listening) is None
 
 
-def test_a_manager_that_is_gone_is_a_warning_and_the_agent_runs_on(bao, sidecar, folder, tmp_path):
-    sidecar.environ["NOTIFY_SOCKET"] = str(tmp_path / "gone")
+@pytest.mark.parametrize(
+    ("name", "reason"), [("gone", "No such file or directory"), ("x" * 108, "AF_UNIX path too long")]
+)
+def test_a_manager_that_is_gone_is_a_warning_and_the_agent_runs_on(bao, sidecar, folder, tmp_path, name, reason):
+    sidecar.environ["NOTIFY_SOCKET"] = str(tmp_path / name)
     sidecar.template("a.txt.j2", f'{{{{ secret("{folder}").value }}}}')
     bao.put(f"testing/{folder}", value="canary")
     sidecar.start()
     eventually(lambda: [event for event in sidecar.events() if event["level"] == "warning"], "the warning")
     (warning,) = [event for event in sidecar.events() if event["level"] == "warning"]
-    assert (warning["event"], warning["reason"]) == ("cannot tell the service manager", "No such file or directory")
+    assert (warning["event"], warning["reason"]) == ("cannot tell the service manager", reason)
     assert sidecar.status()["ready"]
+
+
+def test_a_manager_that_does_not_listen_holds_nothing_up_and_hears_of_it_once_it_does(manager, bao, sidecar, folder):
+    address, listening = manager
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, suppress(BlockingIOError):
+        other.setblocking(False)
+        while True:
+            other.sendto(b"STATUS=of another", listening.getsockname())
+    sidecar.environ["NOTIFY_SOCKET"] = address
+    sidecar.template("a.txt.j2", f'{{{{ secret("{folder}").value }}}}')
+    bao.put(f"testing/{folder}", value="canary-one")
+    sidecar.start()
+    bao.put(f"testing/{folder}", value="canary-two")
+    sidecar.until_file("a.txt", "canary-two")
+    eventually(lambda: heard(listening) == b"READY=1", "the word")
 
 
 def heard(listening):
