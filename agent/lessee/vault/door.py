@@ -109,7 +109,7 @@ class Door:
             raise RequestFailed(Failure(Kind.WEATHER, answers.transport(exc))) from None
 
     def close(self) -> None:
-        """Close the connections; what is under way over them fails."""
+        """Close the connections that wait; what is under way ends as it may."""
         self._kept.close()
 
     def _headers(self, token: str | None, wrap_ttl: float | None) -> dict[str, str]:
