@@ -154,7 +154,8 @@ def what_is_missing():
         (Path(folder) / "log").touch()
         tried = subprocess.run(_enter(Path(folder), _MOUNT), capture_output=True, text=True, check=False)
         if tried.returncode != 0:
-            return f"namespaces and mounts, as in a container that is privileged: {tried.stderr.strip()}"
+            said = tried.stderr.strip()
+            return f"CAP_SYS_ADMIN, and mounts that nothing forbids, as in a privileged container: {said}"
         _leave(Path(folder))
     return None
 
