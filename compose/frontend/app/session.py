@@ -11,10 +11,10 @@ import hmac
 import json
 import os
 import secrets
+import sys
 import threading
 import time
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -40,23 +40,29 @@ def users() -> dict[str, str]:
 
 
 def is_right(password: str, stored: str) -> bool:
-    """Whether it is the password that was hashed."""
+    """Whether it is the password that was hashed. Raises ValueError where that is no hash."""
     _, n, r, p, salt, wanted = stored.split(":")
     with one_at_a_time:
-        found = hashlib.scrypt(password.encode(), salt=bytes.fromhex(salt), n=int(n), r=int(r), p=int(p))
+        raw = password.encode(errors="surrogatepass")
+        found = hashlib.scrypt(raw, salt=bytes.fromhex(salt), n=int(n), r=int(r), p=int(p))
     return hmac.compare_digest(found, bytes.fromhex(wanted))
 
 
-def begin(name: str, password: str) -> str | None:
-    """A new session's cookie; None where the user or the password is wrong."""
+def begin(name: str, password: str, before: str) -> str | None:
+    """A new session's cookie, in place of the one `before`; None where the user or the password is wrong."""
     stored = users().get(name)
-    if not is_right(password, stored or NOBODY) or stored is None:
+    try:
+        if not is_right(password, stored or NOBODY) or stored is None:
+            return None
+    except ValueError:  # Its text may be the password that somebody forgot to hash.
+        print(f"{name!r} cannot log in: what is in {USERS} is no hash", file=sys.stderr, flush=True)
         return None
     cookie = secrets.token_urlsafe(32)
     now = time.monotonic()
     with lock:
         for key in [key for key, (_, _, end) in sessions.items() if end < now]:
             del sessions[key]
+        sessions.pop(digest(before), None)
         sessions[digest(cookie)] = name, stored, now + LIFE
     return cookie
 
@@ -76,6 +82,9 @@ def digest(cookie: str) -> bytes:
 class Handler(BaseHTTPRequestHandler):
     """GET: who am I? POST: log in. DELETE: log out."""
 
+    timeout = 5
+    """Seconds without a byte, after which it is let go. What nginx passes on is whole."""
+
     def do_GET(self) -> None:
         # Asked by nginx on behalf of another request, it judges that one.
         if not self.is_ours(self.headers.get("X-Method", "GET")):
@@ -89,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
         said = self.said()
         if not self.is_ours("POST") or said is None:
             self.answer(HTTPStatus.FORBIDDEN, {"error": "not from this site, or no JSON"})
-        elif (cookie := begin(*said)) is None:
+        elif (cookie := begin(*said, self.cookie())) is None:
             self.answer(HTTPStatus.UNAUTHORIZED, {"error": "wrong user or password"})
         else:
             self.answer(HTTPStatus.OK, {"user": said[0]}, f"{COOKIE}={cookie}; Max-Age={LIFE}")
@@ -104,14 +113,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def is_ours(self, method: str) -> bool:
         """SameSite keeps other sites away, and this other hosts of the same site."""
-        return method in SAFE or urlsplit(self.headers.get("Origin", "")).netloc == self.headers.get("Host")
+        if method in SAFE:
+            return True
+        try:
+            origin = urlsplit(self.headers.get("Origin", "")).netloc
+        except ValueError:
+            return False
+        return origin != "" and origin == self.headers.get("Host")
 
     def cookie(self) -> str:
-        try:
-            found = SimpleCookie(self.headers.get("Cookie", "")).get(COOKIE)
-        except CookieError:
-            return ""
-        return found.value if found is not None else ""
+        # SimpleCookie gives up at a cookie that it does not like, and those of other programs on this host come too.
+        cookies = (one.strip().partition("=") for one in self.headers.get("Cookie", "").split(";"))
+        return next((value for name, _, value in cookies if name == COOKIE), "")
 
     def said(self) -> tuple[str, str] | None:
         """User and password, as JSON: a form of another site cannot send that."""
@@ -121,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
                 return None
             body = json.loads(self.rfile.read(size))
             return str(body["user"]), str(body["password"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             return None
 
     def answer(self, status: HTTPStatus, body: dict[str, str], cookie: str | None = None) -> None:
