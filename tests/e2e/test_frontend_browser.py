@@ -77,8 +77,8 @@ class Site:
             "listen 8080;": f"listen {self.port};",
             "root /site;": f"root {self.place}/dist;",
             "/run/secrets/app": str(self.sidecar.directory),
-            "http://session:8000": f"http://127.0.0.1:{self.session}",
-            "http://upstream:8000": f"http://127.0.0.1:{self.upstream}",
+            " session:8000;": f" 127.0.0.1:{self.session};",
+            " upstream:8000;": f" 127.0.0.1:{self.upstream};",
             "worker_processes 2;": "worker_processes 1; user nobody nogroup;",
         }.items():
             assert was in text
@@ -162,7 +162,7 @@ def test_neither_storage_nor_cookies_nor_network_nor_bundle_hold_a_secret(site):
         page.fill("[name=password]", PASSWORD)
         page.click("button")
         page.wait_for_selector("p:not(:empty)")
-        assert json.loads(page.text_content("p")) == {"key": fingerprint(KEY), "cookie": None}
+        assert json.loads(page.text_content("p")) == {"key": fingerprint(KEY), "cookie": None, "path": "/models"}
         stored.append(page.evaluate(STORED))
         [cookie] = context.cookies()
         assert (cookie["name"], cookie["httpOnly"], cookie["secure"]) == ("__Host-session", True, True)
@@ -196,7 +196,7 @@ def test_the_key_of_an_upstream_api_is_rotated_and_no_request_fails(site):
     told, failed, over = [], [], threading.Event()
 
     def ask_on():
-        while not over.is_set():
+        while not over.wait(0.02):  # nginx lets a hundred a second through
             try:
                 status, _, body = site.ask("GET", "/api/upstream/models", Cookie=cookie)
             except OSError as exc:
@@ -239,3 +239,30 @@ def test_a_session_cannot_be_had_by_another_site_nor_by_guessing_and_ends_with_t
     assert codes[-1] == 429
     site.put("frontend/users", ann=HASH.replace(SALT.hex(), "00" * 16))
     eventually(lambda: site.ask("GET", "/api/session", Cookie=cookie)[0] == 401, "the end of the session", 60)
+
+
+def test_a_request_reaches_the_upstream_api_as_it_was_made(site):
+    cookie = site.log_in()[1]["Set-Cookie"].partition(";")[0]
+    for path in ("/", "/v1/a%20b?x=1&y=%2f", "/a;b,c", "/%C3%BC", "/a%0D%0AX-Injected:1", "/a%25%3F"):
+        told = json.loads(site.ask("GET", f"/api/upstream{path}", Cookie=cookie)[2])
+        assert (told["key"], told["path"]) == (fingerprint(KEY), path)
+
+
+def test_nginx_takes_its_files_up_where_nobody_knows_the_address_of_an_upstream(memory):
+    """Else it goes on with the old key, and `ready` sees nothing of that."""
+    need(NGINX, "needs nginx: apt install nginx")
+    (memory / "secrets").mkdir()
+    (memory / "secrets/upstream.nginx.conf").write_text(f'proxy_set_header Authorization "Bearer {KEY}";\n')
+    text = (SITE / "nginx/nginx.conf").read_text()
+    for was, becomes in {
+        "/tmp/": f"{memory}/",
+        "/run/secrets/app": f"{memory}/secrets",
+        "session:8000": "away.invalid:8000",
+        "upstream:8000": "gone.invalid:8000",
+    }.items():
+        assert was in text
+        text = text.replace(was, becomes)
+    (memory / "nginx.conf").write_text(text)
+    command = [NGINX, "-t", "-c", memory / "nginx.conf", "-e", "stderr"]
+    tried = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert tried.returncode == 0, tried.stderr

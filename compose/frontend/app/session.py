@@ -55,7 +55,7 @@ def begin(name: str, password: str, before: str) -> str | None:
         if not is_right(password, stored or NOBODY) or stored is None:
             return None
     except ValueError:  # Its text may be the password that somebody forgot to hash.
-        print(f"{name!r} cannot log in: what is in {USERS} is no hash", file=sys.stderr, flush=True)
+        sys.stderr.write(f"{name!r} cannot log in: what is in {USERS} is no hash\n")
         return None
     cookie = secrets.token_urlsafe(32)
     now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Stands for somebody's API: it answers who shows a key, with a fingerprint of that key."""
+"""Stands for somebody's API: it answers who shows a key, with a fingerprint of that key, and what it was asked."""
 
 # ruff: noqa: INP001  # A program on its own.
 
@@ -16,7 +16,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         key = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        told = {"key": hashlib.sha256(key.encode()).hexdigest()[:12], "cookie": self.headers.get("Cookie")}
+        fingerprint = hashlib.sha256(key.encode()).hexdigest()[:12]
+        told = {"key": fingerprint, "cookie": self.headers.get("Cookie"), "path": self.path}
         text = json.dumps(told).encode()
         self.send_response(200 if key else 401)
         self.send_header("Content-Type", "application/json")
