@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import brotli
 import pytest
+from backports import zstd
 
 import npm
 
@@ -82,8 +83,9 @@ def test_a_build_has_what_is_listed_and_nothing_else_of_its_environment(site):
     assert searched(site, "src/dist") == (0, [])
     done = site.command("check", "--dist", "src/dist")
     assert done.stdout.startswith(
-        "3 files (0.0 MiB) searched for 2 values of 3 secrets; not looked for: 1 shorter than"
+        "3 files (0.0 MiB) searched for 2 values of 3 secrets; not looked for: 1 shorter than 8 characters, 2 named"
     )
+    assert "nor what was leased" in done.stdout
 
 
 @pytest.mark.parametrize("command", [("render", "--output", "out"), ("exec", "--once", "--app", "web", "--", "true")])
@@ -154,6 +156,8 @@ PLANTED = {
     "HEX.css": (lambda raw: raw.hex().upper().encode(), "in hex, at byte 0", 1),
     "x.js.gz": (lambda raw: gzip.compress(b"ab" + raw), "as it is, at byte 2 of what is packed in it", None),
     "x.js.br": (lambda raw: brotli.compress(b"abc" + raw), "as it is, at byte 3 of what is packed in it", None),
+    "x.js.zst": (lambda raw: zstd.compress(b"abcd" + raw), "as it is, at byte 4 of what is packed in it", None),
+    "x.map": (lambda raw: zstd.compress(b"a") + zstd.compress(raw), "as it is, at byte 1 of what is packed", None),
     "x.js.map": (
         lambda raw: b"//# sourceMappingURL=data:;base64," + base64.b64encode(json.dumps(["é", raw.decode()]).encode()),
         "in base64, at byte ",
@@ -182,11 +186,13 @@ def test_a_canary_is_found_where_a_large_file_is_cut_for_reading(site):
     dist.mkdir()
     for at in (2**20 - 10, 2**20, 3 * 2**20 - 3):
         content = b"\n" * at + PLAIN.encode() + b"." * 2**20
-        for suffix, pack in {"js": bytes, "gz": gzip.compress, "br": brotli.compress}.items():
+        for suffix, pack in {"js": bytes, "gz": gzip.compress, "br": brotli.compress, "zst": zstd.compress}.items():
             (dist / f"{at}.{suffix}").write_bytes(pack(content))
     code, found = searched(site, "dist")
     assert code == 65
-    assert len(found) == 9
+    # Zstandard leaves a text as it is that does not come again: there it is in the packed file as well.
+    found = [one for one in found if one[1].endswith("js") or one[3].endswith("of what is packed in it")]
+    assert len(found) == 12
     for _, name, line, message in found:
         at, suffix = name.split(".")
         assert f"plain: api_key, as it is, at byte {at}" in message
@@ -199,15 +205,55 @@ def test_what_cannot_be_searched_fails_the_check(site, tmp_path):
     assert searched(site, "dist")[1][0][3] == "there are no files in it"
     (dist / "a.gz").write_bytes(gzip.compress(os.urandom(1000))[:-20])
     (dist / "b.br").write_bytes(b"no brotli")
-    (dist / "c.zst").write_bytes(b"(\xb5/\xfd")
+    (dist / "c.zst").write_bytes(b"no Zstandard")
+    (dist / "d").write_bytes(zstd.compress(os.urandom(1000))[:-20])
     (tmp_path / "outside.js").write_text(PLAIN)
     (dist / "link.js").symlink_to(tmp_path / "outside.js")
     (dist / "loop").symlink_to(dist)
     code, found = searched(site, "dist")
     assert code == 65
     assert [(rule, name) for rule, name, _, _ in found] == [
-        ("dist-unread", "a.gz"), ("dist-unread", "b.br"), ("dist-unread", "c.zst"), ("secret-in-dist", "link.js"),
+        ("dist-unread", "a.gz"), ("dist-unread", "b.br"), ("dist-unread", "c.zst"), ("dist-unread", "d"),
+        ("secret-in-dist", "link.js"),
     ]  # fmt: skip
+
+
+def test_a_value_in_the_name_of_a_file_is_found_and_not_repeated(site):
+    (site.disk / "dist" / PLAIN / "x").mkdir(parents=True)
+    (site.disk / "dist" / f"a.{PLAIN}.js").write_text(PLAIN)
+    (site.disk / "dist" / PLAIN / "x/broken.gz").write_bytes(gzip.compress(b"x")[:-2])
+    code, found = searched(site, "dist")
+    assert code == 65
+    assert {name for _, name, _, _ in found} == {"dist"}
+    said = sorted(message for _, _, _, message in found)
+    assert [message.partition(": ")[0] for message in said] == [
+        "a file whose name holds a value of a secret",
+        "a file whose name holds a value of a secret",
+        "the name of a file in it holds the value of secret/" + site.config["secrets"]["prefix"] + "plain",
+    ]
+
+
+def test_a_name_that_no_terminal_should_see_is_told_in_escapes(site):
+    (site.disk / "dist").mkdir()
+    for name in (b"a\n::error::x", b"\xff.js", "\u202e.js".encode()):
+        Path(os.fsdecode(os.fsencode(site.disk) + b"/dist/" + name)).write_text(PLAIN)
+    code, found = searched(site, "dist")
+    assert code == 65
+    assert {name for _, name, _, _ in found} == {"a\\n::error::x", "\\udcff.js", "\\u202e.js"}
+    for form in ("text", "sarif", "github", "gitlab"):
+        done = site.command("check", "--format", form, "--dist", "dist")
+        assert done.returncode == 65
+        assert not any(line.startswith("::error::x") for line in (done.stdout + done.stderr).splitlines())
+        assert "Traceback" not in done.stderr
+
+
+def test_a_file_by_itself_can_be_searched(site):
+    """As one that is rendered for everyone: `env.js`."""
+    (site.disk / "env.js").write_text(f"window.__ENV__ = {json.dumps({'KEY': PLAIN})};")
+    code, found = searched(site, "env.js")
+    assert code == 65
+    assert [(rule, name) for rule, name, _, _ in found] == [("secret-in-dist", "env.js")]
+    assert searched(site, "nowhere")[1][0][3] == "it is not there"
 
 
 def test_a_token_that_may_not_see_all_is_told_and_one_that_sees_nothing_is_no_proof(site, bao, folder):

@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     report = REPORTS[arguments.format](findings)
     if arguments.format != "text":
         sys.stdout.write(report)
+        if summary:
+            print(summary, file=sys.stderr)
         return code
     sys.stderr.write(report)
     if summary:

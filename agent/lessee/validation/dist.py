@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lessee.core.record import Record
+from lessee.core.validation.traces import Trace, Traces
 
 PART = 2**20
 """Bytes that are looked at at once."""
@@ -47,16 +48,27 @@ def files(folder: Path, closed: list[OSError]) -> Iterator[Path]:
                 closed.append(exc)
 
 
+def in_name(path: Path, folder: Path, traces: Traces) -> list[Trace]:
+    """The values that the file's own name holds, or a folder's that it lies in below `folder`."""
+    return list(traces.search(os.fsencode(path.relative_to(folder))))
+
+
+def printable(path: Path) -> str:
+    """A build may name a file as it likes, also so that a log or a terminal takes the name for something else."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(path))
+
+
 def parts(path: Path, overlap: int) -> Iterator[Part]:
     """The file in parts that have so many bytes in common, and then what is packed in it, where it is packed.
 
     Raises Unread, and OSError.
     """
     with path.open("rb") as file:
-        head = file.read(len(_GZIP))
+        head = file.read(_HEAD)
         file.seek(0)
         yield from _overlapping(iter(lambda: file.read(PART), b""), overlap, unpacked=False)
-        unpacker = _gzip if head == _GZIP else _UNPACKERS.get(path.suffix)
+        begins = (unpacker for magic, unpacker in _MAGIC.items() if head.startswith(magic))
+        unpacker = next(begins, _BY_SUFFIX.get(path.suffix))
         if unpacker is not None:
             file.seek(0)
             unpacked = _bounded(unpacker(iter(lambda: file.read(_PACKED), b"")))
@@ -122,8 +134,24 @@ def _brotli(packed: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _zstd(packed: Iterator[bytes]) -> Iterator[bytes]:
-    del packed
-    raise Unread("it is packed with Zstandard, which is not looked into")
+    """Of all its frames. Raises Unread."""
+    try:
+        from backports import zstd  # noqa: PLC0415  # As above.
+    except ImportError:
+        raise Unread("it is packed with Zstandard: install lessee[dist] to have it looked into") from None
+    unpacking = zstd.ZstdDecompressor()
+    try:
+        for more in packed:
+            rest = more
+            while rest or not (unpacking.needs_input or unpacking.eof):
+                if unpacking.eof:
+                    unpacking = zstd.ZstdDecompressor()
+                yield unpacking.decompress(rest, PART)
+                rest = unpacking.unused_data if unpacking.eof else b""
+    except zstd.ZstdError:
+        raise Unread("it is called .zst, or begins so, and is no Zstandard to its end") from None
+    if not unpacking.eof:
+        raise Unread("it is Zstandard that was cut off")
 
 
 class _Unpacking(Protocol):
@@ -149,7 +177,8 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-_GZIP = b"\x1f\x8b"
 _WITH_HEADER = zlib.MAX_WBITS | 16
 _PACKED = 2**16
-_UNPACKERS: dict[str, Callable[[Iterator[bytes]], Iterator[bytes]]] = {".br": _brotli, ".zst": _zstd}
+_MAGIC: dict[bytes, Callable[[Iterator[bytes]], Iterator[bytes]]] = {b"\x1f\x8b": _gzip, b"\x28\xb5\x2f\xfd": _zstd}
+_HEAD = max(map(len, _MAGIC))
+_BY_SUFFIX: dict[str, Callable[[Iterator[bytes]], Iterator[bytes]]] = {".br": _brotli, ".zst": _zstd}

@@ -11,7 +11,7 @@ from lessee.core.validation.fields import Place, is_secretive
 from lessee.core.validation.results import Result, Teller, several
 from lessee.core.validation.traces import Traces, makes, public_variables
 from lessee.validation.checks import Check, NotLooked
-from lessee.validation.dist import Unread, files, parts
+from lessee.validation.dist import Unread, files, in_name, parts, printable
 from lessee.validation.subject import Subject
 
 _TELL = Teller("frontend")
@@ -95,8 +95,8 @@ def _dist(subject: Subject) -> Iterator[Result]:
     keys: list[str] = []
     unread, (traces, why) = len(closed), _traces(subject)
     for path in found:
-        name = path.relative_to(folder)
-        there: set[Place] = set()
+        there = {trace.place for trace in in_name(path, folder, traces)}
+        name = "a file that cannot be named" if there else printable(path.relative_to(folder))
         looks: set[str] = set()
         missed = time.monotonic() > deadline
         try:

@@ -42,6 +42,12 @@ class Inventory(Record, frozen=True):
                 if not is_plain(key, value):
                     yield Place(str(ref), key), value
 
+    @property
+    def plain(self) -> int:
+        """How many values are not among those, for their names say that they are no secrets."""
+        found = (one for secret in self.secrets.values() for one in fields(secret.data))
+        return sum(is_plain(key, value) for key, value in found)
+
 
 def take(asking: Operator, version: int, root: Folder, named: Iterable[Ref], seconds: float) -> Inventory:
     """Of the folder, and of those that are `named`; it takes no longer than so many seconds."""

@@ -1,5 +1,6 @@
 """What a build wrote, searched for every secret of the environment: none may reach a visitor."""
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
@@ -11,7 +12,7 @@ from lessee.core.checking.findings import Finding
 from lessee.core.record import Record
 from lessee.core.validation.traces import SHORTEST, Trace, Traces
 from lessee.host.project import find, read
-from lessee.validation.dist import Part, Unread, files, parts
+from lessee.validation.dist import Part, Unread, files, in_name, parts, printable
 from lessee.validation.inventory import MOST, Inventory
 from lessee.validation.subject import Subject
 
@@ -42,7 +43,8 @@ def check_dist(folders: Iterable[str], config: str | None, environ: Mapping[str,
     size, secrets = looking.size / 2**20, len(inventory.secrets)
     summary = (
         f"{looking.count} files ({size:.1f} MiB) searched for {traces.count} values of {secrets} secrets; "
-        f"not looked for: {traces.short} shorter than {SHORTEST} characters, {len(public)} listed as public"
+        f"not looked for: {traces.short} shorter than {SHORTEST} characters, {inventory.plain} named as places, "
+        f"names or times, {len(public)} listed as public, nor what was leased, or was there before a rotation"
     )
     return Searched(tuple(findings), summary)
 
@@ -71,18 +73,24 @@ class _Looking:
         self.size = 0
 
     def look(self, folder: Path) -> Iterator[Finding]:
+        """A folder, or a file by itself."""
+        if not os.access(folder, os.F_OK):
+            yield Finding("dist-unread", "error", "it is not there", "build it first", printable(folder))
+            return
         closed: list[OSError] = []
         before = self.count
-        if folder.is_dir():
-            for path in files(folder, closed):
-                self.count += 1
-                yield from self._file(path)
+        for path in (folder,) if folder.is_file() else files(folder, closed):
+            self.count += 1
+            yield from self._file(path, folder)
         for exc in closed:
-            yield _unread(Path(str(exc.filename)), exc.strerror or "")
+            yield self._unread(Path(str(exc.filename)), folder, exc.strerror or "")
         if self.count == before and not closed:
-            yield Finding("dist-unread", "error", "there are no files in it", "build it first", str(folder))
+            yield Finding("dist-unread", "error", "there are no files in it", "build it first", printable(folder))
 
-    def _file(self, path: Path) -> Iterator[Finding]:
+    def _file(self, path: Path, folder: Path) -> Iterator[Finding]:
+        for trace in in_name(path, folder, self._traces):
+            what = f"the name of a file in it holds the value of {trace.place}, {trace.encoding}"
+            yield Finding("secret-in-dist", "error", what, _ROTATE, printable(folder))
         told = set()
         try:
             for part in parts(path, self._traces.longest):
@@ -90,20 +98,26 @@ class _Looking:
                     key = (trace.place, trace.encoding, part.unpacked)
                     if key not in told:
                         told.add(key)
-                        yield _found(path, part, trace)
+                        yield self._found(path, folder, part, trace)
             self.size += path.stat().st_size
         except Unread as exc:
-            yield _unread(path, str(exc))
+            yield self._unread(path, folder, str(exc))
         except OSError as exc:
-            yield _unread(path, exc.strerror or "")
+            yield self._unread(path, folder, exc.strerror or "")
 
+    def _found(self, path: Path, folder: Path, part: Part, trace: Trace) -> Finding:
+        where = f"at byte {part.at + trace.at}{' of what is packed in it' if part.unpacked else ''}"
+        line = 0 if part.unpacked else part.line + part.content.count(b"\n", 0, trace.at)
+        what = f"it holds the value of {trace.place}, {trace.encoding}, {where}"
+        return self._about(path, folder, "secret-in-dist", what, _ROTATE, line)
 
-def _found(path: Path, part: Part, trace: Trace) -> Finding:
-    where = f"at byte {part.at + trace.at}{' of what is packed in it' if part.unpacked else ''}"
-    line = 0 if part.unpacked else part.line + part.content.count(b"\n", 0, trace.at)
-    what = f"it holds the value of {trace.place}, {trace.encoding}, {where}"
-    return Finding("secret-in-dist", "error", what, _ROTATE, str(path), line)
+    def _unread(self, path: Path, folder: Path, why: str) -> Finding:
+        what = f"it cannot be searched: {why}"
+        return self._about(path, folder, "dist-unread", what, "mend it, or leave it out")
 
-
-def _unread(path: Path, why: str) -> Finding:
-    return Finding("dist-unread", "error", f"it cannot be searched: {why}", "mend it, or leave it out", str(path))
+    def _about(self, path: Path, folder: Path, rule: str, what: str, todo: str, line: int = 0) -> Finding:
+        """Of a file; one whose name holds a value is not named."""
+        if in_name(path, folder, self._traces):
+            unnamed = f"a file whose name holds a value of a secret: {what}"
+            return Finding(rule, "error", unnamed, todo, printable(folder))
+        return Finding(rule, "error", what, todo, printable(path), line)
