@@ -102,6 +102,28 @@ def test_a_secret_behind_a_public_prefix_is_refused_before_anything_is_built(sit
     assert not (site.disk / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("env.js", 'window.__ENV = {"NEXT_PUBLIC_KEY": {{ secret("openai").api_key | json }}};\n'),
+        ("env.js", 'window.__ENV = {{ {"NEXT_PUBLIC_KEY": secret("openai").api_key} | json }};\n'),
+        ("config.json", '{"NEXT_PUBLIC_KEY": {{ secret("openai").api_key }}}\n'),
+    ],
+)
+def test_a_secret_behind_a_public_name_is_refused_in_what_a_browser_loads(site, name, text):
+    (site.disk / f"{name}.j2").write_text(text)
+    site.web["files"] = [{"template": f"{name}.j2"}]
+    site.write_config()
+    for arguments in (("check",), ("render", "--output", "out")):
+        done = site.command(*arguments)
+        assert done.returncode == 65
+        assert f"{name}.j2:1: NEXT_PUBLIC_KEY takes " in done.stderr
+        assert CANARY not in done.stderr
+    site.web["public"] = [*PUBLIC, "NEXT_PUBLIC_KEY"]
+    site.write_config()
+    assert site.command("check").returncode == 0
+
+
 def test_a_key_that_is_listed_as_public_is_let_through_and_told(site):
     with (site.disk / "web.env.j2").open("a") as template:
         template.write('VITE_OPENAI_API_KEY={{ secret("openai").api_key }}\n')

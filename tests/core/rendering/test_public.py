@@ -66,9 +66,46 @@ def test_in_a_script_it_may_stand_anywhere_on_a_line(text):
     assert taken(text, "sh") == [("VITE_A", 1, KEY)]
 
 
-@pytest.mark.parametrize("form", ["json", "text", "nginx"])
+@pytest.mark.parametrize("form", ["xml", "nginx"])
 def test_what_sets_no_variables_gives_none(form):
     assert taken("VITE_A={{ s.key }}\n", form) == []
+
+
+@pytest.mark.parametrize("form", ["json", "yaml", "toml", "text"])
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"VITE_A": "{{ s.key }}"}\n', [("VITE_A", 1, KEY)]),
+        ('{\n"VITE_A" : {{ s.key }},\n "B": {{ s.url }} }\n', [("VITE_A", 2, KEY)]),
+        ('{"VITE_A": 1, "B": {{ s.url }} }\n', []),
+        ('{"VITE_A": "a, b", "B": {{ s.url }} }\n', []),
+        ('{"VITE_A": {"x": 1,\n "B": {{ s.url }} }, "C": {{ s.key }} }\n', [("VITE_A", 1, "a: url")]),
+        ('{"VITE_A":\n [{{ s.url }}, {{ s.key }}]}\n', [("VITE_A", 2, "a: url"), ("VITE_A", 2, KEY)]),
+        ("window.VITE_A = '{{ s.key }}';\n", [("VITE_A", 1, KEY)]),
+        ('window["VITE_A"] = f("\\"", {{ s.key }}) + {{ s.key }};\n', [("VITE_A", 1, KEY)]),
+        ('if (VITE_A == 1) { B = "{{ s.key }}" }\n', []),
+        ("VITE_A: {{ s.key }}\nB: {{ s.url }}\n", [("VITE_A", 1, KEY)]),
+        ("VITE_A = {{ s.key }}", [("VITE_A", 1, KEY)]),
+        ("VITE_A: 1\n", []),
+        ("VITE_A: it's\nB: {{ s.key }}'\n", []),
+        ("VITE_A: (it's\n{{ s.key }}\n", [("VITE_A", 1, KEY)]),
+        ("VITE_A = `1,\n{{ s.key }}`\n", [("VITE_A", 1, KEY)]),
+        ("app.VITE_A = {{ s.key }}\n", [("VITE_A", 1, KEY)]),
+        ("MY_VITE_A: {{ s.key }}\n", []),
+        ('"VITE_{{ s.name }}": {{ s.key }}\n', [("VITE_VITE_NAME", 1, KEY)]),
+        ('\n{{ {"a": [{"VITE_A": s.key, "B": 1}], "c": "VITE_C=1"} | json(2) }};\n', [("VITE_A", 2, "an expression")]),
+        ('{{ {"A": s.key} | json }}', []),
+        ('{{ {"A": "x VITE_B: 1"} | json }}', []),
+    ],
+)
+def test_in_a_document_a_public_name_is_told_with_the_value_that_it_has(form, text, found):
+    assert taken(text, form) == found
+
+
+def test_a_secret_that_is_written_out_as_a_whole_gives_each_public_name_in_it():
+    rendered = document('{"app": {{ secret("a") }} }\n', {"A": "1", "VITE_NAME": "canary", "NEXT_PUBLIC_X": "canary"})
+    found = [(one.variable, one.origin) for one in given(rendered, "json")]
+    assert found == [("VITE_NAME", "a"), ("NEXT_PUBLIC_X", "a")]
 
 
 def test_what_is_not_listed_is_refused_and_all_of_it_is_told():

@@ -74,15 +74,23 @@ def test_where_a_secret_is_not_known_nothing_can_be_told():
 
 def test_of_what_is_listed_as_public_it_is_told_where_it_comes_from():
     text = '{% set app = secret("app") %}VITE_A={{ app.api_key }}\nVITE_AB={{ app.url }}\nB={{ app.b }}\n'
-    said = "{directory: /run/x, files: [{template: x.env.j2}, {template: x.txt.j2}], environ: y.env.j2"
+    files = "[{template: x.env.j2}, {template: x.xml.j2}, {template: env.js.j2}]"
+    said = f"{{directory: /run/x, files: {files}, environ: y.env.j2"
     apps = f"apps:\n  web: {said}, public: [VITE_A, B]}}\n  other: {said.replace('/x', '/y')}}}\n"
     config = parse(f"environment: testing\n{apps}", source="lessee.yaml", environ={}, for_child=True)
-    texts = {"x.env.j2": text, "x.txt.j2": text, "y.env.j2": 'VITE_A={{ secret("app").url }}\n'}
+    script = 'window.x = {"VITE_A": {{ secret("app").token | json }}, "VITE_B": "b", "C": "{{ secret("app").b }}"};\n'
+    texts = {
+        "x.env.j2": text,
+        "x.xml.j2": "<a/>\n",
+        "env.js.j2": script,
+        "y.env.j2": 'VITE_A={{ secret("app").url }}\n',
+    }
     recipes = compile_recipes(config, Compiler(texts.__getitem__, space_of(config)))
     assert list(listed(recipes["other"], {})) == []
     assert list(listed(recipes["web"], {})) == [
         ("x.env.j2", "VITE_A", PLACE),
         ("x.env.j2", "B", Place(str(APP), "b")),
+        ("env.js.j2", "VITE_A", Place(str(APP), "token")),
         ("y.env.j2", "VITE_A", Place(str(APP), "url")),
     ]
     [without] = compile_recipes(

@@ -1,5 +1,6 @@
-"""Which values a file gives away: those in variables that a frontend's build writes into what every visitor gets."""
+"""Which values a file gives away: those under names that a frontend's build writes into what every visitor gets."""
 
+import json
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Mapping
@@ -15,6 +16,9 @@ RULE = "public-variable"
 FORMATS = frozenset({"dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker", "sh", "systemd"})
 """Those that set variables."""
 
+DOCUMENTS = frozenset({"json", "yaml", "toml", "text"})
+"""Those in which a name stands before its value, such as `env.js` and `config.json`, which a browser loads."""
+
 
 class Given(Record, frozen=True):
     """A variable with a public prefix, the line where it is set, and the origin of a value that it takes."""
@@ -29,11 +33,11 @@ def given(document: Document, format: str) -> Iterator[Given]:  # noqa: A002  # 
 
     It errs on the careful side: what only looks like a variable counts as one.
     """
-    if format not in FORMATS:
-        return
     text, holes = _laid_out(document)
+    if format in DOCUMENTS:
+        yield from _given_in_document(text, holes)
     # Most files have none of them.
-    if not any(prefix in text for prefix in PUBLIC_PREFIXES):
+    if format not in FORMATS or not _has_prefix(text):
         return
     variables = list(_variables(text, holes, format))
     taken: dict[str, list[str]] = {}
@@ -64,6 +68,14 @@ def refuse_public(document: Document, format: str, listed: Collection[str]) -> N
     )
 
 
+def named(text: str) -> Iterator[tuple[str, int, int]]:
+    """In the text of one of DOCUMENTS each public name, and where its value begins and ends."""
+    if _has_prefix(text):
+        for match in _NAMED.finditer(text):
+            if match[1].startswith(PUBLIC_PREFIXES):
+                yield match[1], match.end(), _end_in_document(text, match.end())
+
+
 class _Variable(Record, frozen=True):
     name: str
     at: int
@@ -76,6 +88,7 @@ _PLACE = "\ufffc"
 _NAME = re.compile(r"[A-Za-z0-9_.-]*")
 # In a script one may stand behind another, or before a command.
 _SET = re.compile(r"(?:^|(?<=[\s;&|(\"']))(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=", re.MULTILINE)
+_NAMED = re.compile(r"""(?<![A-Za-z0-9_-])([A-Z][A-Za-z0-9_]*)(?:["'`]\]?)?[ \t]*(?:[:=])(?![=:])\s*""")
 _QUOTES = frozenset("'\"`")
 _QUOTED_ANYWHERE = frozenset({"sh", "systemd"})
 _REFERENCE = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
@@ -92,6 +105,56 @@ def _laid_out(document: Document) -> tuple[str, list[tuple[int, Hole]]]:
         value = part.value
         text += value if isinstance(value, str) and _NAME.fullmatch(value) else _PLACE
     return text, holes
+
+
+def _has_prefix(text: str) -> bool:
+    return any(prefix in text for prefix in PUBLIC_PREFIXES)
+
+
+def _given_in_document(text: str, holes: list[tuple[int, Hole]]) -> Iterator[Given]:
+    places = [at for at, _ in holes]
+    for name, begin, end in named(text):
+        inside = holes[bisect_left(places, begin) : bisect_left(places, end)]
+        line = text.count("\n", 0, begin) + 1
+        yield from (Given(name, line, origin) for origin in dict.fromkeys(hole.origin for _, hole in inside))
+    for at, hole in holes:
+        value = hole.value
+        if hole.structure and isinstance(value, str):
+            value = json.loads(value) if _has_prefix(value) else None
+        line = text.count("\n", 0, at) + 1
+        names = (name for name in _names(value) if name.startswith(PUBLIC_PREFIXES))
+        yield from (Given(name, line, hole.origin) for name in dict.fromkeys(names))
+
+
+def _names(value: object) -> Iterator[str]:
+    """The keys in it, at any depth: what they hold is nobody's to tell."""
+    if isinstance(value, dict):
+        yield from value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _names(inner)
+
+
+def _end_in_document(text: str, begin: int) -> int:
+    """Of a value that may be an object: of the line, or where the next begins."""
+    quote, depth, at = "", 0, begin
+    while at < len(text):
+        char = text[at]
+        if char == "\\":
+            at += 1
+        elif quote and (char != "\n" or quote == "`"):
+            quote = "" if char == quote else quote
+        elif char in _QUOTES:
+            quote = char
+        elif char in "([{":
+            depth += 1
+        elif char in ")]}" and depth:
+            depth -= 1
+        elif not depth and char in ",;)]}\n":
+            break
+        else:
+            quote = ""  # at the end of a line: in a text it may have been an apostrophe
+        at += 1
+    return min(at, len(text))
 
 
 def _variables(text: str, holes: list[tuple[int, Hole]], format: str) -> Iterator[_Variable]:  # noqa: A002  # As above.

@@ -6,7 +6,7 @@ from lessee.core.checking.madeup import NAME, text
 from lessee.core.errors import TemplateError
 from lessee.core.paths import Dynamic, Folder, Ref, Space
 from lessee.core.record import Record
-from lessee.core.rendering.public import FORMATS
+from lessee.core.rendering.public import DOCUMENTS, FORMATS, named
 from lessee.core.rendering.recipes import Recipe
 from lessee.core.rendering.render import ENVIRON
 from lessee.core.rendering.templates import Compiled, Renderer
@@ -17,7 +17,7 @@ from lessee.core.validation.traces import Traces, public_variables
 
 
 class Trial(Record, frozen=True):
-    """A template of a dotenv file, and the environment that it is rendered in."""
+    """A template, and the environment that it is rendered in."""
 
     hidden = ("environ",)
 
@@ -61,6 +61,9 @@ class Trial(Record, frozen=True):
             written = text_in(renderer.render(self.compiled), self.format)
         except TemplateError:
             return iter(())
+        if self.format in DOCUMENTS:
+            public = tuple(prefixes)
+            return ((name, written[begin:end]) for name, begin, end in named(written) if name.startswith(public))
         return public_variables(written, prefixes)
 
 
@@ -70,7 +73,7 @@ def listed(recipe: Recipe, environ: Mapping[str, str]) -> Iterator[tuple[str, st
     if recipe.environ is not None:
         parts.append((ENVIRON, recipe.environ))
     for form, compiled in parts if recipe.app.public else ():
-        if form in FORMATS:
+        if form in FORMATS | DOCUMENTS:
             for variable, place in Trial(compiled, form, recipe.space, environ).takes(recipe.app.public):
                 if variable in recipe.app.public:  # `takes` goes by how they begin.
                     yield compiled.name, variable, place
