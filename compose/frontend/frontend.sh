@@ -1,7 +1,6 @@
 # Gives OpenBao what the site is made of: public settings, the key of the upstream API, and a user; may run again.
 set -eu
 bao kv get secret/production/frontend/site >/dev/null 2>&1 && exit
-bao kv put secret/production/frontend/site greeting=Hello api_url=/api/upstream/models >/dev/null
 head -c 24 /dev/urandom | base64 | tr -d '\n' | bao kv put secret/production/api-keys/upstream api_key=- >/dev/null
 # The password is hashed here: Vault holds no more than that.
 python3 -c '
@@ -9,3 +8,5 @@ import hashlib, secrets
 salt = secrets.token_bytes(16)
 print(f"scrypt:16384:8:1:{salt.hex()}:{hashlib.scrypt(b"demo", salt=salt, n=16384, r=8, p=1).hex()}", end="")
 ' | bao kv put secret/production/frontend/users demo=- >/dev/null
+# The last of them: where it is, all are.
+bao kv put secret/production/frontend/site greeting=Hello api_url=/api/upstream/models >/dev/null

@@ -117,7 +117,7 @@ def test_a_secret_behind_a_public_name_is_refused_in_what_a_browser_loads(site, 
     for arguments in (("check",), ("render", "--output", "out")):
         done = site.command(*arguments)
         assert done.returncode == 65
-        assert f"{name}.j2:1: NEXT_PUBLIC_KEY takes " in done.stderr
+        assert f"{name}.j2:1: NEXT_PUBLIC_" in done.stderr
         assert CANARY not in done.stderr
     site.web["public"] = [*PUBLIC, "NEXT_PUBLIC_KEY"]
     site.write_config()

@@ -94,6 +94,7 @@ def test_what_sets_no_variables_gives_none(form):
         ("MY_VITE_A: {{ s.key }}\n", []),
         ('"VITE_{{ s.name }}": {{ s.key }}\n', [("VITE_VITE_NAME", 1, KEY)]),
         ('\n{{ {"a": [{"VITE_A": s.key, "B": 1}], "c": "VITE_C=1"} | json(2) }};\n', [("VITE_A", 2, "an expression")]),
+        ('{{ {"VITE_A": s.key} | yaml }}', [("VITE_A", 1, "an expression")]),
         ('{{ {"A": s.key} | json }}', []),
         ('{{ {"A": "x VITE_B: 1"} | json }}', []),
     ],
@@ -106,6 +107,15 @@ def test_a_secret_that_is_written_out_as_a_whole_gives_each_public_name_in_it():
     rendered = document('{"app": {{ secret("a") }} }\n', {"A": "1", "VITE_NAME": "canary", "NEXT_PUBLIC_X": "canary"})
     found = [(one.variable, one.origin) for one in given(rendered, "json")]
     assert found == [("VITE_NAME", "a"), ("NEXT_PUBLIC_X", "a")]
+
+
+def test_the_keys_of_a_value_are_part_of_it_and_no_error_tells_them():
+    data = {"blob": '{"VITE_canary": {"x": "1", "PUBLIC_canary": 1}, "A": ["VITE_canary"]}'}
+    rendered = document('\n{{ secret("a").blob | fromjson | json }}\n', data)
+    with pytest.raises(FormatError, match=r"x\.j2:2: VITE_… takes .*, PUBLIC_… takes .*\[VITE_…, PUBLIC_…\]") as told:
+        refuse_public(rendered, "text", {"A"})
+    assert "canary" not in str(told.value)
+    refuse_public(rendered, "text", {"VITE_canary", "PUBLIC_canary"})
 
 
 def test_what_is_not_listed_is_refused_and_all_of_it_is_told():

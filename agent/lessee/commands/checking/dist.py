@@ -83,7 +83,7 @@ class _Looking:
             self.count += 1
             yield from self._file(path, folder)
         for exc in closed:
-            yield self._unread(Path(str(exc.filename)), folder, exc.strerror or "")
+            yield self._unread(Path(exc.filename or folder), folder, exc.strerror or "")
         if self.count == before and not closed:
             yield Finding("dist-unread", "error", "there are no files in it", "build it first", printable(folder))
 

@@ -26,6 +26,8 @@ class Given(Record, frozen=True):
     variable: str
     line: int
     origin: str
+    told: str = ""
+    """What an error may call it, where that is not its name: the keys of a value may be part of a secret."""
 
 
 def given(document: Document, format: str) -> Iterator[Given]:  # noqa: A002  # The word that users write.
@@ -119,17 +121,18 @@ def _given_in_document(text: str, holes: list[tuple[int, Hole]]) -> Iterator[Giv
         yield from (Given(name, line, origin) for origin in dict.fromkeys(hole.origin for _, hole in inside))
     for at, hole in holes:
         value = hole.value
-        if hole.structure and isinstance(value, str):
-            value = json.loads(value) if _has_prefix(value) else None
+        if isinstance(value, str):
+            written = hole.yaml if hole.yaml is not None else value if hole.structure else ""
+            value = json.loads(written) if _has_prefix(written) else None
         line = text.count("\n", 0, at) + 1
-        names = (name for name in _names(value) if name.startswith(PUBLIC_PREFIXES))
-        yield from (Given(name, line, hole.origin) for name in dict.fromkeys(names))
+        for name, prefix in dict.fromkeys(_names(value)):
+            yield Given(name, line, hole.origin, f"{prefix}…")
 
 
-def _names(value: object) -> Iterator[str]:
-    """The keys in it, at any depth: what they hold is nobody's to tell."""
+def _names(value: object) -> Iterator[tuple[str, str]]:
+    """The public ones among the keys in it, at any depth, each with its prefix."""
     if isinstance(value, dict):
-        yield from value
+        yield from ((name, prefix) for name in value for prefix in PUBLIC_PREFIXES if name.startswith(prefix))
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from _names(inner)
 
@@ -199,5 +202,5 @@ def _reached(name: str, referred: Mapping[str, frozenset[str]]) -> frozenset[str
 def _by_variable(found: list[Given]) -> Mapping[str, list[str]]:
     named: dict[str, list[str]] = {}
     for one in found:
-        named.setdefault(one.variable, []).append(one.origin)
+        named.setdefault(one.told or one.variable, []).append(one.origin)
     return named
