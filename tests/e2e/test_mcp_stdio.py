@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import anyio
@@ -351,6 +352,33 @@ def test_a_server_that_has_never_answered_is_not_tried_again(bao, sidecar, folde
         assert (told["id"], told["error"]["code"]) == (0, -32000)
     assert "BRAVE_API_KEY environment variable is required" in sidecar.log.read_text()
     assert len(mcp.events("child started")) == 1
+
+
+def test_a_session_beside_another_has_a_state_and_a_directory_of_its_own_or_is_told_how_to_have_them(mcp):
+    def beside(code, timeout="1s", **config):
+        mcp.sidecar.config |= config
+        mcp.sidecar.write_config()
+        words = ["--app", "web", "--timeout", timeout, "--once", "--", "sh", "-c", "echo $VALUE"]
+        done = mcp.sidecar.command("exec", *words)
+        assert (done.returncode, done.stdout) == (code, "" if code else "canary-1\n"), done.stderr
+        return done.stderr
+
+    with ThreadPoolExecutor(2) as pool:  # Those that are soon gone wait for one another.
+        list(pool.map(lambda _: beside(0, "30s"), range(2)))
+    with Raw(mcp, "cat"):
+        eventually(lambda: mcp.events("child started"), "a child")
+        assert "another lessee holds this state; end that one, or write `state: …/${LESSEE_SESSION:-1}`" in beside(73)
+    number, state, directory = "${LESSEE_SESSION:-1}", mcp.sidecar.state, mcp.sidecar.directory
+    mcp.sidecar.config["state"] = f"{state}-{number}"
+    with Raw(mcp, "cat"):
+        eventually(lambda: len(mcp.events("child started")) == 2, "a child")
+        told = beside(78)
+        assert "apps.web.directory: another session has it; write `${LESSEE_SESSION:-1}` into it, as into" in told
+        mcp.sidecar.web["directory"] = f"{directory}-{number}"
+        told = beside(78, status={"socket": f"{mcp.sidecar.memory}/socket"})
+        assert "status.socket: another session has it" in told
+        beside(0, status={"socket": f"{mcp.sidecar.memory}/socket-{number}"})
+        assert [path.exists() for path in (Path(f"{state}-2"), Path(f"{directory}-2"))] == [True, True]
 
 
 def test_a_program_that_is_not_there_is_told_and_ends_all(mcp):

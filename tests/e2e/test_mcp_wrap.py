@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import stat
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -125,21 +126,41 @@ def test_what_can_be_given_as_an_argument_alone_leaves_the_file_and_is_told(bao,
     assert not leaks(wrap.output)
 
 
-def test_a_server_that_is_to_follow_its_secrets_is_started_so(wrap):
-    wrap.write(one())
+def test_several_clients_may_start_the_same_server_at_once_and_each_follows_its_secret(bao, wrap):
+    def start(server):
+        with (wrap.home / "server.log").open("a") as log:
+            command = [server["command"], *server["args"]]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            return subprocess.Popen(command, env=server["env"], stderr=log, **pipes)
+
+    def said(client):
+        return json.loads(client.stdout.readline())["method"]
+
+    say = """printf '{"jsonrpc": "2.0", "method": "%s"}\\n' "$API_KEY"; while read -r _; do :; done"""
+    wrap.write({"one": {"command": "sh", "args": ["-c", say], "env": {"API_KEY": "canary-1"}}})
     wrap("--yes", "--respawn", "mcp-stdio")
-    assert wrap.servers()["one"]["args"][:4] == ["exec", "--respawn", "mcp-stdio", "--config"]
-    app = yaml.safe_load(wrap.config.read_text())["apps"]["one"]
-    assert app["notify"] == {"child": True, "action": "restart"}
-
-
-def test_several_clients_may_start_the_same_server_at_once(wrap):
-    wrap.write(one())
-    wrap("--yes")
+    wrap.config.write_text(wrap.config.read_text().replace('prefix: ""', 'prefix: "", refresh: 200ms'))
     server = wrap.servers()["one"]
-    command = [server["command"], *server["args"]]
-    clients = [subprocess.Popen(command, env=server["env"], stderr=subprocess.DEVNULL) for _ in range(3)]
-    assert [client.wait(30) for client in clients] == [0, 0, 0]
+    assert server["args"][:4] == ["exec", "--respawn", "mcp-stdio", "--config"]
+    clients = [start(server) for _ in range(3)]
+    try:
+        assert [said(client) for client in clients] == ["canary-1"] * 3
+        # A number is free again when its session is over, however that has ended.
+        clients[1].kill()
+        clients[1].wait()
+        again = start(server)
+        clients.append(again)
+        assert said(again) == "canary-1"
+        bao.put(f"{wrap.prefix}/one", API_KEY="canary-2")
+        assert [said(client) for client in (clients[0], clients[2], again)] == ["canary-2"] * 3
+    finally:
+        for client in clients:
+            client.stdin.close()
+    assert [client.wait(30) for client in clients] == [0, -signal.SIGKILL, 0, 0]
+    for client in clients:
+        client.stdout.close()
+    for folder in ("state", "files"):
+        assert {place.name for place in (wrap.memory / "lessee/mcp" / folder / "one").iterdir()} == {"1", "2", "3"}
 
 
 def test_wrapped_again_nothing_changes(bao, wrap):

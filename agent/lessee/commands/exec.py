@@ -6,10 +6,10 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 
 from lessee.agent import Agent, Effects
 from lessee.agent.supervisor import Supervisor
+from lessee.commands import sessions
 from lessee.commands.run import REVOKE_TIMEOUT, opened, serving
 from lessee.core.errors import LesseeError, UsageError
 from lessee.core.machine.outcome import outcomes, unfinished
@@ -37,7 +37,7 @@ _FORWARDED = (
 )
 
 _PATIENCE = 10.0
-"""Seconds for which one that is soon gone waits for another such: two clients may start the same server at once."""
+"""Seconds for which one that is soon gone waits for another such, where all have one state."""
 
 _Ended = Mapping[str, LesseeError | None]
 
@@ -52,6 +52,10 @@ def run(arguments: argparse.Namespace) -> int:
     if respawns:
         _refuse_to_respawn(arguments)
     project, redactor = opened(arguments, environ, only=arguments.app, respawns=respawns)
+    if arguments.once:
+        _refuse_leases(project)
+    patience = min(arguments.timeout, _PATIENCE) if arguments.once else 0.0
+    project, ledger = sessions.begin(project, environ, patience=patience, respawns=respawns)
     supervisor = Supervisor(
         arguments.program,
         lambda: environ_of_programs(os.environ),
@@ -60,9 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
         respawns=respawns,
     )
     if not arguments.once:
-        return _supervise(arguments, project, redactor, environ, supervisor)
-    _refuse_leases(project)
-    code = _publish(arguments, project, redactor, environ, supervisor)
+        return _supervise(arguments, project, ledger, redactor, environ, supervisor)
+    code = _publish(arguments, project, ledger, redactor, environ, supervisor)
     if code == 0:
         become(arguments.program, supervisor.environment, before)
     return code
@@ -71,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _supervise(
     arguments: argparse.Namespace,
     project: Project,
+    ledger: Ledger,
     redactor: Redactor,
     environ: Mapping[str, str],
     supervisor: Supervisor,
@@ -82,7 +86,7 @@ def _supervise(
     def obey_signals(agent: Agent) -> None:
         _obey_signals(agent, supervisor)
 
-    with serving(project, redactor, environ, obey_signals, supervisor=supervisor) as agent:
+    with serving(project, ledger, redactor, environ, obey_signals, supervisor=supervisor) as agent:
         ended = agent.run(first, arguments.timeout)
         code = _first_failure(ended if ended is not None else unfinished(agent.states), redactor)
         if code == 0:
@@ -96,14 +100,13 @@ def _supervise(
 def _publish(
     arguments: argparse.Namespace,
     project: Project,
+    ledger: Ledger,
     redactor: Redactor,
     environ: Mapping[str, str],
     supervisor: Supervisor,
 ) -> int:
     """Once; no agent stays."""
-    config = project.config
-    patience = min(arguments.timeout, _PATIENCE)
-    with closing(Ledger(Path(config.state), allow_disk=config.allow_disk, patience=patience)) as ledger:
+    with closing(ledger):
         agent = Agent(
             project,
             Effects(Shelf(ledger), ledger, redactor, environ, supervisor),

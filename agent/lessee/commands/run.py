@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     environ = dict(os.environ)
     project, redactor = opened(arguments, environ)
     _refuse_children(project)
-    with serving(project, redactor, environ, _obey_signals) as agent:
+    ledger = Ledger(Path(project.config.state), allow_disk=project.config.allow_disk)
+    with serving(project, ledger, redactor, environ, _obey_signals) as agent:
         agent.run(announcing(environ))
         agent.leave(REVOKE_TIMEOUT, revoke=arguments.revoke)
     log("info", "stopped", note="the files stay")
@@ -67,16 +68,19 @@ def opened(
 @contextmanager
 def serving(
     project: Project,
+    ledger: Ledger,
     redactor: Redactor,
     environ: Mapping[str, str],
     obey_signals: Callable[[Agent], None],
     *,
     supervisor: "Supervisor | None" = None,
 ) -> Iterator[Agent]:
-    """An agent that can be asked how it is, and takes up edits; it is still to be run. Raises CannotWrite."""
-    config = project.config
+    """An agent that can be asked how it is, and takes up edits; it is still to be run. Raises CannotWrite.
+
+    The ledger is closed in the end.
+    """
     with ExitStack() as stack:
-        ledger = stack.enter_context(closing(Ledger(Path(config.state), allow_disk=config.allow_disk)))
+        stack.enter_context(closing(ledger))
         agent = Agent(
             project,
             Effects(Shelf(ledger), ledger, redactor, environ, supervisor),
@@ -88,7 +92,7 @@ def serving(
         from lessee.host.status import StatusServer
         from lessee.host.watch import Watcher
 
-        status = config.status
+        status = project.config.status
         stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _answers(agent))))
         watcher = stack.enter_context(closing(Watcher(agent.reload)))
         agent.watch_with(watcher)

@@ -3,12 +3,13 @@
 import pytest
 import yaml
 
+from lessee.core.config import SESSION
 from lessee.core.config.parsing import parse
 from lessee.core.errors import ConfigError
-from lessee.core.wrapping.config_text import VARIABLE, App, Vault, added, new, variable
+from lessee.core.wrapping.config_text import VARIABLE, App, Vault, added, new, refuse_one_session, variable
 
 APP = App("one", "/run/x/files/one", "one.env.j2")
-KEYS = {"directory": "/run/x/files/one", "environ": "one.env.j2"}
+KEYS = {"directory": "/run/x/files/one/${LESSEE_SESSION:-1}", "environ": "one.env.j2"}
 
 
 @pytest.mark.parametrize("environment", [None, "testing"])
@@ -18,9 +19,12 @@ def test_a_new_file_is_right_and_keeps_the_states_of_servers_apart(environment):
     config = parse(text, source="f", environ={VARIABLE: "one"}, for_child=True)
     assert (config.vault.address, config.vault.namespace, config.vault.ca_file) == ("https://v:8200", "team", "/ca.pem")
     assert config.secrets.prefix == ("testing/" if environment else "")
-    assert config.state == "/run/x/state/one"
+    assert (config.state, config.apps["one"].directory) == ("/run/x/state/one/1", "/run/x/files/one/1")
+    second = parse(text, source="f", environ={VARIABLE: "one", SESSION: "2"}, for_child=True)
+    assert (second.state, second.apps["one"].directory) == ("/run/x/state/one/2", "/run/x/files/one/2")
     assert config.apps["one"].environ == "one.env.j2"
     assert variable(text, "f") == VARIABLE
+    refuse_one_session(text, "f")
     assert "namespace" not in new(Vault("https://v", "/t"), environment, "/s", [APP])
 
 
@@ -34,7 +38,13 @@ def test_a_server_that_is_started_anew_is_told_by_a_restart():
     assert config.apps["one"].notify.action == "restart"
 
 
-@pytest.mark.parametrize("text", ["apps: {}", "state: /run/x", "state: [a]"])
+def test_one_state_for_all_sessions_is_refused_and_a_sessions_number_is_no_name_of_a_server():
+    with pytest.raises(ConfigError, match="two clients that start the same server would have one `state`"):
+        refuse_one_session("state: /run/x/${SERVER:-none}", "f")
+    assert variable("state: /run/${LESSEE_SESSION:-1}/${SERVER:-none}", "f") == "SERVER"
+
+
+@pytest.mark.parametrize("text", ["apps: {}", "state: /run/x", "state: [a]", "state: '/run/x/${LESSEE_SESSION:-1}'"])
 def test_one_state_for_all_servers_is_refused(text):
     with pytest.raises(ConfigError, match="its servers would have one `state`"):
         variable(text, "f")
@@ -56,10 +66,11 @@ def test_one_state_for_all_servers_is_refused(text):
     ],
 )
 def test_an_app_is_added_and_nothing_else_changes(text):
+    two = {"directory": "/d/${LESSEE_SESSION:-1}", "environ": "t"}
     after = added(text, "f", [APP, App("two", "/d", "t")])
     before = yaml.safe_load(text)
     apps = before.get("apps") or {}
-    assert yaml.safe_load(after) == before | {"apps": apps | {"one": KEYS, "two": {"directory": "/d", "environ": "t"}}}
+    assert yaml.safe_load(after) == before | {"apps": apps | {"one": KEYS, "two": two}}
     for line in text.split("\n"):
         assert line in after.split("\n")
 

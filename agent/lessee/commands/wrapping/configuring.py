@@ -38,6 +38,8 @@ class Configuration:
         self._text = text_of(self.path) if self.path.exists() else None
         self._runtime = _runtime(environ)
         self.variable = VARIABLE if self._text is None else config_text.variable(self._text, self.path.name)
+        if respawn and self._text is not None:
+            config_text.refuse_one_session(self._text, self.path.name)
         self._vault = _vault(environ) if self._text is None else None
         self.config = self._parsed(self.text([]))
 

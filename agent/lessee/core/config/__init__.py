@@ -12,6 +12,9 @@ from lessee.core.config.grammar.setup import Setup
 from lessee.core.config.grammar.validate import Validate
 from lessee.core.config.grammar.vault import Auth
 
+SESSION = "LESSEE_SESSION"
+"""What tells the sessions of one `lessee exec` apart that go on at once: 2, 3 …, and not set in the first."""
+
 
 class ByName(Struct, frozen=True):
     """The process whose program is called so."""

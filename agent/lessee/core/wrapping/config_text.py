@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from lessee.core.config import SESSION
 from lessee.core.config.grammar.nodes import compose
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.importing.yaml_text import Entry, Keys, Plain, write
@@ -13,6 +14,7 @@ from lessee.core.record import Record
 
 VARIABLE = "LESSEE_SERVER"
 """Tells one server's lessee from another's, where the file is new."""
+_SESSION = f"${{{SESSION}:-1}}"
 
 
 class App(Record, frozen=True):
@@ -25,9 +27,10 @@ class App(Record, frozen=True):
     """Whether its server is started anew when a secret changes."""
 
     def keys(self) -> Keys:
-        """As it stands in the file."""
+        """As it stands in the file; each session has a directory of its own below `directory`."""
+        place = Plain(f"{self.directory}/{_SESSION}")
         notify: Entry = ("notify", Keys((("child", True), ("action", "restart")), flow=True))
-        return Keys((("directory", self.directory), ("environ", self.environ), *([notify] if self.restart else [])))
+        return Keys((("directory", place), ("environ", self.environ), *([notify] if self.restart else [])))
 
 
 class Vault(Record, frozen=True):
@@ -52,7 +55,7 @@ def new(vault: Vault, environment: str | None, state: str, apps: Sequence[App]) 
                 "What MCP servers are started with. `lessee mcp wrap` adds to it; the rest is yours to change.",
                 ("vault", Keys(tuple(reach))),
                 inside if environment is None else ("environment", environment),
-                ("state", Plain(f"{state}/${{{VARIABLE}:-none}}")),
+                ("state", Plain(f"{state}/${{{VARIABLE}:-none}}/{_SESSION}")),
                 ("apps", Keys(tuple((app.name, app.keys()) for app in apps))),
             )
         )
@@ -61,13 +64,20 @@ def new(vault: Vault, environment: str | None, state: str, apps: Sequence[App]) 
 
 def variable(text: str, source: str) -> str:
     """The one in `state` that keeps the servers apart. Raises ConfigError where there is none."""
-    state = _value(compose(text, source), "state")
-    found = _REFERENCE.search(state.value) if isinstance(state, ScalarNode) else None
-    if found is None:
+    found = [name for name in _references(text, source) if name != SESSION]
+    if not found:
         what = "its servers would have one `state`, and each needs its own"
-        todo = f"write it as in `state: /run/lessee/${{{VARIABLE}:-none}}`, or name another --config"
+        todo = f"write it as in `state: /run/lessee/${{{VARIABLE}:-none}}/{_SESSION}`, or name another --config"
         raise ConfigError([LesseeError(what, where=source, todo=todo)])
-    return found[1]
+    return found[0]
+
+
+def refuse_one_session(text: str, source: str) -> None:
+    """Raises ConfigError where two clients could not start one server, since one agent has its `state` to the end."""
+    if SESSION not in _references(text, source):
+        what = "two clients that start the same server would have one `state`"
+        todo = f"add `/{_SESSION}` to `state`, name another --config, or leave --respawn out"
+        raise ConfigError([LesseeError(what, where=source, todo=todo)])
 
 
 def added(text: str, source: str, apps: Iterable[App]) -> str:
@@ -93,6 +103,12 @@ def added(text: str, source: str, apps: Iterable[App]) -> str:
         head = "" if text[:at].endswith("\n") else "\n"
     block = write(Keys(tuple((app.name, app.keys()) for app in some)))
     return text[:at] + head + "".join(f"{indent}{line}\n" for line in block.splitlines()) + text[at:]
+
+
+def _references(text: str, source: str) -> list[str]:
+    """The variables in `state`."""
+    state = _value(compose(text, source), "state")
+    return _REFERENCE.findall(state.value) if isinstance(state, ScalarNode) else []
 
 
 def _value(mapping: MappingNode, key: str) -> Node | None:
