@@ -11,6 +11,7 @@ from lessee.core.record import Record
 Id = int | float | str
 """Of a request, and of a progress token."""
 
+INITIALIZED = "notifications/initialized"
 CANCELLED = "notifications/cancelled"
 PROGRESS = "notifications/progress"
 _SUBSCRIPTION = "io.modelcontextprotocol/subscriptionId"

@@ -1,16 +1,17 @@
 """One session of a client with the servers that come one after the other; the client knows of one."""
 
-from collections import deque
 from enum import Enum, auto
 from typing import assert_never
 
 from lessee.core.mcp.actions import Action, CloseInput, Drained, Say, ToClient, ToServer, Unusable, Works
 from lessee.core.mcp.asked import Asked
+from lessee.core.mcp.held import Held
 from lessee.core.mcp.lines import LONGEST
 from lessee.core.mcp.listening import Listening
-from lessee.core.mcp.memory import Memory, hello_of
+from lessee.core.mcp.memory import Memory
 from lessee.core.mcp.messages import (
     CANCELLED,
+    INITIALIZED,
     PARSE_ERROR,
     PROGRESS,
     SERVER_GONE,
@@ -22,20 +23,15 @@ from lessee.core.mcp.messages import (
     batch,
     error,
     named,
-    notification,
     read,
-    request,
-    value,
 )
+from lessee.core.mcp.replaying import Replaying, reason
 from lessee.core.record import Record
 
 OPENING = 60.0
 """Seconds in which a server that is started anew is to answer `initialize`."""
 ALSO_SHOWN = 8192
 """Bytes of what a server says that is no message; of more, the length is told."""
-_EACH = 500
-"""Bytes that a message takes beside its own."""
-_INITIALIZED = "notifications/initialized"
 _AGAIN = frozenset({"initialize", "server/discover"})
 """What begins a session is asked of the next server where one has ended before it answered."""
 _ENDED = "the server ended while it was at this request, and was started anew; it may or may not be done"
@@ -71,13 +67,11 @@ class Session:
         self._count = 0
         self._phase = _Phase.AWAY
         self._memory = Memory()
+        self._replaying = Replaying(self._memory, self._new_id)
         self._asked = Asked(self._new_id)
         self._listening = Listening()
         self._waiting: dict[Id, _Waiting] = {}
-        self._queue: deque[Message | bytes] = deque()
-        self._held = 0
-        self._own: dict[Id, str] = {}
-        """Requests of ours, and their methods."""
+        self._held = Held()
         self._until = float("inf")
         self._works = False
         self._gone = False
@@ -91,7 +85,7 @@ class Session:
     @property
     def held(self) -> int:
         """Bytes that wait for a server, and some for each message."""
-        return self._held
+        return self._held.size
 
     # What happens; each gives what is to be done, in this order.
 
@@ -106,7 +100,7 @@ class Session:
             elif self._phase is _Phase.OPEN:
                 self._to_server(line)
             else:
-                self._hold(line)
+                self._held.add(line)
             return self._do()
         raws = [raw for message in messages if (raw := self._take(message)) is not None]
         if raws:
@@ -122,11 +116,12 @@ class Session:
 
     def server_started(self, now: float) -> list[Action]:
         """There is one again."""
-        if self._memory.initialize is None:
+        first = self._replaying.begin()
+        if first is None:
             self._open()
         else:
             self._phase, self._until = _Phase.OPENING, now + OPENING
-            self._ask("initialize", self._memory.initialize)
+            self._to_server(first)
         return self._do()
 
     def from_server(self, line: bytes) -> list[Action]:
@@ -151,14 +146,16 @@ class Session:
         why = _OVER if self._gone else _TOO_LONG if self._phase is _Phase.LEAVING else _ENDED
         for waiting in self._waiting.values():
             asked = waiting.request
+            if waiting.cancelled:
+                continue
             if asked.method in _AGAIN and not self._gone:
-                self._queue.appendleft(asked)
-                self._held += _size(asked)
-            elif not waiting.cancelled and asked.id not in self._listening:
+                self._held.put_back(asked)
+            elif asked.id not in self._listening:
                 self._to_client(error(asked.id, SERVER_GONE, why))
         for line in self._asked.forget():
             self._to_client(line)
-        self._waiting, self._own = {}, {}
+        self._replaying.forget()
+        self._waiting = {}
         self._phase, self._until = _Phase.AWAY, float("inf")
         return self._do()
 
@@ -180,13 +177,9 @@ class Session:
 
     def over(self) -> list[Action]:
         """There will be no server any more."""
-        for message in self._queue:
-            if isinstance(message, Request):
-                self._to_client(error(message.id, SERVER_GONE, _OVER))
-        for identity in self._listening:
+        for identity in [*(one.id for one in self._held.requests()), *self._listening]:
             self._to_client(error(identity, SERVER_GONE, _OVER))
-        self._queue.clear()
-        self._held = 0
+        self._held.take()
         return self._do()
 
     def tick(self, now: float) -> list[Action]:
@@ -217,11 +210,11 @@ class Session:
                 assert_never(message)
 
     def _take_request(self, message: Request) -> bytes | None:
-        if message.id in self._waiting or message.id in self._listening or self._queued(message.id):
+        if message.id in self._waiting or message.id in self._listening or message.id in self._held:
             self._say("warning", "client asked twice by one id", method=message.method)
             return None
         if self._phase is not _Phase.OPEN:
-            self._hold(message)
+            self._held.add(message)
             return None
         return self._begin(message)
 
@@ -231,12 +224,12 @@ class Session:
         return message.raw
 
     def _take_notification(self, message: Notification) -> bytes | None:
-        if message.method == _INITIALIZED:
+        if message.method == INITIALIZED:
             self._memory.initialized = True
             if self._phase in {_Phase.OPEN, _Phase.DRAINING}:
                 return message.raw
             if self._memory.initialize is None:
-                self._hold(message)
+                self._held.add(message)
             return None  # Who is told all anew, is told this with it.
         if message.method == CANCELLED:
             return self._cancel(message)
@@ -244,7 +237,7 @@ class Session:
             return self._asked.progress(message) if self._phase is not _Phase.LEAVING else None
         if self._phase is _Phase.OPEN:
             return message.raw
-        self._hold(message)
+        self._held.add(message)
         return None
 
     def _cancel(self, message: Notification) -> bytes | None:
@@ -252,9 +245,7 @@ class Session:
         if identity is None:
             return None
         self._listening.end(identity)
-        if (queued := self._queued(identity)) is not None:
-            self._queue.remove(queued)
-            self._held -= _size(queued)
+        if self._held.remove(identity):
             return None
         waiting = self._waiting.get(identity)
         if waiting is None:
@@ -263,13 +254,6 @@ class Session:
         if self._phase is _Phase.DRAINING:
             self._look_whether_drained()
         return message.raw if self._phase is not _Phase.LEAVING else None
-
-    def _hold(self, message: Message | bytes) -> None:
-        self._queue.append(message)
-        self._held += _size(message)
-
-    def _queued(self, identity: Id) -> Request | None:
-        return next((one for one in self._queue if isinstance(one, Request) and one.id == identity), None)
 
     # Of the server.
 
@@ -293,8 +277,8 @@ class Session:
         identity = message.id
         if identity is None:
             return message.raw
-        if identity in self._own:
-            self._hear_own(self._own.pop(identity), message)
+        if identity in self._replaying:
+            self._hear_own(self._replaying.answered(identity), message)
             return None
         waiting = self._waiting.get(identity)
         if waiting is None:
@@ -313,28 +297,22 @@ class Session:
     def _hear_own(self, method: str, answer: Answer) -> None:
         if method == "initialize":
             if answer.error:
-                self._done.append(Unusable(f"it refuses initialize: {_reason(answer)}"))
+                self._done.append(Unusable(f"it refuses initialize: {reason(answer)}"))
             elif self._phase is _Phase.OPENING:
                 self._resume(answer)
         elif answer.error:
-            self._say("warning", "server started anew refuses a part", method=method, reason=_reason(answer))
+            self._say("warning", "server started anew refuses a part", method=method, reason=reason(answer))
 
     def _resume(self, answer: Answer) -> None:
-        others = self._memory.differences(hello_of(answer))
+        others = self._replaying.differences(answer)
         if others:
             note = "the client goes on with what the first one said"
             self._say("warning", "server started anew is another", differs=", ".join(others), note=note)
-        if self._memory.initialized:
-            self._to_server(notification(_INITIALIZED))
-        asked = self._memory.requests()
-        for method, params in asked:
-            self._ask(method, params)
+        for line in self._replaying.rest():
+            self._to_server(line)
         self._open()
-        if self._memory.initialized:
-            for name in self._memory.changing:
-                self._to_client(notification(f"notifications/{name}/list_changed"))
-            for uri in self._memory.uris:
-                self._to_client(notification("notifications/resources/updated", {"uri": uri}))
+        for line in self._replaying.missed():
+            self._to_client(line)
 
     def _open(self) -> None:
         self._phase, self._until = _Phase.OPEN, float("inf")
@@ -342,10 +320,10 @@ class Session:
         for told in again:
             self._waiting[told.id] = _Waiting(told)
             self._to_server(told.raw)
-        queue, self._queue, self._held = self._queue, deque(), 0
+        held = self._held.take()
         if self._works:
-            self._say("info", "session goes on", streams=len(again), held=len(queue))
-        for message in queue:
+            self._say("info", "session goes on", streams=len(again), held=len(held))
+        for message in held:
             match message:
                 case bytes():
                     self._to_server(message)
@@ -376,11 +354,6 @@ class Session:
         self._done.append(CloseInput())
         self._phase, self._until = _Phase.LEAVING, float("inf")
 
-    def _ask(self, method: str, params: bytes) -> None:
-        identity = self._new_id()
-        self._own[identity] = method
-        self._to_server(request(identity, method, params))
-
     def _new_id(self) -> str:
         self._count += 1
         return f"lessee-{self._nonce}-{self._count}"
@@ -397,12 +370,3 @@ class Session:
     def _do(self) -> list[Action]:
         done, self._done = self._done, []
         return done
-
-
-def _size(message: Message | bytes) -> int:
-    return _EACH + len(message if isinstance(message, bytes) else message.raw)
-
-
-def _reason(answer: Answer) -> str:
-    told = value(answer.error)
-    return str(told.get("message", told)) if isinstance(told, dict) else str(told)
