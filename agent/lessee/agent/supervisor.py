@@ -157,7 +157,7 @@ class Supervisor:
             case mcp.Works():
                 self._take(sup.Works(CRASHES), now)
             case mcp.Drained():
-                if self._told:  # Else another has been started meanwhile.
+                if self._told and about.server == self._started:  # Else another has been started meanwhile.
                     self._take(sup.Asked(self._grace, LINGER), now)
             case mcp.Unusable(why):
                 log("error", "server cannot be used", reason=why)

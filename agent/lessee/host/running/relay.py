@@ -39,7 +39,7 @@ _MOST_HELD = 64 * 1024 * 1024
 _LAST_WORDS = 2.0
 """Seconds that the client has to take what is left when all is over."""
 _MUTE = 1.0
-"""Seconds after which a server that has closed its output and goes on is of no use."""
+"""Seconds after which a server that has closed its output or its input and goes on is of no use."""
 
 
 class Relay:
@@ -152,6 +152,8 @@ class _Between:
         self._wanted: list[tuple[int, int]] = []
         self._poll, self._room = select.poll(), select.poll()
         self._room.register(_STDOUT, select.POLLOUT)
+        self._closed = ""
+        """What the server has closed."""
         self._mute_at = self._over_at = float("inf")
 
     def run(self) -> None:
@@ -179,7 +181,7 @@ class _Between:
             self._obey(self._session.tick(now))
         if now >= self._mute_at:
             self._mute_at = float("inf")
-            self._obey([Unusable("it has closed its output")])
+            self._obey([Unusable(f"it has closed its {self._closed}")])
         self._write_server()
         self._write_client()
 
@@ -265,7 +267,7 @@ class _Between:
             self._obey(self._session.from_server(line))
         if not chunk:
             self._forget_output()
-            self._mute_at = boot_time() + _MUTE
+            self._expect_end("output")
         return bool(chunk)
 
     # What is done.
@@ -295,6 +297,8 @@ class _Between:
             return
         except OSError:  # It reads no more, and is about to end.
             sink.left.clear()
+            if not self._closing:
+                self._expect_end("input")
             self._closing = True
         if self._closing:
             self._close_server_input()
@@ -313,6 +317,9 @@ class _Between:
             sink.left.clear()
             sink.descriptor = None
             self._hang_up()
+
+    def _expect_end(self, closed: str) -> None:
+        self._closed, self._mute_at = closed, boot_time() + _MUTE
 
     def _close_server_input(self) -> None:
         self._to_server.left.clear()
