@@ -15,6 +15,9 @@ import yaml
 from psycopg import sql
 
 import npm
+from lessee.commands.wrapping import filing
+from lessee.commands.wrapping.configuring import Configuration
+from lessee.core.errors import ConfigError
 from lessee.core.redaction import forms
 from terminal import Terminal
 from wrapped import Wrapping, processes
@@ -332,30 +335,35 @@ secrets: {{refresh: 2s}}  # last
         assert f"{line}\n" in added
 
 
+VAULT = "vault: {address: 'http://127.0.0.1:9', auth: {method: token, token_file: /t}}"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("apps: {}\n", "its servers would have one `state`"),
-        ("state: /run/x/${S:-n}\nenvironment: a\napps: {}\n", "a client hands no $VAULT_TOKEN on"),
+        ("state: /run/x/${S:-n}\n" + VAULT, "two clients that start the same server would have one `state`"),
+        ("state: /run/x/${S:-n}/${LESSEE_SESSION:-1}\nenvironment: a\napps: {}\n", "a client hands no .VAULT_TOKEN on"),
         (
-            "state: /run/x/${S:-n}\nenvironment: a\nvault: {auth: {method: token, token_file: /t}}\napps: {}\n",
+            "state: /run/${S:-n}/${LESSEE_SESSION:-1}\nenvironment: a\nvault: {auth: {method: token, token_file: /t}}",
             "in the environment here it means something else",
-        ),
-        (
-            (
-                "state: /run/x/${S:-n}\nenvironment: a\n"
-                "vault: {address: 'http://127.0.0.1:9', auth: {method: token, token_file: /t}}\napps: {}\n"
-            ),
-            "its apps stand in braces",
         ),
         ("state: [", "this is not YAML"),
     ],
 )
-def test_a_lessee_yaml_that_no_server_could_start_by_is_refused(bao, wrap, text, told):
+def test_a_lessee_yaml_that_no_server_could_start_by_is_refused(wrap, text, told):
     wrap.config.parent.mkdir(parents=True)
     wrap.config.write_text(text)
+    with pytest.raises(ConfigError, match=told):
+        Configuration(None, wrap.environ, respawn=True)
+
+
+def test_where_apps_cannot_be_added_to_a_lessee_yaml_nothing_is_done(bao, wrap):
+    wrap.config.parent.mkdir(parents=True)
+    text = f"state: /run/x/${{S:-n}}\nenvironment: a\n{VAULT}\napps: {{}}\n"
+    wrap.config.write_text(text)
     before = wrap.write(one())
-    assert told in wrap("--yes", code=78).stderr
+    assert "its apps stand in braces" in wrap("--yes", code=78).stderr
     assert (wrap.file.read_bytes(), wrap.config.read_text()) == (before, text)
     with pytest.raises(RuntimeError, match="404"):
         kept(bao, wrap, "one")
@@ -385,18 +393,7 @@ def test_where_vault_is_away_nothing_happens(wrap):
 @pytest.mark.parametrize(
     ("content", "code", "told"),
     [
-        (b"", 78, "is empty"),
-        (b"\xef\xbb\xbf \n", 78, "is empty"),
-        (b"hello", 78, "mcp.json:1: this is not JSON"),
-        (b"\xff\xfe{\x00", 78, "is not UTF-8 text"),
-        (b"[]", 78, "expected an object"),
-        (b'{"a": 1}', 78, "there is neither `mcpServers` nor `servers` in it"),
-        (b'{"mcpServers": []}', 78, "mcp.json:1: mcpServers: expected an object"),
         (b'{"mcpServers": {\n"a": 1}}', 78, "mcp.json:2: mcpServers.a: expected an object"),
-        (b'{"mcpServers": {},\n"mcpServers": {}}', 78, "mcp.json:2: the key 'mcpServers' stands there twice"),
-        (b'{"mcpServers": ' + b'{"a": ' * 5000, 78, "it is nested too deeply"),
-        (b" " * ((1 << 24) + 1), 78, "is larger than 16 MiB"),
-        (b'{"mcpServers": {}}', 0, ""),
         (b'{"mcpServers": {"a": {}}}', 0, ""),
     ],
 )
@@ -408,6 +405,29 @@ def test_a_file_that_is_none_is_told_with_its_line(wrap, content, code, told):
     assert not wrap.config.exists()
 
 
+def holding(content):
+    return lambda path: path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (holding(b""), "is empty"),
+        (holding(b"\xef\xbb\xbf \n"), "is empty"),
+        (holding(b"\xff\xfe{\x00"), "is not UTF-8 text"),
+        (holding(b" " * ((1 << 24) + 1)), "is larger than 16 MiB"),
+        (Path.mkdir, "is no file"),
+        (os.mkfifo, "is no file"),
+        (lambda path: path.symlink_to(path), "cannot be read"),
+        (lambda _: None, "cannot be read: No such file"),
+    ],
+)
+def test_what_is_no_text_is_no_configuration(tmp_path, make, told):
+    make(tmp_path / "mcp.json")
+    with pytest.raises(ConfigError, match=told), filing.opened(tmp_path / "mcp.json") as original:
+        assert original.text
+
+
 def test_a_huge_file_takes_no_minute_and_keeps_its_byte_order_mark(wrap):
     rest = {f"project-{number}": {"history": ["x" * 50] * 200} for number in range(200)}
     text = json.dumps({"projects": {"/p": {"mcpServers": one()}}, "rest": rest}, indent=1)
@@ -417,13 +437,6 @@ def test_a_huge_file_takes_no_minute_and_keeps_its_byte_order_mark(wrap):
     assert after[0] == "\ufeff"
     assert json.loads(after[1:])["rest"] == rest
     assert not leaks(after)
-
-
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path), lambda _: None])
-def test_what_is_no_file_is_no_configuration(wrap, make):
-    make(wrap.file)
-    done = wrap("--yes", code=78)
-    assert "internal" not in done.stderr
 
 
 def test_without_a_login_it_is_told_how_to_get_one(wrap):
