@@ -79,17 +79,32 @@ def test_a_server_starts_by_the_rewritten_file_and_its_token_is_seen_nowhere(bao
     assert not [path for path, content in everything(wrap.memory).items() if leaks(content.decode(errors="replace"))]
 
 
-def test_the_server_has_the_token_that_it_had(wrap):
-    show = 'import os, sys; open(sys.argv[1], "w").write(os.environ["TOKEN"] + os.environ.get("LESSEE_SERVER", "-"))'
+def test_the_server_has_the_token_that_it_had_and_what_is_meant_for_its_python(wrap):
+    show = (
+        "import os, sys; open(sys.argv[1], 'w').write("
+        "os.environ['TOKEN'] + os.environ.get('LESSEE_SERVER', '-') + os.environ['PYTHONPATH'])"
+    )
+    modules = wrap.home / "modules"
+    modules.mkdir()
+    (modules / "argparse.py").write_text("raise SystemExit(3)")
     hostile = CANARY + """ é \\ \" ' ${x $HOME \n {{ x }} #"""
-    wrap.write({"a b/é": {"command": "python3", "args": ["-c", show, "${X}"], "env": {"TOKEN": hostile}}})
+    wrap.write(
+        {
+            "a b/é": {
+                "command": "python3",
+                "args": ["-c", show, "${X}"],
+                "env": {"TOKEN": hostile, "PYTHONPATH": str(modules)},
+            }
+        }
+    )
     wrap("--yes")
     server = wrap.servers()["a b/é"]
     assert server["args"][server["args"].index("--app") + 1] == "a-b"
     command = [server["command"], *server["args"][:-1], str(wrap.home / "shown")]
     assert server["args"][-1] == "${X}"
     subprocess.run(command, env={"PATH": os.environ["PATH"]} | server["env"], check=True, timeout=30)
-    assert (wrap.home / "shown").read_text() == f"{hostile}-"
+    assert (wrap.home / "shown").read_text() == f"{hostile}-{modules}"
+    assert "wrapped already" in wrap("--yes").stdout
 
 
 def test_a_password_in_a_url_goes_from_the_arguments_to_the_environment(bao, wrap, node, postgres):

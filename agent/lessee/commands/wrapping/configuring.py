@@ -24,6 +24,8 @@ from lessee.host.project import template_of, text_of
 _HANDED_ON = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 """What a client gives its servers of its own environment: the official SDK these, and no other gives fewer."""
 _NOTHING = "none"
+_ALONE = (sys.executable, "-EP", "-m", "lessee")
+"""Whatever lies where the client starts it, or where its environment has Python look."""
 
 
 class Configuration:
@@ -92,7 +94,7 @@ class Configuration:
         return self._start("--respawn", "mcp-stdio") if self._respawn else self._start("--once")
 
     def _start(self, *way: str) -> Start:
-        return Start(_lessee(), (*way, "--config", str(self.path)), self.variable)
+        return Start(_lessee(), (*way, "--config", str(self.path)), self.variable, _ALONE)
 
     def try_out(self, app: str) -> None:
         """Start a program that does nothing, as the client would the server.
@@ -196,4 +198,4 @@ def _lessee() -> tuple[str, ...]:
     beside = Path(sys.executable).with_name("lessee")
     if os.access(beside, os.X_OK):
         return (str(beside),)
-    return (sys.executable, "-m", "lessee")
+    return _ALONE

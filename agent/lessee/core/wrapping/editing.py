@@ -16,6 +16,12 @@ class Start(Record, frozen=True):
     options: tuple[str, ...]
     variable: str
     """Holds the app's name: it keeps the states of several servers apart."""
+    alone: tuple[str, ...] = ()
+    """Its own words where the server has a PYTHONPATH or the like, which is not meant for lessee."""
+
+    def own(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Lessee's words, given the names of the server's variables."""
+        return self.alone if any(name.startswith("PYTHON") for name in names) and self.alone else self.lessee
 
 
 def edited(document: Document, wrapped: Iterable[Wrapped], start: Start) -> str:
@@ -36,8 +42,9 @@ def _of(text: str, one: Wrapped, start: Start) -> Iterable[_Edit]:
     whole = one.server.object
     found = words(one.server)
     assert found is not None
-    args = [*start.lessee[1:], "exec", *start.options, "--app", one.app, "--", *one.program.words]
-    yield found.command.start, found.command.end, _quoted(start.lessee[0])
+    own = start.own(name.value for name, _ in found.env)
+    args = [*own[1:], "exec", *start.options, "--app", one.app, "--", *one.program.words]
+    yield found.command.start, found.command.end, _quoted(own[0])
     behind: list[str] = []
     match whole.get("args"):
         case Array() as array:

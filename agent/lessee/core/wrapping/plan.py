@@ -74,7 +74,8 @@ def plan(
 def is_wrapped(command: str, args: Sequence[str]) -> bool:
     """Whether `lessee exec` starts it already."""
     own = name_of(command) == "lessee" and args[:1] == ["exec"]
-    return own or list(args[:3]) == ["-m", "lessee", "exec"]
+    words = list(args[1:] if args[:1] == ["-EP"] else args)
+    return own or words[:3] == ["-m", "lessee", "exec"]
 
 
 _AGENTS_OWN = ("VAULT_", "BAO_", "LESSEE_")
