@@ -177,9 +177,9 @@ class Session:
 
     def over(self) -> list[Action]:
         """There will be no server any more."""
-        for identity in [*(one.id for one in self._held.requests()), *self._listening]:
+        held = [one.id for one in self._held.take() if isinstance(one, Request)]
+        for identity in [*held, *self._listening]:
             self._to_client(error(identity, SERVER_GONE, _OVER))
-        self._held.take()
         return self._do()
 
     def tick(self, now: float) -> list[Action]:
