@@ -52,8 +52,8 @@ touch dev/console
 mount --bind "$1/../log" dev/console
 ln -s /proc/self/fd dev/fd
 ln -s pts/ptmx dev/ptmx
-# Nothing of what this machine starts at its boot.
-rm -rf etc/systemd/system/*.wants etc/machine-id
+# Nothing of what this machine starts and mounts at its boot.
+rm -rf etc/systemd/system/*.wants etc/machine-id etc/fstab
 echo 0123456789abcdef0123456789abcdef >etc/machine-id
 mkdir -p before
 pivot_root . before
