@@ -11,6 +11,8 @@ from pathlib import Path
 SYSTEMD = Path("/usr/lib/systemd/systemd")
 _PATIENCE = 60
 _PREFIX = "lessee-machine-"
+# Beside those that Docker gives to every container: for the loopback of a container in it, a look into one, and mounts.
+_CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_PTRACE": 19, "CAP_SYS_ADMIN": 21}
 # A cgroup of its own first, which is then the root that systemd sees. Who waits outside is not in it: below a cgroup
 # with a process the kernel enables no controller, and crun tries a thousand times.
 _ENTER = """
@@ -150,12 +152,16 @@ def what_is_missing():
         return "root"
     if not SYSTEMD.exists():
         return "systemd (Debian: systemd)"
+    status = Path("/proc/self/status").read_text()
+    effective = int(status.partition("CapEff:")[2].split()[0], 16)
+    if lacking := [name for name, number in _CAPABILITIES.items() if not effective >> number & 1]:
+        return f"{' and '.join(lacking)}, as a privileged container has"
     with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
         (Path(folder) / "log").touch()
         tried = subprocess.run(_enter(Path(folder), _MOUNT), capture_output=True, text=True, check=False)
         if tried.returncode != 0:
             said = tried.stderr.strip()
-            return f"CAP_SYS_ADMIN, and mounts that nothing forbids, as in a privileged container: {said}"
+            return f"mounts that nothing forbids, as in a privileged container: {said}"
         _leave(Path(folder))
     return None
 
