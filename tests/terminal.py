@@ -43,7 +43,10 @@ class Terminal:
 
         def look():
             if select.select([self._master], [], [], 0.05)[0]:
-                self._seen += os.read(self._master, 4096).decode()
+                try:
+                    self._seen += os.read(self._master, 4096).decode()
+                except OSError as exc:
+                    raise AssertionError(f"{text!r} was never said by {self.process.args}") from exc
             return text in self._seen
 
         try:

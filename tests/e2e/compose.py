@@ -122,7 +122,7 @@ class Images:
         self.project("quickstart", built).compose("build", "agent", "openbao")
 
     def remove(self):
-        self.engine.docker("image", "rm", "--force", AGENT, OPENBAO)
+        self.engine.remove(AGENT, OPENBAO)
 
     def project(self, situation, services=None, volumes=(), **environ):
         """Not up yet. `services` says what is other than in its compose.yaml; `volumes` are more, on the disk."""

@@ -52,7 +52,7 @@ class Engine:
 
     def __exit__(self, *_):
         if self._process is None:
-            self.docker("image", "rm", "--force", *self._made, fine=False)
+            self.remove(*self._made)
         else:
             self._process.terminate()
             self._process.wait(_PATIENCE)
@@ -87,6 +87,11 @@ class Engine:
         with debian(*(packages or WITH_PYTHON)) as archive:
             self.docker("import", archive, tag)
         self._made.add(tag)
+
+    def remove(self, *tags):
+        """Such images; whoever wants one again makes it again."""
+        self.docker("image", "rm", "--force", *tags, fine=False)
+        self._made.difference_update(tags)
 
     def _start(self):
         log = (self._folder / "log").open("wb")

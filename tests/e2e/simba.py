@@ -82,7 +82,7 @@ class Stand:
         self.project().compose("build", "api", "dashboard", "rotator")
 
     def remove(self):
-        self._engine.docker("image", "rm", "--force", SERVERS, NODE, SIMBA, DASHBOARD, ROTATE)
+        self._engine.remove(SERVERS, NODE, SIMBA, DASHBOARD, ROTATE)
 
     def project(self, *more):
         """Not up. `more`: Compose files of the folder over the first."""

@@ -36,7 +36,7 @@ def project(tmp_path, memory):
 def wrong(project, tmp_path):
     """A project with something wrong in every one of its files."""
     (tmp_path / "t").mkdir()
-    project.template("t/app.json.j2", '{\n"a": {{ secret("db").password }},\n}')
+    project.template("t/app.json.j2", '{\n"a": {{ secret("db").password }},\n"b"}')
     project.template("b.env.j2", '{{ nope }}\n{{ 1 | nope }}\n{{ secret("a" ~ "b").c }}')
     project.web["notify"] = {"process": {"name": "celery"}}
     project.write_config()

@@ -46,7 +46,7 @@ def project(pytestconfig):
     with up(pytestconfig, "exec", {"app": {"image": IMAGE, "build": build}}) as project:
         project.until("app", "start:", 1)
         yield project
-    made.engine.docker("image", "rm", "--force", IMAGE)
+    made.engine.remove(IMAGE)
 
 
 def test_a_rotated_secret_restarts_the_app_and_not_its_container(project):

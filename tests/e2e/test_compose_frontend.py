@@ -43,7 +43,7 @@ def project(pytestconfig):
         eventually(lambda: project.status()["apps"]["app"]["state"] == "confirmed", "the first files")
         yield project
     if image is None:
-        made.engine.docker("image", "rm", "--force", IMAGE)
+        made.engine.remove(IMAGE)
 
 
 def visit(project, cookie=""):

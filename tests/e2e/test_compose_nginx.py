@@ -57,7 +57,7 @@ def project(pytestconfig, settings):
         eventually(lambda: state_of(project) == "confirmed", "the first certificate")
         yield project
     if image is None:
-        made.engine.docker("image", "rm", "--force", IMAGE)
+        made.engine.remove(IMAGE)
 
 
 def test_certificates_are_renewed_and_no_handshake_fails(project, settings):

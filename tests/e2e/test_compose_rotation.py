@@ -24,7 +24,7 @@ def project(pytestconfig):
         with up(pytestconfig, "rotation", {**own, "postgres": server(POSTGRES)}) as project:
             yield project
     finally:
-        made.engine.docker("image", "rm", "--force", POSTGRES, "lessee-e2e-rotate")
+        made.engine.remove(POSTGRES, "lessee-e2e-rotate")
 
 
 def test_an_app_that_logs_in_all_the_time_never_fails_while_its_password_is_rotated(project):

@@ -6,6 +6,7 @@ import shlex
 import signal
 import stat
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
@@ -302,7 +303,7 @@ def test_what_cannot_be_written_is_told_before_anything_is_done(bao, wrap):
 def test_it_asks_before_it_writes(wrap):
     before = wrap.write(one())
     assert "there is no terminal; add --yes" in wrap("--path", wrap.prefix, code=64).stderr
-    command = ["lessee", "mcp", "wrap", str(wrap.file), "--path", wrap.prefix]
+    command = [sys.executable, "-m", "lessee", "mcp", "wrap", str(wrap.file), "--path", wrap.prefix]
     for answer, code in (("n", 64), ("y", 0)):
         terminal = Terminal(*command, env=wrap.environ, cwd=wrap.home)
         try:

@@ -93,7 +93,7 @@ def project(engine, pytestconfig, tmp_path_factory):
         yield project
     finally:
         project.compose("down", "--volumes", "--timeout", "2")
-        engine.docker("image", "rm", "--force", *set(IMAGES.values()))
+        engine.remove(*set(IMAGES.values()))
 
 
 @pytest.fixture(scope="module")

@@ -129,7 +129,7 @@ def swarm(engine):
     finally:
         engine.docker("rm", "--force", SERVER)
         engine.docker("swarm", "leave", "--force")
-        engine.docker("image", "rm", "--force", IMAGE)
+        engine.remove(IMAGE)
 
 
 def test_each_task_has_the_secret_and_an_agent_and_a_login_of_its_own(stack):

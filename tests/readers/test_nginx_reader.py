@@ -63,10 +63,13 @@ def served(folder, server=(), http=()):
     address.unlink(missing_ok=True)
     with (folder / "log").open("wb") as log, subprocess.Popen([NGINX, "-c", path, "-e", "stderr"], stderr=log) as nginx:
         try:
-            eventually(lambda: address.exists() or nginx.poll() is not None, "nginx")
-            assert nginx.poll() is None, (folder / "log").read_text()
             with socket.socket(socket.AF_UNIX) as connection:
-                connection.connect(str(address))
+                # It binds before it listens.
+                eventually(
+                    lambda: nginx.poll() is not None or connection.connect_ex(str(address)) == 0,
+                    "nginx",
+                )
+                assert nginx.poll() is None, (folder / "log").read_text()
                 with connection.makefile("rb") as stream:
                     yield lambda *what, **headers: ask(connection, stream, *what, **headers)
         finally:
