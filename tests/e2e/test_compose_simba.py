@@ -110,6 +110,7 @@ def test_while_vault_is_away_nobody_notices_and_what_is_written_then_arrives(sim
 
 
 def test_the_death_of_the_sidecar_touches_neither_apps_nor_files(simba):
+    eventually(lambda: settled(simba), "all to have been told of what was before", patience=PATIENCE)
     started = {name: simba.inspect(name)["State"]["StartedAt"] for name in ("api", "worker", "dashboard")}
     generations = {name: app["generation"] for name, app in simba.status()["apps"].items()}
     agent = simba.inspect("agent")["State"]["StartedAt"]
@@ -145,6 +146,12 @@ def sessions(simba):
     """Whose there are in Simba's database."""
     asked = "SELECT usename FROM pg_stat_activity WHERE datname = 'simba' AND usename LIKE 'simba%'"
     return simba.sql(asked).split()
+
+
+def settled(simba):
+    """Nobody is about to be told of anything, or to prove that it works."""
+    apps = simba.status()["apps"].values()
+    return not any(app["notify"]["owed"] or (app["proof"] and app["proof"]["open"]) for app in apps)
 
 
 def back(simba):
