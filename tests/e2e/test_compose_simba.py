@@ -15,7 +15,7 @@ from e2e.compose import images
 from e2e.simba import Stand
 from sidecar import eventually
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.docker
 
 PATIENCE = 60
 AWAY = 8

@@ -12,7 +12,7 @@ from e2e.compose import AGENT, LESSEE, OPENBAO, Images, fingerprint, images
 from e2e.engine import ROOT, Engine, shared, what_is_missing
 from needs import need
 
-pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.docker
 
 IMAGE = "lessee-e2e-swarm-app"
 SERVICE, NETWORK, SERVER = "lessee-e2e_app", "vault", "lessee-e2e-openbao"
