@@ -54,7 +54,7 @@ SEED = {
     "mcp/memory-service",
     "frontend/app",
 }
-"""What the seed's programs read; `frontend/` by the one name that the templates give it."""
+"""What the programs of this ecosystem read; `frontend/` by the one name that the templates give it."""
 
 ASK_AS_AG2 = """
 import json, sys
