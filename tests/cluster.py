@@ -126,13 +126,13 @@ class Cluster:
         except OSError:
             return 0
 
-    def ask(self, i, method, path, body=None):
+    def ask(self, i, method, path, body=None, *, timeout=10):
         """One request with the root token. Raises RuntimeError with the status where it is refused."""
         headers = {"X-Vault-Token": self.root_token}
         data = json.dumps(body).encode() if body is not None else None
         request = urllib.request.Request(f"{self.nodes[i].address}/v1/{path}", data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
                 content = answer.read()
         except urllib.error.HTTPError as exc:
             with exc:

@@ -324,7 +324,7 @@ def _costs(ground: Ground) -> Iterator[Figure]:
     yield Figure(f"RSS of the server, a connection, of {len(many)}", "", f"{held:.0f} KiB")
     for one in [*many, *askers]:
         one.close()
-    ground.cluster.ask(0, "PUT", "sys/leases/revoke-prefix/auth/approle/login")
+    ground.cluster.ask(0, "PUT", "sys/leases/revoke-prefix/auth/approle/login", timeout=60)
 
 
 def _cost(ground: Ground, askers: Sequence[Connection], kind: str, ask: Callable[[Connection], Any]) -> Figure:
