@@ -98,7 +98,7 @@ def test_an_edit_takes_effect_and_a_broken_one_changes_nothing_and_is_told(runni
 
     (running.disk / "app.env.j2").write_text("FIXED=1\n")
     running.until_file("app.env", "FIXED=1\n")
-    assert not running.status()["problems"]
+    running.until(lambda s: not s["problems"])
 
     running.web["files"].append({"template": "more.txt.j2"})
     running.write_config()  # before its template is there

@@ -42,7 +42,7 @@ def store(bao, sidecar, memory):
     (memory / "store").mkdir()
     store = Store(memory / "store", port, sidecar.directory / "seaweedfs.json")
     try:
-        eventually(lambda: store.lets_in(access_key_id="admin", secret_access_key=ADMIN["secret_key"]), patience=30)
+        eventually(lambda: store.lets_in(access_key_id="admin", secret_access_key=ADMIN["secret_key"]), patience=90)
         yield store
     finally:
         store.close()
