@@ -60,20 +60,26 @@ def forms(text: str) -> Iterable[str]:
 
 
 def _strings(value: object) -> Iterable[str]:
+    for text in texts(value):
+        yield text
+        # A multi-line value is most often printed by the line.
+        yield from text.splitlines()
+
+
+def texts(value: object) -> Iterable[str]:
+    """Each text and number that a value of JSON holds, as text; no names of fields."""
     match value:
         case str():
             yield value
-            # A multi-line value is most often printed by the line.
-            yield from value.splitlines()
         case bool() | None:
             pass
         case int() | float():
             yield str(value)
         case Mapping():
             for item in value.values():
-                yield from _strings(item)
+                yield from texts(item)
         case list() | tuple():
             for item in value:
-                yield from _strings(item)
+                yield from texts(item)
         case _:
             pass

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from lessee.core.errors import UsageError
-from lessee.core.redaction import SHORTEST, forms
+from lessee.core.redaction import SHORTEST, forms, texts
 
 _NO_SECRETS = {"false", "False", "FALSE", "localhost", "127.0.0.1"}
 """Hidden, they would take half the log along."""
@@ -55,22 +55,9 @@ def assignment(name: str, value: str, mark: str) -> str:
 
 
 def _texts(value: object) -> Iterable[str]:
-    match value:
-        case str():
-            yield value
-            yield from _inner(value)
-        case bool() | None:
-            pass
-        case int() | float():
-            yield str(value)
-        case Mapping():
-            for item in value.values():
-                yield from _texts(item)
-        case list() | tuple():
-            for item in value:
-                yield from _texts(item)
-        case _:
-            pass
+    for text in texts(value):
+        yield text
+        yield from _inner(text)
 
 
 def _inner(text: str) -> Iterable[str]:
