@@ -120,7 +120,7 @@ def kill_both(stack):
 
 
 def killed(stack, *programs):
-    return len(stack.kill(*programs).split())
+    return len(stack.kill(*programs))
 
 
 @pytest.mark.parametrize(

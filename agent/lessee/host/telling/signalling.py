@@ -10,11 +10,15 @@ from pathlib import Path
 from lessee.core.errors import NotNotified
 from lessee.core.record import Record
 from lessee.host.clock import boot_time
-from lessee.host.telling.process import TICK, Absent, Process, Seen, Several, Target, children_of, find, look
+from lessee.host.telling.process import Absent, Process, Seen, Several, Target, children_of, find, look
 
 _NO_PROCESS = {errno.ESRCH, errno.EINVAL, errno.ENOENT}
 _KILLING = 5.0
 """Seconds that SIGKILL may take."""
+_RUNTIME_BOOTS = 2.0
+"""Seconds in which a program of Go is expected to have said which signals it wants."""
+_REAL_TIME = 35  # signal(7): from here to 64; Go leaves out what comes before, for libc has a use for it.
+_ALL_REAL_TIME = (1 << (64 - _REAL_TIME + 1)) - 1
 _LONGEST_POLL = 86400.0  # poll(2) counts milliseconds in an int.
 _INITS = {"tini", "docker-init", "podman-init", "catatonit", "dumb-init"}
 # signal(7): these end nobody by default, or are sent to end it. Any other must be caught, or is not sent.
@@ -128,8 +132,8 @@ def _hold(target: Target, number: int, published_at: float, act: Callable[[int, 
         # Looked at again, for the pid may have passed to another before it was held.
         if look(process.pid) != seen:
             return _gone(process)
-        # A start is rounded down to a tick: what is later than this is later in truth.
-        if process.started > published_at + TICK:
+        # A start is rounded down: what is later by this is later in truth.
+        if process.started > published_at:
             return StartedAfter(process)
         return act(pidfd, process)
     finally:
@@ -142,9 +146,13 @@ def _objection(process: Process, action: int, boot_grace: float, now: float) -> 
     signals = _signals(process.pid, action)
     if signals.ignored:
         return Ignored(process, action)
+    until = process.started + boot_grace
+    if signals.by_runtime:
+        # What is sent before the program has asked for it, ends it all the same.
+        until = min(until, process.started + _RUNTIME_BOOTS)
+        return Booting(process, until) if now < until else None
     if signals.caught or signals.blocked:
         return None
-    until = process.started + boot_grace
     return Booting(process, until) if now < until else WouldDie(process, action)
 
 
@@ -212,6 +220,8 @@ class _Signals(Record, frozen=True):
     ignored: bool = False
     blocked: bool = False
     awaited: bool = False
+    by_runtime: bool = False
+    """It is caught as all others are, as Go does before the program's own code begins."""
 
 
 def _signals(pid: int, number: int) -> _Signals:
@@ -227,7 +237,8 @@ def _signals(pid: int, number: int) -> _Signals:
 
     caught, blocked = has("SigCgt"), has("SigBlk")
     awaited = not caught and fields["Threads"] == "1" and (blocked or "sigtimedwait" in waits_in)
-    return _Signals(caught, has("SigIgn"), blocked, awaited)
+    by_runtime = caught and int(fields["SigCgt"], 16) >> (_REAL_TIME - 1) == _ALL_REAL_TIME
+    return _Signals(caught, has("SigIgn"), blocked, awaited, by_runtime)
 
 
 def _status(pid: int) -> dict[str, str]:
