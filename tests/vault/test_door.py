@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from itertools import count
 
 import pytest
@@ -35,14 +35,9 @@ def fault():
                     client, _ = listener.accept()
                 except OSError:
                     return
-                with client:
-                    try:
-                        if context is not None:
-                            client = context.wrap_socket(client, server_side=True)
-                        client.recv(65536)
-                        client.sendall(answer)
-                    except OSError:
-                        pass
+                with suppress(OSError), client, wrapped(client, context) as talking:
+                    talking.recv(65536)
+                    talking.sendall(answer)
 
         threading.Thread(target=serve, daemon=True).start()
         return listener.getsockname()[1]
@@ -50,6 +45,11 @@ def fault():
     yield start
     for listener in servers:
         listener.close()
+
+
+def wrapped(client, context):
+    """With TLS, where there is a context; it has to be closed besides the socket that it takes over."""
+    return context.wrap_socket(client, server_side=True) if context else nullcontext(client)
 
 
 def http(status, body=b"{}", headers=""):
@@ -303,12 +303,9 @@ def served():
         servers.append(listener)
 
         def serve(client, number):
-            with suppress(OSError):
-                if context is not None:
-                    client = context.wrap_socket(client, server_side=True)
-                while client.recv(65536) and (content := body(client, number)) is not None:
-                    client.sendall(http(200, json.dumps({"data": content}).encode()))
-            client.close()
+            with suppress(OSError), client, wrapped(client, context) as talking:
+                while talking.recv(65536) and (content := body(talking, number)) is not None:
+                    talking.sendall(http(200, json.dumps({"data": content}).encode()))
 
         def accept():
             with suppress(OSError):
