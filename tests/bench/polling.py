@@ -40,15 +40,10 @@ def _watch(bench: Rig, program: Program, window: float) -> tuple[float, float]:
     with program:
         program.wait_for_files()
         time.sleep(SETTLE)
+        # Nobody else asks this server meanwhile.
         pid = program.process.pid
-        began, asked, used = time.monotonic(), _requests(bench), cpu_seconds(pid)
+        began, asked, used = time.monotonic(), bench.asked(), cpu_seconds(pid)
         time.sleep(window)
-        asked, used = _requests(bench) - asked, cpu_seconds(pid) - used
+        asked, used = bench.asked() - asked, cpu_seconds(pid) - used
         minutes = (time.monotonic() - began) / 60
     return asked / minutes, used / minutes
-
-
-def _requests(bench: Rig) -> int:
-    # Nobody else asks this server meanwhile, so all that its audit log holds is the program's.
-    with bench.audit.open("rb") as log:
-        return sum(b'"type":"request"' in line for line in log)

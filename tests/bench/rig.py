@@ -172,6 +172,11 @@ class Rig:
             self.write(secret, "0")
         return files
 
+    def asked(self) -> int:
+        """Requests that an audited server has had so far."""
+        with self.audit.open("rb") as log:
+            return sum(b'"type":"request"' in line for line in log)
+
     def write(self, secret: str, value: str) -> None:
         self.bao.put(f"production/{secret}", value=value)
 

@@ -12,6 +12,7 @@ NAMES = (
     "start",
     "memory",
     "polling",
+    "saved",
     "latency",
     "told",
     "replaced",
