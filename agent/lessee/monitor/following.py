@@ -1,0 +1,298 @@
+"""Reads a log that is written meanwhile, over rotations, each of its lines once."""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from lessee.core.errors import LesseeError
+from lessee.core.monitor.access import Access
+from lessee.core.monitor.cursor import TAIL, File, Place, following, hashed, same
+from lessee.core.monitor.decoding import NotALine, decode
+from lessee.core.record import Record, replace
+from lessee.host.logs import log
+from lessee.monitor.files import UNREADABLE, began, files_of, open_file
+
+CHUNK = 1 << 20
+"""Bytes that are read at a time."""
+_ENOUGH = 1 << 16
+LINE_MAX = 1 << 25
+"""Bytes of the longest line that is one: a list of a hundred thousand names takes a quarter of it."""
+
+
+class Piece(Record, frozen=True):
+    """Some whole lines of a log."""
+
+    accesses: Sequence[Access]
+    place: Place | None
+    """How far the log was read with them; None where nobody can go back in it."""
+    lines: int = 0
+    rubbish: int = 0
+    """Lines that are none of an audit log."""
+    gaps: int = 0
+    """Places before them where something is missing that cannot be found any more."""
+
+
+class Follower:
+    """Of one thread. It waits for nothing."""
+
+    def __init__(self, name: str, path: Path, place: Place | None, *, from_end: bool = False) -> None:
+        """`place`: where to go on. None: at the start, or `from_end`, of the file that is there now."""
+        self._name, self._path = name, path
+        self._from_end = from_end
+        self._place = place
+        self._open: _Open | None = None
+        self._gaps = 0
+        self._size = CHUNK
+        self._is_skipping = False
+
+    def read(self) -> Piece | None:
+        """The next lines; None: there are no more for now. Raises LesseeError where the log cannot be read."""
+        while True:
+            if self._open is None and not self._find():
+                return self._gap()
+            assert self._open is not None
+            try:
+                piece = self._piece(self._open)
+            except _Changed:
+                self.close()
+                continue
+            except UNREADABLE as exc:
+                self._leave(self._open.file, exc)
+                continue
+            if piece is not None:
+                return piece
+            if not self._is_done(self._open):
+                return self._gap()
+
+    def close(self) -> None:
+        """Keep nothing open; the place stays."""
+        if self._open is not None:
+            self._open.bytes.close()
+            self._open = None
+        self._size, self._is_skipping = CHUNK, False
+
+    # Which file.
+
+    def _find(self) -> bool:
+        while True:
+            files = files_of(self._path)
+            if self._place is None:
+                self._place = self._first(files)
+            if self._place.offset:
+                if self._find_again(self._place, files):
+                    return True
+                self._give_up(self._place, files)
+                continue
+            file = following(self._place.began, files)
+            if file is None:
+                self._refuse_unreadable()
+                return False
+            # Another may have its name by now.
+            if self._opened(file, replace(self._place, offset=0)):
+                return True
+
+    def _first(self, files: Sequence[File]) -> Place:
+        """Before the file that is there now, or at its end; what was rotated away before is no concern of ours."""
+        now = next((file for file in files if file.name == self._path.name), None)
+        edge = now.began if now is not None and now.began is not None else float("inf")
+        before = max((file.began for file in files if file.began is not None and file.began < edge), default=0.0)
+        if now is None or now.began is None or not self._from_end:
+            return Place(before)
+        return self._end_of(now) or Place(before)
+
+    def _find_again(self, place: Place, files: Sequence[File]) -> bool:
+        return any(self._opened(file, place) for file in same(place, files))
+
+    def _give_up(self, place: Place, files: Sequence[File]) -> None:
+        """What was not read of that file is nowhere any more; go on after it."""
+        log("warning", "audit log has a gap", source=self._name, file=str(self._path), after=_spelled(place.at),
+            note="it was truncated, or rotated away too soon; what was written then is lost")  # fmt: skip
+        self._gaps += 1
+        edited = [file for file in files if file.name == self._path.name and file.began == place.began]
+        self._place = (self._end_of(edited[0]) if edited else None) or Place(place.began, at=place.at)
+
+    def _end_of(self, file: File) -> Place | None:
+        try:
+            with open_file(self._path.with_name(file.name)) as there:
+                start = max(0, file.size - LINE_MAX)
+                there.seek(start)
+                text = there.read(file.size - start)
+        except UNREADABLE:
+            return None
+        whole = text.rfind(b"\n") + 1
+        assert file.began is not None
+        return Place(file.began, file.device, file.inode, start + whole, hashed(text[:whole])) if whole else None
+
+    def _opened(self, file: File, place: Place) -> bool:
+        """Open it there, if it is what it was taken for."""
+        length = min(TAIL, place.offset)
+        there = None
+        try:
+            there = open_file(self._path.with_name(file.name))
+            is_it = began(there) == file.began
+            there.seek(0)
+            bytes_ = _Bytes(there, is_packed=file.is_packed)
+            tail = bytes_.at(place.offset - length, length)
+            is_it = is_it and (not place.offset or hashed(tail) == place.tail)
+        except UNREADABLE:
+            is_it = False
+        if not is_it:
+            if there is not None:
+                there.close()
+            return False
+        self._place = replace(place, device=file.device, inode=file.inode) if place.offset else self._place
+        self._open = _Open(file, bytes_, tail, place.offset)
+        return True
+
+    def _refuse_unreadable(self) -> None:
+        try:
+            with open_file(self._path) as there:
+                has_lines = b"\n" in there.read(_ENOUGH)
+                there.seek(0)
+                if not has_lines or began(there) is not None:
+                    return
+        except UNREADABLE as exc:
+            raise _unreadable(self._path, exc) from None
+        todo = "let the device write `format=json`, and name its file"
+        raise LesseeError("it is no audit log in JSON", where=str(self._path), todo=todo)
+
+    def _leave(self, file: File, exc: BaseException) -> None:
+        """It cannot be read on. One that is packed will not get any better. Raises LesseeError."""
+        self.close()
+        error = _unreadable(self._path.with_name(file.name), exc)
+        if not file.is_packed:
+            raise error from None
+        log("warning", "audit log has a gap", source=self._name, reason=str(error))
+        self._gaps += 1
+        assert self._place is not None
+        self._place = Place(file.began or 0.0, at=self._place.at)
+
+    # What is in it.
+
+    def _piece(self, now: "_Open") -> Piece | None:
+        text = now.bytes.at(now.offset - len(now.tail), len(now.tail) + self._size)
+        if not text.startswith(now.tail):
+            raise _Changed
+        text = text[len(now.tail) :]
+        end = text.rfind(b"\n") + 1
+        if end:
+            self._size = CHUNK
+            return self._take(now, text[:end])
+        if len(text) < self._size:
+            return None
+        if self._size < LINE_MAX:
+            self._size *= 2
+            return self._piece(now)
+        self._is_skipping, self._size = True, CHUNK
+        return self._take(now, text, is_whole=False)
+
+    def _take(self, now: "_Open", text: bytes, *, is_whole: bool = True) -> Piece:
+        """`is_whole` False: it is a part of a line that has no end."""
+        lines = text.split(b"\n")[:-1] if is_whole else []
+        rubbish = 0
+        if lines and self._is_skipping:
+            lines, rubbish, self._is_skipping = lines[1:], 1, False
+        accesses, bad = decoded(lines, self._name)
+        now.tail, now.offset = (now.tail + text[-TAIL:])[-TAIL:], now.offset + len(text)
+        assert now.file.began is not None
+        assert self._place is not None
+        self._place = Place(
+            now.file.began,
+            now.file.device,
+            now.file.inode,
+            now.offset,
+            hashed(now.tail),
+            accesses[-1].at if accesses else self._place.at,
+        )
+        gaps, self._gaps = self._gaps, 0
+        return Piece(accesses, self._place, len(lines) + rubbish, bad + rubbish, gaps)
+
+    def _is_done(self, now: "_Open") -> bool:
+        """Whether nothing will come any more: the next file has begun, and this one was read once more since."""
+        if not now.is_last_look:
+            if not now.file.is_packed and self._is_written(now.file):
+                return False
+            now.is_last_look = following(now.file.began or 0.0, files_of(self._path)) is not None
+            return now.is_last_look
+        assert self._place is not None
+        if now.bytes.at(now.offset, 1):
+            self._gaps += 1
+            log(
+                "warning", "audit log has a gap", source=self._name, file=now.file.name, note="its last line has no end"
+            )
+        self._place = Place(now.file.began or 0.0, at=self._place.at)
+        self.close()
+        return True
+
+    def _is_written(self, file: File) -> bool:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return False
+        return (status.st_dev, status.st_ino) == (file.device, file.inode)
+
+    def _gap(self) -> Piece | None:
+        """A gap that is not told yet, alone."""
+        gaps, self._gaps = self._gaps, 0
+        return Piece((), self._place, gaps=gaps) if gaps else None
+
+
+def decoded(lines: Sequence[bytes], source: str) -> tuple[list[Access], int]:
+    """The accesses in some lines, and how many are no lines of an audit log."""
+    accesses, rubbish = [], 0
+    for line in lines:
+        try:
+            access = decode(line, source) if line else None
+        except NotALine:
+            rubbish += 1
+        else:
+            if access is not None:
+                accesses.append(access)
+    return accesses, rubbish
+
+
+class _Changed(Exception):  # noqa: N818  # It is no error.
+    """The file is no longer what it was."""
+
+
+class _Open:
+    """A file in which one reads; `offset` bytes are read, the last of them are `tail`."""
+
+    def __init__(self, file: File, there: "_Bytes", tail: bytes, offset: int) -> None:
+        self.file, self.bytes, self.tail, self.offset = file, there, tail, offset
+        self.is_last_look = False
+
+
+class _Bytes:
+    """What stands in a file, packed or not; of a packed one what is before the last position is gone."""
+
+    def __init__(self, file: BinaryIO, *, is_packed: bool) -> None:
+        self._file, self._is_packed = file, is_packed
+        self._held, self._start = b"", 0
+
+    def at(self, position: int, size: int) -> bytes:
+        """So many bytes from there, or as many as there are."""
+        if not self._is_packed:
+            return os.pread(self._file.fileno(), size, position)
+        if position > self._start + len(self._held):
+            self._file.seek(position)
+            self._held, self._start = b"", position
+        self._held, self._start = self._held[position - self._start :], position
+        while len(self._held) < size and (more := self._file.read(size - len(self._held))):
+            self._held += more
+        return self._held[:size]
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _unreadable(path: Path, exc: BaseException) -> LesseeError:
+    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it is damaged"
+    todo = "let lessee's uid read it, or name another with `monitor: {audit: {file: …}}`"
+    return LesseeError(f"the audit log cannot be read: {reason}", where=str(path), todo=todo)
+
+
+def _spelled(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds") if moment else "the start"
