@@ -67,9 +67,7 @@ class Monitor:
 
     def once(self):
         """Read to the end; what went wrong, if anything did."""
-        return subprocess.run(
-            **self.command("--once", capture_output=True, text=True, timeout=PATIENCE), check=False
-        )
+        return subprocess.run(**self.command("--once", capture_output=True, text=True, timeout=PATIENCE), check=False)
 
     def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from lessee.core.errors import LesseeError
 from lessee.core.monitor.access import Access
-from lessee.core.monitor.cursor import TAIL, File, Place, following, hashed, same
+from lessee.core.monitor.cursor import MOST_TAIL, File, Place, following, hashed, same, tail_of
 from lessee.core.monitor.decoding import NotALine, decode
 from lessee.core.record import Record, replace
 from lessee.host.logs import log
@@ -90,7 +90,7 @@ class Follower:
                 self._refuse_unreadable()
                 return False
             # Another may have its name by now.
-            if self._opened(file, replace(self._place, offset=0)):
+            if self._opened(file, replace(self._place, offset=0, tail_length=0)):
                 return True
 
     def _first(self, files: Sequence[File]) -> Place:
@@ -123,18 +123,18 @@ class Follower:
             return None
         whole = text.rfind(b"\n") + 1
         assert file.began is not None
-        return Place(file.began, file.device, file.inode, start + whole, hashed(text[:whole])) if whole else None
+        tail = tail_of(text[:whole])
+        return Place(file.began, file.device, file.inode, start + whole, hashed(tail), len(tail)) if whole else None
 
     def _opened(self, file: File, place: Place) -> bool:
         """Open it there, if it is what it was taken for."""
-        length = min(TAIL, place.offset)
         there = None
         try:
             there = open_file(self._path.with_name(file.name))
             is_it = began(there) == file.began
             there.seek(0)
             bytes_ = _Bytes(there, is_packed=file.is_packed)
-            tail = bytes_.at(place.offset - length, length)
+            tail = bytes_.at(place.offset - place.tail_length, place.tail_length)
             is_it = is_it and (not place.offset or hashed(tail) == place.tail)
         except UNREADABLE:
             is_it = False
@@ -195,7 +195,9 @@ class Follower:
         if lines and self._is_skipping:
             lines, rubbish, self._is_skipping = lines[1:], 1, False
         accesses, bad = decoded(lines, self._name)
-        now.tail, now.offset = (now.tail + text[-TAIL:])[-TAIL:], now.offset + len(text)
+        last = text[-MOST_TAIL:]
+        now.tail = tail_of(last if b"\n" in last[:-1] else (now.tail + last)[-MOST_TAIL:])
+        now.offset += len(text)
         assert now.file.began is not None
         assert self._place is not None
         self._place = Place(
@@ -204,6 +206,7 @@ class Follower:
             now.file.inode,
             now.offset,
             hashed(now.tail),
+            len(now.tail),
             accesses[-1].at if accesses else self._place.at,
         )
         gaps, self._gaps = self._gaps, 0
@@ -214,7 +217,11 @@ class Follower:
         if not now.is_last_look:
             if not now.file.is_packed and self._is_written(now.file):
                 return False
-            now.is_last_look = following(now.file.began or 0.0, files_of(self._path)) is not None
+            files = files_of(self._path)
+            now.is_last_look = following(now.file.began or 0.0, files) is not None
+            if not now.is_last_look and self._is_replaced(now.file, files):
+                self.close()
+                return True
             return now.is_last_look
         assert self._place is not None
         if now.bytes.at(now.offset, 1):
@@ -225,6 +232,11 @@ class Follower:
         self._place = Place(now.file.began or 0.0, at=self._place.at)
         self.close()
         return True
+
+    def _is_replaced(self, file: File, files: Sequence[File]) -> bool:
+        """Whether somebody has put another in its place that begins as it did, as editors do."""
+        same_beginning = {one.name: one.inode for one in files if one.began == file.began}
+        return self._path.name in same_beginning and file.inode not in same_beginning.values()
 
     def _is_written(self, file: File) -> bool:
         try:

@@ -1,7 +1,7 @@
 """Where in an audit log somebody has read to, and in which of its files that goes on.
 
 A file is known by what stands in it: by the time of its first line, which no other file of the log has, and by the
-last bytes that were read. So it does not matter whether a rotation renames, copies and truncates, dates or packs.
+last line that was read. So it does not matter whether a rotation renames, copies and truncates, dates or packs.
 """
 
 from collections.abc import Iterable
@@ -9,8 +9,9 @@ from hashlib import blake2b
 
 from lessee.core.record import Record
 
-TAIL = 512
-"""Bytes before a place by which it is known again."""
+LEAST_TAIL, MOST_TAIL = 1 << 9, 1 << 20
+"""Bytes before a place by which it is known again: the last line, since a part of it says no time, and may be the same
+in many lines."""
 
 
 class Place(Record, frozen=True):
@@ -24,6 +25,8 @@ class Place(Record, frozen=True):
     """Bytes of whole lines, as they were before they were packed."""
     tail: str = ""
     """A hash of the last of these bytes."""
+    tail_length: int = 0
+    """How many these are."""
     at: float = 0.0
     """The time of the last access that was read, in this file or before."""
 
@@ -40,9 +43,15 @@ class File(Record, frozen=True):
     is_packed: bool = False
 
 
+def tail_of(text: bytes) -> bytes:
+    """The end of what was read, by which that is known again."""
+    line = len(text) - (text.rfind(b"\n", 0, -1) + 1)
+    return text[-min(max(line, LEAST_TAIL), MOST_TAIL) :]
+
+
 def hashed(tail: bytes) -> str:
-    """What is kept of the last bytes before a place."""
-    return blake2b(tail[-TAIL:], digest_size=16).hexdigest()
+    """What is kept of it."""
+    return blake2b(tail, digest_size=16).hexdigest()
 
 
 def same(place: Place, files: Iterable[File]) -> list[File]:
