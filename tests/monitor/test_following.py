@@ -332,8 +332,9 @@ def test_a_file_that_is_not_there_is_waited_for(tmp_path, log):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_happens_in_whatever_order_each_access_is_read_once(log, seed):
-    draw = random.Random(seed)
+    draw = random.Random(seed)  # noqa: S311  # No secret comes of it.
     reader = Reader(log)
+    reader.read()  # What is rotated away before is no concern.
     rotations = 0
     for _ in range(250):
         match draw.choice(("write", "write", "read", "read", "kill", "rotate")):

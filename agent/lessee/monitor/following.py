@@ -44,14 +44,16 @@ class Follower:
         self._place = place
         self._open: _Open | None = None
         self._gaps = 0
+        self._is_new = False
         self._size = CHUNK
         self._is_skipping = False
 
     def read(self) -> Piece | None:
         """The next lines; None: there are no more for now. Raises LesseeError where the log cannot be read."""
         while True:
-            if self._open is None and not self._find():
-                return self._gap()
+            found = self._open is not None or self._find()
+            if self._is_new or not found:
+                return self._untold()
             assert self._open is not None
             try:
                 piece = self._piece(self._open)
@@ -64,7 +66,7 @@ class Follower:
             if piece is not None:
                 return piece
             if not self._is_done(self._open):
-                return self._gap()
+                return self._untold()
 
     def close(self) -> None:
         """Keep nothing open; the place stays."""
@@ -79,7 +81,7 @@ class Follower:
         while True:
             files = files_of(self._path)
             if self._place is None:
-                self._place = self._first(files)
+                self._place, self._is_new = self._first(files), True
             if self._place.offset:
                 if self._find_again(self._place, files):
                     return True
@@ -245,10 +247,11 @@ class Follower:
             return False
         return (status.st_dev, status.st_ino) == (file.device, file.inode)
 
-    def _gap(self) -> Piece | None:
-        """A gap that is not told yet, alone."""
+    def _untold(self) -> Piece | None:
+        """A first place, before any line, or a gap that no line followed yet."""
         gaps, self._gaps = self._gaps, 0
-        return Piece((), self._place, gaps=gaps) if gaps else None
+        is_new, self._is_new = self._is_new, False
+        return Piece((), self._place, gaps=gaps) if gaps or is_new else None
 
 
 def decoded(lines: Sequence[bytes], source: str) -> tuple[list[Access], int]:

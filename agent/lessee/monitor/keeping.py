@@ -107,8 +107,7 @@ class Saver:
         """Why the last one could not be saved."""
         self._keeper = keeper
         self._saved = b""
-        self._is_closing = False
-        self._wanted: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._wanted: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="lessee-monitor-save", daemon=True)
         self._thread.start()
 
@@ -116,24 +115,40 @@ class Saver:
         """Soon; the last one counts. What it holds may be changed afterwards."""
         self._wanted.put(msgspec.json.encode(kept))
 
+    def wait(self) -> None:
+        """Until the last one is saved, or could not be."""
+        done = threading.Event()
+        self._wanted.put(done)
+        done.wait()
+
     def close(self) -> None:
         """Once the last one is saved. Raises CannotWrite."""
-        self._is_closing = True
         self._wanted.put(None)
         self._thread.join()
         if self.trouble is not None:
             raise CannotWrite(self.trouble)
 
     def _run(self) -> None:
-        while (text := self._wanted.get()) is not None:
-            if text == self._saved or self._wanted.qsize() > self._is_closing:
-                continue  # A later one is there.
-            try:
-                self._keeper.save(text)
-            except CannotWrite as exc:
-                self._say(f"what was read and counted cannot be kept: {exc}")
-            else:
-                self._saved, self.trouble = text, None
+        newest = b""
+        while (wanted := self._wanted.get()) is not None:
+            if isinstance(wanted, bytes):
+                newest = wanted
+                if not self._wanted.empty():
+                    continue  # A newer one may be there.
+            self._save(newest)
+            if isinstance(wanted, threading.Event):
+                wanted.set()
+        self._save(newest)
+
+    def _save(self, text: bytes) -> None:
+        if text in {self._saved, b""}:
+            return
+        try:
+            self._keeper.save(text)
+        except CannotWrite as exc:
+            self._say(f"what was read and counted cannot be kept: {exc}")
+        else:
+            self._saved, self.trouble = text, None
 
     def _say(self, trouble: str) -> None:
         if trouble != self.trouble:

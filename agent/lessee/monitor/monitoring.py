@@ -53,7 +53,7 @@ class Monitoring:
         self._keeper = Keeper(Path(self._project.monitor.state))
         self._saver = Saver(self._keeper)
         kept = self._keeper.load()
-        self._standings = {name: _after(one, is_whole=kept.is_whole) for name, one in kept.sources.items()}
+        self._standings, self._was_whole = dict(kept.sources), kept.is_whole
         self._sunk = dict(kept.sinks)
         """What the sinks have to keep, of those too that the configuration has no more."""
         self._rubbish_told: set[str] = set()
@@ -169,6 +169,10 @@ class Monitoring:
                 gaps=standing.gaps + piece.gaps,
                 last_at=lines[-1].access.at if lines else standing.last_at,
             )
+        if standing.place is None and piece.place is not None:
+            # Whatever is rotated from now on is our concern, whoever ends us.
+            self._save(is_whole=False)
+            self._saver.wait()
         if piece.rubbish and name not in self._rubbish_told:
             self._rubbish_told.add(name)
             log("warning", "not a line of an audit log", source=name, note="such lines are left out, and counted")
@@ -220,6 +224,7 @@ class Monitoring:
             if project.config != self._project.config:
                 _tell_what_needs_a_start(self._project, project)
                 self._take_up(project)
+                log("info", "configuration taken up", sources=", ".join(project.logs))
         if self._watcher is not None:
             self._watcher.watch(stamps, all_beside=self._trouble is not None)
 
@@ -243,12 +248,14 @@ class Monitoring:
         self._ended.intersection_update(logs)
         for name in logs.keys() - self._sources.keys():
             self._begin(name, logs[name])
-        log("info", "configuration taken up", sources=", ".join(logs))
 
     def _begin(self, name: str, log_of_it: str) -> None:
         standing = self._standings.get(name, Standing(log_of_it))
         if standing.log != log_of_it:
             standing = replace(standing, log=log_of_it, place=None)
+        if self._project.logs[name].file is None and not self._was_whole:
+            # Nobody can go back there: numbers that may have been given since are not given again.
+            standing = replace(standing, number=(standing.number // LEAP + 1) * LEAP)
         token = object()
         one = source(self._project, name, standing, lambda event: self._mail.put((token, event)), once=self._once)
         with self._mutex:
@@ -276,13 +283,6 @@ class Monitoring:
 
     def _stamps(self) -> Mapping[Any, Stamp]:
         return {self._project.path: stamp(self._project.path)}
-
-
-def _after(standing: Standing, *, is_whole: bool) -> Standing:
-    """Where nobody can go back, numbers that may have been given since are not given again."""
-    if is_whole or standing.place is not None:
-        return standing
-    return replace(standing, number=(standing.number // LEAP + 1) * LEAP)
 
 
 def _tell_what_needs_a_start(old: Project, new: Project) -> None:
