@@ -51,6 +51,7 @@ NAMES = (
     "secrecy",
     "simba",
     "mcp_session",
+    "audit_log",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 

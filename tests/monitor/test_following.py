@@ -42,7 +42,7 @@ class Log:
     def __init__(self, path, lines, stack):
         self.path, self.numbers, self.written, self.stack = path, count(), [], stack
         self._lines = lines
-        self._at = datetime(2026, 11, 28, tzinfo=UTC)
+        self.at = datetime(2026, 11, 28, tzinfo=UTC)
         self.reopen()
 
     def reopen(self):
@@ -50,8 +50,8 @@ class Log:
 
     def line(self):
         number = next(self.numbers)
-        self._at += timedelta(milliseconds=1)
-        line = {**self._lines[number % len(self._lines)], "time": self._at.isoformat().replace("+00:00", "123Z")}
+        self.at += timedelta(milliseconds=1)
+        line = {**self._lines[number % len(self._lines)], "time": self.at.isoformat().replace("+00:00", "123Z")}
         line["request"] = {**line["request"], "id": str(number)}
         if line["type"] == "response":
             self.written.append(str(number))
@@ -240,6 +240,22 @@ def test_what_was_rotated_away_and_removed_is_told_and_the_rest_is_read(log):
     reader = reader.again(log)
     assert reader.read() == kept + log.written[before:]
     assert reader.gaps == 1
+
+
+def test_a_clock_that_is_put_back_neither_loses_nor_doubles(log):
+    reader = Reader(log)
+    log.write()
+    reader.read()
+    for hours in (1, 2, -5, 1):
+        log.at -= timedelta(hours=hours)
+        log.rename()
+        log.reopen()
+        log.write()
+        assert reader.read() == log.written
+        reader = reader.again(log)
+        log.write()
+        assert reader.read() == log.written
+    assert not reader.gaps
 
 
 def test_a_packed_file_that_is_damaged_is_told_and_the_rest_is_read(log):

@@ -94,6 +94,29 @@ def open_file(path: Path) -> BinaryIO:
     return open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _READ))
 
 
+class Bytes:
+    """What stands in a file, packed or not; of a packed one what is before the last position is gone."""
+
+    def __init__(self, file: BinaryIO, *, is_packed: bool) -> None:
+        self._file, self._is_packed = file, is_packed
+        self._held, self._start = b"", 0
+
+    def at(self, position: int, size: int) -> bytes:
+        """So many bytes from there, or as many as there are."""
+        if not self._is_packed:
+            return os.pread(self._file.fileno(), size, position)
+        if position > self._start + len(self._held):
+            self._file.seek(position)
+            self._held, self._start = b"", position
+        self._held, self._start = self._held[position - self._start :], position
+        while len(self._held) < size and (more := self._file.read(size - len(self._held))):
+            self._held += more
+        return self._held[:size]
+
+    def close(self) -> None:
+        self._file.close()
+
+
 def began(file: BinaryIO) -> float | None:
     """The time of its first line that is one; what is none may stand before it."""
     for line in _lines(file):

@@ -1,37 +1,21 @@
 """Reads a log that is written meanwhile, over rotations, each of its lines once."""
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 from lessee.core.errors import LesseeError
-from lessee.core.monitor.access import Access
-from lessee.core.monitor.cursor import MOST_TAIL, File, Place, following, hashed, same, tail_of
-from lessee.core.monitor.decoding import NotALine, decode
-from lessee.core.record import Record, replace
+from lessee.core.monitor.cursor import MOST_TAIL, File, Place, following, hashed, past, same, tail_of
+from lessee.core.record import replace
 from lessee.host.logs import log
-from lessee.monitor.files import UNREADABLE, began, files_of, open_file
+from lessee.monitor.files import UNREADABLE, Bytes, began, files_of, open_file
+from lessee.monitor.pieces import Piece, decoded
 
 CHUNK = 1 << 20
 """Bytes that are read at a time."""
 _ENOUGH = 1 << 16
 LINE_MAX = 1 << 25
 """Bytes of the longest line that is one: a list of a hundred thousand names takes a quarter of it."""
-
-
-class Piece(Record, frozen=True):
-    """Some whole lines of a log."""
-
-    accesses: Sequence[Access]
-    place: Place | None
-    """How far the log was read with them; None where nobody can go back in it."""
-    lines: int = 0
-    rubbish: int = 0
-    """Lines that are none of an audit log."""
-    gaps: int = 0
-    """Places before them where something is missing that cannot be found any more."""
 
 
 class Follower:
@@ -87,12 +71,13 @@ class Follower:
                     return True
                 self._give_up(self._place, files)
                 continue
-            file = following(self._place.began, files)
+            file = following(self._place, files, self._path.name)
             if file is None:
                 self._refuse_unreadable()
                 return False
             # Another may have its name by now.
-            if self._opened(file, replace(self._place, offset=0, tail_length=0)):
+            before = past(self._place, file, files)
+            if self._opened(file, replace(self._place, offset=0, tail_length=0, past=before)):
                 return True
 
     def _first(self, files: Sequence[File]) -> Place:
@@ -113,7 +98,7 @@ class Follower:
             note="it was truncated, or rotated away too soon; what was written then is lost")  # fmt: skip
         self._gaps += 1
         edited = [file for file in files if file.name == self._path.name and file.began == place.began]
-        self._place = (self._end_of(edited[0]) if edited else None) or Place(place.began, at=place.at)
+        self._place = (self._end_of(edited[0]) if edited else None) or _after(place)
 
     def _end_of(self, file: File) -> Place | None:
         try:
@@ -135,7 +120,7 @@ class Follower:
             there = open_file(self._path.with_name(file.name))
             is_it = began(there) == file.began
             there.seek(0)
-            bytes_ = _Bytes(there, is_packed=file.is_packed)
+            bytes_ = Bytes(there, is_packed=file.is_packed)
             tail = bytes_.at(place.offset - place.tail_length, place.tail_length)
             is_it = is_it and (not place.offset or hashed(tail) == place.tail)
         except UNREADABLE:
@@ -145,7 +130,7 @@ class Follower:
                 there.close()
             return False
         self._place = replace(place, device=file.device, inode=file.inode) if place.offset else self._place
-        self._open = _Open(file, bytes_, tail, place.offset)
+        self._open = _Open(file, bytes_, tail, place)
         return True
 
     def _refuse_unreadable(self) -> None:
@@ -169,7 +154,7 @@ class Follower:
         log("warning", "audit log has a gap", source=self._name, reason=str(error))
         self._gaps += 1
         assert self._place is not None
-        self._place = Place(file.began or 0.0, at=self._place.at)
+        self._place = _after(replace(self._place, began=file.began or 0.0))
 
     # What is in it.
 
@@ -210,6 +195,7 @@ class Follower:
             hashed(now.tail),
             len(now.tail),
             accesses[-1].at if accesses else self._place.at,
+            now.past,
         )
         gaps, self._gaps = self._gaps, 0
         return Piece(accesses, self._place, len(lines) + rubbish, bad + rubbish, gaps)
@@ -220,7 +206,8 @@ class Follower:
             if not now.file.is_packed and self._is_written(now.file):
                 return False
             files = files_of(self._path)
-            now.is_last_look = following(now.file.began or 0.0, files) is not None
+            assert self._place is not None
+            now.is_last_look = following(self._place, files, self._path.name) is not None
             if not now.is_last_look and self._is_replaced(now.file, files):
                 self.close()
                 return True
@@ -231,7 +218,7 @@ class Follower:
             log(
                 "warning", "audit log has a gap", source=self._name, file=now.file.name, note="its last line has no end"
             )
-        self._place = Place(now.file.began or 0.0, at=self._place.at)
+        self._place = _after(replace(self._place, began=now.file.began or 0.0))
         self.close()
         return True
 
@@ -254,20 +241,6 @@ class Follower:
         return Piece((), self._place, gaps=gaps) if gaps or is_new else None
 
 
-def decoded(lines: Sequence[bytes], source: str) -> tuple[list[Access], int]:
-    """The accesses in some lines, and how many are no lines of an audit log."""
-    accesses, rubbish = [], 0
-    for line in lines:
-        try:
-            access = decode(line, source) if line else None
-        except NotALine:
-            rubbish += 1
-        else:
-            if access is not None:
-                accesses.append(access)
-    return accesses, rubbish
-
-
 class _Changed(Exception):  # noqa: N818  # It is no error.
     """The file is no longer what it was."""
 
@@ -275,32 +248,14 @@ class _Changed(Exception):  # noqa: N818  # It is no error.
 class _Open:
     """A file in which one reads; `offset` bytes are read, the last of them are `tail`."""
 
-    def __init__(self, file: File, there: "_Bytes", tail: bytes, offset: int) -> None:
-        self.file, self.bytes, self.tail, self.offset = file, there, tail, offset
+    def __init__(self, file: File, there: Bytes, tail: bytes, place: Place) -> None:
+        self.file, self.bytes, self.tail, self.offset, self.past = file, there, tail, place.offset, place.past
         self.is_last_look = False
 
 
-class _Bytes:
-    """What stands in a file, packed or not; of a packed one what is before the last position is gone."""
-
-    def __init__(self, file: BinaryIO, *, is_packed: bool) -> None:
-        self._file, self._is_packed = file, is_packed
-        self._held, self._start = b"", 0
-
-    def at(self, position: int, size: int) -> bytes:
-        """So many bytes from there, or as many as there are."""
-        if not self._is_packed:
-            return os.pread(self._file.fileno(), size, position)
-        if position > self._start + len(self._held):
-            self._file.seek(position)
-            self._held, self._start = b"", position
-        self._held, self._start = self._held[position - self._start :], position
-        while len(self._held) < size and (more := self._file.read(size - len(self._held))):
-            self._held += more
-        return self._held[:size]
-
-    def close(self) -> None:
-        self._file.close()
+def _after(place: Place) -> Place:
+    """Where one is once the file of the place is done with."""
+    return Place(place.began, at=place.at, past=place.past)
 
 
 def _unreadable(path: Path, exc: BaseException) -> LesseeError:

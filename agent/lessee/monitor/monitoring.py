@@ -14,8 +14,8 @@ from lessee.host.clock import boot_time, wall_time
 from lessee.host.logs import log
 from lessee.host.project import Stamp, stamp
 from lessee.host.watch import Watcher
-from lessee.monitor.following import Piece
 from lessee.monitor.keeping import LEAP, Keeper, Kept, Saver, Standing
+from lessee.monitor.pieces import Piece
 from lessee.monitor.service import Project, sinks, source
 from lessee.monitor.sink import Sink
 from lessee.monitor.sources import Ended, Event, Heard, Source, Stood
@@ -202,6 +202,7 @@ class Monitoring:
     def _leave(self) -> None:
         for one in self._sources.values():
             one.close()
+        self._drain()
         for sink in self._sinks:
             sink.close()
         if self._sinks:

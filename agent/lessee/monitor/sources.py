@@ -12,7 +12,8 @@ from lessee.core.errors import CannotWrite, LesseeError
 from lessee.core.monitor.cursor import Place
 from lessee.core.record import Record
 from lessee.host.logs import log
-from lessee.monitor.following import CHUNK, LINE_MAX, Follower, Piece, decoded
+from lessee.monitor.following import CHUNK, LINE_MAX, Follower
+from lessee.monitor.pieces import Piece, decoded
 from lessee.monitor.waking import Waker
 
 AHEAD = 4
@@ -264,8 +265,8 @@ def _whole_lines(read: Callable[[], bytes], pace: _Pace) -> Iterator[tuple[list[
                 yield ([], 1) if too_long else ([bytes(held)], 0)
             return
         held += text
-        end = held.rfind(b"\n") + 1
-        if end:
+        if b"\n" in text:
+            end = held.rfind(b"\n") + 1
             lines = bytes(held[:end]).split(b"\n")[:-1]
             del held[:end]
             yield (lines[1:], 1) if too_long else (lines, 0)

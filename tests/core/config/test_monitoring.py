@@ -44,6 +44,7 @@ def test_a_file_without_monitor_is_none():
         ("{audit: [{file: a}, {name: b, file: b}]}", "monitor.audit[0].name: missing, and there are several; write"),
         ("{audit: [{name: a, file: a}, {name: a, file: b}]}", "monitor.audit[1].name: another has this name; give"),
         ("{audit: [{name: a, stdin: true}, {name: b, stdin: true}]}", "monitor.audit: there is one stdin; leave"),
+        ("{audit: [{name: a, file: a}, {name: b, file: a}]}", "monitor.audit[1].file: another reads it, and all"),
         ("{audit: {file: a}, begin: middle}", "monitor.begin: expected one of `end`, `start`"),
     ],
 )

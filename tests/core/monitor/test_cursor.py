@@ -1,8 +1,22 @@
 """Which file of a log comes next, and which is the one in which somebody was."""
 
-from lessee.core.monitor.cursor import LEAST_TAIL, MOST_TAIL, File, Place, behind, following, hashed, same, tail_of
+from lessee.core.monitor.cursor import (
+    LEAST_TAIL,
+    MOST_TAIL,
+    File,
+    Place,
+    behind,
+    following,
+    hashed,
+    past,
+    same,
+    tail_of,
+)
 
 PLACE = Place(began=100.0, device=1, inode=7, offset=50, tail="x", tail_length=50, at=101.0)
+
+
+NOW = "audit.log"
 
 
 def file(name, began, *, inode=1, size=100, packed=False):
@@ -23,9 +37,23 @@ def test_a_file_that_began_otherwise_or_is_too_short_is_not_the_one():
 def test_the_next_is_the_one_that_began_next_and_the_unpacked_one_of_two():
     later, packed = file("audit.log", 300.0), file("audit.log.1.gz", 200.0, packed=True)
     plain = file("audit.log.1", 200.0)
-    assert following(100.0, [later, packed, plain, file("x", 100.0), file("y", None)]) == plain
-    assert following(200.0, [later, packed]) == later
-    assert following(300.0, [later]) is None
+    assert following(PLACE, [later, packed, plain, file("x", 100.0), file("y", None)], NOW) == plain
+    assert following(Place(200.0), [later, packed], NOW) == later
+    assert following(Place(300.0), [later], NOW) is None
+
+
+def test_a_clock_that_was_put_back_makes_no_file_be_read_twice_or_never():
+    before, now, older = file("audit.log.1", 100.0), file("audit.log", 40.0), file("audit.log.2", 30.0)
+    files = [before, now, older]
+    assert following(PLACE, files, NOW) == now
+    assert past(PLACE, now, files) == (100.0,)
+    place = Place(40.0, past=(100.0,))
+    assert following(place, files, NOW) is None
+    assert behind(place, files) == 0
+    later = file("audit.log", 50.0)
+    assert following(place, [*files, later], NOW) == later
+    assert past(place, later, files) == (100.0,)
+    assert past(Place(50.0, past=(100.0,)), file("audit.log", 200.0), files) == ()
 
 
 def test_what_is_behind_is_the_rest_of_the_file_and_all_that_began_later_once():

@@ -18,11 +18,16 @@ def check_monitor(said: grammar.Lessee, problems: Problems) -> None:
         return
     at: Path = ("monitor", "audit")
     names: set[str] = set()
+    logs: set[str] = set()
     for index, audit in enumerate(monitor.audit):
         if audit.name is None and len(monitor.audit) > 1:
             problems.follow((*at, index, "name"), "missing, and there are several", todo="write which server it is")
         elif audit.name in names:
             problems.follow((*at, index, "name"), "another has this name", todo="give each its own")
         names.add(audit.name or "")
+        for key, where in (("file", audit.file), ("socket", audit.socket)):
+            if where in logs:
+                problems.follow((*at, index, key), "another reads it, and all would count twice", todo="name it once")
+            logs |= {where} if where is not None else set()
     if sum(audit.stdin is True for audit in monitor.audit) > 1:
         problems.follow(at, "there is one stdin", todo="leave the others out")

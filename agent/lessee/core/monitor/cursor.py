@@ -29,6 +29,8 @@ class Place(Record, frozen=True):
     """How many these are."""
     at: float = 0.0
     """The time of the last access that was read, in this file or before."""
+    past: tuple[float, ...] = ()
+    """When files began that were read although they seem to be later: the server's clock was put back."""
 
 
 class File(Record, frozen=True):
@@ -64,17 +66,31 @@ def same(place: Place, files: Iterable[File]) -> list[File]:
     return sorted(fit, key=lambda file: (file.is_packed, (file.device, file.inode) != own, file.name))
 
 
-def following(began: float, files: Iterable[File]) -> File | None:
-    """The one that was begun next after one that began then. Of one that is there twice, that which is not packed."""
-    later = [file for file in files if file.began is not None and file.began > began]
-    return min(later, key=lambda file: (file.began, file.is_packed, file.name), default=None)
+def following(place: Place, files: Iterable[File], current: str) -> File | None:
+    """The one that was begun next. Of one that is there twice, that which is not packed.
+
+    `current`: the name of the one that is written now, which is later than all others whatever its times say.
+    """
+    begun = [file for file in files if file.began is not None and file.began not in (*place.past, place.began)]
+    later = [file for file in begun if file.began is not None and file.began > place.began]
+    now = [file for file in begun if file.name == current]
+    return min(later or now, key=lambda file: (file.began, file.is_packed, file.name), default=None)
+
+
+def past(place: Place, file: File, files: Iterable[File]) -> tuple[float, ...]:
+    """What is past once one reads that file after that place."""
+    assert file.began is not None
+    known = {*place.past}
+    if file.began < place.began:
+        known |= {place.began, *(one.began for one in files if one.began is not None)}
+    return tuple(sorted(began for began in known if began > file.began))
 
 
 def behind(place: Place, files: Iterable[File]) -> int:
     """Bytes that are still to be read; of packed files as they lie there, and none of one that is being read."""
     rest, seen = 0, set[float]()
     for file in sorted(files, key=lambda file: file.is_packed):
-        if file.began is None or file.began in seen:
+        if file.began is None or file.began in seen or file.began in place.past:
             continue
         seen.add(file.began)
         if file.began > place.began:
