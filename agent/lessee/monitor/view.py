@@ -32,7 +32,7 @@ def status(
     return {
         "version": __version__,
         "environment": project.config.environment,
-        "ready": standings.keys() <= errors.keys() and not any(errors.values()),
+        "ready": project.logs.keys() <= errors.keys() and not any(errors.values()),
         "fresh": not everything and not any(one["behind_bytes"] for one in sources),
         "problems": everything,
         "sources": sources,
