@@ -3,16 +3,16 @@
 import argparse
 import os
 import signal
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 
-from lessee.core.config import Config, Status
-from lessee.core.errors import AgentAway, CannotWrite, LesseeError, UsageError
+from lessee.commands.serving import place, refuse_second
+from lessee.core.errors import LesseeError, UsageError
 from lessee.core.redaction import Redactor
 from lessee.host.logs import log, open_log
 from lessee.host.private import make_private
 from lessee.host.project import find
-from lessee.host.status import Answers, StatusServer, ask
+from lessee.host.status import Answers, StatusServer
 from lessee.host.watch import Watcher
 from lessee.monitor.monitoring import Monitoring
 from lessee.monitor.service import Project, load
@@ -46,9 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
         return _read_once(monitoring)
     log("info", "starting", config=str(path), state=monitoring.project.monitor.state)
     with ExitStack() as stack:
-        place = _place(monitoring.project.config)
-        _refuse_second(Path(place.socket))
-        stack.enter_context(closing(StatusServer(Path(place.socket), place.listen, _answers(monitoring))))
+        where = place(monitoring.project.config, SOCKET)
+        refuse_second(Path(where.socket))
+        stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _answers(monitoring))))
         monitoring.watch_with(stack.enter_context(closing(Watcher(monitoring.reload))))
         monitoring.run()
     log("info", "stopped")
@@ -64,23 +64,6 @@ def _read_once(monitoring: Monitoring) -> int:
     if errors:
         raise NotAllRead("\n".join(errors))
     return 0
-
-
-def _place(config: Config) -> Status:
-    """Where it says how it is: a file with apps is also the agent's, to whom its `status:` belongs."""
-    said, own = config.status, f"{config.state}/{SOCKET}"
-    if config.apps:
-        return Status(socket=own, listen=None)
-    named = said.socket != f"{config.state}/status.sock"
-    return Status(socket=said.socket if named else own, listen=said.listen)
-
-
-def _refuse_second(socket: Path) -> None:
-    """Raises CannotWrite where another serves there: it would not be asked any more."""
-    with suppress(AgentAway):
-        ask(socket, "GET", "/status.json", timeout=2.0)
-        todo = "end it, or give this one another `state`"
-        raise CannotWrite("another service answers there", where=str(socket), todo=todo)
 
 
 def _answers(monitoring: Monitoring) -> Answers:

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any, assert_never
@@ -93,6 +93,13 @@ class Monitoring:
             standings = {name: self._standings[name] for name in self._sources}
         problems = [text for text in (self._trouble, self._saver.trouble) if text is not None]
         return status(self._project, standings, dict(self._errors), told, problems)
+
+    def logs(self) -> Sequence[Mapping[str, Any]]:
+        """As the sinks may ask."""
+        return [
+            {"name": name, "error": self._errors.get(name), "last_at": self._standings[name].last_at}
+            for name in tuple(self._sources)
+        ]
 
     def errors(self) -> list[str]:
         """Why logs cannot be read."""
@@ -242,7 +249,7 @@ class Monitoring:
             for sink in self._sinks:
                 sink.close()
             self._sunk |= {sink.name: sink.state() for sink in self._sinks}
-            self._sinks = sinks(project)
+            self._sinks = sinks(project, self.logs)
             for sink in self._sinks:
                 self._restore(sink)
             self._project = project

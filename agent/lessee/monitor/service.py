@@ -1,7 +1,8 @@
 """What the monitor is made of, as the configuration says: the logs it reads, and who hears of what is in them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lessee.core.config import Config
 from lessee.core.config.grammar.operator import Audit, Monitor
@@ -12,7 +13,8 @@ from lessee.host.project import read
 from lessee.monitor.counting import Counting
 from lessee.monitor.keeping import Standing
 from lessee.monitor.sink import Sink
-from lessee.monitor.sources import FromFile, FromSocket, FromStdin, Post, Source
+from lessee.monitor.sockets import FromSocket
+from lessee.monitor.sources import FromFile, FromStdin, Post, Source
 
 STDIN = "stdin"
 
@@ -41,9 +43,13 @@ def load(path: Path, environ: Mapping[str, str]) -> Project:
     return Project(path, config, config.monitor, sources(config.monitor))
 
 
-def sinks(project: Project) -> list[Sink]:
+Logs = Callable[[], Sequence[Mapping[str, Any]]]
+"""How each log is at this moment: by `name`, `error` (None: it can be read) and `last_at`."""
+
+
+def sinks(project: Project, logs: Logs) -> list[Sink]:
     """Who hears of each access, in this order."""
-    del project
+    del project, logs
     return [Counting()]
 
 

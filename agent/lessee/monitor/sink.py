@@ -33,9 +33,12 @@ class Sink(Protocol):
         ...
 
     def status(self) -> Mapping[str, Any]:
-        """Its keys of status.json; `problems` are put together with those of all. Any thread may call it."""
+        """Its keys of status.json; `problems` and mappings are put together with those of others.
+
+        Any thread may call it, but never while another of these is called.
+        """
         ...
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Nothing more comes. Its state is asked for once more afterwards."""
         ...

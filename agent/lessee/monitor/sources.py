@@ -1,17 +1,14 @@
 """Where an audit log comes from: each source has a thread that waits for lines, and posts what it reads."""
 
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from lessee.core.errors import CannotWrite, LesseeError
+from lessee.core.errors import LesseeError
 from lessee.core.monitor.cursor import Place
 from lessee.core.record import Record
-from lessee.host.logs import log
 from lessee.monitor.following import CHUNK, LINE_MAX, Follower
 from lessee.monitor.pieces import Piece, decoded
 from lessee.monitor.waking import Waker
@@ -21,8 +18,6 @@ AHEAD = 4
 CONNECTIONS = 64
 """Of a socket, at a time: a server has one."""
 STDIN = 0
-AGAIN = 1.0
-"""Seconds until one tries to listen again."""
 
 
 class Heard(Record, frozen=True):
@@ -79,7 +74,7 @@ class FromFile:
         self._follower = Follower(name, path, place, from_end=from_end)
         self._waker = Waker(path)
         self._once = once
-        self._pace = _Pace(post)
+        self._pace = Pace(post)
 
     def start(self) -> None:
         """Read, from now on."""
@@ -124,76 +119,6 @@ class FromFile:
             return None, f"internal error: {type(exc).__name__}; please report it"
 
 
-class FromSocket:
-    """Where the socket devices of servers connect to. What they say while nobody listens is lost to us."""
-
-    kind = "socket"
-
-    def __init__(self, name: str, address: str, post: Post) -> None:
-        """`host:port`, or the path of a Unix socket."""
-        self.name = name
-        self._address = address
-        self._pace = _Pace(post)
-        self._closed = threading.Event()
-        self._listener: socket.socket | None = None
-        self._connections: set[socket.socket] = set()
-
-    def start(self) -> None:
-        """Take connections, from now on."""
-        threading.Thread(target=self._run, name=f"lessee-audit-{self.name}", daemon=True).start()
-
-    def taken(self) -> None:
-        """See Source."""
-        self._pace.taken()
-
-    def close(self) -> None:
-        """See Source."""
-        self._pace.close()
-        self._closed.set()
-        for one in (self._listener, *self._connections):
-            if one is not None:
-                with suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
-        if self._listener is not None:
-            self._listener.close()
-            if self._address.startswith("/"):
-                Path(self._address).unlink(missing_ok=True)
-
-    def _run(self) -> None:
-        while not self._pace.closed:
-            try:
-                self._listener = _listen(self._address)
-            except CannotWrite as exc:
-                self._pace.say(Stood(self.name, str(exc)))
-                self._closed.wait(AGAIN)
-            else:
-                self._pace.say(Stood(self.name))
-                self._accept(self._listener)
-
-    def _accept(self, listener: socket.socket) -> None:
-        while not self._pace.closed:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                self._closed.wait(AGAIN)  # There may be no descriptor left.
-                continue
-            if len(self._connections) >= CONNECTIONS:
-                log("warning", "audit connection refused", source=self.name, note=f"there are {CONNECTIONS}")
-                connection.close()
-                continue
-            self._connections.add(connection)
-            name = f"lessee-audit-{self.name}-connection"
-            threading.Thread(target=self._hear, args=(connection,), name=name, daemon=True).start()
-
-    def _hear(self, connection: socket.socket) -> None:
-        log("info", "audit connection opened", source=self.name)
-        with connection:
-            _pass_on(self.name, lambda: connection.recv(CHUNK), self._pace)
-        self._connections.discard(connection)
-        if not self._pace.closed:
-            log("info", "audit connection closed", source=self.name)
-
-
 class FromStdin:
     """What another program writes, such as `tail -F`."""
 
@@ -201,7 +126,7 @@ class FromStdin:
 
     def __init__(self, name: str, post: Post) -> None:
         self.name = name
-        self._pace = _Pace(post)
+        self._pace = Pace(post)
 
     def start(self) -> None:
         """Read, from now on."""
@@ -217,11 +142,11 @@ class FromStdin:
 
     def _run(self) -> None:
         self._pace.say(Stood(self.name))
-        _pass_on(self.name, lambda: os.read(STDIN, CHUNK), self._pace)
+        pass_on(self.name, lambda: os.read(STDIN, CHUNK), self._pace)
         self._pace.say(Ended(self.name))
 
 
-class _Pace:
+class Pace:
     """Posts no more than the loop can take, so that a long log does not fill the memory."""
 
     def __init__(self, post: Post) -> None:
@@ -245,14 +170,14 @@ class _Pace:
         self._room.release(CONNECTIONS + 1)  # Whoever waits for room.
 
 
-def _pass_on(source: str, read: Callable[[], bytes], pace: _Pace) -> None:
+def pass_on(source: str, read: Callable[[], bytes], pace: Pace) -> None:
     """All that comes, until its end."""
     for text, rubbish in _whole_lines(read, pace):
         accesses, bad = decoded(text, source)
         pace.post(Heard(source, Piece(accesses, None, len(text) + rubbish, bad + rubbish)))
 
 
-def _whole_lines(read: Callable[[], bytes], pace: _Pace) -> Iterator[tuple[list[bytes], int]]:
+def _whole_lines(read: Callable[[], bytes], pace: Pace) -> Iterator[tuple[list[bytes], int]]:
     """Some lines at a time, and how many there were besides that had no end within LINE_MAX."""
     held, too_long = bytearray(), False
     while not pace.closed:
@@ -274,36 +199,3 @@ def _whole_lines(read: Callable[[], bytes], pace: _Pace) -> Iterator[tuple[list[
         elif len(held) > LINE_MAX:
             held.clear()
             too_long = True
-
-
-def _listen(address: str) -> socket.socket:
-    try:
-        if address.startswith("/"):
-            return _listen_unix(Path(address))
-        host, _, port = address.rpartition(":")
-        host = host.strip("[]")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, int(port)), family=family, backlog=CONNECTIONS)
-    except OSError as exc:
-        todo = "name another with `monitor: {audit: {socket: …}}`"
-        reason = exc.strerror or exc.args[0]
-        raise CannotWrite(f"cannot listen for the audit log: {reason}", where=address, todo=todo) from None
-
-
-def _listen_unix(path: Path) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with suppress(OSError):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.connect(str(path))
-        listener.close()
-        raise CannotWrite("another one listens there", where=str(path), todo="end it, or name another")
-    if path.is_socket():
-        path.unlink()
-    try:
-        listener.bind(str(path))
-        path.chmod(0o660)  # The server has a uid of its own.
-        listener.listen(CONNECTIONS)
-    except OSError:
-        listener.close()
-        raise
-    return listener
