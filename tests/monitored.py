@@ -51,10 +51,11 @@ class Monitor:
         self.file.with_suffix(".new").write_text(yaml.safe_dump(self.config))
         self.file.with_suffix(".new").rename(self.file)
 
-    def command(self, *arguments, **settings):
+    def command(self, *arguments, before=(), **settings):
+        """`before`: a program that becomes it."""
         self.write_config()
         return {
-            "args": [sys.executable, "-m", "lessee", "monitor", *arguments],
+            "args": [*before, sys.executable, "-m", "lessee", "monitor", *arguments],
             "cwd": self.disk,
             "env": {"PATH": os.environ["PATH"], "HOME": str(self.disk)},
             **settings,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from monitored import AUDIT_FILE, AUDIT_SOCKET, Audited, Monitor, accesses
+from needs import need
 from sidecar import PATIENCE, eventually
 
 CANARY = "canary-of-the-monitor"
@@ -262,6 +263,23 @@ def test_an_edit_adds_a_log_and_a_broken_one_leaves_all_as_it_is(bao, monitor, t
     monitor.config["monitor"]["audit"] = both
     monitor.write_config()
     monitor.until(lambda status: len(status["sources"]) == 2 and status["accesses"]["total"] == 2 * total + 1)
+
+
+def test_where_the_kernel_has_no_room_for_a_watch_it_looks_by_itself(bao, monitor):
+    none = 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"'
+    alone = ["unshare", "-Ur", "sh", "-c", none, "sh"]
+    tried = subprocess.run([*alone, "true"], capture_output=True, text=True, check=False)
+    need(tried.returncode == 0, f"needs user namespaces: {tried.stderr}")
+    monitor.start(before=alone).until(lambda status: status["ready"])
+    for n in range(3):
+        bao.put("monitored/nine", n=n)
+        monitor.until(lambda status: status["accesses"]["total"] == len(accesses(bao.audit)))
+    bao.audit.rename(bao.audit.with_name("audit.log.1"))
+    bao.reopen()
+    eventually(bao.audit.exists, "the new file")
+    bao.put("monitored/nine", n=3)
+    files = bao.audit, bao.audit.with_name("audit.log.1")
+    monitor.until(lambda status: status["accesses"]["total"] == len(accesses(*files)))
 
 
 def test_a_second_monitor_of_the_same_state_is_refused(monitor, memory):
