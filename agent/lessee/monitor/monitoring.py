@@ -119,8 +119,15 @@ class Monitoring:
             self._save(is_whole=False)
             while self._turn():
                 self._tick()
-        finally:
             self._leave()
+        finally:
+            # What goes wrong in the middle of lines is not kept: they are read again.
+            for one in self._sources.values():
+                one.close()
+            try:
+                self._saver.close()
+            finally:
+                self._keeper.close()
 
     def _turn(self) -> bool:
         """Whether to go on."""
@@ -212,10 +219,7 @@ class Monitoring:
         self._drain()
         for sink in self._sinks:
             sink.close()
-        if self._sinks:
-            self._save(is_whole=True)
-        self._saver.close()
-        self._keeper.close()
+        self._save(is_whole=True)
 
     # Configurations.
 
@@ -261,13 +265,17 @@ class Monitoring:
         standing = self._standings.get(name, Standing(log_of_it))
         if standing.log != log_of_it:
             standing = replace(standing, log=log_of_it, place=None)
-        if self._project.logs[name].file is None and not self._was_whole:
+        is_heard_once = self._project.logs[name].file is None
+        if is_heard_once and not self._was_whole:
             # Nobody can go back there: numbers that may have been given since are not given again.
             standing = replace(standing, number=(standing.number // LEAP + 1) * LEAP)
         token = object()
         one = source(self._project, name, standing, lambda event: self._mail.put((token, event)), once=self._once)
         with self._mutex:
             self._standings[name], self._sources[name], self._tokens[name] = standing, one, token
+        if is_heard_once:
+            self._save(is_whole=False)
+            self._saver.wait()
         one.start()
 
     def _drain(self) -> None:
