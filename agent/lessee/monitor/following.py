@@ -260,7 +260,7 @@ def _after(place: Place) -> Place:
 
 def _unreadable(path: Path, exc: BaseException) -> LesseeError:
     reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it is damaged"
-    todo = "let lessee's uid read it, or name another with `monitor: {audit: {file: …}}`"
+    todo = "let lessee's uid read it (the device's `mode` may be 0640), or name another with `monitor: {audit: …}`"
     return LesseeError(f"the audit log cannot be read: {reason}", where=str(path), todo=todo)
 
 

@@ -26,7 +26,7 @@ class Access(Record, frozen=True):
     role: str
     """Which the login's metadata name; empty where there is none."""
     accessor: str
-    """Its HMAC."""
+    """Its HMAC; the accessor itself where the device has `hmac_accessor = false` or `log_raw = true`."""
     policies: tuple[str, ...]
     root: bool
     """Whether the token may do anything."""
