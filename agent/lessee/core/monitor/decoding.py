@@ -69,7 +69,7 @@ class _Response(Struct):
     data: _Data | None = None
 
 
-class _Answer(Struct):
+class _Answer(_Entry):
     response: _Response | None = None
 
 
@@ -85,17 +85,23 @@ def decode(line: bytes, server: str) -> Access | None:
         return None
     if line.endswith(b',"type":"request"}'):
         return None
+    text = line[start:] if start > 0 else line
+    response = None
     try:
-        entry = _entry(line[start:] if start > 0 else line)
+        try:
+            entry: _Entry = (answer := _answer(text))
+            response = answer.response
+        except DecodeError:
+            entry = _entry(text)  # An answer may have keys of these names and another meaning.
     except (DecodeError, RecursionError, UnicodeDecodeError):
         # The reason quotes the line.
         raise NotALine from None
     if entry.type != "response" or entry.request is None:
         return None
-    return _access(entry, entry.request, line[max(start, 0) :], server)
+    return _access(entry, entry.request, response, server)
 
 
-def _access(entry: _Entry, request: _Request, line: bytes, server: str) -> Access:
+def _access(entry: _Entry, request: _Request, response: _Response | None, server: str) -> Access:
     auth = entry.auth or _Auth()
     metadata = auth.metadata or _Metadata()
     policies = auth.policies or auth.token_policies or ()
@@ -117,21 +123,17 @@ def _access(entry: _Entry, request: _Request, line: bytes, server: str) -> Acces
         _ROOT in policies or _ROOT in (auth.token_policies or ()),
         " ".join(entry.error.split())[:ERROR_MAX] if entry.error else None,
         entry.error is not None and _DENIED in entry.error,
-        _version(request, line),
+        _version(request, response),
         server,
     )
 
 
-def _version(request: _Request, line: bytes) -> int | None:
+def _version(request: _Request, response: _Response | None) -> int | None:
     """Numbers stand in the log as they are, so that a secret's own key `version` must not be taken for it: in KV
     version 1 the answer's data are the secret. Version 2 puts `created_time` beside its own.
     """
     if request.mount_type not in {"kv", None} or request.operation == "list":
         return None
-    try:
-        response = _answer(line).response
-    except DecodeError:
-        return None  # It is a secret of version 1 with keys of these names.
     data = response and response.data
     if not data:
         return None
