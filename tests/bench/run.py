@@ -52,6 +52,7 @@ NAMES = (
     "secrecy",
     "simba",
     "mcp_session",
+    "audit_log",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 

@@ -139,11 +139,22 @@ def _add_backup(command: Command) -> None:
     )
 
 
+def _add_monitor(command: Command) -> None:
+    monitor = command(
+        "monitor",
+        "follow Vault's audit log: who reads what, and what has changed",
+        "It needs no\nlogin, and keeps no value. Ended anywhere, it goes on where it was.",
+    )
+    monitor.add_argument("--once", action="store_true", help="read to the end that there is now, keep that, and end")
+    add_logging(monitor)
+
+
 COMMANDS: Mapping[str, Callable[[Command], None]] = {
     "setup": _add_setup,
     "validate": _add_validate,
     "rotate": _add_rotate,
     "backup": _add_backup,
     "emergency": _add_emergency,
+    "monitor": _add_monitor,
 }
 """What adds each, in the order in which they are listed."""

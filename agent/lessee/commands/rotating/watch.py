@@ -4,16 +4,16 @@ import argparse
 import os
 import signal
 from collections.abc import Mapping
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 
-from lessee.core.config import Config, Status
-from lessee.core.errors import AgentAway, CannotWrite, ConfigError, LesseeError
+from lessee.commands.serving import place, refuse_second
+from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.logs import log, open_log
 from lessee.host.private import make_private
 from lessee.host.project import read, text_of
-from lessee.host.status import Answers, StatusServer, ask
+from lessee.host.status import Answers, StatusServer
 from lessee.host.watch import Watcher
 from lessee.rotation.targets import Project
 from lessee.rotation.watching import Watching
@@ -44,30 +44,13 @@ def watch(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str])
     config = watching.project.config
     log("info", "starting", config=str(path), vault=config.vault.address, targets=", ".join(config.rotation))
     with ExitStack() as stack:
-        place = _place(config)
-        _refuse_second(Path(place.socket))
-        stack.enter_context(closing(StatusServer(Path(place.socket), place.listen, _answers(watching))))
+        where = place(config, SOCKET)
+        refuse_second(Path(where.socket))
+        stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _answers(watching))))
         watching.watch_with(stack.enter_context(closing(Watcher(watching.reload))))
         watching.run()
     log("info", "stopped")
     return 0
-
-
-def _place(config: Config) -> Status:
-    """Where it says how it is: a file with apps is also the agent's, to whom its `status:` belongs."""
-    said, own = config.status, f"{config.state}/{SOCKET}"
-    if config.apps:
-        return Status(socket=own, listen=None)
-    named = said.socket != f"{config.state}/status.sock"
-    return Status(socket=said.socket if named else own, listen=said.listen)
-
-
-def _refuse_second(socket: Path) -> None:
-    """Raises CannotWrite where another serves there: it would not be asked any more."""
-    with suppress(AgentAway):
-        ask(socket, "GET", "/status.json", timeout=2.0)
-        todo = "end it, or give this one another `state`"
-        raise CannotWrite("another service answers there", where=str(socket), todo=todo)
 
 
 def _answers(watching: Watching) -> Answers:

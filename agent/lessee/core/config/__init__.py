@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from lessee.core.config.grammar.app import Format, OnExpiry
 from lessee.core.config.grammar.backup import Backup
+from lessee.core.config.grammar.operator import Monitor
 from lessee.core.config.grammar.rotation import Rotation
 from lessee.core.config.grammar.setup import Setup
 from lessee.core.config.grammar.validate import Validate
@@ -269,6 +270,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """What `lessee validate` looks at."""
     backup: Backup | None
     """Where `lessee backup` saves Vault's data."""
+    monitor: Monitor | None
+    """How `lessee monitor` reads Vault's audit log."""
 
 
 def format_of(name: str) -> Format:

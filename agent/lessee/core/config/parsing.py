@@ -14,6 +14,7 @@ from lessee.core.config.grammar.problems import Path, Problems, spell
 from lessee.core.config.grammar.reader import Reader
 from lessee.core.config.grammar.validate import Provider, Validate
 from lessee.core.config.grammar.vault import AppRole, CertAuth, JwtAuth, Vault
+from lessee.core.config.monitoring import check_monitor
 from lessee.core.config.rotating import check_rotation
 from lessee.core.config.setting_up import check_setup
 from lessee.core.config.telling import check, notify, ready
@@ -46,6 +47,8 @@ def parse(
     settled = _Settling(said, reader.values, problems, environ, for_child=for_child).settle()
     if "setup" in blocks:
         check_setup(said, problems)
+    if "monitor" in blocks:
+        check_monitor(said, problems)
     if "rotation" in blocks:
         check_rotation(settled, problems)
     problems.raise_all()
@@ -97,6 +100,7 @@ class _Settling:
             rotation=said.rotation,
             validate=self._validate(),
             backup=said.backup,
+            monitor=said.monitor,
         )
 
     def _or_variable(self, said: str | None, variable: str, kind: Any, path: Path) -> str | None:

@@ -2,6 +2,8 @@
 
 from typing import Annotated, ClassVar, Literal
 
+from msgspec import Meta
+
 from lessee.core.config.grammar import words as w
 from lessee.core.config.grammar.block import Block, says
 
@@ -19,8 +21,11 @@ class Audit(Block, frozen=True, kw_only=True):
     """Where Vault's audit log comes from."""
 
     one_of: ClassVar[tuple[str, ...]] = ("file", "socket", "stdin")
+    name: Annotated[w.Name | None, says("What the log is called; needed where there are several.")] = None
     file: Annotated[w.FilePath | None, says("The file that Vault's audit device writes.")] = None
-    socket: Annotated[w.Text | None, says("Where Vault's socket device connects to.")] = None
+    socket: Annotated[
+        w.AuditSocket | None, says("Where Vault's socket device connects to: `host:port`, or an absolute path.")
+    ] = None
     stdin: Annotated[w.On | None, says("Read it from stdin.")] = None
 
 
@@ -37,6 +42,15 @@ class Alerts(Block, frozen=True, kw_only=True):
 class Monitor(Block, frozen=True, kw_only=True):
     """How `lessee monitor` reads Vault's audit log."""
 
-    audit: Annotated[Audit, says("Where the log comes from.")]
+    audit: Annotated[
+        Audit | Annotated[tuple[Audit, ...], Meta(min_length=1)],
+        says("Where the log comes from; of a cluster a list, one a server."),
+    ]
+    begin: Annotated[
+        Literal["start", "end"], says("Where the first start begins in a file that is there; later ones go on.")
+    ] = "start"
+    state: Annotated[
+        w.AbsolutePath, says("What was read, and what was counted; it must outlive a restart, and holds no value.")
+    ] = "/var/lib/lessee/monitor"
     publish: Annotated[w.RedisUrl | None, says("Where change events go.")] = None
     alerts: Annotated[Alerts, says("When to raise an alarm, and where.")] = Alerts()

@@ -1,0 +1,1 @@
+"""What the audit log of Vault means, and what follows from it."""

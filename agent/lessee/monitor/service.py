@@ -1,0 +1,64 @@
+"""What the monitor is made of, as the configuration says: the logs it reads, and who hears of what is in them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lessee.core.config import Config
+from lessee.core.config.grammar.operator import Audit, Monitor
+from lessee.core.config.monitoring import sources
+from lessee.core.errors import ConfigError, LesseeError
+from lessee.core.record import Record
+from lessee.host.project import read
+from lessee.monitor.counting import Counting
+from lessee.monitor.keeping import Standing
+from lessee.monitor.sink import Sink
+from lessee.monitor.sockets import FromSocket
+from lessee.monitor.sources import FromFile, FromStdin, Post, Source
+
+STDIN = "stdin"
+
+
+class Project(Record, frozen=True):
+    """A configuration in force."""
+
+    path: Path
+    config: Config
+    monitor: Monitor
+    logs: Mapping[str, Audit]
+    """By name."""
+
+    def log_of(self, name: str) -> str:
+        """What is read under this name: a file, where one listens, or stdin."""
+        said = self.logs[name]
+        return str(self.path.parent / said.file) if said.file is not None else said.socket or STDIN
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Project:
+    """Raises ConfigError. Vault is not asked, and no login is needed: what is read is the log alone."""
+    config = read(path, environ, blocks=("monitor",))
+    if config.monitor is None:
+        todo = "add `monitor:`, or name another configuration with --config"
+        raise ConfigError([LesseeError("it has no audit log to read", where=str(path), todo=todo)])
+    return Project(path, config, config.monitor, sources(config.monitor))
+
+
+Logs = Callable[[], Sequence[Mapping[str, Any]]]
+"""How each log is at this moment: by `name`, `error` (None: it can be read) and `last_at`."""
+
+
+def sinks(project: Project, logs: Logs) -> list[Sink]:
+    """Who hears of each access, in this order."""
+    del project, logs
+    return [Counting()]
+
+
+def source(project: Project, name: str, standing: Standing, post: Post, *, once: bool) -> Source:
+    """The log of this name, from where it was read to. Raises CannotWrite where one cannot listen for it."""
+    said, log = project.logs[name], project.log_of(name)
+    if said.file is not None:
+        from_end = project.monitor.begin == "end"
+        return FromFile(name, Path(log), standing.place, post, from_end=from_end, once=once)
+    if said.socket is not None:
+        return FromSocket(name, said.socket, post)
+    return FromStdin(name, post)
