@@ -18,7 +18,7 @@ from lessee.core.monitor.facts import World, source
 from lessee.core.monitor.outbox import Way
 from lessee.core.monitor.rules import ruling
 from lessee.core.monitor.watch import Watch, spelled
-from lessee.host.clock import wall_time
+from lessee.host.clock import boot_time, wall_time
 from lessee.host.logs import log
 from lessee.monitor.looking import EVERY, Looking
 from lessee.monitor.telling.told import Told
@@ -106,8 +106,11 @@ class Alerting:
     def close(self) -> None:
         """What is under way has a moment; the rest is told after the next start."""
         self._looking.close()
+        deadline = boot_time() + _LEAVE
         for worker in self._workers.values():
-            worker.close(_LEAVE)
+            worker.close()
+        for worker in self._workers.values():
+            worker.wait(max(0.0, deadline - boot_time()))
 
     def _collect(self, now: float) -> None:
         while not self._results.empty():

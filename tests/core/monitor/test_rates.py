@@ -46,7 +46,6 @@ def test_the_busiest_of_the_hour_come_first():
             {**one, "last_hour": 0, "total": 3, "last_at": NOON - 2 * HOUR + 2},
         ],
         "left_out": 0,
-        "refused": 1,
         "refused_last_hour": 1,
     }
 

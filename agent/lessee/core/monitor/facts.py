@@ -68,7 +68,9 @@ def heard(status: Any) -> Heard:
 
 def source(said: Any) -> Source:
     """Of one in the monitor's own status."""
-    return Source(shown(str(_key(said, "name"))), _text(_key(said, "error")) or None, _moment(_key(said, "last_at")))
+    return Source(
+        shown(str(_key(said, "name"))), _text(_key(said, "error")) or None, _moment(_key(said, "last_at")) or None
+    )
 
 
 def _held(status: Any) -> Iterator[Held]:

@@ -123,7 +123,6 @@ class Rates:
                 for (path, component, address), row in ordered[:_SHOWN]
             ],
             "left_out": len(ordered[_SHOWN:]),
-            "refused": self._refused.total,
             "refused_last_hour": self._refused.window.at(now),
         }
 

@@ -96,9 +96,12 @@ class Worker:
         """Does not wait."""
         self._jobs.put(job)
 
-    def close(self, timeout: float) -> None:
-        """What is under way has so many seconds."""
+    def close(self) -> None:
+        """Nothing more comes."""
         self._jobs.put(None)
+
+    def wait(self, timeout: float) -> None:
+        """What is under way has so many seconds."""
         self._thread.join(timeout)
 
     def _run(self) -> None:

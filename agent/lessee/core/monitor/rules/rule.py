@@ -1,5 +1,6 @@
 """What every rule is: it takes lines, and gives signs."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
@@ -28,25 +29,24 @@ class Seen(Record, frozen=True):
     refused: bool
 
 
-class Rule:
-    """One that gives no sign. Each is changed in place, as `rates` is."""
+class Rule(ABC):
+    """Each is changed in place, as `rates` is."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def take(self, seen: Seen) -> None:
+    def take(self, seen: Seen) -> None:  # noqa: B027  # Many look at no lines.
         """A line."""
 
+    @abstractmethod
     def signs(self, world: World) -> Iterator[Sign]:
         """What there is to tell now: of the lines since the last time, and of what is known beside them."""
-        del world
-        yield from ()
 
     def kept(self) -> Any:
         """What it must know after a restart, as JSON."""
         return None
 
-    def restore(self, kept: Any) -> None:
+    def restore(self, kept: Any) -> None:  # noqa: B027  # Many know nothing.
         """Of `kept`, of a rule of the same name and kind."""
 
 
