@@ -3,12 +3,12 @@
 import queue
 import random
 from collections.abc import Callable, Mapping, Sequence
-from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lessee.core.config.alerting import watched
+from lessee.core.config.grammar.alerts import OutsideHours
 from lessee.core.config.grammar.operator import Monitor
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.monitor import outbox
@@ -38,23 +38,24 @@ class Alerting:
         said: Monitor,
         *,
         environment: str | None,
-        folder: Path | None,
+        folder: Path,
+        near: Path,
         sources: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
         look_every: float = EVERY,
     ) -> None:
-        """`folder`: where it keeps what has been told. `sources`: how each is, as status.json has it.
+        """`folder`: where it keeps what has been told. `near`: where the paths of files start.
 
-        Raises ConfigError where the machine does not know a time zone.
+        `sources`: how each log is, by name, error and last_at.
         """
-        self._watch = Watch(ruling(said.alerts, watches=bool(said.watch), zone=_zone))
+        self._watch = Watch(ruling(said.alerts, watches=bool(said.watch), zone=ZoneInfo))
         self._sources = sources
-        self._told = Told(folder / "told.json" if folder is not None else None)
+        self._told = Told(folder / "told.json")
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        found = tellers(said.alerts, environment)
+        found = tellers(said.alerts, environment, near)
         self._ways = {name: Way(whole=whole) for name, (_, whole) in found.items()}
         self._workers = {name: Worker(name, one, self._told, self._results) for name, (one, _) in found.items()}
         self._in_save: Mapping[str, int] = {}
-        self._looking = Looking(watched(said), look_every)
+        self._looking = Looking(watched(said), near, look_every)
         self._status: Mapping[str, Any] = {}
         self._show(wall_time())
 
@@ -159,10 +160,12 @@ def _way(way: Way) -> Mapping[str, Any]:
     return {"told": way.told, "waiting": len(way.waiting), "lost": way.lost, "error": way.error, "since": since}
 
 
-def _zone(name: str) -> tzinfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        todo = "correct it, or install the package tzdata"
-        what = f"this machine knows no time zone {name}"
-        raise ConfigError([LesseeError(what, where="monitor.alerts.rules", todo=todo)]) from None
+def check_zones(said: Monitor) -> None:
+    """Raises ConfigError where this machine does not know a time zone."""
+    for index, rule in enumerate(said.alerts.rules):
+        if isinstance(rule, OutsideHours):
+            try:
+                ZoneInfo(rule.zone)
+            except (ZoneInfoNotFoundError, ValueError, OSError):
+                what, todo = f"this machine knows no time zone {rule.zone}", "correct it, or install the package tzdata"
+                raise ConfigError([LesseeError(what, where=f"monitor.alerts.rules[{index}]", todo=todo)]) from None

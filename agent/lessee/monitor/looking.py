@@ -13,6 +13,7 @@ from lessee.core.record import replace
 from lessee.host import status
 from lessee.host.clock import wall_time
 from lessee.monitor.telling.asking import Undone, ask, content
+from lessee.monitor.telling.ways import settled
 
 EVERY = 15.0
 """Seconds between two looks."""
@@ -22,10 +23,12 @@ _TIMEOUT = 5.0
 class Looking:
     """Goes on until it is closed."""
 
-    def __init__(self, watched: Mapping[str, Watched], every: float = EVERY) -> None:
+    def __init__(self, watched: Mapping[str, Watched], near: Path, every: float = EVERY) -> None:
+        """`near`: where the paths of files start."""
         self._answers: dict[str, Answer] = {}
         self._every, self._closed = every, threading.Event()
-        for name, said in watched.items():
+        for name, one in watched.items():
+            said = settled(one, near)
             threading.Thread(target=self._go_on, args=(name, said), name=f"lessee-look-{name}", daemon=True).start()
 
     def answers(self) -> Mapping[str, Answer]:

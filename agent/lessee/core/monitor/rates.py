@@ -68,9 +68,8 @@ class Window:
         self._head, parts = kept
         size = len(self._counts)
         for age, count in parts:
-            if 0 <= age < size:
-                self._counts[(self._head - age) % size] += count
-                self.total += count
+            self._counts[(self._head - age) % size] += count
+            self.total += count
 
 
 class _Row:

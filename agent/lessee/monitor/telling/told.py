@@ -14,11 +14,11 @@ _MOST = 4000
 class Told:
     """A small file. Any thread may add."""
 
-    def __init__(self, path: Path | None) -> None:
-        """None: nothing is kept. What cannot be read has not been told: twice is better than not at all."""
+    def __init__(self, path: Path) -> None:
+        """What cannot be read has not been told: twice is better than not at all."""
         self._path, self._lock = path, threading.Lock()
         self._names: dict[str, None] = {}
-        if path is not None and path.exists():
+        if path.exists():
             try:
                 self._names = dict.fromkeys(str(name) for name in json.loads(path.read_bytes()))
             except (OSError, ValueError, TypeError):
@@ -36,10 +36,10 @@ class Told:
             self._names.update(dict.fromkeys(names))
             for name in list(self._names)[: max(0, len(self._names) - _MOST)]:
                 del self._names[name]
-            if self._path is not None:
-                self._write(self._path)
+            self._write()
 
-    def _write(self, path: Path) -> None:
+    def _write(self) -> None:
+        path = self._path
         beside = path.with_suffix(".new")
         try:
             descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)

@@ -4,12 +4,15 @@ import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
+from pathlib import Path
+from typing import TypeVar
 
 from lessee.core.config.grammar.alerts import AlertmanagerAt, Alerts, Hook, Mail
+from lessee.core.config.grammar.block import Block
 from lessee.core.monitor import alerts as board
 from lessee.core.monitor import bodies
 from lessee.core.monitor.alerts import Telling
-from lessee.core.record import Record
+from lessee.core.record import Record, replace
 from lessee.host.clock import wall_time
 from lessee.monitor.telling.asking import Undone, ask, content
 from lessee.monitor.telling.told import Told
@@ -31,23 +34,32 @@ class Result(Record, frozen=True):
     unfit: bool = False
 
 
+_B = TypeVar("_B", bound=Block)
+_FILES = ("url_file", "password_file", "token_file", "ca_file")
 Teller = Callable[[Job], None]
 """Raises Undone."""
 
 
-def tellers(said: Alerts, environment: str | None) -> Mapping[str, tuple[Teller, bool]]:
-    """By the name of each way; and whether it takes the whole state."""
+def tellers(said: Alerts, environment: str | None, near: Path) -> Mapping[str, tuple[Teller, bool]]:
+    """By the name of each way; and whether it takes the whole state. `near`: where the paths of files start."""
     found: dict[str, tuple[Teller, bool]] = {}
     if said.webhook is not None:
         hook = Hook(url=said.webhook) if isinstance(said.webhook, str) else said.webhook
-        found["webhook"] = (_webhook(hook, environment), False)
+        found["webhook"] = (_webhook(settled(hook, near), environment), False)
     if said.smtp is not None:
-        found["smtp"] = (_mail(said.smtp, environment), False)
+        found["smtp"] = (_mail(settled(said.smtp, near), environment), False)
     if said.alertmanager is not None:
         at = said.alertmanager
         at = AlertmanagerAt(url=at) if isinstance(at, str) else at
-        found["alertmanager"] = (_alertmanager(at, environment), True)
+        found["alertmanager"] = (_alertmanager(settled(at, near), environment), True)
     return found
+
+
+def settled(said: _B, near: Path) -> _B:
+    """With the paths of its files as they are from anywhere."""
+    files = {key: str(near / path) for key in _FILES if (path := getattr(said, key, None)) is not None}
+    headers = {header: str(near / path) for header, path in getattr(said, "header_files", {}).items()}
+    return replace(said, **files, **({"header_files": headers} if headers else {}))
 
 
 def _webhook(said: Hook, environment: str | None) -> Teller:
