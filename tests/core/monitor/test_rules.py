@@ -294,10 +294,10 @@ def test_a_rotation_that_is_overdue_or_fails_is_told_with_the_reason():
     for target in (well, Rotated("postgres", None, 2, "", 0.0), Rotated("postgres", NOON - HOUR + 1, 0, "", 60.0)):
         alarms.answers = {"rotator": answer(rotated=[target])}
         assert alarms.tick() == []
-    alarms.answers = {"rotator": answer(rotated=[Rotated("postgres", NOON - 3 * HOUR, 3, "it is away", 0.0)])}
+    alarms.answers = {"rotator": answer(rotated=[Rotated("postgres", NOON - 4 * DAY, 3, "it is away", 0.0)])}
     assert alarms.tick() == [(FIRING, "rotator: postgres"), (FIRING, "rotator: postgres")]
     assert texts(alarms) == [
-        "the rotation of postgres has been due for 3h: it is away",
+        "the rotation of postgres has been due for 4d: it is away",
         "the rotation of postgres has failed 3 times in a row: it is away",
     ]
     alarms.answers = {"rotator": answer(rotated=[Rotated("postgres", None, 0, "", 5 * DAY)])}
@@ -306,6 +306,13 @@ def test_a_rotation_that_is_overdue_or_fails_is_told_with_the_reason():
     assert "has not come to an end for 5d" in str(alarms.watch.alerts)
     alarms.answers = {"rotator": answer(rotated=[well]), "new": Answer(NOON, None, None)}
     assert alarms.tick(60) == [(RESOLVED, "rotator: postgres")]
+
+
+def test_a_rotation_that_cannot_begin_is_told():
+    alarms = Alarms("{}", watch=["/run/lessee/rotator.sock"])
+    alarms.answers = {"rotator": answer(rotated=[Rotated("postgres", NOON + 60, 0, "permission denied", 0.0)])}
+    assert alarms.tick() == [(FIRING, "rotator: postgres")]
+    assert texts(alarms) == ["the rotation of postgres cannot begin: permission denied"]
 
 
 def held(path="database/creds/simba", ends=NOON + HOUR, renew=NOON + HOUR / 2, state="held"):

@@ -29,7 +29,7 @@ class RotationOverdue(Rule):
 
 
 class RotationFailing(Rule):
-    """One has failed `limit` times in a row."""
+    """One has failed `limit` times in a row, or its journal cannot be read."""
 
     def __init__(self, name: str, limit: int) -> None:
         super().__init__(name)
@@ -39,7 +39,11 @@ class RotationFailing(Rule):
         for service, target in _targets(world):
             if target.failures >= self._limit:
                 text = f"the rotation of {target.name} has failed {target.failures} times in a row{_because(target)}"
-                yield Sign(self.name, f"{service}: {target.name}", text, world.now, world.now)
+            elif target.error and not target.failures:
+                text = f"the rotation of {target.name} cannot begin{_because(target)}"
+            else:
+                continue
+            yield Sign(self.name, f"{service}: {target.name}", text, world.now, world.now)
 
 
 class LeaseEnding(Rule):
