@@ -78,6 +78,14 @@ def test_changes_of_who_may_do_what_are_told(rule, operation, path):
     assert told == ([(FIRING, path)] if rule else [])
 
 
+def test_some_policies_may_change_as_they_like():
+    alarms = Alarms("{usual: false, rules: [{rule: policy-changed, paths: ['*/acl/prod-*']}]}")
+    assert alarms.hear(access(operation="update", path="sys/policies/acl/test-a")) == []
+    assert alarms.hear(access(operation="update", path="sys/policies/acl/prod-a")) == [
+        (FIRING, "sys/policies/acl/prod-a")
+    ]
+
+
 def test_who_changed_it_and_whether_it_failed_is_said():
     alarms = Alarms("{}")
     alarms.hear(
@@ -218,8 +226,8 @@ def test_the_first_read_of_a_path_or_from_an_address_is_told_once_it_has_learnt(
     later = [access(NOON + HOUR), new, new]
     assert alarms.hear(*later, after=HOUR) == [(FIRING, "simba: secret/b"), (FIRING, "simba: 10.0.0.7")]
     assert texts(alarms) == [
-        "simba has read secret/b, from 10.0.0.7: the first read of it",
-        "simba has read secret/b, from 10.0.0.7: the first read from this address",
+        "simba has read secret/b from 10.0.0.7: the first read of it",
+        "simba has read secret/b from 10.0.0.7: the first read from this address",
     ]
     alarms.restart()
     alarms.tick(HOUR)
@@ -262,8 +270,8 @@ def test_a_read_outside_its_hours_is_told_by_the_clocks_of_a_zone(zone, hours, a
 
 def test_the_local_time_of_a_read_outside_its_hours_is_said():
     alarms = Alarms(ONLY % "{rule: outside-hours, hours: ['13:30-14:00'], zone: Asia/Kolkata}")
-    alarms.hear(access(address=""))
-    assert texts(alarms) == [
+    alarms.hear(access(role="web"), access(NOON + 1, address=""))
+    assert texts(alarms)[1:] == [
         "simba has read secret/production/database/postgres on Wednesday at 17:30 (Asia/Kolkata), outside its hours"
     ]
 
@@ -345,6 +353,9 @@ def test_a_lease_can_be_told_of_by_the_time_that_is_left():
     alarms.answers = {"agent": answer(held=[held(renew=NOON)])}
     assert alarms.tick(50 * 60) == []
     assert alarms.tick(1) == [(FIRING, "agent")]
+    alarms.restart()
+    alarms.tick(540)
+    assert "the first ends in 59s" in str(alarms.watch.alerts)
 
 
 def test_a_service_that_does_not_answer_is_told_and_is_back_when_it_answers():

@@ -29,6 +29,11 @@ class Watch:
         self._alerts: board.Alerts = {}
         self._rates = Rates()
         self._began: float | None = None
+        self._hearers = {
+            (one, root): tuple(rule for rule in ruling.rules if rule.hears(one, root=root))
+            for one in Kind
+            for root in (False, True)
+        }
 
     @property
     def alerts(self) -> board.Alerts:
@@ -43,7 +48,7 @@ class Watch:
                 self._rates.refused(seen.at)
             elif seen.kind is Kind.READ:
                 self._rates.read(seen.path, seen.component, seen.address, seen.at)
-            for rule in self._rules:
+            for rule in self._hearers[seen.kind, seen.root]:
                 rule.take(seen)
 
     def turn(self, world: World) -> tuple[Telling, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from lessee.core.monitor.alerts import Sign
 from lessee.core.monitor.facts import World
 from lessee.core.monitor.meaning import Kind, shown
-from lessee.core.monitor.rules.rule import Filter, Gathered, Rule, Seen
+from lessee.core.monitor.rules.rule import Filter, Gathered, Rule, Seen, place
 
 _DONE = {"delete": "deleted"}
 
@@ -15,13 +15,15 @@ class RootUsed(Rule):
 
     def __init__(self, name: str, of: Filter) -> None:
         super().__init__(name)
-        self._of, self._gathered = of, Gathered(name)
+        self._of, self._gathered = of, Gathered(name, _root_said)
+
+    def hears(self, kind: Kind, *, root: bool) -> bool:
+        del kind
+        return root
 
     def take(self, seen: Seen) -> None:
-        if seen.root and self._of.takes(seen):
-            place = seen.address or "the server itself"
-            text = f"a root token was used from {place}: {shown(seen.operation)} {seen.path}{_failed(seen)}"
-            self._gathered.add(place, text, seen.at)
+        if self._of.takes(seen):
+            self._gathered.add(place(seen), seen)
 
     def signs(self, world: World) -> Iterator[Sign]:
         del world
@@ -33,19 +35,28 @@ class Changed(Rule):
 
     def __init__(self, name: str, of: Filter, kind: Kind) -> None:
         super().__init__(name)
-        self._of, self._kind, self._gathered = of, kind, Gathered(name)
+        self._of, self._kind, self._gathered = of, kind, Gathered(name, _change_said)
+
+    def hears(self, kind: Kind, *, root: bool) -> bool:
+        del root
+        return kind is self._kind
 
     def take(self, seen: Seen) -> None:
-        if seen.kind is self._kind and self._of.takes(seen):
-            what = _DONE.get(seen.operation, "written") if seen.error is None else f"tried ({shown(seen.operation)})"
-            place = seen.address or "the server itself"
-            self._gathered.add(
-                seen.path, f"{seen.path} was {what} by {seen.component} from {place}{_failed(seen)}", seen.at
-            )
+        if self._of.takes(seen):
+            self._gathered.add(seen.path, seen)
 
     def signs(self, world: World) -> Iterator[Sign]:
         del world
         return self._gathered.taken()
+
+
+def _root_said(_subject: str, seen: Seen, _figure: int) -> str:
+    return f"a root token was used from {place(seen)}: {shown(seen.operation)} {seen.path}{_failed(seen)}"
+
+
+def _change_said(_subject: str, seen: Seen, _figure: int) -> str:
+    what = _DONE.get(seen.operation, "written") if seen.error is None else f"tried ({shown(seen.operation)})"
+    return f"{seen.path} was {what} by {seen.component} from {place(seen)}{_failed(seen)}"
 
 
 def _failed(seen: Seen) -> str:

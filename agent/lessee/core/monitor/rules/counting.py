@@ -6,9 +6,9 @@ from typing import Any, Literal
 from lessee.core.config.durations import spell
 from lessee.core.monitor.alerts import Sign
 from lessee.core.monitor.facts import World
-from lessee.core.monitor.meaning import NOBODY, Kind
+from lessee.core.monitor.meaning import NOBODY, Kind, shown
 from lessee.core.monitor.rates import OTHER, Window
-from lessee.core.monitor.rules.rule import Filter, Gathered, Rule, Seen
+from lessee.core.monitor.rules.rule import EVERY, Filter, Gathered, Rule, Seen, place, where
 
 MOST = 1000
 """Subjects that a rule counts; the others together."""
@@ -20,16 +20,18 @@ _IDLE = 3600.0
 class Reads(Rule):
     """More than `limit` reads in the last `within` seconds."""
 
+    kinds = frozenset({Kind.READ})
+
     def __init__(
         self, name: str, of: Filter, limit: int, within: float, by: Literal["component", "path", "address"]
     ) -> None:
         super().__init__(name)
         self._of, self._limit, self._within, self._by = of, limit, within, by
         self._windows: dict[str, Window] = {}
-        self._gathered = Gathered(name)
+        self._gathered = Gathered(name, self._say)
 
     def take(self, seen: Seen) -> None:
-        if seen.kind is not Kind.READ or seen.refused or not self._of.takes(seen):
+        if seen.refused or not self._of.takes(seen):
             return
         subject: str = getattr(seen, self._by)
         window = self._windows.get(subject)
@@ -37,14 +39,14 @@ class Reads(Rule):
             window = self._window(subject)
         window.add(seen.at)
         if window.total > self._limit:
-            if window is self._windows.get(OTHER):
-                subject = OTHER
-            who = f"{seen.component} from {seen.address or 'the server itself'}"
-            text = (
-                f"{subject or 'the server itself'}: {window.total} reads within {spell(self._within)}, more than "
-                f"{self._limit}; the last one of {seen.path} by {who}"
-            )
-            self._gathered.add(subject, text, seen.at)
+            subject = OTHER if window is self._windows.get(OTHER) else subject
+            self._gathered.add(subject, seen, window.total)
+
+    def _say(self, subject: str, seen: Seen, count: int) -> str:
+        return (
+            f"{subject or 'the server itself'}: {count} reads within {spell(self._within)}, more than {self._limit}; "
+            f"the last one of {seen.path} by {seen.component} from {place(seen)}"
+        )
 
     def signs(self, world: World) -> Iterator[Sign]:
         if len(self._windows) >= MOST:
@@ -70,11 +72,13 @@ class Reads(Rule):
 class Refusals(Rule):
     """As many as `limit` refusals of one component, or of one address that has no valid token, and nothing between."""
 
+    kinds = EVERY
+
     def __init__(self, name: str, of: Filter, limit: int) -> None:
         super().__init__(name)
         self._of, self._limit = of, limit
         self._rows: dict[str, tuple[int, float]] = {}
-        self._gathered = Gathered(name)
+        self._gathered = Gathered(name, _refusals_said)
 
     def take(self, seen: Seen) -> None:
         if not seen.refused:
@@ -91,9 +95,7 @@ class Refusals(Rule):
         count = self._rows.get(subject, (0, 0.0))[0] + 1
         self._rows[subject] = (count, seen.at)
         if count >= self._limit:
-            where = f" from {seen.address}" if seen.address else ""
-            text = f"{subject}: {count} refusals in a row; the last one of {seen.operation} {seen.path}{where}"
-            self._gathered.add(subject, text, seen.at)
+            self._gathered.add(subject, seen, count)
 
     def signs(self, world: World) -> Iterator[Sign]:
         if len(self._rows) >= MOST:
@@ -110,26 +112,29 @@ class Refusals(Rule):
 class FirstRead(Rule):
     """A component reads what it never has, or from where it never has."""
 
+    kinds = frozenset({Kind.READ})
+
     def __init__(self, name: str, of: Filter, by: Literal["path", "address"], learn: float) -> None:
         super().__init__(name)
         self._of, self._by, self._learn = of, by, learn
         self._began: float | None = None
         self._known: dict[tuple[str, str], float] = {}
-        self._gathered = Gathered(name)
+        self._gathered = Gathered(name, self._say)
 
     def take(self, seen: Seen) -> None:
-        if seen.kind is not Kind.READ or seen.refused or not self._of.takes(seen):
+        if seen.refused or not self._of.takes(seen):
             return
         if self._began is None:
             self._began = seen.at
         what: str = getattr(seen, self._by)
         key = (seen.component, what)
         if key not in self._known and seen.at - self._began >= self._learn:
-            where = f", from {seen.address}" if seen.address else ""
-            news = "of it" if self._by == "path" else "from this address"
-            text = f"{seen.component} has read {seen.path}{where}: the first read {news}"
-            self._gathered.add(f"{seen.component}: {what or 'the server itself'}", text, seen.at)
+            self._gathered.add(f"{seen.component}: {what or 'the server itself'}", seen)
         self._known[key] = max(seen.at, self._known.get(key, 0.0))
+
+    def _say(self, _subject: str, seen: Seen, _figure: int) -> str:
+        news = "of it" if self._by == "path" else "from this address"
+        return f"{seen.component} has read {seen.path}{where(seen)}: the first read {news}"
 
     def signs(self, world: World) -> Iterator[Sign]:
         del world
@@ -148,5 +153,10 @@ class FirstRead(Rule):
             self._known = {(component, what): at for component, what, at in kept["known"]}
 
 
+def _refusals_said(subject: str, seen: Seen, count: int) -> str:
+    asked = f"{shown(seen.operation)} {seen.path}"
+    return f"{subject}: {count} refusals in a row; the last one of {asked}{where(seen)}"
+
+
 def _without_token(seen: Seen) -> str:
-    return f"{NOBODY} at {seen.address or 'the server itself'}"
+    return f"{NOBODY} at {place(seen)}"

@@ -7,27 +7,34 @@ from lessee.core.config.windows import DAY, HOUR, WEEK, Span
 from lessee.core.monitor.alerts import Sign
 from lessee.core.monitor.facts import World
 from lessee.core.monitor.meaning import Kind
-from lessee.core.monitor.rules.rule import Filter, Gathered, Rule, Seen
+from lessee.core.monitor.rules.rule import Filter, Gathered, Rule, Seen, where
 
 
 class OutsideHours(Rule):
     """A read outside the spans of the week, by the clocks of a time zone."""
 
+    kinds = frozenset({Kind.READ})
+
     def __init__(self, name: str, of: Filter, hours: Sequence[Span], zone: tzinfo) -> None:
         super().__init__(name)
         self._of, self._hours, self._zone = of, hours, zone
-        self._gathered = Gathered(name)
+        self._minute, self._is_open = -1.0, True
+        self._gathered = Gathered(name, self._say)
 
     def take(self, seen: Seen) -> None:
-        if seen.kind is not Kind.READ or seen.refused or not self._of.takes(seen):
+        if seen.refused or not self._of.takes(seen):
             return
+        minute = seen.at // 60.0
+        if minute != self._minute:
+            # No window begins or ends in the middle of one.
+            self._minute, self._is_open = minute, _within(datetime.fromtimestamp(seen.at, self._zone), self._hours)
+        if not self._is_open:
+            self._gathered.add(seen.component, seen)
+
+    def _say(self, _subject: str, seen: Seen, _figure: int) -> str:
         local = datetime.fromtimestamp(seen.at, self._zone)
-        if not _within(local, self._hours):
-            where = f" from {seen.address}" if seen.address else ""
-            text = (
-                f"{seen.component} has read {seen.path}{where} on {local:%A at %H:%M} ({self._zone}), outside its hours"
-            )
-            self._gathered.add(seen.component, text, seen.at)
+        when = f"on {local:%A at %H:%M} ({self._zone})"
+        return f"{seen.component} has read {seen.path}{where(seen)} {when}, outside its hours"
 
     def signs(self, world: World) -> Iterator[Sign]:
         del world

@@ -1,9 +1,9 @@
 """What every rule is: it takes lines, and gives signs."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, ClassVar
 
 from lessee.core.config.durations import spell
 from lessee.core.monitor.alerts import Sign
@@ -32,11 +32,19 @@ class Seen(Record, frozen=True):
 class Rule(ABC):
     """Each is changed in place, as `rates` is."""
 
+    kinds: ClassVar[frozenset[Kind]] = frozenset()
+    """Of these lines it hears."""
+
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def hears(self, kind: Kind, *, root: bool) -> bool:
+        """Whether it wants lines of this kind, with a root token or without one."""
+        del root
+        return kind in self.kinds
+
     def take(self, seen: Seen) -> None:  # noqa: B027  # Many look at no lines.
-        """A line."""
+        """A line that it wants."""
 
     @abstractmethod
     def signs(self, world: World) -> Iterator[Sign]:
@@ -48,6 +56,20 @@ class Rule(ABC):
 
     def restore(self, kept: Any) -> None:  # noqa: B027  # Many know nothing.
         """Of `kept`, of a rule of the same name and kind."""
+
+
+EVERY = frozenset(Kind)
+"""All lines."""
+
+
+def place(seen: Seen) -> str:
+    """Where it came from."""
+    return seen.address or "the server itself"
+
+
+def where(seen: Seen) -> str:
+    """The same, at the end of a clause; nothing where nothing is to be said."""
+    return f" from {seen.address}" if seen.address else ""
 
 
 class Filter:
@@ -78,20 +100,23 @@ def _matches(text: str, patterns: Sequence[str]) -> bool:
 class Gathered:
     """Signs of lines, one a subject, until they are asked for."""
 
-    def __init__(self, rule: str) -> None:
-        self._rule = rule
-        self._signs: dict[str, tuple[str, float, float, int]] = {}
+    def __init__(self, rule: str, say: Callable[[str, Seen, int], str]) -> None:
+        """`say`: the text, of a subject, its latest line and a figure; a flood of lines makes few texts."""
+        self._rule, self._say = rule, say
+        self._signs: dict[str, tuple[Seen, int, float, float, int]] = {}
 
-    def add(self, subject: str, text: str, at: float) -> None:
-        """One more; the latest text stays."""
-        _, first, last, times = self._signs.get(subject, ("", at, at, 0))
-        self._signs[subject] = (text, min(first, at), max(last, at), times + 1)
+    def add(self, subject: str, seen: Seen, figure: int = 0) -> None:
+        """One more."""
+        at = seen.at
+        known = self._signs.get(subject)
+        first, last, times = (at, at, 0) if known is None else known[2:]
+        self._signs[subject] = (seen, figure, min(first, at), max(last, at), times + 1)
 
     def taken(self) -> Iterator[Sign]:
         """All, once."""
         signs, self._signs = self._signs, {}
-        for subject, (text, first, last, times) in signs.items():
-            yield Sign(self._rule, subject, text, first, last, times)
+        for subject, (seen, figure, first, last, times) in signs.items():
+            yield Sign(self._rule, subject, self._say(subject, seen, figure), first, last, times)
 
 
 def about(seconds: float) -> str:

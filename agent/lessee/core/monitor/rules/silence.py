@@ -6,7 +6,7 @@ from typing import Any
 
 from lessee.core.monitor.alerts import Sign
 from lessee.core.monitor.facts import World
-from lessee.core.monitor.meaning import shown
+from lessee.core.monitor.meaning import Kind, shown
 from lessee.core.monitor.rules.rule import Rule, Seen, about
 
 MOST = 1000
@@ -60,9 +60,11 @@ class AgentSilent(Rule):
         """From when to when each has asked without a pause."""
         self._read_to = 0.0
 
+    def hears(self, kind: Kind, *, root: bool) -> bool:
+        del kind, root
+        return bool(self._expected)
+
     def take(self, seen: Seen) -> None:
-        if not self._expected:
-            return
         self._read_to = max(self._read_to, seen.at)
         known = self._asked.get(seen.component)
         if known is None:
