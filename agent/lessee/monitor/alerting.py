@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
+
 from lessee.core.config.alerting import watched
 from lessee.core.config.grammar.alerts import OutsideHours
 from lessee.core.config.grammar.operator import Monitor
@@ -47,7 +49,8 @@ class Alerting:
 
         `sources`: how each log is, by name, error and last_at.
         """
-        self._watch = Watch(ruling(said.alerts, watches=bool(said.watch), zone=ZoneInfo))
+        self._ruling = ruling(said.alerts, watches=bool(said.watch), zone=ZoneInfo)
+        self._watch = Watch(self._ruling)
         self._sources = sources
         self._told = Told(folder / "told.json")
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
@@ -90,14 +93,19 @@ class Alerting:
     def restore(self, state: Any) -> None:
         """Of `state`. Raises ValueError."""
         try:
-            self._watch.restore(state["watch"])
-            for name, said in state["ways"].items():
-                if name in self._ways:
-                    way = outbox.restored(self._ways[name], said)
-                    done = {one.id for one in way.waiting if f"{name}:{one.id}" in self._told}
-                    self._ways[name] = outbox.without(way, done)
-        except (TypeError, KeyError, AttributeError, IndexError) as exc:
+            watch = Watch(self._ruling)
+            watch.restore(state["watch"])
+            ways = {
+                name: outbox.restored(self._ways[name], said)
+                for name, said in state["ways"].items()
+                if name in self._ways
+            }
+        except (ValueError, TypeError, KeyError, AttributeError, msgspec.MsgspecError) as exc:
             raise ValueError(type(exc).__name__) from None
+        self._watch = watch
+        for name, way in ways.items():
+            done = {one.id for one in way.waiting if f"{name}:{one.id}" in self._told}
+            self._ways[name] = outbox.without(way, done)
         self._show(wall_time())
 
     def status(self) -> Mapping[str, Any]:

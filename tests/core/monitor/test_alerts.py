@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from alarms import AGAIN, FIRING, NOON, RESOLVED, Alarms, access, refused, root
 from lessee.core.monitor import alerts as board
 from lessee.core.monitor.alerts import KEPT, MOST, Manner, Sign, firing
+from lessee.core.monitor.facts import Answer, Source
 from lessee.core.monitor.rates import OTHER
 from lessee.core.monitor.watch import GRACE
 
@@ -202,6 +203,26 @@ def test_a_rule_whose_figures_were_changed_begins_to_count_anew():
     same = Alarms("{usual: false, rules: [{rule: reads, limit: 3, name: x}]}")
     same.watch.restore(json.loads(json.dumps(kept)))
     assert (FIRING, "simba") in same.hear(access())
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_clock_that_was_a_year_ahead_makes_no_rule_deaf(killed):
+    rules = "{reads_per_hour: 2, refusals_in_a_row: 5, rules: [{rule: first-read, learn: 10m}, %s]}"
+    alarms = Alarms(rules % "{rule: agent-silent, after: 1m, components: [simba]}, {rule: audit-off, after: 1m}")
+    alarms.sources = (Source("one", "gone", None), Source("two", None, None))
+    alarms.answers = {"agent": Answer(NOON, "away", None)}
+    alarms.now += 365 * 86400
+    alarms.answers = {"agent": Answer(alarms.now, "away", None)}
+    alarms.hear(access(alarms.now), refused(alarms.now, role="web"))
+    alarms.now = NOON + 60
+    if killed:
+        alarms.restart()
+    alarms.tick()
+    told = alarms.hear(*[access(alarms.now)] * 3)
+    assert (FIRING, "simba") in told
+    assert [row["last_hour"] for row in alarms.watch.status(alarms.now)["accesses"]["by_path"]] == [3]
+    told = alarms.tick(60)
+    assert {(FIRING, "one"), (FIRING, "agent")} <= {*told}
 
 
 def test_a_server_whose_clock_is_far_ahead_does_not_silence_the_rules():

@@ -32,6 +32,16 @@ def test_what_comes_too_late_is_left_out_and_what_comes_a_little_late_is_not():
     assert window.at(NOON) == 2
 
 
+def test_a_clock_that_is_set_back_takes_along_what_it_counted_and_nothing_else():
+    window = Window(600.0, 10)
+    window.add(NOON)
+    window.set_back(NOON + 1)
+    assert window.at(NOON) == 1
+    window.set_back(NOON - 3600)
+    window.add(NOON - 3600)
+    assert window.at(NOON - 3600) == 1
+
+
 def test_the_busiest_of_the_hour_come_first():
     rates = Rates()
     for n in range(3):

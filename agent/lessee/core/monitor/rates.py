@@ -46,6 +46,11 @@ class Window:
             self._go_on(part)
         return self.total
 
+    def set_back(self, now: float) -> None:
+        """The clock was set back: what was counted by the wrong one is let go, or nothing new would count."""
+        if int(now / self._width) < self._head:
+            self._counts, self._head, self.total = [0] * len(self._counts), 0, 0
+
     def _go_on(self, part: int) -> None:
         counts = self._counts
         for gone in range(self._head + 1, min(part, self._head + len(counts)) + 1):
@@ -112,6 +117,12 @@ class Rates:
                 rest = self._row(_REST)
                 rest.total += row.total
                 rest.last_at = max(rest.last_at, row.last_at)
+
+    def set_back(self, now: float) -> None:
+        """The clock was set back."""
+        for row in (*self._rows.values(), self._refused):
+            row.window.set_back(now)
+            row.last_at = min(row.last_at, now)
 
     def view(self, now: float) -> Mapping[str, Any]:
         """For status.json: the busiest of the hour first."""

@@ -29,6 +29,7 @@ class Watch:
         self._alerts: board.Alerts = {}
         self._rates = Rates()
         self._began: float | None = None
+        self._turned_at = 0.0
         self._hearers = {
             (one, root): tuple(rule for rule in ruling.rules if rule.hears(one, root=root))
             for one in Kind
@@ -55,6 +56,11 @@ class Watch:
         """What is to be told now."""
         now = world.now
         self._began = now if self._began is None else min(self._began, now)
+        if now < self._turned_at - _AHEAD:
+            self._rates.set_back(now)
+            for rule in self._rules:
+                rule.set_back(now)
+        self._turned_at = now
         self._rates.forget(now)
         signs: list[Sign] = [sign for rule in self._rules for sign in rule.signs(world)]
         self._alerts, tellings = board.step(self._alerts, signs, now, self._manners, ends_from=self._began + GRACE)
@@ -63,6 +69,7 @@ class Watch:
     def kept(self) -> Any:
         """What it must know after a restart, as JSON."""
         return {
+            "at": self._turned_at,
             "alerts": [msgspec.to_builtins(alert) for alert in self._alerts.values()],
             "rates": self._rates.kept(),
             "rules": {rule.name: [type(rule).__name__, rule.kept()] for rule in self._rules},
@@ -72,6 +79,7 @@ class Watch:
         """Of `kept`. Rules that there are no more are forgotten, and their alerts are over at the next turn."""
         found = [msgspec.convert(alert, Alert) for alert in kept["alerts"]]
         self._alerts = {(alert.rule, alert.subject): alert for alert in found}
+        self._turned_at = float(kept["at"])
         self._rates.restore(kept["rates"])
         for rule in self._rules:
             kind_of, said = kept["rules"].get(rule.name, ("", None))

@@ -5,11 +5,12 @@ import json
 import ssl
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from lessee import __version__
 
@@ -42,8 +43,11 @@ def ask(
     """GET, or POST where there is a body, which goes as JSON. No redirect is followed. Raises Undone."""
     try:
         parts = urlsplit(url)
-        where = parts.netloc.rpartition("@")[2]
+        user, _, where = parts.netloc.rpartition("@")
         told = {"User-Agent": f"lessee/{__version__}", **(headers or {}), **_read_headers(header_files or {})}
+        if user:
+            url = urlunsplit(parts._replace(netloc=where))
+            told["Authorization"] = "Basic " + b64encode(unquote(user).encode()).decode()
         data = None
         if body is not None:
             data = json.dumps(body, ensure_ascii=False).encode()

@@ -53,6 +53,10 @@ class Reads(Rule):
             self._windows = {name: window for name, window in self._windows.items() if window.at(world.now)}
         return self._gathered.taken()
 
+    def set_back(self, now: float) -> None:
+        for window in self._windows.values():
+            window.set_back(now)
+
     def kept(self) -> Any:
         windows = {name: window.kept() for name, window in self._windows.items() if window.total}
         return {"within": self._within, "by": self._by, "windows": windows}
@@ -102,6 +106,9 @@ class Refusals(Rule):
             self._rows = {name: row for name, row in self._rows.items() if world.now - row[1] < _IDLE}
         return self._gathered.taken()
 
+    def set_back(self, now: float) -> None:
+        self._rows = {name: (count, min(at, now)) for name, (count, at) in self._rows.items()}
+
     def kept(self) -> Any:
         return self._rows
 
@@ -143,6 +150,10 @@ class FirstRead(Rule):
             newest = sorted(self._known.items(), key=lambda item: -item[1])[: MOST_KNOWN - MOST_KNOWN // 10]
             self._known = dict(newest)
         return self._gathered.taken()
+
+    def set_back(self, now: float) -> None:
+        self._began = min(now, self._began or now)
+        self._known = {key: min(at, now) for key, at in self._known.items()}
 
     def kept(self) -> Any:
         return {"by": self._by, "began": self._began, "known": [[*key, at] for key, at in self._known.items()]}

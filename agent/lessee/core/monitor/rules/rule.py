@@ -46,6 +46,9 @@ class Rule(ABC):
     def take(self, seen: Seen) -> None:  # noqa: B027  # Many look at no lines.
         """A line that it wants."""
 
+    def set_back(self, now: float) -> None:  # noqa: B027  # Many keep no moment.
+        """The clock was set back: what it remembers of later than now was never so."""
+
     @abstractmethod
     def signs(self, world: World) -> Iterator[Sign]:
         """What there is to tell now: of the lines since the last time, and of what is known beside them."""

@@ -42,6 +42,10 @@ class AuditOff(Rule):
             text = f"the audit log {name} has said nothing for {about(now - last)}"
             yield Sign(self.name, name, text, last, now)
 
+    def set_back(self, now: float) -> None:
+        self._since = {name: min(at, now) for name, at in self._since.items()}
+        self._first = {name: min(at, now) for name, at in self._first.items()}
+
     def kept(self) -> Any:
         return self._since
 
@@ -91,6 +95,11 @@ class AgentSilent(Rule):
             elif quiet >= self._after and ends - begins >= self._after * _REGULAR:
                 text = f"{name} asked Vault regularly, and has not for {about(quiet)}"
                 yield Sign(self.name, name, text, ends, world.now)
+
+    def set_back(self, now: float) -> None:
+        self._since = {name: min(at, now) for name, at in self._since.items()}
+        self._read_to = min(self._read_to, now)
+        self._asked = {name: (min(begins, now), min(ends, now)) for name, (begins, ends) in self._asked.items()}
 
     def kept(self) -> Any:
         return {"since": self._since, "asked": self._asked, "read_to": self._read_to}
