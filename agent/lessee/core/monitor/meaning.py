@@ -39,7 +39,7 @@ class Kind(Enum):
     OTHER = "other"
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def kind(operation: str, path: str, mount: str, mount_type: str) -> Kind:
     """Of a request, whether it was answered or refused."""
     if operation in _WRITES:
@@ -57,13 +57,13 @@ def kind(operation: str, path: str, mount: str, mount_type: str) -> Kind:
     return Kind.READ
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def secret_path(path: str, mount: str, mount_type: str, namespace: str) -> str:
     """A path as people call it: without the `data/` of KV version 2, with its namespace, and fit to be printed."""
     data = f"{mount}/data/"
     if mount_type == "kv" and path.startswith(data):
         path = f"{mount}/{path[len(data) :]}"
-    return shown(_within(namespace, path))
+    return _shown(_within(namespace, path))
 
 
 def component(access: Access) -> str:
@@ -71,9 +71,9 @@ def component(access: Access) -> str:
     return _component(access.role or access.display_name, access.namespace)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _component(name: str, namespace: str) -> str:
-    return shown(_within(namespace, name)) if name else NOBODY
+    return _shown(_within(namespace, name)) if name else NOBODY
 
 
 def is_refusal(access: Access, asked: Kind) -> bool:
@@ -81,12 +81,16 @@ def is_refusal(access: Access, asked: Kind) -> bool:
     return access.refused or (asked is Kind.LOGIN and access.error is not None)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def shown(text: str) -> str:
     """The text, cut where it is long; what does not print is a `?`.
 
     Whoever asks Vault may write what he likes into a path.
     """
+    return _shown(text)
+
+
+def _shown(text: str) -> str:
     cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
     return cut if cut.isprintable() else "".join(char if char.isprintable() else "?" for char in cut)
 

@@ -16,7 +16,7 @@ from lessee.core.monitor.rules import Ruling
 from lessee.core.monitor.rules.rule import Seen
 
 GRACE = 60.0
-"""Seconds after a start before which no alert is over: what still is so has to be seen first."""
+"""Seconds after a restart before which no alert is over: what still is so has to be seen first."""
 _AHEAD = 300.0
 """A server's clock that is so far ahead of ours is believed; what is later is taken to be now."""
 
@@ -29,7 +29,7 @@ class Watch:
         self._alerts: board.Alerts = {}
         self._rates = Rates()
         self._began: float | None = None
-        self._turned_at = 0.0
+        self._turned_at, self._grace = 0.0, 0.0
         self._hearers = {
             (one, root): tuple(rule for rule in ruling.rules if rule.hears(one, root=root))
             for one in Kind
@@ -44,13 +44,19 @@ class Watch:
     def take(self, lines: Iterable[Line], now: float) -> None:
         """What the log says, in its order."""
         for line in lines:
-            seen = _seen(line.access, now)
-            if seen.refused:
-                self._rates.refused(seen.at)
-            elif seen.kind is Kind.READ:
-                self._rates.read(seen.path, seen.component, seen.address, seen.at)
-            for rule in self._hearers[seen.kind, seen.root]:
-                rule.take(seen)
+            access = line.access
+            asked = kind(access.operation, access.path, access.mount, access.mount_type)
+            at = access.at if access.at <= now + _AHEAD else now
+            refused = is_refusal(access, asked)
+            if refused:
+                self._rates.refused(at)
+            elif asked is Kind.READ:
+                self._rates.read(_path(access), component(access), shown(access.address), at)
+            hearers = self._hearers[asked, access.root]
+            if hearers:
+                seen = _seen(access, asked, at, refused=refused)
+                for rule in hearers:
+                    rule.take(seen)
 
     def turn(self, world: World) -> tuple[Telling, ...]:
         """What is to be told now."""
@@ -63,7 +69,9 @@ class Watch:
         self._turned_at = now
         self._rates.forget(now)
         signs: list[Sign] = [sign for rule in self._rules for sign in rule.signs(world)]
-        self._alerts, tellings = board.step(self._alerts, signs, now, self._manners, ends_from=self._began + GRACE)
+        self._alerts, tellings = board.step(
+            self._alerts, signs, now, self._manners, ends_from=self._began + self._grace
+        )
         return tellings
 
     def kept(self) -> Any:
@@ -79,7 +87,7 @@ class Watch:
         """Of `kept`. Rules that there are no more are forgotten, and their alerts are over at the next turn."""
         found = [msgspec.convert(alert, Alert) for alert in kept["alerts"]]
         self._alerts = {(alert.rule, alert.subject): alert for alert in found}
-        self._turned_at = float(kept["at"])
+        self._turned_at, self._grace = float(kept["at"]), GRACE
         self._rates.restore(kept["rates"])
         for rule in self._rules:
             kind_of, said = kept["rules"].get(rule.name, ("", None))
@@ -99,18 +107,21 @@ def spelled(moment: float | None) -> str | None:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds") if moment else None
 
 
-def _seen(access: Access, now: float) -> Seen:
-    asked = kind(access.operation, access.path, access.mount, access.mount_type)
+def _path(access: Access) -> str:
+    return secret_path(access.path, access.mount, access.mount_type, access.namespace)
+
+
+def _seen(access: Access, asked: Kind, at: float, *, refused: bool) -> Seen:
     return Seen(
-        access.at if access.at <= now + _AHEAD else now,
+        at,
         asked,
         access.operation,
-        secret_path(access.path, access.mount, access.mount_type, access.namespace),
+        _path(access),
         component(access),
         shown(access.address),
         access.root,
         access.error,
-        is_refusal(access, asked),
+        refused,
     )
 
 
