@@ -124,6 +124,7 @@ def test_killed_at_any_moment_it_forgets_no_alert_and_what_is_told_twice_can_be_
 
 def test_what_cannot_be_told_is_told_later_and_meanwhile_the_status_says_so(server, hook, monitor):
     hook.status = 503
+    monitor.alerts["resolve_after"] = "1h"
     starts(monitor)
     server.ask("GET", SECRET)
     status = monitor.until(lambda status: status["telling"]["webhook"]["error"])
@@ -222,7 +223,7 @@ def test_a_log_that_is_gone_is_an_alarm(hook, monitor):
     gone = {"file": "nowhere.log", "name": "gone"}
     monitor.config["monitor"]["audit"] = [monitor.config["monitor"]["audit"], gone]
     monitor.start()
-    eventually(lambda: hook.told("audit-off") == ["firing"], "the alert")
+    eventually(lambda: "firing" in hook.told("audit-off"), "the alert")
     assert found(monitor, "audit-off")[0]["subject"] == "gone"
 
 
@@ -239,8 +240,8 @@ def test_a_service_that_is_stopped_is_told_and_so_is_a_rotation_that_fails(serve
         monitor.config["monitor"]["watch"] = [str(service.socket)]
         service.until(lambda status: status["targets"]["one"]["failures"])
         starts(monitor)
-        eventually(lambda: hook.told("rotation-failing") == ["firing"], "the alert")
-    eventually(lambda: hook.told("agent-silent") == ["firing"], "the alert", 60)
+        eventually(lambda: "firing" in hook.told("rotation-failing"), "the alert", 60)
+    eventually(lambda: "firing" in hook.told("agent-silent"), "the alert", 60)
 
 
 def test_edited_rules_are_taken_up_and_the_alerts_of_those_that_went_are_over(server, hook, monitor):
@@ -251,7 +252,7 @@ def test_edited_rules_are_taken_up_and_the_alerts_of_those_that_went_are_over(se
     monitor.write_config()
     eventually(lambda: hook.told("policy-changed")[-1] == "resolved", "its end")
     server.ask("GET", SECRET)
-    eventually(lambda: hook.told("root") == ["firing"], "the new rule's alert")
+    eventually(lambda: "firing" in hook.told("root"), "the new rule's alert")
     monitor.alerts["rules"] = [{"rule": "outside-hours", "hours": ["08:00-18:00"], "zone": "Mars/Olympus"}]
     monitor.write_config()
     status = monitor.until(lambda status: any("no time zone" in one for one in status["problems"]))
