@@ -10,6 +10,7 @@ from lessee.core.config.monitoring import sources
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.record import Record
 from lessee.host.project import read
+from lessee.monitor.alerting import Alerting, check_zones
 from lessee.monitor.counting import Counting
 from lessee.monitor.keeping import Standing
 from lessee.monitor.sink import Sink
@@ -40,6 +41,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Project:
     if config.monitor is None:
         todo = "add `monitor:`, or name another configuration with --config"
         raise ConfigError([LesseeError("it has no audit log to read", where=str(path), todo=todo)])
+    check_zones(config.monitor)
     return Project(path, config, config.monitor, sources(config.monitor))
 
 
@@ -49,8 +51,11 @@ Logs = Callable[[], Sequence[Mapping[str, Any]]]
 
 def sinks(project: Project, logs: Logs) -> list[Sink]:
     """Who hears of each access, in this order."""
-    del project, logs
-    return [Counting()]
+    said, environment = project.monitor, project.config.environment
+    return [
+        Counting(),
+        Alerting(said, environment=environment, folder=Path(said.state), near=project.path.parent, sources=logs),
+    ]
 
 
 def source(project: Project, name: str, standing: Standing, post: Post, *, once: bool) -> Source:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from lessee.core import config
 from lessee.core.config import Config, grammar
+from lessee.core.config.alerting import check_alerts
 from lessee.core.config.falling import check_kept, fallback
 from lessee.core.config.grammar import app, words
 from lessee.core.config.grammar.nodes import compose
@@ -51,6 +52,8 @@ def parse(
         check_monitor(said, problems)
     if "rotation" in blocks:
         check_rotation(settled, problems)
+    if "monitor" in blocks and said.monitor is not None:
+        check_alerts(said.monitor, problems)
     problems.raise_all()
     return settled
 

@@ -25,6 +25,8 @@ def _forms(kind: inspect.Type) -> Iterator[Form]:
     match kind:
         case inspect.Metadata(extra={"word": Word() as word}):
             yield word
+        case inspect.Metadata(extra={"later": load}):
+            yield from _forms(load())
         case inspect.Metadata(type=inner):
             yield from _forms(inner)
         case inspect.UnionType(types=kinds):

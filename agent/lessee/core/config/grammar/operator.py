@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from lessee.core.config.grammar import words as w
+from lessee.core.config.grammar.alerts import Alerts, Watched
 from lessee.core.config.grammar.block import Block, says
 
 
@@ -29,16 +30,6 @@ class Audit(Block, frozen=True, kw_only=True):
     stdin: Annotated[w.On | None, says("Read it from stdin.")] = None
 
 
-class Alerts(Block, frozen=True, kw_only=True):
-    """When to raise an alarm, and where."""
-
-    reads_per_hour: Annotated[w.Count | None, says("More reads than this by one reader are told.")] = None
-    refusals_in_a_row: Annotated[w.Count | None, says("So many refusals in a row are told.")] = None
-    again_after: Annotated[w.Timeout, says("The same alert is told again after this time.")] = 3600.0
-    webhook: Annotated[w.HttpUrl | None, says("A URL that takes alerts as JSON.")] = None
-    alertmanager: Annotated[w.HttpUrl | None, says("Prometheus' Alertmanager.")] = None
-
-
 class Monitor(Block, frozen=True, kw_only=True):
     """How `lessee monitor` reads Vault's audit log."""
 
@@ -53,4 +44,7 @@ class Monitor(Block, frozen=True, kw_only=True):
         w.AbsolutePath, says("What was read, and what was counted; it must outlive a restart, and holds no value.")
     ] = "/var/lib/lessee/monitor"
     publish: Annotated[w.RedisUrl | None, says("Where change events go.")] = None
+    watch: Annotated[
+        tuple[w.StatusPlace | Watched, ...], says("Status sockets or URLs of agents and of the rotator.")
+    ] = ()
     alerts: Annotated[Alerts, says("When to raise an alarm, and where.")] = Alerts()

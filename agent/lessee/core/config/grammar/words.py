@@ -246,6 +246,11 @@ VaultAddress = Annotated[
     ),
 ]
 HttpUrl = Annotated[str, _word("a URL that begins with `http://` or `https://`", r"https?://\S+")]
+MailAddress = Annotated[str, _word("a mail address", r"[^\s@<>,;:\\]+@[A-Za-z0-9.-]+")]
+StatusPlace = Annotated[
+    str, _word("the absolute path of a status socket, or a URL", r"https?://\S+|/[^\x00-\x1f\x7f]+")
+]
+Zone = Annotated[str, _word("a time zone such as `Europe/Berlin`", r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")]
 HttpMethod = Annotated[str, _word("an HTTP method such as `POST`", r"[A-Z]+")]
 HttpHeader = Annotated[str, _word("the name of an HTTP header", r"[A-Za-z0-9-]+")]
 RedisUrl = Annotated[str, _word("a URL such as `redis://redis:6379/0`", r"rediss?://\S+")]

@@ -1,0 +1,1 @@
+"""Tells people of alerts: over HTTP, to Alertmanager, and by mail."""
