@@ -1,15 +1,11 @@
 """A change is told, and is in the app's file at once; who tells may be gone, and nothing is missed."""
 
-import json
-import socket
-import time
-
 import pytest
 import redis
 
 from caches import Redis
 from lessee.core.changes import CHANNEL, HEARTBEAT, Beat, Change, packed
-from sidecar import eventually, pass_by
+from sidecar import eventually
 
 PAGE = 'VALUE={{{{ secret("{0}/one").value }}}}\n'
 
