@@ -279,6 +279,8 @@ def test_a_state_that_makes_no_sense_is_refused(url, publishing, state):
 def test_agents_at_the_socket_hear_all_and_one_who_takes_nothing_holds_nobody_up(audited, tmp_path, publishing):
     path = tmp_path / "run" / "events.sock"
     sink = publishing(f"unix://{path}")
+    sink.tick(0.0)
+    eventually(path.exists, "the socket")
     assert path.stat().st_mode & 0o777 == 0o660
     with socket.socket(socket.AF_UNIX) as deaf, socket.socket(socket.AF_UNIX) as hears:
         deaf.connect(str(path))
@@ -296,3 +298,15 @@ def test_agents_at_the_socket_hear_all_and_one_who_takes_nothing_holds_nobody_up
             assert unpacked(lines.readline()) == Beat(leaving=True)
             assert lines.readline() == b""
     assert not path.exists()
+
+
+def test_a_socket_that_cannot_be_made_is_told_of_and_made_once_it_can_be(tmp_path, publishing):
+    path = tmp_path / "run" / "events.sock"
+    path.parent.write_text("a file is in the way")
+    sink = publishing(f"unix://{path}")
+    sink.tick(0.0)
+    eventually(lambda: "cannot be made" in str(sink.status()["problems"]), "the problem")
+    path.parent.unlink()
+    eventually(lambda: sink.tick(0.0) or not sink.status()["problems"], "the socket")
+    path.unlink()  # somebody tidies up
+    eventually(lambda: sink.tick(0.0) or path.exists(), "the socket again")
