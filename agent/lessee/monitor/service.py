@@ -1,6 +1,6 @@
 """What the monitor is made of, as the configuration says: the logs it reads, and who hears of what is in them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,15 @@ Logs = Callable[[], Sequence[Mapping[str, Any]]]
 
 def sinks(project: Project, logs: Logs) -> list[Sink]:
     """Who hears of each access, in this order."""
-    del project, logs
-    return [Counting()]
+    return [Counting(), *_publishing(project, logs)]
+
+
+def _publishing(project: Project, logs: Logs) -> Iterator[Sink]:
+    if urls := project.monitor.publish:
+        # Imported where it is wanted.
+        from lessee.monitor.publishing import Publishing  # noqa: PLC0415
+
+        yield Publishing((urls,) if isinstance(urls, str) else urls, project.config.setup.environments)
 
 
 def source(project: Project, name: str, standing: Standing, post: Post, *, once: bool) -> Source:
