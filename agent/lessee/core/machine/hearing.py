@@ -7,6 +7,7 @@ is there. Who tells may be gone at any time, and then each path is looked at wit
 from collections.abc import Iterator
 
 from lessee.core.changes import Change
+from lessee.core.machine.commands import ListFolder, LookAt, ReadSecret
 from lessee.core.machine.events import Changed, Hearing
 from lessee.core.machine.state import NEVER, Heard, State
 from lessee.core.machine.turn import Turn
@@ -44,9 +45,7 @@ def listening(turn: Turn, event: Hearing) -> None:
     before, now = turn.hearing, turn.now
     turn.hearing = replace(before, live=event.live, poll=event.poll, spread=event.spread)
     if event.live and not before.live:
-        # The answers to these may be older than the first change that is told.
-        settles_at = max((call.guard for call in turn.calls.values()), default=now)
-        turn.hearing = replace(turn.hearing, settles_at=settles_at)
+        _ask_again(turn)
         turn.tell("info", "changes are told", note=f"all is looked at every {event.poll:g} s")
     elif before.live and not event.live:
         turn.hearing = replace(turn.hearing, until=now)
@@ -96,6 +95,18 @@ def _next(slot: float, now: float, every: float, at_once: int) -> tuple[float, f
     return at, slot + every
 
 
+def _ask_again(turn: Turn) -> None:
+    """What is being asked may be answered as it was before the first change that is told."""
+    for call in turn.calls.values():
+        match call.command:
+            case ListFolder(folder=folder) if folder in turn.groups:
+                turn.edit_groups()[folder] = replace(turn.groups[folder], told_at=turn.now)
+            case LookAt(ref=ref) | ReadSecret(ref=ref) if ref in turn.sources and ref.version is None:
+                turn.edit_sources()[ref] = replace(turn.sources[ref], told_at=turn.now)
+            case _:
+                pass  # It tells of no change.
+
+
 def _poll_again(turn: Turn) -> None:
     # Spread out, for all agents lose their monitor in the same moment.
     for folder, group in turn.groups.items():
@@ -110,6 +121,6 @@ def _poll_again(turn: Turn) -> None:
             turn.edit_sources()[ref] = replace(source, next_at=soon)
 
 
-def pace(hearing: Heard, refresh: float, now: float) -> float:
+def pace(hearing: Heard, refresh: float) -> float:
     """Seconds between two looks of one's own accord."""
-    return max(refresh, hearing.poll) if hearing.live and now >= hearing.settles_at else refresh
+    return max(refresh, hearing.poll) if hearing.live else refresh

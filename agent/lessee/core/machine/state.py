@@ -300,8 +300,6 @@ class Heard(Record, frozen=True):
     """Seconds between two looks at each secret meanwhile."""
     spread: float = 0.0
     """Seconds within which, by chance, what is told is looked at."""
-    settles_at: float = 0.0
-    """Until then what was asked before he was there may be answered."""
     until: float = float("-inf")
     """When he was last known to be there, before he was gone."""
     slots: Mapping[Need, float] = field(default_factory=dict)

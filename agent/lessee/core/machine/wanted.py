@@ -153,7 +153,7 @@ def refresh_of(turn: Turn, ref: Ref) -> float:
 
 def next_round(turn: Turn, refresh: float) -> float:
     # Never later than `refresh`, and a little earlier by chance, so that agents drift apart.
-    refresh = pace(turn.hearing, refresh, turn.now)
+    refresh = pace(turn.hearing, refresh)
     return turn.now + refresh * (0.9 + 0.1 * turn.draw())
 
 
