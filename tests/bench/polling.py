@@ -41,14 +41,15 @@ def _watch(bench: Rig, program: Program, window: float) -> tuple[float, float]:
         program.wait_for_files()
         time.sleep(SETTLE)
         pid = program.process.pid
-        began, asked, used = time.monotonic(), _requests(bench), cpu_seconds(pid)
+        began, asked, used = time.monotonic(), requests_of(bench), cpu_seconds(pid)
         time.sleep(window)
-        asked, used = _requests(bench) - asked, cpu_seconds(pid) - used
+        asked, used = requests_of(bench) - asked, cpu_seconds(pid) - used
         minutes = (time.monotonic() - began) / 60
     return asked / minutes, used / minutes
 
 
-def _requests(bench: Rig) -> int:
+def requests_of(bench: Rig) -> int:
+    """What the server has been asked so far."""
     # Nobody else asks this server meanwhile, so all that its audit log holds is the program's.
     with bench.audit.open("rb") as log:
         return sum(b'"type":"request"' in line for line in log)

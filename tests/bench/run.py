@@ -13,6 +13,7 @@ NAMES = (
     "memory",
     "polling",
     "latency",
+    "events",
     "told",
     "replaced",
     "reload",

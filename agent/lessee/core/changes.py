@@ -10,10 +10,8 @@ CHANNEL = "lessee:changes"
 """The name of the channel and of the stream in Redis."""
 HEARTBEAT = "lessee:heartbeat"
 """The stream, of one entry, by which agents know that the monitor itself is there."""
-BEAT = 1.0
-"""Seconds between two of them."""
-SILENCE = 3.5
-"""Seconds without one after which the monitor is taken to be gone."""
+SILENCE = 2.5
+"""Seconds without one, where one a second is sent, after which the monitor is taken to be gone."""
 LONGEST = 8192
 """Bytes. A longer message is none of ours: a path in Vault has no such length."""
 

@@ -107,6 +107,9 @@ class _Settling:
     def _events(self) -> config.Events | None:
         said = self._said.events
         if said is None or (said.redis is None and said.socket is None):
+            if said is not None:
+                what = "expected `redis` or `socket`: Vault's own event stream is not followed yet"
+                self._problems.follow(("events",), what, todo="name where `lessee monitor` publishes")
             return None
         if said.redis is not None and said.socket is not None:
             what = "`redis` stands there too, and both tell the same"

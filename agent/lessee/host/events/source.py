@@ -5,7 +5,7 @@ from typing import Protocol
 
 from lessee.core.changes import Message
 
-WAIT = 1.0
+WAIT = 0.5
 """Seconds in which `listen` comes back, with nothing if need be."""
 
 
