@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.changes import LONGEST, Beat, Change, packed, unpacked
+from lessee.core.record import replace
 
 CHANGE = Change("production", "secret", "database/postgres", 4, "update", "2026-11-28T16:00:00.000+00:00")
 
@@ -16,6 +17,7 @@ def test_a_change_is_told_in_the_documented_words_and_understood_again():
     )
     assert unpacked(packed(CHANGE)) == CHANGE
     assert CHANGE.whole == "production/database/postgres"
+    assert b"namespace" in packed(replace(CHANGE, namespace="team"))
     of_nobody = Change(None, "auth/approle", "role/ci", None, "delete", "2026-11-28T16:00:00.000+00:00")
     assert unpacked(packed(of_nobody)) == of_nobody
     assert of_nobody.whole == "role/ci"

@@ -114,7 +114,7 @@ def writes_are_in_the_file(audited, agent, name):
 
 def test_a_change_that_is_told_is_in_the_file_though_nobody_polls(bao, hears, folder, client, cache):
     hears.start()
-    assert any("changes are not told" in line for line in hears.status()["problems"])
+    hears.until(lambda s: any("changes are not told" in line for line in s["problems"]))
     until_live(hears, client)
     status = hears.status()
     assert status["events"] == {"source": f"redis://127.0.0.1:{cache.port}/0", "live": True, "last_at": None}

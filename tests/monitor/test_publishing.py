@@ -14,7 +14,7 @@ from lessee.core.monitor.access import Line
 from lessee.core.monitor.decoding import decode
 from lessee.host.openbao import OpenBao, free_port
 from lessee.monitor.courier import ROOM
-from lessee.monitor.publishing import Publishing
+from lessee.monitor.publishing import LATE, Publishing
 from sidecar import eventually
 
 ENVIRONMENTS = ("development", "testing", "staging", "production")
@@ -50,8 +50,8 @@ def client(cache):
 def publishing():
     sinks = []
 
-    def start(*urls, state=None):
-        sinks.append(Publishing(urls, ENVIRONMENTS))
+    def start(*urls, state=None, sees=lambda: True):
+        sinks.append(Publishing(urls, ENVIRONMENTS, sees))
         if state is not None:
             sinks[-1].restore(json.loads(json.dumps(state)))
         return sinks[-1]
@@ -268,6 +268,20 @@ def test_a_webhook_that_is_away_is_told_of_without_its_secret_path(audited, publ
     said = eventually(lambda: (s := sink.status())["problems"] and s, "the problem")
     assert "canary" not in json.dumps(said)
     assert said["publishing"]["webhook"]["waiting"] == 1
+
+
+def test_a_monitor_that_sees_nothing_or_is_behind_is_silent_so_that_agents_poll(audited, client, url, publishing):
+    sees = [False]
+    sink = publishing(url, sees=lambda: sees[0])
+    (line,) = writes(audited, 1)
+    sink.tick(line.access.at)  # it sees nothing
+    sees[0] = True
+    sink.take([line])
+    sink.tick(line.access.at + LATE + 1)  # it is behind
+    arrived(sink, 1)
+    assert not client.xlen(HEARTBEAT)
+    sink.tick(line.access.at + LATE + 2)  # it has come to the end
+    eventually(lambda: client.xlen(HEARTBEAT), "a heartbeat")
 
 
 @pytest.mark.parametrize("state", [None, [], {}, {"epoch": 1}, {"epoch": "e"}, {"epoch": "e", "places": {"redis": {}}}])

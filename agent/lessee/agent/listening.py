@@ -14,6 +14,7 @@ from lessee.host.logs import log
 
 FLOOD = 20_000
 """Changes within a second that are not followed any more: all is looked at instead, within its refresh."""
+_START = 0.5
 _FIRST, _LONGEST = 0.1, 5.0
 """Seconds between two tries to connect."""
 
@@ -32,7 +33,7 @@ class Listener:
         self._live = False
         self._last: float | None = None
         self._heard_at = 0.0
-        self._error: str | None = "nobody has been heard yet"
+        self._error: str | None = None
         self._second, self._count = 0.0, 0
         self._name = ""
         threading.Thread(target=self._run, name="lessee-listener", daemon=True).start()
@@ -48,7 +49,7 @@ class Listener:
 
     def problem(self) -> str | None:
         """What is wrong, in a line."""
-        if self._live:
+        if self._live or self._error is None:
             return None
         what = f"changes are not told: {self._name or 'events'}: {self._error}"
         return f"{what}; secrets are looked at within their refresh; is `lessee monitor` running?"
@@ -61,13 +62,14 @@ class Listener:
         source = self._source()
         self._name = source.name
         wait = _FIRST
+        # What it imports may wait until an app has its first files.
+        self._closed.wait(_START)
         while not self._closed.is_set():
             try:
                 source.open()
-                self._heard_at = boot_time()
+                self._heard_at, wait = boot_time(), _FIRST
                 while not self._closed.is_set():
                     self._take(source.listen())
-                    wait = _FIRST if self._live else wait
             except Away as exc:
                 self._is_gone(str(exc))
             except Exception as exc:  # noqa: BLE001  # Without this thread nobody would notice that nothing is heard.
@@ -105,8 +107,9 @@ class Listener:
             self._refuse_flood(now, len(messages))
             self._last = wall_time()
             self._hear(list(changes.values()))
-        if self._live and now - self._heard_at > SILENCE:
-            self._is_gone("the monitor is not heard any more")
+        if now - self._heard_at > SILENCE:
+            # Nor may it be the place that it was: it is opened anew.
+            raise Away("nobody is heard there")
 
     def _refuse_flood(self, now: float, count: int) -> None:
         if now - self._second > 1.0:
@@ -114,7 +117,10 @@ class Listener:
         self._count += count
         if self._count > FLOOD:
             self._count = 0
-            raise Away("more changes are told than can be followed")
+            why = "more changes are told than can be followed"
+            self._is_gone(why)
+            self._closed.wait(_LONGEST)
+            raise Away(why)
 
     def _is_there(self) -> None:
         if not self._live:

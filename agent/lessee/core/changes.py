@@ -18,7 +18,7 @@ LONGEST = 8192
 _HERE, _LEAVING = "here", "leaving"
 
 
-class Change(Record, frozen=True):
+class Change(Record, frozen=True, omit_defaults=True):
     """Something was written, removed or rotated; `version` None where KV has none or the log does not say it.
 
     `path` lies below `mount`, and for KV below `environment` too, where the path begins with the name of one.
@@ -32,6 +32,8 @@ class Change(Record, frozen=True):
     """create, update, patch, delete, undelete, destroy, remove (of all versions) or rotate."""
     at: str
     """RFC 3339."""
+    namespace: str = ""
+    """Where it is not the root's."""
 
     @property
     def whole(self) -> str:

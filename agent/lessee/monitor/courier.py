@@ -118,11 +118,14 @@ class Courier:
                 "error": self._error,
             }
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Take what waits there if that can be done at once, and the leave."""
         with self._wake:
             self._closed = True
             self._wake.notify()
+
+    def close(self) -> None:
+        """After `finish`: wait for that, a moment."""
         self._thread.join(_GOODBYE)
 
     def _lose(self, count: int) -> None:

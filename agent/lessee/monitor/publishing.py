@@ -1,7 +1,7 @@
 """Publishes each change that the audit log shows: to Redis, to webhooks, at a Unix socket."""
 
 import uuid
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,8 @@ from lessee.core.monitor.changing import change_of
 from lessee.core.record import Record
 from lessee.monitor.courier import Courier, Parcel, Place, Waiting
 
+LATE = 10.0
+"""Seconds between a line and its being read, after which what is told comes too late to be waited for."""
 _WAIT_LONG = 100
 """Changes that wait and are told of as a problem."""
 
@@ -30,8 +32,11 @@ class Publishing:
 
     name = "publishing"
 
-    def __init__(self, urls: Iterable[str], environments: Collection[str]) -> None:
-        """`environments` are the first elements of KV paths that events name apart. Raises LesseeError."""
+    def __init__(self, urls: Iterable[str], environments: Collection[str], sees: Callable[[], bool]) -> None:
+        """`environments` are the first elements of KV paths that events name apart. `sees`: all logs can be read."""
+        self._sees = sees
+        self._newest: float | None = None
+        """The time of the newest line since the last tick."""
         self._environments = environments
         self._epoch = uuid.uuid4().hex
         """Of this account: another one numbers the log's lines anew."""
@@ -44,6 +49,8 @@ class Publishing:
 
     def take(self, lines: Sequence[Line]) -> None:
         self._start()
+        if lines:
+            self._newest = lines[-1].access.at
         parcels = [
             Parcel(line.source, line.number, packed(change).decode())
             for line in lines
@@ -54,10 +61,13 @@ class Publishing:
                 courier.put(parcels)
 
     def tick(self, now: float) -> None:
-        del now
         self._start()
-        for courier in self._couriers.values():
-            courier.beat()
+        # Agents that hear it poll no more: so whoever sees nothing, or is behind, is silent.
+        is_behind = self._newest is not None and now - self._newest > LATE
+        self._newest = None
+        if self._sees() and not is_behind:
+            for courier in self._couriers.values():
+                courier.beat()
 
     def state(self) -> Any:
         kept = _Kept(self._epoch, {name: one.state() for name, one in self._couriers.items()})
@@ -76,6 +86,8 @@ class Publishing:
 
     def close(self) -> None:
         if self._started:
+            for courier in self._couriers.values():
+                courier.finish()
             for courier in self._couriers.values():
                 courier.close()
 

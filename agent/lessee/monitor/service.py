@@ -57,7 +57,8 @@ def _publishing(project: Project, logs: Logs) -> Iterator[Sink]:
         # Imported where it is wanted.
         from lessee.monitor.publishing import Publishing  # noqa: PLC0415
 
-        yield Publishing((urls,) if isinstance(urls, str) else urls, project.config.setup.environments)
+        places = (urls,) if isinstance(urls, str) else urls
+        yield Publishing(places, project.config.setup.environments, lambda: all(not log["error"] for log in logs()))
 
 
 def source(project: Project, name: str, standing: Standing, post: Post, *, once: bool) -> Source:

@@ -97,6 +97,14 @@ def test_roles_policies_and_rotations_are_told_and_what_is_issued_is_not(operati
     assert asked(operation, path, mount, "approle" if mount.startswith("auth/") else mount) == found
 
 
+def test_a_change_in_a_namespace_is_told_as_agents_of_it_name_the_path_and_with_the_namespace():
+    there = replace(ACCESS, mount="team/secret", namespace="team")
+    change = change_of(there, ENVIRONMENTS)
+    assert (change.namespace, change.mount, change.path) == ("team", "secret", "database/postgres")
+    policy = replace(ACCESS, path="sys/policies/acl/app", mount="team/sys", mount_type="ns_system", namespace="team")
+    assert change_of(policy, ENVIRONMENTS).path == "policies/acl/app"
+
+
 def test_a_request_that_was_refused_or_failed_changed_nothing():
     assert change_of(replace(ACCESS, refused=True, error="permission denied"), ENVIRONMENTS) is None
     assert change_of(replace(ACCESS, error="check-and-set did not match"), ENVIRONMENTS) is None

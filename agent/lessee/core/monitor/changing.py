@@ -20,13 +20,15 @@ def change_of(access: Access, environments: Collection[str]) -> Change | None:
     """
     if access.refused or access.error is not None:
         return None
-    below = access.path.removeprefix(access.mount).lstrip("/")
+    # OpenBao names a mount with its namespace, and a path without.
+    mount = access.mount.removeprefix(f"{access.namespace}/") if access.namespace else access.mount
+    below = access.path.removeprefix(mount).lstrip("/")
     if access.mount_type in {"kv", "generic"}:
         found = _of_kv(access.operation, below)
-    elif access.mount == "sys":
+    elif mount == "sys":
         found = _of_policies(access.operation, below)
     else:
-        found = _of_roles(access.operation, below, is_auth=access.mount.startswith("auth/"))
+        found = _of_roles(access.operation, below, is_auth=mount.startswith("auth/"))
     if found is None:
         return None
     operation, path = found
@@ -36,7 +38,7 @@ def change_of(access: Access, environments: Collection[str]) -> Change | None:
         if slash and rest and first in environments:
             environment, path = first, rest
     at = datetime.fromtimestamp(access.at, UTC).isoformat(timespec="milliseconds")
-    return Change(environment, access.mount, path, access.version, operation, at)
+    return Change(environment, mount, path, access.version, operation, at, access.namespace)
 
 
 def _of_kv(operation: str, below: str) -> tuple[str, str] | None:
