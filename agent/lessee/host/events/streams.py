@@ -63,7 +63,7 @@ def connected(url: str, *, extra: str, timeout: float) -> Any:
         driver = library("redis", extra)
         retry = library("redis.retry", extra).Retry(library("redis.backoff", extra).NoBackoff(), 0)
         return driver.Redis.from_url(
-            url, protocol=2, retry=retry, socket_timeout=timeout, socket_connect_timeout=_ANSWER, client_name="lessee"
+            url, protocol=2, retry=retry, socket_timeout=timeout, socket_connect_timeout=_ANSWER
         )
     except LesseeError as exc:
         raise Away(str(exc)) from None
@@ -83,7 +83,7 @@ def why(exc: Exception) -> str:
     known = {
         "AuthenticationError": "it refuses the password, or wants one",
         "AuthenticationWrongNumberOfArgsError": "it refuses the password, or wants one",
-        "NoPermissionError": "its user lacks rights: grant him ~lessee:* and &lessee:*",
+        "NoPermissionError": "its user lacks rights; grant what the manual names",
         "BusyLoadingError": "it is loading its data",
         "ReadOnlyError": "it is a replica and takes no writes",
         "TimeoutError": "no answer in time",
