@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from caches import Redis
-from lessee.core.changes import CHANNEL, HEARTBEAT, Beat, Change, packed
+from lessee.core.changes import CHANNEL, HEARTBEAT, Beat, Change, packed, unpacked
 from lessee.core.machine.hearing import AT_ONCE, EVERY
 from monitored import Audited, Monitor
 from sidecar import Sidecar, eventually, pass_by
@@ -259,3 +259,29 @@ def test_an_edit_of_events_takes_effect_at_the_next_start_and_is_told(hears, cli
         lambda _: any(e["event"] == "takes effect at the next start" and e["key"] == "events" for e in hears.events())
     )
     assert is_live(hears.status())
+
+
+def test_no_change_is_lost_or_doubled_though_the_monitor_is_killed_again_and_again(
+    audited, tmp_path, memory, url, client
+):
+    monitor = Monitor(tmp_path / "monitor", memory, {"file": str(audited.audit)}, publish=url)
+
+    def versions():
+        changes = [unpacked(fields[b"change"]) for _, fields in client.xrange(CHANNEL)]
+        return [change.version for change in changes if change.path == "kills/one"]
+
+    try:
+        for kill in range(8):
+            monitor.start()
+            for number in range(50):
+                audited.put("testing/kills/one", value=f"{kill}-{number}")
+            before = len(versions())
+            eventually(lambda before=before: len(versions()) > before, "a few of them")
+            # Now what is published has not been saved yet, or what is saved has not been published.
+            monitor.stop(signal.SIGKILL)
+        monitor.start()
+        eventually(lambda: len(versions()) >= 400, "all of them")
+        monitor.stop()
+    finally:
+        monitor.close()
+    assert versions() == list(range(1, 401))
