@@ -73,6 +73,24 @@ def test_once_nobody_tells_any_more_a_change_is_seen_within_refresh():
     assert len(it.requests) >= 18  # of two folders
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_once_nobody_tells_any_more_no_look_is_put_off(seed):
+    it = world(A, C, refresh=100.0, seed=seed)
+    due = {ref: it.state.sources[ref].next_at for ref in (A, C)}
+    it.hear(live=False)
+    assert all(it.state.sources[ref].next_at <= at for ref, at in due.items())
+
+
+def test_who_is_told_from_its_first_moment_reads_all_once():
+    it = World({"app": want(A, B)})
+    for secret in (A, B):
+        it.write(secret)
+    it.hear(live=True)  # the login is under way
+    it.run(30.0)
+    assert it.live["app"] == it.current("app")
+    assert len(reads(it)) == 2
+
+
 def test_a_change_before_the_first_that_is_told_is_seen_within_refresh():
     it = world(A, B, live=False)
     it.write(A)
@@ -165,6 +183,9 @@ def test_a_new_secret_of_a_folder_that_is_read_whole_is_published_and_one_that_i
     it.run(0.2)
     assert it.live["app"] == it.current("app")
     assert len(it.requests) == 2  # the list, and the new one
+    it.take(*[ev.Changed(frozenset({folder("p/db/")}))] * 5)
+    it.run(1.0)
+    assert len(it.requests) == 2 + AT_ONCE - 2  # several at once are one
     it.delete(A)
     it.tell(A, "remove")
     it.run(0.2)
