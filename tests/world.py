@@ -4,6 +4,7 @@ import heapq
 import itertools
 import random
 
+from lessee.core.changes import Change
 from lessee.core.generation import File, Generation
 from lessee.core.leases import Lease
 from lessee.core.machine import commands as cmd
@@ -11,6 +12,7 @@ from lessee.core.machine import events as ev
 from lessee.core.machine.deadlines import wake_at
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.falling import GRACE
+from lessee.core.machine.hearing import meant
 from lessee.core.machine.state import KEEP_TOLD
 from lessee.core.machine.step import start, steps
 from lessee.core.machine.wants import Consumer, Want
@@ -133,6 +135,16 @@ class World:
             fallback=self.fell_back.get(app) if number else None,
         )
 
+    def hear(self, *, live, poll=60.0, spread=0.0):
+        """Whoever tells of changes is there, or is gone."""
+        self.take(ev.Hearing(live, poll, spread))
+
+    def tell(self, ref, operation="update"):
+        """Somebody says that it has changed."""
+        change = Change(None, ref.mount, ref.path, None, operation, "")
+        if needs := meant(self.state, change):
+            self.take(ev.Changed(needs))
+
     def revoke_tokens(self):
         """An operator's hand, or a server that lost its memory."""
         for token in list(self.tokens):
@@ -215,6 +227,10 @@ class World:
                 self.renders = argument
             case "nudge":
                 self.take(ev.Nudged())
+            case "hear":
+                self.hear(live=argument)
+            case "tell":
+                self.tell(argument)
             case "variables":
                 self.variables = argument
             case "lose":

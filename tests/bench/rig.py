@@ -189,8 +189,12 @@ class Rig:
         apps: Mapping[str, tuple[Mapping[str, str], Mapping[str, object] | None]],
         *options: str,
         auth: Mapping[str, object] | None = None,
+        events: Mapping[str, object] | None = None,
     ) -> Program:
-        """`lessee run` for apps of templates, by file name, and whom to notify; the app `files` is watched."""
+        """`lessee run` for apps of templates, by file name, and whom to notify; the app `files` is watched.
+
+        `events`: who tells it of changes.
+        """
         folder = self._own_folder("lessee")
         said: dict[str, object] = {}
         for app, (templates, notify) in apps.items():
@@ -210,6 +214,7 @@ class Rig:
             "state": str(folder / "state"),
             "templates": "templates",
             "apps": said,
+            **({"events": events} if events else {}),
         }
         (folder / "lessee.yaml").write_text(json.dumps(config))
         command = [*LESSEE, "run", "--config", folder / "lessee.yaml", *options]

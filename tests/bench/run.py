@@ -14,6 +14,7 @@ NAMES = (
     "polling",
     "saved",
     "latency",
+    "events",
     "told",
     "replaced",
     "reload",

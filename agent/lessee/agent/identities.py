@@ -49,6 +49,8 @@ class Identities:
         self._stays = stays
         self._post = post
         self._all: dict[str, Identity] = {}
+        self._hearing = ev.Hearing(live=False)
+        self._servers: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[Identity]:
         # Other threads ask for the status.
@@ -57,6 +59,9 @@ class Identities:
     def configure(self, project: Project) -> None:
         """Serve the apps of this project from now on. Raises CannotWrite, and then nothing has changed."""
         config = project.config
+        self._servers = _servers(config.vault)
+        if config.events is not None and not self._hearing.poll:
+            self._hearing = replace(self._hearing, poll=config.events.poll, spread=config.events.spread)
         opened = self._effects.shelf.open(config.apps.values())
         self._effects.redactor.publish(project.text)
         self._hide_fallbacks(config)
@@ -69,6 +74,20 @@ class Identities:
         for identity in sorted(self, key=lambda one: one.vault not in vaults):
             self._configure(identity, project, opened, before)
             self.see_to(identity)
+
+    def listen(self, *, live: bool) -> None:
+        """Whether somebody tells of changes, from now on."""
+        self._hearing = replace(self._hearing, live=live)
+        for identity in self:
+            identity.take([self._hearing_of(identity)])
+
+    def listening(self) -> Iterator[Identity]:
+        """Those of the Vault whose changes are told: that of the top-level block."""
+        return (identity for identity in self if self._servers.intersection(_servers(identity.vault)))
+
+    def _hearing_of(self, identity: Identity) -> ev.Hearing:
+        is_told = not self._servers.isdisjoint(_servers(identity.vault))
+        return self._hearing if is_told else ev.Hearing(live=False)
 
     def see_to(self, identity: Identity) -> None:
         """Whom another identity serves now holds nothing of this one once told; who serves nobody at all goes."""
@@ -129,7 +148,7 @@ class Identities:
                 events.append(_without_child(opened[name]) if app.environ is not None else opened[name])
             elif name not in identity.apps and name in before:
                 events.append(_handed_over(name, before[name]))
-        identity.configure(apps, wants, everyone.keys() - apps.keys(), events)
+        identity.configure(apps, wants, everyone.keys() - apps.keys(), [*events, self._hearing_of(identity)])
 
     def _want(self, recipe: Recipe) -> Want:
         app = recipe.app
@@ -144,6 +163,10 @@ class Identities:
             keeps=self._stays and isinstance(app.fallback, LastGood),
             consumer=_consumer(recipe) if self._stays else None,
         )
+
+
+def _servers(vault: Vault) -> frozenset[str]:
+    return frozenset({vault.address, *vault.addresses})
 
 
 def _consumer(recipe: Recipe) -> Consumer:

@@ -3,14 +3,16 @@
 import queue
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lessee.agent.effects import Effects, Watcher
 from lessee.agent.identities import Identities
+from lessee.core.changes import Change
 from lessee.core.config import Config
 from lessee.core.errors import LesseeError
 from lessee.core.machine import events as ev
 from lessee.core.machine.deadlines import wake_at
+from lessee.core.machine.hearing import meant
 from lessee.core.machine.inputs import unknown
 from lessee.core.machine.letting_go import nothing_to_revoke
 from lessee.core.machine.reporting import has_said, has_taken_leave
@@ -19,6 +21,9 @@ from lessee.core.machine.view import status as status_of
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.logs import log
 from lessee.host.project import Project, load, stamp
+
+if TYPE_CHECKING:
+    from lessee.agent.listening import Listener
 
 LONGEST_SLEEP = 5.0
 """Seconds. A sleep counts no suspension, so it is kept short; and who asks /healthz sees the loop turn."""
@@ -39,6 +44,8 @@ class _Note(Enum):
     STOP = "stop"
     RELOAD = "reload"
     WAKE = "wake"
+    HEAR = "hear"
+    MISS = "miss"
 
 
 _Mail = tuple[str | None, ev.Event] | _Note
@@ -71,6 +78,7 @@ class Agent:
         self._turned_at = boot_time()
         self._trouble: str | None = None
         self._watcher: Watcher | None = None
+        self._listener: Listener | None = None
         self._ahead = (compiled for recipe in project.recipes.values() for compiled in recipe.templates)
         if effects.supervisor is not None:
             effects.supervisor.goes_back = lambda: any(identity.goes_back() for identity in self._identities)
@@ -97,6 +105,17 @@ class Agent:
         """Turn once; a signal's handler may call it too."""
         self._mail.put(_Note.WAKE)
 
+    def hear(self, changes: Sequence[Change]) -> None:
+        """These were told, by whoever sees changes in the Vault of the top-level block."""
+        for identity in self._identities.listening():
+            needs = frozenset(need for change in changes for need in meant(identity.state, change))
+            if needs:
+                self._post(identity.key, ev.Changed(needs))
+
+    def listening(self, live: bool) -> None:  # noqa: FBT001  # It is all there is to say.
+        """Whether somebody is there who tells of changes."""
+        self._mail.put(_Note.HEAR if live else _Note.MISS)
+
     def alive(self) -> bool:
         """Whether the loop turns, whatever Vault does."""
         return boot_time() - self._turned_at < STANDS_STILL
@@ -105,7 +124,12 @@ class Agent:
         """status.json."""
         accounts = [identity.account for identity in self._identities]
         environment = self._project.config.environment
-        return status_of(accounts, boot_time(), wall_time(), environment=environment, trouble=self._trouble)
+        said = status_of(accounts, boot_time(), wall_time(), environment=environment, trouble=self._trouble)
+        if self._listener is None:
+            return {**said, "events": None}
+        missed = self._listener.problem()
+        lines = [*said["problems"], missed] if missed else said["problems"]
+        return {**said, "problems": lines, "events": self._listener.status()}
 
     @property
     def states(self) -> list[State]:
@@ -118,6 +142,10 @@ class Agent:
         """Have the configuration's files watched."""
         self._watcher = watcher
         watcher.watch(self._project.stamps)
+
+    def listen_with(self, listener: "Listener") -> None:
+        """Say of this one what is heard."""
+        self._listener = listener
 
     def run(self, ended: Callable[[Sequence[State]], _T | None], timeout: float | None = None) -> _T | None:
         """Turn until `ended` says something; None when stopped, or when `timeout` seconds have passed.
@@ -133,6 +161,9 @@ class Agent:
             mail = self._collect(max(0.0, wait))
             if _Note.STOP in mail:
                 return None
+            for note in mail:
+                if note is _Note.HEAR or note is _Note.MISS:
+                    self._identities.listen(live=note is _Note.HEAR)
             self._turn([letter for letter in mail if not isinstance(letter, _Note)])
             if _Note.RELOAD in mail:
                 self._reload()
@@ -233,7 +264,12 @@ class Agent:
 
 def _tell_what_needs_a_start(old: Project, new: Project) -> None:
     def settings(config: Config) -> Mapping[str, object]:
-        return {"state": config.state, "status": config.status, "allow_disk": config.allow_disk}
+        return {
+            "state": config.state,
+            "status": config.status,
+            "events": config.events,
+            "allow_disk": config.allow_disk,
+        }
 
     before, after = settings(old.config), settings(new.config)
     for key in before:

@@ -21,7 +21,9 @@ from lessee.host.readiness import announcing
 from lessee.host.showing.shelf import Shelf
 
 if TYPE_CHECKING:
+    from lessee.agent.listening import Listener
     from lessee.agent.supervisor import Supervisor
+    from lessee.core.config import Events
     from lessee.host.status import Answers
 
 
@@ -92,12 +94,27 @@ def serving(
         from lessee.host.status import StatusServer
         from lessee.host.watch import Watcher
 
-        status = project.config.status
+        config = project.config
+        status = config.status
         stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _answers(agent))))
         watcher = stack.enter_context(closing(Watcher(agent.reload)))
         agent.watch_with(watcher)
+        if config.events is not None:
+            stack.enter_context(closing(_listener(config.events, agent, redactor)))
         stack.callback(_kill_programs)
         yield agent
+
+
+def _listener(events: "Events", agent: Agent, redactor: Redactor) -> "Listener":
+    from urllib.parse import unquote, urlsplit
+
+    from lessee.agent.listening import Listener
+
+    if events.redis is not None and (password := urlsplit(events.redis).password):
+        redactor.learn("events", [unquote(password), password])
+    listener = Listener(events, agent.hear, agent.listening)
+    agent.listen_with(listener)
+    return listener
 
 
 def refuse_without_apps(project: Project) -> None:

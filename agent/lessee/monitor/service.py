@@ -1,6 +1,6 @@
 """What the monitor is made of, as the configuration says: the logs it reads, and who hears of what is in them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,18 @@ def sinks(project: Project, logs: Logs) -> list[Sink]:
     said, environment = project.monitor, project.config.environment
     return [
         Counting(),
+        *_publishing(project, logs),  # Agents wait for it.
         Alerting(said, environment=environment, folder=Path(said.state), near=project.path.parent, sources=logs),
     ]
+
+
+def _publishing(project: Project, logs: Logs) -> Iterator[Sink]:
+    if urls := project.monitor.publish:
+        # Imported where it is wanted.
+        from lessee.monitor.publishing import Publishing  # noqa: PLC0415
+
+        places = (urls,) if isinstance(urls, str) else urls
+        yield Publishing(places, project.config.setup.environments, lambda: all(not log["error"] for log in logs()))
 
 
 def source(project: Project, name: str, standing: Standing, post: Post, *, once: bool) -> Source:

@@ -382,3 +382,19 @@ def test_a_check_and_a_restart_have_their_limits():
     top = "environment: e\nexec: {restart: {attempts: 3, within: 10s}}"
     assert read(web(top=top)).restart == Restart(attempts=3, within=10.0)
     assert read(web()).restart is None
+
+
+def test_who_tells_of_changes_is_the_sidecars_to_know_and_its_variables_are_filled_in():
+    top = 'environment: e\nevents: {redis: "redis://:${PASSWORD}@redis/0"}'
+    events = read(web(top=top), PASSWORD="canary").events
+    assert (events.redis, events.socket, events.poll, events.spread) == ("redis://:canary@redis/0", None, 60.0, 0.0)
+    events = read(web(top="environment: e\nevents: {socket: /run/lessee/events.sock, poll: 5m, spread: 500ms}")).events
+    assert (events.redis, events.socket, events.poll, events.spread) == (None, "/run/lessee/events.sock", 300.0, 0.5)
+    assert read(web()).events is None
+
+
+def test_changes_may_be_published_at_one_place_or_at_several():
+    said = 'environment: e\nmonitor: {audit: {file: a}, publish: [redis://redis/0, "unix:///run/events.sock", "https://hook/x"]}'
+    assert read(web(top=said)).monitor.publish == ("redis://redis/0", "unix:///run/events.sock", "https://hook/x")
+    said = "environment: e\nmonitor: {audit: {file: a}, publish: redis://redis/0}"
+    assert read(web(top=said)).monitor.publish == "redis://redis/0"

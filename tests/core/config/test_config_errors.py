@@ -83,6 +83,9 @@ def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines():
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
+        ("events: {vault: auto}", "events: expected `redis` or `socket`: Vault's own event stream is not followed yet"),
+        ("events: {redis: 'redis://r', socket: /s}", "events.socket: `redis` stands there too, and both tell the same"),
+        ("monitor: {audit: {file: f}, publish: 'ftp://x'}", "monitor.publish: expected a URL such as"),
         ("monitor: {}", "monitor.audit: missing; expected a mapping"),
         ('monitor: {audit: {file: "${"}}', "monitor.audit.file: a ${ begins no variable"),
         ("setup: {environments: [a, '${B}']}", "setup.environments[1]: ${B} is not set"),

@@ -42,6 +42,8 @@ ACTIONS = st.one_of(
     st.tuples(st.just("crash"), st.none()),
     st.tuples(st.just("recipe"), st.sampled_from(["r1", "r4"])),
     st.tuples(st.just("nudge"), st.none()),
+    st.tuples(st.just("hear"), st.booleans()),
+    st.tuples(st.just("tell"), REFS),
 )
 
 

@@ -2,9 +2,11 @@
 
 import pytest
 
+from lessee.core.changes import Change
 from lessee.core.leases import Lease
 from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
+from lessee.core.machine.hearing import meant
 from lessee.core.machine.letting_go import nothing_to_revoke
 from lessee.core.secrets import Secret
 from world import World, creds, ref, want
@@ -65,3 +67,26 @@ def test_a_static_role_that_is_read_after_its_time_changes_nothing():
     before = world.state.leases
     world.take(late)
     assert world.state.leases == before
+
+
+def test_a_static_role_that_is_said_to_be_rotated_is_looked_at_at_once_however_often_it_is_said():
+    world = Rotating({"app": want(X)})
+    world.run(15.0)
+    name = X.path.removeprefix("database/")
+    assert meant(world.state, Change(None, "other", name, None, "rotate", "")) == set()
+    told = meant(world.state, Change(None, "database", name, None, "rotate", ""))
+    assert told == {X}
+    before = len(world.requests)
+    for _ in range(100):
+        world.take(ev.Changed(told))
+    world.run(0.3)
+    assert [command.need for _, command in world.requests[before:]] == [X]
+
+
+def test_what_was_issued_stays_whatever_is_said_of_it():
+    world = World({"app": want(X)})
+    world.run(5.0)
+    before = len(world.requests)
+    world.take(ev.Changed(frozenset({X})))
+    world.run(2.0)
+    assert len(world.requests) == before

@@ -244,6 +244,17 @@ class Status(Struct, frozen=True, kw_only=True):
     listen: str | None
 
 
+class Events(Struct, frozen=True, kw_only=True):
+    """Who tells of changes: exactly one of `redis`, a URL, and `socket`, a path. Times are in seconds."""
+
+    redis: str | None
+    socket: str | None
+    poll: float
+    """From look to look while he tells."""
+    spread: float
+    """Within which, by chance, what is told is looked at."""
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """All of it. `templates` None is the folder of the configuration file."""
 
@@ -254,6 +265,8 @@ class Config(Struct, frozen=True, kw_only=True):
     secrets: Secrets
     state: str
     status: Status
+    events: Events | None
+    """None: nobody tells of changes."""
     on_stop: Literal["keep", "revoke", "revoke-if-unused"]
     """Whether an agent that stops leaves no lease and no token behind; unused: the apps' processes are gone as well."""
     restart: Restart | None

@@ -94,6 +94,7 @@ class _Settling:
             secrets=self._secrets(),
             state=said.state,
             status=config.Status(socket=said.status.socket or f"{said.state}/status.sock", listen=said.status.listen),
+            events=self._events(),
             on_stop=said.leases.on_stop,
             restart=None if restart is None else config.Restart(attempts=restart.attempts, within=restart.within),
             templates=said.templates,
@@ -105,6 +106,18 @@ class _Settling:
             backup=said.backup,
             monitor=said.monitor,
         )
+
+    def _events(self) -> config.Events | None:
+        said = self._said.events
+        if said is None or (said.redis is None and said.socket is None):
+            if said is not None:
+                what = "expected `redis` or `socket`: Vault's own event stream is not followed yet"
+                self._problems.follow(("events",), what, todo="name where `lessee monitor` publishes")
+            return None
+        if said.redis is not None and said.socket is not None:
+            what = "`redis` stands there too, and both tell the same"
+            self._problems.follow(("events", "socket"), what, todo="leave one of them out")
+        return config.Events(redis=said.redis, socket=said.socket, poll=said.poll, spread=said.spread)
 
     def _or_variable(self, said: str | None, variable: str, kind: Any, path: Path) -> str | None:
         text = self._environ.get(variable)

@@ -92,7 +92,7 @@ def _reading(state: State) -> Iterator[float]:
             yield mount.next_at
     for folder, group in state.groups.items():
         if group.call is None and state.mounts[folder.mount].version:
-            yield group.next_at
+            yield min(group.next_at, group.told_at)
     for ref, source in state.sources.items():
         if source.call is None and state.mounts[ref.mount].version:
-            yield source.next_at
+            yield min(source.next_at, source.told_at)

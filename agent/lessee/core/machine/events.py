@@ -6,6 +6,7 @@ from lessee.core.generation import FallbackKind, Generation
 from lessee.core.leases import Lease
 from lessee.core.machine.failures import Failure
 from lessee.core.machine.wants import Want
+from lessee.core.paths import Need
 from lessee.core.record import Record
 from lessee.core.secrets import Marker, Secret
 
@@ -289,6 +290,20 @@ class Nudged(Record, frozen=True):
     paths: tuple[str, ...] = ()
 
 
+class Hearing(Record, frozen=True):
+    """Changes are told from now on, if `live`; the rest is as of `Heard`."""
+
+    live: bool
+    poll: float = 0.0
+    spread: float = 0.0
+
+
+class Changed(Record, frozen=True):
+    """Somebody says that these have changed."""
+
+    needs: frozenset[Need]
+
+
 class Tick(Record, frozen=True):
     """Time has passed."""
 
@@ -296,4 +311,5 @@ class Tick(Record, frozen=True):
 Answer = LoggedIn | Renewed | MountFound | Listed | Looked | Read | Issued | LeaseRenewed | Revoked | Reported | Failed
 Made = Rendered | RenderFailed | FellBack | NoFallback | Checked | CheckFailed | Published | PublishFailed
 Shown = Told | NotTold | Proved | NotProved | RolledBack | NotRolledBack | GoodKept
-Event = Answer | Configured | Recovered | Kept | Withdrawn | Stopping | Leaving | Made | Shown | Nudged | Tick
+Heard = Hearing | Changed
+Event = Answer | Configured | Recovered | Kept | Withdrawn | Stopping | Leaving | Made | Shown | Nudged | Heard | Tick

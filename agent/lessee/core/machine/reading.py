@@ -41,13 +41,15 @@ def _due_mounts(turn: Turn, room: int) -> int:
 def _due_groups(turn: Turn, room: int) -> int:
     asked = 0
     for folder, group in turn.groups.items():
-        if group.next_at > turn.now or group.call is not None or asked >= room:
+        if min(group.next_at, group.told_at) > turn.now or group.call is not None or asked >= room:
             continue
         version = turn.mounts[folder.mount].version
         if not version:
             continue
         call = turn.next_id()
-        turn.edit_groups()[folder] = replace(group, call=call, next_at=next_round(turn, group.refresh))
+        # A round serves what was told as well; a hint leaves the rounds of a folder as they are, if there are any.
+        next_at = next_round(turn, group.refresh) if group.next_at <= turn.now else group.next_at
+        turn.edit_groups()[folder] = replace(group, call=call, next_at=next_at, told_at=NEVER)
         turn.ask(ListFolder(call, folder, version, detailed=group.by_list))
         asked += 1
     return asked
@@ -56,14 +58,15 @@ def _due_groups(turn: Turn, room: int) -> int:
 def _due_sources(turn: Turn, room: int) -> int:
     asked = 0
     for ref, source in turn.sources.items():
-        if source.next_at > turn.now or source.call is not None or asked >= room:
+        if min(source.next_at, source.told_at) > turn.now or source.call is not None or asked >= room:
             continue
         version = turn.mounts[ref.mount].version
         if not version:
             continue
         call = turn.next_id()
-        turn.edit_sources()[ref] = replace(source, call=call)
-        look = not (source.stale or source.blind)
+        is_told = source.told_at <= turn.now
+        turn.edit_sources()[ref] = replace(source, call=call, told_at=NEVER if is_told else source.told_at)
+        look = not (source.stale or source.blind or is_told)
         turn.ask(LookAt(call, ref) if look else ReadSecret(call, ref, version))
         asked += 1
     return asked

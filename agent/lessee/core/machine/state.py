@@ -13,7 +13,7 @@ from lessee.core.machine.failures import Failure
 from lessee.core.machine.statements import Statement
 from lessee.core.machine.totals import Totals
 from lessee.core.machine.wants import Want
-from lessee.core.paths import Dynamic, Folder, Ref
+from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.record import Record
 from lessee.core.secrets import Marker, Secret
 
@@ -106,6 +106,8 @@ class Source(Record, frozen=True):
     """When the first of these tries failed."""
     failure: Failure | None = None
     call: int | None = None
+    told_at: float = NEVER
+    """When to read it, for somebody said that it has changed."""
 
 
 class Group(Record, frozen=True):
@@ -124,6 +126,8 @@ class Group(Record, frozen=True):
     since: float = 0.0
     failure: Failure | None = None
     call: int | None = None
+    told_at: float = NEVER
+    """As of Source."""
 
 
 class Mount(Record, frozen=True):
@@ -287,6 +291,23 @@ class Call(Record, frozen=True):
     guard: float
 
 
+class Heard(Record, frozen=True):
+    """How changes are told, by whoever sees them."""
+
+    live: bool = False
+    """He is there."""
+    poll: float = 0.0
+    """Seconds between two looks at each secret meanwhile."""
+    spread: float = 0.0
+    """Seconds within which, by chance, what is told is looked at."""
+    until: float = float("-inf")
+    """When he was last known to be there, before he was gone."""
+    slots: Mapping[Need, float] = field(default_factory=dict)
+    """Of what was named of late: when it would be due if it were named at a steady rate."""
+    all_slots: float = 0.0
+    """As above, of all together."""
+
+
 class State(Record, frozen=True):
     """The whole of it. `chance` is the state of the dice, so that step needs no other randomness."""
 
@@ -301,6 +322,7 @@ class State(Record, frozen=True):
     reports: Mapping[str, Statement] = field(default_factory=dict)
     """By app."""
     calls: Mapping[int, Call] = field(default_factory=dict)
+    hearing: Heard = Heard()
     elsewhere: frozenset[str] = frozenset()
     """Apps that another identity serves from now on, and whose readers may still hold leases of this one."""
     last_id: int = 0

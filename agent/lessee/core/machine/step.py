@@ -45,6 +45,7 @@ from lessee.core.machine.commands import (
 )
 from lessee.core.machine.failures import Failure, Kind
 from lessee.core.machine.falling import good_kept, no_fallback
+from lessee.core.machine.hearing import changed, listening
 from lessee.core.machine.holding import (
     configure_leases,
     issue_failed,
@@ -156,8 +157,8 @@ def _take(turn: Turn, event: ev.Event) -> None:
             rolled_back(turn, event)
         case ev.NotRolledBack():
             not_rolled_back(turn, event)
-        case ev.Nudged():
-            _nudged(turn, event)
+        case ev.Nudged() | ev.Hearing() | ev.Changed():
+            _hinted(turn, event)
         case ev.Tick():
             pass
         case _:
@@ -170,6 +171,18 @@ def _configured(turn: Turn, event: ev.Configured) -> None:
     configure_leases(turn, event.apps)
     configure_apps(turn, event.apps)
     configure_reports(turn, event.apps)
+
+
+def _hinted(turn: Turn, event: ev.Nudged | ev.Hearing | ev.Changed) -> None:
+    match event:
+        case ev.Nudged():
+            _nudged(turn, event)
+        case ev.Hearing():
+            listening(turn, event)
+        case ev.Changed():
+            changed(turn, event)
+        case _:
+            assert_never(event)
 
 
 def _nudged(turn: Turn, event: ev.Nudged) -> None:

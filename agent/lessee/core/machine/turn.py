@@ -7,7 +7,7 @@ from typing import Protocol
 from lessee.core.machine.backoff import PATIENCE, delay
 from lessee.core.machine.commands import Command, Login, Tell, VaultCommand
 from lessee.core.machine.failures import Failure
-from lessee.core.machine.state import App, Call, Group, Held, Mount, Session, Source, State, Supply
+from lessee.core.machine.state import App, Call, Group, Heard, Held, Mount, Session, Source, State, Supply
 from lessee.core.machine.statements import Statement
 from lessee.core.machine.totals import Totals
 from lessee.core.paths import Dynamic, Folder, Ref
@@ -38,6 +38,7 @@ class Turn:
     commands: list[Command] = field(default_factory=list)
     session: Session = field(init=False)
     totals: Totals = field(init=False)
+    hearing: Heard = field(init=False)
     elsewhere: frozenset[str] = field(init=False)
     stopping: bool = field(init=False)
     leaving: bool = field(init=False)
@@ -55,6 +56,7 @@ class Turn:
     def __post_init__(self) -> None:
         self.session = self.state.session
         self.totals = self.state.totals
+        self.hearing = self.state.hearing
         self.elsewhere = self.state.elsewhere
         self.stopping = self.state.stopping
         self.leaving = self.state.leaving
@@ -76,6 +78,7 @@ class Turn:
             calls=self.calls,
             last_id=self._last_id,
             totals=self.totals,
+            hearing=self.hearing,
             elsewhere=self.elsewhere,
             stopping=self.stopping,
             leaving=self.leaving,

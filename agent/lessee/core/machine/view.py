@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from lessee import __version__
 from lessee.core.machine.failures import Kind
@@ -39,8 +40,13 @@ def fresh(state: State, now: float) -> bool:
 
 
 def _fresh(state: State, want: Want, now: float) -> bool:
+    hearing, near = state.hearing, want.refresh * LOOKS
+    # Whoever is told of changes knows, without a look, that there was none.
+    is_told = now - (now if hearing.live else hearing.until) <= near
+    longest = max(near, hearing.poll * LOOKS) if is_told else near
+
     def recent(moment: float | None) -> bool:
-        return moment is not None and now - moment <= want.refresh * LOOKS
+        return moment is not None and now - moment <= longest
 
     groups = [state.groups[need] for need in want.needs if isinstance(need, Folder)]
     if not all(group.failure is None and recent(group.looked_at) for group in groups):
@@ -65,7 +71,7 @@ def _valid(state: State, need: Dynamic) -> bool:
 
 def status(
     accounts: Sequence[Account], now: float, wall: float, *, environment: str | None, trouble: str | None = None
-) -> Mapping[str, object]:
+) -> Mapping[str, Any]:
     """status.json. `now` on the boot clock and `wall` in seconds since 1970 are the same moment.
 
     The first account is the one that `vault` and `token` tell of.

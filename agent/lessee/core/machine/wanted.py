@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from lessee.core.machine.failures import Failure, Kind
+from lessee.core.machine.hearing import pace
 from lessee.core.machine.state import NEVER, Group, Mount, Source
 from lessee.core.machine.turn import Turn
 from lessee.core.machine.wants import Want
@@ -152,6 +153,7 @@ def refresh_of(turn: Turn, ref: Ref) -> float:
 
 def next_round(turn: Turn, refresh: float) -> float:
     # Never later than `refresh`, and a little earlier by chance, so that agents drift apart.
+    refresh = pace(turn.hearing, refresh)
     return turn.now + refresh * (0.9 + 0.1 * turn.draw())
 
 

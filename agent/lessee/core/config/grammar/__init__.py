@@ -14,7 +14,7 @@ from lessee.core.config.grammar.setup import Setup
 from lessee.core.config.grammar.validate import Validate
 from lessee.core.config.grammar.vault import Vault
 
-OPERATOR = ("events", "setup", "rotation", "monitor", "validate", "backup")
+OPERATOR = ("setup", "rotation", "monitor", "validate", "backup")
 """The blocks that a sidecar has no use for."""
 
 

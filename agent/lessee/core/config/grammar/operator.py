@@ -12,7 +12,14 @@ from lessee.core.config.grammar.block import Block, says
 class Events(Block, frozen=True, kw_only=True):
     """How an agent hears of a change before its next poll."""
 
-    redis: Annotated[w.RedisUrl | None, says("What `lessee monitor` publishes.")] = None
+    redis: Annotated[w.RedisUrl | None, says("Where `lessee monitor` publishes them.")] = None
+    socket: Annotated[w.AbsolutePath | None, says("The Unix socket at which it does, without any Redis.")] = None
+    poll: Annotated[w.Refresh, says("All is looked at so often while changes are told; else within its refresh.")] = (
+        60.0
+    )
+    spread: Annotated[
+        w.Duration, says("Look within this time, by chance, where very many agents read the same secret.")
+    ] = 0.0
     vault: Annotated[Literal["auto"] | None, says("Vault Enterprise's own event stream, where the server has it.")] = (
         None
     )
@@ -43,7 +50,9 @@ class Monitor(Block, frozen=True, kw_only=True):
     state: Annotated[
         w.AbsolutePath, says("What was read, and what was counted; it must outlive a restart, and holds no value.")
     ] = "/var/lib/lessee/monitor"
-    publish: Annotated[w.RedisUrl | None, says("Where change events go.")] = None
+    publish: Annotated[
+        w.PublishUrl | tuple[w.PublishUrl, ...] | None, says("Where change events go: one place, or several.")
+    ] = None
     watch: Annotated[
         tuple[w.StatusPlace | Watched, ...], says("Status sockets or URLs of agents and of the rotator.")
     ] = ()

@@ -254,6 +254,13 @@ Zone = Annotated[str, _word("a time zone such as `Europe/Berlin`", r"[A-Za-z0-9_
 HttpMethod = Annotated[str, _word("an HTTP method such as `POST`", r"[A-Z]+")]
 HttpHeader = Annotated[str, _word("the name of an HTTP header", r"[A-Za-z0-9-]+")]
 RedisUrl = Annotated[str, _word("a URL such as `redis://redis:6379/0`", r"rediss?://\S+")]
+PublishUrl = Annotated[
+    str,
+    _word(
+        "a URL such as `redis://redis:6379/0`, `http://…` or `unix:///run/lessee/events.sock`",
+        r"(?:rediss?|https?)://\S+|unix:///[^\x00-\x1f\x7f]+",
+    ),
+]
 BucketName = Annotated[str, _word("the name of a bucket", r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")]
 KeyPrefix = Annotated[str, _word("the beginning of a key in S3", r"[A-Za-z0-9!_.*'()/-]*")]
 AgeRecipient = Annotated[str, _word("a public key of age", r"age1[02-9ac-hj-np-z]{58}")]

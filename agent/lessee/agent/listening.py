@@ -1,0 +1,137 @@
+"""Listens where changes are told, in a thread of its own, and says whether anybody is there who tells them."""
+
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from lessee.core.changes import SILENCE, Beat, Change, Message
+from lessee.core.config import Events
+from lessee.host.clock import boot_time, wall_time
+from lessee.host.events.source import Away, Source
+from lessee.host.logs import log
+
+FLOOD = 20_000
+"""Changes within a second that are not followed any more: all is looked at instead, within its refresh."""
+_START = 0.5
+_FIRST, _LONGEST = 0.1, 5.0
+"""Seconds between two tries to connect."""
+
+
+class Listener:
+    """Serves until closed. It posts from its thread, and never waits for who is told."""
+
+    def __init__(
+        self, events: Events, hear: Callable[[Sequence[Change]], None], listening: Callable[[bool], None]
+    ) -> None:
+        """`hear` takes changes, each once however often it was told; `listening`: whether somebody tells them."""
+        self._events = events
+        self._hear = hear
+        self._listening = listening
+        self._closed = threading.Event()
+        self._live = False
+        self._last: float | None = None
+        self._heard_at = 0.0
+        self._error: str | None = None
+        self._second, self._count = 0.0, 0
+        self._name = ""
+        threading.Thread(target=self._run, name="lessee-listener", daemon=True).start()
+
+    def status(self) -> Mapping[str, Any]:
+        """For status.json; `last_at` is when a change was last told. Any thread may ask."""
+        last = self._last
+        return {
+            "source": self._name or None,
+            "live": self._live,
+            "last_at": datetime.fromtimestamp(last, UTC).isoformat(timespec="milliseconds") if last else None,
+        }
+
+    def problem(self) -> str | None:
+        """What is wrong, in a line."""
+        if self._live or self._error is None:
+            return None
+        what = f"changes are not told: {self._name or 'events'}: {self._error}"
+        return f"{what}; secrets are looked at within their refresh; is `lessee monitor` running?"
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._closed.set()
+
+    def _run(self) -> None:
+        source = self._source()
+        self._name = source.name
+        wait = _FIRST
+        # What it imports may wait until an app has its first files.
+        self._closed.wait(_START)
+        while not self._closed.is_set():
+            try:
+                source.open()
+                self._heard_at, wait = boot_time(), _FIRST
+                while not self._closed.is_set():
+                    self._take(source.listen())
+            except Away as exc:
+                self._is_gone(str(exc))
+            except Exception as exc:  # noqa: BLE001  # Without this thread nobody would notice that nothing is heard.
+                self._is_gone(f"internal error: {type(exc).__name__}; please report it")
+            # All agents lose it in the same moment, and shall not come back in the same.
+            self._closed.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311  # Nothing secret hangs on it.
+            wait = min(_LONGEST, wait * 2)
+        source.close()
+
+    def _source(self) -> Source:
+        # Each imports what the other has no use for.
+        if self._events.redis is not None:
+            from lessee.host.events.streams import Streams  # noqa: PLC0415
+
+            return Streams(self._events.redis)
+        from lessee.host.events.sockets import Sockets  # noqa: PLC0415
+
+        assert self._events.socket is not None
+        return Sockets(self._events.socket)
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        now = boot_time()
+        changes: dict[tuple[str, str, bool, bool], Change] = {}
+        for message in messages:
+            if isinstance(message, Beat):
+                self._heard_at = now
+                if message.leaving:
+                    self._is_gone("the monitor has stopped")
+                else:
+                    self._is_there()
+            else:
+                is_of_names, is_rotation = message.operation == "remove", message.operation == "rotate"
+                changes[message.mount, message.whole, is_of_names, is_rotation] = message
+        if changes:
+            self._refuse_flood(now, len(messages))
+            self._last = wall_time()
+            self._hear(list(changes.values()))
+        if now - self._heard_at > SILENCE:
+            # Nor may it be the place that it was: it is opened anew.
+            raise Away("nobody is heard there")
+
+    def _refuse_flood(self, now: float, count: int) -> None:
+        if now - self._second > 1.0:
+            self._second, self._count = now, 0
+        self._count += count
+        if self._count > FLOOD:
+            self._count = 0
+            why = "more changes are told than can be followed"
+            self._is_gone(why)
+            self._closed.wait(_LONGEST)
+            raise Away(why)
+
+    def _is_there(self) -> None:
+        if not self._live:
+            self._live, self._error = True, None
+            log("info", "events are heard", source=self._name)
+            self._listening(True)
+
+    def _is_gone(self, reason: str) -> None:
+        if self._live or reason != self._error:
+            log("warning", "events are not heard", source=self._name, reason=reason)
+        self._error = reason
+        if self._live:
+            self._live = False
+            self._listening(False)

@@ -1,0 +1,1 @@
+"""Where an agent hears of changes, and how long it waits there."""

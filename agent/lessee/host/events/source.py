@@ -1,0 +1,32 @@
+"""What all places have in common where changes are told."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from lessee.core.changes import Message
+
+WAIT = 0.5
+"""Seconds in which `listen` comes back, with nothing if need be."""
+
+
+class Away(Exception):  # noqa: N818  # It reads as what happened.
+    """Nobody can be heard there. The text says why, and holds no password."""
+
+
+class Source(Protocol):
+    """One place, for one thread. All but `close` raises Away."""
+
+    name: str
+    """What the status calls it."""
+
+    def open(self) -> None:
+        """Hear whatever is said from now on; what was open before is closed."""
+        ...
+
+    def listen(self) -> Sequence[Message]:
+        """What has been said since; rubbish is left out."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...

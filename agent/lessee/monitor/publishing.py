@@ -1,0 +1,130 @@
+"""Publishes each change that the audit log shows: to Redis, to webhooks, at a Unix socket."""
+
+import uuid
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from lessee.core.changes import packed
+from lessee.core.errors import LesseeError
+from lessee.core.monitor.access import Line
+from lessee.core.monitor.changing import change_of
+from lessee.core.record import Record
+from lessee.monitor.courier import Courier, Parcel, Place, Waiting
+
+LATE = 10.0
+"""Seconds between a line and its being read, after which what is told comes too late to be waited for."""
+_WAIT_LONG = 100
+"""Changes that wait and are told of as a problem."""
+
+
+class _Kept(Record, frozen=True):
+    epoch: str
+    places: Mapping[str, Waiting]
+
+
+class Publishing:
+    """A sink of the monitor. What has not arrived is part of its state: nothing is lost by a kill.
+
+    In Redis nothing is doubled either: the number of the last line stands there, written with its change.
+    """
+
+    name = "publishing"
+
+    def __init__(self, urls: Iterable[str], environments: Collection[str], sees: Callable[[], bool]) -> None:
+        """`environments` are the first elements of KV paths that events name apart. `sees`: all logs can be read."""
+        self._sees = sees
+        self._newest: float | None = None
+        """The time of the newest line since the last tick."""
+        self._environments = environments
+        self._epoch = uuid.uuid4().hex
+        """Of this account: another one numbers the log's lines anew."""
+        self._couriers: dict[str, Courier] = {}
+        self._urls = tuple(urls)
+        self._started = False
+        for url in self._urls:
+            name = self._name(url)
+            self._couriers[name] = Courier(name, self._place(url))
+
+    def take(self, lines: Sequence[Line]) -> None:
+        self._start()
+        if lines:
+            self._newest = lines[-1].access.at
+        parcels = [
+            Parcel(line.source, line.number, packed(change).decode())
+            for line in lines
+            if (change := change_of(line.access, self._environments)) is not None
+        ]
+        if parcels:
+            for courier in self._couriers.values():
+                courier.put(parcels)
+
+    def tick(self, now: float) -> None:
+        self._start()
+        # Agents that hear it poll no more: so whoever sees nothing, or is behind, is silent.
+        is_behind = self._newest is not None and now - self._newest > LATE
+        self._newest = None
+        if self._sees() and not is_behind:
+            for courier in self._couriers.values():
+                courier.beat()
+
+    def state(self) -> Any:
+        kept = _Kept(self._epoch, {name: one.state() for name, one in self._couriers.items()})
+        return msgspec.to_builtins(kept)
+
+    def restore(self, state: Any) -> None:
+        kept = msgspec.convert(state, _Kept)
+        self._epoch = kept.epoch
+        for name, courier in self._couriers.items():
+            if name in kept.places:
+                courier.restore(kept.places[name])
+
+    def status(self) -> Mapping[str, Any]:
+        said = {name: courier.status() for name, courier in self._couriers.items()}
+        return {"publishing": said, "problems": [line for name, one in said.items() for line in _problems(name, one)]}
+
+    def close(self) -> None:
+        if self._started:
+            for courier in self._couriers.values():
+                courier.finish()
+            for courier in self._couriers.values():
+                courier.close()
+
+    def _start(self) -> None:
+        # Only now, for what was kept is taken up first.
+        if not self._started:
+            self._started = True
+            for courier in self._couriers.values():
+                courier.start()
+
+    def _name(self, url: str) -> str:
+        kind = url.partition(":")[0].rstrip("s") if not url.startswith("unix") else "socket"
+        kind = {"redi": "redis", "http": "webhook"}.get(kind, kind)
+        others = sum(name.partition(" ")[0] == kind for name in self._couriers)
+        return f"{kind} {others + 1}" if others else kind
+
+    def _place(self, url: str) -> Place:
+        # Each imports what the others have no use for.
+        match url.partition("://"):
+            case "redis" | "rediss", _, _:
+                from lessee.monitor.places.streams import Streams  # noqa: PLC0415
+
+                return Streams(url, lambda: self._epoch)
+            case "http" | "https", _, _:
+                from lessee.monitor.places.webhook import Webhook  # noqa: PLC0415
+
+                return Webhook(url)
+            case "unix", _, path:
+                from lessee.monitor.places.sockets import Sockets  # noqa: PLC0415
+
+                return Sockets(path)
+            case _:
+                raise LesseeError("no change can be published there", todo="write redis://, https:// or unix:///")
+
+
+def _problems(name: str, said: Mapping[str, Any]) -> Iterable[str]:
+    if said["error"] is not None:
+        yield f"changes are not published: {name}: {said['error']}; {said['waiting']} wait, agents poll meanwhile"
+    elif said["waiting"] > _WAIT_LONG:
+        yield f"changes are published late: {name}: {said['waiting']} wait"
