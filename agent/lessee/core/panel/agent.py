@@ -50,11 +50,7 @@ def _facts(status: Status, now: float) -> Iterator[Fact]:
     owed = sum(app["notify"]["owed"] for app in apps)
     yield Fact("Still to be told", cell(count(owed, "app") if owed else "nobody", "warn" if owed else ""))
     away = [one["vault"] for one in status["identities"] if not one["vault"]["reachable"]]
-    if away:
-        text = f"away, {since(away[0]['since'], now)}" if away[0]["since"] else "not reached yet"
-        yield Fact("Vault", cell(text, "bad"))
-    else:
-        yield Fact("Vault", Cell("reachable", "good"))
+    yield Fact("Vault", _weather(away[0], now) if away else Cell("reachable", "good"))
     ends = [lease["expires_at"] for lease in status["leases"] if lease["state"] == "held" and lease["expires_at"]]
     first = min(ends, key=seconds_of, default=None)
     yield Fact("First lease ends", moment(first, now, _near(first, now)) if first else cell("no lease has an end"))
@@ -69,7 +65,7 @@ def _apps(status: Status, now: float) -> Table:
             moment(app["published_at"], now),
             _told(app, now),
             _proved(app),
-            cell(app["error"], "bad", note=_again(app["next_try"], now)),
+            cell(app["error"], "bad", passing=_again(app["next_try"], now)),
         )
         for name, app in status["apps"].items()
     )
@@ -114,13 +110,11 @@ def _vaults(status: Status, now: float) -> Table:
 
 def _weather(vault: Status, now: float) -> Cell:
     if vault["reachable"]:
-        return moment(vault["since"], now, "good", before="reached ")
+        return Cell("reachable", "good")
     again = _again(vault["next_try"], now)
-    return (
-        moment(vault["since"], now, "bad", before="away, ", note=again)
-        if vault["since"]
-        else cell("not reached yet", "bad", note=again)
-    )
+    if vault["since"] is None:
+        return cell("not reached yet", "bad", passing=again)
+    return moment(vault["since"], now, "bad", before="away, ", passing=again)
 
 
 def _leases(status: Status, now: float) -> Table:
@@ -131,7 +125,7 @@ def _leases(status: Status, now: float) -> Table:
             _left(lease, now),
             moment(lease["renew_at"], now) if lease["state"] == "held" else cell(None),
             cell(", ".join(lease["apps"])),
-            cell(lease["error"], "bad", note=_again(lease["next_try"], now)),
+            cell(lease["error"], "bad", passing=_again(lease["next_try"], now)),
         )
         for lease in status["leases"]
     )
@@ -150,7 +144,7 @@ def _left(lease: Status, now: float) -> Cell:
         return cell("no end", "quiet")
     left = seconds_of(at) - now
     if left <= 0:
-        return Cell(f"ended {since(at, now)}", "bad", at)
+        return moment(at, now, "bad", before="ended ")
     return Cell(span(left), _near(at, now), at)
 
 
@@ -168,7 +162,7 @@ def _secrets(status: Status, now: float) -> Table:
             cell(name),
             cell(secret["version"]),
             moment(secret["read_at"], now),
-            cell(secret["error"], "bad", note=_again(secret["next_try"], now)),
+            cell(secret["error"], "bad", passing=_again(secret["next_try"], now)),
         )
         for name, app in status["apps"].items()
         for secret in app["secrets"]

@@ -95,7 +95,7 @@ def _table(table: Table) -> Iterator[str]:
 
 
 def _inside(cell: Cell) -> str:
-    note = f" <small>{escape(cell.note)}</small>" if cell.note else ""
+    note = "".join(f" <small>{escape(said)}</small>" for said in (cell.note, cell.passing) if said)
     if cell.at is None:
         return f"{_marked(cell)}{note}"
     at = escape(cell.at)

@@ -11,12 +11,17 @@ NONE = "–"  # noqa: RUF001  # A dash is meant.
 
 
 class Cell(Record, frozen=True):
-    """A text; `at` is the moment that it is about, as RFC 3339, and `note` what explains it."""
+    """A text, what explains it, and what of that changes as time goes by.
+
+    `at` is the moment that the text is about, as RFC 3339; `before` is what of the text stands before its words.
+    """
 
     text: str
     tone: Tone = ""
     at: str | None = None
+    before: str = ""
     note: str = ""
+    passing: str = ""
 
 
 class Fact(Record, frozen=True):
@@ -50,15 +55,17 @@ class View(Record, frozen=True):
     at: float
 
 
-def cell(text: object, tone: Tone = "", *, note: object = "") -> Cell:
+def cell(text: object, tone: Tone = "", *, note: object = "", passing: str = "") -> Cell:
     """Of anything: what is not there is a dash."""
     if text is None or text == "":
-        return Cell(NONE, "quiet", note=shown(note or ""))
-    return Cell(shown(text), tone, note=shown(note or ""))
+        text, tone = NONE, "quiet"
+    return Cell(shown(text), tone, note=shown(note or ""), passing=passing)
 
 
-def moment(at: str | None, now: float, tone: Tone = "", *, before: str = "", note: object = "") -> Cell:
+def moment(
+    at: str | None, now: float, tone: Tone = "", *, before: str = "", note: object = "", passing: str = ""
+) -> Cell:
     """When something was, or will be."""
     if at is None:
-        return cell(None, note=note)
-    return Cell(f"{before}{since(at, now)}", tone, at, shown(note or ""))
+        return cell(None, note=note, passing=passing)
+    return Cell(f"{before}{since(at, now)}", tone, at, before, shown(note or ""), passing)

@@ -23,5 +23,5 @@ def lines(view: View) -> Iterator[str]:
 
 
 def _text(cell: Cell) -> str:
-    text = cell.at or cell.text
+    text = f"{cell.before}{cell.at}" if cell.at else cell.text
     return f"{text} ({cell.note})" if cell.note else text

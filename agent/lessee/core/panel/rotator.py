@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lessee.core.panel.parts import Cell, Fact, Table, View, cell, moment
-from lessee.core.panel.words import count, seconds_of, shown, since, span
+from lessee.core.panel.words import count, seconds_of, shown, span
 
 Status = Mapping[str, Any]
 
@@ -61,10 +61,10 @@ def _targets(status: Status, now: float) -> Table:
 
 
 def _step(one: Status) -> Cell:
-    note = f"open for {span(one['open_for'])}" if one["open_for"] is not None else ""
+    passing = f"open for {span(one['open_for'])}" if one["open_for"] is not None else ""
     if one["under_way"]:
-        return cell("under way", "warn", note=f"{one['step']}; {note}" if note else one["step"])
-    return cell(one["step"], "quiet" if one["step"] == "idle" else "warn", note=note)
+        return cell("under way", "warn", note=one["step"], passing=passing)
+    return cell(one["step"], "quiet" if one["step"] == "idle" else "warn", passing=passing)
 
 
 def _age(one: Status, now: float) -> Cell:
@@ -75,8 +75,10 @@ def _age(one: Status, now: float) -> Cell:
 
 def _outcome(one: Status, now: float) -> Cell:
     if one["failures"]:
-        when = f", {since(one['failed'], now)}" if one["failed"] else ""
-        return cell(f"{count(one['failures'], 'failure')} in a row{when}", "bad", note=one["error"])
+        what = f"{count(one['failures'], 'failure')} in a row"
+        if one["failed"] is None:
+            return cell(what, "bad", note=one["error"])
+        return moment(one["failed"], now, "bad", before=f"{what}, ", note=one["error"])
     if one["error"]:
         return cell("not known", "bad", note=one["error"])
     return cell("rotated", "good") if one["count"] else cell(None)
