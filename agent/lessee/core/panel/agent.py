@@ -30,7 +30,7 @@ def view(status: Status, now: float) -> View:
         facts=tuple(_facts(status, now)),
         problems=tuple(map(shown, status["problems"])),
         tables=(_apps(status, now), _vaults(status, now), _leases(status, now), _secrets(status, now)),
-        totals=tuple(Fact(name.replace("_", " "), cell(f"{said:,}")) for name, said in status["totals"].items()),
+        totals=tuple(Fact(shown(name.replace("_", " ")), cell(f"{said:,}")) for name, said in status["totals"].items()),
         at=now,
     )
 
