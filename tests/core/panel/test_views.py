@@ -329,7 +329,7 @@ def test_the_page_has_what_a_reader_finds_its_way_by():
 
 
 def test_two_looks_at_one_state_are_the_same_lines():
-    owed = app(next_try=SOON, error="full", proof=None)
+    owed = app(next_try=SOON, error="-", proof=None)
     for status in (
         agent({"web": owed}, [lease()], problems=["one"]),
         rotator({"a": target(failures=2, failed=PAST, error="e", open_for=7.0)}),
@@ -344,7 +344,7 @@ def test_two_looks_at_one_state_are_the_same_lines():
         "First lease ends: no lease has an end",
         "! one",
         "Apps",
-        f"  web  State: confirmed  Generation: 2  Published: {PAST}  Told: {PAST}  Proved: not asked for  Trouble: full",
+        f"  web  State: confirmed  Generation: 2  Published: {PAST}  Told: {PAST}  Proved: not asked for  Trouble: -",
         "Vault",
         f"  https://v  Weather: reachable  Token ends: {LATER}  For: web",
         "Leases: It holds no lease.",
