@@ -258,8 +258,13 @@ def test_of_very_many_paths_the_busiest_are_shown_and_their_number_told():
     paths = [{**one, "path": f"secret/{number}", "last_hour": number} for number in range(500)]
     status = monitor(accesses={"by_path": paths, "refused": 0})
     [table] = [table for table in view_of(status, NOW).tables if table.key == "accesses"]
-    assert table.title == "Who read what (the first 200 of 500)"
+    assert table.title == "Who read what (200 of 500)"
     assert [len(table.rows), table.rows[0][0].text] == [200, "secret/499"]
+
+
+def test_of_very_many_apps_none_that_is_in_trouble_is_left_out():
+    apps = {f"app-{number}": app() for number in range(500)} | {"last": app(error="disk full")}
+    assert cells(agent(apps), "apps")[0]["App"] == "last"
 
 
 class Reader(HTMLParser):

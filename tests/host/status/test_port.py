@@ -244,4 +244,6 @@ def test_over_the_socket_a_page_of_a_browser_gets_nothing(serve, tmp_path):
     assert ask("GET /status.json HTTP/1.0") == 200
     assert ask("GET /status.json HTTP/1.1", "Host: evil.example:9631") == 421
     assert ask("POST /refresh HTTP/1.1", "Host: localhost") == 202
+    for method in ("PUT", "DELETE", "OPTIONS"):
+        assert ask(f"{method} /refresh HTTP/1.1", "Host: localhost") == 405
     assert ask("POST /refresh HTTP/1.1", "Host: localhost", "Origin: http://evil.example") == 403

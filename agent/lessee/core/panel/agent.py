@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lessee.core.panel.parts import Cell, Fact, Table, Tone, View, cell, moment
+from lessee.core.panel.parts import Cell, Fact, Table, Tone, View, cell, moment, table
 from lessee.core.panel.words import count, seconds_of, shown, since, span
 
 Status = Mapping[str, Any]
@@ -70,7 +70,7 @@ def _apps(status: Status, now: float) -> Table:
         for name, app in status["apps"].items()
     )
     columns = ("App", "State", "Generation", "Published", "Told", "Proved", "Trouble")
-    return Table("apps", "Apps", columns, rows, "There is no app.")
+    return table("apps", "Apps", columns, rows, "There is no app.")
 
 
 def _degraded(app: Status) -> str:
@@ -105,7 +105,7 @@ def _vaults(status: Status, now: float) -> Table:
         )
         for one in status["identities"]
     )
-    return Table("vault", "Vault", ("Address", "Weather", "Token ends", "For"), rows, "It asks no Vault.")
+    return table("vault", "Vault", ("Address", "Weather", "Token ends", "For"), rows, "It asks no Vault.")
 
 
 def _weather(vault: Status, now: float) -> Cell:
@@ -130,7 +130,7 @@ def _leases(status: Status, now: float) -> Table:
         for lease in status["leases"]
     )
     columns = ("Path", "State", "Time left", "Acts", "For", "Trouble")
-    return Table("leases", "Leases", columns, rows, "It holds no lease.")
+    return table("leases", "Leases", columns, rows, "It holds no lease.")
 
 
 def _lease_state(lease: Status) -> Cell:
@@ -167,7 +167,7 @@ def _secrets(status: Status, now: float) -> Table:
         for name, app in status["apps"].items()
         for secret in app["secrets"]
     )
-    return Table("secrets", "Secrets", ("Path", "App", "Version", "Read", "Trouble"), rows, "It reads no secret.")
+    return table("secrets", "Secrets", ("Path", "App", "Version", "Read", "Trouble"), rows, "It reads no secret.")
 
 
 def _again(at: str | None, now: float) -> str:

@@ -3,13 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lessee.core.panel.parts import Cell, Fact, Table, Tone, View, cell, moment
+from lessee.core.panel.parts import Cell, Fact, Table, Tone, View, cell, moment, table
 from lessee.core.panel.words import count, shown
 
 Status = Mapping[str, Any]
-MOST = 200
-"""Rows of a table: the rest is in status.json."""
-
 _SEVERITIES: Mapping[str, Tone] = {"critical": "bad", "warning": "warn", "info": ""}
 _BEHIND = 1_000_000
 """Bytes of the log that are still to be read, from which on it is worth a look."""
@@ -68,10 +65,10 @@ def _alerts(status: Status, now: float) -> Table:
             moment(one["since"], now),
             cell(_told(one.get("told"))),
         )
-        for one in ordered[:MOST]
+        for one in ordered
     )
     columns = ("Rule", "State", "Severity", "Subject", "Since", "Told")
-    return Table("alerts", "Alerts", columns, rows, "No rule is broken.")
+    return table("alerts", "Alerts", columns, rows, "No rule is broken.")
 
 
 def _told(told: object) -> str:
@@ -97,11 +94,10 @@ def _accesses(status: Status, now: float) -> Table:
             cell(f"{one['total']:,}"),
             moment(one["last_at"], now),
         )
-        for one in ordered[:MOST]
+        for one in ordered
     )
-    left = f" (the first {MOST} of {len(paths):,})" if len(paths) > MOST else ""
     columns = ("Path", "Component", "Address", "Last hour", "In all", "Last")
-    return Table("accesses", f"Who read what{left}", columns, rows, "Nobody has read anything yet.")
+    return table("accesses", "Who read what", columns, rows, "Nobody has read anything yet.")
 
 
 def _publishing(status: Status) -> Table:
@@ -117,7 +113,7 @@ def _publishing(status: Status) -> Table:
         if isinstance(one, Mapping)
     )
     columns = ("To", "State", "Published", "Waiting", "Trouble")
-    return Table("publishing", "Changes that are told", columns, rows, "Changes are told to nobody.")
+    return table("publishing", "Changes that are told", columns, rows, "Changes are told to nobody.")
 
 
 def _sources(status: Status, now: float) -> Table:
@@ -133,4 +129,4 @@ def _sources(status: Status, now: float) -> Table:
         for one in status.get("sources", ())
     )
     columns = ("Source", "Kind", "Lines", "Behind", "Last line", "Trouble")
-    return Table("sources", "Audit logs", columns, rows, "No audit log is followed.")
+    return table("sources", "Audit logs", columns, rows, "No audit log is followed.")

@@ -8,6 +8,8 @@ from lessee.core.panel.parts import Cell, Fact, Table, View
 
 EVERY = 5
 """Seconds after which a page without script loads itself anew."""
+_SHORT = 15
+"""Letters that stay on one line: a number, a word, an address."""
 # Also for who sees no colours; what reads aloud hears the text beside it.
 _MARKS: Mapping[str, str] = {"good": "✓", "warn": "!", "bad": "✕"}
 
@@ -89,7 +91,8 @@ def _table(table: Table) -> Iterator[str]:
         for number, (column, cell) in enumerate(zip(table.columns, row, strict=True)):
             tag, role = ('th scope="row"', "rowheader") if number == 0 else ("td", "cell")
             label = f' data-label="{escape(column)}"'
-            yield f'<{tag} role="{role}" class="{cell.tone}"{label}><div>{_inside(cell)}</div></{tag[:2]}>'
+            look = f"{cell.tone} short".strip() if len(cell.text) <= _SHORT else cell.tone
+            yield f'<{tag} role="{role}" class="{look}"{label}><div>{_inside(cell)}</div></{tag[:2]}>'
         yield "</tr>\n"
     yield "</tbody>\n</table>\n</section>\n"
 

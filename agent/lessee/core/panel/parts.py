@@ -1,5 +1,6 @@
 """The parts of what is shown: facts, and tables of cells."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from lessee.core.panel.words import shown, since
@@ -7,6 +8,8 @@ from lessee.core.record import Record
 
 Tone = Literal["", "good", "warn", "bad", "quiet"]
 """How a text is meant; it says so itself, too, for who sees no colours."""
+MOST = 200
+"""Rows of a table: the rest is in status.json."""
 NONE = "–"  # noqa: RUF001  # A dash is meant.
 
 
@@ -53,6 +56,15 @@ class View(Record, frozen=True):
     tables: tuple[Table, ...]
     totals: tuple[Fact, ...]
     at: float
+
+
+def table(key: str, title: str, columns: tuple[str, ...], rows: Iterable[tuple[Cell, ...]], empty: str) -> Table:
+    """Of very many rows, those that are in trouble first, and then those that come first."""
+    said = tuple(rows)
+    if len(said) <= MOST:
+        return Table(key, title, columns, said, empty)
+    first = sorted(said, key=lambda row: all(cell.tone != "bad" for cell in row))[:MOST]
+    return Table(key, f"{title} ({MOST} of {len(said):,})", columns, tuple(first), empty)
 
 
 def cell(text: object, tone: Tone = "", *, note: object = "", passing: str = "") -> Cell:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lessee.core.panel.parts import Cell, Fact, Table, View, cell, moment
+from lessee.core.panel.parts import Cell, Fact, Table, View, cell, moment, table
 from lessee.core.panel.words import count, seconds_of, shown, span
 
 Status = Mapping[str, Any]
@@ -57,7 +57,7 @@ def _targets(status: Status, now: float) -> Table:
         for name, one in status["targets"].items()
     )
     columns = ("Target", "Step", "Age", "Next", "Last outcome", "Rotations", "Confirmed")
-    return Table("targets", "Targets", columns, rows, "There is nothing to rotate.")
+    return table("targets", "Targets", columns, rows, "There is nothing to rotate.")
 
 
 def _step(one: Status) -> Cell:

@@ -80,7 +80,12 @@ class Handler(BaseHTTPRequestHandler):
         strangers = self.answers.refresh(asked)
         self._reply_json(404 if strangers else 202, {"looking": not strangers, "unknown": strangers})
 
-    do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_POST  # noqa: N815  # As above.
+    def do_PUT(self) -> None:
+        """And all that is neither a look nor a wish."""
+        if not self._is_refused():
+            self._reply(405, b"there is GET, HEAD and POST\n", headers=(("Allow", "GET, HEAD, POST"),))
+
+    do_PATCH = do_DELETE = do_OPTIONS = do_PUT  # noqa: N815  # As above.
 
     def log_message(self, *_: object) -> None:
         """Who asks is no event."""

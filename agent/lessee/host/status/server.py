@@ -10,6 +10,7 @@ from pathlib import Path
 from lessee.core.config import Listen
 from lessee.core.errors import CannotWrite
 from lessee.core.guarding import Door
+from lessee.host.logs import log
 from lessee.host.status.bounds import Bounded
 from lessee.host.status.handling import Answers, Handler
 
@@ -74,6 +75,8 @@ def _open_tcp(listen: Listen, answers: Answers) -> _TcpServer:
         from lessee.host.status.token import Token  # noqa: PLC0415
 
         knows = Token(Path(listen.token_file)).knows
+    else:
+        log("warning", "status.insecure: all on this machine may see how it is", listen=listen.address)
     door = Door(is_port=True, names=frozenset({host.lower(), *listen.hosts}))
     handler = type("OfPort", (Handler,), {"answers": answers, "door": door, "knows": knows})
     try:
