@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from signer import Signer
 FOLDER = Path(__file__).parents[2] / "compose/kubernetes"
 VERSIONS = ("1.29", "1.33", kubernetes_validate.latest_version())
 ISSUER = "https://kubernetes.default.svc.cluster.local"
+TOKEN = "canary-status-0123456789"
 CLUSTER_WIDE = {"Namespace"}
 
 
@@ -98,6 +100,8 @@ def test_the_app_waits_for_a_sidecar_that_is_restarted_and_gets_its_files_and_no
         assert volumes[name]["emptyDir"]["sizeLimit"]
     token = volumes["identity"]["projected"]["sources"][0]["serviceAccountToken"]
     assert (token["audience"], token["expirationSeconds"]) == ("vault", 600)
+    [status] = [source["secret"] for source in volumes["identity"]["projected"]["sources"] if "secret" in source]
+    assert status["items"] == [{"key": "token", "path": "status-token"}]
 
 
 def test_everything_that_the_agent_writes_lies_below_a_volume_and_all_that_it_reads_is_mounted(manifests, pod):
@@ -112,6 +116,7 @@ def test_everything_that_the_agent_writes_lies_below_a_volume_and_all_that_it_re
     token = mount_of(config["vault"]["auth"]["jwt_file"])
     assert (token["name"], Path(config["vault"]["auth"]["jwt_file"]).name) == ("identity", "token")
     assert mount_of(config["vault"]["ca_file"]) == token
+    assert mount_of(config["status"]["token_file"]) == token
     app = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
     assert config["apps"]["app"]["directory"].startswith(app["files"] + "/")  # the same path for both
 
@@ -136,6 +141,12 @@ def test_a_service_account_logs_in_and_a_rotation_reaches_the_app(server, manife
         assert "canary-first" in file.read_text()
         with urllib.request.urlopen(f"http://{agent.config['status']['listen']}/readyz", timeout=10) as answer:
             assert answer.status == 200  # what the startup probe asks
+        metrics = urllib.request.Request(f"http://{agent.config['status']['listen']}/metrics")
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(metrics, timeout=10)
+        metrics.add_header("Authorization", f"Bearer {TOKEN}")
+        with urllib.request.urlopen(metrics, timeout=10) as answer:
+            assert b"lessee_ready 1.0" in answer.read()
         app = App(agent.config["apps"]["app"]["notify"]["process"]["name"], file)
         server.put("production/database", username="app", password="canary-second")
         assert next(line for line in iter(app.hears, "") if "canary-second" in line)
@@ -198,7 +209,10 @@ def pod_of(server, manifests, disk, memory):
     config["vault"]["address"] = server.address
     config["vault"]["auth"]["jwt_file"] = str(disk / "token")
     config["state"], config["apps"]["app"]["directory"] = str(agent.state), str(agent.directory)
-    config["status"] = {"socket": str(agent.state / "status.sock"), "listen": f"127.0.0.1:{free_port()}"}
+    config["status"]["socket"] = str(agent.state / "status.sock")
+    config["status"]["listen"] = f"127.0.0.1:{free_port()}"
+    config["status"]["token_file"] = str(disk / "status-token")
+    (disk / "status-token").write_text(TOKEN)
     config["apps"]["app"]["notify"]["process"]["name"] = f"pod-{os.getpid()}"  # this test's, of all on the machine
     agent.config = config
     return agent

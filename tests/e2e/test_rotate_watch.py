@@ -316,7 +316,7 @@ def test_what_hangs_does_not_keep_it_from_ending(behind, proxy):
 def test_an_operators_file_says_where_it_is_asked(service):
     [port] = ports(1)
     socket = service.disk / "asked.sock"
-    service.config["status"] = {"socket": str(socket), "listen": f"127.0.0.1:{port}"}
+    service.config["status"] = {"socket": str(socket), "listen": f"127.0.0.1:{port}", "insecure": True}
     service.target("one")
     service.start()
     eventually(socket.exists, "the socket")

@@ -7,26 +7,51 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lessee.core.errors import UsageError
+from lessee.host.clock import wall_time
 from lessee.host.project import find, read
 from lessee.host.status import ask
 
+_SERVICES = ("rotator.sock", "monitor.sock")
+
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where every app has its files, else 1."""
-    status = ask(socket_of(arguments), "GET", "/status.json")
+    """0 where every app has its files, or the service what it needs, else 1."""
+    socket = socket_of(arguments)
+    if arguments.watch:
+        # Imported for a person who looks on.
+        from lessee.commands.watching import watch
+
+        return watch(socket)
+    status = ask(socket, "GET", "/status.json")
     if arguments.json:
         print(json.dumps(status, indent=2))
-    else:
+    elif "apps" in status:
         _print(status)
+    else:
+        from lessee.core.panel.plain import lines
+        from lessee.core.panel.views import view_of
+
+        print("\n".join(lines(view_of(status, wall_time()))))
     return 0 if status["ready"] else 1
 
 
 def socket_of(arguments: argparse.Namespace) -> Path:
-    """Where the agent of this configuration answers."""
+    """Where the agent of this configuration answers; of an operator's file, the service that runs.
+
+    Raises UsageError where several do.
+    """
     if arguments.socket is not None:
         return Path(arguments.socket)
     environ = dict(os.environ)
-    return Path(read(find(arguments.config, environ), environ).status.socket)
+    config = read(find(arguments.config, environ), environ)
+    said, state = Path(config.status.socket), Path(config.state)
+    if config.apps or said != state / "status.sock":
+        return said
+    there = [state / name for name in _SERVICES if (state / name).exists()]
+    if len(there) > 1:
+        raise UsageError(f"several services run here: {', '.join(map(str, there))}", todo="name one with --socket")
+    return there[0] if there else said
 
 
 def _print(status: Mapping[str, Any]) -> None:

@@ -148,8 +148,10 @@ def _add_mcp(command: Command) -> None:
 
 
 def _add_status(command: Command) -> None:
-    status = command("status", "ask a running agent how it is", "Values are never told.")
-    status.add_argument("--json", action="store_true", help="as status.json")
+    status = command("status", "ask a running agent, rotator or monitor how it is", "Values are never told.")
+    form = status.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="as status.json")
+    form.add_argument("--watch", action="store_true", help="show it as it changes, until Ctrl-C")
     status.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
 
 

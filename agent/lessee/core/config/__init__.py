@@ -237,11 +237,21 @@ class Secrets(Struct, frozen=True, kw_only=True):
     shared: tuple[str, ...]
 
 
+class Listen(Struct, frozen=True, kw_only=True):
+    """A TCP port for who may know how the agent is; `address` is `host:port`."""
+
+    address: str
+    token_file: str | None
+    """None: all on the machine may ask, and `address` is of its loopback."""
+    hosts: tuple[str, ...]
+    """Names beside its own by which it may be asked, in small letters."""
+
+
 class Status(Struct, frozen=True, kw_only=True):
-    """Where the agent says how it is; `listen` is `host:port`."""
+    """Where the agent says how it is; `listen` None: on its socket alone."""
 
     socket: str
-    listen: str | None
+    listen: Listen | None
 
 
 class Events(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from lessee.core.config.grammar.problems import Path, Problems, spell
 from lessee.core.config.grammar.reader import Reader
 from lessee.core.config.grammar.validate import Provider, Validate
 from lessee.core.config.grammar.vault import AppRole, CertAuth, JwtAuth, Vault
+from lessee.core.config.listening import listen
 from lessee.core.config.monitoring import check_monitor
 from lessee.core.config.rotating import check_rotation
 from lessee.core.config.setting_up import check_setup
@@ -93,7 +94,9 @@ class _Settling:
             vault=self._vault,
             secrets=self._secrets(),
             state=said.state,
-            status=config.Status(socket=said.status.socket or f"{said.state}/status.sock", listen=said.status.listen),
+            status=config.Status(
+                socket=said.status.socket or f"{said.state}/status.sock", listen=listen(said.status, self._problems)
+            ),
             events=self._events(),
             on_stop=said.leases.on_stop,
             restart=None if restart is None else config.Restart(attempts=restart.attempts, within=restart.within),

@@ -34,6 +34,17 @@ class Status(Block, frozen=True, kw_only=True):
 
     socket: Annotated[w.AbsolutePath | None, says("A Unix socket; default: status.sock in state.")] = None
     listen: Annotated[w.HostPort | None, says('The same over TCP, such as "127.0.0.1:9105"; default: not.')] = None
+    token_file: Annotated[
+        w.FilePath | None,
+        says("Holds the token that who asks over TCP has to show; /healthz and /readyz are free of it."),
+    ] = None
+    insecure: Annotated[w.Switch, says("true serves a loopback address without a token, to all on the machine.")] = (
+        False
+    )
+    hosts: Annotated[
+        tuple[w.HostName, ...],
+        says("Names that the port is asked by, beside localhost, that in `listen`, and addresses."),
+    ] = ()
 
 
 class Leases(Block, frozen=True, kw_only=True):

@@ -266,6 +266,7 @@ KeyPrefix = Annotated[str, _word("the beginning of a key in S3", r"[A-Za-z0-9!_.
 AgeRecipient = Annotated[str, _word("a public key of age", r"age1[02-9ac-hj-np-z]{58}")]
 HostPort = Annotated[str, _word("`host:port`", f"{_HOST}:{_PORT}")]
 AuditSocket = Annotated[str, _word("`host:port` or an absolute path", rf"{_HOST}:{_PORT}|(?=/){_PRINTED}", _listener)]
+HostName = Annotated[str, _word("the name of a host, without a port", r"[A-Za-z0-9_.-]+", str.lower)]
 Cidr = Annotated[str, _word("an address or a network such as `10.0.0.0/8`", r"[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?", _cidr)]
 Below = Annotated[str, _word("a folder below the environment's, or an empty text", r"[^\x00-\x1f\x7f{}*+]*", _folder)]
 OwnMount = Annotated[

@@ -85,7 +85,9 @@ _ASIDES: Mapping[str, Aside] = {
     "pid_file": Aside(
         "lessee writes none", "let what starts it know its process; `lessee refresh` tells it to look now"
     ),
-    "telemetry": Aside("metrics are served at /metrics, for Prometheus", "write status: {listen: 127.0.0.1:9105}"),
+    "telemetry": Aside(
+        "metrics are served at /metrics, for Prometheus", "write status: {listen: 127.0.0.1:9105, token_file: F}"
+    ),
 }
 _TEMPLATE_ASIDES: Mapping[str, Aside] = {
     "exit_on_retry_failure": Aside("the agent stays up, and tries again for ever", lost=False),

@@ -63,7 +63,11 @@ def _plan(workload: Workload, source: str, report: Report, read: Read) -> Plan:
     )
     for name in said.names():
         if name.startswith("agent-telemetry-"):
-            said.lose(name, "metrics are served at /metrics, for Prometheus", "write status: {listen: 127.0.0.1:9105}")
+            said.lose(
+                name,
+                "metrics are served at /metrics, for Prometheus",
+                "write status: {listen: 127.0.0.1:9105, token_file: F}",
+            )
     said.close(ASIDES)
     return plan
 

@@ -1,0 +1,39 @@
+"""Asks a running agent, rotator or monitor at its socket."""
+
+import json
+import socket
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from lessee.core.errors import AgentAway
+
+
+def ask(path: Path, method: str, target: str, body: object = None, *, timeout: float = 5.0) -> Any:
+    """Ask a running agent. Raises AgentAway where none answers."""
+    connection = UnixConnection(path, timeout)
+    try:
+        connection.request(method, target, body=json.dumps(body) if body is not None else None)
+        return json.loads(connection.getresponse().read())
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "no sensible answer"
+        raise AgentAway(
+            f"no agent answers: {reason}",
+            where=str(path),
+            todo="start one with `lessee run`, or name its configuration with --config",
+        ) from None
+    finally:
+        connection.close()
+
+
+class UnixConnection(HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))

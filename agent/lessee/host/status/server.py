@@ -1,0 +1,86 @@
+"""Answers who asks how the agent is: HTTP on a Unix socket, and on TCP where that is wanted."""
+
+import os
+import socket
+import socketserver
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from lessee.core.config import Listen
+from lessee.core.errors import CannotWrite
+from lessee.core.guarding import Door
+from lessee.host.logs import log
+from lessee.host.status.bounds import Bounded
+from lessee.host.status.handling import Answers, Handler
+
+
+class StatusServer:
+    """Serves until closed. The socket is 0600: its owner and root may ask."""
+
+    def __init__(self, path: Path, listen: Listen | None, answers: Answers) -> None:
+        """Raises CannotWrite where the socket cannot be made, and ConfigError where the port's token is not there."""
+        self._path = path
+        # Before the socket, which a failure would leave behind.
+        ports = [] if listen is None else [_open_tcp(listen, answers)]
+        handler = type("OfSocket", (Handler,), {"answers": answers})
+        self._servers: list[socketserver.BaseServer] = [_open_unix(path, handler), *ports]
+        for server in self._servers:
+            threading.Thread(target=server.serve_forever, args=(5.0,), name="lessee-status", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop, and remove the socket."""
+        for server in self._servers:
+            server.server_close()
+        with suppress(OSError):
+            self._path.unlink()
+
+
+class _UnixServer(Bounded, socketserver.UnixStreamServer):
+    pass
+
+
+class _TcpServer(Bounded, socketserver.TCPServer):
+    allow_reuse_address = True
+
+
+class _Tcp6Server(_TcpServer):
+    address_family = socket.AF_INET6
+
+
+def _open_unix(path: Path, handler: type) -> _UnixServer:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            path.unlink()  # the state's lock is ours, so nobody serves it
+        before = os.umask(0o177)
+        try:
+            return _UnixServer(str(path), handler)
+        finally:
+            os.umask(before)
+    except OSError as exc:
+        raise CannotWrite(
+            f"the status socket cannot be made: {exc.strerror or exc.args[0]}",
+            where=str(path),
+            todo="name another with `status: {socket: …}`",
+        ) from None
+
+
+def _open_tcp(listen: Listen, answers: Answers) -> _TcpServer:
+    host, _, port = listen.address.rpartition(":")
+    host = host.strip("[]")
+    knows = None
+    if listen.token_file is not None:
+        # Imported where there is a port: hashing takes a megabyte.
+        from lessee.host.status.token import Token  # noqa: PLC0415
+
+        knows = Token(Path(listen.token_file)).knows
+    else:
+        log("warning", "status.insecure: all on this machine may see how it is", listen=listen.address)
+    door = Door(is_port=True, names=frozenset({host.lower(), *listen.hosts}))
+    handler = type("OfPort", (Handler,), {"answers": answers, "door": door, "knows": knows})
+    try:
+        return (_Tcp6Server if ":" in host else _TcpServer)((host, int(port)), handler)
+    except OSError as exc:
+        todo = "name a free port of this machine with `status: {listen: …}`"
+        raise CannotWrite(f"cannot listen there: {exc.strerror}", where=listen.address, todo=todo) from None

@@ -1,0 +1,118 @@
+"""`lessee status --watch` before a person and before a pipe, over real services."""
+
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from rotator import Service
+from sidecar import eventually
+from terminal import Terminal, as_by_a_person
+
+CANARY = "canary-of-the-watch"
+
+
+@pytest.fixture
+def running(bao, sidecar, folder):
+    bao.put(f"testing/{folder}/db", user="simba", password=CANARY)
+    sidecar.template("app.env.j2", f'PASSWORD={{{{ secret("{folder}/db").password }}}}\n')
+    return sidecar.start()
+
+
+@contextmanager
+def before_a_person(agent, columns):
+    """The command on a terminal of so many columns."""
+    environ = agent.environ | {"COLUMNS": str(columns), "LINES": "60", "TERM": "xterm-256color"}
+    command = (sys.executable, "-m", "lessee", "status", "--watch")
+    terminal = Terminal(*command, cwd=agent.disk, env=environ)
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize("columns", [60, 160])
+def test_a_person_sees_it_change_and_ctrl_c_ends_it_with_0(bao, running, folder, columns):
+    with before_a_person(running, columns) as terminal:
+        seen = terminal.until("Ready and fresh")
+        seen += terminal.until("Secrets")
+        bao.ask("DELETE", f"secret/metadata/testing/{folder}/db")
+        seen += terminal.until("it is not there")
+        terminal.type("\x03")
+        assert terminal.process.wait(30) == 0
+        assert CANARY not in seen
+
+
+def test_an_agent_that_is_gone_is_said_to_be_and_waited_for(running):
+    with before_a_person(running, 120) as terminal:
+        terminal.until("Ready and fresh")
+        running.stop()
+        terminal.until("no agent answers")
+        terminal.until("waited for")
+        running.start(wait=False)
+        terminal.until("\x1b[H\x1b[1mlessee")  # the first line, where the trouble stood
+        terminal.type("\x03")
+        assert terminal.process.wait(30) == 0
+
+
+class Lines:
+    """The command before a pipe."""
+
+    def __init__(self, folder, environ, *arguments):
+        command = as_by_a_person(sys.executable, "-m", "lessee", "status", "--watch", *arguments)
+        self.file = folder / "watched.txt"
+        with self.file.open("wb") as out:
+            self.process = subprocess.Popen(command, cwd=folder, env=environ, stdout=out, stderr=subprocess.STDOUT)
+
+    def until(self, text):
+        try:
+            eventually(lambda: text in self.file.read_text(), repr(text), 60)
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}; there is {self.file.read_text()!r}") from None
+
+    def end(self):
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+
+def test_before_a_pipe_it_writes_lines_when_something_has_changed(bao, running, folder):
+    lines = Lines(running.disk, running.environ)
+    try:
+        lines.until(f"secret/testing/{folder}/db  App: web  Version: 1")
+        first = lines.file.read_text()
+        assert first.startswith("lessee agent ")
+        assert "\x1b" not in first
+        bao.put(f"testing/{folder}/db", user="simba", password=f"{CANARY}-2")
+        lines.until(f"secret/testing/{folder}/db  App: web  Version: 2")
+        running.stop()
+        lines.until("no agent answers")
+        assert lines.end() == 0
+        text = lines.file.read_text()
+        assert 3 <= text.count("lessee agent ") + text.count("no agent answers") < 12  # and not one a second
+        assert CANARY not in text
+    finally:
+        lines.process.kill()
+        lines.process.wait()
+
+
+def test_a_rotator_is_found_by_its_configuration_and_shown_too(bao, tmp_path, memory, folder):
+    service = Service(bao, tmp_path, memory, environment=f"watch-{folder}")
+    service.target("one", every="1h", jitter="0s")
+    try:
+        service.start()
+        service.until(lambda status: status["targets"]["one"]["count"], 60)
+        lines = Lines(service.disk, {"PATH": "/usr/bin:/bin"})
+        lines.until("  one  Step: idle")
+        assert lines.end() == 0
+        command = [sys.executable, "-m", "lessee", "status"]
+        done = subprocess.run(command, cwd=service.disk, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith("lessee rotator ")
+        (service.state / "monitor.sock").touch()
+        done = subprocess.run(command, cwd=service.disk, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 64
+        assert "several services run here" in done.stderr
+    finally:
+        service.close()
