@@ -104,6 +104,9 @@ def test_metrics_can_be_scraped_by_target(service):
     assert found['lessee_rotation_rotations_total{target="one"}'] == 1.0
     assert found['lessee_rotation_rotations_total{target="two"}'] == 0.0
     assert found['lessee_rotation_failures_in_a_row{target="one"}'] == 0.0
+    assert found['lessee_rotation_failing{target="one"}'] == 0.0
+    assert found['lessee_rotation_interval_seconds{target="one"}'] == 3600.0
+    assert 'lessee_rotation_interval_seconds{target="two"}' not in found
     assert found['lessee_rotation_consumers_missing{target="one"}'] == 0.0
     assert found['lessee_rotation_open_step_age_seconds{target="one"}'] == 0.0
     assert 0.0 < found['lessee_rotation_confirmed_seconds{target="one"}'] < 60.0

@@ -1,5 +1,8 @@
 """What Prometheus reads of a status."""
 
+import platform
+import time
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -11,11 +14,11 @@ def status():
     totals = ("requests", "failures", "logins", "issued", "lease_renewals", "revoked")
     return {
         "version": "1.2.3",
+        "environment": "production",
         "ready": True,
         "fresh": False,
         "problems": ["one", "two"],
-        "vault": {"reachable": True},
-        "token": {"accessor": "a", "expires_at": "1970-01-01T00:01:00.000+00:00"},
+        "identities": [identity("1970-01-01T00:02:00.000+00:00"), identity("1970-01-01T00:01:00.000+00:00")],
         "apps": {"web": app(), "worker": app(degraded="fallback")},
         "leases": [],
         "totals": {name: number for number, name in enumerate(totals, 10)}
@@ -23,19 +26,26 @@ def status():
     }
 
 
+def identity(expires_at, *, reachable=True):
+    return {"vault": {"reachable": reachable}, "token": {"accessor": "a", "expires_at": expires_at}}
+
+
 def app(degraded=None, state="notified"):
     return {
         "state": state,
         "generation": 7,
         "published_at": "1970-01-01T00:00:30.000+00:00",
+        "fresh": degraded is None,
+        "looked_at": "1970-01-01T00:00:40.000+00:00",
         "degraded": degraded,
         "secrets": [{"error": None}, {"error": "missing"}],
-        "notify": {"owed": True},
+        "notify": {"owed": True, "last": None},
     }
 
 
-def lease(state, expires_in):
-    return {"path": "database/creds/simba", "lease_id": "x", "state": state, "expires_in": expires_in}
+def lease(state, expires_in, error=None):
+    path = "database/creds/simba"
+    return {"path": path, "lease_id": "x", "state": state, "expires_in": expires_in, "error": error}
 
 
 def samples(status):
@@ -55,7 +65,11 @@ def test_leases_are_counted_by_how_they_stand(status):
 def test_each_app_says_whether_it_is_degraded(status):
     found = samples(status)
     assert [found[f"lessee_app_degraded {app}"] for app in ("web", "worker")] == [0, 1]
-    assert found["lessee_apps_degraded"] == 1
+
+
+def test_leases_that_could_not_be_renewed_are_counted(status):
+    status["leases"] = [lease("held", 5.0), lease("held", 9.0, "permission denied")]
+    assert samples(status)["lessee_leases_failing"] == 1
 
 
 def test_the_soonest_end_is_that_of_what_is_held_and_absent_where_nothing_ends(status):
@@ -72,21 +86,54 @@ def test_totals_are_counters(status):
     assert [found[f"lessee_{name}_total"] for name in ("renders", "publishes", "notifications")] == [1, 2, 3]
 
 
-def test_apps_that_run_on_less_are_counted(status):
-    assert samples(status)["lessee_apps_degraded"] == 1
+def test_of_several_identities_the_worst_is_told(status):
+    found = samples(status)
+    assert [found[f"lessee_{name}"] for name in ("vault_reachable", "logged_in")] == [1, 1]
+    assert found["lessee_token_expiry_timestamp_seconds"] == 60
+    status["identities"] += [identity(None, reachable=False), identity(None) | {"token": None}]
+    found = samples(status)
+    assert [found[f"lessee_{name}"] for name in ("vault_reachable", "logged_in")] == [0, 0]
+    assert found["lessee_token_expiry_timestamp_seconds"] == 60
+
+
+def test_what_runs_is_told_with_its_version_and_environment(status):
+    text = exposition(status).decode()
+    (told,) = [line for line in text.splitlines() if line.startswith("lessee_info{")]
+    python = platform.python_version()
+    said = f'{{environment="production",program="agent",python="{python}",version="1.2.3"}}'
+    assert told == f"lessee_info{said} 1.0"
+
+
+def test_the_process_tells_when_it_was_started_and_what_memory_it_takes(status):
+    found = samples(status)
+    assert found["process_start_time_seconds"] < time.time()
+    assert found["process_resident_memory_bytes"] > 1024 * 1024
+
+
+def test_only_who_listens_for_changes_says_whether_it_hears_of_them(status):
+    assert not any(name.startswith("lessee_events") for name in samples(status))
+    status["events"] = {"source": "redis", "live": True, "last_at": None}
+    assert samples(status)["lessee_events_live"] == 1
+    assert "lessee_events_last_timestamp_seconds" not in samples(status)
+    status["events"] |= {"live": False, "last_at": "1970-01-01T00:00:50.000+00:00"}
+    found = samples(status)
+    assert (found["lessee_events_live"], found["lessee_events_last_timestamp_seconds"]) == (0, 50)
 
 
 def test_an_app_is_told_by_its_name_alone(status):
     found = samples(status)
     assert found["lessee_app_generation web"] == 7
     assert found["lessee_app_published_timestamp_seconds web"] == 30
+    assert found["lessee_app_looked_timestamp_seconds web"] == 40
+    assert [found[f"lessee_app_fresh {app}"] for app in ("web", "worker")] == [1, 0]
     assert found["lessee_app_notification_owed web"] == 1
+    assert "lessee_app_told_timestamp_seconds web" not in found
     assert found["lessee_app_sources_failing web"] == 1
 
 
 def test_an_agent_that_has_nothing_yet_can_be_read_too(status):
-    status["token"] = None
-    status["apps"]["web"] |= {"generation": None, "published_at": None}
+    status["identities"] = [identity(None) | {"token": None}]
+    status["apps"]["web"] |= {"generation": None, "published_at": None, "looked_at": None}
     found = samples(status)
     assert "lessee_token_expiry_timestamp_seconds" not in found
     assert "lessee_app_published_timestamp_seconds web" not in found
@@ -100,8 +147,10 @@ def test_the_number_of_series_does_not_grow_with_leases_or_secrets(status):
     assert len(samples(status)) == before + 1
 
 
-def test_an_app_that_was_rolled_back_stands_out(status):
+def test_an_app_is_in_one_state_of_all_that_there_are(status):
     status["apps"]["web"] = app(state="rolled_back")
     found = samples(status)
-    assert (found["lessee_app_rolled_back web"], found["lessee_app_rolled_back worker"]) == (1, 0)
+    states = {name: value for name, value in found.items() if name.startswith("lessee_app_state web ")}
+    assert (len(states), states["lessee_app_state web rolled_back"], sum(states.values())) == (6, 1, 1)
+    assert found["lessee_app_state worker notified"] == 1
     assert found["lessee_rollbacks_total"] == 5

@@ -94,6 +94,18 @@ def test_a_sound_agent_says_so():
     assert {said["totals"][key] for key in ("logins", "renders", "publishes", "notifications")} == {1}
 
 
+def test_each_app_says_whether_it_was_looked_at_in_time_and_when_the_last_of_its_sources_was():
+    made = Vault({"web": want(A, C), "api": want(ref("p/none"), recipe="r2"), "none": want(creds("x"), recipe="r3")})
+    assert {app["looked_at"] for app in made.status()["apps"].values()} == {None}
+    made.run(3)
+    apps = made.status()["apps"]
+    assert (apps["web"]["fresh"], apps["api"]["fresh"]) == (True, False)
+    assert apps["web"]["looked_at"] == min(secret["looked_at"] for secret in apps["web"]["secrets"])
+    assert WALL - LOOKS < seconds_of(apps["web"]["looked_at"]) <= WALL
+    # A lease is no source that is looked at.
+    assert apps["none"]["looked_at"] is None
+
+
 def test_moments_are_told_in_the_worlds_time():
     made = world(A)
     said = made.status()

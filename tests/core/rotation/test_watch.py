@@ -452,10 +452,12 @@ def test_the_status_tells_how_far_each_is():
         "open_for": None,
         "last": "1970-01-12T12:46:40.000+00:00",
         "next": "1970-01-13T12:46:40.000+00:00",
+        "every": DAY,
         "count": 4,
         "confirmed_in": 1.25,
         "missing": [],
         "failures": 0,
+        "failing": False,
         "failed": None,
         "error": None,
     }

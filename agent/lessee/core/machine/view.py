@@ -95,7 +95,7 @@ def status(
         "vault": first["vault"],
         "token": first["token"],
         "identities": identities,
-        "apps": {name: _app(state, app, at) for state in states for name, app in state.apps.items()},
+        "apps": {name: _app(state, app, at, now) for state in states for name, app in state.apps.items()},
         "leases": [_lease(state, held, at, now) for state in states for held in state.leases.values()],
         "totals": {name: sum(getattr(state.totals, name) for state in states) for name in Totals.__struct_fields__},
     }
@@ -146,11 +146,13 @@ def _polling(state: State) -> Mapping[str, str]:
     return said
 
 
-def _app(state: State, app: App, at: _Moment) -> Mapping[str, object]:
+def _app(state: State, app: App, at: _Moment, now: float) -> Mapping[str, object]:
     return {
         "generation": app.number,
         "published_at": at(app.published_at),
         "state": _state(app),
+        "fresh": app.fallback.shown is None and _fresh(state, app.want, now),
+        "looked_at": at(_looked_at(state, app.want)),
         "degraded": app.fallback.shown or ended(state, app),
         "degraded_since": at(app.published_at if app.fallback.shown is not None else ended_at(state, app)),
         "next_try": at(_next_try(app)),
@@ -178,6 +180,13 @@ def _lease(state: State, held: Held, at: _Moment, now: float) -> Mapping[str, ob
         "apps": sorted(lease.apps),
         **_trouble(held, held.next_at, at),
     }
+
+
+def _looked_at(state: State, want: Want) -> float | None:
+    """When the KV source was looked at that was looked at longest ago; None: one never was, or there is none."""
+    moments = [looked_at(state, ref) for ref in inputs_of(state, want.needs) if ref.version is None]
+    known = [moment for moment in moments if moment is not None]
+    return min(known, default=None) if len(known) == len(moments) else None
 
 
 def _state(app: App) -> str:

@@ -41,10 +41,12 @@ def _target(name: str, one: Target, state: State, now: float) -> Mapping[str, An
         "open_for": round(max(0.0, now - journal.started_at), 3) if journal.is_open else None,
         "last": _spelled(journal.rotated_at),
         "next": _spelled(due(one)),
+        "every": one.plan.schedule.every,
         "count": journal.count,
         "confirmed_in": round(journal.propagations[-1], 3) if journal.propagations else None,
         "missing": list(missing(one)),
         "failures": one.failures,
+        "failing": is_failing(one),
         "failed": _spelled(one.failed_at) if one.failures else None,
         "error": state.unreadable.get(name) or one.error or None,
     }
