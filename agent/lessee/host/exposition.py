@@ -55,10 +55,15 @@ def counter(name: str, text: str, value: float) -> Metric:
 
 def gauges(name: str, text: str, label: str, values: Mapping[str, float | None]) -> Metric:
     """A value each, by one label; those that have none are left out."""
-    family = GaugeMetricFamily(name, text, labels=[label])
-    for key, value in values.items():
-        if value is not None:
-            family.add_metric([key], value)
+    known = [([key], value) for key, value in values.items() if value is not None]
+    return labelled(name, text, [label], known)
+
+
+def labelled(name: str, text: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]) -> Metric:
+    """A value each, by several labels."""
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in values:
+        family.add_metric(key, value)
     return family
 
 
@@ -70,14 +75,10 @@ def counters(name: str, text: str, labels: Sequence[str], values: Iterable[tuple
     return family
 
 
-def standings(name: str, text: str, labels: tuple[str, str], steps: Iterable[str], now: Mapping[str, str]) -> Metric:
+def standings(name: str, text: str, labels: Sequence[str], steps: Iterable[str], now: Mapping[str, str]) -> Metric:
     """For each key of `now` all steps, 1 at the one at which it is: an alert can name one, and none ever vanishes."""
-    family = GaugeMetricFamily(name, text, labels=labels)
     every = tuple(steps)
-    for key, at in now.items():
-        for step in every:
-            family.add_metric([key, step], step == at)
-    return family
+    return labelled(name, text, labels, [([key, step], step == at) for key, at in now.items() for step in every])
 
 
 def moment(spelled: str | None) -> float | None:

@@ -71,7 +71,7 @@ def _apps(apps: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
 
     text = "1 at the state in which the app is."
     states = {name: app["state"] for name, app in apps.items()}
-    yield ex.standings("lessee_app_state", text, ("app", "state"), _STATES, states)
+    yield ex.standings("lessee_app_state", text, ["app", "state"], _STATES, states)
     text = "The generation that readers see; 0: none."
     yield each("generation", text, {name: app["generation"] or 0 for name, app in apps.items()})
     text = "When it was published."

@@ -44,7 +44,7 @@ def _targets(targets: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:
         yield ex.gauges(f"lessee_rotation_{metric}", text, "target", values)
     steps = {name: target["step"] for name, target in targets.items()}
     text = "1 at the step at which it is."
-    yield ex.standings("lessee_rotation_step", text, ("target", "step"), (one.value for one in Step), steps)
+    yield ex.standings("lessee_rotation_step", text, ["target", "step"], (one.value for one in Step), steps)
 
 
 def _number(value: Any, *, none: float | None) -> float | None:
