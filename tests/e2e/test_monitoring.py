@@ -88,7 +88,8 @@ def test_a_rotation_that_fails_again_and_again_is_told_with_its_name(bao, observ
 def test_an_audit_log_that_cannot_be_read_is_told_by_its_name(observed, tmp_path, memory):
     with Audited(tmp_path) as server:
         other = tmp_path / "other.log"
-        monitor = Monitor(tmp_path / "m", memory, {"vault": {"file": str(server.audit)}, "other": {"file": str(other)}})
+        logs = [{"name": "vault", "file": str(server.audit)}, {"name": "other", "file": str(other)}]
+        monitor = Monitor(tmp_path / "m", memory, logs)
         monitor.config["status"] = observed.listen("monitor")
         try:
             monitor.start()
