@@ -73,6 +73,14 @@ class Observed:
         found = self._get("alertmanager", "/api/v2/alerts") or ()
         return {one["labels"]["alertname"]: one["status"]["state"] for one in found}
 
+    def scrape(self, job):
+        """The text that a program tells."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.ports[job]}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}
+        )
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.read().decode()
+
     def close(self):
         for process in self._processes:
             process.kill()

@@ -1,16 +1,28 @@
 """What goes wrong reaches people: real programs, a real Prometheus with our rules, a real Alertmanager."""
 
+import json
 import os
+import re
+import shutil
+import subprocess
+from contextlib import ExitStack
 
 import pytest
+import yaml
 
 from monitored import Audited, Monitor
-from observed import TOKEN, Observed
+from needs import need
+from observed import FOLDER, TOKEN, Observed
 from rotator import POLICY, Service
 from sidecar import Sidecar, eventually
 
+NAME = re.compile(r"\b(?:lessee|process)_[a-z_]+|\blessee:[a-z0-9_]+(?::[a-z0-9_]+)?")
+CREDS = '{{ dynamic("database/creds/watched").password }}\n'
 TEMPLATE = '{{ secret("web/db").password }}\n'
-READS = 'path "secret/*" { capabilities = ["read", "list"] }'
+READS = """
+path "secret/*"         { capabilities = ["read", "list"] }
+path "database/creds/*" { capabilities = ["read"] }
+"""
 
 
 @pytest.fixture
@@ -103,3 +115,95 @@ def test_an_audit_log_that_cannot_be_read_is_told_by_its_name(observed, tmp_path
             observed.people.hear("LesseeMonitorBlind", "resolved")
         finally:
             monitor.close()
+
+
+def test_what_rules_and_dashboard_name_is_told_by_real_programs(observed, postgres, tmp_path, memory):
+    events = memory / "events.sock"
+    with ExitStack() as stack:
+        server = stack.enter_context(Audited(tmp_path))
+        postgres.attach(server, role="watched", default_ttl="1h", max_ttl="2h")
+        server.put("testing/web/db", password="canary-in-metrics")
+        agent = Sidecar(server.address, tmp_path, memory)
+        stack.callback(agent.close)
+        agent.log_in_by_approle(server, READS)
+        agent.template("app.env.j2", TEMPLATE + CREDS, format="text")
+        agent.config |= {"status": observed.listen("agent"), "events": {"socket": str(events)}}
+        agent.config["leases"] = {"on_stop": "revoke"}
+        rotator = Service(server, tmp_path, memory, environment="testing")
+        stack.callback(rotator.close)
+        rotator.config["status"] = observed.listen("rotator")
+        rotator.target("one", every="1h", jitter="0s")
+        monitor = Monitor(tmp_path / "m", memory / "m", {"file": str(server.audit)}, publish=f"unix://{events}")
+        stack.callback(monitor.close)
+        monitor.config["status"] = observed.listen("monitor")
+        for program in (monitor, agent, rotator):
+            program.start()
+        observed.start("agent", "rotator", "monitor")
+        rotator.until(lambda status: status["targets"]["one"]["count"])
+        asked = list(expressions())
+        told = {name for job in ("agent", "rotator", "monitor") for name in names(observed, job)}
+        recorded = {rule["record"] for rule in rules("recording") if "record" in rule}
+        for expression in asked:
+            unknown = set(NAME.findall(expression)) - told - recorded
+            assert not unknown, expression
+            observed.query(expression)
+        eventually(lambda: recorded - {name for name in recorded if observed.query(name)} == set(), "the records", 60)
+        agent.stop()
+
+
+def names(observed, job):
+    """What a program tells, in words that promtool has nothing against."""
+    text = observed.scrape(job)
+    told = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stdout + told.stderr) == (0, "")
+    assert "canary" not in text
+    return re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
+
+
+def expressions():
+    """All that rules and dashboard ask."""
+    for name in ("recording", "alerts"):
+        yield from (rule["expr"] for rule in rules(name))
+    dashboard = json.loads((FOLDER / "grafana/lessee.json").read_text())
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", ()):
+            yield target["expr"].replace("$instance", ".*").replace("$__rate_interval", "1m")
+
+
+def rules(name):
+    groups = yaml.safe_load((FOLDER / f"rules/{name}.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "promtool check rules rules/recording.yml rules/alerts.yml",
+        "promtool test rules rules.test.yml",
+        "promtool check config --syntax-only prometheus.yml",
+        "amtool check-config alertmanager.yml",
+    ],
+)
+def test_their_own_tools_find_nothing_wrong(command):
+    words = command.split()
+    need(shutil.which(words[0]), f"needs {words[0]}: apt install prometheus prometheus-alertmanager")
+    done = subprocess.run(words, cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_is_seen_to_begin_and_says_what_is_wrong_and_what_to_do():
+    tests = yaml.safe_load((FOLDER / "rules.test.yml").read_text())["tests"]
+    seen = json.dumps([test["promql_expr_test"] for test in tests])
+    for rule in rules("alerts"):
+        assert f'alertname=\\"{rule["alert"]}\\"' in seen, rule["alert"]
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        assert rule["annotations"].keys() == {"summary", "action"}
+
+
+def test_no_two_panels_of_the_dashboard_lie_on_each_other():
+    panels = json.loads((FOLDER / "grafana/lessee.json").read_text())["panels"]
+    places = [panel["gridPos"] for panel in panels]
+    cells = [(x, y) for p in places for x in range(p["x"], p["x"] + p["w"]) for y in range(p["y"], p["y"] + p["h"])]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) == 23
+    assert len({panel["id"] for panel in panels}) == len(panels)
