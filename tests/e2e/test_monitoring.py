@@ -82,7 +82,7 @@ def test_a_rotation_that_fails_again_and_again_is_told_with_its_name(bao, observ
     try:
         service.config["status"] = observed.listen("rotator")
         service.target("one", every="1s", jitter="0s")
-        service.target("two", secret="app/two", every="30d")
+        service.target("two", secret="app/two", every="30d", jitter="0s")
         service.start()
         service.until(lambda status: status["targets"]["one"]["count"] and status["targets"]["two"]["count"])
         observed.start("rotator")

@@ -1,0 +1,97 @@
+"""What watches agents, rotator and audit log, brought up on a real Engine: a trouble comes out at the other end."""
+
+import json
+
+import pytest
+
+from e2e.compose import LESSEE, images, up
+from e2e.engine import SHELL
+from observed import FOLDER, hurried
+from sidecar import eventually
+
+pytestmark = pytest.mark.docker
+
+OWN, WATCHERS = "lessee-e2e-monitoring", "lessee-e2e-watchers"
+PACKAGES = ("prometheus", "prometheus-alertmanager", "redis-server", "redis-tools")
+
+
+@pytest.fixture(scope="module")
+def project(pytestconfig, tmp_path_factory):
+    made = images(pytestconfig)
+    made.engine.make_base(WATCHERS, *SHELL, *PACKAGES)
+    services = {name: {"image": OWN} for name in ("rotator", "monitor", "setup")}
+    services["agent"] = {"image": OWN, "build": made.build}
+    services |= {name: {"image": WATCHERS} for name in ("prometheus", "redis")}
+    command = json.loads(made.project("monitoring").compose("config", "--format=json"))
+    (_, *arguments) = command["services"]["alertmanager"]["entrypoint"]
+    services["alertmanager"] = {"image": WATCHERS, "entrypoint": ["prometheus-alertmanager", *arguments]}
+    folder = tmp_path_factory.mktemp("monitoring")
+    places = {"prometheus": ("prometheus.yml", "rules"), "alertmanager": ("alertmanager.yml",)}
+    for service, names in places.items():
+        services[service]["volumes"] = [f"{in_a_hurry(folder, name)}:/etc/{service}/{name}:ro" for name in names]
+    try:
+        with up(pytestconfig, "monitoring", services) as project:
+            yield project
+    finally:
+        made.engine.remove(OWN, WATCHERS)
+
+
+def in_a_hurry(folder, name):
+    """A file of the situation, or a folder of them."""
+    file = FOLDER / name
+    if file.is_dir():
+        (folder / name).mkdir()
+        for one in file.iterdir():
+            in_a_hurry(folder, f"{name}/{one.name}")
+    else:
+        (folder / name).write_text(hurried(file.read_text()))
+    for one in (folder, folder / name):
+        one.chmod(0o755 if one.is_dir() else 0o644)
+    return folder / name
+
+
+def asked(project, expression):
+    """Value of what Prometheus answers, one a sample."""
+    said = project.run(
+        "prometheus", "promtool", "query", "instant", "-o", "json", "http://localhost:9090", expression, fine=False
+    )
+    try:
+        return [float(sample["value"][1]) for sample in json.loads(said)]
+    except ValueError:
+        return []  # It is not up yet.
+
+
+def heard(project, having):
+    return eventually(lambda: project.lines("receiver", having), f"{having!r} at the receiver", 90)
+
+
+def test_all_three_are_watched_and_a_rotation_is_seen_in_each(project):
+    eventually(lambda: asked(project, 'up{job=~"lessee.*"}') == [1.0] * 3, "three programs that answer", 90)
+    eventually(lambda: asked(project, "lessee_events_live") == [1.0], "an agent that hears of changes", 60)
+    before = asked(project, "lessee_app_generation")[0]
+    project.run("rotator", LESSEE, "rotate", "--config", "/etc/lessee/rotator.yaml", "--force", "session")
+    eventually(lambda: project.lines("app", "SIGHUP"), "the app to be told", 60)
+    eventually(lambda: asked(project, "lessee_app_generation")[0] > before, "a new generation in Prometheus", 60)
+    eventually(lambda: asked(project, "lessee_monitor_published_total")[0] > 0, "changes that were told", 60)
+
+
+def test_what_the_monitor_finds_reaches_people_too(project):
+    # `setup` has worked with the root token.
+    heard(project, "firing: root-token")
+
+
+def test_vault_that_is_stopped_is_told_to_people(project):
+    project.compose("stop", "openbao")
+    heard(project, "firing: LesseeVaultUnreachable")
+    project.compose("start", "openbao")
+    heard(project, "resolved: LesseeVaultUnreachable")
+
+
+def test_only_who_has_the_token_reads_what_is_told(project):
+    ask = "import urllib.request as r; print(r.urlopen('http://agent:9105/metrics').status)"
+    assert "401" in project.run("monitor", "/opt/lessee/bin/python", "-c", ask, fine=False)
+    shown = project.run("prometheus", "cat", "/run/scrape/token").strip()
+    assert len(shown) > 40
+    for service in ("agent", "rotator", "monitor", "prometheus", "receiver"):
+        assert shown not in project.docker("logs", project.container(service))
+        assert shown not in json.dumps(project.inspect(service))
