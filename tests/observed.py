@@ -154,6 +154,6 @@ class People:
 
 
 def hurried(text):
-    """Scraped and told each second, and without a long look at whether it lasts."""
+    """Scraped and told each second, and believed once it lasts for three."""
     text = re.sub(r"\b(scrape_interval|evaluation_interval|group_interval): \w+", r"\1: 1s", text)
-    return re.sub(r"\bgroup_wait: \w+", "group_wait: 0s", re.sub(r"\bfor: \w+", "for: 1s", text))
+    return re.sub(r"\bgroup_wait: \w+", "group_wait: 0s", re.sub(r"\bfor: \w+", "for: 3s", text))

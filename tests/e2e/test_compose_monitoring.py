@@ -61,18 +61,26 @@ def asked(project, expression):
         return []  # It is not up yet.
 
 
+def until(project, look, what, patience=90):
+    """What all say, if it does not come to be."""
+    try:
+        eventually(look, what, patience)
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}\n{project.compose('logs', '--tail=20')}") from None
+
+
 def heard(project, having):
-    return eventually(lambda: project.lines("receiver", having), f"{having!r} at the receiver", 90)
+    until(project, lambda: project.lines("receiver", having), f"{having!r} at the receiver")
 
 
 def test_all_three_are_watched_and_a_rotation_is_seen_in_each(project):
-    eventually(lambda: asked(project, 'up{job=~"lessee.*"}') == [1.0] * 3, "three programs that answer", 90)
-    eventually(lambda: asked(project, "lessee_events_live") == [1.0], "an agent that hears of changes", 60)
+    until(project, lambda: asked(project, 'up{job=~"lessee.*"}') == [1.0] * 3, "three programs that answer")
+    until(project, lambda: asked(project, "lessee_events_live") == [1.0], "an agent that hears of changes")
     before = asked(project, "lessee_app_generation")[0]
     project.run("rotator", LESSEE, "rotate", "--config", "/etc/lessee/rotator.yaml", "--force", "session")
-    eventually(lambda: project.lines("app", "SIGHUP"), "the app to be told", 60)
-    eventually(lambda: asked(project, "lessee_app_generation")[0] > before, "a new generation in Prometheus", 60)
-    eventually(lambda: asked(project, "lessee_monitor_published_total")[0] > 0, "changes that were told", 60)
+    until(project, lambda: project.lines("app", "SIGHUP"), "the app to be told")
+    until(project, lambda: asked(project, "lessee_app_generation")[0] > before, "a new generation in Prometheus")
+    until(project, lambda: asked(project, "lessee_monitor_published_total")[0] > 0, "changes that were told")
 
 
 def test_what_the_monitor_finds_reaches_people_too(project):

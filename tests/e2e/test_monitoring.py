@@ -49,7 +49,7 @@ def test_vault_that_goes_away_is_told_and_so_is_that_it_is_back(server, sidecar,
     observed.start("agent")
     assert observed.value("lessee_vault_reachable") == 1
     assert observed.value("lessee_app_fresh") == 1
-    assert observed.alerts() == {}
+    eventually(lambda: observed.alerts() == {}, "no alert")
     server.stop()
     told = observed.people.hear("LesseeVaultUnreachable")
     assert told["labels"]["job"] == "lessee-agent"
