@@ -39,7 +39,7 @@ class Observed:
 
     def listen(self, job):
         """What the configuration of such a program says of its status."""
-        return {"listen": f"127.0.0.1:{self.ports[job]}"}
+        return {"listen": f"127.0.0.1:{self.ports[job]}", "token_file": str(self.token)}
 
     def start(self, *jobs):
         """Those that are scraped."""
