@@ -233,7 +233,12 @@ class Agent:
 
 def _tell_what_needs_a_start(old: Project, new: Project) -> None:
     def settings(config: Config) -> Mapping[str, object]:
-        return {"state": config.state, "status": config.status, "allow_disk": config.allow_disk}
+        return {
+            "state": config.state,
+            "status": config.status,
+            "allow_disk": config.allow_disk,
+            "trail": config.trail,
+        }
 
     before, after = settings(old.config), settings(new.config)
     for key in before:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lessee.agent import Agent, Effects
+from lessee.commands.recording import recording, with_trail
 from lessee.core.config import Child
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
@@ -23,6 +24,7 @@ from lessee.host.showing.shelf import Shelf
 if TYPE_CHECKING:
     from lessee.agent.supervisor import Supervisor
     from lessee.host.status import Answers
+    from lessee.host.trail.noting import Noting
 
 
 REVOKE_TIMEOUT = 8.0
@@ -81,6 +83,7 @@ def serving(
     """
     with ExitStack() as stack:
         stack.enter_context(closing(ledger))
+        trail = stack.enter_context(recording(project.config, "agent", redactor, environ))
         agent = Agent(
             project,
             Effects(Shelf(ledger), ledger, redactor, environ, supervisor),
@@ -93,7 +96,7 @@ def serving(
         from lessee.host.watch import Watcher
 
         status = project.config.status
-        stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _answers(agent))))
+        stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _answers(agent, trail))))
         watcher = stack.enter_context(closing(Watcher(agent.reload)))
         agent.watch_with(watcher)
         stack.callback(_kill_programs)
@@ -134,7 +137,7 @@ def _obey_signals(agent: Agent) -> None:
     signal.signal(signal.SIGHUP, lambda *_: agent.reload())
 
 
-def _answers(agent: Agent) -> "Answers":
+def _answers(agent: Agent, trail: "Noting | None") -> "Answers":
     from lessee.host.status import Answers
 
     def metrics() -> bytes:
@@ -144,7 +147,7 @@ def _answers(agent: Agent) -> "Answers":
         return exposition(agent.status())
 
     return Answers(
-        status=agent.status,
+        status=lambda: with_trail(agent.status(), trail),
         alive=agent.alive,
         metrics=metrics,
         refresh=agent.refresh,

@@ -139,11 +139,36 @@ def _add_backup(command: Command) -> None:
     )
 
 
+def _add_audit(command: Command) -> None:
+    audit = command(
+        "audit",
+        "what was done, by whom: is the trail whole, and what does it say",
+        "The trail is where `trail:`\nof the configuration has it recorded, chained and signed.",
+        config=False,
+    )
+    actions = audit.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+
+    def action(name: str, short: str) -> argparse.ArgumentParser:
+        sub = actions.add_parser(name, help=short, description=f"{short[0].upper()}{short[1:]}.", allow_abbrev=False)
+        sub.add_argument("--config", metavar="FILE", help="the configuration file")
+        return sub
+
+    verify = action("verify", "find what was removed, changed, put in or moved; it ends with 1 where something was")
+    verify.add_argument("directory", nargs="?", metavar="DIR", help="the trail, instead of the configuration's")
+    verify.add_argument("--public-key", metavar="FILE", help="as `lessee audit key` printed it, kept elsewhere")
+    verify.add_argument(
+        "--head", action="append", default=[], metavar="FILE", help="an older head.json, kept elsewhere"
+    )
+    verify.add_argument("--json", action="store_true", help="for programs")
+    action("key", "print the public key, and make the key where there is none")
+
+
 COMMANDS: Mapping[str, Callable[[Command], None]] = {
     "setup": _add_setup,
     "validate": _add_validate,
     "rotate": _add_rotate,
     "backup": _add_backup,
     "emergency": _add_emergency,
+    "audit": _add_audit,
 }
 """What adds each, in the order in which they are listed."""

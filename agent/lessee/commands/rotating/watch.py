@@ -6,7 +6,9 @@ import signal
 from collections.abc import Mapping
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lessee.commands.recording import recording, with_trail
 from lessee.core.config import Config, Status
 from lessee.core.errors import AgentAway, CannotWrite, ConfigError, LesseeError
 from lessee.core.redaction import Redactor
@@ -17,6 +19,9 @@ from lessee.host.status import Answers, StatusServer, ask
 from lessee.host.watch import Watcher
 from lessee.rotation.targets import Project
 from lessee.rotation.watching import Watching
+
+if TYPE_CHECKING:
+    from lessee.host.trail.noting import Noting
 
 SOCKET = "rotator.sock"
 """In `state`: the agent's own is beside it."""
@@ -46,7 +51,8 @@ def watch(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str])
     with ExitStack() as stack:
         place = _place(config)
         _refuse_second(Path(place.socket))
-        stack.enter_context(closing(StatusServer(Path(place.socket), place.listen, _answers(watching))))
+        trail = stack.enter_context(recording(config, "rotator", redactor, environ))
+        stack.enter_context(closing(StatusServer(Path(place.socket), place.listen, _answers(watching, trail))))
         watching.watch_with(stack.enter_context(closing(Watcher(watching.reload))))
         watching.run()
     log("info", "stopped")
@@ -70,11 +76,16 @@ def _refuse_second(socket: Path) -> None:
         raise CannotWrite("another service answers there", where=str(socket), todo=todo)
 
 
-def _answers(watching: Watching) -> Answers:
+def _answers(watching: Watching, trail: "Noting | None") -> Answers:
     def metrics() -> bytes:
         # Imported when the first scrape comes: nobody else needs to pay for it.
         from lessee.rotation.metrics import exposition
 
         return exposition(watching.status())
 
-    return Answers(status=watching.status, alive=watching.alive, metrics=metrics, refresh=watching.refresh)
+    return Answers(
+        status=lambda: with_trail(watching.status(), trail),
+        alive=watching.alive,
+        metrics=metrics,
+        refresh=watching.refresh,
+    )

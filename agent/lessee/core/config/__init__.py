@@ -9,6 +9,7 @@ from lessee.core.config.grammar.app import Format, OnExpiry
 from lessee.core.config.grammar.backup import Backup
 from lessee.core.config.grammar.rotation import Rotation
 from lessee.core.config.grammar.setup import Setup
+from lessee.core.config.grammar.trail import Trail
 from lessee.core.config.grammar.validate import Validate
 from lessee.core.config.grammar.vault import Auth
 
@@ -267,6 +268,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """What is rotated, by name."""
     validate: Validate
     """What `lessee validate` looks at."""
+    trail: Trail | None
+    """Where acts are recorded."""
     backup: Backup | None
     """Where `lessee backup` saves Vault's data."""
 
