@@ -1,12 +1,15 @@
 """What was done is recorded, chained and signed; `lessee audit verify` finds what was altered."""
 
 import json
+import os
 import signal
 
 import pytest
 
+from ground import AUDIT, CANARY, Ground
 from lessee.core.trail.entries import entry_of
 from lessee.core.trail.verifying import verify
+from lessee.host.openbao import OpenBao
 from lessee.host.trail.keys import public_key
 from lessee.host.trail.reading import reading
 from sidecar import Sidecar, eventually
@@ -116,3 +119,65 @@ def test_a_trail_that_cannot_be_written_is_told_and_stops_no_app(bao, sidecar, t
     (tmp_path / "trail.key").unlink()
     seen(tmp_path, "published", app="web")
     sidecar.until(lambda status: not status["problems"])
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audited")
+    with OpenBao(folder, config=AUDIT % (folder / "audit.log")) as server:
+        yield server
+
+
+@pytest.fixture
+def ground(audited, tmp_path):
+    one = Ground(audited, f"trail{os.urandom(4).hex()}", tmp_path)
+    one.config["trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+    return one
+
+
+def test_what_setup_does_is_recorded_step_by_step_and_a_plan_is_no_act(ground, tmp_path):
+    ground.run("--plan")
+    assert not (tmp_path / "trail").exists()
+    ground.run()
+    made = entries(tmp_path)
+    assert (made[0].act.act, made[0].act.outcome) == ("set up", "begun")
+    assert (made[-1].act.act, made[-1].act.outcome) == ("set up", "done")
+    assert made[0].act.actor.kind == "operator"
+    assert made[0].act.subject["server"] == ground.bao.address
+    steps = {(entry.act.environment, entry.act.subject["step"]) for entry in made[1:-1]}
+    assert ("production", "+ policy production-app") in steps
+    assert ("testing", "+ secret secret/testing/database/postgres") in steps
+    text = b"".join(file.read_bytes() for file in (tmp_path / "trail").iterdir())
+    assert CANARY.encode() not in text
+    assert ground.secret("production/database/postgres")["password"].encode() not in text
+
+
+def test_a_trail_that_is_required_and_cannot_be_written_lets_no_act_begin(ground, tmp_path):
+    ground.config["trail"]["required"] = True
+    (tmp_path / "trail").write_text("a file")
+    done = ground.run(code=73)
+    assert "trail: it is not written: " in done.stderr
+    assert "done: " not in done.stdout
+    assert ground.has("GET", "sys/policies/acl/production-app") is None
+    ground.config["trail"]["required"] = False
+    assert "lessee: warning: the trail: it is not written: " in ground.run().stderr
+
+
+def test_a_rotation_by_hand_is_recorded_with_what_the_rotator_did(bao, sidecar, tmp_path):
+    bao.put("testing/audited/rotated", password="canary-old", rotation_count=0)
+    target = {"kind": "vault", "secret": "audited/rotated", "keys": {"password": {}}, "every": "24h"}
+    del sidecar.config["apps"]
+    sidecar.config |= {
+        "environment": "testing",
+        "rotation": {"audited": target | {"confirm_within": "100ms", "retire_after": "0s"}},
+    }
+    sidecar.write_config()
+    done = sidecar.command("rotate", "audited")
+    assert done.returncode == 0, done.stderr
+    made = [(entry.act.outcome, entry.act.subject.get("step")) for entry in entries(tmp_path)]
+    assert made[0] == ("begun", None)
+    assert made[-1] == ("done", None)
+    assert {("begun", "rotation begun"), ("done", "rotation published"), ("done", "old credential retired")} <= set(
+        made
+    )
+    assert b"canary" not in (tmp_path / "trail" / "000000000001.jsonl").read_bytes()

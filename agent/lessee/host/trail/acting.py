@@ -10,7 +10,8 @@ from pathlib import Path
 from lessee.core.config.grammar.trail import Trail
 from lessee.core.errors import CannotWrite, LesseeError
 from lessee.core.record import replace
-from lessee.core.trail.acts import spelled, subject_of
+from lessee.core.redaction import Redactor
+from lessee.core.trail.acts import ACTS, spelled, subject_of
 from lessee.core.trail.entries import Act, Actor, Kind, Outcome, cut
 from lessee.host.clock import wall_time
 
@@ -33,9 +34,15 @@ class Doing:
         self.outcome: Outcome = "done"
 
     def step(self, what: str, *, environment: str | None = None) -> None:
-        """A part of it is done."""
+        """A part of it is done. An act that has begun is not left in the middle for the trail's sake."""
         if self._record is not None:
-            self._record.add("done", {"step": what}, environment)
+            self._record.add("done", {"step": cut(what)}, environment)
+
+    def hear(self, event: str, fields: Mapping[str, object], redactor: Redactor) -> None:
+        """One of the log's events, which may be a part of it."""
+        if self._record is not None and event in ACTS:
+            said = {key: redactor.clean(str(value)) for key, value in fields.items() if value is not None}
+            self._record.add(ACTS[event], subject_of({"step": event, **said}))
 
     def fail(self, reason: str) -> None:
         """Not all of it could be done."""
@@ -50,8 +57,8 @@ def acting(
 ) -> Iterator[Doing]:
     """Recorded before it begins, and again with what came of it.
 
-    Raises CannotWrite or ConfigError where the trail is `required` and cannot be written: before the act, or after it;
-    where it is not, that is told on stderr.
+    What cannot be recorded is told on stderr. Raises CannotWrite where the trail is `required`: before the act, which
+    then does not begin; or after it, where some of it is not recorded.
     """
     if trail is None:
         yield Doing(None)
@@ -59,15 +66,16 @@ def acting(
     blank = Act("", actor("operator", environ), environment, act, {}, "begun")
     record = _Record(trail, blank, subject_of(subject))
     record.add("begun")
+    record.refuse_untold()
     doing = Doing(record)
     try:
         yield doing
     except BaseException as exc:
         doing.fail(str(exc) if isinstance(exc, LesseeError) else type(exc).__name__)
-        with suppress(LesseeError):  # What went wrong comes first.
-            record.add("failed")
+        record.add("failed")
         raise
     record.add(doing.outcome)
+    record.refuse_untold()
 
 
 class _Record:
@@ -76,26 +84,35 @@ class _Record:
         self._blank = blank
         self.subject = subject
         self._told = ""
+        self._missing = 0
 
     def add(
         self, outcome: Outcome, more: Mapping[str, str | int] | None = None, environment: str | None = None
     ) -> None:
         from lessee.host.trail.writing import Writer  # noqa: PLC0415  # Few have a trail.
 
-        act = replace(self._blank, at=spelled(wall_time()), subject={**self.subject, **(more or {})}, outcome=outcome)
+        subject = {**self.subject, **(more or {})}
+        if self._missing:
+            subject["not_recorded"] = self._missing
+        act = replace(self._blank, at=spelled(wall_time()), subject=subject, outcome=outcome)
         if environment is not None:
             act = replace(act, environment=environment)
         try:
             writer = Writer(Path(self._trail.directory), Path(self._trail.key_file))
             try:
-                said = writer.add([act])
+                self._tell(writer.add([act]))
             finally:
                 writer.close()
         except LesseeError as exc:
-            if self._trail.required:
-                todo = "mend that, or leave out `trail: {required: true}`"
-                raise CannotWrite(f"the trail cannot be written: {exc}", todo=todo) from None
-            said = f"not written: {exc}"
+            self._missing += 1
+            self._tell(f"it is not written: {exc}")
+
+    def refuse_untold(self) -> None:
+        if self._missing and self._trail.required:
+            todo = "mend that; with `required: false` it is only told"
+            raise CannotWrite(self._told, where="trail", todo=todo)
+
+    def _tell(self, said: str) -> None:
         if said and said != self._told:
             self._told = said
             print(f"lessee: warning: the trail: {said}", file=sys.stderr)  # noqa: T201  # It is a command's.
