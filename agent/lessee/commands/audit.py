@@ -27,9 +27,15 @@ def run(arguments: argparse.Namespace) -> int:
     make_private()
     escape_unknown()
     environ = dict(os.environ)
-    if arguments.action == "verify":
-        return _verify(arguments, environ)
-    return _key(_trail_of(_config(arguments, environ)))
+    match arguments.action:
+        case "verify":
+            return _verify(arguments, environ)
+        case "key":
+            return _key(_trail_of(_config(arguments, environ)))
+        case _:
+            from lessee.commands.auditing.report import report
+
+            return report(arguments, find(arguments.config, environ), environ)
 
 
 def _verify(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:

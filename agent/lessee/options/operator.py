@@ -3,9 +3,10 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from lessee.options.words import Command, Parser, add_logging, count, duration
+from lessee.options.words import Command, Parser, add_logging, count, duration, moment
 
 _VALIDATIONS = ("text", "json", "yaml", "junit")
+_REPORTS = ("text", "json", "csv")
 
 
 def _add_setup(command: Command) -> None:
@@ -161,6 +162,15 @@ def _add_audit(command: Command) -> None:
     )
     verify.add_argument("--json", action="store_true", help="for programs")
     action("key", "print the public key, and make the key where there is none")
+    _add_report(action("report", "who had access to what, rotation against its policy, exceptions, separation"))
+
+
+def _add_report(report: argparse.ArgumentParser) -> None:
+    report.add_argument("--from", dest="begins", type=moment, metavar="TIME", help="a date, or a time in RFC 3339")
+    report.add_argument("--to", dest="ends", type=moment, metavar="TIME", help="as above; that moment is outside")
+    report.add_argument("--format", choices=_REPORTS, default="text", help="text, or for programs and spreadsheets")
+    report.add_argument("--accesses", metavar="FILE", help="the status.json of `lessee monitor`, for what was read")
+    report.add_argument("--offline", action="store_true", help="ask no Vault")
 
 
 COMMANDS: Mapping[str, Callable[[Command], None]] = {
