@@ -12,6 +12,7 @@ from lessee.core.trail.verifying import verify
 from lessee.host.openbao import OpenBao
 from lessee.host.trail.keys import public_key
 from lessee.host.trail.reading import reading
+from rotator import Service
 from sidecar import Sidecar, eventually
 
 
@@ -181,3 +182,21 @@ def test_a_rotation_by_hand_is_recorded_with_what_the_rotator_did(bao, sidecar, 
         made
     )
     assert b"canary" not in (tmp_path / "trail" / "000000000001.jsonl").read_bytes()
+
+
+def test_a_rotator_that_watches_records_its_rotations_beside_other_writers(bao, tmp_path, memory):
+    one = Service(bao, tmp_path, memory, environment=f"env-{os.urandom(4).hex()}")
+    one.config["trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+    one.target("one", every="1s", jitter="0s")
+    one.start()
+    try:
+        seen(tmp_path, "rotation published", target="one")
+        seen(tmp_path, "old credential retired", target="one")
+        assert one.stop() == 0
+    finally:
+        one.close()
+    assert acts(tmp_path)[-1] == "rotator stopped"
+    assert {entry.act.actor.kind for entry in entries(tmp_path)} == {"rotator"}
+    with reading(tmp_path / "trail") as trail:
+        genuine = public_key(tmp_path / "trail" / "public.pem").is_genuine
+        assert verify(trail.lines, trail.small("head.json"), genuine).findings == ()
