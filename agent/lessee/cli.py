@@ -25,7 +25,7 @@ start here:
   lessee run                  the sidecar
   lessee exec --app A -- CMD  the same, with the app as its child
   lessee setup --plan         for operators: what a server lacks; then validate, rotate, backup,
-                              emergency, monitor
+                              emergency, monitor, audit
 
 The configuration is --config, $LESSEE_CONFIG, ./lessee.yaml or /etc/lessee/lessee.yaml.
 exit codes: 64 usage, 65 template or archive, 69 Vault unreachable, 73 cannot write,

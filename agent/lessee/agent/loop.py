@@ -269,6 +269,7 @@ def _tell_what_needs_a_start(old: Project, new: Project) -> None:
             "status": config.status,
             "events": config.events,
             "allow_disk": config.allow_disk,
+            "trail": config.trail,
         }
 
     before, after = settings(old.config), settings(new.config)

@@ -21,6 +21,7 @@ from lessee.core.errors import LesseeError, Refused, UsageError
 from lessee.host.clock import boot_time
 from lessee.host.private import make_private
 from lessee.host.project import find, read
+from lessee.host.trail.acting import acting
 from lessee.vault.operator import operator
 
 _SHORTEST, _LONGEST = 1.0, 365 * 86400.0
@@ -62,7 +63,12 @@ def _save(arguments: argparse.Namespace, config: Config, environ: Mapping[str, s
 
 
 def _save_once(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
-    saved = save(config, keys(arguments.key_file, environ), environ)
+    with acting(config.trail, environ, "backup saved", config.environment, server=config.vault.address) as doing:
+        saved = save(config, keys(arguments.key_file, environ), environ)
+        for place in saved.places:
+            doing.step(str(place))
+        if saved.problems:
+            doing.fail(str(saved.problems[0]))
     _tell_saved(saved)
     for problem in saved.problems:
         print(f"lessee: {problem}", file=sys.stderr)
@@ -120,10 +126,12 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
         operator(config.vault, environ, boot_time) as asking,
     ):
         restoring = Restoring(file, where, own, asking, wish)
+        about = {"archive": str(where), "server": config.vault.address, "only": arguments.path}
         if arguments.raft:
             created = restoring.inspected.manifest.created
             _agree(arguments, restoring, f"replaces by what there was at {created}, its keys too, all that is in")
-            restoring.act_by_snapshot()
+            with acting(config.trail, environ, "raft snapshot restored", config.environment, **about):
+                restoring.act_by_snapshot()
             print(f"restored the raft snapshot of {where}; unseal the server with the keys that it had then")
             return 0
         outlook = restoring.look()
@@ -131,9 +139,13 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
         if arguments.plan:
             return 0
         restoring.refuse_loss(outlook)
+        writes = 0
         if outlook.writes:
             _agree(arguments, restoring, "writes to")
-        print(f"restored {where} with {restoring.act() if outlook.writes else 0} writes")
+            with acting(config.trail, environ, "backup restored", config.environment, **about) as doing:
+                writes = restoring.act()
+                doing.step(f"{writes} writes")
+        print(f"restored {where} with {writes} writes")
     _tell_lost(outlook, restoring.inspected.manifest.gaps)
     return 0
 

@@ -29,6 +29,7 @@ from lessee.host.clock import boot_time
 from lessee.host.logs import open_log
 from lessee.host.private import make_private
 from lessee.host.project import find, read, template_of, text_of
+from lessee.host.trail.acting import Doing, acting
 from lessee.rotation.targets import Project
 from lessee.vault.operator import Operator, operator
 
@@ -63,7 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
             return _NOT_ALL_DONE if sight.problems else 0
         if not arguments.yes:
             _ask(arguments.environment)
-        return _strike(asking, Project(config, path, environ, redactor), arguments, sight, changes, unread)
+        about = {"path": arguments.path, "server": config.vault.address}
+        with acting(config.trail, environ, "emergency", arguments.environment, **about) as doing:
+            project = Project(config, path, environ, redactor)
+            return _strike(asking, project, arguments, sight, changes, unread, doing)
 
 
 def _strike(
@@ -73,11 +77,13 @@ def _strike(
     sight: Sight,
     changes: tuple[Change, ...],
     unread: tuple[str, ...],
+    doing: Doing,
 ) -> int:
     same: dict[str, tuple[str, ...]] = {}
 
     def rotate(name: str) -> None:
         same[name] = rotate_at_once(project, name, asking)
+        doing.step(f"rotated {name}")
 
     with RecordFile(arguments.record or _file_name(arguments.environment)) as file:
         file.write("begun", **_intent(asking, sight, changes))
@@ -94,7 +100,10 @@ def _strike(
         for task in tasks:
             file.write("by hand", what=task.title, about=task.lines)
         file.write("ended", undone=[*struck.undone, *unread])
+        doing.step(f"recorded in {file.path}")
         problems = [*struck.undone, *unread, *([file.trouble] if file.trouble else [])]
+        if problems:
+            doing.fail(f"{len(problems)} not done: {problems[0]}")
         print(done(struck.outcomes, sight), end="")
         print(undone(problems), end="")
         print(left(tasks), end="")

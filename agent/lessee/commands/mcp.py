@@ -22,6 +22,7 @@ from lessee.core.wrapping.showing import diff, traces
 from lessee.core.wrapping.suspecting import Judge
 from lessee.host.clock import boot_time
 from lessee.host.private import make_private
+from lessee.host.trail.acting import acting
 from lessee.vault.operator import operator
 
 
@@ -70,7 +71,11 @@ def _wrap(
 ) -> None:
     """Vault first and the file last, so that an end at any moment loses nothing; run again, it goes on."""
     with operator(configuration.config.vault, environ, boot_time) as server:
-        storing.store(server, configuration.config, made.wrapped, print)
+        config = configuration.config
+        paths = ", ".join(sorted({one.secret for one in made.wrapped}))
+        about = {"file": str(original.path), "paths": paths, "server": config.vault.address}
+        with acting(config.trail, environ, "MCP secrets stored", config.environment, **about):
+            storing.store(server, config, made.wrapped, print)
     for file in configuration.write(made.wrapped):
         print(f"+ {file}")
     for app in sorted({one.app for one in made.wrapped}):

@@ -15,8 +15,10 @@ from lessee.commands.rotating.trying import dry_run
 from lessee.core.errors import UsageError
 from lessee.core.rotation.selection import meant
 from lessee.host.clock import boot_time
+from lessee.host.logs import witnessed
 from lessee.host.private import make_private
 from lessee.host.project import find
+from lessee.host.trail.acting import acting
 from lessee.rotation.holder import started_at
 from lessee.rotation.kept import Kept
 from lessee.vault.operator import operator
@@ -54,7 +56,16 @@ def run(arguments: argparse.Namespace) -> int:
                 return Looking(project, asking, patience).show(arguments, names)
             if arguments.dry_run:
                 return dry_run(project, asking, how, patience, names)
-            return Acting(project, asking, how, patience).act(names)
+            config = project.config
+            about = {"targets": ", ".join(names), "server": config.vault.address}
+            with (
+                acting(config.trail, environ, "rotate", config.environment, **about) as doing,
+                witnessed(lambda event, fields: doing.hear(event, fields, project.redactor)),
+            ):
+                code = Acting(project, asking, how, patience).act(names)
+                if code:
+                    doing.fail(f"it ended with {code}")
+                return code
     except KeyboardInterrupt:
         print(
             "\nlessee: interrupted: what has begun is noted, and the next `lessee rotate` finishes it", file=sys.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lessee.agent import Agent, Effects
+from lessee.commands.recording import recording, with_trail
 from lessee.core.config import Child
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lessee.agent.supervisor import Supervisor
     from lessee.core.config import Events
     from lessee.host.status import Answers
+    from lessee.host.trail.noting import Noting
 
 
 REVOKE_TIMEOUT = 8.0
@@ -83,6 +85,7 @@ def serving(
     """
     with ExitStack() as stack:
         stack.enter_context(closing(ledger))
+        trail = stack.enter_context(recording(project.config, "agent", redactor, environ))
         agent = Agent(
             project,
             Effects(Shelf(ledger), ledger, redactor, environ, supervisor),
@@ -96,7 +99,7 @@ def serving(
 
         config = project.config
         status = config.status
-        stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _answers(agent))))
+        stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _answers(agent, trail))))
         watcher = stack.enter_context(closing(Watcher(agent.reload)))
         agent.watch_with(watcher)
         if config.events is not None:
@@ -151,7 +154,7 @@ def _obey_signals(agent: Agent) -> None:
     signal.signal(signal.SIGHUP, lambda *_: agent.reload())
 
 
-def _answers(agent: Agent) -> "Answers":
+def _answers(agent: Agent, trail: "Noting | None") -> "Answers":
     from lessee.host.status import Answers
 
     def metrics() -> bytes:
@@ -161,7 +164,7 @@ def _answers(agent: Agent) -> "Answers":
         return exposition(agent.status())
 
     return Answers(
-        status=agent.status,
+        status=lambda: with_trail(agent.status(), trail),
         alive=agent.alive,
         metrics=metrics,
         refresh=agent.refresh,

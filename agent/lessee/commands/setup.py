@@ -19,6 +19,7 @@ from lessee.core.setup.wanted import First, Wanted
 from lessee.host.clock import boot_time
 from lessee.host.private import make_private
 from lessee.host.project import Project, environments_of, find, load
+from lessee.host.trail.acting import Doing, acting
 from lessee.setup.acting import Acting
 from lessee.setup.handing_out import hand_out, line_of, missing, roles_of, stale
 from lessee.setup.looking import Looking, refuse_unready
@@ -64,8 +65,9 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
             _tell_plan(steps, folder, selected)
             return 0
         values = fetch(doings(steps), environ, path.parent, ask)
-        told = _Teller()
-        Acting(asking, configs, state, values).act(steps, selected, told.tell)
+        with acting(config.trail, environ, "set up", None, config=str(path), server=config.vault.address) as doing:
+            told = _Teller(doing)
+            Acting(asking, configs, state, values).act(steps, selected, told.tell)
         if folder is not None:
             for file in stale(asking, folder, roles_of(selected)):
                 print(f"lessee: warning: {file}: the role was made anew; remove it and its secret_id", file=sys.stderr)
@@ -131,12 +133,16 @@ def _tell_plan(steps: Sequence[Step], folder: Path | None, wanted: Iterable[Want
 class _Teller:
     """Prints steps below a heading for each environment."""
 
-    def __init__(self) -> None:
+    def __init__(self, doing: Doing | None = None) -> None:
+        """`doing`: what is told is done, too."""
         self.told: list[Step] = []
+        self._doing = doing
         self._heading: str | None = None
 
     def tell(self, step: Step) -> None:
         self.told.append(step)
+        if self._doing is not None:
+            self._doing.step(next(iter(lines_of(step))).strip(), environment=environment_of(step) or None)
         if isinstance(step, Forbidden):
             warning = "\n".join(lines_of(step))
             print(f"lessee: warning: {warning.strip()}", file=sys.stderr)

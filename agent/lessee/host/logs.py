@@ -3,12 +3,18 @@
 import json
 import logging
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TextIO
 
 from lessee.core.redaction import Redactor
 
 _LOG = logging.getLogger("lessee")
+
+Witness = Callable[[str, Mapping[str, object]], None]
+"""Hears of each event, whatever the level is, and answers at once."""
+_WITNESSES: list[Witness] = []
 
 
 def open_log(redactor: Redactor, *, level: str = "info", form: str | None = None, stream: TextIO | None = None) -> None:
@@ -23,7 +29,19 @@ def open_log(redactor: Redactor, *, level: str = "info", form: str | None = None
 
 def log(level: str, event: str, **fields: object) -> None:
     """Say one event."""
+    for witness in _WITNESSES:
+        witness(event, fields)
     _LOG.log(logging.getLevelNamesMapping()[level.upper()], event, extra={"fields": fields})
+
+
+@contextmanager
+def witnessed(witness: Witness) -> Iterator[None]:
+    """So long, this one hears of all that is logged."""
+    _WITNESSES.append(witness)
+    try:
+        yield
+    finally:
+        _WITNESSES.remove(witness)
 
 
 class _Line(logging.Formatter):

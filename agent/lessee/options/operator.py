@@ -3,9 +3,10 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from lessee.options.words import Command, Parser, add_logging, count, duration
+from lessee.options.words import Command, Parser, add_logging, count, duration, moment
 
 _VALIDATIONS = ("text", "json", "yaml", "junit")
+_REPORTS = ("text", "json", "csv")
 
 
 def _add_setup(command: Command) -> None:
@@ -149,6 +150,39 @@ def _add_monitor(command: Command) -> None:
     add_logging(monitor)
 
 
+def _add_audit(command: Command) -> None:
+    audit = command(
+        "audit",
+        "what was done, by whom: is the trail whole, and what does it say",
+        "The trail is where `trail:`\nof the configuration has it recorded, chained and signed.",
+        config=False,
+    )
+    actions = audit.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+
+    def action(name: str, short: str) -> argparse.ArgumentParser:
+        sub = actions.add_parser(name, help=short, description=f"{short[0].upper()}{short[1:]}.", allow_abbrev=False)
+        sub.add_argument("--config", metavar="FILE", help="the configuration file")
+        return sub
+
+    verify = action("verify", "find what was removed, changed, put in or moved; it ends with 1 where something was")
+    verify.add_argument("directory", nargs="?", metavar="DIR", help="the trail, instead of the configuration's")
+    verify.add_argument("--public-key", metavar="FILE", help="as `lessee audit key` printed it, kept elsewhere")
+    verify.add_argument(
+        "--head", action="append", default=[], metavar="FILE", help="an older head.json, kept elsewhere"
+    )
+    verify.add_argument("--json", action="store_true", help="for programs")
+    action("key", "print the public key, and make the key where there is none")
+    _add_report(action("report", "who had access to what, rotation against its policy, exceptions, separation"))
+
+
+def _add_report(report: argparse.ArgumentParser) -> None:
+    report.add_argument("--from", dest="begins", type=moment, metavar="TIME", help="a date, or a time in RFC 3339")
+    report.add_argument("--to", dest="ends", type=moment, metavar="TIME", help="as above; that moment is outside")
+    report.add_argument("--format", choices=_REPORTS, default="text", help="text, or for programs and spreadsheets")
+    report.add_argument("--accesses", metavar="FILE", help="the status.json of `lessee monitor`, for what was read")
+    report.add_argument("--offline", action="store_true", help="ask no Vault")
+
+
 COMMANDS: Mapping[str, Callable[[Command], None]] = {
     "setup": _add_setup,
     "validate": _add_validate,
@@ -156,5 +190,6 @@ COMMANDS: Mapping[str, Callable[[Command], None]] = {
     "backup": _add_backup,
     "emergency": _add_emergency,
     "monitor": _add_monitor,
+    "audit": _add_audit,
 }
 """What adds each, in the order in which they are listed."""

@@ -36,6 +36,17 @@ def duration(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 500ms, 10s or 5m") from None
 
 
+def moment(text: str) -> float:
+    """A date or a time in RFC 3339, as seconds since 1970; UTC, unless it says another zone."""
+    from datetime import UTC, datetime
+
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-11-28 or 2026-11-28T12:00:00Z") from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
 def count(text: str) -> int:
     """A whole number above 0."""
     if not text.isdecimal() or int(text) < 1:

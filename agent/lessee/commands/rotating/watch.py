@@ -6,7 +6,9 @@ import signal
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from lessee.commands.recording import recording, with_trail
 from lessee.commands.serving import place, refuse_second
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
@@ -17,6 +19,9 @@ from lessee.host.status import Answers, StatusServer
 from lessee.host.watch import Watcher
 from lessee.rotation.targets import Project
 from lessee.rotation.watching import Watching
+
+if TYPE_CHECKING:
+    from lessee.host.trail.noting import Noting
 
 SOCKET = "rotator.sock"
 """In `state`: the agent's own is beside it."""
@@ -46,18 +51,24 @@ def watch(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str])
     with ExitStack() as stack:
         where = place(config, SOCKET)
         refuse_second(Path(where.socket))
-        stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _answers(watching))))
+        trail = stack.enter_context(recording(config, "rotator", redactor, environ))
+        stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _answers(watching, trail))))
         watching.watch_with(stack.enter_context(closing(Watcher(watching.reload))))
         watching.run()
     log("info", "stopped")
     return 0
 
 
-def _answers(watching: Watching) -> Answers:
+def _answers(watching: Watching, trail: "Noting | None") -> Answers:
     def metrics() -> bytes:
         # Imported when the first scrape comes: nobody else needs to pay for it.
         from lessee.rotation.metrics import exposition
 
         return exposition(watching.status())
 
-    return Answers(status=watching.status, alive=watching.alive, metrics=metrics, refresh=watching.refresh)
+    return Answers(
+        status=lambda: with_trail(watching.status(), trail),
+        alive=watching.alive,
+        metrics=metrics,
+        refresh=watching.refresh,
+    )

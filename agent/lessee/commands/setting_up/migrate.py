@@ -14,6 +14,7 @@ from lessee.core.setup.migrating import Move
 from lessee.host.clock import boot_time
 from lessee.host.private import make_private
 from lessee.host.project import environments_of, find, text_of
+from lessee.host.trail.acting import acting
 from lessee.setup.migrating import Migration, Mount, Outcome, Told, mount_at
 from lessee.vault.operator import operator
 
@@ -34,11 +35,17 @@ def run(arguments: argparse.Namespace) -> int:
         target = mount_at(server, config.secrets.mount)
         move = _move(arguments, configs, source, target)
         told = Counter[str]()
-        for one in Migration(server, move, source, target).run(act=not arguments.plan):
-            print(_line(one, move), flush=True)
-            told[one.outcome.name] += 1
-            told["versions"] += one.versions
-            told["lost"] += one.lost
+        trail = None if arguments.plan else config.trail
+        said = {"source": str(move.source), "target": str(move.target)}
+        with acting(trail, environ, "secrets migrated", arguments.to, **said) as doing:
+            for one in Migration(server, move, source, target).run(act=not arguments.plan):
+                print(_line(one, move), flush=True)
+                doing.step(_line(one, move))
+                told[one.outcome.name] += 1
+                told["versions"] += one.versions
+                told["lost"] += one.lost
+            if told["REFUSED"]:
+                doing.fail(f"{told['REFUSED']} refused")
     _sum_up(told, move, plan=arguments.plan)
     return CannotWrite.exit_code if told["REFUSED"] else 0
 

@@ -9,6 +9,7 @@ from lessee.core.config.grammar import words
 from lessee.core.errors import UsageError
 from lessee.host.clock import boot_time
 from lessee.host.project import environments_of, read
+from lessee.host.trail.acting import acting
 from lessee.setup.looking import refuse_unready
 from lessee.setup.removing import going, remove
 from lessee.vault.operator import operator
@@ -30,7 +31,13 @@ def run(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -
             return 0
         if not arguments.yes:
             confirm("all of it goes for good, and nothing brings it back", name)
-        remove(asking, found, print)
+        with acting(config.trail, environ, "environment removed", name, server=config.vault.address) as doing:
+
+            def tell(what: str) -> None:
+                print(what)
+                doing.step(what)
+
+            remove(asking, found, tell)
     print(f"{name} is gone")
     return 0
 

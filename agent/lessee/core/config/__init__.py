@@ -10,6 +10,7 @@ from lessee.core.config.grammar.backup import Backup
 from lessee.core.config.grammar.operator import Monitor
 from lessee.core.config.grammar.rotation import Rotation
 from lessee.core.config.grammar.setup import Setup
+from lessee.core.config.grammar.trail import Trail
 from lessee.core.config.grammar.validate import Validate
 from lessee.core.config.grammar.vault import Auth
 
@@ -291,6 +292,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """What is rotated, by name."""
     validate: Validate
     """What `lessee validate` looks at."""
+    trail: Trail | None
+    """Where acts are recorded."""
     backup: Backup | None
     """Where `lessee backup` saves Vault's data."""
     monitor: Monitor | None

@@ -13,6 +13,7 @@ from lessee.core.config.grammar import app, words
 from lessee.core.config.grammar.nodes import compose
 from lessee.core.config.grammar.problems import Path, Problems, spell
 from lessee.core.config.grammar.reader import Reader
+from lessee.core.config.grammar.trail import Trail
 from lessee.core.config.grammar.validate import Provider, Validate
 from lessee.core.config.grammar.vault import AppRole, CertAuth, JwtAuth, Vault
 from lessee.core.config.listening import listen
@@ -106,6 +107,7 @@ class _Settling:
             setup=said.setup,
             rotation=said.rotation,
             validate=self._validate(),
+            trail=self._trail(),
             backup=said.backup,
             monitor=said.monitor,
         )
@@ -217,6 +219,13 @@ class _Settling:
                 at, what = ("environment",), f"missing, and {spell(path)} begins with an environment's name"
             self._problems.follow(at, what, todo="an agent reads its own environment alone")
         return folder
+
+    def _trail(self) -> Trail | None:
+        said = self._said.trail
+        if said is not None and _holds(said.directory, said.key_file):
+            todo = "keep the key where who may write the trail cannot change it"
+            self._problems.follow(("trail", "key_file"), "it lies in the trail's folder", todo=todo)
+        return said
 
     def _validate(self) -> Validate:
         for name, said in self._said.validate.api_keys.items():

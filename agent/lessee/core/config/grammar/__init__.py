@@ -11,6 +11,7 @@ from lessee.core.config.grammar.block import Block, says
 from lessee.core.config.grammar.operator import Events, Monitor
 from lessee.core.config.grammar.rotation import Rotation
 from lessee.core.config.grammar.setup import Setup
+from lessee.core.config.grammar.trail import Trail
 from lessee.core.config.grammar.validate import Validate
 from lessee.core.config.grammar.vault import Vault
 
@@ -93,4 +94,5 @@ class Lessee(Block, frozen=True, kw_only=True):
     )
     monitor: Annotated[Monitor | None, says("How `lessee monitor` reads Vault's audit log.")] = None
     validate: Annotated[Validate, says("What `lessee validate` looks at.")] = Validate()
+    trail: Annotated[Trail | None, says("Where acts are recorded; default: nowhere.")] = None
     backup: Annotated[Backup | None, says("Where `lessee backup` saves Vault's data, and for how long.")] = None

@@ -1,0 +1,1 @@
+"""`lessee audit report`."""

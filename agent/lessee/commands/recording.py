@@ -1,0 +1,30 @@
+"""What commands put into the trail, where the configuration has one."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from lessee.core.config import Config
+from lessee.core.redaction import Redactor
+
+if TYPE_CHECKING:
+    from lessee.core.trail.entries import Kind
+    from lessee.host.trail.noting import Noting
+
+
+def recording(
+    config: Config, kind: "Kind", redactor: Redactor, environ: Mapping[str, str]
+) -> AbstractContextManager["Noting | None"]:
+    """So long, what a service does is recorded; None where there is no trail."""
+    if config.trail is None:
+        return nullcontext()
+    from lessee.host.trail.noting import noting
+
+    return noting(config.trail, kind, config.environment, redactor, environ)
+
+
+def with_trail(status: Mapping[str, Any], trail: "Noting | None") -> Mapping[str, Any]:
+    """A status, with what is wrong with the trail."""
+    if trail is None or trail.problem is None:
+        return status
+    return {**status, "problems": [*status["problems"], f"the trail is not written: {trail.problem}"]}

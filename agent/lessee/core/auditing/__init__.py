@@ -1,0 +1,1 @@
+"""The report for an auditor: what was seen, judged and written."""

@@ -1,0 +1,96 @@
+"""What the trail says of a time: acts, what was read, and what went wrong."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from lessee.core.auditing.rows import Placed, Row, Section
+from lessee.core.trail.entries import Act
+from lessee.core.trail.verifying import Finding
+
+_ODD = frozenset({"acts lost", "trail mended", "trail found altered", "not waited for any longer"})
+_SECRETS = ("secret", "path")
+
+
+def within(placed: Iterable[Placed], begins: float, ends: float) -> tuple[Placed, ...]:
+    """Those of a time, in seconds since 1970; `ends` is outside. A moment that is none is within."""
+    return tuple(one for one in placed if begins <= _moment(one.entry.act.at, begins) < ends)
+
+
+def acts(placed: Iterable[Placed]) -> Iterator[Row]:
+    """The same act of the same actor is one line, with how often it was done and where it stands first and last."""
+    groups: dict[tuple[str, ...], list[Placed]] = {}
+    for one in placed:
+        act = one.entry.act
+        groups.setdefault((act.environment or "", _who(act), _what(act), act.outcome), []).append(one)
+    for (environment, who, what, outcome), some in groups.items():
+        times = f"{len(some)} times {outcome}" if len(some) > 1 else outcome
+        yield Row(Section.ACTS, environment, who, what, times, some[-1].entry.act.at, _places(some))
+
+
+def reads(placed: Iterable[Placed]) -> Iterator[Row]:
+    """Which secrets agents had, by the versions that they read."""
+    groups: dict[tuple[str, str, str], list[Placed]] = {}
+    for one in placed:
+        act = one.entry.act
+        path = next((str(act.subject[key]) for key in _SECRETS if key in act.subject), None)
+        if act.act in {"read", "issued", "read a static role"} and path is not None:
+            groups.setdefault((act.environment or "", _who(act), path), []).append(one)
+    for (environment, who, path), some in groups.items():
+        versions = sorted({int(version) for one in some if (version := one.entry.act.subject.get("version"))})
+        detail = f"versions {', '.join(map(str, versions))}" if versions else f"{len(some)} times"
+        yield Row(Section.READS, environment, who, path, detail, some[-1].entry.act.at, _places(some))
+
+
+def oddities(placed: Iterable[Placed], findings: Iterable[Finding], folder: str) -> Iterator[Row]:
+    """What failed, what was begun and has no end, what somebody changed by hand, and where the trail was altered."""
+    for finding in findings:
+        where = f"{folder}/{finding.file}:{finding.line}"
+        yield Row(Section.EXCEPTIONS, "", "", "the trail was altered", f"entry {finding.n}: {finding.what}", "", where)
+    begun: dict[tuple[str, ...], Placed] = {}
+    for one in placed:
+        act = one.entry.act
+        key = (act.environment or "", _who(act), act.act)
+        if act.actor.kind == "operator" and "step" not in act.subject:
+            if act.outcome == "begun" and key in begun:
+                yield _endless(begun.pop(key))
+            if act.outcome == "begun":
+                begun[key] = one
+            else:
+                begun.pop(key, None)
+        if act.outcome == "failed" or act.act in _ODD:
+            said = act.subject.get("reason", act.subject.get("what", ""))
+            yield Row(Section.EXCEPTIONS, key[0], key[1], _what(act), str(said) or act.outcome, act.at, one.where)
+        elif str(act.subject.get("step", "")).startswith("!"):
+            what = str(act.subject["step"]).removeprefix("!").strip()
+            yield Row(Section.EXCEPTIONS, key[0], key[1], "changed by hand", what, act.at, one.where)
+    yield from map(_endless, begun.values())
+
+
+def _endless(one: Placed) -> Row:
+    act = one.entry.act
+    what = f"{_what(act)}: begun, and no end of it is recorded"
+    return Row(
+        Section.EXCEPTIONS, act.environment or "", _who(act), what, "it was killed, or goes on", act.at, one.where
+    )
+
+
+def _who(act: Act) -> str:
+    actor = act.actor
+    return f"{actor.kind} {actor.user or f'uid {actor.uid}'}@{actor.host}"
+
+
+def _what(act: Act) -> str:
+    about = next((str(act.subject[key]) for key in ("app", "target") if key in act.subject), "")
+    step = act.subject.get("step")
+    return " ".join(filter(None, (act.act, about, f"({step})" if step else "")))
+
+
+def _places(some: list[Placed]) -> str:
+    return some[0].where if len(some) == 1 else f"{some[0].where} … {some[-1].where}"
+
+
+def _moment(text: str, otherwise: float) -> float:
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return otherwise

@@ -1,0 +1,200 @@
+"""Adds acts to a trail: one at a time, whoever else writes there, and never over what is not as it was left."""
+
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lessee.core.errors import CannotWrite
+from lessee.core.record import replace
+from lessee.core.trail.entries import Act, Entry, Head, entry_of, hash_of, head_of, is_begun, line_of, signed_part
+from lessee.core.trail.names import HEAD, NEW, PUBLIC, order, segment
+from lessee.host.directories import cannot_write, entries, open_directory
+from lessee.host.trail.keys import Private, make_key, private_key
+from lessee.host.trail.reading import LARGEST_LINE, opened, segments
+
+SEGMENT = 16 * 1024 * 1024
+"""Bytes after which the trail goes on in another file."""
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_APPEND = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Writer:
+    """Of one folder. Each entry is on the disk when `add` is done with it."""
+
+    def __init__(self, directory: Path, key_file: Path, *, segment_size: int = SEGMENT) -> None:
+        """Makes the folder and, for a trail that is to begin, the key. Raises CannotWrite and ConfigError."""
+        self._path = directory
+        self._size = segment_size
+        self._fd = open_directory(directory, make=(0o700, None, None))
+        try:
+            with self._held():
+                self._key = private_key(key_file) or self._first_key(key_file)
+                if PUBLIC not in entries(self._fd):
+                    self._replace(PUBLIC, self._key.public.pem())
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def close(self) -> None:
+        """What is written stays."""
+        os.close(self._fd)
+
+    def add(self, acts: Sequence[Act]) -> str:
+        """Each follows what stands there, even where that was altered: that shows, for good.
+
+        Gives what had to be mended or was found altered, else an empty text. Raises CannotWrite: then some of the first
+        are written, and of the others nothing is.
+        """
+        with self._held():
+            head, mended, altered = self._look()
+            said = mended or altered
+            if said and acts:
+                told = replace(acts[0], act="trail mended" if mended else "trail found altered", outcome="done")
+                head = self._append(head, replace(told, subject={"what": said}), anew=bool(altered))
+            for act in acts:
+                head = self._append(head, act)
+        return said
+
+    def _look(self) -> tuple[Head, str, str]:
+        """Where to go on; what a writer that was ended had left, and what somebody altered."""
+        head, there = self._head(), segments(self._fd)
+        if head is None:
+            if not there:
+                return Head(), "", ""
+            return self._newest(there), "", f"{HEAD} is missing or changed"
+        beyond = [name for name in there if order(name) > order(head.file)]
+        try:
+            size, rest = self._rest(head.file, head.size)
+            if size < head.size:
+                return head, "", f"{head.file} is cut"
+            if not rest and beyond == [segment(head.n + 1)]:
+                return self._mended(head, beyond[0], 0, self._rest(beyond[0], 0)[1])
+        except OSError:
+            return head, "", f"{head.file} is missing"
+        if beyond:
+            return head, "", f"{beyond[0]} is none of lessee's, or {HEAD} is an older one"
+        return self._mended(head, head.file, head.size, rest) if rest else (head, "", "")
+
+    def _rest(self, name: str, at: int) -> tuple[int, bytes]:
+        """How long a file is, and what stands in it from there on. Raises OSError."""
+        with opened(self._fd, name) as fd:
+            return os.fstat(fd).st_size, os.pread(fd, 2 * LARGEST_LINE, at)
+
+    def _mended(self, head: Head, file: str, at: int, rest: bytes) -> tuple[Head, str, str]:
+        """At most one entry that its writer did not come to put into the head, and of another what there is of it."""
+        line, newline, _ = rest.partition(b"\n")
+        entry = entry_of(line + newline)
+        if entry is not None and (entry.n, entry.before) == (head.n + 1, head.hash) and self._is_ours(entry):
+            at += len(line) + 1
+            head = self._write_head(entry, line + newline, file, at)
+            rest = rest[len(line) + 1 :]
+            if not rest:
+                return head, "", ""
+        if not is_begun(rest, head.n + 1, head.hash):
+            return head, "", f"{file} goes on with what is none of lessee's"
+        with cannot_write(self._path / file):
+            if at:
+                fd = os.open(file, _APPEND, dir_fd=self._fd)
+                try:
+                    os.ftruncate(fd, at)
+                finally:
+                    os.close(fd)
+            else:
+                os.unlink(file, dir_fd=self._fd)
+        return head, f"a writer was ended in the middle of entry {head.n + 1}, {len(rest)} bytes of it", ""
+
+    def _append(self, head: Head, act: Act, *, anew: bool = False) -> Head:
+        entry = Entry(head.n + 1, head.hash, act)
+        entry = replace(entry, signature=self._key.sign(signed_part(entry)))
+        line = line_of(entry)
+        anew = anew or not head.n or head.size + len(line) > self._size
+        name = self._fresh(entry.n) if anew else head.file
+        with cannot_write(self._path / name):
+            fd = os.open(name, _APPEND | (os.O_CREAT | os.O_EXCL if anew else 0), 0o640, dir_fd=self._fd)
+            size = os.fstat(fd).st_size
+            try:
+                _write_all(fd, line)
+                os.fsync(fd)
+                if anew:
+                    os.fsync(self._fd)
+                return self._write_head(entry, line, name, size + len(line))
+            except BaseException:
+                # Nothing is half there: what follows goes on where this one would have stood.
+                written = self._head()
+                if written is not None and written.n == entry.n:
+                    raise
+                with suppress(OSError):
+                    os.ftruncate(fd, size)
+                    if anew:
+                        os.unlink(name, dir_fd=self._fd)
+                raise
+            finally:
+                os.close(fd)
+
+    def _fresh(self, n: int) -> str:
+        there = entries(self._fd)
+        return next(name for again in range(10_000) if (name := segment(n, again)) not in there)
+
+    def _write_head(self, entry: Entry, line: bytes, file: str, size: int) -> Head:
+        head = Head(entry.n, hash_of(line), file, size)
+        head = replace(head, signature=self._key.sign(signed_part(head)))
+        self._replace(HEAD, line_of(head))
+        return head
+
+    def _replace(self, name: str, content: bytes) -> None:
+        with cannot_write(self._path / name):
+            with suppress(FileNotFoundError):
+                os.unlink(NEW, dir_fd=self._fd)
+            fd = os.open(NEW, _CREATE, 0o640, dir_fd=self._fd)
+            try:
+                _write_all(fd, content)
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.rename(NEW, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+            os.fsync(self._fd)
+
+    def _head(self) -> Head | None:
+        with suppress(OSError), opened(self._fd, HEAD) as fd:
+            head = head_of(os.read(fd, LARGEST_LINE))
+            return head if head is not None and self._is_ours(head) else None
+        return None
+
+    def _newest(self, there: Sequence[str]) -> Head:
+        """Without a head: the last entry that is ours."""
+        for name in reversed(there):
+            found, size = None, 0
+            with suppress(OSError), opened(self._fd, name) as fd, open(fd, "rb", closefd=False) as stream:
+                for line in stream:
+                    size += len(line)
+                    entry = entry_of(line)
+                    if entry is not None and self._is_ours(entry):
+                        found = Head(entry.n, hash_of(line), name, size)
+            if found is not None:
+                return found
+        return Head()
+
+    def _is_ours(self, made: Entry | Head) -> bool:
+        return self._key.public.is_genuine(signed_part(made), made.signature)
+
+    def _first_key(self, key_file: Path) -> Private:
+        if segments(self._fd) or HEAD in entries(self._fd):
+            todo = "bring it back from where it is kept; or let a new trail begin in another folder"
+            raise CannotWrite("the trail's key is gone", where=str(key_file), todo=todo)
+        return make_key(key_file)
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        with cannot_write(self._path):
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(fd, content) :]

@@ -1,0 +1,202 @@
+"""What was done is recorded, chained and signed; `lessee audit verify` finds what was altered."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from ground import AUDIT, CANARY, Ground
+from lessee.core.trail.entries import entry_of
+from lessee.core.trail.verifying import verify
+from lessee.host.openbao import OpenBao
+from lessee.host.trail.keys import public_key
+from lessee.host.trail.reading import reading
+from rotator import Service
+from sidecar import Sidecar, eventually
+
+
+@pytest.fixture
+def sidecar(bao, tmp_path, memory):
+    one = Sidecar(bao.address, tmp_path, memory)
+    one.config["trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+    yield one
+    one.close()
+
+
+def entries(folder):
+    with reading(folder / "trail") as trail:
+        return [entry_of(line.text) for line in trail.lines()]
+
+
+def acts(folder):
+    return [entry.act.act for entry in entries(folder)]
+
+
+def seen(folder, what, **subject):
+    """An entry with this act and all of this in its subject."""
+
+    def look():
+        if not (folder / "trail" / "head.json").exists():
+            return None
+        for entry in entries(folder):
+            if entry.act.act == what and subject.items() <= entry.act.subject.items():
+                return entry
+        return None
+
+    return eventually(look, f"{what} {subject} in the trail")
+
+
+def test_an_agents_acts_are_recorded_without_a_value(bao, sidecar, tmp_path):
+    bao.put("testing/audited/one", password="canary-one")
+    sidecar.template("app.txt.j2", '{{ secret("audited/one").password }}\n')
+    sidecar.start()
+    seen(tmp_path, "read", secret="secret/testing/audited/one", version=1)
+    seen(tmp_path, "published", app="web", generation=1)
+    bao.put("testing/audited/one", password="canary-two")
+    seen(tmp_path, "published", app="web", generation=2)
+    assert sidecar.stop() == 0
+    assert [acts(tmp_path)[0], acts(tmp_path)[-1]] == ["agent started", "agent stopped"]
+    first = entries(tmp_path)[0].act
+    assert (first.actor.kind, first.environment) == ("agent", "testing")
+    text = b"".join(file.read_bytes() for file in (tmp_path / "trail").iterdir())
+    assert b"canary" not in text
+    done = sidecar.command("audit", "verify")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{tmp_path}/trail: {len(entries(tmp_path))} entries, whole\n"
+
+
+def test_an_altered_trail_is_told_with_the_place(bao, sidecar, tmp_path):
+    bao.put("testing/audited/two", password="canary")
+    sidecar.template("app.txt.j2", '{{ secret("audited/two").password }}\n')
+    sidecar.start()
+    seen(tmp_path, "published", app="web")
+    sidecar.stop()
+    file = tmp_path / "trail" / "000000000001.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    kept = tmp_path / "public.pem"
+    kept.write_text(sidecar.command("audit", "key").stdout)
+    assert kept.read_text().startswith("-----BEGIN PUBLIC KEY-----")
+    file.write_bytes(b"".join([*lines[:1], lines[1].replace(b'"done"', b'"begun"'), *lines[2:]]))
+    done = sidecar.command("audit", "verify")
+    assert done.returncode == 1
+    assert f"{file}:2: entry 2: was changed, or is none of lessee's\n" in done.stdout
+    assert done.stdout.endswith("ALTERED\n")
+    file.write_bytes(b"".join(lines[:-1]))
+    done = sidecar.command("audit", "verify", "trail", "--public-key", "public.pem", "--json")
+    assert done.returncode == 1
+    said = json.loads(done.stdout)
+    assert [(one["line"], one["entry"]) for one in said["findings"]] == [(len(lines), len(lines))]
+    file.write_bytes(b"".join(lines))
+    assert sidecar.command("audit", "verify", "trail", "--public-key", "public.pem").returncode == 0
+    (tmp_path / "trail.key").unlink()
+    done = sidecar.command("audit", "verify")
+    assert (done.returncode, "could be replaced with it" in done.stderr) == (0, True)
+    assert "the trail's key is gone" in sidecar.command("audit", "key").stderr
+
+
+def test_killed_agents_leave_a_trail_that_is_whole(bao, sidecar, tmp_path):
+    bao.put("testing/audited/three", password="canary")
+    sidecar.template("app.txt.j2", '{{ secret("audited/three").password }}\n')
+    for round_ in range(3):
+        sidecar.start()
+        eventually(lambda count=round_ + 1: acts(tmp_path).count("agent started") == count, "another start")
+        sidecar.stop(signal.SIGKILL)
+        with reading(tmp_path / "trail") as trail:
+            genuine = public_key(tmp_path / "trail" / "public.pem").is_genuine
+            assert verify(trail.lines, trail.small("head.json"), genuine).findings == ()
+
+
+def test_a_trail_that_cannot_be_written_is_told_and_stops_no_app(bao, sidecar, tmp_path):
+    bao.put("testing/audited/four", password="canary")
+    sidecar.template("app.txt.j2", '{{ secret("audited/four").password }}\n')
+    (tmp_path / "trail.key").write_text("rubbish")
+    (tmp_path / "trail.key").chmod(0o600)
+    sidecar.start()
+    sidecar.until_file("app.txt", "canary\n")
+    status = sidecar.until(lambda status: status["problems"])
+    assert status["problems"][0].startswith("the trail is not written: ")
+    assert status["ready"]
+    (tmp_path / "trail.key").unlink()
+    seen(tmp_path, "published", app="web")
+    sidecar.until(lambda status: not status["problems"])
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audited")
+    with OpenBao(folder, config=AUDIT % (folder / "audit.log")) as server:
+        yield server
+
+
+@pytest.fixture
+def ground(audited, tmp_path):
+    one = Ground(audited, f"trail{os.urandom(4).hex()}", tmp_path)
+    one.config["trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+    return one
+
+
+def test_what_setup_does_is_recorded_step_by_step_and_a_plan_is_no_act(ground, tmp_path):
+    ground.run("--plan")
+    assert not (tmp_path / "trail").exists()
+    ground.run()
+    made = entries(tmp_path)
+    assert (made[0].act.act, made[0].act.outcome) == ("set up", "begun")
+    assert (made[-1].act.act, made[-1].act.outcome) == ("set up", "done")
+    assert made[0].act.actor.kind == "operator"
+    assert made[0].act.subject["server"] == ground.bao.address
+    steps = {(entry.act.environment, entry.act.subject["step"]) for entry in made[1:-1]}
+    assert ("production", "+ policy production-app") in steps
+    assert ("testing", "+ secret secret/testing/database/postgres") in steps
+    text = b"".join(file.read_bytes() for file in (tmp_path / "trail").iterdir())
+    assert CANARY.encode() not in text
+    assert ground.secret("production/database/postgres")["password"].encode() not in text
+
+
+def test_a_trail_that_is_required_and_cannot_be_written_lets_no_act_begin(ground, tmp_path):
+    ground.config["trail"]["required"] = True
+    (tmp_path / "trail").write_text("a file")
+    done = ground.run(code=73)
+    assert "trail: it is not written: " in done.stderr
+    assert "done: " not in done.stdout
+    assert ground.has("GET", "sys/policies/acl/production-app") is None
+    ground.config["trail"]["required"] = False
+    assert "lessee: warning: the trail: it is not written: " in ground.run().stderr
+
+
+def test_a_rotation_by_hand_is_recorded_with_what_the_rotator_did(bao, sidecar, tmp_path):
+    bao.put("testing/audited/rotated", password="canary-old", rotation_count=0)
+    target = {"kind": "vault", "secret": "audited/rotated", "keys": {"password": {}}, "every": "24h"}
+    del sidecar.config["apps"]
+    sidecar.config |= {
+        "environment": "testing",
+        "rotation": {"audited": target | {"confirm_within": "100ms", "retire_after": "0s"}},
+    }
+    sidecar.write_config()
+    done = sidecar.command("rotate", "audited")
+    assert done.returncode == 0, done.stderr
+    made = [(entry.act.outcome, entry.act.subject.get("step")) for entry in entries(tmp_path)]
+    assert made[0] == ("begun", None)
+    assert made[-1] == ("done", None)
+    assert {("begun", "rotation begun"), ("done", "rotation published"), ("done", "old credential retired")} <= set(
+        made
+    )
+    assert b"canary" not in (tmp_path / "trail" / "000000000001.jsonl").read_bytes()
+
+
+def test_a_rotator_that_watches_records_its_rotations_beside_other_writers(bao, tmp_path, memory):
+    one = Service(bao, tmp_path, memory, environment=f"env-{os.urandom(4).hex()}")
+    one.config["trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+    one.target("one", every="1s", jitter="0s")
+    one.start()
+    try:
+        seen(tmp_path, "rotation published", target="one")
+        seen(tmp_path, "old credential retired", target="one")
+        assert one.stop() == 0
+    finally:
+        one.close()
+    assert acts(tmp_path)[-1] == "rotator stopped"
+    assert {entry.act.actor.kind for entry in entries(tmp_path)} == {"rotator"}
+    with reading(tmp_path / "trail") as trail:
+        genuine = public_key(tmp_path / "trail" / "public.pem").is_genuine
+        assert verify(trail.lines, trail.small("head.json"), genuine).findings == ()
