@@ -3,9 +3,11 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar, cast
 
 from msgspec import inspect
+from msgspec.structs import FieldInfo, fields
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lessee.core.config.expansion import check, expand
@@ -57,7 +59,7 @@ class Reader:
 
     def read_as(self, kind: type[_B], root: MappingNode) -> _B:
         """A whole file that is this block, none of whose keys must be there. Raises ConfigError as above."""
-        return cast("_B", self._block([cast("inspect.StructType", inspect.type_info(kind))], root, ()))
+        return cast("_B", self._block([_later(kind)], root, ()))
 
     def _value(self, kind: inspect.Type, node: Node, path: Path) -> object:
         self._problems.lines.setdefault(path, line_of(node))
@@ -129,20 +131,20 @@ class Reader:
     def _block(self, kinds: Sequence[inspect.StructType], node: MappingNode, path: Path) -> object:
         entries = self._entries(node, path)
         kind = kinds[0] if len(kinds) == 1 else self._tagged(kinds, entries, path)
-        fields = {field.encode_name: field for field in kind.fields}
+        known = {field.encode_name: field for field in kind.fields}
         values: dict[str, object] = {}
         present: set[str] = set()
         for key, value in entries.items():
             at = (*path, key)
-            field = fields.get(key)
+            field = known.get(key)
             if field is not None and (field.required or kind_of(value) != NOTHING):
                 present.add(key)
                 with suppress(_Wrong):
                     values[key] = self._value(field.type, value, at)
             elif field is None and key != kind.tag_field and (path or not key.startswith("x-")):
-                present.add(self._unknown(at, fields.keys() - entries.keys(), fields))
+                present.add(self._unknown(at, known.keys() - entries.keys(), known))
         self._complete(kind, present, path)
-        if any(field.required and name not in values for name, field in fields.items()):
+        if any(field.required and name not in values for name, field in known.items()):
             raise _Wrong
         return kind.cls(**values)
 
@@ -195,6 +197,18 @@ class Reader:
     def _wrong(self, path: Path, what: str, todo: str = "") -> _Wrong:
         self._problems.tell(path, what, todo=todo)
         return _Wrong()
+
+
+def _later(kind: type[Block]) -> inspect.StructType:
+    """The block, whose keys' types are looked into where a file has them: a sidecar's has few, and pays for each."""
+
+    def known(field: FieldInfo) -> inspect.Field:
+        extra = {"later": partial(inspect.type_info, field.type)}
+        return inspect.Field(
+            field.name, field.encode_name, inspect.Metadata(inspect.AnyType(), extra=extra), field.required
+        )
+
+    return inspect.StructType(kind, tuple(map(known, fields(kind))))
 
 
 def _expected(allowed: Sequence[Form]) -> str:
