@@ -104,7 +104,7 @@ def test_killed_agents_leave_a_trail_that_is_whole(bao, sidecar, tmp_path):
         sidecar.stop(signal.SIGKILL)
         with reading(tmp_path / "trail") as trail:
             genuine = public_key(tmp_path / "trail" / "public.pem").is_genuine
-            assert verify(trail.lines, trail.small("head.json"), genuine).findings == ()
+            assert verify(trail.lines, trail.head, genuine).findings == ()
 
 
 def test_a_trail_that_cannot_be_written_is_told_and_stops_no_app(bao, sidecar, tmp_path):
@@ -199,4 +199,4 @@ def test_a_rotator_that_watches_records_its_rotations_beside_other_writers(bao, 
     assert {entry.act.actor.kind for entry in entries(tmp_path)} == {"rotator"}
     with reading(tmp_path / "trail") as trail:
         genuine = public_key(tmp_path / "trail" / "public.pem").is_genuine
-        assert verify(trail.lines, trail.small("head.json"), genuine).findings == ()
+        assert verify(trail.lines, trail.head, genuine).findings == ()

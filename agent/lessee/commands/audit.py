@@ -11,7 +11,7 @@ from lessee.commands.output import escape_unknown, say
 from lessee.core.config import Config
 from lessee.core.config.grammar.trail import Trail as Said
 from lessee.core.errors import ConfigError, LesseeError, UsageError
-from lessee.core.trail.names import HEAD, PUBLIC
+from lessee.core.trail.names import PUBLIC
 from lessee.core.trail.verifying import Verdict, verify
 from lessee.host.private import make_private
 from lessee.host.project import find, read
@@ -46,7 +46,7 @@ def _verify(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     with reading(folder) as trail:
         if trail.is_empty:
             raise LesseeError("there is no trail: it was never written, or all of it is gone", where=str(folder))
-        verdict = verify(trail.lines, trail.small(HEAD), key.is_genuine, copies)
+        verdict = verify(trail.lines, trail.head, key.is_genuine, copies)
         strangers = [f"{name} is none of the trail's files" for name in trail.strangers]
     notes = [*verdict.notes, *strangers, *([doubt] if doubt else [])]
     _tell(folder, verdict, notes, as_json=arguments.json)
