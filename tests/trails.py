@@ -51,4 +51,4 @@ def verdict_of(folder, public=None):
     """Of a trail on the disk."""
     public = public or public_key(folder / "public.pem")
     with reading(folder) as trail:
-        return verify(trail.lines, trail.small("head.json"), public.is_genuine)
+        return verify(trail.lines, trail.head, public.is_genuine)

@@ -5,8 +5,11 @@ import os
 import signal
 
 import pytest
+import yaml
 
 from ground import AUDIT, CANARY, Ground
+from leak import ENVIRONMENTS as EMERGENCIES
+from leak import World
 from lessee.core.trail.entries import entry_of
 from lessee.core.trail.verifying import verify
 from lessee.host.openbao import OpenBao
@@ -14,6 +17,7 @@ from lessee.host.trail.keys import public_key
 from lessee.host.trail.reading import reading
 from rotator import Service
 from sidecar import Sidecar, eventually
+from wrapped import Wrapping
 
 
 @pytest.fixture
@@ -93,6 +97,15 @@ def test_an_altered_trail_is_told_with_the_place(bao, sidecar, tmp_path):
     done = sidecar.command("audit", "verify")
     assert (done.returncode, "could be replaced with it" in done.stderr) == (0, True)
     assert "the trail's key is gone" in sidecar.command("audit", "key").stderr
+    # Cut together with its head, it is found by a head that was kept elsewhere; all of it gone is found too.
+    (tmp_path / "kept.json").write_bytes((tmp_path / "trail" / "head.json").read_bytes())
+    options = ("--public-key", "public.pem", "--head", "kept.json")
+    assert sidecar.command("audit", "verify", "trail", *options).returncode == 0
+    (tmp_path / "trail" / "head.json").unlink()
+    file.unlink()
+    done = sidecar.command("audit", "verify", "trail", *options)
+    assert done.returncode == 1
+    assert "there is no trail: it was never written, or all of it is gone" in done.stdout
 
 
 def test_killed_agents_leave_a_trail_that_is_whole(bao, sidecar, tmp_path):
@@ -104,7 +117,7 @@ def test_killed_agents_leave_a_trail_that_is_whole(bao, sidecar, tmp_path):
         sidecar.stop(signal.SIGKILL)
         with reading(tmp_path / "trail") as trail:
             genuine = public_key(tmp_path / "trail" / "public.pem").is_genuine
-            assert verify(trail.lines, trail.small("head.json"), genuine).findings == ()
+            assert verify(trail.lines, trail.head, genuine).findings == ()
 
 
 def test_a_trail_that_cannot_be_written_is_told_and_stops_no_app(bao, sidecar, tmp_path):
@@ -199,4 +212,68 @@ def test_a_rotator_that_watches_records_its_rotations_beside_other_writers(bao, 
     assert {entry.act.actor.kind for entry in entries(tmp_path)} == {"rotator"}
     with reading(tmp_path / "trail") as trail:
         genuine = public_key(tmp_path / "trail" / "public.pem").is_genuine
-        assert verify(trail.lines, trail.small("head.json"), genuine).findings == ()
+        assert verify(trail.lines, trail.head, genuine).findings == ()
+
+
+def told(folder):
+    return [(entry.act.act, entry.act.outcome, entry.act.subject.get("step")) for entry in entries(folder)]
+
+
+def test_what_was_saved_and_brought_back_is_recorded(full, empty, make, tmp_path):
+    backups = make(full)
+    backups.config["trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+    archive = backups.save()
+    assert told(tmp_path) == [
+        ("backup saved", "begun", None),
+        ("backup saved", "done", str(archive)),
+        ("backup saved", "done", None),
+    ]
+    backups.config["vault"]["address"] = empty.address
+    backups.backup("restore", str(archive), "--plan", "--force")
+    assert len(told(tmp_path)) == 3
+    backups.backup("restore", str(archive), "--yes", "--force")
+    last = told(tmp_path)[3:]
+    assert [one[:2] for one in last] == [("backup restored", outcome) for outcome in ("begun", "done", "done")]
+    assert last[1][2].endswith(" writes")
+    assert entries(tmp_path)[-1].act.subject["server"] == empty.address
+
+
+def test_an_emergency_is_recorded_with_where_its_own_record_is(tmp_path, postgres):
+    with World(tmp_path, postgres) as world:
+        trail = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+        world.config({"setup": {"environments": list(EMERGENCIES)}, "trail": trail})
+        world.emergency("--dry-run")
+        assert not (tmp_path / "trail").exists()
+        world.emergency("--yes", "--record", "record.json")
+    assert [one[:2] for one in told(tmp_path)] == [("emergency", outcome) for outcome in ("begun", "done", "done")]
+    assert told(tmp_path)[1][2].endswith("record.json")
+    assert entries(tmp_path)[0].act.environment == "production"
+
+
+def test_an_environment_that_is_removed_and_secrets_that_move_are_recorded(ground, tmp_path):
+    ground.run("--only", "mounts")
+    ground.ask("POST", "secret/data/app/old", {"data": {"key": CANARY}})
+    ground.run("--migrate-from", "secret/app/", "--to", "testing")
+    made = [one for one in told(tmp_path) if one[0] == "secrets migrated"]
+    assert [one[:2] for one in made] == [("secrets migrated", outcome) for outcome in ("begun", "done", "done")]
+    assert made[1][2].startswith("+ secret/testing/")
+    ground.run()
+    ground.run("--remove", "testing", "--yes")
+    made = [one for one in told(tmp_path) if one[0] == "environment removed"]
+    assert made[0][1:] == ("begun", None)
+    assert ("environment removed", "done", "- secret secret/testing/database/postgres") in made
+    assert made[-1][1:] == ("done", None)
+    assert CANARY.encode() not in b"".join(file.read_bytes() for file in (tmp_path / "trail").iterdir())
+
+
+def test_secrets_taken_from_an_mcp_file_are_recorded(bao, tmp_path, memory):
+    wrap = Wrapping(bao.address, tmp_path / "home", memory, f"mcp-{os.urandom(4).hex()}")
+    trail = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+    server = {"command": "true", "args": ["-x"], "env": {"API_KEY": CANARY}}
+    wrap.write({"one": server})
+    wrap("--yes")
+    wrap.config.write_text(yaml.safe_dump(yaml.safe_load(wrap.config.read_text()) | {"trail": trail}))
+    wrap.write({**json.loads(wrap.file.read_text())["mcpServers"], "two": server})
+    wrap("--yes")
+    assert told(tmp_path) == [("MCP secrets stored", "begun", None), ("MCP secrets stored", "done", None)]
+    assert CANARY.encode() not in b"".join(file.read_bytes() for file in (tmp_path / "trail").iterdir())

@@ -12,12 +12,13 @@ from lessee.core.config import Config
 from lessee.core.config.grammar.trail import Trail as Said
 from lessee.core.errors import ConfigError, LesseeError, UsageError
 from lessee.core.trail.names import HEAD, PUBLIC
-from lessee.core.trail.verifying import Verdict, verify
+from lessee.core.trail.verifying import Finding, Verdict, verify
 from lessee.host.private import make_private
 from lessee.host.project import find, read
 from lessee.host.trail.keys import Public, make_key, private_key, public_key
 from lessee.host.trail.reading import reading
 
+_NOTHING = "there is no trail: it was never written, or all of it is gone"
 _MOST = 100
 """Findings that people are shown."""
 
@@ -44,9 +45,9 @@ def _verify(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
     key, doubt = _public(arguments, said, folder)
     copies = {name: _copy(Path(name)) for name in arguments.head}
     with reading(folder) as trail:
+        verdict = verify(trail.lines, trail.head, key.is_genuine, copies)
         if trail.is_empty:
-            raise LesseeError("there is no trail: it was never written, or all of it is gone", where=str(folder))
-        verdict = verify(trail.lines, trail.small(HEAD), key.is_genuine, copies)
+            verdict = Verdict(0, (Finding(HEAD, 1, 0, _NOTHING),))
         strangers = [f"{name} is none of the trail's files" for name in trail.strangers]
     notes = [*verdict.notes, *strangers, *([doubt] if doubt else [])]
     _tell(folder, verdict, notes, as_json=arguments.json)
@@ -72,7 +73,7 @@ def _public(arguments: argparse.Namespace, said: Said | None, folder: Path) -> t
     """By what to judge, and why that may not be enough."""
     if arguments.public_key:
         return public_key(Path(arguments.public_key)), ""
-    if said is not None and said.directory == str(folder) and os.access(said.key_file, os.R_OK):
+    if said is not None and Path(said.directory) == folder.absolute() and os.access(said.key_file, os.R_OK):
         own = private_key(Path(said.key_file))
         if own is not None:
             return own.public, ""

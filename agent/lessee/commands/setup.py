@@ -142,7 +142,7 @@ class _Teller:
     def tell(self, step: Step) -> None:
         self.told.append(step)
         if self._doing is not None:
-            self._doing.step(next(iter(lines_of(step))).strip(), environment=environment_of(step) or None)
+            self._doing.step(next(iter(lines_of(step))), environment=environment_of(step) or None)
         if isinstance(step, Forbidden):
             warning = "\n".join(lines_of(step))
             print(f"lessee: warning: {warning.strip()}", file=sys.stderr)

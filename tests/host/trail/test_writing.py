@@ -1,6 +1,8 @@
 """A trail on the disk stays whole whoever writes and whatever ends them, and is never written over."""
 
 import base64
+import fcntl
+import os
 import random
 import resource
 import shutil
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from lessee.core.errors import CannotWrite, ConfigError
 from lessee.core.record import replace
 from lessee.core.trail.entries import Head, entry_of, hash_of, head_of, line_of, signed_part
+from lessee.host.trail import writing
 from lessee.host.trail.keys import Private, make_key, private_key, public_key
 from lessee.host.trail.reading import reading
 from lessee.host.trail.writing import Writer
@@ -327,3 +330,32 @@ def test_a_key_is_made_once_and_read_again(tmp_path):
     with pytest.raises(CannotWrite, match="File exists"):
         make_key(tmp_path / "key")
     assert [file.name for file in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_trail_that_root_writes_to_stays_its_owners(place):
+    owner = (12345, 12345) if os.geteuid() == 0 else (os.geteuid(), os.getegid())  # Only root can give files away.
+    folder = written(place, 1)
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, *owner)
+    written(place, 3, segment_size=_SMALL // 4)
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in folder.iterdir()} == {owner}
+
+
+def test_who_reads_for_long_lets_others_write_and_does_not_see_it(place):
+    folder = written(place, 3)
+    with reading(folder) as trail:
+        written(place, 3)
+        assert len(list(trail.lines())) == 3
+    with reading(folder) as trail:
+        assert len(list(trail.lines())) == 6
+
+
+def test_one_who_never_lets_go_is_told_of(place, monkeypatch):
+    folder = written(place, 1)
+    monkeypatch.setattr(writing, "PATIENCE", 0.05)
+    fd = os.open(folder, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    with pytest.raises(CannotWrite, match="somebody holds the trail"):
+        Writer(*place)
+    os.close(fd)
+    written(place, 1)

@@ -11,11 +11,10 @@ from lessee.commands.auditing.gathering import Gathering, placed
 from lessee.commands.output import say
 from lessee.core.auditing import from_config, from_trail, from_vault, writing
 from lessee.core.auditing.from_monitor import reads_of
-from lessee.core.auditing.rows import Row, Section
+from lessee.core.auditing.rows import Placed, Row, Section
 from lessee.core.config import Config
 from lessee.core.errors import LesseeError, UsageError
 from lessee.core.trail.acts import spelled
-from lessee.core.trail.names import HEAD
 from lessee.core.trail.verifying import verify
 from lessee.host.clock import boot_time
 from lessee.host.project import environments_of, read
@@ -83,11 +82,14 @@ def _from_trail(config: Config, begins: float, ends: float) -> Iterator[Row]:
     with suppress(LesseeError):
         key = private_key(key_file)
     with reading(folder) as trail:
-        entries = from_trail.within(placed(trail, folder), begins, ends)
-        findings = verify(trail.lines, trail.small(HEAD), key.public.is_genuine).findings if key is not None else ()
-    yield from from_trail.acts(entries)
-    yield from from_trail.reads(entries)
-    yield from from_trail.oddities(entries, findings, str(folder))
+
+        def entries() -> Iterator[Placed]:
+            return from_trail.within(placed(trail, folder), begins, ends)
+
+        findings = verify(trail.lines, trail.head, key.public.is_genuine).findings if key is not None else ()
+        yield from from_trail.acts(entries())
+        yield from from_trail.reads(entries())
+        yield from from_trail.oddities(entries(), findings, str(folder))
     if key is None:
         what = "the trail was not verified: its key cannot be read here"
         todo = "`lessee audit verify --public-key FILE`"

@@ -1,6 +1,7 @@
 """What the trail says of a time: acts, what was read, and what went wrong."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from lessee.core.auditing.rows import Placed, Row, Section
@@ -11,34 +12,58 @@ _ODD = frozenset({"acts lost", "trail mended", "trail found altered", "not waite
 _SECRETS = ("secret", "path")
 
 
-def within(placed: Iterable[Placed], begins: float, ends: float) -> tuple[Placed, ...]:
+@dataclass(slots=True)
+class _Group:
+    """Entries that are one line: however many, little of them is kept."""
+
+    first: str = ""
+    last: str = ""
+    count: int = 0
+    at: str = ""
+    versions: set[int] = field(default_factory=set)
+
+    def take(self, one: Placed) -> None:
+        self.first = self.first or one.where
+        self.last, self.at = one.where, one.entry.act.at
+        self.count += 1
+
+    @property
+    def places(self) -> str:
+        return self.first if self.count == 1 else f"{self.first} … {self.last}"
+
+
+def within(placed: Iterable[Placed], begins: float, ends: float) -> Iterator[Placed]:
     """Those of a time, in seconds since 1970; `ends` is outside. A moment that is none is within."""
-    return tuple(one for one in placed if begins <= _moment(one.entry.act.at, begins) < ends)
+    return (one for one in placed if begins <= _moment(one.entry.act.at, begins) < ends)
 
 
 def acts(placed: Iterable[Placed]) -> Iterator[Row]:
     """The same act of the same actor is one line, with how often it was done and where it stands first and last."""
-    groups: dict[tuple[str, ...], list[Placed]] = {}
+    groups: dict[tuple[str, ...], _Group] = {}
     for one in placed:
         act = one.entry.act
-        groups.setdefault((act.environment or "", _who(act), _what(act), act.outcome), []).append(one)
+        groups.setdefault((act.environment or "", _who(act), _what(act), act.outcome), _Group()).take(one)
     for (environment, who, what, outcome), some in groups.items():
-        times = f"{len(some)} times {outcome}" if len(some) > 1 else outcome
-        yield Row(Section.ACTS, environment, who, what, times, some[-1].entry.act.at, _places(some))
+        times = f"{some.count} times {outcome}" if some.count > 1 else outcome
+        yield Row(Section.ACTS, environment, who, what, times, some.at, some.places)
 
 
 def reads(placed: Iterable[Placed]) -> Iterator[Row]:
     """Which secrets agents had, by the versions that they read."""
-    groups: dict[tuple[str, str, str], list[Placed]] = {}
+    groups: dict[tuple[str, str, str], _Group] = {}
     for one in placed:
         act = one.entry.act
         path = next((str(act.subject[key]) for key in _SECRETS if key in act.subject), None)
         if act.act in {"read", "issued", "read a static role"} and path is not None:
-            groups.setdefault((act.environment or "", _who(act), path), []).append(one)
+            group = groups.setdefault((act.environment or "", _who(act), path), _Group())
+            group.take(one)
+            version = act.subject.get("version")
+            if isinstance(version, int):
+                group.versions.add(version)
     for (environment, who, path), some in groups.items():
-        versions = sorted({int(version) for one in some if (version := one.entry.act.subject.get("version"))})
-        detail = f"versions {', '.join(map(str, versions))}" if versions else f"{len(some)} times"
-        yield Row(Section.READS, environment, who, path, detail, some[-1].entry.act.at, _places(some))
+        versions = ", ".join(map(str, sorted(some.versions)))
+        detail = f"versions {versions}" if versions else f"{some.count} times"
+        yield Row(Section.READS, environment, who, path, detail, some.at, some.places)
 
 
 def oddities(placed: Iterable[Placed], findings: Iterable[Finding], folder: str) -> Iterator[Row]:
@@ -85,12 +110,8 @@ def _what(act: Act) -> str:
     return " ".join(filter(None, (act.act, about, f"({step})" if step else "")))
 
 
-def _places(some: list[Placed]) -> str:
-    return some[0].where if len(some) == 1 else f"{some[0].where} … {some[-1].where}"
-
-
 def _moment(text: str, otherwise: float) -> float:
     try:
         return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return otherwise

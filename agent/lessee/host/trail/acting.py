@@ -36,7 +36,7 @@ class Doing:
     def step(self, what: str, *, environment: str | None = None) -> None:
         """A part of it is done. An act that has begun is not left in the middle for the trail's sake."""
         if self._record is not None:
-            self._record.add("done", {"step": cut(what)}, environment)
+            self._record.add("done", {"step": cut(what.strip())}, environment)
 
     def hear(self, event: str, fields: Mapping[str, object], redactor: Redactor) -> None:
         """One of the log's events, which may be a part of it."""

@@ -18,11 +18,12 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Trail:
-    """A trail's folder, open for reading. No entry is added meanwhile."""
+    """A trail's folder as it was at one moment; what is added meanwhile is not looked at."""
 
     def __init__(self, path: Path, fd: int) -> None:
         self._path, self._fd = path, fd
-        self.segments = segments(fd)
+        self.head = self._small(HEAD)
+        self.segments = {name: _size(fd, name) for name in segments(fd)}
         self.strangers = tuple(
             sorted(name for name in entries(fd) if first_of(name) is None and name not in {HEAD, NEW, PUBLIC})
         )
@@ -30,22 +31,22 @@ class Trail:
     @property
     def is_empty(self) -> bool:
         """Nothing was ever written, or all is gone."""
-        return not self.segments and self.small(HEAD) is None
+        return not self.segments and self.head is None
 
-    def small(self, name: str) -> bytes | None:
-        """What is in the head or the public key; None where there is none."""
+    def _small(self, name: str) -> bytes | None:
+        """None where there is none."""
         with suppress(OSError), opened(self._fd, name) as fd:
             return os.read(fd, LARGEST_LINE)
         return None
 
     def lines(self) -> Iterator[Line]:
         """All of them, in their order. Raises LesseeError where a file cannot be read."""
-        for name in self.segments:
+        for name, size in self.segments.items():
             try:
                 with opened(self._fd, name) as fd, open(fd, "rb", closefd=False) as stream:
-                    number = 0
-                    while text := stream.readline(LARGEST_LINE):
-                        number += 1
+                    number, left = 0, size
+                    while left > 0 and (text := stream.readline(min(left, LARGEST_LINE))):
+                        number, left = number + 1, left - len(text)
                         yield Line(name, number, text)
             except OSError as exc:
                 where = str(self._path / name)
@@ -61,7 +62,9 @@ def reading(path: Path) -> Iterator[Trail]:
         raise UsageError(f"the trail cannot be read: {exc.strerror}", where=str(path)) from None
     try:
         fcntl.flock(fd, fcntl.LOCK_SH)
-        yield Trail(path, fd)
+        trail = Trail(path, fd)
+        fcntl.flock(fd, fcntl.LOCK_UN)  # Nobody who writes waits for who reads.
+        yield trail
     finally:
         os.close(fd)
 
@@ -69,6 +72,12 @@ def reading(path: Path) -> Iterator[Trail]:
 def segments(fd: int) -> tuple[str, ...]:
     """The files with entries in this folder, in their order."""
     return tuple(sorted((name for name in entries(fd) if first_of(name) is not None), key=order))
+
+
+def _size(folder: int, name: str) -> int:
+    with suppress(OSError):
+        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_size
+    return 0
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,12 +11,16 @@ from lessee.core.errors import CannotWrite
 from lessee.core.record import replace
 from lessee.core.trail.entries import Act, Entry, Head, entry_of, hash_of, head_of, is_begun, line_of, signed_part
 from lessee.core.trail.names import HEAD, NEW, PUBLIC, order, segment
+from lessee.host.clock import boot_time
 from lessee.host.directories import cannot_write, entries, open_directory
 from lessee.host.trail.keys import Private, make_key, private_key
 from lessee.host.trail.reading import LARGEST_LINE, opened, segments
 
 SEGMENT = 16 * 1024 * 1024
 """Bytes after which the trail goes on in another file."""
+PATIENCE = 10.0
+"""Seconds for which another writer is waited for, who needs a few milliseconds."""
+_LOOK = 0.005
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -71,15 +76,15 @@ class Writer:
                 return head, "", f"{head.file} is cut"
             if not rest and beyond == [segment(head.n + 1)]:
                 return self._mended(head, beyond[0], 0, self._rest(beyond[0], 0)[1])
-        except OSError:
+        except FileNotFoundError:
             return head, "", f"{head.file} is missing"
         if beyond:
             return head, "", f"{beyond[0]} is none of lessee's, or {HEAD} is an older one"
         return self._mended(head, head.file, head.size, rest) if rest else (head, "", "")
 
     def _rest(self, name: str, at: int) -> tuple[int, bytes]:
-        """How long a file is, and what stands in it from there on. Raises OSError."""
-        with opened(self._fd, name) as fd:
+        """How long a file is, and what stands in it from there on. Raises FileNotFoundError and CannotWrite."""
+        with self._readable(name) as fd:
             return os.fstat(fd).st_size, os.pread(fd, 2 * LARGEST_LINE, at)
 
     def _mended(self, head: Head, file: str, at: int, rest: bytes) -> tuple[Head, str, str]:
@@ -115,6 +120,7 @@ class Writer:
             fd = os.open(name, _APPEND | (os.O_CREAT | os.O_EXCL if anew else 0), 0o640, dir_fd=self._fd)
             size = os.fstat(fd).st_size
             try:
+                self._give_away(fd)
                 _write_all(fd, line)
                 os.fsync(fd)
                 if anew:
@@ -149,6 +155,7 @@ class Writer:
                 os.unlink(NEW, dir_fd=self._fd)
             fd = os.open(NEW, _CREATE, 0o640, dir_fd=self._fd)
             try:
+                self._give_away(fd)
                 _write_all(fd, content)
                 os.fsync(fd)
             finally:
@@ -157,16 +164,29 @@ class Writer:
             os.fsync(self._fd)
 
     def _head(self) -> Head | None:
-        with suppress(OSError), opened(self._fd, HEAD) as fd:
+        with suppress(FileNotFoundError), self._readable(HEAD) as fd:
             head = head_of(os.read(fd, LARGEST_LINE))
             return head if head is not None and self._is_ours(head) else None
         return None
+
+    @contextmanager
+    def _readable(self, name: str) -> Iterator[int]:
+        """What may not be read is not taken for altered. Raises FileNotFoundError and CannotWrite."""
+        try:
+            with opened(self._fd, name) as fd:
+                yield fd
+        except FileNotFoundError:
+            raise
+        except OSError as exc:
+            todo = "let all who write this trail run as one user, or as root"
+            what = f"the trail cannot be read: {exc.strerror}"
+            raise CannotWrite(what, where=str(self._path / name), todo=todo) from None
 
     def _newest(self, there: Sequence[str]) -> Head:
         """Without a head: the last entry that is ours."""
         for name in reversed(there):
             found, size = None, 0
-            with suppress(OSError), opened(self._fd, name) as fd, open(fd, "rb", closefd=False) as stream:
+            with self._readable(name) as fd, open(fd, "rb", closefd=False) as stream:
                 for line in stream:
                     size += len(line)
                     entry = entry_of(line)
@@ -185,14 +205,32 @@ class Writer:
             raise CannotWrite("the trail's key is gone", where=str(key_file), todo=todo)
         return make_key(key_file)
 
+    def _give_away(self, fd: int) -> None:
+        """What root writes belongs to the folder's owner, who writes there too."""
+        if os.geteuid() == 0:
+            owner = os.fstat(self._fd)
+            os.fchown(fd, owner.st_uid, owner.st_gid)
+
     @contextmanager
     def _held(self) -> Iterator[None]:
+        until = boot_time() + PATIENCE
         with cannot_write(self._path):
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            while not _is_locked(self._fd):
+                if boot_time() > until:
+                    raise CannotWrite("somebody holds the trail, and does not let go", where=str(self._path))
+                time.sleep(_LOOK)
         try:
             yield
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+
+def _is_locked(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _write_all(fd: int, content: bytes) -> None:
