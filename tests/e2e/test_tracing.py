@@ -1,15 +1,28 @@
 """What an agent does is traced where OTEL_* asks for it: to a real receiver, and never with a value."""
 
+import re
+import socket
+import subprocess
 import sys
 
 import pytest
 
 from collector import Collector
-from lessee.host.openbao import ROOT_TOKEN, free_port
-from sidecar import App, eventually
+from lessee.host.openbao import free_port
+from sidecar import PATIENCE, App, eventually
 
 CANARY = "canary-7d21-"
 PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'
+POLICY = """
+path "secret/*" {{ capabilities = ["read", "list"] }}
+path "{0}/issue/web" {{ capabilities = ["update"] }}
+path "auth/token/create" {{ capabilities = ["update"] }}
+"""
+TLS = """
+{{%- set c = certificate("{0}/issue/web", common_name="web.local", ttl="1h", key="server") %}}
+{{{{ c.certificate }}}}
+{{{{ c.private_key }}}}
+"""
 # Healthy while what it reads in its file is not "wrong".
 SERVICE = """
 import ctypes, http.server, sys
@@ -59,6 +72,11 @@ def proved(sidecar):
 def test_a_round_from_the_read_to_confirmed_and_the_way_back_are_traced_without_any_value(
     bao, running, collector, folder
 ):
+    bao.ask("POST", f"sys/mounts/{folder}", {"type": "pki"})
+    bao.ask("POST", f"{folder}/root/generate/internal", {"common_name": "an authority", "ttl": "24h"})
+    bao.ask("POST", f"{folder}/roles/web", {"allow_any_name": True, "ttl": "1h"})
+    running.log_in_by_approle(bao, POLICY.format(folder))
+    running.template("tls.pem.j2", TLS.format(folder))
     port = proved(running)
     traced(running, collector.url).start(wait=False)
     running.until(lambda s: s["apps"]["web"]["generation"] == 1)
@@ -69,10 +87,12 @@ def test_a_round_from_the_read_to_confirmed_and_the_way_back_are_traced_without_
         running.until(lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["proof"]["open"])
     finally:
         one.close()
+    key = (running.directory / "tls.pem").read_text().split("-----BEGIN RSA PRIVATE KEY-----")[1].split()
     running.stop()
 
     path = f"secret/testing/{folder}/db"
     first, second = collector.named("round", app="web")
+    (issue,) = collector.named("issue", path=f"{folder}/issue/web")
     for one, version, outcome, steps in (
         (first, 1, "confirmed", ["render", "check", "publish", "notify", "prove"]),
         (second, 2, "rolled back", ["render", "check", "publish", "notify", "prove", "roll back", "notify", "prove"]),
@@ -81,8 +101,9 @@ def test_a_round_from_the_read_to_confirmed_and_the_way_back_are_traced_without_
         inside = sorted((span for span in collector.spans if span.parent == one.id), key=lambda span: span.began)
         assert [span.name for span in inside] == steps
         assert {span.trace for span in inside} == {one.trace}
-        assert one.links == [read.id]
-        assert one.began == read.began, "it began with the read"
+        reads = [read, issue] if version == 1 else [read]
+        assert sorted(one.links) == sorted(span.id for span in reads)
+        assert one.began == min(span.began for span in reads), "it began with the read"
         assert one.ended >= max(span.ended for span in inside)
         assert (one.outcome, one.attributes["lessee.generation"]) == (outcome, version)
     assert [first.failed, second.failed] == [False, True]
@@ -94,8 +115,10 @@ def test_a_round_from_the_read_to_confirmed_and_the_way_back_are_traced_without_
     resource = collector.resources[0]
     assert (resource["service.name"], resource["deployment.environment.name"]) == ("lessee", "testing")
     assert collector.headers[0]["authorization"] == f"Bearer {CANARY}collector"
-    for secret in (CANARY.encode(), ROOT_TOKEN.encode()):
-        assert not any(secret in body for body in collector.bodies)
+    secret_id = (running.disk / "secret_id").read_text()
+    for body in collector.bodies:
+        assert not any(secret.encode() in body for secret in (CANARY, secret_id, *key[:3]))
+        assert not re.search(rb"\b(hv)?s\.[A-Za-z0-9]{20}", body), "no token"
     assert CANARY not in running.log.read_text()
 
 
@@ -114,3 +137,73 @@ def test_without_a_collector_the_agent_works_says_so_once_and_sends_when_it_is_t
     assert lines[:2] == ["traces are not sent", "traces are sent again"]
     assert CANARY not in running.log.read_text()
     assert "Traceback" not in running.log.read_text()
+
+
+def test_a_collector_that_takes_connections_and_answers_none_holds_up_nothing(bao, running, folder):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        traced(running, f"http://127.0.0.1:{silent.getsockname()[1]}").start()
+        silent.settimeout(PATIENCE)
+        with silent.accept()[0]:
+            bao.put(f"testing/{folder}/db", password=f"{CANARY}second")
+            running.until_file("app.env", f"PASSWORD='{CANARY}second'\n")
+            assert running.stop() == 0
+    assert running.events()[-1]["event"] == "stopped"
+
+
+def test_asked_for_without_the_libraries_that_is_said_once_and_the_agent_works(running, collector):
+    # Python starts with this, and then has none of them.
+    (running.disk / "sitecustomize.py").write_text("import sys\nsys.modules['opentelemetry'] = None\n")
+    running.environ["PYTHONPATH"] = str(running.disk)
+    traced(running, collector.url).start()
+    assert running.stop() == 0
+    (said,) = [line for line in running.events() if line["event"] == "traces are not sent"]
+    assert "opentelemetry" in said["reason"]
+    assert "lessee[otel]" in said["todo"]
+    assert not collector.bodies
+
+
+@pytest.mark.parametrize(
+    ("variables", "sent"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "{url}/v1/traces"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}", "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}", "OTEL_TRACES_EXPORTER": "none"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}", "OTEL_BSP_MAX_QUEUE_SIZE": "-1"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}", "OTEL_EXPORTER_OTLP_HEADERS": f"{CANARY}no-header"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}", "OTEL_SERVICE_NAME": "mine", "OTEL_TRACES_EXPORTER": "otlp"}, True),
+    ],
+)
+def test_only_who_asks_for_traces_has_them_and_pays_for_the_libraries(running, collector, variables, sent):
+    running.environ |= {name: value.format(url=collector.url) for name, value in variables.items()}
+    running.start()
+    assert running.stop() == 0
+    assert bool(collector.bodies) == sent
+    warned = {"grpc", "-1"}.intersection(variables.values())
+    lines = [line for line in running.events() if line["event"].startswith("traces")]
+    assert [line["level"] for line in lines] == ["warning"] * len(warned)
+    assert CANARY not in running.log.read_text()
+    if sent:
+        assert {one["service.name"] for one in collector.resources} == {variables.get("OTEL_SERVICE_NAME", "lessee")}
+    if not sent and not warned:
+        assert not loaded(running)
+
+
+def loaded(sidecar):
+    """What of the libraries a sidecar with these variables has loaded when its files are there."""
+    code = (
+        "import atexit, sys; from lessee.cli import main;"
+        "atexit.register(lambda: print([name for name in sys.modules if 'opentelemetry' in name]));"
+        "main(['run'])"
+    )
+    words = [sys.executable, "-c", code]
+    with sidecar.log.open("ab") as log:
+        process = sidecar.process = subprocess.Popen(
+            words, cwd=sidecar.disk, env=sidecar.environ, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    with process.stdout:
+        sidecar.until(lambda s: s["ready"])
+        sidecar.stop()
+        return process.stdout.read().strip() != "[]"

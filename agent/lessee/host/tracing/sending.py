@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from urllib.parse import unquote
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
@@ -29,12 +29,15 @@ class Tracing:
 
     def __init__(self, environment: str | None) -> None:
         """Raises whatever the library makes of variables that it cannot read."""
-        known = {"service.name": "lessee", "service.version": __version__}
+        said = Resource.create()
+        known = {"service.version": __version__}
         if environment is not None:
             known["deployment.environment.name"] = environment
         # What the operator's variables say goes first.
-        resource = Resource.create(known).merge(OTELResourceDetector().detect())
-        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        known = {name: word for name, word in known.items() if name not in said.attributes}
+        if str(said.attributes["service.name"]).startswith("unknown_service"):  # the library's word for nothing said
+            known["service.name"] = "lessee"
+        self._provider = TracerProvider(resource=said.merge(Resource(known)), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(_Saying()))
         self._tracer = self._provider.get_tracer("lessee", __version__)
         self._all: list[Traced] = []
@@ -112,8 +115,13 @@ class _Hearing(logging.Handler):
 
 
 def _values(headers: str) -> Iterator[str]:
-    """Of `name=value,name=value`: all of a value, and the last word of it, where the first is `Bearer` or so."""
+    """Of `name=value,name=value`: all of a value, and the last word of it, where the first is `Bearer` or so.
+
+    The whole too: the library says what it cannot read.
+    """
+    yield headers
     for pair in headers.split(","):
-        value = unquote(pair.partition("=")[2]).strip()
+        name, _, value = pair.partition("=")
+        value = unquote(value or name).strip()
         yield value
         yield value.rpartition(" ")[2]
