@@ -207,3 +207,12 @@ def loaded(sidecar):
         sidecar.until(lambda s: s["ready"])
         sidecar.stop()
         return process.stdout.read().strip() != "[]"
+
+
+def test_exec_is_traced_and_its_child_has_its_own_variables(running, collector):
+    traced(running, collector.url).write_config()
+    child = [sys.executable, "-c", "import os; print(os.environ['OTEL_EXPORTER_OTLP_ENDPOINT'])"]
+    done = running.command("exec", "--app", "web", "--", *child)
+    assert (done.returncode, done.stdout) == (0, f"{collector.url}\n"), done.stderr
+    assert [span.outcome for span in collector.named("round", app="web")] == ["published"]
+    assert not any(CANARY.encode() in body for body in collector.bodies)
