@@ -14,6 +14,7 @@ from lessee.host.project import Stamp
 
 if TYPE_CHECKING:
     from lessee.agent.supervisor import Supervisor
+    from lessee.host.tracing.sending import Tracing
 
 
 class Shelf(Protocol):
@@ -71,10 +72,14 @@ class Watcher(Protocol):
 
 
 class Effects(Record, frozen=True):
-    """What an agent works with. `environ` is its own; `supervisor` has the child of `lessee exec`."""
+    """What an agent works with. `environ` is its own; `supervisor` has the child of `lessee exec`.
+
+    `tracing`: where what it does is traced.
+    """
 
     shelf: Shelf
     keeper: Keeper
     redactor: Redactor
     environ: Mapping[str, str]
     supervisor: "Supervisor | None" = None
+    tracing: "Tracing | None" = None

@@ -49,6 +49,7 @@ class Identity:
         self._redactor = effects.redactor
         self._post = post
         self._client = connect(vault, effects.environ, post, boot_time)
+        self._traced = effects.tracing.of(self.key[:8]) if effects.tracing is not None else None
         self.state = start(seed ^ int(self.key[:16], 16))
 
     @property
@@ -106,11 +107,15 @@ class Identity:
         """Step, and obey; what was done at once is taken in at once, so that no reload comes in between."""
         for event in events:
             self._before(event)
+            if self._traced is not None:
+                self._traced.answered(event)
         while True:
             self.state, commands = steps(self.state, events or [ev.Tick()], boot_time())
             events = [done for command in commands if (done := self._obey(command)) is not None]
             if not events:
-                return
+                break
+        if self._traced is not None:
+            self._traced.settle()
 
     def _before(self, event: ev.Event) -> None:
         """Values are known to the redactor before anything is done with them."""
@@ -149,6 +154,14 @@ class Identity:
         return f"{self.key[:8]} {source}"
 
     def _obey(self, command: cmd.Command) -> ev.Event | None:
+        if self._traced is None:
+            return self._do(command)
+        self._traced.asked(command)
+        if (done := self._do(command)) is not None:
+            self._traced.answered(done)
+        return done
+
+    def _do(self, command: cmd.Command) -> ev.Event | None:
         match command:
             case cmd.Tell():
                 log(command.level, command.event, **command.fields)

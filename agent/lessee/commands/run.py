@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lessee.agent import Agent, Effects
 from lessee.commands.recording import recording, with_trail
+from lessee.commands.tracing import tracing
 from lessee.core.config import Child
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
@@ -86,9 +87,10 @@ def serving(
     with ExitStack() as stack:
         stack.enter_context(closing(ledger))
         trail = stack.enter_context(recording(project.config, "agent", redactor, environ))
+        traced = stack.enter_context(tracing(project.config, redactor, environ))
         agent = Agent(
             project,
-            Effects(Shelf(ledger), ledger, redactor, environ, supervisor),
+            Effects(Shelf(ledger), ledger, redactor, environ, supervisor, traced),
             seed=int.from_bytes(os.urandom(8)),
             whole=supervisor is None,
         )

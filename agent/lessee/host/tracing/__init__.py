@@ -1,0 +1,1 @@
+"""What the agent does as OpenTelemetry's spans, and their way to a collector."""

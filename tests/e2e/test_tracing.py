@@ -1,0 +1,218 @@
+"""What an agent does is traced where OTEL_* asks for it: to a real receiver, and never with a value."""
+
+import re
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from collector import Collector
+from lessee.host.openbao import free_port
+from sidecar import PATIENCE, App, eventually
+
+CANARY = "canary-7d21-"
+PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'
+POLICY = """
+path "secret/*" {{ capabilities = ["read", "list"] }}
+path "{0}/issue/web" {{ capabilities = ["update"] }}
+path "auth/token/create" {{ capabilities = ["update"] }}
+"""
+TLS = """
+{{%- set c = certificate("{0}/issue/web", common_name="web.local", ttl="1h", key="server") %}}
+{{{{ c.certificate }}}}
+{{{{ c.private_key }}}}
+"""
+# Healthy while what it reads in its file is not "wrong".
+SERVICE = """
+import ctypes, http.server, sys
+ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(503 if "wrong" in open(sys.argv[2]).read() else 200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[3])), Health)
+print("up", flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture
+def collector():
+    with Collector() as one:
+        yield one
+
+
+@pytest.fixture
+def running(bao, sidecar, folder):
+    """An agent with a secret, an AppRole and an app that is proved, still to be started."""
+    bao.put(f"testing/{folder}/db", password=f"{CANARY}first")
+    sidecar.template("app.env.j2", PASSWORD.format(folder))
+    sidecar.environ["OTEL_BSP_SCHEDULE_DELAY"] = "100"
+    return sidecar
+
+
+def traced(sidecar, url):
+    sidecar.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = url
+    sidecar.environ["OTEL_EXPORTER_OTLP_HEADERS"] = f"authorization=Bearer%20{CANARY}collector"
+    return sidecar
+
+
+def proved(sidecar):
+    """Its app and how to know whether it works."""
+    port = free_port()
+    sidecar.web["check"] = {"command": [sys.executable, "-c", "pass"], "timeout": "20s"}
+    sidecar.web["notify"] = {"command": [sys.executable, "-c", "pass"], "timeout": "20s"}
+    sidecar.web["ready"] = {"http": f"http://127.0.0.1:{port}/", "after": "0s", "within": "5s"}
+    return port
+
+
+def test_a_round_from_the_read_to_confirmed_and_the_way_back_are_traced_without_any_value(
+    bao, running, collector, folder
+):
+    bao.ask("POST", f"sys/mounts/{folder}", {"type": "pki"})
+    bao.ask("POST", f"{folder}/root/generate/internal", {"common_name": "an authority", "ttl": "24h"})
+    bao.ask("POST", f"{folder}/roles/web", {"allow_any_name": True, "ttl": "1h"})
+    running.log_in_by_approle(bao, POLICY.format(folder))
+    running.template("tls.pem.j2", TLS.format(folder))
+    port = proved(running)
+    traced(running, collector.url).start(wait=False)
+    running.until(lambda s: s["apps"]["web"]["generation"] == 1)
+    one = App(f"app-{folder}", running.directory / "app.env", port, script=SERVICE)
+    try:
+        running.until(lambda s: s["apps"]["web"]["state"] == "confirmed")
+        bao.put(f"testing/{folder}/db", password=f"{CANARY}wrong")
+        running.until(lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["proof"]["open"])
+    finally:
+        one.close()
+    key = (running.directory / "tls.pem").read_text().split("-----BEGIN RSA PRIVATE KEY-----")[1].split()
+    running.stop()
+
+    path = f"secret/testing/{folder}/db"
+    first, second = collector.named("round", app="web")
+    (issue,) = collector.named("issue", path=f"{folder}/issue/web")
+    for one, version, outcome, steps in (
+        (first, 1, "confirmed", ["render", "check", "publish", "notify", "prove"]),
+        (second, 2, "rolled back", ["render", "check", "publish", "notify", "prove", "roll back", "notify", "prove"]),
+    ):
+        (read,) = collector.named("read", path=path, version=version)
+        inside = sorted((span for span in collector.spans if span.parent == one.id), key=lambda span: span.began)
+        assert [span.name for span in inside] == steps
+        assert {span.trace for span in inside} == {one.trace}
+        reads = [read, issue] if version == 1 else [read]
+        assert sorted(one.links) == sorted(span.id for span in reads)
+        assert one.began == min(span.began for span in reads), "it began with the read"
+        assert one.ended >= max(span.ended for span in inside)
+        assert (one.outcome, one.attributes["lessee.generation"]) == (outcome, version)
+    assert [first.failed, second.failed] == [False, True]
+    assert [span.outcome for span in collector.named("prove")] == ["confirmed", "not ready", "confirmed"]
+    assert collector.named("login")[0].outcome == "done"
+    assert collector.named("look", path=path) or collector.named("list")
+    assert all(span.ended >= span.began > 0 for span in collector.spans)
+
+    resource = collector.resources[0]
+    assert (resource["service.name"], resource["deployment.environment.name"]) == ("lessee", "testing")
+    assert collector.headers[0]["authorization"] == f"Bearer {CANARY}collector"
+    secret_id = (running.disk / "secret_id").read_text()
+    for body in collector.bodies:
+        assert not any(secret.encode() in body for secret in (CANARY, secret_id, *key[:3]))
+        assert not re.search(rb"\b(hv)?s\.[A-Za-z0-9]{20}", body), "no token"
+    assert CANARY not in running.log.read_text()
+
+
+def test_without_a_collector_the_agent_works_says_so_once_and_sends_when_it_is_there(bao, running, folder):
+    port = free_port()
+    traced(running, f"http://127.0.0.1:{port}")
+    running.environ["OTEL_EXPORTER_OTLP_TIMEOUT"] = "1"
+    running.start()
+    bao.put(f"testing/{folder}/db", password=f"{CANARY}second")
+    running.until_file("app.env", f"PASSWORD='{CANARY}second'\n")
+    lines = eventually(lambda: [line for line in running.events() if line["event"].startswith("traces")], "a warning")
+    with Collector(port) as collector:
+        eventually(lambda: collector.named("round") or collector.named("look") or collector.named("list"), "a span")
+        eventually(lambda: "traces are sent again" in running.log.read_text(), "the news")
+    lines = [line["event"] for line in running.events() if line["event"].startswith("traces")]
+    assert lines[:2] == ["traces are not sent", "traces are sent again"]
+    assert CANARY not in running.log.read_text()
+    assert "Traceback" not in running.log.read_text()
+
+
+def test_a_collector_that_takes_connections_and_answers_none_holds_up_nothing(bao, running, folder):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        traced(running, f"http://127.0.0.1:{silent.getsockname()[1]}").start()
+        silent.settimeout(PATIENCE)
+        with silent.accept()[0]:
+            bao.put(f"testing/{folder}/db", password=f"{CANARY}second")
+            running.until_file("app.env", f"PASSWORD='{CANARY}second'\n")
+            assert running.stop() == 0
+    assert running.events()[-1]["event"] == "stopped"
+
+
+def test_asked_for_without_the_libraries_that_is_said_once_and_the_agent_works(running, collector):
+    # Python starts with this, and then has none of them.
+    (running.disk / "sitecustomize.py").write_text("import sys\nsys.modules['opentelemetry'] = None\n")
+    running.environ["PYTHONPATH"] = str(running.disk)
+    traced(running, collector.url).start()
+    assert running.stop() == 0
+    (said,) = [line for line in running.events() if line["event"] == "traces are not sent"]
+    assert "opentelemetry" in said["reason"]
+    assert "lessee[otel]" in said["todo"]
+    assert not collector.bodies
+
+
+@pytest.mark.parametrize(
+    ("variables", "sent"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "{url}/v1/traces"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}", "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}", "OTEL_TRACES_EXPORTER": "none"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}", "OTEL_BSP_MAX_QUEUE_SIZE": "-1"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}", "OTEL_EXPORTER_OTLP_HEADERS": f"{CANARY}no-header"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}", "OTEL_SERVICE_NAME": "mine", "OTEL_TRACES_EXPORTER": "otlp"}, True),
+    ],
+)
+def test_only_who_asks_for_traces_has_them_and_pays_for_the_libraries(running, collector, variables, sent):
+    running.environ |= {name: value.format(url=collector.url) for name, value in variables.items()}
+    running.start()
+    assert running.stop() == 0
+    assert bool(collector.bodies) == sent
+    warned = {"grpc", "-1"}.intersection(variables.values())
+    lines = [line for line in running.events() if line["event"].startswith("traces")]
+    assert [line["level"] for line in lines] == ["warning"] * len(warned)
+    assert CANARY not in running.log.read_text()
+    if sent:
+        assert {one["service.name"] for one in collector.resources} == {variables.get("OTEL_SERVICE_NAME", "lessee")}
+    if not sent and not warned:
+        assert not loaded(running)
+
+
+def loaded(sidecar):
+    """What of the libraries a sidecar with these variables has loaded when its files are there."""
+    code = (
+        "import atexit, sys; from lessee.cli import main;"
+        "atexit.register(lambda: print([name for name in sys.modules if 'opentelemetry' in name]));"
+        "main(['run'])"
+    )
+    words = [sys.executable, "-c", code]
+    with sidecar.log.open("ab") as log:
+        process = sidecar.process = subprocess.Popen(
+            words, cwd=sidecar.disk, env=sidecar.environ, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    with process.stdout:
+        sidecar.until(lambda s: s["ready"])
+        sidecar.stop()
+        return process.stdout.read().strip() != "[]"
+
+
+def test_exec_is_traced_and_its_child_has_its_own_variables(running, collector):
+    traced(running, collector.url).write_config()
+    child = [sys.executable, "-c", "import os; print(os.environ['OTEL_EXPORTER_OTLP_ENDPOINT'])"]
+    done = running.command("exec", "--app", "web", "--", *child)
+    assert (done.returncode, done.stdout) == (0, f"{collector.url}\n"), done.stderr
+    assert [span.outcome for span in collector.named("round", app="web")] == ["published"]
+    assert not any(CANARY.encode() in body for body in collector.bodies)
