@@ -121,7 +121,7 @@ def began(file: BinaryIO) -> float | None:
     """The time of its first line that is one; what is none may stand before it."""
     for line in _lines(file):
         start = line.find(b"{")
-        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        with suppress(msgspec.DecodeError, ValueError, OverflowError, RecursionError):
             return _timed(line[max(start, 0) :]).time.timestamp()
     return None
 
