@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from caches import Redis
-from lessee.core.changes import CHANNEL, HEARTBEAT, Beat, Change, unpacked
+from lessee.core.changes import CHANNEL, HEARTBEAT, LONGEST, Beat, Change, unpacked
 from lessee.core.monitor.access import Line
 from lessee.core.monitor.decoding import decode
 from lessee.host.openbao import OpenBao, free_port
@@ -324,3 +324,25 @@ def test_a_socket_that_cannot_be_made_is_told_of_and_made_once_it_can_be(tmp_pat
     eventually(lambda: sink.tick(0.0) or not sink.status()["problems"], "the socket")
     path.unlink()  # somebody tidies up
     eventually(lambda: sink.tick(0.0) or path.exists(), "the socket again")
+
+
+def test_a_second_monitor_at_the_same_socket_is_told_so_and_the_first_goes_on(audited, tmp_path, publishing):
+    path = tmp_path / "events.sock"
+    first, second = publishing(f"unix://{path}"), publishing(f"unix://{path}")
+    first.tick(0.0)
+    eventually(path.exists, "the socket")
+    with socket.socket(socket.AF_UNIX) as hears, hears.makefile("rb") as lines:
+        hears.connect(str(path))
+        assert unpacked(lines.readline()) == Beat()
+        second.tick(0.0)
+        eventually(lambda: "another one listens there" in str(second.status()["problems"]), "the problem")
+        first.take(writes(audited, 1))
+        assert isinstance(unpacked(lines.readline()), Change)
+
+
+def test_a_path_longer_than_any_agent_takes_is_told_to_none(audited, client, url, publishing):
+    sink = publishing(url)
+    long, short = writes(audited, 1, name="x" * LONGEST), writes(audited, 1, first=2)
+    sink.take([*long, *short])
+    arrived(sink, 1)
+    assert [change.path for change in stream(client)] == ["published/one"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from lessee.core.changes import packed
+from lessee.core.changes import LONGEST, packed
 from lessee.core.errors import LesseeError
 from lessee.core.monitor.access import Line
 from lessee.core.monitor.changing import change_of
@@ -52,9 +52,11 @@ class Publishing:
         if lines:
             self._newest = lines[-1].access.at
         parcels = [
-            Parcel(line.source, line.number, packed(change).decode())
+            Parcel(line.source, line.number, text.decode())
             for line in lines
             if (change := change_of(line.access, self._environments)) is not None
+            # Nobody takes a longer one, and at a socket it would be taken for rubbish that never ends.
+            and len(text := packed(change)) <= LONGEST
         ]
         if parcels:
             for courier in self._couriers.values():
