@@ -152,11 +152,11 @@ def test_a_forged_hint_costs_one_read_and_a_flood_of_them_a_few_a_second():
 def test_a_flood_of_hints_about_all_paths_is_bounded_too():
     many = [ref(f"p/many/s{n}") for n in range(200)]
     it = world(*many, written=many)
-    for _ in range(100):
+    for _ in range(30):
         for one in many:
             it.tell(one)
         it.run(0.1)
-    assert len(it.requests) <= AT_ONCE_OF_ALL + 10 / EVERY_OF_ALL + 5
+    assert len(it.requests) <= AT_ONCE_OF_ALL + 3 / EVERY_OF_ALL + 5
 
 
 def test_a_strangers_path_means_nothing():
