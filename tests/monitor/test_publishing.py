@@ -207,6 +207,26 @@ def test_more_than_there_is_room_for_loses_the_oldest_and_says_so(audited, cache
     assert sink.state()["places"]["redis"]["parcels"][-1]["number"] == ROOM + 100
 
 
+def test_where_changes_are_lost_agents_hear_that_nobody_is_there_so_that_they_look_at_all(
+    audited, cache, client, url, publishing
+):
+    cache.stop()
+    sink = publishing(url)
+    (line,) = writes(audited, 1)
+    sink.take([Line("audit", number, line.access) for number in range(1, ROOM + 2)])
+    cache.start()
+    arrived(sink, ROOM)
+
+    def told(now):
+        sink.tick(now)
+        return eventually(lambda: client.xrange(HEARTBEAT), "a heartbeat")[0]
+
+    first, fields = told(line.access.at)
+    assert unpacked(fields[b"change"]) == Beat(leaving=True)
+    eventually(lambda: told(line.access.at)[0] != first, "another")
+    assert unpacked(told(line.access.at)[1][b"change"]) == Beat()
+
+
 def test_redis_hears_each_second_that_the_monitor_is_there_and_when_it_leaves(client, url, publishing):
     sink = publishing(url)
     sink.tick(0.0)
@@ -280,7 +300,10 @@ def test_a_monitor_that_sees_nothing_or_is_behind_is_silent_so_that_agents_poll(
     sink.tick(line.access.at + LATE + 1)  # it is behind
     arrived(sink, 1)
     assert not client.xlen(HEARTBEAT)
+    [problem] = sink.status()["problems"]
+    assert problem.startswith("changes are published 11 s late, agents poll meanwhile: ")
     sink.tick(line.access.at + LATE + 2)  # it has come to the end
+    assert sink.status()["problems"] == []
     eventually(lambda: client.xlen(HEARTBEAT), "a heartbeat")
 
 
