@@ -7,7 +7,7 @@ from authorities import Authority
 from caches import Redis
 from lessee.core.changes import CHANNEL, HEARTBEAT, Beat, Change, packed
 from lessee.host.events.source import Away
-from lessee.host.events.streams import Streams
+from lessee.host.events.streams import Streams, shown
 from lessee.monitor.courier import Parcel, Undelivered
 from lessee.monitor.places.streams import Streams as Place
 
@@ -96,3 +96,20 @@ def test_it_hears_over_tls_and_refuses_a_server_that_no_authority_of_its_own_vou
         place.close()
         with pytest.raises(Away, match="no connection"):
             Streams(url).open()
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("redis://redis:6379/0", "redis://redis:6379/0"),
+        ("rediss://u:canary@[::1]:6379", "rediss://[::1]:6379"),
+        ("redis://:canary@more@h/0?password=canary", "redis://h/0"),
+        ("redis://h/0?password=a@canary", "redis://h/0"),
+        ("redis://:ca/nary@h:1/0", "redis://…"),
+        ("redis://:ca#nary@h:1/0", "redis://…"),
+        ("redis://[canary", "redis://…"),
+        ("redis://:canary", "redis://…"),
+    ],
+)
+def test_the_name_of_a_redis_shows_no_password_wherever_it_stands(url, name):
+    assert shown(url) == Streams(url).name == name

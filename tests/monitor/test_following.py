@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 import shutil
 from contextlib import ExitStack
@@ -304,6 +305,15 @@ def test_rubbish_is_counted_and_stops_nothing(log):
     reader = Reader(log)
     assert reader.read() == log.written
     assert reader.rubbish == len(rubbish)  # An empty line is none.
+
+
+def test_what_is_no_file_beside_the_log_holds_nobody_up(log):
+    for name in ("audit.log.1", "audit.log.2.gz"):
+        os.mkfifo(log.path.with_name(name))
+    log.path.with_name("audit.log.3").mkdir()
+    log.path.with_name("audit.log.4.gz").symlink_to("/dev/zero")
+    log.write()
+    assert Reader(log).read() == log.written
 
 
 def test_a_line_of_twenty_megabytes_is_one(log):

@@ -212,6 +212,22 @@ def test_a_servers_socket_device_connects_and_is_heard(tmp_path, memory, kind):
         assert not Path(address).exists()
 
 
+def test_a_socket_that_somebody_has_removed_is_made_again(tmp_path, memory):
+    path = tmp_path / "audit.sock"
+    with Monitor(tmp_path / "lessee", memory, {"socket": str(path)}) as monitor:
+        monitor.start().until(lambda status: status["ready"])
+        path.unlink()
+        eventually(path.exists, "the socket again")
+        with Audited(tmp_path, config=AUDIT_SOCKET % (path, "unix")) as bao:
+            bao.put("monitored/removed", password=CANARY)
+            monitor.until(lambda status: status["accesses"]["total"])
+        path.unlink()
+        path.write_text("not ours")
+        monitor.until(lambda status: not status["ready"])
+        assert monitor.stop() == 0
+    assert path.read_text() == "not ours"
+
+
 def test_stdin_is_read_to_its_end_and_then_it_ends(bao, tmp_path, memory):
     bao.put("monitored/six", password=CANARY)
     with Monitor(tmp_path / "lessee", memory, {"stdin": True}) as monitor:

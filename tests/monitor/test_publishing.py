@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from caches import Redis
-from lessee.core.changes import CHANNEL, HEARTBEAT, Beat, Change, unpacked
+from lessee.core.changes import CHANNEL, HEARTBEAT, LONGEST, Beat, Change, unpacked
 from lessee.core.monitor.access import Line
 from lessee.core.monitor.decoding import decode
 from lessee.host.openbao import OpenBao, free_port
@@ -207,6 +207,26 @@ def test_more_than_there_is_room_for_loses_the_oldest_and_says_so(audited, cache
     assert sink.state()["places"]["redis"]["parcels"][-1]["number"] == ROOM + 100
 
 
+def test_where_changes_are_lost_agents_hear_that_nobody_is_there_so_that_they_look_at_all(
+    audited, cache, client, url, publishing
+):
+    cache.stop()
+    sink = publishing(url)
+    (line,) = writes(audited, 1)
+    sink.take([Line("audit", number, line.access) for number in range(1, ROOM + 2)])
+    cache.start()
+    arrived(sink, ROOM)
+
+    def told(now):
+        sink.tick(now)
+        return eventually(lambda: client.xrange(HEARTBEAT), "a heartbeat")[0]
+
+    first, fields = told(line.access.at)
+    assert unpacked(fields[b"change"]) == Beat(leaving=True)
+    eventually(lambda: told(line.access.at)[0] != first, "another")
+    assert unpacked(told(line.access.at)[1][b"change"]) == Beat()
+
+
 def test_redis_hears_each_second_that_the_monitor_is_there_and_when_it_leaves(client, url, publishing):
     sink = publishing(url)
     sink.tick(0.0)
@@ -280,7 +300,10 @@ def test_a_monitor_that_sees_nothing_or_is_behind_is_silent_so_that_agents_poll(
     sink.tick(line.access.at + LATE + 1)  # it is behind
     arrived(sink, 1)
     assert not client.xlen(HEARTBEAT)
+    [problem] = sink.status()["problems"]
+    assert problem.startswith("changes are published 11 s late, agents poll meanwhile: ")
     sink.tick(line.access.at + LATE + 2)  # it has come to the end
+    assert sink.status()["problems"] == []
     eventually(lambda: client.xlen(HEARTBEAT), "a heartbeat")
 
 
@@ -324,3 +347,25 @@ def test_a_socket_that_cannot_be_made_is_told_of_and_made_once_it_can_be(tmp_pat
     eventually(lambda: sink.tick(0.0) or not sink.status()["problems"], "the socket")
     path.unlink()  # somebody tidies up
     eventually(lambda: sink.tick(0.0) or path.exists(), "the socket again")
+
+
+def test_a_second_monitor_at_the_same_socket_is_told_so_and_the_first_goes_on(audited, tmp_path, publishing):
+    path = tmp_path / "events.sock"
+    first, second = publishing(f"unix://{path}"), publishing(f"unix://{path}")
+    first.tick(0.0)
+    eventually(path.exists, "the socket")
+    with socket.socket(socket.AF_UNIX) as hears, hears.makefile("rb") as lines:
+        hears.connect(str(path))
+        assert unpacked(lines.readline()) == Beat()
+        second.tick(0.0)
+        eventually(lambda: "another one listens there" in str(second.status()["problems"]), "the problem")
+        first.take(writes(audited, 1))
+        assert isinstance(unpacked(lines.readline()), Change)
+
+
+def test_a_path_longer_than_any_agent_takes_is_told_to_none(audited, client, url, publishing):
+    sink = publishing(url)
+    long, short = writes(audited, 1, name="x" * LONGEST), writes(audited, 1, first=2)
+    sink.take([*long, *short])
+    arrived(sink, 1)
+    assert [change.path for change in stream(client)] == ["published/one"]

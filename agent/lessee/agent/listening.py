@@ -17,6 +17,11 @@ FLOOD = 20_000
 _START = 0.5
 _FIRST, _LONGEST = 0.1, 5.0
 """Seconds between two tries to connect."""
+HOLD, HOLD_LONGEST = 1.0, 60.0
+"""Seconds for which nobody is believed to be there again who was gone, each time twice as long: all is looked at anew
+once he is gone, so that whoever comes and goes all the time would have that done all the time. STEADY: who was there
+for so long is none of these."""
+STEADY = 60.0
 
 
 class Listener:
@@ -33,6 +38,8 @@ class Listener:
         self._live = False
         self._last: float | None = None
         self._heard_at = 0.0
+        self._live_at, self._gone_at = 0.0, float("-inf")
+        self._hold, self._is_held = 0.0, False
         self._error: str | None = None
         self._second, self._count = 0.0, 0
         self._name = ""
@@ -51,7 +58,8 @@ class Listener:
         """What is wrong, in a line."""
         if self._live or self._error is None:
             return None
-        what = f"changes are not told: {self._name or 'events'}: {self._error}"
+        error = f"it was gone, and is believed again {self._hold:g} s after that" if self._is_held else self._error
+        what = f"changes are not told: {self._name or 'events'}: {error}"
         return f"{what}; secrets are looked at within their refresh; is `lessee monitor` running?"
 
     def close(self) -> None:
@@ -65,15 +73,18 @@ class Listener:
         # What it imports may wait until an app has its first files.
         self._closed.wait(_START)
         while not self._closed.is_set():
+            opened_at = float("inf")
             try:
                 source.open()
-                self._heard_at, wait = boot_time(), _FIRST
+                self._heard_at = opened_at = boot_time()
                 while not self._closed.is_set():
                     self._take(source.listen())
             except Away as exc:
                 self._is_gone(str(exc))
             except Exception as exc:  # noqa: BLE001  # Without this thread nobody would notice that nothing is heard.
                 self._is_gone(f"internal error: {type(exc).__name__}; please report it")
+            if boot_time() - opened_at > SILENCE:
+                wait = _FIRST  # One that opens and does not serve is not asked at once again.
             # All agents lose it in the same moment, and shall not come back in the same.
             self._closed.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311  # Nothing secret hangs on it.
             wait = min(_LONGEST, wait * 2)
@@ -93,16 +104,22 @@ class Listener:
     def _take(self, messages: Sequence[Message]) -> None:
         now = boot_time()
         changes: dict[tuple[str, str, bool, bool], Change] = {}
+        beat = None
         for message in messages:
             if isinstance(message, Beat):
-                self._heard_at = now
-                if message.leaving:
-                    self._is_gone("the monitor has stopped")
-                else:
-                    self._is_there()
+                beat = message  # Of those that come together the last one counts.
             else:
                 is_of_names, is_rotation = message.operation == "remove", message.operation == "rotate"
                 changes[message.mount, message.whole, is_of_names, is_rotation] = message
+        if beat is not None:
+            self._heard_at = now
+            if beat.leaving:
+                self._is_held = False
+                self._is_gone("the monitor has stopped")
+            elif self._live or now - self._gone_at >= self._hold:
+                self._is_there()
+            else:
+                self._is_held = True
         if changes:
             self._refuse_flood(now, len(messages))
             self._last = wall_time()
@@ -124,7 +141,7 @@ class Listener:
 
     def _is_there(self) -> None:
         if not self._live:
-            self._live, self._error = True, None
+            self._live, self._error, self._live_at = True, None, boot_time()
             log("info", "events are heard", source=self._name)
             self._listening(True)
 
@@ -133,5 +150,7 @@ class Listener:
             log("warning", "events are not heard", source=self._name, reason=reason)
         self._error = reason
         if self._live:
-            self._live = False
+            self._live, self._is_held, self._gone_at = False, False, boot_time()
+            is_steady = self._gone_at - self._live_at >= STEADY
+            self._hold = HOLD if is_steady else min(HOLD_LONGEST, max(HOLD, self._hold * 2))
             self._listening(False)

@@ -77,6 +77,7 @@ class Courier:
         self._closed = False
         self._reachable: bool | None = None
         self._published = self._lost = self._under_way = 0
+        self._lost_and_told = 0
         self._error: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"lessee-{name}", daemon=True)
 
@@ -106,6 +107,7 @@ class Courier:
         """Before the start."""
         self._waiting.extend(kept.parcels)
         self._published, self._lost = kept.published, kept.lost
+        self._lost_and_told = kept.lost
 
     def status(self) -> Mapping[str, Any]:
         """For status.json."""
@@ -147,13 +149,15 @@ class Courier:
                 self._wake.wait_for(lambda: self._closed or self._beats or self._waiting)
                 batch = list(islice(self._waiting, min(_BATCH, self._place.most)))
                 self._under_way = len(batch)
-                closed, beats = self._closed, self._beats
+                closed, beats, lost = self._closed, self._beats, self._lost
                 self._beats = beats and bool(batch)  # They come after all that waits.
             try:
                 if batch:
                     self._place.deliver(batch)
                 elif beats or (closed and self._place.beats):
-                    self._place.beat(Beat(leaving=closed))
+                    # Who hears that nobody is there looks at all himself, as he must where something was lost.
+                    self._place.beat(Beat(leaving=closed or lost != self._lost_and_told))
+                    self._lost_and_told = lost
             except Undelivered as exc:
                 self._failed(str(exc), len(batch) if exc.lost else 0)
                 if not exc.lost:

@@ -1,5 +1,6 @@
 """The files of a log: the one that is written, and those that were rotated away."""
 
+import errno
 import gzip
 import os
 import re
@@ -90,6 +91,8 @@ def look(path: Path) -> File | None:
 def open_file(path: Path) -> BinaryIO:
     """To read what was written, packed or not. Raises OSError."""
     if path.name.endswith(_PACKED):
+        if not path.is_file():
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))  # A FIFO would hang.
         return cast("BinaryIO", gzip.open(path))
     return open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _READ))
 
@@ -121,7 +124,7 @@ def began(file: BinaryIO) -> float | None:
     """The time of its first line that is one; what is none may stand before it."""
     for line in _lines(file):
         start = line.find(b"{")
-        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        with suppress(msgspec.DecodeError, ValueError, OverflowError, RecursionError):
             return _timed(line[max(start, 0) :]).time.timestamp()
     return None
 

@@ -88,6 +88,10 @@ class Keeper:
                 while view:
                     view = view[os.write(fd, view) :]
                 os.fsync(fd)
+            except OSError:
+                # A half of it on a full disk would be in the way of others.
+                os.unlink(_NEW, dir_fd=self._fd)
+                raise
             finally:
                 os.close(fd)
             os.rename(_NEW, _FILE, src_dir_fd=self._fd, dst_dir_fd=self._fd)

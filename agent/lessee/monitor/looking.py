@@ -47,6 +47,10 @@ class Looking:
                 last = self._answers.get(name)
                 why = exc.what if isinstance(exc, AgentAway) else str(exc)
                 answer = replace(last or Answer(0.0, None, None), at=wall_time(), error=why)
+            except Exception as exc:  # noqa: BLE001  # Without this thread it would be taken for well for ever.
+                last = self._answers.get(name)
+                why = f"what answers there is no status: {type(exc).__name__}"
+                answer = replace(last or Answer(0.0, None, None), at=wall_time(), error=why)
             self._answers[name] = answer
             if self._closed.wait(self._every):
                 return

@@ -91,8 +91,9 @@ class Monitoring:
         with self._mutex:
             told = [sink.status() for sink in self._sinks]
             standings = {name: self._standings[name] for name in self._sources}
+            project, errors = self._project, dict(self._errors)
         problems = [text for text in (self._trouble, self._saver.trouble) if text is not None]
-        return status(self._project, standings, dict(self._errors), told, problems)
+        return status(project, standings, errors, told, problems)
 
     def logs(self) -> Sequence[Mapping[str, Any]]:
         """As the sinks may ask."""

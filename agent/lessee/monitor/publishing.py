@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from lessee.core.changes import packed
+from lessee.core.changes import LONGEST, packed
 from lessee.core.errors import LesseeError
 from lessee.core.monitor.access import Line
 from lessee.core.monitor.changing import change_of
@@ -37,6 +37,8 @@ class Publishing:
         self._sees = sees
         self._newest: float | None = None
         """The time of the newest line since the last tick."""
+        self._late = 0.0
+        """Seconds that the newest line was old, as of the last tick; 0 where that does no harm."""
         self._environments = environments
         self._epoch = uuid.uuid4().hex
         """Of this account: another one numbers the log's lines anew."""
@@ -52,9 +54,11 @@ class Publishing:
         if lines:
             self._newest = lines[-1].access.at
         parcels = [
-            Parcel(line.source, line.number, packed(change).decode())
+            Parcel(line.source, line.number, text.decode())
             for line in lines
             if (change := change_of(line.access, self._environments)) is not None
+            # Nobody takes a longer one, and at a socket it would be taken for rubbish that never ends.
+            and len(text := packed(change)) <= LONGEST
         ]
         if parcels:
             for courier in self._couriers.values():
@@ -63,9 +67,9 @@ class Publishing:
     def tick(self, now: float) -> None:
         self._start()
         # Agents that hear it poll no more: so whoever sees nothing, or is behind, is silent.
-        is_behind = self._newest is not None and now - self._newest > LATE
-        self._newest = None
-        if self._sees() and not is_behind:
+        late = now - self._newest if self._newest is not None else 0.0
+        self._late, self._newest = late if late > LATE else 0.0, None
+        if self._sees() and not self._late:
             for courier in self._couriers.values():
                 courier.beat()
 
@@ -82,7 +86,11 @@ class Publishing:
 
     def status(self) -> Mapping[str, Any]:
         said = {name: courier.status() for name, courier in self._couriers.items()}
-        return {"publishing": said, "problems": [line for name, one in said.items() for line in _problems(name, one)]}
+        problems = [line for name, one in said.items() for line in _problems(name, one)]
+        if self._late:
+            late = f"changes are published {self._late:.0f} s late, agents poll meanwhile"
+            problems.append(f"{late}: there is much to read, or the server's clock is not this machine's")
+        return {"publishing": said, "problems": problems}
 
     def close(self) -> None:
         if self._started:

@@ -26,6 +26,8 @@ class FromSocket:
         self._pace = Pace(post)
         self._closed = threading.Event()
         self._listener: socket.socket | None = None
+        self._inode: int | None = None
+        """Of a Unix socket that is ours."""
         self._connections: set[socket.socket] = set()
 
     def start(self) -> None:
@@ -46,7 +48,7 @@ class FromSocket:
                     one.shutdown(socket.SHUT_RDWR)
         if self._listener is not None:
             self._listener.close()
-            if self._address.startswith("/"):
+            if self._inode and self._inode_there() == self._inode:
                 Path(self._address).unlink(missing_ok=True)
 
     def _run(self) -> None:
@@ -57,13 +59,21 @@ class FromSocket:
                 self._pace.say(Stood(self.name, str(exc)))
                 self._closed.wait(AGAIN)
             else:
+                self._inode = self._inode_there()
                 self._pace.say(Stood(self.name))
                 self._accept(self._listener)
 
     def _accept(self, listener: socket.socket) -> None:
+        listener.settimeout(AGAIN)
         while not self._pace.closed:
             try:
                 connection, _ = listener.accept()
+            except TimeoutError:
+                if self._inode != 0 and self._inode_there() == self._inode:
+                    continue
+                # Somebody has tidied up: no server would find us any more, and some then answer nobody.
+                listener.close()
+                return
             except OSError:
                 self._closed.wait(AGAIN)  # There may be no descriptor left.
                 continue
@@ -75,6 +85,15 @@ class FromSocket:
             self._connections.add(connection)
             name = f"lessee-audit-{self.name}-connection"
             threading.Thread(target=self._hear, args=(connection,), name=name, daemon=True).start()
+
+    def _inode_there(self) -> int | None:
+        """Of what is at the address, by which one knows whether who connects there comes to us; of a port None."""
+        if not self._address.startswith("/"):
+            return None
+        try:
+            return Path(self._address).lstat().st_ino
+        except OSError:
+            return 0
 
     def _hear(self, connection: socket.socket) -> None:
         log("info", "audit connection opened", source=self.name)

@@ -1,5 +1,7 @@
 """Who is told of changes looks at once at what was named, seldom at the rest, and as ever once nobody tells."""
 
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,8 @@ from world import World, creds, folder, ref, want
 
 A, B, C, D = ref("p/db/a"), ref("p/db/b"), ref("p/key/c"), ref("p/db/d")
 POLL = 60.0
+FEW = 30
+"""Examples of a long world: as many as the others' time allows."""
 
 
 def world(*needs, written=(A, B, C), live=True, refresh=1.0, **more):
@@ -152,11 +156,11 @@ def test_a_forged_hint_costs_one_read_and_a_flood_of_them_a_few_a_second():
 def test_a_flood_of_hints_about_all_paths_is_bounded_too():
     many = [ref(f"p/many/s{n}") for n in range(200)]
     it = world(*many, written=many)
-    for _ in range(100):
+    for _ in range(20):
         for one in many:
             it.tell(one)
         it.run(0.1)
-    assert len(it.requests) <= AT_ONCE_OF_ALL + 10 / EVERY_OF_ALL + 5
+    assert len(it.requests) <= AT_ONCE_OF_ALL + 2 / EVERY_OF_ALL + 5
 
 
 def test_a_strangers_path_means_nothing():
@@ -263,7 +267,7 @@ def test_it_is_fresh_while_changes_are_told_though_it_polls_seldom():
     assert not fresh(it.state, it.now)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=FEW if os.environ.get("HYPOTHESIS_PROFILE") != "search" else 500, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
     has_list=st.booleans(),

@@ -167,3 +167,11 @@ def test_whatever_stands_there_it_is_an_access_or_nothing_or_no_line(text, posit
     for mixed in (text, whole[:position] + text + whole[position:]):
         with suppress(NotALine):
             decode(mixed, "one")
+
+
+@pytest.mark.parametrize(
+    "time", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59"]
+)
+def test_a_line_of_a_time_that_no_library_knows_is_none(time):
+    with pytest.raises(NotALine):
+        decode(line(time=time), "one")

@@ -105,6 +105,19 @@ def test_an_agent_at_its_best():
     assert (total.name, total.cell.text) == ("lease renewals", "1,200")
 
 
+def test_an_agent_says_whether_it_is_told_of_changes_and_by_whom():
+    def said(**events):
+        found = [fact for fact in view_of(agent(events=events or None), NOW).facts if fact.name == "Changes"]
+        return [(fact.cell.text, fact.cell.tone, fact.cell.note) for fact in found]
+
+    url = "redis://redis:6379/0"
+    assert said() == []
+    assert said(source=url, live=True, last_at=PAST) == [("told, the last 1 min ago", "good", url)]
+    assert said(source=url, live=True, last_at=None) == [("told, none yet", "good", url)]
+    away = "not told; each secret is looked at within its refresh"
+    assert said(source=None, live=False, last_at=PAST) == [(away, "warn", "")]
+
+
 def test_an_agent_in_trouble_says_what_and_when_it_is_tried_again():
     owed = app(
         state="published", error="disk full", next_try=SOON, degraded="fallback",

@@ -3,6 +3,7 @@
 Rules give signs; `step` makes of them what people are told. It knows nothing of how.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from hashlib import sha256
@@ -104,6 +105,8 @@ class _Turn:
         self.alerts, self.now, self.manners = alerts, now, manners
         self.tellings: list[Telling] = []
         self.seen: set[Key] = set()
+        self.firing = Counter(alert.rule for alert in alerts.values() if alert.firing)
+        """How many do, of each rule."""
 
     def see(self, sign: Sign) -> None:
         key, manner = (sign.rule, sign.subject), self.manners[sign.rule]
@@ -111,11 +114,12 @@ class _Turn:
         self.seen.add(key)
         if known is not None and known.firing:
             self._go_on(key, known, sign, manner)
-        elif sign.subject != OTHER and self._firing(sign.rule) >= MOST:
+        elif sign.subject != OTHER and self.firing[sign.rule] >= MOST:
             self.see(replace(sign, subject=OTHER, text=f"and others, such as {sign.subject}: {sign.text}"))
         else:
             since, last = min(sign.first, self.now), min(sign.last, self.now)
             alert = Alert(sign.rule, sign.subject, manner.severity, sign.text, since, last, sign.times, self.now)
+            self.firing[sign.rule] += 1
             self._tell(key, What.FIRING, alert)
 
     def _go_on(self, key: Key, known: Alert, sign: Sign, manner: Manner) -> None:
@@ -145,9 +149,6 @@ class _Turn:
             self.alerts = {
                 key: alert for key, alert in self.alerts.items() if alert.over_at is None or alert.over_at >= oldest
             }
-
-    def _firing(self, rule: str) -> int:
-        return sum(alert.rule == rule and alert.firing for alert in self.alerts.values())
 
     def _tell(self, key: Key, what: What, alert: Alert) -> None:
         self.alerts[key] = alert

@@ -11,6 +11,8 @@ ERROR_MAX = 200
 """Characters that are kept of an error."""
 _DENIED = "permission denied"
 _ROOT = "root"
+_LATEST = 253_370_764_800.0
+"""The year 9999, of whose end some clocks make another year that no library knows."""
 _HEAD = 64
 """Bytes in which OpenBao has named the time and the type."""
 
@@ -102,12 +104,18 @@ def decode(line: bytes, server: str) -> Access | None:
 
 
 def _access(entry: _Entry, request: _Request, response: _Response | None, server: str) -> Access:
+    try:
+        at = entry.time.timestamp()
+    except (ValueError, OverflowError):  # Without a zone it is the machine's, where a year 1 may be a year 0.
+        raise NotALine from None
+    if not 0.0 <= at < _LATEST:
+        raise NotALine
     auth = entry.auth or _Auth()
     metadata = auth.metadata or _Metadata()
     policies = auth.policies or auth.token_policies or ()
     mount = request.mount_point or request.path.partition("/")[0]
     return Access(
-        entry.time.timestamp(),
+        at,
         request.id,
         request.operation,
         request.path,

@@ -51,9 +51,21 @@ def _facts(status: Status, now: float) -> Iterator[Fact]:
     yield Fact("Still to be told", cell(count(owed, "app") if owed else "nobody", "warn" if owed else ""))
     away = [one["vault"] for one in status["identities"] if not one["vault"]["reachable"]]
     yield Fact("Vault", _weather(away[0], now) if away else Cell("reachable", "good"))
+    events = status.get("events")
+    if events is not None:
+        yield Fact("Changes", _changes(events, now))
     ends = [lease["expires_at"] for lease in status["leases"] if lease["state"] == "held" and lease["expires_at"]]
     first = min(ends, key=seconds_of, default=None)
     yield Fact("First lease ends", moment(first, now, _near(first, now)) if first else cell("no lease has an end"))
+
+
+def _changes(events: Status, now: float) -> Cell:
+    source = events["source"]
+    if not events["live"]:
+        return cell("not told; each secret is looked at within its refresh", "warn", note=source)
+    if events["last_at"] is None:
+        return cell("told, none yet", "good", note=source)
+    return moment(events["last_at"], now, "good", before="told, the last ", note=source)
 
 
 def _apps(status: Status, now: float) -> Table:

@@ -1,9 +1,9 @@
 """Changes as `lessee monitor` publishes them in Redis: read from its streams, in one request for both."""
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from lessee.core.changes import CHANNEL, HEARTBEAT, Beat, Message, unpacked
 from lessee.core.errors import LesseeError
@@ -14,6 +14,7 @@ FIELD = b"change"
 """Of a stream's entry: what is said, as JSON."""
 _ANSWER = 3.0
 """Seconds in which Redis connects and answers."""
+_URL = r"(?P<scheme>[a-z]+)://(?:[^/?#]*@)?(?P<place>(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]+)?(?:/[0-9]*)?)(?:\?.*)?"
 _MOST = 1000
 """Entries in one answer."""
 
@@ -72,9 +73,9 @@ def connected(url: str, *, extra: str, timeout: float) -> Any:
 
 
 def shown(url: str) -> str:
-    """The URL without user and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    """The URL without user, password and settings. Of one whose parts cannot be told apart nothing is shown."""
+    parts = re.fullmatch(_URL, url)
+    return f"{parts['scheme']}://{parts['place']}" if parts is not None else f"{url.partition(':')[0]}://…"
 
 
 def why(exc: Exception) -> str:

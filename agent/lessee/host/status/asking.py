@@ -2,7 +2,7 @@
 
 import json
 import socket
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ def ask(path: Path, method: str, target: str, body: object = None, *, timeout: f
     try:
         connection.request(method, target, body=json.dumps(body) if body is not None else None)
         return json.loads(connection.getresponse().read())
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, HTTPException, RecursionError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "no sensible answer"
         raise AgentAway(
             f"no agent answers: {reason}",

@@ -100,6 +100,8 @@ def _listen(path: Path) -> socket.socket:
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode):
+            if _is_served(path):
+                raise OSError("another one listens there")
             path.unlink()  # of a monitor that was killed
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -110,3 +112,9 @@ def _listen(path: Path) -> socket.socket:
         listening.close()
         raise
     return listening
+
+
+def _is_served(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_ANSWER)
+        return probe.connect_ex(str(path)) == 0
