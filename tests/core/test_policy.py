@@ -242,3 +242,38 @@ def test_who_reads_what_is_rotated_may_confirm_it_for_its_own_app(call, confirms
     assert path == "kv/metadata/production/lessee/consumers/web/*"
     assert capabilities == ("create", "delete", "update")
     assert comments[-1] == "web: a.txt"
+
+
+@pytest.mark.parametrize(("engine", "paths"), [(OLD, {"kv/production/a"}), (DETAILED, {"kv/data/production/a"})])
+def test_whoever_hears_of_changes_from_vault_itself_may_subscribe_to_what_it_reads(engine, paths):
+    text = """{{ secret("a").x }}{{ dynamic("database/creds/y").username }}"""
+    said = {
+        "environment": "production",
+        "vault": {"address": "http://vault:8200", "auth": APPROLE},
+        "secrets": {"mount": "kv"},
+        "apps": {"web": {"directory": "/run/web", "files": [{"template": "t"}]}},
+    }
+    config = parse(json.dumps(said), source="lessee.yaml", environ={})
+    recipes = tuple(compile_recipes(config, Compiler({"t": text}.__getitem__, space_of(config))).values())
+    found = policy(config.vault, recipes, engine, subscribes=True)
+    assert {rule.path for rule in found.rules if "subscribe" in rule.capabilities} == paths
+    assert ("sys/events/subscribe/kv*", ("read",)) in [(rule.path, rule.capabilities) for rule in found.rules]
+    assert text_of(found).count('subscribe_event_types = ["kv*"]') == 1
+    assert "subscribe" not in text_of(policy(config.vault, recipes, engine))
+
+
+def test_whoever_reads_no_secret_subscribes_to_nothing():
+    config = parse(
+        json.dumps(
+            {
+                "environment": "production",
+                "vault": {"address": "http://vault:8200", "auth": APPROLE},
+                "apps": {"web": {"directory": "/run/web", "files": [{"template": "t"}]}},
+            }
+        ),
+        source="lessee.yaml",
+        environ={},
+    )
+    text = '{{ dynamic("database/creds/y").username }}'
+    recipes = tuple(compile_recipes(config, Compiler({"t": text}.__getitem__, space_of(config))).values())
+    assert "subscribe" not in text_of(policy(config.vault, recipes, ASSUMED, subscribes=True))

@@ -51,6 +51,7 @@ class Identities:
         self._all: dict[str, Identity] = {}
         self._hearing = ev.Hearing(live=False)
         self._servers: frozenset[str] = frozenset()
+        self._subscriber: str | None = None
 
     def __iter__(self) -> Iterator[Identity]:
         # Other threads ask for the status.
@@ -60,6 +61,8 @@ class Identities:
         """Serve the apps of this project from now on. Raises CannotWrite, and then nothing has changed."""
         config = project.config
         self._servers = _servers(config.vault)
+        is_vaults = config.events is not None and config.events.vault
+        self._subscriber = key_of(config.vault) if is_vaults else None
         if config.events is not None and not self._hearing.poll:
             self._hearing = replace(self._hearing, poll=config.events.poll, spread=config.events.spread)
         opened = self._effects.shelf.open(config.apps.values())
@@ -83,11 +86,20 @@ class Identities:
 
     def listening(self) -> Iterator[Identity]:
         """Those of the Vault whose changes are told: that of the top-level block."""
-        return (identity for identity in self if self._servers.intersection(_servers(identity.vault)))
+        return (identity for identity in self if self._is_told(identity))
+
+    def subscriber(self) -> Identity | None:
+        """Whose token Vault's own event stream is asked for with: that of the top-level block."""
+        return self._all.get(self._subscriber or "")
+
+    def _is_told(self, identity: Identity) -> bool:
+        if self._subscriber is not None:
+            # Vault tells a token of what its policies allow; of another identity's secrets it says nothing.
+            return identity.key == self._subscriber
+        return not self._servers.isdisjoint(_servers(identity.vault))
 
     def _hearing_of(self, identity: Identity) -> ev.Hearing:
-        is_told = not self._servers.isdisjoint(_servers(identity.vault))
-        return self._hearing if is_told else ev.Hearing(live=False)
+        return self._hearing if self._is_told(identity) else ev.Hearing(live=False)
 
     def see_to(self, identity: Identity) -> None:
         """Whom another identity serves now holds nothing of this one once told; who serves nobody at all goes."""

@@ -27,6 +27,7 @@ from lessee.vault.connect import connect
 if TYPE_CHECKING:
     from lessee.agent.falling import Falling
     from lessee.agent.telling import Telling
+    from lessee.vault.subscription import Subscription
 
 Post = Callable[[ev.Event], None]
 
@@ -56,6 +57,15 @@ class Identity:
     def account(self) -> Account:
         """For status.json."""
         return Account(self.key[:8], self._client.address, self.state)
+
+    @property
+    def token(self) -> str:
+        """The value of the one in use, or nothing."""
+        return self._client.token
+
+    def subscribe(self, types: str) -> "Subscription":
+        """To Vault's own event stream, as `Client.subscribe`; any thread may."""
+        return self._client.subscribe(types)
 
     def kept(self, needs: frozenset[Need] | None) -> Sequence[ev.Kept]:
         """At the first call, what the ledger holds of an earlier life; of leases those of these needs, or all."""

@@ -9,7 +9,7 @@ from typing import Any
 from lessee.core.changes import SILENCE, Beat, Change, Message
 from lessee.core.config import Events
 from lessee.host.clock import boot_time, wall_time
-from lessee.host.events.source import Away, Source
+from lessee.host.events.source import Absent, Away, Source
 from lessee.host.logs import log
 
 FLOOD = 20_000
@@ -22,18 +22,28 @@ HOLD, HOLD_LONGEST = 1.0, 60.0
 once he is gone, so that whoever comes and goes all the time would have that done all the time. STEADY: who was there
 for so long is none of these."""
 STEADY = 60.0
+_AGAIN = 1.0
+"""Seconds between two questions whether another try is worth it, where nobody is there."""
 
 
 class Listener:
     """Serves until closed. It posts from its thread, and never waits for who is told."""
 
     def __init__(
-        self, events: Events, hear: Callable[[Sequence[Change]], None], listening: Callable[[bool], None]
+        self,
+        events: Events,
+        hear: Callable[[Sequence[Change]], None],
+        listening: Callable[[bool], None],
+        vault: Callable[[], Source],
     ) -> None:
-        """`hear` takes changes, each once however often it was told; `listening`: whether somebody tells them."""
+        """`hear` takes changes, each once however often it was told; `listening`: whether somebody tells them.
+
+        `vault` makes the source for Vault's own event stream.
+        """
         self._events = events
         self._hear = hear
         self._listening = listening
+        self._vault = vault
         self._closed = threading.Event()
         self._live = False
         self._last: float | None = None
@@ -41,6 +51,7 @@ class Listener:
         self._live_at, self._gone_at = 0.0, float("-inf")
         self._hold, self._is_held = 0.0, False
         self._error: str | None = None
+        self._absence: str | None = None
         self._second, self._count = 0.0, 0
         self._name = ""
         threading.Thread(target=self._run, name="lessee-listener", daemon=True).start()
@@ -60,7 +71,8 @@ class Listener:
             return None
         error = f"it was gone, and is believed again {self._hold:g} s after that" if self._is_held else self._error
         what = f"changes are not told: {self._name or 'events'}: {error}"
-        return f"{what}; secrets are looked at within their refresh; is `lessee monitor` running?"
+        todo = "" if self._events.vault else "; is `lessee monitor` running?"
+        return f"{what}; secrets are looked at within their refresh{todo}"
 
     def close(self) -> None:
         """Listen no more."""
@@ -68,17 +80,22 @@ class Listener:
 
     def _run(self) -> None:
         source = self._source()
-        self._name = source.name
         wait = _FIRST
         # What it imports may wait until an app has its first files.
         self._closed.wait(_START)
         while not self._closed.is_set():
             opened_at = float("inf")
             try:
+                self._name = source.name
                 source.open()
+                self._name = source.name
                 self._heard_at = opened_at = boot_time()
                 while not self._closed.is_set():
                     self._take(source.listen())
+            except Absent as exc:
+                self._is_absent(str(exc))
+                while not exc.again() and not self._closed.wait(_AGAIN):
+                    pass
             except Away as exc:
                 self._is_gone(str(exc))
             except Exception as exc:  # noqa: BLE001  # Without this thread nobody would notice that nothing is heard.
@@ -96,10 +113,11 @@ class Listener:
             from lessee.host.events.streams import Streams  # noqa: PLC0415
 
             return Streams(self._events.redis)
-        from lessee.host.events.sockets import Sockets  # noqa: PLC0415
+        if self._events.socket is not None:
+            from lessee.host.events.sockets import Sockets  # noqa: PLC0415
 
-        assert self._events.socket is not None
-        return Sockets(self._events.socket)
+            return Sockets(self._events.socket)
+        return self._vault()
 
     def _take(self, messages: Sequence[Message]) -> None:
         now = boot_time()
@@ -141,9 +159,18 @@ class Listener:
 
     def _is_there(self) -> None:
         if not self._live:
-            self._live, self._error, self._live_at = True, None, boot_time()
+            self._live, self._error, self._absence, self._live_at = True, None, None, boot_time()
             log("info", "events are heard", source=self._name)
             self._listening(True)
+
+    def _is_absent(self, reason: str) -> None:
+        # Not a problem: the server is as it is.
+        if self._live or reason != self._absence:
+            log("info", "events are not heard", source=self._name, reason=reason)
+        self._error, self._absence = None, reason
+        if self._live:
+            self._live = False
+            self._listening(False)
 
     def _is_gone(self, reason: str) -> None:
         if self._live or reason != self._error:

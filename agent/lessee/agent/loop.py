@@ -24,6 +24,7 @@ from lessee.host.project import Project, load, stamp
 
 if TYPE_CHECKING:
     from lessee.agent.listening import Listener
+    from lessee.host.events.source import Source
 
 LONGEST_SLEEP = 5.0
 """Seconds. A sleep counts no suspension, so it is kept short; and who asks /healthz sees the loop turn."""
@@ -115,6 +116,12 @@ class Agent:
     def listening(self, live: bool) -> None:  # noqa: FBT001  # It is all there is to say.
         """Whether somebody is there who tells of changes."""
         self._mail.put(_Note.HEAR if live else _Note.MISS)
+
+    def subscription(self) -> "Source":
+        """Vault's own event stream, for a thread that listens there."""
+        from lessee.agent.subscribing import Subscribed  # noqa: PLC0415  # Few servers have it.
+
+        return Subscribed(self._identities.subscriber)
 
     def alive(self) -> bool:
         """Whether the loop turns, whatever Vault does."""

@@ -42,7 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
             value = environ.get("VAULT_TOKEN", "").strip() if _server(vault) == _server(top) else ""
             engine, more = _ask(vault, mount, value, environ, recipes)
             rotated |= more
-        texts.append(text_of(policy(vault, recipes, engine, rotated)))
+        subscribes = vault == top and project.config.events is not None and project.config.events.vault
+        texts.append(text_of(policy(vault, recipes, engine, rotated, subscribes=subscribes)))
     sys.stdout.write("\n".join(texts))
     return 0
 

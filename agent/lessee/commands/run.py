@@ -117,7 +117,7 @@ def _listener(events: "Events", agent: Agent, redactor: Redactor) -> "Listener":
 
     if events.redis is not None and (password := urlsplit(events.redis).password):
         redactor.learn("events", [unquote(password), password])
-    listener = Listener(events, agent.hear, agent.listening)
+    listener = Listener(events, agent.hear, agent.listening, agent.subscription)
     agent.listen_with(listener)
     return listener
 

@@ -19,6 +19,7 @@ from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.record import Record
 from lessee.core.rendering.recipes import Recipe
 from lessee.core.rotation import consumers
+from lessee.core.vault_events import TYPES
 
 
 class Engine(Record, frozen=True):
@@ -70,10 +71,17 @@ def rotated_by(config: Config) -> frozenset[Ref]:
     )
 
 
-def policy(vault: Vault, recipes: tuple[Recipe, ...], engine: Engine, rotated: Collection[Ref] = frozenset()) -> Policy:
+def policy(
+    vault: Vault,
+    recipes: tuple[Recipe, ...],
+    engine: Engine,
+    rotated: Collection[Ref] = frozenset(),
+    *,
+    subscribes: bool = False,
+) -> Policy:
     """What the agent asks of Vault for these apps. Raises TemplateError for paths that no rule can name.
 
-    `rotated`: secrets of which the agent confirms what its apps work with.
+    `rotated`: secrets of which the agent confirms what its apps work with. `subscribes`: to Vault's own event stream.
     """
     wanted: dict[Need, frozenset[_By]] = {}
     for recipe in recipes:
@@ -84,6 +92,7 @@ def policy(vault: Vault, recipes: tuple[Recipe, ...], engine: Engine, rotated: C
     asked: dict[str, list[_Ask]] = {}
     for ask in (
         *_reading(wanted, engine),
+        *(_subscribing(wanted, engine) if subscribes else ()),
         *_issuing(wanted),
         *_confirming(wanted, recipes, rotated),
         *_of_the_token(vault.auth),
@@ -121,6 +130,8 @@ _CHANGES = "to see changes with one request for the folder; without this rule, e
 _NAMES_AND_CHANGES = "for the names in the folder, and to see changes with one request"
 _CHANGE = "to see a change; without this rule, each look reads the value"
 _CONFIRMED = "to confirm which version of a rotated secret the app works with, so that the old one can be retired"
+SUBSCRIBE = "subscribe"
+_TOLD = "to be told of changes by Vault Enterprise; on other servers leave `list` and all of `subscribe` out"
 _RENEWING = {
     "sys/leases/lookup": "to go on with leases after a restart",
     "sys/leases/renew": "to renew leases",
@@ -153,6 +164,17 @@ def _reading(wanted: _Wanted, engine: Engine) -> Iterator[_Ask]:
         yield _Ask(f"{mount}/metadata/{name}", "read", by, _CHANGE)
         if isinstance(need, Folder):
             yield _Ask(f"{mount}/metadata/{need.path}", "list", by, _NAMES)
+
+
+def _subscribing(wanted: _Wanted, engine: Engine) -> Iterator[_Ask]:
+    """https://developer.hashicorp.com/vault/docs/concepts/events, Policies: where a value is, and to the types."""
+    read = {ask.path: ask for ask in _reading(wanted, engine) if ask.capability == "read"}
+    told = [ask for path, ask in read.items() if engine.version == 1 or path.split("/")[1:2] == ["data"]]
+    for ask in told:
+        for capability in ("list", SUBSCRIBE):
+            yield _Ask(ask.path, capability, ask.by, _TOLD)
+    if told:
+        yield _Ask(f"sys/events/subscribe/{TYPES}", "read", why="to hear of changes from Vault Enterprise itself")
 
 
 def _issuing(wanted: _Wanted) -> Iterator[_Ask]:
@@ -263,7 +285,8 @@ def _login(auth: Auth) -> str:
 def _hcl(rule: Rule) -> str:
     comments = "".join(f"# {line}\n" for line in rule.comments)
     capabilities = ", ".join(f'"{capability}"' for capability in rule.capabilities)
-    return f"{comments}path {_quoted(rule.path)} {{\n  capabilities = [{capabilities}]\n}}\n"
+    types = f'  subscribe_event_types = ["{TYPES}"]\n' if SUBSCRIBE in rule.capabilities else ""
+    return f"{comments}path {_quoted(rule.path)} {{\n  capabilities = [{capabilities}]\n{types}}}\n"
 
 
 def _quoted(path: str) -> str:

@@ -3,7 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from lessee.core.machine import commands as cmd
 from lessee.core.machine import events as ev
@@ -12,6 +12,9 @@ from lessee.core.record import replace
 from lessee.vault import kv, leases
 from lessee.vault.door import Door, RequestFailed
 from lessee.vault.login import Clock, Grant, Method, look_up, renew
+
+if TYPE_CHECKING:
+    from lessee.vault.subscription import Subscription
 
 READERS = 3
 """Threads that read: enough to keep a server busy from two cores."""
@@ -47,6 +50,12 @@ class Client:
     def address(self) -> str:
         """The address in use."""
         return self._door.address
+
+    def subscribe(self, types: str) -> "Subscription":
+        """To these types of events, with the token in use; any thread may. Raises RequestFailed or NotThere."""
+        from lessee.vault.subscription import subscribed  # noqa: PLC0415  # Few servers have it.
+
+        return subscribed(self._door, self.token, types)
 
     def obey(self, command: cmd.VaultCommand) -> None:
         """Start a request; its answer is posted."""

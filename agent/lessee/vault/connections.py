@@ -54,8 +54,8 @@ class Connections:
         self._lock = threading.Lock()
         self._context: tuple[Stamp, ssl.SSLContext] | None = None
 
-    def open(self, url: str, *, timeout: float) -> "Connection":
-        """Raises OSError or HTTPException."""
+    def open(self, url: str, *, timeout: float, through: bool = False) -> "Connection":
+        """Raises OSError or HTTPException. `through`: for another protocol, so that a proxy is to read none of it."""
         parts, stamp = urlsplit(url), self.stamp()
         named = self._address.proxies.get(url, self._address.proxy)
         proxy = urlsplit(named) if named else None
@@ -72,7 +72,9 @@ class Connections:
                 http.set_tunnel(parts.hostname or "", parts.port or 443, _proxy_headers(proxy))
         else:
             http = HTTPConnection(host, port, timeout=timeout)
-            if proxy is not None:
+            if proxy is not None and through:
+                http.set_tunnel(parts.hostname or "", parts.port or 80, _proxy_headers(proxy))
+            elif proxy is not None:
                 base, extra = f"{parts.scheme}://{parts.netloc}{base}", _proxy_headers(proxy)
         http.connect()
         return Connection(http, url, stamp, base, extra)
@@ -146,6 +148,17 @@ class Connection:
     def certificate(self) -> bytes | None:
         """What the server has shown, in DER, whether or not it was verified; None without TLS."""
         return self._http.sock.getpeercert(binary_form=True) if isinstance(self._http, HTTPSConnection) else None
+
+    def take(self) -> socket.socket:
+        """What it goes over, for another protocol; it is then the caller's to close."""
+        return self._http.sock
+
+    def websocket(self, target: str) -> str:
+        """The URL of `target` as a WebSocket has it, whose scheme and host say what the request's Host is."""
+        parts = urlsplit(self.url)
+        if parts.scheme == "unix":
+            return f"ws://localhost{target}"
+        return f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path.rstrip('/')}{target}"
 
     def close(self) -> None:
         self._http.close()

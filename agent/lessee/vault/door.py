@@ -108,6 +108,22 @@ class Door:
         except (OSError, HTTPException) as exc:
             raise RequestFailed(Failure(Kind.WEATHER, answers.transport(exc))) from None
 
+    def dial(self, token: str) -> tuple[Connection, Mapping[str, str]]:
+        """A connection for another protocol, and the headers of the request for it. Raises RequestFailed.
+
+        Who finds that it does not serve says `lose`.
+        """
+        url = self._cluster.find()
+        try:
+            return self._connections.open(url, timeout=CONNECT_TIMEOUT, through=True), self._headers(token, None)
+        except (OSError, HTTPException) as exc:
+            self._cluster.lose(url)
+            raise RequestFailed(Failure(Kind.WEATHER, answers.transport(exc))) from None
+
+    def lose(self, url: str) -> None:
+        """Where there are several addresses, look for one that serves before the next request."""
+        self._cluster.lose(url)
+
     def close(self) -> None:
         """Close the connections that wait; what is under way ends as it may."""
         self._kept.close()

@@ -390,6 +390,11 @@ def test_who_tells_of_changes_is_the_sidecars_to_know_and_its_variables_are_fill
     assert (events.redis, events.socket, events.poll, events.spread) == ("redis://:canary@redis/0", None, 60.0, 0.0)
     events = read(web(top="environment: e\nevents: {socket: /run/lessee/events.sock, poll: 5m, spread: 500ms}")).events
     assert (events.redis, events.socket, events.poll, events.spread) == (None, "/run/lessee/events.sock", 300.0, 0.5)
+    assert not events.vault
+    events = read(web(top="environment: e\nevents: {vault: auto}")).events
+    assert (events.redis, events.socket, events.vault, events.poll) == (None, None, True, 60.0)
+    # The monitor tells of the same, on any server.
+    assert not read(web(top="environment: e\nevents: {vault: auto, socket: /run/lessee/events.sock}")).events.vault
     assert read(web()).events is None
 
 

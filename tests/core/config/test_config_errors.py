@@ -83,7 +83,7 @@ def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines():
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("events: {vault: auto}", "events: expected `redis` or `socket`: Vault's own event stream is not followed yet"),
+        ("events: {poll: 1m}", "events: expected `redis`, `socket` or `vault`"),
         ("events: {redis: 'redis://r', socket: /s}", "events.socket: `redis` stands there too, and both tell the same"),
         ("monitor: {audit: {file: f}, publish: 'ftp://x'}", "monitor.publish: expected a URL such as"),
         ("monitor: {}", "monitor.audit: missing; expected a mapping"),

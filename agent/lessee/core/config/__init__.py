@@ -256,10 +256,12 @@ class Status(Struct, frozen=True, kw_only=True):
 
 
 class Events(Struct, frozen=True, kw_only=True):
-    """Who tells of changes: exactly one of `redis`, a URL, and `socket`, a path. Times are in seconds."""
+    """Who tells of changes: exactly one of `redis`, a URL, `socket`, a path, and `vault`. Times are in seconds."""
 
     redis: str | None
     socket: str | None
+    vault: bool
+    """Vault's own event stream, where the server has one."""
     poll: float
     """From look to look while he tells."""
     spread: float

@@ -114,15 +114,21 @@ class _Settling:
 
     def _events(self) -> config.Events | None:
         said = self._said.events
-        if said is None or (said.redis is None and said.socket is None):
+        if said is None or (said.redis is None and said.socket is None and said.vault is None):
             if said is not None:
-                what = "expected `redis` or `socket`: Vault's own event stream is not followed yet"
-                self._problems.follow(("events",), what, todo="name where `lessee monitor` publishes")
+                what = "expected `redis`, `socket` or `vault`"
+                self._problems.follow(
+                    ("events",),
+                    what,
+                    todo="name where `lessee monitor` publishes, or write `vault: auto` for Vault Enterprise",
+                )
             return None
         if said.redis is not None and said.socket is not None:
             what = "`redis` stands there too, and both tell the same"
             self._problems.follow(("events", "socket"), what, todo="leave one of them out")
-        return config.Events(redis=said.redis, socket=said.socket, poll=said.poll, spread=said.spread)
+        # The monitor tells all that Vault's stream does, and to every identity.
+        vault = said.redis is None and said.socket is None
+        return config.Events(redis=said.redis, socket=said.socket, vault=vault, poll=said.poll, spread=said.spread)
 
     def _or_variable(self, said: str | None, variable: str, kind: Any, path: Path) -> str | None:
         text = self._environ.get(variable)

@@ -1,6 +1,6 @@
 """What all places have in common where changes are told."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from lessee.core.changes import Message
@@ -11,6 +11,15 @@ WAIT = 0.5
 
 class Away(Exception):  # noqa: N818  # It reads as what happened.
     """Nobody can be heard there. The text says why, and holds no password."""
+
+
+class Absent(Away):
+    """There is nobody who could be heard there, and that is no fault: it is looked at as without events."""
+
+    def __init__(self, reason: str, again: Callable[[], bool]) -> None:
+        """`again`: whether it is worth trying once more."""
+        super().__init__(reason)
+        self.again = again
 
 
 class Source(Protocol):
