@@ -82,9 +82,15 @@ def _from_trail(config: Config, begins: float, ends: float) -> Iterator[Row]:
     key = None
     with suppress(LesseeError):
         key = private_key(key_file)
-    with reading(folder) as trail:
-        entries = from_trail.within(placed(trail, folder), begins, ends)
-        findings = verify(trail.lines, trail.small(HEAD), key.public.is_genuine).findings if key is not None else ()
+    genuine = key.public.is_genuine if key is not None else None
+    try:
+        with reading(folder) as trail:
+            findings = verify(trail.lines, trail.small(HEAD), genuine).findings if genuine is not None else ()
+            # Where all is whole, each is signed already by those that follow it.
+            entries = from_trail.within(placed(trail, folder, genuine if findings else None), begins, ends)
+    except UsageError as exc:
+        yield Row(Section.EXCEPTIONS, "", "", "there is no trail to be read", exc.what, "", str(folder))
+        return
     yield from from_trail.acts(entries)
     yield from from_trail.reads(entries)
     yield from from_trail.oddities(entries, findings, str(folder))

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from lessee.core.auditing.rows import Placed, Row, Section
-from lessee.core.trail.entries import Act
+from lessee.core.trail.entries import ALTERED, MENDED, Act
 from lessee.core.trail.verifying import Finding
 
-_ODD = frozenset({"acts lost", "trail mended", "trail found altered", "not waited for any longer"})
+_ODD = frozenset({"acts lost", MENDED, ALTERED, "not waited for any longer"})
 _SECRETS = ("secret", "path")
 
 
@@ -36,7 +36,7 @@ def reads(placed: Iterable[Placed]) -> Iterator[Row]:
         if act.act in {"read", "issued", "read a static role"} and path is not None:
             groups.setdefault((act.environment or "", _who(act), path), []).append(one)
     for (environment, who, path), some in groups.items():
-        versions = sorted({int(version) for one in some if (version := one.entry.act.subject.get("version"))})
+        versions = sorted({version for one in some if isinstance(version := one.entry.act.subject.get("version"), int)})
         detail = f"versions {', '.join(map(str, versions))}" if versions else f"{len(some)} times"
         yield Row(Section.READS, environment, who, path, detail, some[-1].entry.act.at, _places(some))
 
@@ -92,5 +92,5 @@ def _places(some: list[Placed]) -> str:
 def _moment(text: str, otherwise: float) -> float:
     try:
         return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return otherwise

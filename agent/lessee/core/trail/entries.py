@@ -12,6 +12,10 @@ START = "0" * 64
 """What the first entry is chained to."""
 LONGEST = 500
 """Characters of a text in it."""
+MENDED = "trail mended"
+"""The act of a writer that found what one that was ended had left."""
+ALTERED = "trail found altered"
+"""The act of a writer that found what no writer leaves."""
 
 Kind = Literal["agent", "rotator", "monitor", "operator"]
 Outcome = Literal["begun", "done", "failed"]
@@ -48,7 +52,10 @@ class Entry(Record, frozen=True):
 
 
 class Head(Record, frozen=True):
-    """The end of the trail: its last entry, and how long the file is in which that stands, in bytes."""
+    """The end of the trail: its last entry, and how long the file is in which that stands, in bytes.
+
+    There is one before the first entry, of `n` 0: so where there is none, somebody took it away.
+    """
 
     n: int = 0
     hash: str = START

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lessee.core.record import Record
-from lessee.core.trail.entries import START, Entry, Head, entry_of, hash_of, head_of, is_begun, signed_part
+from lessee.core.trail.entries import ALTERED, START, Entry, Head, entry_of, hash_of, head_of, is_begun, signed_part
 from lessee.core.trail.names import HEAD, first_of
 
 Genuine = Callable[[bytes, str], bool]
@@ -120,6 +120,9 @@ class _Walk:
         self.entries += 1
         if line.number == 1 and first_of(line.file) != entry.n:
             self._tell(line, f"the file's name says another: it was renamed; it begins with {entry.n}", n=entry.n)
+        if entry.act.act == ALTERED:
+            # What it found may be mended to the eye since, such as a head that it had to write anew.
+            self._tell(line, f"its writer found the trail altered: {entry.act.subject.get('what', '')}", n=entry.n)
         if entry.n <= self.n:
             self._tell(line, "stands in the wrong place, or twice", n=entry.n)
             self.hash = None

@@ -8,7 +8,19 @@ from pathlib import Path
 
 from lessee.core.errors import CannotWrite
 from lessee.core.record import replace
-from lessee.core.trail.entries import Act, Entry, Head, entry_of, hash_of, head_of, is_begun, line_of, signed_part
+from lessee.core.trail.entries import (
+    ALTERED,
+    MENDED,
+    Act,
+    Entry,
+    Head,
+    entry_of,
+    hash_of,
+    head_of,
+    is_begun,
+    line_of,
+    signed_part,
+)
 from lessee.core.trail.names import HEAD, NEW, PUBLIC, order, segment
 from lessee.host.directories import cannot_write, entries, open_directory
 from lessee.host.trail.keys import Private, make_key, private_key
@@ -27,12 +39,13 @@ class Writer:
         """Makes the folder and, for a trail that is to begin, the key. Raises CannotWrite and ConfigError."""
         self._path = directory
         self._size = segment_size
+        self._last = Head()
+        """Where it ended when this writer was last here."""
         self._fd = open_directory(directory, make=(0o700, None, None))
         try:
             with self._held():
                 self._key = private_key(key_file) or self._first_key(key_file)
-                if PUBLIC not in entries(self._fd):
-                    self._replace(PUBLIC, self._key.public.pem())
+                self._begin()
         except BaseException:
             os.close(self._fd)
             raise
@@ -47,26 +60,51 @@ class Writer:
         Gives what had to be mended or was found altered, else an empty text. Raises CannotWrite: then some of the first
         are written, and of the others nothing is.
         """
+        self._follow_path()
         with self._held():
             head, mended, altered = self._look()
             said = mended or altered
             if said and acts:
-                told = replace(acts[0], act="trail mended" if mended else "trail found altered", outcome="done")
+                told = replace(acts[0], act=MENDED if mended else ALTERED, outcome="done")
                 head = self._append(head, replace(told, subject={"what": said}), anew=bool(altered))
             for act in acts:
                 head = self._append(head, act)
         return said
 
+    def _follow_path(self) -> None:
+        """Somebody may have put another folder there: what is written must be where it is looked for."""
+        with suppress(OSError):
+            if os.path.samestat(self._path.stat(), os.fstat(self._fd)):
+                return
+        fd = open_directory(self._path, make=(0o700, None, None))
+        os.close(self._fd)
+        self._fd = fd
+
+    def _begin(self) -> None:
+        there = entries(self._fd)
+        if PUBLIC not in there and HEAD not in there and not segments(self._fd):
+            self._write_head(Head())
+        self._publish()
+
+    def _publish(self) -> None:
+        if PUBLIC not in entries(self._fd):
+            self._replace(PUBLIC, self._key.public.pem())
+
     def _look(self) -> tuple[Head, str, str]:
         """Where to go on; what a writer that was ended had left, and what somebody altered."""
-        head, there = self._head(), segments(self._fd)
+        head, there, last = self._head(), segments(self._fd), self._last
         if head is None:
-            if not there:
-                return Head(), "", ""
-            return self._newest(there), "", f"{HEAD} is missing or changed"
-        beyond = [name for name in there if order(name) > order(head.file)]
+            newest = self._newest(there)
+            if not newest.n and not last.n and (there or HEAD in entries(self._fd)):
+                todo = "bring back the key that it was begun with; or let a new trail begin in another folder"
+                raise CannotWrite("nothing of the trail is signed by this key", where=str(self._path), todo=todo)
+            self._publish()
+            return max(newest, last, key=_n), "", f"{HEAD} is missing or changed"
+        if head.n < last.n or (head.n == last.n and head.hash != last.hash):
+            return last, "", f"it was put back to entry {head.n}, and had come to entry {last.n}"
+        beyond = [name for name in there if not head.n or order(name) > order(head.file)]
         try:
-            size, rest = self._rest(head.file, head.size)
+            size, rest = self._rest(head.file, head.size) if head.n else (0, b"")
             if size < head.size:
                 return head, "", f"{head.file} is cut"
             if not rest and beyond == [segment(head.n + 1)]:
@@ -88,7 +126,7 @@ class Writer:
         entry = entry_of(line + newline)
         if entry is not None and (entry.n, entry.before) == (head.n + 1, head.hash) and self._is_ours(entry):
             at += len(line) + 1
-            head = self._write_head(entry, line + newline, file, at)
+            head = self._write_head(Head(entry.n, hash_of(line), file, at))
             rest = rest[len(line) + 1 :]
             if not rest:
                 return head, "", ""
@@ -119,7 +157,7 @@ class Writer:
                 os.fsync(fd)
                 if anew:
                     os.fsync(self._fd)
-                return self._write_head(entry, line, name, size + len(line))
+                return self._write_head(Head(entry.n, hash_of(line), name, size + len(line)))
             except BaseException:
                 # Nothing is half there: what follows goes on where this one would have stood.
                 written = self._head()
@@ -137,10 +175,10 @@ class Writer:
         there = entries(self._fd)
         return next(name for again in range(10_000) if (name := segment(n, again)) not in there)
 
-    def _write_head(self, entry: Entry, line: bytes, file: str, size: int) -> Head:
-        head = Head(entry.n, hash_of(line), file, size)
+    def _write_head(self, head: Head) -> Head:
         head = replace(head, signature=self._key.sign(signed_part(head)))
         self._replace(HEAD, line_of(head))
+        self._last = head
         return head
 
     def _replace(self, name: str, content: bytes) -> None:
@@ -193,6 +231,10 @@ class Writer:
             yield
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+
+def _n(head: Head) -> int:
+    return head.n
 
 
 def _write_all(fd: int, content: bytes) -> None:
