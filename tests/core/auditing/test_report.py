@@ -27,7 +27,7 @@ NOON = 1764331200.0
 
 
 def placed(*acts):
-    return [Placed(f"trail:{n}", Entry(n, "", made)) for n, made in enumerate(acts, 1)]
+    return [Placed(f"trail:{n}", Entry(n, "", n - 1, made)) for n, made in enumerate(acts, 1)]
 
 
 def configured(text):

@@ -35,7 +35,7 @@ print("up", flush=True)
 n = 0
 while True:
     n += 1
-    writer.add([act(n)])
+    writer.add([act(n), act(), act()])
 """
 
 
@@ -46,7 +46,8 @@ def place(tmp_path):
 
 def written(place, count, **settings):
     writer = Writer(*place, **settings)
-    writer.add([act(n) for n in range(count)])
+    for n in range(count):
+        writer.add([act(n)])
     writer.close()
     return place[0]
 
@@ -220,6 +221,30 @@ def test_the_last_entries_cannot_be_cut_off_with_the_head_and_be_forgotten_when_
     written(place, 1)
     assert [str(one) for one in verdict_of(folder).findings] == [
         "000000000005.jsonl:1: entry 5: its writer found the trail altered: head.json is missing or changed"
+    ]
+
+
+def test_of_what_was_written_at_once_a_writer_that_was_ended_leaves_any_part_and_it_counts(place):
+    folder = written(place, 3)
+    head, file = folder / "head.json", segments(folder)[0]
+    old, size = head.read_bytes(), file.stat().st_size
+    writer = Writer(*place)
+    writer.add([act(n) for n in range(4)])
+    writer.close()
+    text = file.read_bytes()
+    for left in range(size, len(text) + 1, 37):
+        head.write_bytes(old)
+        file.write_bytes(text[:left])
+        assert verdict_of(folder).findings == (), left
+        written(place, 1)
+        verdict = verdict_of(folder)
+        torn = not text[:left].endswith(b"\n")
+        whole = text[:left].count(b"\n")
+        assert (verdict.entries, verdict.findings, verdict.notes) == (whole + torn + 1, (), ())
+    # An older head with what was written later is none that a writer left.
+    head.write_bytes(old)
+    assert [str(one) for one in verdict_of(folder).findings] == [
+        f"head.json:1: entry 3: is older than the trail, which goes to entry {verdict.entries}"
     ]
 
 

@@ -42,10 +42,15 @@ class Act(Record, frozen=True):
 
 
 class Entry(Record, frozen=True):
-    """An act in its place. `n` counts from 1; `before` is the SHA-256 of the line before, without its newline."""
+    """An act in its place. `n` counts from 1; `before` is the SHA-256 of the line before, without its newline.
+
+    `head`: the entry at which the head was when this was written. Those that are written at once share it, and so an
+    older head that is put back does not pass for one that a writer did not come to write.
+    """
 
     n: int
     before: str
+    head: int
     act: Act
     signature: str = ""
     """Of all else, in base64."""

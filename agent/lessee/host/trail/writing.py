@@ -1,4 +1,4 @@
-"""Adds acts to a trail: one at a time, whoever else writes there, and never over what is not as it was left."""
+"""Adds acts to a trail: all of a call or none, whoever else writes there, and never over what is not as it was left."""
 
 import fcntl
 import os
@@ -28,6 +28,8 @@ from lessee.host.trail.reading import LARGEST_LINE, opened, segments
 
 SEGMENT = 16 * 1024 * 1024
 """Bytes after which the trail goes on in another file."""
+_MOST = 64 * LARGEST_LINE
+"""Bytes behind the head's entry that are looked at: more than anybody writes at once."""
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -57,18 +59,19 @@ class Writer:
     def add(self, acts: Sequence[Act]) -> str:
         """Each follows what stands there, even where that was altered: that shows, for good.
 
-        Gives what had to be mended or was found altered, else an empty text. Raises CannotWrite: then some of the first
-        are written, and of the others nothing is.
+        Gives what had to be mended or was found altered, else an empty text. Raises CannotWrite: then none is written.
+        They are written at once, and whoever wants many to be quick gives many.
         """
+        if not acts:
+            return ""
         self._follow_path()
         with self._held():
             head, mended, altered = self._look()
             said = mended or altered
-            if said and acts:
+            if said:
                 told = replace(acts[0], act=MENDED if mended else ALTERED, outcome="done")
-                head = self._append(head, replace(told, subject={"what": said}), anew=bool(altered))
-            for act in acts:
-                head = self._append(head, act)
+                acts = [replace(told, subject={"what": said}), *acts]
+            self._append(head, acts, anew=bool(altered))
         return said
 
     def _follow_path(self) -> None:
@@ -118,18 +121,24 @@ class Writer:
     def _rest(self, name: str, at: int) -> tuple[int, bytes]:
         """How long a file is, and what stands in it from there on. Raises OSError."""
         with opened(self._fd, name) as fd:
-            return os.fstat(fd).st_size, os.pread(fd, 2 * LARGEST_LINE, at)
+            size = os.fstat(fd).st_size
+            return size, os.pread(fd, min(max(0, size - at), _MOST), at)
 
     def _mended(self, head: Head, file: str, at: int, rest: bytes) -> tuple[Head, str, str]:
-        """At most one entry that its writer did not come to put into the head, and of another what there is of it."""
-        line, newline, _ = rest.partition(b"\n")
-        entry = entry_of(line + newline)
-        if entry is not None and (entry.n, entry.before) == (head.n + 1, head.hash) and self._is_ours(entry):
+        """What was written at once and its writer did not come to put into the head, and of one more what there is."""
+        known = head.n
+        while True:
+            line, newline, more = rest.partition(b"\n")
+            entry = entry_of(line + newline)
+            is_next = entry is not None and (entry.n, entry.before, entry.head) == (head.n + 1, head.hash, known)
+            if entry is None or not is_next or not self._is_ours(entry):
+                break
             at += len(line) + 1
-            head = self._write_head(Head(entry.n, hash_of(line), file, at))
-            rest = rest[len(line) + 1 :]
-            if not rest:
-                return head, "", ""
+            head, rest = Head(entry.n, hash_of(line), file, at), more
+        if head.n > known:
+            head = self._write_head(head)
+        if not rest:
+            return head, "", ""
         if not is_begun(rest, head.n + 1, head.hash):
             return head, "", f"{file} goes on with what is none of lessee's"
         with cannot_write(self._path / file):
@@ -143,25 +152,29 @@ class Writer:
                 os.unlink(file, dir_fd=self._fd)
         return head, f"a writer was ended in the middle of entry {head.n + 1}, {len(rest)} bytes of it", ""
 
-    def _append(self, head: Head, act: Act, *, anew: bool = False) -> Head:
-        entry = Entry(head.n + 1, head.hash, act)
-        entry = replace(entry, signature=self._key.sign(signed_part(entry)))
-        line = line_of(entry)
-        anew = anew or not head.n or head.size + len(line) > self._size
-        name = self._fresh(entry.n) if anew else head.file
+    def _append(self, head: Head, acts: Sequence[Act], *, anew: bool) -> None:
+        n, before, lines = head.n, head.hash, []
+        for act in acts:
+            n += 1
+            entry = Entry(n, before, head.n, act)
+            lines.append(line_of(replace(entry, signature=self._key.sign(signed_part(entry)))))
+            before = hash_of(lines[-1])
+        text = b"".join(lines)
+        anew = anew or not head.n or head.size + len(text) > self._size
+        name = self._fresh(head.n + 1) if anew else head.file
         with cannot_write(self._path / name):
             fd = os.open(name, _APPEND | (os.O_CREAT | os.O_EXCL if anew else 0), 0o640, dir_fd=self._fd)
             size = os.fstat(fd).st_size
             try:
-                _write_all(fd, line)
+                _write_all(fd, text)
                 os.fsync(fd)
                 if anew:
                     os.fsync(self._fd)
-                return self._write_head(Head(entry.n, hash_of(line), name, size + len(line)))
+                self._write_head(Head(n, before, name, size + len(text)))
             except BaseException:
-                # Nothing is half there: what follows goes on where this one would have stood.
+                # Nothing is half there: what follows goes on where these would have stood.
                 written = self._head()
-                if written is not None and written.n == entry.n:
+                if written is not None and written.n == n:
                     raise
                 with suppress(OSError):
                     os.ftruncate(fd, size)
