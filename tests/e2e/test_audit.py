@@ -25,8 +25,11 @@ def sidecar(bao, tmp_path, memory):
 
 
 def entries(folder):
+    """Those that are whole: who was killed may leave one that is not. None before the writer has made the folder."""
+    if not (folder / "trail").exists():
+        return []
     with reading(folder / "trail") as trail:
-        return [entry_of(line.text) for line in trail.lines()]
+        return [entry for line in trail.lines() if (entry := entry_of(line.text)) is not None]
 
 
 def acts(folder):
@@ -37,8 +40,6 @@ def seen(folder, what, **subject):
     """An entry with this act and all of this in its subject."""
 
     def look():
-        if not (folder / "trail" / "head.json").exists():
-            return None
         for entry in entries(folder):
             if entry.act.act == what and subject.items() <= entry.act.subject.items():
                 return entry
