@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from contextlib import closing
 
 import pytest
 
@@ -10,6 +11,7 @@ from ground import AUDIT, CANARY, Ground
 from lessee.core.trail.entries import entry_of
 from lessee.core.trail.verifying import verify
 from lessee.host.openbao import OpenBao
+from lessee.host.status import UnixConnection
 from lessee.host.trail.keys import public_key
 from lessee.host.trail.reading import reading
 from rotator import Service
@@ -116,11 +118,19 @@ def test_a_trail_that_cannot_be_written_is_told_and_stops_no_app(bao, sidecar, t
     sidecar.start()
     sidecar.until_file("app.txt", "canary\n")
     status = sidecar.until(lambda status: status["problems"])
+    assert b"\nlessee_trail_written 0.0\n" in metrics(sidecar)
     assert status["problems"][0].startswith("the trail is not written: ")
     assert status["ready"]
     (tmp_path / "trail.key").unlink()
     seen(tmp_path, "published", app="web")
     sidecar.until(lambda status: not status["problems"])
+    assert b"\nlessee_trail_written 1.0\n" in metrics(sidecar)
+
+
+def metrics(sidecar):
+    with closing(UnixConnection(sidecar.state / "status.sock", 60)) as connection:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read()
 
 
 @pytest.fixture(scope="module")
