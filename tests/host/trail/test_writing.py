@@ -1,6 +1,7 @@
 """A trail on the disk stays whole whoever writes and whatever ends them, and is never written over."""
 
 import base64
+import os
 import random
 import resource
 import shutil
@@ -412,6 +413,12 @@ def near(finding, where):
     """What is gone has no place: it is named where it is found missing, which may be the next file's first line."""
     same = (finding.file, finding.line) == where
     return same or ("missing" in finding.what and (finding.file == where[0] or finding.line == 1))
+
+
+def test_who_was_killed_while_it_made_the_key_bars_nobody(tmp_path):
+    (tmp_path / f".key.{os.getpid()}").write_text("half")
+    make_key(tmp_path / "key")
+    assert private_key(tmp_path / "key") is not None
 
 
 def test_a_key_is_made_once_and_read_again(tmp_path):
