@@ -78,7 +78,7 @@ class Observed:
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.ports[job]}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}
         )
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.read().decode()
 
     def close(self):

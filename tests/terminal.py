@@ -1,5 +1,6 @@
 """A person before a terminal: what is typed reaches a real program, and what it shows is seen."""
 
+import codecs
 import os
 import select
 import subprocess
@@ -34,6 +35,7 @@ class Terminal:
         )
         os.close(slave)
         self._seen = ""
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode  # A read may end within a character.
 
     def type(self, text):
         os.write(self._master, text.encode())
@@ -44,7 +46,7 @@ class Terminal:
         def look():
             if select.select([self._master], [], [], 0.05)[0]:
                 try:
-                    self._seen += os.read(self._master, 4096).decode()
+                    self._seen += self._decode(os.read(self._master, 4096))
                 except OSError as exc:
                     raise AssertionError(f"{text!r} was never said by {self.process.args}") from exc
             return text in self._seen

@@ -29,7 +29,7 @@ class Chain:
             self.add(act(n))
 
     def add(self, made, **fields):
-        entry = self.signed(replace(Entry(self.head.n + 1, self.head.hash, made), **fields))
+        entry = self.signed(replace(Entry(self.head.n + 1, self.head.hash, self.head.n, made), **fields))
         line = line_of(entry)
         self.lines.append(line)
         self.head = self.signed(Head(entry.n, hash_of(line), self.file, sum(map(len, self.lines))))

@@ -54,6 +54,7 @@ NAMES = (
     "simba",
     "mcp_session",
     "audit_log",
+    "trail",
 )
 _MET = {True: "yes", False: "**no**", None: ""}
 

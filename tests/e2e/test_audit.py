@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from contextlib import closing
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from leak import World
 from lessee.core.trail.entries import entry_of
 from lessee.core.trail.verifying import verify
 from lessee.host.openbao import OpenBao
+from lessee.host.status import UnixConnection
 from lessee.host.trail.keys import public_key
 from lessee.host.trail.reading import reading
 from rotator import Service
@@ -29,8 +31,11 @@ def sidecar(bao, tmp_path, memory):
 
 
 def entries(folder):
+    """Those that are whole: who was killed may leave one that is not. None before the writer has made the folder."""
+    if not (folder / "trail").exists():
+        return []
     with reading(folder / "trail") as trail:
-        return [entry_of(line.text) for line in trail.lines()]
+        return [entry for line in trail.lines() if (entry := entry_of(line.text)) is not None]
 
 
 def acts(folder):
@@ -41,8 +46,6 @@ def seen(folder, what, **subject):
     """An entry with this act and all of this in its subject."""
 
     def look():
-        if not (folder / "trail" / "head.json").exists():
-            return None
         for entry in entries(folder):
             if entry.act.act == what and subject.items() <= entry.act.subject.items():
                 return entry
@@ -128,11 +131,19 @@ def test_a_trail_that_cannot_be_written_is_told_and_stops_no_app(bao, sidecar, t
     sidecar.start()
     sidecar.until_file("app.txt", "canary\n")
     status = sidecar.until(lambda status: status["problems"])
+    assert b"\nlessee_trail_written 0.0\n" in metrics(sidecar)
     assert status["problems"][0].startswith("the trail is not written: ")
     assert status["ready"]
     (tmp_path / "trail.key").unlink()
     seen(tmp_path, "published", app="web")
     sidecar.until(lambda status: not status["problems"])
+    assert b"\nlessee_trail_written 1.0\n" in metrics(sidecar)
+
+
+def metrics(sidecar):
+    with closing(UnixConnection(sidecar.state / "status.sock", 60)) as connection:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read()
 
 
 @pytest.fixture(scope="module")

@@ -123,6 +123,26 @@ def test_a_time_is_what_is_asked_for_and_a_spreadsheet_takes_no_cell_for_a_formu
     assert "EXCEPTIONS (" in told(ground, "--offline")
 
 
+def test_what_somebody_forged_is_no_act_and_a_trail_that_is_gone_is_an_exception(ground):
+    file = ground.disk / "trail" / "000000000001.jsonl"
+    line = file.read_bytes().splitlines(keepends=True)[0]
+    forged = line.replace(b'"set up"', b'"emptied"').replace(b'"subject":{', b'"subject":{"version":"rubbish",')
+    assert forged != line
+    with file.open("ab") as stream:
+        stream.write(forged + b"rubbish\n\xff")
+    said = data(ground, "--offline")
+    assert said["acts"]
+    assert not any("emptied" in row["what"] for row in said["acts"])
+    assert sum(row["what"] == "the trail was altered" for row in said["exceptions"]) >= 3
+    (ground.disk / "trail").rename(ground.disk / "elsewhere")
+    said = data(ground, "--offline")
+    assert (said["acts"], said["exceptions"][0]["what"]) == ([], "there is no trail to be read")
+    status = ground.disk / "agent.json"
+    for text in ('{"apps": {}, "ready": true}', "[]", "[" * 100_000, ""):
+        status.write_text(text)
+        told(ground, "--offline", "--accesses", "agent.json", code=64)
+
+
 def test_a_server_that_is_away_is_an_exception_and_the_rest_is_still_told(ground):
     ground.config["vault"]["address"] = "http://127.0.0.1:9"
     said = data(ground, code=75)

@@ -129,6 +129,7 @@ def test_what_rules_and_dashboard_name_is_told_by_real_programs(observed, postgr
         agent.template("app.env.j2", TEMPLATE + CREDS, format="text")
         agent.config |= {"status": observed.listen("agent"), "events": {"socket": str(events)}}
         agent.config["leases"] = {"on_stop": "revoke"}
+        agent.config["trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
         rotator = Service(server, tmp_path, memory, environment="testing")
         stack.callback(rotator.close)
         rotator.config["status"] = observed.listen("rotator")

@@ -1,8 +1,10 @@
 """`lessee status --watch` before a person and before a pipe, over real services."""
 
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -116,3 +118,28 @@ def test_a_rotator_is_found_by_its_configuration_and_shown_too(bao, tmp_path, me
         assert "several services run here" in done.stderr
     finally:
         service.close()
+
+
+@pytest.mark.parametrize("answer", [b"[]", b"{}", b'{"apps": {}}', b'"text"', b'{"version": 1}'])
+def test_what_tells_no_status_is_said_to_and_waited_for(tmp_path, memory, answer):
+    sock = memory / "other.sock"
+
+    class Other(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.rfile.readline()
+            self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + answer)
+
+    with socketserver.ThreadingUnixStreamServer(str(sock), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = [sys.executable, "-m", "lessee", "status", "--socket", str(sock)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 69
+        assert "tells no status that this lessee knows; is it of another version?" in done.stderr
+        lines = Lines(tmp_path, {"PATH": "/usr/bin:/bin"}, "--socket", str(sock))
+        try:
+            lines.until("tells no status that this lessee knows; it is waited for")
+            assert lines.end() == 0
+        finally:
+            lines.process.kill()
+            lines.process.wait()
+            server.shutdown()

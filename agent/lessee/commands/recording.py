@@ -24,7 +24,10 @@ def recording(
 
 
 def with_trail(status: Mapping[str, Any], trail: "Noting | None") -> Mapping[str, Any]:
-    """A status, with what is wrong with the trail."""
-    if trail is None or trail.problem is None:
+    """A status, with how the trail is and what is wrong with it."""
+    if trail is None:
+        return status
+    status = {**status, "trail": {"written": trail.problem is None}}
+    if trail.problem is None:
         return status
     return {**status, "problems": [*status["problems"], f"the trail is not written: {trail.problem}"]}

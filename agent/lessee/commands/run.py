@@ -163,7 +163,7 @@ def _answers(agent: Agent, trail: "Noting | None") -> "Answers":
         # Imported when the first scrape comes: nobody else needs to pay for it.
         from lessee.host.metrics import exposition
 
-        return exposition(agent.status())
+        return exposition(with_trail(agent.status(), trail))
 
     return Answers(
         status=lambda: with_trail(agent.status(), trail),

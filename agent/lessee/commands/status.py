@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lessee.core.errors import UsageError
+from lessee.core.errors import AgentAway, UsageError
 from lessee.host.clock import wall_time
 from lessee.host.project import find, read
 from lessee.host.status import ask
@@ -24,7 +24,15 @@ def run(arguments: argparse.Namespace) -> int:
 
         return watch(socket)
     status = ask(socket, "GET", "/status.json")
-    if arguments.json:
+    try:
+        return _tell(status, as_json=arguments.json)
+    except (AttributeError, LookupError, TypeError):
+        what = "what answers tells no status that this lessee knows"
+        raise AgentAway(what, where=str(socket), todo="is it of another version?") from None
+
+
+def _tell(status: Mapping[str, Any], *, as_json: bool) -> int:
+    if as_json:
         print(json.dumps(status, indent=2))
     elif "apps" in status:
         _print(status)

@@ -42,6 +42,13 @@ def info(program: str, status: Mapping[str, Any]) -> Metric:
     return family
 
 
+def trail(status: Mapping[str, Any]) -> Iterator[Metric]:
+    """Of a program that records its acts."""
+    if "trail" in status:
+        text = "The acts are written to the trail; 0: they wait, and the oldest are dropped in the end."
+        yield from gauge("lessee_trail_written", text, status["trail"]["written"])
+
+
 def gauge(name: str, text: str, value: float | None) -> Iterator[Metric]:
     """One value, or none."""
     if value is not None:

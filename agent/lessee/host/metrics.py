@@ -41,6 +41,7 @@ def _all(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield from _leases(status["leases"])
     yield from _apps(status["apps"])
     yield from _events(status.get("events"))
+    yield from ex.trail(status)
 
 
 def _standing(identities: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:

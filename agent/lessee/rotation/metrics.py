@@ -32,6 +32,7 @@ def _all(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield from ex.gauge("lessee_rotation_vault_reachable", "Vault answers.", status["vault"]["reachable"])
     yield from ex.gauge("lessee_rotation_problems", "Problems told in the status.", len(status["problems"]))
     yield from _targets(status["targets"])
+    yield from ex.trail(status)
 
 
 def _targets(targets: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]:

@@ -5,7 +5,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lessee.core.record import replace
-from lessee.core.trail.entries import LONGEST, START, Head, cut, entry_of, hash_of, head_of, is_begun, line_of
+from lessee.core.trail.entries import ALTERED, LONGEST, START, Head, cut, entry_of, hash_of, head_of, is_begun, line_of
 from lessee.core.trail.names import first_of, order, segment
 from lessee.core.trail.verifying import Line, verify
 from lessee.host.trail.keys import Private
@@ -159,6 +159,13 @@ def test_an_older_head_kept_elsewhere_finds_a_trail_that_was_cut_together_with_i
     assert chain.found(lines, early, copies=kept) == [
         f"{FILE}:4: entry 4: entry 4 is missing at the end: copy.json knows of them"
     ]
+
+
+def test_what_a_writer_found_altered_is_told_for_good():
+    chain = Chain(2)
+    chain.add(act(act=ALTERED, subject={"what": "head.json is missing"}))
+    chain.add(act(3))
+    assert chain.found() == [f"{FILE}:3: entry 3: its writer found the trail altered: head.json is missing"]
 
 
 def test_two_histories_of_the_same_key_do_not_pass_for_one():

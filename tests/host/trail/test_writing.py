@@ -38,7 +38,7 @@ print("up", flush=True)
 n = 0
 while True:
     n += 1
-    writer.add([act(n)])
+    writer.add([act(n), act(), act()])
 """
 
 
@@ -49,7 +49,8 @@ def place(tmp_path):
 
 def written(place, count, **settings):
     writer = Writer(*place, **settings)
-    writer.add([act(n) for n in range(count)])
+    for n in range(count):
+        writer.add([act(n)])
     writer.close()
     return place[0]
 
@@ -97,7 +98,7 @@ def test_killed_thirty_times_while_it_writes_it_is_whole_each_time(place):
         with process.stdout:
             process.stdout.readline()
             head = place[0] / "head.json"
-            seen = head_of(head.read_bytes()).n
+            seen = max(before, head_of(head.read_bytes()).n)  # The last one may stand there without its head.
             eventually(
                 lambda head=head, seen=seen, seed=seed: head_of(head.read_bytes()).n > seen + seed % 5, "entries"
             )
@@ -178,10 +179,100 @@ def test_what_was_altered_is_told_and_shows_for_good_though_writers_go_on(place,
     assert said
     assert acts(folder)[-3:] == ["trail found altered", "published", "published"]
     after = verdict_of(folder)
-    if harm in {"cut", "removed", "longer", "old head"}:
-        assert after.findings
+    assert after.findings
+    assert any("its writer found the trail altered" in one.what for one in after.findings)
     assert written(place, 2) == folder
     assert verdict_of(folder).entries == after.entries + 2
+
+
+def test_a_writer_that_lives_sees_the_whole_folder_put_back_to_an_older_state(place, tmp_path):
+    folder, old = place[0], tmp_path / "old"
+    writer = Writer(*place, segment_size=_SMALL)
+    writer.add([act(n) for n in range(3)])
+    shutil.copytree(folder, old)
+    writer.add([act(n) for n in range(20)])
+    for put_back in (
+        lambda: folder.rename(tmp_path / "newer") and shutil.copytree(old, folder),
+        lambda: shutil.rmtree(folder),
+        lambda: [file.unlink() for file in folder.iterdir()],
+        lambda: [file.unlink() for file in folder.glob("*.jsonl")],
+    ):
+        count = head_of((folder / "head.json").read_bytes()).n
+        put_back()
+        assert writer.add([act()])
+        found = [str(one) for one in verdict_of(folder).findings]
+        assert any(f" to {count} are missing before it" in one for one in found), found
+        assert any(f"entry {count + 1}: its writer found the trail altered" in one for one in found), found
+        assert writer.add([act()]) == ""
+    writer.close()
+
+
+def test_a_trail_that_is_taken_away_before_another_start_does_not_begin_as_if_nothing_were(place):
+    folder = written(place, 5)
+    for file in (*segments(folder), folder / "head.json"):
+        file.unlink()
+    written(place, 1)
+    assert acts(folder) == ["trail found altered", "published"]
+    assert any("head.json is missing" in one.what for one in verdict_of(folder).findings)
+
+
+def test_the_last_entries_cannot_be_cut_off_with_the_head_and_be_forgotten_when_a_writer_goes_on(place):
+    folder = written(place, 6)
+    (folder / "head.json").unlink()
+    file = segments(folder)[0]
+    file.write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:4]))
+    written(place, 1)
+    assert [str(one) for one in verdict_of(folder).findings] == [
+        "000000000005.jsonl:1: entry 5: its writer found the trail altered: head.json is missing or changed"
+    ]
+
+
+def test_of_what_was_written_at_once_a_writer_that_was_ended_leaves_any_part_and_it_counts(place):
+    folder = written(place, 3)
+    head, file = folder / "head.json", segments(folder)[0]
+    old, size = head.read_bytes(), file.stat().st_size
+    writer = Writer(*place)
+    writer.add([act(n) for n in range(4)])
+    writer.close()
+    text = file.read_bytes()
+    for left in range(size, len(text) + 1, 37):
+        head.write_bytes(old)
+        file.write_bytes(text[:left])
+        assert verdict_of(folder).findings == (), left
+        written(place, 1)
+        verdict = verdict_of(folder)
+        torn = not text[:left].endswith(b"\n")
+        whole = text[:left].count(b"\n")
+        assert (verdict.entries, verdict.findings, verdict.notes) == (whole + torn + 1, (), ())
+    # An older head with what was written later is none that a writer left.
+    head.write_bytes(old)
+    assert [str(one) for one in verdict_of(folder).findings] == [
+        f"head.json:1: entry 3: is older than the trail, which goes to entry {verdict.entries}"
+    ]
+
+
+def test_ended_in_the_middle_of_the_very_first_entry_it_is_mended(place):
+    folder = written(place, 0)
+    assert (verdict_of(folder).entries, verdict_of(folder).findings) == (0, ())
+    (folder / "000000000001.jsonl").write_text('{"n":1,"before":"0000')
+    assert len(verdict_of(folder).notes) == 1
+    written(place, 1)
+    assert (verdict_of(folder).findings, verdict_of(folder).notes) == ((), ())
+    assert acts(folder) == ["trail mended", "published"]
+
+
+def test_with_another_key_nothing_is_written_over(place):
+    folder = written(place, 3)
+    kept = place[1].read_bytes()
+    place[1].unlink()
+    make_key(place[1])
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for _ in range(2):
+        with pytest.raises(CannotWrite, match="nothing of the trail is signed by this key"):
+            written(place, 1)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    place[1].write_bytes(kept)
+    assert verdict_of(written(place, 1)).findings == ()
 
 
 def test_a_full_disk_leaves_nothing_half_written(place, memory):
@@ -192,15 +283,17 @@ def test_a_full_disk_leaves_nothing_half_written(place, memory):
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    for size in (file.stat().st_size, file.stat().st_size + 10):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-        try:
-            with pytest.raises(CannotWrite, match="File too large"):
-                writer.add([act(1)])
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "head.new"} == before
-    signal.signal(signal.SIGXFSZ, handler)
+    try:
+        for size in (file.stat().st_size, file.stat().st_size + 10):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+            try:
+                with pytest.raises(CannotWrite, match="File too large"):
+                    writer.add([act(1)])
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "head.new"} == before
+    finally:
+        signal.signal(signal.SIGXFSZ, handler)
     assert writer.add([act(2)]) == ""
     writer.close()
     assert (verdict_of(folder).entries, verdict_of(folder).findings) == (2, ())
@@ -322,6 +415,12 @@ def near(finding, where):
     """What is gone has no place: it is named where it is found missing, which may be the next file's first line."""
     same = (finding.file, finding.line) == where
     return same or ("missing" in finding.what and (finding.file == where[0] or finding.line == 1))
+
+
+def test_who_was_killed_while_it_made_the_key_bars_nobody(tmp_path):
+    (tmp_path / f".key.{os.getpid()}").write_text("half")
+    make_key(tmp_path / "key")
+    assert private_key(tmp_path / "key") is not None
 
 
 def test_a_key_is_made_once_and_read_again(tmp_path):

@@ -11,7 +11,8 @@ from lessee.core.auditing.rows import Placed
 from lessee.core.config import Config
 from lessee.core.errors import LesseeError, VaultUnreachable
 from lessee.core.redaction import Redactor
-from lessee.core.trail.entries import entry_of
+from lessee.core.trail.entries import entry_of, signed_part
+from lessee.core.trail.verifying import Genuine
 from lessee.core.validation.ages import moment
 from lessee.emergency import logins
 from lessee.emergency.looking import look_first
@@ -23,11 +24,14 @@ from lessee.vault.operator import Operator
 _T = TypeVar("_T")
 
 
-def placed(trail: Trail, folder: Path) -> Iterator[Placed]:
-    """The entries that can be read; what is wrong with the others is told by looking whether all is whole."""
+def placed(trail: Trail, folder: Path, genuine: Genuine | None = None) -> Iterator[Placed]:
+    """The entries that can be read; what is wrong with the others is told by looking whether all is whole.
+
+    With `genuine` none that was forged is among them.
+    """
     for line in trail.lines():
         entry = entry_of(line.text)
-        if entry is not None:
+        if entry is not None and (genuine is None or genuine(signed_part(entry), entry.signature)):
             yield Placed(f"{folder / line.file}:{line.number}", entry)
 
 

@@ -81,15 +81,21 @@ def _from_trail(config: Config, begins: float, ends: float) -> Iterator[Row]:
     key = None
     with suppress(LesseeError):
         key = private_key(key_file)
-    with reading(folder) as trail:
+    genuine = key.public.is_genuine if key is not None else None
+    try:
+        with reading(folder) as trail:
+            findings = verify(trail.lines, trail.head, genuine).findings if genuine is not None else ()
 
-        def entries() -> Iterator[Placed]:
-            return from_trail.within(placed(trail, folder), begins, ends)
+            def entries() -> Iterator[Placed]:
+                # Where all is whole, each is signed already by those that follow it.
+                return from_trail.within(placed(trail, folder, genuine if findings else None), begins, ends)
 
-        findings = verify(trail.lines, trail.head, key.public.is_genuine).findings if key is not None else ()
-        yield from from_trail.acts(entries())
-        yield from from_trail.reads(entries())
-        yield from from_trail.oddities(entries(), findings, str(folder))
+            yield from from_trail.acts(entries())
+            yield from from_trail.reads(entries())
+            yield from from_trail.oddities(entries(), findings, str(folder))
+    except UsageError as exc:
+        yield Row(Section.EXCEPTIONS, "", "", "there is no trail to be read", exc.what, "", str(folder))
+        return
     if key is None:
         what = "the trail was not verified: its key cannot be read here"
         todo = "`lessee audit verify --public-key FILE`"

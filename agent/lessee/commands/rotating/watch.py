@@ -64,7 +64,7 @@ def _answers(watching: Watching, trail: "Noting | None") -> Answers:
         # Imported when the first scrape comes: nobody else needs to pay for it.
         from lessee.rotation.metrics import exposition
 
-        return exposition(watching.status())
+        return exposition(with_trail(watching.status(), trail))
 
     return Answers(
         status=lambda: with_trail(watching.status(), trail),

@@ -29,8 +29,8 @@ class _Alert(Record, frozen=True):
 
 
 class _Status(Record, frozen=True):
+    accesses: _Reads  # Without it, it is another program's.
     environment: str | None = None
-    accesses: _Reads = _Reads()
     alerts: tuple[_Alert, ...] = ()
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from lessee.core.auditing.rows import Placed, Row, Section
-from lessee.core.trail.entries import Act
+from lessee.core.trail.entries import ALTERED, MENDED, Act
 from lessee.core.trail.verifying import Finding
 
-_ODD = frozenset({"acts lost", "trail mended", "trail found altered", "not waited for any longer"})
+_ODD = frozenset({"acts lost", MENDED, ALTERED, "not waited for any longer"})
 _SECRETS = ("secret", "path")
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from lessee.core.auditing.rows import TITLES, Row, Section
 
 COLUMNS = ("section", "environment", "who", "what", "detail", "at", "source")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A spreadsheet takes what begins so for a formula."""
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""A spreadsheet takes what begins so for a formula, and some the wide forms of these too."""
 
 
 def as_text(head: Mapping[str, str], rows: Sequence[Row]) -> str:
@@ -48,7 +48,7 @@ def _fields(row: Row) -> dict[str, str]:
 
 def _cell(value: str) -> str:
     text = _plain(str(value))
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
 def _plain(text: str) -> str:

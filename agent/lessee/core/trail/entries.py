@@ -12,6 +12,10 @@ START = "0" * 64
 """What the first entry is chained to."""
 LONGEST = 500
 """Characters of a text in it."""
+MENDED = "trail mended"
+"""The act of a writer that found what one that was ended had left."""
+ALTERED = "trail found altered"
+"""The act of a writer that found what no writer leaves."""
 
 Kind = Literal["agent", "rotator", "monitor", "operator"]
 Outcome = Literal["begun", "done", "failed"]
@@ -38,17 +42,25 @@ class Act(Record, frozen=True):
 
 
 class Entry(Record, frozen=True):
-    """An act in its place. `n` counts from 1; `before` is the SHA-256 of the line before, without its newline."""
+    """An act in its place. `n` counts from 1; `before` is the SHA-256 of the line before, without its newline.
+
+    `head`: the entry at which the head was when this was written. Those that are written at once share it, and so an
+    older head that is put back does not pass for one that a writer did not come to write.
+    """
 
     n: int
     before: str
+    head: int
     act: Act
     signature: str = ""
     """Of all else, in base64."""
 
 
 class Head(Record, frozen=True):
-    """The end of the trail: its last entry, and how long the file is in which that stands, in bytes."""
+    """The end of the trail: its last entry, and how long the file is in which that stands, in bytes.
+
+    There is one before the first entry, of `n` 0: so where there is none, somebody took it away.
+    """
 
     n: int = 0
     hash: str = START

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lessee.core.record import Record
-from lessee.core.trail.entries import START, Entry, Head, entry_of, hash_of, head_of, is_begun, signed_part
+from lessee.core.trail.entries import ALTERED, START, Entry, Head, entry_of, hash_of, head_of, is_begun, signed_part
 from lessee.core.trail.names import HEAD, first_of
 
 Genuine = Callable[[bytes, str], bool]
@@ -114,12 +114,15 @@ class _Walk:
             return
         self.last = line
         entry = entry_of(line.text)
-        if entry is None or (self.each and not self._is_genuine(entry)):
+        if entry is None or ((self.each or self._is_beyond(entry)) and not self._is_genuine(entry)):
             self._tell_odd(line, "was changed, or is none of lessee's")
             return
         self.entries += 1
         if line.number == 1 and first_of(line.file) != entry.n:
             self._tell(line, f"the file's name says another: it was renamed; it begins with {entry.n}", n=entry.n)
+        if entry.act.act == ALTERED:
+            # What it found may be mended to the eye since, such as a head that it had to write anew.
+            self._tell(line, f"its writer found the trail altered: {entry.act.subject.get('what', '')}", n=entry.n)
         if entry.n <= self.n:
             self._tell(line, "stands in the wrong place, or twice", n=entry.n)
             self.hash = None
@@ -133,22 +136,25 @@ class _Walk:
     def _see_end(self) -> None:
         head = self._heads.get(HEAD)
         if self._torn is not None:
-            if head is not None and head.n == self.n and self.hash and is_begun(self._torn.text, self.n + 1, self.hash):
+            is_next = head is not None and head.n <= self.n and self.hash is not None
+            if is_next and is_begun(self._torn.text, self.n + 1, self.hash or ""):
                 place = f"{self._torn.file}:{self._torn.number}"
                 self.notes.append(f"{place}: a writer was ended in the middle of it; the next one mends that")
             else:
                 self._tell_odd(self._torn, "is cut")
         for name, one in self._heads.items():
             self._compare(name, one)
-        if head is None:
+        if head is None or self._newest is None or self.n <= head.n:
             return
-        if self.n > head.n + 1:
+        if self._newest.head > head.n:
             self.findings.append(Finding(HEAD, 1, head.n, f"is older than the trail, which goes to entry {self.n}"))
-        elif self.n == head.n + 1 and self._newest is not None:
-            if not self._is_genuine(self._newest):
-                self._tell(self.last, "is not signed by this key", n=self.n)
-            else:
-                self.notes.append(f"{HEAD}: a writer was ended before it wrote this; the next one mends that")
+        else:
+            self.notes.append(f"{HEAD}: a writer was ended before it wrote this; the next one mends that")
+
+    def _is_beyond(self, entry: Entry) -> bool:
+        """Whether the head's signature does not speak for it."""
+        head = self._heads.get(HEAD)
+        return head is not None and entry.n > head.n
 
     def _compare(self, name: str, one: Head) -> None:
         if one.n > self.n + self.odd:

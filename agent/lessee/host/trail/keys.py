@@ -3,7 +3,6 @@
 import base64
 import binascii
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +81,8 @@ def make_key(path: Path) -> Private:
 
     key = Ed25519PrivateKey.generate()
     text = key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # Not by the pid: in a container that is always the same, and who was killed here would bar all that follow.
+    fresh = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:

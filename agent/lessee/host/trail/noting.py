@@ -90,9 +90,8 @@ class Noting:
         while self._take():
             try:
                 writer = writer or self._writer()
-                while self._taken:
-                    self._tell(writer.add(self._taken[:1]))
-                    del self._taken[0]
+                self._tell(writer.add(self._taken))
+                self._taken.clear()
             except Exception as exc:  # noqa: BLE001  # Whatever it is, acts go on, and it is tried again.
                 self._tell_problem(
                     str(exc) if isinstance(exc, LesseeError) else f"internal error: {type(exc).__name__}"

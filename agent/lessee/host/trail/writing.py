@@ -1,4 +1,4 @@
-"""Adds acts to a trail: one at a time, whoever else writes there, and never over what is not as it was left."""
+"""Adds acts to a trail: all of a call or none, whoever else writes there, and never over what is not as it was left."""
 
 import fcntl
 import os
@@ -9,7 +9,19 @@ from pathlib import Path
 
 from lessee.core.errors import CannotWrite
 from lessee.core.record import replace
-from lessee.core.trail.entries import Act, Entry, Head, entry_of, hash_of, head_of, is_begun, line_of, signed_part
+from lessee.core.trail.entries import (
+    ALTERED,
+    MENDED,
+    Act,
+    Entry,
+    Head,
+    entry_of,
+    hash_of,
+    head_of,
+    is_begun,
+    line_of,
+    signed_part,
+)
 from lessee.core.trail.names import HEAD, NEW, PUBLIC, order, segment
 from lessee.host.clock import boot_time
 from lessee.host.directories import cannot_write, entries, open_directory
@@ -21,6 +33,8 @@ SEGMENT = 16 * 1024 * 1024
 PATIENCE = 10.0
 """Seconds for which another writer is waited for, who needs a few milliseconds."""
 _LOOK = 0.005
+_MOST = 64 * LARGEST_LINE
+"""Bytes behind the head's entry that are looked at: more than anybody writes at once."""
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _APPEND = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -32,12 +46,13 @@ class Writer:
         """Makes the folder and, for a trail that is to begin, the key. Raises CannotWrite and ConfigError."""
         self._path = directory
         self._size = segment_size
+        self._last = Head()
+        """Where it ended when this writer was last here."""
         self._fd = open_directory(directory, make=(0o700, None, None))
         try:
             with self._held():
                 self._key = private_key(key_file) or self._first_key(key_file)
-                if PUBLIC not in entries(self._fd):
-                    self._replace(PUBLIC, self._key.public.pem())
+                self._begin()
         except BaseException:
             os.close(self._fd)
             raise
@@ -49,29 +64,55 @@ class Writer:
     def add(self, acts: Sequence[Act]) -> str:
         """Each follows what stands there, even where that was altered: that shows, for good.
 
-        Gives what had to be mended or was found altered, else an empty text. Raises CannotWrite: then some of the first
-        are written, and of the others nothing is.
+        Gives what had to be mended or was found altered, else an empty text. Raises CannotWrite: then none is written.
+        They are written at once, and whoever wants many to be quick gives many.
         """
+        if not acts:
+            return ""
+        self._follow_path()
         with self._held():
             head, mended, altered = self._look()
             said = mended or altered
-            if said and acts:
-                told = replace(acts[0], act="trail mended" if mended else "trail found altered", outcome="done")
-                head = self._append(head, replace(told, subject={"what": said}), anew=bool(altered))
-            for act in acts:
-                head = self._append(head, act)
+            if said:
+                told = replace(acts[0], act=MENDED if mended else ALTERED, outcome="done")
+                acts = [replace(told, subject={"what": said}), *acts]
+            self._append(head, acts, anew=bool(altered))
         return said
+
+    def _follow_path(self) -> None:
+        """Somebody may have put another folder there: what is written must be where it is looked for."""
+        with suppress(OSError):
+            if os.path.samestat(self._path.stat(), os.fstat(self._fd)):
+                return
+        fd = open_directory(self._path, make=(0o700, None, None))
+        os.close(self._fd)
+        self._fd = fd
+
+    def _begin(self) -> None:
+        there = entries(self._fd)
+        if PUBLIC not in there and HEAD not in there and not segments(self._fd):
+            self._write_head(Head())
+        self._publish()
+
+    def _publish(self) -> None:
+        if PUBLIC not in entries(self._fd):
+            self._replace(PUBLIC, self._key.public.pem())
 
     def _look(self) -> tuple[Head, str, str]:
         """Where to go on; what a writer that was ended had left, and what somebody altered."""
-        head, there = self._head(), segments(self._fd)
+        head, there, last = self._head(), segments(self._fd), self._last
         if head is None:
-            if not there:
-                return Head(), "", ""
-            return self._newest(there), "", f"{HEAD} is missing or changed"
-        beyond = [name for name in there if order(name) > order(head.file)]
+            newest = self._newest(there)
+            if not newest.n and not last.n and (there or HEAD in entries(self._fd)):
+                todo = "bring back the key that it was begun with; or let a new trail begin in another folder"
+                raise CannotWrite("nothing of the trail is signed by this key", where=str(self._path), todo=todo)
+            self._publish()
+            return max(newest, last, key=_n), "", f"{HEAD} is missing or changed"
+        if head.n < last.n or (head.n == last.n and head.hash != last.hash):
+            return last, "", f"it was put back to entry {head.n}, and had come to entry {last.n}"
+        beyond = [name for name in there if not head.n or order(name) > order(head.file)]
         try:
-            size, rest = self._rest(head.file, head.size)
+            size, rest = self._rest(head.file, head.size) if head.n else (0, b"")
             if size < head.size:
                 return head, "", f"{head.file} is cut"
             if not rest and beyond == [segment(head.n + 1)]:
@@ -85,18 +126,24 @@ class Writer:
     def _rest(self, name: str, at: int) -> tuple[int, bytes]:
         """How long a file is, and what stands in it from there on. Raises FileNotFoundError and CannotWrite."""
         with self._readable(name) as fd:
-            return os.fstat(fd).st_size, os.pread(fd, 2 * LARGEST_LINE, at)
+            size = os.fstat(fd).st_size
+            return size, os.pread(fd, min(max(0, size - at), _MOST), at)
 
     def _mended(self, head: Head, file: str, at: int, rest: bytes) -> tuple[Head, str, str]:
-        """At most one entry that its writer did not come to put into the head, and of another what there is of it."""
-        line, newline, _ = rest.partition(b"\n")
-        entry = entry_of(line + newline)
-        if entry is not None and (entry.n, entry.before) == (head.n + 1, head.hash) and self._is_ours(entry):
+        """What was written at once and its writer did not come to put into the head, and of one more what there is."""
+        known = head.n
+        while True:
+            line, newline, more = rest.partition(b"\n")
+            entry = entry_of(line + newline)
+            is_next = entry is not None and (entry.n, entry.before, entry.head) == (head.n + 1, head.hash, known)
+            if entry is None or not is_next or not self._is_ours(entry):
+                break
             at += len(line) + 1
-            head = self._write_head(entry, line + newline, file, at)
-            rest = rest[len(line) + 1 :]
-            if not rest:
-                return head, "", ""
+            head, rest = Head(entry.n, hash_of(line), file, at), more
+        if head.n > known:
+            head = self._write_head(head)
+        if not rest:
+            return head, "", ""
         if not is_begun(rest, head.n + 1, head.hash):
             return head, "", f"{file} goes on with what is none of lessee's"
         with cannot_write(self._path / file):
@@ -110,26 +157,30 @@ class Writer:
                 os.unlink(file, dir_fd=self._fd)
         return head, f"a writer was ended in the middle of entry {head.n + 1}, {len(rest)} bytes of it", ""
 
-    def _append(self, head: Head, act: Act, *, anew: bool = False) -> Head:
-        entry = Entry(head.n + 1, head.hash, act)
-        entry = replace(entry, signature=self._key.sign(signed_part(entry)))
-        line = line_of(entry)
-        anew = anew or not head.n or head.size + len(line) > self._size
-        name = self._fresh(entry.n) if anew else head.file
+    def _append(self, head: Head, acts: Sequence[Act], *, anew: bool) -> None:
+        n, before, lines = head.n, head.hash, []
+        for act in acts:
+            n += 1
+            entry = Entry(n, before, head.n, act)
+            lines.append(line_of(replace(entry, signature=self._key.sign(signed_part(entry)))))
+            before = hash_of(lines[-1])
+        text = b"".join(lines)
+        anew = anew or not head.n or head.size + len(text) > self._size
+        name = self._fresh(head.n + 1) if anew else head.file
         with cannot_write(self._path / name):
             fd = os.open(name, _APPEND | (os.O_CREAT | os.O_EXCL if anew else 0), 0o640, dir_fd=self._fd)
             size = os.fstat(fd).st_size
             try:
                 self._give_away(fd)
-                _write_all(fd, line)
+                _write_all(fd, text)
                 os.fsync(fd)
                 if anew:
                     os.fsync(self._fd)
-                return self._write_head(entry, line, name, size + len(line))
+                self._write_head(Head(n, before, name, size + len(text)))
             except BaseException:
-                # Nothing is half there: what follows goes on where this one would have stood.
+                # Nothing is half there: what follows goes on where these would have stood.
                 written = self._head()
-                if written is not None and written.n == entry.n:
+                if written is not None and written.n == n:
                     raise
                 with suppress(OSError):
                     os.ftruncate(fd, size)
@@ -143,10 +194,10 @@ class Writer:
         there = entries(self._fd)
         return next(name for again in range(10_000) if (name := segment(n, again)) not in there)
 
-    def _write_head(self, entry: Entry, line: bytes, file: str, size: int) -> Head:
-        head = Head(entry.n, hash_of(line), file, size)
+    def _write_head(self, head: Head) -> Head:
         head = replace(head, signature=self._key.sign(signed_part(head)))
         self._replace(HEAD, line_of(head))
+        self._last = head
         return head
 
     def _replace(self, name: str, content: bytes) -> None:
@@ -231,6 +282,10 @@ def _is_locked(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _n(head: Head) -> int:
+    return head.n
 
 
 def _write_all(fd: int, content: bytes) -> None:

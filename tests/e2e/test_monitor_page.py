@@ -1,0 +1,89 @@
+"""The monitor's page and `lessee status --watch`, over a real audit log: who read what, what is wrong, and no value."""
+
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+
+from browser import Sight, chromium, portraits
+from lessee.host.openbao import free_port
+from monitored import Audited, Monitor
+from terminal import Terminal
+
+CANARY = "canary-of-the-monitors-page"
+HOSTILE = "%3Cimg%20src=x%20onerror=alert(1)%3E"
+ROWS = "[...document.querySelectorAll('#accesses tbody th')].map(one => one.innerText)"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Audited(tmp_path_factory.mktemp("page")) as one:
+        yield one
+
+
+@pytest.fixture
+def monitor(server, tmp_path, memory):
+    """It has seen a read by a component, one of a hostile name, a refusal, and a root token."""
+    with Monitor(tmp_path / "monitor", memory, {"file": str(server.audit), "name": "vault"}, alerts={}) as one:
+        one.port = free_port()
+        one.url = f"http://127.0.0.1:{one.port}/"
+        one.config |= {"environment": "production", "status": {"listen": f"127.0.0.1:{one.port}", "insecure": True}}
+        one.start().until(lambda status: status["ready"])
+        role_id, secret_id = server.approle("seen", 'path "secret/data/production/*" { capabilities = ["read"] }')
+        login = {"role_id": role_id, "secret_id": secret_id}
+        token = server.ask("POST", "auth/approle/login", login, token="")["auth"]["client_token"]
+        server.put("production/seen", password=CANARY)
+        server.put(f"production/{HOSTILE}", password=CANARY)
+        for path in ("production/seen", f"production/{HOSTILE}", "testing/seen"):
+            with suppress(RuntimeError):
+                server.ask("GET", f"secret/data/{path}", token=token)
+        one.secrets = (CANARY, token, secret_id)
+        one.until(lambda status: reads(status, "production/seen") and reads(status, "onerror") and firing(status))
+        yield one
+
+
+def reads(status, part):
+    return [one for one in status["accesses"]["by_path"] if part in one["path"] and one["component"] == "seen"]
+
+
+def firing(status):
+    return [one for one in status["alerts"] if one["rule"] == "root-token" and one["firing"]]
+
+
+def test_its_page_tells_who_read_what_and_everybody_can_read_it(server, monitor, tmp_path):
+    with chromium() as browser:
+        assert portraits(browser, monitor.url, tmp_path, "monitor") == []
+        sight = Sight(browser, monitor.url)
+        assert "root-token" in sight.page.text_content("#alerts")
+        assert "vault" in sight.page.text_content("#sources")
+        assert any("onerror" in one for one in sight.page.evaluate(ROWS))
+        assert sight.page.locator("#accesses img").count() == 0
+        server.put("production/later", password=CANARY)
+        server.ask("GET", "secret/data/production/later")
+        sight.until(f"{ROWS}.some(one => one.includes('production/later'))", "the new row")
+        text = sight.page.content()
+        assert not any(secret in text for secret in monitor.secrets)
+        assert sight.told == []
+        sight.close()
+
+
+def test_it_is_watched_on_a_terminal_and_before_a_pipe(server, monitor):
+    environ = {"PATH": "/usr/bin:/bin", "COLUMNS": "160", "LINES": "80", "TERM": "xterm-256color"}
+    command = (sys.executable, "-m", "lessee", "status", "--watch")
+    terminal = Terminal(*command, cwd=monitor.disk, env=environ)
+    try:
+        seen = terminal.until("root-token") + terminal.until("Who read what")
+        server.put("production/watched", password=CANARY)
+        server.ask("GET", "secret/data/production/watched")
+        seen += terminal.until("production/watched")
+        terminal.type("\x03")
+        assert terminal.process.wait(60) == 0
+    finally:
+        terminal.close()
+    assert not any(secret in seen for secret in monitor.secrets)
+    done = subprocess.run(command[:-1], cwd=monitor.disk, env=environ, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"lessee monitor ")
+    assert b"onerror" in done.stdout
+    assert b"\x1b" not in done.stdout
