@@ -10,7 +10,6 @@ from lessee.core.leases import Lease
 from lessee.core.machine.events import Recovered, Token
 from lessee.core.record import Record
 from lessee.core.redaction import Redactor
-from lessee.host.project import Stamp
 
 if TYPE_CHECKING:
     from lessee.agent.supervisor import Supervisor
@@ -63,12 +62,6 @@ class Keeper(Protocol):
     def keep_lease(self, identity: str, lease: Lease) -> None: ...
 
     def forget_lease(self, identity: str, lease_id: str) -> None: ...
-
-
-class Watcher(Protocol):
-    """Calls `Agent.reload` when one of the files changes."""
-
-    def watch(self, stamps: Mapping[Path, Stamp], *, all_beside: bool = False) -> None: ...
 
 
 class Effects(Record, frozen=True):

@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lessee.agent.effects import Effects, Watcher
+from lessee.agent.effects import Effects
 from lessee.agent.identities import Identities
 from lessee.core.changes import Change
 from lessee.core.config import Config
-from lessee.core.errors import LesseeError
 from lessee.core.machine import events as ev
 from lessee.core.machine.deadlines import wake_at
 from lessee.core.machine.hearing import meant
@@ -21,6 +20,7 @@ from lessee.core.machine.view import status as status_of
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.logs import log
 from lessee.host.project import Project, load, stamp
+from lessee.host.reloading import Reloading, Stamps, Watcher
 
 if TYPE_CHECKING:
     from lessee.agent.listening import Listener
@@ -77,8 +77,7 @@ class Agent:
         self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
         self._identities = Identities(effects, seed=seed, notifies=notifies, whole=whole, stays=stays, post=self._post)
         self._turned_at = boot_time()
-        self._trouble: str | None = None
-        self._watcher: Watcher | None = None
+        self._reloading = Reloading()
         self._listener: Listener | None = None
         self._ahead = (compiled for recipe in project.recipes.values() for compiled in recipe.templates)
         if effects.supervisor is not None:
@@ -131,7 +130,7 @@ class Agent:
         """status.json."""
         accounts = [identity.account for identity in self._identities]
         environment = self._project.config.environment
-        said = status_of(accounts, boot_time(), wall_time(), environment=environment, trouble=self._trouble)
+        said = status_of(accounts, boot_time(), wall_time(), environment=environment, trouble=self._reloading.trouble)
         if self._listener is None:
             return {**said, "events": None}
         missed = self._listener.problem()
@@ -147,8 +146,7 @@ class Agent:
 
     def watch_with(self, watcher: Watcher) -> None:
         """Have the configuration's files watched."""
-        self._watcher = watcher
-        watcher.watch(self._project.stamps)
+        self._reloading.watch_with(watcher, self._project.stamps)
 
     def listen_with(self, listener: "Listener") -> None:
         """Say of this one what is heard."""
@@ -173,7 +171,8 @@ class Agent:
                     self._identities.listen(live=note is _Note.HEAR)
             self._turn([letter for letter in mail if not isinstance(letter, _Note)])
             if _Note.RELOAD in mail:
-                self._reload()
+                stamps = {path: stamp(path) for path in self._project.stamps}
+                self._reloading.reload(stamps, self._take_up_edits)
         return answer
 
     def _child_wakes_at(self) -> float:
@@ -240,33 +239,19 @@ class Agent:
 
     # Configurations.
 
-    def _reload(self) -> None:
-        # What is broken may be mended by a file that was not there before.
-        stamps = {path: stamp(path) for path in self._project.stamps}
-        try:
-            project = self._load()
-            self._take_up(project)
-        except LesseeError as exc:
-            if str(exc) != self._trouble:
-                log("error", "configuration not taken up", reason=str(exc), note="the old one stays in force")
-            self._trouble = str(exc)
-        else:
-            self._trouble = None
-            stamps = dict(project.stamps)
-            log("info", "configuration taken up", apps=", ".join(project.config.apps))
-        if self._watcher is not None:
-            self._watcher.watch(stamps, all_beside=self._trouble is not None)
+    def _take_up_edits(self) -> Stamps:
+        project = self._load()
+        self._identities.configure(project)
+        _tell_what_needs_a_start(self._project, project)
+        self._project = project
+        log("info", "configuration taken up", apps=", ".join(project.config.apps))
+        return project.stamps
 
     def _load(self) -> Project:
         child = self._supervisor is not None
         only = next(iter(self._project.config.apps)) if child else None
         respawns = self._supervisor is not None and self._supervisor.respawns
         return load(self._project.path, self._environ, only=only, for_child=child, respawns=respawns)
-
-    def _take_up(self, project: Project) -> None:
-        self._identities.configure(project)
-        _tell_what_needs_a_start(self._project, project)
-        self._project = project
 
 
 def _tell_what_needs_a_start(old: Project, new: Project) -> None:

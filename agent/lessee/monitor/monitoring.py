@@ -7,13 +7,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, assert_never
 
-from lessee.core.errors import LesseeError
 from lessee.core.monitor.access import Line
 from lessee.core.record import replace
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.logs import log
-from lessee.host.project import Stamp, stamp
-from lessee.host.watch import Watcher
+from lessee.host.project import stamp
+from lessee.host.reloading import Reloading, Stamps, Watcher
 from lessee.monitor.keeping import LEAP, Keeper, Kept, Saver, Standing
 from lessee.monitor.pieces import Piece
 from lessee.monitor.service import Project, sinks, source
@@ -64,8 +63,7 @@ class Monitoring:
         self._ended: set[str] = set()
         self._sinks: list[Sink] = []
         self._turned_at = self._ticked_at = boot_time()
-        self._trouble: str | None = None
-        self._watcher: Watcher | None = None
+        self._reloading = Reloading()
 
     @property
     def project(self) -> Project:
@@ -92,7 +90,7 @@ class Monitoring:
             told = [sink.status() for sink in self._sinks]
             standings = {name: self._standings[name] for name in self._sources}
             project, errors = self._project, dict(self._errors)
-        problems = [text for text in (self._trouble, self._saver.trouble) if text is not None]
+        problems = [text for text in (self._reloading.trouble, self._saver.trouble) if text is not None]
         return status(project, standings, errors, told, problems)
 
     def logs(self) -> Sequence[Mapping[str, Any]]:
@@ -110,8 +108,7 @@ class Monitoring:
 
     def watch_with(self, watcher: Watcher) -> None:
         """Have the configuration's file watched."""
-        self._watcher = watcher
-        watcher.watch(self._stamps())
+        self._reloading.watch_with(watcher, self._stamps())
 
     def run(self) -> None:
         """Until it is stopped, or all logs have come to their end. Raises CannotWrite: the end could not be saved."""
@@ -140,7 +137,7 @@ class Monitoring:
                 self._hear(*mail)
         self._turned_at = boot_time()
         if _Note.RELOAD in notes:
-            self._reload()
+            self._reloading.reload(self._stamps(), self._take_up_edits)
         return _Note.STOP not in notes and not self._ended >= self._sources.keys()
 
     def _collect(self, wait: float) -> Iterator[_Mail]:
@@ -224,22 +221,12 @@ class Monitoring:
 
     # Configurations.
 
-    def _reload(self) -> None:
-        stamps = self._stamps()
-        try:
-            project = self._load()
-        except LesseeError as exc:
-            if str(exc) != self._trouble:
-                log("error", "configuration not taken up", reason=str(exc), note="the old one stays in force")
-            self._trouble = str(exc)
-        else:
-            self._trouble = None
-            if project.config != self._project.config:
-                _tell_what_needs_a_start(self._project, project)
-                self._take_up(project)
-                log("info", "configuration taken up", sources=", ".join(project.logs))
-        if self._watcher is not None:
-            self._watcher.watch(stamps, all_beside=self._trouble is not None)
+    def _take_up_edits(self) -> None:
+        project = self._load()
+        if project.config != self._project.config:
+            _tell_what_needs_a_start(self._project, project)
+            self._take_up(project)
+            log("info", "configuration taken up", sources=", ".join(project.logs))
 
     def _take_up(self, project: Project) -> None:
         """Logs that stay the same are read on, and what all sinks know goes over to those that follow them."""
@@ -298,7 +285,7 @@ class Monitoring:
         except ValueError:
             log("warning", "begins anew", sink=sink.name, reason="what was kept of it is not what it keeps")
 
-    def _stamps(self) -> Mapping[Any, Stamp]:
+    def _stamps(self) -> Stamps:
         return {self._project.path: stamp(self._project.path)}
 
 

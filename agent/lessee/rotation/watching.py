@@ -13,8 +13,8 @@ from lessee.core.rotation.view import status
 from lessee.core.rotation.watch import start, step
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.logs import log
-from lessee.host.project import Stamp, stamp
-from lessee.host.watch import Watcher
+from lessee.host.project import stamp
+from lessee.host.reloading import Reloading, Stamps, Watcher
 from lessee.rotation.asking import Asker
 from lessee.rotation.holder import holder
 from lessee.rotation.targets import Project, rotator
@@ -48,8 +48,7 @@ class Watching:
         self._holder = holder()
         self._state = start(seed)
         self._turned_at = boot_time()
-        self._trouble: str | None = None
-        self._watcher: Watcher | None = None
+        self._reloading = Reloading()
 
     @property
     def project(self) -> Project:
@@ -79,14 +78,14 @@ class Watching:
 
     def status(self) -> Mapping[str, Any]:
         """status.json."""
-        return status(self._state, wall_time(), environment=self._project.config.environment, trouble=self._trouble)
+        environment, trouble = self._project.config.environment, self._reloading.trouble
+        return status(self._state, wall_time(), environment=environment, trouble=trouble)
 
     # The loop.
 
     def watch_with(self, watcher: Watcher) -> None:
         """Have the configuration's file watched."""
-        self._watcher = watcher
-        watcher.watch(self._stamps())
+        self._reloading.watch_with(watcher, self._stamps())
 
     def run(self) -> None:
         """Until it is stopped; then what is under way has a few seconds to come to an end."""
@@ -99,7 +98,7 @@ class Watching:
                 if not isinstance(event, _Note):
                     self._turn(event)
             if _Note.RELOAD in mail:
-                self._reload()
+                self._reloading.reload(self._stamps(), self._take_up_edits)
         self._leave()
 
     def _leave(self) -> None:
@@ -148,27 +147,17 @@ class Watching:
 
     # Configurations.
 
-    def _reload(self) -> None:
-        stamps = self._stamps()
-        try:
-            project = self._load()
-        except LesseeError as exc:
-            if str(exc) != self._trouble:
-                log("error", "configuration not taken up", reason=str(exc), note="the old one stays in force")
-            self._trouble = str(exc)
-        else:
-            self._trouble = None
-            _tell_what_needs_a_start(self._project, project)
-            self._project = project
-            self._take_up(project)
-        if self._watcher is not None:
-            self._watcher.watch(stamps, all_beside=self._trouble is not None)
+    def _take_up_edits(self) -> None:
+        project = self._load()
+        _tell_what_needs_a_start(self._project, project)
+        self._project = project
+        self._take_up(project)
 
     def _take_up(self, project: Project) -> None:
         log("info", "configuration taken up", targets=", ".join(project.config.rotation))
         self._turn(s.Configured({name: _plan(project, name) for name in project.config.rotation}))
 
-    def _stamps(self) -> Mapping[Any, Stamp]:
+    def _stamps(self) -> Stamps:
         return {self._project.path: stamp(self._project.path)}
 
 
