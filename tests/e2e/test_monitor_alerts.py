@@ -241,7 +241,12 @@ def test_a_service_that_is_stopped_is_told_and_so_is_a_rotation_that_fails(serve
         service.until(lambda status: status["targets"]["one"]["failures"])
         starts(monitor)
         eventually(lambda: "firing" in hook.told("rotation-failing"), "the alert", 60)
+        status = monitor.until(lambda status: status["rotation"] and status["rotation"][0]["failures"])
+        assert [one["target"] for one in status["rotation"]] == ["one"]
+        assert [(one["error"], one["targets"]) for one in status["services"]] == [(None, 1)]
+        assert "failure" in monitor.get("/")[1]
     eventually(lambda: "firing" in hook.told("agent-silent"), "the alert", 60)
+    assert [one["error"] is None for one in monitor.status()["services"]] == [False]
 
 
 def test_edited_rules_are_taken_up_and_the_alerts_of_those_that_went_are_over(server, hook, monitor):

@@ -13,7 +13,7 @@ from lessee.core.config.alerting import watched
 from lessee.core.config.grammar.alerts import OutsideHours
 from lessee.core.config.grammar.operator import Monitor
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.monitor import outbox
+from lessee.core.monitor import outbox, services
 from lessee.core.monitor.access import Line
 from lessee.core.monitor.alerts import Telling
 from lessee.core.monitor.facts import World, source
@@ -109,7 +109,7 @@ class Alerting:
         self._show(wall_time())
 
     def status(self) -> Mapping[str, Any]:
-        """`accesses`, `alerts`, and how telling goes."""
+        """`accesses`, `alerts`, how telling goes, and how the services are that are watched."""
         return self._status
 
     def close(self) -> None:
@@ -147,7 +147,8 @@ class Alerting:
         alerts = [{**alert, "told": self._told_of(alert)} for alert in said["alerts"]]
         failing = [f"alerts cannot be told by {name}: {way.error}" for name, way in self._ways.items() if way.error]
         ways = {name: _way(way) for name, way in self._ways.items()}
-        self._status = {**said, "alerts": alerts, "telling": ways, "problems": failing}
+        asked = services.view(self._looking.answers())
+        self._status = {**said, **asked, "alerts": alerts, "telling": ways, "problems": failing}
 
     def _told_of(self, alert: Mapping[str, Any]) -> Mapping[str, bool]:
         key = (alert["rule"], alert["subject"])

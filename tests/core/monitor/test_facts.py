@@ -36,6 +36,11 @@ rubbish = st.recursive(
 )  # fmt: skip
 
 
+def test_a_moment_that_no_calendar_has_is_none():
+    for moment in (-1, 2**52, "0001-01-01T00:00:00+00:00"):
+        assert heard({"targets": {"a": {"next": moment}}}).rotated[0].due_at is None
+
+
 @given(rubbish)
 def test_rubbish_is_left_out(said):
     for status in (said, {"leases": said, "targets": said}, {"leases": [said], "targets": {"x": said}}):

@@ -214,7 +214,7 @@ def test_a_monitor_at_its_best_has_nothing_to_tell():
     status = monitor(environment="production")
     assert standing(status) == "All is quiet"
     assert facts(status)["Alerts"] == "none"
-    assert [cells(status, key) for key in ("alerts", "accesses", "publishing", "sources")] == [[], [], [], []]
+    assert [cells(status, key) for key in ("alerts", "accesses", "rotation", "publishing")] == [[], [], [], []]
     assert standing(monitor(ready=False)) == "Not ready"
     assert standing(monitor(problems=["x"])) == "Not all is well"
 
@@ -264,6 +264,21 @@ def test_a_monitor_shows_who_read_what_its_alerts_and_how_far_it_is():
     one, two = cells(status, "sources")
     assert one["Behind"] == "2,000,000 B"
     assert two["Trouble"] == "gone"
+
+
+def test_a_monitor_shows_how_rotation_goes_and_who_of_those_it_asks_is_silent():
+    target = {"service": "rotator", "target": "db", "next": LATER, "failures": 0, "error": None, "open_for": None}
+    service = {"name": "agent", "asked_at": PAST, "error": None, "leases": 2, "targets": 0}
+    status = monitor(
+        rotation=[target, target | {"target": "s3", "next": PAST, "failures": 2, "error": "refused", "open_for": 90}],
+        services=[service, service | {"name": "rotator", "error": "refused", "leases": None, "targets": None}],
+    )
+    fine, late = cells(status, "rotation")
+    assert list(fine.values()) == ["db", "rotator", "in 1 h", "idle", "–"]  # noqa: RUF001  # As above.
+    assert (late["Next"], late["State"], late["Trouble"]) == ("1 min ago", "open for 1 min", "2 failures, refused")
+    answers, silent = cells(status, "services")
+    assert list(answers.values()) == ["agent", "answers", "1 min ago", "2", "0"]
+    assert (silent["State"], silent["Leases"]) == ("silent, refused", "–")  # noqa: RUF001  # As above.
 
 
 def test_of_very_many_paths_the_busiest_are_shown_and_their_number_told():
@@ -317,6 +332,8 @@ ROUGHEST = [
         },
         alerts=[{"rule": ROUGH, "subject": ROUGH, "since": PAST, "text": ROUGH, "severity": ROUGH, "told": ROUGH}],
         publishing={ROUGH: {"error": ROUGH}},
+        rotation=[{"service": ROUGH, "target": ROUGH, "next": None, "failures": 1, "error": ROUGH, "open_for": None}],
+        services=[{"name": ROUGH, "asked_at": None, "error": ROUGH, "leases": None, "targets": None}],
     ),
 ]  # fmt: skip
 

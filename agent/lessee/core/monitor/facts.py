@@ -7,6 +7,9 @@ from typing import Any
 from lessee.core.monitor.meaning import shown
 from lessee.core.record import Record
 
+_END = 253_402_300_800.0
+"""The year 10,000, of which no text can be made."""
+
 
 class Held(Record, frozen=True):
     """A lease or certificate of an agent; moments in seconds since 1970."""
@@ -104,9 +107,8 @@ def _number(value: Any) -> float:
 
 
 def _moment(value: Any) -> float | None:
-    if isinstance(value, int | float):
-        return _number(value)
     try:
-        return datetime.fromisoformat(value).timestamp()
+        moment = _number(value) if isinstance(value, int | float) else datetime.fromisoformat(value).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
+    return moment if 0 <= moment < _END else None

@@ -1,10 +1,10 @@
-"""A monitor: who read what, what is wrong, and how far it has followed Vault's audit log."""
+"""A monitor: who read what, what is wrong, how rotation goes, and how far it has followed Vault's audit log."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lessee.core.panel.parts import Cell, Fact, Table, Tone, View, cell, moment, table
-from lessee.core.panel.words import count, shown
+from lessee.core.panel.words import count, seconds_of, shown, span
 
 Status = Mapping[str, Any]
 _SEVERITIES: Mapping[str, Tone] = {"critical": "bad", "warning": "warn", "info": ""}
@@ -21,7 +21,14 @@ def view(status: Status, now: float) -> View:
         standing=_standing(status),
         facts=tuple(_facts(status)),
         problems=tuple(map(shown, status["problems"])),
-        tables=(_alerts(status, now), _accesses(status, now), _publishing(status), _sources(status, now)),
+        tables=(
+            _alerts(status, now),
+            _accesses(status, now),
+            _rotation(status, now),
+            _services(status, now),
+            _publishing(status),
+            _sources(status, now),
+        ),
         totals=(),
         at=now,
     )
@@ -98,6 +105,36 @@ def _accesses(status: Status, now: float) -> Table:
     )
     columns = ("Path", "Component", "Address", "Last hour", "In all", "Last")
     return table("accesses", "Who read what", columns, rows, "Nobody has read anything yet.")
+
+
+def _rotation(status: Status, now: float) -> Table:
+    rows = tuple(
+        (
+            cell(one["target"]),
+            cell(one["service"]),
+            moment(one["next"], now, "warn" if one["next"] and seconds_of(one["next"]) < now else ""),
+            cell(f"open for {span(one['open_for'])}") if one["open_for"] else cell("idle", "quiet"),
+            cell(count(one["failures"], "failure") if one["failures"] else None, "bad", note=one["error"]),
+        )
+        for one in status.get("rotation", ())
+    )
+    columns = ("Target", "Rotator", "Next", "State", "Trouble")
+    return table("rotation", "Rotation", columns, rows, "No rotator is watched.")
+
+
+def _services(status: Status, now: float) -> Table:
+    rows = tuple(
+        (
+            cell(one["name"]),
+            cell("answers", "good") if one["error"] is None else cell("silent", "bad", note=one["error"]),
+            moment(one["asked_at"], now),
+            cell(one["leases"]),
+            cell(one["targets"]),
+        )
+        for one in status.get("services", ())
+    )
+    columns = ("Service", "State", "Asked", "Leases", "Targets")
+    return table("services", "Agents and rotators", columns, rows, "Nobody is watched.")
 
 
 def _publishing(status: Status) -> Table:
