@@ -5,13 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 
 import yaml
 
 from lessee.host.openbao import OpenBao
-from lessee.host.status import UnixConnection, ask
-from sidecar import PATIENCE, eventually
+from sidecar import PATIENCE, Running
 
 AUDIT_FILE = 'audit "file" "tests" { options { file_path = "%s" } }'
 AUDIT_SOCKET = 'audit "socket" "listener" { options { address = "%s" socket_type = "%s" } }'
@@ -36,7 +34,7 @@ class Audited(OpenBao):
         self.process.send_signal(signal.SIGHUP)
 
 
-class Monitor:
+class Monitor(Running):
     """One process over a configuration of the test's own. Nothing lets it in to Vault: it has no token, and no role."""
 
     def __init__(self, disk, memory, audit, **said):
@@ -70,55 +68,17 @@ class Monitor:
         """Read to the end; what went wrong, if anything did."""
         return subprocess.run(**self.command("--once", capture_output=True, text=True, timeout=PATIENCE), check=False)
 
-    def stop(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
-
-    def close(self):
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
 
-    def status(self):
-        return ask(self.socket, "GET", "/status.json")
-
     def source(self, name="vault"):
         return next(one for one in self.status()["sources"] if one["name"] == name)
 
-    def get(self, path):
-        connection = UnixConnection(self.socket, 5.0)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def until(self, check, patience=PATIENCE):
-        """Wait until the status is as wanted; the log goes into the failure."""
-
-        def look():
-            assert self.process.poll() is None, f"it ended:\n{self.log.read_text()}"
-            with suppress(Exception):  # It is not up yet.
-                status = self.status()
-                return status if check(status) else None
-
-        try:
-            return eventually(look, "the wanted status", patience)
-        except AssertionError as exc:
-            raise AssertionError(f"{exc}\n{self.log.read_text()}") from None
-
     def kept(self):
         return json.loads((self.state / "state.json").read_text())
-
-    def events(self):
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 def accesses(*files):

@@ -1,17 +1,13 @@
 """A real `lessee rotate --watch` in a folder of its own, with rights of its own."""
 
-import json
 import os
-import signal
 import subprocess
 import sys
-from contextlib import suppress
 
 import yaml
 
 from lessee.core.rotation import journal
-from lessee.host.status import UnixConnection, ask
-from sidecar import PATIENCE, eventually
+from sidecar import Running
 
 POLICY = """
 path "secret/data/{0}/app/*" {{ capabilities = ["create", "read", "update"] }}
@@ -29,7 +25,7 @@ TARGET = {
 }
 
 
-class Service:
+class Service(Running):
     """One process over a configuration of the test's own; `name` is its folder's and its role's."""
 
     def __init__(self, server, disk, memory, *, environment, name="rotator", address=None):
@@ -78,45 +74,6 @@ class Service:
                 stderr=log,
             )
         return self
-
-    def stop(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
-
-    def close(self):
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-    def status(self):
-        return ask(self.socket, "GET", "/status.json")
-
-    def get(self, path):
-        """The code, and the text, of one answer."""
-        connection = UnixConnection(self.socket, 5.0)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def until(self, check, patience=PATIENCE):
-        """Wait until the status is as wanted; the log goes into the failure."""
-
-        def look():
-            assert self.process.poll() is None, f"it ended:\n{self.log.read_text()}"
-            with suppress(Exception):  # It is not up yet.
-                status = self.status()
-                return status if check(status) else None
-
-        try:
-            return eventually(look, "the wanted status", patience)
-        except AssertionError as exc:
-            raise AssertionError(f"{exc}\n{self.log.read_text()}") from None
-
-    def events(self):
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     # What is in Vault.
 

@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import yaml
 
 from lessee.host.openbao import ROOT_TOKEN
-from lessee.host.status import ask
+from lessee.host.status import UnixConnection, ask
 
 PATIENCE = 30.0
 
@@ -43,7 +44,48 @@ def pass_by(seconds):
     eventually(lambda: time.monotonic() > end, "the time")
 
 
-class Sidecar:
+class Running:
+    """A lessee that runs until it is stopped: its `process`, its `log`, and its `socket`."""
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def status(self):
+        return ask(self.socket, "GET", "/status.json")
+
+    def get(self, path):
+        """The code, and the text, of one answer."""
+        with closing(UnixConnection(self.socket, PATIENCE)) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    def until(self, check, patience=PATIENCE):
+        """Wait until the status is as wanted; the log goes into the failure."""
+
+        def look():
+            assert self.process.poll() is None, f"it ended:\n{self.log.read_text()}"
+            with suppress(Exception):  # It is not up yet.
+                status = self.status()
+                return status if check(status) else None
+
+        try:
+            return eventually(look, "the wanted status", patience)
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}\n{self.log.read_text()}") from None
+
+    def events(self):
+        """The log, parsed: one event a line."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+class Sidecar(Running):
     """`lessee run` and one-shot commands over a configuration of the test's own."""
 
     def __init__(self, address, disk, memory, *, environment="testing"):
@@ -61,6 +103,10 @@ class Sidecar:
             "state": str(self.state),
             "apps": {"web": {"directory": str(self.directory), "refresh": "200ms", "files": []}},
         }
+
+    @property
+    def socket(self):
+        return self.state / "status.sock"
 
     @property
     def web(self):
@@ -109,34 +155,6 @@ class Sidecar:
             self.until(lambda status: status["ready"])
         return self
 
-    def stop(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
-
-    def close(self):
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-    def status(self):
-        return ask(self.state / "status.sock", "GET", "/status.json")
-
-    def until(self, check):
-        """Wait until the status is as wanted; the log goes into the failure."""
-
-        def look():
-            assert self.process.poll() is None, f"the agent ended:\n{self.log.read_text()}"
-            try:
-                status = self.status()
-            except Exception:  # noqa: BLE001  # It is not up yet.
-                return None
-            return status if check(status) else None
-
-        try:
-            return eventually(look, "the wanted status")
-        except AssertionError as exc:
-            raise AssertionError(f"{exc}\n{self.log.read_text()}") from None
-
     def until_file(self, name, content):
         path = self.directory / name
 
@@ -148,10 +166,6 @@ class Sidecar:
         except AssertionError as exc:
             there = path.read_text() if path.exists() else "nothing"
             raise AssertionError(f"{exc}; there is {there!r}\n{self.log.read_text()}") from None
-
-    def events(self):
-        """The log, parsed: one event a line."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
 class App:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from contextlib import closing
 
 import pytest
 import yaml
@@ -14,7 +13,6 @@ from leak import World
 from lessee.core.trail.entries import entry_of
 from lessee.core.trail.verifying import verify
 from lessee.host.openbao import OpenBao
-from lessee.host.status import UnixConnection
 from lessee.host.trail.keys import public_key
 from lessee.host.trail.reading import reading
 from rotator import Service
@@ -131,19 +129,13 @@ def test_a_trail_that_cannot_be_written_is_told_and_stops_no_app(bao, sidecar, t
     sidecar.start()
     sidecar.until_file("app.txt", "canary\n")
     status = sidecar.until(lambda status: status["problems"])
-    assert b"\nlessee_trail_written 0.0\n" in metrics(sidecar)
+    assert "\nlessee_trail_written 0.0\n" in sidecar.get("/metrics")[1]
     assert status["problems"][0].startswith("the trail is not written: ")
     assert status["ready"]
     (tmp_path / "trail.key").unlink()
     seen(tmp_path, "published", app="web")
     sidecar.until(lambda status: not status["problems"])
-    assert b"\nlessee_trail_written 1.0\n" in metrics(sidecar)
-
-
-def metrics(sidecar):
-    with closing(UnixConnection(sidecar.state / "status.sock", 60)) as connection:
-        connection.request("GET", "/metrics")
-        return connection.getresponse().read()
+    assert "\nlessee_trail_written 1.0\n" in sidecar.get("/metrics")[1]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import pytest
 
 from faults import Sky
 from lessee.host.openbao import OpenBao
-from lessee.host.status import UnixConnection
 from sidecar import Sidecar, eventually
 
 CREDS = '{% set db = dynamic("database/creds/brief") %}{{ db.username }} {{ db.password }}\n'
@@ -59,12 +58,7 @@ def is_fresh_again(proxy, sidecar, postgres, before):
 
 
 def metrics(sidecar):
-    connection = UnixConnection(sidecar.state / "status.sock", 5)
-    try:
-        connection.request("GET", "/metrics")
-        return connection.getresponse().read().decode().splitlines()
-    finally:
-        connection.close()
+    return sidecar.get("/metrics")[1].splitlines()
 
 
 def test_what_ended_is_told_in_status_metrics_and_log_and_the_files_stay(proxy, sidecar, postgres):

@@ -14,7 +14,6 @@ from faults import Sky, Status
 from lessee.core.last_good import Label
 from lessee.host.openbao import OpenBao, free_port
 from lessee.host.sealed import read, seal, unseal
-from lessee.host.status import UnixConnection
 from sidecar import Sidecar, eventually, pass_by
 
 CANARY = "canary-5c1e'$x"
@@ -69,16 +68,6 @@ def marker(sidecar):
     return sidecar.directory / ".degraded"
 
 
-def get(sidecar, path):
-    connection = UnixConnection(sidecar.state / "status.sock", 5.0)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
-
-
 def is_degraded(sidecar, by="env"):
     """As everybody can see who looks."""
     status = sidecar.until(lambda status: status["apps"]["web"]["degraded"] == by)
@@ -87,9 +76,9 @@ def is_degraded(sidecar, by="env"):
     assert (status["ready"], status["fresh"]) == (True, False)
     assert any(line.startswith("web is degraded: its files are made from") for line in status["problems"])
     assert json.loads(marker(sidecar).read_text())["from"] == by
-    assert get(sidecar, "/readyz")[0] == 200
-    assert get(sidecar, "/readyz?fresh")[0] == 503
-    assert 'lessee_app_degraded{app="web"} 1.0' in get(sidecar, "/metrics")[1]
+    assert sidecar.get("/readyz")[0] == 200
+    assert sidecar.get("/readyz?fresh")[0] == 503
+    assert 'lessee_app_degraded{app="web"} 1.0' in sidecar.get("/metrics")[1]
     assert f"DEGRADED ({by})" in sidecar.command("status").stdout
     return True
 
@@ -98,7 +87,7 @@ def is_as_vault_has_it(sidecar, value=CANARY):
     sidecar.until_file("app.env", file_of(value))
     sidecar.until(lambda s: s["fresh"] and not s["problems"] and s["apps"]["web"]["degraded"] is None)
     assert not marker(sidecar).exists()
-    assert 'lessee_app_degraded{app="web"} 0.0' in get(sidecar, "/metrics")[1]
+    assert 'lessee_app_degraded{app="web"} 0.0' in sidecar.get("/metrics")[1]
     return True
 
 

@@ -9,7 +9,6 @@ import urllib.request
 import pytest
 
 from lessee.host.openbao import free_port
-from lessee.host.status import UnixConnection
 from sidecar import eventually, folders
 
 ENV = 'USER={{{{ secret("{0}/db").user }}}}\nPASSWORD={{{{ secret("{0}/db").password }}}}\n'
@@ -200,12 +199,12 @@ def test_vault_away_at_the_start_is_waited_for_and_healthz_stays_green(bao, runn
     status = running.until(lambda s: s["problems"])
     assert "connection refused" in status["problems"][0]
     assert not status["ready"]
-    assert _get(running, "/healthz")[0] == 200
-    assert _get(running, "/readyz")[0] == 503
+    assert running.get("/healthz")[0] == 200
+    assert running.get("/readyz")[0] == 503
     running.config["vault"]["address"] = bao.address
     running.write_config()
     running.until(lambda s: s["ready"])
-    assert _get(running, "/readyz?fresh")[0] == 200
+    assert running.get("/readyz?fresh")[0] == 200
 
 
 def test_the_status_socket_serves_its_owner_alone_and_tcp_cannot_refresh(running):
@@ -264,16 +263,6 @@ def test_status_for_people_and_for_programs(running):
     gone = running.command("status")
     assert gone.returncode == 69
     assert "no agent answers" in gone.stderr
-
-
-def _get(sidecar, target):
-    connection = UnixConnection(sidecar.state / "status.sock", 5)
-    try:
-        connection.request("GET", target)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
 
 
 def test_an_app_that_moves_to_another_directory_has_its_files_there_too(running, memory):

@@ -3,7 +3,8 @@
 import argparse
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,16 @@ def run(arguments: argparse.Namespace) -> int:
 
         return watch(socket)
     status = ask(socket, "GET", "/status.json")
-    try:
+    with known(socket):
         return _tell(status, as_json=arguments.json)
-    except (AttributeError, LookupError, TypeError):
+
+
+@contextmanager
+def known(socket: Path) -> Iterator[None]:
+    """What answers may be of another version, which may begin while somebody looks on. Raises AgentAway."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError):
         what = "what answers tells no status that this lessee knows"
         raise AgentAway(what, where=str(socket), todo="is it of another version?") from None
 

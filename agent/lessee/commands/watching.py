@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lessee.commands.status import known
 from lessee.core.errors import AgentAway
 from lessee.core.panel.parts import NONE, Cell, Table, View
 from lessee.core.panel.plain import lines
@@ -40,7 +41,7 @@ def watch(socket: Path) -> int:
         with _drawing() if sys.stdout.isatty() else _writing() as show:
             while True:
                 try:
-                    with _known(socket):
+                    with known(socket):
                         view, gone_at, trouble = view_of(ask(socket, "GET", "/status.json"), wall_time()), None, ""
                 except AgentAway as exc:
                     gone_at = boot_time() if gone_at is None else gone_at
@@ -49,16 +50,6 @@ def watch(socket: Path) -> int:
                 time.sleep(EVERY)
     except KeyboardInterrupt:
         return 0
-
-
-@contextmanager
-def _known(socket: Path) -> Iterator[None]:
-    """What answers may be of another version, which begins while somebody looks on. Raises AgentAway."""
-    try:
-        yield
-    except (AttributeError, LookupError, TypeError, ValueError):
-        what = "what answers tells no status that this lessee knows"
-        raise AgentAway(what, where=str(socket), todo="is it of another version?") from None
 
 
 def _gone(trouble: str, seconds: float, *, drawn: bool) -> str:

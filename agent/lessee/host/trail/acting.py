@@ -4,8 +4,9 @@ import os
 import pwd
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lessee.core.config.grammar.trail import Trail
 from lessee.core.errors import CannotWrite, LesseeError
@@ -14,6 +15,9 @@ from lessee.core.redaction import Redactor
 from lessee.core.trail.acts import ACTS, spelled, subject_of
 from lessee.core.trail.entries import Act, Actor, Kind, Outcome, cut
 from lessee.host.clock import wall_time
+
+if TYPE_CHECKING:
+    from lessee.host.trail.writing import Writer
 
 
 def actor(kind: Kind, environ: Mapping[str, str]) -> Actor:
@@ -64,18 +68,18 @@ def acting(
         yield Doing(None)
         return
     blank = Act("", actor("operator", environ), environment, act, {}, "begun")
-    record = _Record(trail, blank, subject_of(subject))
-    record.add("begun")
-    record.refuse_untold()
-    doing = Doing(record)
-    try:
-        yield doing
-    except BaseException as exc:
-        doing.fail(str(exc) if isinstance(exc, LesseeError) else type(exc).__name__)
-        record.add("failed")
-        raise
-    record.add(doing.outcome)
-    record.refuse_untold()
+    with closing(_Record(trail, blank, subject_of(subject))) as record:
+        record.add("begun")
+        record.refuse_untold()
+        doing = Doing(record)
+        try:
+            yield doing
+        except BaseException as exc:
+            doing.fail(str(exc) if isinstance(exc, LesseeError) else type(exc).__name__)
+            record.add("failed")
+            raise
+        record.add(doing.outcome)
+        record.refuse_untold()
 
 
 class _Record:
@@ -83,14 +87,13 @@ class _Record:
         self._trail = trail
         self._blank = blank
         self.subject = subject
+        self._writer: Writer | None = None
         self._told = ""
         self._missing = 0
 
     def add(
         self, outcome: Outcome, more: Mapping[str, str | int] | None = None, environment: str | None = None
     ) -> None:
-        from lessee.host.trail.writing import Writer  # noqa: PLC0415  # Few have a trail.
-
         subject = {**self.subject, **(more or {})}
         if self._missing:
             subject["not_recorded"] = self._missing
@@ -98,19 +101,25 @@ class _Record:
         if environment is not None:
             act = replace(act, environment=environment)
         try:
-            writer = Writer(Path(self._trail.directory), Path(self._trail.key_file))
-            try:
-                self._tell(writer.add([act]))
-            finally:
-                writer.close()
+            self._writer = self._writer or self._opened()
+            self._tell(self._writer.add([act]))
         except LesseeError as exc:
             self._missing += 1
             self._tell(f"it is not written: {exc}")
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
 
     def refuse_untold(self) -> None:
         if self._missing and self._trail.required:
             todo = "mend that; with `required: false` it is only told"
             raise CannotWrite(self._told, where="trail", todo=todo)
+
+    def _opened(self) -> "Writer":
+        from lessee.host.trail.writing import Writer  # noqa: PLC0415  # Few have a trail.
+
+        return Writer(Path(self._trail.directory), Path(self._trail.key_file))
 
     def _tell(self, said: str) -> None:
         if said and said != self._told:

@@ -134,12 +134,9 @@ class Noting:
 
 @contextmanager
 def noting(
-    trail: Trail | None, kind: Kind, environment: str | None, redactor: Redactor, environ: Mapping[str, str]
-) -> Iterator[Noting | None]:
-    """So long, what is done here is recorded; None where there is no trail."""
-    if trail is None:
-        yield None
-        return
+    trail: Trail, kind: Kind, environment: str | None, redactor: Redactor, environ: Mapping[str, str]
+) -> Iterator[Noting]:
+    """So long, what is done here is recorded."""
     noted = Noting(trail, kind, environment, redactor, environ)
     noted.note(f"{kind} started", "done", {})
     try:
