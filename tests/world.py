@@ -135,9 +135,9 @@ class World:
             fallback=self.fell_back.get(app) if number else None,
         )
 
-    def hear(self, *, live, poll=60.0, spread=0.0):
+    def hear(self, *, live, poll=60.0, spread=0.0, silent=0.0):
         """Whoever tells of changes is there, or is gone."""
-        self.take(ev.Hearing(live, poll, spread))
+        self.take(ev.Hearing(live, poll, spread, silent))
 
     def tell(self, ref, operation="update"):
         """Somebody says that it has changed."""

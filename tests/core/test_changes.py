@@ -23,9 +23,9 @@ def test_a_change_is_told_in_the_documented_words_and_understood_again():
     assert of_nobody.whole == "role/ci"
 
 
-@pytest.mark.parametrize("leaving", [True, False])
-def test_the_monitor_says_that_it_is_there_and_when_it_goes(leaving):
-    assert unpacked(packed(Beat(leaving=leaving))) == Beat(leaving=leaving)
+@pytest.mark.parametrize("beat", [Beat(), Beat("leaving"), Beat("here", 0.2)])
+def test_the_monitor_says_that_it_is_there_and_when_it_goes(beat):
+    assert unpacked(packed(beat)) == beat
 
 
 RUBBISH = [
@@ -37,6 +37,9 @@ RUBBISH = [
     b"{}",
     b'{"heartbeat": "stopped"}',
     b'{"heartbeat": ["here"]}',
+    b'{"heartbeat": "here", "every": 0}',
+    b'{"heartbeat": "here", "every": 11}',
+    b'{"heartbeat": "here", "path": "a"}',
     b'{"environment": 1, "mount": "secret", "path": "a", "version": 1, "operation": "update", "at": ""}',
     b'{"environment": null, "mount": "", "path": "a", "version": 1, "operation": "update", "at": ""}',
     b'{"environment": null, "mount": "secret", "path": "", "version": 1, "operation": "update", "at": ""}',

@@ -98,8 +98,8 @@ def change(path, operation="update", environment="testing"):
     return {"change": packed(Change(environment, "secret", path, 1, operation, "2026-11-28T16:00:00.000+00:00"))}
 
 
-def beat(client, **said):
-    client.xadd(HEARTBEAT, {"change": packed(Beat(**said))}, maxlen=1)
+def beat(client, *said):
+    client.xadd(HEARTBEAT, {"change": packed(Beat(*said))}, maxlen=1)
 
 
 @contextmanager
@@ -170,7 +170,7 @@ def test_a_forged_event_costs_one_read_and_rubbish_and_strangers_paths_none(hear
     client.xadd(CHANNEL, {"change": b"\xff{"})
     client.xadd(CHANNEL, {"change": b'{"environment": {}}'})
     client.xadd(CHANNEL, {"nonsense": b"x" * 100_000})
-    client.xadd(CHANNEL, {"change": packed(Beat(leaving=True))})
+    client.xadd(CHANNEL, {"change": packed(Beat("leaving"))})
     client.xadd(CHANNEL, change(f"{folder}/one"))
     eventually(lambda: requests(hears) > before, "the read")
     pass_by(1)
@@ -327,7 +327,7 @@ def test_who_comes_and_goes_all_the_time_is_soon_not_believed(hears, client):
 
     def come_and_go():
         beat(client)
-        beat(client, leaving=True)
+        beat(client, "leaving")
         return [e["event"] for e in hears.events()].count("events are heard")
 
     eventually(come_and_go, "the first time")

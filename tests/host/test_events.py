@@ -32,7 +32,7 @@ def at(cache, login):
 def heard(source):
     messages = []
     for _ in range(20):
-        messages += source.listen()
+        messages += source.listen(0.5)
         if len(messages) >= 2:
             break
     return messages
@@ -41,7 +41,7 @@ def heard(source):
 def test_the_rights_of_the_manual_are_enough_to_tell_and_to_hear(cache):
     source, place = Streams(at(cache, "agent:agents")), Place(at(cache, "monitor:monitors"), lambda: "epoch")
     source.open()
-    assert source.listen() == []
+    assert source.listen(0.5) == []
     place.deliver([PARCEL])
     place.beat(Beat())
     assert sorted(map(type, heard(source)), key=str) == [Beat, Change]

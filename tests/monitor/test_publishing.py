@@ -15,7 +15,7 @@ from lessee.core.monitor.decoding import decode
 from lessee.host.openbao import OpenBao, free_port
 from lessee.monitor.courier import ROOM
 from lessee.monitor.publishing import LATE, Publishing
-from sidecar import eventually
+from sidecar import eventually, pass_by
 
 ENVIRONMENTS = ("development", "testing", "staging", "production")
 AUDIT = 'audit "file" "tests" { options { file_path = "%s" } }'
@@ -51,7 +51,7 @@ def publishing():
     sinks = []
 
     def start(*urls, state=None, sees=lambda: True):
-        sinks.append(Publishing(urls, ENVIRONMENTS, sees))
+        sinks.append(Publishing(urls, ENVIRONMENTS, sees, 0.2))
         if state is not None:
             sinks[-1].restore(json.loads(json.dumps(state)))
         return sinks[-1]
@@ -222,20 +222,20 @@ def test_where_changes_are_lost_agents_hear_that_nobody_is_there_so_that_they_lo
         return eventually(lambda: client.xrange(HEARTBEAT), "a heartbeat")[0]
 
     first, fields = told(line.access.at)
-    assert unpacked(fields[b"change"]) == Beat(leaving=True)
+    assert unpacked(fields[b"change"]) == Beat("leaving", 0.2)
     eventually(lambda: told(line.access.at)[0] != first, "another")
-    assert unpacked(told(line.access.at)[1][b"change"]) == Beat()
+    assert unpacked(told(line.access.at)[1][b"change"]) == Beat("here", 0.2)
 
 
-def test_redis_hears_each_second_that_the_monitor_is_there_and_when_it_leaves(client, url, publishing):
+def test_redis_hears_again_and_again_that_the_monitor_is_there_and_when_it_leaves(client, url, publishing):
     sink = publishing(url)
     sink.tick(0.0)
-    eventually(lambda: client.xlen(HEARTBEAT), "a heartbeat")
-    sink.tick(1.0)
+    first = eventually(lambda: client.xrange(HEARTBEAT), "a heartbeat")
+    eventually(lambda: client.xrange(HEARTBEAT) != first, "another")
     sink.close()
     assert client.xlen(HEARTBEAT) == 1
     ((_, fields),) = client.xrange(HEARTBEAT)
-    assert unpacked(fields[b"change"]) == Beat(leaving=True)
+    assert unpacked(fields[b"change"]) == Beat("leaving", 0.2)
 
 
 class Hook(BaseHTTPRequestHandler):
@@ -305,6 +305,26 @@ def test_a_monitor_that_sees_nothing_or_is_behind_is_silent_so_that_agents_poll(
     sink.tick(line.access.at + LATE + 2)  # it has come to the end
     assert sink.status()["problems"] == []
     eventually(lambda: client.xlen(HEARTBEAT), "a heartbeat")
+    sees[0] = False
+    sink.tick(line.access.at + LATE + 3)  # it sees no more
+    is_silent(client)
+
+
+def test_a_monitor_that_says_nothing_more_of_itself_is_silent_though_its_threads_go_on(client, url, publishing):
+    publishing(url).tick(0.0)
+    eventually(lambda: client.xlen(HEARTBEAT), "a heartbeat")
+    is_silent(client)
+
+
+def is_silent(client):
+    """Within a few heartbeats."""
+
+    def has_stopped():
+        before = client.xrange(HEARTBEAT)
+        pass_by(1)
+        return client.xrange(HEARTBEAT) == before
+
+    eventually(has_stopped, "the silence")
 
 
 @pytest.mark.parametrize("state", [None, [], {}, {"epoch": 1}, {"epoch": "e"}, {"epoch": "e", "places": {"redis": {}}}])
@@ -327,13 +347,17 @@ def test_agents_at_the_socket_hear_all_and_one_who_takes_nothing_holds_nobody_up
             (line,) = writes(audited, 1)
             for start in range(0, 4000, 400):
                 sink.take([Line("audit", start + number, line.access) for number in range(1, 401)])
-            for _ in range(4000):
-                assert isinstance(unpacked(lines.readline()), Change)
-            sink.tick(0.0)
-            assert unpacked(lines.readline()) == Beat()
+            said = []
+            changes = 0
+            while changes < 4000:
+                said.append(unpacked(lines.readline()))
+                changes += isinstance(said[-1], Change)
             sink.close()
-            assert unpacked(lines.readline()) == Beat(leaving=True)
-            assert lines.readline() == b""
+            said += [unpacked(line) for line in lines]
+            assert said[-1] == Beat("leaving", 0.2)
+            others = [one for one in said[:-1] if not isinstance(one, Change)]
+            assert len(said) == 4001 + len(others)
+            assert set(others) <= {Beat("here", 0.2)}
     assert not path.exists()
 
 

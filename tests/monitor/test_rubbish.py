@@ -64,7 +64,7 @@ def test_no_line_makes_a_sink_stumble_and_what_was_kept_is_taken_up_again(folder
     for _ in range(2):
         sinks = [
             Counting(),
-            Publishing([f"unix://{folder}/none/events.sock"], ("production",), lambda: False),
+            Publishing([f"unix://{folder}/none/events.sock"], ("production",), lambda: False, 0.2),
             Alerting(monitor, environment=None, folder=folder, near=folder),
         ]
         for sink in sinks:

@@ -78,9 +78,9 @@ class Identities:
             self._configure(identity, project, opened, before)
             self.see_to(identity)
 
-    def listen(self, *, live: bool) -> None:
+    def listen(self, hearing: ev.Hearing) -> None:
         """Whether somebody tells of changes, from now on."""
-        self._hearing = replace(self._hearing, live=live)
+        self._hearing = replace(self._hearing, live=hearing.live, silent=hearing.silent)
         for identity in self:
             identity.take([self._hearing_of(identity)])
 

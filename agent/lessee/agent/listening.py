@@ -8,6 +8,7 @@ from typing import Any
 
 from lessee.core.changes import SILENCE, Beat, Change, Message
 from lessee.core.config import Events
+from lessee.core.machine.events import Hearing
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.events.source import Absent, Away, Source
 from lessee.host.logs import log
@@ -22,6 +23,10 @@ HOLD, HOLD_LONGEST = 1.0, 60.0
 once he is gone, so that whoever comes and goes all the time would have that done all the time. STEADY: who was there
 for so long is none of these."""
 STEADY = 60.0
+_SERVED = 3.0
+"""Seconds after which who was opened has served: he is asked again at once when he is gone."""
+_WAIT, _SHORTEST = 0.5, 0.01
+"""Seconds of one wait for something to be said."""
 _AGAIN = 1.0
 """Seconds between two questions whether another try is worth it, where nobody is there."""
 
@@ -33,7 +38,7 @@ class Listener:
         self,
         events: Events,
         hear: Callable[[Sequence[Change]], None],
-        listening: Callable[[bool], None],
+        listening: Callable[[Hearing], None],
         vault: Callable[[], Source],
     ) -> None:
         """`hear` takes changes, each once however often it was told; `listening`: whether somebody tells them.
@@ -48,6 +53,8 @@ class Listener:
         self._live = False
         self._last: float | None = None
         self._heard_at = 0.0
+        self._patience = SILENCE * Beat().every
+        """Seconds of silence that mean that nobody is there."""
         self._live_at, self._gone_at = 0.0, float("-inf")
         self._hold, self._is_held = 0.0, False
         self._error: str | None = None
@@ -90,8 +97,10 @@ class Listener:
                 source.open()
                 self._name = source.name
                 self._heard_at = opened_at = boot_time()
+                self._patience = SILENCE * Beat().every
                 while not self._closed.is_set():
-                    self._take(source.listen())
+                    left = self._heard_at + self._patience - boot_time()
+                    self._take(source.listen(min(_WAIT, max(_SHORTEST, left))))
             except Absent as exc:
                 self._is_absent(str(exc))
                 while not exc.again() and not self._closed.wait(_AGAIN):
@@ -100,7 +109,7 @@ class Listener:
                 self._is_gone(str(exc))
             except Exception as exc:  # noqa: BLE001  # Without this thread nobody would notice that nothing is heard.
                 self._is_gone(f"internal error: {type(exc).__name__}; please report it")
-            if boot_time() - opened_at > SILENCE:
+            if boot_time() - opened_at > _SERVED:
                 wait = _FIRST  # One that opens and does not serve is not asked at once again.
             # All agents lose it in the same moment, and shall not come back in the same.
             self._closed.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311  # Nothing secret hangs on it.
@@ -130,8 +139,8 @@ class Listener:
                 is_of_names, is_rotation = message.operation == "remove", message.operation == "rotate"
                 changes[message.mount, message.whole, is_of_names, is_rotation] = message
         if beat is not None:
-            self._heard_at = now
-            if beat.leaving:
+            self._heard_at, self._patience = now, SILENCE * beat.every
+            if beat.heartbeat == "leaving":
                 self._is_held = False
                 self._is_gone("the monitor has stopped")
             elif self._live or now - self._gone_at >= self._hold:
@@ -142,7 +151,7 @@ class Listener:
             self._refuse_flood(now, len(messages))
             self._last = wall_time()
             self._hear(list(changes.values()))
-        if now - self._heard_at > SILENCE:
+        if now - self._heard_at >= self._patience:
             # Nor may it be the place that it was: it is opened anew.
             raise Away("nobody is heard there")
 
@@ -161,7 +170,7 @@ class Listener:
         if not self._live:
             self._live, self._error, self._absence, self._live_at = True, None, None, boot_time()
             log("info", "events are heard", source=self._name)
-            self._listening(True)
+            self._listening(Hearing(live=True))
 
     def _is_absent(self, reason: str) -> None:
         # Not a problem: the server is as it is.
@@ -170,7 +179,7 @@ class Listener:
         self._error, self._absence = None, reason
         if self._live:
             self._live = False
-            self._listening(False)
+            self._listening(Hearing(live=False, silent=boot_time() - self._heard_at))
 
     def _is_gone(self, reason: str) -> None:
         if self._live or reason != self._error:
@@ -180,4 +189,4 @@ class Listener:
             self._live, self._is_held, self._gone_at = False, False, boot_time()
             is_steady = self._gone_at - self._live_at >= STEADY
             self._hold = HOLD if is_steady else min(HOLD_LONGEST, max(HOLD, self._hold * 2))
-            self._listening(False)
+            self._listening(Hearing(live=False, silent=self._gone_at - self._heard_at))

@@ -45,12 +45,10 @@ class _Note(Enum):
     STOP = "stop"
     RELOAD = "reload"
     WAKE = "wake"
-    HEAR = "hear"
-    MISS = "miss"
 
 
-_Mail = tuple[str | None, ev.Event] | _Note
-"""An event for the identity with this key, or for all."""
+_Mail = tuple[str | None, ev.Event] | ev.Hearing | _Note
+"""An event for the identity with this key, or for all; or whether changes are told."""
 
 
 class Agent:
@@ -112,9 +110,9 @@ class Agent:
             if needs:
                 self._post(identity.key, ev.Changed(needs))
 
-    def listening(self, live: bool) -> None:  # noqa: FBT001  # It is all there is to say.
+    def listening(self, hearing: ev.Hearing) -> None:
         """Whether somebody is there who tells of changes."""
-        self._mail.put(_Note.HEAR if live else _Note.MISS)
+        self._mail.put(hearing)
 
     def subscription(self) -> "Source":
         """Vault's own event stream, for a thread that listens there."""
@@ -166,10 +164,10 @@ class Agent:
             mail = self._collect(max(0.0, wait))
             if _Note.STOP in mail:
                 return None
-            for note in mail:
-                if note is _Note.HEAR or note is _Note.MISS:
-                    self._identities.listen(live=note is _Note.HEAR)
-            self._turn([letter for letter in mail if not isinstance(letter, _Note)])
+            for letter in mail:
+                if isinstance(letter, ev.Hearing):
+                    self._identities.listen(letter)
+            self._turn([letter for letter in mail if isinstance(letter, tuple)])
             if _Note.RELOAD in mail:
                 stamps = {path: stamp(path) for path in self._project.stamps}
                 self._reloading.reload(stamps, self._take_up_edits)

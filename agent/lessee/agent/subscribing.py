@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lessee.core.changes import Beat, Message
 from lessee.core.errors import LesseeError
 from lessee.core.vault_events import TYPES, told
-from lessee.host.events.source import WAIT, Absent, Away
+from lessee.host.events.source import Absent, Away
 from lessee.host.libraries import library
 from lessee.vault.answers import RequestFailed
 
@@ -36,7 +36,7 @@ class Subscribed:
             former.close()
         self._stream = self._opened()
 
-    def listen(self) -> Sequence[Message]:
+    def listen(self, wait: float) -> Sequence[Message]:
         assert self._stream is not None
         frames: list[bytes] = []
         try:
@@ -46,7 +46,7 @@ class Subscribed:
                 self._stream = self._opened()
                 with closing(former), suppress(RequestFailed):
                     frames += former.listen(0.001)
-            frames += self._stream.listen(WAIT)
+            frames += self._stream.listen(wait)
         except RequestFailed as exc:
             raise Away(exc.failure.text) from None
         # The server answers pings; it is there.

@@ -1,8 +1,9 @@
 """What is told of a change in Vault: a hint without a value, after which an agent looks for itself."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from lessee.core.record import Record
 
@@ -10,12 +11,10 @@ CHANNEL = "lessee:changes"
 """The name of the channel and of the stream in Redis."""
 HEARTBEAT = "lessee:heartbeat"
 """The stream, of one entry, by which agents know that the monitor itself is there."""
-SILENCE = 2.5
-"""Seconds without one, where one a second is sent, after which the monitor is taken to be gone."""
+SILENCE = 3.5
+"""Heartbeats that are missed in a row, after which the monitor is taken to be gone."""
 LONGEST = 8192
 """Bytes. A longer message is none of ours: a path in Vault has no such length."""
-
-_HERE, _LEAVING = "here", "leaving"
 
 
 class Change(Record, frozen=True, omit_defaults=True):
@@ -41,10 +40,12 @@ class Change(Record, frozen=True, omit_defaults=True):
         return f"{self.environment}/{self.path}" if self.environment is not None else self.path
 
 
-class Beat(Record, frozen=True):
+class Beat(Record, frozen=True, forbid_unknown_fields=True):
     """The monitor is there, or takes its leave."""
 
-    leaving: bool = False
+    heartbeat: Literal["here", "leaving"] = "here"
+    every: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    """Seconds until the next one. Who could stretch them could as well keep up the beat."""
 
 
 Message = Change | Beat
@@ -52,8 +53,6 @@ Message = Change | Beat
 
 def packed(message: Message) -> bytes:
     """As it is sent: JSON on one line."""
-    if isinstance(message, Beat):
-        return msgspec.json.encode({"heartbeat": _LEAVING if message.leaving else _HERE})
     return msgspec.json.encode(message)
 
 
@@ -63,9 +62,8 @@ def unpacked(text: bytes) -> Message | None:
         return None
     try:
         said: Any = msgspec.json.decode(text)
-        for leaving in (False, True):
-            if said == {"heartbeat": _LEAVING if leaving else _HERE}:
-                return Beat(leaving=leaving)
+        if isinstance(said, dict) and "heartbeat" in said:
+            return msgspec.convert(said, Beat)
         change = msgspec.convert(said, Change)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None

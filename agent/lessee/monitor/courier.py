@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from lessee.core.changes import Beat
 from lessee.core.record import Record
+from lessee.host.clock import boot_time
 from lessee.host.logs import log
 
 ROOM = 5000
@@ -16,6 +17,8 @@ ROOM = 5000
 _BATCH = 500
 _FIRST, _LONGEST = 0.1, 5.0
 """Seconds between two tries."""
+_HOLDS = 2.0
+"""Seconds for which it holds that the monitor sees all, once it has said so: it does each second."""
 _GOODBYE = 2.0
 """Seconds in which, at the end, what is on its way arrives and the leave is taken."""
 
@@ -68,12 +71,14 @@ class Place(Protocol):
 class Courier:
     """Goes to one place until closed. All but its own thread only takes the lock for a moment."""
 
-    def __init__(self, name: str, place: Place) -> None:
+    def __init__(self, name: str, place: Place, every: float) -> None:
+        """`every`: seconds between two heartbeats."""
         self.name = name
         self._place = place
+        self._every = every
         self._waiting: deque[Parcel] = deque()
         self._wake = threading.Condition()
-        self._beats = False
+        self._seen_until = self._beat_at = float("-inf")
         self._closed = False
         self._reachable: bool | None = None
         self._published = self._lost = self._under_way = 0
@@ -92,10 +97,10 @@ class Courier:
             self._lose(len(self._waiting) - ROOM)
             self._wake.notify()
 
-    def beat(self) -> None:
-        """Say there, after all that waits, that the monitor is there."""
+    def sees(self, *, all_of_it: bool) -> None:
+        """While the monitor sees all that happens, and says so each second, that it is there is said in the place."""
         with self._wake:
-            self._beats = self._place.beats
+            self._seen_until = boot_time() + _HOLDS if all_of_it else float("-inf")
             self._wake.notify()
 
     def state(self) -> Waiting:
@@ -146,17 +151,19 @@ class Courier:
         wait = _FIRST
         while True:
             with self._wake:
-                self._wake.wait_for(lambda: self._closed or self._beats or self._waiting)
+                self._wait()
                 batch = list(islice(self._waiting, min(_BATCH, self._place.most)))
                 self._under_way = len(batch)
-                closed, beats, lost = self._closed, self._beats, self._lost
-                self._beats = beats and bool(batch)  # They come after all that waits.
+                closed, lost = self._closed, self._lost
             try:
                 if batch:
                     self._place.deliver(batch)
-                elif beats or (closed and self._place.beats):
-                    # Who hears that nobody is there looks at all himself, as he must where something was lost.
-                    self._place.beat(Beat(leaving=closed or lost != self._lost_and_told))
+                elif self._place.beats:
+                    # After all that waited. Who hears that nobody is there looks at all himself, as he must where
+                    # something was lost.
+                    self._beat_at = boot_time() + self._every
+                    leaving = closed or lost != self._lost_and_told
+                    self._place.beat(Beat("leaving" if leaving else "here", self._every))
                     self._lost_and_told = lost
             except Undelivered as exc:
                 self._failed(str(exc), len(batch) if exc.lost else 0)
@@ -173,6 +180,17 @@ class Courier:
                 self._arrived(len(batch))
             if closed and (not batch or self._error is not None):
                 self._place.close()
+                return
+
+    def _wait(self) -> None:
+        """For something to deliver, for the next heartbeat, or for the end."""
+        while not (self._closed or self._waiting):
+            now = boot_time()
+            if not self._place.beats or now >= self._seen_until:
+                self._wake.wait()
+            elif now < self._beat_at:
+                self._wake.wait(self._beat_at - now)
+            else:
                 return
 
     def _arrived(self, count: int) -> None:

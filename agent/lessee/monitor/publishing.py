@@ -32,8 +32,13 @@ class Publishing:
 
     name = "publishing"
 
-    def __init__(self, urls: Iterable[str], environments: Collection[str], sees: Callable[[], bool]) -> None:
-        """`environments` are the first elements of KV paths that events name apart. `sees`: all logs can be read."""
+    def __init__(
+        self, urls: Iterable[str], environments: Collection[str], sees: Callable[[], bool], heartbeat: float
+    ) -> None:
+        """`environments` are the first elements of KV paths that events name apart. `sees`: all logs can be read.
+
+        `heartbeat`: seconds between two.
+        """
         self._sees = sees
         self._newest: float | None = None
         """The time of the newest line since the last tick."""
@@ -47,7 +52,7 @@ class Publishing:
         self._started = False
         for url in self._urls:
             name = self._name(url)
-            self._couriers[name] = Courier(name, self._place(url))
+            self._couriers[name] = Courier(name, self._place(url), heartbeat)
 
     def take(self, lines: Sequence[Line]) -> None:
         self._start()
@@ -69,9 +74,8 @@ class Publishing:
         # Agents that hear it poll no more: so whoever sees nothing, or is behind, is silent.
         late = now - self._newest if self._newest is not None else 0.0
         self._late, self._newest = late if late > LATE else 0.0, None
-        if self._sees() and not self._late:
-            for courier in self._couriers.values():
-                courier.beat()
+        for courier in self._couriers.values():
+            courier.sees(all_of_it=self._sees() and not self._late)
 
     def state(self) -> Any:
         kept = _Kept(self._epoch, {name: one.state() for name, one in self._couriers.items()})

@@ -60,12 +60,17 @@ def sinks(project: Project, logs: Logs) -> list[Sink]:
 
 
 def _publishing(project: Project, logs: Logs) -> Iterator[Sink]:
-    if urls := project.monitor.publish:
+    said = project.monitor
+    if urls := said.publish:
         # Imported where it is wanted.
         from lessee.monitor.publishing import Publishing  # noqa: PLC0415
 
         places = (urls,) if isinstance(urls, str) else urls
-        yield Publishing(places, project.config.setup.environments, lambda: all(not log["error"] for log in logs()))
+
+        def sees() -> bool:
+            return all(not log["error"] for log in logs())
+
+        yield Publishing(places, project.config.setup.environments, sees, said.heartbeat)
 
 
 def source(project: Project, name: str, standing: Standing, post: Post, *, once: bool) -> Source:

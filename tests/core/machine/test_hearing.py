@@ -85,6 +85,20 @@ def test_once_nobody_tells_any_more_no_look_is_put_off(seed):
     assert all(it.state.sources[ref].next_at <= at for ref, at in due.items())
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("silent", "within"), [(0.0, 10.0), (7.0, 3.0), (60.0, 2.5)])
+def test_a_change_in_the_silence_of_who_tells_no_more_is_seen_within_refresh_of_its_beginning(silent, within, seed):
+    it = world(A, C, refresh=10.0, seed=seed)
+    it.write(A)  # nobody tells of it
+    it.write(C)
+    it.hear(live=False, silent=silent)
+    soon = [it.state.sources[ref].next_at - it.now for ref in (A, C)]
+    assert all(0 <= wait <= within for wait in soon)
+    assert len(set(soon)) == 2  # they are spread out
+    it.run(within + 0.1)
+    assert it.live["app"] == it.current("app")
+
+
 def test_who_is_told_from_its_first_moment_reads_all_once():
     it = World({"app": want(A, B)})
     for secret in (A, B):

@@ -296,6 +296,8 @@ class Hearing(Record, frozen=True):
     live: bool
     poll: float = 0.0
     spread: float = 0.0
+    silent: float = 0.0
+    """Seconds since somebody who is gone was last there."""
 
 
 class Changed(Record, frozen=True):

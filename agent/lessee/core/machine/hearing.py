@@ -19,6 +19,9 @@ EVERY, AT_ONCE = 0.2, 3
 EVERY_OF_ALL, AT_ONCE_OF_ALL = 0.05, 100
 """As above, of all paths together."""
 
+_AT_LEAST = 0.25
+"""Of a `refresh`, over which looks are spread when who tells of changes was silent for longer."""
+
 
 def meant(state: State, change: Change) -> frozenset[Need]:
     """What of all that templates read may have changed; nothing of it where a stranger's path is named."""
@@ -48,8 +51,8 @@ def listening(turn: Turn, event: Hearing) -> None:
         _ask_again(turn)
         turn.tell("info", "changes are told", note=f"all is looked at every {event.poll:g} s")
     elif before.live and not event.live:
-        turn.hearing = replace(turn.hearing, until=now)
-        _poll_again(turn)
+        turn.hearing = replace(turn.hearing, until=now - event.silent)
+        _poll_again(turn, event.silent)
         turn.tell("warning", "changes are not told", note="each secret is looked at within its refresh")
 
 
@@ -107,17 +110,21 @@ def _ask_again(turn: Turn) -> None:
                 pass  # It tells of no change.
 
 
-def _poll_again(turn: Turn) -> None:
-    # Spread out, for all agents lose their monitor in the same moment.
+def _poll_again(turn: Turn, silent: float) -> None:
+    # Within `refresh` of the moment at which something may first have been missed; but spread out, for all agents lose
+    # their monitor in the same moment.
+    def within(refresh: float) -> float:
+        return turn.now + max(refresh - silent, refresh * _AT_LEAST) * turn.draw()
+
     for folder, group in turn.groups.items():
-        if (soon := turn.now + group.refresh * turn.draw()) < group.next_at != NEVER:
+        if (soon := within(group.refresh)) < group.next_at != NEVER:
             turn.edit_groups()[folder] = replace(group, next_at=soon)
     for ref, source in turn.sources.items():
         its = turn.groups.get(ref.folder) if ref.version is None else None
         # What failed keeps its own time.
         if its is None or its.by_list or source.failure is not None:
             continue
-        if (soon := turn.now + its.refresh * turn.draw()) < source.next_at:
+        if (soon := within(its.refresh)) < source.next_at:
             turn.edit_sources()[ref] = replace(source, next_at=soon)
 
 

@@ -4,9 +4,11 @@ import socket
 from collections.abc import Sequence
 
 from lessee.core.changes import LONGEST, Message, unpacked
-from lessee.host.events.source import WAIT, Away
+from lessee.host.events.source import Away
 
 _CHUNK = 65536
+_ANSWER = 3.0
+"""Seconds in which somebody takes the connection."""
 
 
 class Sockets:
@@ -22,14 +24,15 @@ class Sockets:
         self.close()
         self._rest = b""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._socket.settimeout(WAIT)
+        self._socket.settimeout(_ANSWER)
         try:
             self._socket.connect(self._path)
         except OSError as exc:
             raise Away(exc.strerror or str(exc)) from None
 
-    def listen(self) -> Sequence[Message]:
+    def listen(self, wait: float) -> Sequence[Message]:
         assert self._socket is not None
+        self._socket.settimeout(wait)
         try:
             chunk = self._socket.recv(_CHUNK)
         except TimeoutError:

@@ -5,9 +5,6 @@ from typing import Protocol
 
 from lessee.core.changes import Message
 
-WAIT = 0.5
-"""Seconds in which `listen` comes back, with nothing if need be."""
-
 
 class Away(Exception):  # noqa: N818  # It reads as what happened.
     """Nobody can be heard there. The text says why, and holds no password."""
@@ -32,8 +29,8 @@ class Source(Protocol):
         """Hear whatever is said from now on; what was open before is closed."""
         ...
 
-    def listen(self) -> Sequence[Message]:
-        """What has been said since; rubbish is left out."""
+    def listen(self, wait: float) -> Sequence[Message]:
+        """What has been said since, after so many seconds at the most; rubbish is left out."""
         ...
 
     def close(self) -> None:

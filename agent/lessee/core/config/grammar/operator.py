@@ -53,6 +53,10 @@ class Monitor(Block, frozen=True, kw_only=True):
     publish: Annotated[
         w.PublishUrl | tuple[w.PublishUrl, ...] | None, says("Where change events go: one place, or several.")
     ] = None
+    heartbeat: Annotated[
+        w.Heartbeat,
+        says("How often agents hear that it is there; after 3.5 of these without they look within their refresh."),
+    ] = 0.2
     watch: Annotated[
         tuple[w.StatusPlace | Watched, ...], says("Status sockets or URLs of agents and of the rotator.")
     ] = ()
