@@ -1,6 +1,7 @@
 """What the audit log of a real server shows to have changed arrives at a real Redis, a webhook, a socket: once."""
 
 import json
+import os
 import socket
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -359,6 +360,16 @@ def test_agents_at_the_socket_hear_all_and_one_who_takes_nothing_holds_nobody_up
             assert len(said) == 4001 + len(others)
             assert set(others) <= {Beat("here", 0.2)}
     assert not path.exists()
+
+
+def test_the_socket_takes_its_group_from_a_folder_that_hands_its_own_on(tmp_path, publishing):
+    path, group = tmp_path / "run" / "events.sock", os.getgid() or 65534
+    path.parent.mkdir()
+    os.chown(path.parent, -1, group)
+    path.parent.chmod(0o2750)
+    publishing(f"unix://{path}").tick(0.0)
+    eventually(path.exists, "the socket")
+    assert path.stat().st_gid == group
 
 
 def test_a_socket_that_cannot_be_made_is_told_of_and_made_once_it_can_be(tmp_path, publishing):
