@@ -3,15 +3,14 @@
 import argparse
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lessee.core.errors import AgentAway, UsageError
+from lessee.core.errors import UsageError
 from lessee.host.clock import wall_time
 from lessee.host.project import find, read
-from lessee.host.status import ask
+from lessee.host.status import ask, known
 
 _SERVICES = ("rotator.sock", "monitor.sock")
 
@@ -27,16 +26,6 @@ def run(arguments: argparse.Namespace) -> int:
     status = ask(socket, "GET", "/status.json")
     with known(socket):
         return _tell(status, as_json=arguments.json)
-
-
-@contextmanager
-def known(socket: Path) -> Iterator[None]:
-    """What answers may be of another version, which may begin while somebody looks on. Raises AgentAway."""
-    try:
-        yield
-    except (AttributeError, LookupError, TypeError, ValueError):
-        what = "what answers tells no status that this lessee knows"
-        raise AgentAway(what, where=str(socket), todo="is it of another version?") from None
 
 
 def _tell(status: Mapping[str, Any], *, as_json: bool) -> int:

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lessee.commands.status import known
 from lessee.core.errors import AgentAway
 from lessee.core.panel.parts import NONE, Cell, Table, View
 from lessee.core.panel.plain import lines
 from lessee.core.panel.views import view_of
 from lessee.core.panel.words import span
 from lessee.host.clock import boot_time, wall_time
-from lessee.host.status import ask
+from lessee.host.status import ask, known
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -2,6 +2,8 @@
 
 import json
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,16 @@ def ask(path: Path, method: str, target: str, body: object = None, *, timeout: f
         ) from None
     finally:
         connection.close()
+
+
+@contextmanager
+def known(socket: Path) -> Iterator[None]:
+    """What answers may be of another version, which may begin while somebody looks on. Raises AgentAway."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError):
+        what = "what answers tells no status that this lessee knows"
+        raise AgentAway(what, where=str(socket), todo="is it of another version?") from None
 
 
 class UnixConnection(HTTPConnection):
