@@ -1,5 +1,6 @@
 """Whom alerts are told to: an HTTP server, a mail server, and Prometheus' Alertmanager, all of them real."""
 
+import asyncio
 import json
 import shutil
 import ssl
@@ -10,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, LoginPassword
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 from lessee.host.openbao import free_port
 from needs import need
@@ -66,7 +67,7 @@ class MailServer:
         self.mails, self._port = [], free_port()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair)
-        self._controller = Controller(
+        self._controller = _Controller(
             self, "127.0.0.1", self._port, tls_context=context, require_starttls=True,
             authenticator=self._knows, auth_required=True,
         )  # fmt: skip
@@ -85,7 +86,37 @@ class MailServer:
         return self
 
     def __exit__(self, *_):
+        self._controller.let_go()
         self._controller.stop()
+
+
+class _Controller(Controller):
+    """It leaves no connection open at its end; its parent does where TLS has failed."""
+
+    def factory(self):
+        return _Session(self.connections, self.handler, **self.SMTP_kwargs)
+
+    def start(self):
+        self.connections = []
+        super().start()
+
+    def let_go(self):
+        asyncio.run_coroutine_threadsafe(self._let_go(), self.loop).result()
+
+    async def _let_go(self):
+        for connection in self.connections:
+            connection.abort()
+        await asyncio.sleep(0.01)  # They are closed in the loop's next turn.
+
+
+class _Session(SMTP):
+    def __init__(self, connections, *handler, **settings):
+        self._connections = connections
+        super().__init__(*handler, **settings)
+
+    def connection_made(self, transport):
+        self._connections.append(transport)
+        super().connection_made(transport)
 
 
 class Alertmanager:
