@@ -10,7 +10,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +20,9 @@ from lessee.core.errors import LesseeError
 
 ROOT_TOKEN = "root-of-a-server-in-memory"  # noqa: S105  # It opens a server that holds nothing and is gone in a minute.
 _PATIENCE = 20.0
+_LOWEST_PORT = 10_000
+_CHANCE = SystemRandom()
+"""Who tests seeds the other."""
 
 
 class OpenBao:
@@ -119,7 +124,10 @@ def find_bao() -> str:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody has at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback that nobody has at this moment, and that the kernel gives to no connection, ip(7)."""
+    begin = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    while True:
+        port = _CHANCE.randrange(_LOWEST_PORT, begin) if begin > _LOWEST_PORT else 0
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
