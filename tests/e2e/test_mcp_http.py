@@ -49,7 +49,7 @@ async def test_a_session_goes_on_over_workers_that_are_replaced(url, bao, sideca
             return None
 
     eventually(lambda: listens(url), "the server", patience=60)
-    with anyio.fail_after(60):
+    with anyio.fail_after(180):
         async with Client(url, mode="legacy") as client:
             value, first = await ask(client)
             assert value == "canary-1"
