@@ -35,6 +35,7 @@ exit codes: 64 usage, 65 template or archive, 69 Vault unreachable, 73 cannot wr
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit code is one of sysexits(3)."""
     # At the start a great deal is made and nothing thrown away: looking for garbage all the time costs a tenth of it.
+    gc.disable()
     gc.set_threshold(20_000, 20, 50)
     try:
         words = sys.argv[1:] if argv is None else argv
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.print_help()
             return UsageError.exit_code
         run: Callable[[argparse.Namespace], int] = import_module(f"lessee.commands.{arguments.command}").run
+        gc.freeze()
+        gc.enable()
         return run(arguments)
     except LesseeError as exc:
         print(f"lessee: {exc}", file=sys.stderr)

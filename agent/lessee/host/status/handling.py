@@ -2,26 +2,16 @@
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
-from typing import Any
 from urllib.parse import parse_qs
 
 from lessee.core.guarding import Asked, Door, refusal
-from lessee.core.record import Record
+from lessee.host.status.answers import Answers
 from lessee.host.status.bounds import PATIENCE, Patient
 
 _BODY_MAX = 65536
 _PATHS = b"there are / /healthz /readyz /status.json /metrics\n"
-
-
-class Answers(Record, frozen=True):
-    """What the server asks the agent. Each may be called from any thread."""
-
-    status: Callable[[], Mapping[str, Any]]
-    alive: Callable[[], bool]
-    metrics: Callable[[], bytes]
-    refresh: Callable[[tuple[str, ...]], list[str]]
 
 
 class Handler(BaseHTTPRequestHandler):

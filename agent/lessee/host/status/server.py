@@ -4,15 +4,18 @@ import os
 import socket
 import socketserver
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from lessee.core.config import Listen
 from lessee.core.errors import CannotWrite
 from lessee.core.guarding import Door
 from lessee.host.logs import log
+from lessee.host.status.answers import Answers
 from lessee.host.status.bounds import Bounded
-from lessee.host.status.handling import Answers, Handler
 
 
 class StatusServer:
@@ -23,8 +26,7 @@ class StatusServer:
         self._path = path
         # Before the socket, which a failure would leave behind.
         ports = [] if listen is None else [_open_tcp(listen, answers)]
-        handler = type("OfSocket", (Handler,), {"answers": answers})
-        self._servers: list[socketserver.BaseServer] = [_open_unix(path, handler), *ports]
+        self._servers: list[socketserver.BaseServer] = [_open_unix(path, _Handling(answers=answers)), *ports]
         for server in self._servers:
             threading.Thread(target=server.serve_forever, args=(5.0,), name="lessee-status", daemon=True).start()
 
@@ -34,6 +36,23 @@ class StatusServer:
             server.server_close()
         with suppress(OSError):
             self._path.unlink()
+
+
+class _Handling:
+    """Makes the handler of each request of one place, of which all else is told here."""
+
+    def __init__(self, **of_the_place: object) -> None:
+        self._of_the_place = of_the_place
+
+    @cached_property
+    def _kind(self) -> type:
+        # Imported when somebody asks: a start does not wait for it, and many an agent is never asked.
+        from lessee.host.status.handling import Handler  # noqa: PLC0415
+
+        return type("OfPlace", (Handler,), self._of_the_place)
+
+    def __call__(self, *request: object) -> object:
+        return self._kind(*request)
 
 
 class _UnixServer(Bounded, socketserver.UnixStreamServer):
@@ -48,7 +67,7 @@ class _Tcp6Server(_TcpServer):
     address_family = socket.AF_INET6
 
 
-def _open_unix(path: Path, handler: type) -> _UnixServer:
+def _open_unix(path: Path, handler: Callable[..., Any]) -> _UnixServer:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
@@ -78,7 +97,7 @@ def _open_tcp(listen: Listen, answers: Answers) -> _TcpServer:
     else:
         log("warning", "status.insecure: all on this machine may see how it is", listen=listen.address)
     door = Door(is_port=True, names=frozenset({host.lower(), *listen.hosts}))
-    handler = type("OfPort", (Handler,), {"answers": answers, "door": door, "knows": knows})
+    handler = _Handling(answers=answers, door=door, knows=knows)
     try:
         return (_Tcp6Server if ":" in host else _TcpServer)((host, int(port)), handler)
     except OSError as exc:
