@@ -24,7 +24,8 @@ from lessee.host.status import ask
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 MEMORY = Path("/dev/shm")
-LESSEE = (sys.executable, "-m", "lessee")
+LESSEE = (str(Path(sys.executable).with_name("lessee")),)
+"""The program that pip installs."""
 PATIENCE = 120.0
 """Seconds after which what does not come fails the benchmark."""
 LOOK = 0.001
