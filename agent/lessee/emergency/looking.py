@@ -16,7 +16,7 @@ from lessee.emergency.asking import look_up, side_by_side
 from lessee.vault.operator import Operator
 
 _ACCESSORS = "auth/token/accessors"
-_PAUSES = (0.1, 0.4, 1.5, 3.0, 0.0)
+_PAUSES = (0.1, 0.4, 1.5, 3.0, 5.0, 5.0, 0.0)
 
 _Seen = TypeVar("_Seen")
 _Tokens = tuple[tuple[Token, ...], tuple[str, ...]]
