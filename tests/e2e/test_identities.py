@@ -232,8 +232,8 @@ def test_an_app_that_moves_to_another_identity_never_holds_credentials_that_do_n
         assert knows(attached, before[0])
         eventually(lambda: first[0] not in postgres.roles("v-%"), "the end of the old ones")
         is_moved(attached, moving, before)
+        eventually(lambda: client.logins > 50, "so many logins")
     assert client.failed == []
-    assert client.logins > 10
 
 
 def test_an_app_that_moves_while_the_agent_is_down_never_holds_any_either(attached, moving, postgres):
@@ -245,8 +245,8 @@ def test_an_app_that_moves_while_the_agent_is_down_never_holds_any_either(attach
         eventually(lambda: credentials(moving) != first, "new credentials")
         eventually(lambda: first[0] not in postgres.roles("v-%"), "the end of the old ones")
         is_moved(attached, moving, before)
+        eventually(lambda: client.logins > 50, "so many logins")
     assert client.failed == []
-    assert client.logins > 10
 
 
 def test_an_app_that_moves_there_and_back_at_once_ends_with_one_lease_that_works(attached, moving, postgres):

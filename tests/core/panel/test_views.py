@@ -214,7 +214,8 @@ def test_a_monitor_at_its_best_has_nothing_to_tell():
     status = monitor(environment="production")
     assert standing(status) == "All is quiet"
     assert facts(status)["Alerts"] == "none"
-    assert [cells(status, key) for key in ("alerts", "accesses", "rotation", "publishing")] == [[], [], [], []]
+    keys = ("alerts", "accesses", "rotation", "services", "publishing", "sources")
+    assert [cells(status, key) for key in keys] == [[]] * 6
     assert standing(monitor(ready=False)) == "Not ready"
     assert standing(monitor(problems=["x"])) == "Not all is well"
 
