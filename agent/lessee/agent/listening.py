@@ -10,7 +10,7 @@ from lessee.core.changes import SILENCE, Beat, Change, Message
 from lessee.core.config import Events
 from lessee.core.machine.events import Hearing
 from lessee.host.clock import boot_time, wall_time
-from lessee.host.events.source import Absent, Away, Source
+from lessee.host.events.source import WAIT, Absent, Away, Source
 from lessee.host.logs import log
 
 FLOOD = 20_000
@@ -25,8 +25,8 @@ for so long is none of these."""
 STEADY = 60.0
 _SERVED = 3.0
 """Seconds after which who was opened has served: he is asked again at once when he is gone."""
-_WAIT, _SHORTEST = 0.5, 0.01
-"""Seconds of one wait for something to be said."""
+_SHORTEST = 0.01
+"""Seconds for which is listened at least, though somebody has been silent for too long: this process may have slept."""
 _AGAIN = 1.0
 """Seconds between two questions whether another try is worth it, where nobody is there."""
 
@@ -100,7 +100,7 @@ class Listener:
                 self._patience = SILENCE * Beat().every
                 while not self._closed.is_set():
                     left = self._heard_at + self._patience - boot_time()
-                    self._take(source.listen(min(_WAIT, max(_SHORTEST, left))))
+                    self._take(source.listen(min(WAIT, max(_SHORTEST, left))))
             except Absent as exc:
                 self._is_absent(str(exc))
                 while not exc.again() and not self._closed.wait(_AGAIN):

@@ -74,8 +74,9 @@ class Publishing:
         # Agents that hear it poll no more: so whoever sees nothing, or is behind, is silent.
         late = now - self._newest if self._newest is not None else 0.0
         self._late, self._newest = late if late > LATE else 0.0, None
+        all_of_it = self._sees() and not self._late
         for courier in self._couriers.values():
-            courier.sees(all_of_it=self._sees() and not self._late)
+            courier.sees(all_of_it=all_of_it)
 
     def state(self) -> Any:
         kept = _Kept(self._epoch, {name: one.state() for name, one in self._couriers.items()})

@@ -5,6 +5,9 @@ from typing import Protocol
 
 from lessee.core.changes import Message
 
+WAIT = 0.5
+"""Seconds for which `listen` is asked to wait at the most."""
+
 
 class Away(Exception):  # noqa: N818  # It reads as what happened.
     """Nobody can be heard there. The text says why, and holds no password."""

@@ -7,15 +7,13 @@ from typing import Any
 
 from lessee.core.changes import CHANNEL, HEARTBEAT, Beat, Message, unpacked
 from lessee.core.errors import LesseeError
-from lessee.host.events.source import Away
+from lessee.host.events.source import WAIT, Away
 from lessee.host.libraries import library
 
 FIELD = b"change"
 """Of a stream's entry: what is said, as JSON."""
-LONGEST_WAIT = 5.0
-"""Seconds for which Redis is asked to wait for something to be said."""
 _ANSWER = 3.0
-"""Seconds in which it connects and answers."""
+"""Seconds in which Redis connects and answers."""
 _URL = r"(?P<scheme>[a-z]+)://(?:[^/?#]*@)?(?P<place>(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]+)?(?:/[0-9]*)?)(?:\?.*)?"
 _MOST = 1000
 """Entries in one answer."""
@@ -32,14 +30,14 @@ class Streams:
 
     def open(self) -> None:
         self.close()
-        self._client = connected(self._url, extra="events", timeout=LONGEST_WAIT + _ANSWER)
+        self._client = connected(self._url, extra="events", timeout=WAIT + _ANSWER)
         for stream in (CHANNEL, HEARTBEAT):
             newest = self._ask("xrevrange", stream, count=1)
             self._last[stream] = newest[0][0] if newest else b"0-0"
 
     def listen(self, wait: float) -> Sequence[Message]:
         messages: list[Message] = []
-        block = max(1, int(min(wait, LONGEST_WAIT) * 1000))  # 0 would be for ever.
+        block = max(1, int(wait * 1000))  # 0 would be for ever.
         for stream, entries in self._ask("xread", self._last, count=_MOST, block=block) or ():
             said = [unpacked(fields.get(FIELD, b"")) for _, fields in entries]
             # A change among the heartbeats is none of the monitor's.
