@@ -14,7 +14,10 @@ from lessee.host.openbao import ROOT_TOKEN, OpenBao
 
 ENVIRONMENTS = ("production", "testing", "development")
 CANARY = "canary-9e1f-value"
-AUDIT = 'audit "file" "tests" { options { file_path = "%s" } }'
+CONFIG = """
+raw_storage_endpoint = true
+audit "file" "tests" { options { file_path = "%s" } }
+"""
 POLICY = """
 path "secret/data/{0}/*" {{ capabilities = ["read"] }}
 path "secret/metadata/{0}/*" {{ capabilities = ["read", "list"] }}
@@ -35,7 +38,7 @@ class World:
     def __init__(self, folder, postgres):
         self.folder, self.postgres, self.number, self.made = folder, postgres, next(NAMES), []
         self.audit = folder / "audit.log"
-        self.bao = OpenBao(folder, config=AUDIT % self.audit)
+        self.bao = OpenBao(folder, config=CONFIG % self.audit)
         self.bao.ask("POST", "sys/auth/approle", {"type": "approle"})
         self.config({"setup": {"environments": list(ENVIRONMENTS)}})
         for environment in ENVIRONMENTS:
@@ -72,6 +75,18 @@ class World:
     def token(self, *policies, parent=ROOT_TOKEN, path="auth/token/create", **settings):
         body = {"policies": list(policies), "ttl": "1h", **settings}
         return self.bao.ask("POST", path, body, token=parent)["auth"]["client_token"]
+
+    def accessor(self, token):
+        return self.bao.ask("GET", "auth/token/lookup-self", token=token)["data"]["accessor"]
+
+    def leave_accessor(self, token):
+        """End a token as the server does where it is revoked in the same moment as its parent: its accessor stays."""
+        accessor, ids = self.accessor(token), "sys/raw/sys/token/id"
+        for name in self.bao.ask("LIST", ids)["data"]["keys"]:
+            if accessor in self.bao.ask("GET", f"{ids}/{name}")["data"]["value"]:
+                self.bao.ask("DELETE", f"{ids}/{name}")
+        assert accessor in self.bao.ask("LIST", "auth/token/accessors")["data"]["keys"]
+        return accessor
 
     def wrapped(self, path):
         headers = {"X-Vault-Token": ROOT_TOKEN, "X-Vault-Wrap-TTL": "600"}

@@ -353,6 +353,23 @@ def test_the_policy_of_the_page_suffices_the_operator(world):
     assert "they end with their parent, or within 768 h" in said
 
 
+def test_an_accessor_that_the_server_has_kept_of_a_token_that_is_gone_is_nobody(world):
+    accessor = world.leave_accessor(world.token("production-app"))
+    said = world.emergency("--yes").stdout
+    assert accessor not in said
+    assert "NOT DONE" not in said
+    assert "cannot be looked at" not in said
+
+
+def test_where_it_cannot_be_told_whether_a_token_is_there_it_is_said_what_the_operator_s_own_needs(world):
+    accessor = world.leave_accessor(world.token("production-app"))
+    page = PAGE.read_text().partition("```hcl\n# operator.hcl")[2].partition("```")[0]
+    world.policy("incident", f'{page}\npath "sys/capabilities-accessor" {{ capabilities = ["deny"] }}')
+    said = world.emergency("--yes", token=world.token("incident", no_parent=True), code=75).stdout
+    assert f"NOT DONE\n  token {accessor}: auth/token/lookup-accessor: permission denied (403); " in said
+    assert "sys/capabilities-accessor" in said
+
+
 def test_other_ways_in_are_left_open_and_told(world):
     world.role("bare", "production-app", bind_secret_id=False, token_bound_cidrs=["127.0.0.1/32"])
     world.role("batch", "production-app", token_type="batch", token_ttl="90s")

@@ -394,9 +394,9 @@ def test_a_second_monitor_at_the_same_socket_is_told_so_and_the_first_goes_on(au
         assert unpacked(lines.readline()) == Beat()
         second.tick(0.0)
         eventually(lambda: "another one listens there" in str(second.status()["problems"]), "the problem")
-        first.take(writes(audited, 1))
+        first.take(writes(audited, 1, name="still"))
         # Heartbeats come before and after it.
-        assert next(said for said in map(unpacked, lines) if said != Beat("here", 0.2)).operation == "create"
+        assert next(said for said in map(unpacked, lines) if said != Beat("here", 0.2)).path == "published/still"
 
 
 def test_a_path_longer_than_any_agent_takes_is_told_to_none(audited, client, url, publishing):

@@ -16,7 +16,7 @@ _A = TypeVar("_A")
 _B = TypeVar("_B")
 
 
-def look_up(operator: Operator, path: str, body: Mapping[str, str]) -> Mapping[str, Any] | None:
+def look_up(operator: Operator, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """What a POST that changes nothing tells; None where what is asked for is gone. Raises as `Operator.read`."""
     try:
         return operator.door.ask("POST", path, token=operator.token, body=body, changes=False).data
