@@ -4,13 +4,16 @@ import importlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
 from functools import wraps
 from itertools import count
+from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import yaml
 
@@ -103,10 +106,7 @@ class Rotated:
 
     def killed(self, crossing, *, after, **settings):
         """In another process, killed at this crossing, or just after it. Whether it came so far."""
-        process = _FORKS.Process(
-            target=_killed,
-            args=(*self._where(settings), (*self._mine(crossing), after), self.ahead),
-        )
+        process = _process(_killed, (*self._where(settings), (*self._mine(crossing), after), self.ahead))
         process.start()
         process.join(PATIENCE)
         assert process.exitcode in {0, -signal.SIGKILL}, process.exitcode
@@ -118,7 +118,7 @@ class Rotated:
         `begun`: they count from when its rotation is open.
         """
         of_its_own = seconds if begun else None
-        process = _FORKS.Process(target=_killed, args=(*self._where(settings), None, 0.0, of_its_own))
+        process = _process(_killed, (*self._where(settings), None, 0.0, of_its_own))
         process.start()
         process.join(PATIENCE if begun else seconds)
         process.kill()
@@ -133,7 +133,7 @@ class Rotated:
         when it goes on.
         """
         mine = (*self._mine(crossing), False, signal.SIGSTOP)
-        process = _FORKS.Process(target=_killed, args=(*self._where(settings), mine, self.ahead))
+        process = _process(_killed, (*self._where(settings), mine, self.ahead))
         process.start()
         eventually(lambda: not process.is_alive() or _stands_still(process.pid), patience=PATIENCE)
         self.ahead += SLEEP
@@ -147,7 +147,7 @@ class Rotated:
         """So many rotators that begin together. What came of each."""
         barrier, found = _FORKS.Barrier(processes * threads), _FORKS.SimpleQueue()
         arguments = (*self._where(settings), threads, barrier, found)
-        started = [_FORKS.Process(target=_several, args=arguments) for _ in range(processes)]
+        started = [_process(_several, arguments) for _ in range(processes)]
         for process in started:
             process.start()
         came = [found.get() for _ in range(processes * threads)]
@@ -170,6 +170,13 @@ class Rotated:
         return self._calls, getattr(self.system, "reads", False), crossing
 
 
+def _process(target, arguments):
+    """A process with all that `warmed` has read: whoever forks it looks for modules where PYTHONPATH says, alone."""
+    with patch.dict(os.environ, PYTHONPATH=str(Path(__file__).parent)):
+        forkserver.ensure_running()
+    return _FORKS.Process(target=target, args=arguments)
+
+
 def rotate(folder, address, name, settings):
     config = Path(folder) / "lessee.yaml"
     environ = {"VAULT_TOKEN": ROOT_TOKEN, "VAULT_ADDR": address, "PATH": os.environ["PATH"]}
@@ -180,6 +187,7 @@ def rotate(folder, address, name, settings):
 
 
 def _killed(prepare, where, mine, ahead=0.0, seconds=None):
+    assert "warmed" in sys.modules
     if prepare is not None:
         prepare()
     _ahead.append(ahead)
