@@ -23,13 +23,6 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 MEMORY = Path("/dev/shm")
 
 
-def pytest_collection_modifyitems(items):
-    for item in items:
-        # The first that wants an image pays for it.
-        if item.get_closest_marker("docker") and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(600))
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     from sharing import Sharing  # noqa: PLC0415  # Without -n nobody needs it.

@@ -17,7 +17,6 @@ from unittest.mock import patch
 
 import yaml
 
-from lessee.core.errors import LesseeError
 from lessee.core.record import replace
 from lessee.core.redaction import Redactor
 from lessee.core.rotation import journal
@@ -204,11 +203,11 @@ def _several(prepare, where, threads, barrier, found):
         prepare()
 
     def one():
-        barrier.wait(PATIENCE)
         try:
+            barrier.wait(PATIENCE)
             found.put(rotate(*where).name)
-        except LesseeError as exc:
-            found.put(str(exc))
+        except Exception as exc:  # noqa: BLE001  # Whatever it is, it is what came of this one.
+            found.put(repr(exc))
 
     running = [threading.Thread(target=one) for _ in range(threads)]
     for thread in running:
