@@ -21,7 +21,8 @@ check: $(VENV)/ready-test ## lint, types, imports, and branch coverage of core
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q --numprocesses auto --cov --cov-fail-under=100 tests/core
+	$(BIN)/pytest -q --numprocesses auto -m long tests/core
+	$(BIN)/pytest -q --numprocesses auto -m "not long" --cov --cov-fail-under=100 tests/core
 
 bench: $(VENV)/ready-test ## every figure of the README, beside `bao agent`
 	$(BIN)/python tests/bench/run.py

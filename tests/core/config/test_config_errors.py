@@ -315,6 +315,7 @@ def is_free(path):
     return free
 
 
+@pytest.mark.long
 def test_a_misspelt_key_is_told_in_its_line_wherever_it_stands():
     renamed = 0
     for path, key in keys(yaml.compose(EXAMPLE, Loader=yaml.SafeLoader)):
@@ -346,6 +347,7 @@ def scalars(node) -> Iterator[yaml.ScalarNode]:
                 yield from scalars(value)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("misplaced", [CANARY, f"'{CANARY}/../{{{CANARY}}}'", f"[{CANARY}]", f"'${{A:?{{{CANARY}'"])
 def test_a_value_in_a_wrong_place_is_never_repeated(misplaced):
     tried = 0

@@ -31,6 +31,7 @@ def is_granted(rules, path):
     return any("list" in capabilities(rules, path, bare_first=bare_first) for bare_first in (False, True))
 
 
+@pytest.mark.long
 @given(policies(), st.sampled_from(sorted(REGIONS)))
 def test_it_reaches_where_a_path_of_the_region_is_granted_and_nowhere_else(text, root):
     region, tried = REGIONS[root]

@@ -84,6 +84,7 @@ def test_a_templated_path_ends_where_nobody_can_tell():
         ({"a/+/c": "read"}, "a/b/c", "read"),
         ({"a/+/c": "read"}, "a/b/d", ""),
         ({"a/+/c*": "read"}, "a/b/cd/e", "read"),
+        ({"a/+/c*": "read"}, "b/b/cd/e", ""),
         ({"a/+/*": "read"}, "a/b", ""),
         ({"a/+/*": "read"}, "a/b/c/d", "read"),
         ({"a/+b": "read"}, "a/xb", ""),

@@ -441,6 +441,7 @@ ACTIONS = st.one_of(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(
     seed=st.integers(0, 2**32),

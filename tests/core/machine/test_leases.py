@@ -75,6 +75,7 @@ def test_no_order_of_events_issues_what_is_good_revokes_what_is_read_or_leaves_a
     assert (world.leases, world.ledger, world.tokens, world.kept_tokens) == ({}, {}, {}, {})
 
 
+@pytest.mark.long
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32), token_max=st.sampled_from([float("inf"), 300.0]))
 def test_in_fair_weather_a_reader_never_holds_what_has_ended(seed, token_max):
@@ -292,6 +293,7 @@ def test_a_lease_that_does_not_end_is_never_renewed():
     assert len(world.issues) == 1
 
 
+@pytest.mark.long
 def test_a_month_of_renewals_of_fifty_leases_ends_none_and_renews_none_late():
     # The world refuses a renewal in the last seconds.
     day = 86400.0

@@ -56,6 +56,7 @@ def check_promises(world):
             assert app in world.owed
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
@@ -102,6 +103,7 @@ def test_in_bad_weather_no_minute_sees_more_than_fifteen_requests(seed, actions,
     assert all(len([t for t in times if t0 <= t < t0 + 60]) <= 15 for t0 in times)
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), denied=st.sets(REFS), gone=st.sets(REFS))
 def test_a_path_that_is_denied_or_missing_costs_few_requests_and_stops_no_other(seed, denied, gone):
@@ -297,6 +299,7 @@ def test_old_files_are_pruned_soon_after_the_telling_and_within_a_minute_without
     assert 60 <= pruned[1] - at <= 62
 
 
+@pytest.mark.long
 def test_a_month_of_renewals_and_looks_takes_seconds():
     world = World({"app": want(A, refresh=60.0)}, ttl=3600.0)
     world.write(A)

@@ -333,6 +333,7 @@ ACTIONS = st.one_of(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32), checks=st.booleans(), notifies=st.booleans(), actions=st.lists(ACTIONS, max_size=25))
 def test_whatever_happens_the_app_ends_with_the_newest_that_works_and_was_told(seed, checks, notifies, actions):

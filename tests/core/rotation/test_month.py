@@ -2,6 +2,8 @@
 
 from itertools import pairwise
 
+import pytest
+
 from lessee.core.config.windows import DAY
 from lessee.core.rotation.schedule import opening
 from watched import MONTH, Machine, fifty
@@ -10,6 +12,7 @@ TAKEN = 30.0
 """Seconds that fifty at once wait for each other at most, two at a time."""
 
 
+@pytest.mark.long
 def test_in_a_month_none_of_fifty_is_late_by_more_than_its_jitter():
     """Or than its jitter after its window opens. tests/bench/months.py has the time that it takes."""
     world = Machine(**(plans := fifty()))

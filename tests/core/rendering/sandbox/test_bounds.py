@@ -58,6 +58,7 @@ json.dump([len(said), peak() - before], sys.stdout)
 """
 
 
+@pytest.mark.long
 def test_all_bombs_that_make_something_take_less_than_128_mib():
     bombs = [*HOARDING, *(bomb for said in (LARGE, LISTED, DIGITS, WIDE, NESTED) for bomb in BOMBS[said])]
     run = subprocess.run(

@@ -375,6 +375,7 @@ def test_no_operator_tells_a_value(operator):
     assert_some_fail([*(f"({a}) {operator} ({b})" for a, b in itertools.product(OPERANDS, OPERANDS[:5])), "m ~ 'x'"])
 
 
+@pytest.mark.long
 def test_no_lookup_or_call_tells_a_value():
     keys = (*OPERANDS, "s.password ~ 'x'", "[s.password]", "{s.password: 1}", "(s.password, 1)")
     assert_some_fail(

@@ -107,6 +107,7 @@ def test_a_value_is_one_part_of_a_url(text):
     assert not set(quoted) & set("/?#&=@:%+ ") - {"%"}
 
 
+@pytest.mark.long
 def test_every_hostile_value_is_the_password_of_a_uri():
     for text in VALUES:
         url = value("'postgres://u:' ~ s.x|urlencode ~ '@host:5432/db'", {"x": text})
