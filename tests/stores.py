@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
+import botocore.loaders
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -63,6 +65,7 @@ class Store:
     def client(self, service="s3", **keys):
         """A client of the environment's files, or with these keys."""
         session = botocore.session.Session()
+        session.register_component("data_loader", _descriptions())
         own = {f"aws_{name}": value for name, value in keys.items()} | {"endpoint_url": f"http://127.0.0.1:{self.port}"}
         once = Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=10)
         return session.create_client(service, config=once, **own | {"region_name": "us-east-1"} if keys else {})
@@ -77,6 +80,12 @@ class Store:
             return client.get_object(Bucket=BUCKET, Key="a")["Body"].read() == b"b"
         except (BotoCoreError, ClientError):
             return False
+
+
+@cache
+def _descriptions():
+    """Of the services, read once for all sessions."""
+    return botocore.loaders.create_loader()
 
 
 class Bucket:
