@@ -1,23 +1,30 @@
 """The status socket stands whatever its clients do."""
 
 import socket
+import threading
 
 import pytest
 
+from lessee.core.config import Listen
 from lessee.core.errors import AgentAway
+from lessee.host.openbao import free_port
 from lessee.host.status import Answers, StatusServer, ask
+from sidecar import eventually
 
 
-@pytest.fixture
-def served(tmp_path):
-    nudged = []
-    answers = Answers(
+def answers(nudged):
+    return Answers(
         status=lambda: {"ready": True, "fresh": False, "problems": ["one"]},
         alive=lambda: True,
         metrics=lambda: b"lessee_ready 1.0\n",
         refresh=lambda paths: nudged.append(paths) or [path for path in paths if path == "typo"],
     )
-    server = StatusServer(tmp_path / "s.sock", None, answers)
+
+
+@pytest.fixture
+def served(tmp_path):
+    nudged = []
+    server = StatusServer(tmp_path / "s.sock", None, answers(nudged))
     yield tmp_path / "s.sock", nudged
     server.close()
 
@@ -65,6 +72,18 @@ def test_a_client_that_hangs_up_early_leaves_no_trace_and_the_next_is_served(ser
             client.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
     assert say(path, b"GET /healthz HTTP/1.0\r\n\r\n").endswith("ok\n")
     assert capfd.readouterr() == ("", "")
+
+
+def test_once_it_is_closed_nothing_of_it_runs_on(tmp_path):
+    before = set(threading.enumerate())
+    port = Listen(address=f"127.0.0.1:{free_port()}", token_file=None, hosts=())
+    server = StatusServer(tmp_path / "s.sock", port, answers([]))
+    assert len(set(threading.enumerate()) - before) == 2
+    assert say(tmp_path / "s.sock", b"GET /healthz HTTP/1.0\r\n\r\n").endswith("ok\n")
+    server.close()
+    eventually(lambda: set(threading.enumerate()) <= before, "the end of its threads")
+    with pytest.raises(AgentAway):
+        ask(tmp_path / "s.sock", "GET", "/healthz")
 
 
 def test_nobody_there_is_told_with_what_to_do(tmp_path):

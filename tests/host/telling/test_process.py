@@ -106,6 +106,8 @@ def test_a_name_that_is_only_the_beginning_of_another_is_not_that(child, name):
 @pytest.mark.parametrize("first", ["/opt/app/{}", "{}", "{}: master [app:app]", "{}: master process /usr/bin/x -g"])
 def test_a_program_is_known_by_the_first_word_of_its_command_line(run, name, first):
     app = run([first.format(name), "1000"], executable=shutil.which("sleep"), ready=False)
+    # The kernel shows a new program's command line a moment after it has become that.
+    eventually(lambda: isinstance(find(ByName(name)), Seen))
     assert found(ByName(name)) == app.pid
 
 

@@ -26,13 +26,16 @@ class StatusServer:
         self._path = path
         # Before the socket, which a failure would leave behind.
         ports = [] if listen is None else [_open_tcp(listen, answers)]
-        self._servers: list[socketserver.BaseServer] = [_open_unix(path, _Handling(answers=answers)), *ports]
+        self._servers: list[_UnixServer | _TcpServer] = [_open_unix(path, _Handling(answers=answers)), *ports]
         for server in self._servers:
             threading.Thread(target=server.serve_forever, args=(5.0,), name="lessee-status", daemon=True).start()
 
     def close(self) -> None:
         """Stop, and remove the socket."""
         for server in self._servers:
+            with suppress(OSError):
+                server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for who asks
+            server.shutdown()
             server.server_close()
         with suppress(OSError):
             self._path.unlink()
