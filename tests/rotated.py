@@ -149,10 +149,10 @@ class Rotated:
         started = [_process(_several, arguments) for _ in range(processes)]
         for process in started:
             process.start()
-        came = [found.get() for _ in range(processes * threads)]
         for process in started:
-            process.join(PATIENCE)
-        return came
+            process.join()
+        assert [process.exitcode for process in started] == [0] * processes
+        return [found.get() for _ in range(processes * threads)]
 
     def recover(self):
         """As the next start does: bring to an end what has begun. Seconds until the published credential works."""

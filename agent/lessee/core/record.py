@@ -7,9 +7,10 @@ of that, and its `replace` a twentieth of the dataclass's time (tests/bench/impo
 from typing import ClassVar
 
 from msgspec import Struct
+from msgspec.json import Decoder
 from msgspec.structs import replace
 
-__all__ = ["Record", "replace"]
+__all__ = ["Record", "look_into", "replace"]
 
 
 class Record(Struct, frozen=True):
@@ -20,3 +21,13 @@ class Record(Struct, frozen=True):
     def __repr__(self) -> str:
         shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in self.hidden)
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def look_into(*kinds: type) -> None:
+    """Have msgspec look into Structs that hold other Structs, before any of them is read: for those that threads read.
+
+    It does so where one is first read, and shows a second thread what it has half looked into: the process ends by
+    SIGSEGV then (0.22, four of 40 tries with eight threads).
+    """
+    for kind in kinds:
+        Decoder(kind)

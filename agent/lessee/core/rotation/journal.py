@@ -7,7 +7,7 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec import Meta, field
 
-from lessee.core.record import Record, replace
+from lessee.core.record import Record, look_into, replace
 
 Fields = Mapping[str, Any]
 """Keys of a secret with their values."""
@@ -159,6 +159,7 @@ def closed(journal: Journal, *, handle: str) -> Journal:
 
 
 _KEYS = frozenset(Journal.__struct_fields__)
+look_into(Journal)
 
 
 def _whole(fields: Fields) -> Journal:

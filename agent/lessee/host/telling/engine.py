@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import ValidationError, convert
 
 from lessee.core.errors import NotNotified
-from lessee.core.record import Record
+from lessee.core.record import Record, look_into
 
 _TIMEOUT = 15
 
@@ -67,6 +67,9 @@ class Inspected(Record, frozen=True, rename="pascal"):
     @property
     def title(self) -> str:
         return self.name.lstrip("/")
+
+
+look_into(Listed, Inspected)
 
 
 class Engine:

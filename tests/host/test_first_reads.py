@@ -1,0 +1,52 @@
+"""Threads may be the first to read a record, all at once: msgspec alone ends one process in ten by SIGSEGV then."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+PROCESSES = 24
+READERS = """
+import msgspec, sys, threading
+{said}
+sys.setswitchinterval(1e-6)
+barrier = threading.Barrier(8)
+
+def read():
+    barrier.wait()
+    for _ in range(20):
+        msgspec.convert(said, kind)
+
+readers = [threading.Thread(target=read) for _ in range(8)]
+for reader in readers:
+    reader.start()
+for reader in readers:
+    reader.join()
+"""
+JOURNAL = """
+from lessee.core.rotation.journal import Journal as kind, written
+said = written(kind())
+"""
+LISTED = """
+from lessee.host.telling.engine import Listed
+kind = list[Listed]
+said = [{"Id": "1", "Names": ["/a"], "Labels": {}, "HostConfig": {"NetworkMode": "host"}}]
+"""
+INSPECTED = """
+from lessee.host.telling.engine import Inspected as kind
+state = {"Status": "running", "StartedAt": "2026-01-01T00:00:00Z"}
+said = {"Id": "1", "Name": "/a", "State": state, "Config": {}, "HostConfig": {"RestartPolicy": {"Name": "no"}}}
+"""
+
+
+@pytest.mark.parametrize("said", [JOURNAL, LISTED, INSPECTED], ids=["journal", "listed", "inspected"])
+def test_whoever_is_first_to_read_a_record_the_process_goes_on(said):
+    command = [sys.executable, "-c", READERS.format(said=said)]
+
+    def run(_):
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    with ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(run, range(PROCESSES)))
+    assert [(one.returncode, one.stderr) for one in ended] == [(0, "")] * PROCESSES
