@@ -8,6 +8,7 @@ from pathlib import Path
 
 from breakages import CRITICAL, WARNING, Table
 from detours import Detour
+from environments import PATIENCE
 from lessee.host.openbao import free_port
 from sidecar import eventually
 from stores import Store
@@ -99,7 +100,7 @@ def the_store_checks_nothing(it):
         store = Store(folder, free_port())
         stack.callback(store.close)
         keys = {"access_key_id": "any", "secret_access_key": secrets.token_hex(8)}
-        eventually(lambda: store.lets_in(**keys), "the store")
+        eventually(lambda: store.lets_in(**keys), "the store", PATIENCE)
         with it.with_secret("storage/minio", endpoint=f"127.0.0.1:{store.port}"):
             yield
 

@@ -30,6 +30,13 @@ def pytest_collection_finish():
     gc.freeze()
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        # The first that wants an image pays for it.
+        if item.get_closest_marker("docker") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     from sharing import Sharing  # noqa: PLC0415  # Without -n nobody needs it.

@@ -22,6 +22,7 @@ from needs import need
 from sidecar import Sidecar, eventually
 from stores import Store
 
+PATIENCE = 30.0
 POLICY = """
 path "secret/data/testing/*"     { capabilities = ["read"] }
 path "secret/metadata/testing/*" { capabilities = ["read", "list"] }
@@ -201,10 +202,10 @@ class Environment:
         self.store = Store(folder, free_port(), users, self.pair)
         self._servers.callback(self.store.close)
         admin = dict(zip(("access_key_id", "secret_access_key"), self.keys["admin"], strict=True))
-        eventually(lambda: self.store.lets_in(**admin), "the store")
+        eventually(lambda: self.store.lets_in(**admin), "the store", PATIENCE)
         self.admin = self.store.client(**admin)
         self.admin.create_bucket(Bucket="open")
-        eventually(self._is_warm, "a volume for the bucket")
+        eventually(self._is_warm, "a volume for the bucket", PATIENCE)
 
     def _is_warm(self):
         # The first object of a bucket finds no volume to lie in.

@@ -16,7 +16,7 @@ from lessee.host.openbao import free_port
 OWNER = "simba_owner"
 DATABASE = "simba"
 
-_PATIENCE = 60.0
+_PATIENCE = 20.0
 _NOBODY = {"user": 65534, "group": 65534, "extra_groups": []}
 # Nothing is to outlive the test, so nothing waits for a disk.
 _SETTINGS = {"listen_addresses": "127.0.0.1", "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

@@ -14,7 +14,7 @@ import yaml
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.status import UnixConnection, ask
 
-PATIENCE = 60.0
+PATIENCE = 30.0
 
 APP = """
 import ctypes, signal, sys

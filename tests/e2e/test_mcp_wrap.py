@@ -238,6 +238,7 @@ def test_the_undo_that_it_tells_brings_the_file_back(wrap):
     assert not leaks(wrap.file.read_text())
 
 
+@pytest.mark.timeout(300)  # Twenty runs, each of which starts another.
 def test_killed_before_any_step_it_goes_on_when_run_again(bao, tmp_path, memory, folder):
     def ended(step):
         """Whether it came to its end."""

@@ -13,6 +13,8 @@ from lessee.host.openbao import OpenBao
 from machine import Machine, what_is_missing
 from needs import need
 
+pytestmark = pytest.mark.timeout(300)
+
 FOLDER = ROOT / "compose/podman"
 QUADLETS = ("app.pod", "app-agent.container", "app.container")
 POD, AGENT, APP = "app-pod.service", "app-agent.service", "app.service"

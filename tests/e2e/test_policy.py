@@ -319,7 +319,7 @@ def live_without(server, name, policies, situation, app, path):
             (agent.disk / "kept.txt.j2").write_text("none\n")
         elif path == "auth/token/revoke-self":
             agent.stop()
-        eventually(is_refused, f"the refusal of {path}")
+        eventually(is_refused, f"the refusal of {path}", 30)
         if agent.process.poll() is not None:
             return True
         status = agent.until(lambda status: is_optional(path) or any("403" in line for line in status["problems"]))

@@ -15,6 +15,8 @@ from lessee.host.openbao import OpenBao
 from machine import Machine, what_is_missing
 from needs import need
 
+pytestmark = pytest.mark.timeout(300)
+
 FOLDER = ROOT / "compose/systemd"
 AGENT, APP = "lessee@app.service", "app.service"
 STATUS = ("/opt/lessee/bin/lessee", "status", "--json", "--socket", "/run/lessee/app/agent/status.sock")

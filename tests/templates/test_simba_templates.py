@@ -283,7 +283,7 @@ def test_simba_takes_up_a_new_file_by_new_workers(bao, sidecar, tmp_path):
         (tmp_path / "pid").write_text(f"{uvicorn.pid}\n")
         eventually(lambda: answer(port) == "first", "the first answer")
         put(bao, HOSTILE)
-        eventually(lambda: {answer(port) for _ in range(8)} == {HOSTILE}, "the new one")
+        eventually(lambda: {answer(port) for _ in range(8)} == {HOSTILE}, "the new one", 30)
     finally:
         os.killpg(uvicorn.pid, signal.SIGKILL)
         uvicorn.wait()

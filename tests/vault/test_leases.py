@@ -16,7 +16,7 @@ from lessee.host.openbao import ROOT_TOKEN
 from lessee.vault import leases
 from lessee.vault.door import Address, Door, RequestFailed
 
-PATIENCE = 60.0
+PATIENCE = 20.0
 
 
 @pytest.fixture

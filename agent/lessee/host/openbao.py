@@ -19,7 +19,7 @@ from typing import Any, Self
 from lessee.core.errors import LesseeError
 
 ROOT_TOKEN = "root-of-a-server-in-memory"  # noqa: S105  # It opens a server that holds nothing and is gone in a minute.
-_PATIENCE = 60.0
+_PATIENCE = 20.0
 _LOWEST_PORT = 10_000
 _CHANCE = SystemRandom()
 """Who tests seeds the other."""
