@@ -102,10 +102,14 @@ class Postgres:
             raise
         return True
 
-    def attach(self, bao, role="simba", default_ttl="1h", max_ttl="24h"):
-        """Have `database/creds/ROLE` of an OpenBao issue users of the database simba; once more for each role."""
+    def make_database(self):
+        """The database simba and its owner, unless they are there."""
         self._make(f"CREATE ROLE {OWNER} NOLOGIN")
         self._make(f"CREATE DATABASE {DATABASE} OWNER {OWNER}")
+
+    def attach(self, bao, role="simba", default_ttl="1h", max_ttl="24h"):
+        """Have `database/creds/ROLE` of an OpenBao issue users of the database simba; once more for each role."""
+        self.make_database()
         if "database/" not in bao.ask("GET", "sys/mounts")["data"]:
             bao.ask("POST", "sys/mounts/database", {"type": "database"})
         login = "{{username}}:{{password}}"

@@ -1,7 +1,7 @@
 """A PostgreSQL whose login roles are rotated by an admin that is no superuser."""
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import psycopg
 
@@ -72,8 +72,7 @@ class LoginRoles:
         for number, role in enumerate(self.roles):
             identifiers[f"role{number}"] = role
         parts = {name: psycopg.sql.Identifier(value) for name, value in identifiers.items()}
-        parts |= {"database": psycopg.sql.Identifier(DATABASE), "first": psycopg.sql.Literal(PASSWORD)}
-        parts["admins"] = psycopg.sql.Literal(ADMIN_PASSWORD)
+        parts |= {"first": psycopg.sql.Literal(PASSWORD), "admins": psycopg.sql.Literal(ADMIN_PASSWORD)}
         composed = psycopg.sql.SQL(text).format(**parts)
         database = DATABASE if "SCHEMA" in text else "postgres"
         with psycopg.connect(self.postgres.admin_url, dbname=database, autocommit=True) as connection:
@@ -81,8 +80,7 @@ class LoginRoles:
             return cursor.fetchall() if cursor.description else []
 
     def _make(self):
-        with suppress(psycopg.errors.DuplicateDatabase):  # PostgreSQL knows no IF NOT EXISTS for it.
-            self.sql("CREATE DATABASE {database}")
+        self.postgres.make_database()
         self.sql("CREATE ROLE {owner} NOLOGIN")
         self.sql("CREATE ROLE {role0} LOGIN PASSWORD {first} IN ROLE {owner}")
         self.sql("CREATE ROLE {admin} LOGIN CREATEROLE PASSWORD {admins}")
