@@ -67,18 +67,20 @@ class Running:
             return answer.status, answer.read().decode()
 
     def until(self, check, patience=PATIENCE):
-        """Wait until the status is as wanted; the log goes into the failure."""
+        """Wait until the status is as wanted; the last one and the log go into the failure."""
+        last = None
 
         def look():
+            nonlocal last
             assert self.process.poll() is None, f"it ended:\n{self.log.read_text()}"
             with suppress(Exception):  # It is not up yet.
-                status = self.status()
-                return status if check(status) else None
+                last = self.status()
+                return last if check(last) else None
 
         try:
             return eventually(look, "the wanted status", patience)
         except AssertionError as exc:
-            raise AssertionError(f"{exc}\n{self.log.read_text()}") from None
+            raise AssertionError(f"{exc}\n{self.log.read_text()}\n{json.dumps(last)}") from None
 
     def events(self):
         """The log, parsed: one event a line."""

@@ -209,9 +209,9 @@ class Life:
         texts = re.split(r"^(?=# Policy for )", said.stdout, flags=re.MULTILINE)[1:]
         return {re.match(r"# Policy for (\w+)", text)[1]: text for text in texts}
 
-    def grant(self, policies):
+    def grant(self, policies, **token):
         for app, text in policies.items():
-            role_id, secret_id = self.server.approle(self.role(app), text, **TOKEN)
+            role_id, secret_id = self.server.approle(self.role(app), text, **TOKEN | token)
             (self.agent.disk / f"{app}.role_id_file").write_text(role_id)
             (self.agent.disk / f"{app}.secret_id_file").write_text(secret_id)
 
@@ -302,8 +302,10 @@ def live_without(server, name, policies, situation, app, path):
     # `+` is one element; the rest is as it is.
     lacking = re.compile(re.escape(path).replace(r"\+", "[^/]+"))
     (rule,) = (block for block in policies[app].split("\n\n") if f'path "{path}" {{' in block)
+    restarts = path in {"auth/token/lookup-self", "sys/leases/lookup"}
     with Life(server, name, situation) as life:
-        life.grant(policies | {app: policies[app].replace(rule, "")})
+        # Over a restart that takes long, a short life would be over.
+        life.grant(policies | {app: policies[app].replace(rule, "")}, **{"token_ttl": "1h"} if restarts else {})
         agent = life.agent
         agent.start("--revoke", wait=False)
 
@@ -312,7 +314,7 @@ def live_without(server, name, policies, situation, app, path):
 
         if is_optional(path):
             agent.until(lambda status: status["apps"][app]["generation"])
-        if path in {"auth/token/lookup-self", "sys/leases/lookup"}:
+        if restarts:
             agent.stop(signal.SIGKILL)
             agent.start("--revoke", wait=False)
         elif path == "sys/leases/revoke":

@@ -127,14 +127,24 @@ def test_one_app_rendered_by_itself_leaves_the_other_s_lease_alone(server, sidec
 def test_a_restart_while_vault_is_away_knows_that_a_renewed_token_and_its_lease_are_still_good(
     server, sidecar, tmp_path
 ):
+    def give_life(ttl):
+        body = {"token_policies": [tmp_path.name], "token_ttl": ttl}
+        server.ask("POST", f"auth/approle/role/{sidecar.disk.name}", body)
+
+    def renewals():
+        return sum("auth/token/renew" in request.path for request in list(proxy.requests))
+
     sidecar.log_in_by_approle(server, POLICY)
-    server.ask("POST", f"auth/approle/role/{sidecar.disk.name}", {"token_policies": [tmp_path.name], "token_ttl": "4s"})
+    give_life("4s")
     with Proxy(server.port) as proxy:
         sidecar.config["vault"]["address"] = proxy.address
         sidecar.web["on_expiry"] = "remove"
         sidecar.start()
-        # Longer than the token would have lived without a renewal.
-        sidecar.until(lambda _: sum("auth/token/renew" in request.path for request in list(proxy.requests)) >= 2)
+        sidecar.until(lambda _: renewals())
+        # From the next renewal on it outlives any restart; by then, it would have ended without one.
+        give_life("1h")
+        before = renewals()
+        sidecar.until(lambda _: renewals() > before)
         sidecar.stop()
         proxy.weather = Sky.REFUSE
         sidecar.start(wait=False)
