@@ -11,8 +11,8 @@ server = MCPServer("test", log_level="ERROR")
 
 @server.tool()
 def who() -> str:
-    """Say what it was started with, and its pid."""
-    return f"{key} {os.getpid()}"
+    """Say what it was started with, its pid, and that of the server whose worker it is."""
+    return f"{key} {os.getpid()} {os.getppid()}"
 
 
 app = server.streamable_http_app(stateless_http=True, json_response=True)

@@ -43,7 +43,8 @@ def gunicorn(port):
 
 
 def uvicorn(port):
-    return ["uvicorn", "app:asgi", "--workers=2", "--no-access-log", f"--host={HOST}", f"--port={port}"]
+    options = ["--workers=2", "--timeout-worker-healthcheck=60", "--no-access-log", f"--host={HOST}", f"--port={port}"]
+    return ["uvicorn", "app:asgi", *options]
 
 
 class Served:

@@ -277,7 +277,8 @@ def test_simba_takes_up_a_new_file_by_new_workers(bao, sidecar, tmp_path):
     (tmp_path / "app/.env").symlink_to(sidecar.directory / ".env")
     (tmp_path / "app/served.py").write_text(SERVED)
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "served:asgi", "--workers=2", f"--port={port}", "--log-level=error"]
+    options = ["--workers=2", "--timeout-worker-healthcheck=60", f"--port={port}", "--log-level=error"]
+    command = [sys.executable, "-m", "uvicorn", "served:asgi", *options]
     uvicorn = subprocess.Popen(command, cwd=tmp_path / "app", env={"PATH": os.environ["PATH"]}, start_new_session=True)
     try:
         (tmp_path / "pid").write_text(f"{uvicorn.pid}\n")
