@@ -1,9 +1,11 @@
 """What `lessee check` says of programs at SIGHUP is what they do."""
 
+import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,13 @@ from lessee.core.checking.signals import by_command
 from needs import need
 from sidecar import eventually
 
-APP = "async def app(scope, receive, send): pass\n"
+APP = """import pathlib, time
+time.sleep(7 if pathlib.Path("slow").exists() else 0)
+async def app(scope, receive, send): pass
+"""
 UVICORN = [sys.executable, "-m", "uvicorn", "asgi:app", "--port", "0"]
+WORKERS = [*UVICORN, "--workers", "2"]
+PATIENT = [*WORKERS, "--timeout-worker-healthcheck", "60"]
 SERVER = 'require("http").createServer().listen(0); console.log("up")\n'
 JAVA = """class App {
     public static void main(String[] words) throws Exception { System.out.println("up"); Thread.sleep(60000); }
@@ -30,13 +37,14 @@ def start(tmp_path):
 
     def start(command, up):
         with (tmp_path / "log").open("ab") as log:
-            started.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log))
+            started.append(subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log, start_new_session=True))
         eventually(lambda: up in (tmp_path / "log").read_text(), up, 60)
         return started[-1]
 
     yield start
     for one in started:
-        one.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(one.pid, signal.SIGKILL)  # With the workers of uvicorn.
         one.wait()
 
 
@@ -54,10 +62,24 @@ def test_who_is_said_to_die_of_it_does(start, command, up):
 
 
 def test_uvicorn_with_workers_takes_it(start):
-    command = [*UVICORN, "--workers", "2"]
-    assert by_command(command, {}) is None
-    process = start(command, "Uvicorn running")
+    assert by_command(PATIENT, {}) is None
+    process = start(PATIENT, "Uvicorn running")
     caught = next(
         line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("SigCgt")
     )
     assert int(caught.split()[1], 16) & 1 << signal.SIGHUP - 1
+
+
+@pytest.mark.parametrize(("command", "said"), [(WORKERS, "keeping worker ["), (PATIENT, "Terminated child process [")])
+def test_uvicorn_keeps_a_worker_whose_successor_is_not_ready_in_time(start, tmp_path, command, said):
+    process = start(command, "Application startup complete")
+    (tmp_path / "slow").touch()
+    process.send_signal(signal.SIGHUP)
+    log = eventually(lambda: ended(tmp_path / "log"), "the end of the restart", 60)
+    assert said in log
+
+
+def ended(log):
+    """What it says, once it says how it went with the first worker."""
+    text = log.read_text()
+    return text if "keeping worker [" in text or "Terminated child process [" in text else None

@@ -29,9 +29,7 @@ def deaf(command, **environ):
         (["sh", "-c", "until [ -e x ]; do sleep 1; done; exec uvicorn app:app"], "uvicorn"),
         (["/bin/bash", "-c", "(cd /app && 'celery' -A app worker)"], "celery"),
         (["python3", "-c", "import celery"], None),
-        ("uvicorn app:app --workers 2", None),
-        ("uvicorn app:app --workers=${N}", None),
-        ("uvicorn app:app --workers", None),
+        ("uvicorn app:app --workers 2 --timeout-worker-healthcheck 60", None),
         ("uvicorn app:app --reload", None),
         ("gunicorn -k uvicorn.workers.UvicornWorker app:app", None),
         ("nginx -c /celery", None),
@@ -47,8 +45,24 @@ def test_what_a_command_starts_is_known_by_its_name(command, program):
 
 def test_the_number_of_uvicorns_workers_may_come_from_the_environment():
     assert deaf("uvicorn app:app", WEB_CONCURRENCY="1") == "uvicorn"
-    assert deaf("uvicorn app:app", WEB_CONCURRENCY="4") is None
+    assert deaf("uvicorn app:app --timeout-worker-healthcheck=60", WEB_CONCURRENCY="4") is None
     assert deaf("uvicorn app:app --workers 1", WEB_CONCURRENCY="4") == "uvicorn"
+
+
+@pytest.mark.parametrize(
+    ("command", "environ"),
+    [
+        ("uvicorn app:app --workers 2", {}),
+        ("uvicorn app:app --workers=${N}", {}),
+        ("uvicorn app:app --workers", {}),
+        ("uvicorn app:app", {"WEB_CONCURRENCY": "4"}),
+    ],
+)
+def test_of_uvicorns_workers_those_that_start_slowly_are_given_up(command, environ):
+    found = by_command(command.split(), environ)
+    assert (found.program, found.always) == ("uvicorn", False)
+    assert "--timeout-worker-healthcheck 60" in found.todo
+    assert by_command(command.split(), environ | {"UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}) is None
 
 
 def test_celery_says_why_in_both_of_its_ways():

@@ -45,7 +45,7 @@ def deaf_to_sighup(app: App, deaf: Deaf, root: MappingNode, file: str, whose: st
     level: Level = "error" if deaf.always else "warning"
     message = f"{deaf.program}{whose} takes up no new file at SIGHUP: {deaf.why}"
     line = line_of_key(root, ("apps", app.name, "notify", "action"))
-    return Finding("deaf-to-sighup", level, message, "write `action: restart`", file, line, app.name)
+    return Finding("deaf-to-sighup", level, message, deaf.todo, file, line, app.name)
 
 
 def line_of_key(root: Node, path: tuple[str, ...]) -> int:

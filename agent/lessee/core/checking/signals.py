@@ -12,7 +12,8 @@ class Deaf(Record, frozen=True):
     program: str
     why: str
     always: bool = True
-    """Else what runs on it may have asked for the signal."""
+    """Else it hangs on what runs on it."""
+    todo: str = "write `action: restart`"
 
 
 _DIES = "it dies of SIGHUP, and where it is PID 1 it ignores it"
@@ -33,11 +34,19 @@ _DEAF: Mapping[str, Deaf] = {
 """By what a process is called, or the script that it runs. All were tried."""
 
 _UVICORN = Deaf("uvicorn", f"with one process {_DIES}")
+_UVICORN_WORKERS = Deaf(
+    "uvicorn",
+    "unless a new worker is ready within five seconds, it stays with the old one (since 0.51)",
+    always=False,
+    todo="write `--timeout-worker-healthcheck 60` in its command, or what its start takes",
+)
 _CELERY_MODULE = Deaf("celery", "started by `python -m celery` it cannot start itself anew, and its queue stands still")
 _TAKING = frozenset({"gunicorn", "nginx", "vite", "weed"})
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
 _CONCURRENCY = "WEB_CONCURRENCY"
 """The number of uvicorn's workers, where no option says it."""
+_PATIENCE, _PATIENCE_VARIABLE = "--timeout-worker-healthcheck", "UVICORN_TIMEOUT_WORKER_HEALTHCHECK"
+"""How long uvicorn waits for a new worker."""
 
 
 def by_name(name: str) -> Deaf | None:
@@ -48,7 +57,8 @@ def by_name(name: str) -> Deaf | None:
 def by_pattern(pattern: str) -> Deaf | None:
     """Of a process in whose command line this regular expression is found: by the names that it spells out."""
     words = re.findall(r"[\w./-]*\w", pattern.replace("\\", ""))
-    return by_command(words, {_CONCURRENCY: ""})  # It does not spell out how many workers uvicorn has.
+    # It does not spell out how many workers uvicorn has, and how long it waits for them.
+    return by_command(words, {_CONCURRENCY: "", _PATIENCE_VARIABLE: ""})
 
 
 def by_command(command: Sequence[str], environ: Mapping[str, str]) -> Deaf | None:
@@ -58,7 +68,7 @@ def by_command(command: Sequence[str], environ: Mapping[str, str]) -> Deaf | Non
         before, after = names[index - 1 : index], names[index + 1 :]
         match name:
             case "uvicorn":
-                return None if _has_workers(after, environ) else _UVICORN
+                return _uvicorn(after, environ)
             case "celery" if before == ["-m"]:
                 return _CELERY_MODULE
             case "memory" if after[:1] == ["server"]:
@@ -81,9 +91,14 @@ def names_in(command: Sequence[str]) -> list[str]:
     return [word.rpartition("/")[2] for word in script]
 
 
-def _has_workers(options: Sequence[str], environ: Mapping[str, str]) -> bool:
-    """Or something like them, that takes the signal; where it cannot be known as well."""
+def _uvicorn(options: Sequence[str], environ: Mapping[str, str]) -> Deaf | None:
     words = [word for option in options for word in option.split("=", 1)]
     if "--workers" in words:
-        return words[words.index("--workers") + 1 :][:1] != ["1"]
-    return "--reload" in words or environ.get(_CONCURRENCY, "1") != "1"
+        has_workers = words[words.index("--workers") + 1 :][:1] != ["1"]
+    elif "--reload" in words:
+        return None
+    else:
+        has_workers = environ.get(_CONCURRENCY, "1") != "1"
+    if not has_workers:
+        return _UVICORN
+    return None if _PATIENCE in words or _PATIENCE_VARIABLE in environ else _UVICORN_WORKERS

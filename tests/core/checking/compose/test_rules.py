@@ -250,9 +250,10 @@ def test_a_service_that_there_is_not_is_told_in_the_configuration():
     ("service", "notify", "level"),
     [
         ("command: uvicorn app:app", "{container: {service: web}}", "error"),
-        ("command: uvicorn app:app, environment: {WEB_CONCURRENCY: 4}", "{container: {service: web}}", None),
-        ("command: uvicorn app:app, environment: [WEB_CONCURRENCY]", "{container: {service: web}}", None),
-        ("command: uvicorn app:app --workers 2", "{container: {service: web}}", None),
+        ("command: uvicorn app:app, environment: {WEB_CONCURRENCY: 4}", "{container: {service: web}}", "warning"),
+        ("command: uvicorn app:app, environment: [WEB_CONCURRENCY]", "{container: {service: web}}", "warning"),
+        ("command: uvicorn app:app --workers 2", "{container: {service: web}}", "warning"),
+        ("command: uvicorn a:a --workers 2 --timeout-worker-healthcheck 60", "{container: {service: web}}", None),
         ("command: uvicorn app:app", "{container: {service: web}, action: restart}", None),
         ("command: uvicorn app:app", "{container: {service: web}, otherwise: restart}", None),
         ("command: uvicorn app:app", "{process: {name: uvicorn}}", "error"),
