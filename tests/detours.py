@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from contextlib import suppress
 
 from needs import need
@@ -25,6 +26,8 @@ class Detour:
         self._server = socket.create_server((self.host, port))
         self.port = self._server.getsockname()[1]
         self._open = []
+        self.first = None
+        """When somebody came, by the monotonic clock."""
         threading.Thread(target=self._listen, daemon=True).start()
 
     def __enter__(self):
@@ -40,6 +43,7 @@ class Detour:
         with suppress(OSError):
             while True:
                 near, _ = self._server.accept()
+                self.first = self.first or time.monotonic()
                 self._open.append(near)
                 if self._target:
                     far = socket.create_connection(("127.0.0.1", self._target))

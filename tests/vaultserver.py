@@ -4,7 +4,6 @@ import datetime as dt
 import ipaddress
 import json
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lessee.host.openbao import find_bao
+from lessee.host.openbao import find_bao, free_port
 from sidecar import eventually
 
 FOLDER = Path(__file__).parents[1] / "compose" / "vault"
@@ -119,12 +118,11 @@ def adapted(name, folder, numbers):
 
 
 def ports(count):
-    """Free ones of loopback."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    found = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return found
+    """Free ones of loopback, also after a server that had one was stopped."""
+    found = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
 
 
 def certificate(folder):

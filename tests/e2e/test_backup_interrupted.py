@@ -153,8 +153,7 @@ def test_ended_by_a_signal_it_leaves_no_server_behind(full, make, number):
         stderr=subprocess.DEVNULL,
     )
     try:
-        eventually(lambda: _of(process), "its server")
-        (folder,) = {socket.parent for socket in eventually(_sockets, "its socket")}
+        (folder,) = eventually(lambda: _folders_of(process), "its server, and its socket")
         process.send_signal(number)
         assert process.wait(20) == (-number if number == signal.SIGKILL else 130)
     finally:
@@ -165,6 +164,12 @@ def test_ended_by_a_signal_it_leaves_no_server_behind(full, make, number):
     # Who is killed sweeps nothing; what is in memory there is encrypted, and its key is gone.
     assert folder.exists() == (number == signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folders_of(process):
+    """Of its servers that listen."""
+    commands = [_cmdline(stat.parent) for stat in _of(process)]
+    return {path.parent for path in _sockets() if any(str(path.parent) in command for command in commands)}
 
 
 def _of(process):

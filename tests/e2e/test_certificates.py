@@ -66,7 +66,7 @@ def test_key_certificate_and_chain_match_and_a_restart_issues_no_other(sidecar, 
 
 
 def test_a_certificate_is_replaced_before_its_end_and_key_and_certificate_always_match(sidecar, app):
-    write_templates(sidecar, ttl="6s")
+    write_templates(sidecar, ttl="12s")
     sidecar.web["notify"] = {"process": {"name": "lessee-tls"}, "action": "SIGHUP"}
     sidecar.start()
     app("lessee-tls", sidecar.directory / "ca.crt")

@@ -244,8 +244,8 @@ def test_while_the_monitor_is_gone_secrets_are_polled_and_what_it_missed_it_tell
     agent.until(is_live)
     until_quiet(agent)
     writes_are_in_the_file(audited, agent, "told again")
-    versions = [fields for _, fields in client.xrange(CHANNEL) if b"told/one" in fields[b"change"]]
     eventually(lambda: client.xlen(CHANNEL) >= 7, "all changes")
+    versions = [fields for _, fields in client.xrange(CHANNEL) if b"told/one" in fields[b"change"]]
     assert len(versions) == len({fields[b"change"] for fields in versions}) == 7
 
 
@@ -307,9 +307,9 @@ def test_no_change_is_lost_or_doubled_though_the_monitor_is_killed_again_and_aga
     try:
         for kill in range(8):
             monitor.start()
+            before = len(versions())
             for number in range(50):
                 audited.put("testing/kills/one", value=f"{kill}-{number}")
-            before = len(versions())
             eventually(lambda before=before: len(versions()) > before, "a few of them")
             # Now what is published has not been saved yet, or what is saved has not been published.
             monitor.stop(signal.SIGKILL)

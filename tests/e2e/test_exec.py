@@ -210,8 +210,8 @@ def test_a_term_before_there_is_a_child_ends_it_with_143(execute, sidecar):
 def test_what_keeps_the_files_from_being_there_is_told_and_nothing_is_started(execute, bao, sidecar, folder, options):
     codes = {}
 
-    def end(why):
-        codes[why] = execute("echo", "started", options=("--timeout", "2s", *options)).ends()
+    def end(why, timeout="30s"):
+        codes[why] = execute("echo", "started", options=("--timeout", timeout, *options)).ends()
         assert execute.process.stdout.read() == ""
         execute.close()
 
@@ -220,7 +220,7 @@ def test_what_keeps_the_files_from_being_there_is_told_and_nothing_is_started(ex
     sidecar.log_in_by_approle(bao, 'path "secret/data/testing/nothing" { capabilities = ["read"] }')
     end("refused")
     sidecar.config["vault"] = {"address": f"http://127.0.0.1:{free_port()}"}
-    end("away")
+    end("away", "2s")
     assert codes == {"missing": 65, "refused": 77, "away": 69}
     assert "did not serve it in time" in sidecar.log.read_text()
 
@@ -292,7 +292,7 @@ def test_a_child_that_fails_with_a_wrong_password_gets_the_one_before_at_once_an
 
 
 def test_a_child_that_will_not_end_is_killed_after_its_grace(restarted, bao, sidecar, folder):
-    sidecar.web["notify"]["grace"] = "300ms"
+    sidecar.web["notify"]["grace"] = "3s"
     restarted("sh", "-c", 'trap "echo no" TERM; echo "$PASSWORD"; while :; do sleep 0.05; done')
     assert restarted.line() == CANARY
     bao.put(f"testing/{folder}/db", password="second")

@@ -157,10 +157,10 @@ def test_what_webpack_takes_is_found_in_the_bundle_and_its_map(site, tmp_path):
     packages = npm.packages()
     command = [npm.program(packages, "node"), "-e", WEBPACK, str(packages / "node_modules/webpack")]
     arguments = ("exec", "--once", "--app", "web", "--", *command, str(tmp_path / "src"), str(tmp_path / "src/dist"))
-    assert site.command(*arguments).returncode == 0
+    assert site.command(*arguments, timeout=60).returncode == 0
     assert URL in (tmp_path / "src/dist/main.js").read_text()
     assert searched(site, "src/dist") == (0, [])
-    assert site.command(*arguments, env={"REACT_APP_KEY": PLAIN}).returncode == 0
+    assert site.command(*arguments, env={"REACT_APP_KEY": PLAIN}, timeout=60).returncode == 0
     code, found = searched(site, "src/dist")
     assert code == 65
     assert {name for _, name, _, _ in found} == {"main.js"}

@@ -169,6 +169,7 @@ receivers: [{{name: hook, webhook_configs: [{{url: "{hook.url}/from-alertmanager
     del monitor.alerts["webhook"]
     with Alertmanager(tmp_path, config) as manager:
         monitor.alerts["alertmanager"] = manager.url
+        monitor.alerts["resolve_after"] = "5s"  # So long it can be seen.
         starts(monitor)
         server.ask("PUT", "sys/policies/acl/managed", POLICY)
         [alert] = eventually(lambda: manager.alerts(alertname="policy-changed"), "the alert")
@@ -256,6 +257,7 @@ def test_edited_rules_are_taken_up_and_the_alerts_of_those_that_went_are_over(se
     monitor.alerts |= {"usual": False, "rules": [{"rule": "root-token", "name": "root"}]}
     monitor.write_config()
     eventually(lambda: hook.told("policy-changed")[-1] == "resolved", "its end")
+    eventually(lambda: "configuration taken up" in monitor.log.read_text(), "the new rules")
     server.ask("GET", SECRET)
     eventually(lambda: "firing" in hook.told("root"), "the new rule's alert")
     monitor.alerts["rules"] = [{"rule": "outside-hours", "hours": ["08:00-18:00"], "zone": "Mars/Olympus"}]

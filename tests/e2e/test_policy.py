@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -27,6 +27,7 @@ from sidecar import Sidecar, eventually
 AUDIT = 'audit "file" "tests" { options { file_path = "%s" } }'
 TOKEN = {"token_no_default_policy": True, "token_ttl": "5s"}
 RULE = re.compile(r'^path "(.*)" \{\n  capabilities = \["(.*)"\]\n\}$', re.MULTILINE)
+SHORT = {"default_ttl": "5s", "max_ttl": "1h"}
 MEMORY = "/dev/shm"
 LIVES = 8
 """Agents that live at once."""
@@ -151,7 +152,7 @@ def server(tmp_path_factory, postgres):
     folder = tmp_path_factory.mktemp("audited")
     with OpenBao(folder, config=AUDIT % (folder / "audit.log")) as bao, closing(Audit(folder / "audit.log")) as audit:
         bao.audit = audit
-        postgres.attach(bao, default_ttl="5s", max_ttl="1h")
+        postgres.attach(bao, **SHORT)
         postgres.attach(bao, role="kept", default_ttl="1h")
         postgres.static_role(bao, "simba_policy")
         bao.ask("POST", "sys/mounts/pki", {"type": "pki"})
@@ -239,7 +240,18 @@ def test_what_is_printed_are_the_rules_that_are_tried_below(printed, situation):
     assert {capability for _, _, capability in found} <= {"read", "list", "update"}  # one each
 
 
-def test_it_suffices_for_all_that_an_agent_does_and_looks_are_cheap(server, printed):
+@contextmanager
+def long_lived(server, postgres, role):
+    """What is renewed from now on outlives any restart."""
+    server.ask("POST", f"auth/approle/role/{role}", {"token_ttl": "1h"})
+    postgres.attach(server, default_ttl="1h", max_ttl="1h")
+    try:
+        yield
+    finally:
+        postgres.attach(server, **SHORT)
+
+
+def test_it_suffices_for_all_that_an_agent_does_and_looks_are_cheap(server, postgres, printed):
     with Life(server, "suffices", "all") as life:
         life.grant(printed["all"])
         agent, role = life.agent, life.role("web")
@@ -265,6 +277,8 @@ def test_it_suffices_for_all_that_an_agent_does_and_looks_are_cheap(server, prin
         assert times("read", "secret/data/testing/database/two") == 2
         for path in ("auth/token/renew-self", "sys/leases/renew"):
             eventually(lambda path=path: times("update", path), path)
+        with long_lived(server, postgres, role):
+            agent.until(lambda s: all(one["expires_in"] is None or one["expires_in"] > 60 for one in s["leases"]))
         agent.stop(signal.SIGKILL)
         agent.start("--revoke")
         eventually(lambda: times("update", "sys/leases/lookup") >= 2, "the look at the leases")

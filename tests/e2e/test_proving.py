@@ -10,7 +10,8 @@ from lessee.host.openbao import free_port
 from sidecar import App, eventually, pass_by
 
 PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'
-# Healthy while the password that it read last is not "wrong"; says what it reads at the start and at each SIGHUP.
+# Healthy while the password that it has read is the one that is there, and not "wrong".
+# It says what it reads at the start and at each SIGHUP.
 SERVICE = """
 import ctypes, http.server, signal, sys, threading
 ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
@@ -20,7 +21,8 @@ def read(*_):
     print(*now, flush=True)
 class Health(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(503 if "wrong" in now[0] else 200)
+        unread = now[0] != open(sys.argv[2]).read().strip()
+        self.send_response(503 if unread or "wrong" in now[0] else 200)
         self.end_headers()
     def log_message(self, *_):
         pass

@@ -210,6 +210,9 @@ def test_agent_and_rotator_as_setup_made_them_work_together(ground, token, memor
     with closing(agent):
         agent.start()
         eventually(lambda: consumers(ground), "the confirmation")
+        # From here on somebody confirms, and is waited for.
+        ground.config["rotation"]["jwt"]["confirm_within"] = "30s"
+        ground.command()
         assert rotate(ground, token) is Outcome.ROTATED
         journal = ground.secret("testing/lessee/rotation/jwt")
         assert journal["missing"] == []

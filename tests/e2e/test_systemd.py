@@ -124,6 +124,7 @@ def test_an_agent_that_was_killed_is_back_with_its_token_and_the_app_runs_on(ins
     installed.run("kill", "-KILL", str(agent))
     installed.until(lambda: installed.pid(AGENT) not in {0, agent}, "another agent")
     installed.until(lambda: '"ready": true' in installed.run(*STATUS, fine=False), "its files")
+    installed.until(lambda: installed.status()["token"], "its token")
     assert installed.status()["token"]["accessor"] == token
     assert installed.pid(APP) == app
     check_that_a_rotation_arrives(installed, "canary-systemd-third")

@@ -78,16 +78,19 @@ def test_a_round_from_the_read_to_confirmed_and_the_way_back_are_traced_without_
     running.log_in_by_approle(bao, POLICY.format(folder))
     running.template("tls.pem.j2", TLS.format(folder))
     port = proved(running)
-    traced(running, collector.url).start(wait=False)
-    running.until(lambda s: s["apps"]["web"]["generation"] == 1)
     one = App(f"app-{folder}", running.directory / "app.env", port, script=SERVICE)
     try:
+        traced(running, collector.url).start(wait=False)
         running.until(lambda s: s["apps"]["web"]["state"] == "confirmed")
         bao.put(f"testing/{folder}/db", password=f"{CANARY}wrong")
         running.until(lambda s: s["apps"]["web"]["state"] == "rolled_back" and not s["apps"]["web"]["proof"]["open"])
     finally:
         one.close()
     key = (running.directory / "tls.pem").read_text().split("-----BEGIN RSA PRIVATE KEY-----")[1].split()
+    # What is under way at its end has a moment only.
+    eventually(
+        lambda: len(collector.named("prove")) >= 3 and len(collector.named("round", app="web")) >= 2, "the spans"
+    )
     running.stop()
 
     path = f"secret/testing/{folder}/db"
@@ -179,6 +182,8 @@ def test_asked_for_without_the_libraries_that_is_said_once_and_the_agent_works(r
 def test_only_who_asks_for_traces_has_them_and_pays_for_the_libraries(running, collector, variables, sent):
     running.environ |= {name: value.format(url=collector.url) for name, value in variables.items()}
     running.start()
+    if sent:
+        eventually(lambda: collector.bodies, "traces")
     assert running.stop() == 0
     assert bool(collector.bodies) == sent
     warned = {"grpc", "-1"}.intersection(variables.values())

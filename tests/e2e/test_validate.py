@@ -165,9 +165,8 @@ def test_what_hangs_is_told_of_and_keeps_nobody(environment):
         environment.with_secret("storage/minio", endpoint=f"127.0.0.1:{tar.port}"),
         environment.with_secret("database/postgres", port=tar.port),
     ):
-        begun = time.monotonic()
         results = environment.results(*ASKED)
-        assert time.monotonic() - begun < 3 * 3  # As long as they would take one after the other.
+        assert time.monotonic() - tar.first < 3 * 3  # As long as they would take one after the other.
     components = {component for component, _ in failed(results)}
     assert components == {"database", "mcp_cache", "storage"}
     assert all(results[one]["level"] == "critical" for one in failed(results))
@@ -175,12 +174,12 @@ def test_what_hangs_is_told_of_and_keeps_nobody(environment):
 
 @pytest.mark.parametrize("names", [["127.0.0.1"], ["127.0.0.1", "localhost", "127.0.0.2"]])
 def test_where_vault_hangs_it_ends_too(environment, names):
-    with Detour() as tar, Detour(host="127.0.0.2", port=tar.port):
+    with Detour() as tar, Detour(host="127.0.0.2", port=tar.port) as other:
         urls = [f"http://{name}:{tar.port}" for name in names]
         block = {"address": urls[0]} if len(urls) == 1 else {"addresses": urls, "address": None}
         with environment.with_config(vault=block, validate={"timeout": "2s"}):
-            begun = time.monotonic()
             results = environment.results(*ASKED)
+            begun = min(one.first for one in (tar, other) if one.first is not None)
             assert time.monotonic() - begun < 2 * 3  # As above.
     assert failed(results) == {("vault", "reachable")}
 

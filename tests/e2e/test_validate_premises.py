@@ -148,7 +148,8 @@ def test_of_very_many_secrets_so_many_are_looked_at_and_that_is_told(premises):
     paths = [f"testing/many/{number}" for number in range(MOST)]
     for path in paths:
         premises.bao.put(path, number=1)
-    results = premises.results("--component", "secrets")
+    with premises.with_config(validate={"timeout": "50s"}):
+        results = premises.results("--component", "secrets")
     for path in paths:
         premises.bao.ask("DELETE", f"secret/metadata/{path}")
     assert failed(results) == {("secrets", "all-read")}

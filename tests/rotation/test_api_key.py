@@ -104,10 +104,11 @@ def test_keys_of_others_are_left_alone(rotated, ring):
 
 
 def test_a_key_is_kept_disabled_and_then_removed(with_recipe, ring):
-    rotated = with_recipe({}, keep="1s")
+    rotated = with_recipe({}, keep="1h")
     assert rotated.rotate() is Outcome.ROTATED
     assert ring.keys[rotated.system.first]["disabled"]
     assert rotated.journal.step is Step.KEEPING
+    rotated.let_it_be_kept_no_longer()
     eventually(lambda: rotated.rotate(open_only=True) is Outcome.NOTHING)
     assert rotated.system.first not in ring.keys
     assert len(ring.keys) == 1
@@ -310,10 +311,13 @@ def test_an_answer_without_end_or_drop_by_drop_is_left(ring):
         while not over.wait(0.05):
             handler.wfile.write(b"x")
 
-    for turn, why in ((endless, "the connection ended without a whole answer"), (slow, "it does not answer in time")):
+    for turn, timeout, why in (
+        (endless, 10, "the connection ended without a whole answer"),
+        (slow, 0.5, "it does not answer in time"),
+    ):
         ring.turn["GET", "me"] = turn
         with pytest.raises(SystemAway, match=why):
-            Client(insecure=False).ask("GET", f"{ring.url}/me", {}, None, timeout=0.5)
+            Client(insecure=False).ask("GET", f"{ring.url}/me", {}, None, timeout=timeout)
     over.set()
 
 

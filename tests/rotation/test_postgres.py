@@ -103,7 +103,7 @@ def test_with_terminate_the_old_roles_sessions_end(new, kind):
 
 
 def test_with_a_grace_they_end_when_it_is_over(new):
-    rotated = new(terminate=True, grace="700ms")
+    rotated = new(terminate=True, grace="1h")
     rotated.system.sql("GRANT pg_signal_backend TO {admin}")
     before = rotated.fields()
     with closing(rotated.system.connect(before)) as session:
@@ -112,6 +112,7 @@ def test_with_a_grace_they_end_when_it_is_over(new):
         assert not rotated.system.lets_in(before)
         assert is_alive(session)
         with closing(rotated.system.connect(rotated.fields())) as newer:
+            rotated.let_it_be_kept_no_longer()
             eventually(lambda: rotated.rotate(open_only=True) is Outcome.NOTHING, "the end of the grace")
             assert is_alive(newer)
         assert not is_alive(session)

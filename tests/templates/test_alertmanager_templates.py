@@ -172,6 +172,10 @@ def test_what_stands_in_the_configuration_is_taken_up_by_sighup(bao, sidecar, re
     sidecar.start()
     alertmanager = start(sidecar.disk, sidecar.directory / INLINE)
     assert eventually(lambda: alertmanager.tell(receivers)) == ([HOSTILE, " both\t\n"], "/first")
+    # Before the loop, in which one change is all that there is to see.
+    before = alertmanager.configured()
+    bao.put("testing/alerting/slack", webhook_url=f"http://127.0.0.1:{receivers.slack}/second")
+    eventually(lambda: alertmanager.configured() != before, "the new URL")
     for password in (HOSTILE, "x\nslack_api_url: http://stolen", "{{ 7 * 7 }}", "a\x00b\x85\u2028"):
         before = alertmanager.configured()
         put(bao, receivers, password, "second")

@@ -59,17 +59,10 @@ def test_a_bad_end_is_told_in_a_phrase(script, status, why):
     assert (ended.fine, ended.status, ended.why) == (False, status, why)
 
 
-def test_one_that_minds_no_signal_is_killed_at_its_time_with_what_it_started(held):
-    hold, until_nobody_does = held
-    script = f"""
-{hold}
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-os.fork()
-os.write(1, b"up\\n")
-while True:
-    signal.pause()
-"""
-    ended = run(python(script), timeout=1.0)
+def test_one_that_minds_no_signal_is_killed_at_its_time_with_what_it_started(held, tmp_path):
+    _, until_nobody_does = held
+    script = f"exec 3>'{tmp_path}/held'; trap '' TERM; (echo up; exec sleep 60) & echo up; wait"
+    ended = run(("sh", "-c", script), timeout=1.0)  # A shell is there much sooner than Python.
     assert (ended.fine, ended.status, ended.why) == (False, None, "was killed after 1 s")
     assert ended.lines == ("up", "up")
     until_nobody_does()
@@ -97,7 +90,7 @@ def test_no_half_of_a_line_is_told():
 
 
 def test_what_was_half_said_when_it_was_killed_is_not_told():
-    ended = run(python("print('whole'); print('hal', end='', flush=True); signal.pause()"), timeout=1.0)
+    ended = run(("sh", "-c", "echo whole; printf hal; exec sleep 60"), timeout=1.0)
     assert (ended.lines, ended.last) == (("whole",), "whole")
 
 

@@ -130,9 +130,9 @@ def test_looks_are_a_quarter_of_a_second_apart_and_the_first_is_after_its_time(s
     assert wait(health(server), after=0.3) is None
     first, second, third = server.at
     assert first >= told_at + 0.3
-    # From start to start; a connection may be taken a little late.
-    assert second - first >= 0.2
-    assert third - first >= 0.45
+    # From start to start; a connection may be taken late.
+    assert second >= told_at + 0.3 + 0.25
+    assert third >= told_at + 0.3 + 0.5
 
 
 @pytest.mark.parametrize(
@@ -319,9 +319,9 @@ def python(script):
 
 
 def test_a_command_that_ends_with_0_is_ready_and_knows_what_it_is_about():
-    probe = CommandProbe(python("exit(os.environ['LESSEE_APP'] != 'web')"))
+    probe = CommandProbe(("sh", "-c", 'test "$LESSEE_APP" = web'))
     assert wait(probe, extra={"LESSEE_APP": "web"}) is None
-    assert wait(probe, extra={"LESSEE_APP": "other"}, within=0.1) == f"{sys.executable} ended with 1"
+    assert wait(probe, extra={"LESSEE_APP": "other"}, within=0.1) == "sh ended with 1"
 
 
 def test_a_command_that_fails_at_first_is_ready_when_it_does_not(tmp_path):
@@ -331,8 +331,8 @@ def test_a_command_that_fails_at_first_is_ready_when_it_does_not(tmp_path):
 
 
 def test_a_command_that_fails_is_told_with_the_last_that_it_said():
-    probe = CommandProbe(python("print('first'); print('no route to the app'); print(); exit(2)"))
-    assert wait(probe, within=0.3) == f"{sys.executable} ended with 2: no route to the app"
+    probe = CommandProbe(("sh", "-c", "echo first; echo no route to the app; echo; exit 2"))
+    assert wait(probe, within=0.3) == "sh ended with 2: no route to the app"
 
 
 def test_a_command_that_hangs_is_killed_at_the_end_of_its_time():

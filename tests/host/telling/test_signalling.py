@@ -336,9 +336,9 @@ def test_pid_1_that_catches_nothing_is_said_to_live_on(children):
 import os, signal, sys, threading
 from lessee.host.telling import signalling
 from lessee.host.telling.process import Exactly, look
+signal.signal(signal.SIGUSR1, lambda *_: print("here", flush=True))
 if os.fork():
     print("up", flush=True)
-    signal.signal(signal.SIGUSR1, lambda *_: print("here", flush=True))
     signal.pause()
     sys.exit()
 signalling._KILLING = 0.1
