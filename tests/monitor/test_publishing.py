@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -222,7 +223,12 @@ def test_where_changes_are_lost_agents_hear_that_nobody_is_there_so_that_they_lo
         sink.tick(now)
         return eventually(lambda: client.xrange(HEARTBEAT), "a heartbeat")[0]
 
-    first, fields = told(line.access.at)
+    with ThreadPoolExecutor(1) as pool:
+        # The next takes the place of the first soon: who waits already gets that one.
+        reading = pool.submit(client.xread, {HEARTBEAT: 0}, block=30_000)
+        eventually(lambda: client.info("clients")["blocked_clients"], "the reader")
+        sink.tick(line.access.at)
+        [[_, [(first, fields), *_]]] = reading.result()
     assert unpacked(fields[b"change"]) == Beat("leaving", 0.2)
     eventually(lambda: told(line.access.at)[0] != first, "another")
     assert unpacked(told(line.access.at)[1][b"change"]) == Beat("here", 0.2)

@@ -173,7 +173,7 @@ def test_one_address_alone_is_used_without_a_look_and_no_look_takes_a_token_alon
 
 def test_a_standby_is_asked_again_until_it_knows_of_our_own_change(cluster, door_to):
     standby = next(i for i in range(3) if i != cluster.active())
-    rooted = door_to(cluster.nodes[standby].address)
+    rooted = door_to(cluster.nodes[standby].address, pauses=(0.1,) * 100)
     seen = []
     for n in range(1, 6):
         rooted.put(n)
