@@ -9,7 +9,7 @@ from pathlib import Path
 
 # Asked by USR1 it says "here": by then every signal sent before has been taken.
 CHILD = """
-import ctypes, os, signal, sys
+import ctypes, os, signal, sys, time
 how, name = sys.argv[1:3]
 ctypes.CDLL(None).prctl(15, name.encode(), 0, 0, 0)
 
@@ -40,7 +40,7 @@ if how == "late":
     catch()
     say("up")
 while True:
-    signal.pause()
+    time.sleep(0.05)  # Python hears of a signal just before pause(2) with the next one only.
 """
 
 

@@ -17,7 +17,7 @@ from lessee.host.status import UnixConnection, ask
 PATIENCE = 30.0
 
 APP = """
-import ctypes, signal, sys
+import ctypes, signal, sys, time
 ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
 def say(*_):
     text = " ".join(open(path).read().strip() for path in sys.argv[2:])
@@ -25,7 +25,7 @@ def say(*_):
 signal.signal(signal.SIGHUP, say)
 say()
 while True:
-    signal.pause()
+    time.sleep(0.05)  # Python hears of a signal just before pause(2) with the next one only.
 """
 
 

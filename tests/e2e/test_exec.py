@@ -36,7 +36,7 @@ signal.pause()
 # Says its password and its pid; it leaves behind what holds the pipe open.
 SHOWS = 'echo "$PASSWORD $$"; sleep 1000 & wait'
 CATCHES = """
-import signal, sys
+import signal, sys, time
 def say(number, _):
     print(signal.Signals(number).name)
     if number == signal.SIGTERM:
@@ -45,7 +45,7 @@ for name in sys.argv[1:]:
     signal.signal(signal.Signals[name], say)
 print("up")
 while True:
-    signal.pause()
+    time.sleep(0.05)  # Python hears of a signal just before pause(2) with the next one only.
 """
 
 ORPHANS = """

@@ -13,7 +13,7 @@ PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'
 # Healthy while the password that it has read is the one that is there, and not "wrong".
 # It says what it reads at the start and at each SIGHUP.
 SERVICE = """
-import ctypes, http.server, signal, sys, threading
+import ctypes, http.server, signal, sys, threading, time
 ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
 now = []
 def read(*_):
@@ -28,14 +28,14 @@ class Health(http.server.BaseHTTPRequestHandler):
         pass
 signal.signal(signal.SIGHUP, read)
 signal.signal(signal.SIGUSR1, lambda *_: print("here", flush=True))
-# Else one of the server's threads could take a signal, and the main thread, in pause(2), not hear of it.
+# Else one of the server's threads could take a signal, and the main thread not hear of it at once.
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGUSR1})
 server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[3])), Health)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP, signal.SIGUSR1})
 read()
 while True:
-    signal.pause()
+    time.sleep(0.05)  # Python hears of a signal just before pause(2) with the next one only.
 """
 
 

@@ -108,13 +108,13 @@ def test_an_app_is_found_by_its_words(bao, running, app, folder):
 
 
 WORKER = """
-import signal, sys  # worker-{0}
+import signal, sys, time  # worker-{0}
 def say(*_):
     print(open(sys.argv[2]).read().strip(), flush=True)
 signal.signal(signal.SIGHUP, say)
 say()
 while True:
-    signal.pause()
+    time.sleep(0.05)  # Python hears of a signal just before pause(2) with the next one only.
 """
 
 
