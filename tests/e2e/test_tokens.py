@@ -131,16 +131,13 @@ def test_a_restart_while_vault_is_away_knows_that_a_renewed_token_and_its_lease_
         body = {"token_policies": [tmp_path.name], "token_ttl": ttl}
         server.ask("POST", f"auth/approle/role/{sidecar.disk.name}", body)
 
-    def renewals():
-        return sum("auth/token/renew" in request.path for request in list(proxy.requests))
-
     sidecar.log_in_by_approle(server, POLICY)
     give_life("4s")
     with Proxy(server.port) as proxy:
         sidecar.config["vault"]["address"] = proxy.address
         sidecar.web["on_expiry"] = "remove"
         sidecar.start()
-        sidecar.until(lambda _: renewals())
+        eventually(lambda: proxy.count("auth/token/renew"), "a renewal")
         # From the next renewal on it outlives any restart; by then, it would have ended without one.
         give_life("1h")
         sidecar.until(lambda s: s["leases"] and s["leases"][0]["expires_in"] > 60)

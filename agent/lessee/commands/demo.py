@@ -9,10 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from lessee.core.errors import LesseeError
 from lessee.host.openbao import OpenBao
@@ -105,23 +105,16 @@ def _show(stack: ExitStack) -> None:
 
     for _ in range(3):
         fingerprint = _rotate(server, app, fingerprint, say)
-    status = _settled(memory / "state" / "status.sock")
+    look = partial(ask, memory / "state" / "status.sock", "GET", "/status.json")
+    # The agent knows a moment after the app that this has been told.
+    _wait(lambda: not look()["apps"]["shop"]["notify"]["owed"], agent, disk / "agent.log")
+    status = look()
     shop = status["apps"]["shop"]
     say(
         f"the agent's status: generation {shop['generation']}, {shop['state']}, fresh={status['fresh']}, "
         f"{status['totals']['logins']} login, {status['totals']['requests']} requests in all"
     )
     print("\nWrite your own: see the README, then `lessee check` and `lessee run`.")
-
-
-def _settled(socket: Path) -> Mapping[str, Any]:
-    """The agent's status; it knows a moment after the app that this has been told."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        status: Mapping[str, Any] = ask(socket, "GET", "/status.json")
-        if not status["apps"]["shop"]["notify"]["owed"] or time.monotonic() > deadline:
-            return status
-        time.sleep(0.01)
 
 
 def _rotate(server: OpenBao, app: "subprocess.Popen[str]", before: str, say: "_Narrator") -> str:
