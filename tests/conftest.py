@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from lessee.host.openbao import OpenBao
-from needs import need
+from support.needs import need
 
 # The same examples in each run, so that coverage is the same too; HYPOTHESIS_PROFILE=search looks for new ones.
 settings.register_profile("same", derandomize=True, deadline=None)
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    from sharing import Sharing  # noqa: PLC0415  # Without -n nobody needs it.
+    from support.scheduling import Sharing  # noqa: PLC0415  # Without -n nobody needs it.
 
     return Sharing(config, log)
 
@@ -54,7 +54,7 @@ def bao(tmp_path_factory):
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory):
     """One server for the whole run; a test that stops it starts it again."""
-    from postgres import Postgres, find_initdb  # noqa: PLC0415  # Most runs need none.
+    from support.servers.postgres import Postgres, find_initdb  # noqa: PLC0415  # Most runs need none.
 
     need(find_initdb(), "needs PostgreSQL: apt install postgresql")
     with Postgres(tmp_path_factory.mktemp("postgres")) as server:

@@ -11,10 +11,10 @@ from rig import LESSEE, MEMORY, Figure, environ
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from faults import Proxy
-from ground import AUDIT, ENVIRONMENTS, Ground
 from lessee.host.openbao import OpenBao
-from reaching import PAIRS, ROLES, Wire, beside, is_allowed, plain, prepare, tricks
+from support.environments.reach import PAIRS, ROLES, Wire, beside, is_allowed, plain, prepare, tricks
+from support.environments.setup_namespace import AUDIT, ENVIRONMENTS, Ground
+from support.servers.fault_proxy import Proxy
 
 _REACHING = {
     "secret": '{{ secret("%s/database/postgres").password }}',

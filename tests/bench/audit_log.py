@@ -17,8 +17,8 @@ from statistics import median, quantiles
 
 from rig import MEMORY, Figure, tell
 
-from monitored import Audited, Monitor, accesses
-from sidecar import eventually
+from support.programs.monitor import Audited, Monitor, accesses
+from support.programs.sidecar import eventually
 
 LINES = 1_000_000
 ROTATIONS, KILLS = 100, 20

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from rig import MEMORY, Figure, Rig, environ, rig, tell
 
-from backups import make_key
-from forged import Forger, cut_or_altered, forged
-from lessee.backup.secrets import secrets
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
-from lessee.vault.door import Address, Door
-from lessee.vault.operator import Operator
+from lessee.ops.backup.secrets import secrets
+from lessee.vault.admin import Operator
+from lessee.vault.transport import Address, Door
+from support.environments.backups import make_key
+from support.inputs.forged_archives import Forger, cut_or_altered, forged
 
 SECRETS, VERSIONS = 1000, 3
 CANARY = "canary-4b1d"

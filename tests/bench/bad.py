@@ -21,8 +21,8 @@ from database import database, seconds_until, told
 from rig import Figure, Program, Rig, tell
 
 from lessee.host.openbao import free_port
-from lessee.host.status import ask
-from postgres import DATABASE, Postgres
+from lessee.status.server import ask
+from support.servers.postgres import DATABASE, Postgres
 
 TRIES = 10
 PEER_TRIES = 1

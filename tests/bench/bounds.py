@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
-from rendering import LINES
 from rig import Figure
 
-from bombs import BOMBS, DATA
 from lessee.core.errors import FormatError
-from lessee.core.rendering.document import Document, Hole
-from lessee.core.rendering.written import content
+from lessee.rendering.document import Document, Hole
+from lessee.rendering.serialization import content
+from rendering import LINES
+from support.inputs.template_bombs import BOMBS, DATA
 
 MOST, LARGEST, SIDE_BY_SIDE = 10_000, 2**19, 9_000
 """Values and bytes that a file may have, and as many values as its bound of 100,000 words and signs lets in."""
@@ -60,7 +60,7 @@ TOGETHER: Mapping[str, tuple[tuple[str, str, str, str], ...]] = {
 
 ALONE = """
 import json, sys, time
-from sandboxed import document
+from support.models.sandbox import document
 from lessee.core.errors import TemplateError
 
 def peak():

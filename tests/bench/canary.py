@@ -15,7 +15,7 @@ from urllib.parse import quote, quote_plus
 from rig import LESSEE, Figure, Program, Rig, environ, rig, tell
 
 from lessee.host.openbao import ROOT_TOKEN
-from lessee.host.status import ask
+from lessee.status.server import ask
 
 CHANGES = 3
 PEER_SECONDS = 8.0

@@ -10,8 +10,8 @@ from pathlib import Path
 from database import seconds_until
 from rig import MEMORY, PATIENCE, tell
 
-from cluster import Cluster
-from postgres import DATABASE, Postgres
+from support.servers.cluster import Cluster
+from support.servers.postgres import DATABASE, Postgres
 
 _ROLE = "held"
 _USER = "held-user"

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from rig import LOOK, Program, Rig, rig
 
 from lessee.core.errors import LesseeError
-from lessee.host.status import ask
-from postgres import Postgres, find_initdb
+from lessee.status.server import ask
+from support.servers.postgres import Postgres, find_initdb
 
 _LESSEE = '{%% set db = dynamic("database/creds/%s") %%}{{ db.username }} {{ db.password }}\n'
 _PEER = '{{ with secret "database/creds/%s" }}{{ .Data.username }} {{ .Data.password }}{{ end }}\n'

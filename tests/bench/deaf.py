@@ -12,7 +12,7 @@ from typing import Any
 import children
 from rig import LOOK, Figure, Program, Rig, rig, tell
 
-from lessee.host.status import ask
+from lessee.status.server import ask
 
 CHANGES = 5
 PATIENCE = 10.0

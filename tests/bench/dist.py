@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rig import Figure
 
-from lessee.core.validation.fields import Place
-from lessee.core.validation.traces import Traces
-from lessee.validation.dist import files, parts
+from lessee.core.sensitive.names import Place
+from lessee.core.sensitive.traces import Traces
+from lessee.ops.validate.dist import files, parts
 
 FILES, SIZE, VALUES = 200, 2**20, 200
 WORDS = ("const", "function", "return", "import", "module", "e", "t", "n", "i", "0x1f", "=>", "{", "}", ";", "null")

@@ -13,8 +13,8 @@ from typing import Any
 from listener import p99
 from rig import LESSEE, PATIENCE, Figure, Program, Rig, environ, resident, rig, tell
 
-from caches import Redis
-from lessee.host.status import ask
+from lessee.status.server import ask
+from support.servers.redis_server import Redis
 
 CHANGES = 200
 MEDIAN, P99 = 15.0, 100.0

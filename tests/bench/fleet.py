@@ -20,15 +20,15 @@ from statistics import median
 from herd import SEED, WANT, Agent, after, peak
 from rig import MEMORY, Figure, resident, tell
 
-from cluster import Cluster
-from lessee.core.machine import commands as cmd
-from lessee.core.machine import events as ev
-from lessee.core.machine.deadlines import wake_at
-from lessee.core.record import replace
+from lessee.agent.machine.deadlines import wake_at
+from lessee.agent.machine.protocol import commands as cmd
+from lessee.agent.machine.protocol import events as ev
+from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
-from lessee.vault.approle import AppRoleLogin
+from lessee.vault.auth.approle import AppRoleLogin
 from lessee.vault.client import Client
-from lessee.vault.door import Address, Door
+from lessee.vault.transport import Address, Door
+from support.servers.cluster import Cluster
 
 AGENTS = 200
 REFRESH = 5.0

@@ -19,7 +19,7 @@ import psycopg
 from database import answered, database, peer_template, template
 from rig import PATIENCE, Figure, Program, Rig, peer_templates, tell, templates
 
-from postgres import DATABASE, Postgres
+from support.servers.postgres import DATABASE, Postgres
 
 HANDOVERS = 100
 PEER_HANDOVERS = 30

@@ -14,15 +14,15 @@ from statistics import median
 
 from rig import Figure, tell
 
+from lessee.agent.machine.deadlines import wake_at
+from lessee.agent.machine.protocol import commands as cmd
+from lessee.agent.machine.protocol import events as ev
+from lessee.agent.machine.protocol.app_spec import Want
+from lessee.agent.machine.step import start, steps
+from lessee.core.failures import Failure, Kind
 from lessee.core.generation import File, Generation
-from lessee.core.machine import commands as cmd
-from lessee.core.machine import events as ev
-from lessee.core.machine.deadlines import wake_at
-from lessee.core.machine.failures import Failure, Kind
-from lessee.core.machine.step import start, steps
-from lessee.core.machine.wants import Want
+from lessee.core.immutable import replace
 from lessee.core.paths import Ref
-from lessee.core.record import replace
 from lessee.core.secrets import Marker, Secret
 
 SEED = 1

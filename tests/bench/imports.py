@@ -13,10 +13,10 @@ from statistics import median
 
 from msgspec import defstruct
 
-from lessee.core.record import Record, replace
+from lessee.core.immutable import Record, replace
 
 MODULES = (
-    "argparse", "json", "logging", "ssl", "http.server", "msgspec", "yaml", "jinja2.sandbox", "lessee.commands.run",
+    "argparse", "json", "logging", "ssl", "http.server", "msgspec", "yaml", "jinja2.sandbox", "lessee.cli.commands.run",
     "watchfiles", "prometheus_client", "cryptography.x509", "hvac", "psutil", "docker",
 )  # fmt: skip
 """In the order in which they are imported; the first ones are Python's own, and lessee needs them too."""

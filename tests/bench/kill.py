@@ -9,7 +9,7 @@ from random import SystemRandom
 
 from rig import Figure, Program, Rig, rig, stamp, stamped, tell
 
-from lessee.host.status import ask
+from lessee.status.server import ask
 
 KILLS = 50
 WRITES = 5

@@ -17,9 +17,9 @@ from rig import MEMORY, PATIENCE, Figure, tell
 
 from lessee.core.errors import LesseeError
 from lessee.host.openbao import OpenBao
-from rotated import Rotated
-from systems import SYSTEMS, quickly
-from systems.postgres import OneRole
+from support.environments.rotation_targets import Rotated
+from support.systems import SYSTEMS, quickly
+from support.systems.postgres import OneRole
 
 KILLS = 30
 """Of each kind."""

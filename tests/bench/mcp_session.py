@@ -12,11 +12,11 @@ from statistics import median, quantiles
 from typing import Any, Self
 
 import anyio
-from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from rig import LESSEE, Figure, Rig, alternate, environ, rig, tell
 
-import npm
+from mcp import Client, StdioServerParameters
+from support import npm
 
 ROTATIONS = 50
 PACE = 0.05

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rig import PATIENCE, Figure, Program, Rig, rig, stamp, stamped, tell
 
-from lessee.host.status import ask
+from lessee.status.server import ask
 
 PUBLISHES = 500
 READS = 200_000

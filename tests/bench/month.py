@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from rig import Figure, tell
 
-from lessee.core.machine import commands as cmd
-from lessee.core.machine.wants import Want
-from world import World, creds, want
+from lessee.agent.machine.protocol import commands as cmd
+from lessee.agent.machine.protocol.app_spec import Want
+from support.models.world import World, creds, want
 
 SEED = 1
 APPS, LEASES = 5, 10

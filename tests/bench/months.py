@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from rig import Figure, tell
 
-from lessee.core.rotation.schedule import opening
-from watched import MONTH, Machine, fifty
+from lessee.ops.rotate.policy.schedule import opening
+from support.models.rotation_service import MONTH, Machine, fifty
 
 SEED = 1
 REACH = 2.0

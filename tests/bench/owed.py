@@ -18,7 +18,7 @@ from database import seconds_until
 from rig import Figure, Program, Rig, rig, tell
 
 from lessee.core.errors import LesseeError
-from lessee.host.status import ask
+from lessee.status.server import ask
 
 TRIES = 200
 REACH = 0.05

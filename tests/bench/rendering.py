@@ -7,14 +7,14 @@ from statistics import median
 
 from rig import Figure
 
-from lessee.core.config.parsing import parse
+from lessee.config.parsing import parse
 from lessee.core.paths import Ref
-from lessee.core.rendering import formats
-from lessee.core.rendering.formats import variables
-from lessee.core.rendering.recipes import Recipe, compile_recipes, space_of
-from lessee.core.rendering.render import Inputs, render
-from lessee.core.rendering.templates import Compiler
 from lessee.core.secrets import Secret
+from lessee.rendering import formats
+from lessee.rendering.app_templates import Recipe, compile_recipes, space_of
+from lessee.rendering.formats import variables
+from lessee.rendering.render import Inputs, render
+from lessee.rendering.templates import Compiler
 
 TEMPLATES = 1000
 CHANGES = 100

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from database import database, peer_template, template
 from rig import Figure, Program, tell
 
-from postgres import Postgres
+from support.servers.postgres import Postgres
 
 RESTARTS = 5
 SETTLE = 2.0

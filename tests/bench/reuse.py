@@ -22,10 +22,10 @@ from typing import Any
 
 from rig import Figure, tell
 
-from lessee.core.config import ByName, ByPidFile
+from lessee.config import ByName, ByPidFile
 from lessee.host.clock import boot_time
-from lessee.host.telling import signalling
-from lessee.host.telling.process import TICK, Absent, Exactly, look
+from lessee.notification import signals
+from lessee.notification.process_finder import TICK, Absent, Exactly, look
 
 TRIES = 1000
 BATCH = 10
@@ -40,7 +40,7 @@ GRACE = 0.001
 _LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 _PR_SET_NAME = 15
 _libc = ctypes.CDLL(None)
-_true_pidfd_open, _true_look, _true_send = os.pidfd_open, signalling.look, signal.pidfd_send_signal
+_true_pidfd_open, _true_look, _true_send = os.pidfd_open, signals.look, signal.pidfd_send_signal
 
 
 def measure() -> Iterator[Figure]:
@@ -213,18 +213,18 @@ def _try(case: Case, victim: Process, name: str, pid_file: Path, send: Callable[
     try:
         now = boot_time()
         if case.action == "tell":
-            outcome = signalling.tell(target, signal.SIGHUP, published_at=now, boot_grace=0.0, now=now)
+            outcome = signals.tell(target, signal.SIGHUP, published_at=now, boot_grace=0.0, now=now)
         else:
-            outcome = signalling.restart(target, published_at=now, grace=GRACE)
+            outcome = signals.restart(target, published_at=now, grace=GRACE)
     finally:
         _hook(_true_pidfd_open, _true_look, _true_send)
     # Nor is it said that a stranger was told, or what it would have done.
-    assert send is not Swap.send or isinstance(outcome, Absent | signalling.Restarted), outcome
+    assert send is not Swap.send or isinstance(outcome, Absent | signals.Restarted), outcome
     return swap.judge()
 
 
 def _hook(pidfd_open: Callable[..., int], look: Callable[..., Any], send: Callable[..., None]) -> None:
-    os.pidfd_open, signalling.look, signal.pidfd_send_signal = pidfd_open, look, send
+    os.pidfd_open, signals.look, signal.pidfd_send_signal = pidfd_open, look, send
 
 
 if __name__ == "__main__":

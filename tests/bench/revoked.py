@@ -7,7 +7,7 @@ from random import SystemRandom
 from database import credentials, database, is_fresh, peer_template, seconds_until, template, told
 from rig import Figure, Program, Rig, peer_templates, tell, templates
 
-from postgres import Postgres
+from support.servers.postgres import Postgres
 
 TIMES = 5
 CAP = 60.0

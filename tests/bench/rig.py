@@ -18,7 +18,7 @@ from typing import Any
 
 from lessee.core.errors import LesseeError
 from lessee.host.openbao import OpenBao, find_bao
-from lessee.host.status import ask
+from lessee.status.server import ask
 
 # What the tests share serves here too: their PostgreSQL, and their weather.
 sys.path.append(str(Path(__file__).resolve().parents[1]))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from rig import LOOK, PATIENCE, Figure, Rig, rig, tell
 
-from served import Clients, Served, gunicorn, uvicorn
+from support.programs.loaded_app import Clients, Served, gunicorn, uvicorn
 
 TRIES = 100
 TRIES_EACH = 60

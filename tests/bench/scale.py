@@ -1,7 +1,7 @@
 """What 200 real agents ask of one real server: at their start, in quiet, at a rotation, and after its restart.
 
-What one request, one token and one connection cost the server is measured beside it: `scaling.py` makes of both what
-thousands of agents would ask.
+What one request, one token and one connection cost the server is measured beside it. `support/models/scaling.py`
+derives from both what thousands of agents would ask.
 """
 
 import json
@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 from rig import LESSEE, MEMORY, PATIENCE, Figure, Program, cpu_seconds, resident, tell
 
-import sockets
-from cluster import Cluster, Node
 from lessee.vault.connections import Address, Connection, Connections
+from support import sockets
+from support.servers.cluster import Cluster, Node
 
 AGENTS = 200
 REFRESH = 5.0

@@ -13,12 +13,12 @@ from canary import Hunt
 from rig import LESSEE, LOOK, MEMORY, PATIENCE, Figure, Rig, environ, rig, tell
 
 from lessee.host.openbao import ROOT_TOKEN
-from postgres import Postgres
-from rotated import Rotated
-from sidecar import eventually
-from systems import SYSTEMS
-from systems.postgres import LoginRoles
-from systems.redis import AclUser
+from support.environments.rotation_targets import Rotated
+from support.programs.sidecar import eventually
+from support.servers.postgres import Postgres
+from support.systems import SYSTEMS
+from support.systems.postgres import LoginRoles
+from support.systems.redis import AclUser
 
 NO_SECRETS = {"username", "access_key", "rotation_timestamp"}
 """Keys that a rotation may change, whose values are but names."""

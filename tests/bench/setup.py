@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rig import Figure, tell
 
-from ground import AUDIT, Ground
 from lessee.host.openbao import OpenBao
+from support.environments.setup_namespace import AUDIT, Ground
 
 RUNS = 5
 REACH = 5.0

@@ -14,9 +14,9 @@ from typing import Any
 from database import template
 from rig import Rig, tell
 
-from faults import Proxy, Sky, Status
 from lessee.core.errors import LesseeError
-from lessee.host.status import ask
+from lessee.status.server import ask
+from support.servers.fault_proxy import Proxy, Sky, Status
 
 SECRETS = {"files": "one/kv", "other": "two/kv"}
 """By app; the first has a lease beside it."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from database import answered, credentials, database, peer_template, seconds_until, template, told
 from rig import Figure, Program, Rig, tell
 
-from postgres import Postgres
+from support.servers.postgres import Postgres
 
 TIMES = 3
 TTL = 10

@@ -8,15 +8,15 @@ from statistics import quantiles
 
 from rig import MEMORY, Figure, tell
 
-from lessee.core.config.grammar.trail import Trail
+from lessee.audit_trail.keys import public_key
+from lessee.audit_trail.policy.verification import verify
+from lessee.audit_trail.reader import reading
+from lessee.audit_trail.recorder import noting
+from lessee.audit_trail.writer import Writer
+from lessee.config.grammar.audit_trail import Trail
 from lessee.core.redaction import Redactor
-from lessee.core.trail.verifying import verify
-from lessee.host.logs import log
-from lessee.host.trail.keys import public_key
-from lessee.host.trail.noting import noting
-from lessee.host.trail.reading import reading
-from lessee.host.trail.writing import Writer
-from trails import act
+from lessee.telemetry.logs import log
+from support.models.audit_trails import act
 
 ACTS = 2_000
 ENTRIES = 100_000

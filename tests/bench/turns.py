@@ -21,9 +21,9 @@ from database import database, seconds_until
 from rig import LESSEE, MEMORY, PATIENCE, Figure, Program, Rig, environ, tell
 
 from lessee.host.openbao import ROOT_TOKEN
-from postgres import Postgres
-from rotated import Rotated
-from systems.postgres import LoginRoles, OneRole
+from support.environments.rotation_targets import Rotated
+from support.servers.postgres import Postgres
+from support.systems.postgres import LoginRoles, OneRole
 
 ROTATIONS = 100
 WORKERS = 8

@@ -8,8 +8,8 @@ from database import database
 from rig import LESSEE, MEMORY, PATIENCE, Figure, environ, tell
 
 from lessee.host.openbao import ROOT_TOKEN
-from rotated import Rotated
-from systems.postgres import LoginRoles
+from support.environments.rotation_targets import Rotated
+from support.systems.postgres import LoginRoles
 
 ROTATORS = 20
 TIMES = 5

@@ -8,20 +8,22 @@ from pathlib import Path
 
 from rig import MEMORY, Figure, tell  # The tests' own modules are found through it.
 
-import breakages
-import breakages_of_hosts
-import breakages_of_keys
-import breakages_of_secrets
-import breakages_of_storage
-import breakages_of_systems
-from environments import Environment
-from postgres import Postgres
-from premises import Premises
+from support.environments import (
+    breakages,
+    host_breakages,
+    key_breakages,
+    secret_breakages,
+    storage_breakages,
+    system_breakages,
+)
+from support.environments.premises import Premises
+from support.environments.sound_environment import Environment
+from support.servers.postgres import Postgres
 
 _Tables = Sequence[tuple[Environment, Sequence[breakages.Breakage]]]
 
-SERVERS = (*breakages.ROWS, *breakages_of_systems.ROWS, *breakages_of_storage.ROWS)
-PREMISES = (*breakages_of_keys.ROWS, *breakages_of_secrets.ROWS, *breakages_of_hosts.ROWS)
+SERVERS = (*breakages.ROWS, *system_breakages.ROWS, *storage_breakages.ROWS)
+PREMISES = (*key_breakages.ROWS, *secret_breakages.ROWS, *host_breakages.ROWS)
 REPETITIONS = 5
 CHECKS, SECONDS = 40, 10.0
 

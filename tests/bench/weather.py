@@ -12,9 +12,9 @@ from threading import Lock
 from rig import MEMORY, Figure, rig, tell
 from skies import ALL, SECRETS, Kind, Place, kinds
 
-from faults import Proxy
 from lessee.core.errors import LesseeError
-from postgres import Postgres, find_initdb
+from support.servers.fault_proxy import Proxy
+from support.servers.postgres import Postgres, find_initdb
 
 LONG, SHORT = 60.0, 20.0
 """Seconds of weather."""

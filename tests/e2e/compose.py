@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.engine import BASE, PYTHON, ROOT, shared
+from e2e.engine import BASE, PYTHON, shared
+from support.paths import ROOT
 
 DIRECTORY = "/run/secrets/app"
 LESSEE = "/opt/lessee/bin/lessee"

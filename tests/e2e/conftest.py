@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from backups import Backups, fill, fill_secrets
 from e2e.compose import make_wheels
-from faults import Proxy
 from lessee.host.openbao import OpenBao
-from sidecar import App, Sidecar
+from support.environments.backups import Backups, fill, fill_secrets
+from support.programs.sidecar import App, Sidecar
+from support.servers.fault_proxy import Proxy
 
 _NUMBERS = itertools.count()
 

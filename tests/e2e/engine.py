@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from needs import need
+from support.needs import need
 
-ROOT = Path(__file__).parents[2]
 PYTHON = "/usr/bin/python3"
 BASE = "lessee-e2e-base"
 _PATIENCE = 30

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from e2e.engine import SHELL
-from postgres import find_initdb
+from support.servers.postgres import find_initdb
 
 # As the entrypoint of PostgreSQL's own image does, which the Compose files name.
 _SERVER = """

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from e2e.compose import BASE, LESSEE, Project
-from e2e.engine import PYTHON, ROOT
+from e2e.engine import PYTHON
 from e2e.postgres import make_image, server
-from needs import need
+from support.needs import need
+from support.paths import ROOT
 
 SERVERS, NODE, ROTATE = "lessee-e2e-simba-servers", "lessee-e2e-node", "lessee-e2e-rotate"
 SIMBA, DASHBOARD = "lessee-e2e-simba", "lessee-e2e-simba-dashboard"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from faults import Proxy
-from ground import AUDIT, ENVIRONMENTS, Ground
 from lessee.host.openbao import OpenBao
-from reaching import PAIRS, ROLES, Wire, beside, canary, is_allowed, plain, prepare, tricks, write
-from sidecar import Sidecar, eventually
+from support.environments.reach import PAIRS, ROLES, Wire, beside, canary, is_allowed, plain, prepare, tricks, write
+from support.environments.setup_namespace import AUDIT, ENVIRONMENTS, Ground
+from support.programs.sidecar import Sidecar, eventually
+from support.servers.fault_proxy import Proxy
 
 MEMORY = "/dev/shm"
 

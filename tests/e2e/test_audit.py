@@ -7,17 +7,17 @@ import signal
 import pytest
 import yaml
 
-from ground import AUDIT, CANARY, Ground
-from leak import ENVIRONMENTS as EMERGENCIES
-from leak import World
-from lessee.core.trail.entries import entry_of
-from lessee.core.trail.verifying import verify
+from lessee.audit_trail.keys import public_key
+from lessee.audit_trail.policy.entries import entry_of
+from lessee.audit_trail.policy.verification import verify
+from lessee.audit_trail.reader import reading
 from lessee.host.openbao import OpenBao
-from lessee.host.trail.keys import public_key
-from lessee.host.trail.reading import reading
-from rotator import Service
-from sidecar import Sidecar, eventually
-from wrapped import Wrapping
+from support.environments.leak import ENVIRONMENTS as EMERGENCIES
+from support.environments.leak import World
+from support.environments.setup_namespace import AUDIT, CANARY, Ground
+from support.programs.mcp_wrap import Wrapping
+from support.programs.rotator import Service
+from support.programs.sidecar import Sidecar, eventually
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from ground import AUDIT, CANARY, Ground
 from lessee.host.openbao import OpenBao
+from support.environments.setup_namespace import AUDIT, CANARY, Ground
 
 RIGHT = 'path "secret/data/%s/*" { capabilities = ["read"] }\n'
 

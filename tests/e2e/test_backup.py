@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from backups import CANARY, NAMES, canary, contents, make_key, put, without_pruned
 from lessee.host.openbao import OpenBao
-from needs import need
-from sidecar import eventually
+from support.environments.backups import CANARY, NAMES, canary, contents, make_key, put, without_pruned
+from support.needs import need
+from support.paths import ROOT
+from support.programs.sidecar import eventually
 
 
 def test_what_was_saved_comes_back_into_an_empty_server(full, empty, make):
@@ -248,7 +249,7 @@ def test_a_token_that_may_not_read_all_gets_no_half_archive(full, make):
 
 
 def test_the_policy_of_the_page_suffices(full, make):
-    text = (Path(__file__).parents[2] / "OPERATIONS.md").read_text()
+    text = (ROOT / "OPERATIONS.md").read_text()
     policy = text.partition("of `save` alone")[2].partition("```hcl\n")[2].partition("```")[0]
     more = "".join(f'path "{mount}*" {{ capabilities = ["read", "list"] }}\n' for mount in ("old/", "team/kv/"))
     full.ask("PUT", "sys/policies/acl/page", {"policy": policy + more})

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from backups import CANARY, Backups, canary, fill_secrets, make_key
-from forged import NO_ARCHIVE, Forger, cut_or_altered, forged
 from lessee.host.openbao import OpenBao
+from support.environments.backups import CANARY, Backups, canary, fill_secrets, make_key
+from support.inputs.forged_archives import NO_ARCHIVE, Forger, cut_or_altered, forged
 
 AUDIT = 'audit "file" "tests" { options { file_path = "%s" } }'
 MOST = 160 << 20

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from backups import canary, contents, without_pruned
-from lessee.backup.inspecting import inspect
-from lessee.backup.keys import keys as key_file
-from lessee.backup.scratch import scratch
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
-from needs import need
-from sidecar import eventually
+from lessee.ops.backup.inspection import inspect
+from lessee.ops.backup.keys import keys as key_file
+from lessee.ops.backup.scratch import scratch
+from support.environments.backups import canary, contents, without_pruned
+from support.needs import need
+from support.programs.sidecar import eventually
 
 
 def test_killed_at_any_point_and_run_again_it_comes_to_the_same_end(small, make, tmp_path_factory):

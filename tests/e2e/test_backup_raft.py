@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-import cluster
-from backups import Backups, canary, fill
-from cluster import Cluster
-from sidecar import eventually
+from support.environments.backups import Backups, canary, fill
+from support.programs.sidecar import eventually
+from support.servers import cluster
+from support.servers.cluster import Cluster
 
 
 class Server:

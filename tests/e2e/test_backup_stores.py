@@ -11,10 +11,10 @@ import time
 
 import pytest
 
-from backups import Backups, canary
 from lessee.host.openbao import OpenBao
-from sidecar import eventually
-from stores import BUCKET, Bucket
+from support.environments.backups import Backups, canary
+from support.programs.sidecar import eventually
+from support.servers.s3_server import BUCKET, Bucket
 
 KEYS = {f"AWS_{name.upper()}": value for name, value in Bucket.user.items()}
 
@@ -201,11 +201,10 @@ def test_without_a_place_it_says_what_to_write(make):
 
 
 def test_a_sidecar_imports_nothing_of_it():
-    code = (
-        "import sys, lessee.commands.run; print([name for name in sys.modules if 'backup' in name or 'pyrage' in name])"
-    )
+    names = "[name for name in sys.modules if 'backup' in name or 'pyrage' in name]"
+    code = f"import sys, lessee.cli.commands.run; print({names})"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() in {"[]", "['lessee.core.config.grammar.backup']"}
+    assert said.stdout.strip() in {"[]", "['lessee.config.grammar.backup']"}
 
 
 def start(backups, *arguments, env=None):

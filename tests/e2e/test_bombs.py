@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from sidecar import eventually
+from support.programs.sidecar import eventually
 
 CANARY = "HUNTER2-c4n4ry"
 EACH = "{% for i in range(100000) %}"

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from lessee.host.openbao import OpenBao
-from sidecar import Sidecar, eventually
+from support.programs.sidecar import Sidecar, eventually
 
 CERT = 'certificate("pki/issue/web", common_name="web.local", ttl="{ttl}", key="{key}", key_type="rsa")'
 POLICY = 'path "pki/*" { capabilities = ["update"] }'

@@ -3,13 +3,12 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from sidecar import Sidecar
+from support.paths import ROOT
+from support.programs.sidecar import Sidecar
 
-ROOT = Path(__file__).parents[2]
 CANARY = "HUNTER2-c4n4ry"
 COMPOSE = f"""\
 services:
@@ -162,7 +161,7 @@ def test_the_examples_have_no_errors(project, example):
 
 def test_the_sidecar_loads_nothing_of_it():
     listed = (
-        "import sys, lessee.commands.run, lessee.commands.exec, lessee.commands.render;"
+        "import sys, lessee.cli.commands.run, lessee.cli.commands.exec, lessee.cli.commands.render;"
         "print([name for name in sys.modules if 'checking' in name])"
     )
     done = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True)

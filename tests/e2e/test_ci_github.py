@@ -13,13 +13,14 @@ import pytest
 import yaml
 
 from e2e.compose import copy_source
-from issuer import REQUEST_TOKEN, Issuer
-from jobs import CI, KEY, TOKEN, VALUES, World, as_json, copy, environ_of_jobs, kill, without_lessee
 from lessee.host.openbao import OpenBao
-from sidecar import eventually
+from support.paths import TESTS
+from support.programs.ci_job import CI, KEY, TOKEN, VALUES, World, as_json, copy, environ_of_jobs, kill, without_lessee
+from support.programs.sidecar import eventually
+from support.servers.jwt_issuer import REQUEST_TOKEN, Issuer
 
 REPOSITORY = {"repository": "octo/app", "ref": "refs/heads/main", "sub": "repo:octo/app:ref:refs/heads/main"}
-WORKFLOW = Path(__file__).parents[1] / "workflow.py"
+WORKFLOW = TESTS / "support/programs/github_runner.py"
 ACTION = str(CI / "github")
 # In every way that a log is likely to have it.
 SHOWS = """

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from issuer import Issuer
-from jobs import CI, TOKEN, VALUES, World, copy, environ_of_jobs, kill
 from lessee.host.openbao import OpenBao
-from needs import need
-from sidecar import eventually
+from support.needs import need
+from support.programs.ci_job import CI, TOKEN, VALUES, World, copy, environ_of_jobs, kill
+from support.programs.sidecar import eventually
+from support.servers.jwt_issuer import Issuer
 
 # As with Docker: when the first of them ends, the kernel kills the others.
 CONTAINER = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc")

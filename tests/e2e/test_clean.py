@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from lessee.host.openbao import free_port
-from sidecar import Sidecar, eventually
-from vaultserver import MEMORY, Server, certificate, ports
+from support.programs.sidecar import Sidecar, eventually
+from support.servers.vault_server import MEMORY, Server, certificate, ports
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 import pytest
 
-from cluster import Cluster
-from sidecar import Sidecar, eventually
+from support.programs.sidecar import Sidecar, eventually
+from support.servers.cluster import Cluster
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from e2e.compose import AGENT, fingerprint, images, up
-from sidecar import eventually
+from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 

@@ -8,8 +8,8 @@ import pytest
 
 from e2e.compose import fingerprint, images, up
 from e2e.engine import SHELL
-from needs import need
-from sidecar import eventually
+from support.needs import need
+from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 

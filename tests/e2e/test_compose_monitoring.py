@@ -6,8 +6,8 @@ import pytest
 
 from e2e.compose import LESSEE, images, up
 from e2e.engine import SHELL
-from observed import FOLDER, hurried
-from sidecar import eventually
+from support.programs.sidecar import eventually
+from support.servers.prometheus import FOLDER, hurried
 
 pytestmark = pytest.mark.docker
 

@@ -8,9 +8,10 @@ from threading import Thread
 import pytest
 
 from e2e.compose import images, up
-from e2e.engine import ROOT, SHELL
-from needs import need
-from sidecar import eventually
+from e2e.engine import SHELL
+from support.needs import need
+from support.paths import ROOT
+from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 

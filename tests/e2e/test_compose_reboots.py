@@ -5,8 +5,8 @@ import json
 import pytest
 
 from e2e.compose import LESSEE, PATIENCE, up
-from e2e.engine import ROOT
-from sidecar import eventually
+from support.paths import ROOT
+from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 

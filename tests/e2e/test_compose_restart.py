@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from e2e.compose import DIRECTORY, fingerprint, up
-from sidecar import eventually
+from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 

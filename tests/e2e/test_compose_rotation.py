@@ -7,7 +7,7 @@ import pytest
 
 from e2e.compose import LESSEE, images, up
 from e2e.postgres import make_image, server
-from sidecar import eventually
+from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 

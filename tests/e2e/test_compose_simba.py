@@ -13,7 +13,7 @@ import pytest
 
 from e2e.compose import images
 from e2e.simba import Stand
-from sidecar import eventually
+from support.programs.sidecar import eventually
 
 pytestmark = pytest.mark.docker
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from e2e.compose import AGENT, LESSEE, up
-from e2e.engine import ROOT
-from vaultserver import certificate
+from support.paths import ROOT
+from support.servers.vault_server import certificate
 
 pytestmark = pytest.mark.docker
 

@@ -8,11 +8,11 @@ from contextlib import closing
 
 import pytest
 
-from faults import Proxy, Sky
 from lessee.host.openbao import free_port
-from rotated import Rotated
-from sidecar import Sidecar, eventually, pass_by
-from systems import SYSTEMS
+from support.environments.rotation_targets import Rotated
+from support.programs.sidecar import Sidecar, eventually, pass_by
+from support.servers.fault_proxy import Proxy, Sky
+from support.systems import SYSTEMS
 
 POLICY = """
 path "secret/data/testing/{0}/db" {{ capabilities = ["read"] }}

@@ -9,20 +9,20 @@ import stat
 import subprocess
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from faults import Delay, Proxy, Sky
-from leak import CANARY, ENVIRONMENTS, World, attack, is_alive
-from lessee.core.rotation import journal
-from lessee.core.rotation.journal import Journal, Step
 from lessee.host.openbao import ROOT_TOKEN
-from sidecar import Sidecar, eventually, pass_by
-from terminal import as_by_a_person
+from lessee.ops.rotate.policy import journal
+from lessee.ops.rotate.policy.journal import Journal, Step
+from support.environments.leak import CANARY, ENVIRONMENTS, World, attack, is_alive
+from support.paths import ROOT
+from support.programs.sidecar import Sidecar, eventually, pass_by
+from support.programs.terminal import as_by_a_person
+from support.servers.fault_proxy import Delay, Proxy, Sky
 
-PAGE = Path(__file__).parents[2] / "OPERATIONS.md"
+PAGE = ROOT / "OPERATIONS.md"
 NOTHING = ([], 0, 0, [])
 
 

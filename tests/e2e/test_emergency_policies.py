@@ -5,11 +5,11 @@ import json
 import pytest
 from hypothesis import given
 
-from leak import World
-from lessee.core.emergency.exposure import VIEWS
-from lessee.core.emergency.reach import Region, reach
-from lessee.core.emergency.rules import capabilities, rules_of
-from policies import policies
+from lessee.ops.access.policy.reach import Region, reach
+from lessee.ops.access.policy.rules import capabilities, rules_of
+from lessee.ops.incident.policy.exposure import VIEWS
+from support.environments.leak import World
+from support.inputs.random_policies import policies
 
 READING = {"read", "list", "create", "update", "patch", "scan"}
 LISTING = {"list", "scan"}

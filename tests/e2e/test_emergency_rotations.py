@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from leak import ENVIRONMENTS, World, attack, is_alive
-from lessee.core.rotation import journal
-from lessee.core.rotation.journal import Step
 from lessee.host.openbao import ROOT_TOKEN
-from rotated import rotate
-from sidecar import Sidecar, eventually
-from systems.postgres import LoginRoles
-from systems.redis import AclUser
-from systems.s3 import AccessKeys
+from lessee.ops.rotate.policy import journal
+from lessee.ops.rotate.policy.journal import Step
+from support.environments.leak import ENVIRONMENTS, World, attack, is_alive
+from support.environments.rotation_targets import rotate
+from support.programs.sidecar import Sidecar, eventually
+from support.systems.postgres import LoginRoles
+from support.systems.redis import AclUser
+from support.systems.s3 import AccessKeys
 
 
 class Leak(World):

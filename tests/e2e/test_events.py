@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager
 import pytest
 import redis
 
-from caches import Redis
-from lessee.core.changes import CHANNEL, HEARTBEAT, Beat, Change, packed, unpacked
-from lessee.core.machine.hearing import AT_ONCE, EVERY
-from monitored import Audited, Monitor
-from sidecar import Sidecar, eventually, pass_by
+from lessee.agent.machine.kv.event_source import AT_ONCE, EVERY
+from lessee.core.change_events import CHANNEL, HEARTBEAT, Beat, Change, packed, unpacked
+from support.programs.monitor import Audited, Monitor
+from support.programs.sidecar import Sidecar, eventually, pass_by
+from support.servers.redis_server import Redis
 
 PAGE = 'VALUE={{{{ secret("{0}/one").value }}}}\n'
 

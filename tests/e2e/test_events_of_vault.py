@@ -1,6 +1,7 @@
 """Vault Enterprise tells of a change itself; where the server cannot, the agent looks as without events.
 
-The server is a real OpenBao; its event stream is a stand-in for that of the licensed server (tests/eventstream.py).
+The server is a real OpenBao; its event stream is a stand-in for the licensed server's
+(tests/support/servers/vault_event_stream.py).
 """
 
 import ssl
@@ -10,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from authorities import Authority
-from eventstream import Enterprise, frame
-from sidecar import Sidecar, eventually, pass_by
+from support.programs.sidecar import Sidecar, eventually, pass_by
+from support.servers.certificate_authority import Authority
+from support.servers.vault_event_stream import Enterprise, frame
 
 RULES = 'path "secret/*" { capabilities = ["read", "list"] }'
 PAGE = 'VALUE={{{{ secret("{0}/one").value }}}}\n'

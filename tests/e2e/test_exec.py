@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from lessee.host.openbao import free_port
-from sidecar import PATIENCE, eventually
-from terminal import Terminal, as_by_a_person
+from support.programs.sidecar import PATIENCE, eventually
+from support.programs.terminal import Terminal, as_by_a_person
 
 CANARY = "canary-7f3a"
 

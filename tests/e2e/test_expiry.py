@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from faults import Sky
 from lessee.host.openbao import OpenBao
-from sidecar import Sidecar, eventually
+from support.programs.sidecar import Sidecar, eventually
+from support.servers.fault_proxy import Sky
 
 CREDS = '{% set db = dynamic("database/creds/brief") %}{{ db.username }} {{ db.password }}\n'
 POLICY = """

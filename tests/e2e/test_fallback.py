@@ -11,11 +11,11 @@ from datetime import datetime
 import msgspec
 import pytest
 
-from faults import Sky, Status
-from lessee.core.last_good import Label
+from lessee.core.last_known_good import Label
+from lessee.host.encrypted_file import read, seal, unseal
 from lessee.host.openbao import OpenBao, free_port
-from lessee.host.sealed import read, seal, unseal
-from sidecar import Sidecar, eventually, pass_by
+from support.programs.sidecar import Sidecar, eventually, pass_by
+from support.servers.fault_proxy import Sky, Status
 
 CANARY = "canary-5c1e'$x"
 SPARE = "spare-9d2f'$y"

@@ -12,7 +12,7 @@ import brotli
 import pytest
 from backports import zstd
 
-import npm
+from support import npm
 
 CANARY = "canary-\"5a1e/7c+9'ü>k"
 """Nothing that encodes a text leaves it as it is."""

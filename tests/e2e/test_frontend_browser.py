@@ -14,11 +14,11 @@ from http.client import HTTPConnection
 import pytest
 from playwright.sync_api import sync_playwright
 
-import npm
-from e2e.engine import ROOT
 from lessee.host.openbao import ROOT_TOKEN, free_port
-from needs import need
-from sidecar import eventually
+from support import npm
+from support.needs import need
+from support.paths import ROOT
+from support.programs.sidecar import eventually
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 CHROMIUM = shutil.which("chromium")

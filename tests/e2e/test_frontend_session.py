@@ -12,9 +12,9 @@ from http.client import HTTPConnection
 
 import pytest
 
-from e2e.engine import ROOT
 from lessee.host.openbao import free_port
-from sidecar import eventually
+from support.paths import ROOT
+from support.programs.sidecar import eventually
 
 SITE = "https://site.example"
 PASSWORD = "canary-ann"

@@ -1,7 +1,7 @@
 """An app whose workers are replaced by SIGHUP at each rotation fails no request."""
 
-from served import Clients, Served, gunicorn
-from sidecar import eventually
+from support.programs.loaded_app import Clients, Served, gunicorn
+from support.programs.sidecar import eventually
 
 ROTATIONS = 5
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from faults import Proxy
 from lessee.host.openbao import OpenBao
-from sidecar import Sidecar, eventually
+from support.programs.sidecar import Sidecar, eventually
+from support.servers.fault_proxy import Proxy
 
 READ = 'path "secret/+/testing/{}/*" {{ capabilities = ["read", "list"] }}\n'
 LEASES = """

@@ -14,11 +14,12 @@ import pytest
 import yaml
 
 from lessee.host.openbao import ROOT_TOKEN, find_bao, free_port
-from needs import need
-from sidecar import App, Sidecar, eventually
-from signer import Signer
+from support.needs import need
+from support.paths import ROOT
+from support.programs.sidecar import App, Sidecar, eventually
+from support.servers.jwt_signer import Signer
 
-FOLDER = Path(__file__).parents[2] / "compose/kubernetes"
+FOLDER = ROOT / "compose/kubernetes"
 VERSIONS = ("1.29", "1.33", kubernetes_validate.latest_version())
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 TOKEN = "canary-status-0123456789"

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from sidecar import Sidecar, eventually
+from support.programs.sidecar import Sidecar, eventually
 
 CREDS = '{% set db = dynamic("database/creds/simba") %}{{ db.username }} {{ db.password }}\n'
 POLICY = """

@@ -10,13 +10,13 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio import to_thread
-from mcp import Client
 
 from lessee.host.openbao import free_port
-from mcped import session, text
-from sidecar import eventually
+from mcp import Client
+from support.paths import TESTS
+from support.programs.mcp_client import session, text
+from support.programs.sidecar import eventually
 
-TESTS = Path(__file__).parents[1]
 WORKERS = 2
 
 
@@ -30,7 +30,7 @@ def url(bao, sidecar, folder):
     port = free_port()
     # After five seconds, uvicorn would stay with its old workers.
     options = [f"--workers={WORKERS}", "--timeout-worker-healthcheck=60", "--log-level=error", f"--port={port}"]
-    server = ["uvicorn", "--app-dir", TESTS, "mcp_http_app:app", *options]
+    server = ["uvicorn", "--app-dir", TESTS / "support/programs", "mcp_http_app:app", *options]
     with sidecar.log.open("ab") as log:
         sidecar.process = subprocess.Popen(
             [sys.executable, "-m", "lessee", "exec", "--app", "web", "--", sys.executable, "-m", *server],

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import anyio
 import pytest
-from mcp import MCPError
 from mcp.types import ElicitResult
 
-import npm
-from mcped import Mcp, session, text
-from sidecar import PATIENCE, eventually
+from mcp import MCPError
+from support import npm
+from support.programs.mcp_client import Mcp, session, text
+from support.programs.sidecar import PATIENCE, eventually
 
 SERVERS = "node_modules/@modelcontextprotocol"
 QUERY = {"sql": "SELECT session_user AS who"}

@@ -15,13 +15,13 @@ import pytest
 import yaml
 from psycopg import sql
 
-import npm
-from lessee.commands.wrapping import filing
-from lessee.commands.wrapping.configuring import Configuration
 from lessee.core.errors import ConfigError
 from lessee.core.redaction import forms
-from terminal import Terminal
-from wrapped import Wrapping, processes
+from lessee.ops.mcp import client_file
+from lessee.ops.mcp.config_file import Configuration
+from support import npm
+from support.programs.mcp_wrap import Wrapping, processes
+from support.programs.terminal import Terminal
 
 CANARY = "canary-wrapped-5c1e"
 STEPS = 10
@@ -440,7 +440,7 @@ def holding(content):
 )
 def test_what_is_no_text_is_no_configuration(tmp_path, make, told):
     make(tmp_path / "mcp.json")
-    with pytest.raises(ConfigError, match=told), filing.opened(tmp_path / "mcp.json") as original:
+    with pytest.raises(ConfigError, match=told), client_file.opened(tmp_path / "mcp.json") as original:
         assert original.text
 
 

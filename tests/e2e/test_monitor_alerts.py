@@ -9,12 +9,12 @@ from email.policy import default
 
 import pytest
 
-from authorities import Authority
-from monitored import Audited, Monitor
-from rotator import POLICY as RIGHTS
-from rotator import Service
-from sidecar import eventually
-from told import Alertmanager, Hook, MailServer
+from support.programs.monitor import Audited, Monitor
+from support.programs.rotator import POLICY as RIGHTS
+from support.programs.rotator import Service
+from support.programs.sidecar import eventually
+from support.servers.alert_receivers import Alertmanager, Hook, MailServer
+from support.servers.certificate_authority import Authority
 
 SECRET = "secret/data/production/database/postgres"
 POLICY = {"policy": 'path "secret/data/none" { capabilities = ["read"] }'}

@@ -6,10 +6,10 @@ from contextlib import suppress
 
 import pytest
 
-from browser import Sight, chromium, portraits
 from lessee.host.openbao import free_port
-from monitored import Audited, Monitor
-from terminal import Terminal
+from support.programs.browser import Sight, chromium, portraits
+from support.programs.monitor import Audited, Monitor
+from support.programs.terminal import Terminal
 
 CANARY = "canary-of-the-monitors-page"
 HOSTILE = "%3Cimg%20src=x%20onerror=alert(1)%3E"

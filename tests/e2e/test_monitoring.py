@@ -10,11 +10,11 @@ from contextlib import ExitStack
 import pytest
 import yaml
 
-from monitored import Audited, Monitor
-from needs import need
-from observed import FOLDER, TOKEN, Observed
-from rotator import POLICY, Service
-from sidecar import Sidecar, eventually
+from support.needs import need
+from support.programs.monitor import Audited, Monitor
+from support.programs.rotator import POLICY, Service
+from support.programs.sidecar import Sidecar, eventually
+from support.servers.prometheus import FOLDER, TOKEN, Observed
 
 NAME = re.compile(r"\b(?:lessee|process)_[a-z_]+|\blessee:[a-z0-9_]+(?::[a-z0-9_]+)?")
 CREDS = '{{ dynamic("database/creds/watched").password }}\n'

@@ -12,10 +12,11 @@ import psycopg
 import pytest
 
 from lessee.host.openbao import find_bao
-from sidecar import eventually
-from vaultserver import Server, adapted, certificate, ports
+from support.paths import ROOT
+from support.programs.sidecar import eventually
+from support.servers.vault_server import Server, adapted, certificate, ports
 
-PAGE = (Path(__file__).parents[2] / "OPERATIONS.md").read_text()
+PAGE = (ROOT / "OPERATIONS.md").read_text()
 CANARY = "canary-31c7d0"
 USERS = {environment: f"operations_{environment}" for environment in ("testing", "production")}
 ROTATED = ("simba_a", "simba_b")

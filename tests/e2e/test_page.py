@@ -6,10 +6,10 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Error
 
-from browser import Sight, chromium, portraits
 from lessee.host.openbao import ROOT_TOKEN, free_port
-from rotator import Service
-from sidecar import eventually
+from support.programs.browser import Sight, chromium, portraits
+from support.programs.rotator import Service
+from support.programs.sidecar import eventually
 
 CANARY = "canary-of-the-page"
 SECOND = "[...document.querySelectorAll('#apps tbody tr')].pop().children[2].innerText.endsWith('2')"

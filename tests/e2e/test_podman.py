@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from e2e.compose import LESSEE, fingerprint
-from e2e.engine import PYTHON, ROOT, WITH_PYTHON, debian
+from e2e.engine import PYTHON, WITH_PYTHON, debian
 from lessee.host.openbao import OpenBao
-from machine import Machine, what_is_missing
-from needs import need
+from support.needs import need
+from support.paths import ROOT
+from support.programs.systemd_machine import Machine, what_is_missing
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -15,14 +15,14 @@ from urllib.parse import quote
 
 import pytest
 
-from faults import Proxy
-from lessee.core.config.parsing import parse
-from lessee.core.policy import ASSUMED, Engine, identities, policy, text_of
-from lessee.core.rendering.recipes import compile_recipes, space_of
-from lessee.core.rendering.templates import Compiler
+from lessee.config.parsing import parse
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
-from needs import need
-from sidecar import Sidecar, eventually
+from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, policy, text_of
+from lessee.rendering.app_templates import compile_recipes, space_of
+from lessee.rendering.templates import Compiler
+from support.needs import need
+from support.programs.sidecar import Sidecar, eventually
+from support.servers.fault_proxy import Proxy
 
 AUDIT = 'audit "file" "tests" { options { file_path = "%s" } }'
 TOKEN = {"token_no_default_policy": True, "token_ttl": "5s"}

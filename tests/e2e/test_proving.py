@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from lessee.host.openbao import free_port
-from sidecar import App, eventually, pass_by
+from support.programs.sidecar import App, eventually, pass_by
 
 PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'
 # Healthy while the password that it has read is the one that is there, and not "wrong".

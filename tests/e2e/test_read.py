@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from lessee.core.generation import File, Generation
-from lessee.host.showing.publish import Publisher
-from lessee.host.showing.reading import read_whole
-from needs import need
-from restless import LINES, restless
-from sidecar import eventually
+from lessee.publishing.publication import Publisher
+from lessee.publishing.reader import read_whole
+from support.needs import need
+from support.programs.restless_publisher import LINES, restless
+from support.programs.sidecar import eventually
 
 FILES = ("cert.pem", "key.pem")
 READS = 5_000
@@ -119,7 +119,7 @@ def test_who_may_not_read_is_told_why(web, publish):
 import os, sys
 from pathlib import Path
 from lessee.core.errors import LesseeError
-from lessee.host.showing.reading import read_whole
+from lessee.publishing.reader import read_whole
 os.setgroups([]), os.setgid(65534), os.setuid(65534)
 try:
     read_whole(Path(sys.argv[1]), ["app.env"], timeout=0)

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from sidecar import eventually
+from support.programs.sidecar import eventually
 
 
 @pytest.fixture(params=["a path", "an abstract name"])

@@ -4,14 +4,14 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from needs import need
-from restless import LINES, restless
+from support.needs import need
+from support.paths import ROOT
+from support.programs.restless_publisher import LINES, restless
 
-README = Path(__file__).parents[2] / "README.md"
+README = ROOT / "README.md"
 SECTION = "Reading several files"
 DIRECTORY = "/run/secrets/app"
 

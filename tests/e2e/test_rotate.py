@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from faults import Proxy, Sky
-from lessee.core.rotation import journal
-from lessee.core.rotation.journal import Journal, Step
 from lessee.host.openbao import ROOT_TOKEN
-from sidecar import eventually
+from lessee.ops.rotate.policy import journal
+from lessee.ops.rotate.policy.journal import Journal, Step
+from support.programs.sidecar import eventually
+from support.servers.fault_proxy import Proxy, Sky
 
 CANARY = "canary-7c2d-value"
 POLICY = """

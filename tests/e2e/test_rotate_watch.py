@@ -11,13 +11,13 @@ from itertools import pairwise
 
 import pytest
 
-from faults import Sky, Status
-from lessee.core.rotation.journal import Step
-from lessee.host.status import ask
-from needs import need
-from rotator import POLICY, Service
-from sidecar import eventually
-from vaultserver import Server, ports
+from lessee.ops.rotate.policy.journal import Step
+from lessee.status.server import ask
+from support.needs import need
+from support.programs.rotator import POLICY, Service
+from support.programs.sidecar import eventually
+from support.servers.fault_proxy import Sky, Status
+from support.servers.vault_server import Server, ports
 
 FILE = """
 api_addr     = "http://127.0.0.1:{port}"

@@ -6,14 +6,14 @@ from contextlib import closing
 
 import pytest
 
-from ground import Ground
 from lessee.core.redaction import Redactor
-from lessee.core.rotation.deciding import Outcome
 from lessee.host.project import read
-from lessee.rotation.targets import Project, rotator
-from lessee.vault.operator import operator
-from sidecar import Sidecar, eventually
-from systems.postgres import LoginRoles
+from lessee.ops.rotate.policy.decision import Outcome
+from lessee.ops.rotate.targets import Project, rotator
+from lessee.vault.admin import operator
+from support.environments.setup_namespace import Ground
+from support.programs.sidecar import Sidecar, eventually
+from support.systems.postgres import LoginRoles
 
 _NUMBERS = itertools.count()
 WEB = "secret/metadata/testing/lessee/consumers/web"

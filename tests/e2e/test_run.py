@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 
 from lessee.host.openbao import free_port
-from sidecar import PATIENCE, eventually, folders
+from support.programs.sidecar import PATIENCE, eventually, folders
 
 ENV = 'USER={{{{ secret("{0}/db").user }}}}\nPASSWORD={{{{ secret("{0}/db").password }}}}\n'
 

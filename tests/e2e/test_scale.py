@@ -3,18 +3,18 @@
 import shutil
 import subprocess
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-import scaling
-from faults import Proxy
-from needs import need
-from sidecar import eventually
-from sockets import connections
+from support.models import scaling
+from support.needs import need
+from support.paths import ROOT
+from support.programs.sidecar import eventually
+from support.servers.fault_proxy import Proxy
+from support.sockets import connections
 
-SCALE = Path(__file__).parents[2] / "compose" / "SCALE.md"
+SCALE = ROOT / "compose" / "SCALE.md"
 POLICY = """
 path "secret/data/testing/*"              { capabilities = ["read"] }
 path "secret/metadata/testing/*"          { capabilities = ["read", "list"] }

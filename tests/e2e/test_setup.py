@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from ground import AUDIT, CANARY, ENVIRONMENTS, Ground
 from lessee.host.openbao import OpenBao
-from sidecar import eventually
-from terminal import Terminal
+from support.environments.setup_namespace import AUDIT, CANARY, ENVIRONMENTS, Ground
+from support.programs.sidecar import eventually
+from support.programs.terminal import Terminal
 
 _NUMBERS = itertools.count()
 
@@ -245,6 +245,6 @@ def test_one_may_set_up_a_part_alone(ground):
 
 
 def test_a_start_of_the_sidecar_loads_nothing_of_it():
-    program = "import sys, lessee.commands.run; print([name for name in sys.modules if '.setup' in name])"
+    program = "import sys, lessee.cli.commands.run; print([name for name in sys.modules if '.setup' in name])"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert said.stdout == "['lessee.core.config.grammar.setup']\n"
+    assert said.stdout == "['lessee.config.grammar.setup']\n"

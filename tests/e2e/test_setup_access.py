@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from ground import CANARY, ENVIRONMENTS, Ground
 from lessee.host.openbao import free_port
-from sidecar import Sidecar
+from support.environments.setup_namespace import CANARY, ENVIRONMENTS, Ground
+from support.programs.sidecar import Sidecar
 
 _NUMBERS = itertools.count()
 

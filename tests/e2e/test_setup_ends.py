@@ -6,10 +6,10 @@ from functools import partial
 
 import pytest
 
-from faults import Delay, Proxy, Sky
-from ground import ENVIRONMENTS, Ground
-from sidecar import eventually
-from terminal import Terminal
+from support.environments.setup_namespace import ENVIRONMENTS, Ground
+from support.programs.sidecar import eventually
+from support.programs.terminal import Terminal
+from support.servers.fault_proxy import Delay, Proxy, Sky
 
 _NUMBERS = itertools.count()
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from faults import Delay, Proxy, Sky
-from needs import need
-from sidecar import eventually
-from vaultserver import MEMORY, Server, ports
+from support.needs import need
+from support.programs.sidecar import eventually
+from support.servers.fault_proxy import Delay, Proxy, Sky
+from support.servers.vault_server import MEMORY, Server, ports
 
 SEAL = """
 seal "static" {{

@@ -10,9 +10,9 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from faults import Proxy, Sky, Status
 from lessee.host.openbao import ROOT_TOKEN
-from sidecar import Sidecar, eventually
+from support.programs.sidecar import Sidecar, eventually
+from support.servers.fault_proxy import Proxy, Sky, Status
 
 NAMES = ["a b", "a%20b", "ü☃", "a#b", "a?b=c", "a+b*", 'a"b', " lead", "deep/er/x", "deep/er", "deep"]
 CANARY = "canary-of-a-migration"

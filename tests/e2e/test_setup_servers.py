@@ -7,10 +7,10 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from faults import Proxy
-from ground import AUDIT, Ground
 from lessee.host.openbao import OpenBao, find_bao, free_port
-from sidecar import eventually
+from support.environments.setup_namespace import AUDIT, Ground
+from support.programs.sidecar import eventually
+from support.servers.fault_proxy import Proxy
 
 
 @pytest.fixture

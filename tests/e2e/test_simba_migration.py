@@ -4,15 +4,14 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 from dotenv import dotenv_values
 
-from ground import Ground
+from support.environments.setup_namespace import Ground
+from support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "compose" / "simba" / "MIGRATION.md"
 LESSEE_YAML = ROOT / "compose" / "simba" / "lessee" / "lessee.yaml"
 CANARY = "canary-simba-c4n4ry"

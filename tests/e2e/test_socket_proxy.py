@@ -14,8 +14,9 @@ import pytest
 from dotenv import dotenv_values
 
 from e2e.compose import DIRECTORY, Project, fingerprint, images
-from e2e.engine import ROOT, shared
-from sidecar import eventually
+from e2e.engine import shared
+from support.paths import ROOT
+from support.programs.sidecar import eventually
 
 docker = pytest.mark.docker
 NAME = "lessee-proxied"

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from rotator import Service
-from sidecar import eventually
-from terminal import Terminal, as_by_a_person
+from support.programs.rotator import Service
+from support.programs.sidecar import eventually
+from support.programs.terminal import Terminal, as_by_a_person
 
 CANARY = "canary-of-the-watch"
 

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import pytest
 
 from e2e.compose import AGENT, LESSEE, OPENBAO, Images, fingerprint, images
-from e2e.engine import ROOT, Engine, shared, what_is_missing
-from needs import need
+from e2e.engine import Engine, shared, what_is_missing
+from support.needs import need
+from support.paths import ROOT
 
 pytestmark = pytest.mark.docker
 

@@ -9,11 +9,11 @@ import time
 import pytest
 
 from e2e.compose import fingerprint
-from e2e.engine import ROOT
-from installed import install_lessee
 from lessee.host.openbao import OpenBao
-from machine import Machine, what_is_missing
-from needs import need
+from support.needs import need
+from support.paths import ROOT
+from support.programs.system_install import install_lessee
+from support.programs.systemd_machine import Machine, what_is_missing
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar import PATIENCE, eventually, pass_by
+from support.programs.sidecar import PATIENCE, eventually, pass_by
 
 PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'
 # It reads its file at the start, and takes no signal.

@@ -2,8 +2,8 @@
 
 import pytest
 
-from faults import Proxy, Sky
-from sidecar import Sidecar, eventually
+from support.programs.sidecar import Sidecar, eventually
+from support.servers.fault_proxy import Proxy, Sky
 
 POLICY = """
 path "database/creds/*" { capabilities = ["read"] }

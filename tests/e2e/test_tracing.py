@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from collector import Collector
 from lessee.host.openbao import free_port
-from sidecar import PATIENCE, App, eventually
+from support.programs.sidecar import PATIENCE, App, eventually
+from support.servers.otel_collector import Collector
 
 CANARY = "canary-7d21-"
 PASSWORD = 'PASSWORD={{{{ secret("{0}/db").password }}}}\n'

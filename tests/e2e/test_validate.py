@@ -12,19 +12,18 @@ import pytest
 import yaml
 from lxml import etree
 
-import breakages
-import breakages_of_storage
-import breakages_of_systems
-from cluster import Cluster
-from detours import Detour
-from environments import Environment, postgres_with_tls
-from faults import Proxy, Sky
-from lessee.core.config.parsing import parse
+from lessee.config.parsing import parse
 from lessee.host.openbao import free_port
-from lessee.validation.components import checks
-from lessee.validation.subject import Subject
+from lessee.ops.validate.components import checks
+from lessee.ops.validate.context import Subject
+from support.environments import breakages, storage_breakages, system_breakages
+from support.environments.sound_environment import Environment, postgres_with_tls
+from support.paths import TESTS
+from support.servers.cluster import Cluster
+from support.servers.detours import Detour
+from support.servers.fault_proxy import Proxy, Sky
 
-ROWS = (*breakages.ROWS, *breakages_of_systems.ROWS, *breakages_of_storage.ROWS)
+ROWS = (*breakages.ROWS, *system_breakages.ROWS, *storage_breakages.ROWS)
 MINE = ("vault", "database", "storage", "mcp_cache")
 ASKED = tuple(word for name in MINE for word in ("--component", name))
 BLIND = """
@@ -73,7 +72,10 @@ def test_what_is_broken_is_told_by_its_check_with_what_to_do(environment, row):
 
 
 def test_every_check_has_been_seen_to_fail(environment):
-    tables = [import_module(file.stem) for file in Path(__file__).parent.parent.glob("breakages*.py")]
+    tables = [
+        import_module(f"support.environments.{file.stem}")
+        for file in (TESTS / "support/environments").glob("*breakages.py")
+    ]
     broken = {(row.component, row.check) for table in tables for row in table.ROWS}
     assert set(names(environment)) <= broken
 
@@ -261,6 +263,6 @@ def test_all_forms_of_the_report_say_the_same(environment):
 
 
 def test_a_sidecar_pays_for_none_of_it():
-    code = "import lessee.cli, lessee.commands.run, sys; print(*sys.modules)"
+    code = "import lessee.cli, lessee.cli.commands.run, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"psycopg", "redis", "botocore", "lessee.validation", "lessee.core.validation"} & set(loaded)
+    assert not {"psycopg", "redis", "botocore", "lessee.ops.validate", "lessee.ops.validate.policy"} & set(loaded)

@@ -11,17 +11,15 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-import breakages_of_hosts
-import breakages_of_keys
-import breakages_of_secrets
-from faults import Proxy
-from lessee.core.validation.traces import SHORTEST
+from lessee.core.sensitive.traces import SHORTEST
 from lessee.host.openbao import ROOT_TOKEN, free_port
-from lessee.validation.inventory import MOST
-from needs import need
-from premises import OPERATOR, Premises
+from lessee.ops.validate.inventory import MOST
+from support.environments import host_breakages, key_breakages, secret_breakages
+from support.environments.premises import OPERATOR, Premises
+from support.needs import need
+from support.servers.fault_proxy import Proxy
 
-ROWS = (*breakages_of_keys.ROWS, *breakages_of_secrets.ROWS, *breakages_of_hosts.ROWS)
+ROWS = (*key_breakages.ROWS, *secret_breakages.ROWS, *host_breakages.ROWS)
 COMPONENTS = sorted({row.component for row in ROWS})
 ALL = [word for one in COMPONENTS for word in ("--component", one)]
 NO_LISTING = 'path "secret/data/testing/*" { capabilities = ["read"] }'

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from lessee.host.project import read
-from needs import need
-from sidecar import eventually
-from vaultserver import FOLDER, Server, adapted, certificate, ports
+from support.needs import need
+from support.programs.sidecar import eventually
+from support.servers.vault_server import FOLDER, Server, adapted, certificate, ports
 
 
 def warnings(server):

@@ -11,10 +11,10 @@ from statistics import median
 
 import pytest
 
-from faults import Proxy, Sky, Status
 from lessee.host.openbao import free_port
-from needs import need
-from sidecar import Sidecar, eventually
+from support.needs import need
+from support.programs.sidecar import Sidecar, eventually
+from support.servers.fault_proxy import Proxy, Sky, Status
 
 APP = 'PASSWORD={{ secret("db").password }}\n'
 READ = 'path "secret/*" { capabilities = ["read", "list"] }\n'

@@ -8,7 +8,7 @@ import pytest
 
 from lessee.core.errors import CannotWrite
 from lessee.host.directories import open_directory
-from needs import need
+from support.needs import need
 
 
 def opened(path, make=None):

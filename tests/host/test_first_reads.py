@@ -25,16 +25,16 @@ for reader in readers:
     reader.join()
 """
 JOURNAL = """
-from lessee.core.rotation.journal import Journal as kind, written
+from lessee.ops.rotate.policy.journal import Journal as kind, written
 said = written(kind())
 """
 LISTED = """
-from lessee.host.telling.engine import Listed
+from lessee.notification.engine import Listed
 kind = list[Listed]
 said = [{"Id": "1", "Names": ["/a"], "Labels": {}, "HostConfig": {"NetworkMode": "host"}}]
 """
 INSPECTED = """
-from lessee.host.telling.engine import Inspected as kind
+from lessee.notification.engine import Inspected as kind
 state = {"Status": "running", "StartedAt": "2026-01-01T00:00:00Z"}
 said = {"Id": "1", "Name": "/a", "State": state, "Config": {}, "HostConfig": {"RestartPolicy": {"Name": "no"}}}
 """

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lessee.core.checking.compose.reading import Reading
-from needs import need
+from lessee.ops.lint.policy.compose.reader import Reading
+from support.needs import need
+from support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 BASE = """\
 x-common: &common
   environment: &environment {A: "1", EMPTY: "", FROM_HOST: }

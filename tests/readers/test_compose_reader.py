@@ -8,11 +8,11 @@ import subprocess
 
 import pytest
 
-from envfiles import amid_junk, as_if, every_value, junk, refused
-from hostile import VALUES
-from lessee.core.rendering.formats import dotenv_compose
-from lessee.core.rendering.formats.variables import UnreadableError
-from needs import need
+from lessee.rendering.formats import dotenv_compose
+from lessee.rendering.formats.variables import UnreadableError
+from support.inputs.env_files import amid_junk, as_if, every_value, junk, refused
+from support.inputs.hostile_values import VALUES
+from support.needs import need
 
 FORMS = [
     ("", "", "", ""),

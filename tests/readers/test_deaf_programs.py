@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lessee.core.checking.signals import by_command
-from needs import need
-from sidecar import eventually
+from lessee.ops.lint.policy.signals import by_command
+from support.needs import need
+from support.programs.sidecar import eventually
 
 APP = """import pathlib, time
 time.sleep(7 if pathlib.Path("slow").exists() else 0)

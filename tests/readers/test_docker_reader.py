@@ -7,9 +7,9 @@ import re
 import pytest
 
 from e2e.engine import SHELL, shared
-from envfiles import amid_junk, as_if, every_value, junk
-from lessee.core.rendering.formats import dotenv_docker
-from lessee.core.rendering.formats.variables import UnreadableError
+from lessee.rendering.formats import dotenv_docker
+from lessee.rendering.formats.variables import UnreadableError
+from support.inputs.env_files import amid_junk, as_if, every_value, junk
 
 pytestmark = pytest.mark.docker
 

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-import npm
-from needs import need
+from support import npm
+from support.needs import need
 
 PYTHON = "import dotenv, json, os; dotenv.load_dotenv('app.env'); print(json.dumps(dict(os.environ)))"
 NODE = "console.log(JSON.stringify(process.env))"

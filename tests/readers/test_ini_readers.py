@@ -12,12 +12,12 @@ import pytest
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from hostile import VALUES
 from lessee.core.errors import FormatError
-from lessee.core.rendering.document import Document, Hole
-from lessee.core.rendering.formats import write
-from needs import need
-from npm import packages
+from lessee.rendering.document import Document, Hole
+from lessee.rendering.formats import write
+from support.inputs.hostile_values import VALUES
+from support.needs import need
+from support.npm import packages
 
 FITTING = [value for value in VALUES if value == value.strip() and not re.search("[\n\r\0]", value)]
 

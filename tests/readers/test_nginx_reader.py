@@ -11,12 +11,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hostile import VALUES
 from lessee.core.errors import FormatError
-from lessee.core.rendering.document import Document, Hole
-from lessee.core.rendering.formats import nginx_directives, write
-from needs import need
-from sidecar import eventually
+from lessee.rendering.document import Document, Hole
+from lessee.rendering.formats import nginx_directives, write
+from support.inputs.hostile_values import VALUES
+from support.needs import need
+from support.programs.sidecar import eventually
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -6,10 +6,10 @@ import subprocess
 
 import pytest
 
-import npm
-from envfiles import amid_junk, as_if, every_value, junk, refused
-from hostile import VALUES
-from lessee.core.rendering.formats import dotenv_node
+from lessee.rendering.formats import dotenv_node
+from support import npm
+from support.inputs.env_files import amid_junk, as_if, every_value, junk, refused
+from support.inputs.hostile_values import VALUES
 
 # The machine's own node; the last but a few of those that read as node 20 does; the newest of those that do not.
 NODES = ["node", "node-22.12", "node-26"]

@@ -9,11 +9,11 @@ import pytest
 from psycopg import pq, sql
 from psycopg.conninfo import make_conninfo
 
-from hostile import VALUES
 from lessee.core.errors import FormatError
-from lessee.core.rendering.document import Document, Hole
-from lessee.core.rendering.formats import write
-from needs import need
+from lessee.rendering.document import Document, Hole
+from lessee.rendering.formats import write
+from support.inputs.hostile_values import VALUES
+from support.needs import need
 
 FITTING = [value for value in VALUES if not re.search("[\n\r\0]", value)]
 NAMES = ("*", "#comment", "a:b\\:c", "\\", "'\"`\\$", " both ", "p@ss/w:rd", "é😀")

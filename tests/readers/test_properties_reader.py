@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostile import VALUES
 from lessee.core.errors import FormatError
-from lessee.core.rendering.document import Document, Hole
-from lessee.core.rendering.formats import properties, write
-from needs import need
+from lessee.rendering.document import Document, Hole
+from lessee.rendering.formats import properties, write
+from support.inputs.hostile_values import VALUES
+from support.needs import need
 
 AUTHOR = (
     *("a", "b=", "c : ", "d ", "\n", "\r\n", "\r", "\\\n  ", "\\\r\n", "\\\n#", "\\", "\\\\", "\\t", "\\q", "\\u00e9"),

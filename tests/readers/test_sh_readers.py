@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hostile import VALUES
 from lessee.core.errors import FormatError
-from lessee.core.rendering.document import Document, Hole
-from lessee.core.rendering.formats import write
-from needs import need
+from lessee.rendering.document import Document, Hole
+from lessee.rendering.formats import write
+from support.inputs.hostile_values import VALUES
+from support.needs import need
 
 SHELLS = {"dash": ["dash"], "bash": ["bash"], "busybox": ["busybox", "ash"], "zsh": ["zsh", "-f"]}
 HELD = [value for value in VALUES if "\0" not in value]

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hostile import VALUES
 from lessee.core.errors import FormatError
-from lessee.core.rendering.document import Document, Hole
-from lessee.core.rendering.formats import systemd, write
-from needs import need
+from lessee.rendering.document import Document, Hole
+from lessee.rendering.formats import systemd, write
+from support.inputs.hostile_values import VALUES
+from support.needs import need
 
 NAME = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 LIBRARIES = ("usr/lib/*/systemd", "usr/lib64/systemd", "usr/lib/systemd")

@@ -8,11 +8,11 @@ from importlib.util import find_spec
 
 import pytest
 
-from hostile import VALUES
-from lessee.core.rendering.document import Document, Hole
-from lessee.core.rendering.formats import write
-from needs import need
-from npm import packages
+from lessee.rendering.document import Document, Hole
+from lessee.rendering.formats import write
+from support.inputs.hostile_values import VALUES
+from support.needs import need
+from support.npm import packages
 
 TYPED = (
     True,

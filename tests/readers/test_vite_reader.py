@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-import npm
-from envfiles import PIECES, amid_junk, as_if, every_value, junk, refused
-from lessee.core.rendering.formats import dotenv_vite
-from lessee.core.rendering.formats.dotenv_node import node, old_node
-from lessee.core.rendering.formats.dotenv_node import npm as dotenv
-from lessee.core.rendering.formats.variables import UnreadableError
+from lessee.rendering.formats import dotenv_vite
+from lessee.rendering.formats.dotenv_node import node, old_node
+from lessee.rendering.formats.dotenv_node import npm as dotenv
+from lessee.rendering.formats.variables import UnreadableError
+from support import npm
+from support.inputs.env_files import PIECES, amid_junk, as_if, every_value, junk, refused
 
 READERS = {
     "vite-7": ("vite-7", "node", dotenv, dotenv_vite.expand_12, list),

@@ -8,10 +8,10 @@ import subprocess
 import pytest
 from lxml import etree
 
-from hostile import VALUES
-from lessee.core.rendering.document import Document, Hole
-from lessee.core.rendering.formats import write
-from needs import need
+from lessee.rendering.document import Document, Hole
+from lessee.rendering.formats import write
+from support.inputs.hostile_values import VALUES
+from support.needs import need
 
 FORBIDDEN = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 KEPT = [value for value in VALUES if not FORBIDDEN.search(value)]

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from needs import need
-from sidecar import Sidecar
+from support.needs import need
+from support.programs.sidecar import Sidecar
 
 MEMORY_SERVICE = "mcp-memory-service==12.4.0"
 

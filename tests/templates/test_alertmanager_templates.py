@@ -15,13 +15,13 @@ from socketserver import StreamRequestHandler, ThreadingTCPServer
 
 import pytest
 
-import readmes
-from hostile import VALUES
 from lessee.core.errors import TemplateError
 from lessee.host.openbao import free_port
-from needs import need
-from shelf import HOSTILE, NUMBERS, TEMPLATES, written
-from sidecar import eventually
+from support import readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import HOSTILE, NUMBERS, TEMPLATES, written
+from support.needs import need
+from support.programs.sidecar import eventually
 
 FILES = ("alertmanager.yml", "smtp-password", "slack-url")
 INLINE = "alertmanager-inline.yml"

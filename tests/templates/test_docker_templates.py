@@ -11,11 +11,11 @@ from threading import Thread
 import pytest
 from docker.auth import load_config
 
-import readmes
-from hostile import VALUES
 from lessee.core.errors import FormatError, TemplateError
-from needs import need
-from shelf import HOSTILE, NUMBERS, rendered, written
+from support import readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import HOSTILE, NUMBERS, rendered, written
+from support.needs import need
 
 PASSWORDS = (HOSTILE, "x\n", '"}}}', " both\t", "é😀\u2028", ":", "${HOME}")
 

@@ -9,15 +9,14 @@ from http.client import HTTPConnection
 
 import pytest
 
-import npm
-import readmes
-from envfiles import refused
-from hostile import VALUES
 from lessee.core.errors import FormatError
 from lessee.host.openbao import free_port
-from needs import need
-from shelf import HOSTILE, rendered, use, written
-from sidecar import eventually
+from support import npm, readmes
+from support.inputs.env_files import refused
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import HOSTILE, rendered, use, written
+from support.needs import need
+from support.programs.sidecar import eventually
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 VITE = {"template": "frontend/vite/.env.production.j2", "format": "dotenv-vite"}

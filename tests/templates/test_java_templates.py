@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import readmes
-from hostile import VALUES
 from lessee.core.errors import FormatError, TemplateError
-from needs import need
-from shelf import HOSTILE, NUMBERS, rendered, written
+from support import readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import HOSTILE, NUMBERS, rendered, written
+from support.needs import need
 
 JARS = Path("/usr/share/java")
 HOW = "apt install libspring-core-java libtomcat10-java"

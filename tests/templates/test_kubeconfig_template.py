@@ -7,13 +7,13 @@ import subprocess
 
 import pytest
 
-import readmes
-from hostile import VALUES
 from lessee.host.openbao import OpenBao
-from needs import need
-from receiver import found_authority, receiving
-from shelf import NUMBERS, rendered, written
-from sidecar import Sidecar
+from support import readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import NUMBERS, rendered, written
+from support.needs import need
+from support.programs.sidecar import Sidecar
+from support.servers.https_receiver import found_authority, receiving
 
 TOKEN = "kubernetes/kubeconfig.yaml.j2"
 CERTIFICATE = "kubernetes/kubeconfig-certificate.yaml.j2"

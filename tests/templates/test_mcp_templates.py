@@ -14,14 +14,13 @@ from dotenv import dotenv_values
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-import npm
-import readmes
-from hostile import VALUES
 from lessee.core.errors import FormatError
-from lessee.core.rendering.formats.dotenv import variables
 from lessee.host.openbao import OpenBao
-from shelf import HOSTILE, rendered, use, written
-from sidecar import Sidecar, eventually
+from lessee.rendering.formats.dotenv import variables
+from support import npm, readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import HOSTILE, rendered, use, written
+from support.programs.sidecar import Sidecar, eventually
 
 SERVERS = "node_modules/@modelcontextprotocol"
 READ_AS_THE_MEMORY_SERVICE = """

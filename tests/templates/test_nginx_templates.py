@@ -16,13 +16,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from cryptography import x509
 
-import readmes
-from hostile import VALUES
 from lessee.core.errors import FormatError
 from lessee.host.openbao import OpenBao, free_port
-from needs import need
-from shelf import HOSTILE, TEMPLATES, written
-from sidecar import Sidecar, eventually
+from support import readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import HOSTILE, TEMPLATES, written
+from support.needs import need
+from support.programs.sidecar import Sidecar, eventually
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 FILES = {"tls.crt": {}, "tls.key": {}, "keys.nginx.conf": {}, "htpasswd": {"format": "ini"}, "nginx.conf": {}}

@@ -13,14 +13,14 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-import readmes
-from hostile import VALUES
 from lessee.core.errors import FormatError
-from lessee.core.rendering.formats.dotenv import variables
 from lessee.host.openbao import OpenBao
-from needs import need
-from shelf import HOSTILE, NUMBERS, TEMPLATES, rendered, use, written
-from sidecar import Sidecar
+from lessee.rendering.formats.dotenv import variables
+from support import readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import HOSTILE, NUMBERS, TEMPLATES, rendered, use, written
+from support.needs import need
+from support.programs.sidecar import Sidecar
 
 HERE = TEMPLATES / "orchestration"
 LIST = {"template": "orchestration/OAI_CONFIG_LIST.j2", "format": "json"}

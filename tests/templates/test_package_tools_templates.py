@@ -10,13 +10,13 @@ import pytest
 from pip._internal.configuration import Configuration
 from pip._internal.utils.misc import split_auth_netloc_from_url
 
-import readmes
-from hostile import VALUES
 from lessee.core.errors import FormatError, TemplateError
 from lessee.host.openbao import OpenBao
-from needs import need
-from receiver import ANSWER, found_authority, receiving
-from shelf import HOSTILE, NUMBERS, rendered, use, written
+from support import readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import HOSTILE, NUMBERS, rendered, use, written
+from support.needs import need
+from support.servers.https_receiver import ANSWER, found_authority, receiving
 
 NPMRC = "npm/.npmrc.j2"
 PIP = {"template": "pip/pip.conf.j2", "format": "ini"}

@@ -12,11 +12,11 @@ from dotenv import dotenv_values
 from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-import readmes
-from hostile import VALUES
 from lessee.core.errors import FormatError
-from needs import need
-from shelf import HOSTILE, rendered, use, written
+from support import readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import HOSTILE, rendered, use, written
+from support.needs import need
 
 SERVICE = {"template": "postgres/pg_service.conf.j2", "format": "ini"}
 PGPASS = {"template": "postgres/.pgpass.j2", "mode": "0400"}

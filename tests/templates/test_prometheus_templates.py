@@ -13,13 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-import readmes
-from hostile import VALUES
 from lessee.core.errors import TemplateError
 from lessee.host.openbao import OpenBao, free_port
-from needs import need
-from shelf import NUMBERS, TEMPLATES, written
-from sidecar import Sidecar, eventually
+from support import readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import NUMBERS, TEMPLATES, written
+from support.needs import need
+from support.programs.sidecar import Sidecar, eventually
 
 FILES = ("prometheus.yml", "metrics-password", "openbao-token", "web.yml")
 CHECK = "promtool check config {directory}/prometheus.yml && promtool check web-config {directory}/web.yml"

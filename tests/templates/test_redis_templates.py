@@ -13,12 +13,12 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
-import readmes
-from hostile import VALUES
 from lessee.host.openbao import free_port
-from needs import need
-from shelf import HOSTILE, rendered, use, written
-from sidecar import eventually
+from support import readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import HOSTILE, rendered, use, written
+from support.needs import need
+from support.programs.sidecar import eventually
 
 PASSWORDS = (HOSTILE, "x ~* &* +@all\nuser evil on nopass ~* &* +@all", "#" * 64, ">", " \t ", "é😀\x00")
 

@@ -11,14 +11,14 @@ import pytest
 from botocore.configloader import load_config
 from botocore.credentials import SharedCredentialProvider
 
-import readmes
-from hostile import VALUES
 from lessee.core.errors import FormatError, TemplateError
 from lessee.host.openbao import free_port
-from needs import need
-from shelf import HOSTILE, NUMBERS, rendered, use, written
-from sidecar import Sidecar, eventually
-from stores import BUCKET, Store
+from support import readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import HOSTILE, NUMBERS, rendered, use, written
+from support.needs import need
+from support.programs.sidecar import Sidecar, eventually
+from support.servers.s3_server import BUCKET, Store
 
 SECRET = HOSTILE.replace("%(", "%").replace("${", "$")  # What rclone and SeaweedFS can be given.
 ADMIN = {"access_key": "admin", "secret_key": "admin'\"\\secret"}

@@ -21,14 +21,13 @@ from pydantic import AliasChoices, BaseModel, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import NullPool, create_engine, make_url, text
 
-import npm
-import readmes
-from hostile import VALUES
 from lessee.core.errors import FormatError
 from lessee.host.openbao import free_port
-from needs import need
-from shelf import HOSTILE, NUMBERS, rendered, use, written
-from sidecar import eventually
+from support import npm, readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import HOSTILE, NUMBERS, rendered, use, written
+from support.needs import need
+from support.programs.sidecar import eventually
 
 ENV = "simba/.env.j2"
 DASHBOARD = {"template": "simba/dashboard/.env.production.j2", "format": "dotenv-vite"}

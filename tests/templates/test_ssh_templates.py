@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-import readmes
-from hostile import VALUES
 from lessee.core.errors import TemplateError
 from lessee.host.openbao import free_port
-from needs import need
-from shelf import TEMPLATES, written
-from sidecar import eventually
+from support import readmes
+from support.inputs.hostile_values import VALUES
+from support.models.template_library import TEMPLATES, written
+from support.needs import need
+from support.programs.sidecar import eventually
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 MODES = {"id_ed25519": "0400", "known_hosts": "0440", "config": "0440"}

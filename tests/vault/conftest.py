@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from lessee.core.config.parsing import parse
+from lessee.config.parsing import parse
 from lessee.host.clock import boot_time
 from lessee.vault.connect import address_of, method_of
-from lessee.vault.door import Door, RequestFailed
+from lessee.vault.transport import Door, RequestFailed
 
 
 class Identity:

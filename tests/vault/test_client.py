@@ -4,13 +4,13 @@ import queue
 
 import pytest
 
-from lessee.core.machine import commands as cmd
-from lessee.core.machine import events as ev
+from lessee.agent.machine.protocol import commands as cmd
+from lessee.agent.machine.protocol import events as ev
 from lessee.host.clock import boot_time
+from lessee.vault.auth.login import TokenLogin
 from lessee.vault.client import Client
-from lessee.vault.door import Address, Door
-from lessee.vault.login import TokenLogin
-from sidecar import eventually
+from lessee.vault.transport import Address, Door
+from support.programs.sidecar import eventually
 
 TTL = 600
 

@@ -5,11 +5,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cluster import Cluster
-from faults import Proxy, Sky, Status
-from lessee.core.machine.failures import Kind
+from lessee.core.failures import Kind
 from lessee.host.openbao import free_port
-from lessee.vault.door import Address, Door, RequestFailed
+from lessee.vault.transport import Address, Door, RequestFailed
+from support.servers.cluster import Cluster
+from support.servers.fault_proxy import Proxy, Sky, Status
 
 
 @pytest.fixture(scope="module")

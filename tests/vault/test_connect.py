@@ -2,9 +2,9 @@
 
 import pytest
 
-from lessee.core.config.parsing import parse
+from lessee.config.parsing import parse
 from lessee.vault.connect import address_of
-from lessee.vault.door import Address
+from lessee.vault.transport import Address
 
 CERT = "auth: {method: cert, cert_file: web.pem, key_file: web.key}"
 

@@ -8,8 +8,8 @@ from contextlib import closing
 
 import pytest
 
-from faults import Delay, Proxy, Sky, Status
 from lessee.host.openbao import ROOT_TOKEN, free_port
+from support.servers.fault_proxy import Delay, Proxy, Sky, Status
 
 SECRET = "/v1/secret/data/faults"
 

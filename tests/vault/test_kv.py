@@ -4,11 +4,11 @@ from urllib.parse import quote
 
 import pytest
 
-from lessee.core.machine.failures import Kind
+from lessee.core.failures import Kind
 from lessee.core.paths import Folder, Ref
 from lessee.host.openbao import ROOT_TOKEN
-from lessee.vault import kv
-from lessee.vault.door import Address, Door, RequestFailed
+from lessee.vault.engines import kv
+from lessee.vault.transport import Address, Door, RequestFailed
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from faults import Proxy, Sky
-from lessee.core.machine.failures import Kind
+from lessee.core.failures import Kind
 from lessee.core.paths import Dynamic
 from lessee.host.clock import boot_time
 from lessee.host.openbao import ROOT_TOKEN
-from lessee.vault import leases
-from lessee.vault.door import Address, Door, RequestFailed
+from lessee.vault.engines import leases
+from lessee.vault.transport import Address, Door, RequestFailed
+from support.servers.fault_proxy import Proxy, Sky
 
 PATIENCE = 20.0
 

@@ -5,11 +5,11 @@ import urllib.request
 
 import pytest
 
-from lessee.core.machine.failures import Kind
+from lessee.core.failures import Kind
 from lessee.host.clock import boot_time
-from lessee.vault.approle import AppRoleLogin
-from lessee.vault.door import Address, Door, RequestFailed
-from lessee.vault.login import TokenLogin, look_up, renew, token_id
+from lessee.vault.auth.approle import AppRoleLogin
+from lessee.vault.auth.login import TokenLogin, look_up, renew, token_id
+from lessee.vault.transport import Address, Door, RequestFailed
 
 POLICY = 'path "secret/data/production/*" { capabilities = ["read"] }'
 ORIGIN = "auth/approle/role/*/secret-id"

@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from lessee.core.machine.failures import Kind
+from lessee.core.failures import Kind
 from lessee.host.clock import boot_time
 from lessee.host.openbao import OpenBao, free_port
-from lessee.vault.door import RequestFailed
-from lessee.vault.login import look_up, renew
+from lessee.vault.auth.login import look_up, renew
+from lessee.vault.transport import RequestFailed
 
 LISTENER = """
 listener "tcp" {{

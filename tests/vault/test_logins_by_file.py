@@ -6,11 +6,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from lessee.core.machine.failures import Kind
+from lessee.core.failures import Kind
 from lessee.core.paths import Ref
-from lessee.vault import kv
-from lessee.vault.door import RequestFailed
-from signer import Signer
+from lessee.vault.engines import kv
+from lessee.vault.transport import RequestFailed
+from support.servers.jwt_signer import Signer
 
 
 @pytest.fixture

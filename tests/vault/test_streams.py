@@ -7,9 +7,9 @@ from contextlib import closing
 
 import pytest
 
-from lessee.core.machine.failures import Kind
+from lessee.core.failures import Kind
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
-from lessee.vault.door import Address, Door, RequestFailed
+from lessee.vault.transport import Address, Door, RequestFailed
 
 
 @pytest.fixture

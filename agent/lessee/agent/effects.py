@@ -4,16 +4,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from lessee.core.config import App
+from lessee.agent.machine.protocol.events import Recovered, Token
+from lessee.config import App
 from lessee.core.generation import FallbackKind, Generation
+from lessee.core.immutable import Record
 from lessee.core.leases import Lease
-from lessee.core.machine.events import Recovered, Token
-from lessee.core.record import Record
 from lessee.core.redaction import Redactor
 
 if TYPE_CHECKING:
-    from lessee.agent.supervisor import Supervisor
-    from lessee.host.tracing.sending import Tracing
+    from lessee.agent.child_supervisor import Supervisor
+    from lessee.telemetry.span_exporter import Tracing
 
 
 class Shelf(Protocol):

@@ -9,19 +9,19 @@ import msgspec
 
 from lessee.agent.effects import Effects
 from lessee.agent.identity import Identity, key_of
-from lessee.core.config import Config, LastGood, Vault
-from lessee.core.machine import events as ev
-from lessee.core.machine.letting_go import nothing_to_revoke
-from lessee.core.machine.readers import is_settled
-from lessee.core.machine.state import App
-from lessee.core.machine.wants import Consumer, Want
+from lessee.agent.machine.leases.consumers import is_settled
+from lessee.agent.machine.leases.release import nothing_to_revoke
+from lessee.agent.machine.protocol import events as ev
+from lessee.agent.machine.protocol.app_spec import Consumer, Want
+from lessee.agent.machine.state import App
+from lessee.config import Config, LastGood, Vault
+from lessee.core.consumers import instance_of, place
+from lessee.core.immutable import replace
 from lessee.core.paths import Need
-from lessee.core.record import replace
-from lessee.core.rendering.recipes import Recipe
-from lessee.core.rotation.consumers import instance_of, place
 from lessee.host.clock import boot_time
-from lessee.host.logs import log
 from lessee.host.project import Project
+from lessee.rendering.app_templates import Recipe
+from lessee.telemetry.logs import log
 from lessee.vault.connect import variables_of
 
 
@@ -122,7 +122,7 @@ class Identities:
         for app in config.apps.values():
             if app.fallback is not None and (names := app.fallback.variables):
                 # Wanted by few.
-                from lessee.host.running.spawning import hide  # noqa: PLC0415
+                from lessee.process.spawn import hide  # noqa: PLC0415
 
                 known = {name: value for name in names if (value := self._effects.environ.get(name))}
                 self._effects.redactor.learn(f"fallback {app.name}", known.values())
@@ -141,7 +141,7 @@ class Identities:
         if key not in self._all:
             if names := variables_of(vault.auth):
                 # Wanted in CI alone.
-                from lessee.host.running.spawning import hide  # noqa: PLC0415
+                from lessee.process.spawn import hide  # noqa: PLC0415
 
                 hide(names)
             self._all[key] = Identity(vault, self._effects, seed=self._seed, post=partial(self._post, key))

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, assert_never
 import msgspec
 
 from lessee.agent.effects import Effects
-from lessee.core.config import App, Vault
-from lessee.core.config.grammar.app import OnExpiry
-from lessee.core.config.grammar.vault import TokenAuth
+from lessee.agent.machine.protocol import commands as cmd
+from lessee.agent.machine.protocol import events as ev
+from lessee.agent.machine.protocol.app_spec import Want
+from lessee.agent.machine.status.view import Account
+from lessee.agent.machine.step import start, steps
+from lessee.config import App, Vault
+from lessee.config.grammar.app import OnExpiry
+from lessee.config.grammar.vault import TokenAuth
 from lessee.core.errors import LesseeError
-from lessee.core.machine import commands as cmd
-from lessee.core.machine import events as ev
-from lessee.core.machine.step import start, steps
-from lessee.core.machine.view import Account
-from lessee.core.machine.wants import Want
 from lessee.core.paths import Need
-from lessee.core.rendering.recipes import Recipe
-from lessee.core.rendering.render import Inputs, Rendering, render
 from lessee.host.clock import boot_time
-from lessee.host.logs import log
+from lessee.rendering.app_templates import Recipe
+from lessee.rendering.render import Inputs, Rendering, render
+from lessee.telemetry.logs import log
 from lessee.vault.connect import connect
 
 if TYPE_CHECKING:
-    from lessee.agent.falling import Falling
-    from lessee.agent.telling import Telling
+    from lessee.agent.app_tasks import Telling
+    from lessee.agent.fallback import Falling
     from lessee.vault.subscription import Subscription
 
 Post = Callable[[ev.Event], None]
@@ -208,14 +208,14 @@ class Identity:
     @cached_property
     def _telling(self) -> "Telling":
         # Imported when the first app is to be told: its files are there by then.
-        from lessee.agent.telling import Telling  # noqa: PLC0415
+        from lessee.agent.app_tasks import Telling  # noqa: PLC0415
 
         return Telling(self._effects, self._post)
 
     @cached_property
     def _falling(self) -> "Falling":
         # Wanted by few, and seldom.
-        from lessee.agent.falling import Falling  # noqa: PLC0415
+        from lessee.agent.fallback import Falling  # noqa: PLC0415
 
         return Falling(self._effects, self._learned)
 
@@ -258,7 +258,7 @@ class Identity:
         log("warning", "files hold what has ended", app=command.app, paths=", ".join(command.paths), note=does)
         if isinstance(wish, OnExpiry):
             # Imported when it is wanted, which is seldom.
-            from lessee.host.running.expiry import run_command  # noqa: PLC0415
+            from lessee.process.expiry_commands import run_command  # noqa: PLC0415
 
             run_command(wish.command, command.app, command.paths)
         elif wish == "remove":

@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lessee.agent.effects import Effects
 from lessee.agent.identities import Identities
-from lessee.core.changes import Change
-from lessee.core.config import Config
-from lessee.core.machine import events as ev
-from lessee.core.machine.deadlines import wake_at
-from lessee.core.machine.hearing import meant
-from lessee.core.machine.inputs import unknown
-from lessee.core.machine.letting_go import nothing_to_revoke
-from lessee.core.machine.reporting import has_said, has_taken_leave
-from lessee.core.machine.state import State
-from lessee.core.machine.view import status as status_of
+from lessee.agent.machine.apps.inputs import unknown
+from lessee.agent.machine.apps.version_reports import has_said, has_taken_leave
+from lessee.agent.machine.deadlines import wake_at
+from lessee.agent.machine.kv.event_source import meant
+from lessee.agent.machine.leases.release import nothing_to_revoke
+from lessee.agent.machine.protocol import events as ev
+from lessee.agent.machine.state import State
+from lessee.agent.machine.status.view import status as status_of
+from lessee.config import Config
+from lessee.core.change_events import Change
 from lessee.host.clock import boot_time, wall_time
-from lessee.host.logs import log
+from lessee.host.config_reload import Reloading, Stamps, Watcher
 from lessee.host.project import Project, load, stamp
-from lessee.host.reloading import Reloading, Stamps, Watcher
+from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
-    from lessee.agent.listening import Listener
-    from lessee.host.events.source import Source
+    from lessee.agent.event_listener import Listener
+    from lessee.events.source import Source
 
 LONGEST_SLEEP = 5.0
 """Seconds. A sleep counts no suspension, so it is kept short; and who asks /healthz sees the loop turn."""
@@ -116,7 +116,7 @@ class Agent:
 
     def subscription(self) -> "Source":
         """Vault's own event stream, for a thread that listens there."""
-        from lessee.agent.subscribing import Subscribed  # noqa: PLC0415  # Few servers have it.
+        from lessee.agent.vault_event_listener import Subscribed  # noqa: PLC0415  # Few servers have it.
 
         return Subscribed(self._identities.subscriber)
 
@@ -198,7 +198,7 @@ class Agent:
     def _used_by(self) -> list[str]:
         """The apps that hold leases and of which it is not certain that they are gone."""
         # Wanted once, at the end.
-        from lessee.host.telling.notify import is_gone  # noqa: PLC0415
+        from lessee.notification.notifier import is_gone  # noqa: PLC0415
 
         child = self._supervisor.child if self._supervisor is not None else None
         held = frozenset[str]().union(*(held.lease.apps for state in self.states for held in state.leases.values()))

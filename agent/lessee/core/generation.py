@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from lessee.core.record import Record
+from lessee.core.immutable import Record
 
 FallbackKind = Literal["env", "last_good"]
 """Where the values of a generation come from that Vault did not give: variables of the agent, or what it kept."""

@@ -1,7 +1,7 @@
 """A lease, as it is held and as the ledger keeps it."""
 
+from lessee.core.immutable import Record
 from lessee.core.paths import Dynamic
-from lessee.core.record import Record
 from lessee.core.secrets import Secret
 
 FOREVER = float("inf")

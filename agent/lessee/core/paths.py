@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from lessee.core.errors import Refused
-from lessee.core.record import Record
+from lessee.core.immutable import Record
 
 _ENDLESS = 2**63
 _ENVIRONMENT = "{environment}"

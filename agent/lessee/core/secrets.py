@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from lessee.core.record import Record
+from lessee.core.immutable import Record
 
 
 class Marker(Record, frozen=True):

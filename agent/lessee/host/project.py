@@ -6,12 +6,12 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from lessee.core.config import App, Child, Config, FromSecrets, FromVariables, Notify
-from lessee.core.config.parsing import environments, parse
+from lessee.config import App, Child, Config, FromSecrets, FromVariables, Notify
+from lessee.config.parsing import environments, parse
 from lessee.core.errors import ConfigError, LesseeError, TemplateError, TemplateErrors
-from lessee.core.record import Record
-from lessee.core.rendering.recipes import Recipe, compile_recipes, space_of
-from lessee.core.rendering.templates import Compiler
+from lessee.core.immutable import Record
+from lessee.rendering.app_templates import Recipe, compile_recipes, space_of
+from lessee.rendering.templates import Compiler
 
 PLACES = (Path("lessee.yaml"), Path("/etc/lessee/lessee.yaml"))
 _UNREADABLE = "template-unreadable"
@@ -113,7 +113,7 @@ def load(
 def respawned(app: App) -> App:
     """The app, whose child is started anew where nothing else was said."""
     # Of the grammar alone: its defaults are ours.
-    from lessee.core.config.grammar.app import Notify as Said  # noqa: PLC0415
+    from lessee.config.grammar.app import Notify as Said  # noqa: PLC0415
 
     said = Said(child=True, action="restart")
     default = Notify(
@@ -132,7 +132,7 @@ def _refuse_fallbacks(recipes: Iterable[Recipe]) -> None:
     some = [recipe for recipe in recipes if isinstance(recipe.app.fallback, FromVariables | FromSecrets)]
     if some:
         # Of all env formats: few need it.
-        from lessee.core.rendering.fallback.making import problems  # noqa: PLC0415
+        from lessee.rendering.fallback.files import problems  # noqa: PLC0415
 
         found = [problem for recipe in some for problem in problems(recipe)]
         if found:
@@ -176,3 +176,10 @@ def template_of(folder: Path, name: str) -> str:
     except ValueError:
         what = f"no template can be called {name!r}"
         raise TemplateError(what, where=os.fspath(folder), rule=_UNREADABLE) from None
+
+
+def refuse_without_apps(project: Project) -> None:
+    """An operator's file has nothing to run. Raises ConfigError."""
+    if not project.config.apps:
+        todo = "add `apps:`, or name an app's configuration with --config"
+        raise ConfigError([LesseeError("it has no apps: it is an operator's file", where=str(project.path), todo=todo)])

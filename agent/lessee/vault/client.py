@@ -5,13 +5,13 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, assert_never
 
-from lessee.core.machine import commands as cmd
-from lessee.core.machine import events as ev
-from lessee.core.machine.failures import Failure, Kind
-from lessee.core.record import replace
-from lessee.vault import kv, leases
-from lessee.vault.door import Door, RequestFailed
-from lessee.vault.login import Clock, Grant, Method, look_up, renew
+from lessee.agent.machine.protocol import commands as cmd
+from lessee.agent.machine.protocol import events as ev
+from lessee.core.failures import Failure, Kind
+from lessee.core.immutable import replace
+from lessee.vault.auth.login import Clock, Grant, Method, look_up, renew
+from lessee.vault.engines import kv, leases
+from lessee.vault.transport import Door, RequestFailed
 
 if TYPE_CHECKING:
     from lessee.vault.subscription import Subscription
@@ -123,7 +123,7 @@ class Client:
                 return self._answer_reading(command)
             case cmd.Report():
                 # Few apps read what is rotated.
-                from lessee.vault import consumers  # noqa: PLC0415
+                from lessee.vault.engines import consumers  # noqa: PLC0415
 
                 consumers.say(self._door, self.token, command)
                 return ev.Reported(command.call)

@@ -4,8 +4,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from lessee.core.machine.failures import Failure, Kind
-from lessee.vault.answers import RequestFailed, meaning
+from lessee.core.failures import Failure, Kind
+from lessee.vault.responses import RequestFailed, meaning
 
 ACTIVE = 200
 STANDBY = (429, 473)

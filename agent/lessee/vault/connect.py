@@ -4,22 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import assert_never
 from urllib.parse import urlsplit
 
-from lessee.core.config import Vault
-from lessee.core.config.grammar.vault import (
-    AppRole,
-    Auth,
-    CertAuth,
-    JwtAuth,
-    KubernetesAuth,
-    TokenAuth,
-    UserpassAuth,
-)
-from lessee.core.machine import events as ev
-from lessee.vault.approle import AppRoleLogin
+from lessee.agent.machine.protocol import events as ev
+from lessee.config import Vault
+from lessee.config.grammar.vault import AppRole, Auth, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
+from lessee.vault.auth.approle import AppRoleLogin
+from lessee.vault.auth.login import Clock, Method, TokenLogin
+from lessee.vault.auth.methods import FileLogin
 from lessee.vault.client import Client
-from lessee.vault.door import Address, Door
-from lessee.vault.login import Clock, Method, TokenLogin
-from lessee.vault.methods import FileLogin
+from lessee.vault.transport import Address, Door
 
 
 def connect(vault: Vault, environ: Mapping[str, str], post: Callable[[ev.Event], None], clock: Clock) -> Client:
@@ -111,7 +103,7 @@ def _jwt(auth: JwtAuth, environ: Mapping[str, str]) -> Method:
     if auth.jwt_file is not None:
         return FileLogin(path, body, sent={"jwt": auth.jwt_file})
     # Wanted in CI alone.
-    from lessee.vault.jobs import URL, GitHub, JobLogin, Variable  # noqa: PLC0415
+    from lessee.vault.auth.ci_login import URL, GitHub, JobLogin, Variable  # noqa: PLC0415
 
     if auth.jwt_variable is not None:
         return JobLogin(path, body, Variable(auth.jwt_variable, environ))

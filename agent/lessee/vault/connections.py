@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from lessee.core.record import Record
-from lessee.vault.answers import UnfitFilesError
+from lessee.core.immutable import Record
+from lessee.vault.responses import UnfitFilesError
 
 LARGEST_ANSWER = 32 * 2**20
 """Bytes. Vault takes no request of more; a longer answer is not Vault's."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from lessee.core.record import Record
-from lessee.vault.answers import answer, transport
+from lessee.core.immutable import Record
 from lessee.vault.connections import Address, Connections
+from lessee.vault.responses import answer, transport
 
 _ACTIVE = 200
 

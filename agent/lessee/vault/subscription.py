@@ -15,11 +15,11 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from lessee.core.machine.failures import Failure, Kind
-from lessee.vault import answers
-from lessee.vault.answers import RequestFailed
+from lessee.core.failures import Failure, Kind
+from lessee.vault import responses
 from lessee.vault.connections import Connection
-from lessee.vault.door import Door
+from lessee.vault.responses import RequestFailed
+from lessee.vault.transport import Door
 
 PING = 10.0
 """Seconds without a word after which the server is asked whether it is there."""
@@ -109,7 +109,7 @@ class Subscription:
             case InvalidStatus(response=response) if response.status_code in _NOT_THERE:
                 raise NotThere(f"HTTP {response.status_code}")
             case InvalidStatus(response=response):
-                raise _weather(answers.meaning(response.status_code))
+                raise _weather(responses.meaning(response.status_code))
             case _:
                 raise _weather("its answer is not that of an event stream")
 
@@ -120,7 +120,7 @@ class Subscription:
         except TimeoutError:
             return
         except OSError as exc:
-            raise _weather(answers.transport(exc)) from None
+            raise _weather(responses.transport(exc)) from None
         if chunk:
             self._heard_at = time.monotonic()
             self._protocol.receive_data(chunk)
@@ -136,7 +136,7 @@ class Subscription:
                     self._socket.sendall(data)
         except OSError as exc:
             if self._protocol.state is State.OPEN or self._protocol.state is State.CONNECTING:
-                raise _weather(answers.transport(exc)) from None
+                raise _weather(responses.transport(exc)) from None
 
     def _messages(self) -> Iterator[bytes]:
         for event in self._protocol.events_received():

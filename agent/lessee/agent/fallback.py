@@ -1,0 +1,89 @@
+"""What an app falls back to at a cold start without Vault, and what is kept for that."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from lessee.agent.effects import Effects
+from lessee.agent.machine.protocol import commands as cmd
+from lessee.agent.machine.protocol import events as ev
+from lessee.config import App, LastGood
+from lessee.core import last_known_good
+from lessee.core.errors import LesseeError
+from lessee.core.generation import Generation
+from lessee.core.last_known_good import Label, Served
+from lessee.host import encrypted_file
+from lessee.host.clock import boot_time, wall_time
+from lessee.rendering.app_templates import Recipe
+from lessee.rendering.render import Inputs, render
+
+
+class Falling:
+    """Each of these gives its event at once."""
+
+    def __init__(self, effects: Effects, learned: Callable[[str], str]) -> None:
+        """`learned` gives the redactor's name of a source of values."""
+        self._redactor = effects.redactor
+        self._environ = effects.environ
+        self._learned = learned
+
+    def fall_back(self, app: App, command: cmd.FallBack) -> ev.Event:
+        """The app's files, from its fallback."""
+        recipe = command.recipe
+        assert isinstance(recipe, Recipe)
+        assert app.fallback is not None
+        try:
+            if isinstance(app.fallback, LastGood):
+                return ev.FellBack(app.name, command.job, self._last_good(app, app.fallback, recipe), "last_good")
+            from lessee.rendering.fallback.files import make  # noqa: PLC0415  # Of all env formats.
+
+            return ev.FellBack(app.name, command.job, make(recipe, app.fallback, self._environ), "env")
+        except LesseeError as exc:
+            return ev.NoFallback(app.name, command.job, str(exc))
+
+    def keep_good(self, app: App, command: cmd.KeepGood) -> ev.Event:
+        """Keep what the app's files were made from, for a later life."""
+        fallback = app.fallback
+        assert isinstance(fallback, LastGood)
+        now = wall_time()
+        ends = {need: now + at - boot_time() for need, at in command.ends.items()}
+        content = last_known_good.pack(command.secrets, command.folders, command.dynamic, ends)
+        label = msgspec.json.encode(Label(app.name, fallback.environment, now))
+        try:
+            encrypted_file.seal(Path(fallback.file), label, content, encrypted_file.key_file(self._environ))
+        except LesseeError as exc:
+            return ev.GoodKept(app.name, str(exc))
+        return ev.GoodKept(app.name)
+
+    def _last_good(self, app: App, fallback: LastGood, recipe: Recipe) -> Generation:
+        served = self._served(app, fallback, recipe)
+        inputs = Inputs(served.secrets, served.folders, served.dynamic, self._environ)
+        return render(recipe, inputs).generation
+
+    def _served(self, app: App, fallback: LastGood, recipe: Recipe) -> Served:
+        found, now = encrypted_file.read(Path(fallback.file)), wall_time()
+        try:
+            label = _label(found.label)
+            last_known_good.refuse_label(label, app.name, fallback.environment, fallback.max_age, now)
+            content = encrypted_file.unseal(found, encrypted_file.key_file(self._environ))
+            served = last_known_good.unpack(content, recipe.needs, now)
+        except LesseeError as exc:
+            raise type(exc)(exc.what, where=exc.where or fallback.file, todo=exc.todo) from None
+        self._learn(served)
+        return served
+
+    def _learn(self, served: Served) -> None:
+        """Before anything is done with the values."""
+        for need, secret in (*served.secrets.items(), *served.dynamic.items()):
+            self._redactor.learn(self._learned(str(need)), secret.data.values())
+        for folder, inside in served.folders.items():
+            for name, secret in inside.items():
+                self._redactor.learn(self._learned(str(folder.ref(name))), secret.data.values())
+
+
+def _label(text: bytes) -> Label:
+    try:
+        return msgspec.json.decode(text, type=Label)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise LesseeError("its first lines are not lessee's", todo="remove it") from None

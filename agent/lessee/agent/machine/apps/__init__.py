@@ -1,0 +1,1 @@
+"""Apps: rendering, publication, notification, readiness and fallback."""

@@ -1,0 +1,1 @@
+"""What the state machine exchanges with the agent: commands, events and app specs."""

@@ -1,0 +1,317 @@
+"""What can happen to the machine."""
+
+from collections.abc import Mapping
+
+from lessee.agent.machine.protocol.app_spec import Want
+from lessee.core.failures import Failure
+from lessee.core.generation import FallbackKind, Generation
+from lessee.core.immutable import Record
+from lessee.core.leases import Lease
+from lessee.core.paths import Need
+from lessee.core.secrets import Marker, Secret
+
+
+class Configured(Record, frozen=True):
+    """A configuration is in force. `elsewhere`: as `State.elsewhere`."""
+
+    apps: Mapping[str, Want]
+    elsewhere: frozenset[str] = frozenset()
+
+
+class Recovered(Record, frozen=True):
+    """What stood in an app's directory and ledger when the agent came: its live generation, whether it is owed."""
+
+    app: str
+    number: int | None
+    owed: bool
+    published_at: float | None = None
+    """None too where it is not known any more."""
+    old: tuple[tuple[int, float], ...] = ()
+    """Generations that readers may still hold, as `App.old`."""
+    unproved: bool = False
+    """The live one is not known to work yet."""
+    good: int | None = None
+    """The one to go back to, should it not."""
+    bad: str | None = None
+    """The fingerprint of one that did not work."""
+    fingerprint: str | None = None
+    """That of the live one, where it is known."""
+    fallback: FallbackKind | None = None
+    """The live one comes from a fallback."""
+
+
+class Token(Record, frozen=True):
+    """A token without its value. Times in seconds on the boot clock; `ttl` 0: it does not end.
+
+    Of a batch token the accessor is empty; `id` is ours, and tells any token from another.
+    """
+
+    accessor: str
+    sent_at: float
+    ttl: float
+    renewable: bool
+    """False too where the server said that the ttl is capped."""
+    id: str = ""
+    ours: bool = True
+    """We logged in for it: it is ours to revoke."""
+
+    @property
+    def ends_at(self) -> float:
+        """Counted from the sending of the request, so that it is never later than the server's own end."""
+        return self.sent_at + self.ttl if self.ttl else float("inf")
+
+
+class Kept(Record, frozen=True):
+    """What the ledger kept over the death of an earlier agent: leases, and the tokens under which they live."""
+
+    leases: tuple[Lease, ...]
+    tokens: tuple[Token, ...]
+
+
+class LoggedIn(Record, frozen=True):
+    """A login gave a token; or it was `kept` from an earlier life, and is still good."""
+
+    call: int
+    token: Token
+    kept: bool = False
+
+
+class Renewed(Record, frozen=True):
+    """The token was renewed, or looked up: it is valid, and this is what is left of it."""
+
+    call: int
+    token: Token
+
+
+class MountFound(Record, frozen=True):
+    """A KV mount and its version, 1 or 2."""
+
+    call: int
+    version: int
+
+
+class Listed(Record, frozen=True):
+    """The secrets of a folder; their markers where the server lists those, else None each."""
+
+    call: int
+    markers: Mapping[str, Marker | None]
+
+
+class Looked(Record, frozen=True):
+    """The newest version of a secret, by its metadata."""
+
+    call: int
+    marker: Marker
+
+
+class Read(Record, frozen=True):
+    """A secret."""
+
+    call: int
+    secret: Secret
+
+
+class Issued(Record, frozen=True):
+    """A dynamic secret was issued, or a static role read."""
+
+    call: int
+    lease: Lease
+
+
+class LeaseRenewed(Record, frozen=True):
+    """A lease was renewed, or looked up: it is valid, and this is what is left of it. `ttl` from `sent_at` on."""
+
+    call: int
+    sent_at: float
+    ttl: float
+    renewable: bool
+
+
+class Revoked(Record, frozen=True):
+    """A lease or a token is no more."""
+
+    call: int
+
+
+class Reported(Record, frozen=True):
+    """What an app works with is said."""
+
+    call: int
+
+
+class Failed(Record, frozen=True):
+    """A call to Vault failed. `marker`: of a deleted version."""
+
+    call: int
+    failure: Failure
+    marker: Marker | None = None
+
+
+class Rendered(Record, frozen=True):
+    """The files of an app, from the inputs that were handed out with `job`."""
+
+    app: str
+    job: int
+    generation: Generation
+
+
+class RenderFailed(Record, frozen=True):
+    """The templates could not be rendered from these inputs."""
+
+    app: str
+    job: int
+    text: str
+
+
+class FellBack(Record, frozen=True):
+    """The files of an app, from its fallback."""
+
+    app: str
+    job: int
+    generation: Generation
+    source: FallbackKind
+
+
+class NoFallback(Record, frozen=True):
+    """The fallback cannot serve the app."""
+
+    app: str
+    job: int
+    text: str
+
+
+class GoodKept(Record, frozen=True):
+    """What an app's files were made from is kept; or it is not, and why."""
+
+    app: str
+    error: str | None = None
+
+
+class Checked(Record, frozen=True):
+    """The app's `check` has nothing against the generation."""
+
+    app: str
+    job: int
+
+
+class CheckFailed(Record, frozen=True):
+    """The app's `check` will not have the generation; a reader still sees the old one."""
+
+    app: str
+    job: int
+    text: str
+
+
+class Published(Record, frozen=True):
+    """A reader sees this generation now; `changed` False: it saw the same before."""
+
+    app: str
+    job: int
+    number: int
+    changed: bool
+    fallback: FallbackKind | None = None
+    """It comes from a fallback."""
+
+
+class PublishFailed(Record, frozen=True):
+    """The files could not be written; a reader still sees the old generation."""
+
+    app: str
+    job: int
+    text: str
+
+
+class Told(Record, frozen=True):
+    """The app has been told; `how` says it in words."""
+
+    app: str
+    job: int
+    how: str
+
+
+class NotTold(Record, frozen=True):
+    """The app could not be told. `absent`: nobody was there to be told.
+
+    `retry_in`: seconds, where the effect knows better than a backoff.
+    """
+
+    app: str
+    job: int
+    text: str
+    absent: bool = False
+    retry_in: float | None = None
+
+
+class Proved(Record, frozen=True):
+    """The app works with what it was told of."""
+
+    app: str
+    job: int
+
+
+class NotProved(Record, frozen=True):
+    """The app does not work, or not yet."""
+
+    app: str
+    job: int
+    text: str
+
+
+class RolledBack(Record, frozen=True):
+    """A reader sees the generation again that was before."""
+
+    app: str
+
+
+class NotRolledBack(Record, frozen=True):
+    """The previous generation could not be shown again."""
+
+    app: str
+    text: str
+
+
+class Withdrawn(Record, frozen=True):
+    """An app's files were removed from its readers' sight."""
+
+    app: str
+
+
+class Stopping(Record, frozen=True):
+    """The agent ends, and nothing is to be left in Vault: every lease and every token of ours is revoked."""
+
+
+class Leaving(Record, frozen=True):
+    """The agent ends, and the rotator need not wait for its apps any more."""
+
+
+class Nudged(Record, frozen=True):
+    """Somebody asks to look now; no paths: at everything. A path is matched with or without its mount."""
+
+    paths: tuple[str, ...] = ()
+
+
+class Hearing(Record, frozen=True):
+    """Changes are told from now on, if `live`; the rest is as of `Heard`."""
+
+    live: bool
+    poll: float = 0.0
+    spread: float = 0.0
+    silent: float = 0.0
+    """Seconds since somebody who is gone was last there."""
+
+
+class Changed(Record, frozen=True):
+    """Somebody says that these have changed."""
+
+    needs: frozenset[Need]
+
+
+class Tick(Record, frozen=True):
+    """Time has passed."""
+
+
+Answer = LoggedIn | Renewed | MountFound | Listed | Looked | Read | Issued | LeaseRenewed | Revoked | Reported | Failed
+Made = Rendered | RenderFailed | FellBack | NoFallback | Checked | CheckFailed | Published | PublishFailed
+Shown = Told | NotTold | Proved | NotProved | RolledBack | NotRolledBack | GoodKept
+Heard = Hearing | Changed
+Event = Answer | Configured | Recovered | Kept | Withdrawn | Stopping | Leaving | Made | Shown | Nudged | Heard | Tick

@@ -1,0 +1,1 @@
+"""The login to Vault, its token, and outages of the server."""

@@ -1,0 +1,1 @@
+"""What the state machine reports: the status document, counters and problems."""

@@ -1,0 +1,295 @@
+"""The whole policy of the agent: step(state, event, now) gives the next state and what is to be done.
+
+    read ──► changed? ──► render ──► check ──► publish ──► notify ──► prove ──► prune
+     ▲                       │         │          │           │         │
+     └── refresh, backoff    └─ refused┘          └─ retry    └─ owed   └─ back to the one before
+
+An event is taken in first; then whatever is due at `now` is asked for. So a command is never lost: what
+is wanted is derived from the state each time, and an answer that never comes has a deadline.
+"""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from lessee.agent.machine.apps.fallback import good_kept, no_fallback
+from lessee.agent.machine.apps.lifecycle import (
+    app_told,
+    checked,
+    fell_back,
+    not_told,
+    plan_apps,
+    publish_failed,
+    published,
+    refused,
+    rendered,
+    withdrawn,
+)
+from lessee.agent.machine.apps.readiness import forgive, not_proved, not_rolled_back, proved, rolled_back
+from lessee.agent.machine.apps.recovery import configure_apps, recovered
+from lessee.agent.machine.apps.version_reports import (
+    configure_reports,
+    plan_reports,
+    report_failed,
+    reported,
+    say_all_again,
+    say_refused_again,
+)
+from lessee.agent.machine.kv.event_source import changed, listening
+from lessee.agent.machine.kv.planning import configure_reading, is_named, nudge, with_new_token
+from lessee.agent.machine.kv.read_failures import reading_failed
+from lessee.agent.machine.kv.reading import listed, looked, mount_found, plan_reading, read
+from lessee.agent.machine.leases.lifecycle import (
+    configure_leases,
+    issue_failed,
+    issued,
+    issued_late,
+    kept,
+    lease_failed,
+    lease_renewed,
+    with_another_token,
+)
+from lessee.agent.machine.leases.release import (
+    lease_revoked,
+    not_revoked,
+    plan_letting_go,
+    release_token,
+    token_revoked,
+)
+from lessee.agent.machine.leases.renewal import plan_leases
+from lessee.agent.machine.pending_requests import has_failed, put_off, release
+from lessee.agent.machine.protocol import events as ev
+from lessee.agent.machine.protocol.commands import (
+    Abandon,
+    CheckToken,
+    Command,
+    FindMount,
+    Issue,
+    ListFolder,
+    Login,
+    LookAt,
+    LookUpLease,
+    ReadSecret,
+    RenewLease,
+    RenewToken,
+    Report,
+    RevokeLease,
+    RevokeToken,
+    SessionCommand,
+)
+from lessee.agent.machine.session.login import logged_in, plan_session, rearm, renewed, session_failed, trust_token
+from lessee.agent.machine.session.outage import bad_weather, fair_weather, is_of_its_path, strained
+from lessee.agent.machine.state import Call, State
+from lessee.agent.machine.transaction import Turn
+from lessee.core.failures import Failure, Kind
+from lessee.core.immutable import replace
+
+
+def start(seed: int) -> State:
+    """The state before anything is known. `seed` of all its chance."""
+    return State(chance=seed % 2**64)
+
+
+def step(state: State, event: ev.Event, now: float) -> tuple[State, tuple[Command, ...]]:
+    """Take one event. `now` in seconds on the boot clock, which counts suspension as Vault's own clock does."""
+    return steps(state, (event,), now)
+
+
+def steps(state: State, events: Sequence[ev.Event], now: float) -> tuple[State, tuple[Command, ...]]:
+    """Take events that have come together; planning once for all of them."""
+    turn = Turn(state, now)
+    for event in events:
+        _take(turn, event)
+    _give_up_late_calls(turn)
+    plan_session(turn)
+    plan_leases(turn)
+    if not turn.stopping:
+        plan_reading(turn)
+        plan_apps(turn)
+        plan_reports(turn)
+    plan_letting_go(turn)
+    return turn.done()
+
+
+def _take(turn: Turn, event: ev.Event) -> None:
+    match event:
+        case ev.Configured():
+            _configured(turn, event)
+        case ev.Recovered():
+            recovered(turn, event)
+        case ev.Kept():
+            kept(turn, event)
+        case ev.Stopping():
+            turn.stopping = True
+        case ev.Leaving():
+            turn.leaving = True
+        case ev.Withdrawn():
+            withdrawn(turn, event)
+        case (
+            ev.LoggedIn() | ev.Renewed() | ev.MountFound() | ev.Listed() | ev.Looked() | ev.Read()
+            | ev.Issued() | ev.LeaseRenewed() | ev.Revoked() | ev.Reported() | ev.Failed()
+        ):  # fmt: skip
+            _answered(turn, event)
+        case ev.Rendered():
+            rendered(turn, event)
+        case ev.FellBack():
+            fell_back(turn, event)
+        case ev.NoFallback():
+            no_fallback(turn, event)
+        case ev.GoodKept():
+            good_kept(turn, event)
+        case ev.Checked():
+            checked(turn, event)
+        case ev.RenderFailed() | ev.CheckFailed():
+            refused(turn, event)
+        case ev.Published():
+            published(turn, event)
+        case ev.PublishFailed():
+            publish_failed(turn, event)
+        case ev.Told():
+            app_told(turn, event)
+        case ev.NotTold():
+            not_told(turn, event)
+        case ev.Proved():
+            proved(turn, event)
+        case ev.NotProved():
+            not_proved(turn, event)
+        case ev.RolledBack():
+            rolled_back(turn, event)
+        case ev.NotRolledBack():
+            not_rolled_back(turn, event)
+        case ev.Nudged() | ev.Hearing() | ev.Changed():
+            _hinted(turn, event)
+        case ev.Tick():
+            pass
+        case _:
+            assert_never(event)
+
+
+def _configured(turn: Turn, event: ev.Configured) -> None:
+    turn.elsewhere = event.elsewhere
+    configure_reading(turn, event.apps)
+    configure_leases(turn, event.apps)
+    configure_apps(turn, event.apps)
+    configure_reports(turn, event.apps)
+
+
+def _hinted(turn: Turn, event: ev.Nudged | ev.Hearing | ev.Changed) -> None:
+    match event:
+        case ev.Nudged():
+            _nudged(turn, event)
+        case ev.Hearing():
+            listening(turn, event)
+        case ev.Changed():
+            changed(turn, event)
+        case _:
+            assert_never(event)
+
+
+def _nudged(turn: Turn, event: ev.Nudged) -> None:
+    session = turn.session
+    if session.weather is not None:
+        turn.session = replace(session, weather=replace(session.weather, next_at=turn.now))
+    if session.token is None and not any(isinstance(call.command, Login) for call in turn.calls.values()):
+        turn.session = replace(turn.session, login_at=turn.now, ask_at=turn.now)
+    nudge(turn, event.paths)
+    say_refused_again(turn)
+    for name, app in list(turn.apps.items()):
+        if app.owed:
+            turn.edit_apps()[name] = replace(app, notify_at=turn.now)
+        if not event.paths or any(is_named(need, path) for need in app.want.needs for path in event.paths):
+            forgive(turn, name)
+
+
+def _answered(turn: Turn, event: ev.Answer) -> None:
+    call = turn.calls.get(event.call)
+    if call is None:  # it was given up
+        if isinstance(event, ev.Issued):
+            issued_late(turn, event.lease)
+        return
+    del turn.edit_calls()[event.call]
+    command = call.command
+    match command:
+        case RevokeToken():
+            release_token(turn, command)
+        case Login() | RenewToken() | CheckToken():
+            pass  # they keep their own times
+        case _:
+            release(turn, command)
+    if isinstance(event, ev.Failed):
+        _failed(turn, call, event)
+        return
+    fair_weather(turn)
+    match command, event:
+        case Login(), ev.LoggedIn():
+            logged_in(turn, event)
+            with_new_token(turn)
+            with_another_token(turn)
+            say_all_again(turn)
+        case RenewToken() | CheckToken(), ev.Renewed():
+            renewed(turn, event, by_renewal=isinstance(command, RenewToken))
+        case FindMount(), ev.MountFound():
+            mount_found(turn, command.mount, event.version)
+        case ListFolder(), ev.Listed():
+            listed(turn, command, event)
+        case LookAt(), ev.Looked():
+            looked(turn, command.ref, event)
+        case ReadSecret(), ev.Read():
+            read(turn, command.ref, event)
+        case Issue(), ev.Issued():
+            issued(turn, event.lease)
+        case RenewLease() | LookUpLease(), ev.LeaseRenewed():
+            lease_renewed(turn, command, event)
+        case RevokeLease(), ev.Revoked():
+            lease_revoked(turn, command.id)
+        case RevokeToken(), ev.Revoked():
+            token_revoked(turn, command.token)
+        case Report(), ev.Reported():
+            reported(turn, command)
+        case _:
+            raise AssertionError(f"{type(event).__name__} is no answer to {type(command).__name__}")
+    trust_token(turn)
+
+
+def _failed(turn: Turn, call: Call, event: ev.Failed) -> None:
+    command, failure = call.command, event.failure
+    turn.totals = replace(turn.totals, failures=turn.totals.failures + 1)
+    again = not isinstance(command, SessionCommand) and has_failed(turn, command)
+    # What the rotator is told holds nothing up, and so it tells nothing of the weather.
+    is_aside = isinstance(command, Report)
+    if not is_of_its_path(turn, call, failure, again=again):
+        # The weather has spoilt it; but what is no probe of it may be broken by itself, and waits a little.
+        if isinstance(command, Login | RenewToken | CheckToken):
+            rearm(turn, command, turn.now)
+        elif not isinstance(command, RevokeToken):
+            put_off(turn, command)
+        if not is_aside:
+            bad_weather(turn, command, call, failure)
+        return
+    if failure.kind is Kind.WEATHER:
+        failure = replace(failure, kind=Kind.BROKEN)
+    if failure.kind not in {Kind.BROKEN, Kind.LIMITED}:
+        fair_weather(turn)
+    match command:
+        case Login() | RenewToken() | CheckToken():
+            session_failed(turn, command, failure)
+        case RevokeToken() | RevokeLease():
+            not_revoked(turn, command, failure)
+        case FindMount() | ListFolder() | LookAt() | ReadSecret():
+            reading_failed(turn, command, failure, event.marker)
+        case Issue():
+            issue_failed(turn, command, failure)
+        case RenewLease() | LookUpLease():
+            lease_failed(turn, command, failure)
+        case Report():
+            report_failed(turn, command, failure)
+        case _:
+            assert_never(command)
+    if failure.kind in {Kind.BROKEN, Kind.LIMITED} and not is_aside:
+        strained(turn, call, failure)
+
+
+def _give_up_late_calls(turn: Turn) -> None:
+    for number, call in list(turn.calls.items()):
+        if turn.now >= call.guard:
+            turn.commands.append(Abandon(number))
+            _answered(turn, ev.Failed(number, Failure(Kind.WEATHER, "no answer in time")))

@@ -1,0 +1,46 @@
+"""`lessee read`: several files of one generation, for who cannot open them through one descriptor."""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from lessee.publishing.reader import read_whole
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """One file goes to stdout as it is, several as one JSON object; nothing goes there unless all were read."""
+    contents = read_whole(_directory(arguments), arguments.files, timeout=arguments.timeout)
+    form = arguments.format or ("raw" if len(contents) == 1 else "json")
+    whole = _json(contents) if form == "json" else b"".join(contents[name] for name in arguments.files)
+    sys.stdout.buffer.write(whole)
+    # What cannot be written is to be told while there is somebody to tell.
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def _directory(arguments: argparse.Namespace) -> Path:
+    if arguments.directory is not None:
+        return Path(arguments.directory)
+    # An app's container has no configuration, and then needs none of what reads it.
+    from lessee.host.project import app_of, find, read
+
+    environ = dict(os.environ)
+    path = find(arguments.config, environ)
+    return Path(app_of(read(path, environ), arguments.app, path).directory)
+
+
+def _json(contents: Mapping[str, bytes]) -> bytes:
+    import json
+
+    return json.dumps({name: _text(content) for name, content in contents.items()}).encode() + b"\n"
+
+
+def _text(content: bytes) -> object:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        from base64 import b64encode
+
+        return {"base64": b64encode(content).decode()}

@@ -1,0 +1,224 @@
+"""`lessee render`: once, for builds and to look at."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from lessee.agent.effects import Effects, Keeper, Shelf
+from lessee.agent.loop import Agent
+from lessee.agent.machine.protocol.events import Recovered, Token
+from lessee.agent.machine.status.one_shot import outcomes, unfinished
+from lessee.cli.commands.run import REVOKE_TIMEOUT
+from lessee.config import App
+from lessee.core.errors import FormatError, UsageError
+from lessee.core.generation import FallbackKind, File, Generation
+from lessee.core.github_actions import assignment
+from lessee.core.leases import Lease
+from lessee.core.paths import Dynamic
+from lessee.core.redaction import Redactor
+from lessee.host.directories import cannot_write
+from lessee.host.job_masking import redactor_for
+from lessee.host.project import Project, find, load, refuse_without_apps
+from lessee.process.hardening import make_private
+from lessee.publishing.plain_files import Once, PlainShelf
+from lessee.publishing.publication_store import Shelf as RealShelf
+from lessee.publishing.state_store import Ledger
+from lessee.rendering.formats import outline
+from lessee.telemetry.logs import open_log
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Of several apps those that can be rendered are; the exit code is the first failure's."""
+    make_private()
+    environ = dict(os.environ)
+    project = load(
+        find(arguments.config, environ),
+        environ,
+        only=arguments.app,
+        prepare=False,
+        for_child=arguments.export is not None,
+    )
+    refuse_without_apps(project)
+    if arguments.export is not None and (arguments.app is None or arguments.output is not None or arguments.diff):
+        todo = "say --app APP, and leave --output and --diff out"
+        raise UsageError("--export gives away the environment of one app that is published", todo=todo)
+    if arguments.export is not None and project.config.apps[arguments.app].environ is None:
+        todo = "write `environ:` with a template of variables, or leave --export out"
+        raise UsageError("--export has nothing to give away", where=f"apps.{arguments.app}", todo=todo)
+    redactor = redactor_for(arguments.mask, environ)
+    # On a terminal the result is what counts; what happens on the way is for who asks.
+    level = "warning" if arguments.log_level == "info" else arguments.log_level
+    open_log(redactor, level=level, form=arguments.log_format)
+    if arguments.output is not None:
+        shelf = PlainShelf(Path(arguments.output).absolute(), by_app=arguments.app is None)
+        return _render(arguments, project, shelf, _Forgetful(), redactor, environ, notifies=False)
+    if arguments.diff:
+        return _render(arguments, project, _DiffShelf(redactor), _Forgetful(), redactor, environ, notifies=False)
+    config = project.config
+    with closing(Ledger(Path(config.state), allow_disk=config.allow_disk)) as ledger:
+        if arguments.export is None:
+            return _render(arguments, project, RealShelf(ledger), ledger, redactor, environ, notifies=True)
+        exporting = _Exporting(ledger)
+        code = _render(arguments, project, exporting, ledger, redactor, environ, notifies=True)
+        if code == 0:
+            _export(exporting.environ, Path(arguments.export))
+        return code
+
+
+def _render(
+    arguments: argparse.Namespace,
+    project: Project,
+    shelf: Shelf,
+    keeper: Keeper,
+    redactor: Redactor,
+    environ: Mapping[str, str],
+    *,
+    notifies: bool,
+) -> int:
+    agent = Agent(
+        project,
+        Effects(shelf, keeper, redactor, environ),
+        seed=int.from_bytes(os.urandom(8)),
+        notifies=notifies,
+        whole=arguments.app is None,
+        stays=False,
+    )
+    ended = agent.run(outcomes, arguments.timeout) or unfinished(agent.states)
+    if isinstance(keeper, _Forgetful) and (isinstance(shelf, _DiffShelf) or not _leases(project)):
+        agent.revoke(REVOKE_TIMEOUT)  # nobody will: but for the token of leases that stand in the files
+    code = 0
+    for app, error in ended.items():
+        if error is not None:
+            print(f"lessee: {redactor.clean(str(error))}", file=sys.stderr)
+            code = code or error.exit_code
+        elif notifies or isinstance(shelf, PlainShelf):
+            folder = shelf.folder(app) if isinstance(shelf, PlainShelf) else project.config.apps[app].directory
+            for file in project.config.apps[app].files:
+                print(f"{folder}/{file.name}")
+    return code
+
+
+def _leases(project: Project) -> bool:
+    return any(isinstance(need, Dynamic) for recipe in project.recipes.values() for need in recipe.needs)
+
+
+def _export(environ: Iterable[tuple[str, str]], path: Path) -> None:
+    """Append it as a whole or not at all. Raises UsageError or CannotWrite."""
+    mark = f"lessee-{os.urandom(16).hex()}"
+    lines = "".join(assignment(name, value, mark) for name, value in environ)
+    with cannot_write(path), path.open("a", encoding="utf-8", newline="") as file:
+        file.write(lines)
+
+
+class _Exporting(RealShelf):
+    """Remembers the environment of what is published."""
+
+    environ: Sequence[tuple[str, str]] = ()
+
+    def publish(
+        self, generation: Generation, *, owe: bool, prove: bool, fallback: FallbackKind | None = None
+    ) -> tuple[int, bool]:
+        self.environ = generation.environ or ()
+        return super().publish(generation, owe=owe, prove=prove, fallback=fallback)
+
+
+class _Forgetful:
+    """Keeps nothing: a build leaves nothing behind."""
+
+    def identities(self) -> Mapping[str, bytes]:
+        return {}
+
+    def tokens(self, identity: str) -> Sequence[tuple[Token, str]]:
+        del identity
+        return ()
+
+    def leases(self, identity: str) -> Sequence[Lease]:
+        del identity
+        return ()
+
+    def _nothing(self, *_: object) -> None:
+        """It is gone with the process."""
+
+    keep_identity = forget_identity = keep_token = forget_token = keep_lease = forget_lease = _nothing
+
+
+class _DiffShelf(Once):
+    """Shows nothing to readers: prints how the files would change, by name and structure."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._apps: dict[str, App] = {}
+
+    def open(self, apps: Iterable[App]) -> Mapping[str, Recovered]:
+        self._apps = {app.name: app for app in apps}
+        return {name: Recovered(name, None, owed=False) for name in self._apps}
+
+    def stage(self, generation: Generation) -> None:
+        """Nothing is written, so there is nothing to check."""
+
+    def discard(self, app: str) -> None:
+        """As above."""
+
+    def folder(self, app: str) -> Path:
+        return Path(self._apps[app].directory)
+
+    def publish(
+        self, generation: Generation, *, owe: bool, prove: bool, fallback: FallbackKind | None = None
+    ) -> tuple[int, bool]:
+        del owe, prove, fallback
+        app = self._apps[generation.app]
+        folder = Path(app.directory)
+        formats = {file.name: file.format for file in app.files}
+        for file in generation.files:
+            for line in _differences(folder / file.name, file, formats[file.name]):
+                self._print(line)
+        for name in sorted(_ours(folder) - {file.name for file in generation.files}):
+            self._print(f"- {folder / name} (would be removed)")
+        return 0, False
+
+    def _print(self, line: str) -> None:
+        # A name may be made of a value, and hold what a terminal obeys or no encoding can spell.
+        clean = self._redactor.clean(line)
+        shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in clean)
+        encoding = sys.stdout.encoding or "utf-8"
+        print(shown.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _ours(folder: Path) -> set[str]:
+    """The names that we have linked in an app's directory."""
+    try:
+        links = [path for path in folder.iterdir() if path.is_symlink()]
+        return {path.name for path in links if str(path.readlink()) == f"..data/{path.name}"}
+    except OSError:
+        return set()
+
+
+def _differences(path: Path, file: File, form: str) -> Iterable[str]:
+    try:
+        before = path.read_bytes()
+    except FileNotFoundError:
+        yield f"+ {path} (new)"
+        before = b""
+    except OSError as exc:
+        yield f"? {path} (cannot be read: {exc.strerror})"
+        return
+    if before == file.content:
+        yield f"  {path} (same)"
+        return
+    if before:
+        yield f"~ {path} (changed)"
+    old, new = _outline(before, form), _outline(file.content, form)
+    yield from (f"    - {entry}" for entry in old if entry not in new)
+    yield from (f"    + {entry}" for entry in new if entry not in old)
+    if before and old == new:
+        yield "    values changed, the structure is the same"
+
+
+def _outline(content: bytes, form: str) -> tuple[str, ...]:
+    try:
+        return outline(content.decode(), form) if content else ()
+    except (FormatError, UnicodeDecodeError):
+        return ("(not readable in this format)",)

@@ -1,0 +1,167 @@
+"""`lessee run`: the sidecar."""
+
+import argparse
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lessee.agent.effects import Effects
+from lessee.agent.loop import Agent
+from lessee.audit_trail.command_recorder import recording, with_trail
+from lessee.config import Child
+from lessee.core.errors import ConfigError, LesseeError
+from lessee.core.redaction import Redactor
+from lessee.host.job_masking import redactor_for
+from lessee.host.project import Project, find, load, refuse_without_apps
+from lessee.host.service_manager import announcing
+from lessee.process.hardening import make_private
+from lessee.publishing.publication_store import Shelf
+from lessee.publishing.state_store import Ledger
+from lessee.telemetry.logs import log, open_log
+from lessee.telemetry.setup import tracing
+
+if TYPE_CHECKING:
+    from lessee.agent.child_supervisor import Supervisor
+    from lessee.agent.event_listener import Listener
+    from lessee.audit_trail.recorder import Noting
+    from lessee.config import Events
+    from lessee.status.server import Answers
+
+
+REVOKE_TIMEOUT = 8.0
+"""Seconds: containers are killed ten after they were asked to stop."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Until SIGTERM or SIGINT; then the files stay, for the app still runs."""
+    make_private()
+    environ = dict(os.environ)
+    project, redactor = opened(arguments, environ)
+    _refuse_children(project)
+    ledger = Ledger(Path(project.config.state), allow_disk=project.config.allow_disk)
+    with serving(project, ledger, redactor, environ, _obey_signals) as agent:
+        agent.run(announcing(environ))
+        agent.leave(REVOKE_TIMEOUT, revoke=arguments.revoke)
+    log("info", "stopped", note="the files stay")
+    return 0
+
+
+def opened(
+    arguments: argparse.Namespace, environ: Mapping[str, str], *, only: str | None = None, respawns: bool = False
+) -> tuple[Project, Redactor]:
+    """The configuration, of all or of the one app that has a child, and the log. Raises ConfigError.
+
+    `respawns`: as of `load`.
+    """
+    path = find(arguments.config, environ)
+    project = load(path, environ, only=only, prepare=False, for_child=only is not None, respawns=respawns)
+    refuse_without_apps(project)
+    redactor = redactor_for(getattr(arguments, "mask", None), environ)
+    open_log(redactor, level=arguments.log_level, form=arguments.log_format)
+    config = project.config
+    log("info", "starting", config=str(project.path), vault=config.vault.address, apps=", ".join(config.apps))
+    if config.vault.insecure:
+        log(
+            "warning",
+            "vault.insecure: Vault's certificate is not checked; anyone on the way can read all secrets",
+        )
+    return project, redactor
+
+
+@contextmanager
+def serving(
+    project: Project,
+    ledger: Ledger,
+    redactor: Redactor,
+    environ: Mapping[str, str],
+    obey_signals: Callable[[Agent], None],
+    *,
+    supervisor: "Supervisor | None" = None,
+) -> Iterator[Agent]:
+    """An agent that can be asked how it is, and takes up edits; it is still to be run. Raises CannotWrite.
+
+    The ledger is closed in the end.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(closing(ledger))
+        trail = stack.enter_context(recording(project.config, "agent", redactor, environ))
+        traced = stack.enter_context(tracing(project.config, redactor, environ))
+        agent = Agent(
+            project,
+            Effects(Shelf(ledger), ledger, redactor, environ, supervisor, traced),
+            seed=int.from_bytes(os.urandom(8)),
+            whole=supervisor is None,
+        )
+        obey_signals(agent)
+        # Imported while the login is under way.
+        from lessee.host.file_watch import Watcher
+        from lessee.status.server import StatusServer
+
+        config = project.config
+        status = config.status
+        stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _answers(agent, trail))))
+        watcher = stack.enter_context(closing(Watcher(agent.reload)))
+        agent.watch_with(watcher)
+        if config.events is not None:
+            stack.enter_context(closing(_listener(config.events, agent, redactor)))
+        stack.callback(_kill_programs)
+        yield agent
+
+
+def _listener(events: "Events", agent: Agent, redactor: Redactor) -> "Listener":
+    from urllib.parse import unquote, urlsplit
+
+    from lessee.agent.event_listener import Listener
+
+    if events.redis is not None and (password := urlsplit(events.redis).password):
+        redactor.learn("events", [unquote(password), password])
+    listener = Listener(events, agent.hear, agent.listening, agent.subscription)
+    agent.listen_with(listener)
+    return listener
+
+
+def _kill_programs() -> None:
+    from lessee.process.spawn import kill_all
+
+    kill_all()
+
+
+def _refuse_children(project: Project) -> None:
+    children = [
+        name for name, app in project.config.apps.items() if app.notify and isinstance(app.notify.target, Child)
+    ]
+    problems = [
+        LesseeError(
+            "there is no child to tell", where=f"apps.{name}.notify", todo=f"start it by `lessee exec --app {name}`"
+        )
+        for name in children
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _obey_signals(agent: Agent) -> None:
+    # A handler only enqueues: the loop acts.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: agent.stop())
+    signal.signal(signal.SIGHUP, lambda *_: agent.reload())
+
+
+def _answers(agent: Agent, trail: "Noting | None") -> "Answers":
+    from lessee.status.server import Answers
+
+    def metrics() -> bytes:
+        # Imported when the first scrape comes: nobody else needs to pay for it.
+        from lessee.status.metrics import exposition
+
+        return exposition(with_trail(agent.status(), trail))
+
+    return Answers(
+        status=lambda: with_trail(agent.status(), trail),
+        alive=agent.alive,
+        metrics=metrics,
+        refresh=agent.refresh,
+    )

@@ -1,0 +1,96 @@
+"""`lessee status`: how a running agent is."""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lessee.core.errors import UsageError
+from lessee.host.clock import wall_time
+from lessee.host.project import find, read
+from lessee.status.server import ask, known
+
+_SERVICES = ("rotator.sock", "monitor.sock")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 where every app has its files, or the service what it needs, else 1."""
+    socket = socket_of(arguments)
+    if arguments.watch:
+        # Imported for a person who looks on.
+        from lessee.cli.commands.status_watch import watch
+
+        return watch(socket)
+    status = ask(socket, "GET", "/status.json")
+    with known(socket):
+        return _tell(status, as_json=arguments.json)
+
+
+def _tell(status: Mapping[str, Any], *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(status, indent=2))
+    elif "apps" in status:
+        _print(status)
+    else:
+        from lessee.status.pages.plain_text import lines
+        from lessee.status.pages.views import view_of
+
+        print("\n".join(lines(view_of(status, wall_time()))))
+    return 0 if status["ready"] else 1
+
+
+def socket_of(arguments: argparse.Namespace) -> Path:
+    """Where the agent of this configuration answers; of an operator's file, the service that runs.
+
+    Raises UsageError where several do.
+    """
+    if arguments.socket is not None:
+        return Path(arguments.socket)
+    environ = dict(os.environ)
+    config = read(find(arguments.config, environ), environ)
+    said, state = Path(config.status.socket), Path(config.state)
+    if config.apps or said != state / "status.sock":
+        return said
+    there = [state / name for name in _SERVICES if (state / name).exists()]
+    if len(there) > 1:
+        raise UsageError(f"several services run here: {', '.join(map(str, there))}", todo="name one with --socket")
+    return there[0] if there else said
+
+
+def _print(status: Mapping[str, Any]) -> None:
+    ready = "ready" if status["ready"] else "NOT READY"
+    print(f"lessee {status['version']}  {status['environment'] or ''}  {ready}{', fresh' * status['fresh']}")
+    identities = status["identities"]
+    for identity in identities:
+        _print_identity(identity, alone=len(identities) == 1)
+    leases = {lease["path"]: lease for lease in status["leases"] if lease["state"] != "retiring"}
+    for name, app in status["apps"].items():
+        number, since = app["generation"] or "-", app["published_at"] or "-"
+        degraded = f"DEGRADED ({app['degraded']})  " if app["degraded"] else ""
+        print(f"{name}  {app['state']}  {degraded}generation {number}  since {since}")
+        for secret in app["secrets"]:
+            _print_secret(secret, leases.get(secret["path"]))
+        if app["notify"]["owed"]:
+            print("  the app is still to be told")
+    for problem in status["problems"]:
+        print(f"! {problem}")
+
+
+def _print_identity(identity: Mapping[str, Any], *, alone: bool) -> None:
+    vault, token = identity["vault"], identity["token"]
+    reached = "reachable" if vault["reachable"] else f"AWAY since {vault['since'] or 'the start'}"
+    serves = "" if alone else f"  for {', '.join(identity['apps']) or 'nobody any more'}"
+    print(f"vault  {vault['address']}  {reached}{serves}")
+    if token:
+        print(f"token  {token['accessor'] or 'without accessor'}  until {token['expires_at'] or 'revoked'}")
+
+
+def _print_secret(secret: Mapping[str, Any], lease: Mapping[str, Any] | None) -> None:
+    version = f" v{secret['version']}" if secret["version"] else ""
+    until = ""
+    if lease is not None and lease["expires_at"]:
+        until = f"  {'ENDED' if lease['state'] == 'expired' else 'until'} {lease['expires_at']}"
+    error = f"  {secret['error']}" if secret["error"] else ""
+    print(f"  {secret['path']}{version}{until}{error}")

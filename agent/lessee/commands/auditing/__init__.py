@@ -1,1 +1,0 @@
-"""`lessee audit report`."""

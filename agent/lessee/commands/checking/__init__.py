@@ -1,1 +1,0 @@
-"""What `lessee check` prints of a configuration that is right."""

@@ -1,1 +1,0 @@
-"""What `lessee rotate` does, by its options."""

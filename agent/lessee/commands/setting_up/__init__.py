@@ -1,1 +1,0 @@
-"""What `lessee setup` does beside setting up environments."""

@@ -1,0 +1,302 @@
+"""The kinds of text that lessee.yaml knows: how each is read, and what an editor may know of it."""
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from lessee.config import durations
+from lessee.core.immutable import Record
+
+_LONGEST_NAME = 255  # NAME_MAX of Linux
+_LAST_ID = 2**32 - 2  # chown(2) takes the last one for "leave it alone"
+_YEAR = 366 * 86400.0
+
+SIGNALS = (
+    "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE",
+    "SIGKILL", "SIGUSR1", "SIGSEGV", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT",
+    "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGXCPU",
+    "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS",
+)  # fmt: skip
+"""Of signal(7); `signal` itself would name those of the machine at hand, and the schema is one for all."""
+
+
+class Word(Record, frozen=True):
+    """One kind of scalar.
+
+    `parse` gets a text that matches `pattern`, written so that Python and ECMA-262 read it alike, and raises
+    ValueError with the reason where it still will not do; the reason never holds the text.
+    """
+
+    expected: str
+    pattern: str
+    parse: Callable[[str], object] = str
+    spell: Callable[[Any], object] = lambda default: default
+    """How a default is written in the file."""
+    type: str = "string"
+    """In the words of JSON Schema."""
+    unquoted: str = "quote it"
+    """What to do about a number, a date or a yes where a text is wanted."""
+    choices: tuple[str, ...] = ()
+
+    def read(self, text: str) -> object:
+        """The value that the text means. Raises ValueError, with the reason where it adds to `expected`."""
+        if not re.fullmatch(self.pattern, text):
+            raise ValueError
+        return self.parse(text)
+
+
+def choice(*choices: str) -> Word:
+    """One of a few words."""
+    names = ", ".join(f"`{name}`" for name in choices)
+    return Word(
+        f"one of {names}" if len(choices) > 1 else names,
+        "|".join(map(re.escape, choices)),
+        choices=choices,
+        unquoted="",
+    )
+
+
+def word_of(kind: Any) -> Word:
+    """The word behind one of the names below."""
+    return kind.__metadata__[0].extra["word"]  # type: ignore[no-any-return]  # msgspec's `extra` takes anything.
+
+
+def _word(
+    expected: str,
+    pattern: str,
+    parse: Callable[[str], object] = str,
+    *,
+    spell: Callable[[Any], object] = lambda default: default,
+    type: str = "string",  # noqa: A002  # JSON Schema calls it so.
+    unquoted: str = "quote it",
+) -> Meta:
+    return Meta(extra={"word": Word(expected, pattern, parse, spell, type, unquoted)})
+
+
+def _span(least: float, most: float) -> Meta:
+    def parse(text: str) -> float:
+        value = durations.seconds(text)
+        if value < least:
+            raise ValueError(f"at least {durations.spell(least)}")
+        if value > most:
+            raise ValueError(f"at most {durations.spell(most)}")
+        return value
+
+    return _word(
+        "a duration such as `500ms`, `30s`, `5m`, `24h` or `7d`",
+        durations.PATTERN,
+        parse,
+        spell=durations.spell,
+        unquoted="write its unit too, such as `30s`",
+    )
+
+
+def _elements(text: str) -> str:
+    """A relative path without the slashes that say nothing."""
+    elements = text.removeprefix("/").removesuffix("/").split("/")
+    if any(element in {"", ".", ".."} for element in elements):
+        raise ValueError("without empty elements, `.` or `..`")
+    return "/".join(elements)
+
+
+def _absolute(text: str) -> str:
+    elements = [element for element in text.split("/") if element not in {"", "."}]
+    if ".." in elements:
+        raise ValueError("without `..`")
+    return "/" + "/".join(elements)
+
+
+def _folder(text: str) -> str:
+    return f"{_elements(text)}/" if text not in {"", "/"} else ""
+
+
+def _shared(text: str) -> str:
+    folder = _folder(text)
+    if not folder:
+        raise ValueError("one below the mount's root")
+    return folder
+
+
+def _file_name(text: str) -> str:
+    if len(text.encode()) > _LONGEST_NAME:
+        raise ValueError(f"at most {_LONGEST_NAME} bytes")
+    return text
+
+
+def _owner(text: str) -> tuple[int, int | None]:
+    uid, _, gid = text.partition(":")
+    if int(uid) > _LAST_ID or int(gid or 0) > _LAST_ID:
+        raise ValueError(f"numbers up to {_LAST_ID}")
+    return int(uid), int(gid) if gid else None
+
+
+def _cidr(text: str) -> str:
+    # Imported where somebody wrote one: no sidecar does.
+    from ipaddress import ip_network  # noqa: PLC0415
+
+    return str(ip_network(text, strict=False))
+
+
+def _database_url(text: str) -> str:
+    user, at, _ = text.rpartition("://")[2].partition("@")
+    given = {user.partition(":")[2]} if at else set()
+    given |= set(re.findall(r"(?i)\b(?:password|pwd)=([^&;\s]*)", text))
+    if given - {"", "{{password}}"}:
+        raise ValueError("without a password: the server puts it in, where {{password}} stands")
+    return text
+
+
+def _address(text: str) -> str:
+    return text.removesuffix("/")
+
+
+def _listener(text: str) -> str:
+    return _absolute(text) if text.startswith("/") else text
+
+
+def _action(text: str) -> str:
+    return text if text == "restart" else f"SIG{text.removeprefix('SIG')}"
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as exc:
+        raise ValueError(f"which this is not: {exc.msg} at {exc.pos}") from None
+    return text
+
+
+_PRINTED = r"[^\x00-\x1f\x7f]+"
+_COMPONENT = r"(?!\.$|\.\.)"  # A name that stays in its folder and stays clear of `..data`.
+_ELEMENTS = r"[^\x00-\x1f\x7f{}*]+"  # In a policy `*` would mean more than one path.
+_FOLDER = ("a folder in Vault; of `{…}` only `{environment}`", r"(?:[^\x00-\x1f\x7f{}*]|\{environment\})*")
+_DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)"
+_TIME = r"(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)"
+_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)"
+_PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+
+Text = Annotated[str, _word("a text", r"[^\x00]+")]
+Pattern = Annotated[str, _word("a regular expression", r"[^\x00]+", _pattern)]
+Name = Annotated[
+    str,
+    _word("a name of letters, digits, `_`, `.` and `-`", rf"{_COMPONENT}[A-Za-z0-9_.-]{{1,{_LONGEST_NAME}}}"),
+]
+Variable = Annotated[str, _word("the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")]
+FilePath = Annotated[str, _word("the path of a file", _PRINTED)]
+AbsolutePath = Annotated[str, _word("an absolute path", rf"(?=/){_PRINTED}", _absolute)]
+TemplatePath = Annotated[str, _word("a path below the templates' folder", rf"(?!/){_PRINTED}", _elements)]
+FileName = Annotated[
+    str,
+    _word(
+        "a file's name, without `/` and not beginning with `..`",
+        rf"{_COMPONENT}[^/\x00-\x1f\x7f]+",
+        _file_name,
+    ),
+]
+UserName = Annotated[str, _word("a user's name, without `/`", rf"{_COMPONENT}[^/\x00-\x1f\x7f]+")]
+Mode = Annotated[
+    int,
+    _word(
+        'a mode such as "0440"',
+        r"0?[0-7]{3}",
+        lambda text: int(text, 8),
+        unquoted='quote it, as "0440": YAML takes an unquoted mode for a number',
+    ),
+]
+Owner = Annotated[
+    tuple[int, int | None],
+    _word(
+        'an owner in numbers, "uid:gid" or "uid"',
+        r"[0-9]{1,10}(?::[0-9]{1,10})?",
+        _owner,
+        unquoted='quote it, as "0:1000": YAML may take it for a number in base 60',
+    ),
+]
+Action = Annotated[
+    str,
+    _word(
+        "a signal such as `SIGHUP`, or `restart`",
+        f"restart|(?:SIG)?(?:{'|'.join(name[3:] for name in SIGNALS)})",
+        _action,
+    ),
+]
+Window = Annotated[
+    str,
+    _word(
+        "a time of the day such as `02:00-04:00`, with days before it or not: `sat,sun 00:00-06:00`",
+        rf"(?:{_DAY}(?:[,-]{_DAY})* +)?{_TIME}-{_TIME}",
+    ),
+]
+Duration = Annotated[float, _span(0.0, 10 * _YEAR)]
+Timeout = Annotated[float, _span(0.1, _YEAR)]
+Lifetime = Annotated[float, _span(1.0, 30 * _YEAR)]
+Refresh = Annotated[float, _span(0.1, 86400.0)]
+Heartbeat = Annotated[float, _span(0.1, 10.0)]
+MountPath = Annotated[str, _word("a mount's path", _ELEMENTS, _elements)]
+SecretPath = Annotated[str, _word("a secret's path", _ELEMENTS, _elements)]
+Prefix = Annotated[str, _word(*_FOLDER, _folder)]
+SharedFolder = Annotated[str, _word(*_FOLDER, _shared)]
+VaultAddress = Annotated[
+    str,
+    _word(
+        "an address such as `https://vault:8200`, without user or query",
+        rf"https?://{_HOST}(?::{_PORT})?(?:/[A-Za-z0-9_.~%/-]*)?",
+        _address,
+    ),
+]
+HttpUrl = Annotated[str, _word("a URL that begins with `http://` or `https://`", r"https?://\S+")]
+MailAddress = Annotated[str, _word("a mail address", r"[^\s@<>,;:\\]+@[A-Za-z0-9.-]+")]
+StatusPlace = Annotated[
+    str, _word("the absolute path of a status socket, or a URL", r"https?://\S+|/[^\x00-\x1f\x7f]+")
+]
+Zone = Annotated[str, _word("a time zone such as `Europe/Berlin`", r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")]
+HttpMethod = Annotated[str, _word("an HTTP method such as `POST`", r"[A-Z]+")]
+HttpHeader = Annotated[str, _word("the name of an HTTP header", r"[A-Za-z0-9-]+")]
+RedisUrl = Annotated[str, _word("a URL such as `redis://redis:6379/0`", r"rediss?://\S+")]
+PublishUrl = Annotated[
+    str,
+    _word(
+        "a URL such as `redis://redis:6379/0`, `http://…` or `unix:///run/lessee/events.sock`",
+        r"(?:rediss?|https?)://\S+|unix:///[^\x00-\x1f\x7f]+",
+    ),
+]
+BucketName = Annotated[str, _word("the name of a bucket", r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")]
+KeyPrefix = Annotated[str, _word("the beginning of a key in S3", r"[A-Za-z0-9!_.*'()/-]*")]
+AgeRecipient = Annotated[str, _word("a public key of age", r"age1[02-9ac-hj-np-z]{58}")]
+HostPort = Annotated[str, _word("`host:port`", f"{_HOST}:{_PORT}")]
+AuditSocket = Annotated[str, _word("`host:port` or an absolute path", rf"{_HOST}:{_PORT}|(?=/){_PRINTED}", _listener)]
+HostName = Annotated[str, _word("the name of a host, without a port", r"[A-Za-z0-9_.-]+", str.lower)]
+Cidr = Annotated[str, _word("an address or a network such as `10.0.0.0/8`", r"[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?", _cidr)]
+Below = Annotated[str, _word("a folder below the environment's, or an empty text", r"[^\x00-\x1f\x7f{}*+]*", _folder)]
+OwnMount = Annotated[
+    str,
+    _word(
+        "a mount's path that begins with {environment}/, so that no two environments share it",
+        r"\{environment\}/[^\x00-\x1f\x7f{}*+]+",
+        _elements,
+    ),
+]
+VariableOf = Annotated[
+    str,
+    _word(
+        "the name of an environment variable; {environment} is replaced",
+        r"(?:[A-Za-z_]|\{environment\})(?:[A-Za-z0-9_]|\{environment\})*",
+    ),
+]
+DatabaseUrl = Annotated[
+    str, _word("a URL such as `postgresql://{{username}}:{{password}}@db/app`", r"\S+", _database_url)
+]
+Number = Annotated[int, _word("a whole number", r"0|[1-9][0-9]{0,8}", int, type="integer")]
+Count = Annotated[int, _word("a whole number above 0", r"[1-9][0-9]{0,8}", int, type="integer")]
+Switch = Annotated[
+    bool,
+    _word(
+        "true or false",
+        r"true|false|True|False|TRUE|FALSE|yes|no|Yes|No|YES|NO|on|off|On|Off|ON|OFF",
+        lambda text: text.lower() in {"true", "yes", "on"},
+        type="boolean",
+    ),
+]
+On = Annotated[bool, _word("true", r"true|True|TRUE", bool, type="boolean")]

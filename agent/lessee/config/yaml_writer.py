@@ -1,0 +1,116 @@
+"""lessee.yaml as people write it, with comments."""
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from lessee.core.immutable import Record
+
+
+class Plain(Record, frozen=True):
+    """A text whose `${…}` is to be expanded, as it is in any other text not."""
+
+    text: str
+
+
+class Noted(Record, frozen=True):
+    """A value with a comment behind it."""
+
+    value: "Scalar"
+    note: str
+
+
+class Keys(Record, frozen=True):
+    """The keys of a mapping in order; a text between them is a comment. `flow`: on one line, in braces."""
+
+    entries: tuple["Entry", ...]
+    flow: bool = False
+
+
+Scalar = str | int | bool | Plain
+Node = Scalar | Noted | Keys | Sequence[str] | Sequence[Keys]
+Entry = tuple[str, Node] | str
+
+
+def write(keys: Keys) -> str:
+    """The text of the file."""
+    return "".join(f"{line}\n" for line in _block(keys, ""))
+
+
+_WIDTH = 112
+_WORDS = frozenset("y n yes no true false on off null none ~".split())  # noqa: SIM905
+_PLAIN = re.compile(r"[A-Za-z_/.][\w/.@%+=-]*(?::[\w/.@%+=-]+)*|[a-z]+://[\w/.@%+=:-]+|[0-9]+(?:ms|s|m|h|d)", re.ASCII)
+
+
+def _block(keys: Keys, indent: str) -> Iterator[str]:
+    for entry in keys.entries:
+        if isinstance(entry, str):
+            yield from _comment(entry, indent)
+            continue
+        key, value = _scalar(entry[0]), entry[1]
+        match value:
+            case Keys(flow=False):
+                yield f"{indent}{key}:"
+                yield from _block(value, f"{indent}  ")
+            case [Keys(), *_]:
+                yield f"{indent}{key}:"
+                for item in value:
+                    assert isinstance(item, Keys)
+                    yield from _item(item, f"{indent}  ")
+            case Noted(note=note):
+                yield f"{indent}{key}: {_inline(value)}  # {note}"
+            case _:
+                yield f"{indent}{key}: {_inline(value)}"
+
+
+def _item(keys: Keys, indent: str) -> Iterator[str]:
+    """A mapping in a list; comments in front of its first key stand before the dash."""
+    first = next(at for at, entry in enumerate(keys.entries) if not isinstance(entry, str))
+    yield from _block(Keys(keys.entries[:first]), indent)
+    for at, line in enumerate(_block(Keys(keys.entries[first:]), f"{indent}  ")):
+        yield line if at else f"{indent}- {line.lstrip()}"
+
+
+def _comment(text: str, indent: str) -> list[str]:
+    """Wrapped; a line's end in it would end the comment."""
+    words = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+    return textwrap.wrap(
+        words,
+        _WIDTH,
+        initial_indent=f"{indent}# ",
+        subsequent_indent=f"{indent}#   ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [f"{indent}#"]
+
+
+def _inline(value: Node) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case str():
+            return _scalar(value.replace("${", "$${"))
+        case Plain(text):
+            return _scalar(text)
+        case Keys(entries):
+            inside = ", ".join(
+                f"{_scalar(entry[0])}: {_inline(entry[1])}" for entry in entries if not isinstance(entry, str)
+            )
+            return f"{{{inside}}}"
+        case Noted(noted):
+            return _inline(noted)
+        case _:
+            return f"[{', '.join(_inline(item) for item in value)}]"
+
+
+def _scalar(text: str) -> str:
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(char if char.isprintable() else _escaped(char) for char in escaped) + '"'
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()

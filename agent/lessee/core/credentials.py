@@ -1,0 +1,156 @@
+"""Secrets as the systems that they open want them."""
+
+from collections.abc import Iterable, Mapping
+from urllib.parse import urlsplit
+
+from lessee.core.errors import LesseeError
+from lessee.core.immutable import Record
+
+SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+"""Of libpq, https://www.postgresql.org/docs/current/libpq-ssl.html."""
+_PORTS = 65535
+_DIGITS = 9
+
+
+class PostgresLogin(Record, frozen=True):
+    """A user of a PostgreSQL database. `sslmode` empty is libpq's own default."""
+
+    hidden = ("password",)
+
+    host: str
+    port: int
+    database: str
+    username: str
+    password: str
+    sslmode: str
+    ca_file: str
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class RedisLogin(Record, frozen=True):
+    """A user of a Redis; `username` empty is its default user."""
+
+    hidden = ("password",)
+
+    host: str
+    port: int
+    db: int
+    username: str
+    password: str
+    tls: bool
+    ca_file: str
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class S3Login(Record, frozen=True):
+    """A key of an object store, and the bucket that it is for."""
+
+    hidden = ("access_key", "secret_key")
+
+    url: str
+    host: str
+    port: int
+    access_key: str
+    secret_key: str
+    bucket: str
+    ca_file: str
+
+    @property
+    def tls(self) -> bool:
+        return self.url.startswith("https:")
+
+
+def postgres(path: str, fields: Mapping[str, object]) -> PostgresLogin:
+    """Raises LesseeError with all keys of the secret that are missing or no use."""
+    _complete(path, fields, ("host", "port", "database", "username", "password"))
+    sslmode = _text(fields, "sslmode")
+    if sslmode and sslmode not in SSLMODES:
+        raise LesseeError("sslmode is none of libpq's", where=path, todo=f"write one of {', '.join(SSLMODES)}")
+    return PostgresLogin(
+        host=_name(path, fields, "host"),
+        port=_port(path, fields["port"]),
+        database=_name(path, fields, "database"),
+        username=_text(fields, "username"),
+        password=_text(fields, "password"),
+        sslmode=sslmode,
+        ca_file=_text(fields, "ca_file"),
+    )
+
+
+def redis(path: str, fields: Mapping[str, object]) -> RedisLogin:
+    """Raises as `postgres` does."""
+    _complete(path, fields, ("host", "port", "password"))
+    return RedisLogin(
+        host=_name(path, fields, "host"),
+        port=_port(path, fields["port"]),
+        db=int(db) if (db := _text(fields, "db")).isdecimal() and len(db) <= _DIGITS else 0,
+        username=_text(fields, "username"),
+        password=_text(fields, "password"),
+        tls=_is_true(fields, "tls"),
+        ca_file=_text(fields, "ca_file"),
+    )
+
+
+def s3(path: str, fields: Mapping[str, object], *, bucket: bool = True) -> S3Login:
+    """Raises as `postgres` does. An endpoint without a scheme is HTTPS where `secure` is true.
+
+    `bucket` False: it is for whoever administers the store, and for no bucket.
+    """
+    _complete(path, fields, ("endpoint", "access_key", "secret_key", *(("bucket",) if bucket else ())))
+    endpoint = _text(fields, "endpoint")
+    if "://" not in endpoint:
+        endpoint = f"{'https' if _is_true(fields, 'secure') else 'http'}://{endpoint}"
+    try:
+        parts = urlsplit(endpoint)
+        host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        host, port = None, 0
+    if not host or parts.scheme not in {"http", "https"}:
+        raise LesseeError("endpoint is no address", where=path, todo="write host:port, or https://host")
+    return S3Login(
+        url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}",
+        host=host,
+        port=port,
+        access_key=_text(fields, "access_key"),
+        secret_key=_text(fields, "secret_key"),
+        bucket=_text(fields, "bucket"),
+        ca_file=_text(fields, "ca_file"),
+    )
+
+
+def _complete(path: str, fields: Mapping[str, object], keys: Iterable[str]) -> None:
+    if missing := [key for key in keys if not _text(fields, key)]:
+        what = f"the secret lacks {', '.join(missing)}"
+        raise LesseeError(what, where=path, todo=f"write it with all of {', '.join(keys)}")
+
+
+def _text(fields: Mapping[str, object], key: str) -> str:
+    value = fields.get(key)
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _name(path: str, fields: Mapping[str, object], key: str) -> str:
+    """It is shown, and so must be no URL or DSN: in such a one stands a password."""
+    name = _text(fields, key)
+    if any(sign in name for sign in "@/="):
+        todo = "write a name alone: what else a URL says has keys of its own"
+        raise LesseeError(f"{key} is no name", where=path, todo=todo)
+    return name
+
+
+def _port(path: str, value: object) -> int:
+    text = str(value)
+    # Of thousands of digits Python makes no number.
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and 0 < int(text) <= _PORTS):
+        raise LesseeError("port is no port", where=path, todo=f"write a number from 1 to {_PORTS}")
+    return int(text)
+
+
+def _is_true(fields: Mapping[str, object], key: str) -> bool:
+    return str(fields.get(key)).lower() in {"true", "yes", "on", "1"}

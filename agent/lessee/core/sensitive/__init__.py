@@ -1,0 +1,1 @@
+"""Recognizes sensitive values: by the names of their keys, by known key formats, and by weakness."""

@@ -1,1 +1,0 @@
-"""What the agent does as OpenTelemetry's spans, and their way to a collector."""

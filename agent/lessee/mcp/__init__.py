@@ -1,0 +1,1 @@
+"""Keeps an MCP client's session while its server restarts."""

@@ -1,0 +1,97 @@
+"""`lessee check --policy`: the smallest Vault policies for the configuration, in HCL."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from lessee.agent.machine.apps.version_reports import COUNT
+from lessee.config import Vault
+from lessee.core.errors import ConfigError, LesseeError, Refused
+from lessee.core.paths import Folder, Need, Ref
+from lessee.host.clock import boot_time
+from lessee.host.project import find, load, read, refuse_without_apps
+from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, policy, reads_kv, rotated_by, text_of
+from lessee.rendering.app_templates import Recipe
+from lessee.vault.admin import Operator, error, operator
+from lessee.vault.engines import kv
+from lessee.vault.transport import RequestFailed
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """One policy for each way to log in; or, with `arguments.rotator`, the one of `lessee rotate`.
+
+    `arguments.online`: the server is asked what its KV mount is like, and which secrets are rotated.
+    """
+    environ = dict(os.environ)
+    path = find(arguments.config, environ)
+    if arguments.rotator:
+        sys.stdout.write(_of_rotator(path, environ))
+        return 0
+    project = load(path, environ, for_child=True, blocks=("rotation",))
+    refuse_without_apps(project)
+    top, mount, rotated = project.config.vault, project.config.secrets.mount, rotated_by(project.config)
+    texts = []
+    for vault, recipes in identities(project.recipes.values(), top).items():
+        engine = ASSUMED
+        if arguments.online and reads_kv(recipes):
+            # An operator's token is for the server that the operator means.
+            value = environ.get("VAULT_TOKEN", "").strip() if _server(vault) == _server(top) else ""
+            engine, more = _ask(vault, mount, value, environ, recipes)
+            rotated |= more
+        subscribes = vault == top and project.config.events is not None and project.config.events.vault
+        texts.append(text_of(policy(vault, recipes, engine, rotated, subscribes=subscribes)))
+    sys.stdout.write("\n".join(texts))
+    return 0
+
+
+def _server(vault: Vault) -> object:
+    return vault.address, vault.addresses, vault.namespace
+
+
+def _of_rotator(path: Path, environ: Mapping[str, str]) -> str:
+    # Only who rotates needs it.
+    from lessee.ops.access.policy.rotator_policy import of_rotator
+
+    config = read(path, environ, blocks=("rotation",))
+    if not config.rotation:
+        todo = "add `rotation:`, or leave --rotator out"
+        raise ConfigError([LesseeError("it rotates nothing", where=path.name, todo=todo)])
+    return of_rotator("-".join(filter(None, (config.environment, "rotator"))), config)
+
+
+def _ask(
+    vault: Vault, mount: str, value: str, environ: Mapping[str, str], recipes: Iterable[Recipe]
+) -> tuple[Engine, frozenset[Ref]]:
+    """What the mount is like, and which secrets are rotated there. Raises Refused or VaultUnreachable."""
+    with operator(vault, environ, boot_time, token=value) as asking:
+        door, token = asking.door, asking.token
+        try:
+            version = kv.mount_version(door, token, mount)
+            if version == 1:
+                return Engine(version, detailed=False), frozenset()
+            detailed = kv.is_detailed(door, token, mount)
+            return Engine(version, detailed=detailed), frozenset(_rotated(asking, recipes))
+        except RequestFailed as exc:
+            raise error(exc.failure, vault.address) from None
+
+
+def _rotated(asking: Operator, recipes: Iterable[Recipe]) -> Iterator[Ref]:
+    """What a rotator has told of in a secret's metadata; where they may not be read, nobody can know."""
+    needs = frozenset[Need]().union(*(recipe.needs for recipe in recipes))
+    for ref in sorted({Ref(ref.mount, ref.path) for need in needs for ref in _secrets(asking, need)}):
+        with suppress(Refused):
+            told = (asking.read(f"{ref.mount}/metadata/{ref.path}") or {}).get("custom_metadata") or {}
+            if COUNT in told:
+                yield ref
+
+
+def _secrets(asking: Operator, need: Need) -> Iterator[Ref]:
+    if isinstance(need, Ref):
+        yield need
+    elif isinstance(need, Folder):
+        with suppress(Refused):
+            names = asking.list(f"{need.mount}/metadata/{need.path}")
+            yield from (need.ref(name) for name in names if not name.endswith("/"))

@@ -1,0 +1,1 @@
+"""Derives and evaluates Vault policies without asking a server."""

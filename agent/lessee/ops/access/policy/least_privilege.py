@@ -1,0 +1,287 @@
+"""The smallest Vault policy with which an agent can serve its apps, and for whom each rule of it is."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import assert_never
+
+from lessee.config import Config, Vault
+from lessee.config.grammar.vault import AppRole, Auth, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
+from lessee.core import consumers
+from lessee.core.errors import TemplateError, TemplateErrors
+from lessee.core.immutable import Record
+from lessee.core.paths import Dynamic, Folder, Need, Ref
+from lessee.events.vault_messages import TYPES
+from lessee.rendering.app_templates import Recipe
+
+
+class Engine(Record, frozen=True):
+    """What a KV mount is like. `detailed`: a folder's names come with their versions (OpenBao 2.3)."""
+
+    version: int
+    detailed: bool
+
+
+ASSUMED = Engine(2, detailed=False)
+"""Of a mount that nobody has asked."""
+
+
+class Rule(Record, frozen=True):
+    """What is granted at a path, and a few lines that say why."""
+
+    path: str
+    capabilities: tuple[str, ...]
+    comments: tuple[str, ...]
+
+
+class Policy(Record, frozen=True):
+    """The rules for one way to log in, sorted by path."""
+
+    vault: Vault
+    recipes: tuple[Recipe, ...]
+    engine: Engine | None
+    """None: nothing is read from the KV mount."""
+    rules: tuple[Rule, ...]
+
+
+def identities(recipes: Iterable[Recipe], top: Vault) -> Mapping[Vault, tuple[Recipe, ...]]:
+    """The recipes of each way to log in, by name; first those of the top-level one."""
+    found: dict[Vault, tuple[Recipe, ...]] = {}
+    for recipe in sorted(recipes, key=lambda recipe: (recipe.app.vault != top, recipe.app.name)):
+        found[recipe.app.vault] = (*found.get(recipe.app.vault, ()), recipe)
+    return found
+
+
+def reads_kv(recipes: Iterable[Recipe]) -> bool:
+    """Whether they read anything from the KV mount."""
+    return any(not isinstance(need, Dynamic) for recipe in recipes for need in recipe.needs)
+
+
+def rotated_by(config: Config) -> frozenset[Ref]:
+    """The secrets that this configuration rotates."""
+    return frozenset(
+        Ref(config.secrets.mount, f"{config.secrets.prefix}{said.secret}") for said in config.rotation.values()
+    )
+
+
+def policy(
+    vault: Vault,
+    recipes: tuple[Recipe, ...],
+    engine: Engine,
+    rotated: Collection[Ref] = frozenset(),
+    *,
+    subscribes: bool = False,
+) -> Policy:
+    """What the agent asks of Vault for these apps. Raises TemplateError for paths that no rule can name.
+
+    `rotated`: secrets of which the agent confirms what its apps work with. `subscribes`: to Vault's own event stream.
+    """
+    wanted: dict[Need, frozenset[_By]] = {}
+    for recipe in recipes:
+        for compiled in recipe.templates:
+            for need in compiled.needs:
+                wanted[need] = wanted.get(need, frozenset()) | {(recipe.app.name, compiled.name)}
+    _refuse_patterns(wanted)
+    asked: dict[str, list[_Ask]] = {}
+    for ask in (
+        *_reading(wanted, engine),
+        *(_subscribing(wanted, engine) if subscribes else ()),
+        *_issuing(wanted),
+        *_confirming(wanted, recipes, rotated),
+        *_of_the_token(vault.auth),
+    ):
+        asked.setdefault(ask.path, []).append(ask)
+    rules = tuple(_rule(path, asks) for path, asks in sorted(asked.items()))
+    return Policy(vault, recipes, engine if reads_kv(recipes) else None, rules)
+
+
+def text_of(policy: Policy) -> str:
+    """The policy in HCL, below a heading that says whose it is."""
+    return hcl(_heading(policy), policy.rules)
+
+
+def hcl(heading: Iterable[str], rules: Iterable[Rule]) -> str:
+    """Rules in HCL, below a heading."""
+    return "\n".join(["".join(f"# {line}\n" for line in heading), *map(_hcl, rules)])
+
+
+_By = tuple[str, str]
+"""An app and a template of its."""
+
+
+class _Ask(Record, frozen=True):
+    path: str
+    capability: str
+    by: frozenset[_By] = frozenset()
+    why: str = ""
+
+
+_Wanted = Mapping[Need, frozenset[_By]]
+
+_NAMES = "for the names in the folder"
+_CHANGES = "to see changes with one request for the folder; without this rule, each look reads the values"
+_NAMES_AND_CHANGES = "for the names in the folder, and to see changes with one request"
+_CHANGE = "to see a change; without this rule, each look reads the value"
+_CONFIRMED = "to confirm which version of a rotated secret the app works with, so that the old one can be retired"
+SUBSCRIBE = "subscribe"
+_TOLD = "to be told of changes by Vault Enterprise; on other servers leave `list` and all of `subscribe` out"
+_RENEWING = {
+    "sys/leases/lookup": "to go on with leases after a restart",
+    "sys/leases/renew": "to renew leases",
+}
+_IN_DEFAULT = "; Vault's policy `default` grants it too"
+
+
+def _reading(wanted: _Wanted, engine: Engine) -> Iterator[_Ask]:
+    """As core.machine.wanted and reading ask: of a folder with several secrets, and of one alone."""
+    newest = Counter(need.folder for need in wanted if isinstance(need, Ref) and need.version is None)
+    for need, by in wanted.items():
+        if isinstance(need, Dynamic):
+            continue
+        folder = need if isinstance(need, Folder) else need.folder
+        whole = folder in wanted
+        # `+` is one element: all secrets of the folder, and none of its sub-folders.
+        mount, name = need.mount, f"{folder.path}+" if whole else need.path
+        if engine.version == 1:
+            yield _Ask(f"{mount}/{name}", "read", by)
+            if isinstance(need, Folder):
+                yield _Ask(f"{mount}/{need.path}", "list", by, _NAMES)
+            continue
+        yield _Ask(f"{mount}/data/{name}", "read", by)
+        if isinstance(need, Ref) and need.version is not None:
+            continue
+        if engine.detailed and (whole or newest[folder] > 1):
+            why = _NAMES_AND_CHANGES if whole else _CHANGES
+            yield _Ask(f"{mount}/detailed-metadata/{folder.path}", "list", by, why)
+            continue
+        yield _Ask(f"{mount}/metadata/{name}", "read", by, _CHANGE)
+        if isinstance(need, Folder):
+            yield _Ask(f"{mount}/metadata/{need.path}", "list", by, _NAMES)
+
+
+def _subscribing(wanted: _Wanted, engine: Engine) -> Iterator[_Ask]:
+    """https://developer.hashicorp.com/vault/docs/concepts/events, Policies: where a value is, and to the types."""
+    read = {ask.path: ask for ask in _reading(wanted, engine) if ask.capability == "read"}
+    told = [ask for path, ask in read.items() if engine.version == 1 or path.split("/")[1:2] == ["data"]]
+    for ask in told:
+        for capability in ("list", SUBSCRIBE):
+            yield _Ask(ask.path, capability, ask.by, _TOLD)
+    if told:
+        yield _Ask(f"sys/events/subscribe/{TYPES}", "read", why="to hear of changes from Vault Enterprise itself")
+
+
+def _issuing(wanted: _Wanted) -> Iterator[_Ask]:
+    leased: frozenset[_By] = frozenset()
+    for need, by in wanted.items():
+        if isinstance(need, Dynamic):
+            yield _Ask(need.asked, "update" if need.method == "POST" else "read", by)
+            leased |= by if _is_leased(need) else frozenset()
+    if leased:
+        for path, why in _RENEWING.items():
+            yield _Ask(path, "update", leased, why + _IN_DEFAULT)
+        yield _Ask("sys/leases/revoke", "update", leased, "to revoke what was replaced, or is not wanted any more")
+
+
+def _confirming(wanted: _Wanted, recipes: Iterable[Recipe], rotated: Collection[Ref]) -> Iterator[_Ask]:
+    """Of apps that read what is rotated, and of no other."""
+    found = {one for need, by in wanted.items() for one in by if any(_comes_to(need, secret) for secret in rotated)}
+    for recipe in recipes:
+        own = frozenset(one for one in found if one[0] == recipe.app.name)
+        path = consumers.place(recipe.space.mount, recipe.space.prefix, recipe.app.name, "*")
+        for capability in ("create", "update", "delete") if own else ():
+            yield _Ask(path, capability, own, _CONFIRMED)
+
+
+def _comes_to(need: Need, secret: Ref) -> bool:
+    if isinstance(need, Ref):
+        return (need.mount, need.path) == (secret.mount, secret.path)
+    return need == secret.folder
+
+
+def _is_leased(need: Dynamic) -> bool:
+    """What a path alone tells: certificates have a lease only where their role says generate_lease."""
+    return not need.certificate and need.path.split("/")[-2] not in {"static-cred", "static-creds"}
+
+
+def _of_the_token(auth: Auth) -> Iterator[_Ask]:
+    yield _Ask("auth/token/lookup-self", "read", why="to see whether the token is valid" + _IN_DEFAULT)
+    yield _Ask("auth/token/renew-self", "update", why="to renew the token" + _IN_DEFAULT)
+    if not isinstance(auth, TokenAuth):  # which the agent did not get by a login, and does not end
+        yield _Ask("auth/token/revoke-self", "update", why="to revoke a token that was replaced" + _IN_DEFAULT)
+
+
+def _rule(path: str, asks: list[_Ask]) -> Rule:
+    templates: dict[str, list[str]] = {}
+    for app, template in sorted(frozenset[_By]().union(*(ask.by for ask in asks))):
+        templates.setdefault(app, []).append(template)
+    whys = dict.fromkeys(ask.why for ask in asks if ask.why)
+    return Rule(
+        path,
+        tuple(sorted({ask.capability for ask in asks})),
+        (*whys, *(f"{app}: {', '.join(names)}" for app, names in templates.items())),
+    )
+
+
+def _refuse_patterns(wanted: _Wanted) -> None:
+    problems = []
+    for need, by in wanted.items():
+        if isinstance(need, Ref) and need.folder in wanted:
+            continue  # its name stands in no rule
+        path = need.path if isinstance(need, Dynamic) else f"{need.mount}/{need.path}"
+        if is_pattern(path):
+            app, template = min(by)
+            what = f"{path!r} cannot stand in a policy, where `*`, `+` and braces mean other paths"
+            problems.append(TemplateError(what, where=f"{app}: {template}", todo="rename it"))
+    if problems:
+        raise TemplateErrors(sorted(problems, key=str))
+
+
+def is_pattern(path: str) -> bool:
+    """Whether Vault would take it for more than itself; it has no way to quote these.
+
+    https://developer.hashicorp.com/vault/docs/concepts/policies; `+*` it refuses wherever it stands.
+    """
+    return path.endswith("*") or "+" in path.split("/") or any(sign in path for sign in ("+*", "{{", "}}"))
+
+
+def _heading(policy: Policy) -> Iterator[str]:
+    vault = policy.vault
+    yield f"Policy for {', '.join(recipe.app.name for recipe in policy.recipes)}"
+    yield f"Login: {vault.address}, {_login(vault.auth)}"
+    if vault.namespace is not None:
+        yield f"Namespace: {vault.namespace}; the policy belongs in it, and its paths begin there"
+    if policy.engine is not None:
+        having = "with" if policy.engine.detailed else "without"
+        assumed = " is assumed; `--online` asks" if policy.engine is ASSUMED else ""
+        mount = policy.recipes[0].space.mount
+        yield f"KV: {mount}, version {policy.engine.version} {having} detailed-metadata{assumed}"
+
+
+def _login(auth: Auth) -> str:
+    """A role may be any text: its repr stays in the line."""
+    match auth:
+        case TokenAuth():
+            return f"the token in {auth.token_file or '$VAULT_TOKEN'}"
+        case AppRole():
+            role_id = f"in {auth.role_id_file}" if auth.role_id is None else repr(auth.role_id)
+            return f"auth/{auth.mount}, role_id {role_id}"
+        case JwtAuth() | KubernetesAuth():
+            return f"auth/{auth.mount}, {'default role' if auth.role is None else f'role {auth.role!r}'}"
+        case CertAuth():
+            return f"auth/{auth.mount}, {'any role' if auth.role is None else f'role {auth.role!r}'}"
+        case UserpassAuth():
+            return f"auth/{auth.mount}, user {auth.username!r}"
+        case _:
+            assert_never(auth)
+
+
+def _hcl(rule: Rule) -> str:
+    comments = "".join(f"# {line}\n" for line in rule.comments)
+    capabilities = ", ".join(f'"{capability}"' for capability in rule.capabilities)
+    types = f'  subscribe_event_types = ["{TYPES}"]\n' if SUBSCRIBE in rule.capabilities else ""
+    return f"{comments}path {_quoted(rule.path)} {{\n  capabilities = [{capabilities}]\n{types}}}\n"
+
+
+def _quoted(path: str) -> str:
+    r"""In quotes. HCL would look for the end of a `${`; \u0024 is a `$` that begins none."""
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\u0024{")
+    return f'"{escaped}"'

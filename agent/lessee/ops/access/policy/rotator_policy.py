@@ -1,0 +1,83 @@
+"""The smallest Vault policy with which a rotator can rotate what a configuration names."""
+
+from collections.abc import Iterable, Iterator
+
+from lessee.config import Config
+from lessee.config.grammar.rotation import InVault, Rotation, admin_of
+from lessee.core.consumers import FOLDER, JOURNALS
+from lessee.core.errors import ConfigError, LesseeError
+from lessee.ops.access.policy.least_privilege import Rule, hcl, is_pattern
+
+_TOKEN = (
+    ("auth/token/lookup-self", "read", "to see whether the token is valid"),
+    ("auth/token/renew-self", "update", "to renew the token"),
+    ("auth/token/revoke-self", "update", "to end the token when it is not needed any more"),
+)
+_IN_DEFAULT = "; Vault's policy `default` grants it too"
+
+
+def of_rotator(name: str, config: Config) -> str:
+    """In HCL, with whose it is. Raises ConfigError for paths that no rule can name."""
+    return hcl([f"{name}: rotates {', '.join(config.rotation)}"], rules(config))
+
+
+def rules(config: Config) -> tuple[Rule, ...]:
+    """Sorted by path. Raises ConfigError for paths that no rule can name."""
+    _refuse_patterns(config)
+    asked: dict[str, tuple[set[str], dict[str, None]]] = {}
+    for path, capabilities, why in _asks(config):
+        known, whys = asked.setdefault(path, (set(), {}))
+        known.update(capabilities)
+        whys[why] = None
+    return tuple(Rule(path, tuple(sorted(known)), tuple(whys)) for path, (known, whys) in sorted(asked.items()))
+
+
+_Ask = tuple[str, tuple[str, ...], str]
+"""A path, capabilities there, and why."""
+
+
+def _asks(config: Config) -> Iterator[_Ask]:
+    mount, prefix = config.secrets.mount, config.secrets.prefix
+    data, metadata = f"{mount}/data/{prefix}", f"{mount}/metadata/{prefix}"
+    for name, said in config.rotation.items():
+        yield f"{data}{said.secret}", ("create", "read", "update"), f"{name}: what the apps read"
+        yield f"{metadata}{said.secret}", ("read", "update"), f"{name}: when it was rotated is told there"
+        if (admin := admin_of(said)) is not None:
+            yield f"{data}{admin}", ("read",), f"{name}: of one who may change it in its system"
+        if isinstance(said, InVault) and said.approle is not None:
+            yield from _of_approle(name, f"auth/{said.mount}/role/{said.approle}")
+    yield f"{data}{JOURNALS}*", ("create", "read", "update"), "what is under way: a journal each"
+    yield f"{metadata}{JOURNALS}*", ("create", "read", "update"), "of a journal the newest version alone is kept"
+    yield f"{metadata}{FOLDER}*", ("delete", "list", "read"), "who has confirmed; who does not answer is forgotten"
+    for path, capability, why in _TOKEN:
+        yield path, (capability,), why + _IN_DEFAULT
+
+
+def _of_approle(name: str, role: str) -> Iterator[_Ask]:
+    yield role, ("read",), f"{name}: how often a secret_id may be used"
+    yield f"{role}/role-id", ("read",), f"{name}: to log in with a new secret_id"
+    yield f"{role}/secret-id", ("list", "update"), f"{name}: to make a secret_id, and find what a broken try left"
+    yield f"{role}/secret-id/lookup", ("update",), f"{name}: to know which one is published"
+    for verb in ("lookup", "destroy"):
+        yield f"{role}/secret-id-accessor/{verb}", ("update",), f"{name}: to end the old one, by its accessor"
+
+
+def _refuse_patterns(config: Config) -> None:
+    problems = [
+        LesseeError(
+            f"{path!r} cannot stand in a policy, where `*`, `+` and braces mean other paths",
+            where=f"rotation.{name}",
+            todo="rename it",
+        )
+        for name, said in config.rotation.items()
+        for path in _named(config, said)
+        if is_pattern(path)
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _named(config: Config, said: Rotation) -> Iterable[str]:
+    places = [said.secret, admin_of(said)]
+    approle = [f"{said.mount}/{said.approle}"] if isinstance(said, InVault) and said.approle is not None else []
+    return [*(f"{config.secrets.prefix}{place}" for place in places if place is not None), *approle]

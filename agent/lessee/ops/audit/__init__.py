@@ -1,0 +1,1 @@
+"""`lessee audit`: verifies the audit trail and reports on a period of it."""

@@ -1,0 +1,195 @@
+"""`lessee backup`: saves Vault's data, tries what was saved, and brings it back."""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lessee.audit_trail.operator_acts import acting
+from lessee.config import Config
+from lessee.core.errors import LesseeError, Refused, UsageError
+from lessee.host.clock import boot_time
+from lessee.host.project import find, read
+from lessee.ops.backup.keys import keys, needed
+from lessee.ops.backup.policy.manifest import SNAPSHOT, Counts
+from lessee.ops.backup.policy.restore import Course
+from lessee.ops.backup.policy.schedule import wait
+from lessee.ops.backup.restore import Outlook, Restoring, Wish
+from lessee.ops.backup.save import Saved, save
+from lessee.ops.backup.stores import found
+from lessee.ops.backup.verification import verify
+from lessee.process.hardening import make_private
+from lessee.vault.admin import operator
+
+_SHORTEST, _LONGEST = 1.0, 365 * 86400.0
+"""Seconds between two archives, whose names hold whole ones."""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 where all is well. SIGTERM ends it as Ctrl-C does, so that nothing is left behind."""
+    make_private()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    environ = dict(os.environ)
+    path = find(arguments.config, environ)
+    config = read(path, environ, blocks=("backup",))
+    match arguments.action:
+        case "save":
+            return _save(arguments, config, environ)
+        case "verify":
+            return _verify(arguments, config, environ)
+        case _:
+            return _restore(arguments, config, environ)
+
+
+def _save(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+    if arguments.every is None:
+        return _save_once(arguments, config, environ)
+    if not _SHORTEST <= arguments.every <= _LONGEST:
+        raise UsageError("--every is from 1s to 365d", todo="24h is a good start")
+    try:
+        while True:
+            began = boot_time()
+            try:
+                code = _save_once(arguments, config, environ)
+            except LesseeError as exc:
+                code = exc.exit_code
+                print(f"lessee: {exc}", file=sys.stderr)
+            time.sleep(wait(began, boot_time(), arguments.every, failed=code != 0))
+    except KeyboardInterrupt:
+        return 0  # It was told to go on until then.
+
+
+def _save_once(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+    with acting(config.trail, environ, "backup saved", config.environment, server=config.vault.address) as doing:
+        saved = save(config, keys(arguments.key_file, environ), environ)
+        for place in saved.places:
+            doing.step(str(place))
+        if saved.problems:
+            doing.fail(str(saved.problems[0]))
+    _tell_saved(saved)
+    for problem in saved.problems:
+        print(f"lessee: {problem}", file=sys.stderr)
+    return saved.problems[0].exit_code if saved.problems else 0
+
+
+def _tell_saved(saved: Saved) -> None:
+    for place in saved.places:
+        print(f"saved {place} ({saved.size:,} bytes)")
+    print(f"  {_counted(saved.manifest.counts)}")
+    if any(member.name == SNAPSHOT for member in saved.manifest.members):
+        print("  a raft snapshot, which holds all")
+    elif saved.missed:
+        print(f"  no raft snapshot: {saved.missed}")
+    print("not in a logical backup:")
+    for gap in saved.manifest.gaps:
+        print(f"  {gap}")
+    for place in saved.removed:
+        print(f"removed {place}")
+    print(end="", flush=True)
+
+
+def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+    own = needed(keys(arguments.key_file, environ))
+    with found(arguments.archive, config.backup, environ) as (file, where):
+        verified = verify(file, where, own, [_secret_of(Path(name)) for name in arguments.unseal_key_file])
+    manifest = verified.inspected.manifest
+    for difference in verified.differences:
+        print(difference)
+    outcome = f"{len(verified.differences)} DIFFER" if verified.differences else "all came back as it was saved"
+    print(f"{where}: {outcome}")
+    print(f"  of {manifest.cluster_name} at {manifest.created}: {_counted(manifest.counts)}")
+    if not verified.inspected.sealed:
+        print("  not sealed with this key: whoever knows its public key could have made it")
+    for place in verified.untried:
+        print(f"  not tried, for a scratch server has no such engine: {place}")
+    if verified.snapshot is not None:
+        print(f"  raft snapshot: {verified.snapshot}")
+    return 1 if verified.differences else 0
+
+
+def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
+    if arguments.raft and (arguments.path or arguments.plan):
+        raise UsageError("--raft replaces all there is", todo="leave out --path and --plan")
+    own = needed(keys(arguments.key_file, environ))
+    recipients = config.backup.recipients if config.backup is not None else None
+    wish = Wish(
+        force=arguments.force,
+        only=arguments.path,
+        seal_expected=recipients is None,
+        namespace=config.vault.namespace,
+    )
+    with (
+        found(arguments.archive, config.backup, environ) as (file, where),
+        operator(config.vault, environ, boot_time) as asking,
+    ):
+        restoring = Restoring(file, where, own, asking, wish)
+        about = {"archive": str(where), "server": config.vault.address, "only": arguments.path}
+        if arguments.raft:
+            created = restoring.inspected.manifest.created
+            _agree(arguments, restoring, f"replaces by what there was at {created}, its keys too, all that is in")
+            with acting(config.trail, environ, "raft snapshot restored", config.environment, **about):
+                restoring.act_by_snapshot()
+            print(f"restored the raft snapshot of {where}; unseal the server with the keys that it had then")
+            return 0
+        outlook = restoring.look()
+        _tell_outlook(outlook, in_full=arguments.plan)
+        if arguments.plan:
+            return 0
+        restoring.refuse_loss(outlook)
+        writes = 0
+        if outlook.writes:
+            _agree(arguments, restoring, "writes to")
+            with acting(config.trail, environ, "backup restored", config.environment, **about) as doing:
+                writes = restoring.act()
+                doing.step(f"{writes} writes")
+        print(f"restored {where} with {writes} writes")
+    _tell_lost(outlook, restoring.inspected.manifest.gaps)
+    return 0
+
+
+def _tell_outlook(outlook: Outlook, *, in_full: bool) -> None:
+    for change in outlook.changes:
+        print(f"{'new     ' if change.new else 'changed '} {change.path}")
+    if in_full:
+        for where, course, writes in outlook.secrets:
+            print(f"{course:<9}{where} ({writes} writes)")
+        for where in outlook.losing:
+            print(f"newer on the server, or without history there: {where}")
+    courses = [course for _, course, _ in outlook.secrets]
+    counts = ", ".join(f"{courses.count(course)} {course}" for course in Course if course is not Course.EQUAL)
+    print(f"secrets: {outlook.equal} equal, {counts}; {outlook.writes} writes in all")
+
+
+def _tell_lost(outlook: Outlook, gaps: Sequence[str]) -> None:
+    for lost in outlook.lost:
+        print(f"to be written anew: {lost.path} ({lost.what})")
+    print("a logical backup cannot bring back:")
+    for gap in gaps:
+        print(f"  {gap}")
+
+
+def _agree(arguments: argparse.Namespace, restoring: Restoring, does: str) -> None:
+    if arguments.yes:
+        return
+    name = restoring.server.cluster_name or restoring.server.cluster_id
+    print(f"This {does} the cluster {name}. Type its name to go on: ", end="", flush=True)
+    if sys.stdin is None or sys.stdin.readline().strip() != name:  # None: it is closed.
+        print()
+        raise Refused("nothing was written: the cluster's name was not given", todo="type it, or say --yes")
+
+
+def _counted(counts: Counts) -> str:
+    return (
+        f"{counts.secrets:,} secrets in {counts.versions:,} versions, {counts.mounts} mounts, "
+        f"{counts.auth} auth methods, {counts.policies} policies, {counts.roles} roles"
+    )
+
+
+def _secret_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise UsageError("the unseal key cannot be read", todo=f"look at {path}") from None

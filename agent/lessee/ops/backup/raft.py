@@ -1,0 +1,92 @@
+"""Raft snapshots: taken, looked at, and put back."""
+
+import hashlib
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any, cast
+
+from lessee.core.errors import VaultUnreachable
+from lessee.ops.backup.encryption import PIECE
+from lessee.ops.backup.policy.problems import ArchiveError
+from lessee.vault.admin import Operator, error
+from lessee.vault.transport import RequestFailed
+
+PATH = "sys/storage/raft/snapshot"
+_SUMS = "SHA256SUMS"
+_LARGEST_SUMS = 1 << 16
+
+
+def take(asking: Operator, write: Callable[[bytes], None]) -> None:
+    """Write a snapshot piece by piece, and look whether it is whole. Raises Refused or VaultUnreachable."""
+    try:
+        with asking.door.stream("GET", PATH, token=asking.token) as answer:
+            check(_written(iter(lambda: answer.read(PIECE), b""), write))
+    except RequestFailed as exc:
+        raise error(exc.failure, PATH) from None
+    except ArchiveError as exc:
+        # A server that fails on the way has already answered 200.
+        raise VaultUnreachable(f"the snapshot that it sent is not whole: {exc.what}", where=PATH) from None
+
+
+def put(asking: Operator, pieces: Iterable[bytes], size: int, *, force: bool) -> None:
+    """Replace all that a server holds. `force`: though its seal is another. Raises Refused or VaultUnreachable."""
+    path = f"{PATH}-force" if force else PATH
+    try:
+        with asking.door.stream("POST", path, token=asking.token, body=pieces, size=size) as answer:
+            answer.read()
+    except RequestFailed as exc:
+        raise error(exc.failure, path) from None
+
+
+def check(pieces: Iterator[bytes]) -> None:
+    """Read a snapshot to its end. Raises ArchiveError where its own checksums are wrong, or it has none."""
+    source = _Pieces(pieces)
+    found: dict[str, str] = {}
+    sums: dict[str, str] = {}
+    try:
+        with tarfile.open(fileobj=cast("IO[bytes]", source), mode="r|gz") as tar:
+            for info in tar:
+                content = cast("IO[bytes]", tar.extractfile(info)) if info.isreg() else None
+                if content is None:
+                    raise ArchiveError("something that is no file is in the raft snapshot")
+                if info.name == _SUMS:
+                    sums = _sums(content)
+                else:
+                    found[info.name] = _hash(content)
+    except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError):
+        raise ArchiveError("the raft snapshot is cut or altered") from None
+    for _ in pieces:
+        pass
+    named = {name: digest for name, digest in found.items() if not name.startswith(_SUMS)}
+    if not sums or any(sums.get(name) != digest for name, digest in named.items()) or set(sums) - set(named):
+        raise ArchiveError("the raft snapshot is not what its own checksums say")
+
+
+class _Pieces:
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._rest = pieces, b""
+
+    def read(self, size: int) -> bytes:
+        while len(self._rest) < size and (piece := next(self._pieces, b"")):
+            self._rest += piece
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return piece
+
+
+def _written(pieces: Iterator[bytes], write: Callable[[bytes], None]) -> Iterator[bytes]:
+    for piece in pieces:
+        write(piece)
+        yield piece
+
+
+def _hash(content: IO[bytes]) -> str:
+    found: Any = hashlib.sha256()
+    while piece := content.read(PIECE):
+        found.update(piece)
+    return str(found.hexdigest())
+
+
+def _sums(content: IO[bytes]) -> dict[str, str]:
+    lines = content.read(_LARGEST_SUMS).decode().splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}

@@ -1,0 +1,130 @@
+"""A bucket of S3 for archives."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+from lessee.config.grammar.backup import BackupStore
+from lessee.core.errors import CannotWrite, ConfigError, LesseeError
+from lessee.ops.backup.encryption import PIECE
+from lessee.ops.backup.policy.problems import ArchiveError
+
+_TIMEOUTS = (5, 60)
+"""Seconds to connect, and for each read."""
+
+
+class Bucket:
+    """The objects of a bucket whose keys begin with a prefix."""
+
+    def __init__(self, config: BackupStore, environ: Mapping[str, str]) -> None:
+        self._config = config
+        self._environ = environ
+
+    def where(self, name: str) -> str:
+        return f"s3://{self._config.bucket}/{self._config.prefix}{name}"
+
+    def names(self) -> tuple[str, ...]:
+        prefix, found = self._config.prefix, []
+        try:
+            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._config.bucket, Prefix=prefix)
+            for page in pages:
+                found += [item["Key"].removeprefix(prefix) for item in page.get("Contents", ())]
+        except self._errors as exc:
+            raise CannotWrite(f"the bucket cannot be listed: {_reason(exc)}", where=self.where("")) from None
+        return tuple(found)
+
+    def put(self, name: str, archive: IO[bytes]) -> None:
+        """It is there, and as long as it was sent, or CannotWrite is raised."""
+        size = archive.seek(0, os.SEEK_END)
+        archive.seek(0)
+        place = {"Bucket": self._config.bucket, "Key": self._config.prefix + name}
+        try:
+            self._client.put_object(**place, Body=archive, ContentLength=size)
+            there = self._client.head_object(**place)["ContentLength"]
+        except self._errors as exc:
+            raise CannotWrite(f"it cannot be stored: {_reason(exc)}", where=self.where(name)) from None
+        if there != size:
+            raise CannotWrite(f"{there} bytes of {size} are there", where=self.where(name))
+
+    def open(self, name: str) -> IO[bytes] | None:
+        file = tempfile.TemporaryFile()  # noqa: SIM115  # The caller closes it.
+        try:
+            body = self._client.get_object(Bucket=self._config.bucket, Key=self._config.prefix + name)["Body"]
+            for piece in body.iter_chunks(PIECE):
+                file.write(piece)
+        except self._errors as exc:
+            file.close()
+            if _reason(exc) in {"NoSuchKey", "404"}:
+                return None
+            raise ArchiveError(f"it cannot be fetched: {_reason(exc)}", where=self.where(name)) from None
+        file.seek(0)
+        return file
+
+    def remove(self, name: str) -> None:
+        try:
+            self._client.delete_object(Bucket=self._config.bucket, Key=self._config.prefix + name)
+        except self._errors as exc:
+            raise CannotWrite(f"it cannot be removed: {_reason(exc)}", where=self.where(name)) from None
+
+    @cached_property
+    def _client(self) -> Any:
+        core = _botocore()
+        access = self._key(self._config.access_key_file, "AWS_ACCESS_KEY_ID", "access_key_file")
+        secret = self._key(self._config.secret_key_file, "AWS_SECRET_ACCESS_KEY", "secret_key_file")
+        connecting, reading = _TIMEOUTS
+        try:
+            return core.session.Session().create_client(
+                "s3",
+                region_name=self._config.region,
+                endpoint_url=self._config.endpoint,
+                aws_access_key_id=access,
+                aws_secret_access_key=secret,
+                config=core.config.Config(
+                    connect_timeout=connecting,
+                    read_timeout=reading,
+                    retries={"max_attempts": 2},
+                    s3={"addressing_style": "path" if self._config.endpoint else "auto"},
+                ),
+            )
+        except (core.exceptions.BotoCoreError, ValueError):
+            raise _wrong("the endpoint or the region makes no sense", "backup.s3") from None
+
+    @property
+    def _errors(self) -> tuple[type[Exception], ...]:
+        exceptions = _botocore().exceptions
+        return exceptions.BotoCoreError, exceptions.ClientError, OSError
+
+    def _key(self, file: str | None, variable: str, name: str) -> str:
+        if file is None:
+            value = self._environ.get(variable, "")
+        else:
+            try:
+                value = Path(file).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError):
+                raise _wrong("the file cannot be read", f"backup.s3.{name}") from None
+        if not value.strip():
+            raise _wrong("there is no key", f"backup.s3.{name}", f"name its file, or set ${variable}")
+        return value.strip()
+
+
+def _botocore() -> Any:
+    try:
+        import botocore.config  # noqa: PLC0415  # An extra, of half a second.
+        import botocore.exceptions  # noqa: PLC0415
+        import botocore.session  # noqa: PLC0415
+    except ImportError:
+        raise LesseeError("botocore is not installed", todo="install it with `pip install 'lessee[backup]'`") from None
+    return botocore
+
+
+def _reason(exc: Exception) -> str:
+    """A store's own text may repeat what it was sent."""
+    response = getattr(exc, "response", None)
+    return str(response["Error"].get("Code")) if response else type(exc).__name__
+
+
+def _wrong(what: str, where: str, todo: str = "") -> ConfigError:
+    return ConfigError([LesseeError(what, where=where, todo=todo)])

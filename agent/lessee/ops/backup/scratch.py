@@ -1,0 +1,140 @@
+"""A private server that holds what an archive does, for as long as it is looked at."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lessee.core.errors import LesseeError, Refused, VaultUnreachable
+from lessee.host.openbao import find_bao
+from lessee.process import network_namespace
+from lessee.vault.admin import Operator
+from lessee.vault.transport import Address, Door, RequestFailed
+
+_MEMORY = Path("/dev/shm")  # noqa: S108  # A folder of our own is made in it.
+_PATIENCE = 30.0
+_PAUSE = 0.05
+_CONFIG = """
+listener "unix" {{
+  address     = "{folder}/api.sock"
+  socket_mode = "600"
+  disable_unauthed_generate_root_endpoints = false
+}}
+storage "{storage}" {{
+{settings}
+}}
+"""
+# Raft wants an address for its peers; in a network of its own there are none.
+_PEERS = """
+api_addr     = "http://127.0.0.1:8200"
+cluster_addr = "http://127.0.0.1:8201"
+listener "tcp" {
+  address         = "127.0.0.1:8200"
+  cluster_address = "127.0.0.1:8201"
+  tls_disable     = true
+}
+"""
+_RAFT = '  path                   = "{folder}/data"\n  node_id = "scratch"\n  performance_multiplier = 1'
+
+
+@contextmanager
+def scratch(*, raft: bool = False, keys: int = 1) -> Iterator[Operator]:
+    """One who may do all in an empty server, which listens on a socket that only we can open.
+
+    Its folder is ours alone, on tmpfs where there is one. It ends with this process, however that ends, and reaches no
+    network where the kernel allows that. With `raft` that is a must, and it sees no other file: a server with all that
+    another one knows would end the other's leases, give its databases new passwords, and write to its audit log.
+    `keys`: it wants so many to be unsealed, also those of a snapshot: a server keeps in mind how many it wants.
+    Raises LesseeError where there is no `bao`, or no such isolation.
+    """
+    place = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="lessee-verify-", dir=place, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        for part in ("data", "tmp"):
+            (folder / part).mkdir()
+        process = _start(folder, raft=raft)
+        try:
+            with closing(Door(Address(f"unix://{folder}/api.sock"))) as door:
+                yield Operator(door, _initialise(door, process, folder / "log", keys))
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _start(folder: Path, *, raft: bool) -> "subprocess.Popen[bytes]":
+    root = Path("/") if raft else folder
+    settings = _RAFT.format(folder=root) if raft else ""
+    config = _CONFIG.format(folder=root, storage="raft" if raft else "inmem", settings=settings)
+    (folder / "scratch.hcl").write_text(config + (_PEERS if raft else ""), encoding="utf-8")
+    environ = {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "BAO_RAFT_AUTOPILOT_DISABLE": "true"}
+    # By its file: a module would be looked for in the current folder first, and in a home that it does not see.
+    alone = [sys.executable, "-I", network_namespace.__file__, str(folder) if raft else network_namespace.ANY]
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            [*alone, find_bao(), "server", f"-config={root / 'scratch.hcl'}"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environ,
+        )
+
+
+def _initialise(door: Door, process: "subprocess.Popen[bytes]", log: Path, keys: int) -> str:
+    """Its root token."""
+    _until(lambda: b"server started!" in log.read_bytes() or _has_ended(process), "to start")
+    if process.returncode == network_namespace.REFUSED:
+        todo = "let it make namespaces (user namespaces, or CAP_SYS_ADMIN and CAP_SYS_CHROOT)"
+        raise LesseeError("no server without network and files can be started here", todo=todo)
+    if process.returncode is not None:
+        raise LesseeError("the scratch server did not start", todo="try `bao server -dev` by hand")
+    said = plain(door, "PUT", "sys/init", {"secret_shares": keys, "secret_threshold": keys})
+    unseal(door, said["keys"])
+    return str(said["root_token"])
+
+
+def unseal(door: Door, keys: list[str]) -> None:
+    """Raises Refused where the keys are not its own."""
+    _until(lambda: plain(door, "GET", "sys/seal-status").get("sealed") is not None, "to answer")
+    for key in keys:
+        said = plain(door, "PUT", "sys/unseal", {"key": key})
+    if said.get("sealed"):
+        raise Refused("the scratch server stays sealed", todo="give as many unseal keys as its threshold says")
+    _until(lambda: _is_active(door), "to be active")
+
+
+def plain(door: Door, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """An answer whose fields do not stand in `data`; {} where there is none. Raises Refused."""
+    content = msgspec.json.encode(body) if body is not None else b""
+    sent = iter([content]) if body is not None else None
+    try:
+        with door.stream(method, path, token=None, body=sent, size=len(content)) as answer:
+            return dict(msgspec.json.decode(answer.read() or b"{}", type=dict[str, Any]))
+    except RequestFailed as exc:
+        if method == "GET":
+            return {}
+        raise Refused(exc.failure.text, where=path) from None
+
+
+def _is_active(door: Door) -> bool:
+    with suppress(RequestFailed), door.stream("GET", "sys/health", token=None):
+        return True
+    return False
+
+
+def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
+    return process.poll() is not None
+
+
+def _until(true: Any, what: str) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not true():
+        if time.monotonic() > deadline:
+            raise VaultUnreachable(f"the scratch server took too long {what}")
+        time.sleep(_PAUSE)

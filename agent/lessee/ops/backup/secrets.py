@@ -1,0 +1,88 @@
+"""Reads the secrets of a server: several at a time, and each as it was at one moment."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from lessee.core.errors import VaultUnreachable
+from lessee.core.failures import Kind
+from lessee.ops.backup.policy.kv_reader import Read, secret_from, to_ask
+from lessee.ops.backup.policy.records import Secret, Version, fingerprint
+from lessee.vault.admin import Operator, error
+from lessee.vault.transport import RequestFailed
+
+THREADS = 6
+WINDOW = 4 * THREADS
+"""How many secrets are in memory at a time."""
+TRIES = 20
+"""How often a secret is read that changes while it is read."""
+STRICT_TRIES = 3
+"""How many of these for a secret with all its versions."""
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def secrets(asking: Operator, mounts: Mapping[str, int], key: bytes) -> Iterator[Secret]:
+    """All in these mounts of KV, which have version 1 or 2; in order. Raises Refused or VaultUnreachable."""
+    found = each(lambda place: secret(asking, *place, mounts[place[0]], key), places(asking, mounts))
+    return (one for one in found if one is not None)
+
+
+def places(asking: Operator, mounts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Mount and path of each. Raises Refused or VaultUnreachable."""
+    return ((mount, path) for mount, version in mounts.items() for path in _walk(asking, mount, version, ""))
+
+
+def each(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
+    """What comes of each item, in order; a few are worked on at the same time, and no more is held."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting: deque[Future[_R]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= WINDOW:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def secret(asking: Operator, mount: str, path: str, version: int, key: bytes) -> Secret | None:
+    """None where there is none. Raises Refused or VaultUnreachable."""
+    if version == 1:
+        data = asking.read(mount + path)
+        if data is None:
+            return None
+        print_ = fingerprint(key, mount, path, dict(data))
+        return Secret(mount, path, 1, 0, {}, (Version(0, dict(data), print_),))
+    for attempt in range(TRIES):
+        metadata = asking.read(f"{mount}metadata/{path}")
+        if metadata is None:
+            return None
+        reads = {number: _read(asking, f"{mount}data/{path}", number) for number in to_ask(metadata)}
+        found = secret_from(mount, path, metadata, reads, key, strict=attempt < STRICT_TRIES)
+        if found is not None:
+            return found
+    raise VaultUnreachable(f"it changed at each of {TRIES} readings", where=mount + path, todo="try again")
+
+
+def _read(asking: Operator, path: str, number: int) -> Read:
+    try:
+        data = asking.door.ask("GET", path, token=asking.token, params={"version": str(number)}).data
+    except RequestFailed as exc:
+        if exc.failure.kind is not Kind.MISSING:
+            raise error(exc.failure, path) from None
+        # Of what is deleted it tells the metadata, of what is not there nothing.
+        return Read(None, exc.data.get("metadata") or {})
+    return Read(data.get("data"), data.get("metadata") or {})
+
+
+def _walk(asking: Operator, mount: str, version: int, folder: str) -> Iterator[str]:
+    for name in asking.list(f"{mount}{'metadata/' if version != 1 else ''}{folder}"):
+        if name.endswith("/"):
+            yield from _walk(asking, mount, version, folder + name)
+        else:
+            yield folder + name

@@ -1,0 +1,67 @@
+"""A place for what is read until its size is known: on a disk, and readable to this process alone."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from lessee.core.errors import CannotWrite
+from lessee.ops.backup.encryption import PIECE
+from lessee.ops.backup.policy.manifest import Member
+from lessee.ops.backup.policy.problems import ArchiveError
+
+
+class Spool:
+    """A member of an archive to be. Its file has no name, and is encrypted with a key that is nowhere else.
+
+    AES in counter mode says nothing of whether the file was altered; the member's hash does.
+    """
+
+    def __init__(self, name: str, folder: Path | None) -> None:
+        """`folder` None: where temporary files lie. Raises CannotWrite."""
+        self._name = name
+        self._where = str(folder or tempfile.gettempdir())
+        self._cipher = Cipher(algorithms.AES256(os.urandom(32)), modes.CTR(os.urandom(16)))
+        self._encryptor = self._cipher.encryptor()
+        self._hash = hashlib.sha256()
+        self._size = 0
+        try:
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # It lives as long as the spool.
+        except OSError as exc:
+            raise CannotWrite(f"no temporary file can be made: {exc.strerror}", where=self._where) from None
+
+    def write(self, piece: bytes) -> None:
+        """Raises CannotWrite."""
+        self._hash.update(piece)
+        self._size += len(piece)
+        try:
+            self._file.write(self._encryptor.update(piece))
+        except OSError as exc:
+            raise CannotWrite(f"a temporary file cannot be written: {exc.strerror}", where=self._where) from None
+
+    @property
+    def member(self) -> Member:
+        """What was written so far."""
+        return Member(self._name, self._size, self._hash.hexdigest())
+
+    def read(self) -> Iterator[bytes]:
+        """All that was written. Raises CannotWrite, or ArchiveError where the file is another by now."""
+        try:
+            self._file.seek(0)
+        except OSError as exc:  # Of what had waited to be written.
+            raise CannotWrite(f"a temporary file cannot be written: {exc.strerror}", where=self._where) from None
+        decryptor, found = self._cipher.decryptor(), hashlib.sha256()
+        while piece := decryptor.update(self._file.read(PIECE)):
+            found.update(piece)
+            yield piece
+        if found.hexdigest() != self._hash.hexdigest():
+            raise ArchiveError("a temporary file was altered")
+
+    def close(self) -> None:
+        """Nothing is left of it."""
+        with suppress(OSError):  # A full disk, which was told.
+            self._file.close()

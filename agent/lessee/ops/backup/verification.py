@@ -1,0 +1,127 @@
+"""Tries an archive: restores it into a private server, and compares."""
+
+from base64 import b64decode
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import IO
+
+from lessee.core.immutable import Record
+from lessee.ops.backup import raft
+from lessee.ops.backup.archive import Archive, opened
+from lessee.ops.backup.inspection import Inspected, inspect
+from lessee.ops.backup.keys import Keys
+from lessee.ops.backup.policy.changes import Change, Conflict
+from lessee.ops.backup.policy.comparison import differences, is_younger
+from lessee.ops.backup.policy.manifest import SNAPSHOT
+from lessee.ops.backup.policy.records import Secret
+from lessee.ops.backup.restore import skip
+from lessee.ops.backup.scratch import plain, scratch, unseal
+from lessee.ops.backup.secrets import each, places, secret
+from lessee.ops.backup.writer import Writer
+from lessee.vault.admin import Operator
+
+
+class Verified(Record, frozen=True):
+    """What was found. `untried`: engines that a scratch server has not."""
+
+    inspected: Inspected
+    differences: tuple[str, ...]
+    untried: tuple[str, ...]
+    snapshot: str | None
+    """How the raft snapshot fared; None where there is none."""
+
+
+def verify(file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str]) -> Verified:
+    """Raises ArchiveError where it is not whole, and LesseeError where no scratch server can be had."""
+    inspected = inspect(file, keys, where)
+    with scratch() as asking:
+        with opened(file, keys, where) as archive:
+            writer = Writer(asking, archive, act=True, trial=True)
+            skip(writer.things())
+            skip(writer.secrets())
+            _skip_snapshot(archive)
+        found = list(_compare(file, where, keys, asking, writer.untried))
+    snapshot = None
+    if inspected.has_snapshot:
+        snapshot = "its checksums are right; give unseal keys with --unseal-key-file to try it in a server"
+        if unseal_keys:
+            snapshot = _try_snapshot(file, where, keys, unseal_keys, found.append)
+    return Verified(inspected, tuple(found), tuple(writer.untried), snapshot)
+
+
+def _compare(file: IO[bytes], where: str, keys: Keys, asking: Operator, untried: Sequence[str]) -> Iterator[str]:
+    with opened(file, keys, where) as archive:
+        writer = Writer(asking, archive, act=False, trial=True, untried=untried)
+        for thing in writer.things():
+            if isinstance(thing, Change | Conflict):
+                yield f"{thing.path}: differs"
+        yield from _compare_secrets(archive, asking)
+        _skip_snapshot(archive)
+    count = sum(1 for _ in places(asking, writer.kv))
+    if count != archive.manifest.counts.secrets:
+        yield f"{count} secrets came back of {archive.manifest.counts.secrets}"
+
+
+def _compare_secrets(archive: Archive, asking: Operator) -> Iterator[str]:
+    key = bytes.fromhex(archive.manifest.key)
+
+    def look(saved: Secret) -> list[str]:
+        return list(differences(saved, secret(asking, saved.mount, saved.path, saved.engine, key)))
+
+    for some in each(look, archive.secrets()):
+        yield from some
+
+
+def _try_snapshot(
+    file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str], tell: Callable[[str], None]
+) -> str:
+    """In a scratch server of its own, with a root token that its unseal keys make."""
+    with scratch(raft=True, keys=len(unseal_keys)) as empty:
+        with opened(file, keys, where) as archive:
+            skip(archive.things())
+            skip(archive.secrets())
+            size = next(member.size for member in archive.manifest.members if member.name == SNAPSHOT)
+            raft.put(empty, archive.snapshot(), size, force=True)
+        unseal(empty.door, list(unseal_keys))
+        asking = Operator(empty.door, _root(empty, unseal_keys))
+        with opened(file, keys, where) as archive:
+            skip(archive.things())
+            same, younger = _compare_snapshot(archive, asking, tell)
+            _skip_snapshot(archive)
+    said = f"unsealed in a server of its own: {same} secrets are as in the logical part"
+    return f"{said}, {younger} were written after it" if younger else said
+
+
+def _compare_snapshot(archive: Archive, asking: Operator, tell: Callable[[str], None]) -> tuple[int, int]:
+    key = bytes.fromhex(archive.manifest.key)
+    same = younger = 0
+
+    def look(saved: Secret) -> tuple[Secret, list[str]]:
+        return saved, list(differences(saved, secret(asking, saved.mount, saved.path, saved.engine, key)))
+
+    for saved, found in each(look, archive.secrets()):
+        if not found:
+            same += 1
+        elif is_younger(saved, archive.manifest.created):
+            younger += 1
+        else:
+            for text in found:
+                tell(f"in the raft snapshot, {text}")
+    return same, younger
+
+
+def _root(asking: Operator, unseal_keys: Iterable[str]) -> str:
+    """A new root token of the scratch server. Raises Refused."""
+    begun = plain(asking.door, "PUT", "sys/generate-root/attempt", {})
+    said: dict[str, object] = {}
+    for key in unseal_keys:
+        said = plain(asking.door, "PUT", "sys/generate-root/update", {"key": key, "nonce": begun["nonce"]})
+        if said.get("complete"):
+            break
+    encoded = str(said["encoded_root_token"])
+    token = b64decode(encoded + "=" * (-len(encoded) % 4))
+    return bytes(one ^ other for one, other in zip(token, str(begun["otp"]).encode(), strict=True)).decode()
+
+
+def _skip_snapshot(archive: Archive) -> None:
+    if archive.manifest.members[-1].name == SNAPSHOT:
+        skip(archive.snapshot())

@@ -1,0 +1,1 @@
+"""`lessee check`: finds what is wrong with a configuration without asking Vault."""

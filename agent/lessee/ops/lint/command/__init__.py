@@ -1,0 +1,109 @@
+"""`lessee check`: is the configuration right, and what does it read? Asks no Vault."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from lessee.core.errors import ConfigError, UsageError
+from lessee.core.immutable import replace
+from lessee.host.project import find, template_of, text_of
+from lessee.ops.lint.command.app_summary import print_recipe
+from lessee.ops.lint.policy.findings import Finding, exit_code, in_order, of_configuration
+from lessee.ops.lint.policy.project import Checked, check_project
+from lessee.ops.lint.policy.reports import REPORTS
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0 where all is right; 78 or 65 with all that is wrong. Where it is for a program, it is all of stdout."""
+    if arguments.schema:
+        from lessee.config.schema import schema_text
+
+        sys.stdout.write(schema_text())
+        return 0
+    if arguments.policy:
+        from lessee.ops.access import command
+
+        return command.run(arguments)
+    if arguments.online:
+        raise UsageError("--online says nothing without --policy", todo="add it, or leave --online out")
+    if arguments.rotator:
+        raise UsageError("--rotator says nothing without --policy", todo="add it, or leave --rotator out")
+    checked = _check(arguments.config, dict(os.environ))
+    found = [*checked.findings, *_listed(checked)]
+    if arguments.compose:
+        found += _check_compose(arguments.compose, checked)
+    summary = ""
+    if arguments.dist and checked.sound is not None:
+        from lessee.ops.lint.command.dist import check_dist
+
+        searched = check_dist(arguments.dist, arguments.config, dict(os.environ))
+        found += searched.findings
+        summary = searched.summary
+    findings = in_order(replace(finding, file=_shown(finding.file)) for finding in found)
+    code = exit_code(findings)
+    report = REPORTS[arguments.format](findings)
+    if arguments.format != "text":
+        sys.stdout.write(report)
+        if summary:
+            print(summary, file=sys.stderr)
+        return code
+    sys.stderr.write(report)
+    if summary:
+        print(summary, file=sys.stdout if code == 0 else sys.stderr)
+    elif code == 0:
+        _tell(checked)
+    return code
+
+
+def _check(config: str | None, environ: Mapping[str, str]) -> Checked:
+    try:
+        path = find(config, environ)
+        text = text_of(path)
+    except ConfigError as exc:
+        return Checked(str(config), tuple(of_configuration(problem, problem.where) for problem in exc.problems))
+    return check_project(PurePosixPath(path), text, environ, lambda folder, name: template_of(Path(folder), name))
+
+
+def _listed(checked: Checked) -> Iterable[Finding]:
+    """Who lists a password as public may have misread what that means."""
+    if not any(recipe.app.public for recipe in checked.recipes.values()):
+        return
+    from lessee.core.sensitive.names import is_secretive
+    from lessee.ops.validate.policy.exposure import listed
+
+    for recipe in checked.recipes.values():
+        for template, variable, place in listed(recipe, dict(os.environ)):
+            if is_secretive(place.key):
+                what = f"{variable} is listed as public, and takes {place}: every visitor of the site reads it"
+                todo = "make sure that it is no secret, or take it out"
+                yield Finding("public-secret", "warning", what, todo, checked.file, 0, recipe.app.name, template)
+
+
+def _check_compose(paths: Iterable[str], checked: Checked) -> Iterable[Finding]:
+    from lessee.ops.lint.policy.compose.check import check_compose
+
+    return check_compose(paths, checked, lambda path: text_of(Path(path)), _env_file)
+
+
+def _env_file(path: str) -> str | None:
+    """Only of one that is there can anything be said; it may well be written later."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _shown(file: str) -> str:
+    """As seen from here, where it lies below."""
+    path, here = os.path.normpath(Path(file).absolute()), Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+
+def _tell(checked: Checked) -> None:
+    for recipe in checked.recipes.values():
+        print_recipe(recipe)
+    count = len(checked.recipes)
+    name = Path(checked.file).name
+    print(f"{name} is right: {count} app{'s' * (count != 1)}" if count else "no apps: an operator's file")

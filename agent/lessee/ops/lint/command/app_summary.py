@@ -1,0 +1,96 @@
+"""What an app reads, and how it is judged, told and proved: without anything that may be a secret."""
+
+from typing import assert_never
+from urllib.parse import urlsplit
+
+from lessee.config import (
+    ByCmdline,
+    ByCommand,
+    ByContainer,
+    ByHttp,
+    ByName,
+    ByPidFile,
+    Child,
+    CommandProbe,
+    FileProbe,
+    HttpProbe,
+    Notify,
+    Probe,
+    TcpProbe,
+    TlsProbe,
+)
+from lessee.core.paths import Dynamic, Folder, Need, Ref
+from lessee.rendering.app_templates import Recipe
+from lessee.rendering.templates import Compiled
+
+
+def print_recipe(recipe: Recipe) -> None:
+    """An app: its files, what they read, and how it is judged, told and proved."""
+    app = recipe.app
+    print(f"{app.name}  {app.directory}  refresh {app.refresh:g}s")
+    for file, compiled in recipe.files:
+        print(f"  {file.name}  {file.format}  {file.mode:04o}  from {file.template}")
+        _print_needs(compiled)
+    if recipe.environ is not None:
+        print(f"  the environment of the child of `lessee exec`  from {app.environ}")
+        _print_needs(recipe.environ)
+    if app.check is not None:
+        print(f"  checked by {app.check.command[0]}, within {app.check.timeout:g}s")
+    print(f"  notifies {_telling(app.notify)}")
+    if app.ready is not None:
+        print(f"  proved by {_proof(app.ready.probe)}, within {app.ready.within:g}s")
+
+
+def _print_needs(compiled: Compiled) -> None:
+    for need in sorted(compiled.needs, key=str):
+        print(f"    {_reading(need)}")
+
+
+def _reading(need: Need) -> str:
+    match need:
+        case Ref():
+            return f"reads {need}"
+        case Folder():
+            return f"reads {need} (the folder)"
+        case Dynamic():
+            return f"asks for {need}" + (", whose key is made here" if need.local_key else "")
+
+
+def _telling(notify: Notify | None) -> str:
+    """Without a command's words and a URL's query, which may hold what is not to be read."""
+    if notify is None:
+        return "nobody"
+    match notify.target:
+        case ByName(name):
+            return f"{notify.action} to process {name}"
+        case ByCmdline(pattern):
+            return f"{notify.action} to the process whose command line has {pattern}"
+        case ByPidFile(path):
+            return f"{notify.action} to the pid in {path}"
+        case Child():
+            return f"{notify.action} to the child of `lessee exec`"
+        case ByContainer(service=service, name=name, label=label):
+            which = f"service {service}" if service else f"container {name}" if name else f"label {label}"
+            return f"{notify.action} to {which}"
+        case ByCommand(command):
+            return f"by the command {command[0]}"
+        case ByHttp(url=url, method=method):
+            return f"by {method} to {urlsplit(url).hostname}"
+        case _:
+            assert_never(notify.target)
+
+
+def _proof(probe: Probe) -> str:
+    match probe:
+        case HttpProbe(url):
+            return f"GET from {urlsplit(url).hostname}"
+        case TcpProbe(address):
+            return f"a connection to {address}"
+        case TlsProbe(address, certificate):
+            return f"{address}, which serves {certificate}"
+        case CommandProbe(command):
+            return f"the command {command[0]}"
+        case FileProbe(path):
+            return f"the file {path}"
+        case _:
+            assert_never(probe)

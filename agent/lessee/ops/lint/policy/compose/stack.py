@@ -1,0 +1,132 @@
+"""Who is who in a Compose file: which service is the agent, and which ones read which app."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from lessee.config import App, ByContainer, Config
+from lessee.core.immutable import Record
+from lessee.ops.lint.policy.compose.model import Mount, Service
+from lessee.ops.lint.policy.signals import names_in
+
+_CONFIGURATION = "/etc/lessee"
+_PROGRAM = "lessee"
+
+_Folder = tuple[str, str]
+"""A volume's name, or "", and a folder in it, or on the host."""
+
+
+class Exec(Record, frozen=True):
+    """`lessee exec`, so far as it is spelled out: for which app, and what it starts."""
+
+    hidden = ("child",)
+
+    app: str
+    child: tuple[str, ...]
+
+
+class View(Record, frozen=True):
+    """By which mount a service sees an app's directory, and where, with a slash at the end."""
+
+    mount: Mount
+    path: str
+
+
+class Stack:
+    """The services of one project beside the apps of a configuration."""
+
+    def __init__(self, services: Mapping[str, Service], config: Config) -> None:
+        self.services = services
+        self.config = config
+        self.agents = tuple(service for service in services.values() if _is_agent(service, config))
+        self.execs = {name: found for name, one in services.items() if (found := exec_of(one)) is not None}
+        self._folders = {app.name: self._folder(app) for app in config.apps.values()}
+
+    def readers(self, app: App) -> Iterator[Service]:
+        """The services in which the app runs."""
+        for name, service in self.services.items():
+            is_exec = name in self.execs and self.execs[name].app == app.name
+            is_told = app.notify is not None and _names(app, name)
+            if is_exec or is_told or name == app.name or self._mounts_alone(service, app):
+                yield service
+
+    def strangers(self, app: App) -> Iterator[Service]:
+        """Those that may read the app where none is known to; none, where it is told in another project."""
+        target = app.notify.target if app.notify is not None else None
+        if isinstance(target, ByContainer) and target.project is not None:
+            return
+        for name, service in self.services.items():
+            if service not in self.agents and name not in self.execs and not keeps(service):
+                yield service
+
+    def views(self, service: Service, app: App) -> Iterator[View]:
+        """The mounts by which a service sees the app's directory."""
+        folder = self._folders[app.name]
+        for mount in service.mounts:
+            if folder is not None and folder[0] == mount.volume and _is_below(folder[1], mount.source):
+                yield View(mount, _join(mount.target, folder[1].removeprefix(mount.source)))
+
+    def is_ours(self, path: str, app: App) -> bool:
+        """Whether a file of the host is one of the app's."""
+        volume, folder = self._folders[app.name] or ("?", "")
+        return not volume and _is_below(path, folder)
+
+    def _mounts_alone(self, service: Service, app: App) -> bool:
+        """Who sees the directories of several apps may be any of them, or what keeps them all."""
+        seen = [other.name for other in self.config.apps.values() if any(self.views(service, other))]
+        return seen == [app.name] and service not in self.agents and not keeps(service)
+
+    def _folder(self, app: App) -> _Folder | None:
+        """Where the app's directory lies outside of the agent's container; None where nobody else sees it."""
+        if not self.agents:
+            return "", app.directory
+        mounts = [mount for agent in self.agents for mount in agent.mounts if _is_below(app.directory, mount.target)]
+        if not mounts:
+            return None
+        mount = max(mounts, key=lambda one: len(one.target))
+        return mount.volume, _join(mount.source, app.directory.removeprefix(mount.target))
+
+
+def exec_of(service: Service) -> Exec | None:
+    """What `lessee exec` is asked for there; its image's entrypoint may be lessee itself."""
+    names = names_in(service.words)
+    begin = names.index(_PROGRAM) + 1 if _PROGRAM in names else 0
+    if names[begin : begin + 1] != ["exec"]:
+        return None
+    ours, child = _parted(names[begin + 1 :])
+    options = [word for option in ours for word in option.split("=", 1)]
+    app = options[options.index("--app") + 1 :][:1] if "--app" in options else []
+    return Exec("".join(app), child)
+
+
+def keeps(service: Service) -> bool:
+    """Whether it only keeps a namespace, or volumes: it sleeps."""
+    names = names_in(service.words)
+    return names[:1] == ["pause"] or ("sleep" in names and not {"infinity", "inf"}.isdisjoint(names))
+
+
+def _is_agent(service: Service, config: Config) -> bool:
+    names = names_in(service.words)
+    if _PROGRAM in names:
+        return bool({"run", "exec"} & set(names[names.index(_PROGRAM) :]))
+    if service.entrypoint is not None or names[:1] not in ([], ["run"], ["exec"]):
+        return False
+    image = (service.image or "").rpartition("/")[2].partition(":")[0]
+    return image == _PROGRAM or any(mount.target in {_CONFIGURATION, config.state} for mount in service.mounts)
+
+
+def _names(app: App, service: str) -> bool:
+    target = app.notify.target if app.notify is not None else None
+    return isinstance(target, ByContainer) and target.service == service and target.project is None
+
+
+def _is_below(inner: str, outer: str) -> bool:
+    return _join(inner, "").startswith(_join(outer, ""))
+
+
+def _join(folder: str, below: str) -> str:
+    return f"{folder.rstrip('/')}/{below.strip('/')}".rstrip("/") + "/"
+
+
+def _parted(words: Sequence[str]) -> tuple[Sequence[str], tuple[str, ...]]:
+    """What stands before `--`, and what behind."""
+    index = words.index("--") if "--" in words else len(words)
+    return words[:index], tuple(words[index + 1 :])

@@ -1,0 +1,65 @@
+"""Whether the fallbacks of apps could serve them, which nobody should find out while Vault is away."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+
+from yaml.nodes import MappingNode
+
+from lessee.config import FromSecrets, FromVariables
+from lessee.core.errors import LesseeError
+from lessee.core.paths import Need, Ref
+from lessee.ops.lint.policy.app_rules import line_of_key
+from lessee.ops.lint.policy.findings import Finding, split_place
+from lessee.rendering.app_templates import Recipe
+from lessee.rendering.fallback.files import problems, unset, unused
+from lessee.rendering.fallback.masks import MISFIT
+from lessee.rendering.templates import Compiler
+from lessee.rendering.value_shapes import ANY, shapes_of
+
+UNSET = "fallback-unset"
+"""What names a variable that the environment of the check has not: that of the agent may have it."""
+
+
+def check_fallback(
+    recipe: Recipe, compiler: Compiler, environ: Mapping[str, str], root: MappingNode, file: str, folder: PurePosixPath
+) -> Iterator[Finding]:
+    """`file` is the configuration, `root` the same as YAML, and `folder` that of the templates."""
+    app = recipe.app
+    if not isinstance(app.fallback, FromVariables | FromSecrets):
+        return
+    line = line_of_key(root, ("apps", app.name, "fallback"))
+
+    def of_configuration(problem: LesseeError) -> Finding:
+        return Finding(problem.rule, "error", problem.what, problem.todo, file, line, app.name)
+
+    wrong = list(problems(recipe))
+    for problem in wrong:
+        template, at = split_place(problem.where)
+        if template:
+            place = str(folder / template)
+            yield Finding(problem.rule, "error", problem.what, problem.todo, place, at, app.name, template)
+        else:
+            yield of_configuration(problem)
+    if not wrong:
+        yield from map(of_configuration, (*_keys(recipe, app.fallback, compiler), *unused(recipe)))
+    if missing := unset(app.fallback, environ):
+        message = f"the environment here has no {', '.join(missing)}"
+        yield Finding(UNSET, "warning", message, "set them where the agent runs", file, line, app.name)
+
+
+def _keys(recipe: Recipe, fallback: FromVariables | FromSecrets, compiler: Compiler) -> Iterator[LesseeError]:
+    """Keys that templates read of secrets, and the fallback does not name."""
+    if not isinstance(fallback, FromSecrets):
+        return
+    texts = {name: code.text for compiled in recipe.templates for name, code in compiled.codes.items()}
+    shapes = shapes_of([compiler.parse(text, name) for name, text in texts.items()], recipe.space)
+    for path, named in fallback.secrets.items():
+        read = {key for need in recipe.needs if _is(path, need, recipe) for key in shapes[need].inner if need in shapes}
+        for key in sorted(read - named.keys() - {ANY}):
+            what = f"a template reads {key} of {path}, and `fallback` does not name it"
+            yield LesseeError(what, todo=f"add `{key}: VARIABLE`", rule=MISFIT)
+
+
+def _is(path: str, need: Need, recipe: Recipe) -> bool:
+    ref = recipe.space.secret(path)
+    return isinstance(need, Ref) and (ref.mount, ref.path) == (need.mount, need.path)

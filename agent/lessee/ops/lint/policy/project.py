@@ -1,0 +1,115 @@
+"""A configuration and its templates: all that is wrong with them, told at once."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import PurePosixPath
+
+from yaml.nodes import MappingNode
+
+from lessee.config import Config, format_of
+from lessee.config.grammar import app as grammar
+from lessee.config.grammar.nodes import compose
+from lessee.config.grammar.problems import Path, Problems
+from lessee.config.grammar.reader import Reader
+from lessee.config.parsing import parse
+from lessee.core.errors import ConfigError
+from lessee.core.immutable import Record
+from lessee.core.paths import Space
+from lessee.ops.lint.policy.app_rules import check_apps
+from lessee.ops.lint.policy.fallbacks import check_fallback
+from lessee.ops.lint.policy.findings import Finding, of_configuration
+from lessee.ops.lint.policy.templates import Sheet, Templates
+from lessee.rendering.app_templates import Recipe, compile_recipes, space_of
+
+Load = Callable[[PurePosixPath, str], str]
+"""The text of the template in a folder. Raises TemplateError."""
+
+_ENVIRON = "dotenv"
+"""The format of what `environ` renders."""
+
+
+class Sound(Record, frozen=True):
+    """A configuration without mistakes of its own, as it is and as YAML."""
+
+    config: Config
+    root: MappingNode
+
+
+class Checked(Record, frozen=True):
+    """What was found in a file and its templates, and what can be looked at further."""
+
+    file: str
+    findings: tuple[Finding, ...]
+    sound: Sound | None = None
+    recipes: Mapping[str, Recipe] = {}
+    """Where no template is wrong."""
+    texts: Mapping[Sheet, str] = {}
+    """What the files look like: with values that are made up, or else as the template has them."""
+
+
+def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load) -> Checked:
+    """`text` is what stands in the file at `path`, which is called so in what is found."""
+    try:
+        config = parse(text, source=path.name, environ=environ, for_child=True)
+    except ConfigError as exc:
+        findings = [of_configuration(problem, str(path)) for problem in exc.problems]
+        return Checked(str(path), (*findings, *_rest(path, text, environ, load)))
+    root = compose(text, path.name)
+    templates = _templates(path, config.templates, load, space_of(config), _sheets(config))
+    recipes = {} if templates.findings else compile_recipes(config, templates.compiler, prepare=False)
+    fallbacks = (
+        finding
+        for recipe in recipes.values()
+        for finding in check_fallback(recipe, templates.compiler, environ, root, str(path), templates.folder)
+    )
+    return Checked(
+        str(path),
+        (*check_apps(config, root, str(path)), *templates.findings, *fallbacks),
+        Sound(config, root),
+        recipes,
+        templates.texts,
+    )
+
+
+def _rest(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load) -> list[Finding]:
+    """What can be said of the templates though the configuration is wrong: as if there were no prefix."""
+    reader = Reader(Problems(path.name), environ)
+    try:
+        reader.read(compose(text, path.name))
+    except ConfigError:
+        return []
+    folder, mount = (reader.values.get(key) for key in (("templates",), ("secrets", "mount")))
+    space = Space(mount if isinstance(mount, str) else "secret", environment="environment")  # Any would do.
+    return _templates(
+        path, folder if isinstance(folder, str) else None, load, space, _sound_sheets(reader.values)
+    ).findings
+
+
+def _templates(path: PurePosixPath, folder: str | None, load: Load, space: Space, sheets: Iterable[Sheet]) -> Templates:
+    below = path.parent / folder if folder else path.parent
+    templates = Templates(below, cache(lambda name: load(below, name)), space)
+    templates.check(sheets)
+    return templates
+
+
+def _sheets(config: Config) -> Iterator[Sheet]:
+    for app in config.apps.values():
+        yield from (Sheet(app.name, file.template, file.format, file.name, app.public) for file in app.files)
+        if app.environ is not None:
+            yield Sheet(app.name, app.environ, _ENVIRON, "", app.public)
+
+
+def _sound_sheets(values: Mapping[Path, object]) -> Iterator[Sheet]:
+    def public(app: str) -> frozenset[str]:
+        listed = (value for path, value in values.items() if path[:-1] == ("apps", app, "public"))
+        return frozenset(str(name) for name in listed)
+
+    for path, value in values.items():
+        match path, value:
+            case ("apps", str(app), "files", int()), grammar.File(template=template):
+                name = value.name or template.rpartition("/")[2].removesuffix(".j2")
+                yield Sheet(app, template, value.format or format_of(name), name, public(app))
+            case ("apps", str(app), "environ"), str(template):
+                yield Sheet(app, template, _ENVIRON, "", public(app))
+            case _:
+                pass

@@ -1,0 +1,66 @@
+"""Rendering with made-up secrets: what no secret can make fit is told before one is read."""
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+
+from lessee.core.errors import FormatError, TemplateError
+from lessee.core.paths import Need, Space
+from lessee.rendering.document import Document
+from lessee.rendering.public_variables import refuse_public
+from lessee.rendering.sample_secrets import KINDS, MadeUp, made_up, text
+from lessee.rendering.serialization import text as text_in
+from lessee.rendering.templates import Compiled, Renderer
+from lessee.rendering.value_shapes import Shape
+
+
+def try_out(
+    compiled: Compiled,
+    format: str,  # noqa: A002  # The word that users write.
+    space: Space,
+    shapes: Mapping[Need, Shape],
+    public: Collection[str] = (),
+) -> str | FormatError | None:
+    """The file as it would be with some made-up values, or why it can be written with none; `public` as the app has it.
+
+    None where that cannot be known, since an expression fails on what is made up.
+    """
+    ends: list[str | FormatError | None] = []
+    for known in (shapes, {}):
+        for kind in KINDS:
+            end = _written(compiled, format, space, made_up(compiled.needs, known, kind), public)
+            if isinstance(end, str):
+                return end
+            ends.append(end)
+    # Nearly every expression takes a text.
+    as_text, as_digits = ends[:2]
+    return as_text if as_digits is not None else None
+
+
+def document(compiled: Compiled, space: Space, shapes: Mapping[Need, Shape]) -> Document | None:
+    """What the first trial rendered; None where an expression failed on it."""
+    with suppress(TemplateError):
+        return _document(compiled, space, made_up(compiled.needs, shapes, text))
+    return None
+
+
+def _written(
+    compiled: Compiled,
+    format: str,  # noqa: A002  # As above.
+    space: Space,
+    inputs: MadeUp,
+    public: Collection[str],
+) -> str | FormatError | None:
+    try:
+        rendered = _document(compiled, space, inputs)
+    except TemplateError:
+        return None
+    try:
+        refuse_public(rendered, format, public)
+        return text_in(rendered, format)
+    except FormatError as exc:
+        return exc
+
+
+def _document(compiled: Compiled, space: Space, inputs: MadeUp) -> Document:
+    renderer = Renderer(space, inputs.secrets, inputs.folders, inputs.dynamic, inputs.environ)
+    return renderer.render(compiled)

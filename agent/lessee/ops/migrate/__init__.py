@@ -1,0 +1,1 @@
+"""`lessee import`: converts a Vault Agent, consul-template or injector configuration."""

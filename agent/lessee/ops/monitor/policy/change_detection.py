@@ -1,0 +1,78 @@
+"""Which requests of the audit log changed something that agents read, or that decides what they may."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from lessee.core.change_events import Change
+from lessee.ops.monitor.policy.access import Access
+
+_WRITES = frozenset({"create", "update", "patch"})
+_ROLES = frozenset({"role", "roles", "certs", "users", "groups", "static-roles"})
+_ROTATES = {"rotate-role": "static-creds", "rotate-root": "config"}
+_SECRET_IDS = ("secret-id", "secret-id-accessor", "custom-secret-id", "role-id")
+"""What is asked of an AppRole and changes none."""
+
+
+def change_of(access: Access, environments: Collection[str]) -> Change | None:
+    """What a request changed; None where it was refused or failed, only read, or is of no interest.
+
+    Values are not looked at, and the log has none: all of it stands in the path.
+    """
+    if access.refused or access.error is not None:
+        return None
+    # OpenBao names a mount with its namespace, and a path without.
+    mount = access.mount.removeprefix(f"{access.namespace}/") if access.namespace else access.mount
+    below = access.path.removeprefix(mount).lstrip("/")
+    if access.mount_type in {"kv", "generic"}:
+        found = _of_kv(access.operation, below)
+    elif mount == "sys":
+        found = _of_policies(access.operation, below)
+    else:
+        found = _of_roles(access.operation, below, is_auth=mount.startswith("auth/"))
+    if found is None:
+        return None
+    operation, path = found
+    environment = None
+    if access.mount_type in {"kv", "generic"}:
+        first, slash, rest = path.partition("/")
+        if slash and rest and first in environments:
+            environment, path = first, rest
+    at = datetime.fromtimestamp(access.at, UTC).isoformat(timespec="milliseconds")
+    return Change(environment, mount, path, access.version, operation, at, access.namespace)
+
+
+def _of_kv(operation: str, below: str) -> tuple[str, str] | None:
+    view, slash, path = below.partition("/")
+    match view, operation:
+        case "data", "create" | "update" | "patch" | "delete" if path:
+            return operation, path
+        case "delete" | "undelete" | "destroy", "create" | "update" if path:
+            return view, path
+        case "metadata", "delete" if path:
+            return "remove", path
+        case (("data" | "metadata" | "config" | "subkeys" | "detailed-metadata"), _) if slash or view == "config":
+            return None  # Settings change no value.
+        case _, "create" | "update" | "delete" if below:
+            return operation, below  # Version 1.
+        case _:
+            return None
+
+
+def _of_policies(operation: str, below: str) -> tuple[str, str] | None:
+    name = below.removeprefix("policies/acl/").removeprefix("policy/")
+    if name == below or not name or operation not in _WRITES | {"delete"}:
+        return None
+    return operation, f"policies/acl/{name}"
+
+
+def _of_roles(operation: str, below: str, *, is_auth: bool) -> tuple[str, str] | None:
+    kind, _, name = below.partition("/")
+    if not name or operation not in _WRITES | {"delete"}:
+        return None
+    if not is_auth and kind in _ROTATES:
+        return "rotate", f"{_ROTATES[kind]}/{name}"
+    role, _, setting = name.partition("/")
+    if kind not in _ROLES or setting.split("/")[0] in _SECRET_IDS:
+        return None
+    # A setting of a role that is taken away leaves the role.
+    return (operation, f"{kind}/{role}") if not setting else ("update", f"{kind}/{role}")

@@ -1,0 +1,19 @@
+"""Reads the journals of targets, without what it needs to rotate them."""
+
+import time
+
+from lessee.ops.rotate.documents import Kept, journal_in
+from lessee.ops.rotate.policy.journal import Journal
+from lessee.ops.rotate.ports import Target
+from lessee.ops.rotate.targets import Project
+from lessee.vault.admin import Operator
+
+
+def read_journal(project: Project, target: Target, operator: Operator) -> Journal:
+    """Raises Refused, also where it is no journal, and VaultUnreachable."""
+    mount = project.config.secrets.mount
+    document = Kept(operator, mount).read(target.journal)
+    journal = journal_in(document, f"{mount}/{target.journal}").as_of(time.time())
+    values = [value for some in (journal.current, journal.pending) for value in some.values()]
+    project.redactor.learn(f"journal {target.name}", values)
+    return journal

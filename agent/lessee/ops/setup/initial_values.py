@@ -1,0 +1,77 @@
+"""Fetches the first values of secrets: from variables, files and the terminal, or by chance."""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from lessee.core.errors import ConfigError, LesseeError
+from lessee.ops.setup.policy.initial_values import Constant, FromFile, FromVariable, Generate, Prompt, Source
+from lessee.ops.setup.policy.plan import Add, Change, Doing, Fill
+
+Ask = Callable[[str], str]
+"""Asks at the terminal for what this says. Raises LesseeError where there is none."""
+Values = Mapping[tuple[str, str], str]
+"""By the object's or secret's name and the key."""
+
+
+def fetch(steps: Iterable[Doing], environ: Mapping[str, str], folder: Path, ask: Ask) -> Values:
+    """The values that these steps write. Raises ConfigError with all that are not to be had, before anything is done.
+
+    Relative files are looked for in `folder`.
+    """
+    values: dict[tuple[str, str], str] = {}
+    problems: list[LesseeError] = []
+    for name, key, source in _wanted(steps):
+        where = f"{name}: {key}"
+        try:
+            values[name, key] = value = _value(source, where, environ, folder, ask)
+            value.encode()
+        except LesseeError as exc:
+            problems.append(exc)
+        except UnicodeEncodeError:
+            problems.append(LesseeError("the value is not UTF-8 text", where=where))
+    if problems:
+        raise ConfigError(problems)
+    return values
+
+
+def _wanted(steps: Iterable[Doing]) -> Iterator[tuple[str, str, Source]]:
+    for step in steps:
+        match step:
+            case Fill():
+                yield from ((step.secret.name, key, source) for key, source in step.missing.items())
+            case Add(made) if made.password is not None:
+                yield made.name, "password", made.password
+            case Change(made) if step.password and made.password is not None:
+                yield made.name, "password", made.password
+            case _:
+                pass
+
+
+def _value(source: Source, where: str, environ: Mapping[str, str], folder: Path, ask: Ask) -> str:
+    match source:
+        case Generate(count, alphabet):
+            return "".join(secrets.choice(alphabet) for _ in range(count))
+        case Constant(value):
+            return value
+        case FromVariable(name):
+            if not environ.get(name):
+                raise LesseeError(f"${name} is not set, or empty", where=where, todo="set it for this command")
+            return environ[name]
+        case FromFile(path):
+            return _content(folder / path, where)
+        case Prompt():
+            return ask(where)
+
+
+def _content(path: Path, where: str) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as exc:
+        raise LesseeError(f"{path} cannot be read: {exc.strerror}", where=where) from None
+    except UnicodeDecodeError:
+        raise LesseeError(f"{path} is not UTF-8 text", where=where) from None
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise LesseeError(f"{path} is empty", where=where)
+    return text

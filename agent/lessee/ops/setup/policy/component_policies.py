@@ -1,0 +1,64 @@
+"""The policies of components, by their rights, and of apps, by what their templates read."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from lessee.config.grammar.setup import Right
+from lessee.config.grammar.vault import AppRole
+from lessee.core.paths import Ref
+from lessee.ops.access.policy.least_privilege import Engine, Rule, hcl, policy
+from lessee.rendering.app_templates import Recipe
+
+_V2 = 2
+_GRANTS: Mapping[Right, tuple[tuple[str, tuple[str, ...], str], ...]] = {
+    "read": (("data", ("read",), "values"), ("metadata", ("read",), "versions, without values")),
+    "list": (
+        ("metadata", ("list",), "names, without values"),
+        ("detailed-metadata", ("list",), "names with their versions, without values (OpenBao)"),
+    ),
+    "create": (("data", ("create",), "secrets that are not there yet"),),
+    "update": (("data", ("patch", "update"), "new versions of those that are"),),
+    "delete": (
+        ("data", ("delete",), "the newest version"),
+        ("delete", ("update",), "any version"),
+        ("undelete", ("update",), "and back"),
+        ("destroy", ("update",), "for good"),
+        ("metadata", ("delete",), "all versions, for good"),
+    ),
+    "all": (("metadata", ("create", "patch", "update"), "settings, such as cas_required"),),
+}
+"""What a right means in KV version 2: where, which capabilities, and what they open."""
+
+
+def of_component(name: str, rights: Iterable[Right], folders: Sequence[str], mount: str, prefix: str) -> str:
+    """The policy that grants these rights below these folders of an environment's KV version 2, and nothing else."""
+    granted = frozenset(rights)
+    asked: dict[str, tuple[set[str], list[str]]] = {}
+    for folder in folders:
+        for right in ("read", "list", "create", "update", "delete", "all"):
+            if right not in granted and "all" not in granted:
+                continue
+            for place, capabilities, why in _GRANTS[right]:
+                known, whys = asked.setdefault(f"{mount}/{place}/{prefix}{folder}*", (set(), []))
+                known.update(capabilities)
+                whys.append(f"{right}: {why}")
+    rules = [Rule(path, tuple(sorted(known)), tuple(whys)) for path, (known, whys) in sorted(asked.items())]
+    below = ", ".join(f"{mount}/{prefix}{folder}" for folder in folders)
+    return hcl([f"{name}: {', '.join(sorted(granted))} below {below}"], rules)
+
+
+def of_app(name: str, recipe: Recipe, rotated: Collection[Ref] = frozenset()) -> str:
+    """The smallest policy for an app's agent, on servers with and without detailed metadata.
+
+    `rotated`: as of core.policy.
+    """
+    vault = replace(recipe.app.vault, auth=AppRole(role_id=name))
+    asked: dict[str, tuple[set[str], dict[str, None]]] = {}
+    for detailed in (True, False):
+        for rule in policy(vault, (recipe,), Engine(_V2, detailed=detailed), rotated).rules:
+            known, comments = asked.setdefault(rule.path, (set(), {}))
+            known.update(rule.capabilities)
+            comments.update(dict.fromkeys(rule.comments))
+    rules = [Rule(path, tuple(sorted(known)), tuple(whys)) for path, (known, whys) in sorted(asked.items())]
+    return hcl([f"{name}: what the templates of {recipe.app.name} read"], rules)

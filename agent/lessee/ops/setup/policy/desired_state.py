@@ -1,0 +1,190 @@
+"""What is to be there, in the order in which it is made."""
+
+from collections.abc import Iterator, Mapping
+from math import ceil
+
+from lessee.config import App, Config
+from lessee.config.grammar.setup import Component, Connection, Login, Pki
+from lessee.core.immutable import Record
+from lessee.ops.access.policy.least_privilege import rotated_by
+from lessee.ops.access.policy.rotator_policy import of_rotator
+from lessee.ops.setup.policy import component_policies
+from lessee.ops.setup.policy.initial_values import Source, source_of
+from lessee.ops.setup.policy.objects import Fields, Group, Kind, Object
+from lessee.rendering.app_templates import Recipe
+
+_ENVIRONMENT = "{environment}"
+KV: Fields = {"type": "kv", "version": "2"}
+_DATABASE_ADMIN = "database-admin"
+_APPROLE = "auth/approle"
+ROTATOR = "rotator"
+"""Who logs in as `lessee rotate`."""
+
+
+class First(Record, frozen=True):
+    """A secret that is to hold these keys, whatever their values are by now."""
+
+    environment: str
+    mount: str
+    path: str
+    keys: Mapping[str, Source]
+
+    @property
+    def name(self) -> str:
+        """As people call it."""
+        return f"{self.mount}/{self.path}"
+
+
+Wanted = Object | First
+
+
+def record_path(config: Config, environment: str) -> str:
+    """Where the record lies in the KV mount; without an environment, that of what all of them share."""
+    return f"{config.secrets.prefix if environment else ''}lessee/setup"
+
+
+def of_all(config: Config) -> Iterator[Wanted]:
+    """What all environments share."""
+    mount, audit = config.secrets.mount, config.setup.audit
+    yield Object(Kind.KV, Group.MOUNTS, "", f"sys/mounts/{mount}", KV)
+    apps = config.setup.apps and any(_is_here(config, app) for app in config.apps.values())
+    if config.setup.components or config.rotation or apps:
+        yield Object(Kind.AUTH, Group.MOUNTS, "", "sys/auth/approle", {"type": "approle"})
+    if audit is not None:
+        fields = {"type": "file", "file_path": audit.file}
+        yield Object(Kind.AUDIT, Group.AUDIT, "", f"sys/audit/{audit.name}", fields)
+
+
+def of_environment(config: Config, recipes: Mapping[str, Recipe]) -> Iterator[Wanted]:
+    """What the environment of this configuration has. Raises TemplateError for paths that no policy can name."""
+    environment = config.environment
+    assert environment is not None
+    logins: dict[str, Login] = {}
+    for name, said in config.setup.components.items():
+        component = _component(name, said)
+        logins[name] = component
+        role = role_name(environment, name)
+        secrets = config.secrets
+        text = component_policies.of_component(role, component.rights, component.below, secrets.mount, secrets.prefix)
+        yield _policy(environment, role, text)
+    if config.setup.apps:
+        for name, recipe in recipes.items():
+            if not _is_here(config, recipe.app):
+                continue
+            logins[name] = config.setup.apps if isinstance(config.setup.apps, Login) else Login()
+            role = role_name(environment, name)
+            yield _policy(environment, role, component_policies.of_app(role, recipe, rotated_by(config)))
+    if config.rotation:
+        logins[ROTATOR] = Login()
+        role = role_name(environment, ROTATOR)
+        yield _policy(environment, role, of_rotator(role, config))
+    for name, login in logins.items():
+        yield _role(environment, role_name(environment, name), login)
+    yield from _database(config, environment)
+    if config.setup.pki is not None:
+        yield from _pki(config.setup.pki, environment)
+    yield from _secrets(config, environment)
+
+
+def role_name(environment: str, name: str) -> str:
+    """Of a policy and a role: the server has them in small letters."""
+    return f"{environment}-{name}".lower()
+
+
+def _is_here(config: Config, app: App) -> bool:
+    """Whether the app's agent asks the server that is set up: of another, its operator takes care."""
+    own, top = app.vault, config.vault
+    return (own.address, own.addresses, own.namespace) == (top.address, top.addresses, top.namespace)
+
+
+def _component(name: str, said: tuple[str, ...] | Component) -> Component:
+    if isinstance(said, Component):
+        return said
+    below = ("database/",) if name == _DATABASE_ADMIN else ("",)
+    return Component(rights=said, below=below)  # type: ignore[arg-type]  # They were read as rights.
+
+
+def _policy(environment: str, name: str, text: str) -> Object:
+    return Object(Kind.POLICY, Group.POLICIES, environment, f"sys/policies/acl/{name}", {"policy": text})
+
+
+def _role(environment: str, name: str, login: Login) -> Object:
+    cidrs = sorted(login.cidrs)
+    fields: Fields = {
+        "bind_secret_id": True,
+        "secret_id_bound_cidrs": cidrs,
+        "secret_id_num_uses": login.secret_id_num_uses,
+        "secret_id_ttl": _whole(login.secret_id_ttl),
+        "token_bound_cidrs": cidrs,
+        "token_max_ttl": _whole(login.token_max_ttl),
+        "token_no_default_policy": False,
+        "token_policies": [name],
+        "token_ttl": _whole(login.token_ttl),
+    }
+    return Object(Kind.ROLE, Group.ROLES, environment, f"{_APPROLE}/role/{name}", fields)
+
+
+def _database(config: Config, environment: str) -> Iterator[Object]:
+    said = config.setup.database
+    if said is None:
+        return
+    mount = said.mount.replace(_ENVIRONMENT, environment)
+    yield Object(Kind.ENGINE, Group.DATABASE, environment, f"sys/mounts/{mount}", {"type": "database"})
+    for name, connection in said.connections.items():
+        yield _connection(connection, f"{mount}/config/{name}", environment)
+        for role, of in connection.roles.items():
+            fields: Fields = {
+                "db_name": name,
+                "creation_statements": list(of.creation),
+                "revocation_statements": list(of.revocation),
+                "default_ttl": _whole(of.default_ttl),
+                "max_ttl": _whole(of.max_ttl),
+            }
+            path = f"{mount}/roles/{role}"
+            yield Object(Kind.DATABASE_ROLE, Group.DATABASE, environment, path, fields)
+
+
+def _connection(said: Connection, path: str, environment: str) -> Object:
+    fields: Fields = {
+        "plugin_name": said.plugin,
+        "connection_url": said.url.replace(_ENVIRONMENT, environment),
+        "username": said.username.replace(_ENVIRONMENT, environment),
+        "allowed_roles": sorted(said.roles),
+    }
+    password = source_of(said.password, environment)
+    return Object(Kind.CONNECTION, Group.DATABASE, environment, path, fields, password)
+
+
+def _pki(said: Pki, environment: str) -> Iterator[Object]:
+    mount = said.mount.replace(_ENVIRONMENT, environment)
+    ttl = _whole(said.ttl)
+    engine: Fields = {"type": "pki", "max_lease_ttl": ttl}
+    yield Object(Kind.ENGINE, Group.PKI, environment, f"sys/mounts/{mount}", engine)
+    root: Fields = {"common_name": said.common_name.replace(_ENVIRONMENT, environment), "ttl": f"{ttl}s"}
+    yield Object(Kind.CA, Group.PKI, environment, f"{mount}/root/generate/internal", root)
+    for name, role in said.roles.items():
+        fields: Fields = {
+            "allowed_domains": sorted(domain.replace(_ENVIRONMENT, environment) for domain in role.allowed_domains),
+            "allow_subdomains": role.allow_subdomains,
+            "allow_bare_domains": role.allow_bare_domains,
+            "max_ttl": _whole(role.max_ttl),
+        }
+        yield Object(Kind.PKI_ROLE, Group.PKI, environment, f"{mount}/roles/{name}", fields)
+
+
+def _secrets(config: Config, environment: str) -> Iterator[Wanted]:
+    mount, prefix = config.secrets.mount, config.secrets.prefix
+    for path, keys in config.setup.secrets.items():
+        sources = {key: source_of(said, environment) for key, said in keys.items()}
+        yield First(environment, mount, f"{prefix}{path}", sources)
+    rotated = {said.secret for said in config.rotation.values()}
+    journals = {f"lessee/rotation/{name}" for name in config.rotation}
+    for path in sorted(rotated | journals):
+        # So that a rotation never overwrites what it has not read.
+        fields: Fields = {"cas_required": True}
+        place = f"{mount}/metadata/{prefix}{path}"
+        yield Object(Kind.SETTINGS, Group.SECRETS, environment, place, fields)
+
+
+def _whole(seconds: float) -> int:
+    return ceil(seconds)  # Of a secret_id 0 would be for ever.

@@ -1,0 +1,125 @@
+"""A plan as people read it: what is there and what will be, without a secret's value."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import unified_diff
+from typing import assert_never
+
+from lessee.config.durations import spell
+from lessee.ops.setup.policy.initial_values import told
+from lessee.ops.setup.policy.objects import Fields, Kind, Object, name_of
+from lessee.ops.setup.policy.plan import Add, Change, Fill, Forbidden, Held, Remove, Step, Undoing
+
+_FORCE = "--force overwrites it"
+# Whoever wrote it by hand may have put a password there, with any character in it; what follows one is cut off too.
+_BEFORE_HOST = re.compile(r":(?!//)(?!\{\{password\}\}@).*@", re.DOTALL)
+_AS_FIELD = re.compile(
+    r"((?:pass(?:word|wd|phrase)?|pwd)(?:\s|%20)*=)(?!\{\{password\}\}).*", re.DOTALL | re.IGNORECASE
+)
+
+
+def lines_of(step: Step) -> Iterator[str]:
+    """What a step does, or why it is not done."""
+    match step:
+        case Add(made):
+            yield f"  + {made.kind} {made.name}"
+            yield from _fields(made, {}, made.fields)
+            if made.password is not None:
+                yield f"      password: ({told(made.password)})"
+        case Change(made):
+            yield f"  ~ {made.kind} {made.name}"
+            yield from _changed(step)
+        case Remove():
+            yield f"  - {step.kind} {name_of(step.kind, step.path)}: it is not in the configuration any more"
+        case Fill():
+            yield f"  {'~' if step.version else '+'} secret {step.secret.name}"
+            yield from (f"      {_printable(key)}: ({told(source)})" for key, source in step.missing.items())
+        case Forbidden(made):
+            yield f"{made.kind} {made.name}: the server takes it from its own configuration alone; write there"
+            yield from stanza(made).splitlines()
+        case Held(inner):
+            yield from _held(inner)
+        case _:
+            assert_never(step)
+
+
+def count(steps: Iterable[Step]) -> str:
+    """How many there are of each sort."""
+    sorts = Counter(_SORTS[type(step)] for step in steps)
+    parts = [f"{sorts[sort]} {sort}" for sort in dict.fromkeys(_SORTS.values()) if sorts[sort]]
+    return ", ".join(parts) or "nothing to do"
+
+
+def stanza(device: Object) -> str:
+    """An audit device as the server's own configuration has it (OpenBao 2.4 and later)."""
+    path = json.dumps(device.fields["file_path"])
+    options = f"  options {{\n    file_path = {path}\n  }}\n"
+    return f'audit "{device.fields["type"]}" "{device.name}" {{\n{options}}}\n'
+
+
+_SORTS: Mapping[type, str] = {
+    Add: "new",
+    Change: "changed",
+    Remove: "removed",
+    Fill: "filled",
+    Held: "changed by hand and left",
+    Forbidden: "for the server's configuration",
+}
+
+
+def _held(step: Undoing) -> Iterator[str]:
+    match step:
+        case Change(Object(kind=Kind.AUDIT) as made):
+            yield f"  ! {made.kind} {made.name}: it writes elsewhere; left, for an audit log is never exchanged"
+            yield from _changed(step)
+        case Change(made):
+            yield f"  ! {made.kind} {made.name}: changed by hand, and left; {_FORCE}"
+            yield from _changed(step)
+        case Remove():
+            name = name_of(step.kind, step.path)
+            yield f"  ! {step.kind} {name}: not in the configuration any more, but changed by hand, and left"
+        case Fill():
+            yield f"  ! secret {step.secret.name}: its newest version was deleted, and is left so; --force writes one"
+        case _:
+            assert_never(step)
+
+
+def _changed(step: Change) -> Iterator[str]:
+    yield from _fields(step.object, step.was, step.object.fields)
+    if step.password and step.object.password is not None:
+        yield f"      password: ({told(step.object.password)})"
+
+
+def _fields(made: Object, was: Fields, will: Fields) -> Iterator[str]:
+    for key in sorted(will):
+        before, after = was.get(key), will[key]
+        if before == after:
+            continue
+        if made.kind is Kind.POLICY:
+            yield from _differences(str(before or ""), str(after))
+        elif key in was:
+            yield f"      {key}: {_value(key, before)} → {_value(key, after)}"
+        else:
+            yield f"      {key}: {_value(key, after)}"
+
+
+def _differences(before: str, after: str) -> Iterator[str]:
+    if not before:
+        yield from (f"      + {_printable(line)}" for line in after.splitlines())
+        return
+    for line in unified_diff(before.splitlines(), after.splitlines(), "is", "will be", lineterm=""):
+        yield f"      {_printable(line)}"
+
+
+def _value(key: str, value: object) -> str:
+    if key.endswith("ttl") and isinstance(value, int):
+        return spell(value)
+    if key == "connection_url":
+        value = _AS_FIELD.sub(r"\1…", _BEFORE_HOST.sub(":…@", str(value)))
+    return _printable(json.dumps(value, ensure_ascii=False))
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

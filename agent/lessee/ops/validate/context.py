@@ -1,0 +1,206 @@
+"""The environment that is looked at, and the ways into it that all checks share."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from lessee.config import Config, Vault
+from lessee.config.grammar.vault import AppRole, TokenAuth
+from lessee.core.errors import LesseeError, Refused, VaultUnreachable
+from lessee.core.failures import Kind
+from lessee.core.paths import Folder, Need, Ref
+from lessee.core.sensitive.names import Place
+from lessee.core.sensitive.traces import Traces
+from lessee.host.clock import boot_time
+from lessee.host.project import Project, load
+from lessee.ops.validate import inventory
+from lessee.ops.validate.checks import NotLooked
+from lessee.ops.validate.inventory import Inventory
+from lessee.ops.validate.once import Once
+from lessee.ops.validate.policy.exposure import listed
+from lessee.rendering.app_templates import space_of
+from lessee.vault import health
+from lessee.vault.admin import Operator, error, operator
+from lessee.vault.auth.login import look_up
+from lessee.vault.connect import address_of
+from lessee.vault.engines import kv
+from lessee.vault.health import Health
+from lessee.vault.transport import RequestFailed
+
+_SHARE = 0.6
+"""Of a check's time: whether Vault answers and what it holds is known before whoever waits for that is out of time."""
+
+
+class Subject:
+    """What a check may use, from any thread. Close it."""
+
+    def __init__(self, config: Config, path: Path, environ: Mapping[str, str], *, now: float) -> None:
+        """`path`: the configuration's. `now`: seconds since 1970."""
+        self.config = config
+        self.path = path
+        self.environ = environ
+        self.now = now
+        self.timeout = config.validate.timeout
+        """Seconds that each check may take."""
+        self.space = space_of(config)
+        self._ways = ExitStack()
+        self._health = Once(lambda: health.look(address_of(config.vault, environ), self.timeout * _SHARE / 2))
+        self._operator = Once(partial(self._open, None, config.vault))
+        self._identity = Once(partial(self._log_in, config.vault))
+        self._logins: dict[Vault, Once[Operator]] = {}
+        self._kv_version = Once(self._look_at_mount)
+        self._secrets: dict[Ref, Once[Mapping[str, Any] | None]] = {}
+        self._project = Once(lambda: load(path, environ, for_child=True))
+        self._inventory = Once(self._take_inventory)
+        self._traces = Once(lambda: Traces(one for one in self.inventory().values() if one[0] not in self.public()))
+
+    def health(self) -> tuple[Health, ...]:
+        """What each of Vault's addresses says of itself."""
+        return self._health()
+
+    def operator(self) -> Operator:
+        """The way to Vault that secrets are read by: $VAULT_TOKEN, else the configured login.
+
+        Raises NotLooked where there is none: what is wrong with it, the check of the login says.
+        """
+        return _way(self._operator)
+
+    def reach(self) -> Operator:
+        """As above, and what is wrong with it is told: raises Refused or VaultUnreachable."""
+        try:
+            return self._operator()
+        except NotLooked as exc:
+            raise VaultUnreachable(str(exc), where=self.config.vault.address) from None
+
+    def identity(self) -> Operator:
+        """By the configured login alone, as an agent has it. Raises as `operator` does."""
+        return _way(self._identity)
+
+    def log_in(self) -> None:
+        """Raises Refused or VaultUnreachable where a way fails, and NotLooked where Vault does not serve."""
+        self._identity()
+        self._operator()
+
+    def login_of(self, vault: Vault) -> Operator:
+        """As an app with this block logs in. Raises NotLooked where that is not tried, Refused or VaultUnreachable."""
+        if vault == self.config.vault:
+            return self.identity()
+        return self._logins.setdefault(vault, Once(partial(self._log_in, vault)))()
+
+    def project(self) -> Project:
+        """The configuration with its templates. Raises TemplateError or ConfigError."""
+        return self._project()
+
+    def needs(self) -> frozenset[Need]:
+        """All that templates read. Raises as `project` does."""
+        return frozenset[Need]().union(*(recipe.needs for recipe in self.project().recipes.values()))
+
+    def inventory(self) -> Inventory:
+        """The secrets of the environment. Raises as `secret` does."""
+        return self._inventory()
+
+    def traces(self) -> Traces:
+        """What finds their values elsewhere, but for those that are `public`. Raises as `secret` does."""
+        return self._traces()
+
+    def public(self) -> frozenset[Place]:
+        """Where the values lie that apps list as public."""
+        try:
+            recipes = self.project().recipes.values()
+        except LesseeError:  # An app's own checks tell of it.
+            return frozenset()
+        return frozenset(place for recipe in recipes for _, _, place in listed(recipe, self.environ))
+
+    def secret(self, path: str) -> Mapping[str, Any] | None:
+        """The fields of a secret of the environment, by the path that a template names; None where there is none.
+
+        Each is read once. Raises NotLooked where Vault does not serve, Refused or VaultUnreachable for this path.
+        """
+        ref = self.space.secret(path)
+        return self._secrets.setdefault(ref, Once(partial(self._read, ref)))()
+
+    def kv_version(self) -> int:
+        """Of the secrets' mount: 1 or 2. Raises as `secret` does."""
+        return self._kv_version()
+
+    def other_folders(self) -> Mapping[str, str]:
+        """Of each other environment the folder of its secrets. Raises NotLooked where the prefix names none."""
+        own, parts = self.config.environment, self.space.prefix.split("/")
+        if own is None or own not in parts:
+            raise NotLooked("the secrets' prefix holds no environment's name")
+        others = sorted(self.config.foreign_environments)
+        return {other: "/".join(other if part == own else part for part in parts) for other in others}
+
+    def close(self) -> None:
+        """Revoke the tokens of logins made here."""
+        closing = Thread(target=self._ways.close, daemon=True)
+        closing.start()
+        closing.join(self.timeout)  # They end by themselves.
+
+    def _open(self, token: str | None, vault: Vault) -> Operator:
+        served = [one for one in self.health() if not one.error and not one.sealed]
+        if not served and vault.address == self.config.vault.address:
+            raise NotLooked("Vault does not serve")
+        opened = self._ways.enter_context(operator(vault, self.environ, boot_time, token=token))
+        try:
+            look_up(opened.door, opened.token, boot_time)
+        except RequestFailed as exc:
+            if exc.failure.kind is not Kind.UNSUPPORTED:  # It is valid, and may not look at itself.
+                raise error(exc.failure, vault.address) from None
+        return opened
+
+    def _log_in(self, vault: Vault) -> Operator:
+        auth = vault.auth
+        theirs = isinstance(auth, TokenAuth) and auth.token_file is None
+        if vault == self.config.vault and (theirs or not self.environ.get("VAULT_TOKEN", "").strip()):
+            return self._operator()
+        if isinstance(auth, AppRole) and auth.wrapped:
+            raise NotLooked("a login would spend the wrapping token, which is for the agent")
+        return self._open("", vault)
+
+    def _look_at_mount(self) -> int:
+        asking, mount = self.operator(), self.space.mount
+        try:
+            return kv.mount_version(asking.door, asking.token, mount)
+        except RequestFailed as exc:
+            raise error(exc.failure, mount) from None
+
+    def _take_inventory(self) -> Inventory:
+        root = Folder(self.space.mount, self.space.prefix)
+        return inventory.take(self.operator(), self.kv_version(), root, self._named(), self.timeout * _SHARE)
+
+    def _named(self) -> set[Ref]:
+        """Those that templates read, and that the operator's blocks name."""
+        said = self.config.validate
+        blocks = [said.database, said.storage, said.mcp_cache, said.mcp_auth, *said.api_keys.values()]
+        named = {block.secret for block in blocks if block is not None}
+        named |= {said.mcp_cache.redis} if said.mcp_cache is not None else set()
+        named |= {one.secret for one in self.config.rotation.values()}
+        refs = set()
+        for path in named - {None}:
+            with suppress(Refused):  # The check that wants it tells of it.
+                refs.add(self.space.secret(str(path)))
+        try:
+            needs = self.needs()
+        except LesseeError:
+            needs = frozenset()  # An app's own checks tell of it.
+        return refs | {Ref(need.mount, need.path) for need in needs if isinstance(need, Ref)}
+
+    def _read(self, ref: Ref) -> Mapping[str, Any] | None:
+        asking, version = self.operator(), self.kv_version()
+        try:
+            return kv.read(asking.door, asking.token, ref, version).data
+        except RequestFailed as exc:
+            if exc.failure.kind is Kind.MISSING:
+                return None
+            raise error(exc.failure, str(ref)) from None
+
+
+def _way(once: Once[Operator]) -> Operator:
+    try:
+        return once()
+    except LesseeError as exc:
+        raise NotLooked(f"Vault could not be asked: {exc.what}") from None

@@ -1,0 +1,130 @@
+"""The secrets of an environment: all that the token may list, or else those that the configuration names."""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+
+from lessee.core.failures import Failure, Kind
+from lessee.core.immutable import Record
+from lessee.core.paths import Folder, Ref
+from lessee.core.secrets import Marker, Secret
+from lessee.core.sensitive.names import Place, fields, is_plain
+from lessee.ops.validate.concurrency import each
+from lessee.vault.admin import Operator
+from lessee.vault.engines import kv
+from lessee.vault.transport import RequestFailed
+
+MOST = 2000
+"""Secrets that are looked at."""
+_OWN = "lessee/"
+"""What lessee itself keeps in an environment: fingerprints and journals, which are alike everywhere."""
+
+
+class Inventory(Record, frozen=True):
+    """What was seen. Of a secret that is deleted, its marker alone."""
+
+    hidden = ("secrets",)
+
+    secrets: Mapping[Ref, Secret]
+    deleted: Mapping[Ref, Marker]
+    listed: bool
+    """Whether the token may list the environment's folder."""
+    refused: tuple[str, ...] = ()
+    """Paths that the token may not read, and folders that it may not list."""
+    unseen: int = 0
+    """Secrets for which the time did not suffice, or that are too many; the latter are counted as one."""
+
+    def values(self) -> Iterator[tuple[Place, str]]:
+        """All that is to be kept secret, by where it belongs."""
+        for ref, secret in self.secrets.items():
+            for key, value in fields(secret.data):
+                if not is_plain(key, value):
+                    yield Place(str(ref), key), value
+
+    @property
+    def plain(self) -> int:
+        """How many values are not among those, for their names say that they are no secrets."""
+        found = (one for secret in self.secrets.values() for one in fields(secret.data))
+        return sum(is_plain(key, value) for key, value in found)
+
+
+def take(asking: Operator, version: int, root: Folder, named: Iterable[Ref], seconds: float) -> Inventory:
+    """Of the folder, and of those that are `named`; it takes no longer than so many seconds."""
+    deadline = time.monotonic() + seconds
+    names = _names(asking, root, version, deadline)
+    refs = sorted({*names.found, *named})
+    return _read(asking, refs, version, deadline, names)
+
+
+def take_other(asking: Operator, version: int, root: Folder, seconds: float) -> Inventory | None:
+    """Of another environment's folder. None where the token may not list it, as it should be."""
+    deadline = time.monotonic() + seconds
+    names = _names(asking, root, version, deadline)
+    return _read(asking, names.found, version, deadline, names) if names.listed else None
+
+
+class _Names(Record, frozen=True):
+    """The secrets below a folder. `whole`: there are no more, but for those in folders that are `refused`."""
+
+    found: list[Ref]
+    whole: bool
+    listed: bool = True
+    refused: tuple[str, ...] = ()
+
+
+def _names(asking: Operator, root: Folder, version: int, deadline: float) -> _Names:
+    """Breadth first."""
+    found: list[Ref] = []
+    refused: list[str] = []
+    whole = True
+    own = Folder(root.mount, f"{root.path}{_OWN}")
+    waiting = deque([root])
+    while waiting and len(found) <= MOST and time.monotonic() < deadline:
+        folder = waiting.popleft()
+        try:
+            names = _list(asking, folder, version)
+        except RequestFailed as exc:
+            if exc.failure.kind is not Kind.DENIED:
+                whole = False
+            elif folder == root:
+                return _Names([], whole=True, listed=False)
+            else:
+                refused.append(str(folder))
+            continue
+        found += [folder.ref(name) for name in names if not name.endswith("/")]
+        below = (Folder(folder.mount, folder.path + name) for name in names if name.endswith("/"))
+        waiting += [one for one in below if one != own]
+    return _Names(found, whole and not waiting, refused=tuple(refused))
+
+
+def _list(asking: Operator, folder: Folder, version: int) -> list[str]:
+    path = f"{folder.mount}/{'metadata/' if version != 1 else ''}{folder.path}"
+    try:
+        return list(asking.door.ask("GET", path, token=asking.token, params={"list": "true"}).data.get("keys") or ())
+    except RequestFailed as exc:
+        if exc.failure.kind is Kind.MISSING:
+            return []
+        raise
+
+
+def _read(asking: Operator, wanted: list[Ref], version: int, deadline: float, names: _Names) -> Inventory:
+    refs, more = wanted[:MOST], not names.whole or len(wanted) > MOST
+    seen = each(refs, partial(_look, asking, version), max(deadline - time.monotonic(), 0))
+    refused = (str(ref) for ref, one in sorted(seen.items()) if isinstance(one, Failure))
+    return Inventory(
+        secrets={ref: one for ref, one in sorted(seen.items()) if isinstance(one, Secret)},
+        deleted={ref: one for ref, one in sorted(seen.items()) if isinstance(one, Marker)},
+        listed=names.listed,
+        refused=(*names.refused, *refused),
+        unseen=len(refs) - len(seen) + more,
+    )
+
+
+def _look(asking: Operator, version: int, ref: Ref) -> Secret | Marker | Failure | None:
+    try:
+        return kv.read(asking.door, asking.token, ref, version)
+    except RequestFailed as exc:
+        if exc.failure.kind is Kind.MISSING:
+            return kv.deleted(exc)
+        return exc.failure

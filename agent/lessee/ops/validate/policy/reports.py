@@ -1,0 +1,136 @@
+"""What was found in an environment, as people, programs and CI servers read it."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any, Protocol
+from xml.sax.saxutils import quoteattr
+
+import yaml
+
+from lessee.core.immutable import Record
+from lessee.core.severity import Level
+from lessee.ops.validate.policy.results import Result
+
+_WIDE, _NARROW = "=" * 60, "-" * 40
+_LEVELS = {Level.CRITICAL: "🔴", Level.WARNING: "🟡", Level.INFO: "🔵"}
+_MARKS = {True: "✅", False: "❌", None: "⚪"}
+
+
+class Report(Record, frozen=True):
+    """All results, by component. `at`: seconds since 1970."""
+
+    environment: str
+    at: float
+    results: tuple[Result, ...]
+
+
+class Format(Protocol):
+    """A way to write a report. `verbose`: for people, with the names of the checks and what could not be looked at."""
+
+    def __call__(self, report: Report, *, verbose: bool = False) -> str: ...
+
+
+def as_text(report: Report, *, verbose: bool = False) -> str:
+    """A block for each component, and how many checks have passed."""
+    named = f": {_plain(report.environment)}" if report.environment else ""
+    lines = [_WIDE, f"ENVIRONMENT VALIDATION REPORT{named}", _WIDE, ""]
+    for component, results in _grouped(report.results):
+        lines += [f"📁 {component.upper()}", _NARROW, *_lines(results, verbose=verbose), ""]
+    passed, failed, unlooked = _counts(report.results)
+    rest = f", {unlooked} could not be looked at" if unlooked else ""
+    summary = f"SUMMARY: {passed}/{passed + failed} checks passed, {failed} failed{rest}"
+    return "".join(f"{line}\n" for line in [*lines, _WIDE, summary, _WIDE])
+
+
+def _lines(results: list[Result], *, verbose: bool) -> Iterator[str]:
+    for result in results:
+        if result.passed is not None or verbose:
+            name = f" [{result.check}]" if verbose else ""
+            yield f"  {_MARKS[result.passed]} {_LEVELS[result.level]} {_plain(result.text)}{name}"
+        if result.passed is False and result.todo:
+            yield f"       → {_plain(result.todo)}"
+    unlooked = [result for result in results if result.passed is None]
+    if unlooked and not verbose:
+        several = f" (and {len(unlooked) - 1} more could not be looked at)" if len(unlooked) > 1 else ""
+        yield f"  {_MARKS[None]} {_LEVELS[Level.INFO]} {_plain(unlooked[0].text)}{several}"
+
+
+def as_json(report: Report, *, verbose: bool = False) -> str:
+    """One object, with all results."""
+    del verbose
+    return json.dumps(_document(report), indent=2, ensure_ascii=False) + "\n"
+
+
+def as_yaml(report: Report, *, verbose: bool = False) -> str:
+    """The same as YAML."""
+    del verbose
+    return yaml.safe_dump(_document(report), sort_keys=False, allow_unicode=True, width=120)
+
+
+def as_junit(report: Report, *, verbose: bool = False) -> str:
+    """A suite for each component, as CI servers read JUnit's reports."""
+    del verbose
+    passed, failed, unlooked = _counts(report.results)
+    total = _attributes(name="lessee validate", tests=passed + failed + unlooked, failures=failed, errors=0)
+    suites = [
+        _suite(component, results, _time(report.at), number)
+        for number, (component, results) in enumerate(_grouped(report.results))
+    ]
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites{total}>\n{"".join(suites)}</testsuites>\n'
+
+
+def _suite(component: str, results: list[Result], at: str, number: int) -> str:
+    passed, failed, unlooked = _counts(results)
+    counts = {"tests": passed + failed + unlooked, "failures": failed, "errors": 0, "skipped": unlooked}
+    said = _attributes(name=component, **counts, timestamp=at, hostname="localhost", time=0, id=number)
+    return f"  <testsuite{said}>\n{''.join(map(_case, results))}  </testsuite>\n"
+
+
+def _case(result: Result) -> str:
+    said = _attributes(classname=f"lessee.{result.component}", name=result.check, time=0)
+    if result.passed:
+        return f"    <testcase{said}/>\n"
+    inner = f"<skipped{_attributes(message=result.text)}/>"
+    if result.passed is False:
+        sentence = f"{result.text}; {result.todo}" if result.todo else result.text
+        inner = f"<failure{_attributes(message=sentence, type=str(result.level))}/>"
+    return f"    <testcase{said}>{inner}</testcase>\n"
+
+
+def _attributes(**said: object) -> str:
+    return "".join(f" {name}={quoteattr(_plain(str(value)))}" for name, value in said.items())
+
+
+def _document(report: Report) -> Mapping[str, Any]:
+    passed, failed, unlooked = _counts(report.results)
+    counts = {"passed": passed, "failed": failed, "unlooked": unlooked}
+    results = [
+        {name: getattr(result, name) for name in result.__struct_fields__} | {"level": str(result.level)}
+        for result in report.results
+    ]
+    return {"environment": report.environment or None, "at": f"{_time(report.at)}Z", **counts, "results": results}
+
+
+def _grouped(results: Iterable[Result]) -> Iterator[tuple[str, list[Result]]]:
+    for component, group in groupby(results, key=lambda result: result.component):
+        yield component, list(group)
+
+
+def _counts(results: Iterable[Result]) -> tuple[int, int, int]:
+    outcomes = [result.passed for result in results]
+    return outcomes.count(True), outcomes.count(False), outcomes.count(None)
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _plain(text: str) -> str:
+    """Neither a terminal nor XML is to be told anything else by it."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+REPORTS: Mapping[str, Format] = {"text": as_text, "json": as_json, "yaml": as_yaml, "junit": as_junit}
+"""By the names that `--format` takes."""

@@ -1,0 +1,60 @@
+"""Writing values into the grammar of the file they are for, by the position in which they stand."""
+
+from importlib import import_module
+from typing import Protocol, cast
+
+from lessee.core.errors import FormatError
+from lessee.rendering.document import Document
+
+_MODULES = {
+    "dotenv": "lessee.rendering.formats.dotenv",
+    "dotenv-node": "lessee.rendering.formats.dotenv_node",
+    "dotenv-vite": "lessee.rendering.formats.dotenv_vite",
+    "dotenv-compose": "lessee.rendering.formats.dotenv_compose",
+    "dotenv-docker": "lessee.rendering.formats.dotenv_docker",
+    "sh": "lessee.rendering.formats.sh",
+    "systemd": "lessee.rendering.formats.systemd",
+    "json": "lessee.rendering.formats.json_",
+    "yaml": "lessee.rendering.formats.yaml_",
+    "toml": "lessee.rendering.formats.toml_",
+    "ini": "lessee.rendering.formats.ini",
+    "properties": "lessee.rendering.formats.properties",
+    "xml": "lessee.rendering.formats.xml_",
+    "nginx": "lessee.rendering.formats.nginx",
+    "pgpass": "lessee.rendering.formats.pgpass",
+    "text": "lessee.rendering.formats.text",
+}
+
+FORMATS = tuple(_MODULES)
+"""The formats that can be written."""
+
+
+def write(document: Document, format: str) -> str:  # noqa: A002  # The word that users write.
+    """The text of the file: the author's structure, with each value as one literal in it.
+
+    The author's text alone decides the structure; the result was parsed back before it is returned.
+    Raises FormatError, which names the line in the rendered text and the value's origin, never the value.
+    """
+    return _module(format).write(document)
+
+
+def outline(text: str, format: str) -> tuple[str, ...]:  # noqa: A002  # As above.
+    """The structure of a file without its values, a line an entry; empty where the format has none.
+
+    dotenv gives the names of its variables, json and yaml give paths such as `hosts[0].port: integer`.
+    Raises FormatError where the text is not of that format.
+    """
+    return _module(format).outline(text)
+
+
+class _Format(Protocol):
+    def write(self, document: Document) -> str: ...
+
+    def outline(self, text: str) -> tuple[str, ...]: ...
+
+
+def _module(name: str) -> _Format:
+    if name not in _MODULES:
+        raise FormatError(f"there is no format {name!r}", todo=f"use one of {', '.join(FORMATS)}")
+    # Imported when asked for: PyYAML costs every start some milliseconds.
+    return cast("_Format", import_module(_MODULES[name]))

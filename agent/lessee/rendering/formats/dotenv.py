@@ -1,0 +1,228 @@
+"""dotenv as python-dotenv and pydantic-settings read it: a line with a value gets one quoted literal."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from lessee.core.errors import FormatError
+from lessee.core.immutable import Record
+from lessee.rendering.document import Document
+from lessee.rendering.formats import names
+from lessee.rendering.formats.value_markers import Marked, mark
+from lessee.rendering.formats.variables import Assignment
+
+# The grammar of python-dotenv 1.2: parser.py and variables.py. `\s` is Unicode's there, as it is here.
+_BLANK = re.compile(r"\s*")
+_EXPORT = re.compile(r"(?:export[^\S\r\n]+)?")
+_KEY = re.compile(r"'[^']+'|[^=#\s'][^=#\s]*")
+_SPACE = re.compile(r"[^\S\r\n]*")
+_EQUALS = re.compile(r"=[^\S\r\n]*")
+_QUOTED = re.compile(r"'(?:\\.|[^'\\])*+'" r'|"(?:\\.|[^"\\])*+"', re.DOTALL)
+_TO_LINE_END = re.compile(r"[^\r\n]*")
+_INLINE_COMMENT = re.compile(r"\s+#.*")
+_COMMENT = re.compile(r"(?:[^\S\r\n]*#[^\r\n]*)?")
+_LINE_END = re.compile(r"[^\S\r\n]*(?:\r\n|\n|\r|\Z)")
+_REST = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)?")
+_SINGLE_ESCAPE = re.compile(r"\\([\\'])")
+_DOUBLE_ESCAPE = re.compile(r"\\([\\'\"abfnrtv])")
+_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+_VARIABLE = re.compile(r"\$\{([^}:]*)(?::-([^}]*))?\}")
+
+_Meaning = tuple[str | None, list[str] | None]
+"""A variable's name, and what `_atoms` makes of its value."""
+
+
+def write(document: Document) -> str:
+    """The document as a dotenv file. Raises FormatError where a value has no place in it."""
+    marked = mark(document)
+    statements = list(_read(marked.text))
+    written = [_write(statement, marked) for statement in statements]
+    meanings = [meaning for _, meaning in written]
+    names.refuse_twins((statement.key or "" for statement in statements), marked)
+    text = "".join(part for part, _ in written)
+    _prove(text, statements, meanings, marked)
+    return text
+
+
+def outline(text: str) -> tuple[str, ...]:
+    """The names of the variables, in order. Raises FormatError where a line sets none: it may be part of a value."""
+    statements = list(_read(text))
+    if not all(statement.assigns or statement.is_aside for statement in statements):
+        raise FormatError("a line of the text assigns nothing", todo="write the file anew")
+    return tuple(dict.fromkeys(statement.key for statement in statements if statement.key is not None))
+
+
+def assignments(text: str) -> Iterator[Assignment]:
+    """The variables of a file, and where in it their literals stand."""
+    at = 0
+    for statement in _read(text):
+        begin = at + len(statement.before)
+        end = begin + len(statement.literal)
+        if statement.key is not None:
+            yield Assignment(statement.key, statement.literal if statement.assigns else None, at, begin, end)
+        at = end + len(statement.after)
+
+
+def variables(text: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """What the file sets. `${NAME}` in it is what was set above it, or what `environ` says."""
+    found: dict[str, str] = {}
+    for statement in _read(text):
+        if statement.key is not None and statement.assigns:
+            atoms = _atoms(_decode(statement.literal))
+            parts = [_looked_up(atom, found, environ) if at % 2 else atom for at, atom in enumerate(atoms)]
+            found[statement.key] = "".join(parts)
+    return found
+
+
+def _looked_up(atom: str, found: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    variable = _VARIABLE.fullmatch(atom)
+    assert variable is not None
+    return found.get(variable[1], environ.get(variable[1], variable[2] or ""))
+
+
+class _Statement(Record, frozen=True):
+    """A statement with the blank lines before it; before + literal + after is its text."""
+
+    at: int
+    before: str
+    literal: str
+    after: str
+    key: str | None
+    """None: a comment, nothing at all, or what python-dotenv passes over with a warning."""
+    assigns: bool
+
+    @property
+    def is_aside(self) -> bool:
+        """Whether it is a comment, or nothing at all."""
+        return self.key is None and not self.before.strip()
+
+
+class _UnreadableError(Exception):
+    pass
+
+
+class _Cursor:
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.at = int(text.startswith("\ufeff"))
+
+    def next(self) -> str:
+        return self.text[self.at : self.at + 1]
+
+    def take(self, pattern: re.Pattern[str]) -> str:
+        found = pattern.match(self.text, self.at)
+        if not found:
+            raise _UnreadableError
+        self.at = found.end()
+        return found[0]
+
+
+def _read(text: str) -> Iterator[_Statement]:
+    cursor = _Cursor(text)
+    start = 0
+    while start < len(text):
+        try:
+            yield _statement(cursor, start)
+        except _UnreadableError:
+            cursor.take(_REST)
+            rest = text[start : cursor.at]
+            at = cursor.at - len(rest.lstrip())
+            yield _Statement(at, before=rest, literal="", after="", key=None, assigns=False)
+        start = cursor.at
+
+
+def _statement(cursor: _Cursor, start: int) -> _Statement:
+    cursor.take(_BLANK)
+    at = cursor.at
+    cursor.take(_EXPORT)
+    key = None if cursor.next() in {"", "#"} else cursor.take(_KEY)
+    if key and key.startswith("'"):
+        key = key[1:-1]
+    cursor.take(_SPACE)
+    assigns = cursor.next() == "="
+    equals = cursor.take(_EQUALS) if assigns else ""
+    begin = cursor.at
+    literal = _take_literal(cursor, equals) if assigns else ""
+    cursor.take(_COMMENT)
+    cursor.take(_LINE_END)
+    before, after = cursor.text[start:begin], cursor.text[begin + len(literal) : cursor.at]
+    return _Statement(at, before, literal, after, key, assigns)
+
+
+def _take_literal(cursor: _Cursor, equals: str) -> str:
+    if cursor.next() in {"'", '"'}:
+        return cursor.take(_QUOTED)
+    if cursor.next() == "#" and len(equals) > 1:
+        return ""
+    return _INLINE_COMMENT.sub("", cursor.take(_TO_LINE_END)).rstrip()
+
+
+def _write(statement: _Statement, marked: Marked) -> tuple[str, _Meaning]:
+    slots = marked.slots_in(statement.before)
+    if slots and not statement.assigns:
+        raise slots[0].refused("stands on a line that assigns nothing", "write NAME={{ … }}")
+    key = names.name(statement.key, marked) if statement.key else None
+    literal, value = statement.literal, None
+    if statement.assigns:
+        value = [_fill(atom, marked, at) for at, atom in enumerate(_atoms(_decode(literal)))]
+    if value and marked.slots_in(literal):
+        literal = _quote(value)
+    text = marked.fill(statement.before, names.text) + literal + marked.fill(statement.after, names.comment)
+    return text, (key, value)
+
+
+def _fill(atom: str, marked: Marked, at: int) -> str:
+    """An atom with its values; only a literal, of an even place, may have some."""
+    if at % 2 and (slots := marked.slots_in(atom)):
+        raise slots[0].refused("stands inside ${…}", "take it out of the braces")
+    return marked.fill(atom, names.text)
+
+
+def _decode(literal: str) -> str:
+    """What python-dotenv makes of a literal; it opens files with universal newlines."""
+    literal = literal.replace("\r\n", "\n").replace("\r", "\n")
+    if literal.startswith("'"):
+        return _SINGLE_ESCAPE.sub(r"\1", literal[1:-1])
+    if literal.startswith('"'):
+        return _DOUBLE_ESCAPE.sub(lambda escape: _ESCAPES.get(escape[1], escape[1]), literal[1:-1])
+    return literal
+
+
+def _atoms(value: str) -> list[str]:
+    """A value cut into literals, at even places, and `${…}` that python-dotenv replaces, at odd ones."""
+    atoms: list[str] = []
+    literal: list[str] = []
+    at = 0
+    for variable in _VARIABLE.finditer(value):
+        literal.append(value[at : variable.start()])
+        if variable[1]:
+            atoms += ["".join(literal), variable[0]]
+            literal = []
+        else:  # A variable without a name is never set, so its default is as good as a literal.
+            literal.append(variable[2] or "")
+        at = variable.end()
+    return [*atoms, "".join(literal) + value[at:]]
+
+
+def _quote(atoms: list[str]) -> str:
+    """One literal of atoms. Single quotes keep `$` from other readers, but cannot hold a carriage return."""
+    # python-dotenv replaces ${…} inside single quotes too. ${:-$} is a `$` by another name (see _atoms).
+    body = "".join(atom if at % 2 else atom.replace("${", "${:-$}{") for at, atom in enumerate(atoms))
+    if body.endswith("\\"):
+        body += "${:-}"  # python-dotenv < 1.2.3 takes a quote after two backslashes for escaped.
+    quote = '"' if "\r" in body else "'"
+    body = body.replace("\\", r"\\").replace(quote, "\\" + quote).replace("\r", r"\r")
+    return f"{quote}{body}{quote}"
+
+
+def _prove(text: str, statements: list[_Statement], meanings: list[_Meaning], marked: Marked) -> None:
+    found = [_meaning(statement) for statement in _read(text)]
+    if found == meanings:
+        return
+    pairs = zip(statements, meanings, found, strict=False)
+    at = next((statement.at for statement, wanted, had in pairs if wanted != had), 0)
+    todo = "close the quotes on this line and before it"
+    raise FormatError("the file would not read back as it is written", where=marked.where(at), todo=todo)
+
+
+def _meaning(statement: _Statement) -> _Meaning:
+    return statement.key, _atoms(_decode(statement.literal)) if statement.assigns else None

@@ -1,0 +1,89 @@
+"""pgpass as libpq reads it: five fields a line, in which a backslash keeps the next character as it is."""
+
+import re
+
+from lessee.core.errors import FormatError
+from lessee.rendering.document import Document
+from lessee.rendering.formats.value_markers import Marked, Slot, mark
+
+_SEPARATOR = re.compile(r"\\.|:")
+_ESCAPE = re.compile(r"\\(.)")
+_SPECIAL = re.compile(r"[\\:]")
+_WHOLE, _PASSWORD = 5, 4
+
+_Entry = list[str | None]
+"""The fields of a line; None matches any host, port, database or user. A comment has no fields."""
+
+
+def write(document: Document) -> str:
+    """The document as a password file. Raises FormatError where a value has no place in it."""
+    marked = mark(document)
+    entries = _read(marked.text)
+    lines = marked.text.split("\n")
+    text = "\n".join(_spell(line, entry, marked) for line, entry in zip(lines, entries, strict=True))
+    _prove(text, entries, marked)
+    return text
+
+
+def outline(text: str) -> tuple[str, ...]:
+    """The entries by number alone, for each of their fields may be a value."""
+    entries = [entry for entry in _read(text) if len(entry) == _WHOLE]
+    return tuple(f"entry[{number}]" for number in range(len(entries)))
+
+
+def _read(text: str) -> list[_Entry]:
+    return [_entry(line.rstrip("\r")) for line in text.split("\n")]
+
+
+def _entry(line: str) -> _Entry:
+    if line.startswith("#"):
+        return []
+    return [None if (at < _PASSWORD and field == "*") else _decode(field) for at, field in enumerate(_fields(line))]
+
+
+def _fields(line: str) -> list[str]:
+    if "\\" not in line:
+        return line.split(":")
+    return _SEPARATOR.sub(lambda found: "\n" if found[0] == ":" else found[0], line).split("\n")
+
+
+def _decode(field: str) -> str:
+    return _ESCAPE.sub(r"\1", field) if "\\" in field else field
+
+
+def _spell(line: str, entry: _Entry, marked: Marked) -> str:
+    if line.startswith("#"):
+        return marked.fill(line, _comment)
+    if not (slots := marked.slots_in(line)):
+        return line
+    if len(entry) != _WHOLE:
+        todo = r"write host:port:database:user:password, and \: for a colon in one of them"
+        raise slots[0].refused("stands on a line that has not five fields", todo)
+    body = line.rstrip("\r")
+    fields = zip(_fields(body), entry, strict=True)
+    return ":".join(_field(at, *field, marked) for at, field in enumerate(fields)) + line[len(body) :]
+
+
+def _field(at: int, source: str, field: str | None, marked: Marked) -> str:
+    if field is None or not marked.slots_in(field):
+        return source
+    text = marked.fill(field, _text)
+    # At a line's start # begins a comment, and * alone matches anything: neither is a name then.
+    special = (at == 0 and text.startswith("#")) or (at < _PASSWORD and text == "*")
+    return "\\" * special + _SPECIAL.sub(r"\\\g<0>", text)
+
+
+def _text(slot: Slot) -> str:
+    return slot.line("pgpass")
+
+
+def _comment(slot: Slot) -> str:
+    _text(slot)
+    return slot.comment()
+
+
+def _prove(text: str, entries: list[_Entry], marked: Marked) -> None:
+    expected = [[field if field is None else marked.fill(field) for field in entry] for entry in entries]
+    if _read(text) != expected:
+        todo = "give each value a field of its own"
+        raise FormatError("the file would not read back as it is written", where=marked.name, todo=todo)

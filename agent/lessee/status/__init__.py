@@ -1,0 +1,1 @@
+"""The agent's status: its HTTP server, pages, metrics and client."""

@@ -1,0 +1,27 @@
+"""A view as lines of text, with moments as they are: two looks at one state are the same text."""
+
+from collections.abc import Iterator
+
+from lessee.status.pages.components import NONE, Cell, View
+
+
+def lines(view: View) -> Iterator[str]:
+    """For a file, a pipe, or a terminal that can do no more."""
+    where = f"  {view.environment}" if view.environment else ""
+    yield f"lessee {view.service} {view.version}{where}  {view.standing.text}"
+    for fact in view.facts:
+        yield f"{fact.name}: {_text(fact.cell)}"
+    for problem in view.problems:
+        yield f"! {problem}"
+    for table in view.tables:
+        yield table.title if table.rows else f"{table.title}: {table.empty}"
+        for first, *rest in table.rows:
+            named = zip(table.columns[1:], rest, strict=True)
+            yield "  ".join(
+                [f"  {_text(first)}", *(f"{name}: {_text(one)}" for name, one in named if one.text != NONE)]
+            )
+
+
+def _text(cell: Cell) -> str:
+    text = f"{cell.before}{cell.at}" if cell.at else cell.text
+    return f"{text} ({cell.note})" if cell.note else text

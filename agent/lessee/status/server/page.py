@@ -1,0 +1,49 @@
+"""The page at `/`; imported when somebody looks."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from lessee.host.clock import wall_time
+from lessee.status.pages.page import page as page_of
+from lessee.status.pages.views import view_of
+
+_FOLDER = Path(__file__).parent
+
+
+def page(status: Mapping[str, Any]) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """The document, and the headers with which a browser lets nothing else into it."""
+    style, script = _text("page.css"), _text("page.js")
+    return page_of(view_of(status, wall_time()), style=style, script=script).encode(), _headers()
+
+
+@cache
+def _text(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
+@cache
+def _headers() -> tuple[tuple[str, str], ...]:
+    policy = {
+        "default-src": "'none'",
+        "style-src": _hash("page.css"),
+        "script-src": _hash("page.js"),
+        "connect-src": "'self'",
+        "img-src": "data:",  # the icon, which is empty: else a browser asks for one
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+    return (
+        ("Content-Security-Policy", "; ".join(f"{name} {source}" for name, source in policy.items())),
+        ("Referrer-Policy", "no-referrer"),
+        ("X-Frame-Options", "DENY"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+    )
+
+
+def _hash(name: str) -> str:
+    return f"'sha256-{b64encode(sha256(_text(name).encode()).digest()).decode()}'"

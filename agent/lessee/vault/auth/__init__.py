@@ -1,0 +1,1 @@
+"""Auth methods: how the agent logs in to Vault."""

@@ -1,0 +1,154 @@
+"""What every login comes to: a token, its value, and what Vault knows of it."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from lessee.agent.machine.protocol.events import Token
+from lessee.core.failures import Failure, Kind
+from lessee.core.immutable import Record
+from lessee.vault.transport import Answer, Door, RequestFailed
+
+Clock = Callable[[], float]
+
+
+class Grant(Record, frozen=True):
+    """A token and its value."""
+
+    hidden = ("value",)
+
+    value: str
+    token: Token
+
+
+class Method(Protocol):
+    """A way to log in."""
+
+    def login(self, door: Door, clock: Clock) -> Grant:
+        """Raises RequestFailed."""
+
+    def mark(self) -> bytes:
+        """Changes when the credentials do; tells nothing of them."""
+
+
+def token_id(value: str) -> str:
+    """Ours for a token: the same over restarts, other for each token, and nobody's way to its value."""
+    return hashlib.sha256(value.encode()).hexdigest()[:16]
+
+
+def look_up(door: Door, value: str, clock: Clock, *, ours: bool = True) -> Token:
+    """What Vault knows of a token. Raises RequestFailed (DENIED: it is not valid)."""
+    sent_at = clock()
+    todo = "the token may not look itself up; grant read on auth/token/lookup-self"
+    data = _ask_of_itself(door, "GET", "auth/token/lookup-self", value, todo).data
+    return Token(
+        accessor=data.get("accessor") or "",
+        sent_at=sent_at,
+        ttl=float(data.get("ttl") or 0),
+        renewable=bool(data.get("renewable")),
+        id=token_id(value),
+        ours=ours,
+    )
+
+
+def renew(door: Door, value: str, clock: Clock, *, ours: bool = True) -> Token:
+    """Renew a token by its own ttl. Raises RequestFailed."""
+    sent_at = clock()
+    todo = "the token may not renew itself; grant update on auth/token/renew-self"
+    answer = _ask_of_itself(door, "POST", "auth/token/renew-self", value, todo)
+    return _token(answer, value, sent_at, ours=ours)
+
+
+def log_in(door: Door, path: str, body: Mapping[str, str], clock: Clock, *, refused: str) -> Grant:
+    """Post credentials. Raises RequestFailed, where Vault refuses them as DENIED with the text `refused`."""
+    sent_at = clock()
+    try:
+        answer = door.ask("POST", path, token=None, body=body)
+    except RequestFailed as exc:
+        if exc.failure.kind in {Kind.INVALID, Kind.DENIED}:
+            raise RequestFailed(Failure(Kind.DENIED, refused)) from None
+        raise
+    value = answer.auth.get("client_token")
+    if not value:
+        text = f"the login at {path} gives no token: does it ask for a second factor, which no agent has?"
+        raise RequestFailed(Failure(Kind.INVALID, text))
+    return Grant(value, _token(answer, value, sent_at))
+
+
+class TokenLogin:
+    """A token from a file, which is read anew each time, or from $VAULT_TOKEN."""
+
+    def __init__(self, file: str | None, environ: Mapping[str, str]) -> None:
+        self._file = file
+        self._environ = environ
+
+    def value(self) -> str:
+        """The token, of which Vault is not asked. Raises RequestFailed."""
+        value = read(self._file) if self._file else self._environ.get("VAULT_TOKEN", "").strip()
+        if not value:
+            raise RequestFailed(Failure(Kind.DENIED, "there is no token: $VAULT_TOKEN is not set"))
+        return value
+
+    def login(self, door: Door, clock: Clock) -> Grant:
+        value = self.value()
+        try:
+            return Grant(value, look_up(door, value, clock, ours=False))
+        except RequestFailed as exc:
+            match exc.failure.kind:
+                case Kind.UNSUPPORTED:
+                    # It is valid, and nobody tells us for how long: a refusal will.
+                    token = Token("", clock(), ttl=0.0, renewable=False, id=token_id(value), ours=False)
+                    return Grant(value, token)
+                case Kind.DENIED:
+                    where = self._file or "$VAULT_TOKEN"
+                    raise RequestFailed(Failure(Kind.DENIED, f"the token in {where} is not valid")) from None
+                case _:
+                    raise
+
+    def mark(self) -> bytes:
+        return mark(self._file)
+
+
+def read(file: str) -> str:
+    """What a file of credentials holds, without space around it. Raises RequestFailed, where there is nothing too."""
+    try:
+        content = Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
+        raise RequestFailed(Failure(Kind.DENIED, f"cannot read {file}: {reason}")) from None
+    if not content:
+        raise RequestFailed(Failure(Kind.DENIED, f"{file} is empty"))
+    return content
+
+
+def mark(*files: str | None) -> bytes:
+    """Another for other contents; of a file that cannot be read, as if it were empty."""
+    digest = hashlib.sha256()
+    for file in files:
+        with suppress(OSError):
+            digest.update(Path(file).read_bytes() if file else b"")
+        digest.update(b"\0")
+    return digest.digest()
+
+
+def _ask_of_itself(door: Door, method: str, path: str, value: str, todo: str) -> Answer:
+    try:
+        return door.ask(method, path, token=value, body={} if method == "POST" else None)
+    except RequestFailed as exc:
+        if exc.failure.kind is Kind.DENIED and exc.by_policy:
+            raise RequestFailed(Failure(Kind.UNSUPPORTED, todo)) from None
+        raise
+
+
+def _token(answer: Answer, value: str, sent_at: float, *, ours: bool = True) -> Token:
+    auth = answer.auth
+    return Token(
+        accessor=auth.get("accessor") or "",
+        sent_at=sent_at,
+        ttl=float(auth.get("lease_duration") or 0),
+        renewable=bool(auth.get("renewable")) and not answer.capped,
+        id=token_id(value),
+        ours=ours,
+    )

@@ -1,0 +1,1 @@
+"""Secrets engines: KV reads, and leases of dynamic secrets."""

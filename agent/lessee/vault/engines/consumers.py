@@ -1,0 +1,20 @@
+"""Says in KV's metadata which versions of rotated secrets an app works with, where a rotator looks for it."""
+
+from lessee.agent.machine.protocol.commands import Report
+from lessee.core.consumers import documents
+from lessee.vault.transport import Door
+
+
+def say(door: Door, token: str, report: Report) -> None:
+    """A key without data, whose custom metadata say it; where there is nothing to say, none. Raises RequestFailed."""
+    said = documents(report.versions, report.generation)
+    for number, document in enumerate(said):
+        body = {"custom_metadata": document}
+        # It may be sent twice, and so goes over the connection that is there.
+        door.ask("POST", _place(report.where, number), token=token, body=body, changes=False)
+    for number in range(len(said), len(documents(report.before, report.generation))):
+        door.ask("DELETE", _place(report.where, number), token=token, changes=False)
+
+
+def _place(where: str, number: int) -> str:
+    return f"{where}+{number}" if number else where

@@ -1,0 +1,306 @@
+"""Who is told of changes looks at once at what was named, seldom at the rest, and as ever once nobody tells."""
+
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lessee.agent.machine.kv.event_source import AT_ONCE, AT_ONCE_OF_ALL, EVERY, EVERY_OF_ALL, meant
+from lessee.agent.machine.protocol import commands as cmd
+from lessee.agent.machine.protocol import events as ev
+from lessee.agent.machine.status.view import fresh
+from lessee.core.change_events import Change
+from lessee.core.paths import Ref
+from support.models.world import World, creds, folder, ref, want
+
+A, B, C, D = ref("p/db/a"), ref("p/db/b"), ref("p/key/c"), ref("p/db/d")
+POLL = 60.0
+FEW = 30
+"""Examples of a long world: as many as the others' time allows."""
+
+
+def world(*needs, written=(A, B, C), live=True, refresh=1.0, **more):
+    """An agent that has read all and, if `live`, is told of changes and has settled."""
+    it = World({"app": want(*needs, refresh=refresh)}, **more)
+    for secret in written:
+        it.write(secret)
+    it.run(5.0)
+    if live:
+        it.hear(live=True)
+        it.run(POLL + 4.0)
+    it.requests.clear()
+    return it
+
+
+def reads(it, ref=None):
+    return [c for _, c in it.requests if isinstance(c, cmd.ReadSecret) and ref in {None, c.ref}]
+
+
+def told_of(it, operation, path, mount="secret"):
+    return meant(it.state, Change(None, mount, path, None, operation, ""))
+
+
+def test_a_change_that_is_told_is_published_after_one_read_and_no_look():
+    it = world(A, B, C)
+    it.write(B)
+    it.tell(B)
+    it.run(0.1)
+    assert it.live["app"] == it.current("app")
+    assert [type(c) for _, c in it.requests] == [cmd.ReadSecret]
+
+
+def test_who_is_told_of_changes_polls_once_a_minute():
+    many = [ref(f"p/many/s{n}") for n in range(100)]
+    it = world(*many, written=many)
+    it.run(600.0)
+    assert 10 <= len(it.requests) <= 12
+
+
+def test_a_change_that_nobody_tells_of_is_seen_by_the_next_poll():
+    it = world(A)
+    it.write(A)
+    it.run(POLL + 1.0)
+    assert it.live["app"] == it.current("app")
+
+
+def test_once_nobody_tells_any_more_a_change_is_seen_within_refresh():
+    it = world(A, B, C)
+    it.hear(live=False)
+    it.write(A)
+    it.write(C)
+    it.run(1.1)
+    assert it.live["app"] == it.current("app")
+    assert fresh(it.state, it.now)
+    it.requests.clear()
+    it.run(10.0)
+    assert len(it.requests) >= 18  # of two folders
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_once_nobody_tells_any_more_no_look_is_put_off(seed):
+    it = world(A, C, refresh=100.0, seed=seed)
+    due = {ref: it.state.sources[ref].next_at for ref in (A, C)}
+    it.hear(live=False)
+    assert all(it.state.sources[ref].next_at <= at for ref, at in due.items())
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("silent", "within"), [(0.0, 10.0), (7.0, 3.0), (60.0, 2.5)])
+def test_a_change_in_the_silence_of_who_tells_no_more_is_seen_within_refresh_of_its_beginning(silent, within, seed):
+    it = world(A, C, refresh=10.0, seed=seed)
+    it.write(A)  # nobody tells of it
+    it.write(C)
+    it.hear(live=False, silent=silent)
+    soon = [it.state.sources[ref].next_at - it.now for ref in (A, C)]
+    assert all(0 <= wait <= within for wait in soon)
+    assert len(set(soon)) == 2  # they are spread out
+    it.run(within + 0.1)
+    assert it.live["app"] == it.current("app")
+
+
+def test_who_is_told_from_its_first_moment_reads_all_once():
+    it = World({"app": want(A, B)})
+    for secret in (A, B):
+        it.write(secret)
+    it.hear(live=True)  # the login is under way
+    it.run(30.0)
+    assert it.live["app"] == it.current("app")
+    assert len(reads(it)) == 2
+
+
+def test_a_change_before_the_first_that_is_told_is_seen_within_refresh():
+    it = world(A, B, live=False)
+    it.write(A)
+    it.hear(live=True)
+    it.run(1.1)
+    assert it.live["app"] == it.current("app")
+
+
+@pytest.mark.parametrize(("needs", "asked"), [((A,), cmd.LookAt), ((A, B), cmd.ListFolder)])
+def test_what_was_asked_before_changes_were_told_is_asked_once_more(needs, asked):
+    it = world(*needs, live=False, latency=0.4)
+    while not any(isinstance(call.command, asked) for call in it.state.calls.values()):
+        it.run(0.01)
+    # It has been answered, and the answer is still on its way.
+    it.write(A)
+    it.hear(live=True)
+    it.run(5.0)
+    assert it.live["app"] == it.current("app")
+    it.requests.clear()
+    it.run(120.0)
+    assert len(it.requests) <= 3
+
+
+def test_a_burst_of_a_thousand_writes_costs_few_reads_and_the_last_is_published():
+    it = world(A)
+    for _ in range(1000):
+        it.write(A)
+        it.tell(A)
+        it.run(0.001)
+    it.run(EVERY + 0.1)
+    assert it.live["app"] == it.current("app")
+    assert len(reads(it)) <= AT_ONCE + 1 / EVERY + 1
+
+
+def test_a_change_while_its_secret_is_being_read_is_read_once_more():
+    it = world(A, latency=0.2)
+    it.write(A)
+    it.tell(A)
+    it.write(A)  # after the server has answered
+    it.tell(A)
+    it.tell(A)
+    it.run(1.5)
+    assert it.live["app"] == it.current("app")
+    assert len(reads(it)) == 2
+
+
+def test_a_forged_hint_costs_one_read_and_a_flood_of_them_a_few_a_second():
+    it = world(A)
+    it.tell(A)
+    it.run(5.0)
+    assert len(it.requests) == 1
+    it.requests.clear()
+    for _ in range(2000):
+        it.tell(A)
+        it.run(0.005)
+    assert len(it.requests) <= AT_ONCE + 10 / EVERY + 2
+
+
+def test_a_flood_of_hints_about_all_paths_is_bounded_too():
+    many = [ref(f"p/many/s{n}") for n in range(200)]
+    it = world(*many, written=many)
+    for _ in range(20):
+        for one in many:
+            it.tell(one)
+        it.run(0.1)
+    assert len(it.requests) <= AT_ONCE_OF_ALL + 2 / EVERY_OF_ALL + 5
+
+
+def test_a_strangers_path_means_nothing():
+    it = world(A, folder("p/key/"), creds("web"))
+    assert told_of(it, "update", "p/db/nobody") == set()
+    assert told_of(it, "update", "p/db/a", mount="other") == set()
+    assert told_of(it, "update", "policies/acl/a", mount="sys") == set()
+    assert told_of(it, "rotate", "creds/other", mount="database") == set()
+    assert told_of(it, "update", "p/db/a") == {A}
+
+
+def test_a_secret_that_is_pinned_to_a_version_does_not_change():
+    pinned = Ref("secret", "p/db/a", 1)
+    it = world(pinned, B)
+    it.take(ev.Changed(frozenset({pinned, D, folder("p/none/"), creds("nobody")})))
+    it.run(1.0)
+    assert not it.requests
+
+
+def test_a_new_secret_of_a_folder_that_is_read_whole_is_published_and_one_that_is_removed_leaves():
+    it = world(folder("p/db/"))
+    it.write(D)
+    it.tell(D)
+    it.run(0.2)
+    assert it.live["app"] == it.current("app")
+    assert len(it.requests) == 2  # the list, and the new one
+    it.take(*[ev.Changed(frozenset({folder("p/db/")}))] * 5)
+    it.run(1.0)
+    assert len(it.requests) == 2 + AT_ONCE - 2  # several at once are one
+    it.delete(A)
+    it.tell(A, "remove")
+    it.run(0.2)
+    assert it.live["app"] == it.current("app")
+
+
+def test_a_known_secret_of_a_folder_is_read_without_a_list():
+    it = world(folder("p/db/"))
+    it.write(A)
+    it.tell(A)
+    it.run(0.2)
+    assert it.live["app"] == it.current("app")
+    assert len(it.requests) == 1
+
+
+def test_what_is_gone_is_read_at_once_when_it_is_told_to_be_back():
+    it = world(A)
+    it.delete(A)
+    it.tell(A, "delete")
+    it.run(1.0)
+    assert it.state.sources[A].failure is not None
+    it.write(A)
+    it.tell(A)
+    it.run(0.5)
+    assert it.live["app"] == it.current("app")
+
+
+def test_secrets_without_metadata_rights_and_of_version_1_are_read_when_told_and_seldom_besides():
+    for more in ({"version": 1}, {"has_list": False}):
+        it = world(A, B, **more)
+        it.run(600.0)
+        assert len(it.requests) <= 2 * 12
+        it.write(A)
+        it.tell(A)
+        it.run(0.1)
+        assert it.live["app"] == it.current("app")
+
+
+def test_many_agents_spread_what_is_told_to_all_of_them():
+    times = []
+    for seed in range(40):
+        it = world(A, seed=seed)
+        it.hear(live=True, spread=2.0)
+        began = it.now
+        it.tell(A)
+        it.run(2.5)
+        assert len(it.requests) == 1
+        times.append(it.requests[0][0] - began)
+    assert max(times) <= 2.1
+    assert sum(time < 1.0 for time in times) in range(10, 31)
+
+
+def test_hints_wait_for_vault_where_it_is_away():
+    it = world(A)
+    it.sky = "refuses"
+    it.write(A)
+    it.tell(A)
+    it.run(30.0)
+    for _ in range(100):
+        it.tell(A)
+    it.run(30.0)
+    assert len(it.requests) <= 15
+    it.make_fair()
+    it.run(61.0)
+    assert it.live["app"] == it.current("app")
+
+
+def test_it_is_fresh_while_changes_are_told_though_it_polls_seldom():
+    it = world(A)
+    it.run(50.0)
+    assert fresh(it.state, it.now)
+    it.hear(live=False)
+    it.sky = "hangs"
+    it.run(5.0)
+    assert not fresh(it.state, it.now)
+
+
+@settings(max_examples=FEW if os.environ.get("HYPOTHESIS_PROFILE") != "search" else 500, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    has_list=st.booleans(),
+    version=st.sampled_from([1, 2]),
+    acts=st.lists(
+        st.tuples(
+            st.sampled_from([0.001, 0.01, 0.3, 5.0]),
+            st.sampled_from(["write", "delete"]),
+            st.sampled_from([A, B, C, D]),
+        ),
+        max_size=20,
+    ),
+)
+def test_while_each_change_is_told_all_is_published_without_a_poll(seed, has_list, version, acts):
+    it = world(A, B, C, folder("p/db/"), seed=seed, has_list=has_list, version=version)
+    for pause, act, secret in acts:
+        it.act(act, secret)
+        it.tell(secret, "update" if act == "write" else "delete")
+        it.run(pause)
+    it.run(8.0)
+    expected = it.current("app")
+    assert expected is None or it.live["app"] == expected

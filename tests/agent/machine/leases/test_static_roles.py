@@ -1,0 +1,92 @@
+"""A static role is read again when it rotates; nothing is issued by that."""
+
+import pytest
+
+from lessee.agent.machine.kv.event_source import meant
+from lessee.agent.machine.leases.release import nothing_to_revoke
+from lessee.agent.machine.protocol import commands as cmd
+from lessee.agent.machine.protocol import events as ev
+from lessee.core.change_events import Change
+from lessee.core.leases import Lease
+from lessee.core.secrets import Secret
+from support.models.world import World, creds, ref, want
+
+A = ref("p/db/a")
+X, Y, Z = creds("x"), creds("y"), creds("z")
+
+
+class Rotating(World):
+    """The world with a static role, whose password changes every 100 s."""
+
+    def issue(self, command):
+        number = int((self.now - 1000.0) // 100.0)
+        left = 1100.0 + 100.0 * number - self.now
+        secret = Secret({"lease": f"password {number}"})
+        lease = Lease("static", command.need, secret, "", command.token, self.now, self.now, left, False, static=True)
+        return ev.Issued(command.call, lease)
+
+    def current(self, app):
+        return self.live[app]
+
+
+def test_a_static_role_is_read_again_when_it_rotates_and_looked_at_meanwhile():
+    world = Rotating({"app": want(X)})
+    world.run(95.0)
+    looks = [at for at, command in world.requests if isinstance(command, cmd.Issue)]
+    assert 9 <= len(looks) <= 12
+    assert len(world.published) == 1
+    world.run(10.0)
+    assert [at for at, *_ in world.published[1:]] == [pytest.approx(1100.5, abs=0.7)]
+    assert (world.ledger, world.state.totals.issued) == ({}, 0)
+    before = len(world.requests)
+    world.configure({"app": want(X), "two": want(X, recipe="r2")})
+    world.take(ev.Nudged((X.path,)))
+    world.run(1.0)
+    assert len(world.requests) == before + 1
+    world.configure({"app": want(A)})
+    world.write(A)
+    world.run(100.0)
+    assert world.state.leases == {}
+    world.take(ev.Stopping())
+    world.run(1.0)
+    assert nothing_to_revoke(world.state)
+
+
+def test_a_static_role_that_is_dropped_while_it_is_read_leaves_nothing():
+    world = Rotating({"app": want(X), "two": want(X, recipe="r2")})
+    world.run_until_under_way(cmd.Issue)
+    world.configure({"app": want(A)})
+    world.run(1.0)
+    assert world.state.leases == {}
+
+
+def test_a_static_role_that_is_read_after_its_time_changes_nothing():
+    world = Rotating({"app": want(X)})
+    world.run(5.0)
+    late = world.issue(cmd.Issue(10**6, X, "t1"))
+    before = world.state.leases
+    world.take(late)
+    assert world.state.leases == before
+
+
+def test_a_static_role_that_is_said_to_be_rotated_is_looked_at_at_once_however_often_it_is_said():
+    world = Rotating({"app": want(X)})
+    world.run(15.0)
+    name = X.path.removeprefix("database/")
+    assert meant(world.state, Change(None, "other", name, None, "rotate", "")) == set()
+    told = meant(world.state, Change(None, "database", name, None, "rotate", ""))
+    assert told == {X}
+    before = len(world.requests)
+    for _ in range(100):
+        world.take(ev.Changed(told))
+    world.run(0.3)
+    assert [command.need for _, command in world.requests[before:]] == [X]
+
+
+def test_what_was_issued_stays_whatever_is_said_of_it():
+    world = World({"app": want(X)})
+    world.run(5.0)
+    before = len(world.requests)
+    world.take(ev.Changed(frozenset({X})))
+    world.run(2.0)
+    assert len(world.requests) == before

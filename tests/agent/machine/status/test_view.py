@@ -1,0 +1,444 @@
+"""What a running agent says of itself, of states that the machine came to."""
+
+import json
+from datetime import datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lessee import __version__
+from lessee.agent.machine.protocol import commands as cmd
+from lessee.agent.machine.protocol import events as ev
+from lessee.agent.machine.state import Weather
+from lessee.agent.machine.status.view import LOOKS, Account, fresh, problems, ready, status
+from lessee.agent.machine.step import start
+from lessee.core.failures import Failure, Kind
+from lessee.core.immutable import replace
+from lessee.core.secrets import Secret
+from support.models.world import World, creds, folder, ref, want
+
+CANARY = "HUNTER2-c4n4ry"
+A, B, C = ref("p/db/a"), ref("p/db/b"), ref("p/key/c")
+WALL = 1_764_000_000.0
+
+
+class Vault(World):
+    """The world with values that can be told from anything else, and errors as a test wants them."""
+
+    def __init__(self, apps, *, written=(A, B, C), failing=None, **more):
+        self.failing, self.broken = dict(failing or {}), False
+        super().__init__(apps, **more)
+        for secret in written:
+            self.write(secret)
+
+    def answer(self, command):
+        if failure := self.failing.get(type(command)):
+            self.post(ev.Failed(command.call, failure))
+        else:
+            super().answer(command)
+
+    def serve(self, command):
+        event = super().serve(command)
+        if isinstance(event, ev.Read):
+            return ev.Read(event.call, Secret({"v": f"{CANARY}-{event.secret.data['v']}"}, event.secret.marker))
+        return event
+
+    def obey(self, command):
+        if isinstance(command, cmd.Render) and self.broken:
+            self.post(ev.RenderFailed(command.app, command.job, "app.j2:3: db has no such key: 'nope'"))
+        else:
+            super().obey(command)
+
+    def status(self):
+        return status([self.account], self.now, WALL, environment="production")
+
+    @property
+    def account(self):
+        return Account("1234abcd", "https://vault:8200", self.state)
+
+
+def world(*needs, refresh=1.0, notifies=True, seconds=3.0, **more):
+    made = Vault({"web": want(*needs, refresh=refresh, notifies=notifies)}, **more)
+    made.run(seconds)
+    return made
+
+
+def seconds_of(text):
+    return datetime.fromisoformat(text).timestamp()
+
+
+def test_the_keys_are_those_that_stay():
+    said = world(A, C).status()
+    assert {"version", "environment", "ready", "fresh", "problems", "vault", "token", "apps", "leases"} <= said.keys()
+    assert {"address", "reachable", "since"} <= said["vault"].keys()
+    assert {"accessor", "expires_at"} <= said["token"].keys()
+    app = said["apps"]["web"]
+    assert {"generation", "published_at", "state", "degraded", "next_try", "secrets", "notify"} <= app.keys()
+    assert all({"path", "version", "read_at", "error"} <= secret.keys() for secret in app["secrets"])
+    assert {"owed", "last", "error"} <= app["notify"].keys()
+
+
+def test_a_sound_agent_says_so():
+    said = world(A, C).status()
+    assert (said["version"], said["environment"]) == (__version__, "production")
+    assert (said["ready"], said["fresh"], said["problems"], said["leases"]) == (True, True, [], [])
+    assert (said["vault"]["address"], said["vault"]["reachable"]) == ("https://vault:8200", True)
+    assert said["token"]["accessor"] == "t1"
+    app = said["apps"]["web"]
+    assert (app["generation"], app["state"], app["degraded"], app["error"]) == (1, "notified", None, None)
+    assert (app["notify"]["owed"], app["notify"]["error"], app["next_try"]) == (False, None, None)
+    assert [(s["path"], s["version"], s["error"]) for s in app["secrets"]] == [
+        ("secret/p/db/a", 1, None),
+        ("secret/p/key/c", 1, None),
+    ]
+    assert {said["totals"][key] for key in ("logins", "renders", "publishes", "notifications")} == {1}
+
+
+def test_each_app_says_whether_it_was_looked_at_in_time_and_when_the_last_of_its_sources_was():
+    made = Vault({"web": want(A, C), "api": want(ref("p/none"), recipe="r2"), "none": want(creds("x"), recipe="r3")})
+    assert {app["looked_at"] for app in made.status()["apps"].values()} == {None}
+    made.run(3)
+    apps = made.status()["apps"]
+    assert (apps["web"]["fresh"], apps["api"]["fresh"]) == (True, False)
+    assert apps["web"]["looked_at"] == min(secret["looked_at"] for secret in apps["web"]["secrets"])
+    assert WALL - LOOKS < seconds_of(apps["web"]["looked_at"]) <= WALL
+    # A lease is no source that is looked at.
+    assert apps["none"]["looked_at"] is None
+
+
+def test_moments_are_told_in_the_worlds_time():
+    made = world(A)
+    said = made.status()
+    assert seconds_of(said["token"]["expires_at"]) == round(WALL - made.now + made.state.session.token.ends_at, 3)
+    app = said["apps"]["web"]
+    first = min(seconds_of(app["secrets"][0]["read_at"]), seconds_of(app["published_at"]))
+    assert WALL - 3.0 <= first <= seconds_of(app["published_at"]) <= seconds_of(app["notify"]["last"]) < WALL
+    assert said["token"]["expires_at"].endswith("+00:00")
+
+
+def test_a_token_without_an_end_has_none():
+    assert world(A, ttl=0.0).status()["token"]["expires_at"] is None
+
+
+def test_before_anything_is_known_nothing_is_claimed():
+    said = status([Account("1", "https://vault:8200", start(1))], 5.0, WALL, environment=None)
+    assert (said["vault"]["reachable"], said["vault"]["since"], said["token"], said["apps"]) == (False, None, None, {})
+    waiting = Vault({"web": want(A, folder("p/db/"))}).status()
+    assert (waiting["ready"], waiting["fresh"], waiting["apps"]["web"]["state"]) == (False, False, "waiting")
+    assert waiting["apps"]["web"]["published_at"] is None
+
+
+def test_ready_is_that_every_app_has_a_generation_to_read():
+    made = Vault({"web": want(A), "api": want(ref("p/none"), recipe="r2")})
+    made.run(3)
+    assert not ready(made.state)
+    made.write(ref("p/none"))
+    made.run(60)
+    assert ready(made.state)
+
+
+def test_ready_counts_a_generation_of_an_earlier_life():
+    made = world(A)
+    made.sky = "refuses"
+    made.boot()
+    made.run(10)
+    assert ready(made.state)
+    assert not fresh(made.state, made.now)
+    assert made.status()["apps"]["web"]["generation"] == 1
+
+
+def test_fresh_is_that_every_source_was_looked_at_within_its_refresh_and_three_tries():
+    for needs in ([A], [A, B], [folder("p/db/")]):
+        made = world(*needs, refresh=2.0, seconds=10)
+        assert fresh(made.state, made.now)
+        made.sky = "hangs"
+        seen = made.now
+        made.run(2.0 * LOOKS - 2.5)
+        assert fresh(made.state, made.now), needs
+        made.run(seen + 2.0 * LOOKS + 0.1 - made.now)
+        assert not fresh(made.state, made.now), needs
+        made.sky = "fair"
+        made.run(120)
+        assert fresh(made.state, made.now), needs
+
+
+def test_a_folder_that_was_never_listed_is_not_fresh():
+    made = Vault({"web": want(folder("p/db/"))})
+    made.failing[cmd.ListFolder] = Failure(Kind.LIMITED, "asked too often")
+    made.run(5)
+    assert not fresh(made.state, made.now)
+
+
+def test_an_empty_folder_is_fresh():
+    made = world(folder("p/empty/"))
+    assert fresh(made.state, made.now)
+    assert ready(made.state)
+
+
+def test_a_pinned_version_stays_fresh():
+    pinned = replace(A, version=1)
+    made = world(pinned, written=[pinned])
+    made.run(1800)
+    assert fresh(made.state, made.now)
+
+
+def test_a_secret_that_is_gone_is_not_fresh_but_a_folder_goes_on_without_it():
+    alone, whole = world(A, B), world(folder("p/db/"))
+    for made in (alone, whole):
+        made.delete(A)
+        made.run(10)
+    assert not fresh(alone.state, alone.now)
+    assert fresh(whole.state, whole.now)
+
+
+def test_what_has_changed_and_cannot_be_read_is_not_fresh():
+    made = world(A, B)
+    made.failing[cmd.ReadSecret] = Failure(Kind.LIMITED, "asked too often")
+    made.write(A)
+    made.run(2)
+    assert not fresh(made.state, made.now)
+    assert made.status()["apps"]["web"]["secrets"][0]["error"] == "asked too often"
+
+
+def test_states_are_those_of_the_manual():
+    def state(made):
+        return made.status()["apps"]["web"]["state"]
+
+    assert state(world(ref("p/none"))) == "waiting"
+    assert state(world(A)) == "notified"
+    assert state(world(A, notifies=False)) == "published"
+    deaf = Vault({"web": want(A)})
+    deaf.tellable = False
+    deaf.run(3)
+    assert state(deaf) == "published"
+    broken = world(A)
+    broken.broken = True
+    broken.write(A)
+    broken.run(3)
+    assert state(broken) == "refused"
+    assert broken.status()["apps"]["web"]["generation"] == 1
+
+
+def test_a_debt_is_told_with_its_next_try():
+    made = Vault({"web": want(A)})
+    made.tellable = False
+    made.run(3)
+    app = made.status()["apps"]["web"]
+    assert app["notify"] == {"owed": True, "last": None, "error": "nobody there"}
+    assert seconds_of(app["next_try"]) >= WALL - 0.001
+    assert made.status()["problems"] == ["web is not notified: nobody there"]
+
+
+def test_a_full_disk_is_told_with_its_next_try():
+    made = Vault({"web": want(A)})
+    made.disk_full = True
+    made.run(3)
+    said = made.status()
+    assert said["problems"] == ["web is not published: no room"]
+    assert said["apps"]["web"]["error"] == "no room"
+    assert seconds_of(said["apps"]["web"]["next_try"]) >= WALL - 0.001
+
+
+def test_vaults_absence_is_told_with_its_beginning_and_its_next_try():
+    made = world(A)
+    made.sky = "refuses"
+    left = made.now
+    made.run(30)
+    said = made.status()
+    assert said["vault"]["reachable"] is False
+    assert WALL - 30 <= seconds_of(said["vault"]["since"]) <= WALL - 28 + (made.now - left - 30)
+    assert seconds_of(said["vault"]["next_try"]) >= WALL - 0.001
+    assert said["problems"] == ["vault does not serve: connection refused; the files stay as they are"]
+    assert said["ready"] is True
+
+
+def test_a_login_that_fails_is_a_problem():
+    made = Vault({"web": want(A)}, failing={cmd.Login: Failure(Kind.DENIED, "invalid role or secret ID")})
+    made.run(3)
+    assert problems(made.account, made.now) == ["login failed: invalid role or secret ID"]
+    assert made.status()["token"] is None
+
+
+def test_a_secret_that_is_not_there_or_denied_says_what_to_do():
+    made = Vault({"web": want(A, ref("p/none"))})
+    made.denied.add(A)
+    made.run(3)
+    assert sorted(problems(made.account, made.now)) == [
+        "secret/p/db/a: denied; grant `read` in the token's policy",
+        "secret/p/none: it is not there; write it, or mend the path in the template",
+    ]
+
+
+def test_a_mount_or_folder_that_fails_is_a_problem():
+    made = Vault({"web": want(A)})
+    made.failing[cmd.FindMount] = Failure(Kind.DENIED, "there is no such mount")
+    made.run(3)
+    assert problems(made.account, made.now) == ["secret/: there is no such mount"]
+    made = Vault({"web": want(folder("p/db/"))})
+    made.failing[cmd.ListFolder] = Failure(Kind.LIMITED, "asked too often")
+    made.run(2)
+    assert problems(made.account, made.now) == ["secret/p/db/: asked too often"]
+
+
+def test_an_edited_configuration_that_is_wrong_is_a_problem_a_line_each():
+    made = world(A)
+    trouble = "lessee.yaml:3: unknown key\nlessee.yaml:9: wrong type"
+    said = status([made.account], made.now, WALL, environment=None, trouble=trouble)
+    assert said["problems"] == [
+        "the edited configuration is not in force: lessee.yaml:3: unknown key",
+        "the edited configuration is not in force: lessee.yaml:9: wrong type",
+    ]
+
+
+def test_how_changes_are_noticed_is_told_of_each_folder():
+    assert world(A, B, C).status()["vault"]["polling"] == {"secret/p/db/": "list", "secret/p/key/": "metadata"}
+    assert world(A, B, has_list=False).status()["vault"]["polling"] == {"secret/p/db/": "metadata"}
+    assert world(A, B, version=1).status()["vault"]["polling"] == {"secret/p/db/": "data"}
+
+
+ACTIONS = st.lists(
+    st.sampled_from(["write", "delete", "deny", "break", "refuse", "hang", "full", "deaf", "crash", "mend"]), max_size=8
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(ACTIONS)
+def test_whatever_happens_the_status_is_json_and_holds_no_value(actions):
+    made = Vault({"web": want(A, C), "all": want(folder("p/db/"), recipe="r2", notifies=False)})
+    made.run(7)
+    assert all(CANARY.encode() in made.live[app].files[0].content for app in ("web", "all"))
+    for action in actions:
+        match action:
+            case "write":
+                made.write(A)
+            case "delete":
+                made.delete(A)
+            case "deny":
+                made.denied.add(B)
+            case "break":
+                made.broken = True
+            case "refuse" | "hang":
+                made.sky = f"{action}s"
+            case "full":
+                made.disk_full = True
+            case "deaf":
+                made.tellable = False
+            case "crash":
+                made.boot()
+            case "mend":
+                made.sky, made.broken, made.disk_full, made.tellable = "fair", False, False, True
+                made.denied.clear()
+        made.run(7)
+        assert CANARY not in json.dumps(made.status(), allow_nan=False)
+        assert CANARY not in repr(made.state)
+
+
+X = creds("x")
+
+
+def test_a_lease_is_told_with_its_times_and_whom_it_serves():
+    made = world(X, lease_ttl=100.0)
+    (lease,) = made.status()["leases"]
+    assert (lease["path"], lease["lease_id"], lease["state"], lease["apps"]) == (X.path, "l1", "held", ["web"])
+    assert lease["issued_at"] < lease["renew_at"] < lease["expires_at"]
+    assert 96 < lease["expires_in"] < 97.1
+    assert made.status()["totals"]["issued"] == 1
+    assert (made.status()["fresh"], made.status()["apps"]["web"]["degraded"]) == (True, None)
+
+
+def test_a_lease_that_does_not_end_or_is_replaced_is_told_so():
+    made = world(X)
+    held = made.state.leases["l1"]
+    endless = replace(held, lease=replace(held.lease, ttl=0.0, token="none"), renew_at=float("inf"))
+    superseded = replace(held, standing="superseded", lease=replace(held.lease, id="l0", lease_id=""))
+    made.state = replace(made.state, leases={"l1": replace(endless, replace_at=float("inf")), "l0": superseded})
+    first, second = made.status()["leases"]
+    assert (first["expires_at"], first["expires_in"], first["renew_at"]) == (None, None, None)
+    assert (second["state"], second["lease_id"]) == ("retiring", None)
+
+
+def test_a_lease_that_ended_while_vault_is_away_makes_its_app_degraded_and_not_fresh():
+    made = world(X, lease_ttl=100.0)
+    made.sky = "refuses"
+    made.run(200.0)
+    said = made.status()
+    assert [lease["state"] for lease in said["leases"]] == ["expired"]
+    assert said["leases"][0]["expires_in"] < -90
+    assert said["apps"]["web"]["degraded"] == "the lease ended of database/creds/x"
+    assert (said["ready"], said["fresh"]) == (True, False)
+    assert (
+        "web is degraded: the lease ended of database/creds/x; its files stay until Vault gives another one"
+        in (said["problems"])
+    )
+
+
+def test_what_is_not_issued_or_not_renewed_is_a_problem_with_the_way_out():
+    denied = world(X, failing={cmd.Issue: Failure(Kind.DENIED, "permission denied (403)")})
+    assert denied.status()["problems"] == [
+        "database/creds/x: not issued: permission denied (403); grant `read` in the token's policy"
+    ]
+    assert not denied.status()["fresh"]
+    broken = world(X, seconds=1.0, failing={cmd.Issue: Failure(Kind.BROKEN, "the server failed at this path (500)")})
+    assert broken.status()["problems"] == ["database/creds/x: not issued: the server failed at this path (500)"]
+    late = world(X, lease_ttl=100.0, failing={cmd.RenewLease: Failure(Kind.BROKEN, "the server failed (500)")})
+    late.run(72.0)
+    assert "database/creds/x: not renewed: the server failed (500)" in late.status()["problems"]
+    assert late.status()["leases"][0]["error"] == "the server failed (500)"
+
+
+def test_of_several_identities_each_is_told_and_problems_name_whom_they_touch():
+    one, two = world(A), Vault({"db": want(B)}, failing={cmd.Login: Failure(Kind.DENIED, "no such role")})
+    two.run(2.0)
+    gone = replace(two.account, id="5678", state=replace(two.state, apps={}))
+    said = status([one.account, two.account, gone], one.now, WALL, environment=None)
+    assert [identity["apps"] for identity in said["identities"]] == [["web"], ["db"], []]
+    assert said["problems"] == ["db: login failed: no such role", "an identity of before: login failed: no such role"]
+    assert said["token"] == said["identities"][0]["token"]
+    assert set(said["apps"]) == {"web", "db"}
+    assert not said["ready"]
+    assert said["totals"]["requests"] > one.status()["totals"]["requests"]
+
+
+def test_a_request_that_hangs_is_a_problem_after_seconds():
+    made = world(A)
+    made.sky = "hangs"
+    made.run(2.0)
+    assert made.status()["problems"] == []
+    made.run(4.0)
+    (said,) = made.status()["problems"]
+    assert said in {"vault has not answered a request for 4 s", "vault has not answered a request for 5 s"}
+
+
+def test_bad_weather_that_is_only_suspected_is_no_problem_yet():
+    made = world(A)
+    weather = Weather(since=made.now, tries=0, next_at=made.now, text="the connection broke")
+    made.state = replace(made.state, session=replace(made.state.session, weather=weather))
+    assert (made.status()["problems"], made.status()["vault"]["reachable"]) == ([], True)
+
+
+def test_what_was_rolled_back_says_why_and_what_to_do():
+    one = Vault({"one": want(A, proves=True)})
+    one.run(5.0)
+    assert one.status()["apps"]["one"]["state"] == "confirmed"
+    assert one.status()["apps"]["one"]["proof"] == {"open": False, "error": None}
+    one.works = lambda generation: f"{CANARY}-1" in str(generation.files[0].content)
+    one.write(A)
+    one.run(2.0)
+    assert one.status()["apps"]["one"]["state"] == "notified"
+    one.run(10.0)
+    said = one.status()
+    assert said["apps"]["one"]["state"] == "rolled_back"
+    assert said["problems"] == [
+        (
+            "one is rolled back to generation 1: with the newest it was not ready: 500; "
+            "mend the secret, or try it again with `lessee refresh`"
+        )
+    ]
+    assert said["totals"]["rollbacks"] == 1
+
+
+def test_an_app_that_is_not_ready_and_has_nothing_to_go_back_to_is_a_problem():
+    one = Vault({"one": want(A, proves=True)})
+    one.works = lambda _generation: False
+    one.run(10.0)
+    assert one.status()["problems"] == ["one is not ready: 500"]

@@ -1,0 +1,124 @@
+"""A value of the environment is found wherever it stands, in every form, and what is no trace is left alone."""
+
+import base64
+import html
+import json
+import re
+from urllib.parse import quote, urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessee.core.sensitive.names import Place
+from lessee.core.sensitive.traces import Trace, Traces, makes, public_variables
+
+PLACE = Place("secret/testing/api-keys/openrouter", "api_key")
+VALUE = 'not/real+"key"=ü 1'
+
+
+WRITERS = {
+    "raw": str.encode,
+    "JSON": lambda text: json.dumps(text).encode(),
+    "JSON in UTF-8": lambda text: json.dumps(text, ensure_ascii=False).encode(),
+    "JSON in a page": lambda text: json.dumps(text).replace("<", "\\u003c").encode(),
+    "a source map": lambda text: json.dumps({"sourcesContent": [f"const key = {json.dumps(text)};"]}).encode(),
+    "base64": lambda text: base64.b64encode(text.encode()),
+    "base64url": lambda text: base64.urlsafe_b64encode(text.encode()),
+    "a source map in a comment": lambda text: base64.b64encode(json.dumps({"s": [text]}).encode()),
+    "a source map in UTF-8": lambda text: base64.b64encode(json.dumps({"s": [text]}, ensure_ascii=False).encode()),
+    "hex": lambda text: text.encode().hex().encode(),
+    "HEX": lambda text: text.encode().hex().upper().encode(),
+    "a URL": lambda text: quote(text, safe="").encode(),
+    "a URL in lower case": lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")).encode(),
+    "a path": lambda text: quote(text).encode(),
+    "a form": lambda text: urlencode({"key": text}).encode(),
+    "HTML": lambda text: html.escape(text).encode(),
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
+@pytest.mark.parametrize("before", range(9))
+def test_a_value_is_found_at_every_offset_however_it_is_written(writer, before):
+    content = b"." * before + writer(VALUE) + b"tail"
+    assert Traces([(PLACE, VALUE)]).find(content) == {PLACE}
+
+
+@pytest.mark.parametrize("size", range(8, 20))
+@pytest.mark.parametrize("before", range(9))
+def test_a_value_of_any_length_is_found_in_the_middle_of_base64(size, before):
+    value = "canary-0f3a8c1e9d7b"[:size]
+    content = base64.b64encode(b"." * before + value.encode() + b"tail")
+    [trace] = Traces([(PLACE, value)]).search(b"/" * before + content)
+    assert (trace.place, trace.encoding) == (PLACE, "in base64")
+
+
+@given(st.text(min_size=8, max_size=24).filter(lambda text: len(text.strip()) >= 8), st.sampled_from([*WRITERS]))
+def test_no_value_is_written_so_that_it_is_not_found(value, writer):
+    value = value.strip()
+    assert Traces([(PLACE, value)]).find(b"x" + WRITERS[writer](value) + b"y") == {PLACE}
+
+
+def test_a_trace_says_at_which_byte_it_is_and_how_it_is_written():
+    content = b"..." + VALUE.encode() + b"..." + VALUE.encode().hex().encode()
+    size = len(VALUE.encode())
+    assert sorted(Traces([(PLACE, VALUE)]).search(content)) == [
+        Trace(3, PLACE, "as it is"),
+        Trace(6 + size, PLACE, "in hex"),
+    ]
+
+
+def test_of_values_that_begin_alike_each_is_found_for_itself():
+    one, other = Place("a", "k"), Place("b", "k")
+    traces = Traces([(one, "beginning-one"), (other, "beginning-two")])
+    assert traces.find(b"beginning-two") == {other}
+    assert traces.find(b"beginning-one beginning-two") == {one, other}
+    assert traces.find(b"beginning-three") == frozenset()
+
+
+def test_two_places_of_one_value_are_both_told():
+    one, other = Place("a", "k"), Place("b", "k")
+    assert Traces([(one, "the-same-value"), (other, "the-same-value ")]).find(b"the-same-value") == {one, other}
+
+
+def test_short_values_are_not_looked_for():
+    traces = Traces([(PLACE, "seven77")])
+    assert traces.find(b"seven77") == frozenset()
+    assert (traces.count, traces.short, traces.longest) == (0, 1, 0)
+
+
+@given(st.binary(max_size=40), st.text(min_size=8, max_size=20).filter(lambda text: len(text.strip()) >= 8))
+def test_what_is_in_a_content_is_found_and_nothing_else(content, value):
+    traces = Traces([(PLACE, value)])
+    raw = value.strip().encode(errors="surrogatepass")
+    assert traces.find(content + raw + content) == {PLACE}
+    if traces.find(content):
+        assert any(form in content for form in traces._forms)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b'k="sk-or-v1-0f3a8c1e9d7b5a2c4e6f8091"', "an API key (sk-…)"),
+        (b"AKIAIOSFODNN7EXAMPLE", "an AWS access key (AKIA…)"),
+        (b"ghp_" + b"a1" * 18, "a GitHub token (ghp_…)"),
+        (b"glpat-" + b"a1" * 10, "a GitLab token (glpat-…)"),
+        (b"xoxb-1234567890-abc", "a Slack token (xox…)"),
+        (b"hf_" + b"aB" * 15, "a Hugging Face token (hf_…)"),
+        (b"hvs." + b"aB" * 12, "a Vault token (hvs.…)"),
+        (b"-----BEGIN RSA PRIVATE KEY-----", "a private key"),
+        (b"-----BEGIN PRIVATE KEY-----", "a private key"),
+    ],
+)
+def test_keys_of_well_known_makes_are_found(content, kind):
+    assert list(makes(b"x " + content + b" y")) == [kind]
+
+
+def test_what_only_looks_a_little_like_a_key_is_none():
+    assert not list(makes(b"task-list sk-short -----BEGIN CERTIFICATE----- AKIA123"))
+
+
+def test_public_variables_are_told_with_all_that_is_said_of_them():
+    text = "A=1\nVITE_B='x\n y'\n  export VITE_C = z # c\nB_VITE_D=1\nVITE_E="
+    assert list(public_variables(text, ["VITE_"])) == [("VITE_B", "'x\n y'\n"), ("VITE_C", " z # c\n"), ("VITE_E", "")]
+    assert list(public_variables("", ["VITE_"])) == []

@@ -1,0 +1,193 @@
+"""HCL and its JSON, as other agents read them."""
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessee.core.errors import ConfigError
+from lessee.core.hcl import Block, parse
+from lessee.core.source_text import Text
+
+
+def plain(value):
+    """Blocks as lists of keys and values."""
+    match value:
+        case Text():
+            return value.value
+        case Block():
+            return [(*item.keys, plain(item.value)) for item in value.items]
+        case tuple():
+            return [plain(item) for item in value]
+        case _:
+            return value
+
+
+def read(text):
+    return plain(parse(text, "agent.hcl"))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ('a = "b"', [("a", "b")]),
+        ("# x\n// y\n/* z\n */ a = 1 # b = 2\n", [("a", 1)]),
+        ("a = 0640\nb = 0x1F\nc = -3\nd = 1.5\ne = 2e3\nf = true\ng = false", None),
+        (
+            'vault { address = "x" retry { num_retries = 5 } }',
+            [("vault", [("address", "x"), ("retry", [("num_retries", 5)])])],
+        ),
+        ('sink "file" { a = 1 }\nsink "file" { a = 2 }', [("sink", "file", [("a", 1)]), ("sink", "file", [("a", 2)])]),
+        ('a = ["x", 1, true, { b = 2 }, ["y"],]', [("a", ["x", 1, True, [("b", 2)], ["y"]])]),
+        ('"a" = 1, a.b-c = 2', [("a", 1), ("a.b-c", 2)]),
+        ("", []),
+        ("\ufeffa = 1\r\nb = 2\r\n", [("a", 1), ("b", 2)]),
+    ],
+)
+def test_blocks_lists_and_scalars_are_read(text, wanted):
+    numbers = [("a", 0o640), ("b", 31), ("c", -3), ("d", 1.5), ("e", 2000.0), ("f", True), ("g", False)]
+    assert read(text) == (numbers if wanted is None else wanted)
+
+
+@pytest.mark.parametrize(
+    ("literal", "wanted"),
+    [
+        (r'"a\n\t\"b\\"', 'a\n\t"b\\'),
+        (r'"\x41\101\u00e9\U0001F600\a"', "AAé😀\a"),
+        (r'"kill ${PID:-\"1\"} \"x\""', r'kill ${PID:-\"1\"} "x"'),
+        ('"${a {b} "c"} $ $x"', '${a {b} "c"} $ $x'),
+        ('"${a\nb}"', "${a\nb}"),
+        ('<<EOT\n{{ with secret "x" }}${A} %{b}\n\\n\nEOT\n', '{{ with secret "x" }}${A} %{b}\n\\n\n'),
+        ("<<EOT\nx\n  EOT\n", "x\n  "),
+        ("<<-EOT\n    x\n      y\n    EOT\n", "x\n  y\n"),
+        ("<<-EOT\n    x\n\n    EOT\n", "    x\n\n"),
+        ("<<EOT\nEOTX\nEOT", "EOTX\n"),
+    ],
+)
+def test_strings_mean_what_hcl_says(literal, wanted):
+    assert read(f"a = {literal}") == [("a", wanted)]
+
+
+def test_a_text_knows_the_lines_of_the_file():
+    block = parse('\na = <<EOT\nx\ny\nEOT\nb = "c\\nd"\n', "agent.hcl")
+    heredoc, quoted = (item.value for item in block.items)
+    assert (heredoc.where(), heredoc.where(2)) == ("agent.hcl:3", "agent.hcl:4")
+    assert (quoted.where(), quoted.where(2)) == ("agent.hcl:6", "agent.hcl:6")
+    assert [item.line for item in block.items] == [2, 6]
+
+
+def test_json_is_read_with_its_lines():
+    text = ' {\n "a": [{"b": "c"}, 1, null],\n "d": {"e": true}, "f": []}\n'
+    assert read(text) == [("a", [[("b", "c")], 1, None]), ("d", [("e", True)]), ("f", [])]
+    assert parse(text, "agent.json").items[1].line == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('a = "b\n', "1: a string is not closed"),
+        ('\na = "b', "2: a string is not closed"),
+        ("a = <<EOT\nx\n", "1: a heredoc is not closed; close it with EOT"),
+        ("a = <EOT\n", "1: a < begins no heredoc"),
+        ('a = "\\q"', "1: a string holds a backslash that begins no escape"),
+        ('a = "\\ud800"', "1: a string holds a backslash"),
+        ('a = "\\xff"', "1: a string holds a backslash"),
+        ('a = "\\x41\\q"', "1: a string holds a backslash"),
+        ("a {\n b = 1\n", "1: a { is not closed"),
+        ("a = [1,\n", "1: a [ is not closed"),
+        ("a = [1 2]", "1: in a list expected a comma or ], found '2'"),
+        ("}", "1: a } closes nothing"),
+        ("a = ", "1: expected a value, found the end of the file"),
+        ("a = yes", "1: expected a value, found 'y'"),
+        ("a = 089", "1: this is no number"),
+        ('a "b" = 1', "1: after the key 'a' expected = or {, found '='"),
+        ('a\n"secret"', "2: after the key 'a' expected = or {, found the end of the file"),
+        ("= 1", "1: expected a key, found '='"),
+        ("/* x", "1: a comment is not closed"),
+        ("a = {" * 200, "more than 100 deep"),
+        ("{} x", "1: after the end of the JSON stands 'x'"),
+        ('{"a" 1}', "1: this is not JSON: expected a key"),
+        ('{"a": 1 "b": 2}', "1: this is not JSON: expected a comma or }, found a string"),
+        ('{"a": x}', "1: this is not JSON: expected a value, found 'x'"),
+        ('{"a": [' * 200, "more than 100 deep"),
+        ("{", "1: this is not JSON: expected a value, found the end of the file"),
+    ],
+)
+def test_what_is_broken_is_told_with_its_line(text, told):
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "agent.hcl")
+    assert str(caught.value).startswith("agent.hcl:")
+    assert told in str(caught.value)
+
+
+WORDS = st.sampled_from(
+    [
+        'a = "',
+        '"',
+        "\\",
+        "${",
+        "}",
+        "{",
+        "[",
+        "]",
+        ",",
+        "=",
+        "\n",
+        "#",
+        "/*",
+        "*/",
+        "<<EOT\n",
+        "EOT\n",
+        "<<-E\n",
+        "07",
+        "é",
+        "a.b",
+        " ",
+        "true",
+    ]
+)
+
+
+def test_half_a_surrogate_pair_in_json_is_what_go_makes_of_it():
+    [item] = parse('{"a\\ud800": "\\udc00\\ud83d\\ude00"}', "a.json").items
+    assert (item.keys, item.value.value) == (("a\ufffd",), "\ufffd😀")
+
+
+@given(st.lists(WORDS, max_size=20).map("".join) | st.text(max_size=60))
+def test_any_text_is_read_or_refused_with_its_line(text):
+    assert re.match(r"agent.hcl:[0-9]+: |\Z", refusal(text))
+
+
+def refusal(text):
+    try:
+        parse(text, "agent.hcl")
+    except ConfigError as exc:
+        return str(exc)
+    return ""
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.text()
+TREES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))
+
+
+@given(st.dictionaries(st.text(), TREES, max_size=4), st.sampled_from([None, 2]))
+def test_any_json_object_is_read_as_it_is(data, indent):
+    def pairs(value):
+        match value:
+            case dict():
+                return [(key, pairs(inner)) for key, inner in value.items()]
+            case list():
+                return [pairs(inner) for inner in value]
+            case _:
+                return value
+
+    assert read(json.dumps(data, indent=indent)) == pairs(data)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r$"), max_size=40))
+def test_any_text_in_quotes_is_read_as_it_is(text):
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    assert read(f'a = "{escaped}"') == [("a", text)]
+    assert read(f"a = <<END_OF_IT\n{text}\nEND_OF_IT\n") == [("a", f"{text}\n")]

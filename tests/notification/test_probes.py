@@ -1,0 +1,363 @@
+"""An app is ready when it has taken up what was published, and not before."""
+
+import datetime as dt
+import os
+import socket
+import ssl
+import sys
+import threading
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from lessee.config import CommandProbe, FileProbe, HttpProbe, Ready, TcpProbe, TlsProbe
+from lessee.host.clock import boot_time
+from lessee.host.openbao import free_port
+from lessee.notification import probes
+from support.programs.sidecar import eventually
+
+LONG = 60.0
+"""Seconds that a test never waits for."""
+LEEWAY = 2.0
+"""Seconds that a busy machine may add."""
+
+
+def wait(probe, *, after=0.0, within=LONG, told_ago=0.0, given_up=None, **more):
+    settings = {"directory": Path("/nowhere"), "published_wall": 0.0, "extra": {}} | more
+    return probes.wait_until_ready(
+        Ready(probe=probe, after=after, within=within),
+        told_at=boot_time() - told_ago,
+        given_up=given_up or threading.Event(),
+        **settings,
+    )
+
+
+class Server:
+    """Takes connections one after the other, and behaves towards each as the list says, to the last as to all after."""
+
+    def __init__(self, *behaviours):
+        self.at = []
+        """When each began, on the boot clock."""
+        self._behaviours = list(behaviours)
+        self._open = None
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self):
+        with suppress(OSError):
+            while True:
+                self._open, _ = self._listening.accept()
+                self.at.append(boot_time())
+                behave = self._behaviours.pop(0) if len(self._behaviours) > 1 else self._behaviours[0]
+                with self._open, suppress(OSError):
+                    behave(self._open)
+
+    def close(self):
+        self._listening.shutdown(socket.SHUT_RDWR)
+        if self._open is not None:
+            with suppress(OSError):  # It has ended, or is in the hands of ssl.
+                self._open.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listening.close()
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(*behaviours):
+        servers.append(Server(*behaviours))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+def answer(status, connection):
+    request = b""
+    while b"\r\n\r\n" not in request:
+        request += connection.recv(65536)
+    assert request.startswith(b"GET /health?deep=1 HTTP/1.1\r\n")
+    connection.sendall(f"HTTP/1.1 {status}\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n".encode())
+
+
+def hang(connection):
+    while connection.recv(65536):
+        pass
+
+
+def hang_up(connection):
+    """It ends as it began."""
+
+
+def die_in_the_middle(connection):
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 20")
+
+
+GOOD, BUSY, MOVED = (partial(answer, status) for status in ("200 OK", "503 Busy", "302 Found"))
+
+
+def health(server):
+    return HttpProbe(f"http://{server.address}/health?deep=1")
+
+
+def test_an_app_that_answers_well_is_ready_at_the_first_look(serve):
+    server = serve(GOOD)
+    assert wait(health(server)) is None
+    assert len(server.at) == 1
+
+
+def test_an_app_that_comes_late_is_ready_when_it_answers(serve):
+    server = serve(BUSY, hang_up, die_in_the_middle, MOVED, GOOD)
+    assert wait(health(server)) is None
+    assert len(server.at) == 5
+
+
+def test_looks_are_a_quarter_of_a_second_apart_and_the_first_is_after_its_time(serve):
+    server = serve(BUSY, BUSY, GOOD)
+    told_at = boot_time()
+    assert wait(health(server), after=0.3) is None
+    first, second, third = server.at
+    assert first >= told_at + 0.3
+    # From start to start; a connection may be taken late.
+    assert second >= told_at + 0.3 + 0.25
+    assert third >= told_at + 0.3 + 0.5
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "seen"),
+    [
+        (BUSY, "GET http://{}/health answered 503"),
+        (MOVED, "GET http://{}/health answered 302"),
+        (die_in_the_middle, "GET http://{}/health: what answers speaks no HTTP"),
+        (hang_up, "GET http://{}/health: the connection ended without an answer"),
+        (hang, "GET http://{}/health: no answer within 1 s"),
+    ],
+)
+def test_an_app_that_never_is_ready_is_given_up_at_its_time_with_what_was_seen_last(serve, behaviour, seen):
+    server = serve(behaviour)
+    began = boot_time()
+    assert wait(health(server), within=0.6) == seen.format(server.address)
+    assert 0.6 <= boot_time() - began < 0.6 + 1.0 + LEEWAY
+
+
+def test_there_is_a_last_look_at_the_end_of_its_time(serve):
+    server = serve(BUSY)
+    began = boot_time()
+    wait(health(server), within=0.4)
+    assert server.at[-1] >= began + 0.4
+
+
+def test_an_app_told_long_ago_is_still_looked_at_once(serve):
+    assert wait(health(serve(GOOD)), within=30, told_ago=1000) is None
+    assert wait(health(serve(BUSY)), within=30, told_ago=1000).endswith("answered 503")
+
+
+@pytest.mark.parametrize("kind", [HttpProbe, TlsProbe, CommandProbe])
+def test_what_is_given_up_ends_at_once_though_a_look_is_under_way(serve, certify, tmp_path, kind):
+    certify("tls.crt")
+    os.mkfifo(tmp_path / "gate")
+    server = serve(hang)
+    probe = {
+        HttpProbe: health(server),
+        TlsProbe: TlsProbe(server.address, "tls.crt"),
+        CommandProbe: CommandProbe(python(f"open({str(tmp_path / 'gate')!r}).read(); exit(1)")),
+    }[kind]
+    given_up, seen = threading.Event(), []
+    waiting = threading.Thread(
+        target=lambda: seen.append(wait(probe, directory=tmp_path, given_up=given_up)), daemon=True
+    )
+    waiting.start()
+    gate = None
+    if kind is CommandProbe:
+        gate = (tmp_path / "gate").open("w")  # Waits for the command to be there.
+    else:
+        eventually(lambda: server.at, "a look")
+    began = boot_time()
+    given_up.set()
+    waiting.join(LONG)
+    assert boot_time() - began < LEEWAY
+    assert len(seen) == 1
+    assert seen[0]
+    if gate is not None:
+        gate.close()
+
+
+def test_what_is_given_up_between_looks_or_before_the_first_ends_at_once():
+    given_up = threading.Event()
+    began = boot_time()
+    threading.Timer(0.2, given_up.set).start()
+    assert wait(TcpProbe("127.0.0.1:1"), after=50, given_up=given_up)
+    assert boot_time() - began < LEEWAY
+
+
+def test_an_address_that_takes_a_connection_is_ready(serve):
+    assert wait(TcpProbe(serve(hang).address)) is None
+
+
+def test_an_address_where_nobody_listens_is_not():
+    address = f"127.0.0.1:{free_port()}"
+    assert wait(TcpProbe(address), within=0.3) == f"nobody listens at {address}"
+
+
+def test_an_address_that_no_longer_is_refused_is_ready():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))  # Until it listens, a connection is refused.
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        assert wait(TcpProbe(address), within=0.3) == f"nobody listens at {address}"
+        threading.Timer(0.3, listening.listen).start()
+        assert wait(TcpProbe(address)) is None
+
+
+def test_an_address_of_ipv6_is_asked_too():
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listening:
+        assert wait(TcpProbe(f"[::1]:{listening.getsockname()[1]}")) is None
+
+
+def test_a_name_that_is_none_is_told():
+    address = f"{'a' * 70}.example:80"
+    assert wait(TcpProbe(address), within=0.3) == f"{address} cannot be asked"
+
+
+@pytest.fixture
+def certify(tmp_path):
+    """Write a certificate that ended an hour ago, its key and a chain into one file; gives the certificate."""
+
+    def make(file, *, key_first=False, chain=b""):
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "app")])
+        now = dt.datetime.now(dt.UTC)
+        builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - dt.timedelta(hours=2)).not_valid_after(now - dt.timedelta(hours=1))
+        certificate = builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (tmp_path / file).write_bytes(private + certificate + chain if key_first else certificate + chain + private)
+        return certificate
+
+    return make
+
+
+def handshake(file, connection, *, names=None):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    if names is not None:
+        context.sni_callback = lambda _, name, __: names.append(name)
+    with context.wrap_socket(connection, server_side=True) as served:
+        hang(served)
+
+
+@pytest.mark.parametrize("key_first", [False, True])
+def test_a_server_of_the_new_certificate_is_ready_whoever_signed_it_and_for_whatever_name(
+    serve, certify, tmp_path, key_first
+):
+    old = certify("old.crt")
+    certify("tls.crt", key_first=key_first, chain=old)
+    server = serve(partial(handshake, tmp_path / "tls.crt"))
+    assert wait(TlsProbe(server.address, "tls.crt"), directory=tmp_path) is None
+
+
+def test_a_server_of_the_old_certificate_is_not_ready_until_it_serves_the_new(serve, certify, tmp_path):
+    old = certify("old.crt")
+    certify("tls.crt", chain=old)
+    stale, fresh = partial(handshake, tmp_path / "old.crt"), partial(handshake, tmp_path / "tls.crt")
+    server = serve(stale)
+    seen = wait(TlsProbe(server.address, "tls.crt"), directory=tmp_path, within=0.3)
+    assert seen == f"{server.address} serves another certificate than tls.crt"
+    server = serve(stale, hang_up, fresh)
+    assert wait(TlsProbe(server.address, "tls.crt"), directory=tmp_path) is None
+    assert len(server.at) == 3
+
+
+def test_a_server_is_asked_by_its_name_and_not_by_an_address(serve, certify, tmp_path):
+    certify("tls.crt")
+    names = []
+    server = serve(partial(handshake, tmp_path / "tls.crt", names=names))
+    port = server.address.rpartition(":")[2]
+    for host in ("localhost", "127.0.0.1"):
+        assert wait(TlsProbe(f"{host}:{port}", "tls.crt"), directory=tmp_path) is None
+    assert names == ["localhost", None]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "seen"),
+    [
+        (hang, "{}: no answer within 1 s"),
+        (die_in_the_middle, "{} completes no TLS handshake: "),
+        (hang_up, "{} completes no TLS handshake: "),
+    ],
+)
+def test_a_server_that_ends_no_handshake_is_not_ready(serve, certify, tmp_path, behaviour, seen):
+    certify("tls.crt")
+    server = serve(behaviour)
+    told = wait(TlsProbe(server.address, "tls.crt"), directory=tmp_path, within=0.3)
+    assert told.startswith(seen.format(server.address))
+
+
+def test_a_file_without_a_certificate_is_told(serve, tmp_path):
+    server = serve(hang)
+    probe = TlsProbe(server.address, "tls.crt")
+    assert wait(probe, directory=tmp_path, within=0.3) == "tls.crt cannot be read: No such file or directory"
+    (tmp_path / "tls.crt").write_text("-----BEGIN CERTIFICATE-----\nQ\n-----END CERTIFICATE-----\n")
+    assert wait(probe, directory=tmp_path, within=0.3) == "tls.crt holds no certificate"
+    (tmp_path / "tls.crt").write_text("canary")
+    assert wait(probe, directory=tmp_path, within=0.3) == "tls.crt holds no certificate"
+
+
+def python(script):
+    return sys.executable, "-c", f"import os, signal\n{script}"
+
+
+def test_a_command_that_ends_with_0_is_ready_and_knows_what_it_is_about():
+    probe = CommandProbe(("sh", "-c", 'test "$LESSEE_APP" = web'))
+    assert wait(probe, extra={"LESSEE_APP": "web"}) is None
+    assert wait(probe, extra={"LESSEE_APP": "other"}, within=0.1) == "sh ended with 1"
+
+
+def test_a_command_that_fails_at_first_is_ready_when_it_does_not(tmp_path):
+    script = f"open({str(tmp_path / 'runs')!r}, 'a').write('x'); exit(os.stat({str(tmp_path / 'runs')!r}).st_size < 3)"
+    assert wait(CommandProbe(python(script))) is None
+    assert (tmp_path / "runs").read_text() == "xxx"
+
+
+def test_a_command_that_fails_is_told_with_the_last_that_it_said():
+    probe = CommandProbe(("sh", "-c", "echo first; echo no route to the app; echo; exit 2"))
+    assert wait(probe, within=0.3) == "sh ended with 2: no route to the app"
+
+
+def test_a_command_that_hangs_is_killed_at_the_end_of_its_time():
+    began = boot_time()
+    assert wait(CommandProbe(python("signal.pause()")), within=1.5) == f"{sys.executable} was killed after 1.5 s"
+    assert 1.4 <= boot_time() - began < 1.5 + LEEWAY
+
+
+def test_a_command_that_is_not_there_is_told():
+    seen = "/no/such was not started: No such file or directory"
+    assert wait(CommandProbe(("/no/such",)), within=0.1) == seen
+
+
+def test_a_file_counts_from_the_moment_of_the_publish_on_though_files_are_dated_by_ticks(tmp_path):
+    for number in range(300):
+        published = time.time()
+        (tmp_path / str(number)).touch()
+        assert wait(FileProbe(str(tmp_path / str(number))), published_wall=published, within=0.1) is None
+
+
+def test_a_file_from_before_the_publish_or_none_is_not_ready(tmp_path):
+    file = tmp_path / "ready"
+    assert wait(FileProbe(str(file)), within=0.1) == f"{file}: No such file or directory"
+    file.touch()
+    os.utime(file, (0, 1000.0))
+    assert wait(FileProbe(str(file)), published_wall=1000.05, within=0.1) == f"{file} is older than the publish"
+    threading.Timer(0.2, file.touch).start()
+    assert wait(FileProbe(str(file)), published_wall=time.time()) is None

@@ -1,0 +1,338 @@
+"""Which process is meant, and that it is never another."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from lessee.config import ByCmdline, ByName, ByPidFile
+from lessee.notification.process_finder import TICK, Absent, Candidate, Exactly, InContainer, Seen, Several, find
+from lessee.process.spawn import over, spawn
+from support.needs import need
+from support.programs.processes import CHILD, Children
+from support.programs.sidecar import eventually
+
+CONTAINER = "0123456789abcdef" * 4
+
+
+def boottime():
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@pytest.fixture
+def children():
+    with closing(Children()) as started:
+        yield started
+
+
+@pytest.fixture
+def run(children):
+    return children.run
+
+
+@pytest.fixture
+def name():
+    return f"t{os.urandom(5).hex()}"
+
+
+@pytest.fixture
+def child(children, name):
+    def start(how="default", called=name, *more):
+        return children.child(how, called, *more)
+
+    return start
+
+
+def found(target):
+    """The pid of the one that is meant."""
+    seen = find(target)
+    assert isinstance(seen, Seen), seen
+    return seen.process.pid
+
+
+def meant(target):
+    """The pids of all that could be."""
+    several = find(target)
+    assert isinstance(several, Several), several
+    return {candidate.pid for candidate in several.candidates}
+
+
+# -- names ---------------------------------------------------------------------------------------------------
+
+
+def test_nobody_of_that_name_is_absent(name):
+    assert find(ByName(name)) == Absent(f"no process is called {name}")
+
+
+def test_a_process_starts_when_the_clock_says_so(child, name):
+    before = boottime()
+    child()
+    assert before - 0.02 <= find(ByName(name)).process.started <= boottime()
+
+
+def test_two_of_a_name_are_not_guessed_between(child, name):
+    pids = {child().pid, child().pid}
+    assert meant(ByName(name)) == pids
+
+
+def test_of_a_master_and_its_workers_the_master_is_meant(child, name):
+    app = child("master")
+    assert [app.says(), app.says()] == ["up", "up"]
+    assert found(ByName(name)) == app.pid
+    assert found(ByCmdline(f"master {name}$")) == app.pid
+
+
+def test_a_name_longer_than_the_kernel_keeps_is_found(child, name):
+    long = f"{name}-and-more-than-fifteen"
+    assert child(called=long).pid == found(ByName(long))
+
+
+def test_a_name_that_looks_like_proc_is_found(child, name):
+    odd = f"{name[:5]}) R 1 ("
+    assert child(called=odd).pid == found(ByName(odd))
+
+
+def test_a_name_that_is_only_the_beginning_of_another_is_not_that(child, name):
+    child()
+    assert isinstance(find(ByName(name[:-1])), Absent)
+
+
+@pytest.mark.parametrize("first", ["/opt/app/{}", "{}", "{}: master [app:app]", "{}: master process /usr/bin/x -g"])
+def test_a_program_is_known_by_the_first_word_of_its_command_line(run, name, first):
+    app = run([first.format(name), "1000"], executable=shutil.which("sleep"), ready=False)
+    # The kernel shows a new program's command line a moment after it has become that.
+    eventually(lambda: isinstance(find(ByName(name)), Seen))
+    assert found(ByName(name)) == app.pid
+
+
+@pytest.mark.parametrize("options", [[], ["-u"], ["-m"]], ids=["script", "option", "module"])
+def test_a_script_is_known_by_its_name_and_not_by_its_interpreters(run, name, tmp_path, options):
+    (tmp_path / name).write_text(CHILD)
+    (tmp_path / f"{name}.py").write_text(CHILD)
+    script = name if "-m" in options else tmp_path / name
+    app = run([sys.executable, *options, script, "default", "other"], cwd=tmp_path)
+    assert found(ByName(name)) == app.pid
+
+
+def test_a_name_in_an_inline_script_or_an_argument_is_nobodys(run, name):
+    run([sys.executable, "-c", CHILD, "default", "other", name])
+    run(["sh", "-c", "echo up; read x", name])
+    run(["sh", "-c", f"echo up; read x # /{name}"])
+    assert isinstance(find(ByName(name)), Absent)
+
+
+# -- command lines -------------------------------------------------------------------------------------------
+
+
+def test_a_command_line_is_searched_with_a_blank_between_its_words(child, name):
+    app = child("default", "one", "--app", name)
+    child("default", "two", "--app", name)
+    assert found(ByCmdline(f"default one --app {name}$")) == app.pid
+    assert isinstance(find(ByCmdline(f"^--app {name}")), Absent)
+
+
+def test_several_are_told_apart_for_people_by_pid_and_program_but_no_argument_is_shown(run, name, tmp_path):
+    for script in ("shop", "default"):
+        (tmp_path / script).write_text(CHILD)
+    words = ["default", name, "--password=canary"]
+    interpreted = run([sys.executable, tmp_path / "shop", *words])
+    # Its first word is the script, so that its words are those of the others.
+    compiled = run([f"/opt/{name}", *words], executable=sys.executable, cwd=tmp_path, ready=False)
+    inline = run([sys.executable, "-c", CHILD, *words])
+    outcome = find(ByCmdline(f"{name} --password=canary$"))
+    python = Path(sys.executable).name
+    said = {f"{interpreted.pid} shop", f"{compiled.pid} {name}", f"{inline.pid} {python}"}
+    assert {str(candidate) for candidate in outcome.candidates} == said
+    assert "canary" not in repr(outcome)
+    assert "canary" not in repr(find(ByName("shop")))
+
+
+# -- who is never meant --------------------------------------------------------------------------------------
+
+
+def test_lessee_itself_and_who_started_it_are_never_meant(name):
+    script = """
+import ctypes, subprocess, sys
+from lessee.config import ByCmdline, ByName
+from lessee.notification.process_finder import find
+ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)
+if len(sys.argv) > 2:
+    print(subprocess.check_output([sys.executable, "-c", *sys.argv[2:]], text=True))
+else:
+    name = sys.argv[1][:-1]
+    print([str(find(target)) for target in (ByName(name + "x"), ByName(name + "y"), ByCmdline(name))])
+"""
+    parent, itself = f"{name}x", f"{name}y"
+    command = [sys.executable, "-c", script, parent, script, itself]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said.count("Absent(what='no process") == 3
+
+
+def test_what_the_agent_runs_itself_is_never_meant_but_the_child_of_exec_is(name):
+    command = ["sh", "-c", f'"$@" & wait # {name}', "sh", sys.executable, "-c", CHILD, "default", name]
+    checking = spawn(command, start_new_session=True)
+    served = None
+    try:
+        eventually(lambda: _comm_of_child(checking.pid) == name, "the checking program")
+        assert isinstance(find(ByName(name)), Absent)
+        assert isinstance(find(ByCmdline(name)), Absent)
+        served = spawn([sys.executable, "-c", CHILD, "default", name], process_group=0)
+        assert eventually(lambda: isinstance(seen := find(ByName(name)), Seen) and seen.process.pid) == served.pid
+    finally:
+        os.killpg(checking.pid, signal.SIGKILL)
+        for process in filter(None, (checking, served)):
+            process.kill()
+            process.wait()
+            over(process)
+
+
+def _comm_of_child(pid):
+    child = Path(f"/proc/{pid}/task/{pid}/children").read_text().strip()
+    return child and Path(f"/proc/{child}/comm").read_text().strip()
+
+
+def test_a_zombie_is_absent(child, name):
+    app = child()
+    os.kill(app.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, app.pid, os.WEXITED | os.WNOWAIT)
+    assert isinstance(find(ByName(name)), Absent)
+
+
+# -- the very process ----------------------------------------------------------------------------------------
+
+
+def test_a_process_is_known_by_its_pid_and_start(child, name):
+    child()
+    process = find(ByName(name)).process
+    pid, started = process.pid, process.started
+    assert found(Exactly(pid, round(started / TICK) / os.sysconf("SC_CLK_TCK"))) == pid
+    for other in (Exactly(pid, started - TICK), Exactly(pid, started + TICK), Exactly(4194305, started)):
+        assert find(other) == Absent(f"process {other.pid} has ended")
+
+
+# -- containers ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cgroup():
+    """Puts processes into a cgroup of a name, as an engine does."""
+    root = next((path for path in map(Path, ("/sys/fs/cgroup", "/sys/fs/cgroup/pids")) if _is_writable(path)), None)
+    need(root, "needs root, to make cgroups")
+    made = []
+
+    def put(pid, name):
+        folder = root
+        for part in name.split("/"):
+            folder /= part
+            if not folder.exists():
+                folder.mkdir()
+                made.append(folder)
+        (folder / "cgroup.procs").write_text(str(pid))
+
+    yield put
+    for folder in reversed(made):
+        for pid in (folder / "cgroup.procs").read_text().split():
+            with suppress(OSError):
+                (root / "cgroup.procs").write_text(pid)
+        folder.rmdir()
+
+
+def _is_writable(cgroups):
+    return (cgroups / "cgroup.procs").exists() and os.access(cgroups / "cgroup.procs", os.W_OK)
+
+
+@pytest.mark.parametrize("place", ["docker/{}", "docker-{}.scope", "libpod-{}.scope/container", "docker/x/{}/init"])
+def test_a_container_is_known_by_its_cgroup(child, cgroup, name, place):
+    absent = find(InContainer(CONTAINER))
+    assert isinstance(absent, Absent)
+    assert CONTAINER[:12] in absent.what
+    app = child()
+    cgroup(app.pid, f"{name}/{place.format(CONTAINER)}")
+    assert found(InContainer(CONTAINER)) == app.pid
+    assert isinstance(find(InContainer(CONTAINER[1:] + "0")), Absent)
+
+
+def test_what_watches_a_container_is_not_in_it(child, cgroup, name):
+    cgroup(child().pid, f"{name}/libpod-conmon-{CONTAINER}.scope")
+    assert isinstance(find(InContainer(CONTAINER)), Absent)
+
+
+def test_what_is_started_in_a_container_later_is_not_its_main_process(child, cgroup, name):
+    app = child("master")
+    assert [app.says(), app.says()] == ["up", "up"]
+    started = find(ByName(name)).process.started
+    eventually(lambda: boottime() > started + 2 * TICK)
+    checks = [child(), child()]
+    for pid in [*(check.pid for check in checks), app.pid, *_workers(app.pid)]:
+        cgroup(pid, f"{name}/{CONTAINER}")
+    assert found(InContainer(CONTAINER)) == app.pid
+
+
+def _workers(pid):
+    return map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+def test_namesakes_in_several_containers_are_told_apart_by_them(child, cgroup, name):
+    apps, other = [child(), child()], CONTAINER[::-1]
+    cgroup(apps[0].pid, f"{name}/docker/{CONTAINER}")
+    cgroup(apps[1].pid, f"{name}/docker/{other}")
+    outcome = find(ByName(name))
+    python = Path(sys.executable).name
+    assert set(outcome.candidates) == {
+        Candidate(apps[0].pid, python, CONTAINER),
+        Candidate(apps[1].pid, python, other),
+    }
+    assert str(outcome.candidates[0]).endswith((f"in container {CONTAINER[:12]}", f"in container {other[:12]}"))
+
+
+# -- pid files -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["{}", "{}\n", " {} \n", "{}\n/var/lib/postgresql/data\n" + "more\n" * 40])
+def test_the_process_that_a_pid_file_names_is_meant(child, tmp_path, text):
+    app = child()
+    (tmp_path / "pid").write_text(text.format(app.pid))
+    assert found(ByPidFile(str(tmp_path / "pid"))) == app.pid
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "\n", "nginx", "-1", "0", "12 13", "1e3", "\u0661", "9" * 64, "\0", "4194305", "{}"],
+)
+def test_a_pid_file_that_names_no_process_to_be_told_is_absent(tmp_path, text):
+    (tmp_path / "pid").write_text(text.format(os.getpid()))
+    outcome = find(ByPidFile(str(tmp_path / "pid")))
+    assert isinstance(outcome, Absent)
+    assert str(tmp_path / "pid") in outcome.what
+
+
+@pytest.mark.parametrize(
+    ("plant", "said"),
+    [
+        (lambda _path: None, "No such file"),
+        (os.mkfifo, "no regular file"),
+        (Path.mkdir, "no regular file"),
+        (lambda path: path.symlink_to("/run/other.pid"), "is a link"),
+    ],
+    ids=["nothing", "FIFO", "directory", "link"],
+)
+def test_what_is_no_pid_file_is_absent_and_hangs_nobody(tmp_path, plant, said):
+    plant(tmp_path / "pid")
+    outcome = find(ByPidFile(str(tmp_path / "pid")))
+    assert isinstance(outcome, Absent)
+    assert said in outcome.what
+
+
+def test_a_process_younger_than_the_file_that_names_it_is_a_stranger(child, tmp_path):
+    (tmp_path / "pid").write_text(str(child().pid))
+    an_hour_ago = time.time() - 3600
+    os.utime(tmp_path / "pid", (an_hour_ago, an_hour_ago))
+    outcome = find(ByPidFile(str(tmp_path / "pid")))
+    assert isinstance(outcome, Absent)
+    assert "older than process" in outcome.what

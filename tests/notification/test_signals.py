@@ -1,0 +1,369 @@
+"""Who is told, who is left alone, and who is ended to start anew."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from lessee.config import ByCmdline, ByName, ByPidFile
+from lessee.host.openbao import find_bao, free_port
+from lessee.notification.process_finder import Absent, Exactly, Several, find, look
+from lessee.notification.signals import (
+    Booting,
+    Ignored,
+    Restarted,
+    StartedAfter,
+    Told,
+    Unkillable,
+    WouldDie,
+    restart,
+    tell,
+)
+from support.needs import need
+from support.paths import TESTS
+from support.programs.processes import Children
+from support.programs.sidecar import eventually
+
+INIT = """
+import os, signal, subprocess, sys
+everything = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+child = subprocess.Popen(
+    sys.argv[1:], preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, everything)
+)
+while (number := signal.sigwait(everything)) != signal.SIGCHLD:
+    child.send_signal(number)
+"""
+INITS = {
+    "sigwait": [sys.executable, "-c", INIT],
+    "tini": ["tini", "-s", "--"],
+    "docker-init": ["docker-init", "-s", "--"],
+}
+AS_NOBODY = """
+import os, sys
+from lessee.config import *
+from lessee.notification.process_finder import *
+from lessee.notification.signals import *
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+target, published_at = eval(sys.argv[1]), float(sys.argv[2])
+print(tell(target, 1, published_at=published_at, boot_grace=0, now=published_at))
+print(restart(target, published_at=published_at, grace=60))
+"""
+REUSE = TESTS / "bench" / "reuse.py"
+
+
+def boottime():
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@pytest.fixture
+def children():
+    with closing(Children()) as started:
+        yield started
+
+
+@pytest.fixture
+def name():
+    return f"t{os.urandom(5).hex()}"
+
+
+@pytest.fixture
+def child(children, name):
+    return lambda how, init=(): children.child(how, name, init=init)
+
+
+def exactly(pid):
+    seen = look(pid)
+    return Exactly(seen.process.pid, seen.process.started)
+
+
+def told(target, action=signal.SIGHUP, *, published_at=None, boot_grace=0.0):
+    now = boottime()
+    return tell(
+        target,
+        action,
+        published_at=now if published_at is None else published_at,
+        boot_grace=boot_grace,
+        now=now,
+    )
+
+
+def restarted(target, *, grace=60.0, published_at=None):
+    return restart(target, published_at=boottime() if published_at is None else published_at, grace=grace)
+
+
+# -- told ----------------------------------------------------------------------------------------------------
+
+
+def test_one_that_catches_the_signal_is_told_once(child, name):
+    app = child("catch")
+    outcome = told(ByName(name))
+    assert isinstance(outcome, Told)
+    assert outcome.process.pid == app.pid
+    assert [app.says(), app.asked()] == ["told", "here"]
+
+
+def test_it_may_be_meant_in_any_way(child, name, tmp_path):
+    app = child("catch")
+    (tmp_path / "pid").write_text(str(app.pid))
+    process = find(ByName(name)).process
+    for target in (
+        ByCmdline(f"catch {name}$"),
+        ByPidFile(str(tmp_path / "pid")),
+        Exactly(process.pid, process.started),
+    ):
+        assert told(target) == Told(process)
+        assert app.says() == "told"
+
+
+def test_of_a_master_and_its_workers_the_master_alone_is_told(child, name):
+    app = child("master")
+    assert [app.says(), app.says()] == ["up", "up"]
+    outcome = told(ByName(name))
+    assert isinstance(outcome, Told)
+    assert outcome.process.pid == app.pid
+    assert app.says() == "told"
+    workers = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
+    assert [app.asked(int(worker)) for worker in workers] == ["here", "here"]
+
+
+def test_of_several_none_is_told_and_none_is_ended(child, name):
+    apps = [child("catch"), child("catch")]
+    assert isinstance(told(ByName(name)), Several)
+    assert isinstance(restarted(ByName(name)), Several)
+    assert [app.asked() for app in apps] == ["here", "here"]
+
+
+def test_one_that_would_die_is_not_told(child, name):
+    app = child("default")
+    outcome = told(ByName(name))
+    assert isinstance(outcome, WouldDie)
+    assert (outcome.process.pid, outcome.signal) == (app.pid, signal.SIGHUP)
+    assert app.asked() == "here"
+
+
+def test_one_that_still_boots_is_waited_for_and_told_once_it_catches(child, name):
+    app = child("late")
+    outcome = told(ByName(name), boot_grace=3600)
+    assert isinstance(outcome, Booting)
+    assert outcome.until == outcome.process.started + 3600
+    assert app.asked() == "here"
+    app.popen.stdin.write("go\n")
+    app.popen.stdin.flush()
+    assert app.says() == "up"
+    assert isinstance(told(ByName(name), boot_grace=3600), Told)
+    assert app.says() == "told"
+
+
+def test_a_program_of_go_is_told_only_when_it_has_had_time_to_ask_for_the_signal(tmp_path):
+    # Its runtime catches every signal before the program begins, and ends it by those that it has not asked for.
+    log = tmp_path / "log"
+    command = [find_bao(), "server", "-dev", "-dev-no-store-token", f"-dev-listen-address=127.0.0.1:{free_port()}"]
+    home = {"HOME": str(tmp_path)}
+    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, env=home) as app:
+        try:
+            eventually(lambda: _catches(app.pid, signal.SIGRTMAX))
+            who = exactly(app.pid)
+
+            def told_at(age):
+                now = who.started + age
+                return tell(who, signal.SIGHUP, published_at=now, boot_grace=30.0, now=now)
+
+            assert isinstance(told_at(0.1), Booting)
+            eventually(lambda: "server started!" in log.read_text())
+            assert isinstance(told_at(3.0), Told)
+            eventually(lambda: "reload triggered" in log.read_text())
+            assert app.poll() is None
+        finally:
+            app.kill()
+
+
+def _catches(pid, number):
+    mask = Path(f"/proc/{pid}/status").read_text().partition("SigCgt:\t")[2].partition("\n")[0]
+    return int(mask, 16) >> (number - 1) & 1
+
+
+def test_one_that_ignores_the_signal_is_said_to(child, name):
+    app = child("ignore")
+    assert isinstance(told(ByName(name)), Ignored)
+    assert app.asked() == "here"
+
+
+def test_one_that_blocks_the_signal_gets_it_and_may_take_it_when_it_likes(child, name):
+    app = child("block")
+    assert isinstance(told(ByName(name)), Told)
+    assert app.asked() == "[<Signals.SIGHUP: 1>]"
+
+
+def test_one_that_started_after_the_publish_has_read_the_new_files_and_is_left_alone(child, name):
+    before = boottime() - 1
+    app = child("catch")
+    assert isinstance(told(ByName(name), published_at=before), StartedAfter)
+    assert isinstance(restarted(ByName(name), published_at=before), StartedAfter)
+    assert app.asked() == "here"
+
+
+def test_a_signal_that_means_the_end_is_sent_to_one_that_does_not_catch_it(child, name):
+    app = child("default")
+    assert isinstance(told(ByName(name), signal.SIGTERM, boot_grace=3600), Told)
+    assert app.popen.wait() == -signal.SIGTERM
+
+
+def test_a_signal_that_ends_nobody_is_sent_to_one_that_does_not_catch_it(child, name):
+    app = child("default")
+    assert isinstance(told(ByName(name), signal.SIGWINCH), Told)
+    assert app.asked() == "here"
+
+
+@pytest.mark.parametrize("action", [signal.SIGUSR2, signal.SIGALRM, signal.SIGRTMIN + 3])
+def test_any_other_signal_is_not_sent_to_one_that_does_not_catch_it(child, name, action):
+    app = child("default")
+    assert isinstance(told(ByName(name), action), WouldDie)
+    assert app.asked() == "here"
+
+
+def test_one_of_another_uid_is_out_of_reach(child, name):
+    app = child("catch")
+    assert _as_nobody(f"ByName({name!r})") == [f"Forbidden(process={find(ByName(name)).process})"] * 2
+    assert app.asked() == "here"
+
+
+def _as_nobody(target):
+    """What an agent that may not signal anyone says that it did."""
+    need(os.geteuid() == 0, "needs root, to be another")
+    command = [sys.executable, "-c", AS_NOBODY, target, str(boottime())]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+# -- behind an init ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("init", list(INITS.values()), ids=list(INITS))
+def test_of_an_init_that_sends_signals_on_the_child_is_judged_and_told(child, name, tmp_path, init):
+    _need_inits()
+    pid_file = tmp_path / "pid"
+    for how, outcome in (("catch", Told), ("default", WouldDie)):
+        app = child(how, init=init)
+        pid_file.write_text(str(app.pid))
+        process = told(ByName(name)).process
+        if how == "catch":
+            assert app.says() == "told"
+        found = told(ByPidFile(str(pid_file)))
+        assert isinstance(found, outcome)
+        assert found.process == process
+        assert process.pid != app.pid
+        if how == "catch":
+            assert app.says() == "told"
+        assert app.asked(process.pid) == "here"
+        app.end()
+
+
+def test_an_init_is_known_by_its_name_where_the_agent_may_not_see_that_it_waits(child, name):
+    _need_inits()
+    init = exactly(child("default", init=INITS["tini"]).pid)
+    behind = find(ByName(name)).process
+    assert _as_nobody(repr(init)) == [f"WouldDie(process={behind}, signal=1)", f"Forbidden(process={behind})"]
+
+
+def test_of_an_init_that_took_in_orphans_the_child_is_told(children, name):
+    _need_inits()
+    adopting = [*INITS["tini"], "sh", "-c", '(sleep 1000 &); exec "$@"', "sh"]
+    app = children.child("catch", name, init=adopting)
+    eventually(lambda: len(Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()) == 2, "the orphan")
+    assert told(exactly(app.pid)) == Told(find(ByName(name)).process)
+    assert app.says() == "told"
+
+
+def _need_inits():
+    need(shutil.which("tini") and shutil.which("docker-init"), "needs tini and docker-init: apt install tini docker.io")
+
+
+# -- ended, to start anew ------------------------------------------------------------------------------------
+
+
+def test_one_that_obeys_is_ended_by_sigterm_and_not_waited_for_longer(child, name):
+    app = child("default")
+    outcome = restarted(ByName(name))
+    assert isinstance(outcome, Restarted)
+    assert (outcome.process.pid, outcome.killed) == (app.pid, False)
+    assert outcome.seconds < 30
+    # It has ended already: nothing is waited for here.
+    assert app.popen.poll() == -signal.SIGTERM
+
+
+def test_one_that_ignores_sigterm_is_killed_when_its_grace_is_over(child, name):
+    app = child("deaf")
+    outcome = restarted(ByName(name), grace=0.2)
+    assert isinstance(outcome, Restarted)
+    assert outcome.killed
+    assert 0.2 <= outcome.seconds < 30
+    assert app.popen.poll() == -signal.SIGKILL
+
+
+def test_one_that_is_stopped_is_killed_when_its_grace_is_over(child, name):
+    app = child("default")
+    os.kill(app.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, app.pid, os.WSTOPPED)
+    assert restarted(ByName(name), grace=0.2).killed
+    assert app.popen.poll() == -signal.SIGKILL
+
+
+def test_nobody_to_be_ended_is_absent(name):
+    assert restarted(ByName(name)) == Absent(f"no process is called {name}")
+
+
+@pytest.mark.parametrize("init", [INITS["tini"], INITS["docker-init"]], ids=["tini", "docker-init"])
+@pytest.mark.parametrize(("how", "killed"), [("default", False), ("deaf", True)])
+def test_behind_an_init_the_app_is_ended_and_so_the_init(child, name, init, how, killed):
+    _need_inits()
+    app = child(how, init=init)
+    behind = find(ByName(name)).process
+    outcome = restarted(exactly(app.pid), grace=0.2 if killed else 60)
+    assert isinstance(outcome, Restarted)
+    assert (outcome.process, outcome.killed) == (behind, killed)
+    assert app.popen.wait() == 128 + (signal.SIGKILL if killed else signal.SIGTERM)
+
+
+def test_pid_1_that_catches_nothing_is_said_to_live_on(children):
+    need(os.geteuid() == 0 and shutil.which("unshare"), "needs root and unshare(1)")
+    script = """
+import os, signal, sys, threading
+from lessee.notification import signalling
+from lessee.notification.process_finder import Exactly, look
+signal.signal(signal.SIGUSR1, lambda *_: print("here", flush=True))
+if os.fork():
+    print("up", flush=True)
+    signal.pause()
+    sys.exit()
+signalling._KILLING = 0.1
+start = look(1).process.started
+print(signalling.restart(Exactly(1, start), published_at=start + 1, grace=0.1), flush=True)
+os.kill(1, signal.SIGUSR1)
+"""
+    app = children.run(["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", script], ready=False)
+    said = [app.says(), app.says(), app.says()]
+    said.remove("up")
+    assert said[0].startswith(f"{Unkillable.__name__}(process=Process(pid=1, ")
+    assert "PID 1" in said[0]
+    assert said[1] == "here"
+
+
+# -- and never another ---------------------------------------------------------------------------------------
+
+
+def test_who_gets_the_pid_at_any_moment_is_never_told_nor_ended():
+    need(os.geteuid() == 0 and shutil.which("unshare"), "needs root and unshare(1)")
+    need(Path("/proc/sys/kernel/ns_last_pid").exists(), "needs a kernel with CONFIG_CHECKPOINT_RESTORE")
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, REUSE, "108"]
+    counts = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert counts["reused"] == 108
+    assert counts["struck"] == 0
+    # The same by a bare pid, at the moments when the signal is sent: it is seen when one is struck.
+    assert counts["struck by pid"] == counts["tries by pid"] > 0

@@ -1,0 +1,78 @@
+"""What a rotator may do: all that its targets need, and nothing else."""
+
+import json
+
+import pytest
+
+from lessee.config.parsing import parse
+from lessee.core.errors import ConfigError
+from lessee.ops.access.policy.rotator_policy import of_rotator, rules
+
+SHARED = {
+    "secret/data/testing/lessee/rotation/*": "create, read, update",
+    "secret/metadata/testing/lessee/rotation/*": "create, read, update",
+    "secret/metadata/testing/lessee/consumers/*": "delete, list, read",
+    "auth/token/lookup-self": "read",
+    "auth/token/renew-self": "update",
+    "auth/token/revoke-self": "update",
+}
+REDIS = {"kind": "redis", "secret": "cache/redis", "admin": "cache/admin"}
+
+
+def read(**targets):
+    said = {"environment": "testing", "rotation": targets}
+    return parse(json.dumps(said), source="x", environ={}, blocks=("rotation",))
+
+
+def granted(**targets):
+    made = rules(read(**targets))
+    assert [rule.path for rule in made] == sorted({rule.path for rule in made})
+    assert all(rule.comments for rule in made)
+    found = {rule.path: ", ".join(rule.capabilities) for rule in made}
+    assert found.items() >= SHARED.items()
+    return {path: capabilities for path, capabilities in found.items() if path not in SHARED}
+
+
+def test_an_admin_s_secret_is_read_and_what_apps_read_is_written():
+    assert granted(cache=REDIS) == {
+        "secret/data/testing/cache/redis": "create, read, update",
+        "secret/metadata/testing/cache/redis": "read, update",
+        "secret/data/testing/cache/admin": "read",
+    }
+
+
+def test_what_one_target_reads_another_may_write():
+    other = {"kind": "vault", "secret": "cache/admin", "keys": {"password": {}}}
+    assert granted(cache=REDIS, admin=other)["secret/data/testing/cache/admin"] == "create, read, update"
+
+
+def test_secret_ids_are_made_and_ended_for_the_named_role_alone():
+    assert granted(own={"kind": "vault", "secret": "auth/own", "approle": "web", "mount": "roles"}) == {
+        "secret/data/testing/auth/own": "create, read, update",
+        "secret/metadata/testing/auth/own": "read, update",
+        "auth/roles/role/web": "read",
+        "auth/roles/role/web/role-id": "read",
+        "auth/roles/role/web/secret-id": "list, update",
+        "auth/roles/role/web/secret-id/lookup": "update",
+        "auth/roles/role/web/secret-id-accessor/lookup": "update",
+        "auth/roles/role/web/secret-id-accessor/destroy": "update",
+    }
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        REDIS | {"secret": "cache/+"},
+        REDIS | {"admin": "+/redis"},
+        {"kind": "vault", "secret": "auth/own", "approle": "web*"},
+    ],
+)
+def test_a_path_that_would_mean_others_too_is_refused(target):
+    with pytest.raises(ConfigError, match=r"^rotation\.cache: '.*' cannot stand in a policy.*; rename it$"):
+        rules(read(cache=target))
+
+
+def test_it_says_whose_it_is_and_what_each_rule_is_for():
+    text = of_rotator("testing-rotator", read(cache=REDIS))
+    assert text.startswith("# testing-rotator: rotates cache\n\n")
+    assert '# cache: of one who may change it in its system\npath "secret/data/testing/cache/admin" {' in text

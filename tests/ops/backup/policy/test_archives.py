@@ -1,0 +1,183 @@
+"""What stands in an archive is read strictly: what is not as it was saved is refused."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessee.core.immutable import replace
+from lessee.ops.backup.policy import manifest as m
+from lessee.ops.backup.policy import tar
+from lessee.ops.backup.policy.problems import ArchiveError
+from lessee.ops.backup.policy.records import (
+    LONGEST_LINE,
+    Secret,
+    Thing,
+    Version,
+    fingerprint,
+    line,
+    secret_of,
+    thing_of,
+)
+from lessee.ops.backup.policy.restore_guard import Server, objections
+
+KEY = b"k" * 32
+HASH = "0" * 64
+MEMBERS = (m.Member(m.SERVER, 5, HASH), m.Member(m.SECRETS, 7, HASH))
+MANIFEST = m.Manifest(1, "lessee 1", "2026-01-01T00:00:00+00:00", "id", "main", "2.7.2", m.Counts(), MEMBERS, KEY.hex())
+SECRET = Secret(
+    "secret/",
+    "a",
+    2,
+    2,
+    {"max_versions": 0},
+    (
+        Version(1, {"v": "canary"}, fingerprint(KEY, "secret/", "a", {"v": "canary"}), "2026-01-01T00:00:00Z"),
+        Version(2, None, "", "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z"),
+    ),
+)
+scalars = st.none() | st.booleans() | st.integers() | st.text()
+data = st.dictionaries(st.text(), scalars | st.lists(scalars, max_size=3), max_size=4)
+
+
+def changed(**changes):
+    return msgspec.json.encode(replace(SECRET, **changes))
+
+
+@given(data)
+def test_a_secret_is_read_as_it_was_written(values):
+    secret = replace(SECRET, versions=(Version(1, values, fingerprint(KEY, "secret/", "a", values)),))
+    assert secret_of(line(secret).rstrip(b"\n"), KEY) == secret
+
+
+def test_a_thing_is_read_as_it_was_written_and_shows_no_data():
+    thing = Thing("config", "auth/jwt/config", {"x": "canary"})
+    assert thing_of(line(thing)) == thing
+    assert "canary" not in repr(thing) + repr(SECRET.versions[0])
+
+
+def test_fingerprints_tell_paths_and_keys_apart():
+    prints = {
+        fingerprint(KEY, "secret/", "a", {"v": 1}),
+        fingerprint(KEY, "secret/", "b", {"v": 1}),
+        fingerprint(KEY, "other/", "a", {"v": 1}),
+        fingerprint(b"other", "secret/", "a", {"v": 1}),
+        fingerprint(KEY, "secret/", "a", {"v": "1"}),
+    }
+    assert len(prints) == 5
+    assert fingerprint(KEY, "s/", "a", {"a": 1, "b": 2}) == fingerprint(KEY, "s/", "a", {"b": 2, "a": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (b"{}", "makes no sense"),
+        (b"\xff", "makes no sense"),
+        (b"[" * 100_000, "makes no sense"),
+        (changed(path="../b"), "leads elsewhere"),
+        (changed(path="a/./b"), "leads elsewhere"),
+        (changed(path="b"), "version 1 is not what was saved"),
+        (changed(versions=(replace(SECRET.versions[0], data={"v": 2}),)), "version 1 is not what was saved"),
+        (changed(versions=(replace(SECRET.versions[0], data=None),)), "version 1 is not what was saved"),
+        (changed(versions=SECRET.versions[::-1]), "out of order"),
+        (changed(versions=SECRET.versions[:1] * 2), "out of order"),
+        (changed(current=1), "out of order"),
+    ],
+)
+def test_a_line_that_is_not_as_it_was_saved_is_refused(text, what):
+    with pytest.raises(ArchiveError, match=what) as caught:
+        secret_of(text, KEY)
+    assert "canary" not in str(caught.value)
+
+
+def test_what_would_be_too_long_to_read_is_not_written():
+    for record in (Thing("role", "a", {"x": "x" * LONGEST_LINE}), replace(SECRET, settings={"x": "x" * LONGEST_LINE})):
+        with pytest.raises(ArchiveError, match="too large"):
+            line(record)
+
+
+def test_a_manifest_is_read_as_it_was_written_and_shows_no_key():
+    assert m.manifest_of(m.encoded(MANIFEST)) == MANIFEST
+    assert KEY.hex() not in repr(MANIFEST)
+
+
+def said(**changes):
+    return json.dumps(json.loads(m.encoded(MANIFEST)) | changes).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (b"", "makes no sense"),
+        (b"[" * 100_000, "makes no sense"),
+        (said(format=2), "it has format 2, and this lessee knows 1; open it with the lessee that made it"),
+        (said(format=0), "it has format 0"),
+        (said(created=5), "makes no sense"),
+        (said(key="short"), "makes no sense"),
+        (said(members=[]), "other members"),
+        (said(members=[{"name": "../x", "size": 1, "sha256": HASH}]), "other members"),
+        (said(members=[{"name": m.SERVER, "size": -1, "sha256": HASH}]), "makes no sense"),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(text, what):
+    with pytest.raises(ArchiveError, match=what):
+        m.manifest_of(text)
+
+
+def test_a_later_format_is_read_where_somebody_insists():
+    assert m.manifest_of(said(format=2), any_format=True).format == 2
+
+
+def test_a_seal_is_of_one_manifest_and_one_identity():
+    seal = m.seal(b"manifest", b"identity")
+    assert len(seal) == 64
+    assert m.is_sealed(b"manifest", b"identity", seal)
+    assert not m.is_sealed(b"manifest.", b"identity", seal)
+    assert not m.is_sealed(b"manifest", b"another", seal)
+    assert not m.is_sealed(b"manifest", b"identity", b"")
+
+
+@given(st.integers(0, 1 << 40))
+def test_a_header_is_read_as_it_was_written(size):
+    assert tar.header_of(tar.header("kv.ndjson", size)) == ("kv.ndjson", size)
+    assert (size + len(tar.padding(size))) % tar.BLOCK == 0
+
+
+def test_the_end_is_told_and_anything_else_refused():
+    assert tar.header_of(tar.END[: tar.BLOCK]) is None
+    block = tar.header("a", 5)
+    for bad, what in [
+        (b"x" * tar.BLOCK, "no tar file"),
+        (block[:100], "no tar file"),
+        (block[:5] + b"y" + block[6:], "no tar file"),
+        (_of_type(tar.tarfile.SYMTYPE), "no file"),
+        (_of_type(tar.tarfile.XHDTYPE), "no file"),
+        (_of_type(tar.tarfile.GNUTYPE_LONGNAME), "no file"),
+    ]:
+        with pytest.raises(ArchiveError, match=what):
+            tar.header_of(bad)
+
+
+def _of_type(kind):
+    info = tar.tarfile.TarInfo("a")
+    info.type = kind
+    return info.tobuf()
+
+
+def test_an_archive_of_elsewhere_or_later_is_objected_to():
+    server = Server("id", "main", "2.7.2", "raft")
+
+    def reasons(*, sealed=True, expected=True, **changes):
+        return list(objections(replace(MANIFEST, **changes), server, sealed=sealed, seal_expected=expected))
+
+    assert reasons() == []
+    assert reasons(server_version="2.7.2+ent") == []
+    assert reasons(server_version="2.6.9") == []
+    assert reasons(server_version="2.10.0") == ["it is of a newer server, 2.10.0, than this one, 2.7.2"]
+    assert reasons(cluster_id="x") == ["it is of another cluster, main"]
+    assert reasons(cluster_id="x", cluster_name="") == ["it is of another cluster, x"]
+    assert reasons(namespace="team") == ["it is of the namespace team, and you ask for root"]
+    assert "not sealed with your key" in reasons(sealed=False)[0]
+    assert reasons(sealed=False, expected=False) == []

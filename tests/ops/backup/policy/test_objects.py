@@ -1,0 +1,180 @@
+"""What stands beside the secrets: what is saved of it, when it differs, and what cannot come back."""
+
+import pytest
+
+from lessee.ops.backup.policy.changes import Change, Conflict, Lost, change
+from lessee.ops.backup.policy.kv_reader import Read, secret_from, to_ask
+from lessee.ops.backup.policy.objects import gaps, is_known, needs_what_is_lost, reaches_out, settings
+from lessee.ops.backup.policy.records import Thing, fingerprint
+
+KEY = b"k" * 32
+KV = {
+    "type": "kv",
+    "options": {"version": "2"},
+    "config": {"max_lease_ttl": 60, "default_lease_ttl": 0},
+    "local": False,
+}
+MOUNTS = {"secret/": "kv", "db/": "database", "auth/jwt/": "jwt", "auth/userpass/": "userpass", "t/": "transit"}
+
+
+def thing(kind, path, **data):
+    return Thing(kind, path, data)
+
+
+def test_what_nobody_may_write_is_left_out():
+    assert settings("policy", {"policy": "x", "version": 5, "modified": "now"}) == {"policy": "x"}
+    assert settings("mount", {"type": "kv", "uuid": "u", "accessor": "a", "options": None}) == {"type": "kv"}
+    assert settings("auth", {"type": "jwt", "uuid": "u"}) == {"type": "jwt"}
+    assert settings("auth", {"type": "ns_token"}) == {"type": "token"}
+    assert settings("config", {"status": "valid", "a": 1, "b": None}) == {"a": 1}
+
+
+def test_a_role_is_written_where_it_differs_and_not_otherwise():
+    role = thing("role", "auth/jwt/role/ci", token_policies=["a"], claims={}, leeway=0)
+    assert change(role, {"token_policies": ["a"], "claims": None, "more": 1}) is None
+    found = change(role, {"token_policies": ["b"]})
+    assert found == Change(role, role.path, dict(role.data), new=False)
+    assert change(role, None) == Change(role, role.path, dict(role.data), new=True)
+
+
+def test_what_has_lost_its_password_is_told():
+    user = thing("user", "auth/userpass/users/anna", token_policies=["a"])
+    assert change(user, None) == Lost(user.path, "its password")
+    assert isinstance(change(user, {"token_policies": []}), Change)
+    kept = thing("kept", "db/config/main", plugin_name="x")
+    assert change(kept, None) == Lost(kept.path, "settings without a password")
+    assert change(kept, {}) is None
+    oidc = thing("config", "auth/jwt/config", oidc_client_id="x", oidc_discovery_url="https://x")
+    assert change(oidc, None) == Lost(oidc.path, "its oidc_client_secret")
+    assert change(oidc, dict(oidc.data)) is None
+    assert needs_what_is_lost(thing("config", "c", token_reviewer_jwt_set=True)) == "its token_reviewer_jwt"
+
+
+def test_a_mount_is_made_tuned_or_in_the_way():
+    mount = Thing("mount", "secret/", KV)
+    made = change(mount, None)
+    assert (made.path, made.new) == ("sys/mounts/secret", True)
+    assert made.body == {"type": "kv", "options": {"version": "2"}, "config": {"max_lease_ttl": "60s"}}
+    assert change(mount, KV | {"description": ""}) is None
+    tuned = change(mount, KV | {"config": {"max_lease_ttl": 30}})
+    assert (tuned.path, tuned.body, tuned.new) == (
+        "sys/mounts/secret/tune",
+        {"max_lease_ttl": "60s", "description": ""},
+        False,
+    )
+    assert change(mount, KV | {"options": {"version": "1"}}) == Conflict(
+        "secret/", "there it is kv 1, and in the archive kv 2"
+    )
+    method = thing("auth", "jwt/", type="jwt", description="ours")
+    assert change(method, None).path == "sys/auth/jwt"
+    assert change(method, {"type": "cert"}).what == "there it is cert, and in the archive jwt"
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "known"),
+    [
+        ("mount", "team/kv/", True),
+        ("mount", "sys/", False),
+        ("mount", "secret", False),
+        ("auth", "jwt/", True),
+        ("policy", "sys/policies/acl/app", True),
+        ("policy", "sys/seal", False),
+        ("config", "auth/jwt/config", True),
+        ("config", "secret/config", True),
+        ("config", "db/config", False),
+        ("config", "auth/userpass/config", False),
+        ("role", "db/roles/a", True),
+        ("role", "db/static-roles/a", False),
+        ("kept", "db/static-roles/a", True),
+        ("role", "auth/jwt/role/a", True),
+        ("user", "auth/userpass/users/a", True),
+        ("role", "t/keys/a", False),
+        ("role", "secret/data/a", False),
+    ],
+)
+def test_a_thing_stands_where_such_things_do(kind, path, known):
+    assert is_known(thing(kind, path), MOUNTS) == known
+
+
+def test_a_server_on_trial_is_not_told_of_other_systems():
+    assert reaches_out(thing("config", "c", jwks_url="https://x"))
+    assert reaches_out(thing("config", "c", kubernetes_host="https://x"))
+    assert not reaches_out(thing("config", "c", jwks_url="", more=1))
+    assert not reaches_out(thing("role", "c", jwks_url="https://x"))
+
+
+def test_gaps_are_told_once_each():
+    found = gaps(
+        [
+            thing("mount", "pki/", type="pki"),
+            thing("mount", "t/", type="transit"),
+            thing("mount", "secret/", type="kv"),
+            thing("auth", "approle/", type="approle"),
+            thing("auth", "ldap/", type="ldap"),
+            thing("auth", "jwt/", type="jwt"),
+            thing("user", "auth/userpass/users/a"),
+            thing("user", "auth/userpass/users/b"),
+            thing("kept", "db/config/a"),
+            thing("kept", "db/static-roles/a"),
+            thing("config", "auth/jwt/config", oidc_client_id="x"),
+            thing("config", "secret/config"),
+            thing("policy", "sys/policies/acl/a"),
+        ],
+        ["team/"],
+        entities=True,
+    )
+    assert found == (
+        "keys and certificates of pki/ (pki)",
+        "all that is in t/ (transit)",
+        "secret_ids of auth/approle/",
+        "all that is in auth/ldap/ (ldap)",
+        "passwords of auth/userpass/users/",
+        "passwords of database connections: their settings and those of static roles are kept to be read",
+        "auth/jwt/config: its oidc_client_secret",
+        "tokens and leases",
+        "identity: entities, groups and aliases",
+        "the namespace team/",
+    )
+    assert gaps([], [], entities=False) == ("tokens and leases",)
+    assert gaps([], None, entities=False)[1] == "child namespaces, if there are any: the token may not list them"
+
+
+def marks(deleted="", *, destroyed=False):
+    return {"created_time": "t", "deletion_time": deleted, "destroyed": destroyed}
+
+
+def test_the_newest_is_read_first_and_destroyed_ones_not_at_all():
+    versions = {"1": marks(destroyed=True), "2": marks(), "10": marks()}
+    assert to_ask({"current_version": 10, "versions": versions}) == [10, 2]
+    assert to_ask({"current_version": 0, "versions": None}) == []
+
+
+def test_answers_that_fit_together_are_a_secret():
+    versions = {"1": marks(destroyed=True), "2": marks("later"), "3": marks()}
+    metadata = {"current_version": 3, "versions": versions, "max_versions": 5, "custom_metadata": None}
+    reads = {3: Read({"v": 3}, marks()), 2: Read(None, marks("later"))}
+    found = secret_from("secret/", "a", metadata, reads, KEY)
+    assert found.settings == {"max_versions": 5}
+    assert [(one.number, one.data, one.destroyed, one.deleted) for one in found.versions] == [
+        (1, None, True, ""),
+        (2, None, False, "later"),
+        (3, {"v": 3}, False, ""),
+    ]
+    assert found.versions[2].fingerprint == fingerprint(KEY, "secret/", "a", {"v": 3})
+    assert "{'v'" not in repr(reads[3])
+
+
+@pytest.mark.parametrize(
+    ("reads", "strict", "lax"),
+    [
+        ({2: Read({"v": 2}, marks()), 1: Read(None, marks("just now"))}, False, False),
+        ({2: Read({"v": 2}, marks()), 1: Read(None, {})}, False, True),
+        ({2: Read(None, {}), 1: Read({"v": 1}, marks())}, False, False),
+        ({2: Read({"v": 2}, marks()), 1: Read({"v": 1}, marks())}, True, True),
+    ],
+    ids=["deleted meanwhile", "forgotten meanwhile", "gone", "as it was"],
+)
+def test_what_changed_meanwhile_is_to_be_read_again(reads, strict, lax):
+    metadata = {"current_version": 2, "versions": {"1": marks(), "2": marks()}}
+    assert (secret_from("secret/", "a", metadata, reads, KEY) is not None) == strict
+    assert (secret_from("secret/", "a", metadata, reads, KEY, strict=False) is not None) == lax

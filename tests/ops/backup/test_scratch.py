@@ -1,0 +1,15 @@
+"""The private server is started by what is installed."""
+
+from lessee.ops.backup.scratch import scratch
+
+
+def test_what_lies_in_the_current_folder_is_not_run(tmp_path, monkeypatch):
+    package = tmp_path / "lessee" / "host"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    (package / "isolated.py").write_text("import pathlib; pathlib.Path('taken').touch()")
+    monkeypatch.chdir(tmp_path)
+    with scratch() as asking:
+        assert asking.list("sys/policies/acl") == ("default", "root")
+    assert not (tmp_path / "taken").exists()

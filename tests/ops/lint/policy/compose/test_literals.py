@@ -1,0 +1,62 @@
+"""What stands in a Compose file and looks like a secret."""
+
+import pytest
+
+from lessee.ops.lint.policy.compose.literals import looks_secret
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POSTGRES_PASSWORD", "hunter2"),
+        ("db_passwd", "hunter2"),
+        ("BAO_TOKEN", "quickstart"),
+        ("AUTH_SECRET", "x"),
+        ("AUTH_SECRET2", "x"),
+        ("OPENAI_API_KEY", "sk-x"),
+        ("OPENAI_APIKEY", "sk-x"),
+        ("KEY", "x"),
+        ("SECRET_KEY_BASE", "x"),
+        ("AWS_CREDENTIALS", "x"),
+        ("POSTGRES_PASSWORD", "1234"),
+        ("POSTGRES_PASSWORD", "${POSTGRES_PASSWORD:-hunter2}"),
+        ("POSTGRES_PASSWORD", "${POSTGRES_PASSWORD-hunter2}"),
+        ("POSTGRES_PASSWORD", "a$$b"),
+        ("DATABASE_URL", "postgresql://simba:simba_password@postgres:5432/simba"),
+        ("DSN", "redis://:hunter2@redis:6379/0"),
+        ("DATABASE_URL", "postgresql://${USER}:hunter2@db/${NAME}"),
+        ("DATABASE_URL", "${URL:-postgresql://a:b@db/c}"),
+        ("ANY", "amqp://a:b$$c@mq"),
+    ],
+)
+def test_what_is_spelled_out_and_secret_by_its_name_or_in_a_url_is_one(name, value):
+    assert looks_secret(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POSTGRES_PASSWORD", ""),
+        ("POSTGRES_PASSWORD", "${POSTGRES_PASSWORD}"),
+        ("POSTGRES_PASSWORD", "$POSTGRES_PASSWORD"),
+        ("POSTGRES_PASSWORD", "${POSTGRES_PASSWORD:?say a password}"),
+        ("POSTGRES_PASSWORD", "${POSTGRES_PASSWORD:-}"),
+        ("POSTGRES_PASSWORD", "${A:-${B}}"),
+        ("POSTGRES_PASSWORD", "x${B}"),
+        ("POSTGRES_PASSWORD", "/run/secrets/password"),
+        ("POSTGRES_PASSWORD_FILE", "password"),
+        ("JWT_PUBLIC_KEY", "x"),
+        ("AWS_ACCESS_KEY_ID", "AKIA"),
+        ("TOKEN_TTL", "3600"),
+        ("VITE_ENABLE_API_KEYS", "true"),
+        ("USE_TOKEN", "True"),
+        ("MONKEY", "x"),
+        ("DATABASE_URL", "postgresql://simba@postgres/simba"),
+        ("DATABASE_URL", "postgresql://simba:${PASSWORD}@postgres/simba"),
+        ("API_KEY", "https://a:${B}@c"),
+        ("URL", "http://web:80/a@b"),
+        ("A", "b"),
+    ],
+)
+def test_what_is_not_spelled_out_or_no_secret_is_none(name, value):
+    assert not looks_secret(name, value)

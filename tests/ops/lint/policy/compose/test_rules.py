@@ -1,0 +1,386 @@
+"""What is wrong between a Compose file and the configuration of its agent is told, and nothing that works."""
+
+import pytest
+
+from support.inputs.compose_files import AGENT, LESSEE, check, found
+
+LINE = AGENT.count("\n")
+"""The last line of the agent; services begin in the next."""
+
+
+def lessee(notify):
+    return LESSEE.replace("{process: {name: app.py}, action: SIGHUP}", notify)
+
+
+def test_nothing_is_said_of_what_works():
+    text = """
+      holder: {image: lessee, entrypoint: [sleep, infinity], volumes: ["files:/hold"]}
+      web:
+        pid: service:holder
+        command: [python3, /app/app.py]
+        volumes: ["files:/run/secrets/web:ro"]
+        environment: {LOG_LEVEL: debug}
+        env_file: [{path: more.env, required: false}]
+    """
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "level"),
+    [
+        ("environment: {A: b, DATABASE_URL: 'postgresql://db'}", "error"),
+        ("environment: [A=b, DATABASE_URL=]", "error"),
+        ("environment: {DATABASE_URL: '${DATABASE_URL}'}", "error"),
+        ("environment: [DATABASE_URL]", "warning"),
+        ("env_file: a.env", "error"),
+        ("env_file: [{path: a.env}]", "error"),
+        ("env_file: [gone.env]", None),
+        ("env_file: [broken.env]", None),
+        ("environment: {database_url: x}", None),
+    ],
+)
+def test_a_variable_that_shadows_a_rendered_one_is_told_with_its_line(said, level):
+    text = f"""
+      web:
+        {said}
+        pid: service:holder
+    """
+    env_files = {"a.env": "# mine\nexport DATABASE_URL=canary\n", "broken.env": "'"}
+    expected = [("shadowed-variable", level, "compose.yaml", LINE + 2)] if level else []
+    assert found(text, env_files=env_files) == expected
+    assert not any("canary" in one.message + one.help for one in check(text, env_files=env_files))
+
+
+def test_what_is_told_of_a_shadow_names_service_variable_file_and_app():
+    [one] = check("web: {pid: 'service:holder', environment: {DATABASE_URL: canary}}")
+    assert one.message == (
+        "DATABASE_URL is set for service web in `environment`, and app web gives it too: app.env is passed over"
+    )
+    assert one.help == "take it out here"
+    assert one.app == "web"
+
+
+def test_names_that_are_made_up_shadow_nothing_and_those_that_cannot_be_known_are_looked_up_in_the_template():
+    text = "web: {pid: 'service:holder', environment: {madeup0: a, madeup1: b, PORT: c, FIXED: d}}"
+    loop = '{% for k, v in secret("db").items() %}{{ k }}={{ v }}\n{% endfor %}FIXED=1\n'
+    assert [one.message.split()[0] for one in check(text, templates={"app.env.j2": loop})] == ["FIXED"]
+    unknown = 'PORT={{ secret("db").url.split("/")[7] }}\n'
+    assert [one.message.split()[0] for one in check(text, templates={"app.env.j2": unknown})] == ["PORT"]
+    assert found(text, templates={"app.env.j2": "no\n{{ secret('db').x }}\nFIXED=1\n"}) == []
+    strict = LESSEE.replace("{template: app.env.j2}", "{template: app.env.j2, format: dotenv-compose}")
+    assert found(text, lessee=strict, templates={"app.env.j2": unknown + "'\n"}) == []
+
+
+def test_of_a_variable_that_a_file_and_an_environment_give_that_of_the_file_is_told():
+    config = LESSEE.replace("    notify: {process: {name: app.py}, action: SIGHUP}\n", "    environ: app.env.j2\n")
+    [one] = check("web: {environment: {DATABASE_URL: x}}", lessee=config)
+    assert (one.level, one.message.endswith("app.env is passed over")) == ("error", True)
+
+
+@pytest.mark.parametrize("name", ["app.sh", "app.json", "app.txt"])
+def test_what_wins_over_the_environment_or_has_no_variables_is_shadowed_by_none(name):
+    config = LESSEE.replace("{template: app.env.j2}", f"{{template: app.env.j2, name: {name}}}")
+    template = {"app.env.j2": '{"DATABASE_URL": 1}' if name == "app.json" else "DATABASE_URL=1\n"}
+    text = "web: {pid: 'service:holder', environment: {DATABASE_URL: x}}"
+    assert found(text, lessee=config, templates=template) == []
+
+
+def test_a_file_of_the_app_itself_may_be_an_env_file():
+    agent = "agent: {image: lessee, volumes: ['./files:/run/secrets/web']}"
+    text = "web: {env_file: [files/app.env, ./other.env], volumes: ['./files:/x:ro']}"
+    files = {"compose.yaml": f"services:\n  {agent}\n  {text}\n"}
+    env_files = {"files/app.env": "DATABASE_URL=x", "other.env": "A=1"}
+    assert found("", others=files, lessee=lessee("{command: [x]}"), env_files=env_files) == []
+
+
+def test_what_lessee_exec_puts_in_the_environment_wins_over_what_is_there_which_only_misleads():
+    config = LESSEE.replace("files: [{template: app.env.j2}]", "environ: app.env.j2").replace(
+        "{process: {name: app.py}, action: SIGHUP}", "{child: true, action: restart}"
+    )
+    text = "app: {command: [lessee, exec, --app, web, --, x], environment: {DATABASE_URL: x}}"
+    [one] = check(text, lessee=config)
+    assert (one.rule, one.level) == ("shadowed-variable", "warning")
+    assert one.message.endswith("what stands here is passed over")
+
+
+@pytest.mark.parametrize(
+    ("service", "reads"),
+    [
+        ("web: {pid: 'service:holder', environment: {DATABASE_URL: x}}", True),
+        ("x: {volumes: ['files:/any:ro'], pid: 'service:holder', environment: {DATABASE_URL: x}}", True),
+        ("x: {command: 'lessee exec --app=web -- y', environment: {DATABASE_URL: x}}", True),
+        ("x: {command: [exec, --app, web, --, y], environment: {DATABASE_URL: x}}", True),
+        ("x: {command: sh -c 'exec /opt/lessee exec --app web -- y', environment: {DATABASE_URL: x}}", True),
+        ("x: {volumes: ['other:/any:ro'], environment: {DATABASE_URL: x}}", False),
+        ("x: {volumes: ['./files:/any:ro'], environment: {DATABASE_URL: x}}", False),
+        ("x: {volumes: ['/run/secrets/web:/any:ro'], environment: {DATABASE_URL: x}}", False),
+        ("x: {command: [sleep, infinity], volumes: ['files:/any'], environment: {DATABASE_URL: x}}", False),
+        ("x: {command: [lessee, read, web], environment: {DATABASE_URL: x}}", False),
+        ("x: {command: 'lessee exec --app web -- y', environment: {OTHER: x}}", False),
+    ],
+)
+def test_who_reads_an_app_is_known_by_name_mount_or_command(service, reads):
+    assert ("shadowed-variable" in {rule for rule, *_ in found(service)}) == reads
+
+
+def test_the_container_that_is_told_reads_the_app():
+    text = "x: {pid: 'service:holder', environment: {DATABASE_URL: x}}"
+    told = lessee("{container: {service: x}}")
+    assert [rule for rule, *_ in found(text, lessee=told)] == ["shadowed-variable"]
+    assert found(text, lessee=lessee("{container: {service: x, project: other}}")) == []
+    assert [rule for rule, *_ in found(text, lessee=lessee("{command: [x]}"))] == ["unread-app"]
+
+
+def test_of_an_app_that_no_service_is_known_to_read_each_service_is_told_that_sets_what_it_gives():
+    text = """
+      server: {env_file: ../.env, environment: ["DATABASE_URL=canary"]}
+      celery_worker:
+        environment:
+          DATABASE_URL: canary
+      pause: {command: [sleep, infinity], environment: {DATABASE_URL: canary}}
+      other: {command: 'lessee exec --app ${APP} -- x', environment: {DATABASE_URL: canary}}
+    """
+    said = check(text, env_files={"../.env": "DATABASE_URL=canary\nPORT=1\n"})
+    assert [(one.rule, one.level, one.line, one.app) for one in said if one.rule == "unread-app"] == [
+        ("unread-app", "warning", LINE + 1, "web"),
+        ("unread-app", "warning", LINE + 1, "web"),
+        ("unread-app", "warning", LINE + 4, "web"),
+    ]
+    assert not any("canary" in one.message + one.help for one in said)
+    assert "no service is known to read that app" in next(one.message for one in said if one.rule == "unread-app")
+
+
+def test_a_variable_that_is_set_in_several_places_is_told_at_each_of_them():
+    text = """
+      web:
+        pid: service:holder
+        env_file:
+          - ../.env
+          - more.env
+        environment:
+          DATABASE_URL: postgresql://db
+    """
+    env_files = {"../.env": "DATABASE_URL=a\nDATABASE_URL=b\n", "more.env": "DATABASE_URL=c\n"}
+    assert found(text, env_files=env_files) == [
+        ("shadowed-variable", "error", "compose.yaml", LINE + line) for line in (4, 5, 7)
+    ]
+
+
+TWO = LESSEE + "  api:\n    directory: /run/secrets/api\n    files: [{template: app.env.j2}]\n"
+
+
+@pytest.mark.parametrize(
+    ("mount", "apps"),
+    [
+        ("files:/s:ro", []),
+        ("{type: volume, source: files, target: /s, read_only: true, volume: {subpath: api}}", ["api"]),
+        ("{type: volume, source: files, target: /s, read_only: true, volume: {subpath: web}}", ["web"]),
+    ],
+)
+def test_of_a_volume_that_holds_several_apps_the_part_tells_whose_it_is(mount, apps):
+    agent = "agent: {image: lessee, pid: 'service:holder', volumes: ['files:/run/secrets']}"
+    mount = mount if mount.startswith("{") else f"'{mount}'"
+    text = f"x: {{pid: 'service:holder', volumes: [{mount}], environment: {{DATABASE_URL: x}}}}"
+    files = {"compose.yaml": f"services:\n  {agent}\n  {text}\n"}
+    said = check("", others=files, lessee=TWO)
+    assert [one.app for one in said if one.rule == "shadowed-variable"] == apps
+
+
+def test_where_the_agent_runs_on_the_host_its_own_folders_count():
+    text = "x: {volumes: ['/run/secrets/web:/s'], environment: {DATABASE_URL: x}}"
+    files = {"compose.yaml": f"services:\n  {text}\n"}
+    assert [rule for rule, *_ in found("", others=files)] == ["shadowed-variable", "writable-mount"]
+
+
+def test_where_nobody_else_sees_the_directory_only_names_count():
+    agent = "agent: {image: 'ours/lessee:1', pid: 'service:holder'}"
+    text = "x: {volumes: ['files:/run/secrets/web'], environment: {DATABASE_URL: x}}\n  "
+    text += "web: {pid: 'service:holder', environment: {DATABASE_URL: x}}"
+    files = {"compose.yaml": f"services:\n  {agent}\n  {text}\n"}
+    assert [line for *_, line in found("", others=files)] == [4]
+
+
+@pytest.mark.parametrize(
+    ("agent", "is_one"),
+    [
+        ("image: lessee", True),
+        ("image: 'registry.local:5000/team/lessee:1.2'", True),
+        ("image: any, volumes: ['state:/run/lessee']", True),
+        ("image: any, volumes: ['./c:/etc/lessee']", True),
+        ("image: any, command: [run]", False),
+        ("image: lessee, command: [run, --revoke]", True),
+        ("image: any, command: [/opt/lessee/bin/lessee, run]", True),
+        ("image: lessee, entrypoint: [sleep, infinity]", False),
+        ("image: lessee, command: [status]", False),
+        ("image: any, command: [lessee, status]", False),
+        ("build: .", False),
+    ],
+)
+def test_who_is_the_agent_is_known_by_what_it_runs_or_mounts(agent, is_one):
+    # Only of an agent can it be said that it does not see the processes of others.
+    text = f"a: {{{agent}}}\n  web: {{image: x}}"
+    files = {"compose.yaml": f"services:\n  {text}\n"}
+    assert found("", others=files) == ([("no-shared-pid", "error", "compose.yaml", 3)] if is_one else [])
+
+
+def test_an_app_that_there_is_not_is_told_with_the_command_that_names_it():
+    text = """
+      x:
+        command: [lessee, exec, --app, wbe, --, y]
+      y:
+        entrypoint: [lessee, exec, --app, wbe, --]
+      z: {command: 'lessee exec --app ${APP} -- y'}
+      w: {command: 'lessee exec'}
+    """
+    assert found(text) == [
+        ("unknown-app", "error", "compose.yaml", LINE + 2),
+        ("unknown-app", "error", "compose.yaml", LINE + 4),
+    ]
+    assert "there are: web" in check(text)[0].help
+
+
+def test_a_service_that_there_is_not_is_told_in_the_configuration():
+    notify = "\n      container:\n        service: wbe"
+    assert found("web: {}", lessee=lessee(notify)) == [("unknown-service", "error", "lessee.yaml", 8)]
+    assert found("web: {}", lessee=lessee("{container: {service: x, project: y}}")) == []
+    assert found("web: {}", lessee=lessee("{container: {label: x}}")) == []
+
+
+@pytest.mark.parametrize(
+    ("service", "notify", "level"),
+    [
+        ("command: uvicorn app:app", "{container: {service: web}}", "error"),
+        ("command: uvicorn app:app, environment: {WEB_CONCURRENCY: 4}", "{container: {service: web}}", "warning"),
+        ("command: uvicorn app:app, environment: [WEB_CONCURRENCY]", "{container: {service: web}}", "warning"),
+        ("command: uvicorn app:app --workers 2", "{container: {service: web}}", "warning"),
+        ("command: uvicorn a:a --workers 2 --timeout-worker-healthcheck 60", "{container: {service: web}}", None),
+        ("command: uvicorn app:app", "{container: {service: web}, action: restart}", None),
+        ("command: uvicorn app:app", "{container: {service: web}, otherwise: restart}", None),
+        ("command: uvicorn app:app", "{process: {name: uvicorn}}", "error"),
+        ("command: uvicorn app:app", "{process: {cmdline: '^uvicorn app'}}", "error"),
+        ("command: uvicorn app:app", "{process: {cmdline: other}}", None),
+        ("command: uvicorn app:app", "{process: {name: other}}", None),
+        ("command: uvicorn app:app", "{pid_file: /x}", None),
+        ("command: 'lessee exec --app web -- uvicorn app:app'", "{child: true}", "error"),
+        ("command: 'lessee exec --app web -- gunicorn app:app'", "{child: true}", None),
+        ("command: uvicorn app:app", "{child: true}", None),
+        ("command: 'node index.js'", "{container: {service: web}}", "warning"),
+    ],
+)
+def test_sighup_is_held_against_the_command_of_the_service(service, notify, level):
+    said = found(f"web: {{pid: 'service:holder', {service}}}", lessee=lessee(notify))
+    assert said == ([("deaf-to-sighup", level, "lessee.yaml", 6)] if level else [])
+
+
+def test_who_is_deaf_by_the_configuration_alone_is_not_told_of_twice():
+    assert found("web: {pid: 'service:holder', command: celery}", lessee=lessee("{process: {name: celery}}")) == []
+
+
+def test_who_is_deaf_is_named_with_its_service():
+    [one] = check("web: {pid: 'service:holder', command: uvicorn x}", lessee=lessee("{container: {service: web}}"))
+    assert one.message.startswith("uvicorn, which service web runs, takes up no new file at SIGHUP: with one process")
+
+
+def test_an_app_that_may_write_where_its_secrets_lie_is_warned_of():
+    text = """
+      holder: {entrypoint: [sh, -c, 'trap : TERM; sleep infinity & wait'], volumes: ["files:/hold"]}
+      web:
+        pid: service:holder
+        volumes:
+          - files:/run/secrets/web
+    """
+    assert found(text) == [("writable-mount", "warning", "compose.yaml", LINE + 5)]
+
+
+def test_a_secret_of_compose_in_an_apps_directory_is_told():
+    text = """
+      web:
+        pid: service:holder
+        volumes: ["files:/run/secrets/web:ro"]
+        secrets: [web, web2, {source: a, target: /run/secrets/web/a}]
+    """
+    assert found(text) == [("hidden-files", "error", "compose.yaml", LINE + 4)] * 2
+
+
+@pytest.mark.parametrize(
+    ("agent", "service", "notify", "seen"),
+    [
+        ("service:holder", "service:holder", "{process: {name: x}}", True),
+        ("service:web", None, "{process: {name: x}}", True),
+        (None, "service:agent", "{process: {name: x}}", True),
+        ("host", None, "{process: {name: x}}", True),
+        (None, None, "{process: {name: x}}", False),
+        ("service:holder", None, "{process: {name: x}}", False),
+        (None, "host", "{process: {name: x}, action: restart}", False),
+        (None, None, "{process: {cmdline: x}}", False),
+        (None, None, "{pid_file: /x}", False),
+        (None, None, "{container: {service: web}}", False),
+        (None, None, "{container: {service: web}, action: restart}", True),
+        (None, None, "{container: {service: web, through: engine}}", True),
+        (None, None, "{command: [x]}", True),
+        (None, None, "{child: true}", True),
+    ],
+)
+def test_a_process_in_another_container_is_signalled_only_where_the_agent_sees_it(agent, service, notify, seen):
+    pids = [f"pid: '{pid}'" if pid else "init: true" for pid in (agent, service)]
+    text = f"agent: {{image: lessee, {pids[0]}}}\n  web: {{{pids[1]}}}"
+    files = {"compose.yaml": f"services:\n  {text}\n"}
+    expected = [] if seen else [("no-shared-pid", "error", "compose.yaml", 3)]
+    assert found("", others=files, lessee=lessee(notify)) == expected
+
+
+def test_a_process_beside_the_agent_in_its_own_container_is_seen():
+    files = {"compose.yaml": "services:\n  web: {image: lessee}\n"}
+    assert found("", others=files) == []
+
+
+def test_an_agent_that_is_told_of_by_nobody_and_an_app_that_tells_nobody_are_left_in_peace():
+    assert found("x: {}", lessee=LESSEE.replace("    notify: {process: {name: app.py}, action: SIGHUP}\n", "")) == []
+
+
+@pytest.mark.parametrize(
+    ("service", "action", "wrong"),
+    [
+        ("restart: always", "SIGHUP", True),
+        ("restart: always, stop_signal: SIGHUP", "SIGHUP", True),
+        ("restart: always, stop_signal: HUP", "SIGHUP", True),
+        ("restart: unless-stopped, stop_signal: SIGTERM", "SIGHUP", True),
+        ("restart: always, stop_signal: SIGTERM", "SIGHUP", False),
+        ("restart: on-failure, stop_signal: SIGTERM", "SIGHUP", False),
+        ("restart: always", "restart", False),
+        ("restart: 'no'", "SIGHUP", False),
+        ("image: x", "SIGHUP", False),
+    ],
+)
+def test_a_signal_through_the_engine_leaves_the_restart_policy_on(service, action, wrong):
+    notify = lessee(f"{{container: {{service: web, through: engine}}, action: {action}}}")
+    expected = [("no-stop-signal", "error", "compose.yaml", LINE + 1)] if wrong else []
+    assert found(f"web: {{{service}}}", lessee=notify) == expected
+    elsewhere = lessee("{container: {name: web, through: engine}}")
+    assert found(f"web: {{{service}}}", lessee=elsewhere) == []
+
+
+def test_secrets_that_are_spelled_out_are_told_once_and_never_repeated():
+    text = """
+      a: &a
+        environment: {DB_PASSWORD: canary, DB_USER: canary}
+        build:
+          args: {NPM_TOKEN: canary}
+      b: {<<: *a, environment: ["DATABASE_URL=postgresql://u:canary@db/x", "API_KEY"]}
+    """
+    said = check(text)
+    assert [(one.rule, one.level, one.line) for one in said if one.rule == "literal-secret"] == [
+        ("literal-secret", "warning", LINE + 2),
+        ("literal-secret", "warning", LINE + 4),
+        ("literal-secret", "warning", LINE + 5),
+    ]
+    assert not any("canary" in one.message + one.help for one in said)
+
+
+def test_of_a_configuration_that_is_wrong_nothing_else_is_asked():
+    said = check("x: {command: 'lessee exec --app y -- z', environment: {A_TOKEN: b}}", lessee="nope: 1\n")
+    assert [one.rule for one in said] == ["literal-secret"]
+
+
+def test_what_cannot_be_read_is_told_beside_the_rest():
+    assert found("", paths=["gone.yaml", "compose.yaml"]) == [("compose-unreadable", "error", "gone.yaml", 0)]

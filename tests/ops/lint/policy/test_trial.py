@@ -1,0 +1,141 @@
+"""What no secret can make fit is told before a secret is read; what some secret could, is not."""
+
+import base64
+from pathlib import PurePosixPath
+
+import pytest
+
+from lessee.core.paths import Space
+from lessee.ops.lint.policy.templates import Sheet, Templates
+from lessee.rendering.sample_secrets import KINDS, digits, text
+
+SPACE = Space("secret", "production/")
+S = '{% set s = secret("a") %}'
+
+
+def tried(template, name="app.env", form="dotenv", **more):
+    files = {"app.j2": template} | {f"{word}.j2": text for word, text in more.items()}
+    templates = Templates(PurePosixPath("t"), files.__getitem__, SPACE)
+    templates.check([Sheet("web", "app.j2", form, name)])
+    return templates
+
+
+def misfits(template, form="dotenv", **more):
+    return [(one.rule, one.file, one.line, one.template) for one in tried(template, form=form, **more).findings]
+
+
+@pytest.mark.parametrize(
+    ("form", "template", "line"),
+    [
+        ("json", '{"a": {{ secret("a").b }}\n]', 2),
+        ("json", '{\n"a": x{{ secret("a").b }}}', 2),
+        ("yaml", 'a: 1\nb: !{{ secret("a").b }} c', 2),
+        ("yaml", "a: [\n", 2),
+        ("dotenv", 'A=1\n\n{{ secret("a").b }}', 3),
+        ("dotenv", 'A=1\nB-{{ secret("a").b }}=2\n', 2),
+        ("nginx", 'server {\n  {{ secret("a").b }} on;\n}', 2),
+        ("nginx", "server {\n  listen 80\n}", 3),
+        ("pgpass", '# mine\ndb:5432:app:{{ secret("a").b }}', 2),
+    ],
+)
+def test_what_no_value_can_make_a_file_is_told_with_its_line(form, template, line):
+    assert misfits(template, form) == [("format-misfit", "t/app.j2", line, "app.j2")]
+
+
+@pytest.mark.parametrize(
+    ("form", "template"),
+    [
+        ("dotenv", 'A={{ secret("a").b | b64decode }}\nB={{ secret("a").c | urlencode }}'),
+        ("dotenv", '{% for k, v in secret("a").items() %}{{ k }}={{ v }}\n{% endfor %}'),
+        ("dotenv", '{% for k, v in secret("a") | dictsort %}{{ k | upper }}={{ v }}\n{% endfor %}'),
+        ("dotenv", '{% for k, v in secret("a").tls.items() %}{{ k }}={{ v.ca }}\n{% endfor %}'),
+        ("dotenv", '{% for v in secret("a").tls.values() %}A{{ loop.index }}={{ v.ca }}\n{% endfor %}'),
+        ("dotenv", '{% for k in secret("a") %}{{ k }}={{ secret("a")[k] }}\n{% endfor %}'),
+        ("dotenv", '{% for k in secret("a").keys() %}{{ k }}=1\n{% endfor %}'),
+        ("dotenv", '{% for n, s in secrets("a/").items() %}{{ n }}_KEY={{ s.key }}\n{% endfor %}'),
+        ("dotenv", 'A={{ secrets("a/")["open-router"].key }}\nB={{ secrets("a/").b.key }}'),
+        ("dotenv", '{% for n in secrets("a/") %}{{ n }}={{ secrets("a/")[n].key }}\n{% endfor %}'),
+        ("dotenv", '{% for s in secret("a").servers %}{{ s.name }}={{ s.tls.ca }}\n{% endfor %}'),
+        ("dotenv", '{% for s in secret("a").servers | sort(attribute="port") %}{{ s.name }}=1\n{% endfor %}'),
+        ("dotenv", '{% for n in secret("a").servers | map(attribute="dns.name") %}{{ n }}=1\n{% endfor %}'),
+        ("dotenv", 'A={{ secret("a").hosts | join(",") }}\nB={{ secret("a").hosts[0] }}'),
+        ("dotenv", 'A={{ secret("a").hosts[0].name }}\nB={{ secret("a").hosts[1].tls.ca }}'),
+        ("dotenv", '{{ secret("a").first }}=1\n{{ secret("a").second }}=2'),
+        ("dotenv", 'A={{ secret("a").port + 1 }}\nB={{ secret("a").on }}'),
+        ("dotenv", 'A={{ secret("a").get("x") }}\nB={{ secret("a").get("y", "z").split(",") | first }}'),
+        ("dotenv", '{% set hosts = secret("a").hosts | sort %}{% for h in hosts %}{{ h }}=1\n{% endfor %}'),
+        ("dotenv", '{% set t = secret("a").get("tls") %}{% for k in t.keys() %}{{ k }}={{ t.ca }}{% endfor %}'),
+        ("dotenv", 'A={{ env("X") }}\nB={{ env("PORT", "1") | int + 1 }}'),
+        ("dotenv", "{% with t = secret('a').tls %}A={{ t.ca }}\nB={{ (t if true else t).key }}{% endwith %}"),
+        ("dotenv", "{% set t = secret('a').tls %}{% set u, v = 1, 2 %}{% include 'in.j2' %}"),
+        ("dotenv", "{% macro m(x) %}A={{ x.key }}{% endmacro %}{{ m(secret('a')) }}"),
+        ("dotenv", 'A={{ secret("a").x if secret("a").x is defined }}\nB={{ secret("a").y | default("d") }}'),
+        ("dotenv", 'A={% for c in secret("a").pin %}{{ c }}{% endfor %}\nB={{ secret("a").pin }}'),
+        ("dotenv", 'A={{ dynamic("database/creds/web").username }}'),
+        ("text", '{% for one in certificate("pki/issue/w", common_name="w").ca_chain %}{{ one }}\n{% endfor %}'),
+        ("json", '{{ secret("a") }}'),
+        ("json", '{"a": {{ secret("a").b | json }}, "c": {{ secret("a").c }}, {{ secret("a").d }}: 1}'),
+        ("json", '[{% for h in secret("a").hosts %}{{ h.name }}{{ "," if not loop.last }}{% endfor %}]'),
+        ("yaml", '{{ secret("a").name }}: {{ secret("a").port }}\n{{ secret("b").name }}: {{ secret("b").tls }}\n'),
+        ("yaml", '{% for k, v in secret("a").labels.items() | list %}\n{{ k }}: {{ v }}\n{% endfor %}'),
+    ],
+)
+def test_what_some_value_can_make_a_file_is_not_told(form, template):
+    made = tried(template, form=form, **{"in": "A={{ t.ca }}"})
+    assert not made.findings
+    [text] = made.texts.values()
+    assert "{{" not in text
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        'A={{ secret("a").url.split("://")[1] }}\nno name',
+        '{% set host, port = secret("a").address.split(":") %}\n{{ host }}',
+        '{{ secret("a").b + 1 }}\n{{ secret("a").c }}',
+        '{% set x = "name" %}{% for h in secret("a").hosts | sort(attribute=x) %}{{ h }}{% endfor %}',
+    ],
+)
+def test_where_an_expression_fails_on_what_is_made_up_nothing_is_said(template):
+    made = tried(template)
+    assert not made.findings
+    assert list(made.texts.values()) == [template]
+
+
+def test_the_line_is_that_of_the_template_however_the_text_was_made():
+    loop = '{# two\nlines #}{% for h in secret("a").hosts -%}\n\nA={{ h }}\n{% endfor %}\n\n{{ secret("a").b }}\n'
+    assert misfits(loop) == [("format-misfit", "t/app.j2", 7, "app.j2")]
+    inside = '{% for h in secret("a").hosts %}\n{{ h }}\n{% endfor %}\n'
+    assert misfits(inside) == [("format-misfit", "t/app.j2", 2, "app.j2")]
+    macro = '{% macro m() %}\n\n{{ secret("a").b }} is no line\n{% endmacro %}\n\n\nA=1\n{{ m() }}\n'
+    assert misfits(macro) == [("format-misfit", "t/app.j2", 3, "app.j2")]
+    assert misfits('{{ secret("a").b }}') == [("format-misfit", "t/app.j2", 1, "app.j2")]
+
+
+def test_the_line_is_that_of_the_file_that_was_taken_in():
+    found = misfits('A=1\n{% include "in.j2" %}\n', **{"in": '\n\nB=1\n{{ secret("a").b }}'})
+    assert found == [("format-misfit", "t/in.j2", 4, "in.j2")]
+
+
+def test_where_no_line_is_known_it_is_the_file():
+    assert misfits('{"a": NaN, "b": {{ secret("a").b }}}', "json") == [("format-misfit", "t/app.j2", 0, "app.j2")]
+
+
+def test_where_the_marks_of_lines_change_what_is_rendered_the_line_is_that_of_the_file():
+    text = '{% set x %}on{% endset %}\n{% if x == "on" %}{% set y = 1 %}{% else %}{{ x.nope.nope }}{% endif %}\n'
+    text += '{{ secret("a").b }}\n'
+    assert misfits(text) == [("format-misfit", "t/app.j2", 3, "app.j2")]
+
+
+def test_a_text_with_half_a_surrogate_pair_is_told_of():
+    assert misfits("A=\ud800\n") == [("format-misfit", "t/app.j2", 0, "app.j2")]
+
+
+def test_no_two_values_that_are_made_up_are_the_same_and_all_can_be_decoded():
+    for kind in KINDS[:3]:
+        assert len({kind(number) for number in range(700)}) == 700
+    for made in (text, digits):
+        for number in range(700):
+            assert made(number).isalnum()
+            base64.b64decode(made(number), validate=True).decode()
+    assert all(digits(number).isdigit() and digits(number)[0] != "0" for number in range(700))

@@ -1,0 +1,71 @@
+"""Commands, and the notifications that they stand for."""
+
+import pytest
+import yaml
+
+from lessee.config.yaml_writer import write
+from lessee.ops.migrate.policy.commands import Command, notify, run_all
+
+
+def told(*words, timeout="30s"):
+    return yaml.safe_load(write(notify(Command(words, timeout))))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("kill -HUP $(cat /run/x.pid)", {"pid_file": "/run/x.pid", "action": "SIGHUP"}),
+        ("kill -s HUP `cat /run/x.pid`", {"pid_file": "/run/x.pid", "action": "SIGHUP"}),
+        ('/bin/kill -1 "$(cat /run/x.pid)" || true', {"pid_file": "/run/x.pid", "action": "SIGHUP"}),
+        ("kill $(< /run/x.pid) 2>/dev/null || :", {"pid_file": "/run/x.pid", "action": "SIGTERM"}),
+        ("kill -SIGUSR1 $(pidof nginx)", {"process": {"name": "nginx"}, "action": "SIGUSR1"}),
+        ("kill -HUP $(pgrep -o gunicorn)", {"process": {"name": "gunicorn"}, "action": "SIGHUP"}),
+        ("kill -HUP $(pgrep -f app.py)", {"process": {"cmdline": "app.py"}, "action": "SIGHUP"}),
+        ("pkill -HUP nginx", {"process": {"name": "nginx"}, "action": "SIGHUP"}),
+        ("pkill -x --signal USR2 nginx >/dev/null 2>&1;", {"process": {"name": "nginx"}, "action": "SIGUSR2"}),
+        ("pkill nginx", {"process": {"name": "nginx"}, "action": "SIGTERM"}),
+        ("pkill -HUP -f 'celery worker'", {"process": {"cmdline": "celery worker"}, "action": "SIGHUP"}),
+        ("pkill -f -HUP celery", {"process": {"cmdline": "celery"}, "action": "SIGHUP"}),
+        ("killall -s HUP haproxy", {"process": {"name": "haproxy"}, "action": "SIGHUP"}),
+        ("/usr/sbin/nginx -s reload", {"process": {"name": "nginx"}, "action": "SIGHUP"}),
+        ("nginx -s reopen", {"process": {"name": "nginx"}, "action": "SIGUSR1"}),
+        ("docker kill -s HUP web", {"container": {"name": "web"}, "action": "SIGHUP"}),
+        ("docker kill --signal=HUP web", {"container": {"name": "web"}, "action": "SIGHUP"}),
+        ("docker kill web", {"container": {"name": "web"}, "action": "SIGKILL"}),
+        ("docker restart web", {"container": {"name": "web"}, "action": "restart"}),
+        ("docker compose kill -s HUP web", {"container": {"service": "web"}, "action": "SIGHUP"}),
+        ("docker-compose restart web", {"container": {"service": "web"}, "action": "restart"}),
+        ("curl -fsS -X POST http://localhost:9090/-/reload", {"http": "http://localhost:9090/-/reload"}),
+        ("curl http://x/y --request PUT", {"http": {"url": "http://x/y", "method": "PUT"}}),
+        ("curl -s http://x/y", {"http": {"url": "http://x/y", "method": "GET"}}),
+        ("systemctl reload nginx", {"command": ["systemctl", "reload", "nginx"], "timeout": "30s"}),
+        ("nginx -t && nginx -s reload", {"command": ["sh", "-c", "nginx -t && nginx -s reload"], "timeout": "30s"}),
+        ("kill -NONSENSE $(cat /x)", {"command": ["sh", "-c", "kill -NONSENSE $(cat /x)"], "timeout": "30s"}),
+        ("pkill -HUP '^nginx$'", {"command": ["sh", "-c", "pkill -HUP '^nginx$'"], "timeout": "30s"}),
+        ("echo ${A} > /x", {"command": ["sh", "-c", "echo $${A} > /x"], "timeout": "30s"}),
+    ],
+)
+def test_a_command_becomes_what_it_does(text, wanted):
+    assert told(text) == wanted
+    assert told("sh", "-c", text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["pkill", "-HUP", "nginx"], {"process": {"name": "nginx"}, "action": "SIGHUP"}),
+        (["/bin/sh", "-c", "kill -HUP $(cat /x)"], {"pid_file": "/x", "action": "SIGHUP"}),
+        (["reload"], {"command": ["reload"], "timeout": "5s"}),
+        (["reload", "a b", "$x"], {"command": ["reload", "a b", "$x"], "timeout": "5s"}),
+        (["sh", "-c", "a b"], {"command": ["a", "b"], "timeout": "5s"}),
+    ],
+)
+def test_words_are_run_as_they_are(words, wanted):
+    assert told(*words, timeout="5s") == wanted
+
+
+def test_several_commands_become_one_that_fails_if_one_does():
+    both = run_all([Command(("kill -HUP $(cat /x)",)), Command(("b", "c d"), "5s")])
+    assert both == Command(("sh", "-c", "kill -HUP $(cat /x) && b 'c d'"), "30s")
+    listed = run_all([Command(("a x; b",)), Command(("c || true",))])
+    assert listed.words[2] == "(a x; b) && (c || true)"

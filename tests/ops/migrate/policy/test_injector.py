@@ -1,0 +1,183 @@
+"""Annotations of the injector in lessee's words."""
+
+import pytest
+
+from lessee.config.parsing import parse
+from lessee.core.errors import ConfigError
+
+POD = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: web\n  annotations:\n%s"
+
+
+def pod(prefix="vault.hashicorp.com", **annotations):
+    lines = [f"    {prefix}/{key.replace('_', '-')}: {value}\n" for key, value in annotations.items()]
+    return POD % "".join(lines)
+
+
+def test_annotations_become_what_the_injector_makes_of_them(imported):
+    text = pod(
+        agent_inject='"true"',
+        service="https://vault:8200",
+        role="web",
+        auth_path="auth/k8s",
+        namespace="team",
+        tls_server_name="v",
+        ca_cert="/vault/tls/ca.crt",
+        auth_config_token_path="/t",
+        template_static_secret_render_interval="1m",
+        agent_revoke_on_shutdown='"true"',
+        agent_inject_secret_DB="secret/data/db",
+        agent_inject_template_DB="'{{ with secret \"secret/data/db\" }}{{ .Data.data.a }}{{ end }}'",
+        agent_inject_command_DB="pkill -HUP web",
+        agent_inject_perms_DB='"0400"',
+    )
+    found = imported("pod.yaml", text)
+    config = found.config
+    assert config["vault"] == {
+        "address": "https://vault:8200",
+        "ca_file": "/vault/tls/ca.crt",
+        "server_name": "v",
+        "namespace": "team",
+        "auth": {"method": "kubernetes", "role": "web", "jwt_file": "/t", "mount": "k8s"},
+    }
+    assert config["secrets"]["refresh"] == "1m"
+    assert config["leases"] == {"on_stop": "revoke"}
+    assert config["apps"] == {
+        "web": {
+            "directory": "/vault/secrets",
+            "mode": "0400",
+            "files": [{"template": "db.j2", "format": "text"}],
+            "notify": {"process": {"name": "web"}, "action": "SIGHUP"},
+        }
+    }
+    assert found.files["db.j2"] == '{{ secret("db").a }}'
+    assert not found.lost
+    assert any("Pod web: nothing injects lessee" in line for line in found.notes)
+    parse(found.text, source="lessee.yaml", environ={})
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "wanted", "told"),
+    [
+        ("legacy/a", "map", '{% for k, v in secret("a") | dictsort(true) %}{{ k }}: {{ v }}\n{% endfor %}', ""),
+        (
+            "secret/data/a",
+            "map",
+            '{% for k, v in secret("a") | dictsort(true) %}{{ k }}: {{ v }}\n{% endfor %}',
+            "as map[…]",
+        ),
+        ("database/creds/a", "json", '{{ dynamic("database/creds/a") | json | replace', ""),
+        ("secret/data/a", "json", '{{ secret("a") | json | replace', "as JSON, with its metadata"),
+    ],
+)
+def test_a_secret_without_a_template_gets_the_injectors(imported, path, kind, wanted, told):
+    found = imported(
+        "pod.yml", pod(agent_inject="true", agent_inject_secret_a=path, agent_inject_default_template=kind)
+    )
+    assert found.files["a.j2"].startswith(wanted)
+    assert told in "".join(found.lost)
+    assert bool(told) == any("the default template writes KV version 2" in line for line in found.lost)
+
+
+def test_files_and_folders_are_as_annotated(imported):
+    text = pod(
+        "openbao.org",
+        agent_inject="true",
+        role="r",
+        secret_volume_path="/mnt/vault",
+        secret_volume_path_c="/c",
+        preserve_secret_case_B="true",
+        agent_inject_secret_A="kv/a",
+        agent_inject_file_A="sub/a.txt",
+        agent_inject_secret_B="kv/b",
+        agent_inject_secret_c="kv/c",
+        agent_inject_template_file_d="/vault/configmap/a.ctmpl",
+        agent_template_left_delim_d='"[["',
+        agent_template_right_delim_d='"]]"',
+        agent_inject_secret_e='""',
+    )
+    found = imported("pod.yaml", text, a="[[ 1 ]]{{ }}")
+    assert {app["directory"]: [file["template"] for file in app["files"]] for app in found.config["apps"].values()} == {
+        "/run/secrets/sub": ["sub/a.txt.j2"],
+        "/mnt/vault": ["B/B.j2", "B/d.j2"],
+        "/run/secrets/c": ["c/c.j2"],
+    }
+    assert found.files["B/d.j2"] == '1{{ "{{" }} }}'
+    assert any("/mnt/vault/sub/a.txt is /run/secrets/sub/a.txt now" in line for line in found.lost)
+    assert any("/c/c is /run/secrets/c/c now" in line for line in found.lost)
+
+
+def test_what_is_no_part_of_rendering_is_told(imported):
+    text = pod(
+        agent_image="vault:1",
+        tls_secret="tls",
+        agent_inject_token='"true"',
+        agent_cache_enable="true",
+        agent_telemetry_disable_hostname="true",
+        nonsense="x",
+        agent_inject_secret_a="kv/a",
+        agent_inject_status="injected",
+    )
+    found = imported("pod.yaml", text)
+    told = {line.split(": ")[1] for line in found.lost if not line.split(": ")[1].startswith("/")}
+    assert told == {
+        "tls-secret",
+        "agent-inject-token",
+        "agent-cache-enable",
+        "agent-telemetry-disable-hostname",
+        "nonsense",
+        "auto_auth.method.type",
+    }
+    assert any(line.startswith("pod.yaml:6: note: agent-inject: it is not true") for line in found.notes)
+    parse(found.text, source="lessee.yaml", environ={})
+
+
+WORKLOADS = """
+kind: List
+items:
+- kind: Deployment
+  metadata: {name: one}
+  spec: {template: {metadata: {annotations: {vault.hashicorp.com/agent-inject-secret-a: kv/a}}}}
+- kind: CronJob
+  metadata: {name: two}
+  spec:
+    jobTemplate:
+      spec:
+        template:
+          metadata:
+            annotations:
+              vault.hashicorp.com/agent-inject-template-b: |
+                b
+                {{ timestamp }}
+- kind: ConfigMap
+---
+- not a mapping
+---
+"""
+
+
+def test_each_workload_gets_a_folder_of_its_own(imported):
+    found = imported("all.yaml", WORKLOADS)
+    assert set(found.files) == {"one/lessee.yaml", "one/a.j2", "two/lessee.yaml", "two/b.j2"}
+    assert any(line.startswith("all.yaml:17: timestamp gives another time") for line in found.lost)
+
+
+def test_names_of_workloads_lead_nowhere_else(imported):
+    found = imported("all.yaml", WORKLOADS.replace("one", "../../x").replace("two", "x"))
+    assert set(found.files) == {"x/lessee.yaml", "x/a.j2", "x-2/lessee.yaml", "x-2/b.j2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: [", "pod.yaml:2: this is not YAML"),
+        ("\x00", "pod.yaml: this is not YAML"),
+        ("[" * 2000, "this is not YAML"),
+        ("kind: Pod\n", "pod.yaml: there is no workload with annotations of the injector"),
+        ("kind: Pod\nmetadata: {annotations: [a]}\n", "there is no workload"),
+        ("kind: Pod\nmetadata: {annotations: {[a]: b, vault.hashicorp.com/x: [c]}}\n", "there is no workload"),
+    ],
+)
+def test_what_is_no_manifest_is_refused_with_its_line(imported, text, told):
+    with pytest.raises(ConfigError) as caught:
+        imported("pod.yaml", text)
+    assert told in str(caught.value)

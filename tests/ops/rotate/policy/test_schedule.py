@@ -1,0 +1,140 @@
+"""When a target is due."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessee.config.grammar.rotation import InVault
+from lessee.config.time_windows import DAY, HOUR, WEEK, spans
+from lessee.ops.rotate.policy.journal import Journal
+from lessee.ops.rotate.policy.schedule import Schedule, due_at, first_at, opening, pause, refusal, schedule
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+TIMES = st.sampled_from(["00:00", "02:30", "04:00", "22:00", "23:59", "24:00"])
+DRAWS = st.floats(0.0, 1.0, exclude_max=True)
+MOMENTS = st.floats(0.0, 4e9).map(round).map(float)
+
+
+def at(text):
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def spelled(moment):
+    return datetime.fromtimestamp(moment, UTC).strftime("%a %H:%M").lower()
+
+
+@pytest.mark.parametrize(
+    ("window", "moment", "opens"),
+    [
+        ("02:00-04:00", "2026-03-03T01:00", "tue 02:00"),
+        ("02:00-04:00", "2026-03-03T02:00", "tue 02:00"),
+        ("02:00-04:00", "2026-03-03T03:59", "tue 03:59"),
+        ("02:00-04:00", "2026-03-03T04:00", "wed 02:00"),
+        ("sat,sun 00:00-06:00", "2026-03-03T01:00", "sat 00:00"),
+        ("sat,sun 00:00-06:00", "2026-03-07T06:00", "sun 00:00"),
+        ("sat,sun 00:00-06:00", "2026-03-08T06:00", "sat 00:00"),
+        ("mon-fri 22:00-02:00", "2026-03-07T01:59", "sat 01:59"),
+        ("mon-fri 22:00-02:00", "2026-03-07T02:00", "mon 22:00"),
+        ("sun 22:00-02:00", "2026-03-09T01:00", "mon 01:00"),
+        ("fri-mon 10:00-11:00", "2026-03-10T00:00", "fri 10:00"),
+        ("fri-mon 10:00-11:00", "2026-03-09T00:00", "mon 10:00"),
+        ("mon,wed-thu 10:00-11:00", "2026-03-10T00:00", "wed 10:00"),
+        ("mon-wed-fri  10:00-11:00", "2026-03-12T00:00", "thu 10:00"),
+        ("wed 00:00-24:00", "2026-03-03T23:59", "wed 00:00"),
+        ("wed 24:00-01:00", "2026-03-04T12:00", "thu 00:00"),
+    ],
+)
+def test_a_window_opens_when_it_says(window, moment, opens):
+    assert spelled(opening(Schedule(1.0, windows=spans([window])), at(moment))) == opens
+
+
+@given(days=st.sets(st.sampled_from(DAYS), min_size=1), begins=TIMES, ends=TIMES, moment=MOMENTS, part=DRAWS)
+def test_what_opens_is_the_first_moment_that_lies_in_a_window(days, begins, ends, moment, part):
+    said = Schedule(1.0, windows=spans([f"{','.join(days)} {begins}-{ends}"]))
+
+    def is_open(when):
+        when = datetime.fromtimestamp(when, UTC)
+        minute = when.hour * 60 + when.minute
+        first, last = (int(text[:2]) * 60 + int(text[3:]) for text in (begins, ends))
+        last = first + ((last - first) % 1440 or 1440)
+        return any(
+            first <= minute + 1440 * back < last and DAYS[(when.weekday() - back) % 7] in days for back in range(3)
+        )
+
+    opens = opening(said, moment)
+    assert moment <= opens < moment + WEEK
+    assert is_open(opens)
+    for tried in (moment, moment + (opens - moment) * part // 1, opens - 1.0):
+        assert not moment <= tried < opens or not is_open(tried)
+
+
+def test_who_has_no_window_may_begin_at_any_moment():
+    assert opening(Schedule(1.0), 7.0) == 7.0
+    assert opening(Schedule(1.0, windows=spans(["02:00-04:00"])), float("inf")) == float("inf")
+
+
+@given(last=MOMENTS, draw=DRAWS)
+def test_the_next_is_due_a_period_and_a_part_of_the_jitter_later(last, draw):
+    assert due_at(Schedule(DAY, HOUR), last, draw) == last + DAY + HOUR * draw
+
+
+@given(last=MOMENTS, draw=DRAWS, jitter=st.sampled_from([0.0, 60.0, HOUR, DAY]))
+def test_with_windows_it_comes_in_one_and_by_no_more_than_the_jitter_too_soon_or_too_late(last, draw, jitter):
+    said = Schedule(DAY, jitter, spans(["02:00-04:00"]))
+    due = due_at(said, last, draw)
+    assert opening(said, due) == due
+    assert last + DAY - min(jitter, DAY / 2) <= due <= opening(said, last + DAY) + jitter
+
+
+@given(draws=st.lists(DRAWS, min_size=50, max_size=50))
+def test_a_nightly_rotation_leaves_out_no_night(draws):
+    said, last = Schedule(DAY, HOUR, spans(["02:00-04:00"])), at("2026-03-03T03:00")
+    for draw in draws:
+        # It is published somewhat later than it begins, also after the window's end.
+        due = due_at(said, last, draw) + 20.0
+        assert due // DAY == last // DAY + 1
+        last = due
+
+
+def test_what_nobody_rotates_by_the_clock_is_never_due():
+    said = Schedule(None, 0.0)
+    assert due_at(said, 1.0, 0.5) == first_at(said, 1.0, 0.5) == float("inf")
+    assert refusal(said, Journal(propagations=(9.0,))) == ""
+
+
+@given(seen=MOMENTS, draw=DRAWS)
+def test_one_that_was_never_rotated_is_due_within_a_minute_or_when_its_window_opens(seen, draw):
+    assert seen <= first_at(Schedule(DAY, HOUR), seen, draw) <= seen + 60.0
+    assert seen <= first_at(Schedule(DAY, 10.0), seen, draw) <= seen + 10.0
+    windows = Schedule(DAY, HOUR, spans(["02:00-04:00"]))
+    assert opening(windows, seen) <= first_at(windows, seen, draw) <= opening(windows, seen + 60.0)
+
+
+@given(failures=st.integers(0, 10**6), draw=DRAWS)
+def test_after_failures_it_waits_longer_and_longer_but_an_hour_at_most(failures, draw):
+    bound = min(HOUR, 60.0 * 2 ** min(max(0, failures - 1), 20))
+    assert bound / 2 <= pause(Schedule(30 * DAY), failures, draw) <= bound
+    assert pause(Schedule(None), failures, draw) <= HOUR
+    assert pause(Schedule(600.0), failures, draw) <= 60.0
+    assert pause(Schedule(10.0), failures, draw) <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("every", "jitter", "expected"),
+    [("1d", None, HOUR), ("1h", None, 360.0), ("1h", 5.0, 5.0), ("1h", 0.0, 0.0), (None, None, 0.0)],
+)
+def test_jitter_is_a_tenth_of_the_period_and_an_hour_at_most(every, jitter, expected):
+    seconds = {"1d": DAY, "1h": HOUR, None: None}[every]
+    said = InVault(secret="app/one", every=seconds, jitter=jitter, windows=("02:00-04:00",))
+    assert schedule(said) == Schedule(seconds, expected, spans(["02:00-04:00"]))
+
+
+def test_a_period_shorter_than_what_the_apps_take_is_refused_with_both_figures():
+    said = Schedule(90.0)
+    assert refusal(said, Journal()) == ""
+    assert refusal(said, Journal(propagations=(90.0, 1.0))) == ""
+    text = refusal(said, Journal(propagations=(1.0, 91.26, 2.0)))
+    assert "91.3 s" in text
+    assert "90s" in text

@@ -1,0 +1,238 @@
+"""Service accounts of MinIO, as far as what stands in for it can tell."""
+
+import json
+import shutil
+import subprocess
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from lessee.config.grammar import rotation as grammar
+from lessee.core.errors import LesseeError
+from lessee.ops.rotate.kinds import aws, kind_of
+from lessee.ops.rotate.kinds.kind import Case, Setting, SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.minio import ServiceAccounts
+from lessee.ops.rotate.policy.decision import Outcome
+from lessee.ops.rotate.policy.journal import Step
+from support.environments.rotation_targets import Rotated
+from support.needs import need
+from support.servers.fault_proxy import Proxy, Sky, Status
+from support.servers.minio_stand_in import Minio, cheaply
+from support.systems import minio as system
+
+_REQUESTS = 8
+"""One rotation's: the kept one deleted; tried, looked at twice, made, proved, once more after the waiting, disabled."""
+
+
+@pytest.fixture
+def minio():
+    with Minio() as minio:
+        yield minio
+
+
+@pytest.fixture
+def proxy(minio):
+    with Proxy(minio.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def made(bao, tmp_path, minio, proxy, monkeypatch):
+    """Makes a target with further settings, whose MinIO is behind the proxy."""
+    monkeypatch.setattr(ServiceAccounts, "patience", 0.3)
+    monkeypatch.setattr(aws, "TIMEOUTS", (2, 2))
+    return lambda **settings: Rotated(bao, tmp_path, system.ServiceAccounts(minio, proxy.port), **settings)
+
+
+def _mc(minio, folder, *words):
+    program = shutil.which("minio-client")
+    need(program, "needs MinIO's client: apt install minio-client")
+    login = f"{minio.admin['access_key']}:{minio.admin['secret_key']}"
+    host = f"http://{login}@127.0.0.1:{minio.port}"
+    environ = {"MC_CONFIG_DIR": str(folder), "HOME": str(folder), "MC_HOST_store": host}
+    command = [program, "--json", "admin", "user", "svcacct", words[0], "store", *words[1:]]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    return json.loads(done.stdout)
+
+
+def test_minio_s_own_client_finds_a_minio_in_what_stands_in_for_it(minio, tmp_path):
+    """Else what the other tests say would be worth nothing."""
+    made = _mc(minio, tmp_path, "add", "simba", "--access-key", "byhand", "--secret-key", "byhand-secret")
+    assert (made["status"], made["accessKey"]) == ("success", "byhand")
+    assert minio.accounts["byhand"]["parentUser"] == "simba"
+    assert _mc(minio, tmp_path, "disable", "byhand")["status"] == "success"
+    assert minio.secret_of("byhand") is None
+    assert _mc(minio, tmp_path, "info", "byhand")["accountStatus"] == "off"
+    assert _mc(minio, tmp_path, "rm", "byhand")["status"] == "success"
+    cause = _mc(minio, tmp_path, "info", "byhand")["error"]["cause"]["error"]
+    assert cause["Code"] == "XMinioInvalidIAMCredentials"
+
+
+def test_minio_s_own_client_sees_what_was_made_with_the_parent_and_the_rights_of_the_old(made, minio, tmp_path):
+    rotated = made()
+    rotated.rotate()
+    seen = _mc(minio, tmp_path, "info", rotated.fields()["access_key"])
+    assert (seen["parentUser"], seen["accountStatus"]) == ("simba", "on")
+    assert not seen.get("impliedPolicy")
+    assert seen["policy"] == rotated.system.policy
+    assert minio.accounts[rotated.fields()["access_key"]]["name"] == "simba-app"
+
+
+def test_rights_that_are_told_in_several_pieces_are_kept_whole(made, minio):
+    """What is enciphered is cut into pieces of 16 KiB."""
+    rotated = made()
+    policy = {**rotated.system.policy, "Id": "x" * 40_000}
+    minio.accounts[rotated.fields()["access_key"]]["policy"] = policy
+    rotated.rotate()
+    assert minio.accounts[rotated.fields()["access_key"]]["policy"] == policy
+
+
+def test_an_account_with_its_user_s_rights_is_followed_by_such_a_one(made, minio):
+    rotated = made()
+    del minio.accounts[rotated.fields()["access_key"]]["policy"]
+    rotated.rotate()
+    assert "policy" not in minio.accounts[rotated.fields()["access_key"]]
+
+
+def test_where_nobody_says_whose_the_account_shall_be_none_is_made(made, minio):
+    """Else it would be the administrator's own, who may everything."""
+    rotated = made()
+    minio.accounts.clear()
+    rotated.put(rotated.secret_path, **{**rotated.fields(), "access_key": "simba", "secret_key": minio.users["simba"]})
+    with pytest.raises(SystemRefused, match=r"is no service account of MinIO; .* say `user`"):
+        rotated.rotate()
+    assert minio.accounts == {}
+
+
+def test_the_first_service_account_follows_a_user_s_own_key(made, minio, caplog):
+    rotated = made(user="simba", keep="0s")
+    minio.accounts.clear()
+    rotated.put(rotated.secret_path, **{**rotated.fields(), "access_key": "simba", "secret_key": minio.users["simba"]})
+    assert rotated.rotate() is Outcome.ROTATED
+    assert minio.accounts[rotated.fields()["access_key"]]["parentUser"] == "simba"
+    assert "is no service account, and stays" in caplog.text
+    assert "simba" in minio.users
+
+
+def test_the_old_account_is_disabled_then_deleted_when_its_time_is_over(made, minio):
+    rotated = made()
+    old = rotated.fields()["access_key"]
+    rotated.rotate()
+    assert minio.accounts[old]["accountStatus"] == "off"
+    rotated.let_it_be_kept_no_longer()
+    rotated.rotate(open_only=True, force=False)
+    assert set(minio.accounts) == {rotated.fields()["access_key"]}
+    assert rotated.journal.step is Step.IDLE
+
+
+def test_an_account_that_is_put_back_by_hand_stays_and_the_new_one_goes(made, minio):
+    rotated = made(keep="0s", confirm_within="1m")
+    rotated.confirm(version=1)
+    old = rotated.fields()
+    rotated.rotate(may_wait=False)
+    new = rotated.fields()
+    rotated.put(rotated.secret_path, **old)
+    rotated.confirm()
+    rotated.recover()
+    assert rotated.system.lets_in(old)
+    assert new["access_key"] not in minio.accounts
+
+
+def test_one_that_is_there_already_is_enabled_with_the_pending_secret(minio):
+    """The answer was lost, or somebody has put his hand in."""
+    first = system.ServiceAccounts(minio)
+    said = grammar.Minio(secret="s", admin="a", user="simba")
+    kind = kind_of(said, Setting(name="t", admin=first.admin(), folder=Path(), environ={}, vault=None))
+    secret = first.secrets()["storage/minio"]
+    case = Case(id="1", secret=secret, current=secret, pending=kind.create(Case(id="1", secret=secret)).fields)
+    kind.apply(case)
+    minio.accounts[case.pending["access_key"]].update(accountStatus="off", secretKey="another-secret")
+    kind.apply(case)
+    assert kind.prove({**secret, **case.pending})
+    kind.discard(case)
+    kind.discard(case)
+    assert set(minio.accounts) == {secret["access_key"]}
+    kind.close()
+
+
+@pytest.mark.parametrize("sky", [Sky.DROP, Status(200)], ids=["away", "rubbish"])
+def test_where_minio_is_away_at_any_step_nothing_is_lost_and_no_account_is_left(made, proxy, monkeypatch, sky):
+    session = aws.library("botocore.httpsession").URLLib3Session
+    inner, left = session.send, [0]
+
+    def send(self, request):
+        left[0] -= 1
+        proxy.weather = sky if left[0] == 0 else None
+        return inner(self, request)
+
+    monkeypatch.setattr(session, "send", send)
+    rotated = made()
+    refused = 0
+    for step in count(1):
+        left[0] = step
+        try:
+            with cheaply():
+                rotated.rotate()
+        except (SystemAway, SystemRefused):  # A lie about what was made is found out by the proof.
+            refused += 1
+        if left[0] > 0:
+            break
+        left[0] = 0
+        proxy.clear()
+        rotated.recover()
+        assert rotated.system.orphans(rotated.fields()) == set()
+    assert refused == step - 1 >= _REQUESTS  # More where a new account needs a moment.
+
+
+def test_a_key_that_a_killed_rotator_has_told_nobody_of_is_not_waited_for(bao, tmp_path, minio, monkeypatch):
+    monkeypatch.setattr(ServiceAccounts, "patience", 20.0)
+    rotated = Rotated(bao, tmp_path, system.ServiceAccounts(minio))
+    rotated._calls = rotated.system.calls
+    assert rotated.killed(0, after=False)
+    assert rotated.journal.step is Step.CREATED
+    with cheaply():
+        assert rotated.recover() < 10.0
+
+
+def test_a_minio_that_cannot_serve_is_away(made, proxy):
+    rotated = made()
+    proxy.over("/minio/admin", Status(503))
+    with pytest.raises(SystemAway, match=r"it cannot serve now \(HTTP 503\)"):
+        rotated.rotate()
+    proxy.clear()
+    assert rotated.rotate() is Outcome.ROTATED
+
+
+def test_rights_that_the_admin_lacks_are_told_and_the_old_account_stays(made, minio):
+    rotated = made()
+    minio.may = False
+    with pytest.raises(SystemRefused, match=r"AccessDenied.*grant the admin admin:CreateServiceAccount"):
+        rotated.rotate()
+    assert rotated.system.lets_in(rotated.fields())
+    minio.may = True
+    rotated.recover()
+    assert rotated.system.orphans(rotated.fields()) == set()
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "text"),
+    [
+        ({"secret_key": "canary-wrong"}, SystemRefused, "SignatureDoesNotMatch"),
+        ({"access_key": "canary-nobody"}, SystemRefused, "InvalidAccessKeyId"),
+        ({"access_key": "canary\n"}, SystemAway, "no answer"),
+        ({"secret_key": ""}, LesseeError, "the secret lacks secret_key"),
+        ({"endpoint": "127.0.0.1:1"}, SystemAway, "no answer"),
+        ({"secure": True}, SystemAway, "no answer"),
+        ({"ca_file": "/nowhere/ca.pem", "secure": True}, SystemAway, "no answer"),
+    ],
+)
+def test_an_admin_s_secret_that_is_no_use_is_told_without_its_values(made, minio, fields, error, text, caplog):
+    rotated = made()
+    rotated.put("storage/admin", **rotated.system.admin(**fields))
+    with pytest.raises(error, match=text) as caught:
+        rotated.rotate()
+    said = f"{caught.value}{caplog.text}"
+    assert "canary" not in said
+    assert minio.admin["secret_key"] not in said
+    assert rotated.system.lets_in(rotated.fields())

@@ -1,0 +1,31 @@
+"""When a program began, which is when somebody wished for what it does."""
+
+import subprocess
+import sys
+
+from lessee.host.clock import boot_time
+from lessee.ops.rotate import lock_owner
+from lessee.ops.rotate.lock_owner import started_at
+
+PROGRAM = """
+import time
+from lessee.host.clock import boot_time
+from lessee.ops.rotate.lock_owner import started_at
+print(time.time(), started_at(boot_time(), time.time()))
+"""
+
+
+def test_it_began_before_its_own_first_line():
+    said = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True).stdout.split()
+    seen, began = map(float, said)
+    assert 0.01 < seen - began < 20
+
+
+def test_an_old_process_that_became_this_program_began_just_now():
+    assert started_at(boot_time() + 86400, 1000.0) == 970.0
+    assert started_at(0.0, 1000.0) == 1000.0
+
+
+def test_where_it_cannot_be_seen_it_began_now(monkeypatch):
+    monkeypatch.setattr(lock_owner, "_started", lambda _: "?")
+    assert started_at(boot_time(), 1000.0) == 1000.0

@@ -1,0 +1,252 @@
+"""What Vault itself makes or keeps: random values, and the secret_ids of AppRoles."""
+
+import json
+import secrets
+from itertools import count, pairwise
+
+import pytest
+
+from lessee.core.errors import LesseeError
+from lessee.ops.rotate.kinds.kind import SystemRefused
+from lessee.ops.rotate.policy.decision import Outcome
+from lessee.ops.setup.policy.initial_values import ALPHABET
+from support.environments.rotation_targets import Rotated
+from support.systems.approle import SecretIds
+from support.systems.vault import InVault
+
+
+@pytest.fixture
+def values(bao, tmp_path):
+    return Rotated(bao, tmp_path, InVault(tmp_path))
+
+
+@pytest.fixture
+def role(bao, tmp_path):
+    return Rotated(bao, tmp_path, SecretIds())
+
+
+def _set(rotated, **settings):
+    rotated.config["rotation"]["target"].update(settings)
+    rotated.write_config()
+
+
+def _role(rotated, **settings):
+    rotated.bao.ask("POST", f"auth/approle/role/{rotated.system.role}", settings)
+
+
+def test_the_one_before_stands_beside_the_new_one(values):
+    """Who checks a signature takes both; only who signs needs the new one."""
+    chain = [values.fields()["secret"]]
+    for _ in range(3):
+        values.rotate()
+        fields = values.fields()
+        assert fields["old"] == chain[-1]
+        chain.append(fields["secret"])
+    assert len(set(chain)) == 4
+
+
+def test_the_old_one_is_readable_for_all_who_read_the_new_one(values):
+    """There is no version of the secret in which one of the two is missing."""
+    for _ in range(3):
+        values.rotate()
+    newest = values.metadata()["current_version"]
+    found = [values.fields(version=version) for version in range(1, newest + 1)]
+    assert all(after["old"] == before["secret"] for before, after in pairwise(found))
+
+
+def test_values_are_as_long_and_of_such_characters_as_is_said(values):
+    _set(values, keys={"session": {}, "pin": {"generate": 9, "alphabet": "01"}})
+    values.rotate()
+    fields = values.fields()
+    assert len(fields["session"]) == 48
+    assert set(fields["session"]) <= set(ALPHABET)
+    assert len(fields["pin"]) == 9
+    assert set(fields["pin"]) <= {"0", "1"}
+    assert fields["issuer"] == "simba"
+
+
+def test_where_there_was_none_there_is_no_previous_one(values):
+    """An empty one would be a key that everybody has."""
+    _set(values, keys={"fresh": {"previous": "stale"}})
+    values.rotate()
+    assert "stale" not in values.fields()
+    first = values.fields()["fresh"]
+    values.rotate()
+    assert values.fields()["stale"] == first
+
+
+def test_a_secret_that_is_not_there_yet_is_made(values):
+    _set(values, secret="sessions/new", keys={"key": {}})
+    values.secret_path = "sessions/new"
+    values.rotate()
+    assert len(values.fields()["key"]) == 48
+
+
+def test_a_target_of_nothing_is_told_before_anything_is_asked(values):
+    _set(values, keys={})
+    with pytest.raises(LesseeError, match=r"rotation\.target\.keys: missing, and there is no `approle`; write `keys:`"):
+        values.rotate()
+
+
+def test_secret_ids_of_others_stay(role):
+    path = f"auth/approle/role/{role.system.role}/secret-id"
+    theirs = role.bao.ask("POST", path, {"metadata": json.dumps({"lessee_rotation": "another"})})["data"]
+    before = role.fields()
+    role.rotate()
+    fields = role.fields()
+    assert role.system.orphans(fields) == {theirs["secret_id_accessor"]}
+    assert fields["role_id"] == before["role_id"]
+    assert not role.system.lets_in(before)
+
+
+def test_a_secret_id_says_what_made_it(role):
+    role.rotate()
+    path = f"auth/approle/role/{role.system.role}/secret-id-accessor/lookup"
+    found = role.bao.ask("POST", path, {"secret_id_accessor": role.system.accessor_of(role.fields())})["data"]
+    assert found["metadata"]["lessee_target"] == "target"
+    assert found["metadata"]["lessee_rotation"] == role.metadata()["custom_metadata"]["rotation_id"]
+
+
+def test_only_what_this_very_rotation_left_is_removed(role, bao):
+    """Killed at each call, while another makes secret_ids of the same role."""
+    path, theirs = f"auth/approle/role/{role.system.role}/secret-id", set()
+    for crossing in count(4):
+        if not role.killed(crossing, after=True):
+            break
+        theirs.add(bao.ask("POST", path, {})["data"]["secret_id_accessor"])
+        role.recover()
+        assert role.system.orphans(role.fields()) == theirs
+    assert len(theirs) >= 10
+
+
+def test_one_that_a_person_has_replaced_since_goes_too(role, bao):
+    role.rotate()
+    path = f"auth/approle/role/{role.system.role}/secret-id"
+    theirs = bao.ask("POST", path, {})["data"]["secret_id"]
+    role.put(role.secret_path, **{**role.fields(), "secret_id": theirs})
+    role.rotate()
+    assert role.system.orphans(role.fields()) == set()
+
+
+def test_both_work_until_all_have_the_new_one(role):
+    _set(role, consumers=["simba"], confirm_within="1h")
+    before = role.fields()
+    assert role.rotate(may_wait=False) is Outcome.ROTATED
+    assert role.system.lets_in(before)
+    assert role.system.lets_in(role.fields())
+    role.confirm()
+    role.rotate(open_only=True)
+    assert not role.system.lets_in(before)
+
+
+def test_what_a_person_publishes_meanwhile_wins(role, bao):
+    """The one that was made and not published is destroyed."""
+    path = f"auth/approle/role/{role.system.role}/secret-id"
+    for crossing in count():
+        assert role.killed(crossing, after=True)
+        if role.journal.pending:
+            break
+    theirs = bao.ask("POST", path, {})["data"]
+    role.put(role.secret_path, **{**role.fields(), "secret_id": theirs["secret_id"]})
+    before = role.journal.pending_handle
+    role.rotate(open_only=True)
+    assert role.fields()["secret_id"] == theirs["secret_id"]
+    assert before not in role.system.accessors()
+
+
+def test_a_proof_leaves_no_token(role, bao):
+    def tokens():
+        return set(bao.ask("GET", "auth/token/accessors?list=true")["data"]["keys"])
+
+    before = tokens()
+    role.rotate()
+    assert tokens() <= before
+
+
+def test_random_values_may_stand_beside_a_secret_id(role):
+    _set(role, keys={"signing": {"previous": "signing_before"}})
+    role.rotate()
+    first = role.fields()
+    role.rotate()
+    fields = role.fields()
+    assert fields["signing_before"] == first["signing"] != fields["signing"]
+    assert role.system.lets_in(fields)
+
+
+def test_an_approle_mounted_elsewhere_is_rotated_there(role, bao):
+    mount = f"auth-{secrets.token_hex(4)}"
+    bao.ask("POST", f"sys/auth/{mount}", {"type": "approle"})
+    bao.ask("POST", f"auth/{mount}/role/web", {"token_ttl": "5m"})
+    role_id = bao.ask("GET", f"auth/{mount}/role/web/role-id")["data"]["role_id"]
+    role.put(role.secret_path, role_id=role_id)
+    _set(role, approle="web", mount=mount)
+    role.rotate()
+    login = {key: role.fields()[key] for key in ("role_id", "secret_id")}
+    assert bao.ask("POST", f"auth/{mount}/login", login)["auth"]["client_token"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"secret_id_num_uses": 1}, "a secret_id is good for one login, which the proof takes; set secret_id_num_us"),
+        (
+            {"bind_secret_id": False, "token_bound_cidrs": ["127.0.0.0/8"]},
+            "a login of this role takes no secret_id; set bind_secret_id=true",
+        ),
+    ],
+)
+def test_a_role_that_this_would_be_of_no_use_to_is_refused(role, settings, told):
+    _role(role, **settings)
+    before, accessors = role.fields(), role.system.accessors()
+    with pytest.raises(SystemRefused) as caught:
+        role.rotate()
+    assert f"auth/approle/role/{role.system.role}: {told}" in str(caught.value)
+    assert (role.fields(), role.system.accessors()) == (before, accessors)
+
+
+def test_a_role_that_is_not_there_is_told(role):
+    _set(role, approle="nobody")
+    with pytest.raises(SystemRefused, match="role/nobody: there is no such AppRole; make it: bao write auth/approle"):
+        role.rotate()
+
+
+def test_what_wears_a_secret_id_out_is_told(role, caplog):
+    _role(role, secret_id_num_uses=5, secret_id_ttl="1h")
+    _set(role, every="2h")
+    role.rotate()
+    told = {record.getMessage(): record.fields for record in caplog.records}
+    assert told["each proof takes one of a secret_id's logins"]["logins"] == 5
+    assert told["a secret_id ends before the next one comes"]["ttl"] == 3600
+
+
+def test_one_that_is_not_let_in_is_not_published(role, caplog):
+    _role(role, secret_id_bound_cidrs=["10.0.0.0/8"])
+    before, accessors = role.fields(), role.system.accessors()
+    with pytest.raises(SystemRefused, match="the new credential is not let in; see the system's log: may the login be"):
+        role.rotate()
+    assert (role.fields(), role.system.accessors()) == (before, accessors)
+    assert role.journal.failures == 1
+    assert before["secret_id"] not in caplog.text
+
+
+RIGHTS = """
+path "secret/+/{environment}/*" {{ capabilities = ["create", "read", "update", "list", "delete"] }}
+path "{role}" {{ capabilities = ["read"] }}
+path "{role}/role-id" {{ capabilities = ["read"] }}
+path "{role}/secret-id" {{ capabilities = ["list", "update"] }}
+path "{role}/secret-id/lookup" {{ capabilities = ["update"] }}
+path "{role}/secret-id-accessor/lookup" {{ capabilities = ["update"] }}
+path "{role}/secret-id-accessor/destroy" {{ capabilities = ["update"] }}
+"""
+
+
+def test_no_more_rights_are_needed_than_the_docs_say(role, bao, monkeypatch):
+    path = f"auth/approle/role/{role.system.role}"
+    name, policy = f"rotator-{role.environment}", RIGHTS.format(environment=role.environment, role=path)
+    bao.ask("PUT", f"sys/policies/acl/{name}", {"policy": policy})
+    token = bao.ask("POST", "auth/token/create", {"policies": [name]})["auth"]["client_token"]
+    monkeypatch.setattr("rotated.ROOT_TOKEN", token)
+    before = role.fields()
+    role.rotate()
+    assert role.system.lets_in(role.fields())
+    assert not role.system.lets_in(before)

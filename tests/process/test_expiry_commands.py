@@ -1,0 +1,115 @@
+"""What is run when a lease has ended: on its own, with nothing of the agent's, and never for long."""
+
+import os
+import sys
+import threading
+
+import pytest
+
+from lessee.process import expiry_commands
+
+PATHS = ("database/creds/simba", "secret/testing/db")
+
+
+@pytest.fixture
+def said(caplog):
+    """What was logged up to the command's end: event, and its fields without the app."""
+    caplog.set_level("INFO", logger="lessee")
+
+    def until_the_end():
+        for thread in threading.enumerate():
+            if thread.name == "lessee-expiry":
+                thread.join(10)
+        assert {record.fields["app"] for record in caplog.records} == {"web"}
+        return [(record.getMessage(), record.fields) for record in caplog.records]
+
+    return until_the_end
+
+
+def lines(said):
+    return [fields["line"] for event, fields in said if event == "on_expiry command said"]
+
+
+def python(script):
+    return sys.executable, "-c", script
+
+
+def test_the_command_learns_which_app_and_paths_and_nothing_that_is_the_agents(said, monkeypatch):
+    monkeypatch.setenv("VAULT_TOKEN", "canary")
+    monkeypatch.setenv("BAO_TOKEN", "canary")
+    monkeypatch.setenv("LESSEE_CONFIG", "canary")
+    monkeypatch.setenv("OTHER", "kept")
+    expiry_commands.run_command(python("import os; print(sorted(os.environ.items()))"), "web", PATHS)
+    events = said()
+    assert events[-1][0] == "on_expiry command ended"
+    assert (events[-1][1]["status"], "reason" in events[-1][1]) == (0, False)
+    (told,) = lines(events)
+    assert "canary" not in told
+    assert "('LESSEE_APP', 'web'), ('LESSEE_EXPIRED', 'database/creds/simba,secret/testing/db')" in told
+    assert "('OTHER', 'kept')" in told
+
+
+def test_it_has_no_input_no_shell_and_a_session_of_its_own(said):
+    script = "import os, sys; print(repr(sys.stdin.read()), sys.argv[1:], os.getsid(0) == os.getpid())"
+    expiry_commands.run_command((*python(script), "$HOME; echo x"), "web", PATHS)
+    assert lines(said()) == ["'' ['$HOME; echo x'] True"]
+
+
+def test_nobody_waits_for_it(said, tmp_path):
+    os.mkfifo(tmp_path / "gate")
+    expiry_commands.run_command(python(f"print(open({str(tmp_path / 'gate')!r}).read())"), "web", PATHS)
+    (tmp_path / "gate").write_text("opened")  # While it was not, the command could not end.
+    assert lines(said()) == ["opened"]
+
+
+@pytest.mark.parametrize(("script", "status"), [("exit(3)", 3), ("import os; os.kill(os.getpid(), 15)", -15)])
+def test_a_bad_end_is_told_and_warned_of(said, caplog, script, status):
+    expiry_commands.run_command(python(script), "web", PATHS)
+    ((event, fields),) = said()
+    assert (event, fields["status"]) == ("on_expiry command ended", status)
+    assert caplog.records[0].levelname == "WARNING"
+
+
+@pytest.mark.parametrize("command", [("/nonexistent/program",), ("/dev",), ("true", "\0")])
+def test_what_cannot_be_started_is_told(said, command):
+    expiry_commands.run_command(command, "web", PATHS)
+    ((event, fields),) = said()
+    assert (event, fields["command"]) == ("on_expiry command not started", command[0])
+    assert fields["reason"]
+
+
+@pytest.mark.parametrize("closed", ["", "exec >&- 2>&-; "], ids=["open", "closed"])
+def test_one_that_does_not_end_is_killed_with_all_that_it_started(said, monkeypatch, tmp_path, closed):
+    monkeypatch.setattr(expiry_commands, "TIMEOUT", 2.0)
+    os.mkfifo(tmp_path / "alive")
+    alive = os.open(tmp_path / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    script = f"exec 3>'{tmp_path}/alive'; (echo up; {closed}exec sleep 60) & echo up; {closed}wait"
+    expiry_commands.run_command(("sh", "-c", script), "web", PATHS)  # A shell is there much sooner than Python.
+    events = said()
+    os.set_blocking(alive, True)
+    with open(alive, "rb") as held:  # noqa: PTH123  # A descriptor.
+        assert held.read() == b""  # The end comes when nobody holds it any more.
+    assert events[-1][1]["status"] == -9
+    assert events[-1][1]["reason"] == "it was killed after 2 s"
+    assert lines(events) == ["up", "up"]
+
+
+def test_what_it_leaves_running_in_time_is_not_killed(said, tmp_path):
+    os.mkfifo(tmp_path / "gate")
+    script = f"import os; os.fork() and os._exit(0); open({str(tmp_path / 'gate')!r}, 'w').write('still there')"
+    expiry_commands.run_command(python(script), "web", PATHS)
+    ((_, fields),) = said()
+    assert fields["status"] == 0
+    assert (tmp_path / "gate").read_text() == "still there"
+
+
+def test_much_output_holds_it_not_up_and_is_told_in_twenty_whole_lines(said):
+    expiry_commands.run_command(python("for number in range(200_000): print(number)"), "web", PATHS)
+    events = said()
+    assert lines(events) == [str(number) for number in range(20)]
+    assert events[-1][1]["status"] == 0
+
+
+def test_no_half_of_a_line_is_told(said):
+    expiry_commands.run_command(python("print('whole'); print('x' * 100_000)"), "web", PATHS)
+    assert lines(said()) == ["whole"]

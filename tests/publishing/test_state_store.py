@@ -1,0 +1,369 @@
+"""What must outlive the agent, does; and nothing else can be read from it."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lessee.agent.machine.protocol.events import Token
+from lessee.core.errors import CannotWrite
+from lessee.core.immutable import replace
+from lessee.core.leases import Lease
+from lessee.core.paths import Dynamic
+from lessee.core.secrets import Marker, Secret
+from lessee.host.clock import boot_time
+from lessee.publishing.publication_record import AppRecord
+from lessee.publishing.state_store import Ledger
+
+CANARY = "CANARY-81c4"
+ONE, TWO = "1" * 64, "2" * 64
+TOKEN = Token("accessor", 100.5, 3600.0, renewable=True, id="a1", ours=False)
+LEASE = Lease(
+    id="b2",
+    need=Dynamic("aws/sts/deploy", (("force", True), ("region", "eu"), ("ttl", 900)), "POST"),
+    secret=Secret({"password": CANARY, "list": [1, 2.5, None]}, Marker(1, "now")),
+    lease_id="aws/sts/deploy/xyz",
+    token="a1",
+    issued_at=100.0,
+    sent_at=250.25,
+    ttl=900.0,
+    renewable=True,
+    apps=frozenset({"web", "worker"}),
+)
+APP = AppRecord(owed=(7,), shown=7, shown_at=250.25, fingerprint="f7", unproved=7, good=5, bad="f6")
+
+
+@pytest.fixture
+def state(memory):
+    return memory / "state"
+
+
+@pytest.fixture
+def opened(state):
+    """Open the ledger, as each life of the agent does."""
+    ledgers = []
+
+    def start():
+        for ledger in ledgers:
+            ledger.close()
+        ledgers[:] = [Ledger(state, allow_disk=False)]
+        return ledgers[0]
+
+    yield start
+    for ledger in ledgers:
+        ledger.close()
+
+
+def files(state, prefix):
+    return sorted(path.name for path in state.iterdir() if path.name.startswith(prefix))
+
+
+# -- over the agent's death ----------------------------------------------------------------------------------
+
+
+def test_what_was_kept_is_there_in_the_next_life(opened):
+    ledger = opened()
+    ledger.keep_identity(ONE, b'{"address": "x"}')
+    ledger.keep_token(ONE, TOKEN, "t1")
+    ledger.keep_lease(ONE, LEASE)
+    ledger.keep_app("web", APP)
+    ledger = opened()
+    assert ledger.identities() == {ONE: b'{"address": "x"}'}
+    assert ledger.tokens(ONE) == [(TOKEN, "t1")]
+    assert ledger.leases(ONE) == [LEASE]
+    assert replace(ledger.app("web"), boot="") == APP
+
+
+def test_what_is_forgotten_is_gone_and_forgetting_it_twice_is_no_error(opened, state):
+    ledger = opened()
+    ledger.keep_identity(ONE, b"{}")
+    ledger.keep_token(ONE, TOKEN, "t1")
+    ledger.keep_lease(ONE, LEASE)
+    for _ in range(2):
+        ledger.forget_lease(ONE, LEASE.id)
+        ledger.forget_token(ONE, TOKEN.id)
+        ledger.forget_identity(ONE)
+    assert (ledger.identities(), ledger.tokens(ONE), ledger.leases(ONE)) == ({}, [], [])
+    assert files(state, "") == ["lock"]
+
+
+def test_what_is_kept_again_takes_the_place_of_what_was(opened):
+    ledger = opened()
+    for ttl in (1.0, 2.0):
+        ledger.keep_token(ONE, replace(TOKEN, ttl=ttl), f"t{ttl}")
+        ledger.keep_lease(ONE, replace(LEASE, ttl=ttl))
+        ledger.keep_identity(ONE, b"%f" % ttl)
+    assert ledger.tokens(ONE) == [(replace(TOKEN, ttl=2.0), "t2.0")]
+    assert ledger.leases(ONE) == [replace(LEASE, ttl=2.0)]
+    assert ledger.identities() == {ONE: b"2.000000"}
+
+
+def test_each_identity_has_its_own_even_where_their_ids_are_alike(opened):
+    ledger = opened()
+    for identity, value in ((ONE, "t1"), (TWO, "t2")):
+        ledger.keep_token(identity, TOKEN, value)
+        ledger.keep_lease(identity, replace(LEASE, lease_id=value))
+    ledger.forget_lease(TWO, LEASE.id)
+    assert (ledger.tokens(ONE), ledger.tokens(TWO)) == ([(TOKEN, "t1")], [(TOKEN, "t2")])
+    assert (ledger.leases(ONE), ledger.leases(TWO)) == ([replace(LEASE, lease_id="t1")], [])
+
+
+def test_what_belongs_to_an_identity_with_the_same_beginning_is_not_ones_own(opened):
+    ledger = opened()
+    ledger.keep_token(ONE, TOKEN, "t1")
+    ledger.keep_lease(ONE, LEASE)
+    assert ledger.tokens(ONE[:-1] + "0") == []
+    assert ledger.leases(ONE[:-1] + "0") == []
+
+
+def test_the_newest_token_comes_last(opened):
+    ledger = opened()
+    for name, sent_at in (("x", 30.0), ("y", 10.0), ("z", 20.0)):
+        ledger.keep_token(ONE, replace(TOKEN, id=name, sent_at=sent_at), name)
+    assert [value for _, value in ledger.tokens(ONE)] == ["y", "z", "x"]
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | texts,
+    lambda inner: st.lists(inner) | st.dictionaries(texts, inner),
+)
+
+
+def test_whatever_vault_gave_comes_back_as_it_was(opened):
+    ledger = opened()
+
+    @given(st.dictionaries(texts, values), texts, st.binary())
+    @settings(max_examples=30)
+    def check(data, value, block):
+        ledger.keep_lease(ONE, replace(LEASE, secret=Secret(data)))
+        ledger.keep_token(ONE, TOKEN, value)
+        ledger.keep_identity(ONE, block)
+        assert ledger.leases(ONE)[0].secret.data == data
+        assert ledger.tokens(ONE) == [(TOKEN, value)]
+        assert ledger.identities() == {ONE: block}
+
+    check()
+
+
+# -- over the machine's death --------------------------------------------------------------------------------
+
+
+def reboot(state):
+    """As if the machine had been started since."""
+    for path in state.iterdir():
+        if path.name.startswith(("token-", "lease-", "app-")):
+            path.write_text(json.dumps(json.loads(path.read_bytes()) | {"boot": "an earlier one"}))
+
+
+def test_after_a_boot_the_server_is_to_be_asked_what_is_still_good(opened, state):
+    ledger = opened()
+    ledger.keep_token(ONE, replace(TOKEN, sent_at=1e9), "t1")
+    ledger.keep_lease(ONE, replace(LEASE, sent_at=1e9))
+    ledger.keep_lease(ONE, replace(LEASE, id="c3", ttl=0.0))
+    reboot(state)
+    before = boot_time()
+    ((token, value),) = opened().tokens(ONE)
+    lease, endless = ledger.leases(ONE)
+    after = boot_time()
+    assert value == "t1"
+    assert before < token.ends_at <= after + 1
+    assert before <= lease.ends_at <= after
+    assert lease.secret == LEASE.secret
+    assert endless.ends_at == float("inf")
+    assert lease.issued_at <= lease.sent_at <= after
+
+
+def test_tokens_of_an_earlier_boot_are_older_whatever_their_clock_said(opened, state):
+    ledger = opened()
+    for name, sent_at in (("x", 2e9), ("y", 1e9)):
+        ledger.keep_token(ONE, replace(TOKEN, id=name, sent_at=sent_at), name)
+    reboot(state)
+    ledger.keep_token(ONE, replace(TOKEN, id="z", sent_at=5.0), "z")
+    assert [value for _, value in ledger.tokens(ONE)] == ["y", "x", "z"]
+
+
+# -- private -------------------------------------------------------------------------------------------------
+
+
+def test_only_the_agent_itself_can_read_it(opened, state):
+    umask = os.umask(0)
+    try:
+        ledger = opened()
+        ledger.keep_identity(ONE, b"{}")
+        ledger.keep_token(ONE, TOKEN, CANARY)
+        ledger.keep_lease(ONE, LEASE)
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in state.iterdir()} == {0o600}
+    assert len(list(state.iterdir())) == 4
+
+
+def test_no_file_name_and_no_warning_shows_a_value(opened, state, caplog):
+    ledger = opened()
+    ledger.keep_token(ONE, TOKEN, CANARY)
+    ledger.keep_lease(ONE, LEASE)
+    assert not any(CANARY in path.name for path in state.iterdir())
+    for path in state.iterdir():
+        path.write_bytes(path.read_bytes()[:-2])
+    assert (ledger.tokens(ONE), ledger.leases(ONE)) == ([], [])
+    assert CANARY not in "".join(f"{record.getMessage()} {record.fields}" for record in caplog.records)
+    assert len(caplog.records) == 2
+
+
+def test_a_link_planted_in_its_place_is_not_followed(opened, state, memory):
+    ledger = opened()
+    target = memory / "victim"
+    target.write_text("untouched")
+    (state / "new").symlink_to(target)
+    ledger.keep_token(ONE, TOKEN, "t1")
+    assert target.read_text() == "untouched"
+    assert ledger.tokens(ONE) == [(TOKEN, "t1")]
+    (kept,) = files(state, "token-")
+    (state / kept).rename(memory / "moved")
+    (state / kept).symlink_to(memory / "moved")
+    assert ledger.tokens(ONE) == []
+
+
+# -- whole ---------------------------------------------------------------------------------------------------
+
+KILLED = """
+import json, os, signal, sys
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from lessee.agent.machine.protocol.events import Token
+from lessee.publishing.state_store import Ledger
+
+state = Path(sys.argv[1])
+token = Token("accessor", 100.5, 3600.0, True, "a1")
+
+def keep(value):
+    with closing(Ledger(state, allow_disk=False)) as ledger:
+        ledger.keep_token("1" * 64, token, value)
+
+def kill_at(step):
+    left = [step]
+    def trace(frame, event, _):
+        if not frame.f_code.co_filename.endswith("/host/ledger.py"):
+            return None
+        left[0] -= event == "line"
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+    sys.settrace(trace)
+
+found = []
+for step in count(1):
+    keep("old")
+    pid = os.fork()
+    if pid == 0:
+        kill_at(step)
+        keep("new" * 1000)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with closing(Ledger(state, allow_disk=False)) as ledger:
+        found.append((code, [value for _, value in ledger.tokens("1" * 64)], sorted(os.listdir(state))))
+    if code == 0:
+        break
+print(json.dumps(found))
+"""
+
+
+def test_killed_while_it_writes_it_has_the_old_record_or_the_new_one_and_no_leavings(state):
+    done = subprocess.run([sys.executable, "-c", KILLED, state], check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    assert all(names == ["lock", f"token-{ONE[:16]}-a1"] for _, _, names in found)
+    kept = [values for _, values, _ in found]
+    old, new = ["old"], ["new" * 1000]
+    assert kept == [old] * kept.count(old) + [new] * kept.count(new)
+    assert {code for code, _, _ in found[:-1]} == {-signal.SIGKILL}
+    assert kept.count(old) > 20
+    assert kept.count(new) > 2
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [b"", b"\x00{", b"[1,", b"\xff\xfe", b"null", b"{}", b'"\xff"', b"[" * 100_000],
+    ids=["empty", "NUL", "half", "bytes", "null", "no fields", "bad text", "deep"],
+)
+def test_rubbish_in_it_is_as_nothing_and_is_told_once(opened, state, caplog, rubbish):
+    ledger = opened()
+    ledger.keep_token(ONE, TOKEN, "t1")
+    names = [f"token-{ONE[:16]}-x", f"lease-{ONE[:16]}-x", f"identity-{TWO[:16]}", "app-web"]
+    for name in names:
+        (state / name).write_bytes(rubbish)
+    for _ in range(2):
+        assert ledger.tokens(ONE) == [(TOKEN, "t1")]
+        assert ledger.leases(ONE) == []
+        assert ledger.identities() == {}
+        assert replace(ledger.app("web"), boot="") == AppRecord()
+    assert sorted(record.fields["file"] for record in caplog.records) == sorted(str(state / name) for name in names[:3])
+
+
+def test_what_is_no_file_of_the_ledgers_is_passed_over(opened, state):
+    ledger = opened()
+    ledger.keep_token(ONE, TOKEN, "t1")
+    os.mkfifo(state / f"token-{ONE[:16]}-fifo")
+    (state / f"token-{ONE[:16]}-folder").mkdir()
+    (state / f"token-{ONE[:16]}-copy").write_bytes((state / f"token-{ONE[:16]}-a1").read_bytes())
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    assert ledger.tokens(ONE) == [(TOKEN, "t1")]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_token_as_an_earlier_lessee_kept_it_is_removed(opened, state):
+    opened()
+    (state / "token").write_text(f'{{"identity":"{ONE}","value":"{CANARY}"}}')
+    ledger = opened()
+    assert ledger.tokens(ONE) == []
+    assert files(state, "") == ["lock"]
+
+
+# -- of each app -------------------------------------------------------------------------------------------
+
+
+def test_what_is_noted_of_an_app_is_written_over_whole_and_an_empty_record_leaves_nothing(opened, state):
+    ledger = opened()
+    ledger.keep_app("web", APP)
+    ledger.keep_app("worker", replace(APP, bad="f2"))
+    ledger.keep_app("web", AppRecord(bad="f1"))
+    assert replace(ledger.app("web"), boot="") == AppRecord(bad="f1")
+    assert ledger.app("worker").bad == "f2"
+    for _ in range(2):  # a second time is no error
+        ledger.keep_app("web", AppRecord(boot="whichever"))
+    assert files(state, "app-") == ["app-worker"]
+    assert replace(ledger.app("web"), boot="") == AppRecord()
+
+
+def test_after_a_boot_it_is_not_known_when_an_app_was_shown_something(opened, state):
+    opened().keep_app("web", APP)
+    reboot(state)
+    assert replace(opened().app("web"), boot="") == replace(APP, shown_at=None)
+
+
+# -- where it lies -------------------------------------------------------------------------------------------
+
+
+def test_one_agent_at_a_time_holds_it(opened, state):
+    opened()
+    with pytest.raises(CannotWrite, match="another lessee holds this state"):
+        Ledger(state, allow_disk=False)
+
+
+def test_state_on_a_disk_is_refused_unless_it_is_allowed(tmp_path):
+    with pytest.raises(CannotWrite, match="tmpfs"):
+        Ledger(tmp_path / "state", allow_disk=False)
+    with closing(Ledger(tmp_path / "state", allow_disk=True)) as ledger:
+        ledger.keep_token(ONE, TOKEN, "t1")
+        assert ledger.tokens(ONE) == [(TOKEN, "t1")]

@@ -1,0 +1,103 @@
+"""What Vite and Next are given, and what they are spared; tests/readers asks them."""
+
+import pytest
+
+from lessee.core.errors import FormatError
+from lessee.rendering.formats import dotenv_vite, outline, write
+from lessee.rendering.formats.variables import UnreadableError
+from support.inputs.env_files import document
+
+EXPANSIONS = [dotenv_vite.expand_12, dotenv_vite.expand_10]
+
+
+@pytest.mark.parametrize(
+    ("parts", "text"),
+    [
+        (("A=", ["$HOME"], "\n"), "A='\\$HOME'\n"),
+        (("A=", ["a\\$b"], "\n"), "A='a\\\\$b'\n"),
+        (("A=\\", ["$b"], "\n"), "A='\\\\$b'\n"),
+        (("A=\\$", ["b$"], "{C}\n"), "A='\\$b\\${C}'\n"),
+        (('A="${HOME}/', ["${A}"], '/$B"\n'), 'A="${HOME}/\\${A}/$B"\n'),
+        (("A=", ["x"], "${HOME:-/}"), "A='x${HOME:-/}'\n"),
+        (("A=", ["x"], "\nB=${A}y$A"), "A='x'\nB=${A}y$A\n"),
+        (("# $", ["$A"], "\n"), "# $$A\n"),
+    ],
+)
+def test_a_dollar_of_a_value_is_escaped_and_one_of_the_author_refers(parts, text):
+    assert write(document(*parts), "dotenv-vite") == text
+
+
+@pytest.mark.parametrize("around", [("$", ""), ("${", "}"), ("$B", ""), ("${B:-", "}"), ("${B", ":-x}"), ("$", "{x}")])
+def test_a_value_inside_a_reference_of_the_author_is_refused(around):
+    before, after = around
+    with pytest.raises(FormatError, match=r"^app\.env\.j2:1: database/postgres: password stands inside a reference"):
+        write(document(f"A={before}", ["HOME"], f"{after}\n"), "dotenv-vite")
+
+
+@pytest.mark.parametrize("value", ["${HOME}", "x\\"])
+def test_what_would_change_the_reference_behind_it_is_refused(value):
+    with pytest.raises(FormatError, match="stands before a reference and ends in a backslash or holds the same"):
+        write(document("A=", [value], "${HOME}\n"), "dotenv-vite")
+
+
+@pytest.mark.parametrize("value", ["$B", "x$$", "x\\", "$`$A", "$B$A"])
+def test_a_variable_that_another_refers_to_holds_nothing_to_be_expanded_again(value):
+    with pytest.raises(FormatError, match=r"^app\.env\.j2(:2)?: .*refer to no variable whose value may hold a \$"):
+        write(document("A=", [value], "\nB=${A}/${A}${C}\n"), "dotenv-vite")
+
+
+def test_a_reference_that_vite_and_next_read_differently_is_refused_beside_a_value():
+    with pytest.raises(FormatError, match="where the readers of this format differ"):
+        write(document("A=${B-x}", ["y"], "\n"), "dotenv-vite")
+    assert write(document("A=${B-x}\nC=", ["y"], "\n"), "dotenv-vite") == "A=${B-x}\nC='y'\n"
+
+
+@pytest.mark.parametrize("text", ["A=$A", "A=$B\nB=$A"])
+def test_references_in_circles_are_refused_since_next_reads_nothing_of_them(text):
+    with pytest.raises(FormatError, match=r"^app\.env\.j2:1: references to variables go in circles"):
+        write(document(text), "dotenv-vite")
+
+
+def test_the_outline_names_what_is_set_whatever_it_refers_to():
+    assert outline("A=$A\nB=1\n", "dotenv-vite") == ("A", "B")
+
+
+def expanded(expand, **raw):
+    return dotenv_vite.expanded(
+        [(name, (value,)) for name, value in raw.items()], expand, list, lambda name: "x" * (name == "X")
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "newer", "older"),
+    [
+        ("$X/${X}$NO", "x/x", "x/x"),
+        ("$X${X}", "xx", ""),
+        ("${NO:-d}${X:-d}", "dx", "dx"),
+        ("${NO-d}${X-d}", "dx", "-d}x-d}"),
+        ("${X:+d}${NO:+d}${X+d}", "dd", "x:+d}:+d}x+d}"),
+        ("${Anull}", "", ""),
+        ("${NO:-${X}}", "x", "x"),
+        ("\\$X\\${X}", "$X${X}", "$X${X}"),
+        ("\\${X}${X}", "\\xx", "\\xx"),
+        ("$5", "$5", ""),
+        ("$X $", "x $", "$X $"),
+    ],
+)
+def test_references_are_read_as_vite_and_next_read_them(value, newer, older):
+    assert [expanded(expand, A=value)["A"] for expand in EXPANSIONS] == [newer, older]
+
+
+@pytest.mark.parametrize("expand", EXPANSIONS)
+def test_a_reference_finds_what_is_above_as_it_came_out_and_what_is_below_as_it_stands(expand):
+    assert expanded(expand, A="\\$X", B="/${A}", C="/${D}", D="\\$X") == {"A": "$X", "B": "/x", "C": "/$X", "D": "$X"}
+
+
+def test_a_variable_that_refers_to_itself_is_empty_in_vite():
+    assert expanded(dotenv_vite.expand_12, A="$A") == {"A": ""}
+
+
+@pytest.mark.parametrize("expand", EXPANSIONS)
+def test_a_text_that_grows_without_end_is_given_up(expand):
+    with pytest.raises(UnreadableError, match="grow without end"):
+        expanded(expand, A="\\$`\\$A", B="x" * 1000 + "$A")

@@ -1,0 +1,325 @@
+"""What is written into shell scripts, and what is refused; tests/readers holds it against the shells themselves."""
+
+import shlex
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from lessee.core.errors import FormatError
+from lessee.rendering.document import Document, Hole
+from lessee.rendering.formats import outline, sh, write
+
+PIECES = ("'", '"', "$", "${", "}", "$(", ")", "`", "#", "\n", "\r", "\\", " ", "=", ";", "&", "<<", "é", "~", "*", "!")
+any_text = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+hostile = st.lists(st.sampled_from(PIECES) | any_text, max_size=12).map("".join)
+author = st.lists(st.sampled_from([*PIECES, *"ab1[", "A=", "case ", "esac", "<<E\n", "\nE\n", "((", "))"]), max_size=12)
+
+VALUE = 'it\'s "$x" `y` \\'
+QUOTED = r"""'it'\''s "$x" `y` \'"""
+IN_DOUBLE = r"""it's \"\$x\" \`y\` \\"""
+IN_HERE = r"""it's "\$x" \`y\` \\"""
+
+
+def document(*parts):
+    """Text as it is; a value in a list is a hole."""
+    return Document(
+        "run.sh.j2",
+        tuple(part if isinstance(part, str) else Hole(part[0], "db/main: password") for part in parts),
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "spelled"),
+    [
+        ("A=", "\n", QUOTED),
+        ("export A=", " B=1\n", QUOTED),
+        ("A+=x", "y", QUOTED),
+        ("run --password=", "", QUOTED),
+        ("run a#", " # c\n", QUOTED),
+        ("", " --flag", QUOTED),
+        ("[ ", " = b ] && { run; }", QUOTED),
+        ("run < ", " 2>", QUOTED),
+        ("run <<<", "", QUOTED),
+        ("case ", " in a) esac", QUOTED),
+        ("case a in ", ") run;; esac", QUOTED),
+        ("for a in x ", " y; do run; done", QUOTED),
+        ("A=(a ", ")", QUOTED),
+        ("~/", "*", QUOTED),
+        ("\\\nrun a\\\nb\\$", "", QUOTED),
+        ("A=$(run ", ")", QUOTED),
+        ('A="$( (run; run "$(run) $x" ', ') )"', QUOTED),
+        ("A=\"$(run # c ) it's\n", ')"', QUOTED),
+        ("A=$(case a in (a|b) run;; c) run ", ";; esac)", QUOTED),
+        ("A=$(case x in esac; if case y in y) :;; esac; then run ", "; fi)", QUOTED),
+        ("A=$(if run; then run; fi; run ", ")", QUOTED),
+        ("cat <<A <<'B' | run ", "\n$(run)`x`${x}\nA\n\nB\n", QUOTED),
+        ("cat <<E\n$(run ", ")\nE\n", QUOTED),
+        ("A=$((1 + ${x} + $(run) + 16#ff)) B=${#x}${x:-'}'\"}$(y)\"\\}`z`} C=`x \\` \"'` D=$'a\\n' ", "", QUOTED),
+        ("((i++)); [[ a < b && ( x =~ ^(a|b)$ ) ]] && run ", "", QUOTED),
+        ("A='a", "b'", QUOTED[1:-1]),
+        ('A="a', 'b"', IN_DOUBLE),
+        ('A="${x:-"}"}$@`x`$(run)', '"', IN_DOUBLE),
+        ('A=$"', '"', IN_DOUBLE),
+        ("cat <<E\n$x$(run)", "\nE\n", IN_HERE),
+        ("cat <<-E; run\n\t$1 ", "\n\tE\n", IN_HERE),
+        ("cat <<'E'\n$(\n", "\nE", VALUE),
+        ("cat << \\E\n", "\nE\nrun\n", VALUE),
+        ('cat <<-"a b"\n\t', "\n\ta b\nrun\n", VALUE),
+        ("run # ", "\nrun", VALUE),
+        ("A=1; # ", "\n", VALUE),
+    ],
+)
+def test_a_value_is_written_as_its_place_wants_it(before, after, spelled):
+    before = before.replace("$x$(run)", "$(run)").replace("\t$1 ", "\t")
+    assert write(document(before, [VALUE], after), "sh") == f"{before}{spelled}{after}"
+
+
+@given(hostile)
+@example("")
+@example("'")
+@example("\\")
+def test_values_read_back_as_shlex_reads_them(value):
+    text = write(document("run ", [value], " 'a", [value], "b' c", [value], [value], "\\'\n"), "sh")
+    assert shlex.split(text) == ["run", value, f"a{value}b", f"c{value}{value}'"]
+
+
+def test_what_the_author_escaped_in_quotes_stays_so():
+    text = write(document('A="\\a\\$\\"\\\\\\\n', ["$"], "\\", ["$"], '" B="$', "%", ["x"], '"'), "sh")
+    assert text == 'A="\\\\a\\$\\"\\\\\\$\\\\\\$" B="\\$%x"'
+
+
+def test_a_variable_before_a_value_gets_braces_since_zsh_reads_on_behind_a_name():
+    text = write(document('A="$x:', ["h"], " $y", '$z" B=$#', ["x"], "$z/c\ncat <<E\n$1é", ["x"], "\nE\n"), "sh")
+    assert text == "A=\"${x}:h $y$z\" B=${#}'x'$z/c\ncat <<E\n${1}éx\nE\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what"),
+    [
+        ("A=$", "", "is read as the name behind a \\$"),
+        ("A=$x", "", "is read as the name behind a \\$"),
+        ('A="$', '"', "is read as the name behind a \\$"),
+        ("A=${x:-", "}", "stands inside \\$\\{…\\}"),
+        ('A="${', '}"', "stands inside \\$\\{…\\}"),
+        ("A=${x:-$(run ", ")}", "stands inside \\$\\{…\\}"),
+        ("A=$((", " + 1))", "stands in arithmetic"),
+        ("((i + ", "))", "stands in arithmetic"),
+        ("A=`run ", "`", "stands inside `…`"),
+        ("A=$'", "'", "stands inside \\$'…', which not every shell knows"),
+        ("[[ ", " == a ]]", r"stands inside \[\[ … \]\]"),
+        ("cat <<", "\nx\n", "no clear end"),
+        ("cat <<'x", "'\n", "no clear end"),
+        ("A=~", "/x", "stands right behind a ~"),
+        ("run ~", "", "stands right behind a ~"),
+        ("A=a:~", "", "stands right behind a ~"),
+        ("A=\\", "", r"stands right behind a \\; remove it, or write it twice"),
+        ("for ", " in a; do run; done", "stands where for wants a name"),
+        ("function ", " { run; }", "stands where function wants a name"),
+        ("read -r ", "", "stands where read wants a name"),
+        ("run >&", "", "stands where >& wants a name"),
+        ("export ", "", "stands where export wants a name"),
+        ('export "a', '=1"', "stands where export wants a name"),
+        ("command unset -v ", "", "stands where unset wants a name"),
+        ("", "() { run; }", "stands before a bracket"),
+        ("", " \\\n ()", "stands before a bracket"),
+        ("eval ", "", "stands behind eval, which evaluates it"),
+        ('A=1 command \\eval "', '"', "stands behind eval, which evaluates it"),
+        ("trap 'run ", "' EXIT", "stands behind trap, which evaluates it"),
+        ("[ 1 -eq ", " ]", "is compared as a number"),
+        ("test -v ", "", "is compared as a number"),
+        ("a[", "]=1", "stands where the subscript of an array is evaluated"),
+        ("a=(1 [", "]=1)", "stands where the subscript of an array is evaluated"),
+        ("#!/bin/", "", "stands in the line that says what runs the script"),
+    ],
+)
+def test_where_no_value_has_a_place_it_is_refused(before, after, what):
+    with pytest.raises(FormatError, match=what) as caught:
+        write(document("#\n" if before[:2] != "#!" else "", before, ["canary"], after), "sh")
+    assert str(caught.value).startswith(f"run.sh.j2:{1 + (before[:2] != '#!')}: ")
+    assert "canary" not in str(caught.value)
+
+
+def test_a_value_of_a_command_within_what_is_evaluated_is_that_commands():
+    text = write(document('eval "$(run ', ["x"], ') a"; [ "$(run $(run ', ["y"], '))" -eq 1 ]'), "sh")
+    assert text == "eval \"$(run 'x') a\"; [ \"$(run $(run 'y'))\" -eq 1 ]"
+
+
+@pytest.mark.parametrize(
+    "command", ["declare -i A", "local -ri A=1", "typeset -n A", "integer A", "float A=1", "typeset '-i' A"]
+)
+def test_variables_that_evaluate_what_they_are_given_are_refused(command):
+    with pytest.raises(FormatError, match=r"^run\.sh\.j2:2: .* is evaluated, and may run commands"):
+        write(document("\n", command, "\nB=", ["x"]), "sh")
+
+
+@pytest.mark.parametrize("command", ["export -n A", "declare -r A=1", "typeset A=-i"])
+def test_other_variables_are_declared_as_ever(command):
+    assert write(document(command, " B=", ["x"]), "sh") == f"{command} B='x'"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A='",
+        'A="',
+        'A="$(a',
+        "A=$(",
+        "(a",
+        "A=`",
+        'A="\\',
+        "A=$'\\'",
+        "A=$[1]",
+        "A=$\\\n(a)",
+        "A=$x[1]",
+        "A=${ a; }",
+        "A=${x",
+        "A=${x:-{}",
+        "A=${x:-<(a)}",
+        'A="${x:-\'}"',
+        "A=${x:-'}",
+        "A=$(( ')",
+        "A=$((a) )",
+        "((a",
+        "((1<<2))",
+        "A=$(( $(cat <<E) ))\nE\n",
+        "(#a\n)",
+        "$(\\\n(a))",
+        "a <\\\n<E",
+        "cat <<E",
+        "cat <<E\n",
+        "cat <<E\n$(a\nE\n)",
+        "cat <<E\na\\\nE\n",
+        "cat <<E\r\nE\r\n",
+        "cat <<$x\n$x\n",
+        "cat <<E $(a\n)\nE\n",
+        "$(cat <<E)\nE\n",
+        "$(cat <<E\nE)\nE\n)",
+        'cat <<E\n"${x:-""}\nE\n',
+        "$(a case)",
+        "$(a; b esac)",
+        "$(case a in a) b)",
+        "[[ a",
+        "[[ a # b ]]",
+        "[[ a << b ]]",
+        "[[ a ) ]]",
+        "[[ ( a ]]",
+        "a\0",
+    ],
+)
+def test_what_shells_may_read_in_different_ways_is_refused_beside_a_value(text):
+    with pytest.raises(FormatError, match=r"^run\.sh\.j2:\d: "):
+        write(document(text, " ", [""], "\n"), "sh")
+    assert write(document(text), "sh") == text
+
+
+def test_a_here_document_without_lines_is_refused():
+    with pytest.raises(FormatError, match=r"^run\.sh\.j2:1: a here-document has no lines"):
+        write(document("cat <<E ", ["x"]), "sh")
+
+
+def test_an_error_in_the_authors_text_names_its_line():
+    with pytest.raises(FormatError, match=r"^run\.sh\.j2:3: a quote is not closed; close it$"):
+        write(document("\nA=", ["a\nb"], "\nB='", ["x"], "\n"), "sh")
+
+
+def test_a_script_that_nests_without_end_is_refused():
+    with pytest.raises(FormatError, match=r"^run\.sh\.j2: the text is nested too deep"):
+        write(document("$(" * 5000, ["x"]), "sh")
+    with pytest.raises(FormatError, match=r"^the text is nested too deep"):
+        outline("( " * 5000, "sh")
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "after"),
+    [
+        ("cat <<E\n", "a\nE\nb", "\nE\n"),
+        ("cat <<'E'\n", "E", "\nE\n"),
+        ("cat <<'E'\nE", "\nE", "E\nE\n"),
+        ("cat <<-EOF\n\t\tE", "OF", "\n\tEOF\n"),
+        ("cat <<E\n$(run ", "\nE\n", ")\nE\n"),
+        ("A=$(cat <<E\n", "x\nE; run)", "\nE\n)"),
+    ],
+)
+def test_a_value_cannot_end_its_here_document(before, value, after):
+    with pytest.raises(FormatError, match=r"password has the line that ends its here-document; choose another"):
+        write(document(before, [value], after), "sh")
+
+
+def test_a_line_that_ends_no_here_document_is_only_a_line():
+    assert write(document("cat <<E\nE", [" E\n\tE\nE)"], "\nE\n"), "sh") == "cat <<E\nE E\n\tE\nE)\nE\n"
+
+
+@pytest.mark.parametrize(("before", "value"), [("\t", "\tx"), ("", "\tx"), ("a", "b\n\tc")])
+def test_a_tab_that_a_here_document_would_lose_is_refused(before, value):
+    with pytest.raises(FormatError, match="begins a line with a tab, which <<- takes away"):
+        write(document("cat <<-E\n", before, [value], "\nE\n"), "sh")
+    assert write(document("cat <<E\n", before, [value], "\nE\n"), "sh") == f"cat <<E\n{before}{value}\nE\n"
+
+
+@pytest.mark.parametrize("line_break", list("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"))
+def test_a_line_break_in_a_comment_is_refused(line_break):
+    with pytest.raises(FormatError, match=r"^run\.sh\.j2:2: .* several lines") as caught:
+        write(document("\n# ", [f"canary{line_break}b"]), "sh")
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("before", ["A=", "A='", "# ", "cat <<'E'\n"])
+def test_a_nul_is_refused_since_no_shell_holds_it(before):
+    with pytest.raises(FormatError, match="holds a NUL") as caught:
+        write(document(before, ["canary\0"], "'" if before.endswith("'") else "\nE\n"), "sh")
+    assert "canary" not in str(caught.value)
+
+
+def test_a_value_may_make_a_name():
+    text = write(document(["db"], "_URL=", ["x"], " ", ["B"], "+=1\nexport C", ["2"], "=3 D=4\n"), "sh")
+    assert text == "db_URL='x' B+=1\nexport C2=3 D=4\n"
+
+
+@pytest.mark.parametrize("value", ["", "1", "a b", "a=b", "a;b", "é", "a\nb", "a[1]"])
+def test_a_name_that_is_none_is_refused(value):
+    with pytest.raises(FormatError, match="makes no name of a variable"):
+        write(document([value], "=x"), "sh")
+
+
+@pytest.mark.parametrize(
+    "parts", [(["A"], "=x\nA=y"), ("export 'A'=x; ", ["A"], "=y"), (["A"], "=x\nB=1 ", ["A"], "=y")]
+)
+def test_a_name_made_twice_is_refused(parts):
+    with pytest.raises(FormatError, match="makes the name of a variable that is there already"):
+        write(document(*parts), "sh")
+
+
+def test_an_argument_with_an_equals_sign_is_no_variable():
+    assert write(document("A=1 env A=2 ", ["A"], "=3 >", ["x-y"], "="), "sh") == "A=1 env A=2 'A'=3 >'x-y'="
+
+
+@given(author.map("".join), hostile, author.map("".join))
+def test_whatever_the_author_wrote_the_result_has_its_structure_or_is_refused(before, value, after):
+    try:
+        text = write(document(before, [value], after), "sh")
+    except FormatError:
+        return
+    # The author's commands are read in the same order whatever the value is.
+    assert outline(text, "sh") == outline(write(document(before, ["x"], after), "sh"), "sh")
+
+
+def test_the_proof_refuses_a_script_that_lost_a_word():
+    marked = sh.mark(document("run ", ["x"], " y\n"))
+    script = sh.read(marked.text)
+    for lost in ("run 'x'\n", "run x y\n", "run '"):
+        with pytest.raises(FormatError, match=r"^run\.sh\.j2: the script would not read back"):
+            sh._prove(lost, script, marked)
+    sh._prove("run 'x' y\n", script, marked)
+
+
+def test_the_outline_of_sh_names_the_variables_that_are_assigned():
+    text = (
+        "#!/bin/sh\nA=1 B='x y' run C=1\nexport D=1 E \"F=$x\"\nA+=1\nif G=1; then H=$(I=1; run); fi\ncat <<E\nJ=1\nE\n"
+    )
+    assert outline(text, "sh") == ("A", "B", "D", "F", "G", "H", "I")
+
+
+def test_the_outline_of_what_shells_read_in_different_ways_is_refused():
+    with pytest.raises(FormatError, match=r"^a quote is not closed"):
+        outline("A='", "sh")

@@ -1,0 +1,347 @@
+"""Each promise about TOML is held against tomllib."""
+
+import math
+import subprocess
+import sys
+import tomllib
+from types import MappingProxyType
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from lessee.core.errors import FormatError
+from lessee.rendering.document import Document, Hole
+from lessee.rendering.formats import outline, toml_, write
+
+PIECES = (
+    "'",
+    '"',
+    "'''",
+    '"""',
+    "\\",
+    "\n",
+    "\r\n",
+    "\t",
+    " ",
+    "=",
+    ".",
+    ",",
+    "#",
+    "[",
+    "]",
+    "{",
+    "}",
+    "\n[x]\ny = 1\n",
+)
+MORE = ("é", "😀", "\0", "\x7f", "\x85", "\u2028", "\ufeff", "\ufffe", "true", "1", "1979-05-27")
+any_text = st.characters(exclude_categories=["Cs"])
+hostile = st.lists(st.sampled_from(PIECES + MORE) | any_text, max_size=12).map("".join)
+integers = st.integers(-(2**63), 2**63 - 1)
+scalar = st.booleans() | integers | st.floats(allow_nan=False, allow_infinity=False) | hostile
+value = st.recursive(scalar, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(hostile, inner, max_size=3))
+AUTHOR = (
+    *(
+        "a",
+        "b = ",
+        "c.d = ",
+        "\n",
+        "\r\n",
+        " ",
+        "'",
+        '"',
+        "'''",
+        '"""',
+        "# ",
+        "[",
+        "]",
+        "{",
+        "}",
+        "[[",
+        "]]",
+        ", ",
+        "=",
+    ),
+    *("\\", "\\n", "\\u00e9", "\\\n  ", "1", ".5", "true", "1979-05-27", "é", "\t", "[t]\n", "e = '''", 'f = """'),
+)
+author = st.lists(st.sampled_from(AUTHOR), max_size=12).map("".join)
+
+
+def document(*parts):
+    """Text as it is; a value in a list is a hole; a Hole is itself."""
+    origin = "database/postgres: password"
+    holes = (part if isinstance(part, str | Hole) else Hole(part[0], origin, *part[1:]) for part in parts)
+    return Document("app.toml.j2", tuple(holes))
+
+
+def named(text):
+    """A hole of another origin than the others have."""
+    return Hole(text, "database/names: name")
+
+
+def embedded(text):
+    return Hole(text, "database/postgres: password", structure=True)
+
+
+@given(value)
+@example(1e-07)
+@example(-0.0)
+@example(5e-324)
+@example(1e22)
+@example(-(2**63))
+def test_a_value_that_stands_alone_keeps_its_type_and_its_structure(data):
+    text = write(
+        document("a = ", [data], " # c\nb = [", [data], ", ", [data], "]\n[t]\nc = {d = ", [data], "}"), "toml"
+    )
+    assert repr(tomllib.loads(text)) == repr({"a": data, "b": [data, data], "t": {"c": {"d": data}}})
+
+
+@given(hostile)
+@example('x"\nadmin = true')
+@example(" x")
+@example("\nx")
+def test_a_value_inside_a_string_stays_inside_it(text):
+    template = (
+        *("a = \"\\t'", [text], "\\u00e9\"\nb = '\\", [text], '\'\nc = """\n"x" \\\n  ', [text], '\n"\\""""\n'),
+        *("d = '''\n", [text], "\n''''\ne = \"\"\"", [text], '\n"""\nf = \'', [text], '\'\n"g" = 1'),
+    )
+    assert tomllib.loads(write(document(*template), "toml")) == {
+        "a": f"\t'{text}é",
+        "b": f"\\{text}",
+        "c": f'"x" {text}\n""',
+        "d": f"{text}\n'",
+        "e": f"{text}\n",
+        "f": text,
+        "g": 1,
+    }
+
+
+@given(hostile, hostile)
+def test_a_value_is_one_key_wherever_a_key_may_stand(name, text):
+    template = (
+        *(
+            [name],
+            " = 1\n[servers.",
+            [name],
+            "]\n",
+            [name],
+            ".x = ",
+            [text],
+            "\n'k-",
+            [name],
+            "' = {",
+            [name],
+            " = 2}\n",
+        ),
+        *("[[list.", [name], '."', [name], '"]]\n[[list . ', [name], " . '", [name], "']]\n"),
+    )
+    assume(name not in {"servers", "list"})
+    assert tomllib.loads(write(document(*template), "toml")) == {
+        name: 1,
+        "servers": {name: {name: {"x": text}, f"k-{name}": {name: 2}}},
+        "list": {name: {name: [{}, {}]}},
+    }
+
+
+@given(author, hostile, author)
+@example('""', "x", '""')
+@example('a = ""', "x", '""')
+@example("a = ", "x", '"""b"""')
+def test_no_value_changes_the_structure_whatever_the_author_wrote(before, text, after):
+    try:
+        written = write(document(before, [text], after), "toml")
+    except FormatError:
+        return
+    bare = [f'{before}"harmless"{after}', f"{before}harmless{after}"]
+    assert shape(tomllib.loads(written)) in [shape(loaded, text) for loaded in map(loads, bare)]
+
+
+def loads(text):
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+def shape(node, text=None):
+    match node:
+        case str():
+            return node if text is None else node.replace("harmless", text)
+        case dict():
+            return {shape(name, text): shape(inner, text) for name, inner in node.items()}
+        case list():
+            return [shape(item, text) for item in node]
+        case _:
+            return repr(node)
+
+
+@given(author)
+def test_a_file_without_values_stays_byte_for_byte(text):
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        with pytest.raises(FormatError, match="the text is no TOML"):
+            write(document(text), "toml")
+    else:
+        assert write(document(text), "toml") == text
+
+
+@pytest.mark.parametrize(("data", "text"), [(True, "true"), (False, "false"), (12, "12"), (1.5, "1.5"), ("a", "a")])
+def test_inside_a_string_a_scalar_is_its_text(data, text):
+    assert tomllib.loads(write(document("a = '<", [data], ">'"), "toml")) == {"a": f"<{text}>"}
+
+
+def test_a_mapping_of_any_kind_is_an_inline_table():
+    data = MappingProxyType({"b c": (1, MappingProxyType({}))})
+    assert write(document("a = ", [data]), "toml") == 'a = {"b c" = [1, {}]}'
+
+
+@given(value)
+def test_embedded_json_is_a_structure_where_it_stands_alone_and_text_elsewhere(data):
+    text = toml_.dumps(data)
+    written = write(document("a = ", embedded(text), "\nb = '", embedded(text), "'\n"), "toml")
+    assert repr(tomllib.loads(written)) == repr({"a": data, "b": text})
+
+
+def test_embedded_json_that_is_none_is_refused():
+    with pytest.raises(FormatError, match=r"^app\.toml\.j2:2: database/postgres: password is no JSON value") as caught:
+        write(document("\na = ", embedded("canary: 1"), "\n"), "toml")
+    assert "canary" not in str(caught.value)
+
+
+def test_embedded_json_may_be_a_key():
+    assert write(document(embedded('"k"'), " = ", embedded('"k"')), "toml") == '"k" = "k"'
+
+
+@pytest.mark.parametrize("data", [None, [None], {"a": [{"b": None}]}])
+def test_null_is_refused(data):
+    with pytest.raises(FormatError, match=r"^app\.toml\.j2:2: database/postgres: password is or holds null"):
+        write(document("\na = ", [data]), "toml")
+
+
+@pytest.mark.parametrize("data", [2**63, -(2**63) - 1, [2**64], {"a": 10**30}])
+def test_an_integer_of_more_than_64_bits_is_refused(data):
+    with pytest.raises(FormatError, match=r"^app\.toml\.j2:1: database/postgres: password is or holds an integer"):
+        write(document("a = ", [data]), "toml")
+
+
+@pytest.mark.parametrize("data", [math.nan, math.inf, {1, 2}])
+def test_what_json_cannot_hold_is_refused(data):
+    with pytest.raises(FormatError, match=r"^app\.toml\.j2:1: database/postgres: password is no JSON value"):
+        write(document("a = ", [data]), "toml")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [("a = 12", ["x"]), ("a = ", ["x"], "12"), ("a = ", ["x"], ["y"]), ("a-", ["x"], " = 1"), ("a = é", ["x"])],
+)
+def test_a_value_glued_to_other_text_is_refused(parts):
+    with pytest.raises(FormatError, match=r"^app\.toml\.j2:1: database/postgres: password is glued"):
+        write(document(*parts), "toml")
+
+
+def test_a_value_in_a_comment_stands_as_it_is():
+    text = write(document("a = 1 # ", ["it's\t'x' # é"], '\n# "', [2], "\n"), "toml")
+    assert text == "a = 1 # it's\t'x' # é\n# \"2\n"
+
+
+@pytest.mark.parametrize("text", ["canary\nb = 1", "canary\r", "canary\x85", "canary\u2028", "canary\0", "canary\x7f"])
+def test_a_value_that_a_comment_cannot_hold_is_refused(text):
+    with pytest.raises(FormatError, match=r"^app\.toml\.j2:2: database/postgres: password h(as|olds)") as caught:
+        write(document("a = 1\n# ", [text], "\n"), "toml")
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("data", [1, True, {"a": 1}, [1]])
+@pytest.mark.parametrize(("before", "after"), [("", " = 1"), ("[a.", "]"), ("a = {b.", " = 1}")])
+def test_a_key_that_is_no_string_is_refused(before, after, data):
+    with pytest.raises(FormatError, match="is no string and stands as a name"):
+        write(document(before, [data], after), "toml")
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("a = 1\n", ["a"], " = 2\n"),
+        ("'", ["a"], "' = 1\n[a]\n"),
+        (["a"], " = 1\n", named("a"), " = 2\n"),
+        ("[servers.", ["a"], "]\n[servers.", named("a"), ".tls]\n"),
+        ("x = {", ["a"], ".b = 1, a.c = 2}"),
+    ],
+)
+def test_a_key_made_twice_is_refused(parts):
+    with pytest.raises(FormatError, match=r": database/\w+: \w+ makes a key that its table has already") as caught:
+        write(document(*parts), "toml")
+    assert "'a'" not in str(caught.value)
+
+
+def test_a_table_may_be_opened_again_by_the_same_value():
+    text = write(document("[servers.", ["canary"], "]\na = 1\n[servers.", ["canary"], ".tls]\nb = 2\n"), "toml")
+    assert tomllib.loads(text) == {"servers": {"canary": {"a": 1, "tls": {"b": 2}}}}
+    for parts in ((["canary"], " = 1\n", ["canary"], " = 2\n"), ("[", ["canary"], "]\n[", ["canary"], "]\n")):
+        with pytest.raises(FormatError, match=r"^app\.toml\.j2:2: the text is no TOML: Cannot") as caught:
+            write(document(*parts), "toml")
+        assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("parts", "place"),
+    [
+        (("a",), ": the text is no TOML: "),
+        (("a = ", ["canary"], "\nb = [1, , 2]\n"), ":2: the text is no TOML: "),
+        (("a = '", ["canary"], "\nb = 1"), ": the text is no TOML: "),
+        (("a = '''", ["canary"], "\nb = 1"), ": the text is no TOML: "),
+        (('a = """', ["canary"], "\nb = 1"), ": the text is no TOML: "),
+        (('a = "', ["canary"], "\\u00", ["canary"], '"'), ":1: the text is no TOML: "),
+        (("a = {", ["canary"], " = 1, ", ["canary"], " = 2}"), ":1: the text is no TOML: "),
+        (("\ufeffa = ", ["canary"]), ":1: the text is no TOML: "),
+    ],
+)
+def test_a_template_that_is_no_toml_is_refused_by_line(parts, place):
+    with pytest.raises(FormatError) as caught:
+        write(document(*parts), "toml")
+    assert str(caught.value).startswith(f"app.toml.j2{place}")
+    assert "canary" not in str(caught.value)
+    assert "lessee" not in str(caught.value)
+
+
+def test_nesting_too_deep_is_refused():
+    with pytest.raises(FormatError, match=r"^app\.toml\.j2: the text is nested too deep"):
+        write(document("a = " + "[" * 100_000), "toml")
+    with pytest.raises(FormatError, match=r"^app\.toml\.j2:1: database/postgres: password is nested too deep"):
+        write(document("a = ", embedded("[" * 101 + "]" * 101)), "toml")
+    deep = "[" * 99 + "]" * 99
+    assert write(document("a = ", embedded(deep)), "toml") == f"a = {deep}"
+
+
+@pytest.mark.parametrize("text", ["a = true", "a = 1.0", "a = '1'", "a = 1\nb = 1", "", "a = "])
+def test_the_proof_refuses_what_reads_back_as_something_else(text):
+    marked = toml_.mark(document("a = 1"))
+    with pytest.raises(FormatError, match="does not read back"):
+        toml_._prove(text, {"a": 1}, marked)
+
+
+def test_the_outline_of_toml_has_paths_and_types_alone():
+    text = '[[a]]\n"b c" = [1, 1.5, {d = "x"}]\n[[a]]\ne = true\n[f]\ng = []\nh = {}\ni = 1979-05-27T07:32:00Z\n'
+    assert outline(text, "toml") == (
+        'a[0]."b c"[0]: integer',
+        'a[0]."b c"[1]: float',
+        'a[0]."b c"[2].d: string',
+        "a[1].e: boolean",
+        "f.g: array",
+        "f.h: table",
+        "f.i: datetime",
+    )
+    assert outline("", "toml") == ()
+
+
+@pytest.mark.parametrize("text", ["canary", "a = " + "[" * 100_000])
+def test_the_outline_of_what_is_no_toml_is_refused_without_a_snippet(text):
+    with pytest.raises(FormatError, match=r"^the text is (no TOML|nested too deep)") as caught:
+        outline(text, "toml")
+    assert "canary" not in str(caught.value)
+
+
+def test_tomllib_is_not_loaded_before_it_is_wanted():
+    code = "import sys, lessee.rendering.formats; sys.exit('tomllib' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,275 @@
+"""A template that would not end, or not fit, is refused by file and line, and always at the same step."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessee.core.errors import FormatError, TemplateError
+from lessee.core.paths import Folder
+from lessee.core.secrets import Secret
+from lessee.rendering.document import Document, Hole
+from lessee.rendering.sandbox.bounds import ITEMS, TEXT
+from lessee.rendering.sandbox.parser import LONGEST, TOKENS
+from lessee.rendering.serialization import content, text
+from lessee.rendering.templates import Compiler, Renderer
+from support.inputs.template_bombs import (
+    BOMBS,
+    DATA,
+    DIGITS,
+    ENDS,
+    HOARDING,
+    LARGE,
+    LISTED,
+    LOOPS,
+    NESTED,
+    STEPPED,
+    WIDE,
+    often,
+)
+from support.models.sandbox import SPACE, file, parts, refusal, value
+
+
+@pytest.mark.parametrize(("said", "bomb"), [(said, bomb) for said, bombs in BOMBS.items() for bomb in bombs])
+def test_a_bomb_is_refused_by_file_and_line(said, bomb):
+    found = refusal("\n" + bomb, DATA, **{"in": ""})
+    assert said in found
+    assert found.startswith(("app.j2:", "in.j2:1: "))
+    assert "z" * 50 not in found
+
+
+def test_a_bomb_within_what_is_taken_in_or_called_is_told_where_it_is():
+    files = {"in": "\n\n{% macro m() %}\n" + LOOPS + ENDS + "{% endmacro %}"}
+    assert refusal("{% from 'in.j2' import m %}{{ m() }}", **files) == f"in.j2:4: {STEPPED}"
+    assert refusal("{% include 'bomb.j2' %}", bomb="\n" + LOOPS + ENDS) == f"bomb.j2:2: {STEPPED}"
+
+
+# Each of these would take gigabytes or hours.
+
+IN_A_PROCESS_OF_ITS_OWN = """
+import json, resource, sys
+from support.models.sandbox import document
+from lessee.core.errors import TemplateError
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+
+bombs, data = json.load(sys.stdin)
+document("{{ [1]|yaml }}")
+before = peak()
+said = []
+for bomb in bombs:
+    try:
+        document(bomb, data, **{"in": ""})
+    except TemplateError as exc:
+        said.append(str(exc))
+json.dump([len(said), peak() - before], sys.stdout)
+"""
+
+
+@pytest.mark.long
+def test_all_bombs_that_make_something_take_less_than_128_mib():
+    bombs = [*HOARDING, *(bomb for said in (LARGE, LISTED, DIGITS, WIDE, NESTED) for bomb in BOMBS[said])]
+    run = subprocess.run(
+        [sys.executable, "-c", IN_A_PROCESS_OF_ITS_OWN],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        input=json.dumps([bombs, DATA]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    refused, kibibytes = json.loads(run.stdout)
+    assert refused == len(bombs)
+    assert kibibytes < 128 * 1024
+
+
+def test_a_bomb_ends_at_the_same_step_each_time_and_the_next_template_has_all_its_own():
+    templates = {
+        "bomb.j2": "{% set n = namespace(i=0) %}" + often("{% set n.i = i %}" * 9) + "{{ n.i }}",
+        "fine.j2": "{{ 1 }}",
+    }
+    compiler = Compiler(templates.__getitem__, SPACE)
+    renderer = Renderer(SPACE, {}, {}, {}, {})
+    bomb, fine = compiler.compile("bomb.j2"), compiler.compile("fine.j2")
+    for _ in range(2):
+        with pytest.raises(TemplateError, match="steps"):
+            renderer.render(bomb)
+        assert renderer.render(fine).parts == (Hole(1, "an expression"),)
+
+
+# What people write is far within.
+
+
+def test_a_thousand_secrets_with_twenty_keys_each_are_no_bomb():
+    data = {f"KEY_{n}": f"value {n}" for n in range(20)}
+    folder = {f"S{n}": Secret(data) for n in range(1000)}
+    each = "{% for k, v in s.items() %}{{ name }}_{{ k }}={{ v }}\n{% endfor %}"
+    loop = f'{{% for name, s in secrets("f/").items() %}}{each}{{% endfor %}}'
+    made = Compiler({"a": loop}.__getitem__, SPACE).compile("a")
+    found = Renderer(SPACE, {}, {Folder("secret", "f/"): folder}, {}, {}).render(made)
+    assert content(found, "text").count(b"\n") == 20_000
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("('A' * 8000000)|length", 8_000_000),
+        ("range(100000)|length", ITEMS),
+        ("(10 ** 4000)|string|length", 4001),
+        ("('%1000d' % 1)|length", 1000),
+        ("('x' * 1000000)|upper|replace('X', 'yy')|length", 2_000_000),
+        ("(('a' * 60 ~ '\n') * 10000)|indent(8)|length", 689_992),
+        ("range(10000)|map('string')|join(',')|length", 48_889),
+        ("(range(10000)|json|fromjson)|length", 10_000),
+    ],
+)
+def test_what_is_large_but_within_bounds_is_made(expression, expected):
+    assert value(expression) == expected
+
+
+def test_a_file_of_8_mib_is_written_and_no_byte_more():
+    most = "{% set a = 'x' * 4194304 %}{{ a }}{{ a }}"
+    assert len(file(most, "text")) == TEXT
+    assert refusal(most + "y") == f"app.j2:1: {LARGE}"
+
+
+def test_templates_take_in_each_other_twenty_deep():
+    files = {f"t{n}": f"{n}{{% include 't{n + 1}.j2' %}}" for n in range(1, 18)} | {"t18": "end"}
+    assert parts("{% include 't1.j2' %}", **files) == ["".join(map(str, range(1, 18))) + "end"]
+    tree = "{% if n is not defined or n > 0 %}{% set n = (n|default(6)) - 1 %}<{% include 'tree.j2' %}>{% endif %}"
+    assert parts("{% include 'tree.j2' %}", tree=tree) == ["<<<<<<>>>>>>"]
+
+
+# Before a template runs.
+
+
+def test_a_long_template_is_refused():
+    assert refusal("x" * LONGEST).startswith("app.j2:1: a template has no more than 1,048,576 characters; take parts")
+    assert len(parts("x" * (LONGEST - 100))[0]) == LONGEST - 100
+
+
+def test_a_template_of_many_words_is_refused_at_the_line_of_the_first_that_is_too_much():
+    said = refusal("{{ 1 }}\n" * (TOKENS // 4))
+    assert said == "app.j2:12498: a template's tags have no more than 50,000 words and signs"
+    assert len(parts("{{ 1 }}\n" * (TOKENS // 4 - 4))) == 2 * (TOKENS // 4 - 4)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "(" * 500 + "1" + ")" * 500,
+        "[" * 500 + "1" + "]" * 500,
+        "{'a': " * 500 + "1" + "}" * 500,
+        "not " * 5000 + "1",
+        "-" * 5000 + "1",
+        "1" + " + 1" * 5000,
+        "1" + "|abs" * 5000,
+        "s" + ".x" * 5000,
+        "s" + "['x']" * 5000,
+        "1" + " if 1 else 1" * 1000,
+        "[" * 150 + "1" + "]" * 150,
+        "1" + " + 1" * 150,
+        "x(" * 200 + "1" + ")" * 200,
+    ],
+)
+def test_what_is_nested_deeply_is_refused_at_its_line(expression):
+    said = refusal("\n{{ " + expression + " }}")
+    assert said == "app.j2:2: this is nested more than 100 levels deep; set a part of it to a variable first"
+
+
+def test_blocks_nested_deeply_are_refused():
+    assert "nested" in refusal("{% if 1 %}" * 1000 + "{% endif %}" * 1000)
+
+
+@pytest.mark.parametrize("depth", [1, 10, 40, 60, 90])
+def test_what_is_nested_a_little_is_rendered(depth):
+    assert value("1" + " + 1" * depth) == depth + 1
+    assert value("'a'" + "|upper|lower" * (depth // 2)) == "a"
+
+
+def test_a_part_that_is_too_long_for_python_is_refused():
+    branches = "".join(f"{{% elif s.x == {n} %}}" for n in range(6000))
+    said = refusal("{% if s.x == 'a' %}" + branches + "{% endif %}", {"x": "y"})
+    assert said.startswith("app.j2: a part of it is too long for Python; split it")
+
+
+def test_what_is_constant_is_not_made_before_it_runs():
+    branch = (
+        "{% if false %}{{ 'A' * 400000000 }}{{ 9 ** (9 ** 9) }}{{ '%1000000000d' % 1 }}{{ [0] * 10 ** 9 }}{% endif %}"
+    )
+    assert parts(branch) == []
+
+
+# A file whose structure is proved.
+
+
+def large(*pieces):
+    return Document("a.j2", tuple(Hole(piece[0], "a: x") if isinstance(piece, list) else piece for piece in pieces))
+
+
+@pytest.mark.parametrize("name", ["dotenv", "json", "yaml"])
+@pytest.mark.parametrize(
+    ("made", "what"),
+    [
+        (large(["x" * 524_289]), "524,288 bytes"),
+        (large("x" * 524_288, ["x"]), "524,288 bytes"),
+        (large(["é" * 262_144], "x"), "524,288 bytes"),
+        (large([{"a": ["\ud800" * 174_763]}]), "524,288 bytes"),
+        (large([[10**4000] * 200]), "524,288 bytes"),
+        (large(*[["x"]] * 10_001), "10,000 values"),
+        (large("[" * 50_000 + "]" * 50_001), "100,000 words and signs"),
+        (large("a\n" * 50_001), "100,000 words and signs"),
+        (large([[[]] * 50_001 + [{"a": 1}] * 50_000]), "100,000 words and signs"),
+        (Document("a.j2", (Hole("[" + "1," * 50_000 + "1]", "a: x", structure=True),)), "100,000 words and signs"),
+    ],
+    ids=range(10),
+)
+def test_a_file_that_is_too_large_to_be_proved_is_refused(name, made, what):
+    with pytest.raises(FormatError) as caught:
+        text(made, name)
+    assert str(caught.value) == (
+        f"a.j2: a file whose structure is proved has no more than {what}; make several of it, or give it `format: text`"
+    )
+
+
+def test_letters_count_by_the_bytes_that_they_are_in_the_file():
+    made = large('{"a": ', ["é" * 200_000], ', "b": ', [["ü" * 30_000]], ', "c": ', ["𝄞" * 10_000], "}")
+    assert json.loads(text(made, "json"))["a"] == "é" * 200_000
+
+
+def test_a_large_file_within_bounds_is_proved():
+    made = large('{"a": "', ["x" * 300_000], '", "b": ["', "word " * 40_000, '"]}')
+    assert len(json.loads(text(made, "json"))["b"][0]) == 200_000
+    assert len(text(large("[" * 60_000, ["x"]), "text")) == 60_001
+
+
+# Whatever it is that grows.
+
+SEEDS = ["'x' * 1000", "[1] * 1000", "7 ** 1000", "'é\n' * 999", "s.x", "range(1000)", "{'a': 'x' * 1000}", "'%s{}'"]
+FILTERS = ["json", "yaml", "list", "indent(9)", "urlencode", "length", "sort"]
+grown = st.recursive(
+    st.sampled_from(SEEDS),
+    lambda inner: st.one_of(
+        st.builds("({} {} {})".format, inner, st.sampled_from(["+", "*", "**", "%", "~", "in", "==", "<"]), inner),
+        st.builds("({})|{}".format, inner, st.sampled_from(FILTERS)),
+        st.builds("({})|{}({})".format, inner, st.sampled_from(["join", "batch", "format"]), inner),
+        st.builds("({}).{}({})".format, inner, st.sampled_from(["replace", "join", "split", "format", "count"]), inner),
+        st.builds("[{}, {}]".format, inner, inner),
+    ),
+    max_leaves=6,
+)
+
+
+@given(grown, st.integers(1, 12))
+def test_whatever_grows_is_made_within_bounds_or_refused(expression, times):
+    loop = f"{{% set ns.a = [ns.a, {expression}] %}}"
+    template = f"{{% set ns = namespace(a=[]) %}}{often(loop, times)}{{{{ ns.a|length }}}}{{{{ {expression} }}}}"
+    try:
+        said = json.dumps(parts(template, {"x": "xx"}))
+    except TemplateError as exc:
+        said = str(exc)
+    assert len(said) < 6 * TEXT

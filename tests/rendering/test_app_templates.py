@@ -1,0 +1,230 @@
+"""From a configuration and its templates to the files of a generation."""
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from dotenv import dotenv_values
+
+from lessee.config.parsing import parse
+from lessee.core.errors import FormatError, TemplateError
+from lessee.core.generation import File, Generation
+from lessee.core.paths import Dynamic, Folder, Ref, Space
+from lessee.core.secrets import Secret
+from lessee.rendering.app_templates import compile_recipes, space_of
+from lessee.rendering.render import Inputs, render
+from lessee.rendering.templates import Compiler
+
+CANARY = "HUNTER2-c4n4ry"
+SECRETS = {Ref("kv", "production/db"): Secret({"password": CANARY, "odd": "\ud800", "user": "simba"})}
+
+
+def config(files, more=""):
+    return parse(
+        "environment: production\nsecrets: {mount: kv, shared: [shared/]}\n"
+        f"apps:\n  web:\n    directory: /run/secrets/web\n    files: [{files}]\n{more}",
+        source="lessee.yaml",
+        environ={},
+    )
+
+
+def recipes(config, **templates):
+    load = {f"{name}.j2": text for name, text in templates.items()}.__getitem__
+    return compile_recipes(config, Compiler(load, space_of(config)))
+
+
+def test_code_is_made_when_it_is_rendered_where_nobody_prepared_it():
+    text = "{% block a %}{% endblock %}{% block a %}{% endblock %}"
+    said = config("{template: a.j2}")
+    later = compile_recipes(said, Compiler({"a.j2": text}.__getitem__, space_of(said)), prepare=False)
+    with pytest.raises(TemplateError, match="defined twice"):
+        files_of(later["web"])
+    with pytest.raises(TemplateError, match="defined twice"):
+        recipes(said, a=text)
+
+
+def files_of(recipe, dynamic=None):
+    return render(recipe, Inputs(SECRETS, {}, dynamic or {}, {"HOST": "h"})).generation
+
+
+def test_the_space_is_that_of_the_configuration():
+    foreign = frozenset({"development", "testing", "staging"})
+    assert space_of(config("{template: a.j2}")) == Space("kv", "production/", ("shared/",), foreign, "production")
+
+
+def test_a_recipe_needs_what_any_of_its_templates_can_touch():
+    made = recipes(
+        config("{template: a.j2, name: a}, {template: b.j2, name: b}"),
+        a='{{ secret("db").password }}{% include "c.j2" %}',
+        b='{{ secret("shared/x").y }}{{ dynamic("database/creds/web").password }}',
+        c='{{ secrets("keys/")|length }}',
+    )["web"]
+    assert made.needs == {
+        Ref("kv", "production/db"),
+        Ref("kv", "shared/x"),
+        Folder("kv", "production/keys/"),
+        Dynamic("database/creds/web"),
+    }
+
+
+def test_files_have_their_grammar_mode_and_owner():
+    said = '{template: a.j2, name: app.env, owner: "7:8"}, {template: a.j2, name: a.txt, mode: "0400", owner: "9"}'
+    said += ", {template: a.j2, name: b.txt}"
+    made = recipes(config(said), a='P={{ secret("db").password ~ " x" }}\nH={{ env("HOST") }}\n')["web"]
+    generation = files_of(made)
+    plain = f"P={CANARY} x\nH=h\n".encode()
+    quoted, *rest = generation.files
+    assert rest == [File("a.txt", plain, 0o400, 9, None), File("b.txt", plain, 0o440)]
+    assert (quoted.name, quoted.mode, quoted.uid, quoted.gid) == ("app.env", 0o440, 7, 8)
+    assert quoted.content != plain
+    assert CANARY.encode() in quoted.content
+    assert CANARY not in repr(generation)
+
+
+def test_the_same_inputs_give_the_same_generation():
+    made = recipes(config("{template: a.j2}"), a='{{ secret("db").user }}')["web"]
+    assert files_of(made) == files_of(made) == Generation("web", (File("a", b"simba", 0o440),))
+
+
+def test_a_recipe_differs_where_a_template_or_a_setting_does():
+    def made(text="a", more=""):
+        return recipes(config("{template: a.j2}", more), a='{% include "b.j2" %}', b=text)["web"]
+
+    assert made() == made()
+    assert made() != made(text="b")
+    assert made() != made(more="    refresh: 5s\n")
+
+
+def test_all_that_is_wrong_with_any_template_is_told_once():
+    more = "  api:\n    directory: /run/secrets/api\n    files: [{template: b.j2, name: x}, {template: c.j2}]\n"
+    with pytest.raises(TemplateError) as caught:
+        recipes(
+            config("{template: a.j2}, {template: b.j2}", more),
+            a="{{ nope }}",
+            b='\n{% include "c.j2" %}',
+            c="{{ 1|no }}",
+        )
+    first, second = str(caught.value).splitlines()
+    assert first.startswith("a.j2:1: there is no variable or function 'nope'")
+    assert second == "c.j2:1: there is no filter 'no'"
+    assert caught.value.exit_code == 65
+
+
+def test_an_operators_file_has_no_recipes():
+    assert recipes(parse("environment: production", source="lessee.yaml", environ={})) == {}
+
+
+def test_a_text_that_is_no_utf8_is_refused_unseen():
+    made = recipes(config("{template: a.j2, name: a.txt}"), a='{{ secret("db").password }}{{ secret("db").odd }}')[
+        "web"
+    ]
+    with pytest.raises(FormatError) as caught:
+        files_of(made)
+    assert CANARY not in str(caught.value)
+    assert "a." in str(caught.value)
+
+
+def test_one_file_that_fails_leaves_no_half_generation():
+    made = recipes(config("{template: a.j2}, {template: b.j2}"), a="fine", b='\n{{ secret("db").nope }}')["web"]
+    with pytest.raises(TemplateError, match=r"^b\.j2:2: db has no such key: 'nope'"):
+        files_of(made)
+
+
+def test_one_lease_serves_all_files_of_an_app():
+    text = '{{ dynamic("database/creds/web").password }}'
+    made = recipes(config("{template: a.j2, name: a}, {template: b.j2, name: b}"), a=text, b=text)["web"]
+    generation = files_of(made, {Dynamic("database/creds/web"): Secret({"password": CANARY})})
+    assert [file.content for file in generation.files] == [CANARY.encode()] * 2
+    assert CANARY not in repr(generation)
+
+
+def issued():
+    """What Vault answers for a certificate: PEM without a line end behind it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    chain = []
+    for common_name in ("web", "intermediate", "root"):
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)])
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        made = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, SHA256())
+        chain.append(made.public_bytes(Encoding.PEM).decode().strip())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode().strip()
+    leaf, *ca_chain = chain
+    return {"certificate": leaf, "private_key": private, "issuing_ca": ca_chain[0], "ca_chain": ca_chain}
+
+
+CERTIFICATE = '{% set c = certificate("pki/issue/web", common_name="web", ttl="1h") %}'
+NEED = Dynamic("pki/issue/web", (("common_name", "web"), ("ttl", "1h")), "POST", certificate=True)
+
+
+def test_a_certificate_its_key_and_its_chain_are_files_that_a_tls_library_reads():
+    data = issued()
+    said = config("{template: tls.crt.j2}, {template: ca.pem.j2}, {template: tls.key.j2}")
+    made = recipes(
+        said,
+        **{
+            "tls.crt": CERTIFICATE + '{{ c.certificate }}\n{{ c.ca_chain | join("\n") }}\n',
+            "ca.pem": CERTIFICATE + "{% for one in c.ca_chain %}{{ one }}\n{% endfor %}",
+            "tls.key": CERTIFICATE + "{{ c.private_key }}\n",
+        },
+    )["web"]
+    assert {file.format for file, _ in made.files} == {"text"}
+    crt, ca, key = (file.content for file in files_of(made, {NEED: Secret(data)}).files)
+    names = [one.subject.rfc4514_string() for one in x509.load_pem_x509_certificates(crt)]
+    assert names == ["CN=web", "CN=intermediate", "CN=root"]
+    assert len(x509.load_pem_x509_certificates(ca)) == 2
+    public = load_pem_private_key(key, None).public_key()
+    assert public == x509.load_pem_x509_certificate(crt).public_key()
+
+
+def test_a_pem_of_many_lines_comes_back_as_it_was_from_every_format():
+    data = issued()
+    chain = 'c.ca_chain | join("\n")'
+    made = recipes(
+        config("{template: a.env.j2}, {template: a.json.j2}, {template: a.yaml.j2}, {template: a.pem.j2}"),
+        **{
+            "a.env": CERTIFICATE + f"KEY={{{{ c.private_key }}}}\nCHAIN={{{{ {chain} }}}}\n",
+            "a.json": CERTIFICATE + f'{{"key": {{{{ c.private_key }}}}, "chain": {{{{ {chain} }}}}, '
+            '"list": {{ c.ca_chain }}}',
+            "a.yaml": CERTIFICATE
+            + f"key: {{{{ c.private_key }}}}\nchain: {{{{ {chain} }}}}\nlist: {{{{ c.ca_chain }}}}\n",
+            "a.pem": CERTIFICATE + f"{{{{ {chain} }}}}",
+        },
+    )["web"]
+    env, as_json, as_yaml, pem = (file.content.decode() for file in files_of(made, {NEED: Secret(data)}).files)
+    key, chain = data["private_key"], "\n".join(data["ca_chain"])
+    assert dotenv_values(stream=io.StringIO(env)) == {"KEY": key, "CHAIN": chain}
+    assert json.loads(as_json) == yaml.safe_load(as_yaml) == {"key": key, "chain": chain, "list": data["ca_chain"]}
+    assert pem == chain
+
+
+def test_what_makes_an_environment_is_no_file_and_its_needs_are_the_app_s():
+    said = config("{template: a.j2, name: a.txt}", "    environ: e.j2\n")
+    recipe = recipes(said, a="x", e='USER={{ secret("db").user }}\nPASSWORD={{ secret("db").password }}\nAT=${HOST}')[
+        "web"
+    ]
+    assert recipe.needs == {Ref("kv", "production/db")}
+    made = files_of(recipe)
+    assert made.environ == (("AT", "h"), ("PASSWORD", CANARY), ("USER", "simba"))
+    assert [file.name for file in made.files] == ["a.txt"]
+    assert CANARY not in repr(made)
+
+
+def test_another_environment_is_another_fingerprint():
+    file = File("a", b"1", 0o400)
+    plain = Generation("web", (file,))
+    others = [
+        Generation("web", (file,), (("A", "1"),)),
+        Generation("web", (file,), ()),
+        Generation("web", (File("a", b"2", 0o400),)),
+        Generation("web", (File("a", b"1", 0o440),)),
+        Generation("web", (File("b", b"1", 0o400),)),
+    ]
+    assert len({one.fingerprint for one in [plain, *others]}) == len(others) + 1
+    assert plain.fingerprint == Generation("web", (file,)).fingerprint

@@ -1,0 +1,130 @@
+"""What a frontend's build gives to everyone is listed by name, however a template comes to it."""
+
+import pytest
+
+from lessee.core.errors import FormatError
+from lessee.core.paths import Space
+from lessee.core.secrets import Secret
+from lessee.rendering.public_variables import given, refuse_public
+from lessee.rendering.templates import Compiler, Renderer
+
+SPACE = Space("secret")
+DATA = {"key": "canary-key", "url": "https://a.example/?q=1", "name": "VITE_NAME", "empty": ""}
+S = '{% set s = secret("a") %}'
+
+
+def document(text, data=DATA):
+    compiled = Compiler({"x.j2": text}.__getitem__, SPACE).compile("x.j2")
+    return Renderer(SPACE, {need: Secret(data) for need in compiled.needs}, {}, {}, {"HOME": "/"}).render(compiled)
+
+
+def taken(text, form="dotenv"):
+    return [(one.variable, one.line, one.origin) for one in given(document(S + text), form)]
+
+
+KEY = "a: key"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("VITE_A={{ s.key }}\n", [("VITE_A", 1, KEY)]),
+        ("A=1\nexport REACT_APP_A = '{{ s.url }}'\n", [("REACT_APP_A", 2, "a: url")]),
+        ("VITE_A=x-{{ s.key }}-{{ s.url }}\n", [("VITE_A", 1, KEY), ("VITE_A", 1, "a: url")]),
+        ("VITE_A={{ s.empty }}", [("VITE_A", 1, "a: empty")]),
+        ('VITE_A="1\nB={{ s.key }}"\n', [("VITE_A", 1, KEY)]),
+        ('VITE_A="a \'b" B={{ s.key }}\n', [("VITE_A", 1, KEY)]),
+        ("{{ s.name }}={{ s.key }}\n", [("VITE_NAME", 1, KEY)]),
+        ("VITE_{{ s.name }}={{ s.key }}\n", [("VITE_VITE_NAME", 1, KEY)]),
+        ("VITE_A={{ s.key | b64encode }}\n", [("VITE_A", 1, KEY)]),
+        ('VITE_A={{ s.key ~ "x" }}\n', [("VITE_A", 1, "an expression")]),
+        ('VITE_A={{ env("HOME") }}\n', [("VITE_A", 1, "an expression")]),
+        ("KEY={{ s.key }}\nVITE_A=${KEY}\n", [("VITE_A", 2, KEY)]),
+        ("VITE_A=$B\nB=x$C\nC={{ s.key }}\n", [("VITE_A", 1, KEY)]),
+        ("VITE_A=$B\nB=$VITE_A\n", []),
+        ("VITE_A=1\nB={{ s.key }}\n", []),
+        ("VITE_A=1 # it's {{ s.key }}\nB={{ s.key }}", [("VITE_A", 1, KEY)]),
+        ("VITE_A=1 # it's\nB={{ s.key }}\n", []),
+        ("VITE_A=Bob's\nB='{{ s.key }}'\n", []),
+        ("VITE_A=1 # the end", []),
+        ("VITE_A=\\\nB={{ s.key }}\n", [("VITE_A", 1, KEY)]),
+        ("MY_VITE_A={{ s.key }}\nA=VITE_\n", []),
+        ("A={{ s.key }}\n", []),
+    ],
+)
+def test_a_public_variable_is_told_with_all_that_it_takes(text, found):
+    assert taken(text) == found
+
+
+def test_a_variable_whose_name_is_a_key_of_a_secret_is_told():
+    rendered = document('{{ secret("a") | dotenv }}\n', {"A": "1", "VITE_NAME": "canary"})
+    assert [(one.variable, one.origin) for one in given(rendered, "dotenv")] == [("VITE_NAME", "a: VITE_NAME")]
+
+
+@pytest.mark.parametrize("text", ["A=1; VITE_A={{ s.key }} npm run build\n", 'VITE_A=a"\n{{ s.key }}"\n'])
+def test_in_a_script_it_may_stand_anywhere_on_a_line(text):
+    assert taken(text, "sh") == [("VITE_A", 1, KEY)]
+
+
+@pytest.mark.parametrize("form", ["xml", "nginx"])
+def test_what_sets_no_variables_gives_none(form):
+    assert taken("VITE_A={{ s.key }}\n", form) == []
+
+
+@pytest.mark.parametrize("form", ["json", "yaml", "toml", "text"])
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"VITE_A": "{{ s.key }}"}\n', [("VITE_A", 1, KEY)]),
+        ('{\n"VITE_A" : {{ s.key }},\n "B": {{ s.url }} }\n', [("VITE_A", 2, KEY)]),
+        ('{"VITE_A": 1, "B": {{ s.url }} }\n', []),
+        ('{"VITE_A": "a, b", "B": {{ s.url }} }\n', []),
+        ('{"VITE_A": {"x": 1,\n "B": {{ s.url }} }, "C": {{ s.key }} }\n', [("VITE_A", 1, "a: url")]),
+        ('{"VITE_A":\n [{{ s.url }}, {{ s.key }}]}\n', [("VITE_A", 2, "a: url"), ("VITE_A", 2, KEY)]),
+        ("window.VITE_A = '{{ s.key }}';\n", [("VITE_A", 1, KEY)]),
+        ('window["VITE_A"] = f("\\"", {{ s.key }}) + {{ s.key }};\n', [("VITE_A", 1, KEY)]),
+        ('if (VITE_A == 1) { B = "{{ s.key }}" }\n', []),
+        ("VITE_A: {{ s.key }}\nB: {{ s.url }}\n", [("VITE_A", 1, KEY)]),
+        ("VITE_A = {{ s.key }}", [("VITE_A", 1, KEY)]),
+        ("VITE_A: 1\n", []),
+        ("VITE_A: it's\nB: {{ s.key }}'\n", []),
+        ("VITE_A: (it's\n{{ s.key }}\n", [("VITE_A", 1, KEY)]),
+        ("VITE_A = `1,\n{{ s.key }}`\n", [("VITE_A", 1, KEY)]),
+        ("app.VITE_A = {{ s.key }}\n", [("VITE_A", 1, KEY)]),
+        ("MY_VITE_A: {{ s.key }}\n", []),
+        ('"VITE_{{ s.name }}": {{ s.key }}\n', [("VITE_VITE_NAME", 1, KEY)]),
+        ('\n{{ {"a": [{"VITE_A": s.key, "B": 1}], "c": "VITE_C=1"} | json(2) }};\n', [("VITE_A", 2, "an expression")]),
+        ('{{ {"VITE_A": s.key} | yaml }}', [("VITE_A", 1, "an expression")]),
+        ('{{ {"A": s.key} | json }}', []),
+        ('{{ {"A": "x VITE_B: 1"} | json }}', []),
+    ],
+)
+def test_in_a_document_a_public_name_is_told_with_the_value_that_it_has(form, text, found):
+    assert taken(text, form) == found
+
+
+def test_a_secret_that_is_written_out_as_a_whole_gives_each_public_name_in_it():
+    rendered = document('{"app": {{ secret("a") }} }\n', {"A": "1", "VITE_NAME": "canary", "NEXT_PUBLIC_X": "canary"})
+    found = [(one.variable, one.origin) for one in given(rendered, "json")]
+    assert found == [("VITE_NAME", "a"), ("NEXT_PUBLIC_X", "a")]
+
+
+def test_the_keys_of_a_value_are_part_of_it_and_no_error_tells_them():
+    data = {"blob": '{"VITE_canary": {"x": "1", "PUBLIC_canary": 1}, "A": ["VITE_canary"]}'}
+    rendered = document('\n{{ secret("a").blob | fromjson | json }}\n', data)
+    with pytest.raises(FormatError, match=r"x\.j2:2: VITE_… takes .*, PUBLIC_… takes .*\[VITE_…, PUBLIC_…\]") as told:
+        refuse_public(rendered, "text", {"A"})
+    assert "canary" not in str(told.value)
+    refuse_public(rendered, "text", {"VITE_canary", "PUBLIC_canary"})
+
+
+def test_what_is_not_listed_is_refused_and_all_of_it_is_told():
+    rendered = document(S + "A=1\nVITE_A={{ s.key }}\nVITE_B={{ s.url }}{{ s.key }}\nVITE_C={{ s.url }}\n")
+    with pytest.raises(FormatError) as told:
+        refuse_public(rendered, "dotenv", {"VITE_C"})
+    assert str(told.value) == (
+        "x.j2:2: VITE_A takes a: key, VITE_B takes a: url and a: key: a build writes what begins so into what every "
+        "visitor gets; take it out; or, where all the world may know it, write `public: [VITE_A, VITE_B]` in the app"
+    )
+    assert "canary" not in str(told.value)
+    refuse_public(rendered, "dotenv", {"VITE_A", "VITE_B", "VITE_C"})

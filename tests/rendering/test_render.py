@@ -1,0 +1,121 @@
+"""A file is rendered again when something it reads has changed, and only then."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessee.config.parsing import parse
+from lessee.core.paths import Dynamic, Folder, Ref
+from lessee.core.secrets import Secret
+from lessee.rendering.app_templates import compile_recipes, space_of
+from lessee.rendering.render import Inputs, render
+from lessee.rendering.templates import Compiler
+
+TEMPLATES = {
+    "one.j2": '{{ secret("one").x }} {{ env("HOST") }}',
+    "both.j2": '{{ secret("one").x }} {{ secret("two").x }}',
+    "taken.j2": '{% include "one.j2" %}',
+    "folder.j2": '{% for name, s in secrets("keys/").items() %}{{ name }}={{ s.x }} {% endfor %}',
+    "lease.j2": '{{ dynamic("database/creds/web").x }}',
+    "none.j2": "nothing",
+}
+ENVIRON = {"HOST": "h"}
+ONE, TWO, KEYS, LEASE = (
+    Ref("secret", "one"),
+    Ref("secret", "two"),
+    Folder("secret", "keys/"),
+    Dynamic("database/creds/web"),
+)
+
+
+def recipe_of():
+    files = ", ".join(f"{{template: {name}, name: {name}.txt}}" for name in TEMPLATES)
+    config = parse(
+        f'secrets: {{prefix: ""}}\napps: {{web: {{directory: /run/secrets/web, files: [{files}], environ: one.env}}}}',
+        source="lessee.yaml",
+        environ={},
+        for_child=True,
+    )
+    load = {**TEMPLATES, "one.env": 'A={{ secret("one").x }}'}.__getitem__
+    return compile_recipes(config, Compiler(load, space_of(config)))["web"]
+
+
+RECIPE = recipe_of()
+
+
+def inputs(one, two, keys, lease, environ=ENVIRON):
+    return Inputs({ONE: one, TWO: two}, {KEYS: keys}, {LEASE: lease}, environ)
+
+
+FIRST = inputs(
+    Secret({"x": "1"}), Secret({"x": "2"}), {"a": Secret({"x": "3"}), "b": Secret({"x": "4"})}, Secret({"x": "5"})
+)
+
+
+def again(changed, recipe=RECIPE):
+    """The names of the files that were rendered anew."""
+    before = render(RECIPE, FIRST)
+    after = render(recipe, changed, before)
+    assert after == render(recipe, changed)
+    pairs = zip(before.generation.files, after.generation.files, strict=True)
+    return {new.name.removesuffix(".j2.txt") for old, new in pairs if new is not old}
+
+
+def test_where_nothing_changed_nothing_is_rendered():
+    assert again(FIRST) == set()
+
+
+def test_a_changed_secret_renders_what_reads_it_be_it_through_another_template():
+    assert again(inputs(Secret({"x": "9"}), FIRST.secrets[TWO], FIRST.folders[KEYS], FIRST.dynamic[LEASE])) == {
+        "one",
+        "both",
+        "taken",
+    }
+
+
+def test_a_lease_renders_what_holds_it():
+    assert again(inputs(*FIRST.secrets.values(), FIRST.folders[KEYS], Secret({"x": "9"}))) == {"lease"}
+
+
+def test_what_comes_to_a_folder_goes_or_changes_renders_what_lists_it():
+    keys = FIRST.folders[KEYS]
+    for other in ({**keys, "c": Secret({"x": "9"})}, {"a": keys["a"]}, {**keys, "b": Secret({"x": "9"})}):
+        assert again(inputs(*FIRST.secrets.values(), other, FIRST.dynamic[LEASE])) == {"folder"}
+
+
+def test_true_is_not_taken_for_1():
+    first = inputs(Secret({"x": True}), *list(FIRST.secrets.values())[1:], FIRST.folders[KEYS], FIRST.dynamic[LEASE])
+    second = inputs(Secret({"x": 1}), *list(FIRST.secrets.values())[1:], FIRST.folders[KEYS], FIRST.dynamic[LEASE])
+    assert render(RECIPE, second, render(RECIPE, first)).generation.files[0].content == b"1 h"
+
+
+def test_another_recipe_or_environment_renders_all():
+    everything = {name.removesuffix(".j2") for name in TEMPLATES}
+    assert again(FIRST, recipe_of()) == everything
+    moved = inputs(*FIRST.secrets.values(), FIRST.folders[KEYS], FIRST.dynamic[LEASE], {"HOST": "elsewhere"})
+    assert again(moved) == everything
+
+
+def test_the_child_s_environment_follows_as_well():
+    before = render(RECIPE, FIRST)
+    moved = inputs(Secret({"x": "9"}), FIRST.secrets[TWO], FIRST.folders[KEYS], FIRST.dynamic[LEASE])
+    assert (before.generation.environ, render(RECIPE, moved, before).generation.environ) == (
+        (("A", "1"),),
+        (("A", "9"),),
+    )
+
+
+def test_no_value_is_in_a_rendering_s_repr():
+    canary = Secret({"x": "HUNTER2"})
+    made = render(RECIPE, inputs(canary, canary, {"a": canary}, canary, {"HOST": "HUNTER2"}))
+    assert "HUNTER2" not in repr(made)
+
+
+secret = st.builds(lambda x: Secret({"x": x}), st.sampled_from(["1", "2", True, 1]))
+
+
+@given(st.lists(st.builds(inputs, secret, secret, st.dictionaries(st.sampled_from("abc"), secret), secret), max_size=4))
+def test_whatever_happened_before_the_files_are_those_of_these_secrets(history):
+    made = render(RECIPE, FIRST)
+    for now in history:
+        made = render(RECIPE, now, made)
+        assert made.generation == render(RECIPE, now).generation

@@ -1,0 +1,833 @@
+"""What a template may say, what it gives, and what its errors never tell."""
+
+import json
+import traceback
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lessee.core.errors import TemplateError
+from lessee.core.paths import Dynamic, Folder, Ref, Space
+from lessee.core.secrets import Secret
+from lessee.rendering.document import Hole
+from lessee.rendering.templates import Compiler, Renderer
+
+CANARY = "HUNTER2-c4n4ry"
+SPACE = Space("secret", "production/", ("shared/",), frozenset({"testing"}))
+POSTGRES = {
+    "username": "simba",
+    "password": CANARY,
+    "port": 5432,
+    "hosts": ["one", "two"],
+    "tls": {"ca": "PEM", "modes": [{"name": "full"}]},
+    "path": "/var",
+    "origin": "mine",
+    "items": "I",
+    "keys": "K",
+    "values": "V",
+    "get": "G",
+    "empty": None,
+}
+SECRETS = {Ref("secret", "production/database/postgres"): Secret(POSTGRES)}
+FOLDERS = {
+    Folder("secret", "production/api-keys/"): {
+        "openrouter": Secret({"api_key": "k1"}),
+        "stripe": Secret({"api_key": "k2"}),
+    }
+}
+ISSUED = Dynamic("pki/issue/web", (("common_name", "simba.local"),), "POST", certificate=True)
+DYNAMIC = {
+    Dynamic("database/creds/simba"): Secret({"username": "v-simba-1", "password": CANARY}),
+    Dynamic("aws/sts/deploy", (("n", 2), ("ttl", "15m")), "POST"): Secret({"access_key": "A1"}),
+    Dynamic("aws/sts/deploy", (("n", 3), ("ttl", "15m")), "POST"): Secret({"access_key": "A2"}),
+    Dynamic("a/b", (("class", "c"), ("literal", "l"), ("self", "s")), "POST"): Secret({"x": "odd names"}),
+    ISSUED: Secret({"certificate": "C", "private_key": CANARY, "ca_chain": ["one", "two"]}),
+}
+DB = '{% set s = secret("database/postgres") %}'
+
+
+def compiler(files):
+    return Compiler(files.__getitem__, SPACE)
+
+
+def compiled(text, **files):
+    return compiler({"app.j2": text} | {f"{name}.j2": text for name, text in files.items()}).compile("app.j2")
+
+
+def rendered(text, secrets=SECRETS, environ=None, **files):
+    return Renderer(SPACE, secrets, FOLDERS, DYNAMIC, environ or {}).render(compiled(text, **files)).parts
+
+
+def parts(text, **files):
+    """Text as it is, the value of a hole in a list."""
+    return [part if isinstance(part, str) else [part.value] for part in rendered(text, **files)]
+
+
+def value(expression):
+    """What one expression gives."""
+    (hole,) = rendered(f"{DB}{{{{ {expression} }}}}")
+    return hole.value
+
+
+def refusal(text, **files):
+    with pytest.raises(TemplateError) as caught:
+        rendered(text, **files)
+    return str(caught.value)
+
+
+# Every path is known without running the template.
+
+
+def test_needs_are_known_though_no_branch_that_names_them_is_taken():
+    made = compiled(
+        '{% if false %}{{ secret("a").x }}{{ secret("b", version=3).x }}{% endif %}'
+        '{% for x in secrets("api-keys/") %}{{ secret("shared/c").x }}{% endfor %}{{ env("X", "y") }}'
+    )
+    assert made.needs == {
+        Ref("secret", "production/a"),
+        Ref("secret", "production/b", 3),
+        Ref("secret", "shared/c"),
+        Folder("secret", "production/api-keys/"),
+    }
+
+
+def test_needs_of_all_that_is_taken_in_are_known():
+    made = compiled(
+        '{% extends "base.j2" %}{% import "macros.j2" as m %}{% from "words.j2" import w %}'
+        '{% block body %}{% if false %}{% include "part.j2" %}{% endif %}{% endblock %}',
+        base='{{ secret("base").x }}{% block body %}{% endblock %}',
+        macros='{% macro a() %}{{ secret("macro").x }}{% endmacro %}',
+        words='{% set w = secret("word") %}',
+        part='{% include "deep.j2" %}',
+        deep='{{ secret("deep").x }}',
+    )
+    assert {need.path for need in made.needs} == {f"production/{x}" for x in ("base", "macro", "word", "deep")}
+    assert made.codes.keys() == {f"{name}.j2" for name in ("app", "base", "macros", "words", "part", "deep")}
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "secret(env('X', 'y'))",
+        "secret('a' ~ 'b')",
+        "secret('a' + 'b')",
+        "secret(*['a'])",
+        "secret(**{'literal': 'a'})",
+        "secret('a', version=-1)",
+        "secret('a', version=secret('b').x)",
+        "secrets('a' if true else 'b')",
+        "env(secret('a').x)",
+    ],
+)
+def test_a_path_that_is_no_literal_is_refused(expression):
+    said = refusal(f"\n{{{{ {expression} }}}}")
+    assert said.startswith("app.j2:2: ")
+    assert "takes literals, so that every path is known without running the template; write them out" in said
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "secret()",
+        "secret(1)",
+        "secret('a', 3)",
+        "secret('a', 'b')",
+        "secret(path='a')",
+        "secret('a', version='3')",
+        "secret('a', version=true)",
+        "secret('a', ttl=3)",
+        "secrets()",
+        "secrets('a', version=3)",
+        "env()",
+        "env('A', 1)",
+        "env('A', none)",
+        "env('A', x='b')",
+    ],
+)
+def test_arguments_of_the_wrong_kind_are_refused_with_an_example(expression):
+    said = refusal(f"\n\n{{{{ {expression} }}}}")
+    assert said.startswith("app.j2:3: ")
+    assert "cannot take these arguments; write it as " in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% set f = secret %}{{ f('a').x }}",
+        "{{ [secret][0]('a').x }}",
+        "{{ {'f': secrets}.f('a') }}",
+        "{% macro m(f) %}{{ f('a').x }}{% endmacro %}{{ m(secret) }}",
+        "{% with f = secret %}{{ f('a').x }}{% endwith %}",
+        "{{ namespace(f=secret).f('a').x }}",
+        "{{ (secret if true else env)('a').x }}",
+        "{{ ['a']|map(secret) }}",
+        "{{ secret.__globals__ }}",
+        "{{ secret }}",
+        "{% set secret = 1 %}",
+        "{% for secret in [1] %}{% endfor %}",
+        "{% macro m(secret) %}{% endmacro %}",
+    ],
+)
+def test_a_function_has_no_other_name(text):
+    said = refusal(text)
+    assert said.startswith("app.j2:1: secret")
+    assert "may only be called, as in " in said
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("", "is no path of a secret"),
+        ("a/", "is no path of a secret"),
+        ("../testing/a", "is no path"),
+        ("testing/a", "another environment's name"),
+        ("production/a", "leave it out"),
+    ],
+)
+def test_a_path_outside_the_environment_is_refused_at_its_line(path, why):
+    said = refusal(f'\n{{{{ secret("{path}").x }}}}')
+    assert said.startswith("app.j2:2: ")
+    assert why in said
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (
+            "{{ nope }}",
+            "there is no variable or function 'nope'; templates can call secret, secrets, dynamic, certificate, env",
+        ),
+        ("{{ nope('a') }}", "there is no variable or function 'nope'"),
+        ("{% if false %}{{ nope }}{% endif %}", "there is no variable or function 'nope'"),
+        ("{{ loop }}", "there is no variable or function 'loop'"),
+        ("{{ 1|nope }}", "there is no filter 'nope'"),
+        ("{% if false %}{{ 1|nope }}{% endif %}", "there is no filter 'nope'"),
+        ("{{ 1 is nope }}", "there is no test 'nope'"),
+        ("{% if false %}{{ 1 is nope }}{% endif %}", "there is no test 'nope'"),
+        ("{% nope %}", "Encountered unknown tag 'nope'."),
+        ("{{ 1", "unexpected end of template"),
+        ("{% filter upper %}a{% endfilter %}", "a filter takes a value, not a block"),
+        ("{% autoescape true %}a{% endautoescape %}", "autoescape is for HTML"),
+        ("{{ 1|safe }}", "there is no filter 'safe'"),
+        ("{{ 1|attr('x') }}", "there is no filter 'attr'"),
+        ('{% include "a" ~ ".j2" %}', "must be one literal; write it out"),
+        ('{% include ["a.j2", "b.j2"] %}', "must be one literal"),
+        ("{% import 1 as m %}", "must be one literal"),
+        ("{% extends env('X', 'y') %}", "must be one literal"),
+        ('{% from secret("a").x import m %}', "must be one literal"),
+    ],
+)
+@pytest.mark.parametrize(
+    "taking", [None, '{% include "in.j2" %}', '{% import "in.j2" as i %}', '{% extends "in.j2" %}']
+)
+def test_what_is_not_there_is_refused_with_file_and_line(text, what, taking):
+    said = refusal(taking, **{"in": f"\n\n{text}"}) if taking else refusal(f"\n\n{text}")
+    assert said.startswith(f"{'in' if taking else 'app'}.j2:3: ")
+    assert what in said
+
+
+def test_a_variable_may_come_from_the_template_that_takes_in():
+    assert parts('{% set x = "a" %}{% include "in.j2" %}', **{"in": "{{ x }}"}) == [["a"]]
+    assert parts('{% for x in [1, 2] %}{% include "in.j2" %}{% endfor %}', **{"in": "{{ x }}"}) == [[1], [2]]
+    assert parts('{% extends "in.j2" %}{% set x = "a" %}', **{"in": "{{ x }}"}) == [["a"]]
+
+
+def test_a_variable_that_does_not_reach_is_an_error_when_it_is_used():
+    said = refusal('{% include "in.j2" %}{{ x }}', **{"in": "{% set x = 1 %}"})
+    assert said == "app.j2:1: there is no such variable: 'x'"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"app": '{% include "app.j2" %}'},
+        {"app": '{% include "b.j2" %}', "b": '{% include "c.j2" %}', "c": '{% include "b.j2" %}'},
+        {"app": '{% extends "b.j2" %}', "b": '{% import "app.j2" as a %}{{ secret("x").y }}'},
+    ],
+)
+def test_a_circle_of_includes_is_compiled_and_fails_when_it_runs(files):
+    made = compiler({f"{name}.j2": text for name, text in files.items()}).compile("app.j2")
+    assert made.codes.keys() == {f"{name}.j2" for name in files}
+    with pytest.raises(TemplateError, match=r"\.j2:1: templates take in each other more than 20 levels deep; let none"):
+        Renderer(SPACE, {}, {}, {}, {}).render(made)
+
+
+def test_a_template_is_another_when_the_text_of_any_file_is_and_else_the_same():
+    def taken_in(**files):
+        return compiled('{% include "one.j2" %}{% import "two.j2" as t %}', **files)
+
+    same = taken_in(one="1", two="2")
+    assert taken_in(one="1", two="2") == same
+    assert taken_in(one="1", two="2", three="not taken in") == same
+    others = [taken_in(one="1 ", two="2"), taken_in(one="1", two="2 "), taken_in(one="2", two="1")]
+    assert all(other != same for other in others)
+
+
+def test_code_that_cannot_be_made_is_told_when_it_is_prepared():
+    twice = compiled("{% block a %}{% endblock %}\n{% block a %}{% endblock %}")
+    with pytest.raises(TemplateError, match=r"app\.j2:2: block 'a' defined twice"):
+        twice.prepare()
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("{{ namespace(d='', d='') }}", "keyword argument repeated: d"),
+        ("{% macro m(a, a) %}{% endmacro %}", "duplicate (argument|parameter)"),
+        ("{% for x in [1] %}" * 21 + "{% endfor %}" * 21, "too many statically nested blocks"),
+    ],
+)
+def test_what_python_cannot_say_is_an_error_of_the_template(text, what):
+    with pytest.raises(TemplateError, match=rf"^app\.j2: its Python would be wrong: {what}") as caught:
+        compiled(text).prepare()
+    assert caught.value.todo
+
+
+def test_a_template_renders_the_text_that_was_scanned_though_the_file_is_edited_meanwhile():
+    files = {"app.j2": '{% include "in.j2" %}', "in.j2": "old"}
+    made = compiler(files).compile("app.j2")
+    files["in.j2"] = "{{ secret('database/postgres').password }}"
+    assert Renderer(SPACE, SECRETS, {}, {}, {}).render(made).parts == ("old",)
+
+
+def test_a_file_that_cannot_be_loaded_is_the_loaders_error():
+    def load(name):
+        if name == "gone.j2":
+            raise TemplateError("cannot be read", where="/templates/gone.j2")
+        return '{% include "gone.j2" %}'
+
+    with pytest.raises(TemplateError, match=r"^/templates/gone\.j2: cannot be read$"):
+        Compiler(load, SPACE).compile("app.j2")
+
+
+# What a missing key says.
+
+
+def test_a_missing_key_names_file_line_path_and_the_keys_that_are_there():
+    said = refusal(
+        '\n{{ secret("api/x").pasword }}', secrets={Ref("secret", "production/api/x"): Secret({"b": 1, "a": 2})}
+    )
+    assert said == "app.j2:2: api/x has no such key: 'pasword'; the keys that are there: 'a', 'b'"
+
+
+def test_a_missing_key_of_an_empty_secret_says_that_there_is_none():
+    said = refusal('{{ secret("x").a }}', secrets={Ref("secret", "production/x"): Secret({})})
+    assert said.endswith("the keys that are there: none")
+
+
+def test_a_key_with_a_line_end_makes_no_line_in_an_error():
+    said = refusal('{{ secret("x").a }}', secrets={Ref("secret", "production/x"): Secret({"b\nERROR: forged": 1})})
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("expression", "what"),
+    [
+        ("s.tls.cert", "database/postgres: tls has no such key: 'cert'; the keys that are there: 'ca', 'modes'"),
+        (
+            "s.tls.modes[0].nam",
+            "database/postgres: tls: modes[0] has no such key: 'nam'; the keys that are there: 'name'",
+        ),
+        ("s['nope']", "database/postgres has no such key: 'nope'; the keys that are there: "),
+        ("s.nope.deeper", "database/postgres has no such key: 'nope'"),
+        ("s.nope|upper", "database/postgres has no such key: 'nope'"),
+        ("s.nope|json", "database/postgres has no such key: 'nope'"),
+        ("s.nope|b64encode", "database/postgres has no such key: 'nope'"),
+        ("[s.nope]", "database/postgres has no such key: 'nope'"),
+        ("'x' if s.nope else 'y'", "database/postgres has no such key: 'nope'"),
+        ("s.nope == 'x'", "database/postgres has no such key: 'nope'"),
+        ("s.password.nope", "database/postgres: password has no such key: 'nope'"),
+        ("s.hosts[7]", "a list has no such key: a computed one"),
+        ("s.port.nope", "a int has no such key: 'nope'"),
+        ("[]|first", "an empty list has no first"),
+        (
+            "secrets('api-keys/').nope.x",
+            "api-keys/ has no such key: 'nope'; the keys that are there: 'openrouter', 'stripe'",
+        ),
+        (
+            "secrets('api-keys').stripe.nope",
+            "api-keys/stripe has no such key: 'nope'; the keys that are there: 'api_key'",
+        ),
+        (
+            "dynamic('database/creds/simba').pw",
+            "database/creds/simba has no such key: 'pw'; the keys that are there: 'password', 'username'",
+        ),
+        (
+            "certificate('pki/issue/web', common_name='simba.local').key",
+            "pki/issue/web has no such key: 'key'; the keys that are there: 'ca_chain', 'certificate', 'private_key'",
+        ),
+    ],
+)
+def test_what_is_not_there_is_named(expression, what):
+    assert refusal(f"{DB}\n{{{{ {expression} }}}}").startswith(f"app.j2:2: {what}")
+
+
+def test_the_line_is_that_of_the_macro_or_the_included_file():
+    files = {"in": "\n\n{% macro m(s) %}\n{{ s.nope }}{% endmacro %}"}
+    assert refusal(DB + '{% from "in.j2" import m %}{{ m(s) }}', **files).startswith(
+        "in.j2:4: database/postgres has no"
+    )
+
+
+def test_a_computed_key_is_not_repeated():
+    said = refusal(DB + "{{ s[s.password] }}")
+    assert said.startswith("app.j2:1: database/postgres has no such key: a computed one; the keys that are there: ")
+    assert CANARY not in said
+
+
+def test_the_authors_own_word_is_repeated_though_it_came_by_a_variable():
+    assert "'nope'" in refusal(DB + "{% for word in ['password', 'nope'] %}{{ s[word] }}{% endfor %}")
+
+
+# What fails never tells a value.
+
+FAILING = [
+    "s[s.password]",
+    "s[[s.password]]",
+    "s[{s.password: 1}]",
+    "s.password.foo",
+    "s.password[s.password]",
+    "s.password|int + 'x'",
+    "s.password + 1",
+    "1 + s.password",
+    "s.password - s.password",
+    "s.password / 2",
+    "-s.password",
+    "s.password < 1",
+    "s.password()",
+    "s.password.format(**{s.password: 1}).nope",
+    "(s.password ~ '{nope}').format(1)",
+    "('{' ~ s.password ~ '}').format(1)",
+    "('{0.' ~ s.password ~ '}').format(1)",
+    "('{0[' ~ s.password ~ ']}').format(s)",
+    "('%(' ~ s.password ~ ')s') % {}",
+    "s.password|b64decode",
+    "s.tls|b64encode",
+    "s|urlencode",
+    "s ~ s.password",
+    "dict()[s.password]",
+    "dict(a=s.password)[s.password]",
+    "{s.password: 1}.nope",
+    "{s: 1}",
+    "[s.password][s.password]",
+    "range(9999999999)",
+    "range(s.password)",
+    "range(s.port * 99999)|list",
+    "s.password is divisibleby(s.password)",
+    "s.password in 5",
+    "5 in s.port",
+    "s.password|round",
+    "s.password|abs",
+    "s.password|sum",
+    "s.password|truncate(s.password)",
+    "s.password|format(1)",
+    "s.hosts|map(s.password)|list",
+    "s.hosts|map(attribute=s.password)|list",
+    "s.hosts|select(s.password)|list",
+    "s.hosts|sort(attribute=s.password)",
+    "s.hosts|groupby(s.password)",
+    "s.hosts|replace(s.password)",
+    "[s.password, 1]|sort",
+    "[s.password, 1]|max",
+    "s.values()|first + 1",
+    "s.password.encode(s.password)",
+    "s.password.encode().decode(s.password)",
+    "s.password.split(5)",
+    "s.password.index('nope')",
+    "s.password.__class__",
+    "s[s.password ~ '__class__']",
+    "s.password['__class__' ~ '']",
+    "s.password.__getitem__(s.password)",
+    "namespace(x=s.password)",
+    "namespace(s.password)",
+    "namespace(x=1)[s.password]",
+    "cycler(s.password)",
+    "joiner(s.password)",
+    "cycler()",
+    "dict(s.password)",
+    "dict([s.password])",
+    "s.values",
+    "s.password.upper",
+    "range",
+    "s.password.encode()",
+    "s.hosts.append(s.password)",
+    "s.hosts|first(s.password)",
+    "s.password|json(s.password)",
+    "env(s.password)",
+    "secret('database/mysql')[s.password]",
+    "secrets('nope/')[s.password]",
+    "dynamic('database/creds/simba')[s.password]",
+    "dynamic('database/creds/simba').password + 1",
+    "dynamic('database/creds/nope').password",
+    "certificate('pki/issue/web', common_name='simba.local')[s.password]",
+    "certificate('pki/issue/web', common_name='simba.local') ~ ''",
+    "certificate('pki/issue/web').private_key",
+    "(s.password * 50).nope",
+    "('x' if s.password)[s.password]",
+]
+BLOCKS = [
+    "{% include s.password %}",
+    "{% import s.password as p %}",
+    "{% macro m(a) %}{{ a[s.password] }}{{ m(a) }}{% endmacro %}{{ m(s.password) }}",
+    "{% macro m(a) %}{{ a }}{% endmacro %}{{ m(s.password, s.password) }}",
+    "{% macro m(a) %}{{ a }}{% endmacro %}{{ m(**{s.password: 1}) }}",
+    "{% macro m(a) %}{{ a }}{% endmacro %}{{ m(s.password)|upper }}",
+    "{% for a, b in [s.password] %}{% endfor %}",
+    "{% for a in s.port %}{% endfor %}",
+    "{% for a in [s.password] recursive %}{{ loop(a) }}{{ loop(1) }}{% endfor %}",
+    "{% set a, b = s.password %}",
+    "{% set s.password = 1 %}",
+    "{% set ns = namespace() %}{% set ns[s.password] = 1 %}",
+    "{% set n = namespace(x=1) %}{% set n.x = n %}{{ n.x[s.password] }}",
+    "{% call s.password() %}{% endcall %}",
+    "{% call dynamic('database/creds/simba') %}{{ s.password }}{% endcall %}",
+    "{% if s.password > 1 %}{% endif %}",
+    "{% with a = s.password + 1 %}{% endwith %}",
+    "{{ self[s.password]() }}",
+]
+
+
+def assert_silent(exc):
+    told = [str(exc), repr(exc), *exc.args, *traceback.format_exception(exc)]
+    assert not any(CANARY in str(text) or CANARY.lower() in str(text).lower() for text in told)
+
+
+@pytest.mark.parametrize("expression", [*(f"{{{{ {e} }}}}" for e in FAILING), *BLOCKS])
+def test_no_failure_tells_a_value(expression):
+    with pytest.raises(TemplateError) as caught:
+        rendered(f"{DB}{expression}")
+    assert_silent(caught.value)
+    assert str(caught.value).startswith("app.j2:1: ")
+
+
+operand = st.recursive(
+    st.sampled_from(["s.password", "s.port", "s.hosts", "s.tls", "s.empty", "s", "'x'", "1", "s.nope", "[s.password]"]),
+    lambda inner: st.one_of(
+        st.builds("({} {} {})".format, inner, st.sampled_from([*"+-*/%<~", "//", "==", "in", "and"]), inner),
+        st.builds("{}[{}]".format, inner, inner),
+        st.builds(
+            "({})|{}".format,
+            inner,
+            st.sampled_from(["int", "b64decode", "b64encode", "first", "join", "sort", "json", "sh"]),
+        ),
+        st.builds("({}).{}".format, inner, st.sampled_from(["foo", "items()", "format(s.password)", "__class__"])),
+    ),
+    max_leaves=5,
+)
+
+
+@given(operand)
+def test_whatever_is_computed_either_gives_or_fails_silently(expression):
+    try:
+        rendered(f"{DB}{{{{ {expression} }}}}")
+    except TemplateError as exc:
+        assert_silent(exc)
+
+
+# What a user of Jinja expects.
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("s.password", CANARY),
+        ("s['password']", CANARY),
+        ("s.port + 1", 5433),
+        ("s.port * 2 // 3", 3621),
+        ("s.hosts", ["one", "two"]),
+        ("s.hosts[0]", "one"),
+        ("s.hosts + ['three']", ["one", "two", "three"]),
+        ("s.hosts == ['one', 'two']", True),
+        ("s.hosts|join(',')", "one,two"),
+        ("s.hosts|map('upper')|join('-')", "ONE-TWO"),
+        ("s.hosts|length", 2),
+        ("s.hosts|first ~ s.hosts|last", "onetwo"),
+        ("s.hosts is sequence", True),
+        ("s.tls", {"ca": "PEM", "modes": [{"name": "full"}]}),
+        ("s.tls.modes[0].name", "full"),
+        ("s.tls.modes|map(attribute='name')|join", "full"),
+        ("s.tls == {'ca': 'PEM', 'modes': [{'name': 'full'}]}", True),
+        ("s.tls is mapping", True),
+        ("s.path", "/var"),
+        ("s.origin", "mine"),
+        ("s['items'] ~ s['keys'] ~ s['values'] ~ s['get']", "IKVG"),
+        ("s.get('username')", "simba"),
+        ("s.get('nope', 'there')", "there"),
+        ("s.get('nope')", None),
+        ("s.tls.keys()|list", ["ca", "modes"]),
+        ("s.tls.values()|first", "PEM"),
+        ("s.tls.items()|list|first", ["ca", "PEM"]),
+        ("s.tls|items|list|last|first", "modes"),
+        ("s.tls|dictsort|first|first", "ca"),
+        ("s.tls|list", ["ca", "modes"]),
+        ("s.tls|length", 2),
+        ("'username' in s", True),
+        ("'nope' in s", False),
+        ("s.nope is defined", False),
+        ("s.username is defined", True),
+        ("s['nope'] is undefined", True),
+        ("s.nope|default('d')", "d"),
+        ("s.nope|d(s.username)", "simba"),
+        ("s.username|default('d')", "simba"),
+        ("''|default('d', true)", "d"),
+        ("s.empty", None),
+        ("s.empty is none", True),
+        ("s.username|upper", "SIMBA"),
+        ("s.username|replace('s', 'z')|capitalize", "Zimba"),
+        ("s.username.upper()", "SIMBA"),
+        ("s.username[:3]", "sim"),
+        ("s.username ~ ':' ~ s.port", "simba:5432"),
+        ("'%s:%s'|format(s.username, s.port)", "simba:5432"),
+        ("'{}:{}'.format(s.username, s.port)", "simba:5432"),
+        ("s.username == 'simba'", True),
+        ("s.port|string ~ ''", "5432"),
+        ("'7'|int + 1", 8),
+        ("'a' if s.port > 5000 else 'b'", "a"),
+        ("('x' if false) ~ 'y'", "y"),
+        ("range(3)|list", [0, 1, 2]),
+        ("dict(a=s.username)", {"a": "simba"}),
+        ("{1: s.username}", {"1": "simba"}),
+        ("(1, s.username)", [1, "simba"]),
+        ("1.5", 1.5),
+        ("true", True),
+        ("secrets('api-keys/').stripe.api_key", "k2"),
+        ("secrets('api-keys').stripe", {"api_key": "k2"}),
+        ("secrets('api-keys/')|length", 2),
+        ("dynamic('database/creds/simba').username", "v-simba-1"),
+        ("dynamic('aws/sts/deploy', ttl='15m', n=2).access_key", "A1"),
+        ("dynamic('aws/sts/deploy', n=3, ttl='15m').access_key", "A2"),
+        ("dynamic('a/b', self='s', class='c', literal='l').x", "odd names"),
+        ("certificate('pki/issue/web', common_name='simba.local').certificate", "C"),
+        ("certificate('pki/issue/web', common_name='simba.local').ca_chain", ["one", "two"]),
+        ("certificate('pki/issue/web', common_name='simba.local').ca_chain|join('+')", "one+two"),
+        ("env('HOST', 'none')", "none"),
+    ],
+)
+def test_expressions_work_as_in_jinja(expression, expected):
+    got = value(expression)
+    assert (got, type(got)) == (expected, type(expected))
+
+
+def test_values_have_no_type_of_ours_however_deep_they_lie():
+    def kinds(item):
+        yield type(item)
+        for inner in item.items() if isinstance(item, dict) else item if isinstance(item, list) else ():
+            yield from kinds(list(inner) if isinstance(inner, tuple) else inner)
+
+    assert set(kinds(value("[s, {s.username: s.hosts}]"))) <= {dict, list, str, int, type(None)}
+
+
+def test_an_inline_if_without_else_gives_nothing():
+    assert parts('A={{ "x" if false }}B') == ["A=B"]
+
+
+def test_a_value_knows_where_it_came_from():
+    text = (
+        DB
+        + "{{ s.password }} {{ s.tls.modes[0].name }} {{ s.hosts[1] }} {{ s.tls }} {{ s.port }} {{ s.username ~ '' }}"
+    )
+    origins = [part.origin for part in rendered(text) if isinstance(part, Hole)]
+    path = "database/postgres"
+    assert origins[:4] == [f"{path}: password", f"{path}: tls: modes[0]: name", f"{path}: hosts[1]", f"{path}: tls"]
+    assert origins[4:] == ["an expression", "an expression"]
+
+
+def test_a_dynamic_secret_that_was_set_once_serves_the_whole_template():
+    text = '{% set db = dynamic("database/creds/simba") %}{{ db.username }}:{{ db.password }}'
+    first, colon, second = rendered(text)
+    assert (first.value, colon, second.value) == ("v-simba-1", ":", CANARY)
+    assert (first.origin, second.origin) == ("database/creds/simba: username", "database/creds/simba: password")
+
+
+def test_a_part_of_a_certificate_knows_where_it_came_from():
+    hole, other = rendered(
+        '{% set c = certificate("pki/issue/web", common_name="simba.local") %}{{ c.private_key }}{{ c.ca_chain[1] }}'
+    )
+    assert (hole.origin, other.origin) == ("pki/issue/web: private_key", "pki/issue/web: ca_chain[1]")
+
+
+def test_holes_keep_their_order_between_the_texts():
+    text = DB + "a={{ s.username }}\n{# note #}b={{ s.port }}{{ s.path }};{{ 'c' }}"
+    assert parts(text) == ["a=", ["simba"], "\nb=", [5432], ["/var"], ";", ["c"]]
+
+
+def test_a_literal_in_braces_is_a_value_as_any_other():
+    assert parts("{{ 'a' }}{{ 1 }}") == [["a"], [1]]
+
+
+def test_a_tag_at_the_end_of_a_line_joins_it_to_no_other():
+    assert parts("A={% if true %}1{% endif %}\nB=2 {# note #}\nC=3\n") == ["A=1\nB=2 \nC=3\n"]
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ('{% for x in [1, 2] %}{{ x }}{{ "," if not loop.last }}{% endfor %}', [[1], ",", [2]]),
+        ('{% for x in [1, 2] %}{{ x }}{{ ", " if not loop.last else ";" }}{% endfor %}', [[1], ", ", [2], ";"]),
+        ('{{ "," }}{{ "\\n" }}', [",\n"]),
+        ('{{ "a," }}', [["a,"]]),
+        ('{{ "" }}', [[""]]),
+        (DB + '{{ s.password if true else "," }}', [[POSTGRES["password"]]]),
+        (DB + '{% set c = "," %}{{ c }}{{ "," ~ s.password }}', [[","], ["," + POSTGRES["password"]]]),
+    ],
+)
+def test_punctuation_that_the_author_wrote_is_text_and_all_else_a_value(template, expected):
+    assert parts(template) == expected
+
+
+def test_text_alone_is_one_part_and_an_empty_template_none():
+    assert parts("a{# b #}c{% if true %}d{% endif %}\n") == ["acd\n"]
+    assert parts("") == []
+
+
+def test_loops_over_a_secret_and_a_folder():
+    folder = '{% for name, s in secrets("api-keys/").items() %}{{ name }}={{ s.api_key }};{% endfor %}'
+    assert parts(folder) == [["openrouter"], "=", ["k1"], ";", ["stripe"], "=", ["k2"], ";"]
+    assert parts(DB + "{% for k, v in s.tls.items() %}{{ k }}{{ loop.last }}{% endfor %}") == [
+        ["ca"], [False], ["modes"], [True],
+    ]  # fmt: skip
+
+
+def test_the_environment_is_read_and_its_want_is_told():
+    assert rendered('{{ env("HOST") }}', environ={"HOST": "h"})[0].value == "h"
+    assert rendered('{{ env("HOST", "d") }}', environ={"HOST": "h"})[0].value == "h"
+    assert refusal('\n{{ env("HOST") }}') == (
+        "app.j2:2: env('HOST'): the agent's environment has no HOST; give a default"
+    )
+
+
+def test_a_pinned_version_is_another_secret():
+    secrets = {
+        Ref("secret", "production/a"): Secret({"x": "new"}),
+        Ref("secret", "production/a", 1): Secret({"x": "old"}),
+    }
+    text = '{{ secret("a").x }}{{ secret("a", version=1).x }}'
+    assert [hole.value for hole in rendered(text, secrets=secrets)] == ["new", "old"]
+
+
+@pytest.mark.parametrize("taking", ['{% include "in.j2" %}', '{% include "in.j2" without context %}'])
+def test_functions_reach_into_what_is_included(taking):
+    assert parts(f"<{taking}>", **{"in": '{{ secret("database/postgres").username }}!'}) == ["<", ["simba"], "!>"]
+
+
+def test_functions_reach_into_what_an_included_template_imports():
+    files = {
+        "in": '{% import "deep.j2" as m %}{{ m.user() }}',
+        "deep": f"{DB}{{% macro user() %}}{{{{ s.username }}}}{{% endmacro %}}",
+    }
+    assert parts('{% include "in.j2" %}', **files) == [["simba"]]
+
+
+def test_an_imported_template_is_run_anew_with_new_secrets():
+    made = compiled('{% import "in.j2" as m %}{{ m.pw }}{% include "in.j2" without context %}',
+                    **{"in": '{% set pw = secret("a").x %}{{ pw }}'})  # fmt: skip
+    for new in ("one", "two"):
+        parts = Renderer(SPACE, {Ref("secret", "production/a"): Secret({"x": new})}, {}, {}, {}).render(made).parts
+        assert [part.value for part in parts] == [new, new]
+
+
+# Macros and blocks keep their holes.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% macro m(x) %}<{{ x }}>{% endmacro %}{{ m(s.password) }}",
+        "{% macro m() %}<{{ caller() }}>{% endmacro %}{% call m() %}{{ s.password }}{% endcall %}",
+        "{% set x %}<{{ s.password }}>{% endset %}{{ x }}",
+        "{% set x %}<{{ s.password }}>{% endset %}{{ x|default('d') }}",
+        "{% block b %}<{{ s.password }}>{% endblock %}",
+        "<{% for x in [s.password] recursive %}{{ x if x is string else loop(x) }}{% endfor %}>",
+        "{% macro m(x) %}{{ x }}{% endmacro %}<{{ m(m(m(s.password))) }}>",
+        "<{{ [s.password]|first }}>",
+        "{% set x %}{{ s.password }}{% endset %}{% for y in [x] %}<{{ y }}>{% endfor %}",
+    ],
+)
+def test_what_gives_text_keeps_its_holes(text):
+    assert parts(DB + text) == ["<", [CANARY], ">"]
+
+
+def test_blocks_of_a_base_keep_their_holes():
+    base = "<{% block b %}{{ secret('database/postgres').username }}{% endblock %}>"
+    assert parts('{% extends "in.j2" %}', **{"in": base}) == ["<", ["simba"], ">"]
+    child = '{% extends "in.j2" %}{% block b %}{{ super() }}-{{ self.c() }}{% endblock %}{% block c %}x{% endblock %}'
+    assert parts(child, **{"in": base}) == ["<", ["simba"], "-x>"]
+
+
+def test_a_macro_of_text_alone_is_text():
+    assert parts("{% macro m() %}a={% endmacro %}{{ m() }}{% set x %}b{% endset %}{{ x }}") == ["a=b"]
+
+
+def test_text_of_a_set_block_can_be_used_as_a_string():
+    assert parts("{% set x %}on{% endset %}{% if x == 'on' %}{{ x|upper }}{% endif %}") == [["ON"]]
+    assert parts("{% set x | upper %}on{% endset %}{{ x }}") == [["ON"]]
+
+
+def test_a_value_as_the_argument_of_a_set_blocks_filter_is_no_text():
+    assert parts(DB + "{% set x | replace('a', s.password) %}<a>{% endset %}{{ x }}") == [[f"<{CANARY}>"]]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "x ~ 'b'", "'b' ~ x", "x + 'b'", "'b' + x", "[x, x]|join", "x|upper", "x|string", "x|trim", "x|int", "x|float",
+        "x|length", "x|reverse", "x|first", "x|last", "x|list", "x|b64encode", "x|b64decode", "x|urlencode", "x|sh",
+        "x|json", "x|tojson", "x|replace('a', 'b')", "x|default('d', true)", "x|truncate(1)", "x|indent", "x|format(1)",
+        "'%s'|format(x)", "'{}'.format(x)", "'%s' % x", "x == 'b'", "x != 'b'", "x < 'b'", "'b' in x", "x in ['b']",
+        "x[0]", "x[:1]", "x.upper()", "x.parts", "not x", "x and 1", "1 if x", "x is upper", "[x]|sort", "[x, x]|max",
+        "[x]|map('upper')|list", "{x: 1}", "{'a': x}|json", "x * 2", "x|count", "x|wordcount", "x|title",
+        "x|d('', true)",
+        "[x, x]|unique|list", "x|abs", "x|round", "x|sum", "[x]|select('eq', 'b')|list", "range(x)", "s[x]", "[1][x]",
+        "s.get(x)", "s.username.replace('s', x)", "x is in(['b'])", "dict([[x, 1]])", "x|batch(2)|list", "x|items|list",
+    ],
+)  # fmt: skip
+def test_text_with_values_is_only_written_out(expression):
+    said = refusal(DB + "{% set x %}1{{ s.port }}{% endset %}{{ " + expression + " }}")
+    assert said.startswith("app.j2:1: ")
+
+
+def test_text_with_values_says_what_to_do():
+    said = refusal(DB + "{% set x %}{{ s.port }}{% endset %}\n{{ x|int }}")
+    assert said.endswith(
+        "joined, compared or filtered; do so with the values inside it, and write the pieces side by side"
+    )
+
+
+# Structures.
+
+
+@given(st.dictionaries(st.text(), st.recursive(st.none() | st.booleans() | st.integers() | st.text(),
+       lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))))  # fmt: skip
+def test_a_secret_is_rendered_as_the_json_it_is(data):
+    secrets = {Ref("secret", "production/a"): Secret(data)}
+    plain, as_json = rendered('{{ secret("a") }}{{ secret("a")|json }}', secrets=secrets)
+    assert repr(plain.value) == repr(data)
+    assert as_json.structure
+    assert repr(json.loads(as_json.value)) == repr(data)
+    assert not plain.structure
+
+
+def test_a_template_can_refuse_in_words_of_its_own():
+    text = '\n{{ fail("database/postgres: this user is no admin") if secret("database/postgres").username != %s }}'
+    assert refusal(text % "'admin'") == "app.j2:2: database/postgres: this user is no admin"
+    assert rendered(text % "'simba'") == ("\n",)
+
+
+def test_what_a_template_refuses_with_is_a_literal():
+    with pytest.raises(TemplateError, match=r"^app\.j2:1: fail\(\) takes literals"):
+        compiled('{{ fail(secret("database/postgres").username) }}')
+
+
+@pytest.mark.parametrize("number", ["1" * 5000, "1_0" * 3000])
+def test_a_number_that_python_cannot_read_is_told_as_any_other_mistake(number):
+    with pytest.raises(TemplateError) as caught:
+        compiled(f"\n{{{{ {number} }}}}").prepare()
+    assert str(caught.value) == "app.j2: a number in it is too long for Python; write it as a text"
+    with pytest.raises(TemplateError, match=r"^app\.j2:1: no secret has so many versions"):
+        compiled(f'{{{{ secret("a", version=0x{"f" * 5000}) }}}}')
+
+
+def test_a_number_that_python_cannot_write_is_told_as_any_other_mistake():
+    with pytest.raises(TemplateError, match=r"^app\.j2: a number in it is too long for Python"):
+        compiled(f"{{{{ 0x{'f' * 5000} }}}}").prepare()

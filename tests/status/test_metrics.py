@@ -1,0 +1,156 @@
+"""What Prometheus reads of a status."""
+
+import platform
+import time
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from lessee.status.metrics import exposition
+
+
+@pytest.fixture
+def status():
+    totals = ("requests", "failures", "logins", "issued", "lease_renewals", "revoked")
+    return {
+        "version": "1.2.3",
+        "environment": "production",
+        "ready": True,
+        "fresh": False,
+        "problems": ["one", "two"],
+        "identities": [identity("1970-01-01T00:02:00.000+00:00"), identity("1970-01-01T00:01:00.000+00:00")],
+        "apps": {"web": app(), "worker": app(degraded="fallback")},
+        "leases": [],
+        "totals": {name: number for number, name in enumerate(totals, 10)}
+        | {"renders": 1, "publishes": 2, "notifications": 3, "confirmations": 4, "rollbacks": 5},
+    }
+
+
+def identity(expires_at, *, reachable=True):
+    return {"vault": {"reachable": reachable}, "token": {"accessor": "a", "expires_at": expires_at}}
+
+
+def app(degraded=None, state="notified"):
+    return {
+        "state": state,
+        "generation": 7,
+        "published_at": "1970-01-01T00:00:30.000+00:00",
+        "fresh": degraded is None,
+        "looked_at": "1970-01-01T00:00:40.000+00:00",
+        "degraded": degraded,
+        "secrets": [{"error": None}, {"error": "missing"}],
+        "notify": {"owed": True, "last": None},
+    }
+
+
+def lease(state, expires_in, error=None):
+    path = "database/creds/simba"
+    return {"path": path, "lease_id": "x", "state": state, "expires_in": expires_in, "error": error}
+
+
+def samples(status):
+    """Name and labels of each sample, and its value."""
+    families = text_string_to_metric_families(exposition(status).decode())
+    found = [sample for family in families for sample in family.samples]
+    return {" ".join([sample.name, *sample.labels.values()]): sample.value for sample in found}
+
+
+def test_leases_are_counted_by_how_they_stand(status):
+    assert {samples(status)[f"lessee_leases {state}"] for state in ("held", "expired", "retiring")} == {0}
+    status["leases"] = [lease("held", 5.0), lease("held", 9.0), lease("retiring", 1.0), lease("expired", -3.0)]
+    found = samples(status)
+    assert [found[f"lessee_leases {state}"] for state in ("held", "expired", "retiring")] == [2, 1, 1]
+
+
+def test_each_app_says_whether_it_is_degraded(status):
+    found = samples(status)
+    assert [found[f"lessee_app_degraded {app}"] for app in ("web", "worker")] == [0, 1]
+
+
+def test_leases_that_could_not_be_renewed_are_counted(status):
+    status["leases"] = [lease("held", 5.0), lease("held", 9.0, "permission denied")]
+    assert samples(status)["lessee_leases_failing"] == 1
+
+
+def test_the_soonest_end_is_that_of_what_is_held_and_absent_where_nothing_ends(status):
+    status["leases"] = [lease("held", 9.5), lease("held", 5.25), lease("held", None), lease("retiring", 1.0)]
+    assert samples(status)["lessee_lease_soonest_end_seconds"] == 5.25
+    status["leases"] = [lease("held", None), lease("expired", -3.0)]
+    assert "lessee_lease_soonest_end_seconds" not in samples(status)
+
+
+def test_totals_are_counters(status):
+    found = samples(status)
+    names = ("requests", "failures", "logins", "issued", "lease_renewals", "leases_revoked")
+    assert [found[f"lessee_{name}_total"] for name in names] == [10, 11, 12, 13, 14, 15]
+    assert [found[f"lessee_{name}_total"] for name in ("renders", "publishes", "notifications")] == [1, 2, 3]
+
+
+def test_of_several_identities_the_worst_is_told(status):
+    found = samples(status)
+    assert [found[f"lessee_{name}"] for name in ("vault_reachable", "logged_in")] == [1, 1]
+    assert found["lessee_token_expiry_timestamp_seconds"] == 60
+    status["identities"] += [identity(None, reachable=False), identity(None) | {"token": None}]
+    found = samples(status)
+    assert [found[f"lessee_{name}"] for name in ("vault_reachable", "logged_in")] == [0, 0]
+    assert found["lessee_token_expiry_timestamp_seconds"] == 60
+
+
+def test_what_runs_is_told_with_its_version_and_environment(status):
+    text = exposition(status).decode()
+    (told,) = [line for line in text.splitlines() if line.startswith("lessee_info{")]
+    python = platform.python_version()
+    said = f'{{environment="production",program="agent",python="{python}",version="1.2.3"}}'
+    assert told == f"lessee_info{said} 1.0"
+
+
+def test_the_process_tells_when_it_was_started_and_what_memory_it_takes(status):
+    found = samples(status)
+    assert found["process_start_time_seconds"] < time.time()
+    assert found["process_resident_memory_bytes"] > 1024 * 1024
+
+
+def test_only_who_listens_for_changes_says_whether_it_hears_of_them(status):
+    assert not any(name.startswith("lessee_events") for name in samples(status))
+    status["events"] = {"source": "redis", "live": True, "last_at": None}
+    assert samples(status)["lessee_events_live"] == 1
+    assert "lessee_events_last_timestamp_seconds" not in samples(status)
+    status["events"] |= {"live": False, "last_at": "1970-01-01T00:00:50.000+00:00"}
+    found = samples(status)
+    assert (found["lessee_events_live"], found["lessee_events_last_timestamp_seconds"]) == (0, 50)
+
+
+def test_an_app_is_told_by_its_name_alone(status):
+    found = samples(status)
+    assert found["lessee_app_generation web"] == 7
+    assert found["lessee_app_published_timestamp_seconds web"] == 30
+    assert found["lessee_app_looked_timestamp_seconds web"] == 40
+    assert [found[f"lessee_app_fresh {app}"] for app in ("web", "worker")] == [1, 0]
+    assert found["lessee_app_notification_owed web"] == 1
+    assert "lessee_app_told_timestamp_seconds web" not in found
+    assert found["lessee_app_sources_failing web"] == 1
+
+
+def test_an_agent_that_has_nothing_yet_can_be_read_too(status):
+    status["identities"] = [identity(None) | {"token": None}]
+    status["apps"]["web"] |= {"generation": None, "published_at": None, "looked_at": None}
+    found = samples(status)
+    assert "lessee_token_expiry_timestamp_seconds" not in found
+    assert "lessee_app_published_timestamp_seconds web" not in found
+    assert found["lessee_app_generation web"] == 0
+
+
+def test_the_number_of_series_does_not_grow_with_leases_or_secrets(status):
+    before = len(samples(status))
+    status["leases"] = [lease("held", float(number)) for number in range(100)]
+    status["apps"]["web"]["secrets"] *= 100
+    assert len(samples(status)) == before + 1
+
+
+def test_an_app_is_in_one_state_of_all_that_there_are(status):
+    status["apps"]["web"] = app(state="rolled_back")
+    found = samples(status)
+    states = {name: value for name, value in found.items() if name.startswith("lessee_app_state web ")}
+    assert (len(states), states["lessee_app_state web rolled_back"], sum(states.values())) == (6, 1, 1)
+    assert found["lessee_app_state worker notified"] == 1
+    assert found["lessee_rollbacks_total"] == 5

@@ -1,0 +1,71 @@
+"""The page of a monitor before a real browser, and what it costs who is never looked at."""
+
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+
+from lessee.config import Listen
+from lessee.host.openbao import free_port
+from lessee.status.server import Answers, StatusServer
+from support.programs.browser import Sight, chromium, portraits
+
+AT = "2026-09-21T14:13:20.000+00:00"
+ACCESS = {"component": "app-production", "address": "10.20.30.40", "last_hour": 12, "total": 3456, "last_at": AT}
+STATUS = {
+    "version": "0.1.0",
+    "environment": "production",
+    "ready": True,
+    "problems": ["an alert could not be told: webhook: connection refused"],
+    "sources": [
+        {"name": "vault-1", "kind": "file", "lines": 1_234_567, "behind_bytes": 0, "last_at": AT, "error": None},
+        {"name": "vault-2", "kind": "socket", "lines": 0, "behind_bytes": 0, "last_at": None, "error": "away"},
+    ],
+    "accesses": {
+        "by_path": [{**ACCESS, "path": f"secret/data/production/{'a-long-folder/' * 5}{name}"} for name in range(8)],
+        "refused": 3,
+    },
+    "alerts": [
+        {
+            "rule": "refusals-in-a-row", "subject": "app-production from 10.20.30.40", "text": "6 refusals in a row",
+            "since": AT, "severity": "critical", "firing": True, "told": {"webhook": False, "alertmanager": True},
+        },
+    ],
+    "publishing": {"redis": {"reachable": True, "published": 17, "waiting": 0, "error": None}},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as one:
+        yield one
+
+
+def test_a_monitors_page_can_be_read_by_everybody_at_both_widths_in_both_schemes(browser, tmp_path):
+    port = free_port()
+    listen = Listen(address=f"127.0.0.1:{port}", token_file=None, hosts=())
+    answers = Answers(status=lambda: STATUS, alive=lambda: True, metrics=lambda: b"", refresh=list)
+    url = f"http://127.0.0.1:{port}/"
+    with closing(StatusServer(tmp_path / "s.sock", listen, answers)):
+        assert portraits(browser, url, tmp_path, "monitor") == []
+        sight = Sight(browser, url)
+        assert sight.page.title().startswith("1 alert")
+        assert sight.page.locator("#accesses tbody tr").count() == 8
+        assert "refusals-in-a-row" in sight.page.text_content("#alerts")
+        policy = sight.answer.headers["content-security-policy"]
+        sight.close()
+    for word in ("default-src 'none'", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"):
+        assert word in policy
+    assert "unsafe" not in policy
+
+
+def test_who_is_not_looked_at_pays_for_no_page():
+    code = "import sys, lessee.cli.commands.run, lessee.status.server; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "lessee.status.server.listener" in modules
+    assert [
+        name
+        for name in modules
+        if name.startswith(("rich", "lessee.status.pages", "hmac", "lessee.status.server.page"))
+    ] == []

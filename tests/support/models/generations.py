@@ -1,0 +1,196 @@
+"""Generations to show, what a reader finds of them, and what is left where the one who shows them is killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from functools import cache
+from json import loads
+
+from msgspec.structs import replace
+
+from lessee.config.parsing import parse
+from lessee.core.generation import File, Generation
+from support.paths import TESTS
+
+CANARY = "CANARY-5f1e"
+OLD = ("app.env", "key.pem", "gone.txt")
+NEW = ("app.env", "key.pem", "new.txt")
+
+
+def generation(tag, names=OLD, mode=0o440, **settings):
+    files = tuple(File(name, f"{CANARY} {tag}\n".encode() * 512, mode) for name in names)
+    return Generation("simba", files, **settings)
+
+
+def contents(wanted):
+    return {file.name: file.content for file in wanted.files}
+
+
+def app_at(directory, **settings):
+    """The app of these generations, of a lessee.yaml with these settings."""
+    return replace(_app(), directory=str(directory), **settings)
+
+
+@cache
+def _app():
+    text = "environment: testing\napps: {simba: {directory: /run/secrets/simba, files: [{template: a.j2}]}}"
+    return parse(text, source="lessee.yaml", environ={}).apps["simba"]
+
+
+def shown(directory):
+    """What a reader finds: by path, and through a descriptor of ..data."""
+    links = {path.name: path.read_bytes() for path in directory.iterdir() if not path.name.startswith("..")}
+    data = directory / "..data"
+    held = {path.name: path.read_bytes() for path in data.iterdir()} if data.exists() else {}
+    return links, held
+
+
+def shown_after_a_kill(directory):
+    """The same, where a link may lead nowhere."""
+    paths = [path for path in directory.iterdir() if path.exists() and not path.name.startswith("..")]
+    data = directory / "..data"
+    held = {path.name: path.read_bytes() for path in data.iterdir()} if data.exists() else {}
+    return {path.name: path.read_bytes() for path in paths}, held
+
+
+def assert_tidy(directory, names, *, kept=()):
+    """Nothing stands there but the live generation, its links, and the generations of these numbers."""
+    live = str((directory / "..data").readlink())
+    ours = {path.name for path in directory.iterdir()}
+    others = {name for name in ours - {live} if name.startswith("..lessee-")}
+    assert ours - others == {"..data", live, *names}
+    assert sorted(int(name.split("-")[1]) for name in others) == sorted(kept)
+    assert all(str((directory / name).readlink()) == f"..data/{name}" for name in names)
+
+
+# -- readers, meanwhile --------------------------------------------------------------------------------------
+
+_READER = """
+import json, os, select, sys, time
+how, directory, size, *names = sys.argv[1:]
+tags, bad = set(), {"mixed": 0, "missing": 0, "partial": 0}
+
+def look():
+    seen = set()
+    held = os.open(directory + "/..data", os.O_RDONLY | os.O_DIRECTORY) if how == "descriptor" else None
+    for name in names:
+        try:
+            fd = os.open(name if held else directory + "/" + name, os.O_RDONLY, dir_fd=held)
+        except FileNotFoundError:
+            bad["missing"] += 1
+            continue
+        data = os.read(fd, 1 << 20)
+        os.close(fd)
+        lines = set(data.splitlines())
+        bad["partial"] += len(data) != int(size) or len(lines) != 1
+        seen |= lines
+    bad["mixed"] += len(seen) > 1
+    tags.update(seen)
+    if held:
+        os.close(held)
+
+while not select.select([sys.stdin], [], [], 0)[0]:
+    began = time.monotonic()
+    for _ in range(20):
+        look()
+    print(began, flush=True)
+print(json.dumps({"tags": len(tags), **bad}))
+"""
+
+
+@contextmanager
+def readers(directory, size, names):
+    """Two that read all the time, by path and by descriptor; `wait` until each has read what is there, `end` tells."""
+    started = {
+        how: subprocess.Popen(
+            [sys.executable, "-c", _READER, how, directory, str(size), *names],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for how in ("path", "descriptor")
+    }
+
+    class Readers:
+        def wait(self):
+            now = time.monotonic()
+            for reader in started.values():
+                while float(reader.stdout.readline()) < now:
+                    pass
+
+        def end(self):
+            return {how: loads(reader.communicate("stop")[0].splitlines()[-1]) for how, reader in started.items()}
+
+    try:
+        yield Readers()
+    finally:
+        for reader in started.values():
+            with reader:
+                reader.kill()
+
+
+# -- killed at any point -------------------------------------------------------------------------------------
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+
+def kill_at(step):
+    left = [step]
+    def count():
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def audit(event, _):
+        if event == "open" or event.startswith("os.") and event != "os.kill":
+            count()
+    def trace(frame, event, _):
+        if "/lessee/host/" not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            count()
+        return trace
+    sys.addaudithook(audit)
+    sys.settrace(trace)
+
+for line in sys.stdin:
+    step, directory = line.rstrip("\\n").split(" ", 1)
+    pid = os.fork()
+    if pid == 0:
+        what = begin(Path(directory))
+        kill_at(int(step))
+        act(what)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+"""
+
+
+def killed_at_every_step(script, memory, prepare):
+    """Kill what the functions of this script do, `act` with what `begin` made, at every step of `act`.
+
+    Each time it is in a folder that was prepared. Gives how it ended and the folder; the last time it was not killed.
+    """
+    command = [sys.executable, "-c", script + _KILLED]
+    environ = os.environ | {"PYTHONPATH": str(TESTS)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ) as killed:
+        step, code = 0, -signal.SIGKILL
+        while code == -signal.SIGKILL:
+            step += 1
+            folder = memory / str(step)
+            prepare(folder)
+            killed.stdin.write(f"{step} {folder}\n")
+            killed.stdin.flush()
+            code = int(killed.stdout.readline())
+            yield code, folder
+            shutil.rmtree(folder)
+        killed.stdin.close()
+
+
+def assert_once_and_for_all(done):
+    """Killed early it was not done, late it was; and never back and forth."""
+    assert done == sorted(done)
+    assert (done[0], done[-2]) == (False, True)

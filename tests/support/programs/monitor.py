@@ -1,0 +1,87 @@
+"""A real OpenBao that writes an audit log, and a real `lessee monitor` that follows it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import yaml
+
+from lessee.host.openbao import OpenBao
+from support.programs.sidecar import PATIENCE, Running
+
+AUDIT_FILE = 'audit "file" "tests" { options { file_path = "%s" } }'
+AUDIT_SOCKET = 'audit "socket" "listener" { options { address = "%s" socket_type = "%s" } }'
+
+
+class Audited(OpenBao):
+    """A server of the test's own. It counts what was asked of it, but for what it asks itself at its start."""
+
+    def __init__(self, folder, *, config=None):
+        self.audit = folder / "audit.log"
+        self.asked = 0
+        super().__init__(folder, config=config or AUDIT_FILE % self.audit)
+
+    def ask(self, method, path, body=None, **settings):
+        try:
+            return super().ask(method, path, body, **settings)
+        finally:
+            self.asked += path != "secret/config"
+
+    def reopen(self):
+        """As logrotate has it told, once it has renamed the file."""
+        self.process.send_signal(signal.SIGHUP)
+
+
+class Monitor(Running):
+    """One process over a configuration of the test's own. Nothing lets it in to Vault: it has no token, and no role."""
+
+    def __init__(self, disk, memory, audit, **said):
+        self.disk, self.state, self.memory = disk, disk / "monitor", memory
+        disk.mkdir(exist_ok=True)
+        self.file, self.log = disk / "lessee.yaml", disk / "monitor.log"
+        self.socket = memory / "monitor.sock"
+        self.process = None
+        self.config = {"state": str(memory), "monitor": {"audit": audit, "state": str(self.state), **said}}
+
+    def write_config(self):
+        self.file.with_suffix(".new").write_text(yaml.safe_dump(self.config))
+        self.file.with_suffix(".new").rename(self.file)
+
+    def command(self, *arguments, before=(), **settings):
+        """`before`: a program that becomes it."""
+        self.write_config()
+        return {
+            "args": [*before, sys.executable, "-m", "lessee", "monitor", *arguments],
+            "cwd": self.disk,
+            "env": {"PATH": os.environ["PATH"], "HOME": str(self.disk)},
+            **settings,
+        }
+
+    def start(self, *arguments, **settings):
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(**self.command(*arguments, stdout=log, stderr=log, **settings))
+        return self
+
+    def once(self):
+        """Read to the end; what went wrong, if anything did."""
+        return subprocess.run(**self.command("--once", capture_output=True, text=True, timeout=PATIENCE), check=False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def source(self, name="vault"):
+        return next(one for one in self.status()["sources"] if one["name"] == name)
+
+    def kept(self):
+        return json.loads((self.state / "state.json").read_text())
+
+
+def accesses(*files):
+    """The answered requests that some files of a log have, by their ids."""
+    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    return [line["request"].get("id", "") for line in lines if line["type"] == "response"]

@@ -1,0 +1,96 @@
+"""A real `lessee rotate --watch` in a folder of its own, with rights of its own."""
+
+import os
+import subprocess
+import sys
+
+import yaml
+
+from lessee.ops.rotate.policy import journal
+from support.programs.sidecar import Running
+
+POLICY = """
+path "secret/data/{0}/app/*" {{ capabilities = ["create", "read", "update"] }}
+path "secret/metadata/{0}/app/*" {{ capabilities = ["create", "read", "update"] }}
+path "secret/data/{0}/lessee/rotation/*" {{ capabilities = ["create", "read", "update"] }}
+path "secret/metadata/{0}/lessee/rotation/*" {{ capabilities = ["create", "read", "update"] }}
+path "secret/metadata/{0}/lessee/consumers/*" {{ capabilities = ["list", "read", "delete"] }}
+"""
+TARGET = {
+    "kind": "vault",
+    "secret": "app/one",
+    "keys": {"password": {"generate": 32}},
+    "confirm_within": "100ms",
+    "retire_after": "0s",
+}
+
+
+class Service(Running):
+    """One process over a configuration of the test's own; `name` is its folder's and its role's."""
+
+    def __init__(self, server, disk, memory, *, environment, name="rotator", address=None):
+        self.server, self.environment, self.name = server, environment, f"{environment}-{name}"
+        self.disk, self.state = disk / name, memory / name
+        self.disk.mkdir()
+        self.file, self.log = self.disk / "lessee.yaml", self.disk / "rotator.log"
+        self.process, self.arguments = None, ()
+        self.allow(POLICY.format(environment))
+        files = {key: str(self.disk / key) for key in ("role_id", "secret_id")}
+        self.config = {
+            "environment": environment,
+            "vault": {
+                "address": address or server.address,
+                "auth": {"method": "approle"} | {f"{key}_file": file for key, file in files.items()},
+            },
+            "state": str(self.state),
+            "rotation": {},
+        }
+
+    @property
+    def socket(self):
+        return self.state / "rotator.sock"
+
+    def allow(self, policy):
+        """From now on, and for all its tokens."""
+        for key, value in zip(("role_id", "secret_id"), self.server.approle(self.name, policy), strict=True):
+            (self.disk / key).write_text(value)
+
+    def target(self, name, **settings):
+        self.config["rotation"][name] = TARGET | settings
+
+    def write_config(self):
+        text = yaml.safe_dump(self.config)
+        self.file.with_suffix(".new").write_text(text)
+        self.file.with_suffix(".new").rename(self.file)
+
+    def start(self, *arguments):
+        self.write_config()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "lessee", "rotate", "--watch", *arguments],
+                cwd=self.disk,
+                env={"PATH": os.environ["PATH"], "HOME": str(self.disk)},
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    # What is in Vault.
+
+    def fields(self, path="app/one", version=0):
+        return self.server.ask("GET", f"secret/data/{self.environment}/{path}?version={version}")["data"]["data"]
+
+    def put(self, path="app/one", **fields):
+        return self.server.put(f"{self.environment}/{path}", **fields)
+
+    def versions(self, path="app/one"):
+        """All that are there, and when each was made."""
+        return self.server.ask("GET", f"secret/metadata/{self.environment}/{path}")["data"]["versions"]
+
+    def journal(self, name="one"):
+        return journal.read(self.fields(f"{journal.FOLDER}{name}"))
+
+    def confirm(self, version, path="app/one"):
+        """As the agent of an app does."""
+        where = f"secret/metadata/{self.environment}/lessee/consumers/simba/host-1"
+        self.server.ask("POST", where, {"custom_metadata": {path: str(version)}})

@@ -1,0 +1,194 @@
+"""A real agent in a folder of its own, and a real app beside it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+
+import yaml
+
+from lessee.host.openbao import ROOT_TOKEN
+from lessee.status.server import UnixConnection, ask
+
+PATIENCE = 30.0
+
+APP = """
+import ctypes, signal, sys, time
+ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
+def say(*_):
+    text = " ".join(open(path).read().strip() for path in sys.argv[2:])
+    print(text, flush=True)
+signal.signal(signal.SIGHUP, say)
+say()
+while True:
+    time.sleep(0.05)  # Python hears of a signal just before pause(2) with the next one only.
+"""
+
+
+def eventually(check, what="it", patience=PATIENCE):
+    """Wait for another process: ask until the answer is truthy."""
+    deadline = time.monotonic() + patience
+    while not (answer := check()):
+        assert time.monotonic() < deadline, f"{what} did not come to be within {patience} s"
+        time.sleep(0.01)
+    return answer
+
+
+def pass_by(seconds):
+    """Let so much time go by, where that is what is tried."""
+    end = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() > end, "the time")
+
+
+class Running:
+    """A lessee that runs until it is stopped: its `process`, its `log`, and its `socket`."""
+
+    def stop(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE)
+
+    def close(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def status(self):
+        return ask(self.socket, "GET", "/status.json")
+
+    def get(self, path):
+        """The code, and the text, of one answer."""
+        with closing(UnixConnection(self.socket, PATIENCE)) as connection:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+
+    def until(self, check, patience=PATIENCE):
+        """Wait until the status is as wanted; the last one and the log go into the failure."""
+        last = None
+
+        def look():
+            nonlocal last
+            assert self.process.poll() is None, f"it ended:\n{self.log.read_text()}"
+            with suppress(Exception):  # It is not up yet.
+                last = self.status()
+                return last if check(last) else None
+
+        try:
+            return eventually(look, "the wanted status", patience)
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}\n{self.log.read_text()}\n{json.dumps(last)}") from None
+
+    def events(self):
+        """The log, parsed: one event a line."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+class Sidecar(Running):
+    """`lessee run` and one-shot commands over a configuration of the test's own."""
+
+    def __init__(self, address, disk, memory, *, environment="testing"):
+        self.disk, self.memory = disk, memory
+        self.state, self.directory = memory / "state", memory / "web"
+        self.process, self.log = None, disk / "agent.log"
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "VAULT_TOKEN": ROOT_TOKEN,
+            "LESSEE_ENVIRONMENT": environment,
+            "HOME": str(disk),
+        }
+        self.config = {
+            "vault": {"address": address},
+            "state": str(self.state),
+            "apps": {"web": {"directory": str(self.directory), "refresh": "200ms", "files": []}},
+        }
+
+    @property
+    def socket(self):
+        return self.state / "status.sock"
+
+    @property
+    def web(self):
+        return self.config["apps"]["web"]
+
+    def template(self, name, text, **settings):
+        """A template, and with settings a file of the app `web` from it."""
+        (self.disk / name).write_text(text)
+        self.web["files"] = [file for file in self.web["files"] if file["template"] != name]
+        self.web["files"].append({"template": name, **settings})
+
+    def log_in_by_approle(self, server, policy):
+        """From now on, with a role and a policy of its own."""
+        files = {"role_id_file": self.disk / "role_id", "secret_id_file": self.disk / "secret_id"}
+        for file, value in zip(files.values(), server.approle(self.disk.name, policy), strict=True):
+            file.write_text(value)
+        self.config["vault"]["auth"] = {"method": "approle"} | {key: str(file) for key, file in files.items()}
+
+    def write_config(self):
+        (self.disk / "lessee.yaml").write_text(yaml.safe_dump(self.config))
+
+    def command(self, *arguments, env=None, timeout=30):
+        """A one-shot command, from its start to its end."""
+        return subprocess.run(
+            [sys.executable, "-m", "lessee", *arguments],
+            cwd=self.disk,
+            env=self.environ | (env or {}),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, *arguments, wait=True, before=()):
+        """`before`: a command that starts it."""
+        self.write_config()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*before, sys.executable, "-m", "lessee", "run", *arguments],
+                cwd=self.disk,
+                env=self.environ,
+                stdout=log,
+                stderr=log,
+            )
+        if wait:
+            self.until(lambda status: status["ready"])
+        return self
+
+    def until_file(self, name, content):
+        path = self.directory / name
+
+        def look():
+            return path.exists() and path.read_text() == content
+
+        try:
+            eventually(look, f"{content!r} in {name}")
+        except AssertionError as exc:
+            there = path.read_text() if path.exists() else "nothing"
+            raise AssertionError(f"{exc}; there is {there!r}\n{self.log.read_text()}") from None
+
+
+class App:
+    """A process of a name that prints the files at its start and at each SIGHUP."""
+
+    def __init__(self, name, *files, script=APP):
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script, name, *map(str, files)], stdout=subprocess.PIPE, text=True
+        )
+        self.first = self.process.stdout.readline().strip()
+
+    def hears(self):
+        """What it prints next."""
+        return self.process.stdout.readline().strip()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def folders(directory: Path):
+    """Generations that stand in an app's directory."""
+    return sorted(entry.name for entry in directory.iterdir() if entry.name.startswith("..lessee"))

@@ -1,0 +1,41 @@
+"""The README of a folder of templates: it shows how to use each of them, and what it shows is right."""
+
+import re
+import subprocess
+import sys
+
+import yaml
+
+from support.models.template_library import TEMPLATES
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_REST = {"environment": "testing", "vault": {"address": "http://127.0.0.1:8200"}}
+
+
+def blocks(folder, language):
+    """What the README shows in a language."""
+    found = _BLOCK.findall((TEMPLATES / folder / "README.md").read_text())
+    return [text for word, text in found if word == language]
+
+
+def check(folder, disk, **environ):
+    """Every template stands in the table and in a configuration; `lessee check` has nothing to say about those.
+
+    YAML without `apps`, as a Compose file, is passed over. `environ`: what `${…}` stands for.
+    """
+    readme = (TEMPLATES / folder / "README.md").read_text()
+    names = [str(path.relative_to(TEMPLATES / folder)) for path in (TEMPLATES / folder).rglob("*.j2")]
+    assert [name for name in names if f"| `{name}`" not in readme] == []
+    configs = [config for text in blocks(folder, "yaml") if "apps" in (config := yaml.safe_load(text))]
+    assert {f"{folder}/{name}" for name in names} <= {name for config in configs for name in _used(config)}
+    for config in configs:
+        (disk / "lessee.yaml").write_text(yaml.safe_dump(_REST | config | {"templates": str(TEMPLATES)}))
+        command = [sys.executable, "-m", "lessee", "check"]
+        done = subprocess.run(command, cwd=disk, env=environ, capture_output=True, text=True, check=False, timeout=30)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def _used(config):
+    for app in config["apps"].values():
+        yield from (file["template"] for file in app.get("files", ()))
+        yield from filter(None, [app.get("environ")])

@@ -1,0 +1,159 @@
+"""A real Prometheus and a real Alertmanager with what stands in compose/monitoring, in a hurry, and whom they tell."""
+
+import json
+import re
+import shutil
+import subprocess
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from lessee.host.openbao import free_port
+from support.needs import need
+from support.paths import ROOT
+from support.programs.sidecar import eventually
+
+FOLDER = ROOT / "compose/monitoring"
+JOBS = ("agent", "rotator", "monitor")
+TOKEN = "canary-of-the-scrapes"
+
+
+class Observed:
+    """Ports for what is scraped are in `ports`, by job."""
+
+    def __init__(self, folder):
+        need(shutil.which("prometheus"), "needs Prometheus: apt install --no-install-recommends prometheus")
+        need(shutil.which("prometheus-alertmanager"), "needs Alertmanager: apt install prometheus-alertmanager")
+        self.folder = folder / "observed"
+        self.folder.mkdir()
+        self.token = self.folder / "token"
+        self.token.write_text(TOKEN)
+        self.token.chmod(0o600)
+        self.ports = {job: free_port() for job in JOBS}
+        self.people = People()
+        self._own = {"prometheus": free_port(), "alertmanager": free_port()}
+        self._processes = []
+
+    def listen(self, job):
+        """What the configuration of such a program says of its status."""
+        return {"listen": f"127.0.0.1:{self.ports[job]}", "token_file": str(self.token)}
+
+    def start(self, *jobs):
+        """Those that are scraped."""
+        self._write(jobs)
+        places = {name: f"--web.listen-address=127.0.0.1:{port}" for name, port in self._own.items()}
+        storage = self.folder / "data"
+        own = ["--config.file=prometheus.yml", f"--storage.tsdb.path={storage}"]
+        self._run("prometheus", *own, places["prometheus"])
+        more = ["--config.file=alertmanager.yml", f"--storage.path={storage}-of-alerts", "--cluster.listen-address="]
+        self._run("prometheus-alertmanager", *more, places["alertmanager"])
+        for job in jobs:
+            eventually(lambda job=job: self.value(f'up{{job="lessee-{job}"}}') == 1, f"a scrape of the {job}", 60)
+
+    def query(self, expression):
+        """Labels and value of each sample; none while it is not up yet."""
+        said = self._get("prometheus", f"/api/v1/query?query={urllib.parse.quote(expression)}")
+        found = said["data"]["result"] if said else []
+        return [(sample["metric"], float(sample["value"][1])) for sample in found]
+
+    def value(self, expression):
+        found = self.query(expression)
+        return found[0][1] if len(found) == 1 else None
+
+    def went(self, alert):
+        """Which ways an alert has gone in Prometheus."""
+        found = self.query(f'count_over_time(ALERTS{{alertname="{alert}"}}[10m])')
+        return {labels["alertstate"] for labels, _ in found}
+
+    def alerts(self):
+        """Those that stand in Alertmanager, each with whether people are told of it: active, or suppressed."""
+        found = self._get("alertmanager", "/api/v2/alerts") or ()
+        return {one["labels"]["alertname"]: one["status"]["state"] for one in found}
+
+    def scrape(self, job):
+        """The text that a program tells."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.ports[job]}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read().decode()
+
+    def close(self):
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self.people.close()
+
+    def _write(self, jobs):
+        text = hurried((FOLDER / "prometheus.yml").read_text())
+        for job in JOBS:
+            text = text.replace(f'"{job}:9105"', f'"127.0.0.1:{self.ports[job]}"' if job in jobs else "")
+        text = text.replace("alertmanager:9093", f"127.0.0.1:{self._own['alertmanager']}")
+        text = text.replace("/run/scrape/token", str(self.token))
+        (self.folder / "prometheus.yml").write_text(text)
+        (self.folder / "rules").mkdir()
+        for file in (FOLDER / "rules").iterdir():
+            (self.folder / "rules" / file.name).write_text(hurried(file.read_text()))
+        text = hurried((FOLDER / "alertmanager.yml").read_text())
+        text = text.replace("receiver:8080", f"127.0.0.1:{self.people.port}")
+        (self.folder / "alertmanager.yml").write_text(text)
+
+    def _run(self, program, *arguments):
+        with (self.folder / f"{program}.log").open("wb") as log:
+            self._processes.append(subprocess.Popen([program, *arguments], cwd=self.folder, stderr=log))
+
+    def _get(self, program, path):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._own[program]}{path}", timeout=5) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as exc:
+            with exc:
+                if exc.code == HTTPStatus.SERVICE_UNAVAILABLE:
+                    return None  # As below.
+                raise AssertionError(exc.read().decode()) from None
+        except OSError:
+            return None  # It is not up yet.
+
+
+class People:
+    """Whom Alertmanager tells by its webhook: `heard` has each alert's name, how it stands, and its labels."""
+
+    def __init__(self):
+        self.heard = []
+        people = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                people.heard += [(one["labels"]["alertname"], one["status"], one) for one in body["alerts"]]
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def hear(self, alert, status="firing", patience=90):
+        """What they hear of it."""
+
+        def look():
+            return next((one for name, how, one in self.heard if (name, how) == (alert, status)), None)
+
+        return eventually(look, f"{alert}, {status}", patience)
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def hurried(text):
+    """Scraped and told each second, and believed once it lasts for three."""
+    text = re.sub(r"\b(scrape_interval|evaluation_interval|group_interval): \w+", r"\1: 1s", text)
+    return re.sub(r"\bgroup_wait: \w+", "group_wait: 0s", re.sub(r"\bfor: \w+", "for: 3s", text))

@@ -1,0 +1,109 @@
+"""A PostgreSQL whose login roles are rotated by an admin that is no superuser."""
+
+import os
+from contextlib import contextmanager
+
+import psycopg
+
+from lessee.ops.rotate.kinds.postgres import LoginRoles as Kind
+from support.needs import need
+from support.servers.postgres import DATABASE, Postgres, find_initdb
+
+PASSWORD = "first-of-an-app"
+ADMIN_PASSWORD = "first-of-an-admin"
+
+
+class LoginRoles:
+    """Two roles that take turns, members of one that owns a schema."""
+
+    calls = ("psycopg:connect", "psycopg:Connection.execute")
+    crossings_least = 18
+    count = 2
+
+    def __init__(self, postgres, **settings):
+        """`settings`: further keys of the target."""
+        self.postgres = postgres
+        # Names that mean something else unless they are quoted.
+        mark = os.urandom(4).hex()
+        self.roles = [f"Simba {mark} {letter}'\"%" for letter in "ab"[: self.count]]
+        self.owner, self.admin, self.schema = f"Owner-{mark}", f"admin {mark}", f"s{mark}"
+        self.target = {
+            "kind": "postgres",
+            "secret": "database/postgres",
+            "admin": "database/admin",
+            "roles": self.roles,
+            "owner": self.owner,
+            **settings,
+        }
+        self._make()
+
+    @classmethod
+    @contextmanager
+    def started(cls, folder):
+        need(find_initdb(), "needs PostgreSQL: apt install postgresql")
+        with Postgres(folder) as postgres:
+            yield lambda: cls(postgres)
+
+    def secrets(self):
+        where = {"host": "127.0.0.1", "port": self.postgres.port, "database": DATABASE}
+        return {
+            "database/postgres": {**where, "username": self.roles[0], "password": PASSWORD},
+            "database/admin": {**where, "username": self.admin, "password": ADMIN_PASSWORD},
+        }
+
+    def connect(self, fields):
+        """As an app does."""
+        where = {"host": fields["host"], "port": fields["port"], "dbname": fields["database"]}
+        return psycopg.connect(**where, user=fields["username"], password=fields["password"], autocommit=True)
+
+    def lets_in(self, fields):
+        return self.postgres.can_log_in(fields["username"], fields["password"])
+
+    def orphans(self, fields):
+        found = "SELECT rolname FROM pg_roles WHERE rolcanlogin AND rolname = ANY(%s)"
+        return {name for (name,) in self.postgres.sql(found, self.roles)} - {fields["username"]}
+
+    def old_is_over(self, fields):
+        return not self.lets_in(fields)
+
+    def sql(self, text, **names):
+        """As superuser; names and literals in braces."""
+        identifiers = {"owner": self.owner, "admin": self.admin, "schema": self.schema, **names}
+        for number, role in enumerate(self.roles):
+            identifiers[f"role{number}"] = role
+        parts = {name: psycopg.sql.Identifier(value) for name, value in identifiers.items()}
+        parts |= {"first": psycopg.sql.Literal(PASSWORD), "admins": psycopg.sql.Literal(ADMIN_PASSWORD)}
+        composed = psycopg.sql.SQL(text).format(**parts)
+        database = DATABASE if "SCHEMA" in text else "postgres"
+        with psycopg.connect(self.postgres.admin_url, dbname=database, autocommit=True) as connection:
+            cursor = connection.execute(composed)
+            return cursor.fetchall() if cursor.description else []
+
+    def _make(self):
+        self.postgres.make_database()
+        self.sql("CREATE ROLE {owner} NOLOGIN")
+        self.sql("CREATE ROLE {role0} LOGIN PASSWORD {first} IN ROLE {owner}")
+        self.sql("CREATE ROLE {admin} LOGIN CREATEROLE PASSWORD {admins}")
+        self.sql("GRANT {owner}, {role0} TO {admin} WITH ADMIN OPTION")
+        self.sql("CREATE SCHEMA {schema} AUTHORIZATION {owner}")
+
+
+class OneRole(LoginRoles):
+    """A single one, whose password is changed: the old one is over at once."""
+
+    crossings_least = 18
+    count = 1
+
+
+def after_the_first(monkeypatch, name, act):
+    """Once the kind has done this for the first time, something happens."""
+    inner, done = getattr(Kind, name), []
+
+    def call(self, *arguments):
+        answer = inner(self, *arguments)
+        if not done:
+            done.append(True)
+            act()
+        return answer
+
+    monkeypatch.setattr(Kind, name, call)

@@ -1,0 +1,64 @@
+"""ACL users of a real Redis, which keeps them in an aclfile."""
+
+import secrets
+from contextlib import contextmanager
+from hashlib import sha256
+
+import redis
+
+from support.servers.redis_server import Redis
+
+ADMIN = "rotator"
+RIGHTS = "+acl|getuser +acl|setuser +acl|save"
+"""All that the admin needs where there is an aclfile."""
+
+
+class AclUser:
+    """An app's user, and an admin who may do no more than he must."""
+
+    calls = ("redis.client:Redis.execute_command",)
+    crossings_least = 12
+
+    def __init__(self, server, admin_password):
+        self.server, self._admin_password = server, admin_password
+        self.user, self._first = f"app-{secrets.token_hex(4)}", secrets.token_hex(16)
+        server.ask(
+            "ACL", "SETUSER", self.user, "on", f">{self._first}", "~app:*", "+@read", "+@write", "+ping", "+select"
+        )
+        server.ask("ACL", "SAVE")
+        self.target = {"kind": "redis", "secret": "cache/redis", "admin": "cache/admin"}
+
+    @classmethod
+    @contextmanager
+    def started(cls, folder):
+        password = secrets.token_hex(16)
+        with Redis(folder, acl=[f"user {ADMIN} on >{password} {RIGHTS}"]) as server:
+            yield lambda: cls(server, password)
+
+    def secrets(self):
+        place = {"host": "127.0.0.1", "port": self.server.port}
+        return {
+            "cache/redis": {**place, "username": self.user, "password": self._first, "db": 0},
+            "cache/admin": {**place, "username": ADMIN, "password": self._admin_password},
+        }
+
+    def lets_in(self, fields):
+        with redis.Redis(port=self.server.port, username=self.user, password=fields["password"]) as client:
+            try:
+                return client.ping()
+            except redis.exceptions.AuthenticationError:
+                return False
+
+    def hashes(self):
+        """Of the user's passwords, as Redis has them."""
+        return set(self.server.ask("ACL GETUSER", self.user)["passwords"])
+
+    def orphans(self, fields):
+        return self.hashes() - {hash_of(fields["password"])}
+
+    def old_is_over(self, fields):
+        return not self.lets_in(fields)
+
+
+def hash_of(password):
+    return sha256(password.encode()).hexdigest()

@@ -1,0 +1,108 @@
+"""Logging in as a job of CI does, with a JWT in a variable or one that GitHub makes, against a real OpenBao."""
+
+from contextlib import closing
+
+import pytest
+
+from lessee.config import Vault
+from lessee.config.grammar.vault import JwtAuth
+from lessee.core.failures import Kind
+from lessee.host.clock import boot_time
+from lessee.vault.connect import address_of, method_of
+from lessee.vault.transport import Door, RequestFailed
+from support.servers.jwt_issuer import REQUEST_TOKEN, Issuer
+
+AUDIENCE = "https://vault.example.com"
+
+
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory):
+    issuer = Issuer(tmp_path_factory.mktemp("issuer"))
+    issuer.claims = {"sub": "repo:octo/app:ref:refs/heads/main", "repository": "octo/app"}
+    yield issuer
+    issuer.close()
+
+
+@pytest.fixture(scope="module")
+def mount(bao, issuer):
+    """A role `build` for the repository octo/app."""
+    bao.ask("POST", "sys/auth/jobs", {"type": "jwt"})
+    bao.ask(
+        "POST", "auth/jobs/config", {"oidc_discovery_url": issuer.url, "oidc_discovery_ca_pem": issuer.ca.read_text()}
+    )
+    role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": [AUDIENCE], "token_ttl": "1h"}
+    bao.ask("POST", "auth/jobs/role/build", {**role, "bound_claims": {"repository": "octo/app"}})
+    yield "jobs"
+    bao.ask("DELETE", "sys/auth/jobs")
+
+
+@pytest.fixture
+def job(bao, mount, issuer, monkeypatch):
+    """A function that logs in with these settings of `auth` and these variables."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(issuer.ca))
+    issuer.answer = 200
+
+    def login(environ, **auth):
+        said = JwtAuth(mount=mount, role="build", **auth)
+        block = dict.fromkeys(("namespace", "ca_file", "server_name", "client_cert_file", "client_key_file"))
+        vault = Vault(address=bao.address, addresses=(), insecure=False, auth=said, **block)
+        with closing(Door(address_of(vault, environ))) as door:
+            return method_of(said, environ).login(door, boot_time)
+
+    return login
+
+
+def refusal(login, *arguments, **settings):
+    with pytest.raises(RequestFailed) as caught:
+        login(*arguments, **settings)
+    return caught.value.failure
+
+
+def test_github_makes_a_jwt_for_each_login_with_the_audience_that_is_asked_for(job, issuer):
+    issuer.asked.clear()
+    for _ in range(2):
+        assert job(issuer.variables, jwt_from="github", audience=AUDIENCE).token.ttl == 3600
+    assert issuer.asked == [[AUDIENCE]] * 2
+    failure = refusal(job, issuer.variables, jwt_from="github")
+    assert issuer.asked[2] is None
+    assert failure.kind is Kind.DENIED
+    assert failure.text.endswith("it says sub 'repo:octo/app:ref:refs/heads/main', aud 'https://github.com/octo'")
+
+
+def test_a_jwt_in_a_variable_is_taken_from_there_and_one_that_is_none_is_told(job, issuer):
+    jwt = issuer.sign(aud=AUDIENCE)
+    assert job({"ID": f"{jwt}\n"}, jwt_variable="ID").token.ours
+    foreign = refusal(job, {"ID": issuer.sign(aud=AUDIENCE, repository="evil/app")}, jwt_variable="ID")
+    assert (foreign.kind, "it says sub 'repo:octo" in foreign.text) == (Kind.DENIED, True)
+    garbage = refusal(job, {"ID": "canary-no-jwt"}, jwt_variable="ID")
+    assert garbage.text == "Vault does not accept the JWT in $ID at auth/jobs/login, role build; it is none"
+    assert "$ID is not set" in refusal(job, {"ID": " "}, jwt_variable="ID").text
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "told"),
+    [
+        ({"ACTIONS_ID_TOKEN_REQUEST_URL": ""}, Kind.DENIED, "$ACTIONS_ID_TOKEN_REQUEST_URL is not set; write `permis"),
+        ({"ACTIONS_ID_TOKEN_REQUEST_TOKEN": ""}, Kind.DENIED, "a fork's pull request is given none"),
+        ({"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "wrong"}, Kind.DENIED, "it answered 401"),
+        ({"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "a\nb"}, Kind.DENIED, "cannot be sent"),
+        ({"ACTIONS_ID_TOKEN_REQUEST_URL": "https://127.0.0.1:1/"}, Kind.WEATHER, "makes the JWT: connection refused"),
+    ],
+)
+def test_a_job_for_which_github_makes_no_jwt_is_told_why(job, issuer, change, kind, told):
+    failure = refusal(job, issuer.variables | change, jwt_from="github")
+    assert (failure.kind, told in failure.text) == (kind, True), failure.text
+    assert REQUEST_TOKEN not in failure.text
+
+
+@pytest.mark.parametrize(("status", "kind"), [(403, Kind.DENIED), (429, Kind.WEATHER), (503, Kind.WEATHER)])
+def test_what_github_refuses_is_final_and_what_it_cannot_do_now_is_not(job, issuer, status, kind):
+    issuer.answer = status
+    failure = refusal(job, issuer.variables, jwt_from="github")
+    assert (failure.kind, failure.text) == (kind, f"GitHub makes no JWT for this job: it answered {status}")
+
+
+def test_a_githubs_certificate_that_is_not_accepted_is_told(job, issuer, monkeypatch):
+    monkeypatch.delenv("SSL_CERT_FILE")
+    failure = refusal(job, issuer.variables, jwt_from="github")
+    assert (failure.kind, "$SSL_CERT_FILE" in failure.text) == (Kind.WEATHER, True)

@@ -1,0 +1,43 @@
+"""Ending what an agent has left in a real OpenBao, in fair weather and in other."""
+
+import json
+import time
+
+import pytest
+
+from lessee.config.parsing import parse
+from lessee.vault.cleanup import end_all
+from support.servers.fault_proxy import Proxy, Sky
+
+
+@pytest.fixture
+def proxy(bao):
+    with Proxy(bao.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def tokens(bao):
+    policies = {"policies": ["default"], "ttl": "1h"}
+    return [bao.ask("POST", "auth/token/create", policies)["auth"]["client_token"] for _ in range(3)]
+
+
+def end(proxy, tokens, patience):
+    block = {"address": proxy.address, "auth": {"method": "approle", "role_id": "ended"}}
+    vault = parse(json.dumps({"vault": block}), source="lessee.yaml", environ={}).vault
+    return end_all(vault, {}, tokens, [], deadline=time.monotonic() + patience)
+
+
+def test_all_are_ended_and_one_that_is_no_more_is_no_trouble(bao, proxy, tokens):
+    assert end(proxy, [tokens[0]], 10) == []
+    assert end(proxy, tokens, 10) == []
+    for token in tokens:
+        with pytest.raises(RuntimeError, match="403"):
+            bao.ask("GET", "auth/token/lookup-self", token=token)
+
+
+def test_when_the_time_is_up_no_more_are_tried_and_one_at_least_is(proxy, tokens):
+    proxy.weather = Sky.DROP
+    [why] = end(proxy, tokens, 0)
+    assert proxy.count("revoke-self") == 1
+    assert why
