@@ -25,7 +25,7 @@ FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~]*)")
 PATH = re.compile(r"(/v1\.[0-9]{1,3})?/(_ping|version|containers/(?:[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}/)?[a-z]+)")
 
 
-class Refused(Exception):  # noqa: N818  # It reads as the sentence it is.
+class RefusedError(Exception):  # It reads as the sentence it is.
     """Why, and with what status."""
 
     def __init__(self, why: str, status: int = HTTPStatus.FORBIDDEN) -> None:
@@ -73,7 +73,7 @@ class Gate:
         try:
             line, *fields = await self.hear(reader)
             status, body = await self.answer(*understood(line, fields))
-        except Refused as exc:
+        except RefusedError as exc:
             status, body = exc.status, as_json({"message": f"socket-proxy: {exc}"})
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             status, body = HTTPStatus.BAD_REQUEST, as_json({"message": "socket-proxy: no whole request came in time"})
@@ -86,7 +86,7 @@ class Gate:
 
     async def hear(self, reader: asyncio.StreamReader) -> list[str]:
         if self.clients > CLIENTS:
-            raise Refused("too many requests at a time", HTTPStatus.SERVICE_UNAVAILABLE)
+            raise RefusedError("too many requests at a time", HTTPStatus.SERVICE_UNAVAILABLE)
         async with asyncio.timeout(PATIENCE):
             head = await reader.readuntil(b"\r\n\r\n")
         return head[:-4].decode("latin-1").split("\r\n")
@@ -107,28 +107,28 @@ class Gate:
             case "POST", ["containers", which, "restart"] if query.keys() <= {"t"}:
                 seconds = query.get("t", "10")
                 if not re.fullmatch("[0-9]{1,4}", seconds):
-                    raise Refused("t is a number of seconds")
+                    raise RefusedError("t is a number of seconds")
                 return await self.act(version, which, f"restart?t={seconds}", PATIENCE + int(seconds))
             case "POST", ["containers", which, "kill"] if query.keys() == {"signal"}:
                 name = query["signal"].removeprefix("SIG")
                 if name not in SIGNALS:
-                    raise Refused(f"of signals, it sends {', '.join(sorted(SIGNALS))} alone")
+                    raise RefusedError(f"of signals, it sends {', '.join(sorted(SIGNALS))} alone")
                 return await self.act(version, which, f"kill?signal=SIG{name}", PATIENCE)
-        raise Refused("this is not let through")
+        raise RefusedError("this is not let through")
 
     async def inspect(self, version: str, which: str) -> dict[str, Any]:
         status, body = await ask("GET", f"{version}/containers/{which}/json")
         found = json.loads(body) if status == HTTPStatus.OK else None
         # Of other projects, not even the names are told.
         if found is None or not self.is_ours(found["Config"]):
-            raise Refused(f"project {self.project} has no such container", HTTPStatus.NOT_FOUND)
+            raise RefusedError(f"project {self.project} has no such container", HTTPStatus.NOT_FOUND)
         return dict(found)
 
     async def act(self, version: str, which: str, how: str, patience: float) -> tuple[int, bytes]:
         # By the id of what was judged: a name may pass to another meanwhile.
         full = (await self.inspect(version, which))["Id"]
         if full == self.own:
-            raise Refused("it lets nobody touch itself")
+            raise RefusedError("it lets nobody touch itself")
         status, body = await ask("POST", f"{version}/containers/{full}/{how}", patience)
         return status, body if status == HTTPStatus.NO_CONTENT else as_json({"message": f"the Engine: {status}"})
 
@@ -141,7 +141,7 @@ class Gate:
                     return json.dumps({"label": [f"{PROJECT}={self.project}"]})
         except (ValueError, RecursionError):
             pass
-        raise Refused("it filters by label alone")
+        raise RefusedError("it filters by label alone")
 
     def is_ours(self, labelled: dict[str, Any]) -> bool:
         return (labelled["Labels"] or {}).get(PROJECT) == self.project
@@ -152,11 +152,11 @@ def understood(line: str, fields: list[str]) -> tuple[str, str, str, dict[str, s
     asked = LINE.fullmatch(line)
     headers = [FIELD.fullmatch(field) for field in fields]
     if asked is None or not all(headers):
-        raise Refused("this is no plain request")
+        raise RefusedError("this is no plain request")
     for header in filter(None, headers):
         name, value = header[1].lower(), header[2].strip()
         if name in {"transfer-encoding", "upgrade", "expect"} or (name == "content-length" and value != "0"):
-            raise Refused("it takes no body and no upgrade")
+            raise RefusedError("it takes no body and no upgrade")
     target, _, query = asked[2].partition("?")
     path = PATH.fullmatch(target)
     try:
@@ -164,7 +164,7 @@ def understood(line: str, fields: list[str]) -> tuple[str, str, str, dict[str, s
     except ValueError:
         pairs = [("", ""), ("", "")]
     if path is None or len(dict(pairs)) < len(pairs):
-        raise Refused("this is not let through")
+        raise RefusedError("this is not let through")
     return asked[1], path[1] or "", path[2], dict(pairs)
 
 

@@ -19,7 +19,7 @@ from lessee.audit_trail.keys import Private, make_key, private_key, public_key
 from lessee.audit_trail.policy.entries import Head, entry_of, hash_of, head_of, line_of, signed_part
 from lessee.audit_trail.reader import reading
 from lessee.audit_trail.writer import Writer
-from lessee.core.errors import CannotWrite, ConfigError
+from lessee.core.errors import ConfigError, WriteError
 from lessee.core.immutable import replace
 from support.models.audit_trails import act, verdict_of
 from support.paths import TESTS
@@ -268,7 +268,7 @@ def test_with_another_key_nothing_is_written_over(place):
     make_key(place[1])
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     for _ in range(2):
-        with pytest.raises(CannotWrite, match="nothing of the trail is signed by this key"):
+        with pytest.raises(WriteError, match="nothing of the trail is signed by this key"):
             written(place, 1)
         assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     place[1].write_bytes(kept)
@@ -287,7 +287,7 @@ def test_a_full_disk_leaves_nothing_half_written(place, memory):
         for size in (file.stat().st_size, file.stat().st_size + 10):
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
             try:
-                with pytest.raises(CannotWrite, match="File too large"):
+                with pytest.raises(WriteError, match="File too large"):
                     writer.add([act(1)])
             finally:
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -303,7 +303,7 @@ def test_a_key_that_is_gone_is_not_made_anew_and_a_bad_one_is_refused(place):
     written(place, 1)
     kept = place[1].read_bytes()
     place[1].unlink()
-    with pytest.raises(CannotWrite, match="the trail's key is gone"):
+    with pytest.raises(WriteError, match="the trail's key is gone"):
         Writer(*place)
     for content, mode, text in (
         (kept, 0o644, "others may read"),
@@ -426,7 +426,7 @@ def test_who_was_killed_while_it_made_the_key_bars_nobody(tmp_path):
 def test_a_key_is_made_once_and_read_again(tmp_path):
     made = make_key(tmp_path / "key")
     assert private_key(tmp_path / "key").public.pem() == made.public.pem()
-    with pytest.raises(CannotWrite, match="File exists"):
+    with pytest.raises(WriteError, match="File exists"):
         make_key(tmp_path / "key")
     assert [file.name for file in tmp_path.iterdir()] == ["key"]
 
@@ -454,7 +454,7 @@ def test_one_who_never_lets_go_is_told_of(place, monkeypatch):
     monkeypatch.setattr(writer, "PATIENCE", 0.05)
     fd = os.open(folder, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_SH)
-    with pytest.raises(CannotWrite, match="somebody holds the trail"):
+    with pytest.raises(WriteError, match="somebody holds the trail"):
         Writer(*place)
     os.close(fd)
     written(place, 1)

@@ -15,7 +15,7 @@ from rig import MEMORY, Figure, Rig, environ, rig, tell
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
 from lessee.ops.backup.secrets import secrets
 from lessee.vault.admin import Operator
-from lessee.vault.transport import Address, Door
+from lessee.vault.transport import Address, Transport
 from support.environments.backups import make_key
 from support.inputs.forged_archives import Forger, cut_or_altered, forged
 
@@ -127,7 +127,7 @@ def _look(pid: int) -> list[str]:
 
 
 def _contents(bao: OpenBao) -> list[object]:
-    with closing(Door(Address(bao.address))) as door:
+    with closing(Transport(Address(bao.address))) as door:
         found = secrets(Operator(door, ROOT_TOKEN), {"secret/": 2}, bytes(32))
         return [(one.where, one.current, [(v.number, v.fingerprint) for v in one.versions]) for one in found]
 

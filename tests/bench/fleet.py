@@ -27,7 +27,7 @@ from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
 from lessee.vault.auth.approle import AppRoleLogin
 from lessee.vault.client import Client
-from lessee.vault.transport import Address, Door
+from lessee.vault.transport import Address, Transport
 from support.servers.cluster import Cluster
 
 AGENTS = 200
@@ -145,7 +145,7 @@ def _connecting(cluster: Cluster, folder: Path) -> Callable[[Callable[[ev.Event]
             wrapped_path=None,
             remove=False,
         )
-        return Client(Door(Address(cluster.nodes[0].address)), method, post, boot_time)
+        return Client(Transport(Address(cluster.nodes[0].address)), method, post, boot_time)
 
     return connect
 

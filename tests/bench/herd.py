@@ -84,7 +84,7 @@ class Agent:
                 return ev.Published(command.app, command.job, self.number, changed=True)
             case cmd.Notify():
                 self.fresh_at = self.now if self.state.apps[command.app].generation == _CONTENTS[2] else None
-                return ev.Told(command.app, command.job, "told")
+                return ev.Notified(command.app, command.job, "told")
             case cmd.Tell() | cmd.Settle() | cmd.Prune():
                 return None
             case _:
@@ -143,9 +143,9 @@ class Model:
                 return ev.Renewed(command.call, replace(token, sent_at=now, ttl=agent.token_ends_at - now))
             case cmd.RevokeToken():
                 return ev.Revoked(command.call)
-            case cmd.FindMount():
+            case cmd.DetectKvVersion():
                 return ev.MountFound(command.call, 2)
-            case cmd.LookAt():
+            case cmd.ReadMetadata():
                 return ev.Looked(command.call, Marker(version, ""))
             case cmd.ReadSecret():
                 return ev.Read(command.call, Secret({"version": version}, Marker(version, "")))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.core.secrets import Problem, Secret, SecretView, Value, view
+from lessee.core.secrets import SecretValueError, Secret, SecretView, Value, view
 
 CANARY = "HUNTER2-c4n4ry"
 
@@ -17,7 +17,7 @@ def test_a_secret_does_not_show_its_fields():
 
 
 def test_a_secret_is_no_text_and_says_what_to_do():
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(SecretValueError) as caught:
         str(SecretView("database/postgres", {"password": CANARY}))
     said = caught.value.tell(frozenset())
     assert (said, caught.value.todo) == ("database/postgres is no text", "name a key of it, or add `| json`")
@@ -66,9 +66,9 @@ def test_a_value_is_a_string():
 
 
 def test_a_problem_repeats_only_the_authors_own_words():
-    problem = Problem("a has no such key", word=CANARY, more="; there is: b")
+    problem = SecretValueError("a has no such key", word=CANARY, more="; there is: b")
     assert problem.tell(frozenset({"b"})) == "a has no such key: a computed one; there is: b"
     assert problem.tell(frozenset({CANARY})) == f"a has no such key: '{CANARY}'; there is: b"
     assert CANARY not in str(problem)
-    assert Problem("no key", word=[CANARY]).tell(frozenset({CANARY})) == "no key: a computed one"
-    assert Problem("no word").tell(frozenset()) == "no word"
+    assert SecretValueError("no key", word=[CANARY]).tell(frozenset({CANARY})) == "no key: a computed one"
+    assert SecretValueError("no word").tell(frozenset()) == "no word"

@@ -5,8 +5,8 @@ import redis
 
 from lessee.core.change_events import CHANNEL, HEARTBEAT, Beat, Change, packed
 from lessee.events.redis_streams import Streams, shown
-from lessee.events.source import Away
-from lessee.ops.monitor.delivery_queue import Parcel, Undelivered
+from lessee.events.source import AwayError
+from lessee.ops.monitor.delivery_queue import Parcel, UndeliveredError
 from lessee.ops.monitor.destinations.streams import Streams as Place
 from support.servers.certificate_authority import Authority
 from support.servers.redis_server import Redis
@@ -59,7 +59,7 @@ def test_an_agent_with_them_can_tell_nothing_itself(cache):
         ):
             with pytest.raises(redis.exceptions.NoPermissionError):
                 act()
-    with pytest.raises(Undelivered, match="lacks rights"):
+    with pytest.raises(UndeliveredError, match="lacks rights"):
         Place(at(cache, "agent:agents"), lambda: "epoch").deliver([PARCEL])
 
 
@@ -74,7 +74,7 @@ def test_an_agent_with_them_can_tell_nothing_itself(cache):
 )
 def test_what_is_wrong_is_said_without_the_password(cache, url, why):
     source = Streams(url.format(port=cache.port).replace("canary-wrong", "agents" if "999" in url else "canary-wrong"))
-    with pytest.raises(Away, match=why) as caught:
+    with pytest.raises(AwayError, match=why) as caught:
         source.open()
     assert "canary" not in str(caught.value)
     assert "agents" not in str(caught.value) + source.name
@@ -94,7 +94,7 @@ def test_it_hears_over_tls_and_refuses_a_server_that_no_authority_of_its_own_vou
         assert len(heard(source)) == 2
         source.close()
         place.close()
-        with pytest.raises(Away, match="no connection"):
+        with pytest.raises(AwayError, match="no connection"):
             Streams(url).open()
 
 

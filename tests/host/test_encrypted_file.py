@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lessee.core.errors import CannotWrite, LesseeError
+from lessee.core.errors import LesseeError, WriteError
 from lessee.host.encrypted_file import USUAL, key_file, read, seal, unseal
 
 CANARY = b"canary-33aa"
@@ -184,12 +184,12 @@ def test_it_never_lies_beside_its_key(key, tmp_path):
 def test_a_folder_that_others_may_write_into_is_refused(file, key):
     file.parent.mkdir()
     file.parent.chmod(0o777)
-    with pytest.raises(CannotWrite, match="everybody may write into it"):
+    with pytest.raises(WriteError, match="everybody may write into it"):
         seal(file, LABEL, CANARY, key)
 
 
 def test_where_no_key_can_be_made_the_way_out_is_told(file, tmp_path):
-    with pytest.raises(CannotWrite, match="make its folder, or name another key with"):
+    with pytest.raises(WriteError, match="make its folder, or name another key with"):
         seal(file, LABEL, CANARY, tmp_path / "none" / "key")
     assert not file.exists()
 
@@ -197,7 +197,7 @@ def test_where_no_key_can_be_made_the_way_out_is_told(file, tmp_path):
 def test_what_fails_half_way_leaves_what_was_there(sealed, key, monkeypatch):
     before = sealed.read_bytes()
     monkeypatch.setattr(os, "rename", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "no room")))
-    with pytest.raises(CannotWrite, match="No space left"):
+    with pytest.raises(WriteError, match="No space left"):
         seal(sealed, LABEL, b"new", key)
     assert sealed.read_bytes() == before
     assert names(sealed.parent) == ["web"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.host.mounts import is_memory, refuse_disk
 
 
@@ -41,7 +41,7 @@ def test_shared_memory_is_memory_and_proc_is_not(descriptor):
 
 def test_what_is_not_memory_is_refused_with_the_ways_out(descriptor):
     refuse_disk(descriptor("/dev/shm"), Path("/dev/shm"))
-    with pytest.raises(CannotWrite, match=r"^/proc: not in memory.*mount a tmpfs.*allow_disk: true"):
+    with pytest.raises(WriteError, match=r"^/proc: not in memory.*mount a tmpfs.*allow_disk: true"):
         refuse_disk(descriptor("/proc"), Path("/proc"))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from lessee.mcp import relay as module
 from lessee.mcp.relay import Relay
-from lessee.mcp.session.actions import About, Drained, Gone, Unusable, Works
+from lessee.mcp.session.actions import About, Drained, Gone, UnusableError, Works
 from lessee.mcp.session.messages import SERVER_GONE
 from support.programs.sidecar import PATIENCE
 
@@ -142,7 +142,7 @@ def test_a_server_that_lives_without_its_output_or_its_input_is_of_no_use(betwee
         server.hears.close()
         server.buffered.close()
         between.client.says.write(line(id=1, method="ping"))
-    assert between.post() == About(1, Unusable(f"it has closed its {what}"))
+    assert between.post() == About(1, UnusableError(f"it has closed its {what}"))
 
 
 def test_a_client_that_is_gone_is_told_of_once_and_one_that_reads_nothing_is_not_waited_for(between):

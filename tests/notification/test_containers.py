@@ -18,7 +18,7 @@ from lessee.config import ByContainer
 from lessee.host.clock import boot_time
 from lessee.notification import containers
 from lessee.notification import engine as api
-from lessee.notification.results import Done, Undone
+from lessee.notification.results import DeliveryFailed, Done
 from support.needs import need
 from support.paths import ROOT
 from support.programs.sidecar import eventually
@@ -145,7 +145,7 @@ def test_one_that_is_deaf_to_sigterm_is_killed_after_its_grace(made):
 def test_what_does_not_run_is_left_to_its_policy_and_reported_as_absent(made):
     stopped, created = made.start("app", "--name=told-app-1"), made.start("app", "--name=told-app-2", how=("create",))
     made.docker("stop", stopped)
-    assert tell(target("app")) == Undone("told-app-1 is exited, told-app-2 is created", absent=True)
+    assert tell(target("app")) == DeliveryFailed("told-app-1 is exited, told-app-2 is created", absent=True)
     assert [made.inspect(one)["State"]["Status"] for one in (stopped, created)] == ["exited", "created"]
 
 
@@ -155,7 +155,7 @@ def test_one_that_waits_for_its_policy_to_start_it_again_is_absent(made):
     eventually(lambda: made.inspect(one)["State"]["Status"] == "restarting", "the wait of its policy")
     # It may start in between, and is then told.
     outcome = tell(target("app"), "SIGHUP", in_namespace=lambda _: Done("it runs"))
-    assert outcome in {Undone("told-app-1 is restarting", absent=True), Done("it runs")}
+    assert outcome in {DeliveryFailed("told-app-1 is restarting", absent=True), Done("it runs")}
 
 
 @docker
@@ -170,7 +170,7 @@ def test_one_replica_that_cannot_be_told_is_named_and_the_others_are_told(made):
     made.docker("pause", made.start("app", "--name=told-app-1"))
     made.start("app", "--name=told-app-2")
     outcome = tell(target("app"))
-    assert outcome == Undone("told-app-1 is paused; docker unpause told-app-1; told: told-app-2")
+    assert outcome == DeliveryFailed("told-app-1 is paused; docker unpause told-app-1; told: told-app-2")
     made.docker("unpause", "told-app-1")
 
 
@@ -178,7 +178,7 @@ def test_one_replica_that_cannot_be_told_is_named_and_the_others_are_told(made):
 def test_a_container_of_another_project_is_not_told_even_by_its_name(made):
     other = made.start("app", "--name=told-foreign-1", project="lessee-other")
     before = made.starts(other)
-    assert tell(target(name="told-foreign-1")) == Undone("the project has no such container", absent=True)
+    assert tell(target(name="told-foreign-1")) == DeliveryFailed("the project has no such container", absent=True)
     assert tell(target(name="told-foreign-1", project="lessee-other")) == Done("restarted told-foreign-1")
     assert made.starts(other) != before
 
@@ -200,16 +200,20 @@ def test_in_a_shared_namespace_the_caller_signals_and_has_the_word(made):
 
     def caller(which):
         asked.append(which)
-        return Done("SIGHUP to 33") if which == ids[0] else Undone("not in this namespace", absent=True, retry_in=0.25)
+        return (
+            Done("SIGHUP to 33")
+            if which == ids[0]
+            else DeliveryFailed("not in this namespace", absent=True, retry_in=0.25)
+        )
 
     outcome = tell(target("app"), "SIGHUP", in_namespace=caller)
-    assert outcome == Undone("not in this namespace; told: told-app-1", retry_in=0.25)
+    assert outcome == DeliveryFailed("not in this namespace; told: told-app-1", retry_in=0.25)
     assert asked == ids
     assert tell(target(name="told-app-1"), "SIGHUP", in_namespace=caller) == Done("SIGHUP to 33")
     alone = tell(target(name="told-app-2"), "SIGHUP", in_namespace=caller)
-    assert alone == Undone("not in this namespace", absent=True, retry_in=0.25)
-    both = tell(target("app"), "SIGHUP", in_namespace=lambda which: Undone(which[:1], deadly=which == ids[0]))
-    assert both == Undone(f"{ids[0][0]}; {ids[1][0]}", deadly=True)
+    assert alone == DeliveryFailed("not in this namespace", absent=True, retry_in=0.25)
+    both = tell(target("app"), "SIGHUP", in_namespace=lambda which: DeliveryFailed(which[:1], deadly=which == ids[0]))
+    assert both == DeliveryFailed(f"{ids[0][0]}; {ids[1][0]}", deadly=True)
 
 
 @docker
@@ -315,7 +319,7 @@ def test_an_app_whose_network_the_agent_joined_is_not_taken_for_the_agent():
     everyone = [listed("a", "agent", "container:b"), listed("b", "app")]
     seen = containers._Myself("b", sure=False)
     assert containers._without(seen, everyone[1:], everyone, by_label=False) == everyone[1:]
-    with pytest.raises(containers.NotNotified, match="name the service instead"):
+    with pytest.raises(containers.NotNotifiedError, match="name the service instead"):
         containers._without(seen, everyone, everyone, by_label=True)
     surely = containers._Myself("a", sure=True)
     assert containers._without(surely, everyone, everyone, by_label=True) == everyone[1:]
@@ -344,7 +348,7 @@ in_vain = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytes
 def test_without_an_engine_it_is_said_what_to_mount_and_no_address(monkeypatch, memory):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{memory}/canary.sock")
     outcome = tell(target("app"))
-    assert outcome == Undone("DOCKER_HOST: no engine is there; mount its socket, or better that of a proxy")
+    assert outcome == DeliveryFailed("DOCKER_HOST: no engine is there; mount its socket, or better that of a proxy")
 
 
 @pytest.mark.parametrize(
@@ -394,4 +398,4 @@ def test_an_engine_that_hangs_does_not_hang_the_agent(monkeypatch, memory):
 
 def test_without_the_sdk_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "docker.errors", None)
-    assert tell(target("app")) == Undone("the Docker SDK for Python is not installed; pip install docker")
+    assert tell(target("app")) == DeliveryFailed("the Docker SDK for Python is not installed; pip install docker")

@@ -18,9 +18,9 @@ from lessee.notification.process_finder import Absent, Exactly, Several, find, l
 from lessee.notification.signals import (
     Booting,
     Ignored,
+    Notified,
     Restarted,
     StartedAfter,
-    Told,
     Unkillable,
     WouldDie,
     restart,
@@ -105,7 +105,7 @@ def restarted(target, *, grace=60.0, published_at=None):
 def test_one_that_catches_the_signal_is_told_once(child, name):
     app = child("catch")
     outcome = told(ByName(name))
-    assert isinstance(outcome, Told)
+    assert isinstance(outcome, Notified)
     assert outcome.process.pid == app.pid
     assert [app.says(), app.asked()] == ["told", "here"]
 
@@ -119,7 +119,7 @@ def test_it_may_be_meant_in_any_way(child, name, tmp_path):
         ByPidFile(str(tmp_path / "pid")),
         Exactly(process.pid, process.started),
     ):
-        assert told(target) == Told(process)
+        assert told(target) == Notified(process)
         assert app.says() == "told"
 
 
@@ -127,7 +127,7 @@ def test_of_a_master_and_its_workers_the_master_alone_is_told(child, name):
     app = child("master")
     assert [app.says(), app.says()] == ["up", "up"]
     outcome = told(ByName(name))
-    assert isinstance(outcome, Told)
+    assert isinstance(outcome, Notified)
     assert outcome.process.pid == app.pid
     assert app.says() == "told"
     workers = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
@@ -158,7 +158,7 @@ def test_one_that_still_boots_is_waited_for_and_told_once_it_catches(child, name
     app.popen.stdin.write("go\n")
     app.popen.stdin.flush()
     assert app.says() == "up"
-    assert isinstance(told(ByName(name), boot_grace=3600), Told)
+    assert isinstance(told(ByName(name), boot_grace=3600), Notified)
     assert app.says() == "told"
 
 
@@ -178,7 +178,7 @@ def test_a_program_of_go_is_told_only_when_it_has_had_time_to_ask_for_the_signal
 
             assert isinstance(told_at(0.1), Booting)
             eventually(lambda: "server started!" in log.read_text())
-            assert isinstance(told_at(3.0), Told)
+            assert isinstance(told_at(3.0), Notified)
             eventually(lambda: "reload triggered" in log.read_text())
             assert app.poll() is None
         finally:
@@ -198,7 +198,7 @@ def test_one_that_ignores_the_signal_is_said_to(child, name):
 
 def test_one_that_blocks_the_signal_gets_it_and_may_take_it_when_it_likes(child, name):
     app = child("block")
-    assert isinstance(told(ByName(name)), Told)
+    assert isinstance(told(ByName(name)), Notified)
     assert app.asked() == "[<Signals.SIGHUP: 1>]"
 
 
@@ -212,13 +212,13 @@ def test_one_that_started_after_the_publish_has_read_the_new_files_and_is_left_a
 
 def test_a_signal_that_means_the_end_is_sent_to_one_that_does_not_catch_it(child, name):
     app = child("default")
-    assert isinstance(told(ByName(name), signal.SIGTERM, boot_grace=3600), Told)
+    assert isinstance(told(ByName(name), signal.SIGTERM, boot_grace=3600), Notified)
     assert app.popen.wait() == -signal.SIGTERM
 
 
 def test_a_signal_that_ends_nobody_is_sent_to_one_that_does_not_catch_it(child, name):
     app = child("default")
-    assert isinstance(told(ByName(name), signal.SIGWINCH), Told)
+    assert isinstance(told(ByName(name), signal.SIGWINCH), Notified)
     assert app.asked() == "here"
 
 
@@ -249,7 +249,7 @@ def _as_nobody(target):
 def test_of_an_init_that_sends_signals_on_the_child_is_judged_and_told(child, name, tmp_path, init):
     _need_inits()
     pid_file = tmp_path / "pid"
-    for how, outcome in (("catch", Told), ("default", WouldDie)):
+    for how, outcome in (("catch", Notified), ("default", WouldDie)):
         app = child(how, init=init)
         pid_file.write_text(str(app.pid))
         process = told(ByName(name)).process
@@ -277,7 +277,7 @@ def test_of_an_init_that_took_in_orphans_the_child_is_told(children, name):
     adopting = [*INITS["tini"], "sh", "-c", '(sleep 1000 &); exec "$@"', "sh"]
     app = children.child("catch", name, init=adopting)
     eventually(lambda: len(Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()) == 2, "the orphan")
-    assert told(exactly(app.pid)) == Told(find(ByName(name)).process)
+    assert told(exactly(app.pid)) == Notified(find(ByName(name)).process)
     assert app.says() == "told"
 
 

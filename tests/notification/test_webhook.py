@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from lessee.config import ByHttp
 from lessee.host.openbao import free_port
-from lessee.notification.results import Done, Undone
+from lessee.notification.results import DeliveryFailed, Done
 from lessee.notification.webhook import call
 
 LONG = 60.0
@@ -111,13 +111,15 @@ def test_a_request_without_a_path_is_for_the_root_and_a_query_is_sent_as_it_stan
 )
 def test_any_answer_but_2xx_is_no_telling_and_no_redirect_is_followed(serve, line):
     server = serve(f"HTTP/1.1 {line}\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n".encode())
-    assert call(to(server.port), LONG) == Undone(f"POST http://127.0.0.1:{server.port}/reload answered {line[:3]}")
+    assert call(to(server.port), LONG) == DeliveryFailed(
+        f"POST http://127.0.0.1:{server.port}/reload answered {line[:3]}"
+    )
     assert len(server.asked) == 1
 
 
 def test_where_nobody_listens_there_is_nobody_to_be_told():
     port = free_port()
-    undone = Undone(f"POST http://127.0.0.1:{port}/reload: nobody listens there", absent=True)
+    undone = DeliveryFailed(f"POST http://127.0.0.1:{port}/reload: nobody listens there", absent=True)
     assert call(to(port), LONG) == undone
 
 
@@ -232,7 +234,7 @@ def test_the_body_is_waited_for_so_that_no_app_sees_a_client_leave_before_it(ser
 )
 def test_a_url_that_leads_nowhere_is_told(url):
     undone = call(ByHttp(url=url, method="POST", header_files={}), LONG)
-    assert undone == Undone("POST: the URL has no valid host and port; correct it in the configuration")
+    assert undone == DeliveryFailed("POST: the URL has no valid host and port; correct it in the configuration")
 
 
 def test_a_name_that_cannot_be_one_is_told():
@@ -268,7 +270,7 @@ def test_https_is_told_only_where_the_machine_trusts_the_certificate(serve, cert
     context.load_cert_chain(certificate)
     server = serve(status("204 No Content"), context)
     refused = call(to(server.port, scheme="https"), LONG)
-    assert isinstance(refused, Undone)
+    assert isinstance(refused, DeliveryFailed)
     assert "certificate verify failed" in refused.why
     assert server.asked == []
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

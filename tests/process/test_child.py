@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lessee.host.clock import boot_time
-from lessee.process.child import CannotStart, Child
+from lessee.process.child import Child, StartError
 from lessee.process.hardening import Before
 from support.needs import need
 from support.programs.sidecar import eventually
@@ -116,13 +116,13 @@ def test_its_exit_code_is_told_or_128_and_its_signal(start, script, code):
 )
 def test_what_cannot_be_started_is_told_with_the_shells_code(start, tmp_path, make, code, says):
     (tmp_path / "plain").write_text("true")
-    with pytest.raises(CannotStart, match=says) as caught:
+    with pytest.raises(StartError, match=says) as caught:
         start(make(tmp_path))
     assert caught.value.exit_code == code
 
 
 def test_a_value_that_no_environment_can_hold_is_not_told(start):
-    with pytest.raises(CannotStart) as caught:
+    with pytest.raises(StartError) as caught:
         start(("true",), {**ENVIRON, "KEY": "canary\0"})
     assert caught.value.exit_code == 126
     assert "canary" not in str(caught.value)

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.core.generation import Generation
 from lessee.core.immutable import replace
-from lessee.publishing.plain_files import PlainShelf, write_plain
+from lessee.publishing.plain_files import PlainPublicationStore, write_plain
 from support.models.generations import contents, generation
 from support.paths import TESTS
 
@@ -34,10 +34,10 @@ def test_a_plain_file_replaces_a_link_and_leaves_its_target_alone(tmp_path):
 
 
 def test_plain_files_that_cannot_be_written_leave_nothing(tmp_path):
-    with pytest.raises(CannotWrite):
+    with pytest.raises(WriteError):
         write_plain(tmp_path, generation("one", ("app.env", "app.env/below")))
     (tmp_path / "key.pem").mkdir()
-    with pytest.raises(CannotWrite, match=r"a directory stands at key\.pem"):
+    with pytest.raises(WriteError, match=r"a directory stands at key\.pem"):
         write_plain(tmp_path, generation("one"))
     assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]
 
@@ -48,7 +48,7 @@ def test_plain_files_that_break_off_leave_the_old_ones_whole(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(first.content), limits[1]))
     try:
-        with pytest.raises(CannotWrite, match="File too large"):
+        with pytest.raises(WriteError, match="File too large"):
             write_plain(tmp_path, Generation("simba", (first, replace(others[0], content=bytes(100_000)))))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -60,7 +60,7 @@ def test_plain_files_that_break_off_leave_the_old_ones_whole(tmp_path):
 
 @pytest.fixture
 def shelf(tmp_path):
-    return PlainShelf(tmp_path, by_app=True)
+    return PlainPublicationStore(tmp_path, by_app=True)
 
 
 def files(folder):
@@ -96,9 +96,9 @@ STAGED_AND_LEFT = """
 import sys
 from pathlib import Path
 from support.models.generations import generation
-from lessee.publishing.plain_files import PlainShelf
+from lessee.publishing.plain_files import PlainPublicationStore
 
-shelf = PlainShelf(Path(sys.argv[1]), by_app=False)
+shelf = PlainPublicationStore(Path(sys.argv[1]), by_app=False)
 print(shelf.stage(generation("one")).is_dir())
 """
 

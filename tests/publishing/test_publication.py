@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.core.generation import Generation
 from lessee.core.immutable import replace
 from lessee.publishing.publication import Publisher
@@ -131,7 +131,7 @@ def test_what_another_program_made_live_is_not_withdrawn(publisher, app):
     app.mkdir(exist_ok=True)
     (app / "..2025_01_01").mkdir()
     (app / "..data").symlink_to("..2025_01_01")
-    with pytest.raises(CannotWrite, match=r"\.\.data is not lessee's"):
+    with pytest.raises(WriteError, match=r"\.\.data is not lessee's"):
         publisher.withdraw()
     assert (app / "..data").exists()
 
@@ -140,7 +140,7 @@ def test_a_generation_that_is_gone_is_not_swapped_in(publisher, app):
     publish(publisher, generation("one"))
     staged = publisher.stage(generation("two", NEW))
     publisher.discard(staged)
-    with pytest.raises(CannotWrite):
+    with pytest.raises(WriteError):
         publisher.swap(staged)
     assert_tidy(app, OLD)
     assert publisher.read() == contents(generation("one"))
@@ -303,7 +303,7 @@ def test_there_is_no_way_back_to_what_is_gone_and_the_live_one_stays(publisher, 
     publish(publisher, generation("one", OLD))
     publish(publisher, generation("two", NEW))
     publisher.prune([1])
-    with pytest.raises(CannotWrite, match="generation 1 is not there any more"):
+    with pytest.raises(WriteError, match="generation 1 is not there any more"):
         publisher.roll_back(1)
     assert_tidy(app, NEW)
 
@@ -312,7 +312,7 @@ def test_a_way_back_that_is_barred_leaves_both_generations_whole(publisher, app)
     publish(publisher, generation("one", OLD))
     publish(publisher, generation("two", NEW))
     (app / "gone.txt").mkdir()
-    with pytest.raises(CannotWrite, match=r"a directory stands at gone\.txt"):
+    with pytest.raises(WriteError, match=r"a directory stands at gone\.txt"):
         publisher.roll_back(1)
     (app / "gone.txt").rmdir()
     assert_tidy(app, NEW, kept=[1])
@@ -473,7 +473,7 @@ def test_a_directory_that_was_there_keeps_its_mode(app):
 def test_a_directory_that_everybody_may_write_is_refused(app, mode):
     app.mkdir()
     app.chmod(mode)
-    with pytest.raises(CannotWrite, match=r"everybody may write.*chmod o-w"):
+    with pytest.raises(WriteError, match=r"everybody may write.*chmod o-w"):
         Publisher(app, owner=(None, None), mode=0o440, allow_disk=False)
 
 
@@ -483,7 +483,7 @@ def test_a_directory_that_a_foreign_group_may_write_is_refused_and_the_apps_own_
     os.chown(app, 0, 1000)
     app.chmod(0o2770)
     Publisher(app, owner=(0, 1000), mode=0o440, allow_disk=False).close()
-    with pytest.raises(CannotWrite, match=r"group 1000 may write.*chmod g-w"):
+    with pytest.raises(WriteError, match=r"group 1000 may write.*chmod g-w"):
         Publisher(app, owner=(0, 1001), mode=0o440, allow_disk=False)
 
 
@@ -492,13 +492,13 @@ def test_a_directory_of_a_stranger_is_refused(app):
     app.mkdir()
     os.chown(app, 1000, 0)
     Publisher(app, owner=(1000, 0), mode=0o440, allow_disk=False).close()
-    with pytest.raises(CannotWrite, match="uid 1000, its owner, may write"):
+    with pytest.raises(WriteError, match="uid 1000, its owner, may write"):
         Publisher(app, owner=(0, 0), mode=0o440, allow_disk=False)
 
 
 def test_a_disk_is_refused_unless_it_is_allowed(tmp_path):
     on_disk = tmp_path / "app"
-    with pytest.raises(CannotWrite, match=r"tmpfs.*allow_disk: true"):
+    with pytest.raises(WriteError, match=r"tmpfs.*allow_disk: true"):
         Publisher(on_disk, owner=(None, None), mode=0o440, allow_disk=False)
     publisher = Publisher(on_disk, owner=(None, None), mode=0o440, allow_disk=True)
     publish(publisher, generation("one"))
@@ -508,7 +508,7 @@ def test_a_disk_is_refused_unless_it_is_allowed(tmp_path):
 
 @pytest.mark.parametrize("name", ["", ".", "..", "..data", "a/b", "/etc/passwd", "a\0b", "x" * 256])
 def test_a_name_that_is_no_file_name_is_refused(publisher, app, name):
-    with pytest.raises(CannotWrite, match="no file name"):
+    with pytest.raises(WriteError, match="no file name"):
         publisher.stage(generation("one", (name,)))
     assert list(app.iterdir()) == []
 
@@ -535,7 +535,7 @@ def test_what_stands_at_a_name_is_replaced_and_never_written_through(publisher, 
 def test_a_directory_at_a_name_is_refused_before_anything_is_written(publisher, app):
     publish(publisher, generation("one", ("app.env",)))
     (app / "key.pem").mkdir()
-    with pytest.raises(CannotWrite, match=r"a directory stands at key.pem; remove it"):
+    with pytest.raises(WriteError, match=r"a directory stands at key.pem; remove it"):
         publisher.stage(generation("two", OLD))
     (app / "key.pem").rmdir()
     assert_tidy(app, ("app.env",))
@@ -545,7 +545,7 @@ def test_a_directory_that_comes_between_is_refused_before_the_swap(publisher, ap
     publish(publisher, generation("one", ("app.env",)))
     staged = publisher.stage(generation("two", OLD))
     (app / "key.pem").mkdir()
-    with pytest.raises(CannotWrite, match=r"a directory stands at key.pem"):
+    with pytest.raises(WriteError, match=r"a directory stands at key.pem"):
         publisher.swap(staged)
     (app / "key.pem").rmdir()
     assert_tidy(app, ("app.env",))
@@ -556,20 +556,20 @@ def test_a_directory_that_comes_between_is_refused_before_the_swap(publisher, ap
 def test_a_volume_of_another_publisher_is_refused(publisher, app, target):
     (app / "..data").symlink_to(target)
     for call in (publisher.recover, publisher.read, lambda: publisher.stage(generation("one"))):
-        with pytest.raises(CannotWrite, match=r"\.\.data is not lessee's"):
+        with pytest.raises(WriteError, match=r"\.\.data is not lessee's"):
             call()
     assert [path.name for path in app.iterdir()] == ["..data"]
 
 
 def test_data_that_is_no_link_is_refused(publisher, app):
     (app / "..data").mkdir()
-    with pytest.raises(CannotWrite, match=r"\.\.data is not lessee's"):
+    with pytest.raises(WriteError, match=r"\.\.data is not lessee's"):
         publisher.stage(generation("one"))
 
 
 def test_an_error_tells_no_value(publisher, app):
     shutil.rmtree(app)
-    with pytest.raises(CannotWrite) as caught:
+    with pytest.raises(WriteError) as caught:
         publisher.stage(generation("one"))
     assert CANARY not in repr(caught.value)
     assert str(app) in str(caught.value)
@@ -581,7 +581,7 @@ def test_an_error_tells_no_value(publisher, app):
 FULL = """
 import json, os, subprocess, sys
 from pathlib import Path
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.core.generation import File, Generation
 from lessee.publishing.publication import Publisher
 
@@ -602,12 +602,12 @@ def attempt(options, size):
 def outcome(publisher, size):
     try:
         publisher.swap(publisher.stage(generation(b"1", ["a", "b"])))
-    except CannotWrite:
+    except WriteError:
         return "no room for the first" if not os.listdir(mount / "app") else "leavings"
     before = sorted(os.listdir(mount / "app"))
     try:
         publisher.swap(publisher.stage(generation(b"2", ["a", "c", "d"], size)))
-    except CannotWrite as problem:
+    except WriteError as problem:
         whole = publisher.read() == {"a": b"1" * 10, "b": b"1" * 10} and (mount / "app/b").exists()
         told = "No space left" in str(problem) and "size=" in str(problem) and problem.exit_code == 73
         return "old" if whole and told and before == sorted(os.listdir(mount / "app")) else str(problem)
@@ -630,7 +630,7 @@ def test_without_room_at_any_step_the_old_generation_stays_and_nothing_is_left_o
 READ_ONLY = """
 import json, os, subprocess, sys
 from pathlib import Path
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.core.generation import File, Generation
 from lessee.publishing.publication import Publisher
 
@@ -645,7 +645,7 @@ another = Generation("simba", (File("a", b"3", 0o440),))
 for call in (lambda: publisher.stage(another), lambda: publisher.swap(staged)):
     try:
         call()
-    except CannotWrite as problem:
+    except WriteError as problem:
         said.append(str(problem))
 print(json.dumps({"said": said, "a": (mount / "app/a").read_text()}))
 """
@@ -661,7 +661,7 @@ def test_where_it_turns_read_only_the_old_generation_stays_and_the_error_says_wh
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.core.generation import File, Generation
 from lessee.publishing.publication import Publisher
 
@@ -672,7 +672,7 @@ own = Publisher(directory, owner=(os.geteuid(), os.getegid()), mode=0o440, allow
 own.swap(own.stage(Generation("simba", (File("a", b"1", 0o440, os.geteuid(), None),))))
 try:
     own.stage(Generation("simba", (File("a", b"2", 0o440, 0, 0),)))
-except CannotWrite as problem:
+except WriteError as problem:
     print(problem)
 print(sorted(name[:9] for name in os.listdir(directory)))
 """

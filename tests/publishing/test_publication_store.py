@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from lessee.agent.machine.protocol.events import Recovered
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
 from lessee.publishing.publication_record import going_back
-from lessee.publishing.publication_store import Shelf
-from lessee.publishing.state_store import Ledger
+from lessee.publishing.publication_store import PublicationStore
+from lessee.publishing.state_store import StateStore
 from support.models.generations import (
     CANARY,
     NEW,
@@ -35,8 +35,8 @@ ONE, TWO, THREE = generation("one", OLD), generation("two", NEW), generation("th
 @contextmanager
 def life(folder, *apps):
     """An agent's: its shelf, and what it found of the app."""
-    ledger = Ledger(folder / "state", allow_disk=False)
-    shelf = Shelf(ledger)
+    ledger = StateStore(folder / "state", allow_disk=False)
+    shelf = PublicationStore(ledger)
     try:
         found = shelf.open(apps or [app_at(folder / "app")])
         yield shelf, found.get("simba")
@@ -128,7 +128,7 @@ def test_where_it_cannot_be_noted_nothing_is_shown_and_nothing_is_left(memory):
         (memory / "state").rename(memory / "elsewhere")
         shutil.copytree(memory / "elsewhere", memory / "state")
         shutil.rmtree(memory / "elsewhere")
-        with pytest.raises(CannotWrite, match="state"):
+        with pytest.raises(WriteError, match="state"):
             shelf.publish(TWO, owe=True, prove=False)
         assert_tidy(memory / "app", OLD)
         assert shelf.read("simba") == contents(ONE)
@@ -200,7 +200,7 @@ def test_where_one_directory_cannot_be_opened_no_other_is_and_those_that_were_op
     with life(memory) as (shelf, _):
         show(shelf, ONE)
         before = len(list(Path("/proc/self/fd").iterdir()))
-        with pytest.raises(CannotWrite, match="everybody may write"):
+        with pytest.raises(WriteError, match="everybody may write"):
             shelf.open([app_at(memory / "new"), app_at(memory / "other", name="other")])
         assert len(list(Path("/proc/self/fd").iterdir())) == before
         assert shelf.read("simba") == contents(ONE)
@@ -266,7 +266,7 @@ def test_a_way_back_that_is_barred_is_gone_in_the_next_life_and_the_debt_is_not_
         show(shelf, ONE, told=True, works=True)
         show(shelf, TWO)
         (memory / "app" / "gone.txt").mkdir()
-        with pytest.raises(CannotWrite, match="a directory stands"):
+        with pytest.raises(WriteError, match="a directory stands"):
             shelf.roll_back("simba", 1, bad=TWO.fingerprint, owe=True)
         assert shelf.read("simba") == contents(TWO)
         shelf.settle("simba")
@@ -282,7 +282,7 @@ def test_there_is_no_way_back_to_what_somebody_removed_and_the_agent_starts_all_
         first = live_folder(memory)
         show(shelf, TWO)
         shutil.rmtree(first)
-        with pytest.raises(CannotWrite, match="generation 1 is not there"):
+        with pytest.raises(WriteError, match="generation 1 is not there"):
             shelf.roll_back("simba", 1, bad=TWO.fingerprint, owe=True)
         assert shelf.read("simba") == contents(TWO)
     with life(memory) as (_, found):
@@ -293,13 +293,13 @@ def test_there_is_no_way_back_to_what_somebody_removed_and_the_agent_starts_all_
 
 BEGIN = """
 from support.models.generations import NEW, OLD, app_at, generation
-from lessee.publishing.state_store import Ledger
-from lessee.publishing.publication_store import Shelf
+from lessee.publishing.state_store import StateStore
+from lessee.publishing.publication_store import PublicationStore
 
 app_at("/")  # read once
 
 def begin(folder):
-    shelf = Shelf(Ledger(folder / "state", allow_disk=False))
+    shelf = PublicationStore(StateStore(folder / "state", allow_disk=False))
     shelf.open([app_at(folder / "app")])
     return shelf
 """
@@ -316,7 +316,7 @@ def begin(folder):
     return folder
 
 def act(folder):
-    Shelf(Ledger(folder / "state", allow_disk=False)).open([app_at(folder / "app")])
+    PublicationStore(StateStore(folder / "state", allow_disk=False)).open([app_at(folder / "app")])
 """
 
 
@@ -346,7 +346,7 @@ def assert_goes_on(folder, names, kept):
 def prepare_going_back(folder):
     """Killed after the note, before the moment."""
     prepare(folder, told=True)
-    with closing(Ledger(folder / "state", allow_disk=False)) as ledger:
+    with closing(StateStore(folder / "state", allow_disk=False)) as ledger:
         record = ledger.app("simba")
         ledger.keep_app("simba", going_back(record, 2, 1, bad=TWO.fingerprint, owe=True))
 
@@ -510,7 +510,7 @@ def test_a_marker_of_nothing_goes_at_the_next_start_and_a_folder_of_its_name_sta
     with life(memory) as (shelf, _):
         assert marker(memory).is_dir()
         shelf.withdraw("simba")
-        with pytest.raises(CannotWrite, match=r"a directory stands at \.degraded"):
+        with pytest.raises(WriteError, match=r"a directory stands at \.degraded"):
             fall_back(shelf, ONE)
 
 

@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessee.agent.machine.protocol.events import Token
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.core.immutable import replace
 from lessee.core.leases import Lease
 from lessee.core.paths import Dynamic
 from lessee.core.secrets import Marker, Secret
 from lessee.host.clock import boot_time
 from lessee.publishing.publication_record import AppRecord
-from lessee.publishing.state_store import Ledger
+from lessee.publishing.state_store import StateStore
 
 CANARY = "CANARY-81c4"
 ONE, TWO = "1" * 64, "2" * 64
@@ -54,7 +54,7 @@ def opened(state):
     def start():
         for ledger in ledgers:
             ledger.close()
-        ledgers[:] = [Ledger(state, allow_disk=False)]
+        ledgers[:] = [StateStore(state, allow_disk=False)]
         return ledgers[0]
 
     yield start
@@ -243,13 +243,13 @@ from contextlib import closing
 from itertools import count
 from pathlib import Path
 from lessee.agent.machine.protocol.events import Token
-from lessee.publishing.state_store import Ledger
+from lessee.publishing.state_store import StateStore
 
 state = Path(sys.argv[1])
 token = Token("accessor", 100.5, 3600.0, True, "a1")
 
 def keep(value):
-    with closing(Ledger(state, allow_disk=False)) as ledger:
+    with closing(StateStore(state, allow_disk=False)) as ledger:
         ledger.keep_token("1" * 64, token, value)
 
 def kill_at(step):
@@ -272,7 +272,7 @@ for step in count(1):
         keep("new" * 1000)
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    with closing(Ledger(state, allow_disk=False)) as ledger:
+    with closing(StateStore(state, allow_disk=False)) as ledger:
         found.append((code, [value for _, value in ledger.tokens("1" * 64)], sorted(os.listdir(state))))
     if code == 0:
         break
@@ -357,13 +357,13 @@ def test_after_a_boot_it_is_not_known_when_an_app_was_shown_something(opened, st
 
 def test_one_agent_at_a_time_holds_it(opened, state):
     opened()
-    with pytest.raises(CannotWrite, match="another lessee holds this state"):
-        Ledger(state, allow_disk=False)
+    with pytest.raises(WriteError, match="another lessee holds this state"):
+        StateStore(state, allow_disk=False)
 
 
 def test_state_on_a_disk_is_refused_unless_it_is_allowed(tmp_path):
-    with pytest.raises(CannotWrite, match="tmpfs"):
-        Ledger(tmp_path / "state", allow_disk=False)
-    with closing(Ledger(tmp_path / "state", allow_disk=True)) as ledger:
+    with pytest.raises(WriteError, match="tmpfs"):
+        StateStore(tmp_path / "state", allow_disk=False)
+    with closing(StateStore(tmp_path / "state", allow_disk=True)) as ledger:
         ledger.keep_token(ONE, TOKEN, "t1")
         assert ledger.tokens(ONE) == [(TOKEN, "t1")]

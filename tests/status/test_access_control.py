@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.status.access_control import Asked, Door, refusal
+from lessee.status.access_control import Asked, Transport, refusal
 
-PORT = Door(is_port=True, names=frozenset({"agent", "example-host"}))
-SOCKET = Door(is_port=False)
+PORT = Transport(is_port=True, names=frozenset({"agent", "example-host"}))
+SOCKET = Transport(is_port=False)
 TOKEN = b"canary-status-0123456789"
 
 

@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 import pytest
 
 from lessee.config import Listen
-from lessee.core.errors import CannotWrite, ConfigError
+from lessee.core.errors import ConfigError, WriteError
 from lessee.host.openbao import free_port
 from lessee.status.server import Answers, StatusServer
 from lessee.status.server.limits import CONNECTIONS
@@ -134,7 +134,7 @@ def test_a_token_file_that_is_not_there_is_told_at_the_start(tmp_path, serve):
 
 def test_a_port_that_is_taken_is_told_and_leaves_no_socket(serve, tmp_path):
     listen = Listen(address=f"127.0.0.1:{serve()}", token_file=None, hosts=())
-    with pytest.raises(CannotWrite, match="cannot listen there: Address already in use"):
+    with pytest.raises(WriteError, match="cannot listen there: Address already in use"):
         StatusServer(tmp_path / "other.sock", listen, None)
     assert not (tmp_path / "other.sock").exists()
 

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from lessee.config import Listen
-from lessee.core.errors import AgentAway
+from lessee.core.errors import AgentUnavailableError
 from lessee.host.openbao import free_port
 from lessee.status.server import Answers, StatusServer, ask
 from support.programs.sidecar import eventually
@@ -82,10 +82,10 @@ def test_once_it_is_closed_nothing_of_it_runs_on(tmp_path):
     assert say(tmp_path / "s.sock", b"GET /healthz HTTP/1.0\r\n\r\n").endswith("ok\n")
     server.close()
     eventually(lambda: set(threading.enumerate()) <= before, "the end of its threads")
-    with pytest.raises(AgentAway):
+    with pytest.raises(AgentUnavailableError):
         ask(tmp_path / "s.sock", "GET", "/healthz")
 
 
 def test_nobody_there_is_told_with_what_to_do(tmp_path):
-    with pytest.raises(AgentAway, match=r"no agent answers.*lessee run"):
+    with pytest.raises(AgentUnavailableError, match=r"no agent answers.*lessee run"):
         ask(tmp_path / "none.sock", "GET", "/status.json")

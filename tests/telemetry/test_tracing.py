@@ -52,11 +52,11 @@ def publish(traced, job, *, then=()):
 def test_a_proof_that_nobody_waits_for_any_more_ends_its_round_and_not_that_of_its_successor(sent):
     exporter, traced = sent
     publish(traced, 1, then=[cmd.Prove("web", 50, 0.0, 0.0)])
-    publish(traced, 2, then=[cmd.GiveUp("web", 50), cmd.Prove("web", 51, 0.0, 0.0)])
+    publish(traced, 2, then=[cmd.CancelProbe("web", 50), cmd.Prove("web", 51, 0.0, 0.0)])
     rounds = [span for span in exporter.get_finished_spans() if span.name == "round"]
     assert [one.attributes["lessee.generation"] for one in rounds] == [1], "the second is still under way"
     assert ("prove", "given up") in outcomes(exporter)
-    traced.answered(ev.Proved("web", 51))
+    traced.answered(ev.ReadinessPassed("web", 51))
     traced.settle()
     last = exporter.get_finished_spans()[-1]
     assert (last.name, last.attributes["lessee.generation"], last.attributes["lessee.outcome"]) == (
@@ -67,12 +67,12 @@ def test_a_proof_that_nobody_waits_for_any_more_ends_its_round_and_not_that_of_i
 def test_another_try_to_tell_is_linked_to_the_round_that_is_over(sent):
     exporter, traced = sent
     publish(traced, 1, then=[cmd.Notify("web", 50, 0.0)])
-    traced.answered(ev.NotTold("web", 50, CANARY, absent=True))
+    traced.answered(ev.NotificationFailed("web", 50, CANARY, absent=True))
     traced.settle()
     over = exporter.get_finished_spans()[-1]
     assert (over.name, over.attributes["lessee.outcome"], over.status.is_ok) == ("round", "absent", True)
     traced.asked(cmd.Notify("web", 51, 0.0))
-    traced.answered(ev.Told("web", 51, CANARY))
+    traced.answered(ev.Notified("web", 51, CANARY))
     last = exporter.get_finished_spans()[-1]
     assert (last.name, last.parent) == ("notify", None)
     assert [link.context for link in last.links] == [over.context]
@@ -90,7 +90,7 @@ def test_what_was_rendered_in_vain_is_a_round_without_changes(sent):
 
 def test_a_failure_tells_its_kind_and_none_of_its_words(sent):
     exporter, traced = sent
-    traced.asked(cmd.LookAt(1, REF))
+    traced.asked(cmd.ReadMetadata(1, REF))
     traced.answered(ev.Failed(1, Failure(Kind.DENIED, CANARY)))
     traced.asked(cmd.Render("web", 2, None, {REF: SECRET}, {}, {}))
     traced.answered(ev.RenderFailed("web", 2, CANARY))

@@ -7,7 +7,7 @@ import pytest
 from lessee.config.parsing import parse
 from lessee.host.clock import boot_time
 from lessee.vault.connect import address_of, method_of
-from lessee.vault.transport import Door, RequestFailed
+from lessee.vault.transport import RequestFailedError, Transport
 
 
 class Identity:
@@ -15,14 +15,14 @@ class Identity:
 
     def __init__(self, auth, **block):
         vault = parse(json.dumps({"vault": {"auth": auth, **block}}), source="lessee.yaml", environ={}).vault
-        self.door = Door(address_of(vault, {}))
+        self.door = Transport(address_of(vault, {}))
         self.method = method_of(vault.auth, {})
 
     def login(self):
         return self.method.login(self.door, boot_time)
 
     def failure(self):
-        with pytest.raises(RequestFailed) as caught:
+        with pytest.raises(RequestFailedError) as caught:
             self.login()
         return caught.value.failure
 

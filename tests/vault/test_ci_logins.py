@@ -9,7 +9,7 @@ from lessee.config.grammar.vault import JwtAuth
 from lessee.core.failures import Kind
 from lessee.host.clock import boot_time
 from lessee.vault.connect import address_of, method_of
-from lessee.vault.transport import Door, RequestFailed
+from lessee.vault.transport import RequestFailedError, Transport
 from support.servers.jwt_issuer import REQUEST_TOKEN, Issuer
 
 AUDIENCE = "https://vault.example.com"
@@ -46,14 +46,14 @@ def job(bao, mount, issuer, monkeypatch):
         said = JwtAuth(mount=mount, role="build", **auth)
         block = dict.fromkeys(("namespace", "ca_file", "server_name", "client_cert_file", "client_key_file"))
         vault = Vault(address=bao.address, addresses=(), insecure=False, auth=said, **block)
-        with closing(Door(address_of(vault, environ))) as door:
+        with closing(Transport(address_of(vault, environ))) as door:
             return method_of(said, environ).login(door, boot_time)
 
     return login
 
 
 def refusal(login, *arguments, **settings):
-    with pytest.raises(RequestFailed) as caught:
+    with pytest.raises(RequestFailedError) as caught:
         login(*arguments, **settings)
     return caught.value.failure
 
@@ -86,7 +86,11 @@ def test_a_jwt_in_a_variable_is_taken_from_there_and_one_that_is_none_is_told(jo
         ({"ACTIONS_ID_TOKEN_REQUEST_TOKEN": ""}, Kind.DENIED, "a fork's pull request is given none"),
         ({"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "wrong"}, Kind.DENIED, "it answered 401"),
         ({"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "a\nb"}, Kind.DENIED, "cannot be sent"),
-        ({"ACTIONS_ID_TOKEN_REQUEST_URL": "https://127.0.0.1:1/"}, Kind.WEATHER, "makes the JWT: connection refused"),
+        (
+            {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://127.0.0.1:1/"},
+            Kind.UNAVAILABLE,
+            "makes the JWT: connection refused",
+        ),
     ],
 )
 def test_a_job_for_which_github_makes_no_jwt_is_told_why(job, issuer, change, kind, told):
@@ -95,7 +99,7 @@ def test_a_job_for_which_github_makes_no_jwt_is_told_why(job, issuer, change, ki
     assert REQUEST_TOKEN not in failure.text
 
 
-@pytest.mark.parametrize(("status", "kind"), [(403, Kind.DENIED), (429, Kind.WEATHER), (503, Kind.WEATHER)])
+@pytest.mark.parametrize(("status", "kind"), [(403, Kind.DENIED), (429, Kind.UNAVAILABLE), (503, Kind.UNAVAILABLE)])
 def test_what_github_refuses_is_final_and_what_it_cannot_do_now_is_not(job, issuer, status, kind):
     issuer.answer = status
     failure = refusal(job, issuer.variables, jwt_from="github")
@@ -105,4 +109,4 @@ def test_what_github_refuses_is_final_and_what_it_cannot_do_now_is_not(job, issu
 def test_a_githubs_certificate_that_is_not_accepted_is_told(job, issuer, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
     failure = refusal(job, issuer.variables, jwt_from="github")
-    assert (failure.kind, "$SSL_CERT_FILE" in failure.text) == (Kind.WEATHER, True)
+    assert (failure.kind, "$SSL_CERT_FILE" in failure.text) == (Kind.UNAVAILABLE, True)

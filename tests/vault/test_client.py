@@ -9,7 +9,7 @@ from lessee.agent.machine.protocol import events as ev
 from lessee.host.clock import boot_time
 from lessee.vault.auth.login import TokenLogin
 from lessee.vault.client import Client
-from lessee.vault.transport import Address, Door
+from lessee.vault.transport import Address, Transport
 from support.programs.sidecar import eventually
 
 TTL = 600
@@ -22,7 +22,7 @@ def mail():
 
 @pytest.fixture
 def client(bao, mail):
-    one = Client(Door(Address(bao.address)), TokenLogin(None, ""), mail.put, boot_time)
+    one = Client(Transport(Address(bao.address)), TokenLogin(None, ""), mail.put, boot_time)
     yield one
     one.close()
 

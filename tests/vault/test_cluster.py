@@ -7,7 +7,7 @@ import pytest
 
 from lessee.core.failures import Kind
 from lessee.host.openbao import free_port
-from lessee.vault.transport import Address, Door, RequestFailed
+from lessee.vault.transport import Address, RequestFailedError, Transport
 from support.servers.cluster import Cluster
 from support.servers.fault_proxy import Proxy, Sky, Status
 
@@ -38,7 +38,7 @@ def door_to(cluster):
     doors = []
 
     def open_door(*urls, pauses=(0.1, 0.3, 0.6)):
-        doors.append(Rooted(Door(Address(urls[0], urls=urls), pauses=pauses), cluster.root_token))
+        doors.append(Rooted(Transport(Address(urls[0], urls=urls), pauses=pauses), cluster.root_token))
         return doors[-1]
 
     yield open_door
@@ -65,7 +65,7 @@ def urls(cluster, *, first):
 
 
 def failure(call, *args):
-    with pytest.raises(RequestFailed) as caught:
+    with pytest.raises(RequestFailedError) as caught:
         call(*args)
     assert "127.0.0.1" not in caught.value.failure.text
     return caught.value.failure
@@ -92,7 +92,7 @@ def test_reads_go_on_at_once_when_the_active_node_dies_and_writes_after_the_elec
     cluster.stop(active)
     assert rooted.get() == 2  # of a standby, in the same request
     failed = failure(rooted.put, 3)
-    assert failed.kind is Kind.WEATHER
+    assert failed.kind is Kind.UNAVAILABLE
     assert "redirects" in failed.text
     elected = cluster.active()
     rooted.put(4)
@@ -125,7 +125,7 @@ def test_where_no_node_serves_the_reasons_are_counted_until_one_does(cluster, do
         cluster.stop(i)
     cluster.seal(0)
     for failed in (failure(rooted.get), failure(rooted.put, 1)):
-        assert failed.kind is Kind.WEATHER
+        assert failed.kind is Kind.UNAVAILABLE
         assert "addresses none serves" in failed.text
         assert "connection refused at 2" in failed.text
         assert "sealed or in maintenance (503) at 1" in failed.text
@@ -139,9 +139,9 @@ def test_a_read_whose_connection_breaks_is_tried_once_more_and_a_write_is_not(cl
     with proxy_to(cluster.nodes[cluster.active()].address) as proxy:
         proxy.over("kv/value", Sky.DROP)
         rooted = door_to(proxy.address, f"http://127.0.0.1:{free_port()}")
-        assert failure(rooted.get).kind is Kind.WEATHER
+        assert failure(rooted.get).kind is Kind.UNAVAILABLE
         assert proxy.count("kv/value") == 2
-        assert failure(rooted.put, 1).kind is Kind.WEATHER
+        assert failure(rooted.put, 1).kind is Kind.UNAVAILABLE
         assert proxy.count("kv/value") == 3
 
 
@@ -214,7 +214,7 @@ def test_a_node_that_stays_behind_is_weather_after_three_more_tries(behind, door
     rooted.put(1)
     behind.times = 100
     failed = failure(rooted.get)
-    assert (failed.kind, failed.text) == (Kind.WEATHER, "the server is behind (412)")
+    assert (failed.kind, failed.text) == (Kind.UNAVAILABLE, "the server is behind (412)")
     assert behind.times == 96
     behind.times = 0
     assert rooted.get() == 1

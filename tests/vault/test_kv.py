@@ -8,12 +8,12 @@ from lessee.core.failures import Kind
 from lessee.core.paths import Folder, Ref
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.vault.engines import kv
-from lessee.vault.transport import Address, Door, RequestFailed
+from lessee.vault.transport import Address, RequestFailedError, Transport
 
 
 @pytest.fixture
 def door(bao):
-    way = Door(Address(bao.address))
+    way = Transport(Address(bao.address))
     yield way
     way.close()
 
@@ -26,7 +26,7 @@ def version_one(bao):
 
 
 def failed(call, *args, **kwargs):
-    with pytest.raises(RequestFailed) as caught:
+    with pytest.raises(RequestFailedError) as caught:
         call(*args, **kwargs)
     return caught.value
 

@@ -13,7 +13,7 @@ from lessee.core.paths import Dynamic
 from lessee.host.clock import boot_time
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.vault.engines import leases
-from lessee.vault.transport import Address, Door, RequestFailed
+from lessee.vault.transport import Address, RequestFailedError, Transport
 from support.servers.fault_proxy import Proxy, Sky
 
 PATIENCE = 20.0
@@ -21,7 +21,7 @@ PATIENCE = 20.0
 
 @pytest.fixture
 def door(bao):
-    way = Door(Address(bao.address))
+    way = Transport(Address(bao.address))
     yield way
     way.close()
 
@@ -55,7 +55,7 @@ def issue(door, need, value=ROOT_TOKEN):
 
 
 def failure(call, *args):
-    with pytest.raises(RequestFailed) as caught:
+    with pytest.raises(RequestFailedError) as caught:
         call(*args)
     return caught.value.failure
 
@@ -69,7 +69,7 @@ def until(true):
 def is_gone(door, lease_id):
     try:
         leases.look_up(door, ROOT_TOKEN, lease_id, boot_time)
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         return exc.failure.kind is Kind.MISSING
     return False
 
@@ -133,7 +133,7 @@ def test_a_revoked_lease_is_gone_and_so_is_its_user(door, database):
 def test_a_database_that_is_down_breaks_its_own_path_alone(door, database):
     database.stop()
     try:
-        assert failure(issue, door, Dynamic("database/creds/simba")).kind is Kind.BROKEN
+        assert failure(issue, door, Dynamic("database/creds/simba")).kind is Kind.PATH_ERROR
     finally:
         database.start()
     # OpenBao's own connections may be broken once more.
@@ -143,18 +143,18 @@ def test_a_database_that_is_down_breaks_its_own_path_alone(door, database):
 def _issues(door):
     try:
         return bool(issue(door, Dynamic("database/creds/simba")))
-    except RequestFailed:
+    except RequestFailedError:
         return False
 
 
 def test_an_issue_whose_answer_is_lost_is_not_asked_for_again(bao, database):
     with Proxy(bao.port) as proxy:
-        door = Door(Address(proxy.address))
+        door = Transport(Address(proxy.address))
         known = issue(door, Dynamic("database/creds/simba"))
         door.ask("GET", "sys/mounts", token=ROOT_TOKEN)  # a connection that is kept
         proxy.over("database/creds", Sky.CUT)
         before = set(database.roles("v-%"))
-        assert failure(issue, door, Dynamic("database/creds/simba")).kind is Kind.WEATHER
+        assert failure(issue, door, Dynamic("database/creds/simba")).kind is Kind.UNAVAILABLE
         door.close()
     assert known.secret.data["username"] in before
     assert len(set(database.roles("v-%")) - before) == 1
@@ -212,7 +212,7 @@ def test_a_key_made_here_fits_its_certificate_and_never_leaves_this_machine(pki,
     names = {"common_name": "simba.local", "alt_names": "www.simba.local, a@simba.local"}
     others = {"ip_sans": "127.0.0.1,::1", "uri_sans": "spiffe://simba/app"}
     with Proxy(pki.port) as proxy:
-        door = Door(Address(proxy.address))
+        door = Transport(Address(proxy.address))
         data = issue(door, certificate("pki/issue/any", local_key=True, **names, **others, **key)).secret.data
         door.close()
     (request,) = proxy.requests
@@ -259,7 +259,7 @@ def test_a_role_that_takes_no_such_key_is_told_with_the_parameter_that_says_whic
 )
 def test_names_and_keys_that_no_request_can_hold_are_refused_before_vault_is_asked(pki, params, words):
     with Proxy(pki.port) as proxy:
-        door = Door(Address(proxy.address))
+        door = Transport(Address(proxy.address))
         failed = failure(issue, door, certificate("pki/issue/any", local_key=True, **{"common_name": "a.b", **params}))
         door.close()
     assert failed.kind is Kind.INVALID

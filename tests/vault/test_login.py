@@ -9,7 +9,7 @@ from lessee.core.failures import Kind
 from lessee.host.clock import boot_time
 from lessee.vault.auth.approle import AppRoleLogin
 from lessee.vault.auth.login import TokenLogin, look_up, renew, token_id
-from lessee.vault.transport import Address, Door, RequestFailed
+from lessee.vault.transport import Address, RequestFailedError, Transport
 
 POLICY = 'path "secret/data/production/*" { capabilities = ["read"] }'
 ORIGIN = "auth/approle/role/*/secret-id"
@@ -17,7 +17,7 @@ ORIGIN = "auth/approle/role/*/secret-id"
 
 @pytest.fixture
 def door(bao):
-    way = Door(Address(bao.address))
+    way = Transport(Address(bao.address))
     yield way
     way.close()
 
@@ -43,7 +43,7 @@ def approle(folder, *, wrapped_path=None, remove=False):
 
 
 def failure_of(method, door):
-    with pytest.raises(RequestFailed) as caught:
+    with pytest.raises(RequestFailedError) as caught:
         method.login(door, boot_time)
     return caught.value.failure
 
@@ -98,11 +98,11 @@ def test_a_valid_token_that_may_not_look_itself_up_or_renew_itself_is_told_from_
     settings = {"no_default_policy": True, "policies": ["no-such-policy"]}
     value = bao.ask("POST", "auth/token/create", settings)["auth"]["client_token"]
     for ask, grant in (look_up, "read on auth/token/lookup-self"), (renew, "update on auth/token/renew-self"):
-        with pytest.raises(RequestFailed) as caught:
+        with pytest.raises(RequestFailedError) as caught:
             ask(door, value, boot_time)
         assert caught.value.failure.kind is Kind.UNSUPPORTED
         assert caught.value.failure.text.endswith(f"grant {grant}")
-        with pytest.raises(RequestFailed) as caught:
+        with pytest.raises(RequestFailedError) as caught:
             ask(door, "no-token", boot_time)
         assert caught.value.failure.kind is Kind.DENIED
 
@@ -146,8 +146,8 @@ def test_a_secret_id_file_is_removed_after_reading_and_the_next_login_still_work
 
 def test_a_secret_id_file_outlives_a_login_that_vault_did_not_answer(door, files):
     method = approle(files, remove=True)
-    nobody = Door(Address("http://127.0.0.1:1"))
-    assert failure_of(method, nobody).kind is Kind.WEATHER
+    nobody = Transport(Address("http://127.0.0.1:1"))
+    assert failure_of(method, nobody).kind is Kind.UNAVAILABLE
     assert (files / "secret_id").exists()
     assert method.login(door, boot_time).value
     assert not (files / "secret_id").exists()
@@ -193,7 +193,7 @@ def test_a_spent_wrapping_token_is_a_security_event_and_vault_is_not_asked_again
     assert failure.kind is Kind.SPENT
     assert "someone has read the secret_id" in failure.text
     assert token not in failure.text
-    nobody = Door(Address("http://127.0.0.1:1"))  # asking there would be bad weather
+    nobody = Transport(Address("http://127.0.0.1:1"))  # asking there would be bad weather
     assert failure_of(method, nobody) == failure
 
 

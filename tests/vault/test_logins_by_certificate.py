@@ -13,7 +13,7 @@ from lessee.core.failures import Kind
 from lessee.host.clock import boot_time
 from lessee.host.openbao import OpenBao, free_port
 from lessee.vault.auth.login import look_up, renew
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 LISTENER = """
 listener "tcp" {{
@@ -152,8 +152,8 @@ def test_a_token_is_not_renewed_under_another_certificate_than_that_of_its_login
     value = one.login().value
     assert renew(one.door, value, boot_time).renewable
     authority.issue(tmp_path, "client", "web")
-    with pytest.raises(RequestFailed) as caught:
+    with pytest.raises(RequestFailedError) as caught:
         renew(one.door, value, boot_time)
     # Vault answers 500, as to what is broken; a new login is the way out.
-    assert caught.value.failure.kind is Kind.BROKEN
+    assert caught.value.failure.kind is Kind.PATH_ERROR
     assert renew(one.door, one.login().value, boot_time).renewable

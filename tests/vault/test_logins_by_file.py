@@ -9,7 +9,7 @@ import pytest
 from lessee.core.failures import Kind
 from lessee.core.paths import Ref
 from lessee.vault.engines import kv
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 from support.servers.jwt_signer import Signer
 
 
@@ -93,7 +93,7 @@ def test_an_empty_or_missing_jwt_is_told_without_asking(identity, tmp_path):
     file.write_text(" \n")
     assert away.failure().text == f"{file} is empty"
     file.write_text("x.y.z")
-    assert away.failure().kind is Kind.WEATHER
+    assert away.failure().kind is Kind.UNAVAILABLE
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ def test_a_login_and_a_read_stay_in_their_namespace(identity, team):
     assert kv.mount_version(here.door, value, "secret") == 1
     assert kv.read(here.door, value, NAME, 1).data == {"owner": "team-a"}
     assert outside.failure().kind is Kind.DENIED
-    with pytest.raises(RequestFailed) as caught:
+    with pytest.raises(RequestFailedError) as caught:
         kv.read(outside.door, value, NAME, 2)
     assert caught.value.failure.kind is Kind.DENIED
 
@@ -246,6 +246,6 @@ def test_a_token_of_the_root_namespace_reads_nothing_of_another(bao, identity, t
     value = bao.ask("POST", "auth/token/create", {"policies": ["all-secrets"]})["auth"]["client_token"]
     here, root = identity(team, namespace="team-a"), identity(team, namespace="root")
     assert kv.read(root.door, value, NAME, 2).data == {"owner": "root"}
-    with pytest.raises(RequestFailed) as caught:
+    with pytest.raises(RequestFailedError) as caught:
         kv.read(here.door, value, NAME, 1)
     assert caught.value.failure.kind is Kind.DENIED

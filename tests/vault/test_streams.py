@@ -9,12 +9,12 @@ import pytest
 
 from lessee.core.failures import Kind
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
-from lessee.vault.transport import Address, Door, RequestFailed
+from lessee.vault.transport import Address, RequestFailedError, Transport
 
 
 @pytest.fixture
 def door(bao):
-    with closing(Door(Address(bao.address))) as door:
+    with closing(Transport(Address(bao.address))) as door:
         yield door
 
 
@@ -34,7 +34,7 @@ def test_a_body_is_sent_in_pieces(bao, door):
 
 def test_a_refusal_has_its_meaning(door):
     for path, token, kind in (("sys/mounts", "none", Kind.DENIED), ("secret/data/nowhere", ROOT_TOKEN, Kind.MISSING)):
-        with pytest.raises(RequestFailed) as caught, door.stream("GET", path, token=token):
+        with pytest.raises(RequestFailedError) as caught, door.stream("GET", path, token=token):
             pass
         assert caught.value.failure.kind is kind
 
@@ -51,23 +51,23 @@ def test_what_breaks_while_it_is_read_is_weather():
         thread = threading.Thread(target=answer)
         thread.start()
         with (
-            closing(Door(Address(f"http://127.0.0.1:{server.getsockname()[1]}"))) as door,
-            pytest.raises(RequestFailed) as caught,
+            closing(Transport(Address(f"http://127.0.0.1:{server.getsockname()[1]}"))) as door,
+            pytest.raises(RequestFailedError) as caught,
             door.stream("GET", "sys/storage/raft/snapshot", token="t") as cut,
         ):
             cut.read()
         thread.join()
-    assert caught.value.failure.kind is Kind.WEATHER
+    assert caught.value.failure.kind is Kind.UNAVAILABLE
 
 
 def test_a_socket_in_the_file_system_is_an_address(memory):
     listener = f'listener "unix" {{\n address = "{memory}/api.sock"\n socket_mode = "600"\n}}\n'
-    with OpenBao(memory, config=listener), closing(Door(Address(f"unix://{memory}/api.sock"))) as door:
+    with OpenBao(memory, config=listener), closing(Transport(Address(f"unix://{memory}/api.sock"))) as door:
         door.ask("POST", "secret/data/a", token=ROOT_TOKEN, body={"data": {"value": 1}})
         assert door.ask("GET", "secret/data/a", token=ROOT_TOKEN).data["data"] == {"value": 1}
-    with closing(Door(Address(f"unix://{memory}/none.sock"))) as door, pytest.raises(RequestFailed) as caught:
+    with closing(Transport(Address(f"unix://{memory}/none.sock"))) as door, pytest.raises(RequestFailedError) as caught:
         door.ask("GET", "sys/mounts", token=None)
-    assert caught.value.failure.kind is Kind.WEATHER
+    assert caught.value.failure.kind is Kind.UNAVAILABLE
 
 
 def test_a_refusal_that_comes_before_all_was_sent_has_its_meaning():
@@ -82,8 +82,8 @@ def test_a_refusal_that_comes_before_all_was_sent_has_its_meaning():
         thread = threading.Thread(target=answer)
         thread.start()
         with (
-            closing(Door(Address(f"http://127.0.0.1:{server.getsockname()[1]}"))) as door,
-            pytest.raises(RequestFailed) as caught,
+            closing(Transport(Address(f"http://127.0.0.1:{server.getsockname()[1]}"))) as door,
+            pytest.raises(RequestFailedError) as caught,
             door.stream("POST", "a", token="t", body=[bytes(1 << 16)] * 400, size=400 << 16),
         ):
             pass
@@ -93,8 +93,8 @@ def test_a_refusal_that_comes_before_all_was_sent_has_its_meaning():
 
 def test_a_namespace_that_no_header_may_hold_is_refused(bao):
     with (
-        closing(Door(Address(bao.address, namespace="\u65e5\u672c"))) as door,
-        pytest.raises(RequestFailed, match="characters that cannot be sent"),
+        closing(Transport(Address(bao.address, namespace="\u65e5\u672c"))) as door,
+        pytest.raises(RequestFailedError, match="characters that cannot be sent"),
         door.stream("GET", "sys/seal-status", token=None),
     ):
         pass

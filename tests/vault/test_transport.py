@@ -15,7 +15,7 @@ import pytest
 
 from lessee.core.failures import Kind
 from lessee.host.openbao import ROOT_TOKEN, free_port
-from lessee.vault.transport import Address, Door, RequestFailed
+from lessee.vault.transport import Address, RequestFailedError, Transport
 from support.needs import need
 from support.sockets import connections
 
@@ -58,8 +58,8 @@ def http(status, body=b"{}", headers=""):
 
 
 def failure_at(url, **address):
-    door = Door(Address(url, **address))
-    with pytest.raises(RequestFailed) as caught:
+    door = Transport(Address(url, **address))
+    with pytest.raises(RequestFailedError) as caught:
         door.ask("GET", "secret/data/x", token="canary-token")
     door.close()
     assert "canary" not in caught.value.failure.text
@@ -68,7 +68,7 @@ def failure_at(url, **address):
 
 
 def answer_from(address):
-    door = Door(address)
+    door = Transport(address)
     data = door.ask("GET", "x", token=None).data
     door.close()
     return data
@@ -76,12 +76,12 @@ def answer_from(address):
 
 def test_nobody_there_is_weather():
     failure = failure_at(f"http://127.0.0.1:{free_port()}")
-    assert (failure.kind, failure.text) == (Kind.WEATHER, "connection refused")
+    assert (failure.kind, failure.text) == (Kind.UNAVAILABLE, "connection refused")
 
 
 def test_a_name_that_does_not_resolve_is_weather():
     failure = failure_at("http://vault.invalid:8200")
-    assert (failure.kind, failure.text) == (Kind.WEATHER, "its name cannot be resolved")
+    assert (failure.kind, failure.text) == (Kind.UNAVAILABLE, "its name cannot be resolved")
 
 
 @pytest.mark.parametrize(
@@ -90,14 +90,14 @@ def test_a_name_that_does_not_resolve_is_weather():
         (400, Kind.INVALID),
         (403, Kind.DENIED),
         (405, Kind.UNSUPPORTED),
-        (412, Kind.WEATHER),
+        (412, Kind.UNAVAILABLE),
         (429, Kind.LIMITED),
-        (472, Kind.WEATHER),
-        (473, Kind.WEATHER),
-        (500, Kind.BROKEN),
-        (502, Kind.WEATHER),
-        (503, Kind.WEATHER),
-        (504, Kind.WEATHER),
+        (472, Kind.UNAVAILABLE),
+        (473, Kind.UNAVAILABLE),
+        (500, Kind.PATH_ERROR),
+        (502, Kind.UNAVAILABLE),
+        (503, Kind.UNAVAILABLE),
+        (504, Kind.UNAVAILABLE),
         (418, Kind.INVALID),
     ],
 )
@@ -128,12 +128,12 @@ def test_a_404_with_words_is_an_endpoint_that_is_not_there_and_without_a_secret(
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", b"\x00\x01rubbish"])
 def test_a_cut_or_senseless_answer_is_weather(fault, answer):
-    assert failure_at(f"http://127.0.0.1:{fault(answer)}").kind is Kind.WEATHER
+    assert failure_at(f"http://127.0.0.1:{fault(answer)}").kind is Kind.UNAVAILABLE
 
 
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"[1]", b'{"data": 3}', b'{"data": {"a": '])
 def test_a_good_status_with_a_body_that_is_not_vaults_is_weather(fault, body):
-    assert failure_at(f"http://127.0.0.1:{fault(http(200, body))}").kind is Kind.WEATHER
+    assert failure_at(f"http://127.0.0.1:{fault(http(200, body))}").kind is Kind.UNAVAILABLE
 
 
 def test_a_redirect_is_not_followed_so_the_token_stays_here(fault):
@@ -151,7 +151,7 @@ def test_a_redirect_is_not_followed_so_the_token_stays_here(fault):
     location = f"Location: http://127.0.0.1:{elsewhere.getsockname()[1]}/v1/secret/data/x\r\n"
     failure = failure_at(f"http://127.0.0.1:{fault(http(307, headers=location))}")
     elsewhere.close()
-    assert failure.kind is Kind.WEATHER
+    assert failure.kind is Kind.UNAVAILABLE
     assert "redirects" in failure.text
     assert not asked.is_set()
 
@@ -173,7 +173,7 @@ def tls_port(fault, certificate):
 
 def test_an_unknown_certificate_is_refused_and_the_way_out_told(tls_port):
     failure = failure_at(f"https://127.0.0.1:{tls_port}")
-    assert failure.kind is Kind.WEATHER
+    assert failure.kind is Kind.UNAVAILABLE
     assert "ca_file" in failure.text
 
 
@@ -194,24 +194,24 @@ def test_insecure_accepts_any_certificate(tls_port):
 
 
 def test_a_connection_that_the_server_let_go_of_is_opened_again_without_anyone_noticing(fault):
-    door = Door(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"), idle=0.0)
+    door = Transport(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"), idle=0.0)
     for _ in range(3):  # this server closes after each answer
         assert door.ask("GET", "x", token=None).data == {}
     door.close()
 
 
 def test_a_connection_that_breaks_in_use_is_trouble_and_nothing_is_asked_twice(fault):
-    door = Door(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"))
+    door = Transport(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"))
     assert door.ask("GET", "x", token=None).data == {}
-    with pytest.raises(RequestFailed) as caught:
+    with pytest.raises(RequestFailedError) as caught:
         door.ask("GET", "x", token=None)
-    assert caught.value.failure.kind is Kind.WEATHER
+    assert caught.value.failure.kind is Kind.UNAVAILABLE
     door.close()
 
 
 def test_a_token_that_no_header_may_hold_is_refused_without_repeating_it():
-    door = Door(Address("http://127.0.0.1:1"))
-    with pytest.raises(RequestFailed) as caught:
+    door = Transport(Address("http://127.0.0.1:1"))
+    with pytest.raises(RequestFailedError) as caught:
         door.ask("GET", "x", token="canary\ntoken")
     assert "canary" not in str(caught.value)
 
@@ -230,10 +230,10 @@ def test_a_proxy_on_the_way_is_asked_with_the_whole_address_and_its_credentials_
     threading.Thread(target=serve, daemon=True).start()
     proxy = f"http://user:p%40ss@127.0.0.1:{listener.getsockname()[1]}"
     for scheme in ("http", "https"):
-        door = Door(Address(f"{scheme}://vault.example:8200", proxy=proxy))
-        with pytest.raises(RequestFailed) as caught:
+        door = Transport(Address(f"{scheme}://vault.example:8200", proxy=proxy))
+        with pytest.raises(RequestFailedError) as caught:
             door.ask("GET", "secret/x", token="canary-token")
-        assert caught.value.failure.kind is Kind.WEATHER
+        assert caught.value.failure.kind is Kind.UNAVAILABLE
         door.close()
     listener.close()
     assert seen[0].startswith("GET http://vault.example:8200/v1/secret/x HTTP/1.1\r\n")
@@ -244,9 +244,9 @@ def test_a_proxy_on_the_way_is_asked_with_the_whole_address_and_its_credentials_
 
 def test_a_refusal_by_policy_is_told_from_that_of_a_token_that_is_not_valid(bao):
     token = bao.ask("POST", "auth/token/create", {"policies": ["default"]})["auth"]["client_token"]
-    door = Door(Address(bao.address))
+    door = Transport(Address(bao.address))
     for value, by_policy in ((token, True), ("s.not-valid", False)):
-        with pytest.raises(RequestFailed) as caught:
+        with pytest.raises(RequestFailedError) as caught:
             door.ask("GET", "secret/data/x", token=value)
         assert (caught.value.failure.kind, caught.value.by_policy) == (Kind.DENIED, by_policy)
     door.close()
@@ -256,15 +256,15 @@ def test_a_refusal_by_policy_is_told_from_that_of_a_token_that_is_not_valid(bao)
     "errors", [["permission denied"], ["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"], []]
 )
 def test_a_403_without_the_words_of_a_policy_is_no_refusal_by_policy(fault, errors):
-    door = Door(Address(f"http://127.0.0.1:{fault(http(403, json.dumps({'errors': errors}).encode()))}"))
-    with pytest.raises(RequestFailed) as caught:
+    door = Transport(Address(f"http://127.0.0.1:{fault(http(403, json.dumps({'errors': errors}).encode()))}"))
+    with pytest.raises(RequestFailedError) as caught:
         door.ask("GET", "x", token="canary-token")
     door.close()
     assert not caught.value.by_policy
 
 
 def test_a_good_answer_tells_its_lease_its_warning_of_a_cap_and_its_date(bao):
-    door = Door(Address(bao.address))
+    door = Transport(Address(bao.address))
     bao.ask("POST", "auth/token/roles/capped", {"token_explicit_max_ttl": "1h"})
     answers = [
         door.ask("POST", "auth/token/create/capped", token=ROOT_TOKEN, body={"ttl": ttl}) for ttl in ("30m", "2h")
@@ -277,19 +277,19 @@ def test_a_good_answer_tells_its_lease_its_warning_of_a_cap_and_its_date(bao):
 
 def test_an_answer_without_a_usable_date_has_none(fault):
     for headers in ("", "Date: yesterday\r\n"):
-        door = Door(Address(f"http://127.0.0.1:{fault(http(200, headers=headers))}"))
+        door = Transport(Address(f"http://127.0.0.1:{fault(http(200, headers=headers))}"))
         assert door.ask("GET", "x", token=None).date is None
         door.close()
 
 
 def test_a_request_may_have_a_patience_of_its_own():
     silent = socket.create_server(("127.0.0.1", 0))  # takes connections, and says nothing
-    door = Door(Address(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+    door = Transport(Address(f"http://127.0.0.1:{silent.getsockname()[1]}"))
     began = time.monotonic()
-    with pytest.raises(RequestFailed) as caught:
+    with pytest.raises(RequestFailedError) as caught:
         door.ask("GET", "x", token=None, timeout=0.2)
     silent.close()
-    assert (caught.value.failure.kind, caught.value.failure.text) == (Kind.WEATHER, "no answer in time")
+    assert (caught.value.failure.kind, caught.value.failure.text) == (Kind.UNAVAILABLE, "no answer in time")
     assert 0.2 <= time.monotonic() - began < 3
 
 
@@ -329,7 +329,7 @@ def test_a_get_that_changes_something_is_sent_once_and_over_a_new_connection(ser
         seen.append(number)
         return {} if seen.count(number) == 1 else None  # hangs up on the second of a connection
 
-    door = Door(Address(f"http://127.0.0.1:{served(body)}"), idle=0.0)
+    door = Transport(Address(f"http://127.0.0.1:{served(body)}"), idle=0.0)
     for _ in range(3):
         door.ask("GET", "x", token=None, changes=changes)
     door.close()
@@ -350,7 +350,7 @@ def side_by_side(served):
 
     def start(idle):
         port = served(body)
-        door = Door(Address(f"http://127.0.0.1:{port}"), idle=idle)
+        door = Transport(Address(f"http://127.0.0.1:{port}"), idle=idle)
         doors.append(door)
         askers = [threading.Thread(target=door.ask, args=("GET", "x"), kwargs={"token": None}) for _ in range(3)]
         for asker in askers:
@@ -382,7 +382,7 @@ def test_of_connections_that_were_needed_side_by_side_one_is_held_for_all_thread
 
 def test_a_change_over_a_new_connection_takes_the_place_of_one_that_waits(served):
     port = served(lambda _client, _number: {})
-    door = Door(Address(f"http://127.0.0.1:{port}"), idle=60.0)
+    door = Transport(Address(f"http://127.0.0.1:{port}"), idle=60.0)
     for method in ("GET", "POST", "GET", "POST"):
         door.ask(method, "x", token=None)
         assert connections(os.getpid(), port) == 1
@@ -444,7 +444,7 @@ def use(folder, name, content):
 
 
 def test_a_rotated_client_certificate_is_shown_from_the_next_request_on(rotating, tmp_path):
-    door = Door(rotating)
+    door = Transport(rotating)
     for _ in range(2):
         assert door.ask("GET", "x", token=None).data == {"name": "one", "connection": 1}
     use(tmp_path, "client.crt", "two.crt")
@@ -455,11 +455,11 @@ def test_a_rotated_client_certificate_is_shown_from_the_next_request_on(rotating
 
 
 def test_a_client_certificate_and_key_that_do_not_fit_are_told_until_they_do(rotating, tmp_path):
-    door = Door(rotating)
+    door = Transport(rotating)
     use(tmp_path, "client.crt", "two.crt")
-    with pytest.raises(RequestFailed) as caught:
+    with pytest.raises(RequestFailedError) as caught:
         door.ask("GET", "x", token=None)
-    assert caught.value.failure.kind is Kind.WEATHER
+    assert caught.value.failure.kind is Kind.UNAVAILABLE
     assert "client_key_file" in caught.value.failure.text
     use(tmp_path, "client.key", "two.key")
     assert door.ask("GET", "x", token=None).data["name"] == "two"
@@ -467,10 +467,10 @@ def test_a_client_certificate_and_key_that_do_not_fit_are_told_until_they_do(rot
 
 
 def test_a_changed_ca_is_the_one_that_is_trusted(rotating, tmp_path):
-    door = Door(rotating)
+    door = Transport(rotating)
     assert door.ask("GET", "x", token=None).data["name"] == "one"
     use(tmp_path, "ca.pem", "one.crt")
-    with pytest.raises(RequestFailed) as caught:
+    with pytest.raises(RequestFailedError) as caught:
         door.ask("GET", "x", token=None)
     assert "vault.ca_file" in caught.value.failure.text
     use(tmp_path, "ca.pem", "vault.example.crt")
@@ -491,7 +491,7 @@ def test_each_request_over_a_kept_connection_to_a_proxy_names_the_whole_address(
 
     threading.Thread(target=serve, daemon=True).start()
     url = "http://vault.example:8200"
-    door = Door(Address(url, proxies={url: f"http://127.0.0.1:{listener.getsockname()[1]}"}))
+    door = Transport(Address(url, proxies={url: f"http://127.0.0.1:{listener.getsockname()[1]}"}))
     for _ in range(2):
         door.ask("GET", "x", token=None)
     door.close()
@@ -504,7 +504,7 @@ def test_what_answers_in_no_envelope_is_data_as_a_whole(bao, fault):
     urls = [bao.address, *(f"http://127.0.0.1:{fault(http(200, body))}" for body in bodies)]
     seals = []
     for url in urls:
-        with closing(Door(Address(url))) as door:
+        with closing(Transport(Address(url))) as door:
             seals.append(door.ask("GET", "sys/seal-status", token=None).data)
     assert seals[0]["sealed"] is False
     assert seals[1:] == [{}, {}]

@@ -12,7 +12,7 @@ from lessee.config import App, ByCmdline, ByName, ByPidFile, Check, Child, Notif
 from lessee.core.errors import LesseeError
 from lessee.host.clock import boot_time
 from lessee.notification.notifier import is_gone, is_quick, notify
-from lessee.notification.results import Done, Undone
+from lessee.notification.results import DeliveryFailed, Done
 from lessee.telemetry.logs import log
 
 COMES_BACK = 75.0
@@ -70,10 +70,10 @@ class Telling:
         assert settings is not None
         name, job, published_at = command.app, command.job, command.published_at
 
-        def told(done: Done | Undone) -> ev.Event:
+        def told(done: Done | DeliveryFailed) -> ev.Event:
             if isinstance(done, Done):
-                return ev.Told(name, job, done.how)
-            return ev.NotTold(name, job, done.why, done.absent, done.retry_in)
+                return ev.Notified(name, job, done.how)
+            return ev.NotificationFailed(name, job, done.why, done.absent, done.retry_in)
 
         child = self._supervisor.child if self._supervisor is not None else None
         if isinstance(settings.target, Child) and self._supervisor is not None and self._supervisor.begun:
@@ -81,7 +81,7 @@ class Telling:
                 # Its start by /proc is rounded; when it was begun we know.
                 return told(Done("the child was started after the publish and has read the new files"))
             done = None if settings.action == "restart" else notify(settings, published_at, child, {})
-            if done is None or (isinstance(done, Undone) and done.deadly and settings.otherwise == "restart"):
+            if done is None or (isinstance(done, DeliveryFailed) and done.deadly and settings.otherwise == "restart"):
                 self._supervisor.restart(settings.grace, lambda how: self._post(told(Done(how))))
                 return None
             return told(done)
@@ -90,7 +90,7 @@ class Telling:
             return told(notify(settings, published_at, child, extra))
         self._start(
             lambda: told(notify(settings, published_at, child, extra)),
-            lambda why: ev.NotTold(name, job, why),
+            lambda why: ev.NotificationFailed(name, job, why),
         )
         return None
 
@@ -99,7 +99,7 @@ class Telling:
         ready = app.ready
         assert ready is not None
         if self._supervisor is not None and self._supervisor.begun and self._supervisor.child is None:
-            return ev.NotProved(command.app, command.job, "the child has ended")
+            return ev.ReadinessFailed(command.app, command.job, "the child has ended")
         given_up = self._proofs[command.job] = threading.Event()
         # Of the wall clock only now: the files' times are in it.
         published_wall = time.time() - (boot_time() - command.published_at)
@@ -118,10 +118,10 @@ class Telling:
             )
             self._proofs.pop(command.job, None)
             if why is None:
-                return ev.Proved(command.app, command.job)
-            return ev.NotProved(command.app, command.job, self._redactor.clean(why))
+                return ev.ReadinessPassed(command.app, command.job)
+            return ev.ReadinessFailed(command.app, command.job, self._redactor.clean(why))
 
-        self._start(look, lambda why: ev.NotProved(command.app, command.job, why))
+        self._start(look, lambda why: ev.ReadinessFailed(command.app, command.job, why))
         return None
 
     def cut_short(self) -> None:

@@ -9,7 +9,7 @@ from lessee.config import Restart
 from lessee.mcp.session import actions as mcp
 from lessee.notification.process_finder import Exactly
 from lessee.process import supervision as sup
-from lessee.process.child import CannotStart, Child
+from lessee.process.child import Child, StartError
 from lessee.process.hardening import Before
 from lessee.process.spawn import reap_orphans
 from lessee.telemetry.logs import log
@@ -159,7 +159,7 @@ class Supervisor:
             case mcp.Drained():
                 if self._told and about.server == self._started:  # Else another has been started meanwhile.
                     self._take(sup.Asked(self._grace, LINGER), now)
-            case mcp.Unusable(why):
+            case mcp.UnusableError(why):
                 log("error", "server cannot be used", reason=why)
                 if self._child is not None and about.server == self._started:
                     self._child.kill()
@@ -204,7 +204,7 @@ class Supervisor:
     def _start(self, now: float) -> None:
         try:
             child = self._child = self._new_child()
-        except CannotStart as exc:
+        except StartError as exc:
             log("error", "child not started", reason=str(exc))
             self._take(sup.NotStarted(exc.exit_code), now)
             return
@@ -221,10 +221,10 @@ class Supervisor:
         try:
             pipes = self._relay.pipes()
         except OSError as exc:
-            raise CannotStart(self._command, exc) from None
+            raise StartError(self._command, exc) from None
         try:
             child = Child(self._command, self.environment, self._before, pipes=(pipes.stdin, pipes.stdout))
-        except CannotStart:
+        except StartError:
             pipes.close()
             raise
         self._relay.attach(pipes)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from lessee.telemetry.span_exporter import Tracing
 
 
-class Shelf(Protocol):
-    """Where generations are shown; what cannot be written raises CannotWrite."""
+class PublicationStore(Protocol):
+    """Where generations are shown; what cannot be written raises WriteError."""
 
     def open(self, apps: Iterable[App]) -> Mapping[str, Recovered]: ...
 
@@ -43,7 +43,7 @@ class Shelf(Protocol):
 
 
 class Keeper(Protocol):
-    """Where tokens and leases outlive the agent, by identity; what cannot be written raises CannotWrite."""
+    """Where tokens and leases outlive the agent, by identity; what cannot be written raises WriteError."""
 
     def identities(self) -> Mapping[str, bytes]: ...
 
@@ -70,7 +70,7 @@ class Effects(Record, frozen=True):
     `tracing`: where what it does is traced.
     """
 
-    shelf: Shelf
+    shelf: PublicationStore
     keeper: Keeper
     redactor: Redactor
     environ: Mapping[str, str]

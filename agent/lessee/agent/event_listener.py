@@ -9,7 +9,7 @@ from typing import Any
 from lessee.agent.machine.protocol.events import Hearing
 from lessee.config import Events
 from lessee.core.change_events import SILENCE, Beat, Change, Message
-from lessee.events.source import WAIT, Absent, Away, Source
+from lessee.events.source import WAIT, NoEventSourceError, AwayError, Source
 from lessee.host.clock import boot_time, wall_time
 from lessee.telemetry.logs import log
 
@@ -101,11 +101,11 @@ class Listener:
                 while not self._closed.is_set():
                     left = self._heard_at + self._patience - boot_time()
                     self._take(source.listen(min(WAIT, max(_SHORTEST, left))))
-            except Absent as exc:
+            except NoEventSourceError as exc:
                 self._is_absent(str(exc))
                 while not exc.again() and not self._closed.wait(_AGAIN):
                     pass
-            except Away as exc:
+            except AwayError as exc:
                 self._is_gone(str(exc))
             except Exception as exc:  # noqa: BLE001  # Without this thread nobody would notice that nothing is heard.
                 self._is_gone(f"internal error: {type(exc).__name__}; please report it")
@@ -153,7 +153,7 @@ class Listener:
             self._hear(list(changes.values()))
         if now - self._heard_at >= self._patience:
             # Nor may it be the place that it was: it is opened anew.
-            raise Away("nobody is heard there")
+            raise AwayError("nobody is heard there")
 
     def _refuse_flood(self, now: float, count: int) -> None:
         if now - self._second > 1.0:
@@ -164,7 +164,7 @@ class Listener:
             why = "more changes are told than can be followed"
             self._is_gone(why)
             self._closed.wait(_LONGEST)
-            raise Away(why)
+            raise AwayError(why)
 
     def _is_there(self) -> None:
         if not self._live:

@@ -53,8 +53,8 @@ class Falling:
         try:
             encrypted_file.seal(Path(fallback.file), label, content, encrypted_file.key_file(self._environ))
         except LesseeError as exc:
-            return ev.GoodKept(app.name, str(exc))
-        return ev.GoodKept(app.name)
+            return ev.SnapshotSaved(app.name, str(exc))
+        return ev.SnapshotSaved(app.name)
 
     def _last_good(self, app: App, fallback: LastGood, recipe: Recipe) -> Generation:
         served = self._served(app, fallback, recipe)

@@ -58,7 +58,7 @@ class Identities:
         return iter(list(self._all.values()))
 
     def configure(self, project: Project) -> None:
-        """Serve the apps of this project from now on. Raises CannotWrite, and then nothing has changed."""
+        """Serve the apps of this project from now on. Raises WriteError, and then nothing has changed."""
         config = project.config
         self._servers = _servers(config.vault)
         is_vaults = config.events is not None and config.events.vault

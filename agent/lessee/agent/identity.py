@@ -191,7 +191,7 @@ class Identity:
                 return self._telling.notify(self.apps[command.app], command)
             case cmd.Prove():
                 return self._telling.prove(self.apps[command.app], command)
-            case cmd.GiveUp():
+            case cmd.CancelProbe():
                 self._telling.give_up(command.job)
             case cmd.RollBack():
                 return self._roll_back(command)

@@ -64,7 +64,7 @@ class Agent:
         whole: bool = True,
         stays: bool = True,
     ) -> None:
-        """`notifies` False: nobody is told. `seed` is where the jitter comes from. Raises CannotWrite.
+        """`notifies` False: nobody is told. `seed` is where the jitter comes from. Raises WriteError.
 
         `whole` False: the project holds some of the apps, and what others may have left is not touched. `stays` False:
         it does not fall back, for it will not be there to replace that.
@@ -92,7 +92,7 @@ class Agent:
         """Look now, at these paths or everywhere. Gives those that no template reads: then nothing is looked at."""
         strangers = set(paths).intersection(*(unknown(state, paths) for state in self.states))
         if not strangers:
-            self._mail.put((None, ev.Nudged(paths)))
+            self._mail.put((None, ev.RefreshRequested(paths)))
         return [path for path in paths if path in strangers]
 
     def reload(self) -> None:

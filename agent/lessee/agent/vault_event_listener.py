@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from lessee.core.change_events import Beat, Message
 from lessee.core.errors import LesseeError
-from lessee.events.source import Absent, Away
+from lessee.events.source import NoEventSourceError, AwayError
 from lessee.events.vault_messages import TYPES, told
 from lessee.host.optional_dependencies import library
-from lessee.vault.responses import RequestFailed
+from lessee.vault.responses import RequestFailedError
 
 if TYPE_CHECKING:
     from lessee.agent.identity import Identity
@@ -44,11 +44,11 @@ class Subscribed:
                 # The old one ends with its token. What it has told until the new one was there is heard first.
                 former = self._stream
                 self._stream = self._opened()
-                with closing(former), suppress(RequestFailed):
+                with closing(former), suppress(RequestFailedError):
                     frames += former.listen(0.001)
             frames += self._stream.listen(wait)
-        except RequestFailed as exc:
-            raise Away(exc.failure.text) from None
+        except RequestFailedError as exc:
+            raise AwayError(exc.failure.text) from None
         # The server answers pings; it is there.
         return [Beat(), *(change for frame in frames if (change := told(frame)) is not None)]
 
@@ -65,18 +65,20 @@ class Subscribed:
         try:
             library("websockets", "events")
         except LesseeError as exc:
-            raise Away(str(exc)) from None
-        from lessee.vault.subscription import NotThere  # noqa: PLC0415  # Wanted by few.
+            raise AwayError(str(exc)) from None
+        from lessee.vault.subscription import NotThereError  # noqa: PLC0415  # Wanted by few.
 
         identity, token = self._subscriber(), self._current()
         if identity is None or not token:
-            raise Absent("there is no token yet", lambda: self._current() != "")
+            raise NoEventSourceError("there is no token yet", lambda: self._current() != "")
         self.name, self._token = f"{identity.vault.address} (sys/events)", token
         try:
             return identity.subscribe(TYPES)
-        except NotThere as exc:
+        except NotThereError as exc:
             until = time.monotonic() + ASKED_AGAIN
             why = f"the server has no event stream for this token ({exc})"
-            raise Absent(why, lambda: time.monotonic() > until or self._current() not in {"", token}) from None
-        except RequestFailed as exc:
-            raise Away(exc.failure.text) from None
+            raise NoEventSourceError(
+                why, lambda: time.monotonic() > until or self._current() not in {"", token}
+            ) from None
+        except RequestFailedError as exc:
+            raise AwayError(exc.failure.text) from None

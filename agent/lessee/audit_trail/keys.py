@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lessee.core.errors import CannotWrite, ConfigError, LesseeError
+from lessee.core.errors import ConfigError, LesseeError, WriteError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -75,7 +75,7 @@ def private_key(path: Path) -> Private | None:
 
 
 def make_key(path: Path) -> Private:
-    """A new key in a new file, 0600. Raises CannotWrite."""
+    """A new key in a new file, 0600. Raises WriteError."""
     from cryptography.hazmat.primitives import serialization as s  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
 
@@ -95,7 +95,7 @@ def make_key(path: Path) -> Private:
             fresh.unlink()
     except OSError as exc:
         what = f"the trail's key cannot be made: {exc.strerror}"
-        raise CannotWrite(what, where=str(path), todo="name a file in a folder that can be written") from None
+        raise WriteError(what, where=str(path), todo="name a file in a folder that can be written") from None
     return Private(key)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lessee.audit_trail.policy.acts import ACTS, spelled, subject_of
 from lessee.audit_trail.policy.entries import Act, Actor, Kind, Outcome, cut
 from lessee.config.grammar.audit_trail import Trail
-from lessee.core.errors import CannotWrite, LesseeError
+from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import replace
 from lessee.core.redaction import Redactor
 from lessee.host.clock import wall_time
@@ -61,7 +61,7 @@ def acting(
 ) -> Iterator[Doing]:
     """Recorded before it begins, and again with what came of it.
 
-    What cannot be recorded is told on stderr. Raises CannotWrite where the trail is `required`: before the act, which
+    What cannot be recorded is told on stderr. Raises WriteError where the trail is `required`: before the act, which
     then does not begin; or after it, where some of it is not recorded.
     """
     if trail is None:
@@ -114,7 +114,7 @@ class _Record:
     def refuse_untold(self) -> None:
         if self._missing and self._trail.required:
             todo = "mend that; with `required: false` it is only told"
-            raise CannotWrite(self._told, where="trail", todo=todo)
+            raise WriteError(self._told, where="trail", todo=todo)
 
     def _opened(self) -> "Writer":
         from lessee.audit_trail.writer import Writer  # noqa: PLC0415  # Few have a trail.

@@ -23,7 +23,7 @@ from lessee.audit_trail.policy.entries import (
 )
 from lessee.audit_trail.policy.file_names import HEAD, NEW, PUBLIC, order, segment
 from lessee.audit_trail.reader import LARGEST_LINE, opened, segments
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
 from lessee.host.directories import cannot_write, entries, open_directory
@@ -43,7 +43,7 @@ class Writer:
     """Of one folder. Each entry is on the disk when `add` is done with it."""
 
     def __init__(self, directory: Path, key_file: Path, *, segment_size: int = SEGMENT) -> None:
-        """Makes the folder and, for a trail that is to begin, the key. Raises CannotWrite and ConfigError."""
+        """Makes the folder and, for a trail that is to begin, the key. Raises WriteError and ConfigError."""
         self._path = directory
         self._size = segment_size
         self._last = Head()
@@ -64,7 +64,7 @@ class Writer:
     def add(self, acts: Sequence[Act]) -> str:
         """Each follows what stands there, even where that was altered: that shows, for good.
 
-        Gives what had to be mended or was found altered, else an empty text. Raises CannotWrite: then none is written.
+        Gives what had to be mended or was found altered, else an empty text. Raises WriteError: then none is written.
         They are written at once, and whoever wants many to be quick gives many.
         """
         if not acts:
@@ -105,7 +105,7 @@ class Writer:
             newest = self._newest(there)
             if not newest.n and not last.n and (there or HEAD in entries(self._fd)):
                 todo = "bring back the key that it was begun with; or let a new trail begin in another folder"
-                raise CannotWrite("nothing of the trail is signed by this key", where=str(self._path), todo=todo)
+                raise WriteError("nothing of the trail is signed by this key", where=str(self._path), todo=todo)
             self._publish()
             return max(newest, last, key=_n), "", f"{HEAD} is missing or changed"
         if head.n < last.n or (head.n == last.n and head.hash != last.hash):
@@ -124,7 +124,7 @@ class Writer:
         return self._mended(head, head.file, head.size, rest) if rest else (head, "", "")
 
     def _rest(self, name: str, at: int) -> tuple[int, bytes]:
-        """How long a file is, and what stands in it from there on. Raises FileNotFoundError and CannotWrite."""
+        """How long a file is, and what stands in it from there on. Raises FileNotFoundError and WriteError."""
         with self._readable(name) as fd:
             size = os.fstat(fd).st_size
             return size, os.pread(fd, min(max(0, size - at), _MOST), at)
@@ -222,7 +222,7 @@ class Writer:
 
     @contextmanager
     def _readable(self, name: str) -> Iterator[int]:
-        """What may not be read is not taken for altered. Raises FileNotFoundError and CannotWrite."""
+        """What may not be read is not taken for altered. Raises FileNotFoundError and WriteError."""
         try:
             with opened(self._fd, name) as fd:
                 yield fd
@@ -231,7 +231,7 @@ class Writer:
         except OSError as exc:
             todo = "let all who write this trail run as one user, or as root"
             what = f"the trail cannot be read: {exc.strerror}"
-            raise CannotWrite(what, where=str(self._path / name), todo=todo) from None
+            raise WriteError(what, where=str(self._path / name), todo=todo) from None
 
     def _newest(self, there: Sequence[str]) -> Head:
         """Without a head: the last entry that is ours."""
@@ -253,7 +253,7 @@ class Writer:
     def _first_key(self, key_file: Path) -> Private:
         if segments(self._fd) or HEAD in entries(self._fd):
             todo = "bring it back from where it is kept; or let a new trail begin in another folder"
-            raise CannotWrite("the trail's key is gone", where=str(key_file), todo=todo)
+            raise WriteError("the trail's key is gone", where=str(key_file), todo=todo)
         return make_key(key_file)
 
     def _give_away(self, fd: int) -> None:
@@ -268,7 +268,7 @@ class Writer:
         with cannot_write(self._path):
             while not _is_locked(self._fd):
                 if boot_time() > until:
-                    raise CannotWrite("somebody holds the trail, and does not let go", where=str(self._path))
+                    raise WriteError("somebody holds the trail, and does not let go", where=str(self._path))
                 time.sleep(_LOOK)
         try:
             yield

@@ -7,7 +7,7 @@ from lessee.config import Config, durations
 from lessee.config.grammar import rotation as grammar
 from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.time_windows import hours, longest_pause
-from lessee.core.errors import Refused
+from lessee.core.errors import RefusedError
 from lessee.core.paths import Space
 
 _ENVIRONMENT = "{environment}"
@@ -45,7 +45,7 @@ def _check_paths(config: Config, said: grammar.Rotation, at: Path, problems: Pro
             continue
         try:
             found = space.secret(path).path
-        except Refused as exc:
+        except RefusedError as exc:
             problems.follow((*at, key), exc.what, todo=exc.todo)
             continue
         if path.split("/")[0] == _OWN:

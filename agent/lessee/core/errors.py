@@ -42,7 +42,7 @@ class TemplateError(LesseeError):
     exit_code = 65  # EX_DATAERR
 
 
-class TemplateErrors(TemplateError):  # noqa: N818  # They are several.
+class TemplateListError(TemplateError):
     """Templates are wrong; all that is wrong with them is told at once."""
 
     def __init__(self, problems: Iterable[LesseeError]) -> None:
@@ -55,37 +55,37 @@ class FormatError(TemplateError):
     """A value has no place in the grammar of the file that a template writes."""
 
 
-class VaultUnreachable(LesseeError):  # noqa: N818  # It reads as the sentence it is.
+class VaultUnreachableError(LesseeError):
     """Vault did not answer in time, or answered that it cannot serve now."""
 
     exit_code = 69  # EX_UNAVAILABLE
 
 
-class AgentAway(LesseeError):  # noqa: N818  # As above.
+class AgentUnavailableError(LesseeError):
     """No running agent answers."""
 
     exit_code = 69  # EX_UNAVAILABLE
 
 
-class CannotWrite(LesseeError):  # noqa: N818  # As above.
+class WriteError(LesseeError):
     """A file, directory or socket of ours cannot be made."""
 
     exit_code = 73  # EX_CANTCREAT
 
 
-class NotNotified(LesseeError):  # noqa: N818  # As above.
+class NotNotifiedError(LesseeError):
     """The files are published and their reader could not be told."""
 
     exit_code = 75  # EX_TEMPFAIL
 
 
-class LeftByHand(LesseeError):  # noqa: N818  # As above.
+class ManuallyChangedError(LesseeError):
     """What somebody changed by hand was left as it is."""
 
     exit_code = 75  # EX_TEMPFAIL
 
 
-class Refused(LesseeError):  # noqa: N818  # As above.
+class RefusedError(LesseeError):
     """Vault, or lessee itself before asking, refused a login or a path."""
 
     exit_code = 77  # EX_NOPERM

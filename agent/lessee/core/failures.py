@@ -8,11 +8,11 @@ from lessee.core.immutable import Record
 class Kind(Enum):
     """Why a request failed."""
 
-    WEATHER = "weather"
+    UNAVAILABLE = "unavailable"
     """Nobody answered, or the server cannot serve anyone now: refused, hanging, sealed, 5xx."""
     LIMITED = "limited"
     """429: this path is asked too often."""
-    BROKEN = "broken"
+    PATH_ERROR = "path error"
     """This path is not served, while others are: 500, or no answer."""
     DENIED = "denied"
     """403: the policy does not grant this, or the token is no longer valid."""

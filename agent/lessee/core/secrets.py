@@ -49,7 +49,7 @@ class SecretView(Mapping[str, object]):
 
     def __str__(self) -> str:
         # Jinja would take Python's spelling of a mapping for text and write it into the file.
-        raise Problem(f"{self.path} is no text", todo="name a key of it, or add `| json`")
+        raise SecretValueError(f"{self.path} is no text", todo="name a key of it, or add `| json`")
 
 
 class Value(str):
@@ -59,7 +59,7 @@ class Value(str):
     origin: str
 
 
-class Problem(Exception):  # noqa: N818  # It is one.
+class SecretValueError(Exception):
     """Something wrong in a template; `word` is repeated only if it stands in the template's own text."""
 
     def __init__(self, what: str, *, word: object = None, more: str = "", todo: str = "") -> None:

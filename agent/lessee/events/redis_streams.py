@@ -7,7 +7,7 @@ from typing import Any
 
 from lessee.core.change_events import CHANNEL, HEARTBEAT, Beat, Message, unpacked
 from lessee.core.errors import LesseeError
-from lessee.events.source import WAIT, Away
+from lessee.events.source import WAIT, AwayError
 from lessee.host.optional_dependencies import library
 
 FIELD = b"change"
@@ -56,11 +56,11 @@ class Streams:
         try:
             return getattr(self._client, command)(*arguments, **options)
         except Exception as exc:  # noqa: BLE001  # What speaks no Redis can make its client stumble over anything.
-            raise Away(why(exc)) from None
+            raise AwayError(why(exc)) from None
 
 
 def connected(url: str, *, extra: str, timeout: float) -> Any:
-    """A client that tries nothing twice; it connects when it is first used. Raises Away."""
+    """A client that tries nothing twice; it connects when it is first used. Raises AwayError."""
     try:
         driver = library("redis", extra)
         retry = library("redis.retry", extra).Retry(library("redis.backoff", extra).NoBackoff(), 0)
@@ -68,9 +68,9 @@ def connected(url: str, *, extra: str, timeout: float) -> Any:
             url, protocol=2, retry=retry, socket_timeout=timeout, socket_connect_timeout=_ANSWER
         )
     except LesseeError as exc:
-        raise Away(str(exc)) from None
+        raise AwayError(str(exc)) from None
     except Exception:  # noqa: BLE001  # Its text may hold a part of the URL.
-        raise Away("its URL makes no sense to the library") from None
+        raise AwayError("its URL makes no sense to the library") from None
 
 
 def shown(url: str) -> str:

@@ -9,11 +9,11 @@ WAIT = 0.5
 """Seconds for which `listen` is asked to wait at the most."""
 
 
-class Away(Exception):  # noqa: N818  # It reads as what happened.
+class AwayError(Exception):
     """Nobody can be heard there. The text says why, and holds no password."""
 
 
-class Absent(Away):
+class NoEventSourceError(AwayError):
     """There is nobody who could be heard there, and that is no fault: it is looked at as without events."""
 
     def __init__(self, reason: str, again: Callable[[], bool]) -> None:
@@ -23,7 +23,7 @@ class Absent(Away):
 
 
 class Source(Protocol):
-    """One place, for one thread. All but `close` raises Away."""
+    """One place, for one thread. All but `close` raises AwayError."""
 
     name: str
     """What the status calls it."""

@@ -4,7 +4,7 @@ import socket
 from collections.abc import Sequence
 
 from lessee.core.change_events import LONGEST, Message, unpacked
-from lessee.events.source import Away
+from lessee.events.source import AwayError
 
 _CHUNK = 65536
 _ANSWER = 3.0
@@ -28,7 +28,7 @@ class Sockets:
         try:
             self._socket.connect(self._path)
         except OSError as exc:
-            raise Away(exc.strerror or str(exc)) from None
+            raise AwayError(exc.strerror or str(exc)) from None
 
     def listen(self, wait: float) -> Sequence[Message]:
         assert self._socket is not None
@@ -38,12 +38,12 @@ class Sockets:
         except TimeoutError:
             return ()
         except OSError as exc:
-            raise Away(exc.strerror or "the connection is broken") from None
+            raise AwayError(exc.strerror or "the connection is broken") from None
         if not chunk:
-            raise Away("the monitor has hung up")
+            raise AwayError("the monitor has hung up")
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         if len(self._rest) > LONGEST:
-            raise Away("what is said there has no lines")
+            raise AwayError("what is said there has no lines")
         return [message for line in lines if (message := unpacked(line)) is not None]
 
     def close(self) -> None:

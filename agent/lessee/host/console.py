@@ -4,7 +4,7 @@ import os
 import sys
 from io import TextIOWrapper
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 
 
 def escape_unknown(encoding: str | None = None) -> None:
@@ -14,7 +14,7 @@ def escape_unknown(encoding: str | None = None) -> None:
 
 
 def say(text: str) -> None:
-    """Print it at once. Raises BrokenPipeError where who reads it has seen enough, and CannotWrite."""
+    """Print it at once. Raises BrokenPipeError where who reads it has seen enough, and WriteError."""
     try:
         print(text, flush=True)  # noqa: T201  # It is what this is for.
     except BrokenPipeError:
@@ -23,4 +23,4 @@ def say(text: str) -> None:
         # What is left over is thrown away: Python would try once more at its own end, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         todo = "make room, or write it elsewhere"
-        raise CannotWrite(exc.strerror or "not written", where="standard output", todo=todo) from None
+        raise WriteError(exc.strerror or "not written", where="standard output", todo=todo) from None

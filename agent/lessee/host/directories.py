@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 
 _STEP = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -33,7 +33,7 @@ def open_directory(path: Path, *, make: Ownership | None) -> int:
 
     A symlink on the way is followed only where root or our own uid made it: `/var/run` is one. `make` says
     how to make the directory where there is none (None: that is an error); parents that are missing get
-    0755. Raises CannotWrite.
+    0755. Raises WriteError.
     """
     here = os.open("/", _STEP)
     left = _steps(path.absolute())
@@ -76,7 +76,7 @@ def entries(fd: int) -> frozenset[str]:
 def own(fd: int, uid: int | None, gid: int | None, *, where: Path) -> None:
     """Give the open file to `uid` and `gid` (None: the agent's own); what is right already needs no right.
 
-    Raises CannotWrite.
+    Raises WriteError.
     """
     is_now = os.fstat(fd)
     uid = os.geteuid() if uid is None else uid
@@ -86,7 +86,7 @@ def own(fd: int, uid: int | None, gid: int | None, *, where: Path) -> None:
     try:
         os.fchown(fd, -1 if is_now.st_uid == uid else uid, -1 if is_now.st_gid == gid else gid)
     except PermissionError:
-        raise CannotWrite(
+        raise WriteError(
             f"the agent (uid {os.geteuid()}) may not give files to {uid}:{gid}",
             where=str(where),
             todo="give it CAP_CHOWN, or leave owner out",
@@ -94,7 +94,7 @@ def own(fd: int, uid: int | None, gid: int | None, *, where: Path) -> None:
 
 
 def refuse_strangers(fd: int, path: Path, *, uid: int | None, gid: int | None) -> None:
-    """Raise CannotWrite where others than root, the agent and the app (`uid`, `gid`) may write into `fd`."""
+    """Raise WriteError where others than root, the agent and the app (`uid`, `gid`) may write into `fd`."""
     status = os.fstat(fd)
     app_uid = os.geteuid() if uid is None else uid
     app_gid = os.getegid() if gid is None else gid
@@ -106,18 +106,18 @@ def refuse_strangers(fd: int, path: Path, *, uid: int | None, gid: int | None) -
         who, todo = f"uid {status.st_uid}, its owner,", f"chown {app_uid} {path}"
     else:
         return
-    raise CannotWrite(f"{who} may write into it", where=str(path), todo=todo)
+    raise WriteError(f"{who} may write into it", where=str(path), todo=todo)
 
 
 @contextmanager
 def cannot_write(where: Path) -> Iterator[None]:
-    """Turn an OSError into a CannotWrite that says what to do; it names files, never what is in them."""
+    """Turn an OSError into a WriteError that says what to do; it names files, never what is in them."""
     try:
         yield
     except OSError as exc:
         code = exc.errno or 0
         name = f" ({exc.filename})" if isinstance(exc.filename, str) else ""
-        raise CannotWrite(
+        raise WriteError(
             f"cannot write: {os.strerror(code)}{name}", where=str(where), todo=_TODO.get(code, "")
         ) from None
 
@@ -158,15 +158,15 @@ def _target(link: int, path: Path, links: int) -> Path:
         status = os.fstat(link)
         place = _place(link)
         if not stat.S_ISLNK(status.st_mode):
-            raise CannotWrite(f"{place} is no directory", where=str(path), todo="remove it")
+            raise WriteError(f"{place} is no directory", where=str(path), todo="remove it")
         if status.st_uid not in {0, os.geteuid()}:
-            raise CannotWrite(
+            raise WriteError(
                 f"{place} on the way is a link that uid {status.st_uid} made",
                 where=str(path),
                 todo="name the real directory, or let root make the link",
             )
         if links > _LINKS:
-            raise CannotWrite(f"more than {_LINKS} links on the way", where=str(path), todo="name the real directory")
+            raise WriteError(f"more than {_LINKS} links on the way", where=str(path), todo="name the real directory")
         return Path(os.readlink("", dir_fd=link))
     finally:
         os.close(link)

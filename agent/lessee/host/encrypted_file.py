@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lessee.core.errors import CannotWrite, LesseeError
+from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import Record
 from lessee.host.directories import cannot_write, open_directory, refuse_strangers
 
@@ -126,9 +126,9 @@ def _key(path: Path, *, make: bool) -> bytes:
 def _make_key(path: Path) -> None:
     try:
         folder = open_directory(path.parent, make=None)
-    except CannotWrite as exc:
+    except WriteError as exc:
         todo = f"make its folder, or name another key with ${VARIABLE}"
-        raise CannotWrite(f"the key cannot be made: {exc.what}", where=str(path), todo=todo) from None
+        raise WriteError(f"the key cannot be made: {exc.what}", where=str(path), todo=todo) from None
     temporary = f".{path.name}.{os.urandom(4).hex()}"
     try:
         refuse_strangers(folder, path.parent, uid=None, gid=None)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
-from lessee.core.errors import CannotWrite, UsageError
+from lessee.core.errors import UsageError, WriteError
 from lessee.core.redaction import Redactor
 from lessee.host.clock import boot_time
 
@@ -77,7 +77,7 @@ def _tell(lines: list[bytes]) -> None:
 
     It reads each pipe by the line, in a thread of its own, and what came by stderr is looked at first. That all lines
     are out of the pipe does not mean that it has looked at them; that it has come for another one does: the last is
-    sent twice. Raises CannotWrite where nobody reads.
+    sent twice. Raises WriteError where nobody reads.
     """
     sys.stderr.flush()
     for part in (lines, lines[-1:]):
@@ -91,5 +91,5 @@ def _wait_until_empty(deadline: float) -> None:
     # As pipe(7) has it, FIONREAD tells what is unread at either end.
     while int.from_bytes(fcntl.ioctl(_STDERR, termios.FIONREAD, bytes(4)), sys.byteorder):
         if boot_time() > deadline:
-            raise CannotWrite("the runner does not read what is to be masked", where="stderr")
+            raise WriteError("the runner does not read what is to be masked", where="stderr")
         time.sleep(_MOMENT)

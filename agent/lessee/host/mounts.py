@@ -4,7 +4,7 @@ import ctypes
 import os
 from pathlib import Path
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 
 _MEMORY = frozenset({0x01021994, 0x858458F6})  # TMPFS_MAGIC and RAMFS_MAGIC of linux/magic.h
 _STATFS_BYTES = 256  # struct statfs is 120 bytes on 64-bit Linux; its first word is f_type
@@ -21,9 +21,9 @@ def is_memory(fd: int) -> bool:
 
 
 def refuse_disk(fd: int, where: Path) -> None:
-    """Raise CannotWrite where `fd` is on a file system that may reach a disk."""
+    """Raise WriteError where `fd` is on a file system that may reach a disk."""
     if not is_memory(fd):
-        raise CannotWrite(
+        raise WriteError(
             "not in memory (tmpfs or ramfs)",
             where=str(where),
             todo="mount a tmpfs there (Compose: a volume with `type: tmpfs`; Kubernetes: an emptyDir with"

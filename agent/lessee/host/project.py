@@ -8,7 +8,7 @@ import msgspec
 
 from lessee.config import App, Child, Config, FromSecrets, FromVariables, Notify
 from lessee.config.parsing import environments, parse
-from lessee.core.errors import ConfigError, LesseeError, TemplateError, TemplateErrors
+from lessee.core.errors import ConfigError, LesseeError, TemplateError, TemplateListError
 from lessee.core.immutable import Record
 from lessee.rendering.app_templates import Recipe, compile_recipes, space_of
 from lessee.rendering.templates import Compiler
@@ -128,7 +128,7 @@ def respawned(app: App) -> App:
 
 
 def _refuse_fallbacks(recipes: Iterable[Recipe]) -> None:
-    """Raises TemplateErrors: one that can never serve is found out now, and not when Vault is away."""
+    """Raises TemplateListError: one that can never serve is found out now, and not when Vault is away."""
     some = [recipe for recipe in recipes if isinstance(recipe.app.fallback, FromVariables | FromSecrets)]
     if some:
         # Of all env formats: few need it.
@@ -136,7 +136,7 @@ def _refuse_fallbacks(recipes: Iterable[Recipe]) -> None:
 
         found = [problem for recipe in some for problem in problems(recipe)]
         if found:
-            raise TemplateErrors(found)
+            raise TemplateListError(found)
 
 
 def _with(config: Config, apps: dict[str, App]) -> Config:

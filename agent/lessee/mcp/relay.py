@@ -20,7 +20,7 @@ from lessee.mcp.session.actions import (
     Say,
     ToClient,
     ToServer,
-    Unusable,
+    UnusableError,
     Works,
 )
 from lessee.mcp.session.lines import Lines
@@ -181,7 +181,7 @@ class _Between:
             self._obey(self._session.tick(now))
         if now >= self._mute_at:
             self._mute_at = float("inf")
-            self._obey([Unusable(f"it has closed its {self._closed}")])
+            self._obey([UnusableError(f"it has closed its {self._closed}")])
         self._write_server()
         self._write_client()
 
@@ -281,7 +281,7 @@ class _Between:
                     self._to_server.add(line)
                 case CloseInput():
                     self._closing = True
-                case Works() | Drained() | Unusable():
+                case Works() | Drained() | UnusableError():
                     self._post(About(self._server, action))
                 case Say(level, event, fields):
                     log(level, event, **fields)

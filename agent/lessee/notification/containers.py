@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 
 from lessee.config import ByContainer
-from lessee.core.errors import NotNotified
+from lessee.core.errors import NotNotifiedError
 from lessee.core.immutable import Record
 from lessee.host.clock import boot_time, wall_time
 from lessee.notification.engine import Engine, Inspected, Listed, open_engine
-from lessee.notification.results import Done, Undone
+from lessee.notification.results import DeliveryFailed, Done
 
 _PROJECT, _SERVICE, _ONE_OFF = (f"com.docker.compose.{name}" for name in ("project", "service", "oneoff"))
 # A container's first process is up to 0.11 s older than its StartedAt says (measured, Docker 26.1).
@@ -28,8 +28,8 @@ def tell(
     published_at: float,
     grace: float,
     boot_grace: float,
-    signal_in_namespace: Callable[[str], Done | Undone],
-) -> Done | Undone:
+    signal_in_namespace: Callable[[str], Done | DeliveryFailed],
+) -> Done | DeliveryFailed:
     """Restart or signal all running containers of the target, one after another, but never the agent's own.
 
     `published_at` is on CLOCK_BOOTTIME. `signal_in_namespace` gets the full id of a container; with `through: engine`
@@ -41,7 +41,7 @@ def tell(
             found = _find(engine, target)
             published = published_at - boot_time() + wall_time()
 
-            def tell_one(one: Inspected) -> Done | Undone:
+            def tell_one(one: Inspected) -> Done | DeliveryFailed:
                 if action == "restart":
                     return _restart(engine, one, grace, published)
                 if target.through_engine:
@@ -49,8 +49,8 @@ def tell(
                 return signal_in_namespace(one.id)
 
             return _tell_all(engine, found, tell_one)
-    except NotNotified as exc:
-        return Undone(str(exc))
+    except NotNotifiedError as exc:
+        return DeliveryFailed(str(exc))
 
 
 class _Myself(Record, frozen=True):
@@ -75,7 +75,7 @@ def _myself(cgroup: str, mountinfo: str) -> _Myself:
 
 
 def _find(engine: Engine, target: ByContainer) -> list[Listed]:
-    """Those that are meant, by name; raises NotNotified where it is not clear."""
+    """Those that are meant, by name; raises NotNotifiedError where it is not clear."""
     me = _myself(Path("/proc/self/cgroup").read_text(), Path("/proc/self/mountinfo").read_text())
     project = target.project or _own_project(engine, me)
     # An engine may take a filter for another than it is meant: what it lists is looked at again.
@@ -95,7 +95,7 @@ def _own_project(engine: Engine, me: _Myself) -> str:
     project = own and (own.config.labels or {}).get(_PROJECT)
     if not project:
         what = "the agent runs in no container of a Compose project that the engine knows"
-        raise NotNotified(what, where="notify.container", todo="name the project, as `project: NAME`")
+        raise NotNotifiedError(what, where="notify.container", todo="name the project, as `project: NAME`")
     return project
 
 
@@ -109,12 +109,14 @@ def _without(me: _Myself, found: list[Listed], everyone: Iterable[Listed], *, by
         return [one for one in found if one.id != me.id]
     if by_label:
         what = "the agent shares its network namespace, and cannot tell which of the containers with the label it is"
-        raise NotNotified(what, where="notify.container.label", todo="name the service instead")
+        raise NotNotifiedError(what, where="notify.container.label", todo="name the service instead")
     return found
 
 
-def _tell_all(engine: Engine, found: list[Listed], teller: Callable[[Inspected], Done | Undone]) -> Done | Undone:
-    outcomes: dict[str, Done | Undone] = {}
+def _tell_all(
+    engine: Engine, found: list[Listed], teller: Callable[[Inspected], Done | DeliveryFailed]
+) -> Done | DeliveryFailed:
+    outcomes: dict[str, Done | DeliveryFailed] = {}
     resting: list[str] = []
     for listed in found:
         try:
@@ -122,27 +124,27 @@ def _tell_all(engine: Engine, found: list[Listed], teller: Callable[[Inspected],
             if one is None or one.state.status not in {"running", "paused"}:
                 resting.append(f"{listed.name} is {one.state.status if one else 'gone'}")
             elif one.state.status == "paused":
-                outcomes[listed.name] = Undone(f"{listed.name} is paused; docker unpause {listed.name}")
+                outcomes[listed.name] = DeliveryFailed(f"{listed.name} is paused; docker unpause {listed.name}")
             else:
                 outcomes[listed.name] = teller(one)
-        except NotNotified as exc:
-            outcomes[listed.name] = Undone(f"{listed.name}: {exc}")
+        except NotNotifiedError as exc:
+            outcomes[listed.name] = DeliveryFailed(f"{listed.name}: {exc}")
     if not outcomes:
-        return Undone(", ".join(resting) or "the project has no such container", absent=True)
+        return DeliveryFailed(", ".join(resting) or "the project has no such container", absent=True)
     return _together(outcomes)
 
 
-def _together(outcomes: Mapping[str, Done | Undone]) -> Done | Undone:
+def _together(outcomes: Mapping[str, Done | DeliveryFailed]) -> Done | DeliveryFailed:
     if len(outcomes) == 1:
         return next(iter(outcomes.values()))
-    undone = [one for one in outcomes.values() if isinstance(one, Undone)]
+    undone = [one for one in outcomes.values() if isinstance(one, DeliveryFailed)]
     if not undone:
         return Done(", ".join(one.how for one in outcomes.values() if isinstance(one, Done)))
     told = [name for name, one in outcomes.items() if isinstance(one, Done)]
     why = "; ".join([one.why for one in undone] + [f"told: {', '.join(told)}"] * bool(told))
     soonest = min((one.retry_in for one in undone if one.retry_in is not None), default=None)
     absent = not told and all(one.absent for one in undone)
-    return Undone(why, absent=absent, retry_in=soonest, deadly=any(one.deadly for one in undone))
+    return DeliveryFailed(why, absent=absent, retry_in=soonest, deadly=any(one.deadly for one in undone))
 
 
 def _restart(engine: Engine, one: Inspected, grace: float, published: float) -> Done:
@@ -152,14 +154,14 @@ def _restart(engine: Engine, one: Inspected, grace: float, published: float) -> 
     return Done(f"restarted {one.title}")
 
 
-def _signal(engine: Engine, one: Inspected, action: str, boot_grace: float, published: float) -> Done | Undone:
+def _signal(engine: Engine, one: Inspected, action: str, boot_grace: float, published: float) -> Done | DeliveryFailed:
     if _started_after(published, one):
         return Done(f"{one.title} started after the publish and has read the new files")
     if objection := _objection(one, action):
-        return Undone(f"{one.title}: {objection}")
+        return DeliveryFailed(f"{one.title}: {objection}")
     wait = _seconds(one.state.started_at) + boot_grace - wall_time()
     if 0 < wait <= boot_grace:
-        return Undone(f"{one.title} is still starting: it may not catch {action} yet", retry_in=wait)
+        return DeliveryFailed(f"{one.title} is still starting: it may not catch {action} yet", retry_in=wait)
     engine.kill(one.id, action)
     return Done(f"{action} to {one.title}, through the engine")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import ValidationError, convert
 
-from lessee.core.errors import NotNotified
+from lessee.core.errors import NotNotifiedError
 from lessee.core.immutable import Record, look_into
 
 _TIMEOUT = 15
@@ -73,7 +73,7 @@ look_into(Listed, Inspected)
 
 
 class Engine:
-    """What is asked of the engine; what goes wrong there is a NotNotified."""
+    """What is asked of the engine; what goes wrong there is a NotNotifiedError."""
 
     def __init__(self, client: Any) -> None:
         self._api = client
@@ -87,7 +87,7 @@ class Engine:
         try:
             with _in_our_words("inspecting a container"):
                 return convert(self._api.inspect_container(which), Inspected)
-        except _Gone:
+        except _ContainerGoneError:
             return None
 
     def restart(self, which: str, grace: float) -> None:
@@ -112,7 +112,7 @@ def open_engine() -> Iterator[Engine]:
         client.close()
 
 
-class _Gone(NotNotified):
+class _ContainerGoneError(NotNotifiedError):
     """The container is not there (any more)."""
 
 
@@ -121,7 +121,7 @@ def _in_our_words(doing: str) -> Iterator[None]:
     try:
         from docker.errors import DockerException  # noqa: PLC0415  # As above.
     except ImportError:
-        raise NotNotified("the Docker SDK for Python is not installed", todo="pip install docker") from None
+        raise NotNotifiedError("the Docker SDK for Python is not installed", todo="pip install docker") from None
     try:
         yield
     # What requests raises is an OSError. None of their texts is passed on: they may quote the environment.
@@ -129,19 +129,21 @@ def _in_our_words(doing: str) -> Iterator[None]:
         raise _explained(exc, doing) from None
 
 
-def _explained(exc: BaseException, doing: str) -> NotNotified:
+def _explained(exc: BaseException, doing: str) -> NotNotifiedError:
     where = "DOCKER_HOST" if "DOCKER_HOST" in os.environ else "/var/run/docker.sock"
     causes = list(_causes(exc))
     status = next((cause.status_code for cause in causes if getattr(cause, "status_code", None)), None)
     if status == HTTPStatus.NOT_FOUND:
-        return _Gone("the engine has no such container", where=where)
+        return _ContainerGoneError("the engine has no such container", where=where)
     if status is not None:
         todo = _TODO.get(status, "the engine's own log says why")
-        return NotNotified(f"the engine, or a proxy before it, answered {doing} with {status}", where=where, todo=todo)
+        return NotNotifiedError(
+            f"the engine, or a proxy before it, answered {doing} with {status}", where=where, todo=todo
+        )
     for kinds, what, todo in _FAULTS:
         if any(isinstance(cause, kinds) for cause in causes):
-            return NotNotified(what, where=where, todo=todo)
-    return NotNotified(f"{doing} failed", where=where, todo="see that a Docker or Podman API answers there")
+            return NotNotifiedError(what, where=where, todo=todo)
+    return NotNotifiedError(f"{doing} failed", where=where, todo="see that a Docker or Podman API answers there")
 
 
 _TODO = {

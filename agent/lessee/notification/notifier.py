@@ -6,10 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from lessee.config import ByCmdline, ByCommand, ByContainer, ByHttp, ByName, ByPidFile, Child, Notify
-from lessee.core.errors import NotNotified
+from lessee.core.errors import NotNotifiedError
 from lessee.host.clock import boot_time
 from lessee.notification import process_finder, signals
-from lessee.notification.results import Done, Undone
+from lessee.notification.results import DeliveryFailed, Done
 from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def is_gone(settings: Notify | None, child: process_finder.Exactly | None) -> bo
 
 def notify(
     settings: Notify, published_at: float, child: process_finder.Exactly | None, extra: Mapping[str, str]
-) -> Done | Undone:
+) -> Done | DeliveryFailed:
     """Tell the target, which may take as long as the settings say. `published_at` on the boot clock.
 
     `child` is that of `lessee exec`, where it runs; it is never restarted here. `extra` is added to a command's
@@ -49,7 +49,7 @@ def notify(
             return _tell(settings, target, published_at)
         case Child():
             if child is None:
-                return Undone("the child has not started yet", absent=True, retry_in=BOOTING_AGAIN)
+                return DeliveryFailed("the child has not started yet", absent=True, retry_in=BOOTING_AGAIN)
             return _tell(settings, child, published_at)
         # Each of these is imported when it is wanted.
         case ByContainer() as target:
@@ -75,7 +75,7 @@ def notify(
             assert_never(settings.target)
 
 
-def _tell(settings: Notify, target: process_finder.Target, published_at: float) -> Done | Undone:
+def _tell(settings: Notify, target: process_finder.Target, published_at: float) -> Done | DeliveryFailed:
     try:
         if settings.action == "restart":
             return _in_words(signals.restart(target, published_at=published_at, grace=settings.grace), "SIGTERM")
@@ -90,18 +90,18 @@ def _tell(settings: Notify, target: process_finder.Target, published_at: float) 
         # Our own child is started anew by us alone.
         if deadly and settings.otherwise == "restart" and not isinstance(target, process_finder.Exactly):
             outcome = signals.restart(target, published_at=published_at, grace=settings.grace)
-    except NotNotified as exc:
-        return Undone(str(exc))
+    except NotNotifiedError as exc:
+        return DeliveryFailed(str(exc))
     return _in_words(outcome, settings.action)
 
 
-def _tell_in_container(settings: Notify, published_at: float, container: str) -> Done | Undone:
+def _tell_in_container(settings: Notify, published_at: float, container: str) -> Done | DeliveryFailed:
     return _tell(settings, process_finder.InContainer(container), published_at)
 
 
-def _in_words(outcome: signals.Outcome, action: str) -> Done | Undone:
+def _in_words(outcome: signals.Outcome, action: str) -> Done | DeliveryFailed:
     match outcome:
-        case signals.Told(one):
+        case signals.Notified(one):
             return Done(f"{action} to {one.pid}")
         case signals.Restarted(one, killed, seconds):
             how = "SIGKILL after SIGTERM" if killed else "SIGTERM"
@@ -109,26 +109,30 @@ def _in_words(outcome: signals.Outcome, action: str) -> Done | Undone:
         case signals.StartedAfter(one):
             return Done(f"{one.pid} started after the publish and has read the new files")
         case process_finder.Absent(what):
-            return Undone(what, absent=True)
+            return DeliveryFailed(what, absent=True)
         case process_finder.Several(candidates):
             many = ", ".join(map(str, candidates))
-            return Undone(f"several processes match ({many}); use a pid_file, or a pattern that only one has")
+            return DeliveryFailed(f"several processes match ({many}); use a pid_file, or a pattern that only one has")
         case signals.Booting(one):
-            return Undone(f"{one.pid} is still starting: it does not catch {action} yet", retry_in=BOOTING_AGAIN)
+            return DeliveryFailed(
+                f"{one.pid} is still starting: it does not catch {action} yet", retry_in=BOOTING_AGAIN
+            )
         case signals.WouldDie(one):
             what = f"{one.pid} does not catch {action} and would die of it, so it was not sent"
-            return Undone(f"{what}; write `otherwise: restart` or `action: restart` to have it restarted", deadly=True)
+            return DeliveryFailed(
+                f"{what}; write `otherwise: restart` or `action: restart` to have it restarted", deadly=True
+            )
         case signals.Ignored(one):
-            return Undone(f"{one.pid} ignores {action}")
+            return DeliveryFailed(f"{one.pid} ignores {action}")
         case signals.Forbidden(one):
-            return Undone(f"not allowed to signal {one.pid}: give the agent its uid, or CAP_KILL as root")
+            return DeliveryFailed(f"not allowed to signal {one.pid}: give the agent its uid, or CAP_KILL as root")
         case signals.Unkillable(one, why):
-            return Undone(f"{one.pid} does not end: {why}")
+            return DeliveryFailed(f"{one.pid} does not end: {why}")
         case _:
             assert_never(outcome)
 
 
-def _told_by(command: tuple[str, ...], ended: "Ended") -> Done | Undone:
+def _told_by(command: tuple[str, ...], ended: "Ended") -> Done | DeliveryFailed:
     for line in ended.lines:
         log("info", "notify command said", command=command[0], line=line)
-    return Done(f"{command[0]} ended with 0") if ended.fine else Undone(f"{command[0]} {ended.why}")
+    return Done(f"{command[0]} ended with 0") if ended.fine else DeliveryFailed(f"{command[0]} {ended.why}")

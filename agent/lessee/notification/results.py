@@ -9,7 +9,7 @@ class Done(Record, frozen=True):
     how: str
 
 
-class Undone(Record, frozen=True):
+class DeliveryFailed(Record, frozen=True):
     """It has not been told. `absent`: nobody was there to be told."""
 
     why: str

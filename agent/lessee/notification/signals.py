@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-from lessee.core.errors import NotNotified
+from lessee.core.errors import NotNotifiedError
 from lessee.core.immutable import Record
 from lessee.host.clock import boot_time
 from lessee.notification.process_finder import Absent, Process, Seen, Several, Target, children_of, find, look
@@ -28,7 +28,7 @@ _ENDING = {signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGQUIT, signal
 _UNASKED = _HARMLESS | _STOPPING | _ENDING
 
 
-class Told(Record, frozen=True):
+class Notified(Record, frozen=True):
     """The signal was sent."""
 
     process: Process
@@ -83,7 +83,7 @@ class Unkillable(Record, frozen=True):
     why: str
 
 
-Outcome = Told | Restarted | StartedAfter | Absent | Several | Booting | WouldDie | Ignored | Forbidden | Unkillable
+Outcome = Notified | Restarted | StartedAfter | Absent | Several | Booting | WouldDie | Ignored | Forbidden | Unkillable
 
 
 def tell(target: Target, action: int, *, published_at: float, boot_grace: float, now: float) -> Outcome:
@@ -91,7 +91,7 @@ def tell(target: Target, action: int, *, published_at: float, boot_grace: float,
 
     Times are in seconds on CLOCK_BOOTTIME. A signal that would end the process by default is sent only to one that
     catches or blocks it, by proc_pid_status(5); TERM, KILL, INT, QUIT and ABRT are meant to end it and are always
-    sent. Raises NotNotified where the kernel cannot name a process by descriptor.
+    sent. Raises NotNotifiedError where the kernel cannot name a process by descriptor.
     """
 
     def act(pidfd: int, process: Process) -> Outcome:
@@ -106,7 +106,7 @@ def restart(target: Target, *, published_at: float, grace: float) -> Outcome:
     """End the target, unless it started after the publish: by SIGTERM, and after `grace` seconds by SIGKILL.
 
     Waits for its end, for up to `grace` and 5 seconds. What runs it has to start it anew: a container's restart
-    policy, systemd, a supervisor. Raises NotNotified as `tell` does.
+    policy, systemd, a supervisor. Raises NotNotifiedError as `tell` does.
     """
     return _hold(target, signal.SIGTERM, published_at, lambda pidfd, process: _end(pidfd, process, grace))
 
@@ -123,7 +123,7 @@ def _hold(target: Target, number: int, published_at: float, act: Callable[[int, 
     except OSError as exc:
         if exc.errno in _NO_PROCESS:
             return _gone(process)
-        raise NotNotified(
+        raise NotNotifiedError(
             f"cannot hold process {process.pid}: {os.strerror(exc.errno or 0)}",
             where="pidfd_open(2)",
             todo="use Linux 5.3 or later, and a seccomp profile that allows pidfd_open and pidfd_send_signal",
@@ -156,22 +156,22 @@ def _objection(process: Process, action: int, boot_grace: float, now: float) -> 
     return Booting(process, until) if now < until else WouldDie(process, action)
 
 
-def _send(pidfd: int, process: Process, number: int) -> Told | Absent | Forbidden:
+def _send(pidfd: int, process: Process, number: int) -> Notified | Absent | Forbidden:
     try:
         signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
         return _gone(process)
     except PermissionError:
         return Forbidden(process)
-    return Told(process)
+    return Notified(process)
 
 
 def _end(pidfd: int, process: Process, grace: float) -> Restarted | Unkillable | Absent | Forbidden:
     began = boot_time()
     sent = _send(pidfd, process, signal.SIGTERM)
-    if not isinstance(sent, Told):
+    if not isinstance(sent, Notified):
         return sent
-    killed = not _has_ended(pidfd, grace) and isinstance(_send(pidfd, process, signal.SIGKILL), Told)
+    killed = not _has_ended(pidfd, grace) and isinstance(_send(pidfd, process, signal.SIGKILL), Notified)
     if not _has_ended(pidfd, _KILLING if killed else 0.0):
         return Unkillable(process, _why_alive(process.pid))
     return Restarted(process, killed, boot_time() - began)

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from lessee.config import ByHttp
 from lessee.core.immutable import replace
-from lessee.notification.results import Done, Undone
+from lessee.notification.results import DeliveryFailed, Done
 
 _LONGEST = 86400.0  # A socket counts milliseconds in an int.
 _BODY = 65536
@@ -20,7 +20,7 @@ _NO_ADDRESS = "the URL has no valid host and port; correct it in the configurati
 _UNQUOTED = "/%:@!$&'()*+,;=?~"  # Of RFC 3986, so that only what no request line may hold is written otherwise.
 
 
-def call(target: ByHttp, timeout: float) -> Done | Undone:
+def call(target: ByHttp, timeout: float) -> Done | DeliveryFailed:
     """Ask once, with an empty body, within `timeout` seconds in all; no redirect is followed.
 
     The status line is the answer: 2xx is good. The texts hold neither the URL's query and user nor a header's value.
@@ -30,12 +30,12 @@ def call(target: ByHttp, timeout: float) -> Done | Undone:
         url = urlsplit(target.url)
         connection = _connection(url, timeout)
     except (ValueError, InvalidURL):
-        return Undone(f"{target.method}: {_NO_ADDRESS}")
+        return DeliveryFailed(f"{target.method}: {_NO_ADDRESS}")
     name = f"{target.method} {url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
     headers = _headers(target, url)
-    if isinstance(headers, Undone):
-        return Undone(f"{name}: {headers.why}")
-    answers: list[HTTPResponse | Undone] = []
+    if isinstance(headers, DeliveryFailed):
+        return DeliveryFailed(f"{name}: {headers.why}")
+    answers: list[HTTPResponse | DeliveryFailed] = []
 
     def ask() -> None:
         with closing(connection):
@@ -46,11 +46,15 @@ def call(target: ByHttp, timeout: float) -> Done | Undone:
     asking = threading.Thread(target=ask, name="lessee-webhook", daemon=True)
     asking.start()
     asking.join(timeout)
-    answer = answers[0] if answers else Undone(f"no answer within {timeout:g} s")
+    answer = answers[0] if answers else DeliveryFailed(f"no answer within {timeout:g} s")
     _hang_up(connection)
-    if isinstance(answer, Undone):
+    if isinstance(answer, DeliveryFailed):
         return replace(answer, why=f"{name}: {answer.why}")
-    return Done(f"{name}: {answer.status}") if answer.status in _GOOD else Undone(f"{name} answered {answer.status}")
+    return (
+        Done(f"{name}: {answer.status}")
+        if answer.status in _GOOD
+        else DeliveryFailed(f"{name} answered {answer.status}")
+    )
 
 
 def _connection(url: SplitResult, timeout: float) -> HTTPConnection:
@@ -66,7 +70,7 @@ def _path(url: SplitResult) -> str:
     return quote(f"{url.path or '/'}{url.query and '?'}{url.query}", safe=_UNQUOTED)
 
 
-def _headers(target: ByHttp, url: SplitResult) -> dict[str, bytes] | Undone:
+def _headers(target: ByHttp, url: SplitResult) -> dict[str, bytes] | DeliveryFailed:
     """The files are read each time: they may be secrets that rotate."""
     headers = {}
     if url.username is not None:
@@ -76,26 +80,30 @@ def _headers(target: ByHttp, url: SplitResult) -> dict[str, bytes] | Undone:
         try:
             value = Path(path).read_bytes().strip()
         except OSError as exc:
-            return Undone(f"{path}, for the header {header}, cannot be read: {exc.strerror}")
+            return DeliveryFailed(f"{path}, for the header {header}, cannot be read: {exc.strerror}")
         if b"\r" in value or b"\n" in value:
-            return Undone(f"{path}, for the header {header}, holds more than one line; leave the value alone in it")
+            return DeliveryFailed(
+                f"{path}, for the header {header}, holds more than one line; leave the value alone in it"
+            )
         headers[header] = value
     return headers
 
 
-def _ask(connection: HTTPConnection, method: str, path: str, headers: Mapping[str, bytes]) -> HTTPResponse | Undone:
+def _ask(
+    connection: HTTPConnection, method: str, path: str, headers: Mapping[str, bytes]
+) -> HTTPResponse | DeliveryFailed:
     try:
         connection.request(method, path, headers=headers)
         return connection.getresponse()
     except ConnectionRefusedError:
-        return Undone("nobody listens there", absent=True)
+        return DeliveryFailed("nobody listens there", absent=True)
     except TimeoutError:
-        return Undone(f"no answer within {connection.timeout:g} s")
+        return DeliveryFailed(f"no answer within {connection.timeout:g} s")
     except (OSError, HTTPException, ValueError) as exc:
-        return Undone(_reason(exc))
+        return DeliveryFailed(_reason(exc))
 
 
-def _read(answer: HTTPResponse | Undone) -> None:
+def _read(answer: HTTPResponse | DeliveryFailed) -> None:
     """Take what is there of the body: many a server complains of a client that leaves before it."""
     if isinstance(answer, HTTPResponse):
         with answer, suppress(OSError, HTTPException):

@@ -24,7 +24,7 @@ _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
-class CannotStart(LesseeError):  # noqa: N818  # It reads as the sentence it is.
+class StartError(LesseeError):
     """A program cannot be started; the exit code is the shell's."""
 
     def __init__(self, command: Sequence[str], exc: OSError | ValueError) -> None:
@@ -46,7 +46,7 @@ class Child:
         *,
         pipes: tuple[int, int] | None = None,
     ) -> None:
-        """It gets what was `before` us. Raises CannotStart.
+        """It gets what was `before` us. Raises StartError.
 
         `pipes`: its stdin and its stdout; without them, ours, and the terminal if we have it.
         """
@@ -60,7 +60,7 @@ class Child:
                     command, env=environ, process_group=0, umask=before.umask, stdin=stdin, stdout=stdout
                 )
         except (OSError, ValueError) as exc:
-            raise CannotStart(command, exc) from None
+            raise StartError(command, exc) from None
         self.pid = self._process.pid
         self._killed = False
         if pipes is None:
@@ -109,7 +109,7 @@ class Child:
 
 
 def become(command: Sequence[str], environ: Mapping[str, str], before: Before) -> None:
-    """Have the program take our place, with what was before us. Raises CannotStart, and never returns."""
+    """Have the program take our place, with what was before us. Raises StartError, and never returns."""
     os.umask(before.umask)
     resource.setrlimit(resource.RLIMIT_CORE, before.core)
     for number in _IGNORED_BY_PYTHON:
@@ -117,7 +117,7 @@ def become(command: Sequence[str], environ: Mapping[str, str], before: Before) -
     try:
         os.execvpe(command[0], list(command), environ)  # noqa: S606  # As S603, which is ignored.
     except (OSError, ValueError) as exc:
-        raise CannotStart(command, exc) from None
+        raise StartError(command, exc) from None
 
 
 def adopt_orphans() -> None:

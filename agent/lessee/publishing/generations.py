@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.core.generation import File
 from lessee.host.directories import entries, own
 
@@ -58,12 +58,12 @@ def folder_mode(*modes: int) -> int:
 
 
 def refuse_names(names: Iterable[str], where: Path) -> None:
-    """Raise CannotWrite where one is no name that a file of an app may have."""
+    """Raise WriteError where one is no name that a file of an app may have."""
     for name in names:
         # What begins with `..` is lessee's, as it is Kubernetes' in its volumes.
         bad = name in {"", "."} or name.startswith("..") or not {"/", "\0"}.isdisjoint(name)
         if bad or len(os.fsencode(name)) > _NAME_MAX:
-            raise CannotWrite(
+            raise WriteError(
                 f"{name!r} is no file name of ours",
                 where=str(where),
                 todo=f"name one file in at most {_NAME_MAX} bytes, without a slash or leading dots",
@@ -71,11 +71,11 @@ def refuse_names(names: Iterable[str], where: Path) -> None:
 
 
 def refuse_folders(names: Iterable[str], folder: int, where: Path) -> None:
-    """Raise CannotWrite where a directory stands at one of the names."""
+    """Raise WriteError where a directory stands at one of the names."""
     for name in names:
         with suppress(FileNotFoundError):
             if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
-                raise CannotWrite(
+                raise WriteError(
                     f"a directory stands at {name}", where=str(where), todo="remove it, or name the file anew"
                 )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lessee.agent.machine.protocol.events import Recovered
 from lessee.config import App
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.core.generation import FallbackKind, Generation
 from lessee.host.directories import cannot_write, open_directory
 from lessee.host.mounts import is_memory
@@ -20,9 +20,9 @@ class Once:
     """What there is to do on a shelf from which nobody is told: nothing."""
 
     def roll_back(self, app: str, to: int, *, bad: str, owe: bool) -> None:
-        """No earlier generation is kept. Raises CannotWrite."""
+        """No earlier generation is kept. Raises WriteError."""
         del bad, owe
-        raise CannotWrite(f"generation {to} is not kept", where=app)
+        raise WriteError(f"generation {to} is not kept", where=app)
 
     def prune(self, app: str, numbers: Collection[int]) -> None:
         """There is nothing old."""
@@ -40,7 +40,7 @@ class Once:
         """Nothing is remembered as bad."""
 
 
-class PlainShelf(Once):
+class PlainPublicationStore(Once):
     """Plain files in `directory/NAME`, or `directory/APP/NAME` for several apps."""
 
     def __init__(self, directory: Path, *, by_app: bool) -> None:
@@ -53,7 +53,7 @@ class PlainShelf(Once):
         return {app.name: Recovered(app.name, None, owed=False) for app in apps}
 
     def stage(self, generation: Generation) -> Path:
-        """Write the files into a folder beside, which is gone with the process at the latest. Raises CannotWrite."""
+        """Write the files into a folder beside, which is gone with the process at the latest. Raises WriteError."""
         self.discard(generation.app)
         path = self.folder(generation.app) / f"{OURS}{os.urandom(4).hex()}"
         self._staged[generation.app] = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
@@ -63,7 +63,7 @@ class PlainShelf(Once):
     def publish(
         self, generation: Generation, *, owe: bool, prove: bool, fallback: FallbackKind | None = None
     ) -> tuple[int, bool]:
-        """Write the files, which never come from a fallback. Raises CannotWrite."""
+        """Write the files, which never come from a fallback. Raises WriteError."""
         del owe, prove, fallback
         self.discard(generation.app)
         write_plain(self.folder(generation.app), generation)
@@ -79,7 +79,7 @@ class PlainShelf(Once):
 
 
 def write_plain(directory: Path, generation: Generation) -> None:
-    """Write plain files into `directory`, on any disk; each appears whole. Raises CannotWrite, and leaves no halves."""
+    """Write plain files into `directory`, on any disk; each appears whole. Raises WriteError, and leaves no halves."""
     names = [file.name for file in generation.files]
     refuse_names(names, directory)
     fd = open_directory(directory, make=(folder_mode(*(file.mode for file in generation.files)), None, None))

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lessee.config.fallback import MARKER
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.core.generation import File, Generation
 from lessee.core.immutable import Record
 from lessee.host.directories import cannot_write, entries, open_directory, opened, own, refuse_strangers
@@ -38,7 +38,7 @@ class Staged(Record, frozen=True):
 
 
 class Publisher:
-    """One app's directory, held by a descriptor; what raises CannotWrite leaves the live files whole.
+    """One app's directory, held by a descriptor; what raises WriteError leaves the live files whole.
 
     As in Kubernetes' AtomicWriter, `DIR/..data` is a link to the live folder `..lessee-NUMBER-RANDOM`, and `DIR/NAME`
     one to `..data/NAME`: who watches its volumes watches ours.
@@ -126,7 +126,7 @@ class Publisher:
             folder = self._folders().get(number)
             if folder is None:
                 what = f"generation {number} is not there any more"
-                raise CannotWrite(what, where=str(self._path), todo="the next one will take the place of the live one")
+                raise WriteError(what, where=str(self._path), todo="the next one will take the place of the live one")
             earlier = Live(number, folder)
             self._show(folder, self._names(earlier))
             return earlier
@@ -193,7 +193,7 @@ class Publisher:
         match = _FOLDER.fullmatch(target)
         if match is None:
             what = f"{_LIVE} is not lessee's ({target})"
-            raise CannotWrite(what, where=str(self._path), todo="give lessee a directory of its own")
+            raise WriteError(what, where=str(self._path), todo="give lessee a directory of its own")
         with suppress(FileNotFoundError), opened(target, self._fd):
             return Live(int(match[1]), target)
         return None

@@ -9,20 +9,20 @@ from pathlib import Path
 
 from lessee.agent.machine.protocol.events import Recovered
 from lessee.config import App
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.core.generation import FallbackKind, Generation
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
 from lessee.publishing import publication_record
 from lessee.publishing.publication import Publisher, Staged
 from lessee.publishing.publication_record import AppRecord
-from lessee.publishing.state_store import Ledger
+from lessee.publishing.state_store import StateStore
 
 
-class Shelf:
-    """One publisher an app, with the ledger in which debts and verdicts stand. Whatever writes raises CannotWrite."""
+class PublicationStore:
+    """One publisher an app, with the ledger in which debts and verdicts stand. Whatever writes raises WriteError."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: StateStore) -> None:
         self._ledger = ledger
         self._places: dict[str, _Place] = {}
 
@@ -30,7 +30,7 @@ class Shelf:
         """Open the directories of these apps, and no others.
 
         Those that were not open before are swept, a going back that was interrupted is finished, and what stands
-        there is told. Raises CannotWrite, and then no other directory is open than before.
+        there is told. Raises WriteError, and then no other directory is open than before.
         """
         opened: dict[str, _Place] = {}
         found: dict[str, Recovered] = {}
@@ -51,7 +51,7 @@ class Shelf:
         gone = [place for place in before if place not in opened.values()]
         self._places = opened
         for place in gone:
-            with suppress(CannotWrite):
+            with suppress(WriteError):
                 place.discard()
             place.publisher.close()
         return found
@@ -102,10 +102,10 @@ class Shelf:
             place.publisher.discard(staged)
             raise
         place.publisher.swap(staged)
-        with suppress(CannotWrite):  # the next start sees to it
+        with suppress(WriteError):  # the next start sees to it
             place.mark(fallback)
         # It is shown, and what is noted already is enough: without the time, the app is told whenever it started.
-        with suppress(CannotWrite):
+        with suppress(WriteError):
             self._ledger.keep_app(generation.app, replace(record, shown_at=boot_time()))
         return staged.number, True
 
@@ -179,7 +179,7 @@ class Shelf:
     def _go_back(self, place: "_Place", record: AppRecord, to: int) -> None:
         place.publisher.roll_back(to)
         # As above: `noted.as_of` tells the same of a record that stays as it was.
-        with suppress(CannotWrite):
+        with suppress(WriteError):
             self._ledger.keep_app(place.app.name, publication_record.gone_back(record, boot_time()))
 
     def _record(self, place: "_Place") -> AppRecord:

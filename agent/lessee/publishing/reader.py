@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lessee.core.errors import LesseeError, Refused, UsageError
+from lessee.core.errors import LesseeError, RefusedError, UsageError
 from lessee.host.directories import entries, opened
 from lessee.publishing.generations import read
 
@@ -17,7 +17,7 @@ _LOOK = 0.01
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class NotPublished(LesseeError):  # noqa: N818  # It reads as the sentence it is.
+class NotPublishedError(LesseeError):
     """No generation is there to be read."""
 
     exit_code = 69  # EX_UNAVAILABLE
@@ -26,7 +26,7 @@ class NotPublished(LesseeError):  # noqa: N818  # It reads as the sentence it is
 def read_whole(directory: Path, names: Sequence[str], *, timeout: float) -> Mapping[str, bytes]:
     """Give the bytes of these files by name, all of the generation that is live, or was a moment ago.
 
-    `timeout`: seconds to wait for a first generation. Raises NotPublished, UsageError (no such file), and Refused (they
+    `timeout`: seconds to wait for a first generation. Raises NotPublishedError, UsageError (no such file), and RefusedError (they
     may not be read).
     """
     began = time.monotonic()
@@ -37,7 +37,7 @@ def read_whole(directory: Path, names: Sequence[str], *, timeout: float) -> Mapp
             contents = None
         except PermissionError:
             todo = "run as the uid or a group that the files belong to"
-            raise Refused(f"uid {os.geteuid()} may not read it", where=str(directory), todo=todo) from None
+            raise RefusedError(f"uid {os.geteuid()} may not read it", where=str(directory), todo=todo) from None
         except OSError as exc:
             what, todo = f"cannot be read: {os.strerror(exc.errno or 0)}", "name an app's directory, and files in it"
             raise UsageError(what, where=str(directory), todo=todo) from None
@@ -79,8 +79,8 @@ def _no_such_file(folder: int, names: Sequence[str], where: Path) -> UsageError:
     return UsageError(f"there is no file {missing}", where=str(where), todo=f"there are: {known}")
 
 
-def _not_published(directory: Path, *, there: bool) -> NotPublished:
+def _not_published(directory: Path, *, there: bool) -> NotPublishedError:
     if there:
-        return NotPublished("no generation stayed until it was read", where=str(directory), todo="try again")
+        return NotPublishedError("no generation stayed until it was read", where=str(directory), todo="try again")
     todo = "look at `lessee status`, or wait for the first files with --timeout"
-    return NotPublished("nothing is published here", where=str(directory), todo=todo)
+    return NotPublishedError("nothing is published here", where=str(directory), todo=todo)

@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from lessee.agent.machine.protocol.events import Token
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.core.immutable import Record, replace
 from lessee.core.leases import Lease
 from lessee.host.clock import boot_time
@@ -33,7 +33,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Held(CannotWrite):  # It reads as the sentence it is.
+class StateLockedError(WriteError):  # It reads as the sentence it is.
     """The state is another lessee's, for now."""
 
 
@@ -75,14 +75,14 @@ _Kept = TypeVar("_Kept", _KeptIdentity, _KeptToken, _KeptLease)
 _Record = TypeVar("_Record", bound=Record)
 
 
-class Ledger:
+class StateStore:
     """A directory of small files, 0600 in a folder of 0700, each replaced whole. One agent at a time holds it.
 
-    An identity is who the agent is to a Vault: a hash of the `vault` block, in hex. Whatever writes raises CannotWrite.
+    An identity is who the agent is to a Vault: a hash of the `vault` block, in hex. Whatever writes raises WriteError.
     """
 
     def __init__(self, directory: Path, *, allow_disk: bool, patience: float = 0.0) -> None:
-        """Raises CannotWrite: not tmpfs, not writable, or held by another agent after `patience` seconds."""
+        """Raises WriteError: not tmpfs, not writable, or held by another agent after `patience` seconds."""
         self._path = directory
         self._fd = open_directory(directory, make=(0o700, None, None))
         if not allow_disk:
@@ -231,7 +231,7 @@ class Ledger:
                     time.sleep(_LOOK)
                     continue
                 os.close(fd)
-                raise Held(
+                raise StateLockedError(
                     "another lessee holds this state",
                     where=str(self._path),
                     todo="ask it with `lessee status` or `lessee refresh`, or give this one a `state` of its own",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from lessee.config import App, Config, File
-from lessee.core.errors import LesseeError, TemplateError, TemplateErrors
+from lessee.core.errors import LesseeError, TemplateError, TemplateListError
 from lessee.core.immutable import Record
 from lessee.core.paths import Need, Space
 from lessee.rendering.templates import Compiled, Compiler
@@ -36,7 +36,7 @@ def space_of(config: Config) -> Space:
 
 
 def compile_recipes(config: Config, compiler: Compiler, *, prepare: bool = True) -> Mapping[str, Recipe]:
-    """Compile every app's templates. Raises TemplateErrors with all that is wrong.
+    """Compile every app's templates. Raises TemplateListError with all that is wrong.
 
     `prepare` False leaves the making of code, and the rare error in it, to whoever renders or prepares first.
     """
@@ -59,5 +59,5 @@ def compile_recipes(config: Config, compiler: Compiler, *, prepare: bool = True)
         environ = compiled(app.environ) if app.environ is not None else None
         recipes[app.name] = Recipe(app, space, tuple(files), environ)
     if problems:
-        raise TemplateErrors(problems)
+        raise TemplateListError(problems)
     return recipes

@@ -5,7 +5,7 @@ from typing import Any
 
 from jinja2 import nodes
 
-from lessee.core.errors import Refused, TemplateError
+from lessee.core.errors import RefusedError, TemplateError
 from lessee.core.paths import Need, Space
 
 FUNCTIONS: Mapping[str, str] = {
@@ -58,7 +58,7 @@ def _need(call: nodes.Call, function: str, where: str, space: Space) -> Need | N
                 return space.certificate(path, **kwargs)
             case ("env" | "fail", [str()], {**rest}) | ("env", [str(), str()], {**rest}) if not rest:
                 return None
-    except Refused as exc:
+    except RefusedError as exc:
         raise TemplateError(exc.what, where=where, todo=exc.todo, rule="path-refused") from None
     what, todo = f"{function}() cannot take these arguments", f"write it as {FUNCTIONS[function]}"
     raise TemplateError(what, where=where, todo=todo, rule="wrong-arguments")

@@ -7,10 +7,10 @@ from typing import NoReturn
 
 from jinja2 import Template, TemplateSyntaxError, nodes
 
-from lessee.core.errors import TemplateError, TemplateErrors
+from lessee.core.errors import TemplateError, TemplateListError
 from lessee.core.immutable import Record
 from lessee.core.paths import Dynamic, Folder, Need, Parameter, Ref, Space
-from lessee.core.secrets import Problem, Secret, SecretView
+from lessee.core.secrets import SecretValueError, Secret, SecretView
 from lessee.rendering.document import Document
 from lessee.rendering.references import FUNCTIONS, needs_of
 from lessee.rendering.sandbox.environment import Sandbox
@@ -78,14 +78,14 @@ class Compiler:
         self._parts: dict[str, _Part] = {}
 
     def compile(self, name: str) -> Compiled:
-        """Raises TemplateErrors with all that is wrong with it and with what it takes in, by file and line."""
+        """Raises TemplateListError with all that is wrong with it and with what it takes in, by file and line."""
         parts: dict[str, _Part] = {}
         self._gather(name, parts)
         problems = [problem for part in parts.values() for problem in part.problems]
         if all(part.code is not None for part in parts.values()):
             problems += _unset(parts)
         if problems:
-            raise TemplateErrors(problems)
+            raise TemplateListError(problems)
         return Compiled(
             name=name,
             needs=frozenset[Need]().union(*(part.needs for part in parts.values())),
@@ -173,7 +173,7 @@ class Renderer:
         try:
             return Document(compiled.name, self._sandbox.run(compiled.name))
         except RecursionError as exc:
-            endless = Problem("a macro, a block or a loop calls itself without an end", todo="give it an end")
+            endless = SecretValueError("a macro, a block or a loop calls itself without an end", todo="give it an end")
             raise _described(endless.with_traceback(exc.__traceback__), compiled) from None
         except Exception as exc:  # noqa: BLE001  # Whatever a template raises, its text may hold a value.
             raise _described(exc, compiled) from None
@@ -195,12 +195,12 @@ class Renderer:
     def _env(self, name: str, default: str | None = None) -> str:
         value = self._environ.get(name, default)
         if value is None:
-            raise Problem(f"env({name!r}): the agent's environment has no {name}", todo="give a default")
+            raise SecretValueError(f"env({name!r}): the agent's environment has no {name}", todo="give a default")
         return value
 
 
 def _fail(what: str) -> NoReturn:
-    raise Problem(what)
+    raise SecretValueError(what)
 
 
 class _Part(Record, frozen=True):
@@ -256,7 +256,7 @@ def _described(exc: Exception, compiled: Compiled) -> TemplateError:
     if isinstance(exc, TemplateError):
         return exc  # of code that is made only now
     where = _place(exc.__traceback__) or compiled.name
-    if isinstance(exc, Problem):
+    if isinstance(exc, SecretValueError):
         return TemplateError(exc.tell(compiled.words), where=where, todo=exc.todo)
     return TemplateError(f"an expression failed ({type(exc).__name__})", where=where)
 

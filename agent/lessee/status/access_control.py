@@ -32,7 +32,7 @@ class Asked(Record, frozen=True):
         return [value for known, value in self.headers if known == name]
 
 
-class Door(Record, frozen=True):
+class Transport(Record, frozen=True):
     """Where a request came in: the port, or the socket (`is_port` false), to which the file's mode is the guard.
 
     `names`: of hosts by which the port may be asked, in small letters.
@@ -50,7 +50,7 @@ class Refusal(Record, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def refusal(asked: Asked, door: Door, knows: Callable[[bytes], bool] | None) -> Refusal | None:
+def refusal(asked: Asked, door: Transport, knows: Callable[[bytes], bool] | None) -> Refusal | None:
     """None where it is served. `knows` says whether a token is the right one; None: none is wanted."""
     if not door.is_port:
         return _of_a_browser(asked)
@@ -61,7 +61,7 @@ def refusal(asked: Asked, door: Door, knows: Callable[[bytes], bool] | None) -> 
     return _by_a_strange_way(asked, door) or _without_token(asked, knows)
 
 
-def _by_a_strange_way(asked: Asked, door: Door) -> Refusal | None:
+def _by_a_strange_way(asked: Asked, door: Transport) -> Refusal | None:
     """None where it came straight here, and by a name of ours."""
     if any(name == "forwarded" or name.startswith("x-forwarded-") for name, _ in asked.headers):
         return Refusal(403, "a proxy sent this on: ask here directly, for behind it nobody knows who reads")

@@ -8,18 +8,18 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from lessee.core.errors import AgentAway
+from lessee.core.errors import AgentUnavailableError
 
 
 def ask(path: Path, method: str, target: str, body: object = None, *, timeout: float = 5.0) -> Any:
-    """Ask a running agent. Raises AgentAway where none answers."""
+    """Ask a running agent. Raises AgentUnavailableError where none answers."""
     connection = UnixConnection(path, timeout)
     try:
         connection.request(method, target, body=json.dumps(body) if body is not None else None)
         return json.loads(connection.getresponse().read())
     except (OSError, ValueError, HTTPException, RecursionError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "no sensible answer"
-        raise AgentAway(
+        raise AgentUnavailableError(
             f"no agent answers: {reason}",
             where=str(path),
             todo="start one with `lessee run`, or name its configuration with --config",
@@ -30,12 +30,12 @@ def ask(path: Path, method: str, target: str, body: object = None, *, timeout: f
 
 @contextmanager
 def known(socket: Path) -> Iterator[None]:
-    """What answers may be of another version, which may begin while somebody looks on. Raises AgentAway."""
+    """What answers may be of another version, which may begin while somebody looks on. Raises AgentUnavailableError."""
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError):
         what = "what answers tells no status that this lessee knows"
-        raise AgentAway(what, where=str(socket), todo="is it of another version?") from None
+        raise AgentUnavailableError(what, where=str(socket), todo="is it of another version?") from None
 
 
 class UnixConnection(HTTPConnection):

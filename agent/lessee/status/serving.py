@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lessee.config import Config, Status
-from lessee.core.errors import AgentAway, CannotWrite
+from lessee.core.errors import AgentUnavailableError, WriteError
 from lessee.status.server import ask
 
 
@@ -18,8 +18,8 @@ def place(config: Config, socket: str) -> Status:
 
 
 def refuse_second(socket: Path) -> None:
-    """Raises CannotWrite where another serves there: it would not be asked any more."""
-    with suppress(AgentAway):
+    """Raises WriteError where another serves there: it would not be asked any more."""
+    with suppress(AgentUnavailableError):
         ask(socket, "GET", "/status.json", timeout=2.0)
         todo = "end it, or give this one another `state`"
-        raise CannotWrite("another service answers there", where=str(socket), todo=todo)
+        raise WriteError("another service answers there", where=str(socket), todo=todo)

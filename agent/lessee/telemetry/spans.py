@@ -36,11 +36,11 @@ def begun(command: cmd.Command) -> Begun | None:
             return Begun("look up token", {})
         case cmd.RevokeToken():
             return Begun("revoke token", {})
-        case cmd.FindMount():
+        case cmd.DetectKvVersion():
             return Begun("find mount", {"lessee.path": command.mount})
         case cmd.ListFolder():
             return Begun("list", _path(command.folder))
-        case cmd.LookAt():
+        case cmd.ReadMetadata():
             return Begun("look", _path(command.ref))
         case cmd.ReadSecret():
             return Begun("read", _path(command.ref))
@@ -107,14 +107,14 @@ def ended(event: ev.Event) -> Ended | None:
             return Ended(word, failed=False, attributes={"lessee.generation": event.number})
         case ev.PublishFailed():
             return Ended("not published", failed=True, attributes={})
-        case ev.Told():
+        case ev.Notified():
             return Ended("told", failed=False, attributes={})
-        case ev.NotTold():
+        case ev.NotificationFailed():
             # Nobody there is as it should be before the app has started.
             return Ended("absent" if event.absent else "not told", failed=not event.absent, attributes={})
-        case ev.Proved():
+        case ev.ReadinessPassed():
             return Ended("confirmed", failed=False, attributes={})
-        case ev.NotProved():
+        case ev.ReadinessFailed():
             return Ended("not ready", failed=True, attributes={})
         case ev.RolledBack():
             return Ended("rolled back", failed=True, attributes={})

@@ -74,7 +74,7 @@ class Traced:
             case cmd.Abandon():
                 self._end(command.call, "abandoned", failed=True)
                 return
-            case cmd.GiveUp():
+            case cmd.CancelProbe():
                 self._end((command.app, command.job), "given up", failed=False)
                 return
             case _:

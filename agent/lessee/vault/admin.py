@@ -8,35 +8,35 @@ from msgspec.structs import replace
 
 from lessee.config import Vault
 from lessee.config.grammar.vault import AppRole, Auth
-from lessee.core.errors import LesseeError, Refused, VaultUnreachable
+from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError
 from lessee.core.failures import Failure, Kind
 from lessee.vault.connect import address_of, method_of
 from lessee.vault.engines import leases
-from lessee.vault.transport import Answer, Door, RequestFailed
+from lessee.vault.transport import Answer, RequestFailedError, Transport
 
 Clock = Callable[[], float]
 
-_NOT_NOW = frozenset({Kind.WEATHER, Kind.LIMITED, Kind.BROKEN})
+_NOT_NOW = frozenset({Kind.UNAVAILABLE, Kind.LIMITED, Kind.PATH_ERROR})
 
 
 class Operator:
     """A token at a server. What fails is told with its path, and without what the server said of it."""
 
-    def __init__(self, door: Door, token: str) -> None:
+    def __init__(self, door: Transport, token: str) -> None:
         self.door = door
         self.token = token
 
     def read(self, path: str, params: Mapping[str, str] | None = None) -> Mapping[str, Any] | None:
-        """The data at a path; None where nothing is there. Raises Refused or VaultUnreachable."""
+        """The data at a path; None where nothing is there. Raises RefusedError or VaultUnreachableError."""
         try:
             return self._ask("GET", path, params=params).data
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             if exc.failure.kind is Kind.MISSING:
                 return None
             raise error(exc.failure, path) from None
 
     def list(self, path: str) -> tuple[str, ...]:
-        """The names below a path, folders with a slash at the end. Raises Refused or VaultUnreachable."""
+        """The names below a path, folders with a slash at the end. Raises RefusedError or VaultUnreachableError."""
         return tuple((self.read(path, {"list": "true"}) or {}).get("keys") or ())
 
     def write(
@@ -50,18 +50,18 @@ class Operator:
     ) -> Answer:
         """Write at a path. `wrap_ttl`: the answer is response-wrapped for so many seconds.
 
-        Raises Refused or VaultUnreachable; after the latter nobody knows whether it was done.
+        Raises RefusedError or VaultUnreachableError; after the latter nobody knows whether it was done.
         """
         try:
             return self._ask(method, path, body=body or {}, wrap_ttl=wrap_ttl, timeout=timeout)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             raise error(exc.failure, path) from None
 
     def delete(self, path: str) -> None:
-        """What is not there is no error. Raises Refused or VaultUnreachable."""
+        """What is not there is no error. Raises RefusedError or VaultUnreachableError."""
         try:
             self._ask("DELETE", path)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             if exc.failure.kind is not Kind.MISSING:
                 raise error(exc.failure, path) from None
 
@@ -73,22 +73,22 @@ class Operator:
 def operator(vault: Vault, environ: Mapping[str, str], clock: Clock, *, token: str | None = None) -> Iterator[Operator]:
     """With `token`, or $VAULT_TOKEN where it is None; if that is empty, by a login as in the configuration.
 
-    The token of such a login is revoked at the end. Raises Refused or VaultUnreachable.
+    The token of such a login is revoked at the end. Raises RefusedError or VaultUnreachableError.
     """
     value = (environ.get("VAULT_TOKEN", "") if token is None else token).strip()
-    with closing(Door(address_of(vault, environ))) as door:
+    with closing(Transport(address_of(vault, environ))) as door:
         if value:
             yield Operator(door, value)
             return
         try:
             grant = method_of(_sparing(vault), environ).login(door, clock)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             raise error(exc.failure, vault.address) from None
         try:
             yield Operator(door, grant.value)
         finally:
             if grant.token.ours:
-                with suppress(RequestFailed):  # It ends by itself.
+                with suppress(RequestFailedError):  # It ends by itself.
                     leases.revoke_token(door, grant.value)
 
 
@@ -96,16 +96,16 @@ def operator(vault: Vault, environ: Mapping[str, str], clock: Clock, *, token: s
 def stranger(vault: Vault, environ: Mapping[str, str]) -> Iterator[Operator]:
     """One without a token, at the first address alone: for what a server that is not set up answers to everybody."""
     alone = replace(vault, addresses=(), namespace=None)
-    with closing(Door(address_of(alone, environ))) as door:
+    with closing(Transport(address_of(alone, environ))) as door:
         yield Operator(door, "")
 
 
 def error(failure: Failure, where: str) -> LesseeError:
     """A failed request as an error for people."""
     if failure.kind in _NOT_NOW:
-        return VaultUnreachable(failure.text, where=where)
+        return VaultUnreachableError(failure.text, where=where)
     todo = "set $VAULT_TOKEN to a token that may" if failure.kind is Kind.DENIED else ""
-    return Refused(failure.text, where=where, todo=todo)
+    return RefusedError(failure.text, where=where, todo=todo)
 
 
 def _sparing(vault: Vault) -> Auth:
@@ -115,5 +115,5 @@ def _sparing(vault: Vault) -> Auth:
         return auth
     if auth.wrapped:
         todo = "set $VAULT_TOKEN to a token of yours"
-        raise Refused("a login would spend the wrapping token, which is for the agent", todo=todo)
+        raise RefusedError("a login would spend the wrapping token, which is for the agent", todo=todo)
     return replace(auth, remove_secret_id_file_after_reading=False)

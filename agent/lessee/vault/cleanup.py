@@ -11,8 +11,8 @@ from lessee.core.leases import Lease
 from lessee.vault.auth.login import TokenLogin
 from lessee.vault.connect import address_of
 from lessee.vault.engines.leases import revoke, revoke_token
-from lessee.vault.responses import RequestFailed
-from lessee.vault.transport import Door
+from lessee.vault.responses import RequestFailedError
+from lessee.vault.transport import Transport
 
 _PAUSE = 0.5
 
@@ -25,7 +25,7 @@ def end_all(
     Leases by themselves where the token is not ours to end. Vault that is away is asked again until `deadline`, on the
     monotonic clock.
     """
-    door = Door(address_of(vault, environ))
+    door = Transport(address_of(vault, environ))
     work = [partial(revoke_token, door, value) for value in tokens]
     if isinstance(vault.auth, TokenAuth):
         own = TokenLogin(vault.auth.token_file, environ)
@@ -40,7 +40,7 @@ def end_all(
     return failed
 
 
-def _revoke(door: Door, own: TokenLogin, lease_id: str) -> None:
+def _revoke(door: Transport, own: TokenLogin, lease_id: str) -> None:
     revoke(door, own.value(), lease_id)
 
 
@@ -48,10 +48,10 @@ def _failure(work: Callable[[], None], deadline: float) -> str | None:
     while True:
         try:
             work()
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             if exc.failure.kind is Kind.DENIED and not exc.by_policy:
                 return None  # It is no more.
-            if exc.failure.kind is not Kind.WEATHER or time.monotonic() + _PAUSE >= deadline:
+            if exc.failure.kind is not Kind.UNAVAILABLE or time.monotonic() + _PAUSE >= deadline:
                 return exc.failure.text
             time.sleep(_PAUSE)
         else:

@@ -11,7 +11,7 @@ from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.vault.auth.login import Clock, Grant, Method, look_up, renew
 from lessee.vault.engines import kv, leases
-from lessee.vault.transport import Door, RequestFailed
+from lessee.vault.transport import RequestFailedError, Transport
 
 if TYPE_CHECKING:
     from lessee.vault.subscription import Subscription
@@ -27,7 +27,7 @@ KEEPERS = 2
 class Client:
     """Vault, as the machine of one identity sees it. Tokens' values rest here and in requests under way."""
 
-    def __init__(self, door: Door, method: Method, post: Callable[[ev.Event], None], clock: Clock) -> None:
+    def __init__(self, door: Transport, method: Method, post: Callable[[ev.Event], None], clock: Clock) -> None:
         """`post` takes events from any thread."""
         self._door = door
         self._method = method
@@ -52,7 +52,7 @@ class Client:
         return self._door.address
 
     def subscribe(self, types: str) -> "Subscription":
-        """To these types of events, with the token in use; any thread may. Raises RequestFailed or NotThere."""
+        """To these types of events, with the token in use; any thread may. Raises RequestFailedError or NotThereError."""
         from lessee.vault.subscription import subscribed  # noqa: PLC0415  # Few servers have it.
 
         return subscribed(self._door, self.token, types)
@@ -108,10 +108,10 @@ class Client:
     def _run(self, command: cmd.VaultCommand) -> None:
         try:
             event = self._answer(command)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             event = ev.Failed(command.call, exc.failure, kv.deleted(exc))
         except Exception as exc:  # noqa: BLE001  # A thread that ends silently would be a lost answer.
-            failure = Failure(Kind.WEATHER, f"an answer was not understood ({type(exc).__name__})")
+            failure = Failure(Kind.UNAVAILABLE, f"an answer was not understood ({type(exc).__name__})")
             event = ev.Failed(command.call, failure)
         self._post(event)
 
@@ -119,7 +119,7 @@ class Client:
         match command:
             case cmd.Login() | cmd.RenewToken() | cmd.CheckToken() | cmd.RevokeToken():
                 return self._answer_session(command)
-            case cmd.FindMount() | cmd.ListFolder() | cmd.LookAt() | cmd.ReadSecret():
+            case cmd.DetectKvVersion() | cmd.ListFolder() | cmd.ReadMetadata() | cmd.ReadSecret():
                 return self._answer_reading(command)
             case cmd.Report():
                 # Few apps read what is rotated.
@@ -150,12 +150,12 @@ class Client:
     def _answer_reading(self, command: cmd.ReadingCommand) -> ev.Answer:
         call, door, token = command.call, self._door, self.token
         match command:
-            case cmd.FindMount():
+            case cmd.DetectKvVersion():
                 return ev.MountFound(call, kv.mount_version(door, token, command.mount))
             case cmd.ListFolder():
                 markers = kv.list_folder(door, token, command.folder, command.version, detailed=command.detailed)
                 return ev.Listed(call, markers)
-            case cmd.LookAt():
+            case cmd.ReadMetadata():
                 return ev.Looked(call, kv.look(door, token, command.ref))
             case cmd.ReadSecret():
                 return ev.Read(call, kv.read(door, token, command.ref, command.version))
@@ -181,7 +181,7 @@ class Client:
     def _revoke_token(self, command: cmd.RevokeToken) -> ev.Revoked:
         try:
             leases.revoke_token(self._door, self._values[command.token])
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             if exc.failure.kind is not Kind.DENIED or exc.by_policy:
                 raise  # else it is no more already
         return ev.Revoked(command.call)
@@ -189,10 +189,10 @@ class Client:
     def _login(self, *, if_changed: bool) -> Grant:
         mark = self._method.mark()
         if if_changed and self._refused is not None and self._refused[0] == mark:
-            raise RequestFailed(self._refused[1])
+            raise RequestFailedError(self._refused[1])
         try:
             return self._method.login(self._door, self._clock)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             self._refused = (mark, exc.failure)
             raise
 
@@ -203,7 +203,7 @@ class Client:
         kept = self._kept
         try:
             token = look_up(self._door, kept.value, self._clock, ours=kept.token.ours)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             match exc.failure.kind:
                 case Kind.UNSUPPORTED:
                     return kept  # it is valid, and may not tell us more

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from lessee.core.failures import Failure, Kind
-from lessee.vault.responses import RequestFailed, meaning
+from lessee.vault.responses import RequestFailedError, meaning
 
 ACTIVE = 200
 STANDBY = (429, 473)
@@ -25,7 +25,7 @@ class Cluster:
         """The address in use, or used last."""
 
     def find(self) -> str:
-        """The address that serves. Raises RequestFailed where none does."""
+        """The address that serves. Raises RequestFailedError where none does."""
         with self._lock:
             if not self._serves:
                 self.url = self._look()
@@ -57,4 +57,4 @@ class Cluster:
         if standby is not None:
             return standby
         told = ", ".join(f"{reason} at {number}" for reason, number in reasons.items())
-        raise RequestFailed(Failure(Kind.WEATHER, f"of {len(self._urls)} addresses none serves: {told}"))
+        raise RequestFailedError(Failure(Kind.UNAVAILABLE, f"of {len(self._urls)} addresses none serves: {told}"))

@@ -11,12 +11,12 @@ from lessee.vault.auth.approle import AppRoleLogin
 from lessee.vault.auth.login import Clock, Method, TokenLogin
 from lessee.vault.auth.methods import FileLogin
 from lessee.vault.client import Client
-from lessee.vault.transport import Address, Door
+from lessee.vault.transport import Address, Transport
 
 
 def connect(vault: Vault, environ: Mapping[str, str], post: Callable[[ev.Event], None], clock: Clock) -> Client:
     """A client that has not asked anything yet."""
-    return Client(Door(address_of(vault, environ)), method_of(vault.auth, environ), post, clock)
+    return Client(Transport(address_of(vault, environ)), method_of(vault.auth, environ), post, clock)
 
 
 def variables_of(auth: Auth) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ class Answer(Record, frozen=True):
     """Of a path that was asked for its help."""
 
 
-class RequestFailed(Exception):  # noqa: N818  # It reads as what happened.
+class RequestFailedError(Exception):
     """A request failed; `data` holds what a 404 still tells. `by_policy`: the token itself is valid."""
 
     def __init__(self, failure: Failure, data: Mapping[str, Any] | None = None, *, by_policy: bool = False) -> None:
@@ -52,11 +52,11 @@ class UnfitFilesError(OSError):
 
 
 def answer(headers: HTTPMessage, content: bytes) -> Answer:
-    """The meaning of a 200 or 204. Raises RequestFailed where it is not Vault's."""
+    """The meaning of a 200 or 204. Raises RequestFailedError where it is not Vault's."""
     try:
         body = msgspec.json.decode(content or b"{}", type=_Body)
     except msgspec.MsgspecError:
-        raise RequestFailed(Failure(Kind.WEATHER, "the answer is cut or is not Vault's")) from None
+        raise RequestFailedError(Failure(Kind.UNAVAILABLE, "the answer is cut or is not Vault's")) from None
     return Answer(
         data=body.data or (_bare(content) if body.request_id is None else {}),
         auth=body.auth or {},
@@ -71,12 +71,12 @@ def answer(headers: HTTPMessage, content: bytes) -> Answer:
     )
 
 
-def refusal(status: int, headers: HTTPMessage, content: bytes) -> RequestFailed:
+def refusal(status: int, headers: HTTPMessage, content: bytes) -> RequestFailedError:
     """The meaning of any other status."""
     if 300 <= status < 400:  # noqa: PLR2004  # The class of redirects.
         text = "it redirects elsewhere, where the token is not taken; name the active node in vault.address"
-        return RequestFailed(Failure(Kind.WEATHER, text))
-    kind = _KINDS.get(status, Kind.WEATHER if status >= 500 else Kind.INVALID)  # noqa: PLR2004  # Server errors.
+        return RequestFailedError(Failure(Kind.UNAVAILABLE, text))
+    kind = _KINDS.get(status, Kind.UNAVAILABLE if status >= 500 else Kind.INVALID)  # noqa: PLR2004  # Server errors.
     text = meaning(status)
     body = _refused(content)
     said = [error.removeprefix(_ONE_ERROR).strip() for error in body.errors or ()]
@@ -86,7 +86,7 @@ def refusal(status: int, headers: HTTPMessage, content: bytes) -> RequestFailed:
     if kind is Kind.INVALID:
         kind, text = next((_SAID[words] for words in said if words in _SAID), (kind, text))
     by_policy = kind is Kind.DENIED and _is_by_policy(body.errors or ())
-    return RequestFailed(Failure(kind, text, _retry_after(headers)), body.data, by_policy=by_policy)
+    return RequestFailedError(Failure(kind, text, _retry_after(headers)), body.data, by_policy=by_policy)
 
 
 def is_behind(status: int, content: bytes, *, told: bool) -> bool:
@@ -97,9 +97,9 @@ def is_behind(status: int, content: bytes, *, told: bool) -> bool:
     return status == _BEHIND or (told and status == _LIMITED and _refused(content).errors == [])
 
 
-def behind(headers: HTTPMessage) -> RequestFailed:
+def behind(headers: HTTPMessage) -> RequestFailedError:
     """What is told of a server that stays behind."""
-    return RequestFailed(Failure(Kind.WEATHER, meaning(_BEHIND), _retry_after(headers)))
+    return RequestFailedError(Failure(Kind.UNAVAILABLE, meaning(_BEHIND), _retry_after(headers)))
 
 
 def meaning(status: int) -> str:
@@ -152,11 +152,11 @@ _KINDS = {
     403: Kind.DENIED,
     404: Kind.MISSING,
     405: Kind.UNSUPPORTED,
-    412: Kind.WEATHER,
+    412: Kind.UNAVAILABLE,
     429: Kind.LIMITED,
-    472: Kind.WEATHER,
-    473: Kind.WEATHER,
-    500: Kind.BROKEN,
+    472: Kind.UNAVAILABLE,
+    473: Kind.UNAVAILABLE,
+    500: Kind.PATH_ERROR,
 }
 _GONE = (Kind.MISSING, "the lease is gone")
 _NOT_RENEWABLE = (Kind.UNSUPPORTED, "the lease is not renewable")

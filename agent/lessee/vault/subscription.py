@@ -18,8 +18,8 @@ from websockets.uri import parse_uri
 from lessee.core.failures import Failure, Kind
 from lessee.vault import responses
 from lessee.vault.connections import Connection
-from lessee.vault.responses import RequestFailed
-from lessee.vault.transport import Door
+from lessee.vault.responses import RequestFailedError
+from lessee.vault.transport import Transport
 
 PING = 10.0
 """Seconds without a word after which the server is asked whether it is there."""
@@ -34,25 +34,25 @@ _NOT_THERE = frozenset({400, 401, 403, 404, 405, 501})
 """What OpenBao and open-source Vault say, and Enterprise to a token that may not subscribe."""
 
 
-class NotThere(Exception):  # noqa: N818  # It reads as what is wrong.
+class NotThereError(Exception):
     """The server has no event stream for this token. The text is its status, and nothing that it sent."""
 
 
-def subscribed(door: Door, token: str, types: str) -> "Subscription":
-    """To these types, in the namespace of the door. Raises RequestFailed or NotThere."""
+def subscribed(door: Transport, token: str, types: str) -> "Subscription":
+    """To these types, in the namespace of the door. Raises RequestFailedError or NotThereError."""
     connection, headers = door.dial(token)
     try:
         return Subscription(connection, f"/v1/sys/events/subscribe/{types}?json=true", headers)
-    except RequestFailed:
+    except RequestFailedError:
         door.lose(connection.url)
         raise
 
 
 class Subscription:
-    """One stream, for one thread. All but `close` raises RequestFailed, and is of no more use then."""
+    """One stream, for one thread. All but `close` raises RequestFailedError, and is of no more use then."""
 
     def __init__(self, connection: Connection, target: str, headers: Mapping[str, str]) -> None:
-        """Ask for it at `target`. Raises NotThere too."""
+        """Ask for it at `target`. Raises NotThereError too."""
         self._socket = connection.take()
         # Its log would hold the token.
         logger = logging.Logger("lessee.websockets", logging.CRITICAL)  # noqa: LOG001  # None can set its level.
@@ -92,7 +92,7 @@ class Subscription:
         request = protocol.connect()
         for name, value in headers.items():
             if "\r" in value or "\n" in value or not value.isascii():
-                raise RequestFailed(Failure(Kind.INVALID, "the token or the namespace cannot be sent"))
+                raise RequestFailedError(Failure(Kind.INVALID, "the token or the namespace cannot be sent"))
             if name in request.headers:
                 del request.headers[name]
             request.headers[name] = value
@@ -107,7 +107,7 @@ class Subscription:
             case None:
                 return
             case InvalidStatus(response=response) if response.status_code in _NOT_THERE:
-                raise NotThere(f"HTTP {response.status_code}")
+                raise NotThereError(f"HTTP {response.status_code}")
             case InvalidStatus(response=response):
                 raise _weather(responses.meaning(response.status_code))
             case _:
@@ -147,5 +147,5 @@ class Subscription:
                     self._parts = []
 
 
-def _weather(reason: str) -> RequestFailed:
-    return RequestFailed(Failure(Kind.WEATHER, reason))
+def _weather(reason: str) -> RequestFailedError:
+    return RequestFailedError(Failure(Kind.UNAVAILABLE, reason))

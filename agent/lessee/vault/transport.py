@@ -20,9 +20,9 @@ from lessee.vault import responses
 from lessee.vault.cluster import Cluster
 from lessee.vault.connection_pool import Kept
 from lessee.vault.connections import Address, Connection, Connections
-from lessee.vault.responses import Answer, RequestFailed
+from lessee.vault.responses import Answer, RequestFailedError
 
-__all__ = ["Address", "Answer", "Door", "RequestFailed"]
+__all__ = ["Address", "Answer", "RequestFailedError", "Transport"]
 
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 10.0
@@ -38,7 +38,7 @@ PAUSES = (0.1, 0.3, 0.6)
 Reply = tuple[HTTPResponse, bytes]
 
 
-class Door:
+class Transport:
     """The way to one Vault, for all threads; those that ask at the same time have a connection each.
 
     It follows no redirect: that would carry the token away.
@@ -71,7 +71,7 @@ class Door:
         changes: bool | None = None,
         wrap_ttl: float | None = None,
     ) -> Answer:
-        """Raises RequestFailed, whose text is made here: a server's own error text may repeat what it was sent.
+        """Raises RequestFailedError, whose text is made here: a server's own error text may repeat what it was sent.
 
         `timeout` of each read. `changes`: it must not be sent twice; default: all but GET. `wrap_ttl`: the
         answer is response-wrapped for so many seconds.
@@ -92,7 +92,7 @@ class Door:
     ) -> Iterator[HTTPResponse]:
         """An answer to be read piece by piece, to a request of `size` bytes that is sent so.
 
-        Raises RequestFailed, for what breaks while it is read too.
+        Raises RequestFailedError, for what breaks while it is read too.
         """
         url = self._cluster.find()
         headers = self._headers(token, None) | ({"Content-Length": str(size)} if body is not None else {})
@@ -106,10 +106,10 @@ class Door:
             finally:
                 connection.close()
         except (OSError, HTTPException) as exc:
-            raise RequestFailed(Failure(Kind.WEATHER, responses.transport(exc))) from None
+            raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.transport(exc))) from None
 
     def dial(self, token: str) -> tuple[Connection, Mapping[str, str]]:
-        """A connection for another protocol, and the headers of the request for it. Raises RequestFailed.
+        """A connection for another protocol, and the headers of the request for it. Raises RequestFailedError.
 
         Who finds that it does not serve says `lose`.
         """
@@ -118,7 +118,7 @@ class Door:
             return self._connections.open(url, timeout=CONNECT_TIMEOUT, through=True), self._headers(token, None)
         except (OSError, HTTPException) as exc:
             self._cluster.lose(url)
-            raise RequestFailed(Failure(Kind.WEATHER, responses.transport(exc))) from None
+            raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.transport(exc))) from None
 
     def lose(self, url: str) -> None:
         """Where there are several addresses, look for one that serves before the next request."""
@@ -142,8 +142,8 @@ class Door:
         url = self._cluster.find()
         try:
             return self._ask_at(url, request)
-        except RequestFailed as exc:
-            if exc.failure.kind is not Kind.WEATHER:
+        except RequestFailedError as exc:
+            if exc.failure.kind is not Kind.UNAVAILABLE:
                 raise
             if not self._cluster.lose(url) or not again:
                 raise
@@ -171,9 +171,9 @@ class Door:
         try:
             return self._exchange(url, request)
         except (OSError, HTTPException) as exc:
-            raise RequestFailed(Failure(Kind.WEATHER, responses.transport(exc))) from None
+            raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.transport(exc))) from None
         except ValueError:
-            raise RequestFailed(_UNFIT) from None
+            raise RequestFailedError(_UNFIT) from None
 
     def _exchange(self, url: str, request: "_Request") -> Reply:
         kept = self._kept.take(url, self._connections.stamp())
@@ -215,7 +215,7 @@ def _begun(
     try:
         return connection.begin(method, target, body, headers, STREAM_TIMEOUT)
     except ValueError:
-        raise RequestFailed(_UNFIT) from None
+        raise RequestFailedError(_UNFIT) from None
 
 
 class _Request(Record, frozen=True):

@@ -143,8 +143,8 @@ def test_without_a_detailed_list_each_secret_is_looked_at_and_without_metadata_r
     before = len(world.requests)
     world.run(10.0)
     kinds = [type(command).__name__ for _, command in world.requests[before:]]
-    assert set(kinds) == {"LookAt", "ReadSecret"}
-    assert 10 <= kinds.count("LookAt") <= 12
+    assert set(kinds) == {"ReadMetadata", "ReadSecret"}
+    assert 10 <= kinds.count("ReadMetadata") <= 12
     assert 10 <= kinds.count("ReadSecret") <= 12
 
 
@@ -243,7 +243,7 @@ def test_another_recipe_renders_again_without_a_new_login_or_reading():
     world.run(0.2)
     after = [command for _, command in world.requests][len(before) :]
     assert world.live["one"] == world.current("one")
-    assert not [command for command in after if type(command).__name__ in {"Login", "ReadSecret", "FindMount"}]
+    assert not [command for command in after if type(command).__name__ in {"Login", "ReadSecret", "DetectKvVersion"}]
 
 
 def test_a_template_that_fails_keeps_the_old_files_until_an_input_changes():
@@ -322,7 +322,7 @@ def test_refused_credentials_are_asked_of_vault_less_often_than_it_locks_a_role(
     assert world.state.totals.requests <= len(asked) + 1
     assert len([said for said in world.said if said[1] == "login failed"]) <= 2
     before = len(world.requests)
-    world.take(ev.Nudged())  # somebody knows better, and wants it tried now
+    world.take(ev.RefreshRequested())  # somebody knows better, and wants it tried now
     assert [command.if_changed for _, command in world.requests[before:]] == [False]
 
 
@@ -354,8 +354,8 @@ def test_answers_to_what_is_no_longer_wanted_are_passed_over():
         ev.RenderFailed("gone", 1, "x"),
         ev.Published("gone", 1, 1, changed=True),
         ev.PublishFailed("gone", 1, "x"),
-        ev.Told("gone", 1, "x"),
-        ev.NotTold("gone", 1, "x"),
+        ev.Notified("gone", 1, "x"),
+        ev.NotificationFailed("gone", 1, "x"),
         ev.Recovered("gone", 1, owed=True),
         ev.Read(10**9, None),
     ):
@@ -439,18 +439,18 @@ def test_a_refresh_that_names_a_path_looks_at_it_alone():
         world.write(secret)
     world.run(5.0)
     before = len(world.requests)
-    world.take(ev.Nudged(("db/a",)))
+    world.take(ev.RefreshRequested(("db/a",)))
     world.run(1.0)
     assert [command.ref for _, command in world.requests[before:]] == [A]
-    world.take(ev.Nudged(("secret/p/f/",)))
+    world.take(ev.RefreshRequested(("secret/p/f/",)))
     world.run(1.0)
     assert type(world.requests[-1][1]).__name__ == "ListFolder"
     world.sky = "refuses"
-    world.take(ev.Nudged())
+    world.take(ev.RefreshRequested())
     world.run(20.0)
     world.sky = "fair"
     before = len(world.requests)
-    world.take(ev.Nudged())
+    world.take(ev.RefreshRequested())
     world.run(0.5)
     assert len(world.requests) > before  # it did not wait for the weather's next try
 
@@ -460,7 +460,7 @@ def test_a_mount_that_is_refused_is_told_and_found_when_it_is_there():
     answer = world.answer
 
     def refusing(command):
-        if isinstance(command, cmd.FindMount):
+        if isinstance(command, cmd.DetectKvVersion):
             world.post(ev.Failed(command.call, Failure(Kind.DENIED, "no such mount")), 0.01)
         else:
             answer(command)
@@ -470,7 +470,7 @@ def test_a_mount_that_is_refused_is_told_and_found_when_it_is_there():
     world.run(30.0)
     assert world.state.mounts["secret"].failure.text == "no such mount"
     world.answer = answer
-    world.take(ev.Nudged())
+    world.take(ev.RefreshRequested())
     world.run(5.0)
     assert world.live["app"] == world.current("app")
 
@@ -518,13 +518,13 @@ def test_answers_that_come_after_their_app_left_change_nothing():
     world.write(A)
     world.run(3.0)
     calls = dict(world.state.calls)
-    assert {type(call.command).__name__ for call in calls.values()} >= {"LookAt", "ListFolder"}
+    assert {type(call.command).__name__ for call in calls.values()} >= {"ReadMetadata", "ListFolder"}
     world.configure({})
     for number, call in calls.items():
         match call.command:
             case cmd.ListFolder():
                 world.take(ev.Listed(number, {"y": None}))
-            case cmd.LookAt():
+            case cmd.ReadMetadata():
                 world.take(ev.Looked(number, Marker(9, "at 9")))
             case cmd.ReadSecret():
                 world.take(ev.Read(number, Secret({"v": 9}, None)))
@@ -587,7 +587,7 @@ def test_an_effect_that_knows_better_says_when_to_try_again():
     def booting(command):
         if isinstance(command, cmd.Notify) and len(tries) < 4:
             tries.append(world.now)
-            world.post(ev.NotTold(command.app, command.job, "still starting", retry_in=0.25))
+            world.post(ev.NotificationFailed(command.app, command.job, "still starting", retry_in=0.25))
         else:
             obey(command)
 
@@ -604,9 +604,9 @@ def test_one_event_at_a_time_is_a_step_and_a_wrong_answer_is_a_defect():
     with pytest.raises(AssertionError, match="is no answer to Login"):
         step(state, ev.Looked(login.call, Marker(1, "x")), 1.0)
     state, _ = step(state, ev.Tick(), 1.0)
-    state, commands = step(state, ev.Failed(login.call, Failure(Kind.WEATHER, "away")), 2.0)
+    state, commands = step(state, ev.Failed(login.call, Failure(Kind.UNAVAILABLE, "away")), 2.0)
     assert not [command for command in commands if isinstance(command, cmd.Login)]
-    state, commands = step(state, ev.Nudged(), 2.1)
+    state, commands = step(state, ev.RefreshRequested(), 2.1)
     assert [type(command).__name__ for command in commands] == ["Login"]
 
 
@@ -640,7 +640,7 @@ def test_a_new_token_looks_again_in_the_cheapest_way_and_at_what_was_denied():
     before = len(world.requests)
     world.run(10.0)
     kinds = [type(command).__name__ for _, command in world.requests[before:]]
-    assert set(kinds) == {"ListFolder", "LookAt"}  # of A and B together, and of C
+    assert set(kinds) == {"ListFolder", "ReadMetadata"}  # of A and B together, and of C
     world.write(B)
     world.run(1.5)
     assert world.live["app"] == world.current("app")
@@ -692,7 +692,7 @@ def test_a_look_at_the_token_that_the_weather_swallowed_is_repeated():
     def swallowing(command):
         if isinstance(command, cmd.CheckToken) and not swallowed:
             swallowed.append(world.now)
-            world.post(ev.Failed(command.call, Failure(Kind.WEATHER, "away")), 0.01)
+            world.post(ev.Failed(command.call, Failure(Kind.UNAVAILABLE, "away")), 0.01)
         else:
             answer(command)
 
@@ -721,7 +721,7 @@ def test_a_refresh_tries_at_once_to_tell_who_is_owed():
     world.tellable = False
     world.run(120.0)
     world.tellable = True
-    world.take(ev.Nudged())
+    world.take(ev.RefreshRequested())
     world.run(0.1)
     assert world.told["app"] == world.live["app"]
 
@@ -790,10 +790,10 @@ def test_a_path_is_known_as_a_template_has_it_and_with_prefix_and_mount():
     assert unknown(world.state, named) == ["b/a", "db/b", ""]
 
 
-@pytest.mark.parametrize("why", [Kind.BROKEN, Kind.WEATHER])
-@pytest.mark.parametrize("kind", [cmd.ListFolder, cmd.LookAt, cmd.ReadSecret])
+@pytest.mark.parametrize("why", [Kind.PATH_ERROR, Kind.UNAVAILABLE])
+@pytest.mark.parametrize("kind", [cmd.ListFolder, cmd.ReadMetadata, cmd.ReadSecret])
 def test_what_is_refused_after_it_was_dropped_is_no_affair_any_more(kind, why):
-    world = World({"app": want(A, B)}, has_list=kind is not cmd.LookAt)
+    world = World({"app": want(A, B)}, has_list=kind is not cmd.ReadMetadata)
     for secret in (A, B, C):
         world.write(secret)
     while not any(isinstance(call.command, kind) for call in world.state.calls.values()):
@@ -826,7 +826,7 @@ def test_an_outage_of_before_does_not_make_a_short_one_longer(fair):
     assert world.state.session.back_at - began < 5.0
 
 
-@pytest.mark.parametrize("broken", [cmd.LookAt, cmd.ReadSecret, cmd.ListFolder])
+@pytest.mark.parametrize("broken", [cmd.ReadMetadata, cmd.ReadSecret, cmd.ListFolder])
 def test_one_path_that_breaks_fast_is_its_own_trouble_and_costs_few_requests(broken):
     other = folder("p/key/")
     world = World({"app": want(A, refresh=0.5), "two": want(other, recipe="r2")})
@@ -835,7 +835,7 @@ def test_one_path_that_breaks_fast_is_its_own_trouble_and_costs_few_requests(bro
     def breaking(command):
         if command.__class__ is broken if broken is cmd.ListFolder else getattr(command, "ref", None) == A:
             asked.append(world.now)
-            world.post(ev.Failed(command.call, Failure(Kind.WEATHER, "the connection broke")), 0.002)
+            world.post(ev.Failed(command.call, Failure(Kind.UNAVAILABLE, "the connection broke")), 0.002)
         else:
             answer(command)
 
@@ -865,8 +865,8 @@ def test_a_mount_that_was_away_is_found_again_by_one_probe_at_a_time_and_then_li
     answer = world.answer
 
     def away(command):
-        kinds = {cmd.FindMount: Kind.DENIED, cmd.ListFolder: Kind.UNSUPPORTED, cmd.ReadSecret: Kind.UNSUPPORTED}
-        if type(command) in kinds | {cmd.LookAt: None}:
+        kinds = {cmd.DetectKvVersion: Kind.DENIED, cmd.ListFolder: Kind.UNSUPPORTED, cmd.ReadSecret: Kind.UNSUPPORTED}
+        if type(command) in kinds | {cmd.ReadMetadata: None}:
             kind = kinds.get(type(command), Kind.UNSUPPORTED)
             world.post(ev.Failed(command.call, Failure(kind, "no such mount")), 0.01)
         else:
@@ -902,7 +902,7 @@ def test_a_suspicion_that_comes_to_nothing_is_no_news_even_soon_after_an_outage(
     def breaking(command):
         if getattr(command, "ref", None) == A and not broken:
             broken.append(command)
-            world.post(ev.Failed(command.call, Failure(Kind.WEATHER, "the connection broke")), 0.002)
+            world.post(ev.Failed(command.call, Failure(Kind.UNAVAILABLE, "the connection broke")), 0.002)
         else:
             answer(command)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pyrage
 import pytest
 
-from lessee.core.errors import Refused
+from lessee.core.errors import RefusedError
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
 from lessee.ops.backup import archive
 from lessee.ops.backup.collector import gathered
@@ -15,14 +15,14 @@ from lessee.ops.backup.keys import Keys
 from lessee.ops.backup.policy.problems import ArchiveError
 from lessee.ops.backup.restore import Restoring, Wish
 from lessee.vault.admin import Operator
-from lessee.vault.transport import Address, Door
+from lessee.vault.transport import Address, Transport
 
 WISH = Wish(force=False, only="", seal_expected=True)
 
 
 @pytest.fixture
 def asking(tmp_path):
-    with OpenBao(tmp_path) as server, closing(Door(Address(server.address))) as door:
+    with OpenBao(tmp_path) as server, closing(Transport(Address(server.address))) as door:
         server.put("a", value=1)
         yield Operator(door, ROOT_TOKEN)
 
@@ -68,7 +68,7 @@ def test_what_is_changed_while_somebody_is_asked_is_not_written_over_unless_forc
     restoring = Restoring(file, "here", keys, asking, WISH)
     restoring.refuse_loss(restoring.look())
     asking.write("secret/data/a", {"data": {"value": "mine"}})
-    with pytest.raises(Refused, match="secret/a: somebody has changed it since it was looked at"):
+    with pytest.raises(RefusedError, match="secret/a: somebody has changed it since it was looked at"):
         restoring.act()
     assert asking.read("secret/data/a")["data"] == {"value": "mine"}
     Restoring(file, "here", keys, asking, Wish(force=True, only="", seal_expected=True)).act()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.ops.backup.encryption import PIECE, decrypted, encrypt
 from lessee.ops.backup.keys import Keys
 from lessee.ops.backup.policy.problems import ArchiveError
@@ -60,7 +60,7 @@ def test_a_file_that_was_altered_is_not_taken(spool):
 
 
 def test_a_disk_that_is_full_is_told():
-    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(CannotWrite, match="No space left") as caught:
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(WriteError, match="No space left") as caught:
         encrypt(iter([CANARY]), full, [pyrage.x25519.Identity.generate().to_public()])
     assert "canary" not in str(caught.value)
 
@@ -72,7 +72,7 @@ from pathlib import Path
 import pyrage
 from lessee.ops.backup.encryption import encrypt
 from lessee.ops.backup.spool import Spool
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8))
 folder = Path(sys.argv[1])
 spool = Spool("kv.ndjson", folder)
@@ -85,7 +85,7 @@ def write():
 for act in (read, write):
     try:
         act()
-    except CannotWrite as exc:
+    except WriteError as exc:
         print(exc)
 spool.close()
 """

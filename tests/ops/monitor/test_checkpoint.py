@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.ops.monitor.checkpoint import Keeper, Kept, Saver
 
 
@@ -23,7 +23,7 @@ def no_file_may_grow_beyond(size):
 def test_on_a_full_disk_the_last_state_stays_and_no_half_of_a_new_one(tmp_path):
     with closing(Keeper(tmp_path / "state")) as keeper:
         keeper.save(b"{}")
-        with no_file_may_grow_beyond(100), pytest.raises(CannotWrite, match="File too large"):
+        with no_file_may_grow_beyond(100), pytest.raises(WriteError, match="File too large"):
             keeper.save(b" " * 200)
         assert sorted(file.name for file in (tmp_path / "state").iterdir()) == ["lock", "state.json"]
         assert (tmp_path / "state" / "state.json").read_bytes() == b"{}"

@@ -18,7 +18,7 @@ from lessee.ops.monitor.policy.access import Line
 NOW = 1_795_881_600.0
 RULES = (
     grammar.Reads(limit=1),
-    grammar.Refusals(limit=1),
+    grammar.Denials(limit=1),
     grammar.FirstRead(learn=0.0),
     grammar.OutsideHours(hours=("08:00-18:00",), zone="Pacific/Kiritimati"),
 )

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from lessee.core.errors import VaultUnreachable
+from lessee.core.errors import VaultUnreachableError
 from lessee.core.redaction import Redactor
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
-from lessee.ops.rotate.ports import Busy
+from lessee.ops.rotate.ports import BusyError
 from lessee.ops.rotate.targets import Project, rotator
 from lessee.vault.admin import operator
 from support.environments.rotation_targets import Rotated
@@ -61,11 +61,11 @@ def test_who_wishes_for_the_next_one_gets_it_once_whoever_makes_it(project):
 
 def test_what_the_same_holder_has_left_in_the_middle_is_his_own_and_another_s_is_not(project, proxy, rotated):
     proxy.over(f"metadata/{rotated.environment}/{rotated.secret_path}", Status(503))
-    with one_of(project, "a") as one, pytest.raises(VaultUnreachable):
+    with one_of(project, "a") as one, pytest.raises(VaultUnreachableError):
         one.run(seen=0.0)
     proxy.clear()
     assert rotated.journal.step is Step.CREATED
-    with one_of(project, "b") as other, pytest.raises(Busy):
+    with one_of(project, "b") as other, pytest.raises(BusyError):
         other.run(seen=0.0, timeout=0.0)
     with one_of(project, "a") as one:
         one.run(open_only=True, timeout=0.0)

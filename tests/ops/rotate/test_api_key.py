@@ -11,7 +11,7 @@ from lessee.core.errors import ConfigError, LesseeError
 from lessee.host.project import read
 from lessee.ops.rotate import recipes
 from lessee.ops.rotate.http import Client
-from lessee.ops.rotate.kinds.kind import SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from support.environments.rotation_targets import Rotated
@@ -128,7 +128,7 @@ def test_what_a_lost_answer_left_is_revoked_before_another_is_asked_for(rotated,
         handler.connection.close()
 
     ring.turn["POST", "keys"] = made_and_lost
-    with pytest.raises(SystemAway, match="the connection ended without a whole answer"):
+    with pytest.raises(SystemUnavailableError, match="the connection ended without a whole answer"):
         rotated.rotate()
     assert len(ring.keys) == 2
     ring.turn.clear()
@@ -166,7 +166,7 @@ def test_one_who_stood_still_leaves_no_key_behind(rotated, ring):
 
 def test_a_new_key_that_is_not_let_in_is_revoked_and_no_other_is_made(rotated, ring):
     ring.turn["GET", "me"] = 401
-    with pytest.raises(SystemRefused, match="the new credential is not let in"):
+    with pytest.raises(SystemRefusedError, match="the new credential is not let in"):
         rotated.rotate()
     assert list(ring.keys) == [rotated.system.first]
     assert [method for method, _ in ring.requests].count("POST") == 1
@@ -190,17 +190,23 @@ def test_a_new_key_may_need_a_moment(with_recipe, ring):
             "POST",
             "keys",
             401,
-            SystemRefused,
+            SystemRefusedError,
             "create is answered with status 401; see whether the admin's key is valid",
         ),
-        ("POST", "keys", 400, SystemRefused, "create is answered with status 400; see the provider's documentation"),
-        ("POST", "keys", 302, SystemRefused, "create is answered with status 302; a redirect is not followed"),
-        ("POST", "keys", 503, SystemAway, "create is answered with status 503; it is tried again"),
-        ("POST", "keys", 429, SystemAway, "create is answered with status 429; it is tried again"),
-        ("GET", "keys", 500, SystemAway, "list is answered with status 500"),
-        ("GET", "me", 502, SystemAway, "prove is answered with status 502"),
-        ("DELETE", "keys", 403, SystemRefused, "revoke is answered with status 403"),
-        ("POST", "keys", 200, SystemRefused, "create is answered with status 200"),
+        (
+            "POST",
+            "keys",
+            400,
+            SystemRefusedError,
+            "create is answered with status 400; see the provider's documentation",
+        ),
+        ("POST", "keys", 302, SystemRefusedError, "create is answered with status 302; a redirect is not followed"),
+        ("POST", "keys", 503, SystemUnavailableError, "create is answered with status 503; it is tried again"),
+        ("POST", "keys", 429, SystemUnavailableError, "create is answered with status 429; it is tried again"),
+        ("GET", "keys", 500, SystemUnavailableError, "list is answered with status 500"),
+        ("GET", "me", 502, SystemUnavailableError, "prove is answered with status 502"),
+        ("DELETE", "keys", 403, SystemRefusedError, "revoke is answered with status 403"),
+        ("POST", "keys", 200, SystemRefusedError, "create is answered with status 200"),
     ],
 )
 def test_an_answer_that_is_no_success_is_told_without_its_text_and_made_good_later(
@@ -224,7 +230,7 @@ def test_an_answer_without_a_key_is_told_and_what_was_made_is_revoked(rotated, r
         handler.say(201, document)
 
     ring.turn["POST", "keys"] = wrong
-    with pytest.raises(SystemRefused, match="the answer to create is not as expected: there is no"):
+    with pytest.raises(SystemRefusedError, match="the answer to create is not as expected: there is no"):
         rotated.rotate()
     ring.turn.clear()
     rotated.rotate(open_only=True)
@@ -246,7 +252,9 @@ def test_what_is_missing_in_the_admins_secret_is_told_before_anything_begins(rot
 
 def test_what_is_missing_in_the_secret_is_told_by_its_placeholder(rotated):
     rotated.put(rotated.secret_path, api_key="the-old-key-of-all")
-    with pytest.raises(SystemRefused, match=r"create: there is no \{secret\.base_url\}; see the recipe, the secret"):
+    with pytest.raises(
+        SystemRefusedError, match=r"create: there is no \{secret\.base_url\}; see the recipe, the secret"
+    ):
         rotated.rotate()
 
 
@@ -254,7 +262,7 @@ def test_a_list_that_does_not_end_is_left(rotated, ring, monkeypatch):
     monkeypatch.setattr("lessee.ops.rotate.recipe_client._MOST_PAGES", 3)
     for number in range(20):
         ring.make(f"n{number}")
-    with pytest.raises(SystemRefused, match="the list has more than 3 pages"):
+    with pytest.raises(SystemRefusedError, match="the list has more than 3 pages"):
         rotated.rotate()
 
 
@@ -264,7 +272,7 @@ def test_no_key_goes_through_the_clear_network_unless_the_recipe_says_so(monkeyp
 
     monkeypatch.setattr("lessee.ops.rotate.http._sent", never)
     with pytest.raises(
-        SystemRefused, match=r"http://192\.0\.2\.1: the key would cross the network in the clear; write https"
+        SystemRefusedError, match=r"http://192\.0\.2\.1: the key would cross the network in the clear; write https"
     ):
         Client(insecure=False).ask("GET", "http://192.0.2.1/keys/the-key", {}, None, timeout=1)
     with pytest.raises(AssertionError, match="it was sent"):
@@ -287,7 +295,9 @@ def test_a_certificate_of_nobody_is_refused(tmp_path, monkeypatch):
     authority.issue(tmp_path / "pair.pem", 1)
     ring = Keyring(pair=tmp_path / "pair.pem")
     try:
-        with pytest.raises(SystemAway, match="the provider is away: unable to get local issuer certificate"):
+        with pytest.raises(
+            SystemUnavailableError, match="the provider is away: unable to get local issuer certificate"
+        ):
             Client(insecure=True).ask("GET", f"{ring.url}/me", {}, None, timeout=5)
         assert ring.requests == []
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
@@ -316,14 +326,14 @@ def test_an_answer_without_end_or_drop_by_drop_is_left(ring):
         (slow, 0.5, "it does not answer in time"),
     ):
         ring.turn["GET", "me"] = turn
-        with pytest.raises(SystemAway, match=why):
+        with pytest.raises(SystemUnavailableError, match=why):
             Client(insecure=False).ask("GET", f"{ring.url}/me", {}, None, timeout=timeout)
     over.set()
 
 
 def test_nobody_there_is_told(ring):
     ring.close()
-    with pytest.raises(SystemAway, match="nobody listens there; see whether it can be reached from here"):
+    with pytest.raises(SystemUnavailableError, match="nobody listens there; see whether it can be reached from here"):
         Client(insecure=False).ask("GET", f"{ring.url}/me", {}, None, timeout=1)
 
 
@@ -337,7 +347,7 @@ def test_nobody_there_is_told(ring):
     ],
 )
 def test_what_no_request_can_hold_is_not_quoted(url, headers):
-    with pytest.raises(SystemRefused, match="the URL or a header is none") as caught:
+    with pytest.raises(SystemRefusedError, match="the URL or a header is none") as caught:
         Client(insecure=True).ask("GET", url, headers, None, timeout=1)
     assert "the-key" not in str(caught.value)
 
@@ -348,7 +358,7 @@ def test_no_log_and_no_error_holds_a_key(rotated, ring, caplog):
     seen, errors = {ring.admin, rotated.fields()["api_key"]}, []
     for method, what in (("POST", "keys"), ("GET", "keys"), ("GET", "me"), ("DELETE", "keys")):
         ring.turn[method, what] = 418
-        with pytest.raises(SystemRefused) as caught:
+        with pytest.raises(SystemRefusedError) as caught:
             rotated.rotate()
         errors.append(repr(caught.value))
         seen |= {one["key"] for one in ring.keys.values()}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lessee.core.errors import LesseeError
-from lessee.ops.rotate.kinds.kind import SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.journal import Step
 from support.environments.rotation_targets import AHEAD, Rotated
 from support.programs.sidecar import eventually
@@ -125,7 +125,7 @@ def test_after_a_kill_it_is_asked_with_the_same_id(own):
 )
 def test_an_answer_that_is_no_use_is_told_and_the_old_one_stays(own, body, told):
     rotated = own(f"if step == 'create':\n    {body}")
-    with pytest.raises(SystemRefused, match=told) as caught:
+    with pytest.raises(SystemRefusedError, match=told) as caught:
         rotated.rotate()
     assert FIRST not in str(caught.value)
     assert rotated.fields()["api_key"] == FIRST
@@ -134,7 +134,7 @@ def test_an_answer_that_is_no_use_is_told_and_the_old_one_stays(own, body, told)
 
 def test_what_it_says_it_gives_is_what_it_must_give(own):
     rotated = own(FINE + "\nif step == 'describe': print(json.dumps({'fields': ['api_key', 'id']}))")
-    with pytest.raises(SystemRefused, match="by `describe` it has api_key, id and nothing else"):
+    with pytest.raises(SystemRefusedError, match="by `describe` it has api_key, id and nothing else"):
         rotated.rotate()
 
 
@@ -158,7 +158,7 @@ def test_a_program_that_is_not_there_is_told_by_its_name(own):
 @pytest.mark.parametrize("step", ["create", "prove", "retire"])
 def test_a_step_that_fails_is_tried_again_and_loses_nothing(own, step):
     rotated = own(f"if step == {step!r}: sys.exit(1)\n{FINE}")
-    with pytest.raises(SystemAway, match=rf"{step}: \./rotate-thing ended with 1; it is tried again"):
+    with pytest.raises(SystemUnavailableError, match=rf"{step}: \./rotate-thing ended with 1; it is tried again"):
         rotated.rotate()
     rotated.system.write(FINE)
     rotated.rotate(open_only=True)
@@ -170,7 +170,7 @@ def test_a_step_that_fails_is_tried_again_and_loses_nothing(own, step):
 
 def test_a_new_one_that_is_refused_is_retired_and_the_old_one_stays(own):
     rotated = own(f"if step == 'prove': sys.exit(77)\n{FINE}")
-    with pytest.raises(SystemRefused, match="the new credential is not let in"):
+    with pytest.raises(SystemRefusedError, match="the new credential is not let in"):
         rotated.rotate()
     retired = rotated.system.said[-1][0]
     assert (retired["step"], retired["current"]) == ("retire", {"api_key": f"made-for-{retired['id']}"})
@@ -188,7 +188,7 @@ if step == "create":
     child.wait()
 """
     rotated = own(body, timeout="5s")  # It must have started the other by then.
-    with pytest.raises(SystemAway, match=r"create: \./rotate-thing was killed after 5 s"):
+    with pytest.raises(SystemUnavailableError, match=r"create: \./rotate-thing was killed after 5 s"):
         rotated.rotate()
     child = Path("/proc") / (tmp_path / "child").read_text()
     eventually(lambda: not child.exists() or ") Z " in (child / "stat").read_text(), "the end of the child")
@@ -196,7 +196,7 @@ if step == "create":
 
 def test_one_that_answers_without_end_is_killed(own):
     rotated = own("if step == 'create':\n    while True: print('x' * 1000)")
-    with pytest.raises(SystemAway, match="was killed because it answered more than 1 MiB"):
+    with pytest.raises(SystemUnavailableError, match="was killed because it answered more than 1 MiB"):
         rotated.rotate()
 
 

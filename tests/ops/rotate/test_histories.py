@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessee.core.consumers import Consumer
-from lessee.core.errors import LesseeError, VaultUnreachable
-from lessee.ops.rotate.documents import Document, Overtaken
-from lessee.ops.rotate.kinds.kind import Made, SystemAway
+from lessee.core.errors import LesseeError, VaultUnreachableError
+from lessee.ops.rotate.documents import Document, OvertakenError
+from lessee.ops.rotate.kinds.kind import Made, SystemUnavailableError
 from lessee.ops.rotate.policy import journal as j
 from lessee.ops.rotate.policy.decision import HOLD, Outcome, Traits
 from lessee.ops.rotate.policy.journal import Step
@@ -98,7 +98,7 @@ class Kv:
 
     def write(self, path, fields, over):
         if self.read(path).version != over:
-            raise Overtaken
+            raise OvertakenError
         self.documents[path] = Document(over + 1, dict(fields))
         return over + 1
 
@@ -125,7 +125,7 @@ class System:
     @contextmanager
     def locked(self):
         if self.holder is not None:
-            raise SystemAway("the lock is held", where="system")
+            raise SystemUnavailableError("the lock is held", where="system")
         self.holder = object()
         try:
             yield
@@ -305,8 +305,8 @@ class Story:
     def rotator(self):
         name = f"rotator-{next(self.names)}"
         world = World(
-            kept=Outside(self, self.kv, VaultUnreachable),
-            confirmations=lambda: self.crossing(lambda: (CONFIRMED,), VaultUnreachable),
+            kept=Outside(self, self.kv, VaultUnreachableError),
+            confirmations=lambda: self.crossing(lambda: (CONFIRMED,), VaultUnreachableError),
             forget=lambda _: None,
             holder=name,
             clock=lambda: self.clock.now,
@@ -316,7 +316,7 @@ class Story:
             new_id=lambda: str(next(self.ids)),
         )
         target = Target("target", "database", SECRET, JOURNAL, (), 1.0)
-        return Rotator(target, Outside(self, self.system, SystemAway), world)
+        return Rotator(target, Outside(self, self.system, SystemUnavailableError), world)
 
     def run(self, **settings):
         try:

@@ -12,7 +12,7 @@ import pytest
 
 from lessee.core.immutable import replace
 from lessee.ops.rotate import targets
-from lessee.ops.rotate.kinds.kind import SystemAway
+from lessee.ops.rotate.kinds.kind import SystemUnavailableError
 from lessee.ops.rotate.lock_owner import has_left, holder
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.decision import HOLD
@@ -54,7 +54,7 @@ def test_who_stood_still_at_any_call_until_another_had_rotated_does_no_harm(rota
         late = rotated.stopped(crossing)
         if late is None:
             break
-        with suppress(SystemAway):  # He may stand still with the system's own lock in his hands.
+        with suppress(SystemUnavailableError):  # He may stand still with the system's own lock in his hands.
             rotated.rotate(timeout=5.0)
         os.kill(late.pid, signal.SIGCONT)
         late.join(PATIENCE)

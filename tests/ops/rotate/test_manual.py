@@ -9,7 +9,7 @@ from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
-from lessee.ops.rotate.kinds.kind import SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.targets import Person, Project, rotator
@@ -84,7 +84,7 @@ def test_what_nothing_can_try_is_taken_and_that_is_told(manual, at_terminal, cap
 
 def test_where_nobody_is_there_nothing_begins(manual):
     rotated = manual()
-    with pytest.raises(SystemRefused, match="it waits for a person; run `lessee rotate target` at a terminal"):
+    with pytest.raises(SystemRefusedError, match="it waits for a person; run `lessee rotate target` at a terminal"):
         rotated.rotate()
     assert rotated.journal.step is Step.IDLE
     assert rotated.fields()["api_key"] == FIRST
@@ -93,7 +93,7 @@ def test_where_nobody_is_there_nothing_begins(manual):
 @pytest.mark.parametrize(("typed", "told"), [("", "nothing was typed for api_key"), (FIRST, "stands in the secret")])
 def test_nothing_and_the_same_again_are_no_new_value(manual, at_terminal, typed, told):
     rotated = manual()
-    with pytest.raises(SystemRefused, match=told) as caught:
+    with pytest.raises(SystemRefusedError, match=told) as caught:
         at_terminal(rotated, typed)
     assert FIRST not in str(caught.value)
     assert at_terminal(rotated, SECOND) is Outcome.ROTATED
@@ -101,7 +101,7 @@ def test_nothing_and_the_same_again_are_no_new_value(manual, at_terminal, typed,
 
 def test_whoever_ends_the_input_can_begin_again(manual, at_terminal):
     rotated = manual()
-    with pytest.raises(SystemRefused, match="nothing was typed; begin again"):
+    with pytest.raises(SystemRefusedError, match="nothing was typed; begin again"):
         at_terminal(rotated)
     assert at_terminal(rotated, SECOND) is Outcome.ROTATED
 
@@ -120,7 +120,7 @@ def test_what_the_program_refuses_is_not_published_and_can_be_typed_again(manual
     check.write_text(f"#!/bin/sh\ngrep -q {SECOND} && exit 0\necho wrong: mistyped-by-him >&2\nexit 1\n")
     check.chmod(0o700)
     rotated = manual(prove=["./check"])
-    with pytest.raises(SystemRefused, match="is not let in"):
+    with pytest.raises(SystemRefusedError, match="is not let in"):
         at_terminal(rotated, "mistyped-by-him")
     assert rotated.fields()["api_key"] == FIRST
     assert rotated.journal.step is Step.IDLE
@@ -131,7 +131,7 @@ def test_what_the_program_refuses_is_not_published_and_can_be_typed_again(manual
 
 def test_where_the_program_is_not_there_what_was_typed_is_kept_for_the_next_time(manual, at_terminal, tmp_path):
     rotated = manual(prove=["./check"])
-    with pytest.raises(SystemAway, match="was not started: No such file"):
+    with pytest.raises(SystemUnavailableError, match="was not started: No such file"):
         at_terminal(rotated, SECOND)
     (tmp_path / "check").symlink_to("/bin/true")
     rotated.rotate(open_only=True)
@@ -145,7 +145,7 @@ def test_a_recipe_tries_it_of_which_only_prove_is_used(manual, at_terminal, tmp_
         prove = f"prove: {{url: {ring.url}/me, headers: {{Authorization: 'Bearer {{key.api_key}}'}}}}"
         (tmp_path / "own.yaml").write_text(f"{create}\n{prove}\n")
         rotated = manual(recipe="./own.yaml")
-        with pytest.raises(SystemRefused, match="is not let in"):
+        with pytest.raises(SystemRefusedError, match="is not let in"):
             at_terminal(rotated, SECOND)
         _, key = ring.make("by hand")
         assert at_terminal(rotated, key) is Outcome.ROTATED

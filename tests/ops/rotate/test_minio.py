@@ -11,7 +11,7 @@ import pytest
 from lessee.config.grammar import rotation as grammar
 from lessee.core.errors import LesseeError
 from lessee.ops.rotate.kinds import aws, kind_of
-from lessee.ops.rotate.kinds.kind import Case, Setting, SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import Case, Setting, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.kinds.minio import ServiceAccounts
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
@@ -100,7 +100,7 @@ def test_where_nobody_says_whose_the_account_shall_be_none_is_made(made, minio):
     rotated = made()
     minio.accounts.clear()
     rotated.put(rotated.secret_path, **{**rotated.fields(), "access_key": "simba", "secret_key": minio.users["simba"]})
-    with pytest.raises(SystemRefused, match=r"is no service account of MinIO; .* say `user`"):
+    with pytest.raises(SystemRefusedError, match=r"is no service account of MinIO; .* say `user`"):
         rotated.rotate()
     assert minio.accounts == {}
 
@@ -174,7 +174,7 @@ def test_where_minio_is_away_at_any_step_nothing_is_lost_and_no_account_is_left(
         try:
             with cheaply():
                 rotated.rotate()
-        except (SystemAway, SystemRefused):  # A lie about what was made is found out by the proof.
+        except (SystemUnavailableError, SystemRefusedError):  # A lie about what was made is found out by the proof.
             refused += 1
         if left[0] > 0:
             break
@@ -198,7 +198,7 @@ def test_a_key_that_a_killed_rotator_has_told_nobody_of_is_not_waited_for(bao, t
 def test_a_minio_that_cannot_serve_is_away(made, proxy):
     rotated = made()
     proxy.over("/minio/admin", Status(503))
-    with pytest.raises(SystemAway, match=r"it cannot serve now \(HTTP 503\)"):
+    with pytest.raises(SystemUnavailableError, match=r"it cannot serve now \(HTTP 503\)"):
         rotated.rotate()
     proxy.clear()
     assert rotated.rotate() is Outcome.ROTATED
@@ -207,7 +207,7 @@ def test_a_minio_that_cannot_serve_is_away(made, proxy):
 def test_rights_that_the_admin_lacks_are_told_and_the_old_account_stays(made, minio):
     rotated = made()
     minio.may = False
-    with pytest.raises(SystemRefused, match=r"AccessDenied.*grant the admin admin:CreateServiceAccount"):
+    with pytest.raises(SystemRefusedError, match=r"AccessDenied.*grant the admin admin:CreateServiceAccount"):
         rotated.rotate()
     assert rotated.system.lets_in(rotated.fields())
     minio.may = True
@@ -218,13 +218,13 @@ def test_rights_that_the_admin_lacks_are_told_and_the_old_account_stays(made, mi
 @pytest.mark.parametrize(
     ("fields", "error", "text"),
     [
-        ({"secret_key": "canary-wrong"}, SystemRefused, "SignatureDoesNotMatch"),
-        ({"access_key": "canary-nobody"}, SystemRefused, "InvalidAccessKeyId"),
-        ({"access_key": "canary\n"}, SystemAway, "no answer"),
+        ({"secret_key": "canary-wrong"}, SystemRefusedError, "SignatureDoesNotMatch"),
+        ({"access_key": "canary-nobody"}, SystemRefusedError, "InvalidAccessKeyId"),
+        ({"access_key": "canary\n"}, SystemUnavailableError, "no answer"),
         ({"secret_key": ""}, LesseeError, "the secret lacks secret_key"),
-        ({"endpoint": "127.0.0.1:1"}, SystemAway, "no answer"),
-        ({"secure": True}, SystemAway, "no answer"),
-        ({"ca_file": "/nowhere/ca.pem", "secure": True}, SystemAway, "no answer"),
+        ({"endpoint": "127.0.0.1:1"}, SystemUnavailableError, "no answer"),
+        ({"secure": True}, SystemUnavailableError, "no answer"),
+        ({"ca_file": "/nowhere/ca.pem", "secure": True}, SystemUnavailableError, "no answer"),
     ],
 )
 def test_an_admin_s_secret_that_is_no_use_is_told_without_its_values(made, minio, fields, error, text, caplog):

@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 import pytest
 
-from lessee.core.errors import Refused
+from lessee.core.errors import RefusedError
 from lessee.ops.rotate import targets
 from lessee.ops.rotate.documents import Kept
 from lessee.ops.rotate.policy import journal
@@ -44,11 +44,11 @@ def test_how_a_secret_s_versions_are_kept_stays_as_it_was_said(rotated, said):
 
 def test_of_a_journal_the_newest_version_alone_is_kept_though_that_could_not_be_said_at_first(rotated, monkeypatch):
     def refused(_, path):
-        raise Refused("permission denied", where=path)
+        raise RefusedError("permission denied", where=path)
 
     with monkeypatch.context() as patch:
         patch.setattr(Kept, "keep_newest_only", refused)
-        with pytest.raises(Refused):
+        with pytest.raises(RefusedError):
             rotated.rotate()
     assert rotated.journal.failures == 1
     rotated.rotate()

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.ops.rotate.kinds.kind import SystemRefused
+from lessee.ops.rotate.kinds.kind import SystemRefusedError
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from support.environments.rotation_targets import Rotated
@@ -156,7 +156,7 @@ def test_a_wrong_password_of_the_admin_is_told(new):
     rotated = new()
     admin = rotated.fields("database/admin")
     rotated.put("database/admin", **{**admin, "password": "wrong-canary"})
-    with pytest.raises(SystemRefused, match="database/admin: PostgreSQL refuses the admin's login") as caught:
+    with pytest.raises(SystemRefusedError, match="database/admin: PostgreSQL refuses the admin's login") as caught:
         rotated.rotate()
     assert "canary" not in str(caught.value)
     assert rotated.system.lets_in(rotated.fields())
@@ -192,7 +192,7 @@ def test_what_the_admin_lacks_is_told_and_once_it_is_there_the_same_rotation_goe
     rotated = new(**settings)
     aside = f"aside-{rotated.system.schema}"
     rotated.system.sql(breakage, aside=aside)
-    with pytest.raises(SystemRefused, match=told):
+    with pytest.raises(SystemRefusedError, match=told):
         rotated.rotate()
     assert rotated.fields()["password"] == PASSWORD
     assert rotated.system.lets_in(rotated.fields())
@@ -206,7 +206,7 @@ def test_a_role_over_which_the_admin_has_no_right_is_told_where_the_server_looks
     rotated = new()
     rotated.system.sql("CREATE ROLE {role1} LOGIN IN ROLE {owner}")
     if int(postgres.sql("SHOW server_version_num")[0][0]) >= 160000:  # Before, CREATEROLE is over all roles.
-        with pytest.raises(SystemRefused, match=r"GRANT .* TO .* WITH ADMIN OPTION"):
+        with pytest.raises(SystemRefusedError, match=r"GRANT .* TO .* WITH ADMIN OPTION"):
             rotated.rotate()
         assert rotated.fields()["password"] == PASSWORD
         rotated.system.sql("GRANT {role1} TO {admin} WITH ADMIN OPTION")
@@ -219,7 +219,7 @@ def test_a_role_over_which_the_admin_has_no_right_is_told_where_the_server_looks
 
 def test_a_role_that_is_not_there_is_not_made_without_an_owner(new):
     rotated = new(owner=None)
-    with pytest.raises(SystemRefused, match=r"there is no role .*`owner`"):
+    with pytest.raises(SystemRefusedError, match=r"there is no role .*`owner`"):
         rotated.rotate()
     assert rotated.system.lets_in(rotated.fields())
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from lessee.ops.rotate.kinds import postgres_session
-from lessee.ops.rotate.kinds.kind import SystemAway
+from lessee.ops.rotate.kinds.kind import SystemUnavailableError
 from lessee.ops.rotate.kinds.postgres import LoginRoles as Kind
 from lessee.ops.rotate.policy import decision
 from lessee.ops.rotate.policy.decision import Outcome
@@ -29,7 +29,7 @@ def test_a_server_that_has_no_connection_left_has_refused_nobody(new):
     rotated = new()
     rotated.system.sql("CREATE ROLE {role1} CONNECTION LIMIT 0")
     rotated.system.sql("GRANT {role1} TO {admin} WITH ADMIN OPTION")
-    with pytest.raises(SystemAway, match="no connection left"):
+    with pytest.raises(SystemUnavailableError, match="no connection left"):
         rotated.rotate()
     rotated.system.sql("ALTER ROLE {role1} CONNECTION LIMIT -1")
     rotated.recover()
@@ -43,7 +43,7 @@ def test_who_holds_the_lock_is_not_disturbed(new, monkeypatch):
     monkeypatch.setattr(Kind, "_key", lambda _: 4711)
     with closing(rotated.system.connect(admin)) as other:
         other.execute("SELECT pg_advisory_lock(4711)")
-        with pytest.raises(SystemAway, match="another rotator holds it"):
+        with pytest.raises(SystemUnavailableError, match="another rotator holds it"):
             rotated.rotate()
     rotated.recover()
     assert rotated.system.orphans(rotated.fields()) == set()
@@ -79,7 +79,7 @@ def test_a_server_that_stands_still_is_not_waited_for(new, postgres, monkeypatch
     rotated = new()
     after_the_first(monkeypatch, "create", lambda: postgres.process.send_signal(signal.SIGSTOP))
     try:
-        with pytest.raises(SystemAway, match=r"does not answer at 127\.0\.0\.1"):
+        with pytest.raises(SystemUnavailableError, match=r"does not answer at 127\.0\.0\.1"):
             rotated.rotate()
     finally:
         postgres.process.send_signal(signal.SIGCONT)
@@ -99,7 +99,7 @@ def test_nor_is_a_session_that_does(new, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(Kind, "_make_member", stop)
         try:
-            with pytest.raises(SystemAway, match="did not finish"):
+            with pytest.raises(SystemUnavailableError, match="did not finish"):
                 rotated.rotate()
         finally:
             os.kill(stopped[0], signal.SIGCONT)
@@ -120,7 +120,7 @@ def test_who_the_server_is_is_looked_at_where_the_secrets_say_so(new, postgres, 
         assert rotated.fields()["username"] == rotated.system.roles[1]
         stranger = {**rotated.fields("database/admin"), "ca_file": str(files["stranger"])}
         rotated.put("database/admin", **stranger)
-        with pytest.raises(SystemAway, match="sslmode and ca_file"):
+        with pytest.raises(SystemUnavailableError, match="sslmode and ca_file"):
             rotated.rotate()
 
 
@@ -135,7 +135,7 @@ def test_postgres_is_gone_at_any_step_and_the_rotation_ends_after_its_return(new
             came = stop_before(patch, postgres, crossing)
             try:
                 rotated.rotate()
-            except SystemAway:
+            except SystemUnavailableError:
                 assert came
             else:
                 assert not came
@@ -160,7 +160,7 @@ def test_cut_off_between_two_statements_it_leaves_nothing_half_done(new, postgre
         inner(self, admin, text, **parts)
 
     monkeypatch.setattr(Kind, "_do", do)
-    with pytest.raises(SystemAway, match="did not finish"):
+    with pytest.raises(SystemUnavailableError, match="did not finish"):
         rotated.rotate()
     rotated.recover()
     # Its login alone would have worked without it.

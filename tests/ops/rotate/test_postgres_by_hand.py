@@ -4,7 +4,7 @@ from contextlib import closing
 
 import pytest
 
-from lessee.ops.rotate.kinds.kind import SystemRefused
+from lessee.ops.rotate.kinds.kind import SystemRefusedError
 from lessee.ops.rotate.rotation import Rotator
 from support.environments.rotation_targets import Rotated
 from support.systems.postgres import LoginRoles, OneRole, after_the_first
@@ -30,7 +30,7 @@ def test_a_published_role_that_was_dropped_meanwhile_does_not_stop_it(new, monke
     rotated = new()
     after_the_first(monkeypatch, "apply", lambda: rotated.system.sql(f"DROP ROLE IF EXISTS {which}"))
     if which == "{role1}":  # The one that is new: there is nothing to prove any more.
-        with pytest.raises(SystemRefused, match="not let in"):
+        with pytest.raises(SystemRefusedError, match="not let in"):
             rotated.rotate()
         rotated.recover()
     else:

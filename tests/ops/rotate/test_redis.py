@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from lessee.core.errors import LesseeError
-from lessee.ops.rotate.kinds.kind import SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from support.environments.rotation_targets import Rotated
@@ -177,7 +177,7 @@ def test_redis_may_go_at_any_step_and_what_is_published_works_when_it_is_back(br
     for crossing in count():
         with monkeypatch.context() as patched:
             reached = _lay(patched, server, crossing, after=after, again=act == "restarted")
-            with suppress(SystemAway, SystemRefused):
+            with suppress(SystemUnavailableError, SystemRefusedError):
                 breakable.rotate()
         if not reached:
             break
@@ -242,7 +242,9 @@ def test_a_hanging_redis_is_away_and_not_waited_for(breakable):
     before, process = breakable.fields(), breakable.system.server.process
     process.send_signal(signal.SIGSTOP)
     try:
-        with pytest.raises(SystemAway, match=r"^127.0.0.1:\d+: Redis does not answer \(TimeoutError\); is it up"):
+        with pytest.raises(
+            SystemUnavailableError, match=r"^127.0.0.1:\d+: Redis does not answer \(TimeoutError\); is it up"
+        ):
             breakable.rotate()
     finally:
         process.send_signal(signal.SIGCONT)
@@ -319,7 +321,7 @@ def test_what_is_in_the_way_is_told_and_the_published_stays(breakable, breaks, t
 def test_once_it_is_out_of_the_way_the_same_rotation_goes_on(breakable):
     server = breakable.system.server
     server.ask("ACL", "SETUSER", ADMIN, "-acl|save")
-    with pytest.raises(SystemRefused):
+    with pytest.raises(SystemRefusedError):
         breakable.rotate()
     noted = breakable.journal.pending["password"]
     server.ask("ACL", "SETUSER", ADMIN, "+acl|save")
@@ -370,7 +372,7 @@ def test_the_default_user_of_a_configuration_file_is_rotated_too(plain):
 
 def test_a_default_user_without_a_password_is_refused(plain):
     plain.system.server.ask("ACL", "SETUSER", "default", "nopass")
-    with pytest.raises(SystemRefused, match="default: the user takes any password; ACL SETUSER default resetpass"):
+    with pytest.raises(SystemRefusedError, match="default: the user takes any password; ACL SETUSER default resetpass"):
         plain.rotate()
 
 
@@ -404,5 +406,5 @@ def test_over_tls_the_server_is_looked_at(bao, tmp_path):
         rotated.rotate()
         assert rotated.system.lets_in(rotated.fields())
         rotated.put("cache/admin", **{**rotated.fields("cache/admin"), "ca_file": str(other)})
-        with pytest.raises(SystemAway, match="Redis does not answer"):
+        with pytest.raises(SystemUnavailableError, match="Redis does not answer"):
             rotated.rotate()

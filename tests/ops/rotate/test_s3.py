@@ -9,7 +9,7 @@ from botocore.client import BaseClient
 
 from lessee.core.errors import LesseeError
 from lessee.ops.rotate.kinds import aws
-from lessee.ops.rotate.kinds.kind import SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.kinds.s3 import AccessKeys
 from lessee.ops.rotate.policy import journal as j
 from lessee.ops.rotate.policy.decision import Outcome
@@ -80,7 +80,7 @@ def test_where_two_keys_are_in_use_neither_is_touched_and_the_person_is_told_whi
     rotated = made()
     second = rotated.system.new_key()
     for _ in range(2):
-        with pytest.raises(SystemRefused, match="has 2 keys") as caught:
+        with pytest.raises(SystemRefusedError, match="has 2 keys") as caught:
             rotated.rotate()
     text = str(caught.value)
     assert f"…{second['access_key'][-4:]} (Active)" in text
@@ -96,7 +96,7 @@ def test_a_key_that_a_person_disabled_is_not_deleted_either(made):
     rotated = made()
     second = rotated.system.new_key()["access_key"]
     rotated.system.iam.update_access_key(UserName=rotated.system.user, AccessKeyId=second, Status="Inactive")
-    with pytest.raises(SystemRefused, match=rf"…{second[-4:]} \(Inactive\)"):
+    with pytest.raises(SystemRefusedError, match=rf"…{second[-4:]} \(Inactive\)"):
         rotated.rotate()
     assert set(rotated.system.keys()) == {second, rotated.fields()["access_key"]}
 
@@ -104,7 +104,7 @@ def test_a_key_that_a_person_disabled_is_not_deleted_either(made):
 def test_the_system_s_own_limit_is_told_and_the_rotation_goes_on_once_there_is_room(made, weather):
     rotated = made()
     weather.at("CreateAccessKey", _error(409, "LimitExceeded"))
-    with pytest.raises(SystemRefused, match="as many keys as it may"):
+    with pytest.raises(SystemRefusedError, match="as many keys as it may"):
         rotated.rotate()
     weather.clear()
     assert rotated.rotate() is Outcome.ROTATED
@@ -177,7 +177,7 @@ def test_a_key_that_is_put_back_by_hand_while_it_is_kept_is_not_deleted(made):
 def test_a_key_that_was_put_there_by_hand_meanwhile_wins_and_the_new_one_is_deleted(made):
     rotated = made()
     rotated.system.allow(s3.ELSEWHERE)  # The new key cannot be proved.
-    with pytest.raises(SystemRefused):
+    with pytest.raises(SystemRefusedError):
         rotated.rotate()
     rotated.system.allow(s3.MAY_LIST)
     pending, mine = rotated.journal.pending["access_key"], rotated.system.new_key()
@@ -190,7 +190,7 @@ def test_a_key_that_was_put_there_by_hand_meanwhile_wins_and_the_new_one_is_dele
 def test_a_key_that_was_put_there_by_hand_while_one_was_being_made_is_no_leaving(made, weather):
     rotated = made()
     weather.at("CreateAccessKey", Sky.LOST)
-    with pytest.raises(SystemAway):
+    with pytest.raises(SystemUnavailableError):
         rotated.rotate()
     weather.clear()
     assert rotated.journal.step is Step.CREATING
@@ -208,7 +208,7 @@ def test_what_a_policy_closes_out_is_told_and_the_same_key_is_published_once_it_
     old = rotated.fields()
     rotated.system.allow(s3.ELSEWHERE)
     for _ in range(2):
-        with pytest.raises(SystemRefused, match="closed out of the bucket docs"):
+        with pytest.raises(SystemRefusedError, match="closed out of the bucket docs"):
             rotated.rotate()
     noted = rotated.journal.pending
     assert len(rotated.system.keys()) == 2
@@ -229,7 +229,7 @@ def test_a_key_that_is_not_let_in_is_deleted_and_no_other_is_made_at_once(made, 
     rotated = made()
     old = rotated.fields()
     proxy.over("/docs", Status(403, body=b"<Error><Code>InvalidAccessKeyId</Code></Error>"))
-    with pytest.raises(SystemRefused, match="is not let in"):
+    with pytest.raises(SystemRefusedError, match="is not let in"):
         rotated.rotate()
     proxy.clear()
     assert set(rotated.system.keys()) == {old["access_key"]}
@@ -248,7 +248,7 @@ def test_where_the_store_is_away_at_any_step_nothing_is_lost_and_no_key_is_left(
         try:
             rotated.rotate()
             break
-        except SystemAway:
+        except SystemUnavailableError:
             assert rotated.system.lets_in(rotated.fields())
         weather.clear()
         rotated.recover()
@@ -277,13 +277,13 @@ def test_a_key_that_was_made_while_another_rotator_went_on_is_deleted(made, monk
 @pytest.mark.parametrize(
     ("fields", "error", "text"),
     [
-        ({"secret_key": "canary-wrong"}, SystemRefused, "its keys cannot be listed"),
-        ({"access_key": "canary-nobody"}, SystemRefused, "its keys cannot be listed"),
-        ({"access_key": "canary\n"}, SystemAway, "no answer"),
+        ({"secret_key": "canary-wrong"}, SystemRefusedError, "its keys cannot be listed"),
+        ({"access_key": "canary-nobody"}, SystemRefusedError, "its keys cannot be listed"),
+        ({"access_key": "canary\n"}, SystemUnavailableError, "no answer"),
         ({"secret_key": ""}, LesseeError, "the secret lacks secret_key"),
-        ({"endpoint": "127.0.0.1:1"}, SystemAway, "no answer"),
-        ({"secure": True}, SystemAway, "no answer"),
-        ({"ca_file": "/nowhere/ca.pem", "secure": True}, SystemAway, "no answer"),
+        ({"endpoint": "127.0.0.1:1"}, SystemUnavailableError, "no answer"),
+        ({"secure": True}, SystemUnavailableError, "no answer"),
+        ({"ca_file": "/nowhere/ca.pem", "secure": True}, SystemUnavailableError, "no answer"),
     ],
 )
 def test_an_admin_s_secret_that_is_no_use_is_told_without_its_values(made, fields, error, text, caplog):
@@ -299,7 +299,7 @@ def test_an_admin_s_secret_that_is_no_use_is_told_without_its_values(made, field
 
 def test_a_user_that_is_not_there_is_told(made):
     rotated = made(user="nobody-knows-her")
-    with pytest.raises(SystemRefused, match="there is no user nobody-knows-her"):
+    with pytest.raises(SystemRefusedError, match="there is no user nobody-knows-her"):
         rotated.rotate()
 
 

@@ -7,7 +7,7 @@ from itertools import count, pairwise
 import pytest
 
 from lessee.core.errors import LesseeError
-from lessee.ops.rotate.kinds.kind import SystemRefused
+from lessee.ops.rotate.kinds.kind import SystemRefusedError
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.setup.policy.initial_values import ALPHABET
 from support.environments.rotation_targets import Rotated
@@ -198,7 +198,7 @@ def test_an_approle_mounted_elsewhere_is_rotated_there(role, bao):
 def test_a_role_that_this_would_be_of_no_use_to_is_refused(role, settings, told):
     _role(role, **settings)
     before, accessors = role.fields(), role.system.accessors()
-    with pytest.raises(SystemRefused) as caught:
+    with pytest.raises(SystemRefusedError) as caught:
         role.rotate()
     assert f"auth/approle/role/{role.system.role}: {told}" in str(caught.value)
     assert (role.fields(), role.system.accessors()) == (before, accessors)
@@ -206,7 +206,9 @@ def test_a_role_that_this_would_be_of_no_use_to_is_refused(role, settings, told)
 
 def test_a_role_that_is_not_there_is_told(role):
     _set(role, approle="nobody")
-    with pytest.raises(SystemRefused, match="role/nobody: there is no such AppRole; make it: bao write auth/approle"):
+    with pytest.raises(
+        SystemRefusedError, match="role/nobody: there is no such AppRole; make it: bao write auth/approle"
+    ):
         role.rotate()
 
 
@@ -222,7 +224,9 @@ def test_what_wears_a_secret_id_out_is_told(role, caplog):
 def test_one_that_is_not_let_in_is_not_published(role, caplog):
     _role(role, secret_id_bound_cidrs=["10.0.0.0/8"])
     before, accessors = role.fields(), role.system.accessors()
-    with pytest.raises(SystemRefused, match="the new credential is not let in; see the system's log: may the login be"):
+    with pytest.raises(
+        SystemRefusedError, match="the new credential is not let in; see the system's log: may the login be"
+    ):
         role.rotate()
     assert (role.fields(), role.system.accessors()) == (before, accessors)
     assert role.journal.failures == 1

@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from lessee.core.errors import Refused, VaultUnreachable
+from lessee.core.errors import RefusedError, VaultUnreachableError
 from lessee.ops.rotate import targets
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.decision import Outcome
@@ -55,13 +55,13 @@ def way(bao):
 
 @pytest.fixture
 def rotated(bao, tmp_path, way, monkeypatch):
-    inner = transport.Door.ask
+    inner = transport.Transport.ask
 
     def ask(self, *arguments, **named):
         # Where an answer is held back, it is not waited for; all others have their time.
         return inner(self, *arguments, **named | ({"timeout": 0.2} if way.is_next else {}))
 
-    monkeypatch.setattr(transport.Door, "ask", ask)
+    monkeypatch.setattr(transport.Transport, "ask", ask)
     new = Rotated(bao, tmp_path, InVault(tmp_path))
     new.config["vault"]["address"] = way.address
     new.write_config()
@@ -73,7 +73,7 @@ def rotated(bao, tmp_path, way, monkeypatch):
 def attempt(rotated):
     try:
         return rotated.rotate()
-    except (VaultUnreachable, Refused):
+    except (VaultUnreachableError, RefusedError):
         rotated.ahead += SLEEP  # Its hold is over: this process lives on, and so it would be waited for.
         return None
 
@@ -186,7 +186,7 @@ def test_a_journal_that_is_deleted_meanwhile_is_begun_anew(rotated, way, bao):
 def test_a_journal_that_is_none_is_told_and_left_alone(rotated):
     rotated.put(f"{journal.FOLDER}{rotated.name}", password="canary")
     before = rotated.fields()
-    with pytest.raises(Refused, match="no journal") as caught:
+    with pytest.raises(RefusedError, match="no journal") as caught:
         rotated.rotate()
     assert f"{journal.FOLDER}{rotated.name}" in str(caught.value)
     assert "bao kv metadata delete" in str(caught.value)
@@ -199,5 +199,5 @@ def test_a_mount_without_versions_is_refused(rotated, bao):
     bao.ask("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "1"}})
     rotated.config["secrets"] = {"mount": mount}
     rotated.write_config()
-    with pytest.raises(Refused, match="KV version 2"):
+    with pytest.raises(RefusedError, match="KV version 2"):
         rotated.rotate()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lessee.ops.validate.checks import NotLooked
+from lessee.ops.validate.checks import NotLookedError
 from lessee.ops.validate.host import _permitted
 
 
@@ -12,5 +12,5 @@ def test_what_goes_away_meanwhile_could_not_be_looked_at(tmp_path):
     def look(_):
         yield Path(tmp_path, "gone").stat()
 
-    with pytest.raises(NotLooked, match="gone was there, and is gone: look again"):
+    with pytest.raises(NotLookedError, match="gone was there, and is gone: look again"):
         list(_permitted(look, None))

@@ -3,9 +3,9 @@
 import threading
 import time
 
-from lessee.core.errors import LesseeError, Refused
+from lessee.core.errors import LesseeError, RefusedError
 from lessee.core.severity import Level
-from lessee.ops.validate.checks import Check, NotLooked
+from lessee.ops.validate.checks import Check, NotLookedError
 from lessee.ops.validate.once import Once
 from lessee.ops.validate.policy.results import Teller
 from lessee.ops.validate.runner import run
@@ -40,7 +40,7 @@ def test_an_exception_is_a_failure_without_its_text():
 
 def test_an_error_of_ours_says_what_and_what_to_do():
     def body():
-        raise Refused("it is refused", where="secret/x", todo="grant it")
+        raise RefusedError("it is refused", where="secret/x", todo="grant it")
         yield
 
     passed, failed = outcome(body)
@@ -52,7 +52,7 @@ def test_an_error_of_ours_says_what_and_what_to_do():
 def test_what_cannot_look_says_why_and_nothing_failed():
     def body():
         yield TELL.passed("a", "well")
-        raise NotLooked("it is away")
+        raise NotLookedError("it is away")
 
     assert outcome(body) == ([True, None, None], None)
 
@@ -91,11 +91,11 @@ def test_a_look_is_taken_once_whoever_asks_and_its_failure_is_kept():
     for thread in threads:
         thread.join()
     assert results == [1] * 8
-    failing = Once(lambda: looks.append(2) or _raise(NotLooked("away")))
+    failing = Once(lambda: looks.append(2) or _raise(NotLookedError("away")))
     for _ in range(2):
         try:
             failing()
-        except NotLooked as exc:
+        except NotLookedError as exc:
             assert str(exc) == "away"  # noqa: PT017  # Of each call.
     assert looks == [1, 2]
 

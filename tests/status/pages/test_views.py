@@ -94,8 +94,8 @@ def test_an_agent_at_its_best():
         "First lease ends": "in 1 h",
     }
     assert row(status, "apps") == {
-        "App": "web", "State": "confirmed", "Generation": "2", "Published": "1 min ago", "Told": "1 min ago",
-        "Proved": "works", "Trouble": "–",  # noqa: RUF001  # A dash is meant.
+        "App": "web", "State": "confirmed", "Generation": "2", "Published": "1 min ago", "Notified": "1 min ago",
+        "ReadinessPassed": "works", "Trouble": "–",  # noqa: RUF001  # A dash is meant.
     }  # fmt: skip
     assert row(status, "vault")["Token ends"] == "in 1 h"
     assert row(status, "leases")["Time left"] == "1 h"
@@ -133,20 +133,20 @@ def test_an_agent_in_trouble_says_what_and_when_it_is_tried_again():
     assert facts(status)["Vault"] == "away, 1 min ago"
     a, b, c, d = cells(status, "apps")
     assert a["State"] == "published, degraded: fallback"
-    assert a["Told"] == "still to be told, no process"
-    assert a["Proved"] == "being looked at"
+    assert a["Notified"] == "still to be told, no process"
+    assert a["ReadinessPassed"] == "being looked at"
     assert a["Trouble"] == "disk full, tried again in 20 s"
-    assert b["Proved"] == "not asked for"
+    assert b["ReadinessPassed"] == "not asked for"
     assert c["State"] == "rolled back"
-    assert c["Proved"] == "not ready, 503"
-    assert d["Told"] == "still to be told"
-    assert row(status, "vault")["Weather"] == "away, 1 min ago, tried again in 20 s"
+    assert c["ReadinessPassed"] == "not ready, 503"
+    assert d["Notified"] == "still to be told"
+    assert row(status, "vault")["Status"] == "away, 1 min ago, tried again in 20 s"
     assert standing(agent(fresh=False)) == "Ready, not fresh"
 
 
 def test_what_never_came_about_is_a_dash_and_no_lease_is_said():
     status = agent({}, vault=AWAY | {"since": None, "next_try": None}, token={"accessor": None, "expires_at": None})
-    assert row(status, "vault")["Weather"] == "not reached yet"
+    assert row(status, "vault")["Status"] == "not reached yet"
     assert row(status, "vault")["Token ends"] == "–"  # noqa: RUF001  # As above.
     assert facts(status)["First lease ends"] == "no lease has an end"
     nobody = agent(identities=[{"id": "", "apps": [], "vault": FINE, "token": None}])
@@ -251,12 +251,12 @@ def test_a_monitor_shows_who_read_what_its_alerts_and_how_far_it_is():
     )
     assert standing(status) == "1 alert"
     assert facts(status) == {
-        "Alerts": "1 alert", "Accesses in the last hour": "10", "Refused": "2", "Lines read": "1,205",
+        "Alerts": "1 alert", "Accesses in the last hour": "10", "RefusedError": "2", "Lines read": "1,205",
     }  # fmt: skip
     firing, over = cells(status, "alerts")
     assert firing["State"] == "firing"
     assert firing["Subject"] == "db, 101 reads"
-    assert firing["Told"] == "webhook: yes, smtp: not yet, alertmanager: 503"
+    assert firing["Notified"] == "webhook: yes, smtp: not yet, alertmanager: 503"
     assert over["State"] == "over"
     assert [one["Path"] for one in cells(status, "accesses")] == ["secret/z", "secret/db"]
     redis, webhook = cells(status, "publishing")
@@ -380,9 +380,9 @@ def test_two_looks_at_one_state_are_the_same_lines():
         "First lease ends: no lease has an end",
         "! one",
         "Apps",
-        f"  web  State: confirmed  Generation: 2  Published: {PAST}  Told: {PAST}  Proved: not asked for  Trouble: -",
+        f"  web  State: confirmed  Generation: 2  Published: {PAST}  Notified: {PAST}  Ready: not asked for  Error: -",
         "Vault",
-        f"  https://v  Weather: reachable  Token ends: {LATER}  For: web",
+        f"  https://v  Status: reachable  Token ends: {LATER}  For: web",
         "Leases: It holds no lease.",
         "Secrets",
         f"  secret/db  App: web  Version: 3  Read: {PAST}",

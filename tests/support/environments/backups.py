@@ -8,7 +8,7 @@ from pathlib import Path
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.ops.backup.secrets import secrets
 from lessee.vault.admin import Operator
-from lessee.vault.transport import Address, Door
+from lessee.vault.transport import Address, Transport
 from support.needs import need
 from support.programs.sidecar import Sidecar, eventually
 
@@ -108,7 +108,7 @@ def put(server, path, value):
 def contents(server, mounts=MOUNTS):
     """All secrets with all versions; not when they were written."""
     found = {}
-    with closing(Door(Address(server.address))) as door:
+    with closing(Transport(Address(server.address))) as door:
         for secret in secrets(Operator(door, ROOT_TOKEN), mounts, KEY):
             versions = [(version.number, version.data, version.destroyed) for version in secret.versions]
             found[secret.where] = secret.current, secret.settings, versions

@@ -28,11 +28,11 @@ from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.targets import Project, rotator
 from lessee.vault.admin import operator
-from lessee.vault.transport import Door
+from lessee.vault.transport import Transport
 from support.paths import TESTS
 from support.programs.sidecar import eventually
 
-_CALLS = ("lessee.vault.transport:Door.ask",)
+_CALLS = ("lessee.vault.transport:Transport.ask",)
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["rotated", "support.programs.warm_fork"])
 PATIENCE = 60.0
@@ -235,7 +235,7 @@ def _lay(calls, reads, crossing, after, number=signal.SIGKILL):
         owner = importlib.import_module(module)
         for parent in parents:
             owner = getattr(owner, parent)
-        counts = _counts_all if reads or owner is not Door else _counts_changes
+        counts = _counts_all if reads or owner is not Transport else _counts_changes
         setattr(owner, name, _mined(getattr(owner, name), counts, left, after, number))
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from lessee.mcp.session.actions import CloseInput, Drained, Say, ToClient, ToServer, Unusable, Works
+from lessee.mcp.session.actions import CloseInput, Drained, Say, ToClient, ToServer, UnusableError, Works
 from lessee.mcp.session.machine import Session
 
 HELLO = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "s", "version": "1"}}
@@ -111,7 +111,7 @@ class Talk:
                     self.drained += 1
                 case Works():
                     self.works += 1
-                case Unusable(why):
+                case UnusableError(why):
                     self.unusable.append(why)
                 case Say(_, event, fields):
                     self.log.append((event, fields))

@@ -226,7 +226,7 @@ class World:
             case "renders":
                 self.renders = argument
             case "nudge":
-                self.take(ev.Nudged())
+                self.take(ev.RefreshRequested())
             case "hear":
                 self.hear(live=argument)
             case "tell":
@@ -311,9 +311,13 @@ class World:
                 self.notify(command)
             case cmd.Prove():
                 works = self.works(self.live[command.app])
-                answer = ev.Proved(command.app, command.job) if works else ev.NotProved(command.app, command.job, "500")
+                answer = (
+                    ev.ReadinessPassed(command.app, command.job)
+                    if works
+                    else ev.ReadinessFailed(command.app, command.job, "500")
+                )
                 self.post(answer, self.proof_takes if works else 3.0)
-            case cmd.GiveUp():
+            case cmd.CancelProbe():
                 pass
             case cmd.Confirm():
                 self.records[command.app] |= {"unproved": None, "good": None}
@@ -384,10 +388,10 @@ class World:
         made = self.render(cmd.Render(app, 0, want.recipe, command.secrets, command.folders, command.dynamic))
         assert made == self.live[app], "kept what is not shown"
         if self.disk_full:
-            self.post(ev.GoodKept(app, "no room"))
+            self.post(ev.SnapshotSaved(app, "no room"))
         else:
             self.kept[app] = want, made, min(command.ends.values(), default=float("inf"))
-            self.post(ev.GoodKept(app))
+            self.post(ev.SnapshotSaved(app))
 
     def lose(self, app):
         """The machine boots: nothing is left in memory."""
@@ -445,9 +449,9 @@ class World:
     def notify(self, command):
         if self.tellable:
             self.told[command.app] = self.live[command.app]
-            self.post(ev.Told(command.app, command.job, "told"))
+            self.post(ev.Notified(command.app, command.job, "told"))
         else:
-            self.post(ev.NotTold(command.app, command.job, "nobody there"))
+            self.post(ev.NotificationFailed(command.app, command.job, "nobody there"))
 
     def answer(self, command):
         self.refuse_what_is_not_proved(command)
@@ -458,7 +462,7 @@ class World:
             self.hanging.add(command.call)
             return
         if self.sky == "refuses":
-            self.post(ev.Failed(command.call, Failure(Kind.WEATHER, "connection refused")), delay)
+            self.post(ev.Failed(command.call, Failure(Kind.UNAVAILABLE, "connection refused")), delay)
             return
         try:
             self.post(self.serve(command), delay)
@@ -499,11 +503,11 @@ class World:
                 self.refuse_what_readers_hold({command.lease_id})
                 self.leases.pop(command.lease_id, None)
                 return ev.Revoked(call)
-            case cmd.FindMount():
+            case cmd.DetectKvVersion():
                 return ev.MountFound(call, self.version)
             case cmd.ListFolder():
                 return self.list_folder(command)
-            case cmd.LookAt():
+            case cmd.ReadMetadata():
                 if command.ref in self.blind or command.ref in self.denied:
                     raise _FailedError(Kind.DENIED)
                 return ev.Looked(call, self.marker(command.ref))

@@ -4,12 +4,12 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from lessee.agent.machine.protocol.commands import (
-    FindMount,
+    DetectKvVersion,
     Issue,
     LeaseCommand,
     ListFolder,
-    LookAt,
     ReadingCommand,
+    ReadMetadata,
     ReadSecret,
     Report,
 )
@@ -42,11 +42,11 @@ def put_off(turn: Turn, command: Request) -> None:
 
 def _place(turn: Turn, command: Request) -> tuple[MutableMapping[Any, Any], object]:
     match command:
-        case FindMount():
+        case DetectKvVersion():
             return turn.edit_mounts(), command.mount
         case ListFolder():
             return turn.edit_groups(), command.folder
-        case LookAt() | ReadSecret():
+        case ReadMetadata() | ReadSecret():
             return turn.edit_sources(), command.ref
         case Issue():
             return turn.edit_supplies(), command.need

@@ -24,7 +24,7 @@ KEEP_UNTOLD = 60.0
 """As above, where the reader is not told, or cannot be."""
 
 
-class Weather(Record, frozen=True):
+class Outage(Record, frozen=True):
     """Vault cannot be asked: since when, after how many probes, and when the next one is due."""
 
     since: float
@@ -72,8 +72,8 @@ class Session(Record, frozen=True):
     vain: int = 0
     """Look-ups in a row that found the token invalid."""
     failure: Failure | None = None
-    weather: Weather | None = None
-    past: Weather | None = None
+    weather: Outage | None = None
+    past: Outage | None = None
     """The last bad weather, which goes on if Vault is away again a moment later."""
     back_at: float = float("-inf")
     """When it ended."""
@@ -197,7 +197,7 @@ class Backup(Record, frozen=True):
     """As `App.shows_rotated`."""
 
 
-class Proof(Record, frozen=True):
+class Readiness(Record, frozen=True):
     """Whether what readers see is known to work, and what becomes of it if not."""
 
     open: bool = False
@@ -270,7 +270,7 @@ class App(Record, frozen=True):
     notify_at: float = 0.0
     notify_tries: int = 0
     notify_error: str | None = None
-    proof: Proof = Proof()
+    proof: Readiness = Readiness()
     fallback: Fallback = Fallback()
     absent: bool = False
     """Nobody was there to be told."""

@@ -62,12 +62,12 @@ from lessee.agent.machine.protocol.commands import (
     Abandon,
     CheckToken,
     Command,
-    FindMount,
+    DetectKvVersion,
     Issue,
     ListFolder,
     Login,
-    LookAt,
     LookUpLease,
+    ReadMetadata,
     ReadSecret,
     RenewLease,
     RenewToken,
@@ -135,7 +135,7 @@ def _take(turn: Turn, event: ev.Event) -> None:
             fell_back(turn, event)
         case ev.NoFallback():
             no_fallback(turn, event)
-        case ev.GoodKept():
+        case ev.SnapshotSaved():
             good_kept(turn, event)
         case ev.Checked():
             checked(turn, event)
@@ -145,19 +145,19 @@ def _take(turn: Turn, event: ev.Event) -> None:
             published(turn, event)
         case ev.PublishFailed():
             publish_failed(turn, event)
-        case ev.Told():
+        case ev.Notified():
             app_told(turn, event)
-        case ev.NotTold():
+        case ev.NotificationFailed():
             not_told(turn, event)
-        case ev.Proved():
+        case ev.ReadinessPassed():
             proved(turn, event)
-        case ev.NotProved():
+        case ev.ReadinessFailed():
             not_proved(turn, event)
         case ev.RolledBack():
             rolled_back(turn, event)
         case ev.NotRolledBack():
             not_rolled_back(turn, event)
-        case ev.Nudged() | ev.Hearing() | ev.Changed():
+        case ev.RefreshRequested() | ev.Hearing() | ev.Changed():
             _hinted(turn, event)
         case ev.Tick():
             pass
@@ -173,9 +173,9 @@ def _configured(turn: Turn, event: ev.Configured) -> None:
     configure_reports(turn, event.apps)
 
 
-def _hinted(turn: Turn, event: ev.Nudged | ev.Hearing | ev.Changed) -> None:
+def _hinted(turn: Turn, event: ev.RefreshRequested | ev.Hearing | ev.Changed) -> None:
     match event:
-        case ev.Nudged():
+        case ev.RefreshRequested():
             _nudged(turn, event)
         case ev.Hearing():
             listening(turn, event)
@@ -185,7 +185,7 @@ def _hinted(turn: Turn, event: ev.Nudged | ev.Hearing | ev.Changed) -> None:
             assert_never(event)
 
 
-def _nudged(turn: Turn, event: ev.Nudged) -> None:
+def _nudged(turn: Turn, event: ev.RefreshRequested) -> None:
     session = turn.session
     if session.weather is not None:
         turn.session = replace(session, weather=replace(session.weather, next_at=turn.now))
@@ -227,11 +227,11 @@ def _answered(turn: Turn, event: ev.Answer) -> None:
             say_all_again(turn)
         case RenewToken() | CheckToken(), ev.Renewed():
             renewed(turn, event, by_renewal=isinstance(command, RenewToken))
-        case FindMount(), ev.MountFound():
+        case DetectKvVersion(), ev.MountFound():
             mount_found(turn, command.mount, event.version)
         case ListFolder(), ev.Listed():
             listed(turn, command, event)
-        case LookAt(), ev.Looked():
+        case ReadMetadata(), ev.Looked():
             looked(turn, command.ref, event)
         case ReadSecret(), ev.Read():
             read(turn, command.ref, event)
@@ -265,16 +265,16 @@ def _failed(turn: Turn, call: Call, event: ev.Failed) -> None:
         if not is_aside:
             bad_weather(turn, command, call, failure)
         return
-    if failure.kind is Kind.WEATHER:
-        failure = replace(failure, kind=Kind.BROKEN)
-    if failure.kind not in {Kind.BROKEN, Kind.LIMITED}:
+    if failure.kind is Kind.UNAVAILABLE:
+        failure = replace(failure, kind=Kind.PATH_ERROR)
+    if failure.kind not in {Kind.PATH_ERROR, Kind.LIMITED}:
         fair_weather(turn)
     match command:
         case Login() | RenewToken() | CheckToken():
             session_failed(turn, command, failure)
         case RevokeToken() | RevokeLease():
             not_revoked(turn, command, failure)
-        case FindMount() | ListFolder() | LookAt() | ReadSecret():
+        case DetectKvVersion() | ListFolder() | ReadMetadata() | ReadSecret():
             reading_failed(turn, command, failure, event.marker)
         case Issue():
             issue_failed(turn, command, failure)
@@ -284,7 +284,7 @@ def _failed(turn: Turn, call: Call, event: ev.Failed) -> None:
             report_failed(turn, command, failure)
         case _:
             assert_never(command)
-    if failure.kind in {Kind.BROKEN, Kind.LIMITED} and not is_aside:
+    if failure.kind in {Kind.PATH_ERROR, Kind.LIMITED} and not is_aside:
         strained(turn, call, failure)
 
 
@@ -292,4 +292,4 @@ def _give_up_late_calls(turn: Turn) -> None:
     for number, call in list(turn.calls.items()):
         if turn.now >= call.guard:
             turn.commands.append(Abandon(number))
-            _answered(turn, ev.Failed(number, Failure(Kind.WEATHER, "no answer in time")))
+            _answered(turn, ev.Failed(number, Failure(Kind.UNAVAILABLE, "no answer in time")))

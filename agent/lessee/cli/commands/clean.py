@@ -11,13 +11,13 @@ from pathlib import Path
 import msgspec
 
 from lessee.config import App, Config, Vault
-from lessee.core.errors import CannotWrite, VaultUnreachable
+from lessee.core.errors import VaultUnreachableError, WriteError
 from lessee.core.redaction import Redactor
 from lessee.host.directories import cannot_write
 from lessee.host.project import find, read
 from lessee.process.hardening import make_private
-from lessee.publishing.publication_store import Shelf
-from lessee.publishing.state_store import Held, Ledger
+from lessee.publishing.publication_store import PublicationStore
+from lessee.publishing.state_store import StateLockedError, StateStore
 from lessee.telemetry.logs import log, open_log
 from lessee.vault.cleanup import end_all
 
@@ -40,17 +40,17 @@ def run(arguments: argparse.Namespace) -> int:
             _clean(config, environ, arguments.timeout)
             if folder := environ.get(_FOLDER):
                 _remove(Path(folder))
-        except Held as exc:
+        except StateLockedError as exc:
             # One that has outlived the job too: nobody else will come when it has gone.
             if arguments.after is None:
-                raise Held(exc.what, where=exc.where, todo="end it first") from None
+                raise StateLockedError(exc.what, where=exc.where, todo="end it first") from None
             time.sleep(_AGAIN)
         else:
             return 0
 
 
 def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
-    """Raises CannotWrite, or VaultUnreachable when all else is done."""
+    """Raises WriteError, or VaultUnreachableError when all else is done."""
     state = Path(config.state)
     there = [app for app in config.apps.values() if _has_ours(Path(app.directory))]
     with cannot_write(state):
@@ -60,7 +60,7 @@ def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
         return
     if not known:
         log("warning", "no token is known: those that there are end by themselves", state=config.state)
-    with closing(Ledger(state, allow_disk=config.allow_disk)) as ledger:
+    with closing(StateStore(state, allow_disk=config.allow_disk)) as ledger:
         unwritten = _withdraw(there, ledger)
         failed = _end_all(ledger, environ, time.monotonic() + timeout)
         ledger.remove()
@@ -69,7 +69,7 @@ def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
         log("error", "not cleaned", reason=str(error))
     if failed:
         todo = "it ends with the token's ttl; sooner by the accessor that the log of the login names"
-        raise VaultUnreachable(f"not all was revoked: {', '.join(failed)}", where=config.vault.address, todo=todo)
+        raise VaultUnreachableError(f"not all was revoked: {', '.join(failed)}", where=config.vault.address, todo=todo)
     if unwritten:
         raise unwritten[0]
     log("info", "cleaned", state=config.state, apps=", ".join(app.name for app in there))
@@ -92,21 +92,21 @@ def _remove(*folders: Path) -> None:
             folder.rmdir()
 
 
-def _withdraw(apps: Iterable[App], ledger: Ledger) -> list[CannotWrite]:
+def _withdraw(apps: Iterable[App], ledger: StateStore) -> list[WriteError]:
     """Why some cannot be; the others are."""
     problems = []
     for app in apps:
-        shelf = Shelf(ledger)
+        shelf = PublicationStore(ledger)
         try:
             shelf.open([app])
             shelf.withdraw(app.name)
             shelf.open([])
-        except CannotWrite as exc:
+        except WriteError as exc:
             problems.append(exc)
     return problems
 
 
-def _end_all(ledger: Ledger, environ: Mapping[str, str], deadline: float) -> list[str]:
+def _end_all(ledger: StateStore, environ: Mapping[str, str], deadline: float) -> list[str]:
     failed = []
     for identity, block in ledger.identities().items():
         with suppress(msgspec.MsgspecError):  # Of another version of lessee: it ends by itself.

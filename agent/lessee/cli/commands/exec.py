@@ -22,8 +22,8 @@ from lessee.host.project import Project
 from lessee.process.child import adopt_orphans, become
 from lessee.process.hardening import make_private
 from lessee.process.spawn import environ_of_programs
-from lessee.publishing.publication_store import Shelf
-from lessee.publishing.state_store import Ledger
+from lessee.publishing.publication_store import PublicationStore
+from lessee.publishing.state_store import StateStore
 from lessee.telemetry.logs import log
 
 _FORWARDED = (
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _supervise(
     arguments: argparse.Namespace,
     project: Project,
-    ledger: Ledger,
+    ledger: StateStore,
     redactor: Redactor,
     environ: Mapping[str, str],
     supervisor: Supervisor,
@@ -101,7 +101,7 @@ def _supervise(
 def _publish(
     arguments: argparse.Namespace,
     project: Project,
-    ledger: Ledger,
+    ledger: StateStore,
     redactor: Redactor,
     environ: Mapping[str, str],
     supervisor: Supervisor,
@@ -110,7 +110,7 @@ def _publish(
     with closing(ledger):
         agent = Agent(
             project,
-            Effects(Shelf(ledger), ledger, redactor, environ, supervisor),
+            Effects(PublicationStore(ledger), ledger, redactor, environ, supervisor),
             seed=int.from_bytes(os.urandom(8)),
             notifies=False,
             whole=False,

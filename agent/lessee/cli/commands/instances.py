@@ -7,20 +7,20 @@ from pathlib import Path
 from lessee.config import SESSION
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.host.project import Project, load
-from lessee.publishing.state_store import Held, Ledger
+from lessee.publishing.state_store import StateLockedError, StateStore
 from lessee.telemetry.logs import log
 
 
-def begin(project: Project, environ: dict[str, str], *, patience: float, respawns: bool) -> tuple[Project, Ledger]:
+def begin(project: Project, environ: dict[str, str], *, patience: float, respawns: bool) -> tuple[Project, StateStore]:
     """The configuration of the first session whose state nobody holds, and that state; `environ` is as it is then.
 
     A number is taken again when its session is over, and with it the tokens and leases of one that was killed. A state
-    that is the same for all is waited for, `patience` seconds. Raises CannotWrite, and ConfigError where a session
+    that is the same for all is waited for, `patience` seconds. Raises WriteError, and ConfigError where a session
     would have what another has.
     """
     is_given = SESSION in environ
     for number in count(2):
-        with suppress(Held):
+        with suppress(StateLockedError):
             return project, _ledger(project)
         if is_given:
             break
@@ -32,13 +32,13 @@ def begin(project: Project, environ: dict[str, str], *, patience: float, respawn
         project, environ[SESSION] = following, str(number)
     try:
         return project, _ledger(project, patience)
-    except Held as exc:
+    except StateLockedError as exc:
         todo = f"end that one, or write `state: …/${{{SESSION}:-1}}`, so that each session has its own"
-        raise Held(exc.what, where=exc.where, todo=todo) from None
+        raise StateLockedError(exc.what, where=exc.where, todo=todo) from None
 
 
-def _ledger(project: Project, patience: float = 0.0) -> Ledger:
-    return Ledger(Path(project.config.state), allow_disk=project.config.allow_disk, patience=patience)
+def _ledger(project: Project, patience: float = 0.0) -> StateStore:
+    return StateStore(Path(project.config.state), allow_disk=project.config.allow_disk, patience=patience)
 
 
 def _load(project: Project, environ: dict[str, str], *, respawns: bool) -> Project:

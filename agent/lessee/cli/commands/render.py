@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from lessee.agent.effects import Effects, Keeper, Shelf
+from lessee.agent.effects import Effects, Keeper, PublicationStore
 from lessee.agent.loop import Agent
 from lessee.agent.machine.protocol.events import Recovered, Token
 from lessee.agent.machine.status.one_shot import outcomes, unfinished
@@ -23,9 +23,9 @@ from lessee.host.directories import cannot_write
 from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, find, load, refuse_without_apps
 from lessee.process.hardening import make_private
-from lessee.publishing.plain_files import Once, PlainShelf
-from lessee.publishing.publication_store import Shelf as RealShelf
-from lessee.publishing.state_store import Ledger
+from lessee.publishing.plain_files import Once, PlainPublicationStore
+from lessee.publishing.publication_store import PublicationStore as RealShelf
+from lessee.publishing.state_store import StateStore
 from lessee.rendering.formats import outline
 from lessee.telemetry.logs import open_log
 
@@ -53,12 +53,12 @@ def run(arguments: argparse.Namespace) -> int:
     level = "warning" if arguments.log_level == "info" else arguments.log_level
     open_log(redactor, level=level, form=arguments.log_format)
     if arguments.output is not None:
-        shelf = PlainShelf(Path(arguments.output).absolute(), by_app=arguments.app is None)
+        shelf = PlainPublicationStore(Path(arguments.output).absolute(), by_app=arguments.app is None)
         return _render(arguments, project, shelf, _Forgetful(), redactor, environ, notifies=False)
     if arguments.diff:
         return _render(arguments, project, _DiffShelf(redactor), _Forgetful(), redactor, environ, notifies=False)
     config = project.config
-    with closing(Ledger(Path(config.state), allow_disk=config.allow_disk)) as ledger:
+    with closing(StateStore(Path(config.state), allow_disk=config.allow_disk)) as ledger:
         if arguments.export is None:
             return _render(arguments, project, RealShelf(ledger), ledger, redactor, environ, notifies=True)
         exporting = _Exporting(ledger)
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _render(
     arguments: argparse.Namespace,
     project: Project,
-    shelf: Shelf,
+    shelf: PublicationStore,
     keeper: Keeper,
     redactor: Redactor,
     environ: Mapping[str, str],
@@ -94,8 +94,10 @@ def _render(
         if error is not None:
             print(f"lessee: {redactor.clean(str(error))}", file=sys.stderr)
             code = code or error.exit_code
-        elif notifies or isinstance(shelf, PlainShelf):
-            folder = shelf.folder(app) if isinstance(shelf, PlainShelf) else project.config.apps[app].directory
+        elif notifies or isinstance(shelf, PlainPublicationStore):
+            folder = (
+                shelf.folder(app) if isinstance(shelf, PlainPublicationStore) else project.config.apps[app].directory
+            )
             for file in project.config.apps[app].files:
                 print(f"{folder}/{file.name}")
     return code
@@ -106,7 +108,7 @@ def _leases(project: Project) -> bool:
 
 
 def _export(environ: Iterable[tuple[str, str]], path: Path) -> None:
-    """Append it as a whole or not at all. Raises UsageError or CannotWrite."""
+    """Append it as a whole or not at all. Raises UsageError or WriteError."""
     mark = f"lessee-{os.urandom(16).hex()}"
     lines = "".join(assignment(name, value, mark) for name, value in environ)
     with cannot_write(path), path.open("a", encoding="utf-8", newline="") as file:

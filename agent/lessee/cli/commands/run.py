@@ -18,8 +18,8 @@ from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, find, load, refuse_without_apps
 from lessee.host.service_manager import announcing
 from lessee.process.hardening import make_private
-from lessee.publishing.publication_store import Shelf
-from lessee.publishing.state_store import Ledger
+from lessee.publishing.publication_store import PublicationStore
+from lessee.publishing.state_store import StateStore
 from lessee.telemetry.logs import log, open_log
 from lessee.telemetry.setup import tracing
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     environ = dict(os.environ)
     project, redactor = opened(arguments, environ)
     _refuse_children(project)
-    ledger = Ledger(Path(project.config.state), allow_disk=project.config.allow_disk)
+    ledger = StateStore(Path(project.config.state), allow_disk=project.config.allow_disk)
     with serving(project, ledger, redactor, environ, _obey_signals) as agent:
         agent.run(announcing(environ))
         agent.leave(REVOKE_TIMEOUT, revoke=arguments.revoke)
@@ -74,14 +74,14 @@ def opened(
 @contextmanager
 def serving(
     project: Project,
-    ledger: Ledger,
+    ledger: StateStore,
     redactor: Redactor,
     environ: Mapping[str, str],
     obey_signals: Callable[[Agent], None],
     *,
     supervisor: "Supervisor | None" = None,
 ) -> Iterator[Agent]:
-    """An agent that can be asked how it is, and takes up edits; it is still to be run. Raises CannotWrite.
+    """An agent that can be asked how it is, and takes up edits; it is still to be run. Raises WriteError.
 
     The ledger is closed in the end.
     """
@@ -91,7 +91,7 @@ def serving(
         traced = stack.enter_context(tracing(project.config, redactor, environ))
         agent = Agent(
             project,
-            Effects(Shelf(ledger), ledger, redactor, environ, supervisor, traced),
+            Effects(PublicationStore(ledger), ledger, redactor, environ, supervisor, traced),
             seed=int.from_bytes(os.urandom(8)),
             whole=supervisor is None,
         )

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lessee.core.errors import AgentAway
+from lessee.core.errors import AgentUnavailableError
 from lessee.host.clock import boot_time, wall_time
 from lessee.status.pages.components import NONE, Cell, Table, View
 from lessee.status.pages.plain_text import lines
@@ -42,7 +42,7 @@ def watch(socket: Path) -> int:
                 try:
                     with known(socket):
                         view, gone_at, trouble = view_of(ask(socket, "GET", "/status.json"), wall_time()), None, ""
-                except AgentAway as exc:
+                except AgentUnavailableError as exc:
                     gone_at = boot_time() if gone_at is None else gone_at
                     trouble = f"{exc.where}: {exc.what}"
                 show(view, trouble and _gone(trouble, boot_time() - (gone_at or 0.0), drawn=sys.stdout.isatty()))

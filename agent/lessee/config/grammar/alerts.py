@@ -72,8 +72,8 @@ class Reads(OfAccess, frozen=True, kw_only=True, tag="reads"):
     by: Annotated[Literal["component", "path", "address"], says("Of which each is counted for itself.")] = "component"
 
 
-class Refusals(OfAccess, frozen=True, kw_only=True, tag="refusals"):
-    """Refusals, and logins that failed, in a row."""
+class Denials(OfAccess, frozen=True, kw_only=True, tag="refusals"):
+    """Denials, and logins that failed, in a row."""
 
     limit: Annotated[w.Count, says("So many are an alarm.")] = 5
 
@@ -148,7 +148,7 @@ class AgentSilent(_Rule, frozen=True, kw_only=True, tag="agent-silent"):
 
 Rule = (
     Reads
-    | Refusals
+    | Denials
     | FirstRead
     | RootToken
     | PolicyChanged

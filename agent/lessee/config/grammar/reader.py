@@ -27,7 +27,7 @@ _LONGEST_KEY = 60
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 
 
-class _Wrong(Exception):  # noqa: N818  # Nobody sees it: the problem itself has been told.
+class _InvalidError(Exception):
     """What is being read cannot be used."""
 
 
@@ -92,7 +92,7 @@ class Reader:
             if path[0] in self._unwanted and path[:2] != ("setup", "environments"):
                 # A sidecar shall not need the operator's variables, which may well be secrets.
                 check(text)
-                raise _Wrong
+                raise _InvalidError
             return expand(text, self._environ)
         except ConfigError as exc:
             [problem] = exc.problems
@@ -104,7 +104,7 @@ class Reader:
         self._spend(len(node.value), path)
         items = []
         for index, item in enumerate(node.value):
-            with suppress(_Wrong):
+            with suppress(_InvalidError):
                 items.append(self._value(kind.item_type, item, (*path, index)))
         return tuple(items)
 
@@ -114,7 +114,7 @@ class Reader:
         items = {}
         for key, value in self._entries(node, path).items():
             at = (*path, key)
-            with suppress(_Wrong):
+            with suppress(_InvalidError):
                 items[self._meaning(name, key, at)] = self._value(kind.value_type, value, at)
         return items
 
@@ -129,13 +129,13 @@ class Reader:
             field = known.get(key)
             if field is not None and (field.required or kind_of(value) != NOTHING):
                 present.add(key)
-                with suppress(_Wrong):
+                with suppress(_InvalidError):
                     values[key] = self._value(field.type, value, at)
             elif field is None and key != kind.tag_field and (path or not key.startswith("x-")):
                 present.add(self._unknown(at, known.keys() - entries.keys(), known))
         self._complete(kind, present, path)
         if any(field.required and name not in values for name, field in known.items()):
-            raise _Wrong
+            raise _InvalidError
         return kind.cls(**values)
 
     def _tagged(
@@ -184,9 +184,9 @@ class Reader:
             self._problems.tell(path, "with its aliases the file holds too much")
             self._problems.raise_all()
 
-    def _wrong(self, path: Path, what: str, todo: str = "") -> _Wrong:
+    def _wrong(self, path: Path, what: str, todo: str = "") -> _InvalidError:
         self._problems.tell(path, what, todo=todo)
-        return _Wrong()
+        return _InvalidError()
 
 
 def _later(kind: type[Block]) -> inspect.StructType:

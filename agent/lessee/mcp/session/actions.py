@@ -33,7 +33,7 @@ class Drained(Record, frozen=True):
     """Nobody waits for this server any more, or for long enough: it may be told to end."""
 
 
-class Unusable(Record, frozen=True):
+class UnusableError(Record, frozen=True):
     """The session cannot go on with this server."""
 
     why: str
@@ -51,11 +51,11 @@ class About(Record, frozen=True):
     """What has come of one of the servers, the first of which is 1."""
 
     server: int
-    what: Works | Drained | Unusable
+    what: Works | Drained | UnusableError
 
 
 class Gone(Record, frozen=True):
     """The client says nothing more."""
 
 
-Action = ToClient | ToServer | CloseInput | Works | Drained | Unusable | Say
+Action = ToClient | ToServer | CloseInput | Works | Drained | UnusableError | Say

@@ -4,7 +4,7 @@ from enum import Enum, auto
 from typing import assert_never
 
 from lessee.core.immutable import Record
-from lessee.mcp.session.actions import Action, CloseInput, Drained, Say, ToClient, ToServer, Unusable, Works
+from lessee.mcp.session.actions import Action, CloseInput, Drained, Say, ToClient, ToServer, UnusableError, Works
 from lessee.mcp.session.lines import LONGEST
 from lessee.mcp.session.memory import Memory
 from lessee.mcp.session.messages import (
@@ -191,7 +191,7 @@ class Session:
                 self._say("warning", "server is not waited for any longer", requests=", ".join(late))
                 self._done.append(Drained())
             else:
-                self._done.append(Unusable(f"it has not answered initialize within {OPENING:g} s"))
+                self._done.append(UnusableError(f"it has not answered initialize within {OPENING:g} s"))
         return self._do()
 
     # Of the client.
@@ -297,7 +297,7 @@ class Session:
     def _hear_own(self, method: str, answer: Answer) -> None:
         if method == "initialize":
             if answer.error:
-                self._done.append(Unusable(f"it refuses initialize: {reason(answer)}"))
+                self._done.append(UnusableError(f"it refuses initialize: {reason(answer)}"))
             elif self._phase is _Phase.OPENING:
                 self._resume(answer)
         elif answer.error:
@@ -336,7 +336,7 @@ class Session:
 
     def _pass_over(self, line: bytes) -> None:
         if len(line) >= LONGEST:
-            self._done.append(Unusable(f"a line of it is longer than {LONGEST} bytes"))
+            self._done.append(UnusableError(f"a line of it is longer than {LONGEST} bytes"))
         elif len(line) > ALSO_SHOWN:
             self._say("warning", "server said what is no message", length=len(line))
         else:

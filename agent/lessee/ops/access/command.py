@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lessee.agent.machine.apps.version_reports import COUNT
 from lessee.config import Vault
-from lessee.core.errors import ConfigError, LesseeError, Refused
+from lessee.core.errors import ConfigError, LesseeError, RefusedError
 from lessee.core.paths import Folder, Need, Ref
 from lessee.host.clock import boot_time
 from lessee.host.project import find, load, read, refuse_without_apps
@@ -17,7 +17,7 @@ from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities
 from lessee.rendering.app_templates import Recipe
 from lessee.vault.admin import Operator, error, operator
 from lessee.vault.engines import kv
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -65,7 +65,7 @@ def _of_rotator(path: Path, environ: Mapping[str, str]) -> str:
 def _ask(
     vault: Vault, mount: str, value: str, environ: Mapping[str, str], recipes: Iterable[Recipe]
 ) -> tuple[Engine, frozenset[Ref]]:
-    """What the mount is like, and which secrets are rotated there. Raises Refused or VaultUnreachable."""
+    """What the mount is like, and which secrets are rotated there. Raises RefusedError or VaultUnreachableError."""
     with operator(vault, environ, boot_time, token=value) as asking:
         door, token = asking.door, asking.token
         try:
@@ -74,7 +74,7 @@ def _ask(
                 return Engine(version, detailed=False), frozenset()
             detailed = kv.is_detailed(door, token, mount)
             return Engine(version, detailed=detailed), frozenset(_rotated(asking, recipes))
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             raise error(exc.failure, vault.address) from None
 
 
@@ -82,7 +82,7 @@ def _rotated(asking: Operator, recipes: Iterable[Recipe]) -> Iterator[Ref]:
     """What a rotator has told of in a secret's metadata; where they may not be read, nobody can know."""
     needs = frozenset[Need]().union(*(recipe.needs for recipe in recipes))
     for ref in sorted({Ref(ref.mount, ref.path) for need in needs for ref in _secrets(asking, need)}):
-        with suppress(Refused):
+        with suppress(RefusedError):
             told = (asking.read(f"{ref.mount}/metadata/{ref.path}") or {}).get("custom_metadata") or {}
             if COUNT in told:
                 yield ref
@@ -92,6 +92,6 @@ def _secrets(asking: Operator, need: Need) -> Iterator[Ref]:
     if isinstance(need, Ref):
         yield need
     elif isinstance(need, Folder):
-        with suppress(Refused):
+        with suppress(RefusedError):
             names = asking.list(f"{need.mount}/metadata/{need.path}")
             yield from (need.ref(name) for name in names if not name.endswith("/"))

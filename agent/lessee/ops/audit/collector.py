@@ -10,7 +10,7 @@ from lessee.audit_trail.policy.verification import Genuine
 from lessee.audit_trail.reader import Trail
 from lessee.config import Config
 from lessee.core.ages import moment
-from lessee.core.errors import LesseeError, VaultUnreachable
+from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.core.redaction import Redactor
 from lessee.ops.audit.policy.from_config import Age
 from lessee.ops.audit.policy.from_vault import Seen
@@ -50,7 +50,7 @@ class Gathering:
         self.policies: Mapping[str, str] = {}
 
     def seen(self) -> Iterator[Seen]:
-        """Who reaches each environment. Raises VaultUnreachable."""
+        """Who reaches each environment. Raises VaultUnreachableError."""
         for name, config in self._configs.items():
             look = partial(look_first, self._operator, config, name, None, ())
             sight = self._try(f"policies for {name}", look)
@@ -64,7 +64,7 @@ class Gathering:
             yield Seen(name, sight.struck, roles, tuple(login for some in others for login in some or ()))
 
     def ages(self) -> Iterator[Age]:
-        """Of what is rotated, and of what is not. Raises VaultUnreachable."""
+        """Of what is rotated, and of what is not. Raises VaultUnreachableError."""
         for environment, config in self._configs.items():
             project = Project(config, self._path, self._environ, Redactor())
             rotated = {said.secret: name for name, said in config.rotation.items()}
@@ -78,7 +78,7 @@ class Gathering:
                         last = read_journal(project, target, self._operator).rotated_at
                         if last:
                             changed_at, source = last, f"{config.secrets.mount}/data/{target.journal}"
-                except VaultUnreachable:
+                except VaultUnreachableError:
                     raise
                 except LesseeError as exc:
                     yield Age(environment, secret, 0.0, source, name, missing=str(exc))
@@ -92,10 +92,10 @@ class Gathering:
         return moment(str(newest.get("created_time"))) or 0.0
 
     def _try(self, what: str, question: Callable[[], _T]) -> _T | None:
-        """Raises VaultUnreachable: nothing more can be told."""
+        """Raises VaultUnreachableError: nothing more can be told."""
         try:
             return question()
-        except VaultUnreachable:
+        except VaultUnreachableError:
             raise
         except LesseeError as exc:
             self.problems.append((what, str(exc)))

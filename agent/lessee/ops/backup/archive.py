@@ -30,7 +30,7 @@ from lessee.ops.backup.spool import Spool
 def write(
     manifest: Manifest, spools: Sequence[Spool], out: IO[bytes], recipients: Sequence[Any], keys: Keys | None
 ) -> None:
-    """`keys`: of who makes it, where they are at hand: they seal it. Raises CannotWrite."""
+    """`keys`: of who makes it, where they are at hand: they seal it. Raises WriteError."""
     if keys is not None:
         manifest = replace(manifest, sealed_by=keys.publics[0])
     encrypt(_pieces(manifest, spools, keys), out, recipients)

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lessee import __version__
-from lessee.core.errors import Refused
+from lessee.core.errors import RefusedError
 from lessee.core.immutable import Record
 from lessee.ops.backup import raft, server
 from lessee.ops.backup.policy.manifest import FORMAT, SECRETS, SERVER, SNAPSHOT, Counts, Manifest
@@ -30,7 +30,7 @@ class Gathered(Record, frozen=True):
 def gathered(asking: Operator, created: datetime, folder: Path | None, namespace: str | None) -> Iterator[Gathered]:
     """`folder`: for temporary files. `namespace`: None is the server's root, whose is the raft snapshot.
 
-    Raises Refused, VaultUnreachable or CannotWrite.
+    Raises RefusedError, VaultUnreachableError or WriteError.
     """
     described = server.describe(asking, namespace)
     key = os.urandom(32)
@@ -80,7 +80,7 @@ def _snapshot(asking: Operator, spool: Callable[[str], Spool]) -> tuple[Spool | 
     made = spool(SNAPSHOT)
     try:
         raft.take(asking, made.write)
-    except Refused as exc:
+    except RefusedError as exc:
         return None, str(exc)
     return made, ""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lessee.audit_trail.operator_acts import acting
 from lessee.config import Config
-from lessee.core.errors import LesseeError, Refused, UsageError
+from lessee.core.errors import LesseeError, RefusedError, UsageError
 from lessee.host.clock import boot_time
 from lessee.host.project import find, read
 from lessee.ops.backup.keys import keys, needed
@@ -178,7 +178,7 @@ def _agree(arguments: argparse.Namespace, restoring: Restoring, does: str) -> No
     print(f"This {does} the cluster {name}. Type its name to go on: ", end="", flush=True)
     if sys.stdin is None or sys.stdin.readline().strip() != name:  # None: it is closed.
         print()
-        raise Refused("nothing was written: the cluster's name was not given", todo="type it, or say --yes")
+        raise RefusedError("nothing was written: the cluster's name was not given", todo="type it, or say --yes")
 
 
 def _counted(counts: Counts) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.ops.backup.keys import Keys, does_not_open, rage
 from lessee.ops.backup.policy.problems import ArchiveError
 
@@ -24,8 +24,8 @@ def encrypt(pieces: Iterator[bytes], out: IO[bytes], recipients: Sequence[Any]) 
         # pyrage puts the text of ours into its own, which may hold anything.
         failed = source.failed or sink.failed
         if isinstance(failed, OSError):
-            raise CannotWrite(f"the archive cannot be written: {failed.strerror}") from None
-        raise failed or CannotWrite(f"the archive cannot be encrypted ({type(exc).__name__})") from None
+            raise WriteError(f"the archive cannot be written: {failed.strerror}") from None
+        raise failed or WriteError(f"the archive cannot be encrypted ({type(exc).__name__})") from None
 
 
 @contextmanager

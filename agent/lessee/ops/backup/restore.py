@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from lessee.core.errors import Refused
+from lessee.core.errors import RefusedError
 from lessee.core.immutable import Record
 from lessee.ops.backup import raft, server
 from lessee.ops.backup.archive import Archive, opened
@@ -50,7 +50,7 @@ class Restoring:
     """One archive, and the server that it is to go to."""
 
     def __init__(self, file: IO[bytes], where: str, keys: Keys, asking: Operator, wish: Wish) -> None:
-        """Reads the archive to its end. Raises ArchiveError, or Refused where only force would help."""
+        """Reads the archive to its end. Raises ArchiveError, or RefusedError where only force would help."""
         self._file, self._where, self._keys = file, where, keys
         self._asking, self._wish = asking, wish
         self.inspected: Inspected = inspect(file, keys, where, any_format=wish.force)
@@ -59,17 +59,17 @@ class Restoring:
             self.inspected.manifest, self.server, sealed=self.inspected.sealed, seal_expected=wish.seal_expected
         )
         if (found := list(reasons)) and not wish.force:
-            raise Refused("; ".join(found), where=where, todo="--force restores it all the same")
+            raise RefusedError("; ".join(found), where=where, todo="--force restores it all the same")
 
     def look(self) -> Outlook:
-        """Writes nothing. Raises Refused where something else is in the place of what was saved."""
+        """Writes nothing. Raises RefusedError where something else is in the place of what was saved."""
         with self._writer(act=False) as writer:
             found = list(writer.things())
             self._refuse_conflicts(found)
             ways = [(saved.where, way) for saved, way in writer.secrets() if way.steps]
             equal = writer.courses[Course.EQUAL]
         if self._wish.only and not ways and not equal:
-            raise Refused(f"the archive has no secret at {self._wish.only}", where=self._where)
+            raise RefusedError(f"the archive has no secret at {self._wish.only}", where=self._where)
         return Outlook(
             changes=tuple(one for one in found if isinstance(one, Change)),
             lost=tuple(one for one in found if isinstance(one, Lost)),
@@ -79,16 +79,16 @@ class Restoring:
         )
 
     def refuse_loss(self, outlook: Outlook) -> None:
-        """Raises Refused where what is on the server is newer, unless that is as wished."""
+        """Raises RefusedError where what is on the server is newer, unless that is as wished."""
         if outlook.losing and not self._wish.force:
             more = f" and {len(outlook.losing) - _FEW} more" if len(outlook.losing) > _FEW else ""
             what = f"the server has newer secrets: {', '.join(outlook.losing[:_FEW])}{more}"
-            raise Refused(what, where=self._where, todo="--force writes the archive's on top of them")
+            raise RefusedError(what, where=self._where, todo="--force writes the archive's on top of them")
 
     def act(self) -> int:
         """How many writes it took. Where it is interrupted, it may be done again, and comes to the same end.
 
-        Raises Refused where a secret has become newer on the server since, unless that is as wished.
+        Raises RefusedError where a secret has become newer on the server since, unless that is as wished.
         """
         with self._writer(act=True) as writer:
             skip(writer.things())
@@ -116,7 +116,7 @@ class Restoring:
     def _refuse_conflicts(self, found: Iterable[object]) -> None:
         conflicts = [f"{one.path}: {one.what}" for one in found if isinstance(one, Conflict)]
         if conflicts:
-            raise Refused("; ".join(conflicts), where=self._where, todo="move it out of the way")
+            raise RefusedError("; ".join(conflicts), where=self._where, todo="move it out of the way")
 
     @contextmanager
     def _writer(self, *, act: bool) -> Iterator[Writer]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lessee.config.grammar.backup import BackupStore
-from lessee.core.errors import CannotWrite, ConfigError, LesseeError
+from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.ops.backup.encryption import PIECE
 from lessee.ops.backup.policy.problems import ArchiveError
 
@@ -33,11 +33,11 @@ class Bucket:
             for page in pages:
                 found += [item["Key"].removeprefix(prefix) for item in page.get("Contents", ())]
         except self._errors as exc:
-            raise CannotWrite(f"the bucket cannot be listed: {_reason(exc)}", where=self.where("")) from None
+            raise WriteError(f"the bucket cannot be listed: {_reason(exc)}", where=self.where("")) from None
         return tuple(found)
 
     def put(self, name: str, archive: IO[bytes]) -> None:
-        """It is there, and as long as it was sent, or CannotWrite is raised."""
+        """It is there, and as long as it was sent, or WriteError is raised."""
         size = archive.seek(0, os.SEEK_END)
         archive.seek(0)
         place = {"Bucket": self._config.bucket, "Key": self._config.prefix + name}
@@ -45,9 +45,9 @@ class Bucket:
             self._client.put_object(**place, Body=archive, ContentLength=size)
             there = self._client.head_object(**place)["ContentLength"]
         except self._errors as exc:
-            raise CannotWrite(f"it cannot be stored: {_reason(exc)}", where=self.where(name)) from None
+            raise WriteError(f"it cannot be stored: {_reason(exc)}", where=self.where(name)) from None
         if there != size:
-            raise CannotWrite(f"{there} bytes of {size} are there", where=self.where(name))
+            raise WriteError(f"{there} bytes of {size} are there", where=self.where(name))
 
     def open(self, name: str) -> IO[bytes] | None:
         file = tempfile.TemporaryFile()  # noqa: SIM115  # The caller closes it.
@@ -67,7 +67,7 @@ class Bucket:
         try:
             self._client.delete_object(Bucket=self._config.bucket, Key=self._config.prefix + name)
         except self._errors as exc:
-            raise CannotWrite(f"it cannot be removed: {_reason(exc)}", where=self.where(name)) from None
+            raise WriteError(f"it cannot be removed: {_reason(exc)}", where=self.where(name)) from None
 
     @cached_property
     def _client(self) -> Any:

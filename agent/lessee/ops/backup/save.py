@@ -10,7 +10,7 @@ from typing import IO
 
 from lessee.config import Config
 from lessee.config.grammar.backup import Backup
-from lessee.core.errors import CannotWrite, LesseeError
+from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import Record
 from lessee.host.clock import boot_time, wall_time
 from lessee.ops.backup import archive
@@ -41,7 +41,7 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> Saved
     wanted = recipients(config.backup.recipients or (), keys)
     for place in places:
         if isinstance(place, Folder):
-            with suppress(CannotWrite):  # It is told when it is written to.
+            with suppress(WriteError):  # It is told when it is written to.
                 place.make()
     with (
         locked(folder := _folder(places)),
@@ -80,7 +80,7 @@ def _temporary(folder: Path | None) -> Iterator[IO[bytes]]:
     try:
         file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # It is closed below.
     except OSError as exc:
-        raise CannotWrite(f"no temporary file can be made: {exc.strerror}", where=str(folder or "")) from None
+        raise WriteError(f"no temporary file can be made: {exc.strerror}", where=str(folder or "")) from None
     try:
         yield file
     finally:

@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from lessee.core.errors import LesseeError, Refused, VaultUnreachable
+from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError
 from lessee.host.openbao import find_bao
 from lessee.process import network_namespace
 from lessee.vault.admin import Operator
-from lessee.vault.transport import Address, Door, RequestFailed
+from lessee.vault.transport import Address, RequestFailedError, Transport
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # A folder of our own is made in it.
 _PATIENCE = 30.0
@@ -61,7 +61,7 @@ def scratch(*, raft: bool = False, keys: int = 1) -> Iterator[Operator]:
             (folder / part).mkdir()
         process = _start(folder, raft=raft)
         try:
-            with closing(Door(Address(f"unix://{folder}/api.sock"))) as door:
+            with closing(Transport(Address(f"unix://{folder}/api.sock"))) as door:
                 yield Operator(door, _initialise(door, process, folder / "log", keys))
         finally:
             process.kill()
@@ -86,7 +86,7 @@ def _start(folder: Path, *, raft: bool) -> "subprocess.Popen[bytes]":
         )
 
 
-def _initialise(door: Door, process: "subprocess.Popen[bytes]", log: Path, keys: int) -> str:
+def _initialise(door: Transport, process: "subprocess.Popen[bytes]", log: Path, keys: int) -> str:
     """Its root token."""
     _until(lambda: b"server started!" in log.read_bytes() or _has_ended(process), "to start")
     if process.returncode == network_namespace.REFUSED:
@@ -99,31 +99,31 @@ def _initialise(door: Door, process: "subprocess.Popen[bytes]", log: Path, keys:
     return str(said["root_token"])
 
 
-def unseal(door: Door, keys: list[str]) -> None:
-    """Raises Refused where the keys are not its own."""
+def unseal(door: Transport, keys: list[str]) -> None:
+    """Raises RefusedError where the keys are not its own."""
     _until(lambda: plain(door, "GET", "sys/seal-status").get("sealed") is not None, "to answer")
     for key in keys:
         said = plain(door, "PUT", "sys/unseal", {"key": key})
     if said.get("sealed"):
-        raise Refused("the scratch server stays sealed", todo="give as many unseal keys as its threshold says")
+        raise RefusedError("the scratch server stays sealed", todo="give as many unseal keys as its threshold says")
     _until(lambda: _is_active(door), "to be active")
 
 
-def plain(door: Door, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """An answer whose fields do not stand in `data`; {} where there is none. Raises Refused."""
+def plain(door: Transport, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """An answer whose fields do not stand in `data`; {} where there is none. Raises RefusedError."""
     content = msgspec.json.encode(body) if body is not None else b""
     sent = iter([content]) if body is not None else None
     try:
         with door.stream(method, path, token=None, body=sent, size=len(content)) as answer:
             return dict(msgspec.json.decode(answer.read() or b"{}", type=dict[str, Any]))
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         if method == "GET":
             return {}
-        raise Refused(exc.failure.text, where=path) from None
+        raise RefusedError(exc.failure.text, where=path) from None
 
 
-def _is_active(door: Door) -> bool:
-    with suppress(RequestFailed), door.stream("GET", "sys/health", token=None):
+def _is_active(door: Transport) -> bool:
+    with suppress(RequestFailedError), door.stream("GET", "sys/health", token=None):
         return True
     return False
 
@@ -136,5 +136,5 @@ def _until(true: Any, what: str) -> None:
     deadline = time.monotonic() + _PATIENCE
     while not true():
         if time.monotonic() > deadline:
-            raise VaultUnreachable(f"the scratch server took too long {what}")
+            raise VaultUnreachableError(f"the scratch server took too long {what}")
         time.sleep(_PAUSE)

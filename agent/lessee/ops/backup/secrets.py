@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from lessee.core.errors import VaultUnreachable
+from lessee.core.errors import VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.ops.backup.policy.kv_reader import Read, secret_from, to_ask
 from lessee.ops.backup.policy.records import Secret, Version, fingerprint
 from lessee.vault.admin import Operator, error
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 THREADS = 6
 WINDOW = 4 * THREADS
@@ -24,13 +24,13 @@ _R = TypeVar("_R")
 
 
 def secrets(asking: Operator, mounts: Mapping[str, int], key: bytes) -> Iterator[Secret]:
-    """All in these mounts of KV, which have version 1 or 2; in order. Raises Refused or VaultUnreachable."""
+    """All in these mounts of KV, which have version 1 or 2; in order. Raises RefusedError or VaultUnreachableError."""
     found = each(lambda place: secret(asking, *place, mounts[place[0]], key), places(asking, mounts))
     return (one for one in found if one is not None)
 
 
 def places(asking: Operator, mounts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """Mount and path of each. Raises Refused or VaultUnreachable."""
+    """Mount and path of each. Raises RefusedError or VaultUnreachableError."""
     return ((mount, path) for mount, version in mounts.items() for path in _walk(asking, mount, version, ""))
 
 
@@ -51,7 +51,7 @@ def each(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
 
 
 def secret(asking: Operator, mount: str, path: str, version: int, key: bytes) -> Secret | None:
-    """None where there is none. Raises Refused or VaultUnreachable."""
+    """None where there is none. Raises RefusedError or VaultUnreachableError."""
     if version == 1:
         data = asking.read(mount + path)
         if data is None:
@@ -66,13 +66,13 @@ def secret(asking: Operator, mount: str, path: str, version: int, key: bytes) ->
         found = secret_from(mount, path, metadata, reads, key, strict=attempt < STRICT_TRIES)
         if found is not None:
             return found
-    raise VaultUnreachable(f"it changed at each of {TRIES} readings", where=mount + path, todo="try again")
+    raise VaultUnreachableError(f"it changed at each of {TRIES} readings", where=mount + path, todo="try again")
 
 
 def _read(asking: Operator, path: str, number: int) -> Read:
     try:
         data = asking.door.ask("GET", path, token=asking.token, params={"version": str(number)}).data
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         if exc.failure.kind is not Kind.MISSING:
             raise error(exc.failure, path) from None
         # Of what is deleted it tells the metadata, of what is not there nothing.

@@ -3,23 +3,23 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from lessee.core.errors import VaultUnreachable
+from lessee.core.errors import VaultUnreachableError
 from lessee.core.failures import Kind as Failing
 from lessee.ops.backup.policy.objects import CONFIGURED, OF_AUTH, OF_ENGINE, OWN, Listed, settings
 from lessee.ops.backup.policy.records import Kind, Thing
 from lessee.ops.backup.policy.restore_guard import Server
 from lessee.vault.admin import Operator, error
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 
 def describe(asking: Operator, namespace: str | None) -> Server:
-    """What it says of itself. Raises VaultUnreachable."""
+    """What it says of itself. Raises VaultUnreachableError."""
     try:
         said = asking.door.ask("GET", "sys/seal-status", token=None).data
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         raise error(exc.failure, asking.door.address) from None
     if said.get("sealed") or not said.get("cluster_id"):
-        raise VaultUnreachable("it is sealed, or not initialised", where=asking.door.address)
+        raise VaultUnreachableError("it is sealed, or not initialised", where=asking.door.address)
     return Server(
         cluster_id=str(said["cluster_id"]),
         cluster_name=str(said.get("cluster_name") or ""),
@@ -32,7 +32,7 @@ def describe(asking: Operator, namespace: str | None) -> Server:
 def things(asking: Operator) -> Iterator[Thing]:
     """In the order in which they are made: mounts, auth methods, policies, and what stands in them.
 
-    Raises Refused where the token may not read one of them: half a backup is none.
+    Raises RefusedError where the token may not read one of them: half a backup is none.
     """
     engines = {path: found for path, found in mounts(asking, "mount").items() if not path.startswith(OWN)}
     methods = mounts(asking, "auth")
@@ -57,7 +57,7 @@ def is_versioned(mount: Mapping[str, Any]) -> bool:
 
 
 def mounts(asking: Operator, kind: Literal["mount", "auth"]) -> dict[str, dict[str, Any]]:
-    """What is mounted where, in order. Raises Refused."""
+    """What is mounted where, in order. Raises RefusedError."""
     found = asking.read("sys/mounts" if kind == "mount" else "sys/auth") or {}
     return {path: settings(kind, found[path]) for path in sorted(found)}
 
@@ -81,7 +81,7 @@ def namespaces(asking: Operator) -> tuple[str, ...] | None:
     """Those below; None where the token may not ask."""
     try:
         answer = asking.door.ask("GET", "sys/namespaces", token=asking.token, params={"list": "true"})
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         return None if exc.failure.kind is Failing.DENIED else ()
     return tuple(answer.data.get("keys") or ())
 
@@ -90,6 +90,6 @@ def has_entities(asking: Operator) -> bool:
     """Whether there are any; so it is taken to be where the token may not ask."""
     try:
         asking.door.ask("GET", "identity/entity/id", token=asking.token, params={"list": "true"})
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         return exc.failure.kind is not Failing.MISSING
     return True

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.ops.backup.encryption import PIECE
 from lessee.ops.backup.policy.manifest import Member
 from lessee.ops.backup.policy.problems import ArchiveError
@@ -22,7 +22,7 @@ class Spool:
     """
 
     def __init__(self, name: str, folder: Path | None) -> None:
-        """`folder` None: where temporary files lie. Raises CannotWrite."""
+        """`folder` None: where temporary files lie. Raises WriteError."""
         self._name = name
         self._where = str(folder or tempfile.gettempdir())
         self._cipher = Cipher(algorithms.AES256(os.urandom(32)), modes.CTR(os.urandom(16)))
@@ -32,16 +32,16 @@ class Spool:
         try:
             self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # It lives as long as the spool.
         except OSError as exc:
-            raise CannotWrite(f"no temporary file can be made: {exc.strerror}", where=self._where) from None
+            raise WriteError(f"no temporary file can be made: {exc.strerror}", where=self._where) from None
 
     def write(self, piece: bytes) -> None:
-        """Raises CannotWrite."""
+        """Raises WriteError."""
         self._hash.update(piece)
         self._size += len(piece)
         try:
             self._file.write(self._encryptor.update(piece))
         except OSError as exc:
-            raise CannotWrite(f"a temporary file cannot be written: {exc.strerror}", where=self._where) from None
+            raise WriteError(f"a temporary file cannot be written: {exc.strerror}", where=self._where) from None
 
     @property
     def member(self) -> Member:
@@ -49,11 +49,11 @@ class Spool:
         return Member(self._name, self._size, self._hash.hexdigest())
 
     def read(self) -> Iterator[bytes]:
-        """All that was written. Raises CannotWrite, or ArchiveError where the file is another by now."""
+        """All that was written. Raises WriteError, or ArchiveError where the file is another by now."""
         try:
             self._file.seek(0)
         except OSError as exc:  # Of what had waited to be written.
-            raise CannotWrite(f"a temporary file cannot be written: {exc.strerror}", where=self._where) from None
+            raise WriteError(f"a temporary file cannot be written: {exc.strerror}", where=self._where) from None
         decryptor, found = self._cipher.decryptor(), hashlib.sha256()
         while piece := decryptor.update(self._file.read(PIECE)):
             found.update(piece)

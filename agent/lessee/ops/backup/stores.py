@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from lessee.config.grammar.backup import Backup
-from lessee.core.errors import CannotWrite, ConfigError, LesseeError
+from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.ops.backup.encryption import PIECE
 from lessee.ops.backup.policy.names import latest, parsed
 from lessee.ops.backup.policy.problems import ArchiveError
@@ -27,16 +27,16 @@ class Store(Protocol):
         """As a person may write it."""
 
     def names(self) -> tuple[str, ...]:
-        """Of all that is there, ours or not. Raises CannotWrite."""
+        """Of all that is there, ours or not. Raises WriteError."""
 
     def put(self, name: str, archive: IO[bytes]) -> None:
-        """Keep it whole, or not at all. Raises CannotWrite."""
+        """Keep it whole, or not at all. Raises WriteError."""
 
     def open(self, name: str) -> IO[bytes] | None:
         """None where there is none. Raises ArchiveError."""
 
     def remove(self, name: str) -> None:
-        """What is not there is no error. Raises CannotWrite."""
+        """What is not there is no error. Raises WriteError."""
 
 
 class Folder:
@@ -49,11 +49,11 @@ class Folder:
         return str(self.path / name)
 
     def make(self) -> None:
-        """Raises CannotWrite."""
+        """Raises WriteError."""
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
         except OSError as exc:
-            raise CannotWrite(f"the folder cannot be made: {exc.strerror}", where=str(self.path)) from None
+            raise WriteError(f"the folder cannot be made: {exc.strerror}", where=str(self.path)) from None
 
     def names(self) -> tuple[str, ...]:
         try:
@@ -61,14 +61,14 @@ class Folder:
         except FileNotFoundError:
             return ()  # It is not made yet, or lost: the bucket may have them.
         except OSError as exc:
-            raise CannotWrite(f"the folder cannot be read: {exc.strerror}", where=str(self.path)) from None
+            raise WriteError(f"the folder cannot be read: {exc.strerror}", where=str(self.path)) from None
 
     def put(self, name: str, archive: IO[bytes]) -> None:
         self.make()
         try:
             folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as exc:
-            raise CannotWrite(f"the folder cannot be opened: {exc.strerror}", where=str(self.path)) from None
+            raise WriteError(f"the folder cannot be opened: {exc.strerror}", where=str(self.path)) from None
         part = f"{_PART}{os.getpid()}.part"
         try:
             self._sweep(folder)
@@ -76,7 +76,7 @@ class Folder:
             os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
             os.fsync(folder)
         except OSError as exc:
-            raise CannotWrite(f"it cannot be written: {exc.strerror}", where=self.where(name)) from None
+            raise WriteError(f"it cannot be written: {exc.strerror}", where=self.where(name)) from None
         finally:
             with suppress(OSError):
                 os.unlink(part, dir_fd=folder)
@@ -89,7 +89,7 @@ class Folder:
         try:
             (self.path / name).unlink(missing_ok=True)
         except OSError as exc:
-            raise CannotWrite(f"it cannot be removed: {exc.strerror}", where=self.where(name)) from None
+            raise WriteError(f"it cannot be removed: {exc.strerror}", where=self.where(name)) from None
 
     def _write(self, folder: int, part: str, archive: IO[bytes]) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -159,17 +159,17 @@ def found(archive: str, config: Backup | None, environ: Mapping[str, str]) -> It
 
 @contextmanager
 def locked(folder: Path | None) -> Iterator[None]:
-    """Nobody else saves there meanwhile; None: without a folder. Raises CannotWrite where somebody does."""
+    """Nobody else saves there meanwhile; None: without a folder. Raises WriteError where somebody does."""
     path = folder / _LOCK if folder is not None else Path(tempfile.gettempdir()) / f"{_LOCK}-{os.getuid()}"
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as exc:
-        raise CannotWrite(f"the lock cannot be made: {exc.strerror}", where=str(path)) from None
+        raise WriteError(f"the lock cannot be made: {exc.strerror}", where=str(path)) from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
-        raise CannotWrite("another `lessee backup save` is at work", where=str(path), todo="wait for it") from None
+        raise WriteError("another `lessee backup save` is at work", where=str(path), todo="wait for it") from None
     try:
         yield
     finally:

@@ -110,7 +110,7 @@ def _compare_snapshot(archive: Archive, asking: Operator, tell: Callable[[str], 
 
 
 def _root(asking: Operator, unseal_keys: Iterable[str]) -> str:
-    """A new root token of the scratch server. Raises Refused."""
+    """A new root token of the scratch server. Raises RefusedError."""
     begun = plain(asking.door, "PUT", "sys/generate-root/attempt", {})
     said: dict[str, object] = {}
     for key in unseal_keys:

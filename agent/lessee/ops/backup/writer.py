@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from lessee.core.errors import Refused, VaultUnreachable
+from lessee.core.errors import RefusedError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.ops.backup import server
 from lessee.ops.backup.archive import Archive
@@ -15,7 +15,7 @@ from lessee.ops.backup.policy.records import Secret, Thing
 from lessee.ops.backup.policy.restore import KEPT_VERSIONS, Course, Delete, Destroy, Plan, Put, Settle, Step, plan
 from lessee.ops.backup.secrets import each, secret
 from lessee.vault.admin import Operator, error
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 _PATIENCE = 30.0
 _PAUSE = 0.05
@@ -60,7 +60,7 @@ class Writer:
         self.writes = 0
 
     def things(self) -> Iterator[Change | Lost | Conflict]:
-        """What differs beside the secrets; with `act` the changes are made. Raises Refused or ArchiveError."""
+        """What differs beside the secrets; with `act` the changes are made. Raises RefusedError or ArchiveError."""
         for thing in self._archive.things():
             self._note(thing)
             if not is_known(thing, self._types):
@@ -75,7 +75,7 @@ class Writer:
             yield found
 
     def secrets(self) -> Iterator[tuple[Secret, Plan]]:
-        """Each secret and what is to be done, or with `act` was done, for it. Raises Refused or ArchiveError."""
+        """Each secret and what is to be done, or with `act` was done, for it. Raises RefusedError or ArchiveError."""
         chosen = (saved for saved in self._archive.secrets() if saved.where.startswith(self._only))
         for saved, way in each(self._bring_back, chosen):
             self.courses[way.course] += 1
@@ -119,7 +119,7 @@ class Writer:
         place = f"auth/{thing.path}" if thing.kind == "auth" else thing.path
         try:
             self._asking.write(found.path, found.body)
-        except Refused:
+        except RefusedError:
             if not self._trial or thing.kind not in {"mount", "auth"}:
                 raise
             self.untried.append(place)  # Of an engine that this server has not.
@@ -140,7 +140,7 @@ class Writer:
         if self._act:
             if way.loses and not self._may_lose:
                 what = "somebody has changed it since it was looked at"
-                raise Refused(what, where=saved.where, todo="run it again, and see what differs")
+                raise RefusedError(what, where=saved.where, todo="run it again, and see what differs")
             _apply(self._asking, saved, way.steps)
         return saved, way
 
@@ -166,10 +166,12 @@ def _apply(asking: Operator, saved: Secret, steps: Iterable[Step]) -> None:
 def _put(asking: Operator, path: str, body: dict[str, object]) -> None:
     try:
         asking.door.ask("POST", path, token=asking.token, body=body)
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         if exc.failure.kind is not Kind.INVALID:
             raise error(exc.failure, path) from None
-        raise Refused("somebody changed it meanwhile, or it is too large", where=path, todo="run it again") from None
+        raise RefusedError(
+            "somebody changed it meanwhile, or it is too large", where=path, todo="run it again"
+        ) from None
 
 
 def _wait_for(asking: Operator, mount: str) -> None:
@@ -178,9 +180,9 @@ def _wait_for(asking: Operator, mount: str) -> None:
     while True:
         try:
             asking.door.ask("GET", f"{mount}config", token=asking.token)
-        except RequestFailed:
+        except RequestFailedError:
             if time.monotonic() > deadline:
-                raise VaultUnreachable("the new mount does not become ready", where=mount) from None
+                raise VaultUnreachableError("the new mount does not become ready", where=mount) from None
             time.sleep(_PAUSE)
         else:
             return

@@ -11,7 +11,7 @@ from pathlib import Path
 from lessee import __version__
 from lessee.audit_trail.operator_acts import Doing, acting
 from lessee.config import Config
-from lessee.core.errors import NotNotified, TemplateError, UsageError
+from lessee.core.errors import NotNotifiedError, TemplateError, UsageError
 from lessee.core.immutable import replace
 from lessee.core.paths import Dynamic
 from lessee.core.redaction import Redactor
@@ -33,7 +33,7 @@ from lessee.rendering.templates import Compiler
 from lessee.telemetry.logs import open_log
 from lessee.vault.admin import Operator, operator
 
-_NOT_ALL_DONE = NotNotified.exit_code  # EX_TEMPFAIL: mend what is in the way, and run it again.
+_NOT_ALL_DONE = NotNotifiedError.exit_code  # EX_TEMPFAIL: mend what is in the way, and run it again.
 
 
 def run(arguments: argparse.Namespace) -> int:

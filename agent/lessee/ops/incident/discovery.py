@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from lessee.config import Config
-from lessee.core.errors import LesseeError, Refused
+from lessee.core.errors import LesseeError, RefusedError
 from lessee.core.immutable import replace
 from lessee.ops.incident import engine_state, logins
 from lessee.ops.incident.policy.exposure import Mount, exposure, without
@@ -24,7 +24,7 @@ _Tokens = tuple[tuple[Token, ...], tuple[str, ...]]
 def look_first(operator: Operator, config: Config, environment: str, path: str | None, named: Iterable[str]) -> Sight:
     """Who reaches the environment. Without this nothing can be judged.
 
-    Raises Refused, VaultUnreachable, ConfigError and UsageError.
+    Raises RefusedError, VaultUnreachableError, ConfigError and UsageError.
     """
     exposed = exposure(config, environment, path, tuple(_mounts(operator)), named)
     if path is not None:
@@ -34,7 +34,7 @@ def look_first(operator: Operator, config: Config, environment: str, path: str |
 
 
 def judge(operator: Operator, sight: Sight) -> Sight:
-    """By the policies as they are now. Raises Refused and VaultUnreachable."""
+    """By the policies as they are now. Raises RefusedError and VaultUnreachableError."""
     policies = dict(_policies(operator))
     return replace(sight, policies=policies, struck=struck(policies, sight.exposure.regions))
 
@@ -121,13 +121,13 @@ def _look_up(operator: Operator, accessor: str) -> Mapping[str, Any] | None:
     about = {"accessor": accessor}
     try:
         return look_up(operator, "auth/token/lookup-accessor", about)
-    except Refused as denied:
+    except RefusedError as denied:
         try:
             if look_up(operator, "sys/capabilities-accessor", {**about, "paths": [_ACCESSORS]}) is None:
                 return None
-        except Refused:
+        except RefusedError:
             todo = f"{denied.todo}, and sys/capabilities-accessor too, which tells whether the token is there at all"
-            raise Refused(denied.what, where=denied.where, todo=todo) from None
+            raise RefusedError(denied.what, where=denied.where, todo=todo) from None
         raise
 
 

@@ -8,14 +8,14 @@ from typing import Any, Self
 
 import msgspec
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 
 
 class RecordFile:
     """Appends; never over a file that is there. It holds names, accessors and counts, and no value."""
 
     def __init__(self, path: str) -> None:
-        """Raises CannotWrite."""
+        """Raises WriteError."""
         self.path = path
         self.trouble = ""
         """Why a line could not be written; what it was about was done all the same."""
@@ -24,10 +24,10 @@ class RecordFile:
             self._file = os.open(path, flags, 0o600)
             _sync_folder(path)
         except FileExistsError:
-            raise CannotWrite("a record is there already", where=path, todo="name another with --record") from None
+            raise WriteError("a record is there already", where=path, todo="name another with --record") from None
         except (OSError, ValueError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else "no file can be called so"
-            raise CannotWrite(f"the record cannot be written: {reason}", where=path, todo="see --record") from None
+            raise WriteError(f"the record cannot be written: {reason}", where=path, todo="see --record") from None
 
     def write(self, event: str, **said: Any) -> None:
         """One line. A full disk does not stop the work: it is told at the end."""

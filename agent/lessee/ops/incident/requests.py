@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from lessee.core.errors import LesseeError, VaultUnreachable
+from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.vault.admin import Operator, error
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 THREADS = 8
 _ENOUGH = 2 * THREADS
@@ -20,7 +20,7 @@ def look_up(operator: Operator, path: str, body: Mapping[str, Any]) -> Mapping[s
     """What a POST that changes nothing tells; None where what is asked for is gone. Raises as `Operator.read`."""
     try:
         return operator.door.ask("POST", path, token=operator.token, body=body, changes=False).data
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         if exc.failure.kind in {Kind.MISSING, Kind.INVALID}:
             return None
         raise error(exc.failure, path) from None
@@ -28,14 +28,14 @@ def look_up(operator: Operator, path: str, body: Mapping[str, Any]) -> Mapping[s
 
 def side_by_side(ask: Callable[[_A], _B], about: Iterable[_A], *, threads: int = THREADS) -> list[_B | LesseeError]:
     """An answer, or what went wrong, about each, in their order. Of a server that is away few are asked."""
-    lost: list[VaultUnreachable] = []
+    lost: list[VaultUnreachableError] = []
 
     def asked(one: _A) -> _B | LesseeError:
         if len(lost) >= _ENOUGH:
             return lost[-1]
         try:
             return ask(one)
-        except VaultUnreachable as exc:
+        except VaultUnreachableError as exc:
             lost.append(exc)
             return exc
         except LesseeError as exc:

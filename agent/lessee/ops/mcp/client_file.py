@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lessee.core.errors import CannotWrite, ConfigError, LesseeError
+from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.core.immutable import Record
 from lessee.host.directories import cannot_write
 
@@ -37,20 +37,20 @@ class Original(Record, frozen=True):
         return text
 
     def refuse_unwritable(self) -> None:
-        """Before anything else is done. Raises CannotWrite."""
+        """Before anything else is done. Raises WriteError."""
         where, mode = str(self.real), self.status.st_mode
         if not mode & 0o222 or not os.access(self.real, os.W_OK):
-            raise CannotWrite("it is read-only", where=where, todo="make it writable: `chmod u+w`")
+            raise WriteError("it is read-only", where=where, todo="make it writable: `chmod u+w`")
         if self.status.st_nlink > 1:
             what = "it has another name (a hard link), under which the secrets would stay"
-            raise CannotWrite(what, where=where, todo="remove that one, or copy the file over itself")
+            raise WriteError(what, where=where, todo="remove that one, or copy the file over itself")
         if self.status.st_uid != os.geteuid() != 0:
-            raise CannotWrite("it is another user's", where=where, todo="run it as that user")
+            raise WriteError("it is another user's", where=where, todo="run it as that user")
         if not os.access(self.real.parent, os.W_OK):
-            raise CannotWrite("its folder is read-only", where=where, todo="make the folder writable")
+            raise WriteError("its folder is read-only", where=where, todo="make the folder writable")
 
     def replace(self, text: str) -> None:
-        """Keeps mode, owner and the links that lead to it. Raises CannotWrite, and leaves all as it was."""
+        """Keeps mode, owner and the links that lead to it. Raises WriteError, and leaves all as it was."""
         self._refuse_changed()
         with _staged(self.real, text, self.status) as staged:
             self._refuse_changed()
@@ -63,12 +63,12 @@ class Original(Record, frozen=True):
             if same and self.path.resolve() == self.real and self.real.read_bytes() == self.content:
                 return
         todo = "nothing in it was touched; close the client that writes it, and run this again"
-        raise CannotWrite("somebody has changed it meanwhile", where=str(self.path), todo=todo)
+        raise WriteError("somebody has changed it meanwhile", where=str(self.path), todo=todo)
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Original]:
-    """Nobody else wraps it meanwhile. Raises ConfigError or CannotWrite."""
+    """Nobody else wraps it meanwhile. Raises ConfigError or WriteError."""
     try:
         real = path.resolve(strict=True)
         fd = os.open(real, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -85,14 +85,14 @@ def opened(path: Path) -> Iterator[Original]:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CannotWrite("somebody else is at it", where=str(path), todo="let them end") from None
+            raise WriteError("somebody else is at it", where=str(path), todo="let them end") from None
         yield Original(path, real, file.read(), status)
 
 
 def keep(original: Original, folder: Path) -> Path:
     """A copy that the owner alone can read, in a folder that they alone can enter; one of the same is not made twice.
 
-    Raises CannotWrite.
+    Raises WriteError.
     """
     mark = hashlib.sha256(os.fsencode(original.real) + b"\0" + original.content).hexdigest()[:12]
     place = folder / f"{original.real.name}.{mark}"
@@ -105,7 +105,7 @@ def keep(original: Original, folder: Path) -> Path:
 
 
 def write(path: Path, text: str) -> None:
-    """A file of ours, which appears whole; one that is there keeps mode and owner. Raises CannotWrite."""
+    """A file of ours, which appears whole; one that is there keeps mode and owner. Raises WriteError."""
     with cannot_write(path):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     real = path.resolve()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lessee.audit_trail.operator_acts import acting
-from lessee.core.errors import LeftByHand, LesseeError, Refused, UsageError
+from lessee.core.errors import LesseeError, ManuallyChangedError, RefusedError, UsageError
 from lessee.host.clock import boot_time
 from lessee.host.console import escape_unknown
 from lessee.ops.mcp import client_file, vault_store
@@ -94,7 +94,7 @@ def _prefix(option: str, configuration: Configuration) -> str:
     prefix = f"{option.strip('/')}/" if option.strip("/") else ""
     try:
         space_of(configuration.config).secret(f"{prefix}server")
-    except Refused as exc:
+    except RefusedError as exc:
         raise UsageError(exc.what, where="--path", todo=exc.todo) from None
     if any(char in "\"'\\{}#%*" for char in prefix):
         raise UsageError(f"{option!r} is no folder", where="--path", todo="write letters, digits, `-`, `_` and `/`")
@@ -146,7 +146,7 @@ def _tell_left(left: Sequence[Left]) -> int:
         print(f"lessee: {one}", file=sys.stderr)
     if left:
         what = f"{len(left)} thing{'s' * (len(left) != 1)} left in the file"
-        raise LeftByHand(what, todo="see above; nothing else stands in the way")
+        raise ManuallyChangedError(what, todo="see above; nothing else stands in the way")
     return 0
 
 

@@ -75,7 +75,7 @@ class Configuration:
             raise self._wrong("the apps cannot be added to it as it is written", "name another --config")
 
     def write(self, wrapped: Sequence[Wrapped]) -> tuple[Path, ...]:
-        """Templates first, so it is whole at each moment; gives what was written. Raises CannotWrite."""
+        """Templates first, so it is whole at each moment; gives what was written. Raises WriteError."""
         text = self.text(wrapped)
         made = []
         for one in wrapped:

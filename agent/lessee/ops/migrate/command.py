@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from lessee.core.errors import CannotWrite, ConfigError, LesseeError, TemplateError
+from lessee.core.errors import ConfigError, LesseeError, TemplateError, WriteError
 from lessee.core.source_text import Text
 from lessee.ops.migrate.policy.conversion import convert
 from lessee.ops.migrate.policy.findings import Report
@@ -70,7 +70,7 @@ def _write(files: Mapping[str, str], folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise CannotWrite("the folder is not empty", where=str(folder), todo="name another, or empty it")
+            raise WriteError("the folder is not empty", where=str(folder), todo="name another, or empty it")
         for name, text in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,4 +78,4 @@ def _write(files: Mapping[str, str], folder: Path) -> None:
                 file.write(text)
             print(path)
     except OSError as exc:
-        raise CannotWrite(f"cannot be written: {exc.strerror}", where=exc.filename or str(folder)) from None
+        raise WriteError(f"cannot be written: {exc.strerror}", where=exc.filename or str(folder)) from None

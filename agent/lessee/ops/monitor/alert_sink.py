@@ -15,7 +15,7 @@ from lessee.config.grammar.operator import Monitor
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.host.clock import boot_time, wall_time
 from lessee.ops.monitor.alert_delivery.channels import Job, Result, Worker, tellers
-from lessee.ops.monitor.alert_delivery.journal import Told
+from lessee.ops.monitor.alert_delivery.journal import Notified
 from lessee.ops.monitor.policy import outbox, services
 from lessee.ops.monitor.policy.access import Line
 from lessee.ops.monitor.policy.alerts import Telling
@@ -52,7 +52,7 @@ class Alerting:
         self._ruling = ruling(said.alerts, watches=bool(said.watch), zone=ZoneInfo)
         self._watch = Watch(self._ruling)
         self._sources = sources
-        self._told = Told(folder / "told.json")
+        self._told = Notified(folder / "told.json")
         self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
         found = tellers(said.alerts, environment, near)
         self._ways = {name: Way(whole=whole) for name, (_, whole) in found.items()}

@@ -5,7 +5,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.ops.monitor.sources import CONNECTIONS, Pace, Post, Stood, pass_on
 from lessee.ops.monitor.tailer import CHUNK
 from lessee.telemetry.logs import log
@@ -55,7 +55,7 @@ class FromSocket:
         while not self._pace.closed:
             try:
                 self._listener = _listen(self._address)
-            except CannotWrite as exc:
+            except WriteError as exc:
                 self._pace.say(Stood(self.name, str(exc)))
                 self._closed.wait(AGAIN)
             else:
@@ -115,7 +115,7 @@ def _listen(address: str) -> socket.socket:
     except OSError as exc:
         todo = "name another with `monitor: {audit: {socket: …}}`"
         reason = exc.strerror or exc.args[0]
-        raise CannotWrite(f"cannot listen for the audit log: {reason}", where=address, todo=todo) from None
+        raise WriteError(f"cannot listen for the audit log: {reason}", where=address, todo=todo) from None
 
 
 def _listen_unix(path: Path) -> socket.socket:
@@ -124,7 +124,7 @@ def _listen_unix(path: Path) -> socket.socket:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.connect(str(path))
         listener.close()
-        raise CannotWrite("another one listens there", where=str(path), todo="end it, or name another")
+        raise WriteError("another one listens there", where=str(path), todo="end it, or name another")
     if path.is_socket():
         path.unlink()
     try:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from lessee.core.immutable import Record
 from lessee.ops.monitor.policy.access import Access
 from lessee.ops.monitor.policy.cursor import Place
-from lessee.ops.monitor.policy.decoder import NotALine, decode
+from lessee.ops.monitor.policy.decoder import NotALineError, decode
 
 
 class Piece(Record, frozen=True):
@@ -27,7 +27,7 @@ def decoded(lines: Sequence[bytes], source: str) -> tuple[list[Access], int]:
     for line in lines:
         try:
             access = decode(line, source) if line else None
-        except NotALine:
+        except NotALineError:
             rubbish += 1
         else:
             if access is not None:

@@ -9,7 +9,7 @@ import msgspec
 from lessee.core.change_events import LONGEST, packed
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import Record
-from lessee.ops.monitor.delivery_queue import Courier, Parcel, Place, Waiting
+from lessee.ops.monitor.delivery_queue import DeliveryQueue, Parcel, Place, Waiting
 from lessee.ops.monitor.policy.access import Line
 from lessee.ops.monitor.policy.change_detection import change_of
 
@@ -47,12 +47,12 @@ class Publishing:
         self._environments = environments
         self._epoch = uuid.uuid4().hex
         """Of this account: another one numbers the log's lines anew."""
-        self._couriers: dict[str, Courier] = {}
+        self._couriers: dict[str, DeliveryQueue] = {}
         self._urls = tuple(urls)
         self._started = False
         for url in self._urls:
             name = self._name(url)
-            self._couriers[name] = Courier(name, self._place(url), heartbeat)
+            self._couriers[name] = DeliveryQueue(name, self._place(url), heartbeat)
 
     def take(self, lines: Sequence[Line]) -> None:
         self._start()

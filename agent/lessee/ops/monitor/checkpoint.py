@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from lessee.core.errors import CannotWrite, LesseeError
+from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import Record
 from lessee.host.directories import cannot_write, open_directory
 from lessee.ops.monitor.policy.cursor import Place
@@ -50,7 +50,7 @@ class Keeper:
     """A directory, of one monitor at a time."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises CannotWrite: it cannot be made or written, or another monitor has it."""
+        """Raises WriteError: it cannot be made or written, or another monitor has it."""
         self._directory = directory
         self._fd = open_directory(directory, make=(0o700, None, None))
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -60,7 +60,7 @@ class Keeper:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             todo = "end it, or give this one another `monitor: {state: …}`"
-            raise CannotWrite("another monitor keeps its state there", where=str(directory), todo=todo) from None
+            raise WriteError("another monitor keeps its state there", where=str(directory), todo=todo) from None
 
     def load(self) -> Kept:
         """What was saved last. Raises LesseeError where that cannot be read."""
@@ -79,7 +79,7 @@ class Keeper:
         return kept
 
     def save(self, text: bytes) -> None:
-        """Instead of what was there; whoever ends us, one of the two is there, whole. Raises CannotWrite."""
+        """Instead of what was there; whoever ends us, one of the two is there, whole. Raises WriteError."""
         with cannot_write(self._directory / _FILE):
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(_NEW, flags, 0o600, dir_fd=self._fd)
@@ -126,11 +126,11 @@ class Saver:
         done.wait()
 
     def close(self) -> None:
-        """Once the last one is saved. Raises CannotWrite."""
+        """Once the last one is saved. Raises WriteError."""
         self._wanted.put(None)
         self._thread.join()
         if self.trouble is not None:
-            raise CannotWrite(self.trouble)
+            raise WriteError(self.trouble)
 
     def _run(self) -> None:
         newest = b""
@@ -149,7 +149,7 @@ class Saver:
             return
         try:
             self._keeper.save(text)
-        except CannotWrite as exc:
+        except WriteError as exc:
             self._say(f"what was read and counted cannot be kept: {exc}")
         else:
             self._saved, self.trouble = text, None

@@ -21,7 +21,7 @@ SOCKET = "monitor.sock"
 """In `state`: the agent's own is beside it."""
 
 
-class NotAllRead(LesseeError):  # noqa: N818  # It reads as the sentence it is.
+class NotAllReadError(LesseeError):
     """With --once: a log could not be read to its end."""
 
     exit_code = 75  # EX_TEMPFAIL
@@ -62,7 +62,7 @@ def _read_once(monitoring: Monitoring) -> int:
     monitoring.run()
     errors = monitoring.errors()
     if errors:
-        raise NotAllRead("\n".join(errors))
+        raise NotAllReadError("\n".join(errors))
     return 0
 
 

@@ -39,7 +39,7 @@ class Waiting(Record, frozen=True):
     lost: int
 
 
-class Undelivered(Exception):  # noqa: N818  # It reads as what happened.
+class UndeliveredError(Exception):
     """It could not be taken there. The text says why, and holds no password. `lost`: it never will be."""
 
     def __init__(self, why: str, *, lost: bool = False) -> None:
@@ -48,7 +48,7 @@ class Undelivered(Exception):  # noqa: N818  # It reads as what happened.
 
 
 class Place(Protocol):
-    """Where changes go; for one thread. Each raises Undelivered."""
+    """Where changes go; for one thread. Each raises UndeliveredError."""
 
     most: int
     """Parcels in one go."""
@@ -68,7 +68,7 @@ class Place(Protocol):
         ...
 
 
-class Courier:
+class DeliveryQueue:
     """Goes to one place until closed. All but its own thread only takes the lock for a moment."""
 
     def __init__(self, name: str, place: Place, every: float) -> None:
@@ -165,7 +165,7 @@ class Courier:
                     leaving = closed or lost != self._lost_and_told
                     self._place.beat(Beat("leaving" if leaving else "here", self._every))
                     self._lost_and_told = lost
-            except Undelivered as exc:
+            except UndeliveredError as exc:
                 self._failed(str(exc), len(batch) if exc.lost else 0)
                 if not exc.lost:
                     with self._wake:

@@ -111,7 +111,7 @@ class Monitoring:
         self._reloading.watch_with(watcher, self._stamps())
 
     def run(self) -> None:
-        """Until it is stopped, or all logs have come to their end. Raises CannotWrite: the end could not be saved."""
+        """Until it is stopped, or all logs have come to their end. Raises WriteError: the end could not be saved."""
         try:
             self._take_up(self._project)
             self._save(is_whole=False)

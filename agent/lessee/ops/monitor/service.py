@@ -74,7 +74,7 @@ def _publishing(project: Project, logs: Logs) -> Iterator[Sink]:
 
 
 def source(project: Project, name: str, standing: Standing, post: Post, *, once: bool) -> Source:
-    """The log of this name, from where it was read to. Raises CannotWrite where one cannot listen for it."""
+    """The log of this name, from where it was read to. Raises WriteError where one cannot listen for it."""
     said, log = project.logs[name], project.log_of(name)
     if said.file is not None:
         from_end = project.monitor.begin == "end"

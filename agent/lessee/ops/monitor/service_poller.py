@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lessee.config.grammar.alerts import Watched
-from lessee.core.errors import AgentAway
+from lessee.core.errors import AgentUnavailableError
 from lessee.core.immutable import replace
 from lessee.host.clock import wall_time
 from lessee.ops.monitor.alert_delivery.channels import settled
-from lessee.ops.monitor.alert_delivery.http import Undone, ask, content
+from lessee.ops.monitor.alert_delivery.http import DeliveryFailedError, ask, content
 from lessee.ops.monitor.policy.facts import Answer, heard
 from lessee.status import server
 
@@ -43,9 +43,9 @@ class Looking:
         while True:
             try:
                 answer = Answer(wall_time(), None, heard(_status(said)))
-            except (Undone, AgentAway) as exc:
+            except (DeliveryFailedError, AgentUnavailableError) as exc:
                 last = self._answers.get(name)
-                why = exc.what if isinstance(exc, AgentAway) else str(exc)
+                why = exc.what if isinstance(exc, AgentUnavailableError) else str(exc)
                 answer = replace(last or Answer(0.0, None, None), at=wall_time(), error=why)
             except Exception as exc:  # noqa: BLE001  # Without this thread it would be taken for well for ever.
                 last = self._answers.get(name)
@@ -65,4 +65,4 @@ def _status(said: Watched) -> Any:
     try:
         return json.loads(ask(url, headers=headers, ca_file=said.ca_file, timeout=_TIMEOUT))
     except (ValueError, RecursionError):
-        raise Undone("what answers there is no status") from None
+        raise DeliveryFailedError("what answers there is no status") from None

@@ -41,7 +41,7 @@ class Follower:
             assert self._open is not None
             try:
                 piece = self._piece(self._open)
-            except _Changed:
+            except _ChangedError:
                 self.close()
                 continue
             except UNREADABLE as exc:
@@ -161,7 +161,7 @@ class Follower:
     def _piece(self, now: "_Open") -> Piece | None:
         text = now.bytes.at(now.offset - len(now.tail), len(now.tail) + self._size)
         if not text.startswith(now.tail):
-            raise _Changed
+            raise _ChangedError
         text = text[len(now.tail) :]
         end = text.rfind(b"\n") + 1
         if end:
@@ -241,7 +241,7 @@ class Follower:
         return Piece((), self._place, gaps=gaps) if gaps or is_new else None
 
 
-class _Changed(Exception):  # noqa: N818  # It is no error.
+class _ChangedError(Exception):
     """The file is no longer what it was."""
 
 

@@ -8,7 +8,7 @@ from lessee.vault.admin import Operator
 
 
 def confirmations(operator: Operator, mount: str, prefix: str) -> Callable[[], tuple[Consumer, ...]]:
-    """Asks for all consumers of an environment. What it gives raises Refused and VaultUnreachable."""
+    """Asks for all consumers of an environment. What it gives raises RefusedError and VaultUnreachableError."""
     return lambda: tuple(_found(operator, f"{mount}/metadata/{prefix}{FOLDER}"))
 
 

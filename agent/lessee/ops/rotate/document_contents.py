@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from lessee.core.errors import LesseeError, Refused
+from lessee.core.errors import LesseeError, RefusedError
 from lessee.core.immutable import replace
-from lessee.ops.rotate.documents import Document, Overtaken, journal_in
+from lessee.ops.rotate.documents import Document, OvertakenError, journal_in
 from lessee.ops.rotate.kinds.kind import Case, Made
 from lessee.ops.rotate.policy import decision as d
 from lessee.ops.rotate.policy import journal as j
@@ -16,7 +16,7 @@ from lessee.ops.rotate.ports import Target, World
 class Documents:
     """One target's, as they were last read or written. For one thread.
 
-    What writes raises Overtaken where another has written meanwhile, and all of it Refused and VaultUnreachable.
+    What writes raises OvertakenError where another has written meanwhile, and all of it RefusedError and VaultUnreachableError.
     """
 
     def __init__(self, target: Target, world: World, patience: float) -> None:
@@ -41,15 +41,15 @@ class Documents:
             self._hide(fields)
 
     def check(self) -> None:
-        """Raises Overtaken where either has been written since it was read."""
+        """Raises OvertakenError where either has been written since it was read."""
         kept, target = self._world.kept, self._target
         if kept.read(target.journal).version != self._at or self._is_other(kept.read(target.path)):
-            raise Overtaken
+            raise OvertakenError
 
     def check_secret(self) -> None:
-        """Raises Overtaken where the secret has been written since it was read."""
+        """Raises OvertakenError where the secret has been written since it was read."""
         if self._is_other(self._world.kept.read(self._target.path)):
-            raise Overtaken
+            raise OvertakenError
 
     def read_secret(self) -> bool:
         """Whether it is another than when it was last read."""
@@ -203,7 +203,7 @@ class Documents:
         try:
             if not self.is_held:
                 self._write(failed)
-        except Overtaken:
+        except OvertakenError:
             return False
         except LesseeError as second:
             self._tell("warning", "the failure is not noted", reason=type(second).__name__)
@@ -236,7 +236,7 @@ class Documents:
         }
         try:
             self._world.kept.tell(self._target.path, said)
-        except Refused as exc:  # It is but told there.
+        except RefusedError as exc:  # It is but told there.
             self._tell("warning", "no history", reason=str(exc))
 
     def _hide(self, fields: Fields) -> None:

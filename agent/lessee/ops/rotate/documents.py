@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lessee.core.errors import Refused
+from lessee.core.errors import RefusedError
 from lessee.core.failures import Kind
 from lessee.core.immutable import Record
 from lessee.core.paths import Ref
@@ -11,7 +11,7 @@ from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.journal import Fields, Journal
 from lessee.vault.admin import Operator, error
 from lessee.vault.engines import kv
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 _VERSIONED = 2
 
@@ -26,34 +26,34 @@ class Document(Record, frozen=True):
 
 
 def journal_in(document: Document, where: str) -> Journal:
-    """What a journal's document says. Raises Refused where it is none."""
+    """What a journal's document says. Raises RefusedError where it is none."""
     try:
         return journal.read(document.fields)
     except ValueError as exc:
         todo = "see what it is; if nobody needs it: bao kv metadata delete"
-        raise Refused(str(exc), where=where, todo=todo) from None
+        raise RefusedError(str(exc), where=where, todo=todo) from None
 
 
-class Overtaken(Exception):  # noqa: N818  # It reads as what happened.
+class OvertakenError(Exception):
     """Somebody else has written meanwhile."""
 
 
 class Kept:
-    """Documents of one mount of KV v2. Everything raises Refused and VaultUnreachable."""
+    """Documents of one mount of KV v2. Everything raises RefusedError and VaultUnreachableError."""
 
     def __init__(self, operator: Operator, mount: str) -> None:
         self.operator = operator
         self._mount = mount
 
     def check(self) -> None:
-        """Raises Refused where the mount keeps no versions."""
+        """Raises RefusedError where the mount keeps no versions."""
         try:
             version = kv.mount_version(self.operator.door, self.operator.token, self._mount)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             raise error(exc.failure, self._mount) from None
         if version != _VERSIONED:
             todo = "make it version 2: `bao kv enable-versioning`, or mount another"
-            raise Refused(
+            raise RefusedError(
                 "rotation needs KV version 2, where nothing is overwritten unseen", where=self._mount, todo=todo
             )
 
@@ -62,7 +62,7 @@ class Kept:
         door, token = self.operator.door, self.operator.token
         try:
             found = kv.read(door, token, Ref(self._mount, path), _VERSIONED)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             if exc.failure.kind is not Kind.MISSING:
                 raise error(exc.failure, f"{self._mount}/{path}") from None
             marker = kv.deleted(exc)
@@ -70,17 +70,17 @@ class Kept:
         return Document(found.marker.version if found.marker else 0, found.data)
 
     def write(self, path: str, fields: Fields, over: int) -> int:
-        """Write over this version alone; the new version. Raises Overtaken where another is there.
+        """Write over this version alone; the new version. Raises OvertakenError where another is there.
 
-        After VaultUnreachable nobody knows whether it was written: read, and compare.
+        After VaultUnreachableError nobody knows whether it was written: read, and compare.
         """
         where = f"{self._mount}/data/{path}"
         body = {"data": fields, "options": {"cas": over}}
         try:
             answer = self.operator.door.ask("POST", where, token=self.operator.token, body=body)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             if exc.failure.kind is Kind.INVALID and self.read(path).version != over:
-                raise Overtaken from None
+                raise OvertakenError from None
             raise error(exc.failure, f"{self._mount}/{path}") from None
         return int(answer.data["version"])
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from lessee import __version__
 from lessee.core.immutable import Record
-from lessee.ops.rotate.kinds.kind import SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 
 _MOST = 1 << 20
 _CHUNK = 65536
@@ -37,13 +37,13 @@ class Client:
         self._insecure = insecure
 
     def ask(self, method: str, url: str, headers: Mapping[str, str], body: Any, *, timeout: float) -> Answer:
-        """Raises SystemAway where nobody knows what was done, SystemRefused where it must not be asked so."""
+        """Raises SystemUnavailableError where nobody knows what was done, SystemRefusedError where it must not be asked so."""
         try:
             where = _shown(url)
             return self._ask(method, url, headers, body, timeout)
         except (ValueError, http.client.InvalidURL):  # They quote what they refuse.
             todo = "see what the recipe puts into it"
-            raise SystemRefused("the URL or a header is none", todo=todo) from None
+            raise SystemRefusedError("the URL or a header is none", todo=todo) from None
         except urllib.error.URLError as exc:
             raise _away(exc.reason, where) from None
         except (OSError, http.client.HTTPException) as exc:
@@ -53,7 +53,7 @@ class Client:
         local = _is_loopback(url)
         if not local and not self._insecure and url.startswith("http:"):
             todo = "write https://; where there is none, `insecure: true` in the recipe allows it"
-            raise SystemRefused("the key would cross the network in the clear", where=_shown(url), todo=todo)
+            raise SystemRefusedError("the key would cross the network in the clear", where=_shown(url), todo=todo)
         said = {"User-Agent": f"lessee/{__version__}", "Accept": "application/json", **headers}
         data = None
         if body is not None:
@@ -112,7 +112,7 @@ def _is_loopback(url: str) -> bool:
     return bool(found) and all(ip_address(address).is_loopback for address in found)
 
 
-def _away(exc: object, where: str) -> SystemAway:
+def _away(exc: object, where: str) -> SystemUnavailableError:
     match exc:
         case TimeoutError():
             why = "it does not answer in time"
@@ -125,4 +125,6 @@ def _away(exc: object, where: str) -> SystemAway:
             why = str(getattr(exc, "verify_message", None) or exc.strerror or "no connection comes to be")
         case _:
             why = "no connection comes to be"
-    return SystemAway(f"the provider is away: {why}", where=where, todo="see whether it can be reached from here")
+    return SystemUnavailableError(
+        f"the provider is away: {why}", where=where, todo="see whether it can be reached from here"
+    )

@@ -10,7 +10,7 @@ from lessee.vault.admin import Operator
 
 
 def read_journal(project: Project, target: Target, operator: Operator) -> Journal:
-    """Raises Refused, also where it is no journal, and VaultUnreachable."""
+    """Raises RefusedError, also where it is no journal, and VaultUnreachableError."""
     mount = project.config.secrets.mount
     document = Kept(operator, mount).read(target.journal)
     journal = journal_in(document, f"{mount}/{target.journal}").as_of(time.time())

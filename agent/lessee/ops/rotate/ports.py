@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from lessee.core.consumers import Consumer
-from lessee.core.errors import LesseeError, NotNotified
+from lessee.core.errors import LesseeError, NotNotifiedError
 from lessee.core.immutable import Record
 from lessee.ops.rotate.documents import Kept
 
@@ -11,10 +11,10 @@ Tell = Callable[..., None]
 """`(level, event, **fields)`, without a value."""
 
 
-class Busy(LesseeError):  # noqa: N818  # It reads as the sentence it is.
+class BusyError(LesseeError):
     """Another rotator is at it."""
 
-    exit_code = NotNotified.exit_code  # EX_TEMPFAIL
+    exit_code = NotNotifiedError.exit_code  # EX_TEMPFAIL
 
 
 class Target(Record, frozen=True):

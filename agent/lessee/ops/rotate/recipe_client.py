@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from lessee.core.errors import LesseeError
 from lessee.ops.rotate.http import Answer, Client
-from lessee.ops.rotate.kinds.kind import SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy import placeholders, provider_responses
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.ops.rotate.policy.provider_responses import Listed
@@ -56,7 +56,7 @@ class Caller:
     ) -> Answer:
         """The answer to the recipe's request of this name, a success or with one of the statuses `also`.
 
-        `fields`: the secret's. `argument`: one more of the URL's. Raises SystemAway and SystemRefused.
+        `fields`: the secret's. `argument`: one more of the URL's. Raises SystemUnavailableError and SystemRefusedError.
         """
         request = self._recipe.requests[name]
         known = {**self._admin, **{f"secret.{key}": value for key, value in fields.items()}, **values}
@@ -64,9 +64,9 @@ class Caller:
             url = placeholders.in_url(request.url, known)
             headers = {key: placeholders.in_header(text, known) for key, text in request.headers.items()}
             body = placeholders.in_json(request.body, known)
-        except placeholders.Unfit as exc:
+        except placeholders.UnfitError as exc:
             todo = "see the recipe, the secret and the admin's secret"
-            raise SystemRefused(f"{name}: {exc}", where=self._name, todo=todo) from None
+            raise SystemRefusedError(f"{name}: {exc}", where=self._name, todo=todo) from None
         if argument is not None:
             url = f"{url}{'&' if '?' in url else '?'}{urlencode([argument])}"
         return self._judged(name, self._asked(request.method, url, headers, body), also)
@@ -102,21 +102,21 @@ class Caller:
                 return
             argument = (pages.argument, after)
         todo = "see `pages` in the recipe, or remove keys that nobody needs"
-        raise SystemRefused(f"the list has more than {_MOST_PAGES} pages", where=self._name, todo=todo)
+        raise SystemRefusedError(f"the list has more than {_MOST_PAGES} pages", where=self._name, todo=todo)
 
     def read(self, name: str, look: Callable[_P, _T], *arguments: _P.args, **settings: _P.kwargs) -> _T:
-        """What `look` finds in the answer to a request. Raises SystemRefused where it is not what the recipe says."""
+        """What `look` finds in the answer to a request. Raises SystemRefusedError where it is not what the recipe says."""
         try:
             return look(*arguments, **settings)
-        except provider_responses.Unusable as exc:
+        except provider_responses.UnusableError as exc:
             todo = "mend the recipe: see the provider's documentation"
             what = f"the answer to {name} is not as expected: {exc}"
-            raise SystemRefused(what, where=self._name, todo=todo) from None
+            raise SystemRefusedError(what, where=self._name, todo=todo) from None
 
     def _asked(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> Answer:
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise SystemAway("the provider takes too long", where=self._name, todo="it is tried again")
+            raise SystemUnavailableError("the provider takes too long", where=self._name, todo="it is tried again")
         return self._client.ask(method, url, headers, body, timeout=min(left, _LONGEST))
 
     def _judged(self, name: str, answer: Answer, also: Collection[int]) -> Answer:
@@ -125,14 +125,14 @@ class Caller:
             return answer
         what = f"{name} is answered with status {status}"
         if status >= 500 or status in _LATER:  # noqa: PLR2004  # RFC 9110, 15.6
-            raise SystemAway(what, where=self._name, todo="it is tried again; see how the provider is")
+            raise SystemUnavailableError(what, where=self._name, todo="it is tried again; see how the provider is")
         if status in _NO_ENTRY:
             todo = "see whether the admin's key is valid, and may do that"
         elif 300 <= status < 400:  # noqa: PLR2004  # RFC 9110, 15.4
             todo = "a redirect is not followed, for it would carry the key away: write the new URL into the recipe"
         else:
             todo = "see the provider's documentation, and the recipe"
-        raise SystemRefused(what, where=self._name, todo=todo)
+        raise SystemRefusedError(what, where=self._name, todo=todo)
 
 
 def of_key(fields: Fields, keys: Collection[str]) -> dict[str, Any]:

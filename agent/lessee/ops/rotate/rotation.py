@@ -8,16 +8,16 @@ from typing import assert_never
 from msgspec import field
 
 from lessee.core.consumers import Standing, standing
-from lessee.core.errors import LesseeError, Refused, VaultUnreachable
+from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError
 from lessee.core.immutable import Record, replace
 from lessee.ops.rotate.document_contents import Documents
-from lessee.ops.rotate.documents import Overtaken
-from lessee.ops.rotate.kinds.kind import Case, Kind, Made, SystemRefused
+from lessee.ops.rotate.documents import OvertakenError
+from lessee.ops.rotate.kinds.kind import Case, Kind, Made, SystemRefusedError
 from lessee.ops.rotate.lock_owner import has_left
 from lessee.ops.rotate.policy import decision as d
 from lessee.ops.rotate.policy import journal as j
 from lessee.ops.rotate.policy.journal import Journal
-from lessee.ops.rotate.ports import Busy, Target, World
+from lessee.ops.rotate.ports import BusyError, Target, World
 
 
 class Rotator:
@@ -50,7 +50,7 @@ class Rotator:
         seconds since 1970; default: now. What was published since then is what he asked for. `seen`: when the last
         rotation was as far as is known to whoever wishes for this one; any that came after it will do.
 
-        Raises Busy, SystemAway, SystemRefused, Refused and VaultUnreachable; what has begun then stays noted, and the
+        Raises BusyError, SystemUnavailableError, SystemRefusedError, RefusedError and VaultUnreachableError; what has begun then stays noted, and the
         old credential valid.
         """
         began = self._world.clock()
@@ -67,18 +67,18 @@ class Rotator:
                     self._documents.let_go()
                     return action.outcome
                 self._obey(action, patient=sight.now - began < timeout)
-            except Overtaken:
+            except OvertakenError:
                 self._read()
-            except d.RefusedByOwnSystem:
+            except d.RefusedByOwnSystemError:
                 refused = self._refused()
                 self._documents.note_failure(refused)
                 raise refused from None
-            except d.SecretGone:
+            except d.SecretGoneError:
                 todo = "bring it back: bao kv undelete, or write it again; or take the target out"
-                gone = Refused("the secret was deleted", where=self._target.path, todo=todo)
+                gone = RefusedError("the secret was deleted", where=self._target.path, todo=todo)
                 self._documents.note_failure(gone)
                 raise gone from None
-            except (Busy, VaultUnreachable):
+            except (BusyError, VaultUnreachableError):
                 raise
             except LesseeError as exc:
                 if self._documents.note_failure(exc):
@@ -166,7 +166,7 @@ class Rotator:
     def _wait(self, seconds: float, *, patient: bool) -> None:
         held = self._documents.is_held
         if held and not patient:
-            raise Busy("another rotator is at it", where=self._target.name, todo="wait for it, or see --status")
+            raise BusyError("another rotator is at it", where=self._target.name, todo="wait for it, or see --status")
         self._world.sleep(seconds)
         self._learnt = _Learnt()
         if held:
@@ -194,7 +194,7 @@ class Rotator:
             made = self._kind.create(case)
         try:
             self._documents.note_made(self.journal, made)
-        except Overtaken:
+        except OvertakenError:
             self._discard_unnoted(case, made)
             raise
 
@@ -222,7 +222,7 @@ class Rotator:
             # Without a lock of the system's we may have stood still before that for as long as others took for it.
             if self._documents.is_given_up(case):
                 self._kind.discard(case)
-                raise Overtaken
+                raise OvertakenError
         self._learnt = _Learnt(applied=True)
 
     @contextmanager
@@ -257,7 +257,7 @@ class Rotator:
             self._tell("warning", "not waited for any longer", consumer=name, version=version)
             try:
                 self._world.forget(name)
-            except Refused as exc:  # Then the next rotation waits for it too.
+            except RefusedError as exc:  # Then the next rotation waits for it too.
                 self._tell("warning", "consumer not forgotten", consumer=name, reason=str(exc))
 
     def _remove(self) -> None:
@@ -275,9 +275,9 @@ class Rotator:
         if refused:
             raise self._refused()
 
-    def _refused(self) -> SystemRefused:
+    def _refused(self) -> SystemRefusedError:
         todo = "see the system's log: may the login be used from here, and what else does it need?"
-        return SystemRefused("the new credential is not let in", where=self._target.name, todo=todo)
+        return SystemRefusedError("the new credential is not let in", where=self._target.name, todo=todo)
 
     def _read(self) -> None:
         self._documents.read()

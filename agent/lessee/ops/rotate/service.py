@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, assert_never
 
-from lessee.core.errors import LesseeError, VaultUnreachable
+from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.config_reload import Reloading, Stamps, Watcher
 from lessee.host.project import stamp
@@ -15,7 +15,7 @@ from lessee.ops.rotate.policy import service_state as s
 from lessee.ops.rotate.policy.schedule import schedule
 from lessee.ops.rotate.policy.service import start, step
 from lessee.ops.rotate.policy.status_view import status
-from lessee.ops.rotate.ports import Busy
+from lessee.ops.rotate.ports import BusyError
 from lessee.ops.rotate.targets import Project, rotator
 from lessee.ops.rotate.vault_poller import Asker
 from lessee.telemetry.logs import log
@@ -179,10 +179,10 @@ def _rotated(project: Project, command: s.Rotate, named: str) -> s.Event:
             finally:
                 journal = one.journal
         return s.Ended(name, journal)
-    except Busy:
-        return s.Busy(name)
-    except VaultUnreachable as exc:
-        return s.Away(str(exc), name)
+    except BusyError:
+        return s.RotationBusy(name)
+    except VaultUnreachableError as exc:
+        return s.VaultUnavailable(str(exc), name)
     except LesseeError as exc:
         # Whoever reads the status need not be one who may read secrets.
         return s.Failed(name, project.redactor.clean(str(exc)), journal)

@@ -82,7 +82,7 @@ def rotator(
     holder's name, of one who rotates it again and again, and at one moment once; what he left in the middle is then
     his own.
 
-    Raises ConfigError, also where the admin's secret is not there, Refused and VaultUnreachable.
+    Raises ConfigError, also where the admin's secret is not there, RefusedError and VaultUnreachableError.
     """
     said, target, secrets_ = project.said(name), project.target(name), project.config.secrets
     kept = Kept(operator, secrets_.mount)

@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TypeVar
 
-from lessee.core.errors import LesseeError, Refused, VaultUnreachable
+from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError
 from lessee.host.clock import boot_time
 from lessee.ops.rotate.confirmations import confirmations
 from lessee.ops.rotate.documents import Document, Kept, journal_in
@@ -50,11 +50,11 @@ class Asker:
                 self._session.open(letter[0])
                 answer = self._answer(*letter)
             except LesseeError as exc:
-                answer = s.Away(str(exc))
+                answer = s.VaultUnavailable(str(exc))
             except Exception as exc:  # noqa: BLE001  # Its text may hold a value, and somebody waits for an answer.
-                answer = s.Away(f"internal error: {type(exc).__name__}; please report it")
+                answer = s.VaultUnavailable(f"internal error: {type(exc).__name__}; please report it")
             self._post(answer)
-            if isinstance(answer, s.Away):
+            if isinstance(answer, s.VaultUnavailable):
                 self._session.close()
         self._session.close()
 
@@ -66,7 +66,7 @@ class Asker:
             return s.Asked(
                 self._session.ask(project, lambda asking: confirmations(asking, secrets.mount, secrets.prefix)())
             )
-        except Refused:
+        except RefusedError:
             # The rotation itself asks for them too, and tells that it may not.
             return s.Asked(())
 
@@ -81,7 +81,7 @@ class Asker:
                 if name in question.unknown or document.version != self._seen.get(name):
                     journals[name] = journal_in(document, path)
                 seen[name] = document.version
-            except Refused as exc:
+            except RefusedError as exc:
                 unreadable[name] = str(exc)
         self._seen = seen
         return s.Looked(journals, unreadable)
@@ -101,7 +101,7 @@ class _Session:
         self._is_new = False
 
     def open(self, project: Project) -> Operator:
-        """Raises Refused and VaultUnreachable."""
+        """Raises RefusedError and VaultUnreachableError."""
         self._is_new = self._open is None or self._open[0] is not project or boot_time() >= self._until
         if self._open is not None and not self._is_new:
             return self._open[1]
@@ -116,16 +116,16 @@ class _Session:
         asking = self._open[1] if self._open is not None else self.open(project)
         try:
             return question(asking)
-        except Refused:
+        except RefusedError:
             if self._is_new:
                 raise
         self.close()
         try:
             return question(self.open(project))
-        except Refused as exc:
+        except RefusedError as exc:
             if self._open is not None:
                 raise
-            raise VaultUnreachable(exc.what, where=exc.where, todo=exc.todo) from None  # It is not the path.
+            raise VaultUnreachableError(exc.what, where=exc.where, todo=exc.todo) from None  # It is not the path.
 
     def close(self) -> None:
         """A token of ours is revoked."""
@@ -136,11 +136,11 @@ class _Session:
 
 def _good_for(asking: Operator, *, is_given: bool) -> float:
     """Seconds until another look at the token. One that was given has nobody else who renews it."""
-    with suppress(Refused):
+    with suppress(RefusedError):
         if is_given:
             asking.write("auth/token/renew-self")
     said: Mapping[str, object] = {}
-    with suppress(Refused):
+    with suppress(RefusedError):
         said = asking.read("auth/token/lookup-self") or {}
     ttl = said.get("ttl")
     return ttl / _HALF if isinstance(ttl, int) and ttl > 0 else float("inf")

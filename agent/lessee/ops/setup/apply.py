@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from lessee.config import Config
-from lessee.core.errors import LesseeError, Refused, VaultUnreachable
+from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError
 from lessee.core.failures import Kind as Failed
 from lessee.ops.setup.initial_values import Values
 from lessee.ops.setup.policy.desired_state import Wanted, record_path
@@ -26,7 +26,7 @@ from lessee.ops.setup.policy.plan import (
 )
 from lessee.ops.setup.policy.server_state import State
 from lessee.vault.admin import Operator, error
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 Tell = Callable[[Step], None]
 _PATIENCE = 10.0
@@ -42,7 +42,7 @@ class Acting:
         self._values = values
 
     def act(self, steps: Sequence[Step], wanted: Sequence[Wanted], tell: Tell) -> None:
-        """Take the steps, environment by environment. Raises Refused or VaultUnreachable at the first that fails."""
+        """Take the steps, environment by environment. Raises RefusedError or VaultUnreachableError at the first that fails."""
         for environment in ("", *self._configs):
             own = [step for step in steps if environment_of(step) == environment]
             its = [one for one in wanted if one.environment == environment]
@@ -81,7 +81,7 @@ class Acting:
                     self._asking.delete(step.path)
                 case Fill():
                     self._fill(step)
-        except (Refused, VaultUnreachable) as exc:
+        except (RefusedError, VaultUnreachableError) as exc:
             raise type(exc)(exc.what, where=exc.where, todo=exc.todo or "what is done is done; run it again") from None
         return step
 
@@ -103,7 +103,7 @@ class Acting:
     def _audit(self, made: Object) -> Step:
         try:
             self._asking.door.ask("PUT", made.path, token=self._asking.token, body=body_of(made, new=True))
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             # OpenBao has audit devices in its configuration alone, unless that says otherwise.
             if exc.failure.kind in {Failed.INVALID, Failed.UNSUPPORTED}:
                 return Forbidden(made)
@@ -132,9 +132,9 @@ class Acting:
     def _put(self, path: str, fields: Mapping[str, object], version: int) -> None:
         try:
             self._asking.write(path, {"data": fields, "options": {"cas": version}})
-        except Refused as exc:
+        except RefusedError as exc:
             todo = exc.todo or "did somebody write it at this moment? run it again"
-            raise Refused(exc.what, where=path, todo=todo) from None
+            raise RefusedError(exc.what, where=path, todo=todo) from None
 
     def _wait_for(self, mount: str) -> None:
         """A new KV engine is not there at once: it answers with an error while it makes itself ready."""

@@ -7,7 +7,7 @@ from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
 
-from lessee.core.errors import Refused
+from lessee.core.errors import RefusedError
 from lessee.host.directories import cannot_write, entries, open_directory, refuse_strangers
 from lessee.ops.setup.policy.objects import Kind, Object
 from lessee.vault.admin import Operator
@@ -40,7 +40,7 @@ def stale(asking: Operator, folder: Path, roles: Iterable[Object]) -> Iterator[P
 
 
 def hand_out(asking: Operator, folder: Path, roles: Iterable[Object], wrap_ttl: float | None, tell: Tell) -> None:
-    """Write the files that are missing; those that are there stay. Raises CannotWrite, Refused or VaultUnreachable.
+    """Write the files that are missing; those that are there stay. Raises WriteError, RefusedError or VaultUnreachableError.
 
     With `wrap_ttl` in seconds, secret_id holds a response-wrapping token that serves once, within that time.
     """
@@ -112,7 +112,7 @@ def _role_id(asking: Operator, role: Object) -> str:
     path = f"{role.path}/role-id"
     value = (asking.read(path) or {}).get("role_id")
     if not value:
-        raise Refused("the role is not there", where=role.path, todo="set up roles as well")
+        raise RefusedError("the role is not there", where=role.path, todo="set up roles as well")
     return str(value)
 
 
@@ -120,5 +120,5 @@ def _secret_id(asking: Operator, role: Object, wrap_ttl: float | None) -> str:
     answer = asking.write(f"{role.path}/secret-id", wrap_ttl=wrap_ttl)
     value = answer.wrapping_token if wrap_ttl is not None else answer.data.get("secret_id")
     if not value:
-        raise Refused("the server gave no secret_id", where=role.path)
+        raise RefusedError("the server gave no secret_id", where=role.path)
     return str(value)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
 
 from lessee.config import Config
-from lessee.core.errors import VaultUnreachable
+from lessee.core.errors import VaultUnreachableError
 from lessee.core.failures import Kind as Failed
 from lessee.ops.setup.policy.desired_state import KV, First, Wanted, record_path
 from lessee.ops.setup.policy.fingerprints import Recorded, from_data
@@ -12,7 +12,7 @@ from lessee.ops.setup.policy.objects import Fields, Kind, Object, fields_of
 from lessee.ops.setup.policy.server_state import Standing, State
 from lessee.vault.admin import Operator, error
 from lessee.vault.responses import meaning
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 _UNINITIALISED, _SEALED = 501, 503
 _TODO = {
@@ -22,20 +22,20 @@ _TODO = {
 
 
 def refuse_unready(asking: Operator) -> None:
-    """Raises VaultUnreachable where the server is not initialised, sealed or away."""
+    """Raises VaultUnreachableError where the server is not initialised, sealed or away."""
     try:
         asking.door.ask("GET", "sys/health", token=None, params={"standbyok": "true", "perfstandbyok": "true"})
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         if exc.failure.kind in {Failed.INVALID, Failed.UNSUPPORTED}:
             return  # It is asked of the whole server, and not in a namespace.
         todo = _TODO.get(exc.failure.text)
         if todo is None:
             raise error(exc.failure, asking.door.address) from None
-        raise VaultUnreachable(exc.failure.text, where=asking.door.address, todo=todo) from None
+        raise VaultUnreachableError(exc.failure.text, where=asking.door.address, todo=todo) from None
 
 
 class Looking:
-    """One look at a server; what was read once is not read again. Raises Refused or VaultUnreachable."""
+    """One look at a server; what was read once is not read again. Raises RefusedError or VaultUnreachableError."""
 
     def __init__(self, asking: Operator) -> None:
         self._asking = asking

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lessee.core.errors import CannotWrite, LesseeError, Refused, VaultUnreachable
+from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError, WriteError
 from lessee.ops.setup.key_folder import KeyFolder
 from lessee.ops.setup.policy.initialization import Seal, Wish, contents, names, request, seal_of, unseal_keys
 from lessee.vault.admin import Operator
@@ -24,38 +24,38 @@ def initialise(server: Operator, wish: Wish, folder: Path) -> tuple[tuple[Path, 
     Its answer exists only once. So files with room in them are made before, nothing interrupts from the request on
     until all is on the disk, and nothing else is asked meanwhile. What cannot be helped is a crash of this machine or
     of the way to the server in between, some milliseconds; the server holds nothing yet, so begin again with an
-    empty storage. Raises Refused, VaultUnreachable or CannotWrite.
+    empty storage. Raises RefusedError, VaultUnreachableError or WriteError.
     """
     seal = seal_of(server.read("sys/seal-status") or {})
     if seal.initialised or (server.read("sys/init") or {}).get("initialized") is not False:
-        raise Refused("it is initialised already", where="sys/init", todo=_todo(seal))
+        raise RefusedError("it is initialised already", where="sys/init", todo=_todo(seal))
     with KeyFolder(folder) as keys:
         keys.reserve(names(wish, seal))
         with _uninterrupted():
             try:
                 answer = server.write("sys/init", request(wish, seal), method="PUT", timeout=_INITIALISING).data
-            except VaultUnreachable as exc:
+            except VaultUnreachableError as exc:
                 todo = "see `vault status`; if it is initialised now, its keys are lost: begin again with empty storage"
-                raise VaultUnreachable(exc.what, where=exc.where, todo=todo) from None
-            except Refused as exc:
+                raise VaultUnreachableError(exc.what, where=exc.where, todo=todo) from None
+            except RefusedError as exc:
                 todo = "is each PGP key a whole public one that can encrypt?" if wish.pgp_keys else ""
-                raise Refused(exc.what, where=exc.where, todo=todo) from None
+                raise RefusedError(exc.what, where=exc.where, todo=todo) from None
             files = _keep(keys, contents(wish, seal, answer))
         return files, seal, unseal_keys(wish, seal, answer)
 
 
 def unseal(server: Operator, keys: Iterable[str]) -> Seal:
-    """Open it with as many of the keys as it needs; how it is sealed then. Raises Refused or VaultUnreachable."""
+    """Open it with as many of the keys as it needs; how it is sealed then. Raises RefusedError or VaultUnreachableError."""
     seal = seal_of(server.read("sys/seal-status") or {})
     for key in keys:
         if not seal.sealed:
             break
         try:
             seal = seal_of(server.write("sys/unseal", {"key": key}, method="PUT").data)
-        except Refused as exc:
+        except RefusedError as exc:
             # Keys that anybody gave before counted too, and are forgotten now.
             todo = "is it a key of this server, and not encrypted? then run it again: others are forgotten now"
-            raise Refused(exc.what, where=exc.where, todo=todo) from None
+            raise RefusedError(exc.what, where=exc.where, todo=todo) from None
         if seal.sealed and not seal.progress:
             seal = _joined(server)
     return seal
@@ -67,13 +67,13 @@ def _joined(server: Operator) -> Seal:
     while (seal := seal_of(server.read("sys/seal-status") or {})).sealed:
         if time.monotonic() > deadline:
             what = "its keys are right, and it has not joined its cluster after a minute"
-            raise VaultUnreachable(what, todo="does it reach the active node (`retry_join`)? see its log")
+            raise VaultUnreachableError(what, todo="does it reach the active node (`retry_join`)? see its log")
         time.sleep(_PAUSE)
     return seal
 
 
 def wait_until_active(server: Operator) -> None:
-    """Or until it stands by for a node that is. Raises VaultUnreachable where it does not serve within a minute."""
+    """Or until it stands by for a node that is. Raises VaultUnreachableError where it does not serve within a minute."""
     deadline = time.monotonic() + _WAKING
     while True:
         try:
@@ -86,16 +86,16 @@ def wait_until_active(server: Operator) -> None:
             why = exc.what
         if time.monotonic() > deadline:
             todo = "see its log; the keys are kept"
-            raise VaultUnreachable(f"it does not serve after a minute: {why}", todo=todo)
+            raise VaultUnreachableError(f"it does not serve after a minute: {why}", todo=todo)
         time.sleep(_PAUSE)
 
 
 def _keep(keys: KeyFolder, texts: dict[str, str]) -> tuple[Path, ...]:
     try:
         return keys.keep(texts)
-    except CannotWrite as exc:
+    except WriteError as exc:
         todo = "the server is initialised, and this key is lost: begin again with empty storage"
-        raise CannotWrite(exc.what, where=exc.where, todo=todo) from None
+        raise WriteError(exc.what, where=exc.where, todo=todo) from None
 
 
 def _todo(seal: Seal) -> str:

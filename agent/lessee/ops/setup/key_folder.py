@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lessee.core.errors import CannotWrite
+from lessee.core.errors import WriteError
 from lessee.host.directories import cannot_write, entries, open_directory
 
 _ROOM = 16384
@@ -16,12 +16,12 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class KeyFolder:
-    """A new or empty folder, 0700. What is reserved and not kept is gone at the end. Raises CannotWrite."""
+    """A new or empty folder, 0700. What is reserved and not kept is gone at the end. Raises WriteError."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if path.is_symlink():
-            raise CannotWrite("it is a link", where=str(path), todo="name a new folder")
+            raise WriteError("it is a link", where=str(path), todo="name a new folder")
         self._is_new = not os.path.lexists(path)
         self._fd = open_directory(path, make=(0o700, None, None))
         self._files: dict[str, int] = {}
@@ -35,7 +35,7 @@ class KeyFolder:
             raise
 
     def reserve(self, names: Iterable[str]) -> None:
-        """Make the files, with room on the disk for what will come. Raises CannotWrite."""
+        """Make the files, with room on the disk for what will come. Raises WriteError."""
         for name in names:
             with cannot_write(self.path / name):
                 self._files[name] = os.open(_part(name), _NEW, 0o600, dir_fd=self._fd)
@@ -45,12 +45,12 @@ class KeyFolder:
             os.fsync(self._fd)
 
     def keep(self, texts: Mapping[str, str]) -> tuple[Path, ...]:
-        """Write all that can be written, and then complain. Raises CannotWrite."""
+        """Write all that can be written, and then complain. Raises WriteError."""
         failed = None
         for name, text in texts.items():
             try:
                 self._keep(name, text)
-            except CannotWrite as exc:
+            except WriteError as exc:
                 failed = exc
         with cannot_write(self.path):
             os.fsync(self._fd)
@@ -83,7 +83,7 @@ class KeyFolder:
 
     def _refuse_full(self) -> None:
         if entries(self._fd):
-            raise CannotWrite("the folder is not empty", where=str(self.path), todo="name a new one")
+            raise WriteError("the folder is not empty", where=str(self.path), todo="name a new one")
 
     def _sync_parent(self) -> None:
         parent = os.open("..", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._fd)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from lessee.core.errors import ConfigError, LesseeError, Refused
+from lessee.core.errors import ConfigError, LesseeError, RefusedError
 from lessee.core.immutable import Record, replace
 from lessee.host.clock import wall_time
 from lessee.ops.setup.policy import kv_versions
@@ -24,7 +24,7 @@ from lessee.ops.setup.policy.migration import (
     settings_for,
 )
 from lessee.vault.admin import Operator, error
-from lessee.vault.responses import RequestFailed
+from lessee.vault.responses import RequestFailedError
 
 
 class Mount(Record, frozen=True):
@@ -44,7 +44,7 @@ class Outcome(Enum):
     LEFT_OUT = "-"
 
 
-class Told(Record, frozen=True):
+class Notified(Record, frozen=True):
     """One secret, or one folder that is left out. `versions` that are copied, of which `lost` cannot be read."""
 
     path: str
@@ -55,11 +55,11 @@ class Told(Record, frozen=True):
 
 
 def mount_at(server: Operator, path: str) -> Mount:
-    """The KV mount in which a path lies. Raises Refused, VaultUnreachable or ConfigError."""
+    """The KV mount in which a path lies. Raises RefusedError, VaultUnreachableError or ConfigError."""
     try:
         found = server.read(f"sys/internal/ui/mounts/{path}")
-    except Refused as exc:
-        raise Refused("there is no such mount, or the token may not see it", where=path, todo=exc.todo) from None
+    except RefusedError as exc:
+        raise RefusedError("there is no such mount, or the token may not see it", where=path, todo=exc.todo) from None
     if found is None or found.get("type") not in {"kv", "generic"}:
         raise ConfigError([LesseeError("it lies in no KV mount", where=path, todo="name one that does")])
     mount = str(found["path"]).removesuffix("/")
@@ -80,11 +80,11 @@ class Migration:
         self._ahead = 0.0
         """Seconds by which the server's clock may be ahead of ours."""
 
-    def run(self, *, act: bool) -> Iterator[Told]:
-        """Secret by secret. Raises Refused or VaultUnreachable: what is done by then stays; the next run goes on."""
+    def run(self, *, act: bool) -> Iterator[Notified]:
+        """Secret by secret. Raises RefusedError or VaultUnreachableError: what is done by then stays; the next run goes on."""
         self._ahead = self._ask_ahead()
         for path, why in self._walk(""):
-            yield Told(path, Outcome.LEFT_OUT, why=why) if why else self._move_one(path, act=act)
+            yield Notified(path, Outcome.LEFT_OUT, why=why) if why else self._move_one(path, act=act)
 
     def _walk(self, folder: str) -> Iterator[tuple[str, str | None]]:
         view = "metadata/" if self._source.is_versioned else ""
@@ -96,30 +96,30 @@ class Migration:
             else:
                 yield from self._walk(path)
 
-    def _move_one(self, path: str, *, act: bool) -> Told:
+    def _move_one(self, path: str, *, act: bool) -> Notified:
         source = self._read(self._source, f"{self._move.source.path}{path}")
         if source is None:
-            return Told(path, Outcome.EQUAL)  # It was taken away since it was listed.
+            return Notified(path, Outcome.EQUAL)  # It was taken away since it was listed.
         if not all(kv_versions.is_exact(version.data) for version in source.versions.values()):
             why = "a whole number there has more digits than KV version 2 keeps; write it as a string first"
-            return Told(path, Outcome.REFUSED, why=why)
+            return Notified(path, Outcome.REFUSED, why=why)
         settings = settings_for(source.settings, source_most=self._source.most, target_most=self._target.most)
         source = replace(source, settings=settings)
         steps = self._plan(source, path)
         if isinstance(steps, Differs):
-            return Told(path, Outcome.REFUSED, why=f"something else is there: {steps.why}")
+            return Notified(path, Outcome.REFUSED, why=f"something else is there: {steps.why}")
         if not steps:
-            return Told(path, Outcome.EQUAL)
+            return Notified(path, Outcome.EQUAL)
         if act:
             for step in steps:
                 self._obey(f"{self._move.target.path}{path}", step)
             if self._plan(source, path):
-                return Told(
+                return Notified(
                     path, Outcome.REFUSED, why="read back, the copy is not equal: did somebody write it meanwhile?"
                 )
         written = [step.number for step in steps if isinstance(step, Write)]
         lost = sum(number not in source.versions or source.versions[number].data is None for number in written)
-        return Told(path, Outcome.COPIED, versions=len(written), lost=lost)
+        return Notified(path, Outcome.COPIED, versions=len(written), lost=lost)
 
     def _plan(self, source: Kept, path: str) -> tuple[Step, ...] | Differs:
         target = self._read(self._target, f"{self._move.target.path}{path}")
@@ -168,7 +168,7 @@ class Migration:
         before = wall_time()
         try:
             date = self._server.door.ask("GET", "sys/seal-status", token=None).date
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             raise error(exc.failure, "sys/seal-status") from None
         # It counts whole seconds: what was deleted in this one must not look as if it had yet to be.
         return 0.0 if date is None else date + 1 - before

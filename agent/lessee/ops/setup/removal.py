@@ -35,7 +35,7 @@ class Going(Record, frozen=True):
 def going(asking: Operator, config: Config) -> Going | None:
     """What setup made in the configuration's environment; None where it made nothing there.
 
-    Raises Refused or VaultUnreachable.
+    Raises RefusedError or VaultUnreachableError.
     """
     environment = config.environment
     assert environment is not None
@@ -50,7 +50,7 @@ def going(asking: Operator, config: Config) -> Going | None:
 
 
 def remove(asking: Operator, going: Going, tell: Tell) -> None:
-    """Remove it all. What is gone already is no error. Raises Refused or VaultUnreachable; it can be run again."""
+    """Remove it all. What is gone already is no error. Raises RefusedError or VaultUnreachableError; it can be run again."""
     for kind, path in going.objects:
         try:
             asking.delete(path)

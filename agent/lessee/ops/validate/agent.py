@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from lessee.core.errors import AgentAway
-from lessee.ops.validate.checks import Check, NotLooked
+from lessee.core.errors import AgentUnavailableError
+from lessee.ops.validate.checks import Check, NotLookedError
 from lessee.ops.validate.context import Subject
 from lessee.ops.validate.policy.agent import NAMES, judge
 from lessee.ops.validate.policy.results import Result, Teller
@@ -21,6 +21,6 @@ def _look(subject: Subject, tell: Teller) -> Iterator[Result]:
     socket = Path(subject.config.status.socket)
     try:
         status = ask(socket, "GET", "/status.json", timeout=subject.timeout)
-    except AgentAway:
-        raise NotLooked(f"no agent answers at {socket}") from None
+    except AgentUnavailableError:
+        raise NotLookedError(f"no agent answers at {socket}") from None
     yield from judge(tell, status, subject.now)

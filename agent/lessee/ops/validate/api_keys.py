@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from lessee.config.grammar.validate import CheckedKey
-from lessee.ops.validate.checks import Check, NotLooked
+from lessee.ops.validate.checks import Check, NotLookedError
 from lessee.ops.validate.context import Subject
 from lessee.ops.validate.http import ask, bare, shown
 from lessee.ops.validate.keys import credential
@@ -27,7 +27,7 @@ def checks(subject: Subject) -> Iterator[Check]:
 
 
 def _nothing() -> Iterator[Result]:
-    raise NotLooked("validate.api_keys names none")
+    raise NotLookedError("validate.api_keys names none")
     yield
 
 

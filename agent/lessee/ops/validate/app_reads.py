@@ -15,7 +15,7 @@ from lessee.rendering.app_templates import Recipe
 from lessee.rendering.render import Inputs
 from lessee.vault.admin import Operator, error
 from lessee.vault.engines import kv
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 _SHARE = 0.6
 _Seen = Secret | Mapping[str, Secret] | Failure | None
@@ -31,7 +31,7 @@ class Read(Record, frozen=True):
 
 
 def read(subject: Subject, recipe: Recipe) -> Read:
-    """Raises NotLooked, Refused or VaultUnreachable where the app cannot log in."""
+    """Raises NotLookedError, RefusedError or VaultUnreachableError where the app cannot log in."""
     asking = subject.login_of(recipe.app.vault)
     kv_version = _version(asking, recipe)
     seen = each(recipe.needs, partial(_look, asking, kv_version), subject.timeout * _SHARE)
@@ -56,7 +56,7 @@ def _version(asking: Operator, recipe: Recipe) -> int:
         return 2
     try:
         return kv.mount_version(asking.door, asking.token, recipe.space.mount)
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         raise error(exc.failure, recipe.space.mount) from None
 
 
@@ -72,7 +72,7 @@ def _look(asking: Operator, kv_version: int, need: Need) -> _Seen:
                 return _may_ask(asking, need)
             case _:
                 assert_never(need)
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         return exc.failure
 
 

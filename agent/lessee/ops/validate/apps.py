@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from lessee.config import App, ByCmdline, ByCommand, ByContainer, ByHttp, ByName, ByPidFile, Child, Target
-from lessee.core.errors import LesseeError, Refused
+from lessee.core.errors import LesseeError, RefusedError
 from lessee.host.clock import boot_time
 from lessee.host.project import load
 from lessee.notification import process_finder
 from lessee.notification.probes import wait_until_ready
 from lessee.ops.validate.app_reads import Read, read, try_out
-from lessee.ops.validate.checks import Check, NotLooked
+from lessee.ops.validate.checks import Check, NotLookedError
 from lessee.ops.validate.context import Subject
 from lessee.ops.validate.network import reach
 from lessee.ops.validate.once import Once
@@ -68,7 +68,7 @@ def _readable(tell: Teller, recipe: Once[Recipe], reading: Once[Read]) -> Iterat
             "secrets-readable", f"the app's login may read all that its templates name ({len(made.needs)})"
         )
     else:
-        raise NotLooked("the templates read nothing")
+        raise NotLookedError("the templates read nothing")
 
 
 def _rendered(tell: Teller, recipe: Once[Recipe], reading: Once[Read], trying: Once[Tried]) -> Iterator[Result]:
@@ -78,7 +78,7 @@ def _rendered(tell: Teller, recipe: Once[Recipe], reading: Once[Read], trying: O
     except LesseeError:
         unread = ("the login",)
     if unread:
-        raise NotLooked("secrets-readable failed")
+        raise NotLookedError("secrets-readable failed")
     tried = trying()
     if tried.faults:
         todo = "see `lessee render --diff`, and what is wrong with the secret"
@@ -91,7 +91,7 @@ def _rendered(tell: Teller, recipe: Once[Recipe], reading: Once[Read], trying: O
 def _published(tell: Teller, app: App, trying: Once[Tried]) -> Iterator[Result]:
     check, tried = "files-published", _tried(trying)
     if not tried.files:
-        raise NotLooked("what the files hold cannot be known without asking for credentials anew")
+        raise NotLookedError("what the files hold cannot be known without asking for credentials anew")
     old = _differing(app, tried)
     if old:
         time.sleep(min(2 * app.refresh, _LONGEST_WAIT))
@@ -107,14 +107,14 @@ def _published(tell: Teller, app: App, trying: Once[Tried]) -> Iterator[Result]:
 def _differing(app: App, tried: Tried) -> list[str]:
     try:
         there = read_whole(Path(app.directory), sorted(tried.files), timeout=0)
-    except Refused as exc:
-        raise NotLooked(f"{exc.where}: {exc.what}") from None
+    except RefusedError as exc:
+        raise NotLookedError(f"{exc.where}: {exc.what}") from None
     return [name for name, content in sorted(there.items()) if not tried.is_same(name, content)]
 
 
 def _ready(tell: Teller, app: App, subject: Subject) -> Iterator[Result]:
     if app.ready is None:
-        raise NotLooked("the app has no `ready`")
+        raise NotLookedError("the app has no `ready`")
     seen = wait_until_ready(
         replace(app.ready, after=0.0, within=min(app.ready.within, subject.timeout * _SHARE)),
         directory=Path(app.directory),
@@ -139,7 +139,7 @@ def _published_at(app: App) -> float:
 
 def _target(tell: Teller, app: App, subject: Subject) -> Iterator[Result]:
     if app.notify is None:
-        raise NotLooked("nobody is to be told")
+        raise NotLookedError("nobody is to be told")
     absent = _absent(app.notify.target, subject.timeout * _SHARE)
     if absent:
         yield tell.critical("notify-target", f"nobody would be told: {absent}", "start the app, or mend its `notify`")
@@ -148,7 +148,7 @@ def _target(tell: Teller, app: App, subject: Subject) -> Iterator[Result]:
 
 
 def _absent(target: Target, timeout: float) -> str:
-    """Why nobody would be told; empty where somebody would be. Raises NotLooked where that is not to be seen."""
+    """Why nobody would be told; empty where somebody would be. Raises NotLookedError where that is not to be seen."""
     match target:
         case ByName() | ByCmdline() | ByPidFile():
             found = process_finder.find(target)
@@ -160,9 +160,9 @@ def _absent(target: Target, timeout: float) -> str:
         case ByHttp(url=url):
             return _unserved(url, timeout)
         case Child():
-            raise NotLooked("it is the child of `lessee exec`")
+            raise NotLookedError("it is the child of `lessee exec`")
         case ByContainer():
-            raise NotLooked("containers are not looked at")
+            raise NotLookedError("containers are not looked at")
         case _:
             assert_never(target)
 
@@ -181,17 +181,17 @@ def _made(recipe: Once[Recipe]) -> Recipe:
     try:
         return recipe()
     except LesseeError:
-        raise NotLooked("templates-right failed") from None
+        raise NotLookedError("templates-right failed") from None
 
 
 def _tried(trying: Once[Tried]) -> Tried:
-    """Raises NotLooked where nothing could be rendered."""
+    """Raises NotLookedError where nothing could be rendered."""
     try:
         tried = trying()
     except LesseeError:
-        raise NotLooked("nothing could be rendered") from None
+        raise NotLookedError("nothing could be rendered") from None
     if tried.faults:
-        raise NotLooked("files-rendered failed")
+        raise NotLookedError("files-rendered failed")
     return tried
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lessee.core.immutable import Record
 from lessee.core.sensitive.names import Place, fields
-from lessee.ops.validate.checks import NotLooked
+from lessee.ops.validate.checks import NotLookedError
 from lessee.ops.validate.policy import thresholds
 from lessee.ops.validate.policy.results import Result, Teller
 
@@ -32,7 +32,7 @@ def valid(subject: "Subject") -> Iterator[Result]:
     """The one that ends first stands for all."""
     check, found = "certificates-valid", [one for pair in _pems(subject) for one in pair[0]]
     if not found:
-        raise NotLooked("there is no certificate among the secrets")
+        raise NotLookedError("there is no certificate among the secrets")
     if broken := [str(one.place) for one in found if not one.public]:
         yield _TELL.critical(check, f"no certificate can be read there: {', '.join(sorted(broken))}", _TODO)
         return
@@ -54,7 +54,7 @@ def fitting(subject: "Subject") -> Iterator[Result]:
     elif count:
         yield _TELL.passed(check, f"every private key fits its certificate ({count})")
     else:
-        raise NotLooked("there is no private key beside a certificate")
+        raise NotLookedError("there is no private key beside a certificate")
 
 
 def _pems(subject: "Subject") -> Iterator[tuple[list[_Pem], list[_Pem]]]:

@@ -18,5 +18,5 @@ class Check(Record, frozen=True):
     run: Callable[[], Iterable[Result]]
 
 
-class NotLooked(Exception):  # noqa: N818  # It reads as what happened.
+class NotLookedError(Exception):
     """Raised by a check that cannot look, with the reason, which holds no value; nothing is wrong for that."""

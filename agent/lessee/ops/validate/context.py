@@ -9,7 +9,7 @@ from typing import Any
 
 from lessee.config import Config, Vault
 from lessee.config.grammar.vault import AppRole, TokenAuth
-from lessee.core.errors import LesseeError, Refused, VaultUnreachable
+from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.core.paths import Folder, Need, Ref
 from lessee.core.sensitive.names import Place
@@ -17,7 +17,7 @@ from lessee.core.sensitive.traces import Traces
 from lessee.host.clock import boot_time
 from lessee.host.project import Project, load
 from lessee.ops.validate import inventory
-from lessee.ops.validate.checks import NotLooked
+from lessee.ops.validate.checks import NotLookedError
 from lessee.ops.validate.inventory import Inventory
 from lessee.ops.validate.once import Once
 from lessee.ops.validate.policy.exposure import listed
@@ -28,7 +28,7 @@ from lessee.vault.auth.login import look_up
 from lessee.vault.connect import address_of
 from lessee.vault.engines import kv
 from lessee.vault.health import Health
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 _SHARE = 0.6
 """Of a check's time: whether Vault answers and what it holds is known before whoever waits for that is out of time."""
@@ -64,28 +64,28 @@ class Subject:
     def operator(self) -> Operator:
         """The way to Vault that secrets are read by: $VAULT_TOKEN, else the configured login.
 
-        Raises NotLooked where there is none: what is wrong with it, the check of the login says.
+        Raises NotLookedError where there is none: what is wrong with it, the check of the login says.
         """
         return _way(self._operator)
 
     def reach(self) -> Operator:
-        """As above, and what is wrong with it is told: raises Refused or VaultUnreachable."""
+        """As above, and what is wrong with it is told: raises RefusedError or VaultUnreachableError."""
         try:
             return self._operator()
-        except NotLooked as exc:
-            raise VaultUnreachable(str(exc), where=self.config.vault.address) from None
+        except NotLookedError as exc:
+            raise VaultUnreachableError(str(exc), where=self.config.vault.address) from None
 
     def identity(self) -> Operator:
         """By the configured login alone, as an agent has it. Raises as `operator` does."""
         return _way(self._identity)
 
     def log_in(self) -> None:
-        """Raises Refused or VaultUnreachable where a way fails, and NotLooked where Vault does not serve."""
+        """Raises RefusedError or VaultUnreachableError where a way fails, and NotLookedError where Vault does not serve."""
         self._identity()
         self._operator()
 
     def login_of(self, vault: Vault) -> Operator:
-        """As an app with this block logs in. Raises NotLooked where that is not tried, Refused or VaultUnreachable."""
+        """As an app with this block logs in. Raises NotLookedError where that is not tried, RefusedError or VaultUnreachableError."""
         if vault == self.config.vault:
             return self.identity()
         return self._logins.setdefault(vault, Once(partial(self._log_in, vault)))()
@@ -117,7 +117,7 @@ class Subject:
     def secret(self, path: str) -> Mapping[str, Any] | None:
         """The fields of a secret of the environment, by the path that a template names; None where there is none.
 
-        Each is read once. Raises NotLooked where Vault does not serve, Refused or VaultUnreachable for this path.
+        Each is read once. Raises NotLookedError where Vault does not serve, RefusedError or VaultUnreachableError for this path.
         """
         ref = self.space.secret(path)
         return self._secrets.setdefault(ref, Once(partial(self._read, ref)))()
@@ -127,10 +127,10 @@ class Subject:
         return self._kv_version()
 
     def other_folders(self) -> Mapping[str, str]:
-        """Of each other environment the folder of its secrets. Raises NotLooked where the prefix names none."""
+        """Of each other environment the folder of its secrets. Raises NotLookedError where the prefix names none."""
         own, parts = self.config.environment, self.space.prefix.split("/")
         if own is None or own not in parts:
-            raise NotLooked("the secrets' prefix holds no environment's name")
+            raise NotLookedError("the secrets' prefix holds no environment's name")
         others = sorted(self.config.foreign_environments)
         return {other: "/".join(other if part == own else part for part in parts) for other in others}
 
@@ -143,11 +143,11 @@ class Subject:
     def _open(self, token: str | None, vault: Vault) -> Operator:
         served = [one for one in self.health() if not one.error and not one.sealed]
         if not served and vault.address == self.config.vault.address:
-            raise NotLooked("Vault does not serve")
+            raise NotLookedError("Vault does not serve")
         opened = self._ways.enter_context(operator(vault, self.environ, boot_time, token=token))
         try:
             look_up(opened.door, opened.token, boot_time)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             if exc.failure.kind is not Kind.UNSUPPORTED:  # It is valid, and may not look at itself.
                 raise error(exc.failure, vault.address) from None
         return opened
@@ -158,14 +158,14 @@ class Subject:
         if vault == self.config.vault and (theirs or not self.environ.get("VAULT_TOKEN", "").strip()):
             return self._operator()
         if isinstance(auth, AppRole) and auth.wrapped:
-            raise NotLooked("a login would spend the wrapping token, which is for the agent")
+            raise NotLookedError("a login would spend the wrapping token, which is for the agent")
         return self._open("", vault)
 
     def _look_at_mount(self) -> int:
         asking, mount = self.operator(), self.space.mount
         try:
             return kv.mount_version(asking.door, asking.token, mount)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             raise error(exc.failure, mount) from None
 
     def _take_inventory(self) -> Inventory:
@@ -181,7 +181,7 @@ class Subject:
         named |= {one.secret for one in self.config.rotation.values()}
         refs = set()
         for path in named - {None}:
-            with suppress(Refused):  # The check that wants it tells of it.
+            with suppress(RefusedError):  # The check that wants it tells of it.
                 refs.add(self.space.secret(str(path)))
         try:
             needs = self.needs()
@@ -193,7 +193,7 @@ class Subject:
         asking, version = self.operator(), self.kv_version()
         try:
             return kv.read(asking.door, asking.token, ref, version).data
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             if exc.failure.kind is Kind.MISSING:
                 return None
             raise error(exc.failure, str(ref)) from None
@@ -203,4 +203,4 @@ def _way(once: Once[Operator]) -> Operator:
     try:
         return once()
     except LesseeError as exc:
-        raise NotLooked(f"Vault could not be asked: {exc.what}") from None
+        raise NotLookedError(f"Vault could not be asked: {exc.what}") from None

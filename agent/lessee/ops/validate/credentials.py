@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
-from lessee.core.errors import LesseeError, Refused
+from lessee.core.errors import LesseeError, RefusedError
 from lessee.host import optional_dependencies
-from lessee.ops.validate.checks import NotLooked
+from lessee.ops.validate.checks import NotLookedError
 from lessee.ops.validate.context import Subject
 
 _T = TypeVar("_T")
@@ -17,18 +17,18 @@ def credentials(
 ) -> _T:
     """What `login` makes of the secret. Where it is not `configured`, nothing need be there.
 
-    Raises NotLooked where there is nothing to look at, and LesseeError where what must be there is not, or no use.
+    Raises NotLookedError where there is nothing to look at, and LesseeError where what must be there is not, or no use.
     """
     where = str(subject.space.secret(path))
     try:
         fields = subject.secret(path)
-    except Refused as exc:
+    except RefusedError as exc:
         if configured:
             raise
-        raise NotLooked(f"not configured, and {where} may not be read: {exc.what}") from None
+        raise NotLookedError(f"not configured, and {where} may not be read: {exc.what}") from None
     if fields is None:
         if not configured:
-            raise NotLooked(f"not configured: there is no secret at {where}")
+            raise NotLookedError(f"not configured: there is no secret at {where}")
         raise LesseeError("there is no such secret", where=where, todo="write it, or name another in `validate:`")
     return login(where, fields)
 

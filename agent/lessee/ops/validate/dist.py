@@ -27,7 +27,7 @@ class Part(Record, frozen=True):
     """Whether it is of what is packed in the file, and not of the file itself."""
 
 
-class Unread(Exception):  # noqa: N818  # It reads as what happened.
+class UnreadError(Exception):
     """A file that cannot be looked at as a whole, with the reason."""
 
 
@@ -61,7 +61,7 @@ def printable(path: Path) -> str:
 def parts(path: Path, overlap: int) -> Iterator[Part]:
     """The file in parts that have so many bytes in common, and then what is packed in it, where it is packed.
 
-    Raises Unread, and OSError.
+    Raises UnreadError, and OSError.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -89,12 +89,12 @@ def _bounded(contents: Iterator[bytes]) -> Iterator[bytes]:
     for content in contents:
         total += len(content)
         if total > LARGEST:
-            raise Unread("what is packed in it is larger than 1 GiB")
+            raise UnreadError("what is packed in it is larger than 1 GiB")
         yield content
 
 
 def _gzip(packed: Iterator[bytes]) -> Iterator[bytes]:
-    """Of all its members. Raises Unread."""
+    """Of all its members. Raises UnreadError."""
     unpacking = zlib.decompressobj(wbits=_WITH_HEADER)
     for more in packed:
         rest = more
@@ -106,19 +106,19 @@ def _gzip(packed: Iterator[bytes]) -> Iterator[bytes]:
                     yield unpacked  # zlib may have more, though it took all.
                     rest = unpacking.unconsumed_tail
             except zlib.error:
-                raise Unread("it begins as gzip does, and is none to its end") from None
+                raise UnreadError("it begins as gzip does, and is none to its end") from None
             yield unpacked
             rest = unpacking.unused_data
     if not unpacking.eof:
-        raise Unread("it is gzip that was cut off")
+        raise UnreadError("it is gzip that was cut off")
 
 
 def _brotli(packed: Iterator[bytes]) -> Iterator[bytes]:
-    """Raises Unread."""
+    """Raises UnreadError."""
     try:
         import brotli  # noqa: PLC0415  # Few have it, and need it.
     except ImportError:
-        raise Unread("it is packed with Brotli: install lessee[dist] to have it looked into") from None
+        raise UnreadError("it is packed with Brotli: install lessee[dist] to have it looked into") from None
     unpacking: _Unpacking = brotli.Decompressor()
     try:
         for more in packed:
@@ -128,17 +128,17 @@ def _brotli(packed: Iterator[bytes]) -> Iterator[bytes]:
                 yield rest
         whole = unpacking.is_finished()
     except brotli.error:
-        raise Unread("it is called .br, and is no Brotli to its end") from None
+        raise UnreadError("it is called .br, and is no Brotli to its end") from None
     if not whole:
-        raise Unread("it is Brotli that was cut off")
+        raise UnreadError("it is Brotli that was cut off")
 
 
 def _zstd(packed: Iterator[bytes]) -> Iterator[bytes]:
-    """Of all its frames. Raises Unread."""
+    """Of all its frames. Raises UnreadError."""
     try:
         from backports import zstd  # noqa: PLC0415  # As above.
     except ImportError:
-        raise Unread("it is packed with Zstandard: install lessee[dist] to have it looked into") from None
+        raise UnreadError("it is packed with Zstandard: install lessee[dist] to have it looked into") from None
     unpacking = zstd.ZstdDecompressor()
     try:
         for more in packed:
@@ -149,9 +149,9 @@ def _zstd(packed: Iterator[bytes]) -> Iterator[bytes]:
                 yield unpacking.decompress(rest, PART)
                 rest = unpacking.unused_data if unpacking.eof else b""
     except zstd.ZstdError:
-        raise Unread("it is called .zst, or begins so, and is no Zstandard to its end") from None
+        raise UnreadError("it is called .zst, or begins so, and is no Zstandard to its end") from None
     if not unpacking.eof:
-        raise Unread("it is Zstandard that was cut off")
+        raise UnreadError("it is Zstandard that was cut off")
 
 
 class _Unpacking(Protocol):

@@ -8,9 +8,9 @@ from lessee.config.grammar.validate import CheckedFrontend
 from lessee.core.errors import LesseeError
 from lessee.core.sensitive.names import Place, is_secretive
 from lessee.core.sensitive.traces import Traces, makes, public_variables
-from lessee.ops.validate.checks import Check, NotLooked
+from lessee.ops.validate.checks import Check, NotLookedError
 from lessee.ops.validate.context import Subject
-from lessee.ops.validate.dist import Unread, files, in_name, parts, printable
+from lessee.ops.validate.dist import UnreadError, files, in_name, parts, printable
 from lessee.ops.validate.policy.exposure import Trial
 from lessee.ops.validate.policy.results import Result, Teller, several
 
@@ -30,7 +30,7 @@ def checks(subject: Subject) -> Iterator[Check]:
 def _said(subject: Subject) -> CheckedFrontend:
     said = subject.config.validate.frontend
     if said is None:
-        raise NotLooked("validate.frontend names nothing")
+        raise NotLookedError("validate.frontend names nothing")
     return said
 
 
@@ -55,11 +55,11 @@ def _variables(subject: Subject) -> Iterator[Result]:
         todo = "every visitor reads it: take it out, rotate it, and let a server of yours use it in the browser's place"
         yield _TELL.critical(check, f"a public variable holds a secret: {several(found)}", todo)
     elif looked and why:
-        raise NotLooked(why)
+        raise NotLookedError(why)
     elif looked:
         yield _TELL.passed(check, "Frontend environment variables hold no secret")
     else:
-        raise NotLooked("there is no env file, and no template of one")
+        raise NotLookedError("there is no env file, and no template of one")
 
 
 def _templates(subject: Subject, prefixes: tuple[str, ...]) -> Iterator[tuple[str, set[tuple[str, Place]]]]:
@@ -82,7 +82,7 @@ def _templates(subject: Subject, prefixes: tuple[str, ...]) -> Iterator[tuple[st
 def _dist(subject: Subject) -> Iterator[Result]:
     said, deadline = _said(subject), time.monotonic() + subject.timeout * _SHARE
     if said.dist is None:
-        raise NotLooked("validate.frontend names no dist")
+        raise NotLookedError("validate.frontend names no dist")
     folder = subject.path.parent / said.dist
     closed: list[OSError] = []
     found = list(files(folder, closed))
@@ -103,7 +103,7 @@ def _dist(subject: Subject) -> Iterator[Result]:
             for part in () if missed else parts(path, max(traces.longest, _MAKE)):
                 there |= traces.find(part.content)
                 looks.update(makes(part.content))
-        except (OSError, Unread):
+        except (OSError, UnreadError):
             missed = True
         unread += missed
         values += [f"{name} holds {place}" for place in sorted(there)]
@@ -137,5 +137,5 @@ def _traces(subject: Subject) -> tuple[Traces, str]:
     try:
         why = "" if subject.inventory().secrets else "there is no secret to be read"
         return subject.traces(), why
-    except (LesseeError, NotLooked) as exc:
+    except (LesseeError, NotLookedError) as exc:
         return Traces(()), f"the environment's values are not known: {exc}"

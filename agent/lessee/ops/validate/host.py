@@ -12,10 +12,10 @@ from pathlib import Path
 from lessee import __version__
 from lessee.config import App, Vault
 from lessee.config.grammar.vault import AppRole, CertAuth, JwtAuth, TokenAuth, UserpassAuth
-from lessee.core.errors import AgentAway
+from lessee.core.errors import AgentUnavailableError
 from lessee.core.severity import Level
 from lessee.host.mounts import is_memory
-from lessee.ops.validate.checks import Check, NotLooked
+from lessee.ops.validate.checks import Check, NotLookedError
 from lessee.ops.validate.context import Subject
 from lessee.ops.validate.policy import hosts
 from lessee.ops.validate.policy.hosts import Mode
@@ -49,16 +49,16 @@ def _permitted(look: Callable[[Subject], Iterator[Result]], subject: Subject) ->
         yield from look(subject)
     except PermissionError as exc:
         what = f"uid {os.geteuid()} may not look at {exc.filename}"
-        raise NotLooked(f"{what}: run it as root, or as the agent's uid") from None
+        raise NotLookedError(f"{what}: run it as root, or as the agent's uid") from None
     except FileNotFoundError as exc:
         # An agent is at work there.
-        raise NotLooked(f"{exc.filename} was there, and is gone: look again") from None
+        raise NotLookedError(f"{exc.filename} was there, and is gone: look again") from None
 
 
 def _state_in_memory(subject: Subject) -> Iterator[Result]:
     state = Path(subject.config.state)
     if not state.is_dir():
-        raise NotLooked(f"{state} is not there: no agent has run here")
+        raise NotLookedError(f"{state} is not there: no agent has run here")
     yield _in_memory("state-in-memory", {state: subject.config.allow_disk})
 
 
@@ -101,7 +101,7 @@ def _swap(subject: Subject) -> Iterator[Result]:
 def _state_private(subject: Subject) -> Iterator[Result]:
     state = Path(subject.config.state)
     if not state.is_dir():
-        raise NotLooked(f"{state} is not there: no agent has run here")
+        raise NotLookedError(f"{state} is not there: no agent has run here")
     own = _mode(state)
     faults = list(own.faults(allowed=0o700, uid=None, gid=None))
     for path in sorted(state.iterdir()):
@@ -142,7 +142,7 @@ def _credentials(subject: Subject) -> Iterator[Result]:
     paths = sorted({Path(name) for vault in vaults for name in _secret_files(vault)})
     there = [path for path in paths if path.is_file()]
     if not there:
-        raise NotLooked("the login takes nothing from a file that is there")
+        raise NotLookedError("the login takes nothing from a file that is there")
     faults = [fault for path in there for fault in _mode(path).faults(allowed=0o600, uid=None, gid=None)]
     if faults:
         yield _TELL.critical("credentials-private", "; ".join(faults), "chmod 0600, and give it to the agent's uid")
@@ -169,7 +169,7 @@ def _secret_files(vault: Vault) -> Iterable[str]:
 def _room(subject: Subject) -> Iterator[Result]:
     places = [path for path in _directories(subject) if _is_memory(path)]
     if not places:
-        raise NotLooked("none of the directories is there, in memory")
+        raise NotLookedError("none of the directories is there, in memory")
     worst, full = Level.INFO, []
     for path in places:
         status = os.statvfs(path)
@@ -186,12 +186,12 @@ def _room(subject: Subject) -> Iterator[Result]:
 def _agent(subject: Subject) -> Iterator[Result]:
     path = Path(subject.config.status.socket)
     if not subject.config.apps:
-        raise NotLooked("the configuration has no apps, and so no agent")
+        raise NotLookedError("the configuration has no apps, and so no agent")
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
         raise PermissionError(errno.EACCES, "", str(path))
     try:
         status = ask(path, "GET", "/status.json", timeout=subject.timeout / 2)
-    except AgentAway as exc:
+    except AgentUnavailableError as exc:
         yield _TELL.critical("agent-runs", f"{exc.what} ({path})", "start it: `lessee run`, or see why it ended")
         return
     yield _TELL.passed("agent-runs", "an agent runs")
@@ -222,10 +222,10 @@ def _core_files(path: Path, timeout: float) -> Result:
 
 
 def _published(subject: Subject) -> list[App]:
-    """Those of the apps whose directories are there. Raises NotLooked where there are none."""
+    """Those of the apps whose directories are there. Raises NotLookedError where there are none."""
     found = [app for app in subject.config.apps.values() if Path(app.directory).is_dir()]
     if not found:
-        raise NotLooked("no app's directory is there")
+        raise NotLookedError("no app's directory is there")
     return found
 
 

@@ -13,7 +13,7 @@ from lessee.core.sensitive.names import Place, fields, is_plain
 from lessee.ops.validate.concurrency import each
 from lessee.vault.admin import Operator
 from lessee.vault.engines import kv
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 MOST = 2000
 """Secrets that are looked at."""
@@ -84,7 +84,7 @@ def _names(asking: Operator, root: Folder, version: int, deadline: float) -> _Na
         folder = waiting.popleft()
         try:
             names = _list(asking, folder, version)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             if exc.failure.kind is not Kind.DENIED:
                 whole = False
             elif folder == root:
@@ -102,7 +102,7 @@ def _list(asking: Operator, folder: Folder, version: int) -> list[str]:
     path = f"{folder.mount}/{'metadata/' if version != 1 else ''}{folder.path}"
     try:
         return list(asking.door.ask("GET", path, token=asking.token, params={"list": "true"}).data.get("keys") or ())
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         if exc.failure.kind is Kind.MISSING:
             return []
         raise
@@ -124,7 +124,7 @@ def _read(asking: Operator, wanted: list[Ref], version: int, deadline: float, na
 def _look(asking: Operator, version: int, ref: Ref) -> Secret | Marker | Failure | None:
     try:
         return kv.read(asking.door, asking.token, ref, version)
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         if exc.failure.kind is Kind.MISSING:
             return kv.deleted(exc)
         return exc.failure

@@ -7,7 +7,7 @@ from functools import partial
 
 from lessee.config.grammar.validate import CheckedMcp
 from lessee.ops.validate import keys
-from lessee.ops.validate.checks import Check, NotLooked
+from lessee.ops.validate.checks import Check, NotLookedError
 from lessee.ops.validate.context import Subject
 from lessee.ops.validate.http import Answer, ask, bare, shown
 from lessee.ops.validate.policy.mcp import INITIALIZE, LET_IN, REFUSED, UNWELL, credential
@@ -28,7 +28,7 @@ def checks(subject: Subject) -> Iterator[Check]:
 def _look(subject: Subject) -> Iterator[Result]:
     said = subject.config.validate.mcp_auth
     if said is None:
-        raise NotLooked("validate.mcp_auth names no server")
+        raise NotLookedError("validate.mcp_auth names no server")
     found = keys.credential(subject, _TELL, "key-present", said.secret, said.key, whose="the MCP server's key")
     yield found.result
     if not found.value:

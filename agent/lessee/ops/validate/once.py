@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from lessee.core.errors import LesseeError
-from lessee.ops.validate.checks import NotLooked
+from lessee.ops.validate.checks import NotLookedError
 
 _T = TypeVar("_T")
 
@@ -17,7 +17,7 @@ class Once(Generic[_T]):
         self._look = look
         self._lock = threading.Lock()
         self._seen: list[_T] = []
-        self._failed: LesseeError | NotLooked | None = None
+        self._failed: LesseeError | NotLookedError | None = None
 
     def __call__(self) -> _T:
         with self._lock:
@@ -26,7 +26,7 @@ class Once(Generic[_T]):
             if not self._seen:
                 try:
                     self._seen.append(self._look())
-                except (LesseeError, NotLooked) as exc:
+                except (LesseeError, NotLookedError) as exc:
                     self._failed = exc
                     raise
             return self._seen[0]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from lessee.config.durations import spell
 from lessee.core.errors import LesseeError
-from lessee.ops.validate.checks import Check, NotLooked
+from lessee.ops.validate.checks import Check, NotLookedError
 from lessee.ops.validate.policy.results import Result, Teller
 
 
@@ -46,7 +46,7 @@ class _Running:
         try:
             for result in self._check.run():
                 self._found.append(result)
-        except NotLooked as exc:
+        except NotLookedError as exc:
             self._end = _End(str(exc), failed=False)
         except LesseeError as exc:
             where = f"{exc.where}: " if exc.where else ""

@@ -12,7 +12,7 @@ from lessee.core.sensitive.names import Place, fields, fingerprint, has_password
 from lessee.core.sensitive.weakness import SHORTEST, Weakness, weakness
 from lessee.core.severity import Level
 from lessee.ops.validate import certificates
-from lessee.ops.validate.checks import Check, NotLooked
+from lessee.ops.validate.checks import Check, NotLookedError
 from lessee.ops.validate.context import Subject
 from lessee.ops.validate.inventory import MOST, Inventory, take_other
 from lessee.ops.validate.policy.results import Result, Teller, several
@@ -50,7 +50,7 @@ def _all_read(subject: Subject) -> Iterator[Result]:
     found, check = subject.inventory(), "all-read"
     count = len(found.secrets)
     if not count and not found.refused and not found.unseen:
-        raise NotLooked(f"there is no secret in {subject.space.mount}/{subject.space.prefix}")
+        raise NotLookedError(f"there is no secret in {subject.space.mount}/{subject.space.prefix}")
     if found.refused:
         text = f"{len(found.refused)} secrets or folders may not be read: {several(found.refused)}"
         yield _TELL.warning(check, text, "set $VAULT_TOKEN to a token that may read the whole environment")
@@ -122,7 +122,7 @@ def _shared(subject: Subject) -> Iterator[Result]:
     elif looked:
         yield _TELL.passed(check, f"no value stands in {', '.join(looked)} too ({count} secrets compared by HMAC)")
     else:
-        raise NotLooked("the token may not read other environments, or there is nothing in them")
+        raise NotLookedError("the token may not read other environments, or there is nothing in them")
 
 
 def _marks(inventory: Inventory) -> Iterator[tuple[bytes, Place]]:
@@ -138,7 +138,7 @@ _LEAST = 8
 def _rotated(subject: Subject) -> Iterator[Result]:
     ages = list(_ages(subject))
     if not ages:
-        raise NotLooked("`rotation` names no secret with `every` of which there are versions")
+        raise NotLookedError("`rotation` names no secret with `every` of which there are versions")
     levels = {overdue(age, every) for _, age, every in ages}
     if found := [f"{ref} is {spell(age)} old, not {spell(every)}" for ref, age, every in ages if overdue(age, every)]:
         tell = _TELL.critical if Level.CRITICAL in levels else _TELL.warning
@@ -164,7 +164,7 @@ def _deleted(subject: Subject) -> Iterator[Result]:
     try:
         needs = subject.needs()
     except LesseeError:
-        raise NotLooked("the templates are wrong") from None
+        raise NotLookedError("the templates are wrong") from None
     needed = {need for need in needs if isinstance(need, Ref) and not need.version}
     gone = [str(ref) for ref in inventory.deleted if ref in needed]
     if gone:
@@ -173,7 +173,7 @@ def _deleted(subject: Subject) -> Iterator[Result]:
     elif needed:
         yield _TELL.passed("not-deleted", "nothing that a template reads is deleted")
     else:
-        raise NotLooked("no template reads a secret")
+        raise NotLookedError("no template reads a secret")
 
 
 def _urls(subject: Subject) -> Iterator[Result]:
@@ -191,8 +191,8 @@ def _urls(subject: Subject) -> Iterator[Result]:
 
 
 def _read(subject: Subject) -> Inventory:
-    """Raises NotLooked where there is nothing to judge."""
+    """Raises NotLookedError where there is nothing to judge."""
     inventory = subject.inventory()
     if not inventory.secrets:
-        raise NotLooked(f"there is no secret to be read in {subject.space.mount}/{subject.space.prefix}")
+        raise NotLookedError(f"there is no secret to be read in {subject.space.mount}/{subject.space.prefix}")
     return inventory

@@ -6,10 +6,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lessee.config.grammar.validate import CACHE_DATABASE, CheckedDatabase, CheckedStorage
-from lessee.core.errors import LesseeError, VaultUnreachable
+from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.ops.validate import agent
-from lessee.ops.validate.checks import Check, NotLooked
+from lessee.ops.validate.checks import Check, NotLookedError
 from lessee.ops.validate.context import Subject
 from lessee.ops.validate.network import is_loopback
 from lessee.ops.validate.policy import thresholds
@@ -17,7 +17,7 @@ from lessee.ops.validate.policy.results import Result, Teller
 from lessee.vault.admin import Operator, error
 from lessee.vault.engines import kv
 from lessee.vault.health import Health
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 _TELL = Teller("vault")
 _SERVER = ("reachable", "initialised", "unsealed", "active-node", "tls", "tls-expiry", "clock-skew")
@@ -88,7 +88,7 @@ def _active(subject: Subject, healthy: list[Health]) -> Result:
         return _TELL.unlooked(check, "Vault is sealed")
     try:
         subject.operator()
-    except NotLooked:
+    except NotLookedError:
         todo = "bring back so many nodes that they are a majority: `bao operator raft list-peers`"
         return _TELL.critical(check, "a standby answers, and no node is active", todo)
     return _TELL.passed(check, "a standby passes on to an active node")
@@ -126,8 +126,8 @@ def _token(subject: Subject) -> Iterator[Result]:
     try:
         subject.log_in()
     except LesseeError as exc:
-        if isinstance(exc, VaultUnreachable) and not any(one.active for one in subject.health()):
-            raise NotLooked("Vault does not serve") from None
+        if isinstance(exc, VaultUnreachableError) and not any(one.active for one in subject.health()):
+            raise NotLookedError("Vault does not serve") from None
         todo = exc.todo or "look at vault.auth and $VAULT_TOKEN, and whether the credentials are still valid"
         yield _TELL.critical("login", f"the login by {method} fails: {exc.what}", todo)
         return
@@ -135,8 +135,8 @@ def _token(subject: Subject) -> Iterator[Result]:
     yield _TELL.passed("login", f"Vault login by {method} works")
     try:
         known = own.door.ask("GET", "auth/token/lookup-self", token=own.token).data
-    except RequestFailed as exc:
-        raise NotLooked(f"the token may not look at itself: {exc.failure.text}") from None
+    except RequestFailedError as exc:
+        raise NotLookedError(f"the token may not look at itself: {exc.failure.text}") from None
     yield from _judge(known)
 
 
@@ -170,7 +170,7 @@ def _readable(subject: Subject) -> Iterator[Result]:
         ref = subject.space.secret(path)
         try:
             kv.read(own.door, own.token, ref, version)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             if exc.failure.kind is Kind.MISSING:
                 continue
             what = f"{ref} cannot be read: {exc.failure.text}"
@@ -179,7 +179,7 @@ def _readable(subject: Subject) -> Iterator[Result]:
         else:
             yield _TELL.passed("secret-readable", f"Vault secret retrieval working ({ref})")
         return
-    raise NotLooked(f"there is no secret at any of {', '.join(_usual(subject))}")
+    raise NotLookedError(f"there is no secret at any of {', '.join(_usual(subject))}")
 
 
 def _usual(subject: Subject) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ def _usual(subject: Subject) -> tuple[str, ...]:
 def _apart(subject: Subject) -> Iterator[Result]:
     own, foreign = subject.identity(), sorted(subject.config.foreign_environments)
     if not foreign:
-        raise NotLooked("there are no other environments")
+        raise NotLookedError("there are no other environments")
     data = "data/" if subject.kv_version() != 1 else ""
     folders = [f"{subject.space.mount}/{data}{folder}" for folder in subject.other_folders().values()]
     paths = {f"{folder}{path}" for folder in folders for path in (_PROBE, *_usual(subject))}
@@ -217,16 +217,16 @@ def _allowed(own: Operator, paths: list[str]) -> list[str]:
         found = own.door.ask(
             "POST", "sys/capabilities-self", token=own.token, body={"paths": paths}, changes=False
         ).data
-    except RequestFailed:
+    except RequestFailedError:
         return []
     return [path for path in paths if set(found.get(path) or ()) - {"deny"}]
 
 
 def _answers(own: Operator, path: str) -> bool:
-    """Whether a request there is not refused. Raises Refused or VaultUnreachable where that cannot be seen."""
+    """Whether a request there is not refused. Raises RefusedError or VaultUnreachableError where that cannot be seen."""
     try:
         own.door.ask("GET", path, token=own.token)
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         match exc.failure.kind:
             case Kind.DENIED:
                 return False
@@ -241,8 +241,10 @@ def _audit(subject: Subject) -> Iterator[Result]:
     asking = subject.operator()
     try:
         devices = asking.door.ask("GET", "sys/audit", token=asking.token).data
-    except RequestFailed as exc:
-        raise NotLooked(f"whether there is an audit device: {exc.failure.text}; it takes sudo on sys/audit") from None
+    except RequestFailedError as exc:
+        raise NotLookedError(
+            f"whether there is an audit device: {exc.failure.text}; it takes sudo on sys/audit"
+        ) from None
     if devices:
         yield _TELL.passed("audit-device", f"Vault keeps an audit log ({', '.join(sorted(devices))})")
     else:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from lessee.config import FromSecrets, FromVariables
-from lessee.core.errors import LesseeError, Refused, TemplateError
+from lessee.core.errors import LesseeError, RefusedError, TemplateError
 from lessee.core.generation import Generation
 from lessee.core.paths import Dynamic, Folder, Need, Ref, Space
 from lessee.core.secrets import Secret
@@ -130,7 +130,7 @@ class _Environment(dict[str, str]):
 def _wrong(path: str, space: Space) -> LesseeError | None:
     try:
         space.secret(path)
-    except Refused as exc:
+    except RefusedError as exc:
         return LesseeError(exc.what, todo=exc.todo, rule=MISFIT)
     return None
 

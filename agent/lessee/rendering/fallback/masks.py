@@ -27,7 +27,7 @@ _CALL = ("env", "=", MARK)
 
 
 def masked(compiled: Compiled, space: Space) -> Compiled:
-    """The template without its secrets. Raises TemplateErrors where one decides what stands in the file."""
+    """The template without its secrets. Raises TemplateListError where one decides what stands in the file."""
     texts = {name: code.text for name, code in compiled.codes.items()}
     plain = Compiler(texts.__getitem__, space)
     hold = _variables([plain.parse(text, name) for name, text in texts.items()])

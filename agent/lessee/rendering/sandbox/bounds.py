@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from lessee.core.secrets import Problem, SecretView
+from lessee.core.secrets import SecretValueError, SecretView
 
 STEPS = 2_000_000
 """A step is about a tenth of a microsecond and makes PER_STEP bytes at most: all of them are less than a second, on a
@@ -46,11 +46,11 @@ class Budget:
         self._left = STEPS
 
     def spend(self, steps: int) -> None:
-        """Raises Problem where fewer are left."""
+        """Raises SecretValueError where fewer are left."""
         self._left -= steps
         if self._left < 0:
             what, todo = f"the template takes more than {STEPS:,} steps", "loop over less, or make several files of it"
-            raise Problem(what, todo=todo)
+            raise SecretValueError(what, todo=todo)
 
     def weigh(self, *values: object, rate: int = 1) -> None:
         """Spend what going through values takes, with all that is in them: `[a, a]` weighs twice what `a` does."""
@@ -113,7 +113,9 @@ class Budget:
             if not inner:
                 return
             level = inner
-        raise Problem(f"lists or mappings lie in each other more than {NESTED} levels deep", todo="make them flatter")
+        raise SecretValueError(
+            f"lists or mappings lie in each other more than {NESTED} levels deep", todo="make them flatter"
+        )
 
 
 def is_short(value: object) -> bool:
@@ -127,21 +129,23 @@ def size(text: str | bytes) -> int:
 
 
 def refuse_size(bytes_made: int) -> None:
-    """Raises Problem, as do the others."""
+    """Raises SecretValueError, as do the others."""
     if bytes_made > TEXT:
-        raise Problem(f"the template makes more than {TEXT // 2**20} MiB", todo="make less, or several files of it")
+        raise SecretValueError(
+            f"the template makes more than {TEXT // 2**20} MiB", todo="make less, or several files of it"
+        )
 
 
 def refuse_items(count: int) -> None:
     if count > ITEMS:
-        raise Problem(f"the template makes a list of more than {ITEMS:,} items", todo="make less of them")
+        raise SecretValueError(f"the template makes a list of more than {ITEMS:,} items", todo="make less of them")
 
 
 def refuse_bits(count: int) -> None:
     if count > _BITS:
-        raise Problem("the template makes a number of more than 4,300 digits", todo="use a string")
+        raise SecretValueError("the template makes a number of more than 4,300 digits", todo="use a string")
 
 
 def refuse_width(width: int) -> None:
     if width > WIDTH:
-        raise Problem(f"an argument asks for more than {WIDTH:,} characters", todo="ask for fewer")
+        raise SecretValueError(f"an argument asks for more than {WIDTH:,} characters", todo="ask for fewer")

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from jinja2 import Undefined
 
-from lessee.core.secrets import Problem, SecretView, Value, view
+from lessee.core.secrets import SecretValueError, SecretView, Value, view
 from lessee.rendering.document import Hole
 from lessee.rendering.formats.value_markers import dumps, loads
 from lessee.rendering.sandbox.bounds import refuse_width
@@ -36,7 +36,7 @@ def to_json(value: object, indent: int | None = None) -> Json:
     try:
         text = json.dumps(plain(value), ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
     except ValueError:
-        raise Problem("json: a number is NaN, infinite or too long") from None
+        raise SecretValueError("json: a number is NaN, infinite or too long") from None
     return Json(text)
 
 
@@ -45,9 +45,9 @@ def from_json(value: object) -> object:
     try:
         return _opened(value.origin if isinstance(value, Value) else NOWHERE, loads(_string(value)))
     except ValueError:
-        raise Problem("fromjson: the value is no JSON") from None
+        raise SecretValueError("fromjson: the value is no JSON") from None
     except RecursionError:
-        raise Problem("fromjson: the value is nested too deep") from None
+        raise SecretValueError("fromjson: the value is nested too deep") from None
 
 
 def to_yaml(value: object) -> Yaml:
@@ -58,7 +58,7 @@ def to_yaml(value: object) -> Yaml:
     try:
         as_json = dumps(data)
     except ValueError:
-        raise Problem("yaml: a number is NaN, infinite or too long") from None
+        raise SecretValueError("yaml: a number is NaN, infinite or too long") from None
     text = Yaml(dump(data))
     text.json = as_json
     return text
@@ -69,13 +69,13 @@ def to_dotenv(value: object) -> Mixed:
     if isinstance(value, Undefined):
         str(value)  # raises
     if not isinstance(value, Mapping):
-        raise Problem("dotenv takes a whole secret", todo='write {{ secret("…") | dotenv }}')
+        raise SecretValueError("dotenv takes a whole secret", todo='write {{ secret("…") | dotenv }}')
     parts: list[str | Hole] = []
     for key, item in value.items():
         origin = _origin(value, key, item)
         if isinstance(item, Mapping | list | tuple):
             what, todo = f"{origin} is a structure, and NAME=value holds none", "write its values one by one"
-            raise Problem(what, todo=todo)
+            raise SecretValueError(what, todo=todo)
         parts += ["\n"] if parts else []
         parts += [Hole(plain(key), f"the name of {origin}"), "=", Hole(plain(item), origin)]
     return Mixed(tuple(parts))
@@ -104,7 +104,7 @@ def b64decode(value: object) -> str | bytes:
         # base64(1) and PEM break lines.
         decoded = base64.b64decode(_string(value).translate(_BLANKS), validate=True)
     except (binascii.Error, ValueError):
-        raise Problem("b64decode: the value is no base64") from None
+        raise SecretValueError("b64decode: the value is no base64") from None
     try:
         return decoded.decode()
     except UnicodeDecodeError:
@@ -141,5 +141,5 @@ def _bytes(value: object) -> bytes:
 
 def _string(value: object) -> str:
     if isinstance(value, Mapping | list | tuple) or value is None:
-        raise Problem("this filter takes a string or a number", todo="add `| json` for a structure")
+        raise SecretValueError("this filter takes a string or a number", todo="add `| json` for a structure")
     return text_of(value)

@@ -12,7 +12,7 @@ from jinja2.runtime import Context, Macro
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.utils import missing
 
-from lessee.core.secrets import Problem, SecretView, Value
+from lessee.core.secrets import SecretValueError, SecretView, Value
 from lessee.rendering.document import Hole
 from lessee.rendering.sandbox.attributes import OF_MAPPINGS, Method, attribute_of
 from lessee.rendering.sandbox.bounds import Budget, is_short
@@ -65,13 +65,13 @@ class Sandbox(SandboxedEnvironment):
         self.loader = _Loader(codes)
 
     def run(self, name: str) -> tuple[str | Hole, ...]:
-        """What a template gives: text, hole, text and so on. Raises Problem, and whatever its expressions raise."""
+        """What a template gives: text, hole, text and so on. Raises SecretValueError, and whatever its expressions raise."""
         self.budget.renew()
         template = self.get_template(name)
         stream: Any = template.root_render_func(template.new_context())
         try:
             return parts_of(stream, self.budget)
-        except Problem as exc:
+        except SecretValueError as exc:
             raise stream.throw(exc) from None  # which raises it at the line where the template stands
 
     def check(self, node: nodes.Node, name: str) -> None:
@@ -153,7 +153,7 @@ class Sandbox(SandboxedEnvironment):
         self._depth += 1
         if self._depth > _DEEPEST:
             what, todo = f"templates take in each other more than {_DEEPEST} levels deep", "let none take in itself"
-            raise Problem(what, todo=todo)
+            raise SecretValueError(what, todo=todo)
         try:
             yield from root(context)
         finally:
@@ -199,20 +199,20 @@ class _Missing(StrictUndefined):
         super().__init__("not there", exc=lambda _text: _absent(obj, name, exc))  # type: ignore[arg-type]
 
 
-def _absent(obj: object, name: object, exc: object) -> Problem:
+def _absent(obj: object, name: object, exc: object) -> SecretValueError:
     if exc is SecurityError:
-        return Problem("no template may reach this", word=name)
+        return SecretValueError("no template may reach this", word=name)
     if name is None and obj is missing:
-        return Problem("an empty list has no first, last, smallest or greatest item")
+        return SecretValueError("an empty list has no first, last, smallest or greatest item")
     if name is None:
-        return Problem("what stands between [ and ] is null", todo="add `| default('…', true)` to it")
+        return SecretValueError("what stands between [ and ] is null", todo="add `| default('…', true)` to it")
     if obj is missing:
-        return Problem("there is no such variable", word=name)
+        return SecretValueError("there is no such variable", word=name)
     if isinstance(obj, Opened):
-        return Problem(f"what {obj.path} holds has no such key", word=name)
+        return SecretValueError(f"what {obj.path} holds has no such key", word=name)
     if isinstance(obj, SecretView):
         # repr, because a key may hold a line's end.
         keys = ", ".join(sorted(map(repr, obj))) or "none"
-        return Problem(f"{obj.path} has no such key", word=name, more=f"; the keys that are there: {keys}")
+        return SecretValueError(f"{obj.path} has no such key", word=name, more=f"; the keys that are there: {keys}")
     origin = obj.origin if isinstance(obj, Value) else f"a {type(obj).__name__}"
-    return Problem(f"{origin} has no such key", word=name)
+    return SecretValueError(f"{origin} has no such key", word=name)

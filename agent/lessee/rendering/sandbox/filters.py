@@ -8,7 +8,7 @@ from jinja2 import filters as jinja
 from jinja2.runtime import Context
 from jinja2.tests import TESTS as JINJAS
 
-from lessee.core.secrets import Problem, Value
+from lessee.core.secrets import SecretValueError, Value
 from lessee.rendering.sandbox import encodings, strings
 from lessee.rendering.sandbox.bounds import Budget, is_short, refuse_items, refuse_width
 
@@ -63,7 +63,7 @@ def _of_names(function: _Function) -> _Function:
 def _briefly(function: _Function) -> _Function:
     def run(first: object, value: object, *args: object, **kwargs: object) -> object:
         if any(isinstance(name, str) and len(name) > _LONGEST for name in (*args, *kwargs.values())):
-            raise Problem(f"an argument has more than {_LONGEST:,} characters", todo="make it shorter")
+            raise SecretValueError(f"an argument has more than {_LONGEST:,} characters", todo="make it shorter")
         return function(first, value, *args, **kwargs)
 
     return run
@@ -79,7 +79,7 @@ def _number(value: object) -> object:
     if isinstance(value, Undefined):
         str(value)  # raises
     if not isinstance(value, int | float):
-        raise Problem("this takes a number", todo="add `| int` or `| float`")
+        raise SecretValueError("this takes a number", todo="add `| int` or `| float`")
     return value
 
 
@@ -87,7 +87,7 @@ def _pairs(value: object) -> Iterator[tuple[object, object]]:
     if isinstance(value, Undefined):
         str(value)  # raises
     if not isinstance(value, Mapping):
-        raise Problem("this takes a secret or another mapping", todo="loop over the list itself")
+        raise SecretValueError("this takes a secret or another mapping", todo="loop over the list itself")
     return iter(value.items())
 
 

@@ -7,7 +7,7 @@ from jinja2 import Undefined, nodes
 from markupsafe import Markup
 
 from lessee.core.immutable import replace
-from lessee.core.secrets import Problem, SecretView, Value
+from lessee.core.secrets import SecretValueError, SecretView, Value
 from lessee.rendering.document import Hole
 from lessee.rendering.sandbox.bounds import PER_STEP, TEXT, Budget, refuse_size, size
 
@@ -30,7 +30,7 @@ class Mixed:
         self.parts = parts
 
     def _refuse(self, *_: object) -> NoReturn:
-        raise Problem(
+        raise SecretValueError(
             "the result of a macro, a block or `| dotenv` that holds values was joined, compared or filtered",
             todo="do so with the values inside it, and write the pieces side by side",
         )
@@ -89,7 +89,7 @@ def _marked(child: nodes.Expr) -> nodes.Expr:
 
 
 def piece_of(value: object) -> Piece:
-    """What `{{ }}` writes. Raises Problem for what has no place in a file."""
+    """What `{{ }}` writes. Raises SecretValueError for what has no place in a file."""
     match value:
         case Value():
             return Hole(str.__str__(value), value.origin)
@@ -113,7 +113,7 @@ def piece_of(value: object) -> Piece:
             return Hole(value, NOWHERE)
         case _ if callable(value):
             todo = 'for a key of that name write secret("…")["name"]'
-            raise Problem("this is a function, not a value", todo=todo)
+            raise SecretValueError("this is a function, not a value", todo=todo)
         case _:
             return Hole(plain(value), NOWHERE)
 
@@ -126,14 +126,14 @@ def _indented(value: Indented) -> Hole:
 
 
 def plain(value: object) -> object:
-    """JSON's own types, without our wrappers. Raises Problem for what JSON has no word for."""
+    """JSON's own types, without our wrappers. Raises SecretValueError for what JSON has no word for."""
     match value:
         case str():
             return str.__str__(value)
         case Mapping():
             made = {_name(key): plain(item) for key, item in value.items()}
             if len(made) < len(value):
-                raise Problem("a mapping has two keys that are one name in a file", todo="make them differ")
+                raise SecretValueError("a mapping has two keys that are one name in a file", todo="make them differ")
             return made
         case list() | tuple():
             return [plain(item) for item in value]
@@ -142,9 +142,9 @@ def plain(value: object) -> object:
         case Undefined() | Mixed():
             return str(value)  # raises
         case bytes():
-            raise Problem("this is binary", todo="add `| b64encode`")
+            raise SecretValueError("this is binary", todo="add `| b64encode`")
         case _:
-            raise Problem(f"a {type(value).__name__} has no place in a file", todo="name a part of it")
+            raise SecretValueError(f"a {type(value).__name__} has no place in a file", todo="name a part of it")
 
 
 def _name(key: object) -> str:
@@ -152,7 +152,7 @@ def _name(key: object) -> str:
         case bool():
             return "true" if key else "false"
         case None:
-            raise Problem("a mapping has null for a key", todo="take a text or a number")
+            raise SecretValueError("a mapping has null for a key", todo="take a text or a number")
         case _:
             return str(key)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2.utils import Cycler, Joiner, Namespace
 
-from lessee.core.secrets import Problem
+from lessee.core.secrets import SecretValueError
 from lessee.rendering.sandbox.bounds import ITEMS, refuse_bits, refuse_items, refuse_size, size
 from lessee.rendering.sandbox.strings import printf, text_of
 
@@ -15,10 +15,10 @@ KEYS = (str, int, float, type(None))
 
 
 def key(value: object) -> object:
-    """Raises Problem for what is no key: a structure, through all of which each lookup would go."""
+    """Raises SecretValueError for what is no key: a structure, through all of which each lookup would go."""
     if not isinstance(value, KEYS):
         text_of(value)  # raises, where there is more to be said
-        raise Problem("a mapping's keys are texts and numbers", todo="take one of them")
+        raise SecretValueError("a mapping's keys are texts and numbers", todo="take one of them")
     return value
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Undefined
 from jinja2.filters import do_title
 
-from lessee.core.secrets import Problem, SecretView, Value
+from lessee.core.secrets import SecretValueError, SecretView, Value
 from lessee.rendering.sandbox.bounds import ITEMS, TEXT, WIDTH, refuse_items, refuse_size, refuse_width, size
 from lessee.rendering.sandbox.fragments import Indented, Json, Mixed, Yaml
 
@@ -22,20 +22,20 @@ _FLOAT = 400  # Digits that `%f` writes of the largest.
 
 
 def text_of(value: object) -> str:
-    """The text of what has one. Raises Problem for the rest: Python's spelling of it belongs in no file."""
+    """The text of what has one. Raises SecretValueError for the rest: Python's spelling of it belongs in no file."""
     match value:
         case bool():
             return "true" if value else "false"
         case float() if not math.isfinite(value):
-            raise Problem("NaN and infinity have no text", todo="store a number, or a string")
+            raise SecretValueError("NaN and infinity have no text", todo="store a number, or a string")
         case str() | int() | float() | Undefined() | Mixed() | SecretView():
             return str(value)  # raises for the last three
         case None:
-            raise Problem("null has no text", todo="add `| default('', true)`")
+            raise SecretValueError("null has no text", todo="add `| default('', true)`")
         case bytes():
-            raise Problem("this is binary", todo="add `| b64encode`")
+            raise SecretValueError("this is binary", todo="add `| b64encode`")
         case _:
-            raise Problem(f"a {type(value).__name__} is no text", todo="name a part of it, or add `| json`")
+            raise SecretValueError(f"a {type(value).__name__} is no text", todo="name a part of it, or add `| json`")
 
 
 def join(values: Iterable[object], separator: object = "") -> str:
@@ -155,7 +155,7 @@ class _Formatter(Formatter):
 
     def get_field(self, field_name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> tuple[Any, Any]:
         if not _NAME.fullmatch(field_name):
-            raise Problem("format() takes no part of a value", todo="give the part as an argument of its own")
+            raise SecretValueError("format() takes no part of a value", todo="give the part as an argument of its own")
         value, name = super().get_field(field_name, args, kwargs)
         return _spelled(value), name
 

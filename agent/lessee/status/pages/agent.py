@@ -81,7 +81,7 @@ def _apps(status: Status, now: float) -> Table:
         )
         for name, app in status["apps"].items()
     )
-    columns = ("App", "State", "Generation", "Published", "Told", "Proved", "Trouble")
+    columns = ("App", "State", "Generation", "Published", "Notified", "Ready", "Error")
     return table("apps", "Apps", columns, rows, "There is no app.")
 
 
@@ -117,7 +117,7 @@ def _vaults(status: Status, now: float) -> Table:
         )
         for one in status["identities"]
     )
-    return table("vault", "Vault", ("Address", "Weather", "Token ends", "For"), rows, "It asks no Vault.")
+    return table("vault", "Vault", ("Address", "Status", "Token ends", "For"), rows, "It asks no Vault.")
 
 
 def _weather(vault: Status, now: float) -> Cell:

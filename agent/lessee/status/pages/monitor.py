@@ -51,7 +51,7 @@ def _facts(status: Status) -> Iterator[Fact]:
     paths = status.get("accesses", {}).get("by_path", ())
     yield Fact("Accesses in the last hour", cell(f"{sum(one['last_hour'] for one in paths):,}"))
     refused = status.get("accesses", {}).get("refused", 0)
-    yield Fact("Refused", cell(f"{refused:,}", "warn" if refused else ""))
+    yield Fact("Denied", cell(f"{refused:,}", "warn" if refused else ""))
     yield Fact("Lines read", cell(f"{sum(one['lines'] for one in status.get('sources', ())):,}"))
 
 
@@ -74,7 +74,7 @@ def _alerts(status: Status, now: float) -> Table:
         )
         for one in ordered
     )
-    columns = ("Rule", "State", "Severity", "Subject", "Since", "Told")
+    columns = ("Rule", "State", "Severity", "Subject", "Since", "Notified")
     return table("alerts", "Alerts", columns, rows, "No rule is broken.")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs
 
-from lessee.status.access_control import Asked, Door, refusal
+from lessee.status.access_control import Asked, Transport, refusal
 from lessee.status.server.limits import PATIENCE, Patient
 from lessee.status.server.source import Answers
 
@@ -18,7 +18,7 @@ class Handler(BaseHTTPRequestHandler):
     """Serves whoever `door` lets in; `knows` as of `refusal`."""
 
     answers: Answers
-    door = Door(is_port=False)
+    door = Transport(is_port=False)
     knows: Callable[[bytes], bool] | None = None
     protocol_version = "HTTP/1.0"
     server_version = "lessee"

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lessee.config import Listen
-from lessee.core.errors import CannotWrite
-from lessee.status.access_control import Door
+from lessee.core.errors import WriteError
+from lessee.status.access_control import Transport
 from lessee.status.server.limits import Bounded
 from lessee.status.server.source import Answers
 from lessee.telemetry.logs import log
@@ -22,7 +22,7 @@ class StatusServer:
     """Serves until closed. The socket is 0600: its owner and root may ask."""
 
     def __init__(self, path: Path, listen: Listen | None, answers: Answers) -> None:
-        """Raises CannotWrite where the socket cannot be made, and ConfigError where the port's token is not there."""
+        """Raises WriteError where the socket cannot be made, and ConfigError where the port's token is not there."""
         self._path = path
         # Before the socket, which a failure would leave behind.
         ports = [] if listen is None else [_open_tcp(listen, answers)]
@@ -81,7 +81,7 @@ def _open_unix(path: Path, handler: Callable[..., Any]) -> _UnixServer:
         finally:
             os.umask(before)
     except OSError as exc:
-        raise CannotWrite(
+        raise WriteError(
             f"the status socket cannot be made: {exc.strerror or exc.args[0]}",
             where=str(path),
             todo="name another with `status: {socket: …}`",
@@ -99,10 +99,10 @@ def _open_tcp(listen: Listen, answers: Answers) -> _TcpServer:
         knows = Token(Path(listen.token_file)).knows
     else:
         log("warning", "status.insecure: all on this machine may see how it is", listen=listen.address)
-    door = Door(is_port=True, names=frozenset({host.lower(), *listen.hosts}))
+    door = Transport(is_port=True, names=frozenset({host.lower(), *listen.hosts}))
     handler = _Handling(answers=answers, door=door, knows=knows)
     try:
         return (_Tcp6Server if ":" in host else _TcpServer)((host, int(port)), handler)
     except OSError as exc:
         todo = "name a free port of this machine with `status: {listen: …}`"
-        raise CannotWrite(f"cannot listen there: {exc.strerror}", where=listen.address, todo=todo) from None
+        raise WriteError(f"cannot listen there: {exc.strerror}", where=listen.address, todo=todo) from None

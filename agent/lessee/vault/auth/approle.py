@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lessee.core.failures import Failure, Kind
 from lessee.vault.auth.login import Clock, Grant, log_in, mark, read
-from lessee.vault.transport import Door, RequestFailed
+from lessee.vault.transport import RequestFailedError, Transport
 
 
 class AppRoleLogin:
@@ -32,7 +32,7 @@ class AppRoleLogin:
         self._kept: str | None = None
         self._spent: tuple[bytes, Failure] | None = None
 
-    def login(self, door: Door, clock: Clock) -> Grant:
+    def login(self, door: Transport, clock: Clock) -> Grant:
         role_id = self._role_id or read(self._role_id_file or "")
         body = {"role_id": role_id}
         if self._secret_id_file is not None:
@@ -43,7 +43,7 @@ class AppRoleLogin:
         )
         try:
             grant = log_in(door, f"auth/{self._mount}/login", body, clock, refused=refused)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             if exc.failure.kind is Kind.DENIED:
                 self._kept = None  # a new one may have come into the file
             raise
@@ -56,10 +56,10 @@ class AppRoleLogin:
     def mark(self) -> bytes:
         return mark(self._role_id_file, self._secret_id_file)
 
-    def _secret_id(self, door: Door, file: str) -> str:
+    def _secret_id(self, door: Transport, file: str) -> str:
         try:
             content = read(file)
-        except RequestFailed:
+        except RequestFailedError:
             if self._kept is not None:
                 return self._kept
             raise
@@ -67,36 +67,36 @@ class AppRoleLogin:
             return self._unwrap(door, content, self._wrapped_path)
         return content
 
-    def _unwrap(self, door: Door, wrapping_token: str, expected: str) -> str:
+    def _unwrap(self, door: Transport, wrapping_token: str, expected: str) -> str:
         digest = hashlib.sha256(wrapping_token.encode()).digest()
         if self._spent is not None and self._spent[0] == digest:
             if self._kept is not None:
                 return self._kept
-            raise RequestFailed(self._spent[1])  # Vault is not asked again
+            raise RequestFailedError(self._spent[1])  # Vault is not asked again
         try:
             self._check_origin(door, wrapping_token, expected)
             answer = door.ask("POST", "sys/wrapping/unwrap", token=wrapping_token)
             secret_id = answer.data.get("secret_id")
             if not isinstance(secret_id, str):
-                raise RequestFailed(Failure(Kind.SPENT, "the wrapping token holds no secret_id"))  # noqa: TRY301
-        except RequestFailed as exc:
+                raise RequestFailedError(Failure(Kind.SPENT, "the wrapping token holds no secret_id"))  # noqa: TRY301
+        except RequestFailedError as exc:
             failure = exc.failure
             if failure.kind in {Kind.INVALID, Kind.DENIED}:
                 failure = Failure(Kind.SPENT, _SPENT)
             if failure.kind is Kind.SPENT:
                 self._spent = (digest, failure)
-            raise RequestFailed(failure) from None
+            raise RequestFailedError(failure) from None
         self._spent = (digest, Failure(Kind.SPENT, "this wrapping token served its login; a new one is needed"))
         self._kept = secret_id
         return secret_id
 
-    def _check_origin(self, door: Door, wrapping_token: str, expected: str) -> None:
+    def _check_origin(self, door: Transport, wrapping_token: str, expected: str) -> None:
         """Before it is unwrapped: was it made where we expect? Anyone can wrap anything."""
         data = door.ask("POST", "sys/wrapping/lookup", token=None, body={"token": wrapping_token}).data
         path = str(data.get("creation_path") or "")
         if not fnmatchcase(path, expected):
             text = f"the wrapping token was made at {path or 'an unknown path'}, not at {expected}: {_ALARM}"
-            raise RequestFailed(Failure(Kind.SPENT, text))
+            raise RequestFailedError(Failure(Kind.SPENT, text))
 
 
 _ALARM = "someone may have put it there; find out who, and bring a new one"
@@ -110,4 +110,4 @@ def _unlink(file: str) -> None:
     try:
         Path(file).unlink(missing_ok=True)
     except OSError as exc:
-        raise RequestFailed(Failure(Kind.DENIED, f"cannot remove {file} after reading: {exc.strerror}")) from None
+        raise RequestFailedError(Failure(Kind.DENIED, f"cannot remove {file} after reading: {exc.strerror}")) from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import Record
 from lessee.core.paths import Parameter
-from lessee.vault.responses import RequestFailed
+from lessee.vault.responses import RequestFailedError
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -33,7 +33,7 @@ OURS = frozenset({"key_type", "key_bits"})
 def make(params: Mapping[str, Parameter]) -> SigningRequest:
     """A new key for the names in the parameters, which are those of Vault's pki/sign.
 
-    Raises RequestFailed (INVALID) where they make no key or no request.
+    Raises RequestFailedError (INVALID) where they make no key or no request.
     """
     # Imported where a key is made: it takes 13 MiB, and few sidecars make one.
     from cryptography import x509  # noqa: PLC0415
@@ -47,7 +47,7 @@ def make(params: Mapping[str, Parameter]) -> SigningRequest:
         names = list(_names(params))
     except ValueError:
         text = "common_name, alt_names, ip_sans or uri_sans holds what no certificate can (not ASCII? too long?)"
-        raise RequestFailed(Failure(Kind.INVALID, text)) from None
+        raise RequestFailedError(Failure(Kind.INVALID, text)) from None
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     request = builder.sign(key, None if kind == "ed25519" else hashes.SHA256())
@@ -72,7 +72,7 @@ def _key(kind: str, bits: Parameter | None) -> "Key":
                 f"key_type={kind!r} with key_bits={bits!r} is no key;"
                 " ec has 256 or 384 bits, rsa 2048, 3072 or 4096, ed25519 takes no key_bits"
             )
-            raise RequestFailed(Failure(Kind.INVALID, text))
+            raise RequestFailedError(Failure(Kind.INVALID, text))
 
 
 def _names(params: Mapping[str, Parameter]) -> "Iterator[x509.GeneralName]":

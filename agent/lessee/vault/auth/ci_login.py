@@ -13,8 +13,8 @@ import msgspec
 from lessee.core.failures import Failure, Kind
 from lessee.vault.auth.login import Clock, Grant, log_in
 from lessee.vault.connections import Address, Connections
-from lessee.vault.responses import RequestFailed, transport
-from lessee.vault.transport import CONNECT_TIMEOUT, READ_TIMEOUT, Door
+from lessee.vault.responses import RequestFailedError, transport
+from lessee.vault.transport import CONNECT_TIMEOUT, READ_TIMEOUT, Transport
 
 URL = "ACTIONS_ID_TOKEN_REQUEST_URL"
 _TOKEN = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"  # noqa: S105  # The variable's name.
@@ -28,7 +28,7 @@ class Source(Protocol):
     name: str
 
     def jwt(self) -> str:
-        """Raises RequestFailed."""
+        """Raises RequestFailedError."""
 
     def mark(self) -> bytes:
         """Changes when what it is made of does."""
@@ -42,7 +42,7 @@ class JobLogin:
         self._body = body
         self._source = source
 
-    def login(self, door: Door, clock: Clock) -> Grant:
+    def login(self, door: Transport, clock: Clock) -> Grant:
         jwt = self._source.jwt()
         settings = "".join(f", {key} {value}" for key, value in self._body.items())
         refused = f"Vault does not accept {self._source.name} at {self._path}{settings}{_claims(jwt)}"
@@ -64,7 +64,7 @@ class Variable:
         value = self._environ.get(self._variable, "").strip()
         if not value:
             todo = "have the job make it, for GitLab under `id_tokens:`"
-            raise RequestFailed(Failure(Kind.DENIED, f"there is no JWT: ${self._variable} is not set; {todo}"))
+            raise RequestFailedError(Failure(Kind.DENIED, f"there is no JWT: ${self._variable} is not set; {todo}"))
         return value
 
     def mark(self) -> bytes:
@@ -89,17 +89,19 @@ class GitHub:
         if not url or not token:
             todo = "write `permissions: {id-token: write}` over the job; a fork's pull request is given none"
             missing = URL if not url else _TOKEN
-            raise RequestFailed(
+            raise RequestFailedError(
                 Failure(Kind.DENIED, f"GitHub makes no JWT for this job: ${missing} is not set; {todo}")
             )
         status, content = self._ask(url, token)
         if status != _OK:
-            kind = Kind.WEATHER if status >= _SERVERS_OWN or status == _LIMITED else Kind.DENIED
-            raise RequestFailed(Failure(kind, f"GitHub makes no JWT for this job: it answered {status}"))
+            kind = Kind.UNAVAILABLE if status >= _SERVERS_OWN or status == _LIMITED else Kind.DENIED
+            raise RequestFailedError(Failure(kind, f"GitHub makes no JWT for this job: it answered {status}"))
         try:
             return msgspec.json.decode(content, type=_Made).value
         except msgspec.MsgspecError:
-            raise RequestFailed(Failure(Kind.WEATHER, "GitHub makes no JWT: its answer is cut, or another's")) from None
+            raise RequestFailedError(
+                Failure(Kind.UNAVAILABLE, "GitHub makes no JWT: its answer is cut, or another's")
+            ) from None
 
     def mark(self) -> bytes:
         return hashlib.sha256("\0".join(self._environ.get(name, "") for name in (URL, _TOKEN)).encode()).digest()
@@ -117,11 +119,13 @@ class GitHub:
                 connection.close()
         except ssl.SSLCertVerificationError:
             text = "GitHub, which makes the JWT, has a certificate that is not accepted; $SSL_CERT_FILE names other CAs"
-            raise RequestFailed(Failure(Kind.WEATHER, text)) from None
+            raise RequestFailedError(Failure(Kind.UNAVAILABLE, text)) from None
         except (OSError, HTTPException) as exc:
-            raise RequestFailed(Failure(Kind.WEATHER, f"GitHub, which makes the JWT: {transport(exc)}")) from None
+            raise RequestFailedError(
+                Failure(Kind.UNAVAILABLE, f"GitHub, which makes the JWT: {transport(exc)}")
+            ) from None
         except ValueError:
-            raise RequestFailed(Failure(Kind.DENIED, f"what ${URL} or ${_TOKEN} holds cannot be sent")) from None
+            raise RequestFailedError(Failure(Kind.DENIED, f"what ${URL} or ${_TOKEN} holds cannot be sent")) from None
         return response.status, content
 
 

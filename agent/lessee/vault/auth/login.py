@@ -9,7 +9,7 @@ from typing import Protocol
 from lessee.agent.machine.protocol.events import Token
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import Record
-from lessee.vault.transport import Answer, Door, RequestFailed
+from lessee.vault.transport import Answer, RequestFailedError, Transport
 
 Clock = Callable[[], float]
 
@@ -26,8 +26,8 @@ class Grant(Record, frozen=True):
 class Method(Protocol):
     """A way to log in."""
 
-    def login(self, door: Door, clock: Clock) -> Grant:
-        """Raises RequestFailed."""
+    def login(self, door: Transport, clock: Clock) -> Grant:
+        """Raises RequestFailedError."""
 
     def mark(self) -> bytes:
         """Changes when the credentials do; tells nothing of them."""
@@ -38,8 +38,8 @@ def token_id(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()[:16]
 
 
-def look_up(door: Door, value: str, clock: Clock, *, ours: bool = True) -> Token:
-    """What Vault knows of a token. Raises RequestFailed (DENIED: it is not valid)."""
+def look_up(door: Transport, value: str, clock: Clock, *, ours: bool = True) -> Token:
+    """What Vault knows of a token. Raises RequestFailedError (DENIED: it is not valid)."""
     sent_at = clock()
     todo = "the token may not look itself up; grant read on auth/token/lookup-self"
     data = _ask_of_itself(door, "GET", "auth/token/lookup-self", value, todo).data
@@ -53,27 +53,27 @@ def look_up(door: Door, value: str, clock: Clock, *, ours: bool = True) -> Token
     )
 
 
-def renew(door: Door, value: str, clock: Clock, *, ours: bool = True) -> Token:
-    """Renew a token by its own ttl. Raises RequestFailed."""
+def renew(door: Transport, value: str, clock: Clock, *, ours: bool = True) -> Token:
+    """Renew a token by its own ttl. Raises RequestFailedError."""
     sent_at = clock()
     todo = "the token may not renew itself; grant update on auth/token/renew-self"
     answer = _ask_of_itself(door, "POST", "auth/token/renew-self", value, todo)
     return _token(answer, value, sent_at, ours=ours)
 
 
-def log_in(door: Door, path: str, body: Mapping[str, str], clock: Clock, *, refused: str) -> Grant:
-    """Post credentials. Raises RequestFailed, where Vault refuses them as DENIED with the text `refused`."""
+def log_in(door: Transport, path: str, body: Mapping[str, str], clock: Clock, *, refused: str) -> Grant:
+    """Post credentials. Raises RequestFailedError, where Vault refuses them as DENIED with the text `refused`."""
     sent_at = clock()
     try:
         answer = door.ask("POST", path, token=None, body=body)
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         if exc.failure.kind in {Kind.INVALID, Kind.DENIED}:
-            raise RequestFailed(Failure(Kind.DENIED, refused)) from None
+            raise RequestFailedError(Failure(Kind.DENIED, refused)) from None
         raise
     value = answer.auth.get("client_token")
     if not value:
         text = f"the login at {path} gives no token: does it ask for a second factor, which no agent has?"
-        raise RequestFailed(Failure(Kind.INVALID, text))
+        raise RequestFailedError(Failure(Kind.INVALID, text))
     return Grant(value, _token(answer, value, sent_at))
 
 
@@ -85,17 +85,17 @@ class TokenLogin:
         self._environ = environ
 
     def value(self) -> str:
-        """The token, of which Vault is not asked. Raises RequestFailed."""
+        """The token, of which Vault is not asked. Raises RequestFailedError."""
         value = read(self._file) if self._file else self._environ.get("VAULT_TOKEN", "").strip()
         if not value:
-            raise RequestFailed(Failure(Kind.DENIED, "there is no token: $VAULT_TOKEN is not set"))
+            raise RequestFailedError(Failure(Kind.DENIED, "there is no token: $VAULT_TOKEN is not set"))
         return value
 
-    def login(self, door: Door, clock: Clock) -> Grant:
+    def login(self, door: Transport, clock: Clock) -> Grant:
         value = self.value()
         try:
             return Grant(value, look_up(door, value, clock, ours=False))
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             match exc.failure.kind:
                 case Kind.UNSUPPORTED:
                     # It is valid, and nobody tells us for how long: a refusal will.
@@ -103,7 +103,7 @@ class TokenLogin:
                     return Grant(value, token)
                 case Kind.DENIED:
                     where = self._file or "$VAULT_TOKEN"
-                    raise RequestFailed(Failure(Kind.DENIED, f"the token in {where} is not valid")) from None
+                    raise RequestFailedError(Failure(Kind.DENIED, f"the token in {where} is not valid")) from None
                 case _:
                     raise
 
@@ -112,14 +112,14 @@ class TokenLogin:
 
 
 def read(file: str) -> str:
-    """What a file of credentials holds, without space around it. Raises RequestFailed, where there is nothing too."""
+    """What a file of credentials holds, without space around it. Raises RequestFailedError, where there is nothing too."""
     try:
         content = Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
-        raise RequestFailed(Failure(Kind.DENIED, f"cannot read {file}: {reason}")) from None
+        raise RequestFailedError(Failure(Kind.DENIED, f"cannot read {file}: {reason}")) from None
     if not content:
-        raise RequestFailed(Failure(Kind.DENIED, f"{file} is empty"))
+        raise RequestFailedError(Failure(Kind.DENIED, f"{file} is empty"))
     return content
 
 
@@ -133,12 +133,12 @@ def mark(*files: str | None) -> bytes:
     return digest.digest()
 
 
-def _ask_of_itself(door: Door, method: str, path: str, value: str, todo: str) -> Answer:
+def _ask_of_itself(door: Transport, method: str, path: str, value: str, todo: str) -> Answer:
     try:
         return door.ask(method, path, token=value, body={} if method == "POST" else None)
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         if exc.failure.kind is Kind.DENIED and exc.by_policy:
-            raise RequestFailed(Failure(Kind.UNSUPPORTED, todo)) from None
+            raise RequestFailedError(Failure(Kind.UNSUPPORTED, todo)) from None
         raise
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from lessee.vault.auth.login import Clock, Grant, log_in, mark, read
-from lessee.vault.transport import Door
+from lessee.vault.transport import Transport
 
 
 class FileLogin:
@@ -28,7 +28,7 @@ class FileLogin:
         self._shown = shown
         self._locks = locks
 
-    def login(self, door: Door, clock: Clock) -> Grant:
+    def login(self, door: Transport, clock: Clock) -> Grant:
         for file in self._shown:
             read(file)  # One that is empty or missing would be told of as a broken connection.
         body = {**self._body, **{key: read(file) for key, file in self._sent.items()}}

@@ -2,11 +2,11 @@
 
 from lessee.agent.machine.protocol.commands import Report
 from lessee.core.consumers import documents
-from lessee.vault.transport import Door
+from lessee.vault.transport import Transport
 
 
-def say(door: Door, token: str, report: Report) -> None:
-    """A key without data, whose custom metadata say it; where there is nothing to say, none. Raises RequestFailed."""
+def say(door: Transport, token: str, report: Report) -> None:
+    """A key without data, whose custom metadata say it; where there is nothing to say, none. Raises RequestFailedError."""
     said = documents(report.versions, report.generation)
     for number, document in enumerate(said):
         body = {"custom_metadata": document}

@@ -11,7 +11,7 @@ from lessee.core.leases import Lease
 from lessee.core.paths import Dynamic
 from lessee.core.secrets import Secret
 from lessee.vault.auth import certificate_request
-from lessee.vault.transport import Answer, Door, RequestFailed
+from lessee.vault.transport import Answer, RequestFailedError, Transport
 
 ISSUE_TIMEOUT = 30.0
 """The system behind Vault has to make what is asked for, and may be slow."""
@@ -23,8 +23,8 @@ UNTIL_ROTATED = 0.5
 Clock = Callable[[], float]
 
 
-def issue(door: Door, value: str, token_id: str, need: Dynamic, clock: Clock, *, wall: Clock = time.time) -> Lease:
-    """Have it made under the token `value`, which the lease will name by `token_id`. Raises RequestFailed.
+def issue(door: Transport, value: str, token_id: str, need: Dynamic, clock: Clock, *, wall: Clock = time.time) -> Lease:
+    """Have it made under the token `value`, which the lease will name by `token_id`. Raises RequestFailedError.
 
     It is asked for once: an answer that is lost leaves a lease that nobody knows and that ends by its ttl. `wall`:
     seconds since 1970, where the server does not say its own.
@@ -41,7 +41,7 @@ def issue(door: Door, value: str, token_id: str, need: Dynamic, clock: Clock, *,
             timeout=ISSUE_TIMEOUT,
             changes=True,
         )
-    except RequestFailed as exc:
+    except RequestFailedError as exc:
         raise _explained(exc, need, method) from None
     made = {"private_key": signing.private_key, "private_key_type": signing.private_key_type} if signing else {}
     static = not answer.lease_id and "last_vault_rotation" in answer.data
@@ -59,30 +59,30 @@ def issue(door: Door, value: str, token_id: str, need: Dynamic, clock: Clock, *,
     )
 
 
-def renew(door: Door, value: str, lease_id: str, clock: Clock) -> tuple[float, float, bool]:
+def renew(door: Transport, value: str, lease_id: str, clock: Clock) -> tuple[float, float, bool]:
     """Renew a lease by its role's ttl; when it was asked, the ttl from then on, and whether it can be renewed again.
 
-    Raises RequestFailed: MISSING where it is gone, UNSUPPORTED where it cannot be renewed.
+    Raises RequestFailedError: MISSING where it is gone, UNSUPPORTED where it cannot be renewed.
     """
     sent_at = clock()
     answer = door.ask("POST", "sys/leases/renew", token=value, body={"lease_id": lease_id})
     return sent_at, _left(answer.lease_duration), answer.renewable and not answer.capped
 
 
-def look_up(door: Door, value: str, lease_id: str, clock: Clock) -> tuple[float, float, bool]:
-    """What is left of a lease, as `renew` says it. Raises RequestFailed: MISSING where it is gone."""
+def look_up(door: Transport, value: str, lease_id: str, clock: Clock) -> tuple[float, float, bool]:
+    """What is left of a lease, as `renew` says it. Raises RequestFailedError: MISSING where it is gone."""
     sent_at = clock()
     data = door.ask("POST", "sys/leases/lookup", token=value, body={"lease_id": lease_id}).data
     return sent_at, _left(data.get("ttl")), bool(data.get("renewable"))
 
 
-def revoke(door: Door, value: str, lease_id: str) -> None:
+def revoke(door: Transport, value: str, lease_id: str) -> None:
     """End a lease: Vault does it in its own time, and again until it succeeds. One that is gone is no error."""
     door.ask("POST", "sys/leases/revoke", token=value, body={"lease_id": lease_id})
 
 
-def revoke_token(door: Door, value: str) -> None:
-    """End the token, and with it all that was issued under it. Raises RequestFailed (DENIED: it is not valid)."""
+def revoke_token(door: Transport, value: str) -> None:
+    """End the token, and with it all that was issued under it. Raises RequestFailedError (DENIED: it is not valid)."""
     door.ask("POST", "auth/token/revoke-self", token=value)
 
 
@@ -92,7 +92,7 @@ def _body(need: Dynamic, signing: certificate_request.SigningRequest | None) -> 
     return {name: value for name, value in need.params if name not in certificate_request.OURS} | {"csr": signing.csr}
 
 
-def _explained(exc: RequestFailed, need: Dynamic, method: str) -> RequestFailed:
+def _explained(exc: RequestFailedError, need: Dynamic, method: str) -> RequestFailedError:
     match exc.failure.kind:
         case Kind.UNSUPPORTED if method == "GET":
             todo = 'if it wants a POST, add method="POST"'
@@ -101,7 +101,7 @@ def _explained(exc: RequestFailed, need: Dynamic, method: str) -> RequestFailed:
         case _:
             return exc
     failure = replace(exc.failure, text=f"{exc.failure.text}; {todo}")
-    return RequestFailed(failure, exc.data, by_policy=exc.by_policy)
+    return RequestFailedError(failure, exc.data, by_policy=exc.by_policy)
 
 
 def _name(answer: Answer) -> str:
@@ -129,7 +129,7 @@ def _ttl(answer: Answer, wall: Clock, *, static: bool) -> float:
     ttl = next((data[key] for key in ("ttl", "token_ttl") if _is_number(data.get(key))), None)
     if ttl is None:
         text = "it gives neither a lease nor a ttl: read KV secrets with secret()"
-        raise RequestFailed(Failure(Kind.INVALID, text))
+        raise RequestFailedError(Failure(Kind.INVALID, text))
     return max(float(ttl), SHORTEST)
 
 
@@ -140,5 +140,5 @@ def _is_number(value: object) -> bool:
 def _left(ttl: float | None) -> float:
     if not ttl or ttl <= 0:
         # In its last second, or being revoked.
-        raise RequestFailed(Failure(Kind.MISSING, "the lease is gone"))
+        raise RequestFailedError(Failure(Kind.MISSING, "the lease is gone"))
     return float(ttl)

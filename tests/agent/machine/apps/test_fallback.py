@@ -237,7 +237,7 @@ def test_where_vault_comes_back_before_the_fallback_is_shown_it_is_not():
     world.run_until_it_falls_back()
     world.take(ev.Checked("one", one(world).job))  # it was not staged yet
     world.sky = "fair"
-    world.take(ev.Nudged())
+    world.take(ev.RefreshRequested())
     world.run(0.05)
     assert world.state.session.weather is None
     world.run(60.0)
@@ -288,7 +288,7 @@ def test_what_is_told_of_a_fallback_that_nobody_waits_for_changes_nothing():
     for app in ("one", "gone"):
         world.take(ev.FellBack(app, 99, Generation(app, (File("a", b"", 0o440),)), "env"))
         world.take(ev.NoFallback(app, 99, "why"))
-    world.take(ev.GoodKept("gone"))
+    world.take(ev.SnapshotSaved("gone"))
     assert world.state == before
 
 
@@ -380,8 +380,8 @@ def test_what_does_not_work_is_not_kept_as_good():
 def test_the_good_that_cannot_be_kept_is_told_once_and_tried_again():
     world = keeping(A)
     del world.kept["one"]
-    world.take(ev.GoodKept("one", "no room"))
-    world.take(ev.GoodKept("one", "no room"))
+    world.take(ev.SnapshotSaved("one", "no room"))
+    world.take(ev.SnapshotSaved("one", "no room"))
     assert said(world, "the good is not kept") == [{"app": "one", "reason": "no room"}]
     assert "one: its last good secrets are not kept: no room" in told_of(world)["problems"]
     world.run(KEEP_AGAIN + 1.0)
@@ -469,7 +469,7 @@ def test_whatever_happens_a_fallback_serves_only_where_there_is_nothing_and_vaul
     world.denied.clear()
     world.write(A)
     world.run(100.0)
-    world.take(ev.Nudged())
+    world.take(ev.RefreshRequested())
     world.run(100.0)
     assert world.told["one"] == world.live["one"] == world.current("one")
     assert world.told["two"] == world.live["two"] == world.current("two")

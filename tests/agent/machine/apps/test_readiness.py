@@ -89,11 +89,11 @@ def test_a_refresh_by_hand_tries_again_what_was_taken_back_and_what_was_refused(
     world.works = all_but(2)
     world.write(A)
     world.run(10.0)
-    world.take(ev.Nudged(("another/path",)))
+    world.take(ev.RefreshRequested(("another/path",)))
     world.run(5.0)
     assert version(1)(world.live["one"])
     world.works = everything
-    world.take(ev.Nudged((A.path,)))
+    world.take(ev.RefreshRequested((A.path,)))
     world.run(5.0)
     assert version(2)(world.live["one"])
 
@@ -278,10 +278,10 @@ def test_a_proof_under_way_survives_a_crash():
 def test_answers_to_what_is_no_longer_judged_change_nothing():
     world = proving(A)
     before = world.state
-    answers = (ev.Proved, ev.NotProved, ev.Checked, ev.CheckFailed)
+    answers = (ev.ReadinessPassed, ev.ReadinessFailed, ev.Checked, ev.CheckFailed)
     for app in ("one", "gone"):
         for kind in answers:
-            world.take(kind(app, 99, *(["why"] if kind in {ev.NotProved, ev.CheckFailed} else [])))
+            world.take(kind(app, 99, *(["why"] if kind in {ev.ReadinessFailed, ev.CheckFailed} else [])))
         world.take(ev.RolledBack(app))
     world.take(ev.NotRolledBack("gone", "why"))
     assert world.state == before
@@ -348,7 +348,7 @@ def test_whatever_happens_the_app_ends_with_the_newest_that_works_and_was_told(s
         world.act(action, argument)
     world.make_fair()
     world.run(100.0)
-    world.take(ev.Nudged())
+    world.take(ev.RefreshRequested())
     world.run(100.0)
     assert world.live["one"] == world.current("one")
     assert not notifies or world.told["one"] == world.live["one"]
@@ -365,6 +365,6 @@ def test_a_proof_goes_on_while_vault_refuses(kind):
     world.works = all_but(2)
     world.write(A)
     world.run(1.5)
-    world.fail(kind, cmd.ReadSecret, cmd.ListFolder, cmd.LookAt)
+    world.fail(kind, cmd.ReadSecret, cmd.ListFolder, cmd.ReadMetadata)
     world.run(10.0)
     assert version(1)(world.live["one"])

@@ -216,7 +216,7 @@ def test_what_was_refused_is_asked_again_for_an_operator_and_under_another_token
     world.denied.add(PLACE)
     world.write(A)
     world.run(60.0)
-    world.take(ev.Nudged())
+    world.take(ev.RefreshRequested())
     world.run(5.0)
     assert len(reports(world)) == 4
     world.revoke_tokens()
@@ -224,7 +224,7 @@ def test_what_was_refused_is_asked_again_for_an_operator_and_under_another_token
     assert len(reports(world)) == 6, "the other too: nobody knows what else the server has lost"
     assert len(told(world, "versions not confirmed")) == 1
     world.denied.clear()
-    world.take(ev.Nudged())
+    world.take(ev.RefreshRequested())
     world.run(5.0)
     assert world.confirmed == {PLACE: {"db/a": 2}, other: {"db/b": 2}}
     assert not trouble(world)
@@ -251,7 +251,7 @@ def test_a_path_that_is_broken_is_tried_again_ever_more_seldom():
     assert len(told(world, "versions not confirmed")) == 1
 
 
-@pytest.mark.parametrize("kind", [Kind.LIMITED, Kind.BROKEN, Kind.WEATHER])
+@pytest.mark.parametrize("kind", [Kind.LIMITED, Kind.PATH_ERROR, Kind.UNAVAILABLE])
 def test_a_place_of_the_rotator_s_that_does_not_serve_is_no_bad_weather(kind):
     """Nothing else is asked meanwhile, so that nothing tells that the server is well."""
     apps = {f"app{i}": want(A, recipe=f"r{i}", refresh=3600.0, says=f"app{i}/host") for i in range(8)}
@@ -263,7 +263,7 @@ def test_a_place_of_the_rotator_s_that_does_not_serve_is_no_bad_weather(kind):
     assert not told(world, "vault is away")
     assert len(trouble(world)) == 8
     world.write(A)
-    world.take(ev.Nudged((A.path,)))
+    world.take(ev.RefreshRequested((A.path,)))
     world.run(0.5)
     assert world.live["app0"] == world.current("app0")
 

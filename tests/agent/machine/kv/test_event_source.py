@@ -117,7 +117,7 @@ def test_a_change_before_the_first_that_is_told_is_seen_within_refresh():
     assert it.live["app"] == it.current("app")
 
 
-@pytest.mark.parametrize(("needs", "asked"), [((A,), cmd.LookAt), ((A, B), cmd.ListFolder)])
+@pytest.mark.parametrize(("needs", "asked"), [((A,), cmd.ReadMetadata), ((A, B), cmd.ListFolder)])
 def test_what_was_asked_before_changes_were_told_is_asked_once_more(needs, asked):
     it = world(*needs, live=False, latency=0.4)
     while not any(isinstance(call.command, asked) for call in it.state.calls.values()):

@@ -220,7 +220,7 @@ def test_a_withdrawn_app_is_published_again_with_the_next_lease():
     world.take(ev.Withdrawn("unknown"))
 
 
-@pytest.mark.parametrize("kind", [Kind.DENIED, Kind.BROKEN, Kind.LIMITED, Kind.UNSUPPORTED])
+@pytest.mark.parametrize("kind", [Kind.DENIED, Kind.PATH_ERROR, Kind.LIMITED, Kind.UNSUPPORTED])
 def test_a_lease_that_cannot_be_renewed_is_replaced_in_time(kind):
     world = World({"app": want(X)}, lease_ttl=100.0)
     world.fail(kind, cmd.RenewLease)
@@ -257,7 +257,7 @@ def test_a_kept_lease_that_vault_does_not_know_any_more_is_replaced():
 def test_a_kept_lease_whose_look_up_fails_again_and_again_is_replaced_when_it_ends():
     world = World({"app": want(X)}, lease_ttl=100.0)
     world.run(5.0)
-    world.fail(Kind.BROKEN, cmd.LookUpLease)
+    world.fail(Kind.PATH_ERROR, cmd.LookUpLease)
     world.boot()
     world.run(80.0)
     assert len(world.issues) == 1
@@ -265,7 +265,7 @@ def test_a_kept_lease_whose_look_up_fails_again_and_again_is_replaced_when_it_en
     assert len(world.issues) == 2
 
 
-@pytest.mark.parametrize("kind", [Kind.BROKEN, Kind.LIMITED])
+@pytest.mark.parametrize("kind", [Kind.PATH_ERROR, Kind.LIMITED])
 def test_a_revocation_that_fails_for_now_is_repeated(kind):
     world = World({"app": want(X, Y)})
     world.fail(kind, cmd.RevokeLease, cmd.RevokeToken, times=4)
@@ -350,7 +350,7 @@ def test_what_the_weather_spoils_after_it_was_dropped_is_no_affair_any_more():
     world.run_until_under_way(cmd.Issue)
     (number,) = [n for n, call in world.state.calls.items() if isinstance(call.command, cmd.Issue)]
     world.configure({"two": want(A, recipe="r2")})
-    world.take(ev.Failed(number, Failure(Kind.WEATHER, "away")))
+    world.take(ev.Failed(number, Failure(Kind.UNAVAILABLE, "away")))
     assert world.state.supplies == {}
 
 
@@ -360,7 +360,7 @@ def test_a_renewal_that_the_weather_spoils_is_repeated_and_one_whose_lease_is_go
     world.run(51.0)
     while not swallowed:
         world.run(1.0)
-    world.take(ev.Failed(swallowed[0].call, Failure(Kind.WEATHER, "the connection broke")))
+    world.take(ev.Failed(swallowed[0].call, Failure(Kind.UNAVAILABLE, "the connection broke")))
     world.run(10.0)
     assert world.state.totals.lease_renewals == 1
     swallowed = world.swallow(cmd.RenewLease)
@@ -369,7 +369,7 @@ def test_a_renewal_that_the_weather_spoils_is_repeated_and_one_whose_lease_is_go
     world.take(ev.Stopping())
     world.run(0.5)
     assert world.ledger == {}
-    world.take(ev.Failed(swallowed[0].call, Failure(Kind.WEATHER, "the connection broke")))
+    world.take(ev.Failed(swallowed[0].call, Failure(Kind.UNAVAILABLE, "the connection broke")))
     assert world.state.leases == {}
 
 
@@ -400,15 +400,15 @@ def test_a_refresh_of_another_path_leaves_what_was_issued_alone():
     world = World({"app": want(A, X)})
     world.write(A)
     world.run(5.0)
-    world.take(ev.Nudged(("p/db/a",)))
-    world.take(ev.Nudged((X.path,)))
+    world.take(ev.RefreshRequested(("p/db/a",)))
+    world.take(ev.RefreshRequested((X.path,)))
     world.run(5.0)
     assert len(world.issues) == 1
 
 
 def test_an_issue_that_the_weather_spoils_is_repeated_when_it_is_fair():
     world = World({"app": want(X)})
-    world.fail(Kind.WEATHER, cmd.Issue, times=1)
+    world.fail(Kind.UNAVAILABLE, cmd.Issue, times=1)
     world.run(5.0)
     assert world.told["app"] == world.current("app")
     assert not [said for said in world.said if said[1] == "vault is away"]

@@ -161,7 +161,7 @@ def test_an_answer_about_a_lease_that_went_with_its_token_is_passed_over(late, f
     assert world.ledger == {}
     for call in calls:
         answer = ev.Revoked(call) if late is cmd.RevokeLease else ev.LeaseRenewed(call, world.now, 9.0, renewable=True)
-        world.take(ev.Failed(call, Failure(Kind.BROKEN, "500")) if fails else answer)
+        world.take(ev.Failed(call, Failure(Kind.PATH_ERROR, "500")) if fails else answer)
     assert world.state.leases == {}
 
 
@@ -176,7 +176,7 @@ def test_a_token_that_ended_while_it_was_being_revoked_is_forgotten(fails):
     former = dict(world.state.session.former)
     del former[token]
     world.state = replace(world.state, session=replace(world.state.session, former=former))
-    world.take(ev.Failed(call, Failure(Kind.BROKEN, "500")) if fails else ev.Revoked(call))
+    world.take(ev.Failed(call, Failure(Kind.PATH_ERROR, "500")) if fails else ev.Revoked(call))
     assert token not in world.state.session.former
 
 
@@ -187,7 +187,7 @@ def test_a_token_is_not_revoked_while_something_asked_in_its_name_is_under_way()
     answer, held = world.answer, []
 
     def hanging(command):
-        if isinstance(command, cmd.LookAt) and not held:
+        if isinstance(command, cmd.ReadMetadata) and not held:
             held.append(command)
         else:
             answer(command)
@@ -292,7 +292,7 @@ def test_of_two_leases_of_an_earlier_life_the_newer_one_serves_whoever_comes_bac
     assert newest.lease.issued_at == max(h.lease.issued_at for h in world.state.leases.values() if h.lease.need == X)
 
 
-@pytest.mark.parametrize("kind", [Kind.BROKEN, Kind.LIMITED])
+@pytest.mark.parametrize("kind", [Kind.PATH_ERROR, Kind.LIMITED])
 def test_a_token_that_cannot_be_revoked_for_now_is_revoked_later(kind):
     world = World({"app": want(X)})
     world.run(20.0)

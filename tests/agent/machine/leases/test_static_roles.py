@@ -40,7 +40,7 @@ def test_a_static_role_is_read_again_when_it_rotates_and_looked_at_meanwhile():
     assert (world.ledger, world.state.totals.issued) == ({}, 0)
     before = len(world.requests)
     world.configure({"app": want(X), "two": want(X, recipe="r2")})
-    world.take(ev.Nudged((X.path,)))
+    world.take(ev.RefreshRequested((X.path,)))
     world.run(1.0)
     assert len(world.requests) == before + 1
     world.configure({"app": want(A)})

@@ -39,7 +39,7 @@ def test_a_valid_token_that_may_not_see_to_itself_is_used_until_its_end(command)
     assert not [said for said in world.said if said[1] in {"token ended", "lease ended", "token is no longer valid"}]
 
 
-@pytest.mark.parametrize("kind", [Kind.BROKEN, Kind.LIMITED])
+@pytest.mark.parametrize("kind", [Kind.PATH_ERROR, Kind.LIMITED])
 def test_a_token_whose_renewals_fail_is_replaced_before_its_end(kind):
     world = World({"app": want(A, X)}, ttl=100.0)
     world.fail(kind, cmd.RenewToken)

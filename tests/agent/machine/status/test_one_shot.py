@@ -5,7 +5,7 @@ import pytest
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.status.one_shot import outcomes, unfinished
-from lessee.core.errors import CannotWrite, NotNotified, Refused, TemplateError, VaultUnreachable
+from lessee.core.errors import NotNotifiedError, RefusedError, TemplateError, VaultUnreachableError, WriteError
 from lessee.core.failures import Failure, Kind
 from lessee.core.paths import Dynamic
 from support.models.world import World, creds, folder, ref, want
@@ -33,7 +33,7 @@ class Once(World):
             case cmd.Render() if command.app in self.rejecting:
                 self.post(ev.RenderFailed(command.app, command.job, "app.j2:3: db has no such key: 'nope'"))
             case cmd.Notify() if self.absent:
-                self.post(ev.NotTold(command.app, command.job, "no process is called uvicorn", absent=True))
+                self.post(ev.NotificationFailed(command.app, command.job, "no process is called uvicorn", absent=True))
             case _:
                 super().obey(command)
 
@@ -70,12 +70,12 @@ def test_an_agent_without_apps_has_ended():
 @pytest.mark.parametrize(
     ("asked", "kind", "error"),
     [
-        (cmd.Login, Kind.DENIED, Refused),
-        (cmd.Login, Kind.INVALID, Refused),
-        (cmd.Login, Kind.SPENT, Refused),
-        (cmd.FindMount, Kind.DENIED, Refused),
-        (cmd.FindMount, Kind.INVALID, TemplateError),
-        (cmd.ReadSecret, Kind.DENIED, Refused),
+        (cmd.Login, Kind.DENIED, RefusedError),
+        (cmd.Login, Kind.INVALID, RefusedError),
+        (cmd.Login, Kind.SPENT, RefusedError),
+        (cmd.DetectKvVersion, Kind.DENIED, RefusedError),
+        (cmd.DetectKvVersion, Kind.INVALID, TemplateError),
+        (cmd.ReadSecret, Kind.DENIED, RefusedError),
         (cmd.ReadSecret, Kind.MISSING, TemplateError),
         (cmd.ReadSecret, Kind.INVALID, TemplateError),
     ],
@@ -84,19 +84,19 @@ def test_what_asking_again_will_not_mend_ends_it_at_once(asked, kind, error):
     once = Once(A, failing={asked: Failure(kind, "told in words")})
     said = only(once.ended(1))
     assert type(said) is error
-    assert said.exit_code == {Refused: 77, TemplateError: 65}[error]
+    assert said.exit_code == {RefusedError: 77, TemplateError: 65}[error]
     assert "told in words" in str(said) or kind is Kind.MISSING
     assert said.where == "web"
 
 
-@pytest.mark.parametrize("asked", [cmd.Login, cmd.FindMount, cmd.ReadSecret])
-@pytest.mark.parametrize("kind", [Kind.WEATHER, Kind.LIMITED])
+@pytest.mark.parametrize("asked", [cmd.Login, cmd.DetectKvVersion, cmd.ReadSecret])
+@pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.LIMITED])
 def test_what_may_pass_is_waited_for_until_there_is_no_more_time(asked, kind):
     once = Once(A, failing={asked: Failure(kind, "told in words")})
     assert once.ended(10) is None
     said = only(unfinished([once.state]))
-    assert (type(said), said.exit_code, said.where) == (VaultUnreachable, 69, "web")
-    path = {cmd.Login: "", cmd.FindMount: "secret/: ", cmd.ReadSecret: "secret/p/db/a: "}[asked]
+    assert (type(said), said.exit_code, said.where) == (VaultUnreachableError, 69, "web")
+    path = {cmd.Login: "", cmd.DetectKvVersion: "secret/: ", cmd.ReadSecret: "secret/p/db/a: "}[asked]
     assert str(said) == f"web: Vault did not serve it in time: {path}told in words"
     once.failing.clear()
     assert once.ended(60) == {"web": None}
@@ -117,7 +117,7 @@ def test_all_paths_that_fail_are_told_a_line_each():
     once = Once(A, B, NONE)
     once.denied |= {A, B}
     said = only(once.ended())
-    assert type(said) is Refused
+    assert type(said) is RefusedError
     assert said.what.splitlines() == [
         "secret/p/db/a: denied",
         "secret/p/db/b: denied",
@@ -128,7 +128,7 @@ def test_all_paths_that_fail_are_told_a_line_each():
 def test_a_folder_that_may_not_be_listed_is_refused():
     once = Once(folder("p/db/"), failing={cmd.ListFolder: Failure(Kind.DENIED, "denied")})
     said = only(once.ended())
-    assert type(said) is Refused
+    assert type(said) is RefusedError
     assert "secret/p/db/: denied" in str(said)
 
 
@@ -141,7 +141,7 @@ def test_a_folder_goes_on_without_a_secret_that_is_gone():
 def test_a_denied_secret_in_a_folder_ends_it():
     once = Once(folder("p/db/"))
     once.denied.add(A)
-    assert type(only(once.ended())) is Refused
+    assert type(only(once.ended())) is RefusedError
 
 
 def test_a_template_that_fails_is_a_template_error():
@@ -156,14 +156,14 @@ def test_a_full_disk_is_told_as_such():
     once = Once(A)
     once.disk_full = True
     said = only(once.ended())
-    assert (type(said), said.exit_code, str(said)) == (CannotWrite, 73, "web: no room")
+    assert (type(said), said.exit_code, str(said)) == (WriteError, 73, "web: no room")
 
 
 def test_an_app_that_could_not_be_told_is_told_as_such():
     once = Once(A)
     once.tellable = False
     said = only(once.ended())
-    assert (type(said), said.exit_code, str(said)) == (NotNotified, 75, "web: nobody there")
+    assert (type(said), said.exit_code, str(said)) == (NotNotifiedError, 75, "web: nobody there")
 
 
 def test_an_app_that_is_not_running_needs_not_be_told():
@@ -196,7 +196,7 @@ def test_when_time_is_up_what_has_ended_keeps_its_own_reason():
     assert {name: type(error) for name, error in ended.items()} == {
         "web": type(None),
         "api": TemplateError,
-        "late": VaultUnreachable,
+        "late": VaultUnreachableError,
     }
     assert str(ended["late"]) == "late: Vault did not serve it in time: connection refused"
 

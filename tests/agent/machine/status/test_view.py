@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lessee import __version__
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
-from lessee.agent.machine.state import Weather
+from lessee.agent.machine.state import Outage
 from lessee.agent.machine.status.view import LOOKS, Account, fresh, problems, ready, status
 from lessee.agent.machine.step import start
 from lessee.core.failures import Failure, Kind
@@ -271,7 +271,7 @@ def test_a_secret_that_is_not_there_or_denied_says_what_to_do():
 
 def test_a_mount_or_folder_that_fails_is_a_problem():
     made = Vault({"web": want(A)})
-    made.failing[cmd.FindMount] = Failure(Kind.DENIED, "there is no such mount")
+    made.failing[cmd.DetectKvVersion] = Failure(Kind.DENIED, "there is no such mount")
     made.run(3)
     assert problems(made.account, made.now) == ["secret/: there is no such mount"]
     made = Vault({"web": want(folder("p/db/"))})
@@ -378,9 +378,11 @@ def test_what_is_not_issued_or_not_renewed_is_a_problem_with_the_way_out():
         "database/creds/x: not issued: permission denied (403); grant `read` in the token's policy"
     ]
     assert not denied.status()["fresh"]
-    broken = world(X, seconds=1.0, failing={cmd.Issue: Failure(Kind.BROKEN, "the server failed at this path (500)")})
+    broken = world(
+        X, seconds=1.0, failing={cmd.Issue: Failure(Kind.PATH_ERROR, "the server failed at this path (500)")}
+    )
     assert broken.status()["problems"] == ["database/creds/x: not issued: the server failed at this path (500)"]
-    late = world(X, lease_ttl=100.0, failing={cmd.RenewLease: Failure(Kind.BROKEN, "the server failed (500)")})
+    late = world(X, lease_ttl=100.0, failing={cmd.RenewLease: Failure(Kind.PATH_ERROR, "the server failed (500)")})
     late.run(72.0)
     assert "database/creds/x: not renewed: the server failed (500)" in late.status()["problems"]
     assert late.status()["leases"][0]["error"] == "the server failed (500)"
@@ -411,7 +413,7 @@ def test_a_request_that_hangs_is_a_problem_after_seconds():
 
 def test_bad_weather_that_is_only_suspected_is_no_problem_yet():
     made = world(A)
-    weather = Weather(since=made.now, tries=0, next_at=made.now, text="the connection broke")
+    weather = Outage(since=made.now, tries=0, next_at=made.now, text="the connection broke")
     made.state = replace(made.state, session=replace(made.state.session, weather=weather))
     assert (made.status()["problems"], made.status()["vault"]["reachable"]) == ([], True)
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lessee.ops.mcp.policy.program import Cannot, suspicious, without_secrets
+from lessee.ops.mcp.policy.program import CannotWrapError, suspicious, without_secrets
 from lessee.ops.mcp.policy.secret_detection import Judge
 
 JUDGE = Judge()
@@ -83,7 +83,7 @@ def test_a_shell_puts_each_argument_in_its_place():
     ],
 )
 def test_what_cannot_be_moved_is_told(words, why):
-    with pytest.raises(Cannot, match=why):
+    with pytest.raises(CannotWrapError, match=why):
         moved(*words)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.ops.monitor.policy.decoder import ERROR_MAX, NotALine, decode
+from lessee.ops.monitor.policy.decoder import ERROR_MAX, NotALineError, decode
 
 HMAC = "hmac-sha256:" + "0" * 64
 READ = {
@@ -155,7 +155,7 @@ def test_a_device_may_write_a_prefix():
     ],
 )
 def test_rubbish_is_no_line_and_is_not_quoted(text):
-    with pytest.raises(NotALine) as caught:
+    with pytest.raises(NotALineError) as caught:
         decode(text, "one")
     assert str(caught.value) == ""
     assert caught.value.__cause__ is None
@@ -165,7 +165,7 @@ def test_rubbish_is_no_line_and_is_not_quoted(text):
 def test_whatever_stands_there_it_is_an_access_or_nothing_or_no_line(text, position):
     whole = line()
     for mixed in (text, whole[:position] + text + whole[position:]):
-        with suppress(NotALine):
+        with suppress(NotALineError):
             decode(mixed, "one")
 
 
@@ -173,5 +173,5 @@ def test_whatever_stands_there_it_is_an_access_or_nothing_or_no_line(text, posit
     "time", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59"]
 )
 def test_a_line_of_a_time_that_no_library_knows_is_none(time):
-    with pytest.raises(NotALine):
+    with pytest.raises(NotALineError):
         decode(line(time=time), "one")

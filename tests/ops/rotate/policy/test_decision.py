@@ -98,7 +98,7 @@ def test_what_a_person_has_written_and_works_is_left(step):
 
 
 def test_a_system_that_refuses_what_it_was_told_is_not_told_again():
-    with pytest.raises(d.RefusedByOwnSystem):
+    with pytest.raises(d.RefusedByOwnSystemError):
         decide(created(works={Which.PENDING: False}, applied=True))
 
 
@@ -108,14 +108,14 @@ def test_a_system_that_refuses_what_it_made_is_not_asked_for_another_at_once():
 
 @pytest.mark.parametrize("step", [Step.CREATED, Step.PUBLISHED])
 def test_a_secret_that_was_deleted_is_not_written_anew_with_half_of_its_keys(step):
-    with pytest.raises(d.SecretGone):
+    with pytest.raises(d.SecretGoneError):
         decide(sight(step, fields={}))
 
 
 @pytest.mark.parametrize("traits", [Traits(), MADE])
 def test_a_secret_that_was_deleted_is_not_made_anew_and_one_that_never_was_is(traits):
     gone = sight(fields={}, traits=traits)
-    with pytest.raises(d.SecretGone):
+    with pytest.raises(d.SecretGoneError):
         decide(gone)
     assert decide(replace(gone, secret=d.Secret(0, {}))) in {d.Begin(), d.Look()}
     assert decide(replace(gone, open_only=True)) == d.Done(Outcome.NOTHING)
@@ -159,7 +159,7 @@ def test_the_old_is_retired_only_while_the_new_works():
     broken = published(standing=ALL, works={Which.PENDING: False})
     assert decide(broken) == d.Apply(reset=True)
     for beyond in (replace(broken, applied=True), replace(broken, traits=MADE)):
-        with pytest.raises(d.RefusedByOwnSystem):
+        with pytest.raises(d.RefusedByOwnSystemError):
             decide(beyond)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.ops.rotate.policy.placeholders import Unfit, in_header, in_json, in_url, names
+from lessee.ops.rotate.policy.placeholders import UnfitError, in_header, in_json, in_url, names
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
@@ -16,7 +16,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 def test_a_value_in_a_url_is_one_element_and_one_argument(value):
     try:
         url = in_url("https://api.example/keys/{handle}/x?name={handle}&more=1", {"handle": value})
-    except Unfit:
+    except UnfitError:
         assert value in {".", ".."}
         return
     parts = urlsplit(url)
@@ -35,7 +35,7 @@ def test_a_value_in_json_stays_a_text(value):
 def test_a_value_in_a_header_is_all_there_is_of_it(value):
     try:
         assert in_header("Bearer {admin.key}", {"admin.key": value}) == f"Bearer {value}"
-    except Unfit:
+    except UnfitError:
         assert not (value.isascii() and value.isprintable())
     else:
         assert value.isascii()
@@ -44,7 +44,7 @@ def test_a_value_in_a_header_is_all_there_is_of_it(value):
 
 @pytest.mark.parametrize("value", ["a\r\nX-Other: b", "a\nb", "a\0", "ä"])
 def test_a_value_that_would_begin_another_header_is_refused_and_not_shown(value):
-    with pytest.raises(Unfit, match=r"^\{admin\.key\} holds characters that no header can hold$"):
+    with pytest.raises(UnfitError, match=r"^\{admin\.key\} holds characters that no header can hold$"):
         in_header("Bearer {admin.key}", {"admin.key": value})
 
 
@@ -56,13 +56,13 @@ def test_what_a_url_begins_with_is_a_url_itself():
     "value", ["file:///etc/passwd", "https://u:p@host", "https://host/a?b", "https://host/../x", "https://h#f", "host"]
 )
 def test_what_is_no_url_of_a_host_and_a_path_is_not_where_a_url_begins(value):
-    with pytest.raises(Unfit, match=r"^\{secret\.base\} is no URL"):
+    with pytest.raises(UnfitError, match=r"^\{secret\.base\} is no URL"):
         in_url("{secret.base}/keys", {"secret.base": value})
 
 
 @pytest.mark.parametrize("value", ["", ".", ".."])
 def test_a_value_that_would_make_another_url_is_refused(value):
-    with pytest.raises(Unfit, match="would make another URL"):
+    with pytest.raises(UnfitError, match="would make another URL"):
         in_url("https://api.example/keys/{handle}", {"handle": value})
 
 
@@ -72,7 +72,7 @@ def test_a_value_alone_in_json_keeps_its_type():
 
 @pytest.mark.parametrize("known", [{}, {"handle": None}])
 def test_what_is_not_there_is_refused(known):
-    with pytest.raises(Unfit, match=r"^there is no \{handle\}$"):
+    with pytest.raises(UnfitError, match=r"^there is no \{handle\}$"):
         in_url("https://api.example/{handle}", known)
 
 

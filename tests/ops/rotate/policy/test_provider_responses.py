@@ -4,7 +4,7 @@ import pytest
 
 from lessee.ops.rotate.policy.provider_responses import (
     Listed,
-    Unusable,
+    UnusableError,
     following,
     handle_of,
     hinted,
@@ -51,16 +51,16 @@ def test_the_new_key_and_its_handle_are_taken():
     ],
 )
 def test_an_answer_that_is_not_as_expected_is_refused(answer, what):
-    with pytest.raises(Unusable, match=what):
+    with pytest.raises(UnusableError, match=what):
         taken(RECIPE.create, answer)
 
 
 def test_a_list_shows_labels_and_hints():
     page = {"data": [{"id": "a", "name": "n", "masked": "sk-...1234"}, {"id": "b", "name": None, "masked": 4}]}
     assert listed(RECIPE.list, page) == [Listed("a", "n", "sk-...1234"), Listed("b", "")]
-    with pytest.raises(Unusable, match="no JSON object or list"):
+    with pytest.raises(UnusableError, match="no JSON object or list"):
         listed(RECIPE.list, None)
-    with pytest.raises(Unusable, match="at `handle`"):
+    with pytest.raises(UnusableError, match="at `handle`"):
         listed(RECIPE.list, {"data": ["x"]})
 
 

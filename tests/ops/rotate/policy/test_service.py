@@ -100,12 +100,12 @@ def test_none_is_under_way_twice_though_it_is_taken_out_and_put_in_again():
     commands = driven.tell(s.Configured({"one": plan(1.0)}))
     assert commands == [s.Look(("one",), {"one"})]
     assert driven.look(one=Journal(rotated_at=1.0)) == []
-    assert driven.tell(s.Busy("one")) == [s.Look(("one",), {"one"})]
+    assert driven.tell(s.RotationBusy("one")) == [s.Look(("one",), {"one"})]
     assert driven.look(one=Journal(rotated_at=1.0)) == [s.Rotate("one", 1.0, open_only=False)]
 
 
 @pytest.mark.parametrize(
-    "event", [s.Ended("gone", ROTATED), s.Failed("gone", "no"), s.Failed("gone", "no", ROTATED), s.Busy("gone")]
+    "event", [s.Ended("gone", ROTATED), s.Failed("gone", "no"), s.Failed("gone", "no", ROTATED), s.RotationBusy("gone")]
 )
 def test_what_comes_of_a_target_that_is_no_more_is_nothing(event):
     driven = Driven(one=NOT_NOW)
@@ -260,7 +260,7 @@ def test_an_edit_lets_what_failed_be_tried_at_once():
 def test_where_another_is_at_it_that_is_no_failure():
     driven = Driven(one=plan(DAY))
     driven.look(one=Journal(rotated_at=1.0))
-    assert driven.tell(s.Busy("one")) == []
+    assert driven.tell(s.RotationBusy("one")) == []
     assert driven.tick(BUSY) == [s.Rotate("one", 1.0, open_only=False)]
     assert driven.target().failures == 0
     assert driven.events() == []
@@ -283,7 +283,7 @@ def test_while_vault_is_away_one_question_finds_out_whether_it_is_back():
     driven = Driven(one=plan(HOUR))
     driven.look(one=ROTATED)
     driven.tick(LOOK)
-    assert driven.tell(s.Away("no answer")) == []
+    assert driven.tell(s.VaultUnavailable("no answer")) == []
     assert driven.events() == ["vault cannot be asked"]
     assert not told_of(driven)["vault"]["reachable"]
     for _ in range(20):
@@ -291,7 +291,7 @@ def test_while_vault_is_away_one_question_finds_out_whether_it_is_back():
         driven.now = driven.state.wake_at
         assert driven.tick() == [s.Look(("one",), frozenset())]
         assert driven.tick() == []
-        assert driven.tell(s.Away("no answer")) == []
+        assert driven.tell(s.VaultUnavailable("no answer")) == []
     assert driven.events() == []
     driven.now = max(driven.state.wake_at, NOW + 2 * HOUR)
     driven.tick()
@@ -303,7 +303,7 @@ def test_while_vault_is_away_one_question_finds_out_whether_it_is_back():
 def test_who_asks_for_confirmations_finds_out_too():
     driven = Driven(one=plan(HOUR))
     driven.look(one=published())
-    driven.tell(s.Away("no answer"))
+    driven.tell(s.VaultUnavailable("no answer"))
     driven.tell(s.Asked(()))
     assert driven.events() == ["vault cannot be asked", "vault can be asked again"]
 
@@ -311,11 +311,11 @@ def test_who_asks_for_confirmations_finds_out_too():
 def test_where_vault_does_not_answer_one_target_it_is_asked_again_sooner():
     driven = Driven(one=plan(10 * DAY), two=plan(HOUR))
     driven.look(one=Journal(rotated_at=1.0), two=ROTATED)
-    commands = driven.tell(s.Away("sealed", "one"), after=1.0)
+    commands = driven.tell(s.VaultUnavailable("sealed", "one"), after=1.0)
     assert commands == [s.Look(("one", "two"), frozenset())]
     assert driven.target().again_at <= driven.now + 2.0
     assert driven.events() == ["rotation is tried again"]
-    driven.tell(s.Away("sealed"))
+    driven.tell(s.VaultUnavailable("sealed"))
     driven.look()
     driven.now = driven.target().again_at
     assert driven.tick() == [s.Rotate("one", 1.0, open_only=False)]
@@ -327,7 +327,7 @@ def test_a_person_hears_of_a_server_that_does_not_answer_when_it_has_lasted():
     began = driven.now
     while not told_of(driven)["problems"]:
         assert driven.now - began < 120.0
-        driven.tell(s.Away("sealed", "one"))
+        driven.tell(s.VaultUnavailable("sealed", "one"))
         driven.look()
         driven.now = driven.target().again_at
         assert driven.tick() == [s.Rotate("one", 1.0, open_only=False)]
@@ -379,9 +379,9 @@ def test_a_clock_that_is_set_back_puts_nothing_off():
 def test_a_clock_that_is_set_back_makes_vault_s_absence_no_longer():
     driven = Driven(one=plan(HOUR))
     for _ in range(9):
-        driven.tell(s.Away("away"), after=HOUR)
+        driven.tell(s.VaultUnavailable("away"), after=HOUR)
     assert driven.tick(-DAY) == [s.Look(("one",), {"one"})]
-    driven.tell(s.Away("away"))
+    driven.tell(s.VaultUnavailable("away"))
     assert 0.0 < driven.state.wake_at - driven.now < 5.0
 
 
@@ -485,20 +485,25 @@ def test_in_any_order_of_events_no_target_is_under_way_twice_and_each_question_i
     for _ in range(data.draw(st.integers(1, 20))):
         choices = [s.Tick(), s.Configured({name: plan(20.0) for name in data.draw(st.sets(st.sampled_from(names)))})]
         if looks:
-            choices += [s.Looked({name: data.draw(journals) for name in names}), s.Away("no")]
+            choices += [s.Looked({name: data.draw(journals) for name in names}), s.VaultUnavailable("no")]
         if asks:
             choices += [s.Asked(()), s.Asked((Consumer("simba", "host-1", {SECRET: 1}),))]
         if rotating:
             name = data.draw(st.sampled_from(sorted(rotating)))
-            choices += [s.Ended(name, data.draw(journals)), s.Failed(name, "no"), s.Busy(name), s.Away("no", name)]
+            choices += [
+                s.Ended(name, data.draw(journals)),
+                s.Failed(name, "no"),
+                s.RotationBusy(name),
+                s.VaultUnavailable("no", name),
+            ]
         event = data.draw(st.sampled_from(choices))
         match event:
-            case s.Looked() | s.Away(_, None):
+            case s.Looked() | s.VaultUnavailable(_, None):
                 looks = 0
-                asks = 0 if isinstance(event, s.Away) else asks
+                asks = 0 if isinstance(event, s.VaultUnavailable) else asks
             case s.Asked():
                 asks = 0
-            case s.Ended(name) | s.Failed(name) | s.Busy(name) | s.Away(_, name):
+            case s.Ended(name) | s.Failed(name) | s.RotationBusy(name) | s.VaultUnavailable(_, name):
                 rotating.remove(name)
         for command in driven.tell(event, after=data.draw(st.sampled_from([0.0, 1.0, 40.0]))):
             match command:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lessee.core.errors import Refused
+from lessee.core.errors import RefusedError
 from lessee.core.immutable import replace
 from lessee.ops.setup.policy.desired_state import KV, First
 from lessee.ops.setup.policy.fingerprints import Entry, entry_of
@@ -141,7 +141,7 @@ def test_an_audit_log_is_never_exchanged_for_another():
     ],
 )
 def test_another_engine_in_the_way_is_refused(fields, told):
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(RefusedError, match=told):
         steps([ENGINE], state({ENGINE.path: fields}))
 
 

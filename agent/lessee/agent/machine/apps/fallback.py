@@ -7,7 +7,7 @@ nothing to read, Vault away for GRACE ──► fallback ──► check ──�
 
 from lessee.agent.machine.apps.inputs import inputs
 from lessee.agent.machine.protocol.commands import FallBack, KeepGood
-from lessee.agent.machine.protocol.events import GoodKept, NoFallback
+from lessee.agent.machine.protocol.events import NoFallback, SnapshotSaved
 from lessee.agent.machine.state import NEVER, App, Fallback, State
 from lessee.agent.machine.status.one_shot import WAITED_FOR, failures
 from lessee.agent.machine.transaction import Turn
@@ -83,7 +83,7 @@ def _keep(turn: Turn, name: str, app: App) -> None:
     turn.commands.append(KeepGood(name, found.secrets, found.folders, found.dynamic, ends))
 
 
-def good_kept(turn: Turn, event: GoodKept) -> None:
+def good_kept(turn: Turn, event: SnapshotSaved) -> None:
     """It is told once when it cannot be, and tried again."""
     app = turn.apps.get(event.app)
     if app is None:

@@ -9,15 +9,15 @@ from lessee.agent.machine.protocol.events import (
     Checked,
     CheckFailed,
     FellBack,
-    NotTold,
+    NotificationFailed,
+    Notified,
     Published,
     PublishFailed,
     Rendered,
     RenderFailed,
-    Told,
     Withdrawn,
 )
-from lessee.agent.machine.state import KEEP_TOLD, KEEP_UNTOLD, NEVER, App, Fallback, Proof
+from lessee.agent.machine.state import KEEP_TOLD, KEEP_UNTOLD, NEVER, App, Fallback, Readiness
 from lessee.agent.machine.transaction import Turn
 from lessee.core.backoff import delay
 from lessee.core.generation import FallbackKind, Generation
@@ -215,12 +215,12 @@ def withdrawn(turn: Turn, event: Withdrawn) -> None:
             shows_rotated=None,
             old=(),
             owed=False,
-            proof=Proof(),
+            proof=Readiness(),
             fallback=Fallback(next_at=NEVER),  # nobody wanted it removed to see another in its place
         )
 
 
-def app_told(turn: Turn, event: Told) -> None:
+def app_told(turn: Turn, event: Notified) -> None:
     """The debt is paid."""
     app = turn.apps.get(event.app)
     if app is None or app.job != event.job:
@@ -233,7 +233,7 @@ def app_told(turn: Turn, event: Told) -> None:
     )
 
 
-def not_told(turn: Turn, event: NotTold) -> None:
+def not_told(turn: Turn, event: NotificationFailed) -> None:
     """The debt stays, and is tried again."""
     app = turn.apps.get(event.app)
     if app is None or app.job != event.job:

@@ -7,9 +7,9 @@ told ──► prove ──► confirmed: what was before may go
                                     the newest again, which was not at fault ◄── not ready either
 """
 
-from lessee.agent.machine.protocol.commands import Confirm, Forgive, GiveUp, Prove, Publish, RollBack
-from lessee.agent.machine.protocol.events import NotProved, NotRolledBack, Proved, RolledBack
-from lessee.agent.machine.state import NEVER, App, Backup, Proof
+from lessee.agent.machine.protocol.commands import CancelProbe, Confirm, Forgive, Prove, Publish, RollBack
+from lessee.agent.machine.protocol.events import NotRolledBack, ReadinessFailed, ReadinessPassed, RolledBack
+from lessee.agent.machine.state import NEVER, App, Backup, Readiness
 from lessee.agent.machine.transaction import Turn
 from lessee.core.backoff import delay
 from lessee.core.immutable import replace
@@ -38,13 +38,13 @@ def prove_at(app: App) -> float:
     return proof.next_at if proof.open and proof.job is None and not app.owed else NEVER
 
 
-def opened(turn: Turn, name: str, app: App) -> Proof:
+def opened(turn: Turn, name: str, app: App) -> Readiness:
     """Of what is shown now in the place of what `app` says."""
     before = app.proof
     if before.job is not None:
-        turn.commands.append(GiveUp(name, before.job))
+        turn.commands.append(CancelProbe(name, before.job))
     if not app.want.proves:
-        return Proof()
+        return Readiness()
     backup = before.backup
     # What was never known to work is nothing to go back to; nor is what had an environment that nobody knows any more.
     known = not before.open or before.bad is not None
@@ -52,10 +52,10 @@ def opened(turn: Turn, name: str, app: App) -> Proof:
     # Nor is what came from a fallback.
     if backup is None and app.number is not None and known and whole and app.fallback.shown is None:
         backup = Backup(app.number, app.shows, app.environ, app.shows_rotated)
-    return Proof(open=True, next_at=turn.now, backup=backup)
+    return Readiness(open=True, next_at=turn.now, backup=backup)
 
 
-def proved(turn: Turn, event: Proved) -> None:
+def proved(turn: Turn, event: ReadinessPassed) -> None:
     """The app works with what it sees."""
     app = turn.apps.get(event.app)
     if app is None or app.proof.job != event.job:
@@ -67,7 +67,7 @@ def proved(turn: Turn, event: Proved) -> None:
     _set(turn, event.app, replace(proof, open=False, job=None, backup=None, error=proof.error if proof.bad else None))
 
 
-def not_proved(turn: Turn, event: NotProved) -> None:
+def not_proved(turn: Turn, event: ReadinessFailed) -> None:
     """Back to the one before, where there is one that is still good."""
     app = turn.apps.get(event.app)
     if app is None or app.proof.job != event.job:
@@ -116,7 +116,7 @@ def rolled_back(turn: Turn, event: RolledBack) -> None:
         notify_at=turn.now,
         notify_tries=0,
         notify_error=None,
-        proof=Proof(open=True, next_at=turn.now, bad=app.proof.fingerprint, error=app.proof.error),
+        proof=Readiness(open=True, next_at=turn.now, bad=app.proof.fingerprint, error=app.proof.error),
     )
 
 
@@ -149,10 +149,10 @@ def _has_ended(turn: Turn, leases: frozenset[str]) -> bool:
     return any(one is None or one.ended_at is not None for one in held)
 
 
-def _later(turn: Turn, proof: Proof, error: str | None) -> Proof:
+def _later(turn: Turn, proof: Readiness, error: str | None) -> Readiness:
     wait = delay(proof.tries, turn.draw(), cap=CAP)
     return replace(proof, job=None, error=error, tries=proof.tries + 1, next_at=turn.now + wait)
 
 
-def _set(turn: Turn, name: str, proof: Proof) -> None:
+def _set(turn: Turn, name: str, proof: Readiness) -> None:
     turn.edit_apps()[name] = replace(turn.apps[name], proof=proof)

@@ -7,7 +7,7 @@ from lessee.agent.machine.apps.readiness import forgive
 from lessee.agent.machine.protocol.app_spec import Want
 from lessee.agent.machine.protocol.commands import Confirm
 from lessee.agent.machine.protocol.events import Recovered
-from lessee.agent.machine.state import App, Backup, Fallback, Proof
+from lessee.agent.machine.state import App, Backup, Fallback, Readiness
 from lessee.agent.machine.transaction import Turn
 from lessee.core.immutable import replace
 
@@ -33,7 +33,7 @@ def configure_apps(turn: Turn, wants: Mapping[str, Want]) -> None:
                 forgive(turn, name)  # what judges it may be another now
             if app.proof.open and not want.proves:
                 turn.commands.append(Confirm(name))
-                apps[name] = replace(apps[name], proof=Proof())
+                apps[name] = replace(apps[name], proof=Readiness())
 
 
 def recovered(turn: Turn, event: Recovered) -> None:
@@ -53,11 +53,11 @@ def recovered(turn: Turn, event: Recovered) -> None:
             # Where it is not known when it was shown, who is owed is told, whenever it started.
             published_at=turn.now if event.published_at is None and event.number is not None else event.published_at,
             owed=event.owed and app.want.notifies and event.number is not None,
-            proof=_recovered_proof(event) if app.want.proves else Proof(),
+            proof=_recovered_proof(event) if app.want.proves else Readiness(),
             fallback=Fallback(shown=event.fallback),
         )
 
 
-def _recovered_proof(event: Recovered) -> Proof:
+def _recovered_proof(event: Recovered) -> Readiness:
     backup = Backup(event.good, None) if event.good is not None else None
-    return Proof(open=event.unproved, backup=backup, bad=event.bad, fingerprint=event.fingerprint)
+    return Readiness(open=event.unproved, backup=backup, bad=event.bad, fingerprint=event.fingerprint)

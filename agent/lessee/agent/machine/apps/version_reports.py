@@ -106,7 +106,7 @@ def report_failed(turn: Turn, command: Report, failure: Failure) -> None:
         return
     if statement.failure is None or statement.failure.kind is not failure.kind:
         turn.tell("warning", "versions not confirmed", app=command.app, reason=failure.text, todo=remedy(command.where))
-    if failure.kind not in {Kind.LIMITED, Kind.BROKEN}:
+    if failure.kind not in {Kind.LIMITED, Kind.PATH_ERROR}:
         turn.edit_reports()[command.app] = replace(
             statement, where=command.where, refused=command.versions, failure=failure, tries=0, next_at=0.0
         )

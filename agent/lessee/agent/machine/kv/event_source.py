@@ -6,7 +6,7 @@ is there. Who tells may be gone at any time, and then each path is looked at wit
 
 from collections.abc import Iterator
 
-from lessee.agent.machine.protocol.commands import ListFolder, LookAt, ReadSecret
+from lessee.agent.machine.protocol.commands import ListFolder, ReadMetadata, ReadSecret
 from lessee.agent.machine.protocol.events import Changed, Hearing
 from lessee.agent.machine.state import NEVER, Heard, State
 from lessee.agent.machine.transaction import Turn
@@ -104,7 +104,7 @@ def _ask_again(turn: Turn) -> None:
         match call.command:
             case ListFolder(folder=folder) if folder in turn.groups:
                 turn.edit_groups()[folder] = replace(turn.groups[folder], told_at=turn.now)
-            case LookAt(ref=ref) | ReadSecret(ref=ref) if ref in turn.sources and ref.version is None:
+            case ReadMetadata(ref=ref) | ReadSecret(ref=ref) if ref in turn.sources and ref.version is None:
                 turn.edit_sources()[ref] = replace(turn.sources[ref], told_at=turn.now)
             case _:
                 pass  # It tells of no change.

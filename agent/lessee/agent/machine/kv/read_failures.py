@@ -2,7 +2,7 @@
 
 from lessee.agent.machine.kv.planning import again_at, next_look
 from lessee.agent.machine.kv.reading import listed, look_at_each, missing, source_failed
-from lessee.agent.machine.protocol.commands import FindMount, ListFolder, LookAt, ReadSecret
+from lessee.agent.machine.protocol.commands import DetectKvVersion, ListFolder, ReadMetadata, ReadSecret
 from lessee.agent.machine.protocol.events import Listed
 from lessee.agent.machine.session.login import suspect_token
 from lessee.agent.machine.state import NEVER, Group, Source
@@ -15,19 +15,19 @@ from lessee.core.secrets import Marker
 
 def reading_failed(
     turn: Turn,
-    command: FindMount | ListFolder | LookAt | ReadSecret,
+    command: DetectKvVersion | ListFolder | ReadMetadata | ReadSecret,
     failure: Failure,
     marker: Marker | None,
 ) -> None:
     """A request failed for a reason of its path; other paths go on."""
-    if failure.kind is Kind.DENIED and not (isinstance(command, FindMount) and turn.mounts[command.mount].tries):
+    if failure.kind is Kind.DENIED and not (isinstance(command, DetectKvVersion) and turn.mounts[command.mount].tries):
         suspect_token(turn)
     match command:
-        case FindMount():
+        case DetectKvVersion():
             _mount_failed(turn, command.mount, failure)
         case ListFolder() if command.folder in turn.groups:
             _list_failed(turn, command, turn.groups[command.folder], failure)
-        case LookAt() if command.ref in turn.sources:
+        case ReadMetadata() if command.ref in turn.sources:
             _look_failed(turn, command.ref, turn.sources[command.ref], failure)
         case ReadSecret() if failure.kind is Kind.UNSUPPORTED:
             _mount_failed(turn, command.ref.mount, Failure(Kind.MISSING, "the mount is not there any more"))

@@ -1,7 +1,7 @@
 """What is asked of Vault, and what its answers change."""
 
 from lessee.agent.machine.kv.planning import again_at, look_anew, members, next_look, next_round, touch
-from lessee.agent.machine.protocol.commands import FindMount, ListFolder, LookAt, ReadingCommand, ReadSecret
+from lessee.agent.machine.protocol.commands import DetectKvVersion, ListFolder, ReadingCommand, ReadMetadata, ReadSecret
 from lessee.agent.machine.protocol.events import Listed, Looked, Read
 from lessee.agent.machine.session.login import blame_token
 from lessee.agent.machine.state import NEVER, Group, Mount, Source, State
@@ -34,7 +34,7 @@ def _due_mounts(turn: Turn, room: int) -> int:
     for name in due:
         call = turn.next_id()
         turn.edit_mounts()[name] = replace(turn.mounts[name], call=call)
-        turn.ask(FindMount(call, name))
+        turn.ask(DetectKvVersion(call, name))
     return len(due)
 
 
@@ -67,7 +67,7 @@ def _due_sources(turn: Turn, room: int) -> int:
         is_told = source.told_at <= turn.now
         turn.edit_sources()[ref] = replace(source, call=call, told_at=NEVER if is_told else source.told_at)
         look = not (source.stale or source.blind or is_told)
-        turn.ask(LookAt(call, ref) if look else ReadSecret(call, ref, version))
+        turn.ask(ReadMetadata(call, ref) if look else ReadSecret(call, ref, version))
         asked += 1
     return asked
 

@@ -130,7 +130,7 @@ def token_revoked(turn: Turn, id_: str) -> None:
 
 def not_revoked(turn: Turn, command: RevokeLease | RevokeToken, failure: Failure) -> None:
     """It is tried again, or left to end by itself where it is refused."""
-    refused = failure.kind not in {Kind.LIMITED, Kind.BROKEN}
+    refused = failure.kind not in {Kind.LIMITED, Kind.PATH_ERROR}
     if isinstance(command, RevokeToken):
         former = turn.session.former.get(command.token)
         if former is not None:

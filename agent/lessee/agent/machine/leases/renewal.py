@@ -132,7 +132,7 @@ def is_of_another_token(known: State | Turn, held: Held) -> bool:
 
 
 def lease_ended(turn: Turn, id_: str, held: Held) -> None:
-    """Told, and marked; a successor is asked for."""
+    """Notified, and marked; a successor is asked for."""
     lease = held.lease
     if held.standing == "current":
         apps = ", ".join(sorted(lease.apps))

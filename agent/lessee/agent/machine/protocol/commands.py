@@ -32,7 +32,7 @@ class CheckToken(Record, frozen=True):
     call: int
 
 
-class FindMount(Record, frozen=True):
+class DetectKvVersion(Record, frozen=True):
     """Ask which version of KV is mounted."""
 
     call: int
@@ -48,7 +48,7 @@ class ListFolder(Record, frozen=True):
     detailed: bool
 
 
-class LookAt(Record, frozen=True):
+class ReadMetadata(Record, frozen=True):
     """Read a secret's metadata."""
 
     call: int
@@ -223,7 +223,7 @@ class Prove(Record, frozen=True):
     told_at: float
 
 
-class GiveUp(Record, frozen=True):
+class CancelProbe(Record, frozen=True):
     """Nobody waits for this proof any more."""
 
     app: str
@@ -276,10 +276,10 @@ class Tell(Record, frozen=True):
 
 
 SessionCommand = Login | RenewToken | CheckToken | RevokeToken
-ReadingCommand = FindMount | ListFolder | LookAt | ReadSecret
+ReadingCommand = DetectKvVersion | ListFolder | ReadMetadata | ReadSecret
 LeaseCommand = Issue | RenewLease | LookUpLease | RevokeLease
 VaultCommand = SessionCommand | ReadingCommand | LeaseCommand | Report
 KeepingCommand = KeepLease | ForgetLease | ForgetToken
-ProvingCommand = Prove | GiveUp | Confirm | Forgive | RollBack
+ProvingCommand = Prove | CancelProbe | Confirm | Forgive | RollBack
 AppCommand = Render | FallBack | KeepGood | Check | Publish | Notify | ProvingCommand | Settle | Prune | Expire
 Command = VaultCommand | KeepingCommand | AppCommand | Abandon | Tell

@@ -180,7 +180,7 @@ class NoFallback(Record, frozen=True):
     text: str
 
 
-class GoodKept(Record, frozen=True):
+class SnapshotSaved(Record, frozen=True):
     """What an app's files were made from is kept; or it is not, and why."""
 
     app: str
@@ -221,7 +221,7 @@ class PublishFailed(Record, frozen=True):
     text: str
 
 
-class Told(Record, frozen=True):
+class Notified(Record, frozen=True):
     """The app has been told; `how` says it in words."""
 
     app: str
@@ -229,7 +229,7 @@ class Told(Record, frozen=True):
     how: str
 
 
-class NotTold(Record, frozen=True):
+class NotificationFailed(Record, frozen=True):
     """The app could not be told. `absent`: nobody was there to be told.
 
     `retry_in`: seconds, where the effect knows better than a backoff.
@@ -242,14 +242,14 @@ class NotTold(Record, frozen=True):
     retry_in: float | None = None
 
 
-class Proved(Record, frozen=True):
+class ReadinessPassed(Record, frozen=True):
     """The app works with what it was told of."""
 
     app: str
     job: int
 
 
-class NotProved(Record, frozen=True):
+class ReadinessFailed(Record, frozen=True):
     """The app does not work, or not yet."""
 
     app: str
@@ -284,7 +284,7 @@ class Leaving(Record, frozen=True):
     """The agent ends, and the rotator need not wait for its apps any more."""
 
 
-class Nudged(Record, frozen=True):
+class RefreshRequested(Record, frozen=True):
     """Somebody asks to look now; no paths: at everything. A path is matched with or without its mount."""
 
     paths: tuple[str, ...] = ()
@@ -312,6 +312,19 @@ class Tick(Record, frozen=True):
 
 Answer = LoggedIn | Renewed | MountFound | Listed | Looked | Read | Issued | LeaseRenewed | Revoked | Reported | Failed
 Made = Rendered | RenderFailed | FellBack | NoFallback | Checked | CheckFailed | Published | PublishFailed
-Shown = Told | NotTold | Proved | NotProved | RolledBack | NotRolledBack | GoodKept
+Shown = Notified | NotificationFailed | ReadinessPassed | ReadinessFailed | RolledBack | NotRolledBack | SnapshotSaved
 Heard = Hearing | Changed
-Event = Answer | Configured | Recovered | Kept | Withdrawn | Stopping | Leaving | Made | Shown | Nudged | Heard | Tick
+Event = (
+    Answer
+    | Configured
+    | Recovered
+    | Kept
+    | Withdrawn
+    | Stopping
+    | Leaving
+    | Made
+    | Shown
+    | RefreshRequested
+    | Heard
+    | Tick
+)

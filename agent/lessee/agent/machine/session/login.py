@@ -114,7 +114,7 @@ def session_failed(turn: Turn, command: Login | RenewToken | CheckToken, failure
                 level = "error" if failure.kind is Kind.SPENT else "warning"
                 turn.tell(level, "login failed", reason=failure.text)
             turn.session = _put_off(turn, replace(session, failure=failure), command, failure)
-        case _, Kind.LIMITED | Kind.BROKEN:
+        case _, Kind.LIMITED | Kind.PATH_ERROR:
             rearm(turn, command, turn.retry_at(session, failure))
             turn.session = replace(turn.session, tries=session.tries + 1, since=turn.began(session))
         case CheckToken(), Kind.UNSUPPORTED:
@@ -145,7 +145,7 @@ def without_token(session: Session, *, login_at: float, ended_at: float = NEVER)
 
 
 def _put_off(turn: Turn, session: Session, command: Login, failure: Failure) -> Session:
-    if failure.kind in {Kind.LIMITED, Kind.BROKEN}:
+    if failure.kind in {Kind.LIMITED, Kind.PATH_ERROR}:
         at = turn.retry_at(session, failure)
         return replace(session, tries=session.tries + 1, since=turn.began(session), login_at=at, ask_at=at)
     if not command.if_changed:

@@ -6,7 +6,7 @@ something fails ──► suspicion: probe at once ──► served: it was that
 """
 
 from lessee.agent.machine.protocol.commands import SessionCommand, VaultCommand
-from lessee.agent.machine.state import Call, Weather
+from lessee.agent.machine.state import Call, Outage
 from lessee.agent.machine.transaction import Turn
 from lessee.core.backoff import delay
 from lessee.core.failures import Failure, Kind
@@ -20,7 +20,7 @@ RELAPSE = 15.0
 
 def is_of_its_path(turn: Turn, call: Call, failure: Failure, *, again: bool) -> bool:
     """Whether a request failed alone: others have been answered since it was sent, or it has failed so before."""
-    if failure.kind is not Kind.WEATHER:
+    if failure.kind is not Kind.UNAVAILABLE:
         return True
     session = turn.session
     answered = session.reached_at is not None and session.reached_at > call.sent_at
@@ -32,7 +32,7 @@ def bad_weather(turn: Turn, command: VaultCommand, call: Call, failure: Failure)
     session, now = turn.session, turn.now
     is_probe = isinstance(command, SessionCommand)
     if session.weather is None and not is_probe:
-        turn.session = replace(session, weather=Weather(since=now, tries=0, next_at=now, text=failure.text))
+        turn.session = replace(session, weather=Outage(since=now, tries=0, next_at=now, text=failure.text))
     elif session.weather is None or (is_probe and call.sent_at >= session.weather.since):
         _not_served(turn, call, failure)
     # What was under way when the weather broke counts as no try of its own.
@@ -46,14 +46,14 @@ def _not_served(turn: Turn, call: Call, failure: Failure) -> None:
     wait = delay(weather.tries, turn.draw(), lasted=now - weather.since)
     # A probe that hung has waited long enough already.
     next_at = now + turn.wait(max(call.sent_at + wait - now, wait / 4), failure)
-    weather = Weather(weather.since, weather.tries + 1, next_at, failure.text, seen_at=now)
+    weather = Outage(weather.since, weather.tries + 1, next_at, failure.text, seen_at=now)
     turn.session = replace(turn.session, weather=weather)
 
 
-def _going_on(turn: Turn) -> Weather:
+def _going_on(turn: Turn) -> Outage:
     """The weather there is, or was a moment ago: a relapse is no new one."""
     session, now = turn.session, turn.now
-    weather = session.weather or Weather(since=now, tries=0, next_at=now, text="")
+    weather = session.weather or Outage(since=now, tries=0, next_at=now, text="")
     if not weather.tries and session.past is not None and now - session.back_at < RELAPSE:
         return session.past
     return weather

@@ -5,11 +5,18 @@ from collections.abc import Iterable, Mapping
 from lessee.agent.machine.apps.inputs import inputs_of
 from lessee.agent.machine.state import App, State
 from lessee.agent.machine.transaction import Turn
-from lessee.core.errors import CannotWrite, LesseeError, NotNotified, Refused, TemplateError, VaultUnreachable
+from lessee.core.errors import (
+    LesseeError,
+    NotNotifiedError,
+    RefusedError,
+    TemplateError,
+    VaultUnreachableError,
+    WriteError,
+)
 from lessee.core.failures import Failure, Kind
 from lessee.core.paths import Dynamic, Folder, Need
 
-WAITED_FOR = frozenset({Kind.WEATHER, Kind.LIMITED, Kind.BROKEN})
+WAITED_FOR = frozenset({Kind.UNAVAILABLE, Kind.LIMITED, Kind.PATH_ERROR})
 """Failures that go by; any other is Vault's word that it will not be."""
 
 
@@ -36,7 +43,7 @@ def unfinished(states: Iterable[State]) -> Mapping[str, LesseeError | None]:
                 why = weather.text if weather is not None else _lines(failures(state, app))
                 why = why or "it has not answered all requests"
                 why += f"; nor can its fallback: {app.fallback.error}" if app.fallback.error is not None else ""
-                ended[name] = VaultUnreachable(f"Vault did not serve it in time: {why}", where=name)
+                ended[name] = VaultUnreachableError(f"Vault did not serve it in time: {why}", where=name)
     return ended
 
 
@@ -55,14 +62,14 @@ def _error(state: State, name: str, app: App) -> LesseeError | None:
     if app.rejected:
         return TemplateError(app.problem or "", where=name)
     if app.problem is not None:
-        return CannotWrite(app.problem, where=name)
+        return WriteError(app.problem, where=name)
     if app.notify_error is not None and not app.absent:
-        return NotNotified(app.notify_error, where=name)
+        return NotNotifiedError(app.notify_error, where=name)
     if app.generation is not None and not app.dirty:
         return None
     failure = state.session.failure
     if failure is not None and failure.kind not in WAITED_FOR:
-        return Refused(f"login failed: {failure.text}", where=name)
+        return RefusedError(f"login failed: {failure.text}", where=name)
     return _input_error(state, name, app)
 
 
@@ -74,7 +81,7 @@ def _input_error(state: State, name: str, app: App) -> LesseeError | None:
     denied = {path for path, why in ended.items() if why.kind is Kind.DENIED}
     if denied:
         todo = sorted({grant(need) for need in app.want.needs if str(need) in denied}) or [grant()]
-        return Refused(text, where=name, todo=", ".join(todo))
+        return RefusedError(text, where=name, todo=", ".join(todo))
     return TemplateError(text, where=name, todo="write the secret, or mend the path in the template")
 
 

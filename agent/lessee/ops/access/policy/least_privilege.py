@@ -7,7 +7,7 @@ from typing import assert_never
 from lessee.config import Config, Vault
 from lessee.config.grammar.vault import AppRole, Auth, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
 from lessee.core import consumers
-from lessee.core.errors import TemplateError, TemplateErrors
+from lessee.core.errors import TemplateError, TemplateListError
 from lessee.core.immutable import Record
 from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.events.vault_messages import TYPES
@@ -232,7 +232,7 @@ def _refuse_patterns(wanted: _Wanted) -> None:
             what = f"{path!r} cannot stand in a policy, where `*`, `+` and braces mean other paths"
             problems.append(TemplateError(what, where=f"{app}: {template}", todo="rename it"))
     if problems:
-        raise TemplateErrors(sorted(problems, key=str))
+        raise TemplateListError(sorted(problems, key=str))
 
 
 def is_pattern(path: str) -> bool:

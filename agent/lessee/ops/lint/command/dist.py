@@ -13,7 +13,7 @@ from lessee.core.sensitive.traces import SHORTEST, Trace, Traces
 from lessee.host.project import find, read
 from lessee.ops.lint.policy.findings import Finding
 from lessee.ops.validate.context import Subject
-from lessee.ops.validate.dist import Part, Unread, files, in_name, parts, printable
+from lessee.ops.validate.dist import Part, UnreadError, files, in_name, parts, printable
 from lessee.ops.validate.inventory import MOST, Inventory
 
 _PATIENCE = 60.0
@@ -29,7 +29,7 @@ class Searched(Record, frozen=True):
 
 
 def check_dist(folders: Iterable[str], config: str | None, environ: Mapping[str, str]) -> Searched:
-    """Raises Refused, VaultUnreachable or ConfigError where the environment's values cannot be known."""
+    """Raises RefusedError, VaultUnreachableError or ConfigError where the environment's values cannot be known."""
     path = find(config, environ)
     said = read(path, environ, blocks=("validate", "rotation"))
     said = replace(said, validate=replace(said.validate, timeout=_PATIENCE))
@@ -100,7 +100,7 @@ class _Looking:
                         told.add(key)
                         yield self._found(path, folder, part, trace)
             self.size += path.stat().st_size
-        except Unread as exc:
+        except UnreadError as exc:
             yield self._unread(path, folder, str(exc))
         except OSError as exc:
             yield self._unread(path, folder, exc.strerror or "")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from lessee.core.immutable import Record
 from lessee.ops.mcp.policy.jsonc import Document, Text
-from lessee.ops.mcp.policy.program import Cannot, Program, name_of, without_secrets
+from lessee.ops.mcp.policy.program import CannotWrapError, Program, name_of, without_secrets
 from lessee.ops.mcp.policy.secret_detection import Judge, Verdict
 from lessee.ops.mcp.policy.servers import Server, Words, printable, texts, words
 
@@ -123,7 +123,7 @@ class _Planning:
         taken = [name.value for name, _ in found.env]
         try:
             program = without_secrets(found.command.value, args, taken, self._judge)
-        except Cannot as exc:
+        except CannotWrapError as exc:
             self._leave(server, found.command, str(exc), _BY_HAND)
             program = Program((found.command.value, *args), {})
         for misfit in {_misfit(value) for value in program.variables.values()} - {""}:

@@ -15,7 +15,7 @@ from lessee.core.immutable import Record
 from lessee.ops.mcp.policy.secret_detection import Judge, Verdict
 
 
-class Cannot(Exception):  # noqa: N818  # It reads as the sentence it is.
+class CannotWrapError(Exception):
     """The secret in an argument cannot be moved."""
 
 
@@ -31,7 +31,7 @@ class Program(Record, frozen=True):
 
 
 def without_secrets(command: str, args: Sequence[str], taken: Sequence[str], judge: Judge) -> Program:
-    """`taken`: names of variables that the server has already. Raises Cannot."""
+    """`taken`: names of variables that the server has already. Raises CannotWrapError."""
     return _Moving(command, taken, judge).move([command, *args])
 
 
@@ -73,19 +73,19 @@ class _Moving:
 
     def move(self, words: Sequence[str]) -> Program:
         if self._judge.of_argument(words[0]) is not Verdict.LEAVE:
-            raise Cannot("its command holds a secret")
+            raise CannotWrapError("its command holds a secret")
         moved: list[str | _Hole] = [words[0]]
         for index in range(1, len(words)):
             verdict = _verdict(words[1:], index - 1, words[index], self._judge)
             if verdict is Verdict.MIXED:
-                raise Cannot("an argument mixes a secret with what the client puts in")
+                raise CannotWrapError("an argument mixes a secret with what the client puts in")
             moved.append(words[index] if verdict is Verdict.LEAVE else self._argument(words, index))
         return Program(_put_together(moved), self._variables, tuple(self._seen))
 
     def _argument(self, words: Sequence[str], index: int) -> "str | _Hole":
         word, before = words[index], words[index - 1]
         if self._name in _SHELLS:
-            raise Cannot("a secret stands in the script of a shell")
+            raise CannotWrapError("a secret stands in the script of a shell")
         if self._name in _ENGINES and (handed_on := self._handed_on(word, before)) is not None:
             return handed_on
         if (url := _POSTGRES.fullmatch(word.partition("=")[2] if _FLAG.match(word) else word)) is not None:
@@ -141,5 +141,5 @@ def _put_together(words: Sequence[str | _Hole]) -> tuple[str, ...]:
         else:
             script.append(shlex.quote(word))
     if len(outside) > _LAST:
-        raise Cannot("too many of its arguments are references")
+        raise CannotWrapError("too many of its arguments are references")
     return ("sh", "-c", f"exec {' '.join(script)}", *(("sh", *outside) if outside else ()))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from posixpath import basename, normpath
 
 from lessee.core import hcl
-from lessee.core.errors import TemplateError, TemplateErrors, UsageError
+from lessee.core.errors import TemplateError, TemplateListError, UsageError
 from lessee.core.source_text import Text
 from lessee.ops.migrate.policy import config_writer
 from lessee.ops.migrate.policy.apps import App, Naming, Rendered, app_name, arrange
@@ -106,7 +106,7 @@ def _parsed(templates: Sequence[Template]) -> list[go.Template]:
         except TemplateError as exc:
             wrong.append(exc)
     if wrong:
-        raise TemplateErrors(wrong)
+        raise TemplateListError(wrong)
     return trees
 
 

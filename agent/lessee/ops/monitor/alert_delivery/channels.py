@@ -11,8 +11,8 @@ from lessee.config.grammar.alerts import AlertmanagerAt, Alerts, Hook, Mail
 from lessee.config.grammar.block import Block
 from lessee.core.immutable import Record, replace
 from lessee.host.clock import wall_time
-from lessee.ops.monitor.alert_delivery.http import Undone, ask, content
-from lessee.ops.monitor.alert_delivery.journal import Told
+from lessee.ops.monitor.alert_delivery.http import DeliveryFailedError, ask, content
+from lessee.ops.monitor.alert_delivery.journal import Notified
 from lessee.ops.monitor.policy import alerts as board
 from lessee.ops.monitor.policy import bodies
 from lessee.ops.monitor.policy.alerts import Telling
@@ -37,7 +37,7 @@ class Result(Record, frozen=True):
 _B = TypeVar("_B", bound=Block)
 _FILES = ("url_file", "password_file", "token_file", "ca_file")
 Teller = Callable[[Job], None]
-"""Raises Undone."""
+"""Raises DeliveryFailedError."""
 
 
 def tellers(said: Alerts, environment: str | None, near: Path) -> Mapping[str, tuple[Teller, bool]]:
@@ -97,7 +97,7 @@ def _mail(said: Mail, environment: str | None) -> Teller:
 class Worker:
     """Tells over one way, one job after the other."""
 
-    def __init__(self, name: str, teller: Teller, told: Told, results: "queue.SimpleQueue[Result]") -> None:
+    def __init__(self, name: str, teller: Teller, told: Notified, results: "queue.SimpleQueue[Result]") -> None:
         self._name, self._teller, self._told, self._results = name, teller, told, results
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         # One that hangs must not keep the process from ending.
@@ -123,7 +123,7 @@ class Worker:
     def _done(self, job: Job) -> Result:
         try:
             self._teller(job)
-        except Undone as exc:
+        except DeliveryFailedError as exc:
             return Result(self._name, job.batch, str(exc), exc.unfit)
         except Exception as exc:  # noqa: BLE001  # A traceback may print a URL, and the way must not die.
             return Result(self._name, job.batch, f"internal error: {type(exc).__name__}; please report it")

@@ -22,7 +22,7 @@ _UNFIT = frozenset({400, 413, 415, 422})
 """RFC 9110: the message itself will not do."""
 
 
-class Undone(Exception):  # noqa: N818  # It reads as what it is.
+class DeliveryFailedError(Exception):
     """Nobody took it. The text holds no part of the URL but the host."""
 
     def __init__(self, why: str, *, unfit: bool = False) -> None:
@@ -40,7 +40,7 @@ def ask(
     ca_file: str | None = None,
     timeout: float = TIMEOUT,
 ) -> bytes:
-    """GET, or POST where there is a body, which goes as JSON. No redirect is followed. Raises Undone."""
+    """GET, or POST where there is a body, which goes as JSON. No redirect is followed. Raises DeliveryFailedError."""
     try:
         parts = urlsplit(url)
         user, _, where = parts.netloc.rpartition("@")
@@ -55,32 +55,34 @@ def ask(
         request = urllib.request.Request(url, data=data, headers=told)  # noqa: S310  # The grammar allows http and https.
         return _answer(request, timeout, ca_file)
     except (ValueError, http.client.InvalidURL):  # They quote what they refuse.
-        raise Undone("the URL or a header is none; correct it in the configuration") from None
+        raise DeliveryFailedError("the URL or a header is none; correct it in the configuration") from None
     except urllib.error.HTTPError as exc:
         with exc:
-            raise Undone(f"{where} answered {exc.code}", unfit=exc.code in _UNFIT) from None
+            raise DeliveryFailedError(f"{where} answered {exc.code}", unfit=exc.code in _UNFIT) from None
     except urllib.error.URLError as exc:
-        raise Undone(f"{where}: {_reason(exc.reason)}") from None
+        raise DeliveryFailedError(f"{where}: {_reason(exc.reason)}") from None
     except (OSError, http.client.HTTPException) as exc:
-        raise Undone(f"{where}: {_reason(exc)}") from None
+        raise DeliveryFailedError(f"{where}: {_reason(exc)}") from None
 
 
 def trusting(ca_file: str | None) -> ssl.SSLContext:
-    """Certificates are verified: by these authorities, or the machine's. Raises Undone."""
+    """Certificates are verified: by these authorities, or the machine's. Raises DeliveryFailedError."""
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ValueError):
-        raise Undone(f"{ca_file} holds no certificates that can be read") from None
+        raise DeliveryFailedError(f"{ca_file} holds no certificates that can be read") from None
 
 
 def content(path: str) -> str:
-    """The one line of a file; it may be a secret that rotates. Raises Undone."""
+    """The one line of a file; it may be a secret that rotates. Raises DeliveryFailedError."""
     try:
         text = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as exc:
-        raise Undone(f"{path} cannot be read: {getattr(exc, 'strerror', None) or 'it is no text'}") from None
+        raise DeliveryFailedError(
+            f"{path} cannot be read: {getattr(exc, 'strerror', None) or 'it is no text'}"
+        ) from None
     if not text or not text.isprintable():
-        raise Undone(f"{path} holds no single line; leave the value alone in it")
+        raise DeliveryFailedError(f"{path} holds no single line; leave the value alone in it")
     return text
 
 

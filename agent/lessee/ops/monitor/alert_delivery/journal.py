@@ -11,7 +11,7 @@ from lessee.telemetry.logs import log
 _MOST = 4000
 
 
-class Told:
+class Notified:
     """A small file. Any thread may add."""
 
     def __init__(self, path: Path) -> None:

@@ -4,7 +4,7 @@ import smtplib
 from email.message import EmailMessage
 
 from lessee.config.grammar.alerts import Mail
-from lessee.ops.monitor.alert_delivery.http import TIMEOUT, Undone, content, trusting
+from lessee.ops.monitor.alert_delivery.http import TIMEOUT, DeliveryFailedError, content, trusting
 from lessee.ops.monitor.policy.interpretation import shown
 
 _PERMANENT = 500
@@ -13,7 +13,7 @@ _NO_ENTRY = frozenset({530, 534, 535, 538})
 
 
 def send(said: Mail, mail: EmailMessage) -> None:
-    """Raises Undone. The password is read each time, and goes over TLS alone unless the configuration has it so."""
+    """Raises DeliveryFailedError. The password is read each time, and goes over TLS alone unless the configuration has it so."""
     password = content(said.password_file) if said.password_file is not None else None
     try:
         with _connected(said) as server:
@@ -23,16 +23,18 @@ def send(said: Mail, mail: EmailMessage) -> None:
     except smtplib.SMTPResponseException as exc:
         code, text = exc.smtp_code, exc.smtp_error
         unfit = code >= _PERMANENT and code not in _NO_ENTRY
-        raise Undone(f"{said.server} answered {code} {_text(text)}", unfit=unfit) from None
+        raise DeliveryFailedError(f"{said.server} answered {code} {_text(text)}", unfit=unfit) from None
     except smtplib.SMTPRecipientsRefused as exc:
-        raise Undone(f"{said.server} takes no mail for {', '.join(map(shown, exc.recipients))}", unfit=True) from None
+        raise DeliveryFailedError(
+            f"{said.server} takes no mail for {', '.join(map(shown, exc.recipients))}", unfit=True
+        ) from None
     except smtplib.SMTPNotSupportedError:
-        raise Undone(f"{said.server} cannot do what is wanted: TLS, or a login") from None
+        raise DeliveryFailedError(f"{said.server} cannot do what is wanted: TLS, or a login") from None
     except (OSError, smtplib.SMTPException, UnicodeError) as exc:
         why = getattr(exc, "verify_message", None) or getattr(exc, "strerror", None) or "it cannot be reached"
-        raise Undone(f"{said.server}: {why}") from None
+        raise DeliveryFailedError(f"{said.server}: {why}") from None
     if refused:
-        raise Undone(f"{said.server} takes no mail for {', '.join(map(shown, refused))}", unfit=True)
+        raise DeliveryFailedError(f"{said.server} takes no mail for {', '.join(map(shown, refused))}", unfit=True)
 
 
 def _connected(said: Mail) -> smtplib.SMTP:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lessee.core.change_events import Beat, packed
-from lessee.ops.monitor.delivery_queue import Parcel, Undelivered
+from lessee.ops.monitor.delivery_queue import Parcel, UndeliveredError
 
 MOST = 200
 """Who may listen at once."""
@@ -59,7 +59,7 @@ class Sockets:
             self._listening = _listen(self._path)
             self._inode = self._path.lstat().st_ino
         except OSError as exc:
-            raise Undelivered(f"the socket cannot be made: {self._path}: {exc.strerror or exc.args[0]}") from None
+            raise UndeliveredError(f"the socket cannot be made: {self._path}: {exc.strerror or exc.args[0]}") from None
         threading.Thread(target=self._accept, args=(self._listening,), name="lessee-events", daemon=True).start()
 
     def _is_there(self) -> bool:

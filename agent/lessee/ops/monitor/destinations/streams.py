@@ -6,8 +6,8 @@ from typing import Any
 
 from lessee.core.change_events import CHANNEL, HEARTBEAT, Beat, packed
 from lessee.events.redis_streams import FIELD, connected, why
-from lessee.events.source import Away
-from lessee.ops.monitor.delivery_queue import Parcel, Undelivered
+from lessee.events.source import AwayError
+from lessee.ops.monitor.delivery_queue import Parcel, UndeliveredError
 
 KEPT = 10_000
 """Changes in the stream, about."""
@@ -51,21 +51,21 @@ class Streams:
                 all_or_nothing.hset(key, mapping=last)
                 all_or_nothing.expire(key, _REMEMBERED)
                 all_or_nothing.execute()
-        except Undelivered:
+        except UndeliveredError:
             raise
         except Exception as exc:  # noqa: BLE001  # What speaks no Redis can make its client stumble over anything.
             self._let_go()
-            raise Undelivered(why(exc)) from None
+            raise UndeliveredError(why(exc)) from None
         self._done = {**done, **last}
 
     def beat(self, beat: Beat) -> None:
         try:
             self._connected().xadd(HEARTBEAT, {FIELD: packed(beat)}, maxlen=1, approximate=False)
-        except Undelivered:
+        except UndeliveredError:
             raise
         except Exception as exc:  # noqa: BLE001  # As above.
             self._let_go()
-            raise Undelivered(why(exc)) from None
+            raise UndeliveredError(why(exc)) from None
 
     def close(self) -> None:
         self._let_go()
@@ -74,8 +74,8 @@ class Streams:
         if self._client is None:
             try:
                 self._client = connected(self._url, extra="events", timeout=_ANSWER)
-            except Away as exc:
-                raise Undelivered(str(exc)) from None
+            except AwayError as exc:
+                raise UndeliveredError(str(exc)) from None
         return self._client
 
     def _let_go(self) -> None:

@@ -7,7 +7,7 @@ from http.client import HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
 from lessee.core.change_events import Beat
-from lessee.ops.monitor.delivery_queue import Parcel, Undelivered
+from lessee.ops.monitor.delivery_queue import Parcel, UndeliveredError
 
 _ANSWER = 5.0
 _GOOD = range(200, 300)
@@ -32,7 +32,7 @@ class Webhook:
                 url.hostname or "", url.port, timeout=_ANSWER
             )
         except (ValueError, HTTPException):
-            raise Undelivered("its URL has no valid host and port") from None
+            raise UndeliveredError("its URL has no valid host and port") from None
         try:
             target = f"{url.path or '/'}{url.query and '?'}{url.query}"
             connection.request(
@@ -40,14 +40,14 @@ class Webhook:
             )
             status = connection.getresponse().status
         except OSError as exc:
-            raise Undelivered(exc.strerror or "no answer") from None
+            raise UndeliveredError(exc.strerror or "no answer") from None
         except (HTTPException, ValueError):
-            raise Undelivered("what answers speaks no HTTP") from None
+            raise UndeliveredError("what answers speaks no HTTP") from None
         finally:
             connection.close()
         if status not in _GOOD:
             # What it will have nothing of, it is not asked to take for ever.
-            raise Undelivered(f"it answered {status}", lost=status in _REFUSALS and status not in _LATER)
+            raise UndeliveredError(f"it answered {status}", lost=status in _REFUSALS and status not in _LATER)
 
     def beat(self, beat: Beat) -> None:
         """It is told of changes alone."""

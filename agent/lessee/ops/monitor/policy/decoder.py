@@ -17,7 +17,7 @@ _HEAD = 64
 """Bytes in which OpenBao has named the time and the type."""
 
 
-class NotALine(ValueError):  # noqa: N818  # It says what it is.
+class NotALineError(ValueError):
     """No audit log has such a line."""
 
 
@@ -80,7 +80,7 @@ _answer = Decoder(_Answer).decode
 
 
 def decode(line: bytes, server: str) -> Access | None:
-    """The access; None for a request that has no answer yet, and for what is no request. Raises NotALine."""
+    """The access; None for a request that has no answer yet, and for what is no request. Raises NotALineError."""
     start = line.find(b"{")  # A device may be told to write a prefix.
     # Only at these two places it can be the line's own key, whatever else a client has put into it.
     if line.startswith(b'{"time":"') and line.find(b'"type":"request"', 0, _HEAD) > 0:
@@ -97,7 +97,7 @@ def decode(line: bytes, server: str) -> Access | None:
             entry = _entry(text)  # An answer may have keys of these names and another meaning.
     except (DecodeError, RecursionError, UnicodeDecodeError):
         # The reason quotes the line.
-        raise NotALine from None
+        raise NotALineError from None
     if entry.type != "response" or entry.request is None:
         return None
     return _access(entry, entry.request, response, server)
@@ -107,9 +107,9 @@ def _access(entry: _Entry, request: _Request, response: _Response | None, server
     try:
         at = entry.time.timestamp()
     except (ValueError, OverflowError):  # Without a zone it is the machine's, where a year 1 may be a year 0.
-        raise NotALine from None
+        raise NotALineError from None
     if not 0.0 <= at < _LATEST:
-        raise NotALine
+        raise NotALineError
     auth = entry.auth or _Auth()
     metadata = auth.metadata or _Metadata()
     policies = auth.policies or auth.token_policies or ()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lessee.config import Config
-from lessee.core.errors import ConfigError, LesseeError, UsageError, VaultUnreachable
+from lessee.core.errors import ConfigError, LesseeError, UsageError, VaultUnreachableError
 from lessee.core.redaction import Redactor
 from lessee.host.project import read, text_of
 from lessee.ops.rotate.targets import Person, Project
@@ -41,12 +41,12 @@ class Patience:
         self._away_since: float | None = None
 
     def ask(self, question: Callable[[], _T]) -> _T:
-        """Raises VaultUnreachable when patience is at its end."""
+        """Raises VaultUnreachableError when patience is at its end."""
         pause = _FIRST_PAUSE
         while True:
             try:
                 answer = question()
-            except VaultUnreachable as exc:
+            except VaultUnreachableError as exc:
                 now = time.monotonic()
                 self._away_since = now if self._away_since is None else self._away_since
                 left = self._away_since + self._seconds - now

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from lessee.core.consumers import Standing, standing
-from lessee.core.errors import LesseeError, Refused
+from lessee.core.errors import LesseeError, RefusedError
 from lessee.host.console import say
 from lessee.ops.rotate.command.context import Patience, foreseen, told
 from lessee.ops.rotate.command.rotate import How
@@ -64,7 +64,7 @@ def _standing(project: Project, operator: Operator, name: str, version: int) -> 
     secrets, target = project.config.secrets, project.target(name)
     try:
         found = confirmations(operator, secrets.mount, secrets.prefix)()
-    except Refused:
+    except RefusedError:
         return None  # It is told with what the token lacks.
     return standing(found, target.secret, version, target.consumers)
 
@@ -72,4 +72,4 @@ def _standing(project: Project, operator: Operator, name: str, version: int) -> 
 def _lacking(operator: Operator, wanted: o.Rights) -> Iterable[LesseeError]:
     granted = operator.write("sys/capabilities-self", {"paths": list(wanted)}).data
     for path, missing in o.lacking(wanted, granted).items():
-        yield Refused(f"the token may not {', '.join(missing)}", where=path, todo="add it to its policy")
+        yield RefusedError(f"the token may not {', '.join(missing)}", where=path, todo="add it to its policy")

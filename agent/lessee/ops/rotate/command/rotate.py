@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 
-from lessee.core.errors import CannotWrite, LesseeError, NotNotified
+from lessee.core.errors import LesseeError, NotNotifiedError, WriteError
 from lessee.core.immutable import Record, replace
 from lessee.host.console import say
 from lessee.ops.rotate.command.context import Patience, foreseen, told
@@ -15,7 +15,7 @@ from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.policy.report import Result, line, not_due
 from lessee.ops.rotate.policy.selection import Wish, refuse_too_often, wish
-from lessee.ops.rotate.ports import Busy
+from lessee.ops.rotate.ports import BusyError
 from lessee.ops.rotate.targets import Project, rotator
 from lessee.vault.admin import Operator
 
@@ -40,13 +40,13 @@ class Acting:
         self._how = how
         self._patience = patience
         self._code = 0
-        self._untold: BrokenPipeError | CannotWrite | None = None
+        self._untold: BrokenPipeError | WriteError | None = None
 
     def act(self, names: Sequence[str]) -> int:
         """The worst exit code of all.
 
         Of several, all are published first, and then it is waited for who reads them: they confirm meanwhile.
-        Raises BrokenPipeError or CannotWrite at the end, where what came of it could not be told.
+        Raises BrokenPipeError or WriteError at the end, where what came of it could not be told.
         """
         waits = self._how.waits and len(names) == 1
         open_still = []
@@ -77,12 +77,12 @@ class Acting:
     def _tell(self, result: Result) -> None:
         self._say(line(result))
         if result.outcome is Outcome.WAITING and not result.other:
-            self._code = max(self._code, NotNotified.exit_code)
+            self._code = max(self._code, NotNotifiedError.exit_code)
 
     def _say(self, text: str) -> None:
         try:
             say(text)
-        except (BrokenPipeError, CannotWrite) as exc:  # No reason to leave targets in the middle.
+        except (BrokenPipeError, WriteError) as exc:  # No reason to leave targets in the middle.
             self._untold = exc
 
     def _rotate(self, name: str, *, waits: bool) -> Result | None:
@@ -127,7 +127,7 @@ class Acting:
 
             try:
                 outcome = self._patience.ask(once)
-            except Busy:
+            except BusyError:
                 if not open_only:
                     raise
                 # Who is at it finishes it.

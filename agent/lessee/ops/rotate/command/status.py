@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from lessee.core.ages import moment
 from lessee.core.consumers import Consumer, standing
-from lessee.core.errors import LesseeError, VaultUnreachable
+from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.core.immutable import replace
 from lessee.host.console import say
 from lessee.ops.rotate.command.context import Patience
@@ -75,7 +75,7 @@ class Looking:
         try:
             return self._patience.ask(question)
         except LesseeError as exc:
-            if isinstance(exc, VaultUnreachable):
+            if isinstance(exc, VaultUnreachableError):
                 raise  # Nothing more can be told.
             self._code = max(self._code, exc.exit_code)
             self._problems.append(Problem(what, str(exc)))

@@ -8,13 +8,13 @@ from typing import Any
 from lessee.config.grammar.rotation import InVault as Said
 from lessee.core.errors import LesseeError
 from lessee.core.failures import Kind
-from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefused
+from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.telemetry.logs import log
 from lessee.vault.admin import error
 from lessee.vault.engines import leases
-from lessee.vault.transport import RequestFailed
+from lessee.vault.transport import RequestFailedError
 
 _MARK = "lessee_rotation"
 """The key of a secret_id's metadata under which the rotation's id stands."""
@@ -60,11 +60,11 @@ class SecretIds:
         door = self._vault.door
         try:
             answer = door.ask("POST", self._login, token=None, body=body)
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             if exc.failure.kind in _REFUSED:
                 return False
             raise error(exc.failure, self._login) from None
-        with suppress(RequestFailed):  # A batch token cannot be, and each ends by itself.
+        with suppress(RequestFailedError):  # A batch token cannot be, and each ends by itself.
             leases.revoke_token(door, str(answer.auth["client_token"]))
         return True
 
@@ -88,18 +88,20 @@ class SecretIds:
         """The door is the operator's."""
 
     def _check(self, *, is_new: bool) -> None:
-        """Raises SystemRefused where a new secret_id would be of no use."""
+        """Raises SystemRefusedError where a new secret_id would be of no use."""
         role = self._vault.read(self._role)
         if role is None:
             todo = f"make it: bao write {self._role} token_policies=…, or mend `approle:` and `mount:`"
-            raise SystemRefused("there is no such AppRole", where=self._role, todo=todo)
+            raise SystemRefusedError("there is no such AppRole", where=self._role, todo=todo)
         if not role.get("bind_secret_id", True):
             todo = "set bind_secret_id=true; now who knows its role_id is let in"
-            raise SystemRefused("a login of this role takes no secret_id", where=self._role, todo=todo)
+            raise SystemRefusedError("a login of this role takes no secret_id", where=self._role, todo=todo)
         uses, ttl = role.get("secret_id_num_uses") or 0, role.get("secret_id_ttl") or 0
         if uses == 1:
             todo = "set secret_id_num_uses=0, or at least 2"
-            raise SystemRefused("a secret_id is good for one login, which the proof takes", where=self._role, todo=todo)
+            raise SystemRefusedError(
+                "a secret_id is good for one login, which the proof takes", where=self._role, todo=todo
+            )
         if uses and is_new:
             log("warning", "each proof takes one of a secret_id's logins", target=self._target, logins=uses)
         if is_new and ttl and self._said.every and ttl <= self._said.every:
@@ -130,7 +132,7 @@ class SecretIds:
         vault = self._vault
         try:
             return vault.door.ask("POST", path, token=vault.token, body={"secret_id_accessor": accessor}).data
-        except RequestFailed as exc:
+        except RequestFailedError as exc:
             if exc.failure.kind is Kind.MISSING:
                 return {}
             raise error(exc.failure, path) from None

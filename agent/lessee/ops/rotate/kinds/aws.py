@@ -9,7 +9,7 @@ from typing import Any
 from lessee.core import credentials as wanted
 from lessee.core.credentials import S3Login
 from lessee.ops.rotate.kinds import library
-from lessee.ops.rotate.kinds.kind import Case, SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import Case, SystemRefusedError, SystemUnavailableError
 from lessee.telemetry.logs import log
 
 REGION = "us-east-1"
@@ -75,7 +75,7 @@ def _session() -> Any:
 
 
 def ask(asked: Any, operation: str, **said: Any) -> tuple[str, Mapping[str, Any]]:
-    """The code of a refusal, or "" and the answer. Raises SystemAway; no text of the library's is ever shown."""
+    """The code of a refusal, or "" and the answer. Raises SystemUnavailableError; no text of the library's is ever shown."""
     exceptions, parsers = library("botocore.exceptions"), library("botocore.parsers")
     try:
         return "", getattr(asked, operation)(**said)
@@ -83,9 +83,11 @@ def ask(asked: Any, operation: str, **said: Any) -> tuple[str, Mapping[str, Any]
         code, status = _code(exc.response)
     except (exceptions.BotoCoreError, parsers.ResponseParserError) as exc:
         todo = "is it up, and are endpoint, secure and ca_file in the secret right?"
-        raise SystemAway(f"no answer ({type(exc).__name__})", where=asked.meta.endpoint_url, todo=todo) from None
+        raise SystemUnavailableError(
+            f"no answer ({type(exc).__name__})", where=asked.meta.endpoint_url, todo=todo
+        ) from None
     if code in _BUSY or (status >= _SERVER and status != _NOT_IMPLEMENTED):
-        raise SystemAway(
+        raise SystemUnavailableError(
             f"it cannot serve now ({code})", where=asked.meta.endpoint_url, todo="see its own log"
         ) from None
     return code, {}
@@ -94,7 +96,7 @@ def ask(asked: Any, operation: str, **said: Any) -> tuple[str, Mapping[str, Any]
 def lets_in(where: str, fields: Mapping[str, Any], patience: float) -> bool:
     """Whether the store takes a secret's key; False once it has refused it for so many seconds.
 
-    Raises SystemAway; LesseeError where the secret is no use; and SystemRefused where the store knows the key, but
+    Raises SystemUnavailableError; LesseeError where the secret is no use; and SystemRefusedError where the store knows the key, but
     that may do nothing in the bucket: another key of the same user would not help.
     """
     login = wanted.s3(where, fields)
@@ -162,9 +164,11 @@ def _judged(code: str, where: str, login: S3Login) -> bool:
         todo = (
             "what do the policies of the user and of the bucket say? Grant s3:ListBucket, s3:GetObject or s3:PutObject"
         )
-        raise SystemRefused(f"the key is known, but closed out of the bucket {login.bucket}", where=where, todo=todo)
+        raise SystemRefusedError(
+            f"the key is known, but closed out of the bucket {login.bucket}", where=where, todo=todo
+        )
     todo = "are endpoint, region and bucket in the secret right, and is the clock?"
-    raise SystemRefused(f"the object store at {login.url} answers with {code}", where=where, todo=todo)
+    raise SystemRefusedError(f"the object store at {login.url} answers with {code}", where=where, todo=todo)
 
 
 def _code(response: Mapping[str, Any]) -> tuple[str, int]:

@@ -20,7 +20,7 @@ import msgspec
 
 from lessee.config.grammar.rotation import Own as Said
 from lessee.core.errors import LesseeError
-from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields, holds
 from lessee.ops.rotate.rotator_programs import REFUSED, Finished, Program
@@ -124,13 +124,13 @@ class OwnProgram:
     def _check(self, step: str, done: Finished) -> None:
         if done.status == REFUSED:
             todo = "see what it says, in the log above"
-            raise SystemRefused(f"{self._program.name} refuses to {step}", where=self._name, todo=todo)
+            raise SystemRefusedError(f"{self._program.name} refuses to {step}", where=self._name, todo=todo)
         if done.status != 0:
             raise self._away(step, done)
 
-    def _away(self, step: str, done: Finished) -> SystemAway:
+    def _away(self, step: str, done: Finished) -> SystemUnavailableError:
         todo = "it is tried again; see what it says, in the log above"
-        return SystemAway(f"{step}: {self._program.name} {done.why}", where=self._name, todo=todo)
+        return SystemUnavailableError(f"{step}: {self._program.name} {done.why}", where=self._name, todo=todo)
 
     def _read(self, step: str, done: Finished) -> Any:
         try:
@@ -138,8 +138,8 @@ class OwnProgram:
         except (ValueError, RecursionError):
             raise self._wrong(step, "it is no JSON; what is for people goes to stderr") from None
 
-    def _wrong(self, step: str, why: str) -> SystemRefused:
-        return SystemRefused(self._unlike(step), where=self._name, todo=why)
+    def _wrong(self, step: str, why: str) -> SystemRefusedError:
+        return SystemRefusedError(self._unlike(step), where=self._name, todo=why)
 
     def _unlike(self, step: str) -> str:
         return f"the answer of {self._program.name} to {step} is not as expected"

@@ -14,13 +14,13 @@ from lessee.ops.rotate.policy.journal import Fields
 from lessee.vault.admin import Operator
 
 
-class SystemAway(LesseeError):  # noqa: N818  # It reads as the sentence it is.
+class SystemUnavailableError(LesseeError):
     """The system that owns the credential does not answer, or cannot serve now: nobody knows what it did."""
 
     exit_code = 69  # EX_UNAVAILABLE
 
 
-class SystemRefused(LesseeError):  # noqa: N818  # As above.
+class SystemRefusedError(LesseeError):
     """The system, or who administers it, refuses what a rotation needs."""
 
     exit_code = 77  # EX_NOPERM
@@ -60,7 +60,7 @@ class Made(Record, frozen=True):
 class Kind(Protocol):
     """One target's system. Every method may be called again after a kill, with the same case, and then does no harm.
 
-    They raise SystemAway where nobody knows what was done, and SystemRefused where it will not help to try again
+    They raise SystemUnavailableError where nobody knows what was done, and SystemRefusedError where it will not help to try again
     soon; neither text, nor any other's, holds a value. No call takes longer than `traits.patience`.
     """
 

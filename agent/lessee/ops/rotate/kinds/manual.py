@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from lessee.config.grammar.rotation import Manual as Said
 from lessee.ops.rotate import recipes
-from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.ops.rotate.recipe_client import Caller
@@ -45,13 +45,13 @@ class ByHand:
         try:
             fields = {key: ask(f"{self._name}: new {key}: ") for key in self._keys}
         except EOFError:
-            raise SystemRefused("nothing was typed", where=self._name, todo="begin again") from None
+            raise SystemRefusedError("nothing was typed", where=self._name, todo="begin again") from None
         for key, value in fields.items():
             if not value:
-                raise SystemRefused(f"nothing was typed for {key}", where=self._name, todo="begin again")
+                raise SystemRefusedError(f"nothing was typed for {key}", where=self._name, todo="begin again")
         if all(case.secret.get(key) == value for key, value in fields.items()):
             what = "what was typed stands in the secret already"
-            raise SystemRefused(what, where=self._name, todo="begin again, with a new value")
+            raise SystemRefusedError(what, where=self._name, todo="begin again, with a new value")
         return Made(fields)
 
     def apply(self, case: Case) -> None:
@@ -87,7 +87,7 @@ class ByHand:
     def _person(self) -> Callable[[str], str]:
         if self._ask is None:
             todo = f"run `lessee rotate {self._name}` at a terminal"
-            raise SystemRefused("it waits for a person", where=self._name, todo=todo)
+            raise SystemRefusedError("it waits for a person", where=self._name, todo=todo)
         return self._ask
 
     def _proved(self, program: Program, fields: Fields) -> bool:
@@ -96,7 +96,7 @@ class ByHand:
             log("info" if done.status == 0 else "warning", "the check says", target=self._name, line=line)
         if done.status is None:
             todo = "mend `prove:`, or what it asks"
-            raise SystemAway(f"{program.name} {done.why}", where=self._name, todo=todo)
+            raise SystemUnavailableError(f"{program.name} {done.why}", where=self._name, todo=todo)
         return done.status == 0
 
     def _by_hand(self, what: str) -> None:

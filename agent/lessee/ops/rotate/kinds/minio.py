@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from lessee.config.grammar import rotation as grammar
 from lessee.core.credentials import S3Login
 from lessee.ops.rotate.kinds import aws, library
-from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.ops.setup.policy.initial_values import ALPHABET
@@ -58,7 +58,7 @@ class ServiceAccounts:
         parent = self._said.user or old.get("parentUser")
         if not parent:
             todo = "write one into the secret, or say `user`: whose rights the new one shall have"
-            raise SystemRefused("the published key is no service account of MinIO", where=self._where, todo=todo)
+            raise SystemRefusedError("the published key is no service account of MinIO", where=self._where, todo=todo)
         if not old:
             log("warning", "the published key is no service account, and stays as it is", user=parent)
         like_old = {name: old[name] for name in ("name", "description") if old.get(name)}
@@ -116,7 +116,7 @@ class ServiceAccounts:
     def _check(self, status: int, code: str, what: str) -> None:
         if status not in _OK:
             todo = f"grant the admin {_RIGHTS}" if status == _DENIED else "see MinIO's own log"
-            raise SystemRefused(f"{what} ({code})", where=self._where, todo=todo)
+            raise SystemRefusedError(f"{what} ({code})", where=self._where, todo=todo)
 
 
 class _AdminApi:
@@ -133,7 +133,7 @@ class _AdminApi:
         )
 
     def ask(self, method: str, command: str, key: str = "", *, said: Fields | None = None) -> tuple[int, str, bytes]:
-        """The status, the code of a refusal, and the answer, still enciphered. Raises SystemAway."""
+        """The status, the code of a refusal, and the answer, still enciphered. Raises SystemUnavailableError."""
         body = b"" if said is None else self._crypto.encrypt(json.dumps(said).encode(), self._login.secret_key)
         request = library("botocore.awsrequest").AWSRequest(
             method, f"{self._login.url}{_PREFIX}{command}", data=body, params={"accessKey": key} if key else {}
@@ -143,7 +143,9 @@ class _AdminApi:
             answer = self._session.send(request.prepare())
         except library("botocore.exceptions").BotoCoreError as exc:
             todo = "is it up, and are endpoint, secure and ca_file in the admin's secret right?"
-            raise SystemAway(f"no answer ({type(exc).__name__})", where=self._login.url, todo=todo) from None
+            raise SystemUnavailableError(
+                f"no answer ({type(exc).__name__})", where=self._login.url, todo=todo
+            ) from None
         status = int(answer.status_code)
         if status in _OK:
             if answer.content and method in _SILENT:
@@ -151,11 +153,11 @@ class _AdminApi:
             return status, "", bytes(answer.content)
         code = _code(answer.content) or f"HTTP {status}"
         if status >= _SERVER or status == _MANY:
-            raise SystemAway(f"it cannot serve now ({code})", where=self._login.url, todo="see its own log")
+            raise SystemUnavailableError(f"it cannot serve now ({code})", where=self._login.url, todo="see its own log")
         return status, code, b""
 
     def read(self, content: bytes) -> Fields:
-        """What an answer says; 0.1 s of computing. Raises SystemAway."""
+        """What an answer says; 0.1 s of computing. Raises SystemUnavailableError."""
         try:
             found = json.loads(self._crypto.decrypt(_Body(content), self._login.secret_key))
         except (ValueError, OSError):
@@ -175,13 +177,13 @@ class _Body(io.BytesIO):
         """There is none any more."""
 
 
-def _stranger(where: str) -> SystemAway:
+def _stranger(where: str) -> SystemUnavailableError:
     todo = "does MinIO listen at the admin's endpoint, or something that stands before it?"
-    return SystemAway("what answers is no MinIO", where=where, todo=todo)
+    return SystemUnavailableError("what answers is no MinIO", where=where, todo=todo)
 
 
 def _policy(text: Any, where: str) -> Any:
-    """Raises SystemAway where it is none: without it an account could do all that its user can."""
+    """Raises SystemUnavailableError where it is none: without it an account could do all that its user can."""
     try:
         return json.loads(text)
     except (TypeError, ValueError):

@@ -10,8 +10,8 @@ from lessee.config.grammar.rotation import Postgres as Said
 from lessee.core import credentials as wanted
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.ops.rotate.kinds import library, postgres_session
-from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefused
-from lessee.ops.rotate.kinds.postgres_session import NotLetIn, session
+from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError
+from lessee.ops.rotate.kinds.postgres_session import LoginRefusedError, session
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.ops.setup.policy.initial_values import ALPHABET
@@ -98,7 +98,7 @@ class LoginRoles:
         try:
             with session(login, self._said.secret) as found:
                 (may,) = _row(found.execute(_MAY_ACT, {"owner": owner, "as": _membership(found)}))
-        except NotLetIn:
+        except LoginRefusedError:
             return False
         return bool(may) or owner is None
 
@@ -145,9 +145,11 @@ class LoginRoles:
                 admin.execute("SELECT pg_advisory_lock(%s)", (self._key(),))
                 self._open = admin
                 yield admin
-        except NotLetIn:
+        except LoginRefusedError:
             todo = "mend username and password there, or set it anew: ALTER ROLE … PASSWORD …"
-            raise SystemRefused("PostgreSQL refuses the admin's login", where=self._said.admin, todo=todo) from None
+            raise SystemRefusedError(
+                "PostgreSQL refuses the admin's login", where=self._said.admin, todo=todo
+            ) from None
         finally:
             self._open = None
 
@@ -215,8 +217,8 @@ class LoginRoles:
                 if name:
                     yield self._sql("GRANT {name} TO {admin} WITH ADMIN OPTION", name=name, **names)
 
-    def _refused(self, what: str, todo: str) -> SystemRefused:
-        return SystemRefused(what, where=self._said.admin, todo=todo)
+    def _refused(self, what: str, todo: str) -> SystemRefusedError:
+        return SystemRefusedError(what, where=self._said.admin, todo=todo)
 
     def _sql(self, text: str, **parts: str) -> str:
         return str(self._composed(text, **parts).as_string(None))

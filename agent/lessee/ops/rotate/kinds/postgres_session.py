@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lessee.core.credentials import PostgresLogin
 from lessee.ops.rotate.kinds import library
-from lessee.ops.rotate.kinds.kind import SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,13 +34,13 @@ _SET = "SELECT set_config(name, %s::json ->> name, false) FROM pg_settings WHERE
 _FULL = ("too many clients", "too many connections", "remaining connection slots", "connection limit exceeded")
 
 
-class NotLetIn(Exception):  # noqa: N818  # It reads as what happened.
+class LoginRefusedError(Exception):
     """The server is there, and refuses the login."""
 
 
 @contextmanager
 def session(login: PostgresLogin, where: str) -> "Iterator[Session]":
-    """A session that commits each statement by itself. Raises NotLetIn, SystemAway and SystemRefused.
+    """A session that commits each statement by itself. Raises LoginRefusedError, SystemUnavailableError and SystemRefusedError.
 
     It is cut off after some seconds, as a server that stands still says nothing of a timeout. `where`: the secret.
     """
@@ -49,7 +49,7 @@ def session(login: PostgresLogin, where: str) -> "Iterator[Session]":
         connection = driver.connect(**_arguments(login), password=login.password, autocommit=True)
     except driver.Error as exc:
         _judge(driver, login, where, str(exc))
-        raise NotLetIn from None
+        raise LoginRefusedError from None
     wire = socket.socket(fileno=os.dup(connection.fileno()))
     guard = Timer(_SESSION, _cut, (wire,))
     guard.daemon = True
@@ -88,7 +88,7 @@ def _arguments(login: PostgresLogin) -> dict[str, str | int]:
 
 
 def _judge(driver: Any, login: PostgresLogin, where: str, said: str) -> None:
-    """Return where the login was refused. Raises SystemAway where it was not even looked at.
+    """Return where the login was refused. Raises SystemUnavailableError where it was not even looked at.
 
     libpq tells no SQLSTATE of a login, and the server's text may be of any language; but a refusal names the user
     or the database. The text is only looked into: it may quote what it was sent.
@@ -96,25 +96,37 @@ def _judge(driver: Any, login: PostgresLogin, where: str, said: str) -> None:
     asked = driver.conninfo.make_conninfo(**{**_arguments(login), "connect_timeout": _PING})
     if driver.pq.PGconn.ping(asked.encode()) != driver.pq.Ping.OK:
         todo = "start it, or mend host, port, sslmode and ca_file in the secret, or the network on the way"
-        raise SystemAway(f"PostgreSQL does not answer at {login.address}", where=where, todo=todo)
+        raise SystemUnavailableError(f"PostgreSQL does not answer at {login.address}", where=where, todo=todo)
     if any(words in said for words in _FULL):
         todo = "end idle sessions, put a pooler in between, or raise max_connections"
-        raise SystemAway("PostgreSQL has no connection left", where=where, todo=todo)
+        raise SystemUnavailableError("PostgreSQL has no connection left", where=where, todo=todo)
     answer = said.replace(login.host, "")
     if login.username not in answer and login.database not in answer:
-        raise SystemAway(f"PostgreSQL lets nobody in at {login.address}", where=where, todo="see its own log")
+        raise SystemUnavailableError(
+            f"PostgreSQL lets nobody in at {login.address}", where=where, todo="see its own log"
+        )
 
 
-def _in_our_words(driver: Any, exc: Exception, login: PostgresLogin, where: str) -> SystemAway | SystemRefused:
+def _in_our_words(
+    driver: Any, exc: Exception, login: PostgresLogin, where: str
+) -> SystemUnavailableError | SystemRefusedError:
     errors = driver.errors
     if isinstance(exc, errors.LockNotAvailable):
-        return SystemAway("another rotator holds it", where=where, todo="wait for it; see pg_locks, locktype advisory")
+        return SystemUnavailableError(
+            "another rotator holds it", where=where, todo="wait for it; see pg_locks, locktype advisory"
+        )
     if isinstance(exc, errors.ReadOnlySqlTransaction):
-        return SystemAway(f"PostgreSQL at {login.address} is read-only", where=where, todo="name the primary as host")
+        return SystemUnavailableError(
+            f"PostgreSQL at {login.address} is read-only", where=where, todo="name the primary as host"
+        )
     if isinstance(exc, driver.OperationalError | driver.InterfaceError | driver.InternalError):
         todo = "see PostgreSQL's own log; it is tried again"
-        return SystemAway(f"PostgreSQL at {login.address} did not finish ({_name(exc)})", where=where, todo=todo)
-    return SystemRefused(f"PostgreSQL refuses a statement ({_name(exc)})", where=where, todo="see PostgreSQL's own log")
+        return SystemUnavailableError(
+            f"PostgreSQL at {login.address} did not finish ({_name(exc)})", where=where, todo=todo
+        )
+    return SystemRefusedError(
+        f"PostgreSQL refuses a statement ({_name(exc)})", where=where, todo="see PostgreSQL's own log"
+    )
 
 
 def _name(exc: Exception) -> str:

@@ -17,7 +17,7 @@ from lessee.core.credentials import RedisLogin
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import Record
 from lessee.ops.rotate.kinds import library
-from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.ops.setup.policy.initial_values import ALPHABET
@@ -68,7 +68,7 @@ class AclUser:
         with self._asked() as client:
             if "off" in self._user(client, name).flags:
                 todo = f"if it shall not be: ACL SETUSER {name} on"
-                raise SystemRefused("the user is switched off", where=f"{self._admin.address} {name}", todo=todo)
+                raise SystemRefusedError("the user is switched off", where=f"{self._admin.address} {name}", todo=todo)
             self._unsaved = True
             client.execute_command("ACL", "SETUSER", name, f"#{_hash_of(case.pending)}")
             self._save(client)
@@ -98,7 +98,7 @@ class AclUser:
             old = sorted((known & there) - kept)
             if not kept & there:
                 todo = "it is tried again; does it keep its users in an aclfile?"
-                raise SystemAway("Redis has lost the new password", where=self._admin.address, todo=todo)
+                raise SystemUnavailableError("Redis has lost the new password", where=self._admin.address, todo=todo)
             # The new one is not set again here: who stood still would bring back what others have retired since.
             client.execute_command("ACL", "SETUSER", name, *(f"!{one}" for one in old))
             self._save(client)
@@ -139,17 +139,19 @@ class AclUser:
     def _refuse_admin(self, name: str) -> None:
         if name == (self._admin.username or _DEFAULT):
             what, todo = f"the admin is {name} himself, and would be shut out", "give it a user of its own"
-            raise SystemRefused(what, where=self._said.admin, todo=f"{todo}: ACL SETUSER lessee on >PASSWORD {_RULES}")
+            raise SystemRefusedError(
+                what, where=self._said.admin, todo=f"{todo}: ACL SETUSER lessee on >PASSWORD {_RULES}"
+            )
 
     def _user(self, client: Any, name: str) -> "_User":
-        """Raises SystemRefused where a password would be of no use to it."""
+        """Raises SystemRefusedError where a password would be of no use to it."""
         user, where = _User.of(client.acl_getuser(name)), f"{self._admin.address} {name}"
         if user is None:
             todo = f"make it: ACL SETUSER {name} on … with the rights that it needs, then ACL SAVE"
-            raise SystemRefused("there is no such ACL user", where=where, todo=todo)
+            raise SystemRefusedError("there is no such ACL user", where=where, todo=todo)
         if "nopass" in user.flags:
             todo = f"ACL SETUSER {name} resetpass >PASSWORD, and write that into {self._said.secret}"
-            raise SystemRefused("the user takes any password", where=where, todo=todo)
+            raise SystemRefusedError("the user takes any password", where=where, todo=todo)
         return user
 
     def _lets_in(self, login: RedisLogin) -> bool:
@@ -185,7 +187,9 @@ class AclUser:
         except errors.ResponseError as exc:
             if "unknown" not in str(exc) and _NO_FILE not in str(exc):
                 todo = "may Redis write the file, and its folder? its log says more"
-                raise SystemRefused("Redis cannot save its aclfile", where=self._admin.address, todo=todo) from None
+                raise SystemRefusedError(
+                    "Redis cannot save its aclfile", where=self._admin.address, todo=todo
+                ) from None
             self._rewrite(client)
         self._unsaved = False
 
@@ -242,16 +246,16 @@ def _as_ours(errors: Any, login: RedisLogin, name: str) -> Iterator[None]:
         yield
     except errors.AuthenticationError:
         todo = "write the admin's username and password into its secret; is it switched on?"
-        raise SystemRefused("Redis refuses the admin's login", where=where, todo=todo) from None
+        raise SystemRefusedError("Redis refuses the admin's login", where=where, todo=todo) from None
     except errors.NoPermissionError:
         todo = f"ACL SETUSER {name or _DEFAULT} {_RULES}"
-        raise SystemRefused("the admin may not do what is needed", where=where, todo=todo) from None
+        raise SystemRefusedError("the admin may not do what is needed", where=where, todo=todo) from None
     except (errors.ConnectionError, errors.TimeoutError) as exc:
         todo = "is it up, and does the port speak what the secret's `tls` says?"
-        raise SystemAway(f"Redis does not answer ({type(exc).__name__})", where=where, todo=todo) from None
+        raise SystemUnavailableError(f"Redis does not answer ({type(exc).__name__})", where=where, todo=todo) from None
     except (errors.RedisError, UnicodeError) as exc:
         todo = "is it a Redis from version 6 on, and are host and db right?"
-        raise SystemRefused(f"Redis refuses ({type(exc).__name__})", where=where, todo=todo) from None
+        raise SystemRefusedError(f"Redis refuses ({type(exc).__name__})", where=where, todo=todo) from None
 
 
 def _name_of(fields: Fields) -> str:

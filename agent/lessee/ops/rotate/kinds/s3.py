@@ -8,7 +8,7 @@ from lessee.config.grammar import rotation as grammar
 from lessee.core.credentials import S3Login
 from lessee.core.immutable import replace
 from lessee.ops.rotate.kinds import aws
-from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemAway, SystemRefused
+from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.telemetry.logs import log
@@ -42,7 +42,7 @@ class AccessKeys:
             others = ", ".join(f"{aws.short(key)} ({status})" for key, status in keys.items() if key != published)
             todo = "if nobody uses it, delete it by hand: lessee deletes no key that it has not made"
             what = f"the user {self._user} has {len(keys)} keys, of which the secret has not {others}"
-            raise SystemRefused(f"{what}; there is room for {_ROOM}", where=self._where, todo=todo)
+            raise SystemRefusedError(f"{what}; there is room for {_ROOM}", where=self._where, todo=todo)
         if published not in keys and not case.retried:
             log("warning", "the published key is none of this user's, and stays as it is", user=self._user)
         return tuple(keys)
@@ -56,12 +56,12 @@ class AccessKeys:
         if code in _FULL:
             todo = "delete the one by hand that nobody uses"
             what = f"the user {self._user} has as many keys as it may ({code})"
-            raise SystemRefused(what, where=self._where, todo=todo)
+            raise SystemRefusedError(what, where=self._where, todo=todo)
         self._check(code, "a key cannot be made")
         made = answer.get("AccessKey", {})
         fields = {"access_key": made.get("AccessKeyId"), "secret_key": made.get("SecretAccessKey")}
         if not all(fields.values()):
-            raise SystemAway(
+            raise SystemUnavailableError(
                 "what answers is no IAM: it made no key", where=self._where, todo="mend the admin's endpoint"
             )
         return Made(fields)
@@ -120,10 +120,10 @@ class AccessKeys:
     def _check(self, code: str, what: str) -> None:
         if code in _GONE:
             todo = "make it, or mend `user`"
-            raise SystemRefused(f"there is no user {self._user}", where=self._where, todo=todo)
+            raise SystemRefusedError(f"there is no user {self._user}", where=self._where, todo=todo)
         if code:
             todo = f"grant the admin {_RIGHTS} on it"
-            raise SystemRefused(f"user {self._user}: {what} ({code})", where=self._where, todo=todo)
+            raise SystemRefusedError(f"user {self._user}: {what} ({code})", where=self._where, todo=todo)
 
 
 def _listed(answer: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:

@@ -198,16 +198,16 @@ Action = (
 )
 
 
-class RefusedByOwnSystem(Exception):  # noqa: N818  # It reads as what happened.
+class RefusedByOwnSystemError(Exception):
     """The system does not let in what it has just been told."""
 
 
-class SecretGone(Exception):  # noqa: N818  # As above.
+class SecretGoneError(Exception):
     """The secret was deleted."""
 
 
 def decide(sight: Sight, *, rotated: bool = False) -> Action:
-    """The next thing to do. `rotated`: this run has published. Raises RefusedByOwnSystem and SecretGone.
+    """The next thing to do. `rotated`: this run has published. Raises RefusedByOwnSystemError and SecretGoneError.
 
     The caller does it, and asks again with what it has learnt.
     """
@@ -221,7 +221,7 @@ def decide(sight: Sight, *, rotated: bool = False) -> Action:
         return Wait(min(_LOCK_POLL, journal.held_until - sight.now), journal.holder)
     if journal.step is Step.IDLE:
         if sight.secret.version and not sight.secret.fields:
-            raise SecretGone  # Anew it would be without its other keys, and whoever deleted it may not want it.
+            raise SecretGoneError  # Anew it would be without its other keys, and whoever deleted it may not want it.
         return Look() if sight.traits.made_by_system else Begin()
     if journal.holder != sight.holder or not _may_act(sight, for_=sight.traits.patience):
         return Take()
@@ -269,7 +269,7 @@ def _bring_out(sight: Sight) -> Action:
         return Note()
     if journal.current and not fields:
         # To write the pending value alone would lose what else stood there.
-        raise SecretGone
+        raise SecretGoneError
     # Once it was published, the value from before it stands there only because somebody has written it.
     edited = journal.step is Step.PUBLISHED or any(
         fields.get(key) != journal.current.get(key) for key in journal.pending
@@ -292,7 +292,7 @@ def _make_work(sight: Sight) -> Action:
     if Which.PENDING not in sight.works:
         return Prove(Which.PENDING)
     if sight.applied or (made and journal.step is Step.PUBLISHED):
-        raise RefusedByOwnSystem
+        raise RefusedByOwnSystemError
     if made:
         return Abandon("the system does not let in what it has made", refused=True)
     if Which.PUBLIC in sight.works or journal.step is Step.PUBLISHED:

@@ -14,7 +14,7 @@ Values = Mapping[str, Any]
 """What each placeholder stands for, by its whole name: `admin.api_key`, `handle`."""
 
 
-class Unfit(Exception):  # noqa: N818  # It reads as what is wrong.
+class UnfitError(Exception):
     """What a placeholder stands for is not there, or has no place there; the text names the placeholder alone."""
 
 
@@ -36,34 +36,34 @@ def names(text: Any) -> Iterator[str]:
 def in_url(text: str, values: Values) -> str:
     """Every value is one element or one argument, and no more; but what the URL begins with is one itself.
 
-    Raises Unfit.
+    Raises UnfitError.
     """
 
     def put(name: str, value: str, start: int) -> str:
         if start == 0:
             if not _BASE.fullmatch(value) or ".." in urlsplit(value).path.split("/"):
-                raise Unfit(f"{{{name}}} is no URL of a host and a path alone")
+                raise UnfitError(f"{{{name}}} is no URL of a host and a path alone")
             return value.removesuffix("/")
         if value in _CURSOR:
-            raise Unfit(f"{{{name}}} is empty, or dots alone, and would make another URL")
+            raise UnfitError(f"{{{name}}} is empty, or dots alone, and would make another URL")
         return quote(value, safe="")
 
     return _put(text, values, put)
 
 
 def in_header(text: str, values: Values) -> str:
-    """Raises Unfit where a value would begin another header, or is none that a header can hold."""
+    """Raises UnfitError where a value would begin another header, or is none that a header can hold."""
 
     def put(name: str, value: str, _: int) -> str:
         if not _HEADER.fullmatch(value):
-            raise Unfit(f"{{{name}}} holds characters that no header can hold")
+            raise UnfitError(f"{{{name}}} holds characters that no header can hold")
         return value
 
     return _put(text, values, put)
 
 
 def in_json(document: Any, values: Values) -> Any:
-    """A value is a text, or a part of one; where it stands alone it keeps its type. Raises Unfit."""
+    """A value is a text, or a part of one; where it stands alone it keeps its type. Raises UnfitError."""
     match document:
         case str():
             alone = _PLACE.fullmatch(document)
@@ -84,5 +84,5 @@ def _put(text: str, values: Values, put: Callable[[str, str, int], str]) -> str:
 
 def _value(name: str, values: Values) -> Any:
     if values.get(name) is None:
-        raise Unfit(f"there is no {{{name}}}")
+        raise UnfitError(f"there is no {{{name}}}")
     return values[name]

@@ -15,7 +15,7 @@ _SHOWN = 4
 """So many characters at the end must a hint show; fewer are alike by chance."""
 
 
-class Unusable(Exception):  # noqa: N818  # It reads as what is wrong.
+class UnusableError(Exception):
     """An answer is not what the recipe says; the text holds nothing of it."""
 
 
@@ -28,28 +28,28 @@ class Listed(Record, frozen=True):
 
 
 def taken(create: Create, answer: Any) -> tuple[dict[str, str], str]:
-    """The secret's keys that change, and what the API calls the new key. Raises Unusable."""
+    """The secret's keys that change, and what the API calls the new key. Raises UnusableError."""
     fields = {}
     for key, query in create.take.items():
         value = _one(query, answer)
         if not isinstance(value, str) or not value:
-            raise Unusable(f"there is no text at `take.{key}`")
+            raise UnusableError(f"there is no text at `take.{key}`")
         fields[key] = value
     return fields, "" if create.handle is None else handle(create.handle, answer)
 
 
 def handle(query: Any, answer: Any) -> str:
-    """What the API calls a key. Raises Unusable."""
+    """What the API calls a key. Raises UnusableError."""
     found = _one(query, answer)
     if isinstance(found, bool) or not isinstance(found, str | int) or not _HANDLE.fullmatch(str(found)):
-        raise Unusable("there is no name or number at `handle`")
+        raise UnusableError("there is no name or number at `handle`")
     return str(found)
 
 
 def listed(listing: Listing, page: Any) -> list[Listed]:
-    """The keys on a page of the list. Raises Unusable."""
+    """The keys on a page of the list. Raises UnusableError."""
     if not isinstance(page, dict | list):
-        raise Unusable("it is no JSON object or list")
+        raise UnusableError("it is no JSON object or list")
     return list(_listed(listing, listing.items.findall(page)))
 
 

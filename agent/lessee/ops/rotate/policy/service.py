@@ -17,8 +17,6 @@ from lessee.ops.rotate.policy.service_state import (
     NEVER,
     Ask,
     Asked,
-    Away,
-    Busy,
     Command,
     Configured,
     Ended,
@@ -28,11 +26,13 @@ from lessee.ops.rotate.policy.service_state import (
     Looked,
     Plan,
     Rotate,
+    RotationBusy,
     State,
     Stopping,
     Target,
     Tell,
     Tick,
+    VaultUnavailable,
 )
 
 AT_ONCE = 2
@@ -105,10 +105,10 @@ class _Turn:
                 if journal is not None:
                     self._see(name, journal)
                 self._failed(name, error)
-            case Busy(name):
+            case RotationBusy(name):
                 self._answered(name)
                 self._note(name, again_at=self.now + BUSY)
-            case Away(text, name):
+            case VaultUnavailable(text, name):
                 self._away(text, name)
             case Stopping():
                 self._set(stopping=True)

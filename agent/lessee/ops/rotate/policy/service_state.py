@@ -108,13 +108,13 @@ class Failed(Record, frozen=True):
     journal: Journal | None = None
 
 
-class Busy(Record, frozen=True):
+class RotationBusy(Record, frozen=True):
     """An answer to Rotate: another rotator is at it."""
 
     target: str
 
 
-class Away(Record, frozen=True):
+class VaultUnavailable(Record, frozen=True):
     """An answer to any of them: Vault cannot be asked now. `target`: it was Rotate."""
 
     text: str
@@ -129,7 +129,7 @@ class Stopping(Record, frozen=True):
     """Begin nothing any more."""
 
 
-Event = Configured | Looked | Asked | Ended | Failed | Busy | Away | Tick | Stopping
+Event = Configured | Looked | Asked | Ended | Failed | RotationBusy | VaultUnavailable | Tick | Stopping
 
 
 class Look(Record, frozen=True):

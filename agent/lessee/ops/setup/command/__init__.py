@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lessee.audit_trail.operator_acts import Doing, acting
 from lessee.config import Config
-from lessee.core.errors import LeftByHand, UsageError
+from lessee.core.errors import ManuallyChangedError, UsageError
 from lessee.host.clock import boot_time
 from lessee.host.console import escape_unknown
 from lessee.host.project import Project, environments_of, find, load
@@ -158,4 +158,4 @@ def _refuse_held(steps: Iterable[Step]) -> None:
     held = sum(isinstance(step, Held) for step in steps)
     if held:
         what = f"{held} thing{'s' * (held != 1)} changed by hand, and left (marked with !)"
-        raise LeftByHand(what, todo="change the configuration, or take --force to overwrite")
+        raise ManuallyChangedError(what, todo="change the configuration, or take --force to overwrite")

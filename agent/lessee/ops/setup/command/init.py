@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lessee.config import Vault
-from lessee.core.errors import ConfigError, LesseeError, Refused
+from lessee.core.errors import ConfigError, LesseeError, RefusedError
 from lessee.host.project import find, read
 from lessee.ops.setup.initialization import initialise, unseal, wait_until_active
 from lessee.ops.setup.policy.initialization import Wish, check, seal_of
@@ -64,12 +64,12 @@ def _unseal(vault: Vault, environ: dict[str, str], folder: Path) -> int:
     with stranger(vault, environ) as server:
         seal = seal_of(server.read("sys/seal-status") or {})
         if not seal.initialised:
-            raise Refused("it is not initialised", where=vault.address, todo="run `lessee setup --init DIR` first")
+            raise RefusedError("it is not initialised", where=vault.address, todo="run `lessee setup --init DIR` first")
         if seal.sealed and not seal.automatic:
             keys = [_content(file).decode("latin-1").strip() for file in _key_files(folder)]
             if unseal(server, keys).sealed:
                 what = f"{len(keys)} keys do not open it; it needs {seal.threshold}"
-                raise Refused(what, where=str(folder), todo="are they this server's, and not encrypted?")
+                raise RefusedError(what, where=str(folder), todo="are they this server's, and not encrypted?")
         wait_until_active(server)
     _tell("it is unsealed and serves")
     return 0

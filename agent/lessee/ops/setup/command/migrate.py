@@ -9,11 +9,11 @@ from pathlib import Path
 from lessee.audit_trail.operator_acts import acting
 from lessee.config import Config
 from lessee.config.parsing import parse
-from lessee.core.errors import CannotWrite, ConfigError, LesseeError, UsageError
+from lessee.core.errors import ConfigError, LesseeError, UsageError, WriteError
 from lessee.core.paths import Folder
 from lessee.host.clock import boot_time
 from lessee.host.project import environments_of, find, text_of
-from lessee.ops.setup.migration import Migration, Mount, Outcome, Told, mount_at
+from lessee.ops.setup.migration import Migration, Mount, Notified, Outcome, mount_at
 from lessee.ops.setup.policy.migration import Move
 from lessee.process.hardening import make_private
 from lessee.vault.admin import operator
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             if told["REFUSED"]:
                 doing.fail(f"{told['REFUSED']} refused")
     _sum_up(told, move, plan=arguments.plan)
-    return CannotWrite.exit_code if told["REFUSED"] else 0
+    return WriteError.exit_code if told["REFUSED"] else 0
 
 
 def _configs(path: Path, environ: Mapping[str, str]) -> dict[str, Config]:
@@ -71,7 +71,7 @@ def _move(arguments: argparse.Namespace, configs: Mapping[str, Config], source: 
     folder = Folder(source.path, f"{below}/" if below else "")
     if not target.is_versioned:
         todo = "make it one: `bao kv enable-versioning`"
-        raise CannotWrite("the mount is KV version 1, which keeps no versions", where=target.path, todo=todo)
+        raise WriteError("the mount is KV version 1, which keeps no versions", where=target.path, todo=todo)
     is_same = source.path == target.path
     prefixes = tuple(config.secrets.prefix for config in configs.values()) if is_same else ()
     if folder.path.startswith(prefixes):
@@ -85,7 +85,7 @@ def _move(arguments: argparse.Namespace, configs: Mapping[str, Config], source: 
     )
 
 
-def _line(one: Told, move: Move) -> str:
+def _line(one: Notified, move: Move) -> str:
     path = one.path if one.path.isprintable() else repr(one.path)
     match one.outcome:
         case Outcome.COPIED:

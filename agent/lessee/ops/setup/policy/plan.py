@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from lessee.core.errors import Refused
+from lessee.core.errors import RefusedError
 from lessee.core.immutable import Record
 from lessee.ops.setup.policy.desired_state import First, Wanted
 from lessee.ops.setup.policy.fingerprints import Entry, Recorded, entry_of, fingerprint, is_own
@@ -78,7 +78,7 @@ class Only(Record, frozen=True):
 
 
 def plan(wanted: Collection[Wanted], state: State, only: Only, *, force: bool) -> tuple[Step, ...]:
-    """All steps in order. Raises Refused where something else stands in the way."""
+    """All steps in order. Raises RefusedError where something else stands in the way."""
     steps = [*_towards(wanted, state, only, force=force), *_away(wanted, state, only)]
     return tuple(step.step if force and isinstance(step, Held) and _may(step.step) else step for step in steps)
 
@@ -168,10 +168,10 @@ def _refuse_other(wanted: Object, found: Fields) -> None:
     if wanted.kind is Kind.KV and found == {"type": "kv", "version": "1"}:
         what = "it is KV version 1, which keeps no versions and has no cas"
         todo = f"`bao kv enable-versioning {wanted.name}` makes it version 2; or name another in `secrets.mount`"
-        raise Refused(what, where=wanted.name, todo=todo)
+        raise RefusedError(what, where=wanted.name, todo=todo)
     if wanted.kind in {Kind.KV, Kind.AUTH, Kind.ENGINE} and found["type"] != wanted.fields["type"]:
         what = f"a mount of type {found['type']} is there, and {wanted.fields['type']} is wanted"
-        raise Refused(what, where=wanted.name, todo="name another path in the configuration")
+        raise RefusedError(what, where=wanted.name, todo="name another path in the configuration")
 
 
 def _away(wanted: Iterable[Wanted], state: State, only: Only) -> Iterator[Step]:

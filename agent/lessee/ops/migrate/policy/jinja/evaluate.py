@@ -15,7 +15,7 @@ from lessee.ops.migrate.policy.jinja.expressions import (
     TEXT,
     TRUTH,
     Expr,
-    Lost,
+    LostError,
     quote,
 )
 from lessee.ops.migrate.policy.jinja.functions import OTHERWISE, ZERO, apply, both, either, equal
@@ -42,7 +42,7 @@ class Scope:
 
 
 class Evaluator:
-    """Evaluates pipes. Raises Lost for what has no counterpart; `remark` is told of what comes out otherwise."""
+    """Evaluates pipes. Raises LostError for what has no counterpart; `remark` is told of what comes out otherwise."""
 
     def __init__(self, layout: Layout | Survey, remark: Callable[[str], None]) -> None:
         self._layout = layout
@@ -64,7 +64,7 @@ class Evaluator:
             return self._call(first.name, [*(self._operand(word, scope) for word in rest), *given])
         value = self._operand(first, scope)
         if rest or given:
-            raise Lost("a value is called as if it were a function", "write that part another way")
+            raise LostError("a value is called as if it were a function", "write that part another way")
         return value
 
     def _operand(self, word: Operand, scope: Scope) -> Value:
@@ -80,7 +80,7 @@ class Evaluator:
             case Function(name):
                 return self._call(name, [])
             case Chain(Function("scratch"), _):
-                raise Lost("scratch has no counterpart", "use variables: {% set x = … %}")
+                raise LostError("scratch has no counterpart", "use variables: {% set x = … %}")
             case Chain(of, names):
                 return _fields(self._operand(of, scope), names)
             case _:
@@ -144,7 +144,7 @@ def _expanded(variable: str, default: str = "") -> str:
 
 def _there(value: Value | None) -> Value:
     if value is None:
-        raise Lost("the dot is nil here", "name what is meant")
+        raise LostError("the dot is nil here", "name what is meant")
     return value
 
 
@@ -157,7 +157,9 @@ def _fields(value: Value, names: Sequence[str]) -> Value:
 def _constant(value: Value) -> str:
     if isinstance(value, Constant) and isinstance(value.value, str):
         return value.value
-    raise Lost("a parameter of what is asked for is computed, and lessee knows them all beforehand", "write it out")
+    raise LostError(
+        "a parameter of what is asked for is computed, and lessee knows them all beforehand", "write it out"
+    )
 
 
 def _argument(function: str, value: Value) -> Expr:

@@ -11,7 +11,7 @@ TRUTH, LIST, NUMBERS, MAP = "truth", "list", "numbers", "map"
 """What is known of a value before any is there."""
 
 
-class Lost(Exception):  # noqa: N818  # It is what is not carried over.
+class LostError(Exception):
     """Something in a template that cannot be carried over."""
 
     def __init__(self, what: str, todo: str = "") -> None:

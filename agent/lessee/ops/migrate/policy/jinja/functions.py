@@ -22,7 +22,7 @@ from lessee.ops.migrate.policy.jinja.expressions import (
     TEXT,
     TRUTH,
     Expr,
-    Lost,
+    LostError,
 )
 
 
@@ -40,18 +40,18 @@ class Rule(Record, frozen=True):
 
 
 def apply(name: str, arguments: Sequence[Expr]) -> Expr:
-    """The call of a function. Raises Lost for one that has no counterpart."""
+    """The call of a function. Raises LostError for one that has no counterpart."""
     rule = _RULES.get(name)
     if rule is None:
         raise _lost(name)
     if len(arguments) != rule.count:
-        raise Lost(f"{name} takes {rule.count} arguments and gets {len(arguments)}", "write them out")
+        raise LostError(f"{name} takes {rule.count} arguments and gets {len(arguments)}", "write them out")
     floats = any(one.kind == FLOAT for one in arguments)
     if floats and name == "divide":
         rule = _DIVIDE_FLOATS
     text = rule.pattern.format(*arguments)
     if len(text) > _LONGEST:  # A pattern that names an argument twice doubles it each time.
-        raise Lost(f"an expression around {name} becomes too long", "set a part of it to a variable")
+        raise LostError(f"an expression around {name} becomes too long", "set a part of it to a variable")
     return Expr(text, rule.level, FLOAT if floats and rule.kind == NUMBER and name in _ARITHMETIC else rule.kind)
 
 
@@ -169,15 +169,21 @@ _OUTSIDE = frozenset({"file", "plugin", "sockaddr", "spew_dump", "spew_printf", 
 _CLOCK = frozenset({"timestamp", "sprig_now", "sprig_date", "sprig_ago"})
 
 
-def _lost(name: str) -> Lost:
+def _lost(name: str) -> LostError:
     if name in _CONSUL:
-        return Lost(f"{name} reads Consul or Nomad, and lessee reads Vault alone", "put the value into a KV secret")
+        return LostError(
+            f"{name} reads Consul or Nomad, and lessee reads Vault alone", "put the value into a KV secret"
+        )
     if name in _OUTSIDE:
         what = f"{name} reaches outside the template, which lessee's never do"
-        return Lost(what, "put the value into a KV secret, or into the agent's environment and read it with env()")
+        return LostError(what, "put the value into a KV secret, or into the agent's environment and read it with env()")
     if name in _CLOCK:
-        return Lost(f"{name} gives another time at each rendering, so each would be a change", "leave the time out")
-    return Lost(f"the function {name} has no counterpart", "write that part another way, or have it done by the reader")
+        return LostError(
+            f"{name} gives another time at each rendering, so each would be a change", "leave the time out"
+        )
+    return LostError(
+        f"the function {name} has no counterpart", "write that part another way, or have it done by the reader"
+    )
 
 
 def both(arguments: Sequence[Expr]) -> Expr:
@@ -208,5 +214,5 @@ def equal(arguments: Sequence[Expr], *, is_not: bool = False) -> Expr:
     if len(others) == 1:
         return Expr(f"{first:c} {'!=' if is_not else '=='} {others[0]:c}", COMPARE, TRUTH)
     if is_not or not others:
-        raise Lost("eq and ne compare two values", "write both of them")
+        raise LostError("eq and ne compare two values", "write both of them")
     return Expr(f"{first:c} in [{', '.join(f'{one}' for one in others)}]", COMPARE, TRUTH)

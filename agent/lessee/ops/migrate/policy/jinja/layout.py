@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from lessee.config.grammar.setup import Setup
 from lessee.core.immutable import Record
-from lessee.ops.migrate.policy.jinja.expressions import Lost
+from lessee.ops.migrate.policy.jinja.expressions import LostError
 from lessee.ops.migrate.policy.jinja.vault_paths import Kv
 
 _T = TypeVar("_T")
@@ -49,36 +49,38 @@ class Layout(Record, frozen=True):
         return "".join(f"{element}/" for element in (*self.lead, "{environment}")) if self.prefixed else ""
 
     def path(self, kv: Kv, *, folder: bool = False) -> str:
-        """What `secret("…")` is to be given. Raises Lost for a path that this configuration cannot name."""
+        """What `secret("…")` is to be given. Raises LostError for a path that this configuration cannot name."""
         if kv.mount != self.mount:
             what = f"{'/'.join((kv.mount, *kv.elements))!r} lies in another KV mount than {self.mount!r}"
-            raise Lost(what, "a lessee.yaml reads one KV mount: give the other one a lessee.yaml of its own")
+            raise LostError(what, "a lessee.yaml reads one KV mount: give the other one a lessee.yaml of its own")
         elements = kv.elements
         start = (*self.lead, self.environment)
         if self.prefixed and elements[: len(start)] == start:
             elements = elements[len(start) :]
         elif self.prefixed and f"{elements[0]}/" not in self.shared:
-            raise Lost(f"{'/'.join(elements)!r} lies outside the prefix {self.prefix!r}", "move it into a folder")
+            raise LostError(f"{'/'.join(elements)!r} lies outside the prefix {self.prefix!r}", "move it into a folder")
         if any("${" in element for element in elements):
             todo = "write the path out; a variable may stand for the environment's name alone, in the same place always"
-            raise Lost(f"the path {'/'.join(elements)!r} is computed", todo)
+            raise LostError(f"the path {'/'.join(elements)!r} is computed", todo)
         if not elements and not folder:
-            raise Lost(f"the secret {self.environment!r} bears the environment's own name", "move it into a folder")
+            raise LostError(
+                f"the secret {self.environment!r} bears the environment's own name", "move it into a folder"
+            )
         self.refuse_foreign("/".join(elements))
         return "/".join(elements)
 
     def refuse_issued(self, path: str) -> None:
-        """Raises Lost where what Vault makes lies in the KV mount, or belongs to another environment."""
+        """Raises LostError where what Vault makes lies in the KV mount, or belongs to another environment."""
         if f"{path}/".startswith(f"{self.mount}/"):
             what = f"{path!r} lies in {self.mount!r}, where the KV secrets are"
-            raise Lost(what, "give it a lessee.yaml of its own")
+            raise LostError(what, "give it a lessee.yaml of its own")
         self.refuse_foreign(path)
 
     def refuse_foreign(self, path: str) -> None:
-        """Raises Lost where the path begins with the name of another environment."""
+        """Raises LostError where the path begins with the name of another environment."""
         first = path.split("/", maxsplit=1)[0]
         if first in ENVIRONMENTS and first != self.environment:
-            raise Lost(
+            raise LostError(
                 f"{path!r} belongs to another environment",
                 "an agent reads one environment: give each a lessee.yaml of its own",
             )

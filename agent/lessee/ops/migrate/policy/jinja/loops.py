@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from lessee.core.immutable import Record
 from lessee.ops.migrate.policy.golang.nodes import Constant, Pipe
-from lessee.ops.migrate.policy.jinja.expressions import ANY, CONDITION, MAP, NUMBER, TEXT, Expr, Lost
+from lessee.ops.migrate.policy.jinja.expressions import ANY, CONDITION, MAP, NUMBER, TEXT, Expr, LostError
 from lessee.ops.migrate.policy.jinja.identifiers import Naming
 from lessee.ops.migrate.policy.jinja.values import Name, Names, Value, whole
 
@@ -20,10 +20,10 @@ class Loop(Record, frozen=True):
 
 
 def loop(value: Value, pipe: Pipe, naming: Naming) -> Loop:
-    """Raises Lost for what cannot be gone over."""
+    """Raises LostError for what cannot be gone over."""
     names = pipe.names
     if pipe.assigns or set(names) & set(naming.assigned):
-        raise Lost("the variables of a range are set elsewhere too", "give them names of their own")
+        raise LostError("the variables of a range are set elsewhere too", "give them names of their own")
     if isinstance(value, Names):
         return _folder(value, names, naming)
     if isinstance(value, Constant) and isinstance(value.value, int):
@@ -42,7 +42,7 @@ def loop(value: Value, pipe: Pipe, naming: Naming) -> Loop:
             either = Expr(f'{over:f} | dictsort(true) | map("last") if {over:c} is mapping else {over.text}', CONDITION)
             return _list(either, names, naming)
         case _:
-            raise Lost("a range goes over a text or a number", "write that part another way")
+            raise LostError("a range goes over a text or a number", "write that part another way")
 
 
 _INDEXES = frozenset({"i", "idx", "index", "n", "num", "j"})

@@ -14,7 +14,7 @@ from lessee.ops.migrate.policy.jinja.expressions import (
     TRUTH,
     Expr,
     Joined,
-    Lost,
+    LostError,
     as_expr,
     joined,
     quote,
@@ -24,7 +24,7 @@ Part = Constant | Expr | Joined
 
 
 def printed(value: Part) -> Constant | Joined:
-    """What the value is written as. Raises Lost where Go writes it in a way of its own."""
+    """What the value is written as. Raises LostError where Go writes it in a way of its own."""
     match value:
         case Joined():
             return value
@@ -35,11 +35,11 @@ def printed(value: Part) -> Constant | Joined:
         case Constant(int() as number):
             return Constant(str(number))
         case Constant(float()) | Expr(kind="float"):
-            raise Lost("Go writes a floating-point number in a way of its own", "keep it as a string")
+            raise LostError("Go writes a floating-point number in a way of its own", "keep it as a string")
         case Constant():
-            raise Lost("nil has no text", "leave it out")
+            raise LostError("nil has no text", "leave it out")
         case Expr(kind="list" | "map"):
-            raise Lost(f"Go writes a {value.kind} in a way of its own", "use join or toJSON, or name a key")
+            raise LostError(f"Go writes a {value.kind} in a way of its own", "use join or toJSON, or name a key")
         case _:
             return joined(value)
 
@@ -55,7 +55,7 @@ def print_(values: Sequence[Part], *, line: bool = False) -> Constant | Joined:
 
 
 def printf(form: str, values: Sequence[Part]) -> Constant | Joined:
-    """As Go's printf. Raises Lost for what Python's `%` writes otherwise."""
+    """As Go's printf. Raises LostError for what Python's `%` writes otherwise."""
     parts: list[Part] = []
     end, used, most = 0, 0, 0
     for verb in _VERB.finditer(form):
@@ -67,10 +67,10 @@ def printf(form: str, values: Sequence[Part]) -> Constant | Joined:
         used = int(verb["index"]) if verb["index"] else used + 1
         most = max(used, most)
         if not 0 < used <= len(values):
-            raise Lost(f"printf {form!r} has more verbs than values", "give it as many")
+            raise LostError(f"printf {form!r} has more verbs than values", "give it as many")
         parts.append(_formatted(verb, values[used - 1]))
     if most < len(values) or "%" in form[end:]:
-        raise Lost(f"printf {form!r} and its values do not fit", "give it as many values as verbs")
+        raise LostError(f"printf {form!r} and its values do not fit", "give it as many values as verbs")
     return joined(*parts, Constant(form[end:]))
 
 
@@ -86,10 +86,10 @@ def _formatted(verb: re.Match[str], value: Part) -> Part:
     if kind == "q" and not spec:
         return _quoted(value)
     if "0" in spec[: len(spec) - len(spec.lstrip("-+ 0"))] and kind in "sv":
-        raise Lost(f"printf's {verb[0]} writes zeros before a text", "leave the 0 out")
+        raise LostError(f"printf's {verb[0]} writes zeros before a text", "leave the 0 out")
     fits = kind in "vfe" or _is_number(value) == (kind in _NUMBERS)
     if kind not in _PYTHON or not fits or as_expr(value).kind in {LIST, MAP, TRUTH}:
-        raise Lost(f"printf's {verb[0]} writes this value in a way of Go's own", "write it with %s")
+        raise LostError(f"printf's {verb[0]} writes this value in a way of Go's own", "write it with %s")
     return Expr(f"{quote(f'%{spec}{_PYTHON[kind]}')} | format({as_expr(value)})", FILTER, TEXT)
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from lessee.ops.migrate.policy.golang.nodes import Constant
-from lessee.ops.migrate.policy.jinja.expressions import MAP, PRIMARY, Expr, Joined, Lost, quote
+from lessee.ops.migrate.policy.jinja.expressions import MAP, PRIMARY, Expr, Joined, LostError, quote
 from lessee.ops.migrate.policy.jinja.layout import Layout, Survey
 from lessee.ops.migrate.policy.jinja.values import Answer, Certificate, Name, Names, Value
 from lessee.ops.migrate.policy.jinja.vault_paths import Kv, is_issued, is_nameable, kv_of, refuse_unleased
@@ -18,7 +18,7 @@ def asked(
 ) -> Value:
     """What `secret`, `secrets` or `pkiCert` gives. `loops`: the names that loops go over, by their variables.
 
-    Raises Lost for a path that is not known before, or that lessee does not read.
+    Raises LostError for a path that is not known before, or that lessee does not read.
     """
     text, name = _spelled(path, loops)
     if function == "secrets":
@@ -61,22 +61,22 @@ def _literal(parts: Sequence[Value]) -> str:
                 texts.append(variable)
             case _:
                 todo = "write it out, or loop over the folder"
-                raise Lost("the path of a secret is computed, and lessee knows them all beforehand", todo)
+                raise LostError("the path of a secret is computed, and lessee knows them all beforehand", todo)
     return "".join(texts)
 
 
 def _entry(name: Name, kv: Kv) -> Answer:
     if kv.mount != name.folder.mount or kv.elements[:-1] != name.folder.elements or kv.elements[-1] != _ENTRY:
-        raise Lost("the path of a secret is computed from the names in another folder", "write it out")
+        raise LostError("the path of a secret is computed from the names in another folder", "write it out")
     return Answer("/".join((kv.mount, *kv.elements[:-1])), name.entry, explicit=kv.explicit)
 
 
 def _issued(function: str, path: str, parameters: Sequence[str], layout: Layout | Survey) -> Expr:
     path = path.strip("/ ")
     if "${" in path:
-        raise Lost(f"the path {path!r} is computed, and lessee knows them all beforehand", "write it out")
+        raise LostError(f"the path {path!r} is computed, and lessee knows them all beforehand", "write it out")
     if not is_nameable(path.split("/")):
-        raise Lost(f"{path!r} is no path of what Vault makes", "write mount/creds/role")
+        raise LostError(f"{path!r} is no path of what Vault makes", "write mount/creds/role")
     layout.refuse_issued(path)
     words = [_keyword(parameter, function) for parameter in parameters if parameter]
     return _call(function, path, "".join(f", {word}" for word in words))
@@ -85,7 +85,7 @@ def _issued(function: str, path: str, parameters: Sequence[str], layout: Layout 
 def _keyword(parameter: str, function: str) -> str:
     name, equals, value = (part.strip() for part in parameter.partition("="))
     if not equals or not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name) or name == _RESERVED.get(function):
-        raise Lost(f"the parameter {name!r} cannot be given to {function}()", "leave it out")
+        raise LostError(f"the parameter {name!r} cannot be given to {function}()", "leave it out")
     return f"{name}={quote(value)}"
 
 

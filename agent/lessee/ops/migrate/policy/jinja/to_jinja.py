@@ -7,7 +7,7 @@ from lessee.core.source_text import Text as Source
 from lessee.ops.migrate.policy.findings import MARK, Report
 from lessee.ops.migrate.policy.golang import nodes as go
 from lessee.ops.migrate.policy.jinja.evaluate import Evaluator, Scope
-from lessee.ops.migrate.policy.jinja.expressions import ANY, PRIMARY, Expr, Joined, Lost
+from lessee.ops.migrate.policy.jinja.expressions import ANY, PRIMARY, Expr, Joined, LostError
 from lessee.ops.migrate.policy.jinja.fragments import Gap, Piece, Tag, Text, comment, write
 from lessee.ops.migrate.policy.jinja.functions import ZERO
 from lessee.ops.migrate.policy.jinja.identifiers import Naming
@@ -82,12 +82,12 @@ class _Translator:
                     self._line = node.head.line
                     try:
                         self._action(node, scope)
-                    except Lost as lost:
+                    except LostError as lost:
                         self._lose(lost, node.head)
 
     def _action(self, node: go.Output | go.If | go.With | go.Range | go.Call | go.Jump, scope: Scope) -> None:
         if len(self.pieces) > _MOST:
-            raise Lost("the templates that it takes in make it too long", "write it shorter")
+            raise LostError("the templates that it takes in make it too long", "write it shorter")
         match node:
             case go.Output(pipe=go.Pipe(commands=[*before, [go.Function("writeToFile"), *words]])):
                 self._write_to_file(before, words, scope)
@@ -106,7 +106,7 @@ class _Translator:
             case go.Call():
                 self._call(node, scope)
             case _:
-                raise Lost("Jinja has no break and no continue", "write an if around what is left out")
+                raise LostError("Jinja has no break and no continue", "write an if around what is left out")
 
     def _set(self, pipe: go.Pipe, value: Value, scope: Scope) -> None:
         name = pipe.names[0]
@@ -115,7 +115,7 @@ class _Translator:
             return
         target = scope.variables.get(name)
         if not isinstance(target, Expr):
-            raise Lost(f"${name} is set, and what it was is not carried over", "write that part another way")
+            raise LostError(f"${name} is set, and what it was is not carried over", "write that part another way")
         self.pieces.append(Tag(f"set {target.text} = {whole(value).text}"))
 
     def _bound(self, name: str, value: Value) -> Value:
@@ -135,7 +135,7 @@ class _Translator:
             for name in node.pipe.names:
                 inner.variables[name] = self._bound(name, value)
             test = self._condition(value)
-        except Lost as lost:
+        except LostError as lost:
             self._lose(lost, node.head)
             test = "false"
         self.pieces.append(Tag(f"{word} {test}"))
@@ -202,9 +202,9 @@ class _Translator:
     def _call(self, node: go.Call, scope: Scope) -> None:
         body = self._defined.get(node.name)
         if body is None:
-            raise Lost(f"there is no template {node.name!r}", "define it in the same file")
+            raise LostError(f"there is no template {node.name!r}", "define it in the same file")
         if self._calls == _DEEPEST:
-            raise Lost(f"the template {node.name!r} takes in itself", "write that part another way")
+            raise LostError(f"the template {node.name!r} takes in itself", "write that part another way")
         dot = self._evaluator.pipe(node.pipe, scope) if node.pipe is not None else None
         self._calls += 1
         self.pieces.append(Gap())
@@ -219,12 +219,14 @@ class _Translator:
         *arguments, content = [self._evaluator.pipe(pipe, scope) for pipe in pipes]
         said = [one.value for one in arguments if isinstance(one, go.Constant) and isinstance(one.value, str)]
         if len(said) < len(arguments) or len(said) not in _ARGUMENTS:
-            raise Lost("writeToFile with computed arguments is not carried over", "write them out")
+            raise LostError("writeToFile with computed arguments is not carried over", "write them out")
         if self._branches:
-            raise Lost("writeToFile in an if or a range is not carried over", "give the file a template of its own")
+            raise LostError(
+                "writeToFile in an if or a range is not carried over", "give the file a template of its own"
+            )
         path, user, group, mode, flags = (*said, "")[:5]
         if not path or not path.isprintable():
-            raise Lost("writeToFile names no file", "write its path")
+            raise LostError("writeToFile names no file", "write its path")
         pieces = [*_written(content), *([Text("\n")] if "newline" in flags else [])]
         if "append" in flags and path in self.besides:
             pieces = [*self.besides[path].pieces, *pieces]
@@ -234,7 +236,7 @@ class _Translator:
     def _remark(self, what: str) -> None:
         self._report.remark(self._source.where(self._line), what)
 
-    def _lose(self, lost: Lost, head: go.Head) -> None:
+    def _lose(self, lost: LostError, head: go.Head) -> None:
         """Tells it, and marks the place with what stood there."""
         self._report.lose(self._source.where(head.line), lost.what, lost.todo)
         todo = f"; {lost.todo}" if lost.todo else ""

@@ -11,7 +11,7 @@ from lessee.ops.migrate.policy.jinja.expressions import (
     TRUTH,
     Expr,
     Joined,
-    Lost,
+    LostError,
     as_expr,
     joined,
     quote,
@@ -65,12 +65,14 @@ _OF_ANSWERS = "LeaseID LeaseDuration Renewable RequestID Warnings Auth WrapInfo 
 
 
 def field(value: Value, name: str) -> Value:
-    """`.name` of a value. Raises Lost for what lessee does not give."""
+    """`.name` of a value. Raises LostError for what lessee does not give."""
     match value:
         case Answer() if name == "Data":
             return Data(value)
         case Answer() if name in _OF_ANSWERS:
-            raise Lost(f".{name} is not for templates: lessee keeps leases itself", "leave it out; see `lessee status`")
+            raise LostError(
+                f".{name} is not for templates: lessee keeps leases itself", "leave it out; see `lessee status`"
+            )
         case Data(answer):
             return _of_data(answer, name)
         case Certificate() if name == "Data":
@@ -80,7 +82,7 @@ def field(value: Value, name: str) -> Value:
         case Expr():
             return key(value, Constant(name))
         case _:
-            raise Lost(f"there is no .{name} here", "write that part another way")
+            raise LostError(f"there is no .{name} here", "write that part another way")
 
 
 def key(value: Value, index: Constant | Expr | Joined) -> Value:
@@ -97,11 +99,11 @@ def key(value: Value, index: Constant | Expr | Joined) -> Value:
         case Expr(), _:
             return Expr(f"{value:p}[{as_expr(index).text}]")
         case _:
-            raise Lost("there is nothing to be looked up here", "write that part another way")
+            raise LostError("there is nothing to be looked up here", "write that part another way")
 
 
 def whole(value: Value) -> Expr:
-    """The value as one expression. Raises Lost for what is none in lessee."""
+    """The value as one expression. Raises LostError for what is none in lessee."""
     match value:
         case Constant() | Expr() | Joined():
             return as_expr(value)
@@ -112,7 +114,7 @@ def whole(value: Value) -> Expr:
         case Name(name=name):
             return name
         case _:
-            raise Lost("a whole answer of Vault is not for templates", "name a field of its .Data")
+            raise LostError("a whole answer of Vault is not for templates", "name a field of its .Data")
 
 
 def as_part(value: Value) -> Constant | Expr | Joined:
@@ -139,11 +141,11 @@ def _of_data(answer: Answer, name: str) -> Value:
     if name == "data":
         return answer.fields
     if name == "metadata":
-        raise Lost(f"the metadata of {answer.path!r} is not for templates", "leave it out")
-    raise Lost(f"{answer.path!r} is of KV version 2, and has no .Data.{name}", f"write .Data.data.{name}")
+        raise LostError(f"the metadata of {answer.path!r} is not for templates", "leave it out")
+    raise LostError(f"{answer.path!r} is of KV version 2, and has no .Data.{name}", f"write .Data.data.{name}")
 
 
 def _whole(answer: Answer) -> Expr:
     if answer.explicit:
-        raise Lost(f"the whole .Data of {answer.path!r} holds its metadata too", "write .Data.data for its fields")
+        raise LostError(f"the whole .Data of {answer.path!r} holds its metadata too", "write .Data.data for its fields")
     return answer.fields

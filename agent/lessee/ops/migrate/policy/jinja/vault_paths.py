@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from urllib.parse import parse_qs, unquote
 
 from lessee.core.immutable import Record
-from lessee.ops.migrate.policy.jinja.expressions import Lost
+from lessee.ops.migrate.policy.jinja.expressions import LostError
 
 
 class Kv(Record, frozen=True):
@@ -27,14 +27,14 @@ _KV_NAMES = ("secret", "kv")
 
 
 def kv_of(path: str, *, listed: bool = False) -> Kv:
-    """The path as one of a KV mount. Raises Lost for one that names nothing in it."""
+    """The path as one of a KV mount. Raises LostError for one that names nothing in it."""
     path, _, query = path.strip().partition("?")
     elements = unquote(path).strip("/").split("/")
     view = "metadata" if listed else "data"
     at = elements.index(view, 1) if view in elements[1:] else 0
     mount, inside = (elements[:at], elements[at + 1 :]) if at else (elements[:1], elements[1:])
     if not (inside or listed) or not is_nameable(elements):
-        raise Lost(f"{path!r} names no secret in a KV mount", "lessee reads mount/path")
+        raise LostError(f"{path!r} names no secret in a KV mount", "lessee reads mount/path")
     return Kv("/".join(mount), tuple(inside), _version(query), explicit=at > 0)
 
 
@@ -51,10 +51,10 @@ def is_issued(path: str) -> bool:
 
 
 def refuse_unleased(path: str) -> None:
-    """Raises Lost for what is neither KV nor has a lease or a ttl."""
+    """Raises LostError for what is neither KV nor has a lease or a ttl."""
     elements = path.strip("/").split("/")
     if elements[0].startswith(_UNLEASED) and not is_issued(path):
-        raise Lost(
+        raise LostError(
             f"{path!r} is neither a KV secret nor has it a lease",
             "lessee reads KV secrets and what is leased; put the value into a KV secret",
         )

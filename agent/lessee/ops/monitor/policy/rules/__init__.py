@@ -12,7 +12,7 @@ from lessee.core.immutable import Record
 from lessee.ops.monitor.policy.alerts import Manner
 from lessee.ops.monitor.policy.interpretation import Kind
 from lessee.ops.monitor.policy.rules.changes import Changed, RootUsed
-from lessee.ops.monitor.policy.rules.counts import FirstRead, Reads, Refusals
+from lessee.ops.monitor.policy.rules.counts import Denials, FirstRead, Reads
 from lessee.ops.monitor.policy.rules.hours import OutsideHours
 from lessee.ops.monitor.policy.rules.rule import Filter, Rule
 from lessee.ops.monitor.policy.rules.silence import AgentSilent, AuditOff
@@ -43,7 +43,7 @@ def wanted_rules(said: Alerts, *, watches: bool) -> Mapping[str, grammar.Rule]:
     if said.reads_per_hour is not None:
         wanted.append(grammar.Reads(limit=said.reads_per_hour, name=SHORT["reads_per_hour"]))
     if said.refusals_in_a_row is not None:
-        wanted.append(grammar.Refusals(limit=said.refusals_in_a_row, name=SHORT["refusals_in_a_row"]))
+        wanted.append(grammar.Denials(limit=said.refusals_in_a_row, name=SHORT["refusals_in_a_row"]))
     if said.usual:
         there = {type(one) for one in said.rules}
         wanted += [one for one in _usual(watches=watches) if type(one) not in there]
@@ -70,8 +70,8 @@ def _rule(name: str, said: grammar.Rule, zone: Callable[[str], tzinfo]) -> Rule:
     match said:
         case grammar.Reads():
             return Reads(name, _filter(said), said.limit, said.within, said.by)
-        case grammar.Refusals():
-            return Refusals(name, _filter(said), said.limit)
+        case grammar.Denials():
+            return Denials(name, _filter(said), said.limit)
         case grammar.FirstRead():
             return FirstRead(name, _filter(said), said.by, said.learn)
         case grammar.RootToken():

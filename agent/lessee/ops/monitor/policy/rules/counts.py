@@ -73,7 +73,7 @@ class Reads(Rule):
         return window
 
 
-class Refusals(Rule):
+class Denials(Rule):
     """As many as `limit` refusals of one component, or of one address that has no valid token, and nothing between."""
 
     kinds = EVERY
