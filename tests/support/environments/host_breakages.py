@@ -134,7 +134,7 @@ def an_agent_of_another_version_runs(it):
 @broken("host", "no-core-files", WARNING)
 def the_agent_may_leave_a_core_file(it):
     need(resource.getrlimit(resource.RLIMIT_CORE)[1], "needs a hard limit of core files above 0")
-    return altered(it, "host/private.py", "(0, 0 if for_good else core[1])", "(core[1], core[1])")
+    return altered(it, "process/hardening.py", "(0, 0 if for_good else core[1])", "(core[1], core[1])")
 
 
 @contextmanager
