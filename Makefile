@@ -11,34 +11,51 @@ PURE := tests/core tests/config tests/rendering tests/agent/machine tests/mcp/se
 # Set it where `make check` has already run them.
 WITHOUT_PURE ?=
 
-.PHONY: demo test check bench format clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick check bench format lock hooks clean
 
-demo: $(VENV)/ready-demo ## the main job on this machine, with a real OpenBao server
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(VENV)/ready-demo ## show the main job on this machine, with a real OpenBao server
 	@$(BIN)/lessee demo
 
-test: $(VENV)/ready-test ## all tests; those with Docker where an Engine is installed
+test: $(VENV)/ready-test ## run all tests; those with Docker need an installed Engine
 	$(BIN)/python tests/support/npm.py
 	$(BIN)/pytest --numprocesses $(WORKERS) $(if $(WITHOUT_PURE),$(addprefix --ignore=,$(PURE)))
 
-check: $(VENV)/ready-test ## lint, types, imports, and branch coverage of the pure packages
+quick: $(VENV)/ready-test ## run the tests of the pure packages, without servers
+	$(BIN)/pytest -q --numprocesses auto -m "not long" $(PURE)
+
+check: $(VENV)/ready-test ## lint, types, import contracts, vocabulary, and branch coverage of the pure packages
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/support/vocabulary.py
 	$(BIN)/pytest -q --numprocesses auto -m long $(PURE)
 	$(BIN)/pytest -q --numprocesses auto -m "not long" --cov --cov-fail-under=100 $(PURE)
 
-bench: $(VENV)/ready-test ## every figure of the README, beside `bao agent`
+bench: $(VENV)/ready-test ## measure every documented figure, next to `bao agent` where it does the same work
 	$(BIN)/python tests/bench/run.py
 
-format: $(VENV)/ready-test
+format: $(VENV)/ready-test ## fix and format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-clean:
+lock: $(VENV)/ready-test ## update the development lock file from pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools
+	$(BIN)/pip-compile --quiet --extra test --extra demo --strip-extras --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+	  --no-header --no-annotate --output-file .ci/requirements.lock pyproject.toml
+
+hooks: $(VENV)/ready-test ## run the checks before each commit
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pre-commit
+	$(BIN)/pre-commit install
+
+clean: ## remove the virtual environment and all caches
 	rm -rf $(VENV) build .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(VENV)/ready-%: pyproject.toml
+$(VENV)/ready-%: pyproject.toml .ci/requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint .ci/requirements.lock --editable '.[$*]'
 	touch $@

@@ -1,0 +1,85 @@
+"""The house as its contracts have it: every package is under one, and the pages that describe it agree."""
+
+import re
+import tomllib
+from importlib import import_module
+
+import pytest
+
+from support.paths import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CONTRACTS = {contract["name"]: contract for contract in PROJECT["tool"]["importlinter"]["contracts"]}
+PAGE = (ROOT / "docs/architecture.md").read_text()
+PACKAGE = ROOT / "agent/lessee"
+PURE = CONTRACTS["Pure packages touch nothing"]["source_modules"]
+
+
+def layers():
+    """The contract's layers from the top, each with its packages."""
+    return [re.split(r" [|:] ", layer) for layer in CONTRACTS["Imports point downward only"]["layers"]]
+
+
+def named(folder):
+    """The packages and modules directly in a folder."""
+    found = {path.name for path in folder.iterdir() if (path / "__init__.py").is_file()}
+    return found | {path.stem for path in folder.glob("*.py") if path.stem not in {"__init__", "__main__"}}
+
+
+def test_every_package_is_in_a_layer():
+    listed = {name for layer in layers() for name in layer}
+    assert named(PACKAGE) == {name.partition(".")[0] for name in listed}
+    assert {f"agent.{name}" for name in named(PACKAGE / "agent")} == {name for name in listed if "." in name}
+
+
+def test_every_feature_of_ops_is_in_a_layer_and_its_policy_is_pure():
+    features = named(PACKAGE / "ops")
+    listed = {
+        name
+        for layer in CONTRACTS["A feature of ops knows only the features below it"]["layers"]
+        for name in re.split(r" [|:] ", layer)
+    }
+    assert features == listed
+    assert {f"lessee.ops.{name}.policy" for name in features} == {
+        name for name in PURE if name.startswith("lessee.ops.")
+    }
+
+
+def test_no_contract_has_an_exception():
+    assert [name for name, contract in CONTRACTS.items() if contract.get("ignore_imports")] == []
+
+
+def test_what_is_pure_is_measured_for_branch_coverage():
+    assert sorted(PROJECT["tool"]["coverage"]["run"]["source_pkgs"]) == sorted(PURE)
+
+
+def test_the_drawing_has_every_layer_in_the_contract_s_order():
+    drawing = PAGE.partition("```text")[2].partition("```")[0]
+    wanted = ["agent" if layer[0].startswith("agent.") and len(layer) > 1 else layer for layer in layers()]
+    places = []
+    for layer in wanted:
+        names = [layer] if isinstance(layer, str) else layer
+        lines = {
+            next(n for n, line in enumerate(drawing.split("\n")) if re.search(rf"│ {re.escape(name)} ", line))
+            for name in names
+        }
+        assert len(lines) == 1, names
+        places += lines
+    assert places == sorted(places)
+    assert drawing.count("(pure)") == 4
+
+
+@pytest.mark.parametrize("step", re.findall(r"`([\w/]+\.py):(\w+(?:\.\w+)?)`", PAGE))
+def test_each_step_of_the_way_of_a_secret_names_a_function_that_there_is(step):
+    file, _, names = step[0], None, step[1].split(".")
+    found = import_module("lessee." + file.removesuffix(".py").replace("/", "."))
+    for name in names:
+        found = getattr(found, name)
+    assert callable(found)
+
+
+def test_each_place_to_look_exists():
+    table = PAGE.partition("## Where to look")[2]
+    places = list(re.findall(r"`([a-z_/]+(?:/|\.py))`", table))
+    assert len(places) > 5
+    assert [place for place in places if not (PACKAGE / place).exists()] == []
