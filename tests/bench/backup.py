@@ -14,7 +14,7 @@ from rig import MEMORY, Figure, Rig, environ, rig, tell
 
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
 from lessee.ops.backup.secrets import secrets
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 from lessee.vault.transport import Address, Transport
 from support.environments.backups import make_key
 from support.inputs.forged_archives import Forger, cut_or_altered, forged
@@ -127,8 +127,8 @@ def _look(pid: int) -> list[str]:
 
 
 def _contents(bao: OpenBao) -> list[object]:
-    with closing(Transport(Address(bao.address))) as door:
-        found = secrets(Operator(door, ROOT_TOKEN), {"secret/": 2}, bytes(32))
+    with closing(Transport(Address(bao.address))) as transport:
+        found = secrets(AdminClient(transport, ROOT_TOKEN), {"secret/": 2}, bytes(32))
         return [(one.where, one.current, [(v.number, v.fingerprint) for v in one.versions]) for one in found]
 
 

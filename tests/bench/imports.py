@@ -13,7 +13,7 @@ from statistics import median
 
 from msgspec import defstruct
 
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 
 MODULES = (
     "argparse", "json", "logging", "ssl", "http.server", "msgspec", "yaml", "jinja2.sandbox", "lessee.cli.commands.run",
@@ -61,10 +61,13 @@ def _print_records() -> None:
         return make_dataclass("Value", fields.items(), frozen=True, slots=True)
 
     def as_record() -> type:
-        return defstruct("Value", list(fields.items()), bases=(Record,), frozen=True)
+        return defstruct("Value", list(fields.items()), bases=(ImmutableStruct,), frozen=True)
 
     sys.stdout.write("\n| immutable value | to define, µs | to replace a field, µs |\n|---|---:|---:|\n")
-    for name, define, change in (("dataclass", as_dataclass, dataclass_replace), ("Record", as_record, replace)):
+    for name, define, change in (
+        ("dataclass", as_dataclass, dataclass_replace),
+        ("ImmutableStruct", as_record, replace),
+    ):
         one = define()(1, 2, 3, 4, 5)
         defining = min(timeit.repeat(define, number=100, repeat=REPETITIONS)) / 100
         changing = min(timeit.repeat(lambda: change(one, field0=9), number=10_000, repeat=REPETITIONS)) / 10_000  # noqa: B023  # Used at once.

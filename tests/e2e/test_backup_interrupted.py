@@ -184,10 +184,10 @@ def _parent(stat):
 
 
 def test_the_scratch_server_reaches_no_network():
-    with scratch() as asking:
-        (folder,) = {path.parent for path in _sockets() if str(path.parent) in asking.door.address}
+    with scratch() as client:
+        (folder,) = {path.parent for path in _sockets() if str(path.parent) in client.transport.address}
         assert folder.stat().st_mode & 0o777 == 0o700
-        assert asking.list("sys/policies/acl") == ("default", "root")
+        assert client.list("sys/policies/acl") == ("default", "root")
         (process,) = [path for path in Path("/proc").glob("[0-9]*") if str(folder) in _cmdline(path)]
         own = (process / "ns/net").readlink() != Path("/proc/self/ns/net").readlink()
         need(own, "needs a kernel that lets us make a network namespace")

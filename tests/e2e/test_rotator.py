@@ -10,7 +10,7 @@ from lessee.core.redaction import Redactor
 from lessee.host.project import read
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.targets import Project, rotator
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 from support.environments.setup_namespace import Ground
 from support.programs.sidecar import Sidecar, eventually
 from support.systems.postgres import LoginRoles
@@ -59,7 +59,7 @@ def rotate(ground, token, name="jwt"):
     environ = {"VAULT_TOKEN": token, "VAULT_NAMESPACE": ground.name}
     config = read(path, environ, environment="testing", blocks=("rotation",))
     project = Project(config, path, environ, Redactor())
-    with operator(config.vault, environ, time.monotonic) as asking, rotator(project, name, asking) as one:
+    with admin_client(config.vault, environ, time.monotonic) as client, rotator(project, name, client) as one:
         return one.run(force=True)
 
 

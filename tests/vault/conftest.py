@@ -15,11 +15,11 @@ class Identity:
 
     def __init__(self, auth, **block):
         vault = parse(json.dumps({"vault": {"auth": auth, **block}}), source="lessee.yaml", environ={}).vault
-        self.door = Transport(address_of(vault, {}))
+        self.transport = Transport(address_of(vault, {}))
         self.method = method_of(vault.auth, {})
 
     def login(self):
-        return self.method.login(self.door, boot_time)
+        return self.method.login(self.transport, boot_time)
 
     def failure(self):
         with pytest.raises(RequestFailedError) as caught:
@@ -37,4 +37,4 @@ def identities():
 
     yield make
     for one in made:
-        one.door.close()
+        one.transport.close()

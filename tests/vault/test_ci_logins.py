@@ -46,8 +46,8 @@ def job(bao, mount, issuer, monkeypatch):
         said = JwtAuth(mount=mount, role="build", **auth)
         block = dict.fromkeys(("namespace", "ca_file", "server_name", "client_cert_file", "client_key_file"))
         vault = Vault(address=bao.address, addresses=(), insecure=False, auth=said, **block)
-        with closing(Transport(address_of(vault, environ))) as door:
-            return method_of(said, environ).login(door, boot_time)
+        with closing(Transport(address_of(vault, environ))) as transport:
+            return method_of(said, environ).login(transport, boot_time)
 
     return login
 

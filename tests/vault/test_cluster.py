@@ -43,19 +43,19 @@ def door_to(cluster):
 
     yield open_door
     for rooted in doors:
-        rooted.door.close()
+        rooted.transport.close()
 
 
 class Rooted:
-    def __init__(self, door, token):
-        self.door = door
+    def __init__(self, transport, token):
+        self.transport = transport
         self._token = token
 
     def get(self):
-        return self.door.ask("GET", "kv/value", token=self._token).data["n"]
+        return self.transport.ask("GET", "kv/value", token=self._token).data["n"]
 
     def put(self, n):
-        self.door.ask("POST", "kv/value", token=self._token, body={"n": n})
+        self.transport.ask("POST", "kv/value", token=self._token, body={"n": n})
 
 
 def urls(cluster, *, first):
@@ -80,7 +80,7 @@ def test_the_active_node_is_used_wherever_it_stands_in_the_list(cluster, door_to
     for first in range(3):
         rooted = door_to(*urls(cluster, first=first))
         assert rooted.get() == 0
-        assert rooted.door.address == active
+        assert rooted.transport.address == active
 
 
 def test_reads_go_on_at_once_when_the_active_node_dies_and_writes_after_the_election(cluster, door_to):
@@ -97,7 +97,7 @@ def test_reads_go_on_at_once_when_the_active_node_dies_and_writes_after_the_elec
     elected = cluster.active()
     rooted.put(4)
     assert rooted.get() == 4
-    assert rooted.door.address == cluster.nodes[elected].address
+    assert rooted.transport.address == cluster.nodes[elected].address
 
 
 def test_a_sealed_node_is_passed_over(cluster, door_to):
@@ -106,7 +106,7 @@ def test_a_sealed_node_is_passed_over(cluster, door_to):
     cluster.seal(sealed)
     rooted = door_to(*urls(cluster, first=sealed))
     assert rooted.get() == 0
-    assert rooted.door.address == cluster.nodes[active].address
+    assert rooted.transport.address == cluster.nodes[active].address
 
 
 def test_a_read_goes_on_in_the_same_request_when_its_node_is_sealed(cluster, door_to):
@@ -115,7 +115,7 @@ def test_a_read_goes_on_in_the_same_request_when_its_node_is_sealed(cluster, doo
     assert rooted.get() == 0
     cluster.seal(active)
     assert rooted.get() == 0
-    assert rooted.door.address != cluster.nodes[active].address
+    assert rooted.transport.address != cluster.nodes[active].address
 
 
 def test_where_no_node_serves_the_reasons_are_counted_until_one_does(cluster, door_to):

@@ -12,7 +12,7 @@ from lessee.vault.transport import Address, RequestFailedError, Transport
 
 
 @pytest.fixture
-def door(bao):
+def transport(bao):
     way = Transport(Address(bao.address))
     yield way
     way.close()
@@ -31,94 +31,94 @@ def failed(call, *args, **kwargs):
     return caught.value
 
 
-def test_the_version_of_a_mount_is_found_out_by_asking(door, version_one):
-    assert kv.mount_version(door, ROOT_TOKEN, "secret") == 2
-    assert kv.mount_version(door, ROOT_TOKEN, version_one) == 1
-    assert failed(kv.mount_version, door, ROOT_TOKEN, "nowhere").failure.kind is Kind.DENIED
-    assert "no KV engine" in failed(kv.mount_version, door, ROOT_TOKEN, "sys").failure.text
+def test_the_version_of_a_mount_is_found_out_by_asking(transport, version_one):
+    assert kv.mount_version(transport, ROOT_TOKEN, "secret") == 2
+    assert kv.mount_version(transport, ROOT_TOKEN, version_one) == 1
+    assert failed(kv.mount_version, transport, ROOT_TOKEN, "nowhere").failure.kind is Kind.DENIED
+    assert "no KV engine" in failed(kv.mount_version, transport, ROOT_TOKEN, "sys").failure.text
 
 
-def test_reading_looking_and_listing_tell_the_same_marker(bao, door):
+def test_reading_looking_and_listing_tell_the_same_marker(bao, transport):
     for number in (1, 2):
         bao.put("markers/here", password=f"p{number}")
     ref = Ref("secret", "markers/here")
-    secret = kv.read(door, ROOT_TOKEN, ref, 2)
+    secret = kv.read(transport, ROOT_TOKEN, ref, 2)
     assert secret.data == {"password": "p2"}
     assert secret.marker.version == 2
-    assert kv.look(door, ROOT_TOKEN, ref) == secret.marker
-    assert kv.list_folder(door, ROOT_TOKEN, ref.folder, 2, detailed=True) == {"here": secret.marker}
-    assert kv.list_folder(door, ROOT_TOKEN, ref.folder, 2, detailed=False) == {"here": None}
+    assert kv.look(transport, ROOT_TOKEN, ref) == secret.marker
+    assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=True) == {"here": secret.marker}
+    assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=False) == {"here": None}
 
 
-def test_a_pinned_version_is_read(bao, door):
+def test_a_pinned_version_is_read(bao, transport):
     for number in (1, 2, 3):
         bao.put("pinned/it", n=number)
-    assert kv.read(door, ROOT_TOKEN, Ref("secret", "pinned/it", 2), 2).data == {"n": 2}
+    assert kv.read(transport, ROOT_TOKEN, Ref("secret", "pinned/it", 2), 2).data == {"n": 2}
 
 
-def test_a_deleted_version_is_missing_with_its_marker_and_is_seen_by_every_way_of_looking(bao, door):
+def test_a_deleted_version_is_missing_with_its_marker_and_is_seen_by_every_way_of_looking(bao, transport):
     bao.put("deleted/it", n=1)
     ref = Ref("secret", "deleted/it")
-    before = kv.look(door, ROOT_TOKEN, ref)
+    before = kv.look(transport, ROOT_TOKEN, ref)
     bao.ask("DELETE", "secret/data/deleted/it")
-    exc = failed(kv.read, door, ROOT_TOKEN, ref, 2)
+    exc = failed(kv.read, transport, ROOT_TOKEN, ref, 2)
     assert exc.failure.kind is Kind.MISSING
     marker = kv.deleted(exc)
     assert marker.gone
     assert marker != before
-    assert kv.look(door, ROOT_TOKEN, ref) == marker
-    assert kv.list_folder(door, ROOT_TOKEN, ref.folder, 2, detailed=True)["it"] == marker
+    assert kv.look(transport, ROOT_TOKEN, ref) == marker
+    assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=True)["it"] == marker
     bao.ask("POST", "secret/undelete/deleted/it", {"versions": [1]})
-    assert kv.look(door, ROOT_TOKEN, ref) == before
+    assert kv.look(transport, ROOT_TOKEN, ref) == before
 
 
-def test_a_secret_made_anew_after_its_metadata_went_has_another_marker(bao, door):
+def test_a_secret_made_anew_after_its_metadata_went_has_another_marker(bao, transport):
     ref = Ref("secret", "anew/it")
     markers = []
     for _ in range(2):
         bao.put("anew/it", n=1)
-        markers.append(kv.look(door, ROOT_TOKEN, ref))
+        markers.append(kv.look(transport, ROOT_TOKEN, ref))
         bao.ask("DELETE", "secret/metadata/anew/it")
     assert markers[0].version == markers[1].version == 1
     assert markers[0] != markers[1]
 
 
-def test_what_never_was_is_missing_without_a_marker(door):
-    exc = failed(kv.read, door, ROOT_TOKEN, Ref("secret", "never/was"), 2)
+def test_what_never_was_is_missing_without_a_marker(transport):
+    exc = failed(kv.read, transport, ROOT_TOKEN, Ref("secret", "never/was"), 2)
     assert (exc.failure.kind, kv.deleted(exc)) == (Kind.MISSING, None)
-    empty = failed(kv.list_folder, door, ROOT_TOKEN, Folder("secret", "never/"), 2, detailed=True)
+    empty = failed(kv.list_folder, transport, ROOT_TOKEN, Folder("secret", "never/"), 2, detailed=True)
     assert empty.failure.kind is Kind.MISSING
 
 
-def test_sub_folders_are_no_secrets(bao, door):
+def test_sub_folders_are_no_secrets(bao, transport):
     bao.put("tree/leaf", a=1)
     bao.put("tree/branch/leaf", a=1)
-    assert set(kv.list_folder(door, ROOT_TOKEN, Folder("secret", "tree/"), 2, detailed=True)) == {"leaf"}
+    assert set(kv.list_folder(transport, ROOT_TOKEN, Folder("secret", "tree/"), 2, detailed=True)) == {"leaf"}
 
 
-def test_version_one_has_values_and_names_alone(door, version_one):
-    secret = kv.read(door, ROOT_TOKEN, Ref(version_one, "app/one"), 1)
+def test_version_one_has_values_and_names_alone(transport, version_one):
+    secret = kv.read(transport, ROOT_TOKEN, Ref(version_one, "app/one"), 1)
     assert (secret.data, secret.marker) == ({"password": "first"}, None)
-    assert kv.list_folder(door, ROOT_TOKEN, Folder(version_one, "app/"), 1, detailed=False) == {"one": None}
-    pinned = failed(kv.read, door, ROOT_TOKEN, Ref(version_one, "app/one", 3), 1)
+    assert kv.list_folder(transport, ROOT_TOKEN, Folder(version_one, "app/"), 1, detailed=False) == {"one": None}
+    pinned = failed(kv.read, transport, ROOT_TOKEN, Ref(version_one, "app/one", 3), 1)
     assert pinned.failure.kind is Kind.INVALID
 
 
-def test_a_token_without_rights_is_denied(bao, door):
+def test_a_token_without_rights_is_denied(bao, transport):
     token = bao.ask("POST", "auth/token/create", {"policies": ["default"], "ttl": "1h"})["auth"]["client_token"]
     for call in (kv.look, lambda *a: kv.read(*a, 2)):
-        assert failed(call, door, token, Ref("secret", "markers/here")).failure.kind is Kind.DENIED
-    assert failed(kv.mount_version, door, token, "secret").failure.kind is Kind.DENIED
+        assert failed(call, transport, token, Ref("secret", "markers/here")).failure.kind is Kind.DENIED
+    assert failed(kv.mount_version, transport, token, "secret").failure.kind is Kind.DENIED
 
 
 @pytest.mark.parametrize("path", ["odd/a b", "odd/ü", "odd/a%2fb", "odd/q?x=1", "odd/h#a", "odd/a+b"])
-def test_odd_names_reach_the_secret_that_they_name(bao, door, path):
+def test_odd_names_reach_the_secret_that_they_name(bao, transport, path):
     bao.put(quote(path), name=path)
-    assert kv.read(door, ROOT_TOKEN, Ref("secret", path), 2).data == {"name": path}
+    assert kv.read(transport, ROOT_TOKEN, Ref("secret", path), 2).data == {"name": path}
 
 
-def test_numbers_come_through_exactly(bao, door):
+def test_numbers_come_through_exactly(bao, transport):
     bao.put("numbers/it", port=5432, big=2**53, ratio=1.5, yes=True, none=None)
-    data = kv.read(door, ROOT_TOKEN, Ref("secret", "numbers/it"), 2).data
+    data = kv.read(transport, ROOT_TOKEN, Ref("secret", "numbers/it"), 2).data
     assert data == {"port": 5432, "big": 2**53, "ratio": 1.5, "yes": True, "none": None}
     assert isinstance(data["port"], int)

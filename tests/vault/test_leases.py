@@ -20,7 +20,7 @@ PATIENCE = 20.0
 
 
 @pytest.fixture
-def door(bao):
+def transport(bao):
     way = Transport(Address(bao.address))
     yield way
     way.close()
@@ -50,8 +50,8 @@ def certificate(path, *, local_key=False, **params):
     return Dynamic(path, tuple(sorted(params.items())), "POST", certificate=True, local_key=local_key)
 
 
-def issue(door, need, value=ROOT_TOKEN):
-    return leases.issue(door, value, "token-1", need, boot_time)
+def issue(transport, need, value=ROOT_TOKEN):
+    return leases.issue(transport, value, "token-1", need, boot_time)
 
 
 def failure(call, *args):
@@ -66,18 +66,18 @@ def until(true):
         assert time.monotonic() < deadline
 
 
-def is_gone(door, lease_id):
+def is_gone(transport, lease_id):
     try:
-        leases.look_up(door, ROOT_TOKEN, lease_id, boot_time)
+        leases.look_up(transport, ROOT_TOKEN, lease_id, boot_time)
     except RequestFailedError as exc:
         return exc.failure.kind is Kind.MISSING
     return False
 
 
-def test_an_issued_lease_says_what_it_is_and_shows_no_value(door, database):
+def test_an_issued_lease_says_what_it_is_and_shows_no_value(transport, database):
     need = Dynamic("database/creds/simba")
     before = boot_time()
-    lease = issue(door, need)
+    lease = issue(transport, need)
     assert (lease.need, lease.token, lease.static, lease.renewable) == (need, "token-1", False, True)
     assert lease.lease_id.startswith("database/creds/simba/")
     assert before <= lease.sent_at == lease.issued_at <= boot_time()
@@ -87,81 +87,81 @@ def test_an_issued_lease_says_what_it_is_and_shows_no_value(door, database):
 
 
 @pytest.mark.usefixtures("database", "pki")
-def test_the_id_of_each_issue_is_another_and_safe_as_a_files_name(door):
+def test_the_id_of_each_issue_is_another_and_safe_as_a_files_name(transport):
     needs = [Dynamic("database/creds/simba"), certificate("pki/issue/bare", common_name="a.b")] * 2
-    ids = [issue(door, need).id for need in needs]
+    ids = [issue(transport, need).id for need in needs]
     assert len(set(ids)) == 4
     assert all(re.fullmatch("[0-9a-f]{16}", one) for one in ids)
 
 
 @pytest.mark.usefixtures("database")
-def test_a_lease_is_renewed_and_looked_up(door):
-    lease = issue(door, Dynamic("database/creds/simba"))
+def test_a_lease_is_renewed_and_looked_up(transport):
+    lease = issue(transport, Dynamic("database/creds/simba"))
     for ask in (leases.renew, leases.look_up):
-        sent_at, ttl, renewable = ask(door, ROOT_TOKEN, lease.lease_id, boot_time)
+        sent_at, ttl, renewable = ask(transport, ROOT_TOKEN, lease.lease_id, boot_time)
         assert lease.sent_at < sent_at <= boot_time()
         assert (renewable, 3590 <= ttl <= 3600) == (True, True)
 
 
 @pytest.mark.usefixtures("database")
-def test_a_lease_whose_renewal_is_capped_is_not_to_be_renewed_again(door):
-    lease = issue(door, Dynamic("database/creds/brief"))
+def test_a_lease_whose_renewal_is_capped_is_not_to_be_renewed_again(transport):
+    lease = issue(transport, Dynamic("database/creds/brief"))
     assert lease.renewable
     # The server warns once a whole second of the max_ttl has gone.
-    until(lambda: not leases.renew(door, ROOT_TOKEN, lease.lease_id, boot_time)[2])
+    until(lambda: not leases.renew(transport, ROOT_TOKEN, lease.lease_id, boot_time)[2])
 
 
 @pytest.mark.usefixtures("database")
-def test_a_lease_that_is_capped_when_it_is_issued_is_not_to_be_renewed(bao, door):
+def test_a_lease_that_is_capped_when_it_is_issued_is_not_to_be_renewed(bao, transport):
     bao.ask("POST", "sys/mounts/database/tune", {"max_lease_ttl": "30m"})
     try:
-        lease = issue(door, Dynamic("database/creds/simba"))
+        lease = issue(transport, Dynamic("database/creds/simba"))
     finally:
         bao.ask("POST", "sys/mounts/database/tune", {"max_lease_ttl": "768h"})
     assert (lease.renewable, 1790 <= lease.ttl <= 1800) == (False, True)
 
 
-def test_a_revoked_lease_is_gone_and_so_is_its_user(door, database):
-    lease = issue(door, Dynamic("database/creds/simba"))
-    leases.revoke(door, ROOT_TOKEN, lease.lease_id)
-    until(lambda: is_gone(door, lease.lease_id))
+def test_a_revoked_lease_is_gone_and_so_is_its_user(transport, database):
+    lease = issue(transport, Dynamic("database/creds/simba"))
+    leases.revoke(transport, ROOT_TOKEN, lease.lease_id)
+    until(lambda: is_gone(transport, lease.lease_id))
     assert database.roles(lease.secret.data["username"]) == []
-    assert failure(leases.renew, door, ROOT_TOKEN, lease.lease_id, boot_time).text == "the lease is gone"
-    leases.revoke(door, ROOT_TOKEN, lease.lease_id)  # once more is no error
+    assert failure(leases.renew, transport, ROOT_TOKEN, lease.lease_id, boot_time).text == "the lease is gone"
+    leases.revoke(transport, ROOT_TOKEN, lease.lease_id)  # once more is no error
 
 
-def test_a_database_that_is_down_breaks_its_own_path_alone(door, database):
+def test_a_database_that_is_down_breaks_its_own_path_alone(transport, database):
     database.stop()
     try:
-        assert failure(issue, door, Dynamic("database/creds/simba")).kind is Kind.PATH_ERROR
+        assert failure(issue, transport, Dynamic("database/creds/simba")).kind is Kind.PATH_ERROR
     finally:
         database.start()
     # OpenBao's own connections may be broken once more.
-    until(lambda: _issues(door))
+    until(lambda: _issues(transport))
 
 
-def _issues(door):
+def _issues(transport):
     try:
-        return bool(issue(door, Dynamic("database/creds/simba")))
+        return bool(issue(transport, Dynamic("database/creds/simba")))
     except RequestFailedError:
         return False
 
 
 def test_an_issue_whose_answer_is_lost_is_not_asked_for_again(bao, database):
     with Proxy(bao.port) as proxy:
-        door = Transport(Address(proxy.address))
-        known = issue(door, Dynamic("database/creds/simba"))
-        door.ask("GET", "sys/mounts", token=ROOT_TOKEN)  # a connection that is kept
+        transport = Transport(Address(proxy.address))
+        known = issue(transport, Dynamic("database/creds/simba"))
+        transport.ask("GET", "sys/mounts", token=ROOT_TOKEN)  # a connection that is kept
         proxy.over("database/creds", Sky.CUT)
         before = set(database.roles("v-%"))
-        assert failure(issue, door, Dynamic("database/creds/simba")).kind is Kind.UNAVAILABLE
-        door.close()
+        assert failure(issue, transport, Dynamic("database/creds/simba")).kind is Kind.UNAVAILABLE
+        transport.close()
     assert known.secret.data["username"] in before
     assert len(set(database.roles("v-%")) - before) == 1
 
 
-def test_a_static_role_keeps_its_id_and_lasts_until_its_next_rotation(door, database):
-    first, second = (issue(door, Dynamic("database/static-creds/stays")) for _ in range(2))
+def test_a_static_role_keeps_its_id_and_lasts_until_its_next_rotation(transport, database):
+    first, second = (issue(transport, Dynamic("database/static-creds/stays")) for _ in range(2))
     assert (first.static, first.lease_id, first.renewable) == (True, "", False)
     assert first.id == second.id
     assert first.id.startswith("static-")
@@ -170,29 +170,29 @@ def test_a_static_role_keeps_its_id_and_lasts_until_its_next_rotation(door, data
 
 
 @pytest.mark.usefixtures("database")
-def test_the_token_ends_and_takes_its_leases_along(bao, door):
+def test_the_token_ends_and_takes_its_leases_along(bao, transport):
     bao.ask("PUT", "sys/policies/acl/simba", {"policy": 'path "database/creds/simba" { capabilities = ["read"] }'})
     value = bao.ask("POST", "auth/token/create", {"policies": ["simba"]})["auth"]["client_token"]
-    lease = issue(door, Dynamic("database/creds/simba"), value)
-    leases.revoke_token(door, value)
-    until(lambda: is_gone(door, lease.lease_id))
-    failed = failure(leases.revoke_token, door, value)
+    lease = issue(transport, Dynamic("database/creds/simba"), value)
+    leases.revoke_token(transport, value)
+    until(lambda: is_gone(transport, lease.lease_id))
+    failed = failure(leases.revoke_token, transport, value)
     assert failed.kind is Kind.DENIED
 
 
 @pytest.mark.usefixtures("pki")
-def test_a_certificate_with_a_lease_cannot_be_renewed_but_revoked(door):
-    lease = issue(door, certificate("pki/issue/leased", common_name="simba.local", ttl="30m"))
+def test_a_certificate_with_a_lease_cannot_be_renewed_but_revoked(transport):
+    lease = issue(transport, certificate("pki/issue/leased", common_name="simba.local", ttl="30m"))
     assert (lease.renewable, 1790 <= lease.ttl <= 1800) == (False, True)
-    assert failure(leases.renew, door, ROOT_TOKEN, lease.lease_id, boot_time).kind is Kind.UNSUPPORTED
-    leases.revoke(door, ROOT_TOKEN, lease.lease_id)
-    until(lambda: is_gone(door, lease.lease_id))
+    assert failure(leases.renew, transport, ROOT_TOKEN, lease.lease_id, boot_time).kind is Kind.UNSUPPORTED
+    leases.revoke(transport, ROOT_TOKEN, lease.lease_id)
+    until(lambda: is_gone(transport, lease.lease_id))
 
 
 @pytest.mark.usefixtures("pki")
-def test_a_certificate_without_a_lease_ends_by_the_servers_clock_whatever_ours_says(door):
+def test_a_certificate_without_a_lease_ends_by_the_servers_clock_whatever_ours_says(transport):
     need = certificate("pki/issue/bare", common_name="simba.local", ttl="10m")
-    lease = leases.issue(door, ROOT_TOKEN, "token-1", need, boot_time, wall=lambda: 0.0)
+    lease = leases.issue(transport, ROOT_TOKEN, "token-1", need, boot_time, wall=lambda: 0.0)
     took = boot_time() - lease.sent_at
     assert (lease.lease_id, lease.static) == ("", False)
     ends = x509.load_pem_x509_certificate(lease.secret.data["certificate"].encode()).not_valid_after_utc.timestamp()
@@ -212,9 +212,9 @@ def test_a_key_made_here_fits_its_certificate_and_never_leaves_this_machine(pki,
     names = {"common_name": "simba.local", "alt_names": "www.simba.local, a@simba.local"}
     others = {"ip_sans": "127.0.0.1,::1", "uri_sans": "spiffe://simba/app"}
     with Proxy(pki.port) as proxy:
-        door = Transport(Address(proxy.address))
-        data = issue(door, certificate("pki/issue/any", local_key=True, **names, **others, **key)).secret.data
-        door.close()
+        transport = Transport(Address(proxy.address))
+        data = issue(transport, certificate("pki/issue/any", local_key=True, **names, **others, **key)).secret.data
+        transport.close()
     (request,) = proxy.requests
     assert request.path == "/v1/pki/sign/any"
     assert b"BEGIN CERTIFICATE REQUEST" in request.body
@@ -237,12 +237,12 @@ def test_a_key_made_here_fits_its_certificate_and_never_leaves_this_machine(pki,
 
 
 @pytest.mark.usefixtures("pki")
-def test_a_role_that_takes_no_such_key_is_told_with_the_parameter_that_says_which(door):
-    failed = failure(issue, door, certificate("pki/issue/bare", local_key=True, common_name="a.b"))
+def test_a_role_that_takes_no_such_key_is_told_with_the_parameter_that_says_which(transport):
+    failed = failure(issue, transport, certificate("pki/issue/bare", local_key=True, common_name="a.b"))
     assert failed.kind is Kind.INVALID
     assert "key_type" in failed.text
     fitting = certificate("pki/issue/bare", local_key=True, common_name="a.b", key_type="rsa")
-    assert issue(door, fitting).secret.data["private_key_type"] == "rsa"
+    assert issue(transport, fitting).secret.data["private_key_type"] == "rsa"
 
 
 @pytest.mark.parametrize(
@@ -259,21 +259,23 @@ def test_a_role_that_takes_no_such_key_is_told_with_the_parameter_that_says_whic
 )
 def test_names_and_keys_that_no_request_can_hold_are_refused_before_vault_is_asked(pki, params, words):
     with Proxy(pki.port) as proxy:
-        door = Transport(Address(proxy.address))
-        failed = failure(issue, door, certificate("pki/issue/any", local_key=True, **{"common_name": "a.b", **params}))
-        door.close()
+        transport = Transport(Address(proxy.address))
+        failed = failure(
+            issue, transport, certificate("pki/issue/any", local_key=True, **{"common_name": "a.b", **params})
+        )
+        transport.close()
     assert failed.kind is Kind.INVALID
     assert words in failed.text
     assert proxy.requests == []
 
 
-def test_what_gives_neither_a_lease_nor_a_ttl_is_refused_with_the_way_to_read_it(bao, door):
+def test_what_gives_neither_a_lease_nor_a_ttl_is_refused_with_the_way_to_read_it(bao, transport):
     bao.put("plain", password="p")
-    failed = failure(issue, door, Dynamic("secret/data/plain"))
+    failed = failure(issue, transport, Dynamic("secret/data/plain"))
     assert (failed.kind, "secret()" in failed.text) == (Kind.INVALID, True)
 
 
-def test_a_ttl_in_the_answer_serves_where_there_is_no_lease(bao, door):
+def test_a_ttl_in_the_answer_serves_where_there_is_no_lease(bao, transport):
     bao.ask("POST", "identity/oidc/key/short", {"allowed_client_ids": "*"})
     bao.ask("POST", "identity/oidc/role/app", {"key": "short", "ttl": "20m"})
     entity = bao.ask("POST", "identity/entity", {"name": "simba"})["data"]["id"]
@@ -284,12 +286,12 @@ def test_a_ttl_in_the_answer_serves_where_there_is_no_lease(bao, door):
     bao.ask("PUT", "sys/policies/acl/oidc", {"policy": 'path "identity/oidc/token/app" { capabilities = ["read"] }'})
     named = {"policies": ["oidc"], "entity_alias": "simba"}
     value = bao.ask("POST", "auth/token/create/named", named)["auth"]["client_token"]
-    lease = issue(door, Dynamic("identity/oidc/token/app"), value)
+    lease = issue(transport, Dynamic("identity/oidc/token/app"), value)
     assert (lease.lease_id, lease.renewable, lease.ttl) == ("", False, 1200)
 
 
 @pytest.mark.usefixtures("pki")
-def test_an_endpoint_that_wants_a_post_is_told_with_the_way_to_say_so(door):
-    failed = failure(issue, door, Dynamic("pki/issue/any"))
+def test_an_endpoint_that_wants_a_post_is_told_with_the_way_to_say_so(transport):
+    failed = failure(issue, transport, Dynamic("pki/issue/any"))
     assert (failed.kind, 'method="POST"' in failed.text) == (Kind.UNSUPPORTED, True)
-    assert issue(door, Dynamic("pki/issue/bare", (("common_name", "a.b"),), "POST")).ttl > 3500
+    assert issue(transport, Dynamic("pki/issue/bare", (("common_name", "a.b"),), "POST")).ttl > 3500

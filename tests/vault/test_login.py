@@ -16,7 +16,7 @@ ORIGIN = "auth/approle/role/*/secret-id"
 
 
 @pytest.fixture
-def door(bao):
+def transport(bao):
     way = Transport(Address(bao.address))
     yield way
     way.close()
@@ -42,9 +42,9 @@ def approle(folder, *, wrapped_path=None, remove=False):
     )
 
 
-def failure_of(method, door):
+def failure_of(method, transport):
     with pytest.raises(RequestFailedError) as caught:
-        method.login(door, boot_time)
+        method.login(transport, boot_time)
     return caught.value.failure
 
 
@@ -60,136 +60,136 @@ def wrap(bao, path, body=None):
         return json.load(answer)["wrap_info"]["token"]
 
 
-def test_approle_gives_a_renewable_token_counted_from_the_sending(door, files):
+def test_approle_gives_a_renewable_token_counted_from_the_sending(transport, files):
     before = boot_time()
-    grant = approle(files).login(door, boot_time)
+    grant = approle(files).login(transport, boot_time)
     assert before <= grant.token.sent_at <= boot_time()
     assert (grant.token.ttl, grant.token.renewable) == (3600, True)
     assert grant.token.accessor
     assert grant.value not in repr(grant)
 
 
-def test_a_token_can_be_looked_up_and_renewed(door, files):
-    grant = approle(files).login(door, boot_time)
-    assert look_up(door, grant.value, boot_time).accessor == grant.token.accessor
-    assert 3590 <= renew(door, grant.value, boot_time).ttl <= 3600
+def test_a_token_can_be_looked_up_and_renewed(transport, files):
+    grant = approle(files).login(transport, boot_time)
+    assert look_up(transport, grant.value, boot_time).accessor == grant.token.accessor
+    assert 3590 <= renew(transport, grant.value, boot_time).ttl <= 3600
 
 
-def test_a_token_keeps_its_id_and_tells_nothing_of_its_value_by_it(door, files):
-    grant = approle(files).login(door, boot_time)
-    seen = {grant.token.id, look_up(door, grant.value, boot_time).id, renew(door, grant.value, boot_time).id}
+def test_a_token_keeps_its_id_and_tells_nothing_of_its_value_by_it(transport, files):
+    grant = approle(files).login(transport, boot_time)
+    seen = {grant.token.id, look_up(transport, grant.value, boot_time).id, renew(transport, grant.value, boot_time).id}
     assert seen == {token_id(grant.value)}
     assert len(grant.token.id) == 16
     assert grant.token.id not in grant.value
-    assert approle(files).login(door, boot_time).token.id not in seen
+    assert approle(files).login(transport, boot_time).token.id not in seen
 
 
-def test_a_token_whose_ttl_the_server_cut_is_not_renewable(bao, door, files):
+def test_a_token_whose_ttl_the_server_cut_is_not_renewable(bao, transport, files):
     bao.ask("POST", "auth/approle/role/reader", {"token_ttl": "1h", "token_explicit_max_ttl": "30m"})
     try:
-        grant = approle(files).login(door, boot_time)
+        grant = approle(files).login(transport, boot_time)
         assert (grant.token.ttl, grant.token.renewable) == (1800, False)
-        assert not renew(door, grant.value, boot_time).renewable
+        assert not renew(transport, grant.value, boot_time).renewable
     finally:
         bao.ask("POST", "auth/approle/role/reader", {"token_explicit_max_ttl": "0s"})
 
 
-def test_a_valid_token_that_may_not_look_itself_up_or_renew_itself_is_told_from_one_that_is_not_valid(bao, door):
+def test_a_valid_token_that_may_not_look_itself_up_or_renew_itself_is_told_from_one_that_is_not_valid(bao, transport):
     settings = {"no_default_policy": True, "policies": ["no-such-policy"]}
     value = bao.ask("POST", "auth/token/create", settings)["auth"]["client_token"]
     for ask, grant in (look_up, "read on auth/token/lookup-self"), (renew, "update on auth/token/renew-self"):
         with pytest.raises(RequestFailedError) as caught:
-            ask(door, value, boot_time)
+            ask(transport, value, boot_time)
         assert caught.value.failure.kind is Kind.UNSUPPORTED
         assert caught.value.failure.text.endswith(f"grant {grant}")
         with pytest.raises(RequestFailedError) as caught:
-            ask(door, "no-token", boot_time)
+            ask(transport, "no-token", boot_time)
         assert caught.value.failure.kind is Kind.DENIED
 
 
-def test_a_batch_token_has_no_accessor_and_yet_an_id(bao, door, files):
+def test_a_batch_token_has_no_accessor_and_yet_an_id(bao, transport, files):
     bao.ask("POST", "auth/approle/role/reader", {"token_type": "batch"})
     try:
-        token = approle(files).login(door, boot_time).token
+        token = approle(files).login(transport, boot_time).token
     finally:
         bao.ask("POST", "auth/approle/role/reader", {"token_type": "default"})
     assert (token.accessor, token.renewable) == ("", False)
     assert token.id
 
 
-def test_a_wrong_secret_id_is_refused_without_repeating_it(door, files):
+def test_a_wrong_secret_id_is_refused_without_repeating_it(transport, files):
     (files / "secret_id").write_text("canary-secret-id")
-    failure = failure_of(approle(files), door)
+    failure = failure_of(approle(files), transport)
     assert failure.kind is Kind.DENIED
     assert "canary" not in failure.text
 
 
-def test_a_missing_file_is_told_by_its_name(door, files):
+def test_a_missing_file_is_told_by_its_name(transport, files):
     (files / "role_id").unlink()
-    failure = failure_of(approle(files), door)
+    failure = failure_of(approle(files), transport)
     assert failure.kind is Kind.DENIED
     assert str(files / "role_id") in failure.text
 
 
 @pytest.mark.parametrize("name", ["role_id", "secret_id"])
-def test_an_empty_file_is_told_by_its_name(door, files, name):
+def test_an_empty_file_is_told_by_its_name(transport, files, name):
     (files / name).write_text("\n")
-    assert failure_of(approle(files), door).text == f"{files / name} is empty"
+    assert failure_of(approle(files), transport).text == f"{files / name} is empty"
 
 
-def test_a_secret_id_file_is_removed_after_reading_and_the_next_login_still_works(door, files):
+def test_a_secret_id_file_is_removed_after_reading_and_the_next_login_still_works(transport, files):
     method = approle(files, remove=True)
-    first = method.login(door, boot_time)
+    first = method.login(transport, boot_time)
     assert not (files / "secret_id").exists()
-    assert method.login(door, boot_time).value != first.value
+    assert method.login(transport, boot_time).value != first.value
 
 
-def test_a_secret_id_file_outlives_a_login_that_vault_did_not_answer(door, files):
+def test_a_secret_id_file_outlives_a_login_that_vault_did_not_answer(transport, files):
     method = approle(files, remove=True)
     nobody = Transport(Address("http://127.0.0.1:1"))
     assert failure_of(method, nobody).kind is Kind.UNAVAILABLE
     assert (files / "secret_id").exists()
-    assert method.login(door, boot_time).value
+    assert method.login(transport, boot_time).value
     assert not (files / "secret_id").exists()
 
 
-def test_a_wrapping_token_s_file_is_removed_too(bao, door, files):
+def test_a_wrapping_token_s_file_is_removed_too(bao, transport, files):
     (files / "secret_id").write_text(wrap(bao, "auth/approle/role/reader/secret-id"))
     method = approle(files, wrapped_path=ORIGIN, remove=True)
-    first = method.login(door, boot_time)
+    first = method.login(transport, boot_time)
     assert not (files / "secret_id").exists()
-    assert method.login(door, boot_time).value != first.value
+    assert method.login(transport, boot_time).value != first.value
 
 
-def test_a_secret_id_file_stays_where_nobody_asked_to_remove_it(door, files):
-    approle(files).login(door, boot_time)
+def test_a_secret_id_file_stays_where_nobody_asked_to_remove_it(transport, files):
+    approle(files).login(transport, boot_time)
     assert (files / "secret_id").exists()
 
 
-def test_a_new_secret_id_in_the_file_is_used_after_the_old_one_was_refused(bao, door, files):
+def test_a_new_secret_id_in_the_file_is_used_after_the_old_one_was_refused(bao, transport, files):
     method = approle(files, remove=True)
-    method.login(door, boot_time)
+    method.login(transport, boot_time)
     accessors = bao.ask("LIST", "auth/approle/role/reader/secret-id")["data"]["keys"]
     for accessor in accessors:
         bao.ask("POST", "auth/approle/role/reader/secret-id-accessor/destroy", {"secret_id_accessor": accessor})
-    assert failure_of(method, door).kind is Kind.DENIED
+    assert failure_of(method, transport).kind is Kind.DENIED
     (files / "secret_id").write_text(bao.ask("POST", "auth/approle/role/reader/secret-id", {})["data"]["secret_id"])
-    assert method.login(door, boot_time).value
+    assert method.login(transport, boot_time).value
 
 
-def test_a_wrapped_secret_id_is_unwrapped_once_and_kept_for_the_next_login(bao, door, files):
+def test_a_wrapped_secret_id_is_unwrapped_once_and_kept_for_the_next_login(bao, transport, files):
     (files / "secret_id").write_text(wrap(bao, "auth/approle/role/reader/secret-id"))
     method = approle(files, wrapped_path=ORIGIN)
-    first = method.login(door, boot_time)
-    assert method.login(door, boot_time).value != first.value
+    first = method.login(transport, boot_time)
+    assert method.login(transport, boot_time).value != first.value
 
 
-def test_a_spent_wrapping_token_is_a_security_event_and_vault_is_not_asked_again(bao, door, files):
+def test_a_spent_wrapping_token_is_a_security_event_and_vault_is_not_asked_again(bao, transport, files):
     token = wrap(bao, "auth/approle/role/reader/secret-id")
     bao.ask("POST", "sys/wrapping/unwrap", token=token)  # someone was faster
     (files / "secret_id").write_text(token)
     method = approle(files, wrapped_path=ORIGIN)
-    failure = failure_of(method, door)
+    failure = failure_of(method, transport)
     assert failure.kind is Kind.SPENT
     assert "someone has read the secret_id" in failure.text
     assert token not in failure.text
@@ -197,53 +197,53 @@ def test_a_spent_wrapping_token_is_a_security_event_and_vault_is_not_asked_again
     assert failure_of(method, nobody) == failure
 
 
-def test_a_new_wrapping_token_is_tried_after_a_spent_one(bao, door, files):
+def test_a_new_wrapping_token_is_tried_after_a_spent_one(bao, transport, files):
     (files / "secret_id").write_text("s.spent-long-ago")
     method = approle(files, wrapped_path=ORIGIN)
-    assert failure_of(method, door).kind is Kind.SPENT
+    assert failure_of(method, transport).kind is Kind.SPENT
     (files / "secret_id").write_text(wrap(bao, "auth/approle/role/reader/secret-id"))
-    assert method.login(door, boot_time).value
+    assert method.login(transport, boot_time).value
 
 
-def test_a_wrapping_token_made_elsewhere_is_not_unwrapped(bao, door, files):
+def test_a_wrapping_token_made_elsewhere_is_not_unwrapped(bao, transport, files):
     token = wrap(bao, "sys/wrapping/wrap", {"secret_id": "planted"})
     (files / "secret_id").write_text(token)
-    failure = failure_of(approle(files, wrapped_path=ORIGIN), door)
+    failure = failure_of(approle(files, wrapped_path=ORIGIN), transport)
     assert failure.kind is Kind.SPENT
     assert "sys/wrapping/wrap" in failure.text
     # It was only looked at: who finds out can still unwrap it to see what was planted.
     assert bao.ask("POST", "sys/wrapping/unwrap", token=token)["data"] == {"secret_id": "planted"}
 
 
-def test_a_token_file_is_read_anew_at_each_login(bao, door, tmp_path):
+def test_a_token_file_is_read_anew_at_each_login(bao, transport, tmp_path):
     file = tmp_path / "token"
     method = TokenLogin(str(file), {})
     accessors = []
     for _ in range(2):
         file.write_text(bao.ask("POST", "auth/token/create", {"ttl": "1h"})["auth"]["client_token"] + "\n")
-        accessors.append(method.login(door, boot_time).token.accessor)
+        accessors.append(method.login(transport, boot_time).token.accessor)
     assert len(set(accessors)) == 2
     file.write_text("")
-    assert failure_of(method, door).text == f"{file} is empty"
+    assert failure_of(method, transport).text == f"{file} is empty"
 
 
-def test_a_token_that_was_given_is_not_ours_and_one_that_we_logged_in_for_is(bao, door, files):
+def test_a_token_that_was_given_is_not_ours_and_one_that_we_logged_in_for_is(bao, transport, files):
     given = bao.ask("POST", "auth/token/create", {"ttl": "1h"})["auth"]["client_token"]
-    grant = TokenLogin(None, {"VAULT_TOKEN": given}).login(door, boot_time)
+    grant = TokenLogin(None, {"VAULT_TOKEN": given}).login(transport, boot_time)
     assert not grant.token.ours
-    assert not renew(door, given, boot_time, ours=False).ours
-    assert approle(files).login(door, boot_time).token.ours
+    assert not renew(transport, given, boot_time, ours=False).ours
+    assert approle(files).login(transport, boot_time).token.ours
 
 
-def test_the_environment_gives_a_token_where_no_file_is_named(bao, door):
+def test_the_environment_gives_a_token_where_no_file_is_named(bao, transport):
     token = bao.ask("POST", "auth/token/create", {"ttl": "1h"})["auth"]["client_token"]
-    assert TokenLogin(None, {"VAULT_TOKEN": token}).login(door, boot_time).token.ttl > 3500
-    assert "VAULT_TOKEN is not set" in failure_of(TokenLogin(None, {}), door).text
-    invalid = failure_of(TokenLogin(None, {"VAULT_TOKEN": "canary-token"}), door)
+    assert TokenLogin(None, {"VAULT_TOKEN": token}).login(transport, boot_time).token.ttl > 3500
+    assert "VAULT_TOKEN is not set" in failure_of(TokenLogin(None, {}), transport).text
+    invalid = failure_of(TokenLogin(None, {"VAULT_TOKEN": "canary-token"}), transport)
     assert invalid.kind is Kind.DENIED
     assert "canary" not in invalid.text
 
 
-def test_a_root_token_never_ends(door):
-    token = TokenLogin(None, {"VAULT_TOKEN": "root-of-a-server-in-memory"}).login(door, boot_time).token
+def test_a_root_token_never_ends(transport):
+    token = TokenLogin(None, {"VAULT_TOKEN": "root-of-a-server-in-memory"}).login(transport, boot_time).token
     assert token.ends_at == float("inf")

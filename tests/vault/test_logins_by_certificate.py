@@ -118,7 +118,7 @@ def test_a_renewed_certificate_is_shown_from_the_next_login_on(server, authority
         serial = authority.issue(tmp_path, "client", "web")
         grant = one.login()
         assert serial_of(server, grant) == serial
-        assert look_up(one.door, grant.value, boot_time).id == grant.token.id
+        assert look_up(one.transport, grant.value, boot_time).id == grant.token.id
         marks.append(one.method.mark())
     assert marks[0] != marks[1]
 
@@ -150,10 +150,10 @@ def test_a_token_is_not_renewed_under_another_certificate_than_that_of_its_login
     authority.issue(tmp_path, "client", "web")
     one = identity()
     value = one.login().value
-    assert renew(one.door, value, boot_time).renewable
+    assert renew(one.transport, value, boot_time).renewable
     authority.issue(tmp_path, "client", "web")
     with pytest.raises(RequestFailedError) as caught:
-        renew(one.door, value, boot_time)
+        renew(one.transport, value, boot_time)
     # Vault answers 500, as to what is broken; a new login is the way out.
     assert caught.value.failure.kind is Kind.PATH_ERROR
-    assert renew(one.door, one.login().value, boot_time).renewable
+    assert renew(one.transport, one.login().value, boot_time).renewable

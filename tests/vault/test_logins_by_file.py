@@ -233,11 +233,11 @@ NAME = Ref("secret", "shared/name")
 def test_a_login_and_a_read_stay_in_their_namespace(identity, team):
     here, outside = identity(team, namespace="team-a"), identity(team)
     value = here.login().value
-    assert kv.mount_version(here.door, value, "secret") == 1
-    assert kv.read(here.door, value, NAME, 1).data == {"owner": "team-a"}
+    assert kv.mount_version(here.transport, value, "secret") == 1
+    assert kv.read(here.transport, value, NAME, 1).data == {"owner": "team-a"}
     assert outside.failure().kind is Kind.DENIED
     with pytest.raises(RequestFailedError) as caught:
-        kv.read(outside.door, value, NAME, 2)
+        kv.read(outside.transport, value, NAME, 2)
     assert caught.value.failure.kind is Kind.DENIED
 
 
@@ -245,7 +245,7 @@ def test_a_token_of_the_root_namespace_reads_nothing_of_another(bao, identity, t
     bao.ask("PUT", "sys/policies/acl/all-secrets", {"policy": 'path "secret/*" { capabilities = ["read"] }'})
     value = bao.ask("POST", "auth/token/create", {"policies": ["all-secrets"]})["auth"]["client_token"]
     here, root = identity(team, namespace="team-a"), identity(team, namespace="root")
-    assert kv.read(root.door, value, NAME, 2).data == {"owner": "root"}
+    assert kv.read(root.transport, value, NAME, 2).data == {"owner": "root"}
     with pytest.raises(RequestFailedError) as caught:
-        kv.read(here.door, value, NAME, 1)
+        kv.read(here.transport, value, NAME, 1)
     assert caught.value.failure.kind is Kind.DENIED

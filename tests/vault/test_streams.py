@@ -13,28 +13,28 @@ from lessee.vault.transport import Address, RequestFailedError, Transport
 
 
 @pytest.fixture
-def door(bao):
-    with closing(Transport(Address(bao.address))) as door:
-        yield door
+def transport(bao):
+    with closing(Transport(Address(bao.address))) as transport:
+        yield transport
 
 
-def test_an_answer_is_read_as_it_is(door):
-    with door.stream("GET", "sys/seal-status", token=None) as answer:
+def test_an_answer_is_read_as_it_is(transport):
+    with transport.stream("GET", "sys/seal-status", token=None) as answer:
         assert json.loads(answer.read())["initialized"] is True
 
 
-def test_a_body_is_sent_in_pieces(bao, door):
+def test_a_body_is_sent_in_pieces(bao, transport):
     content = json.dumps({"data": {"value": "x" * 10_000}}).encode()
     pieces = (content[at : at + 100] for at in range(0, len(content), 100))
-    with door.stream("POST", "secret/data/streamed", token=ROOT_TOKEN, body=pieces, size=len(content)) as answer:
+    with transport.stream("POST", "secret/data/streamed", token=ROOT_TOKEN, body=pieces, size=len(content)) as answer:
         assert json.loads(answer.read())["data"]["version"] == 1
     assert bao.ask("GET", "secret/data/streamed")["data"]["data"] == {"value": "x" * 10_000}
     bao.ask("DELETE", "secret/metadata/streamed")
 
 
-def test_a_refusal_has_its_meaning(door):
+def test_a_refusal_has_its_meaning(transport):
     for path, token, kind in (("sys/mounts", "none", Kind.DENIED), ("secret/data/nowhere", ROOT_TOKEN, Kind.MISSING)):
-        with pytest.raises(RequestFailedError) as caught, door.stream("GET", path, token=token):
+        with pytest.raises(RequestFailedError) as caught, transport.stream("GET", path, token=token):
             pass
         assert caught.value.failure.kind is kind
 
@@ -51,9 +51,9 @@ def test_what_breaks_while_it_is_read_is_weather():
         thread = threading.Thread(target=answer)
         thread.start()
         with (
-            closing(Transport(Address(f"http://127.0.0.1:{server.getsockname()[1]}"))) as door,
+            closing(Transport(Address(f"http://127.0.0.1:{server.getsockname()[1]}"))) as transport,
             pytest.raises(RequestFailedError) as caught,
-            door.stream("GET", "sys/storage/raft/snapshot", token="t") as cut,
+            transport.stream("GET", "sys/storage/raft/snapshot", token="t") as cut,
         ):
             cut.read()
         thread.join()
@@ -62,11 +62,14 @@ def test_what_breaks_while_it_is_read_is_weather():
 
 def test_a_socket_in_the_file_system_is_an_address(memory):
     listener = f'listener "unix" {{\n address = "{memory}/api.sock"\n socket_mode = "600"\n}}\n'
-    with OpenBao(memory, config=listener), closing(Transport(Address(f"unix://{memory}/api.sock"))) as door:
-        door.ask("POST", "secret/data/a", token=ROOT_TOKEN, body={"data": {"value": 1}})
-        assert door.ask("GET", "secret/data/a", token=ROOT_TOKEN).data["data"] == {"value": 1}
-    with closing(Transport(Address(f"unix://{memory}/none.sock"))) as door, pytest.raises(RequestFailedError) as caught:
-        door.ask("GET", "sys/mounts", token=None)
+    with OpenBao(memory, config=listener), closing(Transport(Address(f"unix://{memory}/api.sock"))) as transport:
+        transport.ask("POST", "secret/data/a", token=ROOT_TOKEN, body={"data": {"value": 1}})
+        assert transport.ask("GET", "secret/data/a", token=ROOT_TOKEN).data["data"] == {"value": 1}
+    with (
+        closing(Transport(Address(f"unix://{memory}/none.sock"))) as transport,
+        pytest.raises(RequestFailedError) as caught,
+    ):
+        transport.ask("GET", "sys/mounts", token=None)
     assert caught.value.failure.kind is Kind.UNAVAILABLE
 
 
@@ -82,9 +85,9 @@ def test_a_refusal_that_comes_before_all_was_sent_has_its_meaning():
         thread = threading.Thread(target=answer)
         thread.start()
         with (
-            closing(Transport(Address(f"http://127.0.0.1:{server.getsockname()[1]}"))) as door,
+            closing(Transport(Address(f"http://127.0.0.1:{server.getsockname()[1]}"))) as transport,
             pytest.raises(RequestFailedError) as caught,
-            door.stream("POST", "a", token="t", body=[bytes(1 << 16)] * 400, size=400 << 16),
+            transport.stream("POST", "a", token="t", body=[bytes(1 << 16)] * 400, size=400 << 16),
         ):
             pass
         thread.join()
@@ -93,8 +96,8 @@ def test_a_refusal_that_comes_before_all_was_sent_has_its_meaning():
 
 def test_a_namespace_that_no_header_may_hold_is_refused(bao):
     with (
-        closing(Transport(Address(bao.address, namespace="\u65e5\u672c"))) as door,
+        closing(Transport(Address(bao.address, namespace="\u65e5\u672c"))) as transport,
         pytest.raises(RequestFailedError, match="characters that cannot be sent"),
-        door.stream("GET", "sys/seal-status", token=None),
+        transport.stream("GET", "sys/seal-status", token=None),
     ):
         pass

@@ -58,19 +58,19 @@ def http(status, body=b"{}", headers=""):
 
 
 def failure_at(url, **address):
-    door = Transport(Address(url, **address))
+    transport = Transport(Address(url, **address))
     with pytest.raises(RequestFailedError) as caught:
-        door.ask("GET", "secret/data/x", token="canary-token")
-    door.close()
+        transport.ask("GET", "secret/data/x", token="canary-token")
+    transport.close()
     assert "canary" not in caught.value.failure.text
     assert "127.0.0.1" not in caught.value.failure.text
     return caught.value.failure
 
 
 def answer_from(address):
-    door = Transport(address)
-    data = door.ask("GET", "x", token=None).data
-    door.close()
+    transport = Transport(address)
+    data = transport.ask("GET", "x", token=None).data
+    transport.close()
     return data
 
 
@@ -194,25 +194,25 @@ def test_insecure_accepts_any_certificate(tls_port):
 
 
 def test_a_connection_that_the_server_let_go_of_is_opened_again_without_anyone_noticing(fault):
-    door = Transport(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"), idle=0.0)
+    transport = Transport(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"), idle=0.0)
     for _ in range(3):  # this server closes after each answer
-        assert door.ask("GET", "x", token=None).data == {}
-    door.close()
+        assert transport.ask("GET", "x", token=None).data == {}
+    transport.close()
 
 
 def test_a_connection_that_breaks_in_use_is_trouble_and_nothing_is_asked_twice(fault):
-    door = Transport(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"))
-    assert door.ask("GET", "x", token=None).data == {}
+    transport = Transport(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"))
+    assert transport.ask("GET", "x", token=None).data == {}
     with pytest.raises(RequestFailedError) as caught:
-        door.ask("GET", "x", token=None)
+        transport.ask("GET", "x", token=None)
     assert caught.value.failure.kind is Kind.UNAVAILABLE
-    door.close()
+    transport.close()
 
 
 def test_a_token_that_no_header_may_hold_is_refused_without_repeating_it():
-    door = Transport(Address("http://127.0.0.1:1"))
+    transport = Transport(Address("http://127.0.0.1:1"))
     with pytest.raises(RequestFailedError) as caught:
-        door.ask("GET", "x", token="canary\ntoken")
+        transport.ask("GET", "x", token="canary\ntoken")
     assert "canary" not in str(caught.value)
 
 
@@ -230,11 +230,11 @@ def test_a_proxy_on_the_way_is_asked_with_the_whole_address_and_its_credentials_
     threading.Thread(target=serve, daemon=True).start()
     proxy = f"http://user:p%40ss@127.0.0.1:{listener.getsockname()[1]}"
     for scheme in ("http", "https"):
-        door = Transport(Address(f"{scheme}://vault.example:8200", proxy=proxy))
+        transport = Transport(Address(f"{scheme}://vault.example:8200", proxy=proxy))
         with pytest.raises(RequestFailedError) as caught:
-            door.ask("GET", "secret/x", token="canary-token")
+            transport.ask("GET", "secret/x", token="canary-token")
         assert caught.value.failure.kind is Kind.UNAVAILABLE
-        door.close()
+        transport.close()
     listener.close()
     assert seen[0].startswith("GET http://vault.example:8200/v1/secret/x HTTP/1.1\r\n")
     assert seen[1].startswith("CONNECT vault.example:8200 HTTP/1")
@@ -244,32 +244,32 @@ def test_a_proxy_on_the_way_is_asked_with_the_whole_address_and_its_credentials_
 
 def test_a_refusal_by_policy_is_told_from_that_of_a_token_that_is_not_valid(bao):
     token = bao.ask("POST", "auth/token/create", {"policies": ["default"]})["auth"]["client_token"]
-    door = Transport(Address(bao.address))
+    transport = Transport(Address(bao.address))
     for value, by_policy in ((token, True), ("s.not-valid", False)):
         with pytest.raises(RequestFailedError) as caught:
-            door.ask("GET", "secret/data/x", token=value)
+            transport.ask("GET", "secret/data/x", token=value)
         assert (caught.value.failure.kind, caught.value.by_policy) == (Kind.DENIED, by_policy)
-    door.close()
+    transport.close()
 
 
 @pytest.mark.parametrize(
     "errors", [["permission denied"], ["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"], []]
 )
 def test_a_403_without_the_words_of_a_policy_is_no_refusal_by_policy(fault, errors):
-    door = Transport(Address(f"http://127.0.0.1:{fault(http(403, json.dumps({'errors': errors}).encode()))}"))
+    transport = Transport(Address(f"http://127.0.0.1:{fault(http(403, json.dumps({'errors': errors}).encode()))}"))
     with pytest.raises(RequestFailedError) as caught:
-        door.ask("GET", "x", token="canary-token")
-    door.close()
+        transport.ask("GET", "x", token="canary-token")
+    transport.close()
     assert not caught.value.by_policy
 
 
 def test_a_good_answer_tells_its_lease_its_warning_of_a_cap_and_its_date(bao):
-    door = Transport(Address(bao.address))
+    transport = Transport(Address(bao.address))
     bao.ask("POST", "auth/token/roles/capped", {"token_explicit_max_ttl": "1h"})
     answers = [
-        door.ask("POST", "auth/token/create/capped", token=ROOT_TOKEN, body={"ttl": ttl}) for ttl in ("30m", "2h")
+        transport.ask("POST", "auth/token/create/capped", token=ROOT_TOKEN, body={"ttl": ttl}) for ttl in ("30m", "2h")
     ]
-    door.close()
+    transport.close()
     assert [answer.capped for answer in answers] == [False, True]
     assert [answer.lease_id for answer in answers] == ["", ""]
     assert -1 <= time.time() - answers[0].date < 10
@@ -277,17 +277,17 @@ def test_a_good_answer_tells_its_lease_its_warning_of_a_cap_and_its_date(bao):
 
 def test_an_answer_without_a_usable_date_has_none(fault):
     for headers in ("", "Date: yesterday\r\n"):
-        door = Transport(Address(f"http://127.0.0.1:{fault(http(200, headers=headers))}"))
-        assert door.ask("GET", "x", token=None).date is None
-        door.close()
+        transport = Transport(Address(f"http://127.0.0.1:{fault(http(200, headers=headers))}"))
+        assert transport.ask("GET", "x", token=None).date is None
+        transport.close()
 
 
 def test_a_request_may_have_a_patience_of_its_own():
     silent = socket.create_server(("127.0.0.1", 0))  # takes connections, and says nothing
-    door = Transport(Address(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+    transport = Transport(Address(f"http://127.0.0.1:{silent.getsockname()[1]}"))
     began = time.monotonic()
     with pytest.raises(RequestFailedError) as caught:
-        door.ask("GET", "x", token=None, timeout=0.2)
+        transport.ask("GET", "x", token=None, timeout=0.2)
     silent.close()
     assert (caught.value.failure.kind, caught.value.failure.text) == (Kind.UNAVAILABLE, "no answer in time")
     assert 0.2 <= time.monotonic() - began < 3
@@ -329,10 +329,10 @@ def test_a_get_that_changes_something_is_sent_once_and_over_a_new_connection(ser
         seen.append(number)
         return {} if seen.count(number) == 1 else None  # hangs up on the second of a connection
 
-    door = Transport(Address(f"http://127.0.0.1:{served(body)}"), idle=0.0)
+    transport = Transport(Address(f"http://127.0.0.1:{served(body)}"), idle=0.0)
     for _ in range(3):
-        door.ask("GET", "x", token=None, changes=changes)
-    door.close()
+        transport.ask("GET", "x", token=None, changes=changes)
+    transport.close()
     assert seen == sent
 
 
@@ -350,50 +350,50 @@ def side_by_side(served):
 
     def start(idle):
         port = served(body)
-        door = Transport(Address(f"http://127.0.0.1:{port}"), idle=idle)
-        doors.append(door)
-        askers = [threading.Thread(target=door.ask, args=("GET", "x"), kwargs={"token": None}) for _ in range(3)]
+        transport = Transport(Address(f"http://127.0.0.1:{port}"), idle=idle)
+        doors.append(transport)
+        askers = [threading.Thread(target=transport.ask, args=("GET", "x"), kwargs={"token": None}) for _ in range(3)]
         for asker in askers:
             asker.start()
         for asker in askers:
             asker.join()
         assert sorted(seen) == [1, 2, 3]
-        return door, port
+        return transport, port
 
     yield start
-    for door in doors:
-        door.close()
+    for transport in doors:
+        transport.close()
 
 
-def ask_in_a_thread(door):
-    asker = threading.Thread(target=door.ask, args=("GET", "x"), kwargs={"token": None})
+def ask_in_a_thread(transport):
+    asker = threading.Thread(target=transport.ask, args=("GET", "x"), kwargs={"token": None})
     asker.start()
     asker.join()
 
 
 def test_of_connections_that_were_needed_side_by_side_one_is_held_for_all_threads(side_by_side):
-    door, port = side_by_side(idle=0.0)
+    transport, port = side_by_side(idle=0.0)
     for _ in range(3):
-        ask_in_a_thread(door)
+        ask_in_a_thread(transport)
         assert connections(os.getpid(), port) == 1
-    door.close()
+    transport.close()
     assert connections(os.getpid(), port) == 0
 
 
 def test_a_change_over_a_new_connection_takes_the_place_of_one_that_waits(served):
     port = served(lambda _client, _number: {})
-    door = Transport(Address(f"http://127.0.0.1:{port}"), idle=60.0)
+    transport = Transport(Address(f"http://127.0.0.1:{port}"), idle=60.0)
     for method in ("GET", "POST", "GET", "POST"):
-        door.ask(method, "x", token=None)
+        transport.ask(method, "x", token=None)
         assert connections(os.getpid(), port) == 1
-    door.close()
+    transport.close()
 
 
 def test_connections_that_were_needed_a_moment_ago_are_kept_for_the_next_requests_side_by_side(side_by_side):
-    door, port = side_by_side(idle=60.0)
-    ask_in_a_thread(door)
+    transport, port = side_by_side(idle=60.0)
+    ask_in_a_thread(transport)
     assert connections(os.getpid(), port) == 3
-    door.close()
+    transport.close()
     assert connections(os.getpid(), port) == 0
 
 
@@ -444,38 +444,38 @@ def use(folder, name, content):
 
 
 def test_a_rotated_client_certificate_is_shown_from_the_next_request_on(rotating, tmp_path):
-    door = Transport(rotating)
+    transport = Transport(rotating)
     for _ in range(2):
-        assert door.ask("GET", "x", token=None).data == {"name": "one", "connection": 1}
+        assert transport.ask("GET", "x", token=None).data == {"name": "one", "connection": 1}
     use(tmp_path, "client.crt", "two.crt")
     use(tmp_path, "client.key", "two.key")
     for _ in range(2):
-        assert door.ask("GET", "x", token=None).data == {"name": "two", "connection": 2}
-    door.close()
+        assert transport.ask("GET", "x", token=None).data == {"name": "two", "connection": 2}
+    transport.close()
 
 
 def test_a_client_certificate_and_key_that_do_not_fit_are_told_until_they_do(rotating, tmp_path):
-    door = Transport(rotating)
+    transport = Transport(rotating)
     use(tmp_path, "client.crt", "two.crt")
     with pytest.raises(RequestFailedError) as caught:
-        door.ask("GET", "x", token=None)
+        transport.ask("GET", "x", token=None)
     assert caught.value.failure.kind is Kind.UNAVAILABLE
     assert "client_key_file" in caught.value.failure.text
     use(tmp_path, "client.key", "two.key")
-    assert door.ask("GET", "x", token=None).data["name"] == "two"
-    door.close()
+    assert transport.ask("GET", "x", token=None).data["name"] == "two"
+    transport.close()
 
 
 def test_a_changed_ca_is_the_one_that_is_trusted(rotating, tmp_path):
-    door = Transport(rotating)
-    assert door.ask("GET", "x", token=None).data["name"] == "one"
+    transport = Transport(rotating)
+    assert transport.ask("GET", "x", token=None).data["name"] == "one"
     use(tmp_path, "ca.pem", "one.crt")
     with pytest.raises(RequestFailedError) as caught:
-        door.ask("GET", "x", token=None)
+        transport.ask("GET", "x", token=None)
     assert "vault.ca_file" in caught.value.failure.text
     use(tmp_path, "ca.pem", "vault.example.crt")
-    assert door.ask("GET", "x", token=None).data["name"] == "one"
-    door.close()
+    assert transport.ask("GET", "x", token=None).data["name"] == "one"
+    transport.close()
 
 
 def test_each_request_over_a_kept_connection_to_a_proxy_names_the_whole_address():
@@ -491,10 +491,10 @@ def test_each_request_over_a_kept_connection_to_a_proxy_names_the_whole_address(
 
     threading.Thread(target=serve, daemon=True).start()
     url = "http://vault.example:8200"
-    door = Transport(Address(url, proxies={url: f"http://127.0.0.1:{listener.getsockname()[1]}"}))
+    transport = Transport(Address(url, proxies={url: f"http://127.0.0.1:{listener.getsockname()[1]}"}))
     for _ in range(2):
-        door.ask("GET", "x", token=None)
-    door.close()
+        transport.ask("GET", "x", token=None)
+    transport.close()
     listener.close()
     assert lines == [b"GET http://vault.example:8200/v1/x HTTP/1.1"] * 2
 
@@ -504,7 +504,7 @@ def test_what_answers_in_no_envelope_is_data_as_a_whole(bao, fault):
     urls = [bao.address, *(f"http://127.0.0.1:{fault(http(200, body))}" for body in bodies)]
     seals = []
     for url in urls:
-        with closing(Transport(Address(url))) as door:
-            seals.append(door.ask("GET", "sys/seal-status", token=None).data)
+        with closing(Transport(Address(url))) as transport:
+            seals.append(transport.ask("GET", "sys/seal-status", token=None).data)
     assert seals[0]["sealed"] is False
     assert seals[1:] == [{}, {}]

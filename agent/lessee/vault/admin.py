@@ -19,11 +19,11 @@ Clock = Callable[[], float]
 _NOT_NOW = frozenset({Kind.UNAVAILABLE, Kind.LIMITED, Kind.PATH_ERROR})
 
 
-class Operator:
+class AdminClient:
     """A token at a server. What fails is told with its path, and without what the server said of it."""
 
-    def __init__(self, door: Transport, token: str) -> None:
-        self.door = door
+    def __init__(self, transport: Transport, token: str) -> None:
+        self.transport = transport
         self.token = token
 
     def read(self, path: str, params: Mapping[str, str] | None = None) -> Mapping[str, Any] | None:
@@ -33,7 +33,7 @@ class Operator:
         except RequestFailedError as exc:
             if exc.failure.kind is Kind.MISSING:
                 return None
-            raise error(exc.failure, path) from None
+            raise request_error(exc.failure, path) from None
 
     def list(self, path: str) -> tuple[str, ...]:
         """The names below a path, folders with a slash at the end. Raises RefusedError or VaultUnreachableError."""
@@ -55,7 +55,7 @@ class Operator:
         try:
             return self._ask(method, path, body=body or {}, wrap_ttl=wrap_ttl, timeout=timeout)
         except RequestFailedError as exc:
-            raise error(exc.failure, path) from None
+            raise request_error(exc.failure, path) from None
 
     def delete(self, path: str) -> None:
         """What is not there is no error. Raises RefusedError or VaultUnreachableError."""
@@ -63,44 +63,46 @@ class Operator:
             self._ask("DELETE", path)
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.MISSING:
-                raise error(exc.failure, path) from None
+                raise request_error(exc.failure, path) from None
 
     def _ask(self, method: str, path: str, **settings: Any) -> Answer:
-        return self.door.ask(method, path, token=self.token, **settings)
+        return self.transport.ask(method, path, token=self.token, **settings)
 
 
 @contextmanager
-def operator(vault: Vault, environ: Mapping[str, str], clock: Clock, *, token: str | None = None) -> Iterator[Operator]:
+def admin_client(
+    vault: Vault, environ: Mapping[str, str], clock: Clock, *, token: str | None = None
+) -> Iterator[AdminClient]:
     """With `token`, or $VAULT_TOKEN where it is None; if that is empty, by a login as in the configuration.
 
     The token of such a login is revoked at the end. Raises RefusedError or VaultUnreachableError.
     """
     value = (environ.get("VAULT_TOKEN", "") if token is None else token).strip()
-    with closing(Transport(address_of(vault, environ))) as door:
+    with closing(Transport(address_of(vault, environ))) as transport:
         if value:
-            yield Operator(door, value)
+            yield AdminClient(transport, value)
             return
         try:
-            grant = method_of(_sparing(vault), environ).login(door, clock)
+            grant = method_of(_sparing(vault), environ).login(transport, clock)
         except RequestFailedError as exc:
-            raise error(exc.failure, vault.address) from None
+            raise request_error(exc.failure, vault.address) from None
         try:
-            yield Operator(door, grant.value)
+            yield AdminClient(transport, grant.value)
         finally:
             if grant.token.ours:
                 with suppress(RequestFailedError):  # It ends by itself.
-                    leases.revoke_token(door, grant.value)
+                    leases.revoke_token(transport, grant.value)
 
 
 @contextmanager
-def stranger(vault: Vault, environ: Mapping[str, str]) -> Iterator[Operator]:
+def unauthenticated_client(vault: Vault, environ: Mapping[str, str]) -> Iterator[AdminClient]:
     """One without a token, at the first address alone: for what a server that is not set up answers to everybody."""
     alone = replace(vault, addresses=(), namespace=None)
-    with closing(Transport(address_of(alone, environ))) as door:
-        yield Operator(door, "")
+    with closing(Transport(address_of(alone, environ))) as transport:
+        yield AdminClient(transport, "")
 
 
-def error(failure: Failure, where: str) -> LesseeError:
+def request_error(failure: Failure, where: str) -> LesseeError:
     """A failed request as an error for people."""
     if failure.kind in _NOT_NOW:
         return VaultUnreachableError(failure.text, where=where)

@@ -25,23 +25,23 @@ def end_all(
     Leases by themselves where the token is not ours to end. Vault that is away is asked again until `deadline`, on the
     monotonic clock.
     """
-    door = Transport(address_of(vault, environ))
-    work = [partial(revoke_token, door, value) for value in tokens]
+    transport = Transport(address_of(vault, environ))
+    work = [partial(revoke_token, transport, value) for value in tokens]
     if isinstance(vault.auth, TokenAuth):
         own = TokenLogin(vault.auth.token_file, environ)
-        work += [partial(_revoke, door, own, lease.lease_id) for lease in leases if lease.lease_id]
+        work += [partial(_revoke, transport, own, lease.lease_id) for lease in leases if lease.lease_id]
     failed: list[str] = []
     for one in work:
         if failed and time.monotonic() >= deadline:
             break  # A Vault that hangs would take its time for each.
         if (why := _failure(one, deadline)) is not None:
             failed.append(why)
-    door.close()
+    transport.close()
     return failed
 
 
-def _revoke(door: Transport, own: TokenLogin, lease_id: str) -> None:
-    revoke(door, own.value(), lease_id)
+def _revoke(transport: Transport, own: TokenLogin, lease_id: str) -> None:
+    revoke(transport, own.value(), lease_id)
 
 
 def _failure(work: Callable[[], None], deadline: float) -> str | None:

@@ -27,9 +27,9 @@ KEEPERS = 2
 class Client:
     """Vault, as the machine of one identity sees it. Tokens' values rest here and in requests under way."""
 
-    def __init__(self, door: Transport, method: Method, post: Callable[[ev.Event], None], clock: Clock) -> None:
+    def __init__(self, transport: Transport, method: Method, post: Callable[[ev.Event], None], clock: Clock) -> None:
         """`post` takes events from any thread."""
-        self._door = door
+        self._transport = transport
         self._method = method
         self._post = post
         self._clock = clock
@@ -49,13 +49,13 @@ class Client:
     @property
     def address(self) -> str:
         """The address in use."""
-        return self._door.address
+        return self._transport.address
 
     def subscribe(self, types: str) -> "Subscription":
         """To these types of events, with the token in use; any thread may. Raises RequestFailedError or NotThereError."""
         from lessee.vault.subscription import subscribed  # noqa: PLC0415  # Few servers have it.
 
-        return subscribed(self._door, self.token, types)
+        return subscribed(self._transport, self.token, types)
 
     def obey(self, command: cmd.VaultCommand) -> None:
         """Start a request; its answer is posted."""
@@ -82,7 +82,7 @@ class Client:
         self._post = lambda _event: None
         for lane in self._lanes:
             lane.close()
-        self._door.close()
+        self._transport.close()
 
     def keep(self, tokens: Sequence[tuple[ev.Token, str]]) -> None:
         """Tokens of an earlier life, the oldest first: the first login may adopt the last one."""
@@ -125,7 +125,7 @@ class Client:
                 # Few apps read what is rotated.
                 from lessee.vault.engines import consumers  # noqa: PLC0415
 
-                consumers.say(self._door, self.token, command)
+                consumers.say(self._transport, self.token, command)
                 return ev.Reported(command.call)
             case _:
                 return self._answer_leases(command)
@@ -139,48 +139,48 @@ class Client:
                 self._grants[call] = grant
                 return ev.LoggedIn(call, grant.token, kept=kept is not None)
             case cmd.RenewToken():
-                return ev.Renewed(call, renew(self._door, self.token, self._clock, ours=self._ours))
+                return ev.Renewed(call, renew(self._transport, self.token, self._clock, ours=self._ours))
             case cmd.CheckToken():
-                return ev.Renewed(call, look_up(self._door, self.token, self._clock, ours=self._ours))
+                return ev.Renewed(call, look_up(self._transport, self.token, self._clock, ours=self._ours))
             case cmd.RevokeToken():
                 return self._revoke_token(command)
             case _:
                 assert_never(command)
 
     def _answer_reading(self, command: cmd.ReadingCommand) -> ev.Answer:
-        call, door, token = command.call, self._door, self.token
+        call, transport, token = command.call, self._transport, self.token
         match command:
             case cmd.DetectKvVersion():
-                return ev.MountFound(call, kv.mount_version(door, token, command.mount))
+                return ev.MountFound(call, kv.mount_version(transport, token, command.mount))
             case cmd.ListFolder():
-                markers = kv.list_folder(door, token, command.folder, command.version, detailed=command.detailed)
+                markers = kv.list_folder(transport, token, command.folder, command.version, detailed=command.detailed)
                 return ev.Listed(call, markers)
             case cmd.ReadMetadata():
-                return ev.Looked(call, kv.look(door, token, command.ref))
+                return ev.Looked(call, kv.look(transport, token, command.ref))
             case cmd.ReadSecret():
-                return ev.Read(call, kv.read(door, token, command.ref, command.version))
+                return ev.Read(call, kv.read(transport, token, command.ref, command.version))
             case _:
                 assert_never(command)
 
     def _answer_leases(self, command: cmd.LeaseCommand) -> ev.Answer:
-        call, door, token = command.call, self._door, self.token
+        call, transport, token = command.call, self._transport, self.token
         match command:
             case cmd.Issue():
                 value = self._values[command.token]
-                return ev.Issued(call, leases.issue(door, value, command.token, command.need, self._clock))
+                return ev.Issued(call, leases.issue(transport, value, command.token, command.need, self._clock))
             case cmd.RenewLease():
-                return ev.LeaseRenewed(call, *leases.renew(door, token, command.lease_id, self._clock))
+                return ev.LeaseRenewed(call, *leases.renew(transport, token, command.lease_id, self._clock))
             case cmd.LookUpLease():
-                return ev.LeaseRenewed(call, *leases.look_up(door, token, command.lease_id, self._clock))
+                return ev.LeaseRenewed(call, *leases.look_up(transport, token, command.lease_id, self._clock))
             case cmd.RevokeLease():
-                leases.revoke(door, token, command.lease_id)
+                leases.revoke(transport, token, command.lease_id)
                 return ev.Revoked(call)
             case _:
                 assert_never(command)
 
     def _revoke_token(self, command: cmd.RevokeToken) -> ev.Revoked:
         try:
-            leases.revoke_token(self._door, self._values[command.token])
+            leases.revoke_token(self._transport, self._values[command.token])
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.DENIED or exc.by_policy:
                 raise  # else it is no more already
@@ -191,7 +191,7 @@ class Client:
         if if_changed and self._refused is not None and self._refused[0] == mark:
             raise RequestFailedError(self._refused[1])
         try:
-            return self._method.login(self._door, self._clock)
+            return self._method.login(self._transport, self._clock)
         except RequestFailedError as exc:
             self._refused = (mark, exc.failure)
             raise
@@ -202,7 +202,7 @@ class Client:
             return None
         kept = self._kept
         try:
-            token = look_up(self._door, kept.value, self._clock, ours=kept.token.ours)
+            token = look_up(self._transport, kept.value, self._clock, ours=kept.token.ours)
         except RequestFailedError as exc:
             match exc.failure.kind:
                 case Kind.UNSUPPORTED:

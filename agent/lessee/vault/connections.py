@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.vault.responses import UnfitFilesError
 
 LARGEST_ANSWER = 32 * 2**20
@@ -18,7 +18,7 @@ LARGEST_ANSWER = 32 * 2**20
 _REFUSALS = 300
 
 
-class Address(Record, frozen=True):
+class Address(ImmutableStruct, frozen=True):
     """Where Vault is and how it is to prove itself. Files are PEM. `proxy`: the URL of an HTTP proxy on the way.
 
     `unix:///run/api.sock` is a socket on this machine.

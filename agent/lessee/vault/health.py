@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.vault.connections import Address, Connections
-from lessee.vault.responses import answer, transport
+from lessee.vault.responses import answer, describe_connection_error
 
 _ACTIVE = 200
 
 
-class Health(Record, frozen=True):
+class Health(ImmutableStruct, frozen=True):
     """An answer of sys/health. `error`: why none came, in words that name no host; then nothing else is known."""
 
     url: str
@@ -46,7 +46,7 @@ def _look(connections: Connections, url: str, timeout: float) -> Health:
         certificate = connection.certificate()
         response, content = connection.exchange("GET", "/v1/sys/health", None, {}, timeout)
     except (OSError, HTTPException) as exc:
-        return Health(url, transport(exc))
+        return Health(url, describe_connection_error(exc))
     connection.close()
     said = _said(content)
     if "initialized" not in said:

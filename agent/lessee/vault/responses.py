@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from lessee.core.failures import Failure, Kind
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class Answer(Record, frozen=True):
+class Answer(ImmutableStruct, frozen=True):
     """A good answer; the fields as Vault names them. Without a lease the `lease_id` is empty.
 
     What answers in no envelope, as sys/init and sys/seal-status do, is `data` as a whole.
@@ -107,7 +107,7 @@ def meaning(status: int) -> str:
     return _TEXTS.get(status, f"Vault answered {status}")
 
 
-def transport(exc: Exception) -> str:
+def describe_connection_error(exc: Exception) -> str:
     """Why no answer came, in words that name no host."""
     match exc:
         case ssl.SSLCertVerificationError():

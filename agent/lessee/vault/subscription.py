@@ -38,13 +38,13 @@ class NotThereError(Exception):
     """The server has no event stream for this token. The text is its status, and nothing that it sent."""
 
 
-def subscribed(door: Transport, token: str, types: str) -> "Subscription":
+def subscribed(transport: Transport, token: str, types: str) -> "Subscription":
     """To these types, in the namespace of the door. Raises RequestFailedError or NotThereError."""
-    connection, headers = door.dial(token)
+    connection, headers = transport.dial(token)
     try:
         return Subscription(connection, f"/v1/sys/events/subscribe/{types}?json=true", headers)
     except RequestFailedError:
-        door.lose(connection.url)
+        transport.lose(connection.url)
         raise
 
 
@@ -120,7 +120,7 @@ class Subscription:
         except TimeoutError:
             return
         except OSError as exc:
-            raise _weather(responses.transport(exc)) from None
+            raise _weather(responses.describe_connection_error(exc)) from None
         if chunk:
             self._heard_at = time.monotonic()
             self._protocol.receive_data(chunk)
@@ -136,7 +136,7 @@ class Subscription:
                     self._socket.sendall(data)
         except OSError as exc:
             if self._protocol.state is State.OPEN or self._protocol.state is State.CONNECTING:
-                raise _weather(responses.transport(exc)) from None
+                raise _weather(responses.describe_connection_error(exc)) from None
 
     def _messages(self) -> Iterator[bytes]:
         for event in self._protocol.events_received():

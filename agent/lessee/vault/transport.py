@@ -15,7 +15,7 @@ import msgspec
 
 from lessee import __version__
 from lessee.core.failures import Failure, Kind
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.vault import responses
 from lessee.vault.cluster import Cluster
 from lessee.vault.connection_pool import Kept
@@ -106,7 +106,7 @@ class Transport:
             finally:
                 connection.close()
         except (OSError, HTTPException) as exc:
-            raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.transport(exc))) from None
+            raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.describe_connection_error(exc))) from None
 
     def dial(self, token: str) -> tuple[Connection, Mapping[str, str]]:
         """A connection for another protocol, and the headers of the request for it. Raises RequestFailedError.
@@ -118,7 +118,7 @@ class Transport:
             return self._connections.open(url, timeout=CONNECT_TIMEOUT, through=True), self._headers(token, None)
         except (OSError, HTTPException) as exc:
             self._cluster.lose(url)
-            raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.transport(exc))) from None
+            raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.describe_connection_error(exc))) from None
 
     def lose(self, url: str) -> None:
         """Where there are several addresses, look for one that serves before the next request."""
@@ -171,7 +171,7 @@ class Transport:
         try:
             return self._exchange(url, request)
         except (OSError, HTTPException) as exc:
-            raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.transport(exc))) from None
+            raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.describe_connection_error(exc))) from None
         except ValueError:
             raise RequestFailedError(_UNFIT) from None
 
@@ -204,7 +204,7 @@ class Transport:
             connection = self._connections.open(url, timeout=connecting)
             response, _ = connection.exchange("GET", "/v1/sys/health", None, _HEADERS, reading)
         except (OSError, HTTPException) as exc:
-            return responses.transport(exc)
+            return responses.describe_connection_error(exc)
         connection.close()
         return response.status
 
@@ -218,7 +218,7 @@ def _begun(
         raise RequestFailedError(_UNFIT) from None
 
 
-class _Request(Record, frozen=True):
+class _Request(ImmutableStruct, frozen=True):
     hidden = ("content", "headers")
 
     method: str

@@ -14,17 +14,17 @@ from lessee.ops.backup.collector import gathered
 from lessee.ops.backup.keys import Keys
 from lessee.ops.backup.policy.problems import ArchiveError
 from lessee.ops.backup.restore import Restoring, Wish
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 from lessee.vault.transport import Address, Transport
 
 WISH = Wish(force=False, only="", seal_expected=True)
 
 
 @pytest.fixture
-def asking(tmp_path):
-    with OpenBao(tmp_path) as server, closing(Transport(Address(server.address))) as door:
+def client(tmp_path):
+    with OpenBao(tmp_path) as server, closing(Transport(Address(server.address))) as transport:
         server.put("a", value=1)
-        yield Operator(door, ROOT_TOKEN)
+        yield AdminClient(transport, ROOT_TOKEN)
 
 
 @pytest.fixture
@@ -33,63 +33,63 @@ def keys():
     return Keys((str(identity),), (str(identity.to_public()),))
 
 
-def saved(asking, keys, tmp_path, *, by=None):
+def saved(client, keys, tmp_path, *, by=None):
     out = io.BytesIO()
-    with gathered(asking, datetime.now(UTC), tmp_path, None) as found:
+    with gathered(client, datetime.now(UTC), tmp_path, None) as found:
         archive.write(found.manifest, found.spools, out, [pyrage.x25519.Recipient.from_str(keys.publics[0])], by)
     return out
 
 
-def test_a_file_that_is_changed_after_it_was_looked_at_is_refused(asking, keys, tmp_path):
-    file = saved(asking, keys, tmp_path, by=keys)
-    restoring = Restoring(file, "here", keys, asking, WISH)
-    asking.write("secret/data/b", {"data": {"value": "mine"}})
-    forged = saved(asking, keys, tmp_path)
-    asking.delete("secret/metadata/b")
+def test_a_file_that_is_changed_after_it_was_looked_at_is_refused(client, keys, tmp_path):
+    file = saved(client, keys, tmp_path, by=keys)
+    restoring = Restoring(file, "here", keys, client, WISH)
+    client.write("secret/data/b", {"data": {"value": "mine"}})
+    forged = saved(client, keys, tmp_path)
+    client.delete("secret/metadata/b")
     file.seek(0)
     file.truncate()
     file.write(forged.getvalue())
     with pytest.raises(ArchiveError, match="here: it is another one than a moment ago"):
         restoring.act()
-    assert asking.read("secret/data/b") is None
+    assert client.read("secret/data/b") is None
 
 
-def test_a_file_that_stays_is_restored(asking, keys, tmp_path):
-    restoring = Restoring(saved(asking, keys, tmp_path, by=keys), "here", keys, asking, WISH)
-    asking.delete("secret/metadata/a")
+def test_a_file_that_stays_is_restored(client, keys, tmp_path):
+    restoring = Restoring(saved(client, keys, tmp_path, by=keys), "here", keys, client, WISH)
+    client.delete("secret/metadata/a")
     assert restoring.look().writes == 1
     assert restoring.act() == 1
-    assert asking.read("secret/data/a")["data"] == {"value": 1}
+    assert client.read("secret/data/a")["data"] == {"value": 1}
 
 
-def test_what_is_changed_while_somebody_is_asked_is_not_written_over_unless_forced(asking, keys, tmp_path):
-    file = saved(asking, keys, tmp_path, by=keys)
-    asking.delete("secret/metadata/a")
-    restoring = Restoring(file, "here", keys, asking, WISH)
+def test_what_is_changed_while_somebody_is_asked_is_not_written_over_unless_forced(client, keys, tmp_path):
+    file = saved(client, keys, tmp_path, by=keys)
+    client.delete("secret/metadata/a")
+    restoring = Restoring(file, "here", keys, client, WISH)
     restoring.refuse_loss(restoring.look())
-    asking.write("secret/data/a", {"data": {"value": "mine"}})
+    client.write("secret/data/a", {"data": {"value": "mine"}})
     with pytest.raises(RefusedError, match="secret/a: somebody has changed it since it was looked at"):
         restoring.act()
-    assert asking.read("secret/data/a")["data"] == {"value": "mine"}
-    Restoring(file, "here", keys, asking, Wish(force=True, only="", seal_expected=True)).act()
-    assert asking.read("secret/data/a")["data"] == {"value": 1}
+    assert client.read("secret/data/a")["data"] == {"value": "mine"}
+    Restoring(file, "here", keys, client, Wish(force=True, only="", seal_expected=True)).act()
+    assert client.read("secret/data/a")["data"] == {"value": 1}
 
 
-def test_with_a_part_no_settings_of_mounts_come_back_and_no_version_is_lost_for_want_of_them(asking, keys, tmp_path):
-    asking.write("secret/config", {"max_versions": 20})
+def test_with_a_part_no_settings_of_mounts_come_back_and_no_version_is_lost_for_want_of_them(client, keys, tmp_path):
+    client.write("secret/config", {"max_versions": 20})
     for number in range(14):
-        asking.write("secret/data/a", {"data": {"value": number}})
-    asking.write("sys/mounts/secret/tune", {"description": "then"})
-    asking.write("sys/mounts/seal", {"type": "pki"})
-    file = saved(asking, keys, tmp_path, by=keys)
-    asking.delete("secret/metadata/a")
-    asking.delete("sys/mounts/seal")
-    asking.write("secret/config", {"max_versions": 10})
-    asking.write("sys/mounts/secret/tune", {"description": "now"})
-    restoring = Restoring(file, "here", keys, asking, Wish(force=False, only="se", seal_expected=True))
+        client.write("secret/data/a", {"data": {"value": number}})
+    client.write("sys/mounts/secret/tune", {"description": "then"})
+    client.write("sys/mounts/seal", {"type": "pki"})
+    file = saved(client, keys, tmp_path, by=keys)
+    client.delete("secret/metadata/a")
+    client.delete("sys/mounts/seal")
+    client.write("secret/config", {"max_versions": 10})
+    client.write("sys/mounts/secret/tune", {"description": "now"})
+    restoring = Restoring(file, "here", keys, client, Wish(force=False, only="se", seal_expected=True))
     assert restoring.look().changes == ()
     restoring.act()
-    assert asking.read("sys/mounts/secret/tune")["description"] == "now"
-    assert asking.read("secret/data/a", {"version": "1"})["data"] == {"value": 1}
-    assert len(asking.read("secret/metadata/a")["versions"]) == 15
+    assert client.read("sys/mounts/secret/tune")["description"] == "now"
+    assert client.read("secret/data/a", {"version": "1"})["data"] == {"value": 1}
+    assert len(client.read("secret/metadata/a")["versions"]) == 15
     assert restoring.act() == 0

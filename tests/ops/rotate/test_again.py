@@ -13,7 +13,7 @@ from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.ports import BusyError
 from lessee.ops.rotate.targets import Project, rotator
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 from support.environments.rotation_targets import Rotated
 from support.servers.fault_proxy import Proxy, Status
 from support.systems import SYSTEMS
@@ -43,8 +43,8 @@ def project(rotated):
 @contextmanager
 def one_of(project, name):
     with (
-        operator(project.config.vault, project.environ, time.monotonic) as asking,
-        rotator(project, "target", asking, named=name) as one,
+        admin_client(project.config.vault, project.environ, time.monotonic) as client,
+        rotator(project, "target", client, named=name) as one,
     ):
         yield one
 

@@ -13,7 +13,7 @@ from lessee.ops.rotate.kinds.vault import RandomValues
 from lessee.ops.rotate.policy.decision import Outcome, Traits
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.targets import Project, rotator
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 from support.environments.rotation_targets import Rotated
 from support.systems.vault import InVault as System
 
@@ -31,9 +31,9 @@ def project(rotated):
 
 
 @pytest.fixture
-def asking(project):
-    with operator(project.config.vault, project.environ, time.monotonic) as asking:
-        yield asking
+def client(project):
+    with admin_client(project.config.vault, project.environ, time.monotonic) as client:
+        yield client
 
 
 @pytest.fixture
@@ -45,36 +45,36 @@ def removed(monkeypatch):
     return done
 
 
-def test_what_is_kept_otherwise_is_removed_at_once(rotated, project, asking, removed):
+def test_what_is_kept_otherwise_is_removed_at_once(rotated, project, client, removed):
     rotated.confirm(version=2)
     before = rotated.fields()
-    with rotator(project, "target", asking) as one:
+    with rotator(project, "target", client) as one:
         assert one.run(force=True) is Outcome.ROTATED
     assert (rotated.journal.step, removed) == (Step.KEEPING, [])
-    rotate_at_once(project, "target", asking)
+    rotate_at_once(project, "target", client)
     assert rotated.journal.step is Step.IDLE
     assert removed[0] == {"secret": before["secret"]}
     assert len(removed) == 3  # What was kept, what leaked, and what stood in its place as the one before.
 
 
-def test_who_could_not_confirm_so_soon_is_still_known(rotated, project, asking):
+def test_who_could_not_confirm_so_soon_is_still_known(rotated, project, client):
     rotated.confirm(version=1)
-    rotate_at_once(project, "target", asking)
+    rotate_at_once(project, "target", client)
     assert rotated.journal.missing == ("simba/host-1",)
-    with rotator(project, "target", asking) as one:
+    with rotator(project, "target", client) as one:
         one.run(force=True, may_wait=False)
-        assert one.standing.missing == ("simba/host-1",)
+        assert one.confirmation.missing == ("simba/host-1",)
 
 
-def test_it_tells_which_keys_stayed(rotated, project, asking):
+def test_it_tells_which_keys_stayed(rotated, project, client):
     rotated.put("auth/jwt", **rotated.fields(), password="stays", host="db")  # It opens nothing.
-    assert rotate_at_once(project, "target", asking) == ("password",)
+    assert rotate_at_once(project, "target", client) == ("password",)
 
 
-def test_a_rotation_since_the_wish_is_what_was_wished_for(rotated, project, asking):
+def test_a_rotation_since_the_wish_is_what_was_wished_for(rotated, project, client):
     rotated.confirm(version=9)
     wished_at = time.time()
-    with rotator(project, "target", asking) as one:
+    with rotator(project, "target", client) as one:
         assert one.run(force=True, wished_at=wished_at) is Outcome.ROTATED
         assert one.has_published
         assert one.run(force=True, wished_at=wished_at) is Outcome.JUST_ROTATED

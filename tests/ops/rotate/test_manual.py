@@ -13,7 +13,7 @@ from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableEr
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.targets import Person, Project, rotator
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 from support.environments.rotation_targets import Rotated
 from support.servers.api_key_provider import Keyring
 
@@ -54,8 +54,8 @@ def at_terminal(bao, asked):
         person = Person(ask=ask, say=asked.append)
         project = Project(read(config, environ, blocks=("rotation",)), config, environ, Redactor(), person)
         with ExitStack() as stack:
-            asking = stack.enter_context(operator(project.config.vault, environ, time.monotonic))
-            return stack.enter_context(rotator(project, "target", asking)).run(force=True, **settings)
+            client = stack.enter_context(admin_client(project.config.vault, environ, time.monotonic))
+            return stack.enter_context(rotator(project, "target", client)).run(force=True, **settings)
 
     return rotate
 

@@ -13,7 +13,7 @@ from lessee.ops.rotate.command.rotate import Acting, How
 from lessee.ops.rotate.kinds.vault import RandomValues
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.targets import Project
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 from support.environments.rotation_targets import Rotated
 from support.systems.vault import InVault as System
 
@@ -28,8 +28,8 @@ def acting(bao, tmp_path):
     environ = {"VAULT_TOKEN": ROOT_TOKEN, "PATH": os.environ["PATH"]}
     path = rotated.folder / "lessee.yaml"
     project = Project(read(path, environ, blocks=("rotation",)), path, environ, Redactor())
-    with operator(project.config.vault, environ, time.monotonic) as asking:
-        yield Acting(project, asking, HOW, Patience(1.0)), rotated
+    with admin_client(project.config.vault, environ, time.monotonic) as client:
+        yield Acting(project, client, HOW, Patience(1.0)), rotated
 
 
 def test_an_error_of_a_kind_s_own_stops_no_other_target_and_tells_no_value(acting, monkeypatch, capsys):

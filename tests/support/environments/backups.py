@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.ops.backup.secrets import secrets
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 from lessee.vault.transport import Address, Transport
 from support.needs import need
 from support.programs.sidecar import Sidecar, eventually
@@ -108,8 +108,8 @@ def put(server, path, value):
 def contents(server, mounts=MOUNTS):
     """All secrets with all versions; not when they were written."""
     found = {}
-    with closing(Transport(Address(server.address))) as door:
-        for secret in secrets(Operator(door, ROOT_TOKEN), mounts, KEY):
+    with closing(Transport(Address(server.address))) as transport:
+        for secret in secrets(AdminClient(transport, ROOT_TOKEN), mounts, KEY):
             versions = [(version.number, version.data, version.destroyed) for version in secret.versions]
             found[secret.where] = secret.current, secret.settings, versions
     return found

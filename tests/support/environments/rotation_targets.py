@@ -27,7 +27,7 @@ from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.targets import Project, rotator
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 from lessee.vault.transport import Transport
 from support.paths import TESTS
 from support.programs.sidecar import eventually
@@ -182,8 +182,8 @@ def rotate(folder, address, name, settings):
     environ = {"VAULT_TOKEN": ROOT_TOKEN, "VAULT_ADDR": address, "PATH": os.environ["PATH"]}
     project = Project(read(config, environ, blocks=("rotation",)), config, environ, Redactor())
     with ExitStack() as stack:
-        asking = stack.enter_context(operator(project.config.vault, environ, time.monotonic))
-        return stack.enter_context(rotator(project, name, asking)).run(**{"force": True, **settings})
+        client = stack.enter_context(admin_client(project.config.vault, environ, time.monotonic))
+        return stack.enter_context(rotator(project, name, client)).run(**{"force": True, **settings})
 
 
 def _killed(prepare, where, mine, ahead=0.0, seconds=None):

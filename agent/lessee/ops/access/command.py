@@ -15,7 +15,7 @@ from lessee.host.clock import boot_time
 from lessee.host.project import find, load, read, refuse_without_apps
 from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, policy, reads_kv, rotated_by, text_of
 from lessee.rendering.app_templates import Recipe
-from lessee.vault.admin import Operator, error, operator
+from lessee.vault.admin import AdminClient, admin_client, request_error
 from lessee.vault.engines import kv
 from lessee.vault.transport import RequestFailedError
 
@@ -66,32 +66,32 @@ def _ask(
     vault: Vault, mount: str, value: str, environ: Mapping[str, str], recipes: Iterable[Recipe]
 ) -> tuple[Engine, frozenset[Ref]]:
     """What the mount is like, and which secrets are rotated there. Raises RefusedError or VaultUnreachableError."""
-    with operator(vault, environ, boot_time, token=value) as asking:
-        door, token = asking.door, asking.token
+    with admin_client(vault, environ, boot_time, token=value) as client:
+        transport, token = client.transport, client.token
         try:
-            version = kv.mount_version(door, token, mount)
+            version = kv.mount_version(transport, token, mount)
             if version == 1:
                 return Engine(version, detailed=False), frozenset()
-            detailed = kv.is_detailed(door, token, mount)
-            return Engine(version, detailed=detailed), frozenset(_rotated(asking, recipes))
+            detailed = kv.is_detailed(transport, token, mount)
+            return Engine(version, detailed=detailed), frozenset(_rotated(client, recipes))
         except RequestFailedError as exc:
-            raise error(exc.failure, vault.address) from None
+            raise request_error(exc.failure, vault.address) from None
 
 
-def _rotated(asking: Operator, recipes: Iterable[Recipe]) -> Iterator[Ref]:
+def _rotated(client: AdminClient, recipes: Iterable[Recipe]) -> Iterator[Ref]:
     """What a rotator has told of in a secret's metadata; where they may not be read, nobody can know."""
     needs = frozenset[Need]().union(*(recipe.needs for recipe in recipes))
-    for ref in sorted({Ref(ref.mount, ref.path) for need in needs for ref in _secrets(asking, need)}):
+    for ref in sorted({Ref(ref.mount, ref.path) for need in needs for ref in _secrets(client, need)}):
         with suppress(RefusedError):
-            told = (asking.read(f"{ref.mount}/metadata/{ref.path}") or {}).get("custom_metadata") or {}
+            told = (client.read(f"{ref.mount}/metadata/{ref.path}") or {}).get("custom_metadata") or {}
             if COUNT in told:
                 yield ref
 
 
-def _secrets(asking: Operator, need: Need) -> Iterator[Ref]:
+def _secrets(client: AdminClient, need: Need) -> Iterator[Ref]:
     if isinstance(need, Ref):
         yield need
     elif isinstance(need, Folder):
         with suppress(RefusedError):
-            names = asking.list(f"{need.mount}/metadata/{need.path}")
+            names = client.list(f"{need.mount}/metadata/{need.path}")
             yield from (need.ref(name) for name in names if not name.endswith("/"))

@@ -9,9 +9,9 @@ from lessee.audit_trail.policy.entries import entry_of, signed_part
 from lessee.audit_trail.policy.verification import Genuine
 from lessee.audit_trail.reader import Trail
 from lessee.config import Config
-from lessee.core.ages import moment
 from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.core.redaction import Redactor
+from lessee.core.timestamps import parse_timestamp
 from lessee.ops.audit.policy.from_config import Age
 from lessee.ops.audit.policy.from_vault import Seen
 from lessee.ops.audit.policy.rows import Placed
@@ -19,7 +19,7 @@ from lessee.ops.incident import logins
 from lessee.ops.incident.discovery import look_first
 from lessee.ops.rotate.journals import read_journal
 from lessee.ops.rotate.targets import Project
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 _T = TypeVar("_T")
 
@@ -39,9 +39,9 @@ class Gathering:
     """Asks one server. What cannot be looked at is noted in `problems`, and the rest is looked at."""
 
     def __init__(
-        self, operator: Operator, configs: Mapping[str, Config], path: Path, environ: Mapping[str, str]
+        self, client: AdminClient, configs: Mapping[str, Config], path: Path, environ: Mapping[str, str]
     ) -> None:
-        self._operator = operator
+        self._client = client
         self._configs = configs
         self._path = path
         self._environ = environ
@@ -52,15 +52,15 @@ class Gathering:
     def seen(self) -> Iterator[Seen]:
         """Who reaches each environment. Raises VaultUnreachableError."""
         for name, config in self._configs.items():
-            look = partial(look_first, self._operator, config, name, None, ())
+            look = partial(look_first, self._client, config, name, None, ())
             sight = self._try(f"policies for {name}", look)
             if sight is None:
                 continue
             self.policies = sight.policies
             none: logins.Roles = (), ()
-            roles, lost = self._try("AppRoles", partial(logins.roles, self._operator, sight.names)) or none
+            roles, lost = self._try("AppRoles", partial(logins.roles, self._client, sight.names)) or none
             self.problems += [("AppRoles", text) for text in lost]
-            others = [self._try("other ways in", partial(ask, self._operator, sight.names)) for ask in logins.OTHERS]
+            others = [self._try("other ways in", partial(ask, self._client, sight.names)) for ask in logins.OTHERS]
             yield Seen(name, sight.struck, roles, tuple(login for some in others for login in some or ()))
 
     def ages(self) -> Iterator[Age]:
@@ -75,7 +75,7 @@ class Gathering:
                     changed_at = self._changed_at(source)
                     if name is not None:
                         target = project.target(name)
-                        last = read_journal(project, target, self._operator).rotated_at
+                        last = read_journal(project, target, self._client).rotated_at
                         if last:
                             changed_at, source = last, f"{config.secrets.mount}/data/{target.journal}"
                 except VaultUnreachableError:
@@ -87,9 +87,9 @@ class Gathering:
 
     def _changed_at(self, path: str) -> float:
         """When the newest version was made; 0 where there is none."""
-        data = self._operator.read(path) or {}
+        data = self._client.read(path) or {}
         newest = (data.get("versions") or {}).get(str(data.get("current_version"))) or {}
-        return moment(str(newest.get("created_time"))) or 0.0
+        return parse_timestamp(str(newest.get("created_time"))) or 0.0
 
     def _try(self, what: str, question: Callable[[], _T]) -> _T | None:
         """Raises VaultUnreachableError: nothing more can be told."""

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from lessee import __version__
 from lessee.core.errors import RefusedError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.backup import raft, server
 from lessee.ops.backup.policy.manifest import FORMAT, SECRETS, SERVER, SNAPSHOT, Counts, Manifest
 from lessee.ops.backup.policy.objects import gaps
 from lessee.ops.backup.policy.records import Secret, Thing, line
 from lessee.ops.backup.secrets import secrets
 from lessee.ops.backup.spool import Spool
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 
-class Gathered(Record, frozen=True):
+class Gathered(ImmutableStruct, frozen=True):
     """What an archive is to hold. `missed`: why there is no raft snapshot, where the server has raft."""
 
     manifest: Manifest
@@ -27,12 +27,12 @@ class Gathered(Record, frozen=True):
 
 
 @contextmanager
-def gathered(asking: Operator, created: datetime, folder: Path | None, namespace: str | None) -> Iterator[Gathered]:
+def gathered(client: AdminClient, created: datetime, folder: Path | None, namespace: str | None) -> Iterator[Gathered]:
     """`folder`: for temporary files. `namespace`: None is the server's root, whose is the raft snapshot.
 
     Raises RefusedError, VaultUnreachableError or WriteError.
     """
-    described = server.describe(asking, namespace)
+    described = server.describe(client, namespace)
     key = os.urandom(32)
     with ExitStack() as stack:
 
@@ -43,13 +43,13 @@ def gathered(asking: Operator, created: datetime, folder: Path | None, namespace
 
         snapshot, missed = None, ""
         if described.storage == "raft" and not described.namespace:
-            snapshot, missed = _snapshot(asking, spool)
-        all_things = tuple(server.things(asking))
+            snapshot, missed = _snapshot(client, spool)
+        all_things = tuple(server.things(client))
         things = spool(SERVER)
         for thing in all_things:
             things.write(line(thing))
         kept = spool(SECRETS)
-        counts = counted(all_things, *_write(secrets(asking, _kv(all_things), key), kept))
+        counts = counted(all_things, *_write(secrets(client, _kv(all_things), key), kept))
         spools = (things, kept, *((snapshot,) if snapshot is not None else ()))
         manifest = Manifest(
             format=FORMAT,
@@ -62,7 +62,7 @@ def gathered(asking: Operator, created: datetime, folder: Path | None, namespace
             counts=counts,
             members=tuple(one.member for one in spools),
             key=key.hex(),
-            gaps=gaps(all_things, server.namespaces(asking), entities=server.has_entities(asking)),
+            gaps=gaps(all_things, server.namespaces(client), entities=server.has_entities(client)),
         )
         yield Gathered(manifest, spools, missed)
 
@@ -76,10 +76,10 @@ def _kv(things: Iterable[Thing]) -> dict[str, int]:
     }
 
 
-def _snapshot(asking: Operator, spool: Callable[[str], Spool]) -> tuple[Spool | None, str]:
+def _snapshot(client: AdminClient, spool: Callable[[str], Spool]) -> tuple[Spool | None, str]:
     made = spool(SNAPSHOT)
     try:
-        raft.take(asking, made.write)
+        raft.take(client, made.write)
     except RefusedError as exc:
         return None, str(exc)
     return made, ""

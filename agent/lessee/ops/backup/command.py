@@ -22,7 +22,7 @@ from lessee.ops.backup.save import Saved, save
 from lessee.ops.backup.stores import found
 from lessee.ops.backup.verification import verify
 from lessee.process.hardening import make_private
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 
 _SHORTEST, _LONGEST = 1.0, 365 * 86400.0
 """Seconds between two archives, whose names hold whole ones."""
@@ -123,9 +123,9 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
     )
     with (
         found(arguments.archive, config.backup, environ) as (file, where),
-        operator(config.vault, environ, boot_time) as asking,
+        admin_client(config.vault, environ, boot_time) as client,
     ):
-        restoring = Restoring(file, where, own, asking, wish)
+        restoring = Restoring(file, where, own, client, wish)
         about = {"archive": str(where), "server": config.vault.address, "only": arguments.path}
         if arguments.raft:
             created = restoring.inspected.manifest.created

@@ -9,7 +9,7 @@ from typing import IO, Any, cast
 from lessee.core.errors import VaultUnreachableError
 from lessee.ops.backup.encryption import PIECE
 from lessee.ops.backup.policy.problems import ArchiveError
-from lessee.vault.admin import Operator, error
+from lessee.vault.admin import AdminClient, request_error
 from lessee.vault.transport import RequestFailedError
 
 PATH = "sys/storage/raft/snapshot"
@@ -17,26 +17,26 @@ _SUMS = "SHA256SUMS"
 _LARGEST_SUMS = 1 << 16
 
 
-def take(asking: Operator, write: Callable[[bytes], None]) -> None:
+def take(client: AdminClient, write: Callable[[bytes], None]) -> None:
     """Write a snapshot piece by piece, and look whether it is whole. Raises RefusedError or VaultUnreachableError."""
     try:
-        with asking.door.stream("GET", PATH, token=asking.token) as answer:
+        with client.transport.stream("GET", PATH, token=client.token) as answer:
             check(_written(iter(lambda: answer.read(PIECE), b""), write))
     except RequestFailedError as exc:
-        raise error(exc.failure, PATH) from None
+        raise request_error(exc.failure, PATH) from None
     except ArchiveError as exc:
         # A server that fails on the way has already answered 200.
         raise VaultUnreachableError(f"the snapshot that it sent is not whole: {exc.what}", where=PATH) from None
 
 
-def put(asking: Operator, pieces: Iterable[bytes], size: int, *, force: bool) -> None:
+def put(client: AdminClient, pieces: Iterable[bytes], size: int, *, force: bool) -> None:
     """Replace all that a server holds. `force`: though its seal is another. Raises RefusedError or VaultUnreachableError."""
     path = f"{PATH}-force" if force else PATH
     try:
-        with asking.door.stream("POST", path, token=asking.token, body=pieces, size=size) as answer:
+        with client.transport.stream("POST", path, token=client.token, body=pieces, size=size) as answer:
             answer.read()
     except RequestFailedError as exc:
-        raise error(exc.failure, path) from None
+        raise request_error(exc.failure, path) from None
 
 
 def check(pieces: Iterator[bytes]) -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from lessee.core.errors import RefusedError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.backup import raft, server
 from lessee.ops.backup.archive import Archive, opened
 from lessee.ops.backup.inspection import Inspected, inspect
@@ -16,12 +16,12 @@ from lessee.ops.backup.policy.problems import ArchiveError
 from lessee.ops.backup.policy.restore import Course
 from lessee.ops.backup.policy.restore_guard import Server, objections
 from lessee.ops.backup.writer import Writer
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 _FEW = 5
 
 
-class Wish(Record, frozen=True):
+class Wish(ImmutableStruct, frozen=True):
     """What is asked for. `seal_expected`: archives here are made by who has the key. `namespace` None: the root."""
 
     force: bool
@@ -30,7 +30,7 @@ class Wish(Record, frozen=True):
     namespace: str | None = None
 
 
-class Outlook(Record, frozen=True):
+class Outlook(ImmutableStruct, frozen=True):
     """What a restore will write."""
 
     changes: tuple[Change, ...]
@@ -49,12 +49,12 @@ class Outlook(Record, frozen=True):
 class Restoring:
     """One archive, and the server that it is to go to."""
 
-    def __init__(self, file: IO[bytes], where: str, keys: Keys, asking: Operator, wish: Wish) -> None:
+    def __init__(self, file: IO[bytes], where: str, keys: Keys, client: AdminClient, wish: Wish) -> None:
         """Reads the archive to its end. Raises ArchiveError, or RefusedError where only force would help."""
         self._file, self._where, self._keys = file, where, keys
-        self._asking, self._wish = asking, wish
+        self._client, self._wish = client, wish
         self.inspected: Inspected = inspect(file, keys, where, any_format=wish.force)
-        self.server: Server = server.describe(asking, wish.namespace)
+        self.server: Server = server.describe(client, wish.namespace)
         reasons = objections(
             self.inspected.manifest, self.server, sealed=self.inspected.sealed, seal_expected=wish.seal_expected
         )
@@ -103,7 +103,7 @@ class Restoring:
             skip(archive.things())
             skip(archive.secrets())
             size = next(member.size for member in archive.manifest.members if member.name == SNAPSHOT)
-            raft.put(self._asking, archive.snapshot(), size, force=self._wish.force)
+            raft.put(self._client, archive.snapshot(), size, force=self._wish.force)
 
     @contextmanager
     def _opened(self) -> Iterator[Archive]:
@@ -121,7 +121,7 @@ class Restoring:
     @contextmanager
     def _writer(self, *, act: bool) -> Iterator[Writer]:
         with self._opened() as archive:
-            yield Writer(self._asking, archive, act=act, only=self._wish.only, may_lose=self._wish.force)
+            yield Writer(self._client, archive, act=act, only=self._wish.only, may_lose=self._wish.force)
             if archive.manifest.members[-1].name == SNAPSHOT:
                 skip(archive.snapshot())
 

@@ -11,7 +11,7 @@ from typing import IO
 from lessee.config import Config
 from lessee.config.grammar.backup import Backup
 from lessee.core.errors import LesseeError, WriteError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.host.clock import boot_time, wall_time
 from lessee.ops.backup import archive
 from lessee.ops.backup.collector import gathered
@@ -20,10 +20,10 @@ from lessee.ops.backup.policy.manifest import Manifest
 from lessee.ops.backup.policy.names import Name, name_of
 from lessee.ops.backup.policy.retention import surplus
 from lessee.ops.backup.stores import Folder, Store, locked, stores
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 
 
-class Saved(Record, frozen=True):
+class Saved(ImmutableStruct, frozen=True):
     """What came of it. `missed`: why there is no raft snapshot, where the server has raft."""
 
     manifest: Manifest
@@ -46,10 +46,10 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> Saved
     with (
         locked(folder := _folder(places)),
         _temporary(folder) as file,
-        operator(config.vault, environ, boot_time) as asking,
+        admin_client(config.vault, environ, boot_time) as client,
     ):
         created = datetime.fromtimestamp(wall_time(), UTC)
-        with gathered(asking, created, folder, config.vault.namespace) as found:
+        with gathered(client, created, folder, config.vault.namespace) as found:
             archive.write(found.manifest, found.spools, file, wanted, keys)
         manifest = found.manifest
         name = name_of(manifest.cluster_name, manifest.cluster_id, manifest.namespace, created)

@@ -15,7 +15,7 @@ import msgspec
 from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError
 from lessee.host.openbao import find_bao
 from lessee.process import network_namespace
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 from lessee.vault.transport import Address, RequestFailedError, Transport
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # A folder of our own is made in it.
@@ -45,7 +45,7 @@ _RAFT = '  path                   = "{folder}/data"\n  node_id = "scratch"\n  pe
 
 
 @contextmanager
-def scratch(*, raft: bool = False, keys: int = 1) -> Iterator[Operator]:
+def scratch(*, raft: bool = False, keys: int = 1) -> Iterator[AdminClient]:
     """One who may do all in an empty server, which listens on a socket that only we can open.
 
     Its folder is ours alone, on tmpfs where there is one. It ends with this process, however that ends, and reaches no
@@ -61,8 +61,8 @@ def scratch(*, raft: bool = False, keys: int = 1) -> Iterator[Operator]:
             (folder / part).mkdir()
         process = _start(folder, raft=raft)
         try:
-            with closing(Transport(Address(f"unix://{folder}/api.sock"))) as door:
-                yield Operator(door, _initialise(door, process, folder / "log", keys))
+            with closing(Transport(Address(f"unix://{folder}/api.sock"))) as transport:
+                yield AdminClient(transport, _initialise(transport, process, folder / "log", keys))
         finally:
             process.kill()
             process.wait()
@@ -86,7 +86,7 @@ def _start(folder: Path, *, raft: bool) -> "subprocess.Popen[bytes]":
         )
 
 
-def _initialise(door: Transport, process: "subprocess.Popen[bytes]", log: Path, keys: int) -> str:
+def _initialise(transport: Transport, process: "subprocess.Popen[bytes]", log: Path, keys: int) -> str:
     """Its root token."""
     _until(lambda: b"server started!" in log.read_bytes() or _has_ended(process), "to start")
     if process.returncode == network_namespace.REFUSED:
@@ -94,27 +94,27 @@ def _initialise(door: Transport, process: "subprocess.Popen[bytes]", log: Path, 
         raise LesseeError("no server without network and files can be started here", todo=todo)
     if process.returncode is not None:
         raise LesseeError("the scratch server did not start", todo="try `bao server -dev` by hand")
-    said = plain(door, "PUT", "sys/init", {"secret_shares": keys, "secret_threshold": keys})
-    unseal(door, said["keys"])
+    said = plain(transport, "PUT", "sys/init", {"secret_shares": keys, "secret_threshold": keys})
+    unseal(transport, said["keys"])
     return str(said["root_token"])
 
 
-def unseal(door: Transport, keys: list[str]) -> None:
+def unseal(transport: Transport, keys: list[str]) -> None:
     """Raises RefusedError where the keys are not its own."""
-    _until(lambda: plain(door, "GET", "sys/seal-status").get("sealed") is not None, "to answer")
+    _until(lambda: plain(transport, "GET", "sys/seal-status").get("sealed") is not None, "to answer")
     for key in keys:
-        said = plain(door, "PUT", "sys/unseal", {"key": key})
+        said = plain(transport, "PUT", "sys/unseal", {"key": key})
     if said.get("sealed"):
         raise RefusedError("the scratch server stays sealed", todo="give as many unseal keys as its threshold says")
-    _until(lambda: _is_active(door), "to be active")
+    _until(lambda: _is_active(transport), "to be active")
 
 
-def plain(door: Transport, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def plain(transport: Transport, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
     """An answer whose fields do not stand in `data`; {} where there is none. Raises RefusedError."""
     content = msgspec.json.encode(body) if body is not None else b""
     sent = iter([content]) if body is not None else None
     try:
-        with door.stream(method, path, token=None, body=sent, size=len(content)) as answer:
+        with transport.stream(method, path, token=None, body=sent, size=len(content)) as answer:
             return dict(msgspec.json.decode(answer.read() or b"{}", type=dict[str, Any]))
     except RequestFailedError as exc:
         if method == "GET":
@@ -122,8 +122,8 @@ def plain(door: Transport, method: str, path: str, body: dict[str, Any] | None =
         raise RefusedError(exc.failure.text, where=path) from None
 
 
-def _is_active(door: Transport) -> bool:
-    with suppress(RequestFailedError), door.stream("GET", "sys/health", token=None):
+def _is_active(transport: Transport) -> bool:
+    with suppress(RequestFailedError), transport.stream("GET", "sys/health", token=None):
         return True
     return False
 

@@ -9,7 +9,7 @@ from lessee.core.errors import VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.ops.backup.policy.kv_reader import Read, secret_from, to_ask
 from lessee.ops.backup.policy.records import Secret, Version, fingerprint
-from lessee.vault.admin import Operator, error
+from lessee.vault.admin import AdminClient, request_error
 from lessee.vault.transport import RequestFailedError
 
 THREADS = 6
@@ -23,15 +23,15 @@ _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
-def secrets(asking: Operator, mounts: Mapping[str, int], key: bytes) -> Iterator[Secret]:
+def secrets(client: AdminClient, mounts: Mapping[str, int], key: bytes) -> Iterator[Secret]:
     """All in these mounts of KV, which have version 1 or 2; in order. Raises RefusedError or VaultUnreachableError."""
-    found = each(lambda place: secret(asking, *place, mounts[place[0]], key), places(asking, mounts))
+    found = each(lambda place: secret(client, *place, mounts[place[0]], key), places(client, mounts))
     return (one for one in found if one is not None)
 
 
-def places(asking: Operator, mounts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+def places(client: AdminClient, mounts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     """Mount and path of each. Raises RefusedError or VaultUnreachableError."""
-    return ((mount, path) for mount, version in mounts.items() for path in _walk(asking, mount, version, ""))
+    return ((mount, path) for mount, version in mounts.items() for path in _walk(client, mount, version, ""))
 
 
 def each(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
@@ -50,39 +50,39 @@ def each(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
                 future.cancel()
 
 
-def secret(asking: Operator, mount: str, path: str, version: int, key: bytes) -> Secret | None:
+def secret(client: AdminClient, mount: str, path: str, version: int, key: bytes) -> Secret | None:
     """None where there is none. Raises RefusedError or VaultUnreachableError."""
     if version == 1:
-        data = asking.read(mount + path)
+        data = client.read(mount + path)
         if data is None:
             return None
         print_ = fingerprint(key, mount, path, dict(data))
         return Secret(mount, path, 1, 0, {}, (Version(0, dict(data), print_),))
     for attempt in range(TRIES):
-        metadata = asking.read(f"{mount}metadata/{path}")
+        metadata = client.read(f"{mount}metadata/{path}")
         if metadata is None:
             return None
-        reads = {number: _read(asking, f"{mount}data/{path}", number) for number in to_ask(metadata)}
+        reads = {number: _read(client, f"{mount}data/{path}", number) for number in to_ask(metadata)}
         found = secret_from(mount, path, metadata, reads, key, strict=attempt < STRICT_TRIES)
         if found is not None:
             return found
     raise VaultUnreachableError(f"it changed at each of {TRIES} readings", where=mount + path, todo="try again")
 
 
-def _read(asking: Operator, path: str, number: int) -> Read:
+def _read(client: AdminClient, path: str, number: int) -> Read:
     try:
-        data = asking.door.ask("GET", path, token=asking.token, params={"version": str(number)}).data
+        data = client.transport.ask("GET", path, token=client.token, params={"version": str(number)}).data
     except RequestFailedError as exc:
         if exc.failure.kind is not Kind.MISSING:
-            raise error(exc.failure, path) from None
+            raise request_error(exc.failure, path) from None
         # Of what is deleted it tells the metadata, of what is not there nothing.
         return Read(None, exc.data.get("metadata") or {})
     return Read(data.get("data"), data.get("metadata") or {})
 
 
-def _walk(asking: Operator, mount: str, version: int, folder: str) -> Iterator[str]:
-    for name in asking.list(f"{mount}{'metadata/' if version != 1 else ''}{folder}"):
+def _walk(client: AdminClient, mount: str, version: int, folder: str) -> Iterator[str]:
+    for name in client.list(f"{mount}{'metadata/' if version != 1 else ''}{folder}"):
         if name.endswith("/"):
-            yield from _walk(asking, mount, version, folder + name)
+            yield from _walk(client, mount, version, folder + name)
         else:
             yield folder + name

@@ -4,7 +4,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.backup import raft
 from lessee.ops.backup.archive import Archive, opened
 from lessee.ops.backup.inspection import Inspected, inspect
@@ -17,10 +17,10 @@ from lessee.ops.backup.restore import skip
 from lessee.ops.backup.scratch import plain, scratch, unseal
 from lessee.ops.backup.secrets import each, places, secret
 from lessee.ops.backup.writer import Writer
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 
-class Verified(Record, frozen=True):
+class Verified(ImmutableStruct, frozen=True):
     """What was found. `untried`: engines that a scratch server has not."""
 
     inspected: Inspected
@@ -33,13 +33,13 @@ class Verified(Record, frozen=True):
 def verify(file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str]) -> Verified:
     """Raises ArchiveError where it is not whole, and LesseeError where no scratch server can be had."""
     inspected = inspect(file, keys, where)
-    with scratch() as asking:
+    with scratch() as client:
         with opened(file, keys, where) as archive:
-            writer = Writer(asking, archive, act=True, trial=True)
+            writer = Writer(client, archive, act=True, trial=True)
             skip(writer.things())
             skip(writer.secrets())
             _skip_snapshot(archive)
-        found = list(_compare(file, where, keys, asking, writer.untried))
+        found = list(_compare(file, where, keys, client, writer.untried))
     snapshot = None
     if inspected.has_snapshot:
         snapshot = "its checksums are right; give unseal keys with --unseal-key-file to try it in a server"
@@ -48,24 +48,24 @@ def verify(file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str]) 
     return Verified(inspected, tuple(found), tuple(writer.untried), snapshot)
 
 
-def _compare(file: IO[bytes], where: str, keys: Keys, asking: Operator, untried: Sequence[str]) -> Iterator[str]:
+def _compare(file: IO[bytes], where: str, keys: Keys, client: AdminClient, untried: Sequence[str]) -> Iterator[str]:
     with opened(file, keys, where) as archive:
-        writer = Writer(asking, archive, act=False, trial=True, untried=untried)
+        writer = Writer(client, archive, act=False, trial=True, untried=untried)
         for thing in writer.things():
             if isinstance(thing, Change | Conflict):
                 yield f"{thing.path}: differs"
-        yield from _compare_secrets(archive, asking)
+        yield from _compare_secrets(archive, client)
         _skip_snapshot(archive)
-    count = sum(1 for _ in places(asking, writer.kv))
+    count = sum(1 for _ in places(client, writer.kv))
     if count != archive.manifest.counts.secrets:
         yield f"{count} secrets came back of {archive.manifest.counts.secrets}"
 
 
-def _compare_secrets(archive: Archive, asking: Operator) -> Iterator[str]:
+def _compare_secrets(archive: Archive, client: AdminClient) -> Iterator[str]:
     key = bytes.fromhex(archive.manifest.key)
 
     def look(saved: Secret) -> list[str]:
-        return list(differences(saved, secret(asking, saved.mount, saved.path, saved.engine, key)))
+        return list(differences(saved, secret(client, saved.mount, saved.path, saved.engine, key)))
 
     for some in each(look, archive.secrets()):
         yield from some
@@ -81,22 +81,22 @@ def _try_snapshot(
             skip(archive.secrets())
             size = next(member.size for member in archive.manifest.members if member.name == SNAPSHOT)
             raft.put(empty, archive.snapshot(), size, force=True)
-        unseal(empty.door, list(unseal_keys))
-        asking = Operator(empty.door, _root(empty, unseal_keys))
+        unseal(empty.transport, list(unseal_keys))
+        client = AdminClient(empty.transport, _root(empty, unseal_keys))
         with opened(file, keys, where) as archive:
             skip(archive.things())
-            same, younger = _compare_snapshot(archive, asking, tell)
+            same, younger = _compare_snapshot(archive, client, tell)
             _skip_snapshot(archive)
     said = f"unsealed in a server of its own: {same} secrets are as in the logical part"
     return f"{said}, {younger} were written after it" if younger else said
 
 
-def _compare_snapshot(archive: Archive, asking: Operator, tell: Callable[[str], None]) -> tuple[int, int]:
+def _compare_snapshot(archive: Archive, client: AdminClient, tell: Callable[[str], None]) -> tuple[int, int]:
     key = bytes.fromhex(archive.manifest.key)
     same = younger = 0
 
     def look(saved: Secret) -> tuple[Secret, list[str]]:
-        return saved, list(differences(saved, secret(asking, saved.mount, saved.path, saved.engine, key)))
+        return saved, list(differences(saved, secret(client, saved.mount, saved.path, saved.engine, key)))
 
     for saved, found in each(look, archive.secrets()):
         if not found:
@@ -109,12 +109,12 @@ def _compare_snapshot(archive: Archive, asking: Operator, tell: Callable[[str], 
     return same, younger
 
 
-def _root(asking: Operator, unseal_keys: Iterable[str]) -> str:
+def _root(client: AdminClient, unseal_keys: Iterable[str]) -> str:
     """A new root token of the scratch server. Raises RefusedError."""
-    begun = plain(asking.door, "PUT", "sys/generate-root/attempt", {})
+    begun = plain(client.transport, "PUT", "sys/generate-root/attempt", {})
     said: dict[str, object] = {}
     for key in unseal_keys:
-        said = plain(asking.door, "PUT", "sys/generate-root/update", {"key": key, "nonce": begun["nonce"]})
+        said = plain(client.transport, "PUT", "sys/generate-root/update", {"key": key, "nonce": begun["nonce"]})
         if said.get("complete"):
             break
     encoded = str(said["encoded_root_token"])

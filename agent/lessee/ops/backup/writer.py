@@ -14,7 +14,7 @@ from lessee.ops.backup.policy.problems import ArchiveError
 from lessee.ops.backup.policy.records import Secret, Thing
 from lessee.ops.backup.policy.restore import KEPT_VERSIONS, Course, Delete, Destroy, Plan, Put, Settle, Step, plan
 from lessee.ops.backup.secrets import each, secret
-from lessee.vault.admin import Operator, error
+from lessee.vault.admin import AdminClient, request_error
 from lessee.vault.transport import RequestFailedError
 
 _PATIENCE = 30.0
@@ -30,7 +30,7 @@ class Writer:
 
     def __init__(
         self,
-        asking: Operator,
+        client: AdminClient,
         archive: Archive,
         *,
         act: bool,
@@ -43,14 +43,14 @@ class Writer:
 
         `untried`: where it is known to have none. `may_lose` False: a secret that is newer on the server ends it.
         """
-        self._asking = asking
+        self._client = client
         self._archive = archive
         self._act = act
         self._only = only.removeprefix("/")
         self._trial = trial
         self._may_lose = may_lose
-        self._mounts = server.mounts(asking, "mount")
-        self._methods = server.mounts(asking, "auth")
+        self._mounts = server.mounts(client, "mount")
+        self._methods = server.mounts(client, "auth")
         self._types: dict[str, str] = {}
         self.kv: dict[str, int] = {}
         self._most: dict[str, int] = {}
@@ -109,7 +109,7 @@ class Writer:
             return self._methods.get(thing.path)
         if any(thing.path.startswith(place) for place in self._absent):
             return None
-        return self._asking.read(thing.path)
+        return self._client.read(thing.path)
 
     def _make(self, found: Change) -> None:
         self.writes += 1
@@ -118,7 +118,7 @@ class Writer:
         thing = found.thing
         place = f"auth/{thing.path}" if thing.kind == "auth" else thing.path
         try:
-            self._asking.write(found.path, found.body)
+            self._client.write(found.path, found.body)
         except RefusedError:
             if not self._trial or thing.kind not in {"mount", "auth"}:
                 raise
@@ -127,7 +127,7 @@ class Writer:
         if thing.kind in {"mount", "auth"}:
             self._absent.discard(place)
             if self.kv.get(place) == _VERSIONED:
-                _wait_for(self._asking, place)
+                _wait_for(self._client, place)
 
     def _bring_back(self, saved: Secret) -> tuple[Secret, Plan]:
         if self.kv.get(saved.mount) != saved.engine:
@@ -135,51 +135,51 @@ class Writer:
         present = None
         if saved.mount not in self._absent:
             key = bytes.fromhex(self._archive.manifest.key)
-            present = secret(self._asking, saved.mount, saved.path, saved.engine, key)
+            present = secret(self._client, saved.mount, saved.path, saved.engine, key)
         way = plan(saved, present, most=self._most.get(saved.mount, KEPT_VERSIONS))
         if self._act:
             if way.loses and not self._may_lose:
                 what = "somebody has changed it since it was looked at"
                 raise RefusedError(what, where=saved.where, todo="run it again, and see what differs")
-            _apply(self._asking, saved, way.steps)
+            _apply(self._client, saved, way.steps)
         return saved, way
 
 
-def _apply(asking: Operator, saved: Secret, steps: Iterable[Step]) -> None:
+def _apply(client: AdminClient, saved: Secret, steps: Iterable[Step]) -> None:
     mount, path = saved.mount, saved.path
     for step in steps:
         match step:
             case Settle(settings=settings):
-                asking.write(
+                client.write(
                     f"{mount}metadata/{path}", {**settings, "custom_metadata": settings.get("custom_metadata") or {}}
                 )
             case Put(data=data) if saved.engine == 1:
-                asking.write(saved.where, data)
+                client.write(saved.where, data)
             case Put(data=data, cas=cas):
-                _put(asking, f"{mount}data/{path}", {"data": data, "options": {"cas": cas}})
+                _put(client, f"{mount}data/{path}", {"data": data, "options": {"cas": cas}})
             case Delete(versions=versions):
-                asking.write(f"{mount}delete/{path}", {"versions": versions})
+                client.write(f"{mount}delete/{path}", {"versions": versions})
             case Destroy(versions=versions):
-                asking.write(f"{mount}destroy/{path}", {"versions": versions}, method="PUT")
+                client.write(f"{mount}destroy/{path}", {"versions": versions}, method="PUT")
 
 
-def _put(asking: Operator, path: str, body: dict[str, object]) -> None:
+def _put(client: AdminClient, path: str, body: dict[str, object]) -> None:
     try:
-        asking.door.ask("POST", path, token=asking.token, body=body)
+        client.transport.ask("POST", path, token=client.token, body=body)
     except RequestFailedError as exc:
         if exc.failure.kind is not Kind.INVALID:
-            raise error(exc.failure, path) from None
+            raise request_error(exc.failure, path) from None
         raise RefusedError(
             "somebody changed it meanwhile, or it is too large", where=path, todo="run it again"
         ) from None
 
 
-def _wait_for(asking: Operator, mount: str) -> None:
+def _wait_for(client: AdminClient, mount: str) -> None:
     """A new mount of KV version 2 is made ready for a moment, and refuses meanwhile."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            asking.door.ask("GET", f"{mount}config", token=asking.token)
+            client.transport.ask("GET", f"{mount}config", token=client.token)
         except RequestFailedError:
             if time.monotonic() > deadline:
                 raise VaultUnreachableError("the new mount does not become ready", where=mount) from None

@@ -31,7 +31,7 @@ from lessee.process.hardening import make_private
 from lessee.rendering.app_templates import compile_recipes, space_of
 from lessee.rendering.templates import Compiler
 from lessee.telemetry.logs import open_log
-from lessee.vault.admin import Operator, operator
+from lessee.vault.admin import AdminClient, admin_client
 
 _NOT_ALL_DONE = NotNotifiedError.exit_code  # EX_TEMPFAIL: mend what is in the way, and run it again.
 
@@ -50,9 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
     redactor = Redactor()
     redactor.publish(text_of(path))
     open_log(redactor, level="warning")  # Kinds tell so of what they leave for people.
-    with operator(config.vault, environ, boot_time) as asking:
-        first = look_first(asking, config, arguments.environment, arguments.path, named)
-        sight = look(asking, first)
+    with admin_client(config.vault, environ, boot_time) as client:
+        first = look_first(client, config, arguments.environment, arguments.path, named)
+        sight = look(client, first)
         sight = replace(sight, problems=(*sight.problems, *unread))
         rotated = (*rotations(sight.exposure, sight.databases), *targets(sight.exposure, config))
         changes = plan(sight, rotated)
@@ -67,11 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
         about = {"path": arguments.path, "server": config.vault.address}
         with acting(config.trail, environ, "emergency", arguments.environment, **about) as doing:
             project = Project(config, path, environ, redactor)
-            return _strike(asking, project, arguments, sight, changes, unread, doing)
+            return _strike(client, project, arguments, sight, changes, unread, doing)
 
 
 def _strike(
-    asking: Operator,
+    client: AdminClient,
     project: Project,
     arguments: argparse.Namespace,
     sight: Sight,
@@ -82,13 +82,13 @@ def _strike(
     same: dict[str, tuple[str, ...]] = {}
 
     def rotate(name: str) -> None:
-        same[name] = rotate_at_once(project, name, asking)
+        same[name] = rotate_at_once(project, name, client)
         doing.step(f"rotated {name}")
 
     with RecordFile(arguments.record or _file_name(arguments.environment)) as file:
-        file.write("begun", **_intent(asking, sight, changes))
+        file.write("begun", **_intent(client, sight, changes))
         try:
-            struck = strike(asking, sight, changes, file, rotate)
+            struck = strike(client, sight, changes, file, rotate)
         except KeyboardInterrupt:
             file.write("interrupted")
             print(f"\nlessee: interrupted: not all is done; run it again; record: {file.path}", file=sys.stderr)
@@ -151,13 +151,13 @@ def _file_name(environment: str) -> str:
     return next(name for name in names if not os.path.lexists(name))
 
 
-def _intent(asking: Operator, sight: Sight, changes: tuple[Change, ...]) -> Mapping[str, object]:
+def _intent(client: AdminClient, sight: Sight, changes: tuple[Change, ...]) -> Mapping[str, object]:
     """What is about to be done, so that a record that ends early tells what may have been."""
     return {
         "lessee": __version__,
         "environment": sight.exposure.environment,
         "path": sight.exposure.path,
-        "server": asking.door.address,
+        "server": client.transport.address,
         "operator": {"accessor": sight.own.accessor, "display_name": sight.own.display_name},
         "policies": [one.policy for one in sight.struck],
         "leases": sight.leases,

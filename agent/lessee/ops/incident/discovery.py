@@ -12,7 +12,7 @@ from lessee.ops.incident.policy.exposure import Mount, exposure, without
 from lessee.ops.incident.policy.findings import Database, Login, Secret, Sight, Token
 from lessee.ops.incident.policy.targets import struck
 from lessee.ops.incident.requests import look_up, side_by_side
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 _ACCESSORS = "auth/token/accessors"
 
@@ -21,31 +21,31 @@ _Tokens = tuple[tuple[Token, ...], tuple[str, ...]]
 """Those that are there, and why others could not be looked at."""
 
 
-def look_first(operator: Operator, config: Config, environment: str, path: str | None, named: Iterable[str]) -> Sight:
+def look_first(client: AdminClient, config: Config, environment: str, path: str | None, named: Iterable[str]) -> Sight:
     """Who reaches the environment. Without this nothing can be judged.
 
     Raises RefusedError, VaultUnreachableError, ConfigError and UsageError.
     """
-    exposed = exposure(config, environment, path, tuple(_mounts(operator)), named)
+    exposed = exposure(config, environment, path, tuple(_mounts(client)), named)
     if path is not None:
-        exposed = without(exposed, [one for one in exposed.kept if not engine_state.is_there(operator, one)])
-    own = _token(operator.read("auth/token/lookup-self") or {})
-    return judge(operator, Sight(exposure=exposed, own=own, policies={}, struck=()))
+        exposed = without(exposed, [one for one in exposed.kept if not engine_state.is_there(client, one)])
+    own = _token(client.read("auth/token/lookup-self") or {})
+    return judge(client, Sight(exposure=exposed, own=own, policies={}, struck=()))
 
 
-def judge(operator: Operator, sight: Sight) -> Sight:
+def judge(client: AdminClient, sight: Sight) -> Sight:
     """By the policies as they are now. Raises RefusedError and VaultUnreachableError."""
-    policies = dict(_policies(operator))
+    policies = dict(_policies(client))
     return replace(sight, policies=policies, struck=struck(policies, sight.exposure.regions))
 
 
-def look(operator: Operator, first: Sight) -> Sight:
+def look(client: AdminClient, first: Sight) -> Sight:
     """All that they hold now. What cannot be looked at is told in `problems`."""
     problems: list[str] = []
 
     def seen(what: str, otherwise: _Seen, ask: Callable[..., _Seen], *about: Any) -> _Seen:
         try:
-            return ask(operator, *about)
+            return ask(client, *about)
         except LesseeError as exc:
             problems.append(f"{what}: {exc}")
             return otherwise
@@ -73,14 +73,14 @@ def look(operator: Operator, first: Sight) -> Sight:
         ),
         certificates={mount: seen(mount, 0, engine_state.certificates, mount) for mount in pki},
         secrets=seen("secrets", no_secrets, engine_state.secrets, exposed.kept),
-        namespaces=_namespaces(operator),
-        batch_ttl=_longest(operator),
+        namespaces=_namespaces(client),
+        batch_ttl=_longest(client),
         problems=(*of_roles, *of_tokens, *problems),
     )
 
 
-def _mounts(operator: Operator) -> Iterator[Mount]:
-    for path, mount in (operator.read("sys/mounts") or {}).items():
+def _mounts(client: AdminClient) -> Iterator[Mount]:
+    for path, mount in (client.read("sys/mounts") or {}).items():
         kind = str(mount["type"])
         version = 2 if str((mount.get("options") or {}).get("version")) == "2" else 1
         yield Mount(path, kind, version if kind in {"kv", "generic"} else 0)
@@ -90,9 +90,9 @@ def _databases(mounts: Iterable[Mount]) -> list[str]:
     return [mount.path.removesuffix("/") for mount in mounts if mount.type == "database"]
 
 
-def _policies(operator: Operator) -> Iterator[tuple[str, str]]:
-    names = operator.list("sys/policies/acl")
-    read = side_by_side(lambda name: operator.read(f"sys/policies/acl/{name}"), names)
+def _policies(client: AdminClient) -> Iterator[tuple[str, str]]:
+    names = client.list("sys/policies/acl")
+    read = side_by_side(lambda name: client.read(f"sys/policies/acl/{name}"), names)
     for name, data in zip(names, read, strict=True):
         if isinstance(data, LesseeError):
             raise data
@@ -100,11 +100,11 @@ def _policies(operator: Operator) -> Iterator[tuple[str, str]]:
             yield name, str(data.get("policy") or "")
 
 
-def _list_tokens(operator: Operator) -> _Tokens:
-    accessors = operator.list(_ACCESSORS)
+def _list_tokens(client: AdminClient) -> _Tokens:
+    accessors = client.list(_ACCESSORS)
     tokens: list[Token] = []
     problems: list[str] = []
-    for accessor, answer in zip(accessors, side_by_side(partial(_look_up, operator), accessors), strict=True):
+    for accessor, answer in zip(accessors, side_by_side(partial(_look_up, client), accessors), strict=True):
         if isinstance(answer, LesseeError):
             problems.append(f"token {accessor}: {answer}")
         elif answer is not None:
@@ -112,7 +112,7 @@ def _list_tokens(operator: Operator) -> _Tokens:
     return tuple(tokens), tuple(problems)
 
 
-def _look_up(operator: Operator, accessor: str) -> Mapping[str, Any] | None:
+def _look_up(client: AdminClient, accessor: str) -> Mapping[str, Any] | None:
     """None where it is gone, even if the server has kept its accessor.
 
     It does where a token and its parent are revoked in the same moment, and answers 403 then, as where the right is
@@ -120,10 +120,10 @@ def _look_up(operator: Operator, accessor: str) -> Mapping[str, Any] | None:
     """
     about = {"accessor": accessor}
     try:
-        return look_up(operator, "auth/token/lookup-accessor", about)
+        return look_up(client, "auth/token/lookup-accessor", about)
     except RefusedError as denied:
         try:
-            if look_up(operator, "sys/capabilities-accessor", {**about, "paths": [_ACCESSORS]}) is None:
+            if look_up(client, "sys/capabilities-accessor", {**about, "paths": [_ACCESSORS]}) is None:
                 return None
         except RefusedError:
             todo = f"{denied.todo}, and sys/capabilities-accessor too, which tells whether the token is there at all"
@@ -142,15 +142,15 @@ def _token(data: Any) -> Token:
     )
 
 
-def _longest(operator: Operator) -> float:
+def _longest(client: AdminClient) -> float:
     try:
-        return float((operator.read("sys/auth/token/tune") or {}).get("max_lease_ttl") or 0)
+        return float((client.read("sys/auth/token/tune") or {}).get("max_lease_ttl") or 0)
     except LesseeError:  # It is but told.
         return 0.0
 
 
-def _namespaces(operator: Operator) -> tuple[str, ...]:
+def _namespaces(client: AdminClient) -> tuple[str, ...]:
     try:
-        return operator.list("sys/namespaces")
+        return client.list("sys/namespaces")
     except LesseeError:  # Many servers have none.
         return ()

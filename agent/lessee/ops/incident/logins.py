@@ -7,20 +7,20 @@ from typing import Any
 from lessee.core.errors import LesseeError
 from lessee.ops.incident.policy.findings import Login, Role
 from lessee.ops.incident.requests import side_by_side
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 _Logins = tuple[Login, ...]
 Roles = tuple[tuple[Role, ...], tuple[str, ...]]
 """Those that there are, and why others could not be looked at."""
 
 
-def roles(operator: Operator, names: frozenset[str]) -> Roles:
-    """The AppRoles that give one of the policies. Raises as `Operator.read`."""
+def roles(client: AdminClient, names: frozenset[str]) -> Roles:
+    """The AppRoles that give one of the policies. Raises as `AdminClient.read`."""
     found: list[Role] = []
     lost: list[str] = []
-    for mount, default in _mounts(operator.read("sys/auth") or {}, "approle"):
-        there = operator.list(f"auth/{mount}/role")
-        answers = side_by_side(partial(_role, operator, names, mount, default), there)
+    for mount, default in _mounts(client.read("sys/auth") or {}, "approle"):
+        there = client.list(f"auth/{mount}/role")
+        answers = side_by_side(partial(_role, client, names, mount, default), there)
         for name, role in zip(there, answers, strict=True):
             if isinstance(role, LesseeError):
                 lost.append(f"AppRole {mount}/{name}: {role}")
@@ -29,9 +29,9 @@ def roles(operator: Operator, names: frozenset[str]) -> Roles:
     return tuple(found), tuple(lost)
 
 
-def _role(operator: Operator, names: frozenset[str], mount: str, default: str, name: str) -> Role | None:
+def _role(client: AdminClient, names: frozenset[str], mount: str, default: str, name: str) -> Role | None:
     path = f"auth/{mount}/role/{name}"
-    data = operator.read(path)
+    data = client.read(path)
     if data is None:  # It is gone since.
         return None
     given = _given(data)
@@ -41,44 +41,44 @@ def _role(operator: Operator, names: frozenset[str], mount: str, default: str, n
         mount=mount,
         name=name,
         policies=given,
-        secret_ids=operator.list(f"{path}/secret-id"),
+        secret_ids=client.list(f"{path}/secret-id"),
         binds_secret_id=bool(data.get("bind_secret_id")),
         batch=_is_batch(data, default),
         ttl=float(data.get("token_max_ttl") or data.get("token_ttl") or 0),
     )
 
 
-def _of_methods(operator: Operator, names: frozenset[str]) -> _Logins:
+def _of_methods(client: AdminClient, names: frozenset[str]) -> _Logins:
     """Users, roles and groups of the other auth methods."""
     found: list[Login] = []
-    methods = operator.read("sys/auth") or {}
+    methods = client.read("sys/auth") or {}
     for kind, folders in _FOLDERS.items():
         for mount, default in _mounts(methods, kind):
             for folder in folders:
-                giving = _giving(operator, f"auth/{mount}/{folder}", names)
+                giving = _giving(client, f"auth/{mount}/{folder}", names)
                 found += (Login(path, given, _is_batch(data, default)) for path, given, data in giving)
     return tuple(found)
 
 
-def _of_identity(operator: Operator, names: frozenset[str]) -> _Logins:
+def _of_identity(client: AdminClient, names: frozenset[str]) -> _Logins:
     """Entities and groups, whose policies come on top of a token's own."""
     found: list[Login] = []
     for kind in ("entity", "group"):
-        giving = _giving(operator, f"identity/{kind}/id", names)
+        giving = _giving(client, f"identity/{kind}/id", names)
         found += (Login(f"identity {kind} {data.get('name')}", given) for _, given, data in giving)
     return tuple(found)
 
 
-OTHERS: tuple[Callable[[Operator, frozenset[str]], _Logins], ...] = (_of_methods, _of_identity)
-"""Who else gives one of the policies; each raises as `Operator.read`."""
+OTHERS: tuple[Callable[[AdminClient, frozenset[str]], _Logins], ...] = (_of_methods, _of_identity)
+"""Who else gives one of the policies; each raises as `AdminClient.read`."""
 
 
 def _giving(
-    operator: Operator, folder: str, names: frozenset[str]
+    client: AdminClient, folder: str, names: frozenset[str]
 ) -> Iterator[tuple[str, tuple[str, ...], Mapping[str, Any]]]:
     """Paths in the folder that give some of the policies, which, and what else is said there."""
-    paths = [f"{folder}/{name}" for name in operator.list(folder)]
-    for path, data in zip(paths, side_by_side(operator.read, paths), strict=True):
+    paths = [f"{folder}/{name}" for name in client.list(folder)]
+    for path, data in zip(paths, side_by_side(client.read, paths), strict=True):
         if isinstance(data, LesseeError):
             raise data
         given = tuple(sorted(names & set(_given(data or {}))))

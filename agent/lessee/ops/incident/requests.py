@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.core.failures import Kind
-from lessee.vault.admin import Operator, error
+from lessee.vault.admin import AdminClient, request_error
 from lessee.vault.transport import RequestFailedError
 
 THREADS = 8
@@ -16,14 +16,14 @@ _A = TypeVar("_A")
 _B = TypeVar("_B")
 
 
-def look_up(operator: Operator, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What a POST that changes nothing tells; None where what is asked for is gone. Raises as `Operator.read`."""
+def look_up(client: AdminClient, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a POST that changes nothing tells; None where what is asked for is gone. Raises as `AdminClient.read`."""
     try:
-        return operator.door.ask("POST", path, token=operator.token, body=body, changes=False).data
+        return client.transport.ask("POST", path, token=client.token, body=body, changes=False).data
     except RequestFailedError as exc:
         if exc.failure.kind in {Kind.MISSING, Kind.INVALID}:
             return None
-        raise error(exc.failure, path) from None
+        raise request_error(exc.failure, path) from None
 
 
 def side_by_side(ask: Callable[[_A], _B], about: Iterable[_A], *, threads: int = THREADS) -> list[_B | LesseeError]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from lessee.core.errors import LesseeError
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.incident import engine_state
 from lessee.ops.incident.discovery import judge, look
 from lessee.ops.incident.policy.findings import Sight
@@ -12,7 +12,7 @@ from lessee.ops.incident.policy.plan import Change, Step, plan
 from lessee.ops.incident.policy.report import Outcome
 from lessee.ops.incident.record import RecordFile
 from lessee.ops.incident.requests import THREADS, side_by_side
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 from lessee.vault.engines.leases import ISSUE_TIMEOUT
 
 _ROUNDS = 3
@@ -28,7 +28,7 @@ _LONGEST = 120.0
 _PAUSE = 0.1
 
 
-class Struck(Record, frozen=True):
+class Struck(ImmutableStruct, frozen=True):
     """What was tried, how things are afterwards, and what is not done."""
 
     outcomes: tuple[Outcome, ...]
@@ -37,7 +37,7 @@ class Struck(Record, frozen=True):
 
 
 def strike(
-    operator: Operator,
+    client: AdminClient,
     before: Sight,
     changes: Iterable[Change],
     file: RecordFile,
@@ -52,22 +52,22 @@ def strike(
     pending, after = tuple(change for change in changes if change.step not in _ROTATED), before
 
     def write(change: Change) -> None:
-        operator.write(change.path, change.body, timeout=ISSUE_TIMEOUT)
+        client.write(change.path, change.body, timeout=ISSUE_TIMEOUT)
 
     for _ in range(_ROUNDS):
         for step in Step:
             some = [change for change in pending if change.step is step]
-            outcomes |= {one.change.what: one for one in _obey(write, some, file, operator)}
+            outcomes |= {one.change.what: one for one in _obey(write, some, file, client)}
             if step is Step.LEASES:
-                _wait_for_leases(operator, [change.about for change in some])
-        after = _look_again(operator, before)
+                _wait_for_leases(client, [change.about for change in some])
+        after = _look_again(client, before)
         pending = plan(after, ())
         file.write("looked again", left=[change.what for change in pending], problems=after.problems)
         if not [change for change in pending if change.step is not Step.LEASES]:
             break
     for step, doing in ((Step.ROTATION, write), (Step.TARGETS, lambda change: rotate(change.about))):
         some = [change for change in changes if change.step is step]
-        outcomes |= {one.change.what: one for one in _obey(doing, some, file, operator)}
+        outcomes |= {one.change.what: one for one in _obey(doing, some, file, client)}
     left = {change.what for change in pending}
     settled = tuple(_settled(one, left, after) for one in outcomes.values())
     unseen = [change.what for change in pending if change.what not in outcomes]
@@ -75,17 +75,17 @@ def strike(
     return Struck(settled, after, tuple(dict.fromkeys(undone)))
 
 
-def _look_again(operator: Operator, before: Sight) -> Sight:
+def _look_again(client: AdminClient, before: Sight) -> Sight:
     """Who could write policies may have written a new one."""
     try:
-        return look(operator, judge(operator, before))
+        return look(client, judge(client, before))
     except LesseeError as exc:
-        seen = look(operator, before)
+        seen = look(client, before)
         return replace(seen, problems=(*seen.problems, f"policies: {exc}"))
 
 
 def _obey(
-    doing: Callable[[Change], object], changes: list[Change], file: RecordFile, operator: Operator
+    doing: Callable[[Change], object], changes: list[Change], file: RecordFile, client: AdminClient
 ) -> Iterable[Outcome]:
     def tell_done(change: Change) -> None:
         file.write("done", step=change.step, what=change.what)
@@ -98,7 +98,7 @@ def _obey(
     many = all(change.step in _LISTED for change in changes)
     answers = side_by_side(obey, changes, threads=THREADS if many else 1)
     failed = {change.what: change for change, answer in zip(changes, answers, strict=True) if answer}
-    there = _still_there(operator, failed.values()) if many else set(failed)
+    there = _still_there(client, failed.values()) if many else set(failed)
     for change, answer in zip(changes, answers, strict=True):
         if not isinstance(answer, LesseeError):
             yield Outcome(change)
@@ -110,7 +110,7 @@ def _obey(
             yield Outcome(change)
 
 
-def _still_there(operator: Operator, changes: Iterable[Change]) -> set[str]:
+def _still_there(client: AdminClient, changes: Iterable[Change]) -> set[str]:
     """What of these is listed yet: a token ends with its parent, which may be just before it is asked for."""
     left = list(changes)
     for pause in _PAUSES:
@@ -119,7 +119,7 @@ def _still_there(operator: Operator, changes: Iterable[Change]) -> set[str]:
         time.sleep(pause)
         places = dict.fromkeys(_ACCESSORS if one.step is Step.TOKENS else _secret_ids(one) for one in left)
         try:
-            listed = {name for place in places for name in operator.list(place)}
+            listed = {name for place in places for name in client.list(place)}
         except LesseeError:
             break
         left = [one for one in left if not listed.isdisjoint(one.body.values())]
@@ -148,14 +148,14 @@ def _settled(outcome: Outcome, left: set[str], after: Sight) -> Outcome:
     return Outcome(change, outcome.error or "it is still there")
 
 
-def _wait_for_leases(operator: Operator, prefixes: list[str]) -> None:
+def _wait_for_leases(client: AdminClient, prefixes: list[str]) -> None:
     """Vault revokes them in its own time."""
     end = time.monotonic() + _LONGEST
     for prefix in prefixes:
         fewest, since = None, time.monotonic()
         while time.monotonic() < min(end, since + _PATIENCE):
             try:
-                count = engine_state.leases(operator, prefix)
+                count = engine_state.leases(client, prefix)
             except LesseeError:
                 break
             if not count:

@@ -7,19 +7,19 @@ from lessee.ops.rotate.command.context import foreseen
 from lessee.ops.rotate.documents import Kept
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.ops.rotate.targets import Project, rotator
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 
-def rotate_at_once(project: Project, name: str, operator: Operator) -> tuple[str, ...]:
+def rotate_at_once(project: Project, name: str, client: AdminClient) -> tuple[str, ...]:
     """Nobody is waited for, nothing kept, and what had begun before is done anew, for it may be known too.
 
     The keys of the secret that stayed as they were. Raises what `rotator` and `Rotator.run` do, and LesseeError where
     the old credential is of one whom nobody here may take out of use.
     """
     said, target = project.said(name), project.target(name)
-    kept = Kept(operator, project.config.secrets.mount)
+    kept = Kept(client, project.config.secrets.mount)
     before = kept.read(target.path).fields
-    with foreseen(), rotator(project, name, operator, at_once=True) as one:
+    with foreseen(), rotator(project, name, client, at_once=True) as one:
         one.run(open_only=True)
         one.run(force=True)
         if isinstance(said, InVault) and any(value.previous is not None for value in said.keys.values()):

@@ -9,13 +9,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lessee.core.errors import ConfigError, LesseeError, WriteError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import cannot_write
 
 _LARGEST = 1 << 24
 
 
-class Original(Record, frozen=True):
+class Original(ImmutableStruct, frozen=True):
     """The file as it was read. `path` is as it was named, `real` where the links lead."""
 
     hidden = ("content",)

@@ -23,7 +23,7 @@ from lessee.ops.mcp.policy.secret_detection import Judge
 from lessee.ops.mcp.policy.servers import Server, servers, words
 from lessee.process.hardening import make_private
 from lessee.rendering.app_templates import space_of
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -70,7 +70,7 @@ def _wrap(
     backups: Path,
 ) -> None:
     """Vault first and the file last, so that an end at any moment loses nothing; run again, it goes on."""
-    with operator(configuration.config.vault, environ, boot_time) as server:
+    with admin_client(configuration.config.vault, environ, boot_time) as server:
         config = configuration.config
         paths = ", ".join(sorted({one.secret for one in made.wrapped}))
         about = {"file": str(original.path), "paths": paths, "server": config.vault.address}

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 
 from lessee.config import Config
 from lessee.core.errors import RefusedError, WriteError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.mcp.policy.plan import Wrapped
 from lessee.ops.setup.migration import mount_at
 from lessee.rendering.app_templates import space_of
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 
-def store(server: Operator, config: Config, wrapped: Iterable[Wrapped], tell: Callable[[str], None]) -> None:
+def store(server: AdminClient, config: Config, wrapped: Iterable[Wrapped], tell: Callable[[str], None]) -> None:
     """Raises WriteError before the first one is written where another value is in the place of any.
 
     Raises RefusedError or VaultUnreachableError; what was written then stays, and is found equal the next time.
@@ -29,7 +29,7 @@ def store(server: Operator, config: Config, wrapped: Iterable[Wrapped], tell: Ca
         tell(f"{'+' if missing else '='} {one.mount}/{one.path}: {', '.join(sorted(one.wanted))}")
 
 
-class _Place(Record, frozen=True):
+class _Place(ImmutableStruct, frozen=True):
     hidden = ("wanted", "there")
 
     mount: str
@@ -39,7 +39,7 @@ class _Place(Record, frozen=True):
     version: int
 
 
-def _look(server: Operator, mount: str, path: str, wanted: Mapping[str, str]) -> _Place:
+def _look(server: AdminClient, mount: str, path: str, wanted: Mapping[str, str]) -> _Place:
     found = server.read(f"{mount}/data/{path}") or {}
     there = found.get("data") or {}
     other = sorted(key for key, value in wanted.items() if key in there and there[key] != value)
@@ -50,7 +50,7 @@ def _look(server: Operator, mount: str, path: str, wanted: Mapping[str, str]) ->
     return _Place(mount, path, wanted, there, version)
 
 
-def _deleted(server: Operator, mount: str, path: str) -> int:
+def _deleted(server: AdminClient, mount: str, path: str) -> int:
     """The version that was deleted, of which no data is told; 0 where there never was one, or it is not to be seen."""
     try:
         return int((server.read(f"{mount}/metadata/{path}") or {}).get("current_version") or 0)
@@ -58,7 +58,7 @@ def _deleted(server: Operator, mount: str, path: str) -> int:
         return 0
 
 
-def _write(server: Operator, one: _Place) -> None:
+def _write(server: AdminClient, one: _Place) -> None:
     path, fields = f"{one.mount}/data/{one.path}", {**one.there, **one.wanted}
     try:
         server.write(path, {"data": fields, "options": {"cas": one.version}})

@@ -5,18 +5,18 @@ from typing import Any
 
 from lessee.core.errors import RefusedError
 from lessee.core.failures import Kind
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Ref
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.journal import Fields, Journal
-from lessee.vault.admin import Operator, error
+from lessee.vault.admin import AdminClient, request_error
 from lessee.vault.engines import kv
 from lessee.vault.transport import RequestFailedError
 
 _VERSIONED = 2
 
 
-class Document(Record, frozen=True):
+class Document(ImmutableStruct, frozen=True):
     """A secret's newest version; 0 where there never was one. `fields` are empty where it is deleted."""
 
     hidden = ("fields",)
@@ -41,16 +41,16 @@ class OvertakenError(Exception):
 class Kept:
     """Documents of one mount of KV v2. Everything raises RefusedError and VaultUnreachableError."""
 
-    def __init__(self, operator: Operator, mount: str) -> None:
-        self.operator = operator
+    def __init__(self, client: AdminClient, mount: str) -> None:
+        self.client = client
         self._mount = mount
 
     def check(self) -> None:
         """Raises RefusedError where the mount keeps no versions."""
         try:
-            version = kv.mount_version(self.operator.door, self.operator.token, self._mount)
+            version = kv.mount_version(self.client.transport, self.client.token, self._mount)
         except RequestFailedError as exc:
-            raise error(exc.failure, self._mount) from None
+            raise request_error(exc.failure, self._mount) from None
         if version != _VERSIONED:
             todo = "make it version 2: `bao kv enable-versioning`, or mount another"
             raise RefusedError(
@@ -59,12 +59,12 @@ class Kept:
 
     def read(self, path: str) -> Document:
         """What stands there."""
-        door, token = self.operator.door, self.operator.token
+        transport, token = self.client.transport, self.client.token
         try:
-            found = kv.read(door, token, Ref(self._mount, path), _VERSIONED)
+            found = kv.read(transport, token, Ref(self._mount, path), _VERSIONED)
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.MISSING:
-                raise error(exc.failure, f"{self._mount}/{path}") from None
+                raise request_error(exc.failure, f"{self._mount}/{path}") from None
             marker = kv.deleted(exc)
             return Document(marker.version if marker else 0, {})
         return Document(found.marker.version if found.marker else 0, found.data)
@@ -77,22 +77,22 @@ class Kept:
         where = f"{self._mount}/data/{path}"
         body = {"data": fields, "options": {"cas": over}}
         try:
-            answer = self.operator.door.ask("POST", where, token=self.operator.token, body=body)
+            answer = self.client.transport.ask("POST", where, token=self.client.token, body=body)
         except RequestFailedError as exc:
             if exc.failure.kind is Kind.INVALID and self.read(path).version != over:
                 raise OvertakenError from None
-            raise error(exc.failure, f"{self._mount}/{path}") from None
+            raise request_error(exc.failure, f"{self._mount}/{path}") from None
         return int(answer.data["version"])
 
     def keep_newest_only(self, path: str) -> None:
         """Of a document whose older versions nobody needs, and that may hold values."""
         body = {"max_versions": 1, "cas_required": True}
-        self.operator.write(f"{self._mount}/metadata/{path}", body)
+        self.client.write(f"{self._mount}/metadata/{path}", body)
 
     def tell(self, path: str, said: Mapping[str, str]) -> None:
         """Set these keys of its custom metadata, beside those that are there."""
         where = f"{self._mount}/metadata/{path}"
-        there: Mapping[str, Any] = self.operator.read(where) or {}
+        there: Mapping[str, Any] = self.client.read(where) or {}
         before = there.get("custom_metadata") or {}
         if any(before.get(key) != value for key, value in said.items()):
-            self.operator.write(where, {"custom_metadata": {**before, **said}})
+            self.client.write(where, {"custom_metadata": {**before, **said}})

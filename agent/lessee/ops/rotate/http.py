@@ -13,14 +13,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lessee import __version__
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 
 _MOST = 1 << 20
 _CHUNK = 65536
 
 
-class Answer(Record, frozen=True):
+class Answer(ImmutableStruct, frozen=True):
     """`document` is None where the body is no JSON."""
 
     hidden = ("document",)

@@ -19,7 +19,7 @@ from lessee.ops.rotate.ports import BusyError
 from lessee.ops.rotate.targets import Project, rotator
 from lessee.ops.rotate.vault_poller import Asker
 from lessee.telemetry.logs import log
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 
 LONGEST_SLEEP = 5.0
 """Seconds. The clock may be set meanwhile, and a sleep counts no suspension."""
@@ -171,8 +171,8 @@ def _rotated(project: Project, command: s.Rotate, named: str) -> s.Event:
     name, journal = command.target, None
     try:
         with (
-            operator(project.config.vault, project.environ, boot_time) as asking,
-            rotator(project, name, asking, named=named) as one,
+            admin_client(project.config.vault, project.environ, boot_time) as client,
+            rotator(project, name, client, named=named) as one,
         ):
             try:
                 one.run(seen=command.seen, open_only=command.open_only, may_wait=False, timeout=0.0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from lessee.config import Config
 from lessee.config.grammar.rotation import Rotation, admin_of
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.core.redaction import Redactor
 from lessee.ops.rotate import confirmations
 from lessee.ops.rotate.documents import Kept
@@ -21,20 +21,20 @@ from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.ports import Target, World
 from lessee.ops.rotate.rotation import Rotator
 from lessee.telemetry.logs import log
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 _SOURCES = 32
 """More than one run has occasions to hide values."""
 
 
-class Person(Record, frozen=True):
+class Person(ImmutableStruct, frozen=True):
     """Somebody at a terminal. Both show a text; `ask` gives what is typed, unseen."""
 
     ask: Callable[[str], str]
     say: Callable[[str], None]
 
 
-class Project(Record, frozen=True):
+class Project(ImmutableStruct, frozen=True):
     """What all targets of one configuration share. `path` is the file's."""
 
     hidden = ("environ",)
@@ -70,7 +70,7 @@ class Project(Record, frozen=True):
 def rotator(
     project: Project,
     name: str,
-    operator: Operator,
+    client: AdminClient,
     *,
     at_once: bool = False,
     sleep: Callable[[float], None] = time.sleep,
@@ -85,9 +85,9 @@ def rotator(
     Raises ConfigError, also where the admin's secret is not there, RefusedError and VaultUnreachableError.
     """
     said, target, secrets_ = project.said(name), project.target(name), project.config.secrets
-    kept = Kept(operator, secrets_.mount)
+    kept = Kept(client, secrets_.mount)
     kept.check()
-    forget = confirmations.forget(operator, secrets_.mount, secrets_.prefix)
+    forget = confirmations.forget(client, secrets_.mount, secrets_.prefix)
     if at_once:
         target = replace(target, within=0.0, lingers=0.0, keeps=False)
         forget = _remember  # Who could not confirm so soon is still there.
@@ -103,14 +103,14 @@ def rotator(
         admin=_admin(project, said, kept, hide),
         folder=project.path.parent,
         environ=project.environ,
-        vault=operator,
+        vault=client,
         ask=project.person.ask if project.person else None,
         say=project.person.say if project.person else None,
     )
     kind = kind_of(said, setting)
     world = World(
         kept=kept,
-        confirmations=confirmations.confirmations(operator, secrets_.mount, secrets_.prefix),
+        confirmations=confirmations.confirmations(client, secrets_.mount, secrets_.prefix),
         forget=forget,
         holder=named or holder(),
         clock=time.time,

@@ -14,7 +14,7 @@ from lessee.ops.rotate.documents import Document, Kept, journal_in
 from lessee.ops.rotate.policy import journal as j
 from lessee.ops.rotate.policy import service_state as s
 from lessee.ops.rotate.targets import Project
-from lessee.vault.admin import Operator, operator
+from lessee.vault.admin import AdminClient, admin_client
 
 _PATIENCE = 2.0
 """Seconds at the end for giving back the token."""
@@ -64,7 +64,7 @@ class Asker:
         secrets = project.config.secrets
         try:
             return s.Asked(
-                self._session.ask(project, lambda asking: confirmations(asking, secrets.mount, secrets.prefix)())
+                self._session.ask(project, lambda client: confirmations(client, secrets.mount, secrets.prefix)())
             )
         except RefusedError:
             # The rotation itself asks for them too, and tells that it may not.
@@ -87,8 +87,8 @@ class Asker:
         return s.Looked(journals, unreadable)
 
 
-def _read(project: Project, path: str, asking: Operator) -> Document:
-    return Kept(asking, project.config.secrets.mount).read(path)
+def _read(project: Project, path: str, client: AdminClient) -> Document:
+    return Kept(client, project.config.secrets.mount).read(path)
 
 
 class _Session:
@@ -96,26 +96,26 @@ class _Session:
 
     def __init__(self) -> None:
         self._stack = ExitStack()
-        self._open: tuple[Project, Operator] | None = None
+        self._open: tuple[Project, AdminClient] | None = None
         self._until = 0.0
         self._is_new = False
 
-    def open(self, project: Project) -> Operator:
+    def open(self, project: Project) -> AdminClient:
         """Raises RefusedError and VaultUnreachableError."""
         self._is_new = self._open is None or self._open[0] is not project or boot_time() >= self._until
         if self._open is not None and not self._is_new:
             return self._open[1]
         self.close()
-        asking = self._stack.enter_context(operator(project.config.vault, project.environ, boot_time))
-        self._open = project, asking
-        self._until = boot_time() + _good_for(asking, is_given=bool(project.environ.get("VAULT_TOKEN")))
-        return asking
+        client = self._stack.enter_context(admin_client(project.config.vault, project.environ, boot_time))
+        self._open = project, client
+        self._until = boot_time() + _good_for(client, is_given=bool(project.environ.get("VAULT_TOKEN")))
+        return client
 
-    def ask(self, project: Project, question: Callable[[Operator], _T]) -> _T:
+    def ask(self, project: Project, question: Callable[[AdminClient], _T]) -> _T:
         """Where an older token is refused, once more with a new one: somebody may have revoked it."""
-        asking = self._open[1] if self._open is not None else self.open(project)
+        client = self._open[1] if self._open is not None else self.open(project)
         try:
-            return question(asking)
+            return question(client)
         except RefusedError:
             if self._is_new:
                 raise
@@ -134,13 +134,13 @@ class _Session:
             self._stack.close()
 
 
-def _good_for(asking: Operator, *, is_given: bool) -> float:
+def _good_for(client: AdminClient, *, is_given: bool) -> float:
     """Seconds until another look at the token. One that was given has nobody else who renews it."""
     with suppress(RefusedError):
         if is_given:
-            asking.write("auth/token/renew-self")
+            client.write("auth/token/renew-self")
     said: Mapping[str, object] = {}
     with suppress(RefusedError):
-        said = asking.read("auth/token/lookup-self") or {}
+        said = client.read("auth/token/lookup-self") or {}
     ttl = said.get("ttl")
     return ttl / _HALF if isinstance(ttl, int) and ttl > 0 else float("inf")

@@ -25,7 +25,7 @@ from lessee.ops.setup.policy.plan import (
     settled,
 )
 from lessee.ops.setup.policy.server_state import State
-from lessee.vault.admin import Operator, error
+from lessee.vault.admin import AdminClient, request_error
 from lessee.vault.transport import RequestFailedError
 
 Tell = Callable[[Step], None]
@@ -35,8 +35,8 @@ _PATIENCE = 10.0
 class Acting:
     """Acts on one server. What fails is told with the step that it was, and all can be run again."""
 
-    def __init__(self, asking: Operator, configs: Mapping[str, Config], state: State, values: Values) -> None:
-        self._asking = asking
+    def __init__(self, client: AdminClient, configs: Mapping[str, Config], state: State, values: Values) -> None:
+        self._client = client
         self._configs = configs
         self._state = state
         self._values = values
@@ -78,7 +78,7 @@ class Acting:
                 case Add(made) | Change(made):
                     self._write(made, new=isinstance(step, Add), password=isinstance(step, Add) or step.password)
                 case Remove():
-                    self._asking.delete(step.path)
+                    self._client.delete(step.path)
                 case Fill():
                     self._fill(step)
         except (RefusedError, VaultUnreachableError) as exc:
@@ -91,7 +91,7 @@ class Acting:
             body["password"] = self._values[made.name, "password"]
         path = made.path if new or made.kind is not Kind.ENGINE else f"{made.path}/tune"
         try:
-            self._asking.write(path, body)
+            self._client.write(path, body)
         except LesseeError as exc:
             if made.kind is not Kind.CONNECTION or "(403)" in exc.what:
                 raise
@@ -102,12 +102,12 @@ class Acting:
 
     def _audit(self, made: Object) -> Step:
         try:
-            self._asking.door.ask("PUT", made.path, token=self._asking.token, body=body_of(made, new=True))
+            self._client.transport.ask("PUT", made.path, token=self._client.token, body=body_of(made, new=True))
         except RequestFailedError as exc:
             # OpenBao has audit devices in its configuration alone, unless that says otherwise.
             if exc.failure.kind in {Failed.INVALID, Failed.UNSUPPORTED}:
                 return Forbidden(made)
-            raise error(exc.failure, made.path) from None
+            raise request_error(exc.failure, made.path) from None
         return Add(made)
 
     def _fill(self, step: Fill) -> None:
@@ -116,7 +116,7 @@ class Acting:
         fields = {key: self._values[secret.name, key] for key in step.missing}
         version = step.version
         if version and not step.deleted:
-            found = self._asking.read(path) or {}
+            found = self._client.read(path) or {}
             version = int((found.get("metadata") or {}).get("version") or 0)
             # What came meanwhile is kept, as what was there before.
             fields |= found.get("data") or {}
@@ -125,13 +125,13 @@ class Acting:
     def _keep(self, environment: str, recorded: Recorded) -> Recorded:
         config = self._configs[environment] if environment else next(iter(self._configs.values()))
         mount, path = config.secrets.mount, record_path(config, environment)
-        found = self._asking.read(f"{mount}/metadata/{path}") or {}
+        found = self._client.read(f"{mount}/metadata/{path}") or {}
         self._put(f"{mount}/data/{path}", to_data(recorded), int(found.get("current_version") or 0))
         return recorded
 
     def _put(self, path: str, fields: Mapping[str, object], version: int) -> None:
         try:
-            self._asking.write(path, {"data": fields, "options": {"cas": version}})
+            self._client.write(path, {"data": fields, "options": {"cas": version}})
         except RefusedError as exc:
             todo = exc.todo or "did somebody write it at this moment? run it again"
             raise RefusedError(exc.what, where=path, todo=todo) from None
@@ -141,7 +141,7 @@ class Acting:
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:
-                self._asking.read(f"{mount}/config")
+                self._client.read(f"{mount}/config")
             except LesseeError:
                 if time.monotonic() > deadline:
                     raise

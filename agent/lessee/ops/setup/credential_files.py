@@ -10,7 +10,7 @@ from pathlib import Path
 from lessee.core.errors import RefusedError
 from lessee.host.directories import cannot_write, entries, open_directory, refuse_strangers
 from lessee.ops.setup.policy.objects import Kind, Object
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 ROLE_ID, SECRET_ID = "role_id", "secret_id"
 _FOLDER = (0o700, None, None)
@@ -27,7 +27,7 @@ def missing(folder: Path, roles: Iterable[Object]) -> Iterator[tuple[Object, Pat
             yield role, place, absent
 
 
-def stale(asking: Operator, folder: Path, roles: Iterable[Object]) -> Iterator[Path]:
+def stale(client: AdminClient, folder: Path, roles: Iterable[Object]) -> Iterator[Path]:
     """The role_id files that are there and are not of the role as it is now: it was made anew since."""
     for role in roles:
         file = folder / role.environment / role.name / ROLE_ID
@@ -35,11 +35,11 @@ def stale(asking: Operator, folder: Path, roles: Iterable[Object]) -> Iterator[P
             held = file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
             continue  # There is none, or it is none of ours.
-        if held != (asking.read(f"{role.path}/role-id") or {}).get("role_id"):
+        if held != (client.read(f"{role.path}/role-id") or {}).get("role_id"):
             yield file
 
 
-def hand_out(asking: Operator, folder: Path, roles: Iterable[Object], wrap_ttl: float | None, tell: Tell) -> None:
+def hand_out(client: AdminClient, folder: Path, roles: Iterable[Object], wrap_ttl: float | None, tell: Tell) -> None:
     """Write the files that are missing; those that are there stay. Raises WriteError, RefusedError or VaultUnreachableError.
 
     With `wrap_ttl` in seconds, secret_id holds a response-wrapping token that serves once, within that time.
@@ -50,9 +50,9 @@ def hand_out(asking: Operator, folder: Path, roles: Iterable[Object], wrap_ttl: 
             if not absent:
                 continue
             if ROLE_ID in absent:
-                _write(fd, place, ROLE_ID, partial(_role_id, asking, role))
+                _write(fd, place, ROLE_ID, partial(_role_id, client, role))
             if SECRET_ID in absent:
-                _write(fd, place, SECRET_ID, partial(_secret_id, asking, role, wrap_ttl))
+                _write(fd, place, SECRET_ID, partial(_secret_id, client, role, wrap_ttl))
         tell(line_of(place, absent))
 
 
@@ -108,16 +108,16 @@ def _write(fd: int, place: Path, name: str, value: Callable[[], str]) -> None:
         os.close(file)
 
 
-def _role_id(asking: Operator, role: Object) -> str:
+def _role_id(client: AdminClient, role: Object) -> str:
     path = f"{role.path}/role-id"
-    value = (asking.read(path) or {}).get("role_id")
+    value = (client.read(path) or {}).get("role_id")
     if not value:
         raise RefusedError("the role is not there", where=role.path, todo="set up roles as well")
     return str(value)
 
 
-def _secret_id(asking: Operator, role: Object, wrap_ttl: float | None) -> str:
-    answer = asking.write(f"{role.path}/secret-id", wrap_ttl=wrap_ttl)
+def _secret_id(client: AdminClient, role: Object, wrap_ttl: float | None) -> str:
+    answer = client.write(f"{role.path}/secret-id", wrap_ttl=wrap_ttl)
     value = answer.wrapping_token if wrap_ttl is not None else answer.data.get("secret_id")
     if not value:
         raise RefusedError("the server gave no secret_id", where=role.path)

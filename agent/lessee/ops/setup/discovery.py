@@ -10,7 +10,7 @@ from lessee.ops.setup.policy.desired_state import KV, First, Wanted, record_path
 from lessee.ops.setup.policy.fingerprints import Recorded, from_data
 from lessee.ops.setup.policy.objects import Fields, Kind, Object, fields_of
 from lessee.ops.setup.policy.server_state import Standing, State
-from lessee.vault.admin import Operator, error
+from lessee.vault.admin import AdminClient, request_error
 from lessee.vault.responses import meaning
 from lessee.vault.transport import RequestFailedError
 
@@ -21,24 +21,24 @@ _TODO = {
 }
 
 
-def refuse_unready(asking: Operator) -> None:
+def refuse_unready(client: AdminClient) -> None:
     """Raises VaultUnreachableError where the server is not initialised, sealed or away."""
     try:
-        asking.door.ask("GET", "sys/health", token=None, params={"standbyok": "true", "perfstandbyok": "true"})
+        client.transport.ask("GET", "sys/health", token=None, params={"standbyok": "true", "perfstandbyok": "true"})
     except RequestFailedError as exc:
         if exc.failure.kind in {Failed.INVALID, Failed.UNSUPPORTED}:
             return  # It is asked of the whole server, and not in a namespace.
         todo = _TODO.get(exc.failure.text)
         if todo is None:
-            raise error(exc.failure, asking.door.address) from None
-        raise VaultUnreachableError(exc.failure.text, where=asking.door.address, todo=todo) from None
+            raise request_error(exc.failure, client.transport.address) from None
+        raise VaultUnreachableError(exc.failure.text, where=client.transport.address, todo=todo) from None
 
 
 class Looking:
     """One look at a server; what was read once is not read again. Raises RefusedError or VaultUnreachableError."""
 
-    def __init__(self, asking: Operator) -> None:
-        self._asking = asking
+    def __init__(self, client: AdminClient) -> None:
+        self._client = client
         self._read: dict[str, Mapping[str, Any] | None] = {}
 
     def state(self, configs: Mapping[str, Config], wanted: Iterable[Wanted]) -> State:
@@ -89,7 +89,7 @@ class Looking:
             if wanted.fields in told:
                 return wanted.fields
         if wanted.kind is Kind.CA and self._is_mounted(wanted.name):
-            return wanted.fields if self._asking.list(f"{wanted.name}/issuers") else None
+            return wanted.fields if self._client.list(f"{wanted.name}/issuers") else None
         found = self._made(wanted.kind, wanted.path)
         return None if found is None else fields_of(wanted.kind, found, wanted.fields)
 
@@ -127,5 +127,5 @@ class Looking:
 
     def _get(self, path: str) -> Mapping[str, Any] | None:
         if path not in self._read:
-            self._read[path] = self._asking.read(path)
+            self._read[path] = self._client.read(path)
         return self._read[path]

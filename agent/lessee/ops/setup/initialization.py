@@ -9,7 +9,7 @@ from pathlib import Path
 from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError, WriteError
 from lessee.ops.setup.key_folder import KeyFolder
 from lessee.ops.setup.policy.initialization import Seal, Wish, contents, names, request, seal_of, unseal_keys
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 _INITIALISING = 60.0
 """Seconds: raft storage elects itself first, which takes ten with its defaults."""
@@ -18,7 +18,7 @@ _PAUSE = 0.1
 _INTERRUPTIONS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
-def initialise(server: Operator, wish: Wish, folder: Path) -> tuple[tuple[Path, ...], Seal, tuple[str, ...]]:
+def initialise(server: AdminClient, wish: Wish, folder: Path) -> tuple[tuple[Path, ...], Seal, tuple[str, ...]]:
     """Make a new server's keys, and write them into `folder`: the files, how it is sealed, and keys that open it.
 
     Its answer exists only once. So files with room in them are made before, nothing interrupts from the request on
@@ -44,7 +44,7 @@ def initialise(server: Operator, wish: Wish, folder: Path) -> tuple[tuple[Path, 
         return files, seal, unseal_keys(wish, seal, answer)
 
 
-def unseal(server: Operator, keys: Iterable[str]) -> Seal:
+def unseal(server: AdminClient, keys: Iterable[str]) -> Seal:
     """Open it with as many of the keys as it needs; how it is sealed then. Raises RefusedError or VaultUnreachableError."""
     seal = seal_of(server.read("sys/seal-status") or {})
     for key in keys:
@@ -61,7 +61,7 @@ def unseal(server: Operator, keys: Iterable[str]) -> Seal:
     return seal
 
 
-def _joined(server: Operator) -> Seal:
+def _joined(server: AdminClient) -> Seal:
     """A node of a cluster joins it when its keys are there, and opens a moment later."""
     deadline = time.monotonic() + _WAKING
     while (seal := seal_of(server.read("sys/seal-status") or {})).sealed:
@@ -72,7 +72,7 @@ def _joined(server: Operator) -> Seal:
     return seal
 
 
-def wait_until_active(server: Operator) -> None:
+def wait_until_active(server: AdminClient) -> None:
     """Or until it stands by for a node that is. Raises VaultUnreachableError where it does not serve within a minute."""
     deadline = time.monotonic() + _WAKING
     while True:

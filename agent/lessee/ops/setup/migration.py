@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from lessee.core.errors import ConfigError, LesseeError, RefusedError
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.clock import wall_time
 from lessee.ops.setup.policy import kv_versions
 from lessee.ops.setup.policy.migration import (
@@ -23,11 +23,11 @@ from lessee.ops.setup.policy.migration import (
     plan,
     settings_for,
 )
-from lessee.vault.admin import Operator, error
+from lessee.vault.admin import AdminClient, request_error
 from lessee.vault.responses import RequestFailedError
 
 
-class Mount(Record, frozen=True):
+class Mount(ImmutableStruct, frozen=True):
     """A KV mount; `path` has no slash at its end. `most`: versions that it keeps, or 0."""
 
     path: str
@@ -44,7 +44,7 @@ class Outcome(Enum):
     LEFT_OUT = "-"
 
 
-class Notified(Record, frozen=True):
+class Notified(ImmutableStruct, frozen=True):
     """One secret, or one folder that is left out. `versions` that are copied, of which `lost` cannot be read."""
 
     path: str
@@ -54,7 +54,7 @@ class Notified(Record, frozen=True):
     why: str = ""
 
 
-def mount_at(server: Operator, path: str) -> Mount:
+def mount_at(server: AdminClient, path: str) -> Mount:
     """The KV mount in which a path lies. Raises RefusedError, VaultUnreachableError or ConfigError."""
     try:
         found = server.read(f"sys/internal/ui/mounts/{path}")
@@ -71,7 +71,7 @@ def mount_at(server: Operator, path: str) -> Mount:
 class Migration:
     """From one mount's folder to another's. The source is only read; nothing that is there is overwritten."""
 
-    def __init__(self, server: Operator, move: Move, source: Mount, target: Mount) -> None:
+    def __init__(self, server: AdminClient, move: Move, source: Mount, target: Mount) -> None:
         self._server = server
         self._move = move
         self._source = source
@@ -167,8 +167,8 @@ class Migration:
     def _ask_ahead(self) -> float:
         before = wall_time()
         try:
-            date = self._server.door.ask("GET", "sys/seal-status", token=None).date
+            date = self._server.transport.ask("GET", "sys/seal-status", token=None).date
         except RequestFailedError as exc:
-            raise error(exc.failure, "sys/seal-status") from None
+            raise request_error(exc.failure, "sys/seal-status") from None
         # It counts whole seconds: what was deleted in this one must not look as if it had yet to be.
         return 0.0 if date is None else date + 1 - before

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 
 from lessee.config import Config
 from lessee.core.errors import LesseeError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.setup.discovery import Looking
 from lessee.ops.setup.policy.desired_state import record_path
 from lessee.ops.setup.policy.fingerprints import Recorded
 from lessee.ops.setup.policy.objects import Kind, name_of
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 _ORDER = (Kind.ROLE, Kind.POLICY, Kind.ENGINE)
 """First nobody logs in any more; then the tokens that are left may do nothing."""
@@ -18,7 +18,7 @@ _ORDER = (Kind.ROLE, Kind.POLICY, Kind.ENGINE)
 Tell = Callable[[str], None]
 
 
-class Going(Record, frozen=True):
+class Going(ImmutableStruct, frozen=True):
     """What would be removed: objects by kind and path, and paths in the KV mount, the record's last."""
 
     objects: tuple[tuple[Kind, str], ...]
@@ -32,7 +32,7 @@ class Going(Record, frozen=True):
         return ", ".join((*parts, f"{_many(len(self.secrets) - 1, 'secret')} with all versions"))
 
 
-def going(asking: Operator, config: Config) -> Going | None:
+def going(client: AdminClient, config: Config) -> Going | None:
     """What setup made in the configuration's environment; None where it made nothing there.
 
     Raises RefusedError or VaultUnreachableError.
@@ -41,19 +41,19 @@ def going(asking: Operator, config: Config) -> Going | None:
     assert environment is not None
     mount, prefix = config.secrets.mount, config.secrets.prefix
     record = record_path(config, environment)
-    looking = Looking(asking)
+    looking = Looking(client)
     recorded = looking.recorded(config, environment)
     if recorded is None:
         return None
-    secrets = [path for path in _below(asking, mount, prefix) if path != record]
+    secrets = [path for path in _below(client, mount, prefix) if path != record]
     return Going(tuple(_objects(recorded)), mount, (*secrets, record))
 
 
-def remove(asking: Operator, going: Going, tell: Tell) -> None:
+def remove(client: AdminClient, going: Going, tell: Tell) -> None:
     """Remove it all. What is gone already is no error. Raises RefusedError or VaultUnreachableError; it can be run again."""
     for kind, path in going.objects:
         try:
-            asking.delete(path)
+            client.delete(path)
         except LesseeError as exc:
             if kind is not Kind.ENGINE:
                 raise
@@ -62,7 +62,7 @@ def remove(asking: Operator, going: Going, tell: Tell) -> None:
             raise type(exc)(exc.what, where=path, todo=todo) from None
         tell(f"  - {kind} {name_of(kind, path)}")
     for path in going.secrets:
-        asking.delete(f"{going.mount}/metadata/{path}")
+        client.delete(f"{going.mount}/metadata/{path}")
         tell(f"  - secret {going.mount}/{path}")
 
 
@@ -72,10 +72,10 @@ def _objects(recorded: Recorded) -> Iterator[tuple[Kind, str]]:
         yield from ((kind, path) for path, entry in sorted(recorded.items()) if entry.kind is kind)
 
 
-def _below(asking: Operator, mount: str, folder: str) -> Iterator[str]:
-    for name in asking.list(f"{mount}/metadata/{folder}"):
+def _below(client: AdminClient, mount: str, folder: str) -> Iterator[str]:
+    for name in client.list(f"{mount}/metadata/{folder}"):
         if name.endswith("/"):
-            yield from _below(asking, mount, f"{folder}{name}")
+            yield from _below(client, mount, f"{folder}{name}")
         else:
             yield f"{folder}{name}"
 

@@ -23,7 +23,7 @@ from lessee.ops.validate.once import Once
 from lessee.ops.validate.policy.exposure import listed
 from lessee.rendering.app_templates import space_of
 from lessee.vault import health
-from lessee.vault.admin import Operator, error, operator
+from lessee.vault.admin import AdminClient, admin_client, request_error
 from lessee.vault.auth.login import look_up
 from lessee.vault.connect import address_of
 from lessee.vault.engines import kv
@@ -48,9 +48,9 @@ class Subject:
         self.space = space_of(config)
         self._ways = ExitStack()
         self._health = Once(lambda: health.look(address_of(config.vault, environ), self.timeout * _SHARE / 2))
-        self._operator = Once(partial(self._open, None, config.vault))
+        self._client = Once(partial(self._open, None, config.vault))
         self._identity = Once(partial(self._log_in, config.vault))
-        self._logins: dict[Vault, Once[Operator]] = {}
+        self._logins: dict[Vault, Once[AdminClient]] = {}
         self._kv_version = Once(self._look_at_mount)
         self._secrets: dict[Ref, Once[Mapping[str, Any] | None]] = {}
         self._project = Once(lambda: load(path, environ, for_child=True))
@@ -61,30 +61,30 @@ class Subject:
         """What each of Vault's addresses says of itself."""
         return self._health()
 
-    def operator(self) -> Operator:
+    def client(self) -> AdminClient:
         """The way to Vault that secrets are read by: $VAULT_TOKEN, else the configured login.
 
         Raises NotLookedError where there is none: what is wrong with it, the check of the login says.
         """
-        return _way(self._operator)
+        return _way(self._client)
 
-    def reach(self) -> Operator:
+    def reach(self) -> AdminClient:
         """As above, and what is wrong with it is told: raises RefusedError or VaultUnreachableError."""
         try:
-            return self._operator()
+            return self._client()
         except NotLookedError as exc:
             raise VaultUnreachableError(str(exc), where=self.config.vault.address) from None
 
-    def identity(self) -> Operator:
+    def identity(self) -> AdminClient:
         """By the configured login alone, as an agent has it. Raises as `operator` does."""
         return _way(self._identity)
 
     def log_in(self) -> None:
         """Raises RefusedError or VaultUnreachableError where a way fails, and NotLookedError where Vault does not serve."""
         self._identity()
-        self._operator()
+        self._client()
 
-    def login_of(self, vault: Vault) -> Operator:
+    def login_of(self, vault: Vault) -> AdminClient:
         """As an app with this block logs in. Raises NotLookedError where that is not tried, RefusedError or VaultUnreachableError."""
         if vault == self.config.vault:
             return self.identity()
@@ -140,37 +140,37 @@ class Subject:
         closing.start()
         closing.join(self.timeout)  # They end by themselves.
 
-    def _open(self, token: str | None, vault: Vault) -> Operator:
+    def _open(self, token: str | None, vault: Vault) -> AdminClient:
         served = [one for one in self.health() if not one.error and not one.sealed]
         if not served and vault.address == self.config.vault.address:
             raise NotLookedError("Vault does not serve")
-        opened = self._ways.enter_context(operator(vault, self.environ, boot_time, token=token))
+        opened = self._ways.enter_context(admin_client(vault, self.environ, boot_time, token=token))
         try:
-            look_up(opened.door, opened.token, boot_time)
+            look_up(opened.transport, opened.token, boot_time)
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.UNSUPPORTED:  # It is valid, and may not look at itself.
-                raise error(exc.failure, vault.address) from None
+                raise request_error(exc.failure, vault.address) from None
         return opened
 
-    def _log_in(self, vault: Vault) -> Operator:
+    def _log_in(self, vault: Vault) -> AdminClient:
         auth = vault.auth
         theirs = isinstance(auth, TokenAuth) and auth.token_file is None
         if vault == self.config.vault and (theirs or not self.environ.get("VAULT_TOKEN", "").strip()):
-            return self._operator()
+            return self._client()
         if isinstance(auth, AppRole) and auth.wrapped:
             raise NotLookedError("a login would spend the wrapping token, which is for the agent")
         return self._open("", vault)
 
     def _look_at_mount(self) -> int:
-        asking, mount = self.operator(), self.space.mount
+        client, mount = self.client(), self.space.mount
         try:
-            return kv.mount_version(asking.door, asking.token, mount)
+            return kv.mount_version(client.transport, client.token, mount)
         except RequestFailedError as exc:
-            raise error(exc.failure, mount) from None
+            raise request_error(exc.failure, mount) from None
 
     def _take_inventory(self) -> Inventory:
         root = Folder(self.space.mount, self.space.prefix)
-        return inventory.take(self.operator(), self.kv_version(), root, self._named(), self.timeout * _SHARE)
+        return inventory.take(self.client(), self.kv_version(), root, self._named(), self.timeout * _SHARE)
 
     def _named(self) -> set[Ref]:
         """Those that templates read, and that the operator's blocks name."""
@@ -190,16 +190,16 @@ class Subject:
         return refs | {Ref(need.mount, need.path) for need in needs if isinstance(need, Ref)}
 
     def _read(self, ref: Ref) -> Mapping[str, Any] | None:
-        asking, version = self.operator(), self.kv_version()
+        client, version = self.client(), self.kv_version()
         try:
-            return kv.read(asking.door, asking.token, ref, version).data
+            return kv.read(client.transport, client.token, ref, version).data
         except RequestFailedError as exc:
             if exc.failure.kind is Kind.MISSING:
                 return None
-            raise error(exc.failure, str(ref)) from None
+            raise request_error(exc.failure, str(ref)) from None
 
 
-def _way(once: Once[Operator]) -> Operator:
+def _way(once: Once[AdminClient]) -> AdminClient:
     try:
         return once()
     except LesseeError as exc:

@@ -9,14 +9,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lessee import __version__
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.validate.network import is_loopback
 
 _BODY = 65536
 _SESSION = "Mcp-Session-Id"
 
 
-class Answer(Record, frozen=True):
+class Answer(ImmutableStruct, frozen=True):
     """`status` None: there is none, and `why` says so in words without a value."""
 
     status: int | None

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from lessee.core.failures import Failure, Kind
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import Marker, Secret
 from lessee.core.sensitive.names import Place, fields, is_plain
 from lessee.ops.validate.concurrency import each
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 from lessee.vault.engines import kv
 from lessee.vault.transport import RequestFailedError
 
@@ -21,7 +21,7 @@ _OWN = "lessee/"
 """What lessee itself keeps in an environment: fingerprints and journals, which are alike everywhere."""
 
 
-class Inventory(Record, frozen=True):
+class Inventory(ImmutableStruct, frozen=True):
     """What was seen. Of a secret that is deleted, its marker alone."""
 
     hidden = ("secrets",)
@@ -49,22 +49,22 @@ class Inventory(Record, frozen=True):
         return sum(is_plain(key, value) for key, value in found)
 
 
-def take(asking: Operator, version: int, root: Folder, named: Iterable[Ref], seconds: float) -> Inventory:
+def take(client: AdminClient, version: int, root: Folder, named: Iterable[Ref], seconds: float) -> Inventory:
     """Of the folder, and of those that are `named`; it takes no longer than so many seconds."""
     deadline = time.monotonic() + seconds
-    names = _names(asking, root, version, deadline)
+    names = _names(client, root, version, deadline)
     refs = sorted({*names.found, *named})
-    return _read(asking, refs, version, deadline, names)
+    return _read(client, refs, version, deadline, names)
 
 
-def take_other(asking: Operator, version: int, root: Folder, seconds: float) -> Inventory | None:
+def take_other(client: AdminClient, version: int, root: Folder, seconds: float) -> Inventory | None:
     """Of another environment's folder. None where the token may not list it, as it should be."""
     deadline = time.monotonic() + seconds
-    names = _names(asking, root, version, deadline)
-    return _read(asking, names.found, version, deadline, names) if names.listed else None
+    names = _names(client, root, version, deadline)
+    return _read(client, names.found, version, deadline, names) if names.listed else None
 
 
-class _Names(Record, frozen=True):
+class _Names(ImmutableStruct, frozen=True):
     """The secrets below a folder. `whole`: there are no more, but for those in folders that are `refused`."""
 
     found: list[Ref]
@@ -73,7 +73,7 @@ class _Names(Record, frozen=True):
     refused: tuple[str, ...] = ()
 
 
-def _names(asking: Operator, root: Folder, version: int, deadline: float) -> _Names:
+def _names(client: AdminClient, root: Folder, version: int, deadline: float) -> _Names:
     """Breadth first."""
     found: list[Ref] = []
     refused: list[str] = []
@@ -83,7 +83,7 @@ def _names(asking: Operator, root: Folder, version: int, deadline: float) -> _Na
     while waiting and len(found) <= MOST and time.monotonic() < deadline:
         folder = waiting.popleft()
         try:
-            names = _list(asking, folder, version)
+            names = _list(client, folder, version)
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.DENIED:
                 whole = False
@@ -98,19 +98,21 @@ def _names(asking: Operator, root: Folder, version: int, deadline: float) -> _Na
     return _Names(found, whole and not waiting, refused=tuple(refused))
 
 
-def _list(asking: Operator, folder: Folder, version: int) -> list[str]:
+def _list(client: AdminClient, folder: Folder, version: int) -> list[str]:
     path = f"{folder.mount}/{'metadata/' if version != 1 else ''}{folder.path}"
     try:
-        return list(asking.door.ask("GET", path, token=asking.token, params={"list": "true"}).data.get("keys") or ())
+        return list(
+            client.transport.ask("GET", path, token=client.token, params={"list": "true"}).data.get("keys") or ()
+        )
     except RequestFailedError as exc:
         if exc.failure.kind is Kind.MISSING:
             return []
         raise
 
 
-def _read(asking: Operator, wanted: list[Ref], version: int, deadline: float, names: _Names) -> Inventory:
+def _read(client: AdminClient, wanted: list[Ref], version: int, deadline: float, names: _Names) -> Inventory:
     refs, more = wanted[:MOST], not names.whole or len(wanted) > MOST
-    seen = each(refs, partial(_look, asking, version), max(deadline - time.monotonic(), 0))
+    seen = each(refs, partial(_look, client, version), max(deadline - time.monotonic(), 0))
     refused = (str(ref) for ref, one in sorted(seen.items()) if isinstance(one, Failure))
     return Inventory(
         secrets={ref: one for ref, one in sorted(seen.items()) if isinstance(one, Secret)},
@@ -121,9 +123,9 @@ def _read(asking: Operator, wanted: list[Ref], version: int, deadline: float, na
     )
 
 
-def _look(asking: Operator, version: int, ref: Ref) -> Secret | Marker | Failure | None:
+def _look(client: AdminClient, version: int, ref: Ref) -> Secret | Marker | Failure | None:
     try:
-        return kv.read(asking.door, asking.token, ref, version)
+        return kv.read(client.transport, client.token, ref, version)
     except RequestFailedError as exc:
         if exc.failure.kind is Kind.MISSING:
             return kv.deleted(exc)

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from lessee.core.ages import moment, overdue
 from lessee.core.errors import LesseeError
 from lessee.core.paths import Folder, Ref
 from lessee.core.sensitive.names import Place, fields, fingerprint, has_password, is_user
 from lessee.core.sensitive.weakness import SHORTEST, Weakness, weakness
-from lessee.core.severity import Level
+from lessee.core.severity import Level, overdue_level
+from lessee.core.timestamps import parse_timestamp
 from lessee.ops.validate import certificates
 from lessee.ops.validate.checks import Check, NotLookedError
 from lessee.ops.validate.context import Subject
@@ -106,11 +106,11 @@ def _shared(subject: Subject) -> Iterator[Result]:
     check, deadline = "environments-differ", time.monotonic() + subject.timeout * _SHARE
     folders = subject.other_folders()
     ours = dict(_marks(_read(subject)))
-    asking, version = subject.operator(), subject.kv_version()
+    client, version = subject.client(), subject.kv_version()
     looked, found, count = [], [], 0
     for other, folder in folders.items():
         left = max(deadline - time.monotonic(), 0)
-        theirs = take_other(asking, version, Folder(subject.space.mount, folder), left)
+        theirs = take_other(client, version, Folder(subject.space.mount, folder), left)
         if theirs is None or not theirs.secrets:
             continue
         looked.append(other)
@@ -139,8 +139,8 @@ def _rotated(subject: Subject) -> Iterator[Result]:
     ages = list(_ages(subject))
     if not ages:
         raise NotLookedError("`rotation` names no secret with `every` of which there are versions")
-    levels = {overdue(age, every) for _, age, every in ages}
-    if found := [f"{ref} is {spell(age)} old, not {spell(every)}" for ref, age, every in ages if overdue(age, every)]:
+    levels = {overdue_level(age, every) for _, age, every in ages}
+    if found := [f"{ref} is {spell(age)} old, not {spell(every)}" for ref, age, every in ages if overdue_level(age, every)]:
         tell = _TELL.critical if Level.CRITICAL in levels else _TELL.warning
         yield tell("rotated-in-time", several(found), "rotate it, and see why it was not")
     else:
@@ -154,7 +154,7 @@ def _ages(subject: Subject) -> Iterator[tuple[Ref, float, float]]:
         if one.every is None:
             continue
         secret = found.get(ref := subject.space.secret(one.secret))
-        made = moment(secret.marker.created) if secret is not None and secret.marker is not None else None
+        made = parse_timestamp(secret.marker.created) if secret is not None and secret.marker is not None else None
         if made is not None:
             yield ref, subject.now - made, one.every
 

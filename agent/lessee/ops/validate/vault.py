@@ -14,7 +14,7 @@ from lessee.ops.validate.context import Subject
 from lessee.ops.validate.network import is_loopback
 from lessee.ops.validate.policy import thresholds
 from lessee.ops.validate.policy.results import Result, Teller
-from lessee.vault.admin import Operator, error
+from lessee.vault.admin import AdminClient, request_error
 from lessee.vault.engines import kv
 from lessee.vault.health import Health
 from lessee.vault.transport import RequestFailedError
@@ -87,7 +87,7 @@ def _active(subject: Subject, healthy: list[Health]) -> Result:
     if all(one.sealed for one in healthy):
         return _TELL.unlooked(check, "Vault is sealed")
     try:
-        subject.operator()
+        subject.client()
     except NotLookedError:
         todo = "bring back so many nodes that they are a majority: `bao operator raft list-peers`"
         return _TELL.critical(check, "a standby answers, and no node is active", todo)
@@ -134,7 +134,7 @@ def _token(subject: Subject) -> Iterator[Result]:
     own = subject.identity()
     yield _TELL.passed("login", f"Vault login by {method} works")
     try:
-        known = own.door.ask("GET", "auth/token/lookup-self", token=own.token).data
+        known = own.transport.ask("GET", "auth/token/lookup-self", token=own.token).data
     except RequestFailedError as exc:
         raise NotLookedError(f"the token may not look at itself: {exc.failure.text}") from None
     yield from _judge(known)
@@ -169,7 +169,7 @@ def _readable(subject: Subject) -> Iterator[Result]:
     for path in _usual(subject):
         ref = subject.space.secret(path)
         try:
-            kv.read(own.door, own.token, ref, version)
+            kv.read(own.transport, own.token, ref, version)
         except RequestFailedError as exc:
             if exc.failure.kind is Kind.MISSING:
                 continue
@@ -211,10 +211,10 @@ def _apart(subject: Subject) -> Iterator[Result]:
         yield _TELL.passed("environments-apart", f"Vault refuses the paths of {', '.join(foreign)}")
 
 
-def _allowed(own: Operator, paths: list[str]) -> list[str]:
+def _allowed(own: AdminClient, paths: list[str]) -> list[str]:
     """Those of which the token may do anything, by its policies; none where it may not ask."""
     try:
-        found = own.door.ask(
+        found = own.transport.ask(
             "POST", "sys/capabilities-self", token=own.token, body={"paths": paths}, changes=False
         ).data
     except RequestFailedError:
@@ -222,10 +222,10 @@ def _allowed(own: Operator, paths: list[str]) -> list[str]:
     return [path for path in paths if set(found.get(path) or ()) - {"deny"}]
 
 
-def _answers(own: Operator, path: str) -> bool:
+def _answers(own: AdminClient, path: str) -> bool:
     """Whether a request there is not refused. Raises RefusedError or VaultUnreachableError where that cannot be seen."""
     try:
-        own.door.ask("GET", path, token=own.token)
+        own.transport.ask("GET", path, token=own.token)
     except RequestFailedError as exc:
         match exc.failure.kind:
             case Kind.DENIED:
@@ -233,14 +233,14 @@ def _answers(own: Operator, path: str) -> bool:
             case Kind.MISSING:
                 return True
             case _:
-                raise error(exc.failure, path) from None
+                raise request_error(exc.failure, path) from None
     return True
 
 
 def _audit(subject: Subject) -> Iterator[Result]:
-    asking = subject.operator()
+    client = subject.client()
     try:
-        devices = asking.door.ask("GET", "sys/audit", token=asking.token).data
+        devices = client.transport.ask("GET", "sys/audit", token=client.token).data
     except RequestFailedError as exc:
         raise NotLookedError(
             f"whether there is an audit device: {exc.failure.text}; it takes sudo on sys/audit"

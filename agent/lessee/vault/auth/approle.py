@@ -32,17 +32,17 @@ class AppRoleLogin:
         self._kept: str | None = None
         self._spent: tuple[bytes, Failure] | None = None
 
-    def login(self, door: Transport, clock: Clock) -> Grant:
+    def login(self, transport: Transport, clock: Clock) -> Grant:
         role_id = self._role_id or read(self._role_id_file or "")
         body = {"role_id": role_id}
         if self._secret_id_file is not None:
-            body["secret_id"] = self._secret_id(door, self._secret_id_file)
+            body["secret_id"] = self._secret_id(transport, self._secret_id_file)
         refused = (
             f"Vault does not accept the role_id and secret_id at auth/{self._mount}, or has locked the role"
             " after refusals; it is asked again when the files change, and seldom otherwise"
         )
         try:
-            grant = log_in(door, f"auth/{self._mount}/login", body, clock, refused=refused)
+            grant = log_in(transport, f"auth/{self._mount}/login", body, clock, refused=refused)
         except RequestFailedError as exc:
             if exc.failure.kind is Kind.DENIED:
                 self._kept = None  # a new one may have come into the file
@@ -56,7 +56,7 @@ class AppRoleLogin:
     def mark(self) -> bytes:
         return mark(self._role_id_file, self._secret_id_file)
 
-    def _secret_id(self, door: Transport, file: str) -> str:
+    def _secret_id(self, transport: Transport, file: str) -> str:
         try:
             content = read(file)
         except RequestFailedError:
@@ -64,18 +64,18 @@ class AppRoleLogin:
                 return self._kept
             raise
         if self._wrapped_path is not None:
-            return self._unwrap(door, content, self._wrapped_path)
+            return self._unwrap(transport, content, self._wrapped_path)
         return content
 
-    def _unwrap(self, door: Transport, wrapping_token: str, expected: str) -> str:
+    def _unwrap(self, transport: Transport, wrapping_token: str, expected: str) -> str:
         digest = hashlib.sha256(wrapping_token.encode()).digest()
         if self._spent is not None and self._spent[0] == digest:
             if self._kept is not None:
                 return self._kept
             raise RequestFailedError(self._spent[1])  # Vault is not asked again
         try:
-            self._check_origin(door, wrapping_token, expected)
-            answer = door.ask("POST", "sys/wrapping/unwrap", token=wrapping_token)
+            self._check_origin(transport, wrapping_token, expected)
+            answer = transport.ask("POST", "sys/wrapping/unwrap", token=wrapping_token)
             secret_id = answer.data.get("secret_id")
             if not isinstance(secret_id, str):
                 raise RequestFailedError(Failure(Kind.SPENT, "the wrapping token holds no secret_id"))  # noqa: TRY301
@@ -90,9 +90,9 @@ class AppRoleLogin:
         self._kept = secret_id
         return secret_id
 
-    def _check_origin(self, door: Transport, wrapping_token: str, expected: str) -> None:
+    def _check_origin(self, transport: Transport, wrapping_token: str, expected: str) -> None:
         """Before it is unwrapped: was it made where we expect? Anyone can wrap anything."""
-        data = door.ask("POST", "sys/wrapping/lookup", token=None, body={"token": wrapping_token}).data
+        data = transport.ask("POST", "sys/wrapping/lookup", token=None, body={"token": wrapping_token}).data
         path = str(data.get("creation_path") or "")
         if not fnmatchcase(path, expected):
             text = f"the wrapping token was made at {path or 'an unknown path'}, not at {expected}: {_ALARM}"

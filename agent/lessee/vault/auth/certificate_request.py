@@ -5,7 +5,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from lessee.core.failures import Failure, Kind
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Parameter
 from lessee.vault.responses import RequestFailedError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
 
-class SigningRequest(Record, frozen=True):
+class SigningRequest(ImmutableStruct, frozen=True):
     """Both in PEM. `private_key_type` as Vault names it: ec, rsa or ed25519."""
 
     hidden = ("private_key",)

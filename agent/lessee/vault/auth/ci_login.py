@@ -13,7 +13,7 @@ import msgspec
 from lessee.core.failures import Failure, Kind
 from lessee.vault.auth.login import Clock, Grant, log_in
 from lessee.vault.connections import Address, Connections
-from lessee.vault.responses import RequestFailedError, transport
+from lessee.vault.responses import RequestFailedError, describe_connection_error
 from lessee.vault.transport import CONNECT_TIMEOUT, READ_TIMEOUT, Transport
 
 URL = "ACTIONS_ID_TOKEN_REQUEST_URL"
@@ -42,11 +42,11 @@ class JobLogin:
         self._body = body
         self._source = source
 
-    def login(self, door: Transport, clock: Clock) -> Grant:
+    def login(self, transport: Transport, clock: Clock) -> Grant:
         jwt = self._source.jwt()
         settings = "".join(f", {key} {value}" for key, value in self._body.items())
         refused = f"Vault does not accept {self._source.name} at {self._path}{settings}{_claims(jwt)}"
-        return log_in(door, self._path, {**self._body, "jwt": jwt}, clock, refused=refused)
+        return log_in(transport, self._path, {**self._body, "jwt": jwt}, clock, refused=refused)
 
     def mark(self) -> bytes:
         return self._source.mark()
@@ -122,7 +122,7 @@ class GitHub:
             raise RequestFailedError(Failure(Kind.UNAVAILABLE, text)) from None
         except (OSError, HTTPException) as exc:
             raise RequestFailedError(
-                Failure(Kind.UNAVAILABLE, f"GitHub, which makes the JWT: {transport(exc)}")
+                Failure(Kind.UNAVAILABLE, f"GitHub, which makes the JWT: {describe_connection_error(exc)}")
             ) from None
         except ValueError:
             raise RequestFailedError(Failure(Kind.DENIED, f"what ${URL} or ${_TOKEN} holds cannot be sent")) from None

@@ -8,13 +8,13 @@ from typing import Protocol
 
 from lessee.agent.machine.protocol.events import Token
 from lessee.core.failures import Failure, Kind
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.vault.transport import Answer, RequestFailedError, Transport
 
 Clock = Callable[[], float]
 
 
-class Grant(Record, frozen=True):
+class Grant(ImmutableStruct, frozen=True):
     """A token and its value."""
 
     hidden = ("value",)
@@ -26,7 +26,7 @@ class Grant(Record, frozen=True):
 class Method(Protocol):
     """A way to log in."""
 
-    def login(self, door: Transport, clock: Clock) -> Grant:
+    def login(self, transport: Transport, clock: Clock) -> Grant:
         """Raises RequestFailedError."""
 
     def mark(self) -> bytes:
@@ -38,11 +38,11 @@ def token_id(value: str) -> str:
     return hashlib.sha256(value.encode()).hexdigest()[:16]
 
 
-def look_up(door: Transport, value: str, clock: Clock, *, ours: bool = True) -> Token:
+def look_up(transport: Transport, value: str, clock: Clock, *, ours: bool = True) -> Token:
     """What Vault knows of a token. Raises RequestFailedError (DENIED: it is not valid)."""
     sent_at = clock()
     todo = "the token may not look itself up; grant read on auth/token/lookup-self"
-    data = _ask_of_itself(door, "GET", "auth/token/lookup-self", value, todo).data
+    data = _ask_of_itself(transport, "GET", "auth/token/lookup-self", value, todo).data
     return Token(
         accessor=data.get("accessor") or "",
         sent_at=sent_at,
@@ -53,19 +53,19 @@ def look_up(door: Transport, value: str, clock: Clock, *, ours: bool = True) -> 
     )
 
 
-def renew(door: Transport, value: str, clock: Clock, *, ours: bool = True) -> Token:
+def renew(transport: Transport, value: str, clock: Clock, *, ours: bool = True) -> Token:
     """Renew a token by its own ttl. Raises RequestFailedError."""
     sent_at = clock()
     todo = "the token may not renew itself; grant update on auth/token/renew-self"
-    answer = _ask_of_itself(door, "POST", "auth/token/renew-self", value, todo)
+    answer = _ask_of_itself(transport, "POST", "auth/token/renew-self", value, todo)
     return _token(answer, value, sent_at, ours=ours)
 
 
-def log_in(door: Transport, path: str, body: Mapping[str, str], clock: Clock, *, refused: str) -> Grant:
+def log_in(transport: Transport, path: str, body: Mapping[str, str], clock: Clock, *, refused: str) -> Grant:
     """Post credentials. Raises RequestFailedError, where Vault refuses them as DENIED with the text `refused`."""
     sent_at = clock()
     try:
-        answer = door.ask("POST", path, token=None, body=body)
+        answer = transport.ask("POST", path, token=None, body=body)
     except RequestFailedError as exc:
         if exc.failure.kind in {Kind.INVALID, Kind.DENIED}:
             raise RequestFailedError(Failure(Kind.DENIED, refused)) from None
@@ -91,10 +91,10 @@ class TokenLogin:
             raise RequestFailedError(Failure(Kind.DENIED, "there is no token: $VAULT_TOKEN is not set"))
         return value
 
-    def login(self, door: Transport, clock: Clock) -> Grant:
+    def login(self, transport: Transport, clock: Clock) -> Grant:
         value = self.value()
         try:
-            return Grant(value, look_up(door, value, clock, ours=False))
+            return Grant(value, look_up(transport, value, clock, ours=False))
         except RequestFailedError as exc:
             match exc.failure.kind:
                 case Kind.UNSUPPORTED:
@@ -133,9 +133,9 @@ def mark(*files: str | None) -> bytes:
     return digest.digest()
 
 
-def _ask_of_itself(door: Transport, method: str, path: str, value: str, todo: str) -> Answer:
+def _ask_of_itself(transport: Transport, method: str, path: str, value: str, todo: str) -> Answer:
     try:
-        return door.ask(method, path, token=value, body={} if method == "POST" else None)
+        return transport.ask(method, path, token=value, body={} if method == "POST" else None)
     except RequestFailedError as exc:
         if exc.failure.kind is Kind.DENIED and exc.by_policy:
             raise RequestFailedError(Failure(Kind.UNSUPPORTED, todo)) from None

@@ -28,11 +28,11 @@ class FileLogin:
         self._shown = shown
         self._locks = locks
 
-    def login(self, door: Transport, clock: Clock) -> Grant:
+    def login(self, transport: Transport, clock: Clock) -> Grant:
         for file in self._shown:
             read(file)  # One that is empty or missing would be told of as a broken connection.
         body = {**self._body, **{key: read(file) for key, file in self._sent.items()}}
-        return log_in(door, self._path, body, clock, refused=self._refused())
+        return log_in(transport, self._path, body, clock, refused=self._refused())
 
     def mark(self) -> bytes:
         return mark(*self._files())

@@ -5,15 +5,15 @@ from lessee.core.consumers import documents
 from lessee.vault.transport import Transport
 
 
-def say(door: Transport, token: str, report: Report) -> None:
+def say(transport: Transport, token: str, report: Report) -> None:
     """A key without data, whose custom metadata say it; where there is nothing to say, none. Raises RequestFailedError."""
     said = documents(report.versions, report.generation)
     for number, document in enumerate(said):
         body = {"custom_metadata": document}
         # It may be sent twice, and so goes over the connection that is there.
-        door.ask("POST", _place(report.where, number), token=token, body=body, changes=False)
+        transport.ask("POST", _place(report.where, number), token=token, body=body, changes=False)
     for number in range(len(said), len(documents(report.before, report.generation))):
-        door.ask("DELETE", _place(report.where, number), token=token, changes=False)
+        transport.ask("DELETE", _place(report.where, number), token=token, changes=False)
 
 
 def _place(where: str, number: int) -> str:

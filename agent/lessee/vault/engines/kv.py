@@ -9,10 +9,10 @@ from lessee.core.secrets import Marker, Secret
 from lessee.vault.transport import RequestFailedError, Transport
 
 
-def mount_version(door: Transport, token: str, mount: str) -> int:
+def mount_version(transport: Transport, token: str, mount: str) -> int:
     """1 or 2. Any token that may do anything below the mount may ask; raises RequestFailedError."""
     try:
-        answer = door.ask("GET", f"sys/internal/ui/mounts/{mount}", token=token)
+        answer = transport.ask("GET", f"sys/internal/ui/mounts/{mount}", token=token)
     except RequestFailedError as exc:
         if exc.failure.kind is Kind.DENIED:
             text = "there is no such mount, or the token's policy grants nothing in it"
@@ -24,14 +24,14 @@ def mount_version(door: Transport, token: str, mount: str) -> int:
     return 2 if str(options.get("version")) == "2" else 1
 
 
-def is_detailed(door: Transport, token: str, mount: str) -> bool:
+def is_detailed(transport: Transport, token: str, mount: str) -> bool:
     """Whether a folder's names come with their versions, by the help, for which any valid token may ask.
 
     A listing would tell less: KV answers 404 both for an empty folder and for what it does not know. Raises
     RequestFailedError.
     """
     try:
-        answer = door.ask("GET", f"{mount}/detailed-metadata/", token=token, params={"help": "1"})
+        answer = transport.ask("GET", f"{mount}/detailed-metadata/", token=token, params={"help": "1"})
     except RequestFailedError as exc:
         if exc.failure.kind in {Kind.UNAVAILABLE, Kind.LIMITED, Kind.DENIED}:
             raise
@@ -39,14 +39,14 @@ def is_detailed(door: Transport, token: str, mount: str) -> bool:
     return "^detailed-metadata/" in answer.help
 
 
-def read(door: Transport, token: str, ref: Ref, version: int) -> Secret:
+def read(transport: Transport, token: str, ref: Ref, version: int) -> Secret:
     """A secret's fields. Raises RequestFailedError; of a deleted version, its metadata comes along (see `deleted`)."""
     if version == 1:
         if ref.version is not None:
             raise RequestFailedError(Failure(Kind.INVALID, "KV version 1 keeps no versions to pin"))
-        return Secret(door.ask("GET", f"{ref.mount}/{ref.path}", token=token).data)
+        return Secret(transport.ask("GET", f"{ref.mount}/{ref.path}", token=token).data)
     params = {"version": str(ref.version)} if ref.version is not None else None
-    answer = door.ask("GET", f"{ref.mount}/data/{ref.path}", token=token, params=params)
+    answer = transport.ask("GET", f"{ref.mount}/data/{ref.path}", token=token, params=params)
     return Secret(answer.data.get("data") or {}, _marker_of_version(answer.data.get("metadata") or {}))
 
 
@@ -56,18 +56,18 @@ def deleted(failed: RequestFailedError) -> Marker | None:
     return _marker_of_version(metadata) if isinstance(metadata, dict) else None
 
 
-def look(door: Transport, token: str, ref: Ref) -> Marker:
+def look(transport: Transport, token: str, ref: Ref) -> Marker:
     """The newest version, by metadata alone. Raises RequestFailedError."""
-    return _marker(door.ask("GET", f"{ref.mount}/metadata/{ref.path}", token=token).data)
+    return _marker(transport.ask("GET", f"{ref.mount}/metadata/{ref.path}", token=token).data)
 
 
 def list_folder(
-    door: Transport, token: str, folder: Folder, version: int, *, detailed: bool
+    transport: Transport, token: str, folder: Folder, version: int, *, detailed: bool
 ) -> Mapping[str, Marker | None]:
     """The secrets in a folder, not its sub-folders. `detailed`: with markers, where the server has it (OpenBao 2.3)."""
     view = "detailed-metadata/" if detailed else "metadata/"
     path = f"{folder.mount}/{view if version != 1 else ''}{folder.path}"
-    answer = door.ask("GET", path, token=token, params={"list": "true"})
+    answer = transport.ask("GET", path, token=token, params={"list": "true"})
     names = [name for name in answer.data.get("keys") or () if not name.endswith("/")]
     if not detailed:
         return dict.fromkeys(names)

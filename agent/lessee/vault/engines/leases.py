@@ -23,7 +23,9 @@ UNTIL_ROTATED = 0.5
 Clock = Callable[[], float]
 
 
-def issue(door: Transport, value: str, token_id: str, need: Dynamic, clock: Clock, *, wall: Clock = time.time) -> Lease:
+def issue(
+    transport: Transport, value: str, token_id: str, need: Dynamic, clock: Clock, *, wall: Clock = time.time
+) -> Lease:
     """Have it made under the token `value`, which the lease will name by `token_id`. Raises RequestFailedError.
 
     It is asked for once: an answer that is lost leaves a lease that nobody knows and that ends by its ttl. `wall`:
@@ -33,7 +35,7 @@ def issue(door: Transport, value: str, token_id: str, need: Dynamic, clock: Cloc
     method = "POST" if need.certificate else need.method
     sent_at = clock()
     try:
-        answer = door.ask(
+        answer = transport.ask(
             method,
             need.asked,
             token=value,
@@ -59,31 +61,31 @@ def issue(door: Transport, value: str, token_id: str, need: Dynamic, clock: Cloc
     )
 
 
-def renew(door: Transport, value: str, lease_id: str, clock: Clock) -> tuple[float, float, bool]:
+def renew(transport: Transport, value: str, lease_id: str, clock: Clock) -> tuple[float, float, bool]:
     """Renew a lease by its role's ttl; when it was asked, the ttl from then on, and whether it can be renewed again.
 
     Raises RequestFailedError: MISSING where it is gone, UNSUPPORTED where it cannot be renewed.
     """
     sent_at = clock()
-    answer = door.ask("POST", "sys/leases/renew", token=value, body={"lease_id": lease_id})
+    answer = transport.ask("POST", "sys/leases/renew", token=value, body={"lease_id": lease_id})
     return sent_at, _left(answer.lease_duration), answer.renewable and not answer.capped
 
 
-def look_up(door: Transport, value: str, lease_id: str, clock: Clock) -> tuple[float, float, bool]:
+def look_up(transport: Transport, value: str, lease_id: str, clock: Clock) -> tuple[float, float, bool]:
     """What is left of a lease, as `renew` says it. Raises RequestFailedError: MISSING where it is gone."""
     sent_at = clock()
-    data = door.ask("POST", "sys/leases/lookup", token=value, body={"lease_id": lease_id}).data
+    data = transport.ask("POST", "sys/leases/lookup", token=value, body={"lease_id": lease_id}).data
     return sent_at, _left(data.get("ttl")), bool(data.get("renewable"))
 
 
-def revoke(door: Transport, value: str, lease_id: str) -> None:
+def revoke(transport: Transport, value: str, lease_id: str) -> None:
     """End a lease: Vault does it in its own time, and again until it succeeds. One that is gone is no error."""
-    door.ask("POST", "sys/leases/revoke", token=value, body={"lease_id": lease_id})
+    transport.ask("POST", "sys/leases/revoke", token=value, body={"lease_id": lease_id})
 
 
-def revoke_token(door: Transport, value: str) -> None:
+def revoke_token(transport: Transport, value: str) -> None:
     """End the token, and with it all that was issued under it. Raises RequestFailedError (DENIED: it is not valid)."""
-    door.ask("POST", "auth/token/revoke-self", token=value)
+    transport.ask("POST", "auth/token/revoke-self", token=value)
 
 
 def _body(need: Dynamic, signing: certificate_request.SigningRequest | None) -> Mapping[str, Any]:

@@ -20,7 +20,7 @@ from lessee.ops.audit.collector import Gathering, placed
 from lessee.ops.audit.policy import from_audit_trail, from_config, from_vault, report_format
 from lessee.ops.audit.policy.from_monitor import reads_of
 from lessee.ops.audit.policy.rows import Placed, Row, Section
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 
 _NEVER = 253402300800.0
 """The year 10000."""
@@ -44,8 +44,8 @@ def report(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]
     lost: list[tuple[str, str]] = []
     if not arguments.offline:
         try:
-            with operator(config.vault, environ, boot_time) as asking:
-                gathering = Gathering(asking, configs, path, environ)
+            with admin_client(config.vault, environ, boot_time) as client:
+                gathering = Gathering(client, configs, path, environ)
                 lost = gathering.problems
                 seen = tuple(gathering.seen())
                 rows += from_vault.access(gathering.policies, seen)

@@ -3,14 +3,14 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.backup.policy.records import Kind, Thing
 
 OWN = ("sys/", "identity/", "cubbyhole/")
 """Mounts that every server has, and that hold nothing of an operator's that a path gives back."""
 
 
-class Listed(Record, frozen=True):
+class Listed(ImmutableStruct, frozen=True):
     """What can be listed below a mount. `beside`: what stands below each of them."""
 
     folder: str

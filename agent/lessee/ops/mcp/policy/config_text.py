@@ -10,14 +10,14 @@ from lessee.config.grammar.nodes import compose
 from lessee.config.yaml_writer import Entry, Keys, Plain, write
 from lessee.config.yaml_writer import Node as Written
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 VARIABLE = "LESSEE_SERVER"
 """Tells one server's lessee from another's, where the file is new."""
 _SESSION = f"${{{SESSION}:-1}}"
 
 
-class App(Record, frozen=True):
+class App(ImmutableStruct, frozen=True):
     """An app to add."""
 
     name: str
@@ -33,7 +33,7 @@ class App(Record, frozen=True):
         return Keys((("directory", place), ("environ", self.environ), *([notify] if self.restart else [])))
 
 
-class Vault(Record, frozen=True):
+class Vault(ImmutableStruct, frozen=True):
     """How a new file says to reach it."""
 
     address: str

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.mcp.policy.jsonc import Document, Text
 from lessee.ops.mcp.policy.program import CannotWrapError, Program, name_of, without_secrets
 from lessee.ops.mcp.policy.secret_detection import Judge, Verdict
@@ -13,7 +13,7 @@ IsFree = Callable[[str, str], bool]
 """Whether an app can be called so, given its template."""
 
 
-class Wrapped(Record, frozen=True):
+class Wrapped(ImmutableStruct, frozen=True):
     """A server that is to be started by `lessee exec`."""
 
     hidden = ("fields",)
@@ -32,7 +32,7 @@ class Wrapped(Record, frozen=True):
     """The text of its environment's template."""
 
 
-class Left(Record, frozen=True):
+class Left(ImmutableStruct, frozen=True):
     """What a person has to do, and where."""
 
     where: str
@@ -43,7 +43,7 @@ class Left(Record, frozen=True):
         return f"{self.where}: {self.what}; {self.todo}"
 
 
-class Plan(Record, frozen=True):
+class Plan(ImmutableStruct, frozen=True):
     """All of it."""
 
     wrapped: tuple[Wrapped, ...]

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.mcp.policy.secret_detection import Judge, Verdict
 
 
@@ -19,7 +19,7 @@ class CannotWrapError(Exception):
     """The secret in an argument cannot be moved."""
 
 
-class Program(Record, frozen=True):
+class Program(ImmutableStruct, frozen=True):
     """The words after `--`, and the variables that they need."""
 
     hidden = ("variables",)
@@ -122,7 +122,7 @@ class _Moving:
         return _Hole(prefix, name)
 
 
-class _Hole(Record, frozen=True):
+class _Hole(ImmutableStruct, frozen=True):
     prefix: str
     variable: str
 

@@ -6,7 +6,7 @@ It would rather take one too many: what is no secret works from Vault as well.
 import re
 from enum import Enum
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.sensitive.traces import makes
 
 
@@ -19,7 +19,7 @@ class Verdict(Enum):
     """A secret in which a reference stands: the client alone knows what it comes to."""
 
 
-class Judge(Record, frozen=True):
+class Judge(ImmutableStruct, frozen=True):
     """`secret` and `public` are names that the operator has decided on."""
 
     secret: frozenset[str] = frozenset()

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.mcp.policy.jsonc import Array, Document, Node, Object, Text
 
 
-class Server(Record, frozen=True):
+class Server(ImmutableStruct, frozen=True):
     """One of them. `place` is what a reader can find it by."""
 
     name: str
@@ -15,7 +15,7 @@ class Server(Record, frozen=True):
     object: Object
 
 
-class Words(Record, frozen=True):
+class Words(ImmutableStruct, frozen=True):
     """What a client starts a server with."""
 
     command: Text

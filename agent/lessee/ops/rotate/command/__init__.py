@@ -21,7 +21,7 @@ from lessee.ops.rotate.lock_owner import started_at
 from lessee.ops.rotate.policy.selection import meant
 from lessee.process.hardening import make_private
 from lessee.telemetry.logs import witnessed
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,19 +50,19 @@ def run(arguments: argparse.Namespace) -> int:
     patience = Patience(arguments.timeout)
     try:
         with ExitStack() as stack:
-            asking = patience.ask(lambda: stack.enter_context(operator(project.config.vault, environ, boot_time)))
-            patience.ask(Kept(asking, project.config.secrets.mount).check)
+            client = patience.ask(lambda: stack.enter_context(admin_client(project.config.vault, environ, boot_time)))
+            patience.ask(Kept(client, project.config.secrets.mount).check)
             if arguments.status:
-                return Looking(project, asking, patience).show(arguments, names)
+                return Looking(project, client, patience).show(arguments, names)
             if arguments.dry_run:
-                return dry_run(project, asking, how, patience, names)
+                return dry_run(project, client, how, patience, names)
             config = project.config
             about = {"targets": ", ".join(names), "server": config.vault.address}
             with (
                 acting(config.trail, environ, "rotate", config.environment, **about) as doing,
                 witnessed(lambda event, fields: doing.hear(event, fields, project.redactor)),
             ):
-                code = Acting(project, asking, how, patience).act(names)
+                code = Acting(project, client, how, patience).act(names)
                 if code:
                     doing.fail(f"it ended with {code}")
                 return code

@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 
 from lessee.core.errors import LesseeError, NotNotifiedError, WriteError
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.console import say
 from lessee.ops.rotate.command.context import Patience, foreseen, told
 from lessee.ops.rotate.journals import read_journal
@@ -17,10 +17,10 @@ from lessee.ops.rotate.policy.report import Result, line, not_due
 from lessee.ops.rotate.policy.selection import Wish, refuse_too_often, wish
 from lessee.ops.rotate.ports import BusyError
 from lessee.ops.rotate.targets import Project, rotator
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 
-class How(Record, frozen=True):
+class How(ImmutableStruct, frozen=True):
     """What was asked for, with its options. `wished_at`: seconds since 1970."""
 
     due_only: bool
@@ -34,9 +34,9 @@ class How(Record, frozen=True):
 class Acting:
     """Rotates, and tells it on stdout and stderr."""
 
-    def __init__(self, project: Project, operator: Operator, how: How, patience: Patience) -> None:
+    def __init__(self, project: Project, client: AdminClient, how: How, patience: Patience) -> None:
         self._project = project
-        self._operator = operator
+        self._client = client
         self._how = how
         self._patience = patience
         self._code = 0
@@ -87,7 +87,7 @@ class Acting:
 
     def _rotate(self, name: str, *, waits: bool) -> Result | None:
         said, target = self._project.said(name), self._project.target(name)
-        journal = self._patience.ask(partial(read_journal, self._project, target, self._operator))
+        journal = self._patience.ask(partial(read_journal, self._project, target, self._client))
         wished = wish(said, journal, time.time()) if self._how.due_only and not self._how.force else Wish.ROTATE
         if wished is Wish.NOTHING:
             self._say(not_due(name, said, journal, time.time()))
@@ -110,7 +110,7 @@ class Acting:
         began, published, other = time.monotonic(), False, ""
         with ExitStack() as stack:
             # One for all tries: what the first holds, the next one need not wait for.
-            one = self._patience.ask(lambda: stack.enter_context(rotator(self._project, name, self._operator)))
+            one = self._patience.ask(lambda: stack.enter_context(rotator(self._project, name, self._client)))
 
             def once() -> Outcome:
                 nonlocal published
@@ -133,4 +133,4 @@ class Acting:
                 # Who is at it finishes it.
                 outcome, other = Outcome.WAITING, one.journal.holder
         outcome = Outcome.ROTATED if published else outcome
-        return Result(name, outcome, one.journal, one.standing, time.monotonic() - began, other)
+        return Result(name, outcome, one.journal, one.confirmation, time.monotonic() - began, other)

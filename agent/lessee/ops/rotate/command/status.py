@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
-from lessee.core.ages import moment
-from lessee.core.consumers import Consumer, standing
+from lessee.core.consumers import Consumer, confirmation_status
 from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.core.immutable import replace
+from lessee.core.timestamps import parse_timestamp
 from lessee.host.console import say
 from lessee.ops.rotate.command.context import Patience
 from lessee.ops.rotate.confirmations import confirmations
@@ -19,7 +19,7 @@ from lessee.ops.rotate.lock_owner import has_left
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.policy.report import Problem, Row, as_data, table
 from lessee.ops.rotate.targets import Project
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 _T = TypeVar("_T")
 
@@ -27,9 +27,9 @@ _T = TypeVar("_T")
 class Looking:
     """Reads journals, the metadata of secrets, and who has confirmed them."""
 
-    def __init__(self, project: Project, operator: Operator, patience: Patience) -> None:
+    def __init__(self, project: Project, client: AdminClient, patience: Patience) -> None:
         self._project = project
-        self._operator = operator
+        self._client = client
         self._patience = patience
         self._problems: list[Problem] = []
         self._code = 0
@@ -49,7 +49,7 @@ class Looking:
 
     def _row(self, name: str, consumers: tuple[Consumer, ...] | None) -> Row | None:
         target = self._project.target(name)
-        journal = self._try(name, partial(read_journal, self._project, target, self._operator))
+        journal = self._try(name, partial(read_journal, self._project, target, self._client))
         if journal is None:
             return None
         row = Row(name, self._project.said(name), journal, holder_left=has_left(journal.holder))
@@ -58,18 +58,18 @@ class Looking:
         seen = None
         if consumers is not None:
             wanted = journal.published_version if journal.step is Step.PUBLISHED else version
-            seen = standing(consumers, target.secret, wanted, target.consumers)
-        return replace(row, version=version, changed_at=changed_at, standing=seen)
+            seen = confirmation_status(consumers, target.secret, wanted, target.consumers)
+        return replace(row, version=version, changed_at=changed_at, confirmation=seen)
 
     def _consumers(self) -> tuple[Consumer, ...]:
         secrets = self._project.config.secrets
-        return confirmations(self._operator, secrets.mount, secrets.prefix)()
+        return confirmations(self._client, secrets.mount, secrets.prefix)()
 
     def _version(self, path: str) -> tuple[int, float]:
-        found = self._operator.read(f"{self._project.config.secrets.mount}/metadata/{path}") or {}
+        found = self._client.read(f"{self._project.config.secrets.mount}/metadata/{path}") or {}
         newest = found.get("current_version") or 0
         said = (found.get("versions") or {}).get(str(newest)) or {}
-        return newest, moment(str(said.get("created_time"))) or 0.0
+        return newest, parse_timestamp(str(said.get("created_time"))) or 0.0
 
     def _try(self, what: str, question: Callable[[], _T]) -> _T | None:
         try:

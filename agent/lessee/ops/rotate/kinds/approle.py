@@ -12,7 +12,7 @@ from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.telemetry.logs import log
-from lessee.vault.admin import error
+from lessee.vault.admin import request_error
 from lessee.vault.engines import leases
 from lessee.vault.transport import RequestFailedError
 
@@ -57,15 +57,15 @@ class SecretIds:
     def prove(self, fields: Fields) -> bool:
         """A real login, whose token is revoked at once."""
         body = {key: str(fields.get(key, "")) for key in ("role_id", "secret_id")}
-        door = self._vault.door
+        transport = self._vault.transport
         try:
-            answer = door.ask("POST", self._login, token=None, body=body)
+            answer = transport.ask("POST", self._login, token=None, body=body)
         except RequestFailedError as exc:
             if exc.failure.kind in _REFUSED:
                 return False
-            raise error(exc.failure, self._login) from None
+            raise request_error(exc.failure, self._login) from None
         with suppress(RequestFailedError):  # A batch token cannot be, and each ends by itself.
-            leases.revoke_token(door, str(answer.auth["client_token"]))
+            leases.revoke_token(transport, str(answer.auth["client_token"]))
         return True
 
     def retire(self, case: Case) -> None:
@@ -131,11 +131,11 @@ class SecretIds:
         path = f"{self._role}/secret-id-accessor/lookup"
         vault = self._vault
         try:
-            return vault.door.ask("POST", path, token=vault.token, body={"secret_id_accessor": accessor}).data
+            return vault.transport.ask("POST", path, token=vault.token, body={"secret_id_accessor": accessor}).data
         except RequestFailedError as exc:
             if exc.failure.kind is Kind.MISSING:
                 return {}
-            raise error(exc.failure, path) from None
+            raise request_error(exc.failure, path) from None
 
     def _destroy(self, accessor: str) -> None:
         # What is gone cannot be destroyed: Vault then answers 500.

@@ -8,10 +8,10 @@ from typing import Protocol
 from msgspec import field
 
 from lessee.core.errors import LesseeError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
-from lessee.vault.admin import Operator
+from lessee.vault.admin import AdminClient
 
 
 class SystemUnavailableError(LesseeError):
@@ -26,7 +26,7 @@ class SystemRefusedError(LesseeError):
     exit_code = 77  # EX_NOPERM
 
 
-class Case(Record, frozen=True):
+class Case(ImmutableStruct, frozen=True):
     """One rotation. `current` and `pending` are the secret's keys that change, as they were and as they shall be."""
 
     hidden = ("current", "pending", "secret")
@@ -48,7 +48,7 @@ class Case(Record, frozen=True):
     """What `look` has found now and `before` does not name."""
 
 
-class Made(Record, frozen=True):
+class Made(ImmutableStruct, frozen=True):
     """A new value: the secret's keys that change, and what the system calls it where that is none of them."""
 
     hidden = ("fields",)
@@ -112,7 +112,7 @@ class Kind(Protocol):
         ...
 
 
-class Setting(Record, frozen=True):
+class Setting(ImmutableStruct, frozen=True):
     """What a kind is made with, beside its own block of the configuration."""
 
     hidden = ("admin", "environ", "vault")
@@ -124,7 +124,7 @@ class Setting(Record, frozen=True):
     folder: Path
     """The configuration file's: where relative paths begin."""
     environ: Mapping[str, str]
-    vault: Operator
+    vault: AdminClient
     """For what Vault itself owns."""
     ask: Callable[[str], str] | None = None
     """Asks a person, without showing what is typed; None where there is none."""

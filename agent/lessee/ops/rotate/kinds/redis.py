@@ -15,7 +15,7 @@ from lessee.config.grammar.rotation import Redis as Said
 from lessee.core import credentials as wanted
 from lessee.core.credentials import RedisLogin
 from lessee.core.errors import LesseeError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.rotate.kinds import library
 from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Traits
@@ -225,7 +225,7 @@ class AclUser:
         )
 
 
-class _User(Record, frozen=True):
+class _User(ImmutableStruct, frozen=True):
     hidden = ("hashes",)
 
     flags: frozenset[str]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from lessee.core.backoff import delay
-from lessee.core.consumers import Consumer, standing
+from lessee.core.consumers import Consumer, confirmation_status
 from lessee.core.immutable import replace
 from lessee.ops.rotate.policy.due import ALERT, is_confirmed, settled
 from lessee.ops.rotate.policy.journal import Journal, Step, is_ahead
@@ -99,7 +99,7 @@ class _Turn:
             case Ended(name, journal):
                 self._answered(name)
                 self._see(name, journal)
-                self._note(name, failures=0, failing_since=0.0, error="", again_at=0.0, standing=None)
+                self._note(name, failures=0, failing_since=0.0, error="", again_at=0.0, confirmation=None)
             case Failed(name, error, journal):
                 self._answered(name)
                 if journal is not None:
@@ -153,12 +153,12 @@ class _Turn:
 
     def _asked(self, consumers: tuple[Consumer, ...]) -> None:
         self._back()
-        self._set(asking=False)
+        self._set(client=False)
         for name, one in self.state.targets.items():
             if one.journal is not None and one.journal.step is Step.PUBLISHED:
                 version = one.journal.published_version
-                found = standing(consumers, one.plan.secret, version, one.plan.consumers)
-                self._note(name, standing=found)
+                found = confirmation_status(consumers, one.plan.secret, version, one.plan.consumers)
+                self._note(name, confirmation=found)
 
     def _see(self, name: str, journal: Journal) -> None:
         one = self.state.targets.get(name)
@@ -168,7 +168,7 @@ class _Turn:
         journal = replace(journal.as_of(self.now), current={}, pending={})
         self._note(name, journal=journal)
         if before is None or journal.rotated_at != before.rotated_at:
-            self._note(name, draw=self._draw(), standing=None)
+            self._note(name, draw=self._draw(), confirmation=None)
         if before is None and journal.failures and not journal.is_open:
             again = journal.failed_at + pause(one.plan.schedule, journal.failures, self._draw())
             seen = {"failures": journal.failures, "failed_at": journal.failed_at, "error": journal.error}
@@ -187,7 +187,7 @@ class _Turn:
         if away:
             # Who only did not answer is asked again sooner, and nobody is alerted before it has lasted.
             failures = failures if lasted >= _WEATHER else min(failures, ALERT - 1)
-            wait = delay(failures, self._draw(), lasted=lasted)
+            wait = delay(failures, self._draw(), duration=lasted)
         else:
             wait = pause(one.plan.schedule, failures, self._draw())
             if one.journal is not None and one.journal.is_open:
@@ -211,8 +211,8 @@ class _Turn:
         since, tries = self.state.away_since or self.now, self.state.away_tries + 1
         if tries == 1:
             self._tell("warning", "vault cannot be asked", reason=text, note="what is due waits")
-        until = self.now + delay(tries, self._draw(), lasted=self.now - since)
-        self._set(looking=False, asking=False, away_since=since, away_tries=tries, away_text=text, away_until=until)
+        until = self.now + delay(tries, self._draw(), duration=self.now - since)
+        self._set(looking=False, client=False, away_since=since, away_tries=tries, away_text=text, away_until=until)
 
     def _back(self) -> None:
         if self.state.away_tries:
@@ -257,13 +257,13 @@ class _Turn:
             and name not in self.state.rotating
             and not is_confirmed(one)
         ]
-        if not published or self.state.asking:
+        if not published or self.state.client:
             return NEVER
         age = self.now - max(published)
         at = self.state.asked_at + next(pause for until, pause in _POLLS if age < until)
         if self.now < at:
             return at
-        self._set(asking=True, asked_at=self.now)
+        self._set(client=True, asked_at=self.now)
         self.commands.append(Ask())
         return NEVER
 

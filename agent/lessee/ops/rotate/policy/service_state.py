@@ -4,15 +4,15 @@ from collections.abc import Mapping
 
 from msgspec import field
 
-from lessee.core.consumers import Consumer, Standing
-from lessee.core.immutable import Record
+from lessee.core.consumers import Consumer, ConfirmationStatus
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.rotate.policy.journal import Journal
 from lessee.ops.rotate.policy.schedule import Schedule
 
 NEVER = float("inf")
 
 
-class Plan(Record, frozen=True):
+class Plan(ImmutableStruct, frozen=True):
     """What the configuration says of a target that the service has to know."""
 
     schedule: Schedule
@@ -23,7 +23,7 @@ class Plan(Record, frozen=True):
     lingers: float = 5.0
 
 
-class Target(Record, frozen=True):
+class Target(ImmutableStruct, frozen=True):
     """A target, and how it stands."""
 
     plan: Plan
@@ -32,7 +32,7 @@ class Target(Record, frozen=True):
     """Where in its jitter the next one comes."""
     journal: Journal | None = None
     """As it was last seen, without values; None: it was not yet."""
-    standing: Standing | None = None
+    confirmation: ConfirmationStatus | None = None
     failures: int = 0
     """In a row."""
     failed_at: float = 0.0
@@ -48,7 +48,7 @@ class Target(Record, frozen=True):
     """Why the clock does not rotate it; that was told."""
 
 
-class State(Record, frozen=True):
+class State(ImmutableStruct, frozen=True):
     """All that is known. `chance` is where the next draw comes from."""
 
     chance: int
@@ -59,7 +59,7 @@ class State(Record, frozen=True):
     at: float = 0.0
     """The moment of the last event."""
     looking: bool = False
-    asking: bool = False
+    client: bool = False
     look_at: float = 0.0
     looked_at: float = 0.0
     asked_at: float = 0.0
@@ -74,33 +74,33 @@ class State(Record, frozen=True):
     """When there will be something to do, if nothing comes meanwhile."""
 
 
-class Configured(Record, frozen=True):
+class Configured(ImmutableStruct, frozen=True):
     """These are the targets, from now on."""
 
     plans: Mapping[str, Plan]
 
 
-class Looked(Record, frozen=True):
+class Looked(ImmutableStruct, frozen=True):
     """An answer to Look: the journals that are no longer as they were, and why others cannot be read."""
 
     journals: Mapping[str, Journal]
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
-class Asked(Record, frozen=True):
+class Asked(ImmutableStruct, frozen=True):
     """An answer to Ask."""
 
     consumers: tuple[Consumer, ...]
 
 
-class Ended(Record, frozen=True):
+class Ended(ImmutableStruct, frozen=True):
     """An answer to Rotate: it came to an end, or as far as it goes without waiting."""
 
     target: str
     journal: Journal
 
 
-class Failed(Record, frozen=True):
+class Failed(ImmutableStruct, frozen=True):
     """An answer to Rotate. `journal` None: it was not even read."""
 
     target: str
@@ -108,42 +108,42 @@ class Failed(Record, frozen=True):
     journal: Journal | None = None
 
 
-class RotationBusy(Record, frozen=True):
+class RotationBusy(ImmutableStruct, frozen=True):
     """An answer to Rotate: another rotator is at it."""
 
     target: str
 
 
-class VaultUnavailable(Record, frozen=True):
+class VaultUnavailable(ImmutableStruct, frozen=True):
     """An answer to any of them: Vault cannot be asked now. `target`: it was Rotate."""
 
     text: str
     target: str | None = None
 
 
-class Tick(Record, frozen=True):
+class Tick(ImmutableStruct, frozen=True):
     """Time has passed."""
 
 
-class Stopping(Record, frozen=True):
+class Stopping(ImmutableStruct, frozen=True):
     """Begin nothing any more."""
 
 
 Event = Configured | Looked | Asked | Ended | Failed | RotationBusy | VaultUnavailable | Tick | Stopping
 
 
-class Look(Record, frozen=True):
+class Look(ImmutableStruct, frozen=True):
     """Read the journals of these. `unknown`: those of which none was seen yet."""
 
     targets: tuple[str, ...]
     unknown: frozenset[str]
 
 
-class Ask(Record, frozen=True):
+class Ask(ImmutableStruct, frozen=True):
     """Ask who has confirmed what."""
 
 
-class Rotate(Record, frozen=True):
+class Rotate(ImmutableStruct, frozen=True):
     """Rotate, unless that was done since `seen`. `open_only`: finish what has begun, and begin nothing."""
 
     target: str
@@ -151,7 +151,7 @@ class Rotate(Record, frozen=True):
     open_only: bool
 
 
-class Tell(Record, frozen=True):
+class Tell(ImmutableStruct, frozen=True):
     """Say it once."""
 
     level: str

@@ -24,7 +24,7 @@ from lessee.ops.setup.policy.objects import Group
 from lessee.ops.setup.policy.plan import Forbidden, Held, Only, Step, doings, environment_of, plan
 from lessee.ops.setup.policy.plan_report import count, lines_of
 from lessee.process.hardening import make_private
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -55,9 +55,9 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
     only = _only(arguments.only or (), configs)
     wanted = list(_wanted(projects))
     config = next(iter(configs.values()))
-    with operator(config.vault, environ, boot_time) as asking:
-        refuse_unready(asking)
-        state = Looking(asking).state(configs, wanted)
+    with admin_client(config.vault, environ, boot_time) as client:
+        refuse_unready(client)
+        state = Looking(client).state(configs, wanted)
         steps = plan(wanted, state, only, force=arguments.force)
         selected = [one for one in wanted if only.takes(one.environment, _group(one))]
         folder = Path(arguments.output).absolute() if arguments.output is not None else None
@@ -67,12 +67,12 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
         values = fetch(doings(steps), environ, path.parent, ask)
         with acting(config.trail, environ, "set up", None, config=str(path), server=config.vault.address) as doing:
             told = _Teller(doing)
-            Acting(asking, configs, state, values).act(steps, selected, told.tell)
+            Acting(client, configs, state, values).act(steps, selected, told.tell)
         if folder is not None:
-            for file in stale(asking, folder, roles_of(selected)):
+            for file in stale(client, folder, roles_of(selected)):
                 print(f"lessee: warning: {file}: the role was made anew; remove it and its secret_id", file=sys.stderr)
             print("files:")
-            hand_out(asking, folder, roles_of(selected), arguments.wrap, print)
+            hand_out(client, folder, roles_of(selected), arguments.wrap, print)
         print(f"done: {count(told.told)}")
     _refuse_held(told.told)
     return 0

@@ -15,7 +15,7 @@ from lessee.ops.setup.initialization import initialise, unseal, wait_until_activ
 from lessee.ops.setup.policy.initialization import Wish, check, seal_of
 from lessee.ops.setup.policy.pgp import public_key
 from lessee.process.hardening import make_private
-from lessee.vault.admin import stranger
+from lessee.vault.admin import unauthenticated_client
 
 _SHARES, _THRESHOLD = 5, 3
 _KEY_FILE = re.compile(r"unseal-key-[0-9]+")
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     wish = _wish(arguments)
     folder = Path(arguments.init).absolute()
     _warn(vault, folder)
-    with stranger(vault, environ) as server:
+    with unauthenticated_client(vault, environ) as server:
         files, seal, keys = initialise(server, wish, folder)
         print(*files, sep="\n", flush=True)
         if not seal.automatic and not keys:
@@ -61,7 +61,7 @@ def _pgp_key(name: str) -> str:
 
 
 def _unseal(vault: Vault, environ: dict[str, str], folder: Path) -> int:
-    with stranger(vault, environ) as server:
+    with unauthenticated_client(vault, environ) as server:
         seal = seal_of(server.read("sys/seal-status") or {})
         if not seal.initialised:
             raise RefusedError("it is not initialised", where=vault.address, todo="run `lessee setup --init DIR` first")

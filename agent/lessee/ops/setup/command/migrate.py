@@ -16,7 +16,7 @@ from lessee.host.project import environments_of, find, text_of
 from lessee.ops.setup.migration import Migration, Mount, Notified, Outcome, mount_at
 from lessee.ops.setup.policy.migration import Move
 from lessee.process.hardening import make_private
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         what = f"there is no environment {arguments.to!r}"
         raise UsageError(what, where="--to", todo=f"there are: {', '.join(configs)}")
     config = configs[arguments.to]
-    with operator(config.vault, environ, boot_time) as server:
+    with admin_client(config.vault, environ, boot_time) as server:
         source = mount_at(server, arguments.migrate_from.strip("/"))
         target = mount_at(server, config.secrets.mount)
         move = _move(arguments, configs, source, target)

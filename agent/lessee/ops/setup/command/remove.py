@@ -12,16 +12,16 @@ from lessee.host.project import environments_of, read
 from lessee.ops.setup.command.prompt import confirm
 from lessee.ops.setup.discovery import refuse_unready
 from lessee.ops.setup.removal import going, remove
-from lessee.vault.admin import operator
+from lessee.vault.admin import admin_client
 
 
 def run(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> int:
     """0 where it is gone. What would go is told first, and the environment's name is asked for."""
     name = arguments.remove
     config = read(path, environ, environment=_checked(name), blocks=("setup",))
-    with operator(config.vault, environ, boot_time) as asking:
-        refuse_unready(asking)
-        found = going(asking, config)
+    with admin_client(config.vault, environ, boot_time) as client:
+        refuse_unready(client)
+        found = going(client, config)
         if found is None:
             known = ", ".join(environments_of(path, environ))
             what = f"setup has made nothing of the environment {name}"
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -
                 print(what)
                 doing.step(what)
 
-            remove(asking, found, tell)
+            remove(client, found, tell)
     print(f"{name} is gone")
     return 0
 
