@@ -1,4 +1,4 @@
-"""What README.md tells readers of several files to write, run as it stands there."""
+"""What docs/reading-files.md tells readers of several files to write, run as it stands there."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from support.needs import need
 from support.paths import ROOT
 from support.programs.restless_publisher import LINES, restless
 
-README = ROOT / "README.md"
+PAGE = ROOT / "docs/reading-files.md"
 SECTION = "Reading several files"
 DIRECTORY = "/run/secrets/app"
 
@@ -20,7 +20,7 @@ _PYTHON = """
 import sys
 for _ in range(int(sys.argv[2])):
     said = {}
-    exec(compile(sys.argv[1], "README.md", "exec"), said)
+    exec(compile(sys.argv[1], "reading-files.md", "exec"), said)
     print(*said["cert"].split(), *said["key"].split())
 """
 _NODE = """
@@ -39,7 +39,7 @@ RUNNERS = {
 
 
 def recipes():
-    section = README.read_text().partition(f"\n## {SECTION}\n")[2].partition("\n## ")[0]
+    section = PAGE.read_text().partition(f"\n## {SECTION}\n")[2].partition("\n## ")[0]
     return dict(re.findall(r"^```(\w+)\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
 
 
