@@ -5,7 +5,7 @@ import pytest
 from lessee.core.errors import LesseeError
 from lessee.core.last_known_good import AHEAD, Label, pack, refuse_label, unpack
 from lessee.core.paths import Dynamic, Folder, Ref
-from lessee.core.secrets import Marker, Secret
+from lessee.core.secrets import Secret, VersionMetadata
 
 DAY = 86400.0
 NOW = 1_800_000_000.0
@@ -18,7 +18,7 @@ DATA = {"password": "canary", "number": 1, "big": 2**63, "yes": True, "none": No
 
 def kept():
     return pack(
-        {DB: Secret(DATA, Marker(3, "then"))},
+        {DB: Secret(DATA, VersionMetadata(3, "then"))},
         {FOLDER: {"a": Secret({"key": "k"}), "b": Secret({})}},
         {LEASE: Secret({"username": "u"}), CERTIFICATE: Secret({"private_key": "k"})},
         {LEASE: NOW + 60.0},

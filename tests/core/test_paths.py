@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lessee.core.errors import RefusedError
+from lessee.core.errors import DeniedError
 from lessee.core.paths import Dynamic, Folder, Ref, Space
 
 SPACE = Space("kv", "production/", ("shared/", "teams/common/"), frozenset({"testing", "staging"}))
@@ -40,7 +40,7 @@ literal = st.lists(pieces | st.text(max_size=3), max_size=6).map("/".join) | st.
 def test_no_word_gives_a_secret_outside_prefix_and_shared_folders(text):
     try:
         path = SPACE.secret(text).path
-    except RefusedError:
+    except DeniedError:
         return
     assert path.startswith(("production/", "shared/", "teams/common/"))
     assert_sound(path.split("/"))
@@ -54,7 +54,7 @@ def test_no_word_gives_a_secret_outside_prefix_and_shared_folders(text):
 def test_no_word_gives_a_folder_outside_prefix_and_shared_folders(text):
     try:
         path = SPACE.folder(text).path
-    except RefusedError:
+    except DeniedError:
         return
     assert path.startswith(("production/", "shared/", "teams/common/"))
     assert path.endswith("/")
@@ -66,7 +66,7 @@ def test_without_a_prefix_no_element_is_empty_or_a_dot(text):
     for resolve in BARE.secret, BARE.folder:
         try:
             path = resolve(text).path
-        except RefusedError:
+        except DeniedError:
             continue
         assert_sound(path.removesuffix("/").split("/") if path else [])
 
@@ -75,7 +75,7 @@ def test_without_a_prefix_no_element_is_empty_or_a_dot(text):
 def test_a_secret_lies_in_the_folder_that_its_own_folder_names(text):
     try:
         ref = SPACE.secret(text)
-    except RefusedError:
+    except DeniedError:
         return
     assert ref.folder.ref(ref.path.rpartition("/")[2]) == ref
     assert ref.path.startswith(ref.folder.path)
@@ -110,7 +110,7 @@ def test_folders_are_named_with_or_without_their_slash():
 @pytest.mark.parametrize("name", ["testing/a", "staging/a/b", "testing", "staging"])
 def test_another_environments_name_is_refused_in_front(name):
     for resolve in SPACE.secret, SPACE.folder:
-        with pytest.raises(RefusedError, match="starts with another environment's name; an agent reads its own"):
+        with pytest.raises(DeniedError, match="starts with another environment's name; an agent reads its own"):
             resolve(name)
 
 
@@ -120,32 +120,32 @@ def test_another_environments_name_further_on_is_a_name_as_any_other():
 
 @pytest.mark.parametrize("name", ["production/a", "production"])
 def test_the_prefix_is_not_written_out(name):
-    with pytest.raises(RefusedError, match="starts with the prefix 'production/', which lessee itself puts in front"):
+    with pytest.raises(DeniedError, match="starts with the prefix 'production/', which lessee itself puts in front"):
         SPACE.secret(name)
 
 
 @pytest.mark.parametrize("name", ["", "a/", "/"])
 def test_a_secret_has_a_name(name):
-    with pytest.raises(RefusedError, match=r"is no path of a secret; write it as secret\(\"database/postgres\"\)"):
+    with pytest.raises(DeniedError, match=r"is no path of a secret; write it as secret\(\"database/postgres\"\)"):
         SPACE.secret(name)
 
 
 @pytest.mark.parametrize("name", ["/a", "a//b", "a/../b", "./a", "..", "a\nb", "a\x00", "a\u202eb"])
 def test_a_path_has_whole_and_visible_elements(name):
     for resolve in SPACE.secret, SPACE.folder:
-        with pytest.raises(RefusedError, match="is no path: an element is empty, a dot, or not printable"):
+        with pytest.raises(DeniedError, match="is no path: an element is empty, a dot, or not printable"):
             resolve(name)
 
 
 def test_versions_start_at_one():
     assert SPACE.secret("a", 1) == Ref("kv", "production/a", 1)
     for version in (0, -1):
-        with pytest.raises(RefusedError, match=f"version={version} is no version of a secret; versions start at 1"):
+        with pytest.raises(DeniedError, match=f"version={version} is no version of a secret; versions start at 1"):
             SPACE.secret("a", version)
 
 
 def test_a_version_of_thousands_of_digits_is_refused_without_them():
-    with pytest.raises(RefusedError, match=r"^no secret has so many versions; "):
+    with pytest.raises(DeniedError, match=r"^no secret has so many versions; "):
         SPACE.secret("a", 16**4000)
 
 
@@ -175,7 +175,7 @@ def test_no_word_asks_for_what_belongs_to_another_environment_or_is_kv(text):
     for resolve in SPACE.dynamic, SPACE.certificate, BARE.dynamic, BARE.certificate:
         try:
             path = resolve(text).path
-        except RefusedError:
+        except DeniedError:
             continue
         assert path == text
         elements = path.split("/")
@@ -219,13 +219,13 @@ def test_parameters_are_sent_by_a_post_and_no_prefix_is_put_in_front():
 
 
 def test_a_get_sends_no_parameters():
-    with pytest.raises(RefusedError, match='method="GET" sends no parameters; leave it out, or the parameters'):
+    with pytest.raises(DeniedError, match='method="GET" sends no parameters; leave it out, or the parameters'):
         SPACE.dynamic("aws/sts/deploy", method="GET", ttl="15m")
 
 
 @pytest.mark.parametrize("method", ["get", "PUT", "", 1, True])
 def test_there_are_two_methods(method):
-    with pytest.raises(RefusedError, match='is neither "GET" nor "POST"; leave it out, or write method="POST"'):
+    with pytest.raises(DeniedError, match='is neither "GET" nor "POST"; leave it out, or write method="POST"'):
         SPACE.dynamic("aws/sts/deploy", method=method)
 
 
@@ -247,41 +247,41 @@ def test_a_local_key_is_no_parameter(path):
 
 @pytest.mark.parametrize("key", ["Local", "", 1, False])
 def test_a_key_is_made_in_one_of_two_places(key):
-    with pytest.raises(RefusedError, match='is neither "server" nor "local"; say where the private key is made'):
+    with pytest.raises(DeniedError, match='is neither "server" nor "local"; say where the private key is made'):
         SPACE.certificate("pki/issue/web", common_name="simba.local", key=key)
 
 
 @pytest.mark.parametrize("path", ["pki/sign/web", "issue/web", "pki/issue", "pki/issue/web/x", "pki/issuer/x/y"])
 def test_a_local_key_wants_a_path_that_has_a_place_to_sign(path):
-    with pytest.raises(RefusedError, match="does not end in issue and a role: "):
+    with pytest.raises(DeniedError, match="does not end in issue and a role: "):
         SPACE.certificate(path, common_name="simba.local", key="local")
 
 
 @pytest.mark.parametrize("params", [{}, {"common_name": ""}, {"common_name": 1}, {"alt_names": "a"}])
 def test_a_local_key_wants_a_common_name(params):
-    with pytest.raises(RefusedError, match='needs a common_name for its signing request; write common_name="'):
+    with pytest.raises(DeniedError, match='needs a common_name for its signing request; write common_name="'):
         SPACE.certificate("pki/issue/web", key="local", **params)
 
 
 @pytest.mark.parametrize("path", ["database", "pki/", "database/creds/simba/"])
 def test_what_vault_makes_lies_in_a_mount(path):
     for resolve in SPACE.dynamic, SPACE.certificate:
-        with pytest.raises(RefusedError, match="is no path of what Vault makes; write the mount and what is in it"):
+        with pytest.raises(DeniedError, match="is no path of what Vault makes; write the mount and what is in it"):
             resolve(path)
 
 
 def test_the_prefix_cannot_be_gone_around_by_asking_for_a_kv_path():
     for space in SPACE, Space("team/kv"):
         for path in (f"{space.mount}/data/testing/a", f"{space.mount}/testing/a"):
-            with pytest.raises(RefusedError, match=r"where the KV secrets are; read it with secret\(\)"):
+            with pytest.raises(DeniedError, match=r"where the KV secrets are; read it with secret\(\)"):
                 space.dynamic(path)
     assert Space("team/kv").dynamic("team/kvetch/creds/a").path == "team/kvetch/creds/a"
-    with pytest.raises(RefusedError, match="where the KV secrets are"):
+    with pytest.raises(DeniedError, match="where the KV secrets are"):
         Space("team/kv").dynamic("team/kv")
 
 
 def test_a_parameter_that_is_no_text_is_refused():
-    with pytest.raises(RefusedError, match="a parameter holds half of a surrogate pair; write the character itself"):
+    with pytest.raises(DeniedError, match="a parameter holds half of a surrogate pair; write the character itself"):
         SPACE.dynamic("aws/sts/deploy", name="\ud800")
 
 
@@ -297,14 +297,14 @@ def test_one_template_names_each_environments_own_engines():
 def test_no_engine_of_an_environment_is_named_where_there_is_no_environment():
     for resolve in BARE.dynamic, BARE.certificate:
         with pytest.raises(
-            RefusedError, match=r"holds \{environment\}, and there is no environment; write `environment: N"
+            DeniedError, match=r"holds \{environment\}, and there is no environment; write `environment: N"
         ):
             resolve("{environment}/database/creds/simba")
 
 
 def test_an_environment_stands_for_no_way_into_another():
     space = Space("secret", foreign=frozenset({"testing"}), environment="../testing")
-    with pytest.raises(RefusedError, match="an element is empty, a dot, or not printable"):
+    with pytest.raises(DeniedError, match="an element is empty, a dot, or not printable"):
         space.dynamic("{environment}/database/creds/simba")
-    with pytest.raises(RefusedError, match="where the KV secrets are"):
+    with pytest.raises(DeniedError, match="where the KV secrets are"):
         Space("production", environment="production").dynamic("{environment}/data/a")

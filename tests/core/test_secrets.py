@@ -1,4 +1,4 @@
-"""A secret in a template tells where it is from, and never what it is."""
+"""A secret in a template knows its path and never prints its value."""
 
 from types import MappingProxyType
 
@@ -6,36 +6,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.core.secrets import SecretValueError, Secret, SecretView, Value, view
+from lessee.core.secrets import Secret, SecretValueError, SecretView, Value, view
 
 CANARY = "HUNTER2-c4n4ry"
 
 
-def test_a_secret_does_not_show_its_fields():
+def test_the_repr_of_a_secret_omits_its_fields():
     assert CANARY not in repr(Secret({"password": CANARY}))
     assert CANARY not in repr(SecretView("a", {"password": CANARY}))
 
 
-def test_a_secret_is_no_text_and_says_what_to_do():
+def test_a_secret_used_as_text_is_an_error_with_a_way_out():
     with pytest.raises(SecretValueError) as caught:
         str(SecretView("database/postgres", {"password": CANARY}))
-    said = caught.value.tell(frozenset())
-    assert (said, caught.value.todo) == ("database/postgres is no text", "name a key of it, or add `| json`")
+    message = caught.value.message(frozenset())
+    assert (message, caught.value.todo) == ("database/postgres is a mapping, not text", "name one of its keys, or add `| json`")
 
 
-def test_each_part_knows_where_it_is_from():
+def test_each_part_knows_its_path():
     secret = SecretView("a", {"x": {"y": ["z", {"w": "v"}]}})
     assert secret["x"].path == "a: x"
     assert secret["x"]["y"][0].origin == "a: x: y[0]"
     assert secret["x"]["y"][1]["w"].origin == "a: x: y[1]: w"
 
 
-def test_a_view_of_a_view_keeps_its_own_path():
+def test_a_view_of_a_view_keeps_its_path():
     inner = SecretView("api-keys/stripe", {"key": "k"})
     assert SecretView("api-keys/", {"stripe": inner})["stripe"] is inner
 
 
-def test_any_mapping_is_seen_as_a_secret():
+def test_any_mapping_becomes_a_view():
     assert view("a", MappingProxyType({"x": "y"}))["x"].origin == "a: x"
 
 
@@ -65,10 +65,10 @@ def test_a_value_is_a_string():
     assert value.upper() == CANARY.upper()
 
 
-def test_a_problem_repeats_only_the_authors_own_words():
-    problem = SecretValueError("a has no such key", word=CANARY, more="; there is: b")
-    assert problem.tell(frozenset({"b"})) == "a has no such key: a computed one; there is: b"
-    assert problem.tell(frozenset({CANARY})) == f"a has no such key: '{CANARY}'; there is: b"
-    assert CANARY not in str(problem)
-    assert SecretValueError("no key", word=[CANARY]).tell(frozenset({CANARY})) == "no key: a computed one"
-    assert SecretValueError("no word").tell(frozenset()) == "no word"
+def test_an_error_prints_only_words_of_the_template():
+    error = SecretValueError("a has no such key", word=CANARY, more="; there is: b")
+    assert error.message(frozenset({"b"})) == "a has no such key: a computed one; there is: b"
+    assert error.message(frozenset({CANARY})) == f"a has no such key: '{CANARY}'; there is: b"
+    assert CANARY not in str(error)
+    assert SecretValueError("no key", word=[CANARY]).message(frozenset({CANARY})) == "no key: a computed one"
+    assert SecretValueError("no word").message(frozenset()) == "no word"

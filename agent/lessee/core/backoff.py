@@ -1,23 +1,23 @@
-"""How long to wait after a failure, so that an agent is soon back, and many agents neither hammer nor return as one."""
+"""The wait before a retry: short after a short outage, and spread so that many agents do not return together."""
 
-CAP = 50.0
-"""Seconds at most: what comes back is found, and read, within a minute."""
-SHORT = 30.0
-"""Seconds of trouble after which nobody expects the end of it within seconds any more."""
-SOON = 4.4
-"""Seconds at most while the trouble is short: what comes back is found, and read, within five."""
-PATIENCE = 3.0
-"""The part of the trouble's length that one more wait may take: a third."""
+MAX_DELAY = 50.0
+"""Seconds. A server that is back is found, and its secrets are read, within a minute."""
+SHORT_OUTAGE = 30.0
+"""Seconds. An outage that lasts longer is not expected to end within seconds."""
+SHORT_OUTAGE_MAX_DELAY = 4.4
+"""Seconds between attempts during a short outage: a server that is back is found, and read, within five."""
+OUTAGE_DIVISOR = 3.0
+"""The next wait is at most this fraction of the outage's duration: a third."""
 
 
-def delay(tries: int, draw: float, *, lasted: float = 0.0, base: float = 1.0, cap: float = CAP) -> float:
-    """Seconds until the try after `tries` failures of a trouble that has `lasted` so many: equal jitter over a bound.
+def delay(attempts: int, draw: float, *, duration: float = 0.0, base: float = 1.0, cap: float = MAX_DELAY) -> float:
+    """Seconds until the next attempt after `attempts` failures, in an outage of `duration` seconds: equal jitter.
 
-    The bound doubles from `base` on, and grows with the trouble itself: who waited ten minutes can wait another one,
-    who waited ten seconds cannot. `draw` is uniform in [0, 1). Half the bound is certain and half is chance: of
-    10,000 agents that all lost a server, equal jitter has the lowest peak at its return for the same tail
+    The upper bound doubles from `base`, and grows with the outage: an agent that waited ten minutes can wait another
+    minute, and one that waited ten seconds cannot. `draw` is uniform in [0, 1). Half of the bound is fixed and half is
+    random: of 10,000 agents that all lost a server, equal jitter has the lowest peak at its return for the same tail
     (tests/bench/herd.py).
     """
-    reach = max(base, SOON if lasted < SHORT else lasted / PATIENCE)
-    bound = min(cap, reach, base * 2.0 ** min(tries, 30))
+    limit = max(base, SHORT_OUTAGE_MAX_DELAY if duration < SHORT_OUTAGE else duration / OUTAGE_DIVISOR)
+    bound = min(cap, limit, base * 2.0 ** min(attempts, 30))
     return bound / 2 + bound / 2 * draw

@@ -1,26 +1,26 @@
-"""What is told of a change in Vault: a hint without a value, after which an agent looks for itself."""
+"""Change events: messages without values that tell agents to read a path in Vault again."""
 
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 CHANNEL = "lessee:changes"
 """The name of the channel and of the stream in Redis."""
-HEARTBEAT = "lessee:heartbeat"
-"""The stream, of one entry, by which agents know that the monitor itself is there."""
-SILENCE = 3.5
-"""Heartbeats that are missed in a row, after which the monitor is taken to be gone."""
-LONGEST = 8192
-"""Bytes. A longer message is none of ours: a path in Vault has no such length."""
+HEARTBEAT_STREAM = "lessee:heartbeat"
+"""The stream in Redis that holds one entry: the monitor's last heartbeat."""
+MISSED_HEARTBEATS = 3.5
+"""Heartbeat intervals without a heartbeat after which an agent considers the monitor unavailable."""
+MAX_MESSAGE_BYTES = 8192
+"""A longer message is rejected: a path in Vault is never that long."""
 
 
-class Change(Record, frozen=True, omit_defaults=True):
-    """Something was written, removed or rotated; `version` None where KV has none or the log does not say it.
+class Change(ImmutableStruct, frozen=True, omit_defaults=True):
+    """A write, deletion or rotation in Vault. `version` is None if KV has no versions or the audit log omits it.
 
-    `path` lies below `mount`, and for KV below `environment` too, where the path begins with the name of one.
+    `path` is below `mount`, and below `environment` if the path in KV begins with the name of an environment.
     """
 
     environment: str | None
@@ -32,39 +32,39 @@ class Change(Record, frozen=True, omit_defaults=True):
     at: str
     """RFC 3339."""
     namespace: str = ""
-    """Where it is not the root's."""
+    """Vault's namespace; empty is the root namespace."""
 
     @property
-    def whole(self) -> str:
+    def full_path(self) -> str:
         """The path below the mount."""
         return f"{self.environment}/{self.path}" if self.environment is not None else self.path
 
 
-class Beat(Record, frozen=True, forbid_unknown_fields=True):
-    """The monitor is there, or takes its leave."""
+class Heartbeat(ImmutableStruct, frozen=True, forbid_unknown_fields=True):
+    """The monitor is alive, or is about to stop."""
 
-    heartbeat: Literal["here", "leaving"] = "here"
-    every: Annotated[float, Meta(gt=0, le=10)] = 1.0
-    """Seconds until the next one. Who could stretch them could as well keep up the beat."""
-
-
-Message = Change | Beat
+    heartbeat: Literal["alive", "stopping"] = "alive"
+    interval: Annotated[float, Meta(gt=0, le=10)] = 1.0
+    """Seconds until the next heartbeat, bounded because any client that can write to the stream can send one."""
 
 
-def packed(message: Message) -> bytes:
-    """As it is sent: JSON on one line."""
+Message = Change | Heartbeat
+
+
+def encode_message(message: Message) -> bytes:
+    """The message as it is sent: JSON on one line."""
     return msgspec.json.encode(message)
 
 
-def unpacked(text: bytes) -> Message | None:
-    """None for whatever the monitor would not have sent: anybody may have."""
-    if len(text) > LONGEST:
+def decode_message(text: bytes) -> Message | None:
+    """The message, or None if the monitor would not have sent it: other clients may write to the same place."""
+    if len(text) > MAX_MESSAGE_BYTES:
         return None
     try:
-        said: Any = msgspec.json.decode(text)
-        if isinstance(said, dict) and "heartbeat" in said:
-            return msgspec.convert(said, Beat)
-        change = msgspec.convert(said, Change)
+        decoded: Any = msgspec.json.decode(text)
+        if isinstance(decoded, dict) and "heartbeat" in decoded:
+            return msgspec.convert(decoded, Heartbeat)
+        change = msgspec.convert(decoded, Change)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return change if change.mount and change.path else None

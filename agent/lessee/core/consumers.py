@@ -1,25 +1,25 @@
-"""Who reads a secret, and which version of it each has published and proved."""
+"""Consumers of a secret, and which version of it each has published and uses."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
-JOURNALS = "lessee/rotation/"
+JOURNAL_FOLDER = "lessee/rotation/"
 """Below an environment's prefix: a journal for each rotated secret."""
-FOLDER = "lessee/consumers/"
-"""Below an environment's prefix: APP/INSTANCE, a key without data whose custom metadata say what an agent has shown."""
-LONGEST_KEY = 128
-"""Bytes of a key of custom metadata that KV takes, measured on OpenBao 2.7.2."""
-MOST_KEYS = 64
-"""Keys of custom metadata that one key takes, as measured there."""
-GENERATION = "lessee/generation"
-"""The key that says since which generation; below `lessee/` there is no secret of an app's."""
+CONSUMER_FOLDER = "lessee/consumers/"
+"""Below an environment's prefix: APP/INSTANCE, a key without data whose custom metadata hold an agent's report."""
+MAX_KEY_BYTES = 128
+"""The longest key of custom metadata that KV accepts, measured on OpenBao 2.7.2."""
+MAX_KEYS = 64
+"""The most keys of custom metadata that one secret can have, measured on OpenBao 2.7.2."""
+GENERATION_KEY = "lessee/generation"
+"""The key that holds the generation number; no app has secrets below `lessee/`."""
 
 
-class Consumer(Record, frozen=True):
-    """An app beside one agent, and the versions of the secrets that it works with, by their path below the prefix."""
+class Consumer(ImmutableStruct, frozen=True):
+    """An app next to one agent, and the versions of the secrets that it uses, by their path below the prefix."""
 
     app: str
     instance: str
@@ -30,51 +30,53 @@ class Consumer(Record, frozen=True):
         return f"{self.app}/{self.instance}"
 
 
-class Standing(Record, frozen=True):
-    """What is known of the consumers of one version of one secret."""
+class ConfirmationStatus(ImmutableStruct, frozen=True):
+    """The consumers that have confirmed one version of a secret, and those that have not."""
 
     confirmed: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
     @property
     def is_known(self) -> bool:
-        """Whether anybody is known at all."""
+        """Whether any consumer is known."""
         return bool(self.confirmed or self.missing)
 
     @property
-    def is_whole(self) -> bool:
-        """Whether all who are known have confirmed."""
+    def is_complete(self) -> bool:
+        """Whether all known consumers have confirmed."""
         return self.is_known and not self.missing
 
 
-def place(mount: str, prefix: str, app: str, instance: str) -> str:
-    """Where an agent says what its app works with."""
-    return f"{mount}/metadata/{prefix}{FOLDER}{app}/{instance}"
+def metadata_path(mount: str, prefix: str, app: str, instance: str) -> str:
+    """The path in Vault at which an agent reports the versions that its app uses."""
+    return f"{mount}/metadata/{prefix}{CONSUMER_FOLDER}{app}/{instance}"
 
 
-def instance_of(host: str, directory: str) -> str:
-    """What tells one agent of an app from another: two may run on one host, but not beside one directory."""
+def instance_name(host: str, directory: str) -> str:
+    """A name that differs between agents of one app: two can run on one host, but not with the same directory."""
     return f"{re.sub(r'[^A-Za-z0-9-]', '-', host)[:60] or 'host'}-{sha256(directory.encode()).hexdigest()[:6]}"
 
 
-def documents(versions: Mapping[str, int], generation: int) -> Sequence[Mapping[str, str]]:
-    """The custom metadata that say it: of many versions in several keys, of none in none."""
-    said = sorted((key_of(path), str(version)) for path, version in versions.items())
-    most = MOST_KEYS - 1
-    pages = [said[first : first + most] for first in range(0, len(said), most)]
-    return [{**dict(page), GENERATION: str(generation)} for page in pages]
+def custom_metadata(versions: Mapping[str, int], generation: int) -> Sequence[Mapping[str, str]]:
+    """The report as custom metadata: several documents if there are many versions, and none without versions."""
+    pairs = sorted((metadata_key(path), str(version)) for path, version in versions.items())
+    most = MAX_KEYS - 1
+    pages = [pairs[first : first + most] for first in range(0, len(pairs), most)]
+    return [{**dict(page), GENERATION_KEY: str(generation)} for page in pages]
 
 
-def key_of(path: str) -> str:
-    """The key under which the version of a secret stands: its path, where KV takes so long a key."""
-    return path if len(path.encode()) <= LONGEST_KEY else f"sha256:{sha256(path.encode()).hexdigest()}"
+def metadata_key(path: str) -> str:
+    """The key that holds the version of a secret: its path, or a hash of a path that is too long for KV."""
+    return path if len(path.encode()) <= MAX_KEY_BYTES else f"sha256:{sha256(path.encode()).hexdigest()}"
 
 
-def standing(consumers: Iterable[Consumer], path: str, version: int, named: Iterable[str] = ()) -> Standing:
-    """`named`: apps that must confirm although none of their agents has yet been heard of."""
-    path = key_of(path)
-    found = [one for one in consumers if path in one.versions]
-    confirmed = [one.name for one in found if one.versions[path] >= version]
-    missing = [one.name for one in found if one.versions[path] < version]
-    unheard = sorted(set(named) - {one.app for one in found})
-    return Standing(tuple(sorted(confirmed)), (*sorted(missing), *unheard))
+def confirmation_status(
+    consumers: Iterable[Consumer], path: str, version: int, named: Iterable[str] = ()
+) -> ConfirmationStatus:
+    """Sort the consumers of a secret. `named`: apps that must confirm even if none of their agents has reported."""
+    key = metadata_key(path)
+    readers = [consumer for consumer in consumers if key in consumer.versions]
+    confirmed = [consumer.name for consumer in readers if consumer.versions[key] >= version]
+    missing = [consumer.name for consumer in readers if consumer.versions[key] < version]
+    unreported = sorted(set(named) - {consumer.app for consumer in readers})
+    return ConfirmationStatus(tuple(sorted(confirmed)), (*sorted(missing), *unreported))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
 from lessee.core.errors import LesseeError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 """Of libpq, https://www.postgresql.org/docs/current/libpq-ssl.html."""
@@ -12,7 +12,7 @@ _PORTS = 65535
 _DIGITS = 9
 
 
-class PostgresLogin(Record, frozen=True):
+class PostgresLogin(ImmutableStruct, frozen=True):
     """A user of a PostgreSQL database. `sslmode` empty is libpq's own default."""
 
     hidden = ("password",)
@@ -30,7 +30,7 @@ class PostgresLogin(Record, frozen=True):
         return f"{self.host}:{self.port}"
 
 
-class RedisLogin(Record, frozen=True):
+class RedisLogin(ImmutableStruct, frozen=True):
     """A user of a Redis; `username` empty is its default user."""
 
     hidden = ("password",)
@@ -48,7 +48,7 @@ class RedisLogin(Record, frozen=True):
         return f"{self.host}:{self.port}"
 
 
-class S3Login(Record, frozen=True):
+class S3Login(ImmutableStruct, frozen=True):
     """A key of an object store, and the bucket that it is for."""
 
     hidden = ("access_key", "secret_key")

@@ -1,6 +1,9 @@
 """The errors a person may see: each says what, where and what to do, and ends in a code of sysexits(3)."""
 
 from collections.abc import Iterable
+from typing import Self
+
+from lessee.core.failures import Kind
 
 
 class LesseeError(Exception):
@@ -55,7 +58,27 @@ class FormatError(TemplateError):
     """A value has no place in the grammar of the file that a template writes."""
 
 
-class VaultUnreachableError(LesseeError):
+class VaultRequestError(LesseeError):
+    """A request to Vault failed. The code that handles it decides by `kind`, never by the text."""
+
+    default_kind = Kind.UNAVAILABLE
+
+    def __init__(self, what: str, *, where: str = "", todo: str = "", rule: str = "", kind: Kind | None = None) -> None:
+        super().__init__(what, where=where, todo=todo, rule=rule)
+        self.kind = self.default_kind if kind is None else kind
+
+    def replace(self, *, what: str | None = None, where: str | None = None, todo: str | None = None) -> Self:
+        """The same error with other texts."""
+        return type(self)(
+            self.what if what is None else what,
+            where=self.where if where is None else where,
+            todo=self.todo if todo is None else todo,
+            rule=self.rule,
+            kind=self.kind,
+        )
+
+
+class VaultUnreachableError(VaultRequestError):
     """Vault did not answer in time, or answered that it cannot serve now."""
 
     exit_code = 69  # EX_UNAVAILABLE
@@ -85,10 +108,11 @@ class ManuallyChangedError(LesseeError):
     exit_code = 75  # EX_TEMPFAIL
 
 
-class RefusedError(LesseeError):
+class DeniedError(VaultRequestError):
     """Vault, or lessee itself before asking, refused a login or a path."""
 
     exit_code = 77  # EX_NOPERM
+    default_kind = Kind.DENIED
 
 
 class ConfigError(LesseeError):

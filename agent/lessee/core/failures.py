@@ -1,33 +1,33 @@
-"""What can go wrong with a request to Vault, by what the policy does about it."""
+"""Why a request to Vault failed, sorted by what the agent does about it."""
 
 from enum import Enum
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
 class Kind(Enum):
-    """Why a request failed."""
+    """The kind of a failure; the agent decides by it, and never by the text."""
 
     UNAVAILABLE = "unavailable"
-    """Nobody answered, or the server cannot serve anyone now: refused, hanging, sealed, 5xx."""
-    LIMITED = "limited"
-    """429: this path is asked too often."""
+    """The server did not answer or cannot serve any request now: connection refused, timeout, sealed, 5xx."""
+    RATE_LIMITED = "rate limited"
+    """429: a rate limit quota applies to this path."""
     PATH_ERROR = "path error"
-    """This path is not served, while others are: 500, or no answer."""
+    """This path fails while others work: 500, or no answer."""
     DENIED = "denied"
     """403: the policy does not grant this, or the token is no longer valid."""
-    MISSING = "missing"
-    """404, or the newest version is deleted."""
+    NOT_FOUND = "not found"
+    """404, or the latest version is deleted."""
     UNSUPPORTED = "unsupported"
-    """The server has no such endpoint."""
+    """The server does not have this endpoint."""
     INVALID = "invalid"
-    """400 and other answers that asking again will not mend."""
-    SPENT = "spent"
-    """A wrapping token that someone has used before: a security event, never asked again."""
+    """400 and other answers that a retry does not change."""
+    WRAPPING_TOKEN_USED = "wrapping token used"
+    """Another client has already unwrapped this wrapping token: a security event, and never retried."""
 
 
-class Failure(Record, frozen=True):
-    """A failed request, told in words that hold no value. `retry_after` in seconds, where the server said it."""
+class Failure(ImmutableStruct, frozen=True):
+    """A failed request, with a text that holds no secret. `retry_after`: seconds, if the server sent it."""
 
     kind: Kind
     text: str

@@ -5,13 +5,13 @@ from typing import Literal
 
 import msgspec
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 FallbackKind = Literal["env", "last_good"]
 """Where the values of a generation come from that Vault did not give: variables of the agent, or what it kept."""
 
 
-class File(Record, frozen=True):
+class File(ImmutableStruct, frozen=True):
     """A file as it is to stand in an app's directory. `uid` or `gid` None: the agent's own."""
 
     hidden = ("content",)
@@ -23,7 +23,7 @@ class File(Record, frozen=True):
     gid: int | None = None
 
 
-class Generation(Record, frozen=True):
+class Generation(ImmutableStruct, frozen=True):
     """The files of one app, whole."""
 
     hidden = ("environ",)

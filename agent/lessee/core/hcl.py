@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.go_escapes import unescape
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.source_text import Lines, Text
 
 
-class Item(Record, frozen=True):
+class Item(ImmutableStruct, frozen=True):
     """A key with its value; a block's labels are further keys."""
 
     keys: tuple[str, ...]
@@ -22,7 +22,7 @@ class Item(Record, frozen=True):
     line: int
 
 
-class Block(Record, frozen=True):
+class Block(ImmutableStruct, frozen=True):
     """What stands between braces, or the whole file."""
 
     items: tuple[Item, ...]

@@ -1,7 +1,7 @@
-"""Immutable values: cheap to define, to compare and to change a copy of, and discreet in a repr.
+"""The base class of immutable values: cheap to define, compare and copy, and without secrets in their repr.
 
-A frozen dataclass with slots takes 0.5 ms of every start, and there are a hundred of them; a Struct takes a fortieth
-of that, and its `replace` a twentieth of the dataclass's time (tests/bench/imports.py measures both).
+A frozen dataclass with slots adds 0.5 ms to every start, and there are a hundred of them. A Struct takes a fortieth of
+that, and its `replace` a twentieth of the dataclass's time (tests/bench/imports.py measures both).
 """
 
 from typing import ClassVar
@@ -10,24 +10,24 @@ from msgspec import Struct
 from msgspec.json import Decoder
 from msgspec.structs import replace
 
-__all__ = ["Record", "look_into", "replace"]
+__all__ = ["ImmutableStruct", "replace", "resolve_types"]
 
 
-class Record(Struct, frozen=True):
-    """A value whose repr leaves out the fields that are `hidden`, since they hold what nobody may read in a log."""
+class ImmutableStruct(Struct, frozen=True):
+    """A value whose repr omits the fields named in `hidden`, because they hold secrets."""
 
     hidden: ClassVar[tuple[str, ...]] = ()
 
     def __repr__(self) -> str:
-        shown = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in self.hidden)
-        return f"{type(self).__name__}({', '.join(shown)})"
+        visible = (f"{name}={getattr(self, name)!r}" for name in self.__struct_fields__ if name not in self.hidden)
+        return f"{type(self).__name__}({', '.join(visible)})"
 
 
-def look_into(*kinds: type) -> None:
-    """Have msgspec look into Structs that hold other Structs, before any of them is read: for those that threads read.
+def resolve_types(*kinds: type) -> None:
+    """Have msgspec resolve the annotations of nested Structs now, before several threads decode them.
 
-    It does so where one is first read, and shows a second thread what it has half looked into: the process ends by
-    SIGSEGV then (0.22, four of 40 tries with eight threads).
+    msgspec 0.22 resolves a Struct when it first decodes one, and a second thread can see the half-resolved type. The
+    process then ends by SIGSEGV (in four of 40 attempts with eight threads).
     """
     for kind in kinds:
         Decoder(kind)

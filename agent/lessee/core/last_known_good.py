@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from lessee.core.errors import LesseeError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.core.secrets import Secret
 
@@ -15,7 +15,7 @@ AHEAD = 300.0
 """Seconds that the clock may have gone back since, before an age is not believed."""
 
 
-class Label(Record, frozen=True):
+class Label(ImmutableStruct, frozen=True):
     """Whose it is, and of when: what may be read without the key, and what cannot be changed without it."""
 
     app: str
@@ -25,7 +25,7 @@ class Label(Record, frozen=True):
     format: int = FORMAT
 
 
-class Issued(Record, frozen=True):
+class Issued(ImmutableStruct, frozen=True):
     """What Vault had made. `ends_at` in seconds since 1970; None: it does not end."""
 
     hidden = ("data",)
@@ -35,7 +35,7 @@ class Issued(Record, frozen=True):
     ends_at: float | None
 
 
-class Good(Record, frozen=True):
+class Good(ImmutableStruct, frozen=True):
     """All that the templates of an app read."""
 
     hidden = ("secrets", "folders", "issued")
@@ -45,7 +45,7 @@ class Good(Record, frozen=True):
     issued: list[Issued]
 
 
-class Served(Record, frozen=True):
+class Served(ImmutableStruct, frozen=True):
     """What a rendering is made from."""
 
     hidden = ("secrets", "folders", "dynamic")

@@ -1,13 +1,13 @@
 """A lease, as it is held and as the ledger keeps it."""
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Dynamic
 from lessee.core.secrets import Secret
 
 FOREVER = float("inf")
 
 
-class Lease(Record, frozen=True):
+class Lease(ImmutableStruct, frozen=True):
     """A dynamic secret that was issued, and how long it is good. Times in seconds on the boot clock.
 
     Without a `lease_id` it is a certificate whose role makes no leases, or a static role.

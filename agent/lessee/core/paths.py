@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from lessee.core.errors import RefusedError
-from lessee.core.immutable import Record
+from lessee.core.errors import DeniedError
+from lessee.core.immutable import ImmutableStruct
 
 _ENDLESS = 2**63
 _ENVIRONMENT = "{environment}"
 
 
-class Ref(Record, frozen=True, order=True):
+class Ref(ImmutableStruct, frozen=True, order=True):
     """A KV secret: `path` lies under `mount`, without `data/`; `version` None is the newest."""
 
     mount: str
@@ -27,7 +27,7 @@ class Ref(Record, frozen=True, order=True):
         return Folder(self.mount, head + slash)
 
 
-class Folder(Record, frozen=True, order=True):
+class Folder(ImmutableStruct, frozen=True, order=True):
     """A KV folder; `path` is empty or ends in a slash."""
 
     mount: str
@@ -44,7 +44,7 @@ class Folder(Record, frozen=True, order=True):
 Parameter = str | int | bool
 
 
-class Dynamic(Record, frozen=True):
+class Dynamic(ImmutableStruct, frozen=True):
     """What Vault makes when it is asked: leased credentials, a certificate; or the password of a static role.
 
     `path` starts with its mount. `params` are sorted, and sent in the body of a POST.
@@ -73,7 +73,7 @@ Need = Ref | Folder | Dynamic
 """What a template can read."""
 
 
-class Space(Record, frozen=True):
+class Space(ImmutableStruct, frozen=True):
     """The paths that one environment's agent may name."""
 
     mount: str
@@ -85,20 +85,20 @@ class Space(Record, frozen=True):
     """What `{environment}` stands for in the paths of `dynamic` and `certificate`."""
 
     def secret(self, literal: str, version: int | None = None) -> Ref:
-        """The secret that `secret(literal)` reads. Raises RefusedError for a path outside the space."""
+        """The secret that `secret(literal)` reads. Raises DeniedError for a path outside the space."""
         if version is not None and version < 1:
-            raise RefusedError(f"version={version} is no version of a secret", todo="versions start at 1")
+            raise DeniedError(f"version={version} is no version of a secret", todo="versions start at 1")
         if version is not None and version >= _ENDLESS:
-            raise RefusedError("no secret has so many versions", todo="write the number of one")
+            raise DeniedError("no secret has so many versions", todo="write the number of one")
         if not literal or literal.endswith("/"):
             todo = 'write it as secret("database/postgres")'
-            raise RefusedError(f"{literal!r} is no path of a secret", todo=todo)
+            raise DeniedError(f"{literal!r} is no path of a secret", todo=todo)
         return Ref(self.mount, self._path(literal), version)
 
     def folder(self, literal: str) -> Folder:
         """The folder that `secrets(literal)` reads; "" is the whole prefix.
 
-        Raises RefusedError for a path outside the space.
+        Raises DeniedError for a path outside the space.
         """
         path = literal.removesuffix("/")
         return Folder(self.mount, self._path(f"{path}/") if path else self.prefix)
@@ -106,24 +106,24 @@ class Space(Record, frozen=True):
     def dynamic(self, literal: str, /, *, method: Parameter | None = None, **params: Parameter) -> Dynamic:
         """What `dynamic(literal, …)` asks for: with parameters by a POST, else by a GET.
 
-        No prefix is put in front; `{environment}` is replaced. Raises RefusedError for a path outside the space, or
+        No prefix is put in front; `{environment}` is replaced. Raises DeniedError for a path outside the space, or
         what cannot be sent.
         """
         if method not in {None, "GET", "POST"}:
             todo = 'leave it out, or write method="POST" for a POST without parameters'
-            raise RefusedError(f'method={method!r} is neither "GET" nor "POST"', todo=todo)
+            raise DeniedError(f'method={method!r} is neither "GET" nor "POST"', todo=todo)
         if method == "GET" and params:
-            raise RefusedError('method="GET" sends no parameters', todo="leave it out, or the parameters")
+            raise DeniedError('method="GET" sends no parameters', todo="leave it out, or the parameters")
         path = self._asked(literal)
         return Dynamic(path, _sorted(params), "POST" if params or method == "POST" else "GET")
 
     def certificate(self, literal: str, /, *, key: Parameter = "server", **params: Parameter) -> Dynamic:
         """What `certificate(literal, …)` asks for; with key="local" the private key never leaves this machine.
 
-        Raises RefusedError for a path outside the space, or what cannot be sent or signed.
+        Raises DeniedError for a path outside the space, or what cannot be sent or signed.
         """
         if key not in {"server", "local"}:
-            raise RefusedError(f'key={key!r} is neither "server" nor "local"', todo="say where the private key is made")
+            raise DeniedError(f'key={key!r} is neither "server" nor "local"', todo="say where the private key is made")
         path = self._asked(literal)
         if key == "local":
             _refuse_unsignable(path, params)
@@ -133,16 +133,16 @@ class Space(Record, frozen=True):
         if _ENVIRONMENT in literal:
             if self.environment is None:
                 todo = "write `environment: NAME` in the configuration, or set $LESSEE_ENVIRONMENT"
-                raise RefusedError(f"{literal!r} holds {_ENVIRONMENT}, and there is no environment", todo=todo)
+                raise DeniedError(f"{literal!r} holds {_ENVIRONMENT}, and there is no environment", todo=todo)
             literal = literal.replace(_ENVIRONMENT, self.environment)
         self._refuse_outside(literal)
         if literal.endswith("/") or "/" not in literal:
             todo = "write the mount and what is in it, as in database/creds/simba"
-            raise RefusedError(f"{literal!r} is no path of what Vault makes", todo=todo)
+            raise DeniedError(f"{literal!r} is no path of what Vault makes", todo=todo)
         if f"{literal}/".startswith(f"{self.mount}/"):
             # Read from here, the environment's prefix would not hold.
             todo = "read it with secret(), whose path starts behind the mount"
-            raise RefusedError(f"{literal!r} lies in {self.mount!r}, where the KV secrets are", todo=todo)
+            raise DeniedError(f"{literal!r} lies in {self.mount!r}, where the KV secrets are", todo=todo)
         return literal
 
     def _path(self, literal: str) -> str:
@@ -150,7 +150,7 @@ class Space(Record, frozen=True):
         if literal.startswith(self.shared):
             return literal
         if self.prefix and f"{literal}/".startswith(self.prefix):
-            raise RefusedError(
+            raise DeniedError(
                 f"{literal!r} starts with the prefix {self.prefix!r}, which lessee itself puts in front",
                 todo="leave it out",
             )
@@ -159,12 +159,12 @@ class Space(Record, frozen=True):
     def _refuse_outside(self, literal: str) -> None:
         elements = literal.removesuffix("/").split("/")
         if any(element in {"", ".", ".."} for element in elements) or not literal.isprintable():
-            raise RefusedError(
+            raise DeniedError(
                 f"{literal!r} is no path: an element is empty, a dot, or not printable",
                 todo="write elements and single slashes, without a slash in front",
             )
         if elements[0] in self.foreign:
-            raise RefusedError(
+            raise DeniedError(
                 f"{literal!r} starts with another environment's name",
                 todo="an agent reads its own environment alone; leave the name out",
             )
@@ -174,7 +174,7 @@ def _sorted(params: Mapping[str, Parameter]) -> tuple[tuple[str, Parameter], ...
     try:
         "".join(map(str, params.values())).encode()
     except UnicodeEncodeError:
-        raise RefusedError("a parameter holds half of a surrogate pair", todo="write the character itself") from None
+        raise DeniedError("a parameter holds half of a surrogate pair", todo="write the character itself") from None
     return tuple(sorted(params.items()))
 
 
@@ -184,9 +184,9 @@ def _refuse_unsignable(path: str, params: Mapping[str, Parameter]) -> None:
             pass
         case _:
             what = f'{path!r} does not end in issue and a role: key="local" does not know where a key is signed'
-            raise RefusedError(what, todo='write it as in certificate("pki/issue/web", …)')
+            raise DeniedError(what, todo='write it as in certificate("pki/issue/web", …)')
     name = params.get("common_name")
     if not isinstance(name, str) or not name:
-        raise RefusedError(
+        raise DeniedError(
             'key="local" needs a common_name for its signing request', todo='write common_name="simba.local"'
         )

@@ -1,33 +1,33 @@
-"""A secret as Vault gave it, and as a template sees it."""
+"""A secret as Vault returned it, and as a template sees it."""
 
 from collections.abc import Iterator, Mapping
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class Marker(Record, frozen=True):
-    """What tells one state of a KV v2 secret from another without reading its value.
+class VersionMetadata(ImmutableStruct, frozen=True):
+    """What distinguishes one version of a KV v2 secret from another without reading its value.
 
-    The version's own time is part of it: a secret whose metadata was deleted starts at version 1 again.
+    `created_time` is part of it: a secret whose metadata was deleted starts at version 1 again.
     """
 
     version: int
-    created: str
-    gone: str = ""
+    created_time: str
+    deletion_time: str = ""
     """When the version was or will be deleted, or "destroyed"."""
 
 
-class Secret(Record, frozen=True):
-    """The fields of one secret. `marker` is None in KV v1, which has no versions."""
+class Secret(ImmutableStruct, frozen=True):
+    """The fields of one secret. `metadata` is None in KV v1, which has no versions."""
 
     hidden = ("data",)
 
     data: Mapping[str, object]
-    marker: Marker | None = None
+    metadata: VersionMetadata | None = None
 
 
 class SecretView(Mapping[str, object]):
-    """A secret, or a part of one, in a template: it knows its path, for the error that a missing key makes."""
+    """A secret or a part of one, in a template. It knows its path, which the error about a missing key names."""
 
     __slots__ = ("_data", "path")
 
@@ -48,19 +48,19 @@ class SecretView(Mapping[str, object]):
         return f"<{self.path}>"
 
     def __str__(self) -> str:
-        # Jinja would take Python's spelling of a mapping for text and write it into the file.
-        raise SecretValueError(f"{self.path} is no text", todo="name a key of it, or add `| json`")
+        # Jinja would write Python's representation of the mapping into the file.
+        raise SecretValueError(f"{self.path} is a mapping, not text", todo="name one of its keys, or add `| json`")
 
 
 class Value(str):
-    """A string out of a secret, which knows where it came from."""
+    """A string from a secret. `origin` is the path and key that it was read from."""
 
     __slots__ = ("origin",)
     origin: str
 
 
 class SecretValueError(Exception):
-    """Something wrong in a template; `word` is repeated only if it stands in the template's own text."""
+    """A template uses a secret's value wrongly; `word` is printed only if the template's own text contains it."""
 
     def __init__(self, what: str, *, word: object = None, more: str = "", todo: str = "") -> None:
         super().__init__(what)
@@ -69,16 +69,16 @@ class SecretValueError(Exception):
         self._more = more
         self.todo = todo
 
-    def tell(self, words: frozenset[str]) -> str:
-        """The text for people, with the word if it is the author's own."""
+    def message(self, words: frozenset[str]) -> str:
+        """The text for users. `words` are those of the template, which are safe to print."""
         if self._word is None:
             return self._what
-        own = isinstance(self._word, str) and self._word in words
-        return f"{self._what}: {repr(self._word) if own else 'a computed one'}{self._more}"
+        is_printable = isinstance(self._word, str) and self._word in words
+        return f"{self._what}: {repr(self._word) if is_printable else 'a computed one'}{self._more}"
 
 
 def view(origin: str, value: object) -> object:
-    """Give a value its origin, so far as its type can carry one."""
+    """The value with its origin, if its type can have one."""
     match value:
         case SecretView():
             return value

@@ -3,10 +3,10 @@
 import re
 from bisect import bisect_left
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class Text(Record, frozen=True):
+class Text(ImmutableStruct, frozen=True):
     """A text of a file that is imported, and the line in which it begins."""
 
     hidden = ("value",)

@@ -5,10 +5,10 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class Place(Record, frozen=True, order=True):
+class Place(ImmutableStruct, frozen=True, order=True):
     """Where a value lies: a secret's path with its mount, and the key in it, of which `a.b` is one below another."""
 
     path: str

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import pairwise
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.sensitive.encodings import encoded
 from lessee.core.sensitive.names import Place
 
@@ -13,7 +13,7 @@ SHORTEST = 8
 """Characters. What is shorter stands in a bundle by chance."""
 
 
-class Trace(Record, frozen=True, order=True):
+class Trace(ImmutableStruct, frozen=True, order=True):
     """A value that stands where it has no business: at which byte of a content, where it belongs, how it is written."""
 
     at: int
