@@ -84,9 +84,9 @@ def test_the_program_age_opens_it(full, make, tmp_path):
     need(shutil.which("age"), "needs age: apt install age")
     backups = make(full)
     archive = backups.save()
-    opened = tmp_path / "opened.tar"
-    subprocess.run(["age", "-d", "-i", backups.key, "-o", opened, archive], check=True)
-    with tarfile.open(opened) as tar:
+    open_for_reading = tmp_path / "opened.tar"
+    subprocess.run(["age", "-d", "-i", backups.key, "-o", open_for_reading, archive], check=True)
+    with tarfile.open(open_for_reading) as tar:
         assert tar.getnames() == ["manifest.json", "manifest.hmac", "server.ndjson", "kv.ndjson"]
         assert canary("postgres", 2).encode() in tar.extractfile("kv.ndjson").read()
 

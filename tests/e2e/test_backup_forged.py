@@ -113,7 +113,7 @@ def test_what_differs_after_a_restore_is_named(before, tmp_path):
     secret = json.loads(lines[0])
     secret["settings"]["no_such_setting"] = 5
     changed = json.dumps(secret).encode() + b"\n" + b"".join(lines[1:])
-    (tmp_path / "a.age").write_bytes(forger.with_(kv=changed, sealed=True))
+    (tmp_path / "a.age").write_bytes(forger.with_(kv=changed, authenticated=True))
     said = backups.backup("verify", str(tmp_path / "a.age"), code=1)
     assert f"{secret['mount']}{secret['path']}: its no_such_setting differs" in said
     assert "1 DIFFER" in said
@@ -122,10 +122,10 @@ def test_what_differs_after_a_restore_is_named(before, tmp_path):
 def test_an_engine_that_only_the_other_server_has_is_not_tried_and_told(before, tmp_path):
     _, backups, forger = before
     mount = {"kind": "mount", "path": "odd/", "data": {"type": "no-such-plugin"}}
-    things = json.dumps(mount).encode() + b"\n" + forger.members["server.ndjson"]
+    objects = json.dumps(mount).encode() + b"\n" + forger.members["server.ndjson"]
     manifest = forger.manifest()
     manifest["counts"]["mounts"] += 1
-    (tmp_path / "a.age").write_bytes(forger.with_(server=things, manifest=manifest, sealed=True))
+    (tmp_path / "a.age").write_bytes(forger.with_(server=objects, manifest=manifest, authenticated=True))
     said = backups.backup("verify", str(tmp_path / "a.age"))
     assert "all came back as it was saved" in said
     assert "not tried, for a scratch server has no such engine: odd/" in said
@@ -134,7 +134,7 @@ def test_an_engine_that_only_the_other_server_has_is_not_tried_and_told(before, 
 @pytest.mark.parametrize("changes", [{}, {"format": 2}, {"server_version": "99.0.0"}, {"cluster_id": "another"}])
 def test_forced_what_is_only_strange_is_taken(before, tmp_path, changes):
     server, backups, forger = before
-    (tmp_path / "a.age").write_bytes(forger.with_manifest(forger.manifest(**changes), sealed=bool(changes)))
+    (tmp_path / "a.age").write_bytes(forger.with_manifest(forger.manifest(**changes), authenticated=bool(changes)))
     server.ask("DELETE", "secret/metadata/states/typed")
     backups.backup("restore", str(tmp_path / "a.age"), "--yes", "--force")
     assert server.ask("GET", "secret/data/states/typed")["data"]["data"]["n"] == 1

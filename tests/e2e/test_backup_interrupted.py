@@ -13,7 +13,7 @@ import pytest
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
 from lessee.ops.backup.inspection import inspect
 from lessee.ops.backup.keys import keys as key_file
-from lessee.ops.backup.scratch import scratch
+from lessee.ops.backup.scratch_server import scratch_server
 from support.environments.backups import canary, contents, without_pruned
 from support.needs import need
 from support.programs.sidecar import eventually
@@ -184,7 +184,7 @@ def _parent(stat):
 
 
 def test_the_scratch_server_reaches_no_network():
-    with scratch() as client:
+    with scratch_server() as client:
         (folder,) = {path.parent for path in _sockets() if str(path.parent) in client.transport.address}
         assert folder.stat().st_mode & 0o777 == 0o700
         assert client.list("sys/policies/acl") == ("default", "root")

@@ -161,13 +161,13 @@ def test_values_come_from_files_variables_and_the_terminal_and_are_never_shown(g
     done = subprocess.run(ground.command("setup"), cwd=ground.disk, env=unfit, capture_output=True, check=False)
     assert b"a/b: env: the value is not UTF-8 text" in done.stderr
     assert "a/b: typed: it is asked for, and there is no terminal; run it at one" in missing
-    for key, told, code in (("\x04", "typed: nothing was typed", 78), ("\x03", None, 130)):
+    for key, describe, code in (("\x04", "typed: nothing was typed", 78), ("\x03", None, 130)):
         terminal = Terminal(*ground.command("setup"), cwd=ground.disk, env=environ)
         try:
             terminal.until("secret/testing/a/b: typed = ")
             terminal.type(key)
-            if told is not None:
-                terminal.until(told)
+            if describe is not None:
+                terminal.until(describe)
             assert terminal.process.wait(10) == code
         finally:
             terminal.close()

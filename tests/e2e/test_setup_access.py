@@ -140,9 +140,9 @@ def test_logins_leave_in_files_that_nobody_else_may_read_and_only_once(ground):
 def test_files_of_a_role_that_was_made_anew_are_told_of(ground):
     ground.run("--output", "out")
     ground.run("--remove", "testing", "--yes")
-    told = ground.run("--output", "out").stderr
-    assert told.count("the role was made anew; remove it and its secret_id") == 4
-    assert f"{ground.disk}/out/testing/testing-app/role_id: " in told
+    describe = ground.run("--output", "out").stderr
+    assert describe.count("the role was made anew; remove it and its secret_id") == 4
+    assert f"{ground.disk}/out/testing/testing-app/role_id: " in describe
 
 
 def test_a_wrapped_secret_id_serves_once(ground):

@@ -181,8 +181,8 @@ def test_a_removal_is_asked_for_and_only_the_environments_name_means_it(ground):
     for typed, ended, left in (("testing\n", 64, True), ("\x04", 64, True), ("production\n", 0, False)):
         terminal = Terminal(*ground.command("setup", "--remove", "production"), cwd=ground.disk, env=ground.environ)
         try:
-            told = terminal.until("type production to remove it: ")
-            assert "production: 4 roles, 4 policies, 2 secrets with all versions, below secret/production/" in told
+            describe = terminal.until("type production to remove it: ")
+            assert "production: 4 roles, 4 policies, 2 secrets with all versions, below secret/production/" in describe
             terminal.type(typed)
             terminal.until("production is gone" if not left else "nothing was removed")
             assert terminal.process.wait(10) == ended
@@ -241,8 +241,8 @@ def test_a_token_that_may_not_is_told_of(ground):
         ({"type": "transit"}, "secret: a mount of type transit is there, and kv is wanted"),
     ],
 )
-def test_another_engine_where_the_secrets_belong_is_refused(ground, engine, told):
+def test_another_engine_where_the_secrets_belong_is_refused(ground, engine, describe):
     ground.ask("POST", "sys/mounts/secret", engine)
-    assert told in ground.run(code=77).stderr
+    assert describe in ground.run(code=77).stderr
     assert ground.ask("GET", "auth/token/lookup-self")
     assert not ground.has("GET", "sys/policies/acl/testing-app")

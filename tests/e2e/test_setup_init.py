@@ -54,7 +54,7 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def told(said):
+def describe(said):
     return said.stdout + said.stderr
 
 
@@ -77,7 +77,7 @@ def test_keys_and_token_are_files_of_the_operator_alone_and_nowhere_else(server)
     assert (mode(folder), {mode(file) for file in files}) == (0o700, {0o600})
     values = [file.read_text().strip() for file in files]
     assert len(set(values)) == 6
-    assert not [value for value in values if value in told(said) or value in server.log.read_text()]
+    assert not [value for value in values if value in describe(said) or value in server.log.read_text()]
     assert "it is unsealed and serves" in said.stderr
     assert "next: set $VAULT_TOKEN" in said.stderr
     assert server.ask("GET", "auth/token/lookup-self", token=values[-1])["data"]["policies"] == ["root"]
@@ -113,7 +113,7 @@ def test_keys_of_another_server_do_not_open_it(server):
     said = server.setup("--unseal", keys)
     assert said.returncode == 77, said.stderr
     assert "is it a key of this server" in said.stderr
-    assert other.strip() not in told(said)
+    assert other.strip() not in describe(said)
     assert server.ask("GET", "sys/seal-status")["sealed"]
 
 

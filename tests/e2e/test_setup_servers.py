@@ -68,12 +68,12 @@ def test_where_the_server_forbids_an_audit_device_it_says_what_to_write_and_goes
         assert said.startswith(
             "lessee: warning: audit device file: the server takes it from its own configuration alone"
         )
-        stanza = said[said.index('audit "file"') :]
+        audit_stanza = said[said.index('audit "file"') :]
         assert ground.has("GET", "auth/approle/role/production-app")
         since = time.monotonic()
         assert ground.run().stderr == said
         assert [one for one in proxy.requests if one.at > since and one.method != "GET"] == []
-    with OpenBao(tmp_path, config=stanza) as bao:
+    with OpenBao(tmp_path, config=audit_stanza) as bao:
         ground = Whole(bao, tmp_path)
         assert ground.run().stderr == ""
         assert "sys/policies/acl/production-app" in (tmp_path / "lessee.log").read_text()

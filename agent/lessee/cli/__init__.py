@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lessee import __version__
 from lessee.cli.options import operator, sidecar
-from lessee.cli.options.types import Parser
+from lessee.cli.options.shared import Parser
 from lessee.core.errors import LesseeError, UsageError
 
 _ABOUT = """\

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 import pyrage
 import pytest
 
-from lessee.core.errors import RefusedError
+from lessee.core.errors import DeniedError
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
 from lessee.ops.backup import archive
-from lessee.ops.backup.collector import gathered
+from lessee.ops.backup.collector import collect
 from lessee.ops.backup.keys import Keys
-from lessee.ops.backup.policy.problems import ArchiveError
-from lessee.ops.backup.restore import Restoring, Wish
+from lessee.ops.backup.policy.archive_format import ArchiveError
+from lessee.ops.backup.restore import Restore, RestoreOptions
 from lessee.vault.admin import AdminClient
 from lessee.vault.transport import Address, Transport
 
-WISH = Wish(force=False, only="", seal_expected=True)
+WISH = RestoreOptions(force=False, only="", authentication_expected=True)
 
 
 @pytest.fixture
@@ -35,14 +35,14 @@ def keys():
 
 def saved(client, keys, tmp_path, *, by=None):
     out = io.BytesIO()
-    with gathered(client, datetime.now(UTC), tmp_path, None) as found:
-        archive.write(found.manifest, found.spools, out, [pyrage.x25519.Recipient.from_str(keys.publics[0])], by)
+    with collect(client, datetime.now(UTC), tmp_path, None) as found:
+        archive.write(found.manifest, found.contents, out, [pyrage.x25519.Recipient.from_str(keys.public_keys[0])], by)
     return out
 
 
 def test_a_file_that_is_changed_after_it_was_looked_at_is_refused(client, keys, tmp_path):
     file = saved(client, keys, tmp_path, by=keys)
-    restoring = Restoring(file, "here", keys, client, WISH)
+    restore_run = Restore(file, "here", keys, client, WISH)
     client.write("secret/data/b", {"data": {"value": "mine"}})
     forged = saved(client, keys, tmp_path)
     client.delete("secret/metadata/b")
@@ -50,28 +50,28 @@ def test_a_file_that_is_changed_after_it_was_looked_at_is_refused(client, keys, 
     file.truncate()
     file.write(forged.getvalue())
     with pytest.raises(ArchiveError, match="here: it is another one than a moment ago"):
-        restoring.act()
+        restore_run.act()
     assert client.read("secret/data/b") is None
 
 
 def test_a_file_that_stays_is_restored(client, keys, tmp_path):
-    restoring = Restoring(saved(client, keys, tmp_path, by=keys), "here", keys, client, WISH)
+    restore_run = Restore(saved(client, keys, tmp_path, by=keys), "here", keys, client, WISH)
     client.delete("secret/metadata/a")
-    assert restoring.look().writes == 1
-    assert restoring.act() == 1
+    assert restore_run.look().writes == 1
+    assert restore_run.act() == 1
     assert client.read("secret/data/a")["data"] == {"value": 1}
 
 
 def test_what_is_changed_while_somebody_is_asked_is_not_written_over_unless_forced(client, keys, tmp_path):
     file = saved(client, keys, tmp_path, by=keys)
     client.delete("secret/metadata/a")
-    restoring = Restoring(file, "here", keys, client, WISH)
-    restoring.refuse_loss(restoring.look())
+    restore_run = Restore(file, "here", keys, client, WISH)
+    restore_run.check_overwrites(restore_run.look())
     client.write("secret/data/a", {"data": {"value": "mine"}})
-    with pytest.raises(RefusedError, match="secret/a: somebody has changed it since it was looked at"):
-        restoring.act()
+    with pytest.raises(DeniedError, match="secret/a: somebody has changed it since it was looked at"):
+        restore_run.act()
     assert client.read("secret/data/a")["data"] == {"value": "mine"}
-    Restoring(file, "here", keys, client, Wish(force=True, only="", seal_expected=True)).act()
+    Restore(file, "here", keys, client, RestoreOptions(force=True, only="", authentication_expected=True)).act()
     assert client.read("secret/data/a")["data"] == {"value": 1}
 
 
@@ -86,10 +86,12 @@ def test_with_a_part_no_settings_of_mounts_come_back_and_no_version_is_lost_for_
     client.delete("sys/mounts/seal")
     client.write("secret/config", {"max_versions": 10})
     client.write("sys/mounts/secret/tune", {"description": "now"})
-    restoring = Restoring(file, "here", keys, client, Wish(force=False, only="se", seal_expected=True))
-    assert restoring.look().changes == ()
-    restoring.act()
+    restore_run = Restore(
+        file, "here", keys, client, RestoreOptions(force=False, only="se", authentication_expected=True)
+    )
+    assert restore_run.look().changes == ()
+    restore_run.act()
     assert client.read("sys/mounts/secret/tune")["description"] == "now"
     assert client.read("secret/data/a", {"version": "1"})["data"] == {"value": 1}
     assert len(client.read("secret/metadata/a")["versions"]) == 15
-    assert restoring.act() == 0
+    assert restore_run.act() == 0

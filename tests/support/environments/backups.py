@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from lessee.host.openbao import ROOT_TOKEN
-from lessee.ops.backup.secrets import secrets
+from lessee.ops.backup.secret_reader import secrets
 from lessee.vault.admin import AdminClient
 from lessee.vault.transport import Address, Transport
 from support.needs import need

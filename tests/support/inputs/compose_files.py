@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 from textwrap import dedent, indent
 
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.ops.lint.policy.compose.check import check_compose
+from lessee.ops.lint.policy.compose.rules import check_compose
 from lessee.ops.lint.policy.findings import in_order
 from lessee.ops.lint.policy.project import check_project
 

@@ -12,7 +12,7 @@ import pyrage
 
 from lessee.ops.backup.encryption import encrypt
 from lessee.ops.backup.keys import Keys
-from lessee.ops.backup.policy.manifest import seal
+from lessee.ops.backup.policy.archive_format import manifest_hmac
 from lessee.ops.backup.policy.records import fingerprint
 
 CHUNK = 64 * 1024 + 16
@@ -55,7 +55,7 @@ class Forger:
             out.write(info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % 512))
         return self.encrypted(out.getvalue() + (bytes(1024) if end else b""))
 
-    def with_(self, *, sealed=False, manifest=None, **changes):
+    def with_(self, *, authenticated=False, manifest=None, **changes):
         """With members changed, and a manifest that fits. `sealed`: by who has the key after all."""
         members = self.members | {_NAMES[name]: content for name, content in changes.items()}
         manifest = manifest or self.manifest()
@@ -64,15 +64,15 @@ class Forger:
             for name in members
             if not name.startswith("manifest")
         ]
-        return self.with_manifest(manifest, members, sealed=sealed)
+        return self.with_manifest(manifest, members, authenticated=authenticated)
 
-    def with_manifest(self, manifest, members=None, *, sealed=False):
+    def with_manifest(self, manifest, members=None, *, authenticated=False):
         members = dict(members or self.members)
-        manifest["sealed_by"] = self.keys.publics[0] if sealed else ""
+        manifest["authenticated_by"] = self.keys.public_keys[0] if authenticated else ""
         text = json.dumps(manifest).encode()
         members["manifest.json"] = text
-        if sealed:
-            members["manifest.hmac"] = seal(text, self.keys.secrets[0].encode())
+        if authenticated:
+            members["manifest.hmac"] = manifest_hmac(text, self.keys.secrets[0].encode())
         else:
             members.pop("manifest.hmac")
         return self.packed(members.items())
@@ -137,14 +137,14 @@ def forged(forger):
     return {
         "without a seal": (forger.with_manifest(manifest()), REFUSED, seal_of),
         "values changed, and all checksums": (forger.with_(kv=_lines(m["kv.ndjson"], another)), REFUSED, seal_of),
-        "of another cluster": (forger.with_manifest(manifest(cluster_id="x"), sealed=True), REFUSED, "another cluster"),
+        "of another cluster": (forger.with_manifest(manifest(cluster_id="x"), authenticated=True), REFUSED, "another cluster"),
         "of a newer server": (
-            forger.with_manifest(manifest(server_version="99.0.0"), sealed=True),
+            forger.with_manifest(manifest(server_version="99.0.0"), authenticated=True),
             REFUSED,
             "newer server",
         ),
-        "of a newer lessee": (forger.with_manifest(manifest(format=2), sealed=True), NO_ARCHIVE, "it has format 2"),
-        "of format 0": (forger.with_manifest(manifest(format=0), sealed=True), NO_ARCHIVE, "it has format 0"),
+        "of a newer lessee": (forger.with_manifest(manifest(format=2), authenticated=True), NO_ARCHIVE, "it has format 2"),
+        "of format 0": (forger.with_manifest(manifest(format=0), authenticated=True), NO_ARCHIVE, "it has format 0"),
         "the seal of another manifest": (
             forger.packed((m | {"manifest.json": m["manifest.json"].replace(b'"counts"', b'"Counts"')}).items()),
             NO_ARCHIVE,
@@ -186,42 +186,42 @@ def forged(forger):
         "nothing encrypted": (forger.encrypted(b""), NO_ARCHIVE, "ends too early"),
         "a manifest of a terabyte": (forger.packed([("manifest.json", huge)]), NO_ARCHIVE, "too large"),
         "a line without an end": (
-            forger.with_(kv=b"x" * (70 << 20), sealed=True),
+            forger.with_(kv=b"x" * (70 << 20), authenticated=True),
             NO_ARCHIVE,
             "a line of its kv.ndjson is too long",
         ),
         "a version that is not what was saved": (
-            forger.with_(kv=_lines(m["kv.ndjson"], {**secret, "versions": versions}), sealed=True),
+            forger.with_(kv=_lines(m["kv.ndjson"], {**secret, "versions": versions}), authenticated=True),
             NO_ARCHIVE,
             "is not what was saved",
         ),
         "a secret less than counted": (
-            forger.with_(kv=m["kv.ndjson"].split(b"\n", 1)[1], sealed=True),
+            forger.with_(kv=m["kv.ndjson"].split(b"\n", 1)[1], authenticated=True),
             NO_ARCHIVE,
             "not as much in it",
         ),
         "a secret that leads elsewhere": (
-            forger.with_(kv=_lines(m["kv.ndjson"], elsewhere), sealed=True),
+            forger.with_(kv=_lines(m["kv.ndjson"], elsewhere), authenticated=True),
             NO_ARCHIVE,
             "leads elsewhere",
         ),
         "a secret outside its mounts": (
-            forger.with_(kv=_lines(m["kv.ndjson"], outside), sealed=True),
+            forger.with_(kv=_lines(m["kv.ndjson"], outside), authenticated=True),
             NO_ARCHIVE,
             "is not what was saved",
         ),
         "a policy where none stands": (
-            forger.with_(server=m["server.ndjson"].replace(b"sys/policies/acl/default", b"sys/seal"), sealed=True),
+            forger.with_(server=m["server.ndjson"].replace(b"sys/policies/acl/default", b"sys/seal"), authenticated=True),
             NO_ARCHIVE,
             "is not where a policy stands",
         ),
         "lines that make no sense": (
-            forger.with_(server=b"{}\n" * 3, sealed=True),
+            forger.with_(server=b"{}\n" * 3, authenticated=True),
             NO_ARCHIVE,
             "makes no sense",
         ),
         "a bomb for a raft snapshot": (
-            forger.with_(snapshot=gzip.compress(bytes(200 << 20)), sealed=True),
+            forger.with_(snapshot=gzip.compress(bytes(200 << 20)), authenticated=True),
             NO_ARCHIVE,
             "raft snapshot",
         ),

@@ -12,7 +12,7 @@ from lessee.agent.effects import Effects
 from lessee.agent.loop import Agent
 from lessee.agent.machine.state import State
 from lessee.agent.machine.status.one_shot import outcomes, unfinished
-from lessee.cli.commands import instances
+from lessee.cli import sessions
 from lessee.cli.commands.run import REVOKE_TIMEOUT, opened, serving
 from lessee.core.errors import LesseeError, UsageError
 from lessee.core.paths import Dynamic
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.once:
         _refuse_leases(project)
     patience = min(arguments.timeout, _PATIENCE) if arguments.once else 0.0
-    project, ledger = instances.begin(project, environ, patience=patience, respawns=respawns)
+    project, ledger = sessions.begin(project, environ, patience=patience, respawns=respawns)
     supervisor = Supervisor(
         arguments.program,
         lambda: environ_of_programs(os.environ),

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from lessee.cli.options.types import Command, Parser, add_logging, count, duration, moment
+from lessee.cli.options.shared import Command, Parser, add_logging, count, duration, moment
 
 _VALIDATIONS = ("text", "json", "yaml", "junit")
 _REPORTS = ("text", "json", "csv")

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping
 
-from lessee.cli.options.types import Command, Parser, add_logging, add_masking, count, duration
+from lessee.cli.options.shared import Command, Parser, add_logging, add_masking, count, duration
 
 _REPORTS = ("text", "json", "sarif", "github", "gitlab")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lessee.agent.machine.apps.version_reports import COUNT
 from lessee.config import Vault
-from lessee.core.errors import ConfigError, LesseeError, RefusedError
+from lessee.core.errors import ConfigError, LesseeError, DeniedError
 from lessee.core.paths import Folder, Need, Ref
 from lessee.host.clock import boot_time
 from lessee.host.project import find, load, read, refuse_without_apps
@@ -65,7 +65,7 @@ def _of_rotator(path: Path, environ: Mapping[str, str]) -> str:
 def _ask(
     vault: Vault, mount: str, value: str, environ: Mapping[str, str], recipes: Iterable[Recipe]
 ) -> tuple[Engine, frozenset[Ref]]:
-    """What the mount is like, and which secrets are rotated there. Raises RefusedError or VaultUnreachableError."""
+    """What the mount is like, and which secrets are rotated there. Raises DeniedError or VaultUnreachableError."""
     with admin_client(vault, environ, boot_time, token=value) as client:
         transport, token = client.transport, client.token
         try:
@@ -82,7 +82,7 @@ def _rotated(client: AdminClient, recipes: Iterable[Recipe]) -> Iterator[Ref]:
     """What a rotator has told of in a secret's metadata; where they may not be read, nobody can know."""
     needs = frozenset[Need]().union(*(recipe.needs for recipe in recipes))
     for ref in sorted({Ref(ref.mount, ref.path) for need in needs for ref in _secrets(client, need)}):
-        with suppress(RefusedError):
+        with suppress(DeniedError):
             told = (client.read(f"{ref.mount}/metadata/{ref.path}") or {}).get("custom_metadata") or {}
             if COUNT in told:
                 yield ref
@@ -92,6 +92,6 @@ def _secrets(client: AdminClient, need: Need) -> Iterator[Ref]:
     if isinstance(need, Ref):
         yield need
     elif isinstance(need, Folder):
-        with suppress(RefusedError):
+        with suppress(DeniedError):
             names = client.list(f"{need.mount}/metadata/{need.path}")
             yield from (need.ref(name) for name in names if not name.endswith("/"))

@@ -6,53 +6,61 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from lessee.core.immutable import replace
-from lessee.ops.backup.encryption import PIECE, decrypted, encrypt
+from lessee.ops.backup.encryption import CHUNK_SIZE, decrypt, encrypt
 from lessee.ops.backup.keys import Keys
-from lessee.ops.backup.policy import tar
-from lessee.ops.backup.policy.manifest import (
+from lessee.ops.backup.policy.archive_format import (
     LARGEST,
     MANIFEST,
-    SEAL,
+    HMAC,
     SECRETS,
     SERVER,
+    TAR_BLOCK,
+    TAR_END,
+    ArchiveError,
     Manifest,
     Member,
-    encoded,
-    is_sealed,
-    manifest_of,
-    seal,
+    encode_manifest,
+    is_authentic,
+    parse_manifest,
+    read_header,
+    manifest_hmac,
+    tar_header,
+    tar_padding,
 )
-from lessee.ops.backup.policy.problems import ArchiveError
-from lessee.ops.backup.policy.records import LONGEST_LINE, Secret, Thing, secret_of, thing_of
-from lessee.ops.backup.spool import Spool
+from lessee.ops.backup.policy.records import LONGEST_LINE, Secret, ServerObject, parse_secret, parse_object
+from lessee.ops.backup.temporary_files import EncryptedTemporaryFile
 
 
 def write(
-    manifest: Manifest, spools: Sequence[Spool], out: IO[bytes], recipients: Sequence[Any], keys: Keys | None
+    manifest: Manifest,
+    contents: Sequence[EncryptedTemporaryFile],
+    out: IO[bytes],
+    recipients: Sequence[Any],
+    keys: Keys | None,
 ) -> None:
     """`keys`: of who makes it, where they are at hand: they seal it. Raises WriteError."""
     if keys is not None:
-        manifest = replace(manifest, sealed_by=keys.publics[0])
-    encrypt(_pieces(manifest, spools, keys), out, recipients)
+        manifest = replace(manifest, authenticated_by=keys.public_keys[0])
+    encrypt(_pieces(manifest, contents, keys), out, recipients)
 
 
-def _pieces(manifest: Manifest, spools: Sequence[Spool], keys: Keys | None) -> Iterator[bytes]:
-    text = encoded(manifest)
+def _pieces(manifest: Manifest, contents: Sequence[EncryptedTemporaryFile], keys: Keys | None) -> Iterator[bytes]:
+    text = encode_manifest(manifest)
     yield from _member(MANIFEST, text)
     if keys is not None:
-        yield from _member(SEAL, seal(text, keys.secrets[0].encode()))
-    for spool in spools:
+        yield from _member(HMAC, manifest_hmac(text, keys.secrets[0].encode()))
+    for spool in contents:
         member = spool.member
-        yield tar.header(member.name, member.size)
+        yield tar_header(member.name, member.size)
         yield from spool.read()
-        yield tar.padding(member.size)
-    yield tar.END
+        yield tar_padding(member.size)
+    yield TAR_END
 
 
 def _member(name: str, content: bytes) -> Iterator[bytes]:
-    yield tar.header(name, len(content))
+    yield tar_header(name, len(content))
     yield content
-    yield tar.padding(len(content))
+    yield tar_padding(len(content))
 
 
 class Archive:
@@ -61,22 +69,22 @@ class Archive:
     def __init__(self, clear: IO[bytes], keys: Keys, *, any_format: bool) -> None:
         self._clear = clear
         text = self._small(MANIFEST, LARGEST)
-        self.manifest = manifest_of(text, any_format=any_format)
-        self.sealed = False
+        self.manifest = parse_manifest(text, any_format=any_format)
+        self.authenticated = False
         """Whether it is known to be made by who has one of our keys."""
-        if self.manifest.sealed_by:
-            said = self._small(SEAL, 64)
-            self.sealed = self._is_sealed(text, said, keys)
+        if self.manifest.authenticated_by:
+            said = self._small(HMAC, 64)
+            self.authenticated = self._is_sealed(text, said, keys)
         self._key = bytes.fromhex(self.manifest.key)
         self._next = 0
 
-    def things(self) -> Iterator[Thing]:
+    def objects(self) -> Iterator[ServerObject]:
         """What is saved beside secrets."""
-        return map(thing_of, self._lines(self._member(SERVER)))
+        return map(parse_object, self._lines(self._member(SERVER)))
 
     def secrets(self) -> Iterator[Secret]:
         """After the things."""
-        return (secret_of(line, self._key) for line in self._lines(self._member(SECRETS)))
+        return (parse_secret(line, self._key) for line in self._lines(self._member(SECRETS)))
 
     def snapshot(self) -> Iterator[bytes]:
         """After the secrets, where the manifest names it."""
@@ -84,16 +92,16 @@ class Archive:
 
     def close(self) -> None:
         """Raises ArchiveError where it does not end here."""
-        if tar.header_of(self._exactly(tar.BLOCK)) is not None:
+        if read_header(self._exactly(TAR_BLOCK)) is not None:
             raise ArchiveError("a member is in it that its manifest does not name")
-        if self._exactly(tar.BLOCK) != bytes(tar.BLOCK):
+        if self._exactly(TAR_BLOCK) != bytes(TAR_BLOCK):
             raise ArchiveError("it does not end as it should")
 
     def _is_sealed(self, text: bytes, said: bytes, keys: Keys) -> bool:
-        if self.manifest.sealed_by not in keys.publics:
+        if self.manifest.authenticated_by not in keys.public_keys:
             return False
-        own = keys.secrets[keys.publics.index(self.manifest.sealed_by)]
-        if not is_sealed(text, own.encode(), said):
+        own = keys.secrets[keys.public_keys.index(self.manifest.authenticated_by)]
+        if not is_authentic(text, own.encode(), said):
             raise ArchiveError(
                 "it says that it was sealed with your key, and the seal is wrong: it is forged or altered"
             )
@@ -106,7 +114,7 @@ class Archive:
         return b"".join(self._exactly_in_pieces(size))
 
     def _header(self, name: str) -> int:
-        found = tar.header_of(self._exactly(tar.BLOCK))
+        found = read_header(self._exactly(TAR_BLOCK))
         if found is None or found[0] != name:
             raise ArchiveError(f"{name} is not in it where it should be")
         return found[1]
@@ -121,16 +129,16 @@ class Archive:
 
     def _content(self, member: Member) -> Iterator[bytes]:
         found = hashlib.sha256()
-        for piece in self._exactly_in_pieces(member.size):
-            found.update(piece)
-            yield piece
+        for chunk in self._exactly_in_pieces(member.size):
+            found.update(chunk)
+            yield chunk
         if found.hexdigest() != member.sha256:
             raise ArchiveError(f"its {member.name} is not what its manifest says")
 
     def _lines(self, member: Member) -> Iterator[bytes]:
         rest = bytearray()
-        for piece in self._content(member):
-            *lines, last = piece.split(b"\n")
+        for chunk in self._content(member):
+            *lines, last = chunk.split(b"\n")
             for line in lines:
                 yield bytes(rest) + line
                 rest.clear()
@@ -143,10 +151,10 @@ class Archive:
     def _exactly_in_pieces(self, size: int) -> Iterator[bytes]:
         rest = size
         while rest:
-            piece = self._exactly(min(rest, PIECE))
-            rest -= len(piece)
-            yield piece
-        self._exactly(len(tar.padding(size)))
+            chunk = self._exactly(min(rest, CHUNK_SIZE))
+            rest -= len(chunk)
+            yield chunk
+        self._exactly(len(tar_padding(size)))
 
     def _exactly(self, size: int) -> bytes:
         found = self._clear.read(size)
@@ -156,11 +164,11 @@ class Archive:
 
 
 @contextmanager
-def opened(file: IO[bytes], keys: Keys, where: str, *, any_format: bool = False) -> Iterator[Archive]:
+def open_for_reading(file: IO[bytes], keys: Keys, where: str, *, any_format: bool = False) -> Iterator[Archive]:
     """The archive in a file, which is read from its beginning. Raises ArchiveError, told with `where`."""
     file.seek(0)
     try:
-        with decrypted(file, keys, where) as clear:
+        with decrypt(file, keys, where) as clear:
             archive = Archive(clear, keys, any_format=any_format)
             yield archive
             archive.close()

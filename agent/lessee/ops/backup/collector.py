@@ -7,50 +7,50 @@ from datetime import datetime
 from pathlib import Path
 
 from lessee import __version__
-from lessee.core.errors import RefusedError
+from lessee.core.errors import DeniedError
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.backup import raft, server
-from lessee.ops.backup.policy.manifest import FORMAT, SECRETS, SERVER, SNAPSHOT, Counts, Manifest
+from lessee.ops.backup.policy.archive_format import FORMAT, SECRETS, SERVER, SNAPSHOT, Counts, Manifest
 from lessee.ops.backup.policy.objects import gaps
-from lessee.ops.backup.policy.records import Secret, Thing, line
-from lessee.ops.backup.secrets import secrets
-from lessee.ops.backup.spool import Spool
+from lessee.ops.backup.policy.records import Secret, ServerObject, encode_record
+from lessee.ops.backup.secret_reader import secrets
+from lessee.ops.backup.temporary_files import EncryptedTemporaryFile
 from lessee.vault.admin import AdminClient
 
 
-class Gathered(ImmutableStruct, frozen=True):
+class Collected(ImmutableStruct, frozen=True):
     """What an archive is to hold. `missed`: why there is no raft snapshot, where the server has raft."""
 
     manifest: Manifest
-    spools: tuple[Spool, ...]
-    missed: str
+    contents: tuple[EncryptedTemporaryFile, ...]
+    snapshot_error: str
 
 
 @contextmanager
-def gathered(client: AdminClient, created: datetime, folder: Path | None, namespace: str | None) -> Iterator[Gathered]:
+def collect(client: AdminClient, created: datetime, folder: Path | None, namespace: str | None) -> Iterator[Collected]:
     """`folder`: for temporary files. `namespace`: None is the server's root, whose is the raft snapshot.
 
-    Raises RefusedError, VaultUnreachableError or WriteError.
+    Raises DeniedError, VaultUnreachableError or WriteError.
     """
     described = server.describe(client, namespace)
     key = os.urandom(32)
     with ExitStack() as stack:
 
-        def spool(name: str) -> Spool:
-            made = Spool(name, folder)
+        def spool(name: str) -> EncryptedTemporaryFile:
+            made = EncryptedTemporaryFile(name, folder)
             stack.callback(made.close)
             return made
 
-        snapshot, missed = None, ""
+        snapshot, snapshot_error = None, ""
         if described.storage == "raft" and not described.namespace:
-            snapshot, missed = _snapshot(client, spool)
-        all_things = tuple(server.things(client))
-        things = spool(SERVER)
-        for thing in all_things:
-            things.write(line(thing))
+            snapshot, snapshot_error = _snapshot(client, spool)
+        all_things = tuple(server.objects(client))
+        objects = spool(SERVER)
+        for server_object in all_things:
+            objects.write(encode_record(server_object))
         kept = spool(SECRETS)
-        counts = counted(all_things, *_write(secrets(client, _kv(all_things), key), kept))
-        spools = (things, kept, *((snapshot,) if snapshot is not None else ()))
+        counts = count_records(all_things, *_write(secrets(client, _kv(all_things), key), kept))
+        contents = (objects, kept, *((snapshot,) if snapshot is not None else ()))
         manifest = Manifest(
             format=FORMAT,
             made_by=f"lessee {__version__}",
@@ -60,43 +60,45 @@ def gathered(client: AdminClient, created: datetime, folder: Path | None, namesp
             server_version=described.version,
             namespace=described.namespace,
             counts=counts,
-            members=tuple(one.member for one in spools),
+            members=tuple(one.member for one in contents),
             key=key.hex(),
             gaps=gaps(all_things, server.namespaces(client), entities=server.has_entities(client)),
         )
-        yield Gathered(manifest, spools, missed)
+        yield Collected(manifest, contents, snapshot_error)
 
 
-def _kv(things: Iterable[Thing]) -> dict[str, int]:
+def _kv(objects: Iterable[ServerObject]) -> dict[str, int]:
     """The mounts of KV, and which version each has."""
     return {
-        thing.path: 2 if server.is_versioned(thing.data) else 1
-        for thing in things
-        if thing.kind == "mount" and thing.data["type"] in {"kv", "generic"}
+        server_object.path: 2 if server.is_versioned(server_object.data) else 1
+        for server_object in objects
+        if server_object.kind == "mount" and server_object.data["type"] in {"kv", "generic"}
     }
 
 
-def _snapshot(client: AdminClient, spool: Callable[[str], Spool]) -> tuple[Spool | None, str]:
+def _snapshot(
+    client: AdminClient, spool: Callable[[str], EncryptedTemporaryFile]
+) -> tuple[EncryptedTemporaryFile | None, str]:
     made = spool(SNAPSHOT)
     try:
         raft.take(client, made.write)
-    except RefusedError as exc:
+    except DeniedError as exc:
         return None, str(exc)
     return made, ""
 
 
-def _write(found: Iterable[Secret], spool: Spool) -> tuple[int, int]:
+def _write(found: Iterable[Secret], spool: EncryptedTemporaryFile) -> tuple[int, int]:
     count = versions = 0
     for secret in found:
-        spool.write(line(secret))
+        spool.write(encode_record(secret))
         count += 1
         versions += sum(version.data is not None for version in secret.versions)
     return count, versions
 
 
-def counted(things: Iterable[Thing], count: int, versions: int) -> Counts:
+def count_records(objects: Iterable[ServerObject], count: int, versions: int) -> Counts:
     """How much there is."""
-    kinds = [thing.kind for thing in things]
+    kinds = [server_object.kind for server_object in objects]
     return Counts(
         mounts=kinds.count("mount"),
         auth=kinds.count("auth"),

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from lessee.audit_trail.operator_acts import acting
 from lessee.config import Config
-from lessee.core.errors import LesseeError, RefusedError, UsageError
+from lessee.core.errors import LesseeError, DeniedError, UsageError
 from lessee.host.clock import boot_time
 from lessee.host.project import find, read
-from lessee.ops.backup.keys import keys, needed
-from lessee.ops.backup.policy.manifest import SNAPSHOT, Counts
-from lessee.ops.backup.policy.restore import Course
-from lessee.ops.backup.policy.schedule import wait
-from lessee.ops.backup.restore import Outlook, Restoring, Wish
-from lessee.ops.backup.save import Saved, save
+from lessee.ops.backup.keys import keys, require_keys
+from lessee.ops.backup.policy.archive_format import SNAPSHOT, Counts
+from lessee.ops.backup.policy.retention import next_delay
+from lessee.ops.backup.policy.secret_restore import SecretStatus
+from lessee.ops.backup.restore import RestorePlan, Restore, RestoreOptions
+from lessee.ops.backup.save import SaveResult, save
 from lessee.ops.backup.stores import found
 from lessee.ops.backup.verification import verify
 from lessee.process.hardening import make_private
@@ -57,7 +57,7 @@ def _save(arguments: argparse.Namespace, config: Config, environ: Mapping[str, s
             except LesseeError as exc:
                 code = exc.exit_code
                 print(f"lessee: {exc}", file=sys.stderr)
-            time.sleep(wait(began, boot_time(), arguments.every, failed=code != 0))
+            time.sleep(next_delay(began, boot_time(), arguments.every, failed=code != 0))
     except KeyboardInterrupt:
         return 0  # It was told to go on until then.
 
@@ -75,14 +75,14 @@ def _save_once(arguments: argparse.Namespace, config: Config, environ: Mapping[s
     return saved.problems[0].exit_code if saved.problems else 0
 
 
-def _tell_saved(saved: Saved) -> None:
+def _tell_saved(saved: SaveResult) -> None:
     for place in saved.places:
         print(f"saved {place} ({saved.size:,} bytes)")
     print(f"  {_counted(saved.manifest.counts)}")
     if any(member.name == SNAPSHOT for member in saved.manifest.members):
         print("  a raft snapshot, which holds all")
-    elif saved.missed:
-        print(f"  no raft snapshot: {saved.missed}")
+    elif saved.snapshot_error:
+        print(f"  no raft snapshot: {saved.snapshot_error}")
     print("not in a logical backup:")
     for gap in saved.manifest.gaps:
         print(f"  {gap}")
@@ -92,7 +92,7 @@ def _tell_saved(saved: Saved) -> None:
 
 
 def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
-    own = needed(keys(arguments.key_file, environ))
+    own = require_keys(keys(arguments.key_file, environ))
     with found(arguments.archive, config.backup, environ) as (file, where):
         verified = verify(file, where, own, [_secret_of(Path(name)) for name in arguments.unseal_key_file])
     manifest = verified.inspected.manifest
@@ -101,9 +101,9 @@ def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str,
     outcome = f"{len(verified.differences)} DIFFER" if verified.differences else "all came back as it was saved"
     print(f"{where}: {outcome}")
     print(f"  of {manifest.cluster_name} at {manifest.created}: {_counted(manifest.counts)}")
-    if not verified.inspected.sealed:
+    if not verified.inspected.authenticated:
         print("  not sealed with this key: whoever knows its public key could have made it")
-    for place in verified.untried:
+    for place in verified.unsupported:
         print(f"  not tried, for a scratch server has no such engine: {place}")
     if verified.snapshot is not None:
         print(f"  raft snapshot: {verified.snapshot}")
@@ -113,72 +113,74 @@ def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str,
 def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
     if arguments.raft and (arguments.path or arguments.plan):
         raise UsageError("--raft replaces all there is", todo="leave out --path and --plan")
-    own = needed(keys(arguments.key_file, environ))
+    own = require_keys(keys(arguments.key_file, environ))
     recipients = config.backup.recipients if config.backup is not None else None
-    wish = Wish(
+    options = RestoreOptions(
         force=arguments.force,
         only=arguments.path,
-        seal_expected=recipients is None,
+        authentication_expected=recipients is None,
         namespace=config.vault.namespace,
     )
     with (
         found(arguments.archive, config.backup, environ) as (file, where),
         admin_client(config.vault, environ, boot_time) as client,
     ):
-        restoring = Restoring(file, where, own, client, wish)
+        restore_run = Restore(file, where, own, client, options)
         about = {"archive": str(where), "server": config.vault.address, "only": arguments.path}
         if arguments.raft:
-            created = restoring.inspected.manifest.created
-            _agree(arguments, restoring, f"replaces by what there was at {created}, its keys too, all that is in")
+            created = restore_run.inspected.manifest.created
+            _agree(arguments, restore_run, f"replaces by what there was at {created}, its keys too, all that is in")
             with acting(config.trail, environ, "raft snapshot restored", config.environment, **about):
-                restoring.act_by_snapshot()
+                restore_run.apply_snapshot()
             print(f"restored the raft snapshot of {where}; unseal the server with the keys that it had then")
             return 0
-        outlook = restoring.look()
-        _tell_outlook(outlook, in_full=arguments.plan)
+        restore_plan = restore_run.look()
+        _tell_outlook(restore_plan, in_full=arguments.plan)
         if arguments.plan:
             return 0
-        restoring.refuse_loss(outlook)
+        restore_run.check_overwrites(restore_plan)
         writes = 0
-        if outlook.writes:
-            _agree(arguments, restoring, "writes to")
+        if restore_plan.writes:
+            _agree(arguments, restore_run, "writes to")
             with acting(config.trail, environ, "backup restored", config.environment, **about) as doing:
-                writes = restoring.act()
+                writes = restore_run.act()
                 doing.step(f"{writes} writes")
         print(f"restored {where} with {writes} writes")
-    _tell_lost(outlook, restoring.inspected.manifest.gaps)
+    _tell_lost(restore_plan, restore_run.inspected.manifest.gaps)
     return 0
 
 
-def _tell_outlook(outlook: Outlook, *, in_full: bool) -> None:
-    for change in outlook.changes:
+def _tell_outlook(restore_plan: RestorePlan, *, in_full: bool) -> None:
+    for change in restore_plan.changes:
         print(f"{'new     ' if change.new else 'changed '} {change.path}")
     if in_full:
-        for where, course, writes in outlook.secrets:
+        for where, course, writes in restore_plan.secrets:
             print(f"{course:<9}{where} ({writes} writes)")
-        for where in outlook.losing:
+        for where in restore_plan.losing:
             print(f"newer on the server, or without history there: {where}")
-    courses = [course for _, course, _ in outlook.secrets]
-    counts = ", ".join(f"{courses.count(course)} {course}" for course in Course if course is not Course.EQUAL)
-    print(f"secrets: {outlook.equal} equal, {counts}; {outlook.writes} writes in all")
+    courses = [course for _, course, _ in restore_plan.secrets]
+    counts = ", ".join(
+        f"{courses.count(course)} {course}" for course in SecretStatus if course is not SecretStatus.EQUAL
+    )
+    print(f"secrets: {restore_plan.equal} equal, {counts}; {restore_plan.writes} writes in all")
 
 
-def _tell_lost(outlook: Outlook, gaps: Sequence[str]) -> None:
-    for lost in outlook.lost:
+def _tell_lost(restore_plan: RestorePlan, gaps: Sequence[str]) -> None:
+    for lost in restore_plan.lost:
         print(f"to be written anew: {lost.path} ({lost.what})")
     print("a logical backup cannot bring back:")
     for gap in gaps:
         print(f"  {gap}")
 
 
-def _agree(arguments: argparse.Namespace, restoring: Restoring, does: str) -> None:
+def _agree(arguments: argparse.Namespace, restore_run: Restore, does: str) -> None:
     if arguments.yes:
         return
-    name = restoring.server.cluster_name or restoring.server.cluster_id
+    name = restore_run.server.cluster_name or restore_run.server.cluster_id
     print(f"This {does} the cluster {name}. Type its name to go on: ", end="", flush=True)
     if sys.stdin is None or sys.stdin.readline().strip() != name:  # None: it is closed.
         print()
-        raise RefusedError("nothing was written: the cluster's name was not given", todo="type it, or say --yes")
+        raise DeniedError("nothing was written: the cluster's name was not given", todo="type it, or say --yes")
 
 
 def _counted(counts: Counts) -> str:

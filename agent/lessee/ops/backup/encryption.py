@@ -7,16 +7,16 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from lessee.core.errors import WriteError
-from lessee.ops.backup.keys import Keys, does_not_open, rage
-from lessee.ops.backup.policy.problems import ArchiveError
+from lessee.ops.backup.keys import Keys, does_not_open, load_pyrage
+from lessee.ops.backup.policy.archive_format import ArchiveError
 
-PIECE = 1 << 16
+CHUNK_SIZE = 1 << 16
 
 
-def encrypt(pieces: Iterator[bytes], out: IO[bytes], recipients: Sequence[Any]) -> None:
+def encrypt(chunks: Iterator[bytes], out: IO[bytes], recipients: Sequence[Any]) -> None:
     """Write what comes to `out`, encrypted. What goes wrong with either is raised as it was."""
-    source, sink = _Source(pieces), _Sink(out)
-    pyrage = rage()
+    source, sink = _Source(chunks), _Sink(out)
+    pyrage = load_pyrage()
     try:
         pyrage.encrypt_io(source, sink, recipients)
         sink.flush()
@@ -29,7 +29,7 @@ def encrypt(pieces: Iterator[bytes], out: IO[bytes], recipients: Sequence[Any]) 
 
 
 @contextmanager
-def decrypted(file: IO[bytes], keys: Keys, where: str) -> Iterator[IO[bytes]]:
+def decrypt(file: IO[bytes], keys: Keys, where: str) -> Iterator[IO[bytes]]:
     """What is in a file, to be read to its end: only there it is known to be whole.
 
     Raises ArchiveError, also in place of what the body raises, where the file is cut or altered. Each piece that can
@@ -38,7 +38,7 @@ def decrypted(file: IO[bytes], keys: Keys, where: str) -> Iterator[IO[bytes]]:
     incoming, outgoing = os.pipe()
     thread = _Decrypting(file, keys, outgoing)
     thread.start()
-    with open(incoming, "rb", buffering=PIECE) as clear:  # noqa: PTH123  # A descriptor is no path.
+    with open(incoming, "rb", buffering=CHUNK_SIZE) as clear:  # noqa: PTH123  # A descriptor is no path.
         try:
             yield clear
             rest = _drain(clear)
@@ -58,8 +58,8 @@ def decrypted(file: IO[bytes], keys: Keys, where: str) -> Iterator[IO[bytes]]:
 
 def _drain(clear: IO[bytes]) -> int:
     size = 0
-    while piece := clear.read(PIECE):
-        size += len(piece)
+    while chunk := clear.read(CHUNK_SIZE):
+        size += len(chunk)
     return size
 
 
@@ -70,8 +70,8 @@ class _Decrypting(threading.Thread):
         self._reason = ""
 
     def run(self) -> None:
-        pyrage = rage()
-        with suppress(OSError), open(self._outgoing, "wb", buffering=PIECE) as out:  # noqa: PTH123  # As above.
+        pyrage = load_pyrage()
+        with suppress(OSError), open(self._outgoing, "wb", buffering=CHUNK_SIZE) as out:  # noqa: PTH123  # As above.
             sink = _Sink(out)
             try:
                 pyrage.decrypt_io(self._file, sink, self._keys.identities())
@@ -89,15 +89,15 @@ class _Decrypting(threading.Thread):
 class _Source:
     """What pyrage reads from."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._pieces = chunks
         self._rest = memoryview(b"")
         self.failed: BaseException | None = None
 
     def read(self, size: int) -> bytes:
         try:
-            while not self._rest and (piece := next(self._pieces, None)) is not None:
-                self._rest = memoryview(piece)
+            while not self._rest and (chunk := next(self._pieces, None)) is not None:
+                self._rest = memoryview(chunk)
         except BaseException as exc:
             self.failed = exc
             raise
@@ -112,9 +112,9 @@ class _Sink:
         self._out = out
         self.failed: BaseException | None = None
 
-    def write(self, piece: bytes) -> int:
+    def write(self, chunk: bytes) -> int:
         try:
-            return self._out.write(piece)
+            return self._out.write(chunk)
         except BaseException as exc:
             self.failed = exc
             raise

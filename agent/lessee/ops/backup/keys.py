@@ -7,29 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.immutable import Record
-from lessee.ops.backup.policy.problems import ArchiveError
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.backup.policy.archive_format import ArchiveError
 
 VARIABLE = "LESSEE_BACKUP_KEY_FILE"
 _LARGEST = 64 * 1024
 _OTHERS = 0o077
 
 
-class Keys(Record, frozen=True):
+class Keys(ImmutableStruct, frozen=True):
     """What a key file holds: each identity's secret, and its public part."""
 
     hidden = ("secrets",)
 
     secrets: tuple[str, ...]
-    publics: tuple[str, ...]
+    public_keys: tuple[str, ...]
 
     def identities(self) -> list[Any]:
         """As pyrage takes them."""
-        identity = rage().x25519.Identity
+        identity = load_pyrage().x25519.Identity
         return [identity.from_str(secret) for secret in self.secrets]
 
 
-def rage() -> Any:
+def load_pyrage() -> Any:
     """The library, which is an extra. Raises LesseeError."""
     try:
         import pyrage  # noqa: PLC0415  # As its extra says, only backups need it.
@@ -44,7 +44,7 @@ def keys(option: str | None, environ: Mapping[str, str]) -> Keys | None:
     return _read(Path(named)) if named else None
 
 
-def needed(found: Keys | None) -> Keys:
+def require_keys(found: Keys | None) -> Keys:
     """Raises ConfigError where there is no key."""
     if found is None:
         todo = f"name the age identity's file with --key-file or ${VARIABLE} (`age-keygen -o FILE` makes one)"
@@ -54,8 +54,8 @@ def needed(found: Keys | None) -> Keys:
 
 def recipients(configured: Sequence[str], found: Keys | None) -> list[Any]:
     """As pyrage takes them: those of the configuration, else our own. Raises ConfigError."""
-    pyrage = rage()
-    texts = configured or needed(found).publics
+    pyrage = load_pyrage()
+    texts = configured or require_keys(found).public_keys
     try:
         return [pyrage.x25519.Recipient.from_str(text) for text in texts]
     except pyrage.RecipientError:
@@ -79,7 +79,7 @@ def _read(path: Path) -> Keys:
         os.close(fd)
     lines = [line.strip() for line in text.decode(errors="replace").splitlines()]
     secrets = tuple(line for line in lines if line and not line.startswith("#"))
-    pyrage = rage()
+    pyrage = load_pyrage()
     try:
         made = [pyrage.x25519.Identity.from_str(secret) for secret in secrets]
     except pyrage.IdentityError:

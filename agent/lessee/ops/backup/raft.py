@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, cast
 
 from lessee.core.errors import VaultUnreachableError
-from lessee.ops.backup.encryption import PIECE
-from lessee.ops.backup.policy.problems import ArchiveError
+from lessee.ops.backup.encryption import CHUNK_SIZE
+from lessee.ops.backup.policy.archive_format import ArchiveError
 from lessee.vault.admin import AdminClient, request_error
 from lessee.vault.transport import RequestFailedError
 
@@ -18,10 +18,10 @@ _LARGEST_SUMS = 1 << 16
 
 
 def take(client: AdminClient, write: Callable[[bytes], None]) -> None:
-    """Write a snapshot piece by piece, and look whether it is whole. Raises RefusedError or VaultUnreachableError."""
+    """Write a snapshot piece by piece, and look whether it is whole. Raises DeniedError or VaultUnreachableError."""
     try:
         with client.transport.stream("GET", PATH, token=client.token) as answer:
-            check(_written(iter(lambda: answer.read(PIECE), b""), write))
+            check(_written(iter(lambda: answer.read(CHUNK_SIZE), b""), write))
     except RequestFailedError as exc:
         raise request_error(exc.failure, PATH) from None
     except ArchiveError as exc:
@@ -29,19 +29,19 @@ def take(client: AdminClient, write: Callable[[bytes], None]) -> None:
         raise VaultUnreachableError(f"the snapshot that it sent is not whole: {exc.what}", where=PATH) from None
 
 
-def put(client: AdminClient, pieces: Iterable[bytes], size: int, *, force: bool) -> None:
-    """Replace all that a server holds. `force`: though its seal is another. Raises RefusedError or VaultUnreachableError."""
+def put(client: AdminClient, chunks: Iterable[bytes], size: int, *, force: bool) -> None:
+    """Replace all that a server holds. `force`: though its seal is another. Raises DeniedError or VaultUnreachableError."""
     path = f"{PATH}-force" if force else PATH
     try:
-        with client.transport.stream("POST", path, token=client.token, body=pieces, size=size) as answer:
+        with client.transport.stream("POST", path, token=client.token, body=chunks, size=size) as answer:
             answer.read()
     except RequestFailedError as exc:
         raise request_error(exc.failure, path) from None
 
 
-def check(pieces: Iterator[bytes]) -> None:
+def check(chunks: Iterator[bytes]) -> None:
     """Read a snapshot to its end. Raises ArchiveError where its own checksums are wrong, or it has none."""
-    source = _Pieces(pieces)
+    source = _Pieces(chunks)
     found: dict[str, str] = {}
     sums: dict[str, str] = {}
     try:
@@ -56,7 +56,7 @@ def check(pieces: Iterator[bytes]) -> None:
                     found[info.name] = _hash(content)
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError):
         raise ArchiveError("the raft snapshot is cut or altered") from None
-    for _ in pieces:
+    for _ in chunks:
         pass
     named = {name: digest for name, digest in found.items() if not name.startswith(_SUMS)}
     if not sums or any(sums.get(name) != digest for name, digest in named.items()) or set(sums) - set(named):
@@ -64,26 +64,26 @@ def check(pieces: Iterator[bytes]) -> None:
 
 
 class _Pieces:
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces, self._rest = pieces, b""
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._pieces, self._rest = chunks, b""
 
     def read(self, size: int) -> bytes:
-        while len(self._rest) < size and (piece := next(self._pieces, b"")):
-            self._rest += piece
-        piece, self._rest = self._rest[:size], self._rest[size:]
-        return piece
+        while len(self._rest) < size and (chunk := next(self._pieces, b"")):
+            self._rest += chunk
+        chunk, self._rest = self._rest[:size], self._rest[size:]
+        return chunk
 
 
-def _written(pieces: Iterator[bytes], write: Callable[[bytes], None]) -> Iterator[bytes]:
-    for piece in pieces:
-        write(piece)
-        yield piece
+def _written(chunks: Iterator[bytes], write: Callable[[bytes], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        write(chunk)
+        yield chunk
 
 
 def _hash(content: IO[bytes]) -> str:
     found: Any = hashlib.sha256()
-    while piece := content.read(PIECE):
-        found.update(piece)
+    while chunk := content.read(CHUNK_SIZE):
+        found.update(chunk)
     return str(found.hexdigest())
 
 

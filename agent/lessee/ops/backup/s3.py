@@ -9,14 +9,14 @@ from typing import IO, Any
 
 from lessee.config.grammar.backup import BackupStore
 from lessee.core.errors import ConfigError, LesseeError, WriteError
-from lessee.ops.backup.encryption import PIECE
-from lessee.ops.backup.policy.problems import ArchiveError
+from lessee.ops.backup.encryption import CHUNK_SIZE
+from lessee.ops.backup.policy.archive_format import ArchiveError
 
 _TIMEOUTS = (5, 60)
 """Seconds to connect, and for each read."""
 
 
-class Bucket:
+class S3Store:
     """The objects of a bucket whose keys begin with a prefix."""
 
     def __init__(self, config: BackupStore, environ: Mapping[str, str]) -> None:
@@ -29,7 +29,7 @@ class Bucket:
     def names(self) -> tuple[str, ...]:
         prefix, found = self._config.prefix, []
         try:
-            pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._config.bucket, Prefix=prefix)
+            pages = self._client.get_paginator("list_objects_v2").paginate(S3Store=self._config.bucket, Prefix=prefix)
             for page in pages:
                 found += [item["Key"].removeprefix(prefix) for item in page.get("Contents", ())]
         except self._errors as exc:
@@ -40,7 +40,7 @@ class Bucket:
         """It is there, and as long as it was sent, or WriteError is raised."""
         size = archive.seek(0, os.SEEK_END)
         archive.seek(0)
-        place = {"Bucket": self._config.bucket, "Key": self._config.prefix + name}
+        place = {"S3Store": self._config.bucket, "Key": self._config.prefix + name}
         try:
             self._client.put_object(**place, Body=archive, ContentLength=size)
             there = self._client.head_object(**place)["ContentLength"]
@@ -52,9 +52,9 @@ class Bucket:
     def open(self, name: str) -> IO[bytes] | None:
         file = tempfile.TemporaryFile()  # noqa: SIM115  # The caller closes it.
         try:
-            body = self._client.get_object(Bucket=self._config.bucket, Key=self._config.prefix + name)["Body"]
-            for piece in body.iter_chunks(PIECE):
-                file.write(piece)
+            body = self._client.get_object(S3Store=self._config.bucket, Key=self._config.prefix + name)["Body"]
+            for chunk in body.iter_chunks(CHUNK_SIZE):
+                file.write(chunk)
         except self._errors as exc:
             file.close()
             if _reason(exc) in {"NoSuchKey", "404"}:
@@ -65,7 +65,7 @@ class Bucket:
 
     def remove(self, name: str) -> None:
         try:
-            self._client.delete_object(Bucket=self._config.bucket, Key=self._config.prefix + name)
+            self._client.delete_object(S3Store=self._config.bucket, Key=self._config.prefix + name)
         except self._errors as exc:
             raise WriteError(f"it cannot be removed: {_reason(exc)}", where=self.where(name)) from None
 

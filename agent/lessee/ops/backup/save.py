@@ -14,16 +14,15 @@ from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.clock import boot_time, wall_time
 from lessee.ops.backup import archive
-from lessee.ops.backup.collector import gathered
+from lessee.ops.backup.collector import collect
 from lessee.ops.backup.keys import Keys, recipients
-from lessee.ops.backup.policy.manifest import Manifest
-from lessee.ops.backup.policy.names import Name, name_of
-from lessee.ops.backup.policy.retention import surplus
-from lessee.ops.backup.stores import Folder, Store, locked, stores
+from lessee.ops.backup.policy.archive_format import Manifest
+from lessee.ops.backup.policy.retention import Name, archives_to_remove, name_of
+from lessee.ops.backup.stores import DirectoryStore, Store, save_lock, stores
 from lessee.vault.admin import admin_client
 
 
-class Saved(ImmutableStruct, frozen=True):
+class SaveResult(ImmutableStruct, frozen=True):
     """What came of it. `missed`: why there is no raft snapshot, where the server has raft."""
 
     manifest: Manifest
@@ -31,26 +30,26 @@ class Saved(ImmutableStruct, frozen=True):
     places: tuple[str, ...]
     removed: tuple[str, ...]
     problems: tuple[LesseeError, ...]
-    missed: str
+    snapshot_error: str
 
 
-def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> Saved:
+def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> SaveResult:
     """Raises LesseeError where there is no archive at all; one that a store did not take is told in `problems`."""
     places = stores(config.backup, environ)
     assert config.backup is not None
     wanted = recipients(config.backup.recipients or (), keys)
     for place in places:
-        if isinstance(place, Folder):
+        if isinstance(place, DirectoryStore):
             with suppress(WriteError):  # It is told when it is written to.
                 place.make()
     with (
-        locked(folder := _folder(places)),
+        save_lock(folder := _folder(places)),
         _temporary(folder) as file,
         admin_client(config.vault, environ, boot_time) as client,
     ):
         created = datetime.fromtimestamp(wall_time(), UTC)
-        with gathered(client, created, folder, config.vault.namespace) as found:
-            archive.write(found.manifest, found.spools, file, wanted, keys)
+        with collect(client, created, folder, config.vault.namespace) as found:
+            archive.write(found.manifest, found.contents, file, wanted, keys)
         manifest = found.manifest
         name = name_of(manifest.cluster_name, manifest.cluster_id, manifest.namespace, created)
         kept: list[str] = []
@@ -60,16 +59,16 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> Saved
             try:
                 place.put(str(name), file)
                 kept.append(place.where(str(name)))
-                removed += _retain(place, name, config.backup)
+                removed += _apply_retention(place, name, config.backup)
             except LesseeError as exc:
                 problems.append(exc)
         size = file.seek(0, os.SEEK_END)
-    return Saved(manifest, size, tuple(kept), tuple(removed), tuple(problems), found.missed)
+    return SaveResult(manifest, size, tuple(kept), tuple(removed), tuple(problems), found.snapshot_error)
 
 
-def _retain(place: Store, name: Name, config: Backup) -> Iterator[str]:
+def _apply_retention(place: Store, name: Name, config: Backup) -> Iterator[str]:
     keep = config.keep
-    for old in surplus(place.names(), name, daily=keep.daily, weekly=keep.weekly):
+    for old in archives_to_remove(place.names(), name, daily=keep.daily, weekly=keep.weekly):
         place.remove(old)
         yield place.where(old)
 
@@ -90,4 +89,6 @@ def _temporary(folder: Path | None) -> Iterator[IO[bytes]]:
 
 def _folder(places: tuple[Store, ...]) -> Path | None:
     """Where there is room for an archive, there is for what is on the way."""
-    return next((place.path for place in places if isinstance(place, Folder) and os.access(place.path, os.W_OK)), None)
+    return next(
+        (place.path for place in places if isinstance(place, DirectoryStore) and os.access(place.path, os.W_OK)), None
+    )

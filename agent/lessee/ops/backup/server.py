@@ -5,9 +5,16 @@ from typing import Any, Literal
 
 from lessee.core.errors import VaultUnreachableError
 from lessee.core.failures import Kind as Failing
-from lessee.ops.backup.policy.objects import CONFIGURED, OF_AUTH, OF_ENGINE, OWN, Listed, settings
-from lessee.ops.backup.policy.records import Kind, Thing
-from lessee.ops.backup.policy.restore_guard import Server
+from lessee.ops.backup.policy.comparison import Server
+from lessee.ops.backup.policy.objects import (
+    READABLE_CONFIGS,
+    AUTH_LISTINGS,
+    ENGINE_LISTINGS,
+    BUILT_IN_MOUNTS,
+    Listing,
+    settings,
+)
+from lessee.ops.backup.policy.records import Kind, ServerObject
 from lessee.vault.admin import AdminClient, request_error
 from lessee.vault.transport import RequestFailedError
 
@@ -29,26 +36,26 @@ def describe(client: AdminClient, namespace: str | None) -> Server:
     )
 
 
-def things(client: AdminClient) -> Iterator[Thing]:
+def objects(client: AdminClient) -> Iterator[ServerObject]:
     """In the order in which they are made: mounts, auth methods, policies, and what stands in them.
 
-    Raises RefusedError where the token may not read one of them: half a backup is none.
+    Raises DeniedError where the token may not read one of them: half a backup is none.
     """
-    engines = {path: found for path, found in mounts(client, "mount").items() if not path.startswith(OWN)}
+    engines = {path: found for path, found in mounts(client, "mount").items() if not path.startswith(BUILT_IN_MOUNTS)}
     methods = mounts(client, "auth")
-    yield from (Thing("mount", path, found) for path, found in engines.items())
-    yield from (Thing("auth", path, found) for path, found in methods.items())
+    yield from (ServerObject("mount", path, found) for path, found in engines.items())
+    yield from (ServerObject("auth", path, found) for path, found in methods.items())
     for name in client.list("sys/policies/acl"):
         if name != "root":
             yield from _thing(client, "policy", f"sys/policies/acl/{name}")
     for path, found in engines.items():
         if is_versioned(found):
             yield from _thing(client, "config", f"{path}config")
-        yield from _listed(client, path, OF_ENGINE.get(found["type"], ()))
+        yield from _listed(client, path, ENGINE_LISTINGS.get(found["type"], ()))
     for path, found in methods.items():
-        if found["type"] in CONFIGURED:
+        if found["type"] in READABLE_CONFIGS:
             yield from _thing(client, "config", f"auth/{path}config")
-        yield from _listed(client, f"auth/{path}", OF_AUTH.get(found["type"], ()))
+        yield from _listed(client, f"auth/{path}", AUTH_LISTINGS.get(found["type"], ()))
 
 
 def is_versioned(mount: Mapping[str, Any]) -> bool:
@@ -57,24 +64,24 @@ def is_versioned(mount: Mapping[str, Any]) -> bool:
 
 
 def mounts(client: AdminClient, kind: Literal["mount", "auth"]) -> dict[str, dict[str, Any]]:
-    """What is mounted where, in order. Raises RefusedError."""
+    """What is mounted where, in order. Raises DeniedError."""
     found = client.read("sys/mounts" if kind == "mount" else "sys/auth") or {}
     return {path: settings(kind, found[path]) for path in sorted(found)}
 
 
-def _listed(client: AdminClient, mount: str, all_listed: tuple[Listed, ...]) -> Iterator[Thing]:
+def _listed(client: AdminClient, mount: str, all_listed: tuple[Listing, ...]) -> Iterator[ServerObject]:
     for listed in all_listed:
         for name in client.list(f"{mount}{listed.folder}"):
             path = f"{mount}{listed.folder}/{name}"
             yield from _thing(client, listed.kind, path)
-            for beside in listed.beside:
-                yield from _thing(client, listed.kind, f"{path}/{beside}")
+            for children in listed.children:
+                yield from _thing(client, listed.kind, f"{path}/{children}")
 
 
-def _thing(client: AdminClient, kind: Kind, path: str) -> Iterator[Thing]:
+def _thing(client: AdminClient, kind: Kind, path: str) -> Iterator[ServerObject]:
     found = client.read(path)
     if found is not None:
-        yield Thing(kind, path, settings(kind, found))
+        yield ServerObject(kind, path, settings(kind, found))
 
 
 def namespaces(client: AdminClient) -> tuple[str, ...] | None:
@@ -91,5 +98,5 @@ def has_entities(client: AdminClient) -> bool:
     try:
         client.transport.ask("GET", "identity/entity/id", token=client.token, params={"list": "true"})
     except RequestFailedError as exc:
-        return exc.failure.kind is not Failing.MISSING
+        return exc.failure.kind is not Failing.NOT_FOUND
     return True

@@ -11,10 +11,10 @@ from typing import IO, Protocol
 
 from lessee.config.grammar.backup import Backup
 from lessee.core.errors import ConfigError, LesseeError, WriteError
-from lessee.ops.backup.encryption import PIECE
-from lessee.ops.backup.policy.names import latest, parsed
-from lessee.ops.backup.policy.problems import ArchiveError
-from lessee.ops.backup.s3 import Bucket
+from lessee.ops.backup.encryption import CHUNK_SIZE
+from lessee.ops.backup.policy.archive_format import ArchiveError
+from lessee.ops.backup.policy.retention import latest_name, parse_name
+from lessee.ops.backup.s3 import S3Store
 
 _PART = ".lessee-backup-"
 _LOCK = ".lessee-backup.lock"
@@ -39,7 +39,7 @@ class Store(Protocol):
         """What is not there is no error. Raises WriteError."""
 
 
-class Folder:
+class DirectoryStore:
     """A folder; it is made where its parent is there."""
 
     def __init__(self, path: Path) -> None:
@@ -95,8 +95,8 @@ class Folder:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with open(os.open(part, flags, 0o600, dir_fd=folder), "wb") as out:  # noqa: PTH123  # A descriptor is no path.
             archive.seek(0)
-            while piece := archive.read(PIECE):
-                out.write(piece)
+            while chunk := archive.read(CHUNK_SIZE):
+                out.write(chunk)
             out.flush()
             os.fsync(out.fileno())
 
@@ -112,9 +112,9 @@ def stores(config: Backup | None, environ: Mapping[str, str]) -> tuple[Store, ..
     """As configured. Raises ConfigError where there are none."""
     found: list[Store] = []
     if config is not None and config.directory is not None:
-        found.append(Folder(Path(config.directory)))
+        found.append(DirectoryStore(Path(config.directory)))
     if config is not None and config.s3 is not None:
-        found.append(Bucket(config.s3, environ))
+        found.append(S3Store(config.s3, environ))
     if not found:
         todo = "write `backup: {directory: DIR}`, or `s3:`"
         raise ConfigError([LesseeError("there is no place for archives", where="backup", todo=todo)])
@@ -148,9 +148,9 @@ def found(archive: str, config: Backup | None, environ: Mapping[str, str]) -> It
         return
     if "/" not in archive:
         places = stores(config, environ)
-        name = latest(name for store in places for name in store.names()) if archive == "latest" else archive
+        name = latest_name(name for store in places for name in store.names()) if archive == "latest" else archive
         for store in places:
-            if name and parsed(name) and (file := store.open(name)) is not None:
+            if name and parse_name(name) and (file := store.open(name)) is not None:
                 with file:
                     yield file, store.where(name)
                 return
@@ -158,7 +158,7 @@ def found(archive: str, config: Backup | None, environ: Mapping[str, str]) -> It
 
 
 @contextmanager
-def locked(folder: Path | None) -> Iterator[None]:
+def save_lock(folder: Path | None) -> Iterator[None]:
     """Nobody else saves there meanwhile; None: without a folder. Raises WriteError where somebody does."""
     path = folder / _LOCK if folder is not None else Path(tempfile.gettempdir()) / f"{_LOCK}-{os.getuid()}"
     try:

@@ -6,26 +6,26 @@ from typing import IO
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.backup import raft
-from lessee.ops.backup.archive import Archive, opened
-from lessee.ops.backup.inspection import Inspected, inspect
+from lessee.ops.backup.archive import Archive, open_for_reading
+from lessee.ops.backup.inspection import Inspection, inspect
 from lessee.ops.backup.keys import Keys
-from lessee.ops.backup.policy.changes import Change, Conflict
-from lessee.ops.backup.policy.comparison import differences, is_younger
-from lessee.ops.backup.policy.manifest import SNAPSHOT
+from lessee.ops.backup.policy.archive_format import SNAPSHOT
+from lessee.ops.backup.policy.comparison import differences, is_newer_than
+from lessee.ops.backup.policy.object_restore import Change, Conflict
 from lessee.ops.backup.policy.records import Secret
 from lessee.ops.backup.restore import skip
-from lessee.ops.backup.scratch import plain, scratch, unseal
-from lessee.ops.backup.secrets import each, places, secret
-from lessee.ops.backup.writer import Writer
+from lessee.ops.backup.scratch_server import plain, scratch_server, unseal
+from lessee.ops.backup.secret_reader import each, places, secret
+from lessee.ops.backup.server_writer import Writer
 from lessee.vault.admin import AdminClient
 
 
 class Verified(ImmutableStruct, frozen=True):
     """What was found. `untried`: engines that a scratch server has not."""
 
-    inspected: Inspected
+    inspected: Inspection
     differences: tuple[str, ...]
-    untried: tuple[str, ...]
+    unsupported: tuple[str, ...]
     snapshot: str | None
     """How the raft snapshot fared; None where there is none."""
 
@@ -33,27 +33,27 @@ class Verified(ImmutableStruct, frozen=True):
 def verify(file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str]) -> Verified:
     """Raises ArchiveError where it is not whole, and LesseeError where no scratch server can be had."""
     inspected = inspect(file, keys, where)
-    with scratch() as client:
-        with opened(file, keys, where) as archive:
+    with scratch_server() as client:
+        with open_for_reading(file, keys, where) as archive:
             writer = Writer(client, archive, act=True, trial=True)
-            skip(writer.things())
+            skip(writer.objects())
             skip(writer.secrets())
             _skip_snapshot(archive)
-        found = list(_compare(file, where, keys, client, writer.untried))
+        found = list(_compare(file, where, keys, client, writer.unsupported))
     snapshot = None
     if inspected.has_snapshot:
         snapshot = "its checksums are right; give unseal keys with --unseal-key-file to try it in a server"
         if unseal_keys:
             snapshot = _try_snapshot(file, where, keys, unseal_keys, found.append)
-    return Verified(inspected, tuple(found), tuple(writer.untried), snapshot)
+    return Verified(inspected, tuple(found), tuple(writer.unsupported), snapshot)
 
 
-def _compare(file: IO[bytes], where: str, keys: Keys, client: AdminClient, untried: Sequence[str]) -> Iterator[str]:
-    with opened(file, keys, where) as archive:
-        writer = Writer(client, archive, act=False, trial=True, untried=untried)
-        for thing in writer.things():
-            if isinstance(thing, Change | Conflict):
-                yield f"{thing.path}: differs"
+def _compare(file: IO[bytes], where: str, keys: Keys, client: AdminClient, unsupported: Sequence[str]) -> Iterator[str]:
+    with open_for_reading(file, keys, where) as archive:
+        writer = Writer(client, archive, act=False, trial=True, unsupported=unsupported)
+        for server_object in writer.objects():
+            if isinstance(server_object, Change | Conflict):
+                yield f"{server_object.path}: differs"
         yield from _compare_secrets(archive, client)
         _skip_snapshot(archive)
     count = sum(1 for _ in places(client, writer.kv))
@@ -75,16 +75,16 @@ def _try_snapshot(
     file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str], tell: Callable[[str], None]
 ) -> str:
     """In a scratch server of its own, with a root token that its unseal keys make."""
-    with scratch(raft=True, keys=len(unseal_keys)) as empty:
-        with opened(file, keys, where) as archive:
-            skip(archive.things())
+    with scratch_server(raft=True, keys=len(unseal_keys)) as empty:
+        with open_for_reading(file, keys, where) as archive:
+            skip(archive.objects())
             skip(archive.secrets())
             size = next(member.size for member in archive.manifest.members if member.name == SNAPSHOT)
             raft.put(empty, archive.snapshot(), size, force=True)
         unseal(empty.transport, list(unseal_keys))
         client = AdminClient(empty.transport, _root(empty, unseal_keys))
-        with opened(file, keys, where) as archive:
-            skip(archive.things())
+        with open_for_reading(file, keys, where) as archive:
+            skip(archive.objects())
             same, younger = _compare_snapshot(archive, client, tell)
             _skip_snapshot(archive)
     said = f"unsealed in a server of its own: {same} secrets are as in the logical part"
@@ -101,7 +101,7 @@ def _compare_snapshot(archive: Archive, client: AdminClient, tell: Callable[[str
     for saved, found in each(look, archive.secrets()):
         if not found:
             same += 1
-        elif is_younger(saved, archive.manifest.created):
+        elif is_newer_than(saved, archive.manifest.created):
             younger += 1
         else:
             for text in found:
@@ -110,7 +110,7 @@ def _compare_snapshot(archive: Archive, client: AdminClient, tell: Callable[[str
 
 
 def _root(client: AdminClient, unseal_keys: Iterable[str]) -> str:
-    """A new root token of the scratch server. Raises RefusedError."""
+    """A new root token of the scratch server. Raises DeniedError."""
     begun = plain(client.transport, "PUT", "sys/generate-root/attempt", {})
     said: dict[str, object] = {}
     for key in unseal_keys:

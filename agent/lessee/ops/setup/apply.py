@@ -4,27 +4,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from lessee.config import Config
-from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError
+from lessee.core.errors import LesseeError, DeniedError, VaultUnreachableError
 from lessee.core.failures import Kind as Failed
 from lessee.ops.setup.initial_values import Values
-from lessee.ops.setup.policy.desired_state import Wanted, record_path
-from lessee.ops.setup.policy.fingerprints import Recorded, to_data
+from lessee.ops.setup.policy.desired_state import Desired, record_path
 from lessee.ops.setup.policy.objects import Kind, Object, body_of
 from lessee.ops.setup.policy.plan import (
     Add,
     Change,
-    Doing,
+    Action,
     Fill,
-    Forbidden,
-    Held,
+    ServerConfigRequired,
+    Conflict,
     Remove,
     Step,
-    doings,
+    actions,
     environment_of,
-    intended,
-    settled,
+    record_before,
+    record_after,
 )
-from lessee.ops.setup.policy.server_state import State
+from lessee.ops.setup.policy.server_state import SetupRecord, ServerState, to_data
 from lessee.vault.admin import AdminClient, request_error
 from lessee.vault.transport import RequestFailedError
 
@@ -32,24 +31,24 @@ Tell = Callable[[Step], None]
 _PATIENCE = 10.0
 
 
-class Acting:
+class PlanExecutor:
     """Acts on one server. What fails is told with the step that it was, and all can be run again."""
 
-    def __init__(self, client: AdminClient, configs: Mapping[str, Config], state: State, values: Values) -> None:
+    def __init__(self, client: AdminClient, configs: Mapping[str, Config], state: ServerState, values: Values) -> None:
         self._client = client
         self._configs = configs
         self._state = state
         self._values = values
 
-    def act(self, steps: Sequence[Step], wanted: Sequence[Wanted], tell: Tell) -> None:
-        """Take the steps, environment by environment. Raises RefusedError or VaultUnreachableError at the first that fails."""
+    def act(self, steps: Sequence[Step], wanted: Sequence[Desired], tell: Tell) -> None:
+        """Take the steps, environment by environment. Raises DeniedError or VaultUnreachableError at the first that fails."""
         for environment in ("", *self._configs):
             own = [step for step in steps if environment_of(step) == environment]
             its = [one for one in wanted if one.environment == environment]
             if own or its:
                 self._act_in(environment, own, its, tell)
 
-    def _act_in(self, environment: str, steps: Sequence[Step], wanted: Sequence[Wanted], tell: Tell) -> None:
+    def _act_in(self, environment: str, steps: Sequence[Step], wanted: Sequence[Desired], tell: Tell) -> None:
         recorded = self._state.recorded.get(environment)
         before = recorded or {}
         done: list[Step] = []
@@ -58,19 +57,19 @@ class Acting:
         for mount in first:
             done.append(self._take(mount))
             tell(mount)
-        intent = intended(before, doings(steps))
+        intent = record_before(before, actions(steps))
         # Before the first step: whenever it ends, the next run knows what is setup's own.
         if len(steps) > len(first) and intent != recorded:
             recorded = self._keep(environment, intent)
         for step in steps:
             if step not in first:
-                done.append(step if isinstance(step, Held | Forbidden) else self._take(step))
+                done.append(step if isinstance(step, Conflict | ServerConfigRequired) else self._take(step))
                 tell(done[-1])
-        after = settled(intent, wanted, self._state, done)
+        after = record_after(intent, wanted, self._state, done)
         if after != recorded:
             self._keep(environment, after)
 
-    def _take(self, step: Doing) -> Step:
+    def _take(self, step: Action) -> Step:
         try:
             match step:
                 case Add(made) if made.kind is Kind.AUDIT:
@@ -81,7 +80,7 @@ class Acting:
                     self._client.delete(step.path)
                 case Fill():
                     self._fill(step)
-        except (RefusedError, VaultUnreachableError) as exc:
+        except (DeniedError, VaultUnreachableError) as exc:
             raise type(exc)(exc.what, where=exc.where, todo=exc.todo or "what is done is done; run it again") from None
         return step
 
@@ -106,7 +105,7 @@ class Acting:
         except RequestFailedError as exc:
             # OpenBao has audit devices in its configuration alone, unless that says otherwise.
             if exc.failure.kind in {Failed.INVALID, Failed.UNSUPPORTED}:
-                return Forbidden(made)
+                return ServerConfigRequired(made)
             raise request_error(exc.failure, made.path) from None
         return Add(made)
 
@@ -122,7 +121,7 @@ class Acting:
             fields |= found.get("data") or {}
         self._put(path, fields, version)
 
-    def _keep(self, environment: str, recorded: Recorded) -> Recorded:
+    def _keep(self, environment: str, recorded: SetupRecord) -> SetupRecord:
         config = self._configs[environment] if environment else next(iter(self._configs.values()))
         mount, path = config.secrets.mount, record_path(config, environment)
         found = self._client.read(f"{mount}/metadata/{path}") or {}
@@ -132,9 +131,9 @@ class Acting:
     def _put(self, path: str, fields: Mapping[str, object], version: int) -> None:
         try:
             self._client.write(path, {"data": fields, "options": {"cas": version}})
-        except RefusedError as exc:
+        except DeniedError as exc:
             todo = exc.todo or "did somebody write it at this moment? run it again"
-            raise RefusedError(exc.what, where=path, todo=todo) from None
+            raise DeniedError(exc.what, where=path, todo=todo) from None
 
     def _wait_for(self, mount: str) -> None:
         """A new KV engine is not there at once: it answers with an error while it makes itself ready."""

@@ -7,7 +7,7 @@ from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
 
-from lessee.core.errors import RefusedError
+from lessee.core.errors import DeniedError
 from lessee.host.directories import cannot_write, entries, open_directory, refuse_strangers
 from lessee.ops.setup.policy.objects import Kind, Object
 from lessee.vault.admin import AdminClient
@@ -39,8 +39,10 @@ def stale(client: AdminClient, folder: Path, roles: Iterable[Object]) -> Iterato
             yield file
 
 
-def hand_out(client: AdminClient, folder: Path, roles: Iterable[Object], wrap_ttl: float | None, tell: Tell) -> None:
-    """Write the files that are missing; those that are there stay. Raises WriteError, RefusedError or VaultUnreachableError.
+def write_credentials(
+    client: AdminClient, folder: Path, roles: Iterable[Object], wrap_ttl: float | None, tell: Tell
+) -> None:
+    """Write the files that are missing; those that are there stay. Raises WriteError, DeniedError or VaultUnreachableError.
 
     With `wrap_ttl` in seconds, secret_id holds a response-wrapping token that serves once, within that time.
     """
@@ -112,7 +114,7 @@ def _role_id(client: AdminClient, role: Object) -> str:
     path = f"{role.path}/role-id"
     value = (client.read(path) or {}).get("role_id")
     if not value:
-        raise RefusedError("the role is not there", where=role.path, todo="set up roles as well")
+        raise DeniedError("the role is not there", where=role.path, todo="set up roles as well")
     return str(value)
 
 
@@ -120,5 +122,5 @@ def _secret_id(client: AdminClient, role: Object, wrap_ttl: float | None) -> str
     answer = client.write(f"{role.path}/secret-id", wrap_ttl=wrap_ttl)
     value = answer.wrapping_token if wrap_ttl is not None else answer.data.get("secret_id")
     if not value:
-        raise RefusedError("the server gave no secret_id", where=role.path)
+        raise DeniedError("the server gave no secret_id", where=role.path)
     return str(value)

@@ -6,10 +6,9 @@ from typing import Any, assert_never
 from lessee.config import Config
 from lessee.core.errors import VaultUnreachableError
 from lessee.core.failures import Kind as Failed
-from lessee.ops.setup.policy.desired_state import KV, First, Wanted, record_path
-from lessee.ops.setup.policy.fingerprints import Recorded, from_data
+from lessee.ops.setup.policy.desired_state import KV, InitialSecret, Desired, record_path
 from lessee.ops.setup.policy.objects import Fields, Kind, Object, fields_of
-from lessee.ops.setup.policy.server_state import Standing, State
+from lessee.ops.setup.policy.server_state import SetupRecord, SecretState, ServerState, from_data
 from lessee.vault.admin import AdminClient, request_error
 from lessee.vault.responses import meaning
 from lessee.vault.transport import RequestFailedError
@@ -21,7 +20,7 @@ _TODO = {
 }
 
 
-def refuse_unready(client: AdminClient) -> None:
+def require_ready(client: AdminClient) -> None:
     """Raises VaultUnreachableError where the server is not initialised, sealed or away."""
     try:
         client.transport.ask("GET", "sys/health", token=None, params={"standbyok": "true", "perfstandbyok": "true"})
@@ -34,44 +33,44 @@ def refuse_unready(client: AdminClient) -> None:
         raise VaultUnreachableError(exc.failure.text, where=client.transport.address, todo=todo) from None
 
 
-class Looking:
-    """One look at a server; what was read once is not read again. Raises RefusedError or VaultUnreachableError."""
+class Discovery:
+    """One look at a server; what was read once is not read again. Raises DeniedError or VaultUnreachableError."""
 
     def __init__(self, client: AdminClient) -> None:
         self._client = client
         self._read: dict[str, Mapping[str, Any] | None] = {}
 
-    def state(self, configs: Mapping[str, Config], wanted: Iterable[Wanted]) -> State:
+    def state(self, configs: Mapping[str, Config], wanted: Iterable[Desired]) -> ServerState:
         """What is there of what is wanted in these environments, and of what was written before."""
         [config, *_] = configs.values()
-        recorded: dict[str, Recorded] = {}
+        recorded: dict[str, SetupRecord] = {}
         for environment, its in {"": config, **configs}.items():
             if (entries := self.recorded(its, environment)) is not None:
                 recorded[environment] = entries
         objects: dict[str, Fields] = {}
-        secrets: dict[str, Standing] = {}
+        secrets: dict[str, SecretState] = {}
         looked: set[str] = set()
         for one in wanted:
             looked.add(one.path)
-            if isinstance(one, First):
-                standing = self.standing(one.mount, one.path)
-                if standing is not None:
-                    secrets[one.name] = standing
+            if isinstance(one, InitialSecret):
+                secret_state = self.secret_state(one.mount, one.path)
+                if secret_state is not None:
+                    secrets[one.name] = secret_state
             elif (found := self._object(one)) is not None:
                 objects[one.path] = found
         for entries in recorded.values():
             for path, entry in entries.items():
                 if path not in looked and (made := self._made(entry.kind, path)) is not None:
                     objects[path] = fields_of(entry.kind, made, entry.keys)
-        return State(objects, secrets, recorded)
+        return ServerState(objects, secrets, recorded)
 
-    def recorded(self, config: Config, environment: str) -> Recorded | None:
+    def recorded(self, config: Config, environment: str) -> SetupRecord | None:
         """What setup wrote last in this environment, None where it never did; empty: in all."""
         mount = config.secrets.mount
         data = self._get(f"{mount}/data/{record_path(config, environment)}") if self._is_kv(mount) else None
         return None if data is None else from_data(data.get("data") or {}, environment)
 
-    def standing(self, mount: str, path: str) -> Standing | None:
+    def secret_state(self, mount: str, path: str) -> SecretState | None:
         """A secret's newest version, and the names of its keys; None where there never was one."""
         data = self._get(f"{mount}/metadata/{path}") if self._is_kv(mount) else None
         version = int((data or {}).get("current_version") or 0)
@@ -79,14 +78,14 @@ class Looking:
             return None
         # Of the keys their names alone: no value is read to see whether it is there.
         found = self._get(f"{mount}/subkeys/{path}")
-        return Standing(version, frozenset((found or {}).get("subkeys") or {}), deleted=found is None)
+        return SecretState(version, frozenset((found or {}).get("subkeys") or {}), deleted=found is None)
 
     def _object(self, wanted: Object) -> Fields | None:
         if wanted.kind is Kind.AUDIT:
             # Whatever it is called, a device that writes this file is what is wanted.
             devices = (self._get("sys/audit") or {}).values()
-            told = [fields_of(wanted.kind, device, wanted.fields) for device in devices]
-            if wanted.fields in told:
+            describe = [fields_of(wanted.kind, device, wanted.fields) for device in devices]
+            if wanted.fields in describe:
                 return wanted.fields
         if wanted.kind is Kind.CA and self._is_mounted(wanted.name):
             return wanted.fields if self._client.list(f"{wanted.name}/issuers") else None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.ops.setup.policy.initial_values import Constant, FromFile, FromVariable, Generate, Prompt, Source
-from lessee.ops.setup.policy.plan import Add, Change, Doing, Fill
+from lessee.ops.setup.policy.plan import Add, Change, Action, Fill
 
 Ask = Callable[[str], str]
 """Asks at the terminal for what this says. Raises LesseeError where there is none."""
@@ -14,7 +14,7 @@ Values = Mapping[tuple[str, str], str]
 """By the object's or secret's name and the key."""
 
 
-def fetch(steps: Iterable[Doing], environ: Mapping[str, str], folder: Path, ask: Ask) -> Values:
+def fetch(steps: Iterable[Action], environ: Mapping[str, str], folder: Path, ask: Ask) -> Values:
     """The values that these steps write. Raises ConfigError with all that are not to be had, before anything is done.
 
     Relative files are looked for in `folder`.
@@ -35,7 +35,7 @@ def fetch(steps: Iterable[Doing], environ: Mapping[str, str], folder: Path, ask:
     return values
 
 
-def _wanted(steps: Iterable[Doing]) -> Iterator[tuple[str, str, Source]]:
+def _wanted(steps: Iterable[Action]) -> Iterator[tuple[str, str, Source]]:
     for step in steps:
         match step:
             case Fill():

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError, WriteError
+from lessee.core.errors import LesseeError, DeniedError, VaultUnreachableError, WriteError
 from lessee.ops.setup.key_folder import KeyFolder
-from lessee.ops.setup.policy.initialization import Seal, Wish, contents, names, request, seal_of, unseal_keys
+from lessee.ops.setup.policy.initialization import Seal, InitOptions, contents, names, request, seal_of, unseal_keys
 from lessee.vault.admin import AdminClient
 
 _INITIALISING = 60.0
@@ -18,44 +18,46 @@ _PAUSE = 0.1
 _INTERRUPTIONS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
-def initialise(server: AdminClient, wish: Wish, folder: Path) -> tuple[tuple[Path, ...], Seal, tuple[str, ...]]:
+def initialize(
+    server: AdminClient, options: InitOptions, folder: Path
+) -> tuple[tuple[Path, ...], Seal, tuple[str, ...]]:
     """Make a new server's keys, and write them into `folder`: the files, how it is sealed, and keys that open it.
 
     Its answer exists only once. So files with room in them are made before, nothing interrupts from the request on
     until all is on the disk, and nothing else is asked meanwhile. What cannot be helped is a crash of this machine or
     of the way to the server in between, some milliseconds; the server holds nothing yet, so begin again with an
-    empty storage. Raises RefusedError, VaultUnreachableError or WriteError.
+    empty storage. Raises DeniedError, VaultUnreachableError or WriteError.
     """
     seal = seal_of(server.read("sys/seal-status") or {})
-    if seal.initialised or (server.read("sys/init") or {}).get("initialized") is not False:
-        raise RefusedError("it is initialised already", where="sys/init", todo=_todo(seal))
+    if seal.initialized or (server.read("sys/init") or {}).get("initialized") is not False:
+        raise DeniedError("it is initialised already", where="sys/init", todo=_todo(seal))
     with KeyFolder(folder) as keys:
-        keys.reserve(names(wish, seal))
+        keys.reserve(names(options, seal))
         with _uninterrupted():
             try:
-                answer = server.write("sys/init", request(wish, seal), method="PUT", timeout=_INITIALISING).data
+                answer = server.write("sys/init", request(options, seal), method="PUT", timeout=_INITIALISING).data
             except VaultUnreachableError as exc:
                 todo = "see `vault status`; if it is initialised now, its keys are lost: begin again with empty storage"
                 raise VaultUnreachableError(exc.what, where=exc.where, todo=todo) from None
-            except RefusedError as exc:
-                todo = "is each PGP key a whole public one that can encrypt?" if wish.pgp_keys else ""
-                raise RefusedError(exc.what, where=exc.where, todo=todo) from None
-            files = _keep(keys, contents(wish, seal, answer))
-        return files, seal, unseal_keys(wish, seal, answer)
+            except DeniedError as exc:
+                todo = "is each PGP key a whole public one that can encrypt?" if options.pgp_keys else ""
+                raise DeniedError(exc.what, where=exc.where, todo=todo) from None
+            files = _keep(keys, contents(options, seal, answer))
+        return files, seal, unseal_keys(options, seal, answer)
 
 
 def unseal(server: AdminClient, keys: Iterable[str]) -> Seal:
-    """Open it with as many of the keys as it needs; how it is sealed then. Raises RefusedError or VaultUnreachableError."""
+    """Open it with as many of the keys as it needs; how it is sealed then. Raises DeniedError or VaultUnreachableError."""
     seal = seal_of(server.read("sys/seal-status") or {})
     for key in keys:
         if not seal.sealed:
             break
         try:
             seal = seal_of(server.write("sys/unseal", {"key": key}, method="PUT").data)
-        except RefusedError as exc:
+        except DeniedError as exc:
             # Keys that anybody gave before counted too, and are forgotten now.
             todo = "is it a key of this server, and not encrypted? then run it again: others are forgotten now"
-            raise RefusedError(exc.what, where=exc.where, todo=todo) from None
+            raise DeniedError(exc.what, where=exc.where, todo=todo) from None
         if seal.sealed and not seal.progress:
             seal = _joined(server)
     return seal

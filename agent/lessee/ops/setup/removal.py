@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator
 from lessee.config import Config
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.setup.discovery import Looking
+from lessee.ops.setup.discovery import Discovery
 from lessee.ops.setup.policy.desired_state import record_path
-from lessee.ops.setup.policy.fingerprints import Recorded
-from lessee.ops.setup.policy.objects import Kind, name_of
+from lessee.ops.setup.policy.objects import Kind, display_name
+from lessee.ops.setup.policy.server_state import SetupRecord
 from lessee.vault.admin import AdminClient
 
 _ORDER = (Kind.ROLE, Kind.POLICY, Kind.ENGINE)
-"""First nobody logs in any more; then the tokens that are left may do nothing."""
+"""InitialSecret nobody logs in any more; then the tokens that are left may do nothing."""
 
 Tell = Callable[[str], None]
 
 
-class Going(ImmutableStruct, frozen=True):
+class Removal(ImmutableStruct, frozen=True):
     """What would be removed: objects by kind and path, and paths in the KV mount, the record's last."""
 
     objects: tuple[tuple[Kind, str], ...]
@@ -32,41 +32,41 @@ class Going(ImmutableStruct, frozen=True):
         return ", ".join((*parts, f"{_many(len(self.secrets) - 1, 'secret')} with all versions"))
 
 
-def going(client: AdminClient, config: Config) -> Going | None:
+def plan_removal(client: AdminClient, config: Config) -> Removal | None:
     """What setup made in the configuration's environment; None where it made nothing there.
 
-    Raises RefusedError or VaultUnreachableError.
+    Raises DeniedError or VaultUnreachableError.
     """
     environment = config.environment
     assert environment is not None
     mount, prefix = config.secrets.mount, config.secrets.prefix
     record = record_path(config, environment)
-    looking = Looking(client)
+    looking = Discovery(client)
     recorded = looking.recorded(config, environment)
     if recorded is None:
         return None
     secrets = [path for path in _below(client, mount, prefix) if path != record]
-    return Going(tuple(_objects(recorded)), mount, (*secrets, record))
+    return Removal(tuple(_objects(recorded)), mount, (*secrets, record))
 
 
-def remove(client: AdminClient, going: Going, tell: Tell) -> None:
-    """Remove it all. What is gone already is no error. Raises RefusedError or VaultUnreachableError; it can be run again."""
-    for kind, path in going.objects:
+def remove(client: AdminClient, plan_removal: Removal, tell: Tell) -> None:
+    """Remove it all. What is gone already is no error. Raises DeniedError or VaultUnreachableError; it can be run again."""
+    for kind, path in plan_removal.objects:
         try:
             client.delete(path)
         except LesseeError as exc:
             if kind is not Kind.ENGINE:
                 raise
-            name = name_of(kind, path)
+            name = display_name(kind, path)
             todo = exc.todo or f"can its leases be revoked? else: `bao lease revoke -force -prefix {name}`; then again"
             raise type(exc)(exc.what, where=path, todo=todo) from None
-        tell(f"  - {kind} {name_of(kind, path)}")
-    for path in going.secrets:
-        client.delete(f"{going.mount}/metadata/{path}")
-        tell(f"  - secret {going.mount}/{path}")
+        tell(f"  - {kind} {display_name(kind, path)}")
+    for path in plan_removal.secrets:
+        client.delete(f"{plan_removal.mount}/metadata/{path}")
+        tell(f"  - secret {plan_removal.mount}/{path}")
 
 
-def _objects(recorded: Recorded) -> Iterator[tuple[Kind, str]]:
+def _objects(recorded: SetupRecord) -> Iterator[tuple[Kind, str]]:
     """By the record, and not by their names: a neighbour's may begin alike."""
     for kind in _ORDER:
         yield from ((kind, path) for path, entry in sorted(recorded.items()) if entry.kind is kind)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from lessee.ops.backup.policy.changes import Change, Conflict, Lost, change
 from lessee.ops.backup.policy.kv_reader import Read, secret_from, to_ask
-from lessee.ops.backup.policy.objects import gaps, is_known, needs_what_is_lost, reaches_out, settings
-from lessee.ops.backup.policy.records import Thing, fingerprint
+from lessee.ops.backup.policy.object_restore import Change, Conflict, Unrestorable, change
+from lessee.ops.backup.policy.objects import gaps, has_known_path, missing_secret, contacts_other_systems, settings
+from lessee.ops.backup.policy.records import ServerObject, fingerprint
 
 KEY = b"k" * 32
 KV = {
@@ -17,8 +17,8 @@ KV = {
 MOUNTS = {"secret/": "kv", "db/": "database", "auth/jwt/": "jwt", "auth/userpass/": "userpass", "t/": "transit"}
 
 
-def thing(kind, path, **data):
-    return Thing(kind, path, data)
+def server_object(kind, path, **data):
+    return ServerObject(kind, path, data)
 
 
 def test_what_nobody_may_write_is_left_out():
@@ -30,7 +30,7 @@ def test_what_nobody_may_write_is_left_out():
 
 
 def test_a_role_is_written_where_it_differs_and_not_otherwise():
-    role = thing("role", "auth/jwt/role/ci", token_policies=["a"], claims={}, leeway=0)
+    role = server_object("role", "auth/jwt/role/ci", token_policies=["a"], claims={}, leeway=0)
     assert change(role, {"token_policies": ["a"], "claims": None, "more": 1}) is None
     found = change(role, {"token_policies": ["b"]})
     assert found == Change(role, role.path, dict(role.data), new=False)
@@ -38,20 +38,20 @@ def test_a_role_is_written_where_it_differs_and_not_otherwise():
 
 
 def test_what_has_lost_its_password_is_told():
-    user = thing("user", "auth/userpass/users/anna", token_policies=["a"])
-    assert change(user, None) == Lost(user.path, "its password")
+    user = server_object("user", "auth/userpass/users/anna", token_policies=["a"])
+    assert change(user, None) == Unrestorable(user.path, "its password")
     assert isinstance(change(user, {"token_policies": []}), Change)
-    kept = thing("kept", "db/config/main", plugin_name="x")
-    assert change(kept, None) == Lost(kept.path, "settings without a password")
+    kept = server_object("kept", "db/config/main", plugin_name="x")
+    assert change(kept, None) == Unrestorable(kept.path, "settings without a password")
     assert change(kept, {}) is None
-    oidc = thing("config", "auth/jwt/config", oidc_client_id="x", oidc_discovery_url="https://x")
-    assert change(oidc, None) == Lost(oidc.path, "its oidc_client_secret")
+    oidc = server_object("config", "auth/jwt/config", oidc_client_id="x", oidc_discovery_url="https://x")
+    assert change(oidc, None) == Unrestorable(oidc.path, "its oidc_client_secret")
     assert change(oidc, dict(oidc.data)) is None
-    assert needs_what_is_lost(thing("config", "c", token_reviewer_jwt_set=True)) == "its token_reviewer_jwt"
+    assert missing_secret(server_object("config", "c", token_reviewer_jwt_set=True)) == "its token_reviewer_jwt"
 
 
 def test_a_mount_is_made_tuned_or_in_the_way():
-    mount = Thing("mount", "secret/", KV)
+    mount = ServerObject("mount", "secret/", KV)
     made = change(mount, None)
     assert (made.path, made.new) == ("sys/mounts/secret", True)
     assert made.body == {"type": "kv", "options": {"version": "2"}, "config": {"max_lease_ttl": "60s"}}
@@ -65,7 +65,7 @@ def test_a_mount_is_made_tuned_or_in_the_way():
     assert change(mount, KV | {"options": {"version": "1"}}) == Conflict(
         "secret/", "there it is kv 1, and in the archive kv 2"
     )
-    method = thing("auth", "jwt/", type="jwt", description="ours")
+    method = server_object("auth", "jwt/", type="jwt", description="ours")
     assert change(method, None).path == "sys/auth/jwt"
     assert change(method, {"type": "cert"}).what == "there it is cert, and in the archive jwt"
 
@@ -93,32 +93,32 @@ def test_a_mount_is_made_tuned_or_in_the_way():
     ],
 )
 def test_a_thing_stands_where_such_things_do(kind, path, known):
-    assert is_known(thing(kind, path), MOUNTS) == known
+    assert has_known_path(server_object(kind, path), MOUNTS) == known
 
 
 def test_a_server_on_trial_is_not_told_of_other_systems():
-    assert reaches_out(thing("config", "c", jwks_url="https://x"))
-    assert reaches_out(thing("config", "c", kubernetes_host="https://x"))
-    assert not reaches_out(thing("config", "c", jwks_url="", more=1))
-    assert not reaches_out(thing("role", "c", jwks_url="https://x"))
+    assert contacts_other_systems(server_object("config", "c", jwks_url="https://x"))
+    assert contacts_other_systems(server_object("config", "c", kubernetes_host="https://x"))
+    assert not contacts_other_systems(server_object("config", "c", jwks_url="", more=1))
+    assert not contacts_other_systems(server_object("role", "c", jwks_url="https://x"))
 
 
 def test_gaps_are_told_once_each():
     found = gaps(
         [
-            thing("mount", "pki/", type="pki"),
-            thing("mount", "t/", type="transit"),
-            thing("mount", "secret/", type="kv"),
-            thing("auth", "approle/", type="approle"),
-            thing("auth", "ldap/", type="ldap"),
-            thing("auth", "jwt/", type="jwt"),
-            thing("user", "auth/userpass/users/a"),
-            thing("user", "auth/userpass/users/b"),
-            thing("kept", "db/config/a"),
-            thing("kept", "db/static-roles/a"),
-            thing("config", "auth/jwt/config", oidc_client_id="x"),
-            thing("config", "secret/config"),
-            thing("policy", "sys/policies/acl/a"),
+            server_object("mount", "pki/", type="pki"),
+            server_object("mount", "t/", type="transit"),
+            server_object("mount", "secret/", type="kv"),
+            server_object("auth", "approle/", type="approle"),
+            server_object("auth", "ldap/", type="ldap"),
+            server_object("auth", "jwt/", type="jwt"),
+            server_object("user", "auth/userpass/users/a"),
+            server_object("user", "auth/userpass/users/b"),
+            server_object("kept", "db/config/a"),
+            server_object("kept", "db/static-roles/a"),
+            server_object("config", "auth/jwt/config", oidc_client_id="x"),
+            server_object("config", "secret/config"),
+            server_object("policy", "sys/policies/acl/a"),
         ],
         ["team/"],
         entities=True,

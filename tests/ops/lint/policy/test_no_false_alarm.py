@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lessee.core.paths import Ref, Space
 from lessee.core.secrets import Secret
-from lessee.ops.lint.policy.templates import Sheet, Templates
+from lessee.ops.lint.policy.templates import TemplateOutput, Templates
 from lessee.rendering.formats import write
 from lessee.rendering.templates import Compiler, Renderer
 
@@ -70,5 +70,5 @@ def test_what_real_secrets_make_a_file_of_is_not_told(form, data):
     )
     assert write(document, form)
     templates = Templates(PurePosixPath(), load, SPACE)
-    templates.check([Sheet("web", "app.j2", form, "app")])
+    templates.check([TemplateOutput("web", "app.j2", form, "app")])
     assert not templates.findings

@@ -4,8 +4,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.ops.setup.policy.objects import Group, Kind, Object
-from lessee.ops.setup.policy.plan import Add, Change, Held, Only, Remove, doings, intended, plan, settled
-from lessee.ops.setup.policy.server_state import State
+from lessee.ops.setup.policy.plan import (
+    Add,
+    Change,
+    Conflict,
+    Selection,
+    Remove,
+    actions,
+    record_before,
+    plan,
+    record_after,
+)
+from lessee.ops.setup.policy.server_state import ServerState
 
 NAMES = ("a", "b", "c")
 CONFIGS = st.dictionaries(
@@ -13,7 +23,7 @@ CONFIGS = st.dictionaries(
 )
 HAND = 9
 """A value that no configuration has."""
-ALL = Only()
+ALL = Selection()
 
 
 def wanted(config):
@@ -30,17 +40,17 @@ class Server:
         self.objects, self.recorded = {}, {}
 
     def plan(self, config, *, force=False):
-        there = State(self.objects, {}, {"testing": self.recorded})
+        there = ServerState(self.objects, {}, {"testing": self.recorded})
         return there, plan(wanted(config), there, ALL, force=force)
 
     def run(self, config, *, force=False, kill=None):
         """A run; killed after so many writes, if that comes before its end."""
         there, steps = self.plan(config, force=force)
-        before, there = self.recorded, State(dict(there.objects), {}, there.recorded)
-        intent = intended(before, doings(steps))
+        before, there = self.recorded, ServerState(dict(there.objects), {}, there.recorded)
+        intent = record_before(before, actions(steps))
         writes = [lambda: setattr(self, "recorded", intent)]
         writes += [lambda step=step: self._take(step) for step in steps]
-        writes += [lambda: setattr(self, "recorded", settled(intent, wanted(config), there, steps))]
+        writes += [lambda: setattr(self, "recorded", record_after(intent, wanted(config), there, steps))]
         for write in writes[:kill]:
             write()
         return steps
@@ -76,7 +86,7 @@ def test_what_a_hand_changed_stays_and_all_else_follows(before, after, hands):
             changed.add(path)
     by_hand = {path: dict(server.objects[path]) for path in changed}
     steps = server.run(after)
-    assert sum(isinstance(step, Held) for step in steps) == len(changed)
+    assert sum(isinstance(step, Conflict) for step in steps) == len(changed)
     assert {path: server.objects[path] for path in changed} == by_hand
     as_wanted = {one.path: one.fields for one in wanted(after)}
     assert {path: it for path, it in server.objects.items() if path not in changed} == {

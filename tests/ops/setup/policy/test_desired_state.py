@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lessee.config.parsing import parse
-from lessee.ops.setup.policy.desired_state import First, of_all, of_environment, record_path
+from lessee.ops.setup.policy.desired_state import InitialSecret, desired_for_all, desired_for_environment, record_path
 from lessee.ops.setup.policy.initial_values import ALPHABET, Constant, FromVariable, Generate
 from lessee.ops.setup.policy.objects import Group, Kind, Object
 from lessee.rendering.app_templates import compile_recipes, space_of
@@ -30,7 +30,7 @@ def read(environment="testing", **blocks):
 def wanted(environment="testing", **blocks):
     config = read(environment, **blocks)
     recipes = compile_recipes(config, Compiler(lambda _: '{{ secret("a").b }}', space_of(config)))
-    return list(of_environment(config, recipes))
+    return list(desired_for_environment(config, recipes))
 
 
 def objects(kind, **blocks):
@@ -39,7 +39,7 @@ def objects(kind, **blocks):
 
 def test_all_share_an_engine_a_way_to_log_in_and_the_audit_log():
     config = read(setup={"components": {"app": ["read"]}, "audit": {"file": "/log"}}, secrets={"mount": "kv"})
-    assert [(one.kind, one.path) for one in of_all(config)] == [
+    assert [(one.kind, one.path) for one in desired_for_all(config)] == [
         (Kind.KV, "sys/mounts/kv"),
         (Kind.AUTH, "sys/auth/approle"),
         (Kind.AUDIT, "sys/audit/file"),
@@ -58,7 +58,7 @@ def test_all_share_an_engine_a_way_to_log_in_and_the_audit_log():
     ],
 )
 def test_nobody_logs_in_where_there_is_nobody(blocks, logs_in):
-    assert (Kind.AUTH in [one.kind for one in of_all(read(**blocks))]) is logs_in
+    assert (Kind.AUTH in [one.kind for one in desired_for_all(read(**blocks))]) is logs_in
 
 
 def test_each_component_and_app_has_a_policy_and_a_role_of_its_own():
@@ -83,7 +83,7 @@ def test_apps_get_a_role_unless_it_is_said_otherwise():
 def test_an_app_of_another_server_is_none_of_ours():
     away = {"web": APPS["web"] | {"vault": {"namespace": "elsewhere"}}}
     assert objects(Kind.ROLE, apps=away) == objects(Kind.POLICY, apps=away) == {}
-    assert [one.kind for one in of_all(read(apps=away))] == [Kind.KV]
+    assert [one.kind for one in desired_for_all(read(apps=away))] == [Kind.KV]
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_first_secrets_lie_below_the_environments_prefix_and_rotated_ones_want_c
     *_, first, a, b, c, d = wanted(setup={"secrets": secrets}, rotation=ROTATION)
     settings = [a, b, c, d]
     keys = {"password": Generate(8, ALPHABET), "username": Constant("simba")}
-    assert first == First("testing", "secret", "testing/database/postgres", keys)
+    assert first == InitialSecret("testing", "secret", "testing/database/postgres", keys)
     assert first.name == "secret/testing/database/postgres"
     assert [one.path for one in settings] == [
         "secret/metadata/testing/database/postgres",
@@ -164,7 +164,7 @@ def test_where_something_is_rotated_the_rotator_has_a_policy_and_a_role_and_apps
     policies = objects(Kind.POLICY, rotation=rotation, apps=apps)
     assert 'path "secret/data/testing/database/admin" {' in policies["sys/policies/acl/testing-rotator"]["policy"]
     assert "secret/metadata/testing/lessee/consumers/web/*" in policies["sys/policies/acl/testing-web"]["policy"]
-    assert Kind.AUTH in [one.kind for one in of_all(read(rotation=rotation))]
+    assert Kind.AUTH in [one.kind for one in desired_for_all(read(rotation=rotation))]
     alone = objects(Kind.POLICY, apps=apps)
     assert list(alone) == ["sys/policies/acl/testing-web"]
     assert "consumers" not in alone["sys/policies/acl/testing-web"]["policy"]

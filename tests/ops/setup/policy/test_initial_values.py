@@ -11,7 +11,7 @@ from lessee.ops.setup.policy.initial_values import (
     Generate,
     Prompt,
     source_of,
-    told,
+    describe,
 )
 
 
@@ -29,7 +29,7 @@ from lessee.ops.setup.policy.initial_values import (
 )
 def test_a_source_is_told_in_words(said, source, words):
     assert source_of(said, "testing") == source
-    assert told(source) == words
+    assert describe(source) == words
 
 
 def test_a_constant_does_not_show_in_a_repr():

@@ -8,15 +8,15 @@ from lessee.core.immutable import replace
 from lessee.core.paths import Folder
 from lessee.ops.setup.policy.kv_versions import fingerprint
 from lessee.ops.setup.policy.migration import (
-    Delete,
-    Destroy,
-    Differs,
-    Kept,
+    DeleteVersion,
+    DestroyVersion,
+    Mismatch,
+    KvSecret,
     Move,
     Settings,
-    Settle,
+    WriteSettings,
     Version,
-    Write,
+    WriteVersion,
     most_of,
     plan,
     settings_for,
@@ -36,7 +36,7 @@ def live(value, ends=None):
 
 def kept(*versions, settings=Settings(), first=1):  # noqa: B008  # It is never changed.
     numbered = dict(enumerate(versions, first))
-    return Kept(max(numbered, default=0), numbered, settings)
+    return KvSecret(max(numbered, default=0), numbered, settings)
 
 
 def steps(source, target=None, most=MOST):
@@ -50,20 +50,20 @@ class Copy:
         self.kept, self.most = None, most
 
     def take(self, step):
-        there = self.kept or Kept(0, {})
+        there = self.kept or KvSecret(0, {})
         versions = dict(there.versions)
         match step:
-            case Settle(settings):
+            case WriteSettings(settings):
                 there = replace(there, settings=settings)
-            case Write(number, data):
+            case WriteVersion(number, data):
                 assert number == there.current + 1
                 after = there.settings.delete_after
                 versions[number] = Version(data, fingerprint(KEY, data), NOW + after if after else None)
                 there = replace(there, current=number)
                 versions = {one: version for one, version in versions.items() if one > number - self.most}
-            case Delete(number):
+            case DeleteVersion(number):
                 versions[number] = DELETED
-            case Destroy(number):
+            case DestroyVersion(number):
                 versions[number] = DESTROYED
         self.kept = replace(there, versions=versions)
 
@@ -88,11 +88,11 @@ def test_broken_off_after_any_step_it_ends_in_an_equal_copy(versions, gone, sett
     for step in steps(source, None, most)[:broken]:
         copy.take(step)
     rest = steps(source, copy.kept, most)
-    assert not isinstance(rest, Differs)
+    assert not isinstance(rest, Mismatch)
     for step in rest:
         copy.take(step)
     if copy.kept is None:
-        assert source == Kept(0, {})
+        assert source == KvSecret(0, {})
         return
     assert steps(source, copy.kept, most) == ()
     assert (copy.kept.current, copy.kept.settings) == (source.current, source.settings)
@@ -108,9 +108,20 @@ def test_broken_off_after_any_step_it_ends_in_an_equal_copy(versions, gone, sett
 def test_what_cannot_be_read_keeps_its_number_and_nothing_else():
     source = kept(DELETED, DESTROYED, live("c"))
     data = {"value": "c"}
-    assert steps(source) == (Write(1, {}), Delete(1), Write(2, {}), Destroy(2), Write(3, data))
-    assert steps(kept(live("c"), first=3), most=1) == (Write(1, {}), Write(2, {}), Write(3, data))
-    assert steps(kept(live("c"), first=3), most=2) == (Write(1, {}), Write(2, {}), Destroy(2), Write(3, data))
+    assert steps(source) == (
+        WriteVersion(1, {}),
+        DeleteVersion(1),
+        WriteVersion(2, {}),
+        DestroyVersion(2),
+        WriteVersion(3, data),
+    )
+    assert steps(kept(live("c"), first=3), most=1) == (WriteVersion(1, {}), WriteVersion(2, {}), WriteVersion(3, data))
+    assert steps(kept(live("c"), first=3), most=2) == (
+        WriteVersion(1, {}),
+        WriteVersion(2, {}),
+        DestroyVersion(2),
+        WriteVersion(3, data),
+    )
 
 
 def test_an_equal_copy_needs_no_step():
@@ -128,7 +139,7 @@ def test_an_equal_copy_needs_no_step():
         (kept(DESTROYED), kept(DELETED), "version 1 is deleted, and not so in the source"),
         (kept(live("a")), kept(DESTROYED), "version 1 is destroyed, and not in the source"),
         (kept(DELETED), kept(DESTROYED), "version 1 is destroyed, and not in the source"),
-        (kept(live("a")), Kept(1, {}), "version 1 is destroyed, and not in the source"),
+        (kept(live("a")), KvSecret(1, {}), "version 1 is destroyed, and not in the source"),
         (kept(DELETED), kept(live("a")), "version 1 can be read, and not in the source"),
         (kept(DESTROYED), kept(live("a")), "version 1 can be read, and not in the source"),
         (kept(live("a")), kept(live("a", NOW + 9)), "version 1 ends at another time"),
@@ -173,18 +184,18 @@ MOVE = Move(
 
 @pytest.mark.parametrize("path", ["development/", "production", "production/x", "of/development/", "of/production/x"])
 def test_an_environment_s_own_stays(path):
-    assert MOVE.left_out(path) == "an environment's own"
+    assert MOVE.skip_reason(path) == "an environment's own"
 
 
 def test_so_does_what_is_lessee_s_or_shared():
-    assert MOVE.left_out("lessee/") == "lessee's own"
-    assert MOVE.left_out("shared/") == "shared: it is read without a prefix"
+    assert MOVE.skip_reason("lessee/") == "lessee's own"
+    assert MOVE.skip_reason("shared/") == "shared: it is read without a prefix"
     below = Move(Folder("kv", "lessee/"), Folder("secret", "development/"), frozenset({"development"}), ())
-    assert below.left_out("x") == "lessee's own"
+    assert below.skip_reason("x") == "lessee's own"
 
 
 @pytest.mark.parametrize(
     "path", ["x", "developments/x", "of/", "of/other/x", "apps/production/x", "lessees/", "lessee"]
 )
 def test_all_else_is_moved(path):
-    assert MOVE.left_out(path) is None
+    assert MOVE.skip_reason(path) is None

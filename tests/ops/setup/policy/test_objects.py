@@ -2,7 +2,7 @@
 
 import pytest
 
-from lessee.ops.setup.policy.objects import Group, Kind, Object, body_of, fields_of, is_of, name_of
+from lessee.ops.setup.policy.objects import Group, Kind, Object, body_of, fields_of, belongs_to, display_name
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_is_written_is_what_the_server_understands(kind, new, fields, body)
     ],
 )
 def test_people_call_it_by_a_short_name(kind, path, name):
-    assert name_of(kind, path) == name == Object(kind, Group.MOUNTS, "", path, {}).name
+    assert display_name(kind, path) == name == Object(kind, Group.MOUNTS, "", path, {}).name
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_people_call_it_by_a_short_name(kind, path, name):
     ],
 )
 def test_an_object_is_of_one_environment(kind, path):
-    assert is_of(kind, path.format("test"), "test")
-    assert not is_of(kind, path.format("testing"), "test")
-    assert not is_of(kind, path.format("test"), "testing")
-    assert not is_of(kind, path.format("test"), "")
+    assert belongs_to(kind, path.format("test"), "test")
+    assert not belongs_to(kind, path.format("testing"), "test")
+    assert not belongs_to(kind, path.format("test"), "testing")
+    assert not belongs_to(kind, path.format("test"), "")
 
 
 def test_what_all_share_is_of_no_environment():
     for kind in (Kind.KV, Kind.AUTH, Kind.AUDIT):
-        assert is_of(kind, "sys/mounts/secret", "")
-        assert not is_of(kind, "sys/mounts/secret", "testing")
+        assert belongs_to(kind, "sys/mounts/secret", "")
+        assert not belongs_to(kind, "sys/mounts/secret", "testing")

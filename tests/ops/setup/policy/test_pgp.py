@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from lessee.core.errors import UsageError
-from lessee.ops.setup.policy.pgp import public_key
+from lessee.ops.setup.policy.initialization import public_key
 
 NEW, OLD = b"\xc6\x02\x04\x00", b"\x98\x02\x04\x00"  # A packet with tag 6, in the new and in the old format.
 SECRET_NEW, SECRET_OLD = b"\xc5\x02\x04\x00", b"\x94\x02\x04\x00"

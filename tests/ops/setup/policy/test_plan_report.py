@@ -3,18 +3,18 @@
 import pytest
 
 from lessee.core.immutable import replace
-from lessee.ops.setup.policy.desired_state import First
+from lessee.ops.setup.policy.desired_state import InitialSecret
 from lessee.ops.setup.policy.initial_values import Constant, Generate, Prompt
 from lessee.ops.setup.policy.objects import Group, Kind, Object
-from lessee.ops.setup.policy.plan import Add, Change, Fill, Forbidden, Held, Remove
-from lessee.ops.setup.policy.plan_report import count, lines_of
+from lessee.ops.setup.policy.plan import Add, Change, Fill, ServerConfigRequired, Conflict, Remove
+from lessee.ops.setup.policy.plan_report import count, step_lines
 
 POLICY = Object(Kind.POLICY, Group.POLICIES, "a", "sys/policies/acl/a-b", {"policy": "one\ntwo\n"})
 ROLE = Object(Kind.ROLE, Group.ROLES, "a", "auth/approle/role/a-b", {"token_ttl": 3600, "token_policies": ["a-b"]})
 AUDIT = Object(Kind.AUDIT, Group.AUDIT, "", "sys/audit/file", {"type": "file", "file_path": '/l"og'})
 URL = "postgresql://{{username}}:{{password}}@db/a"
 CONNECTION = Object(Kind.CONNECTION, Group.DATABASE, "a", "a/database/config/s", {"connection_url": URL}, Prompt())
-SECRET = First("a", "secret", "a/b", {})
+SECRET = InitialSecret("a", "secret", "a/b", {})
 KEYS = {"password": Generate(32, "x"), "user\n": Constant("simba")}
 
 
@@ -58,26 +58,26 @@ KEYS = {"password": Generate(32, "x"), "user\n": Constant("simba")}
         ),
         (Fill(SECRET, {"a": Prompt()}, 3), ["  ~ secret secret/a/b", "      a: (asked for)"]),
         (
-            Held(Change(ROLE, ROLE.fields | {"token_ttl": 60})),
+            Conflict(Change(ROLE, ROLE.fields | {"token_ttl": 60})),
             ["  ! role a-b: changed by hand, and left; --force overwrites it", "      token_ttl: 1m → 1h"],
         ),
         (
-            Held(Remove(Kind.ROLE, "a", ROLE.path, {})),
+            Conflict(Remove(Kind.ROLE, "a", ROLE.path, {})),
             ["  ! role a-b: not in the configuration any more, but changed by hand, and left"],
         ),
         (
-            Held(Fill(SECRET, KEYS, 3, deleted=True)),
+            Conflict(Fill(SECRET, KEYS, 3, deleted=True)),
             ["  ! secret secret/a/b: its newest version was deleted, and is left so; --force writes one"],
         ),
         (
-            Held(Change(AUDIT, AUDIT.fields | {"file_path": "/other"})),
+            Conflict(Change(AUDIT, AUDIT.fields | {"file_path": "/other"})),
             [
                 "  ! audit device file: it writes elsewhere; left, for an audit log is never exchanged",
                 '      file_path: "/other" → "/l\\"og"',
             ],
         ),
         (
-            Forbidden(AUDIT),
+            ServerConfigRequired(AUDIT),
             [
                 "audit device file: the server takes it from its own configuration alone; write there",
                 'audit "file" "file" {',
@@ -90,7 +90,7 @@ KEYS = {"password": Generate(32, "x"), "user\n": Constant("simba")}
     ],
 )
 def test_a_step_is_told_without_a_value(step, lines):
-    assert list(lines_of(step)) == lines
+    assert list(step_lines(step)) == lines
 
 
 @pytest.mark.parametrize(
@@ -110,20 +110,27 @@ def test_a_step_is_told_without_a_value(step, lines):
     ],
 )
 def test_a_password_that_somebody_wrote_into_a_url_is_not_shown(url, shown):
-    step = Held(Change(CONNECTION, {"connection_url": url}))
-    assert list(lines_of(step))[1] == f'      connection_url: "{shown}" → "{URL}"'
+    step = Conflict(Change(CONNECTION, {"connection_url": url}))
+    assert list(step_lines(step))[1] == f'      connection_url: "{shown}" → "{URL}"'
 
 
 def test_a_policy_that_was_empty_is_told_whole():
-    assert list(lines_of(Change(POLICY, {"policy": ""}))) == ["  ~ policy a-b", "      + one", "      + two"]
+    assert list(step_lines(Change(POLICY, {"policy": ""}))) == ["  ~ policy a-b", "      + one", "      + two"]
 
 
 def test_a_connection_without_a_password_of_its_own_tells_of_none():
     bare = replace(CONNECTION, password=None)
-    assert "password" not in "".join(list(lines_of(Change(bare, bare.fields, password=True)))[1:])
+    assert "password" not in "".join(list(step_lines(Change(bare, bare.fields, password=True)))[1:])
 
 
 def test_steps_are_counted_by_what_they_do():
-    steps = [Add(ROLE), Add(POLICY), Change(ROLE, {}), Fill(SECRET, {}, 0), Held(Fill(SECRET, {}, 0)), Forbidden(AUDIT)]
+    steps = [
+        Add(ROLE),
+        Add(POLICY),
+        Change(ROLE, {}),
+        Fill(SECRET, {}, 0),
+        Conflict(Fill(SECRET, {}, 0)),
+        ServerConfigRequired(AUDIT),
+    ]
     assert count(steps) == ("2 new, 1 changed, 1 filled, 1 changed by hand and left, 1 for the server's configuration")
     assert count([]) == "nothing to do"

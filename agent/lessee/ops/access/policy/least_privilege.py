@@ -8,13 +8,13 @@ from lessee.config import Config, Vault
 from lessee.config.grammar.vault import AppRole, Auth, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
 from lessee.core import consumers
 from lessee.core.errors import TemplateError, TemplateListError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Dynamic, Folder, Need, Ref
 from lessee.events.vault_messages import TYPES
 from lessee.rendering.app_templates import Recipe
 
 
-class Engine(Record, frozen=True):
+class Engine(ImmutableStruct, frozen=True):
     """What a KV mount is like. `detailed`: a folder's names come with their versions (OpenBao 2.3)."""
 
     version: int
@@ -25,7 +25,7 @@ ASSUMED = Engine(2, detailed=False)
 """Of a mount that nobody has asked."""
 
 
-class Rule(Record, frozen=True):
+class Rule(ImmutableStruct, frozen=True):
     """What is granted at a path, and a few lines that say why."""
 
     path: str
@@ -33,7 +33,7 @@ class Rule(Record, frozen=True):
     comments: tuple[str, ...]
 
 
-class Policy(Record, frozen=True):
+class Policy(ImmutableStruct, frozen=True):
     """The rules for one way to log in, sorted by path."""
 
     vault: Vault
@@ -108,7 +108,7 @@ _By = tuple[str, str]
 """An app and a template of its."""
 
 
-class _Ask(Record, frozen=True):
+class _Ask(ImmutableStruct, frozen=True):
     path: str
     capability: str
     by: frozenset[_By] = frozenset()
@@ -186,7 +186,7 @@ def _confirming(wanted: _Wanted, recipes: Iterable[Recipe], rotated: Collection[
     found = {one for need, by in wanted.items() for one in by if any(_comes_to(need, secret) for secret in rotated)}
     for recipe in recipes:
         own = frozenset(one for one in found if one[0] == recipe.app.name)
-        path = consumers.place(recipe.space.mount, recipe.space.prefix, recipe.app.name, "*")
+        path = consumers.metadata_path(recipe.space.mount, recipe.space.prefix, recipe.app.name, "*")
         for capability in ("create", "update", "delete") if own else ():
             yield _Ask(path, capability, own, _CONFIRMED)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.access.policy.rules import DENY, Kind, Rule, capabilities
 
 READING = frozenset({"read", "list", "create", "update", "patch", "scan"})
@@ -10,7 +10,7 @@ READING = frozenset({"read", "list", "create", "update", "patch", "scan"})
 _LISTING = frozenset({"list", "scan"})
 
 
-class Region(Record, frozen=True):
+class Region(ImmutableStruct, frozen=True):
     """All paths below `root`, which ends in a slash; or, without one, that path and all below it."""
 
     root: str
@@ -24,7 +24,7 @@ class Region(Record, frozen=True):
         return (self.root,) if self.root.endswith("/") else (self.root, f"{self.root}/")
 
 
-class Reach(Record, frozen=True):
+class Reach(ImmutableStruct, frozen=True):
     """A path in a region, and what a policy grants there; of a templated rule, only where it may lead."""
 
     path: str

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from lessee.config import Config
 from lessee.config.grammar.rotation import InVault, Rotation, admin_of
-from lessee.core.consumers import FOLDER, JOURNALS
+from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.ops.access.policy.least_privilege import Rule, hcl, is_pattern
 
@@ -46,9 +46,13 @@ def _asks(config: Config) -> Iterator[_Ask]:
             yield f"{data}{admin}", ("read",), f"{name}: of one who may change it in its system"
         if isinstance(said, InVault) and said.approle is not None:
             yield from _of_approle(name, f"auth/{said.mount}/role/{said.approle}")
-    yield f"{data}{JOURNALS}*", ("create", "read", "update"), "what is under way: a journal each"
-    yield f"{metadata}{JOURNALS}*", ("create", "read", "update"), "of a journal the newest version alone is kept"
-    yield f"{metadata}{FOLDER}*", ("delete", "list", "read"), "who has confirmed; who does not answer is forgotten"
+    yield f"{data}{JOURNAL_FOLDER}*", ("create", "read", "update"), "what is under way: a journal each"
+    yield f"{metadata}{JOURNAL_FOLDER}*", ("create", "read", "update"), "of a journal the newest version alone is kept"
+    yield (
+        f"{metadata}{CONSUMER_FOLDER}*",
+        ("delete", "list", "read"),
+        "who has confirmed; who does not answer is forgotten",
+    )
     for path, capability, why in _TOKEN:
         yield path, (capability,), why + _IN_DEFAULT
 

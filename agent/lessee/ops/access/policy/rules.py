@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from enum import Enum
 
 from lessee.core.hcl import Block, Item, Value, parse
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.source_text import Text
 
 DENY = "deny"
@@ -25,7 +25,7 @@ class Kind(Enum):
     ELEMENTS = "element by element, where + is any"
 
 
-class Rule(Record, frozen=True):
+class Rule(ImmutableStruct, frozen=True):
     """What is granted where. Of a prefix the path is without its `*`.
 
     `templated`: `{{…}}` stands in its path, and the path here ends before it: what it becomes is known to Vault alone.

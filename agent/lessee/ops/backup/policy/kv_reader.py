@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.backup.policy.records import Secret, Version, fingerprint
 
 SETTINGS = ("max_versions", "cas_required", "delete_version_after", "custom_metadata")
 
 
-class Read(Record, frozen=True):
+class Read(ImmutableStruct, frozen=True):
     """An answer for one version. `data` None: deleted or destroyed; then only its metadata came."""
 
     hidden = ("data",)

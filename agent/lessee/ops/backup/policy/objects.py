@@ -4,34 +4,34 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.backup.policy.records import Kind, Thing
+from lessee.ops.backup.policy.records import Kind, ServerObject
 
-OWN = ("sys/", "identity/", "cubbyhole/")
+BUILT_IN_MOUNTS = ("sys/", "identity/", "cubbyhole/")
 """Mounts that every server has, and that hold nothing of an operator's that a path gives back."""
 
 
-class Listed(ImmutableStruct, frozen=True):
+class Listing(ImmutableStruct, frozen=True):
     """What can be listed below a mount. `beside`: what stands below each of them."""
 
     folder: str
     kind: Kind
-    beside: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()
 
 
-OF_ENGINE: Mapping[str, tuple[Listed, ...]] = {
-    "database": (Listed("roles", "role"), Listed("static-roles", "kept"), Listed("config", "kept")),
-    "pki": (Listed("roles", "role"),),
+ENGINE_LISTINGS: Mapping[str, tuple[Listing, ...]] = {
+    "database": (Listing("roles", "role"), Listing("static-roles", "kept"), Listing("config", "kept")),
+    "pki": (Listing("roles", "role"),),
 }
-OF_AUTH: Mapping[str, tuple[Listed, ...]] = {
-    "approle": (Listed("role", "role", beside=("role-id",)),),
-    "cert": (Listed("certs", "role"),),
-    "jwt": (Listed("role", "role"),),
-    "kubernetes": (Listed("role", "role"),),
-    "oidc": (Listed("role", "role"),),
-    "token": (Listed("roles", "role"),),
-    "userpass": (Listed("users", "user"),),
+AUTH_LISTINGS: Mapping[str, tuple[Listing, ...]] = {
+    "approle": (Listing("role", "role", children=("role-id",)),),
+    "cert": (Listing("certs", "role"),),
+    "jwt": (Listing("role", "role"),),
+    "kubernetes": (Listing("role", "role"),),
+    "oidc": (Listing("role", "role"),),
+    "token": (Listing("roles", "role"),),
+    "userpass": (Listing("users", "user"),),
 }
-CONFIGURED = ("jwt", "kubernetes", "oidc")
+READABLE_CONFIGS = ("jwt", "kubernetes", "oidc")
 """Auth methods whose `config` can be read."""
 
 _SAID_ONLY = {
@@ -59,60 +59,67 @@ def differs(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> bool:
     return any((value or None) != (present.get(key) or None) for key, value in wanted.items())
 
 
-def is_known(thing: Thing, mounts: Mapping[str, str]) -> bool:
+def has_known_path(server_object: ServerObject, mounts: Mapping[str, str]) -> bool:
     """Whether a thing of an archive stands where such things do: nothing else is ever written.
 
     `mounts`: the types of the archive's mounts, by path, those of auth methods with `auth/` before it.
     """
-    match thing.kind:
+    match server_object.kind:
         case "mount" | "auth":
-            return thing.path.endswith("/") and (thing.kind == "auth" or not thing.path.startswith(OWN))
+            return server_object.path.endswith("/") and (
+                server_object.kind == "auth" or not server_object.path.startswith(BUILT_IN_MOUNTS)
+            )
         case "policy":
-            return thing.path.startswith("sys/policies/acl/")
+            return server_object.path.startswith("sys/policies/acl/")
         case "config":
-            return any(thing.path == f"{mount}config" and kind in {*CONFIGURED, "kv"} for mount, kind in mounts.items())
+            return any(
+                server_object.path == f"{mount}config" and kind in {*READABLE_CONFIGS, "kv"}
+                for mount, kind in mounts.items()
+            )
         case _:
             return any(
-                thing.path.startswith(f"{mount}{listed.folder}/") and thing.kind == listed.kind
+                server_object.path.startswith(f"{mount}{listed.folder}/") and server_object.kind == listed.kind
                 for mount, kind in mounts.items()
-                for listed in (OF_AUTH if mount.startswith("auth/") else OF_ENGINE).get(kind, ())
+                for listed in (AUTH_LISTINGS if mount.startswith("auth/") else ENGINE_LISTINGS).get(kind, ())
             )
 
 
-def needs_what_is_lost(thing: Thing) -> str:
+def missing_secret(server_object: ServerObject) -> str:
     """Why a thing cannot be brought back as it was; empty where it can."""
-    data = thing.data
-    if thing.kind == "config" and data.get("oidc_client_id"):
+    data = server_object.data
+    if server_object.kind == "config" and data.get("oidc_client_id"):
         return "its oidc_client_secret"
-    if thing.kind == "config" and data.get("token_reviewer_jwt_set"):
+    if server_object.kind == "config" and data.get("token_reviewer_jwt_set"):
         return "its token_reviewer_jwt"
     return ""
 
 
-def reaches_out(thing: Thing) -> bool:
+def contacts_other_systems(server_object: ServerObject) -> bool:
     """Whether a server that is given it asks another system: nothing that one does on trial."""
-    return thing.kind == "config" and any(key.endswith(("_url", "_host")) and thing.data[key] for key in thing.data)
+    return server_object.kind == "config" and any(
+        key.endswith(("_url", "_host")) and server_object.data[key] for key in server_object.data
+    )
 
 
-def gaps(things: Iterable[Thing], namespaces: Collection[str] | None, *, entities: bool) -> tuple[str, ...]:
+def gaps(objects: Iterable[ServerObject], namespaces: Collection[str] | None, *, entities: bool) -> tuple[str, ...]:
     """What the server does not give away, in words for people. `namespaces` None: nobody knows of them."""
     found: dict[str, None] = {}
-    for thing in things:
-        match thing.kind:
-            case "mount" if thing.data["type"] == "pki":
-                found[f"keys and certificates of {thing.path} (pki)"] = None
-            case "mount" if thing.data["type"] not in {"kv", "generic", "database"}:
-                found[f"all that is in {thing.path} ({thing.data['type']})"] = None
-            case "auth" if thing.data["type"] == "approle":
-                found[f"secret_ids of auth/{thing.path}"] = None
-            case "auth" if thing.data["type"] not in OF_AUTH:
-                found[f"all that is in auth/{thing.path} ({thing.data['type']})"] = None
+    for server_object in objects:
+        match server_object.kind:
+            case "mount" if server_object.data["type"] == "pki":
+                found[f"keys and certificates of {server_object.path} (pki)"] = None
+            case "mount" if server_object.data["type"] not in {"kv", "generic", "database"}:
+                found[f"all that is in {server_object.path} ({server_object.data['type']})"] = None
+            case "auth" if server_object.data["type"] == "approle":
+                found[f"secret_ids of auth/{server_object.path}"] = None
+            case "auth" if server_object.data["type"] not in AUTH_LISTINGS:
+                found[f"all that is in auth/{server_object.path} ({server_object.data['type']})"] = None
             case "user":
-                found[f"passwords of {thing.path.rpartition('/')[0]}/"] = None
+                found[f"passwords of {server_object.path.rpartition('/')[0]}/"] = None
             case "kept":
                 found[_OF_CONNECTIONS] = None
-            case "config" if lost := needs_what_is_lost(thing):
-                found[f"{thing.path}: {lost}"] = None
+            case "config" if lost := missing_secret(server_object):
+                found[f"{server_object.path}: {lost}"] = None
             case _:
                 pass
     found["tokens and leases"] = None

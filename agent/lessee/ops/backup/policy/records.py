@@ -5,8 +5,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from lessee.core.immutable import Record
-from lessee.ops.backup.policy.problems import ArchiveError
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.backup.policy.archive_format import ArchiveError
 
 LONGEST_LINE = 64 * 2**20
 """Bytes. A secret with all its versions must fit, and an archive that is forged can ask for no more memory."""
@@ -16,7 +16,7 @@ Kind = Literal["mount", "auth", "policy", "role", "user", "config", "kept"]
 _T = TypeVar("_T")
 
 
-class Thing(Record, frozen=True):
+class ServerObject(ImmutableStruct, frozen=True):
     """What stands at a path of Vault's API, as far as it gives that back."""
 
     hidden = ("data",)
@@ -27,7 +27,7 @@ class Thing(Record, frozen=True):
     data: dict[str, Any]
 
 
-class Version(Record, frozen=True):
+class Version(ImmutableStruct, frozen=True):
     """A version of a secret. `data` None: it is deleted or destroyed, and cannot be read."""
 
     hidden = ("data",)
@@ -43,7 +43,7 @@ class Version(Record, frozen=True):
     destroyed: bool = False
 
 
-class Secret(Record, frozen=True):
+class Secret(ImmutableStruct, frozen=True):
     """A KV secret with all versions that the server still knows of, the oldest first."""
 
     mount: str
@@ -72,7 +72,7 @@ def fingerprint(key: bytes, mount: str, path: str, data: dict[str, Any]) -> str:
     return hmac.digest(key, said, "sha256").hex()
 
 
-def line(record: Thing | Secret) -> bytes:
+def encode_record(record: ServerObject | Secret) -> bytes:
     """A record as a line of JSON. Raises ArchiveError where it is too long to be read again."""
     text = msgspec.json.encode(record) + b"\n"
     if len(text) > LONGEST_LINE:
@@ -81,12 +81,12 @@ def line(record: Thing | Secret) -> bytes:
     return text
 
 
-def thing_of(text: bytes) -> Thing:
+def parse_object(text: bytes) -> ServerObject:
     """Raises ArchiveError."""
-    return _decoded(text, Thing)
+    return _decoded(text, ServerObject)
 
 
-def secret_of(text: bytes, key: bytes) -> Secret:
+def parse_secret(text: bytes, key: bytes) -> Secret:
     """Raises ArchiveError, also where a fingerprint is not that of its data."""
     secret = _decoded(text, Secret)
     numbers = [version.number for version in secret.versions]

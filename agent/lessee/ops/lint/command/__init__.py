@@ -11,7 +11,7 @@ from lessee.core.immutable import replace
 from lessee.host.project import find, template_of, text_of
 from lessee.ops.lint.command.app_summary import print_recipe
 from lessee.ops.lint.policy.findings import Finding, exit_code, in_order, of_configuration
-from lessee.ops.lint.policy.project import Checked, check_project
+from lessee.ops.lint.policy.project import CheckResult, check_project
 from lessee.ops.lint.policy.reports import REPORTS
 
 
@@ -53,20 +53,20 @@ def run(arguments: argparse.Namespace) -> int:
     if summary:
         print(summary, file=sys.stdout if code == 0 else sys.stderr)
     elif code == 0:
-        _tell(checked)
+        _print_summary(checked)
     return code
 
 
-def _check(config: str | None, environ: Mapping[str, str]) -> Checked:
+def _check(config: str | None, environ: Mapping[str, str]) -> CheckResult:
     try:
         path = find(config, environ)
         text = text_of(path)
     except ConfigError as exc:
-        return Checked(str(config), tuple(of_configuration(problem, problem.where) for problem in exc.problems))
+        return CheckResult(str(config), tuple(of_configuration(problem, problem.where) for problem in exc.problems))
     return check_project(PurePosixPath(path), text, environ, lambda folder, name: template_of(Path(folder), name))
 
 
-def _listed(checked: Checked) -> Iterable[Finding]:
+def _listed(checked: CheckResult) -> Iterable[Finding]:
     """Who lists a password as public may have misread what that means."""
     if not any(recipe.app.public for recipe in checked.recipes.values()):
         return
@@ -81,8 +81,8 @@ def _listed(checked: Checked) -> Iterable[Finding]:
                 yield Finding("public-secret", "warning", what, todo, checked.file, 0, recipe.app.name, template)
 
 
-def _check_compose(paths: Iterable[str], checked: Checked) -> Iterable[Finding]:
-    from lessee.ops.lint.policy.compose.check import check_compose
+def _check_compose(paths: Iterable[str], checked: CheckResult) -> Iterable[Finding]:
+    from lessee.ops.lint.policy.compose.rules import check_compose
 
     return check_compose(paths, checked, lambda path: text_of(Path(path)), _env_file)
 
@@ -101,7 +101,7 @@ def _shown(file: str) -> str:
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
-def _tell(checked: Checked) -> None:
+def _print_summary(checked: CheckResult) -> None:
     for recipe in checked.recipes.values():
         print_recipe(recipe)
     count = len(checked.recipes)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.sensitive.traces import SHORTEST, Trace, Traces
 from lessee.host.project import find, read
 from lessee.ops.lint.policy.findings import Finding
@@ -21,15 +21,15 @@ _PATIENCE = 60.0
 _ROTATE = "take it out of the build, and rotate it: whoever had a copy has it"
 
 
-class Searched(Record, frozen=True):
+class DistReport(ImmutableStruct, frozen=True):
     """What was found, and how much was looked at and looked for, in words."""
 
     findings: tuple[Finding, ...]
     summary: str
 
 
-def check_dist(folders: Iterable[str], config: str | None, environ: Mapping[str, str]) -> Searched:
-    """Raises RefusedError, VaultUnreachableError or ConfigError where the environment's values cannot be known."""
+def check_dist(folders: Iterable[str], config: str | None, environ: Mapping[str, str]) -> DistReport:
+    """Raises DeniedError, VaultUnreachableError or ConfigError where the environment's values cannot be known."""
     path = find(config, environ)
     said = read(path, environ, blocks=("validate", "rotation"))
     said = replace(said, validate=replace(said.validate, timeout=_PATIENCE))
@@ -37,7 +37,7 @@ def check_dist(folders: Iterable[str], config: str | None, environ: Mapping[str,
         subject.reach()
         inventory, traces, public = subject.inventory(), subject.traces(), subject.public()
     findings = list(_unknown(inventory, traces, str(subject.space.prefix), str(path)))
-    looking = _Looking(traces)
+    looking = _DistSearch(traces)
     for folder in folders:
         findings += looking.look(Path(folder))
     size, secrets = looking.size / 2**20, len(inventory.secrets)
@@ -46,7 +46,7 @@ def check_dist(folders: Iterable[str], config: str | None, environ: Mapping[str,
         f"not looked for: {traces.short} shorter than {SHORTEST} characters, {inventory.plain} named as places, "
         f"names or times, {len(public)} listed as public, nor what was leased, or was there before a rotation"
     )
-    return Searched(tuple(findings), summary)
+    return DistReport(tuple(findings), summary)
 
 
 def _unknown(inventory: Inventory, traces: Traces, prefix: str, file: str) -> Iterator[Finding]:
@@ -66,7 +66,7 @@ def _unknown(inventory: Inventory, traces: Traces, prefix: str, file: str) -> It
         yield Finding("dist-unknown", "warning", what, "give the check a token that may read all", file)
 
 
-class _Looking:
+class _DistSearch:
     def __init__(self, traces: Traces) -> None:
         self._traces = traces
         self.count = 0

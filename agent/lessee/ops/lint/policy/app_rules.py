@@ -9,7 +9,7 @@ from lessee.config import App, ByCmdline, ByName, Config
 from lessee.config.grammar.nodes import entries_of, line_of
 from lessee.config.grammar.problems import spell
 from lessee.ops.lint.policy.findings import Finding, Level
-from lessee.ops.lint.policy.signals import Deaf, by_name, by_pattern
+from lessee.ops.lint.policy.signals import SighupIssue, by_name, by_pattern
 
 _LINKS: Mapping[str, str] = {"/var/run/": "/run/"}
 """What is one place on every Linux, by two names."""
@@ -19,17 +19,17 @@ def check_apps(config: Config, root: MappingNode, file: str) -> Iterator[Finding
     """`root` is the file as YAML, and `file` what it is called."""
     yield from _directories(config, root, file)
     for app in config.apps.values():
-        deaf = by_notify(app) if takes_sighup_alone(app) else None
+        deaf = by_notify(app) if relies_on_sighup(app) else None
         if deaf is not None:
-            yield deaf_to_sighup(app, deaf, root, file)
+            yield sighup_not_handled(app, deaf, root, file)
 
 
-def takes_sighup_alone(app: App) -> bool:
+def relies_on_sighup(app: App) -> bool:
     """Whether it is to be told by SIGHUP, and is not restarted where it would die of it."""
     return app.notify is not None and app.notify.action == "SIGHUP" and app.notify.otherwise == "report"
 
 
-def by_notify(app: App) -> Deaf | None:
+def by_notify(app: App) -> SighupIssue | None:
     """Of the process that its configuration names."""
     match app.notify and app.notify.target:
         case ByName(name):
@@ -40,7 +40,7 @@ def by_notify(app: App) -> Deaf | None:
             return None
 
 
-def deaf_to_sighup(app: App, deaf: Deaf, root: MappingNode, file: str, whose: str = "") -> Finding:
+def sighup_not_handled(app: App, deaf: SighupIssue, root: MappingNode, file: str, whose: str = "") -> Finding:
     """`whose` says where it stands that the program is this one, if not here."""
     level: Level = "error" if deaf.always else "warning"
     message = f"{deaf.program}{whose} takes up no new file at SIGHUP: {deaf.why}"

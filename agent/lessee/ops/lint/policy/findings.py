@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from lessee.core.errors import ConfigError, LesseeError, TemplateError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 Level = Literal["error", "warning"]
 
@@ -49,7 +49,7 @@ RULES: Mapping[str, str] = {
 _OF_DATA = frozenset({"secret-in-dist", "dist-unread", "dist-unknown"})
 
 
-class Finding(Record, frozen=True):
+class Finding(ImmutableStruct, frozen=True):
     """One thing that is wrong; no text in it holds a value."""
 
     rule: str

@@ -13,7 +13,7 @@ from lessee.rendering.templates import Compiler
 _MARK = re.compile("\ue000([0-9]+):([0-9]+)\ue001")
 
 
-class Lined(Compiler):
+class LineTrackingCompiler(Compiler):
     """Compiles templates whose text tells from which line it comes; its words are not to be looked at."""
 
     def __init__(self, load: Callable[[str], str], space: Space) -> None:

@@ -13,12 +13,12 @@ from lessee.config.grammar.problems import Path, Problems
 from lessee.config.grammar.reader import Reader
 from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Space
 from lessee.ops.lint.policy.app_rules import check_apps
 from lessee.ops.lint.policy.fallbacks import check_fallback
 from lessee.ops.lint.policy.findings import Finding, of_configuration
-from lessee.ops.lint.policy.templates import Sheet, Templates
+from lessee.ops.lint.policy.templates import TemplateOutput, Templates
 from lessee.rendering.app_templates import Recipe, compile_recipes, space_of
 
 Load = Callable[[PurePosixPath, str], str]
@@ -28,32 +28,32 @@ _ENVIRON = "dotenv"
 """The format of what `environ` renders."""
 
 
-class Sound(Record, frozen=True):
+class ValidConfig(ImmutableStruct, frozen=True):
     """A configuration without mistakes of its own, as it is and as YAML."""
 
     config: Config
     root: MappingNode
 
 
-class Checked(Record, frozen=True):
+class CheckResult(ImmutableStruct, frozen=True):
     """What was found in a file and its templates, and what can be looked at further."""
 
     file: str
     findings: tuple[Finding, ...]
-    sound: Sound | None = None
+    sound: ValidConfig | None = None
     recipes: Mapping[str, Recipe] = {}
     """Where no template is wrong."""
-    texts: Mapping[Sheet, str] = {}
+    texts: Mapping[TemplateOutput, str] = {}
     """What the files look like: with values that are made up, or else as the template has them."""
 
 
-def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load) -> Checked:
+def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load) -> CheckResult:
     """`text` is what stands in the file at `path`, which is called so in what is found."""
     try:
         config = parse(text, source=path.name, environ=environ, for_child=True)
     except ConfigError as exc:
         findings = [of_configuration(problem, str(path)) for problem in exc.problems]
-        return Checked(str(path), (*findings, *_rest(path, text, environ, load)))
+        return CheckResult(str(path), (*findings, *_rest(path, text, environ, load)))
     root = compose(text, path.name)
     templates = _templates(path, config.templates, load, space_of(config), _sheets(config))
     recipes = {} if templates.findings else compile_recipes(config, templates.compiler, prepare=False)
@@ -62,10 +62,10 @@ def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], lo
         for recipe in recipes.values()
         for finding in check_fallback(recipe, templates.compiler, environ, root, str(path), templates.folder)
     )
-    return Checked(
+    return CheckResult(
         str(path),
         (*check_apps(config, root, str(path)), *templates.findings, *fallbacks),
-        Sound(config, root),
+        ValidConfig(config, root),
         recipes,
         templates.texts,
     )
@@ -85,21 +85,23 @@ def _rest(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load
     ).findings
 
 
-def _templates(path: PurePosixPath, folder: str | None, load: Load, space: Space, sheets: Iterable[Sheet]) -> Templates:
+def _templates(
+    path: PurePosixPath, folder: str | None, load: Load, space: Space, sheets: Iterable[TemplateOutput]
+) -> Templates:
     below = path.parent / folder if folder else path.parent
     templates = Templates(below, cache(lambda name: load(below, name)), space)
     templates.check(sheets)
     return templates
 
 
-def _sheets(config: Config) -> Iterator[Sheet]:
+def _sheets(config: Config) -> Iterator[TemplateOutput]:
     for app in config.apps.values():
-        yield from (Sheet(app.name, file.template, file.format, file.name, app.public) for file in app.files)
+        yield from (TemplateOutput(app.name, file.template, file.format, file.name, app.public) for file in app.files)
         if app.environ is not None:
-            yield Sheet(app.name, app.environ, _ENVIRON, "", app.public)
+            yield TemplateOutput(app.name, app.environ, _ENVIRON, "", app.public)
 
 
-def _sound_sheets(values: Mapping[Path, object]) -> Iterator[Sheet]:
+def _sound_sheets(values: Mapping[Path, object]) -> Iterator[TemplateOutput]:
     def public(app: str) -> frozenset[str]:
         listed = (value for path, value in values.items() if path[:-1] == ("apps", app, "public"))
         return frozenset(str(name) for name in listed)
@@ -108,8 +110,8 @@ def _sound_sheets(values: Mapping[Path, object]) -> Iterator[Sheet]:
         match path, value:
             case ("apps", str(app), "files", int()), grammar.File(template=template):
                 name = value.name or template.rpartition("/")[2].removesuffix(".j2")
-                yield Sheet(app, template, value.format or format_of(name), name, public(app))
+                yield TemplateOutput(app, template, value.format or format_of(name), name, public(app))
             case ("apps", str(app), "environ"), str(template):
-                yield Sheet(app, template, _ENVIRON, "", public(app))
+                yield TemplateOutput(app, template, _ENVIRON, "", public(app))
             case _:
                 pass

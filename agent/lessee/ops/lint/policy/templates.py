@@ -4,16 +4,16 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
 
 from lessee.core.errors import FormatError, LesseeError, TemplateError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Need, Space
 from lessee.ops.lint.policy.findings import Finding, split_place
-from lessee.ops.lint.policy.line_map import Lined
-from lessee.ops.lint.policy.trial_render import document, try_out
+from lessee.ops.lint.policy.line_map import LineTrackingCompiler
+from lessee.ops.lint.policy.trial_render import document, trial_render
 from lessee.rendering.templates import Compiled, Compiler
 from lessee.rendering.value_shapes import Shape, shapes_of
 
 
-class Sheet(Record, frozen=True):
+class TemplateOutput(ImmutableStruct, frozen=True):
     """A file that is to be made from a template, or the environment of a child."""
 
     app: str
@@ -31,14 +31,14 @@ class Templates:
     def __init__(self, folder: PurePosixPath, load: Callable[[str], str], space: Space) -> None:
         """`load` gives the text of a template by its name, or raises TemplateError."""
         self.findings: list[Finding] = []
-        self.texts: dict[Sheet, str] = {}
+        self.texts: dict[TemplateOutput, str] = {}
         """What the files look like: with values that are made up, or else as the template has them."""
         self.compiler = Compiler(load, space)
         self.folder = folder
         self._load = load
         self._space = space
 
-    def check(self, sheets: Iterable[Sheet]) -> None:
+    def check(self, sheets: Iterable[TemplateOutput]) -> None:
         """Fills `findings` and `texts`."""
         for sheet in sheets:
             try:
@@ -49,19 +49,19 @@ class Templates:
             else:
                 self._try_out(compiled, sheet)
 
-    def _try_out(self, compiled: Compiled, sheet: Sheet) -> None:
+    def _try_out(self, compiled: Compiled, sheet: TemplateOutput) -> None:
         trees = [self.compiler.parse(self._load(name), name) for name in compiled.codes]
         shapes = shapes_of(trees, self._space)
-        end = try_out(compiled, sheet.format, self._space, shapes, sheet.public)
+        end = trial_render(compiled, sheet.format, self._space, shapes, sheet.public)
         if isinstance(end, FormatError):
             self.findings.append(self._misfit(end, sheet, shapes))
         else:
             self.texts[sheet] = end if end is not None else self._load(sheet.template)
 
-    def _misfit(self, problem: FormatError, sheet: Sheet, shapes: Mapping[Need, Shape]) -> Finding:
+    def _misfit(self, problem: FormatError, sheet: TemplateOutput, shapes: Mapping[Need, Shape]) -> Finding:
         """At the line of the template, of which the error knows that of the file alone."""
         template, line = split_place(problem.where)
-        lined = Lined(self._load, self._space)
+        lined = LineTrackingCompiler(self._load, self._space)
         rendered = document(lined.compile(sheet.template), self._space, shapes)
         if line and rendered is not None:
             template, line = lined.source(rendered, line)
@@ -70,7 +70,7 @@ class Templates:
             problem.rule or "format-misfit", "error", problem.what, problem.todo, file, line, sheet.app, template
         )
 
-    def _finding(self, problem: LesseeError, sheet: Sheet) -> Finding:
+    def _finding(self, problem: LesseeError, sheet: TemplateOutput) -> Finding:
         template, line = split_place(problem.where)
         # What cannot be read names the file itself.
         unread = problem.rule == "template-unreadable"

@@ -13,7 +13,7 @@ from lessee.rendering.templates import Compiled, Renderer
 from lessee.rendering.value_shapes import Shape
 
 
-def try_out(
+def trial_render(
     compiled: Compiled,
     format: str,  # noqa: A002  # The word that users write.
     space: Space,

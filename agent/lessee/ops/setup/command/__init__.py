@@ -12,17 +12,17 @@ from lessee.core.errors import ManuallyChangedError, UsageError
 from lessee.host.clock import boot_time
 from lessee.host.console import escape_unknown
 from lessee.host.project import Project, environments_of, find, load
-from lessee.ops.setup.apply import Acting
+from lessee.ops.setup.apply import PlanExecutor
 from lessee.ops.setup.command.modes import mode
 from lessee.ops.setup.command.prompt import ask
-from lessee.ops.setup.credential_files import hand_out, line_of, missing, roles_of, stale
-from lessee.ops.setup.discovery import Looking, refuse_unready
+from lessee.ops.setup.credential_files import write_credentials, line_of, missing, roles_of, stale
+from lessee.ops.setup.discovery import Discovery, require_ready
 from lessee.ops.setup.initial_values import fetch
 from lessee.ops.setup.policy import desired_state as wanting
-from lessee.ops.setup.policy.desired_state import First, Wanted
+from lessee.ops.setup.policy.desired_state import InitialSecret, Desired
 from lessee.ops.setup.policy.objects import Group
-from lessee.ops.setup.policy.plan import Forbidden, Held, Only, Step, doings, environment_of, plan
-from lessee.ops.setup.policy.plan_report import count, lines_of
+from lessee.ops.setup.policy.plan import ServerConfigRequired, Conflict, Selection, Step, actions, environment_of, plan
+from lessee.ops.setup.policy.plan_report import count, step_lines
 from lessee.process.hardening import make_private
 from lessee.vault.admin import admin_client
 
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         from lessee.ops.setup.command import remove
 
         return remove.run(arguments, path, environ)
-    _refuse_senseless(arguments)
+    _check_options(arguments)
     return _set_up(arguments, path, environ)
 
 
@@ -56,29 +56,29 @@ def _set_up(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str
     wanted = list(_wanted(projects))
     config = next(iter(configs.values()))
     with admin_client(config.vault, environ, boot_time) as client:
-        refuse_unready(client)
-        state = Looking(client).state(configs, wanted)
+        require_ready(client)
+        state = Discovery(client).state(configs, wanted)
         steps = plan(wanted, state, only, force=arguments.force)
-        selected = [one for one in wanted if only.takes(one.environment, _group(one))]
+        selected = [one for one in wanted if only.includes(one.environment, _group(one))]
         folder = Path(arguments.output).absolute() if arguments.output is not None else None
         if arguments.plan:
-            _tell_plan(steps, folder, selected)
+            _print_plan(steps, folder, selected)
             return 0
-        values = fetch(doings(steps), environ, path.parent, ask)
+        values = fetch(actions(steps), environ, path.parent, ask)
         with acting(config.trail, environ, "set up", None, config=str(path), server=config.vault.address) as doing:
-            told = _Teller(doing)
-            Acting(client, configs, state, values).act(steps, selected, told.tell)
+            describe = _StepReporter(doing)
+            PlanExecutor(client, configs, state, values).act(steps, selected, describe.tell)
         if folder is not None:
             for file in stale(client, folder, roles_of(selected)):
                 print(f"lessee: warning: {file}: the role was made anew; remove it and its secret_id", file=sys.stderr)
             print("files:")
-            hand_out(client, folder, roles_of(selected), arguments.wrap, print)
-        print(f"done: {count(told.told)}")
-    _refuse_held(told.told)
+            write_credentials(client, folder, roles_of(selected), arguments.wrap, print)
+        print(f"done: {count(describe.describe)}")
+    _refuse_conflicts(describe.describe)
     return 0
 
 
-def _refuse_senseless(arguments: argparse.Namespace) -> None:
+def _check_options(arguments: argparse.Namespace) -> None:
     if arguments.wrap is not None and arguments.output is None:
         raise UsageError("--wrap says nothing without --output", todo="add it, or leave --wrap out")
     if arguments.wrap is not None and arguments.wrap < 1:
@@ -92,17 +92,17 @@ def _projects(path: Path, environ: Mapping[str, str]) -> dict[str, Project]:
     return {str(project.config.environment): project for project in loaded}
 
 
-def _wanted(projects: Mapping[str, Project]) -> Iterable[Wanted]:
-    yield from wanting.of_all(next(iter(projects.values())).config)
+def _wanted(projects: Mapping[str, Project]) -> Iterable[Desired]:
+    yield from wanting.desired_for_all(next(iter(projects.values())).config)
     for project in projects.values():
-        yield from wanting.of_environment(project.config, project.recipes)
+        yield from wanting.desired_for_environment(project.config, project.recipes)
 
 
-def _group(one: Wanted) -> Group:
-    return Group.SECRETS if isinstance(one, First) else one.group
+def _group(one: Desired) -> Group:
+    return Group.SECRETS if isinstance(one, InitialSecret) else one.group
 
 
-def _only(words: Sequence[str], configs: Mapping[str, Config]) -> Only:
+def _only(words: Sequence[str], configs: Mapping[str, Config]) -> Selection:
     environments, groups = set(), set()
     for word in words:
         name = word.removeprefix("environment=")
@@ -113,11 +113,11 @@ def _only(words: Sequence[str], configs: Mapping[str, Config]) -> Only:
         else:
             names = ", ".join((*Group, *(f"environment={name}" for name in configs)))
             raise UsageError(f"--only {word} is nothing to set up", todo=f"there are: {names}")
-    return Only(frozenset(environments), frozenset(groups))
+    return Selection(frozenset(environments), frozenset(groups))
 
 
-def _tell_plan(steps: Sequence[Step], folder: Path | None, wanted: Iterable[Wanted]) -> None:
-    teller = _Teller()
+def _print_plan(steps: Sequence[Step], folder: Path | None, wanted: Iterable[Desired]) -> None:
+    teller = _StepReporter()
     for name in dict.fromkeys(map(environment_of, steps)):
         for step in steps:
             if environment_of(step) == name:
@@ -126,36 +126,36 @@ def _tell_plan(steps: Sequence[Step], folder: Path | None, wanted: Iterable[Want
         print("files:")
         for _, place, absent in missing(folder, roles_of(wanted)):
             print(line_of(place, absent))
-    changes = sum(1 for _ in doings(steps))
+    changes = sum(1 for _ in actions(steps))
     print(f"plan: {changes} change{'s' * (changes != 1)} ({count(steps)})")
 
 
-class _Teller:
+class _StepReporter:
     """Prints steps below a heading for each environment."""
 
     def __init__(self, doing: Doing | None = None) -> None:
         """`doing`: what is told is done, too."""
-        self.told: list[Step] = []
+        self.describe: list[Step] = []
         self._doing = doing
         self._heading: str | None = None
 
     def tell(self, step: Step) -> None:
-        self.told.append(step)
+        self.describe.append(step)
         if self._doing is not None:
-            self._doing.step(next(iter(lines_of(step))), environment=environment_of(step) or None)
-        if isinstance(step, Forbidden):
-            warning = "\n".join(lines_of(step))
+            self._doing.step(next(iter(step_lines(step))), environment=environment_of(step) or None)
+        if isinstance(step, ServerConfigRequired):
+            warning = "\n".join(step_lines(step))
             print(f"lessee: warning: {warning.strip()}", file=sys.stderr)
             return
         if environment_of(step) != self._heading:
             self._heading = environment_of(step)
             print(f"{self._heading or 'all environments'}:")
-        for line in lines_of(step):
+        for line in step_lines(step):
             print(line)
 
 
-def _refuse_held(steps: Iterable[Step]) -> None:
-    held = sum(isinstance(step, Held) for step in steps)
+def _refuse_conflicts(steps: Iterable[Step]) -> None:
+    held = sum(isinstance(step, Conflict) for step in steps)
     if held:
         what = f"{held} thing{'s' * (held != 1)} changed by hand, and left (marked with !)"
         raise ManuallyChangedError(what, todo="change the configuration, or take --force to overwrite")

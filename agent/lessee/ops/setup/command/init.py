@@ -9,11 +9,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lessee.config import Vault
-from lessee.core.errors import ConfigError, LesseeError, RefusedError
+from lessee.core.errors import ConfigError, LesseeError, DeniedError
 from lessee.host.project import find, read
-from lessee.ops.setup.initialization import initialise, unseal, wait_until_active
-from lessee.ops.setup.policy.initialization import Wish, check, seal_of
-from lessee.ops.setup.policy.pgp import public_key
+from lessee.ops.setup.initialization import initialize, unseal, wait_until_active
+from lessee.ops.setup.policy.initialization import InitOptions, check, public_key, seal_of
 from lessee.process.hardening import make_private
 from lessee.vault.admin import unauthenticated_client
 
@@ -28,32 +27,32 @@ def run(arguments: argparse.Namespace) -> int:
     vault = read(find(arguments.config, environ), environ).vault
     if arguments.init is None:
         return _unseal(vault, environ, Path(arguments.unseal))
-    wish = _wish(arguments)
+    options = _wish(arguments)
     folder = Path(arguments.init).absolute()
     _warn(vault, folder)
     with unauthenticated_client(vault, environ) as server:
-        files, seal, keys = initialise(server, wish, folder)
+        files, seal, keys = initialize(server, options, folder)
         print(*files, sep="\n", flush=True)
         if not seal.automatic and not keys:
-            _tell(f"decrypt {wish.threshold} keys (`base64 -d FILE | gpg -d`), give each to `bao operator unseal`")
+            _tell(f"decrypt {options.threshold} keys (`base64 -d FILE | gpg -d`), give each to `bao operator unseal`")
             return 0
         if keys:
             unseal(server, keys)
         wait_until_active(server)
     _tell("it is unsealed and serves")
-    token = "`base64 -d FILE | gpg -d`" if wish.root_pgp_key else f"`cat {files[-1]}`"
+    token = "`base64 -d FILE | gpg -d`" if options.root_pgp_key else f"`cat {files[-1]}`"
     _tell(f"next: set $VAULT_TOKEN to what {token} prints, and run `lessee setup`; then keep each key elsewhere")
     return 0
 
 
-def _wish(arguments: argparse.Namespace) -> Wish:
+def _wish(arguments: argparse.Namespace) -> InitOptions:
     pgp_keys = tuple(map(_pgp_key, arguments.pgp_key))
     shares = arguments.shares or len(pgp_keys) or _SHARES
     threshold = arguments.threshold or min(_THRESHOLD, shares)
     root = arguments.root_token_pgp_key
-    wish = Wish(shares, threshold, pgp_keys, _pgp_key(root) if root else None)
-    check(wish)
-    return wish
+    options = InitOptions(shares, threshold, pgp_keys, _pgp_key(root) if root else None)
+    check(options)
+    return options
 
 
 def _pgp_key(name: str) -> str:
@@ -63,13 +62,13 @@ def _pgp_key(name: str) -> str:
 def _unseal(vault: Vault, environ: dict[str, str], folder: Path) -> int:
     with unauthenticated_client(vault, environ) as server:
         seal = seal_of(server.read("sys/seal-status") or {})
-        if not seal.initialised:
-            raise RefusedError("it is not initialised", where=vault.address, todo="run `lessee setup --init DIR` first")
+        if not seal.initialized:
+            raise DeniedError("it is not initialised", where=vault.address, todo="run `lessee setup --init DIR` first")
         if seal.sealed and not seal.automatic:
             keys = [_content(file).decode("latin-1").strip() for file in _key_files(folder)]
             if unseal(server, keys).sealed:
                 what = f"{len(keys)} keys do not open it; it needs {seal.threshold}"
-                raise RefusedError(what, where=str(folder), todo="are they this server's, and not encrypted?")
+                raise DeniedError(what, where=str(folder), todo="are they this server's, and not encrypted?")
         wait_until_active(server)
     _tell("it is unsealed and serves")
     return 0

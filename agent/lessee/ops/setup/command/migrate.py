@@ -13,7 +13,7 @@ from lessee.core.errors import ConfigError, LesseeError, UsageError, WriteError
 from lessee.core.paths import Folder
 from lessee.host.clock import boot_time
 from lessee.host.project import environments_of, find, text_of
-from lessee.ops.setup.migration import Migration, Mount, Notified, Outcome, mount_at
+from lessee.ops.setup.migration import Migration, Mount, SecretResult, Outcome, mount_at
 from lessee.ops.setup.policy.migration import Move
 from lessee.process.hardening import make_private
 from lessee.vault.admin import admin_client
@@ -34,20 +34,20 @@ def run(arguments: argparse.Namespace) -> int:
         source = mount_at(server, arguments.migrate_from.strip("/"))
         target = mount_at(server, config.secrets.mount)
         move = _move(arguments, configs, source, target)
-        told = Counter[str]()
+        describe = Counter[str]()
         trail = None if arguments.plan else config.trail
         said = {"source": str(move.source), "target": str(move.target)}
         with acting(trail, environ, "secrets migrated", arguments.to, **said) as doing:
             for one in Migration(server, move, source, target).run(act=not arguments.plan):
                 print(_line(one, move), flush=True)
                 doing.step(_line(one, move))
-                told[one.outcome.name] += 1
-                told["versions"] += one.versions
-                told["lost"] += one.lost
-            if told["REFUSED"]:
-                doing.fail(f"{told['REFUSED']} refused")
-    _sum_up(told, move, plan=arguments.plan)
-    return WriteError.exit_code if told["REFUSED"] else 0
+                describe[one.outcome.name] += 1
+                describe["versions"] += one.versions
+                describe["lost"] += one.lost
+            if describe["REFUSED"]:
+                doing.fail(f"{describe['REFUSED']} refused")
+    _sum_up(describe, move, plan=arguments.plan)
+    return WriteError.exit_code if describe["REFUSED"] else 0
 
 
 def _configs(path: Path, environ: Mapping[str, str]) -> dict[str, Config]:
@@ -85,7 +85,7 @@ def _move(arguments: argparse.Namespace, configs: Mapping[str, Config], source: 
     )
 
 
-def _line(one: Notified, move: Move) -> str:
+def _line(one: SecretResult, move: Move) -> str:
     path = one.path if one.path.isprintable() else repr(one.path)
     match one.outcome:
         case Outcome.COPIED:
@@ -99,18 +99,18 @@ def _line(one: Notified, move: Move) -> str:
             return f"- {move.source}{path} stays: {one.why}"
 
 
-def _sum_up(told: Counter[str], move: Move, *, plan: bool) -> None:
-    if not told["COPIED"] + told["EQUAL"] + told["REFUSED"]:
+def _sum_up(describe: Counter[str], move: Move, *, plan: bool) -> None:
+    if not describe["COPIED"] + describe["EQUAL"] + describe["REFUSED"]:
         raise UsageError("there is no secret below it", where=str(move.source), todo="name a mount or a folder of one")
     done = "to copy" if plan else "copied and read back equal"
     print(
-        f"{told['COPIED']} {done} ({told['versions']} versions), {told['EQUAL']} there already, "
-        f"{told['REFUSED']} refused; the source stays as it is"
+        f"{describe['COPIED']} {done} ({describe['versions']} versions), {describe['EQUAL']} there already, "
+        f"{describe['REFUSED']} refused; the source stays as it is"
     )
-    if told["lost"]:
+    if describe["lost"]:
         print(
-            f"{told['lost']} versions cannot be read any more, and are so in the copy too: to keep what is in a "
+            f"{describe['lost']} versions cannot be read any more, and are so in the copy too: to keep what is in a "
             "deleted one, undelete it in the source first"
         )
-    if told["REFUSED"]:
+    if describe["REFUSED"]:
         print("refused: nothing was overwritten; move away what is there, or make it equal, and run this again")

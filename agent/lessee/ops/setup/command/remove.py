@@ -10,8 +10,8 @@ from lessee.core.errors import UsageError
 from lessee.host.clock import boot_time
 from lessee.host.project import environments_of, read
 from lessee.ops.setup.command.prompt import confirm
-from lessee.ops.setup.discovery import refuse_unready
-from lessee.ops.setup.removal import going, remove
+from lessee.ops.setup.discovery import require_ready
+from lessee.ops.setup.removal import plan_removal, remove
 from lessee.vault.admin import admin_client
 
 
@@ -20,8 +20,8 @@ def run(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -
     name = arguments.remove
     config = read(path, environ, environment=_checked(name), blocks=("setup",))
     with admin_client(config.vault, environ, boot_time) as client:
-        refuse_unready(client)
-        found = going(client, config)
+        require_ready(client)
+        found = plan_removal(client, config)
         if found is None:
             known = ", ".join(environments_of(path, environ))
             what = f"setup has made nothing of the environment {name}"

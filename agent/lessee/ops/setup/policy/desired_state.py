@@ -5,7 +5,7 @@ from math import ceil
 
 from lessee.config import App, Config
 from lessee.config.grammar.setup import Component, Connection, Login, Pki
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.access.policy.least_privilege import rotated_by
 from lessee.ops.access.policy.rotator_policy import of_rotator
 from lessee.ops.setup.policy import component_policies
@@ -21,7 +21,7 @@ ROTATOR = "rotator"
 """Who logs in as `lessee rotate`."""
 
 
-class First(Record, frozen=True):
+class InitialSecret(ImmutableStruct, frozen=True):
     """A secret that is to hold these keys, whatever their values are by now."""
 
     environment: str
@@ -35,7 +35,7 @@ class First(Record, frozen=True):
         return f"{self.mount}/{self.path}"
 
 
-Wanted = Object | First
+Desired = Object | InitialSecret
 
 
 def record_path(config: Config, environment: str) -> str:
@@ -43,7 +43,7 @@ def record_path(config: Config, environment: str) -> str:
     return f"{config.secrets.prefix if environment else ''}lessee/setup"
 
 
-def of_all(config: Config) -> Iterator[Wanted]:
+def desired_for_all(config: Config) -> Iterator[Desired]:
     """What all environments share."""
     mount, audit = config.secrets.mount, config.setup.audit
     yield Object(Kind.KV, Group.MOUNTS, "", f"sys/mounts/{mount}", KV)
@@ -55,7 +55,7 @@ def of_all(config: Config) -> Iterator[Wanted]:
         yield Object(Kind.AUDIT, Group.AUDIT, "", f"sys/audit/{audit.name}", fields)
 
 
-def of_environment(config: Config, recipes: Mapping[str, Recipe]) -> Iterator[Wanted]:
+def desired_for_environment(config: Config, recipes: Mapping[str, Recipe]) -> Iterator[Desired]:
     """What the environment of this configuration has. Raises TemplateError for paths that no policy can name."""
     environment = config.environment
     assert environment is not None
@@ -172,11 +172,11 @@ def _pki(said: Pki, environment: str) -> Iterator[Object]:
         yield Object(Kind.PKI_ROLE, Group.PKI, environment, f"{mount}/roles/{name}", fields)
 
 
-def _secrets(config: Config, environment: str) -> Iterator[Wanted]:
+def _secrets(config: Config, environment: str) -> Iterator[Desired]:
     mount, prefix = config.secrets.mount, config.secrets.prefix
     for path, keys in config.setup.secrets.items():
         sources = {key: source_of(said, environment) for key, said in keys.items()}
-        yield First(environment, mount, f"{prefix}{path}", sources)
+        yield InitialSecret(environment, mount, f"{prefix}{path}", sources)
     rotated = {said.secret for said in config.rotation.values()}
     journals = {f"lessee/rotation/{name}" for name in config.rotation}
     for path in sorted(rotated | journals):

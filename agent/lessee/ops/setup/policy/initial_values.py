@@ -3,20 +3,20 @@
 from typing import assert_never
 
 from lessee.config.grammar.setup import GivenValue, NewValue
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _ENVIRONMENT = "{environment}"
 
 
-class Generate(Record, frozen=True):
+class Generate(ImmutableStruct, frozen=True):
     """So many characters of these, by chance."""
 
     count: int
     alphabet: str
 
 
-class Constant(Record, frozen=True):
+class Constant(ImmutableStruct, frozen=True):
     """What the configuration says."""
 
     hidden = ("value",)
@@ -24,19 +24,19 @@ class Constant(Record, frozen=True):
     value: str
 
 
-class FromVariable(Record, frozen=True):
+class FromVariable(ImmutableStruct, frozen=True):
     """What a variable of the operator's environment holds."""
 
     name: str
 
 
-class FromFile(Record, frozen=True):
+class FromFile(ImmutableStruct, frozen=True):
     """What a file holds, without the newline at its end."""
 
     path: str
 
 
-class Prompt(Record, frozen=True):
+class Prompt(ImmutableStruct, frozen=True):
     """What the operator types."""
 
 
@@ -56,7 +56,7 @@ def source_of(said: NewValue | GivenValue, environment: str) -> Source:
     return Prompt()
 
 
-def told(source: Source) -> str:
+def describe(source: Source) -> str:
     """The source in words, without a value."""
     match source:
         case Generate(count):

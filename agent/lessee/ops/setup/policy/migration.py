@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.core.paths import Folder
 
 _DEFAULT_MOST = 10  # Versions that KV v2 keeps where neither mount nor secret says a number.
 _NEAR = 60.0  # Seconds: the copy's end is counted from when it was written.
 
 
-class Settings(Record, frozen=True):
+class Settings(ImmutableStruct, frozen=True):
     """What KV v2 keeps of a secret beside its versions."""
 
     max_versions: int = 0
@@ -20,7 +20,7 @@ class Settings(Record, frozen=True):
     custom_metadata: Mapping[str, str] = {}
 
 
-class Version(Record, frozen=True):
+class Version(ImmutableStruct, frozen=True):
     """One version. `data` and `fingerprint` are None where it cannot be read any more."""
 
     hidden = ("data", "fingerprint")
@@ -36,7 +36,7 @@ class Version(Record, frozen=True):
         return not self.destroyed and (self.ends is None or self.ends > now)
 
 
-class Kept(Record, frozen=True):
+class KvSecret(ImmutableStruct, frozen=True):
     """A secret as it lies in KV. Of `current` versions the oldest may be gone."""
 
     current: int
@@ -44,14 +44,14 @@ class Kept(Record, frozen=True):
     settings: Settings = Settings()
 
 
-class Settle(Record, frozen=True):
-    """Write what lies beside the versions."""
+class WriteSettings(ImmutableStruct, frozen=True):
+    """WriteVersion what lies beside the versions."""
 
     settings: Settings
 
 
-class Write(Record, frozen=True):
-    """Write the next version. What cannot be read any more is written empty, to be deleted or destroyed at once."""
+class WriteVersion(ImmutableStruct, frozen=True):
+    """WriteVersion the next version. What cannot be read any more is written empty, to be deleted or destroyed at once."""
 
     hidden = ("data",)
 
@@ -59,28 +59,28 @@ class Write(Record, frozen=True):
     data: Mapping[str, Any]
 
 
-class Delete(Record, frozen=True):
-    """Delete a version, as it is in the source."""
+class DeleteVersion(ImmutableStruct, frozen=True):
+    """DeleteVersion a version, as it is in the source."""
 
     number: int
 
 
-class Destroy(Record, frozen=True):
-    """Destroy a version that is destroyed or gone in the source."""
+class DestroyVersion(ImmutableStruct, frozen=True):
+    """DestroyVersion a version that is destroyed or gone in the source."""
 
     number: int
 
 
-class Differs(Record, frozen=True):
+class Mismatch(ImmutableStruct, frozen=True):
     """What is there is not a beginning of the copy."""
 
     why: str
 
 
-Step = Settle | Write | Delete | Destroy
+Step = WriteSettings | WriteVersion | DeleteVersion | DestroyVersion
 
 
-class Move(Record, frozen=True):
+class Move(ImmutableStruct, frozen=True):
     """From a folder to the folder of one environment."""
 
     source: Folder
@@ -91,7 +91,7 @@ class Move(Record, frozen=True):
     shared: tuple[str, ...] = ()
     """Folders in the source's mount that are read without a prefix."""
 
-    def left_out(self, path: str) -> str | None:
+    def skip_reason(self, path: str) -> str | None:
         """Why what lies there, below the source, stays where it is. A folder's path ends in a slash."""
         whole = f"{self.source.path}{path}"
         if path.split("/", maxsplit=1)[0] in self.environments or whole.startswith(self.prefixes):
@@ -112,19 +112,19 @@ def most_of(settings: Settings, mount: int) -> int:
     return max(settings.max_versions, mount) or _DEFAULT_MOST
 
 
-def plan(source: Kept, target: Kept | None, *, most: int, now: float) -> tuple[Step, ...] | Differs:
+def plan(source: KvSecret, target: KvSecret | None, *, most: int, now: float) -> tuple[Step, ...] | Mismatch:
     """What is left to do until the target is an equal copy, or why it will never be one.
 
     A copy that was broken off at any step is gone on with. `most`: versions that the target will keep. `now` by the
     server's clock.
     """
-    there = target or Kept(0, {})
+    there = target or KvSecret(0, {})
     if why := _difference(source, there, is_new=target is None, now=now):
-        return Differs(why)
+        return Mismatch(why)
     return tuple(_steps(source, there, most=most, now=now))
 
 
-def _steps(source: Kept, there: Kept, *, most: int, now: float) -> Iterator[Step]:
+def _steps(source: KvSecret, there: KvSecret, *, most: int, now: float) -> Iterator[Step]:
     settings = there.settings
     for number in range(1, there.current + 1):
         if number in there.versions and there.versions[number].is_live(now):
@@ -135,25 +135,25 @@ def _steps(source: Kept, there: Kept, *, most: int, now: float) -> Iterator[Step
         delete_after = _delete_after(version, settings.delete_after, now) if is_live else settings.delete_after
         wanted = replace(source.settings, delete_after=delete_after)
         if settings != wanted:
-            yield Settle(wanted)
+            yield WriteSettings(wanted)
             settings = wanted
-        yield Write(number, (version.data or {}) if is_live else {})
+        yield WriteVersion(number, (version.data or {}) if is_live else {})
         yield from _ending(source, number, most, now)
     if settings != source.settings:
-        yield Settle(source.settings)
+        yield WriteSettings(source.settings)
 
 
-def _ending(source: Kept, number: int, most: int, now: float) -> Iterator[Step]:
+def _ending(source: KvSecret, number: int, most: int, now: float) -> Iterator[Step]:
     version = _version(source, number)
     if version.is_live(now):
         return
     if not version.destroyed:
-        yield Delete(number)
+        yield DeleteVersion(number)
     elif number > source.current - most:  # Else the versions after it push it out.
-        yield Destroy(number)
+        yield DestroyVersion(number)
 
 
-def _version(kept: Kept, number: int) -> Version:
+def _version(kept: KvSecret, number: int) -> Version:
     return kept.versions.get(number, _GONE)
 
 
@@ -165,7 +165,7 @@ def _delete_after(version: Version, already: float, now: float) -> float:
     return already if already and abs(already - lasts) <= _NEAR / 2 else lasts
 
 
-def _difference(source: Kept, there: Kept, *, is_new: bool, now: float) -> str:
+def _difference(source: KvSecret, there: KvSecret, *, is_new: bool, now: float) -> str:
     if there.current > source.current:
         return f"it has {there.current} versions, and the source {source.current}"
     if not is_new and replace(there.settings, delete_after=source.settings.delete_after) != source.settings:

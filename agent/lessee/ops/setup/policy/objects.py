@@ -5,7 +5,7 @@ from enum import StrEnum
 from ipaddress import ip_network
 from typing import Any
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.setup.policy.initial_values import Source
 
 Fields = Mapping[str, Any]
@@ -41,7 +41,7 @@ class Kind(StrEnum):
     """Of a secret: its metadata."""
 
 
-class Object(Record, frozen=True):
+class Object(ImmutableStruct, frozen=True):
     """Something that is to be there."""
 
     kind: Kind
@@ -57,10 +57,10 @@ class Object(Record, frozen=True):
     @property
     def name(self) -> str:
         """As people call it."""
-        return name_of(self.kind, self.path)
+        return display_name(self.kind, self.path)
 
 
-def name_of(kind: Kind, path: str) -> str:
+def display_name(kind: Kind, path: str) -> str:
     """What people call the object of this kind at this path."""
     for prefix in ("sys/mounts/", "sys/auth/", "sys/audit/", "sys/policies/acl/", "auth/approle/role/"):
         path = path.removeprefix(prefix)
@@ -69,7 +69,7 @@ def name_of(kind: Kind, path: str) -> str:
     return path.removesuffix("/root/generate/internal") if kind is Kind.CA else path
 
 
-def is_of(kind: Kind, path: str, environment: str) -> bool:
+def belongs_to(kind: Kind, path: str, environment: str) -> bool:
     """Whether an object of this kind at this path is the environment's, and no other's; empty: of all."""
     own = environment.lower()
     match kind:
@@ -89,7 +89,7 @@ def is_of(kind: Kind, path: str, environment: str) -> bool:
 
 def fields_of(kind: Kind, data: Mapping[str, Any], keys: Mapping[str, Any]) -> Fields:
     """These keys of what the server says of an object, in the form in which they are wanted."""
-    return {key: _plain(key, value) for key, value in _told(kind, data).items() if key in keys}
+    return {key: _normalized(key, value) for key, value in _reported_fields(kind, data).items() if key in keys}
 
 
 def body_of(wanted: Object, *, new: bool) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def body_of(wanted: Object, *, new: bool) -> dict[str, Any]:
             return fields
 
 
-def _told(kind: Kind, data: Mapping[str, Any]) -> Mapping[str, Any]:
+def _reported_fields(kind: Kind, data: Mapping[str, Any]) -> Mapping[str, Any]:
     match kind:
         case Kind.KV:
             # Before version 2 there were no options, and its type was called generic.
@@ -127,7 +127,7 @@ def _told(kind: Kind, data: Mapping[str, Any]) -> Mapping[str, Any]:
             return data
 
 
-def _plain(key: str, value: object) -> object:
+def _normalized(key: str, value: object) -> object:
     if key.endswith("_cidrs"):
         return sorted(str(ip_network(item, strict=False)) for item in (value if isinstance(value, list) else []))
     if isinstance(value, list) and not key.endswith("_statements"):

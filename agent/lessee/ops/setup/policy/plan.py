@@ -2,22 +2,28 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from lessee.core.errors import RefusedError
-from lessee.core.immutable import Record
-from lessee.ops.setup.policy.desired_state import First, Wanted
-from lessee.ops.setup.policy.fingerprints import Entry, Recorded, entry_of, fingerprint, is_own
+from lessee.core.errors import DeniedError
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.setup.policy.desired_state import Desired, InitialSecret
 from lessee.ops.setup.policy.initial_values import Source
 from lessee.ops.setup.policy.objects import Fields, Group, Kind, Object
-from lessee.ops.setup.policy.server_state import State
+from lessee.ops.setup.policy.server_state import (
+    RecordEntry,
+    ServerState,
+    SetupRecord,
+    entry_of,
+    fingerprint,
+    is_written_by_setup,
+)
 
 
-class Add(Record, frozen=True):
+class Add(ImmutableStruct, frozen=True):
     """It is not there."""
 
     object: Object
 
 
-class Change(Record, frozen=True):
+class Change(ImmutableStruct, frozen=True):
     """It is there, and was other. `password`: whether that of a connection is written too."""
 
     object: Object
@@ -25,7 +31,7 @@ class Change(Record, frozen=True):
     password: bool = False
 
 
-class Remove(Record, frozen=True):
+class Remove(ImmutableStruct, frozen=True):
     """Setup made it once, and it is not wanted any more."""
 
     kind: Kind
@@ -34,41 +40,41 @@ class Remove(Record, frozen=True):
     was: Fields
 
 
-class Fill(Record, frozen=True):
+class Fill(ImmutableStruct, frozen=True):
     """A secret, or some of its keys, is not there. `version`: the newest there is, 0 for none."""
 
-    secret: First
+    secret: InitialSecret
     missing: Mapping[str, Source]
     version: int
     deleted: bool = False
 
 
-class Forbidden(Record, frozen=True):
+class ServerConfigRequired(ImmutableStruct, frozen=True):
     """The server would not have an audit device by its API: its own configuration must name it."""
 
     object: Object
 
 
-Undoing = Change | Remove | Fill
-Doing = Add | Undoing
+Overwrite = Change | Remove | Fill
+Action = Add | Overwrite
 
 
-class Held(Record, frozen=True):
+class Conflict(ImmutableStruct, frozen=True):
     """A step that would undo what somebody did by hand."""
 
-    step: Undoing
+    step: Overwrite
 
 
-Step = Doing | Held | Forbidden
+Step = Action | Conflict | ServerConfigRequired
 
 
-class Only(Record, frozen=True):
+class Selection(ImmutableStruct, frozen=True):
     """What one wants set up alone; empty: all."""
 
     environments: frozenset[str] = frozenset()
     groups: frozenset[Group] = frozenset()
 
-    def takes(self, environment: str, group: Group) -> bool:
+    def includes(self, environment: str, group: Group) -> bool:
         """Whether it is wanted. The mounts of all environments always are: nothing goes without them."""
         if not environment and group is Group.MOUNTS:
             return True
@@ -77,21 +83,23 @@ class Only(Record, frozen=True):
         return environment in self.environments or not self.environments or (not environment and bool(self.groups))
 
 
-def plan(wanted: Collection[Wanted], state: State, only: Only, *, force: bool) -> tuple[Step, ...]:
-    """All steps in order. Raises RefusedError where something else stands in the way."""
-    steps = [*_towards(wanted, state, only, force=force), *_away(wanted, state, only)]
-    return tuple(step.step if force and isinstance(step, Held) and _may(step.step) else step for step in steps)
+def plan(wanted: Collection[Desired], state: ServerState, only: Selection, *, force: bool) -> tuple[Step, ...]:
+    """All steps in order. Raises DeniedError where something else stands in the way."""
+    steps = [*_additions(wanted, state, only, force=force), *_removals(wanted, state, only)]
+    return tuple(
+        step.step if force and isinstance(step, Conflict) and _can_force(step.step) else step for step in steps
+    )
 
 
-def doings(steps: Iterable[Step]) -> Iterator[Doing]:
+def actions(steps: Iterable[Step]) -> Iterator[Action]:
     """Those that change something."""
-    return (step for step in steps if isinstance(step, Doing))
+    return (step for step in steps if isinstance(step, Action))
 
 
 def environment_of(step: Step) -> str:
     """Whose it is; empty: of all."""
     match step:
-        case Held(inner):
+        case Conflict(inner):
             return environment_of(inner)
         case Remove():
             return step.environment
@@ -113,15 +121,15 @@ _DEFAULTS = {Kind.SETTINGS: {"cas_required": False}}
 """What a server has where nobody has said anything."""
 
 
-def _towards(wanted: Iterable[Wanted], state: State, only: Only, *, force: bool) -> Iterator[Step]:
+def _additions(wanted: Iterable[Desired], state: ServerState, only: Selection, *, force: bool) -> Iterator[Step]:
     filled: set[str] = set()
     for one in wanted:
-        if isinstance(one, First):
-            if only.takes(one.environment, Group.SECRETS):
+        if isinstance(one, InitialSecret):
+            if only.includes(one.environment, Group.SECRETS):
                 for fill in _fill(one, state):
                     filled.add(f"{one.mount}/metadata/{one.path}")
                     yield fill
-        elif only.takes(one.environment, one.group):
+        elif only.includes(one.environment, one.group):
             step = _step(one, state, force=force)
             # The settings of a secret that is not there would make it look as if it were.
             there = one.path in filled or one.path in state.objects or "/lessee/rotation/" in one.path
@@ -129,28 +137,28 @@ def _towards(wanted: Iterable[Wanted], state: State, only: Only, *, force: bool)
                 yield step
 
 
-def _fill(wanted: First, state: State) -> Iterator[Fill | Held]:
-    standing = state.secrets.get(wanted.name)
-    if standing is None:
+def _fill(wanted: InitialSecret, state: ServerState) -> Iterator[Fill | Conflict]:
+    secret_state = state.secrets.get(wanted.name)
+    if secret_state is None:
         yield Fill(wanted, wanted.keys, 0)
-    elif standing.deleted:
-        yield Held(Fill(wanted, wanted.keys, standing.version, deleted=True))
-    elif missing := {key: source for key, source in wanted.keys.items() if key not in standing.keys}:
-        yield Fill(wanted, missing, standing.version)
+    elif secret_state.deleted:
+        yield Conflict(Fill(wanted, wanted.keys, secret_state.version, deleted=True))
+    elif missing := {key: source for key, source in wanted.keys.items() if key not in secret_state.keys}:
+        yield Fill(wanted, missing, secret_state.version)
 
 
-def _default(kind: Kind) -> Entry | None:
+def _default(kind: Kind) -> RecordEntry | None:
     """Of what comes to be by itself, and is then set: in between it is as the server has it."""
     fields = _DEFAULTS.get(kind)
-    return None if fields is None else Entry(kind, {key: (fingerprint(value),) for key, value in fields.items()})
+    return None if fields is None else RecordEntry(kind, {key: (fingerprint(value),) for key, value in fields.items()})
 
 
-def _step(wanted: Object, state: State, *, force: bool) -> Step | None:
+def _step(wanted: Object, state: ServerState, *, force: bool) -> Step | None:
     entry = state.recorded.get(wanted.environment, {}).get(wanted.path)
     found = state.objects.get(wanted.path)
     if found is None:
         refused = wanted.kind is Kind.AUDIT and entry is not None and entry.refused and not force
-        return Forbidden(wanted) if refused else Add(wanted)
+        return ServerConfigRequired(wanted) if refused else Add(wanted)
     _refuse_other(wanted, found)
     if wanted.kind is Kind.CONNECTION and force:
         return Change(wanted, found, password=True)
@@ -160,38 +168,38 @@ def _step(wanted: Object, state: State, *, force: bool) -> Step | None:
         found.get(key) != wanted.fields[key] for key in ("username", "connection_url")
     )
     change = Change(wanted, found, password=password)
-    own = is_own(entry or _default(wanted.kind), found)
-    return change if own and wanted.kind is not Kind.AUDIT else Held(change)
+    own = is_written_by_setup(entry or _default(wanted.kind), found)
+    return change if own and wanted.kind is not Kind.AUDIT else Conflict(change)
 
 
 def _refuse_other(wanted: Object, found: Fields) -> None:
     if wanted.kind is Kind.KV and found == {"type": "kv", "version": "1"}:
         what = "it is KV version 1, which keeps no versions and has no cas"
         todo = f"`bao kv enable-versioning {wanted.name}` makes it version 2; or name another in `secrets.mount`"
-        raise RefusedError(what, where=wanted.name, todo=todo)
+        raise DeniedError(what, where=wanted.name, todo=todo)
     if wanted.kind in {Kind.KV, Kind.AUTH, Kind.ENGINE} and found["type"] != wanted.fields["type"]:
         what = f"a mount of type {found['type']} is there, and {wanted.fields['type']} is wanted"
-        raise RefusedError(what, where=wanted.name, todo="name another path in the configuration")
+        raise DeniedError(what, where=wanted.name, todo="name another path in the configuration")
 
 
-def _away(wanted: Iterable[Wanted], state: State, only: Only) -> Iterator[Step]:
+def _removals(wanted: Iterable[Desired], state: ServerState, only: Selection) -> Iterator[Step]:
     paths = {one.path for one in wanted if isinstance(one, Object)}
     for environment, recorded in state.recorded.items():
         for path, entry in recorded.items():
             found = state.objects.get(path)
             group = _GROUPS.get(entry.kind)
-            if group is None or path in paths or found is None or not only.takes(environment, group):
+            if group is None or path in paths or found is None or not only.includes(environment, group):
                 continue
             step = Remove(entry.kind, environment, path, found)
-            yield step if is_own(entry, found) else Held(step)
+            yield step if is_written_by_setup(entry, found) else Conflict(step)
 
 
-def _may(step: Undoing) -> bool:
+def _can_force(step: Overwrite) -> bool:
     """Whether --force may do it: no audit log is exchanged for another."""
     return not (isinstance(step, Change) and step.object.kind is Kind.AUDIT)
 
 
-def intended(recorded: Recorded, steps: Iterable[Doing]) -> Recorded:
+def record_before(recorded: SetupRecord, steps: Iterable[Action]) -> SetupRecord:
     """The record while these steps are under way: what each object was and what it will be are both setup's own."""
     entries = dict(recorded)
     for step in steps:
@@ -201,7 +209,9 @@ def intended(recorded: Recorded, steps: Iterable[Doing]) -> Recorded:
     return entries
 
 
-def settled(recorded: Recorded, wanted: Iterable[Wanted], state: State, steps: Collection[Step]) -> Recorded:
+def record_after(
+    recorded: SetupRecord, wanted: Iterable[Desired], state: ServerState, steps: Collection[Step]
+) -> SetupRecord:
     """The record once these steps are done: all that is as wanted is setup's own from then on."""
     entries = dict(recorded)
     as_wanted = dict(state.objects)
@@ -211,8 +221,8 @@ def settled(recorded: Recorded, wanted: Iterable[Wanted], state: State, steps: C
                 as_wanted[made.path] = made.fields
             case Remove():
                 entries.pop(step.path, None)
-            case Forbidden(made):
-                entries[made.path] = Entry(made.kind, {})
+            case ServerConfigRequired(made):
+                entries[made.path] = RecordEntry(made.kind, {})
             case _:
                 pass
     for one in wanted:

@@ -8,9 +8,9 @@ from difflib import unified_diff
 from typing import assert_never
 
 from lessee.config.durations import spell
-from lessee.ops.setup.policy.initial_values import told
-from lessee.ops.setup.policy.objects import Fields, Kind, Object, name_of
-from lessee.ops.setup.policy.plan import Add, Change, Fill, Forbidden, Held, Remove, Step, Undoing
+from lessee.ops.setup.policy.initial_values import describe
+from lessee.ops.setup.policy.objects import Fields, Kind, Object, display_name
+from lessee.ops.setup.policy.plan import Add, Change, Fill, ServerConfigRequired, Conflict, Remove, Step, Overwrite
 
 _FORCE = "--force overwrites it"
 # Whoever wrote it by hand may have put a password there, with any character in it; what follows one is cut off too.
@@ -20,26 +20,26 @@ _AS_FIELD = re.compile(
 )
 
 
-def lines_of(step: Step) -> Iterator[str]:
+def step_lines(step: Step) -> Iterator[str]:
     """What a step does, or why it is not done."""
     match step:
         case Add(made):
             yield f"  + {made.kind} {made.name}"
             yield from _fields(made, {}, made.fields)
             if made.password is not None:
-                yield f"      password: ({told(made.password)})"
+                yield f"      password: ({describe(made.password)})"
         case Change(made):
             yield f"  ~ {made.kind} {made.name}"
             yield from _changed(step)
         case Remove():
-            yield f"  - {step.kind} {name_of(step.kind, step.path)}: it is not in the configuration any more"
+            yield f"  - {step.kind} {display_name(step.kind, step.path)}: it is not in the configuration any more"
         case Fill():
             yield f"  {'~' if step.version else '+'} secret {step.secret.name}"
-            yield from (f"      {_printable(key)}: ({told(source)})" for key, source in step.missing.items())
-        case Forbidden(made):
+            yield from (f"      {_printable(key)}: ({describe(source)})" for key, source in step.missing.items())
+        case ServerConfigRequired(made):
             yield f"{made.kind} {made.name}: the server takes it from its own configuration alone; write there"
-            yield from stanza(made).splitlines()
-        case Held(inner):
+            yield from audit_stanza(made).splitlines()
+        case Conflict(inner):
             yield from _held(inner)
         case _:
             assert_never(step)
@@ -52,7 +52,7 @@ def count(steps: Iterable[Step]) -> str:
     return ", ".join(parts) or "nothing to do"
 
 
-def stanza(device: Object) -> str:
+def audit_stanza(device: Object) -> str:
     """An audit device as the server's own configuration has it (OpenBao 2.4 and later)."""
     path = json.dumps(device.fields["file_path"])
     options = f"  options {{\n    file_path = {path}\n  }}\n"
@@ -64,12 +64,12 @@ _SORTS: Mapping[type, str] = {
     Change: "changed",
     Remove: "removed",
     Fill: "filled",
-    Held: "changed by hand and left",
-    Forbidden: "for the server's configuration",
+    Conflict: "changed by hand and left",
+    ServerConfigRequired: "for the server's configuration",
 }
 
 
-def _held(step: Undoing) -> Iterator[str]:
+def _held(step: Overwrite) -> Iterator[str]:
     match step:
         case Change(Object(kind=Kind.AUDIT) as made):
             yield f"  ! {made.kind} {made.name}: it writes elsewhere; left, for an audit log is never exchanged"
@@ -78,7 +78,7 @@ def _held(step: Undoing) -> Iterator[str]:
             yield f"  ! {made.kind} {made.name}: changed by hand, and left; {_FORCE}"
             yield from _changed(step)
         case Remove():
-            name = name_of(step.kind, step.path)
+            name = display_name(step.kind, step.path)
             yield f"  ! {step.kind} {name}: not in the configuration any more, but changed by hand, and left"
         case Fill():
             yield f"  ! secret {step.secret.name}: its newest version was deleted, and is left so; --force writes one"
@@ -89,7 +89,7 @@ def _held(step: Undoing) -> Iterator[str]:
 def _changed(step: Change) -> Iterator[str]:
     yield from _fields(step.object, step.was, step.object.fields)
     if step.password and step.object.password is not None:
-        yield f"      password: ({told(step.object.password)})"
+        yield f"      password: ({describe(step.object.password)})"
 
 
 def _fields(made: Object, was: Fields, will: Fields) -> Iterator[str]:

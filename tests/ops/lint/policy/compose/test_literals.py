@@ -2,7 +2,7 @@
 
 import pytest
 
-from lessee.ops.lint.policy.compose.literals import looks_secret
+from lessee.ops.lint.policy.compose.rules import looks_secret
 
 
 @pytest.mark.parametrize(

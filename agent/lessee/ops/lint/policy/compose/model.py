@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 
 
-class Place(Record, frozen=True):
+class Place(ImmutableStruct, frozen=True):
     """A line of a file."""
 
     file: str
     line: int
 
 
-class Words(Record, frozen=True):
+class Words(ImmutableStruct, frozen=True):
     """A command or an entrypoint."""
 
     hidden = ("words",)
@@ -21,7 +21,7 @@ class Words(Record, frozen=True):
     place: Place
 
 
-class Variable(Record, frozen=True):
+class Variable(ImmutableStruct, frozen=True):
     """A variable of a service's environment, or an argument of its build."""
 
     hidden = ("value",)
@@ -31,14 +31,14 @@ class Variable(Record, frozen=True):
     place: Place
 
 
-class EnvFile(Record, frozen=True):
+class EnvFile(ImmutableStruct, frozen=True):
     """A file of variables, by its path."""
 
     path: str
     place: Place
 
 
-class Mount(Record, frozen=True):
+class Mount(ImmutableStruct, frozen=True):
     """What a service sees at `target`."""
 
     volume: str
@@ -50,7 +50,7 @@ class Mount(Record, frozen=True):
     place: Place
 
 
-class Service(Record, frozen=True):
+class Service(ImmutableStruct, frozen=True):
     """What one container is started as; what is None or empty is not said here."""
 
     name: str

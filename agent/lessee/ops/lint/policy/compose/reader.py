@@ -12,7 +12,7 @@ from lessee.ops.lint.policy.compose.service import ALONE, RESET, Origin, child, 
 from lessee.ops.lint.policy.findings import Finding, split_place
 
 
-class Reading:
+class ComposeReader:
     """Reads Compose files, and those that they extend and include; tells of what it cannot read."""
 
     def __init__(self, load: Callable[[str], str]) -> None:

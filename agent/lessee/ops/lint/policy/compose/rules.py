@@ -1,21 +1,37 @@
-"""What is wrong between the services of a Compose file and the apps of a configuration."""
+"""The rules for Compose files, on their own and together with a configuration."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from yaml.nodes import MappingNode
 
 from lessee.config import App, ByCmdline, ByContainer, ByName, ByPidFile, Child
-from lessee.ops.lint.policy.app_rules import by_notify, deaf_to_sighup, line_of_key, takes_sighup_alone
-from lessee.ops.lint.policy.compose.literals import looks_secret
+from lessee.ops.lint.policy.app_rules import by_notify, sighup_not_handled, line_of_key, relies_on_sighup
 from lessee.ops.lint.policy.compose.model import Place, Service
-from lessee.ops.lint.policy.compose.stack import Stack, keeps
+from lessee.ops.lint.policy.compose.reader import ComposeReader
+from lessee.ops.lint.policy.compose.shadowed_variables import shadowed_variables
+from lessee.ops.lint.policy.compose.stack import Stack, is_holder
 from lessee.ops.lint.policy.findings import Finding, Level
+from lessee.ops.lint.policy.project import CheckResult
 from lessee.ops.lint.policy.signals import by_command, names_in
 
 
-def misfits(stack: Stack, root: MappingNode, file: str) -> Iterator[Finding]:
+def check_compose(
+    paths: Iterable[str], checked: CheckResult, load: Callable[[str], str], load_env: Callable[[str], str | None]
+) -> Iterator[Finding]:
+    """`load` gives the text of a Compose file or raises ConfigError, `load_env` that of an `env_file` that is there."""
+    reading = ComposeReader(load)
+    services = reading.services(paths)
+    yield from reading.findings
+    yield from literal_secrets(services.values())
+    if checked.sound is not None:
+        stack = Stack(services, checked.sound.config)
+        yield from project_findings(stack, checked.sound.root, checked.file)
+        yield from shadowed_variables(stack, checked.texts, load_env)
+
+
+def project_findings(stack: Stack, root: MappingNode, file: str) -> Iterator[Finding]:
     """`root` is the configuration as YAML, and `file` what it is called."""
     yield from _unknown_apps(stack)
     for app in stack.config.apps.values():
@@ -66,15 +82,15 @@ def _unknown_service(stack: Stack, app: App, root: MappingNode, file: str) -> It
 
 
 def _deaf(stack: Stack, app: App, root: MappingNode, file: str) -> Iterator[Finding]:
-    if not takes_sighup_alone(app) or by_notify(app) is not None:
+    if not relies_on_sighup(app) or by_notify(app) is not None:
         return
-    for service, command in _told_commands(stack, app):
+    for service, command in _notified_commands(stack, app):
         environ = {name: variable.value or "" for name, variable in service.environment.items()}
         if (deaf := by_command(command, environ)) is not None:
-            yield deaf_to_sighup(app, deaf, root, file, f", which service {service.name} runs,")
+            yield sighup_not_handled(app, deaf, root, file, f", which service {service.name} runs,")
 
 
-def _told_commands(stack: Stack, app: App) -> Iterator[tuple[Service, tuple[str, ...]]]:
+def _notified_commands(stack: Stack, app: App) -> Iterator[tuple[Service, tuple[str, ...]]]:
     """Those that start the process which is to be told."""
     target = app.notify.target if app.notify is not None else None
     for service in stack.readers(app):
@@ -95,7 +111,7 @@ def _told_commands(stack: Stack, app: App) -> Iterator[tuple[Service, tuple[str,
 
 def _writable_mounts(stack: Stack, app: App) -> Iterator[Finding]:
     for service in stack.readers(app):
-        if service in stack.agents or keeps(service):
+        if service in stack.agents or is_holder(service):
             continue
         for view in stack.views(service, app):
             if not view.mount.read_only:
@@ -165,3 +181,33 @@ def _container(app: App) -> ByContainer | None:
 
 def _at(place: Place, rule: str, level: Level, what: str, todo: str, app: App | None = None) -> Finding:
     return Finding(rule, level, what, todo, place.file, place.line, "" if app is None else app.name)
+
+
+_NAME = re.compile(
+    r".*(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|APIKEY|CREDENTIALS?|SECRET_KEY_BASE"
+    r"|(?<!PUBLIC)(?<!PUBLISHABLE)_KEY)[0-9]*|KEY",
+    re.IGNORECASE,
+)
+_LOGIN = re.compile(r"[A-Z][A-Z0-9+.-]*://[^\s/@:]*:(?P<password>[^\s/@]+)@", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$(?:\{\w+(?:(?P<operator>:?[-?+])(?P<other>[^{}]*))?\}|\w+)")
+_ELSEWHERE = "\0"
+"""What stands for a variable, whose value is not in the file."""
+_NO_VALUES = frozenset({"", "true", "false", "yes", "no", "on", "off"})
+_PATHS = ("/", "./", "../")
+
+
+def looks_secret(name: str, value: str) -> bool:
+    """Whether a value that is spelled out is a secret by its variable's name, or a URL with a password in it."""
+    spelled = _VARIABLE.sub(_spelled, value.replace("$$", "\1"))
+    login = _LOGIN.search(spelled)
+    if login is not None:
+        return _ELSEWHERE not in login["password"]
+    if _ELSEWHERE in spelled or spelled.lower() in _NO_VALUES or spelled.startswith(_PATHS):
+        return False
+    return _NAME.fullmatch(name) is not None
+
+
+def _spelled(variable: re.Match[str]) -> str:
+    """A variable's default stands in the file."""
+    is_default = (variable["operator"] or "").endswith("-")
+    return variable["other"] if is_default and variable["other"] else _ELSEWHERE

@@ -8,7 +8,7 @@ from posixpath import join, normpath
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lessee.config.grammar.nodes import NOTHING, entries_of, kind_of, line_of
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.lint.policy.compose.model import EnvFile, Mount, Place, Service, Variable, Words
 
 # Not those in `${…}`, where one stands before a default.
@@ -36,7 +36,7 @@ _FIELDS = {
 _CLEARED = ("command", "entrypoint")
 
 
-class Origin(Record, frozen=True):
+class Origin(ImmutableStruct, frozen=True):
     """A file, and the folder in which the paths in it begin."""
 
     file: str

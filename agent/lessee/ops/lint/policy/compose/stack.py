@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from lessee.config import App, ByContainer, Config
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.lint.policy.compose.model import Mount, Service
 from lessee.ops.lint.policy.signals import names_in
 
@@ -14,7 +14,7 @@ _Folder = tuple[str, str]
 """A volume's name, or "", and a folder in it, or on the host."""
 
 
-class Exec(Record, frozen=True):
+class ExecCommand(ImmutableStruct, frozen=True):
     """`lessee exec`, so far as it is spelled out: for which app, and what it starts."""
 
     hidden = ("child",)
@@ -23,7 +23,7 @@ class Exec(Record, frozen=True):
     child: tuple[str, ...]
 
 
-class View(Record, frozen=True):
+class View(ImmutableStruct, frozen=True):
     """By which mount a service sees an app's directory, and where, with a slash at the end."""
 
     mount: Mount
@@ -37,24 +37,24 @@ class Stack:
         self.services = services
         self.config = config
         self.agents = tuple(service for service in services.values() if _is_agent(service, config))
-        self.execs = {name: found for name, one in services.items() if (found := exec_of(one)) is not None}
+        self.execs = {name: found for name, one in services.items() if (found := exec_command_of(one)) is not None}
         self._folders = {app.name: self._folder(app) for app in config.apps.values()}
 
     def readers(self, app: App) -> Iterator[Service]:
         """The services in which the app runs."""
         for name, service in self.services.items():
             is_exec = name in self.execs and self.execs[name].app == app.name
-            is_told = app.notify is not None and _names(app, name)
-            if is_exec or is_told or name == app.name or self._mounts_alone(service, app):
+            is_notified = app.notify is not None and _names(app, name)
+            if is_exec or is_notified or name == app.name or self._mounts_alone(service, app):
                 yield service
 
-    def strangers(self, app: App) -> Iterator[Service]:
+    def possible_readers(self, app: App) -> Iterator[Service]:
         """Those that may read the app where none is known to; none, where it is told in another project."""
         target = app.notify.target if app.notify is not None else None
         if isinstance(target, ByContainer) and target.project is not None:
             return
         for name, service in self.services.items():
-            if service not in self.agents and name not in self.execs and not keeps(service):
+            if service not in self.agents and name not in self.execs and not is_holder(service):
                 yield service
 
     def views(self, service: Service, app: App) -> Iterator[View]:
@@ -72,7 +72,7 @@ class Stack:
     def _mounts_alone(self, service: Service, app: App) -> bool:
         """Who sees the directories of several apps may be any of them, or what keeps them all."""
         seen = [other.name for other in self.config.apps.values() if any(self.views(service, other))]
-        return seen == [app.name] and service not in self.agents and not keeps(service)
+        return seen == [app.name] and service not in self.agents and not is_holder(service)
 
     def _folder(self, app: App) -> _Folder | None:
         """Where the app's directory lies outside of the agent's container; None where nobody else sees it."""
@@ -85,7 +85,7 @@ class Stack:
         return mount.volume, _join(mount.source, app.directory.removeprefix(mount.target))
 
 
-def exec_of(service: Service) -> Exec | None:
+def exec_command_of(service: Service) -> ExecCommand | None:
     """What `lessee exec` is asked for there; its image's entrypoint may be lessee itself."""
     names = names_in(service.words)
     begin = names.index(_PROGRAM) + 1 if _PROGRAM in names else 0
@@ -94,10 +94,10 @@ def exec_of(service: Service) -> Exec | None:
     ours, child = _parted(names[begin + 1 :])
     options = [word for option in ours for word in option.split("=", 1)]
     app = options[options.index("--app") + 1 :][:1] if "--app" in options else []
-    return Exec("".join(app), child)
+    return ExecCommand("".join(app), child)
 
 
-def keeps(service: Service) -> bool:
+def is_holder(service: Service) -> bool:
     """Whether it only keeps a namespace, or volumes: it sleeps."""
     names = names_in(service.words)
     return names[:1] == ["pause"] or ("sleep" in names and not {"infinity", "inf"}.isdisjoint(names))

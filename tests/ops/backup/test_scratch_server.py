@@ -1,6 +1,6 @@
 """The private server is started by what is installed."""
 
-from lessee.ops.backup.scratch import scratch
+from lessee.ops.backup.scratch_server import scratch_server
 
 
 def test_what_lies_in_the_current_folder_is_not_run(tmp_path, monkeypatch):
@@ -10,6 +10,6 @@ def test_what_lies_in_the_current_folder_is_not_run(tmp_path, monkeypatch):
         (folder / "__init__.py").touch()
     (package / "isolated.py").write_text("import pathlib; pathlib.Path('taken').touch()")
     monkeypatch.chdir(tmp_path)
-    with scratch() as client:
+    with scratch_server() as client:
         assert client.list("sys/policies/acl") == ("default", "root")
     assert not (tmp_path / "taken").exists()

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from lessee.core.paths import Space
-from lessee.ops.lint.policy.templates import Sheet, Templates
+from lessee.ops.lint.policy.templates import TemplateOutput, Templates
 from lessee.rendering.sample_secrets import KINDS, digits, text
 
 SPACE = Space("secret", "production/")
@@ -16,11 +16,11 @@ S = '{% set s = secret("a") %}'
 def tried(template, name="app.env", form="dotenv", **more):
     files = {"app.j2": template} | {f"{word}.j2": text for word, text in more.items()}
     templates = Templates(PurePosixPath("t"), files.__getitem__, SPACE)
-    templates.check([Sheet("web", "app.j2", form, name)])
+    templates.check([TemplateOutput("web", "app.j2", form, name)])
     return templates
 
 
-def misfits(template, form="dotenv", **more):
+def project_findings(template, form="dotenv", **more):
     return [(one.rule, one.file, one.line, one.template) for one in tried(template, form=form, **more).findings]
 
 
@@ -39,7 +39,7 @@ def misfits(template, form="dotenv", **more):
     ],
 )
 def test_what_no_value_can_make_a_file_is_told_with_its_line(form, template, line):
-    assert misfits(template, form) == [("format-misfit", "t/app.j2", line, "app.j2")]
+    assert project_findings(template, form) == [("format-misfit", "t/app.j2", line, "app.j2")]
 
 
 @pytest.mark.parametrize(
@@ -104,31 +104,33 @@ def test_where_an_expression_fails_on_what_is_made_up_nothing_is_said(template):
 
 def test_the_line_is_that_of_the_template_however_the_text_was_made():
     loop = '{# two\nlines #}{% for h in secret("a").hosts -%}\n\nA={{ h }}\n{% endfor %}\n\n{{ secret("a").b }}\n'
-    assert misfits(loop) == [("format-misfit", "t/app.j2", 7, "app.j2")]
+    assert project_findings(loop) == [("format-misfit", "t/app.j2", 7, "app.j2")]
     inside = '{% for h in secret("a").hosts %}\n{{ h }}\n{% endfor %}\n'
-    assert misfits(inside) == [("format-misfit", "t/app.j2", 2, "app.j2")]
+    assert project_findings(inside) == [("format-misfit", "t/app.j2", 2, "app.j2")]
     macro = '{% macro m() %}\n\n{{ secret("a").b }} is no line\n{% endmacro %}\n\n\nA=1\n{{ m() }}\n'
-    assert misfits(macro) == [("format-misfit", "t/app.j2", 3, "app.j2")]
-    assert misfits('{{ secret("a").b }}') == [("format-misfit", "t/app.j2", 1, "app.j2")]
+    assert project_findings(macro) == [("format-misfit", "t/app.j2", 3, "app.j2")]
+    assert project_findings('{{ secret("a").b }}') == [("format-misfit", "t/app.j2", 1, "app.j2")]
 
 
 def test_the_line_is_that_of_the_file_that_was_taken_in():
-    found = misfits('A=1\n{% include "in.j2" %}\n', **{"in": '\n\nB=1\n{{ secret("a").b }}'})
+    found = project_findings('A=1\n{% include "in.j2" %}\n', **{"in": '\n\nB=1\n{{ secret("a").b }}'})
     assert found == [("format-misfit", "t/in.j2", 4, "in.j2")]
 
 
 def test_where_no_line_is_known_it_is_the_file():
-    assert misfits('{"a": NaN, "b": {{ secret("a").b }}}', "json") == [("format-misfit", "t/app.j2", 0, "app.j2")]
+    assert project_findings('{"a": NaN, "b": {{ secret("a").b }}}', "json") == [
+        ("format-misfit", "t/app.j2", 0, "app.j2")
+    ]
 
 
 def test_where_the_marks_of_lines_change_what_is_rendered_the_line_is_that_of_the_file():
     text = '{% set x %}on{% endset %}\n{% if x == "on" %}{% set y = 1 %}{% else %}{{ x.nope.nope }}{% endif %}\n'
     text += '{{ secret("a").b }}\n'
-    assert misfits(text) == [("format-misfit", "t/app.j2", 3, "app.j2")]
+    assert project_findings(text) == [("format-misfit", "t/app.j2", 3, "app.j2")]
 
 
 def test_a_text_with_half_a_surrogate_pair_is_told_of():
-    assert misfits("A=\ud800\n") == [("format-misfit", "t/app.j2", 0, "app.j2")]
+    assert project_findings("A=\ud800\n") == [("format-misfit", "t/app.j2", 0, "app.j2")]
 
 
 def test_no_two_values_that_are_made_up_are_the_same_and_all_can_be_decoded():

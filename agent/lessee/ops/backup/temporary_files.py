@@ -10,12 +10,11 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from lessee.core.errors import WriteError
-from lessee.ops.backup.encryption import PIECE
-from lessee.ops.backup.policy.manifest import Member
-from lessee.ops.backup.policy.problems import ArchiveError
+from lessee.ops.backup.encryption import CHUNK_SIZE
+from lessee.ops.backup.policy.archive_format import ArchiveError, Member
 
 
-class Spool:
+class EncryptedTemporaryFile:
     """A member of an archive to be. Its file has no name, and is encrypted with a key that is nowhere else.
 
     AES in counter mode says nothing of whether the file was altered; the member's hash does.
@@ -34,12 +33,12 @@ class Spool:
         except OSError as exc:
             raise WriteError(f"no temporary file can be made: {exc.strerror}", where=self._where) from None
 
-    def write(self, piece: bytes) -> None:
+    def write(self, chunk: bytes) -> None:
         """Raises WriteError."""
-        self._hash.update(piece)
-        self._size += len(piece)
+        self._hash.update(chunk)
+        self._size += len(chunk)
         try:
-            self._file.write(self._encryptor.update(piece))
+            self._file.write(self._encryptor.update(chunk))
         except OSError as exc:
             raise WriteError(f"a temporary file cannot be written: {exc.strerror}", where=self._where) from None
 
@@ -55,9 +54,9 @@ class Spool:
         except OSError as exc:  # Of what had waited to be written.
             raise WriteError(f"a temporary file cannot be written: {exc.strerror}", where=self._where) from None
         decryptor, found = self._cipher.decryptor(), hashlib.sha256()
-        while piece := decryptor.update(self._file.read(PIECE)):
-            found.update(piece)
-            yield piece
+        while chunk := decryptor.update(self._file.read(CHUNK_SIZE)):
+            found.update(chunk)
+            yield chunk
         if found.hexdigest() != self._hash.hexdigest():
             raise ArchiveError("a temporary file was altered")
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.ops.lint.policy.compose.model import EnvFile, Mount, Place, Variable, Words
-from lessee.ops.lint.policy.compose.reader import Reading
+from lessee.ops.lint.policy.compose.reader import ComposeReader
 
 
 def read(text, path="compose.yaml", paths=None, **others):
@@ -17,7 +17,7 @@ def read(text, path="compose.yaml", paths=None, **others):
             raise ConfigError([LesseeError("cannot be read: No such file or directory", where=name)])
         return files[name]
 
-    reading = Reading(load)
+    reading = ComposeReader(load)
     return reading.services(paths or [path]), reading.findings
 
 

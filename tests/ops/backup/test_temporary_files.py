@@ -12,17 +12,17 @@ import pyrage
 import pytest
 
 from lessee.core.errors import WriteError
-from lessee.ops.backup.encryption import PIECE, decrypted, encrypt
+from lessee.ops.backup.encryption import CHUNK_SIZE, decrypt, encrypt
 from lessee.ops.backup.keys import Keys
-from lessee.ops.backup.policy.problems import ArchiveError
-from lessee.ops.backup.spool import Spool
+from lessee.ops.backup.policy.archive_format import ArchiveError
+from lessee.ops.backup.temporary_files import EncryptedTemporaryFile
 
 CANARY = b"canary-9d2f" * 9000
 
 
 @pytest.fixture
 def spool(tmp_path):
-    made = Spool("kv.ndjson", tmp_path)
+    made = EncryptedTemporaryFile("kv.ndjson", tmp_path)
     yield made
     made.close()
 
@@ -34,8 +34,8 @@ def keys():
 
 
 def test_it_comes_back_as_it_was_and_says_what_it_is(spool):
-    for piece in (CANARY, b"", b"rest"):
-        spool.write(piece)
+    for chunk in (CANARY, b"", b"rest"):
+        spool.write(chunk)
     whole = CANARY + b"rest"
     assert b"".join(spool.read()) == b"".join(spool.read()) == whole
     member = spool.member
@@ -71,11 +71,11 @@ import resource, sys, tempfile
 from pathlib import Path
 import pyrage
 from lessee.ops.backup.encryption import encrypt
-from lessee.ops.backup.spool import Spool
+from lessee.ops.backup.temporary_files import EncryptedTemporaryFile
 from lessee.core.errors import WriteError
 resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8))
 folder = Path(sys.argv[1])
-spool = Spool("kv.ndjson", folder)
+spool = EncryptedTemporaryFile("kv.ndjson", folder)
 out = tempfile.TemporaryFile(dir=folder)
 def read():
     spool.write(b"x" * 100)
@@ -99,22 +99,22 @@ def test_a_disk_that_is_found_full_only_at_the_end_is_told(tmp_path):
 
 
 def test_what_goes_wrong_while_it_is_read_is_raised_as_it_was():
-    def pieces():
+    def chunks():
         yield CANARY
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        encrypt(pieces(), io.BytesIO(), [pyrage.x25519.Identity.generate().to_public()])
+        encrypt(chunks(), io.BytesIO(), [pyrage.x25519.Identity.generate().to_public()])
 
 
 def test_who_stops_reading_leaves_no_thread(keys):
     out = io.BytesIO()
-    encrypt(iter([CANARY] * 20), out, [pyrage.x25519.Recipient.from_str(keys.publics[0])])
+    encrypt(iter([CANARY] * 20), out, [pyrage.x25519.Recipient.from_str(keys.public_keys[0])])
 
     def stop():
         out.seek(0)
-        with decrypted(out, keys, "here") as clear:
-            assert clear.read(PIECE) == (CANARY * 2)[:PIECE]
+        with decrypt(out, keys, "here") as clear:
+            assert clear.read(CHUNK_SIZE) == (CANARY * 2)[:CHUNK_SIZE]
             raise LookupError
 
     with pytest.raises(LookupError):

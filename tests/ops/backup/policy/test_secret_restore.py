@@ -5,9 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.immutable import replace
-from lessee.ops.backup.policy.comparison import differences, is_younger
+from lessee.ops.backup.policy.comparison import differences, is_newer_than
 from lessee.ops.backup.policy.records import Secret, Version, fingerprint
-from lessee.ops.backup.policy.restore import Course, Delete, Destroy, Put, Settle, plan
+from lessee.ops.backup.policy.secret_restore import (
+    SecretStatus,
+    DeleteVersions,
+    DestroyVersions,
+    WriteVersion,
+    WriteSettings,
+    plan,
+)
 
 KEY, MOUNT, PATH = b"k" * 32, "secret/", "a"
 DEFAULTS = {"max_versions": 0, "cas_required": False, "delete_version_after": "0s"}
@@ -36,14 +43,14 @@ class Kept:
 
     def do(self, step):
         match step:
-            case Settle(settings=settings):
+            case WriteSettings(settings=settings):
                 self.there = True
                 self.settings |= settings
-            case Put(data=data, cas=cas):
+            case WriteVersion(data=data, cas=cas):
                 self.put(data, cas)
-            case Delete(versions=versions):
+            case DeleteVersions(versions=versions):
                 self.mark(versions, "deleted")
-            case Destroy(versions=versions):
+            case DestroyVersions(versions=versions):
                 self.mark(versions, "destroyed")
 
     def secret(self, created=WRITTEN):
@@ -73,7 +80,7 @@ def lived(history):
             case "put":
                 kept.put(detail)
             case "settle":
-                kept.do(Settle(detail))
+                kept.do(WriteSettings(detail))
             case _:
                 kept.mark([detail], action)
     return kept
@@ -108,7 +115,7 @@ def test_where_nothing_is_in_the_way_all_versions_come_back_with_their_numbers(b
         for step in plan(saved, kept.secret()).steps[:most]:
             kept.do(step)
     assert list(differences(saved, kept.secret())) == []
-    assert plan(saved, saved).course is Course.EQUAL
+    assert plan(saved, saved).course is SecretStatus.EQUAL
 
 
 def saved_of(*data, **settings):
@@ -122,36 +129,46 @@ def saved_of(*data, **settings):
 def test_numbers_stay_and_deleted_versions_are_placeholders():
     kept = lived([("put", {"v": 1}), ("put", {"v": 2}), ("put", {"v": 3}), ("deleted", 1), ("destroyed", 2)])
     found = plan(kept.secret(), None)
-    assert found.course is Course.NEW
-    assert found.steps == (Put({}, 0), Put({}, 1), Put({"v": 3}, 2), Destroy((2,)), Delete((1,)))
+    assert found.course is SecretStatus.NEW
+    assert found.steps == (
+        WriteVersion({}, 0),
+        WriteVersion({}, 1),
+        WriteVersion({"v": 3}, 2),
+        DestroyVersions((2,)),
+        DeleteVersions((1,)),
+    )
 
 
 def test_what_is_there_and_differs_gets_the_saved_value_on_top():
     saved, other = saved_of({"v": 1}), saved_of({"v": 2}, {"v": 3})
     found = plan(saved, other)
-    assert (found.course, found.steps, found.loses) == (Course.CHANGED, (Put({"v": 1}, 2),), False)
+    assert (found.course, found.steps, found.overwrites_newer) == (
+        SecretStatus.CHANGED,
+        (WriteVersion({"v": 1}, 2),),
+        False,
+    )
     assert plan(
         saved, replace(other, versions=(*other.versions[:1], version(2, "live", {"v": 3}, "2026-01-01T00:00:00.5Z")))
-    ).loses
-    assert plan(saved, saved_of({"v": 2}, {"v": 1})).course is Course.EQUAL
+    ).overwrites_newer
+    assert plan(saved, saved_of({"v": 2}, {"v": 1})).course is SecretStatus.EQUAL
 
 
 def test_what_was_deleted_last_is_deleted_again():
     saved = lived([("put", {"v": 1}), ("deleted", 1)]).secret()
-    assert plan(saved, saved_of({"v": 5}, {"v": 6})).steps == (Delete((2,)),)
+    assert plan(saved, saved_of({"v": 5}, {"v": 6})).steps == (DeleteVersions((2,)),)
     assert plan(saved, lived([("put", {"v": 5}), ("put", {"v": 6}), ("deleted", 2)]).secret()).steps == ()
     bare = lived([("settle", {"max_versions": 3})]).secret()
-    assert plan(bare, saved_of({"v": 5})).steps == (Settle(bare.settings),)
+    assert plan(bare, saved_of({"v": 5})).steps == (WriteSettings(bare.settings),)
     pruned = replace(saved_of({"v": 5}, {"v": 6}), versions=())
     assert plan(saved, pruned).steps == ()
 
 
 def test_without_versions_a_value_is_written_where_it_differs():
     saved = Secret("old/", PATH, 1, 0, {}, (version(0, "live", {"v": 1}),))
-    assert plan(saved, None).steps == (Put({"v": 1}, 0),)
-    assert plan(saved, saved).course is Course.EQUAL
+    assert plan(saved, None).steps == (WriteVersion({"v": 1}, 0),)
+    assert plan(saved, saved).course is SecretStatus.EQUAL
     other = replace(saved, versions=(version(0, "live", {"v": 2}),))
-    assert plan(saved, other).loses
+    assert plan(saved, other).overwrites_newer
 
 
 def test_comparing_names_what_differs_and_no_value():
@@ -171,5 +188,5 @@ def test_comparing_names_what_differs_and_no_value():
     ("moment", "younger"), [("2025-12-31T23:59:59+00:00", True), ("2026-01-01T00:00:01+00:00", False)]
 )
 def test_what_was_written_after_a_moment_is_younger(moment, younger):
-    assert is_younger(saved_of({"v": 1}), moment) == younger
-    assert not is_younger(lived([("settle", {})]).secret(), moment)
+    assert is_newer_than(saved_of({"v": 1}), moment) == younger
+    assert not is_newer_than(lived([("settle", {})]).secret(), moment)

@@ -1,6 +1,7 @@
 """What stands in an archive is read strictly: what is not as it was saved is refused."""
 
 import json
+import tarfile
 
 import msgspec
 import pytest
@@ -8,20 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.core.immutable import replace
-from lessee.ops.backup.policy import manifest as m
-from lessee.ops.backup.policy import tar
-from lessee.ops.backup.policy.problems import ArchiveError
+from lessee.ops.backup.policy import archive_format as m
+from lessee.ops.backup.policy.archive_format import (
+    TAR_BLOCK,
+    TAR_END,
+    ArchiveError,
+    read_header,
+    tar_header,
+    tar_padding,
+)
+from lessee.ops.backup.policy.comparison import Server, objections
 from lessee.ops.backup.policy.records import (
     LONGEST_LINE,
     Secret,
-    Thing,
+    ServerObject,
     Version,
     fingerprint,
-    line,
-    secret_of,
-    thing_of,
+    encode_record,
+    parse_secret,
+    parse_object,
 )
-from lessee.ops.backup.policy.restore_guard import Server, objections
 
 KEY = b"k" * 32
 HASH = "0" * 64
@@ -49,13 +56,13 @@ def changed(**changes):
 @given(data)
 def test_a_secret_is_read_as_it_was_written(values):
     secret = replace(SECRET, versions=(Version(1, values, fingerprint(KEY, "secret/", "a", values)),))
-    assert secret_of(line(secret).rstrip(b"\n"), KEY) == secret
+    assert parse_secret(encode_record(secret).rstrip(b"\n"), KEY) == secret
 
 
 def test_a_thing_is_read_as_it_was_written_and_shows_no_data():
-    thing = Thing("config", "auth/jwt/config", {"x": "canary"})
-    assert thing_of(line(thing)) == thing
-    assert "canary" not in repr(thing) + repr(SECRET.versions[0])
+    server_object = ServerObject("config", "auth/jwt/config", {"x": "canary"})
+    assert parse_object(encode_record(server_object)) == server_object
+    assert "canary" not in repr(server_object) + repr(SECRET.versions[0])
 
 
 def test_fingerprints_tell_paths_and_keys_apart():
@@ -88,23 +95,26 @@ def test_fingerprints_tell_paths_and_keys_apart():
 )
 def test_a_line_that_is_not_as_it_was_saved_is_refused(text, what):
     with pytest.raises(ArchiveError, match=what) as caught:
-        secret_of(text, KEY)
+        parse_secret(text, KEY)
     assert "canary" not in str(caught.value)
 
 
 def test_what_would_be_too_long_to_read_is_not_written():
-    for record in (Thing("role", "a", {"x": "x" * LONGEST_LINE}), replace(SECRET, settings={"x": "x" * LONGEST_LINE})):
+    for record in (
+        ServerObject("role", "a", {"x": "x" * LONGEST_LINE}),
+        replace(SECRET, settings={"x": "x" * LONGEST_LINE}),
+    ):
         with pytest.raises(ArchiveError, match="too large"):
-            line(record)
+            encode_record(record)
 
 
 def test_a_manifest_is_read_as_it_was_written_and_shows_no_key():
-    assert m.manifest_of(m.encoded(MANIFEST)) == MANIFEST
+    assert m.parse_manifest(m.encode_manifest(MANIFEST)) == MANIFEST
     assert KEY.hex() not in repr(MANIFEST)
 
 
 def said(**changes):
-    return json.dumps(json.loads(m.encoded(MANIFEST)) | changes).encode()
+    return json.dumps(json.loads(m.encode_manifest(MANIFEST)) | changes).encode()
 
 
 @pytest.mark.parametrize(
@@ -123,45 +133,45 @@ def said(**changes):
 )
 def test_a_manifest_that_is_none_is_refused(text, what):
     with pytest.raises(ArchiveError, match=what):
-        m.manifest_of(text)
+        m.parse_manifest(text)
 
 
 def test_a_later_format_is_read_where_somebody_insists():
-    assert m.manifest_of(said(format=2), any_format=True).format == 2
+    assert m.parse_manifest(said(format=2), any_format=True).format == 2
 
 
 def test_a_seal_is_of_one_manifest_and_one_identity():
-    seal = m.seal(b"manifest", b"identity")
-    assert len(seal) == 64
-    assert m.is_sealed(b"manifest", b"identity", seal)
-    assert not m.is_sealed(b"manifest.", b"identity", seal)
-    assert not m.is_sealed(b"manifest", b"another", seal)
-    assert not m.is_sealed(b"manifest", b"identity", b"")
+    manifest_hmac = m.manifest_hmac(b"manifest", b"identity")
+    assert len(manifest_hmac) == 64
+    assert m.is_authentic(b"manifest", b"identity", manifest_hmac)
+    assert not m.is_authentic(b"manifest.", b"identity", manifest_hmac)
+    assert not m.is_authentic(b"manifest", b"another", manifest_hmac)
+    assert not m.is_authentic(b"manifest", b"identity", b"")
 
 
 @given(st.integers(0, 1 << 40))
 def test_a_header_is_read_as_it_was_written(size):
-    assert tar.header_of(tar.header("kv.ndjson", size)) == ("kv.ndjson", size)
-    assert (size + len(tar.padding(size))) % tar.BLOCK == 0
+    assert read_header(tar_header("kv.ndjson", size)) == ("kv.ndjson", size)
+    assert (size + len(tar_padding(size))) % TAR_BLOCK == 0
 
 
 def test_the_end_is_told_and_anything_else_refused():
-    assert tar.header_of(tar.END[: tar.BLOCK]) is None
-    block = tar.header("a", 5)
+    assert read_header(TAR_END[:TAR_BLOCK]) is None
+    block = tar_header("a", 5)
     for bad, what in [
-        (b"x" * tar.BLOCK, "no tar file"),
+        (b"x" * TAR_BLOCK, "no tar file"),
         (block[:100], "no tar file"),
         (block[:5] + b"y" + block[6:], "no tar file"),
-        (_of_type(tar.tarfile.SYMTYPE), "no file"),
-        (_of_type(tar.tarfile.XHDTYPE), "no file"),
-        (_of_type(tar.tarfile.GNUTYPE_LONGNAME), "no file"),
+        (_of_type(tarfile.SYMTYPE), "no file"),
+        (_of_type(tarfile.XHDTYPE), "no file"),
+        (_of_type(tarfile.GNUTYPE_LONGNAME), "no file"),
     ]:
         with pytest.raises(ArchiveError, match=what):
-            tar.header_of(bad)
+            read_header(bad)
 
 
 def _of_type(kind):
-    info = tar.tarfile.TarInfo("a")
+    info = tarfile.TarInfo("a")
     info.type = kind
     return info.tobuf()
 
@@ -169,8 +179,12 @@ def _of_type(kind):
 def test_an_archive_of_elsewhere_or_later_is_objected_to():
     server = Server("id", "main", "2.7.2", "raft")
 
-    def reasons(*, sealed=True, expected=True, **changes):
-        return list(objections(replace(MANIFEST, **changes), server, sealed=sealed, seal_expected=expected))
+    def reasons(*, authenticated=True, expected=True, **changes):
+        return list(
+            objections(
+                replace(MANIFEST, **changes), server, authenticated=authenticated, authentication_expected=expected
+            )
+        )
 
     assert reasons() == []
     assert reasons(server_version="2.7.2+ent") == []
@@ -179,5 +193,5 @@ def test_an_archive_of_elsewhere_or_later_is_objected_to():
     assert reasons(cluster_id="x") == ["it is of another cluster, main"]
     assert reasons(cluster_id="x", cluster_name="") == ["it is of another cluster, x"]
     assert reasons(namespace="team") == ["it is of the namespace team, and you ask for root"]
-    assert "not sealed with your key" in reasons(sealed=False)[0]
-    assert reasons(sealed=False, expected=False) == []
+    assert "not sealed with your key" in reasons(authenticated=False)[0]
+    assert reasons(authenticated=False, expected=False) == []

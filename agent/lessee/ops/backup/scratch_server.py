@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError
+from lessee.core.errors import LesseeError, DeniedError, VaultUnreachableError
 from lessee.host.openbao import find_bao
 from lessee.process import network_namespace
 from lessee.vault.admin import AdminClient
@@ -45,7 +45,7 @@ _RAFT = '  path                   = "{folder}/data"\n  node_id = "scratch"\n  pe
 
 
 @contextmanager
-def scratch(*, raft: bool = False, keys: int = 1) -> Iterator[AdminClient]:
+def scratch_server(*, raft: bool = False, keys: int = 1) -> Iterator[AdminClient]:
     """One who may do all in an empty server, which listens on a socket that only we can open.
 
     Its folder is ours alone, on tmpfs where there is one. It ends with this process, however that ends, and reaches no
@@ -100,17 +100,17 @@ def _initialise(transport: Transport, process: "subprocess.Popen[bytes]", log: P
 
 
 def unseal(transport: Transport, keys: list[str]) -> None:
-    """Raises RefusedError where the keys are not its own."""
+    """Raises DeniedError where the keys are not its own."""
     _until(lambda: plain(transport, "GET", "sys/seal-status").get("sealed") is not None, "to answer")
     for key in keys:
         said = plain(transport, "PUT", "sys/unseal", {"key": key})
     if said.get("sealed"):
-        raise RefusedError("the scratch server stays sealed", todo="give as many unseal keys as its threshold says")
+        raise DeniedError("the scratch server stays sealed", todo="give as many unseal keys as its threshold says")
     _until(lambda: _is_active(transport), "to be active")
 
 
 def plain(transport: Transport, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """An answer whose fields do not stand in `data`; {} where there is none. Raises RefusedError."""
+    """An answer whose fields do not stand in `data`; {} where there is none. Raises DeniedError."""
     content = msgspec.json.encode(body) if body is not None else b""
     sent = iter([content]) if body is not None else None
     try:
@@ -119,7 +119,7 @@ def plain(transport: Transport, method: str, path: str, body: dict[str, Any] | N
     except RequestFailedError as exc:
         if method == "GET":
             return {}
-        raise RefusedError(exc.failure.text, where=path) from None
+        raise DeniedError(exc.failure.text, where=path) from None
 
 
 def _is_active(transport: Transport) -> bool:

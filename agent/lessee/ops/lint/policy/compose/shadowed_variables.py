@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from lessee.core.errors import FormatError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.lint.policy.compose.model import EnvFile, Place, Service
 from lessee.ops.lint.policy.compose.stack import Stack
 from lessee.ops.lint.policy.findings import Finding, Level
-from lessee.ops.lint.policy.templates import Sheet
+from lessee.ops.lint.policy.templates import TemplateOutput
 from lessee.rendering.formats import outline
 from lessee.rendering.sample_secrets import is_made_up
 
@@ -15,7 +15,7 @@ from lessee.rendering.sample_secrets import is_made_up
 _YIELDING = frozenset({"dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker"})
 
 
-class _Set(Record, frozen=True):
+class _Set(ImmutableStruct, frozen=True):
     """A variable that a container starts with."""
 
     name: str
@@ -25,7 +25,9 @@ class _Set(Record, frozen=True):
     surely: bool = True
 
 
-def shadows(stack: Stack, texts: Mapping[Sheet, str], load: Callable[[str], str | None]) -> Iterator[Finding]:
+def shadowed_variables(
+    stack: Stack, texts: Mapping[TemplateOutput, str], load: Callable[[str], str | None]
+) -> Iterator[Finding]:
     """`load` gives the text of an `env_file`, where it is there. A variable is told at each place that sets it."""
     for app in stack.config.apps.values():
         given = {
@@ -37,7 +39,7 @@ def shadows(stack: Stack, texts: Mapping[Sheet, str], load: Callable[[str], str 
         }
         readers = tuple(stack.readers(app))
         found = _finding if readers else _guess
-        for service in readers or stack.strangers(app):
+        for service in readers or stack.possible_readers(app):
             files = [file for file in service.env_files if not stack.is_ours(file.path, app)]
             for variable in _environment(service, files, load):
                 if variable.name in given:
@@ -60,7 +62,7 @@ def _names(text: str, format: str) -> tuple[str, ...]:  # noqa: A002  # The word
         return ()
 
 
-def _finding(service: Service, variable: _Set, sheet: Sheet) -> Finding:
+def _finding(service: Service, variable: _Set, sheet: TemplateOutput) -> Finding:
     level: Level = "error" if variable.surely and sheet.name else "warning"
     what = f"{variable.name} is set for service {service.name} in {variable.source}, and app {sheet.app} gives it too: "
     # `lessee exec` puts what it renders over what it has.
@@ -69,7 +71,7 @@ def _finding(service: Service, variable: _Set, sheet: Sheet) -> Finding:
     return Finding("shadowed-variable", level, what, "take it out here", place.file, place.line, sheet.app)
 
 
-def _guess(service: Service, variable: _Set, sheet: Sheet) -> Finding:
+def _guess(service: Service, variable: _Set, sheet: TemplateOutput) -> Finding:
     """Of an app that no service is known to read, any may be the reader."""
     what = f"{variable.name} is set for service {service.name} in {variable.source}, app {sheet.app} gives it too, "
     what += "and no service is known to read that app"

@@ -24,13 +24,13 @@ _R = TypeVar("_R")
 
 
 def secrets(client: AdminClient, mounts: Mapping[str, int], key: bytes) -> Iterator[Secret]:
-    """All in these mounts of KV, which have version 1 or 2; in order. Raises RefusedError or VaultUnreachableError."""
+    """All in these mounts of KV, which have version 1 or 2; in order. Raises DeniedError or VaultUnreachableError."""
     found = each(lambda place: secret(client, *place, mounts[place[0]], key), places(client, mounts))
     return (one for one in found if one is not None)
 
 
 def places(client: AdminClient, mounts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """Mount and path of each. Raises RefusedError or VaultUnreachableError."""
+    """Mount and path of each. Raises DeniedError or VaultUnreachableError."""
     return ((mount, path) for mount, version in mounts.items() for path in _walk(client, mount, version, ""))
 
 
@@ -51,7 +51,7 @@ def each(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
 
 
 def secret(client: AdminClient, mount: str, path: str, version: int, key: bytes) -> Secret | None:
-    """None where there is none. Raises RefusedError or VaultUnreachableError."""
+    """None where there is none. Raises DeniedError or VaultUnreachableError."""
     if version == 1:
         data = client.read(mount + path)
         if data is None:
@@ -73,7 +73,7 @@ def _read(client: AdminClient, path: str, number: int) -> Read:
     try:
         data = client.transport.ask("GET", path, token=client.token, params={"version": str(number)}).data
     except RequestFailedError as exc:
-        if exc.failure.kind is not Kind.MISSING:
+        if exc.failure.kind is not Kind.NOT_FOUND:
             raise request_error(exc.failure, path) from None
         # Of what is deleted it tells the metadata, of what is not there nothing.
         return Read(None, exc.data.get("metadata") or {})

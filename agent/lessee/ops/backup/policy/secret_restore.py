@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.backup.policy.objects import differs
 from lessee.ops.backup.policy.records import Secret, Version
 
-KEPT_VERSIONS = 10
+DEFAULT_MAX_VERSIONS = 10
 """How many versions KV keeps where nobody says otherwise."""
 PLACEHOLDER: Mapping[str, Any] = {}
 """Stands for a version that could not be saved, until it is deleted as the original was."""
@@ -16,13 +16,13 @@ PLACEHOLDER: Mapping[str, Any] = {}
 _DEFAULTS = {"delete_version_after": "0s"}
 
 
-class Settle(Record, frozen=True):
+class WriteSettings(ImmutableStruct, frozen=True):
     """Set the secret's own settings."""
 
     settings: dict[str, Any]
 
 
-class Put(Record, frozen=True):
+class WriteVersion(ImmutableStruct, frozen=True):
     """Write a version, if `cas` is still the newest."""
 
     hidden = ("data",)
@@ -31,22 +31,22 @@ class Put(Record, frozen=True):
     cas: int
 
 
-class Delete(Record, frozen=True):
-    """Delete versions, so that an operator can bring them back."""
+class DeleteVersions(ImmutableStruct, frozen=True):
+    """DeleteVersions versions, so that an operator can bring them back."""
 
     versions: tuple[int, ...]
 
 
-class Destroy(Record, frozen=True):
-    """Destroy versions, in which there is nothing but a placeholder."""
+class DestroyVersions(ImmutableStruct, frozen=True):
+    """DestroyVersions versions, in which there is nothing but a placeholder."""
 
     versions: tuple[int, ...]
 
 
-Step = Settle | Put | Delete | Destroy
+Step = WriteSettings | WriteVersion | DeleteVersions | DestroyVersions
 
 
-class Course(StrEnum):
+class SecretStatus(StrEnum):
     """What a secret of the archive is to the server."""
 
     EQUAL = "equal"
@@ -57,15 +57,15 @@ class Course(StrEnum):
     """The server has something else, on top of which the archive's newest version is written."""
 
 
-class Plan(Record, frozen=True):
+class Plan(ImmutableStruct, frozen=True):
     """The way from what is there to what was saved. `loses`: what is there is newer, or is kept nowhere afterwards."""
 
-    course: Course
+    course: SecretStatus
     steps: tuple[Step, ...]
-    loses: bool = False
+    overwrites_newer: bool = False
 
 
-def plan(saved: Secret, present: Secret | None, *, most: int = KEPT_VERSIONS) -> Plan:
+def plan(saved: Secret, present: Secret | None, *, most: int = DEFAULT_MAX_VERSIONS) -> Plan:
     """`most`: the versions that the mount keeps. No steps: it is as it was.
 
     Numbers are kept where the server has nothing else at the path. After all steps the newest version has the saved
@@ -76,20 +76,22 @@ def plan(saved: Secret, present: Secret | None, *, most: int = KEPT_VERSIONS) ->
     there = present or replace(saved, current=0, settings=_DEFAULTS, versions=())
     if _begins(there, saved):
         steps = tuple(_continue(saved, there, most))
-        course = Course.NEW if present is None else Course.CONTINUED
-        return Plan(course, steps) if steps else Plan(Course.EQUAL, ())
+        course = SecretStatus.NEW if present is None else SecretStatus.CONTINUED
+        return Plan(course, steps) if steps else Plan(SecretStatus.EQUAL, ())
     steps = (*_settle(saved.settings, there.settings), *_overwrite(saved, there))
     if not steps:
-        return Plan(Course.EQUAL, ())
-    return Plan(Course.CHANGED, steps, loses=_moment(there) > _moment(saved))
+        return Plan(SecretStatus.EQUAL, ())
+    return Plan(SecretStatus.CHANGED, steps, overwrites_newer=_moment(there) > _moment(saved))
 
 
 def _plan_unversioned(saved: Secret, present: Secret | None) -> Plan:
     (version,) = saved.versions
     if present is not None and present.versions[0].fingerprint == version.fingerprint:
-        return Plan(Course.EQUAL, ())
-    steps = (Put(version.data or {}, 0),)
-    return Plan(Course.NEW, steps) if present is None else Plan(Course.CHANGED, steps, loses=True)
+        return Plan(SecretStatus.EQUAL, ())
+    steps = (WriteVersion(version.data or {}, 0),)
+    return (
+        Plan(SecretStatus.NEW, steps) if present is None else Plan(SecretStatus.CHANGED, steps, overwrites_newer=True)
+    )
 
 
 def _begins(there: Secret, saved: Secret) -> bool:
@@ -121,14 +123,14 @@ def _continue(saved: Secret, there: Secret, most: int) -> Iterator[Step]:
         there = replace(there, settings=wanted)
     for number in numbers:
         version = versions.get(number)
-        yield Put(dict(PLACEHOLDER) if version is None or version.data is None else version.data, number - 1)
+        yield WriteVersion(dict(PLACEHOLDER) if version is None or version.data is None else version.data, number - 1)
     live = {version.number for version in there.versions if version.data is not None} | set(numbers)
     deleted = [number for number in live if (found := versions.get(number)) and _is_deleted(found)]
     destroyed = [number for number in live if (found := versions.get(number)) is None or found.destroyed]
     if destroyed:
-        yield Destroy(tuple(sorted(destroyed)))
+        yield DestroyVersions(tuple(sorted(destroyed)))
     if deleted:
-        yield Delete(tuple(sorted(deleted)))
+        yield DeleteVersions(tuple(sorted(deleted)))
     yield from _settle(wanted, there.settings)
 
 
@@ -137,14 +139,14 @@ def _overwrite(saved: Secret, there: Secret) -> Iterator[Step]:
     if mine is None or (theirs is not None and theirs.fingerprint == mine.fingerprint):
         return
     if mine.data is not None:
-        yield Put(mine.data, there.current)
+        yield WriteVersion(mine.data, there.current)
     elif theirs is not None:
-        yield Delete((there.current,))
+        yield DeleteVersions((there.current,))
 
 
 def _settle(wanted: Mapping[str, Any], there: Mapping[str, Any]) -> Iterator[Step]:
     if differs(wanted, there):
-        yield Settle(dict(wanted))
+        yield WriteSettings(dict(wanted))
 
 
 def _is_deleted(version: Version) -> bool:

@@ -6,9 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.ops.backup.policy.names import Name, latest, name_of, parsed
-from lessee.ops.backup.policy.retention import surplus
-from lessee.ops.backup.policy.schedule import SOON, wait
+from lessee.ops.backup.policy.retention import (
+    SOON,
+    Name,
+    latest_name,
+    name_of,
+    parse_name,
+    archives_to_remove,
+    next_delay,
+)
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, 99, tzinfo=UTC)
 moments = st.datetimes(datetime(2025, 1, 1), datetime(2027, 1, 1)).map(lambda m: m.replace(microsecond=0, tzinfo=UTC))  # noqa: DTZ001  # The map says it.
@@ -18,7 +24,7 @@ def test_a_name_holds_cluster_and_utc_time():
     east = NOON.astimezone(timezone(timedelta(hours=5)))
     name = name_of("main", "1234567890", "", east)
     assert str(name) == "lessee-main-12345678-20260304T120000Z.age"
-    assert parsed(str(name)) == name
+    assert parse_name(str(name)) == name
 
 
 def test_a_cluster_s_name_cannot_lead_elsewhere():
@@ -38,19 +44,19 @@ def test_a_cluster_s_name_cannot_lead_elsewhere():
     ],
 )
 def test_what_we_have_not_named_is_not_ours(text):
-    assert parsed(text) is None
+    assert parse_name(text) is None
 
 
 def test_the_latest_is_the_newest_of_any_cluster():
-    assert latest(["notes.txt"]) is None
+    assert latest_name(["notes.txt"]) is None
     names = ["lessee-b-20260101T000000Z.age", "lessee-a-20260102T000000Z.age", "zzz.age"]
-    assert latest(names) == names[1]
+    assert latest_name(names) == names[1]
 
 
 def test_seven_days_and_four_weeks_stay():
     new = Name(NOON.replace(microsecond=0), "a")
     names = [str(Name(new.moment - timedelta(hours=8 * n), "a")) for n in range(3 * 60)]
-    gone = surplus([*names, "notes.txt", "lessee-b-20200101T000000Z.age"], new, daily=7, weekly=4)
+    gone = archives_to_remove([*names, "notes.txt", "lessee-b-20200101T000000Z.age"], new, daily=7, weekly=4)
     kept = [name for name in names if name not in gone]
     days = ["0304", "0303", "0302", "0301", "0228", "0227", "0226", "0222", "0215"]
     assert [name[-20:-16] for name in kept] == ["2026"] * 9
@@ -63,23 +69,23 @@ def test_seven_days_and_four_weeks_stay():
 def test_the_newest_stays_and_again_nothing_goes(found, daily, weekly):
     names = [str(Name(moment, "a")) for moment in found]
     new = Name(max(found), "a")
-    gone = surplus(names, new, daily=daily, weekly=weekly)
+    gone = archives_to_remove(names, new, daily=daily, weekly=weekly)
     kept = set(names) - set(gone)
     assert str(new) in kept
     assert len(kept) <= daily + weekly
     assert len({name[-20:-12] for name in kept}) >= min(daily, len({moment.date() for moment in found}))
-    assert surplus(kept, new, daily=daily, weekly=weekly) == ()
+    assert archives_to_remove(kept, new, daily=daily, weekly=weekly) == ()
 
 
 def test_the_new_one_stays_though_the_clock_was_ahead_before():
     ahead = [str(Name(NOON.replace(microsecond=0) + timedelta(days=n, hours=1), "a")) for n in range(60)]
     new = Name(NOON.replace(microsecond=0), "a")
-    assert str(new) not in surplus([*ahead, str(new)], new, daily=7, weekly=4)
-    assert ahead[-1] not in surplus([*ahead, str(new)], new, daily=1, weekly=1)
+    assert str(new) not in archives_to_remove([*ahead, str(new)], new, daily=7, weekly=4)
+    assert ahead[-1] not in archives_to_remove([*ahead, str(new)], new, daily=1, weekly=1)
 
 
 def test_the_next_one_is_due_so_long_after_the_last_began():
-    assert wait(100, 130, 3600, failed=False) == 3570
-    assert wait(100, 4000, 3600, failed=False) == 0
-    assert wait(100, 130, 3600, failed=True) == SOON
-    assert wait(100, 130, 60, failed=True) == 60
+    assert next_delay(100, 130, 3600, failed=False) == 3570
+    assert next_delay(100, 4000, 3600, failed=False) == 0
+    assert next_delay(100, 130, 3600, failed=True) == SOON
+    assert next_delay(100, 130, 60, failed=True) == 60
