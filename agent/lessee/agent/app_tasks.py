@@ -11,8 +11,8 @@ from lessee.agent.machine.protocol import events as ev
 from lessee.config import App, ByCmdline, ByName, ByPidFile, Check, Child, Notify
 from lessee.core.errors import LesseeError
 from lessee.host.clock import boot_time
-from lessee.notification.notifier import is_gone, is_quick, notify
-from lessee.notification.results import DeliveryFailed, Done
+from lessee.notification.notifier import is_target_missing, is_immediate, notify
+from lessee.notification.results import DeliveryFailed, Delivered
 from lessee.telemetry.logs import log
 
 COMES_BACK = 75.0
@@ -32,7 +32,7 @@ class Telling:
         self._post = post
         self._proofs: dict[int, threading.Event] = {}
 
-    def check(self, app: App, command: cmd.Check) -> ev.Event | None:
+    def check(self, app: App, command: cmd.RunCheck) -> ev.Event | None:
         """Stage the files, and let the app's command judge them."""
         assert app.check is not None
         try:
@@ -40,7 +40,7 @@ class Telling:
         except LesseeError as exc:
             return ev.PublishFailed(command.app, command.job, str(exc))
         if folder is None:  # readers see the same files already
-            return ev.Checked(command.app, command.job)
+            return ev.CheckPassed(command.app, command.job)
         words = _filled(app.check, folder, command)
         timeout, extra = app.check.timeout, _extra(app, folder)
         self._start(
@@ -50,7 +50,7 @@ class Telling:
         return None
 
     def _checked(
-        self, command: cmd.Check, words: tuple[str, ...], timeout: float, extra: Mapping[str, str]
+        self, command: cmd.RunCheck, words: tuple[str, ...], timeout: float, extra: Mapping[str, str]
     ) -> ev.Event:
         from lessee.process import programs  # noqa: PLC0415  # Wanted by few.
 
@@ -60,7 +60,7 @@ class Telling:
         for line in lines:
             log("info" if ended.fine else "warning", "check said", app=command.app, line=line)
         if ended.fine:
-            return ev.Checked(command.app, command.job)
+            return ev.CheckPassed(command.app, command.job)
         said = "".join(f"\n  {line}" for line in lines[-_SAID:])
         return ev.CheckFailed(command.app, command.job, f"its check, {words[0]}, {ended.why}{said}")
 
@@ -70,8 +70,8 @@ class Telling:
         assert settings is not None
         name, job, published_at = command.app, command.job, command.published_at
 
-        def told(done: Done | DeliveryFailed) -> ev.Event:
-            if isinstance(done, Done):
+        def told(done: Delivered | DeliveryFailed) -> ev.Event:
+            if isinstance(done, Delivered):
                 return ev.Notified(name, job, done.how)
             return ev.NotificationFailed(name, job, done.why, done.absent, done.retry_in)
 
@@ -79,14 +79,16 @@ class Telling:
         if isinstance(settings.target, Child) and self._supervisor is not None and self._supervisor.begun:
             if self._supervisor.began > published_at:
                 # Its start by /proc is rounded; when it was begun we know.
-                return told(Done("the child was started after the publish and has read the new files"))
+                return told(Delivered("the child was started after the publish and has read the new files"))
             done = None if settings.action == "restart" else notify(settings, published_at, child, {})
-            if done is None or (isinstance(done, DeliveryFailed) and done.deadly and settings.otherwise == "restart"):
-                self._supervisor.restart(settings.grace, lambda how: self._post(told(Done(how))))
+            if done is None or (
+                isinstance(done, DeliveryFailed) and done.would_terminate and settings.on_unhandled_signal == "restart"
+            ):
+                self._supervisor.restart(settings.stop_grace_period, lambda how: self._post(told(Delivered(how))))
                 return None
             return told(done)
         extra = _extra(app, Path(app.directory))
-        if is_quick(settings):
+        if is_immediate(settings):
             return told(notify(settings, published_at, child, extra))
         self._start(
             lambda: told(notify(settings, published_at, child, extra)),
@@ -94,7 +96,7 @@ class Telling:
         )
         return None
 
-    def prove(self, app: App, command: cmd.Prove) -> ev.Event | None:
+    def prove(self, app: App, command: cmd.Probe) -> ev.Event | None:
         """Look whether the app works, until it does or its time is over."""
         ready = app.ready
         assert ready is not None
@@ -150,12 +152,12 @@ def _when_it_runs(settings: Notify | None, told_at: float, given_up: threading.E
     if settings is None or not isinstance(settings.target, ByName | ByCmdline | ByPidFile):
         return told_at
     until = boot_time() + COMES_BACK
-    while is_gone(settings, None) and boot_time() < until and not given_up.wait(_LOOK_AGAIN):
+    while is_target_missing(settings, None) and boot_time() < until and not given_up.wait(_LOOK_AGAIN):
         told_at = boot_time()
     return told_at
 
 
-def _filled(check: Check, folder: Path, command: cmd.Check) -> tuple[str, ...]:
+def _filled(check: Check, folder: Path, command: cmd.RunCheck) -> tuple[str, ...]:
     files = command.generation.files
     file = str(folder / files[0].name) if len(files) == 1 else ""
     return tuple(word.replace("{directory}", str(folder)).replace("{file}", file) for word in check.command)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from lessee.config import Restart
 from lessee.mcp.session import actions as mcp
-from lessee.notification.process_finder import Exactly
+from lessee.host.procfs import ProcessIdentity
 from lessee.process import supervision as sup
 from lessee.process.child import Child, StartError
 from lessee.process.hardening import Before
@@ -23,7 +23,7 @@ LINGER = 1.0
 """Seconds that a server at a pipe may take to end by the end of its input."""
 LEFT = sup.Hungup(grace=1.0, linger=3.0)
 """How a server ends whose client has hung up. Clients wait for two seconds or so, and then they kill."""
-CRASHES = Restart(attempts=5, within=60.0)
+CRASHES = Restart(max_attempts=5, window=60.0)
 """How often a server that has once answered, and fails, is started again, where the configuration does not say."""
 
 
@@ -78,9 +78,9 @@ class Supervisor:
     # What the loop's thread calls.
 
     @property
-    def child(self) -> Exactly | None:
+    def child(self) -> ProcessIdentity | None:
         """The child that runs."""
-        return Exactly(self._child.pid, self._child.started) if self._child is not None else None
+        return ProcessIdentity(self._child.pid, self._child.started) if self._child is not None else None
 
     @property
     def begun(self) -> bool:

@@ -4,12 +4,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from lessee.agent.machine.protocol.events import Recovered, Token
+from lessee.agent.machine.protocol.events import AppRecovered
 from lessee.config import App
 from lessee.core.generation import FallbackKind, Generation
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.leases import Lease
 from lessee.core.redaction import Redactor
+from lessee.core.tokens import Token
 
 if TYPE_CHECKING:
     from lessee.agent.child_supervisor import Supervisor
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class PublicationStore(Protocol):
     """Where generations are shown; what cannot be written raises WriteError."""
 
-    def open(self, apps: Iterable[App]) -> Mapping[str, Recovered]: ...
+    def open(self, apps: Iterable[App]) -> Mapping[str, AppRecovered]: ...
 
     def stage(self, generation: Generation) -> Path | None: ...
 
@@ -64,7 +65,7 @@ class Keeper(Protocol):
     def forget_lease(self, identity: str, lease_id: str) -> None: ...
 
 
-class Effects(Record, frozen=True):
+class Effects(ImmutableStruct, frozen=True):
     """What an agent works with. `environ` is its own; `supervisor` has the child of `lessee exec`.
 
     `tracing`: where what it does is traced.

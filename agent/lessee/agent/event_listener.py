@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from lessee.agent.machine.protocol.events import Hearing
+from lessee.agent.machine.protocol.events import EventSourceChanged
 from lessee.config import Events
-from lessee.core.change_events import SILENCE, Beat, Change, Message
-from lessee.events.source import WAIT, NoEventSourceError, AwayError, Source
+from lessee.core.change_events import MISSED_HEARTBEATS, Change, Heartbeat, Message
+from lessee.events.source import WAIT, AwayError, NoEventSourceError, Source
 from lessee.host.clock import boot_time, wall_time
 from lessee.telemetry.logs import log
 
@@ -38,7 +38,7 @@ class Listener:
         self,
         events: Events,
         hear: Callable[[Sequence[Change]], None],
-        listening: Callable[[Hearing], None],
+        listening: Callable[[EventSourceChanged], None],
         vault: Callable[[], Source],
     ) -> None:
         """`hear` takes changes, each once however often it was told; `listening`: whether somebody tells them.
@@ -53,7 +53,7 @@ class Listener:
         self._live = False
         self._last: float | None = None
         self._heard_at = 0.0
-        self._patience = SILENCE * Beat().every
+        self._patience = MISSED_HEARTBEATS * Heartbeat().interval
         """Seconds of silence that mean that nobody is there."""
         self._live_at, self._gone_at = 0.0, float("-inf")
         self._hold, self._is_held = 0.0, False
@@ -97,7 +97,7 @@ class Listener:
                 source.open()
                 self._name = source.name
                 self._heard_at = opened_at = boot_time()
-                self._patience = SILENCE * Beat().every
+                self._patience = MISSED_HEARTBEATS * Heartbeat().interval
                 while not self._closed.is_set():
                     left = self._heard_at + self._patience - boot_time()
                     self._take(source.listen(min(WAIT, max(_SHORTEST, left))))
@@ -133,14 +133,14 @@ class Listener:
         changes: dict[tuple[str, str, bool, bool], Change] = {}
         beat = None
         for message in messages:
-            if isinstance(message, Beat):
+            if isinstance(message, Heartbeat):
                 beat = message  # Of those that come together the last one counts.
             else:
                 is_of_names, is_rotation = message.operation == "remove", message.operation == "rotate"
-                changes[message.mount, message.whole, is_of_names, is_rotation] = message
+                changes[message.mount, message.full_path, is_of_names, is_rotation] = message
         if beat is not None:
-            self._heard_at, self._patience = now, SILENCE * beat.every
-            if beat.heartbeat == "leaving":
+            self._heard_at, self._patience = now, MISSED_HEARTBEATS * beat.interval
+            if beat.heartbeat == "stopping":
                 self._is_held = False
                 self._is_gone("the monitor has stopped")
             elif self._live or now - self._gone_at >= self._hold:
@@ -170,7 +170,7 @@ class Listener:
         if not self._live:
             self._live, self._error, self._absence, self._live_at = True, None, None, boot_time()
             log("info", "events are heard", source=self._name)
-            self._listening(Hearing(live=True))
+            self._listening(EventSourceChanged(live=True))
 
     def _is_absent(self, reason: str) -> None:
         # Not a problem: the server is as it is.
@@ -179,7 +179,7 @@ class Listener:
         self._error, self._absence = None, reason
         if self._live:
             self._live = False
-            self._listening(Hearing(live=False, silent=boot_time() - self._heard_at))
+            self._listening(EventSourceChanged(live=False, silent=boot_time() - self._heard_at))
 
     def _is_gone(self, reason: str) -> None:
         if self._live or reason != self._error:
@@ -189,4 +189,4 @@ class Listener:
             self._live, self._is_held, self._gone_at = False, False, boot_time()
             is_steady = self._gone_at - self._live_at >= STEADY
             self._hold = HOLD if is_steady else min(HOLD_LONGEST, max(HOLD, self._hold * 2))
-            self._listening(Hearing(live=False, silent=self._gone_at - self._heard_at))
+            self._listening(EventSourceChanged(live=False, silent=self._gone_at - self._heard_at))

@@ -28,21 +28,23 @@ class Falling:
         self._environ = effects.environ
         self._learned = learned
 
-    def fall_back(self, app: App, command: cmd.FallBack) -> ev.Event:
+    def fall_back(self, app: App, command: cmd.RenderFallback) -> ev.Event:
         """The app's files, from its fallback."""
         recipe = command.recipe
         assert isinstance(recipe, Recipe)
         assert app.fallback is not None
         try:
             if isinstance(app.fallback, LastGood):
-                return ev.FellBack(app.name, command.job, self._last_good(app, app.fallback, recipe), "last_good")
+                return ev.FallbackRendered(
+                    app.name, command.job, self._last_good(app, app.fallback, recipe), "last_known_good"
+                )
             from lessee.rendering.fallback.files import make  # noqa: PLC0415  # Of all env formats.
 
-            return ev.FellBack(app.name, command.job, make(recipe, app.fallback, self._environ), "env")
+            return ev.FallbackRendered(app.name, command.job, make(recipe, app.fallback, self._environ), "env")
         except LesseeError as exc:
-            return ev.NoFallback(app.name, command.job, str(exc))
+            return ev.FallbackFailed(app.name, command.job, str(exc))
 
-    def keep_good(self, app: App, command: cmd.KeepGood) -> ev.Event:
+    def keep_good(self, app: App, command: cmd.SaveSnapshot) -> ev.Event:
         """Keep what the app's files were made from, for a later life."""
         fallback = app.fallback
         assert isinstance(fallback, LastGood)

@@ -15,7 +15,7 @@ from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.protocol.app_spec import Consumer, Want
 from lessee.agent.machine.state import App
 from lessee.config import Config, LastGood, Vault
-from lessee.core.consumers import instance_of, place
+from lessee.core.consumers import instance_name, metadata_path
 from lessee.core.immutable import replace
 from lessee.core.paths import Need
 from lessee.host.clock import boot_time
@@ -49,7 +49,7 @@ class Identities:
         self._stays = stays
         self._post = post
         self._all: dict[str, Identity] = {}
-        self._hearing = ev.Hearing(live=False)
+        self._hearing = ev.EventSourceChanged(live=False)
         self._servers: frozenset[str] = frozenset()
         self._subscriber: str | None = None
 
@@ -64,9 +64,9 @@ class Identities:
         is_vaults = config.events is not None and config.events.vault
         self._subscriber = key_of(config.vault) if is_vaults else None
         if config.events is not None and not self._hearing.poll:
-            self._hearing = replace(self._hearing, poll=config.events.poll, spread=config.events.spread)
+            self._hearing = replace(self._hearing, poll=config.events.poll_interval, spread=config.events.jitter)
         opened = self._effects.shelf.open(config.apps.values())
-        self._effects.redactor.publish(project.text)
+        self._effects.redactor.allow(project.text)
         self._hide_fallbacks(config)
         before = {name: app for identity in self for name, app in identity.state.apps.items()}
         # status.json tells of the first: the top-level block, where an app uses it.
@@ -78,7 +78,7 @@ class Identities:
             self._configure(identity, project, opened, before)
             self.see_to(identity)
 
-    def listen(self, hearing: ev.Hearing) -> None:
+    def listen(self, hearing: ev.EventSourceChanged) -> None:
         """Whether somebody tells of changes, from now on."""
         self._hearing = replace(self._hearing, live=hearing.live, silent=hearing.silent)
         for identity in self:
@@ -98,8 +98,8 @@ class Identities:
             return identity.key == self._subscriber
         return not self._servers.isdisjoint(_servers(identity.vault))
 
-    def _hearing_of(self, identity: Identity) -> ev.Hearing:
-        return self._hearing if self._is_told(identity) else ev.Hearing(live=False)
+    def _hearing_of(self, identity: Identity) -> ev.EventSourceChanged:
+        return self._hearing if self._is_told(identity) else ev.EventSourceChanged(live=False)
 
     def see_to(self, identity: Identity) -> None:
         """Whom another identity serves now holds nothing of this one once told; who serves nobody at all goes."""
@@ -147,7 +147,7 @@ class Identities:
             self._all[key] = Identity(vault, self._effects, seed=self._seed, post=partial(self._post, key))
 
     def _configure(
-        self, identity: Identity, project: Project, opened: Mapping[str, ev.Recovered], before: Mapping[str, App]
+        self, identity: Identity, project: Project, opened: Mapping[str, ev.AppRecovered], before: Mapping[str, App]
     ) -> None:
         """Tell an identity its apps, and of those that are new to it what their readers see."""
         everyone = project.config.apps
@@ -157,7 +157,7 @@ class Identities:
         events: list[ev.Event] = list(identity.kept(None if self._whole else needs))
         for name, app in apps.items():
             if name in opened:
-                events.append(_without_child(opened[name]) if app.environ is not None else opened[name])
+                events.append(_without_child(opened[name]) if app.env_template is not None else opened[name])
             elif name not in identity.apps and name in before:
                 events.append(_handed_over(name, before[name]))
         identity.configure(apps, wants, everyone.keys() - apps.keys(), [*events, self._hearing_of(identity)])
@@ -166,7 +166,7 @@ class Identities:
         app = recipe.app
         return Want(
             recipe.needs,
-            app.refresh,
+            app.refresh_interval,
             notifies=self._notifies and app.notify is not None,
             recipe=recipe,
             checks=app.check is not None,
@@ -182,20 +182,20 @@ def _servers(vault: Vault) -> frozenset[str]:
 
 
 def _consumer(recipe: Recipe) -> Consumer:
-    app, space = recipe.app, recipe.space
-    instance = instance_of(os.uname().nodename, str(app.directory))
-    return Consumer(place(space.mount, space.prefix, app.name, instance), space.prefix)
+    app, scope = recipe.app, recipe.scope
+    instance = instance_name(os.uname().nodename, str(app.directory))
+    return Consumer(metadata_path(scope.mount, scope.prefix, app.name, instance), scope.prefix)
 
 
-def _without_child(found: ev.Recovered) -> ev.Recovered:
+def _without_child(found: ev.AppRecovered) -> ev.AppRecovered:
     """Of an app whose child had an environment that nobody knows any more: there is nothing to go back to."""
     return replace(found, unproved=False, good=None, bad=None)
 
 
-def _handed_over(name: str, app: App) -> ev.Recovered:
+def _handed_over(name: str, app: App) -> ev.AppRecovered:
     """What one identity knows of an app, for another that serves it from now on."""
     proof = app.proof
-    return ev.Recovered(
+    return ev.AppRecovered(
         name,
         app.number,
         app.owed,

@@ -18,6 +18,7 @@ from lessee.config.grammar.app import OnExpiry
 from lessee.config.grammar.vault import TokenAuth
 from lessee.core.errors import LesseeError
 from lessee.core.paths import Need
+from lessee.core.tokens import Token
 from lessee.host.clock import boot_time
 from lessee.rendering.app_templates import Recipe
 from lessee.rendering.render import Inputs, Rendering, render
@@ -67,7 +68,7 @@ class Identity:
         """To Vault's own event stream, as `Client.subscribe`; any thread may."""
         return self._client.subscribe(types)
 
-    def kept(self, needs: frozenset[Need] | None) -> Sequence[ev.Kept]:
+    def kept(self, needs: frozenset[Need] | None) -> Sequence[ev.LeasesRecovered]:
         """At the first call, what the ledger holds of an earlier life; of leases those of these needs, or all."""
         if self._begun:
             return ()
@@ -78,7 +79,7 @@ class Identity:
         for lease in leases:
             self._redactor.learn(self._learned(str(lease.need)), lease.secret.data.values())
         self._client.keep(tokens)
-        return (ev.Kept(tuple(leases), tuple(token for token, _ in tokens)),)
+        return (ev.LeasesRecovered(tuple(leases), tuple(token for token, _ in tokens)),)
 
     def configure(
         self, apps: Mapping[str, App], wants: Mapping[str, Want], others: Collection[str], events: Sequence[ev.Event]
@@ -87,7 +88,7 @@ class Identity:
         self.apps, self._wants = apps, wants
         self._renderings = {name: made for name, made in self._renderings.items() if name in apps}
         leases = [held.lease for held in self.state.leases.values()]
-        leases += [lease for event in events if isinstance(event, ev.Kept) for lease in event.leases]
+        leases += [lease for event in events if isinstance(event, ev.LeasesRecovered) for lease in event.leases]
         elsewhere = frozenset(name for lease in leases for name in lease.apps if name in others)
         self.take([ev.Configured(wants, elsewhere), *events])
 
@@ -131,15 +132,15 @@ class Identity:
         """Values are known to the redactor before anything is done with them."""
         call = self.state.calls.get(event.call) if isinstance(event, ev.Answer) else None
         match event, call.command if call is not None else None:
-            case ev.Read(), cmd.ReadSecret() as asked:
+            case ev.SecretRead(), cmd.ReadSecret() as asked:
                 self._redactor.learn(self._learned(str(asked.ref)), event.secret.data.values())
-            case ev.Issued(), _:
+            case ev.SecretIssued(), _:
                 self._redactor.learn(self._learned(str(event.lease.need)), event.lease.secret.data.values())
             case ev.LoggedIn(), cmd.Login():
                 value = self._client.accept(event.call)
                 self._redactor.learn(self._learned("token"), [value])
                 self._keep_token(event.token, value)
-            case ev.Renewed(), cmd.RenewToken():
+            case ev.TokenRenewed(), cmd.RenewToken():
                 self._keep_token(event.token, self._client.token)
             case ev.CheckFailed(), _ if (app := self.state.apps.get(event.app)) and app.job == event.job:
                 with _telling("not tidied", app=event.app):
@@ -147,7 +148,7 @@ class Identity:
             case _:
                 pass
 
-    def _keep_token(self, token: ev.Token, value: str) -> None:
+    def _keep_token(self, token: Token, value: str) -> None:
         if isinstance(self.vault.auth, TokenAuth):
             return  # it is kept where it came from, and may be changed there
         with _telling("token not kept"):
@@ -173,33 +174,33 @@ class Identity:
 
     def _do(self, command: cmd.Command) -> ev.Event | None:
         match command:
-            case cmd.Tell():
+            case cmd.Log():
                 log(command.level, command.event, **command.fields)
-            case cmd.Abandon():
+            case cmd.AbandonRequest():
                 self._client.abandon(command.call)
             case cmd.Render():
                 return self._render(command)
-            case cmd.FallBack():
+            case cmd.RenderFallback():
                 return self._falling.fall_back(self.apps[command.app], command)
-            case cmd.KeepGood():
+            case cmd.SaveSnapshot():
                 return self._falling.keep_good(self.apps[command.app], command)
-            case cmd.Check():
+            case cmd.RunCheck():
                 return self._telling.check(self.apps[command.app], command)
             case cmd.Publish():
                 return self._publish(command)
             case cmd.Notify():
                 return self._telling.notify(self.apps[command.app], command)
-            case cmd.Prove():
+            case cmd.Probe():
                 return self._telling.prove(self.apps[command.app], command)
             case cmd.CancelProbe():
                 self._telling.give_up(command.job)
             case cmd.RollBack():
                 return self._roll_back(command)
-            case cmd.Expire():
+            case cmd.HandleExpiry():
                 return self._expire(command)
-            case cmd.Confirm() | cmd.Forgive() | cmd.Settle() | cmd.Prune():
+            case cmd.MarkReady() | cmd.AllowRetry() | cmd.MarkNotified() | cmd.Prune():
                 self._tidy(command)
-            case cmd.KeepLease() | cmd.ForgetLease() | cmd.ForgetToken():
+            case cmd.StoreLease() | cmd.ForgetLease() | cmd.ForgetToken():
                 self._keep(command)
             case _:
                 self._client.obey(command)
@@ -244,7 +245,7 @@ class Identity:
         try:
             self._shelf.roll_back(command.app, command.to, bad=command.bad, owe=command.owe)
         except LesseeError as exc:
-            return ev.NotRolledBack(command.app, str(exc))
+            return ev.RollbackFailed(command.app, str(exc))
         self._give_environ(command.environ)
         return ev.RolledBack(command.app)
 
@@ -252,7 +253,7 @@ class Identity:
         if self._effects.supervisor is not None and environ is not None:
             self._effects.supervisor.environ = dict(environ)
 
-    def _expire(self, command: cmd.Expire) -> ev.Event | None:
+    def _expire(self, command: cmd.HandleExpiry) -> ev.Event | None:
         wish = self.apps[command.app].on_expiry
         does = "its command is run" if isinstance(wish, OnExpiry) else "they stay" if wish == "keep" else "they go"
         log("warning", "files hold what has ended", app=command.app, paths=", ".join(command.paths), note=does)
@@ -267,24 +268,24 @@ class Identity:
                 return ev.Withdrawn(command.app)
         return None
 
-    def _tidy(self, command: cmd.Confirm | cmd.Forgive | cmd.Settle | cmd.Prune) -> None:
+    def _tidy(self, command: cmd.MarkReady | cmd.AllowRetry | cmd.MarkNotified | cmd.Prune) -> None:
         with _telling("not tidied", app=command.app):
             match command:
-                case cmd.Confirm():
+                case cmd.MarkReady():
                     self._shelf.confirm(command.app)
-                case cmd.Forgive():
+                case cmd.AllowRetry():
                     self._shelf.forgive(command.app)
-                case cmd.Settle():
+                case cmd.MarkNotified():
                     self._shelf.settle(command.app)
                 case cmd.Prune():
                     self._shelf.prune(command.app, command.numbers)
                 case _:
                     assert_never(command)
 
-    def _keep(self, command: cmd.KeepingCommand) -> None:
+    def _keep(self, command: cmd.StateStoreCommand) -> None:
         with _telling("ledger not written"):
             match command:
-                case cmd.KeepLease():
+                case cmd.StoreLease():
                     self._note()
                     self._keeper.keep_lease(self.key, command.lease)
                 case cmd.ForgetLease():

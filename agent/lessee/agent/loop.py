@@ -47,7 +47,7 @@ class _Note(Enum):
     WAKE = "wake"
 
 
-_Mail = tuple[str | None, ev.Event] | ev.Hearing | _Note
+_Mail = tuple[str | None, ev.Event] | ev.EventSourceChanged | _Note
 """An event for the identity with this key, or for all; or whether changes are told."""
 
 
@@ -108,9 +108,9 @@ class Agent:
         for identity in self._identities.listening():
             needs = frozenset(need for change in changes for need in meant(identity.state, change))
             if needs:
-                self._post(identity.key, ev.Changed(needs))
+                self._post(identity.key, ev.SecretsChanged(needs))
 
-    def listening(self, hearing: ev.Hearing) -> None:
+    def listening(self, hearing: ev.EventSourceChanged) -> None:
         """Whether somebody is there who tells of changes."""
         self._mail.put(hearing)
 
@@ -165,7 +165,7 @@ class Agent:
             if _Note.STOP in mail:
                 return None
             for letter in mail:
-                if isinstance(letter, ev.Hearing):
+                if isinstance(letter, ev.EventSourceChanged):
                     self._identities.listen(letter)
             self._turn([letter for letter in mail if isinstance(letter, tuple)])
             if _Note.RELOAD in mail:
@@ -192,18 +192,18 @@ class Agent:
 
     def _take_leave(self) -> None:
         if any(map(has_said, self.states)):
-            self._turn([(None, ev.Leaving())])
+            self._turn([(None, ev.Deregistering())])
             self.run(lambda states: all(map(has_taken_leave, states)) or None, TAKING_LEAVE)
 
     def _used_by(self) -> list[str]:
         """The apps that hold leases and of which it is not certain that they are gone."""
         # Wanted once, at the end.
-        from lessee.notification.notifier import is_gone  # noqa: PLC0415
+        from lessee.notification.notifier import is_target_missing  # noqa: PLC0415
 
         child = self._supervisor.child if self._supervisor is not None else None
         held = frozenset[str]().union(*(held.lease.apps for state in self.states for held in state.leases.values()))
         apps = self._project.config.apps
-        return [name for name in sorted(held & apps.keys()) if not is_gone(apps[name].notify, child)]
+        return [name for name in sorted(held & apps.keys()) if not is_target_missing(apps[name].notify, child)]
 
     def revoke(self, timeout: float) -> None:
         """End all leases and all tokens of ours, as far as Vault does it within `timeout` seconds."""
@@ -255,11 +255,11 @@ class Agent:
 def _tell_what_needs_a_start(old: Project, new: Project) -> None:
     def settings(config: Config) -> Mapping[str, object]:
         return {
-            "state": config.state,
+            "state": config.state_dir,
             "status": config.status,
             "events": config.events,
             "allow_disk": config.allow_disk,
-            "trail": config.trail,
+            "trail": config.audit_trail,
         }
 
     before, after = settings(old.config), settings(new.config)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-from lessee.core.change_events import Beat, Message
+from lessee.core.change_events import Heartbeat, Message
 from lessee.core.errors import LesseeError
-from lessee.events.source import NoEventSourceError, AwayError
+from lessee.events.source import AwayError, NoEventSourceError
 from lessee.events.vault_messages import TYPES, told
 from lessee.host.optional_dependencies import library
 from lessee.vault.responses import RequestFailedError
@@ -50,7 +50,7 @@ class Subscribed:
         except RequestFailedError as exc:
             raise AwayError(exc.failure.text) from None
         # The server answers pings; it is there.
-        return [Beat(), *(change for frame in frames if (change := told(frame)) is not None)]
+        return [Heartbeat(), *(change for frame in frames if (change := told(frame)) is not None)]
 
     def close(self) -> None:
         if self._stream is not None:

@@ -13,7 +13,7 @@ from lessee.agent.machine.step import start, step
 from lessee.core.failures import Failure, Kind
 from lessee.core.generation import File, Generation
 from lessee.core.paths import Ref
-from lessee.core.secrets import Marker, Secret
+from lessee.core.secrets import Secret, VersionMetadata
 from support.models.world import World, folder, ref, want
 
 A, B, C, D = ref("p/db/a"), ref("p/db/b"), ref("p/key/c"), ref("p/db/d")
@@ -212,7 +212,9 @@ def test_a_revoked_token_is_replaced_within_three_seconds():
 
 def test_a_spent_wrapping_token_is_told_once_and_asked_locally():
     world = World({"app": want(A)})
-    world.answer = lambda command: world.post(ev.Failed(command.call, Failure(Kind.SPENT, "spent")), 0.01)
+    world.answer = lambda command: world.post(
+        ev.RequestFailed(command.call, Failure(Kind.WRAPPING_TOKEN_USED, "spent")), 0.01
+    )
     world.boot()
     world.run(60.0)
     errors = [said for said in world.said if said[0] == "error"]
@@ -310,7 +312,7 @@ def test_a_month_of_renewals_and_looks_takes_seconds():
 
 def test_refused_credentials_are_asked_of_vault_less_often_than_it_locks_a_role():
     world = World({"app": want(A)})
-    world.answer = lambda command: world.post(ev.Failed(command.call, Failure(Kind.DENIED, "refused")), 0.01)
+    world.answer = lambda command: world.post(ev.RequestFailed(command.call, Failure(Kind.DENIED, "refused")), 0.01)
     world.boot()
     begin = len(world.requests)
     world.run(3600.0)
@@ -356,8 +358,8 @@ def test_answers_to_what_is_no_longer_wanted_are_passed_over():
         ev.PublishFailed("gone", 1, "x"),
         ev.Notified("gone", 1, "x"),
         ev.NotificationFailed("gone", 1, "x"),
-        ev.Recovered("gone", 1, owed=True),
-        ev.Read(10**9, None),
+        ev.AppRecovered("gone", 1, owed=True),
+        ev.SecretRead(10**9, None),
     ):
         world.take(event)
     world.obey = obey
@@ -375,7 +377,7 @@ def test_a_limited_path_waits_as_long_as_it_is_told_and_others_go_on():
 
     def limiting(command):
         if getattr(command, "ref", None) == A:
-            world.post(ev.Failed(command.call, Failure(Kind.LIMITED, "too often", 90.0)), 0.01)
+            world.post(ev.RequestFailed(command.call, Failure(Kind.RATE_LIMITED, "too often", 90.0)), 0.01)
         else:
             answer(command)
 
@@ -393,7 +395,7 @@ def test_a_limited_path_waits_as_long_as_it_is_told_and_others_go_on():
 
 
 @settings(max_examples=30)
-@given(kind=st.sampled_from([Kind.LIMITED, Kind.DENIED, Kind.INVALID]), seed=st.integers(0, 99))
+@given(kind=st.sampled_from([Kind.RATE_LIMITED, Kind.DENIED, Kind.INVALID]), seed=st.integers(0, 99))
 def test_a_renewal_that_is_limited_is_put_off_and_one_that_is_denied_logs_in_anew(kind, seed):
     world = World({"app": want(A)}, ttl=100.0, seed=seed)
     world.write(A)
@@ -403,7 +405,7 @@ def test_a_renewal_that_is_limited_is_put_off_and_one_that_is_denied_logs_in_ane
     def refusing(command):
         if isinstance(command, cmd.RenewToken) and not refused:
             refused.append(command)
-            world.post(ev.Failed(command.call, Failure(kind, "no", 5.0)), 0.01)
+            world.post(ev.RequestFailed(command.call, Failure(kind, "no", 5.0)), 0.01)
         else:
             answer(command)
 
@@ -411,7 +413,7 @@ def test_a_renewal_that_is_limited_is_put_off_and_one_that_is_denied_logs_in_ane
     world.run(95.0)
     logins = [1 for _, command in world.requests if isinstance(command, cmd.Login)]
     assert refused
-    assert len(logins) == (1 if kind is Kind.LIMITED else 2)
+    assert len(logins) == (1 if kind is Kind.RATE_LIMITED else 2)
 
 
 def test_a_denied_path_makes_the_token_suspect_once_and_a_valid_one_stays():
@@ -421,12 +423,14 @@ def test_a_denied_path_makes_the_token_suspect_once_and_a_valid_one_stays():
     world.run(120.0)
     kinds = [type(command).__name__ for _, command in world.requests]
     assert kinds.count("Login") == 1
-    assert 2 <= kinds.count("CheckToken") <= 12
+    assert 2 <= kinds.count("LookUpToken") <= 12
 
 
 def test_a_login_that_is_limited_waits_as_told():
     world = World({"app": want(A)})
-    world.answer = lambda command: world.post(ev.Failed(command.call, Failure(Kind.LIMITED, "slow", 30.0)), 0.01)
+    world.answer = lambda command: world.post(
+        ev.RequestFailed(command.call, Failure(Kind.RATE_LIMITED, "slow", 30.0)), 0.01
+    )
     world.boot()
     world.run(100.0)
     assert 2 <= len(world.requests) <= 5
@@ -461,7 +465,7 @@ def test_a_mount_that_is_refused_is_told_and_found_when_it_is_there():
 
     def refusing(command):
         if isinstance(command, cmd.DetectKvVersion):
-            world.post(ev.Failed(command.call, Failure(Kind.DENIED, "no such mount")), 0.01)
+            world.post(ev.RequestFailed(command.call, Failure(Kind.DENIED, "no such mount")), 0.01)
         else:
             answer(command)
 
@@ -481,7 +485,7 @@ def test_a_folder_that_may_not_be_listed_is_told_and_tried_seldom():
 
     def refusing(command):
         if isinstance(command, cmd.ListFolder):
-            world.post(ev.Failed(command.call, Failure(Kind.DENIED, "no list")), 0.01)
+            world.post(ev.RequestFailed(command.call, Failure(Kind.DENIED, "no list")), 0.01)
         else:
             answer(command)
 
@@ -523,11 +527,11 @@ def test_answers_that_come_after_their_app_left_change_nothing():
     for number, call in calls.items():
         match call.command:
             case cmd.ListFolder():
-                world.take(ev.Listed(number, {"y": None}))
+                world.take(ev.FolderListed(number, {"y": None}))
             case cmd.ReadMetadata():
-                world.take(ev.Looked(number, Marker(9, "at 9")))
+                world.take(ev.MetadataRead(number, VersionMetadata(9, "at 9")))
             case cmd.ReadSecret():
-                world.take(ev.Read(number, Secret({"v": 9}, None)))
+                world.take(ev.SecretRead(number, Secret({"v": 9}, None)))
     assert not world.state.sources
     assert not world.state.calls
     world.configure(apps)
@@ -535,7 +539,7 @@ def test_answers_that_come_after_their_app_left_change_nothing():
     calls = dict(world.state.calls)
     world.configure({})
     for number in calls:
-        world.take(ev.Failed(number, Failure(Kind.MISSING, "gone")))
+        world.take(ev.RequestFailed(number, Failure(Kind.NOT_FOUND, "gone")))
     assert not world.state.sources
 
 
@@ -547,7 +551,7 @@ def test_reads_under_way_when_their_app_leaves_are_passed_over():
     world.run(5.0)
     (number,) = world.state.calls
     world.configure({})
-    world.take(ev.Read(number, Secret({"v": 1}, None)))
+    world.take(ev.SecretRead(number, Secret({"v": 1}, None)))
     assert not world.state.sources
 
 
@@ -602,9 +606,9 @@ def test_one_event_at_a_time_is_a_step_and_a_wrong_answer_is_a_defect():
     state, commands = step(start(1), ev.Configured({"app": want(A)}), 0.0)
     (login,) = commands
     with pytest.raises(AssertionError, match="is no answer to Login"):
-        step(state, ev.Looked(login.call, Marker(1, "x")), 1.0)
+        step(state, ev.MetadataRead(login.call, VersionMetadata(1, "x")), 1.0)
     state, _ = step(state, ev.Tick(), 1.0)
-    state, commands = step(state, ev.Failed(login.call, Failure(Kind.UNAVAILABLE, "away")), 2.0)
+    state, commands = step(state, ev.RequestFailed(login.call, Failure(Kind.UNAVAILABLE, "away")), 2.0)
     assert not [command for command in commands if isinstance(command, cmd.Login)]
     state, commands = step(state, ev.RefreshRequested(), 2.1)
     assert [type(command).__name__ for command in commands] == ["Login"]
@@ -651,8 +655,8 @@ def test_a_policy_without_look_ups_makes_a_denied_path_cost_few_logins():
     answer = world.answer
 
     def refusing(command):
-        if isinstance(command, cmd.CheckToken | cmd.ReadSecret):
-            world.post(ev.Failed(command.call, Failure(Kind.DENIED, "denied")), 0.01)
+        if isinstance(command, cmd.LookUpToken | cmd.ReadSecret):
+            world.post(ev.RequestFailed(command.call, Failure(Kind.DENIED, "denied")), 0.01)
         else:
             answer(command)
 
@@ -670,7 +674,7 @@ def test_mounts_and_folders_that_were_denied_are_asked_for_with_a_new_token():
     def refusing(command):
         denied = isinstance(command, cmd.ListFolder) or getattr(command, "mount", "") == "old"
         if denied and "t1" in world.tokens:
-            world.post(ev.Failed(command.call, Failure(Kind.DENIED, "denied")), 0.01)
+            world.post(ev.RequestFailed(command.call, Failure(Kind.DENIED, "denied")), 0.01)
         else:
             answer(command)
 
@@ -690,9 +694,9 @@ def test_a_look_at_the_token_that_the_weather_swallowed_is_repeated():
     answer, swallowed = world.answer, []
 
     def swallowing(command):
-        if isinstance(command, cmd.CheckToken) and not swallowed:
+        if isinstance(command, cmd.LookUpToken) and not swallowed:
             swallowed.append(world.now)
-            world.post(ev.Failed(command.call, Failure(Kind.UNAVAILABLE, "away")), 0.01)
+            world.post(ev.RequestFailed(command.call, Failure(Kind.UNAVAILABLE, "away")), 0.01)
         else:
             answer(command)
 
@@ -700,7 +704,7 @@ def test_a_look_at_the_token_that_the_weather_swallowed_is_repeated():
     world.denied.add(A)
     world.answer = swallowing
     world.run(30.0)
-    checks = [at for at, command in world.requests if isinstance(command, cmd.CheckToken)]
+    checks = [at for at, command in world.requests if isinstance(command, cmd.LookUpToken)]
     assert checks[1] - checks[0] < 2
 
 
@@ -800,7 +804,7 @@ def test_what_is_refused_after_it_was_dropped_is_no_affair_any_more(kind, why):
         world.run(0.0005)
     (number, *_) = [n for n, call in world.state.calls.items() if isinstance(call.command, kind)]
     world.configure({"other": want(C, recipe="r2")})
-    world.take(ev.Failed(number, Failure(why, "500")))
+    world.take(ev.RequestFailed(number, Failure(why, "500")))
     world.run(5.0)
     assert set(world.state.sources) == {C}
     assert world.told["other"] == world.current("other")
@@ -835,7 +839,7 @@ def test_one_path_that_breaks_fast_is_its_own_trouble_and_costs_few_requests(bro
     def breaking(command):
         if command.__class__ is broken if broken is cmd.ListFolder else getattr(command, "ref", None) == A:
             asked.append(world.now)
-            world.post(ev.Failed(command.call, Failure(Kind.UNAVAILABLE, "the connection broke")), 0.002)
+            world.post(ev.RequestFailed(command.call, Failure(Kind.UNAVAILABLE, "the connection broke")), 0.002)
         else:
             answer(command)
 
@@ -868,7 +872,7 @@ def test_a_mount_that_was_away_is_found_again_by_one_probe_at_a_time_and_then_li
         kinds = {cmd.DetectKvVersion: Kind.DENIED, cmd.ListFolder: Kind.UNSUPPORTED, cmd.ReadSecret: Kind.UNSUPPORTED}
         if type(command) in kinds | {cmd.ReadMetadata: None}:
             kind = kinds.get(type(command), Kind.UNSUPPORTED)
-            world.post(ev.Failed(command.call, Failure(kind, "no such mount")), 0.01)
+            world.post(ev.RequestFailed(command.call, Failure(kind, "no such mount")), 0.01)
         else:
             answer(command)
 
@@ -902,7 +906,7 @@ def test_a_suspicion_that_comes_to_nothing_is_no_news_even_soon_after_an_outage(
     def breaking(command):
         if getattr(command, "ref", None) == A and not broken:
             broken.append(command)
-            world.post(ev.Failed(command.call, Failure(Kind.UNAVAILABLE, "the connection broke")), 0.002)
+            world.post(ev.RequestFailed(command.call, Failure(Kind.UNAVAILABLE, "the connection broke")), 0.002)
         else:
             answer(command)
 

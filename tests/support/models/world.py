@@ -17,8 +17,9 @@ from lessee.core.failures import Failure, Kind
 from lessee.core.generation import File, Generation
 from lessee.core.immutable import replace
 from lessee.core.leases import Lease
-from lessee.core.paths import Dynamic, Folder, Ref
-from lessee.core.secrets import Marker, Secret
+from lessee.core.paths import DynamicSecret, Folder, Ref
+from lessee.core.secrets import Secret, VersionMetadata
+from lessee.core.tokens import Token
 
 SPIN = 10
 """Turns without any event and any time between them, after which the machine only turns."""
@@ -102,7 +103,10 @@ class World:
         self.mail.clear()
         self.unrenderable.clear()
         self.replaced = {}  # swept
-        events = [ev.Configured(self.apps), ev.Kept(tuple(self.ledger.values()), tuple(self.kept_tokens.values()))]
+        events = [
+            ev.Configured(self.apps),
+            ev.LeasesRecovered(tuple(self.ledger.values()), tuple(self.kept_tokens.values())),
+        ]
         self.take(*events, *map(self.recovered, self.apps))
 
     def configure(self, apps):
@@ -122,7 +126,7 @@ class World:
         old = [n for n in sorted(self.shelf.get(app, {})) if number is not None and n < number]
         self.replaced[app] = dict.fromkeys(old, self.now)
         self.shelf[app] = {n: generation for n, generation in self.shelf.get(app, {}).items() if n in {*old, number}}
-        return ev.Recovered(
+        return ev.AppRecovered(
             app,
             number,
             app in self.owed,
@@ -137,13 +141,13 @@ class World:
 
     def hear(self, *, live, poll=60.0, spread=0.0, silent=0.0):
         """Whoever tells of changes is there, or is gone."""
-        self.take(ev.Hearing(live, poll, spread, silent))
+        self.take(ev.EventSourceChanged(live, poll, spread, silent))
 
     def tell(self, ref, operation="update"):
         """Somebody says that it has changed."""
         change = Change(None, ref.mount, ref.path, None, operation, "")
         if needs := meant(self.state, change):
-            self.take(ev.Changed(needs))
+            self.take(ev.SecretsChanged(needs))
 
     def revoke_tokens(self):
         """An operator's hand, or a server that lost its memory."""
@@ -249,7 +253,7 @@ class World:
         def failing(command):
             if isinstance(command, commands) and left[0]:
                 left[0] -= 1
-                self.post(ev.Failed(command.call, Failure(kind, "told in words")), 0.01)
+                self.post(ev.RequestFailed(command.call, Failure(kind, "told in words")), 0.01)
             else:
                 answer(command)
 
@@ -289,27 +293,29 @@ class World:
 
     def obey(self, command):
         match command:
-            case cmd.Tell():
+            case cmd.Log():
                 self.said.append((command.level, command.event, dict(command.fields)))
-            case cmd.Abandon():
+            case cmd.AbandonRequest():
                 self.hanging.discard(command.call)
             case cmd.Render():
                 self.post(self.rendered(command))
-            case cmd.FallBack():
+            case cmd.RenderFallback():
                 self.fall_back(command)
-            case cmd.KeepGood():
+            case cmd.SaveSnapshot():
                 self.keep_good(command)
-            case cmd.Check():
+            case cmd.RunCheck():
                 fit = self.passes(command.generation)
                 answer = (
-                    ev.Checked(command.app, command.job) if fit else ev.CheckFailed(command.app, command.job, "unfit")
+                    ev.CheckPassed(command.app, command.job)
+                    if fit
+                    else ev.CheckFailed(command.app, command.job, "unfit")
                 )
                 self.post(answer, 0.2)
             case cmd.Publish():
                 self.publish(command)
             case cmd.Notify():
                 self.notify(command)
-            case cmd.Prove():
+            case cmd.Probe():
                 works = self.works(self.live[command.app])
                 answer = (
                     ev.ReadinessPassed(command.app, command.job)
@@ -319,21 +325,21 @@ class World:
                 self.post(answer, self.proof_takes if works else 3.0)
             case cmd.CancelProbe():
                 pass
-            case cmd.Confirm():
+            case cmd.MarkReady():
                 self.records[command.app] |= {"unproved": None, "good": None}
-            case cmd.Forgive():
+            case cmd.AllowRetry():
                 self.records[command.app]["bad"] = None
             case cmd.RollBack():
                 self.roll_back(command)
-            case cmd.Settle():
+            case cmd.MarkNotified():
                 self.owed.discard(command.app)
-            case cmd.KeepLease():
+            case cmd.StoreLease():
                 self.ledger[command.lease.id] = command.lease
             case cmd.ForgetLease():
                 del self.ledger[command.id]
             case cmd.ForgetToken():
                 self.kept_tokens.pop(command.id, None)
-            case cmd.Expire():
+            case cmd.HandleExpiry():
                 self.expired.append((self.now, command.app, command.paths))
             case cmd.Prune():
                 # A reader may hold what was live a moment ago.
@@ -375,11 +381,11 @@ class World:
         if self.variables is not None:
             content = self.variables.encode()
             generation = Generation(app, (File("a", content, 0o440), File("b", content, 0o440)))
-            self.post(ev.FellBack(app, job, generation, "env"), self.fall_back_takes)
+            self.post(ev.FallbackRendered(app, job, generation, "env"), self.fall_back_takes)
         elif kept is not None and kept[0].needs == self.apps[app].needs and kept[2] > self.now:
-            self.post(ev.FellBack(app, job, kept[1], "last_good"), 0.01)
+            self.post(ev.FallbackRendered(app, job, kept[1], "last_known_good"), 0.01)
         else:
-            self.post(ev.NoFallback(app, job, "nothing is kept"), 0.01)
+            self.post(ev.FallbackFailed(app, job, "nothing is kept"), 0.01)
 
     def keep_good(self, command):
         app = command.app
@@ -462,12 +468,12 @@ class World:
             self.hanging.add(command.call)
             return
         if self.sky == "refuses":
-            self.post(ev.Failed(command.call, Failure(Kind.UNAVAILABLE, "connection refused")), delay)
+            self.post(ev.RequestFailed(command.call, Failure(Kind.UNAVAILABLE, "connection refused")), delay)
             return
         try:
             self.post(self.serve(command), delay)
         except _FailedError as exc:
-            self.post(ev.Failed(command.call, Failure(exc.kind, exc.kind.value), exc.marker), delay)
+            self.post(ev.RequestFailed(command.call, Failure(exc.kind, exc.kind.value), exc.metadata), delay)
 
     def serve(self, command):
         call = command.call
@@ -477,7 +483,7 @@ class World:
                 return self.log_in(command)
             case cmd.RevokeToken():
                 return self.revoke_token(command)
-            case cmd.Issue() if command.token not in self.tokens:
+            case cmd.IssueSecret() if command.token not in self.tokens:
                 raise _FailedError(Kind.DENIED)
         current = self.state.session.token or self.token_in_use
         self.token_in_use = current
@@ -486,17 +492,17 @@ class World:
         match command:
             case cmd.RenewToken():
                 self.tokens[current.id] = self.token(current.id, self.tokens[current.id].born_at)
-                return ev.Renewed(call, self.tokens[current.id].token)
-            case cmd.CheckToken():
+                return ev.TokenRenewed(call, self.tokens[current.id].token)
+            case cmd.LookUpToken():
                 left = self.tokens[current.id].ends_at - self.now
-                return ev.Renewed(call, replace(self.tokens[current.id].token, sent_at=self.now, ttl=left))
-            case cmd.Issue():
+                return ev.TokenRenewed(call, replace(self.tokens[current.id].token, sent_at=self.now, ttl=left))
+            case cmd.IssueSecret():
                 return self.issue(command)
             case cmd.RenewLease():
                 return self.renew_lease(command)
             case cmd.LookUpLease():
                 if command.lease_id not in self.leases:
-                    raise _FailedError(Kind.MISSING)
+                    raise _FailedError(Kind.NOT_FOUND)
                 left = self.leases[command.lease_id].ends_at - self.now
                 return ev.LeaseRenewed(call, self.now, left, renewable=True)
             case cmd.RevokeLease():
@@ -504,22 +510,22 @@ class World:
                 self.leases.pop(command.lease_id, None)
                 return ev.Revoked(call)
             case cmd.DetectKvVersion():
-                return ev.MountFound(call, self.version)
+                return ev.KvVersionDetected(call, self.version)
             case cmd.ListFolder():
                 return self.list_folder(command)
             case cmd.ReadMetadata():
                 if command.ref in self.blind or command.ref in self.denied:
                     raise _FailedError(Kind.DENIED)
-                return ev.Looked(call, self.marker(command.ref))
+                return ev.MetadataRead(call, self.metadata(command.ref))
             case cmd.ReadSecret():
                 if command.ref in self.denied:
                     raise _FailedError(Kind.DENIED)
-                marker = self.marker(command.ref)
-                if marker.gone:
-                    raise _FailedError(Kind.MISSING, marker)
-                secret = self._secret(command.ref, marker.version)
-                return ev.Read(call, replace(secret, marker=marker if self.version > 1 else None))
-            case cmd.Report():
+                metadata = self.metadata(command.ref)
+                if metadata.deletion_time:
+                    raise _FailedError(Kind.NOT_FOUND, metadata)
+                secret = self._secret(command.ref, metadata.version)
+                return ev.SecretRead(call, replace(secret, metadata=metadata if self.version > 1 else None))
+            case cmd.ReportVersions():
                 return self.report(command)
         raise AssertionError(command)
 
@@ -530,10 +536,10 @@ class World:
         self.confirmed[command.where] = dict(command.versions)
         if not command.versions:
             del self.confirmed[command.where]
-        return ev.Reported(command.call)
+        return ev.VersionsReported(command.call)
 
     def refuse_what_is_not_proved(self, command):
-        if not isinstance(command, cmd.Report) or not command.versions:
+        if not isinstance(command, cmd.ReportVersions) or not command.versions:
             return
         app = command.app
         assert app not in self.owed, "said what the app was not told of"
@@ -555,7 +561,7 @@ class World:
 
     def token(self, name, born_at):
         ttl = min(self.ttl, born_at + self.token_max - self.now)
-        return _Known(ev.Token(name, self.now, ttl, renewable=True, id=name), self.now + ttl, born_at)
+        return _Known(Token(name, self.now, ttl, renewable=True, id=name), self.now + ttl, born_at)
 
     def revoke_token(self, command):
         self.refuse_what_readers_hold({name for name, known in self.leases.items() if known.token == command.token})
@@ -578,12 +584,12 @@ class World:
         secret = Secret({"lease": name})
         ttl = end - self.now
         lease = Lease(name, need, secret, name, command.token, self.now, self.now, ttl, renewable=True)
-        return ev.Issued(command.call, lease)
+        return ev.SecretIssued(command.call, lease)
 
     def renew_lease(self, command):
         known = self.leases.get(command.lease_id)
         if known is None:
-            raise _FailedError(Kind.MISSING)
+            raise _FailedError(Kind.NOT_FOUND)
         assert known.ends_at - self.now > 1.9, "renewed in its last seconds"
         known.ends_at = min(self.now + self.lease_ttl, known.max_at)
         return ev.LeaseRenewed(command.call, self.now, known.ends_at - self.now, renewable=True)
@@ -598,22 +604,22 @@ class World:
             raise _FailedError(Kind.UNSUPPORTED)
         inside = [ref for ref in self.kv if ref.folder == command.folder]
         if not inside:
-            raise _FailedError(Kind.MISSING)  # as Vault does
-        markers = {ref.path.removeprefix(command.folder.path): self.marker(ref) for ref in inside}
-        return ev.Listed(command.call, markers if command.detailed else dict.fromkeys(markers))
+            raise _FailedError(Kind.NOT_FOUND)  # as Vault does
+        secrets = {ref.path.removeprefix(command.folder.path): self.metadata(ref) for ref in inside}
+        return ev.FolderListed(command.call, secrets if command.detailed else dict.fromkeys(secrets))
 
-    def marker(self, ref):
+    def metadata(self, ref):
         if ref not in self.kv:
-            raise _FailedError(Kind.MISSING)
+            raise _FailedError(Kind.NOT_FOUND)
         version = ref.version or self.kv[ref]
-        return Marker(version, f"at {version}", "gone" if ref in self.gone else "")
+        return VersionMetadata(version, f"at {version}", "gone" if ref in self.gone else "")
 
     def current(self, app):
         """What the app's files should hold now, or None where an input is not to be had."""
         needs = self.apps[app].needs
         secrets, folders, dynamic = {}, {}, {}
         for need in needs:
-            if isinstance(need, Dynamic):
+            if isinstance(need, DynamicSecret):
                 supply = self.state.supplies[need].lease
                 held = self.state.leases.get(supply)
                 if held is None or held.lease.lease_id not in self.leases:
@@ -651,9 +657,9 @@ class _KnownLease:
 
 
 class _FailedError(Exception):
-    def __init__(self, kind, marker=None):
+    def __init__(self, kind, metadata=None):
         super().__init__(kind)
-        self.kind, self.marker = kind, marker
+        self.kind, self.metadata = kind, metadata
 
 
 def ref(path):
@@ -661,7 +667,7 @@ def ref(path):
 
 
 def creds(name):
-    return Dynamic(f"database/creds/{name}")
+    return DynamicSecret(f"database/creds/{name}")
 
 
 def folder(path):

@@ -5,18 +5,18 @@ from typing import Any
 
 from lessee.agent.machine.protocol.commands import (
     DetectKvVersion,
-    Issue,
+    IssueSecret,
     LeaseCommand,
     ListFolder,
     ReadingCommand,
     ReadMetadata,
     ReadSecret,
-    Report,
+    ReportVersions,
 )
 from lessee.agent.machine.transaction import Turn
 from lessee.core.immutable import replace
 
-Request = ReadingCommand | LeaseCommand | Report
+Request = ReadingCommand | LeaseCommand | ReportVersions
 
 
 def release(turn: Turn, command: Request) -> None:
@@ -48,9 +48,9 @@ def _place(turn: Turn, command: Request) -> tuple[MutableMapping[Any, Any], obje
             return turn.edit_groups(), command.folder
         case ReadMetadata() | ReadSecret():
             return turn.edit_sources(), command.ref
-        case Issue():
+        case IssueSecret():
             return turn.edit_supplies(), command.need
-        case Report():
+        case ReportVersions():
             return turn.edit_reports(), command.app
         case _:
             return turn.edit_leases(), command.id

@@ -8,14 +8,14 @@ from msgspec import field
 from lessee.agent.machine.apps.version_report import Statement
 from lessee.agent.machine.protocol.app_spec import Want
 from lessee.agent.machine.protocol.commands import VaultCommand
-from lessee.agent.machine.protocol.events import Token
 from lessee.agent.machine.status.counters import Totals
 from lessee.core.failures import Failure
 from lessee.core.generation import FallbackKind, Generation
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.leases import Lease
-from lessee.core.paths import Dynamic, Folder, Need, Ref
-from lessee.core.secrets import Marker, Secret
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref
+from lessee.core.secrets import Secret, VersionMetadata
+from lessee.core.tokens import Token
 
 NEVER = float("inf")
 KEEP_TOLD = 5.0
@@ -24,7 +24,7 @@ KEEP_UNTOLD = 60.0
 """As above, where the reader is not told, or cannot be."""
 
 
-class Outage(Record, frozen=True):
+class Outage(ImmutableStruct, frozen=True):
     """Vault cannot be asked: since when, after how many probes, and when the next one is due."""
 
     since: float
@@ -36,7 +36,7 @@ class Outage(Record, frozen=True):
     """When the last probe was not served."""
 
 
-class Former(Record, frozen=True):
+class Former(ImmutableStruct, frozen=True):
     """A token that another one has replaced: it lives on for the leases under it, and is then revoked."""
 
     token: Token
@@ -48,7 +48,7 @@ class Former(Record, frozen=True):
     """It cannot be revoked: it ends by itself."""
 
 
-class Session(Record, frozen=True):
+class Session(ImmutableStruct, frozen=True):
     """The standing with Vault."""
 
     token: Token | None = None
@@ -85,13 +85,13 @@ class Session(Record, frozen=True):
     """By the token's id."""
 
 
-class Source(Record, frozen=True):
+class Source(ImmutableStruct, frozen=True):
     """A KV secret that some template reads."""
 
     secret: Secret | None = None
-    marker: Marker | None = None
+    metadata: VersionMetadata | None = None
     """The state that was last read or, of a deleted one, seen."""
-    seen: Marker | None = None
+    seen: VersionMetadata | None = None
     """The state that was last listed or looked at."""
     stale: bool = True
     """It is to be read: it never was, or it has changed."""
@@ -110,7 +110,7 @@ class Source(Record, frozen=True):
     """When to read it, for somebody said that it has changed."""
 
 
-class Group(Record, frozen=True):
+class Group(ImmutableStruct, frozen=True):
     """The secrets of one folder that templates read, and how changes in them are noticed."""
 
     refresh: float
@@ -118,7 +118,7 @@ class Group(Record, frozen=True):
     wants_names: bool
     """Some template reads the folder as a whole."""
     by_list: bool
-    """One LIST of the markers serves the whole folder; else each secret is looked at."""
+    """One LIST with version metadata serves the whole folder; else each secret is looked at."""
     names: tuple[str, ...] | None = None
     next_at: float = 0.0
     looked_at: float | None = None
@@ -130,7 +130,7 @@ class Group(Record, frozen=True):
     """As of Source."""
 
 
-class Mount(Record, frozen=True):
+class Mount(ImmutableStruct, frozen=True):
     """A KV mount. `version` 0: not found out yet."""
 
     version: int = 0
@@ -141,7 +141,7 @@ class Mount(Record, frozen=True):
     call: int | None = None
 
 
-class Supply(Record, frozen=True):
+class Supply(ImmutableStruct, frozen=True):
     """A dynamic secret that some template reads: the lease that serves it, and how its successor is got."""
 
     refresh: float
@@ -160,7 +160,7 @@ Standing = Literal["current", "superseded", "unwanted"]
 """Of a lease: nothing has taken its place, its successor is here, no template reads it any more."""
 
 
-class Held(Record, frozen=True):
+class Held(ImmutableStruct, frozen=True):
     """A lease that we hold, and what is due for it."""
 
     lease: Lease
@@ -184,7 +184,7 @@ class Held(Record, frozen=True):
     call: int | None = None
 
 
-class Backup(Record, frozen=True):
+class Backup(ImmutableStruct, frozen=True):
     """The generation that readers see again, should the one after it not work."""
 
     hidden = ("environ",)
@@ -197,7 +197,7 @@ class Backup(Record, frozen=True):
     """As `App.shows_rotated`."""
 
 
-class Readiness(Record, frozen=True):
+class Readiness(ImmutableStruct, frozen=True):
     """Whether what readers see is known to work, and what becomes of it if not."""
 
     open: bool = False
@@ -215,7 +215,7 @@ class Readiness(Record, frozen=True):
     """The fingerprint of the generation that did not work: readers see the one before it again."""
 
 
-class Fallback(Record, frozen=True):
+class Fallback(ImmutableStruct, frozen=True):
     """What an app has to do with its fallback."""
 
     shown: FallbackKind | None = None
@@ -236,7 +236,7 @@ class Fallback(Record, frozen=True):
     """Why it was not, as last seen."""
 
 
-class App(Record, frozen=True):
+class App(ImmutableStruct, frozen=True):
     """An app: what it has, and what is under way for it."""
 
     hidden = ("generation", "staged", "environ")
@@ -283,7 +283,7 @@ class App(Record, frozen=True):
     """The problem lies in the template or the values: state `refused`."""
 
 
-class Call(Record, frozen=True):
+class Call(ImmutableStruct, frozen=True):
     """A request under way, and when it is given up."""
 
     command: VaultCommand
@@ -291,7 +291,7 @@ class Call(Record, frozen=True):
     guard: float
 
 
-class Heard(Record, frozen=True):
+class Heard(ImmutableStruct, frozen=True):
     """How changes are told, by whoever sees them."""
 
     live: bool = False
@@ -308,7 +308,7 @@ class Heard(Record, frozen=True):
     """As above, of all together."""
 
 
-class State(Record, frozen=True):
+class State(ImmutableStruct, frozen=True):
     """The whole of it. `chance` is the state of the dice, so that step needs no other randomness."""
 
     chance: int
@@ -316,7 +316,7 @@ class State(Record, frozen=True):
     mounts: Mapping[str, Mount] = field(default_factory=dict)
     groups: Mapping[Folder, Group] = field(default_factory=dict)
     sources: Mapping[Ref, Source] = field(default_factory=dict)
-    supplies: Mapping[Dynamic, Supply] = field(default_factory=dict)
+    supplies: Mapping[DynamicSecret, Supply] = field(default_factory=dict)
     leases: Mapping[str, Held] = field(default_factory=dict)
     apps: Mapping[str, App] = field(default_factory=dict)
     reports: Mapping[str, Statement] = field(default_factory=dict)

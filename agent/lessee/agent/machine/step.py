@@ -59,19 +59,19 @@ from lessee.agent.machine.leases.renewal import plan_leases
 from lessee.agent.machine.pending_requests import has_failed, put_off, release
 from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.protocol.commands import (
-    Abandon,
-    CheckToken,
+    AbandonRequest,
     Command,
     DetectKvVersion,
-    Issue,
+    IssueSecret,
     ListFolder,
     Login,
     LookUpLease,
+    LookUpToken,
     ReadMetadata,
     ReadSecret,
     RenewLease,
     RenewToken,
-    Report,
+    ReportVersions,
     RevokeLease,
     RevokeToken,
     SessionCommand,
@@ -114,30 +114,30 @@ def _take(turn: Turn, event: ev.Event) -> None:
     match event:
         case ev.Configured():
             _configured(turn, event)
-        case ev.Recovered():
+        case ev.AppRecovered():
             recovered(turn, event)
-        case ev.Kept():
+        case ev.LeasesRecovered():
             kept(turn, event)
         case ev.Stopping():
             turn.stopping = True
-        case ev.Leaving():
+        case ev.Deregistering():
             turn.leaving = True
         case ev.Withdrawn():
             withdrawn(turn, event)
         case (
-            ev.LoggedIn() | ev.Renewed() | ev.MountFound() | ev.Listed() | ev.Looked() | ev.Read()
-            | ev.Issued() | ev.LeaseRenewed() | ev.Revoked() | ev.Reported() | ev.Failed()
+            ev.LoggedIn() | ev.TokenRenewed() | ev.KvVersionDetected() | ev.FolderListed() | ev.MetadataRead() | ev.SecretRead()
+            | ev.SecretIssued() | ev.LeaseRenewed() | ev.Revoked() | ev.VersionsReported() | ev.RequestFailed()
         ):  # fmt: skip
             _answered(turn, event)
         case ev.Rendered():
             rendered(turn, event)
-        case ev.FellBack():
+        case ev.FallbackRendered():
             fell_back(turn, event)
-        case ev.NoFallback():
+        case ev.FallbackFailed():
             no_fallback(turn, event)
         case ev.SnapshotSaved():
             good_kept(turn, event)
-        case ev.Checked():
+        case ev.CheckPassed():
             checked(turn, event)
         case ev.RenderFailed() | ev.CheckFailed():
             refused(turn, event)
@@ -155,9 +155,9 @@ def _take(turn: Turn, event: ev.Event) -> None:
             not_proved(turn, event)
         case ev.RolledBack():
             rolled_back(turn, event)
-        case ev.NotRolledBack():
+        case ev.RollbackFailed():
             not_rolled_back(turn, event)
-        case ev.RefreshRequested() | ev.Hearing() | ev.Changed():
+        case ev.RefreshRequested() | ev.EventSourceChanged() | ev.SecretsChanged():
             _hinted(turn, event)
         case ev.Tick():
             pass
@@ -173,13 +173,13 @@ def _configured(turn: Turn, event: ev.Configured) -> None:
     configure_reports(turn, event.apps)
 
 
-def _hinted(turn: Turn, event: ev.RefreshRequested | ev.Hearing | ev.Changed) -> None:
+def _hinted(turn: Turn, event: ev.RefreshRequested | ev.EventSourceChanged | ev.SecretsChanged) -> None:
     match event:
         case ev.RefreshRequested():
             _nudged(turn, event)
-        case ev.Hearing():
+        case ev.EventSourceChanged():
             listening(turn, event)
-        case ev.Changed():
+        case ev.SecretsChanged():
             changed(turn, event)
         case _:
             assert_never(event)
@@ -203,7 +203,7 @@ def _nudged(turn: Turn, event: ev.RefreshRequested) -> None:
 def _answered(turn: Turn, event: ev.Answer) -> None:
     call = turn.calls.get(event.call)
     if call is None:  # it was given up
-        if isinstance(event, ev.Issued):
+        if isinstance(event, ev.SecretIssued):
             issued_late(turn, event.lease)
         return
     del turn.edit_calls()[event.call]
@@ -211,11 +211,11 @@ def _answered(turn: Turn, event: ev.Answer) -> None:
     match command:
         case RevokeToken():
             release_token(turn, command)
-        case Login() | RenewToken() | CheckToken():
+        case Login() | RenewToken() | LookUpToken():
             pass  # they keep their own times
         case _:
             release(turn, command)
-    if isinstance(event, ev.Failed):
+    if isinstance(event, ev.RequestFailed):
         _failed(turn, call, event)
         return
     fair_weather(turn)
@@ -225,17 +225,17 @@ def _answered(turn: Turn, event: ev.Answer) -> None:
             with_new_token(turn)
             with_another_token(turn)
             say_all_again(turn)
-        case RenewToken() | CheckToken(), ev.Renewed():
+        case RenewToken() | LookUpToken(), ev.TokenRenewed():
             renewed(turn, event, by_renewal=isinstance(command, RenewToken))
-        case DetectKvVersion(), ev.MountFound():
+        case DetectKvVersion(), ev.KvVersionDetected():
             mount_found(turn, command.mount, event.version)
-        case ListFolder(), ev.Listed():
+        case ListFolder(), ev.FolderListed():
             listed(turn, command, event)
-        case ReadMetadata(), ev.Looked():
+        case ReadMetadata(), ev.MetadataRead():
             looked(turn, command.ref, event)
-        case ReadSecret(), ev.Read():
+        case ReadSecret(), ev.SecretRead():
             read(turn, command.ref, event)
-        case Issue(), ev.Issued():
+        case IssueSecret(), ev.SecretIssued():
             issued(turn, event.lease)
         case RenewLease() | LookUpLease(), ev.LeaseRenewed():
             lease_renewed(turn, command, event)
@@ -243,22 +243,22 @@ def _answered(turn: Turn, event: ev.Answer) -> None:
             lease_revoked(turn, command.id)
         case RevokeToken(), ev.Revoked():
             token_revoked(turn, command.token)
-        case Report(), ev.Reported():
+        case ReportVersions(), ev.VersionsReported():
             reported(turn, command)
         case _:
             raise AssertionError(f"{type(event).__name__} is no answer to {type(command).__name__}")
     trust_token(turn)
 
 
-def _failed(turn: Turn, call: Call, event: ev.Failed) -> None:
+def _failed(turn: Turn, call: Call, event: ev.RequestFailed) -> None:
     command, failure = call.command, event.failure
     turn.totals = replace(turn.totals, failures=turn.totals.failures + 1)
     again = not isinstance(command, SessionCommand) and has_failed(turn, command)
     # What the rotator is told holds nothing up, and so it tells nothing of the weather.
-    is_aside = isinstance(command, Report)
+    is_aside = isinstance(command, ReportVersions)
     if not is_of_its_path(turn, call, failure, again=again):
         # The weather has spoilt it; but what is no probe of it may be broken by itself, and waits a little.
-        if isinstance(command, Login | RenewToken | CheckToken):
+        if isinstance(command, Login | RenewToken | LookUpToken):
             rearm(turn, command, turn.now)
         elif not isinstance(command, RevokeToken):
             put_off(turn, command)
@@ -267,29 +267,29 @@ def _failed(turn: Turn, call: Call, event: ev.Failed) -> None:
         return
     if failure.kind is Kind.UNAVAILABLE:
         failure = replace(failure, kind=Kind.PATH_ERROR)
-    if failure.kind not in {Kind.PATH_ERROR, Kind.LIMITED}:
+    if failure.kind not in {Kind.PATH_ERROR, Kind.RATE_LIMITED}:
         fair_weather(turn)
     match command:
-        case Login() | RenewToken() | CheckToken():
+        case Login() | RenewToken() | LookUpToken():
             session_failed(turn, command, failure)
         case RevokeToken() | RevokeLease():
             not_revoked(turn, command, failure)
         case DetectKvVersion() | ListFolder() | ReadMetadata() | ReadSecret():
-            reading_failed(turn, command, failure, event.marker)
-        case Issue():
+            reading_failed(turn, command, failure, event.metadata)
+        case IssueSecret():
             issue_failed(turn, command, failure)
         case RenewLease() | LookUpLease():
             lease_failed(turn, command, failure)
-        case Report():
+        case ReportVersions():
             report_failed(turn, command, failure)
         case _:
             assert_never(command)
-    if failure.kind in {Kind.PATH_ERROR, Kind.LIMITED} and not is_aside:
+    if failure.kind in {Kind.PATH_ERROR, Kind.RATE_LIMITED} and not is_aside:
         strained(turn, call, failure)
 
 
 def _give_up_late_calls(turn: Turn) -> None:
     for number, call in list(turn.calls.items()):
         if turn.now >= call.guard:
-            turn.commands.append(Abandon(number))
-            _answered(turn, ev.Failed(number, Failure(Kind.UNAVAILABLE, "no answer in time")))
+            turn.commands.append(AbandonRequest(number))
+            _answered(turn, ev.RequestFailed(number, Failure(Kind.UNAVAILABLE, "no answer in time")))

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from lessee.agent.machine.apps.version_report import Statement
-from lessee.agent.machine.protocol.commands import Command, Login, Tell, VaultCommand
+from lessee.agent.machine.protocol.commands import Command, Log, Login, VaultCommand
 from lessee.agent.machine.state import App, Call, Group, Heard, Held, Mount, Session, Source, State, Supply
 from lessee.agent.machine.status.counters import Totals
-from lessee.core.backoff import PATIENCE, delay
+from lessee.core.backoff import OUTAGE_DIVISOR, delay
 from lessee.core.failures import Failure
 from lessee.core.immutable import replace
-from lessee.core.paths import Dynamic, Folder, Ref
+from lessee.core.paths import DynamicSecret, Folder, Ref
 
 GUARD = 30.0
 """Seconds after which a call is given up that neither answered nor failed by its own timeouts."""
@@ -47,7 +47,7 @@ class Turn:
     _mounts: MutableMapping[str, Mount] | None = None
     _groups: MutableMapping[Folder, Group] | None = None
     _sources: MutableMapping[Ref, Source] | None = None
-    _supplies: MutableMapping[Dynamic, Supply] | None = None
+    _supplies: MutableMapping[DynamicSecret, Supply] | None = None
     _leases: MutableMapping[str, Held] | None = None
     _apps: MutableMapping[str, App] | None = None
     _reports: MutableMapping[str, Statement] | None = None
@@ -98,7 +98,7 @@ class Turn:
         return self.state.sources if self._sources is None else self._sources
 
     @property
-    def supplies(self) -> Mapping[Dynamic, Supply]:
+    def supplies(self) -> Mapping[DynamicSecret, Supply]:
         return self.state.supplies if self._supplies is None else self._supplies
 
     @property
@@ -129,7 +129,7 @@ class Turn:
         self._sources = dict(self.state.sources) if self._sources is None else self._sources
         return self._sources
 
-    def edit_supplies(self) -> MutableMapping[Dynamic, Supply]:
+    def edit_supplies(self) -> MutableMapping[DynamicSecret, Supply]:
         self._supplies = dict(self.state.supplies) if self._supplies is None else self._supplies
         return self._supplies
 
@@ -158,7 +158,7 @@ class Turn:
         """Send a request to Vault; it is given up when it has not been answered within so many seconds."""
         guard = min(GUARD, within)
         if (weather := self.session.weather) is not None:
-            guard = min(guard, max(PROBE_GUARD, (self.now - weather.since) / PATIENCE))
+            guard = min(guard, max(PROBE_GUARD, (self.now - weather.since) / OUTAGE_DIVISOR))
         self.edit_calls()[command.call] = Call(command, sent_at=self.now, guard=self.now + guard)
         if not (isinstance(command, Login) and command.if_changed):  # that is a look at a file
             self.totals = replace(self.totals, requests=self.totals.requests + 1)
@@ -166,7 +166,7 @@ class Turn:
 
     def tell(self, level: str, event: str, **fields: object) -> None:
         """Say one line."""
-        self.commands.append(Tell(level, event, fields))
+        self.commands.append(Log(level, event, fields))
 
     def draw(self) -> float:
         """A number in [0, 1): splitmix64, whose state is part of the machine's."""
@@ -182,7 +182,7 @@ class Turn:
 
     def retry_at(self, failing: Failing, failure: Failure | None = None, *, base: float = 1.0) -> float:
         """When to try again after one more failure; Retry-After holds even over the cap."""
-        wait = delay(failing.tries, self.draw(), lasted=self.now - self.began(failing), base=base)
+        wait = delay(failing.tries, self.draw(), duration=self.now - self.began(failing), base=base)
         return self.now + self.wait(wait, failure)
 
     def wait(self, wait: float, failure: Failure | None) -> float:

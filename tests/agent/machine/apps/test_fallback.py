@@ -133,7 +133,7 @@ def test_files_that_are_there_stay_as_they_are_whatever_the_fallback_has():
     assert world.asked_back == []
 
 
-@pytest.mark.parametrize("why", [Kind.DENIED, Kind.INVALID, Kind.SPENT])
+@pytest.mark.parametrize("why", [Kind.DENIED, Kind.INVALID, Kind.WRAPPING_TOKEN_USED])
 def test_a_login_that_was_refused_is_never_made_up_for(why):
     world = away(sky="fair")
     world.fail(why, cmd.Login)
@@ -235,7 +235,7 @@ def test_a_fallback_that_the_check_refuses_is_not_shown_and_vault_is_waited_for(
 def test_where_vault_comes_back_before_the_fallback_is_shown_it_is_not():
     world = away(checks=True)
     world.run_until_it_falls_back()
-    world.take(ev.Checked("one", one(world).job))  # it was not staged yet
+    world.take(ev.CheckPassed("one", one(world).job))  # it was not staged yet
     world.sky = "fair"
     world.take(ev.RefreshRequested())
     world.run(0.05)
@@ -286,8 +286,8 @@ def test_what_is_told_of_a_fallback_that_nobody_waits_for_changes_nothing():
     world.run(60.0)
     before = world.state
     for app in ("one", "gone"):
-        world.take(ev.FellBack(app, 99, Generation(app, (File("a", b"", 0o440),)), "env"))
-        world.take(ev.NoFallback(app, 99, "why"))
+        world.take(ev.FallbackRendered(app, 99, Generation(app, (File("a", b"", 0o440),)), "env"))
+        world.take(ev.FallbackFailed(app, 99, "why"))
     world.take(ev.SnapshotSaved("gone"))
     assert world.state == before
 
@@ -349,7 +349,7 @@ def test_the_good_is_kept_at_each_change_and_now_and_then_and_serves_when_all_el
     world.lose("one")
     world.run(60.0)
     assert world.told["one"] == world.live["one"] == good
-    assert is_degraded(world, "last_good")
+    assert is_degraded(world, "last_known_good")
     world.sky = "fair"
     world.run(30.0)
     assert is_as_vault_has_it(world)
@@ -414,7 +414,7 @@ def test_a_lease_in_what_was_kept_is_not_revoked_while_readers_may_hold_it():
     world.ledger, world.kept_tokens = lost["ledger"], lost["kept_tokens"]
     world.boot()  # the files were lost, and the state was not
     world.run(60.0)
-    assert is_degraded(world, "last_good")
+    assert is_degraded(world, "last_known_good")
     world.sky = "fair"
     world.run(600.0)  # the world itself refuses to revoke what a reader holds
     assert is_as_vault_has_it(world)

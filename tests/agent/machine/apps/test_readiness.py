@@ -244,7 +244,7 @@ def test_a_check_that_ends_after_another_recipe_came_publishes_nothing():
 def test_what_cannot_be_taken_back_is_looked_at_again():
     world = proving(A)
     obey = world.roll_back
-    world.roll_back = lambda command: world.post(ev.NotRolledBack(command.app, "no room"))
+    world.roll_back = lambda command: world.post(ev.RollbackFailed(command.app, "no room"))
     world.works = all_but(2)
     world.write(A)
     world.run(10.0)
@@ -278,12 +278,12 @@ def test_a_proof_under_way_survives_a_crash():
 def test_answers_to_what_is_no_longer_judged_change_nothing():
     world = proving(A)
     before = world.state
-    answers = (ev.ReadinessPassed, ev.ReadinessFailed, ev.Checked, ev.CheckFailed)
+    answers = (ev.ReadinessPassed, ev.ReadinessFailed, ev.CheckPassed, ev.CheckFailed)
     for app in ("one", "gone"):
         for kind in answers:
             world.take(kind(app, 99, *(["why"] if kind in {ev.ReadinessFailed, ev.CheckFailed} else [])))
         world.take(ev.RolledBack(app))
-    world.take(ev.NotRolledBack("gone", "why"))
+    world.take(ev.RollbackFailed("gone", "why"))
     assert world.state == before
 
 
@@ -312,7 +312,7 @@ def test_an_environment_that_does_not_work_is_taken_back_and_one_that_nobody_kno
     assert one(world).proof.bad is not None
     assert before.environ[0][1] not in repr(world.state)
     world.boot()
-    world.take(ev.Recovered("one", 1, owed=False))
+    world.take(ev.AppRecovered("one", 1, owed=False))
     world.run(10.0)
     assert ": 2}" in str(world.live["one"].environ)
     assert not said(world, "not rolled back")
@@ -359,7 +359,7 @@ def test_whatever_happens_the_app_ends_with_the_newest_that_works_and_was_told(s
     assert world.confirmed == {f"{CONSUMERS}/one": {"db/a": world.kv[A]}}
 
 
-@pytest.mark.parametrize("kind", [Kind.DENIED, Kind.MISSING])
+@pytest.mark.parametrize("kind", [Kind.DENIED, Kind.NOT_FOUND])
 def test_a_proof_goes_on_while_vault_refuses(kind):
     world = proving(A)
     world.works = all_but(2)

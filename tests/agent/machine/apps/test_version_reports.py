@@ -27,7 +27,7 @@ def saying(*needs, apps=None, rotated=(A,), version=2, **settings):
 
 
 def reports(world):
-    return [command for _, command in world.requests if isinstance(command, cmd.Report)]
+    return [command for _, command in world.requests if isinstance(command, cmd.ReportVersions)]
 
 
 def told(world, event):
@@ -154,12 +154,12 @@ def test_what_is_not_read_any_more_is_taken_back():
 def test_an_app_that_leaves_is_left_to_the_rotator_and_says_again_when_it_is_back():
     world = saying()
     apps = world.apps
-    swallowed = world.swallow(cmd.Report)
+    swallowed = world.swallow(cmd.ReportVersions)
     world.write(A)
     world.run(2.0)
     assert len(swallowed) == 1
     world.configure({})
-    world.post(ev.Reported(swallowed[0].call))
+    world.post(ev.VersionsReported(swallowed[0].call))
     world.run(2.0)
     assert not world.state.reports
     world.configure(apps)
@@ -169,11 +169,11 @@ def test_an_app_that_leaves_is_left_to_the_rotator_and_says_again_when_it_is_bac
 
 def test_an_app_that_left_meanwhile_is_not_told_of():
     world = saying()
-    swallowed = world.swallow(cmd.Report)
+    swallowed = world.swallow(cmd.ReportVersions)
     world.write(A)
     world.run(2.0)
     world.configure({})
-    world.fail(Kind.DENIED, cmd.Report)
+    world.fail(Kind.DENIED, cmd.ReportVersions)
     world.answer(swallowed[0])
     world.run(2.0)
     assert not told(world, "versions not confirmed")
@@ -186,11 +186,11 @@ def test_at_another_place_it_is_said_anew():
     assert world.confirmed == {PLACE: {"db/a": 1}, f"{CONSUMERS}/simba/other": {"db/a": 1}}
 
 
-@pytest.mark.parametrize("kind", [Kind.DENIED, Kind.INVALID, Kind.UNSUPPORTED, Kind.MISSING])
+@pytest.mark.parametrize("kind", [Kind.DENIED, Kind.INVALID, Kind.UNSUPPORTED, Kind.NOT_FOUND])
 def test_what_is_refused_is_told_once_and_asked_again_only_with_the_next_version(kind):
     world = World({"simba": want(A, says="simba/host")})
     world.rotated = {A}
-    world.fail(kind, cmd.Report)
+    world.fail(kind, cmd.ReportVersions)
     world.write(A)
     world.run(600.0)
     assert len(reports(world)) == 1
@@ -243,7 +243,7 @@ def test_a_server_that_lost_its_memory_is_told_again():
 def test_a_path_that_is_broken_is_tried_again_ever_more_seldom():
     world = saying()
     before = len(reports(world))
-    world.fail(Kind.LIMITED, cmd.Report, times=5)
+    world.fail(Kind.RATE_LIMITED, cmd.ReportVersions, times=5)
     world.write(A)
     world.run(600.0)
     assert world.confirmed == {PLACE: {"db/a": 2}}
@@ -251,14 +251,14 @@ def test_a_path_that_is_broken_is_tried_again_ever_more_seldom():
     assert len(told(world, "versions not confirmed")) == 1
 
 
-@pytest.mark.parametrize("kind", [Kind.LIMITED, Kind.PATH_ERROR, Kind.UNAVAILABLE])
+@pytest.mark.parametrize("kind", [Kind.RATE_LIMITED, Kind.PATH_ERROR, Kind.UNAVAILABLE])
 def test_a_place_of_the_rotator_s_that_does_not_serve_is_no_bad_weather(kind):
     """Nothing else is asked meanwhile, so that nothing tells that the server is well."""
     apps = {f"app{i}": want(A, recipe=f"r{i}", refresh=3600.0, says=f"app{i}/host") for i in range(8)}
     world = World(apps)
     world.rotated = {A}
     world.write(A)
-    world.fail(kind, cmd.Report)
+    world.fail(kind, cmd.ReportVersions)
     world.run(600.0)
     assert not told(world, "vault is away")
     assert len(trouble(world)) == 8
@@ -271,7 +271,7 @@ def test_a_place_of_the_rotator_s_that_does_not_serve_is_no_bad_weather(kind):
 @pytest.mark.parametrize("sky", ["refuses", "hangs"])
 def test_bad_weather_is_waited_for(sky):
     world = saying()
-    swallowed = world.swallow(cmd.Report)
+    swallowed = world.swallow(cmd.ReportVersions)
     world.write(A)
     world.run(2.0)
     assert swallowed
@@ -293,7 +293,7 @@ def test_many_apps_say_it_two_at_a_time():
     most = 0
     while len(world.confirmed) < 20:
         world.run(0.01)
-        under_way = sum(isinstance(call.command, cmd.Report) for call in world.state.calls.values())
+        under_way = sum(isinstance(call.command, cmd.ReportVersions) for call in world.state.calls.values())
         most = max(most, under_way)
         assert wake_at(world.state) > world.now or under_way < 2
     assert most == 2
@@ -303,7 +303,7 @@ def test_who_leaves_is_not_waited_for():
     world = saying()
     assert has_said(world.state)
     assert not has_taken_leave(world.state)
-    world.take(ev.Leaving())
+    world.take(ev.Deregistering())
     assert not has_taken_leave(world.state), "it is under way"
     world.run(1.0)
     assert has_taken_leave(world.state)
@@ -317,7 +317,7 @@ def test_who_leaves_is_not_waited_for():
 def test_who_leaves_does_not_wait_for_a_vault_that_is_away_or_refuses():
     world = saying()
     world.denied.add(PLACE)
-    world.take(ev.Leaving())
+    world.take(ev.Deregistering())
     world.run(1.0)
     assert has_taken_leave(world.state)
     world = saying()

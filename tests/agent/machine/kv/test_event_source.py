@@ -189,7 +189,7 @@ def test_a_strangers_path_means_nothing():
 def test_a_secret_that_is_pinned_to_a_version_does_not_change():
     pinned = Ref("secret", "p/db/a", 1)
     it = world(pinned, B)
-    it.take(ev.Changed(frozenset({pinned, D, folder("p/none/"), creds("nobody")})))
+    it.take(ev.SecretsChanged(frozenset({pinned, D, folder("p/none/"), creds("nobody")})))
     it.run(1.0)
     assert not it.requests
 
@@ -201,7 +201,7 @@ def test_a_new_secret_of_a_folder_that_is_read_whole_is_published_and_one_that_i
     it.run(0.2)
     assert it.live["app"] == it.current("app")
     assert len(it.requests) == 2  # the list, and the new one
-    it.take(*[ev.Changed(frozenset({folder("p/db/")}))] * 5)
+    it.take(*[ev.SecretsChanged(frozenset({folder("p/db/")}))] * 5)
     it.run(1.0)
     assert len(it.requests) == 2 + AT_ONCE - 2  # several at once are one
     it.delete(A)

@@ -144,7 +144,7 @@ def test_a_lease_is_noted_before_it_is_used_and_a_crash_right_after_leaks_nothin
 
     world.obey = watching
     world.run(5.0)
-    assert order.index("KeepLease") < order.index("Render")
+    assert order.index("StoreLease") < order.index("Render")
     for _ in range(200):  # at each step of the first seconds
         world = World({"app": want(X)}, seed=1)
         world.run(0.0005 * _)
@@ -163,7 +163,9 @@ def test_a_forbidden_path_makes_no_other_be_issued_again():
     world.write(A)
     world.run(3600.0)
     assert len(world.issues) == 3
-    asked = [at for at, command in world.requests if isinstance(command, cmd.Issue) and command.need.path.endswith("n")]
+    asked = [
+        at for at, command in world.requests if isinstance(command, cmd.IssueSecret) and command.need.path.endswith("n")
+    ]
     assert len([at for at in asked if at <= 1060]) <= 20
     assert len(asked) < 150
 
@@ -220,7 +222,7 @@ def test_a_withdrawn_app_is_published_again_with_the_next_lease():
     world.take(ev.Withdrawn("unknown"))
 
 
-@pytest.mark.parametrize("kind", [Kind.DENIED, Kind.PATH_ERROR, Kind.LIMITED, Kind.UNSUPPORTED])
+@pytest.mark.parametrize("kind", [Kind.DENIED, Kind.PATH_ERROR, Kind.RATE_LIMITED, Kind.UNSUPPORTED])
 def test_a_lease_that_cannot_be_renewed_is_replaced_in_time(kind):
     world = World({"app": want(X)}, lease_ttl=100.0)
     world.fail(kind, cmd.RenewLease)
@@ -265,7 +267,7 @@ def test_a_kept_lease_whose_look_up_fails_again_and_again_is_replaced_when_it_en
     assert len(world.issues) == 2
 
 
-@pytest.mark.parametrize("kind", [Kind.PATH_ERROR, Kind.LIMITED])
+@pytest.mark.parametrize("kind", [Kind.PATH_ERROR, Kind.RATE_LIMITED])
 def test_a_revocation_that_fails_for_now_is_repeated(kind):
     world = World({"app": want(X, Y)})
     world.fail(kind, cmd.RevokeLease, cmd.RevokeToken, times=4)
@@ -331,7 +333,7 @@ def test_what_is_capped_is_replaced_with_as_much_time_left_as_any_renewal_would_
     assert known.ends_at - world.issues[1][0] >= 30.0
 
 
-@pytest.mark.parametrize("kind", [cmd.RenewLease, cmd.RenewToken, cmd.Issue, cmd.LookUpLease])
+@pytest.mark.parametrize("kind", [cmd.RenewLease, cmd.RenewToken, cmd.IssueSecret, cmd.LookUpLease])
 def test_a_request_that_hangs_for_ever_outlasts_no_lease_and_no_token(kind):
     world = World({"app": want(A, X)}, ttl=60.0, lease_ttl=40.0, lease_max=90.0)
     world.write(A)
@@ -347,10 +349,10 @@ def test_a_request_that_hangs_for_ever_outlasts_no_lease_and_no_token(kind):
 
 def test_what_the_weather_spoils_after_it_was_dropped_is_no_affair_any_more():
     world = World({"app": want(X), "two": want(A, recipe="r2")})
-    world.run_until_under_way(cmd.Issue)
-    (number,) = [n for n, call in world.state.calls.items() if isinstance(call.command, cmd.Issue)]
+    world.run_until_under_way(cmd.IssueSecret)
+    (number,) = [n for n, call in world.state.calls.items() if isinstance(call.command, cmd.IssueSecret)]
     world.configure({"two": want(A, recipe="r2")})
-    world.take(ev.Failed(number, Failure(Kind.UNAVAILABLE, "away")))
+    world.take(ev.RequestFailed(number, Failure(Kind.UNAVAILABLE, "away")))
     assert world.state.supplies == {}
 
 
@@ -360,7 +362,7 @@ def test_a_renewal_that_the_weather_spoils_is_repeated_and_one_whose_lease_is_go
     world.run(51.0)
     while not swallowed:
         world.run(1.0)
-    world.take(ev.Failed(swallowed[0].call, Failure(Kind.UNAVAILABLE, "the connection broke")))
+    world.take(ev.RequestFailed(swallowed[0].call, Failure(Kind.UNAVAILABLE, "the connection broke")))
     world.run(10.0)
     assert world.state.totals.lease_renewals == 1
     swallowed = world.swallow(cmd.RenewLease)
@@ -369,7 +371,7 @@ def test_a_renewal_that_the_weather_spoils_is_repeated_and_one_whose_lease_is_go
     world.take(ev.Stopping())
     world.run(0.5)
     assert world.ledger == {}
-    world.take(ev.Failed(swallowed[0].call, Failure(Kind.UNAVAILABLE, "the connection broke")))
+    world.take(ev.RequestFailed(swallowed[0].call, Failure(Kind.UNAVAILABLE, "the connection broke")))
     assert world.state.leases == {}
 
 
@@ -408,7 +410,7 @@ def test_a_refresh_of_another_path_leaves_what_was_issued_alone():
 
 def test_an_issue_that_the_weather_spoils_is_repeated_when_it_is_fair():
     world = World({"app": want(X)})
-    world.fail(Kind.UNAVAILABLE, cmd.Issue, times=1)
+    world.fail(Kind.UNAVAILABLE, cmd.IssueSecret, times=1)
     world.run(5.0)
     assert world.told["app"] == world.current("app")
     assert not [said for said in world.said if said[1] == "vault is away"]

@@ -76,7 +76,7 @@ def test_where_revoking_is_denied_it_is_told_and_left_to_end_by_itself():
 
 def test_a_lease_that_is_gone_already_needs_no_revoking():
     world = World({"app": want(X, Y)})
-    world.fail(Kind.MISSING, cmd.RevokeLease)
+    world.fail(Kind.NOT_FOUND, cmd.RevokeLease)
     world.run(20.0)
     world.configure({"app": want(X, recipe="r2")})
     world.run(60.0)
@@ -127,7 +127,7 @@ def test_stopping_in_bad_weather_tries_and_can_be_given_up():
 
 def test_what_is_dropped_while_it_is_issued_is_revoked_at_once():
     world = World({"app": want(X), "two": want(A, recipe="r2")})
-    world.run_until_under_way(cmd.Issue)
+    world.run_until_under_way(cmd.IssueSecret)
     world.configure({"two": want(A, recipe="r2")})
     world.run(1.0)
     assert (len(world.issues), world.leases, world.ledger) == (1, {}, {})
@@ -136,7 +136,7 @@ def test_what_is_dropped_while_it_is_issued_is_revoked_at_once():
 def test_what_is_refused_while_it_is_dropped_is_no_affair_any_more():
     world = World({"app": want(X), "two": want(A, recipe="r2")})
     world.denied.add(X)
-    world.run_until_under_way(cmd.Issue)
+    world.run_until_under_way(cmd.IssueSecret)
     world.configure({"two": want(A, recipe="r2")})
     world.run(1.0)
     assert world.state.supplies == {}
@@ -161,7 +161,7 @@ def test_an_answer_about_a_lease_that_went_with_its_token_is_passed_over(late, f
     assert world.ledger == {}
     for call in calls:
         answer = ev.Revoked(call) if late is cmd.RevokeLease else ev.LeaseRenewed(call, world.now, 9.0, renewable=True)
-        world.take(ev.Failed(call, Failure(Kind.PATH_ERROR, "500")) if fails else answer)
+        world.take(ev.RequestFailed(call, Failure(Kind.PATH_ERROR, "500")) if fails else answer)
     assert world.state.leases == {}
 
 
@@ -176,7 +176,7 @@ def test_a_token_that_ended_while_it_was_being_revoked_is_forgotten(fails):
     former = dict(world.state.session.former)
     del former[token]
     world.state = replace(world.state, session=replace(world.state.session, former=former))
-    world.take(ev.Failed(call, Failure(Kind.PATH_ERROR, "500")) if fails else ev.Revoked(call))
+    world.take(ev.RequestFailed(call, Failure(Kind.PATH_ERROR, "500")) if fails else ev.Revoked(call))
     assert token not in world.state.session.former
 
 
@@ -237,7 +237,7 @@ def test_what_no_template_reads_any_more_after_a_restart_is_revoked():
 
 def test_stopping_waits_for_what_is_being_issued():
     world = World({"app": want(X)})
-    world.run_until_under_way(cmd.Issue)
+    world.run_until_under_way(cmd.IssueSecret)
     world.take(ev.Stopping())
     assert not nothing_to_revoke(world.state)
     world.run(1.0)
@@ -248,14 +248,14 @@ def test_stopping_waits_for_what_is_being_issued():
 def test_an_answer_that_comes_after_its_time_is_revoked_where_another_serves():
     world = World({"app": want(X)}, lease_ttl=100.0)
     world.run(5.0)
-    swallowed = world.swallow(cmd.Issue)
+    swallowed = world.swallow(cmd.IssueSecret)
     world.leases.clear()
     world.run(120.0)
     assert len(world.issues) == 2
     assert world.told["app"] == world.current("app")
     ((name, lease),) = world.ledger.items()
     world.leases["late"] = world.leases[name]
-    world.take(ev.Issued(swallowed[0].call, replace(lease, id="late", lease_id="late")))
+    world.take(ev.SecretIssued(swallowed[0].call, replace(lease, id="late", lease_id="late")))
     assert set(world.ledger) == {name, "late"}
     world.run(5.0)
     assert len(world.ledger) == len(world.leases) == 1
@@ -264,7 +264,7 @@ def test_an_answer_that_comes_after_its_time_is_revoked_where_another_serves():
 
 def test_an_answer_that_comes_after_its_time_serves_where_there_is_none():
     world = World({"app": want(X)}, lease_ttl=100.0)
-    swallowed = world.swallow(cmd.Issue, times=2)
+    swallowed = world.swallow(cmd.IssueSecret, times=2)
     world.run(32.0)
     assert len(swallowed) >= 1
     assert not world.live
@@ -292,7 +292,7 @@ def test_of_two_leases_of_an_earlier_life_the_newer_one_serves_whoever_comes_bac
     assert newest.lease.issued_at == max(h.lease.issued_at for h in world.state.leases.values() if h.lease.need == X)
 
 
-@pytest.mark.parametrize("kind", [Kind.PATH_ERROR, Kind.LIMITED])
+@pytest.mark.parametrize("kind", [Kind.PATH_ERROR, Kind.RATE_LIMITED])
 def test_a_token_that_cannot_be_revoked_for_now_is_revoked_later(kind):
     world = World({"app": want(X)})
     world.run(20.0)

@@ -23,7 +23,7 @@ class Rotating(World):
         left = 1100.0 + 100.0 * number - self.now
         secret = Secret({"lease": f"password {number}"})
         lease = Lease("static", command.need, secret, "", command.token, self.now, self.now, left, False, static=True)
-        return ev.Issued(command.call, lease)
+        return ev.SecretIssued(command.call, lease)
 
     def current(self, app):
         return self.live[app]
@@ -32,7 +32,7 @@ class Rotating(World):
 def test_a_static_role_is_read_again_when_it_rotates_and_looked_at_meanwhile():
     world = Rotating({"app": want(X)})
     world.run(95.0)
-    looks = [at for at, command in world.requests if isinstance(command, cmd.Issue)]
+    looks = [at for at, command in world.requests if isinstance(command, cmd.IssueSecret)]
     assert 9 <= len(looks) <= 12
     assert len(world.published) == 1
     world.run(10.0)
@@ -54,7 +54,7 @@ def test_a_static_role_is_read_again_when_it_rotates_and_looked_at_meanwhile():
 
 def test_a_static_role_that_is_dropped_while_it_is_read_leaves_nothing():
     world = Rotating({"app": want(X), "two": want(X, recipe="r2")})
-    world.run_until_under_way(cmd.Issue)
+    world.run_until_under_way(cmd.IssueSecret)
     world.configure({"app": want(A)})
     world.run(1.0)
     assert world.state.leases == {}
@@ -63,7 +63,7 @@ def test_a_static_role_that_is_dropped_while_it_is_read_leaves_nothing():
 def test_a_static_role_that_is_read_after_its_time_changes_nothing():
     world = Rotating({"app": want(X)})
     world.run(5.0)
-    late = world.issue(cmd.Issue(10**6, X, "t1"))
+    late = world.issue(cmd.IssueSecret(10**6, X, "t1"))
     before = world.state.leases
     world.take(late)
     assert world.state.leases == before
@@ -78,7 +78,7 @@ def test_a_static_role_that_is_said_to_be_rotated_is_looked_at_at_once_however_o
     assert told == {X}
     before = len(world.requests)
     for _ in range(100):
-        world.take(ev.Changed(told))
+        world.take(ev.SecretsChanged(told))
     world.run(0.3)
     assert [command.need for _, command in world.requests[before:]] == [X]
 
@@ -87,6 +87,6 @@ def test_what_was_issued_stays_whatever_is_said_of_it():
     world = World({"app": want(X)})
     world.run(5.0)
     before = len(world.requests)
-    world.take(ev.Changed(frozenset({X})))
+    world.take(ev.SecretsChanged(frozenset({X})))
     world.run(2.0)
     assert len(world.requests) == before

@@ -22,7 +22,7 @@ def test_a_revoked_token_takes_its_leases_along_and_is_replaced_within_three_sec
     assert {known.token for known in world.leases.values()} == {"t2"}
 
 
-@pytest.mark.parametrize("command", [cmd.CheckToken, cmd.RenewToken])
+@pytest.mark.parametrize("command", [cmd.LookUpToken, cmd.RenewToken])
 def test_a_valid_token_that_may_not_see_to_itself_is_used_until_its_end(command):
     world = World({"app": want(A, X)}, ttl=100.0)
     world.fail(Kind.UNSUPPORTED, command)
@@ -34,12 +34,12 @@ def test_a_valid_token_that_may_not_see_to_itself_is_used_until_its_end(command)
     assert world.state.totals.logins == 1
     world.denied.discard(A)
     world.run(120.0)
-    assert world.state.totals.logins == (1 if command is cmd.CheckToken else 2)
+    assert world.state.totals.logins == (1 if command is cmd.LookUpToken else 2)
     assert world.told["app"] == world.current("app")
     assert not [said for said in world.said if said[1] in {"token ended", "lease ended", "token is no longer valid"}]
 
 
-@pytest.mark.parametrize("kind", [Kind.PATH_ERROR, Kind.LIMITED])
+@pytest.mark.parametrize("kind", [Kind.PATH_ERROR, Kind.RATE_LIMITED])
 def test_a_token_whose_renewals_fail_is_replaced_before_its_end(kind):
     world = World({"app": want(A, X)}, ttl=100.0)
     world.fail(kind, cmd.RenewToken)
@@ -59,7 +59,7 @@ def test_a_renewal_that_is_refused_after_the_token_s_end_changes_nothing_more():
     world.run(3.1)
     world.sky = "fair"
     assert world.state.session.token is None
-    world.take(ev.Failed(held[0].call, Failure(Kind.DENIED, "permission denied (403)")))
+    world.take(ev.RequestFailed(held[0].call, Failure(Kind.DENIED, "permission denied (403)")))
     world.answer = answer
     world.run(10.0)
     assert world.told["app"] == world.current("app")
@@ -79,9 +79,9 @@ def test_a_revoked_token_is_noticed_within_ten_seconds_where_nothing_else_is_ask
 
 def test_a_token_that_may_not_be_looked_up_is_looked_up_seldom():
     world = World({"app": want(X)})
-    world.fail(Kind.UNSUPPORTED, cmd.CheckToken)
+    world.fail(Kind.UNSUPPORTED, cmd.LookUpToken)
     world.run(3600.0)
-    assert len([1 for _, command in world.requests if isinstance(command, cmd.CheckToken)]) <= 8
+    assert len([1 for _, command in world.requests if isinstance(command, cmd.LookUpToken)]) <= 8
 
 
 def test_where_a_successor_would_end_with_the_token_a_login_comes_first():
@@ -123,8 +123,8 @@ def test_a_token_that_does_not_end_can_be_looked_up():
     serve = world.serve
 
     def looking(command):
-        if isinstance(command, cmd.CheckToken):
-            return ev.Renewed(command.call, world.state.session.token)
+        if isinstance(command, cmd.LookUpToken):
+            return ev.TokenRenewed(command.call, world.state.session.token)
         return serve(command)
 
     world.serve = looking

@@ -5,9 +5,9 @@ import pytest
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.status.one_shot import outcomes, unfinished
-from lessee.core.errors import NotNotifiedError, RefusedError, TemplateError, VaultUnreachableError, WriteError
+from lessee.core.errors import DeniedError, NotNotifiedError, TemplateError, VaultUnreachableError, WriteError
 from lessee.core.failures import Failure, Kind
-from lessee.core.paths import Dynamic
+from lessee.core.paths import DynamicSecret
 from support.models.world import World, creds, folder, ref, want
 
 A, B, NONE = ref("p/db/a"), ref("p/db/b"), ref("p/none")
@@ -24,7 +24,7 @@ class Once(World):
 
     def answer(self, command):
         if failure := self.failing.get(type(command)):
-            self.post(ev.Failed(command.call, failure))
+            self.post(ev.RequestFailed(command.call, failure))
         else:
             super().answer(command)
 
@@ -70,13 +70,13 @@ def test_an_agent_without_apps_has_ended():
 @pytest.mark.parametrize(
     ("asked", "kind", "error"),
     [
-        (cmd.Login, Kind.DENIED, RefusedError),
-        (cmd.Login, Kind.INVALID, RefusedError),
-        (cmd.Login, Kind.SPENT, RefusedError),
-        (cmd.DetectKvVersion, Kind.DENIED, RefusedError),
+        (cmd.Login, Kind.DENIED, DeniedError),
+        (cmd.Login, Kind.INVALID, DeniedError),
+        (cmd.Login, Kind.WRAPPING_TOKEN_USED, DeniedError),
+        (cmd.DetectKvVersion, Kind.DENIED, DeniedError),
         (cmd.DetectKvVersion, Kind.INVALID, TemplateError),
-        (cmd.ReadSecret, Kind.DENIED, RefusedError),
-        (cmd.ReadSecret, Kind.MISSING, TemplateError),
+        (cmd.ReadSecret, Kind.DENIED, DeniedError),
+        (cmd.ReadSecret, Kind.NOT_FOUND, TemplateError),
         (cmd.ReadSecret, Kind.INVALID, TemplateError),
     ],
 )
@@ -84,13 +84,13 @@ def test_what_asking_again_will_not_mend_ends_it_at_once(asked, kind, error):
     once = Once(A, failing={asked: Failure(kind, "told in words")})
     said = only(once.ended(1))
     assert type(said) is error
-    assert said.exit_code == {RefusedError: 77, TemplateError: 65}[error]
-    assert "told in words" in str(said) or kind is Kind.MISSING
+    assert said.exit_code == {DeniedError: 77, TemplateError: 65}[error]
+    assert "told in words" in str(said) or kind is Kind.NOT_FOUND
     assert said.where == "web"
 
 
 @pytest.mark.parametrize("asked", [cmd.Login, cmd.DetectKvVersion, cmd.ReadSecret])
-@pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.LIMITED])
+@pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.RATE_LIMITED])
 def test_what_may_pass_is_waited_for_until_there_is_no_more_time(asked, kind):
     once = Once(A, failing={asked: Failure(kind, "told in words")})
     assert once.ended(10) is None
@@ -117,7 +117,7 @@ def test_all_paths_that_fail_are_told_a_line_each():
     once = Once(A, B, NONE)
     once.denied |= {A, B}
     said = only(once.ended())
-    assert type(said) is RefusedError
+    assert type(said) is DeniedError
     assert said.what.splitlines() == [
         "secret/p/db/a: denied",
         "secret/p/db/b: denied",
@@ -128,7 +128,7 @@ def test_all_paths_that_fail_are_told_a_line_each():
 def test_a_folder_that_may_not_be_listed_is_refused():
     once = Once(folder("p/db/"), failing={cmd.ListFolder: Failure(Kind.DENIED, "denied")})
     said = only(once.ended())
-    assert type(said) is RefusedError
+    assert type(said) is DeniedError
     assert "secret/p/db/: denied" in str(said)
 
 
@@ -141,7 +141,7 @@ def test_a_folder_goes_on_without_a_secret_that_is_gone():
 def test_a_denied_secret_in_a_folder_ends_it():
     once = Once(folder("p/db/"))
     once.denied.add(A)
-    assert type(only(once.ended())) is RefusedError
+    assert type(only(once.ended())) is DeniedError
 
 
 def test_a_template_that_fails_is_a_template_error():
@@ -202,7 +202,7 @@ def test_when_time_is_up_what_has_ended_keeps_its_own_reason():
 
 
 def test_a_dynamic_secret_that_is_refused_names_its_path_and_the_way_out():
-    once = Once(creds("x"), failing={cmd.Issue: Failure(Kind.DENIED, "denied")})
+    once = Once(creds("x"), failing={cmd.IssueSecret: Failure(Kind.DENIED, "denied")})
     said = only(once.ended())
     assert str(said) == "web: database/creds/x: denied; grant `read` in the token's policy"
     assert said.exit_code == 77
@@ -222,6 +222,6 @@ def test_the_apps_of_several_identities_end_together():
 
 
 def test_what_is_issued_by_a_post_wants_another_capability():
-    posted = Dynamic("pki/issue/web", method="POST", certificate=True)
-    once = Once(posted, failing={cmd.Issue: Failure(Kind.DENIED, "denied")})
+    posted = DynamicSecret("pki/issue/web", method="POST", certificate=True)
+    once = Once(posted, failing={cmd.IssueSecret: Failure(Kind.DENIED, "denied")})
     assert str(only(once.ended())) == "web: pki/issue/web: denied; grant `update` in the token's policy"

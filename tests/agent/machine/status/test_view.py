@@ -33,14 +33,14 @@ class Vault(World):
 
     def answer(self, command):
         if failure := self.failing.get(type(command)):
-            self.post(ev.Failed(command.call, failure))
+            self.post(ev.RequestFailed(command.call, failure))
         else:
             super().answer(command)
 
     def serve(self, command):
         event = super().serve(command)
-        if isinstance(event, ev.Read):
-            return ev.Read(event.call, Secret({"v": f"{CANARY}-{event.secret.data['v']}"}, event.secret.marker))
+        if isinstance(event, ev.SecretRead):
+            return ev.SecretRead(event.call, Secret({"v": f"{CANARY}-{event.secret.data['v']}"}, event.secret.metadata))
         return event
 
     def obey(self, command):
@@ -164,7 +164,7 @@ def test_fresh_is_that_every_source_was_looked_at_within_its_refresh_and_three_t
 
 def test_a_folder_that_was_never_listed_is_not_fresh():
     made = Vault({"web": want(folder("p/db/"))})
-    made.failing[cmd.ListFolder] = Failure(Kind.LIMITED, "asked too often")
+    made.failing[cmd.ListFolder] = Failure(Kind.RATE_LIMITED, "asked too often")
     made.run(5)
     assert not fresh(made.state, made.now)
 
@@ -193,7 +193,7 @@ def test_a_secret_that_is_gone_is_not_fresh_but_a_folder_goes_on_without_it():
 
 def test_what_has_changed_and_cannot_be_read_is_not_fresh():
     made = world(A, B)
-    made.failing[cmd.ReadSecret] = Failure(Kind.LIMITED, "asked too often")
+    made.failing[cmd.ReadSecret] = Failure(Kind.RATE_LIMITED, "asked too often")
     made.write(A)
     made.run(2)
     assert not fresh(made.state, made.now)
@@ -275,7 +275,7 @@ def test_a_mount_or_folder_that_fails_is_a_problem():
     made.run(3)
     assert problems(made.account, made.now) == ["secret/: there is no such mount"]
     made = Vault({"web": want(folder("p/db/"))})
-    made.failing[cmd.ListFolder] = Failure(Kind.LIMITED, "asked too often")
+    made.failing[cmd.ListFolder] = Failure(Kind.RATE_LIMITED, "asked too often")
     made.run(2)
     assert problems(made.account, made.now) == ["secret/p/db/: asked too often"]
 
@@ -373,13 +373,13 @@ def test_a_lease_that_ended_while_vault_is_away_makes_its_app_degraded_and_not_f
 
 
 def test_what_is_not_issued_or_not_renewed_is_a_problem_with_the_way_out():
-    denied = world(X, failing={cmd.Issue: Failure(Kind.DENIED, "permission denied (403)")})
+    denied = world(X, failing={cmd.IssueSecret: Failure(Kind.DENIED, "permission denied (403)")})
     assert denied.status()["problems"] == [
         "database/creds/x: not issued: permission denied (403); grant `read` in the token's policy"
     ]
     assert not denied.status()["fresh"]
     broken = world(
-        X, seconds=1.0, failing={cmd.Issue: Failure(Kind.PATH_ERROR, "the server failed at this path (500)")}
+        X, seconds=1.0, failing={cmd.IssueSecret: Failure(Kind.PATH_ERROR, "the server failed at this path (500)")}
     )
     assert broken.status()["problems"] == ["database/creds/x: not issued: the server failed at this path (500)"]
     late = world(X, lease_ttl=100.0, failing={cmd.RenewLease: Failure(Kind.PATH_ERROR, "the server failed (500)")})

@@ -6,8 +6,8 @@ nothing to read, Vault away for GRACE ──► fallback ──► check ──�
 """
 
 from lessee.agent.machine.apps.inputs import inputs
-from lessee.agent.machine.protocol.commands import FallBack, KeepGood
-from lessee.agent.machine.protocol.events import NoFallback, SnapshotSaved
+from lessee.agent.machine.protocol.commands import RenderFallback, SaveSnapshot
+from lessee.agent.machine.protocol.events import FallbackFailed, SnapshotSaved
 from lessee.agent.machine.state import NEVER, App, Fallback, State
 from lessee.agent.machine.status.one_shot import WAITED_FOR, failures
 from lessee.agent.machine.transaction import Turn
@@ -32,7 +32,7 @@ def plan_fallback(turn: Turn, name: str) -> None:
     if turn.now >= falls_back_at(turn, app):
         job = turn.next_id()
         turn.edit_apps()[name] = replace(app, job=job)
-        turn.commands.append(FallBack(name, job, app.want.recipe))
+        turn.commands.append(RenderFallback(name, job, app.want.recipe))
     elif turn.now >= app.fallback.keep_at and turn.now >= keeps_at(turn, app):
         _keep(turn, name, app)
 
@@ -80,7 +80,7 @@ def _keep(turn: Turn, name: str, app: App) -> None:
     leases = [turn.leases[id_].lease for id_ in found.leases]
     ends = {lease.need: lease.ends_at for lease in leases if lease.ends_at != NEVER}
     turn.edit_apps()[name] = replace(app, fallback=replace(app.fallback, keep_at=turn.now + KEEP_EVERY))
-    turn.commands.append(KeepGood(name, found.secrets, found.folders, found.dynamic, ends))
+    turn.commands.append(SaveSnapshot(name, found.secrets, found.folders, found.dynamic, ends))
 
 
 def good_kept(turn: Turn, event: SnapshotSaved) -> None:
@@ -96,7 +96,7 @@ def good_kept(turn: Turn, event: SnapshotSaved) -> None:
     turn.edit_apps()[event.app] = replace(app, fallback=replace(fallback, keep_error=event.error))
 
 
-def no_fallback(turn: Turn, event: NoFallback) -> None:
+def no_fallback(turn: Turn, event: FallbackFailed) -> None:
     """It is told, and tried again: a file may come, and Vault is waited for anyway."""
     app = turn.apps.get(event.app)
     if app is not None and app.job == event.job:

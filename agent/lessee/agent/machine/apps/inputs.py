@@ -6,22 +6,22 @@ from lessee.agent.machine.kv.planning import is_named
 from lessee.agent.machine.state import State
 from lessee.agent.machine.transaction import Turn
 from lessee.core.failures import Kind
-from lessee.core.immutable import Record
-from lessee.core.paths import Dynamic, Folder, Need, Ref
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
 
 SETTLE = 2.0
 """Seconds that a rendering waits for what is being issued: several that end together are one generation."""
 
 
-class Inputs(Record, frozen=True):
+class Inputs(ImmutableStruct, frozen=True):
     """What an app's files are rendered from. `leases`: the ids of those among it."""
 
     hidden = ("secrets", "folders", "dynamic")
 
     secrets: Mapping[Ref, Secret]
     folders: Mapping[Folder, Mapping[str, Secret]]
-    dynamic: Mapping[Dynamic, Secret]
+    dynamic: Mapping[DynamicSecret, Secret]
     leases: frozenset[str]
 
 
@@ -29,10 +29,10 @@ def inputs(state: State | Turn, needs: frozenset[Need]) -> Inputs | None:
     """The secrets as they are now; None where one of them is not here, not current, or has ended."""
     secrets: dict[Ref, Secret] = {}
     folders: dict[Folder, dict[str, Secret]] = {}
-    dynamic: dict[Dynamic, Secret] = {}
+    dynamic: dict[DynamicSecret, Secret] = {}
     leases = set()
     for need in needs:
-        if isinstance(need, Dynamic):
+        if isinstance(need, DynamicSecret):
             held = state.leases.get(state.supplies[need].lease or "")
             if held is None or held.ended_at is not None:
                 return None
@@ -53,7 +53,7 @@ def inputs(state: State | Turn, needs: frozenset[Need]) -> Inputs | None:
 
 def settles_at(state: State | Turn, needs: frozenset[Need]) -> float:
     """Until when a rendering waits for what is being issued for it."""
-    asked = [state.supplies[need].call for need in needs if isinstance(need, Dynamic)]
+    asked = [state.supplies[need].call for need in needs if isinstance(need, DynamicSecret)]
     return max((state.calls[call].sent_at + SETTLE for call in asked if call is not None), default=0.0)
 
 
@@ -64,7 +64,7 @@ def _inside(state: State | Turn, folder: Folder) -> dict[str, Secret] | None:
     inside: dict[str, Secret] = {}
     for name in group.names:
         source = state.sources[folder.ref(name)]
-        if source.failure is not None and source.failure.kind is Kind.MISSING:
+        if source.failure is not None and source.failure.kind is Kind.NOT_FOUND:
             continue  # a folder goes on without a secret that is gone
         if source.secret is None or source.stale or source.failure is not None:
             return None

@@ -4,11 +4,11 @@ from lessee.agent.machine.apps.fallback import cannot_serve, plan_fallback, serv
 from lessee.agent.machine.apps.inputs import inputs, settles_at
 from lessee.agent.machine.apps.readiness import opened, plan_proof
 from lessee.agent.machine.apps.version_reports import rotated
-from lessee.agent.machine.protocol.commands import Check, Notify, Prune, Publish, Render, Settle
+from lessee.agent.machine.protocol.commands import MarkNotified, Notify, Prune, Publish, Render, RunCheck
 from lessee.agent.machine.protocol.events import (
-    Checked,
     CheckFailed,
-    FellBack,
+    CheckPassed,
+    FallbackRendered,
     NotificationFailed,
     Notified,
     Published,
@@ -91,7 +91,7 @@ def rendered(turn: Turn, event: Rendered) -> None:
     _offer(turn, event.app, app, event.generation)
 
 
-def fell_back(turn: Turn, event: FellBack) -> None:
+def fell_back(turn: Turn, event: FallbackRendered) -> None:
     """Files are there from the fallback; where Vault has said something meanwhile, nobody needs them."""
     app = turn.apps.get(event.app)
     if app is None or app.job != event.job:
@@ -107,7 +107,7 @@ def fell_back(turn: Turn, event: FellBack) -> None:
 def _offer(turn: Turn, name: str, app: App, generation: Generation, source: FallbackKind | None = None) -> None:
     assert app.job is not None
     if app.want.checks:
-        turn.commands.append(Check(name, app.job, generation))
+        turn.commands.append(RunCheck(name, app.job, generation))
     else:
         _publish(turn, name, app, generation, source)
     problem = None if app.rejected else app.problem  # a disk that is full is told once
@@ -121,7 +121,7 @@ def _publish(turn: Turn, name: str, app: App, generation: Generation, source: Fa
     turn.commands.append(Publish(name, app.job, generation, owe=want.notifies, prove=want.proves, fallback=source))
 
 
-def checked(turn: Turn, event: Checked) -> None:
+def checked(turn: Turn, event: CheckPassed) -> None:
     """Nothing speaks against the generation; but a fallback has no place any more where Vault has come back."""
     app = turn.apps.get(event.app)
     if app is None or app.job != event.job or app.staged is None:
@@ -227,7 +227,7 @@ def app_told(turn: Turn, event: Notified) -> None:
         return
     turn.tell("info", "notified", app=event.app, generation=app.number, how=event.how)
     turn.totals = replace(turn.totals, notifications=turn.totals.notifications + 1)
-    turn.commands.append(Settle(event.app))
+    turn.commands.append(MarkNotified(event.app))
     turn.edit_apps()[event.app] = replace(
         app, job=None, owed=False, notify_error=None, notify_tries=0, told_at=turn.now
     )

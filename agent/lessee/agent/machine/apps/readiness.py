@@ -7,8 +7,8 @@ told ──► prove ──► confirmed: what was before may go
                                     the newest again, which was not at fault ◄── not ready either
 """
 
-from lessee.agent.machine.protocol.commands import CancelProbe, Confirm, Forgive, Prove, Publish, RollBack
-from lessee.agent.machine.protocol.events import NotRolledBack, ReadinessFailed, ReadinessPassed, RolledBack
+from lessee.agent.machine.protocol.commands import AllowRetry, CancelProbe, MarkReady, Probe, Publish, RollBack
+from lessee.agent.machine.protocol.events import ReadinessFailed, ReadinessPassed, RollbackFailed, RolledBack
 from lessee.agent.machine.state import NEVER, App, Backup, Readiness
 from lessee.agent.machine.transaction import Turn
 from lessee.core.backoff import delay
@@ -28,7 +28,7 @@ def plan_proof(turn: Turn, name: str) -> None:
         job = turn.next_id()
         _set(turn, name, replace(app.proof, job=job))
         turn.commands.append(
-            Prove(name, job, app.published_at or 0.0, max(app.published_at or 0.0, app.told_at or 0.0))
+            Probe(name, job, app.published_at or 0.0, max(app.published_at or 0.0, app.told_at or 0.0))
         )
 
 
@@ -63,7 +63,7 @@ def proved(turn: Turn, event: ReadinessPassed) -> None:
     proof = app.proof
     turn.tell("info", "confirmed", app=event.app, generation=app.number)
     turn.totals = replace(turn.totals, confirmations=turn.totals.confirmations + 1)
-    turn.commands.append(Confirm(event.app))
+    turn.commands.append(MarkReady(event.app))
     _set(turn, event.app, replace(proof, open=False, job=None, backup=None, error=proof.error if proof.bad else None))
 
 
@@ -120,7 +120,7 @@ def rolled_back(turn: Turn, event: RolledBack) -> None:
     )
 
 
-def not_rolled_back(turn: Turn, event: NotRolledBack) -> None:
+def not_rolled_back(turn: Turn, event: RollbackFailed) -> None:
     """Readers see what they saw; it is looked at again."""
     app = turn.apps.get(event.app)
     if app is not None:
@@ -132,7 +132,7 @@ def forgive(turn: Turn, name: str) -> None:
     """What did not work, or was refused, may be tried again."""
     app = turn.apps[name]
     if app.proof.bad is not None:
-        turn.commands.append(Forgive(name))
+        turn.commands.append(AllowRetry(name))
         _set(turn, name, replace(app.proof, bad=None))
     if app.proof.bad is not None or app.rejected:
         turn.edit_apps()[name] = replace(turn.apps[name], dirty=True)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from lessee.agent.machine.apps.fallback import anew
 from lessee.agent.machine.apps.readiness import forgive
 from lessee.agent.machine.protocol.app_spec import Want
-from lessee.agent.machine.protocol.commands import Confirm
-from lessee.agent.machine.protocol.events import Recovered
+from lessee.agent.machine.protocol.commands import MarkReady
+from lessee.agent.machine.protocol.events import AppRecovered
 from lessee.agent.machine.state import App, Backup, Fallback, Readiness
 from lessee.agent.machine.transaction import Turn
 from lessee.core.immutable import replace
@@ -32,11 +32,11 @@ def configure_apps(turn: Turn, wants: Mapping[str, Want]) -> None:
                 apps[name] = anew(apps[name], as_before=app.want.needs == want.needs)
                 forgive(turn, name)  # what judges it may be another now
             if app.proof.open and not want.proves:
-                turn.commands.append(Confirm(name))
+                turn.commands.append(MarkReady(name))
                 apps[name] = replace(apps[name], proof=Readiness())
 
 
-def recovered(turn: Turn, event: Recovered) -> None:
+def recovered(turn: Turn, event: AppRecovered) -> None:
     """What stood in the app's directory before: a generation to read, and perhaps a debt."""
     app = turn.apps.get(event.app)
     if app is not None:
@@ -58,6 +58,6 @@ def recovered(turn: Turn, event: Recovered) -> None:
         )
 
 
-def _recovered_proof(event: Recovered) -> Readiness:
+def _recovered_proof(event: AppRecovered) -> Readiness:
     backup = Backup(event.good, None) if event.good is not None else None
     return Readiness(open=event.unproved, backup=backup, bad=event.bad, fingerprint=event.fingerprint)

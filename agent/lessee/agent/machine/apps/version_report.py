@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from msgspec import field
 
 from lessee.core.failures import Failure
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class Statement(Record, frozen=True):
+class Statement(ImmutableStruct, frozen=True):
     """Which versions of rotated secrets the rotator was told that an app works with, and where, by this process."""
 
     where: str = ""

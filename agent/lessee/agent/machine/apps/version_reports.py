@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from lessee.agent.machine.apps.inputs import Inputs
 from lessee.agent.machine.apps.version_report import Statement
 from lessee.agent.machine.protocol.app_spec import Consumer, Want
-from lessee.agent.machine.protocol.commands import Report
+from lessee.agent.machine.protocol.commands import ReportVersions
 from lessee.agent.machine.state import NEVER, App, State
 from lessee.agent.machine.transaction import Turn
 from lessee.core.failures import Failure, Kind
@@ -31,9 +31,9 @@ def rotated(found: Inputs, consumer: Consumer | None) -> Mapping[str, int] | Non
     inside = {folder.ref(name): secret for folder, names in found.folders.items() for name, secret in names.items()}
     versions: dict[str, int] = {}
     for ref, secret in (*inside.items(), *found.secrets.items()):
-        if secret.marker is not None and COUNT in secret.data:
+        if secret.metadata is not None and COUNT in secret.data:
             path = _path_of(ref, consumer)
-            versions[path] = min(versions.get(path, secret.marker.version), secret.marker.version)
+            versions[path] = min(versions.get(path, secret.metadata.version), secret.metadata.version)
     return versions
 
 
@@ -58,7 +58,7 @@ def plan_reports(turn: Turn) -> None:
             said = _said(statement, consumer)
             where = consumer.where if consumer is not None else statement.where
             turn.edit_reports()[name] = replace(statement, call=call)
-            turn.ask(Report(call, name, where, _wish(turn, app) or {}, app.number or 0, said))
+            turn.ask(ReportVersions(call, name, where, _wish(turn, app) or {}, app.number or 0, said))
 
 
 def reports_at(known: State | Turn, app: App, name: str) -> float:
@@ -74,7 +74,7 @@ def reports_at(known: State | Turn, app: App, name: str) -> float:
 
 def has_room_to_report(known: State | Turn) -> bool:
     """Whether one more may be under way: nothing else waits for these."""
-    return sum(isinstance(call.command, Report) for call in known.calls.values()) < _AT_ONCE
+    return sum(isinstance(call.command, ReportVersions) for call in known.calls.values()) < _AT_ONCE
 
 
 def _wish(known: State | Turn, app: App) -> Mapping[str, int] | None:
@@ -91,7 +91,7 @@ def _said(statement: Statement, consumer: Consumer | None) -> Mapping[str, int]:
     return statement.said if consumer is None or consumer.where == statement.where else {}
 
 
-def reported(turn: Turn, command: Report) -> None:
+def reported(turn: Turn, command: ReportVersions) -> None:
     """It is said."""
     if command.app in turn.reports:
         turn.edit_reports()[command.app] = Statement(where=command.where, said=command.versions)
@@ -99,14 +99,14 @@ def reported(turn: Turn, command: Report) -> None:
             turn.tell("info", "versions confirmed", app=command.app, versions=_listed(command.versions))
 
 
-def report_failed(turn: Turn, command: Report, failure: Failure) -> None:
+def report_failed(turn: Turn, command: ReportVersions, failure: Failure) -> None:
     """Of what is refused is told once, and not asked again before there is something else to say."""
     statement = turn.reports.get(command.app)
     if statement is None:
         return
     if statement.failure is None or statement.failure.kind is not failure.kind:
         turn.tell("warning", "versions not confirmed", app=command.app, reason=failure.text, todo=remedy(command.where))
-    if failure.kind not in {Kind.LIMITED, Kind.PATH_ERROR}:
+    if failure.kind not in {Kind.RATE_LIMITED, Kind.PATH_ERROR}:
         turn.edit_reports()[command.app] = replace(
             statement, where=command.where, refused=command.versions, failure=failure, tries=0, next_at=0.0
         )
@@ -144,7 +144,7 @@ def has_taken_leave(state: State) -> bool:
     """Whether all that could be taken back is: nobody waits for this agent any more."""
     if state.session.token is None or state.session.weather is not None:
         return True
-    under_way = any(isinstance(call.command, Report) for call in state.calls.values())
+    under_way = any(isinstance(call.command, ReportVersions) for call in state.calls.values())
     return not under_way and all(not one.said or one.refused == {} for one in state.reports.values())
 
 

@@ -7,12 +7,12 @@ is there. Who tells may be gone at any time, and then each path is looked at wit
 from collections.abc import Iterator
 
 from lessee.agent.machine.protocol.commands import ListFolder, ReadMetadata, ReadSecret
-from lessee.agent.machine.protocol.events import Changed, Hearing
+from lessee.agent.machine.protocol.events import EventSourceChanged, SecretsChanged
 from lessee.agent.machine.state import NEVER, Heard, State
 from lessee.agent.machine.transaction import Turn
 from lessee.core.change_events import Change
 from lessee.core.immutable import replace
-from lessee.core.paths import Dynamic, Folder, Need, Ref
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 
 EVERY, AT_ONCE = 0.2, 3
 """Seconds between two reads of one path that is named again and again; the first few come at once."""
@@ -29,7 +29,7 @@ def meant(state: State, change: Change) -> frozenset[Need]:
 
 
 def _meant(state: State, change: Change) -> Iterator[Need]:
-    ref = Ref(change.mount, change.whole)
+    ref = Ref(change.mount, change.full_path)
     if ref in state.sources:
         yield ref
     group = state.groups.get(ref.folder)
@@ -43,7 +43,7 @@ def _meant(state: State, change: Change) -> Iterator[Need]:
         yield from (need for need in state.supplies if need.path == dynamic)
 
 
-def listening(turn: Turn, event: Hearing) -> None:
+def listening(turn: Turn, event: EventSourceChanged) -> None:
     """Somebody tells of changes from now on, or nobody does any more."""
     before, now = turn.hearing, turn.now
     turn.hearing = replace(before, live=event.live, poll=event.poll, spread=event.spread)
@@ -56,7 +56,7 @@ def listening(turn: Turn, event: Hearing) -> None:
         turn.tell("warning", "changes are not told", note="each secret is looked at within its refresh")
 
 
-def changed(turn: Turn, event: Changed) -> None:
+def changed(turn: Turn, event: SecretsChanged) -> None:
     """These may have changed."""
     for need in sorted(event.needs, key=str):
         match need:
@@ -68,7 +68,7 @@ def changed(turn: Turn, event: Changed) -> None:
                 group = turn.groups[need]
                 if group.told_at == NEVER:
                     turn.edit_groups()[need] = replace(group, told_at=_slot(turn, need))
-            case Dynamic() if need in turn.supplies:
+            case DynamicSecret() if need in turn.supplies:
                 held = turn.leases.get(turn.supplies[need].lease or "")
                 if held is not None and held.lease.static and held.replace_at > turn.now:
                     at = min(held.replace_at, _slot(turn, need))

@@ -8,7 +8,7 @@ from lessee.agent.machine.state import NEVER, Group, Mount, Source
 from lessee.agent.machine.transaction import Turn
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
-from lessee.core.paths import Dynamic, Folder, Need, Ref
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 
 FEW = 3.0
 """Failing paths that may each be asked for as if they were the only one."""
@@ -19,7 +19,7 @@ def configure_reading(turn: Turn, wants: Mapping[str, Want]) -> None:
     refreshes: dict[Ref | Folder, float] = {}
     for want in wants.values():
         for need in want.needs:
-            if isinstance(need, Dynamic):
+            if isinstance(need, DynamicSecret):
                 continue
             refreshes[need] = min(want.refresh, refreshes.get(need, want.refresh))
     mounts = turn.edit_mounts()
@@ -129,7 +129,7 @@ def nudge(turn: Turn, paths: tuple[str, ...]) -> None:
 
 def is_named(at: Need, path: str) -> bool:
     """Whether a person means this secret or folder by `path`: as a template has it, or with prefix and mount."""
-    known = at.path if isinstance(at, Dynamic) else str(at)
+    known = at.path if isinstance(at, DynamicSecret) else str(at)
     return f"/{known}".rstrip("/").endswith(f"/{path.rstrip('/')}")
 
 

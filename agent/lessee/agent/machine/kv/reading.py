@@ -2,14 +2,14 @@
 
 from lessee.agent.machine.kv.planning import again_at, look_anew, members, next_look, next_round, touch
 from lessee.agent.machine.protocol.commands import DetectKvVersion, ListFolder, ReadingCommand, ReadMetadata, ReadSecret
-from lessee.agent.machine.protocol.events import Listed, Looked, Read
+from lessee.agent.machine.protocol.events import FolderListed, MetadataRead, SecretRead
 from lessee.agent.machine.session.login import blame_token
 from lessee.agent.machine.state import NEVER, Group, Mount, Source, State
 from lessee.agent.machine.transaction import Turn
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.paths import Folder, Ref
-from lessee.core.secrets import Marker
+from lessee.core.secrets import VersionMetadata
 
 IN_FLIGHT = 8
 """Requests under way at most: enough to keep a few connections busy, few enough for any server."""
@@ -96,19 +96,19 @@ def look_at_each(turn: Turn, folder: Folder, group: Group, *, why: str) -> None:
         turn.edit_sources()[ref] = replace(source, blind=source.blind or blind, next_at=next_at)
 
 
-def listed(turn: Turn, command: ListFolder, event: Listed) -> None:
-    """A folder's names, with markers where the server has them."""
+def listed(turn: Turn, command: ListFolder, event: FolderListed) -> None:
+    """A folder's names, with version metadata if the server returned it."""
     folder = command.folder
     group = turn.groups.get(folder)
     if group is None:
         return
-    names = tuple(sorted(event.markers))
+    names = tuple(sorted(event.secrets))
     turn.edit_groups()[folder] = replace(group, names=names, failure=None, tries=0, looked_at=turn.now)
     if group.wants_names and names != group.names:
         _follow_names(turn, folder, group.names or (), names)
     if command.detailed and group.by_list:
         for ref in members(turn, folder):
-            _compare(turn, ref, event.markers.get(ref.path.removeprefix(folder.path)))
+            _compare(turn, ref, event.secrets.get(ref.path.removeprefix(folder.path)))
 
 
 def _follow_names(turn: Turn, folder: Folder, before: tuple[str, ...], names: tuple[str, ...]) -> None:
@@ -124,61 +124,61 @@ def _follow_names(turn: Turn, folder: Folder, before: tuple[str, ...], names: tu
     touch(turn, folder)
 
 
-def looked(turn: Turn, ref: Ref, event: Looked) -> None:
+def looked(turn: Turn, ref: Ref, event: MetadataRead) -> None:
     """A secret's newest version."""
     source = turn.sources.get(ref)
     if source is None:
         return
     turn.edit_sources()[ref] = source = replace(source, looked_at=turn.now)
-    if event.marker.gone:
-        failure = missing(event.marker)
+    if event.metadata.deletion_time:
+        failure = missing(event.metadata)
         again = again_at(turn, ref, source, failure)
-        source_failed(turn, ref, replace(source, seen=event.marker), failure, next_at=again)
+        source_failed(turn, ref, replace(source, seen=event.metadata), failure, next_at=again)
         return
-    _compare(turn, ref, event.marker)
+    _compare(turn, ref, event.metadata)
     source = turn.sources[ref]
     if not source.stale:
         turn.edit_sources()[ref] = replace(source, next_at=next_look(turn, ref), tries=0)
 
 
-def _compare(turn: Turn, ref: Ref, marker: Marker | None) -> None:
+def _compare(turn: Turn, ref: Ref, metadata: VersionMetadata | None) -> None:
     source = turn.sources[ref]
-    if marker is None or marker.gone:
-        failure = missing(marker)
-        if source.failure != failure or source.seen != marker:
-            source_failed(turn, ref, replace(source, seen=marker), failure, next_at=NEVER)
+    if metadata is None or metadata.deletion_time:
+        failure = missing(metadata)
+        if source.failure != failure or source.seen != metadata:
+            source_failed(turn, ref, replace(source, seen=metadata), failure, next_at=NEVER)
         return
-    missed = source.failure is not None and source.failure.kind is Kind.MISSING
+    missed = source.failure is not None and source.failure.kind is Kind.NOT_FOUND
     # What is stale and was seen so before waits for its own time: it may be denied.
-    if (marker != source.marker or missed) and (source.seen != marker or not source.stale):
-        turn.edit_sources()[ref] = replace(source, seen=marker, stale=True, next_at=turn.now, tries=0)
+    if (metadata != source.metadata or missed) and (source.seen != metadata or not source.stale):
+        turn.edit_sources()[ref] = replace(source, seen=metadata, stale=True, next_at=turn.now, tries=0)
 
 
-def missing(marker: Marker | None) -> Failure:
-    return Failure(Kind.MISSING, "it is not there" if marker is None else "its newest version is deleted")
+def missing(metadata: VersionMetadata | None) -> Failure:
+    return Failure(Kind.NOT_FOUND, "it is not there" if metadata is None else "its newest version is deleted")
 
 
 def source_failed(turn: Turn, ref: Ref, source: Source, failure: Failure, *, next_at: float) -> None:
     if source.failure != failure:
         turn.tell("warning", "secret cannot be read", secret=str(ref), reason=failure.text)
-        if failure.kind is Kind.MISSING:
+        if failure.kind is Kind.NOT_FOUND:
             touch(turn, ref.folder)  # a folder goes on without a secret that is gone
     tries, since = source.tries + 1, turn.began(source)
     turn.edit_sources()[ref] = replace(source, failure=failure, tries=tries, since=since, stale=True, next_at=next_at)
 
 
-def read(turn: Turn, ref: Ref, event: Read) -> None:
+def read(turn: Turn, ref: Ref, event: SecretRead) -> None:
     """A secret's value."""
     source = turn.sources.get(ref)
     if source is None:
         return
     secret = event.secret
-    version = secret.marker.version if secret.marker else None
+    version = secret.metadata.version if secret.metadata else None
     if source.failure is not None:
         turn.tell("info", "secret is back", secret=str(ref), version=version)
         if source.failure.kind is Kind.DENIED:
             blame_token(turn)
-        if source.failure.kind is Kind.MISSING:
+        if source.failure.kind is Kind.NOT_FOUND:
             touch(turn, ref.folder)  # which went on without it
     # repr tells true from 1 and 1 from 1.0, which == does not.
     if source.secret is None or repr(source.secret.data) != repr(secret.data):
@@ -189,7 +189,7 @@ def read(turn: Turn, ref: Ref, event: Read) -> None:
     turn.edit_sources()[ref] = replace(
         source,
         secret=secret,
-        marker=secret.marker,
+        metadata=secret.metadata,
         stale=False,
         failure=None,
         tries=0,

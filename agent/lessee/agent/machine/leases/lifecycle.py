@@ -1,4 +1,4 @@
-"""Dynamic secrets: issued once for all who name them, renewed, and replaced before they end.
+"""DynamicSecret secrets: issued once for all who name them, renewed, and replaced before they end.
 
 issue ──► keep ──► render, publish, tell ──► renew, renew … ──► capped, or its token ends
                                                                       │
@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from lessee.agent.machine.kv.planning import touch
 from lessee.agent.machine.leases.renewal import ends_at, is_of_another_token, lease_ended
 from lessee.agent.machine.protocol.app_spec import Want
-from lessee.agent.machine.protocol.commands import Issue, KeepLease, LookUpLease, RenewLease, RevokeLease
-from lessee.agent.machine.protocol.events import Kept, LeaseRenewed
+from lessee.agent.machine.protocol.commands import IssueSecret, LookUpLease, RenewLease, RevokeLease, StoreLease
+from lessee.agent.machine.protocol.events import LeaseRenewed, LeasesRecovered
 from lessee.agent.machine.session.login import CAPPED, renewal_after, suspect_token
 from lessee.agent.machine.state import NEVER, Former, Held, Standing, Supply
 from lessee.agent.machine.transaction import Turn
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.leases import Lease
-from lessee.core.paths import Dynamic
+from lessee.core.paths import DynamicSecret
 
 POLL_STATIC = 10.0
 """Seconds between looks at a static role, at least, for it may be rotated by hand."""
@@ -28,10 +28,10 @@ LATE = 1.0
 
 def configure_leases(turn: Turn, apps: Mapping[str, Want]) -> None:
     """Issue what the apps' templates read, once for all; what is held already is kept."""
-    wants: dict[Dynamic, tuple[float, frozenset[str]]] = {}
+    wants: dict[DynamicSecret, tuple[float, frozenset[str]]] = {}
     for name, want in apps.items():
         for need in want.needs:
-            if isinstance(need, Dynamic):
+            if isinstance(need, DynamicSecret):
                 refresh, others = wants.get(need, (want.refresh, frozenset()))
                 wants[need] = min(refresh, want.refresh), others | {name}
     every = min((refresh for refresh, _ in wants.values()), default=NEVER)
@@ -55,7 +55,7 @@ def configure_leases(turn: Turn, apps: Mapping[str, Want]) -> None:
             del turn.edit_leases()[id_]
 
 
-def _left(turn: Turn, need: Dynamic) -> str | None:
+def _left(turn: Turn, need: DynamicSecret) -> str | None:
     """A lease that nobody wanted any more, and that is not gone yet."""
     for id_, held in turn.leases.items():
         going = held.call is not None and isinstance(turn.calls[held.call].command, RevokeLease)
@@ -69,7 +69,7 @@ def _set_standing(turn: Turn, id_: str | None, standing: Standing) -> None:
         turn.edit_leases()[id_] = replace(turn.leases[id_], standing=standing)
 
 
-def kept(turn: Turn, event: Kept) -> None:
+def kept(turn: Turn, event: LeasesRecovered) -> None:
     """Leases of an earlier life: the newest of each secret serves it, once it has been looked up."""
     tokens = {token.id: Former(token) for token in event.tokens}
     turn.session = replace(turn.session, former=tokens | dict(turn.session.former))
@@ -162,7 +162,7 @@ def lease_failed(turn: Turn, command: RenewLease | LookUpLease, failure: Failure
     lease = held.lease
     if failure.kind is Kind.DENIED:
         suspect_token(turn)
-    if failure.kind in {Kind.MISSING, Kind.INVALID}:
+    if failure.kind in {Kind.NOT_FOUND, Kind.INVALID}:
         lease_ended(turn, lease.id, replace(held, proved=True))
         return
     if held.failure != failure:
@@ -178,7 +178,7 @@ def lease_failed(turn: Turn, command: RenewLease | LookUpLease, failure: Failure
     turn.edit_leases()[lease.id] = held
 
 
-def issue_failed(turn: Turn, command: Issue, failure: Failure) -> None:
+def issue_failed(turn: Turn, command: IssueSecret, failure: Failure) -> None:
     """The lease that is there goes on."""
     supply = turn.supplies.get(command.need)
     if supply is None:
@@ -205,7 +205,7 @@ def with_another_token(turn: Turn) -> None:
 
 def _keep(turn: Turn, lease: Lease) -> None:
     if not lease.static:
-        turn.commands.append(KeepLease(lease))
+        turn.commands.append(StoreLease(lease))
 
 
 def _scheduled(turn: Turn, held: Held) -> Held:

@@ -3,10 +3,10 @@
 from lessee.agent.machine.leases.consumers import free_at, may_show
 from lessee.agent.machine.leases.renewal import has_room
 from lessee.agent.machine.protocol.commands import (
-    Expire,
     ForgetLease,
     ForgetToken,
-    Issue,
+    HandleExpiry,
+    IssueSecret,
     Login,
     RevokeLease,
     RevokeToken,
@@ -47,7 +47,7 @@ def _act(turn: Turn, id_: str, held: Held) -> None:
     turn.edit_leases()[id_] = replace(held, acted=True)
     for name in sorted(held.lease.apps):
         if name in turn.apps and may_show(turn.apps[name], id_):
-            turn.commands.append(Expire(name, (held.lease.need.path,)))
+            turn.commands.append(HandleExpiry(name, (held.lease.need.path,)))
 
 
 def goes_at(known: State | Turn, held: Held) -> float:
@@ -130,7 +130,7 @@ def token_revoked(turn: Turn, id_: str) -> None:
 
 def not_revoked(turn: Turn, command: RevokeLease | RevokeToken, failure: Failure) -> None:
     """It is tried again, or left to end by itself where it is refused."""
-    refused = failure.kind not in {Kind.LIMITED, Kind.PATH_ERROR}
+    refused = failure.kind not in {Kind.RATE_LIMITED, Kind.PATH_ERROR}
     if isinstance(command, RevokeToken):
         former = turn.session.former.get(command.token)
         if former is not None:
@@ -143,7 +143,7 @@ def not_revoked(turn: Turn, command: RevokeLease | RevokeToken, failure: Failure
     held = turn.leases.get(command.id)
     if held is None:
         return
-    if failure.kind in {Kind.MISSING, Kind.INVALID}:
+    if failure.kind in {Kind.NOT_FOUND, Kind.INVALID}:
         drop_lease(turn, command.id)
         return
     if refused:
@@ -167,7 +167,7 @@ def release_token(turn: Turn, command: RevokeToken) -> None:
 
 def nothing_to_revoke(state: State) -> bool:
     """Whether all that could be revoked is: what is left ends by itself."""
-    if any(isinstance(call.command, Login | Issue | RevokeLease | RevokeToken) for call in state.calls.values()):
+    if any(isinstance(call.command, Login | IssueSecret | RevokeLease | RevokeToken) for call in state.calls.values()):
         return False
     if any(former.token.ours and not former.left for former in state.session.former.values()):
         return False

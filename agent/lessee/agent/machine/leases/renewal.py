@@ -1,14 +1,14 @@
 """When dynamic secrets are asked for, looked up and renewed: each before it ends, and none in its last seconds."""
 
 from lessee.agent.machine.leases.consumers import free_at
-from lessee.agent.machine.protocol.commands import Issue, LeaseCommand, Login, LookUpLease, RenewLease
-from lessee.agent.machine.protocol.events import Token
+from lessee.agent.machine.protocol.commands import IssueSecret, LeaseCommand, Login, LookUpLease, RenewLease
 from lessee.agent.machine.session.login import LAST_SECONDS, is_asked_for, last_seconds, patience
 from lessee.agent.machine.state import NEVER, Held, State, Supply
 from lessee.agent.machine.transaction import Turn
 from lessee.core.immutable import replace
 from lessee.core.leases import Lease
-from lessee.core.paths import Dynamic
+from lessee.core.paths import DynamicSecret
+from lessee.core.tokens import Token
 
 IN_FLIGHT = 8
 """Requests about leases under way at most; reading has as many of its own."""
@@ -47,7 +47,7 @@ def _ask(turn: Turn, id_: str, held: Held) -> None:
     turn.ask(ask(call, id_, held.lease.lease_id), within=patience(ends_at(turn, held.lease) - turn.now))
 
 
-def _issue(turn: Turn, need: Dynamic, supply: Supply, token: Token) -> None:
+def _issue(turn: Turn, need: DynamicSecret, supply: Supply, token: Token) -> None:
     held = turn.leases.get(supply.lease or "")
     if held is not None and _ends_with_its_token(turn, held):
         turn.session = replace(turn.session, login_at=turn.now)
@@ -55,11 +55,11 @@ def _issue(turn: Turn, need: Dynamic, supply: Supply, token: Token) -> None:
     call = turn.next_id()
     turn.edit_supplies()[need] = replace(supply, call=call)
     if held is None:
-        turn.ask(Issue(call, need, token.id))
+        turn.ask(IssueSecret(call, need, token.id))
     else:
         # What is slow may still come, and is then revoked; what hangs must not outlast the lease.
         left = ends_at(turn, held.lease) - turn.now
-        turn.ask(Issue(call, need, token.id), within=max(SHORTEST_ISSUE, left / 2))
+        turn.ask(IssueSecret(call, need, token.id), within=max(SHORTEST_ISSUE, left / 2))
 
 
 def has_room(known: State | Turn) -> bool:

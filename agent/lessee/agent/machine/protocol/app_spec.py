@@ -1,10 +1,10 @@
 """What is asked of the machine: an app, its needs, and what is done with its files."""
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Need
 
 
-class Consumer(Record, frozen=True):
+class Consumer(ImmutableStruct, frozen=True):
     """Where an app says which versions of rotated secrets it works with: `where` below KV's metadata.
 
     `prefix` is left out of the secrets' paths.
@@ -14,7 +14,7 @@ class Consumer(Record, frozen=True):
     prefix: str
 
 
-class Want(Record, frozen=True):
+class Want(ImmutableStruct, frozen=True):
     """What an app wants. `recipe` stands for its templates and settings: another recipe, another rendering."""
 
     hidden = ("recipe",)

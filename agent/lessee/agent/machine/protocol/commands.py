@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 from lessee.core.generation import FallbackKind, Generation
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.leases import Lease
-from lessee.core.paths import Dynamic, Folder, Ref
+from lessee.core.paths import DynamicSecret, Folder, Ref
 from lessee.core.secrets import Secret
 
 
-class Login(Record, frozen=True):
+class Login(ImmutableStruct, frozen=True):
     """Adopt the kept token if `fresh` is False and it is still good, else log in.
 
     `if_changed`: the credentials were refused before; Vault is asked only where they are others now.
@@ -20,27 +20,27 @@ class Login(Record, frozen=True):
     if_changed: bool = False
 
 
-class RenewToken(Record, frozen=True):
+class RenewToken(ImmutableStruct, frozen=True):
     """Renew the token."""
 
     call: int
 
 
-class CheckToken(Record, frozen=True):
+class LookUpToken(ImmutableStruct, frozen=True):
     """Look the token up: is it still valid?"""
 
     call: int
 
 
-class DetectKvVersion(Record, frozen=True):
+class DetectKvVersion(ImmutableStruct, frozen=True):
     """Ask which version of KV is mounted."""
 
     call: int
     mount: str
 
 
-class ListFolder(Record, frozen=True):
-    """List a folder: `detailed` with the secrets' markers in the same answer. `version` of KV."""
+class ListFolder(ImmutableStruct, frozen=True):
+    """List a folder: `detailed` with the secrets' version metadata in the same answer. `version` of KV."""
 
     call: int
     folder: Folder
@@ -48,14 +48,14 @@ class ListFolder(Record, frozen=True):
     detailed: bool
 
 
-class ReadMetadata(Record, frozen=True):
+class ReadMetadata(ImmutableStruct, frozen=True):
     """Read a secret's metadata."""
 
     call: int
     ref: Ref
 
 
-class ReadSecret(Record, frozen=True):
+class ReadSecret(ImmutableStruct, frozen=True):
     """Read a secret. `version` of KV."""
 
     call: int
@@ -63,15 +63,15 @@ class ReadSecret(Record, frozen=True):
     version: int
 
 
-class Issue(Record, frozen=True):
+class IssueSecret(ImmutableStruct, frozen=True):
     """Ask for a dynamic secret, under the token with this id."""
 
     call: int
-    need: Dynamic
+    need: DynamicSecret
     token: str
 
 
-class RenewLease(Record, frozen=True):
+class RenewLease(ImmutableStruct, frozen=True):
     """Renew the lease that has this id with us, for as long as its role says."""
 
     call: int
@@ -79,7 +79,7 @@ class RenewLease(Record, frozen=True):
     lease_id: str
 
 
-class LookUpLease(Record, frozen=True):
+class LookUpLease(ImmutableStruct, frozen=True):
     """Is this lease still there, and how long?"""
 
     call: int
@@ -87,7 +87,7 @@ class LookUpLease(Record, frozen=True):
     lease_id: str
 
 
-class RevokeLease(Record, frozen=True):
+class RevokeLease(ImmutableStruct, frozen=True):
     """End a lease now."""
 
     call: int
@@ -95,14 +95,14 @@ class RevokeLease(Record, frozen=True):
     lease_id: str
 
 
-class RevokeToken(Record, frozen=True):
+class RevokeToken(ImmutableStruct, frozen=True):
     """End the token with this id now, and with it all that was issued under it."""
 
     call: int
     token: str
 
 
-class Report(Record, frozen=True):
+class ReportVersions(ImmutableStruct, frozen=True):
     """Say at `where` that the app works with these versions of secrets, since a generation. Empty: take it back.
 
     `before`: what was said last.
@@ -116,38 +116,38 @@ class Report(Record, frozen=True):
     before: Mapping[str, int]
 
 
-class KeepLease(Record, frozen=True):
+class StoreLease(ImmutableStruct, frozen=True):
     """Note a lease durably, before it is used."""
 
     lease: Lease
 
 
-class ForgetLease(Record, frozen=True):
+class ForgetLease(ImmutableStruct, frozen=True):
     """The lease with this id is no more."""
 
     id: str
 
 
-class ForgetToken(Record, frozen=True):
+class ForgetToken(ImmutableStruct, frozen=True):
     """The token with this id is not needed any more."""
 
     id: str
 
 
-class Expire(Record, frozen=True):
+class HandleExpiry(ImmutableStruct, frozen=True):
     """An app's files hold what is no longer valid: do as the app wants it, `on_expiry`."""
 
     app: str
     paths: tuple[str, ...]
 
 
-class Abandon(Record, frozen=True):
+class AbandonRequest(ImmutableStruct, frozen=True):
     """Do not wait for this call any more; its answer will be passed over."""
 
     call: int
 
 
-class Render(Record, frozen=True):
+class Render(ImmutableStruct, frozen=True):
     """Render an app's files from exactly these secrets."""
 
     hidden = ("recipe", "secrets", "folders", "dynamic")
@@ -157,10 +157,10 @@ class Render(Record, frozen=True):
     recipe: object
     secrets: Mapping[Ref, Secret]
     folders: Mapping[Folder, Mapping[str, Secret]]
-    dynamic: Mapping[Dynamic, Secret]
+    dynamic: Mapping[DynamicSecret, Secret]
 
 
-class FallBack(Record, frozen=True):
+class RenderFallback(ImmutableStruct, frozen=True):
     """Make an app's files from its fallback: Vault is away, and there are none."""
 
     hidden = ("recipe",)
@@ -170,7 +170,7 @@ class FallBack(Record, frozen=True):
     recipe: object
 
 
-class KeepGood(Record, frozen=True):
+class SaveSnapshot(ImmutableStruct, frozen=True):
     """Keep for a later cold start what an app's files were made from. `ends`: when that of what ends does."""
 
     hidden = ("secrets", "folders", "dynamic")
@@ -178,11 +178,11 @@ class KeepGood(Record, frozen=True):
     app: str
     secrets: Mapping[Ref, Secret]
     folders: Mapping[Folder, Mapping[str, Secret]]
-    dynamic: Mapping[Dynamic, Secret]
-    ends: Mapping[Dynamic, float]
+    dynamic: Mapping[DynamicSecret, Secret]
+    ends: Mapping[DynamicSecret, float]
 
 
-class Check(Record, frozen=True):
+class RunCheck(ImmutableStruct, frozen=True):
     """Let the app's `check` judge a generation that no reader sees yet."""
 
     app: str
@@ -190,7 +190,7 @@ class Check(Record, frozen=True):
     generation: Generation
 
 
-class Publish(Record, frozen=True):
+class Publish(ImmutableStruct, frozen=True):
     """Make a generation the one that readers see.
 
     What follows is noted durably before that moment: `owe`, that it is to be told; `prove`, that it is to be proved,
@@ -206,7 +206,7 @@ class Publish(Record, frozen=True):
     """It comes from a fallback: that is noted too, and shown beside it."""
 
 
-class Notify(Record, frozen=True):
+class Notify(ImmutableStruct, frozen=True):
     """Tell the app that its files changed at `published_at`."""
 
     app: str
@@ -214,7 +214,7 @@ class Notify(Record, frozen=True):
     published_at: float
 
 
-class Prove(Record, frozen=True):
+class Probe(ImmutableStruct, frozen=True):
     """Look whether the app works with what was published at `published_at`, and it was told of at `told_at`."""
 
     app: str
@@ -223,26 +223,26 @@ class Prove(Record, frozen=True):
     told_at: float
 
 
-class CancelProbe(Record, frozen=True):
+class CancelProbe(ImmutableStruct, frozen=True):
     """Nobody waits for this proof any more."""
 
     app: str
     job: int
 
 
-class Confirm(Record, frozen=True):
+class MarkReady(ImmutableStruct, frozen=True):
     """The app works with what it sees: note it durably."""
 
     app: str
 
 
-class Forgive(Record, frozen=True):
+class AllowRetry(ImmutableStruct, frozen=True):
     """Forget durably which generation did not work: it may be tried again."""
 
     app: str
 
 
-class RollBack(Record, frozen=True):
+class RollBack(ImmutableStruct, frozen=True):
     """Show the generation `to` again, whose environment was `environ`, and remember the fingerprint of a bad one."""
 
     hidden = ("environ",)
@@ -254,20 +254,20 @@ class RollBack(Record, frozen=True):
     environ: tuple[tuple[str, str], ...] | None = None
 
 
-class Settle(Record, frozen=True):
+class MarkNotified(ImmutableStruct, frozen=True):
     """The app has been told: forget durably that it was owed."""
 
     app: str
 
 
-class Prune(Record, frozen=True):
+class Prune(ImmutableStruct, frozen=True):
     """Remove these generations of the app."""
 
     app: str
     numbers: tuple[int, ...]
 
 
-class Tell(Record, frozen=True):
+class Log(ImmutableStruct, frozen=True):
     """Say something to the operator: one event, one line."""
 
     level: str
@@ -275,11 +275,22 @@ class Tell(Record, frozen=True):
     fields: Mapping[str, object]
 
 
-SessionCommand = Login | RenewToken | CheckToken | RevokeToken
+SessionCommand = Login | RenewToken | LookUpToken | RevokeToken
 ReadingCommand = DetectKvVersion | ListFolder | ReadMetadata | ReadSecret
-LeaseCommand = Issue | RenewLease | LookUpLease | RevokeLease
-VaultCommand = SessionCommand | ReadingCommand | LeaseCommand | Report
-KeepingCommand = KeepLease | ForgetLease | ForgetToken
-ProvingCommand = Prove | CancelProbe | Confirm | Forgive | RollBack
-AppCommand = Render | FallBack | KeepGood | Check | Publish | Notify | ProvingCommand | Settle | Prune | Expire
-Command = VaultCommand | KeepingCommand | AppCommand | Abandon | Tell
+LeaseCommand = IssueSecret | RenewLease | LookUpLease | RevokeLease
+VaultCommand = SessionCommand | ReadingCommand | LeaseCommand | ReportVersions
+StateStoreCommand = StoreLease | ForgetLease | ForgetToken
+ReadinessCommand = Probe | CancelProbe | MarkReady | AllowRetry | RollBack
+AppCommand = (
+    Render
+    | RenderFallback
+    | SaveSnapshot
+    | RunCheck
+    | Publish
+    | Notify
+    | ReadinessCommand
+    | MarkNotified
+    | Prune
+    | HandleExpiry
+)
+Command = VaultCommand | StateStoreCommand | AppCommand | AbandonRequest | Log

@@ -5,20 +5,21 @@ from collections.abc import Mapping
 from lessee.agent.machine.protocol.app_spec import Want
 from lessee.core.failures import Failure
 from lessee.core.generation import FallbackKind, Generation
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.leases import Lease
 from lessee.core.paths import Need
-from lessee.core.secrets import Marker, Secret
+from lessee.core.secrets import Secret, VersionMetadata
+from lessee.core.tokens import Token
 
 
-class Configured(Record, frozen=True):
+class Configured(ImmutableStruct, frozen=True):
     """A configuration is in force. `elsewhere`: as `State.elsewhere`."""
 
     apps: Mapping[str, Want]
     elsewhere: frozenset[str] = frozenset()
 
 
-class Recovered(Record, frozen=True):
+class AppRecovered(ImmutableStruct, frozen=True):
     """What stood in an app's directory and ledger when the agent came: its live generation, whether it is owed."""
 
     app: str
@@ -40,35 +41,14 @@ class Recovered(Record, frozen=True):
     """The live one comes from a fallback."""
 
 
-class Token(Record, frozen=True):
-    """A token without its value. Times in seconds on the boot clock; `ttl` 0: it does not end.
-
-    Of a batch token the accessor is empty; `id` is ours, and tells any token from another.
-    """
-
-    accessor: str
-    sent_at: float
-    ttl: float
-    renewable: bool
-    """False too where the server said that the ttl is capped."""
-    id: str = ""
-    ours: bool = True
-    """We logged in for it: it is ours to revoke."""
-
-    @property
-    def ends_at(self) -> float:
-        """Counted from the sending of the request, so that it is never later than the server's own end."""
-        return self.sent_at + self.ttl if self.ttl else float("inf")
-
-
-class Kept(Record, frozen=True):
+class LeasesRecovered(ImmutableStruct, frozen=True):
     """What the ledger kept over the death of an earlier agent: leases, and the tokens under which they live."""
 
     leases: tuple[Lease, ...]
     tokens: tuple[Token, ...]
 
 
-class LoggedIn(Record, frozen=True):
+class LoggedIn(ImmutableStruct, frozen=True):
     """A login gave a token; or it was `kept` from an earlier life, and is still good."""
 
     call: int
@@ -76,49 +56,49 @@ class LoggedIn(Record, frozen=True):
     kept: bool = False
 
 
-class Renewed(Record, frozen=True):
+class TokenRenewed(ImmutableStruct, frozen=True):
     """The token was renewed, or looked up: it is valid, and this is what is left of it."""
 
     call: int
     token: Token
 
 
-class MountFound(Record, frozen=True):
+class KvVersionDetected(ImmutableStruct, frozen=True):
     """A KV mount and its version, 1 or 2."""
 
     call: int
     version: int
 
 
-class Listed(Record, frozen=True):
-    """The secrets of a folder; their markers where the server lists those, else None each."""
+class FolderListed(ImmutableStruct, frozen=True):
+    """The secrets of a folder; their version metadata if the server lists it, else None each."""
 
     call: int
-    markers: Mapping[str, Marker | None]
+    secrets: Mapping[str, VersionMetadata | None]
 
 
-class Looked(Record, frozen=True):
+class MetadataRead(ImmutableStruct, frozen=True):
     """The newest version of a secret, by its metadata."""
 
     call: int
-    marker: Marker
+    metadata: VersionMetadata
 
 
-class Read(Record, frozen=True):
+class SecretRead(ImmutableStruct, frozen=True):
     """A secret."""
 
     call: int
     secret: Secret
 
 
-class Issued(Record, frozen=True):
+class SecretIssued(ImmutableStruct, frozen=True):
     """A dynamic secret was issued, or a static role read."""
 
     call: int
     lease: Lease
 
 
-class LeaseRenewed(Record, frozen=True):
+class LeaseRenewed(ImmutableStruct, frozen=True):
     """A lease was renewed, or looked up: it is valid, and this is what is left of it. `ttl` from `sent_at` on."""
 
     call: int
@@ -127,27 +107,27 @@ class LeaseRenewed(Record, frozen=True):
     renewable: bool
 
 
-class Revoked(Record, frozen=True):
+class Revoked(ImmutableStruct, frozen=True):
     """A lease or a token is no more."""
 
     call: int
 
 
-class Reported(Record, frozen=True):
+class VersionsReported(ImmutableStruct, frozen=True):
     """What an app works with is said."""
 
     call: int
 
 
-class Failed(Record, frozen=True):
-    """A call to Vault failed. `marker`: of a deleted version."""
+class RequestFailed(ImmutableStruct, frozen=True):
+    """A call to Vault failed. `metadata`: of a deleted version."""
 
     call: int
     failure: Failure
-    marker: Marker | None = None
+    metadata: VersionMetadata | None = None
 
 
-class Rendered(Record, frozen=True):
+class Rendered(ImmutableStruct, frozen=True):
     """The files of an app, from the inputs that were handed out with `job`."""
 
     app: str
@@ -155,7 +135,7 @@ class Rendered(Record, frozen=True):
     generation: Generation
 
 
-class RenderFailed(Record, frozen=True):
+class RenderFailed(ImmutableStruct, frozen=True):
     """The templates could not be rendered from these inputs."""
 
     app: str
@@ -163,7 +143,7 @@ class RenderFailed(Record, frozen=True):
     text: str
 
 
-class FellBack(Record, frozen=True):
+class FallbackRendered(ImmutableStruct, frozen=True):
     """The files of an app, from its fallback."""
 
     app: str
@@ -172,7 +152,7 @@ class FellBack(Record, frozen=True):
     source: FallbackKind
 
 
-class NoFallback(Record, frozen=True):
+class FallbackFailed(ImmutableStruct, frozen=True):
     """The fallback cannot serve the app."""
 
     app: str
@@ -180,21 +160,21 @@ class NoFallback(Record, frozen=True):
     text: str
 
 
-class SnapshotSaved(Record, frozen=True):
+class SnapshotSaved(ImmutableStruct, frozen=True):
     """What an app's files were made from is kept; or it is not, and why."""
 
     app: str
     error: str | None = None
 
 
-class Checked(Record, frozen=True):
+class CheckPassed(ImmutableStruct, frozen=True):
     """The app's `check` has nothing against the generation."""
 
     app: str
     job: int
 
 
-class CheckFailed(Record, frozen=True):
+class CheckFailed(ImmutableStruct, frozen=True):
     """The app's `check` will not have the generation; a reader still sees the old one."""
 
     app: str
@@ -202,7 +182,7 @@ class CheckFailed(Record, frozen=True):
     text: str
 
 
-class Published(Record, frozen=True):
+class Published(ImmutableStruct, frozen=True):
     """A reader sees this generation now; `changed` False: it saw the same before."""
 
     app: str
@@ -213,7 +193,7 @@ class Published(Record, frozen=True):
     """It comes from a fallback."""
 
 
-class PublishFailed(Record, frozen=True):
+class PublishFailed(ImmutableStruct, frozen=True):
     """The files could not be written; a reader still sees the old generation."""
 
     app: str
@@ -221,7 +201,7 @@ class PublishFailed(Record, frozen=True):
     text: str
 
 
-class Notified(Record, frozen=True):
+class Notified(ImmutableStruct, frozen=True):
     """The app has been told; `how` says it in words."""
 
     app: str
@@ -229,7 +209,7 @@ class Notified(Record, frozen=True):
     how: str
 
 
-class NotificationFailed(Record, frozen=True):
+class NotificationFailed(ImmutableStruct, frozen=True):
     """The app could not be told. `absent`: nobody was there to be told.
 
     `retry_in`: seconds, where the effect knows better than a backoff.
@@ -242,14 +222,14 @@ class NotificationFailed(Record, frozen=True):
     retry_in: float | None = None
 
 
-class ReadinessPassed(Record, frozen=True):
+class ReadinessPassed(ImmutableStruct, frozen=True):
     """The app works with what it was told of."""
 
     app: str
     job: int
 
 
-class ReadinessFailed(Record, frozen=True):
+class ReadinessFailed(ImmutableStruct, frozen=True):
     """The app does not work, or not yet."""
 
     app: str
@@ -257,40 +237,40 @@ class ReadinessFailed(Record, frozen=True):
     text: str
 
 
-class RolledBack(Record, frozen=True):
+class RolledBack(ImmutableStruct, frozen=True):
     """A reader sees the generation again that was before."""
 
     app: str
 
 
-class NotRolledBack(Record, frozen=True):
+class RollbackFailed(ImmutableStruct, frozen=True):
     """The previous generation could not be shown again."""
 
     app: str
     text: str
 
 
-class Withdrawn(Record, frozen=True):
+class Withdrawn(ImmutableStruct, frozen=True):
     """An app's files were removed from its readers' sight."""
 
     app: str
 
 
-class Stopping(Record, frozen=True):
+class Stopping(ImmutableStruct, frozen=True):
     """The agent ends, and nothing is to be left in Vault: every lease and every token of ours is revoked."""
 
 
-class Leaving(Record, frozen=True):
+class Deregistering(ImmutableStruct, frozen=True):
     """The agent ends, and the rotator need not wait for its apps any more."""
 
 
-class RefreshRequested(Record, frozen=True):
+class RefreshRequested(ImmutableStruct, frozen=True):
     """Somebody asks to look now; no paths: at everything. A path is matched with or without its mount."""
 
     paths: tuple[str, ...] = ()
 
 
-class Hearing(Record, frozen=True):
+class EventSourceChanged(ImmutableStruct, frozen=True):
     """Changes are told from now on, if `live`; the rest is as of `Heard`."""
 
     live: bool
@@ -300,28 +280,42 @@ class Hearing(Record, frozen=True):
     """Seconds since somebody who is gone was last there."""
 
 
-class Changed(Record, frozen=True):
+class SecretsChanged(ImmutableStruct, frozen=True):
     """Somebody says that these have changed."""
 
     needs: frozenset[Need]
 
 
-class Tick(Record, frozen=True):
+class Tick(ImmutableStruct, frozen=True):
     """Time has passed."""
 
 
-Answer = LoggedIn | Renewed | MountFound | Listed | Looked | Read | Issued | LeaseRenewed | Revoked | Reported | Failed
-Made = Rendered | RenderFailed | FellBack | NoFallback | Checked | CheckFailed | Published | PublishFailed
-Shown = Notified | NotificationFailed | ReadinessPassed | ReadinessFailed | RolledBack | NotRolledBack | SnapshotSaved
-Heard = Hearing | Changed
+Answer = (
+    LoggedIn
+    | TokenRenewed
+    | KvVersionDetected
+    | FolderListed
+    | MetadataRead
+    | SecretRead
+    | SecretIssued
+    | LeaseRenewed
+    | Revoked
+    | VersionsReported
+    | RequestFailed
+)
+Made = (
+    Rendered | RenderFailed | FallbackRendered | FallbackFailed | CheckPassed | CheckFailed | Published | PublishFailed
+)
+Shown = Notified | NotificationFailed | ReadinessPassed | ReadinessFailed | RolledBack | RollbackFailed | SnapshotSaved
+Heard = EventSourceChanged | SecretsChanged
 Event = (
     Answer
     | Configured
-    | Recovered
-    | Kept
+    | AppRecovered
+    | LeasesRecovered
     | Withdrawn
     | Stopping
-    | Leaving
+    | Deregistering
     | Made
     | Shown
     | RefreshRequested

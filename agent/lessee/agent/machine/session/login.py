@@ -1,11 +1,12 @@
 """The standing with Vault: when to log in, renew and look up the token, and when not to ask at all."""
 
-from lessee.agent.machine.protocol.commands import CheckToken, Login, RenewToken
-from lessee.agent.machine.protocol.events import LoggedIn, Renewed, Token
+from lessee.agent.machine.protocol.commands import Login, LookUpToken, RenewToken
+from lessee.agent.machine.protocol.events import LoggedIn, TokenRenewed
 from lessee.agent.machine.state import NEVER, Former, Session, State
 from lessee.agent.machine.transaction import GUARD, Turn
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
+from lessee.core.tokens import Token
 
 LAST_SECONDS = 2.0
 """So near its end, or in the last quarter of a short life, a token or lease is not renewed: Vault has made such
@@ -52,7 +53,7 @@ def plan_session(turn: Turn) -> None:
     elif session.token is not None and (now >= min(session.check_at, session.idle_at) or weather is not None):
         # Any path may be broken by itself: the token's own tells best whether Vault is back.
         turn.session = replace(session, check_at=NEVER, checked_at=now, idle_at=NEVER)
-        turn.ask(CheckToken(turn.next_id()), within=within)
+        turn.ask(LookUpToken(turn.next_id()), within=within)
 
 
 def patience(left: float) -> float:
@@ -62,7 +63,7 @@ def patience(left: float) -> float:
 
 def is_asked_for(turn: State | Turn) -> bool:
     """Whether a token is being got, renewed or looked up."""
-    return any(isinstance(call.command, Login | RenewToken | CheckToken) for call in turn.calls.values())
+    return any(isinstance(call.command, Login | RenewToken | LookUpToken) for call in turn.calls.values())
 
 
 def logged_in(turn: Turn, event: LoggedIn) -> None:
@@ -84,7 +85,7 @@ def logged_in(turn: Turn, event: LoggedIn) -> None:
     turn.session = _schedule(turn, session, token, earliest=turn.now + (0.0 if token.ours else CHECK_EVERY))
 
 
-def renewed(turn: Turn, event: Renewed, *, by_renewal: bool) -> None:
+def renewed(turn: Turn, event: TokenRenewed, *, by_renewal: bool) -> None:
     """The token is valid, and this is what is left of it."""
     token, session = event.token, turn.session
     before = session.token
@@ -105,19 +106,19 @@ def renewed(turn: Turn, event: Renewed, *, by_renewal: bool) -> None:
     turn.session = replace(new, renew_at=renew_at, login_at=min(session.login_at, new.login_at))
 
 
-def session_failed(turn: Turn, command: Login | RenewToken | CheckToken, failure: Failure) -> None:
+def session_failed(turn: Turn, command: Login | RenewToken | LookUpToken, failure: Failure) -> None:
     """Login, renewal or look-up failed for a reason that is not weather."""
     session = turn.session
     match command, failure.kind:
         case Login(), _:
             if session.failure != failure:
-                level = "error" if failure.kind is Kind.SPENT else "warning"
+                level = "error" if failure.kind is Kind.WRAPPING_TOKEN_USED else "warning"
                 turn.tell(level, "login failed", reason=failure.text)
             turn.session = _put_off(turn, replace(session, failure=failure), command, failure)
-        case _, Kind.LIMITED | Kind.PATH_ERROR:
+        case _, Kind.RATE_LIMITED | Kind.PATH_ERROR:
             rearm(turn, command, turn.retry_at(session, failure))
             turn.session = replace(turn.session, tries=session.tries + 1, since=turn.began(session))
-        case CheckToken(), Kind.UNSUPPORTED:
+        case LookUpToken(), Kind.UNSUPPORTED:
             # It is valid, and may not look itself up: policies are to blame for what is denied.
             turn.session = replace(session, check_wait=CHECK_SELDOM)
         case RenewToken(), Kind.UNSUPPORTED if session.token is not None:
@@ -126,7 +127,7 @@ def session_failed(turn: Turn, command: Login | RenewToken | CheckToken, failure
             turn.session = _schedule(turn, session, token, earliest=turn.now)
         case _:
             turn.tell("warning", "token is no longer valid", reason=failure.text)
-            if isinstance(command, CheckToken):
+            if isinstance(command, LookUpToken):
                 vain = session.vain + 1
                 wait = CHECK_EVERY if vain <= TRUSTED else min(CHECK_SELDOM, session.check_wait * 4)
                 session = replace(session, vain=vain, check_wait=wait)
@@ -145,7 +146,7 @@ def without_token(session: Session, *, login_at: float, ended_at: float = NEVER)
 
 
 def _put_off(turn: Turn, session: Session, command: Login, failure: Failure) -> Session:
-    if failure.kind in {Kind.LIMITED, Kind.PATH_ERROR}:
+    if failure.kind in {Kind.RATE_LIMITED, Kind.PATH_ERROR}:
         at = turn.retry_at(session, failure)
         return replace(session, tries=session.tries + 1, since=turn.began(session), login_at=at, ask_at=at)
     if not command.if_changed:
@@ -173,9 +174,9 @@ def trust_token(turn: Turn) -> None:
     turn.session = replace(session, check_at=NEVER, idle_at=turn.now + wait)
 
 
-def rearm(turn: Turn, command: Login | RenewToken | CheckToken, at: float) -> None:
+def rearm(turn: Turn, command: Login | RenewToken | LookUpToken, at: float) -> None:
     """It is due again."""
-    key = {Login: "login_at", RenewToken: "renew_at", CheckToken: "check_at"}[type(command)]
+    key = {Login: "login_at", RenewToken: "renew_at", LookUpToken: "check_at"}[type(command)]
     turn.session = replace(turn.session, **{key: at})
 
 

@@ -43,7 +43,7 @@ def _not_served(turn: Turn, call: Call, failure: Failure) -> None:
     if not weather.tries or weather.text != failure.text:
         turn.tell("warning", "vault is away", reason=failure.text)
     now = turn.now
-    wait = delay(weather.tries, turn.draw(), lasted=now - weather.since)
+    wait = delay(weather.tries, turn.draw(), duration=now - weather.since)
     # A probe that hung has waited long enough already.
     next_at = now + turn.wait(max(call.sent_at + wait - now, wait / 4), failure)
     weather = Outage(weather.since, weather.tries + 1, next_at, failure.text, seen_at=now)

@@ -1,9 +1,9 @@
 """What is counted since the start."""
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class Totals(Record, frozen=True):
+class Totals(ImmutableStruct, frozen=True):
     """Counters since the start."""
 
     requests: int = 0

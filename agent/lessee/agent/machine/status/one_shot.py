@@ -6,17 +6,17 @@ from lessee.agent.machine.apps.inputs import inputs_of
 from lessee.agent.machine.state import App, State
 from lessee.agent.machine.transaction import Turn
 from lessee.core.errors import (
+    DeniedError,
     LesseeError,
     NotNotifiedError,
-    RefusedError,
     TemplateError,
     VaultUnreachableError,
     WriteError,
 )
 from lessee.core.failures import Failure, Kind
-from lessee.core.paths import Dynamic, Folder, Need
+from lessee.core.paths import DynamicSecret, Folder, Need
 
-WAITED_FOR = frozenset({Kind.UNAVAILABLE, Kind.LIMITED, Kind.PATH_ERROR})
+WAITED_FOR = frozenset({Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.PATH_ERROR})
 """Failures that go by; any other is Vault's word that it will not be."""
 
 
@@ -49,7 +49,7 @@ def unfinished(states: Iterable[State]) -> Mapping[str, LesseeError | None]:
 
 def grant(need: Need | None = None) -> str:
     """What to do about a path that is denied."""
-    capability = "update" if isinstance(need, Dynamic) and need.method == "POST" else "read"
+    capability = "update" if isinstance(need, DynamicSecret) and need.method == "POST" else "read"
     return f"grant `{capability}` in the token's policy"
 
 
@@ -69,7 +69,7 @@ def _error(state: State, name: str, app: App) -> LesseeError | None:
         return None
     failure = state.session.failure
     if failure is not None and failure.kind not in WAITED_FOR:
-        return RefusedError(f"login failed: {failure.text}", where=name)
+        return DeniedError(f"login failed: {failure.text}", where=name)
     return _input_error(state, name, app)
 
 
@@ -81,7 +81,7 @@ def _input_error(state: State, name: str, app: App) -> LesseeError | None:
     denied = {path for path, why in ended.items() if why.kind is Kind.DENIED}
     if denied:
         todo = sorted({grant(need) for need in app.want.needs if str(need) in denied}) or [grant()]
-        return RefusedError(text, where=name, todo=", ".join(todo))
+        return DeniedError(text, where=name, todo=", ".join(todo))
     return TemplateError(text, where=name, todo="write the secret, or mend the path in the template")
 
 
@@ -92,7 +92,7 @@ def failures(state: State | Turn, app: App) -> Mapping[str, Failure]:
         return {}  # asked after each event while a thousand secrets come in
     found: dict[str, Failure | None] = {}
     for need in app.want.needs:
-        if isinstance(need, Dynamic):
+        if isinstance(need, DynamicSecret):
             found[str(need)] = state.supplies[need].failure
             continue
         if isinstance(need, Folder):
@@ -101,7 +101,7 @@ def failures(state: State | Turn, app: App) -> Mapping[str, Failure]:
     for ref in inputs_of(state, app.want.needs):
         failure = state.sources[ref].failure
         # A folder goes on without a secret that is gone.
-        if failure is not None and (failure.kind is not Kind.MISSING or ref in app.want.needs):
+        if failure is not None and (failure.kind is not Kind.NOT_FOUND or ref in app.want.needs):
             found[str(ref)] = failure
     return {path: failure for path, failure in found.items() if failure is not None}
 

@@ -11,7 +11,7 @@ from lessee.core.failures import Kind
 SLOW = 3.0
 """Seconds without an answer that are told."""
 
-_MADE = {"env": "the agent's environment", "last_good": "its last good secrets"}
+_MADE = {"env": "the agent's environment", "last_known_good": "its last good secrets"}
 
 
 def troubles(state: State, now: float) -> Iterator[str]:

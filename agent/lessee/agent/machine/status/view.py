@@ -12,8 +12,8 @@ from lessee.agent.machine.state import NEVER, App, Held, Source, State, Supply
 from lessee.agent.machine.status.counters import Totals
 from lessee.agent.machine.status.problems import ended, ended_at, troubles
 from lessee.core.failures import Kind
-from lessee.core.immutable import Record
-from lessee.core.paths import Dynamic, Folder, Ref
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.paths import DynamicSecret, Folder, Ref
 
 LOOKS = 4.0
 """Rounds without a look after which a source is no longer called fresh: its own and three tries."""
@@ -21,7 +21,7 @@ LOOKS = 4.0
 _Moment = Callable[[float | None], str | None]
 
 
-class Account(Record, frozen=True):
+class Account(ImmutableStruct, frozen=True):
     """What the agent is in one identity's name. `address` is the one in use; `id` tells this identity from others."""
 
     id: str
@@ -51,11 +51,11 @@ def _fresh(state: State, want: Want, now: float) -> bool:
     groups = [state.groups[need] for need in want.needs if isinstance(need, Folder)]
     if not all(group.failure is None and recent(group.looked_at) for group in groups):
         return False
-    if any(isinstance(need, Dynamic) and not _valid(state, need) for need in want.needs):
+    if any(isinstance(need, DynamicSecret) and not _valid(state, need) for need in want.needs):
         return False
     for ref in inputs_of(state, want.needs):
         source = state.sources[ref]
-        if source.failure is not None and source.failure.kind is Kind.MISSING and ref not in want.needs:
+        if source.failure is not None and source.failure.kind is Kind.NOT_FOUND and ref not in want.needs:
             continue  # a folder goes on without a secret that is gone
         if source.failure is not None or source.stale:
             return False
@@ -64,7 +64,7 @@ def _fresh(state: State, want: Want, now: float) -> bool:
     return True
 
 
-def _valid(state: State, need: Dynamic) -> bool:
+def _valid(state: State, need: DynamicSecret) -> bool:
     held = state.leases.get(state.supplies[need].lease or "")
     return held is not None and held.ended_at is None
 
@@ -159,7 +159,7 @@ def _app(state: State, app: App, at: _Moment, now: float) -> Mapping[str, object
         "error": app.problem,
         "secrets": [
             *(_source(state, ref, at) for ref in sorted(inputs_of(state, app.want.needs), key=str)),
-            *(_supply(state, need, at) for need in sorted(app.want.needs, key=str) if isinstance(need, Dynamic)),
+            *(_supply(state, need, at) for need in sorted(app.want.needs, key=str) if isinstance(need, DynamicSecret)),
         ],
         "notify": {"owed": app.owed, "last": at(app.told_at), "error": app.notify_error},
         "proof": {"open": app.proof.open, "error": app.proof.error} if app.want.proves else None,
@@ -213,14 +213,14 @@ def _source(state: State, ref: Ref, at: _Moment) -> Mapping[str, object]:
     source = state.sources[ref]
     return {
         "path": str(ref),
-        "version": source.marker.version if source.marker else None,
+        "version": source.metadata.version if source.metadata else None,
         "read_at": at(source.read_at),
         "looked_at": at(looked_at(state, ref)),
         **_trouble(source, source.next_at, at),
     }
 
 
-def _supply(state: State, need: Dynamic, at: _Moment) -> Mapping[str, object]:
+def _supply(state: State, need: DynamicSecret, at: _Moment) -> Mapping[str, object]:
     supply = state.supplies[need]
     held = state.leases.get(supply.lease or "")
     return {

@@ -1,0 +1,24 @@
+"""A Vault token without its value."""
+
+from lessee.core.immutable import ImmutableStruct
+
+
+class Token(ImmutableStruct, frozen=True):
+    """What the agent knows of a token. Times are in seconds on the boot clock; `ttl` 0 means that it never expires."""
+
+    accessor: str
+    """Empty for a batch token, which has none."""
+    sent_at: float
+    """When the request for the `ttl` was sent."""
+    ttl: float
+    renewable: bool
+    """False also if the server capped the ttl."""
+    id: str = ""
+    """The agent's own name for the token. It distinguishes batch tokens too."""
+    ours: bool = True
+    """The agent logged in for it, and may therefore revoke it."""
+
+    @property
+    def ends_at(self) -> float:
+        """When it expires. Counted from the request, so it is never later than on the server."""
+        return self.sent_at + self.ttl if self.ttl else float("inf")
