@@ -1,4 +1,4 @@
-"""HCL and its JSON, as other agents read them."""
+"""HCL and its JSON form are parsed as Vault Agent parses them."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def read(text):
         ("\ufeffa = 1\r\nb = 2\r\n", [("a", 1), ("b", 2)]),
     ],
 )
-def test_blocks_lists_and_scalars_are_read(text, wanted):
+def test_blocks_lists_and_scalars_are_parsed(text, wanted):
     numbers = [("a", 0o640), ("b", 31), ("c", -3), ("d", 1.5), ("e", 2000.0), ("f", True), ("g", False)]
     assert read(text) == (numbers if wanted is None else wanted)
 
@@ -66,7 +66,7 @@ def test_blocks_lists_and_scalars_are_read(text, wanted):
         ("<<EOT\nEOTX\nEOT", "EOTX\n"),
     ],
 )
-def test_strings_mean_what_hcl_says(literal, wanted):
+def test_strings_are_unescaped_as_in_hcl(literal, wanted):
     assert read(f"a = {literal}") == [("a", wanted)]
 
 
@@ -78,36 +78,36 @@ def test_a_text_knows_the_lines_of_the_file():
     assert [item.line for item in block.items] == [2, 6]
 
 
-def test_json_is_read_with_its_lines():
+def test_json_is_parsed_with_its_lines():
     text = ' {\n "a": [{"b": "c"}, 1, null],\n "d": {"e": true}, "f": []}\n'
     assert read(text) == [("a", [[("b", "c")], 1, None]), ("d", [("e", True)]), ("f", [])]
     assert parse(text, "agent.json").items[1].line == 3
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "error"),
     [
         ('a = "b\n', "1: a string is not closed"),
         ('\na = "b', "2: a string is not closed"),
         ("a = <<EOT\nx\n", "1: a heredoc is not closed; close it with EOT"),
-        ("a = <EOT\n", "1: a < begins no heredoc"),
-        ('a = "\\q"', "1: a string holds a backslash that begins no escape"),
-        ('a = "\\ud800"', "1: a string holds a backslash"),
-        ('a = "\\xff"', "1: a string holds a backslash"),
-        ('a = "\\x41\\q"', "1: a string holds a backslash"),
+        ("a = <EOT\n", "1: a < does not begin a heredoc"),
+        ('a = "\\q"', "1: a string contains a backslash that does not begin an escape sequence"),
+        ('a = "\\ud800"', "1: a string contains a backslash"),
+        ('a = "\\xff"', "1: a string contains a backslash"),
+        ('a = "\\x41\\q"', "1: a string contains a backslash"),
         ("a {\n b = 1\n", "1: a { is not closed"),
         ("a = [1,\n", "1: a [ is not closed"),
         ("a = [1 2]", "1: in a list expected a comma or ], found '2'"),
-        ("}", "1: a } closes nothing"),
+        ("}", "1: a } has no matching {"),
         ("a = ", "1: expected a value, found the end of the file"),
         ("a = yes", "1: expected a value, found 'y'"),
-        ("a = 089", "1: this is no number"),
+        ("a = 089", "1: this is not a number"),
         ('a "b" = 1', "1: after the key 'a' expected = or {, found '='"),
         ('a\n"secret"', "2: after the key 'a' expected = or {, found the end of the file"),
         ("= 1", "1: expected a key, found '='"),
         ("/* x", "1: a comment is not closed"),
         ("a = {" * 200, "more than 100 deep"),
-        ("{} x", "1: after the end of the JSON stands 'x'"),
+        ("{} x", "1: unexpected content after the end of the JSON: 'x'"),
         ('{"a" 1}', "1: this is not JSON: expected a key"),
         ('{"a": 1 "b": 2}', "1: this is not JSON: expected a comma or }, found a string"),
         ('{"a": x}', "1: this is not JSON: expected a value, found 'x'"),
@@ -115,11 +115,11 @@ def test_json_is_read_with_its_lines():
         ("{", "1: this is not JSON: expected a value, found the end of the file"),
     ],
 )
-def test_what_is_broken_is_told_with_its_line(text, told):
+def test_a_syntax_error_is_reported_with_its_line(text, error):
     with pytest.raises(ConfigError) as caught:
         parse(text, "agent.hcl")
     assert str(caught.value).startswith("agent.hcl:")
-    assert told in str(caught.value)
+    assert error in str(caught.value)
 
 
 WORDS = st.sampled_from(
@@ -150,17 +150,17 @@ WORDS = st.sampled_from(
 )
 
 
-def test_half_a_surrogate_pair_in_json_is_what_go_makes_of_it():
+def test_half_a_surrogate_pair_in_json_is_replaced_as_in_go():
     [item] = parse('{"a\\ud800": "\\udc00\\ud83d\\ude00"}', "a.json").items
     assert (item.keys, item.value.value) == (("a\ufffd",), "\ufffd😀")
 
 
 @given(st.lists(WORDS, max_size=20).map("".join) | st.text(max_size=60))
-def test_any_text_is_read_or_refused_with_its_line(text):
-    assert re.match(r"agent.hcl:[0-9]+: |\Z", refusal(text))
+def test_any_text_is_parsed_or_rejected_with_its_line(text):
+    assert re.match(r"agent.hcl:[0-9]+: |\Z", rejection(text))
 
 
-def refusal(text):
+def rejection(text):
     try:
         parse(text, "agent.hcl")
     except ConfigError as exc:

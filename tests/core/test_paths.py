@@ -1,14 +1,14 @@
-"""Which paths a template's words mean, and that none leads out of its environment."""
+"""A template's paths are resolved within its environment, and none leads out of it."""
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lessee.core.errors import DeniedError
-from lessee.core.paths import Dynamic, Folder, Ref, Space
+from lessee.core.paths import DynamicSecret, Folder, PathScope, Ref
 
-SPACE = Space("kv", "production/", ("shared/", "teams/common/"), frozenset({"testing", "staging"}))
-BARE = Space("kv", foreign=frozenset({"testing", "staging"}))
+SPACE = PathScope("kv", "production/", ("shared/", "teams/common/"), frozenset({"testing", "staging"}))
+BARE = PathScope("kv", foreign=frozenset({"testing", "staging"}))
 
 pieces = st.sampled_from(
     [
@@ -37,7 +37,7 @@ literal = st.lists(pieces | st.text(max_size=3), max_size=6).map("/".join) | st.
 @example("shared")
 @example("teams/common")
 @example("shared/../testing/a")
-def test_no_word_gives_a_secret_outside_prefix_and_shared_folders(text):
+def test_no_path_gives_a_secret_outside_prefix_and_shared_folders(text):
     try:
         path = SPACE.secret(text).path
     except DeniedError:
@@ -51,7 +51,7 @@ def test_no_word_gives_a_secret_outside_prefix_and_shared_folders(text):
 @example("/")
 @example("//")
 @example("shared")
-def test_no_word_gives_a_folder_outside_prefix_and_shared_folders(text):
+def test_no_path_gives_a_folder_outside_prefix_and_shared_folders(text):
     try:
         path = SPACE.folder(text).path
     except DeniedError:
@@ -72,7 +72,7 @@ def test_without_a_prefix_no_element_is_empty_or_a_dot(text):
 
 
 @given(literal)
-def test_a_secret_lies_in_the_folder_that_its_own_folder_names(text):
+def test_a_secret_is_in_its_folder(text):
     try:
         ref = SPACE.secret(text)
     except DeniedError:
@@ -87,7 +87,7 @@ def assert_sound(elements):
     assert not {"testing", "staging"} & {elements[0] if elements else ""}
 
 
-def test_the_prefix_is_put_in_front_but_for_shared_folders():
+def test_the_prefix_is_added_except_to_shared_folders():
     assert SPACE.secret("database/postgres") == Ref("kv", "production/database/postgres")
     assert SPACE.secret("shared/tls") == Ref("kv", "shared/tls")
     assert SPACE.secret("teams/common/a/b") == Ref("kv", "teams/common/a/b")
@@ -100,7 +100,7 @@ def test_a_secret_with_a_shared_folders_name_is_not_in_it():
     assert SPACE.secret("sharedish") == Ref("kv", "production/sharedish")
 
 
-def test_folders_are_named_with_or_without_their_slash():
+def test_a_folder_may_be_written_with_or_without_a_slash():
     assert SPACE.folder("api-keys/") == SPACE.folder("api-keys") == Folder("kv", "production/api-keys/")
     assert SPACE.folder("shared/") == SPACE.folder("shared") == Folder("kv", "shared/")
     assert SPACE.folder("") == SPACE.folder("/") == Folder("kv", "production/")
@@ -108,52 +108,54 @@ def test_folders_are_named_with_or_without_their_slash():
 
 
 @pytest.mark.parametrize("name", ["testing/a", "staging/a/b", "testing", "staging"])
-def test_another_environments_name_is_refused_in_front(name):
+def test_a_path_that_starts_with_another_environment_is_denied(name):
     for resolve in SPACE.secret, SPACE.folder:
-        with pytest.raises(DeniedError, match="starts with another environment's name; an agent reads its own"):
+        with pytest.raises(
+            DeniedError, match="starts with the name of another environment; an agent reads only its own"
+        ):
             resolve(name)
 
 
-def test_another_environments_name_further_on_is_a_name_as_any_other():
+def test_another_environments_name_later_in_a_path_is_accepted():
     assert SPACE.secret("a/testing") == Ref("kv", "production/a/testing")
 
 
 @pytest.mark.parametrize("name", ["production/a", "production"])
-def test_the_prefix_is_not_written_out(name):
-    with pytest.raises(DeniedError, match="starts with the prefix 'production/', which lessee itself puts in front"):
+def test_a_written_prefix_is_denied(name):
+    with pytest.raises(DeniedError, match="starts with the prefix 'production/', which lessee adds itself"):
         SPACE.secret(name)
 
 
 @pytest.mark.parametrize("name", ["", "a/", "/"])
 def test_a_secret_has_a_name(name):
-    with pytest.raises(DeniedError, match=r"is no path of a secret; write it as secret\(\"database/postgres\"\)"):
+    with pytest.raises(DeniedError, match=r"is not the path of a secret; write it as secret\(\"database/postgres\"\)"):
         SPACE.secret(name)
 
 
 @pytest.mark.parametrize("name", ["/a", "a//b", "a/../b", "./a", "..", "a\nb", "a\x00", "a\u202eb"])
-def test_a_path_has_whole_and_visible_elements(name):
+def test_a_path_has_nonempty_printable_elements(name):
     for resolve in SPACE.secret, SPACE.folder:
-        with pytest.raises(DeniedError, match="is no path: an element is empty, a dot, or not printable"):
+        with pytest.raises(DeniedError, match="is not a path: an element is empty, a dot, or not printable"):
             resolve(name)
 
 
 def test_versions_start_at_one():
     assert SPACE.secret("a", 1) == Ref("kv", "production/a", 1)
     for version in (0, -1):
-        with pytest.raises(DeniedError, match=f"version={version} is no version of a secret; versions start at 1"):
+        with pytest.raises(DeniedError, match=f"version={version} is not a version number; versions start at 1"):
             SPACE.secret("a", version)
 
 
-def test_a_version_of_thousands_of_digits_is_refused_without_them():
-    with pytest.raises(DeniedError, match=r"^no secret has so many versions; "):
+def test_an_error_about_a_huge_version_does_not_repeat_it():
+    with pytest.raises(DeniedError, match=r"^the version number is too large; "):
         SPACE.secret("a", 16**4000)
 
 
-def test_paths_are_told_as_people_write_them():
+def test_paths_are_printed_as_users_write_them():
     assert str(Ref("kv", "a/b")) == "kv/a/b"
     assert str(Ref("kv", "a/b", 3)) == "kv/a/b@3"
     assert str(Folder("kv", "a/")) == "kv/a/"
-    assert str(Dynamic("database/creds/simba")) == "database/creds/simba"
+    assert str(DynamicSecret("database/creds/simba")) == "database/creds/simba"
     assert str(SPACE.dynamic("aws/sts/deploy", ttl="15m", n=1)) == "aws/sts/deploy (n=1, ttl=15m)"
 
 
@@ -171,7 +173,7 @@ def test_the_folder_of_a_secret_at_the_top_is_the_mount():
 @example("kv/data/production/a")
 @example("kv//a")
 @example("pki/issue/web")
-def test_no_word_asks_for_what_belongs_to_another_environment_or_is_kv(text):
+def test_no_dynamic_path_is_of_another_environment_or_of_kv(text):
     for resolve in SPACE.dynamic, SPACE.certificate, BARE.dynamic, BARE.certificate:
         try:
             path = resolve(text).path
@@ -191,7 +193,7 @@ parameters = st.dictionaries(
 
 
 @given(parameters, st.randoms())
-def test_the_order_of_parameters_makes_no_other_need(params, random):
+def test_the_order_of_parameters_does_not_matter(params, random):
     pairs = list(params.items())
     random.shuffle(pairs)
     shuffled = dict(pairs)
@@ -202,109 +204,111 @@ def test_the_order_of_parameters_makes_no_other_need(params, random):
         assert dict(made.params) == params
 
 
-def test_other_parameters_are_another_need():
+def test_different_parameters_are_a_different_secret():
     one, other = (SPACE.certificate("pki/issue/web", common_name=name) for name in ("a.local", "b.local"))
     assert one != other
     assert one != SPACE.dynamic("pki/issue/web", common_name="a.local")
     assert one != SPACE.certificate("pki/issue/web", common_name="a.local", key="local")
 
 
-def test_parameters_are_sent_by_a_post_and_no_prefix_is_put_in_front():
-    assert SPACE.dynamic("database/creds/simba") == Dynamic("database/creds/simba")
-    assert SPACE.dynamic("database/creds/simba", method="GET") == Dynamic("database/creds/simba")
-    assert SPACE.dynamic("gcp/key/a", method="POST") == Dynamic("gcp/key/a", method="POST")
-    both = Dynamic("aws/sts/deploy", (("n", 1), ("ttl", "15m")), "POST")
+def test_parameters_are_sent_by_post_and_the_prefix_is_not_added():
+    assert SPACE.dynamic("database/creds/simba") == DynamicSecret("database/creds/simba")
+    assert SPACE.dynamic("database/creds/simba", method="GET") == DynamicSecret("database/creds/simba")
+    assert SPACE.dynamic("gcp/key/a", method="POST") == DynamicSecret("gcp/key/a", method="POST")
+    both = DynamicSecret("aws/sts/deploy", (("n", 1), ("ttl", "15m")), "POST")
     assert SPACE.dynamic("aws/sts/deploy", ttl="15m", n=1) == both
     assert SPACE.dynamic("aws/sts/deploy", ttl="15m", n=1, method="POST") == both
 
 
 def test_a_get_sends_no_parameters():
-    with pytest.raises(DeniedError, match='method="GET" sends no parameters; leave it out, or the parameters'):
+    with pytest.raises(DeniedError, match='method="GET" sends no parameters; omit the method or the parameters'):
         SPACE.dynamic("aws/sts/deploy", method="GET", ttl="15m")
 
 
 @pytest.mark.parametrize("method", ["get", "PUT", "", 1, True])
-def test_there_are_two_methods(method):
-    with pytest.raises(DeniedError, match='is neither "GET" nor "POST"; leave it out, or write method="POST"'):
+def test_another_method_is_denied(method):
+    with pytest.raises(DeniedError, match='is neither "GET" nor "POST"; omit it, or write method="POST"'):
         SPACE.dynamic("aws/sts/deploy", method=method)
 
 
-def test_a_certificate_is_asked_for_by_a_post():
+def test_a_certificate_is_requested_by_post():
     params = (("common_name", "simba.local"), ("ttl", "1h"))
-    made = Dynamic("pki/issue/web", params, "POST", certificate=True)
+    made = DynamicSecret("pki/issue/web", params, "POST", certificate=True)
     assert SPACE.certificate("pki/issue/web", ttl="1h", common_name="simba.local") == made
     assert SPACE.certificate("pki/issue/web", ttl="1h", common_name="simba.local", key="server") == made
     assert SPACE.certificate("pki/issue/web").params == ()
 
 
 @pytest.mark.parametrize("path", ["pki/issue/web", "a/pki/issue/issue", "issue/issue/web", "pki/issuer/x/issue/web"])
-def test_a_local_key_is_no_parameter(path):
+def test_a_local_key_is_not_sent_as_a_parameter(path):
     made = SPACE.certificate(path, common_name="simba.local", key="local")
-    assert made == Dynamic(path, (("common_name", "simba.local"),), "POST", certificate=True, local_key=True)
-    assert made.asked == path[: path.rindex("/issue/")] + "/sign/" + path[path.rindex("/") + 1 :]
-    assert SPACE.certificate(path, common_name="simba.local").asked == path
+    assert made == DynamicSecret(path, (("common_name", "simba.local"),), "POST", certificate=True, local_key=True)
+    assert made.request_path == path[: path.rindex("/issue/")] + "/sign/" + path[path.rindex("/") + 1 :]
+    assert SPACE.certificate(path, common_name="simba.local").request_path == path
 
 
 @pytest.mark.parametrize("key", ["Local", "", 1, False])
-def test_a_key_is_made_in_one_of_two_places(key):
-    with pytest.raises(DeniedError, match='is neither "server" nor "local"; say where the private key is made'):
+def test_another_place_for_the_key_is_denied(key):
+    with pytest.raises(DeniedError, match='is neither "server" nor "local"; choose where the private key is generated'):
         SPACE.certificate("pki/issue/web", common_name="simba.local", key=key)
 
 
 @pytest.mark.parametrize("path", ["pki/sign/web", "issue/web", "pki/issue", "pki/issue/web/x", "pki/issuer/x/y"])
-def test_a_local_key_wants_a_path_that_has_a_place_to_sign(path):
-    with pytest.raises(DeniedError, match="does not end in issue and a role: "):
+def test_a_local_key_needs_a_path_that_can_sign(path):
+    with pytest.raises(DeniedError, match="does not end in issue/ROLE, so "):
         SPACE.certificate(path, common_name="simba.local", key="local")
 
 
 @pytest.mark.parametrize("params", [{}, {"common_name": ""}, {"common_name": 1}, {"alt_names": "a"}])
-def test_a_local_key_wants_a_common_name(params):
+def test_a_local_key_needs_a_common_name(params):
     with pytest.raises(DeniedError, match='needs a common_name for its signing request; write common_name="'):
         SPACE.certificate("pki/issue/web", key="local", **params)
 
 
 @pytest.mark.parametrize("path", ["database", "pki/", "database/creds/simba/"])
-def test_what_vault_makes_lies_in_a_mount(path):
+def test_a_dynamic_secret_is_in_a_mount(path):
     for resolve in SPACE.dynamic, SPACE.certificate:
-        with pytest.raises(DeniedError, match="is no path of what Vault makes; write the mount and what is in it"):
+        with pytest.raises(
+            DeniedError, match="is not the path of a dynamic secret; write the mount and the path in it"
+        ):
             resolve(path)
 
 
-def test_the_prefix_cannot_be_gone_around_by_asking_for_a_kv_path():
-    for space in SPACE, Space("team/kv"):
-        for path in (f"{space.mount}/data/testing/a", f"{space.mount}/testing/a"):
-            with pytest.raises(DeniedError, match=r"where the KV secrets are; read it with secret\(\)"):
-                space.dynamic(path)
-    assert Space("team/kv").dynamic("team/kvetch/creds/a").path == "team/kvetch/creds/a"
-    with pytest.raises(DeniedError, match="where the KV secrets are"):
-        Space("team/kv").dynamic("team/kv")
+def test_a_kv_path_cannot_be_read_as_a_dynamic_secret():
+    for scope in SPACE, PathScope("team/kv"):
+        for path in (f"{scope.mount}/data/testing/a", f"{scope.mount}/testing/a"):
+            with pytest.raises(DeniedError, match=r"the mount of the KV secrets; read it with secret\(\)"):
+                scope.dynamic(path)
+    assert PathScope("team/kv").dynamic("team/kvetch/creds/a").path == "team/kvetch/creds/a"
+    with pytest.raises(DeniedError, match="the mount of the KV secrets"):
+        PathScope("team/kv").dynamic("team/kv")
 
 
-def test_a_parameter_that_is_no_text_is_refused():
-    with pytest.raises(DeniedError, match="a parameter holds half of a surrogate pair; write the character itself"):
+def test_a_parameter_with_half_a_surrogate_pair_is_denied():
+    with pytest.raises(DeniedError, match="a parameter contains half of a surrogate pair; write the character itself"):
         SPACE.dynamic("aws/sts/deploy", name="\ud800")
 
 
-def test_one_template_names_each_environments_own_engines():
+def test_one_template_serves_the_engines_of_each_environment():
     for name in "production", "testing":
-        space = Space("secret", f"{name}/", foreign=frozenset({"production", "testing"}) - {name}, environment=name)
-        assert space.dynamic("{environment}/database/creds/simba").path == f"{name}/database/creds/simba"
-        issued = space.certificate("{environment}/pki/issue/web", common_name="{environment}.local", ttl="1h")
+        scope = PathScope("secret", f"{name}/", foreign=frozenset({"production", "testing"}) - {name}, environment=name)
+        assert scope.dynamic("{environment}/database/creds/simba").path == f"{name}/database/creds/simba"
+        issued = scope.certificate("{environment}/pki/issue/web", common_name="{environment}.local", ttl="1h")
         assert issued.path == f"{name}/pki/issue/web"
         assert dict(issued.params)["common_name"] == "{environment}.local"
 
 
-def test_no_engine_of_an_environment_is_named_where_there_is_no_environment():
+def test_the_environment_placeholder_needs_an_environment():
     for resolve in BARE.dynamic, BARE.certificate:
         with pytest.raises(
-            DeniedError, match=r"holds \{environment\}, and there is no environment; write `environment: N"
+            DeniedError, match=r"contains \{environment\}, but no environment is set; write `environment: N"
         ):
             resolve("{environment}/database/creds/simba")
 
 
-def test_an_environment_stands_for_no_way_into_another():
-    space = Space("secret", foreign=frozenset({"testing"}), environment="../testing")
+def test_the_environment_placeholder_cannot_lead_out_of_the_scope():
+    scope = PathScope("secret", foreign=frozenset({"testing"}), environment="../testing")
     with pytest.raises(DeniedError, match="an element is empty, a dot, or not printable"):
-        space.dynamic("{environment}/database/creds/simba")
-    with pytest.raises(DeniedError, match="where the KV secrets are"):
-        Space("production", environment="production").dynamic("{environment}/data/a")
+        scope.dynamic("{environment}/database/creds/simba")
+    with pytest.raises(DeniedError, match="the mount of the KV secrets"):
+        PathScope("production", environment="production").dynamic("{environment}/data/a")

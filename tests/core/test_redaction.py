@@ -1,4 +1,4 @@
-"""No form of a value gets through; what is no value does."""
+"""Every encoding of a value is hidden, and other text is unchanged."""
 
 import base64
 import json
@@ -17,7 +17,7 @@ SECRET = "p?ss w/rd+ü\"'\\>~"
 
 def redactor(*values, public=""):
     made = Redactor()
-    made.publish(public)
+    made.allow(public)
     made.learn("a", values)
     return made
 
@@ -38,20 +38,20 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_value_is_hidden_in_each_of_its_forms(form):
-    said = redactor(SECRET).clean(f"before <{FORMS[form](SECRET)}> after")
-    assert said.rstrip("=> after") == f"before <{MASK}"
+def test_a_value_is_hidden_in_each_encoding(form):
+    text = redactor(SECRET).clean(f"before <{FORMS[form](SECRET)}> after")
+    assert text.rstrip("=> after") == f"before <{MASK}"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=SHORTEST), st.sampled_from(sorted(FORMS)))
-def test_no_value_gets_through_in_any_form(secret, form):
-    spelled = FORMS[form](secret)
-    assume(spelled not in MASK * 3)
-    assert spelled not in redactor(secret).clean(f"<<{spelled}>>")
+def test_no_value_gets_through_in_any_encoding(secret, form):
+    encoded = FORMS[form](secret)
+    assume(encoded not in MASK * 3)
+    assert encoded not in redactor(secret).clean(f"<<{encoded}>>")
 
 
 @given(st.text(min_size=SHORTEST))
-def test_any_string_can_be_learnt(secret):
+def test_any_string_can_be_learned(secret):
     assume(secret not in MASK * 2)
     assert secret not in redactor(secret).clean(f"x{secret}x")
 
@@ -62,7 +62,7 @@ def test_each_line_of_a_value_is_hidden():
     assert redactor(key).clean(f"got {key}.") == f"got {MASK}."
 
 
-def test_what_is_short_stays():
+def test_short_values_are_not_hidden():
     assert redactor("abcd", 1234, True, None).clean("abcd 1234 True None") == "abcd 1234 True None"
     assert redactor("abcde", 12345).clean("abcde 12345") == f"{MASK} {MASK}"
 
@@ -72,14 +72,14 @@ def test_values_are_found_in_structures():
     assert made.clean("key-name first-value other-value 123456 1.5e-07") == f"key-name {MASK} {MASK} {MASK} {MASK}"
 
 
-def test_words_of_the_configuration_stay():
+def test_words_of_the_configuration_are_not_hidden():
     made = redactor("postgres", "hunter2", public="secret: database/postgres")
     assert made.clean("postgres hunter2") == f"postgres {MASK}"
-    made.publish("")
+    made.allow("")
     assert made.clean("postgres hunter2") == f"{MASK} {MASK}"
 
 
-def test_a_value_inside_another_leaves_nothing_of_either():
+def test_a_value_inside_another_is_hidden_with_it():
     made = redactor("hunter2", "hunter2-and-more", "and-more")
     assert made.clean("hunter2-and-more hunter2") == f"{MASK} {MASK}"
 
@@ -91,34 +91,34 @@ def test_values_of_all_sources_are_hidden():
     assert made.clean("value-of-a value-of-b") == f"{MASK} {MASK}"
 
 
-def test_the_value_before_is_still_hidden_and_the_one_before_that_is_forgotten():
+def test_the_previous_value_is_still_hidden_and_an_older_one_is_forgotten():
     made = Redactor()
     for value in ("first-value", "second-value", "third-value"):
         made.learn("a", [value])
     assert made.clean("first-value second-value third-value") == f"first-value {MASK} {MASK}"
 
 
-def test_reading_the_same_again_forgets_nothing():
+def test_learning_the_same_value_again_forgets_nothing():
     made = redactor("first-value")
     for _ in range(3):
         made.learn("a", ["second-value"])
     assert made.clean("first-value second-value") == f"{MASK} {MASK}"
 
 
-def test_a_text_without_values_is_as_it_was():
+def test_a_text_without_values_is_unchanged():
     assert redactor(SECRET).clean("renewed ttl=3600") == "renewed ttl=3600"
     assert Redactor().clean("renewed ttl=3600") == "renewed ttl=3600"
 
 
-def test_one_thread_may_learn_while_another_hides():
+def test_one_thread_may_learn_values_while_another_hides_them():
     made = redactor(SECRET)
     for number in range(1000):
         made.learn(f"before {number}", [f"value-{number}"])
-    over = threading.Event()
+    done = threading.Event()
 
     def learn():
         for number in count():
-            if over.is_set():
+            if done.is_set():
                 return
             made.learn(f"meanwhile {number}", [f"other-{number}"])
 
@@ -127,5 +127,5 @@ def test_one_thread_may_learn_while_another_hides():
     try:
         assert {made.clean(f"it is {SECRET}") for _ in range(50)} == {f"it is {MASK}"}
     finally:
-        over.set()
+        done.set()
         thread.join()

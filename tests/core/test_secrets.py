@@ -20,7 +20,10 @@ def test_a_secret_used_as_text_is_an_error_with_a_way_out():
     with pytest.raises(SecretValueError) as caught:
         str(SecretView("database/postgres", {"password": CANARY}))
     message = caught.value.message(frozenset())
-    assert (message, caught.value.todo) == ("database/postgres is a mapping, not text", "name one of its keys, or add `| json`")
+    assert (message, caught.value.todo) == (
+        "database/postgres is a mapping, not text",
+        "name one of its keys, or add `| json`",
+    )
 
 
 def test_each_part_knows_its_path():

@@ -1,1 +1,1 @@
-"""Decisions without effects: nothing in here asks for the time, opens a file or sends a byte."""
+"""Domain types that all packages share: secrets, leases, failures, errors and redaction."""

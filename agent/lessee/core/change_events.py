@@ -18,7 +18,7 @@ MAX_MESSAGE_BYTES = 8192
 
 
 class Change(ImmutableStruct, frozen=True, omit_defaults=True):
-    """A write, deletion or rotation in Vault. `version` is None if KV has no versions or the audit log omits it.
+    """A write, deletion or rotation in Vault. `version` may be None: KV v1 has none, and some audit entries omit it.
 
     `path` is below `mount`, and below `environment` if the path in KV begins with the name of an environment.
     """

@@ -1,4 +1,4 @@
-"""Secrets as the systems that they open want them."""
+"""Credentials for PostgreSQL, Redis and S3, parsed from the fields of a secret."""
 
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
@@ -7,13 +7,13 @@ from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
 
 SSLMODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-"""Of libpq, https://www.postgresql.org/docs/current/libpq-ssl.html."""
+"""The modes of libpq, https://www.postgresql.org/docs/current/libpq-ssl.html."""
 _PORTS = 65535
 _DIGITS = 9
 
 
 class PostgresLogin(ImmutableStruct, frozen=True):
-    """A user of a PostgreSQL database. `sslmode` empty is libpq's own default."""
+    """A user of a PostgreSQL database. An empty `sslmode` is libpq's default."""
 
     hidden = ("password",)
 
@@ -31,7 +31,7 @@ class PostgresLogin(ImmutableStruct, frozen=True):
 
 
 class RedisLogin(ImmutableStruct, frozen=True):
-    """A user of a Redis; `username` empty is its default user."""
+    """A user of a Redis server; an empty `username` is the default user."""
 
     hidden = ("password",)
 
@@ -49,7 +49,7 @@ class RedisLogin(ImmutableStruct, frozen=True):
 
 
 class S3Login(ImmutableStruct, frozen=True):
-    """A key of an object store, and the bucket that it is for."""
+    """An access key of an S3 object store, and the bucket that it is for."""
 
     hidden = ("access_key", "secret_key")
 
@@ -67,11 +67,11 @@ class S3Login(ImmutableStruct, frozen=True):
 
 
 def postgres(path: str, fields: Mapping[str, object]) -> PostgresLogin:
-    """Raises LesseeError with all keys of the secret that are missing or no use."""
+    """Raises LesseeError that names every key of the secret that is missing or invalid."""
     _complete(path, fields, ("host", "port", "database", "username", "password"))
     sslmode = _text(fields, "sslmode")
     if sslmode and sslmode not in SSLMODES:
-        raise LesseeError("sslmode is none of libpq's", where=path, todo=f"write one of {', '.join(SSLMODES)}")
+        raise LesseeError("sslmode is not one of libpq's modes", where=path, todo=f"write one of {', '.join(SSLMODES)}")
     return PostgresLogin(
         host=_name(path, fields, "host"),
         port=_port(path, fields["port"]),
@@ -98,9 +98,9 @@ def redis(path: str, fields: Mapping[str, object]) -> RedisLogin:
 
 
 def s3(path: str, fields: Mapping[str, object], *, bucket: bool = True) -> S3Login:
-    """Raises as `postgres` does. An endpoint without a scheme is HTTPS where `secure` is true.
+    """Raises as `postgres` does. An endpoint without a scheme is HTTPS if `secure` is true.
 
-    `bucket` False: it is for whoever administers the store, and for no bucket.
+    `bucket` False: the key administers the store and needs no bucket.
     """
     _complete(path, fields, ("endpoint", "access_key", "secret_key", *(("bucket",) if bucket else ())))
     endpoint = _text(fields, "endpoint")
@@ -112,7 +112,7 @@ def s3(path: str, fields: Mapping[str, object], *, bucket: bool = True) -> S3Log
     except ValueError:
         host, port = None, 0
     if not host or parts.scheme not in {"http", "https"}:
-        raise LesseeError("endpoint is no address", where=path, todo="write host:port, or https://host")
+        raise LesseeError("endpoint is not an address", where=path, todo="write host:port, or https://host")
     return S3Login(
         url=f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}",
         host=host,
@@ -136,19 +136,19 @@ def _text(fields: Mapping[str, object], key: str) -> str:
 
 
 def _name(path: str, fields: Mapping[str, object], key: str) -> str:
-    """It is shown, and so must be no URL or DSN: in such a one stands a password."""
+    """The name is printed, so it must not be a URL or DSN, which can contain a password."""
     name = _text(fields, key)
     if any(sign in name for sign in "@/="):
-        todo = "write a name alone: what else a URL says has keys of its own"
-        raise LesseeError(f"{key} is no name", where=path, todo=todo)
+        todo = "write only the name: the other parts of a URL have their own keys"
+        raise LesseeError(f"{key} is not a name", where=path, todo=todo)
     return name
 
 
 def _port(path: str, value: object) -> int:
     text = str(value)
-    # Of thousands of digits Python makes no number.
+    # Python refuses to convert thousands of digits.
     if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS and 0 < int(text) <= _PORTS):
-        raise LesseeError("port is no port", where=path, todo=f"write a number from 1 to {_PORTS}")
+        raise LesseeError("port is not a port number", where=path, todo=f"write a number from 1 to {_PORTS}")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""The errors a person may see: each says what, where and what to do, and ends in a code of sysexits(3)."""
+"""The errors that users see: each says what failed, where and what to do, and has an exit code of sysexits(3)."""
 
 from collections.abc import Iterable
 from typing import Self
@@ -7,10 +7,10 @@ from lessee.core.failures import Kind
 
 
 class LesseeError(Exception):
-    """The root of lessee's errors; its text never holds a secret's value.
+    """The base class of lessee's errors; its text never contains the value of a secret.
 
-    `where` is a place the reader can open (`lessee.yaml:12`, a path in Vault); `todo` is the way out; `rule` is the
-    name under which `lessee check` tells of it, where it has one of its own.
+    `where` is a place that the reader can open (`lessee.yaml:12`, a path in Vault). `todo` is what to do next. `rule`
+    is the name of the `lessee lint` rule that reports it, if it has one.
     """
 
     exit_code = 70  # EX_SOFTWARE
@@ -25,7 +25,7 @@ class LesseeError(Exception):
 
     @property
     def problems(self) -> "tuple[LesseeError, ...]":
-        """All that it tells of, one by one."""
+        """The single errors that it consists of."""
         return self._several or (self,)
 
     def __str__(self) -> str:
@@ -34,7 +34,7 @@ class LesseeError(Exception):
 
 
 class UsageError(LesseeError):
-    """The command line makes no sense."""
+    """The command line is invalid."""
 
     exit_code = 64  # EX_USAGE
 
@@ -46,16 +46,16 @@ class TemplateError(LesseeError):
 
 
 class TemplateListError(TemplateError):
-    """Templates are wrong; all that is wrong with them is told at once."""
+    """Several templates or parts of one are wrong; lists every error."""
 
     def __init__(self, problems: Iterable[LesseeError]) -> None:
-        several = {str(problem): problem for problem in problems}  # What two of them take in is wrong once.
+        several = {str(problem): problem for problem in problems}  # Two templates may include the same wrong file.
         super().__init__("\n".join(several))
         self._several = tuple(several.values())
 
 
 class FormatError(TemplateError):
-    """A value has no place in the grammar of the file that a template writes."""
+    """A value cannot be written in the format of the file that a template renders."""
 
 
 class VaultRequestError(LesseeError):
@@ -79,7 +79,7 @@ class VaultRequestError(LesseeError):
 
 
 class VaultUnreachableError(VaultRequestError):
-    """Vault did not answer in time, or answered that it cannot serve now."""
+    """Vault did not answer in time, or answered that it cannot serve requests now."""
 
     exit_code = 69  # EX_UNAVAILABLE
 
@@ -91,32 +91,32 @@ class AgentUnavailableError(LesseeError):
 
 
 class WriteError(LesseeError):
-    """A file, directory or socket of ours cannot be made."""
+    """lessee cannot create or write a file, directory or socket."""
 
     exit_code = 73  # EX_CANTCREAT
 
 
 class NotNotifiedError(LesseeError):
-    """The files are published and their reader could not be told."""
+    """The files are published, but the app could not be notified."""
 
     exit_code = 75  # EX_TEMPFAIL
 
 
 class ManuallyChangedError(LesseeError):
-    """What somebody changed by hand was left as it is."""
+    """An object was changed manually, so lessee did not change it."""
 
     exit_code = 75  # EX_TEMPFAIL
 
 
 class DeniedError(VaultRequestError):
-    """Vault, or lessee itself before asking, refused a login or a path."""
+    """Vault denied a login or a path, or lessee did so before it sent the request."""
 
     exit_code = 77  # EX_NOPERM
     default_kind = Kind.DENIED
 
 
 class ConfigError(LesseeError):
-    """lessee.yaml is wrong; all that is wrong with it is told at once."""
+    """The configuration is wrong; lists every error."""
 
     exit_code = 78  # EX_CONFIG
 

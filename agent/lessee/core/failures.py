@@ -22,7 +22,7 @@ class Kind(Enum):
     """The server does not have this endpoint."""
     INVALID = "invalid"
     """400 and other answers that a retry does not change."""
-    WRAPPING_TOKEN_USED = "wrapping token used"
+    ALREADY_UNWRAPPED = "already unwrapped"
     """Another client has already unwrapped this wrapping token: a security event, and never retried."""
 
 

@@ -7,12 +7,12 @@ import msgspec
 
 from lessee.core.immutable import ImmutableStruct
 
-FallbackKind = Literal["env", "last_good"]
-"""Where the values of a generation come from that Vault did not give: variables of the agent, or what it kept."""
+FallbackKind = Literal["env", "last_known_good"]
+"""The source of values that Vault did not return: the agent's environment, or the last-known-good snapshot."""
 
 
 class File(ImmutableStruct, frozen=True):
-    """A file as it is to stand in an app's directory. `uid` or `gid` None: the agent's own."""
+    """A file to publish in an app's directory. `uid` or `gid` None: the agent's own."""
 
     hidden = ("content",)
 
@@ -24,16 +24,16 @@ class File(ImmutableStruct, frozen=True):
 
 
 class Generation(ImmutableStruct, frozen=True):
-    """The files of one app, whole."""
+    """All files of one app."""
 
     hidden = ("environ",)
 
     app: str
     files: tuple[File, ...]
     environ: tuple[tuple[str, str], ...] | None = None
-    """What `lessee exec` adds to its child's environment, by name; it is never written down."""
+    """The variables that `lessee exec` adds to its child's environment, sorted by name; never written to a file."""
 
     @property
     def fingerprint(self) -> str:
-        """The same for generations that are alike in all that a reader sees."""
+        """A hash that is equal for generations whose readers see no difference."""
         return hashlib.sha256(msgspec.json.encode((self.files, self.environ))).hexdigest()

@@ -1,4 +1,4 @@
-"""What GitHub's runner reads of a step: commands in its output, and lines in files that the runner names.
+"""Workflow commands of GitHub Actions: lines in a step's output, and in the files that the runner names.
 
 https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 """
@@ -12,24 +12,23 @@ from contextlib import suppress
 from lessee.core.errors import UsageError
 from lessee.core.redaction import SHORTEST, forms, texts
 
-_NO_SECRETS = {"false", "False", "FALSE", "localhost", "127.0.0.1"}
-"""Hidden, they would take half the log along."""
-_RUNNERS_OWN = ("GITHUB_", "RUNNER_", "ACTIONS_")
+_NEVER_MASKED = {"false", "False", "FALSE", "localhost", "127.0.0.1"}
+"""Masking them would hide half the log."""
+_RESERVED_PREFIXES = ("GITHUB_", "RUNNER_", "ACTIONS_")
 
 
 def command(name: str, text: str, properties: Mapping[str, str] = {}) -> str:
-    """One command, which is one line."""
-    said = ",".join(f"{key}={_property(value)}" for key, value in properties.items() if value)
-    return f"::{name}{' ' if said else ''}{said}::{_data(text)}"
+    """A workflow command; it is always one line."""
+    pairs = ",".join(f"{key}={_property(value)}" for key, value in properties.items() if value)
+    return f"::{name}{' ' if pairs else ''}{pairs}::{_data(text)}"
 
 
 def masks(values: Iterable[object]) -> tuple[tuple[str, ...], int]:
-    """The texts that a log is not to show, so that none of these values is to be read in it; each is one line.
+    """The one-line texts that the runner must mask to hide these values, and how many values are too short to mask.
 
-    And how many values are not among them, being shorter than SHORTEST. The runner hides a text wherever it stands,
-    and of a text of several lines each line, so that a value of JSON would have it hide every `{`: it gets each line
-    by itself, where that is long enough. What is JSON or base64 is told by its parts too, since templates take those
-    out of it.
+    The runner masks a text wherever it occurs, and each line of a multi-line text: a JSON value would make it mask
+    every `{`. So each line is masked on its own, if it is at least SHORTEST long. The parts of JSON and base64 values
+    are masked too, because templates extract them.
     """
     found: dict[str, None] = {}
     short = 0
@@ -40,16 +39,16 @@ def masks(values: Iterable[object]) -> tuple[tuple[str, ...], int]:
             if len(lines) == 1 or len(set(line)) > 1:
                 found.update(dict.fromkeys(forms(line)))
         found.update(dict.fromkeys(form for form in forms(text) if "\n" not in form and "\r" not in form))
-    for word in _NO_SECRETS:
+    for word in _NEVER_MASKED:
         found.pop(word, None)
     return tuple(found), short
 
 
 def assignment(name: str, value: str, mark: str) -> str:
-    """The lines of $GITHUB_ENV that set a variable; `mark` is a word that nobody can foresee. Raises UsageError."""
-    if name.startswith(_RUNNERS_OWN) or name in {"CI", "NODE_OPTIONS"}:
-        todo = "give it another name in the template of `environ`"
-        raise UsageError("the runner takes this variable from nobody", where=name, todo=todo)
+    """The lines of $GITHUB_ENV that set a variable; `mark` is an unpredictable delimiter. Raises UsageError."""
+    if name.startswith(_RESERVED_PREFIXES) or name in {"CI", "NODE_OPTIONS"}:
+        todo = "rename it in the template of `env_template`"
+        raise UsageError("the runner does not let a step set this variable", where=name, todo=todo)
     assert mark not in value
     return f"{name}<<{mark}\n{value}\n{mark}\n"
 
@@ -62,9 +61,9 @@ def _texts(value: object) -> Iterable[str]:
 
 def _inner(text: str) -> Iterable[str]:
     with suppress(ValueError, RecursionError):
-        held = json.loads(text)
-        if isinstance(held, dict | list):
-            yield from _texts(held)
+        decoded = json.loads(text)
+        if isinstance(decoded, dict | list):
+            yield from _texts(decoded)
     with suppress(binascii.Error, ValueError):
         plain = base64.b64decode("".join(text.split()), validate=True).decode()
         if all(char.isprintable() or char.isspace() for char in plain):

@@ -1,4 +1,4 @@
-"""The escapes of Go's string literals, which HCL shares."""
+"""The escape sequences of Go's string literals, which HCL shares."""
 
 import re
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ _CHARS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v":
 
 
 def unescape(text: str) -> str:
-    r"""The string that the text between double quotes means; `\x` and octal escapes are bytes of UTF-8.
+    r"""The value of a string literal without its quotes; `\x` and octal escapes are bytes of UTF-8.
 
-    Raises ValueError for an escape that is none, or that makes no text.
+    Raises ValueError for an invalid escape, or for bytes that are not UTF-8.
     """
     return b"".join(_bytes(text)).decode() if "\\" in text else text
 

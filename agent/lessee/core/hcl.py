@@ -1,7 +1,7 @@
-"""HCL version 1 and its JSON form, as Vault Agent and consul-template read them.
+"""A parser for HCL version 1 and its JSON form, as Vault Agent and consul-template read them.
 
-Of the libraries, those for version 2 take `${` and `%{` in a shell command for templates and refuse quoted keys, the
-one for version 1 scrambles repeated blocks, and none tells a line.
+Existing libraries do not fit. Those for version 2 treat `${` and `%{` in a shell command as templates and reject
+quoted keys; the one for version 1 mixes up repeated blocks. None reports line numbers.
 """
 
 import json
@@ -23,7 +23,7 @@ class Item(ImmutableStruct, frozen=True):
 
 
 class Block(ImmutableStruct, frozen=True):
-    """What stands between braces, or the whole file."""
+    """The content of a pair of braces, or the whole file."""
 
     items: tuple[Item, ...]
     line: int
@@ -33,7 +33,7 @@ Value = Text | int | float | bool | None | tuple["Value", ...] | Block
 
 
 def parse(text: str, source: str) -> Block:
-    """The file as HCL reads it: JSON where it begins with a brace. Raises ConfigError that names file and line."""
+    """Parse a file as HCL does: as JSON if it begins with a brace. Raises ConfigError that names file and line."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     if text.lstrip().startswith("{"):
         return _Json(text, source).read()
@@ -78,10 +78,10 @@ class _Reader:
     def _enter(self) -> None:
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise self._error(f"blocks and lists stand in one another more than {_DEEPEST} deep")
+            raise self._error(f"blocks and lists are nested more than {_DEEPEST} deep")
 
     def _found(self) -> str:
-        """What stands here, for people; a string may be a secret and is not repeated."""
+        """What was found instead, for an error text; a string may be a secret and is not repeated."""
         char = self._text[self._at : self._at + 1]
         return "the end of the file" if not char else "a string" if char == '"' else repr(char)
 
@@ -103,7 +103,7 @@ class _Hcl(_Reader):
             self._takes(",")
             self._skip()
         if not self._depth and self._at < len(self._text):
-            raise self._error("a } closes nothing")
+            raise self._error("a } has no matching {")
 
     def _item(self) -> Item:
         line = self._line()
@@ -179,7 +179,7 @@ class _Hcl(_Reader):
                 return int(text, 8)
             return int(text, 0) if re.fullmatch(r"-?(?:0[xX]\w+|[0-9]+)", text) else float(text)
         except ValueError:
-            raise self._error("this is no number", at) from None
+            raise self._error("this is not a number", at) from None
 
     def _string(self) -> Text:
         start, line = self._at, self._line()
@@ -193,11 +193,11 @@ class _Hcl(_Reader):
             match found[0]:
                 case '"' if not braces:
                     parts.append(self._unescaped(begin, found.start()))
-                    return Text("".join(parts), self._source, line, several=False)
+                    return Text("".join(parts), self._source, line, is_multiline=False)
                 case "\\":
                     self._at += 1
                 case "$" if not braces and self._takes("{"):
-                    # What stands in ${ } is taken as it is, with quotes and escapes.
+                    # The content of ${ } is taken literally, with quotes and escapes.
                     parts.append(self._unescaped(begin, found.start()))
                     braces, begin = 1, found.start()
                 case "{" if braces:
@@ -213,14 +213,16 @@ class _Hcl(_Reader):
             return unescape(self._text[begin:end])
         except ValueError:
             raise self._error(
-                "a string holds a backslash that begins no escape", begin, r"write \\ for a backslash"
+                "a string contains a backslash that does not begin an escape sequence",
+                begin,
+                r"write \\ for a backslash",
             ) from None
 
     def _heredoc(self) -> Text:
         start = self._at
         head = self._take(_HEREDOC)
         if head is None:
-            raise self._error("a < begins no heredoc", start, "write <<EOT and the end of the line")
+            raise self._error("a < does not begin a heredoc", start, "write <<EOT and the end of the line")
         begin, line = self._at, self._line()
         end = re.compile(rf"^([ \t\v\f\r]*){head[2]}\r*(?:\n|\Z)", re.MULTILINE).search(self._text, begin)
         if end is None:
@@ -231,7 +233,7 @@ class _Hcl(_Reader):
 
 
 def _unindented(body: str, indent: str) -> str:
-    """As HCL has it: where one line, be it empty, is indented less than the end's mark, all stay as they are."""
+    """As HCL does it: if any line, even an empty one, is indented less than the end mark, all lines stay unchanged."""
     lines = body.split("\n")[:-1]
     if not all(line.startswith(indent) for line in lines):
         return body
@@ -246,7 +248,7 @@ class _Json(_Reader):
         value = self._value()
         self._take(self._SPACE)
         if not isinstance(value, Block) or self._at < len(self._text):
-            raise self._error(f"after the end of the JSON stands {self._found()}")
+            raise self._error(f"unexpected content after the end of the JSON: {self._found()}")
         return value
 
     def _value(self) -> Value:
@@ -260,7 +262,7 @@ class _Json(_Reader):
             value, self._at = self._DECODER.raw_decode(self._text, self._at)
         except ValueError:
             raise self._error(f"this is not JSON: expected a value, found {self._found()}") from None
-        return Text(_whole(value), self._source, line, several=False) if isinstance(value, str) else value
+        return Text(_whole(value), self._source, line, is_multiline=False) if isinstance(value, str) else value
 
     def _members(self) -> Iterator[Item]:
         for _ in self._separated("}"):
@@ -288,5 +290,5 @@ class _Json(_Reader):
 
 
 def _whole(text: str) -> str:
-    """With U+FFFD for each half of a surrogate pair, as Go has it."""
+    """Replace each half of a surrogate pair by U+FFFD, as Go does."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -1,4 +1,4 @@
-"""What an app's files were last made from, as it is kept over the loss of all else; and when it may serve again."""
+"""The last-known-good snapshot: the secrets from which an app's files were last rendered, and when it may be used."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,109 +7,113 @@ import msgspec
 
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import Dynamic, Folder, Need, Ref
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
 
 FORMAT = 1
-AHEAD = 300.0
-"""Seconds that the clock may have gone back since, before an age is not believed."""
+MAX_CLOCK_STEP = 300.0
+"""Seconds. A snapshot that was saved further in the future has an age that cannot be trusted."""
 
 
-class Label(ImmutableStruct, frozen=True):
-    """Whose it is, and of when: what may be read without the key, and what cannot be changed without it."""
+class SnapshotHeader(ImmutableStruct, frozen=True):
+    """The app and time of a snapshot: readable without the key, and authenticated by it."""
 
     app: str
     environment: str
-    kept_at: float
+    saved_at: float
     """Seconds since 1970."""
     format: int = FORMAT
 
 
-class Issued(ImmutableStruct, frozen=True):
-    """What Vault had made. `ends_at` in seconds since 1970; None: it does not end."""
+class IssuedSecret(ImmutableStruct, frozen=True):
+    """A dynamic secret in a snapshot. `expires_at` in seconds since 1970; None: it does not expire."""
 
     hidden = ("data",)
 
-    need: Dynamic
+    need: DynamicSecret
     data: dict[str, Any]
-    ends_at: float | None
+    expires_at: float | None
 
 
-class Good(ImmutableStruct, frozen=True):
-    """All that the templates of an app read."""
-
-    hidden = ("secrets", "folders", "issued")
-
-    secrets: list[tuple[Ref, dict[str, Any]]]
-    folders: list[tuple[Folder, dict[str, dict[str, Any]]]]
-    issued: list[Issued]
-
-
-class Served(ImmutableStruct, frozen=True):
-    """What a rendering is made from."""
+class SnapshotSecrets(ImmutableStruct, frozen=True):
+    """The secrets that a decoded snapshot provides to the templates."""
 
     hidden = ("secrets", "folders", "dynamic")
 
     secrets: Mapping[Ref, Secret]
     folders: Mapping[Folder, Mapping[str, Secret]]
-    dynamic: Mapping[Dynamic, Secret]
+    dynamic: Mapping[DynamicSecret, Secret]
 
 
-def pack(
+class _Snapshot(ImmutableStruct, frozen=True):
+    hidden = ("secrets", "folders", "issued")
+
+    secrets: list[tuple[Ref, dict[str, Any]]]
+    folders: list[tuple[Folder, dict[str, dict[str, Any]]]]
+    issued: list[IssuedSecret]
+
+
+def encode_snapshot(
     secrets: Mapping[Ref, Secret],
     folders: Mapping[Folder, Mapping[str, Secret]],
-    dynamic: Mapping[Dynamic, Secret],
-    ends: Mapping[Dynamic, float],
+    dynamic: Mapping[DynamicSecret, Secret],
+    expiries: Mapping[DynamicSecret, float],
 ) -> bytes:
-    """What is to be kept. `ends` in seconds since 1970."""
+    """The content of a snapshot. `expiries` in seconds since 1970."""
     return msgspec.json.encode(
-        Good(
+        _Snapshot(
             [(ref, dict(secret.data)) for ref, secret in secrets.items()],
-            [(folder, {name: dict(one.data) for name, one in inside.items()}) for folder, inside in folders.items()],
-            [Issued(need, dict(secret.data), ends.get(need)) for need, secret in dynamic.items()],
+            [
+                (folder, {name: dict(secret.data) for name, secret in inside.items()})
+                for folder, inside in folders.items()
+            ],
+            [IssuedSecret(need, dict(secret.data), expiries.get(need)) for need, secret in dynamic.items()],
         )
     )
 
 
-def refuse_label(label: Label, app: str, environment: str, max_age: float | None, now: float) -> None:
-    """Raises LesseeError where what is kept is another's, too old, or of another version. `now` as `kept_at`."""
-    if label.format != FORMAT:
-        raise LesseeError("it was kept by another version of lessee", todo="it is kept anew once Vault is there")
-    if (label.app, label.environment) != (app, environment):
-        of = f"app {label.app} in {label.environment or 'no environment'}"
-        raise LesseeError(f"it is of {of}", todo="give each app and environment a file of its own")
+def check_header(header: SnapshotHeader, app: str, environment: str, max_age: float | None, now: float) -> None:
+    """Raises LesseeError if the snapshot is of another app, too old or of another format. `now`: seconds since 1970."""
+    if header.format != FORMAT:
+        todo = "the agent saves a new one as soon as Vault is available"
+        raise LesseeError("another version of lessee saved this snapshot", todo=todo)
+    if (header.app, header.environment) != (app, environment):
+        owner = f"app {header.app} in {header.environment or 'no environment'}"
+        raise LesseeError(f"the snapshot is of {owner}", todo="configure a separate file for each app and environment")
     if max_age is None:
         return
-    age = now - label.kept_at
+    age = now - header.saved_at
     if age > max_age:
-        raise LesseeError(f"it is {_days(age)} old", todo="`max_age` says how old it may be")
-    if age < -AHEAD:
-        raise LesseeError("it was kept later than this machine's clock says it is", todo="set the clock")
+        raise LesseeError(f"the snapshot is {_days(age)} old", todo="`max_age` sets how old it may be")
+    if age < -MAX_CLOCK_STEP:
+        raise LesseeError("the snapshot was saved later than this machine's clock says it is", todo="set the clock")
 
 
-def unpack(kept: bytes, needs: frozenset[Need], now: float) -> Served:
-    """What these needs read. Raises LesseeError where it does not suffice, or has ended by `now`."""
+def decode_snapshot(content: bytes, needs: frozenset[Need], now: float) -> SnapshotSecrets:
+    """The secrets for these needs. Raises LesseeError if one is missing or has expired by `now`."""
     try:
-        good = msgspec.json.decode(kept, type=Good)
+        snapshot = msgspec.json.decode(content, type=_Snapshot)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        raise LesseeError("what is kept in it is not lessee's", todo="remove it") from None
-    secrets = {ref: Secret(data) for ref, data in good.secrets if ref in needs}
+        raise LesseeError("the file does not contain a snapshot of lessee", todo="remove it") from None
+    secrets = {ref: Secret(data) for ref, data in snapshot.secrets if ref in needs}
     folders = {
         folder: {name: Secret(data) for name, data in inside.items()}
-        for folder, inside in good.folders
+        for folder, inside in snapshot.folders
         if folder in needs
     }
-    issued = [one for one in good.issued if one.need in needs]
-    ended = sorted(str(one.need) for one in issued if one.ends_at is not None and one.ends_at <= now)
-    if ended:
-        raise LesseeError(f"what Vault had made has ended: {', '.join(ended)}")
-    dynamic = {one.need: Secret(one.data) for one in issued}
+    issued = [secret for secret in snapshot.issued if secret.need in needs]
+    expired = sorted(
+        str(secret.need) for secret in issued if secret.expires_at is not None and secret.expires_at <= now
+    )
+    if expired:
+        raise LesseeError(f"dynamic secrets in the snapshot have expired: {', '.join(expired)}")
+    dynamic = {secret.need: Secret(secret.data) for secret in issued}
     missing = sorted(str(need) for need in needs - secrets.keys() - folders.keys() - dynamic.keys())
     if missing:
-        raise LesseeError(f"the templates read what was not kept: {', '.join(missing)}")
-    return Served(secrets, folders, dynamic)
+        raise LesseeError(f"the templates read secrets that are not in the snapshot: {', '.join(missing)}")
+    return SnapshotSecrets(secrets, folders, dynamic)
 
 
 def _days(seconds: float) -> str:
     days = seconds / 86400
-    return f"{days:.0f} days" if days >= 2 else f"{seconds / 3600:.0f} hours"  # noqa: PLR2004  # Of one day, hours say more.
+    return f"{days:.0f} days" if days >= 2 else f"{seconds / 3600:.0f} hours"  # noqa: PLR2004  # Hours are more precise.

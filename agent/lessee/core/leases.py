@@ -1,40 +1,40 @@
-"""A lease, as it is held and as the ledger keeps it."""
+"""A lease, as the agent holds it and as the state store saves it."""
 
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import Dynamic
+from lessee.core.paths import DynamicSecret
 from lessee.core.secrets import Secret
 
 FOREVER = float("inf")
 
 
 class Lease(ImmutableStruct, frozen=True):
-    """A dynamic secret that was issued, and how long it is good. Times in seconds on the boot clock.
+    """An issued dynamic secret, and how long it is valid. Times are seconds on the boot clock.
 
-    Without a `lease_id` it is a certificate whose role makes no leases, or a static role.
+    Without a `lease_id` it is a certificate whose role creates no leases, or the password of a static role.
     """
 
     hidden = ("secret",)
 
     id: str
-    """Ours, safe as a file's name; of another issue, or another password of a static role, it is another."""
-    need: Dynamic
+    """The agent's own identifier, safe as a file name. Each issue, and each password of a static role, has another."""
+    need: DynamicSecret
     secret: Secret
     lease_id: str
     token: str
-    """The id of the token under which it was issued: it ends with it."""
+    """The id of the token that it was issued to: the lease ends when the token does."""
     issued_at: float
     sent_at: float
-    """When its ttl was asked for."""
+    """When the request was sent whose answer contains `ttl`."""
     ttl: float
-    """0: it does not end."""
+    """0: it does not expire."""
     renewable: bool
-    """False too where the server said that the ttl is capped: its max_ttl is near, and no renewal goes beyond it."""
+    """False too if the server reported a capped ttl: max_ttl is near, and no renewal extends the lease beyond it."""
     static: bool = False
-    """A static role: nothing is issued when it is read, and `ttl` is the time to its next rotation."""
+    """A static role: reading it issues nothing, and `ttl` is the time until its next rotation."""
     apps: frozenset[str] = frozenset()
-    """The apps whose files may hold it."""
+    """The apps whose files may contain it."""
 
     @property
     def ends_at(self) -> float:
-        """Counted from the sending of the request, so that it is never later than the server's own end."""
+        """When the lease expires, counted from when the request was sent: never later than on the server."""
         return self.sent_at + self.ttl if self.ttl else FOREVER

@@ -1,4 +1,4 @@
-"""Which path in Vault a template's word means, and which paths an environment may not name."""
+"""Paths in Vault: what a template names, and which paths are outside an environment's scope."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -6,12 +6,12 @@ from typing import Literal
 from lessee.core.errors import DeniedError
 from lessee.core.immutable import ImmutableStruct
 
-_ENDLESS = 2**63
+_MAX_VERSION = 2**63
 _ENVIRONMENT = "{environment}"
 
 
 class Ref(ImmutableStruct, frozen=True, order=True):
-    """A KV secret: `path` lies under `mount`, without `data/`; `version` None is the newest."""
+    """A KV secret: `path` is below `mount`, without `data/`; `version` None is the latest."""
 
     mount: str
     path: str
@@ -22,7 +22,7 @@ class Ref(ImmutableStruct, frozen=True, order=True):
 
     @property
     def folder(self) -> "Folder":
-        """The folder in which the secret lies; "" is the mount's root."""
+        """The folder that contains the secret; its path is "" for the mount's root."""
         head, slash, _ = self.path.rpartition("/")
         return Folder(self.mount, head + slash)
 
@@ -44,8 +44,8 @@ class Folder(ImmutableStruct, frozen=True, order=True):
 Parameter = str | int | bool
 
 
-class Dynamic(ImmutableStruct, frozen=True):
-    """What Vault makes when it is asked: leased credentials, a certificate; or the password of a static role.
+class DynamicSecret(ImmutableStruct, frozen=True):
+    """What Vault generates on request: leased credentials or a certificate; or the password of a static role.
 
     `path` starts with its mount. `params` are sorted, and sent in the body of a POST.
     """
@@ -55,11 +55,11 @@ class Dynamic(ImmutableStruct, frozen=True):
     method: Literal["GET", "POST"] = "GET"
     certificate: bool = False
     local_key: bool = False
-    """The private key of a certificate is made here, and only a signing request sent."""
+    """Whether the agent generates the private key of a certificate and sends only a signing request."""
 
     @property
-    def asked(self) -> str:
-        """The path that the request goes to: what is signed is not issued."""
+    def request_path(self) -> str:
+        """The path of the request: `sign/ROLE` instead of `issue/ROLE` if the key is local."""
         if not self.local_key:
             return self.path
         before, _, role = self.path.rpartition("/issue/")
@@ -69,80 +69,82 @@ class Dynamic(ImmutableStruct, frozen=True):
         return self.path + (f" ({', '.join(f'{name}={value}' for name, value in self.params)})" if self.params else "")
 
 
-Need = Ref | Folder | Dynamic
+Need = Ref | Folder | DynamicSecret
 """What a template can read."""
 
 
-class Space(ImmutableStruct, frozen=True):
-    """The paths that one environment's agent may name."""
+class PathScope(ImmutableStruct, frozen=True):
+    """The paths that an agent of one environment may use."""
 
     mount: str
     prefix: str = ""
     shared: tuple[str, ...] = ()
     foreign: frozenset[str] = frozenset()
-    """First elements that belong to other environments."""
+    """First path elements that belong to other environments."""
     environment: str | None = None
-    """What `{environment}` stands for in the paths of `dynamic` and `certificate`."""
+    """The value of `{environment}` in the paths of `dynamic` and `certificate`."""
 
     def secret(self, literal: str, version: int | None = None) -> Ref:
-        """The secret that `secret(literal)` reads. Raises DeniedError for a path outside the space."""
+        """The secret that `secret(literal)` reads. Raises DeniedError for a path outside the scope."""
         if version is not None and version < 1:
-            raise DeniedError(f"version={version} is no version of a secret", todo="versions start at 1")
-        if version is not None and version >= _ENDLESS:
-            raise DeniedError("no secret has so many versions", todo="write the number of one")
+            raise DeniedError(f"version={version} is not a version number", todo="versions start at 1")
+        if version is not None and version >= _MAX_VERSION:
+            raise DeniedError("the version number is too large", todo="write a version that the secret has")
         if not literal or literal.endswith("/"):
             todo = 'write it as secret("database/postgres")'
-            raise DeniedError(f"{literal!r} is no path of a secret", todo=todo)
+            raise DeniedError(f"{literal!r} is not the path of a secret", todo=todo)
         return Ref(self.mount, self._path(literal), version)
 
     def folder(self, literal: str) -> Folder:
         """The folder that `secrets(literal)` reads; "" is the whole prefix.
 
-        Raises DeniedError for a path outside the space.
+        Raises DeniedError for a path outside the scope.
         """
         path = literal.removesuffix("/")
         return Folder(self.mount, self._path(f"{path}/") if path else self.prefix)
 
-    def dynamic(self, literal: str, /, *, method: Parameter | None = None, **params: Parameter) -> Dynamic:
-        """What `dynamic(literal, …)` asks for: with parameters by a POST, else by a GET.
+    def dynamic(self, literal: str, /, *, method: Parameter | None = None, **params: Parameter) -> DynamicSecret:
+        """What `dynamic(literal, …)` requests: with parameters by POST, without them by GET.
 
-        No prefix is put in front; `{environment}` is replaced. Raises DeniedError for a path outside the space, or
-        what cannot be sent.
+        The prefix is not added; `{environment}` is replaced. Raises DeniedError for a path outside the scope, or
+        for parameters that cannot be sent.
         """
         if method not in {None, "GET", "POST"}:
-            todo = 'leave it out, or write method="POST" for a POST without parameters'
+            todo = 'omit it, or write method="POST" for a POST without parameters'
             raise DeniedError(f'method={method!r} is neither "GET" nor "POST"', todo=todo)
         if method == "GET" and params:
-            raise DeniedError('method="GET" sends no parameters', todo="leave it out, or the parameters")
-        path = self._asked(literal)
-        return Dynamic(path, _sorted(params), "POST" if params or method == "POST" else "GET")
+            raise DeniedError('method="GET" sends no parameters', todo="omit the method or the parameters")
+        path = self._dynamic_path(literal)
+        return DynamicSecret(path, _sorted(params), "POST" if params or method == "POST" else "GET")
 
-    def certificate(self, literal: str, /, *, key: Parameter = "server", **params: Parameter) -> Dynamic:
-        """What `certificate(literal, …)` asks for; with key="local" the private key never leaves this machine.
+    def certificate(self, literal: str, /, *, key: Parameter = "server", **params: Parameter) -> DynamicSecret:
+        """What `certificate(literal, …)` requests; with key="local" the private key never leaves this machine.
 
-        Raises DeniedError for a path outside the space, or what cannot be sent or signed.
+        Raises DeniedError for a path outside the scope, or what cannot be sent or signed.
         """
         if key not in {"server", "local"}:
-            raise DeniedError(f'key={key!r} is neither "server" nor "local"', todo="say where the private key is made")
-        path = self._asked(literal)
+            raise DeniedError(
+                f'key={key!r} is neither "server" nor "local"', todo="choose where the private key is generated"
+            )
+        path = self._dynamic_path(literal)
         if key == "local":
             _refuse_unsignable(path, params)
-        return Dynamic(path, _sorted(params), "POST", certificate=True, local_key=key == "local")
+        return DynamicSecret(path, _sorted(params), "POST", certificate=True, local_key=key == "local")
 
-    def _asked(self, literal: str) -> str:
+    def _dynamic_path(self, literal: str) -> str:
         if _ENVIRONMENT in literal:
             if self.environment is None:
                 todo = "write `environment: NAME` in the configuration, or set $LESSEE_ENVIRONMENT"
-                raise DeniedError(f"{literal!r} holds {_ENVIRONMENT}, and there is no environment", todo=todo)
+                raise DeniedError(f"{literal!r} contains {_ENVIRONMENT}, but no environment is set", todo=todo)
             literal = literal.replace(_ENVIRONMENT, self.environment)
         self._refuse_outside(literal)
         if literal.endswith("/") or "/" not in literal:
-            todo = "write the mount and what is in it, as in database/creds/simba"
-            raise DeniedError(f"{literal!r} is no path of what Vault makes", todo=todo)
+            todo = "write the mount and the path in it, as in database/creds/simba"
+            raise DeniedError(f"{literal!r} is not the path of a dynamic secret", todo=todo)
         if f"{literal}/".startswith(f"{self.mount}/"):
-            # Read from here, the environment's prefix would not hold.
-            todo = "read it with secret(), whose path starts behind the mount"
-            raise DeniedError(f"{literal!r} lies in {self.mount!r}, where the KV secrets are", todo=todo)
+            # The environment's prefix would not apply to a KV secret that is read this way.
+            todo = "read it with secret(); its path starts after the mount"
+            raise DeniedError(f"{literal!r} is in {self.mount!r}, the mount of the KV secrets", todo=todo)
         return literal
 
     def _path(self, literal: str) -> str:
@@ -151,7 +153,7 @@ class Space(ImmutableStruct, frozen=True):
             return literal
         if self.prefix and f"{literal}/".startswith(self.prefix):
             raise DeniedError(
-                f"{literal!r} starts with the prefix {self.prefix!r}, which lessee itself puts in front",
+                f"{literal!r} starts with the prefix {self.prefix!r}, which lessee adds itself",
                 todo="leave it out",
             )
         return self.prefix + literal
@@ -160,13 +162,13 @@ class Space(ImmutableStruct, frozen=True):
         elements = literal.removesuffix("/").split("/")
         if any(element in {"", ".", ".."} for element in elements) or not literal.isprintable():
             raise DeniedError(
-                f"{literal!r} is no path: an element is empty, a dot, or not printable",
-                todo="write elements and single slashes, without a slash in front",
+                f"{literal!r} is not a path: an element is empty, a dot, or not printable",
+                todo="separate elements by single slashes, without a leading slash",
             )
         if elements[0] in self.foreign:
             raise DeniedError(
-                f"{literal!r} starts with another environment's name",
-                todo="an agent reads its own environment alone; leave the name out",
+                f"{literal!r} starts with the name of another environment",
+                todo="an agent reads only its own environment; omit the name",
             )
 
 
@@ -174,7 +176,7 @@ def _sorted(params: Mapping[str, Parameter]) -> tuple[tuple[str, Parameter], ...
     try:
         "".join(map(str, params.values())).encode()
     except UnicodeEncodeError:
-        raise DeniedError("a parameter holds half of a surrogate pair", todo="write the character itself") from None
+        raise DeniedError("a parameter contains half of a surrogate pair", todo="write the character itself") from None
     return tuple(sorted(params.items()))
 
 
@@ -183,7 +185,7 @@ def _refuse_unsignable(path: str, params: Mapping[str, Parameter]) -> None:
         case [_, *_, "issue", _]:
             pass
         case _:
-            what = f'{path!r} does not end in issue and a role: key="local" does not know where a key is signed'
+            what = f'{path!r} does not end in issue/ROLE, so key="local" has no path to sign at'
             raise DeniedError(what, todo='write it as in certificate("pki/issue/web", …)')
     name = params.get("common_name")
     if not isinstance(name, str) or not name:

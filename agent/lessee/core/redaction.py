@@ -1,4 +1,4 @@
-"""Takes secrets' values out of a text, in every form in which they are likely to stand in it."""
+"""Redaction: replaces the values of secrets in a text, in every encoding in which they are likely to occur."""
 
 import base64
 import json
@@ -6,34 +6,34 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import quote, quote_plus
 
 SHORTEST = 5
-"""Characters. What is shorter stands in any text by chance, and hiding it would hide the text."""
+"""Characters. A shorter value occurs in any text by chance, and hiding it would make the text unreadable."""
 MASK = "***"
 
 
 class Redactor:
-    """Knows values and hides them. Words that the configuration itself spells out are no secrets."""
+    """Hides the values that it has learned. Words in the configuration are not secrets."""
 
     def __init__(self) -> None:
         self._public = ""
         self._forms: dict[str, tuple[frozenset[str], ...]] = {}
 
-    def publish(self, text: str) -> None:
-        """What stands in this text is no secret."""
+    def allow(self, text: str) -> None:
+        """Do not hide anything that this text contains."""
         self._public = text
 
     def learn(self, source: str, values: Iterable[object]) -> None:
-        """Hide these values, and those that the same source had before; older ones are forgotten.
+        """Hide these values and the previous ones of the same source; forget older ones.
 
-        Strings, numbers, and all that is in mappings and lists.
+        Values are strings, numbers, and whatever mappings and lists contain.
         """
-        learnt = frozenset(form for value in values for text in _strings(value) for form in forms(text))
+        learned = frozenset(form for value in values for text in _strings(value) for form in forms(text))
         known = self._forms.get(source, ())
-        if not known or known[-1] != learnt:
-            self._forms[source] = (*known[-1:], learnt)
+        if not known or known[-1] != learned:
+            self._forms[source] = (*known[-1:], learned)
 
     def clean(self, text: str) -> str:
-        """The text without them, the longest first: a value may be a part of another."""
-        # A list at once, for another thread may learn meanwhile.
+        """The text with each known value replaced, the longest first: a value may be a part of another."""
+        # Copied into a list, because another thread may learn values meanwhile.
         found = {form for known in list(self._forms.values()) for some in known for form in some if form in text}
         for form in sorted(found, key=len, reverse=True):
             if form not in self._public:
@@ -42,7 +42,7 @@ class Redactor:
 
 
 def forms(text: str) -> Iterable[str]:
-    """The text as it is and as it is likely to be encoded: none of one that is shorter than `SHORTEST`."""
+    """The text and its likely encodings; nothing for a text that is shorter than `SHORTEST`."""
     if len(text) < SHORTEST:
         return
     raw = text.encode("utf-8", "surrogatepass")
@@ -62,12 +62,12 @@ def forms(text: str) -> Iterable[str]:
 def _strings(value: object) -> Iterable[str]:
     for text in texts(value):
         yield text
-        # A multi-line value is most often printed by the line.
+        # A multi-line value is usually printed line by line.
         yield from text.splitlines()
 
 
 def texts(value: object) -> Iterable[str]:
-    """Each text and number that a value of JSON holds, as text; no names of fields."""
+    """Each string and number in a JSON value, as text; not the field names."""
     match value:
         case str():
             yield value

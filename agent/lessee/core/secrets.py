@@ -18,7 +18,7 @@ class VersionMetadata(ImmutableStruct, frozen=True):
 
 
 class Secret(ImmutableStruct, frozen=True):
-    """The fields of one secret. `metadata` is None in KV v1, which has no versions."""
+    """The fields of one secret. KV v1 has no versions, and so no `metadata`."""
 
     hidden = ("data",)
 

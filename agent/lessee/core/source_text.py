@@ -1,4 +1,4 @@
-"""Text of a file that is parsed, with the lines its positions stand in."""
+"""Text from a parsed file, and the line numbers of positions in it."""
 
 import re
 from bisect import bisect_left
@@ -7,23 +7,23 @@ from lessee.core.immutable import ImmutableStruct
 
 
 class Text(ImmutableStruct, frozen=True):
-    """A text of a file that is imported, and the line in which it begins."""
+    """A text from an imported file, and the line on which it begins."""
 
     hidden = ("value",)
 
     value: str
     source: str
     line: int
-    several: bool = True
-    """Whether its lines are lines of the file, which those of a quoted string are not."""
+    is_multiline: bool = True
+    """Whether its lines are lines of the file. The lines of a quoted string are not: its line breaks are escapes."""
 
     def where(self, line: int = 1) -> str:
-        """The place of one of its lines, from 1."""
-        return f"{self.source}:{self.line + line - 1 if self.several else self.line}"
+        """The file and line of one of its lines; `line` counts from 1."""
+        return f"{self.source}:{self.line + line - 1 if self.is_multiline else self.line}"
 
 
 class Lines:
-    """Tells the line of a place in a text, from 1, without going through it each time."""
+    """Finds the line number of a position in a text, from 1, by binary search."""
 
     def __init__(self, text: str) -> None:
         self._ends = [found.start() for found in re.finditer("\n", text)]

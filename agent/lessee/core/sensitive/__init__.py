@@ -1,1 +1,1 @@
-"""Recognizes sensitive values: by the names of their keys, by known key formats, and by weakness."""
+"""Sensitive values: recognized by their keys' names, by known key formats, and by their occurrence elsewhere."""

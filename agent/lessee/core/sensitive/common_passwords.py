@@ -1,4 +1,4 @@
-"""The passwords that are tried first: those that people choose most often, and the defaults of well-known servers."""
+"""The passwords that attackers try first: the most common ones, and the defaults of well-known servers."""
 
 _WORDS = """
     000000 0000000 00000000 0987654321 1111 11111 111111 1111111 11111111 111222 112233 11223344 121212 123 123123
@@ -23,4 +23,4 @@ _WORDS = """
 """
 
 COMMON = frozenset(_WORDS.split())
-"""In lower case. Typed for this list; of public lists of leaked passwords these are near the top of every one."""
+"""In lower case. Written for this list; each is near the top of every public list of leaked passwords."""

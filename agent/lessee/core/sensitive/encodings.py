@@ -1,4 +1,4 @@
-"""A value as it may stand in a file that a program wrote: in each encoding, with the encoding's name."""
+"""The encodings in which a program may write a value into a file, with their names."""
 
 import base64
 import json
@@ -11,10 +11,10 @@ PLAIN = "as it is"
 
 
 def encoded(value: str) -> Iterator[tuple[str, bytes]]:
-    """Each way to write it, by name; the same bytes may come again under another name.
+    """Each encoding of the value, by name; the same bytes may occur under several names.
 
-    Of base64 what does not depend on its neighbours, at each of the three places where a value may begin in it: so it
-    is found in the middle of what was encoded as a whole, such as a source map in a comment.
+    For base64, the characters that do not depend on neighboring bytes, at each of the three possible alignments. So a
+    value is found in the middle of a text that was encoded as a whole, such as a source map in a comment.
     """
     yield from ((name, text.encode(errors="surrogatepass")) for name, text in _texts(value))
     for text in dict.fromkeys((value, *_json(value))):
@@ -28,7 +28,7 @@ def encoded(value: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _texts(value: str) -> Iterator[tuple[str, str]]:
-    """As it is, as a string of a language, without the quotes, and as a part of an address or a page."""
+    """Unchanged, as a string literal without its quotes, and as a part of a URL or an HTML page."""
     yield PLAIN, value
     for text in _json(value):
         yield "as JSON", text
@@ -54,7 +54,7 @@ def _json(value: str) -> tuple[str, ...]:
 
 
 def _javascript(value: str) -> tuple[str, ...]:
-    """In each kind of quotes."""
+    """For each kind of quotes."""
     plain = value.replace("\\", "\\\\")
     line = plain.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
     template = plain.replace("`", "\\`").replace("${", "\\${")
@@ -62,19 +62,19 @@ def _javascript(value: str) -> tuple[str, ...]:
 
 
 def _escape(char: str, digits: str) -> str:
-    """A character beyond ASCII; `digits` is x or X."""
+    """The escape of a character outside ASCII; `digits` is x or X."""
     code = ord(char)
     return f"\\x{code:02{digits}}" if char <= "\xff" else f"\\u{code:04{digits}}" if char <= "\uffff" else char
 
 
 def _base64(raw: bytes) -> Iterator[bytes]:
     for before in range(3):
-        first = -(-before * 8 // 6)  # The first character that holds bits of the value alone.
+        first = -(-before * 8 // 6)  # The first character that encodes only bits of the value.
         yield base64.b64encode(b"\0" * before + raw)[first : (before + len(raw)) * 8 // 6]
 
 
 def _lower(quoted: str) -> str:
-    """The same with the digits of its escapes in lower case."""
+    """The same with lower-case digits in its escapes."""
     head, *rest = quoted.split("%")
     return "%".join([head, *(part[:2].lower() + part[2:] for part in rest)])
 
@@ -83,6 +83,6 @@ _ESCAPE = re.compile("[<>&\u2028\u2029]")
 _FOREIGN = re.compile(r"[^\x00-\x7f]")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _COMPONENT = "!'()*"
-"""What JavaScript's encodeURIComponent leaves as it is, beside what Python does."""
+"""What JavaScript's encodeURIComponent leaves unescaped, in addition to what Python does."""
 _ADDRESS = ";,/?:@&=+$#!'()*"
-"""As above, of encodeURI."""
+"""What JavaScript's encodeURI leaves unescaped, in addition to what Python does."""

@@ -1,4 +1,4 @@
-"""The values of a secret, each with its key, and what a key's name says of its value."""
+"""The fields of a secret, and whether the name of a key means that its value is sensitive."""
 
 import hashlib
 import hmac
@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from lessee.core.immutable import ImmutableStruct
 
 
-class Place(ImmutableStruct, frozen=True, order=True):
-    """Where a value lies: a secret's path with its mount, and the key in it, of which `a.b` is one below another."""
+class SecretField(ImmutableStruct, frozen=True, order=True):
+    """A field of a secret: the secret's path with its mount, and the key in it; `a.b` is the key `b` in `a`."""
 
     path: str
     key: str
@@ -19,38 +19,38 @@ class Place(ImmutableStruct, frozen=True, order=True):
 
 
 def fields(data: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Every text and number in it with its key; what is empty too, but no null and no true or false."""
+    """Every string and number with its key, also if it is empty; not null, true or false."""
     for key, value in data.items():
         yield from _fields(str(key), value)
 
 
-def is_plain(key: str, value: str) -> bool:
-    """Whether it need not be kept secret: by its name it is a place, a name or a time, and it holds no password."""
+def is_not_secret(key: str, value: str) -> bool:
+    """Whether the value is not secret: by its key it is an address, a name or a time, and it contains no password."""
     words = _words(key)
     named = words[-1] in _PLAIN or words[0] in _OPEN
-    return named and not is_secretive(key) and not has_password(value)
+    return named and not is_sensitive(key) and not has_password(value)
 
 
-def is_secretive(key: str) -> bool:
-    """Whether the name promises a value that lets its reader in."""
+def is_sensitive(key: str) -> bool:
+    """Whether the key is named like a credential."""
     words = _words(key)
     if not _SECRETIVE.intersection(words) or words[0] in _OPEN:
         return False
     return words[-1] not in _ABOUT or words[-2:] == ["secret", "id"]
 
 
-def is_user(key: str) -> bool:
-    """Whether the name promises the name of a user."""
+def is_username(key: str) -> bool:
+    """Whether the key is named like a username."""
     return bool(_USER.intersection(_words(key)))
 
 
 def has_password(value: str) -> bool:
-    """Whether it is a URL with a password in it."""
+    """Whether the value is a URL with a password."""
     return _USERINFO.match(value) is not None
 
 
 def fingerprint(value: str, salt: bytes) -> bytes:
-    """The same for the same value and salt; without the salt nobody can try out values against it."""
+    """A hash that is equal for equal values and salts; without the salt, values cannot be guessed from it."""
     return hmac.digest(salt, value.encode(errors="surrogatepass"), hashlib.sha256)
 
 
@@ -73,7 +73,7 @@ def _fields(key: str, value: object) -> Iterator[tuple[str, str]]:
 
 
 def _words(key: str) -> list[str]:
-    """`previousApiKey`, `previous_api_key` and `PREVIOUS-API-KEY` are three words; an item is called as its list."""
+    """`previousApiKey`, `previous_api_key` and `PREVIOUS-API-KEY` are three words; a list item has its list's name."""
     name = next((part for part in reversed(key.split(".")) if not part.isdecimal()), key)
     return _WORD.findall(_HUMP.sub(r"\1_\2", name).lower()) or [name]
 

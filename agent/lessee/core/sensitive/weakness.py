@@ -1,21 +1,21 @@
-"""Whether a value is one that nobody meant to use, or that everybody can guess."""
+"""Weak secrets: placeholders, common passwords, and values that are short or easy to guess."""
 
 import re
 from enum import StrEnum
 
 from lessee.core.sensitive.common_passwords import COMMON
-from lessee.core.sensitive.names import is_secretive
+from lessee.core.sensitive.names import is_sensitive
 
 SHORTEST = 12
-"""Characters of a value that lets its reader in."""
+"""Characters that a credential must have at least."""
 
 
 class Weakness(StrEnum):
-    """What is wrong with a value, in words without it."""
+    """What is wrong with a value, in words that do not repeat it."""
 
     EMPTY = "is empty"
     PLACEHOLDER = "is a placeholder"
-    COMMON = "is among the commonest passwords"
+    COMMON = "is one of the most common passwords"
     NAME_OF_KEY = "is its key's name"
     NAME_OF_USER = "is its user's name"
     MONOTONOUS = "is one or two characters, repeated"
@@ -23,13 +23,13 @@ class Weakness(StrEnum):
 
 
 def weakness(key: str, value: str, users: frozenset[str] = frozenset()) -> Weakness | None:
-    """The worst that is wrong with it; None where nothing is. `users`: names that stand beside it."""
+    """The worst weakness of a value, or None. `users`: usernames in the same secret."""
     text = value.strip()
     if not text:
         return Weakness.EMPTY
     if _PLACEHOLDER.fullmatch(text):
         return Weakness.PLACEHOLDER
-    if not is_secretive(key):
+    if not is_sensitive(key):
         return None
     lowered = text.lower()
     if lowered in _UNSET or _simplified(lowered) in _UNSET:

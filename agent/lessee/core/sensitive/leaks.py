@@ -1,4 +1,4 @@
-"""Values that stand in a file where they have no business: the environment's own, and keys of well-known makes."""
+"""Leaks: values of an environment's secrets, and keys in well-known formats, in a file that must not contain them."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -7,29 +7,29 @@ from itertools import pairwise
 
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.sensitive.encodings import encoded
-from lessee.core.sensitive.names import Place
+from lessee.core.sensitive.names import SecretField
 
 SHORTEST = 8
-"""Characters. What is shorter stands in a bundle by chance."""
+"""Characters. A shorter value occurs in a bundle by chance."""
 
 
-class Trace(ImmutableStruct, frozen=True, order=True):
-    """A value that stands where it has no business: at which byte of a content, where it belongs, how it is written."""
+class Leak(ImmutableStruct, frozen=True, order=True):
+    """A value of a secret in a content: the byte offset, the field that the value is from, and its encoding."""
 
-    at: int
-    place: Place
+    offset: int
+    field: SecretField
     encoding: str
 
 
-class Traces:
-    """Knows values by the places where they belong, and finds them elsewhere, in every form they are likely to have."""
+class LeakDetector:
+    """Finds the values of secrets in a content, in every encoding that they are likely to have."""
 
-    def __init__(self, values: Iterable[tuple[Place, str]]) -> None:
+    def __init__(self, values: Iterable[tuple[SecretField, str]]) -> None:
         self.count = 0
-        """How many values are looked for."""
+        """The number of values that it looks for."""
         self.short = 0
-        """How many are not, since they are shorter than `SHORTEST`."""
-        self._forms: dict[bytes, tuple[str, set[Place]]] = {}
+        """The number of values that it ignores because they are shorter than `SHORTEST`."""
+        self._forms: dict[bytes, tuple[str, set[SecretField]]] = {}
         for place, value in values:
             if len(value.strip()) < SHORTEST:
                 self.short += 1
@@ -40,37 +40,37 @@ class Traces:
 
     @property
     def longest(self) -> int:
-        """Bytes of the longest form: so many may lie across the cut where a content is looked at in parts."""
+        """Bytes of the longest encoding: parts of a content must overlap by so many."""
         return max(map(len, self._forms), default=0)
 
-    def find(self, content: bytes) -> frozenset[Place]:
-        """Where the values belong that stand in the content."""
-        return frozenset(trace.place for trace in self.search(content))
+    def find(self, content: bytes) -> frozenset[SecretField]:
+        """The fields whose values the content contains."""
+        return frozenset(leak.field for leak in self.search(content))
 
-    def search(self, content: bytes) -> Iterator[Trace]:
-        """The first place of each form. However many values there are, a megabyte takes some 5 ms, of short ones 40."""
+    def search(self, content: bytes) -> Iterator[Leak]:
+        """The first occurrence of each form. A megabyte takes 5 ms for any number of values, 40 ms for short ones."""
         likely: set[bytes] = set()
         for begin in range(0, _WORD, self._step):
             end = begin + (len(content) - begin) // _WORD * _WORD
             if end > begin:
-                # A set takes eight bytes as one number at the speed of C; a loop over values would read it for each.
+                # A set compares eight bytes as one number at the speed of C; a loop over values would be slow.
                 words = memoryview(content)[begin:end].cast("Q")
                 if not self._words.isdisjoint(words):
                     likely.update(*(self._by_word[word] for word in self._words.intersection(words)))
         for form in sorted(likely):
             if (at := content.find(form)) >= 0:
                 encoding, places = self._forms[form]
-                yield from (Trace(at, place, encoding) for place in sorted(places))
+                yield from (Leak(at, place, encoding) for place in sorted(places))
 
     @cached_property
     def _step(self) -> int:
-        """Bytes from one look at a content to the next, so that one of them falls wholly into the shortest form."""
+        """Bytes between two samples of a content, so that at least one sample is within even the shortest form."""
         room = min(map(len, self._forms), default=2 * _WORD) - _WORD + 1
         return next(step for step in (8, 4, 2, 1) if step <= room)
 
     @cached_property
     def _by_word(self) -> dict[int, list[bytes]]:
-        """Forms by those eight bytes of theirs of which a look meets one."""
+        """Forms by the eight-byte words in them, one of which a sample must hit."""
         found: dict[int, list[bytes]] = {}
         for form in self._forms:
             for begin in range(self._step):
@@ -82,16 +82,16 @@ class Traces:
         return frozenset(self._by_word)
 
 
-def makes(content: bytes) -> Iterator[str]:
-    """The kinds of well-known keys that stand in it."""
+def known_key_formats(content: bytes) -> Iterator[str]:
+    """The well-known key formats that occur in the content."""
     for name, (marks, pattern) in _MAKES.items():
-        # Looking for a few letters is many times faster.
+        # Searching for a fixed prefix first is many times faster.
         if any(mark in content for mark in marks) and pattern.search(content):
             yield name
 
 
-def public_variables(text: str, prefixes: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The variables of a dotenv file that a build tool hands to every visitor, each with all that is said of it."""
+def find_public_variables(text: str, prefixes: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The variables of a dotenv file that a build tool puts into the bundle, each with the text of its value."""
     found = list(_VARIABLE.finditer(text))
     for one, after in pairwise([*found, None]):
         assert one is not None

@@ -1,4 +1,4 @@
-"""A value of the environment is found wherever it stands, in every form, and what is no trace is left alone."""
+"""The values of secrets are found in any content, in every encoding, and nothing else is reported."""
 
 import base64
 import html
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.core.sensitive.names import Place
-from lessee.core.sensitive.traces import Trace, Traces, makes, public_variables
+from lessee.core.sensitive.leaks import Leak, LeakDetector, find_public_variables, known_key_formats
+from lessee.core.sensitive.names import SecretField
 
-PLACE = Place("secret/testing/api-keys/openrouter", "api_key")
+PLACE = SecretField("secret/testing/api-keys/openrouter", "api_key")
 VALUE = 'not/real+"key"=ü 1'
 
 
@@ -39,9 +39,9 @@ WRITERS = {
 
 @pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
 @pytest.mark.parametrize("before", range(9))
-def test_a_value_is_found_at_every_offset_however_it_is_written(writer, before):
+def test_a_value_is_found_at_every_offset_in_every_encoding(writer, before):
     content = b"." * before + writer(VALUE) + b"tail"
-    assert Traces([(PLACE, VALUE)]).find(content) == {PLACE}
+    assert LeakDetector([(PLACE, VALUE)]).find(content) == {PLACE}
 
 
 @pytest.mark.parametrize("size", range(8, 20))
@@ -49,51 +49,51 @@ def test_a_value_is_found_at_every_offset_however_it_is_written(writer, before):
 def test_a_value_of_any_length_is_found_in_the_middle_of_base64(size, before):
     value = "canary-0f3a8c1e9d7b"[:size]
     content = base64.b64encode(b"." * before + value.encode() + b"tail")
-    [trace] = Traces([(PLACE, value)]).search(b"/" * before + content)
-    assert (trace.place, trace.encoding) == (PLACE, "in base64")
+    [leak] = LeakDetector([(PLACE, value)]).search(b"/" * before + content)
+    assert (leak.field, leak.encoding) == (PLACE, "in base64")
 
 
 @given(st.text(min_size=8, max_size=24).filter(lambda text: len(text.strip()) >= 8), st.sampled_from([*WRITERS]))
-def test_no_value_is_written_so_that_it_is_not_found(value, writer):
+def test_any_value_is_found_in_every_encoding(value, writer):
     value = value.strip()
-    assert Traces([(PLACE, value)]).find(b"x" + WRITERS[writer](value) + b"y") == {PLACE}
+    assert LeakDetector([(PLACE, value)]).find(b"x" + WRITERS[writer](value) + b"y") == {PLACE}
 
 
-def test_a_trace_says_at_which_byte_it_is_and_how_it_is_written():
+def test_a_leak_has_a_byte_offset_and_an_encoding():
     content = b"..." + VALUE.encode() + b"..." + VALUE.encode().hex().encode()
     size = len(VALUE.encode())
-    assert sorted(Traces([(PLACE, VALUE)]).search(content)) == [
-        Trace(3, PLACE, "as it is"),
-        Trace(6 + size, PLACE, "in hex"),
+    assert sorted(LeakDetector([(PLACE, VALUE)]).search(content)) == [
+        Leak(3, PLACE, "as it is"),
+        Leak(6 + size, PLACE, "in hex"),
     ]
 
 
-def test_of_values_that_begin_alike_each_is_found_for_itself():
-    one, other = Place("a", "k"), Place("b", "k")
-    traces = Traces([(one, "beginning-one"), (other, "beginning-two")])
-    assert traces.find(b"beginning-two") == {other}
-    assert traces.find(b"beginning-one beginning-two") == {one, other}
-    assert traces.find(b"beginning-three") == frozenset()
+def test_values_with_a_common_prefix_are_found_separately():
+    one, other = SecretField("a", "k"), SecretField("b", "k")
+    detector = LeakDetector([(one, "beginning-one"), (other, "beginning-two")])
+    assert detector.find(b"beginning-two") == {other}
+    assert detector.find(b"beginning-one beginning-two") == {one, other}
+    assert detector.find(b"beginning-three") == frozenset()
 
 
-def test_two_places_of_one_value_are_both_told():
-    one, other = Place("a", "k"), Place("b", "k")
-    assert Traces([(one, "the-same-value"), (other, "the-same-value ")]).find(b"the-same-value") == {one, other}
+def test_both_fields_of_one_value_are_reported():
+    one, other = SecretField("a", "k"), SecretField("b", "k")
+    assert LeakDetector([(one, "the-same-value"), (other, "the-same-value ")]).find(b"the-same-value") == {one, other}
 
 
-def test_short_values_are_not_looked_for():
-    traces = Traces([(PLACE, "seven77")])
-    assert traces.find(b"seven77") == frozenset()
-    assert (traces.count, traces.short, traces.longest) == (0, 1, 0)
+def test_short_values_are_ignored():
+    detector = LeakDetector([(PLACE, "seven77")])
+    assert detector.find(b"seven77") == frozenset()
+    assert (detector.count, detector.short, detector.longest) == (0, 1, 0)
 
 
 @given(st.binary(max_size=40), st.text(min_size=8, max_size=20).filter(lambda text: len(text.strip()) >= 8))
-def test_what_is_in_a_content_is_found_and_nothing_else(content, value):
-    traces = Traces([(PLACE, value)])
+def test_only_values_in_the_content_are_found(content, value):
+    detector = LeakDetector([(PLACE, value)])
     raw = value.strip().encode(errors="surrogatepass")
-    assert traces.find(content + raw + content) == {PLACE}
-    if traces.find(content):
-        assert any(form in content for form in traces._forms)
+    assert detector.find(content + raw + content) == {PLACE}
+    if detector.find(content):
+        assert any(form in content for form in detector._forms)
 
 
 @pytest.mark.parametrize(
@@ -110,15 +110,19 @@ def test_what_is_in_a_content_is_found_and_nothing_else(content, value):
         (b"-----BEGIN PRIVATE KEY-----", "a private key"),
     ],
 )
-def test_keys_of_well_known_makes_are_found(content, kind):
-    assert list(makes(b"x " + content + b" y")) == [kind]
+def test_keys_in_well_known_formats_are_found(content, kind):
+    assert list(known_key_formats(b"x " + content + b" y")) == [kind]
 
 
-def test_what_only_looks_a_little_like_a_key_is_none():
-    assert not list(makes(b"task-list sk-short -----BEGIN CERTIFICATE----- AKIA123"))
+def test_a_text_that_only_resembles_a_key_is_not_reported():
+    assert not list(known_key_formats(b"task-list sk-short -----BEGIN CERTIFICATE----- AKIA123"))
 
 
-def test_public_variables_are_told_with_all_that_is_said_of_them():
+def test_public_variables_are_found_with_the_text_of_their_values():
     text = "A=1\nVITE_B='x\n y'\n  export VITE_C = z # c\nB_VITE_D=1\nVITE_E="
-    assert list(public_variables(text, ["VITE_"])) == [("VITE_B", "'x\n y'\n"), ("VITE_C", " z # c\n"), ("VITE_E", "")]
-    assert list(public_variables("", ["VITE_"])) == []
+    assert list(find_public_variables(text, ["VITE_"])) == [
+        ("VITE_B", "'x\n y'\n"),
+        ("VITE_C", " z # c\n"),
+        ("VITE_E", ""),
+    ]
+    assert list(find_public_variables("", ["VITE_"])) == []
