@@ -22,10 +22,11 @@ from typing import Any
 
 from rig import Figure, tell
 
-from lessee.config import ByName, ByPidFile
+from lessee.config import NameTarget, PidFileTarget
 from lessee.host.clock import boot_time
+from lessee.host.procfs import TICK, read_process
 from lessee.notification import signals
-from lessee.notification.process_finder import TICK, Absent, Exactly, look
+from lessee.notification.process_finder import ProcessNotFound
 
 TRIES = 1000
 BATCH = 10
@@ -40,7 +41,7 @@ GRACE = 0.001
 _LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
 _PR_SET_NAME = 15
 _libc = ctypes.CDLL(None)
-_true_pidfd_open, _true_look, _true_send = os.pidfd_open, signals.look, signal.pidfd_send_signal
+_true_pidfd_open, _true_look, _true_send = os.pidfd_open, signals.read_process, signal.pidfd_send_signal
 
 
 def measure() -> Iterator[Figure]:
@@ -112,7 +113,7 @@ class Swap:
         self._at("held")
         return pidfd
 
-    def look(self, pid: int) -> Any:
+    def read_process(self, pid: int) -> Any:
         seen = _true_look(pid)
         self._at("looked at")
         return seen
@@ -203,28 +204,28 @@ def _struck(cases: list[Case], send: Callable[[Swap, int, int], None]) -> list[b
 
 
 def _try(case: Case, victim: Process, name: str, pid_file: Path, send: Callable[[Swap, int, int], None]) -> bool | None:
-    seen = look(victim.pid)
+    seen = read_process(victim.pid)
     assert seen is not None
     pid_file.write_text(str(victim.pid))
-    targets = (ByName(name), ByPidFile(str(pid_file)), Exactly(victim.pid, seen.process.started))
+    targets = (NameTarget(name), PidFileTarget(str(pid_file)), seen.identity)
     target = targets[WAYS.index(case.way)]
     swap = Swap(victim, name, case)
-    _hook(swap.pidfd_open, swap.look, lambda pidfd, number: send(swap, pidfd, number))
+    _hook(swap.pidfd_open, swap.read_process, lambda pidfd, number: send(swap, pidfd, number))
     try:
         now = boot_time()
         if case.action == "tell":
-            outcome = signals.tell(target, signal.SIGHUP, published_at=now, boot_grace=0.0, now=now)
+            outcome = signals.send(target, signal.SIGHUP, published_at=now, start_period=0.0, now=now)
         else:
-            outcome = signals.restart(target, published_at=now, grace=GRACE)
+            outcome = signals.restart(target, published_at=now, stop_grace_period=GRACE)
     finally:
         _hook(_true_pidfd_open, _true_look, _true_send)
     # Nor is it said that a stranger was told, or what it would have done.
-    assert send is not Swap.send or isinstance(outcome, Absent | signals.Restarted), outcome
+    assert send is not Swap.send or isinstance(outcome, ProcessNotFound | signals.Restarted), outcome
     return swap.judge()
 
 
-def _hook(pidfd_open: Callable[..., int], look: Callable[..., Any], send: Callable[..., None]) -> None:
-    os.pidfd_open, signals.look, signal.pidfd_send_signal = pidfd_open, look, send
+def _hook(pidfd_open: Callable[..., int], read_process: Callable[..., Any], send: Callable[..., None]) -> None:
+    os.pidfd_open, signals.read_process, signal.pidfd_send_signal = pidfd_open, read_process, send
 
 
 if __name__ == "__main__":

@@ -29,12 +29,12 @@ from lessee.ops.rotate.policy.journal import Journal as kind, written
 said = written(kind())
 """
 LISTED = """
-from lessee.notification.engine import Listed
-kind = list[Listed]
+from lessee.notification.engine import ContainerSummary
+kind = list[ContainerSummary]
 said = [{"Id": "1", "Names": ["/a"], "Labels": {}, "HostConfig": {"NetworkMode": "host"}}]
 """
 INSPECTED = """
-from lessee.notification.engine import Inspected as kind
+from lessee.notification.engine import Container as kind
 state = {"Status": "running", "StartedAt": "2026-01-01T00:00:00Z"}
 said = {"Id": "1", "Name": "/a", "State": state, "Config": {}, "HostConfig": {"RestartPolicy": {"Name": "no"}}}
 """

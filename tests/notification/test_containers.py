@@ -14,17 +14,17 @@ from pathlib import Path
 import pytest
 
 from e2e.engine import BASE, shared
-from lessee.config import ByContainer
+from lessee.config import ContainerTarget
 from lessee.host.clock import boot_time
 from lessee.notification import containers
 from lessee.notification import engine as api
-from lessee.notification.results import DeliveryFailed, Done
+from lessee.notification.results import Delivered, DeliveryFailed
 from support.needs import need
 from support.paths import ROOT
 from support.programs.sidecar import eventually
 
 docker = pytest.mark.docker
-PROJECT = "lessee-told"
+PROJECT = "lessee-notified"
 APP = 'trap "echo HUP" HUP; trap "exit 0" TERM; echo start; while :; do sleep 60 & wait $!; done'
 DEAF = 'trap "" TERM; echo start; while :; do sleep 60 & wait $!; done'
 
@@ -85,30 +85,30 @@ def made(engine, monkeypatch):
 
 
 def target(service=None, *, name=None, label=None, project=PROJECT, through_engine=False):
-    return ByContainer(service=service, name=name, label=label, project=project, through_engine=through_engine)
+    return ContainerTarget(service=service, name=name, label=label, project=project, through_engine=through_engine)
 
 
-def tell(whom, action="restart", *, published_at=None, grace=5.0, boot_grace=0.0, in_namespace=None):
-    return containers.tell(
-        whom,
+def notify(containers_of, action="restart", *, published_at=None, grace=5.0, start_period=0.0, in_namespace=None):
+    return containers.notify_containers(
+        containers_of,
         action,
         published_at=boot_time() if published_at is None else published_at,
-        grace=grace,
-        boot_grace=boot_grace,
-        signal_in_namespace=in_namespace or (lambda which: pytest.fail(f"{which} was told in its namespace")),
+        stop_grace_period=grace,
+        start_period=start_period,
+        signal_in_namespace=in_namespace or (lambda which: pytest.fail(f"{which} was signaled in its namespace")),
     )
 
 
 @docker
 def test_all_replicas_of_a_service_are_restarted_and_nobody_else(made):
-    ours = [made.start("app", f"--name=told-app-{number}") for number in (1, 2)]
+    ours = [made.start("app", f"--name=app-{number}") for number in (1, 2)]
     others = [
         made.start("db"),
         made.start("app", project="lessee-other"),
         made.start("app", **{"com.docker.compose.oneoff": "True"}),
     ]
     before, untouched = made.starts(*ours), made.starts(*others)
-    assert tell(target("app")) == Done("restarted told-app-1, restarted told-app-2")
+    assert notify(target("app")) == Delivered("restarted app-1, restarted app-2")
     assert not set(before) & set(made.starts(*ours))
     assert made.starts(*others) == untouched
     assert [made.said(one) for one in ours] == [["start", "start"]] * 2
@@ -116,111 +116,113 @@ def test_all_replicas_of_a_service_are_restarted_and_nobody_else(made):
 
 @docker
 def test_one_that_started_after_the_publish_is_not_restarted(made):
-    one = made.start("app", "--name=told-app-1")
+    one = made.start("app", "--name=app-1")
     published_at = boot_time()
-    assert tell(target("app"), published_at=published_at) == Done("restarted told-app-1")
+    assert notify(target("app"), published_at=published_at) == Delivered("restarted app-1")
     after = made.starts(one)
-    again = tell(target("app"), published_at=published_at)
-    assert again == Done("told-app-1 started after the publish and has read the new files")
+    again = notify(target("app"), published_at=published_at)
+    assert again == Delivered("app-1 started after the publish and has read the new files")
     assert made.starts(one) == after
 
 
 @docker
 def test_a_restarted_container_is_still_started_again_after_a_crash(made):
     one = made.start("app", "--restart=unless-stopped")
-    assert isinstance(tell(target("app")), Done)
+    assert isinstance(notify(target("app")), Delivered)
     made.crash(one)
     eventually(lambda: made.said(one).count("start") == 3, "its third start")
 
 
 @docker
 def test_one_that_is_deaf_to_sigterm_is_killed_after_its_grace(made):
-    made.start("app", "--name=told-app-1", script=DEAF)
+    made.start("app", "--name=app-1", script=DEAF)
     began = time.monotonic()
-    assert tell(target("app"), grace=0.5) == Done("restarted told-app-1")
+    assert notify(target("app"), grace=0.5) == Delivered("restarted app-1")
     assert time.monotonic() - began > 0.5
 
 
 @docker
 def test_what_does_not_run_is_left_to_its_policy_and_reported_as_absent(made):
-    stopped, created = made.start("app", "--name=told-app-1"), made.start("app", "--name=told-app-2", how=("create",))
+    stopped, created = made.start("app", "--name=app-1"), made.start("app", "--name=app-2", how=("create",))
     made.docker("stop", stopped)
-    assert tell(target("app")) == DeliveryFailed("told-app-1 is exited, told-app-2 is created", absent=True)
+    assert notify(target("app")) == DeliveryFailed("app-1 is exited, app-2 is created", absent=True)
     assert [made.inspect(one)["State"]["Status"] for one in (stopped, created)] == ["exited", "created"]
 
 
 @docker
 def test_one_that_waits_for_its_policy_to_start_it_again_is_absent(made):
-    one = made.start("app", "--name=told-app-1", "--restart=always", script="echo start; exit 1")
+    one = made.start("app", "--name=app-1", "--restart=always", script="echo start; exit 1")
     eventually(lambda: made.inspect(one)["State"]["Status"] == "restarting", "the wait of its policy")
     # It may start in between, and is then told.
-    outcome = tell(target("app"), "SIGHUP", in_namespace=lambda _: Done("it runs"))
-    assert outcome in {DeliveryFailed("told-app-1 is restarting", absent=True), Done("it runs")}
+    outcome = notify(target("app"), "SIGHUP", in_namespace=lambda _: Delivered("it runs"))
+    assert outcome in {DeliveryFailed("app-1 is restarting", absent=True), Delivered("it runs")}
 
 
 @docker
 def test_a_stopped_replica_keeps_nobody_from_being_told(made):
-    made.docker("stop", made.start("app", "--name=told-app-1"))
-    made.start("app", "--name=told-app-2")
-    assert tell(target("app")) == Done("restarted told-app-2")
+    made.docker("stop", made.start("app", "--name=app-1"))
+    made.start("app", "--name=app-2")
+    assert notify(target("app")) == Delivered("restarted app-2")
 
 
 @docker
 def test_one_replica_that_cannot_be_told_is_named_and_the_others_are_told(made):
-    made.docker("pause", made.start("app", "--name=told-app-1"))
-    made.start("app", "--name=told-app-2")
-    outcome = tell(target("app"))
-    assert outcome == DeliveryFailed("told-app-1 is paused; docker unpause told-app-1; told: told-app-2")
-    made.docker("unpause", "told-app-1")
+    made.docker("pause", made.start("app", "--name=app-1"))
+    made.start("app", "--name=app-2")
+    outcome = notify(target("app"))
+    assert outcome == DeliveryFailed("app-1 is paused; docker unpause app-1; notified: app-2")
+    made.docker("unpause", "app-1")
 
 
 @docker
 def test_a_container_of_another_project_is_not_told_even_by_its_name(made):
-    other = made.start("app", "--name=told-foreign-1", project="lessee-other")
+    other = made.start("app", "--name=foreign-1", project="lessee-other")
     before = made.starts(other)
-    assert tell(target(name="told-foreign-1")) == DeliveryFailed("the project has no such container", absent=True)
-    assert tell(target(name="told-foreign-1", project="lessee-other")) == Done("restarted told-foreign-1")
+    assert notify(target(name="foreign-1")) == DeliveryFailed("the project has no such container", absent=True)
+    assert notify(target(name="foreign-1", project="lessee-other")) == Delivered("restarted foreign-1")
     assert made.starts(other) != before
 
 
 @docker
 @pytest.mark.parametrize("label", ["reload", "reload=yes"])
 def test_containers_are_found_by_their_label(made, label):
-    made.start("app", "--name=told-app-1", reload="yes")
-    made.start("app", "--name=told-app-2")
+    made.start("app", "--name=app-1", reload="yes")
+    made.start("app", "--name=app-2")
     made.start("app", project="lessee-other", reload="yes")
-    assert tell(target(label=label)) == Done("restarted told-app-1")
-    assert tell(target(label="reload=no")).absent
+    assert notify(target(label=label)) == Delivered("restarted app-1")
+    assert notify(target(label="reload=no")).absent
 
 
 @docker
 def test_in_a_shared_namespace_the_caller_signals_and_has_the_word(made):
-    ids = [made.start("app", f"--name=told-app-{number}") for number in (1, 2)]
+    ids = [made.start("app", f"--name=app-{number}") for number in (1, 2)]
     asked = []
 
     def caller(which):
         asked.append(which)
         return (
-            Done("SIGHUP to 33")
+            Delivered("SIGHUP to 33")
             if which == ids[0]
             else DeliveryFailed("not in this namespace", absent=True, retry_in=0.25)
         )
 
-    outcome = tell(target("app"), "SIGHUP", in_namespace=caller)
-    assert outcome == DeliveryFailed("not in this namespace; told: told-app-1", retry_in=0.25)
+    outcome = notify(target("app"), "SIGHUP", in_namespace=caller)
+    assert outcome == DeliveryFailed("not in this namespace; notified: app-1", retry_in=0.25)
     assert asked == ids
-    assert tell(target(name="told-app-1"), "SIGHUP", in_namespace=caller) == Done("SIGHUP to 33")
-    alone = tell(target(name="told-app-2"), "SIGHUP", in_namespace=caller)
+    assert notify(target(name="app-1"), "SIGHUP", in_namespace=caller) == Delivered("SIGHUP to 33")
+    alone = notify(target(name="app-2"), "SIGHUP", in_namespace=caller)
     assert alone == DeliveryFailed("not in this namespace", absent=True, retry_in=0.25)
-    both = tell(target("app"), "SIGHUP", in_namespace=lambda which: DeliveryFailed(which[:1], deadly=which == ids[0]))
-    assert both == DeliveryFailed(f"{ids[0][0]}; {ids[1][0]}", deadly=True)
+    both = notify(
+        target("app"), "SIGHUP", in_namespace=lambda which: DeliveryFailed(which[:1], would_terminate=which == ids[0])
+    )
+    assert both == DeliveryFailed(f"{ids[0][0]}; {ids[1][0]}", would_terminate=True)
 
 
 @docker
 def test_a_signal_through_the_engine_arrives_and_leaves_the_restart_policy_armed(made):
-    one = made.start("app", "--name=told-app-1", "--restart=always", "--stop-signal=SIGTERM")
-    outcome = tell(target("app", through_engine=True), "SIGHUP")
-    assert outcome == Done("SIGHUP to told-app-1, through the engine")
+    one = made.start("app", "--name=app-1", "--restart=always", "--stop-signal=SIGTERM")
+    outcome = notify(target("app", through_engine=True), "SIGHUP")
+    assert outcome == Delivered("sent SIGHUP to app-1 through the engine")
     eventually(lambda: made.said(one)[-1] == "HUP", "the signal")
     made.crash(one)
     eventually(lambda: made.said(one).count("start") == 2, "its second start")
@@ -232,7 +234,7 @@ def test_a_signal_through_the_engine_arrives_and_leaves_the_restart_policy_armed
     [
         (["--restart=always"], "stop_signal: SIGTERM"),
         (["--restart=on-failure"], "stop_signal: SIGTERM"),
-        (["--restart=always", "--stop-signal=HUP"], "a stop_signal other than that"),
+        (["--restart=always", "--stop-signal=HUP"], "another stop_signal"),
         (["--restart=always", "--stop-signal=1"], "Podman"),
         (["--restart=always", "--stop-signal=15"], "Podman"),
         (["--restart=unless-stopped"], "restart: always"),
@@ -240,35 +242,35 @@ def test_a_signal_through_the_engine_arrives_and_leaves_the_restart_policy_armed
     ],
 )
 def test_a_signal_that_would_disarm_the_restart_policy_is_not_sent(made, options, todo):
-    one = made.start("app", "--name=told-app-1", *options)
-    outcome = tell(target("app", through_engine=True), "SIGHUP")
-    assert outcome.why.startswith("told-app-1: after SIGHUP through the engine")
-    assert todo in outcome.why
+    one = made.start("app", "--name=app-1", *options)
+    outcome = notify(target("app", through_engine=True), "SIGHUP")
+    assert outcome.reason.startswith("app-1: after SIGHUP through the engine")
+    assert todo in outcome.reason
     assert not outcome.absent
     assert made.said(one) == ["start"]
     made.crash(one)
-    eventually(lambda: made.said(one).count("start") == 2 or "unless" in outcome.why, "its second start")
+    eventually(lambda: made.said(one).count("start") == 2 or "unless" in outcome.reason, "its second start")
 
 
 @docker
 def test_where_nobody_restarts_it_a_signal_disarms_nothing(made):
-    one = made.start("app", "--name=told-app-1")
-    assert isinstance(tell(target("app", through_engine=True), "SIGHUP"), Done)
+    one = made.start("app", "--name=app-1")
+    assert isinstance(notify(target("app", through_engine=True), "SIGHUP"), Delivered)
     eventually(lambda: made.said(one)[-1] == "HUP", "the signal")
 
 
 @docker
 def test_the_engine_signals_nobody_who_may_not_catch_it_yet(made):
-    one = made.start("app", "--name=told-app-1")
-    outcome = tell(target("app", through_engine=True), "SIGHUP", boot_grace=30.0)
-    assert outcome.why == "told-app-1 is still starting: it may not catch SIGHUP yet"
+    one = made.start("app", "--name=app-1")
+    outcome = notify(target("app", through_engine=True), "SIGHUP", start_period=30.0)
+    assert outcome.reason == "app-1 is still starting and may not catch SIGHUP yet"
     assert 20 < outcome.retry_in <= 30
     assert made.said(one) == ["start"]
 
 
 @docker
 def test_what_a_proxy_before_the_engine_refuses_is_told_as_that(made, engine, monkeypatch, memory):
-    made.start("app", "--name=told-app-1")
+    made.start("app", "--name=app-1")
     address = f"unix://{memory}/docker.sock"
     real = engine.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
     proxy = subprocess.Popen(
@@ -279,10 +281,13 @@ def test_what_a_proxy_before_the_engine_refuses_is_told_as_that(made, engine, mo
     try:
         proxy.stdout.readline()
         monkeypatch.setenv("DOCKER_HOST", address)
-        refused = tell(target("app", through_engine=True), "SIGTERM")
-        assert "DOCKER_HOST: the engine, or a proxy before it, answered signalling a container with 403" in refused.why
-        assert tell(target("app")) == Done("restarted told-app-1")
-        assert tell(target("app", project="lessee-other")).absent
+        refused = notify(target("app", through_engine=True), "SIGTERM")
+        assert (
+            "DOCKER_HOST: signaling a container failed: the engine, or a proxy in front of it, answered 403"
+            in refused.reason
+        )
+        assert notify(target("app")) == Delivered("restarted app-1")
+        assert notify(target("app", project="lessee-other")).absent
     finally:
         proxy.terminate()
         proxy.communicate()
@@ -292,44 +297,44 @@ def test_what_a_proxy_before_the_engine_refuses_is_told_as_that(made, engine, mo
 def test_the_agents_own_container_is_found_and_with_it_its_project(made):
     own = made.start("agent")
     cgroup, mountinfo = (made.docker("exec", own, "cat", f"/proc/self/{file}") for file in ("cgroup", "mountinfo"))
-    assert containers._myself("0::/", mountinfo) == containers._Myself(own, sure=False)
-    assert containers._myself(cgroup, mountinfo).id == own
+    assert containers._own_container("0::/", mountinfo) == containers._OwnContainer(own, certain=False)
+    assert containers._own_container(cgroup, mountinfo).id == own
     with api.open_engine() as engine:
-        assert containers._own_project(engine, containers._Myself(own, sure=False)) == PROJECT
+        assert containers._own_project(engine, containers._OwnContainer(own, certain=False)) == PROJECT
 
 
 def test_podman_too_mounts_the_id_of_a_container():
     which = "c0ffee" * 10 + "cafe"
     folder = f"/containers/overlay-containers/{which}/userdata"
     line = f"612 598 0:49 {folder}/hosts /etc/hosts rw,nosuid,nodev,relatime - tmpfs tmpfs rw,size=1604596k"
-    assert containers._myself("0::/", f"1 2 0:1 / / rw - overlay overlay rw\n{line}\n").id == which
+    assert containers._own_container("0::/", f"1 2 0:1 / / rw - overlay overlay rw\n{line}\n").id == which
 
 
 def listed(which, name, network="none"):
-    return api.Listed(which, names=(f"/{name}",), host_config=api.HostOfListed(network))
+    return api.ContainerSummary(which, names=(f"/{name}",), host_config=api.SummaryHostConfig(network))
 
 
 def test_the_agent_never_tells_its_own_container():
     everyone = [listed("a", "agent"), listed("b", "app")]
-    me = containers._Myself("a", sure=False)
-    assert containers._without(me, everyone, everyone, by_label=True) == everyone[1:]
+    me = containers._OwnContainer("a", certain=False)
+    assert containers._without_own(me, everyone, everyone, by_label=True) == everyone[1:]
 
 
 def test_an_app_whose_network_the_agent_joined_is_not_taken_for_the_agent():
     everyone = [listed("a", "agent", "container:b"), listed("b", "app")]
-    seen = containers._Myself("b", sure=False)
-    assert containers._without(seen, everyone[1:], everyone, by_label=False) == everyone[1:]
+    seen = containers._OwnContainer("b", certain=False)
+    assert containers._without_own(seen, everyone[1:], everyone, by_label=False) == everyone[1:]
     with pytest.raises(containers.NotNotifiedError, match="name the service instead"):
-        containers._without(seen, everyone, everyone, by_label=True)
-    surely = containers._Myself("a", sure=True)
-    assert containers._without(surely, everyone, everyone, by_label=True) == everyone[1:]
+        containers._without_own(seen, everyone, everyone, by_label=True)
+    surely = containers._OwnContainer("a", certain=True)
+    assert containers._without_own(surely, everyone, everyone, by_label=True) == everyone[1:]
 
 
 @docker
 def test_without_a_project_nobody_is_told_and_it_is_said_how_to_name_one(made):
     made.start("app")
-    outcome = tell(target("app", project=None))
-    assert outcome.why.endswith("name the project, as `project: NAME`")
+    outcome = notify(target("app", project=None))
+    assert outcome.reason.endswith("name the project, as `project: NAME`")
     assert not outcome.absent
 
 
@@ -347,8 +352,10 @@ in_vain = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytes
 @pytest.mark.usefixtures("no_engine")
 def test_without_an_engine_it_is_said_what_to_mount_and_no_address(monkeypatch, memory):
     monkeypatch.setenv("DOCKER_HOST", f"unix://{memory}/canary.sock")
-    outcome = tell(target("app"))
-    assert outcome == DeliveryFailed("DOCKER_HOST: no engine is there; mount its socket, or better that of a proxy")
+    outcome = notify(target("app"))
+    assert outcome == DeliveryFailed(
+        "DOCKER_HOST: no engine listens here; mount its socket, or better that of a socket proxy"
+    )
 
 
 @pytest.mark.parametrize(
@@ -358,9 +365,9 @@ def test_without_an_engine_it_is_said_what_to_mount_and_no_address(monkeypatch, 
 @pytest.mark.usefixtures("no_engine")
 def test_no_part_of_the_environment_is_in_an_error(monkeypatch, host):
     monkeypatch.setenv("DOCKER_HOST", host)
-    outcome = tell(target("app"))
-    assert outcome.why.startswith("DOCKER_HOST: ")
-    assert "canary" not in outcome.why
+    outcome = notify(target("app"))
+    assert outcome.reason.startswith("DOCKER_HOST: ")
+    assert "canary" not in outcome.reason
 
 
 @in_vain
@@ -378,10 +385,10 @@ def test_a_socket_of_others_is_told_as_that(monkeypatch):
         monkeypatch.setenv("DOCKER_HOST", f"unix://{folder}/docker.sock")
         os.seteuid(65534)
         try:
-            outcome = tell(target("app"))
+            outcome = notify(target("app"))
         finally:
             os.seteuid(0)
-    assert outcome.why == "DOCKER_HOST: the agent may not use this socket; give the agent the socket's group"
+    assert outcome.reason == "DOCKER_HOST: the agent may not use this socket; give the agent the socket's group"
 
 
 @in_vain
@@ -392,10 +399,10 @@ def test_an_engine_that_hangs_does_not_hang_the_agent(monkeypatch, memory):
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"{memory}/docker.sock")
         server.listen()
-        outcome = tell(target("app"))
-    assert outcome.why == "DOCKER_HOST: the engine did not answer in time; see whether `docker ps` answers"
+        outcome = notify(target("app"))
+    assert outcome.reason == "DOCKER_HOST: the engine did not answer in time; check whether `docker ps` answers"
 
 
 def test_without_the_sdk_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "docker.errors", None)
-    assert tell(target("app")) == DeliveryFailed("the Docker SDK for Python is not installed; pip install docker")
+    assert notify(target("app")) == DeliveryFailed("the Docker SDK for Python is not installed; pip install docker")

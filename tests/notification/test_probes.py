@@ -29,12 +29,12 @@ LEEWAY = 2.0
 """Seconds that a busy machine may add."""
 
 
-def wait(probe, *, after=0.0, within=LONG, told_ago=0.0, given_up=None, **more):
+def wait(probe, *, initial_delay=0.0, timeout=LONG, notified_ago=0.0, canceled=None, **more):
     settings = {"directory": Path("/nowhere"), "published_wall": 0.0, "extra": {}} | more
     return probes.wait_until_ready(
-        Ready(probe=probe, after=after, within=within),
-        told_at=boot_time() - told_ago,
-        given_up=given_up or threading.Event(),
+        Ready(probe=probe, initial_delay=initial_delay, timeout=timeout),
+        notified_at=boot_time() - notified_ago,
+        canceled=canceled or threading.Event(),
         **settings,
     )
 
@@ -126,13 +126,13 @@ def test_an_app_that_comes_late_is_ready_when_it_answers(serve):
 
 def test_looks_are_a_quarter_of_a_second_apart_and_the_first_is_after_its_time(serve):
     server = serve(BUSY, BUSY, GOOD)
-    told_at = boot_time()
-    assert wait(health(server), after=0.3) is None
+    notified_at = boot_time()
+    assert wait(health(server), initial_delay=0.3) is None
     first, second, third = server.at
-    assert first >= told_at + 0.3
+    assert first >= notified_at + 0.3
     # From start to start; a connection may be taken late.
-    assert second >= told_at + 0.3 + 0.25
-    assert third >= told_at + 0.3 + 0.5
+    assert second >= notified_at + 0.3 + 0.25
+    assert third >= notified_at + 0.3 + 0.5
 
 
 @pytest.mark.parametrize(
@@ -140,28 +140,28 @@ def test_looks_are_a_quarter_of_a_second_apart_and_the_first_is_after_its_time(s
     [
         (BUSY, "GET http://{}/health answered 503"),
         (MOVED, "GET http://{}/health answered 302"),
-        (die_in_the_middle, "GET http://{}/health: what answers speaks no HTTP"),
-        (hang_up, "GET http://{}/health: the connection ended without an answer"),
-        (hang, "GET http://{}/health: no answer within 1 s"),
+        (die_in_the_middle, "GET http://{}/health: the response is not HTTP"),
+        (hang_up, "GET http://{}/health: the server closed the connection before its response was complete"),
+        (hang, "GET http://{}/health: no response within 1 s"),
     ],
 )
 def test_an_app_that_never_is_ready_is_given_up_at_its_time_with_what_was_seen_last(serve, behaviour, seen):
     server = serve(behaviour)
     began = boot_time()
-    assert wait(health(server), within=0.6) == seen.format(server.address)
+    assert wait(health(server), timeout=0.6) == seen.format(server.address)
     assert 0.6 <= boot_time() - began < 0.6 + 1.0 + LEEWAY
 
 
 def test_there_is_a_last_look_at_the_end_of_its_time(serve):
     server = serve(BUSY)
     began = boot_time()
-    wait(health(server), within=0.4)
+    wait(health(server), timeout=0.4)
     assert server.at[-1] >= began + 0.4
 
 
 def test_an_app_told_long_ago_is_still_looked_at_once(serve):
-    assert wait(health(serve(GOOD)), within=30, told_ago=1000) is None
-    assert wait(health(serve(BUSY)), within=30, told_ago=1000).endswith("answered 503")
+    assert wait(health(serve(GOOD)), timeout=30, notified_ago=1000) is None
+    assert wait(health(serve(BUSY)), timeout=30, notified_ago=1000).endswith("answered 503")
 
 
 @pytest.mark.parametrize("kind", [HttpProbe, TlsProbe, CommandProbe])
@@ -174,9 +174,9 @@ def test_what_is_given_up_ends_at_once_though_a_look_is_under_way(serve, certify
         TlsProbe: TlsProbe(server.address, "tls.crt"),
         CommandProbe: CommandProbe(python(f"open({str(tmp_path / 'gate')!r}).read(); exit(1)")),
     }[kind]
-    given_up, seen = threading.Event(), []
+    canceled, seen = threading.Event(), []
     waiting = threading.Thread(
-        target=lambda: seen.append(wait(probe, directory=tmp_path, given_up=given_up)), daemon=True
+        target=lambda: seen.append(wait(probe, directory=tmp_path, canceled=canceled)), daemon=True
     )
     waiting.start()
     gate = None
@@ -185,7 +185,7 @@ def test_what_is_given_up_ends_at_once_though_a_look_is_under_way(serve, certify
     else:
         eventually(lambda: server.at, "a look")
     began = boot_time()
-    given_up.set()
+    canceled.set()
     waiting.join(LONG)
     assert boot_time() - began < LEEWAY
     assert len(seen) == 1
@@ -195,10 +195,10 @@ def test_what_is_given_up_ends_at_once_though_a_look_is_under_way(serve, certify
 
 
 def test_what_is_given_up_between_looks_or_before_the_first_ends_at_once():
-    given_up = threading.Event()
+    canceled = threading.Event()
     began = boot_time()
-    threading.Timer(0.2, given_up.set).start()
-    assert wait(TcpProbe("127.0.0.1:1"), after=50, given_up=given_up)
+    threading.Timer(0.2, canceled.set).start()
+    assert wait(TcpProbe("127.0.0.1:1"), initial_delay=50, canceled=canceled)
     assert boot_time() - began < LEEWAY
 
 
@@ -208,14 +208,14 @@ def test_an_address_that_takes_a_connection_is_ready(serve):
 
 def test_an_address_where_nobody_listens_is_not():
     address = f"127.0.0.1:{free_port()}"
-    assert wait(TcpProbe(address), within=0.3) == f"nobody listens at {address}"
+    assert wait(TcpProbe(address), timeout=0.3) == f"{address}: connection refused"
 
 
 def test_an_address_that_no_longer_is_refused_is_ready():
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))  # Until it listens, a connection is refused.
         address = f"127.0.0.1:{listening.getsockname()[1]}"
-        assert wait(TcpProbe(address), within=0.3) == f"nobody listens at {address}"
+        assert wait(TcpProbe(address), timeout=0.3) == f"{address}: connection refused"
         threading.Timer(0.3, listening.listen).start()
         assert wait(TcpProbe(address)) is None
 
@@ -227,7 +227,7 @@ def test_an_address_of_ipv6_is_asked_too():
 
 def test_a_name_that_is_none_is_told():
     address = f"{'a' * 70}.example:80"
-    assert wait(TcpProbe(address), within=0.3) == f"{address} cannot be asked"
+    assert wait(TcpProbe(address), timeout=0.3) == f"{address} is not a valid address"
 
 
 @pytest.fixture
@@ -272,7 +272,7 @@ def test_a_server_of_the_old_certificate_is_not_ready_until_it_serves_the_new(se
     certify("tls.crt", chain=old)
     stale, fresh = partial(handshake, tmp_path / "old.crt"), partial(handshake, tmp_path / "tls.crt")
     server = serve(stale)
-    seen = wait(TlsProbe(server.address, "tls.crt"), directory=tmp_path, within=0.3)
+    seen = wait(TlsProbe(server.address, "tls.crt"), directory=tmp_path, timeout=0.3)
     assert seen == f"{server.address} serves another certificate than tls.crt"
     server = serve(stale, hang_up, fresh)
     assert wait(TlsProbe(server.address, "tls.crt"), directory=tmp_path) is None
@@ -292,26 +292,26 @@ def test_a_server_is_asked_by_its_name_and_not_by_an_address(serve, certify, tmp
 @pytest.mark.parametrize(
     ("behaviour", "seen"),
     [
-        (hang, "{}: no answer within 1 s"),
-        (die_in_the_middle, "{} completes no TLS handshake: "),
-        (hang_up, "{} completes no TLS handshake: "),
+        (hang, "{}: no response within 1 s"),
+        (die_in_the_middle, "{}: the TLS handshake failed: "),
+        (hang_up, "{}: the TLS handshake failed: "),
     ],
 )
 def test_a_server_that_ends_no_handshake_is_not_ready(serve, certify, tmp_path, behaviour, seen):
     certify("tls.crt")
     server = serve(behaviour)
-    told = wait(TlsProbe(server.address, "tls.crt"), directory=tmp_path, within=0.3)
+    told = wait(TlsProbe(server.address, "tls.crt"), directory=tmp_path, timeout=0.3)
     assert told.startswith(seen.format(server.address))
 
 
 def test_a_file_without_a_certificate_is_told(serve, tmp_path):
     server = serve(hang)
     probe = TlsProbe(server.address, "tls.crt")
-    assert wait(probe, directory=tmp_path, within=0.3) == "tls.crt cannot be read: No such file or directory"
+    assert wait(probe, directory=tmp_path, timeout=0.3) == "cannot read tls.crt: No such file or directory"
     (tmp_path / "tls.crt").write_text("-----BEGIN CERTIFICATE-----\nQ\n-----END CERTIFICATE-----\n")
-    assert wait(probe, directory=tmp_path, within=0.3) == "tls.crt holds no certificate"
+    assert wait(probe, directory=tmp_path, timeout=0.3) == "tls.crt holds no certificate"
     (tmp_path / "tls.crt").write_text("canary")
-    assert wait(probe, directory=tmp_path, within=0.3) == "tls.crt holds no certificate"
+    assert wait(probe, directory=tmp_path, timeout=0.3) == "tls.crt holds no certificate"
 
 
 def python(script):
@@ -321,7 +321,7 @@ def python(script):
 def test_a_command_that_ends_with_0_is_ready_and_knows_what_it_is_about():
     probe = CommandProbe(("sh", "-c", 'test "$LESSEE_APP" = web'))
     assert wait(probe, extra={"LESSEE_APP": "web"}) is None
-    assert wait(probe, extra={"LESSEE_APP": "other"}, within=0.1) == "sh ended with 1"
+    assert wait(probe, extra={"LESSEE_APP": "other"}, timeout=0.1) == "sh ended with 1"
 
 
 def test_a_command_that_fails_at_first_is_ready_when_it_does_not(tmp_path):
@@ -332,32 +332,32 @@ def test_a_command_that_fails_at_first_is_ready_when_it_does_not(tmp_path):
 
 def test_a_command_that_fails_is_told_with_the_last_that_it_said():
     probe = CommandProbe(("sh", "-c", "echo first; echo no route to the app; echo; exit 2"))
-    assert wait(probe, within=0.3) == "sh ended with 2: no route to the app"
+    assert wait(probe, timeout=0.3) == "sh ended with 2: no route to the app"
 
 
 def test_a_command_that_hangs_is_killed_at_the_end_of_its_time():
     began = boot_time()
-    assert wait(CommandProbe(python("signal.pause()")), within=1.5) == f"{sys.executable} was killed after 1.5 s"
+    assert wait(CommandProbe(python("signal.pause()")), timeout=1.5) == f"{sys.executable} was killed after 1.5 s"
     assert 1.4 <= boot_time() - began < 1.5 + LEEWAY
 
 
 def test_a_command_that_is_not_there_is_told():
     seen = "/no/such was not started: No such file or directory"
-    assert wait(CommandProbe(("/no/such",)), within=0.1) == seen
+    assert wait(CommandProbe(("/no/such",)), timeout=0.1) == seen
 
 
 def test_a_file_counts_from_the_moment_of_the_publish_on_though_files_are_dated_by_ticks(tmp_path):
     for number in range(300):
         published = time.time()
         (tmp_path / str(number)).touch()
-        assert wait(FileProbe(str(tmp_path / str(number))), published_wall=published, within=0.1) is None
+        assert wait(FileProbe(str(tmp_path / str(number))), published_wall=published, timeout=0.1) is None
 
 
 def test_a_file_from_before_the_publish_or_none_is_not_ready(tmp_path):
     file = tmp_path / "ready"
-    assert wait(FileProbe(str(file)), within=0.1) == f"{file}: No such file or directory"
+    assert wait(FileProbe(str(file)), timeout=0.1) == f"{file}: No such file or directory"
     file.touch()
     os.utime(file, (0, 1000.0))
-    assert wait(FileProbe(str(file)), published_wall=1000.05, within=0.1) == f"{file} is older than the publish"
+    assert wait(FileProbe(str(file)), published_wall=1000.05, timeout=0.1) == f"{file} is older than the publish"
     threading.Timer(0.2, file.touch).start()
     assert wait(FileProbe(str(file)), published_wall=time.time()) is None

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lessee.config import ByCmdline, ByName, ByPidFile
-from lessee.notification.process_finder import TICK, Absent, Candidate, Exactly, InContainer, Seen, Several, find
+from lessee.config import CmdlineTarget, NameTarget, PidFileTarget
+from lessee.host.procfs import TICK, ProcessIdentity, ProcessInfo
+from lessee.notification.process_finder import AmbiguousProcess, Candidate, InContainer, ProcessNotFound, find
 from lessee.process.spawn import over, spawn
 from support.needs import need
 from support.programs.processes import CHILD, Children
@@ -51,64 +52,64 @@ def child(children, name):
 
 def found(target):
     """The pid of the one that is meant."""
-    seen = find(target)
-    assert isinstance(seen, Seen), seen
-    return seen.process.pid
+    info = find(target)
+    assert isinstance(info, ProcessInfo), info
+    return info.pid
 
 
 def meant(target):
     """The pids of all that could be."""
-    several = find(target)
-    assert isinstance(several, Several), several
-    return {candidate.pid for candidate in several.candidates}
+    ambiguous = find(target)
+    assert isinstance(ambiguous, AmbiguousProcess), ambiguous
+    return {candidate.pid for candidate in ambiguous.candidates}
 
 
 # -- names ---------------------------------------------------------------------------------------------------
 
 
 def test_nobody_of_that_name_is_absent(name):
-    assert find(ByName(name)) == Absent(f"no process is called {name}")
+    assert find(NameTarget(name)) == ProcessNotFound(f"no process is called {name}")
 
 
 def test_a_process_starts_when_the_clock_says_so(child, name):
     before = boottime()
     child()
-    assert before - 0.02 <= find(ByName(name)).process.started <= boottime()
+    assert before - 0.02 <= find(NameTarget(name)).identity.started <= boottime()
 
 
 def test_two_of_a_name_are_not_guessed_between(child, name):
     pids = {child().pid, child().pid}
-    assert meant(ByName(name)) == pids
+    assert meant(NameTarget(name)) == pids
 
 
 def test_of_a_master_and_its_workers_the_master_is_meant(child, name):
     app = child("master")
     assert [app.says(), app.says()] == ["up", "up"]
-    assert found(ByName(name)) == app.pid
-    assert found(ByCmdline(f"master {name}$")) == app.pid
+    assert found(NameTarget(name)) == app.pid
+    assert found(CmdlineTarget(f"master {name}$")) == app.pid
 
 
 def test_a_name_longer_than_the_kernel_keeps_is_found(child, name):
     long = f"{name}-and-more-than-fifteen"
-    assert child(called=long).pid == found(ByName(long))
+    assert child(called=long).pid == found(NameTarget(long))
 
 
 def test_a_name_that_looks_like_proc_is_found(child, name):
     odd = f"{name[:5]}) R 1 ("
-    assert child(called=odd).pid == found(ByName(odd))
+    assert child(called=odd).pid == found(NameTarget(odd))
 
 
 def test_a_name_that_is_only_the_beginning_of_another_is_not_that(child, name):
     child()
-    assert isinstance(find(ByName(name[:-1])), Absent)
+    assert isinstance(find(NameTarget(name[:-1])), ProcessNotFound)
 
 
 @pytest.mark.parametrize("first", ["/opt/app/{}", "{}", "{}: master [app:app]", "{}: master process /usr/bin/x -g"])
 def test_a_program_is_known_by_the_first_word_of_its_command_line(run, name, first):
     app = run([first.format(name), "1000"], executable=shutil.which("sleep"), ready=False)
     # The kernel shows a new program's command line a moment after it has become that.
-    eventually(lambda: isinstance(find(ByName(name)), Seen))
-    assert found(ByName(name)) == app.pid
+    eventually(lambda: isinstance(find(NameTarget(name)), ProcessInfo))
+    assert found(NameTarget(name)) == app.pid
 
 
 @pytest.mark.parametrize("options", [[], ["-u"], ["-m"]], ids=["script", "option", "module"])
@@ -117,14 +118,14 @@ def test_a_script_is_known_by_its_name_and_not_by_its_interpreters(run, name, tm
     (tmp_path / f"{name}.py").write_text(CHILD)
     script = name if "-m" in options else tmp_path / name
     app = run([sys.executable, *options, script, "default", "other"], cwd=tmp_path)
-    assert found(ByName(name)) == app.pid
+    assert found(NameTarget(name)) == app.pid
 
 
 def test_a_name_in_an_inline_script_or_an_argument_is_nobodys(run, name):
     run([sys.executable, "-c", CHILD, "default", "other", name])
     run(["sh", "-c", "echo up; read x", name])
     run(["sh", "-c", f"echo up; read x # /{name}"])
-    assert isinstance(find(ByName(name)), Absent)
+    assert isinstance(find(NameTarget(name)), ProcessNotFound)
 
 
 # -- command lines -------------------------------------------------------------------------------------------
@@ -133,8 +134,8 @@ def test_a_name_in_an_inline_script_or_an_argument_is_nobodys(run, name):
 def test_a_command_line_is_searched_with_a_blank_between_its_words(child, name):
     app = child("default", "one", "--app", name)
     child("default", "two", "--app", name)
-    assert found(ByCmdline(f"default one --app {name}$")) == app.pid
-    assert isinstance(find(ByCmdline(f"^--app {name}")), Absent)
+    assert found(CmdlineTarget(f"default one --app {name}$")) == app.pid
+    assert isinstance(find(CmdlineTarget(f"^--app {name}")), ProcessNotFound)
 
 
 def test_several_are_told_apart_for_people_by_pid_and_program_but_no_argument_is_shown(run, name, tmp_path):
@@ -145,12 +146,12 @@ def test_several_are_told_apart_for_people_by_pid_and_program_but_no_argument_is
     # Its first word is the script, so that its words are those of the others.
     compiled = run([f"/opt/{name}", *words], executable=sys.executable, cwd=tmp_path, ready=False)
     inline = run([sys.executable, "-c", CHILD, *words])
-    outcome = find(ByCmdline(f"{name} --password=canary$"))
+    outcome = find(CmdlineTarget(f"{name} --password=canary$"))
     python = Path(sys.executable).name
     said = {f"{interpreted.pid} shop", f"{compiled.pid} {name}", f"{inline.pid} {python}"}
     assert {str(candidate) for candidate in outcome.candidates} == said
     assert "canary" not in repr(outcome)
-    assert "canary" not in repr(find(ByName("shop")))
+    assert "canary" not in repr(find(NameTarget("shop")))
 
 
 # -- who is never meant --------------------------------------------------------------------------------------
@@ -159,19 +160,19 @@ def test_several_are_told_apart_for_people_by_pid_and_program_but_no_argument_is
 def test_lessee_itself_and_who_started_it_are_never_meant(name):
     script = """
 import ctypes, subprocess, sys
-from lessee.config import ByCmdline, ByName
+from lessee.config import CmdlineTarget, NameTarget
 from lessee.notification.process_finder import find
 ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)
 if len(sys.argv) > 2:
     print(subprocess.check_output([sys.executable, "-c", *sys.argv[2:]], text=True))
 else:
     name = sys.argv[1][:-1]
-    print([str(find(target)) for target in (ByName(name + "x"), ByName(name + "y"), ByCmdline(name))])
+    print([str(find(target)) for target in (NameTarget(name + "x"), NameTarget(name + "y"), CmdlineTarget(name))])
 """
     parent, itself = f"{name}x", f"{name}y"
     command = [sys.executable, "-c", script, parent, script, itself]
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert said.count("Absent(what='no process") == 3
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert output.count("ProcessNotFound(reason='no process") == 3
 
 
 def test_what_the_agent_runs_itself_is_never_meant_but_the_child_of_exec_is(name):
@@ -180,10 +181,10 @@ def test_what_the_agent_runs_itself_is_never_meant_but_the_child_of_exec_is(name
     served = None
     try:
         eventually(lambda: _comm_of_child(checking.pid) == name, "the checking program")
-        assert isinstance(find(ByName(name)), Absent)
-        assert isinstance(find(ByCmdline(name)), Absent)
+        assert isinstance(find(NameTarget(name)), ProcessNotFound)
+        assert isinstance(find(CmdlineTarget(name)), ProcessNotFound)
         served = spawn([sys.executable, "-c", CHILD, "default", name], process_group=0)
-        assert eventually(lambda: isinstance(seen := find(ByName(name)), Seen) and seen.process.pid) == served.pid
+        assert eventually(lambda: isinstance(info := find(NameTarget(name)), ProcessInfo) and info.pid) == served.pid
     finally:
         os.killpg(checking.pid, signal.SIGKILL)
         for process in filter(None, (checking, served)):
@@ -201,7 +202,7 @@ def test_a_zombie_is_absent(child, name):
     app = child()
     os.kill(app.pid, signal.SIGKILL)
     os.waitid(os.P_PID, app.pid, os.WEXITED | os.WNOWAIT)
-    assert isinstance(find(ByName(name)), Absent)
+    assert isinstance(find(NameTarget(name)), ProcessNotFound)
 
 
 # -- the very process ----------------------------------------------------------------------------------------
@@ -209,11 +210,15 @@ def test_a_zombie_is_absent(child, name):
 
 def test_a_process_is_known_by_its_pid_and_start(child, name):
     child()
-    process = find(ByName(name)).process
+    process = find(NameTarget(name)).identity
     pid, started = process.pid, process.started
-    assert found(Exactly(pid, round(started / TICK) / os.sysconf("SC_CLK_TCK"))) == pid
-    for other in (Exactly(pid, started - TICK), Exactly(pid, started + TICK), Exactly(4194305, started)):
-        assert find(other) == Absent(f"process {other.pid} has ended")
+    assert found(ProcessIdentity(pid, round(started / TICK) / os.sysconf("SC_CLK_TCK"))) == pid
+    for other in (
+        ProcessIdentity(pid, started - TICK),
+        ProcessIdentity(pid, started + TICK),
+        ProcessIdentity(4194305, started),
+    ):
+        assert find(other) == ProcessNotFound(f"process {other.pid} has ended")
 
 
 # -- containers ----------------------------------------------------------------------------------------------
@@ -250,23 +255,23 @@ def _is_writable(cgroups):
 @pytest.mark.parametrize("place", ["docker/{}", "docker-{}.scope", "libpod-{}.scope/container", "docker/x/{}/init"])
 def test_a_container_is_known_by_its_cgroup(child, cgroup, name, place):
     absent = find(InContainer(CONTAINER))
-    assert isinstance(absent, Absent)
-    assert CONTAINER[:12] in absent.what
+    assert isinstance(absent, ProcessNotFound)
+    assert CONTAINER[:12] in absent.reason
     app = child()
     cgroup(app.pid, f"{name}/{place.format(CONTAINER)}")
     assert found(InContainer(CONTAINER)) == app.pid
-    assert isinstance(find(InContainer(CONTAINER[1:] + "0")), Absent)
+    assert isinstance(find(InContainer(CONTAINER[1:] + "0")), ProcessNotFound)
 
 
 def test_what_watches_a_container_is_not_in_it(child, cgroup, name):
     cgroup(child().pid, f"{name}/libpod-conmon-{CONTAINER}.scope")
-    assert isinstance(find(InContainer(CONTAINER)), Absent)
+    assert isinstance(find(InContainer(CONTAINER)), ProcessNotFound)
 
 
 def test_what_is_started_in_a_container_later_is_not_its_main_process(child, cgroup, name):
     app = child("master")
     assert [app.says(), app.says()] == ["up", "up"]
-    started = find(ByName(name)).process.started
+    started = find(NameTarget(name)).identity.started
     eventually(lambda: boottime() > started + 2 * TICK)
     checks = [child(), child()]
     for pid in [*(check.pid for check in checks), app.pid, *_workers(app.pid)]:
@@ -282,7 +287,7 @@ def test_namesakes_in_several_containers_are_told_apart_by_them(child, cgroup, n
     apps, other = [child(), child()], CONTAINER[::-1]
     cgroup(apps[0].pid, f"{name}/docker/{CONTAINER}")
     cgroup(apps[1].pid, f"{name}/docker/{other}")
-    outcome = find(ByName(name))
+    outcome = find(NameTarget(name))
     python = Path(sys.executable).name
     assert set(outcome.candidates) == {
         Candidate(apps[0].pid, python, CONTAINER),
@@ -298,7 +303,7 @@ def test_namesakes_in_several_containers_are_told_apart_by_them(child, cgroup, n
 def test_the_process_that_a_pid_file_names_is_meant(child, tmp_path, text):
     app = child()
     (tmp_path / "pid").write_text(text.format(app.pid))
-    assert found(ByPidFile(str(tmp_path / "pid"))) == app.pid
+    assert found(PidFileTarget(str(tmp_path / "pid"))) == app.pid
 
 
 @pytest.mark.parametrize(
@@ -307,32 +312,32 @@ def test_the_process_that_a_pid_file_names_is_meant(child, tmp_path, text):
 )
 def test_a_pid_file_that_names_no_process_to_be_told_is_absent(tmp_path, text):
     (tmp_path / "pid").write_text(text.format(os.getpid()))
-    outcome = find(ByPidFile(str(tmp_path / "pid")))
-    assert isinstance(outcome, Absent)
-    assert str(tmp_path / "pid") in outcome.what
+    outcome = find(PidFileTarget(str(tmp_path / "pid")))
+    assert isinstance(outcome, ProcessNotFound)
+    assert str(tmp_path / "pid") in outcome.reason
 
 
 @pytest.mark.parametrize(
     ("plant", "said"),
     [
         (lambda _path: None, "No such file"),
-        (os.mkfifo, "no regular file"),
-        (Path.mkdir, "no regular file"),
-        (lambda path: path.symlink_to("/run/other.pid"), "is a link"),
+        (os.mkfifo, "not a regular file"),
+        (Path.mkdir, "not a regular file"),
+        (lambda path: path.symlink_to("/run/other.pid"), "is a symbolic link"),
     ],
     ids=["nothing", "FIFO", "directory", "link"],
 )
 def test_what_is_no_pid_file_is_absent_and_hangs_nobody(tmp_path, plant, said):
     plant(tmp_path / "pid")
-    outcome = find(ByPidFile(str(tmp_path / "pid")))
-    assert isinstance(outcome, Absent)
-    assert said in outcome.what
+    outcome = find(PidFileTarget(str(tmp_path / "pid")))
+    assert isinstance(outcome, ProcessNotFound)
+    assert said in outcome.reason
 
 
 def test_a_process_younger_than_the_file_that_names_it_is_a_stranger(child, tmp_path):
     (tmp_path / "pid").write_text(str(child().pid))
     an_hour_ago = time.time() - 3600
     os.utime(tmp_path / "pid", (an_hour_ago, an_hour_ago))
-    outcome = find(ByPidFile(str(tmp_path / "pid")))
-    assert isinstance(outcome, Absent)
-    assert "older than process" in outcome.what
+    outcome = find(PidFileTarget(str(tmp_path / "pid")))
+    assert isinstance(outcome, ProcessNotFound)
+    assert "older than process" in outcome.reason

@@ -12,19 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from lessee.config import ByCmdline, ByName, ByPidFile
+from lessee.config import CmdlineTarget, NameTarget, PidFileTarget
 from lessee.host.openbao import find_bao, free_port
-from lessee.notification.process_finder import Absent, Exactly, Several, find, look
+from lessee.host.procfs import ProcessIdentity, read_process
+from lessee.notification.process_finder import AmbiguousProcess, ProcessNotFound, find
 from lessee.notification.signals import (
-    Booting,
-    Ignored,
-    Notified,
     Restarted,
-    StartedAfter,
-    Unkillable,
-    WouldDie,
+    SignalIgnored,
+    SignalSent,
+    StartedAfterPublish,
+    StillRunning,
+    StillStarting,
+    WouldTerminate,
     restart,
-    tell,
+    send,
 )
 from support.needs import need
 from support.paths import TESTS
@@ -47,19 +48,19 @@ INITS = {
     "docker-init": ["docker-init", "-s", "--"],
 }
 AS_NOBODY = """
-import os, sys
+import os, psutil, sys
 from lessee.config import *
 from lessee.notification.process_finder import *
 from lessee.notification.signals import *
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 target, published_at = eval(sys.argv[1]), float(sys.argv[2])
-print(tell(target, 1, published_at=published_at, boot_grace=0, now=published_at))
-print(restart(target, published_at=published_at, grace=60))
+print(send(target, 1, published_at=published_at, start_period=0, now=published_at))
+print(restart(target, published_at=published_at, stop_grace_period=60))
 """
 REUSE = TESTS / "bench" / "reuse.py"
 
 
-def boottime():
+def boot_time():
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -79,24 +80,24 @@ def child(children, name):
     return lambda how, init=(): children.child(how, name, init=init)
 
 
-def exactly(pid):
-    seen = look(pid)
-    return Exactly(seen.process.pid, seen.process.started)
+def identity_of(pid):
+    return read_process(pid).identity
 
 
-def told(target, action=signal.SIGHUP, *, published_at=None, boot_grace=0.0):
-    now = boottime()
-    return tell(
+def signal_sent(target, number=signal.SIGHUP, *, published_at=None, start_period=0.0):
+    now = boot_time()
+    return send(
         target,
-        action,
+        number,
         published_at=now if published_at is None else published_at,
-        boot_grace=boot_grace,
+        start_period=start_period,
         now=now,
     )
 
 
 def restarted(target, *, grace=60.0, published_at=None):
-    return restart(target, published_at=boottime() if published_at is None else published_at, grace=grace)
+    published_at = boot_time() if published_at is None else published_at
+    return restart(target, published_at=published_at, stop_grace_period=grace)
 
 
 # -- told ----------------------------------------------------------------------------------------------------
@@ -104,8 +105,8 @@ def restarted(target, *, grace=60.0, published_at=None):
 
 def test_one_that_catches_the_signal_is_told_once(child, name):
     app = child("catch")
-    outcome = told(ByName(name))
-    assert isinstance(outcome, Notified)
+    outcome = signal_sent(NameTarget(name))
+    assert isinstance(outcome, SignalSent)
     assert outcome.process.pid == app.pid
     assert [app.says(), app.asked()] == ["told", "here"]
 
@@ -113,21 +114,21 @@ def test_one_that_catches_the_signal_is_told_once(child, name):
 def test_it_may_be_meant_in_any_way(child, name, tmp_path):
     app = child("catch")
     (tmp_path / "pid").write_text(str(app.pid))
-    process = find(ByName(name)).process
+    process = find(NameTarget(name)).identity
     for target in (
-        ByCmdline(f"catch {name}$"),
-        ByPidFile(str(tmp_path / "pid")),
-        Exactly(process.pid, process.started),
+        CmdlineTarget(f"catch {name}$"),
+        PidFileTarget(str(tmp_path / "pid")),
+        ProcessIdentity(process.pid, process.started),
     ):
-        assert told(target) == Notified(process)
+        assert signal_sent(target) == SignalSent(process)
         assert app.says() == "told"
 
 
 def test_of_a_master_and_its_workers_the_master_alone_is_told(child, name):
     app = child("master")
     assert [app.says(), app.says()] == ["up", "up"]
-    outcome = told(ByName(name))
-    assert isinstance(outcome, Notified)
+    outcome = signal_sent(NameTarget(name))
+    assert isinstance(outcome, SignalSent)
     assert outcome.process.pid == app.pid
     assert app.says() == "told"
     workers = Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()
@@ -136,29 +137,29 @@ def test_of_a_master_and_its_workers_the_master_alone_is_told(child, name):
 
 def test_of_several_none_is_told_and_none_is_ended(child, name):
     apps = [child("catch"), child("catch")]
-    assert isinstance(told(ByName(name)), Several)
-    assert isinstance(restarted(ByName(name)), Several)
+    assert isinstance(signal_sent(NameTarget(name)), AmbiguousProcess)
+    assert isinstance(restarted(NameTarget(name)), AmbiguousProcess)
     assert [app.asked() for app in apps] == ["here", "here"]
 
 
 def test_one_that_would_die_is_not_told(child, name):
     app = child("default")
-    outcome = told(ByName(name))
-    assert isinstance(outcome, WouldDie)
+    outcome = signal_sent(NameTarget(name))
+    assert isinstance(outcome, WouldTerminate)
     assert (outcome.process.pid, outcome.signal) == (app.pid, signal.SIGHUP)
     assert app.asked() == "here"
 
 
 def test_one_that_still_boots_is_waited_for_and_told_once_it_catches(child, name):
     app = child("late")
-    outcome = told(ByName(name), boot_grace=3600)
-    assert isinstance(outcome, Booting)
+    outcome = signal_sent(NameTarget(name), start_period=3600)
+    assert isinstance(outcome, StillStarting)
     assert outcome.until == outcome.process.started + 3600
     assert app.asked() == "here"
     app.popen.stdin.write("go\n")
     app.popen.stdin.flush()
     assert app.says() == "up"
-    assert isinstance(told(ByName(name), boot_grace=3600), Notified)
+    assert isinstance(signal_sent(NameTarget(name), start_period=3600), SignalSent)
     assert app.says() == "told"
 
 
@@ -170,15 +171,15 @@ def test_a_program_of_go_is_told_only_when_it_has_had_time_to_ask_for_the_signal
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out, env=home) as app:
         try:
             eventually(lambda: _catches(app.pid, signal.SIGRTMAX))
-            who = exactly(app.pid)
+            process = identity_of(app.pid)
 
-            def told_at(age):
-                now = who.started + age
-                return tell(who, signal.SIGHUP, published_at=now, boot_grace=30.0, now=now)
+            def send_at(age):
+                now = process.started + age
+                return send(process, signal.SIGHUP, published_at=now, start_period=30.0, now=now)
 
-            assert isinstance(told_at(0.1), Booting)
+            assert isinstance(send_at(0.1), StillStarting)
             eventually(lambda: "server started!" in log.read_text())
-            assert isinstance(told_at(3.0), Notified)
+            assert isinstance(send_at(3.0), SignalSent)
             eventually(lambda: "reload triggered" in log.read_text())
             assert app.poll() is None
         finally:
@@ -192,53 +193,53 @@ def _catches(pid, number):
 
 def test_one_that_ignores_the_signal_is_said_to(child, name):
     app = child("ignore")
-    assert isinstance(told(ByName(name)), Ignored)
+    assert isinstance(signal_sent(NameTarget(name)), SignalIgnored)
     assert app.asked() == "here"
 
 
 def test_one_that_blocks_the_signal_gets_it_and_may_take_it_when_it_likes(child, name):
     app = child("block")
-    assert isinstance(told(ByName(name)), Notified)
+    assert isinstance(signal_sent(NameTarget(name)), SignalSent)
     assert app.asked() == "[<Signals.SIGHUP: 1>]"
 
 
 def test_one_that_started_after_the_publish_has_read_the_new_files_and_is_left_alone(child, name):
-    before = boottime() - 1
+    before = boot_time() - 1
     app = child("catch")
-    assert isinstance(told(ByName(name), published_at=before), StartedAfter)
-    assert isinstance(restarted(ByName(name), published_at=before), StartedAfter)
+    assert isinstance(signal_sent(NameTarget(name), published_at=before), StartedAfterPublish)
+    assert isinstance(restarted(NameTarget(name), published_at=before), StartedAfterPublish)
     assert app.asked() == "here"
 
 
 def test_a_signal_that_means_the_end_is_sent_to_one_that_does_not_catch_it(child, name):
     app = child("default")
-    assert isinstance(told(ByName(name), signal.SIGTERM, boot_grace=3600), Notified)
+    assert isinstance(signal_sent(NameTarget(name), signal.SIGTERM, start_period=3600), SignalSent)
     assert app.popen.wait() == -signal.SIGTERM
 
 
 def test_a_signal_that_ends_nobody_is_sent_to_one_that_does_not_catch_it(child, name):
     app = child("default")
-    assert isinstance(told(ByName(name), signal.SIGWINCH), Notified)
+    assert isinstance(signal_sent(NameTarget(name), signal.SIGWINCH), SignalSent)
     assert app.asked() == "here"
 
 
 @pytest.mark.parametrize("action", [signal.SIGUSR2, signal.SIGALRM, signal.SIGRTMIN + 3])
 def test_any_other_signal_is_not_sent_to_one_that_does_not_catch_it(child, name, action):
     app = child("default")
-    assert isinstance(told(ByName(name), action), WouldDie)
+    assert isinstance(signal_sent(NameTarget(name), action), WouldTerminate)
     assert app.asked() == "here"
 
 
 def test_one_of_another_uid_is_out_of_reach(child, name):
     app = child("catch")
-    assert _as_nobody(f"ByName({name!r})") == [f"Forbidden(process={find(ByName(name)).process})"] * 2
+    assert _as_nobody(f"NameTarget({name!r})") == [f"SignalForbidden(process={find(NameTarget(name)).identity})"] * 2
     assert app.asked() == "here"
 
 
 def _as_nobody(target):
     """What an agent that may not signal anyone says that it did."""
     need(os.geteuid() == 0, "needs root, to be another")
-    command = [sys.executable, "-c", AS_NOBODY, target, str(boottime())]
+    command = [sys.executable, "-c", AS_NOBODY, target, str(boot_time())]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
@@ -249,13 +250,13 @@ def _as_nobody(target):
 def test_of_an_init_that_sends_signals_on_the_child_is_judged_and_told(child, name, tmp_path, init):
     _need_inits()
     pid_file = tmp_path / "pid"
-    for how, outcome in (("catch", Notified), ("default", WouldDie)):
+    for how, outcome in (("catch", SignalSent), ("default", WouldTerminate)):
         app = child(how, init=init)
         pid_file.write_text(str(app.pid))
-        process = told(ByName(name)).process
+        process = signal_sent(NameTarget(name)).process
         if how == "catch":
             assert app.says() == "told"
-        found = told(ByPidFile(str(pid_file)))
+        found = signal_sent(PidFileTarget(str(pid_file)))
         assert isinstance(found, outcome)
         assert found.process == process
         assert process.pid != app.pid
@@ -267,9 +268,12 @@ def test_of_an_init_that_sends_signals_on_the_child_is_judged_and_told(child, na
 
 def test_an_init_is_known_by_its_name_where_the_agent_may_not_see_that_it_waits(child, name):
     _need_inits()
-    init = exactly(child("default", init=INITS["tini"]).pid)
-    behind = find(ByName(name)).process
-    assert _as_nobody(repr(init)) == [f"WouldDie(process={behind}, signal=1)", f"Forbidden(process={behind})"]
+    init = identity_of(child("default", init=INITS["tini"]).pid)
+    behind = find(NameTarget(name)).identity
+    assert _as_nobody(repr(init)) == [
+        f"WouldTerminate(process={behind}, signal=1)",
+        f"SignalForbidden(process={behind})",
+    ]
 
 
 def test_of_an_init_that_took_in_orphans_the_child_is_told(children, name):
@@ -277,7 +281,7 @@ def test_of_an_init_that_took_in_orphans_the_child_is_told(children, name):
     adopting = [*INITS["tini"], "sh", "-c", '(sleep 1000 &); exec "$@"', "sh"]
     app = children.child("catch", name, init=adopting)
     eventually(lambda: len(Path(f"/proc/{app.pid}/task/{app.pid}/children").read_text().split()) == 2, "the orphan")
-    assert told(exactly(app.pid)) == Notified(find(ByName(name)).process)
+    assert signal_sent(identity_of(app.pid)) == SignalSent(find(NameTarget(name)).identity)
     assert app.says() == "told"
 
 
@@ -290,7 +294,7 @@ def _need_inits():
 
 def test_one_that_obeys_is_ended_by_sigterm_and_not_waited_for_longer(child, name):
     app = child("default")
-    outcome = restarted(ByName(name))
+    outcome = restarted(NameTarget(name))
     assert isinstance(outcome, Restarted)
     assert (outcome.process.pid, outcome.killed) == (app.pid, False)
     assert outcome.seconds < 30
@@ -300,7 +304,7 @@ def test_one_that_obeys_is_ended_by_sigterm_and_not_waited_for_longer(child, nam
 
 def test_one_that_ignores_sigterm_is_killed_when_its_grace_is_over(child, name):
     app = child("deaf")
-    outcome = restarted(ByName(name), grace=0.2)
+    outcome = restarted(NameTarget(name), grace=0.2)
     assert isinstance(outcome, Restarted)
     assert outcome.killed
     assert 0.2 <= outcome.seconds < 30
@@ -311,12 +315,12 @@ def test_one_that_is_stopped_is_killed_when_its_grace_is_over(child, name):
     app = child("default")
     os.kill(app.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, app.pid, os.WSTOPPED)
-    assert restarted(ByName(name), grace=0.2).killed
+    assert restarted(NameTarget(name), grace=0.2).killed
     assert app.popen.poll() == -signal.SIGKILL
 
 
 def test_nobody_to_be_ended_is_absent(name):
-    assert restarted(ByName(name)) == Absent(f"no process is called {name}")
+    assert restarted(NameTarget(name)) == ProcessNotFound(f"no process is called {name}")
 
 
 @pytest.mark.parametrize("init", [INITS["tini"], INITS["docker-init"]], ids=["tini", "docker-init"])
@@ -324,8 +328,8 @@ def test_nobody_to_be_ended_is_absent(name):
 def test_behind_an_init_the_app_is_ended_and_so_the_init(child, name, init, how, killed):
     _need_inits()
     app = child(how, init=init)
-    behind = find(ByName(name)).process
-    outcome = restarted(exactly(app.pid), grace=0.2 if killed else 60)
+    behind = find(NameTarget(name)).identity
+    outcome = restarted(identity_of(app.pid), grace=0.2 if killed else 60)
     assert isinstance(outcome, Restarted)
     assert (outcome.process, outcome.killed) == (behind, killed)
     assert app.popen.wait() == 128 + (signal.SIGKILL if killed else signal.SIGTERM)
@@ -335,22 +339,22 @@ def test_pid_1_that_catches_nothing_is_said_to_live_on(children):
     need(os.geteuid() == 0 and shutil.which("unshare"), "needs root and unshare(1)")
     script = """
 import os, signal, sys, threading
-from lessee.notification import signalling
-from lessee.notification.process_finder import Exactly, look
+from lessee.host.procfs import read_process
+from lessee.notification import signals
 signal.signal(signal.SIGUSR1, lambda *_: print("here", flush=True))
 if os.fork():
     print("up", flush=True)
     signal.pause()
     sys.exit()
-signalling._KILLING = 0.1
-start = look(1).process.started
-print(signalling.restart(Exactly(1, start), published_at=start + 1, grace=0.1), flush=True)
+signals._SIGKILL_TIMEOUT = 0.1
+init = read_process(1).identity
+print(signals.restart(init, published_at=init.started + 1, stop_grace_period=0.1), flush=True)
 os.kill(1, signal.SIGUSR1)
 """
     app = children.run(["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", script], ready=False)
     said = [app.says(), app.says(), app.says()]
     said.remove("up")
-    assert said[0].startswith(f"{Unkillable.__name__}(process=Process(pid=1, ")
+    assert said[0].startswith(f"{StillRunning.__name__}(process=ProcessIdentity(pid=1, ")
     assert "PID 1" in said[0]
     assert said[1] == "here"
 

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from lessee.config import ByHttp
+from lessee.config import HttpTarget
 from lessee.host.openbao import free_port
-from lessee.notification.results import DeliveryFailed, Done
+from lessee.notification.results import Delivered, DeliveryFailed
 from lessee.notification.webhook import call
 
 LONG = 60.0
@@ -76,13 +76,13 @@ def serve():
 def no_thread_is_left():
     yield
     for thread in threading.enumerate():
-        if thread.name == "lessee-webhook":
+        if thread.name == "lessee-http":
             thread.join(10)
             assert not thread.is_alive()
 
 
 def to(port, path="/reload", method="POST", headers=None, scheme="http"):
-    return ByHttp(url=f"{scheme}://127.0.0.1:{port}{path}", method=method, header_files=headers or {})
+    return HttpTarget(url=f"{scheme}://127.0.0.1:{port}{path}", method=method, header_files=headers or {})
 
 
 def status(line):
@@ -92,7 +92,9 @@ def status(line):
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 def test_an_app_is_told_by_one_request_with_an_empty_body(serve, method):
     server = serve(status("204 No Content"))
-    assert call(to(server.port, method=method), LONG) == Done(f"{method} http://127.0.0.1:{server.port}/reload: 204")
+    assert call(to(server.port, method=method), LONG) == Delivered(
+        f"{method} http://127.0.0.1:{server.port}/reload answered 204"
+    )
     (asked,) = server.asked
     assert asked.startswith(f"{method} /reload HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n")
     assert "\r\nContent-Length: 0\r\n" in asked
@@ -119,8 +121,8 @@ def test_any_answer_but_2xx_is_no_telling_and_no_redirect_is_followed(serve, lin
 
 def test_where_nobody_listens_there_is_nobody_to_be_told():
     port = free_port()
-    undone = DeliveryFailed(f"POST http://127.0.0.1:{port}/reload: nobody listens there", absent=True)
-    assert call(to(port), LONG) == undone
+    failed = DeliveryFailed(f"POST http://127.0.0.1:{port}/reload: connection refused", absent=True)
+    assert call(to(port), LONG) == failed
 
 
 def test_headers_are_read_from_their_files_each_time(serve, tmp_path):
@@ -129,14 +131,14 @@ def test_headers_are_read_from_their_files_each_time(serve, tmp_path):
     target = to(server.port, headers={"Authorization": str(file)})
     for token in ("one", "two"):
         file.write_text(f"Bearer {token}\n")
-        assert isinstance(call(target, LONG), Done)
+        assert isinstance(call(target, LONG), Delivered)
     assert ["Bearer one\r\n" in server.asked[0], "Bearer two\r\n" in server.asked[1]] == [True, True]
 
 
 def test_a_header_whose_file_is_not_there_is_told_and_nothing_sent(serve, tmp_path):
     server = serve(status("200 OK"))
-    undone = call(to(server.port, headers={"X-Token": str(tmp_path / "token")}), LONG)
-    assert f"{tmp_path}/token, for the header X-Token, cannot be read: No such file or directory" in undone.why
+    failed = call(to(server.port, headers={"X-Token": str(tmp_path / "token")}), LONG)
+    assert f"cannot read {tmp_path}/token, for the header X-Token: No such file or directory" in failed.reason
     assert server.asked == []
 
 
@@ -144,22 +146,22 @@ def test_a_header_whose_file_is_not_there_is_told_and_nothing_sent(serve, tmp_pa
 def test_no_header_is_made_of_a_value_with_a_line_end_in_it(serve, tmp_path, value):
     server = serve(status("200 OK"))
     (tmp_path / "token").write_text(value)
-    undone = call(to(server.port, headers={"X-Token": str(tmp_path / "token")}), LONG)
-    assert f"{tmp_path}/token" in undone.why
-    assert "canary" not in undone.why
+    failed = call(to(server.port, headers={"X-Token": str(tmp_path / "token")}), LONG)
+    assert f"{tmp_path}/token" in failed.reason
+    assert "canary" not in failed.reason
     assert server.asked == []
 
 
 def test_a_header_may_hold_any_byte_of_a_line(serve, tmp_path):
     server = serve(status("200 OK"))
     (tmp_path / "token").write_text("schön ✓")
-    assert isinstance(call(to(server.port, headers={"X-Token": str(tmp_path / "token")}), LONG), Done)
+    assert isinstance(call(to(server.port, headers={"X-Token": str(tmp_path / "token")}), LONG), Delivered)
     assert "X-Token: schön ✓\r\n" in server.asked[0]
 
 
 def test_the_user_in_a_url_is_sent_as_a_browser_would(serve):
     server = serve(status("200 OK"))
-    call(ByHttp(url=f"http://me:p%40ss@127.0.0.1:{server.port}/", method="GET", header_files={}), LONG)
+    call(HttpTarget(url=f"http://me:p%40ss@127.0.0.1:{server.port}/", method="GET", header_files={}), LONG)
     assert f"Authorization: Basic {base64.b64encode(b'me:p@ss').decode()}\r\n" in server.asked[0]
 
 
@@ -172,7 +174,7 @@ def test_no_text_holds_the_query_the_user_a_headers_value_or_what_was_answered(s
     server = serve(answer)
     (tmp_path / "token").write_text("canary")
     url = f"http://canary:canary@127.0.0.1:{server.port}/there?token=canary#canary"
-    answer = call(ByHttp(url=url, method="POST", header_files={"X-Token": str(tmp_path / "token")}), LONG)
+    answer = call(HttpTarget(url=url, method="POST", header_files={"X-Token": str(tmp_path / "token")}), LONG)
     assert server.asked[0].count("canary") == 2
     assert "canary" not in repr(answer)
     assert f"POST http://127.0.0.1:{server.port}/there" in repr(answer)
@@ -181,17 +183,17 @@ def test_no_text_holds_the_query_the_user_a_headers_value_or_what_was_answered(s
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (b"", "the connection ended without an answer"),
-        (b"HTTP/1.1 20", "what answers speaks no HTTP"),
-        (b"\x16\x03\x03 TLS\r\n\r\n", "what answers speaks no HTTP"),
+        (b"", "the server closed the connection before its response was complete"),
+        (b"HTTP/1.1 20", "the response is not HTTP"),
+        (b"\x16\x03\x03 TLS\r\n\r\n", "the response is not HTTP"),
     ],
 )
 def test_an_answer_that_breaks_off_is_none(serve, answer, why):
-    assert call(to(serve(answer).port), LONG).why.endswith(f"/reload: {why}")
+    assert call(to(serve(answer).port), LONG).reason.endswith(f"/reload: {why}")
 
 
 def test_a_server_that_never_answers_is_left_at_its_time(serve):
-    assert call(to(serve(wait_for_the_end).port), 0.3).why.endswith("/reload: no answer within 0.3 s")
+    assert call(to(serve(wait_for_the_end).port), 0.3).reason.endswith("/reload: no response within 0.3 s")
 
 
 def test_a_server_that_sends_a_byte_now_and_then_is_left_at_its_time_and_the_connection_ended(serve):
@@ -205,7 +207,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_left_at_its_time_and_the_con
                 left.wait(0.02)
         left.set()
 
-    assert call(to(serve(drip).port), 0.5).why.endswith("/reload: no answer within 0.5 s")
+    assert call(to(serve(drip).port), 0.5).reason.endswith("/reload: no response within 0.5 s")
     assert left.wait(10)
 
 
@@ -214,7 +216,7 @@ def test_the_status_is_the_answer_though_the_body_never_comes(serve):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
         wait_for_the_end(connection)
 
-    assert isinstance(call(to(serve(stall).port), 0.5), Done)
+    assert isinstance(call(to(serve(stall).port), 0.5), Delivered)
 
 
 def test_the_body_is_waited_for_so_that_no_app_sees_a_client_leave_before_it(serve):
@@ -225,7 +227,7 @@ def test_the_body_is_waited_for_so_that_no_app_sees_a_client_leave_before_it(ser
         seen.append(stays(connection, 0.3))
         connection.sendall(b"x" * 5000)
 
-    assert isinstance(call(to(serve(answer).port), LONG), Done)
+    assert isinstance(call(to(serve(answer).port), LONG), Delivered)
     assert seen == [True]
 
 
@@ -233,13 +235,13 @@ def test_the_body_is_waited_for_so_that_no_app_sees_a_client_leave_before_it(ser
     "url", ["http://127.0.0.1:99999/", "http://127.0.0.1:x/", "http:///canary", "http://[::1/", "http://\x7f/"]
 )
 def test_a_url_that_leads_nowhere_is_told(url):
-    undone = call(ByHttp(url=url, method="POST", header_files={}), LONG)
-    assert undone == DeliveryFailed("POST: the URL has no valid host and port; correct it in the configuration")
+    failed = call(HttpTarget(url=url, method="POST", header_files={}), LONG)
+    assert failed == DeliveryFailed("POST: the URL has no valid host and port; correct it in the configuration")
 
 
 def test_a_name_that_cannot_be_one_is_told():
-    undone = call(ByHttp(url=f"http://{'a' * 70}.example/", method="POST", header_files={}), LONG)
-    assert "no valid host" in undone.why
+    failed = call(HttpTarget(url=f"http://{'a' * 70}.example/", method="POST", header_files={}), LONG)
+    assert "no valid host" in failed.reason
 
 
 def test_it_may_be_given_weeks(serve):
@@ -248,7 +250,7 @@ def test_it_may_be_given_weeks(serve):
         connection.sendall(status("200 OK"))
 
     weeks = 2**32 / 1000  # In an int, so many milliseconds are none.
-    assert isinstance(call(to(serve(answer_in_a_while).port), weeks), Done)
+    assert isinstance(call(to(serve(answer_in_a_while).port), weeks), Delivered)
 
 
 @pytest.fixture
@@ -271,10 +273,12 @@ def test_https_is_told_only_where_the_machine_trusts_the_certificate(serve, cert
     server = serve(status("204 No Content"), context)
     refused = call(to(server.port, scheme="https"), LONG)
     assert isinstance(refused, DeliveryFailed)
-    assert "certificate verify failed" in refused.why
+    assert "certificate is not trusted: self-signed certificate" in refused.reason
     assert server.asked == []
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    assert call(to(server.port, scheme="https"), LONG) == Done(f"POST https://127.0.0.1:{server.port}/reload: 204")
+    assert call(to(server.port, scheme="https"), LONG) == Delivered(
+        f"POST https://127.0.0.1:{server.port}/reload answered 204"
+    )
 
 
 def stays(connection, seconds):

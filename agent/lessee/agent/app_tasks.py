@@ -8,11 +8,11 @@ from pathlib import Path
 from lessee.agent.effects import Effects
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
-from lessee.config import App, ByCmdline, ByName, ByPidFile, Check, Child, Notify
+from lessee.config import App, Check, Child, CmdlineTarget, NameTarget, Notify, PidFileTarget
 from lessee.core.errors import LesseeError
 from lessee.host.clock import boot_time
-from lessee.notification.notifier import is_target_missing, is_immediate, notify
-from lessee.notification.results import DeliveryFailed, Delivered
+from lessee.notification.notifier import is_immediate, is_target_missing, notify
+from lessee.notification.results import Delivered, DeliveryFailed
 from lessee.telemetry.logs import log
 
 COMES_BACK = 75.0
@@ -73,7 +73,7 @@ class Telling:
         def told(done: Delivered | DeliveryFailed) -> ev.Event:
             if isinstance(done, Delivered):
                 return ev.Notified(name, job, done.how)
-            return ev.NotificationFailed(name, job, done.why, done.absent, done.retry_in)
+            return ev.NotificationFailed(name, job, done.reason, done.absent, done.retry_in)
 
         child = self._supervisor.child if self._supervisor is not None else None
         if isinstance(settings.target, Child) and self._supervisor is not None and self._supervisor.begun:
@@ -102,21 +102,21 @@ class Telling:
         assert ready is not None
         if self._supervisor is not None and self._supervisor.begun and self._supervisor.child is None:
             return ev.ReadinessFailed(command.app, command.job, "the child has ended")
-        given_up = self._proofs[command.job] = threading.Event()
+        canceled = self._proofs[command.job] = threading.Event()
         # Of the wall clock only now: the files' times are in it.
         published_wall = time.time() - (boot_time() - command.published_at)
 
         def look() -> ev.Event:
             from lessee.notification import probes  # noqa: PLC0415  # Wanted by few.
 
-            told_at = _when_it_runs(app.notify, command.told_at, given_up)
+            notified_at = _when_it_runs(app.notify, command.told_at, canceled)
             why = probes.wait_until_ready(
                 ready,
                 directory=Path(app.directory),
-                told_at=told_at,
+                notified_at=notified_at,
                 published_wall=published_wall,
                 extra=_extra(app, Path(app.directory)),
-                given_up=given_up,
+                canceled=canceled,
             )
             self._proofs.pop(command.job, None)
             if why is None:
@@ -128,13 +128,13 @@ class Telling:
 
     def cut_short(self) -> None:
         """Wait for no proof any longer: what is seen now counts."""
-        for given_up in list(self._proofs.values()):
-            given_up.set()
+        for canceled in list(self._proofs.values()):
+            canceled.set()
 
     def give_up(self, job: int) -> None:
         """Nobody waits for this proof any more."""
-        if (given_up := self._proofs.pop(job, None)) is not None:
-            given_up.set()
+        if (canceled := self._proofs.pop(job, None)) is not None:
+            canceled.set()
 
     def _start(self, errand: Callable[[], ev.Event], failed: Callable[[str], ev.Event]) -> None:
         def run() -> None:
@@ -147,14 +147,14 @@ class Telling:
         threading.Thread(target=run, name="lessee-errand", daemon=True).start()
 
 
-def _when_it_runs(settings: Notify | None, told_at: float, given_up: threading.Event) -> float:
+def _when_it_runs(settings: Notify | None, notified_at: float, canceled: threading.Event) -> float:
     """Wait for a process that has ended to be started anew: what does not run says nothing of its files."""
-    if settings is None or not isinstance(settings.target, ByName | ByCmdline | ByPidFile):
-        return told_at
+    if settings is None or not isinstance(settings.target, NameTarget | CmdlineTarget | PidFileTarget):
+        return notified_at
     until = boot_time() + COMES_BACK
-    while is_target_missing(settings, None) and boot_time() < until and not given_up.wait(_LOOK_AGAIN):
-        told_at = boot_time()
-    return told_at
+    while is_target_missing(settings, None) and boot_time() < until and not canceled.wait(_LOOK_AGAIN):
+        notified_at = boot_time()
+    return notified_at
 
 
 def _filled(check: Check, folder: Path, command: cmd.RunCheck) -> tuple[str, ...]:

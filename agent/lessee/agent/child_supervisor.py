@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, assert_never
 
 from lessee.config import Restart
-from lessee.mcp.session import actions as mcp
 from lessee.host.procfs import ProcessIdentity
+from lessee.mcp.session import actions as mcp
 from lessee.process import supervision as sup
 from lessee.process.child import Child, StartError
 from lessee.process.hardening import Before

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lessee.core.errors import LesseeError, WriteError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import cannot_write, open_directory, refuse_strangers
 
 VARIABLE, USUAL = "LESSEE_HOST_KEY_FILE", Path("/etc/lessee/host.key")
@@ -24,7 +24,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Sealed(Record, frozen=True):
+class Sealed(ImmutableStruct, frozen=True):
     """What stands in a file. The label can be read by everybody, and by nobody be changed."""
 
     path: Path

@@ -6,18 +6,18 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from lessee.config import App, Child, Config, FromSecrets, FromVariables, Notify
+from lessee.config import App, Child, Config, SecretsFallback, VariablesFallback, Notify
 from lessee.config.parsing import environments, parse
 from lessee.core.errors import ConfigError, LesseeError, TemplateError, TemplateListError
-from lessee.core.immutable import Record
-from lessee.rendering.app_templates import Recipe, compile_recipes, space_of
+from lessee.core.immutable import ImmutableStruct
+from lessee.rendering.app_templates import Recipe, compile_recipes, path_scope_of
 from lessee.rendering.templates import Compiler
 
 PLACES = (Path("lessee.yaml"), Path("/etc/lessee/lessee.yaml"))
 _UNREADABLE = "template-unreadable"
 
 
-class Project(Record, frozen=True):
+class Project(ImmutableStruct, frozen=True):
     """A configuration in force: what the file says, the templates compiled, and the files all that came from."""
 
     path: Path
@@ -96,16 +96,16 @@ def load(
     if only is not None:
         config = _with(config, {only: app_of(config, only, path)})
     if not for_child:
-        config = _with(config, {name: msgspec.structs.replace(app, environ=None) for name, app in config.apps.items()})
+        config = _with(config, {name: msgspec.structs.replace(app, env_template=None) for name, app in config.apps.items()})
     if respawns:
         config = _with(config, {name: respawned(app) for name, app in config.apps.items()})
-    folder = path.parent / config.templates if config.templates else path.parent
+    folder = path.parent / config.template_dir if config.template_dir else path.parent
 
     def template(name: str) -> str:
         stamps[folder / name] = stamp(folder / name)
         return template_of(folder, name)
 
-    recipes = compile_recipes(config, Compiler(template, space_of(config)), prepare=prepare)
+    recipes = compile_recipes(config, Compiler(template, path_scope_of(config)), prepare=prepare)
     _refuse_fallbacks(recipes.values())
     return Project(path, config, text, recipes, stamps)
 
@@ -119,9 +119,9 @@ def respawned(app: App) -> App:
     default = Notify(
         target=Child(),
         action=said.action,
-        grace=said.grace,
-        boot_grace=said.boot_grace,
-        otherwise=said.otherwise,
+        stop_grace_period=said.stop_grace_period,
+        start_period=said.start_period,
+        on_unhandled_signal=said.on_unhandled_signal,
         timeout=said.timeout,
     )
     return msgspec.structs.replace(app, notify=app.notify or default)
@@ -129,7 +129,7 @@ def respawned(app: App) -> App:
 
 def _refuse_fallbacks(recipes: Iterable[Recipe]) -> None:
     """Raises TemplateListError: one that can never serve is found out now, and not when Vault is away."""
-    some = [recipe for recipe in recipes if isinstance(recipe.app.fallback, FromVariables | FromSecrets)]
+    some = [recipe for recipe in recipes if isinstance(recipe.app.fallback, VariablesFallback | SecretsFallback)]
     if some:
         # Of all env formats: few need it.
         from lessee.rendering.fallback.files import problems  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The API of Docker or Podman, as far as it is needed to tell a container."""
+"""A client for the parts of Docker's and Podman's API that notify a container."""
 
 import math
 import os
@@ -10,26 +10,26 @@ from typing import Any
 from msgspec import ValidationError, convert
 
 from lessee.core.errors import NotNotifiedError
-from lessee.core.immutable import Record, look_into
+from lessee.core.immutable import ImmutableStruct, resolve_types
 
 _TIMEOUT = 15
 
 
-class HostOfListed(Record, frozen=True, rename="pascal"):
+class SummaryHostConfig(ImmutableStruct, frozen=True, rename="pascal"):
     network_mode: str = ""
 
 
-class Listed(Record, frozen=True, rename="pascal"):
+class ContainerSummary(ImmutableStruct, frozen=True, rename="pascal"):
     """One row of `GET /containers/json`."""
 
     id: str
     names: tuple[str, ...] | None = None
     labels: dict[str, str] | None = None
-    host_config: HostOfListed = HostOfListed()
+    host_config: SummaryHostConfig = SummaryHostConfig()
 
     @property
     def name(self) -> str:
-        # /NAME; where another links to it, /OTHER/ALIAS too.
+        # /NAME; if another container links to this one, /OTHER/ALIAS too.
         own = (name[1:] for name in self.names or () if name.count("/") == 1)
         return next(own, self.id[:12])
 
@@ -37,73 +37,78 @@ class Listed(Record, frozen=True, rename="pascal"):
         return (self.labels or {}).get(key)
 
 
-class State(Record, frozen=True, rename="pascal"):
+class ContainerState(ImmutableStruct, frozen=True, rename="pascal"):
     status: str
     started_at: str
 
 
-class Settings(Record, frozen=True, rename="pascal"):
+class ContainerConfig(ImmutableStruct, frozen=True, rename="pascal"):
     stop_signal: str | None = None
     labels: dict[str, str] | None = None
 
 
-class Policy(Record, frozen=True, rename="pascal"):
+class RestartPolicy(ImmutableStruct, frozen=True, rename="pascal"):
     name: str = ""
 
 
-class Host(Record, frozen=True, rename="pascal"):
-    restart_policy: Policy = Policy()
+class HostConfig(ImmutableStruct, frozen=True, rename="pascal"):
+    restart_policy: RestartPolicy = RestartPolicy()
 
 
-class Inspected(Record, frozen=True, rename="pascal"):
-    """`GET /containers/ID/json`, as far as it is needed."""
+class Container(ImmutableStruct, frozen=True, rename="pascal"):
+    """The fields of `GET /containers/ID/json` that lessee uses."""
 
     id: str
     name: str
-    state: State
-    config: Settings
-    host_config: Host
+    state: ContainerState
+    config: ContainerConfig
+    host_config: HostConfig
 
     @property
     def title(self) -> str:
+        """Its name, without the leading slash."""
         return self.name.lstrip("/")
 
 
-look_into(Listed, Inspected)
+resolve_types(ContainerSummary, Container)
 
 
 class Engine:
-    """What is asked of the engine; what goes wrong there is a NotNotifiedError."""
+    """Requests to the engine. Each raises NotNotifiedError."""
 
     def __init__(self, client: Any) -> None:
         self._api = client
 
-    def having(self, *labels: str) -> list[Listed]:
-        with _in_our_words("listing containers"):
-            return convert(self._api.containers(all=True, filters={"label": [*labels]}), list[Listed])
+    def list_containers(self, *labels: str) -> list[ContainerSummary]:
+        """The containers that have all of these labels, running or not."""
+        with _translated_errors("listing containers"):
+            return convert(self._api.containers(all=True, filters={"label": [*labels]}), list[ContainerSummary])
 
-    def inspect(self, which: str) -> Inspected | None:
-        """None: there is no such container."""
+    def inspect(self, container_id: str) -> Container | None:
+        """None where there is no such container."""
         try:
-            with _in_our_words("inspecting a container"):
-                return convert(self._api.inspect_container(which), Inspected)
-        except _ContainerGoneError:
+            with _translated_errors("inspecting a container"):
+                return convert(self._api.inspect_container(container_id), Container)
+        except _ContainerNotFoundError:
             return None
 
-    def restart(self, which: str, grace: float) -> None:
-        with _in_our_words("restarting a container"):
-            self._api.restart(which, timeout=math.ceil(grace))  # It waits so much longer for the answer.
+    def restart(self, container_id: str, stop_grace_period: float) -> None:
+        """Restart it; the engine sends SIGKILL after so many seconds."""
+        with _translated_errors("restarting a container"):
+            # The library adds the timeout to its own.
+            self._api.restart(container_id, timeout=math.ceil(stop_grace_period))
 
-    def kill(self, which: str, action: str) -> None:
-        with _in_our_words("signalling a container"):
-            self._api.kill(which, signal=action)
+    def kill(self, container_id: str, action: str) -> None:
+        """Send PID 1 of the container a signal."""
+        with _translated_errors("signaling a container"):
+            self._api.kill(container_id, signal=action)
 
 
 @contextmanager
 def open_engine() -> Iterator[Engine]:
-    """The engine of DOCKER_HOST, else of the default socket."""
-    with _in_our_words("asking for its version"):
-        import docker  # noqa: PLC0415  # 17 MB and 100 ms, for those alone who tell a container.
+    """The engine of $DOCKER_HOST, else the one at the default socket."""
+    with _translated_errors("asking for its version"):
+        import docker  # noqa: PLC0415  # 17 MB and 100 ms, only for apps that run in a container.
 
         client = docker.from_env(timeout=_TIMEOUT)
     try:
@@ -112,48 +117,52 @@ def open_engine() -> Iterator[Engine]:
         client.close()
 
 
-class _ContainerGoneError(NotNotifiedError):
-    """The container is not there (any more)."""
+class _ContainerNotFoundError(NotNotifiedError):
+    """The container does not exist, or exists no longer."""
 
 
 @contextmanager
-def _in_our_words(doing: str) -> Iterator[None]:
+def _translated_errors(doing: str) -> Iterator[None]:
     try:
         from docker.errors import DockerException  # noqa: PLC0415  # As above.
     except ImportError:
         raise NotNotifiedError("the Docker SDK for Python is not installed", todo="pip install docker") from None
     try:
         yield
-    # What requests raises is an OSError. None of their texts is passed on: they may quote the environment.
+    # requests raises OSError. No text of these errors is passed on: they may quote the environment.
     except (DockerException, OSError, ValidationError, ValueError) as exc:
-        raise _explained(exc, doing) from None
+        raise _translated(exc, doing) from None
 
 
-def _explained(exc: BaseException, doing: str) -> NotNotifiedError:
+def _translated(exc: BaseException, doing: str) -> NotNotifiedError:
     where = "DOCKER_HOST" if "DOCKER_HOST" in os.environ else "/var/run/docker.sock"
     causes = list(_causes(exc))
     status = next((cause.status_code for cause in causes if getattr(cause, "status_code", None)), None)
     if status == HTTPStatus.NOT_FOUND:
-        return _ContainerGoneError("the engine has no such container", where=where)
+        return _ContainerNotFoundError("the engine has no such container", where=where)
     if status is not None:
-        todo = _TODO.get(status, "the engine's own log says why")
+        todo = _TODO.get(status, "see the engine's own log")
         return NotNotifiedError(
-            f"the engine, or a proxy before it, answered {doing} with {status}", where=where, todo=todo
+            f"{doing} failed: the engine, or a proxy in front of it, answered {status}", where=where, todo=todo
         )
-    for kinds, what, todo in _FAULTS:
+    for kinds, what, todo in _CONNECTION_ERRORS:
         if any(isinstance(cause, kinds) for cause in causes):
             return NotNotifiedError(what, where=where, todo=todo)
-    return NotNotifiedError(f"{doing} failed", where=where, todo="see that a Docker or Podman API answers there")
+    return NotNotifiedError(f"{doing} failed", where=where, todo="check that a Docker or Podman API answers there")
 
 
 _TODO = {
     HTTPStatus.FORBIDDEN: "let the agent list, inspect, restart and signal the containers of its project",
-    HTTPStatus.CONFLICT: "see in `docker ps -a` what state the container is in",
+    HTTPStatus.CONFLICT: "see the container's state in `docker ps -a`",
 }
-_FAULTS: tuple[tuple[tuple[type[OSError], ...], str, str], ...] = (
-    ((FileNotFoundError, ConnectionRefusedError), "no engine is there", "mount its socket, or better that of a proxy"),
+_CONNECTION_ERRORS: tuple[tuple[tuple[type[OSError], ...], str, str], ...] = (
+    (
+        (FileNotFoundError, ConnectionRefusedError),
+        "no engine listens here",
+        "mount its socket, or better that of a socket proxy",
+    ),
     ((PermissionError,), "the agent may not use this socket", "give the agent the socket's group"),
-    ((TimeoutError,), "the engine did not answer in time", "see whether `docker ps` answers"),
+    ((TimeoutError,), "the engine did not answer in time", "check whether `docker ps` answers"),
 )
 
 

@@ -1,35 +1,45 @@
-"""Tells an app that its files changed, and says in words how that went."""
+"""Notifies an app that its files changed, and puts the result into words."""
 
 import signal
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
-from lessee.config import ByCmdline, ByCommand, ByContainer, ByHttp, ByName, ByPidFile, Child, Notify
+from lessee.config import (
+    Child,
+    CmdlineTarget,
+    CommandTarget,
+    ContainerTarget,
+    HttpTarget,
+    NameTarget,
+    Notify,
+    PidFileTarget,
+)
 from lessee.core.errors import NotNotifiedError
 from lessee.host.clock import boot_time
+from lessee.host.procfs import ProcessIdentity
 from lessee.notification import process_finder, signals
-from lessee.notification.results import DeliveryFailed, Done
+from lessee.notification.results import Delivered, DeliveryFailed
 from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
     from lessee.process.programs import Ended
 
-BOOTING_AGAIN = 0.25
-"""Seconds between looks at a process that is starting."""
+START_POLL_INTERVAL = 0.25
+"""Seconds between attempts while a process is starting."""
 
 
-def is_quick(settings: Notify) -> bool:
-    """Whether it takes no time to tell: a signal is sent, or nothing is."""
-    signalled = settings.action != "restart" and settings.otherwise == "report"
-    return signalled and isinstance(settings.target, ByName | ByCmdline | ByPidFile | Child)
+def is_immediate(settings: Notify) -> bool:
+    """Whether a notification takes no time: it sends a signal at most."""
+    signals_only = settings.action != "restart" and settings.on_unhandled_signal == "report"
+    return signals_only and isinstance(settings.target, NameTarget | CmdlineTarget | PidFileTarget | Child)
 
 
-def is_gone(settings: Notify | None, child: process_finder.Exactly | None) -> bool:
-    """Whether it is certain that the process that would be told does not run."""
+def is_target_missing(settings: Notify | None, child: ProcessIdentity | None) -> bool:
+    """Whether it is certain that the process to notify does not run."""
     match settings.target if settings is not None else None:
-        case ByName() | ByCmdline() | ByPidFile() as target:
-            return isinstance(process_finder.find(target), process_finder.Absent)
+        case NameTarget() | CmdlineTarget() | PidFileTarget() as target:
+            return isinstance(process_finder.find(target), process_finder.ProcessNotFound)
         case Child():
             return child is None
         case _:
@@ -37,37 +47,37 @@ def is_gone(settings: Notify | None, child: process_finder.Exactly | None) -> bo
 
 
 def notify(
-    settings: Notify, published_at: float, child: process_finder.Exactly | None, extra: Mapping[str, str]
-) -> Done | DeliveryFailed:
-    """Tell the target, which may take as long as the settings say. `published_at` on the boot clock.
+    settings: Notify, published_at: float, child: ProcessIdentity | None, extra: Mapping[str, str]
+) -> Delivered | DeliveryFailed:
+    """Notify the target, which may take as long as the settings allow. `published_at` is on the boot clock.
 
-    `child` is that of `lessee exec`, where it runs; it is never restarted here. `extra` is added to a command's
+    `child` is the running child of `lessee exec`, which this function never restarts. `extra` is added to a command's
     environment.
     """
     match settings.target:
-        case ByName() | ByCmdline() | ByPidFile() as target:
-            return _tell(settings, target, published_at)
+        case NameTarget() | CmdlineTarget() | PidFileTarget() as target:
+            return _notify_process(settings, target, published_at)
         case Child():
             if child is None:
-                return DeliveryFailed("the child has not started yet", absent=True, retry_in=BOOTING_AGAIN)
-            return _tell(settings, child, published_at)
-        # Each of these is imported when it is wanted.
-        case ByContainer() as target:
+                return DeliveryFailed("the child has not started yet", absent=True, retry_in=START_POLL_INTERVAL)
+            return _notify_process(settings, child, published_at)
+        # The rest is imported only where the configuration asks for it.
+        case ContainerTarget() as target:
             from lessee.notification import containers  # noqa: PLC0415
 
-            return containers.tell(
+            return containers.notify_containers(
                 target,
                 settings.action,
                 published_at=published_at,
-                grace=settings.grace,
-                boot_grace=settings.boot_grace,
-                signal_in_namespace=partial(_tell_in_container, settings, published_at),
+                stop_grace_period=settings.stop_grace_period,
+                start_period=settings.start_period,
+                signal_in_namespace=partial(_notify_in_container, settings, published_at),
             )
-        case ByCommand(command):
+        case CommandTarget(command):
             from lessee.process import programs  # noqa: PLC0415
 
-            return _told_by(command, programs.run(command, timeout=settings.timeout, extra=extra))
-        case ByHttp() as target:
+            return _command_result(command, programs.run(command, timeout=settings.timeout, extra=extra))
+        case HttpTarget() as target:
             from lessee.notification import webhook  # noqa: PLC0415
 
             return webhook.call(target, settings.timeout)
@@ -75,64 +85,72 @@ def notify(
             assert_never(settings.target)
 
 
-def _tell(settings: Notify, target: process_finder.Target, published_at: float) -> Done | DeliveryFailed:
+def _notify_process(settings: Notify, target: process_finder.Target, published_at: float) -> Delivered | DeliveryFailed:
+    restart = partial(signals.restart, target, published_at=published_at, stop_grace_period=settings.stop_grace_period)
     try:
         if settings.action == "restart":
-            return _in_words(signals.restart(target, published_at=published_at, grace=settings.grace), "SIGTERM")
-        outcome = signals.tell(
+            return _in_words(restart(), "SIGTERM")
+        outcome = signals.send(
             target,
             signal.Signals[settings.action],
             published_at=published_at,
-            boot_grace=settings.boot_grace,
+            start_period=settings.start_period,
             now=boot_time(),
         )
-        deadly = isinstance(outcome, signals.WouldDie)
-        # Our own child is started anew by us alone.
-        if deadly and settings.otherwise == "restart" and not isinstance(target, process_finder.Exactly):
-            outcome = signals.restart(target, published_at=published_at, grace=settings.grace)
+        would_terminate = isinstance(outcome, signals.WouldTerminate)
+        # Only the supervisor restarts the child of `lessee exec`.
+        is_child = isinstance(target, ProcessIdentity)
+        if would_terminate and settings.on_unhandled_signal == "restart" and not is_child:
+            outcome = restart()
     except NotNotifiedError as exc:
         return DeliveryFailed(str(exc))
     return _in_words(outcome, settings.action)
 
 
-def _tell_in_container(settings: Notify, published_at: float, container: str) -> Done | DeliveryFailed:
-    return _tell(settings, process_finder.InContainer(container), published_at)
+def _notify_in_container(settings: Notify, published_at: float, container: str) -> Delivered | DeliveryFailed:
+    return _notify_process(settings, process_finder.InContainer(container), published_at)
 
 
-def _in_words(outcome: signals.Outcome, action: str) -> Done | DeliveryFailed:
+def _in_words(outcome: signals.Outcome, action: str) -> Delivered | DeliveryFailed:
     match outcome:
-        case signals.Notified(one):
-            return Done(f"{action} to {one.pid}")
-        case signals.Restarted(one, killed, seconds):
-            how = "SIGKILL after SIGTERM" if killed else "SIGTERM"
-            return Done(f"{how} to {one.pid}, which ended after {seconds:.1f} s")
-        case signals.StartedAfter(one):
-            return Done(f"{one.pid} started after the publish and has read the new files")
-        case process_finder.Absent(what):
-            return DeliveryFailed(what, absent=True)
-        case process_finder.Several(candidates):
-            many = ", ".join(map(str, candidates))
-            return DeliveryFailed(f"several processes match ({many}); use a pid_file, or a pattern that only one has")
-        case signals.Booting(one):
+        case signals.SignalSent(process):
+            return Delivered(f"sent {action} to process {process.pid}")
+        case signals.Restarted(process, killed, seconds):
+            how = "SIGTERM and SIGKILL" if killed else "SIGTERM"
+            return Delivered(f"stopped process {process.pid} by {how} within {seconds:.1f} s")
+        case signals.StartedAfterPublish(process):
+            return Delivered(f"process {process.pid} started after the publish and has read the new files")
+        case process_finder.ProcessNotFound(reason):
+            return DeliveryFailed(reason, absent=True)
+        case process_finder.AmbiguousProcess(candidates):
+            listed = ", ".join(map(str, candidates))
             return DeliveryFailed(
-                f"{one.pid} is still starting: it does not catch {action} yet", retry_in=BOOTING_AGAIN
+                f"several processes match ({listed}); use a pid_file, or a pattern that matches only one"
             )
-        case signals.WouldDie(one):
-            what = f"{one.pid} does not catch {action} and would die of it, so it was not sent"
+        case signals.StillStarting(process):
             return DeliveryFailed(
-                f"{what}; write `otherwise: restart` or `action: restart` to have it restarted", deadly=True
+                f"process {process.pid} is still starting and does not catch {action} yet",
+                retry_in=START_POLL_INTERVAL,
             )
-        case signals.Ignored(one):
-            return DeliveryFailed(f"{one.pid} ignores {action}")
-        case signals.Forbidden(one):
-            return DeliveryFailed(f"not allowed to signal {one.pid}: give the agent its uid, or CAP_KILL as root")
-        case signals.Unkillable(one, why):
-            return DeliveryFailed(f"{one.pid} does not end: {why}")
+        case signals.WouldTerminate(process):
+            what = f"{action} not sent: process {process.pid} does not catch it and would terminate"
+            todo = "to restart the app instead, write `on_unhandled_signal: restart` or `action: restart`"
+            return DeliveryFailed(f"{what}; {todo}", would_terminate=True)
+        case signals.SignalIgnored(process):
+            return DeliveryFailed(f"process {process.pid} ignores {action}")
+        case signals.SignalForbidden(process):
+            return DeliveryFailed(
+                f"not allowed to signal process {process.pid}; run the agent with its uid, or as root with CAP_KILL"
+            )
+        case signals.StillRunning(process, reason):
+            return DeliveryFailed(f"process {process.pid} survived SIGTERM and SIGKILL: {reason}")
         case _:
             assert_never(outcome)
 
 
-def _told_by(command: tuple[str, ...], ended: "Ended") -> Done | DeliveryFailed:
+def _command_result(command: tuple[str, ...], ended: "Ended") -> Delivered | DeliveryFailed:
     for line in ended.lines:
-        log("info", "notify command said", command=command[0], line=line)
-    return Done(f"{command[0]} ended with 0") if ended.fine else DeliveryFailed(f"{command[0]} {ended.why}")
+        log("info", "notify command output", command=command[0], line=line)
+    if ended.fine:
+        return Delivered(f"{command[0]} exited with status 0")
+    return DeliveryFailed(f"{command[0]} {ended.why}")

@@ -1,4 +1,4 @@
-"""Looks whether an app has taken up what was published."""
+"""Probes whether an app is ready with the files that were published."""
 
 import base64
 import re
@@ -9,26 +9,27 @@ from functools import partial
 from pathlib import Path
 from typing import assert_never
 
-from lessee.config import ByHttp, CommandProbe, FileProbe, HttpProbe, Probe, Ready, TcpProbe, TlsProbe
-from lessee.core.immutable import Record
+from lessee.config import CommandProbe, FileProbe, HttpProbe, HttpTarget, Probe, Ready, TcpProbe, TlsProbe
+from lessee.core.immutable import ImmutableStruct
+from lessee.host import tls
 from lessee.host.clock import boot_time
-from lessee.notification.results import Done
+from lessee.notification.results import Delivered
 from lessee.notification.webhook import call
 
-_BETWEEN = 0.25
-"""Seconds from the start of a look to that of the next."""
-_LONGEST_LOOK = 5.0
-_LAST_LOOK = 1.0
-_LATE = 0.5
-"""Seconds after its time in which a look is still waited for."""
-_NOTICED = 0.05
-"""Seconds in which it is noticed, during a look, that it was given up."""
+_PERIOD = 0.25
+"""Seconds from the start of one probe to the start of the next."""
+_LONGEST_PROBE = 5.0
+_LAST_PROBE = 1.0
+_GRACE = 0.5
+"""Seconds after a probe's timeout for which its result is still awaited."""
+_CANCEL_POLL = 0.05
+"""Seconds within which a running probe is canceled."""
 _TICK = 0.01
-"""A file's time is that of the kernel's last tick, which is up to so many seconds past."""
+"""A file's time is that of the kernel's last tick, which is up to so many seconds old."""
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 
 
-class _Published(Record, frozen=True):
+class _Publication(ImmutableStruct, frozen=True):
     directory: Path
     wall: float
     extra: Mapping[str, str]
@@ -38,109 +39,99 @@ def wait_until_ready(
     ready: Ready,
     *,
     directory: Path,
-    told_at: float,
+    notified_at: float,
     published_wall: float,
     extra: Mapping[str, str],
-    given_up: threading.Event,
+    canceled: threading.Event,
 ) -> str | None:
-    """None as soon as the app is ready; else, at the end of `within` or once given up, what was wrong when last seen.
+    """None as soon as the app is ready; else the last probe's failure, at the end of the timeout or once canceled.
 
-    `told_at` is on the boot clock, `published_wall` in seconds since 1970. `directory` holds the files published, and
-    `extra` goes into a command's environment. The last look begins at the end of `within`, so that there is always
-    one, and may take a second more. Of a command that is given up nobody hears, but it may go on for its time.
+    `notified_at` is on the boot clock, `published_wall` in seconds since 1970. `directory` holds the published files,
+    and a command's environment gets `extra`. The last probe starts at the end of the timeout, so that there is always
+    one, and may take another second. A command that is canceled may run on until its timeout.
     """
-    published = _Published(directory, published_wall, extra)
-    end = told_at + ready.within
-    next_look = told_at + ready.after
-    seen: str | None = "it was given up before the first look"
-    while not given_up.wait(max(0.0, next_look - boot_time())):
+    publication = _Publication(directory, published_wall, extra)
+    end = notified_at + ready.timeout
+    next_probe = notified_at + ready.initial_delay
+    failure: str | None = "canceled before the first probe"
+    while not canceled.wait(max(0.0, next_probe - boot_time())):
         started = boot_time()
-        timeout = round(max(end - started, _LAST_LOOK), 1)
+        timeout = round(max(end - started, _LAST_PROBE), 1)
         if not isinstance(ready.probe, CommandProbe):
-            timeout = min(timeout, _LONGEST_LOOK)
-        seen = _look(_looker(ready.probe, published, timeout), timeout, given_up)
-        if seen is None or boot_time() >= end:
+            timeout = min(timeout, _LONGEST_PROBE)
+        failure = _run(_function(ready.probe, publication, timeout), timeout, canceled)
+        if failure is None or boot_time() >= end:
             break
-        next_look = min(started + _BETWEEN, end)
-    return seen
+        next_probe = min(started + _PERIOD, end)
+    return failure
 
 
-def _look(looker: Callable[[], str | None], timeout: float, given_up: threading.Event) -> str | None:
-    """Look from another thread: a resolver keeps to no time, and can be left alone there."""
-    seen: list[str | None] = []
-    looking = threading.Thread(target=lambda: seen.append(looker()), name="lessee-look", daemon=True)
-    looking.start()
-    limit = boot_time() + timeout + _LATE
-    while looking.is_alive() and boot_time() < limit and not given_up.is_set():
-        looking.join(_NOTICED)
-    return seen[0] if seen else "the last look came to no end"
+def _run(probe: Callable[[], str | None], timeout: float, canceled: threading.Event) -> str | None:
+    """Probe from another thread, which is abandoned if it takes too long: a resolver ignores every timeout."""
+    failures: list[str | None] = []
+    worker = threading.Thread(target=lambda: failures.append(probe()), name="lessee-probe", daemon=True)
+    worker.start()
+    limit = boot_time() + timeout + _GRACE
+    while worker.is_alive() and boot_time() < limit and not canceled.is_set():
+        worker.join(_CANCEL_POLL)
+    return failures[0] if failures else "the last probe did not finish"
 
 
-def _looker(probe: Probe, published: _Published, timeout: float) -> Callable[[], str | None]:
-    """What looks once, and says what is wrong."""
+def _function(probe: Probe, publication: _Publication, timeout: float) -> Callable[[], str | None]:
+    """A function that probes once, and returns why the app is not ready."""
     match probe:
         case HttpProbe(url):
             return partial(_http, url, timeout)
         case TcpProbe(address):
             return partial(_tcp, address, timeout)
         case TlsProbe(address, certificate):
-            return partial(_tls, address, published.directory / certificate, timeout)
+            return partial(_tls, address, publication.directory / certificate, timeout)
         case CommandProbe(command):
-            return partial(_command, command, published.extra, timeout)
+            return partial(_command, command, publication.extra, timeout)
         case FileProbe(path):
-            return partial(_file, Path(path), published.wall)
+            return partial(_file, Path(path), publication.wall)
         case _:
             assert_never(probe)
 
 
 def _http(url: str, timeout: float) -> str | None:
-    answer = call(ByHttp(url=url, method="GET", header_files={}), timeout)
-    return None if isinstance(answer, Done) else answer.why
+    result = call(HttpTarget(url=url, method="GET", header_files={}), timeout)
+    return None if isinstance(result, Delivered) else result.reason
 
 
 def _tcp(address: str, timeout: float) -> str | None:
     try:
         _connect(address, timeout).close()
     except (OSError, ValueError) as exc:
-        return _unconnected(address, exc, timeout)
+        return _connection_failure(address, exc, timeout)
     return None
 
 
 def _tls(address: str, file: Path, timeout: float) -> str | None:
-    # Few apps are proved so.
-    import ssl  # noqa: PLC0415
-
     try:
-        wanted = _first_certificate(file.read_bytes())
+        expected = _first_certificate(file.read_bytes())
     except OSError as exc:
-        return f"{file.name} cannot be read: {exc.strerror}"
+        return f"cannot read {file.name}: {exc.strerror}"
     except ValueError:
         return f"{file.name} holds no certificate"
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # It is no matter who answers, but with what.
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    host = _host_and_port(address)[0]
     try:
-        with _connect(address, timeout) as plain, context.wrap_socket(plain, server_hostname=host) as connection:
-            served = connection.getpeercert(binary_form=True)
-    except (ssl.SSLError, ConnectionResetError, BrokenPipeError) as exc:
-        return f"{address} completes no TLS handshake: {exc.strerror}"
+        served = tls.served_certificate(partial(_connect, address, timeout), _host_and_port(address)[0])
+    except tls.HandshakeError as exc:
+        return f"{address}: the TLS handshake failed: {exc}"
     except (OSError, ValueError) as exc:
-        return _unconnected(address, exc, timeout)
-    return None if served == wanted else f"{address} serves another certificate than {file.name}"
+        return _connection_failure(address, exc, timeout)
+    return None if served == expected else f"{address} serves another certificate than {file.name}"
 
 
 def _first_certificate(pem: bytes) -> bytes:
-    """As DER. Raises ValueError where there is none."""
-    if (found := _CERTIFICATE.search(pem)) is None:
+    """The first certificate, as DER. Raises ValueError where there is none."""
+    if (match := _CERTIFICATE.search(pem)) is None:
         raise ValueError
-    return base64.b64decode(found[1])
+    return base64.b64decode(match[1])
 
 
 def _command(command: tuple[str, ...], extra: Mapping[str, str], timeout: float) -> str | None:
-    # It is imported where an app is proved so.
-    from lessee.process import programs  # noqa: PLC0415
+    from lessee.process import programs  # noqa: PLC0415  # Imported only for this kind of probe.
 
     ended = programs.run(command, timeout=timeout, extra=extra)
     if ended.fine:
@@ -150,10 +141,10 @@ def _command(command: tuple[str, ...], extra: Mapping[str, str], timeout: float)
 
 def _file(path: Path, published_wall: float) -> str | None:
     try:
-        written = path.stat().st_mtime
+        modified_at = path.stat().st_mtime
     except OSError as exc:
         return f"{path}: {exc.strerror}"
-    return None if written + _TICK >= published_wall else f"{path} is older than the publish"
+    return None if modified_at + _TICK >= published_wall else f"{path} is older than the publish"
 
 
 def _connect(address: str, timeout: float) -> socket.socket:
@@ -165,13 +156,13 @@ def _host_and_port(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _unconnected(address: str, failure: Exception, timeout: float) -> str:
-    match failure:
+def _connection_failure(address: str, exc: Exception, timeout: float) -> str:
+    match exc:
         case ConnectionRefusedError():
-            return f"nobody listens at {address}"
+            return f"{address}: connection refused"
         case TimeoutError():
-            return f"{address}: no answer within {timeout:g} s"
+            return f"{address}: no response within {timeout:g} s"
         case OSError(strerror=str() as reason):
             return f"{address}: {reason}"
         case _:
-            return f"{address} cannot be asked"
+            return f"{address} is not a valid address"

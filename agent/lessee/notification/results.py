@@ -1,20 +1,20 @@
-"""How telling an app went."""
+"""The result of notifying an app."""
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class Done(Record, frozen=True):
-    """It has been told, or needed no telling."""
+class Delivered(ImmutableStruct, frozen=True):
+    """The app was notified, or needed no notification; `how` says which."""
 
     how: str
 
 
-class DeliveryFailed(Record, frozen=True):
-    """It has not been told. `absent`: nobody was there to be told."""
+class DeliveryFailed(ImmutableStruct, frozen=True):
+    """The app was not notified. `absent`: there is no process, container or server to notify."""
 
-    why: str
+    reason: str
     absent: bool = False
     retry_in: float | None = None
     """Seconds, where a backoff would be too slow."""
-    deadly: bool = False
-    """It would have died of it."""
+    would_terminate: bool = False
+    """The signal would have terminated the process, so it was not sent."""

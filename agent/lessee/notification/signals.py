@@ -1,219 +1,249 @@
-"""Signals the process that is meant, by descriptor, unless it would take that badly."""
+"""Signals or restarts a process by its descriptor, unless the signal would terminate it against its will."""
 
 import errno
 import os
 import select
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 from lessee.core.errors import NotNotifiedError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
+from lessee.host import procfs
 from lessee.host.clock import boot_time
-from lessee.notification.process_finder import Absent, Process, Seen, Several, Target, children_of, find, look
+from lessee.host.procfs import ProcessIdentity, ProcessInfo, read_process
+from lessee.notification.process_finder import (
+    AmbiguousProcess,
+    ProcessNotFound,
+    Target,
+    children_of,
+    find,
+    programs,
+)
 
 _NO_PROCESS = {errno.ESRCH, errno.EINVAL, errno.ENOENT}
-_KILLING = 5.0
-"""Seconds that SIGKILL may take."""
-_RUNTIME_BOOTS = 2.0
-"""Seconds in which a program of Go is expected to have said which signals it wants."""
-_REAL_TIME = 35  # signal(7): from here to 64; Go leaves out what comes before, for libc has a use for it.
+_SIGKILL_TIMEOUT = 5.0
+"""Seconds in which a process must have ended after SIGKILL."""
+_GO_START_PERIOD = 2.0
+"""Seconds in which a program in Go is expected to have chosen the signals that it handles."""
+_REAL_TIME = 35  # signal(7): from here to 64. Go leaves out the signals before, which libc uses itself.
 _ALL_REAL_TIME = (1 << (64 - _REAL_TIME + 1)) - 1
 _LONGEST_POLL = 86400.0  # poll(2) counts milliseconds in an int.
 _INITS = {"tini", "docker-init", "podman-init", "catatonit", "dumb-init"}
-# signal(7): these end nobody by default, or are sent to end it. Any other must be caught, or is not sent.
+# signal(7): these terminate no process by default, or are sent to terminate it. A process must catch any other.
 _HARMLESS = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
 _STOPPING = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
-_ENDING = {signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT}
-_UNASKED = _HARMLESS | _STOPPING | _ENDING
+_TERMINATING = {signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT}
+_ALWAYS_SENT = _HARMLESS | _STOPPING | _TERMINATING
 
 
-class Notified(Record, frozen=True):
-    """The signal was sent."""
+class SignalSent(ImmutableStruct, frozen=True):
+    """The process was sent the signal."""
 
-    process: Process
+    process: ProcessIdentity
 
 
-class Restarted(Record, frozen=True):
-    """It has ended, so many seconds after SIGTERM; what supervises it starts it anew."""
+class Restarted(ImmutableStruct, frozen=True):
+    """The process ended so many seconds after SIGTERM; its supervisor starts it again."""
 
-    process: Process
+    process: ProcessIdentity
     killed: bool
-    """SIGTERM was not enough."""
+    """It ignored SIGTERM until SIGKILL."""
     seconds: float
 
 
-class StartedAfter(Record, frozen=True):
-    """It started after the publish, so it has read the new files already; nothing was sent."""
+class StartedAfterPublish(ImmutableStruct, frozen=True):
+    """The process started after the publish and has read the new files; it was sent nothing."""
 
-    process: Process
+    process: ProcessIdentity
 
 
-class Booting(Record, frozen=True):
-    """It does not catch the signal yet, and may until this time on CLOCK_BOOTTIME."""
+class StillStarting(ImmutableStruct, frozen=True):
+    """The process does not catch the signal yet, and may not until this time on CLOCK_BOOTTIME."""
 
-    process: Process
+    process: ProcessIdentity
     until: float
 
 
-class WouldDie(Record, frozen=True):
-    """It does not catch the signal, whose default is to end it."""
+class WouldTerminate(ImmutableStruct, frozen=True):
+    """The process does not catch the signal, which would terminate it."""
 
-    process: Process
+    process: ProcessIdentity
     signal: int
 
 
-class Ignored(Record, frozen=True):
-    """It ignores the signal."""
+class SignalIgnored(ImmutableStruct, frozen=True):
+    """The process ignores the signal."""
 
-    process: Process
+    process: ProcessIdentity
     signal: int
 
 
-class Forbidden(Record, frozen=True):
-    """The agent may not signal it: same uid or CAP_KILL is needed."""
+class SignalForbidden(ImmutableStruct, frozen=True):
+    """The agent may not signal the process: it needs the same uid, or CAP_KILL."""
 
-    process: Process
-
-
-class Unkillable(Record, frozen=True):
-    """It lives on after SIGTERM and SIGKILL; `why` says how that may be, and what to do."""
-
-    process: Process
-    why: str
+    process: ProcessIdentity
 
 
-Outcome = Notified | Restarted | StartedAfter | Absent | Several | Booting | WouldDie | Ignored | Forbidden | Unkillable
+class StillRunning(ImmutableStruct, frozen=True):
+    """The process survived SIGTERM and SIGKILL; `reason` says how, and what to do."""
+
+    process: ProcessIdentity
+    reason: str
 
 
-def tell(target: Target, action: int, *, published_at: float, boot_grace: float, now: float) -> Outcome:
-    """Send the signal `action` to the target, unless it needs none or would not survive it.
+Outcome = (
+    SignalSent
+    | Restarted
+    | StartedAfterPublish
+    | ProcessNotFound
+    | AmbiguousProcess
+    | StillStarting
+    | WouldTerminate
+    | SignalIgnored
+    | SignalForbidden
+    | StillRunning
+)
 
-    Times are in seconds on CLOCK_BOOTTIME. A signal that would end the process by default is sent only to one that
-    catches or blocks it, by proc_pid_status(5); TERM, KILL, INT, QUIT and ABRT are meant to end it and are always
-    sent. Raises NotNotifiedError where the kernel cannot name a process by descriptor.
+
+def send(target: Target, number: int, *, published_at: float, start_period: float, now: float) -> Outcome:
+    """Send a signal to the target, unless it has read the new files already or the signal would terminate it.
+
+    Times are in seconds on CLOCK_BOOTTIME. A signal that terminates a process by default is sent only to one that
+    catches or blocks it, by proc_pid_status(5). TERM, KILL, INT, QUIT and ABRT are meant to terminate it and are always
+    sent. Raises NotNotifiedError where the kernel has no pidfd_open(2).
     """
 
-    def act(pidfd: int, process: Process) -> Outcome:
-        objection = _objection(process, action, boot_grace, now)
-        # Where it has ended, what was judged may have been another that got its pid.
-        return objection if objection and not _has_ended(pidfd) else _send(pidfd, process, action)
+    def act(pidfd: int, process: ProcessIdentity) -> Outcome:
+        objection = _objection(process, number, start_period, now)
+        # If the process has ended, /proc may have shown another one with its pid.
+        return objection if objection and not _has_ended(pidfd) else _send(pidfd, process, number)
 
-    return _hold(target, action, published_at, act)
+    return _with_pidfd(target, number, published_at, act)
 
 
-def restart(target: Target, *, published_at: float, grace: float) -> Outcome:
-    """End the target, unless it started after the publish: by SIGTERM, and after `grace` seconds by SIGKILL.
+def restart(target: Target, *, published_at: float, stop_grace_period: float) -> Outcome:
+    """Stop the target, unless it started after the publish: by SIGTERM, and after `stop_grace_period` by SIGKILL.
 
-    Waits for its end, for up to `grace` and 5 seconds. What runs it has to start it anew: a container's restart
-    policy, systemd, a supervisor. Raises NotNotifiedError as `tell` does.
+    Waits until it has ended, for up to `stop_grace_period` and 5 seconds. Its supervisor has to start it again: a
+    container's restart policy, systemd. Raises NotNotifiedError as `send` does.
     """
-    return _hold(target, signal.SIGTERM, published_at, lambda pidfd, process: _end(pidfd, process, grace))
+    return _with_pidfd(
+        target, signal.SIGTERM, published_at, lambda pidfd, process: _stop(pidfd, process, stop_grace_period)
+    )
 
 
-def _hold(target: Target, number: int, published_at: float, act: Callable[[int, Process], Outcome]) -> Outcome:
-    """Act on the target by a descriptor, which is of no other process even where its pid has passed on."""
+def _with_pidfd(
+    target: Target, number: int, published_at: float, act: Callable[[int, ProcessIdentity], Outcome]
+) -> Outcome:
+    """Act on the target by a descriptor, which never refers to another process, even if the kernel reuses the pid."""
     found = find(target)
-    if not isinstance(found, Seen):
+    if not isinstance(found, ProcessInfo):
         return found
-    seen = _behind_init(found, number)
-    process = seen.process
+    info = _behind_init(found, number)
+    process = info.identity
     try:
         pidfd = os.pidfd_open(process.pid)
     except OSError as exc:
         if exc.errno in _NO_PROCESS:
-            return _gone(process)
+            return _vanished(process)
         raise NotNotifiedError(
-            f"cannot hold process {process.pid}: {os.strerror(exc.errno or 0)}",
+            f"cannot open process {process.pid}: {os.strerror(exc.errno or 0)}",
             where="pidfd_open(2)",
             todo="use Linux 5.3 or later, and a seccomp profile that allows pidfd_open and pidfd_send_signal",
         ) from None
     try:
-        # Looked at again, for the pid may have passed to another before it was held.
-        if look(process.pid) != seen:
-            return _gone(process)
-        # A start is rounded down: what is later by this is later in truth.
+        # Read again: another process may have got the pid before the descriptor was opened.
+        if read_process(process.pid) != info:
+            return _vanished(process)
+        # The kernel rounds a start down, so a start that is later than the publish by /proc is later in truth.
         if process.started > published_at:
-            return StartedAfter(process)
+            return StartedAfterPublish(process)
         return act(pidfd, process)
     finally:
         os.close(pidfd)
 
 
-def _objection(process: Process, action: int, boot_grace: float, now: float) -> Ignored | Booting | WouldDie | None:
-    if action in _UNASKED:
+def _objection(
+    process: ProcessIdentity, number: int, start_period: float, now: float
+) -> SignalIgnored | StillStarting | WouldTerminate | None:
+    if number in _ALWAYS_SENT:
         return None
-    signals = _signals(process.pid, action)
-    if signals.ignored:
-        return Ignored(process, action)
-    until = process.started + boot_grace
-    if signals.by_runtime:
-        # What is sent before the program has asked for it, ends it all the same.
-        until = min(until, process.started + _RUNTIME_BOOTS)
-        return Booting(process, until) if now < until else None
-    if signals.caught or signals.blocked:
+    disposition = _disposition(process.pid, number)
+    if disposition.ignored:
+        return SignalIgnored(process, number)
+    until = process.started + start_period
+    if disposition.by_runtime:
+        # A signal that comes before the program has asked for it still terminates it.
+        until = min(until, process.started + _GO_START_PERIOD)
+        return StillStarting(process, until) if now < until else None
+    if disposition.caught or disposition.blocked:
         return None
-    return Booting(process, until) if now < until else WouldDie(process, action)
+    return StillStarting(process, until) if now < until else WouldTerminate(process, number)
 
 
-def _send(pidfd: int, process: Process, number: int) -> Notified | Absent | Forbidden:
+def _send(pidfd: int, process: ProcessIdentity, number: int) -> SignalSent | ProcessNotFound | SignalForbidden:
     try:
         signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:
-        return _gone(process)
+        return _vanished(process)
     except PermissionError:
-        return Forbidden(process)
-    return Notified(process)
+        return SignalForbidden(process)
+    return SignalSent(process)
 
 
-def _end(pidfd: int, process: Process, grace: float) -> Restarted | Unkillable | Absent | Forbidden:
+def _stop(
+    pidfd: int, process: ProcessIdentity, stop_grace_period: float
+) -> Restarted | StillRunning | ProcessNotFound | SignalForbidden:
     began = boot_time()
-    sent = _send(pidfd, process, signal.SIGTERM)
-    if not isinstance(sent, Notified):
-        return sent
-    killed = not _has_ended(pidfd, grace) and isinstance(_send(pidfd, process, signal.SIGKILL), Notified)
-    if not _has_ended(pidfd, _KILLING if killed else 0.0):
-        return Unkillable(process, _why_alive(process.pid))
+    outcome = _send(pidfd, process, signal.SIGTERM)
+    if not isinstance(outcome, SignalSent):
+        return outcome
+    killed = not _has_ended(pidfd, stop_grace_period) and isinstance(_send(pidfd, process, signal.SIGKILL), SignalSent)
+    if not _has_ended(pidfd, _SIGKILL_TIMEOUT if killed else 0.0):
+        return StillRunning(process, _why_running(process.pid))
     return Restarted(process, killed, boot_time() - began)
 
 
-def _has_ended(pidfd: int, patience: float = 0.0) -> bool:
-    """Waits so many seconds for it; a zombie has ended."""
-    ended = select.poll()
-    ended.register(pidfd, select.POLLIN)
-    return bool(ended.poll(min(patience, _LONGEST_POLL) * 1000))
+def _has_ended(pidfd: int, timeout: float = 0.0) -> bool:
+    """Wait so many seconds for the end of the process; a zombie has ended."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(min(timeout, _LONGEST_POLL) * 1000))
 
 
-def _gone(process: Process) -> Absent:
-    return Absent(f"process {process.pid} ended, or became another, while it was looked at")
+def _vanished(process: ProcessIdentity) -> ProcessNotFound:
+    return ProcessNotFound(f"process {process.pid} ended, or its pid was reused, before it could be signaled")
 
 
-def _why_alive(pid: int) -> str:
+def _why_running(pid: int) -> str:
     if pid == 1:  # pid_namespaces(7)
-        return "PID 1 gets from its own namespace no SIGKILL, and no SIGTERM that it does not catch; put an init there"
+        return (
+            "the kernel sends PID 1 no SIGKILL from its own namespace, and no SIGTERM that it does not catch;"
+            " run an init as PID 1 (Compose: `init: true`)"
+        )
     try:
-        return f"the kernel holds it, in state {_status(pid)['State']}"
+        return f"it is in kernel state {procfs.status(pid)['State']}"
     except OSError:
-        return "its state is not to be seen"
+        return "its state is not visible in /proc"
 
 
-def _behind_init(seen: Seen, number: int) -> Seen:
-    """Give the child of one like tini or docker-init, which sends on what it is sent; else `seen`.
+def _behind_init(info: ProcessInfo, number: int) -> ProcessInfo:
+    """Return the child of an init such as tini or docker-init, which forwards each signal; else `info`.
 
-    Such a one ends when its child does; but killed it would leave the child behind, and as PID 1 it cannot be. It
-    blocks every signal and takes them with sigtimedwait(2). Measured: while it waits, the kernel takes what it waits
-    for out of SigBlk, and wchan alone shows the waiting, to those who may trace it; hence the names. It does not
-    show what is waited for, so for a signal that may kill it is the child who is judged and told.
+    An init ends when its child does. SIGKILL to it would leave the child running, and does not reach PID 1. An init
+    blocks every signal and takes it with sigtimedwait(2). Measured: while it waits, the kernel takes the awaited
+    signals out of SigBlk, and only wchan shows the waiting, to those who may trace it; hence the names. /proc does not
+    show which signals it awaits, so a signal that may terminate a process is judged by, and sent to, the child.
     """
-    if not _INITS.isdisjoint(seen.programs()):
-        return next(iter(children_of(seen.process.pid)), seen)
-    if number in _UNASKED or not _signals(seen.process.pid, number).awaited:
-        return seen
-    children = children_of(seen.process.pid)
-    return children[0] if len(children) == 1 else seen
+    if not _INITS.isdisjoint(programs(info)):
+        return next(iter(children_of(info.pid)), info)
+    if number in _ALWAYS_SENT or not _disposition(info.pid, number).awaited:
+        return info
+    children = children_of(info.pid)
+    return children[0] if len(children) == 1 else info
 
 
-class _Signals(Record, frozen=True):
+class _Disposition(ImmutableStruct, frozen=True):
     """What a process does with one signal."""
 
     caught: bool = False
@@ -221,26 +251,21 @@ class _Signals(Record, frozen=True):
     blocked: bool = False
     awaited: bool = False
     by_runtime: bool = False
-    """It is caught as all others are, as Go does before the program's own code begins."""
+    """It is caught together with all others, as Go's runtime does before the program's own code begins."""
 
 
-def _signals(pid: int, number: int) -> _Signals:
-    """Read proc_pid_status(5); all False where the process is gone, so that nothing is sent."""
+def _disposition(pid: int, number: int) -> _Disposition:
+    """Read proc_pid_status(5); all False where the process has ended, so that it is sent nothing."""
     try:
-        waits_in = Path(f"/proc/{pid}/wchan").read_text()
-        fields = _status(pid)
+        wait_channel = procfs.wait_channel(pid)
+        fields = procfs.status(pid)
     except OSError:
-        return _Signals()
+        return _Disposition()
 
     def has(field: str) -> bool:
         return bool(int(fields[field], 16) >> (number - 1) & 1)
 
     caught, blocked = has("SigCgt"), has("SigBlk")
-    awaited = not caught and fields["Threads"] == "1" and (blocked or "sigtimedwait" in waits_in)
+    awaited = not caught and fields["Threads"] == "1" and (blocked or "sigtimedwait" in wait_channel)
     by_runtime = caught and int(fields["SigCgt"], 16) >> (_REAL_TIME - 1) == _ALL_REAL_TIME
-    return _Signals(caught, has("SigIgn"), blocked, awaited, by_runtime)
-
-
-def _status(pid: int) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
-    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    return _Disposition(caught, has("SigIgn"), blocked, awaited, by_runtime)

@@ -11,8 +11,18 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from lessee.config import App, ByCmdline, ByCommand, ByContainer, ByHttp, ByName, ByPidFile, Child, Target
-from lessee.core.errors import LesseeError, RefusedError
+from lessee.config import (
+    App,
+    Child,
+    CmdlineTarget,
+    CommandTarget,
+    ContainerTarget,
+    HttpTarget,
+    NameTarget,
+    PidFileTarget,
+    Target,
+)
+from lessee.core.errors import DeniedError, LesseeError
 from lessee.host.clock import boot_time
 from lessee.host.project import load
 from lessee.notification import process_finder
@@ -94,7 +104,7 @@ def _published(tell: Teller, app: App, trying: Once[Tried]) -> Iterator[Result]:
         raise NotLookedError("what the files hold cannot be known without asking for credentials anew")
     old = _differing(app, tried)
     if old:
-        time.sleep(min(2 * app.refresh, _LONGEST_WAIT))
+        time.sleep(min(2 * app.refresh_interval, _LONGEST_WAIT))
         old = _differing(app, tried)
     rest = f"; not compared: {', '.join(sorted(tried.made_up))}" if tried.made_up else ""
     if old:
@@ -107,7 +117,7 @@ def _published(tell: Teller, app: App, trying: Once[Tried]) -> Iterator[Result]:
 def _differing(app: App, tried: Tried) -> list[str]:
     try:
         there = read_whole(Path(app.directory), sorted(tried.files), timeout=0)
-    except RefusedError as exc:
+    except DeniedError as exc:
         raise NotLookedError(f"{exc.where}: {exc.what}") from None
     return [name for name, content in sorted(there.items()) if not tried.is_same(name, content)]
 
@@ -116,12 +126,12 @@ def _ready(tell: Teller, app: App, subject: Subject) -> Iterator[Result]:
     if app.ready is None:
         raise NotLookedError("the app has no `ready`")
     seen = wait_until_ready(
-        replace(app.ready, after=0.0, within=min(app.ready.within, subject.timeout * _SHARE)),
+        replace(app.ready, initial_delay=0.0, timeout=min(app.ready.timeout, subject.timeout * _SHARE)),
         directory=Path(app.directory),
-        told_at=boot_time(),
+        notified_at=boot_time(),
         published_wall=_published_at(app),
         extra={"LESSEE_APP": app.name, "LESSEE_DIRECTORY": app.directory},
-        given_up=threading.Event(),
+        canceled=threading.Event(),
     )
     if seen is None:
         yield tell.passed("app-ready", "the app is ready")
@@ -150,18 +160,18 @@ def _target(tell: Teller, app: App, subject: Subject) -> Iterator[Result]:
 def _absent(target: Target, timeout: float) -> str:
     """Why nobody would be told; empty where somebody would be. Raises NotLookedError where that is not to be seen."""
     match target:
-        case ByName() | ByCmdline() | ByPidFile():
+        case NameTarget() | CmdlineTarget() | PidFileTarget():
             found = process_finder.find(target)
-            if isinstance(found, process_finder.Several):
+            if isinstance(found, process_finder.AmbiguousProcess):
                 return f"several processes match ({', '.join(map(str, found.candidates))})"
-            return found.what if isinstance(found, process_finder.Absent) else ""
-        case ByCommand(command):
+            return found.reason if isinstance(found, process_finder.ProcessNotFound) else ""
+        case CommandTarget(command):
             return "" if shutil.which(command[0]) else f"there is no program {command[0]}"
-        case ByHttp(url=url):
+        case HttpTarget(url=url):
             return _unserved(url, timeout)
         case Child():
             raise NotLookedError("it is the child of `lessee exec`")
-        case ByContainer():
+        case ContainerTarget():
             raise NotLookedError("containers are not looked at")
         case _:
             assert_never(target)

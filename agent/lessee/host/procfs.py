@@ -1,0 +1,139 @@
+"""Reads processes from /proc: what one of them is, and which of them run."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from lessee.core.immutable import ImmutableStruct
+
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+"""Seconds to which the kernel rounds down the start of a process."""
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+# docker/ID, docker-ID.scope, ../ID, libpod-ID.scope/container; but conmon watches a container from outside.
+_CONTAINER_ID = re.compile(r"(?<![0-9a-f])(?<!conmon-)[0-9a-f]{64}(?![0-9a-f])")
+
+
+class ProcessIdentity(ImmutableStruct, frozen=True):
+    """One process and no other: the kernel reuses a pid, but not a pid together with a start time."""
+
+    pid: int
+    started: float
+    """Seconds on CLOCK_BOOTTIME, rounded down to a TICK."""
+
+
+class Stat(ImmutableStruct, frozen=True):
+    """The fields of proc_pid_stat(5) that lessee uses."""
+
+    pid: int
+    comm: bytes
+    state: str
+    parent: int
+    session: int
+    start_ticks: int
+
+    @property
+    def started(self) -> float:
+        """Seconds on CLOCK_BOOTTIME, rounded down to a TICK."""
+        return self.start_ticks * TICK
+
+    @property
+    def has_exited(self) -> bool:
+        """Whether it is a zombie, or dead."""
+        return self.state in {"Z", "X"}
+
+
+class ProcessInfo(ImmutableStruct, frozen=True):
+    """What /proc shows of a process at one moment."""
+
+    hidden = ("argv",)
+
+    identity: ProcessIdentity
+    parent: int
+    session: int
+    comm: bytes
+    argv: tuple[str, ...]
+    """Its command line, which may hold secrets."""
+
+    @property
+    def pid(self) -> int:
+        """The pid of its identity."""
+        return self.identity.pid
+
+
+def stat(pid: int) -> Stat:
+    """Parse /proc/PID/stat. Raises OSError where the process has ended or is hidden (hidepid)."""
+    # pid (comm) state ppid pgrp session …; comm may hold blanks and brackets. The start is the 22nd field.
+    head, _, tail = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")
+    fields = tail.split()
+    return Stat(
+        pid=pid,
+        comm=head.partition(b"(")[2],
+        state=fields[0].decode(),
+        parent=int(fields[1]),
+        session=int(fields[3]),
+        start_ticks=int(fields[19]),
+    )
+
+
+def read_process(pid: int) -> ProcessInfo | None:
+    """None where it has ended, is a zombie or a kernel thread (neither has a command line), or is hidden (hidepid)."""
+    try:
+        fields = stat(pid)
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return None
+    if not words:
+        return None
+    argv = tuple(os.fsdecode(word) for word in words.rstrip(b"\0").split(b"\0"))
+    return ProcessInfo(ProcessIdentity(pid, fields.started), fields.parent, fields.session, fields.comm, argv)
+
+
+def status(pid: int) -> Mapping[str, str]:
+    """The fields of proc_pid_status(5). Raises OSError."""
+    lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def wait_channel(pid: int) -> str:
+    """The kernel function in which the process sleeps, as far as this process may see it. Raises OSError."""
+    return Path(f"/proc/{pid}/wchan").read_text()
+
+
+def container_id(pid: int) -> str | None:
+    """The id of the innermost container that its cgroup names; None: it runs in none, or has ended."""
+    try:
+        ids = _CONTAINER_ID.findall(Path(f"/proc/{pid}/cgroup").read_text())
+    except OSError:
+        return None
+    return ids[-1] if ids else None
+
+
+def running() -> Iterator[ProcessInfo]:
+    """Every process that has a command line."""
+    # Imported only by agents that find an app by its name, command line or container: 2 MiB and 15 ms.
+    import psutil  # noqa: PLC0415
+
+    for process in psutil.process_iter():
+        if info := read_process(process.pid):
+            yield info
+
+
+def zombie_children() -> Iterator[int]:
+    """The pids of this process's children that have ended, and whose status nobody has collected."""
+    parent = os.getpid()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                child = stat(int(entry.name))
+                if child.state == "Z" and child.parent == parent:
+                    yield child.pid
+
+
+def boot_id() -> str:
+    """A name for this boot of the machine, empty where the kernel hides it; CLOCK_BOOTTIME starts at 0 with each."""
+    with suppress(OSError):
+        return _BOOT_ID.read_text().strip()
+    return ""
