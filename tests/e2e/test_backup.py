@@ -244,7 +244,7 @@ def test_a_token_that_may_not_read_all_gets_no_half_archive(full, make):
         text = backups.backup("save", code=77, env={"VAULT_TOKEN": token})
     finally:
         full.ask("DELETE", "sys/policies/acl/half")
-    assert "permission denied (403); set $VAULT_TOKEN to a token that may" in text
+    assert "permission denied (403); set $VAULT_TOKEN to a token whose policy grants this" in text
     assert backups.found() == []
 
 

@@ -185,7 +185,7 @@ def _parent(stat):
 
 def test_the_scratch_server_reaches_no_network():
     with scratch_server() as client:
-        (folder,) = {path.parent for path in _sockets() if str(path.parent) in client.transport.address}
+        (folder,) = {path.parent for path in _sockets() if str(path.parent) in client.address}
         assert folder.stat().st_mode & 0o777 == 0o700
         assert client.list("sys/policies/acl") == ("default", "root")
         (process,) = [path for path in Path("/proc").glob("[0-9]*") if str(folder) in _cmdline(path)]

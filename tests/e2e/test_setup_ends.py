@@ -60,7 +60,7 @@ def small(ground):
         secrets={"database/postgres": {"password": {"generate": 32}}},
         pki={"common_name": "root", "roles": roles},
     )
-    roles = {"admin": "database/admin", "roles": ["simba_a", "simba_b"]}
+    roles = {"admin_secret": "database/admin", "roles": ["simba_a", "simba_b"]}
     ground.config["rotation"] = {"postgres": {"kind": "postgres", "secret": "database/postgres", **roles}}
     return ground
 
@@ -228,7 +228,7 @@ def test_what_cannot_be_removed_or_set_up_is_told(ground):
 def test_a_token_that_may_not_is_told_of(ground):
     ground.run()
     said = ground.run("--plan", code=77, VAULT_TOKEN=ground.log_in("testing-ci")).stderr
-    assert said == "lessee: sys/mounts: permission denied (403); set $VAULT_TOKEN to a token that may\n"
+    assert said == "lessee: sys/mounts: permission denied (403); set $VAULT_TOKEN to a token whose policy grants this\n"
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,10 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from lessee.core.change_events import Heartbeat, Message
-from lessee.core.errors import LesseeError
+from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.events.source import AwayError, NoEventSourceError
 from lessee.events.vault_messages import TYPES, told
 from lessee.host.optional_dependencies import library
-from lessee.vault.responses import RequestFailedError
 
 if TYPE_CHECKING:
     from lessee.agent.identity import Identity
@@ -44,11 +43,11 @@ class Subscribed:
                 # The old one ends with its token. What it has told until the new one was there is heard first.
                 former = self._stream
                 self._stream = self._opened()
-                with closing(former), suppress(RequestFailedError):
+                with closing(former), suppress(VaultUnreachableError):
                     frames += former.listen(0.001)
             frames += self._stream.listen(wait)
-        except RequestFailedError as exc:
-            raise AwayError(exc.failure.text) from None
+        except VaultUnreachableError as exc:
+            raise AwayError(exc.what) from None
         # The server answers pings; it is there.
         return [Heartbeat(), *(change for frame in frames if (change := told(frame)) is not None)]
 
@@ -66,7 +65,7 @@ class Subscribed:
             library("websockets", "events")
         except LesseeError as exc:
             raise AwayError(str(exc)) from None
-        from lessee.vault.subscription import NotThereError  # noqa: PLC0415  # Wanted by few.
+        from lessee.vault.subscription import NoEventStreamError  # noqa: PLC0415  # Wanted by few.
 
         identity, token = self._subscriber(), self._current()
         if identity is None or not token:
@@ -74,11 +73,11 @@ class Subscribed:
         self.name, self._token = f"{identity.vault.address} (sys/events)", token
         try:
             return identity.subscribe(TYPES)
-        except NotThereError as exc:
+        except NoEventStreamError as exc:
             until = time.monotonic() + ASKED_AGAIN
             why = f"the server has no event stream for this token ({exc})"
             raise NoEventSourceError(
                 why, lambda: time.monotonic() > until or self._current() not in {"", token}
             ) from None
-        except RequestFailedError as exc:
-            raise AwayError(exc.failure.text) from None
+        except VaultUnreachableError as exc:
+            raise AwayError(exc.what) from None

@@ -1,42 +1,79 @@
-"""An operator's way to one Vault: asked by path, and what goes wrong told as a person may read it."""
+"""Sends an operator's requests to one Vault, and turns failures into errors for people."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from typing import Any
+from functools import cached_property
+from http.client import HTTPResponse
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
 from lessee.config import Vault
 from lessee.config.grammar.vault import AppRole, Auth
-from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError
+from lessee.core.errors import DeniedError, VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Failure, Kind
+from lessee.core.paths import Folder, Ref
+from lessee.core.secrets import Secret, VersionMetadata
+from lessee.core.tokens import Token
+from lessee.vault.auth.login import look_up
 from lessee.vault.connect import address_of, method_of
-from lessee.vault.engines import leases
+from lessee.vault.engines import kv, leases
 from lessee.vault.transport import Answer, RequestFailedError, Transport
 
 Clock = Callable[[], float]
 
-_NOT_NOW = frozenset({Kind.UNAVAILABLE, Kind.LIMITED, Kind.PATH_ERROR})
+_T = TypeVar("_T")
+
+_UNAVAILABLE = frozenset({Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.PATH_ERROR})
+_HEALTH = {"standbyok": "true", "perfstandbyok": "true", "sealedcode": "200", "uninitcode": "200"}
+"""All of these answer 200: the body says which of them it is."""
 
 
 class AdminClient:
-    """A token at a server. What fails is told with its path, and without what the server said of it."""
+    """Requests with one token. Every method raises DeniedError or VaultUnreachableError, with the path and a `kind`.
 
-    def __init__(self, transport: Transport, token: str) -> None:
-        self.transport = transport
-        self.token = token
+    `hvac` has hvac's named methods. The generic ones here serve what hvac does not have: paths that come from a record,
+    raft snapshots, and reads of secrets whose deleted versions count.
+    """
+
+    def __init__(self, transport: Transport, token: str, *, timeout: float | None = None) -> None:
+        """An empty `token` sends none. `timeout`: seconds for each read of an answer."""
+        self._transport = transport
+        self._token = token
+        self._timeout = timeout
+
+    @property
+    def address(self) -> str:
+        """The URL in use."""
+        return self._transport.address
+
+    @cached_property
+    def hvac(self) -> Any:
+        """An hvac.Client over the same transport; it returns what hvac does, and raises as the methods here."""
+        # hvac and requests take about 12 MiB and 100 ms: only a command that calls a named method pays for them.
+        from lessee.vault.hvac_adapter import hvac_client  # noqa: PLC0415
+
+        return hvac_client(self)
+
+    def with_token(self, token: str) -> "AdminClient":
+        """The same server with another token."""
+        return AdminClient(self._transport, token, timeout=self._timeout)
+
+    def with_timeout(self, seconds: float) -> "AdminClient":
+        """The same server and token, with more time for each answer."""
+        return AdminClient(self._transport, self._token, timeout=seconds)
+
+    @property
+    def unauthenticated(self) -> "AdminClient":
+        """The same server, without a token."""
+        return self.with_token("")
 
     def read(self, path: str, params: Mapping[str, str] | None = None) -> Mapping[str, Any] | None:
-        """The data at a path; None where nothing is there. Raises RefusedError or VaultUnreachableError."""
-        try:
-            return self._ask("GET", path, params=params).data
-        except RequestFailedError as exc:
-            if exc.failure.kind is Kind.MISSING:
-                return None
-            raise request_error(exc.failure, path) from None
+        """The data at a path, or None if there is nothing."""
+        return unless_missing(lambda: self.request("GET", path, params=params).data)
 
     def list(self, path: str) -> tuple[str, ...]:
-        """The names below a path, folders with a slash at the end. Raises RefusedError or VaultUnreachableError."""
+        """The names below a path; a folder's name ends in a slash."""
         return tuple((self.read(path, {"list": "true"}) or {}).get("keys") or ())
 
     def write(
@@ -46,76 +83,176 @@ class AdminClient:
         *,
         method: str = "POST",
         wrap_ttl: float | None = None,
-        timeout: float | None = None,
     ) -> Answer:
-        """Write at a path. `wrap_ttl`: the answer is response-wrapped for so many seconds.
+        """Write at a path. `wrap_ttl`: the answer is response-wrapped for this many seconds.
 
-        Raises RefusedError or VaultUnreachableError; after the latter nobody knows whether it was done.
+        After VaultUnreachableError it is not known whether the server did it.
         """
-        try:
-            return self._ask(method, path, body=body or {}, wrap_ttl=wrap_ttl, timeout=timeout)
-        except RequestFailedError as exc:
-            raise request_error(exc.failure, path) from None
+        return self.request(method, path, body=body or {}, wrap_ttl=wrap_ttl)
 
     def delete(self, path: str) -> None:
-        """What is not there is no error. Raises RefusedError or VaultUnreachableError."""
-        try:
-            self._ask("DELETE", path)
-        except RequestFailedError as exc:
-            if exc.failure.kind is not Kind.MISSING:
-                raise request_error(exc.failure, path) from None
+        """Delete what is at a path. If there is nothing, that is no error."""
+        unless_missing(lambda: self.request("DELETE", path))
 
-    def _ask(self, method: str, path: str, **settings: Any) -> Answer:
-        return self.transport.ask(method, path, token=self.token, **settings)
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        wrap_ttl: float | None = None,
+        changes: bool | None = None,
+    ) -> Answer:
+        """Send any request; if there is nothing at the path, the error's kind is NOT_FOUND.
+
+        `changes`: the transport must not send it twice; default: all but GET.
+        """
+        with _errors_at(path):
+            return self._transport.ask(
+                method,
+                path,
+                token=self._token,
+                body=body,
+                params=params,
+                timeout=self._timeout,
+                changes=changes,
+                wrap_ttl=wrap_ttl,
+            )
+
+    @contextmanager
+    def stream(
+        self, method: str, path: str, *, body: Iterable[bytes] | None = None, size: int = 0
+    ) -> Iterator[HTTPResponse]:
+        """An answer that the caller reads piece by piece, to a body of `size` bytes that is sent piece by piece."""
+        with (
+            _errors_at(path),
+            self._transport.stream(method, path, token=self._token, body=body, size=size) as response,
+        ):
+            yield response
+
+    def health(self) -> Mapping[str, Any]:
+        """The answer of sys/health: `initialized`, `sealed`, `standby`. It takes no token."""
+        # hvac's read_health_status has no perfstandbyok, and returns an unavailable server's answer as if it were good.
+        with _errors_at(self.address):
+            return self._transport.ask("GET", "sys/health", token=None, params=_HEALTH, timeout=self._timeout).data
+
+    def seal_status(self) -> Answer:
+        """The answer of sys/seal-status, with the server's date. It takes no token."""
+        with _errors_at(self.address):
+            return self._transport.ask("GET", "sys/seal-status", token=None, timeout=self._timeout)
+
+    def look_up_token(self, clock: Clock) -> Token:
+        """What Vault says of the token; the kind is UNSUPPORTED if it is valid but may not look itself up."""
+        with _errors_at(self.address):
+            return look_up(self._transport, self._token, clock)
+
+    def capabilities(self, paths: Sequence[str]) -> Mapping[str, Sequence[str]]:
+        """What the token may do at each of these paths."""
+        with _errors_at("sys/capabilities-self"):
+            found = self._transport.ask(
+                "POST", "sys/capabilities-self", token=self._token, body={"paths": list(paths)}, changes=False
+            )
+        return {path: found.data.get(path) or () for path in paths}
+
+    def kv_version(self, mount: str) -> int:
+        """1 or 2."""
+        with _errors_at(mount):
+            return kv.mount_version(self._transport, self._token, mount)
+
+    def lists_kv_versions(self, mount: str) -> bool:
+        """Whether a listing of this KV mount can hold each secret's version, as on OpenBao 2.3 and later."""
+        with _errors_at(mount):
+            return kv.is_detailed(self._transport, self._token, mount)
+
+    def read_secret(self, ref: Ref, version: int) -> Secret | VersionMetadata | None:
+        """A KV secret; the metadata alone of a deleted one; None if there never was one. `version` of the engine."""
+        try:
+            return kv.read(self._transport, self._token, ref, version)
+        except RequestFailedError as exc:
+            if exc.failure.kind is not Kind.NOT_FOUND:
+                raise request_error(exc.failure, str(ref)) from None
+            return kv.deleted(exc)
+
+    def read_version(self, path: str, number: int) -> Mapping[str, Any]:
+        """One version of a KV v2 secret, as the server answers: of a deleted one the `metadata` alone, or nothing."""
+        try:
+            params = {"version": str(number)}
+            return self._transport.ask("GET", path, token=self._token, params=params, timeout=self._timeout).data
+        except RequestFailedError as exc:
+            if exc.failure.kind is not Kind.NOT_FOUND:
+                raise request_error(exc.failure, path) from None
+            return exc.data
+
+    def list_secrets(self, folder: Folder, version: int) -> tuple[str, ...]:
+        """The names of the KV secrets in a folder, without its subfolders; the kind is NOT_FOUND if there are none."""
+        with _errors_at(str(folder)):
+            return tuple(kv.list_folder(self._transport, self._token, folder, version, detailed=False))
 
 
 @contextmanager
 def admin_client(
     vault: Vault, environ: Mapping[str, str], clock: Clock, *, token: str | None = None
 ) -> Iterator[AdminClient]:
-    """With `token`, or $VAULT_TOKEN where it is None; if that is empty, by a login as in the configuration.
+    """A client with `token`, or with $VAULT_TOKEN if it is None. If that is empty, it logs in as configured.
 
-    The token of such a login is revoked at the end. Raises RefusedError or VaultUnreachableError.
+    The token of such a login is revoked at the end. Raises DeniedError or VaultUnreachableError.
     """
     value = (environ.get("VAULT_TOKEN", "") if token is None else token).strip()
     with closing(Transport(address_of(vault, environ))) as transport:
         if value:
             yield AdminClient(transport, value)
             return
-        try:
-            grant = method_of(_sparing(vault), environ).login(transport, clock)
-        except RequestFailedError as exc:
-            raise request_error(exc.failure, vault.address) from None
+        with _errors_at(vault.address):
+            grant = method_of(_without_side_effects(vault), environ).login(transport, clock)
         try:
             yield AdminClient(transport, grant.value)
         finally:
             if grant.token.ours:
-                with suppress(RequestFailedError):  # It ends by itself.
+                with suppress(RequestFailedError):  # It ends by its ttl.
                     leases.revoke_token(transport, grant.value)
 
 
 @contextmanager
 def unauthenticated_client(vault: Vault, environ: Mapping[str, str]) -> Iterator[AdminClient]:
-    """One without a token, at the first address alone: for what a server that is not set up answers to everybody."""
-    alone = replace(vault, addresses=(), namespace=None)
-    with closing(Transport(address_of(alone, environ))) as transport:
+    """A client without a token, for the first address alone: initialization and unseal concern one node."""
+    node = replace(vault, addresses=(), namespace=None)
+    with closing(Transport(address_of(node, environ))) as transport:
         yield AdminClient(transport, "")
 
 
-def request_error(failure: Failure, where: str) -> LesseeError:
+def unless_missing(ask: Callable[[], _T]) -> _T | None:
+    """What a request returns, or None if there is nothing at its path."""
+    try:
+        return ask()
+    except VaultRequestError as exc:
+        if exc.kind is not Kind.NOT_FOUND:
+            raise
+        return None
+
+
+def request_error(failure: Failure, where: str) -> VaultRequestError:
     """A failed request as an error for people."""
-    if failure.kind in _NOT_NOW:
-        return VaultUnreachableError(failure.text, where=where)
-    todo = "set $VAULT_TOKEN to a token that may" if failure.kind is Kind.DENIED else ""
-    return RefusedError(failure.text, where=where, todo=todo)
+    if failure.kind in _UNAVAILABLE:
+        return VaultUnreachableError(failure.text, where=where, kind=failure.kind)
+    todo = "set $VAULT_TOKEN to a token whose policy grants this" if failure.kind is Kind.DENIED else ""
+    return DeniedError(failure.text, where=where, todo=todo, kind=failure.kind)
 
 
-def _sparing(vault: Vault) -> Auth:
-    """The configured way to log in, without what would take it from the agent."""
+@contextmanager
+def _errors_at(where: str) -> Iterator[None]:
+    try:
+        yield
+    except RequestFailedError as exc:
+        raise request_error(exc.failure, where) from None
+
+
+def _without_side_effects(vault: Vault) -> Auth:
+    """The configured login, without what would take its credentials from the agent."""
     auth = vault.auth
     if not isinstance(auth, AppRole):
         return auth
     if auth.wrapped:
-        todo = "set $VAULT_TOKEN to a token of yours"
-        raise RefusedError("a login would spend the wrapping token, which is for the agent", todo=todo)
+        what = "a login would use up the agent's wrapping token"
+        raise DeniedError(what, where=vault.address, todo="set $VAULT_TOKEN to a token of yours")
     return replace(auth, remove_secret_id_file_after_reading=False)

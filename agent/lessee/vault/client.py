@@ -9,6 +9,7 @@ from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
+from lessee.core.tokens import Token
 from lessee.vault.auth.login import Clock, Grant, Method, look_up, renew
 from lessee.vault.engines import kv, leases
 from lessee.vault.transport import RequestFailedError, Transport
@@ -52,21 +53,21 @@ class Client:
         return self._transport.address
 
     def subscribe(self, types: str) -> "Subscription":
-        """To these types of events, with the token in use; any thread may. Raises RequestFailedError or NotThereError."""
-        from lessee.vault.subscription import subscribed  # noqa: PLC0415  # Few servers have it.
+        """Subscribe to these event types with the token in use, from any thread. Raises as `subscription.subscribe`."""
+        from lessee.vault.subscription import subscribe  # noqa: PLC0415  # Few servers have it.
 
-        return subscribed(self._transport, self.token, types)
+        return subscribe(self._transport, self.token, types)
 
     def obey(self, command: cmd.VaultCommand) -> None:
         """Start a request; its answer is posted."""
         match command:
-            case cmd.Login() | cmd.RenewToken() | cmd.CheckToken():
+            case cmd.Login() | cmd.RenewToken() | cmd.LookUpToken():
                 self._session.put(command)
             case cmd.RenewLease() | cmd.LookUpLease() | cmd.RevokeLease() | cmd.RevokeToken():
                 self._keepers.put(command)
-            case cmd.Issue():
+            case cmd.IssueSecret():
                 self._issuers.put(command)
-            case cmd.Report():
+            case cmd.ReportVersions():
                 self._reporter.put(command)
             case _:
                 self._readers.put(command)
@@ -84,7 +85,7 @@ class Client:
             lane.close()
         self._transport.close()
 
-    def keep(self, tokens: Sequence[tuple[ev.Token, str]]) -> None:
+    def keep(self, tokens: Sequence[tuple[Token, str]]) -> None:
         """Tokens of an earlier life, the oldest first: the first login may adopt the last one."""
         for token, value in tokens:
             self._values[token.id] = value
@@ -109,24 +110,24 @@ class Client:
         try:
             event = self._answer(command)
         except RequestFailedError as exc:
-            event = ev.Failed(command.call, exc.failure, kv.deleted(exc))
+            event = ev.RequestFailed(command.call, exc.failure, kv.deleted(exc))
         except Exception as exc:  # noqa: BLE001  # A thread that ends silently would be a lost answer.
             failure = Failure(Kind.UNAVAILABLE, f"an answer was not understood ({type(exc).__name__})")
-            event = ev.Failed(command.call, failure)
+            event = ev.RequestFailed(command.call, failure)
         self._post(event)
 
     def _answer(self, command: cmd.VaultCommand) -> ev.Answer:
         match command:
-            case cmd.Login() | cmd.RenewToken() | cmd.CheckToken() | cmd.RevokeToken():
+            case cmd.Login() | cmd.RenewToken() | cmd.LookUpToken() | cmd.RevokeToken():
                 return self._answer_session(command)
             case cmd.DetectKvVersion() | cmd.ListFolder() | cmd.ReadMetadata() | cmd.ReadSecret():
                 return self._answer_reading(command)
-            case cmd.Report():
+            case cmd.ReportVersions():
                 # Few apps read what is rotated.
                 from lessee.vault.engines import consumers  # noqa: PLC0415
 
                 consumers.say(self._transport, self.token, command)
-                return ev.Reported(command.call)
+                return ev.VersionsReported(command.call)
             case _:
                 return self._answer_leases(command)
 
@@ -139,9 +140,9 @@ class Client:
                 self._grants[call] = grant
                 return ev.LoggedIn(call, grant.token, kept=kept is not None)
             case cmd.RenewToken():
-                return ev.Renewed(call, renew(self._transport, self.token, self._clock, ours=self._ours))
-            case cmd.CheckToken():
-                return ev.Renewed(call, look_up(self._transport, self.token, self._clock, ours=self._ours))
+                return ev.TokenRenewed(call, renew(self._transport, self.token, self._clock, ours=self._ours))
+            case cmd.LookUpToken():
+                return ev.TokenRenewed(call, look_up(self._transport, self.token, self._clock, ours=self._ours))
             case cmd.RevokeToken():
                 return self._revoke_token(command)
             case _:
@@ -151,23 +152,23 @@ class Client:
         call, transport, token = command.call, self._transport, self.token
         match command:
             case cmd.DetectKvVersion():
-                return ev.MountFound(call, kv.mount_version(transport, token, command.mount))
+                return ev.KvVersionDetected(call, kv.mount_version(transport, token, command.mount))
             case cmd.ListFolder():
-                markers = kv.list_folder(transport, token, command.folder, command.version, detailed=command.detailed)
-                return ev.Listed(call, markers)
+                secrets = kv.list_folder(transport, token, command.folder, command.version, detailed=command.detailed)
+                return ev.FolderListed(call, secrets)
             case cmd.ReadMetadata():
-                return ev.Looked(call, kv.look(transport, token, command.ref))
+                return ev.MetadataRead(call, kv.look(transport, token, command.ref))
             case cmd.ReadSecret():
-                return ev.Read(call, kv.read(transport, token, command.ref, command.version))
+                return ev.SecretRead(call, kv.read(transport, token, command.ref, command.version))
             case _:
                 assert_never(command)
 
     def _answer_leases(self, command: cmd.LeaseCommand) -> ev.Answer:
         call, transport, token = command.call, self._transport, self.token
         match command:
-            case cmd.Issue():
+            case cmd.IssueSecret():
                 value = self._values[command.token]
-                return ev.Issued(call, leases.issue(transport, value, command.token, command.need, self._clock))
+                return ev.SecretIssued(call, leases.issue(transport, value, command.token, command.need, self._clock))
             case cmd.RenewLease():
                 return ev.LeaseRenewed(call, *leases.renew(transport, token, command.lease_id, self._clock))
             case cmd.LookUpLease():

@@ -40,10 +40,10 @@ def address_of(vault: Vault, environ: Mapping[str, str]) -> Address:
         urls=vault.addresses,
         namespace=vault.namespace,
         ca_file=vault.ca_file,
-        server_name=vault.server_name,
+        server_name=vault.tls_server_name,
         client_cert_file=certificate,
         client_key_file=key,
-        insecure=vault.insecure,
+        insecure=vault.tls_skip_verify,
         proxy=_proxy(vault.address, environ),
         proxies={url: _proxy(url, environ) for url in vault.addresses},
     )
@@ -87,7 +87,7 @@ def _proxy(url: str, environ: Mapping[str, str]) -> str | None:
 
 
 def _approle(auth: AppRole) -> AppRoleLogin:
-    expected = auth.wrapped_path or f"auth/{auth.mount}/role/*/secret-id"
+    expected = auth.secret_id_response_wrapping_path or f"auth/{auth.mount}/role/*/secret-id"
     return AppRoleLogin(
         mount=auth.mount,
         role_id=auth.role_id,

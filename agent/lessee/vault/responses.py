@@ -80,7 +80,7 @@ def refusal(status: int, headers: HTTPMessage, content: bytes) -> RequestFailedE
     text = meaning(status)
     body = _refused(content)
     said = [error.removeprefix(_ONE_ERROR).strip() for error in body.errors or ()]
-    if kind is Kind.MISSING and (said or any(_NO_SUCH_PATH in warning for warning in body.warnings or ())):
+    if kind is Kind.NOT_FOUND and (said or any(_NO_SUCH_PATH in warning for warning in body.warnings or ())):
         # An empty list of errors means: nothing there. Words mean: no such path on this server.
         kind = Kind.UNSUPPORTED
     if kind is Kind.INVALID:
@@ -150,15 +150,15 @@ _TEXTS = {
 _KINDS = {
     400: Kind.INVALID,
     403: Kind.DENIED,
-    404: Kind.MISSING,
+    404: Kind.NOT_FOUND,
     405: Kind.UNSUPPORTED,
     412: Kind.UNAVAILABLE,
-    429: Kind.LIMITED,
+    429: Kind.RATE_LIMITED,
     472: Kind.UNAVAILABLE,
     473: Kind.UNAVAILABLE,
     500: Kind.PATH_ERROR,
 }
-_GONE = (Kind.MISSING, "the lease is gone")
+_GONE = (Kind.NOT_FOUND, "the lease is gone")
 _NOT_RENEWABLE = (Kind.UNSUPPORTED, "the lease is not renewable")
 _ONE_ERROR = "1 error occurred:\n\t* "
 # Errors of vault/expiration.go; all come with a 400.

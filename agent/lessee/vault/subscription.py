@@ -1,8 +1,8 @@
-"""Vault Enterprise's event stream: a WebSocket over a connection that is made as all others to this Vault are.
+"""Subscribes to Vault Enterprise's event stream: a WebSocket over a connection of connections.py.
 
 https://developer.hashicorp.com/vault/docs/concepts/events: `sys/events/subscribe/{type}?json=true`, with the token in
-its usual header, and pings of the server's every 30 s. The library decides what the bytes mean and does no I/O, so that
-TLS, proxies and sockets are those of connections.py, and no thread of its own is needed.
+its usual header. The server sends a ping every 30 s. The websockets library interprets the bytes and does no I/O, so
+TLS, proxies and sockets are those of every other request, and no further thread is needed.
 """
 
 import logging
@@ -15,128 +15,134 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
-from lessee.core.failures import Failure, Kind
+from lessee.core.errors import VaultUnreachableError
 from lessee.vault import responses
 from lessee.vault.connections import Connection
 from lessee.vault.responses import RequestFailedError
 from lessee.vault.transport import Transport
 
-PING = 10.0
-"""Seconds without a word after which the server is asked whether it is there."""
-GONE = 25.0
-"""Seconds without one after which it is not."""
-ANSWER = 10.0
+PING_INTERVAL = 10.0
+"""Seconds of silence after which the agent sends a ping."""
+SILENCE_TIMEOUT = 25.0
+"""Seconds of silence after which the agent treats the stream as lost."""
+HANDSHAKE_TIMEOUT = 10.0
 """Seconds for the answer to the request."""
-LONGEST = 1 << 20
-"""Bytes of a message; an event's are few hundred."""
-_CHUNK = 1 << 16
-_NOT_THERE = frozenset({400, 401, 403, 404, 405, 501})
-"""What OpenBao and open-source Vault say, and Enterprise to a token that may not subscribe."""
+MAX_MESSAGE_SIZE = 1 << 20
+"""Bytes; an event has a few hundred."""
+_CHUNK_SIZE = 1 << 16
+_NO_EVENT_STREAM = frozenset({400, 401, 403, 404, 405, 501})
+"""The statuses of OpenBao and open-source Vault, and of Enterprise for a token that may not subscribe."""
 
 
-class NotThereError(Exception):
+class NoEventStreamError(Exception):
     """The server has no event stream for this token. The text is its status, and nothing that it sent."""
 
 
-def subscribed(transport: Transport, token: str, types: str) -> "Subscription":
-    """To these types, in the namespace of the door. Raises RequestFailedError or NotThereError."""
-    connection, headers = transport.dial(token)
+def subscribe(transport: Transport, token: str, types: str) -> "Subscription":
+    """Subscribe to these event types in the transport's namespace.
+
+    Raises NoEventStreamError, or VaultUnreachableError if the server may serve it later.
+    """
+    try:
+        connection, headers = transport.dial(token)
+    except RequestFailedError as exc:
+        raise VaultUnreachableError(exc.failure.text, where=transport.address) from None
     try:
         return Subscription(connection, f"/v1/sys/events/subscribe/{types}?json=true", headers)
-    except RequestFailedError:
+    except VaultUnreachableError:
         transport.lose(connection.url)
         raise
 
 
 class Subscription:
-    """One stream, for one thread. All but `close` raises RequestFailedError, and is of no more use then."""
+    """One stream, for one thread. After VaultUnreachableError, which all methods but `close` raise, it is unusable."""
 
     def __init__(self, connection: Connection, target: str, headers: Mapping[str, str]) -> None:
-        """Ask for it at `target`. Raises NotThereError too."""
+        """Send the request for `target`. Raises NoEventStreamError too."""
         self._socket = connection.take()
-        # Its log would hold the token.
+        # At level DEBUG the library logs the token.
         logger = logging.Logger("lessee.websockets", logging.CRITICAL)  # noqa: LOG001  # None can set its level.
         uri = parse_uri(connection.websocket(target))
-        self._protocol = ClientProtocol(uri, max_size=LONGEST, logger=logger)
+        self._protocol = ClientProtocol(uri, max_size=MAX_MESSAGE_SIZE, logger=logger)
         self._parts: list[bytes] = []
-        self._heard_at = self._asked_at = time.monotonic()
+        self._received_at = self._pinged_at = time.monotonic()
         try:
-            self._shake_hands(headers)
+            self._handshake(headers)
         except BaseException:
             self.close()
             raise
 
     def listen(self, wait: float) -> Sequence[bytes]:
-        """The messages that have come since, after so many seconds at the most."""
+        """The messages that have arrived since the last call; waits for up to `wait` seconds."""
         now = time.monotonic()
-        if now - self._heard_at > GONE:
-            raise _weather("it has fallen silent")
-        if now - max(self._heard_at, self._asked_at) > PING:
-            self._asked_at = now
+        if now - self._received_at > SILENCE_TIMEOUT:
+            raise VaultUnreachableError("the event stream is silent")
+        if now - max(self._received_at, self._pinged_at) > PING_INTERVAL:
+            self._pinged_at = now
             self._protocol.send_ping(b"")
             self._send()
         self._receive(wait)
         messages = list(self._messages())
         if self._protocol.state is not State.OPEN:
             if messages:
-                return messages  # The end is told at the next call.
-            raise _weather("the stream has ended")
+                return messages  # The next call reports the end.
+            raise VaultUnreachableError("the event stream has ended")
         return messages
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the connection."""
         self._socket.close()
 
-    def _shake_hands(self, headers: Mapping[str, str]) -> None:
+    def _handshake(self, headers: Mapping[str, str]) -> None:
         protocol = self._protocol
         request = protocol.connect()
         for name, value in headers.items():
             if "\r" in value or "\n" in value or not value.isascii():
-                raise RequestFailedError(Failure(Kind.INVALID, "the token or the namespace cannot be sent"))
+                raise VaultUnreachableError("the token or the namespace has characters that cannot be sent")
             if name in request.headers:
                 del request.headers[name]
             request.headers[name] = value
         protocol.send_request(request)
         self._send()
-        until = time.monotonic() + ANSWER
+        until = time.monotonic() + HANDSHAKE_TIMEOUT
         while protocol.state is State.CONNECTING and protocol.handshake_exc is None:
             if time.monotonic() > until:
-                raise _weather("no answer in time")
+                raise VaultUnreachableError("no answer in time")
             self._receive(1.0)
         match protocol.handshake_exc:
             case None:
                 return
-            case InvalidStatus(response=response) if response.status_code in _NOT_THERE:
-                raise NotThereError(f"HTTP {response.status_code}")
+            case InvalidStatus(response=response) if response.status_code in _NO_EVENT_STREAM:
+                raise NoEventStreamError(f"HTTP {response.status_code}")
             case InvalidStatus(response=response):
-                raise _weather(responses.meaning(response.status_code))
+                raise VaultUnreachableError(responses.meaning(response.status_code))
             case _:
-                raise _weather("its answer is not that of an event stream")
+                raise VaultUnreachableError("the answer is not that of an event stream")
 
     def _receive(self, wait: float) -> None:
         self._socket.settimeout(wait)
         try:
-            chunk = self._socket.recv(_CHUNK)
+            chunk = self._socket.recv(_CHUNK_SIZE)
         except TimeoutError:
             return
         except OSError as exc:
-            raise _weather(responses.describe_connection_error(exc)) from None
+            raise VaultUnreachableError(responses.describe_connection_error(exc)) from None
         if chunk:
-            self._heard_at = time.monotonic()
+            self._received_at = time.monotonic()
             self._protocol.receive_data(chunk)
         else:
             self._protocol.receive_eof()
         self._send()
 
     def _send(self) -> None:
-        self._socket.settimeout(ANSWER)
+        self._socket.settimeout(HANDSHAKE_TIMEOUT)
         try:
             for data in self._protocol.data_to_send():
                 if data:
                     self._socket.sendall(data)
         except OSError as exc:
             if self._protocol.state is State.OPEN or self._protocol.state is State.CONNECTING:
-                raise _weather(responses.describe_connection_error(exc)) from None
+                raise VaultUnreachableError(responses.describe_connection_error(exc)) from None
 
     def _messages(self) -> Iterator[bytes]:
         for event in self._protocol.events_received():
@@ -145,7 +151,3 @@ class Subscription:
                 if event.fin:
                     yield b"".join(self._parts)
                     self._parts = []
-
-
-def _weather(reason: str) -> RequestFailedError:
-    return RequestFailedError(Failure(Kind.UNAVAILABLE, reason))

@@ -15,9 +15,7 @@ from lessee.host.clock import boot_time
 from lessee.host.project import find, load, read, refuse_without_apps
 from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, policy, reads_kv, rotated_by, text_of
 from lessee.rendering.app_templates import Recipe
-from lessee.vault.admin import AdminClient, admin_client, request_error
-from lessee.vault.engines import kv
-from lessee.vault.transport import RequestFailedError
+from lessee.vault.admin import AdminClient, admin_client
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,15 +65,11 @@ def _ask(
 ) -> tuple[Engine, frozenset[Ref]]:
     """What the mount is like, and which secrets are rotated there. Raises DeniedError or VaultUnreachableError."""
     with admin_client(vault, environ, boot_time, token=value) as client:
-        transport, token = client.transport, client.token
-        try:
-            version = kv.mount_version(transport, token, mount)
-            if version == 1:
-                return Engine(version, detailed=False), frozenset()
-            detailed = kv.is_detailed(transport, token, mount)
-            return Engine(version, detailed=detailed), frozenset(_rotated(client, recipes))
-        except RequestFailedError as exc:
-            raise request_error(exc.failure, vault.address) from None
+        version = client.kv_version(mount)
+        if version == 1:
+            return Engine(version, detailed=False), frozenset()
+        detailed = client.lists_kv_versions(mount)
+        return Engine(version, detailed=detailed), frozenset(_rotated(client, recipes))
 
 
 def _rotated(client: AdminClient, recipes: Iterable[Recipe]) -> Iterator[Ref]:

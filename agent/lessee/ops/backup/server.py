@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from lessee.core.errors import VaultUnreachableError
+from lessee.core.errors import VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind as Failing
 from lessee.ops.backup.policy.comparison import Server
 from lessee.ops.backup.policy.objects import (
@@ -15,18 +15,14 @@ from lessee.ops.backup.policy.objects import (
     settings,
 )
 from lessee.ops.backup.policy.records import Kind, ServerObject
-from lessee.vault.admin import AdminClient, request_error
-from lessee.vault.transport import RequestFailedError
+from lessee.vault.admin import AdminClient
 
 
 def describe(client: AdminClient, namespace: str | None) -> Server:
     """What it says of itself. Raises VaultUnreachableError."""
-    try:
-        said = client.transport.ask("GET", "sys/seal-status", token=None).data
-    except RequestFailedError as exc:
-        raise request_error(exc.failure, client.transport.address) from None
+    said = client.seal_status().data
     if said.get("sealed") or not said.get("cluster_id"):
-        raise VaultUnreachableError("it is sealed, or not initialised", where=client.transport.address)
+        raise VaultUnreachableError("it is sealed, or not initialised", where=client.address)
     return Server(
         cluster_id=str(said["cluster_id"]),
         cluster_name=str(said.get("cluster_name") or ""),
@@ -45,7 +41,7 @@ def objects(client: AdminClient) -> Iterator[ServerObject]:
     methods = mounts(client, "auth")
     yield from (ServerObject("mount", path, found) for path, found in engines.items())
     yield from (ServerObject("auth", path, found) for path, found in methods.items())
-    for name in client.list("sys/policies/acl"):
+    for name in client.hvac.sys.list_acl_policies()["data"]["keys"]:
         if name != "root":
             yield from _thing(client, "policy", f"sys/policies/acl/{name}")
     for path, found in engines.items():
@@ -65,7 +61,8 @@ def is_versioned(mount: Mapping[str, Any]) -> bool:
 
 def mounts(client: AdminClient, kind: Literal["mount", "auth"]) -> dict[str, dict[str, Any]]:
     """What is mounted where, in order. Raises DeniedError."""
-    found = client.read("sys/mounts" if kind == "mount" else "sys/auth") or {}
+    system = client.hvac.sys
+    found = (system.list_mounted_secrets_engines() if kind == "mount" else system.list_auth_methods())["data"]
     return {path: settings(kind, found[path]) for path in sorted(found)}
 
 
@@ -87,16 +84,15 @@ def _thing(client: AdminClient, kind: Kind, path: str) -> Iterator[ServerObject]
 def namespaces(client: AdminClient) -> tuple[str, ...] | None:
     """Those below; None where the token may not ask."""
     try:
-        answer = client.transport.ask("GET", "sys/namespaces", token=client.token, params={"list": "true"})
-    except RequestFailedError as exc:
-        return None if exc.failure.kind is Failing.DENIED else ()
-    return tuple(answer.data.get("keys") or ())
+        return tuple(client.hvac.sys.list_namespaces()["data"]["keys"])
+    except VaultRequestError as exc:
+        return None if exc.kind is Failing.DENIED else ()
 
 
 def has_entities(client: AdminClient) -> bool:
     """Whether there are any; so it is taken to be where the token may not ask."""
     try:
-        client.transport.ask("GET", "identity/entity/id", token=client.token, params={"list": "true"})
-    except RequestFailedError as exc:
-        return exc.failure.kind is not Failing.NOT_FOUND
+        client.hvac.secrets.identity.list_entities()
+    except VaultRequestError as exc:
+        return exc.kind is not Failing.NOT_FOUND
     return True

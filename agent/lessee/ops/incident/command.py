@@ -9,11 +9,11 @@ from itertools import count
 from pathlib import Path
 
 from lessee import __version__
-from lessee.audit_trail.operator_acts import Doing, acting
+from lessee.audit_trail.operator_actions import OperatorAction, recorded_action
 from lessee.config import Config
 from lessee.core.errors import NotNotifiedError, TemplateError, UsageError
 from lessee.core.immutable import replace
-from lessee.core.paths import Dynamic
+from lessee.core.paths import DynamicSecret
 from lessee.core.redaction import Redactor
 from lessee.host.clock import boot_time
 from lessee.host.console import escape_unknown
@@ -28,7 +28,7 @@ from lessee.ops.incident.response import strike
 from lessee.ops.incident.rotation import rotate_at_once
 from lessee.ops.rotate.targets import Project
 from lessee.process.hardening import make_private
-from lessee.rendering.app_templates import compile_recipes, space_of
+from lessee.rendering.app_templates import compile_recipes, path_scope_of
 from lessee.rendering.templates import Compiler
 from lessee.telemetry.logs import open_log
 from lessee.vault.admin import AdminClient, admin_client
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     _refuse_unknown(config, arguments.environment)
     named, unread = _named(config, path)
     redactor = Redactor()
-    redactor.publish(text_of(path))
+    redactor.allow(text_of(path))
     open_log(redactor, level="warning")  # Kinds tell so of what they leave for people.
     with admin_client(config.vault, environ, boot_time) as client:
         first = look_first(client, config, arguments.environment, arguments.path, named)
@@ -65,9 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.yes:
             _ask(arguments.environment)
         about = {"path": arguments.path, "server": config.vault.address}
-        with acting(config.trail, environ, "emergency", arguments.environment, **about) as doing:
+        with recorded_action(config.audit_trail, environ, "emergency", arguments.environment, **about) as action:
             project = Project(config, path, environ, redactor)
-            return _strike(client, project, arguments, sight, changes, unread, doing)
+            return _strike(client, project, arguments, sight, changes, unread, action)
 
 
 def _strike(
@@ -77,13 +77,13 @@ def _strike(
     sight: Sight,
     changes: tuple[Change, ...],
     unread: tuple[str, ...],
-    doing: Doing,
+    action: OperatorAction,
 ) -> int:
     same: dict[str, tuple[str, ...]] = {}
 
     def rotate(name: str) -> None:
         same[name] = rotate_at_once(project, name, client)
-        doing.step(f"rotated {name}")
+        action.step(f"rotated {name}")
 
     with RecordFile(arguments.record or _file_name(arguments.environment)) as file:
         file.write("begun", **_intent(client, sight, changes))
@@ -100,10 +100,10 @@ def _strike(
         for task in tasks:
             file.write("by hand", what=task.title, about=task.lines)
         file.write("ended", undone=[*struck.undone, *unread])
-        doing.step(f"recorded in {file.path}")
+        action.step(f"recorded in {file.path}")
         problems = [*struck.undone, *unread, *([file.trouble] if file.trouble else [])]
         if problems:
-            doing.fail(f"{len(problems)} not done: {problems[0]}")
+            action.fail(f"{len(problems)} not done: {problems[0]}")
         print(done(struck.outcomes, sight), end="")
         print(undone(problems), end="")
         print(left(tasks), end="")
@@ -121,13 +121,13 @@ def _refuse_unknown(config: Config, environment: str) -> None:
 
 def _named(config: Config, path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The dynamic paths that the templates read, and why they could not be told: that stops nothing here."""
-    folder = path.parent / config.templates if config.templates else path.parent
-    compiler = Compiler(lambda name: template_of(folder, name), space_of(config))
+    folder = path.parent / config.template_dir if config.template_dir else path.parent
+    compiler = Compiler(lambda name: template_of(folder, name), path_scope_of(config))
     try:
         recipes = compile_recipes(config, compiler, prepare=False)
     except TemplateError as exc:
         return (), tuple(f"what templates read is not known: {problem}" for problem in exc.problems)
-    needs = {need for recipe in recipes.values() for need in recipe.needs if isinstance(need, Dynamic)}
+    needs = {need for recipe in recipes.values() for need in recipe.needs if isinstance(need, DynamicSecret)}
     return tuple(sorted({need.path for need in needs})), ()
 
 
@@ -157,7 +157,7 @@ def _intent(client: AdminClient, sight: Sight, changes: tuple[Change, ...]) -> M
         "lessee": __version__,
         "environment": sight.exposure.environment,
         "path": sight.exposure.path,
-        "server": client.transport.address,
+        "server": client.address,
         "operator": {"accessor": sight.own.accessor, "display_name": sight.own.display_name},
         "policies": [one.policy for one in sight.struck],
         "leases": sight.leases,

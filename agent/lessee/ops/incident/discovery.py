@@ -5,13 +5,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 from lessee.config import Config
-from lessee.core.errors import LesseeError, RefusedError
+from lessee.core.errors import LesseeError, DeniedError
 from lessee.core.immutable import replace
 from lessee.ops.incident import engine_state, logins
 from lessee.ops.incident.policy.exposure import Mount, exposure, without
 from lessee.ops.incident.policy.findings import Database, Login, Secret, Sight, Token
 from lessee.ops.incident.policy.targets import struck
-from lessee.ops.incident.requests import look_up, side_by_side
+from lessee.ops.incident.requests import side_by_side, unless_gone
 from lessee.vault.admin import AdminClient
 
 _ACCESSORS = "auth/token/accessors"
@@ -24,7 +24,7 @@ _Tokens = tuple[tuple[Token, ...], tuple[str, ...]]
 def look_first(client: AdminClient, config: Config, environment: str, path: str | None, named: Iterable[str]) -> Sight:
     """Who reaches the environment. Without this nothing can be judged.
 
-    Raises RefusedError, VaultUnreachableError, ConfigError and UsageError.
+    Raises DeniedError, VaultUnreachableError, ConfigError and UsageError.
     """
     exposed = exposure(config, environment, path, tuple(_mounts(client)), named)
     if path is not None:
@@ -34,7 +34,7 @@ def look_first(client: AdminClient, config: Config, environment: str, path: str 
 
 
 def judge(client: AdminClient, sight: Sight) -> Sight:
-    """By the policies as they are now. Raises RefusedError and VaultUnreachableError."""
+    """By the policies as they are now. Raises DeniedError and VaultUnreachableError."""
     policies = dict(_policies(client))
     return replace(sight, policies=policies, struck=struck(policies, sight.exposure.regions))
 
@@ -118,16 +118,15 @@ def _look_up(client: AdminClient, accessor: str) -> Mapping[str, Any] | None:
     It does where a token and its parent are revoked in the same moment, and answers 403 then, as where the right is
     missing. What it says of the capabilities tells the two apart.
     """
-    about = {"accessor": accessor}
     try:
-        return look_up(client, "auth/token/lookup-accessor", about)
-    except RefusedError as denied:
+        return unless_gone(lambda: client.hvac.auth.token.lookup_accessor(accessor)["data"])
+    except DeniedError as denied:
         try:
-            if look_up(client, "sys/capabilities-accessor", {**about, "paths": [_ACCESSORS]}) is None:
+            if unless_gone(lambda: client.hvac.sys.get_capabilities([_ACCESSORS], accessor=accessor)) is None:
                 return None
-        except RefusedError:
+        except DeniedError:
             todo = f"{denied.todo}, and sys/capabilities-accessor too, which tells whether the token is there at all"
-            raise RefusedError(denied.what, where=denied.where, todo=todo) from None
+            raise DeniedError(denied.what, where=denied.where, todo=todo) from None
         raise
 
 

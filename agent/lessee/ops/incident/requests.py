@@ -1,13 +1,11 @@
 """Requests that change nothing, many at once."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from lessee.core.errors import LesseeError, VaultUnreachableError
+from lessee.core.errors import LesseeError, VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind
-from lessee.vault.admin import AdminClient, request_error
-from lessee.vault.transport import RequestFailedError
 
 THREADS = 8
 _ENOUGH = 2 * THREADS
@@ -16,14 +14,14 @@ _A = TypeVar("_A")
 _B = TypeVar("_B")
 
 
-def look_up(client: AdminClient, path: str, body: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """What a POST that changes nothing tells; None where what is asked for is gone. Raises as `AdminClient.read`."""
+def unless_gone(ask: Callable[[], _B]) -> _B | None:
+    """What a lookup returns, or None if Vault does not know the accessor any more: then it answers 404 or 400."""
     try:
-        return client.transport.ask("POST", path, token=client.token, body=body, changes=False).data
-    except RequestFailedError as exc:
-        if exc.failure.kind in {Kind.MISSING, Kind.INVALID}:
+        return ask()
+    except VaultRequestError as exc:
+        if exc.kind in {Kind.NOT_FOUND, Kind.INVALID}:
             return None
-        raise request_error(exc.failure, path) from None
+        raise
 
 
 def side_by_side(ask: Callable[[_A], _B], about: Iterable[_A], *, threads: int = THREADS) -> list[_B | LesseeError]:

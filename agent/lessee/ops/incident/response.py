@@ -52,7 +52,7 @@ def strike(
     pending, after = tuple(change for change in changes if change.step not in _ROTATED), before
 
     def write(change: Change) -> None:
-        client.write(change.path, change.body, timeout=ISSUE_TIMEOUT)
+        client.with_timeout(ISSUE_TIMEOUT).write(change.path, change.body)
 
     for _ in range(_ROUNDS):
         for step in Step:
@@ -65,9 +65,9 @@ def strike(
         file.write("looked again", left=[change.what for change in pending], problems=after.problems)
         if not [change for change in pending if change.step is not Step.LEASES]:
             break
-    for step, doing in ((Step.ROTATION, write), (Step.TARGETS, lambda change: rotate(change.about))):
+    for step, action in ((Step.ROTATION, write), (Step.TARGETS, lambda change: rotate(change.about))):
         some = [change for change in changes if change.step is step]
-        outcomes |= {one.change.what: one for one in _obey(doing, some, file, client)}
+        outcomes |= {one.change.what: one for one in _obey(action, some, file, client)}
     left = {change.what for change in pending}
     settled = tuple(_settled(one, left, after) for one in outcomes.values())
     unseen = [change.what for change in pending if change.what not in outcomes]
@@ -85,13 +85,13 @@ def _look_again(client: AdminClient, before: Sight) -> Sight:
 
 
 def _obey(
-    doing: Callable[[Change], object], changes: list[Change], file: RecordFile, client: AdminClient
+    action: Callable[[Change], object], changes: list[Change], file: RecordFile, client: AdminClient
 ) -> Iterable[Outcome]:
     def tell_done(change: Change) -> None:
         file.write("done", step=change.step, what=change.what)
 
     def obey(change: Change) -> None:
-        doing(change)
+        action(change)
         tell_done(change)
 
     # A role cannot be rotated while its connection's root credential is.

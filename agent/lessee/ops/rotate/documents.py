@@ -1,23 +1,23 @@
-"""The documents of a rotation in KV v2, each written only over what was read."""
+"""The KV v2 documents of a rotation, each written with check-and-set, and what consumers report in custom metadata."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lessee.core.errors import RefusedError
+from lessee.core.consumers import CONSUMER_FOLDER, Consumer
+from lessee.core.errors import DeniedError, VaultRequestError
 from lessee.core.failures import Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Ref
+from lessee.core.secrets import Secret, VersionMetadata
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.journal import Fields, Journal
-from lessee.vault.admin import AdminClient, request_error
-from lessee.vault.engines import kv
-from lessee.vault.transport import RequestFailedError
+from lessee.vault.admin import AdminClient
 
 _VERSIONED = 2
 
 
 class Document(ImmutableStruct, frozen=True):
-    """A secret's newest version; 0 where there never was one. `fields` are empty where it is deleted."""
+    """A secret's newest version, or 0 where there never was one. `fields` is empty where it is deleted."""
 
     hidden = ("fields",)
 
@@ -25,74 +25,98 @@ class Document(ImmutableStruct, frozen=True):
     fields: Fields
 
 
-def journal_in(document: Document, where: str) -> Journal:
-    """What a journal's document says. Raises RefusedError where it is none."""
-    try:
-        return journal.read(document.fields)
-    except ValueError as exc:
-        todo = "see what it is; if nobody needs it: bao kv metadata delete"
-        raise RefusedError(str(exc), where=where, todo=todo) from None
+class ConcurrentWriteError(Exception):
+    """Another process has written the document since it was read."""
 
 
-class OvertakenError(Exception):
-    """Somebody else has written meanwhile."""
-
-
-class Kept:
-    """Documents of one mount of KV v2. Everything raises RefusedError and VaultUnreachableError."""
+class DocumentStore:
+    """The documents of one mount of KV v2. All methods raise DeniedError and VaultUnreachableError."""
 
     def __init__(self, client: AdminClient, mount: str) -> None:
         self.client = client
         self._mount = mount
 
     def check(self) -> None:
-        """Raises RefusedError where the mount keeps no versions."""
-        try:
-            version = kv.mount_version(self.client.transport, self.client.token, self._mount)
-        except RequestFailedError as exc:
-            raise request_error(exc.failure, self._mount) from None
+        """Raises DeniedError where the mount is not KV version 2."""
+        version = self.client.kv_version(self._mount)
         if version != _VERSIONED:
-            todo = "make it version 2: `bao kv enable-versioning`, or mount another"
-            raise RefusedError(
-                "rotation needs KV version 2, where nothing is overwritten unseen", where=self._mount, todo=todo
-            )
+            todo = f"upgrade it: bao kv enable-versioning {self._mount}; or set `secrets.mount` to another mount"
+            what = f"KV version {version}; rotation needs KV version 2 and its check-and-set"
+            raise DeniedError(what, where=self._mount, todo=todo)
 
     def read(self, path: str) -> Document:
-        """What stands there."""
-        transport, token = self.client.transport, self.client.token
-        try:
-            found = kv.read(transport, token, Ref(self._mount, path), _VERSIONED)
-        except RequestFailedError as exc:
-            if exc.failure.kind is not Kind.MISSING:
-                raise request_error(exc.failure, f"{self._mount}/{path}") from None
-            marker = kv.deleted(exc)
-            return Document(marker.version if marker else 0, {})
-        return Document(found.marker.version if found.marker else 0, found.data)
+        """The newest version."""
+        match self.client.read_secret(Ref(self._mount, path), _VERSIONED):
+            case Secret(data=data, metadata=metadata):
+                return Document(metadata.version if metadata else 0, data)
+            case VersionMetadata(version=version):
+                return Document(version, {})
+            case None:
+                return Document(0, {})
 
     def write(self, path: str, fields: Fields, over: int) -> int:
-        """Write over this version alone; the new version. Raises OvertakenError where another is there.
+        """Write over the version `over`, and return the new version.
 
-        After VaultUnreachableError nobody knows whether it was written: read, and compare.
+        Raises ConcurrentWriteError where there is another version. After VaultUnreachableError it is not known whether
+        the document was written: read it, and compare.
         """
         where = f"{self._mount}/data/{path}"
         body = {"data": fields, "options": {"cas": over}}
         try:
-            answer = self.client.transport.ask("POST", where, token=self.client.token, body=body)
-        except RequestFailedError as exc:
-            if exc.failure.kind is Kind.INVALID and self.read(path).version != over:
-                raise OvertakenError from None
-            raise request_error(exc.failure, f"{self._mount}/{path}") from None
+            answer = self.client.request("POST", where, body=body)
+        except VaultRequestError as exc:
+            if exc.kind is Kind.INVALID and self.read(path).version != over:
+                raise ConcurrentWriteError from None
+            raise
         return int(answer.data["version"])
 
     def keep_newest_only(self, path: str) -> None:
-        """Of a document whose older versions nobody needs, and that may hold values."""
+        """Let Vault delete older versions of a document, which may hold values."""
         body = {"max_versions": 1, "cas_required": True}
         self.client.write(f"{self._mount}/metadata/{path}", body)
 
-    def tell(self, path: str, said: Mapping[str, str]) -> None:
-        """Set these keys of its custom metadata, beside those that are there."""
+    def set_custom_metadata(self, path: str, metadata: Mapping[str, str]) -> None:
+        """Set these keys of a document's custom metadata, and leave the others unchanged."""
         where = f"{self._mount}/metadata/{path}"
-        there: Mapping[str, Any] = self.client.read(where) or {}
-        before = there.get("custom_metadata") or {}
-        if any(before.get(key) != value for key, value in said.items()):
-            self.client.write(where, {"custom_metadata": {**before, **said}})
+        found: Mapping[str, Any] = self.client.read(where) or {}
+        before = found.get("custom_metadata") or {}
+        if any(before.get(key) != value for key, value in metadata.items()):
+            self.client.write(where, {"custom_metadata": {**before, **metadata}})
+
+
+class ConsumerStore:
+    """The consumers of an environment, with the versions that they have confirmed.
+
+    All methods raise DeniedError and VaultUnreachableError.
+    """
+
+    def __init__(self, client: AdminClient, mount: str, prefix: str) -> None:
+        self._client = client
+        self._folder = f"{mount}/metadata/{prefix}{CONSUMER_FOLDER}"
+
+    def read(self) -> tuple[Consumer, ...]:
+        """All consumers."""
+        return tuple(self._read())
+
+    def remove(self, name: str) -> None:
+        """Remove a consumer. One that still runs reports again with its next generation."""
+        if "/" in name:  # Otherwise it is an app of which no agent has reported.
+            self._client.delete(f"{self._folder}{name}")
+
+    def _read(self) -> Iterator[Consumer]:
+        for app in self._client.list(self._folder):
+            if not app.endswith("/"):
+                continue
+            for instance in self._client.list(f"{self._folder}{app}"):
+                found = (self._client.read(f"{self._folder}{app}{instance}") or {}).get("custom_metadata") or {}
+                versions = {path: int(version) for path, version in found.items() if str(version).isdecimal()}
+                yield Consumer(app.removesuffix("/"), instance, versions)
+
+
+def journal_in(document: Document, where: str) -> Journal:
+    """The journal in a document. Raises DeniedError where it is not a journal."""
+    try:
+        return journal.parse(document.fields)
+    except ValueError as exc:
+        todo = "inspect it with bao kv get; if it is not needed, delete it: bao kv metadata delete"
+        raise DeniedError(str(exc), where=where, todo=todo) from None

@@ -1,38 +1,38 @@
-"""Takes a plan's steps, and keeps the record of what was written."""
+"""Executes a plan's steps, and saves the record of what setup wrote."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from lessee.config import Config
-from lessee.core.errors import LesseeError, DeniedError, VaultUnreachableError
+from lessee.core.errors import DeniedError, LesseeError, VaultRequestError
 from lessee.core.failures import Kind as Failed
 from lessee.ops.setup.initial_values import Values
+from lessee.ops.setup.named_requests import create, write
 from lessee.ops.setup.policy.desired_state import Desired, record_path
 from lessee.ops.setup.policy.objects import Kind, Object, body_of
 from lessee.ops.setup.policy.plan import (
+    Action,
     Add,
     Change,
-    Action,
-    Fill,
-    ServerConfigRequired,
     Conflict,
+    Fill,
     Remove,
+    ServerConfigRequired,
     Step,
     actions,
     environment_of,
-    record_before,
     record_after,
+    record_before,
 )
-from lessee.ops.setup.policy.server_state import SetupRecord, ServerState, to_data
-from lessee.vault.admin import AdminClient, request_error
-from lessee.vault.transport import RequestFailedError
+from lessee.ops.setup.policy.server_state import ServerState, SetupRecord, to_data
+from lessee.vault.admin import AdminClient
 
-Tell = Callable[[Step], None]
+Report = Callable[[Step], None]
 _PATIENCE = 10.0
 
 
 class PlanExecutor:
-    """Acts on one server. What fails is told with the step that it was, and all can be run again."""
+    """Executes a plan on one server. After a failure it can run again."""
 
     def __init__(self, client: AdminClient, configs: Mapping[str, Config], state: ServerState, values: Values) -> None:
         self._client = client
@@ -40,74 +40,76 @@ class PlanExecutor:
         self._state = state
         self._values = values
 
-    def act(self, steps: Sequence[Step], wanted: Sequence[Desired], tell: Tell) -> None:
-        """Take the steps, environment by environment. Raises DeniedError or VaultUnreachableError at the first that fails."""
+    def run(self, steps: Sequence[Step], desired: Sequence[Desired], report: Report) -> None:
+        """Execute the steps, one environment after the other, and report each one.
+
+        Raises DeniedError or VaultUnreachableError at the first step that fails.
+        """
         for environment in ("", *self._configs):
             own = [step for step in steps if environment_of(step) == environment]
-            its = [one for one in wanted if one.environment == environment]
-            if own or its:
-                self._act_in(environment, own, its, tell)
+            own_desired = [item for item in desired if item.environment == environment]
+            if own or own_desired:
+                self._run_in(environment, own, own_desired, report)
 
-    def _act_in(self, environment: str, steps: Sequence[Step], wanted: Sequence[Desired], tell: Tell) -> None:
+    def _run_in(self, environment: str, steps: Sequence[Step], desired: Sequence[Desired], report: Report) -> None:
         recorded = self._state.recorded.get(environment)
         before = recorded or {}
         done: list[Step] = []
-        # The record lies in the KV engine, so this comes before all else.
+        # The record is a secret in the KV engine, so that engine must exist before anything else.
         first = [step for step in steps if isinstance(step, Add) and step.object.kind is Kind.KV]
         for mount in first:
-            done.append(self._take(mount))
-            tell(mount)
+            done.append(self._execute(mount))
+            report(mount)
         intent = record_before(before, actions(steps))
-        # Before the first step: whenever it ends, the next run knows what is setup's own.
+        # Saved before the first step: after an interruption, the next run still knows what setup wrote.
         if len(steps) > len(first) and intent != recorded:
-            recorded = self._keep(environment, intent)
+            recorded = self._save_record(environment, intent)
         for step in steps:
             if step not in first:
-                done.append(step if isinstance(step, Conflict | ServerConfigRequired) else self._take(step))
-                tell(done[-1])
-        after = record_after(intent, wanted, self._state, done)
+                done.append(step if isinstance(step, Conflict | ServerConfigRequired) else self._execute(step))
+                report(done[-1])
+        after = record_after(intent, desired, self._state, done)
         if after != recorded:
-            self._keep(environment, after)
+            self._save_record(environment, after)
 
-    def _take(self, step: Action) -> Step:
+    def _execute(self, step: Action) -> Step:
         try:
             match step:
-                case Add(made) if made.kind is Kind.AUDIT:
-                    return self._audit(made)
-                case Add(made) | Change(made):
-                    self._write(made, new=isinstance(step, Add), password=isinstance(step, Add) or step.password)
+                case Add(target) if target.kind is Kind.AUDIT:
+                    return self._audit(target)
+                case Add(target) | Change(target):
+                    self._write(target, new=isinstance(step, Add), password=isinstance(step, Add) or step.password)
                 case Remove():
                     self._client.delete(step.path)
                 case Fill():
                     self._fill(step)
-        except (DeniedError, VaultUnreachableError) as exc:
-            raise type(exc)(exc.what, where=exc.where, todo=exc.todo or "what is done is done; run it again") from None
+        except VaultRequestError as exc:
+            raise exc.replace(todo=exc.todo or "what is done is done; run it again") from None
         return step
 
-    def _write(self, made: Object, *, new: bool, password: bool) -> None:
-        body = body_of(made, new=new)
-        if password and made.password is not None:
-            body["password"] = self._values[made.name, "password"]
-        path = made.path if new or made.kind is not Kind.ENGINE else f"{made.path}/tune"
+    def _write(self, target: Object, *, new: bool, password: bool) -> None:
+        body = body_of(target, new=new)
+        if password and target.password is not None:
+            body["password"] = self._values[target.name, "password"]
         try:
-            self._client.write(path, body)
-        except LesseeError as exc:
-            if made.kind is not Kind.CONNECTION or "(403)" in exc.what:
+            (create if new else write)(self._client, target, body)
+        except VaultRequestError as exc:
+            if target.kind is not Kind.CONNECTION or exc.kind is Failed.DENIED:
                 raise
             todo = "are its url, username and password right, and does it answer? the server's log tells more"
-            raise type(exc)("the server could not log in to the database", where=path, todo=todo) from None
-        if made.kind is Kind.KV:
-            self._wait_for(made.name)
+            raise exc.replace(what="the server could not log in to the database", todo=todo) from None
+        if target.kind is Kind.KV:
+            self._wait_until_ready(target.name)
 
-    def _audit(self, made: Object) -> Step:
+    def _audit(self, target: Object) -> Step:
         try:
-            self._client.transport.ask("PUT", made.path, token=self._client.token, body=body_of(made, new=True))
-        except RequestFailedError as exc:
-            # OpenBao has audit devices in its configuration alone, unless that says otherwise.
-            if exc.failure.kind in {Failed.INVALID, Failed.UNSUPPORTED}:
-                return ServerConfigRequired(made)
-            raise request_error(exc.failure, made.path) from None
-        return Add(made)
+            create(self._client, target, body_of(target, new=True))
+        except VaultRequestError as exc:
+            # OpenBao takes audit devices only from its own configuration, unless that allows the API.
+            if exc.kind in {Failed.INVALID, Failed.UNSUPPORTED}:
+                return ServerConfigRequired(target)
+            raise
+        return Add(target)
 
     def _fill(self, step: Fill) -> None:
         secret = step.secret
@@ -117,11 +119,11 @@ class PlanExecutor:
         if version and not step.deleted:
             found = self._client.read(path) or {}
             version = int((found.get("metadata") or {}).get("version") or 0)
-            # What came meanwhile is kept, as what was there before.
+            # Values that were written meanwhile stay, like those that were there before.
             fields |= found.get("data") or {}
         self._put(path, fields, version)
 
-    def _keep(self, environment: str, recorded: SetupRecord) -> SetupRecord:
+    def _save_record(self, environment: str, recorded: SetupRecord) -> SetupRecord:
         config = self._configs[environment] if environment else next(iter(self._configs.values()))
         mount, path = config.secrets.mount, record_path(config, environment)
         found = self._client.read(f"{mount}/metadata/{path}") or {}
@@ -132,11 +134,11 @@ class PlanExecutor:
         try:
             self._client.write(path, {"data": fields, "options": {"cas": version}})
         except DeniedError as exc:
-            todo = exc.todo or "did somebody write it at this moment? run it again"
+            todo = exc.todo or "another client may have written it at the same time; run `lessee setup` again"
             raise DeniedError(exc.what, where=path, todo=todo) from None
 
-    def _wait_for(self, mount: str) -> None:
-        """A new KV engine is not there at once: it answers with an error while it makes itself ready."""
+    def _wait_until_ready(self, mount: str) -> None:
+        """A new KV engine answers with errors until it has initialized itself."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             try:

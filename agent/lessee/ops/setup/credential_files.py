@@ -1,4 +1,4 @@
-"""Puts role_ids and secret_ids, or response-wrapping tokens for these, into files for the agents."""
+"""Writes role_ids and secret_ids, or response-wrapping tokens for them, to files for the agents."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -9,63 +9,64 @@ from pathlib import Path
 
 from lessee.core.errors import DeniedError
 from lessee.host.directories import cannot_write, entries, open_directory, refuse_strangers
+from lessee.ops.setup.named_requests import approle
 from lessee.ops.setup.policy.objects import Kind, Object
-from lessee.vault.admin import AdminClient
+from lessee.vault.admin import AdminClient, unless_missing
 
 ROLE_ID, SECRET_ID = "role_id", "secret_id"
 _FOLDER = (0o700, None, None)
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def missing(folder: Path, roles: Iterable[Object]) -> Iterator[tuple[Object, Path, tuple[str, ...]]]:
-    """The roles without all of their files, where these belong, and what is not there."""
+    """The roles that lack a file, the directory of their files, and the names of the missing ones."""
     for role in roles:
         place = folder / role.environment / role.name
         if absent := _absent(place):
             yield role, place, absent
 
 
-def stale(client: AdminClient, folder: Path, roles: Iterable[Object]) -> Iterator[Path]:
-    """The role_id files that are there and are not of the role as it is now: it was made anew since."""
+def stale_role_ids(client: AdminClient, folder: Path, roles: Iterable[Object]) -> Iterator[Path]:
+    """The role_id files that no longer match their role, because the role was created again since."""
     for role in roles:
         file = folder / role.environment / role.name / ROLE_ID
         try:
             held = file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
-            continue  # There is none, or it is none of ours.
-        if held != (client.read(f"{role.path}/role-id") or {}).get("role_id"):
+            continue  # There is no file, or lessee did not write it.
+        if held != _find_role_id(client, role):
             yield file
 
 
 def write_credentials(
-    client: AdminClient, folder: Path, roles: Iterable[Object], wrap_ttl: float | None, tell: Tell
+    client: AdminClient, folder: Path, roles: Iterable[Object], wrap_ttl: float | None, report: Report
 ) -> None:
-    """Write the files that are missing; those that are there stay. Raises WriteError, DeniedError or VaultUnreachableError.
+    """Write the missing files; existing files stay. Raises WriteError, DeniedError or VaultUnreachableError.
 
-    With `wrap_ttl` in seconds, secret_id holds a response-wrapping token that serves once, within that time.
+    With `wrap_ttl` in seconds, secret_id holds a response-wrapping token, which unwraps once within that time.
     """
     for role, place, _ in missing(folder, roles):
         with _opened(folder, place) as fd:
-            absent = _absent(place)  # Another run may have written them since.
+            absent = _absent(place)  # Another run may have written them in the meantime.
             if not absent:
                 continue
             if ROLE_ID in absent:
                 _write(fd, place, ROLE_ID, partial(_role_id, client, role))
             if SECRET_ID in absent:
                 _write(fd, place, SECRET_ID, partial(_secret_id, client, role, wrap_ttl))
-        tell(line_of(place, absent))
+        report(file_line(place, absent))
 
 
-def line_of(place: Path, absent: Iterable[str]) -> str:
-    """What is written where."""
+def file_line(place: Path, absent: Iterable[str]) -> str:
+    """The files written to a directory, as text."""
     return f"  + {place}: {', '.join(absent)}"
 
 
-def roles_of(wanted: Iterable[object]) -> list[Object]:
+def roles_of(desired: Iterable[object]) -> list[Object]:
     """The roles among what is wanted."""
-    return [one for one in wanted if isinstance(one, Object) and one.kind is Kind.ROLE]
+    return [item for item in desired if isinstance(item, Object) and item.kind is Kind.ROLE]
 
 
 def _absent(place: Path) -> tuple[str, ...]:
@@ -74,9 +75,9 @@ def _absent(place: Path) -> tuple[str, ...]:
 
 @contextmanager
 def _opened(folder: Path, place: Path) -> Iterator[int]:
-    """One run at a time writes there, the next waits for it."""
-    for one in (folder, place.parent):
-        os.close(open_directory(one, make=_FOLDER))
+    """The opened and locked directory of a role: only one run at a time writes there."""
+    for item in (folder, place.parent):
+        os.close(open_directory(item, make=_FOLDER))
     fd = open_directory(place, make=_FOLDER)
     try:
         refuse_strangers(fd, place, uid=None, gid=None)
@@ -88,11 +89,11 @@ def _opened(folder: Path, place: Path) -> Iterator[int]:
 
 
 def _write(fd: int, place: Path, name: str, value: Callable[[], str]) -> None:
-    """The file is there first: a secret_id that could not be written would be one too many."""
+    """Create the file before the value: a secret_id that could not be saved would stay valid and unused."""
     new = f".{name}.new"
     with cannot_write(place / name):
         if new in entries(fd):
-            os.unlink(new, dir_fd=fd)  # A run was ended here.
+            os.unlink(new, dir_fd=fd)  # An interrupted run left it.
         file = os.open(new, _NEW, 0o600, dir_fd=fd)
     try:
         text = value()
@@ -103,7 +104,7 @@ def _write(fd: int, place: Path, name: str, value: Callable[[], str]) -> None:
         with cannot_write(place / name):
             os.rename(new, name, src_dir_fd=fd, dst_dir_fd=fd)
     except BaseException:
-        with suppress(FileNotFoundError):  # It was interrupted when all was done.
+        with suppress(FileNotFoundError):  # The interruption followed the rename.
             os.unlink(new, dir_fd=fd)
         raise
     finally:
@@ -111,16 +112,20 @@ def _write(fd: int, place: Path, name: str, value: Callable[[], str]) -> None:
 
 
 def _role_id(client: AdminClient, role: Object) -> str:
-    path = f"{role.path}/role-id"
-    value = (client.read(path) or {}).get("role_id")
-    if not value:
-        raise DeniedError("the role is not there", where=role.path, todo="set up roles as well")
-    return str(value)
+    value = _find_role_id(client, role)
+    if value is None:
+        raise DeniedError("the role does not exist", where=role.path, todo="set up roles as well")
+    return value
+
+
+def _find_role_id(client: AdminClient, role: Object) -> str | None:
+    found = unless_missing(lambda: client.hvac.auth.approle.read_role_id(**approle(role)))
+    return None if found is None else str(found["data"]["role_id"])
 
 
 def _secret_id(client: AdminClient, role: Object, wrap_ttl: float | None) -> str:
-    answer = client.write(f"{role.path}/secret-id", wrap_ttl=wrap_ttl)
-    value = answer.wrapping_token if wrap_ttl is not None else answer.data.get("secret_id")
+    answer = client.hvac.auth.approle.generate_secret_id(**approle(role), wrap_ttl=wrap_ttl)
+    value = answer["data"].get("secret_id") if wrap_ttl is None else (answer["wrap_info"] or {}).get("token")
     if not value:
-        raise DeniedError("the server gave no secret_id", where=role.path)
+        raise DeniedError("Vault returned no secret_id", where=role.path)
     return str(value)

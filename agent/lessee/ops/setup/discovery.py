@@ -1,98 +1,91 @@
-"""Reads what a server holds of what setup wants, by GET and LIST alone."""
+"""Reads the state of a server, with GET and LIST requests only."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
 
 from lessee.config import Config
-from lessee.core.errors import VaultUnreachableError
+from lessee.core.errors import VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind as Failed
-from lessee.ops.setup.policy.desired_state import KV, InitialSecret, Desired, record_path
+from lessee.ops.setup.policy.desired_state import KV, Desired, InitialSecret, record_path
 from lessee.ops.setup.policy.objects import Fields, Kind, Object, fields_of
-from lessee.ops.setup.policy.server_state import SetupRecord, SecretState, ServerState, from_data
-from lessee.vault.admin import AdminClient, request_error
-from lessee.vault.responses import meaning
-from lessee.vault.transport import RequestFailedError
-
-_UNINITIALISED, _SEALED = 501, 503
-_TODO = {
-    meaning(_UNINITIALISED): "`lessee setup --init DIR` initialises a new server",
-    meaning(_SEALED): "unseal it first: `bao operator unseal`",
-}
+from lessee.ops.setup.policy.server_state import SecretState, ServerState, SetupRecord, from_data
+from lessee.vault.admin import AdminClient
 
 
 def require_ready(client: AdminClient) -> None:
     """Raises VaultUnreachableError where the server is not initialised, sealed or away."""
     try:
-        client.transport.ask("GET", "sys/health", token=None, params={"standbyok": "true", "perfstandbyok": "true"})
-    except RequestFailedError as exc:
-        if exc.failure.kind in {Failed.INVALID, Failed.UNSUPPORTED}:
-            return  # It is asked of the whole server, and not in a namespace.
-        todo = _TODO.get(exc.failure.text)
-        if todo is None:
-            raise request_error(exc.failure, client.transport.address) from None
-        raise VaultUnreachableError(exc.failure.text, where=client.transport.address, todo=todo) from None
+        health = client.health()
+    except VaultRequestError as exc:
+        if exc.kind in {Failed.INVALID, Failed.UNSUPPORTED}:
+            return  # The whole server answers it, and no namespace.
+        raise
+    if not health["initialized"]:
+        todo = "initialize it: lessee setup --init DIR"
+        raise VaultUnreachableError("Vault is not initialized", where=client.address, todo=todo)
+    if health["sealed"]:
+        raise VaultUnreachableError("Vault is sealed", where=client.address, todo="unseal it: bao operator unseal")
 
 
 class Discovery:
-    """One look at a server; what was read once is not read again. Raises DeniedError or VaultUnreachableError."""
+    """Reads a server, each path once. Raises DeniedError or VaultUnreachableError."""
 
     def __init__(self, client: AdminClient) -> None:
         self._client = client
         self._read: dict[str, Mapping[str, Any] | None] = {}
 
-    def state(self, configs: Mapping[str, Config], wanted: Iterable[Desired]) -> ServerState:
+    def state(self, configs: Mapping[str, Config], desired: Iterable[Desired]) -> ServerState:
         """What is there of what is wanted in these environments, and of what was written before."""
         [config, *_] = configs.values()
         recorded: dict[str, SetupRecord] = {}
-        for environment, its in {"": config, **configs}.items():
-            if (entries := self.recorded(its, environment)) is not None:
+        for environment, own in {"": config, **configs}.items():
+            if (entries := self.recorded(own, environment)) is not None:
                 recorded[environment] = entries
         objects: dict[str, Fields] = {}
         secrets: dict[str, SecretState] = {}
-        looked: set[str] = set()
-        for one in wanted:
-            looked.add(one.path)
-            if isinstance(one, InitialSecret):
-                secret_state = self.secret_state(one.mount, one.path)
+        checked: set[str] = set()
+        for item in desired:
+            checked.add(item.path)
+            if isinstance(item, InitialSecret):
+                secret_state = self.secret_state(item.mount, item.path)
                 if secret_state is not None:
-                    secrets[one.name] = secret_state
-            elif (found := self._object(one)) is not None:
-                objects[one.path] = found
+                    secrets[item.name] = secret_state
+            elif (found := self._object(item)) is not None:
+                objects[item.path] = found
         for entries in recorded.values():
             for path, entry in entries.items():
-                if path not in looked and (made := self._made(entry.kind, path)) is not None:
-                    objects[path] = fields_of(entry.kind, made, entry.keys)
+                if path not in checked and (found := self._existing(entry.kind, path)) is not None:
+                    objects[path] = fields_of(entry.kind, found, entry.keys)
         return ServerState(objects, secrets, recorded)
 
     def recorded(self, config: Config, environment: str) -> SetupRecord | None:
-        """What setup wrote last in this environment, None where it never did; empty: in all."""
+        """The record of this environment, None where setup never ran. "" is the record that all of them share."""
         mount = config.secrets.mount
         data = self._get(f"{mount}/data/{record_path(config, environment)}") if self._is_kv(mount) else None
         return None if data is None else from_data(data.get("data") or {}, environment)
 
     def secret_state(self, mount: str, path: str) -> SecretState | None:
-        """A secret's newest version, and the names of its keys; None where there never was one."""
+        """A secret's newest version and the names of its keys; None if it never existed."""
         data = self._get(f"{mount}/metadata/{path}") if self._is_kv(mount) else None
         version = int((data or {}).get("current_version") or 0)
         if data is None or version == 0:
             return None
-        # Of the keys their names alone: no value is read to see whether it is there.
+        # Reads the names of the keys, not their values.
         found = self._get(f"{mount}/subkeys/{path}")
         return SecretState(version, frozenset((found or {}).get("subkeys") or {}), deleted=found is None)
 
-    def _object(self, wanted: Object) -> Fields | None:
-        if wanted.kind is Kind.AUDIT:
+    def _object(self, desired: Object) -> Fields | None:
+        if desired.kind is Kind.AUDIT:
             # Whatever it is called, a device that writes this file is what is wanted.
             devices = (self._get("sys/audit") or {}).values()
-            describe = [fields_of(wanted.kind, device, wanted.fields) for device in devices]
-            if wanted.fields in describe:
-                return wanted.fields
-        if wanted.kind is Kind.CA and self._is_mounted(wanted.name):
-            return wanted.fields if self._client.list(f"{wanted.name}/issuers") else None
-        found = self._made(wanted.kind, wanted.path)
-        return None if found is None else fields_of(wanted.kind, found, wanted.fields)
+            if any(fields_of(desired.kind, device, desired.fields) == desired.fields for device in devices):
+                return desired.fields
+        if desired.kind is Kind.CA and self._is_mounted(desired.name):
+            return desired.fields if self._client.list(f"{desired.name}/issuers") else None
+        found = self._existing(desired.kind, desired.path)
+        return None if found is None else fields_of(desired.kind, found, desired.fields)
 
-    def _made(self, kind: Kind, path: str) -> Mapping[str, Any] | None:
+    def _existing(self, kind: Kind, path: str) -> Mapping[str, Any] | None:
         match kind:
             case Kind.KV | Kind.ENGINE:
                 return self._listed("sys/mounts", path)
@@ -105,7 +98,7 @@ class Discovery:
             case Kind.SETTINGS:
                 return self._get(path) if self._is_kv(path.partition("/metadata/")[0]) else None
             case Kind.ROLE | Kind.CONNECTION | Kind.DATABASE_ROLE | Kind.PKI_ROLE:
-                # The mount, what it keeps, and the name.
+                # The path is the mount, the type of the object, and its name.
                 return self._get(path) if self._is_mounted(path.rsplit("/", 2)[0]) else None
             case Kind.CA:
                 return None
@@ -126,5 +119,5 @@ class Discovery:
 
     def _get(self, path: str) -> Mapping[str, Any] | None:
         if path not in self._read:
-            self._read[path] = self._client.read(path)
+            self._read[path] = self._client.read(path)  # The record names what setup made by its path.
         return self._read[path]

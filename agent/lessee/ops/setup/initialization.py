@@ -1,4 +1,4 @@
-"""Initialises a new server, and keeps its keys."""
+"""Initializes and unseals a server, and saves its keys."""
 
 import signal
 import time
@@ -6,95 +6,98 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lessee.core.errors import LesseeError, DeniedError, VaultUnreachableError, WriteError
+from lessee.core.errors import DeniedError, LesseeError, VaultUnreachableError, WriteError
 from lessee.ops.setup.key_folder import KeyFolder
-from lessee.ops.setup.policy.initialization import Seal, InitOptions, contents, names, request, seal_of, unseal_keys
+from lessee.ops.setup.policy.initialization import InitOptions, Seal, contents, names, request, seal_of, unseal_keys
 from lessee.vault.admin import AdminClient
 
-_INITIALISING = 60.0
-"""Seconds: raft storage elects itself first, which takes ten with its defaults."""
-_WAKING = 60.0
+_INIT_TIMEOUT = 60.0
+"""Seconds: raft storage first elects a leader, which takes ten seconds by default."""
+_READY_TIMEOUT = 60.0
 _PAUSE = 0.1
-_INTERRUPTIONS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+_BLOCKED_SIGNALS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
 def initialize(
     server: AdminClient, options: InitOptions, folder: Path
 ) -> tuple[tuple[Path, ...], Seal, tuple[str, ...]]:
-    """Make a new server's keys, and write them into `folder`: the files, how it is sealed, and keys that open it.
+    """Initialize a new server and write its keys into `folder`; return the files, the seal, and the unseal keys.
 
-    Its answer exists only once. So files with room in them are made before, nothing interrupts from the request on
-    until all is on the disk, and nothing else is asked meanwhile. What cannot be helped is a crash of this machine or
-    of the way to the server in between, some milliseconds; the server holds nothing yet, so begin again with an
-    empty storage. Raises DeniedError, VaultUnreachableError or WriteError.
+    Vault sends the keys only once. So the files are created with reserved space before the request, and signals are
+    blocked until everything is on disk. A crash of this host or of the connection in these milliseconds loses the
+    keys; the server holds no data yet, so start again with empty storage.
+    Raises DeniedError, VaultUnreachableError or WriteError.
     """
-    seal = seal_of(server.read("sys/seal-status") or {})
-    if seal.initialized or (server.read("sys/init") or {}).get("initialized") is not False:
+    system = server.with_timeout(_INIT_TIMEOUT).hvac.sys
+    seal = seal_of(system.read_seal_status())
+    if seal.initialized or system.is_initialized() is not False:
         raise DeniedError("it is initialised already", where="sys/init", todo=_todo(seal))
     with KeyFolder(folder) as keys:
         keys.reserve(names(options, seal))
-        with _uninterrupted():
+        with _signals_blocked():
             try:
-                answer = server.write("sys/init", request(options, seal), method="PUT", timeout=_INITIALISING).data
+                answer = system.initialize(**request(options, seal))
             except VaultUnreachableError as exc:
                 todo = "see `vault status`; if it is initialised now, its keys are lost: begin again with empty storage"
                 raise VaultUnreachableError(exc.what, where=exc.where, todo=todo) from None
             except DeniedError as exc:
-                todo = "is each PGP key a whole public one that can encrypt?" if options.pgp_keys else ""
+                todo = "check that each PGP key is complete, public, and able to encrypt" if options.pgp_keys else ""
                 raise DeniedError(exc.what, where=exc.where, todo=todo) from None
-            files = _keep(keys, contents(options, seal, answer))
+            files = _save(keys, contents(options, seal, answer))
         return files, seal, unseal_keys(options, seal, answer)
 
 
 def unseal(server: AdminClient, keys: Iterable[str]) -> Seal:
-    """Open it with as many of the keys as it needs; how it is sealed then. Raises DeniedError or VaultUnreachableError."""
-    seal = seal_of(server.read("sys/seal-status") or {})
+    """Unseal the server with as many of the keys as it needs; return its seal. Raises DeniedError or VaultUnreachableError."""
+    system = server.hvac.sys
+    seal = seal_of(system.read_seal_status())
     for key in keys:
         if not seal.sealed:
             break
         try:
-            seal = seal_of(server.write("sys/unseal", {"key": key}, method="PUT").data)
+            seal = seal_of(system.submit_unseal_key(key))
         except DeniedError as exc:
-            # Keys that anybody gave before counted too, and are forgotten now.
-            todo = "is it a key of this server, and not encrypted? then run it again: others are forgotten now"
+            # Vault discards all keys given until now, also those of other operators.
+            todo = "check that the key is this server's and not encrypted; then give all keys again"
             raise DeniedError(exc.what, where=exc.where, todo=todo) from None
         if seal.sealed and not seal.progress:
-            seal = _joined(server)
+            seal = _wait_for_join(server)
     return seal
 
 
-def _joined(server: AdminClient) -> Seal:
-    """A node of a cluster joins it when its keys are there, and opens a moment later."""
-    deadline = time.monotonic() + _WAKING
-    while (seal := seal_of(server.read("sys/seal-status") or {})).sealed:
+def _wait_for_join(server: AdminClient) -> Seal:
+    """Wait for a node that joins its raft cluster: it unseals a moment after it got its keys."""
+    deadline = time.monotonic() + _READY_TIMEOUT
+    while (seal := seal_of(server.hvac.sys.read_seal_status())).sealed:
         if time.monotonic() > deadline:
-            what = "its keys are right, and it has not joined its cluster after a minute"
-            raise VaultUnreachableError(what, todo="does it reach the active node (`retry_join`)? see its log")
+            what = "the keys are right, but the node did not join its cluster within a minute"
+            raise VaultUnreachableError(what, todo="check in its log that it reaches the active node (`retry_join`)")
         time.sleep(_PAUSE)
     return seal
 
 
 def wait_until_active(server: AdminClient) -> None:
-    """Or until it stands by for a node that is. Raises VaultUnreachableError where it does not serve within a minute."""
-    deadline = time.monotonic() + _WAKING
+    """Wait until the node is active, or standby of an active node. Raises VaultUnreachableError after a minute."""
+    deadline = time.monotonic() + _READY_TIMEOUT
     while True:
         try:
-            health = server.read("sys/health", {"standbyok": "true", "perfstandbyok": "true"}) or {}
-            # Before an election too a node of raft stands by.
-            if not health.get("standby") or (server.read("sys/leader") or {}).get("leader_address"):
+            health = server.health()
+            # A raft node is standby before the election too.
+            active = not health["standby"] or bool(server.hvac.sys.read_leader_status().get("leader_address"))
+            if active and not health["sealed"]:
                 return
-            why = "no node is active"
+            why = "it is sealed" if health["sealed"] else "no node is active"
         except LesseeError as exc:
             why = exc.what
         if time.monotonic() > deadline:
-            todo = "see its log; the keys are kept"
-            raise VaultUnreachableError(f"it does not serve after a minute: {why}", todo=todo)
+            todo = "see the server's log; its keys are saved"
+            raise VaultUnreachableError(f"the server is not active after a minute: {why}", todo=todo)
         time.sleep(_PAUSE)
 
 
-def _keep(keys: KeyFolder, texts: dict[str, str]) -> tuple[Path, ...]:
+def _save(keys: KeyFolder, texts: dict[str, str]) -> tuple[Path, ...]:
     try:
-        return keys.keep(texts)
+        return keys.write(texts)
     except WriteError as exc:
         todo = "the server is initialised, and this key is lost: begin again with empty storage"
         raise WriteError(exc.what, where=exc.where, todo=todo) from None
@@ -102,13 +105,13 @@ def _keep(keys: KeyFolder, texts: dict[str, str]) -> tuple[Path, ...]:
 
 def _todo(seal: Seal) -> str:
     if seal.sealed and not seal.automatic:
-        return "unseal it: `lessee setup --unseal DIR`, where DIR holds its keys"
-    return "set $VAULT_TOKEN to a token of an administrator, and run `lessee setup`"
+        return "unseal it with `lessee setup --unseal DIR`, where DIR holds its keys"
+    return "set $VAULT_TOKEN to an administrator's token, and run `lessee setup`"
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
+def _signals_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED_SIGNALS)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Copies secrets from one folder of KV to another, and reads every copy back."""
+"""Copies secrets from one KV folder to another, and verifies every copy."""
 
 import secrets
 from collections.abc import Iterator, Mapping
@@ -19,12 +19,11 @@ from lessee.ops.setup.policy.migration import (
     Version,
     WriteSettings,
     WriteVersion,
-    most_of,
+    kept_versions,
     plan,
     settings_for,
 )
-from lessee.vault.admin import AdminClient, request_error
-from lessee.vault.responses import RequestFailedError
+from lessee.vault.admin import AdminClient
 
 
 class Mount(ImmutableStruct, frozen=True):
@@ -32,20 +31,20 @@ class Mount(ImmutableStruct, frozen=True):
 
     path: str
     is_versioned: bool
-    most: int
+    max_versions: int
 
 
 class Outcome(Enum):
-    """What became of one secret, or with a plan would."""
+    """What happened to a secret; with a plan, what would happen."""
 
     COPIED = "+"
     EQUAL = "="
     REFUSED = "!"
-    LEFT_OUT = "-"
+    SKIPPED = "-"
 
 
 class SecretResult(ImmutableStruct, frozen=True):
-    """One secret, or one folder that is left out. `versions` that are copied, of which `lost` cannot be read."""
+    """The outcome for a secret, or for a skipped folder. `lost`: how many copied versions are not readable."""
 
     path: str
     outcome: Outcome
@@ -55,21 +54,21 @@ class SecretResult(ImmutableStruct, frozen=True):
 
 
 def mount_at(server: AdminClient, path: str) -> Mount:
-    """The KV mount in which a path lies. Raises DeniedError, VaultUnreachableError or ConfigError."""
+    """The KV mount that contains a path. Raises DeniedError, VaultUnreachableError or ConfigError."""
     try:
         found = server.read(f"sys/internal/ui/mounts/{path}")
     except DeniedError as exc:
-        raise DeniedError("there is no such mount, or the token may not see it", where=path, todo=exc.todo) from None
+        raise DeniedError("no such mount, or the token may not see it", where=path, todo=exc.todo) from None
     if found is None or found.get("type") not in {"kv", "generic"}:
-        raise ConfigError([LesseeError("it lies in no KV mount", where=path, todo="name one that does")])
+        raise ConfigError([LesseeError("the path is not in a KV mount", where=path, todo="name a path in one")])
     mount = str(found["path"]).removesuffix("/")
     is_versioned = str((found.get("options") or {}).get("version")) == "2"
-    most = (server.read(f"{mount}/config") or {}).get("max_versions") if is_versioned else None
-    return Mount(mount, is_versioned, int(most or 0))
+    max_versions = (server.read(f"{mount}/config") or {}).get("max_versions") if is_versioned else None
+    return Mount(mount, is_versioned, int(max_versions or 0))
 
 
 class Migration:
-    """From one mount's folder to another's. The source is only read; nothing that is there is overwritten."""
+    """Copies a folder of one mount to a folder of another. It only reads the source, and overwrites nothing."""
 
     def __init__(self, server: AdminClient, move: Move, source: Mount, target: Mount) -> None:
         self._server = server
@@ -78,13 +77,17 @@ class Migration:
         self._target = target
         self._key = secrets.token_bytes()
         self._ahead = 0.0
-        """Seconds by which the server's clock may be ahead of ours."""
+        """Seconds by which the server's clock may be ahead of this host's."""
 
-    def run(self, *, act: bool) -> Iterator[SecretResult]:
-        """Secret by secret. Raises DeniedError or VaultUnreachableError: what is done by then stays; the next run goes on."""
+    def run(self, *, apply_changes: bool) -> Iterator[SecretResult]:
+        """Copy secret by secret. Raises DeniedError or VaultUnreachableError; the next run continues after the copies."""
         self._ahead = self._ask_ahead()
         for path, why in self._walk(""):
-            yield SecretResult(path, Outcome.LEFT_OUT, why=why) if why else self._move_one(path, act=act)
+            yield (
+                SecretResult(path, Outcome.SKIPPED, why=why)
+                if why
+                else self._move_one(path, apply_changes=apply_changes)
+            )
 
     def _walk(self, folder: str) -> Iterator[tuple[str, str | None]]:
         view = "metadata/" if self._source.is_versioned else ""
@@ -96,26 +99,30 @@ class Migration:
             else:
                 yield from self._walk(path)
 
-    def _move_one(self, path: str, *, act: bool) -> SecretResult:
+    def _move_one(self, path: str, *, apply_changes: bool) -> SecretResult:
         source = self._read(self._source, f"{self._move.source.path}{path}")
         if source is None:
-            return SecretResult(path, Outcome.EQUAL)  # It was taken away since it was listed.
-        if not all(kv_versions.is_exact(version.data) for version in source.versions.values()):
-            why = "a whole number there has more digits than KV version 2 keeps; write it as a string first"
+            return SecretResult(path, Outcome.EQUAL)  # Another client removed it since it was listed.
+        if not all(kv_versions.is_lossless(version.data) for version in source.versions.values()):
+            why = "it has an integer with more digits than KV version 2 stores; write it as a string first"
             return SecretResult(path, Outcome.REFUSED, why=why)
-        settings = settings_for(source.settings, source_most=self._source.most, target_most=self._target.most)
+        settings = settings_for(
+            source.settings,
+            source_max_versions=self._source.max_versions,
+            target_max_versions=self._target.max_versions,
+        )
         source = replace(source, settings=settings)
         steps = self._plan(source, path)
         if isinstance(steps, Mismatch):
-            return SecretResult(path, Outcome.REFUSED, why=f"something else is there: {steps.why}")
+            return SecretResult(path, Outcome.REFUSED, why=f"a different secret exists there: {steps.why}")
         if not steps:
             return SecretResult(path, Outcome.EQUAL)
-        if act:
+        if apply_changes:
             for step in steps:
                 self._obey(f"{self._move.target.path}{path}", step)
             if self._plan(source, path):
                 return SecretResult(
-                    path, Outcome.REFUSED, why="read back, the copy is not equal: did somebody write it meanwhile?"
+                    path, Outcome.REFUSED, why="the copy differs when read back: another client may have written it"
                 )
         written = [step.number for step in steps if isinstance(step, WriteVersion)]
         lost = sum(number not in source.versions or source.versions[number].data is None for number in written)
@@ -123,7 +130,9 @@ class Migration:
 
     def _plan(self, source: KvSecret, path: str) -> tuple[Step, ...] | Mismatch:
         target = self._read(self._target, f"{self._move.target.path}{path}")
-        return plan(source, target, most=most_of(source.settings, self._target.most), now=self._now())
+        return plan(
+            source, target, max_versions=kept_versions(source.settings, self._target.max_versions), now=self._now()
+        )
 
     def _read(self, mount: Mount, path: str) -> KvSecret | None:
         if not mount.is_versioned:
@@ -133,13 +142,13 @@ class Migration:
         if metadata is None:
             return None
         versions = {
-            int(number): self._version(mount, path, number, said)
-            for number, said in (metadata.get("versions") or {}).items()
+            int(number): self._version(mount, path, number, entry)
+            for number, entry in (metadata.get("versions") or {}).items()
         }
         return KvSecret(int(metadata.get("current_version") or 0), versions, kv_versions.settings_of(metadata))
 
-    def _version(self, mount: Mount, path: str, number: str, said: Mapping[str, Any]) -> Version:
-        version = kv_versions.version_of(said)
+    def _version(self, mount: Mount, path: str, number: str, entry: Mapping[str, Any]) -> Version:
+        version = kv_versions.version_of(entry)
         if not version.is_live(self._now()):
             return version
         answer = self._server.read(f"{mount.path}/data/{path}", {"version": number})
@@ -152,9 +161,9 @@ class Migration:
         mount = self._target.path
         match step:
             case WriteSettings(settings):
-                self._server.write(f"{mount}/metadata/{path}", kv_versions.metadata_from(settings))
+                self._server.write(f"{mount}/metadata/{path}", kv_versions.metadata_body(settings))
             case WriteVersion(number, data):
-                # With the version that must be there, nobody else's is ever overwritten.
+                # Check-and-set: another client's version is never overwritten.
                 self._server.write(f"{mount}/data/{path}", {"options": {"cas": number - 1}, "data": data})
             case DeleteVersion(number):
                 self._server.write(f"{mount}/delete/{path}", {"versions": [number]})
@@ -166,9 +175,6 @@ class Migration:
 
     def _ask_ahead(self) -> float:
         before = wall_time()
-        try:
-            date = self._server.transport.ask("GET", "sys/seal-status", token=None).date
-        except RequestFailedError as exc:
-            raise request_error(exc.failure, "sys/seal-status") from None
-        # It counts whole seconds: what was deleted in this one must not look as if it had yet to be.
+        date = self._server.seal_status().date
+        # The date has whole seconds. A version deleted in this second must not look like one that is still readable.
         return 0.0 if date is None else date + 1 - before

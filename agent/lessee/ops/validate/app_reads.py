@@ -4,18 +4,17 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import assert_never
 
+from lessee.core.errors import DeniedError, VaultRequestError
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import Dynamic, Folder, Need, Ref
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.core.secrets import Secret
 from lessee.ops.validate.concurrency import each
 from lessee.ops.validate.context import Subject
 from lessee.ops.validate.policy.trial_files import Tried, try_files
 from lessee.rendering.app_templates import Recipe
 from lessee.rendering.render import Inputs
-from lessee.vault.admin import AdminClient, request_error
-from lessee.vault.engines import kv
-from lessee.vault.transport import RequestFailedError
+from lessee.vault.admin import AdminClient
 
 _SHARE = 0.6
 _Seen = Secret | Mapping[str, Secret] | Failure | None
@@ -31,7 +30,7 @@ class Read(ImmutableStruct, frozen=True):
 
 
 def read(subject: Subject, recipe: Recipe) -> Read:
-    """Raises NotLookedError, RefusedError or VaultUnreachableError where the app cannot log in."""
+    """Raises NotLookedError, DeniedError or VaultUnreachableError where the app cannot log in."""
     client = subject.login_of(recipe.app.vault)
     kv_version = _version(client, recipe)
     seen = each(recipe.needs, partial(_look, client, kv_version), subject.timeout * _SHARE)
@@ -52,12 +51,9 @@ def try_out(subject: Subject, recipe: Recipe, found: Read) -> Tried:
 
 def _version(client: AdminClient, recipe: Recipe) -> int:
     """Of the mount, where anything is read from it."""
-    if all(isinstance(need, Dynamic) for need in recipe.needs):
+    if all(isinstance(need, DynamicSecret) for need in recipe.needs):
         return 2
-    try:
-        return kv.mount_version(client.transport, client.token, recipe.space.mount)
-    except RequestFailedError as exc:
-        raise request_error(exc.failure, recipe.space.mount) from None
+    return client.kv_version(recipe.scope.mount)
 
 
 def _look(client: AdminClient, kv_version: int, need: Need) -> _Seen:
@@ -65,30 +61,35 @@ def _look(client: AdminClient, kv_version: int, need: Need) -> _Seen:
     try:
         match need:
             case Ref():
-                return kv.read(client.transport, client.token, need, kv_version)
+                return _secret(client, kv_version, need)
             case Folder():
                 return dict(_folder(client, kv_version, need))
-            case Dynamic():
+            case DynamicSecret():
                 return _may_ask(client, need)
             case _:
                 assert_never(need)
-    except RequestFailedError as exc:
-        return exc.failure
+    except VaultRequestError as exc:
+        return Failure(exc.kind, exc.what)
 
 
 def _folder(client: AdminClient, kv_version: int, folder: Folder) -> Iterator[tuple[str, Secret]]:
-    for name in kv.list_folder(client.transport, client.token, folder, kv_version, detailed=False):
-        yield name, kv.read(client.transport, client.token, folder.ref(name), kv_version)
+    for name in client.list_secrets(folder, kv_version):
+        yield name, _secret(client, kv_version, folder.ref(name))
 
 
-def _may_ask(client: AdminClient, need: Dynamic) -> Failure | None:
+def _secret(client: AdminClient, kv_version: int, ref: Ref) -> Secret:
+    found = client.read_secret(ref, kv_version)
+    if not isinstance(found, Secret):
+        raise DeniedError("there is no such secret" if found is None else "it is deleted", kind=Kind.NOT_FOUND)
+    return found
+
+
+def _may_ask(client: AdminClient, need: DynamicSecret) -> Failure | None:
     """By the login's policy alone: asking would issue credentials that somebody has to revoke."""
     path, wanted = need.path, "update" if need.method == "POST" else "read"
     if need.local_key:
         before, _, role = path.rpartition("/issue/")
         path = f"{before}/sign/{role}"
-    body = {"paths": [path]}
-    found = client.transport.ask("POST", "sys/capabilities-self", token=client.token, body=body, changes=False).data
-    if {wanted, "root"} & set(found.get(path) or ()):
+    if {wanted, "root"} & set(client.capabilities([path])[path]):
         return None
     return Failure(Kind.DENIED, f"the policy does not grant {wanted} on {path}")

@@ -9,11 +9,12 @@ from typing import Any
 
 from lessee.config import Config, Vault
 from lessee.config.grammar.vault import AppRole, TokenAuth
-from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError
+from lessee.core.errors import DeniedError, LesseeError, VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.core.paths import Folder, Need, Ref
-from lessee.core.sensitive.names import Place
-from lessee.core.sensitive.traces import Traces
+from lessee.core.sensitive.leaks import LeakDetector
+from lessee.core.secrets import Secret
+from lessee.core.sensitive.names import SecretField
 from lessee.host.clock import boot_time
 from lessee.host.project import Project, load
 from lessee.ops.validate import inventory
@@ -21,14 +22,11 @@ from lessee.ops.validate.checks import NotLookedError
 from lessee.ops.validate.inventory import Inventory
 from lessee.ops.validate.once import Once
 from lessee.ops.validate.policy.exposure import listed
-from lessee.rendering.app_templates import space_of
+from lessee.rendering.app_templates import path_scope_of
 from lessee.vault import health
-from lessee.vault.admin import AdminClient, admin_client, request_error
-from lessee.vault.auth.login import look_up
+from lessee.vault.admin import AdminClient, admin_client
 from lessee.vault.connect import address_of
-from lessee.vault.engines import kv
 from lessee.vault.health import Health
-from lessee.vault.transport import RequestFailedError
 
 _SHARE = 0.6
 """Of a check's time: whether Vault answers and what it holds is known before whoever waits for that is out of time."""
@@ -45,7 +43,7 @@ class Subject:
         self.now = now
         self.timeout = config.validate.timeout
         """Seconds that each check may take."""
-        self.space = space_of(config)
+        self.scope = path_scope_of(config)
         self._ways = ExitStack()
         self._health = Once(lambda: health.look(address_of(config.vault, environ), self.timeout * _SHARE / 2))
         self._client = Once(partial(self._open, None, config.vault))
@@ -55,7 +53,7 @@ class Subject:
         self._secrets: dict[Ref, Once[Mapping[str, Any] | None]] = {}
         self._project = Once(lambda: load(path, environ, for_child=True))
         self._inventory = Once(self._take_inventory)
-        self._traces = Once(lambda: Traces(one for one in self.inventory().values() if one[0] not in self.public()))
+        self._detector = Once(lambda: LeakDetector(one for one in self.inventory().values() if one[0] not in self.public()))
 
     def health(self) -> tuple[Health, ...]:
         """What each of Vault's addresses says of itself."""
@@ -69,7 +67,7 @@ class Subject:
         return _way(self._client)
 
     def reach(self) -> AdminClient:
-        """As above, and what is wrong with it is told: raises RefusedError or VaultUnreachableError."""
+        """As above, and what is wrong with it is told: raises DeniedError or VaultUnreachableError."""
         try:
             return self._client()
         except NotLookedError as exc:
@@ -80,12 +78,12 @@ class Subject:
         return _way(self._identity)
 
     def log_in(self) -> None:
-        """Raises RefusedError or VaultUnreachableError where a way fails, and NotLookedError where Vault does not serve."""
+        """Raises DeniedError or VaultUnreachableError where a way fails, and NotLookedError where Vault does not serve."""
         self._identity()
         self._client()
 
     def login_of(self, vault: Vault) -> AdminClient:
-        """As an app with this block logs in. Raises NotLookedError where that is not tried, RefusedError or VaultUnreachableError."""
+        """As an app with this block logs in. Raises NotLookedError where that is not tried, DeniedError or VaultUnreachableError."""
         if vault == self.config.vault:
             return self.identity()
         return self._logins.setdefault(vault, Once(partial(self._log_in, vault)))()
@@ -102,11 +100,11 @@ class Subject:
         """The secrets of the environment. Raises as `secret` does."""
         return self._inventory()
 
-    def traces(self) -> Traces:
+    def detector(self) -> LeakDetector:
         """What finds their values elsewhere, but for those that are `public`. Raises as `secret` does."""
-        return self._traces()
+        return self._detector()
 
-    def public(self) -> frozenset[Place]:
+    def public(self) -> frozenset[SecretField]:
         """Where the values lie that apps list as public."""
         try:
             recipes = self.project().recipes.values()
@@ -117,9 +115,9 @@ class Subject:
     def secret(self, path: str) -> Mapping[str, Any] | None:
         """The fields of a secret of the environment, by the path that a template names; None where there is none.
 
-        Each is read once. Raises NotLookedError where Vault does not serve, RefusedError or VaultUnreachableError for this path.
+        Each is read once. Raises NotLookedError where Vault does not serve, DeniedError or VaultUnreachableError for this path.
         """
-        ref = self.space.secret(path)
+        ref = self.scope.secret(path)
         return self._secrets.setdefault(ref, Once(partial(self._read, ref)))()
 
     def kv_version(self) -> int:
@@ -128,7 +126,7 @@ class Subject:
 
     def other_folders(self) -> Mapping[str, str]:
         """Of each other environment the folder of its secrets. Raises NotLookedError where the prefix names none."""
-        own, parts = self.config.environment, self.space.prefix.split("/")
+        own, parts = self.config.environment, self.scope.prefix.split("/")
         if own is None or own not in parts:
             raise NotLookedError("the secrets' prefix holds no environment's name")
         others = sorted(self.config.foreign_environments)
@@ -146,10 +144,10 @@ class Subject:
             raise NotLookedError("Vault does not serve")
         opened = self._ways.enter_context(admin_client(vault, self.environ, boot_time, token=token))
         try:
-            look_up(opened.transport, opened.token, boot_time)
-        except RequestFailedError as exc:
-            if exc.failure.kind is not Kind.UNSUPPORTED:  # It is valid, and may not look at itself.
-                raise request_error(exc.failure, vault.address) from None
+            opened.look_up_token(boot_time)
+        except VaultRequestError as exc:
+            if exc.kind is not Kind.UNSUPPORTED:  # It is valid, and may not look itself up.
+                raise
         return opened
 
     def _log_in(self, vault: Vault) -> AdminClient:
@@ -162,14 +160,10 @@ class Subject:
         return self._open("", vault)
 
     def _look_at_mount(self) -> int:
-        client, mount = self.client(), self.space.mount
-        try:
-            return kv.mount_version(client.transport, client.token, mount)
-        except RequestFailedError as exc:
-            raise request_error(exc.failure, mount) from None
+        return self.client().kv_version(self.scope.mount)
 
     def _take_inventory(self) -> Inventory:
-        root = Folder(self.space.mount, self.space.prefix)
+        root = Folder(self.scope.mount, self.scope.prefix)
         return inventory.take(self.client(), self.kv_version(), root, self._named(), self.timeout * _SHARE)
 
     def _named(self) -> set[Ref]:
@@ -181,8 +175,8 @@ class Subject:
         named |= {one.secret for one in self.config.rotation.values()}
         refs = set()
         for path in named - {None}:
-            with suppress(RefusedError):  # The check that wants it tells of it.
-                refs.add(self.space.secret(str(path)))
+            with suppress(DeniedError):  # The check that wants it tells of it.
+                refs.add(self.scope.secret(str(path)))
         try:
             needs = self.needs()
         except LesseeError:
@@ -191,12 +185,8 @@ class Subject:
 
     def _read(self, ref: Ref) -> Mapping[str, Any] | None:
         client, version = self.client(), self.kv_version()
-        try:
-            return kv.read(client.transport, client.token, ref, version).data
-        except RequestFailedError as exc:
-            if exc.failure.kind is Kind.MISSING:
-                return None
-            raise request_error(exc.failure, str(ref)) from None
+        found = client.read_secret(ref, version)
+        return found.data if isinstance(found, Secret) else None
 
 
 def _way(once: Once[AdminClient]) -> AdminClient:

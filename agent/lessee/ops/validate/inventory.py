@@ -5,15 +5,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
+from lessee.core.errors import VaultRequestError
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import Folder, Ref
-from lessee.core.secrets import Marker, Secret
-from lessee.core.sensitive.names import Place, fields, is_plain
+from lessee.core.secrets import Secret, VersionMetadata
+from lessee.core.sensitive.names import SecretField, fields, is_not_secret
 from lessee.ops.validate.concurrency import each
 from lessee.vault.admin import AdminClient
-from lessee.vault.engines import kv
-from lessee.vault.transport import RequestFailedError
 
 MOST = 2000
 """Secrets that are looked at."""
@@ -22,12 +21,12 @@ _OWN = "lessee/"
 
 
 class Inventory(ImmutableStruct, frozen=True):
-    """What was seen. Of a secret that is deleted, its marker alone."""
+    """What was seen. Of a secret that is deleted, its version metadata alone."""
 
     hidden = ("secrets",)
 
     secrets: Mapping[Ref, Secret]
-    deleted: Mapping[Ref, Marker]
+    deleted: Mapping[Ref, VersionMetadata]
     listed: bool
     """Whether the token may list the environment's folder."""
     refused: tuple[str, ...] = ()
@@ -35,18 +34,18 @@ class Inventory(ImmutableStruct, frozen=True):
     unseen: int = 0
     """Secrets for which the time did not suffice, or that are too many; the latter are counted as one."""
 
-    def values(self) -> Iterator[tuple[Place, str]]:
+    def values(self) -> Iterator[tuple[SecretField, str]]:
         """All that is to be kept secret, by where it belongs."""
         for ref, secret in self.secrets.items():
             for key, value in fields(secret.data):
-                if not is_plain(key, value):
-                    yield Place(str(ref), key), value
+                if not is_not_secret(key, value):
+                    yield SecretField(str(ref), key), value
 
     @property
     def plain(self) -> int:
         """How many values are not among those, for their names say that they are no secrets."""
         found = (one for secret in self.secrets.values() for one in fields(secret.data))
-        return sum(is_plain(key, value) for key, value in found)
+        return sum(is_not_secret(key, value) for key, value in found)
 
 
 def take(client: AdminClient, version: int, root: Folder, named: Iterable[Ref], seconds: float) -> Inventory:
@@ -83,9 +82,9 @@ def _names(client: AdminClient, root: Folder, version: int, deadline: float) -> 
     while waiting and len(found) <= MOST and time.monotonic() < deadline:
         folder = waiting.popleft()
         try:
-            names = _list(client, folder, version)
-        except RequestFailedError as exc:
-            if exc.failure.kind is not Kind.DENIED:
+            names = client.list(f"{folder.mount}/{'metadata/' if version != 1 else ''}{folder.path}")
+        except VaultRequestError as exc:
+            if exc.kind is not Kind.DENIED:
                 whole = False
             elif folder == root:
                 return _Names([], whole=True, listed=False)
@@ -98,35 +97,21 @@ def _names(client: AdminClient, root: Folder, version: int, deadline: float) -> 
     return _Names(found, whole and not waiting, refused=tuple(refused))
 
 
-def _list(client: AdminClient, folder: Folder, version: int) -> list[str]:
-    path = f"{folder.mount}/{'metadata/' if version != 1 else ''}{folder.path}"
-    try:
-        return list(
-            client.transport.ask("GET", path, token=client.token, params={"list": "true"}).data.get("keys") or ()
-        )
-    except RequestFailedError as exc:
-        if exc.failure.kind is Kind.MISSING:
-            return []
-        raise
-
-
 def _read(client: AdminClient, wanted: list[Ref], version: int, deadline: float, names: _Names) -> Inventory:
     refs, more = wanted[:MOST], not names.whole or len(wanted) > MOST
     seen = each(refs, partial(_look, client, version), max(deadline - time.monotonic(), 0))
     refused = (str(ref) for ref, one in sorted(seen.items()) if isinstance(one, Failure))
     return Inventory(
         secrets={ref: one for ref, one in sorted(seen.items()) if isinstance(one, Secret)},
-        deleted={ref: one for ref, one in sorted(seen.items()) if isinstance(one, Marker)},
+        deleted={ref: one for ref, one in sorted(seen.items()) if isinstance(one, VersionMetadata)},
         listed=names.listed,
         refused=(*names.refused, *refused),
         unseen=len(refs) - len(seen) + more,
     )
 
 
-def _look(client: AdminClient, version: int, ref: Ref) -> Secret | Marker | Failure | None:
+def _look(client: AdminClient, version: int, ref: Ref) -> Secret | VersionMetadata | Failure | None:
     try:
-        return kv.read(client.transport, client.token, ref, version)
-    except RequestFailedError as exc:
-        if exc.failure.kind is Kind.MISSING:
-            return kv.deleted(exc)
-        return exc.failure
+        return client.read_secret(ref, version)
+    except VaultRequestError as exc:
+        return Failure(exc.kind, exc.what)

@@ -5,19 +5,18 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from lessee.config.grammar.validate import CACHE_DATABASE, CheckedDatabase, CheckedStorage
-from lessee.core.errors import LesseeError, VaultUnreachableError
+from lessee.config.grammar.validate import CACHE_DATABASE, DatabaseCheck, StorageCheck
+from lessee.core.errors import LesseeError, VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind
+from lessee.core.secrets import Secret
 from lessee.ops.validate import agent
 from lessee.ops.validate.checks import Check, NotLookedError
 from lessee.ops.validate.context import Subject
 from lessee.ops.validate.network import is_loopback
 from lessee.ops.validate.policy import thresholds
 from lessee.ops.validate.policy.results import Result, Teller
-from lessee.vault.admin import AdminClient, request_error
-from lessee.vault.engines import kv
+from lessee.vault.admin import AdminClient
 from lessee.vault.health import Health
-from lessee.vault.transport import RequestFailedError
 
 _TELL = Teller("vault")
 _SERVER = ("reachable", "initialised", "unsealed", "active-node", "tls", "tls-expiry", "clock-skew")
@@ -99,7 +98,7 @@ def _tls(subject: Subject, urls: list[str]) -> Result:
     if bare:
         todo = "give Vault's listener a certificate, and write https:// in vault.address"
         return _TELL.critical("tls", f"tokens and secrets cross the network in the clear: {', '.join(bare)}", todo)
-    if subject.config.vault.insecure and any(url.startswith("https://") for url in urls):
+    if subject.config.vault.tls_skip_verify and any(url.startswith("https://") for url in urls):
         todo = "take `insecure: true` out, and name the CA in vault.ca_file"
         return _TELL.critical("tls", "Vault's certificate is not verified: anybody may answer in its place", todo)
     secured = all(url.startswith("https://") for url in urls)
@@ -134,9 +133,9 @@ def _token(subject: Subject) -> Iterator[Result]:
     own = subject.identity()
     yield _TELL.passed("login", f"Vault login by {method} works")
     try:
-        known = own.transport.ask("GET", "auth/token/lookup-self", token=own.token).data
-    except RequestFailedError as exc:
-        raise NotLookedError(f"the token may not look at itself: {exc.failure.text}") from None
+        known = own.request("GET", "auth/token/lookup-self").data
+    except VaultRequestError as exc:
+        raise NotLookedError(f"the token may not look itself up: {exc.what}") from None
     yield from _judge(known)
 
 
@@ -156,7 +155,7 @@ def _judge(known: Mapping[str, Any]) -> Iterator[Result]:
 
 
 def _version(subject: Subject) -> Iterator[Result]:
-    mount = subject.space.mount
+    mount = subject.scope.mount
     if subject.kv_version() == 1:
         todo = f"keep versions: `bao kv enable-versioning {mount}`"
         yield _TELL.warning("kv-version-2", f"{mount}/ is KV version 1: what is overwritten is gone", todo)
@@ -167,16 +166,16 @@ def _version(subject: Subject) -> Iterator[Result]:
 def _readable(subject: Subject) -> Iterator[Result]:
     own, version = subject.identity(), subject.kv_version()
     for path in _usual(subject):
-        ref = subject.space.secret(path)
+        ref = subject.scope.secret(path)
         try:
-            kv.read(own.transport, own.token, ref, version)
-        except RequestFailedError as exc:
-            if exc.failure.kind is Kind.MISSING:
-                continue
-            what = f"{ref} cannot be read: {exc.failure.text}"
+            found = own.read_secret(ref, version)
+        except VaultRequestError as exc:
+            what = f"{ref} cannot be read: {exc.what}"
             todo = "grant it to the login's policy: `lessee check --policy` prints the smallest"
             yield _TELL.critical("secret-readable", what, todo)
         else:
+            if not isinstance(found, Secret):
+                continue
             yield _TELL.passed("secret-readable", f"Vault secret retrieval working ({ref})")
         return
     raise NotLookedError(f"there is no secret at any of {', '.join(_usual(subject))}")
@@ -186,8 +185,8 @@ def _usual(subject: Subject) -> tuple[str, ...]:
     said = subject.config.validate
     cache = said.mcp_cache.secret if said.mcp_cache else None
     return (
-        (said.database or CheckedDatabase()).secret,
-        (said.storage or CheckedStorage()).secret,
+        (said.database or DatabaseCheck()).secret,
+        (said.storage or StorageCheck()).secret,
         cache or CACHE_DATABASE,
     )
 
@@ -197,7 +196,7 @@ def _apart(subject: Subject) -> Iterator[Result]:
     if not foreign:
         raise NotLookedError("there are no other environments")
     data = "data/" if subject.kv_version() != 1 else ""
-    folders = [f"{subject.space.mount}/{data}{folder}" for folder in subject.other_folders().values()]
+    folders = [f"{subject.scope.mount}/{data}{folder}" for folder in subject.other_folders().values()]
     paths = {f"{folder}{path}" for folder in folders for path in (_PROBE, *_usual(subject))}
     opened = _allowed(own, sorted(paths))
     for folder in folders:
@@ -214,37 +213,29 @@ def _apart(subject: Subject) -> Iterator[Result]:
 def _allowed(own: AdminClient, paths: list[str]) -> list[str]:
     """Those of which the token may do anything, by its policies; none where it may not ask."""
     try:
-        found = own.transport.ask(
-            "POST", "sys/capabilities-self", token=own.token, body={"paths": paths}, changes=False
-        ).data
-    except RequestFailedError:
+        found = own.capabilities(paths)
+    except VaultRequestError:
         return []
-    return [path for path in paths if set(found.get(path) or ()) - {"deny"}]
+    return [path for path in paths if set(found[path]) - {"deny"}]
 
 
 def _answers(own: AdminClient, path: str) -> bool:
-    """Whether a request there is not refused. Raises RefusedError or VaultUnreachableError where that cannot be seen."""
+    """Whether a request there is not refused. Raises DeniedError or VaultUnreachableError where that cannot be seen."""
     try:
-        own.transport.ask("GET", path, token=own.token)
-    except RequestFailedError as exc:
-        match exc.failure.kind:
-            case Kind.DENIED:
-                return False
-            case Kind.MISSING:
-                return True
-            case _:
-                raise request_error(exc.failure, path) from None
+        own.read(path)
+    except VaultRequestError as exc:
+        if exc.kind is not Kind.DENIED:
+            raise
+        return False
     return True
 
 
 def _audit(subject: Subject) -> Iterator[Result]:
     client = subject.client()
     try:
-        devices = client.transport.ask("GET", "sys/audit", token=client.token).data
-    except RequestFailedError as exc:
-        raise NotLookedError(
-            f"whether there is an audit device: {exc.failure.text}; it takes sudo on sys/audit"
-        ) from None
+        devices = client.request("GET", "sys/audit").data
+    except VaultRequestError as exc:
+        raise NotLookedError(f"whether there is an audit device: {exc.what}; it takes sudo on sys/audit") from None
     if devices:
         yield _TELL.passed("audit-device", f"Vault keeps an audit log ({', '.join(sorted(devices))})")
     else:

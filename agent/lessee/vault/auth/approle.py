@@ -78,15 +78,15 @@ class AppRoleLogin:
             answer = transport.ask("POST", "sys/wrapping/unwrap", token=wrapping_token)
             secret_id = answer.data.get("secret_id")
             if not isinstance(secret_id, str):
-                raise RequestFailedError(Failure(Kind.SPENT, "the wrapping token holds no secret_id"))  # noqa: TRY301
+                raise RequestFailedError(Failure(Kind.ALREADY_UNWRAPPED, "the wrapping token holds no secret_id"))  # noqa: TRY301
         except RequestFailedError as exc:
             failure = exc.failure
             if failure.kind in {Kind.INVALID, Kind.DENIED}:
-                failure = Failure(Kind.SPENT, _SPENT)
-            if failure.kind is Kind.SPENT:
+                failure = Failure(Kind.ALREADY_UNWRAPPED, _SPENT)
+            if failure.kind is Kind.ALREADY_UNWRAPPED:
                 self._spent = (digest, failure)
             raise RequestFailedError(failure) from None
-        self._spent = (digest, Failure(Kind.SPENT, "this wrapping token served its login; a new one is needed"))
+        self._spent = (digest, Failure(Kind.ALREADY_UNWRAPPED, "this wrapping token served its login; a new one is needed"))
         self._kept = secret_id
         return secret_id
 
@@ -96,7 +96,7 @@ class AppRoleLogin:
         path = str(data.get("creation_path") or "")
         if not fnmatchcase(path, expected):
             text = f"the wrapping token was made at {path or 'an unknown path'}, not at {expected}: {_ALARM}"
-            raise RequestFailedError(Failure(Kind.SPENT, text))
+            raise RequestFailedError(Failure(Kind.ALREADY_UNWRAPPED, text))
 
 
 _ALARM = "someone may have put it there; find out who, and bring a new one"

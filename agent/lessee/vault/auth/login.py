@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from lessee.agent.machine.protocol.events import Token
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
+from lessee.core.tokens import Token
 from lessee.vault.transport import Answer, RequestFailedError, Transport
 
 Clock = Callable[[], float]

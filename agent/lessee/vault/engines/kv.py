@@ -5,7 +5,7 @@ from typing import Any
 
 from lessee.core.failures import Failure, Kind
 from lessee.core.paths import Folder, Ref
-from lessee.core.secrets import Marker, Secret
+from lessee.core.secrets import Secret, VersionMetadata
 from lessee.vault.transport import RequestFailedError, Transport
 
 
@@ -33,7 +33,7 @@ def is_detailed(transport: Transport, token: str, mount: str) -> bool:
     try:
         answer = transport.ask("GET", f"{mount}/detailed-metadata/", token=token, params={"help": "1"})
     except RequestFailedError as exc:
-        if exc.failure.kind in {Kind.UNAVAILABLE, Kind.LIMITED, Kind.DENIED}:
+        if exc.failure.kind in {Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.DENIED}:
             raise
         return False
     return "^detailed-metadata/" in answer.help
@@ -50,21 +50,21 @@ def read(transport: Transport, token: str, ref: Ref, version: int) -> Secret:
     return Secret(answer.data.get("data") or {}, _marker_of_version(answer.data.get("metadata") or {}))
 
 
-def deleted(failed: RequestFailedError) -> Marker | None:
+def deleted(failed: RequestFailedError) -> VersionMetadata | None:
     """The version that a 404 says is deleted."""
     metadata = failed.data.get("metadata")
     return _marker_of_version(metadata) if isinstance(metadata, dict) else None
 
 
-def look(transport: Transport, token: str, ref: Ref) -> Marker:
+def look(transport: Transport, token: str, ref: Ref) -> VersionMetadata:
     """The newest version, by metadata alone. Raises RequestFailedError."""
     return _marker(transport.ask("GET", f"{ref.mount}/metadata/{ref.path}", token=token).data)
 
 
 def list_folder(
     transport: Transport, token: str, folder: Folder, version: int, *, detailed: bool
-) -> Mapping[str, Marker | None]:
-    """The secrets in a folder, not its sub-folders. `detailed`: with markers, where the server has it (OpenBao 2.3)."""
+) -> Mapping[str, VersionMetadata | None]:
+    """The secrets in a folder, not its sub-folders. `detailed`: with metadata, where the server has it (OpenBao 2.3)."""
     view = "detailed-metadata/" if detailed else "metadata/"
     path = f"{folder.mount}/{view if version != 1 else ''}{folder.path}"
     answer = transport.ask("GET", path, token=token, params={"list": "true"})
@@ -75,12 +75,12 @@ def list_folder(
     return {name: _marker(details[name]) if name in details else None for name in names}
 
 
-def _marker(metadata: Mapping[str, Any]) -> Marker:
+def _marker(metadata: Mapping[str, Any]) -> VersionMetadata:
     number = metadata.get("current_version") or 0
     newest = (metadata.get("versions") or {}).get(str(number)) or {}
     return _marker_of_version({**newest, "version": number})
 
 
-def _marker_of_version(metadata: Mapping[str, Any]) -> Marker:
+def _marker_of_version(metadata: Mapping[str, Any]) -> VersionMetadata:
     gone = "destroyed" if metadata.get("destroyed") else metadata.get("deletion_time") or ""
-    return Marker(int(metadata.get("version") or 0), str(metadata.get("created_time") or ""), gone)
+    return VersionMetadata(int(metadata.get("version") or 0), str(metadata.get("created_time") or ""), gone)

@@ -8,7 +8,7 @@ from typing import Any
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.leases import Lease
-from lessee.core.paths import Dynamic
+from lessee.core.paths import DynamicSecret
 from lessee.core.secrets import Secret
 from lessee.vault.auth import certificate_request
 from lessee.vault.transport import Answer, RequestFailedError, Transport
@@ -24,7 +24,7 @@ Clock = Callable[[], float]
 
 
 def issue(
-    transport: Transport, value: str, token_id: str, need: Dynamic, clock: Clock, *, wall: Clock = time.time
+    transport: Transport, value: str, token_id: str, need: DynamicSecret, clock: Clock, *, wall: Clock = time.time
 ) -> Lease:
     """Have it made under the token `value`, which the lease will name by `token_id`. Raises RequestFailedError.
 
@@ -37,7 +37,7 @@ def issue(
     try:
         answer = transport.ask(
             method,
-            need.asked,
+            need.request_path,
             token=value,
             body=_body(need, signing) if method == "POST" else None,
             timeout=ISSUE_TIMEOUT,
@@ -88,13 +88,13 @@ def revoke_token(transport: Transport, value: str) -> None:
     transport.ask("POST", "auth/token/revoke-self", token=value)
 
 
-def _body(need: Dynamic, signing: certificate_request.SigningRequest | None) -> Mapping[str, Any]:
+def _body(need: DynamicSecret, signing: certificate_request.SigningRequest | None) -> Mapping[str, Any]:
     if signing is None:
         return dict(need.params)
     return {name: value for name, value in need.params if name not in certificate_request.OURS} | {"csr": signing.csr}
 
 
-def _explained(exc: RequestFailedError, need: Dynamic, method: str) -> RequestFailedError:
+def _explained(exc: RequestFailedError, need: DynamicSecret, method: str) -> RequestFailedError:
     match exc.failure.kind:
         case Kind.UNSUPPORTED if method == "GET":
             todo = 'if it wants a POST, add method="POST"'
@@ -110,7 +110,7 @@ def _name(answer: Answer) -> str:
     return str(answer.lease_id or answer.data.get("serial_number") or answer.request_id)
 
 
-def _static_id(need: Dynamic, answer: Answer) -> str:
+def _static_id(need: DynamicSecret, answer: Answer) -> str:
     rotation = answer.data["last_vault_rotation"]
     return f"static-{_digest(f'{need} {rotation}')}"
 
@@ -142,5 +142,5 @@ def _is_number(value: object) -> bool:
 def _left(ttl: float | None) -> float:
     if not ttl or ttl <= 0:
         # In its last second, or being revoked.
-        raise RequestFailedError(Failure(Kind.MISSING, "the lease is gone"))
+        raise RequestFailedError(Failure(Kind.NOT_FOUND, "the lease is gone"))
     return float(ttl)

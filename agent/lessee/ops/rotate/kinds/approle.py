@@ -1,25 +1,22 @@
 """The secret_id of an AppRole: Vault makes it, and shows it once."""
 
-import json
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
-from lessee.config.grammar.rotation import InVault as Said
-from lessee.core.errors import LesseeError
+from lessee.config.grammar.rotation import VaultValues as Said
+from lessee.core.errors import LesseeError, VaultRequestError
 from lessee.core.failures import Kind
-from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError
+from lessee.ops.rotate.kinds.kind import Case, NewCredential, KindContext, SystemRefusedError
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.telemetry.logs import log
-from lessee.vault.admin import request_error
-from lessee.vault.engines import leases
-from lessee.vault.transport import RequestFailedError
+from lessee.vault.admin import unless_missing
 
 _MARK = "lessee_rotation"
 """The key of a secret_id's metadata under which the rotation's id stands."""
 _PATIENCE = 30.0
-"""Three of the door's times to read: what is made or removed at once is made of as many requests."""
+"""Seconds: three read timeouts of the transport, for an operation takes up to three requests."""
 _REFUSED = frozenset({Kind.INVALID, Kind.DENIED})
 
 Values = Callable[[Fields], Iterable[tuple[str, Any]]]
@@ -28,53 +25,55 @@ Values = Callable[[Fields], Iterable[tuple[str, Any]]]
 class SecretIds:
     """An AppRole's secret_ids, of which each is known to Vault by its accessor."""
 
-    traits = Traits(made_by_system=True, patience=_PATIENCE)
+    traits = Traits(system_generated=True, timeout=_PATIENCE)
 
-    def __init__(self, said: Said, setting: Setting, values: Values) -> None:
+    def __init__(self, said: Said, setting: KindContext, values: Values) -> None:
         """`values`: what else changes in the secret with it."""
         self._said, self._target, self._vault, self._values = said, setting.name, setting.vault, values
         self._role = f"auth/{said.mount}/role/{said.approle}"
-        self._login = f"auth/{said.mount}/login"
+        self._name = {"role_name": said.approle, "mount_point": said.mount}
 
-    def look(self, case: Case) -> tuple[str, ...]:
+    def list_credentials(self, case: Case) -> tuple[str, ...]:
         """Accessors; there may be more of them, since others may make secret_ids of this role too."""
         self._check(is_new=not case.retried)
-        return self._vault.list(f"{self._role}/secret-id")
+        found = unless_missing(lambda: self._approle.list_secret_id_accessors(**self._name))
+        return tuple(found["data"]["keys"]) if found else ()
 
-    def create(self, case: Case) -> Made:
-        for accessor in case.left:
+    def create(self, case: Case) -> NewCredential:
+        for accessor in case.leftovers:
             if self._rotation_of(accessor) == case.id:  # And so nobody knows it.
                 self._destroy(accessor)
-        role_id = (self._vault.read(f"{self._role}/role-id") or {})["role_id"]
-        mark = json.dumps({_MARK: case.id, "lessee_target": self._target})
-        made = self._vault.write(f"{self._role}/secret-id", {"metadata": mark}).data
+        role_id = self._approle.read_role_id(**self._name)["data"]["role_id"]
+        mark = {_MARK: case.id, "lessee_target": self._target}
+        made = self._approle.generate_secret_id(**self._name, metadata=mark)["data"]
         fields = {"role_id": role_id, "secret_id": made["secret_id"], **dict(self._values(case.secret))}
-        return Made(fields, handle=str(made["secret_id_accessor"]))
+        return NewCredential(fields, handle=str(made["secret_id_accessor"]))
 
     def apply(self, case: Case) -> None:
         """Vault knows what it has made."""
 
-    def prove(self, fields: Fields) -> bool:
+    def verify(self, fields: Fields) -> bool:
         """A real login, whose token is revoked at once."""
-        body = {key: str(fields.get(key, "")) for key in ("role_id", "secret_id")}
-        transport = self._vault.transport
+        credentials = {key: str(fields.get(key, "")) for key in ("role_id", "secret_id")}
+        mount = self._name["mount_point"]
         try:
-            answer = transport.ask("POST", self._login, token=None, body=body)
-        except RequestFailedError as exc:
-            if exc.failure.kind in _REFUSED:
+            answer = self._approle.login(**credentials, use_token=False, mount_point=mount)
+        except VaultRequestError as exc:
+            if exc.kind in _REFUSED:
                 return False
-            raise request_error(exc.failure, self._login) from None
-        with suppress(RequestFailedError):  # A batch token cannot be, and each ends by itself.
-            leases.revoke_token(transport, str(answer.auth["client_token"]))
+            raise
+        login = self._vault.with_token(str(answer["auth"]["client_token"]))
+        with suppress(VaultRequestError):  # A batch token cannot be revoked, and each ends by its ttl.
+            login.hvac.auth.token.revoke_self()
         return True
 
-    def retire(self, case: Case) -> None:
+    def revoke(self, case: Case) -> None:
         """Destroy what was published before; what people and other machines log in with stays."""
         published = self._accessor_of(case.secret)
         for accessor in {self._accessor_of(case.current), case.handle} - {"", published, self._kept(case)}:
             self._destroy(accessor)
 
-    def remove(self, case: Case) -> None:
+    def delete(self, case: Case) -> None:
         """None is kept."""
 
     def discard(self, case: Case) -> None:
@@ -85,14 +84,19 @@ class SecretIds:
         return nullcontext()
 
     def close(self) -> None:
-        """The door is the operator's."""
+        """The admin client is the command's."""
+
+    @property
+    def _approle(self) -> Any:
+        return self._vault.hvac.auth.approle
 
     def _check(self, *, is_new: bool) -> None:
         """Raises SystemRefusedError where a new secret_id would be of no use."""
-        role = self._vault.read(self._role)
-        if role is None:
+        found = unless_missing(lambda: self._approle.read_role(**self._name))
+        if found is None:
             todo = f"make it: bao write {self._role} token_policies=…, or mend `approle:` and `mount:`"
             raise SystemRefusedError("there is no such AppRole", where=self._role, todo=todo)
+        role = found["data"]
         if not role.get("bind_secret_id", True):
             todo = "set bind_secret_id=true; now who knows its role_id is let in"
             raise SystemRefusedError("a login of this role takes no secret_id", where=self._role, todo=todo)
@@ -104,7 +108,7 @@ class SecretIds:
             )
         if uses and is_new:
             log("warning", "each proof takes one of a secret_id's logins", target=self._target, logins=uses)
-        if is_new and ttl and self._said.every and ttl <= self._said.every:
+        if is_new and ttl and self._said.rotation_period and ttl <= self._said.rotation_period:
             todo = "make secret_id_ttl longer than `every` and what a rotation takes"
             log("warning", "a secret_id ends before the next one comes", target=self._target, ttl=ttl, todo=todo)
 
@@ -119,8 +123,8 @@ class SecretIds:
         secret_id = fields.get("secret_id")
         if not isinstance(secret_id, str) or not secret_id:
             return ""
-        found = self._vault.write(f"{self._role}/secret-id/lookup", {"secret_id": secret_id}).data
-        return str(found.get("secret_id_accessor") or "")
+        found = self._approle.read_secret_id(**self._name, secret_id=secret_id)
+        return str((found.get("data") or {}).get("secret_id_accessor") or "")
 
     def _rotation_of(self, accessor: str) -> str:
         found = self._about(accessor)
@@ -128,20 +132,15 @@ class SecretIds:
 
     def _about(self, accessor: str) -> Fields:
         """What Vault knows of a secret_id; nothing of one that is gone."""
-        path = f"{self._role}/secret-id-accessor/lookup"
-        vault = self._vault
-        try:
-            return vault.transport.ask("POST", path, token=vault.token, body={"secret_id_accessor": accessor}).data
-        except RequestFailedError as exc:
-            if exc.failure.kind is Kind.MISSING:
-                return {}
-            raise request_error(exc.failure, path) from None
+        look_up = self._approle.read_secret_id_accessor
+        found = unless_missing(lambda: look_up(**self._name, secret_id_accessor=accessor))
+        return (found or {}).get("data") or {}
 
     def _destroy(self, accessor: str) -> None:
         # What is gone cannot be destroyed: Vault then answers 500.
         if self._about(accessor):
             try:
-                self._vault.write(f"{self._role}/secret-id-accessor/destroy", {"secret_id_accessor": accessor})
+                self._approle.destroy_secret_id_accessor(**self._name, secret_id_accessor=accessor)
             except LesseeError:
                 if self._about(accessor):  # Else somebody else was faster.
                     raise

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lessee.config import Vault
-from lessee.core.errors import ConfigError, LesseeError, DeniedError
+from lessee.core.errors import ConfigError, DeniedError, LesseeError
 from lessee.host.project import find, read
 from lessee.ops.setup.initialization import initialize, unseal, wait_until_active
 from lessee.ops.setup.policy.initialization import InitOptions, check, public_key, seal_of
@@ -61,7 +61,7 @@ def _pgp_key(name: str) -> str:
 
 def _unseal(vault: Vault, environ: dict[str, str], folder: Path) -> int:
     with unauthenticated_client(vault, environ) as server:
-        seal = seal_of(server.read("sys/seal-status") or {})
+        seal = seal_of(server.seal_status().data)
         if not seal.initialized:
             raise DeniedError("it is not initialised", where=vault.address, todo="run `lessee setup --init DIR` first")
         if seal.sealed and not seal.automatic:
