@@ -148,7 +148,7 @@ def test_what_the_runner_would_not_take_as_a_variable_is_told_and_nothing_is_exp
     use, _, clean = steps(export="true")
     log, failed = github.run(use, {"if": "always()", "run": 'echo "first: ${FIRST:-none}"'}, clean)
     assert failed
-    assert f"lessee: {name}: the runner takes this variable from nobody" in log
+    assert f"lessee: {name}: the runner does not let a step set this variable" in log
     assert "first: none" in log
 
 

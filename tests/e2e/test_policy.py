@@ -18,7 +18,7 @@ import pytest
 from lessee.config.parsing import parse
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
 from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, policy, text_of
-from lessee.rendering.app_templates import compile_recipes, space_of
+from lessee.rendering.app_templates import compile_recipes, path_scope_of
 from lessee.rendering.templates import Compiler
 from support.needs import need
 from support.programs.sidecar import Sidecar, eventually
@@ -82,7 +82,7 @@ def configuration(situation, auths):
     return {
         "environment": "testing",
         "vault": {"auth": auths["web"]},
-        "secrets": {"mount": situation.mount, "shared": ["shared/"]},
+        "secrets": {"mount": situation.mount, "shared_prefixes": ["shared/"]},
         "apps": {
             app: {
                 "directory": f"/run/{app}",
@@ -103,7 +103,7 @@ def rules():
         auths = {"web": auth, "other": auth | {"role_id_file": "/other"}}
         config = parse(json.dumps(configuration(situation, auths)), source="lessee.yaml", environ={})
         texts = {template: text for templates in situation.apps.values() for template, text in templates.items()}
-        recipes = compile_recipes(config, Compiler(texts.__getitem__, space_of(config)))
+        recipes = compile_recipes(config, Compiler(texts.__getitem__, path_scope_of(config)))
         for vault, some in identities(recipes.values(), config.vault).items():
             for rule in policy(vault, some, situation.engine).rules:
                 yield name, some[0].app.name, rule.path
@@ -446,7 +446,7 @@ def test_a_rule_means_the_path_that_it_names_and_no_other(server, name):
     said = {"environment": "testing", "secrets": {"mount": "old"}, "apps": {"web": app}}
     config = parse(json.dumps(said), source="lessee.yaml", environ={})
     template = f"{{{{ secret({json.dumps(name)}) | length }}}}"
-    recipes = compile_recipes(config, Compiler(lambda _: template, space_of(config)))
+    recipes = compile_recipes(config, Compiler(lambda _: template, path_scope_of(config)))
     made = policy(config.vault, tuple(recipes.values()), Engine(1, detailed=False))
     server.ask("PUT", "sys/policies/acl/odd", {"policy": text_of(made)})
     created = server.ask("POST", "auth/token/create", {"policies": ["odd"], "no_default_policy": True})

@@ -1,11 +1,11 @@
-"""What `lessee setup` grants, tried with real tokens: each right opens what it says, and nothing else."""
+"""What `lessee setup` grants, tried with real tokens: each capability grants its operations, and no others."""
 
 import itertools
 
 import pytest
 
 from lessee.host.openbao import free_port
-from support.environments.setup_namespace import CANARY, ENVIRONMENTS, Ground
+from support.environments.setup_namespace import CANARY, ENVIRONMENTS, SetupNamespace
 from support.programs.sidecar import Sidecar
 
 _NUMBERS = itertools.count()
@@ -14,7 +14,7 @@ _NUMBERS = itertools.count()
 @pytest.fixture
 def ground(bao, tmp_path):
     name = f"access{next(_NUMBERS)}"
-    yield Ground(bao, name, tmp_path)
+    yield SetupNamespace(bao, name, tmp_path)
     bao.ask("DELETE", f"sys/namespaces/{name}")
 
 
@@ -33,7 +33,7 @@ OPERATIONS = {
     "delete all": ("DELETE", "secret/metadata/{}/old", None),
 }
 DELETE = {"delete", "delete a version", "undelete", "destroy", "delete all"}
-RIGHTS = {
+CAPABILITIES = {
     "read": {"read", "look"},
     "list": {"list", "list with versions"},
     "create": {"create"},
@@ -43,8 +43,8 @@ RIGHTS = {
 }
 
 
-def done_by(ground, token, folder):
-    """All that a token may do in a folder, which is made anew for each try."""
+def allowed_operations(ground, token, folder):
+    """The operations that a token may do in a folder, which is created again for each one."""
     allowed = set()
     for name, (method, path, body) in OPERATIONS.items():
         for secret in ("old", "new"):
@@ -55,22 +55,22 @@ def done_by(ground, token, folder):
     return allowed
 
 
-@pytest.mark.parametrize("right", RIGHTS)
-def test_a_right_opens_what_it_says_and_nothing_else(ground, right):
-    ground.wanted.update(environments=["testing", "production"], components={"one": [right]}, secrets={})
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_a_capability_grants_only_its_operations(ground, capability):
+    ground.wanted.update(environments=["testing", "production"], components={"one": [capability]}, secrets={})
     ground.run()
     token = ground.log_in("testing-one")
-    assert done_by(ground, token, "testing/database") == RIGHTS[right]
-    assert done_by(ground, token, "testing") == RIGHTS[right]
-    assert done_by(ground, token, "production/database") == set()
-    assert done_by(ground, token, "shared") == set()
+    assert allowed_operations(ground, token, "testing/database") == CAPABILITIES[capability]
+    assert allowed_operations(ground, token, "testing") == CAPABILITIES[capability]
+    assert allowed_operations(ground, token, "production/database") == set()
+    assert allowed_operations(ground, token, "shared") == set()
 
 
 MATRIX = {
-    "app": RIGHTS["read"] | RIGHTS["list"],
+    "app": CAPABILITIES["read"] | CAPABILITIES["list"],
     "database-admin": set(OPERATIONS),
     "security": set(OPERATIONS),
-    "ci": RIGHTS["read"],
+    "ci": CAPABILITIES["read"],
 }
 
 
@@ -79,26 +79,29 @@ def test_each_component_can_do_exactly_its_row_of_the_matrix_in_its_own_environm
     ground.run()
     for environment, (component, row) in itertools.product(ENVIRONMENTS, MATRIX.items()):
         token = ground.log_in(f"{environment}-{component}")
-        assert done_by(ground, token, f"{environment}/database") == row
+        assert allowed_operations(ground, token, f"{environment}/database") == row
         elsewhere = set() if component == "database-admin" else row
-        assert done_by(ground, token, f"{environment}/api-keys") == elsewhere
+        assert allowed_operations(ground, token, f"{environment}/api-keys") == elsewhere
         for other in ENVIRONMENTS:
             if other != environment:
-                assert done_by(ground, token, f"{other}/database") == set()
+                assert allowed_operations(ground, token, f"{other}/database") == set()
         for path in ("sys/policies/acl/testing-app", "sys/mounts", "auth/approle/role/testing-app"):
             assert not ground.is_allowed("GET", path, token=token)
 
 
-def test_a_component_is_kept_to_its_folders(ground):
-    ground.wanted.update(components={"one": {"rights": ["read"], "below": ["api-keys", "mcp/"]}}, secrets={})
+def test_a_component_is_restricted_to_its_prefixes(ground):
+    ground.wanted.update(components={"one": {"capabilities": ["read"], "prefixes": ["api-keys", "mcp/"]}}, secrets={})
     ground.run()
     token = ground.log_in("testing-one")
-    allowed = {folder: "read" in done_by(ground, token, f"testing/{folder}") for folder in ("api-keys", "mcp", "mcp2")}
+    allowed = {
+        folder: "read" in allowed_operations(ground, token, f"testing/{folder}")
+        for folder in ("api-keys", "mcp", "mcp2")
+    }
     assert allowed == {"api-keys": True, "mcp": True, "mcp2": False}
 
 
-def test_a_role_bound_to_addresses_refuses_others(ground):
-    near, far = ({"rights": ["read"], "cidrs": [cidr]} for cidr in ("127.0.0.1", "10.0.0.0/8"))
+def test_a_role_with_bound_cidrs_refuses_other_addresses(ground):
+    near, far = ({"capabilities": ["read"], "bound_cidrs": [cidr]} for cidr in ("127.0.0.1", "10.0.0.0/8"))
     ground.wanted["components"] = {"near": near, "far": far}
     ground.run()
     assert ground.log_in("testing-near")
@@ -107,9 +110,9 @@ def test_a_role_bound_to_addresses_refuses_others(ground):
     assert ground.run().stdout == "done: nothing to do\n"
 
 
-def test_times_and_uses_are_those_of_the_configuration(ground):
+def test_ttls_and_uses_are_as_configured(ground):
     times = {"token_ttl": "10m", "token_max_ttl": "1h", "secret_id_ttl": "24h", "secret_id_num_uses": 1}
-    ground.wanted["components"] = {"ci": {"rights": ["read"], **times}}
+    ground.wanted["components"] = {"ci": {"capabilities": ["read"], **times}}
     ground.run("--output", "out")
     folder = ground.disk / "out/testing/testing-ci"
     body = {name: (folder / name).read_text() for name in ("role_id", "secret_id")}
@@ -120,7 +123,7 @@ def test_times_and_uses_are_those_of_the_configuration(ground):
         ground.ask("POST", "auth/approle/login", body, token="")
 
 
-def test_logins_leave_in_files_that_nobody_else_may_read_and_only_once(ground):
+def test_credentials_are_written_once_to_files_that_only_the_owner_may_read(ground):
     planned = ground.run("--plan", "--output", "out").stdout
     assert not (ground.disk / "out").exists()
     done = ground.run("--output", "out").stdout
@@ -129,24 +132,24 @@ def test_logins_leave_in_files_that_nobody_else_may_read_and_only_once(ground):
     assert len(paths) == 3 + 12 + 24
     assert {path.stat().st_mode & 0o777 for path in paths if path.is_file()} == {0o600}
     assert {path.stat().st_mode & 0o777 for path in (ground.disk / "out", *paths) if path.is_dir()} == {0o700}
-    held = {path: path.read_text() for path in paths if path.is_file()}
+    files = {path: path.read_text() for path in paths if path.is_file()}
     (ground.disk / "out/testing/testing-ci/secret_id").unlink()
     again = ground.run("--output", "out").stdout
     assert again.splitlines()[1:-1] == [f"  + {ground.disk}/out/testing/testing-ci: secret_id"]
-    changed = [str(path) for path, text in held.items() if path.read_text() != text]
+    changed = [str(path) for path, text in files.items() if path.read_text() != text]
     assert changed == [f"{ground.disk}/out/testing/testing-ci/secret_id"]
 
 
-def test_files_of_a_role_that_was_made_anew_are_told_of(ground):
+def test_files_of_a_recreated_role_are_reported(ground):
     ground.run("--output", "out")
     ground.run("--remove", "testing", "--yes")
-    describe = ground.run("--output", "out").stderr
-    assert describe.count("the role was made anew; remove it and its secret_id") == 4
-    assert f"{ground.disk}/out/testing/testing-app/role_id: " in describe
+    messages = ground.run("--output", "out").stderr
+    assert messages.count("the role was created again since; remove this file and its secret_id") == 4
+    assert f"{ground.disk}/out/testing/testing-app/role_id: " in messages
 
 
-def test_a_wrapped_secret_id_serves_once(ground):
-    ground.run("--output", "out", "--wrap", "5m")
+def test_a_wrapped_secret_id_unwraps_once(ground):
+    ground.run("--output", "out", "--wrap-ttl", "5m")
     token = (ground.disk / "out/production/production-app/secret_id").read_text()
     secret_id = ground.ask("POST", "sys/wrapping/unwrap", {}, token=token)["data"]["secret_id"]
     role_id = (ground.disk / "out/production/production-app/role_id").read_text()
@@ -157,7 +160,7 @@ def test_a_wrapped_secret_id_serves_once(ground):
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_an_agent_logs_in_with_the_files_and_renders_each_environments_own(ground, memory, wrapped):
+def test_an_agent_logs_in_with_the_files_and_renders_its_environment_s_secrets(ground, memory, wrapped):
     (ground.disk / "web.env.j2").write_text(
         'PASSWORD={{ secret("database/postgres").password }}\n'
         'KEYS={{ secrets("api-keys/") | join(",") }}\n'
@@ -165,12 +168,12 @@ def test_an_agent_logs_in_with_the_files_and_renders_each_environments_own(groun
     )
     files = {"role_id_file": "role_id", "secret_id_file": "secret_id"}
     app = {"directory": str(memory / "web"), "files": [{"template": "web.env.j2"}]}
-    ground.config |= {"state": str(memory / "state"), "apps": {"web": app}}
+    ground.config |= {"state_dir": str(memory / "state"), "apps": {"web": app}}
     ground.wanted["pki"] = {
         "common_name": "root",
         "roles": {"web": {"allowed_domains": ["simba.local"], "allow_subdomains": True}},
     }
-    ground.run("--output", "out", *(["--wrap", "5m"] if wrapped else []))
+    ground.run("--output", "out", *(["--wrap-ttl", "5m"] if wrapped else []))
     for environment in ENVIRONMENTS:
         place = ground.disk / "out" / environment / f"{environment}-web"
         auth = {"method": "approle", "wrapped": wrapped} | {key: str(place / name) for key, name in files.items()}
@@ -187,7 +190,7 @@ def test_an_agent_logs_in_with_the_files_and_renders_each_environments_own(groun
         assert "KEYS='openrouter'\n" in text
 
 
-def test_certificates_are_issued_by_each_environments_own_root(ground):
+def test_each_environment_s_root_issues_its_certificates(ground):
     roles = {"web": {"allowed_domains": ["{environment}.local"], "allow_subdomains": True, "max_ttl": "72h"}}
     ground.wanted["pki"] = {"common_name": "{environment} root", "ttl": "87600h", "roles": roles}
     ground.run()
@@ -209,17 +212,17 @@ def database(ground, postgres, **settings):
     ground.wanted["database"] = {
         "connections": {
             "simba": {
-                "url": f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{postgres.port}/postgres?sslmode=disable",
+                "connection_url": f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{postgres.port}/postgres?sslmode=disable",
                 "username": "postgres",
                 "password": {"env": "ADMIN_PASSWORD"},
-                "roles": {"simba": {"creation": ["CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'"]}},
+                "roles": {"simba": {"creation_statements": ["CREATE ROLE \"{{name}}\" LOGIN PASSWORD '{{password}}'"]}},
             }
             | settings
         }
     }
 
 
-def test_a_database_user_is_made_for_whoever_asks(ground, postgres):
+def test_vault_creates_database_users_with_the_configured_connection(ground, postgres):
     database(ground, postgres)
     password = postgres.admin_url.split(":")[2].split("@")[0]
     planned = ground.run("--plan").stdout
@@ -230,9 +233,12 @@ def test_a_database_user_is_made_for_whoever_asks(ground, postgres):
         user = ground.ask("GET", f"{environment}/database/creds/simba")["data"]
         rows = postgres.sql("SELECT count(*) FROM pg_roles WHERE rolname = %s", user["username"])
         assert rows == [(1,)]
-    # It is not needed any more, and a change of anything but the login is written without it.
+    # The password is no longer needed: changes of other fields are written without it.
     assert ground.run().stdout == "done: nothing to do\n"
-    ground.wanted["database"]["connections"]["simba"]["roles"]["other"] = {"creation": ["SELECT 1"], "max_ttl": "2h"}
+    ground.wanted["database"]["connections"]["simba"]["roles"]["other"] = {
+        "creation_statements": ["SELECT 1"],
+        "max_ttl": "2h",
+    }
     changed = ground.run().stdout
     assert '      allowed_roles: ["simba"] → ["other", "simba"]\n' in changed
     assert ground.ask("GET", "testing/database/creds/simba")["data"]["username"]
@@ -240,12 +246,12 @@ def test_a_database_user_is_made_for_whoever_asks(ground, postgres):
         ground.ask("POST", f"sys/leases/revoke-prefix/{environment}/database/creds", {"sync": True})
 
 
-def test_a_wrong_login_to_the_database_is_told_at_once_and_not_repeated(ground, postgres):
+def test_a_wrong_database_login_is_reported_during_setup(ground, postgres):
     database(ground, postgres)
-    said = ground.run(code=77, ADMIN_PASSWORD=f"{CANARY}-wrong").stderr
-    assert "development/database/config/simba: the server could not log in to the database; are its url" in said
-    assert CANARY not in said
-    # Mended, it goes on from there.
+    errors = ground.run(code=77, ADMIN_PASSWORD=f"{CANARY}-wrong").stderr
+    assert "development/database/config/simba: Vault could not log in to the database; check its url" in errors
+    assert CANARY not in errors
+    # With the right password, setup continues from there.
     password = postgres.admin_url.split(":")[2].split("@")[0]
     assert "  + policy development-app\n" not in ground.run(ADMIN_PASSWORD=password).stdout
     assert ground.run().stdout == "done: nothing to do\n"

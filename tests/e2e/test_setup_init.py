@@ -1,4 +1,4 @@
-"""`lessee setup --init`: a new server's keys come only once, and are kept."""
+"""`lessee setup --init`: Vault sends a new server's keys only once, and lessee saves them."""
 
 import os
 import re
@@ -54,8 +54,8 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def describe(said):
-    return said.stdout + said.stderr
+def output(done):
+    return done.stdout + done.stderr
 
 
 def is_new(server):
@@ -67,7 +67,7 @@ def through(server, proxy):
     (server.folder / "lessee.yaml").write_text(yaml.safe_dump({"vault": {"address": proxy.address}}))
 
 
-def test_keys_and_token_are_files_of_the_operator_alone_and_nowhere_else(server):
+def test_keys_and_token_are_only_in_files_that_only_the_operator_may_read(server):
     folder = server.folder / "new" / "keys"
     said = server.setup("--init", folder)
     assert said.returncode == 0, said.stderr
@@ -77,15 +77,15 @@ def test_keys_and_token_are_files_of_the_operator_alone_and_nowhere_else(server)
     assert (mode(folder), {mode(file) for file in files}) == (0o700, {0o600})
     values = [file.read_text().strip() for file in files]
     assert len(set(values)) == 6
-    assert not [value for value in values if value in describe(said) or value in server.log.read_text()]
-    assert "it is unsealed and serves" in said.stderr
+    assert not [value for value in values if value in output(said) or value in server.log.read_text()]
+    assert "the server is unsealed and active" in said.stderr
     assert "next: set $VAULT_TOKEN" in said.stderr
     assert server.ask("GET", "auth/token/lookup-self", token=values[-1])["data"]["policies"] == ["root"]
 
 
-def test_any_of_the_keys_open_it_as_many_as_were_asked_for(server):
+def test_any_threshold_of_the_keys_unseals_the_server(server):
     keys = server.folder / "keys"
-    assert server.setup("--init", keys, "--shares", 4, "--threshold", 2).returncode == 0
+    assert server.setup("--init", keys, "--key-shares", 4, "--key-threshold", 2).returncode == 0
     token = (keys / "root-token").read_text().strip()
     status = server.ask("GET", "sys/seal-status")
     assert (status["n"], status["t"]) == (4, 2)
@@ -95,70 +95,70 @@ def test_any_of_the_keys_open_it_as_many_as_were_asked_for(server):
     said = server.setup("--unseal", keys)
     assert (said.returncode, said.stdout) == (0, ""), said.stderr
     assert not server.ask("GET", "sys/seal-status")["sealed"]
-    assert server.setup("--unseal", keys).returncode == 0  # It is open already.
+    assert server.setup("--unseal", keys).returncode == 0  # It is already unsealed.
     (keys / "unseal-key-3").unlink()
     server.ask("PUT", "sys/seal", token=token)
     said = server.setup("--unseal", keys)
     assert said.returncode == 77
-    assert "1 keys do not open it; it needs 2; are they this server's" in said.stderr
+    assert "the 1 keys do not unseal the server; it needs 2; check that they are this server's" in said.stderr
 
 
-def test_keys_of_another_server_do_not_open_it(server):
+def test_keys_of_another_server_do_not_unseal_it(server):
     keys = server.folder / "keys"
-    assert server.setup("--init", keys, "--shares", 1, "--threshold", 1).returncode == 0
+    assert server.setup("--init", keys, "--key-shares", 1, "--key-threshold", 1).returncode == 0
     server.ask("PUT", "sys/seal", token=(keys / "root-token").read_text().strip())
     key = (keys / "unseal-key-1").read_text()
     other = key[:-8].swapcase() + key[-8:]
     (keys / "unseal-key-1").write_text(other)
     said = server.setup("--unseal", keys)
     assert said.returncode == 77, said.stderr
-    assert "is it a key of this server" in said.stderr
-    assert other.strip() not in describe(said)
+    assert "check that the key is this server's" in said.stderr
+    assert other.strip() not in output(said)
     assert server.ask("GET", "sys/seal-status")["sealed"]
 
 
-def test_a_wrong_key_that_somebody_gave_before_stops_one_run_alone(server):
+def test_a_wrong_key_given_before_fails_only_one_run(server):
     keys = server.folder / "keys"
-    assert server.setup("--init", keys, "--shares", 2, "--threshold", 2).returncode == 0
+    assert server.setup("--init", keys, "--key-shares", 2, "--key-threshold", 2).returncode == 0
     server.ask("PUT", "sys/seal", token=(keys / "root-token").read_text().strip())
     key = (keys / "unseal-key-2").read_text().strip()
     server.ask("PUT", "sys/unseal", {"key": ("B" if key[0] == "A" else "A") + key[1:]})
     said = server.setup("--unseal", keys)
-    assert (said.returncode, "run it again" in said.stderr) == (77, True)
+    assert (said.returncode, "give all keys again" in said.stderr) == (77, True)
     assert server.setup("--unseal", keys).returncode == 0
 
 
-def test_a_server_that_is_initialised_is_refused_with_what_to_do(server):
-    assert server.setup("--unseal", server.folder).returncode == 77  # It is not yet.
+def test_an_initialized_server_is_refused_with_the_next_step(server):
+    assert server.setup("--unseal", server.folder).returncode == 77  # It is not initialized yet.
     assert server.setup("--init", server.folder / "keys").returncode == 0
     said = server.setup("--init", server.folder / "again")
     assert (said.returncode, said.stdout) == (77, "")
-    assert "it is initialised already; set $VAULT_TOKEN" in said.stderr
+    assert "the server is already initialized; set $VAULT_TOKEN" in said.stderr
     assert not (server.folder / "again").exists()
     server.ask("PUT", "sys/seal", token=(server.folder / "keys" / "root-token").read_text().strip())
     said = server.setup("--init", server.folder / "again")
-    assert "unseal it: `lessee setup --unseal DIR`" in said.stderr
+    assert "unseal it with `lessee setup --unseal DIR`" in said.stderr
 
 
-def test_a_folder_with_something_in_it_is_refused_before_anything_is_asked(server):
+def test_a_directory_with_files_is_refused_before_any_request(server):
     folder = server.folder / "full"
     folder.mkdir()
     (folder / "unseal-key-1").write_text("of another server")
     said = server.setup("--init", folder)
     assert (said.returncode, said.stdout) == (73, "")
-    assert f"{folder}: the folder is not empty; name a new one" in said.stderr
+    assert f"{folder}: the directory is not empty; name a new directory" in said.stderr
     assert [file.read_text() for file in folder.iterdir()] == ["of another server"]
     assert is_new(server)
 
 
-def test_an_empty_folder_is_closed_to_others(server):
+def test_an_empty_directory_is_made_private(server):
     folder = server.folder / "empty"
     folder.mkdir(mode=0o755)
     assert server.setup("--init", folder).returncode == 0
     assert mode(folder) == 0o700
 
 
-def test_where_the_files_find_no_room_nothing_is_asked_and_nothing_stays(server):
+def test_without_disk_space_there_is_no_request_and_no_file(server):
     # Python's own files are read, not written.
     said = server.setup("--init", server.folder / "keys", under=["prlimit", "--fsize=5000"])
     assert (said.returncode, said.stdout) == (73, "")
@@ -167,11 +167,11 @@ def test_where_the_files_find_no_room_nothing_is_asked_and_nothing_stays(server)
     assert is_new(server)
 
 
-def test_a_link_in_the_place_of_the_folder_is_not_taken_for_one(server):
+def test_a_symbolic_link_instead_of_the_directory_is_refused(server):
     (server.folder / "keys").symlink_to(server.folder / "nowhere")
     said = server.setup("--init", server.folder / "keys")
     assert said.returncode == 73
-    assert "it is a link; name a new folder" in said.stderr
+    assert "the directory is a symbolic link; name a new directory" in said.stderr
     assert is_new(server)
 
 
@@ -180,27 +180,27 @@ def test_in_a_git_work_tree_it_warns(server):
     said = server.setup("--init", server.folder / "deep" / "keys")
     assert said.returncode == 0
     assert "warning: " in said.stderr
-    assert "lies in a git work tree; never commit it" in said.stderr
+    assert "is in a git work tree; never commit it" in said.stderr
 
 
-def test_over_http_on_the_way_it_warns_who_may_listen(server):
+def test_it_warns_of_an_unencrypted_connection(server):
     (server.folder / "lessee.yaml").write_text("vault: {address: 'http://no-such-host.invalid:8200'}")
     said = server.setup("--init", server.folder / "keys")
     assert said.returncode == 69
-    assert "http://no-such-host.invalid:8200 is not encrypted; whoever listens on the way gets all keys" in said.stderr
+    assert "http://no-such-host.invalid:8200 is not encrypted; a listener on the network gets all keys" in said.stderr
     (server.folder / "lessee.yaml").write_text(yaml.safe_dump({"vault": {"address": server.address}}))
     assert "not encrypted" not in server.setup("--init", server.folder / "keys").stderr
 
 
-def test_of_several_addresses_the_first_alone_is_asked(server):
+def test_only_the_first_of_several_addresses_is_initialized(server):
     addresses = [server.address, "http://127.0.0.1:9"]
     (server.folder / "lessee.yaml").write_text(yaml.safe_dump({"vault": {"addresses": addresses}}))
     said = server.setup("--init", server.folder / "keys")
     assert said.returncode == 0, said.stderr
-    assert f"{server.address} alone is initialised; the other nodes join it" in said.stderr
+    assert f"only {server.address} is initialized; the other nodes join it" in said.stderr
 
 
-def test_an_interruption_waits_until_the_keys_are_kept(server):
+def test_signals_wait_until_the_keys_are_saved(server):
     with Proxy(server.port) as proxy:
         through(server, proxy)
         proxy.over("sys/init", Delay(0.6))
@@ -224,25 +224,25 @@ def test_an_interruption_waits_until_the_keys_are_kept(server):
     assert server.setup("--unseal", server.folder / "keys").returncode == 0
 
 
-def test_where_the_answer_is_lost_it_says_that_the_keys_are(server):
+def test_a_lost_answer_is_reported_as_lost_keys(server):
     with Proxy(server.port) as proxy:
         through(server, proxy)
         eventually(lambda: server.setup("--unseal", server.folder).returncode == 77, "the proxy")
         proxy.over("sys/init", Sky.CUT)
         said = server.setup("--init", server.folder / "keys")
-    # The look before is cut too: that one is harmless, and nothing was asked.
+    # The status request before is cut too: it is harmless, and no init request followed.
     assert said.returncode == 69
     assert is_new(server)
-    with Cutting(server.port) as proxy:
+    with CuttingProxy(server.port) as proxy:
         through(server, proxy)
         said = server.setup("--init", server.folder / "keys")
     assert said.returncode == 69
-    assert "its keys are lost: begin again with empty storage" in said.stderr
+    assert "its keys are lost: start with empty storage" in said.stderr
     assert not is_new(server)
     assert not (server.folder / "keys").exists()
 
 
-class Cutting(Proxy):
+class CuttingProxy(Proxy):
     """Cuts the answer of a PUT."""
 
     def _befalls(self, _):
@@ -252,16 +252,16 @@ class Cutting(Proxy):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--shares", "2"], None),
-        (["--shares", "3", "--threshold", "4"], "4 of 3 keys cannot be"),
-        (["--shares", "3", "--threshold", "1"], "opens it alone"),
-        (["--shares", "0"], "no whole number above 0"),
-        (["--pgp-key", "lessee.yaml"], "it holds no public PGP key"),
+        (["--key-shares", "2"], None),
+        (["--key-shares", "3", "--key-threshold", "4"], "a threshold of 4 with 3 key shares is not possible"),
+        (["--key-shares", "3", "--key-threshold", "1"], "unseals the server alone"),
+        (["--key-shares", "0"], "not an integer above 0"),
+        (["--pgp-key", "lessee.yaml"], "the file holds no public PGP key"),
         (["--pgp-key", "missing"], "cannot be read"),
         (["--unseal", "keys"], "not allowed with"),
     ],
 )
-def test_options_that_make_no_sense_are_told_before_anything_is_asked(server, options, words):
+def test_invalid_options_are_reported_before_any_request(server, options, words):
     said = server.setup("--init", server.folder / "keys", *options)
     if words is None:
         assert said.returncode == 0
@@ -303,7 +303,7 @@ def gpg():
     shutil.rmtree(home, ignore_errors=True)
 
 
-def test_keys_go_to_pgp_keys_and_only_their_owners_can_unseal(server, gpg):
+def test_pgp_encrypted_keys_unseal_only_with_their_owners(server, gpg):
     for name in ("alice", "bob", "carol"):
         gpg("--quick-generate-key", name, "default", "default", "1d")
     files = [server.folder / f"{name}.{kind}" for name, kind in (("alice", "gpg"), ("bob", "asc"), ("carol", "gpg"))]
@@ -311,7 +311,7 @@ def test_keys_go_to_pgp_keys_and_only_their_owners_can_unseal(server, gpg):
         file.write_bytes(gpg("--export", *["--armor"] * (file.suffix == ".asc"), file.stem))
     options = [word for file in files for word in ("--pgp-key", file.name)]
     keys = server.folder / "keys"
-    said = server.setup("--init", keys, *options, "--threshold", 2, "--root-token-pgp-key", "carol.gpg")
+    said = server.setup("--init", keys, *options, "--key-threshold", 2, "--root-token-pgp-key", "carol.gpg")
     assert said.returncode == 0, said.stderr
     assert "decrypt 2 keys (`base64 -d FILE | gpg -d`)" in said.stderr
     names = ["root-token.pgp", "unseal-key-1.pgp", "unseal-key-2.pgp", "unseal-key-3.pgp"]
@@ -331,16 +331,16 @@ def test_keys_go_to_pgp_keys_and_only_their_owners_can_unseal(server, gpg):
     private.write_bytes(gpg("--export-secret-keys", "--armor", "alice"))
     said = server.setup("--init", server.folder / "others", "--pgp-key", private.name)
     assert said.returncode == 64
-    assert "it holds a private key" in said.stderr
+    assert "the file holds a private key" in said.stderr
 
 
-def test_a_server_that_unseals_itself_gives_recovery_keys(tmp_path):
+def test_auto_unseal_gives_recovery_keys(tmp_path):
     (port,) = ports(1)
     (tmp_path / "seal.key").write_bytes(os.urandom(32))
     text = MEMORY.format(port=port) + SEAL.format(folder=tmp_path)
     with ExitStack() as stack:
         server = stack.enter_context(Server(tmp_path, port, text))
-        said = server.setup("--init", tmp_path / "keys", "--shares", 3, "--threshold", 2)
+        said = server.setup("--init", tmp_path / "keys", "--key-shares", 3, "--key-threshold", 2)
         assert said.returncode == 0, said.stderr
         names = ["recovery-key-1", "recovery-key-2", "recovery-key-3", "root-token"]
         assert sorted(file.name for file in (tmp_path / "keys").iterdir()) == names
@@ -348,10 +348,10 @@ def test_a_server_that_unseals_itself_gives_recovery_keys(tmp_path):
         assert (status["recovery_seal"], status["sealed"], status["n"], status["t"]) == (True, False, 3, 2)
         token = (tmp_path / "keys" / "root-token").read_text().strip()
         assert server.ask("GET", "auth/token/lookup-self", token=token)["data"]["policies"] == ["root"]
-        assert server.setup("--unseal", tmp_path / "keys").returncode == 0  # It does so itself.
+        assert server.setup("--unseal", tmp_path / "keys").returncode == 0  # It unseals itself.
 
 
-def test_a_node_that_joins_a_cluster_and_one_that_stands_by_are_unsealed_too(tmp_path):
+def test_a_joining_node_and_a_standby_node_are_unsealed(tmp_path):
     numbers = ports(4)
     keys, nodes = tmp_path / "keys", []
     with ExitStack() as stack:
@@ -365,7 +365,7 @@ def test_a_node_that_joins_a_cluster_and_one_that_stands_by_are_unsealed_too(tmp
                 assert nodes[0].setup("--init", keys).returncode == 0
         first, second = nodes
         eventually(lambda: second.ask("GET", "sys/seal-status")["initialized"], "the second node to find the first")
-        for _ in ("it joins", "it is back"):
+        for _ in ("it joins", "it restarted"):
             said = second.setup("--unseal", keys)
             assert said.returncode == 0, said.stderr
             assert second.ask("GET", "sys/leader")["leader_address"] == first.address
@@ -374,7 +374,7 @@ def test_a_node_that_joins_a_cluster_and_one_that_stands_by_are_unsealed_too(tmp
             second.start()
 
 
-def test_without_a_server_it_says_so_and_leaves_nothing(tmp_path):
+def test_without_a_server_it_fails_and_leaves_no_file(tmp_path):
     (port,) = ports(1)
     server = Server(tmp_path, port, "")
     said = server.setup("--init", tmp_path / "keys")
@@ -386,17 +386,17 @@ def test_without_a_server_it_says_so_and_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--to", "development"], "--to says nothing without --migrate-from"),
-        (["--shares", "3"], "--shares says nothing without --init"),
-        (["--pgp-key", "x"], "--pgp-key says nothing without --init"),
-        (["--yes"], "--yes says nothing without --remove"),
-        (["--init", "keys", "--plan"], "--plan says nothing with --init"),
-        (["--unseal", "keys", "--threshold", "3"], "--threshold says nothing with --unseal"),
-        (["--migrate-from", "secret/", "--to", "x", "--force"], "--force says nothing with --migrate-from"),
-        (["--init", "keys", "--remove", "x"], "--remove says nothing with --init"),
+        (["--to", "development"], "--to has no effect without --migrate-from"),
+        (["--key-shares", "3"], "--key-shares has no effect without --init"),
+        (["--pgp-key", "x"], "--pgp-key has no effect without --init"),
+        (["--yes"], "--yes has no effect without --remove"),
+        (["--init", "keys", "--plan"], "--plan has no effect with --init"),
+        (["--unseal", "keys", "--key-threshold", "3"], "--key-threshold has no effect with --unseal"),
+        (["--migrate-from", "secret/", "--to", "x", "--force"], "--force has no effect with --migrate-from"),
+        (["--init", "keys", "--remove", "x"], "--remove has no effect with --init"),
     ],
 )
-def test_an_option_that_would_say_nothing_is_told(tmp_path, options, words):
+def test_an_option_without_effect_is_reported(tmp_path, options, words):
     said = Server(tmp_path, 9, "").setup(*options)
     assert (said.returncode, said.stdout) == (64, "")
     assert words in said.stderr

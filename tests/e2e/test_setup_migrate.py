@@ -1,4 +1,4 @@
-"""`lessee setup --migrate-from`: a flat layout into an environment, with all its versions, and the source untouched."""
+"""`lessee setup --migrate-from`: copies existing secrets with all versions into an environment."""
 
 import itertools
 import os
@@ -20,7 +20,7 @@ _NUMBER = itertools.count()
 
 
 class Mounts:
-    """KV mounts of the test's own on the shared server, and `lessee setup` over one of them."""
+    """KV mounts of the test on the shared server, and `lessee setup` with one of them."""
 
     def __init__(self, server, folder):
         self.server, self.folder = server, folder
@@ -28,7 +28,7 @@ class Mounts:
         self.mount = self.make(2)
         self.config = {
             "vault": {"address": server.address},
-            "secrets": {"mount": self.mount, "shared": ["shared/"]},
+            "secrets": {"mount": self.mount, "shared_prefixes": ["shared/"]},
             "setup": {"environments": ["development", "production"]},
         }
 
@@ -44,7 +44,7 @@ class Mounts:
         try:
             self.server.ask("POST", f"{name}/config", {"max_versions": 0, **config})
         except RuntimeError:
-            return False  # a new mount of KV is being made ready
+            return False  # Vault is still initializing the new KV mount.
         return True
 
     def close(self):
@@ -75,7 +75,7 @@ class Mounts:
         return [one for path in paths for one in (self.tree(path, mount) if path.endswith("/") else [path])]
 
     def all(self, below="", mount=None):
-        """Everything about everything below a folder, times too."""
+        """All metadata and data below a folder, with times."""
         found = {}
         for path in self.tree(below, mount):
             found[path] = metadata = self.metadata(path, mount)
@@ -110,7 +110,7 @@ def mounts(bao, tmp_path):
 
 
 def history(mounts, path, mount=None):
-    """Five versions with a limit of four: gone, deleted, destroyed, and two that can be read."""
+    """Five versions with a limit of four: dropped, deleted, destroyed, and two readable ones."""
     settings = {"max_versions": 4, "cas_required": True, "custom_metadata": {"owner": "a team"}}
     mounts.ask("POST", "metadata", path, settings, mount=mount)
     for number in range(5):
@@ -127,15 +127,15 @@ def states(metadata):
     }
 
 
-def test_all_versions_come_in_order_with_what_lies_beside_them(mounts):
+def test_all_versions_are_copied_in_order_with_their_settings(mounts):
     history(mounts, "database/postgres")
     before = mounts.all()
     said = mounts.run()
     assert said.returncode == 0, said.stderr
     name = f"{mounts.mount}/development/database/postgres"
-    assert f"+ {name}: 5 versions, 3 of them deleted, destroyed or gone\n" in said.stdout
-    assert "1 copied and read back equal (5 versions), 0 there already, 0 refused; the source stays" in said.stdout
-    assert "3 versions cannot be read any more" in said.stdout
+    assert f"+ {name}: 5 versions, 3 of them deleted, destroyed or no longer stored\n" in said.stdout
+    assert "1 copied and verified (5 versions), 0 already copied, 0 refused; the source is unchanged" in said.stdout
+    assert "3 versions are unreadable in the source" in said.stdout
     source, copy = before["database/postgres"], mounts.metadata("development/database/postgres")
     for key in ("current_version", "oldest_version", "max_versions", "cas_required", "custom_metadata"):
         assert copy[key] == source[key], key
@@ -145,7 +145,7 @@ def test_all_versions_come_in_order_with_what_lies_beside_them(mounts):
     assert {path: after[path] for path in before} == before
 
 
-def test_nested_folders_and_every_name_that_a_server_takes_come_along(mounts):
+def test_nested_folders_and_unusual_names_are_copied(mounts):
     for name in NAMES:
         mounts.write(name, f"one {name}", f"two {name}")
     said = mounts.run()
@@ -155,7 +155,7 @@ def test_nested_folders_and_every_name_that_a_server_takes_come_along(mounts):
         assert [mounts.value(f"development/{name}", number) for number in (1, 2)] == [f"one {name}", f"two {name}"]
 
 
-def test_what_is_an_environment_s_already_and_lessee_s_own_stays(mounts):
+def test_secrets_of_environments_of_lessee_and_shared_ones_are_not_copied(mounts):
     for path in ("development/x", "production/x", "lessee/x", "shared/x", "productions/x", "apps/production/x"):
         mounts.write(path, path)
     said = mounts.run()
@@ -166,15 +166,15 @@ def test_what_is_an_environment_s_already_and_lessee_s_own_stays(mounts):
         "development/x",
     ]
     for folder, why in {
-        "development/": "an environment's own",
-        "production/": "an environment's own",
-        "lessee/": "lessee's own",
-        "shared/": "shared: it is read without a prefix",
+        "development/": "belongs to an environment",
+        "production/": "belongs to an environment",
+        "lessee/": "belongs to lessee",
+        "shared/": "shared: apps read it without a prefix",
     }.items():
-        assert f"- {mounts.mount}/{folder} stays: {why}\n" in said.stdout
+        assert f"- {mounts.mount}/{folder}: skipped: {why}\n" in said.stdout
 
 
-def test_environments_that_lie_deeper_are_left_out_too(mounts):
+def test_environments_in_deeper_folders_are_skipped(mounts):
     mounts.config["secrets"]["prefix"] = "environments/{environment}/"
     for path in ("x", "environments/development/y", "environments/production/y", "environments/other/y"):
         mounts.write(path, path)
@@ -186,13 +186,13 @@ def test_environments_that_lie_deeper_are_left_out_too(mounts):
     ]
 
 
-def test_again_it_changes_nothing(mounts):
+def test_a_second_run_changes_nothing(mounts):
     history(mounts, "database/postgres")
     mounts.write("plain", "one")
     assert mounts.run().returncode == 0
     before = mounts.all()
     said = mounts.run()
-    assert (said.returncode, said.stdout.count("there already")) == (0, 3)
+    assert (said.returncode, said.stdout.count("already copied")) == (0, 3)
     assert "0 copied" in said.stdout
     assert mounts.all() == before
     mounts.write("plain", "two")
@@ -201,7 +201,7 @@ def test_again_it_changes_nothing(mounts):
     assert [mounts.value("development/plain", number) for number in (1, 2)] == ["one", "two"]
 
 
-def test_what_is_there_and_differs_is_told_and_never_overwritten(mounts):
+def test_a_different_target_secret_is_reported_and_never_overwritten(mounts):
     for path in ("value", "longer", "metadata", "fine"):
         mounts.write(path, "one")
     mounts.write("development/value", "another")
@@ -211,18 +211,18 @@ def test_what_is_there_and_differs_is_told_and_never_overwritten(mounts):
     said = mounts.run()
     assert said.returncode == 73
     for path, why in {
-        "value": "version 1 has other values",
+        "value": "version 1 has different values",
         "longer": "it has 2 versions, and the source 1",
-        "metadata": "its max_versions, cas_required or custom_metadata are others",
+        "metadata": "its max_versions, cas_required or custom_metadata differ",
     }.items():
-        assert f"! {mounts.mount}/development/{path}: something else is there: {why}\n" in said.stdout
-    assert "1 copied and read back equal (1 versions), 0 there already, 3 refused" in said.stdout
+        assert f"! {mounts.mount}/development/{path}: a different secret exists there: {why}\n" in said.stdout
+    assert "1 copied and verified (1 versions), 0 already copied, 3 refused" in said.stdout
     after = mounts.all("development/")
     assert {path: after[path] for path in before} == before
     assert mounts.value("development/fine", 1) == "one"
 
 
-def test_a_plan_changes_nothing_and_is_what_is_then_done(mounts):
+def test_a_migration_plan_changes_nothing_and_equals_the_later_copies(mounts):
     history(mounts, "database/postgres")
     mounts.write("lessee/x", "one")
     mounts.write("other", "one")
@@ -232,10 +232,10 @@ def test_a_plan_changes_nothing_and_is_what_is_then_done(mounts):
     assert mounts.all() == before
     done = mounts.run()
     assert (planned.returncode, done.returncode) == (73, 73)
-    assert planned.stdout.replace("to copy", "copied and read back equal") == done.stdout
+    assert planned.stdout.replace("to copy", "copied and verified") == done.stdout
 
 
-def test_from_kv_version_1_comes_what_it_has(mounts):
+def test_secrets_of_kv_version_1_are_copied(mounts):
     old = mounts.make(1)
     for path in ("database/postgres", "a b"):
         mounts.server.ask("POST", f"{old}/{quote(path)}", {"value": path, "number": 1.5, "nested": {"a": [1, None]}})
@@ -245,37 +245,35 @@ def test_from_kv_version_1_comes_what_it_has(mounts):
         copy = mounts.ask("GET", "data", f"development/{path}")["data"]
         assert copy["data"] == {"value": path, "number": 1.5, "nested": {"a": [1, None]}}
         assert copy["metadata"]["version"] == 1
-    assert "2 there already" in mounts.run(source=old).stdout
+    assert "2 already copied" in mounts.run(source=old).stdout
     said = mounts.run(source=f"{old}/database", to="production")
     assert said.returncode == 0, said.stderr
     assert mounts.tree("production/") == ["production/postgres"]
 
 
-def test_a_number_that_kv_version_2_would_round_is_refused_before_it_is_copied(mounts):
+def test_a_number_that_kv_version_2_would_round_is_refused(mounts):
     old = mounts.make(1)
     mounts.server.ask("POST", f"{old}/alike", {"one": 1.0, "more": [{"zero": -0.0, "large": 1e22}], "yes": True})
     mounts.server.ask("POST", f"{old}/long", {"more": [{"id": 12345678901234567890}]})
     for _ in range(2):
         said = mounts.run(source=old)
         assert said.returncode == 73
-        assert (
-            "/long: a whole number there has more digits than KV version 2 keeps; write it as a string" in said.stdout
-        )
+        assert "/long: it has an integer with more digits than KV version 2 stores; write it as a string" in said.stdout
         assert mounts.tree("development/") == ["development/alike"]
-    assert "1 there already, 1 refused" in said.stdout
+    assert "1 already copied, 1 refused" in said.stdout
 
 
-def test_no_version_is_lost_where_the_target_s_mount_keeps_fewer(mounts):
+def test_no_version_is_lost_where_the_target_mount_stores_fewer(mounts):
     source = mounts.make(2, max_versions=15)
     mounts.write("many", *map(str, range(12)), mount=source)
     said = mounts.run(source=source)
     assert said.returncode == 0, said.stderr
     assert [mounts.value("development/many", number) for number in range(1, 13)] == list(map(str, range(12)))
     assert mounts.metadata("development/many")["max_versions"] == 15
-    assert "1 there already" in mounts.run(source=source).stdout
+    assert "1 already copied" in mounts.run(source=source).stdout
 
 
-def test_versions_that_will_end_do_so_when_they_do_in_the_source(mounts):
+def test_copies_have_the_deletion_times_of_the_source(mounts):
     mounts.ask("POST", "metadata", "ends", {"delete_version_after": "2h"})
     mounts.write("ends", "one")
     mounts.ask("POST", "metadata", "ends", {"delete_version_after": "0s"})
@@ -290,11 +288,11 @@ def test_versions_that_will_end_do_so_when_they_do_in_the_source(mounts):
     for number in ("1", "3"):
         moments = [datetime.fromisoformat(one["versions"][number]["deletion_time"]) for one in (source, copy)]
         assert abs((moments[0] - moments[1]).total_seconds()) < 5
-    assert "1 there already" in mounts.run().stdout
+    assert "1 already copied" in mounts.run().stdout
 
 
-class Dying(Proxy):
-    """The first change that comes through is done, or not, and nothing is answered any more."""
+class DyingProxy(Proxy):
+    """The server gets the first write, or not, and no response returns after it."""
 
     sky = Sky.CUT
 
@@ -304,14 +302,14 @@ class Dying(Proxy):
 
 
 @pytest.mark.parametrize("sky", [Sky.CUT, Sky.DROP], ids=["done", "not done"])
-def test_broken_off_at_any_step_it_goes_on_there(mounts, sky):
+def test_a_migration_interrupted_at_any_step_continues(mounts, sky):
     history(mounts, "one")
     mounts.ask("POST", "metadata", "two", {"delete_version_after": "2h"})
     mounts.write("two", "first", "second")
     mounts.ask("POST", "metadata", "two", {"delete_version_after": "1h"})
     source = mounts.all()
     broken = 0
-    with Dying(mounts.server.port) as proxy:
+    with DyingProxy(mounts.server.port) as proxy:
         proxy.sky = sky
         if sky is Sky.DROP:
             said = mounts.run(address=proxy.address)
@@ -324,9 +322,9 @@ def test_broken_off_at_any_step_it_goes_on_there(mounts, sky):
             proxy.requests.clear()
             assert broken < 20
     assert said.returncode == 0, said.stdout + said.stderr
-    # Settings, five versions, two that are deleted or destroyed; settings twice and two versions.
+    # Settings, five versions, a deletion, a destruction; then settings twice and two versions.
     assert broken == 12
-    assert "2 there already" in said.stdout
+    assert "2 already copied" in said.stdout
     copies = mounts.all("development/")
     for path in ("one", "two"):
         assert states(copies[f"development/{path}"]) == states(source[path])
@@ -335,19 +333,19 @@ def test_broken_off_at_any_step_it_goes_on_there(mounts, sky):
     assert {path: mounts.all()[path] for path in source} == source
 
 
-def test_a_copy_that_is_not_there_when_it_is_read_back_is_told(mounts):
+def test_a_copy_that_differs_when_read_back_is_reported(mounts):
     mounts.write("x", "one")
     mounts.write("y", "one")
     with Proxy(mounts.server.port) as proxy:
         proxy.over("/data/development/x", Status(200, body=b'{"data": {"version": 1}}'))
         said = mounts.run(address=proxy.address)
     assert said.returncode == 73
-    assert f"! {mounts.mount}/development/x: read back, the copy is not equal: did somebody" in said.stdout
-    assert "1 copied and read back equal (1 versions), 0 there already, 1 refused" in said.stdout
+    assert f"! {mounts.mount}/development/x: the copy differs when read back: another client" in said.stdout
+    assert "1 copied and verified (1 versions), 0 already copied, 1 refused" in said.stdout
     assert mounts.tree("development/") == ["development/y"]
 
 
-def test_what_somebody_else_writes_meanwhile_is_not_overwritten(mounts):
+def test_a_concurrent_write_is_not_overwritten(mounts):
     mounts.write("x", "one", "two")
 
     class Busy(Proxy):
@@ -377,20 +375,25 @@ def test_an_agent_of_the_environment_reads_the_copy(mounts, tmp_path, memory):
 @pytest.mark.parametrize(
     ("options", "config", "code", "words"),
     [
-        ({"to": ""}, {}, 64, "it does not say to which environment; add --to"),
-        ({"to": "staging"}, {}, 64, "there is no environment 'staging'; there are: development, production"),
-        ({"source": "no-such-mount/"}, {}, 77, "no-such-mount: there is no such mount"),
-        ({"source": "sys/"}, {}, 78, "sys: it lies in no KV mount"),
-        ({"source": "{mount}/nothing"}, {}, 64, "there is no secret below it"),
-        ({"source": "{mount}/development"}, {}, 64, "it lies in an environment's folder already"),
-        ({"source": "{mount}/production/x"}, {}, 64, "it lies in an environment's folder already"),
+        ({"to": ""}, {}, 64, "the target environment is missing; add --to"),
+        (
+            {"to": "staging"},
+            {},
+            64,
+            "no environment 'staging' in the configuration; use one of: development, production",
+        ),
+        ({"source": "no-such-mount/"}, {}, 77, "no-such-mount: no such mount"),
+        ({"source": "sys/"}, {}, 78, "sys: the path is not in a KV mount"),
+        ({"source": "{mount}/nothing"}, {}, 64, "no secret below this path"),
+        ({"source": "{mount}/development"}, {}, 64, "the path is already in an environment's folder"),
+        ({"source": "{mount}/production/x"}, {}, 64, "the path is already in an environment's folder"),
         ({}, {"prefix": "fixed/"}, 78, "two environments have the same folder"),
         ({}, {"prefix": ""}, 78, "two environments have the same folder"),
-        ({}, {"mount": "no-such-mount"}, 77, "no-such-mount: there is no such mount"),
+        ({}, {"mount": "no-such-mount"}, 77, "no-such-mount: no such mount"),
         ({"token": "no-token"}, {}, 77, "set $VAULT_TOKEN"),
     ],
 )
-def test_what_cannot_be_is_told_before_anything_is_written(mounts, options, config, code, words):
+def test_impossible_migrations_are_reported_before_any_write(mounts, options, config, code, words):
     mounts.write("x", "one")
     before = mounts.all()
     mounts.config["secrets"] |= config
@@ -406,5 +409,5 @@ def test_a_target_without_versions_is_refused(mounts):
     mounts.config["secrets"] = {"mount": mounts.make(1)}
     said = mounts.run()
     assert (said.returncode, said.stdout) == (73, "")
-    assert "keeps no versions; make it one" in said.stderr
+    assert "has no versions; upgrade it" in said.stderr
     assert mounts.tree() == ["x"]

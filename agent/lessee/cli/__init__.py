@@ -1,4 +1,4 @@
-"""The command line: picks a command, and turns errors into exit codes."""
+"""The command line: parses the arguments, runs the command, and turns errors into exit codes."""
 
 import argparse
 import gc
@@ -9,44 +9,36 @@ from importlib import import_module
 from pathlib import Path
 
 from lessee import __version__
-from lessee.cli.options import operator, sidecar
-from lessee.cli.options.shared import Parser
+from lessee.cli.command_table import COMMANDS
+from lessee.cli.options.shared import Parser, add_config
 from lessee.core.errors import LesseeError, UsageError
 
 _ABOUT = """\
-A sidecar beside your app: it logs in to Vault or OpenBao, renders Jinja templates to files on tmpfs,
-keeps them fresh, and signals the app. The app links no Vault library; it reads a file."""
+A sidecar for your app: it logs in to Vault or OpenBao, renders Jinja templates to files on tmpfs,
+keeps them fresh, and notifies the app. The app needs no Vault library; it reads a file."""
 
 _START = """\
 start here:
-  lessee demo                 see the main job on this machine, with a real OpenBao server
-  lessee check                is lessee.yaml right? which secrets does it read? (asks no Vault)
-  lessee render --output DIR  render once, to look at or for a build
-  lessee run                  the sidecar
-  lessee exec --app A -- CMD  the same, with the app as its child
-  lessee setup --plan         for operators: what a server lacks; then validate, rotate, backup,
-                              emergency, monitor, audit
+  lessee demo                 run the whole path on this machine, with a real OpenBao server
+  lessee check                validate lessee.yaml, and list the secrets it reads (contacts no Vault)
+  lessee render --output DIR  render once, to inspect the files or for a build
+  lessee run                  run the sidecar
+  lessee exec --app A -- CMD  run the sidecar with the app as its child process
+  lessee setup --plan         for operators: print what a server lacks; then validate, rotate,
+                              backup, emergency, monitor, audit
 
-The configuration is --config, $LESSEE_CONFIG, ./lessee.yaml or /etc/lessee/lessee.yaml.
-exit codes: 64 usage, 65 template or archive, 69 Vault unreachable, 73 cannot write,
-            75 app not notified, or not all done, 77 refused by Vault, 78 configuration"""
+The configuration is --config, $LESSEE_CONFIG, ./lessee.yaml or /etc/lessee/lessee.yaml, in this order.
+exit codes: 64 usage, 65 template or archive, 69 Vault or agent unavailable, 70 internal error,
+            73 cannot write, 75 app not notified or work incomplete, 77 denied, 78 configuration"""
 
-
-_SIDECAR = ("clean", "demo", "exec", "read", "refresh", "render", "run", "status")
-_OPERATORS = ("audit", "backup", "mcp", "monitor", "rotate", "setup", "validate")
-_MODULES = {
-    **{name: f"lessee.cli.commands.{name}" for name in _SIDECAR},
-    **{name: f"lessee.ops.{name}.command" for name in _OPERATORS},
-    "check": "lessee.ops.lint.command",
-    "emergency": "lessee.ops.incident.command",
-    "import_": "lessee.ops.migrate.command",
-}
-"""Where the `run` of each command is."""
+_INTERNAL_ERROR = 70
+_INTERRUPTED = 130
+_BROKEN_PIPE = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code is one of sysexits(3)."""
-    # At the start a great deal is made and nothing thrown away: looking for garbage all the time costs a tenth of it.
+    """Run a command; the exit code is one of sysexits(3)."""
+    # A start allocates much and frees nothing: the garbage collector would take a tenth of it.
     gc.disable()
     gc.set_threshold(20_000, 20, 50)
     try:
@@ -56,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command is None:
             parser.print_help()
             return UsageError.exit_code
-        run: Callable[[argparse.Namespace], int] = import_module(_MODULES[arguments.command]).run
+        run: Callable[[argparse.Namespace], int] = import_module(COMMANDS[arguments.command].module).run
         gc.freeze()
         gc.enable()
         return run(arguments)
@@ -64,14 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lessee: {exc}", file=sys.stderr)
         return exc.exit_code
     except KeyboardInterrupt:
-        return 130
+        return _INTERRUPTED
     except BrokenPipeError:
-        # Who read our output has seen enough; Python would complain once more at its own end.
+        # The reader closed our output. Python would fail again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return _BROKEN_PIPE
     except Exception as exc:  # noqa: BLE001  # A traceback prints locals' texts, which may hold values.
-        print(f"lessee: internal error: {_last_place(exc)}; please report it", file=sys.stderr)
-        return 70
+        print(f"lessee: internal error: {_origin(exc)}; please report it", file=sys.stderr)
+        return _INTERNAL_ERROR
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -85,28 +77,27 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lessee {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
-    def command(name: str, short: str, long: str = "", *, config: bool = True) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
+    def add_command(name: str, summary: str, details: str = "", *, config: bool = True) -> argparse.ArgumentParser:
+        command = commands.add_parser(
             name,
-            help=short,
-            description=f"{short[0].upper()}{short[1:]}. {long}".strip(),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}. {details}".strip(),
             allow_abbrev=False,
         )
         if config:
-            sub.add_argument("--config", metavar="FILE", help="the configuration file")
-        return sub
+            add_config(command)
+        return command
 
-    known = {**sidecar.COMMANDS, **operator.COMMANDS}
-    # A sidecar's start does not pay for the options of all the others.
-    for name in [word for word in words[:1] if word in known] or known:
-        known[name](command)
+    # The start of a sidecar does not pay for the options of all other commands.
+    for name in [word for word in words[:1] if word in COMMANDS] or COMMANDS:
+        COMMANDS[name].add_options(add_command)
     return parser
 
 
-def _last_place(exc: BaseException) -> str:
+def _origin(exc: BaseException) -> str:
+    """The error's type, and the file and line that raised it."""
     trace = exc.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "nowhere"
+    place = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "an unknown place"
     return f"{type(exc).__name__} at {place}"

@@ -25,10 +25,10 @@ def begin(project: Project, environ: dict[str, str], *, patience: float, respawn
         if is_given:
             break
         following = _load(project, environ | {SESSION: str(number)}, respawns=respawns)
-        if following.config.state == project.config.state:
+        if following.config.state_dir == project.config.state_dir:
             break
         _refuse_shared(project, following)
-        log("info", "another session goes on", held=project.config.state)
+        log("info", "another session goes on", held=project.config.state_dir)
         project, environ[SESSION] = following, str(number)
     try:
         return project, _ledger(project, patience)
@@ -38,7 +38,7 @@ def begin(project: Project, environ: dict[str, str], *, patience: float, respawn
 
 
 def _ledger(project: Project, patience: float = 0.0) -> StateStore:
-    return StateStore(Path(project.config.state), allow_disk=project.config.allow_disk, patience=patience)
+    return StateStore(Path(project.config.state_dir), allow_disk=project.config.allow_disk, patience=patience)
 
 
 def _load(project: Project, environ: dict[str, str], *, respawns: bool) -> Project:

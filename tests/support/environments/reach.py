@@ -41,7 +41,7 @@ def prepare(ground, memory):
     """Three environments with an app and a certificate authority each, and values that tell them apart."""
     (ground.disk / "web.env.j2").write_text(TEMPLATE)
     app = {"directory": str(memory / "web"), "files": [{"template": "web.env.j2"}]}
-    ground.config |= {"state": str(memory / "state"), "secrets": {"shared": ["shared/"]}, "apps": {"web": app}}
+    ground.config |= {"state_dir": str(memory / "state"), "secrets": {"shared_prefixes": ["shared/"]}, "apps": {"web": app}}
     roles = {"web": {"allowed_domains": ["simba.local"], "allow_subdomains": True}}
     ground.wanted["pki"] = {"common_name": "{environment} root", "roles": roles}
     ground.run("--output", "out")

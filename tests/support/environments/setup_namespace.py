@@ -1,4 +1,4 @@
-"""A bare namespace of a real server, and `lessee setup` over a configuration of the test's own."""
+"""A bare namespace of a real server, and `lessee setup` with the test's configuration."""
 
 import json
 import os
@@ -17,8 +17,8 @@ COMPONENTS = {"app": ["read", "list"], "database-admin": ["all"], "security": ["
 CANARY = "canary-7d1f3a"
 
 
-class Ground:
-    """As bare as a new server: no engine, no auth method but tokens, no policy."""
+class SetupNamespace:
+    """A namespace like a new server: without engines, policies and auth methods except tokens."""
 
     def __init__(self, bao, name, disk, audit=None):
         self.bao, self.name, self.disk, self._audit = bao, name, disk, audit
@@ -51,7 +51,7 @@ class Ground:
         return [sys.executable, "-m", "lessee", *arguments]
 
     def run(self, *arguments, code=0, **environ):
-        """`lessee setup …`, from its start to its end; what it said."""
+        """Run `lessee setup …`, and return its output."""
         done = subprocess.run(
             self.command("setup", *arguments),
             cwd=self.disk,
@@ -69,7 +69,7 @@ class Ground:
         return self.bao.ask(method, f"{self.name}/{path}", body, token=token)
 
     def is_allowed(self, method, path, body=None, token=ROOT_TOKEN):
-        """Whether the token may; 404 is no refusal."""
+        """Whether the token may do it; a 404 counts as allowed."""
         try:
             self.ask(method, path, body, token)
         except RuntimeError as exc:
@@ -95,7 +95,7 @@ class Ground:
         return self.ask("POST", "auth/approle/login", body, token="")["auth"]["client_token"]
 
     def writes(self):
-        """How often the server has been asked here to change something, allowed or not."""
+        """The number of write requests in this namespace, allowed or not."""
         entries = map(json.loads, self._audit.read_text().splitlines())
         requests = [entry["request"] for entry in entries if entry["type"] == "request"]
         own = f"{self.name}/"
@@ -104,18 +104,18 @@ class Ground:
         )
 
     def requests(self):
-        """How many requests the server has logged, of anybody."""
+        """The number of requests in the server's audit log, of all clients."""
         return sum(json.loads(line)["type"] == "request" for line in self._audit.read_text().splitlines())
 
-    def asked(self):
-        """The paths that were asked for here, in order."""
+    def requested_paths(self):
+        """The requested paths in this namespace, in order."""
         entries = map(json.loads, self._audit.read_text().splitlines())
         own = f"{self.name}/"
         requests = [entry["request"] for entry in entries if entry["type"] == "request"]
         return [one["path"] for one in requests if one.get("namespace", {}).get("path") == own]
 
     def dump(self, *environments):
-        """All that is there of these environments, and of what they share, but for what differs by chance."""
+        """The objects of these environments and the shared ones, without random values."""
         names = (*(f"{name}/" for name in environments), "lessee/")
         policies = [name for name in self._list("sys/policies/acl") if name.startswith(_dashed(environments))]
         roles = [name for name in self._list("auth/approle/role") if name.startswith(_dashed(environments))]

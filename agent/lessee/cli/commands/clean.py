@@ -19,7 +19,7 @@ from lessee.process.hardening import make_private
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateLockedError, StateStore
 from lessee.telemetry.logs import log, open_log
-from lessee.vault.cleanup import end_all
+from lessee.vault.cleanup import revoke_all
 
 _FOLDER = "LESSEE_CI"
 """Names the folder that a job of CI has made for all of it."""
@@ -51,15 +51,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
     """Raises WriteError, or VaultUnreachableError when all else is done."""
-    state = Path(config.state)
+    state = Path(config.state_dir)
     there = [app for app in config.apps.values() if _has_ours(Path(app.directory))]
     with cannot_write(state):
         known = state.exists()
     if not known and not there:
-        log("info", "nothing to clean", state=config.state)
+        log("info", "nothing to clean", state=config.state_dir)
         return
     if not known:
-        log("warning", "no token is known: those that there are end by themselves", state=config.state)
+        log("warning", "no token is known: those that there are end by themselves", state=config.state_dir)
     with closing(StateStore(state, allow_disk=config.allow_disk)) as ledger:
         unwritten = _withdraw(there, ledger)
         failed = _end_all(ledger, environ, time.monotonic() + timeout)
@@ -72,7 +72,7 @@ def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
         raise VaultUnreachableError(f"not all was revoked: {', '.join(failed)}", where=config.vault.address, todo=todo)
     if unwritten:
         raise unwritten[0]
-    log("info", "cleaned", state=config.state, apps=", ".join(app.name for app in there))
+    log("info", "cleaned", state=config.state_dir, apps=", ".join(app.name for app in there))
 
 
 def _has_ours(directory: Path) -> bool:
@@ -112,7 +112,7 @@ def _end_all(ledger: StateStore, environ: Mapping[str, str], deadline: float) ->
         with suppress(msgspec.MsgspecError):  # Of another version of lessee: it ends by itself.
             vault = msgspec.json.decode(block, type=Vault)
             tokens = [value for _, value in ledger.tokens(identity)]
-            failed += end_all(vault, environ, tokens, ledger.leases(identity), deadline=deadline)
+            failed += revoke_all(vault, environ, tokens, ledger.leases(identity), deadline=deadline)
     return list(dict.fromkeys(failed))
 
 

@@ -28,7 +28,7 @@ environment: demo
 vault:
   address: {address}
   auth: {{method: approle, role_id_file: {disk}/role_id, secret_id_file: {disk}/secret_id}}
-state: {memory}/state
+state_dir: {memory}/state
 apps:
   shop:
     directory: {memory}/shop

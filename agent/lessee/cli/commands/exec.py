@@ -15,7 +15,7 @@ from lessee.agent.machine.status.one_shot import outcomes, unfinished
 from lessee.cli import sessions
 from lessee.cli.commands.run import REVOKE_TIMEOUT, opened, serving
 from lessee.core.errors import LesseeError, UsageError
-from lessee.core.paths import Dynamic
+from lessee.core.paths import DynamicSecret
 from lessee.core.redaction import Redactor
 from lessee.host.clock import boot_time
 from lessee.host.project import Project
@@ -136,7 +136,7 @@ def _refuse_to_respawn(arguments: argparse.Namespace) -> None:
 
 def _refuse_leases(project: Project) -> None:
     for app, recipe in project.recipes.items():
-        leased = sorted(str(need) for need in recipe.needs if isinstance(need, Dynamic))
+        leased = sorted(str(need) for need in recipe.needs if isinstance(need, DynamicSecret))
         if leased:
             raise UsageError(
                 f"--once leaves nobody to renew what ends: {', '.join(leased)}",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lessee.agent.effects import Effects, Keeper, PublicationStore
 from lessee.agent.loop import Agent
-from lessee.agent.machine.protocol.events import Recovered, Token
+from lessee.agent.machine.protocol.events import AppRecovered
 from lessee.agent.machine.status.one_shot import outcomes, unfinished
 from lessee.cli.commands.run import REVOKE_TIMEOUT
 from lessee.config import App
@@ -17,8 +17,9 @@ from lessee.core.errors import FormatError, UsageError
 from lessee.core.generation import FallbackKind, File, Generation
 from lessee.core.github_actions import assignment
 from lessee.core.leases import Lease
-from lessee.core.paths import Dynamic
+from lessee.core.paths import DynamicSecret
 from lessee.core.redaction import Redactor
+from lessee.core.tokens import Token
 from lessee.host.directories import cannot_write
 from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, find, load, refuse_without_apps
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.export is not None and (arguments.app is None or arguments.output is not None or arguments.diff):
         todo = "say --app APP, and leave --output and --diff out"
         raise UsageError("--export gives away the environment of one app that is published", todo=todo)
-    if arguments.export is not None and project.config.apps[arguments.app].environ is None:
+    if arguments.export is not None and project.config.apps[arguments.app].env_template is None:
         todo = "write `environ:` with a template of variables, or leave --export out"
         raise UsageError("--export has nothing to give away", where=f"apps.{arguments.app}", todo=todo)
     redactor = redactor_for(arguments.mask, environ)
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.diff:
         return _render(arguments, project, _DiffShelf(redactor), _Forgetful(), redactor, environ, notifies=False)
     config = project.config
-    with closing(StateStore(Path(config.state), allow_disk=config.allow_disk)) as ledger:
+    with closing(StateStore(Path(config.state_dir), allow_disk=config.allow_disk)) as ledger:
         if arguments.export is None:
             return _render(arguments, project, RealShelf(ledger), ledger, redactor, environ, notifies=True)
         exporting = _Exporting(ledger)
@@ -104,7 +105,7 @@ def _render(
 
 
 def _leases(project: Project) -> bool:
-    return any(isinstance(need, Dynamic) for recipe in project.recipes.values() for need in recipe.needs)
+    return any(isinstance(need, DynamicSecret) for recipe in project.recipes.values() for need in recipe.needs)
 
 
 def _export(environ: Iterable[tuple[str, str]], path: Path) -> None:
@@ -154,9 +155,9 @@ class _DiffShelf(Once):
         self._redactor = redactor
         self._apps: dict[str, App] = {}
 
-    def open(self, apps: Iterable[App]) -> Mapping[str, Recovered]:
+    def open(self, apps: Iterable[App]) -> Mapping[str, AppRecovered]:
         self._apps = {app.name: app for app in apps}
-        return {name: Recovered(name, None, owed=False) for name in self._apps}
+        return {name: AppRecovered(name, None, owed=False) for name in self._apps}
 
     def stage(self, generation: Generation) -> None:
         """Nothing is written, so there is nothing to check."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lessee.agent.effects import Effects
 from lessee.agent.loop import Agent
-from lessee.audit_trail.command_recorder import recording, with_trail
+from lessee.audit_trail.service_recording import audit_recorder, with_audit_status
 from lessee.config import Child
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
@@ -26,7 +26,7 @@ from lessee.telemetry.setup import tracing
 if TYPE_CHECKING:
     from lessee.agent.child_supervisor import Supervisor
     from lessee.agent.event_listener import Listener
-    from lessee.audit_trail.recorder import Noting
+    from lessee.audit_trail.recorder import AuditRecorder
     from lessee.config import Events
     from lessee.status.server import Answers
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     environ = dict(os.environ)
     project, redactor = opened(arguments, environ)
     _refuse_children(project)
-    ledger = StateStore(Path(project.config.state), allow_disk=project.config.allow_disk)
+    ledger = StateStore(Path(project.config.state_dir), allow_disk=project.config.allow_disk)
     with serving(project, ledger, redactor, environ, _obey_signals) as agent:
         agent.run(announcing(environ))
         agent.leave(REVOKE_TIMEOUT, revoke=arguments.revoke)
@@ -63,7 +63,7 @@ def opened(
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)
     config = project.config
     log("info", "starting", config=str(project.path), vault=config.vault.address, apps=", ".join(config.apps))
-    if config.vault.insecure:
+    if config.vault.tls_skip_verify:
         log(
             "warning",
             "vault.insecure: Vault's certificate is not checked; anyone on the way can read all secrets",
@@ -87,7 +87,7 @@ def serving(
     """
     with ExitStack() as stack:
         stack.enter_context(closing(ledger))
-        trail = stack.enter_context(recording(project.config, "agent", redactor, environ))
+        trail = stack.enter_context(audit_recorder(project.config, "agent", redactor, environ))
         traced = stack.enter_context(tracing(project.config, redactor, environ))
         agent = Agent(
             project,
@@ -150,17 +150,17 @@ def _obey_signals(agent: Agent) -> None:
     signal.signal(signal.SIGHUP, lambda *_: agent.reload())
 
 
-def _answers(agent: Agent, trail: "Noting | None") -> "Answers":
+def _answers(agent: Agent, trail: "AuditRecorder | None") -> "Answers":
     from lessee.status.server import Answers
 
     def metrics() -> bytes:
         # Imported when the first scrape comes: nobody else needs to pay for it.
         from lessee.status.metrics import exposition
 
-        return exposition(with_trail(agent.status(), trail))
+        return exposition(with_audit_status(agent.status(), trail))
 
     return Answers(
-        status=lambda: with_trail(agent.status(), trail),
+        status=lambda: with_audit_status(agent.status(), trail),
         alive=agent.alive,
         metrics=metrics,
         refresh=agent.refresh,

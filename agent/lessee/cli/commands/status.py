@@ -50,7 +50,7 @@ def socket_of(arguments: argparse.Namespace) -> Path:
         return Path(arguments.socket)
     environ = dict(os.environ)
     config = read(find(arguments.config, environ), environ)
-    said, state = Path(config.status.socket), Path(config.state)
+    said, state = Path(config.status.socket), Path(config.state_dir)
     if config.apps or said != state / "status.sock":
         return said
     there = [state / name for name in _SERVICES if (state / name).exists()]

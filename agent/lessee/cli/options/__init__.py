@@ -1,1 +1,1 @@
-"""What the command line takes."""
+"""The options of each command."""

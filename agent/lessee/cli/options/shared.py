@@ -1,88 +1,110 @@
-"""Words that options take, and how a command is added."""
+"""The argument parser, and the argument types and options that several commands share."""
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn, Protocol
 
 from lessee.core.errors import UsageError
 
-_LEVELS = ("debug", "info", "warning", "error")
-_FORMS = ("text", "json")
+_LOG_LEVELS = ("debug", "info", "warning", "error")
+_LOG_FORMATS = ("text", "json")
 _MASKS = ("github",)
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises UsageError where argparse would end the program."""
+    """An argument parser that raises UsageError instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, todo=f"see `{self.prog} --help`")
 
 
-class Command(Protocol):
-    """Adds a command: its name, what it does in a few words, and more of it; `config`: it reads lessee.yaml."""
+class AddCommand(Protocol):
+    """Adds a command to the parser. `config`: the command has a --config option."""
 
-    def __call__(self, name: str, short: str, long: str = "", *, config: bool = True) -> argparse.ArgumentParser: ...
+    def __call__(
+        self, name: str, summary: str, details: str = "", *, config: bool = True
+    ) -> argparse.ArgumentParser: ...
 
 
 def duration(text: str) -> float:
-    """In seconds; `10s`, `5m` and the like."""
-    # Its package is the whole grammar of the configuration, which not every command needs.
+    """Seconds from a duration such as `10s` or `5m`."""
+    # This import loads the whole configuration grammar, which not every command needs.
     from lessee.config.durations import seconds
 
     try:
         return seconds(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 500ms, 10s or 5m") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 500ms, 10s or 5m") from None
 
 
-def moment(text: str) -> float:
-    """A date or a time in RFC 3339, as seconds since 1970; UTC, unless it says another zone."""
+def timestamp(text: str) -> float:
+    """Seconds since 1970 from a date, or a time in RFC 3339. Without a zone it is UTC."""
     from datetime import UTC, datetime
 
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date such as 2026-11-28 or 2026-11-28T12:00:00Z") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2026-11-28 or 2026-11-28T12:00:00Z") from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
-def count(text: str) -> int:
-    """A whole number above 0."""
+def positive_integer(text: str) -> int:
+    """An integer above 0."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer above 0")
     return int(text)
 
 
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add --config, the path of lessee.yaml."""
+    parser.add_argument("--config", metavar="FILE", help="the configuration file (lessee.yaml)")
+
+
+def add_actions(command: argparse.ArgumentParser) -> Callable[[str, str], argparse.ArgumentParser]:
+    """A function that adds an action to a command, such as `save` to `lessee backup`, by its name and summary."""
+    actions = command.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+
+    def add(name: str, summary: str) -> argparse.ArgumentParser:
+        action = actions.add_parser(
+            name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+        )
+        add_config(action)
+        return action
+
+    return add
+
+
 def add_logging(parser: argparse.ArgumentParser) -> None:
-    """What is logged, and how."""
+    """Add --log-level and --log-format."""
     parser.add_argument(
         "--log-level",
-        choices=_LEVELS,
-        default=_from_environment("LESSEE_LOG_LEVEL", _LEVELS) or "info",
-        help="what is logged to stderr (info, or $LESSEE_LOG_LEVEL)",
+        choices=_LOG_LEVELS,
+        default=_from_environment("LESSEE_LOG_LEVEL", _LOG_LEVELS) or "info",
+        help="the lowest level to log to stderr (default: $LESSEE_LOG_LEVEL, or info)",
     )
     parser.add_argument(
         "--log-format",
-        choices=_FORMS,
-        default=_from_environment("LESSEE_LOG_FORMAT", _FORMS),
-        help="text on a terminal, else json (or $LESSEE_LOG_FORMAT)",
+        choices=_LOG_FORMATS,
+        default=_from_environment("LESSEE_LOG_FORMAT", _LOG_FORMATS),
+        help="the log format (default: $LESSEE_LOG_FORMAT, or text on a terminal and json elsewhere)",
     )
 
 
 def add_masking(parser: argparse.ArgumentParser) -> None:
-    """How values are kept out of a job's log."""
+    """Add --mask, which has a CI runner mask secret values in the job's log."""
     parser.add_argument(
         "--mask",
         choices=_MASKS,
         default=_from_environment("LESSEE_MASK", _MASKS),
-        help="tell GitHub's runner all values first, on stderr, so that no log shows them (or $LESSEE_MASK)",
+        help="register all secret values with GitHub's runner, so that it masks them in the job's log"
+        " (default: $LESSEE_MASK)",
     )
 
 
 def _from_environment(name: str, choices: Sequence[str]) -> str | None:
-    """Argparse would not look at a default's choices."""
+    """The variable's value, checked here because argparse does not check a default. Raises UsageError."""
     value = os.environ.get(name) or None
     if value is not None and value not in choices:
-        raise UsageError(f"${name} is none of {', '.join(choices)}", todo="set it to one of them, or unset it")
+        raise UsageError(f"${name} must be one of {', '.join(choices)}", todo="set it to one of them, or unset it")
     return value

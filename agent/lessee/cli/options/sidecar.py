@@ -1,187 +1,228 @@
-"""Options of the commands of a sidecar and of who writes its configuration."""
+"""Options of the commands that run an agent, ask it, or work on its configuration."""
 
 import argparse
-from collections.abc import Callable, Mapping
 
-from lessee.cli.options.shared import Command, Parser, add_logging, add_masking, count, duration
+from lessee.cli.options.shared import AddCommand, Parser, add_logging, add_masking, duration, positive_integer
 
-_REPORTS = ("text", "json", "sarif", "github", "gitlab")
+_CHECK_FORMATS = ("text", "json", "sarif", "github", "gitlab")
 
 
-def _add_run(command: Command) -> None:
+def add_run(command: AddCommand) -> None:
+    """Add `lessee run`."""
     run = command(
         "run",
-        "the sidecar: log in, render, watch, renew, notify, until stopped",
-        "It waits for Vault as long as\nit takes. SIGTERM ends it and leaves the files; SIGHUP reads the file again.",
+        "run the sidecar: log in, render, renew, watch and notify until stopped",
+        "It waits for Vault without a time limit. "
+        "SIGTERM stops it; the rendered files stay. SIGHUP reloads the configuration.",
     )
-    run.add_argument("--revoke", action="store_true", help="when stopped, revoke all leases and the token")
+    run.add_argument("--revoke", action="store_true", help="on stop, revoke all leases and the token")
     add_logging(run)
 
 
-def _add_exec(command: Command) -> None:
+def add_exec(command: AddCommand) -> None:
+    """Add `lessee exec`."""
     program = command(
         "exec",
-        "the sidecar with the app as its child, with `environ` as its environment",
-        "Signals are sent on to\nthe child. It ends as the child does: with its exit code, or 128 + n by signal n.",
+        "run the sidecar with the app as its child process",
+        "The child gets the app's `env_template` as its "
+        "environment, and the signals that lessee receives. The exit code is the child's, or 128 + n after signal n.",
     )
     program.usage = "lessee exec --app APP [OPTION…] -- CMD [ARG…]"
-    program.add_argument("--app", metavar="APP", required=True, help="the app that CMD is")
-    program.add_argument("--timeout", type=duration, default=60.0, metavar="TIME", help="wait for Vault (60s)")
-    program.add_argument("--once", action="store_true", help="become CMD when the files are there: no agent stays")
+    program.add_argument("--app", metavar="APP", required=True, help="the app in lessee.yaml that CMD starts")
     program.add_argument(
-        "--respawn", choices=("mcp-stdio",), help="CMD is an MCP server: on a change it is started anew, unnoticed"
+        "--timeout", type=duration, default=60.0, metavar="TIME", help="how long to wait for Vault (default: 60s)"
+    )
+    program.add_argument(
+        "--once", action="store_true", help="render once, then replace this process with CMD; no agent remains"
+    )
+    program.add_argument(
+        "--respawn",
+        choices=("mcp-stdio",),
+        help="CMD is an MCP server on stdio: restart it on a change without disconnecting its client",
     )
     add_masking(program)
-    program.add_argument("program", nargs="+", metavar="CMD", help="what to run, and its arguments")
+    program.add_argument("program", nargs="+", metavar="CMD", help="the program to start, and its arguments")
     add_logging(program)
 
 
-def _add_render(command: Command) -> None:
+def add_render(command: AddCommand) -> None:
+    """Add `lessee render`."""
     render = command(
         "render",
-        "render once and end",
-        "Without --output it publishes where `run` would, and tells the app.\n"
-        "--diff shows the names in the files, also those that a secret gives.",
+        "render once and exit",
+        "Without --output it publishes to each app's directory and notifies the app. "
+        "--diff prints the names in the files, including names that come from secrets.",
     )
-    render.add_argument("--app", metavar="APP", help="this app alone")
+    render.add_argument("--app", metavar="APP", help="render only this app")
     where = render.add_mutually_exclusive_group()
-    where.add_argument("--output", metavar="DIR", help="write DIR/APP/NAME (with --app DIR/NAME), and tell nobody")
-    where.add_argument("--diff", action="store_true", help="write nothing: show the names that would change")
+    where.add_argument("--output", metavar="DIR", help="write DIR/APP/NAME (with --app: DIR/NAME), and notify no app")
+    where.add_argument("--diff", action="store_true", help="write nothing; print the names that would change")
     render.add_argument(
         "--export",
         metavar="FILE",
-        help="append `environ` to FILE, as $GITHUB_ENV is read; with --app, without --output",
+        help="append the app's `env_template` to FILE in the format of $GITHUB_ENV; needs --app, excludes --output",
     )
     add_masking(render)
-    render.add_argument("--timeout", type=duration, default=10.0, metavar="TIME", help="wait for Vault (10s)")
+    render.add_argument(
+        "--timeout", type=duration, default=10.0, metavar="TIME", help="how long to wait for Vault (default: 10s)"
+    )
     add_logging(render)
 
 
-def _add_clean(command: Command) -> None:
+def add_clean(command: AddCommand) -> None:
+    """Add `lessee clean`."""
     clean = command(
         "clean",
-        "remove the apps' files and end what they hold: for jobs of CI, and to take an agent out",
-        "Tokens and\nleases in `state` are revoked, and `state` and the files are removed. No agent may run on it.",
+        "remove the apps' files and revoke their tokens and leases",
+        "For CI jobs, and to uninstall an agent. It "
+        "revokes the tokens and leases in `state_dir`, then removes `state_dir` and the files. No agent may be running.",
     )
     clean.add_argument(
-        "--after", type=count, metavar="PID", help="go to the background, and do it when this process is gone"
+        "--after", type=positive_integer, metavar="PID", help="run in the background, once process PID has exited"
     )
-    clean.add_argument("--timeout", type=duration, default=10.0, metavar="TIME", help="wait for Vault (10s)")
+    clean.add_argument(
+        "--timeout", type=duration, default=10.0, metavar="TIME", help="how long to wait for Vault (default: 10s)"
+    )
     add_logging(clean)
 
 
-def _add_read(command: Command) -> None:
+def add_read(command: AddCommand) -> None:
+    """Add `lessee read`."""
     read = command(
         "read",
-        "print an app's files, all of one generation",
-        "One file is printed as it is, several as\none JSON object. With --directory it needs no configuration.",
+        "print files of an app, all from the same generation",
+        "A single file is printed unchanged, several files as "
+        "one JSON object. With --directory, no configuration is needed.",
     )
-    read.add_argument("app", metavar="APP", help="whose files they are")
-    read.add_argument("files", nargs="+", metavar="FILE", help="their names")
-    read.add_argument("--directory", metavar="DIR", help="where they are, instead of the configuration")
-    read.add_argument("--format", choices=("raw", "json"), help="raw (of one file), or json (of several)")
-    read.add_argument("--timeout", type=duration, default=0.0, metavar="TIME", help="wait for the first files (0s)")
+    read.add_argument("app", metavar="APP", help="the app that the files belong to")
+    read.add_argument("files", nargs="+", metavar="FILE", help="the names of the files")
+    read.add_argument("--directory", metavar="DIR", help="the directory of the files, instead of the configured one")
+    read.add_argument("--format", choices=("raw", "json"), help="the output format (default: raw for one file)")
+    read.add_argument(
+        "--timeout",
+        type=duration,
+        default=0.0,
+        metavar="TIME",
+        help="how long to wait for the first generation (default: 0s)",
+    )
 
 
-def _add_check(command: Command) -> None:
+def add_check(command: AddCommand) -> None:
+    """Add `lessee check`."""
     check = command(
         "check",
-        "check the configuration and the templates, without Vault",
-        "It tells all that is wrong\nat once, and lists the secrets that each app reads.",
+        "validate the configuration and the templates without contacting Vault",
+        "It reports all problems in "
+        "one run, and lists the secrets that each app reads. Exit codes: 78 for the configuration, 65 for a template.",
     )
-    check.add_argument("--format", choices=_REPORTS, default="text", help="text, or for CI, editors and code scanners")
     check.add_argument(
-        "--compose", nargs="+", action="extend", metavar="FILE", help="check the services of Compose files as well"
+        "--format",
+        choices=_CHECK_FORMATS,
+        default="text",
+        help="the report format; all but text are for CI, editors and code scanners",
+    )
+    check.add_argument(
+        "--compose", nargs="+", action="extend", metavar="FILE", help="also check the services in these Compose files"
     )
     check.add_argument(
         "--dist",
         nargs="+",
         action="extend",
         metavar="DIR",
-        help="search what a build wrote for every secret of the environment; asks Vault",
+        help="also search the output of a frontend build for every secret of the environment; contacts Vault",
     )
     check.add_argument("--schema", action="store_true", help="print the JSON Schema of lessee.yaml, for editors")
-    check.add_argument("--policy", action="store_true", help="print the smallest Vault policy that it needs")
-    check.add_argument("--rotator", action="store_true", help="with --policy: that of `lessee rotate` instead")
-    check.add_argument("--online", action="store_true", help="with --policy: ask the server what its mounts are like")
+    check.add_argument(
+        "--policy", action="store_true", help="print the smallest Vault policy that the configuration needs"
+    )
+    check.add_argument("--rotator", action="store_true", help="with --policy: print the policy for `lessee rotate`")
+    check.add_argument("--online", action="store_true", help="with --policy: read the KV version from Vault")
 
 
-def _add_import(command: Command) -> None:
+def add_import(command: AddCommand) -> None:
+    """Add `lessee import`."""
     imported = command(
         "import",
-        "make lessee.yaml and templates of another agent's configuration",
-        "FILE is the configuration of\nVault Agent, OpenBao Agent or consul-template (HCL or JSON), a template of"
-        " theirs (.ctmpl, .tpl),\nor a Kubernetes manifest with annotations of their injector (YAML). What cannot"
-        " be carried over is\nlisted, and marked with TODO in what is written.",
+        "convert another agent's configuration to lessee.yaml and templates",
+        "FILE is the configuration of "
+        "Vault Agent, OpenBao Agent or consul-template (HCL or JSON), one of their templates (.ctmpl, .tpl), "
+        "or a Kubernetes manifest with annotations of the Vault Agent Injector (YAML). lessee lists what it cannot "
+        "convert, and marks it with TODO in the output.",
         config=False,
     )
-    imported.set_defaults(command="import_")  # `import` is a keyword of Python.
-    imported.add_argument("file", metavar="FILE", help="what to import")
-    imported.add_argument("--output", metavar="DIR", help="write into this new or empty folder; default: to stdout")
+    imported.add_argument("file", metavar="FILE", help="the file to convert")
+    imported.add_argument("--output", metavar="DIR", help="write into this new or empty directory (default: stdout)")
 
 
-def _add_mcp(command: Command) -> None:
+def add_mcp(command: AddCommand) -> None:
+    """Add `lessee mcp`."""
     mcp = command("mcp", "move the secrets of an MCP client's configuration into Vault", config=False)
     actions = mcp.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
     wrap = actions.add_parser(
         "wrap",
-        help="put `lessee exec` before each server that has secrets",
-        description="Look for secrets in FILE (an mcp.json, claude_desktop_config.json, .claude.json, or VS Code's),\n"
-        "put them into Vault, and let `lessee exec` start the servers that have them. It shows what changes,\n"
-        "and asks. FILE comes last, and a copy is kept.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        help="start each MCP server that has secrets with `lessee exec`",
+        description="Find secrets in FILE (an mcp.json, claude_desktop_config.json, .claude.json, or VS Code's), "
+        "store them in Vault, and have `lessee exec` start the servers that use them. lessee prints the changes "
+        "and asks before it makes them. It writes FILE last, after a backup copy.",
         allow_abbrev=False,
     )
     wrap.add_argument("file", metavar="FILE", help="the client's configuration")
     wrap.add_argument(
         "--config",
         metavar="FILE",
-        help="the lessee.yaml to add to, or to make (~/.config/lessee/mcp/lessee.yaml)",
+        help="the lessee.yaml to create or extend (default: ~/.config/lessee/mcp/lessee.yaml)",
     )
-    wrap.add_argument("--path", metavar="PREFIX", default="mcp", help="the secrets' folder (mcp): PREFIX/SERVER")
-    wrap.add_argument("--secret", action="append", default=[], metavar="NAME", help="this is a secret too; repeatable")
-    wrap.add_argument("--leave", action="append", default=[], metavar="NAME", help="this is no secret; repeatable")
-    wrap.add_argument("--respawn", choices=("mcp-stdio",), help="start servers anew when a secret changes")
-    wrap.add_argument("--backup", metavar="DIR", help="where the copy goes (~/.local/state/lessee/mcp-backups)")
-    wrap.add_argument("--dry-run", action="store_true", help="change nothing: show what would be done")
-    wrap.add_argument("--yes", action="store_true", help="do not ask")
+    wrap.add_argument(
+        "--path", metavar="PREFIX", default="mcp", help="store the secrets at PREFIX/SERVER (default: mcp)"
+    )
+    wrap.add_argument(
+        "--secret", action="append", default=[], metavar="NAME", help="also treat this value as a secret; repeatable"
+    )
+    wrap.add_argument(
+        "--exclude", action="append", default=[], metavar="NAME", help="do not treat this value as a secret; repeatable"
+    )
+    wrap.add_argument("--respawn", choices=("mcp-stdio",), help="restart a server when one of its secrets changes")
+    wrap.add_argument(
+        "--backup",
+        metavar="DIR",
+        help="the directory for the backup copy (default: ~/.local/state/lessee/mcp-backups)",
+    )
+    wrap.add_argument("--dry-run", action="store_true", help="change nothing; print the changes")
+    wrap.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
-def _add_status(command: Command) -> None:
-    status = command("status", "ask a running agent, rotator or monitor how it is", "Values are never told.")
+def add_status(command: AddCommand) -> None:
+    """Add `lessee status`."""
+    status = command(
+        "status",
+        "print the status of a running agent, rotator or monitor",
+        "The status holds no secret value. The exit code is 1 where an app has no files, or a service is not ready.",
+    )
     form = status.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="as status.json")
-    form.add_argument("--watch", action="store_true", help="show it as it changes, until Ctrl-C")
-    status.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
+    form.add_argument("--json", action="store_true", help="print the agent's status.json")
+    form.add_argument("--watch", action="store_true", help="print the status on each change, until Ctrl-C")
+    _add_socket(status)
 
 
-def _add_refresh(command: Command) -> None:
-    refresh = command("refresh", "tell a running agent to look now", "Without PATH it looks at everything.")
+def add_refresh(command: AddCommand) -> None:
+    """Add `lessee refresh`."""
+    refresh = command(
+        "refresh", "have a running agent check its secrets now", "Without PATH, the agent checks all of them."
+    )
     refresh.add_argument("paths", nargs="*", metavar="PATH", help="a secret, such as database/postgres")
-    refresh.add_argument("--socket", metavar="FILE", help="the agent's socket, instead of its configuration")
+    _add_socket(refresh)
 
 
-def _add_demo(command: Command) -> None:
+def add_demo(command: AddCommand) -> None:
+    """Add `lessee demo`."""
     demo = command(
         "demo",
-        "show the main job on this machine, in a minute",
-        "A real OpenBao server, a real agent and\nan app that catches SIGHUP are started, and all traces are removed.",
+        "run the whole path of a secret on this machine, in under a minute",
+        "It starts an OpenBao server, an agent and an app that handles SIGHUP, and removes everything at the end.",
         config=False,
     )
     demo.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
 
 
-COMMANDS: Mapping[str, Callable[[Command], None]] = {
-    "run": _add_run,
-    "exec": _add_exec,
-    "render": _add_render,
-    "clean": _add_clean,
-    "read": _add_read,
-    "check": _add_check,
-    "import": _add_import,
-    "mcp": _add_mcp,
-    "status": _add_status,
-    "refresh": _add_refresh,
-    "demo": _add_demo,
-}
-"""What adds each, in the order in which they are listed."""
+def _add_socket(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--socket", metavar="FILE", help="the agent's status socket, instead of the configured one")

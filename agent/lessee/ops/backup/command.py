@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lessee.audit_trail.operator_acts import acting
+from lessee.audit_trail.operator_actions import recorded_action
 from lessee.config import Config
 from lessee.core.errors import LesseeError, DeniedError, UsageError
 from lessee.host.clock import boot_time
@@ -63,12 +63,12 @@ def _save(arguments: argparse.Namespace, config: Config, environ: Mapping[str, s
 
 
 def _save_once(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
-    with acting(config.trail, environ, "backup saved", config.environment, server=config.vault.address) as doing:
+    with recorded_action(config.audit_trail, environ, "backup saved", config.environment, server=config.vault.address) as action:
         saved = save(config, keys(arguments.key_file, environ), environ)
         for place in saved.places:
-            doing.step(str(place))
+            action.step(str(place))
         if saved.problems:
-            doing.fail(str(saved.problems[0]))
+            action.fail(str(saved.problems[0]))
     _tell_saved(saved)
     for problem in saved.problems:
         print(f"lessee: {problem}", file=sys.stderr)
@@ -130,7 +130,7 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
         if arguments.raft:
             created = restore_run.inspected.manifest.created
             _agree(arguments, restore_run, f"replaces by what there was at {created}, its keys too, all that is in")
-            with acting(config.trail, environ, "raft snapshot restored", config.environment, **about):
+            with recorded_action(config.audit_trail, environ, "raft snapshot restored", config.environment, **about):
                 restore_run.apply_snapshot()
             print(f"restored the raft snapshot of {where}; unseal the server with the keys that it had then")
             return 0
@@ -142,9 +142,9 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
         writes = 0
         if restore_plan.writes:
             _agree(arguments, restore_run, "writes to")
-            with acting(config.trail, environ, "backup restored", config.environment, **about) as doing:
+            with recorded_action(config.audit_trail, environ, "backup restored", config.environment, **about) as action:
                 writes = restore_run.act()
-                doing.step(f"{writes} writes")
+                action.step(f"{writes} writes")
         print(f"restored {where} with {writes} writes")
     _tell_lost(restore_plan, restore_run.inspected.manifest.gaps)
     return 0

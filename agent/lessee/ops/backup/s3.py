@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-from lessee.config.grammar.backup import BackupStore
+from lessee.config.grammar.backup import S3Bucket
 from lessee.core.errors import ConfigError, LesseeError, WriteError
 from lessee.ops.backup.encryption import CHUNK_SIZE
 from lessee.ops.backup.policy.archive_format import ArchiveError
@@ -19,7 +19,7 @@ _TIMEOUTS = (5, 60)
 class S3Store:
     """The objects of a bucket whose keys begin with a prefix."""
 
-    def __init__(self, config: BackupStore, environ: Mapping[str, str]) -> None:
+    def __init__(self, config: S3Bucket, environ: Mapping[str, str]) -> None:
         self._config = config
         self._environ = environ
 

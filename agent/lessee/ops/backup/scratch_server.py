@@ -10,13 +10,11 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from lessee.core.errors import LesseeError, DeniedError, VaultUnreachableError
+from lessee.core.errors import DeniedError, LesseeError, VaultRequestError, VaultUnreachableError
 from lessee.host.openbao import find_bao
 from lessee.process import network_namespace
 from lessee.vault.admin import AdminClient
-from lessee.vault.transport import Address, RequestFailedError, Transport
+from lessee.vault.transport import Address, Transport
 
 _MEMORY = Path("/dev/shm")  # noqa: S108  # A folder of our own is made in it.
 _PATIENCE = 30.0
@@ -62,7 +60,8 @@ def scratch_server(*, raft: bool = False, keys: int = 1) -> Iterator[AdminClient
         process = _start(folder, raft=raft)
         try:
             with closing(Transport(Address(f"unix://{folder}/api.sock"))) as transport:
-                yield AdminClient(transport, _initialise(transport, process, folder / "log", keys))
+                client = AdminClient(transport, "", timeout=_PATIENCE)
+                yield client.with_token(_initialize(client, process, folder / "log", keys))
         finally:
             process.kill()
             process.wait()
@@ -86,7 +85,7 @@ def _start(folder: Path, *, raft: bool) -> "subprocess.Popen[bytes]":
         )
 
 
-def _initialise(transport: Transport, process: "subprocess.Popen[bytes]", log: Path, keys: int) -> str:
+def _initialize(client: AdminClient, process: "subprocess.Popen[bytes]", log: Path, keys: int) -> str:
     """Its root token."""
     _until(lambda: b"server started!" in log.read_bytes() or _has_ended(process), "to start")
     if process.returncode == network_namespace.REFUSED:
@@ -94,37 +93,29 @@ def _initialise(transport: Transport, process: "subprocess.Popen[bytes]", log: P
         raise LesseeError("no server without network and files can be started here", todo=todo)
     if process.returncode is not None:
         raise LesseeError("the scratch server did not start", todo="try `bao server -dev` by hand")
-    said = plain(transport, "PUT", "sys/init", {"secret_shares": keys, "secret_threshold": keys})
-    unseal(transport, said["keys"])
-    return str(said["root_token"])
+    answer = client.hvac.sys.initialize(secret_shares=keys, secret_threshold=keys)
+    unseal(client, answer["keys"])
+    return str(answer["root_token"])
 
 
-def unseal(transport: Transport, keys: list[str]) -> None:
+def unseal(client: AdminClient, keys: list[str]) -> None:
     """Raises DeniedError where the keys are not its own."""
-    _until(lambda: plain(transport, "GET", "sys/seal-status").get("sealed") is not None, "to answer")
-    for key in keys:
-        said = plain(transport, "PUT", "sys/unseal", {"key": key})
-    if said.get("sealed"):
+    _until(lambda: _answers(client), "to answer")
+    if client.hvac.sys.submit_unseal_keys(keys)["sealed"]:
         raise DeniedError("the scratch server stays sealed", todo="give as many unseal keys as its threshold says")
-    _until(lambda: _is_active(transport), "to be active")
+    _until(lambda: _is_active(client), "to be active")
 
 
-def plain(transport: Transport, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """An answer whose fields do not stand in `data`; {} where there is none. Raises DeniedError."""
-    content = msgspec.json.encode(body) if body is not None else b""
-    sent = iter([content]) if body is not None else None
-    try:
-        with transport.stream(method, path, token=None, body=sent, size=len(content)) as answer:
-            return dict(msgspec.json.decode(answer.read() or b"{}", type=dict[str, Any]))
-    except RequestFailedError as exc:
-        if method == "GET":
-            return {}
-        raise DeniedError(exc.failure.text, where=path) from None
+def _answers(client: AdminClient) -> bool:
+    with suppress(VaultRequestError):
+        return client.seal_status().data.get("sealed") is not None
+    return False
 
 
-def _is_active(transport: Transport) -> bool:
-    with suppress(RequestFailedError), transport.stream("GET", "sys/health", token=None):
-        return True
+def _is_active(client: AdminClient) -> bool:
+    with suppress(VaultRequestError):
+        health = client.health()
+        return not (health["sealed"] or health["standby"])
     return False
 
 

@@ -6,11 +6,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from lessee.core.errors import VaultUnreachableError
-from lessee.core.failures import Kind
 from lessee.ops.backup.policy.kv_reader import Read, secret_from, to_ask
 from lessee.ops.backup.policy.records import Secret, Version, fingerprint
-from lessee.vault.admin import AdminClient, request_error
-from lessee.vault.transport import RequestFailedError
+from lessee.vault.admin import AdminClient
 
 THREADS = 6
 WINDOW = 4 * THREADS
@@ -70,14 +68,8 @@ def secret(client: AdminClient, mount: str, path: str, version: int, key: bytes)
 
 
 def _read(client: AdminClient, path: str, number: int) -> Read:
-    try:
-        data = client.transport.ask("GET", path, token=client.token, params={"version": str(number)}).data
-    except RequestFailedError as exc:
-        if exc.failure.kind is not Kind.NOT_FOUND:
-            raise request_error(exc.failure, path) from None
-        # Of what is deleted it tells the metadata, of what is not there nothing.
-        return Read(None, exc.data.get("metadata") or {})
-    return Read(data.get("data"), data.get("metadata") or {})
+    found = client.read_version(path, number)
+    return Read(found.get("data"), found.get("metadata") or {})
 
 
 def _walk(client: AdminClient, mount: str, version: int, folder: str) -> Iterator[str]:

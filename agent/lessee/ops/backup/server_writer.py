@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from lessee.core.errors import DeniedError, VaultUnreachableError
+from lessee.core.errors import DeniedError, VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.ops.backup import server
 from lessee.ops.backup.archive import Archive
@@ -24,8 +24,7 @@ from lessee.ops.backup.policy.secret_restore import (
     plan,
 )
 from lessee.ops.backup.secret_reader import each, secret
-from lessee.vault.admin import AdminClient, request_error
-from lessee.vault.transport import RequestFailedError
+from lessee.vault.admin import AdminClient
 
 _PATIENCE = 30.0
 _PAUSE = 0.05
@@ -175,10 +174,10 @@ def _apply(client: AdminClient, saved: Secret, steps: Iterable[Step]) -> None:
 
 def _put(client: AdminClient, path: str, body: dict[str, object]) -> None:
     try:
-        client.transport.ask("POST", path, token=client.token, body=body)
-    except RequestFailedError as exc:
-        if exc.failure.kind is not Kind.INVALID:
-            raise request_error(exc.failure, path) from None
+        client.request("POST", path, body=body)
+    except VaultRequestError as exc:
+        if exc.kind is not Kind.INVALID:
+            raise
         raise DeniedError(
             "somebody changed it meanwhile, or it is too large", where=path, todo="run it again"
         ) from None
@@ -189,8 +188,8 @@ def _wait_for(client: AdminClient, mount: str) -> None:
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            client.transport.ask("GET", f"{mount}config", token=client.token)
-        except RequestFailedError:
+            client.request("GET", f"{mount}config")
+        except VaultRequestError:
             if time.monotonic() > deadline:
                 raise VaultUnreachableError("the new mount does not become ready", where=mount) from None
             time.sleep(_PAUSE)

@@ -14,7 +14,7 @@ from lessee.ops.backup.policy.comparison import differences, is_newer_than
 from lessee.ops.backup.policy.object_restore import Change, Conflict
 from lessee.ops.backup.policy.records import Secret
 from lessee.ops.backup.restore import skip
-from lessee.ops.backup.scratch_server import plain, scratch_server, unseal
+from lessee.ops.backup.scratch_server import scratch_server, unseal
 from lessee.ops.backup.secret_reader import each, places, secret
 from lessee.ops.backup.server_writer import Writer
 from lessee.vault.admin import AdminClient
@@ -81,8 +81,8 @@ def _try_snapshot(
             skip(archive.secrets())
             size = next(member.size for member in archive.manifest.members if member.name == SNAPSHOT)
             raft.put(empty, archive.snapshot(), size, force=True)
-        unseal(empty.transport, list(unseal_keys))
-        client = AdminClient(empty.transport, _root(empty, unseal_keys))
+        unseal(empty, list(unseal_keys))
+        client = empty.with_token(_root(empty, unseal_keys))
         with open_for_reading(file, keys, where) as archive:
             skip(archive.objects())
             same, younger = _compare_snapshot(archive, client, tell)
@@ -111,10 +111,11 @@ def _compare_snapshot(archive: Archive, client: AdminClient, tell: Callable[[str
 
 def _root(client: AdminClient, unseal_keys: Iterable[str]) -> str:
     """A new root token of the scratch server. Raises DeniedError."""
-    begun = plain(client.transport, "PUT", "sys/generate-root/attempt", {})
+    keys = client.unauthenticated.hvac.sys
+    begun = keys.start_root_token_generation()
     said: dict[str, object] = {}
     for key in unseal_keys:
-        said = plain(client.transport, "PUT", "sys/generate-root/update", {"key": key, "nonce": begun["nonce"]})
+        said = keys.generate_root(key, begun["nonce"])
         if said.get("complete"):
             break
     encoded = str(said["encoded_root_token"])

@@ -1,1 +1,1 @@
-"""Looks at a server and makes it as `lessee setup` wants it."""
+"""Effects of `lessee setup`: reads a server, and changes it to the configured state."""

@@ -84,7 +84,8 @@ class PlanExecutor:
                 case Fill():
                     self._fill(step)
         except VaultRequestError as exc:
-            raise exc.replace(todo=exc.todo or "what is done is done; run it again") from None
+            todo = exc.todo or "run `lessee setup` again: it continues after the completed steps"
+            raise exc.replace(todo=todo) from None
         return step
 
     def _write(self, target: Object, *, new: bool, password: bool) -> None:
@@ -96,8 +97,8 @@ class PlanExecutor:
         except VaultRequestError as exc:
             if target.kind is not Kind.CONNECTION or exc.kind is Failed.DENIED:
                 raise
-            todo = "are its url, username and password right, and does it answer? the server's log tells more"
-            raise exc.replace(what="the server could not log in to the database", todo=todo) from None
+            todo = "check its url, username and password, and that it answers; the server's log has the details"
+            raise exc.replace(what="Vault could not log in to the database", todo=todo) from None
         if target.kind is Kind.KV:
             self._wait_until_ready(target.name)
 

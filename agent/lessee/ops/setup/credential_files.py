@@ -65,7 +65,7 @@ def file_line(place: Path, absent: Iterable[str]) -> str:
 
 
 def roles_of(desired: Iterable[object]) -> list[Object]:
-    """The roles among what is wanted."""
+    """The roles among the desired objects."""
     return [item for item in desired if isinstance(item, Object) and item.kind is Kind.ROLE]
 
 

@@ -13,18 +13,20 @@ from lessee.vault.admin import AdminClient
 
 
 def require_ready(client: AdminClient) -> None:
-    """Raises VaultUnreachableError where the server is not initialised, sealed or away."""
+    """Raises VaultUnreachableError where the server is not initialized, sealed or unavailable."""
     try:
         health = client.health()
     except VaultRequestError as exc:
         if exc.kind in {Failed.INVALID, Failed.UNSUPPORTED}:
-            return  # The whole server answers it, and no namespace.
+            return  # A namespace has no sys/health: it belongs to the whole server.
         raise
     if not health["initialized"]:
-        todo = "initialize it: lessee setup --init DIR"
+        todo = "run `lessee setup --init DIR` to initialize a new server"
         raise VaultUnreachableError("Vault is not initialized", where=client.address, todo=todo)
     if health["sealed"]:
-        raise VaultUnreachableError("Vault is sealed", where=client.address, todo="unseal it: bao operator unseal")
+        raise VaultUnreachableError(
+            "Vault is sealed", where=client.address, todo="run `bao operator unseal` or `lessee setup --unseal DIR`"
+        )
 
 
 class Discovery:
@@ -35,7 +37,7 @@ class Discovery:
         self._read: dict[str, Mapping[str, Any] | None] = {}
 
     def state(self, configs: Mapping[str, Config], desired: Iterable[Desired]) -> ServerState:
-        """What is there of what is wanted in these environments, and of what was written before."""
+        """The desired objects and secrets that exist, and the existing objects that setup wrote before."""
         [config, *_] = configs.values()
         recorded: dict[str, SetupRecord] = {}
         for environment, own in {"": config, **configs}.items():
@@ -76,7 +78,7 @@ class Discovery:
 
     def _object(self, desired: Object) -> Fields | None:
         if desired.kind is Kind.AUDIT:
-            # Whatever it is called, a device that writes this file is what is wanted.
+            # Any device that writes to this file will do, whatever its name is.
             devices = (self._get("sys/audit") or {}).values()
             if any(fields_of(desired.kind, device, desired.fields) == desired.fields for device in devices):
                 return desired.fields

@@ -1,4 +1,4 @@
-"""Fetches the first values of secrets: from variables, files and the terminal, or by chance."""
+"""Gets the initial values of secrets: generated, or from variables, files and the terminal."""
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -6,18 +6,18 @@ from pathlib import Path
 
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.ops.setup.policy.initial_values import Constant, FromFile, FromVariable, Generate, Prompt, Source
-from lessee.ops.setup.policy.plan import Add, Change, Action, Fill
+from lessee.ops.setup.policy.plan import Action, Add, Change, Fill
 
 Ask = Callable[[str], str]
-"""Asks at the terminal for what this says. Raises LesseeError where there is none."""
+"""Asks for a value at the terminal, with this text. Raises LesseeError without a terminal."""
 Values = Mapping[tuple[str, str], str]
-"""By the object's or secret's name and the key."""
+"""Values by the name of the object or secret, and the key."""
 
 
 def fetch(steps: Iterable[Action], environ: Mapping[str, str], folder: Path, ask: Ask) -> Values:
-    """The values that these steps write. Raises ConfigError with all that are not to be had, before anything is done.
+    """The values that these steps write. Raises ConfigError with all missing values, before anything is written.
 
-    Relative files are looked for in `folder`.
+    Relative file paths start in `folder`.
     """
     values: dict[tuple[str, str], str] = {}
     problems: list[LesseeError] = []
@@ -40,10 +40,10 @@ def _wanted(steps: Iterable[Action]) -> Iterator[tuple[str, str, Source]]:
         match step:
             case Fill():
                 yield from ((step.secret.name, key, source) for key, source in step.missing.items())
-            case Add(made) if made.password is not None:
-                yield made.name, "password", made.password
-            case Change(made) if step.password and made.password is not None:
-                yield made.name, "password", made.password
+            case Add(target) if target.password is not None:
+                yield target.name, "password", target.password
+            case Change(target) if step.password and target.password is not None:
+                yield target.name, "password", target.password
             case _:
                 pass
 
@@ -56,7 +56,7 @@ def _value(source: Source, where: str, environ: Mapping[str, str], folder: Path,
             return value
         case FromVariable(name):
             if not environ.get(name):
-                raise LesseeError(f"${name} is not set, or empty", where=where, todo="set it for this command")
+                raise LesseeError(f"${name} is not set or empty", where=where, todo="set it for this command")
             return environ[name]
         case FromFile(path):
             return _content(folder / path, where)

@@ -31,14 +31,14 @@ def initialize(
     system = server.with_timeout(_INIT_TIMEOUT).hvac.sys
     seal = seal_of(system.read_seal_status())
     if seal.initialized or system.is_initialized() is not False:
-        raise DeniedError("it is initialised already", where="sys/init", todo=_todo(seal))
+        raise DeniedError("the server is already initialized", where="sys/init", todo=_todo(seal))
     with KeyFolder(folder) as keys:
         keys.reserve(names(options, seal))
         with _signals_blocked():
             try:
                 answer = system.initialize(**request(options, seal))
             except VaultUnreachableError as exc:
-                todo = "see `vault status`; if it is initialised now, its keys are lost: begin again with empty storage"
+                todo = "run `bao status`; if the server is initialized now, its keys are lost: start with empty storage"
                 raise VaultUnreachableError(exc.what, where=exc.where, todo=todo) from None
             except DeniedError as exc:
                 todo = "check that each PGP key is complete, public, and able to encrypt" if options.pgp_keys else ""
@@ -48,7 +48,10 @@ def initialize(
 
 
 def unseal(server: AdminClient, keys: Iterable[str]) -> Seal:
-    """Unseal the server with as many of the keys as it needs; return its seal. Raises DeniedError or VaultUnreachableError."""
+    """Unseal the server with as many of the keys as it needs, and return its seal.
+
+    Raises DeniedError or VaultUnreachableError.
+    """
     system = server.hvac.sys
     seal = seal_of(system.read_seal_status())
     for key in keys:
@@ -99,7 +102,7 @@ def _save(keys: KeyFolder, texts: dict[str, str]) -> tuple[Path, ...]:
     try:
         return keys.write(texts)
     except WriteError as exc:
-        todo = "the server is initialised, and this key is lost: begin again with empty storage"
+        todo = "the server is initialized and this key is lost: start again with empty storage"
         raise WriteError(exc.what, where=exc.where, todo=todo) from None
 
 

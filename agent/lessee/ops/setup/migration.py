@@ -80,7 +80,7 @@ class Migration:
         """Seconds by which the server's clock may be ahead of this host's."""
 
     def run(self, *, apply_changes: bool) -> Iterator[SecretResult]:
-        """Copy secret by secret. Raises DeniedError or VaultUnreachableError; the next run continues after the copies."""
+        """Copy secret by secret. Raises DeniedError or VaultUnreachableError; the next run continues."""
         self._ahead = self._ask_ahead()
         for path, why in self._walk(""):
             yield (

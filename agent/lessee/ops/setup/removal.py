@@ -13,7 +13,7 @@ from lessee.ops.setup.policy.server_state import SetupRecord
 from lessee.vault.admin import AdminClient
 
 _ORDER = (Kind.ROLE, Kind.POLICY, Kind.ENGINE)
-"""InitialSecret nobody logs in any more; then the tokens that are left may do nothing."""
+"""Roles first, so that no client logs in any more; then policies, so that remaining tokens may do nothing."""
 
 Report = Callable[[str], None]
 
@@ -50,7 +50,10 @@ def plan_removal(client: AdminClient, config: Config) -> Removal | None:
 
 
 def remove(client: AdminClient, plan_removal: Removal, report: Report) -> None:
-    """Remove everything; objects that are already gone are fine. Raises DeniedError or VaultUnreachableError; can run again."""
+    """Remove everything that still exists. After an error it can run again.
+
+    Raises DeniedError or VaultUnreachableError.
+    """
     for kind, path in plan_removal.objects:
         try:
             client.delete(path)

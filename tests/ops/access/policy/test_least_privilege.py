@@ -7,7 +7,7 @@ import pytest
 from lessee.config.parsing import parse
 from lessee.core.errors import TemplateError
 from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, policy, reads_kv, rotated_by, text_of
-from lessee.rendering.app_templates import compile_recipes, space_of
+from lessee.rendering.app_templates import compile_recipes, path_scope_of
 from lessee.rendering.templates import Compiler
 
 OLD, DETAILED = Engine(1, detailed=False), Engine(2, detailed=True)
@@ -22,7 +22,7 @@ def policies(apps, engine=ASSUMED, auth=APPROLE, rotation=None, **more):
     said = {
         "environment": "production",
         "vault": {"address": "http://vault:8200", "auth": auth, **more},
-        "secrets": {"mount": "kv", "shared": ["shared/"]},
+        "secrets": {"mount": "kv", "shared_prefixes": ["shared/"]},
         "apps": {
             app: {"directory": f"/run/{app}", "files": [{"template": name} for name in templates]}
             | ({"vault": vault} if vault else {})
@@ -32,7 +32,7 @@ def policies(apps, engine=ASSUMED, auth=APPROLE, rotation=None, **more):
     }
     config = parse(json.dumps(said), source="lessee.yaml", environ={}, blocks=("rotation",))
     texts = {name: text for _, templates in blocks.values() for name, text in templates.items()}
-    recipes = compile_recipes(config, Compiler(texts.__getitem__, space_of(config)))
+    recipes = compile_recipes(config, Compiler(texts.__getitem__, path_scope_of(config)))
     rotated = rotated_by(config)
     return [policy(vault, some, engine, rotated) for vault, some in identities(recipes.values(), config.vault).items()]
 
@@ -254,7 +254,7 @@ def test_whoever_hears_of_changes_from_vault_itself_may_subscribe_to_what_it_rea
         "apps": {"web": {"directory": "/run/web", "files": [{"template": "t"}]}},
     }
     config = parse(json.dumps(said), source="lessee.yaml", environ={})
-    recipes = tuple(compile_recipes(config, Compiler({"t": text}.__getitem__, space_of(config))).values())
+    recipes = tuple(compile_recipes(config, Compiler({"t": text}.__getitem__, path_scope_of(config))).values())
     found = policy(config.vault, recipes, engine, subscribes=True)
     assert {rule.path for rule in found.rules if "subscribe" in rule.capabilities} == paths
     assert ("sys/events/subscribe/kv*", ("read",)) in [(rule.path, rule.capabilities) for rule in found.rules]
@@ -275,5 +275,5 @@ def test_whoever_reads_no_secret_subscribes_to_nothing():
         environ={},
     )
     text = '{{ dynamic("database/creds/y").username }}'
-    recipes = tuple(compile_recipes(config, Compiler({"t": text}.__getitem__, space_of(config))).values())
+    recipes = tuple(compile_recipes(config, Compiler({"t": text}.__getitem__, path_scope_of(config))).values())
     assert "subscribe" not in text_of(policy(config.vault, recipes, ASSUMED, subscribes=True))

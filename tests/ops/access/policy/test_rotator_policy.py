@@ -16,7 +16,7 @@ SHARED = {
     "auth/token/renew-self": "update",
     "auth/token/revoke-self": "update",
 }
-REDIS = {"kind": "redis", "secret": "cache/redis", "admin": "cache/admin"}
+REDIS = {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin"}
 
 
 def read(**targets):
@@ -63,7 +63,7 @@ def test_secret_ids_are_made_and_ended_for_the_named_role_alone():
     "target",
     [
         REDIS | {"secret": "cache/+"},
-        REDIS | {"admin": "+/redis"},
+        REDIS | {"admin_secret": "+/redis"},
         {"kind": "vault", "secret": "auth/own", "approle": "web*"},
     ],
 )

@@ -30,7 +30,7 @@ def told(*arguments, **environ):
 
 @pytest.mark.parametrize(
     "fallback",
-    ["{env: [A, B]}", "{env: {db: {user: A, password: B, more: C}}}", "{last_good: /var/lib/lessee/web}"],
+    ["{env: [A, B]}", "{env: {db: {user: A, password: B, more: C}}}", "{last_known_good: /var/lib/lessee/web}"],
 )
 def test_of_what_can_serve_nothing_is_told(fallback):
     assert told(fallback, A="a", B="b", C="c") == []

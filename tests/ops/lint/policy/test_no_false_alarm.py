@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.core.paths import Ref, Space
+from lessee.core.paths import PathScope, Ref
 from lessee.core.secrets import Secret
 from lessee.ops.lint.policy.templates import TemplateOutput, Templates
 from lessee.rendering.formats import write
 from lessee.rendering.templates import Compiler, Renderer
 
-SPACE = Space("secret", "production/")
+SPACE = PathScope("secret", "production/")
 DATA = {
     "text": "a,b",
     "word": "word",

@@ -72,7 +72,7 @@ def test_where_one_template_is_no_jinja_nothing_is_said_of_variables_that_it_may
 
 
 def test_a_template_that_cannot_be_read_is_told_of_by_its_own_path():
-    assert found(HEAD + app() + "templates: t\n") == [("template-unreadable", "etc/t/app.env.j2", 0)]
+    assert found(HEAD + app() + "template_dir: t\n") == [("template-unreadable", "etc/t/app.env.j2", 0)]
 
 
 def test_code_that_cannot_be_made_is_told_as_well():
@@ -83,7 +83,7 @@ def test_code_that_cannot_be_made_is_told_as_well():
 def test_the_templates_of_a_configuration_that_is_wrong_are_checked_too():
     text = "nope: 1\ntemplates: t\nsecrets: {prefix: '{environment}/'}\napps:\n" + app(
         files="{template: app.env.j2, nope: 1}, {template: b.j2, name: b.json}, {template: c/d.json.j2}",
-        more="    environ: e.j2\n    notify: {}\n",
+        more="    env_template: e.j2\n    notify: {}\n",
     )
     templates = {"app.env.j2": "{{ x }}", "b.j2": "{", "c/d.json.j2": "[", "e.j2": "{{ secret(1) }}"}
     assert found(text, **templates) == [
@@ -108,14 +108,14 @@ def test_what_a_build_would_give_to_every_visitor_is_told_unless_it_is_listed():
     text = 'A=1\n{% set s = secret("a") %}\nVITE_A={{ s.key }}\nVITE_B={{ s.b }}\nC={{ s.c }}\n'
     templates = {"app.env.j2": text, "e.j2": text}
     for more in ("", "    nope: 1\n"):  # Whether the configuration is right or not.
-        files = app(more=f"    environ: e.j2\n    public: [VITE_B]\n{more}")
+        files = app(more=f"    env_template: e.j2\n    public_variables: [VITE_B]\n{more}")
         told = [one for one in check(HEAD + files, **templates).findings if one.rule != "configuration"]
         assert [(one.rule, one.level, one.file, one.line) for one in told] == [
             ("public-variable", "error", "etc/app.env.j2", 3),
             ("public-variable", "error", "etc/e.j2", 3),
         ]
         assert all("VITE_A takes a: key" in one.message and "VITE_B" not in one.message for one in told)
-    assert found(HEAD + app(more="    public: [VITE_A, VITE_B]\n"), **templates) == []
+    assert found(HEAD + app(more="    public_variables: [VITE_A, VITE_B]\n"), **templates) == []
 
 
 def test_what_is_no_yaml_is_told_alone():
@@ -173,7 +173,7 @@ def test_a_line_is_that_of_the_key_though_it_comes_by_an_anchor():
         ("{process: {cmdline: 'node .*/server\\.js$'}}", "error"),
         ("{process: {cmdline: 'java .*app\\.jar'}, action: HUP}", "error"),
         ("{process: {cmdline: '^node '}}", "warning"),
-        ("{process: {name: celery}, otherwise: restart}", None),
+        ("{process: {name: celery}, on_unhandled_signal: restart}", None),
         ("{process: {name: celery}, action: restart}", None),
         ("{process: {name: celery}, action: SIGUSR1}", None),
         ("{process: {name: uvicorn}}", None),
@@ -194,7 +194,7 @@ def test_sighup_is_not_promised_to_who_is_known_to_be_deaf(notify, level):
 
 
 def test_what_is_right_can_be_looked_at_further():
-    checked = check(HEAD + app(more="    environ: e.j2\n"), **{"app.env.j2": 'A={{ secret("a").b }}', "e.j2": "B=1"})
+    checked = check(HEAD + app(more="    env_template: e.j2\n"), **{"app.env.j2": 'A={{ secret("a").b }}', "e.j2": "B=1"})
     assert not checked.findings
     assert [str(need) for need in checked.recipes["web"].needs] == ["kv/production/a"]
     assert [(sheet.name, text.split("=")[0]) for sheet, text in checked.texts.items()] == [("app.env", "A"), ("", "B")]
@@ -212,5 +212,5 @@ def test_nothing_is_wrong_with_the_examples(config):
 def test_nothing_is_wrong_with_the_templates_that_come_with_lessee(template):
     name, text = str(template.relative_to(ROOT / "templates")), template.read_text()
     public = ", ".join(re.findall(r"(?m)^((?:VITE|NEXT_PUBLIC)_\w+)=", text))
-    more = f"    public: [{public}]\n"
+    more = f"    public_variables: [{public}]\n"
     assert not check(HEAD + app(files=f"{{template: {name}}}", more=more), **{name: text}).findings

@@ -5,11 +5,11 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from lessee.core.paths import Space
+from lessee.core.paths import PathScope
 from lessee.ops.lint.policy.templates import TemplateOutput, Templates
 from lessee.rendering.sample_secrets import KINDS, digits, text
 
-SPACE = Space("secret", "production/")
+SPACE = PathScope("secret", "production/")
 S = '{% set s = secret("a") %}'
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from lessee.config.parsing import parse
 from lessee.ops.setup.policy.component_policies import of_app, of_component
-from lessee.rendering.app_templates import compile_recipes, space_of
+from lessee.rendering.app_templates import compile_recipes, path_scope_of
 from lessee.rendering.templates import Compiler
 
 RULE = re.compile(r'path "(.*)" \{\n  capabilities = \[(.*)\]\n\}')
@@ -16,19 +16,19 @@ def rules(text):
     return {path: set(capabilities.replace('"', "").split(", ")) for path, capabilities in RULE.findall(text)}
 
 
-def granted(*rights, folders=("",)):
-    return rules(of_component("testing-a", rights, folders, "kv", "testing/"))
+def granted(*capabilities, folders=("",)):
+    return rules(of_component("testing-a", capabilities, folders, "kv", "testing/"))
 
 
-def test_reading_opens_values_and_versions_and_no_names():
+def test_read_grants_values_and_versions_but_no_names():
     assert granted("read") == {"kv/data/testing/*": {"read"}, "kv/metadata/testing/*": {"read"}}
 
 
-def test_listing_opens_names_and_no_values():
+def test_list_grants_names_but_no_values():
     assert granted("list") == {"kv/metadata/testing/*": {"list"}, "kv/detailed-metadata/testing/*": {"list"}}
 
 
-def test_all_is_every_right_and_the_settings():
+def test_all_grants_every_capability_and_the_settings():
     every = granted("read", "create", "update", "delete", "list")
     whole = granted("all")
     assert whole.keys() == every.keys()
@@ -36,23 +36,23 @@ def test_all_is_every_right_and_the_settings():
     assert whole | {"kv/metadata/testing/*": set()} == every | {"kv/metadata/testing/*": set()}
 
 
-@pytest.mark.parametrize("right", ["read", "create", "update", "delete", "list", "all"])
-def test_nothing_lies_outside_its_folders(right):
-    paths = granted(right, folders=("database/", "mcp/"))
+@pytest.mark.parametrize("capability", ["read", "create", "update", "delete", "list", "all"])
+def test_no_rule_reaches_outside_the_prefixes(capability):
+    paths = granted(capability, folders=("database/", "mcp/"))
     assert {path.split("/", 2)[2] for path in paths} == {"testing/database/*", "testing/mcp/*"}
 
 
-def test_each_rule_says_what_it_is_for():
+def test_each_rule_has_a_comment_with_its_purpose():
     text = of_component("testing-a", ["read", "list"], ("",), "kv", "testing/")
     assert text.startswith("# testing-a: list, read below kv/testing/\n\n# read: values\npath ")
     assert "# read: versions, without values\n# list: names, without values\npath" in text
 
 
-def test_an_app_reads_what_its_templates_do_on_any_server():
+def test_an_app_may_read_what_its_templates_read_on_vault_and_openbao():
     app = '{"web": {"directory": "/run/web", "files": [{"template": "a.j2"}]}}'
     config = parse(f'{{"environment": "testing", "apps": {app}}}', source="x", environ={})
     template = '{{ secret("a/b").c }}{{ secret("a/d").c }}{{ dynamic("{environment}/database/creds/x").username }}'
-    recipe = compile_recipes(config, Compiler(lambda _: template, space_of(config)))["web"]
+    recipe = compile_recipes(config, Compiler(lambda _: template, path_scope_of(config)))["web"]
     text = of_app("testing-web", recipe)
     assert text.startswith("# testing-web: what the templates of web read\n")
     found = rules(text)

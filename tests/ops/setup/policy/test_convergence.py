@@ -1,4 +1,4 @@
-"""Whatever the configurations, the kills and the hands: setup ends where it should, and knows its own."""
+"""After any configurations, kills and manual changes, setup reaches the desired state and knows its own objects."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,12 +8,12 @@ from lessee.ops.setup.policy.plan import (
     Add,
     Change,
     Conflict,
-    Selection,
     Remove,
+    Selection,
     actions,
-    record_before,
     plan,
     record_after,
+    record_before,
 )
 from lessee.ops.setup.policy.server_state import ServerState
 
@@ -21,12 +21,12 @@ NAMES = ("a", "b", "c")
 CONFIGS = st.dictionaries(
     st.sampled_from(NAMES), st.fixed_dictionaries({"x": st.integers(0, 2), "y": st.integers(0, 2)})
 )
-HAND = 9
+MANUAL = 9
 """A value that no configuration has."""
 ALL = Selection()
 
 
-def wanted(config):
+def desired(config):
     return [
         Object(Kind.ROLE, Group.ROLES, "testing", f"auth/approle/role/testing-{name}", fields)
         for name, fields in sorted(config.items())
@@ -34,23 +34,23 @@ def wanted(config):
 
 
 class Server:
-    """What is there; it is obeyed in the order in which the real one is."""
+    """A server in memory; steps run in the order of the real executor."""
 
     def __init__(self):
         self.objects, self.recorded = {}, {}
 
     def plan(self, config, *, force=False):
         there = ServerState(self.objects, {}, {"testing": self.recorded})
-        return there, plan(wanted(config), there, ALL, force=force)
+        return there, plan(desired(config), there, ALL, force=force)
 
     def run(self, config, *, force=False, kill=None):
-        """A run; killed after so many writes, if that comes before its end."""
+        """A run, killed after `kill` writes."""
         there, steps = self.plan(config, force=force)
         before, there = self.recorded, ServerState(dict(there.objects), {}, there.recorded)
         intent = record_before(before, actions(steps))
         writes = [lambda: setattr(self, "recorded", intent)]
         writes += [lambda step=step: self._take(step) for step in steps]
-        writes += [lambda: setattr(self, "recorded", record_after(intent, wanted(config), there, steps))]
+        writes += [lambda: setattr(self, "recorded", record_after(intent, desired(config), there, steps))]
         for write in writes[:kill]:
             write()
         return steps
@@ -64,34 +64,34 @@ class Server:
 
 
 @given(st.lists(st.tuples(CONFIGS, st.one_of(st.none(), st.integers(0, 6))), max_size=6), CONFIGS)
-def test_killed_wherever_it_may_be_it_ends_as_wanted_and_holds_nothing_of_its_own(runs, last):
+def test_after_kills_at_any_step_the_next_run_reaches_the_desired_state_without_conflicts(runs, last):
     server = Server()
     for config, kill in runs:
         server.run(config, kill=kill)
-    # What kills left open is done, and nothing is taken for somebody's hand.
+    # The run completes what kills left open, and takes nothing for a manual change.
     server.run(last)
-    assert server.objects == {one.path: one.fields for one in wanted(last)}
+    assert server.objects == {one.path: one.fields for one in desired(last)}
     assert server.plan(last)[1] == ()
 
 
 @given(CONFIGS, CONFIGS, st.sets(st.tuples(st.sampled_from(NAMES), st.sampled_from("xy"))))
-def test_what_a_hand_changed_stays_and_all_else_follows(before, after, hands):
+def test_manual_changes_stay_and_everything_else_follows_the_configuration(before, after, edits):
     server = Server()
     server.run(before)
     changed = set()
-    for name, key in hands:
+    for name, key in edits:
         path = f"auth/approle/role/testing-{name}"
         if path in server.objects:
-            server.objects[path][key] = HAND
+            server.objects[path][key] = MANUAL
             changed.add(path)
-    by_hand = {path: dict(server.objects[path]) for path in changed}
+    manual = {path: dict(server.objects[path]) for path in changed}
     steps = server.run(after)
     assert sum(isinstance(step, Conflict) for step in steps) == len(changed)
-    assert {path: server.objects[path] for path in changed} == by_hand
-    as_wanted = {one.path: one.fields for one in wanted(after)}
+    assert {path: server.objects[path] for path in changed} == manual
+    as_desired = {one.path: one.fields for one in desired(after)}
     assert {path: it for path, it in server.objects.items() if path not in changed} == {
-        path: it for path, it in as_wanted.items() if path not in changed
+        path: it for path, it in as_desired.items() if path not in changed
     }
     server.run(after, force=True)
-    assert server.objects == as_wanted
+    assert server.objects == as_desired
     assert server.plan(after)[1] == ()

@@ -1,11 +1,11 @@
-"""What a new server is asked for, and what its answer becomes."""
+"""The request that initializes a server, and the files from its answer."""
 
 import pytest
 
 from lessee.core.errors import UsageError
 from lessee.ops.setup.policy.initialization import (
-    Seal,
     InitOptions,
+    Seal,
     check,
     contents,
     names,
@@ -20,23 +20,23 @@ ANSWER = {"keys_base64": ["a", "b", "c"], "root_token": "root", "keys": ["1", "2
 RECOVERY = {"recovery_keys_base64": ["a", "b", "c"], "root_token": "root", "keys_base64": []}
 
 
-def test_a_seal_is_what_the_server_says_and_closed_in_doubt():
-    said = {"initialized": True, "sealed": False, "recovery_seal": True, "t": 3, "progress": 2}
-    assert seal_of(said) == Seal(initialized=True, sealed=False, automatic=True, threshold=3, progress=2)
+def test_the_seal_status_is_parsed_and_an_unknown_status_means_sealed():
+    status = {"initialized": True, "sealed": False, "recovery_seal": True, "t": 3, "progress": 2}
+    assert seal_of(status) == Seal(initialized=True, sealed=False, automatic=True, threshold=3, progress=2)
     assert seal_of({}) == SHAMIR
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (InitOptions(3, 4), "4 of 3 keys cannot be"),
-        (InitOptions(0, 0), "0 of 0"),
-        (InitOptions(256, 3), "3 of 256"),
-        (InitOptions(2, 1), "each of several keys opens it alone"),
-        (InitOptions(3, 2, ("x",)), "there are 1 for 3 shares"),
+        (InitOptions(3, 4), "a threshold of 4 with 3 key shares"),
+        (InitOptions(0, 0), "threshold of 0 with 0"),
+        (InitOptions(256, 3), "threshold of 3 with 256"),
+        (InitOptions(2, 1), "each of several keys unseals the server alone"),
+        (InitOptions(3, 2, ("x",)), "1 PGP keys for 3 key shares"),
     ],
 )
-def test_what_a_server_would_refuse_is_refused_before(options, words):
+def test_options_that_vault_would_reject_are_rejected_first(options, words):
     with pytest.raises(UsageError, match=words):
         check(options)
 
@@ -44,11 +44,11 @@ def test_what_a_server_would_refuse_is_refused_before(options, words):
 @pytest.mark.parametrize(
     "options", [InitOptions(1, 1), InitOptions(5, 3), InitOptions(255, 255), InitOptions(2, 2, ("x", "y"))]
 )
-def test_what_can_be_is_not_refused(options):
+def test_valid_options_are_accepted(options):
     check(options)
 
 
-def test_a_sealed_server_gives_keys_and_one_that_unseals_itself_recovery_keys():
+def test_a_shamir_seal_gives_unseal_keys_and_auto_unseal_gives_recovery_keys():
     options = InitOptions(3, 2)
     assert request(options, SHAMIR) == {"secret_shares": 3, "secret_threshold": 2}
     assert request(options, AUTOMATIC) == {"recovery_shares": 3, "recovery_threshold": 2}
@@ -60,21 +60,21 @@ def test_a_sealed_server_gives_keys_and_one_that_unseals_itself_recovery_keys():
     assert names(options, AUTOMATIC) == tuple(files)
 
 
-def test_only_keys_that_can_be_read_here_open_it():
+def test_only_readable_unseal_keys_are_used():
     assert unseal_keys(InitOptions(3, 2), SHAMIR, ANSWER) == ("a", "b")
     assert unseal_keys(InitOptions(3, 2), AUTOMATIC, RECOVERY) == ()
     assert unseal_keys(InitOptions(3, 2, ("x", "y", "z")), SHAMIR, ANSWER) == ()
 
 
-def test_what_is_encrypted_is_called_so():
+def test_encrypted_files_end_with_pgp():
     options = InitOptions(3, 2, ("x", "y", "z"), "w")
-    asked = {"secret_shares": 3, "secret_threshold": 2, "pgp_keys": ["x", "y", "z"], "root_token_pgp_key": "w"}
-    assert request(options, SHAMIR) == asked
+    body = {"secret_shares": 3, "secret_threshold": 2, "pgp_keys": ["x", "y", "z"], "root_token_pgp_key": "w"}
+    assert request(options, SHAMIR) == body
     assert request(options, AUTOMATIC)["recovery_pgp_keys"] == ["x", "y", "z"]
     assert set(contents(options, SHAMIR, ANSWER)) == set(names(options, SHAMIR))
     assert names(options, AUTOMATIC)[2:] == ("recovery-key-3.pgp", "root-token.pgp")
 
 
-def test_whatever_of_the_only_answer_is_there_is_kept():
+def test_an_incomplete_answer_is_saved_as_far_as_it_goes():
     assert contents(InitOptions(3, 2), SHAMIR, {"keys_base64": ["a"]}) == {"unseal-key-1": "a", "root-token": ""}
     assert contents(InitOptions(1, 1), SHAMIR, {"root_token": "root"}) == {"root-token": "root"}

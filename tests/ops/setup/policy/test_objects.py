@@ -1,8 +1,8 @@
-"""What a server says of an object, and what is written to have it so."""
+"""Server answers in the desired form, and the request bodies that create objects."""
 
 import pytest
 
-from lessee.ops.setup.policy.objects import Group, Kind, Object, body_of, fields_of, belongs_to, display_name
+from lessee.ops.setup.policy.objects import Group, Kind, Object, belongs_to, body_of, display_name, fields_of
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from lessee.ops.setup.policy.objects import Group, Kind, Object, body_of, fields
         (Kind.CONNECTION, {"plugin_name": "p", "connection_details": None}, {"plugin_name": "p"}),
     ],
 )
-def test_what_the_server_says_is_put_as_it_is_wanted(kind, data, fields):
+def test_the_server_s_answer_is_normalized_to_the_desired_form(kind, data, fields):
     assert fields_of(kind, data, fields) == fields
 
 
@@ -46,7 +46,7 @@ def test_what_the_server_says_is_put_as_it_is_wanted(kind, data, fields):
         (Kind.ROLE, False, {"token_ttl": 1}, {"token_ttl": 1}),
     ],
 )
-def test_what_is_written_is_what_the_server_understands(kind, new, fields, body):
+def test_request_bodies_have_the_server_s_form(kind, new, fields, body):
     assert body_of(Object(kind, Group.MOUNTS, "", "a", fields), new=new) == body
 
 
@@ -61,7 +61,7 @@ def test_what_is_written_is_what_the_server_understands(kind, new, fields, body)
         (Kind.SETTINGS, "secret/metadata/testing/a/b", "secret/testing/a/b"),
     ],
 )
-def test_people_call_it_by_a_short_name(kind, path, name):
+def test_an_object_has_a_short_display_name(kind, path, name):
     assert display_name(kind, path) == name == Object(kind, Group.MOUNTS, "", path, {}).name
 
 
@@ -75,14 +75,14 @@ def test_people_call_it_by_a_short_name(kind, path, name):
         (Kind.SETTINGS, "secret/metadata/{}/a"),
     ],
 )
-def test_an_object_is_of_one_environment(kind, path):
+def test_an_object_belongs_to_one_environment(kind, path):
     assert belongs_to(kind, path.format("test"), "test")
     assert not belongs_to(kind, path.format("testing"), "test")
     assert not belongs_to(kind, path.format("test"), "testing")
     assert not belongs_to(kind, path.format("test"), "")
 
 
-def test_what_all_share_is_of_no_environment():
+def test_shared_objects_belong_to_no_environment():
     for kind in (Kind.KV, Kind.AUTH, Kind.AUDIT):
         assert belongs_to(kind, "sys/mounts/secret", "")
         assert not belongs_to(kind, "sys/mounts/secret", "testing")

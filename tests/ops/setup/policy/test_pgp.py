@@ -11,7 +11,7 @@ NEW, OLD = b"\xc6\x02\x04\x00", b"\x98\x02\x04\x00"  # A packet with tag 6, in t
 SECRET_NEW, SECRET_OLD = b"\xc5\x02\x04\x00", b"\x94\x02\x04\x00"
 
 
-def armoured(packets, *, kind="PUBLIC", headers="", checksum="\n=AAAA", end="\n"):
+def armored(packets, *, kind="PUBLIC", headers="", checksum="\n=AAAA", end="\n"):
     body = base64.b64encode(packets).decode()
     text = f"-----BEGIN PGP {kind} KEY BLOCK-----\n{headers}\n{body}{checksum}\n-----END PGP {kind} KEY BLOCK-----\n"
     return text.replace("\n", end).encode()
@@ -22,21 +22,21 @@ def armoured(packets, *, kind="PUBLIC", headers="", checksum="\n=AAAA", end="\n"
     "content",
     [
         lambda packets: packets,
-        armoured,
-        lambda packets: armoured(packets, headers="Comment: a key\nVersion: 1\n"),
-        lambda packets: armoured(packets, checksum=""),
-        lambda packets: armoured(packets, end="\r\n"),
-        lambda packets: b"\n" + armoured(packets),
+        armored,
+        lambda packets: armored(packets, headers="Comment: a key\nVersion: 1\n"),
+        lambda packets: armored(packets, checksum=""),
+        lambda packets: armored(packets, end="\r\n"),
+        lambda packets: b"\n" + armored(packets),
     ],
-    ids=["binary", "armoured", "with headers", "without a checksum", "with CRLF", "after an empty line"],
+    ids=["binary", "armored", "with headers", "without a checksum", "with CRLF", "after an empty line"],
 )
-def test_a_public_key_is_sent_in_base64_without_armour(packets, content):
+def test_a_public_key_is_sent_in_base64_without_armor(packets, content):
     assert base64.b64decode(public_key(content(packets), "key.asc")) == packets
 
 
-@pytest.mark.parametrize("content", [SECRET_NEW, SECRET_OLD, armoured(SECRET_NEW, kind="PRIVATE")])
-def test_a_private_key_is_refused_as_such(content):
-    with pytest.raises(UsageError, match=r"^key\.asc: it holds a private key"):
+@pytest.mark.parametrize("content", [SECRET_NEW, SECRET_OLD, armored(SECRET_NEW, kind="PRIVATE")])
+def test_a_private_key_is_refused(content):
+    with pytest.raises(UsageError, match=r"^key\.asc: the file holds a private key"):
         public_key(content, "key.asc")
 
 
@@ -47,12 +47,12 @@ def test_a_private_key_is_refused_as_such(content):
         b"text",
         b"\xc2\x00",
         b"-----BEGIN PGP MESSAGE-----\n",
-        armoured(NEW, kind="NO"),
-        armoured(NEW)[:-20],
-        armoured(NEW).replace(b"=AAAA", b"\xff\xff"),
-        armoured(NEW, checksum="!"),
+        armored(NEW, kind="NO"),
+        armored(NEW)[:-20],
+        armored(NEW).replace(b"=AAAA", b"\xff\xff"),
+        armored(NEW, checksum="!"),
     ],
 )
-def test_anything_else_is_no_key(content):
-    with pytest.raises(UsageError, match=r"it holds no public PGP key; write it with `gpg --export NAME > FILE`"):
+def test_other_content_is_refused(content):
+    with pytest.raises(UsageError, match=r"the file holds no public PGP key; write it with `gpg --export NAME > FILE`"):
         public_key(content, "key.asc")

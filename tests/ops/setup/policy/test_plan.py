@@ -1,4 +1,4 @@
-"""The steps from what is there to what is wanted."""
+"""The steps from the actual to the desired state."""
 
 import pytest
 
@@ -10,16 +10,16 @@ from lessee.ops.setup.policy.objects import Group, Kind, Object
 from lessee.ops.setup.policy.plan import (
     Add,
     Change,
-    Fill,
-    ServerConfigRequired,
     Conflict,
-    Selection,
+    Fill,
     Remove,
+    Selection,
+    ServerConfigRequired,
     actions,
     environment_of,
-    record_before,
     plan,
     record_after,
+    record_before,
 )
 from lessee.ops.setup.policy.server_state import RecordEntry, SecretState, ServerState, entry_of
 
@@ -45,34 +45,34 @@ def state(objects=None, secrets=None, recorded=None):
     return ServerState(objects or {}, secrets or {}, recorded or {})
 
 
-def steps(wanted, there, only=ALL, *, force=False):
-    return plan(wanted, there, only, force=force)
+def steps(desired, there, selection=ALL, *, force=False):
+    return plan(desired, there, selection, force=force)
 
 
 def with_record(one, found):
-    """The object is there in this form, and setup wrote it as it is wanted now but for the time."""
+    """The object exists in this form; setup wrote it as desired, but with another token_ttl."""
     wrote = replace(one, fields=one.fields | {"token_ttl": 9})
     return state({one.path: found}, recorded={"testing": {one.path: entry_of(wrote)}})
 
 
-def test_what_is_not_there_is_added_and_what_is_as_wanted_is_left():
+def test_missing_objects_are_added_and_correct_ones_left():
     assert steps([ENGINE, ROLE], state()) == (Add(ENGINE), Add(ROLE))
     assert steps([ENGINE, ROLE], state({ENGINE.path: ENGINE.fields, ROLE.path: ROLE.fields})) == ()
 
 
-def test_what_setup_wrote_is_changed_and_what_somebody_changed_is_held():
-    own, by_hand = {"token_ttl": 9, "uses": 2}, {"token_ttl": 9, "uses": 5}
+def test_setup_changes_its_own_objects_but_not_manually_changed_ones():
+    own, manual = {"token_ttl": 9, "uses": 2}, {"token_ttl": 9, "uses": 5}
     assert steps([ROLE], with_record(ROLE, own)) == (Change(ROLE, own),)
-    assert steps([ROLE], with_record(ROLE, by_hand)) == (Conflict(Change(ROLE, by_hand)),)
-    assert steps([ROLE], with_record(ROLE, by_hand), force=True) == (Change(ROLE, by_hand),)
+    assert steps([ROLE], with_record(ROLE, manual)) == (Conflict(Change(ROLE, manual)),)
+    assert steps([ROLE], with_record(ROLE, manual), force=True) == (Change(ROLE, manual),)
 
 
-def test_what_was_there_before_setup_is_held_where_it_differs():
+def test_an_object_older_than_setup_is_a_conflict_where_it_differs():
     found = {"token_ttl": 1, "uses": 5}
     assert steps([ROLE], state({ROLE.path: found})) == (Conflict(Change(ROLE, found)),)
 
 
-def test_a_root_certificate_is_made_once():
+def test_a_root_certificate_is_created_once():
     assert steps([CA], state()) == (Add(CA),)
     assert steps([CA], state({CA.path: {"common_name": "other"}})) == ()
 
@@ -89,27 +89,27 @@ def test_a_password_is_written_only_where_the_login_changes(differs, password):
     assert steps([CONNECTION], there) == (Change(CONNECTION, found, password=password),)
 
 
-def test_a_password_that_nobody_can_see_is_written_where_it_is_forced():
+def test_force_writes_the_password_that_vault_does_not_return():
     there = state({CONNECTION.path: CONNECTION.fields})
     assert steps([CONNECTION], there) == ()
     assert steps([CONNECTION], there, force=True) == (Change(CONNECTION, CONNECTION.fields, password=True),)
 
 
-def test_a_secret_is_filled_where_it_or_a_key_is_not_there():
+def test_missing_secrets_and_keys_are_written():
     assert steps([SECRET], state()) == (Fill(SECRET, SECRET.keys, 0),)
     there = state(secrets={SECRET.name: SecretState(4, frozenset({"b", "other"}))})
     assert steps([SECRET], there) == (Fill(SECRET, {"c": Constant("d")}, 4),)
     assert steps([SECRET], state(secrets={SECRET.name: SecretState(4, frozenset({"b", "c"}))}), force=True) == ()
 
 
-def test_a_secret_that_was_deleted_is_left_so():
+def test_a_deleted_secret_stays_deleted_unless_forced():
     there = state(secrets={SECRET.name: SecretState(4, frozenset(), deleted=True)})
     fill = Fill(SECRET, SECRET.keys, 4, deleted=True)
     assert steps([SECRET], there) == (Conflict(fill),)
     assert steps([SECRET], there, force=True) == (fill,)
 
 
-def test_settings_do_not_make_a_secret_look_as_if_it_were_there():
+def test_settings_are_written_only_for_existing_secrets():
     assert steps([SETTINGS, JOURNAL], state()) == (Add(JOURNAL),)
     assert steps([SECRET, SETTINGS], state())[1:] == (Add(SETTINGS),)
     default = {"cas_required": False}
@@ -118,14 +118,14 @@ def test_settings_do_not_make_a_secret_look_as_if_it_were_there():
     assert steps([SETTINGS], state({SETTINGS.path: default}, recorded=known)) == (Conflict(Change(SETTINGS, default)),)
 
 
-def test_an_audit_device_that_the_server_refused_is_not_asked_for_again_unless_forced():
+def test_a_rejected_audit_device_is_requested_again_only_if_forced():
     there = state(recorded={"": {AUDIT.path: RecordEntry(Kind.AUDIT, {})}})
     assert steps([AUDIT], state()) == (Add(AUDIT),)
     assert steps([AUDIT], there) == (ServerConfigRequired(AUDIT),)
     assert steps([AUDIT], there, force=True) == (Add(AUDIT),)
 
 
-def test_an_audit_log_is_never_exchanged_for_another():
+def test_an_audit_log_is_never_redirected():
     found = {"type": "file", "file_path": "/other"}
     there = state({AUDIT.path: found}, recorded={"": {AUDIT.path: entry_of(replace(AUDIT, fields=found))}})
     for force in (False, True):
@@ -135,16 +135,22 @@ def test_an_audit_log_is_never_exchanged_for_another():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"type": "kv", "version": "1"}, "secret: it is KV version 1, .*; `bao kv enable-versioning secret` makes it"),
-        ({"type": "pki", "version": "1"}, "secret: a mount of type pki is there, and kv is wanted; name another path"),
+        (
+            {"type": "kv", "version": "1"},
+            "secret: the mount is KV version 1, .*; upgrade it with `bao kv enable-versioning secret`",
+        ),
+        (
+            {"type": "pki", "version": "1"},
+            "secret: the mount has type pki, and the configuration needs kv; use another path",
+        ),
     ],
 )
-def test_another_engine_in_the_way_is_refused(fields, message):
+def test_a_mount_of_another_type_is_refused(fields, message):
     with pytest.raises(DeniedError, match=message):
         steps([ENGINE], state({ENGINE.path: fields}))
 
 
-def test_what_is_not_wanted_any_more_goes_unless_it_is_somebodys_or_holds_data():
+def test_objects_no_longer_configured_are_removed_unless_changed_manually_or_holding_data():
     recorded = {"testing": {one.path: entry_of(one) for one in (ROLE, CA, SETTINGS)}}
     there = {one.path: one.fields for one in (ROLE, CA, SETTINGS)}
     remove = Remove(Kind.ROLE, "testing", ROLE.path, ROLE.fields)
@@ -156,7 +162,7 @@ def test_what_is_not_wanted_any_more_goes_unless_it_is_somebodys_or_holds_data()
 
 
 @pytest.mark.parametrize(
-    ("environments", "groups", "taken"),
+    ("environments", "groups", "included"),
     [
         ([], [], {"engine", "audit", "role", "secret"}),
         (["testing"], [], {"engine", "role", "secret"}),
@@ -167,14 +173,14 @@ def test_what_is_not_wanted_any_more_goes_unless_it_is_somebodys_or_holds_data()
         (["production"], [Group.AUDIT, Group.ROLES], {"engine", "audit"}),
     ],
 )
-def test_one_may_take_a_part_alone_and_the_mounts_with_it(environments, groups, taken):
-    only = Selection(frozenset(environments), frozenset(groups))
+def test_a_selection_includes_the_shared_mounts(environments, groups, included):
+    selection = Selection(frozenset(environments), frozenset(groups))
     names = {ENGINE.path: "engine", AUDIT.path: "audit", ROLE.path: "role"}
-    found = steps([ENGINE, AUDIT, ROLE, SECRET], state(), only)
-    assert {"secret" if isinstance(step, Fill) else names[step.object.path] for step in found} == taken
+    found = steps([ENGINE, AUDIT, ROLE, SECRET], state(), selection)
+    assert {"secret" if isinstance(step, Fill) else names[step.object.path] for step in found} == included
 
 
-def test_each_step_is_somebodys():
+def test_each_step_has_an_environment():
     remove = Remove(Kind.ROLE, "testing", ROLE.path, {})
     fill = Fill(SECRET, {}, 0)
     for step in (Add(ROLE), Change(ROLE, {}), remove, fill, Conflict(remove), Conflict(fill)):
@@ -183,17 +189,17 @@ def test_each_step_is_somebodys():
     assert list(actions([Add(ROLE), Conflict(fill), ServerConfigRequired(AUDIT), fill])) == [Add(ROLE), fill]
 
 
-def test_the_record_knows_what_was_and_what_will_be_until_all_is_done():
+def test_the_record_has_old_and_new_fields_while_steps_run():
     before = {ROLE.path: entry_of(replace(ROLE, fields={"token_ttl": 9}))}
     remove = Remove(Kind.POLICY, "testing", "sys/policies/acl/testing-x", {})
-    # Filling the secret makes its settings, which are not what is wanted until the next step.
+    # Writing the secret creates its metadata, with settings that only the next step makes right.
     between = record_before({}, [Fill(SECRET, {}, 0), Add(SETTINGS)])
     made = {SETTINGS.path: {"cas_required": False}}
     assert steps([SETTINGS], state(made, recorded={"testing": between})) == (Change(SETTINGS, made[SETTINGS.path]),)
-    doing = [Change(ROLE, {"token_ttl": 9}), Add(CA), remove, Fill(SECRET, {}, 0)]
-    intent = record_before(before, doing)
+    running = [Change(ROLE, {"token_ttl": 9}), Add(CA), remove, Fill(SECRET, {}, 0)]
+    intent = record_before(before, running)
     assert intent == {ROLE.path: entry_of(ROLE, before[ROLE.path]), CA.path: entry_of(CA)}
-    # Killed before the change or after it: the next run knows its own.
+    # After a kill before or after the change, the next run knows that setup wrote it.
     for found in ({"token_ttl": 9, "uses": 2}, ROLE.fields):
         there = state({ROLE.path: found}, recorded={"testing": intent})
         assert not any(
@@ -201,18 +207,18 @@ def test_the_record_knows_what_was_and_what_will_be_until_all_is_done():
         )
 
 
-def test_the_record_knows_in_the_end_all_that_is_as_wanted():
-    gone = {"sys/policies/acl/testing-x": RecordEntry(Kind.POLICY, {"policy": ("a",)})}
-    held = replace(ROLE, path="auth/approle/role/testing-held")
-    there = state({CA.path: CA.fields, held.path: {"token_ttl": 7}})
+def test_the_final_record_has_all_objects_in_their_desired_state():
+    removed = {"sys/policies/acl/testing-x": RecordEntry(Kind.POLICY, {"policy": ("a",)})}
+    conflicting = replace(ROLE, path="auth/approle/role/testing-conflicting")
+    there = state({CA.path: CA.fields, conflicting.path: {"token_ttl": 7}})
     done = [
         Change(ROLE, {"token_ttl": 9}),
         Remove(Kind.POLICY, "testing", "sys/policies/acl/testing-x", {}),
-        Conflict(Change(held, {"token_ttl": 7})),
+        Conflict(Change(conflicting, {"token_ttl": 7})),
         ServerConfigRequired(AUDIT),
         Fill(SECRET, {}, 0),
     ]
-    assert record_after(gone, [ROLE, CA, held, AUDIT, SECRET, SETTINGS], there, done) == {
+    assert record_after(removed, [ROLE, CA, conflicting, AUDIT, SECRET, SETTINGS], there, done) == {
         ROLE.path: entry_of(ROLE),
         CA.path: entry_of(CA),
         AUDIT.path: RecordEntry(Kind.AUDIT, {}),

@@ -1,4 +1,4 @@
-"""A plan as people read it."""
+"""A plan as text."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from lessee.core.immutable import replace
 from lessee.ops.setup.policy.desired_state import InitialSecret
 from lessee.ops.setup.policy.initial_values import Constant, Generate, Prompt
 from lessee.ops.setup.policy.objects import Group, Kind, Object
-from lessee.ops.setup.policy.plan import Add, Change, Fill, ServerConfigRequired, Conflict, Remove
+from lessee.ops.setup.policy.plan import Add, Change, Conflict, Fill, Remove, ServerConfigRequired
 from lessee.ops.setup.policy.plan_report import count, step_lines
 
 POLICY = Object(Kind.POLICY, Group.POLICIES, "a", "sys/policies/acl/a-b", {"policy": "one\ntwo\n"})
@@ -25,7 +25,11 @@ KEYS = {"password": Generate(32, "x"), "user\n": Constant("simba")}
         (Add(ROLE), ["  + role a-b", '      token_policies: ["a-b"]', "      token_ttl: 1h"]),
         (
             Add(CONNECTION),
-            ["  + database connection a/database/s", f'      connection_url: "{URL}"', "      password: (asked for)"],
+            [
+                "  + database connection a/database/s",
+                f'      connection_url: "{URL}"',
+                "      password: (typed at a prompt)",
+            ],
         ),
         (Change(ROLE, ROLE.fields | {"token_ttl": 60}), ["  ~ role a-b", "      token_ttl: 1m → 1h"]),
         (
@@ -46,40 +50,44 @@ KEYS = {"password": Generate(32, "x"), "user\n": Constant("simba")}
         ),
         (
             Change(CONNECTION, CONNECTION.fields, password=True),
-            ["  ~ database connection a/database/s", "      password: (asked for)"],
+            ["  ~ database connection a/database/s", "      password: (typed at a prompt)"],
         ),
         (
             Remove(Kind.ROLE, "a", ROLE.path, {}),
-            ["  - role a-b: it is not in the configuration any more"],
+            ["  - role a-b: no longer in the configuration"],
         ),
         (
             Fill(SECRET, KEYS, 0),
-            ["  + secret secret/a/b", "      password: (new, 32 characters)", "      user\\n: (as configured)"],
+            [
+                "  + secret secret/a/b",
+                "      password: (generated, 32 characters)",
+                "      user\\n: (from the configuration)",
+            ],
         ),
-        (Fill(SECRET, {"a": Prompt()}, 3), ["  ~ secret secret/a/b", "      a: (asked for)"]),
+        (Fill(SECRET, {"a": Prompt()}, 3), ["  ~ secret secret/a/b", "      a: (typed at a prompt)"]),
         (
             Conflict(Change(ROLE, ROLE.fields | {"token_ttl": 60})),
-            ["  ! role a-b: changed by hand, and left; --force overwrites it", "      token_ttl: 1m → 1h"],
+            ["  ! role a-b: manually changed, left in place; --force overwrites it", "      token_ttl: 1m → 1h"],
         ),
         (
             Conflict(Remove(Kind.ROLE, "a", ROLE.path, {})),
-            ["  ! role a-b: not in the configuration any more, but changed by hand, and left"],
+            ["  ! role a-b: no longer in the configuration, but manually changed, left in place"],
         ),
         (
             Conflict(Fill(SECRET, KEYS, 3, deleted=True)),
-            ["  ! secret secret/a/b: its newest version was deleted, and is left so; --force writes one"],
+            ["  ! secret secret/a/b: its newest version is deleted; --force writes a new one"],
         ),
         (
             Conflict(Change(AUDIT, AUDIT.fields | {"file_path": "/other"})),
             [
-                "  ! audit device file: it writes elsewhere; left, for an audit log is never exchanged",
+                "  ! audit device file: it writes to another file; setup never redirects an audit log",
                 '      file_path: "/other" → "/l\\"og"',
             ],
         ),
         (
             ServerConfigRequired(AUDIT),
             [
-                "audit device file: the server takes it from its own configuration alone; write there",
+                "audit device file: the server takes it only from its own configuration; add there:",
                 'audit "file" "file" {',
                 "  options {",
                 '    file_path = "/l\\"og"',
@@ -89,12 +97,12 @@ KEYS = {"password": Generate(32, "x"), "user\n": Constant("simba")}
         ),
     ],
 )
-def test_a_step_is_told_without_a_value(step, lines):
+def test_a_step_is_printed_without_values(step, lines):
     assert list(step_lines(step)) == lines
 
 
 @pytest.mark.parametrize(
-    ("url", "shown"),
+    ("url", "printed"),
     [
         ("postgresql://u:can/ary@db/a", "postgresql://u:…@db/a"),
         ("u:can/a@ry@tcp(db:3306)/", "u:…@tcp(db:3306)/"),
@@ -109,21 +117,21 @@ def test_a_step_is_told_without_a_value(step, lines):
         ("postgresql://{{username}}:{{password}}@db:5432/a", "postgresql://{{username}}:{{password}}@db:5432/a"),
     ],
 )
-def test_a_password_that_somebody_wrote_into_a_url_is_not_shown(url, shown):
+def test_a_password_in_a_connection_url_is_not_printed(url, printed):
     step = Conflict(Change(CONNECTION, {"connection_url": url}))
-    assert list(step_lines(step))[1] == f'      connection_url: "{shown}" → "{URL}"'
+    assert list(step_lines(step))[1] == f'      connection_url: "{printed}" → "{URL}"'
 
 
-def test_a_policy_that_was_empty_is_told_whole():
+def test_a_formerly_empty_policy_is_printed_in_full():
     assert list(step_lines(Change(POLICY, {"policy": ""}))) == ["  ~ policy a-b", "      + one", "      + two"]
 
 
-def test_a_connection_without_a_password_of_its_own_tells_of_none():
+def test_a_connection_without_a_password_prints_none():
     bare = replace(CONNECTION, password=None)
     assert "password" not in "".join(list(step_lines(Change(bare, bare.fields, password=True)))[1:])
 
 
-def test_steps_are_counted_by_what_they_do():
+def test_steps_are_counted_by_sort():
     steps = [
         Add(ROLE),
         Add(POLICY),
@@ -132,5 +140,7 @@ def test_steps_are_counted_by_what_they_do():
         Conflict(Fill(SECRET, {}, 0)),
         ServerConfigRequired(AUDIT),
     ]
-    assert count(steps) == ("2 new, 1 changed, 1 filled, 1 changed by hand and left, 1 for the server's configuration")
+    assert count(steps) == (
+        "2 new, 1 changed, 1 filled, 1 manually changed, left in place, 1 to add to the server's configuration"
+    )
     assert count([]) == "nothing to do"

@@ -1,4 +1,4 @@
-"""What setup wrote last, as it is kept."""
+"""The record of what setup wrote."""
 
 import json
 
@@ -17,12 +17,12 @@ from lessee.ops.setup.policy.server_state import (
 ROLE = Object(Kind.ROLE, Group.ROLES, "testing", "auth/approle/role/testing-app", {"token_ttl": 1, "x": [1]})
 
 
-def test_a_record_comes_back_as_it_was_kept_and_holds_no_value():
+def test_a_record_is_read_back_unchanged_and_holds_no_value():
     recorded = {ROLE.path: entry_of(ROLE), "sys/policies/acl/testing-a": RecordEntry(Kind.POLICY, {})}
-    kept = json.loads(json.dumps(to_data(recorded)))
-    assert from_data(kept, "testing") == recorded
-    assert from_data(kept, "production") == {}
-    assert from_data(kept, "test") == {}
+    saved = json.loads(json.dumps(to_data(recorded)))
+    assert from_data(saved, "testing") == recorded
+    assert from_data(saved, "production") == {}
+    assert from_data(saved, "test") == {}
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,16 @@ def test_a_record_comes_back_as_it_was_kept_and_holds_no_value():
         {"objects": {ROLE.path: {"kind": "ROLE", "keys": []}}},
     ],
 )
-def test_what_makes_no_sense_is_as_good_as_not_there(data):
+def test_a_malformed_record_is_ignored(data):
     assert from_data(data, "testing") == {}
 
 
-def test_a_key_whose_fingerprints_make_no_sense_is_not_known():
+def test_a_field_with_malformed_fingerprints_is_ignored():
     data = {"objects": {ROLE.path: {"kind": "ROLE", "keys": {"a": 1, "b": ["c"]}}}}
     assert from_data(data, "testing") == {ROLE.path: RecordEntry(Kind.ROLE, {"b": ("c",)})}
 
 
-def test_what_was_written_is_known_again_and_a_change_by_hand_too():
+def test_fields_that_setup_wrote_are_distinguished_from_manual_changes():
     entry = entry_of(ROLE)
     assert is_written_by_setup(entry, {"token_ttl": 1, "x": [1]})
     assert not is_written_by_setup(entry, {"token_ttl": 2, "x": [1]})
@@ -52,7 +52,7 @@ def test_what_was_written_is_known_again_and_a_change_by_hand_too():
     assert not is_written_by_setup(None, {"token_ttl": 1})
 
 
-def test_while_it_is_changed_both_are_its_own():
+def test_during_a_change_old_and_new_fields_count_as_written_by_setup():
     before = RecordEntry(Kind.ROLE, {"token_ttl": (fingerprint(9),), "gone": (fingerprint(3),)})
     entry = entry_of(ROLE, before)
     assert is_written_by_setup(entry, {"token_ttl": 9, "gone": 3})
@@ -60,6 +60,6 @@ def test_while_it_is_changed_both_are_its_own():
     assert not is_written_by_setup(entry, {"token_ttl": 5})
 
 
-def test_only_what_the_server_would_not_have_was_refused():
+def test_only_an_entry_without_fields_was_refused():
     assert RecordEntry(Kind.AUDIT, {}).refused
     assert not entry_of(ROLE).refused

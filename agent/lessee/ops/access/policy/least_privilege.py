@@ -9,7 +9,7 @@ from lessee.config.grammar.vault import AppRole, Auth, CertAuth, JwtAuth, Kubern
 from lessee.core import consumers
 from lessee.core.errors import TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import Dynamic, Folder, Need, Ref
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.events.vault_messages import TYPES
 from lessee.rendering.app_templates import Recipe
 
@@ -53,7 +53,7 @@ def identities(recipes: Iterable[Recipe], top: Vault) -> Mapping[Vault, tuple[Re
 
 def reads_kv(recipes: Iterable[Recipe]) -> bool:
     """Whether they read anything from the KV mount."""
-    return any(not isinstance(need, Dynamic) for recipe in recipes for need in recipe.needs)
+    return any(not isinstance(need, DynamicSecret) for recipe in recipes for need in recipe.needs)
 
 
 def rotated_by(config: Config) -> frozenset[Ref]:
@@ -135,7 +135,7 @@ def _reading(wanted: _Wanted, engine: Engine) -> Iterator[_Ask]:
     """As core.machine.wanted and reading ask: of a folder with several secrets, and of one alone."""
     newest = Counter(need.folder for need in wanted if isinstance(need, Ref) and need.version is None)
     for need, by in wanted.items():
-        if isinstance(need, Dynamic):
+        if isinstance(need, DynamicSecret):
             continue
         folder = need if isinstance(need, Folder) else need.folder
         whole = folder in wanted
@@ -172,8 +172,8 @@ def _subscribing(wanted: _Wanted, engine: Engine) -> Iterator[_Ask]:
 def _issuing(wanted: _Wanted) -> Iterator[_Ask]:
     leased: frozenset[_By] = frozenset()
     for need, by in wanted.items():
-        if isinstance(need, Dynamic):
-            yield _Ask(need.asked, "update" if need.method == "POST" else "read", by)
+        if isinstance(need, DynamicSecret):
+            yield _Ask(need.request_path, "update" if need.method == "POST" else "read", by)
             leased |= by if _is_leased(need) else frozenset()
     if leased:
         for path, why in _RENEWING.items():
@@ -186,7 +186,7 @@ def _confirming(wanted: _Wanted, recipes: Iterable[Recipe], rotated: Collection[
     found = {one for need, by in wanted.items() for one in by if any(_comes_to(need, secret) for secret in rotated)}
     for recipe in recipes:
         own = frozenset(one for one in found if one[0] == recipe.app.name)
-        path = consumers.metadata_path(recipe.space.mount, recipe.space.prefix, recipe.app.name, "*")
+        path = consumers.metadata_path(recipe.scope.mount, recipe.scope.prefix, recipe.app.name, "*")
         for capability in ("create", "update", "delete") if own else ():
             yield _Ask(path, capability, own, _CONFIRMED)
 
@@ -197,7 +197,7 @@ def _comes_to(need: Need, secret: Ref) -> bool:
     return need == secret.folder
 
 
-def _is_leased(need: Dynamic) -> bool:
+def _is_leased(need: DynamicSecret) -> bool:
     """What a path alone tells: certificates have a lease only where their role says generate_lease."""
     return not need.certificate and need.path.split("/")[-2] not in {"static-cred", "static-creds"}
 
@@ -226,7 +226,7 @@ def _refuse_patterns(wanted: _Wanted) -> None:
     for need, by in wanted.items():
         if isinstance(need, Ref) and need.folder in wanted:
             continue  # its name stands in no rule
-        path = need.path if isinstance(need, Dynamic) else f"{need.mount}/{need.path}"
+        path = need.path if isinstance(need, DynamicSecret) else f"{need.mount}/{need.path}"
         if is_pattern(path):
             app, template = min(by)
             what = f"{path!r} cannot stand in a policy, where `*`, `+` and braces mean other paths"
@@ -252,7 +252,7 @@ def _heading(policy: Policy) -> Iterator[str]:
     if policy.engine is not None:
         having = "with" if policy.engine.detailed else "without"
         assumed = " is assumed; `--online` asks" if policy.engine is ASSUMED else ""
-        mount = policy.recipes[0].space.mount
+        mount = policy.recipes[0].scope.mount
         yield f"KV: {mount}, version {policy.engine.version} {having} detailed-metadata{assumed}"
 
 

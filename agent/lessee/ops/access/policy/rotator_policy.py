@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from lessee.config import Config
-from lessee.config.grammar.rotation import InVault, Rotation, admin_of
+from lessee.config.grammar.rotation import VaultValues, Rotation, admin_of
 from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.ops.access.policy.least_privilege import Rule, hcl, is_pattern
@@ -44,7 +44,7 @@ def _asks(config: Config) -> Iterator[_Ask]:
         yield f"{metadata}{said.secret}", ("read", "update"), f"{name}: when it was rotated is told there"
         if (admin := admin_of(said)) is not None:
             yield f"{data}{admin}", ("read",), f"{name}: of one who may change it in its system"
-        if isinstance(said, InVault) and said.approle is not None:
+        if isinstance(said, VaultValues) and said.approle is not None:
             yield from _of_approle(name, f"auth/{said.mount}/role/{said.approle}")
     yield f"{data}{JOURNAL_FOLDER}*", ("create", "read", "update"), "what is under way: a journal each"
     yield f"{metadata}{JOURNAL_FOLDER}*", ("create", "read", "update"), "of a journal the newest version alone is kept"
@@ -83,5 +83,5 @@ def _refuse_patterns(config: Config) -> None:
 
 def _named(config: Config, said: Rotation) -> Iterable[str]:
     places = [said.secret, admin_of(said)]
-    approle = [f"{said.mount}/{said.approle}"] if isinstance(said, InVault) and said.approle is not None else []
+    approle = [f"{said.mount}/{said.approle}"] if isinstance(said, VaultValues) and said.approle is not None else []
     return [*(f"{config.secrets.prefix}{place}" for place in places if place is not None), *approle]

@@ -68,14 +68,14 @@ def _check(config: str | None, environ: Mapping[str, str]) -> CheckResult:
 
 def _listed(checked: CheckResult) -> Iterable[Finding]:
     """Who lists a password as public may have misread what that means."""
-    if not any(recipe.app.public for recipe in checked.recipes.values()):
+    if not any(recipe.app.public_variables for recipe in checked.recipes.values()):
         return
-    from lessee.core.sensitive.names import is_secretive
+    from lessee.core.sensitive.names import is_sensitive
     from lessee.ops.validate.policy.exposure import listed
 
     for recipe in checked.recipes.values():
         for template, variable, place in listed(recipe, dict(os.environ)):
-            if is_secretive(place.key):
+            if is_sensitive(place.key):
                 what = f"{variable} is listed as public, and takes {place}: every visitor of the site reads it"
                 todo = "make sure that it is no secret, or take it out"
                 yield Finding("public-secret", "warning", what, todo, checked.file, 0, recipe.app.name, template)

@@ -4,22 +4,22 @@ from typing import assert_never
 from urllib.parse import urlsplit
 
 from lessee.config import (
-    ByCmdline,
-    ByCommand,
-    ByContainer,
-    ByHttp,
-    ByName,
-    ByPidFile,
     Child,
+    CmdlineTarget,
     CommandProbe,
+    CommandTarget,
+    ContainerTarget,
     FileProbe,
     HttpProbe,
+    HttpTarget,
+    NameTarget,
     Notify,
+    PidFileTarget,
     Probe,
     TcpProbe,
     TlsProbe,
 )
-from lessee.core.paths import Dynamic, Folder, Need, Ref
+from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.rendering.app_templates import Recipe
 from lessee.rendering.templates import Compiled
 
@@ -27,18 +27,18 @@ from lessee.rendering.templates import Compiled
 def print_recipe(recipe: Recipe) -> None:
     """An app: its files, what they read, and how it is judged, told and proved."""
     app = recipe.app
-    print(f"{app.name}  {app.directory}  refresh {app.refresh:g}s")
+    print(f"{app.name}  {app.directory}  refresh {app.refresh_interval:g}s")
     for file, compiled in recipe.files:
         print(f"  {file.name}  {file.format}  {file.mode:04o}  from {file.template}")
         _print_needs(compiled)
     if recipe.environ is not None:
-        print(f"  the environment of the child of `lessee exec`  from {app.environ}")
+        print(f"  the environment of the child of `lessee exec`  from {app.env_template}")
         _print_needs(recipe.environ)
     if app.check is not None:
         print(f"  checked by {app.check.command[0]}, within {app.check.timeout:g}s")
     print(f"  notifies {_telling(app.notify)}")
     if app.ready is not None:
-        print(f"  proved by {_proof(app.ready.probe)}, within {app.ready.within:g}s")
+        print(f"  proved by {_proof(app.ready.probe)}, within {app.ready.timeout:g}s")
 
 
 def _print_needs(compiled: Compiled) -> None:
@@ -52,7 +52,7 @@ def _reading(need: Need) -> str:
             return f"reads {need}"
         case Folder():
             return f"reads {need} (the folder)"
-        case Dynamic():
+        case DynamicSecret():
             return f"asks for {need}" + (", whose key is made here" if need.local_key else "")
 
 
@@ -61,20 +61,20 @@ def _telling(notify: Notify | None) -> str:
     if notify is None:
         return "nobody"
     match notify.target:
-        case ByName(name):
+        case NameTarget(name):
             return f"{notify.action} to process {name}"
-        case ByCmdline(pattern):
+        case CmdlineTarget(pattern):
             return f"{notify.action} to the process whose command line has {pattern}"
-        case ByPidFile(path):
+        case PidFileTarget(path):
             return f"{notify.action} to the pid in {path}"
         case Child():
             return f"{notify.action} to the child of `lessee exec`"
-        case ByContainer(service=service, name=name, label=label):
+        case ContainerTarget(service=service, name=name, label=label):
             which = f"service {service}" if service else f"container {name}" if name else f"label {label}"
             return f"{notify.action} to {which}"
-        case ByCommand(command):
+        case CommandTarget(command):
             return f"by the command {command[0]}"
-        case ByHttp(url=url, method=method):
+        case HttpTarget(url=url, method=method):
             return f"by {method} to {urlsplit(url).hostname}"
         case _:
             assert_never(notify.target)

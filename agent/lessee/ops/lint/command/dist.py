@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.sensitive.traces import SHORTEST, Trace, Traces
+from lessee.core.sensitive.leaks import SHORTEST, Leak, LeakDetector
 from lessee.host.project import find, read
 from lessee.ops.lint.policy.findings import Finding
 from lessee.ops.validate.context import Subject
@@ -35,23 +35,23 @@ def check_dist(folders: Iterable[str], config: str | None, environ: Mapping[str,
     said = replace(said, validate=replace(said.validate, timeout=_PATIENCE))
     with closing(Subject(said, path, environ, now=time.time())) as subject:
         subject.reach()
-        inventory, traces, public = subject.inventory(), subject.traces(), subject.public()
-    findings = list(_unknown(inventory, traces, str(subject.space.prefix), str(path)))
-    looking = _DistSearch(traces)
+        inventory, detector, public = subject.inventory(), subject.detector(), subject.public()
+    findings = list(_unknown(inventory, detector, str(subject.scope.prefix), str(path)))
+    looking = _DistSearch(detector)
     for folder in folders:
         findings += looking.look(Path(folder))
     size, secrets = looking.size / 2**20, len(inventory.secrets)
     summary = (
-        f"{looking.count} files ({size:.1f} MiB) searched for {traces.count} values of {secrets} secrets; "
-        f"not looked for: {traces.short} shorter than {SHORTEST} characters, {inventory.plain} named as places, "
+        f"{looking.count} files ({size:.1f} MiB) searched for {detector.count} values of {secrets} secrets; "
+        f"not looked for: {detector.short} shorter than {SHORTEST} characters, {inventory.plain} named as places, "
         f"names or times, {len(public)} listed as public, nor what was leased, or was there before a rotation"
     )
     return DistReport(tuple(findings), summary)
 
 
-def _unknown(inventory: Inventory, traces: Traces, prefix: str, file: str) -> Iterator[Finding]:
+def _unknown(inventory: Inventory, detector: LeakDetector, prefix: str, file: str) -> Iterator[Finding]:
     """What could not be looked for."""
-    if not traces.count:
+    if not detector.count:
         what, todo = "there is no secret to look for", "give the check a token that may read the environment"
         yield Finding("dist-unknown", "error", what, todo, file)
         return
@@ -67,8 +67,8 @@ def _unknown(inventory: Inventory, traces: Traces, prefix: str, file: str) -> It
 
 
 class _DistSearch:
-    def __init__(self, traces: Traces) -> None:
-        self._traces = traces
+    def __init__(self, detector: LeakDetector) -> None:
+        self._detector = detector
         self.count = 0
         self.size = 0
 
@@ -88,27 +88,27 @@ class _DistSearch:
             yield Finding("dist-unread", "error", "there are no files in it", "build it first", printable(folder))
 
     def _file(self, path: Path, folder: Path) -> Iterator[Finding]:
-        for trace in in_name(path, folder, self._traces):
-            what = f"the name of a file in it holds the value of {trace.place}, {trace.encoding}"
+        for leak in in_name(path, folder, self._detector):
+            what = f"the name of a file in it holds the value of {leak.field}, {leak.encoding}"
             yield Finding("secret-in-dist", "error", what, _ROTATE, printable(folder))
         told = set()
         try:
-            for part in parts(path, self._traces.longest):
-                for trace in self._traces.search(part.content):
-                    key = (trace.place, trace.encoding, part.unpacked)
+            for part in parts(path, self._detector.longest):
+                for leak in self._detector.search(part.content):
+                    key = (leak.field, leak.encoding, part.unpacked)
                     if key not in told:
                         told.add(key)
-                        yield self._found(path, folder, part, trace)
+                        yield self._found(path, folder, part, leak)
             self.size += path.stat().st_size
         except UnreadError as exc:
             yield self._unread(path, folder, str(exc))
         except OSError as exc:
             yield self._unread(path, folder, exc.strerror or "")
 
-    def _found(self, path: Path, folder: Path, part: Part, trace: Trace) -> Finding:
-        where = f"at byte {part.at + trace.at}{' of what is packed in it' if part.unpacked else ''}"
-        line = 0 if part.unpacked else part.line + part.content.count(b"\n", 0, trace.at)
-        what = f"it holds the value of {trace.place}, {trace.encoding}, {where}"
+    def _found(self, path: Path, folder: Path, part: Part, leak: Leak) -> Finding:
+        where = f"at byte {part.at + leak.offset}{' of what is packed in it' if part.unpacked else ''}"
+        line = 0 if part.unpacked else part.line + part.content.count(b"\n", 0, leak.offset)
+        what = f"it holds the value of {leak.field}, {leak.encoding}, {where}"
         return self._about(path, folder, "secret-in-dist", what, _ROTATE, line)
 
     def _unread(self, path: Path, folder: Path, why: str) -> Finding:
@@ -117,7 +117,7 @@ class _DistSearch:
 
     def _about(self, path: Path, folder: Path, rule: str, what: str, todo: str, line: int = 0) -> Finding:
         """Of a file; one whose name holds a value is not named."""
-        if in_name(path, folder, self._traces):
+        if in_name(path, folder, self._detector):
             unnamed = f"a file whose name holds a value of a secret: {what}"
             return Finding(rule, "error", unnamed, todo, printable(folder))
         return Finding(rule, "error", what, todo, printable(path), line)

@@ -5,7 +5,7 @@ from itertools import combinations
 
 from yaml.nodes import MappingNode, Node
 
-from lessee.config import App, ByCmdline, ByName, Config
+from lessee.config import App, CmdlineTarget, Config, NameTarget
 from lessee.config.grammar.nodes import entries_of, line_of
 from lessee.config.grammar.problems import spell
 from lessee.ops.lint.policy.findings import Finding, Level
@@ -26,15 +26,15 @@ def check_apps(config: Config, root: MappingNode, file: str) -> Iterator[Finding
 
 def relies_on_sighup(app: App) -> bool:
     """Whether it is to be told by SIGHUP, and is not restarted where it would die of it."""
-    return app.notify is not None and app.notify.action == "SIGHUP" and app.notify.otherwise == "report"
+    return app.notify is not None and app.notify.action == "SIGHUP" and app.notify.on_unhandled_signal == "report"
 
 
 def by_notify(app: App) -> SighupIssue | None:
     """Of the process that its configuration names."""
     match app.notify and app.notify.target:
-        case ByName(name):
+        case NameTarget(name):
             return by_name(name)
-        case ByCmdline(pattern):
+        case CmdlineTarget(pattern):
             return by_pattern(pattern)
         case _:
             return None
@@ -60,7 +60,7 @@ def line_of_key(root: Node, path: tuple[str, ...]) -> int:
 
 
 def _directories(config: Config, root: MappingNode, file: str) -> Iterator[Finding]:
-    places = [("state", _real(config.state)), *((app.name, _real(app.directory)) for app in config.apps.values())]
+    places = [("state", _real(config.state_dir)), *((app.name, _real(app.directory)) for app in config.apps.values())]
     for (at, (first, outer)), (_, (second, inner)) in combinations(enumerate(places), 2):
         path = ("apps", second, "directory")
         other = spell(("apps", first, "directory")) if at else first

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from yaml.nodes import MappingNode
 
-from lessee.config import FromSecrets, FromVariables
+from lessee.config import SecretsFallback, VariablesFallback
 from lessee.core.errors import LesseeError
 from lessee.core.paths import Need, Ref
 from lessee.ops.lint.policy.app_rules import line_of_key
@@ -25,7 +25,7 @@ def check_fallback(
 ) -> Iterator[Finding]:
     """`file` is the configuration, `root` the same as YAML, and `folder` that of the templates."""
     app = recipe.app
-    if not isinstance(app.fallback, FromVariables | FromSecrets):
+    if not isinstance(app.fallback, VariablesFallback | SecretsFallback):
         return
     line = line_of_key(root, ("apps", app.name, "fallback"))
 
@@ -47,12 +47,12 @@ def check_fallback(
         yield Finding(UNSET, "warning", message, "set them where the agent runs", file, line, app.name)
 
 
-def _keys(recipe: Recipe, fallback: FromVariables | FromSecrets, compiler: Compiler) -> Iterator[LesseeError]:
+def _keys(recipe: Recipe, fallback: VariablesFallback | SecretsFallback, compiler: Compiler) -> Iterator[LesseeError]:
     """Keys that templates read of secrets, and the fallback does not name."""
-    if not isinstance(fallback, FromSecrets):
+    if not isinstance(fallback, SecretsFallback):
         return
     texts = {name: code.text for compiled in recipe.templates for name, code in compiled.codes.items()}
-    shapes = shapes_of([compiler.parse(text, name) for name, text in texts.items()], recipe.space)
+    shapes = shapes_of([compiler.parse(text, name) for name, text in texts.items()], recipe.scope)
     for path, named in fallback.secrets.items():
         read = {key for need in recipe.needs if _is(path, need, recipe) for key in shapes[need].inner if need in shapes}
         for key in sorted(read - named.keys() - {ANY}):
@@ -61,5 +61,5 @@ def _keys(recipe: Recipe, fallback: FromVariables | FromSecrets, compiler: Compi
 
 
 def _is(path: str, need: Need, recipe: Recipe) -> bool:
-    ref = recipe.space.secret(path)
+    ref = recipe.scope.secret(path)
     return isinstance(need, Ref) and (ref.mount, ref.path) == (need.mount, need.path)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from jinja2 import nodes
 
-from lessee.core.paths import Space
+from lessee.core.paths import PathScope
 from lessee.rendering.document import Document
 from lessee.rendering.templates import Compiler
 
@@ -16,8 +16,8 @@ _MARK = re.compile("\ue000([0-9]+):([0-9]+)\ue001")
 class LineTrackingCompiler(Compiler):
     """Compiles templates whose text tells from which line it comes; its words are not to be looked at."""
 
-    def __init__(self, load: Callable[[str], str], space: Space) -> None:
-        super().__init__(load, space)
+    def __init__(self, load: Callable[[str], str], scope: PathScope) -> None:
+        super().__init__(load, scope)
         self._names: list[str] = []
 
     def parse(self, text: str, name: str) -> nodes.Template:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from yaml.nodes import MappingNode
 
-from lessee.config import Config, format_of
+from lessee.config import Config, default_format
 from lessee.config.grammar import app as grammar
 from lessee.config.grammar.nodes import compose
 from lessee.config.grammar.problems import Path, Problems
@@ -14,12 +14,12 @@ from lessee.config.grammar.reader import Reader
 from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import Space
+from lessee.core.paths import PathScope
 from lessee.ops.lint.policy.app_rules import check_apps
 from lessee.ops.lint.policy.fallbacks import check_fallback
 from lessee.ops.lint.policy.findings import Finding, of_configuration
 from lessee.ops.lint.policy.templates import TemplateOutput, Templates
-from lessee.rendering.app_templates import Recipe, compile_recipes, space_of
+from lessee.rendering.app_templates import Recipe, compile_recipes, path_scope_of
 
 Load = Callable[[PurePosixPath, str], str]
 """The text of the template in a folder. Raises TemplateError."""
@@ -55,7 +55,7 @@ def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], lo
         findings = [of_configuration(problem, str(path)) for problem in exc.problems]
         return CheckResult(str(path), (*findings, *_rest(path, text, environ, load)))
     root = compose(text, path.name)
-    templates = _templates(path, config.templates, load, space_of(config), _sheets(config))
+    templates = _templates(path, config.template_dir, load, path_scope_of(config), _sheets(config))
     recipes = {} if templates.findings else compile_recipes(config, templates.compiler, prepare=False)
     fallbacks = (
         finding
@@ -78,40 +78,40 @@ def _rest(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load
         reader.read(compose(text, path.name))
     except ConfigError:
         return []
-    folder, mount = (reader.values.get(key) for key in (("templates",), ("secrets", "mount")))
-    space = Space(mount if isinstance(mount, str) else "secret", environment="environment")  # Any would do.
+    folder, mount = (reader.values.get(key) for key in (("template_dir",), ("secrets", "mount")))
+    scope = PathScope(mount if isinstance(mount, str) else "secret", environment="environment")  # Any would do.
     return _templates(
-        path, folder if isinstance(folder, str) else None, load, space, _sound_sheets(reader.values)
+        path, folder if isinstance(folder, str) else None, load, scope, _sound_sheets(reader.values)
     ).findings
 
 
 def _templates(
-    path: PurePosixPath, folder: str | None, load: Load, space: Space, sheets: Iterable[TemplateOutput]
+    path: PurePosixPath, folder: str | None, load: Load, scope: PathScope, sheets: Iterable[TemplateOutput]
 ) -> Templates:
     below = path.parent / folder if folder else path.parent
-    templates = Templates(below, cache(lambda name: load(below, name)), space)
+    templates = Templates(below, cache(lambda name: load(below, name)), scope)
     templates.check(sheets)
     return templates
 
 
 def _sheets(config: Config) -> Iterator[TemplateOutput]:
     for app in config.apps.values():
-        yield from (TemplateOutput(app.name, file.template, file.format, file.name, app.public) for file in app.files)
-        if app.environ is not None:
-            yield TemplateOutput(app.name, app.environ, _ENVIRON, "", app.public)
+        yield from (TemplateOutput(app.name, file.template, file.format, file.name, app.public_variables) for file in app.files)
+        if app.env_template is not None:
+            yield TemplateOutput(app.name, app.env_template, _ENVIRON, "", app.public_variables)
 
 
 def _sound_sheets(values: Mapping[Path, object]) -> Iterator[TemplateOutput]:
     def public(app: str) -> frozenset[str]:
-        listed = (value for path, value in values.items() if path[:-1] == ("apps", app, "public"))
+        listed = (value for path, value in values.items() if path[:-1] == ("apps", app, "public_variables"))
         return frozenset(str(name) for name in listed)
 
     for path, value in values.items():
         match path, value:
             case ("apps", str(app), "files", int()), grammar.File(template=template):
                 name = value.name or template.rpartition("/")[2].removesuffix(".j2")
-                yield TemplateOutput(app, template, value.format or format_of(name), name, public(app))
-            case ("apps", str(app), "environ"), str(template):
+                yield TemplateOutput(app, template, value.format or default_format(name), name, public(app))
+            case ("apps", str(app), "env_template"), str(template):
                 yield TemplateOutput(app, template, _ENVIRON, "", public(app))
             case _:
                 pass

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from lessee.core.errors import FormatError, LesseeError, TemplateError
 from lessee.core.immutable import ImmutableStruct
-from lessee.core.paths import Need, Space
+from lessee.core.paths import Need, PathScope
 from lessee.ops.lint.policy.findings import Finding, split_place
 from lessee.ops.lint.policy.line_map import LineTrackingCompiler
 from lessee.ops.lint.policy.trial_render import document, trial_render
@@ -28,15 +28,15 @@ class TemplateOutput(ImmutableStruct, frozen=True):
 class Templates:
     """Checks the templates of one folder."""
 
-    def __init__(self, folder: PurePosixPath, load: Callable[[str], str], space: Space) -> None:
+    def __init__(self, folder: PurePosixPath, load: Callable[[str], str], scope: PathScope) -> None:
         """`load` gives the text of a template by its name, or raises TemplateError."""
         self.findings: list[Finding] = []
         self.texts: dict[TemplateOutput, str] = {}
         """What the files look like: with values that are made up, or else as the template has them."""
-        self.compiler = Compiler(load, space)
+        self.compiler = Compiler(load, scope)
         self.folder = folder
         self._load = load
-        self._space = space
+        self._scope = scope
 
     def check(self, sheets: Iterable[TemplateOutput]) -> None:
         """Fills `findings` and `texts`."""
@@ -51,8 +51,8 @@ class Templates:
 
     def _try_out(self, compiled: Compiled, sheet: TemplateOutput) -> None:
         trees = [self.compiler.parse(self._load(name), name) for name in compiled.codes]
-        shapes = shapes_of(trees, self._space)
-        end = trial_render(compiled, sheet.format, self._space, shapes, sheet.public)
+        shapes = shapes_of(trees, self._scope)
+        end = trial_render(compiled, sheet.format, self._scope, shapes, sheet.public)
         if isinstance(end, FormatError):
             self.findings.append(self._misfit(end, sheet, shapes))
         else:
@@ -61,8 +61,8 @@ class Templates:
     def _misfit(self, problem: FormatError, sheet: TemplateOutput, shapes: Mapping[Need, Shape]) -> Finding:
         """At the line of the template, of which the error knows that of the file alone."""
         template, line = split_place(problem.where)
-        lined = LineTrackingCompiler(self._load, self._space)
-        rendered = document(lined.compile(sheet.template), self._space, shapes)
+        lined = LineTrackingCompiler(self._load, self._scope)
+        rendered = document(lined.compile(sheet.template), self._scope, shapes)
         if line and rendered is not None:
             template, line = lined.source(rendered, line)
         file = str(self.folder / template)

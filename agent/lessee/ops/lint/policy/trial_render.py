@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 from lessee.core.errors import FormatError, TemplateError
-from lessee.core.paths import Need, Space
+from lessee.core.paths import Need, PathScope
 from lessee.rendering.document import Document
 from lessee.rendering.public_variables import refuse_public
 from lessee.rendering.sample_secrets import KINDS, MadeUp, made_up, text
@@ -16,7 +16,7 @@ from lessee.rendering.value_shapes import Shape
 def trial_render(
     compiled: Compiled,
     format: str,  # noqa: A002  # The word that users write.
-    space: Space,
+    scope: PathScope,
     shapes: Mapping[Need, Shape],
     public: Collection[str] = (),
 ) -> str | FormatError | None:
@@ -27,7 +27,7 @@ def trial_render(
     ends: list[str | FormatError | None] = []
     for known in (shapes, {}):
         for kind in KINDS:
-            end = _written(compiled, format, space, made_up(compiled.needs, known, kind), public)
+            end = _written(compiled, format, scope, made_up(compiled.needs, known, kind), public)
             if isinstance(end, str):
                 return end
             ends.append(end)
@@ -36,22 +36,22 @@ def trial_render(
     return as_text if as_digits is not None else None
 
 
-def document(compiled: Compiled, space: Space, shapes: Mapping[Need, Shape]) -> Document | None:
+def document(compiled: Compiled, scope: PathScope, shapes: Mapping[Need, Shape]) -> Document | None:
     """What the first trial rendered; None where an expression failed on it."""
     with suppress(TemplateError):
-        return _document(compiled, space, made_up(compiled.needs, shapes, text))
+        return _document(compiled, scope, made_up(compiled.needs, shapes, text))
     return None
 
 
 def _written(
     compiled: Compiled,
     format: str,  # noqa: A002  # As above.
-    space: Space,
+    scope: PathScope,
     inputs: MadeUp,
     public: Collection[str],
 ) -> str | FormatError | None:
     try:
-        rendered = _document(compiled, space, inputs)
+        rendered = _document(compiled, scope, inputs)
     except TemplateError:
         return None
     try:
@@ -61,6 +61,6 @@ def _written(
         return exc
 
 
-def _document(compiled: Compiled, space: Space, inputs: MadeUp) -> Document:
-    renderer = Renderer(space, inputs.secrets, inputs.folders, inputs.dynamic, inputs.environ)
+def _document(compiled: Compiled, scope: PathScope, inputs: MadeUp) -> Document:
+    renderer = Renderer(scope, inputs.secrets, inputs.folders, inputs.dynamic, inputs.environ)
     return renderer.render(compiled)

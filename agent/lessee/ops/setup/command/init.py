@@ -1,4 +1,4 @@
-"""`lessee setup --init` and `--unseal`: a new server's keys, into files of their own."""
+"""`lessee setup --init` and `--unseal`: initializes or unseals a server, with its keys in files."""
 
 import argparse
 import os
@@ -21,34 +21,37 @@ _KEY_FILE = re.compile(r"unseal-key-[0-9]+")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Of a new server only the names of the files go to stdout, and what to do next to stderr."""
+    """Prints the key files to stdout, and the next steps to stderr."""
     make_private()
     environ = dict(os.environ)
     vault = read(find(arguments.config, environ), environ).vault
     if arguments.init is None:
         return _unseal(vault, environ, Path(arguments.unseal))
-    options = _wish(arguments)
+    options = _init_options(arguments)
     folder = Path(arguments.init).absolute()
     _warn(vault, folder)
     with unauthenticated_client(vault, environ) as server:
         files, seal, keys = initialize(server, options, folder)
         print(*files, sep="\n", flush=True)
         if not seal.automatic and not keys:
-            _tell(f"decrypt {options.threshold} keys (`base64 -d FILE | gpg -d`), give each to `bao operator unseal`")
+            decrypt = "`base64 -d FILE | gpg -d`"
+            _notice(f"next: decrypt {options.threshold} keys ({decrypt}), and pass each one to `bao operator unseal`")
             return 0
         if keys:
             unseal(server, keys)
         wait_until_active(server)
-    _tell("it is unsealed and serves")
+    _notice("the server is unsealed and active")
     token = "`base64 -d FILE | gpg -d`" if options.root_pgp_key else f"`cat {files[-1]}`"
-    _tell(f"next: set $VAULT_TOKEN to what {token} prints, and run `lessee setup`; then keep each key elsewhere")
+    _notice(
+        f"next: set $VAULT_TOKEN to the output of {token} and run `lessee setup`; then store each key in another place"
+    )
     return 0
 
 
-def _wish(arguments: argparse.Namespace) -> InitOptions:
+def _init_options(arguments: argparse.Namespace) -> InitOptions:
     pgp_keys = tuple(map(_pgp_key, arguments.pgp_key))
-    shares = arguments.shares or len(pgp_keys) or _SHARES
-    threshold = arguments.threshold or min(_THRESHOLD, shares)
+    shares = arguments.key_shares or len(pgp_keys) or _SHARES
+    threshold = arguments.key_threshold or min(_THRESHOLD, shares)
     root = arguments.root_token_pgp_key
     options = InitOptions(shares, threshold, pgp_keys, _pgp_key(root) if root else None)
     check(options)
@@ -63,14 +66,16 @@ def _unseal(vault: Vault, environ: dict[str, str], folder: Path) -> int:
     with unauthenticated_client(vault, environ) as server:
         seal = seal_of(server.seal_status().data)
         if not seal.initialized:
-            raise DeniedError("it is not initialised", where=vault.address, todo="run `lessee setup --init DIR` first")
+            todo = "run `lessee setup --init DIR` first"
+            raise DeniedError("the server is not initialized", where=vault.address, todo=todo)
         if seal.sealed and not seal.automatic:
             keys = [_content(file).decode("latin-1").strip() for file in _key_files(folder)]
             if unseal(server, keys).sealed:
-                what = f"{len(keys)} keys do not open it; it needs {seal.threshold}"
-                raise DeniedError(what, where=str(folder), todo="are they this server's, and not encrypted?")
+                what = f"the {len(keys)} keys do not unseal the server; it needs {seal.threshold}"
+                todo = "check that they are this server's keys, and not encrypted"
+                raise DeniedError(what, where=str(folder), todo=todo)
         wait_until_active(server)
-    _tell("it is unsealed and serves")
+    _notice("the server is unsealed and active")
     return 0
 
 
@@ -95,11 +100,12 @@ def _unreadable(path: Path, exc: OSError) -> ConfigError:
 def _warn(vault: Vault, folder: Path) -> None:
     where = urlsplit(vault.address)
     if where.scheme == "http" and not _is_loopback(where.hostname or ""):
-        _tell(f"warning: {vault.address} is not encrypted; whoever listens on the way gets all keys")
+        _notice(f"warning: the connection to {vault.address} is not encrypted; a listener on the network gets all keys")
     if vault.addresses:
-        _tell(f"{vault.address} alone is initialised; the other nodes join it (`retry_join`), and are unsealed each")
+        what = f"only {vault.address} is initialized; the other nodes join it (`retry_join`), and each must be unsealed"
+        _notice(what)
     if any((parent / ".git").exists() for parent in (folder, *folder.parents)):
-        _tell(f"warning: {folder} lies in a git work tree; never commit it")
+        _notice(f"warning: {folder} is in a git work tree; never commit it")
 
 
 def _is_loopback(host: str) -> bool:
@@ -109,5 +115,5 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _tell(text: str) -> None:
+def _notice(text: str) -> None:
     print(f"lessee: {text}", file=sys.stderr, flush=True)

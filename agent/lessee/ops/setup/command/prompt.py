@@ -1,4 +1,4 @@
-"""Asks the operator at the terminal."""
+"""Prompts the operator at the terminal."""
 
 import sys
 from getpass import getpass
@@ -7,31 +7,31 @@ from lessee.core.errors import LesseeError, UsageError
 
 
 def ask(where: str) -> str:
-    """Of a secret, without showing it. Raises LesseeError."""
-    if not _is_there():
-        raise LesseeError("it is asked for, and there is no terminal", where=where, todo="run it at one")
+    """Ask for a secret value without echo. Raises LesseeError."""
+    if not _has_terminal():
+        raise LesseeError("the value must be typed, and there is no terminal", where=where, todo="run it in a terminal")
     try:
         typed = getpass(f"{where} = ")
     except EOFError:
         typed = ""
     except UnicodeDecodeError:
-        raise LesseeError("what was typed is not UTF-8 text", where=where) from None
+        raise LesseeError("the typed value is not UTF-8 text", where=where) from None
     if not typed:
-        raise LesseeError("nothing was typed", where=where)
+        raise LesseeError("no value was typed", where=where)
     return typed
 
 
 def confirm(what: str, name: str) -> None:
-    """Raises UsageError unless the name is typed."""
-    if not _is_there():
-        raise UsageError("it cannot be asked whether this is meant: there is no terminal", todo="add --yes")
+    """Ask for confirmation. Raises UsageError unless the name is typed."""
+    if not _has_terminal():
+        raise UsageError("cannot ask for confirmation: there is no terminal", todo="add --yes")
     try:
         typed = input(f"{what}; type {name} to remove it: ")
     except (EOFError, UnicodeDecodeError):
         typed = ""
     if typed.strip() != name:
-        raise UsageError("nothing was removed: what was typed is not the environment's name")
+        raise UsageError("nothing was removed: the typed text is not the environment's name")
 
 
-def _is_there() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty()  # None: it was closed.
+def _has_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()  # None: stdin is closed.

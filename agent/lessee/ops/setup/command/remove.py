@@ -1,10 +1,10 @@
-"""`lessee setup --remove ENV`: undoes one environment, and touches no other."""
+"""`lessee setup --remove ENVIRONMENT`: removes one environment, and changes no other."""
 
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from lessee.audit_trail.operator_acts import acting
+from lessee.audit_trail.operator_actions import recorded_action
 from lessee.config.grammar import scalars
 from lessee.core.errors import UsageError
 from lessee.host.clock import boot_time
@@ -16,7 +16,7 @@ from lessee.vault.admin import admin_client
 
 
 def run(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> int:
-    """0 where it is gone. What would go is told first, and the environment's name is asked for."""
+    """0 where the environment was removed. Prints first what will be removed, and asks for the environment's name."""
     name = arguments.remove
     config = read(path, environ, environment=_checked(name), blocks=("setup",))
     with admin_client(config.vault, environ, boot_time) as client:
@@ -24,21 +24,23 @@ def run(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -
         found = plan_removal(client, config)
         if found is None:
             known = ", ".join(environments_of(path, environ))
-            what = f"setup has made nothing of the environment {name}"
-            raise UsageError(what, todo=f"is it one of {known}? what it has not made, it does not remove")
+            what = f"setup has no record of the environment {name}, and removes only what it created"
+            raise UsageError(what, todo=f"use one of: {known}")
         print(f"{name}: {found.count()}, below {config.secrets.mount}/{config.secrets.prefix}")
         if arguments.plan:
             return 0
         if not arguments.yes:
-            confirm("all of it goes for good, and nothing brings it back", name)
-        with acting(config.trail, environ, "environment removed", name, server=config.vault.address) as doing:
+            confirm("this removes all of it permanently", name)
+        with recorded_action(
+            config.audit_trail, environ, "environment removed", name, server=config.vault.address
+        ) as action:
 
-            def tell(what: str) -> None:
+            def report(what: str) -> None:
                 print(what)
-                doing.step(what)
+                action.step(what)
 
-            remove(client, found, tell)
-    print(f"{name} is gone")
+            remove(client, found, report)
+    print(f"{name} removed")
     return 0
 
 

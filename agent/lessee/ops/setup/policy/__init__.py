@@ -1,1 +1,1 @@
-"""What `lessee setup` wants, what is there, and the steps from the one to the other."""
+"""The desired state of a server, its actual state, and the plan from one to the other."""

@@ -1,38 +1,38 @@
-"""The policies of components, by their rights, and of apps, by what their templates read."""
+"""The policies of components, from their capabilities, and of apps, from what their templates read."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from lessee.config.grammar.setup import Right
+from lessee.config.grammar.setup import Capability
 from lessee.config.grammar.vault import AppRole
 from lessee.core.paths import Ref
 from lessee.ops.access.policy.least_privilege import Engine, Rule, hcl, policy
 from lessee.rendering.app_templates import Recipe
 
 _V2 = 2
-_GRANTS: Mapping[Right, tuple[tuple[str, tuple[str, ...], str], ...]] = {
+_GRANTS: Mapping[Capability, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     "read": (("data", ("read",), "values"), ("metadata", ("read",), "versions, without values")),
     "list": (
         ("metadata", ("list",), "names, without values"),
-        ("detailed-metadata", ("list",), "names with their versions, without values (OpenBao)"),
+        ("detailed-metadata", ("list",), "names and versions, without values (OpenBao)"),
     ),
-    "create": (("data", ("create",), "secrets that are not there yet"),),
-    "update": (("data", ("patch", "update"), "new versions of those that are"),),
+    "create": (("data", ("create",), "new secrets"),),
+    "update": (("data", ("patch", "update"), "new versions of existing secrets"),),
     "delete": (
         ("data", ("delete",), "the newest version"),
         ("delete", ("update",), "any version"),
-        ("undelete", ("update",), "and back"),
-        ("destroy", ("update",), "for good"),
-        ("metadata", ("delete",), "all versions, for good"),
+        ("undelete", ("update",), "undelete any version"),
+        ("destroy", ("update",), "destroy any version"),
+        ("metadata", ("delete",), "all versions, permanently"),
     ),
     "all": (("metadata", ("create", "patch", "update"), "settings, such as cas_required"),),
 }
-"""What a right means in KV version 2: where, which capabilities, and what they open."""
+"""What a capability of a component means in KV version 2: the API, Vault's capabilities on it, and what they allow."""
 
 
-def of_component(name: str, rights: Iterable[Right], folders: Sequence[str], mount: str, prefix: str) -> str:
-    """The policy that grants these rights below these folders of an environment's KV version 2, and nothing else."""
+def of_component(name: str, rights: Iterable[Capability], folders: Sequence[str], mount: str, prefix: str) -> str:
+    """The policy that grants only these capabilities below these folders of an environment, in KV version 2."""
     granted = frozenset(rights)
     asked: dict[str, tuple[set[str], list[str]]] = {}
     for folder in folders:
@@ -51,7 +51,7 @@ def of_component(name: str, rights: Iterable[Right], folders: Sequence[str], mou
 def of_app(name: str, recipe: Recipe, rotated: Collection[Ref] = frozenset()) -> str:
     """The smallest policy for an app's agent, on servers with and without detailed metadata.
 
-    `rotated`: as of core.policy.
+    `rotated`: the secrets that are rotated, as for `least_privilege.policy`.
     """
     vault = replace(recipe.app.vault, auth=AppRole(role_id=name))
     asked: dict[str, tuple[set[str], dict[str, None]]] = {}

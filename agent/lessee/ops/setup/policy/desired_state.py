@@ -1,4 +1,4 @@
-"""What is to be there, in the order in which it is made."""
+"""The desired state of a server, in the order in which setup creates it."""
 
 from collections.abc import Iterator, Mapping
 from math import ceil
@@ -18,11 +18,11 @@ KV: Fields = {"type": "kv", "version": "2"}
 _DATABASE_ADMIN = "database-admin"
 _APPROLE = "auth/approle"
 ROTATOR = "rotator"
-"""Who logs in as `lessee rotate`."""
+"""The role of `lessee rotate`."""
 
 
 class InitialSecret(ImmutableStruct, frozen=True):
-    """A secret that is to hold these keys, whatever their values are by now."""
+    """A secret that must have these keys; their values may have changed since."""
 
     environment: str
     mount: str
@@ -31,7 +31,7 @@ class InitialSecret(ImmutableStruct, frozen=True):
 
     @property
     def name(self) -> str:
-        """As people call it."""
+        """The name for people."""
         return f"{self.mount}/{self.path}"
 
 
@@ -39,15 +39,15 @@ Desired = Object | InitialSecret
 
 
 def record_path(config: Config, environment: str) -> str:
-    """Where the record lies in the KV mount; without an environment, that of what all of them share."""
+    """The path of an environment's record in the KV mount; "" is the record that all of them share."""
     return f"{config.secrets.prefix if environment else ''}lessee/setup"
 
 
 def desired_for_all(config: Config) -> Iterator[Desired]:
-    """What all environments share."""
+    """What all environments share: mounts, auth methods and the audit device."""
     mount, audit = config.secrets.mount, config.setup.audit
     yield Object(Kind.KV, Group.MOUNTS, "", f"sys/mounts/{mount}", KV)
-    apps = config.setup.apps and any(_is_here(config, app) for app in config.apps.values())
+    apps = config.setup.apps and any(_uses_this_server(config, app) for app in config.apps.values())
     if config.setup.components or config.rotation or apps:
         yield Object(Kind.AUTH, Group.MOUNTS, "", "sys/auth/approle", {"type": "approle"})
     if audit is not None:
@@ -56,20 +56,22 @@ def desired_for_all(config: Config) -> Iterator[Desired]:
 
 
 def desired_for_environment(config: Config, recipes: Mapping[str, Recipe]) -> Iterator[Desired]:
-    """What the environment of this configuration has. Raises TemplateError for paths that no policy can name."""
+    """The objects and secrets of one environment. Raises TemplateError for a path that no policy can contain."""
     environment = config.environment
     assert environment is not None
     logins: dict[str, Login] = {}
-    for name, said in config.setup.components.items():
-        component = _component(name, said)
+    for name, spec in config.setup.components.items():
+        component = _component(name, spec)
         logins[name] = component
         role = role_name(environment, name)
         secrets = config.secrets
-        text = component_policies.of_component(role, component.rights, component.below, secrets.mount, secrets.prefix)
+        text = component_policies.of_component(
+            role, component.capabilities, component.prefixes, secrets.mount, secrets.prefix
+        )
         yield _policy(environment, role, text)
     if config.setup.apps:
         for name, recipe in recipes.items():
-            if not _is_here(config, recipe.app):
+            if not _uses_this_server(config, recipe.app):
                 continue
             logins[name] = config.setup.apps if isinstance(config.setup.apps, Login) else Login()
             role = role_name(environment, name)
@@ -87,21 +89,21 @@ def desired_for_environment(config: Config, recipes: Mapping[str, Recipe]) -> It
 
 
 def role_name(environment: str, name: str) -> str:
-    """Of a policy and a role: the server has them in small letters."""
+    """The name of a component's policy and role. Vault stores both in lower case."""
     return f"{environment}-{name}".lower()
 
 
-def _is_here(config: Config, app: App) -> bool:
-    """Whether the app's agent asks the server that is set up: of another, its operator takes care."""
+def _uses_this_server(config: Config, app: App) -> bool:
+    """Whether the app's agent uses the server that is set up; setup does not touch others."""
     own, top = app.vault, config.vault
     return (own.address, own.addresses, own.namespace) == (top.address, top.addresses, top.namespace)
 
 
-def _component(name: str, said: tuple[str, ...] | Component) -> Component:
-    if isinstance(said, Component):
-        return said
+def _component(name: str, spec: tuple[str, ...] | Component) -> Component:
+    if isinstance(spec, Component):
+        return spec
     below = ("database/",) if name == _DATABASE_ADMIN else ("",)
-    return Component(rights=said, below=below)  # type: ignore[arg-type]  # They were read as rights.
+    return Component(capabilities=spec, prefixes=below)  # type: ignore[arg-type]  # They were read as rights.
 
 
 def _policy(environment: str, name: str, text: str) -> Object:
@@ -109,65 +111,65 @@ def _policy(environment: str, name: str, text: str) -> Object:
 
 
 def _role(environment: str, name: str, login: Login) -> Object:
-    cidrs = sorted(login.cidrs)
+    cidrs = sorted(login.bound_cidrs)
     fields: Fields = {
         "bind_secret_id": True,
         "secret_id_bound_cidrs": cidrs,
         "secret_id_num_uses": login.secret_id_num_uses,
-        "secret_id_ttl": _whole(login.secret_id_ttl),
+        "secret_id_ttl": _whole_seconds(login.secret_id_ttl),
         "token_bound_cidrs": cidrs,
-        "token_max_ttl": _whole(login.token_max_ttl),
+        "token_max_ttl": _whole_seconds(login.token_max_ttl),
         "token_no_default_policy": False,
         "token_policies": [name],
-        "token_ttl": _whole(login.token_ttl),
+        "token_ttl": _whole_seconds(login.token_ttl),
     }
     return Object(Kind.ROLE, Group.ROLES, environment, f"{_APPROLE}/role/{name}", fields)
 
 
 def _database(config: Config, environment: str) -> Iterator[Object]:
-    said = config.setup.database
-    if said is None:
+    spec = config.setup.database
+    if spec is None:
         return
-    mount = said.mount.replace(_ENVIRONMENT, environment)
+    mount = spec.mount.replace(_ENVIRONMENT, environment)
     yield Object(Kind.ENGINE, Group.DATABASE, environment, f"sys/mounts/{mount}", {"type": "database"})
-    for name, connection in said.connections.items():
+    for name, connection in spec.connections.items():
         yield _connection(connection, f"{mount}/config/{name}", environment)
         for role, of in connection.roles.items():
             fields: Fields = {
                 "db_name": name,
-                "creation_statements": list(of.creation),
-                "revocation_statements": list(of.revocation),
-                "default_ttl": _whole(of.default_ttl),
-                "max_ttl": _whole(of.max_ttl),
+                "creation_statements": list(of.creation_statements),
+                "revocation_statements": list(of.revocation_statements),
+                "default_ttl": _whole_seconds(of.default_ttl),
+                "max_ttl": _whole_seconds(of.max_ttl),
             }
             path = f"{mount}/roles/{role}"
             yield Object(Kind.DATABASE_ROLE, Group.DATABASE, environment, path, fields)
 
 
-def _connection(said: Connection, path: str, environment: str) -> Object:
+def _connection(spec: Connection, path: str, environment: str) -> Object:
     fields: Fields = {
-        "plugin_name": said.plugin,
-        "connection_url": said.url.replace(_ENVIRONMENT, environment),
-        "username": said.username.replace(_ENVIRONMENT, environment),
-        "allowed_roles": sorted(said.roles),
+        "plugin_name": spec.plugin_name,
+        "connection_url": spec.connection_url.replace(_ENVIRONMENT, environment),
+        "username": spec.username.replace(_ENVIRONMENT, environment),
+        "allowed_roles": sorted(spec.roles),
     }
-    password = source_of(said.password, environment)
+    password = source_of(spec.password, environment)
     return Object(Kind.CONNECTION, Group.DATABASE, environment, path, fields, password)
 
 
-def _pki(said: Pki, environment: str) -> Iterator[Object]:
-    mount = said.mount.replace(_ENVIRONMENT, environment)
-    ttl = _whole(said.ttl)
+def _pki(spec: Pki, environment: str) -> Iterator[Object]:
+    mount = spec.mount.replace(_ENVIRONMENT, environment)
+    ttl = _whole_seconds(spec.ttl)
     engine: Fields = {"type": "pki", "max_lease_ttl": ttl}
     yield Object(Kind.ENGINE, Group.PKI, environment, f"sys/mounts/{mount}", engine)
-    root: Fields = {"common_name": said.common_name.replace(_ENVIRONMENT, environment), "ttl": f"{ttl}s"}
+    root: Fields = {"common_name": spec.common_name.replace(_ENVIRONMENT, environment), "ttl": f"{ttl}s"}
     yield Object(Kind.CA, Group.PKI, environment, f"{mount}/root/generate/internal", root)
-    for name, role in said.roles.items():
+    for name, role in spec.roles.items():
         fields: Fields = {
             "allowed_domains": sorted(domain.replace(_ENVIRONMENT, environment) for domain in role.allowed_domains),
             "allow_subdomains": role.allow_subdomains,
             "allow_bare_domains": role.allow_bare_domains,
-            "max_ttl": _whole(role.max_ttl),
+            "max_ttl": _whole_seconds(role.max_ttl),
         }
         yield Object(Kind.PKI_ROLE, Group.PKI, environment, f"{mount}/roles/{name}", fields)
 
@@ -175,16 +177,16 @@ def _pki(said: Pki, environment: str) -> Iterator[Object]:
 def _secrets(config: Config, environment: str) -> Iterator[Desired]:
     mount, prefix = config.secrets.mount, config.secrets.prefix
     for path, keys in config.setup.secrets.items():
-        sources = {key: source_of(said, environment) for key, said in keys.items()}
+        sources = {key: source_of(spec, environment) for key, spec in keys.items()}
         yield InitialSecret(environment, mount, f"{prefix}{path}", sources)
-    rotated = {said.secret for said in config.rotation.values()}
+    rotated = {spec.secret for spec in config.rotation.values()}
     journals = {f"lessee/rotation/{name}" for name in config.rotation}
     for path in sorted(rotated | journals):
-        # So that a rotation never overwrites what it has not read.
+        # Check-and-set keeps a rotation from overwriting a version that it has not read.
         fields: Fields = {"cas_required": True}
         place = f"{mount}/metadata/{prefix}{path}"
         yield Object(Kind.SETTINGS, Group.SECRETS, environment, place, fields)
 
 
-def _whole(seconds: float) -> int:
-    return ceil(seconds)  # Of a secret_id 0 would be for ever.
+def _whole_seconds(seconds: float) -> int:
+    return ceil(seconds)  # Rounded up, because a secret_id with a TTL of 0 never expires.

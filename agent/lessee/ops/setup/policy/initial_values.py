@@ -1,4 +1,4 @@
-"""Where a secret's first value comes from."""
+"""The sources of a secret's initial values."""
 
 from typing import assert_never
 
@@ -10,14 +10,14 @@ _ENVIRONMENT = "{environment}"
 
 
 class Generate(ImmutableStruct, frozen=True):
-    """So many characters of these, by chance."""
+    """Random characters from an alphabet."""
 
     count: int
     alphabet: str
 
 
 class Constant(ImmutableStruct, frozen=True):
-    """What the configuration says."""
+    """The value in the configuration."""
 
     hidden = ("value",)
 
@@ -25,49 +25,49 @@ class Constant(ImmutableStruct, frozen=True):
 
 
 class FromVariable(ImmutableStruct, frozen=True):
-    """What a variable of the operator's environment holds."""
+    """The value of an environment variable of the operator."""
 
     name: str
 
 
 class FromFile(ImmutableStruct, frozen=True):
-    """What a file holds, without the newline at its end."""
+    """The content of a file, without a final newline."""
 
     path: str
 
 
 class Prompt(ImmutableStruct, frozen=True):
-    """What the operator types."""
+    """A value that the operator types."""
 
 
 Source = Generate | Constant | FromVariable | FromFile | Prompt
 
 
-def source_of(said: NewValue | GivenValue, environment: str) -> Source:
-    """The source that the configuration names, for one environment."""
-    if isinstance(said, NewValue) and said.generate is not None:
-        return Generate(said.generate, said.alphabet or ALPHABET)
-    if isinstance(said, NewValue) and said.value is not None:
-        return Constant(said.value)
-    if said.env is not None:
-        return FromVariable(said.env.replace(_ENVIRONMENT, environment))
-    if said.file is not None:
-        return FromFile(said.file.replace(_ENVIRONMENT, environment))
+def source_of(spec: NewValue | GivenValue, environment: str) -> Source:
+    """The configured source for one environment."""
+    if isinstance(spec, NewValue) and spec.generate is not None:
+        return Generate(spec.generate, spec.charset or ALPHABET)
+    if isinstance(spec, NewValue) and spec.value is not None:
+        return Constant(spec.value)
+    if spec.env is not None:
+        return FromVariable(spec.env.replace(_ENVIRONMENT, environment))
+    if spec.file is not None:
+        return FromFile(spec.file.replace(_ENVIRONMENT, environment))
     return Prompt()
 
 
 def describe(source: Source) -> str:
-    """The source in words, without a value."""
+    """The source in words, without the value."""
     match source:
         case Generate(count):
-            return f"new, {count} character{'s' * (count != 1)}"
+            return f"generated, {count} character{'s' * (count != 1)}"
         case Constant():
-            return "as configured"
+            return "from the configuration"
         case FromVariable(name):
             return f"from ${name}"
         case FromFile(path):
             return f"from {path}"
         case Prompt():
-            return "asked for"
+            return "typed at a prompt"
         case _:
             assert_never(source)

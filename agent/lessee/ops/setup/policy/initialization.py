@@ -8,23 +8,23 @@ from typing import Any
 from lessee.core.errors import UsageError
 from lessee.core.immutable import ImmutableStruct
 
-_MOST = 255  # Shamir's shares over GF(256).
+_MAX_SHARES = 255  # Shamir's shares over GF(256).
 
 
 class Seal(ImmutableStruct, frozen=True):
-    """What sys/seal-status says."""
+    """The server's answer to sys/seal-status."""
 
     initialized: bool
     sealed: bool
     automatic: bool
-    """It unseals itself, and its keys are for recovery alone."""
+    """The server unseals itself, and its keys are recovery keys."""
     threshold: int
     progress: int = 0
-    """So many keys were given; 0 again once they are enough."""
+    """The number of keys given; 0 again once there are enough of them."""
 
 
 class InitOptions(ImmutableStruct, frozen=True):
-    """Into how many keys a server's key is split, and how many open it. PGP keys in Base64: one a share, or none."""
+    """The number of key shares, the threshold that unseals, and PGP keys in Base64: one for each share, or none."""
 
     shares: int
     threshold: int
@@ -33,7 +33,7 @@ class InitOptions(ImmutableStruct, frozen=True):
 
 
 def seal_of(status: Mapping[str, Any]) -> Seal:
-    """From the answer of sys/seal-status."""
+    """Parse the answer of sys/seal-status."""
     return Seal(
         initialized=status.get("initialized") is True,
         sealed=status.get("sealed") is not False,
@@ -44,20 +44,21 @@ def seal_of(status: Mapping[str, Any]) -> Seal:
 
 
 def check(options: InitOptions) -> None:
-    """Raises UsageError for what a server would refuse."""
-    if not 1 <= options.threshold <= options.shares <= _MOST:
-        what = f"{options.threshold} of {options.shares} keys cannot be"
-        raise UsageError(what, where="--threshold, --shares", todo=f"write 1 to {_MOST}, the threshold no larger")
+    """Raises UsageError for options that Vault would reject."""
+    if not 1 <= options.threshold <= options.shares <= _MAX_SHARES:
+        what = f"a threshold of {options.threshold} with {options.shares} key shares is not possible"
+        todo = f"use 1 to {_MAX_SHARES} shares, and a threshold that is not larger"
+        raise UsageError(what, where="--key-threshold, --key-shares", todo=todo)
     if options.threshold == 1 < options.shares:
-        what = "with a threshold of 1, each of several keys opens it alone"
-        raise UsageError(what, where="--threshold", todo="write 2 or more, or --shares 1")
+        what = "with a threshold of 1, each of several keys unseals the server alone"
+        raise UsageError(what, where="--key-threshold", todo="use 2 or more, or --key-shares 1")
     if options.pgp_keys and len(options.pgp_keys) != options.shares:
-        what = f"there are {len(options.pgp_keys)} for {options.shares} shares"
-        raise UsageError(what, where="--pgp-key", todo="name one file a share")
+        what = f"{len(options.pgp_keys)} PGP keys for {options.shares} key shares"
+        raise UsageError(what, where="--pgp-key", todo="name one file for each share")
 
 
 def request(options: InitOptions, seal: Seal) -> dict[str, Any]:
-    """The body for sys/init."""
+    """The request body for sys/init."""
     kind = "recovery" if seal.automatic else "secret"
     body: dict[str, Any] = {f"{kind}_shares": options.shares, f"{kind}_threshold": options.threshold}
     if options.pgp_keys:
@@ -68,19 +69,19 @@ def request(options: InitOptions, seal: Seal) -> dict[str, Any]:
 
 
 def names(options: InitOptions, seal: Seal) -> tuple[str, ...]:
-    """The files that the answer will become; encrypted ones end in `.pgp`, and hold Base64."""
+    """The files that will hold the answer. Encrypted ones end with `.pgp`, and are Base64."""
     return (*(_key_name(options, seal, number) for number in range(1, options.shares + 1)), _token_name(options))
 
 
 def contents(options: InitOptions, seal: Seal, answer: Mapping[str, Any]) -> dict[str, str]:
-    """What is in them, whatever of it the answer holds: it comes only once."""
+    """The contents of the files. Whatever the answer holds is written, because Vault sends it only once."""
     keys = answer.get("recovery_keys_base64" if seal.automatic else "keys_base64") or ()
     texts = {_key_name(options, seal, number): str(key) for number, key in enumerate(keys, 1)}
     return texts | {_token_name(options): str(answer.get("root_token") or "")}
 
 
 def unseal_keys(options: InitOptions, seal: Seal, answer: Mapping[str, Any]) -> tuple[str, ...]:
-    """As many as open it; none where nobody here can read them, or nobody needs to."""
+    """As many keys as unseal the server; none if they are PGP-encrypted, or the server unseals itself."""
     if seal.automatic or options.pgp_keys:
         return ()
     return tuple(contents(options, seal, answer).values())[: options.threshold]
@@ -94,7 +95,7 @@ def _token_name(options: InitOptions) -> str:
     return f"root-token{'.pgp' * (options.root_pgp_key is not None)}"
 
 
-_ARMOUR = re.compile(
+_ARMOR = re.compile(
     r"-----BEGIN PGP PUBLIC KEY BLOCK-----[ \t]*\n(?:[^\n]*:[^\n]*\n)*[ \t]*\n(.*?)(?:\n=[A-Za-z0-9+/]{4}[ \t]*)?"
     r"\n-----END PGP PUBLIC KEY BLOCK-----",
     re.DOTALL,
@@ -103,21 +104,21 @@ _PUBLIC, _SECRET = 6, 5  # Tags of packets: RFC 9580, section 5.
 
 
 def public_key(content: bytes, where: str) -> str:
-    """The key in Base64, without armour. `where` is the file's name. Raises UsageError."""
+    """The key in Base64, without armor. `where` is the file's name. Raises UsageError."""
     todo = "write it with `gpg --export NAME > FILE`"
     packets = content
     if content.lstrip().startswith(b"-----BEGIN PGP"):
-        packets = _unarmoured(content.decode("latin-1").replace("\r\n", "\n"))
+        packets = _without_armor(content.decode("latin-1").replace("\r\n", "\n"))
     tag = _tag(packets)
     if tag == _PUBLIC:
         return base64.b64encode(packets).decode()
     if tag == _SECRET or b"PRIVATE KEY BLOCK" in content:
-        raise UsageError("it holds a private key, which stays with its owner", where=where, todo=todo)
-    raise UsageError("it holds no public PGP key", where=where, todo=todo)
+        raise UsageError("the file holds a private key, which must stay with its owner", where=where, todo=todo)
+    raise UsageError("the file holds no public PGP key", where=where, todo=todo)
 
 
-def _unarmoured(text: str) -> bytes:
-    found = _ARMOUR.search(text)
+def _without_armor(text: str) -> bytes:
+    found = _ARMOR.search(text)
     try:
         return base64.b64decode("".join(found[1].split()), validate=True) if found else b""
     except ValueError:
@@ -125,7 +126,7 @@ def _unarmoured(text: str) -> bytes:
 
 
 def _tag(packets: bytes) -> int | None:
-    """Of the first packet: in the new format six bits, in the old one four."""
+    """The tag of the first packet: six bits in the new format, four in the old one."""
     first = packets[0] if packets else 0
     if not first & 0x80:
         return None

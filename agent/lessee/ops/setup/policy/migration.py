@@ -1,4 +1,4 @@
-"""Secrets from before there were environments: which are moved, and the steps that make an equal copy of one."""
+"""Plans the migration of existing secrets: which ones move, and the steps that copy one with all its versions."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,38 +6,38 @@ from typing import Any
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.core.paths import Folder
 
-_DEFAULT_MOST = 10  # Versions that KV v2 keeps where neither mount nor secret says a number.
-_NEAR = 60.0  # Seconds: the copy's end is counted from when it was written.
+_DEFAULT_MAX_VERSIONS = 10  # KV v2 stores this many where neither mount nor secret sets max_versions.
+_TOLERANCE = 60.0  # Seconds: the copy's deletion time is counted from when it was written.
 
 
 class Settings(ImmutableStruct, frozen=True):
-    """What KV v2 keeps of a secret beside its versions."""
+    """The settings of a KV v2 secret."""
 
     max_versions: int = 0
     cas_required: bool = False
-    delete_after: float = 0.0
-    """Seconds after which a version that is written now will be deleted; 0: never."""
+    delete_version_after: float = 0.0
+    """Seconds after which Vault deletes a version that is written now; 0: never."""
     custom_metadata: Mapping[str, str] = {}
 
 
 class Version(ImmutableStruct, frozen=True):
-    """One version. `data` and `fingerprint` are None where it cannot be read any more."""
+    """One version. `data` and `fingerprint` are None if it is no longer readable."""
 
     hidden = ("data", "fingerprint")
 
     data: Mapping[str, Any] | None = None
     fingerprint: bytes | None = None
-    ends: float | None = None
-    """When it was or will be deleted, in seconds since 1970."""
+    deletes_at: float | None = None
+    """The deletion time, past or future, in seconds since 1970."""
     destroyed: bool = False
 
     def is_live(self, now: float) -> bool:
         """Whether it can be read."""
-        return not self.destroyed and (self.ends is None or self.ends > now)
+        return not self.destroyed and (self.deletes_at is None or self.deletes_at > now)
 
 
 class KvSecret(ImmutableStruct, frozen=True):
-    """A secret as it lies in KV. Of `current` versions the oldest may be gone."""
+    """A secret in KV. `versions` may lack the oldest of its `current` versions."""
 
     current: int
     versions: Mapping[int, Version]
@@ -45,13 +45,13 @@ class KvSecret(ImmutableStruct, frozen=True):
 
 
 class WriteSettings(ImmutableStruct, frozen=True):
-    """WriteVersion what lies beside the versions."""
+    """Write the secret's settings."""
 
     settings: Settings
 
 
 class WriteVersion(ImmutableStruct, frozen=True):
-    """WriteVersion the next version. What cannot be read any more is written empty, to be deleted or destroyed at once."""
+    """Write the next version. An unreadable one is written empty, and deleted or destroyed in the next step."""
 
     hidden = ("data",)
 
@@ -72,7 +72,7 @@ class DestroyVersion(ImmutableStruct, frozen=True):
 
 
 class Mismatch(ImmutableStruct, frozen=True):
-    """What is there is not a beginning of the copy."""
+    """The target is not a partial copy of the source."""
 
     why: str
 
@@ -81,75 +81,78 @@ Step = WriteSettings | WriteVersion | DeleteVersion | DestroyVersion
 
 
 class Move(ImmutableStruct, frozen=True):
-    """From a folder to the folder of one environment."""
+    """A migration from a folder to the folder of one environment."""
 
     source: Folder
     target: Folder
     environments: frozenset[str]
     prefixes: tuple[str, ...]
-    """The folders of all environments, where they lie in the source's mount."""
+    """The folders of all environments that are in the source's mount."""
     shared: tuple[str, ...] = ()
-    """Folders in the source's mount that are read without a prefix."""
+    """Folders in the source's mount that apps read without the environment's prefix."""
 
     def skip_reason(self, path: str) -> str | None:
-        """Why what lies there, below the source, stays where it is. A folder's path ends in a slash."""
+        """Why a path below the source is not migrated; None if it is. A folder's path ends with a slash."""
         whole = f"{self.source.path}{path}"
         if path.split("/", maxsplit=1)[0] in self.environments or whole.startswith(self.prefixes):
-            return "an environment's own"
+            return "belongs to an environment"
         if path.startswith("lessee/") or whole.startswith("lessee/"):
-            return "lessee's own"
-        return "shared: it is read without a prefix" if whole.startswith(self.shared) else None
+            return "belongs to lessee"
+        return "shared: apps read it without a prefix" if whole.startswith(self.shared) else None
 
 
-def settings_for(settings: Settings, *, source_most: int, target_most: int) -> Settings:
-    """Those of the copy, which keeps no fewer versions; `…_most` is what a mount says, or 0."""
-    wanted = most_of(settings, source_most)
-    return settings if most_of(settings, target_most) >= wanted else replace(settings, max_versions=wanted)
+def settings_for(settings: Settings, *, source_max_versions: int, target_max_versions: int) -> Settings:
+    """The settings of the copy, which stores no fewer versions. `…_max_versions` is the mount's setting, or 0."""
+    desired = kept_versions(settings, source_max_versions)
+    return (
+        settings if kept_versions(settings, target_max_versions) >= desired else replace(settings, max_versions=desired)
+    )
 
 
-def most_of(settings: Settings, mount: int) -> int:
-    """How many versions are kept: the larger of what secret and mount say wins."""
-    return max(settings.max_versions, mount) or _DEFAULT_MOST
+def kept_versions(settings: Settings, mount: int) -> int:
+    """How many versions KV stores: the larger setting of secret and mount."""
+    return max(settings.max_versions, mount) or _DEFAULT_MAX_VERSIONS
 
 
-def plan(source: KvSecret, target: KvSecret | None, *, most: int, now: float) -> tuple[Step, ...] | Mismatch:
-    """What is left to do until the target is an equal copy, or why it will never be one.
+def plan(source: KvSecret, target: KvSecret | None, *, max_versions: int, now: float) -> tuple[Step, ...] | Mismatch:
+    """The steps that make the target an equal copy of the source, or why that is impossible.
 
-    A copy that was broken off at any step is gone on with. `most`: versions that the target will keep. `now` by the
-    server's clock.
+    An interrupted copy is continued. `max_versions`: how many versions the target stores. `now`: by the server's clock.
     """
     there = target or KvSecret(0, {})
     if why := _difference(source, there, is_new=target is None, now=now):
         return Mismatch(why)
-    return tuple(_steps(source, there, most=most, now=now))
+    return tuple(_steps(source, there, max_versions=max_versions, now=now))
 
 
-def _steps(source: KvSecret, there: KvSecret, *, most: int, now: float) -> Iterator[Step]:
+def _steps(source: KvSecret, there: KvSecret, *, max_versions: int, now: float) -> Iterator[Step]:
     settings = there.settings
     for number in range(1, there.current + 1):
         if number in there.versions and there.versions[number].is_live(now):
-            yield from _ending(source, number, most, now)
+            yield from _removal(source, number, max_versions, now)
     for number in range(there.current + 1, source.current + 1):
         version = _version(source, number)
         is_live = version.is_live(now)
-        delete_after = _delete_after(version, settings.delete_after, now) if is_live else settings.delete_after
-        wanted = replace(source.settings, delete_after=delete_after)
-        if settings != wanted:
-            yield WriteSettings(wanted)
-            settings = wanted
+        delete_version_after = (
+            _delete_after(version, settings.delete_version_after, now) if is_live else settings.delete_version_after
+        )
+        desired = replace(source.settings, delete_version_after=delete_version_after)
+        if settings != desired:
+            yield WriteSettings(desired)
+            settings = desired
         yield WriteVersion(number, (version.data or {}) if is_live else {})
-        yield from _ending(source, number, most, now)
+        yield from _removal(source, number, max_versions, now)
     if settings != source.settings:
         yield WriteSettings(source.settings)
 
 
-def _ending(source: KvSecret, number: int, most: int, now: float) -> Iterator[Step]:
+def _removal(source: KvSecret, number: int, max_versions: int, now: float) -> Iterator[Step]:
     version = _version(source, number)
     if version.is_live(now):
         return
     if not version.destroyed:
         yield DeleteVersion(number)
-    elif number > source.current - most:  # Else the versions after it push it out.
+    elif number > source.current - max_versions:  # Vault drops older versions by itself.
         yield DestroyVersion(number)
 
 
@@ -158,18 +161,21 @@ def _version(kept: KvSecret, number: int) -> Version:
 
 
 def _delete_after(version: Version, already: float, now: float) -> float:
-    """So that the copy ends when the version does; what does about that `already` will do."""
-    if version.ends is None:
+    """Seconds until Vault shall delete the copy, when it deletes the version. `already` is reused if close enough."""
+    if version.deletes_at is None:
         return 0.0
-    lasts = max(1.0, version.ends - now)
-    return already if already and abs(already - lasts) <= _NEAR / 2 else lasts
+    lasts = max(1.0, version.deletes_at - now)
+    return already if already and abs(already - lasts) <= _TOLERANCE / 2 else lasts
 
 
 def _difference(source: KvSecret, there: KvSecret, *, is_new: bool, now: float) -> str:
     if there.current > source.current:
         return f"it has {there.current} versions, and the source {source.current}"
-    if not is_new and replace(there.settings, delete_after=source.settings.delete_after) != source.settings:
-        return "its max_versions, cas_required or custom_metadata are others"
+    if (
+        not is_new
+        and replace(there.settings, delete_version_after=source.settings.delete_version_after) != source.settings
+    ):
+        return "its max_versions, cas_required or custom_metadata differ"
     for number in range(1, there.current + 1):
         if why := _difference_of(_version(source, number), _version(there, number), now):
             return f"version {number} {why}"
@@ -179,14 +185,18 @@ def _difference(source: KvSecret, there: KvSecret, *, is_new: bool, now: float) 
 def _difference_of(source: Version, there: Version, now: float) -> str:
     if not there.is_live(now):
         if there.destroyed:
-            return "" if source.destroyed else "is destroyed, and not in the source"
-        return "" if not source.destroyed and source.ends is not None else "is deleted, and not so in the source"
+            return "" if source.destroyed else "is destroyed, but not in the source"
+        return "" if not source.destroyed and source.deletes_at is not None else "is deleted, but not in the source"
     if not source.is_live(now):
-        return "" if there.data == {} else "can be read, and not in the source"
+        return "" if there.data == {} else "is readable, but not in the source"
     if source.fingerprint != there.fingerprint:
-        return "has other values"
-    near = source.ends is None if there.ends is None else abs((source.ends or 0.0) - there.ends) <= _NEAR
-    return "" if near else "ends at another time"
+        return "has different values"
+    near = (
+        source.deletes_at is None
+        if there.deletes_at is None
+        else abs((source.deletes_at or 0.0) - there.deletes_at) <= _TOLERANCE
+    )
+    return "" if near else "has a different deletion time"
 
 
 _GONE = Version(destroyed=True)

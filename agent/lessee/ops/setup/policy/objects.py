@@ -1,4 +1,4 @@
-"""What setup makes on a server: its kind, its place, and the fields that are compared."""
+"""The objects that setup creates on a server: their kinds, their paths, and the fields that it compares."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,11 +9,11 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.ops.setup.policy.initial_values import Source
 
 Fields = Mapping[str, Any]
-"""What is compared of an object, as JSON has it; what setup does not write is left out."""
+"""The compared fields of an object as JSON values; fields that setup does not write are left out."""
 
 
 class Group(StrEnum):
-    """What one may set up alone."""
+    """The groups of objects that `--only` selects."""
 
     MOUNTS = "mounts"
     AUDIT = "audit"
@@ -25,7 +25,7 @@ class Group(StrEnum):
 
 
 class Kind(StrEnum):
-    """A kind of object, in words for people."""
+    """The kinds of objects. Their values are printed."""
 
     KV = "KV engine"
     AUTH = "auth method"
@@ -38,30 +38,30 @@ class Kind(StrEnum):
     CA = "root certificate"
     PKI_ROLE = "certificate role"
     SETTINGS = "settings of"
-    """Of a secret: its metadata."""
+    """The metadata of a secret."""
 
 
 class Object(ImmutableStruct, frozen=True):
-    """Something that is to be there."""
+    """An object that must exist."""
 
     kind: Kind
     group: Group
     environment: str
-    """Empty: of all environments."""
+    """Empty: shared by all environments."""
     path: str
-    """Where it is written, below /v1/."""
+    """The API path below /v1/ that creates it."""
     fields: Fields
     password: Source | None = None
-    """Of a connection: no server gives it back."""
+    """The password of a database connection, which Vault never returns."""
 
     @property
     def name(self) -> str:
-        """As people call it."""
+        """The name for people."""
         return display_name(self.kind, self.path)
 
 
 def display_name(kind: Kind, path: str) -> str:
-    """What people call the object of this kind at this path."""
+    """The name for people of the object of this kind at this path."""
     for prefix in ("sys/mounts/", "sys/auth/", "sys/audit/", "sys/policies/acl/", "auth/approle/role/"):
         path = path.removeprefix(prefix)
     for between in ("/config/", "/roles/", "/metadata/"):
@@ -70,7 +70,7 @@ def display_name(kind: Kind, path: str) -> str:
 
 
 def belongs_to(kind: Kind, path: str, environment: str) -> bool:
-    """Whether an object of this kind at this path is the environment's, and no other's; empty: of all."""
+    """Whether an object of this kind at this path belongs to this environment only; "": to all of them."""
     own = environment.lower()
     match kind:
         case Kind.KV | Kind.AUTH | Kind.AUDIT:
@@ -88,14 +88,14 @@ def belongs_to(kind: Kind, path: str, environment: str) -> bool:
 
 
 def fields_of(kind: Kind, data: Mapping[str, Any], keys: Mapping[str, Any]) -> Fields:
-    """These keys of what the server says of an object, in the form in which they are wanted."""
+    """These fields of an object in the server's answer, in the same form as the desired fields."""
     return {key: _normalized(key, value) for key, value in _reported_fields(kind, data).items() if key in keys}
 
 
-def body_of(wanted: Object, *, new: bool) -> dict[str, Any]:
-    """What is written to have it so, without a password."""
-    fields = dict(wanted.fields)
-    match wanted.kind:
+def body_of(desired: Object, *, new: bool) -> dict[str, Any]:
+    """The request body that creates or changes the object, without a password."""
+    fields = dict(desired.fields)
+    match desired.kind:
         case Kind.KV:
             return {"type": "kv", "options": {"version": "2"}}
         case Kind.ENGINE if new:
@@ -106,7 +106,7 @@ def body_of(wanted: Object, *, new: bool) -> dict[str, Any]:
         case Kind.AUDIT:
             return {"type": fields["type"], "options": {"file_path": fields["file_path"]}}
         case Kind.CONNECTION:
-            # A wrong one is told at once, and not when the first app asks.
+            # Vault reports a wrong connection now, instead of to the first app that requests credentials.
             return {**fields, "verify_connection": True}
         case _:
             return fields
@@ -115,7 +115,7 @@ def body_of(wanted: Object, *, new: bool) -> dict[str, Any]:
 def _reported_fields(kind: Kind, data: Mapping[str, Any]) -> Mapping[str, Any]:
     match kind:
         case Kind.KV:
-            # Before version 2 there were no options, and its type was called generic.
+            # Before version 2 there were no options, and the type was `generic`.
             return {"type": data.get("type"), "version": str((data.get("options") or {}).get("version") or "1")}
         case Kind.ENGINE:
             return {"type": data.get("type"), "max_lease_ttl": (data.get("config") or {}).get("max_lease_ttl")}

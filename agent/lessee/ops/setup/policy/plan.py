@@ -1,4 +1,4 @@
-"""The steps from what is there to what is wanted; what somebody changed by hand is left, unless told otherwise."""
+"""Plans the steps from a server's actual state to the desired one. Manual changes stay, unless forced."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
@@ -18,13 +18,13 @@ from lessee.ops.setup.policy.server_state import (
 
 
 class Add(ImmutableStruct, frozen=True):
-    """It is not there."""
+    """Create an object that does not exist."""
 
     object: Object
 
 
 class Change(ImmutableStruct, frozen=True):
-    """It is there, and was other. `password`: whether that of a connection is written too."""
+    """Change the fields of an object. `password`: also write the password of a connection."""
 
     object: Object
     was: Fields
@@ -32,7 +32,7 @@ class Change(ImmutableStruct, frozen=True):
 
 
 class Remove(ImmutableStruct, frozen=True):
-    """Setup made it once, and it is not wanted any more."""
+    """Remove an object that setup created and the configuration no longer has."""
 
     kind: Kind
     environment: str
@@ -41,7 +41,7 @@ class Remove(ImmutableStruct, frozen=True):
 
 
 class Fill(ImmutableStruct, frozen=True):
-    """A secret, or some of its keys, is not there. `version`: the newest there is, 0 for none."""
+    """Write the missing keys of a secret. `version`: its newest version, 0 for none."""
 
     secret: InitialSecret
     missing: Mapping[str, Source]
@@ -50,7 +50,7 @@ class Fill(ImmutableStruct, frozen=True):
 
 
 class ServerConfigRequired(ImmutableStruct, frozen=True):
-    """The server would not have an audit device by its API: its own configuration must name it."""
+    """An audit device that the server takes only from its own configuration, not from its API."""
 
     object: Object
 
@@ -60,7 +60,7 @@ Action = Add | Overwrite
 
 
 class Conflict(ImmutableStruct, frozen=True):
-    """A step that would undo what somebody did by hand."""
+    """A step that is not taken, because it would overwrite a manual change."""
 
     step: Overwrite
 
@@ -69,13 +69,13 @@ Step = Action | Conflict | ServerConfigRequired
 
 
 class Selection(ImmutableStruct, frozen=True):
-    """What one wants set up alone; empty: all."""
+    """What `--only` selects. An empty set selects all."""
 
     environments: frozenset[str] = frozenset()
     groups: frozenset[Group] = frozenset()
 
     def includes(self, environment: str, group: Group) -> bool:
-        """Whether it is wanted. The mounts of all environments always are: nothing goes without them."""
+        """Whether it is selected. The shared mounts always are, because everything else needs them."""
         if not environment and group is Group.MOUNTS:
             return True
         if self.groups and group not in self.groups:
@@ -83,21 +83,21 @@ class Selection(ImmutableStruct, frozen=True):
         return environment in self.environments or not self.environments or (not environment and bool(self.groups))
 
 
-def plan(wanted: Collection[Desired], state: ServerState, only: Selection, *, force: bool) -> tuple[Step, ...]:
-    """All steps in order. Raises DeniedError where something else stands in the way."""
-    steps = [*_additions(wanted, state, only, force=force), *_removals(wanted, state, only)]
+def plan(desired: Collection[Desired], state: ServerState, only: Selection, *, force: bool) -> tuple[Step, ...]:
+    """All steps in order. Raises DeniedError where a mount of another type is in the way."""
+    steps = [*_additions(desired, state, only, force=force), *_removals(desired, state, only)]
     return tuple(
         step.step if force and isinstance(step, Conflict) and _can_force(step.step) else step for step in steps
     )
 
 
 def actions(steps: Iterable[Step]) -> Iterator[Action]:
-    """Those that change something."""
+    """The steps that change the server."""
     return (step for step in steps if isinstance(step, Action))
 
 
 def environment_of(step: Step) -> str:
-    """Whose it is; empty: of all."""
+    """The step's environment; empty: all environments."""
     match step:
         case Conflict(inner):
             return environment_of(inner)
@@ -116,74 +116,74 @@ _GROUPS = {
     Kind.DATABASE_ROLE: Group.DATABASE,
     Kind.PKI_ROLE: Group.PKI,
 }
-"""What is removed when it is not wanted any more; what holds data is not."""
+"""The kinds that setup removes once they are no longer configured. It never removes what holds data."""
 _DEFAULTS = {Kind.SETTINGS: {"cas_required": False}}
-"""What a server has where nobody has said anything."""
+"""The server's own defaults."""
 
 
-def _additions(wanted: Iterable[Desired], state: ServerState, only: Selection, *, force: bool) -> Iterator[Step]:
+def _additions(desired: Iterable[Desired], state: ServerState, only: Selection, *, force: bool) -> Iterator[Step]:
     filled: set[str] = set()
-    for one in wanted:
-        if isinstance(one, InitialSecret):
-            if only.includes(one.environment, Group.SECRETS):
-                for fill in _fill(one, state):
-                    filled.add(f"{one.mount}/metadata/{one.path}")
+    for item in desired:
+        if isinstance(item, InitialSecret):
+            if only.includes(item.environment, Group.SECRETS):
+                for fill in _fill(item, state):
+                    filled.add(f"{item.mount}/metadata/{item.path}")
                     yield fill
-        elif only.includes(one.environment, one.group):
-            step = _step(one, state, force=force)
-            # The settings of a secret that is not there would make it look as if it were.
-            there = one.path in filled or one.path in state.objects or "/lessee/rotation/" in one.path
-            if step is not None and (one.kind is not Kind.SETTINGS or there):
+        elif only.includes(item.environment, item.group):
+            step = _step(item, state, force=force)
+            # Writing settings would create the metadata of a secret that does not exist.
+            exists = item.path in filled or item.path in state.objects or "/lessee/rotation/" in item.path
+            if step is not None and (item.kind is not Kind.SETTINGS or exists):
                 yield step
 
 
-def _fill(wanted: InitialSecret, state: ServerState) -> Iterator[Fill | Conflict]:
-    secret_state = state.secrets.get(wanted.name)
+def _fill(desired: InitialSecret, state: ServerState) -> Iterator[Fill | Conflict]:
+    secret_state = state.secrets.get(desired.name)
     if secret_state is None:
-        yield Fill(wanted, wanted.keys, 0)
+        yield Fill(desired, desired.keys, 0)
     elif secret_state.deleted:
-        yield Conflict(Fill(wanted, wanted.keys, secret_state.version, deleted=True))
-    elif missing := {key: source for key, source in wanted.keys.items() if key not in secret_state.keys}:
-        yield Fill(wanted, missing, secret_state.version)
+        yield Conflict(Fill(desired, desired.keys, secret_state.version, deleted=True))
+    elif missing := {key: source for key, source in desired.keys.items() if key not in secret_state.keys}:
+        yield Fill(desired, missing, secret_state.version)
 
 
 def _default(kind: Kind) -> RecordEntry | None:
-    """Of what comes to be by itself, and is then set: in between it is as the server has it."""
+    """The entry of an object that exists with the server's defaults before setup writes it."""
     fields = _DEFAULTS.get(kind)
     return None if fields is None else RecordEntry(kind, {key: (fingerprint(value),) for key, value in fields.items()})
 
 
-def _step(wanted: Object, state: ServerState, *, force: bool) -> Step | None:
-    entry = state.recorded.get(wanted.environment, {}).get(wanted.path)
-    found = state.objects.get(wanted.path)
+def _step(desired: Object, state: ServerState, *, force: bool) -> Step | None:
+    entry = state.recorded.get(desired.environment, {}).get(desired.path)
+    found = state.objects.get(desired.path)
     if found is None:
-        refused = wanted.kind is Kind.AUDIT and entry is not None and entry.refused and not force
-        return ServerConfigRequired(wanted) if refused else Add(wanted)
-    _refuse_other(wanted, found)
-    if wanted.kind is Kind.CONNECTION and force:
-        return Change(wanted, found, password=True)
-    if found == wanted.fields or wanted.kind is Kind.CA:
+        refused = desired.kind is Kind.AUDIT and entry is not None and entry.refused and not force
+        return ServerConfigRequired(desired) if refused else Add(desired)
+    _refuse_other(desired, found)
+    if desired.kind is Kind.CONNECTION and force:
+        return Change(desired, found, password=True)
+    if found == desired.fields or desired.kind is Kind.CA:
         return None
-    password = wanted.kind is Kind.CONNECTION and any(
-        found.get(key) != wanted.fields[key] for key in ("username", "connection_url")
+    password = desired.kind is Kind.CONNECTION and any(
+        found.get(key) != desired.fields[key] for key in ("username", "connection_url")
     )
-    change = Change(wanted, found, password=password)
-    own = is_written_by_setup(entry or _default(wanted.kind), found)
-    return change if own and wanted.kind is not Kind.AUDIT else Conflict(change)
+    change = Change(desired, found, password=password)
+    own = is_written_by_setup(entry or _default(desired.kind), found)
+    return change if own and desired.kind is not Kind.AUDIT else Conflict(change)
 
 
-def _refuse_other(wanted: Object, found: Fields) -> None:
-    if wanted.kind is Kind.KV and found == {"type": "kv", "version": "1"}:
-        what = "it is KV version 1, which keeps no versions and has no cas"
-        todo = f"`bao kv enable-versioning {wanted.name}` makes it version 2; or name another in `secrets.mount`"
-        raise DeniedError(what, where=wanted.name, todo=todo)
-    if wanted.kind in {Kind.KV, Kind.AUTH, Kind.ENGINE} and found["type"] != wanted.fields["type"]:
-        what = f"a mount of type {found['type']} is there, and {wanted.fields['type']} is wanted"
-        raise DeniedError(what, where=wanted.name, todo="name another path in the configuration")
+def _refuse_other(desired: Object, found: Fields) -> None:
+    if desired.kind is Kind.KV and found == {"type": "kv", "version": "1"}:
+        what = "the mount is KV version 1, which has no versions and no check-and-set"
+        todo = f"upgrade it with `bao kv enable-versioning {desired.name}`, or name another mount in `secrets.mount`"
+        raise DeniedError(what, where=desired.name, todo=todo)
+    if desired.kind in {Kind.KV, Kind.AUTH, Kind.ENGINE} and found["type"] != desired.fields["type"]:
+        what = f"the mount has type {found['type']}, and the configuration needs {desired.fields['type']}"
+        raise DeniedError(what, where=desired.name, todo="use another path in the configuration")
 
 
-def _removals(wanted: Iterable[Desired], state: ServerState, only: Selection) -> Iterator[Step]:
-    paths = {one.path for one in wanted if isinstance(one, Object)}
+def _removals(desired: Iterable[Desired], state: ServerState, only: Selection) -> Iterator[Step]:
+    paths = {item.path for item in desired if isinstance(item, Object)}
     for environment, recorded in state.recorded.items():
         for path, entry in recorded.items():
             found = state.objects.get(path)
@@ -195,37 +195,37 @@ def _removals(wanted: Iterable[Desired], state: ServerState, only: Selection) ->
 
 
 def _can_force(step: Overwrite) -> bool:
-    """Whether --force may do it: no audit log is exchanged for another."""
+    """Whether --force applies: setup never redirects an audit log."""
     return not (isinstance(step, Change) and step.object.kind is Kind.AUDIT)
 
 
 def record_before(recorded: SetupRecord, steps: Iterable[Action]) -> SetupRecord:
-    """The record while these steps are under way: what each object was and what it will be are both setup's own."""
+    """The record while these steps run: the old and the new fields of each object count as written by setup."""
     entries = dict(recorded)
     for step in steps:
         if isinstance(step, Add | Change):
-            made = step.object
-            entries[made.path] = entry_of(made, recorded.get(made.path) or _default(made.kind))
+            target = step.object
+            entries[target.path] = entry_of(target, recorded.get(target.path) or _default(target.kind))
     return entries
 
 
 def record_after(
-    recorded: SetupRecord, wanted: Iterable[Desired], state: ServerState, steps: Collection[Step]
+    recorded: SetupRecord, desired: Iterable[Desired], state: ServerState, steps: Collection[Step]
 ) -> SetupRecord:
-    """The record once these steps are done: all that is as wanted is setup's own from then on."""
+    """The record after these steps: every object in its desired state counts as written by setup."""
     entries = dict(recorded)
     as_wanted = dict(state.objects)
     for step in steps:
         match step:
-            case Add(made) | Change(made):
-                as_wanted[made.path] = made.fields
+            case Add(target) | Change(target):
+                as_wanted[target.path] = target.fields
             case Remove():
                 entries.pop(step.path, None)
-            case ServerConfigRequired(made):
-                entries[made.path] = RecordEntry(made.kind, {})
+            case ServerConfigRequired(target):
+                entries[target.path] = RecordEntry(target.kind, {})
             case _:
                 pass
-    for one in wanted:
-        if isinstance(one, Object) and as_wanted.get(one.path) == one.fields:
-            entries[one.path] = entry_of(one)
+    for item in desired:
+        if isinstance(item, Object) and as_wanted.get(item.path) == item.fields:
+            entries[item.path] = entry_of(item)
     return entries

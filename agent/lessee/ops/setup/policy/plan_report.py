@@ -1,4 +1,4 @@
-"""A plan as people read it: what is there and what will be, without a secret's value."""
+"""A plan as text: the fields before and after each step, without a secret's value."""
 
 import json
 import re
@@ -10,10 +10,10 @@ from typing import assert_never
 from lessee.config.durations import spell
 from lessee.ops.setup.policy.initial_values import describe
 from lessee.ops.setup.policy.objects import Fields, Kind, Object, display_name
-from lessee.ops.setup.policy.plan import Add, Change, Fill, ServerConfigRequired, Conflict, Remove, Step, Overwrite
+from lessee.ops.setup.policy.plan import Add, Change, Conflict, Fill, Overwrite, Remove, ServerConfigRequired, Step
 
 _FORCE = "--force overwrites it"
-# Whoever wrote it by hand may have put a password there, with any character in it; what follows one is cut off too.
+# A manual change may contain a password, with any character in it. The text after it is cut off too.
 _BEFORE_HOST = re.compile(r":(?!//)(?!\{\{password\}\}@).*@", re.DOTALL)
 _AS_FIELD = re.compile(
     r"((?:pass(?:word|wd|phrase)?|pwd)(?:\s|%20)*=)(?!\{\{password\}\}).*", re.DOTALL | re.IGNORECASE
@@ -21,24 +21,24 @@ _AS_FIELD = re.compile(
 
 
 def step_lines(step: Step) -> Iterator[str]:
-    """What a step does, or why it is not done."""
+    """What a step changes, or why it is not taken."""
     match step:
-        case Add(made):
-            yield f"  + {made.kind} {made.name}"
-            yield from _fields(made, {}, made.fields)
-            if made.password is not None:
-                yield f"      password: ({describe(made.password)})"
-        case Change(made):
-            yield f"  ~ {made.kind} {made.name}"
+        case Add(target):
+            yield f"  + {target.kind} {target.name}"
+            yield from _fields(target, {}, target.fields)
+            if target.password is not None:
+                yield f"      password: ({describe(target.password)})"
+        case Change(target):
+            yield f"  ~ {target.kind} {target.name}"
             yield from _changed(step)
         case Remove():
-            yield f"  - {step.kind} {display_name(step.kind, step.path)}: it is not in the configuration any more"
+            yield f"  - {step.kind} {display_name(step.kind, step.path)}: no longer in the configuration"
         case Fill():
             yield f"  {'~' if step.version else '+'} secret {step.secret.name}"
             yield from (f"      {_printable(key)}: ({describe(source)})" for key, source in step.missing.items())
-        case ServerConfigRequired(made):
-            yield f"{made.kind} {made.name}: the server takes it from its own configuration alone; write there"
-            yield from audit_stanza(made).splitlines()
+        case ServerConfigRequired(target):
+            yield f"{target.kind} {target.name}: the server takes it only from its own configuration; add there:"
+            yield from audit_stanza(target).splitlines()
         case Conflict(inner):
             yield from _held(inner)
         case _:
@@ -46,14 +46,14 @@ def step_lines(step: Step) -> Iterator[str]:
 
 
 def count(steps: Iterable[Step]) -> str:
-    """How many there are of each sort."""
+    """The number of steps of each sort."""
     sorts = Counter(_SORTS[type(step)] for step in steps)
     parts = [f"{sorts[sort]} {sort}" for sort in dict.fromkeys(_SORTS.values()) if sorts[sort]]
     return ", ".join(parts) or "nothing to do"
 
 
 def audit_stanza(device: Object) -> str:
-    """An audit device as the server's own configuration has it (OpenBao 2.4 and later)."""
+    """An audit device as a stanza of the server's configuration (OpenBao 2.4 and later)."""
     path = json.dumps(device.fields["file_path"])
     options = f"  options {{\n    file_path = {path}\n  }}\n"
     return f'audit "{device.fields["type"]}" "{device.name}" {{\n{options}}}\n'
@@ -64,24 +64,24 @@ _SORTS: Mapping[type, str] = {
     Change: "changed",
     Remove: "removed",
     Fill: "filled",
-    Conflict: "changed by hand and left",
-    ServerConfigRequired: "for the server's configuration",
+    Conflict: "manually changed, left in place",
+    ServerConfigRequired: "to add to the server's configuration",
 }
 
 
 def _held(step: Overwrite) -> Iterator[str]:
     match step:
-        case Change(Object(kind=Kind.AUDIT) as made):
-            yield f"  ! {made.kind} {made.name}: it writes elsewhere; left, for an audit log is never exchanged"
+        case Change(Object(kind=Kind.AUDIT) as target):
+            yield f"  ! {target.kind} {target.name}: it writes to another file; setup never redirects an audit log"
             yield from _changed(step)
-        case Change(made):
-            yield f"  ! {made.kind} {made.name}: changed by hand, and left; {_FORCE}"
+        case Change(target):
+            yield f"  ! {target.kind} {target.name}: manually changed, left in place; {_FORCE}"
             yield from _changed(step)
         case Remove():
             name = display_name(step.kind, step.path)
-            yield f"  ! {step.kind} {name}: not in the configuration any more, but changed by hand, and left"
+            yield f"  ! {step.kind} {name}: no longer in the configuration, but manually changed, left in place"
         case Fill():
-            yield f"  ! secret {step.secret.name}: its newest version was deleted, and is left so; --force writes one"
+            yield f"  ! secret {step.secret.name}: its newest version is deleted; --force writes a new one"
         case _:
             assert_never(step)
 
@@ -92,12 +92,12 @@ def _changed(step: Change) -> Iterator[str]:
         yield f"      password: ({describe(step.object.password)})"
 
 
-def _fields(made: Object, was: Fields, will: Fields) -> Iterator[str]:
+def _fields(target: Object, was: Fields, will: Fields) -> Iterator[str]:
     for key in sorted(will):
         before, after = was.get(key), will[key]
         if before == after:
             continue
-        if made.kind is Kind.POLICY:
+        if target.kind is Kind.POLICY:
             yield from _differences(str(before or ""), str(after))
         elif key in was:
             yield f"      {key}: {_value(key, before)} → {_value(key, after)}"

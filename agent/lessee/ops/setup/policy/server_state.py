@@ -12,43 +12,43 @@ _LENGTH = 16
 
 
 class RecordEntry(ImmutableStruct, frozen=True):
-    """One object: for each key the fingerprints of the values that are setup's own."""
+    """An object in the record: the fingerprints of the values that setup wrote, by field."""
 
     kind: Kind
     keys: Mapping[str, tuple[str, ...]]
 
     @property
     def refused(self) -> bool:
-        """Whether the server would not have it."""
+        """Whether the server's API rejected it."""
         return not self.keys
 
 
 SetupRecord = Mapping[str, RecordEntry]
-"""By the object's path."""
+"""What setup wrote last, by the object's path."""
 
 
 def is_written_by_setup(entry: RecordEntry | None, fields: Fields) -> bool:
-    """Whether all that the record knows of these fields is as setup wrote it."""
+    """Whether all recorded fields still have a value that setup wrote."""
     if entry is None:
         return False
     return all(fingerprint(fields[key]) in entry.keys[key] for key in fields.keys() & entry.keys.keys())
 
 
-def entry_of(wanted: Object, before: RecordEntry | None = None) -> RecordEntry:
-    """The entry of an object that is as wanted; with `before` it may still be as it was."""
-    keys = {key: (fingerprint(value),) for key, value in wanted.fields.items()}
+def entry_of(desired: Object, before: RecordEntry | None = None) -> RecordEntry:
+    """The entry of an object in its desired state; with `before`, its former values count too."""
+    keys = {key: (fingerprint(value),) for key, value in desired.fields.items()}
     for key, known in (before.keys if before is not None else {}).items():
         keys[key] = tuple(dict.fromkeys((*keys.get(key, ()), *known)))
-    return RecordEntry(wanted.kind, keys)
+    return RecordEntry(desired.kind, keys)
 
 
 def fingerprint(value: object) -> str:
-    """Short, and the same for equal values of JSON."""
+    """A short hash, equal for equal JSON values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:_LENGTH]
 
 
 def to_data(recorded: SetupRecord) -> dict[str, Any]:
-    """As it is kept in KV."""
+    """The record as a secret in KV."""
     objects = {
         path: {"kind": entry.kind.name, "keys": {key: list(known) for key, known in entry.keys.items()}}
         for path, entry in sorted(recorded.items())
@@ -57,18 +57,18 @@ def to_data(recorded: SetupRecord) -> dict[str, Any]:
 
 
 def from_data(data: Mapping[str, Any], environment: str) -> SetupRecord:
-    """What a record says of an environment's objects.
+    """The record of an environment's objects.
 
-    What makes no sense in it, or is none of the environment's, is as good as not there: who may write below the
-    environment's prefix, and nothing else, could else have another's objects removed.
+    Entries that are malformed, or belong to another environment, are ignored. Otherwise a client that may write only
+    below this environment's prefix could have another environment's objects removed.
     """
     objects = data.get("objects")
     return dict(_entries(objects.items() if isinstance(objects, Mapping) else (), environment))
 
 
 def _entries(objects: Iterable[tuple[str, Any]], environment: str) -> Iterable[tuple[str, RecordEntry]]:
-    for path, said in objects:
-        match said:
+    for path, entry in objects:
+        match entry:
             case {"kind": str(kind), "keys": dict(keys)} if kind in Kind.__members__ and (
                 belongs_to(Kind[kind], path, environment)
             ):
@@ -79,20 +79,20 @@ def _entries(objects: Iterable[tuple[str, Any]], environment: str) -> Iterable[t
 
 
 class SecretState(ImmutableStruct, frozen=True):
-    """A secret that is there; the names of its keys, and no value."""
+    """An existing secret: its version and the names of its keys, without values."""
 
     version: int
     keys: frozenset[str]
     deleted: bool = False
-    """Whether its newest version is deleted or destroyed by now."""
+    """Whether its newest version is deleted or destroyed."""
 
 
 class ServerState(ImmutableStruct, frozen=True):
-    """What a server holds of what is wanted and of what was written before."""
+    """The existing objects and secrets among the desired and the recorded ones."""
 
     objects: Mapping[str, Fields]
-    """By path, of those that are there."""
+    """The fields of existing objects, by path."""
     secrets: Mapping[str, SecretState]
-    """By mount and path, of those that have ever had a version."""
+    """The secrets that ever had a version, by mount and path."""
     recorded: Mapping[str, SetupRecord]
-    """By environment, of those that have a record; empty: of what all of them share."""
+    """The records by environment; the record under "" is what all environments share."""

@@ -72,7 +72,7 @@ def test_names_that_are_made_up_shadow_nothing_and_those_that_cannot_be_known_ar
 
 
 def test_of_a_variable_that_a_file_and_an_environment_give_that_of_the_file_is_told():
-    config = LESSEE.replace("    notify: {process: {name: app.py}, action: SIGHUP}\n", "    environ: app.env.j2\n")
+    config = LESSEE.replace("    notify: {process: {name: app.py}, action: SIGHUP}\n", "    env_template: app.env.j2\n")
     [one] = check("web: {environment: {DATABASE_URL: x}}", lessee=config)
     assert (one.level, one.message.endswith("app.env is passed over")) == ("error", True)
 
@@ -94,7 +94,7 @@ def test_a_file_of_the_app_itself_may_be_an_env_file():
 
 
 def test_what_lessee_exec_puts_in_the_environment_wins_over_what_is_there_which_only_misleads():
-    config = LESSEE.replace("files: [{template: app.env.j2}]", "environ: app.env.j2").replace(
+    config = LESSEE.replace("files: [{template: app.env.j2}]", "env_template: app.env.j2").replace(
         "{process: {name: app.py}, action: SIGHUP}", "{child: true, action: restart}"
     )
     text = "app: {command: [lessee, exec, --app, web, --, x], environment: {DATABASE_URL: x}}"
@@ -255,7 +255,7 @@ def test_a_service_that_there_is_not_is_told_in_the_configuration():
         ("command: uvicorn app:app --workers 2", "{container: {service: web}}", "warning"),
         ("command: uvicorn a:a --workers 2 --timeout-worker-healthcheck 60", "{container: {service: web}}", None),
         ("command: uvicorn app:app", "{container: {service: web}, action: restart}", None),
-        ("command: uvicorn app:app", "{container: {service: web}, otherwise: restart}", None),
+        ("command: uvicorn app:app", "{container: {service: web}, on_unhandled_signal: restart}", None),
         ("command: uvicorn app:app", "{process: {name: uvicorn}}", "error"),
         ("command: uvicorn app:app", "{process: {cmdline: '^uvicorn app'}}", "error"),
         ("command: uvicorn app:app", "{process: {cmdline: other}}", None),

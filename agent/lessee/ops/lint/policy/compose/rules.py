@@ -6,8 +6,8 @@ from itertools import chain
 
 from yaml.nodes import MappingNode
 
-from lessee.config import App, ByCmdline, ByContainer, ByName, ByPidFile, Child
-from lessee.ops.lint.policy.app_rules import by_notify, sighup_not_handled, line_of_key, relies_on_sighup
+from lessee.config import App, Child, CmdlineTarget, ContainerTarget, NameTarget, PidFileTarget
+from lessee.ops.lint.policy.app_rules import by_notify, line_of_key, relies_on_sighup, sighup_not_handled
 from lessee.ops.lint.policy.compose.model import Place, Service
 from lessee.ops.lint.policy.compose.reader import ComposeReader
 from lessee.ops.lint.policy.compose.shadowed_variables import shadowed_variables
@@ -99,11 +99,11 @@ def _notified_commands(stack: Stack, app: App) -> Iterator[tuple[Service, tuple[
         match target:
             case Child() if found is not None and found.app == app.name:
                 yield service, command
-            case ByContainer(service=name) if name == service.name and found is None:
+            case ContainerTarget(service=name) if name == service.name and found is None:
                 yield service, command
-            case ByName(name) if name in names_in(command):
+            case NameTarget(name) if name in names_in(command):
                 yield service, command
-            case ByCmdline(pattern) if re.search(pattern, " ".join(command)):
+            case CmdlineTarget(pattern) if re.search(pattern, " ".join(command)):
                 yield service, command
             case _:
                 pass
@@ -132,9 +132,9 @@ def _no_shared_pid(stack: Stack, app: App) -> Iterator[Finding]:
     target = app.notify.target if app.notify is not None else None
     readers = list(stack.readers(app))
     match target:
-        case ByName() | ByCmdline() | ByPidFile():
+        case NameTarget() | CmdlineTarget() | PidFileTarget():
             pass
-        case ByContainer(service=name, through_engine=False) if app.notify and app.notify.action != "restart":
+        case ContainerTarget(service=name, through_engine=False) if app.notify and app.notify.action != "restart":
             readers = [service for service in readers if service.name == name]
         case _:
             return
@@ -173,10 +173,10 @@ def _no_stop_signal(stack: Stack, app: App) -> Iterator[Finding]:
     yield _at(service.place, "no-stop-signal", "error", what, f"{todo}, or let them share a PID namespace", app)
 
 
-def _container(app: App) -> ByContainer | None:
+def _container(app: App) -> ContainerTarget | None:
     """The container of the same project that is told."""
     target = app.notify.target if app.notify is not None else None
-    return target if isinstance(target, ByContainer) and target.project is None else None
+    return target if isinstance(target, ContainerTarget) and target.project is None else None
 
 
 def _at(place: Place, rule: str, level: Level, what: str, todo: str, app: App | None = None) -> Finding:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from lessee.config import App, ByContainer, Config
+from lessee.config import App, Config, ContainerTarget
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.lint.policy.compose.model import Mount, Service
 from lessee.ops.lint.policy.signals import names_in
@@ -51,7 +51,7 @@ class Stack:
     def possible_readers(self, app: App) -> Iterator[Service]:
         """Those that may read the app where none is known to; none, where it is told in another project."""
         target = app.notify.target if app.notify is not None else None
-        if isinstance(target, ByContainer) and target.project is not None:
+        if isinstance(target, ContainerTarget) and target.project is not None:
             return
         for name, service in self.services.items():
             if service not in self.agents and name not in self.execs and not is_holder(service):
@@ -110,12 +110,12 @@ def _is_agent(service: Service, config: Config) -> bool:
     if service.entrypoint is not None or names[:1] not in ([], ["run"], ["exec"]):
         return False
     image = (service.image or "").rpartition("/")[2].partition(":")[0]
-    return image == _PROGRAM or any(mount.target in {_CONFIGURATION, config.state} for mount in service.mounts)
+    return image == _PROGRAM or any(mount.target in {_CONFIGURATION, config.state_dir} for mount in service.mounts)
 
 
 def _names(app: App, service: str) -> bool:
     target = app.notify.target if app.notify is not None else None
-    return isinstance(target, ByContainer) and target.service == service and target.project is None
+    return isinstance(target, ContainerTarget) and target.service == service and target.project is None
 
 
 def _is_below(inner: str, outer: str) -> bool:

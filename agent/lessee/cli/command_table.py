@@ -1,0 +1,37 @@
+"""The table of commands: for each one its options, and the module whose `run` executes it."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from lessee.cli.options import operator, sidecar
+from lessee.cli.options.shared import AddCommand
+
+
+class Command(NamedTuple):
+    """A command. `module` has a `run` and is imported only when the command is used."""
+
+    add_options: Callable[[AddCommand], None]
+    module: str
+
+
+COMMANDS: Mapping[str, Command] = {
+    "run": Command(sidecar.add_run, "lessee.cli.commands.run"),
+    "exec": Command(sidecar.add_exec, "lessee.cli.commands.exec"),
+    "render": Command(sidecar.add_render, "lessee.cli.commands.render"),
+    "clean": Command(sidecar.add_clean, "lessee.cli.commands.clean"),
+    "read": Command(sidecar.add_read, "lessee.cli.commands.read"),
+    "check": Command(sidecar.add_check, "lessee.ops.lint.command"),
+    "import": Command(sidecar.add_import, "lessee.ops.migrate.command"),
+    "mcp": Command(sidecar.add_mcp, "lessee.ops.mcp.command"),
+    "status": Command(sidecar.add_status, "lessee.cli.commands.status"),
+    "refresh": Command(sidecar.add_refresh, "lessee.cli.commands.refresh"),
+    "demo": Command(sidecar.add_demo, "lessee.cli.commands.demo"),
+    "setup": Command(operator.add_setup, "lessee.ops.setup.command"),
+    "validate": Command(operator.add_validate, "lessee.ops.validate.command"),
+    "rotate": Command(operator.add_rotate, "lessee.ops.rotate.command"),
+    "backup": Command(operator.add_backup, "lessee.ops.backup.command"),
+    "emergency": Command(operator.add_emergency, "lessee.ops.incident.command"),
+    "monitor": Command(operator.add_monitor, "lessee.ops.monitor.command"),
+    "audit": Command(operator.add_audit, "lessee.ops.audit.command"),
+}
+"""By name, in the order of `lessee --help`."""
