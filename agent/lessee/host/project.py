@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from lessee.config import App, Child, Config, SecretsFallback, VariablesFallback, Notify
+from lessee.config import App, Child, Config, Notify, SecretsFallback, VariablesFallback
 from lessee.config.parsing import environments, parse
 from lessee.core.errors import ConfigError, LesseeError, TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct
@@ -96,7 +96,9 @@ def load(
     if only is not None:
         config = _with(config, {only: app_of(config, only, path)})
     if not for_child:
-        config = _with(config, {name: msgspec.structs.replace(app, env_template=None) for name, app in config.apps.items()})
+        config = _with(
+            config, {name: msgspec.structs.replace(app, env_template=None) for name, app in config.apps.items()}
+        )
     if respawns:
         config = _with(config, {name: respawned(app) for name, app in config.apps.items()})
     folder = path.parent / config.template_dir if config.template_dir else path.parent
@@ -111,18 +113,18 @@ def load(
 
 
 def respawned(app: App) -> App:
-    """The app, whose child is started anew where nothing else was said."""
-    # Of the grammar alone: its defaults are ours.
-    from lessee.config.grammar.app import Notify as Said  # noqa: PLC0415
+    """The app, with a restart of its child as the default notification."""
+    # Imported here: only `lessee exec` needs the defaults of the grammar.
+    from lessee.config.grammar.app import NotifyBlock  # noqa: PLC0415
 
-    said = Said(child=True, action="restart")
+    block = NotifyBlock(child=True, action="restart")
     default = Notify(
         target=Child(),
-        action=said.action,
-        stop_grace_period=said.stop_grace_period,
-        start_period=said.start_period,
-        on_unhandled_signal=said.on_unhandled_signal,
-        timeout=said.timeout,
+        action=block.action,
+        stop_grace_period=block.stop_grace_period,
+        start_period=block.start_period,
+        on_unhandled_signal=block.on_unhandled_signal,
+        timeout=block.timeout,
     )
     return msgspec.structs.replace(app, notify=app.notify or default)
 

@@ -6,6 +6,8 @@ from socket import socket
 
 from lessee.core.errors import LesseeError
 
+Context = ssl.SSLContext
+
 
 class CaFileError(LesseeError):
     """A file of CA certificates cannot be used."""
@@ -15,7 +17,7 @@ class HandshakeError(Exception):
     """The server completed no TLS handshake; the text says why."""
 
 
-def client_context(ca_file: str | None = None) -> ssl.SSLContext:
+def client_context(ca_file: str | None = None) -> Context:
     """A context that verifies the server by these CAs, or by the machine's. Raises CaFileError."""
     try:
         return ssl.create_default_context(cafile=ca_file)

@@ -7,9 +7,9 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from lessee.core.errors import LesseeError
+from lessee.host import procfs
 from lessee.host.clock import boot_time
 from lessee.process import terminal
 from lessee.process.hardening import Before
@@ -19,7 +19,6 @@ _PR_SET_CHILD_SUBREAPER = 36
 _ENDED = {os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED}
 _DYING = 1.0
 _MOMENT = 0.001
-_TICK = 1 / os.sysconf("SC_CLK_TCK")
 # Python ignores these, and who is started by exec would too (signal(7)).
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
@@ -65,9 +64,7 @@ class Child:
         self._killed = False
         if pipes is None:
             terminal.give(self.pid)
-        # proc_pid_stat(5): the start is the 22nd field, the 20th after the name, which may hold blanks and brackets.
-        stat = Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b") ")[2].split()
-        self.started = int(stat[19]) * _TICK
+        self.started = procfs.stat(self.pid).started
         """Its start on CLOCK_BOOTTIME as the kernel tells it, rounded down to a tick: with the pid, its name."""
 
     def look(self) -> int | None:

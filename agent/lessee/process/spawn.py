@@ -3,10 +3,11 @@
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lessee.host import procfs
 
 if TYPE_CHECKING:
     import subprocess
@@ -50,7 +51,7 @@ def kill_all() -> None:
 def reap_orphans() -> int:
     """Collect the status of dead children that we did not start, as PID 1 must; how many there were."""
     with _lock:
-        orphans = [pid for pid in _dead_children() if pid not in _ours]
+        orphans = [pid for pid in procfs.zombie_children() if pid not in _ours]
         for pid in orphans:
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
@@ -66,14 +67,3 @@ def hide(names: Iterable[str]) -> None:
     """From now on no program that is started has these variables."""
     for name in names:
         os.environ.pop(name, None)
-
-
-def _dead_children() -> Iterator[int]:
-    ours = os.getpid()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                # proc_pid_stat(5): pid (comm) state ppid …; comm may hold blanks and brackets.
-                state, parent = (entry / "stat").read_bytes().rpartition(b") ")[2].split()[:2]
-                if state == b"Z" and int(parent) == ours:
-                    yield int(entry.name)

@@ -1,89 +1,41 @@
-"""One HTTP request with a credential in a header, of which the answer's status alone is wanted."""
+"""HTTP requests that try a credential; only the response's status counts."""
 
-import http.client
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
-from lessee import __version__
 from lessee.core.immutable import ImmutableStruct
-from lessee.ops.validate.network import is_loopback
+from lessee.host import http_client
+from lessee.host.http_client import HttpError
 
-_BODY = 65536
 _SESSION = "Mcp-Session-Id"
 
 
 class Answer(ImmutableStruct, frozen=True):
-    """`status` None: there is none, and `why` says so in words without a value."""
+    """`status` None: there is no response, and `why` says so without a value."""
 
     status: int | None
     why: str = ""
     session: str = ""
-    """Of an MCP server, which it keeps until it is told to let go of it."""
+    """The session of an MCP server, which keeps it until a client ends it."""
 
 
 def ask(
     url: str, headers: Mapping[str, str], timeout: float, *, method: str = "GET", body: bytes | None = None
 ) -> Answer:
-    """No redirect is followed: it would carry the credential away. Certificates are verified."""
-    said = {"User-Agent": f"lessee/{__version__}", **headers}  # Some providers refuse a library's own name.
-    request = urllib.request.Request(url, data=body, headers=said, method=method)  # noqa: S310  # The grammar allows http and https alone.
+    """Send one request. No redirect is followed: it would carry the credential away. Certificates are verified."""
     try:
-        with _opener(url).open(request, timeout=timeout) as answer:
-            answer.read1(_BODY)
-            return Answer(answer.status, session=answer.headers.get(_SESSION) or "")
-    except urllib.error.HTTPError as exc:
-        with exc:
-            return Answer(exc.code)
-    except urllib.error.URLError as exc:
-        return Answer(None, _reason(exc.reason, timeout))
-    except (OSError, http.client.HTTPException) as exc:
-        return Answer(None, _reason(exc, timeout))
-    except ValueError:
-        # http.client quotes what it refuses.
-        return Answer(None, "the credential holds characters that no header can hold")
+        response = http_client.request(method, url, headers=dict(headers), body=body, timeout=timeout, use_proxy=True)
+    except HttpError as exc:
+        return Answer(None, exc.reason)
+    return Answer(response.status, session=response.headers.get(_SESSION) or "")
 
 
 def bare(url: str) -> bool:
-    """Whether what is sent there crosses a network in the clear."""
+    """Whether a request would cross a network without TLS."""
     parts = urlsplit(url)
-    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+    return parts.scheme == "http" and not http_client.is_loopback(parts.hostname or "")
 
 
 def shown(url: str) -> str:
-    """The URL without what may be secret in it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, *_: Any) -> None:
-        """The redirect itself is the answer."""
-
-
-def _opener(url: str) -> urllib.request.OpenerDirector:
-    tls = urllib.request.HTTPSHandler(context=ssl.create_default_context())
-    # What is meant for this machine goes through no proxy, whatever $http_proxy says.
-    here = [urllib.request.ProxyHandler({})] if is_loopback(urlsplit(url).hostname or "") else []
-    return urllib.request.build_opener(_NoRedirect, tls, *here)
-
-
-def _reason(exc: object, timeout: float) -> str:
-    match exc:
-        case ssl.SSLCertVerificationError():
-            return f"its certificate is not trusted: {exc.verify_message}"
-        case TimeoutError():
-            return f"no answer within {timeout:.0f} s"
-        case ConnectionRefusedError():
-            return "nobody listens there"
-        case ConnectionError() | http.client.RemoteDisconnected():
-            return "the connection ended without an answer"
-        case ssl.SSLError():
-            return "no TLS handshake is completed"
-        case OSError(strerror=str() as reason):
-            return reason
-        case _:
-            return "what answers speaks no HTTP"
+    """The URL without its user and query, which may be secret."""
+    return f"{http_client.host_of(url)}{urlsplit(url).path}"

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lessee.config.grammar.validate import Rights
+from lessee.config.grammar.validate import RequiredPrivileges
 from lessee.core import credentials as wanted
 from lessee.core.credentials import PostgresLogin
 from lessee.core.errors import LesseeError
+from lessee.host.http_client import is_loopback
 from lessee.ops.validate.checks import Check
 from lessee.ops.validate.context import Subject
 from lessee.ops.validate.credentials import credentials, library
-from lessee.ops.validate.network import is_loopback, reach
+from lessee.ops.validate.network import reach
 from lessee.ops.validate.policy import thresholds
 from lessee.ops.validate.policy.results import Result, Teller
 
@@ -51,12 +52,12 @@ _TABLE = f"""
 """
 
 
-def check(subject: Subject, tell: Teller, path: str, rights: Rights, *, configured: bool) -> Check:
+def check(subject: Subject, tell: Teller, path: str, rights: RequiredPrivileges, *, configured: bool) -> Check:
     """All about the database of one secret."""
     return Check(tell.component, _NAMES, partial(_look, subject, tell, path, rights, configured=configured))
 
 
-def _look(subject: Subject, tell: Teller, path: str, rights: Rights, *, configured: bool) -> Iterator[Result]:
+def _look(subject: Subject, tell: Teller, path: str, rights: RequiredPrivileges, *, configured: bool) -> Iterator[Result]:
     login = credentials(subject, path, wanted.postgres, configured=configured)
     yield tell.passed("postgres-secret", f"Database credentials found in Vault ({path})")
     if silence := reach(login.host, login.port, subject.timeout * _SHARE):
@@ -147,7 +148,7 @@ def _inside(tell: Teller, login: PostgresLogin, connection: "psycopg.Connection[
         yield thresholds.expiry(tell, "postgres-password-expiry", "the password", left, todo)
 
 
-def _rights(tell: Teller, driver: Any, connection: "psycopg.Connection[Any]", rights: Rights) -> Result:
+def _rights(tell: Teller, driver: Any, connection: "psycopg.Connection[Any]", rights: RequiredPrivileges) -> Result:
     schema, creatable = _row(connection, "SELECT current_schema(), has_schema_privilege(current_schema(), 'CREATE')")
     lacking = [] if schema else ["USAGE on any schema of its search_path"]
     if rights.create and not creatable:

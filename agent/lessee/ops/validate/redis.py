@@ -9,10 +9,11 @@ from typing import Any
 from lessee.core import credentials as wanted
 from lessee.core.credentials import RedisLogin
 from lessee.core.immutable import replace
+from lessee.host.http_client import is_loopback
 from lessee.ops.validate.checks import Check
 from lessee.ops.validate.context import Subject
 from lessee.ops.validate.credentials import credentials, library
-from lessee.ops.validate.network import is_loopback, reach
+from lessee.ops.validate.network import reach
 from lessee.ops.validate.policy import thresholds
 from lessee.ops.validate.policy.results import Result, Teller
 

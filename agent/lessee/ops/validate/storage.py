@@ -6,14 +6,15 @@ from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Any
 
-from lessee.config.grammar.validate import CheckedStorage
+from lessee.config.grammar.validate import StorageCheck
 from lessee.core import credentials as wanted
 from lessee.core.credentials import S3Login
 from lessee.core.immutable import replace
+from lessee.host.http_client import is_loopback
 from lessee.ops.validate.checks import Check
 from lessee.ops.validate.context import Subject
 from lessee.ops.validate.credentials import credentials, library
-from lessee.ops.validate.network import is_loopback, reach
+from lessee.ops.validate.network import reach
 from lessee.ops.validate.policy import thresholds
 from lessee.ops.validate.policy.results import Result, Teller
 
@@ -47,7 +48,7 @@ _GONE = {"NoSuchBucket", "404"}
 def checks(subject: Subject) -> Iterator[Check]:
     """Those of the bucket of the apps."""
     said = subject.config.validate.storage
-    path = (said or CheckedStorage()).secret
+    path = (said or StorageCheck()).secret
     yield Check("storage", _NAMES, partial(_look, subject, path, configured=said is not None))
 
 
