@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from lessee.audit_trail.keys import public_key
-from lessee.audit_trail.policy.entries import entry_of
+from lessee.audit_trail.policy.entries import decode_entry
 from lessee.audit_trail.policy.verification import verify
-from lessee.audit_trail.reader import reading
+from lessee.audit_trail.reader import open_audit_trail
 from lessee.host.openbao import OpenBao
 from support.environments.leak import ENVIRONMENTS as EMERGENCIES
 from support.environments.leak import World
-from support.environments.setup_namespace import AUDIT, CANARY, Ground
+from support.environments.setup_namespace import AUDIT, CANARY, SetupNamespace
 from support.programs.mcp_wrap import Wrapping
 from support.programs.rotator import Service
 from support.programs.sidecar import Sidecar, eventually
@@ -23,7 +23,7 @@ from support.programs.sidecar import Sidecar, eventually
 @pytest.fixture
 def sidecar(bao, tmp_path, memory):
     one = Sidecar(bao.address, tmp_path, memory)
-    one.config["trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+    one.config["audit_trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
     yield one
     one.close()
 
@@ -32,12 +32,12 @@ def entries(folder):
     """Those that are whole: who was killed may leave one that is not. None before the writer has made the folder."""
     if not (folder / "trail").exists():
         return []
-    with reading(folder / "trail") as trail:
-        return [entry for line in trail.lines() if (entry := entry_of(line.text)) is not None]
+    with open_audit_trail(folder / "trail") as trail:
+        return [entry for line in trail.lines() if (entry := decode_entry(line.text)) is not None]
 
 
-def acts(folder):
-    return [entry.act.act for entry in entries(folder)]
+def actions(folder):
+    return [entry.action.name for entry in entries(folder)]
 
 
 def seen(folder, what, **subject):
@@ -45,7 +45,7 @@ def seen(folder, what, **subject):
 
     def look():
         for entry in entries(folder):
-            if entry.act.act == what and subject.items() <= entry.act.subject.items():
+            if entry.action.name == what and subject.items() <= entry.action.subject.items():
                 return entry
         return None
 
@@ -61,8 +61,8 @@ def test_an_agents_acts_are_recorded_without_a_value(bao, sidecar, tmp_path):
     bao.put("testing/audited/one", password="canary-two")
     seen(tmp_path, "published", app="web", generation=2)
     assert sidecar.stop() == 0
-    assert [acts(tmp_path)[0], acts(tmp_path)[-1]] == ["agent started", "agent stopped"]
-    first = entries(tmp_path)[0].act
+    assert [actions(tmp_path)[0], actions(tmp_path)[-1]] == ["agent started", "agent stopped"]
+    first = entries(tmp_path)[0].action
     assert (first.actor.kind, first.environment) == ("agent", "testing")
     text = b"".join(file.read_bytes() for file in (tmp_path / "trail").iterdir())
     assert b"canary" not in text
@@ -82,10 +82,10 @@ def test_an_altered_trail_is_told_with_the_place(bao, sidecar, tmp_path):
     kept = tmp_path / "public.pem"
     kept.write_text(sidecar.command("audit", "key").stdout)
     assert kept.read_text().startswith("-----BEGIN PUBLIC KEY-----")
-    file.write_bytes(b"".join([*lines[:1], lines[1].replace(b'"done"', b'"begun"'), *lines[2:]]))
+    file.write_bytes(b"".join([*lines[:1], lines[1].replace(b'"done"', b'"started"'), *lines[2:]]))
     done = sidecar.command("audit", "verify")
     assert done.returncode == 1
-    assert f"{file}:2: entry 2: was changed, or is none of lessee's\n" in done.stdout
+    assert f"{file}:2: entry 2: was changed, or was not written by lessee\n" in done.stdout
     assert done.stdout.endswith("ALTERED\n")
     file.write_bytes(b"".join(lines[:-1]))
     done = sidecar.command("audit", "verify", "trail", "--public-key", "public.pem", "--json")
@@ -97,7 +97,7 @@ def test_an_altered_trail_is_told_with_the_place(bao, sidecar, tmp_path):
     (tmp_path / "trail.key").unlink()
     done = sidecar.command("audit", "verify")
     assert (done.returncode, "could be replaced with it" in done.stderr) == (0, True)
-    assert "the trail's key is gone" in sidecar.command("audit", "key").stderr
+    assert "the audit trail's key is missing" in sidecar.command("audit", "key").stderr
     # Cut together with its head, it is found by a head that was kept elsewhere; all of it gone is found too.
     (tmp_path / "kept.json").write_bytes((tmp_path / "trail" / "head.json").read_bytes())
     options = ("--public-key", "public.pem", "--head", "kept.json")
@@ -106,7 +106,7 @@ def test_an_altered_trail_is_told_with_the_place(bao, sidecar, tmp_path):
     file.unlink()
     done = sidecar.command("audit", "verify", "trail", *options)
     assert done.returncode == 1
-    assert "there is no trail: it was never written, or all of it is gone" in done.stdout
+    assert "there is no audit trail: it was never written, or was removed completely" in done.stdout
 
 
 def test_killed_agents_leave_a_trail_that_is_whole(bao, sidecar, tmp_path):
@@ -114,9 +114,9 @@ def test_killed_agents_leave_a_trail_that_is_whole(bao, sidecar, tmp_path):
     sidecar.template("app.txt.j2", '{{ secret("audited/three").password }}\n')
     for round_ in range(3):
         sidecar.start()
-        eventually(lambda count=round_ + 1: acts(tmp_path).count("agent started") == count, "another start")
+        eventually(lambda count=round_ + 1: actions(tmp_path).count("agent started") == count, "another start")
         sidecar.stop(signal.SIGKILL)
-        with reading(tmp_path / "trail") as trail:
+        with open_audit_trail(tmp_path / "trail") as trail:
             genuine = public_key(tmp_path / "trail" / "public.pem").is_genuine
             assert verify(trail.lines, trail.head, genuine).findings == ()
 
@@ -129,13 +129,13 @@ def test_a_trail_that_cannot_be_written_is_told_and_stops_no_app(bao, sidecar, t
     sidecar.start()
     sidecar.until_file("app.txt", "canary\n")
     status = sidecar.until(lambda status: status["problems"])
-    assert "\nlessee_trail_written 0.0\n" in sidecar.get("/metrics")[1]
-    assert status["problems"][0].startswith("the trail is not written: ")
+    assert "\nlessee_audit_trail_written 0.0\n" in sidecar.get("/metrics")[1]
+    assert status["problems"][0].startswith("the audit trail cannot be written: ")
     assert status["ready"]
     (tmp_path / "trail.key").unlink()
     seen(tmp_path, "published", app="web")
     sidecar.until(lambda status: not status["problems"])
-    assert "\nlessee_trail_written 1.0\n" in sidecar.get("/metrics")[1]
+    assert "\nlessee_audit_trail_written 1.0\n" in sidecar.get("/metrics")[1]
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +147,8 @@ def audited(tmp_path_factory):
 
 @pytest.fixture
 def ground(audited, tmp_path):
-    one = Ground(audited, f"trail{os.urandom(4).hex()}", tmp_path)
-    one.config["trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+    one = SetupNamespace(audited, f"trail{os.urandom(4).hex()}", tmp_path)
+    one.config["audit_trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
     return one
 
 
@@ -157,11 +157,11 @@ def test_what_setup_does_is_recorded_step_by_step_and_a_plan_is_no_act(ground, t
     assert not (tmp_path / "trail").exists()
     ground.run()
     made = entries(tmp_path)
-    assert (made[0].act.act, made[0].act.outcome) == ("set up", "begun")
-    assert (made[-1].act.act, made[-1].act.outcome) == ("set up", "done")
-    assert made[0].act.actor.kind == "operator"
-    assert made[0].act.subject["server"] == ground.bao.address
-    steps = {(entry.act.environment, entry.act.subject["step"]) for entry in made[1:-1]}
+    assert (made[0].action.name, made[0].action.outcome) == ("set up", "started")
+    assert (made[-1].action.name, made[-1].action.outcome) == ("set up", "done")
+    assert made[0].action.actor.kind == "operator"
+    assert made[0].action.subject["server"] == ground.bao.address
+    steps = {(entry.action.environment, entry.action.subject["step"]) for entry in made[1:-1]}
     assert ("production", "+ policy production-app") in steps
     assert ("testing", "+ secret secret/testing/database/postgres") in steps
     text = b"".join(file.read_bytes() for file in (tmp_path / "trail").iterdir())
@@ -170,31 +170,31 @@ def test_what_setup_does_is_recorded_step_by_step_and_a_plan_is_no_act(ground, t
 
 
 def test_a_trail_that_is_required_and_cannot_be_written_lets_no_act_begin(ground, tmp_path):
-    ground.config["trail"]["required"] = True
+    ground.config["audit_trail"]["required"] = True
     (tmp_path / "trail").write_text("a file")
     done = ground.run(code=73)
-    assert "trail: it is not written: " in done.stderr
+    assert "audit_trail: the audit trail cannot be written: " in done.stderr
     assert "done: " not in done.stdout
     assert ground.has("GET", "sys/policies/acl/production-app") is None
-    ground.config["trail"]["required"] = False
-    assert "lessee: warning: the trail: it is not written: " in ground.run().stderr
+    ground.config["audit_trail"]["required"] = False
+    assert "lessee: warning: the audit trail cannot be written: " in ground.run().stderr
 
 
 def test_a_rotation_by_hand_is_recorded_with_what_the_rotator_did(bao, sidecar, tmp_path):
     bao.put("testing/audited/rotated", password="canary-old", rotation_count=0)
-    target = {"kind": "vault", "secret": "audited/rotated", "keys": {"password": {}}, "every": "24h"}
+    target = {"kind": "vault", "secret": "audited/rotated", "keys": {"password": {}}, "rotation_period": "24h"}
     del sidecar.config["apps"]
     sidecar.config |= {
         "environment": "testing",
-        "rotation": {"audited": target | {"confirm_within": "100ms", "retire_after": "0s"}},
+        "rotation": {"audited": target | {"confirmation_timeout": "100ms", "revoke_delay": "0s"}},
     }
     sidecar.write_config()
     done = sidecar.command("rotate", "audited")
     assert done.returncode == 0, done.stderr
-    made = [(entry.act.outcome, entry.act.subject.get("step")) for entry in entries(tmp_path)]
-    assert made[0] == ("begun", None)
+    made = [(entry.action.outcome, entry.action.subject.get("step")) for entry in entries(tmp_path)]
+    assert made[0] == ("started", None)
     assert made[-1] == ("done", None)
-    assert {("begun", "rotation begun"), ("done", "rotation published"), ("done", "old credential retired")} <= set(
+    assert {("started", "rotation started"), ("done", "rotation published"), ("done", "old credential retired")} <= set(
         made
     )
     assert b"canary" not in (tmp_path / "trail" / "000000000001.jsonl").read_bytes()
@@ -202,8 +202,8 @@ def test_a_rotation_by_hand_is_recorded_with_what_the_rotator_did(bao, sidecar, 
 
 def test_a_rotator_that_watches_records_its_rotations_beside_other_writers(bao, tmp_path, memory):
     one = Service(bao, tmp_path, memory, environment=f"env-{os.urandom(4).hex()}")
-    one.config["trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
-    one.target("one", every="1s", jitter="0s")
+    one.config["audit_trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+    one.target("one", rotation_period="1s", jitter="0s")
     one.start()
     try:
         seen(tmp_path, "rotation published", target="one")
@@ -211,23 +211,23 @@ def test_a_rotator_that_watches_records_its_rotations_beside_other_writers(bao, 
         assert one.stop() == 0
     finally:
         one.close()
-    assert acts(tmp_path)[-1] == "rotator stopped"
-    assert {entry.act.actor.kind for entry in entries(tmp_path)} == {"rotator"}
-    with reading(tmp_path / "trail") as trail:
+    assert actions(tmp_path)[-1] == "rotator stopped"
+    assert {entry.action.actor.kind for entry in entries(tmp_path)} == {"rotator"}
+    with open_audit_trail(tmp_path / "trail") as trail:
         genuine = public_key(tmp_path / "trail" / "public.pem").is_genuine
         assert verify(trail.lines, trail.head, genuine).findings == ()
 
 
 def told(folder):
-    return [(entry.act.act, entry.act.outcome, entry.act.subject.get("step")) for entry in entries(folder)]
+    return [(entry.action.name, entry.action.outcome, entry.action.subject.get("step")) for entry in entries(folder)]
 
 
 def test_what_was_saved_and_brought_back_is_recorded(full, empty, make, tmp_path):
     backups = make(full)
-    backups.config["trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+    backups.config["audit_trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
     archive = backups.save()
     assert told(tmp_path) == [
-        ("backup saved", "begun", None),
+        ("backup saved", "started", None),
         ("backup saved", "done", str(archive)),
         ("backup saved", "done", None),
     ]
@@ -236,21 +236,21 @@ def test_what_was_saved_and_brought_back_is_recorded(full, empty, make, tmp_path
     assert len(told(tmp_path)) == 3
     backups.backup("restore", str(archive), "--yes", "--force")
     last = told(tmp_path)[3:]
-    assert [one[:2] for one in last] == [("backup restored", outcome) for outcome in ("begun", "done", "done")]
+    assert [one[:2] for one in last] == [("backup restored", outcome) for outcome in ("started", "done", "done")]
     assert last[1][2].endswith(" writes")
-    assert entries(tmp_path)[-1].act.subject["server"] == empty.address
+    assert entries(tmp_path)[-1].action.subject["server"] == empty.address
 
 
 def test_an_emergency_is_recorded_with_where_its_own_record_is(tmp_path, postgres):
     with World(tmp_path, postgres) as world:
         trail = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
-        world.config({"setup": {"environments": list(EMERGENCIES)}, "trail": trail})
+        world.config({"setup": {"environments": list(EMERGENCIES)}, "audit_trail": trail})
         world.emergency("--dry-run")
         assert not (tmp_path / "trail").exists()
         world.emergency("--yes", "--record", "record.json")
-    assert [one[:2] for one in told(tmp_path)] == [("emergency", outcome) for outcome in ("begun", "done", "done")]
+    assert [one[:2] for one in told(tmp_path)] == [("emergency", outcome) for outcome in ("started", "done", "done")]
     assert told(tmp_path)[1][2].endswith("record.json")
-    assert entries(tmp_path)[0].act.environment == "production"
+    assert entries(tmp_path)[0].action.environment == "production"
 
 
 def test_an_environment_that_is_removed_and_secrets_that_move_are_recorded(ground, tmp_path):
@@ -258,12 +258,12 @@ def test_an_environment_that_is_removed_and_secrets_that_move_are_recorded(groun
     ground.ask("POST", "secret/data/app/old", {"data": {"key": CANARY}})
     ground.run("--migrate-from", "secret/app/", "--to", "testing")
     made = [one for one in told(tmp_path) if one[0] == "secrets migrated"]
-    assert [one[:2] for one in made] == [("secrets migrated", outcome) for outcome in ("begun", "done", "done")]
+    assert [one[:2] for one in made] == [("secrets migrated", outcome) for outcome in ("started", "done", "done")]
     assert made[1][2].startswith("+ secret/testing/")
     ground.run()
     ground.run("--remove", "testing", "--yes")
     made = [one for one in told(tmp_path) if one[0] == "environment removed"]
-    assert made[0][1:] == ("begun", None)
+    assert made[0][1:] == ("started", None)
     assert ("environment removed", "done", "- secret secret/testing/database/postgres") in made
     assert made[-1][1:] == ("done", None)
     assert CANARY.encode() not in b"".join(file.read_bytes() for file in (tmp_path / "trail").iterdir())
@@ -275,8 +275,8 @@ def test_secrets_taken_from_an_mcp_file_are_recorded(bao, tmp_path, memory):
     server = {"command": "true", "args": ["-x"], "env": {"API_KEY": CANARY}}
     wrap.write({"one": server})
     wrap("--yes")
-    wrap.config.write_text(yaml.safe_dump(yaml.safe_load(wrap.config.read_text()) | {"trail": trail}))
+    wrap.config.write_text(yaml.safe_dump(yaml.safe_load(wrap.config.read_text()) | {"audit_trail": trail}))
     wrap.write({**json.loads(wrap.file.read_text())["mcpServers"], "two": server})
     wrap("--yes")
-    assert told(tmp_path) == [("MCP secrets stored", "begun", None), ("MCP secrets stored", "done", None)]
+    assert told(tmp_path) == [("MCP secrets stored", "started", None), ("MCP secrets stored", "done", None)]
     assert CANARY.encode() not in b"".join(file.read_bytes() for file in (tmp_path / "trail").iterdir())

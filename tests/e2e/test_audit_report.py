@@ -10,7 +10,7 @@ import time
 import pytest
 
 from lessee.host.openbao import OpenBao
-from support.environments.setup_namespace import AUDIT, CANARY, Ground
+from support.environments.setup_namespace import AUDIT, CANARY, SetupNamespace
 
 RIGHT = 'path "secret/data/%s/*" { capabilities = ["read"] }\n'
 
@@ -24,10 +24,10 @@ def audited(tmp_path_factory):
 
 @pytest.fixture
 def ground(audited, tmp_path):
-    one = Ground(audited, f"report{os.urandom(4).hex()}", tmp_path)
-    one.config["trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+    one = SetupNamespace(audited, f"report{os.urandom(4).hex()}", tmp_path)
+    one.config["audit_trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
     one.config["rotation"] = {
-        "keys": {"kind": "vault", "secret": "api-keys/openrouter", "keys": {"api_key": {}}, "every": "24h"}
+        "keys": {"kind": "vault", "secret": "api-keys/openrouter", "keys": {"api_key": {}}, "rotation_period": "24h"}
     }
     one.run()
     return one
@@ -69,8 +69,8 @@ def test_a_report_on_a_new_environment_holds_its_facts_each_with_a_source(ground
         name: f"{row_count(said, name)} policies reach it, 0 of them another environment too"
         for name in ("development", "testing", "production")
     }
-    begun = next(row for row in said["acts"] if row["what"] == "set up" and row["detail"] == "begun")
-    assert begun["source"] == f"{ground.disk}/trail/000000000001.jsonl:1"
+    started = next(row for row in said["acts"] if row["what"] == "set up" and row["detail"] == "started")
+    assert started["source"] == f"{ground.disk}/trail/000000000001.jsonl:1"
     ages = {(row["environment"], row["what"]): row for row in said["rotation"]}
     assert ages["production", "api-keys/openrouter"]["detail"] == "0m old; every 1d"
     assert "no target rotates it" in ages["production", "database/postgres"]["detail"]
@@ -97,8 +97,8 @@ def test_what_reaches_two_environments_what_was_altered_and_what_failed_are_exce
     assert both["what"] == "reaches testing, production"
     assert "secret/data/production/" in both["detail"]
     found = {row["what"]: row for row in said["exceptions"]}
-    assert found["the trail was altered"]["source"] == f"{file}:5"
-    assert found["the trail was altered"]["detail"] == "entry 6: entry 5 is missing before it"
+    assert found["the audit trail was altered"]["source"] == f"{file}:5"
+    assert found["the audit trail was altered"]["detail"] == "entry 6: entry 5 is missing before it"
     assert "testing-ci" in found["changed by hand"]["detail"]
 
 
@@ -112,7 +112,7 @@ def test_a_time_is_what_is_asked_for_and_a_spreadsheet_takes_no_cell_for_a_formu
         "accesses": {
             "by_path": [{"path": "=1+1", "component": "@app", "address": "10.0.0.7", "total": 3, "last_at": None}]
         },
-        "alerts": [{"rule": "root", "subject": "-x", "since": None, "text": "+1"}],
+        "alerts": [{"rule": "root", "subject": "-x", "started_at": None, "text": "+1"}],
     }
     (ground.disk / "monitor.json").write_text(json.dumps(status))
     rows = list(csv.DictReader(io.StringIO(told(ground, "--format", "csv", "--accesses", "monitor.json", "--offline"))))
@@ -133,10 +133,10 @@ def test_what_somebody_forged_is_no_act_and_a_trail_that_is_gone_is_an_exception
     said = data(ground, "--offline")
     assert said["acts"]
     assert not any("emptied" in row["what"] for row in said["acts"])
-    assert sum(row["what"] == "the trail was altered" for row in said["exceptions"]) >= 3
+    assert sum(row["what"] == "the audit trail was altered" for row in said["exceptions"]) >= 3
     (ground.disk / "trail").rename(ground.disk / "elsewhere")
     said = data(ground, "--offline")
-    assert (said["acts"], said["exceptions"][0]["what"]) == ([], "there is no trail to be read")
+    assert (said["acts"], said["exceptions"][0]["what"]) == ([], "the audit trail cannot be read")
     status = ground.disk / "agent.json"
     for text in ('{"apps": {}, "ready": true}', "[]", "[" * 100_000, ""):
         status.write_text(text)

@@ -1,1 +1,1 @@
-"""The trail of acts on the disk."""
+"""The audit trail: signed records of what the agent, the rotator and operators did."""

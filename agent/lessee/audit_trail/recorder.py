@@ -1,4 +1,4 @@
-"""Records what a service does, beside it: it never waits for the trail."""
+"""Records a service's actions in the audit trail, in a thread of its own: the service never waits for it."""
 
 import threading
 from collections import deque
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lessee.audit_trail.operator_acts import actor
-from lessee.audit_trail.policy.acts import ACTS, spelled, subject_of
-from lessee.audit_trail.policy.entries import Act, Kind, Outcome
-from lessee.config.grammar.audit_trail import Trail
+from lessee.audit_trail.operator_actions import actor
+from lessee.audit_trail.policy.actions import RECORDED_EVENTS, rfc3339, subject_of
+from lessee.audit_trail.policy.entries import Action, Kind, Outcome
+from lessee.config.grammar.audit_trail import AuditTrail
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import replace
 from lessee.core.redaction import Redactor
@@ -18,130 +18,129 @@ from lessee.host.clock import wall_time
 from lessee.telemetry.logs import log, witnessed
 
 if TYPE_CHECKING:
-    from lessee.audit_trail.writer import Writer
+    from lessee.audit_trail.writer import AuditTrailWriter
 
-_MOST = 10_000
-"""Acts that wait while the trail cannot be written; then the oldest are dropped, and counted."""
-_AT_ONCE = 64
-_AGAIN = 5.0
-LEAVE = 2.0
-"""Seconds at the end for what is still to be written."""
+_MAX_PENDING = 10_000
+"""Actions that wait while the audit trail cannot be written; beyond that, the oldest are dropped and counted."""
+_BATCH = 64
+_RETRY_INTERVAL = 5.0
+CLOSE_TIMEOUT = 2.0
+"""Seconds at the end to write the pending actions."""
 
 
-class Noting:
-    """One thread that writes; whoever acts only leaves a word."""
+class AuditRecorder:
+    """Queues actions for a thread that writes them."""
 
     def __init__(
-        self, trail: Trail, kind: Kind, environment: str | None, redactor: Redactor, environ: Mapping[str, str]
+        self, trail: AuditTrail, kind: Kind, environment: str | None, redactor: Redactor, environ: Mapping[str, str]
     ) -> None:
         self._trail = trail
-        self._blank = Act("", actor(kind, environ), environment, "", {}, "done")
+        self._blank = Action("", actor(kind, environ), environment, "", {}, "done")
         self._redactor = redactor
-        self._waiting: deque[Act] = deque()
-        self._taken: list[Act] = []
-        """Of those, what is being written; the thread's own."""
+        self._pending: deque[Action] = deque()
+        self._batch: list[Action] = []
+        """The actions that are being written; owned by the thread."""
         self._dropped = 0
-        self._news = threading.Condition()
+        self._changed = threading.Condition()
         self._closing = False
         self.problem: str | None = None
-        """Why it is not written, for the status."""
-        self._thread = threading.Thread(target=self._work, name="lessee-trail", daemon=True)
+        """Why the audit trail cannot be written, for the status; None if it can."""
+        self._thread = threading.Thread(target=self._work, name="lessee-audit", daemon=True)
         self._thread.start()
 
-    def hear(self, event: str, fields: Mapping[str, object]) -> None:
-        """One of the log's events, which may be an act."""
-        if event in ACTS:
-            self.note(event, ACTS[event], fields)
+    def record_event(self, event: str, fields: Mapping[str, object]) -> None:
+        """Record a log event, if the audit trail records events of this name."""
+        if event in RECORDED_EVENTS:
+            self.record(event, RECORDED_EVENTS[event], fields)
 
-    def note(self, act: str, outcome: Outcome, fields: Mapping[str, object]) -> None:
-        """It is written soon."""
+    def record(self, action: str, outcome: Outcome, fields: Mapping[str, object]) -> None:
+        """Queue an action."""
         subject = {
             key: self._redactor.clean(value) if isinstance(value, str) else value
             for key, value in subject_of(fields).items()
         }
-        made = Act(
-            spelled(wall_time()),
+        recorded = Action(
+            rfc3339(wall_time()),
             self._blank.actor,
             self._blank.environment,
-            self._redactor.clean(act),
+            self._redactor.clean(action),
             subject,
             outcome,
         )
-        with self._news:
-            if len(self._waiting) >= _MOST:
-                self._waiting.popleft()
+        with self._changed:
+            if len(self._pending) >= _MAX_PENDING:
+                self._pending.popleft()
                 self._dropped += 1
-            self._waiting.append(made)
-            self._news.notify()
+            self._pending.append(recorded)
+            self._changed.notify()
 
     def close(self) -> None:
-        """What is left is written, if that can be done soon."""
-        with self._news:
+        """Stop after writing the pending actions, or after CLOSE_TIMEOUT."""
+        with self._changed:
             self._closing = True
-            self._news.notify()
-        self._thread.join(LEAVE)
-        with self._news:
-            left = len(self._waiting) + len(self._taken)
-        if left:
-            log("error", "acts are not in the trail", count=left, reason=self.problem or "no time is left")
+            self._changed.notify()
+        self._thread.join(CLOSE_TIMEOUT)
+        with self._changed:
+            unwritten = len(self._pending) + len(self._batch)
+        if unwritten:
+            log("error", "audit trail incomplete", missing=unwritten, reason=self.problem or "timeout at exit")
 
     def _work(self) -> None:
         writer = None
         while self._take():
             try:
                 writer = writer or self._writer()
-                self._tell(writer.add(self._taken))
-                self._taken.clear()
-            except Exception as exc:  # noqa: BLE001  # Whatever it is, acts go on, and it is tried again.
-                self._tell_problem(
-                    str(exc) if isinstance(exc, LesseeError) else f"internal error: {type(exc).__name__}"
-                )
-                with self._news:
-                    if self._news.wait_for(lambda: self._closing, _AGAIN):
+                _log_repair(writer.add(self._batch))
+                self._batch.clear()
+            except Exception as exc:  # noqa: BLE001  # The service continues, and the thread retries.
+                self._report(str(exc) if isinstance(exc, LesseeError) else f"internal error: {type(exc).__name__}")
+                with self._changed:
+                    if self._changed.wait_for(lambda: self._closing, _RETRY_INTERVAL):
                         break
             else:
                 if self.problem is not None:
-                    log("info", "the trail is written again")
+                    log("info", "audit trail writable again")
                 self.problem = None
         if writer is not None:
             writer.close()
 
-    def _writer(self) -> "Writer":
-        from lessee.audit_trail.writer import Writer  # noqa: PLC0415  # With its cryptography; here nobody waits for it.
+    def _writer(self) -> "AuditTrailWriter":
+        from lessee.audit_trail.writer import AuditTrailWriter  # noqa: PLC0415  # Imports cryptography.
 
-        return Writer(Path(self._trail.directory), Path(self._trail.key_file))
+        return AuditTrailWriter(Path(self._trail.directory), Path(self._trail.key_file))
 
     def _take(self) -> bool:
-        """Whether there is something to write: waits for that, or for the end."""
-        with self._news:
-            self._news.wait_for(lambda: self._taken or self._waiting or self._closing)
-            if self._dropped and not self._taken:
-                self._taken.append(replace(self._waiting[0], act="acts lost", subject={"count": self._dropped}))
+        """Wait for actions or for the end; False if there is nothing left to write."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._batch or self._pending or self._closing)
+            if self._dropped and not self._batch:
+                self._batch.append(replace(self._pending[0], name="actions dropped", subject={"count": self._dropped}))
                 self._dropped = 0
-            while self._waiting and len(self._taken) < _AT_ONCE:
-                self._taken.append(self._waiting.popleft())
-            return bool(self._taken)
+            while self._pending and len(self._batch) < _BATCH:
+                self._batch.append(self._pending.popleft())
+            return bool(self._batch)
 
-    def _tell(self, said: str) -> None:
-        if said:
-            log("warning", "the trail was not as it was left", what=said)
-
-    def _tell_problem(self, reason: str) -> None:
+    def _report(self, reason: str) -> None:
         if reason != self.problem:
-            log("error", "the trail is not written", reason=reason, note="acts wait; nothing else does")
+            log("error", "audit trail not writable", reason=reason, note="actions are queued; the service continues")
         self.problem = reason
 
 
+def _log_repair(what: str) -> None:
+    if what:
+        log("warning", "audit trail repaired or altered", what=what)
+
+
 @contextmanager
-def noting(
-    trail: Trail, kind: Kind, environment: str | None, redactor: Redactor, environ: Mapping[str, str]
-) -> Iterator[Noting]:
-    """So long, what is done here is recorded."""
-    noted = Noting(trail, kind, environment, redactor, environ)
-    noted.note(f"{kind} started", "done", {})
+def record_service(
+    trail: AuditTrail, kind: Kind, environment: str | None, redactor: Redactor, environ: Mapping[str, str]
+) -> Iterator[AuditRecorder]:
+    """Record the start and stop of a service, and its log events within this context."""
+    recorder = AuditRecorder(trail, kind, environment, redactor, environ)
+    recorder.record(f"{kind} started", "done", {})
     try:
-        with witnessed(noted.hear):
-            yield noted
+        with witnessed(recorder.record_event):
+            yield recorder
     finally:
-        noted.note(f"{kind} stopped", "done", {})
-        noted.close()
+        recorder.record(f"{kind} stopped", "done", {})
+        recorder.close()

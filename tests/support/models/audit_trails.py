@@ -1,46 +1,46 @@
-"""Trails for tests: acts to record, and a look at what stands on the disk."""
+"""Audit trails for tests: actions to record, and the verdict on a trail on disk."""
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from lessee.audit_trail.keys import Private, public_key
-from lessee.audit_trail.policy.entries import Act, Actor, Entry, Head, hash_of, line_of, signed_part
+from lessee.audit_trail.keys import PrivateKey, public_key
+from lessee.audit_trail.policy.entries import Action, Actor, Entry, Head, encode_line, hash_line, signed_part
 from lessee.audit_trail.policy.verification import Line, verify
-from lessee.audit_trail.reader import reading
+from lessee.audit_trail.reader import open_audit_trail
 from lessee.core.immutable import replace
 
 ACTOR = Actor("operator", 1000, "rafiki", "pride-rock")
 
 
-def act(n=0, **fields):
+def action(n=0, **fields):
     return replace(
-        Act("2026-11-28T12:00:00.000Z", ACTOR, "testing", "published", {"app": "web", "n": n}, "done"), **fields
+        Action("2026-11-28T12:00:00.000Z", ACTOR, "testing", "published", {"app": "web", "n": n}, "done"), **fields
     )
 
 
 class Chain:
-    """A trail in memory, whole, and who can sign in it."""
+    """An intact audit trail in memory, and the key that signs it."""
 
     def __init__(self, length, *, file="000000000001.jsonl"):
-        self.key = Private(Ed25519PrivateKey.generate())
+        self.key = PrivateKey(Ed25519PrivateKey.generate())
         self.file = file
         self.lines = []
         self.head = Head()
         for n in range(length):
-            self.add(act(n))
+            self.add(action(n))
 
-    def add(self, made, **fields):
-        entry = self.signed(replace(Entry(self.head.n + 1, self.head.hash, self.head.n, made), **fields))
-        line = line_of(entry)
+    def add(self, recorded, **fields):
+        entry = self.signed(replace(Entry(self.head.n + 1, self.head.hash, self.head.n, recorded), **fields))
+        line = encode_line(entry)
         self.lines.append(line)
-        self.head = self.signed(Head(entry.n, hash_of(line), self.file, sum(map(len, self.lines))))
+        self.head = self.signed(Head(entry.n, hash_line(line), self.file, sum(map(len, self.lines))))
 
-    def signed(self, made, key=None):
-        return replace(made, signature=(key or self.key).sign(signed_part(made)))
+    def signed(self, record, key=None):
+        return replace(record, signature=(key or self.key).sign(signed_part(record)))
 
     def verdict(self, lines=None, head=None, **settings):
         texts = self.lines if lines is None else lines
         made = [Line(self.file, number, text) for number, text in enumerate(texts, 1)]
-        text = line_of(self.head) if head is None else head
+        text = encode_line(self.head) if head is None else head
         return verify(lambda: made, text or None, self.key.public.is_genuine, **settings)
 
     def found(self, *arguments, **settings):
@@ -48,7 +48,7 @@ class Chain:
 
 
 def verdict_of(folder, public=None):
-    """Of a trail on the disk."""
+    """The verdict on an audit trail on disk."""
     public = public or public_key(folder / "public.pem")
-    with reading(folder) as trail:
+    with open_audit_trail(folder) as trail:
         return verify(trail.lines, trail.head, public.is_genuine)

@@ -1,1 +1,1 @@
-"""The trail of acts: who did what when, so that nothing in it can be altered unseen."""
+"""The audit trail's format: which actions it records, its chained and signed entries, and their verification."""

@@ -1,4 +1,4 @@
-"""An entry of the trail: an act, chained to the entry before it, and signed; one line of JSON each."""
+"""Entries of the audit trail: each is an action, chained to the previous entry and signed, on one line of JSON."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,23 +6,23 @@ from typing import Literal
 
 import msgspec
 
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 
-START = "0" * 64
-"""What the first entry is chained to."""
-LONGEST = 500
-"""Characters of a text in it."""
-MENDED = "trail mended"
-"""The act of a writer that found what one that was ended had left."""
-ALTERED = "trail found altered"
-"""The act of a writer that found what no writer leaves."""
+FIRST_HASH = "0" * 64
+"""The previous hash of the first entry."""
+MAX_TEXT = 500
+"""Characters of a text in an entry."""
+REPAIRED = "audit trail repaired"
+"""The action of a writer that removed the torn entry of a killed writer."""
+ALTERED = "audit trail altered"
+"""The action of a writer that found a change which no writer makes."""
 
 Kind = Literal["agent", "rotator", "monitor", "operator"]
-Outcome = Literal["begun", "done", "failed"]
+Outcome = Literal["started", "done", "failed"]
 
 
-class Actor(Record, frozen=True):
-    """Who acts, and on which machine. `user`: the name of the uid there, or empty."""
+class Actor(ImmutableStruct, frozen=True):
+    """The program that acts, its user and machine. `user`: the name of the uid on it, or empty."""
 
     kind: Kind
     uid: int
@@ -30,89 +30,89 @@ class Actor(Record, frozen=True):
     host: str
 
 
-class Act(Record, frozen=True):
-    """What was done. `at` in RFC 3339; `subject` tells of what, and never a value."""
+class Action(ImmutableStruct, frozen=True):
+    """An action. `at` in RFC 3339; `subject` says what it was applied to, and never contains a secret."""
 
     at: str
     actor: Actor
     environment: str | None
-    act: str
+    name: str
     subject: Mapping[str, str | int]
     outcome: Outcome
 
 
-class Entry(Record, frozen=True):
-    """An act in its place. `n` counts from 1; `before` is the SHA-256 of the line before, without its newline.
+class Entry(ImmutableStruct, frozen=True):
+    """An action in the chain. `n` counts from 1; `previous_hash`: SHA-256 of the previous line, without its newline.
 
-    `head`: the entry at which the head was when this was written. Those that are written at once share it, and so an
-    older head that is put back does not pass for one that a writer did not come to write.
+    `head`: the number of the head's entry when this one was written. Entries written in one step share it. So an older
+    head that was restored differs from a head that a killed writer could not update.
     """
 
     n: int
-    before: str
+    previous_hash: str
     head: int
-    act: Act
+    action: Action
     signature: str = ""
-    """Of all else, in base64."""
+    """The signature of the other fields, in base64."""
 
 
-class Head(Record, frozen=True):
-    """The end of the trail: its last entry, and how long the file is in which that stands, in bytes.
+class Head(ImmutableStruct, frozen=True):
+    """The end of the audit trail: its last entry, the file that contains it, and that file's size in bytes.
 
-    There is one before the first entry, of `n` 0: so where there is none, somebody took it away.
+    A head with `n` 0 exists before the first entry, so a missing head means that it was removed.
     """
 
     n: int = 0
-    hash: str = START
+    hash: str = FIRST_HASH
     file: str = ""
     size: int = 0
     signature: str = ""
 
 
-def signed_part(made: Entry | Head) -> bytes:
-    """What its signature is of: a head's is none of an entry."""
-    return f"lessee {type(made).__name__.lower()} 1\n".encode() + _encode(replace(made, signature=""))
+def signed_part(record: Entry | Head) -> bytes:
+    """The signed bytes. They begin with the type, so the signature of an entry is not valid for a head."""
+    return f"lessee {type(record).__name__.lower()} 1\n".encode() + _encode(replace(record, signature=""))
 
 
-def line_of(made: Entry | Head) -> bytes:
-    """As it stands in its file. There is one way to write it, so that not a byte can be changed."""
-    return _encode(made) + b"\n"
+def encode_line(record: Entry | Head) -> bytes:
+    """The line in the file. There is only one encoding, so a change of any byte is detected."""
+    return _encode(record) + b"\n"
 
 
-def hash_of(line: bytes) -> str:
-    """What the next entry is chained to."""
+def hash_line(line: bytes) -> str:
+    """The hash that the next entry contains."""
     return hashlib.sha256(line.removesuffix(b"\n")).hexdigest()
 
 
-def entry_of(line: bytes) -> Entry | None:
-    """None where it is not exactly as lessee writes an entry."""
+def decode_entry(line: bytes) -> Entry | None:
+    """The entry, or None if the line is not exactly as lessee encodes one."""
     try:
-        made = msgspec.json.decode(line, type=Entry)
-        return made if line_of(made) == line else None
+        record = msgspec.json.decode(line, type=Entry)
+        return record if encode_line(record) == line else None
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 
-def head_of(line: bytes) -> Head | None:
-    """As above."""
+def decode_head(line: bytes) -> Head | None:
+    """The head, or None if the text is not exactly as lessee encodes one."""
     try:
-        made = msgspec.json.decode(line, type=Head)
-        return made if line_of(made) == line else None
+        record = msgspec.json.decode(line, type=Head)
+        return record if encode_line(record) == line else None
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
 
 
-def is_begun(text: bytes, n: int, before: str) -> bool:
-    """Whether it may be what a writer that was ended left of this entry."""
-    begins = f'{{"n":{n},"before":"{before}",'.encode()
-    return text[: len(begins)] == begins[: len(text)] and not text.endswith(b"\n")
+def is_torn_entry(text: bytes, n: int, previous_hash: str) -> bool:
+    """Whether the text can be the beginning of this entry, left by a killed writer."""
+    start = f'{{"n":{n},"previous_hash":"{previous_hash}",'.encode()
+    return text[: len(start)] == start[: len(text)] and not text.endswith(b"\n")
 
 
-def cut(text: str) -> str:
-    """A text as it may stand in an entry."""
+def truncate(text: str) -> str:
+    """A text of at most MAX_TEXT characters that can be encoded."""
     sound = text.encode(errors="replace").decode()
-    return sound if len(sound) <= LONGEST else f"{sound[: LONGEST - 1]}…"
+    return sound if len(sound) <= MAX_TEXT else f"{sound[: MAX_TEXT - 1]}…"
 
 
-def _encode(made: Entry | Head) -> bytes:
-    return msgspec.json.encode(made, order="deterministic")
+def _encode(record: Entry | Head) -> bytes:
+    return msgspec.json.encode(record, order="deterministic")

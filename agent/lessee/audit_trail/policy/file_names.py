@@ -1,27 +1,27 @@
-"""What the files of a trail are called."""
+"""The file names of an audit trail."""
 
 import re
 
 HEAD = "head.json"
-NEW = "head.new"
-"""What is about to take the place of another."""
+NEW_FILE = "head.new"
+"""The new version of a file, before it replaces the old one."""
 PUBLIC = "public.pem"
 _SEGMENT = re.compile(r"([0-9]{12})(?:-([1-9][0-9]{0,3}))?\.jsonl", re.ASCII)
 
 
-def segment(n: int, again: int = 0) -> str:
-    """The file that begins with this entry. `again`: how many there are already that say so."""
-    return f"{n:012}{f'-{again}' if again else ''}.jsonl"
+def segment_name(n: int, duplicate: int = 0) -> str:
+    """The name of the file that begins with this entry. `duplicate`: how many files already have this number."""
+    return f"{n:012}{f'-{duplicate}' if duplicate else ''}.jsonl"
 
 
-def first_of(name: str) -> int | None:
-    """The entry that a file begins with; None where it is none of the trail's."""
+def first_entry(name: str) -> int | None:
+    """The number of the entry that a file begins with; None if the file is not part of an audit trail."""
     found = _SEGMENT.fullmatch(name)
     return int(found[1]) if found else None
 
 
-def order(name: str) -> tuple[int, int]:
-    """Files of the trail sort by this."""
+def sort_key(name: str) -> tuple[int, int]:
+    """The sort key of a file: by its first entry."""
     found = _SEGMENT.fullmatch(name)
     assert found is not None
     return int(found[1]), int(found[2] or 0)

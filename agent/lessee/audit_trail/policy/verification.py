@@ -1,30 +1,30 @@
-"""Whether a trail is whole, and where it is not."""
+"""Verification: whether an audit trail is intact, and where it was altered."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from lessee.audit_trail.policy.entries import (
     ALTERED,
-    START,
+    FIRST_HASH,
     Entry,
     Head,
-    entry_of,
-    hash_of,
-    head_of,
-    is_begun,
+    decode_entry,
+    decode_head,
+    hash_line,
+    is_torn_entry,
     signed_part,
 )
-from lessee.audit_trail.policy.file_names import HEAD, first_of
-from lessee.core.immutable import Record
+from lessee.audit_trail.policy.file_names import HEAD, first_entry
+from lessee.core.immutable import ImmutableStruct
 
-Genuine = Callable[[bytes, str], bool]
+SignatureCheck = Callable[[bytes, str], bool]
 """Whether this is the key's signature of these bytes."""
 
-_REPLACED = "nothing here is signed by this key: the key was replaced, or the trail was, or it is the wrong key"
+_REPLACED = "nothing is signed by this key: it is the wrong key, or the key or the audit trail was replaced"
 
 
-class Line(Record, frozen=True):
-    """A line of a file, from 1; its text with the newline."""
+class Line(ImmutableStruct, frozen=True):
+    """A line of a file; `number` counts from 1, and `text` includes the newline."""
 
     file: str
     number: int
@@ -34,8 +34,8 @@ class Line(Record, frozen=True):
 _NOWHERE = Line(HEAD, 0, b"")
 
 
-class Finding(Record, frozen=True):
-    """What is wrong at a place. `n`: the entry, as far as one can tell."""
+class Finding(ImmutableStruct, frozen=True):
+    """An alteration, and where it is. `n`: the number of the entry, as far as it can be determined."""
 
     file: str
     line: int
@@ -46,8 +46,8 @@ class Finding(Record, frozen=True):
         return f"{self.file}:{self.line}: entry {self.n}: {self.what}"
 
 
-class Verdict(Record, frozen=True):
-    """How many entries there are, what is wrong with them, and what is no alteration but worth a word."""
+class Verdict(ImmutableStruct, frozen=True):
+    """The number of entries, the alterations, and notes on what is not an alteration."""
 
     entries: int
     findings: tuple[Finding, ...] = ()
@@ -55,37 +55,40 @@ class Verdict(Record, frozen=True):
 
 
 def verify(
-    lines: Callable[[], Iterable[Line]], head: bytes | None, genuine: Genuine, copies: Mapping[str, bytes] | None = None
+    lines: Callable[[], Iterable[Line]],
+    head: bytes | None,
+    is_genuine: SignatureCheck,
+    copies: Mapping[str, bytes] | None = None,
 ) -> Verdict:
-    """Read the trail once; only where something is wrong, a second time, with the signature of each entry.
+    """Read the audit trail once. If something is wrong, read it again and check the signature of each entry.
 
-    `copies`: heads that were kept elsewhere, by where they are: the trail must go on from each of them.
+    `copies`: heads that were copied elsewhere, by their location: the audit trail must continue each of them.
     """
-    walk = _Walk(genuine, each=False, copies=copies or {})
-    verdict = walk.whole(lines(), head)
+    walk = _Walk(is_genuine, check_each=False, copies=copies or {})
+    verdict = walk.run(lines(), head)
     if not verdict.findings:
         return verdict
-    walk = _Walk(genuine, each=True, copies=copies or {})
-    closer = walk.whole(lines(), head)
-    if walk.odd > 1 and not walk.signed:
-        return Verdict(closer.entries, (Finding(HEAD, 1, walk.odd, _REPLACED),), closer.notes)
-    return closer
+    walk = _Walk(is_genuine, check_each=True, copies=copies or {})
+    detailed = walk.run(lines(), head)
+    if walk.invalid > 1 and not walk.signed:
+        return Verdict(detailed.entries, (Finding(HEAD, 1, walk.invalid, _REPLACED),), detailed.notes)
+    return detailed
 
 
 @dataclass
 class _Walk:
-    genuine: Genuine
-    each: bool
-    """Whether each entry's signature is looked at."""
+    is_genuine: SignatureCheck
+    check_each: bool
+    """Whether each entry's signature is checked."""
     copies: Mapping[str, bytes]
     n: int = 0
-    odd: int = 0
-    """Lines since then that are no entries: each was one that was changed, or was put in."""
-    hash: str | None = START
-    """Of the last line; None: it is wrong, and that is told of already."""
+    invalid: int = 0
+    """Invalid lines since entry `n`: each was a changed or an inserted entry."""
+    hash: str | None = FIRST_HASH
+    """The hash of the last line; None if the line is invalid and already reported."""
     entries: int = 0
     signed: int = 0
-    """Entries and heads of which the signature was found good."""
+    """Entries and heads with a valid signature."""
     last: Line = _NOWHERE
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -94,98 +97,102 @@ class _Walk:
     _newest: Entry | None = None
     _torn: Line | None = None
 
-    def whole(self, lines: Iterable[Line], head: bytes | None) -> Verdict:
-        self._take_heads(head)
-        wanted = {one.n for one in self._heads.values()}
+    def run(self, lines: Iterable[Line], head: bytes | None) -> Verdict:
+        self._read_heads(head)
+        heads = {head.n for head in self._heads.values()}
         for line in lines:
             if self._torn is not None:
-                self._tell_odd(self._torn, "is cut")
+                self._report_invalid(self._torn, "is truncated")
                 self._torn = None
-            self._take(line)
-            if self.hash is not None and self.n in wanted:
+            self._read(line)
+            if self.hash is not None and self.n in heads:
                 self._hashes[self.n] = self.hash
-        self._see_end()
+        self._check_end()
         return Verdict(self.entries, tuple(self.findings), tuple(self.notes))
 
-    def _take_heads(self, head: bytes | None) -> None:
+    def _read_heads(self, head: bytes | None) -> None:
         if head is None:
             self.findings.append(Finding(HEAD, 1, 0, "is missing"))
         for name, text in {**({HEAD: head} if head is not None else {}), **self.copies}.items():
-            made = head_of(text)
-            if made is None or not self._is_genuine(made):
+            record = decode_head(text)
+            if record is None or not self._is_signed(record):
                 what = "was changed, or is signed by another key"
-                self.findings.append(Finding(name, 1, made.n if made is not None else 0, what))
+                self.findings.append(Finding(name, 1, record.n if record is not None else 0, what))
             else:
-                self._heads[name] = made
+                self._heads[name] = record
 
-    def _take(self, line: Line) -> None:
+    def _read(self, line: Line) -> None:
         if not line.text.endswith(b"\n"):
             self._torn = line
             return
         self.last = line
-        entry = entry_of(line.text)
-        if entry is None or ((self.each or self._is_beyond(entry)) and not self._is_genuine(entry)):
-            self._tell_odd(line, "was changed, or is none of lessee's")
+        entry = decode_entry(line.text)
+        if entry is None or ((self.check_each or self._is_after_head(entry)) and not self._is_signed(entry)):
+            self._report_invalid(line, "was changed, or was not written by lessee")
             return
         self.entries += 1
-        if line.number == 1 and first_of(line.file) != entry.n:
-            self._tell(line, f"the file's name says another: it was renamed; it begins with {entry.n}", n=entry.n)
-        if entry.act.act == ALTERED:
-            # What it found may be mended to the eye since, such as a head that it had to write anew.
-            self._tell(line, f"its writer found the trail altered: {entry.act.subject.get('what', '')}", n=entry.n)
+        if line.number == 1 and first_entry(line.file) != entry.n:
+            self._report(line, f"the file was renamed: it begins with entry {entry.n}", n=entry.n)
+        if entry.action.name == ALTERED:
+            # The writer may have replaced what it found altered, such as the head.
+            self._report(
+                line, f"its writer found the audit trail altered: {entry.action.subject.get('what', '')}", n=entry.n
+            )
         if entry.n <= self.n:
-            self._tell(line, "stands in the wrong place, or twice", n=entry.n)
+            self._report(line, "is in the wrong place, or is a duplicate", n=entry.n)
             self.hash = None
             return
-        if entry.n > self.n + self.odd + 1:
-            self._tell(line, f"{_missing(self.n + self.odd + 1, entry.n - 1)} before it", n=entry.n)
-        elif self.hash is not None and entry.before != self.hash:
-            self._tell(line, "does not follow the one before it: one of the two was changed", n=entry.n)
-        self.n, self.odd, self.hash, self._newest = entry.n, 0, hash_of(line.text), entry
+        if entry.n > self.n + self.invalid + 1:
+            self._report(line, f"{_missing(self.n + self.invalid + 1, entry.n - 1)} before it", n=entry.n)
+        elif self.hash is not None and entry.previous_hash != self.hash:
+            self._report(line, "does not match the previous entry: one of the two was changed", n=entry.n)
+        self.n, self.invalid, self.hash, self._newest = entry.n, 0, hash_line(line.text), entry
 
-    def _see_end(self) -> None:
+    def _check_end(self) -> None:
         head = self._heads.get(HEAD)
         if self._torn is not None:
             is_next = head is not None and head.n <= self.n and self.hash is not None
-            if is_next and is_begun(self._torn.text, self.n + 1, self.hash or ""):
+            if is_next and is_torn_entry(self._torn.text, self.n + 1, self.hash or ""):
                 place = f"{self._torn.file}:{self._torn.number}"
-                self.notes.append(f"{place}: a writer was ended in the middle of it; the next one mends that")
+                self.notes.append(f"{place}: a writer was killed while it wrote this entry; the next writer repairs it")
             else:
-                self._tell_odd(self._torn, "is cut")
-        for name, one in self._heads.items():
-            self._compare(name, one)
+                self._report_invalid(self._torn, "is truncated")
+        for name, copy in self._heads.items():
+            self._check_head(name, copy)
         if head is None or self._newest is None or self.n <= head.n:
             return
         if self._newest.head > head.n:
-            self.findings.append(Finding(HEAD, 1, head.n, f"is older than the trail, which goes to entry {self.n}"))
+            self.findings.append(
+                Finding(HEAD, 1, head.n, f"is older than the audit trail, which continues to entry {self.n}")
+            )
         else:
-            self.notes.append(f"{HEAD}: a writer was ended before it wrote this; the next one mends that")
+            self.notes.append(f"{HEAD}: a writer was killed before it updated this file; the next writer repairs it")
 
-    def _is_beyond(self, entry: Entry) -> bool:
-        """Whether the head's signature does not speak for it."""
+    def _is_after_head(self, entry: Entry) -> bool:
+        """Whether the head's signature does not cover this entry."""
         head = self._heads.get(HEAD)
         return head is not None and entry.n > head.n
 
-    def _compare(self, name: str, one: Head) -> None:
-        if one.n > self.n + self.odd:
-            first = self.n + self.odd + 1
-            what = f"{_missing(first, one.n)} at the end: {name} knows of them"
+    def _check_head(self, name: str, head: Head) -> None:
+        if head.n > self.n + self.invalid:
+            first = self.n + self.invalid + 1
+            what = f"{_missing(first, head.n)} at the end: {name} is newer"
             self.findings.append(Finding(self.last.file, self.last.number + 1, first, what))
-        elif one.n and self._hashes.get(one.n, one.hash) != one.hash:
-            what = "is another here: the trail was written anew, or one of the two was changed"
-            self.findings.append(Finding(name, 1, one.n, what))
+        elif head.n and self._hashes.get(head.n, head.hash) != head.hash:
+            what = "differs here: the audit trail was rewritten, or one of the two was changed"
+            self.findings.append(Finding(name, 1, head.n, what))
 
-    def _is_genuine(self, made: Entry | Head) -> bool:
-        good = self.genuine(signed_part(made), made.signature)
-        self.signed += good
-        return good
+    def _is_signed(self, record: Entry | Head) -> bool:
+        is_valid = self.is_genuine(signed_part(record), record.signature)
+        self.signed += is_valid
+        return is_valid
 
-    def _tell(self, line: Line, what: str, *, n: int) -> None:
+    def _report(self, line: Line, what: str, *, n: int) -> None:
         self.findings.append(Finding(line.file, line.number, n, what))
 
-    def _tell_odd(self, line: Line, what: str) -> None:
-        self.odd, self.hash = self.odd + 1, None
-        self._tell(line, what, n=self.n + self.odd)
+    def _report_invalid(self, line: Line, what: str) -> None:
+        self.invalid, self.hash = self.invalid + 1, None
+        self._report(line, what, n=self.n + self.invalid)
 
 
 def _missing(first: int, last: int) -> str:

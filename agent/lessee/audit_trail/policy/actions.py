@@ -1,12 +1,12 @@
-"""Which events of a service are acts, and what of them goes into the trail."""
+"""The log events that the audit trail records as actions, and what it records of them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from lessee.audit_trail.policy.entries import Outcome, cut
+from lessee.audit_trail.policy.entries import Outcome, truncate
 
-ACTS: Mapping[str, Outcome] = {
-    # What an agent does.
+RECORDED_EVENTS: Mapping[str, Outcome] = {
+    # Of an agent.
     "logged in": "done",
     "login failed": "failed",
     "token ended": "done",
@@ -27,8 +27,8 @@ ACTS: Mapping[str, Outcome] = {
     "files hold what has ended": "done",
     "child started": "done",
     "versions confirmed": "done",
-    # What a rotator does.
-    "rotation begun": "begun",
+    # Of a rotator.
+    "rotation begun": "started",
     "rotation published": "done",
     "rotation confirmed": "done",
     "rotation failed": "failed",
@@ -43,24 +43,24 @@ ACTS: Mapping[str, Outcome] = {
     "key of an interrupted try deleted": "done",
     "a key that a killed try left is revoked": "done",
     "sessions ended": "done",
-    # What both do.
+    # Of both.
     "configuration taken up": "done",
     "configuration not taken up": "failed",
 }
-"""By the event that is logged."""
+"""The outcome of each recorded event."""
 
 
 def subject_of(fields: Mapping[str, object]) -> dict[str, str | int]:
-    """What an event tells, as an entry holds it."""
-    said: dict[str, str | int] = {}
+    """The fields of an event as the subject of an action."""
+    subject: dict[str, str | int] = {}
     for key, value in fields.items():
         if isinstance(value, int) and not isinstance(value, bool):
-            said[key] = value
+            subject[key] = value
         elif value is not None:
-            said[key] = cut(str(value))
-    return said
+            subject[key] = truncate(str(value))
+    return subject
 
 
-def spelled(moment: float) -> str:
-    """RFC 3339, in UTC, of seconds since 1970."""
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def rfc3339(timestamp: float) -> str:
+    """A timestamp in seconds since 1970, in UTC as RFC 3339."""
+    return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
