@@ -250,7 +250,7 @@ def test_a_token_that_may_not_read_all_gets_no_half_archive(full, make):
 
 def test_the_policy_of_the_page_suffices(full, make):
     text = (ROOT / "OPERATIONS.md").read_text()
-    policy = text.partition("of `save` alone")[2].partition("```hcl\n")[2].partition("```")[0]
+    policy = text.partition("that may only `save`")[2].partition("```hcl\n")[2].partition("```")[0]
     more = "".join(f'path "{mount}*" {{ capabilities = ["read", "list"] }}\n' for mount in ("old/", "team/kv/"))
     full.ask("PUT", "sys/policies/acl/page", {"policy": policy + more})
     try:
