@@ -92,10 +92,10 @@ class Fleet:
     def _ask(self, number: int, command: cmd.Command) -> None:
         client = self._clients[number]
         match command:
-            case cmd.Abandon():
+            case cmd.AbandonRequest():
                 client.abandon(command.call)
             case cmd.ForgetToken():
-                client.forget(command.id)
+                client.forget_token(command.id)
             case _:
                 self.requests[int(boot_time())] += 1
                 client.obey(command)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from rig import LESSEE, MEMORY, PATIENCE, Figure, Program, cpu_seconds, resident, tell
 
-from lessee.vault.connections import Address, Connection, Connections
+from lessee.vault.connections import Address, Connection, Connector
 from support import sockets
 from support.servers.cluster import Cluster, Node
 
@@ -67,7 +67,7 @@ class Asked(NamedTuple):
     kind: str
 
 
-class Ground:
+class SetupNamespace:
     """One server that writes down what it is asked, and agents in folders of their own."""
 
     def __init__(self, folder: Path, cluster: Cluster, audit: Path) -> None:
@@ -146,9 +146,9 @@ class Ground:
         config = {
             "environment": "production",
             "vault": {"address": self.address, "auth": {"method": "approle", **approle}},
-            "secrets": {"refresh": f"{REFRESH:.0f}s"},
-            "state": str(folder / "state"),
-            "templates": str(self._folder / "templates"),
+            "secrets": {"refresh_interval": f"{REFRESH:.0f}s"},
+            "state_dir": str(folder / "state"),
+            "template_dir": str(self._folder / "templates"),
             "apps": {
                 "files": {
                     "directory": str(folder / "files"),
@@ -165,7 +165,7 @@ def measure(count: int = AGENTS) -> Iterator[Figure]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lessee-bench-", dir=MEMORY)))
         audit = folder / "audit.log"
         cluster = stack.enter_context(Cluster(folder, nodes=1, config=_AUDIT.format(file=audit)))
-        ground = Ground(folder, cluster, audit)
+        ground = SetupNamespace(folder, cluster, audit)
         yield from _costs(ground)
         agents = ground.agents(count)
         yield from _start(ground, agents, stack)
@@ -174,7 +174,7 @@ def measure(count: int = AGENTS) -> Iterator[Figure]:
         yield from _return(ground, agents)
 
 
-def _start(ground: Ground, agents: Sequence[Program], stack: ExitStack) -> Iterator[Figure]:
+def _start(ground: SetupNamespace, agents: Sequence[Program], stack: ExitStack) -> Iterator[Figure]:
     name = f"{len(agents)} agents start, {TOGETHER} at once"
     begin, began = ground.place(), time.monotonic()
     for number, agent in enumerate(agents):
@@ -189,7 +189,7 @@ def _start(ground: Ground, agents: Sequence[Program], stack: ExitStack) -> Itera
     yield Figure(f"{name}: requests a second at peak", "", str(_peak(asked)))
 
 
-def _quiet(ground: Ground, agents: Sequence[Program]) -> Iterator[Figure]:
+def _quiet(ground: SetupNamespace, agents: Sequence[Program]) -> Iterator[Figure]:
     """While nothing changes."""
     name = f"{len(agents)} agents, {REFRESH:.0f} s fresh, nothing changes"
     time.sleep(SETTLE)
@@ -222,7 +222,7 @@ def _quiet(ground: Ground, agents: Sequence[Program]) -> Iterator[Figure]:
     yield Figure(f"{name}: RSS of the server", "", f"{resident(ground.server)[0]:.0f} MiB")
 
 
-def _rotation(ground: Ground, agents: Sequence[Program]) -> Iterator[Figure]:
+def _rotation(ground: SetupNamespace, agents: Sequence[Program]) -> Iterator[Figure]:
     name = f"{len(agents)} agents, {REFRESH:.0f} s fresh, a secret of all changes"
     begin, began = ground.place(), time.monotonic()
     ground.write("database/postgres", password="rotated")
@@ -240,7 +240,7 @@ def _rotation(ground: Ground, agents: Sequence[Program]) -> Iterator[Figure]:
     yield Figure(f"{name}: requests a second at peak", "", str(_peak(asked)))
 
 
-def _return(ground: Ground, agents: Sequence[Program]) -> Iterator[Figure]:
+def _return(ground: SetupNamespace, agents: Sequence[Program]) -> Iterator[Figure]:
     """The server is killed, and comes back when every token has ended."""
     name = f"{len(agents)} agents, {AWAY:.0f} s without the server, all tokens ended"
     cluster = ground.cluster
@@ -290,15 +290,15 @@ def _fresh(agents: Sequence[Program], value: str, clock: Callable[[], float]) ->
     return took
 
 
-def _connections(ground: Ground, pids: Sequence[int]) -> Sequence[int]:
+def _connections(ground: SetupNamespace, pids: Sequence[int]) -> Sequence[int]:
     """How many of them each process has to the server."""
     port = int(ground.address.rpartition(":")[2])
     return [sockets.connections(pid, port) for pid in pids]
 
 
-def _costs(ground: Ground) -> Iterator[Figure]:
+def _costs(ground: SetupNamespace) -> Iterator[Figure]:
     """What the server's processors spend on a request of each kind, and its memory on what stays."""
-    connections = Connections(Address(ground.address))
+    connections = Connector(Address(ground.address))
     askers = [connections.open(ground.address, timeout=3.0) for _ in range(ASKERS)]
     tokens = []
 
@@ -331,7 +331,7 @@ def _costs(ground: Ground) -> Iterator[Figure]:
     ground.cluster.ask(0, "PUT", "sys/leases/revoke-prefix/auth/approle/login", timeout=60)
 
 
-def _cost(ground: Ground, askers: Sequence[Connection], kind: str, ask: Callable[[Connection], Any]) -> Figure:
+def _cost(ground: SetupNamespace, askers: Sequence[Connection], kind: str, ask: Callable[[Connection], Any]) -> Figure:
     """Of SAMPLES, so many at once."""
 
     def ask_on(over: Connection) -> None:

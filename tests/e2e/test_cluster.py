@@ -50,7 +50,7 @@ def test_the_active_node_dies_and_the_files_stay_fresh(cluster, sidecar):
 def test_where_no_node_serves_it_is_told_how_each_is(cluster, sidecar):
     for number in range(3):
         cluster.stop(number)
-    told = "of 3 addresses none serves: connection refused at 3"
+    told = "none of 3 addresses serves: connection refused at 3"
     sidecar.until(lambda s: not s["vault"]["reachable"] and any(told in line for line in s["problems"]))
     assert (sidecar.directory / "app.env").read_text() == "PASSWORD='first'\n"
 

@@ -6,7 +6,7 @@ import pytest
 
 from lessee.config.parsing import parse
 from lessee.host.clock import boot_time
-from lessee.vault.connect import address_of, method_of
+from lessee.vault.client_factory import address_of, auth_method_of
 from lessee.vault.transport import RequestFailedError, Transport
 
 
@@ -16,7 +16,7 @@ class Identity:
     def __init__(self, auth, **block):
         vault = parse(json.dumps({"vault": {"auth": auth, **block}}), source="lessee.yaml", environ={}).vault
         self.transport = Transport(address_of(vault, {}))
-        self.method = method_of(vault.auth, {})
+        self.method = auth_method_of(vault.auth, {})
 
     def login(self):
         return self.method.login(self.transport, boot_time)

@@ -1,4 +1,4 @@
-"""Logging in as a job of CI does, with a JWT in a variable or one that GitHub makes, against a real OpenBao."""
+"""Logging in as a job of CI does, with a JWT in a variable or one that GitHub issues, against a real OpenBao."""
 
 from contextlib import closing
 
@@ -8,7 +8,7 @@ from lessee.config import Vault
 from lessee.config.grammar.vault import JwtAuth
 from lessee.core.failures import Kind
 from lessee.host.clock import boot_time
-from lessee.vault.connect import address_of, method_of
+from lessee.vault.client_factory import address_of, auth_method_of
 from lessee.vault.transport import RequestFailedError, Transport
 from support.servers.jwt_issuer import REQUEST_TOKEN, Issuer
 
@@ -44,10 +44,10 @@ def job(bao, mount, issuer, monkeypatch):
 
     def login(environ, **auth):
         said = JwtAuth(mount=mount, role="build", **auth)
-        block = dict.fromkeys(("namespace", "ca_file", "server_name", "client_cert_file", "client_key_file"))
-        vault = Vault(address=bao.address, addresses=(), insecure=False, auth=said, **block)
+        block = dict.fromkeys(("namespace", "ca_file", "tls_server_name", "client_cert_file", "client_key_file"))
+        vault = Vault(address=bao.address, addresses=(), tls_skip_verify=False, auth=said, **block)
         with closing(Transport(address_of(vault, environ))) as transport:
-            return method_of(said, environ).login(transport, boot_time)
+            return auth_method_of(said, environ).login(transport, boot_time)
 
     return login
 
@@ -66,30 +66,30 @@ def test_github_makes_a_jwt_for_each_login_with_the_audience_that_is_asked_for(j
     failure = refusal(job, issuer.variables, jwt_from="github")
     assert issuer.asked[2] is None
     assert failure.kind is Kind.DENIED
-    assert failure.text.endswith("it says sub 'repo:octo/app:ref:refs/heads/main', aud 'https://github.com/octo'")
+    assert failure.text.endswith("its claims: sub 'repo:octo/app:ref:refs/heads/main', aud 'https://github.com/octo'")
 
 
 def test_a_jwt_in_a_variable_is_taken_from_there_and_one_that_is_none_is_told(job, issuer):
     jwt = issuer.sign(aud=AUDIENCE)
     assert job({"ID": f"{jwt}\n"}, jwt_variable="ID").token.ours
     foreign = refusal(job, {"ID": issuer.sign(aud=AUDIENCE, repository="evil/app")}, jwt_variable="ID")
-    assert (foreign.kind, "it says sub 'repo:octo" in foreign.text) == (Kind.DENIED, True)
+    assert (foreign.kind, "its claims: sub 'repo:octo" in foreign.text) == (Kind.DENIED, True)
     garbage = refusal(job, {"ID": "canary-no-jwt"}, jwt_variable="ID")
-    assert garbage.text == "Vault does not accept the JWT in $ID at auth/jobs/login, role build; it is none"
+    assert garbage.text == "Vault does not accept the JWT in $ID at auth/jobs/login, role build; it is not a JWT"
     assert "$ID is not set" in refusal(job, {"ID": " "}, jwt_variable="ID").text
 
 
 @pytest.mark.parametrize(
     ("change", "kind", "told"),
     [
-        ({"ACTIONS_ID_TOKEN_REQUEST_URL": ""}, Kind.DENIED, "$ACTIONS_ID_TOKEN_REQUEST_URL is not set; write `permis"),
-        ({"ACTIONS_ID_TOKEN_REQUEST_TOKEN": ""}, Kind.DENIED, "a fork's pull request is given none"),
+        ({"ACTIONS_ID_TOKEN_REQUEST_URL": ""}, Kind.DENIED, "$ACTIONS_ID_TOKEN_REQUEST_URL is not set; add `permis"),
+        ({"ACTIONS_ID_TOKEN_REQUEST_TOKEN": ""}, Kind.DENIED, "pull requests from forks get no JWT"),
         ({"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "wrong"}, Kind.DENIED, "it answered 401"),
         ({"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "a\nb"}, Kind.DENIED, "cannot be sent"),
         (
             {"ACTIONS_ID_TOKEN_REQUEST_URL": "https://127.0.0.1:1/"},
             Kind.UNAVAILABLE,
-            "makes the JWT: connection refused",
+            "no JWT from GitHub: connection refused",
         ),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_job_for_which_github_makes_no_jwt_is_told_why(job, issuer, change, ki
 def test_what_github_refuses_is_final_and_what_it_cannot_do_now_is_not(job, issuer, status, kind):
     issuer.answer = status
     failure = refusal(job, issuer.variables, jwt_from="github")
-    assert (failure.kind, failure.text) == (kind, f"GitHub makes no JWT for this job: it answered {status}")
+    assert (failure.kind, failure.text) == (kind, f"GitHub issued no JWT for this job: it answered {status}")
 
 
 def test_a_githubs_certificate_that_is_not_accepted_is_told(job, issuer, monkeypatch):

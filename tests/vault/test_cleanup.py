@@ -6,7 +6,7 @@ import time
 import pytest
 
 from lessee.config.parsing import parse
-from lessee.vault.cleanup import end_all
+from lessee.vault.cleanup import revoke_all
 from support.servers.fault_proxy import Proxy, Sky
 
 
@@ -25,7 +25,7 @@ def tokens(bao):
 def end(proxy, tokens, patience):
     block = {"address": proxy.address, "auth": {"method": "approle", "role_id": "ended"}}
     vault = parse(json.dumps({"vault": block}), source="lessee.yaml", environ={}).vault
-    return end_all(vault, {}, tokens, [], deadline=time.monotonic() + patience)
+    return revoke_all(vault, {}, tokens, [], deadline=time.monotonic() + patience)
 
 
 def test_all_are_ended_and_one_that_is_no_more_is_no_trouble(bao, proxy, tokens):

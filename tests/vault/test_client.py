@@ -5,7 +5,7 @@ import queue
 import pytest
 
 from lessee.agent.machine.protocol import commands as cmd
-from lessee.agent.machine.protocol import events as ev
+from lessee.core.tokens import Token
 from lessee.host.clock import boot_time
 from lessee.vault.auth.login import TokenLogin
 from lessee.vault.client import Client
@@ -30,11 +30,11 @@ def client(bao, mail):
 def test_a_token_that_is_adopted_is_as_old_as_it_is(bao, client, mail):
     # Were its life counted from each start, the renewal would be put off by each, until there is none.
     made = bao.ask("POST", "auth/token/create", {"ttl": f"{TTL}s"})["auth"]
-    of_before = ev.Token(made["accessor"], boot_time(), TTL, renewable=True, id="t")
+    of_before = Token(made["accessor"], boot_time(), TTL, renewable=True, id="t")
     accessor = {"accessor": made["accessor"]}
     eventually(lambda: bao.ask("POST", "auth/token/lookup-accessor", accessor)["data"]["ttl"] < TTL - 1, "a second")
 
-    client.keep([(of_before, made["client_token"])])
+    client.restore_tokens([(of_before, made["client_token"])])
     client.obey(cmd.Login(1, fresh=False))
 
     adopted = mail.get(timeout=10)

@@ -32,10 +32,10 @@ def failed(call, *args, **kwargs):
 
 
 def test_the_version_of_a_mount_is_found_out_by_asking(transport, version_one):
-    assert kv.mount_version(transport, ROOT_TOKEN, "secret") == 2
-    assert kv.mount_version(transport, ROOT_TOKEN, version_one) == 1
-    assert failed(kv.mount_version, transport, ROOT_TOKEN, "nowhere").failure.kind is Kind.DENIED
-    assert "no KV engine" in failed(kv.mount_version, transport, ROOT_TOKEN, "sys").failure.text
+    assert kv.detect_version(transport, ROOT_TOKEN, "secret") == 2
+    assert kv.detect_version(transport, ROOT_TOKEN, version_one) == 1
+    assert failed(kv.detect_version, transport, ROOT_TOKEN, "nowhere").failure.kind is Kind.DENIED
+    assert "not a KV secrets engine" in failed(kv.detect_version, transport, ROOT_TOKEN, "sys").failure.text
 
 
 def test_reading_looking_and_listing_tell_the_same_marker(bao, transport):
@@ -44,9 +44,9 @@ def test_reading_looking_and_listing_tell_the_same_marker(bao, transport):
     ref = Ref("secret", "markers/here")
     secret = kv.read(transport, ROOT_TOKEN, ref, 2)
     assert secret.data == {"password": "p2"}
-    assert secret.marker.version == 2
-    assert kv.look(transport, ROOT_TOKEN, ref) == secret.marker
-    assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=True) == {"here": secret.marker}
+    assert secret.metadata.version == 2
+    assert kv.read_metadata(transport, ROOT_TOKEN, ref) == secret.metadata
+    assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=True) == {"here": secret.metadata}
     assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=False) == {"here": None}
 
 
@@ -59,35 +59,35 @@ def test_a_pinned_version_is_read(bao, transport):
 def test_a_deleted_version_is_missing_with_its_marker_and_is_seen_by_every_way_of_looking(bao, transport):
     bao.put("deleted/it", n=1)
     ref = Ref("secret", "deleted/it")
-    before = kv.look(transport, ROOT_TOKEN, ref)
+    before = kv.read_metadata(transport, ROOT_TOKEN, ref)
     bao.ask("DELETE", "secret/data/deleted/it")
     exc = failed(kv.read, transport, ROOT_TOKEN, ref, 2)
-    assert exc.failure.kind is Kind.MISSING
-    marker = kv.deleted(exc)
-    assert marker.gone
-    assert marker != before
-    assert kv.look(transport, ROOT_TOKEN, ref) == marker
-    assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=True)["it"] == marker
+    assert exc.failure.kind is Kind.NOT_FOUND
+    metadata = kv.deleted_version(exc)
+    assert metadata.deletion_time
+    assert metadata != before
+    assert kv.read_metadata(transport, ROOT_TOKEN, ref) == metadata
+    assert kv.list_folder(transport, ROOT_TOKEN, ref.folder, 2, detailed=True)["it"] == metadata
     bao.ask("POST", "secret/undelete/deleted/it", {"versions": [1]})
-    assert kv.look(transport, ROOT_TOKEN, ref) == before
+    assert kv.read_metadata(transport, ROOT_TOKEN, ref) == before
 
 
 def test_a_secret_made_anew_after_its_metadata_went_has_another_marker(bao, transport):
     ref = Ref("secret", "anew/it")
-    markers = []
+    secrets = []
     for _ in range(2):
         bao.put("anew/it", n=1)
-        markers.append(kv.look(transport, ROOT_TOKEN, ref))
+        secrets.append(kv.read_metadata(transport, ROOT_TOKEN, ref))
         bao.ask("DELETE", "secret/metadata/anew/it")
-    assert markers[0].version == markers[1].version == 1
-    assert markers[0] != markers[1]
+    assert secrets[0].version == secrets[1].version == 1
+    assert secrets[0] != secrets[1]
 
 
 def test_what_never_was_is_missing_without_a_marker(transport):
     exc = failed(kv.read, transport, ROOT_TOKEN, Ref("secret", "never/was"), 2)
-    assert (exc.failure.kind, kv.deleted(exc)) == (Kind.MISSING, None)
+    assert (exc.failure.kind, kv.deleted_version(exc)) == (Kind.NOT_FOUND, None)
     empty = failed(kv.list_folder, transport, ROOT_TOKEN, Folder("secret", "never/"), 2, detailed=True)
-    assert empty.failure.kind is Kind.MISSING
+    assert empty.failure.kind is Kind.NOT_FOUND
 
 
 def test_sub_folders_are_no_secrets(bao, transport):
@@ -98,7 +98,7 @@ def test_sub_folders_are_no_secrets(bao, transport):
 
 def test_version_one_has_values_and_names_alone(transport, version_one):
     secret = kv.read(transport, ROOT_TOKEN, Ref(version_one, "app/one"), 1)
-    assert (secret.data, secret.marker) == ({"password": "first"}, None)
+    assert (secret.data, secret.metadata) == ({"password": "first"}, None)
     assert kv.list_folder(transport, ROOT_TOKEN, Folder(version_one, "app/"), 1, detailed=False) == {"one": None}
     pinned = failed(kv.read, transport, ROOT_TOKEN, Ref(version_one, "app/one", 3), 1)
     assert pinned.failure.kind is Kind.INVALID
@@ -106,9 +106,9 @@ def test_version_one_has_values_and_names_alone(transport, version_one):
 
 def test_a_token_without_rights_is_denied(bao, transport):
     token = bao.ask("POST", "auth/token/create", {"policies": ["default"], "ttl": "1h"})["auth"]["client_token"]
-    for call in (kv.look, lambda *a: kv.read(*a, 2)):
+    for call in (kv.read_metadata, lambda *a: kv.read(*a, 2)):
         assert failed(call, transport, token, Ref("secret", "markers/here")).failure.kind is Kind.DENIED
-    assert failed(kv.mount_version, transport, token, "secret").failure.kind is Kind.DENIED
+    assert failed(kv.detect_version, transport, token, "secret").failure.kind is Kind.DENIED
 
 
 @pytest.mark.parametrize("path", ["odd/a b", "odd/ü", "odd/a%2fb", "odd/q?x=1", "odd/h#a", "odd/a+b"])

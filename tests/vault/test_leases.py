@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.verification import PolicyBuilder, Store
 
 from lessee.core.failures import Kind
-from lessee.core.paths import Dynamic
+from lessee.core.paths import DynamicSecret
 from lessee.host.clock import boot_time
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.vault.engines import leases
@@ -47,7 +47,7 @@ def database(bao, postgres):
 
 
 def certificate(path, *, local_key=False, **params):
-    return Dynamic(path, tuple(sorted(params.items())), "POST", certificate=True, local_key=local_key)
+    return DynamicSecret(path, tuple(sorted(params.items())), "POST", certificate=True, local_key=local_key)
 
 
 def issue(transport, need, value=ROOT_TOKEN):
@@ -70,12 +70,12 @@ def is_gone(transport, lease_id):
     try:
         leases.look_up(transport, ROOT_TOKEN, lease_id, boot_time)
     except RequestFailedError as exc:
-        return exc.failure.kind is Kind.MISSING
+        return exc.failure.kind is Kind.NOT_FOUND
     return False
 
 
 def test_an_issued_lease_says_what_it_is_and_shows_no_value(transport, database):
-    need = Dynamic("database/creds/simba")
+    need = DynamicSecret("database/creds/simba")
     before = boot_time()
     lease = issue(transport, need)
     assert (lease.need, lease.token, lease.static, lease.renewable) == (need, "token-1", False, True)
@@ -88,7 +88,7 @@ def test_an_issued_lease_says_what_it_is_and_shows_no_value(transport, database)
 
 @pytest.mark.usefixtures("database", "pki")
 def test_the_id_of_each_issue_is_another_and_safe_as_a_files_name(transport):
-    needs = [Dynamic("database/creds/simba"), certificate("pki/issue/bare", common_name="a.b")] * 2
+    needs = [DynamicSecret("database/creds/simba"), certificate("pki/issue/bare", common_name="a.b")] * 2
     ids = [issue(transport, need).id for need in needs]
     assert len(set(ids)) == 4
     assert all(re.fullmatch("[0-9a-f]{16}", one) for one in ids)
@@ -96,7 +96,7 @@ def test_the_id_of_each_issue_is_another_and_safe_as_a_files_name(transport):
 
 @pytest.mark.usefixtures("database")
 def test_a_lease_is_renewed_and_looked_up(transport):
-    lease = issue(transport, Dynamic("database/creds/simba"))
+    lease = issue(transport, DynamicSecret("database/creds/simba"))
     for ask in (leases.renew, leases.look_up):
         sent_at, ttl, renewable = ask(transport, ROOT_TOKEN, lease.lease_id, boot_time)
         assert lease.sent_at < sent_at <= boot_time()
@@ -105,7 +105,7 @@ def test_a_lease_is_renewed_and_looked_up(transport):
 
 @pytest.mark.usefixtures("database")
 def test_a_lease_whose_renewal_is_capped_is_not_to_be_renewed_again(transport):
-    lease = issue(transport, Dynamic("database/creds/brief"))
+    lease = issue(transport, DynamicSecret("database/creds/brief"))
     assert lease.renewable
     # The server warns once a whole second of the max_ttl has gone.
     until(lambda: not leases.renew(transport, ROOT_TOKEN, lease.lease_id, boot_time)[2])
@@ -115,25 +115,25 @@ def test_a_lease_whose_renewal_is_capped_is_not_to_be_renewed_again(transport):
 def test_a_lease_that_is_capped_when_it_is_issued_is_not_to_be_renewed(bao, transport):
     bao.ask("POST", "sys/mounts/database/tune", {"max_lease_ttl": "30m"})
     try:
-        lease = issue(transport, Dynamic("database/creds/simba"))
+        lease = issue(transport, DynamicSecret("database/creds/simba"))
     finally:
         bao.ask("POST", "sys/mounts/database/tune", {"max_lease_ttl": "768h"})
     assert (lease.renewable, 1790 <= lease.ttl <= 1800) == (False, True)
 
 
 def test_a_revoked_lease_is_gone_and_so_is_its_user(transport, database):
-    lease = issue(transport, Dynamic("database/creds/simba"))
+    lease = issue(transport, DynamicSecret("database/creds/simba"))
     leases.revoke(transport, ROOT_TOKEN, lease.lease_id)
     until(lambda: is_gone(transport, lease.lease_id))
     assert database.roles(lease.secret.data["username"]) == []
-    assert failure(leases.renew, transport, ROOT_TOKEN, lease.lease_id, boot_time).text == "the lease is gone"
+    assert failure(leases.renew, transport, ROOT_TOKEN, lease.lease_id, boot_time).text == "the lease has ended"
     leases.revoke(transport, ROOT_TOKEN, lease.lease_id)  # once more is no error
 
 
 def test_a_database_that_is_down_breaks_its_own_path_alone(transport, database):
     database.stop()
     try:
-        assert failure(issue, transport, Dynamic("database/creds/simba")).kind is Kind.PATH_ERROR
+        assert failure(issue, transport, DynamicSecret("database/creds/simba")).kind is Kind.PATH_ERROR
     finally:
         database.start()
     # OpenBao's own connections may be broken once more.
@@ -142,7 +142,7 @@ def test_a_database_that_is_down_breaks_its_own_path_alone(transport, database):
 
 def _issues(transport):
     try:
-        return bool(issue(transport, Dynamic("database/creds/simba")))
+        return bool(issue(transport, DynamicSecret("database/creds/simba")))
     except RequestFailedError:
         return False
 
@@ -150,18 +150,18 @@ def _issues(transport):
 def test_an_issue_whose_answer_is_lost_is_not_asked_for_again(bao, database):
     with Proxy(bao.port) as proxy:
         transport = Transport(Address(proxy.address))
-        known = issue(transport, Dynamic("database/creds/simba"))
-        transport.ask("GET", "sys/mounts", token=ROOT_TOKEN)  # a connection that is kept
+        known = issue(transport, DynamicSecret("database/creds/simba"))
+        transport.request("GET", "sys/mounts", token=ROOT_TOKEN)  # a connection that is kept
         proxy.over("database/creds", Sky.CUT)
         before = set(database.roles("v-%"))
-        assert failure(issue, transport, Dynamic("database/creds/simba")).kind is Kind.UNAVAILABLE
+        assert failure(issue, transport, DynamicSecret("database/creds/simba")).kind is Kind.UNAVAILABLE
         transport.close()
     assert known.secret.data["username"] in before
     assert len(set(database.roles("v-%")) - before) == 1
 
 
 def test_a_static_role_keeps_its_id_and_lasts_until_its_next_rotation(transport, database):
-    first, second = (issue(transport, Dynamic("database/static-creds/stays")) for _ in range(2))
+    first, second = (issue(transport, DynamicSecret("database/static-creds/stays")) for _ in range(2))
     assert (first.static, first.lease_id, first.renewable) == (True, "", False)
     assert first.id == second.id
     assert first.id.startswith("static-")
@@ -173,7 +173,7 @@ def test_a_static_role_keeps_its_id_and_lasts_until_its_next_rotation(transport,
 def test_the_token_ends_and_takes_its_leases_along(bao, transport):
     bao.ask("PUT", "sys/policies/acl/simba", {"policy": 'path "database/creds/simba" { capabilities = ["read"] }'})
     value = bao.ask("POST", "auth/token/create", {"policies": ["simba"]})["auth"]["client_token"]
-    lease = issue(transport, Dynamic("database/creds/simba"), value)
+    lease = issue(transport, DynamicSecret("database/creds/simba"), value)
     leases.revoke_token(transport, value)
     until(lambda: is_gone(transport, lease.lease_id))
     failed = failure(leases.revoke_token, transport, value)
@@ -271,7 +271,7 @@ def test_names_and_keys_that_no_request_can_hold_are_refused_before_vault_is_ask
 
 def test_what_gives_neither_a_lease_nor_a_ttl_is_refused_with_the_way_to_read_it(bao, transport):
     bao.put("plain", password="p")
-    failed = failure(issue, transport, Dynamic("secret/data/plain"))
+    failed = failure(issue, transport, DynamicSecret("secret/data/plain"))
     assert (failed.kind, "secret()" in failed.text) == (Kind.INVALID, True)
 
 
@@ -286,12 +286,12 @@ def test_a_ttl_in_the_answer_serves_where_there_is_no_lease(bao, transport):
     bao.ask("PUT", "sys/policies/acl/oidc", {"policy": 'path "identity/oidc/token/app" { capabilities = ["read"] }'})
     named = {"policies": ["oidc"], "entity_alias": "simba"}
     value = bao.ask("POST", "auth/token/create/named", named)["auth"]["client_token"]
-    lease = issue(transport, Dynamic("identity/oidc/token/app"), value)
+    lease = issue(transport, DynamicSecret("identity/oidc/token/app"), value)
     assert (lease.lease_id, lease.renewable, lease.ttl) == ("", False, 1200)
 
 
 @pytest.mark.usefixtures("pki")
 def test_an_endpoint_that_wants_a_post_is_told_with_the_way_to_say_so(transport):
-    failed = failure(issue, transport, Dynamic("pki/issue/any"))
+    failed = failure(issue, transport, DynamicSecret("pki/issue/any"))
     assert (failed.kind, 'method="POST"' in failed.text) == (Kind.UNSUPPORTED, True)
-    assert issue(transport, Dynamic("pki/issue/bare", (("common_name", "a.b"),), "POST")).ttl > 3500
+    assert issue(transport, DynamicSecret("pki/issue/bare", (("common_name", "a.b"),), "POST")).ttl > 3500

@@ -101,7 +101,7 @@ def test_a_valid_token_that_may_not_look_itself_up_or_renew_itself_is_told_from_
         with pytest.raises(RequestFailedError) as caught:
             ask(transport, value, boot_time)
         assert caught.value.failure.kind is Kind.UNSUPPORTED
-        assert caught.value.failure.text.endswith(f"grant {grant}")
+        assert caught.value.failure.text.endswith(f"grant it {grant}")
         with pytest.raises(RequestFailedError) as caught:
             ask(transport, "no-token", boot_time)
         assert caught.value.failure.kind is Kind.DENIED
@@ -190,8 +190,8 @@ def test_a_spent_wrapping_token_is_a_security_event_and_vault_is_not_asked_again
     (files / "secret_id").write_text(token)
     method = approle(files, wrapped_path=ORIGIN)
     failure = failure_of(method, transport)
-    assert failure.kind is Kind.SPENT
-    assert "someone has read the secret_id" in failure.text
+    assert failure.kind is Kind.ALREADY_UNWRAPPED
+    assert "another client has read the secret_id" in failure.text
     assert token not in failure.text
     nobody = Transport(Address("http://127.0.0.1:1"))  # asking there would be bad weather
     assert failure_of(method, nobody) == failure
@@ -200,7 +200,7 @@ def test_a_spent_wrapping_token_is_a_security_event_and_vault_is_not_asked_again
 def test_a_new_wrapping_token_is_tried_after_a_spent_one(bao, transport, files):
     (files / "secret_id").write_text("s.spent-long-ago")
     method = approle(files, wrapped_path=ORIGIN)
-    assert failure_of(method, transport).kind is Kind.SPENT
+    assert failure_of(method, transport).kind is Kind.ALREADY_UNWRAPPED
     (files / "secret_id").write_text(wrap(bao, "auth/approle/role/reader/secret-id"))
     assert method.login(transport, boot_time).value
 
@@ -209,7 +209,7 @@ def test_a_wrapping_token_made_elsewhere_is_not_unwrapped(bao, transport, files)
     token = wrap(bao, "sys/wrapping/wrap", {"secret_id": "planted"})
     (files / "secret_id").write_text(token)
     failure = failure_of(approle(files, wrapped_path=ORIGIN), transport)
-    assert failure.kind is Kind.SPENT
+    assert failure.kind is Kind.ALREADY_UNWRAPPED
     assert "sys/wrapping/wrap" in failure.text
     # It was only looked at: who finds out can still unwrap it to see what was planted.
     assert bao.ask("POST", "sys/wrapping/unwrap", token=token)["data"] == {"secret_id": "planted"}

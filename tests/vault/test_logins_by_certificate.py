@@ -119,7 +119,7 @@ def test_a_renewed_certificate_is_shown_from_the_next_login_on(server, authority
         grant = one.login()
         assert serial_of(server, grant) == serial
         assert look_up(one.transport, grant.value, boot_time).id == grant.token.id
-        marks.append(one.method.mark())
+        marks.append(one.method.fingerprint())
     assert marks[0] != marks[1]
 
 

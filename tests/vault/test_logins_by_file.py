@@ -65,7 +65,7 @@ def test_a_jwt_is_read_anew_at_each_login(bao, jwt, signer, tmp_path, role):
         (tmp_path / "jwt").write_text(signer.sign(sub=subject, aud="vault") + "\n")
         grant = one.login()
         owners.append(owner_of(bao, grant))
-        marks.append(one.method.mark())
+        marks.append(one.method.fingerprint())
         assert (grant.token.ttl, grant.token.ours) == (3600, True)
     assert owners == ["team-jwt-old", "team-jwt-new"]
     assert marks[0] != marks[1]
@@ -182,7 +182,7 @@ def test_a_wrong_password_is_told_by_file_and_user_with_the_lockout_and_without_
     failure = userpass.failure()
     assert failure.kind is Kind.DENIED
     assert f"does not accept {tmp_path / 'password'} at auth/team/userpass/login/app.home" in failure.text
-    assert "has locked the user after refusals" in failure.text
+    assert "has locked the user after denied logins" in failure.text
     assert "canary" not in failure.text
 
 
@@ -233,7 +233,7 @@ NAME = Ref("secret", "shared/name")
 def test_a_login_and_a_read_stay_in_their_namespace(identity, team):
     here, outside = identity(team, namespace="team-a"), identity(team)
     value = here.login().value
-    assert kv.mount_version(here.transport, value, "secret") == 1
+    assert kv.detect_version(here.transport, value, "secret") == 1
     assert kv.read(here.transport, value, NAME, 1).data == {"owner": "team-a"}
     assert outside.failure().kind is Kind.DENIED
     with pytest.raises(RequestFailedError) as caught:

@@ -33,7 +33,7 @@ def test_a_body_is_sent_in_pieces(bao, transport):
 
 
 def test_a_refusal_has_its_meaning(transport):
-    for path, token, kind in (("sys/mounts", "none", Kind.DENIED), ("secret/data/nowhere", ROOT_TOKEN, Kind.MISSING)):
+    for path, token, kind in (("sys/mounts", "none", Kind.DENIED), ("secret/data/nowhere", ROOT_TOKEN, Kind.NOT_FOUND)):
         with pytest.raises(RequestFailedError) as caught, transport.stream("GET", path, token=token):
             pass
         assert caught.value.failure.kind is kind
@@ -63,13 +63,13 @@ def test_what_breaks_while_it_is_read_is_weather():
 def test_a_socket_in_the_file_system_is_an_address(memory):
     listener = f'listener "unix" {{\n address = "{memory}/api.sock"\n socket_mode = "600"\n}}\n'
     with OpenBao(memory, config=listener), closing(Transport(Address(f"unix://{memory}/api.sock"))) as transport:
-        transport.ask("POST", "secret/data/a", token=ROOT_TOKEN, body={"data": {"value": 1}})
-        assert transport.ask("GET", "secret/data/a", token=ROOT_TOKEN).data["data"] == {"value": 1}
+        transport.request("POST", "secret/data/a", token=ROOT_TOKEN, body={"data": {"value": 1}})
+        assert transport.request("GET", "secret/data/a", token=ROOT_TOKEN).data["data"] == {"value": 1}
     with (
         closing(Transport(Address(f"unix://{memory}/none.sock"))) as transport,
         pytest.raises(RequestFailedError) as caught,
     ):
-        transport.ask("GET", "sys/mounts", token=None)
+        transport.request("GET", "sys/mounts", token=None)
     assert caught.value.failure.kind is Kind.UNAVAILABLE
 
 

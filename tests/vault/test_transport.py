@@ -60,7 +60,7 @@ def http(status, body=b"{}", headers=""):
 def failure_at(url, **address):
     transport = Transport(Address(url, **address))
     with pytest.raises(RequestFailedError) as caught:
-        transport.ask("GET", "secret/data/x", token="canary-token")
+        transport.request("GET", "secret/data/x", token="canary-token")
     transport.close()
     assert "canary" not in caught.value.failure.text
     assert "127.0.0.1" not in caught.value.failure.text
@@ -69,7 +69,7 @@ def failure_at(url, **address):
 
 def answer_from(address):
     transport = Transport(address)
-    data = transport.ask("GET", "x", token=None).data
+    data = transport.request("GET", "x", token=None).data
     transport.close()
     return data
 
@@ -81,7 +81,7 @@ def test_nobody_there_is_weather():
 
 def test_a_name_that_does_not_resolve_is_weather():
     failure = failure_at("http://vault.invalid:8200")
-    assert (failure.kind, failure.text) == (Kind.UNAVAILABLE, "its name cannot be resolved")
+    assert (failure.kind, failure.text) == (Kind.UNAVAILABLE, "the host name cannot be resolved")
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_name_that_does_not_resolve_is_weather():
         (403, Kind.DENIED),
         (405, Kind.UNSUPPORTED),
         (412, Kind.UNAVAILABLE),
-        (429, Kind.LIMITED),
+        (429, Kind.RATE_LIMITED),
         (472, Kind.UNAVAILABLE),
         (473, Kind.UNAVAILABLE),
         (500, Kind.PATH_ERROR),
@@ -114,13 +114,13 @@ def test_retry_after_is_passed_on(fault):
 def test_a_404_with_words_is_an_endpoint_that_is_not_there_and_without_a_secret(fault):
     bodies = {
         b'{"errors":["no handler"]}': Kind.UNSUPPORTED,
-        b'{"errors":[]}': Kind.MISSING,
-        b"no": Kind.MISSING,
+        b'{"errors":[]}': Kind.NOT_FOUND,
+        b"no": Kind.NOT_FOUND,
         # As HashiCorp Vault's KV v2 answers a listing of detailed-metadata.
         b'{"data":null,"warnings":["Invalid path for a versioned K/V secrets engine. See the API docs"]}': (
             Kind.UNSUPPORTED
         ),
-        b'{"data":null,"warnings":["something else"]}': Kind.MISSING,
+        b'{"data":null,"warnings":["something else"]}': Kind.NOT_FOUND,
     }
     for body, kind in bodies.items():
         assert failure_at(f"http://127.0.0.1:{fault(http(404, body))}").kind is kind
@@ -196,15 +196,15 @@ def test_insecure_accepts_any_certificate(tls_port):
 def test_a_connection_that_the_server_let_go_of_is_opened_again_without_anyone_noticing(fault):
     transport = Transport(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"), idle=0.0)
     for _ in range(3):  # this server closes after each answer
-        assert transport.ask("GET", "x", token=None).data == {}
+        assert transport.request("GET", "x", token=None).data == {}
     transport.close()
 
 
 def test_a_connection_that_breaks_in_use_is_trouble_and_nothing_is_asked_twice(fault):
     transport = Transport(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"))
-    assert transport.ask("GET", "x", token=None).data == {}
+    assert transport.request("GET", "x", token=None).data == {}
     with pytest.raises(RequestFailedError) as caught:
-        transport.ask("GET", "x", token=None)
+        transport.request("GET", "x", token=None)
     assert caught.value.failure.kind is Kind.UNAVAILABLE
     transport.close()
 
@@ -212,7 +212,7 @@ def test_a_connection_that_breaks_in_use_is_trouble_and_nothing_is_asked_twice(f
 def test_a_token_that_no_header_may_hold_is_refused_without_repeating_it():
     transport = Transport(Address("http://127.0.0.1:1"))
     with pytest.raises(RequestFailedError) as caught:
-        transport.ask("GET", "x", token="canary\ntoken")
+        transport.request("GET", "x", token="canary\ntoken")
     assert "canary" not in str(caught.value)
 
 
@@ -232,7 +232,7 @@ def test_a_proxy_on_the_way_is_asked_with_the_whole_address_and_its_credentials_
     for scheme in ("http", "https"):
         transport = Transport(Address(f"{scheme}://vault.example:8200", proxy=proxy))
         with pytest.raises(RequestFailedError) as caught:
-            transport.ask("GET", "secret/x", token="canary-token")
+            transport.request("GET", "secret/x", token="canary-token")
         assert caught.value.failure.kind is Kind.UNAVAILABLE
         transport.close()
     listener.close()
@@ -247,7 +247,7 @@ def test_a_refusal_by_policy_is_told_from_that_of_a_token_that_is_not_valid(bao)
     transport = Transport(Address(bao.address))
     for value, by_policy in ((token, True), ("s.not-valid", False)):
         with pytest.raises(RequestFailedError) as caught:
-            transport.ask("GET", "secret/data/x", token=value)
+            transport.request("GET", "secret/data/x", token=value)
         assert (caught.value.failure.kind, caught.value.by_policy) == (Kind.DENIED, by_policy)
     transport.close()
 
@@ -258,7 +258,7 @@ def test_a_refusal_by_policy_is_told_from_that_of_a_token_that_is_not_valid(bao)
 def test_a_403_without_the_words_of_a_policy_is_no_refusal_by_policy(fault, errors):
     transport = Transport(Address(f"http://127.0.0.1:{fault(http(403, json.dumps({'errors': errors}).encode()))}"))
     with pytest.raises(RequestFailedError) as caught:
-        transport.ask("GET", "x", token="canary-token")
+        transport.request("GET", "x", token="canary-token")
     transport.close()
     assert not caught.value.by_policy
 
@@ -267,7 +267,8 @@ def test_a_good_answer_tells_its_lease_its_warning_of_a_cap_and_its_date(bao):
     transport = Transport(Address(bao.address))
     bao.ask("POST", "auth/token/roles/capped", {"token_explicit_max_ttl": "1h"})
     answers = [
-        transport.ask("POST", "auth/token/create/capped", token=ROOT_TOKEN, body={"ttl": ttl}) for ttl in ("30m", "2h")
+        transport.request("POST", "auth/token/create/capped", token=ROOT_TOKEN, body={"ttl": ttl})
+        for ttl in ("30m", "2h")
     ]
     transport.close()
     assert [answer.capped for answer in answers] == [False, True]
@@ -278,7 +279,7 @@ def test_a_good_answer_tells_its_lease_its_warning_of_a_cap_and_its_date(bao):
 def test_an_answer_without_a_usable_date_has_none(fault):
     for headers in ("", "Date: yesterday\r\n"):
         transport = Transport(Address(f"http://127.0.0.1:{fault(http(200, headers=headers))}"))
-        assert transport.ask("GET", "x", token=None).date is None
+        assert transport.request("GET", "x", token=None).date is None
         transport.close()
 
 
@@ -287,7 +288,7 @@ def test_a_request_may_have_a_patience_of_its_own():
     transport = Transport(Address(f"http://127.0.0.1:{silent.getsockname()[1]}"))
     began = time.monotonic()
     with pytest.raises(RequestFailedError) as caught:
-        transport.ask("GET", "x", token=None, timeout=0.2)
+        transport.request("GET", "x", token=None, timeout=0.2)
     silent.close()
     assert (caught.value.failure.kind, caught.value.failure.text) == (Kind.UNAVAILABLE, "no answer in time")
     assert 0.2 <= time.monotonic() - began < 3
@@ -331,7 +332,7 @@ def test_a_get_that_changes_something_is_sent_once_and_over_a_new_connection(ser
 
     transport = Transport(Address(f"http://127.0.0.1:{served(body)}"), idle=0.0)
     for _ in range(3):
-        transport.ask("GET", "x", token=None, changes=changes)
+        transport.request("GET", "x", token=None, changes=changes)
     transport.close()
     assert seen == sent
 
@@ -352,7 +353,7 @@ def side_by_side(served):
         port = served(body)
         transport = Transport(Address(f"http://127.0.0.1:{port}"), idle=idle)
         doors.append(transport)
-        askers = [threading.Thread(target=transport.ask, args=("GET", "x"), kwargs={"token": None}) for _ in range(3)]
+        askers = [threading.Thread(target=transport.request, args=("GET", "x"), kwargs={"token": None}) for _ in range(3)]
         for asker in askers:
             asker.start()
         for asker in askers:
@@ -366,7 +367,7 @@ def side_by_side(served):
 
 
 def ask_in_a_thread(transport):
-    asker = threading.Thread(target=transport.ask, args=("GET", "x"), kwargs={"token": None})
+    asker = threading.Thread(target=transport.request, args=("GET", "x"), kwargs={"token": None})
     asker.start()
     asker.join()
 
@@ -384,7 +385,7 @@ def test_a_change_over_a_new_connection_takes_the_place_of_one_that_waits(served
     port = served(lambda _client, _number: {})
     transport = Transport(Address(f"http://127.0.0.1:{port}"), idle=60.0)
     for method in ("GET", "POST", "GET", "POST"):
-        transport.ask(method, "x", token=None)
+        transport.request(method, "x", token=None)
         assert connections(os.getpid(), port) == 1
     transport.close()
 
@@ -446,11 +447,11 @@ def use(folder, name, content):
 def test_a_rotated_client_certificate_is_shown_from_the_next_request_on(rotating, tmp_path):
     transport = Transport(rotating)
     for _ in range(2):
-        assert transport.ask("GET", "x", token=None).data == {"name": "one", "connection": 1}
+        assert transport.request("GET", "x", token=None).data == {"name": "one", "connection": 1}
     use(tmp_path, "client.crt", "two.crt")
     use(tmp_path, "client.key", "two.key")
     for _ in range(2):
-        assert transport.ask("GET", "x", token=None).data == {"name": "two", "connection": 2}
+        assert transport.request("GET", "x", token=None).data == {"name": "two", "connection": 2}
     transport.close()
 
 
@@ -458,23 +459,23 @@ def test_a_client_certificate_and_key_that_do_not_fit_are_told_until_they_do(rot
     transport = Transport(rotating)
     use(tmp_path, "client.crt", "two.crt")
     with pytest.raises(RequestFailedError) as caught:
-        transport.ask("GET", "x", token=None)
+        transport.request("GET", "x", token=None)
     assert caught.value.failure.kind is Kind.UNAVAILABLE
     assert "client_key_file" in caught.value.failure.text
     use(tmp_path, "client.key", "two.key")
-    assert transport.ask("GET", "x", token=None).data["name"] == "two"
+    assert transport.request("GET", "x", token=None).data["name"] == "two"
     transport.close()
 
 
 def test_a_changed_ca_is_the_one_that_is_trusted(rotating, tmp_path):
     transport = Transport(rotating)
-    assert transport.ask("GET", "x", token=None).data["name"] == "one"
+    assert transport.request("GET", "x", token=None).data["name"] == "one"
     use(tmp_path, "ca.pem", "one.crt")
     with pytest.raises(RequestFailedError) as caught:
-        transport.ask("GET", "x", token=None)
+        transport.request("GET", "x", token=None)
     assert "vault.ca_file" in caught.value.failure.text
     use(tmp_path, "ca.pem", "vault.example.crt")
-    assert transport.ask("GET", "x", token=None).data["name"] == "one"
+    assert transport.request("GET", "x", token=None).data["name"] == "one"
     transport.close()
 
 
@@ -493,7 +494,7 @@ def test_each_request_over_a_kept_connection_to_a_proxy_names_the_whole_address(
     url = "http://vault.example:8200"
     transport = Transport(Address(url, proxies={url: f"http://127.0.0.1:{listener.getsockname()[1]}"}))
     for _ in range(2):
-        transport.ask("GET", "x", token=None)
+        transport.request("GET", "x", token=None)
     transport.close()
     listener.close()
     assert lines == [b"GET http://vault.example:8200/v1/x HTTP/1.1"] * 2
@@ -505,6 +506,6 @@ def test_what_answers_in_no_envelope_is_data_as_a_whole(bao, fault):
     seals = []
     for url in urls:
         with closing(Transport(Address(url))) as transport:
-            seals.append(transport.ask("GET", "sys/seal-status", token=None).data)
+            seals.append(transport.request("GET", "sys/seal-status", token=None).data)
     assert seals[0]["sealed"] is False
     assert seals[1:] == [{}, {}]

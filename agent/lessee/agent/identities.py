@@ -14,7 +14,7 @@ from lessee.agent.machine.leases.release import nothing_to_revoke
 from lessee.agent.machine.protocol import events as ev
 from lessee.agent.machine.protocol.app_spec import Consumer, Want
 from lessee.agent.machine.state import App
-from lessee.config import Config, LastGood, Vault
+from lessee.config import Config, LastKnownGoodFallback, Vault
 from lessee.core.consumers import instance_name, metadata_path
 from lessee.core.immutable import replace
 from lessee.core.paths import Need
@@ -22,7 +22,7 @@ from lessee.host.clock import boot_time
 from lessee.host.project import Project
 from lessee.rendering.app_templates import Recipe
 from lessee.telemetry.logs import log
-from lessee.vault.connect import variables_of
+from lessee.vault.client_factory import credential_variables
 
 
 class Identities:
@@ -139,7 +139,7 @@ class Identities:
     def _begin(self, vault: Vault) -> None:
         key = key_of(vault)
         if key not in self._all:
-            if names := variables_of(vault.auth):
+            if names := credential_variables(vault.auth):
                 # Wanted in CI alone.
                 from lessee.process.spawn import hide  # noqa: PLC0415
 
@@ -172,7 +172,7 @@ class Identities:
             checks=app.check is not None,
             proves=self._notifies and app.ready is not None,
             falls_back=self._stays and app.fallback is not None,
-            keeps=self._stays and isinstance(app.fallback, LastGood),
+            keeps=self._stays and isinstance(app.fallback, LastKnownGoodFallback),
             consumer=_consumer(recipe) if self._stays else None,
         )
 

@@ -23,7 +23,7 @@ from lessee.host.clock import boot_time
 from lessee.rendering.app_templates import Recipe
 from lessee.rendering.render import Inputs, Rendering, render
 from lessee.telemetry.logs import log
-from lessee.vault.connect import connect
+from lessee.vault.client_factory import create_client
 
 if TYPE_CHECKING:
     from lessee.agent.app_tasks import Telling
@@ -50,7 +50,7 @@ class Identity:
         self._keeper = effects.keeper
         self._redactor = effects.redactor
         self._post = post
-        self._client = connect(vault, effects.environ, post, boot_time)
+        self._client = create_client(vault, effects.environ, post, boot_time)
         self._traced = effects.tracing.of(self.key[:8]) if effects.tracing is not None else None
         self.state = start(seed ^ int(self.key[:16], 16))
 
@@ -78,7 +78,7 @@ class Identity:
         self._redactor.learn(self._learned("token"), [value for _, value in tokens])
         for lease in leases:
             self._redactor.learn(self._learned(str(lease.need)), lease.secret.data.values())
-        self._client.keep(tokens)
+        self._client.restore_tokens(tokens)
         return (ev.LeasesRecovered(tuple(leases), tuple(token for token, _ in tokens)),)
 
     def configure(
@@ -137,7 +137,7 @@ class Identity:
             case ev.SecretIssued(), _:
                 self._redactor.learn(self._learned(str(event.lease.need)), event.lease.secret.data.values())
             case ev.LoggedIn(), cmd.Login():
-                value = self._client.accept(event.call)
+                value = self._client.use_login(event.call)
                 self._redactor.learn(self._learned("token"), [value])
                 self._keep_token(event.token, value)
             case ev.TokenRenewed(), cmd.RenewToken():
@@ -291,7 +291,7 @@ class Identity:
                 case cmd.ForgetLease():
                     self._keeper.forget_lease(self.key, command.id)
                 case cmd.ForgetToken():
-                    self._client.forget(command.id)
+                    self._client.forget_token(command.id)
                     self._keeper.forget_token(self.key, command.id)
                 case _:
                     assert_never(command)

@@ -1,1 +1,1 @@
-"""The one door to Vault."""
+"""All communication with Vault."""

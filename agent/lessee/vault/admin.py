@@ -16,9 +16,9 @@ from lessee.core.paths import Folder, Ref
 from lessee.core.secrets import Secret, VersionMetadata
 from lessee.core.tokens import Token
 from lessee.vault.auth.login import look_up
-from lessee.vault.connect import address_of, method_of
+from lessee.vault.client_factory import address_of, auth_method_of
 from lessee.vault.engines import kv, leases
-from lessee.vault.transport import Answer, RequestFailedError, Transport
+from lessee.vault.transport import RequestFailedError, Response, Transport
 
 Clock = Callable[[], float]
 
@@ -83,7 +83,7 @@ class AdminClient:
         *,
         method: str = "POST",
         wrap_ttl: float | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Write at a path. `wrap_ttl`: the answer is response-wrapped for this many seconds.
 
         After VaultUnreachableError it is not known whether the server did it.
@@ -103,13 +103,13 @@ class AdminClient:
         params: Mapping[str, str] | None = None,
         wrap_ttl: float | None = None,
         changes: bool | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Send any request; if there is nothing at the path, the error's kind is NOT_FOUND.
 
         `changes`: the transport must not send it twice; default: all but GET.
         """
         with _errors_at(path):
-            return self._transport.ask(
+            return self._transport.request(
                 method,
                 path,
                 token=self._token,
@@ -135,12 +135,12 @@ class AdminClient:
         """The answer of sys/health: `initialized`, `sealed`, `standby`. It takes no token."""
         # hvac's read_health_status has no perfstandbyok, and returns an unavailable server's answer as if it were good.
         with _errors_at(self.address):
-            return self._transport.ask("GET", "sys/health", token=None, params=_HEALTH, timeout=self._timeout).data
+            return self._transport.request("GET", "sys/health", token=None, params=_HEALTH, timeout=self._timeout).data
 
-    def seal_status(self) -> Answer:
+    def seal_status(self) -> Response:
         """The answer of sys/seal-status, with the server's date. It takes no token."""
         with _errors_at(self.address):
-            return self._transport.ask("GET", "sys/seal-status", token=None, timeout=self._timeout)
+            return self._transport.request("GET", "sys/seal-status", token=None, timeout=self._timeout)
 
     def look_up_token(self, clock: Clock) -> Token:
         """What Vault says of the token; the kind is UNSUPPORTED if it is valid but may not look itself up."""
@@ -150,7 +150,7 @@ class AdminClient:
     def capabilities(self, paths: Sequence[str]) -> Mapping[str, Sequence[str]]:
         """What the token may do at each of these paths."""
         with _errors_at("sys/capabilities-self"):
-            found = self._transport.ask(
+            found = self._transport.request(
                 "POST", "sys/capabilities-self", token=self._token, body={"paths": list(paths)}, changes=False
             )
         return {path: found.data.get(path) or () for path in paths}
@@ -158,12 +158,12 @@ class AdminClient:
     def kv_version(self, mount: str) -> int:
         """1 or 2."""
         with _errors_at(mount):
-            return kv.mount_version(self._transport, self._token, mount)
+            return kv.detect_version(self._transport, self._token, mount)
 
     def lists_kv_versions(self, mount: str) -> bool:
         """Whether a listing of this KV mount can hold each secret's version, as on OpenBao 2.3 and later."""
         with _errors_at(mount):
-            return kv.is_detailed(self._transport, self._token, mount)
+            return kv.has_detailed_listing(self._transport, self._token, mount)
 
     def read_secret(self, ref: Ref, version: int) -> Secret | VersionMetadata | None:
         """A KV secret; the metadata alone of a deleted one; None if there never was one. `version` of the engine."""
@@ -172,13 +172,13 @@ class AdminClient:
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.NOT_FOUND:
                 raise request_error(exc.failure, str(ref)) from None
-            return kv.deleted(exc)
+            return kv.deleted_version(exc)
 
     def read_version(self, path: str, number: int) -> Mapping[str, Any]:
         """One version of a KV v2 secret, as the server answers: of a deleted one the `metadata` alone, or nothing."""
         try:
             params = {"version": str(number)}
-            return self._transport.ask("GET", path, token=self._token, params=params, timeout=self._timeout).data
+            return self._transport.request("GET", path, token=self._token, params=params, timeout=self._timeout).data
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.NOT_FOUND:
                 raise request_error(exc.failure, path) from None
@@ -194,7 +194,7 @@ class AdminClient:
 def admin_client(
     vault: Vault, environ: Mapping[str, str], clock: Clock, *, token: str | None = None
 ) -> Iterator[AdminClient]:
-    """A client with `token`, or with $VAULT_TOKEN if it is None. If that is empty, it logs in as configured.
+    """A client with `token`, or without it with $VAULT_TOKEN. If that is empty, it logs in as configured.
 
     The token of such a login is revoked at the end. Raises DeniedError or VaultUnreachableError.
     """
@@ -204,7 +204,7 @@ def admin_client(
             yield AdminClient(transport, value)
             return
         with _errors_at(vault.address):
-            grant = method_of(_without_side_effects(vault), environ).login(transport, clock)
+            grant = auth_method_of(_without_side_effects(vault), environ).login(transport, clock)
         try:
             yield AdminClient(transport, grant.value)
         finally:

@@ -1,4 +1,4 @@
-"""Obeys the machine's commands to Vault, each in a thread, and posts the answers."""
+"""Executes the machine's Vault commands in threads, and posts an event for each answer."""
 
 import queue
 import threading
@@ -10,42 +10,44 @@ from lessee.agent.machine.protocol import events as ev
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import replace
 from lessee.core.tokens import Token
-from lessee.vault.auth.login import Clock, Grant, Method, look_up, renew
+from lessee.vault.auth.login import AuthMethod, Clock, Grant, look_up, renew
 from lessee.vault.engines import kv, leases
 from lessee.vault.transport import RequestFailedError, Transport
 
 if TYPE_CHECKING:
     from lessee.vault.subscription import Subscription
 
-READERS = 3
-"""Threads that read: enough to keep a server busy from two cores."""
-ISSUERS = 2
-"""Threads that have something issued, which may take as long as the system behind Vault does."""
-KEEPERS = 2
-"""Threads that renew and revoke: neither reading nor issuing that hangs delays them."""
+READER_THREADS = 3
+"""Threads for reads: enough to use two processor cores of a server."""
+ISSUER_THREADS = 2
+"""Threads that issue dynamic secrets. An issue takes as long as the system behind Vault does."""
+LEASE_THREADS = 2
+"""Threads that renew and revoke leases, so that a hanging read or issue delays no renewal."""
 
 
 class Client:
-    """Vault, as the machine of one identity sees it. Tokens' values rest here and in requests under way."""
+    """Vault for the machine of one identity. Only this object and the requests in progress hold token values."""
 
-    def __init__(self, transport: Transport, method: Method, post: Callable[[ev.Event], None], clock: Clock) -> None:
-        """`post` takes events from any thread."""
+    def __init__(
+        self, transport: Transport, method: AuthMethod, post: Callable[[ev.Event], None], clock: Clock
+    ) -> None:
+        """`post`: takes an event from any thread."""
         self._transport = transport
         self._method = method
         self._post = post
         self._clock = clock
         self._values: dict[str, str] = {}
         self.token = ""
-        """The value of the one in use."""
+        """The value of the token in use."""
         self._ours = True
-        self._kept: Grant | None = None
-        self._refused: tuple[bytes, Failure] | None = None
+        self._saved: Grant | None = None
+        self._rejection: tuple[bytes, Failure] | None = None
         self._grants: dict[int, Grant] = {}
-        self._session = _Lane("session", 1, self._run)
-        self._keepers = _Lane("keeper", KEEPERS, self._run)
-        self._issuers = _Lane("issuer", ISSUERS, self._run)
-        self._readers = _Lane("reader", READERS, self._run)
-        self._reporter = _Lane("reporter", 1, self._run)
+        self._session_pool = _WorkerPool("session", 1, self._run)
+        self._lease_pool = _WorkerPool("keeper", LEASE_THREADS, self._run)
+        self._issuer_pool = _WorkerPool("issuer", ISSUER_THREADS, self._run)
+        self._reader_pool = _WorkerPool("reader", READER_THREADS, self._run)
+        self._reporter_pool = _WorkerPool("reporter", 1, self._run)
 
     @property
     def address(self) -> str:
@@ -59,60 +61,60 @@ class Client:
         return subscribe(self._transport, self.token, types)
 
     def obey(self, command: cmd.VaultCommand) -> None:
-        """Start a request; its answer is posted."""
+        """Start a request; a thread posts its answer."""
         match command:
             case cmd.Login() | cmd.RenewToken() | cmd.LookUpToken():
-                self._session.put(command)
+                self._session_pool.put(command)
             case cmd.RenewLease() | cmd.LookUpLease() | cmd.RevokeLease() | cmd.RevokeToken():
-                self._keepers.put(command)
+                self._lease_pool.put(command)
             case cmd.IssueSecret():
-                self._issuers.put(command)
+                self._issuer_pool.put(command)
             case cmd.ReportVersions():
-                self._reporter.put(command)
+                self._reporter_pool.put(command)
             case _:
-                self._readers.put(command)
+                self._reader_pool.put(command)
 
     def abandon(self, call: int) -> None:
-        """Do not wait for a call; should it hang, another thread takes the place of its own."""
-        for lane in self._lanes:
-            lane.abandon(call)
+        """Stop waiting for a call. If it hangs, a new thread replaces its thread."""
+        for pool in self._pools:
+            pool.abandon(call)
         self._grants.pop(call, None)
 
     def close(self) -> None:
-        """Ask nothing more; what is under way ends as it may, and nobody hears of it."""
+        """Send no further request. Answers to requests in progress are dropped."""
         self._post = lambda _event: None
-        for lane in self._lanes:
-            lane.close()
+        for pool in self._pools:
+            pool.close()
         self._transport.close()
 
-    def keep(self, tokens: Sequence[tuple[Token, str]]) -> None:
-        """Tokens of an earlier life, the oldest first: the first login may adopt the last one."""
+    def restore_tokens(self, tokens: Sequence[tuple[Token, str]]) -> None:
+        """Take over the tokens of an earlier run, the oldest first. The first login may reuse the last one."""
         for token, value in tokens:
             self._values[token.id] = value
-            self._kept = Grant(value, token)
+            self._saved = Grant(value, token)
 
-    def accept(self, call: int) -> str:
-        """Use the token that this login gave, and tell its value, to be kept."""
+    def use_login(self, call: int) -> str:
+        """Use the token from this login, and return its value, so that the caller can save it."""
         grant = self._grants.pop(call)
         self.token, self._ours = grant.value, grant.token.ours
         self._values[grant.token.id] = grant.value
         return grant.value
 
-    def forget(self, token_id: str) -> None:
-        """The token with this id is not needed any more."""
+    def forget_token(self, token_id: str) -> None:
+        """Drop the value of the token with this id."""
         self._values.pop(token_id, None)
 
     @property
-    def _lanes(self) -> "tuple[_Lane, ...]":
-        return self._session, self._keepers, self._issuers, self._readers, self._reporter
+    def _pools(self) -> "tuple[_WorkerPool, ...]":
+        return self._session_pool, self._lease_pool, self._issuer_pool, self._reader_pool, self._reporter_pool
 
     def _run(self, command: cmd.VaultCommand) -> None:
         try:
             event = self._answer(command)
         except RequestFailedError as exc:
-            event = ev.RequestFailed(command.call, exc.failure, kv.deleted(exc))
-        except Exception as exc:  # noqa: BLE001  # A thread that ends silently would be a lost answer.
-            failure = Failure(Kind.UNAVAILABLE, f"an answer was not understood ({type(exc).__name__})")
+            event = ev.RequestFailed(command.call, exc.failure, kv.deleted_version(exc))
+        except Exception as exc:  # noqa: BLE001  # A thread that ends without an event would lose the answer.
+            failure = Failure(Kind.UNAVAILABLE, f"the agent cannot parse an answer ({type(exc).__name__})")
             event = ev.RequestFailed(command.call, failure)
         self._post(event)
 
@@ -123,10 +125,10 @@ class Client:
             case cmd.DetectKvVersion() | cmd.ListFolder() | cmd.ReadMetadata() | cmd.ReadSecret():
                 return self._answer_reading(command)
             case cmd.ReportVersions():
-                # Few apps read what is rotated.
+                # Few apps read rotated secrets.
                 from lessee.vault.engines import consumers  # noqa: PLC0415
 
-                consumers.say(self._transport, self.token, command)
+                consumers.report_versions(self._transport, self.token, command)
                 return ev.VersionsReported(command.call)
             case _:
                 return self._answer_leases(command)
@@ -135,10 +137,10 @@ class Client:
         call = command.call
         match command:
             case cmd.Login():
-                kept = None if command.fresh else self._adopt()
-                grant = kept or self._login(if_changed=command.if_changed)
+                saved = None if command.fresh else self._reuse_saved_token()
+                grant = saved or self._login(if_changed=command.if_changed)
                 self._grants[call] = grant
-                return ev.LoggedIn(call, grant.token, kept=kept is not None)
+                return ev.LoggedIn(call, grant.token, kept=saved is not None)
             case cmd.RenewToken():
                 return ev.TokenRenewed(call, renew(self._transport, self.token, self._clock, ours=self._ours))
             case cmd.LookUpToken():
@@ -152,12 +154,12 @@ class Client:
         call, transport, token = command.call, self._transport, self.token
         match command:
             case cmd.DetectKvVersion():
-                return ev.KvVersionDetected(call, kv.mount_version(transport, token, command.mount))
+                return ev.KvVersionDetected(call, kv.detect_version(transport, token, command.mount))
             case cmd.ListFolder():
                 secrets = kv.list_folder(transport, token, command.folder, command.version, detailed=command.detailed)
                 return ev.FolderListed(call, secrets)
             case cmd.ReadMetadata():
-                return ev.MetadataRead(call, kv.look(transport, token, command.ref))
+                return ev.MetadataRead(call, kv.read_metadata(transport, token, command.ref))
             case cmd.ReadSecret():
                 return ev.SecretRead(call, kv.read(transport, token, command.ref, command.version))
             case _:
@@ -184,44 +186,44 @@ class Client:
             leases.revoke_token(self._transport, self._values[command.token])
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.DENIED or exc.by_policy:
-                raise  # else it is no more already
+                raise  # Any other denial means that the token has ended already.
         return ev.Revoked(command.call)
 
     def _login(self, *, if_changed: bool) -> Grant:
-        mark = self._method.mark()
-        if if_changed and self._refused is not None and self._refused[0] == mark:
-            raise RequestFailedError(self._refused[1])
+        fingerprint = self._method.fingerprint()
+        if if_changed and self._rejection is not None and self._rejection[0] == fingerprint:
+            raise RequestFailedError(self._rejection[1])
         try:
             return self._method.login(self._transport, self._clock)
         except RequestFailedError as exc:
-            self._refused = (mark, exc.failure)
+            self._rejection = (fingerprint, exc.failure)
             raise
 
-    def _adopt(self) -> Grant | None:
-        """The kept token, where it is still good."""
-        if self._kept is None:
+    def _reuse_saved_token(self) -> Grant | None:
+        """The saved token if it is still valid."""
+        if self._saved is None:
             return None
-        kept = self._kept
+        saved = self._saved
         try:
-            token = look_up(self._transport, kept.value, self._clock, ours=kept.token.ours)
+            token = look_up(self._transport, saved.value, self._clock, ours=saved.token.ours)
         except RequestFailedError as exc:
             match exc.failure.kind:
                 case Kind.UNSUPPORTED:
-                    return kept  # it is valid, and may not tell us more
+                    return saved  # It is valid, but may not look itself up.
                 case Kind.DENIED:
-                    self._kept = None
+                    self._saved = None
                     return None
                 case _:
                     raise
         if token.ttl:
-            # It is as old as it is: what was due for it is due, however often the agent is started again.
-            ttl = max(token.ttl, kept.token.ttl)
+            # Restarts do not postpone what is due for it: it counts from its first issue.
+            ttl = max(token.ttl, saved.token.ttl)
             token = replace(token, sent_at=token.ends_at - ttl, ttl=ttl)
-        return replace(kept, token=replace(token, renewable=token.renewable and kept.token.renewable))
+        return replace(saved, token=replace(token, renewable=token.renewable and saved.token.renewable))
 
 
-class _Lane:
-    """A queue of commands and the threads that serve it, started when they are needed."""
+class _WorkerPool:
+    """A queue of commands and its threads, which start on demand."""
 
     def __init__(self, name: str, limit: int, run: Callable[[cmd.VaultCommand], None]) -> None:
         self._name = name
@@ -245,10 +247,10 @@ class _Lane:
     def abandon(self, call: int) -> None:
         with self._lock:
             if call not in self._open:
-                return  # it is another lane's, or over
+                return  # It belongs to another pool, or is done.
             self._abandoned.add(call)
             if call in self._busy:
-                self._threads -= 1  # the hanging one ends when it comes back
+                self._threads -= 1  # The hanging thread ends when its request does.
                 if not self._queue.empty():
                     self._start()
 
@@ -270,18 +272,18 @@ class _Lane:
                 if command is None:
                     self._threads -= 1
                     return
-                if self._is_over(command.call):
+                if self._finish(command.call):
                     continue
                 self._open.add(command.call)
                 self._busy.add(command.call)
             self._run(command)
             with self._lock:
                 self._busy.discard(command.call)
-                if self._is_over(command.call):
+                if self._finish(command.call):
                     return
 
-    def _is_over(self, call: int) -> bool:
-        """Take the call off the list; whether nobody waits for it any more."""
+    def _finish(self, call: int) -> bool:
+        """Forget the call, and return whether it was abandoned."""
         self._open.discard(call)
         abandoned = call in self._abandoned
         self._abandoned.discard(call)

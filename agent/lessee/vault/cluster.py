@@ -1,39 +1,39 @@
-"""Which of Vault's addresses to ask."""
+"""Selects the address of a Vault cluster that serves requests."""
 
 import threading
 from collections import Counter
 from collections.abc import Callable
 
 from lessee.core.failures import Failure, Kind
-from lessee.vault.responses import RequestFailedError, meaning
+from lessee.vault.responses import RequestFailedError, describe_status
 
 ACTIVE = 200
 STANDBY = (429, 473)
-"""It passes on what it cannot do itself, once there is an active node."""
+"""A standby forwards requests to the active node, if there is one."""
 
 
 class Cluster:
-    """The addresses of one Vault, of which one is in use, by all threads."""
+    """The addresses of one Vault. All threads use the same one of them."""
 
     def __init__(self, urls: tuple[str, ...], health: Callable[[str], int | str]) -> None:
-        """`health` gives the status of an address's sys/health, or why it does not answer."""
+        """`health`: the status of sys/health at an address, or why it does not answer."""
         self._urls = urls
         self._health = health
         self._lock = threading.Lock()
         self._serves = len(urls) == 1
         self.url = urls[0]
-        """The address in use, or used last."""
+        """The address in use, or the last one in use."""
 
     def find(self) -> str:
-        """The address that serves. Raises RequestFailedError where none does."""
+        """The address that serves requests. Raises RequestFailedError if no address does."""
         with self._lock:
             if not self._serves:
-                self.url = self._look()
+                self.url = self._select()
                 self._serves = True
             return self.url
 
-    def lose(self, url: str) -> bool:
-        """It did not serve; whether it is worth asking `find` for another."""
+    def mark_unavailable(self, url: str) -> bool:
+        """Select another address before the next request; return whether there is one to try."""
         if len(self._urls) == 1:
             return False
         with self._lock:
@@ -41,7 +41,7 @@ class Cluster:
                 self._serves = False
         return True
 
-    def _look(self) -> str:
+    def _select(self) -> str:
         standby = None
         reasons = Counter[str]()
         for url in sorted(self._urls, key=lambda url: url != self.url):
@@ -51,10 +51,10 @@ class Cluster:
                 case status if status in STANDBY:
                     standby = standby or url
                 case int() as status:
-                    reasons[meaning(status)] += 1
+                    reasons[describe_status(status)] += 1
                 case str() as reason:
                     reasons[reason] += 1
         if standby is not None:
             return standby
-        told = ", ".join(f"{reason} at {number}" for reason, number in reasons.items())
-        raise RequestFailedError(Failure(Kind.UNAVAILABLE, f"of {len(self._urls)} addresses none serves: {told}"))
+        counts = ", ".join(f"{reason} at {number}" for reason, number in reasons.items())
+        raise RequestFailedError(Failure(Kind.UNAVAILABLE, f"none of {len(self._urls)} addresses serves: {counts}"))

@@ -1,24 +1,24 @@
-"""Open connections that wait for the next request of any thread."""
+"""Holds open connections for the next request of any thread."""
 
 import threading
 
-from lessee.vault.connections import Connection, Stamp
+from lessee.vault.connections import Connection, FileStamps
 
 
-class Kept:
-    """One is held; more, only as long as requests go side by side.
+class ConnectionPool:
+    """Holds one connection, and more only while requests run concurrently.
 
-    A fleet's server has them all: each agent needs several when it starts, and a single one from then on.
+    The server of a fleet carries the connections of all agents, and an agent needs several only when it starts.
     """
 
     def __init__(self, idle: float) -> None:
-        """`idle`: seconds after which one that nobody needed is let go."""
+        """`idle`: seconds without use after which a spare connection is closed."""
         self._idle = idle
         self._lock = threading.Lock()
         self._connections: list[Connection] = []
 
-    def take(self, url: str, stamp: Stamp) -> Connection | None:
-        """The one that was used last, so that the others are not needed. Those that do not fit any more are closed."""
+    def acquire(self, url: str, stamp: FileStamps) -> Connection | None:
+        """The connection that was used last, so that the others become idle. Close those with outdated TLS files."""
         while True:
             with self._lock:
                 if not self._connections:
@@ -28,8 +28,8 @@ class Kept:
                 return connection
             connection.close()
 
-    def put(self, connection: Connection) -> None:
-        """It has just been used."""
+    def release(self, connection: Connection) -> None:
+        """Return a connection after its use."""
         with self._lock:
             spare = [other for other in self._connections if other.idle > self._idle]
             self._connections = [other for other in self._connections if other not in spare]
@@ -38,7 +38,7 @@ class Kept:
             other.close()
 
     def close(self) -> None:
-        """Close those that wait."""
+        """Close the connections that are not in use."""
         with self._lock:
             spare, self._connections = self._connections, []
         for connection in spare:

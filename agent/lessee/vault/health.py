@@ -1,4 +1,4 @@
-"""How a server says it is, to whoever asks: no token is needed."""
+"""Reads sys/health of each address, which takes no token."""
 
 import time
 from collections.abc import Mapping
@@ -9,38 +9,38 @@ from typing import Any
 import msgspec
 
 from lessee.core.immutable import ImmutableStruct
-from lessee.vault.connections import Address, Connections
-from lessee.vault.responses import answer, describe_connection_error
+from lessee.vault.connections import Address, Connector
+from lessee.vault.responses import describe_connection_error, parse_response
 
 _ACTIVE = 200
 
 
 class Health(ImmutableStruct, frozen=True):
-    """An answer of sys/health. `error`: why none came, in words that name no host; then nothing else is known."""
+    """An answer of sys/health. `error`: why no answer arrived, without a host name; then the other fields mean nothing."""
 
     url: str
     error: str = ""
-    initialised: bool = False
+    initialized: bool = False
     sealed: bool = True
     active: bool = False
-    """Whether it serves itself; a standby passes on."""
+    """Whether the node serves requests itself; a standby forwards them."""
     version: str = ""
-    date: float | None = None
-    """By the server's clock, in whole seconds since 1970."""
-    here: float = 0.0
-    """When that came, by the clock of this machine."""
+    server_time: float | None = None
+    """The server's clock, in whole seconds since 1970."""
+    received_at: float = 0.0
+    """The clock of this machine when the answer arrived."""
     certificate: bytes | None = None
-    """What it showed, in DER; None without TLS."""
+    """The server's certificate in DER; None without TLS."""
 
 
-def look(address: Address, timeout: float) -> tuple[Health, ...]:
-    """The health of each of the addresses, side by side, within `timeout` seconds to connect and as many to read."""
-    connections, urls = Connections(address), address.urls or (address.url,)
+def check_health(address: Address, timeout: float) -> tuple[Health, ...]:
+    """The health of each address, concurrently, within `timeout` seconds to connect and again to read."""
+    connections, urls = Connector(address), address.urls or (address.url,)
     with ThreadPoolExecutor(len(urls)) as threads:
-        return tuple(threads.map(lambda url: _look(connections, url, timeout), urls))
+        return tuple(threads.map(lambda url: _check(connections, url, timeout), urls))
 
 
-def _look(connections: Connections, url: str, timeout: float) -> Health:
+def _check(connections: Connector, url: str, timeout: float) -> Health:
     try:
         connection = connections.open(url, timeout=timeout)
         certificate = connection.certificate()
@@ -48,22 +48,22 @@ def _look(connections: Connections, url: str, timeout: float) -> Health:
     except (OSError, HTTPException) as exc:
         return Health(url, describe_connection_error(exc))
     connection.close()
-    said = _said(content)
-    if "initialized" not in said:
-        return Health(url, f"what answers is not Vault (status {response.status})")
+    body = _decode(content)
+    if "initialized" not in body:
+        return Health(url, f"the server at this address is not Vault (status {response.status})")
     return Health(
         url,
-        initialised=said["initialized"] is True,
-        sealed=said.get("sealed") is not False,
+        initialized=body["initialized"] is True,
+        sealed=body.get("sealed") is not False,
         active=response.status == _ACTIVE,
-        version=str(said.get("version") or ""),
-        date=answer(response.headers, b"{}").date,
-        here=time.time(),
+        version=str(body.get("version") or ""),
+        server_time=parse_response(response.headers, b"{}").date,
+        received_at=time.time(),
         certificate=certificate,
     )
 
 
-def _said(content: bytes) -> Mapping[str, Any]:
+def _decode(content: bytes) -> Mapping[str, Any]:
     try:
         return msgspec.json.decode(content, type=dict[str, Any])
     except msgspec.MsgspecError:

@@ -10,7 +10,7 @@ from hvac.adapters import JSONAdapter
 
 if TYPE_CHECKING:
     from lessee.vault.admin import AdminClient
-    from lessee.vault.responses import Answer
+    from lessee.vault.responses import Response
 
 _OPTIONS = frozenset({"json", "params", "wrap_ttl"})
 _READS = pattern(
@@ -94,7 +94,7 @@ def _spelled(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _json(answer: "Answer") -> dict[str, Any]:
+def _json(answer: "Response") -> dict[str, Any]:
     """The answer as JSONAdapter returns it. What Vault answers without an envelope is the data itself."""
     if not answer.request_id:
         return dict(answer.data)

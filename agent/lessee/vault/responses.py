@@ -1,4 +1,4 @@
-"""What the answers of Vault mean; its own error texts stay here, since they may repeat what it was sent."""
+"""Parses Vault's answers. Vault's own error texts stay in this module, for they may repeat what it was sent."""
 
 import socket
 import ssl
@@ -13,10 +13,10 @@ from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
 
 
-class Answer(ImmutableStruct, frozen=True):
-    """A good answer; the fields as Vault names them. Without a lease the `lease_id` is empty.
+class Response(ImmutableStruct, frozen=True):
+    """A successful answer, with Vault's names of the fields. Without a lease the `lease_id` is empty.
 
-    What answers in no envelope, as sys/init and sys/seal-status do, is `data` as a whole.
+    If an answer has no envelope, as those of sys/init and sys/seal-status, `data` is the whole of it.
     """
 
     hidden = ("data", "auth", "wrapping_token")
@@ -27,18 +27,18 @@ class Answer(ImmutableStruct, frozen=True):
     lease_duration: float = 0
     renewable: bool = False
     capped: bool = False
-    """The server warned that it gave less than was asked for, because of a max_ttl."""
+    """The server warned that a max_ttl has shortened the ttl."""
     request_id: str = ""
     date: float | None = None
-    """When it was sent, in whole seconds since 1970 by the server's clock."""
+    """The server's clock, in whole seconds since 1970."""
     wrapping_token: str = ""
-    """Of a response-wrapped answer, whose data are behind it."""
+    """The wrapping token of a response-wrapped answer, which has no data."""
     help: str = ""
-    """Of a path that was asked for its help."""
+    """The help text of a path, if the request asked for it."""
 
 
 class RequestFailedError(Exception):
-    """A request failed; `data` holds what a 404 still tells. `by_policy`: the token itself is valid."""
+    """A request failed. `data`: the data of a 404. `by_policy`: the token itself is valid."""
 
     def __init__(self, failure: Failure, data: Mapping[str, Any] | None = None, *, by_policy: bool = False) -> None:
         super().__init__(failure.text)
@@ -47,18 +47,18 @@ class RequestFailedError(Exception):
         self.by_policy = by_policy
 
 
-class UnfitFilesError(OSError):
-    """The files for TLS can be read, but make no sense, or not together."""
+class InvalidTlsFilesError(OSError):
+    """The TLS files are readable, but invalid or not a pair."""
 
 
-def answer(headers: HTTPMessage, content: bytes) -> Answer:
-    """The meaning of a 200 or 204. Raises RequestFailedError where it is not Vault's."""
+def parse_response(headers: HTTPMessage, content: bytes) -> Response:
+    """Parse a 200 or 204. Raises RequestFailedError if it is not Vault's."""
     try:
         body = msgspec.json.decode(content or b"{}", type=_Body)
     except msgspec.MsgspecError:
-        raise RequestFailedError(Failure(Kind.UNAVAILABLE, "the answer is cut or is not Vault's")) from None
-    return Answer(
-        data=body.data or (_bare(content) if body.request_id is None else {}),
+        raise RequestFailedError(Failure(Kind.UNAVAILABLE, "the answer is truncated or not Vault's")) from None
+    return Response(
+        data=body.data or (_parse_bare(content) if body.request_id is None else {}),
         auth=body.auth or {},
         lease_id=body.lease_id or "",
         lease_duration=body.lease_duration or 0,
@@ -71,59 +71,59 @@ def answer(headers: HTTPMessage, content: bytes) -> Answer:
     )
 
 
-def refusal(status: int, headers: HTTPMessage, content: bytes) -> RequestFailedError:
-    """The meaning of any other status."""
+def parse_error(status: int, headers: HTTPMessage, content: bytes) -> RequestFailedError:
+    """The failure that any other status means."""
     if 300 <= status < 400:  # noqa: PLR2004  # The class of redirects.
-        text = "it redirects elsewhere, where the token is not taken; name the active node in vault.address"
+        text = "the server redirects, and the token is not sent elsewhere; set vault.address to the active node"
         return RequestFailedError(Failure(Kind.UNAVAILABLE, text))
     kind = _KINDS.get(status, Kind.UNAVAILABLE if status >= 500 else Kind.INVALID)  # noqa: PLR2004  # Server errors.
-    text = meaning(status)
-    body = _refused(content)
-    said = [error.removeprefix(_ONE_ERROR).strip() for error in body.errors or ()]
-    if kind is Kind.NOT_FOUND and (said or any(_NO_SUCH_PATH in warning for warning in body.warnings or ())):
-        # An empty list of errors means: nothing there. Words mean: no such path on this server.
+    text = describe_status(status)
+    body = _parse_error_body(content)
+    texts = [error.removeprefix(_ONE_ERROR).strip() for error in body.errors or ()]
+    if kind is Kind.NOT_FOUND and (texts or any(_NO_SUCH_PATH in warning for warning in body.warnings or ())):
+        # An empty list of errors means that there is nothing; a text means that the server has no such path.
         kind = Kind.UNSUPPORTED
     if kind is Kind.INVALID:
-        kind, text = next((_SAID[words] for words in said if words in _SAID), (kind, text))
-    by_policy = kind is Kind.DENIED and _is_by_policy(body.errors or ())
+        kind, text = next((_LEASE_ERRORS[error] for error in texts if error in _LEASE_ERRORS), (kind, text))
+    by_policy = kind is Kind.DENIED and _is_policy_denial(body.errors or ())
     return RequestFailedError(Failure(kind, text, _retry_after(headers)), body.data, by_policy=by_policy)
 
 
-def is_behind(status: int, content: bytes, *, told: bool) -> bool:
-    """Whether the node has not reached the state that the request, or its token, asks for.
+def is_stale(status: int, content: bytes, *, expects_state: bool) -> bool:
+    """Whether the node has not yet reached the state that the request, or its token, requires.
 
-    `told`: the request named one. OpenBao 2.7.2 then answers 429 without words; HashiCorp Vault 412.
+    `expects_state`: the request named a state. OpenBao 2.7.2 then answers 429 without a text, and HashiCorp Vault 412.
     """
-    return status == _BEHIND or (told and status == _LIMITED and _refused(content).errors == [])
+    return status == _BEHIND or (expects_state and status == _LIMITED and _parse_error_body(content).errors == [])
 
 
-def behind(headers: HTTPMessage) -> RequestFailedError:
-    """What is told of a server that stays behind."""
-    return RequestFailedError(Failure(Kind.UNAVAILABLE, meaning(_BEHIND), _retry_after(headers)))
+def stale_error(headers: HTTPMessage) -> RequestFailedError:
+    """The failure of a node that does not catch up."""
+    return RequestFailedError(Failure(Kind.UNAVAILABLE, describe_status(_BEHIND), _retry_after(headers)))
 
 
-def meaning(status: int) -> str:
-    """A status in words."""
+def describe_status(status: int) -> str:
+    """A text for a status."""
     return _TEXTS.get(status, f"Vault answered {status}")
 
 
 def describe_connection_error(exc: Exception) -> str:
-    """Why no answer came, in words that name no host."""
+    """Why there is no answer, in a text without a host name."""
     match exc:
         case ssl.SSLCertVerificationError():
-            return "the server's certificate was not accepted (see vault.ca_file and vault.server_name)"
+            return "the server's certificate is not trusted (see vault.ca_file and vault.server_name)"
         case ssl.SSLError():
-            return "no TLS connection came about (is it https? does it want a client certificate?)"
+            return "the TLS handshake failed (does the server use https? does it require a client certificate?)"
         case socket.gaierror():
-            return "its name cannot be resolved"
+            return "the host name cannot be resolved"
         case ConnectionRefusedError():
             return "connection refused"
         case TimeoutError():
             return "no answer in time"
         case FileNotFoundError() | PermissionError():
             return "a certificate file cannot be read (see vault.ca_file, client_cert_file and client_key_file)"
-        case UnfitFilesError():
-            return "a certificate file makes no sense (see vault.ca_file; do client_cert_file and client_key_file fit?)"
+        case InvalidTlsFilesError():
+            return "a certificate file is invalid (see vault.ca_file; do client_cert_file and client_key_file match?)"
         case ConnectionError() | HTTPException():
             return "the connection broke"
         case _:
@@ -135,15 +135,15 @@ _LIMITED = 429
 _TEXTS = {
     400: "Vault refused the request (400)",
     403: "permission denied (403)",
-    404: "it is not there (404)",
+    404: "not found (404)",
     405: "the server has no such endpoint (405)",
-    412: "the server is behind (412)",
-    429: "asked too often (429)",
+    412: "the node has not caught up (412)",
+    429: "rate limit exceeded (429)",
     472: "the node is a disaster-recovery standby (472)",
     473: "the node is a performance standby (473)",
-    500: "Vault failed at this path (500): is what stands behind it well?",
-    501: "Vault is not initialised (501)",
-    502: "a proxy has no Vault behind it (502)",
+    500: "Vault failed at this path (500); check the system behind it, and the server's log",
+    501: "Vault is not initialized (501)",
+    502: "a proxy cannot reach Vault (502)",
     503: "Vault is sealed or in maintenance (503)",
     504: "a proxy got no answer from Vault (504)",
 }
@@ -158,21 +158,21 @@ _KINDS = {
     473: Kind.UNAVAILABLE,
     500: Kind.PATH_ERROR,
 }
-_GONE = (Kind.NOT_FOUND, "the lease is gone")
+_LEASE_ENDED = (Kind.NOT_FOUND, "the lease has ended")
 _NOT_RENEWABLE = (Kind.UNSUPPORTED, "the lease is not renewable")
 _ONE_ERROR = "1 error occurred:\n\t* "
-# Errors of vault/expiration.go; all come with a 400.
-_SAID = {
-    "lease not found": _GONE,
-    "invalid lease": _GONE,
-    "lease expired": _GONE,
+# Errors of vault/expiration.go; all have the status 400.
+_LEASE_ERRORS = {
+    "lease not found": _LEASE_ENDED,
+    "invalid lease": _LEASE_ENDED,
+    "lease expired": _LEASE_ENDED,
     "lease is not renewable": _NOT_RENEWABLE,
     "lease is not renewable and has failed previous revocation attempts": _NOT_RENEWABLE,
 }
-# HashiCorp Vault says so, without an error, of what its KV v2 does not know, such as detailed-metadata.
+# HashiCorp Vault's warning, without an error, at an endpoint that its KV v2 lacks, such as detailed-metadata.
 _NO_SUCH_PATH = "Invalid path for a versioned K/V secrets engine"
-# Of `TTL of "9h" exceeded the effective max_ttl of "2h"; TTL value is capped accordingly`, measured on OpenBao 2.7.2
-# at issue, at renewal and at login. The PKI engine has other words, but its leases are never renewable.
+# From `TTL of "9h" exceeded the effective max_ttl of "2h"; TTL value is capped accordingly`, seen on OpenBao 2.7.2
+# at issue, at renewal and at login. The PKI engine has another text, but its leases are never renewable.
 _CAPPED = "exceeded the effective max_ttl"
 
 
@@ -188,25 +188,25 @@ class _Body(msgspec.Struct):
     help: str | None = None
 
 
-class _Refused(msgspec.Struct):
+class _ErrorBody(msgspec.Struct):
     errors: list[str] | None = None
     data: dict[str, Any] | None = None
     warnings: list[str] | None = None
 
 
-def _bare(content: bytes) -> dict[str, Any]:
+def _parse_bare(content: bytes) -> dict[str, Any]:
     return msgspec.json.decode(content or b"{}", type=dict[str, Any])
 
 
-def _refused(content: bytes) -> _Refused:
+def _parse_error_body(content: bytes) -> _ErrorBody:
     try:
-        return msgspec.json.decode(content, type=_Refused)
+        return msgspec.json.decode(content, type=_ErrorBody)
     except msgspec.MsgspecError:
-        return _Refused()
+        return _ErrorBody()
 
 
-def _is_by_policy(errors: list[str] | tuple[()]) -> bool:
-    # To a token that is not valid OpenBao says a bare "permission denied"; HashiCorp Vault lists two errors.
+def _is_policy_denial(errors: list[str] | tuple[()]) -> bool:
+    # For a token that is not valid, OpenBao answers a bare "permission denied"; HashiCorp Vault lists two errors.
     return any(error.startswith(_ONE_ERROR) for error in errors)
 
 

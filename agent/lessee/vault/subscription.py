@@ -50,7 +50,7 @@ def subscribe(transport: Transport, token: str, types: str) -> "Subscription":
     try:
         return Subscription(connection, f"/v1/sys/events/subscribe/{types}?json=true", headers)
     except VaultUnreachableError:
-        transport.lose(connection.url)
+        transport.mark_unavailable(connection.url)
         raise
 
 
@@ -115,7 +115,7 @@ class Subscription:
             case InvalidStatus(response=response) if response.status_code in _NO_EVENT_STREAM:
                 raise NoEventStreamError(f"HTTP {response.status_code}")
             case InvalidStatus(response=response):
-                raise VaultUnreachableError(responses.meaning(response.status_code))
+                raise VaultUnreachableError(responses.describe_status(response.status_code))
             case _:
                 raise VaultUnreachableError("the answer is not that of an event stream")
 

@@ -1,7 +1,7 @@
-"""One request to Vault: what it is sent with, how long it may take, and which address is asked.
+"""Sends requests to Vault: headers, timeouts, retries, and the selection of an address.
 
-Over the standard library's http.client, because of what a sidecar costs beside every app: hvac with requests takes
-50 ms of each start and 7 MiB more (tests/bench/imports.py measures it), and more of a processor for each request.
+It uses the standard library's http.client, because a sidecar runs next to every app and hvac with requests costs
+memory and start-up time: see docs/decisions/0001-http-client-for-the-sidecar.md.
 """
 
 import time
@@ -18,48 +18,50 @@ from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.vault import responses
 from lessee.vault.cluster import Cluster
-from lessee.vault.connection_pool import Kept
-from lessee.vault.connections import Address, Connection, Connections
-from lessee.vault.responses import Answer, RequestFailedError
+from lessee.vault.connection_pool import ConnectionPool
+from lessee.vault.connections import Address, Connection, Connector
+from lessee.vault.responses import RequestFailedError, Response
 
-__all__ = ["Address", "Answer", "RequestFailedError", "Transport"]
+__all__ = ["Address", "RequestFailedError", "Response", "Transport"]
 
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 10.0
 STREAM_TIMEOUT = 60.0
-"""For each piece: a server may have to gather what it sends, or to take up what it was sent."""
+"""For each read or write: a server may need time to collect a snapshot, or to apply one."""
 HEALTH_TIMEOUTS = (1.0, 2.0)
-"""To connect, and to read: several addresses are looked at one after the other."""
-IDLE = 5.0
-"""Seconds without a request after which a server or a proxy may have let go of a connection: then it is asked anew."""
-PAUSES = (0.1, 0.3, 0.6)
-"""Before a node that has not yet heard of our own last change is asked again."""
+"""To connect, and to read: the transport checks several addresses one after the other."""
+MAX_IDLE = 5.0
+"""Seconds without a request after which a server or a proxy may have closed the connection: then a read is retried."""
+STALE_RETRY_DELAYS = (0.1, 0.3, 0.6)
+"""Seconds before each retry at a node that does not have our last change yet."""
 
 Reply = tuple[HTTPResponse, bytes]
 
 
 class Transport:
-    """The way to one Vault, for all threads; those that ask at the same time have a connection each.
+    """Requests to one Vault, from any thread. Concurrent requests use a connection each.
 
-    It follows no redirect: that would carry the token away.
+    It follows no redirect, so that only the configured addresses receive the token.
     """
 
-    def __init__(self, address: Address, *, pauses: Sequence[float] = PAUSES, idle: float = IDLE) -> None:
+    def __init__(
+        self, address: Address, *, retry_delays: Sequence[float] = STALE_RETRY_DELAYS, idle: float = MAX_IDLE
+    ) -> None:
         self._namespace = address.namespace
-        self._pauses = pauses
-        self._idle = idle
-        self._connections = Connections(address)
+        self._retry_delays = retry_delays
+        self._max_idle = idle
+        self._connections = Connector(address)
         self._cluster = Cluster(address.urls or (address.url,), self._health)
-        self._kept = Kept(idle)
+        self._pool = ConnectionPool(idle)
         self._index: str | None = None
-        """The server's state after our last change, in its own words."""
+        """The X-Vault-Index of our last change."""
 
     @property
     def address(self) -> str:
         """The URL in use."""
         return self._cluster.url
 
-    def ask(
+    def request(
         self,
         method: str,
         path: str,
@@ -70,11 +72,11 @@ class Transport:
         timeout: float | None = None,
         changes: bool | None = None,
         wrap_ttl: float | None = None,
-    ) -> Answer:
-        """Raises RequestFailedError, whose text is made here: a server's own error text may repeat what it was sent.
+    ) -> Response:
+        """Send a request and parse the answer. Raises RequestFailedError with a text of our own.
 
-        `timeout` of each read. `changes`: it must not be sent twice; default: all but GET. `wrap_ttl`: the
-        answer is response-wrapped for so many seconds.
+        A server's error text may repeat what it was sent. `timeout`: for each read. `changes`: it must not be sent
+        twice; default: all but GET. `wrap_ttl`: the answer is response-wrapped for this many seconds.
         """
         request = _Request(
             method=method,
@@ -84,15 +86,15 @@ class Transport:
             timeout=timeout or READ_TIMEOUT,
             changes=method != "GET" if changes is None else changes,
         )
-        return self._ask(request, again=not request.changes)
+        return self._send_with_failover(request, retry=not request.changes)
 
     @contextmanager
     def stream(
         self, method: str, path: str, *, token: str | None, body: Iterable[bytes] | None = None, size: int = 0
     ) -> Iterator[HTTPResponse]:
-        """An answer to be read piece by piece, to a request of `size` bytes that is sent so.
+        """An answer that the caller reads piece by piece, to a body of `size` bytes that is sent piece by piece.
 
-        Raises RequestFailedError, for what breaks while it is read too.
+        Raises RequestFailedError, also if the connection breaks during a read.
         """
         url = self._cluster.find()
         headers = self._headers(token, None) | ({"Content-Length": str(size)} if body is not None else {})
@@ -101,7 +103,7 @@ class Transport:
             try:
                 response = _begun(connection, method, f"/v1/{quote(path)}", body, headers)
                 if response.status not in {200, 204}:
-                    raise responses.refusal(response.status, response.headers, response.read(_LONGEST_REFUSAL))
+                    raise responses.parse_error(response.status, response.headers, response.read(_MAX_ERROR_SIZE))
                 yield response
             finally:
                 connection.close()
@@ -109,24 +111,24 @@ class Transport:
             raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.describe_connection_error(exc))) from None
 
     def dial(self, token: str) -> tuple[Connection, Mapping[str, str]]:
-        """A connection for another protocol, and the headers of the request for it. Raises RequestFailedError.
+        """A connection for another protocol, and the headers of its request. Raises RequestFailedError.
 
-        Who finds that it does not serve says `lose`.
+        If the address does not serve it, call `mark_unavailable`.
         """
         url = self._cluster.find()
         try:
             return self._connections.open(url, timeout=CONNECT_TIMEOUT, through=True), self._headers(token, None)
         except (OSError, HTTPException) as exc:
-            self._cluster.lose(url)
+            self._cluster.mark_unavailable(url)
             raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.describe_connection_error(exc))) from None
 
-    def lose(self, url: str) -> None:
-        """Where there are several addresses, look for one that serves before the next request."""
-        self._cluster.lose(url)
+    def mark_unavailable(self, url: str) -> None:
+        """If there are several addresses, select another one before the next request."""
+        self._cluster.mark_unavailable(url)
 
     def close(self) -> None:
-        """Close the connections that wait; what is under way ends as it may."""
-        self._kept.close()
+        """Close the idle connections. Requests in progress are not waited for."""
+        self._pool.close()
 
     def _headers(self, token: str | None, wrap_ttl: float | None) -> dict[str, str]:
         headers = dict(_HEADERS)
@@ -138,34 +140,34 @@ class Transport:
             headers["X-Vault-Namespace"] = self._namespace
         return headers
 
-    def _ask(self, request: "_Request", *, again: bool) -> Answer:
+    def _send_with_failover(self, request: "_Request", *, retry: bool) -> Response:
         url = self._cluster.find()
         try:
-            return self._ask_at(url, request)
+            return self._send_until_current(url, request)
         except RequestFailedError as exc:
             if exc.failure.kind is not Kind.UNAVAILABLE:
                 raise
-            if not self._cluster.lose(url) or not again:
+            if not self._cluster.mark_unavailable(url) or not retry:
                 raise
-        return self._ask(request, again=False)
+        return self._send_with_failover(request, retry=False)
 
-    def _ask_at(self, url: str, request: "_Request") -> Answer:
+    def _send_until_current(self, url: str, request: "_Request") -> Response:
         response, content = self._send(url, request)
-        for pause in self._pauses:
+        for pause in self._retry_delays:
             if not self._is_behind(response, content):
                 break
             time.sleep(pause)
             response, content = self._send(url, request)
         if self._is_behind(response, content):
-            raise responses.behind(response.headers)
+            raise responses.stale_error(response.headers)
         if response.status not in {200, 204}:
-            raise responses.refusal(response.status, response.headers, content)
+            raise responses.parse_error(response.status, response.headers, content)
         if request.changes:
             self._index = response.headers.get(_INDEX) or self._index
-        return responses.answer(response.headers, content)
+        return responses.parse_response(response.headers, content)
 
     def _is_behind(self, response: HTTPResponse, content: bytes) -> bool:
-        return responses.is_behind(response.status, content, told=self._index is not None)
+        return responses.is_stale(response.status, content, expects_state=self._index is not None)
 
     def _send(self, url: str, request: "_Request") -> Reply:
         try:
@@ -173,29 +175,29 @@ class Transport:
         except (OSError, HTTPException) as exc:
             raise RequestFailedError(Failure(Kind.UNAVAILABLE, responses.describe_connection_error(exc))) from None
         except ValueError:
-            raise RequestFailedError(_UNFIT) from None
+            raise RequestFailedError(_UNSENDABLE) from None
 
     def _exchange(self, url: str, request: "_Request") -> Reply:
-        kept = self._kept.take(url, self._connections.stamp())
-        if kept is not None and not request.changes:
-            idle = kept.idle
+        pooled = self._pool.acquire(url, self._connections.stamp())
+        if pooled is not None and not request.changes:
+            idle = pooled.idle
             try:
-                return self._over(kept, request)
+                return self._exchange_on(pooled, request)
             except IncompleteRead:
-                raise  # an answer had begun
+                raise  # The answer had begun.
             except (ConnectionError, HTTPException):
-                if idle < self._idle:
+                if idle < self._max_idle:
                     raise
-        elif kept is not None:
-            # What changes something goes over a new connection: over an old one nobody could tell whether it arrived.
-            kept.close()
-        return self._over(self._connections.open(url, timeout=CONNECT_TIMEOUT), request)
+        elif pooled is not None:
+            # A change uses a new connection: on an old one it would be unknown whether it has arrived.
+            pooled.close()
+        return self._exchange_on(self._connections.open(url, timeout=CONNECT_TIMEOUT), request)
 
-    def _over(self, connection: Connection, request: "_Request") -> Reply:
+    def _exchange_on(self, connection: Connection, request: "_Request") -> Reply:
         headers = request.headers if self._index is None else {**request.headers, _INDEX: self._index}
         reply = connection.exchange(request.method, request.target, request.content, headers, request.timeout)
         if connection.is_open:
-            self._kept.put(connection)
+            self._pool.release(connection)
         return reply
 
     def _health(self, url: str) -> int | str:
@@ -215,7 +217,7 @@ def _begun(
     try:
         return connection.begin(method, target, body, headers, STREAM_TIMEOUT)
     except ValueError:
-        raise RequestFailedError(_UNFIT) from None
+        raise RequestFailedError(_UNSENDABLE) from None
 
 
 class _Request(ImmutableStruct, frozen=True):
@@ -231,5 +233,5 @@ class _Request(ImmutableStruct, frozen=True):
 
 _HEADERS = {"X-Vault-Request": "true", "User-Agent": f"lessee/{__version__}"}
 _INDEX = "X-Vault-Index"
-_UNFIT = Failure(Kind.INVALID, "the token or the namespace holds characters that cannot be sent")
-_LONGEST_REFUSAL = 1 << 16
+_UNSENDABLE = Failure(Kind.INVALID, "the token or the namespace has characters that cannot be sent")
+_MAX_ERROR_SIZE = 1 << 16

@@ -4,7 +4,7 @@ from itertools import count
 
 import pytest
 
-from lessee.core.errors import RefusedError, VaultUnreachableError
+from lessee.core.errors import DeniedError, VaultUnreachableError
 from lessee.ops.rotate import targets
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.decision import Outcome
@@ -12,7 +12,7 @@ from lessee.ops.rotate.policy.journal import Step
 from lessee.vault import transport
 from support.environments.rotation_targets import AHEAD, SLEEP, Rotated
 from support.servers.fault_proxy import Proxy, Sky, Status
-from support.systems.vault import InVault
+from support.systems.vault import VaultValues
 
 SEALED = Status(503, body=b'{"errors":["Vault is sealed"]}')
 
@@ -55,14 +55,14 @@ def way(bao):
 
 @pytest.fixture
 def rotated(bao, tmp_path, way, monkeypatch):
-    inner = transport.Transport.ask
+    inner = transport.Transport.request
 
     def ask(self, *arguments, **named):
         # Where an answer is held back, it is not waited for; all others have their time.
         return inner(self, *arguments, **named | ({"timeout": 0.2} if way.is_next else {}))
 
-    monkeypatch.setattr(transport.Transport, "ask", ask)
-    new = Rotated(bao, tmp_path, InVault(tmp_path))
+    monkeypatch.setattr(transport.Transport, "request", ask)
+    new = Rotated(bao, tmp_path, VaultValues(tmp_path))
     new.config["vault"]["address"] = way.address
     new.write_config()
     new.confirm(version=AHEAD)
@@ -73,7 +73,7 @@ def rotated(bao, tmp_path, way, monkeypatch):
 def attempt(rotated):
     try:
         return rotated.rotate()
-    except (VaultUnreachableError, RefusedError):
+    except (VaultUnreachableError, DeniedError):
         rotated.ahead += SLEEP  # Its hold is over: this process lives on, and so it would be waited for.
         return None
 
@@ -84,7 +84,7 @@ def each(way, what):
         way.at(number, what)
         yield number
         if not way.has_come:
-            assert number > InVault.crossings_least
+            assert number > VaultValues.crossings_least
             return
 
 
@@ -125,7 +125,7 @@ def test_a_key_that_a_person_writes_meanwhile_is_kept(rotated, way):
 
     written = []
     for _ in each(way, edit):
-        assert attempt(rotated) in {Outcome.ROTATED, Outcome.JUST_ROTATED}
+        assert attempt(rotated) in {Outcome.ROTATED, Outcome.ALREADY_ROTATED}
         way.calm()
         assert rotated.fields()["note"] == written[-1]
         assert rotated.journal.step is Step.IDLE
@@ -177,7 +177,7 @@ def test_a_journal_that_is_deleted_meanwhile_is_begun_anew(rotated, way, bao):
         bao.ask("DELETE", f"secret/metadata/{rotated.environment}/{journal.FOLDER}{rotated.name}")
 
     for _ in each(way, delete):
-        assert attempt(rotated) in {Outcome.ROTATED, Outcome.JUST_ROTATED}
+        assert attempt(rotated) in {Outcome.ROTATED, Outcome.ALREADY_ROTATED}
         way.calm()
         assert rotated.journal.step is Step.IDLE
         assert rotated.system.lets_in(rotated.fields())
@@ -186,7 +186,7 @@ def test_a_journal_that_is_deleted_meanwhile_is_begun_anew(rotated, way, bao):
 def test_a_journal_that_is_none_is_told_and_left_alone(rotated):
     rotated.put(f"{journal.FOLDER}{rotated.name}", password="canary")
     before = rotated.fields()
-    with pytest.raises(RefusedError, match="no journal") as caught:
+    with pytest.raises(DeniedError, match="no journal") as caught:
         rotated.rotate()
     assert f"{journal.FOLDER}{rotated.name}" in str(caught.value)
     assert "bao kv metadata delete" in str(caught.value)
@@ -199,5 +199,5 @@ def test_a_mount_without_versions_is_refused(rotated, bao):
     bao.ask("POST", f"sys/mounts/{mount}", {"type": "kv", "options": {"version": "1"}})
     rotated.config["secrets"] = {"mount": mount}
     rotated.write_config()
-    with pytest.raises(RefusedError, match="KV version 2"):
+    with pytest.raises(DeniedError, match="KV version 2"):
         rotated.rotate()

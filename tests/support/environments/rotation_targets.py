@@ -22,17 +22,17 @@ from lessee.core.redaction import Redactor
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
 from lessee.ops.rotate import targets
-from lessee.ops.rotate.documents import Kept
+from lessee.ops.rotate.documents import DocumentStore
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
-from lessee.ops.rotate.targets import Project, rotator
+from lessee.ops.rotate.targets import Project, open_rotation
 from lessee.vault.admin import admin_client
 from lessee.vault.transport import Transport
 from support.paths import TESTS
 from support.programs.sidecar import eventually
 
-_CALLS = ("lessee.vault.transport:Transport.ask",)
+_CALLS = ("lessee.vault.transport:Transport.request",)
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["rotated", "support.programs.warm_fork"])
 PATIENCE = 60.0
@@ -54,7 +54,7 @@ class Rotated:
         if hasattr(system, "attach"):  # It lies in this very server.
             system.attach(bao)
         self.environment = f"env-{os.urandom(4).hex()}"
-        block = {"confirm_within": "100ms", "retire_after": "0s", **system.target, **settings}
+        block = {"confirmation_timeout": "100ms", "revoke_delay": "0s", **system.target, **settings}
         self.name, self.secret_path = "target", block["secret"]
         self.config = {
             "environment": self.environment,
@@ -90,7 +90,7 @@ class Rotated:
     def let_it_be_kept_no_longer(self):
         """As if the time were over for which the old credential is kept."""
         path = f"{self.environment}/{journal.FOLDER}{self.name}"
-        over = journal.written(replace(self.journal, keep_until=time.time()))
+        over = journal.written(replace(self.journal, delete_at=time.time()))
         version = self.metadata(f"{journal.FOLDER}{self.name}")["current_version"]
         self.bao.ask("POST", f"secret/data/{path}", {"data": over, "options": {"cas": version}})
 
@@ -158,7 +158,7 @@ class Rotated:
     def recover(self):
         """As the next start does: bring to an end what has begun. Seconds until the published credential works."""
         began = time.monotonic()
-        self.rotate(open_only=True)
+        self.rotate(finish_only=True)
         assert self.system.lets_in(self.fields())
         return time.monotonic() - began
 
@@ -183,7 +183,7 @@ def rotate(folder, address, name, settings):
     project = Project(read(config, environ, blocks=("rotation",)), config, environ, Redactor())
     with ExitStack() as stack:
         client = stack.enter_context(admin_client(project.config.vault, environ, time.monotonic))
-        return stack.enter_context(rotator(project, name, client)).run(**{"force": True, **settings})
+        return stack.enter_context(open_rotation(project, name, client)).run(**{"force": True, **settings})
 
 
 def _killed(prepare, where, mine, ahead=0.0, seconds=None):
@@ -249,7 +249,7 @@ def _counts_changes(_, method, path, *__):
 
 def _end_when_begun(seconds):
     """Let the process end so long after it has noted that a rotation is open: by the kernel, whatever it does then."""
-    inner, armed = Kept.write, []
+    inner, armed = DocumentStore.write, []
 
     def write(self, path, fields, *arguments):
         version = inner(self, path, fields, *arguments)
@@ -258,7 +258,7 @@ def _end_when_begun(seconds):
             signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
         return version
 
-    Kept.write = write
+    DocumentStore.write = write
 
 
 def _mined(inner, counts, left, after, number):

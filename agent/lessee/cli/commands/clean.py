@@ -1,4 +1,4 @@
-"""`lessee clean`: leave nothing behind, as a job of CI should."""
+"""`lessee clean`: removes the files of all apps, and revokes tokens and leases."""
 
 import argparse
 import os
@@ -22,13 +22,13 @@ from lessee.telemetry.logs import log, open_log
 from lessee.vault.cleanup import revoke_all
 
 _FOLDER = "LESSEE_CI"
-"""Names the folder that a job of CI has made for all of it."""
-_AGAIN = 1.0
+"""The variable with the directory that a CI job created for lessee."""
+_RETRY_DELAY = 1.0
 _STDIO = 3
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """The files go first: they are what can be read. 69 where Vault did not take back all in time."""
+    """Removes the files first, because they are readable. 69 where Vault did not revoke everything in time."""
     make_private()
     environ = dict(os.environ)
     config = read(find(arguments.config, environ), environ)
@@ -41,42 +41,42 @@ def run(arguments: argparse.Namespace) -> int:
             if folder := environ.get(_FOLDER):
                 _remove(Path(folder))
         except StateLockedError as exc:
-            # One that has outlived the job too: nobody else will come when it has gone.
+            # An agent may outlive the job. No later run would clean up after it, so wait for it.
             if arguments.after is None:
-                raise StateLockedError(exc.what, where=exc.where, todo="end it first") from None
-            time.sleep(_AGAIN)
+                raise StateLockedError(exc.what, where=exc.where, todo="stop that agent first") from None
+            time.sleep(_RETRY_DELAY)
         else:
             return 0
 
 
 def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
-    """Raises WriteError, or VaultUnreachableError when all else is done."""
+    """Raises WriteError or VaultUnreachableError, after everything else was cleaned."""
     state = Path(config.state_dir)
-    there = [app for app in config.apps.values() if _has_ours(Path(app.directory))]
+    published = [app for app in config.apps.values() if _has_published_files(Path(app.directory))]
     with cannot_write(state):
         known = state.exists()
-    if not known and not there:
-        log("info", "nothing to clean", state=config.state_dir)
+    if not known and not published:
+        log("info", "nothing to clean", state_dir=config.state_dir)
         return
     if not known:
-        log("warning", "no token is known: those that there are end by themselves", state=config.state_dir)
-    with closing(StateStore(state, allow_disk=config.allow_disk)) as ledger:
-        unwritten = _withdraw(there, ledger)
-        failed = _end_all(ledger, environ, time.monotonic() + timeout)
-        ledger.remove()
+        log("warning", "no saved token: existing tokens end with their TTL", state_dir=config.state_dir)
+    with closing(StateStore(state, allow_disk=config.allow_disk)) as state_store:
+        unwritten = _withdraw(published, state_store)
+        failed = _revoke_all(state_store, environ, time.monotonic() + timeout)
+        state_store.remove()
     _remove(*(Path(app.directory) for app in config.apps.values()), state)
     for error in unwritten[1:]:
-        log("error", "not cleaned", reason=str(error))
+        log("error", "files not removed", reason=str(error))
     if failed:
-        todo = "it ends with the token's ttl; sooner by the accessor that the log of the login names"
-        raise VaultUnreachableError(f"not all was revoked: {', '.join(failed)}", where=config.vault.address, todo=todo)
+        todo = "it ends with the token's TTL; to end it now, revoke the accessor in the log of the login"
+        raise VaultUnreachableError(f"not revoked: {', '.join(failed)}", where=config.vault.address, todo=todo)
     if unwritten:
         raise unwritten[0]
-    log("info", "cleaned", state=config.state_dir, apps=", ".join(app.name for app in there))
+    log("info", "files removed", state_dir=config.state_dir, apps=", ".join(app.name for app in published))
 
 
-def _has_ours(directory: Path) -> bool:
-    """Whether something of ours lies there, or that cannot be seen."""
+def _has_published_files(directory: Path) -> bool:
+    """Whether a publication is in the directory, or the directory cannot be read."""
     try:
         return any(path.name.startswith("..") for path in directory.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -86,52 +86,52 @@ def _has_ours(directory: Path) -> bool:
 
 
 def _remove(*folders: Path) -> None:
-    """Those that are empty: what is not ours keeps them."""
+    """Remove the empty ones; directories with other files stay."""
     for folder in folders:
         with suppress(OSError):
             folder.rmdir()
 
 
-def _withdraw(apps: Iterable[App], ledger: StateStore) -> list[WriteError]:
-    """Why some cannot be; the others are."""
+def _withdraw(apps: Iterable[App], state_store: StateStore) -> list[WriteError]:
+    """Remove the apps' files; return the errors of those that failed."""
     problems = []
     for app in apps:
-        shelf = PublicationStore(ledger)
+        publication_store = PublicationStore(state_store)
         try:
-            shelf.open([app])
-            shelf.withdraw(app.name)
-            shelf.open([])
+            publication_store.open([app])
+            publication_store.withdraw(app.name)
+            publication_store.open([])
         except WriteError as exc:
             problems.append(exc)
     return problems
 
 
-def _end_all(ledger: StateStore, environ: Mapping[str, str], deadline: float) -> list[str]:
+def _revoke_all(state_store: StateStore, environ: Mapping[str, str], deadline: float) -> list[str]:
     failed = []
-    for identity, block in ledger.identities().items():
-        with suppress(msgspec.MsgspecError):  # Of another version of lessee: it ends by itself.
+    for identity, block in state_store.identities().items():
+        with suppress(msgspec.MsgspecError):  # Another version of lessee saved it: the token ends with its TTL.
             vault = msgspec.json.decode(block, type=Vault)
-            tokens = [value for _, value in ledger.tokens(identity)]
-            failed += revoke_all(vault, environ, tokens, ledger.leases(identity), deadline=deadline)
+            tokens = [value for _, value in state_store.tokens(identity)]
+            failed += revoke_all(vault, environ, tokens, state_store.leases(identity), deadline=deadline)
     return list(dict.fromkeys(failed))
 
 
 def _wait_in_background(pid: int) -> None:
-    """Return in a process of its own, without a terminal, when the other is gone; the caller's ends meanwhile."""
+    """Continue in a daemon process once process `pid` has exited; the calling process exits now."""
     try:
         process = os.pidfd_open(pid)
-    except (ProcessLookupError, OverflowError):  # No pid is so large.
-        log("warning", "it is gone already", pid=pid)
+    except (ProcessLookupError, OverflowError):  # Overflow: no pid is that large.
+        log("warning", "process already exited", pid=pid)
         return
-    log("info", "waiting in the background", after=pid)
+    log("info", "waiting in the background", pid=pid)
     for step in (os.setsid, lambda: None):
         if os.fork():
-            os._exit(0)  # Nothing is to be tidied twice.
+            os._exit(0)  # Without cleanup handlers, which must run only once.
         step()
-    # It stays in its directory: lessee.yaml may name a CA's file from there.
-    nothing = os.open(os.devnull, os.O_RDWR)
+    # The working directory stays: paths in lessee.yaml may be relative to it.
+    null = os.open(os.devnull, os.O_RDWR)
     for stream in range(_STDIO):
-        os.dup2(nothing, stream)
+        os.dup2(null, stream)
     poll = select.poll()
     poll.register(process, select.POLLIN)
     poll.poll()

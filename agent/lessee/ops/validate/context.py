@@ -23,10 +23,9 @@ from lessee.ops.validate.inventory import Inventory
 from lessee.ops.validate.once import Once
 from lessee.ops.validate.policy.exposure import listed
 from lessee.rendering.app_templates import path_scope_of
-from lessee.vault import health
 from lessee.vault.admin import AdminClient, admin_client
-from lessee.vault.connect import address_of
-from lessee.vault.health import Health
+from lessee.vault.client_factory import address_of
+from lessee.vault.health import Health, check_health
 
 _SHARE = 0.6
 """Of a check's time: whether Vault answers and what it holds is known before whoever waits for that is out of time."""
@@ -45,7 +44,7 @@ class Subject:
         """Seconds that each check may take."""
         self.scope = path_scope_of(config)
         self._ways = ExitStack()
-        self._health = Once(lambda: health.look(address_of(config.vault, environ), self.timeout * _SHARE / 2))
+        self._health = Once(lambda: check_health(address_of(config.vault, environ), self.timeout * _SHARE / 2))
         self._client = Once(partial(self._open, None, config.vault))
         self._identity = Once(partial(self._log_in, config.vault))
         self._logins: dict[Vault, Once[AdminClient]] = {}
@@ -156,7 +155,7 @@ class Subject:
         if vault == self.config.vault and (theirs or not self.environ.get("VAULT_TOKEN", "").strip()):
             return self._client()
         if isinstance(auth, AppRole) and auth.wrapped:
-            raise NotLookedError("a login would spend the wrapping token, which is for the agent")
+            raise NotLookedError("a login would use up the agent's wrapping token")
         return self._open("", vault)
 
     def _look_at_mount(self) -> int:

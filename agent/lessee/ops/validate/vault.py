@@ -9,10 +9,10 @@ from lessee.config.grammar.validate import CACHE_DATABASE, DatabaseCheck, Storag
 from lessee.core.errors import LesseeError, VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind
 from lessee.core.secrets import Secret
+from lessee.host.http_client import is_loopback
 from lessee.ops.validate import agent
 from lessee.ops.validate.checks import Check, NotLookedError
 from lessee.ops.validate.context import Subject
-from lessee.ops.validate.network import is_loopback
 from lessee.ops.validate.policy import thresholds
 from lessee.ops.validate.policy.results import Result, Teller
 from lessee.vault.admin import AdminClient
@@ -54,7 +54,7 @@ def _server(subject: Subject) -> Iterator[Result]:
 
 
 def _state(healthy: list[Health]) -> Iterator[Result]:
-    if not any(one.initialised for one in healthy):
+    if not any(one.initialized for one in healthy):
         todo = "initialise it: `lessee setup --init DIR`, or `bao operator init`"
         yield _TELL.critical("initialised", "Vault is not initialised", todo)
         yield _TELL.unlooked("unsealed", "Vault is not initialised")
@@ -113,7 +113,7 @@ def _not_after(certificate: bytes) -> float:
 
 def _clock(healthy: list[Health]) -> Iterator[Result]:
     # The server says whole seconds: on the average it is half a second later.
-    apart = [one.here - one.date - 0.5 for one in healthy if one.date is not None]
+    apart = [one.received_at - one.server_time - 0.5 for one in healthy if one.server_time is not None]
     if apart:
         yield thresholds.skew(_TELL, "clock-skew", "Vault", max(apart, key=abs))
     else:

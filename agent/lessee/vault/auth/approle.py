@@ -1,18 +1,18 @@
-"""AppRole, with its secret_id plain or response-wrapped."""
+"""Logs in by AppRole, with a plain or a response-wrapped secret_id."""
 
 import hashlib
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lessee.core.failures import Failure, Kind
-from lessee.vault.auth.login import Clock, Grant, log_in, mark, read
+from lessee.vault.auth.login import Clock, Grant, fingerprint, log_in, read_credential_file
 from lessee.vault.transport import RequestFailedError, Transport
 
 
 class AppRoleLogin:
-    """AppRole. A secret_id that can be read only once is kept in memory, for the next login."""
+    """AppRole. A secret_id that can be read only once stays in memory for the next login."""
 
-    def __init__(  # They are AppRole's own parameters.
+    def __init__(  # AppRole has these parameters.
         self,
         *,
         mount: str,
@@ -22,46 +22,46 @@ class AppRoleLogin:
         wrapped_path: str | None,
         remove: bool,
     ) -> None:
-        """`wrapped_path`: the file holds a wrapping token that must have been made at this path (`*` matches)."""
+        """`wrapped_path`: where the wrapping token in the file must have been created; `*` is a wildcard."""
         self._mount = mount
         self._role_id = role_id
         self._role_id_file = role_id_file
         self._secret_id_file = secret_id_file
         self._wrapped_path = wrapped_path
         self._remove = remove
-        self._kept: str | None = None
-        self._spent: tuple[bytes, Failure] | None = None
+        self._secret_id_in_memory: str | None = None
+        self._used_token: tuple[bytes, Failure] | None = None
 
     def login(self, transport: Transport, clock: Clock) -> Grant:
-        role_id = self._role_id or read(self._role_id_file or "")
+        role_id = self._role_id or read_credential_file(self._role_id_file or "")
         body = {"role_id": role_id}
         if self._secret_id_file is not None:
-            body["secret_id"] = self._secret_id(transport, self._secret_id_file)
-        refused = (
+            body["secret_id"] = self._read_secret_id(transport, self._secret_id_file)
+        denied = (
             f"Vault does not accept the role_id and secret_id at auth/{self._mount}, or has locked the role"
-            " after refusals; it is asked again when the files change, and seldom otherwise"
+            " after denied logins; the agent logs in again when a file changes, and otherwise rarely"
         )
         try:
-            grant = log_in(transport, f"auth/{self._mount}/login", body, clock, refused=refused)
+            grant = log_in(transport, f"auth/{self._mount}/login", body, clock, denied=denied)
         except RequestFailedError as exc:
             if exc.failure.kind is Kind.DENIED:
-                self._kept = None  # a new one may have come into the file
+                self._secret_id_in_memory = None  # The file may hold a new one by now.
             raise
         if self._remove and self._secret_id_file is not None:
-            # Only now: had Vault been away, the next start would have had nothing to log in with.
-            self._kept = body["secret_id"]
+            # Not before the login: if it fails, the next start still needs the file.
+            self._secret_id_in_memory = body["secret_id"]
             _unlink(self._secret_id_file)
         return grant
 
-    def mark(self) -> bytes:
-        return mark(self._role_id_file, self._secret_id_file)
+    def fingerprint(self) -> bytes:
+        return fingerprint(self._role_id_file, self._secret_id_file)
 
-    def _secret_id(self, transport: Transport, file: str) -> str:
+    def _read_secret_id(self, transport: Transport, file: str) -> str:
         try:
-            content = read(file)
+            content = read_credential_file(file)
         except RequestFailedError:
-            if self._kept is not None:
-                return self._kept
+            if self._secret_id_in_memory is not None:
+                return self._secret_id_in_memory
             raise
         if self._wrapped_path is not None:
             return self._unwrap(transport, content, self._wrapped_path)
@@ -69,40 +69,43 @@ class AppRoleLogin:
 
     def _unwrap(self, transport: Transport, wrapping_token: str, expected: str) -> str:
         digest = hashlib.sha256(wrapping_token.encode()).digest()
-        if self._spent is not None and self._spent[0] == digest:
-            if self._kept is not None:
-                return self._kept
-            raise RequestFailedError(self._spent[1])  # Vault is not asked again
+        if self._used_token is not None and self._used_token[0] == digest:
+            if self._secret_id_in_memory is not None:
+                return self._secret_id_in_memory
+            raise RequestFailedError(self._used_token[1])  # Without a further request.
         try:
             self._check_origin(transport, wrapping_token, expected)
-            answer = transport.ask("POST", "sys/wrapping/unwrap", token=wrapping_token)
+            answer = transport.request("POST", "sys/wrapping/unwrap", token=wrapping_token)
             secret_id = answer.data.get("secret_id")
             if not isinstance(secret_id, str):
-                raise RequestFailedError(Failure(Kind.ALREADY_UNWRAPPED, "the wrapping token holds no secret_id"))  # noqa: TRY301
+                raise RequestFailedError(_NO_SECRET_ID)  # noqa: TRY301  # A failure like Vault's own.
         except RequestFailedError as exc:
             failure = exc.failure
             if failure.kind in {Kind.INVALID, Kind.DENIED}:
-                failure = Failure(Kind.ALREADY_UNWRAPPED, _SPENT)
+                failure = _USED_BY_OTHERS
             if failure.kind is Kind.ALREADY_UNWRAPPED:
-                self._spent = (digest, failure)
+                self._used_token = (digest, failure)
             raise RequestFailedError(failure) from None
-        self._spent = (digest, Failure(Kind.ALREADY_UNWRAPPED, "this wrapping token served its login; a new one is needed"))
-        self._kept = secret_id
+        self._used_token = (digest, _USED_FOR_LOGIN)
+        self._secret_id_in_memory = secret_id
         return secret_id
 
     def _check_origin(self, transport: Transport, wrapping_token: str, expected: str) -> None:
-        """Before it is unwrapped: was it made where we expect? Anyone can wrap anything."""
-        data = transport.ask("POST", "sys/wrapping/lookup", token=None, body={"token": wrapping_token}).data
+        """Check before unwrapping that the token was created at the expected path: any client can wrap any data."""
+        data = transport.request("POST", "sys/wrapping/lookup", token=None, body={"token": wrapping_token}).data
         path = str(data.get("creation_path") or "")
         if not fnmatchcase(path, expected):
-            text = f"the wrapping token was made at {path or 'an unknown path'}, not at {expected}: {_ALARM}"
+            text = f"the wrapping token was created at {path or 'an unknown path'}, not at {expected}: {_INVESTIGATE}"
             raise RequestFailedError(Failure(Kind.ALREADY_UNWRAPPED, text))
 
 
-_ALARM = "someone may have put it there; find out who, and bring a new one"
-_SPENT = (
-    "the wrapping token has been used or has ended: if it was not you, someone has read the secret_id;"
-    " revoke it (auth/approle/role/…/secret-id-accessor/destroy), and bring a new one"
+_INVESTIGATE = "an attacker may have placed it there; find out where it is from, and write a new one"
+_NO_SECRET_ID = Failure(Kind.ALREADY_UNWRAPPED, "the wrapping token does not wrap a secret_id")
+_USED_FOR_LOGIN = Failure(Kind.ALREADY_UNWRAPPED, "this wrapping token has been used for a login; write a new one")
+_USED_BY_OTHERS = Failure(
+    Kind.ALREADY_UNWRAPPED,
+    "the wrapping token has been used or has expired; if you did not use it, another client has read the secret_id:"
+    " destroy it (auth/approle/role/…/secret-id-accessor/destroy), and write a new wrapping token",
 )
 
 

@@ -1,4 +1,4 @@
-"""A private key made here, and the request to sign a certificate for it."""
+"""Creates a private key and a certificate signing request for it."""
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SigningRequest(ImmutableStruct, frozen=True):
-    """Both in PEM. `private_key_type` as Vault names it: ec, rsa or ed25519."""
+    """A key and its request, in PEM. `private_key_type`: ec, rsa or ed25519, as in Vault."""
 
     hidden = ("private_key",)
 
@@ -26,16 +26,16 @@ class SigningRequest(ImmutableStruct, frozen=True):
     csr: str
 
 
-OURS = frozenset({"key_type", "key_bits"})
-"""Parameters that say which key to make: they are not Vault's."""
+LOCAL_PARAMETERS = frozenset({"key_type", "key_bits"})
+"""Parameters that select the key; they are not sent to Vault."""
 
 
-def make(params: Mapping[str, Parameter]) -> SigningRequest:
-    """A new key for the names in the parameters, which are those of Vault's pki/sign.
+def create(params: Mapping[str, Parameter]) -> SigningRequest:
+    """A new key, and a request with the names in the parameters of Vault's pki/sign.
 
-    Raises RequestFailedError (INVALID) where they make no key or no request.
+    Raises RequestFailedError (INVALID) if they allow no key or no request.
     """
-    # Imported where a key is made: it takes 13 MiB, and few sidecars make one.
+    # It takes 13 MiB, and few sidecars create keys.
     from cryptography import x509  # noqa: PLC0415
     from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
 
@@ -46,7 +46,7 @@ def make(params: Mapping[str, Parameter]) -> SigningRequest:
         builder = x509.CertificateSigningRequestBuilder(x509.Name(subject))
         names = list(_names(params))
     except ValueError:
-        text = "common_name, alt_names, ip_sans or uri_sans holds what no certificate can (not ASCII? too long?)"
+        text = "common_name, alt_names, ip_sans or uri_sans has a value that is not ASCII, too long or no address"
         raise RequestFailedError(Failure(Kind.INVALID, text)) from None
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -69,8 +69,8 @@ def _key(kind: str, bits: Parameter | None) -> "Key":
             return ed25519.Ed25519PrivateKey.generate()
         case _:
             text = (
-                f"key_type={kind!r} with key_bits={bits!r} is no key;"
-                " ec has 256 or 384 bits, rsa 2048, 3072 or 4096, ed25519 takes no key_bits"
+                f"key_type={kind!r} with key_bits={bits!r} is not supported;"
+                " use ec with 256 or 384, rsa with 2048, 3072 or 4096, or ed25519 without key_bits"
             )
             raise RequestFailedError(Failure(Kind.INVALID, text))
 

@@ -1,4 +1,4 @@
-"""Logging in as a job of CI: with a JWT in a variable, or with one that GitHub makes on demand."""
+"""Logs in as a CI job: with a JWT from a variable, or with one that GitHub issues on request."""
 
 import base64
 import hashlib
@@ -12,32 +12,32 @@ import msgspec
 
 from lessee.core.failures import Failure, Kind
 from lessee.vault.auth.login import Clock, Grant, log_in
-from lessee.vault.connections import Address, Connections
+from lessee.vault.connections import Address, Connector
 from lessee.vault.responses import RequestFailedError, describe_connection_error
 from lessee.vault.transport import CONNECT_TIMEOUT, READ_TIMEOUT, Transport
 
 URL = "ACTIONS_ID_TOKEN_REQUEST_URL"
 _TOKEN = "ACTIONS_ID_TOKEN_REQUEST_TOKEN"  # noqa: S105  # The variable's name.
-_OK, _SERVERS_OWN, _LIMITED = 200, 500, 429
-_TOLD = ("sub", "aud")
+_OK, _SERVER_ERROR, _LIMITED = 200, 500, 429
+_REPORTED_CLAIMS = ("sub", "aud")
 
 
-class Source(Protocol):
-    """Where the JWT comes from; `name` says it in words."""
+class JwtSource(Protocol):
+    """The origin of the JWT; `name` describes it in error texts."""
 
     name: str
 
     def jwt(self) -> str:
         """Raises RequestFailedError."""
 
-    def mark(self) -> bytes:
-        """Changes when what it is made of does."""
+    def fingerprint(self) -> bytes:
+        """A hash that changes when the inputs of the JWT do."""
 
 
-class JobLogin:
-    """One request with a JWT, which is fetched anew each time."""
+class CiLogin:
+    """A login with a JWT, which is fetched again at each login."""
 
-    def __init__(self, path: str, body: Mapping[str, str], source: Source) -> None:
+    def __init__(self, path: str, body: Mapping[str, str], source: JwtSource) -> None:
         self._path = path
         self._body = body
         self._source = source
@@ -45,15 +45,15 @@ class JobLogin:
     def login(self, transport: Transport, clock: Clock) -> Grant:
         jwt = self._source.jwt()
         settings = "".join(f", {key} {value}" for key, value in self._body.items())
-        refused = f"Vault does not accept {self._source.name} at {self._path}{settings}{_claims(jwt)}"
-        return log_in(transport, self._path, {**self._body, "jwt": jwt}, clock, refused=refused)
+        denied = f"Vault does not accept {self._source.name} at {self._path}{settings}{_claims(jwt)}"
+        return log_in(transport, self._path, {**self._body, "jwt": jwt}, clock, denied=denied)
 
-    def mark(self) -> bytes:
-        return self._source.mark()
+    def fingerprint(self) -> bytes:
+        return self._source.fingerprint()
 
 
-class Variable:
-    """A JWT that stands in the agent's environment, as GitLab's `id_tokens:` puts it there."""
+class VariableJwt:
+    """A JWT in the agent's environment, where GitLab's `id_tokens:` puts it."""
 
     def __init__(self, variable: str, environ: Mapping[str, str]) -> None:
         self.name = f"the JWT in ${variable}"
@@ -63,16 +63,16 @@ class Variable:
     def jwt(self) -> str:
         value = self._environ.get(self._variable, "").strip()
         if not value:
-            todo = "have the job make it, for GitLab under `id_tokens:`"
+            todo = "add it to the job; in GitLab, under `id_tokens:`"
             raise RequestFailedError(Failure(Kind.DENIED, f"there is no JWT: ${self._variable} is not set; {todo}"))
         return value
 
-    def mark(self) -> bytes:
+    def fingerprint(self) -> bytes:
         return hashlib.sha256(self._environ.get(self._variable, "").encode()).digest()
 
 
-class GitHub:
-    """A JWT that GitHub makes for a job, good for some minutes.
+class GitHubJwt:
+    """A JWT that GitHub issues for a job; it is valid for a few minutes.
 
     https://docs.github.com/actions/reference/security/oidc#methods-for-requesting-the-oidc-token
     """
@@ -87,23 +87,23 @@ class GitHub:
     def jwt(self) -> str:
         url, token = (self._environ.get(name, "").strip() for name in (URL, _TOKEN))
         if not url or not token:
-            todo = "write `permissions: {id-token: write}` over the job; a fork's pull request is given none"
+            todo = "add `permissions: {id-token: write}` to the job; pull requests from forks get no JWT"
             missing = URL if not url else _TOKEN
             raise RequestFailedError(
-                Failure(Kind.DENIED, f"GitHub makes no JWT for this job: ${missing} is not set; {todo}")
+                Failure(Kind.DENIED, f"GitHub issues no JWT for this job: ${missing} is not set; {todo}")
             )
         status, content = self._ask(url, token)
         if status != _OK:
-            kind = Kind.UNAVAILABLE if status >= _SERVERS_OWN or status == _LIMITED else Kind.DENIED
-            raise RequestFailedError(Failure(kind, f"GitHub makes no JWT for this job: it answered {status}"))
+            kind = Kind.UNAVAILABLE if status >= _SERVER_ERROR or status == _LIMITED else Kind.DENIED
+            raise RequestFailedError(Failure(kind, f"GitHub issued no JWT for this job: it answered {status}"))
         try:
-            return msgspec.json.decode(content, type=_Made).value
+            return msgspec.json.decode(content, type=_IssuedJwt).value
         except msgspec.MsgspecError:
             raise RequestFailedError(
-                Failure(Kind.UNAVAILABLE, "GitHub makes no JWT: its answer is cut, or another's")
+                Failure(Kind.UNAVAILABLE, "GitHub issued no JWT: its answer is truncated or not GitHub's")
             ) from None
 
-    def mark(self) -> bytes:
+    def fingerprint(self) -> bytes:
         return hashlib.sha256("\0".join(self._environ.get(name, "") for name in (URL, _TOKEN)).encode()).digest()
 
     def _ask(self, url: str, token: str) -> tuple[int, bytes]:
@@ -112,34 +112,36 @@ class GitHub:
             query = f"{query}&audience={quote(self._audience, safe='')}"
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json; api-version=2.0"}
         try:
-            connection = Connections(Address(url, proxy=self._proxy)).open(url, timeout=CONNECT_TIMEOUT)
+            connection = Connector(Address(url, proxy=self._proxy)).open(url, timeout=CONNECT_TIMEOUT)
             try:
                 response, content = connection.exchange("GET", f"?{query}", None, headers, READ_TIMEOUT)
             finally:
                 connection.close()
         except ssl.SSLCertVerificationError:
-            text = "GitHub, which makes the JWT, has a certificate that is not accepted; $SSL_CERT_FILE names other CAs"
+            text = "GitHub's certificate is not trusted; set $SSL_CERT_FILE to a file with its CA"
             raise RequestFailedError(Failure(Kind.UNAVAILABLE, text)) from None
         except (OSError, HTTPException) as exc:
             raise RequestFailedError(
-                Failure(Kind.UNAVAILABLE, f"GitHub, which makes the JWT: {describe_connection_error(exc)}")
+                Failure(Kind.UNAVAILABLE, f"no JWT from GitHub: {describe_connection_error(exc)}")
             ) from None
         except ValueError:
-            raise RequestFailedError(Failure(Kind.DENIED, f"what ${URL} or ${_TOKEN} holds cannot be sent")) from None
+            raise RequestFailedError(
+                Failure(Kind.DENIED, f"${URL} or ${_TOKEN} has characters that cannot be sent")
+            ) from None
         return response.status, content
 
 
-class _Made(msgspec.Struct):
+class _IssuedJwt(msgspec.Struct):
     value: str
 
 
 def _claims(jwt: str) -> str:
-    """What a role most often binds, as the JWT has it: that is no secret, and mostly why it was refused."""
+    """The claims that roles usually bind. They are not secret, and the usual reason for a denial."""
     payload = [*jwt.split("."), ""][1]
     try:
         claims: dict[str, Any] = msgspec.json.decode(
             base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=dict
         )
     except (ValueError, msgspec.MsgspecError):
-        return "; it is none"
-    return "; it says " + ", ".join(f"{name} {claims.get(name)!r}" for name in _TOLD)
+        return "; it is not a JWT"
+    return "; its claims: " + ", ".join(f"{name} {claims.get(name)!r}" for name in _REPORTED_CLAIMS)

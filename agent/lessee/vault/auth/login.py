@@ -1,4 +1,4 @@
-"""What every login comes to: a token, its value, and what Vault knows of it."""
+"""Logs in to Vault, and looks up and renews the token that results."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Protocol
 from lessee.core.failures import Failure, Kind
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.tokens import Token
-from lessee.vault.transport import Answer, RequestFailedError, Transport
+from lessee.vault.transport import RequestFailedError, Response, Transport
 
 Clock = Callable[[], float]
 
@@ -23,26 +23,26 @@ class Grant(ImmutableStruct, frozen=True):
     token: Token
 
 
-class Method(Protocol):
-    """A way to log in."""
+class AuthMethod(Protocol):
+    """An auth method."""
 
     def login(self, transport: Transport, clock: Clock) -> Grant:
         """Raises RequestFailedError."""
 
-    def mark(self) -> bytes:
-        """Changes when the credentials do; tells nothing of them."""
+    def fingerprint(self) -> bytes:
+        """A hash that changes when the credentials do, and reveals nothing about them."""
 
 
 def token_id(value: str) -> str:
-    """Ours for a token: the same over restarts, other for each token, and nobody's way to its value."""
+    """An id of our own for a token: the same after a restart, different for each token, and no way to its value."""
     return hashlib.sha256(value.encode()).hexdigest()[:16]
 
 
 def look_up(transport: Transport, value: str, clock: Clock, *, ours: bool = True) -> Token:
-    """What Vault knows of a token. Raises RequestFailedError (DENIED: it is not valid)."""
+    """What Vault says about a token. Raises RequestFailedError (DENIED: it is not valid)."""
     sent_at = clock()
-    todo = "the token may not look itself up; grant read on auth/token/lookup-self"
-    data = _ask_of_itself(transport, "GET", "auth/token/lookup-self", value, todo).data
+    todo = "the token may not look itself up; grant it read on auth/token/lookup-self"
+    data = _request_own_token(transport, "GET", "auth/token/lookup-self", value, todo).data
     return Token(
         accessor=data.get("accessor") or "",
         sent_at=sent_at,
@@ -56,39 +56,41 @@ def look_up(transport: Transport, value: str, clock: Clock, *, ours: bool = True
 def renew(transport: Transport, value: str, clock: Clock, *, ours: bool = True) -> Token:
     """Renew a token by its own ttl. Raises RequestFailedError."""
     sent_at = clock()
-    todo = "the token may not renew itself; grant update on auth/token/renew-self"
-    answer = _ask_of_itself(transport, "POST", "auth/token/renew-self", value, todo)
+    todo = "the token may not renew itself; grant it update on auth/token/renew-self"
+    answer = _request_own_token(transport, "POST", "auth/token/renew-self", value, todo)
     return _token(answer, value, sent_at, ours=ours)
 
 
-def log_in(transport: Transport, path: str, body: Mapping[str, str], clock: Clock, *, refused: str) -> Grant:
-    """Post credentials. Raises RequestFailedError, where Vault refuses them as DENIED with the text `refused`."""
+def log_in(transport: Transport, path: str, body: Mapping[str, str], clock: Clock, *, denied: str) -> Grant:
+    """Post credentials. Raises RequestFailedError, with the text `denied` if Vault denies them."""
     sent_at = clock()
     try:
-        answer = transport.ask("POST", path, token=None, body=body)
+        answer = transport.request("POST", path, token=None, body=body)
     except RequestFailedError as exc:
         if exc.failure.kind in {Kind.INVALID, Kind.DENIED}:
-            raise RequestFailedError(Failure(Kind.DENIED, refused)) from None
+            raise RequestFailedError(Failure(Kind.DENIED, denied)) from None
         raise
     value = answer.auth.get("client_token")
     if not value:
-        text = f"the login at {path} gives no token: does it ask for a second factor, which no agent has?"
+        text = f"the login at {path} returned no token; if it requires a second factor (MFA), use another auth method"
         raise RequestFailedError(Failure(Kind.INVALID, text))
     return Grant(value, _token(answer, value, sent_at))
 
 
 class TokenLogin:
-    """A token from a file, which is read anew each time, or from $VAULT_TOKEN."""
+    """A token from a file, which is read again at each login, or from $VAULT_TOKEN."""
 
     def __init__(self, file: str | None, environ: Mapping[str, str]) -> None:
         self._file = file
         self._environ = environ
 
     def value(self) -> str:
-        """The token, of which Vault is not asked. Raises RequestFailedError."""
-        value = read(self._file) if self._file else self._environ.get("VAULT_TOKEN", "").strip()
+        """The token, without a request to Vault. Raises RequestFailedError."""
+        value = read_credential_file(self._file) if self._file else self._environ.get("VAULT_TOKEN", "").strip()
         if not value:
-            raise RequestFailedError(Failure(Kind.DENIED, "there is no token: $VAULT_TOKEN is not set"))
+            raise RequestFailedError(
+                Failure(Kind.DENIED, "there is no token: $VAULT_TOKEN is not set, and neither is vault.auth.token_file")
+            )
         return value
 
     def login(self, transport: Transport, clock: Clock) -> Grant:
@@ -98,7 +100,7 @@ class TokenLogin:
         except RequestFailedError as exc:
             match exc.failure.kind:
                 case Kind.UNSUPPORTED:
-                    # It is valid, and nobody tells us for how long: a refusal will.
+                    # It is valid, but its ttl is unknown: the agent uses it until Vault denies it.
                     token = Token("", clock(), ttl=0.0, renewable=False, id=token_id(value), ours=False)
                     return Grant(value, token)
                 case Kind.DENIED:
@@ -107,24 +109,24 @@ class TokenLogin:
                 case _:
                     raise
 
-    def mark(self) -> bytes:
-        return mark(self._file)
+    def fingerprint(self) -> bytes:
+        return fingerprint(self._file)
 
 
-def read(file: str) -> str:
-    """What a file of credentials holds, without space around it. Raises RequestFailedError, where there is nothing too."""
+def read_credential_file(file: str) -> str:
+    """The contents of a file, without surrounding white space. Raises RequestFailedError, also for an empty file."""
     try:
         content = Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
         raise RequestFailedError(Failure(Kind.DENIED, f"cannot read {file}: {reason}")) from None
     if not content:
         raise RequestFailedError(Failure(Kind.DENIED, f"{file} is empty"))
     return content
 
 
-def mark(*files: str | None) -> bytes:
-    """Another for other contents; of a file that cannot be read, as if it were empty."""
+def fingerprint(*files: str | None) -> bytes:
+    """A hash of the contents; a file that cannot be read counts as empty."""
     digest = hashlib.sha256()
     for file in files:
         with suppress(OSError):
@@ -133,16 +135,16 @@ def mark(*files: str | None) -> bytes:
     return digest.digest()
 
 
-def _ask_of_itself(transport: Transport, method: str, path: str, value: str, todo: str) -> Answer:
+def _request_own_token(transport: Transport, method: str, path: str, value: str, todo: str) -> Response:
     try:
-        return transport.ask(method, path, token=value, body={} if method == "POST" else None)
+        return transport.request(method, path, token=value, body={} if method == "POST" else None)
     except RequestFailedError as exc:
         if exc.failure.kind is Kind.DENIED and exc.by_policy:
             raise RequestFailedError(Failure(Kind.UNSUPPORTED, todo)) from None
         raise
 
 
-def _token(answer: Answer, value: str, sent_at: float, *, ours: bool = True) -> Token:
+def _token(answer: Response, value: str, sent_at: float, *, ours: bool = True) -> Token:
     auth = answer.auth
     return Token(
         accessor=auth.get("accessor") or "",

@@ -1,49 +1,49 @@
-"""The ways to log in that need no more than files: jwt, kubernetes, cert and userpass."""
+"""Auth methods whose credentials are files: jwt, kubernetes, cert and userpass."""
 
 from collections.abc import Mapping
 
-from lessee.vault.auth.login import Clock, Grant, log_in, mark, read
+from lessee.vault.auth.login import Clock, Grant, fingerprint, log_in, read_credential_file
 from lessee.vault.transport import Transport
 
 
 class FileLogin:
-    """One request with what stands in files, which are read anew each time."""
+    """A login with the contents of files, which are read again at each login."""
 
     def __init__(
         self,
         path: str,
         body: Mapping[str, str],
         *,
-        sent: Mapping[str, str],
-        shown: tuple[str, ...] = (),
-        locks: bool = False,
+        files: Mapping[str, str],
+        tls_files: tuple[str, ...] = (),
+        locks_user: bool = False,
     ) -> None:
-        """`sent`: the file behind each further key of the body. `shown`: files that the connection itself proves.
+        """`files`: by key of the request's body. `tls_files`: the certificate and key of the connection.
 
-        `locks`: whether Vault locks a user out after refusals.
+        `locks_user`: whether Vault locks a user out after denied logins.
         """
         self._path = path
         self._body = body
-        self._sent = sent
-        self._shown = shown
-        self._locks = locks
+        self._files_by_key = files
+        self._tls_files = tls_files
+        self._locks_user = locks_user
 
     def login(self, transport: Transport, clock: Clock) -> Grant:
-        for file in self._shown:
-            read(file)  # One that is empty or missing would be told of as a broken connection.
-        body = {**self._body, **{key: read(file) for key, file in self._sent.items()}}
-        return log_in(transport, self._path, body, clock, refused=self._refused())
+        for file in self._tls_files:
+            read_credential_file(file)  # Otherwise an empty or missing file would look like a broken connection.
+        body = {**self._body, **{key: read_credential_file(file) for key, file in self._files_by_key.items()}}
+        return log_in(transport, self._path, body, clock, denied=self._denied())
 
-    def mark(self) -> bytes:
-        return mark(*self._files())
+    def fingerprint(self) -> bytes:
+        return fingerprint(*self._files())
 
     def _files(self) -> tuple[str, ...]:
-        return (*self._sent.values(), *self._shown)
+        return (*self._files_by_key.values(), *self._tls_files)
 
-    def _refused(self) -> str:
+    def _denied(self) -> str:
         settings = "".join(f", {key} {value}" for key, value in self._body.items())
-        locked = ", or has locked the user after refusals" if self._locks else ""
+        locked = ", or has locked the user after denied logins" if self._locks_user else ""
         return (
             f"Vault does not accept {' and '.join(self._files())} at {self._path}{settings}{locked};"
-            " it is asked again after a change there, and seldom otherwise"
+            " the agent logs in again when a file changes, and otherwise rarely"
         )

@@ -1,20 +1,20 @@
-"""Says in KV's metadata which versions of rotated secrets an app works with, where a rotator looks for it."""
+"""Reports in KV metadata which versions of rotated secrets an app uses, so that the rotator finds them."""
 
 from lessee.agent.machine.protocol.commands import ReportVersions
 from lessee.core.consumers import custom_metadata
 from lessee.vault.transport import Transport
 
 
-def say(transport: Transport, token: str, report: ReportVersions) -> None:
-    """A key without data, whose custom metadata say it; where there is nothing to say, none. Raises RequestFailedError."""
-    said = custom_metadata(report.versions, report.generation)
-    for number, document in enumerate(said):
+def report_versions(transport: Transport, token: str, report: ReportVersions) -> None:
+    """Write the report as the custom metadata of a key without data, or delete the key. Raises RequestFailedError."""
+    reports = custom_metadata(report.versions, report.generation)
+    for number, document in enumerate(reports):
         body = {"custom_metadata": document}
-        # It may be sent twice, and so goes over the connection that is there.
-        transport.ask("POST", _place(report.where, number), token=token, body=body, changes=False)
-    for number in range(len(said), len(custom_metadata(report.before, report.generation))):
-        transport.ask("DELETE", _place(report.where, number), token=token, changes=False)
+        # Sending it twice does no harm, so it may reuse a connection.
+        transport.request("POST", _path(report.where, number), token=token, body=body, changes=False)
+    for number in range(len(reports), len(custom_metadata(report.before, report.generation))):
+        transport.request("DELETE", _path(report.where, number), token=token, changes=False)
 
 
-def _place(where: str, number: int) -> str:
+def _path(where: str, number: int) -> str:
     return f"{where}+{number}" if number else where

@@ -3,7 +3,7 @@
 import pytest
 
 from lessee.config.parsing import parse
-from lessee.vault.connect import address_of
+from lessee.vault.client_factory import address_of
 from lessee.vault.transport import Address
 
 CERT = "auth: {method: cert, cert_file: web.pem, key_file: web.key}"
@@ -14,7 +14,7 @@ def address(block, **environ):
 
 
 def test_all_that_says_where_vault_is_reaches_the_door():
-    block = "address: https://v, namespace: team, ca_file: ca.pem, server_name: vault, insecure: true"
+    block = "address: https://v, namespace: team, ca_file: ca.pem, tls_server_name: vault, tls_skip_verify: true"
     shown = "client_cert_file: c.pem, client_key_file: c.key"
     assert address(f"{block}, {shown}") == Address(
         url="https://v",

@@ -1,26 +1,26 @@
-"""From the configuration's `vault:` block to a client."""
+"""Creates a client from a `vault:` block of the configuration."""
 
 from collections.abc import Callable, Mapping
 from typing import assert_never
-from urllib.parse import urlsplit
 
 from lessee.agent.machine.protocol import events as ev
 from lessee.config import Vault
 from lessee.config.grammar.vault import AppRole, Auth, CertAuth, JwtAuth, KubernetesAuth, TokenAuth, UserpassAuth
+from lessee.host.http_client import proxy_for
 from lessee.vault.auth.approle import AppRoleLogin
-from lessee.vault.auth.login import Clock, Method, TokenLogin
+from lessee.vault.auth.login import AuthMethod, Clock, TokenLogin
 from lessee.vault.auth.methods import FileLogin
 from lessee.vault.client import Client
 from lessee.vault.transport import Address, Transport
 
 
-def connect(vault: Vault, environ: Mapping[str, str], post: Callable[[ev.Event], None], clock: Clock) -> Client:
-    """A client that has not asked anything yet."""
-    return Client(Transport(address_of(vault, environ)), method_of(vault.auth, environ), post, clock)
+def create_client(vault: Vault, environ: Mapping[str, str], post: Callable[[ev.Event], None], clock: Clock) -> Client:
+    """A client that has sent no request yet."""
+    return Client(Transport(address_of(vault, environ)), auth_method_of(vault.auth, environ), post, clock)
 
 
-def variables_of(auth: Auth) -> tuple[str, ...]:
-    """Those of the agent's environment that let their holder in, and are no other program's business."""
+def credential_variables(auth: Auth) -> tuple[str, ...]:
+    """The environment variables that hold credentials for this login; no other program may inherit them."""
     match auth:
         case JwtAuth(jwt_variable=str(name)):
             return (name,)
@@ -31,7 +31,7 @@ def variables_of(auth: Auth) -> tuple[str, ...]:
 
 
 def address_of(vault: Vault, environ: Mapping[str, str]) -> Address:
-    """Where Vault is; the certificate to log in with is that of the connection."""
+    """The address and TLS settings. With `method: cert` the connection presents the login's certificate."""
     certificate, key = vault.client_cert_file, vault.client_key_file
     if isinstance(vault.auth, CertAuth):
         certificate, key = vault.auth.cert_file, vault.auth.key_file
@@ -44,13 +44,13 @@ def address_of(vault: Vault, environ: Mapping[str, str]) -> Address:
         client_cert_file=certificate,
         client_key_file=key,
         insecure=vault.tls_skip_verify,
-        proxy=_proxy(vault.address, environ),
-        proxies={url: _proxy(url, environ) for url in vault.addresses},
+        proxy=proxy_for(vault.address, environ),
+        proxies={url: proxy_for(url, environ) for url in vault.addresses},
     )
 
 
-def method_of(auth: Auth, environ: Mapping[str, str]) -> Method:
-    """The way to log in that the configuration names."""
+def auth_method_of(auth: Auth, environ: Mapping[str, str]) -> AuthMethod:
+    """The configured auth method."""
     match auth:
         case TokenAuth():
             return TokenLogin(auth.token_file, environ)
@@ -59,31 +59,15 @@ def method_of(auth: Auth, environ: Mapping[str, str]) -> Method:
         case JwtAuth():
             return _jwt(auth, environ)
         case KubernetesAuth():
-            return FileLogin(_login(auth.mount), _given(role=auth.role), sent={"jwt": auth.jwt_file})
+            return FileLogin(_login(auth.mount), _given(role=auth.role), files={"jwt": auth.jwt_file})
         case CertAuth():
             files = (auth.cert_file, auth.key_file)
-            return FileLogin(_login(auth.mount), _given(name=auth.role), sent={}, shown=files)
+            return FileLogin(_login(auth.mount), _given(name=auth.role), files={}, tls_files=files)
         case UserpassAuth():
             path = f"{_login(auth.mount)}/{auth.username}"
-            return FileLogin(path, {}, sent={"password": auth.password_file}, locks=True)
+            return FileLogin(path, {}, files={"password": auth.password_file}, locks_user=True)
         case _:
             assert_never(auth)
-
-
-def _proxy(url: str, environ: Mapping[str, str]) -> str | None:
-    """The proxy that the environment names for this address, as curl and Vault's own clients read it."""
-    parts = urlsplit(url)
-    names = (f"{parts.scheme}_proxy", f"{parts.scheme.upper()}_PROXY")
-    proxy = next((environ[name] for name in names if environ.get(name)), None)
-    if proxy is None:
-        return None
-    # Imported where there is a proxy: nobody else needs to pay for it.
-    from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # noqa: PLC0415  # typeshed lacks it.
-
-    no_proxy = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    if proxy_bypass_environment(parts.hostname or "", {"no": no_proxy}):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _approle(auth: AppRole) -> AppRoleLogin:
@@ -98,17 +82,17 @@ def _approle(auth: AppRole) -> AppRoleLogin:
     )
 
 
-def _jwt(auth: JwtAuth, environ: Mapping[str, str]) -> Method:
+def _jwt(auth: JwtAuth, environ: Mapping[str, str]) -> AuthMethod:
     path, body = _login(auth.mount), _given(role=auth.role)
     if auth.jwt_file is not None:
-        return FileLogin(path, body, sent={"jwt": auth.jwt_file})
-    # Wanted in CI alone.
-    from lessee.vault.auth.ci_login import URL, GitHub, JobLogin, Variable  # noqa: PLC0415
+        return FileLogin(path, body, files={"jwt": auth.jwt_file})
+    # Only jobs of CI use it.
+    from lessee.vault.auth.ci_login import URL, CiLogin, GitHubJwt, VariableJwt  # noqa: PLC0415
 
     if auth.jwt_variable is not None:
-        return JobLogin(path, body, Variable(auth.jwt_variable, environ))
-    source = GitHub(environ, auth.audience, _proxy(environ.get(URL, ""), environ))
-    return JobLogin(path, body, source)
+        return CiLogin(path, body, VariableJwt(auth.jwt_variable, environ))
+    source = GitHubJwt(environ, auth.audience, proxy_for(environ.get(URL, ""), environ))
+    return CiLogin(path, body, source)
 
 
 def _login(mount: str) -> str:
