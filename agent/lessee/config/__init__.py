@@ -1,37 +1,40 @@
-"""What lessee.yaml says, once read: every default filled in, nothing left to look up."""
+"""The parsed configuration: lessee.yaml with every default filled in."""
 
 from fnmatch import fnmatchcase
 from typing import Literal
 
 from msgspec import Struct
 
-from lessee.config.grammar.app import Format, OnExpiry
-from lessee.config.grammar.audit_trail import Trail
+from lessee.config.grammar import Restart
+from lessee.config.grammar.app import Check, Format, OnExpiry
+from lessee.config.grammar.audit_trail import AuditTrail
 from lessee.config.grammar.backup import Backup
-from lessee.config.grammar.operator import Monitor
+from lessee.config.grammar.monitor import Monitor
 from lessee.config.grammar.rotation import Rotation
 from lessee.config.grammar.setup import Setup
 from lessee.config.grammar.validate import Validate
 from lessee.config.grammar.vault import Auth
 
+__all__ = ["Check", "Restart"]
+
 SESSION = "LESSEE_SESSION"
-"""What tells the sessions of one `lessee exec` apart that go on at once: 2, 3 …, and not set in the first."""
+"""The variable that numbers concurrent sessions of one `lessee exec`: 2, 3 …; the first session does not set it."""
 
 
-class ByName(Struct, frozen=True):
-    """The process whose program is called so."""
+class NameTarget(Struct, frozen=True):
+    """The process whose program has this name."""
 
     name: str
 
 
-class ByCmdline(Struct, frozen=True):
-    """The process in whose words, with a blank between, this regular expression is found."""
+class CmdlineTarget(Struct, frozen=True):
+    """The process whose command line, its arguments joined by spaces, matches this regular expression."""
 
     pattern: str
 
 
-class ByPidFile(Struct, frozen=True):
-    """The process whose pid stands in a file."""
+class PidFileTarget(Struct, frozen=True):
+    """The process whose PID is in this file."""
 
     path: str
 
@@ -40,86 +43,79 @@ class Child(Struct, frozen=True):
     """The child of `lessee exec`."""
 
 
-class ByContainer(Struct, frozen=True, kw_only=True):
-    """Containers of a Compose project, by exactly one of service, name and label."""
+class ContainerTarget(Struct, frozen=True, kw_only=True):
+    """The containers of a Compose project, selected by exactly one of service, name and label."""
 
     service: str | None
     name: str | None
     label: str | None
     """`KEY` or `KEY=VALUE`."""
     project: str | None
-    """None: the agent's own."""
+    """None: the agent's own project."""
     through_engine: bool
-    """Whether a signal goes through the engine; else in a PID namespace that the agent shares."""
+    """Whether signals go through the container engine; otherwise through a shared PID namespace."""
 
 
-class ByCommand(Struct, frozen=True):
-    """A command that tells the app."""
+class CommandTarget(Struct, frozen=True):
+    """A command that notifies the app."""
 
     command: tuple[str, ...]
 
 
-class ByHttp(Struct, frozen=True, kw_only=True):
-    """A request that tells the app. `header_files`: header names, and the files that hold their values."""
+class HttpTarget(Struct, frozen=True, kw_only=True):
+    """An HTTP request that notifies the app. `header_files` maps header names to files with their values."""
 
     url: str
     method: str
     header_files: dict[str, str]
 
 
-Target = ByName | ByCmdline | ByPidFile | Child | ByContainer | ByCommand | ByHttp
+Target = NameTarget | CmdlineTarget | PidFileTarget | Child | ContainerTarget | CommandTarget | HttpTarget
 
 
 class Notify(Struct, frozen=True, kw_only=True):
-    """Whom to tell when a generation is published, and how. Times are in seconds."""
+    """How the agent notifies an app of a new generation. Times are in seconds."""
 
     target: Target
     action: str
-    """A signal's name, such as SIGHUP, or restart."""
-    grace: float
-    """From SIGTERM to SIGKILL, where it is restarted."""
-    boot_grace: float
-    """How long a process that starts may not catch the signal yet."""
-    otherwise: Literal["report", "restart"]
-    """What to do where the process would die of the signal."""
+    """A signal such as SIGHUP, or restart."""
+    stop_grace_period: float
+    """On a restart: from SIGTERM to SIGKILL."""
+    start_period: float
+    """How long a new process may take to install its signal handler."""
+    on_unhandled_signal: Literal["report", "restart"]
+    """What the agent does if the process has no handler for the signal."""
     timeout: float
     """How long a command or a request may take."""
 
 
-class Check(Struct, frozen=True, kw_only=True):
-    """A command that judges files before they are published; `{directory}` and `{file}` are to be filled in."""
-
-    command: tuple[str, ...]
-    timeout: float
-
-
 class HttpProbe(Struct, frozen=True):
-    """A URL that answers with 2xx."""
+    """A URL that must return a 2xx status."""
 
     url: str
 
 
 class TcpProbe(Struct, frozen=True):
-    """`host:port` that takes a connection."""
+    """A `host:port` that must accept a connection."""
 
     address: str
 
 
 class TlsProbe(Struct, frozen=True):
-    """`host:port` that serves the first certificate in this file of the app."""
+    """A `host:port` that must serve the first certificate of this file of the app."""
 
     address: str
     certificate: str
 
 
 class CommandProbe(Struct, frozen=True):
-    """A command that ends with 0."""
+    """A command that must exit with code 0."""
 
     command: tuple[str, ...]
 
 
 class FileProbe(Struct, frozen=True):
-    """A file that was written after the publish."""
+    """A file that must have been modified after the publication."""
 
     path: str
 
@@ -128,22 +124,15 @@ Probe = HttpProbe | TcpProbe | TlsProbe | CommandProbe | FileProbe
 
 
 class Ready(Struct, frozen=True, kw_only=True):
-    """How to see that an app has taken up a generation: the first look is `after`, the last `within` seconds."""
+    """The readiness probe of an app. Both times are in seconds since the notification."""
 
     probe: Probe
-    after: float
-    within: float
-
-
-class Restart(Struct, frozen=True, kw_only=True):
-    """A child of `lessee exec` that fails is started again, so many times within so many seconds."""
-
-    attempts: int
-    within: float
+    initial_delay: float
+    timeout: float
 
 
 class File(Struct, frozen=True, kw_only=True):
-    """A file to render; `owner` None is the agent's own, a gid of None the agent's group."""
+    """A file to render. Without `owner` it belongs to the agent's user, without a gid to the agent's group."""
 
     template: str
     name: str
@@ -153,58 +142,58 @@ class File(Struct, frozen=True, kw_only=True):
 
 
 class Vault(Struct, frozen=True, kw_only=True):
-    """Where Vault is, and how to log in. As JSON it can be kept, and be read again."""
+    """The address of Vault, and how to log in. It can be stored as JSON and decoded again."""
 
     address: str
-    """The first, where there are several."""
+    """The only address, or the first of several."""
     addresses: tuple[str, ...]
-    """All of several, in the order in which they are tried; empty where there is one."""
+    """All of several addresses, in the order in which the agent tries them; empty if there is one."""
     namespace: str | None
     ca_file: str | None
-    server_name: str | None
+    tls_server_name: str | None
     client_cert_file: str | None
     client_key_file: str | None
-    insecure: bool
+    tls_skip_verify: bool
     auth: Auth
 
 
-class FromVariables(Struct, frozen=True):
-    """At a cold start without Vault: these variables of dotenv files come from the agent's environment."""
+class VariablesFallback(Struct, frozen=True):
+    """At a cold start without Vault, variables of dotenv files come from the agent's environment."""
 
     variables: tuple[str, ...]
-    """Of the agent."""
+    """The agent's variables that the fallback reads."""
 
 
-class FromSecrets(Struct, frozen=True):
-    """As above: secrets made of the agent's variables, by path as templates have it and by key."""
+class SecretsFallback(Struct, frozen=True):
+    """At a cold start without Vault, secrets come from the agent's variables: {path in templates: {key: variable}}."""
 
     secrets: dict[str, dict[str, str]]
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """Of the agent."""
+        """The agent's variables that the fallback reads."""
         return tuple(dict.fromkeys(name for keys in self.secrets.values() for name in keys.values()))
 
 
-class LastGood(Struct, frozen=True):
-    """As above: the secrets that were last published, kept in a file. `max_age` in seconds."""
+class LastKnownGoodFallback(Struct, frozen=True):
+    """At a cold start without Vault, secrets come from a file that the agent saved. `max_age` is in seconds."""
 
     file: str
     max_age: float | None
     environment: str
-    """They are good in no other one."""
+    """The environment of the saved secrets; no other environment may use them."""
 
     @property
     def variables(self) -> tuple[str, ...]:
-        """None: a file has them."""
+        """Empty: this fallback reads no variables."""
         return ()
 
 
-Fallback = FromVariables | FromSecrets | LastGood
+Fallback = VariablesFallback | SecretsFallback | LastKnownGoodFallback
 
 
 class App(Struct, frozen=True, kw_only=True):
-    """A directory of files, and how to tell their reader. `refresh` is in seconds."""
+    """An app: its files, and how the agent notifies it. `refresh_interval` is in seconds."""
 
     name: str
     directory: str
@@ -212,101 +201,101 @@ class App(Struct, frozen=True, kw_only=True):
     mode: int
     owner: tuple[int, int | None] | None
     allow_disk: bool
-    refresh: float
-    environ: str | None
-    """The template of the environment that `lessee exec` gives its child."""
-    public: frozenset[str]
-    """Variables that take values though a frontend's build gives them to every visitor; of no others."""
+    refresh_interval: float
+    env_template: str | None
+    """The template of the child's environment under `lessee exec`."""
+    public_variables: frozenset[str]
+    """The only variables that may contain values although a frontend build exposes them to every visitor."""
     check: Check | None
     notify: Notify | None
-    """None: the app finds out by itself."""
+    """None: the app rereads its files by itself."""
     ready: Ready | None
-    """None: an app that was told is taken to be ready."""
+    """None: the app counts as ready once notified."""
     on_expiry: Literal["keep", "remove"] | OnExpiry
-    """What becomes of its files where they hold what is no longer valid."""
+    """What the agent does with the files when a lease of theirs expires."""
     fallback: Fallback | None
-    """Where values come from at a cold start without Vault; None: it waits."""
+    """Where values come from at a cold start without Vault; None: the agent waits for Vault."""
     vault: Vault
-    """Equal to that of the whole configuration, where the app has no identity of its own."""
+    """Equal to Config.vault unless the app has a login of its own."""
 
 
 class Secrets(Struct, frozen=True, kw_only=True):
-    """Where KV secrets lie; `prefix` and `shared` have no slash in front and end in one, or are empty."""
+    """Where KV secrets are. Prefixes are empty, or begin without a slash and end with one."""
 
     mount: str
     prefix: str
-    shared: tuple[str, ...]
+    shared_prefixes: tuple[str, ...]
 
 
 class Listen(Struct, frozen=True, kw_only=True):
-    """A TCP port for who may know how the agent is; `address` is `host:port`."""
+    """The TCP address, `host:port`, at which the agent serves its status."""
 
     address: str
     token_file: str | None
-    """None: all on the machine may ask, and `address` is of its loopback."""
-    hosts: tuple[str, ...]
-    """Names beside its own by which it may be asked, in small letters."""
+    """None: requests need no token; then `address` is on loopback."""
+    allowed_hosts: tuple[str, ...]
+    """Further host names that requests may use, in lower case."""
 
 
 class Status(Struct, frozen=True, kw_only=True):
-    """Where the agent says how it is; `listen` None: on its socket alone."""
+    """Where the agent serves its status. Without `listen` it is only the socket."""
 
     socket: str
     listen: Listen | None
 
 
 class Events(Struct, frozen=True, kw_only=True):
-    """Who tells of changes: exactly one of `redis`, a URL, `socket`, a path, and `vault`. Times are in seconds."""
+    """The event source: exactly one of `redis` (a URL), `socket` (a path) and `vault`. Times are in seconds."""
 
     redis: str | None
     socket: str | None
     vault: bool
-    """Vault's own event stream, where the server has one."""
-    poll: float
-    """From look to look while he tells."""
-    spread: float
-    """Within which, by chance, what is told is looked at."""
+    """Whether to use the event stream of Vault Enterprise."""
+    poll_interval: float
+    """The time between two checks while the event source is connected."""
+    jitter: float
+    """The maximum random delay before the agent reads a changed secret."""
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """All of it. `templates` None is the folder of the configuration file."""
+    """The whole configuration. Without `template_dir` it is the directory of the configuration file."""
 
     environment: str | None
     foreign_environments: frozenset[str]
-    """Names that no path may begin with: those of the other environments."""
+    """The other environments, whose names no secret path may begin with."""
     vault: Vault
     secrets: Secrets
-    state: str
+    state_dir: str
     status: Status
     events: Events | None
-    """None: nobody tells of changes."""
+    """None: the agent only polls."""
     on_stop: Literal["keep", "revoke", "revoke-if-unused"]
-    """Whether an agent that stops leaves no lease and no token behind; unused: the apps' processes are gone as well."""
+    """What the agent does with leases and tokens when it stops; `revoke-if-unused`: if the apps have ended too."""
     restart: Restart | None
-    """None: a child of `lessee exec` that ends, ends lessee."""
-    templates: str | None
+    """None: `lessee exec` ends when its child ends."""
+    template_dir: str | None
     allow_disk: bool
-    """Whether `state` may lie outside tmpfs and ramfs."""
+    """Whether `state_dir` may be outside tmpfs and ramfs."""
     apps: dict[str, App]
-    """Empty in an operator's file."""
+    """Empty in a file for operators' commands only."""
     setup: Setup
     rotation: dict[str, Rotation]
-    """What is rotated, by name."""
+    """The credentials to rotate, by name."""
     validate: Validate
-    """What `lessee validate` looks at."""
-    trail: Trail | None
-    """Where acts are recorded."""
+    """What `lessee validate` checks."""
+    audit_trail: AuditTrail | None
+    """Where lessee records its actions."""
     backup: Backup | None
     """Where `lessee backup` saves Vault's data."""
     monitor: Monitor | None
     """How `lessee monitor` reads Vault's audit log."""
 
 
-def format_of(name: str) -> Format:
-    """The format that a file's name stands for."""
-    for pattern, found in _FORMATS.items():
+def default_format(name: str) -> Format:
+    """The format of a file with this name, if the configuration does not set one."""
+    for pattern, kind in _FORMATS.items():
         if fnmatchcase(name, pattern):
-            return found
+            return kind
     return "text"
 
 

@@ -1,4 +1,4 @@
-"""Durations as people write them: `500ms`, `1s`, `5m`, `24h`, `7d`."""
+"""Parses and formats durations such as `500ms`, `1s`, `5m`, `24h` and `7d`."""
 
 import re
 
@@ -7,7 +7,7 @@ _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def seconds(text: str) -> float:
-    """The duration in seconds. Raises ValueError for a text that is none."""
+    """Parse a duration into seconds. Raises ValueError if the text is not a duration."""
     if not re.fullmatch(PATTERN, text):
         raise ValueError
     digits = text.rstrip("dhms")
@@ -15,7 +15,7 @@ def seconds(text: str) -> float:
 
 
 def spell(duration: float) -> str:
-    """The shortest way to write a whole number of milliseconds: 90.0 is `90s`, 0.5 is `500ms`."""
+    """Format seconds as the shortest exact duration: 90.0 is `90s`, 0.5 is `500ms`."""
     milliseconds = round(duration * 1000)
     for unit, size in _UNITS.items():
         count, rest = divmod(milliseconds, round(size * 1000))

@@ -1,33 +1,33 @@
-"""`${…}` in the strings of lessee.yaml, as Compose expands it."""
+"""Expands `${…}` in the strings of lessee.yaml like Docker Compose."""
 
 import re
 from collections.abc import Mapping
 
 from lessee.core.errors import ConfigError, LesseeError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 _HEAD = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:?[-?]|(?=\}))")
 _SPECIAL = re.compile(r"\$\$\{|\$\{|[{}]")
-_DEEPEST = 20
+_MAX_DEPTH = 20
 
 
 def expand(text: str, environ: Mapping[str, str]) -> str:
-    """The text with its variables replaced. Raises ConfigError, without a place.
+    """Replace the variables in a text. Raises ConfigError, whose problem has no place.
 
-    `${NAME}` must be set; `${NAME:-default}` and `${NAME:?message}` take an empty variable for an unset one,
-    `${NAME-default}` and `${NAME?message}` do not. `$${` writes `${`; any other `$` is itself. Defaults may
-    hold variables, and braces in pairs; they are looked up only where they are used. A value is not expanded
-    again. https://docs.docker.com/reference/compose-file/interpolation/
+    `${NAME}` must be set. `${NAME:-default}` and `${NAME:?message}` treat an empty variable as unset;
+    `${NAME-default}` and `${NAME?message}` do not. `$${` becomes `${`; any other `$` is literal. A default may contain
+    variables, and braces in pairs; its variables are looked up only if it is used. Values are not expanded again.
+    https://docs.docker.com/reference/compose-file/interpolation/
     """
     return "".join(_value(part, environ) for part in _parse(text))
 
 
 def check(text: str) -> None:
-    """Raises ConfigError where `expand` would, whatever the environment."""
+    """Check the syntax. Raises ConfigError like `expand`, but reads no variable."""
     _parse(text)
 
 
-class _Variable(Record, frozen=True):
+class _Variable(ImmutableStruct, frozen=True):
     name: str
     operator: str
     argument: "tuple[str | _Variable, ...]"
@@ -52,7 +52,7 @@ def _parse(text: str) -> tuple[str | _Variable, ...]:
 
 
 def _parts(text: str, start: int, *, depth: int) -> tuple[tuple[str | _Variable, ...], int]:
-    """What `text` holds from `start` to its end, or inside a variable (`depth` > 0) to its closing brace."""
+    """Parse `text` from `start` to its end, or inside a variable (`depth` > 0) to its closing brace."""
     parts: list[str | _Variable] = []
     opened = 0
     while found := _SPECIAL.search(text, start):
@@ -68,19 +68,19 @@ def _parts(text: str, start: int, *, depth: int) -> tuple[tuple[str | _Variable,
                 opened += {"}": -1}.get(special, 1)
                 parts.append(special.removeprefix("$"))
     if depth:
-        raise _error("a ${ is not closed", "close it with }, or write $${ where ${ itself is meant")
+        raise _error("unclosed ${", "close it with }, or write $${ for a literal ${")
     return (*parts, text[start:]), len(text)
 
 
 def _variable(text: str, start: int, depth: int) -> tuple[_Variable, int]:
-    """The variable that starts at `start`, and where the text goes on behind it."""
-    if depth > _DEEPEST:
-        raise _error(f"variables stand in one another more than {_DEEPEST} deep", "")
+    """The variable that begins at `start`, and the position after it."""
+    if depth > _MAX_DEPTH:
+        raise _error(f"variables are nested more than {_MAX_DEPTH} deep", "simplify the defaults")
     head = _HEAD.match(text, start)
     if head is None:
         raise _error(
-            "a ${ begins no variable",
-            "write ${NAME}, ${NAME:-default}, ${NAME-default}, ${NAME:?text}, ${NAME?text}, or $${ for ${",
+            "invalid variable after ${",
+            "write ${NAME}, ${NAME:-default}, ${NAME-default}, ${NAME:?text}, ${NAME?text}, or $${ for a literal ${",
         )
     argument, end = _parts(text, head.end(), depth=depth)
     return _Variable(head[1], head[2], argument, message=text[head.end() : end]), end + 1

@@ -1,33 +1,121 @@
-"""What the keys of `monitor` say together."""
+"""Checks the block `monitor`, and resolves the names of its audit logs, watched services and alert rules."""
 
-from lessee.config import grammar
-from lessee.config.grammar.operator import Audit, Monitor
-from lessee.config.grammar.problems import Path, Problems
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from lessee.config.grammar import alerts as grammar
+from lessee.config.grammar.alerts import Alerts, WatchTarget
+from lessee.config.grammar.monitor import AuditSource, Monitor
+from lessee.config.grammar.problems import Path, Problems, spell
+
+SHORTHANDS = {"reads_per_hour": "reads-per-hour", "consecutive_denials": "consecutive-denials"}
+"""The keys of `monitor.alerts` that define a rule, and the rule's name."""
+
+_ALERTS: Path = ("monitor", "alerts")
+_SERVICE_RULES = (grammar.RotationOverdue, grammar.RotationFailing, grammar.LeaseExpiring)
+_LOOPBACK = ("localhost", "127.", "[::1]")
 
 
-def sources(monitor: Monitor) -> dict[str, Audit]:
-    """Where the log comes from, by the name of each."""
-    said = monitor.audit if isinstance(monitor.audit, tuple) else (monitor.audit,)
-    return {audit.name or "vault": audit for audit in said}
+def check_monitor(monitor: Monitor, problems: Problems) -> None:
+    """Report what several keys contradict: ambiguous names, rules without a source, and passwords in clear text."""
+    _check_audit(monitor, problems)
+    _check_rules(monitor, problems)
+    _check_smtp(monitor.alerts, problems)
+    _check_watch(monitor, problems)
 
 
-def check_monitor(said: grammar.Lessee, problems: Problems) -> None:
-    """Tells of logs that nobody could tell apart."""
-    monitor = said.monitor
-    if monitor is None or not isinstance(monitor.audit, tuple):
+def audit_sources(monitor: Monitor) -> dict[str, AuditSource]:
+    """The audit logs by name."""
+    logs = monitor.audit if isinstance(monitor.audit, tuple) else (monitor.audit,)
+    return {log.name or "vault": log for log in logs}
+
+
+def watch_targets(monitor: Monitor) -> Mapping[str, WatchTarget]:
+    """The agents and rotators to poll, by name."""
+    return {_target_name(target): target for target in map(_target, monitor.watch)}
+
+
+def rule_name(rule: grammar.Rule) -> str:
+    """The name of the rule's alerts."""
+    return rule.name or str(type(rule).__struct_config__.tag)
+
+
+def _check_audit(monitor: Monitor, problems: Problems) -> None:
+    if not isinstance(monitor.audit, tuple):
         return
     at: Path = ("monitor", "audit")
     names: set[str] = set()
-    logs: set[str] = set()
-    for index, audit in enumerate(monitor.audit):
-        if audit.name is None and len(monitor.audit) > 1:
-            problems.follow((*at, index, "name"), "missing, and there are several", todo="write which server it is")
-        elif audit.name in names:
-            problems.follow((*at, index, "name"), "another has this name", todo="give each its own")
-        names.add(audit.name or "")
-        for key, where in (("file", audit.file), ("socket", audit.socket)):
-            if where in logs:
-                problems.follow((*at, index, key), "another reads it, and all would count twice", todo="name it once")
-            logs |= {where} if where is not None else set()
-    if sum(audit.stdin is True for audit in monitor.audit) > 1:
-        problems.follow(at, "there is one stdin", todo="leave the others out")
+    sources: set[str] = set()
+    for index, log in enumerate(monitor.audit):
+        if log.name is None and len(monitor.audit) > 1:
+            what = "missing; several audit logs need names"
+            problems.add_dependent((*at, index, "name"), what, todo="write `name:` with the name of the server")
+        elif log.name in names:
+            what = "another audit log has this name"
+            problems.add_dependent((*at, index, "name"), what, todo="give each log its own name")
+        names.add(log.name or "")
+        for key, source in (("file", log.file), ("socket", log.socket)):
+            if source in sources:
+                what = "another audit log reads it too, so every request would count twice"
+                problems.add_dependent((*at, index, key), what, todo="remove one of them")
+            sources |= {source} if source is not None else set()
+    if sum(log.stdin is True for log in monitor.audit) > 1:
+        what = "several audit logs read standard input"
+        problems.add_dependent(at, what, todo="leave `stdin: true` in one of them")
+
+
+def _check_rules(monitor: Monitor, problems: Problems) -> None:
+    alerts = monitor.alerts
+    names: dict[str, Path] = {
+        name: (*_ALERTS, key) for key, name in SHORTHANDS.items() if getattr(alerts, key) is not None
+    }
+    for index, rule in enumerate(alerts.rules):
+        at = (*_ALERTS, "rules", index)
+        other = names.setdefault(rule_name(rule), at)
+        if other is not at:
+            what = f"{spell(other)} has the same name, {rule_name(rule)}"
+            problems.add_dependent(at, what, todo="write another `name:`")
+        needs_watch = isinstance(rule, _SERVICE_RULES) or (
+            isinstance(rule, grammar.AgentSilent) and not rule.components
+        )
+        if needs_watch and not monitor.watch:
+            what = "this rule needs the status of agents and rotators, but monitor.watch is empty"
+            problems.add_dependent(at, what, todo="list their status sockets in `monitor.watch`")
+
+
+def _check_smtp(alerts: Alerts, problems: Problems) -> None:
+    smtp = alerts.smtp
+    if smtp is None:
+        return
+    at = (*_ALERTS, "smtp")
+    if (smtp.username is None) != (smtp.password_file is None):
+        what = "username and password_file need each other"
+        problems.add_dependent(at, what, todo="write both, or remove both")
+    if smtp.tls == "none" and smtp.password_file is not None and not smtp.server.startswith(_LOOPBACK):
+        todo = "write `tls: starttls`, or remove username and password_file"
+        problems.add_dependent((*at, "tls"), "the password would cross the network in clear text", todo=todo)
+
+
+def _check_watch(monitor: Monitor, problems: Problems) -> None:
+    names: dict[str, Path] = {}
+    for index, target in enumerate(map(_target, monitor.watch)):
+        at: Path = ("monitor", "watch", index)
+        other = names.setdefault(_target_name(target), at)
+        if other is not at:
+            what = f"{spell(other)} has the same name, {_target_name(target)}"
+            problems.add_dependent(at, what, todo="write another `name:`")
+
+
+def _target(item: str | WatchTarget) -> WatchTarget:
+    if isinstance(item, WatchTarget):
+        return item
+    return WatchTarget(socket=item) if item.startswith("/") else WatchTarget(url=item)
+
+
+def _target_name(target: WatchTarget) -> str:
+    """Its own name, or else its host and port, or else the directory and name of its socket."""
+    if target.name is not None:
+        return target.name
+    if target.url is not None:
+        return urlsplit(target.url).netloc.rpartition("@")[2]
+    return "/".join((target.socket or "").split("/")[-2:]).removesuffix(".sock")

@@ -1,4 +1,4 @@
-"""The text of lessee.yaml to a Config."""
+"""Parses the text of lessee.yaml into a Config."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeVar, get_args
@@ -6,24 +6,24 @@ from typing import Any, TypeVar, get_args
 from msgspec.structs import replace
 
 from lessee import config
-from lessee.config import Config, grammar
-from lessee.config.alerts import check_alerts
-from lessee.config.fallback import check_kept, fallback
-from lessee.config.grammar import app, scalars
-from lessee.config.grammar.audit_trail import Trail
+from lessee.config import Config
+from lessee.config.fallback import check_last_known_good_files, resolve_fallback
+from lessee.config.grammar import Lessee, scalars
+from lessee.config.grammar.app import AppBlock, FileBlock
+from lessee.config.grammar.audit_trail import AuditTrail
 from lessee.config.grammar.nodes import compose
 from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.grammar.reader import Reader
 from lessee.config.grammar.validate import Provider, Validate
-from lessee.config.grammar.vault import AppRole, CertAuth, JwtAuth, Vault
+from lessee.config.grammar.vault import AppRole, CertAuth, JwtAuth, VaultBlock
 from lessee.config.monitor import check_monitor
-from lessee.config.notification import check, notify, ready
+from lessee.config.notification import resolve_check, resolve_notify, resolve_ready
 from lessee.config.rotation import check_rotation
 from lessee.config.setup import check_setup
-from lessee.config.status import listen
+from lessee.config.status import resolve_listener
 
 _T = TypeVar("_T")
-_MODE = 0o440  # Owner and group read, nobody writes.
+_MODE = 0o440  # Readable by owner and group.
 _ENVIRONMENT = "{environment}"
 
 
@@ -36,282 +36,282 @@ def parse(
     environment: str | None = None,
     blocks: Collection[str] = (),
 ) -> Config:
-    """What the file says, with its defaults and those of the environment filled in.
+    """The configuration, with all defaults filled in.
 
-    `for_child`: `lessee exec` reads it. `environment`: instead of the one that it says. `blocks`: the operator's
-    that are needed, with their variables. `source` is what errors call the file. Raises ConfigError with all that is
-    wrong, by line.
+    `source` is the name of the file in errors. `for_child`: `lessee exec` reads the file. `environment` overrides the
+    file's. `blocks` are the operator blocks that the command uses: only in these, variables are expanded. Raises
+    ConfigError with all problems of the file, in the order of their lines.
     """
     problems = Problems(source)
     reader = Reader(problems, environ, blocks)
-    said = reader.read(compose(text, source))
+    file = reader.read(compose(text, source))
     if environment is not None:
-        said = replace(said, environment=environment)
-    settled = _Settling(said, reader.values, problems, environ, for_child=for_child).settle()
+        file = replace(file, environment=environment)
+    resolved = _Resolver(file, reader.values, problems, environ, for_child=for_child).resolve()
     if "setup" in blocks:
-        check_setup(said, problems)
-    if "monitor" in blocks:
-        check_monitor(said, problems)
+        check_setup(file, problems)
+    if "monitor" in blocks and file.monitor is not None:
+        check_monitor(file.monitor, problems)
     if "rotation" in blocks:
-        check_rotation(settled, problems)
-    if "monitor" in blocks and said.monitor is not None:
-        check_alerts(said.monitor, problems)
+        check_rotation(resolved, problems)
     problems.raise_all()
-    return settled
+    return resolved
 
 
 def environments(text: str, *, source: str, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Those that `setup` is for, whatever its keys say. Raises ConfigError where the file is no mapping."""
+    """`setup.environments`, even of a file with problems. Raises ConfigError if the file is not a YAML mapping."""
     return Reader(Problems(source), environ).read(compose(text, source)).setup.environments
 
 
-class _Settling:
-    """Settles what the grammar leaves open: defaults, inheritance, and what two keys say together."""
+class _Resolver:
+    """Fills in what the grammar leaves open: defaults, inheritance, and checks that involve several keys."""
 
     def __init__(
         self,
-        said: grammar.Lessee,
+        file: Lessee,
         values: dict[Path, object],
         problems: Problems,
         environ: Mapping[str, str],
         *,
         for_child: bool,
     ) -> None:
-        self._said = said
+        self._file = file
         self._for_child = for_child
         self._values = values
         self._problems = problems
         self._environ = environ
-        self._environment = self._or_variable(said.environment, "LESSEE_ENVIRONMENT", scalars.Name, ("environment",))
-        self._foreign = frozenset(said.setup.environments) - {self._environment}
-        self._vault = self._top_vault()
+        self._environment = self._or_variable(file.environment, "LESSEE_ENVIRONMENT", scalars.Name, ("environment",))
+        self._foreign = frozenset(file.setup.environments) - {self._environment}
+        self._vault = self._top_level_vault()
 
-    def settle(self) -> Config:
-        said = self._said
-        restart = said.exec.restart
+    def resolve(self) -> Config:
+        file = self._file
         return Config(
             environment=self._environment,
             foreign_environments=self._foreign,
             vault=self._vault,
             secrets=self._secrets(),
-            state=said.state,
+            state_dir=file.state_dir,
             status=config.Status(
-                socket=said.status.socket or f"{said.state}/status.sock", listen=listen(said.status, self._problems)
+                socket=file.status.socket or f"{file.state_dir}/status.sock",
+                listen=resolve_listener(file.status, self._problems),
             ),
             events=self._events(),
-            on_stop=said.leases.on_stop,
-            restart=None if restart is None else config.Restart(attempts=restart.attempts, within=restart.within),
-            templates=said.templates,
-            allow_disk=said.allow_disk,
+            on_stop=file.leases.on_stop,
+            restart=file.exec.restart,
+            template_dir=file.template_dir,
+            allow_disk=file.allow_disk,
             apps=self._apps(),
-            setup=said.setup,
-            rotation=said.rotation,
+            setup=file.setup,
+            rotation=file.rotation,
             validate=self._validate(),
-            trail=self._trail(),
-            backup=said.backup,
-            monitor=said.monitor,
+            audit_trail=self._audit_trail(),
+            backup=file.backup,
+            monitor=file.monitor,
         )
 
     def _events(self) -> config.Events | None:
-        said = self._said.events
-        if said is None or (said.redis is None and said.socket is None and said.vault is None):
-            if said is not None:
-                what = "expected `redis`, `socket` or `vault`"
-                self._problems.follow(
-                    ("events",),
-                    what,
-                    todo="name where `lessee monitor` publishes, or write `vault: auto` for Vault Enterprise",
-                )
+        block = self._file.events
+        if block is None or (block.redis is None and block.socket is None and block.vault is None):
+            if block is not None:
+                what = "expected `redis`, `socket` or `vault`, found none"
+                todo = "name where `lessee monitor` publishes, or write `vault: auto` for Vault Enterprise"
+                self._problems.add_dependent(("events",), what, todo=todo)
             return None
-        if said.redis is not None and said.socket is not None:
-            what = "`redis` stands there too, and both tell the same"
-            self._problems.follow(("events", "socket"), what, todo="leave one of them out")
-        # The monitor tells all that Vault's stream does, and to every identity.
-        vault = said.redis is None and said.socket is None
-        return config.Events(redis=said.redis, socket=said.socket, vault=vault, poll=said.poll, spread=said.spread)
+        if block.redis is not None and block.socket is not None:
+            what = "`redis` is set too, and both deliver the same events"
+            self._problems.add_dependent(("events", "socket"), what, todo="remove one of them")
+        # The monitor publishes everything that Vault's stream does, and to every identity.
+        vault = block.redis is None and block.socket is None
+        return config.Events(
+            redis=block.redis,
+            socket=block.socket,
+            vault=vault,
+            poll_interval=block.poll_interval,
+            jitter=block.jitter,
+        )
 
-    def _or_variable(self, said: str | None, variable: str, kind: Any, path: Path) -> str | None:
+    def _or_variable(self, value: str | None, variable: str, kind: Any, path: Path) -> str | None:
         text = self._environ.get(variable)
-        if said is not None or not text:
-            return said
-        word = scalars.word_of(kind)
+        if value is not None or not text:
+            return value
+        scalar = scalars.scalar_of(kind)
         try:
-            return str(word.read(text))
+            return str(scalar.read(text))
         except ValueError:
-            self._problems.follow(path, f"it is not in the file, and ${variable} is not {word.expected}")
+            what = f"the file does not set it, and ${variable} is not {scalar.expected}"
+            self._problems.add_dependent(path, what, todo=f"set it in the file, or correct ${variable}")
             return None
 
-    def _top_vault(self) -> config.Vault:
-        said = self._said.vault
+    def _top_level_vault(self) -> config.Vault:
+        block = self._file.vault
         at = ("vault",)
-        addresses = self._addresses(said, at)
+        addresses = self._addresses(block, at)
         first = next(iter(addresses), None)
         address = self._or_variable(first, "VAULT_ADDR", scalars.VaultAddress, (*at, "address"))
         vault = config.Vault(
-            address=address or "https://127.0.0.1:8200",  # As Vault's own clients have it.
+            address=address or "https://127.0.0.1:8200",  # The default of Vault's own clients.
             addresses=_several(addresses),
-            namespace=self._or_variable(said.namespace, "VAULT_NAMESPACE", scalars.MountPath, (*at, "namespace")),
-            ca_file=self._or_variable(said.ca_file, "VAULT_CACERT", scalars.FilePath, (*at, "ca_file")),
-            server_name=said.server_name,
-            client_cert_file=said.client_cert_file,
-            client_key_file=said.client_key_file,
-            insecure=said.insecure,
-            auth=said.auth,
+            namespace=self._or_variable(block.namespace, "VAULT_NAMESPACE", scalars.MountPath, (*at, "namespace")),
+            ca_file=self._or_variable(block.ca_file, "VAULT_CACERT", scalars.FilePath, (*at, "ca_file")),
+            tls_server_name=block.tls_server_name,
+            client_cert_file=block.client_cert_file,
+            client_key_file=block.client_key_file,
+            tls_skip_verify=block.tls_skip_verify,
+            auth=block.auth,
         )
-        self._check_auth(said, vault, at)
+        self._check_auth(block, vault, at)
         return vault
 
-    def _vault_of(self, said: Vault | None, at: Path) -> config.Vault:
-        """An app's block over the top-level one; what belongs together is taken from one of them."""
-        if said is None:
+    def _vault_of(self, block: VaultBlock | None, at: Path) -> config.Vault:
+        """An app's block over the top-level one. Keys that depend on each other come from the same block."""
+        if block is None:
             return self._vault
-        own = {key: getattr(said, key) for key in said.__struct_fields__ if (*at, key) in self._values}
-        if addresses := self._addresses(said, at):
+        own = {key: getattr(block, key) for key in block.__struct_fields__ if (*at, key) in self._values}
+        if addresses := self._addresses(block, at):
             own |= {"address": addresses[0], "addresses": _several(addresses)}
-        if own.keys() & {"client_cert_file", "client_key_file"} or isinstance(said.auth, CertAuth):
-            own |= {"client_cert_file": said.client_cert_file, "client_key_file": said.client_key_file}
+        if own.keys() & {"client_cert_file", "client_key_file"} or isinstance(block.auth, CertAuth):
+            own |= {"client_cert_file": block.client_cert_file, "client_key_file": block.client_key_file}
         vault = replace(self._vault, **own)
-        self._check_auth(said, vault, at)
+        self._check_auth(block, vault, at)
         return vault
 
-    def _addresses(self, said: Vault, at: Path) -> tuple[str, ...]:
-        if said.address is not None and said.addresses is not None:
-            self._problems.follow((*at, "addresses"), "`address` stands there too", todo="leave one of them out")
-        return said.addresses or ((said.address,) if said.address is not None else ())
+    def _addresses(self, block: VaultBlock, at: Path) -> tuple[str, ...]:
+        if block.address is not None and block.addresses is not None:
+            self._problems.add_dependent((*at, "addresses"), "`address` is set too", todo="remove one of them")
+        return block.addresses or ((block.address,) if block.address is not None else ())
 
-    def _check_auth(self, said: Vault, vault: config.Vault, at: Path) -> None:
-        if isinstance(said.auth, AppRole) and said.auth.wrapped and said.auth.secret_id_file is None:
-            self._problems.follow(
-                (*at, "auth", "wrapped"),
-                "there is no secret_id_file to hold the wrapping token",
-                todo="name it",
-            )
-        if isinstance(said.auth, JwtAuth) and said.auth.audience is not None and said.auth.jwt_from is None:
-            self._problems.follow(
-                (*at, "auth", "audience"),
-                "the JWT is there already, with an audience of its own",
-                todo="leave it out, or write `jwt_from: github`",
-            )
+    def _check_auth(self, block: VaultBlock, vault: config.Vault, at: Path) -> None:
+        if isinstance(block.auth, AppRole) and block.auth.wrapped and block.auth.secret_id_file is None:
+            what = "`secret_id_file`, which would contain the wrapping token, is missing"
+            self._problems.add_dependent((*at, "auth", "wrapped"), what, todo="write `secret_id_file: PATH`")
+        if isinstance(block.auth, JwtAuth) and block.auth.audience is not None and block.auth.jwt_from is None:
+            what = "it applies only to `jwt_from`; an existing JWT has an audience already"
+            self._problems.add_dependent((*at, "auth", "audience"), what, todo="remove it, or write `jwt_from: github`")
         auth, files = vault.auth, (vault.client_cert_file, vault.client_key_file)
-        named = said.client_cert_file is not None
-        if named and isinstance(auth, CertAuth) and files != (auth.cert_file, auth.key_file):
-            self._problems.follow(
-                (*at, "client_cert_file"),
-                "a connection shows one certificate, and auth names another pair of files",
-                todo="leave it out, or name the same certificate and key",
+        has_client_cert = block.client_cert_file is not None
+        if has_client_cert and isinstance(auth, CertAuth) and files != (auth.cert_file, auth.key_file):
+            what = "a connection presents one certificate, but `auth` names other files"
+            self._problems.add_dependent(
+                (*at, "client_cert_file"), what, todo="remove it, or name the same certificate and key in both places"
             )
 
     def _secrets(self) -> config.Secrets:
-        said = self._said.secrets
+        block = self._file.secrets
         at = ("secrets",)
         return config.Secrets(
-            mount=self._folder(said.mount, (*at, "mount")),
-            prefix=self._folder(said.prefix, (*at, "prefix")),
-            shared=tuple(self._folder(folder, path) for path, folder in self._listed((*at, "shared"), str)),
+            mount=self._folder(block.mount, (*at, "mount")),
+            prefix=self._folder(block.prefix, (*at, "prefix")),
+            shared_prefixes=tuple(
+                self._folder(folder, path) for path, folder in self._items((*at, "shared_prefixes"), str)
+            ),
         )
 
     def _folder(self, folder: str, path: Path) -> str:
         if self._environment is not None:
             folder = folder.replace(_ENVIRONMENT, self._environment)
         elif _ENVIRONMENT in folder and ("apps",) in self._problems.lines:
-            self._problems.follow(
+            self._problems.add_dependent(
                 ("environment",),
-                f"missing, and {spell(path)} holds {_ENVIRONMENT}",
+                f"missing, but {spell(path)} contains {_ENVIRONMENT}",
                 todo="write `environment: NAME`, or set $LESSEE_ENVIRONMENT",
             )
         if folder.split("/")[0] in self._foreign:
-            at, what = path, "it begins with another environment's name"
+            at, what = path, "it begins with the name of another environment"
             if self._environment is None:
-                at, what = ("environment",), f"missing, and {spell(path)} begins with an environment's name"
-            self._problems.follow(at, what, todo="an agent reads its own environment alone")
+                at, what = ("environment",), f"missing, but {spell(path)} begins with the name of an environment"
+            self._problems.add_dependent(at, what, todo="an agent reads only its own environment")
         return folder
 
-    def _trail(self) -> Trail | None:
-        said = self._said.trail
-        if said is not None and _holds(said.directory, said.key_file):
-            todo = "keep the key where who may write the trail cannot change it"
-            self._problems.follow(("trail", "key_file"), "it lies in the trail's folder", todo=todo)
-        return said
+    def _audit_trail(self) -> AuditTrail | None:
+        block = self._file.audit_trail
+        if block is not None and _contains(block.directory, block.key_file):
+            what = "the key is in the directory of the audit trail"
+            todo = "move it to where a process that may write the audit trail cannot change it"
+            self._problems.add_dependent(("audit_trail", "key_file"), what, todo=todo)
+        return block
 
     def _validate(self) -> Validate:
-        for name, said in self._said.validate.api_keys.items():
-            if said.recipe is None and name not in get_args(Provider):
-                todo = f"write `recipe:` with one of {', '.join(get_args(Provider))}"
-                path = ("validate", "api_keys", name, "recipe")
-                self._problems.follow(path, f"missing, and {name!r} is no provider that is known", todo=todo)
-        return self._said.validate
+        for name, block in self._file.validate.api_keys.items():
+            if block.provider is None and name not in get_args(Provider):
+                todo = f"write `provider:` with one of {', '.join(get_args(Provider))}"
+                path = ("validate", "api_keys", name, "provider")
+                self._problems.add_dependent(path, f"missing, and {name!r} is not a known provider", todo=todo)
+        return self._file.validate
 
     def _apps(self) -> dict[str, config.App]:
-        directories = {self._said.state: "state"}
+        state_dir = self._file.state_dir
+        directories = {state_dir: "state_dir"}
         apps = {}
-        for name, said in self._said.apps.items():
+        for name, block in self._file.apps.items():
             path = ("apps", name, "directory")
-            other = directories.setdefault(said.directory, spell(path))
+            other = directories.setdefault(block.directory, spell(path))
             if other != spell(path):
-                self._problems.follow(path, f"{other} is the same directory", todo="give each its own")
-            elif _holds(self._said.state, said.directory) or _holds(said.directory, self._said.state):
-                self._problems.follow(path, "it lies in state, or state in it", todo="state is the agent's alone")
-            apps[name] = self._app(name, said)
-        check_kept(apps, self._problems)
+                self._problems.add_dependent(path, f"{other} is the same directory", todo="give each its own directory")
+            elif _contains(state_dir, block.directory) or _contains(block.directory, state_dir):
+                what = "it is inside of state_dir, or contains it"
+                self._problems.add_dependent(
+                    path, what, todo="only the agent may use state_dir: name another directory"
+                )
+            apps[name] = self._app(name, block)
+        check_last_known_good_files(apps, self._problems)
         return apps
 
-    def _app(self, name: str, said: app.App) -> config.App:
+    def _app(self, name: str, block: AppBlock) -> config.App:
         path = ("apps", name)
-        if said.files is None and said.environ is None:
-            self._problems.follow((*path, "files"), "missing; expected a list of files")
-        mode = _MODE if said.mode is None else said.mode
-        files = tuple(self._files((*path, "files"), mode, said.owner))
+        if block.files is None and block.env_template is None:
+            todo = "write `files:`, or `env_template:` for `lessee exec`"
+            self._problems.add_dependent((*path, "files"), "missing; expected a list of files", todo=todo)
+        mode = _MODE if block.mode is None else block.mode
+        files = tuple(self._files((*path, "files"), mode, block.owner))
+        refresh_interval = block.refresh_interval
         return config.App(
             name=name,
-            directory=said.directory,
+            directory=block.directory,
             files=files,
             mode=mode,
-            owner=said.owner,
-            allow_disk=said.allow_disk,
-            refresh=self._said.secrets.refresh if said.refresh is None else said.refresh,
-            environ=said.environ,
-            public=frozenset(said.public),
-            check=check(said, files, path, self._problems),
-            notify=notify(said, self._values, path, self._problems, for_child=self._for_child),
-            ready=ready(said, files, path, self._problems),
-            on_expiry=said.on_expiry,
-            fallback=fallback(said, files, self._environment, path, self._problems),
-            vault=self._vault_of(said.vault, (*path, "vault")),
+            owner=block.owner,
+            allow_disk=block.allow_disk,
+            refresh_interval=self._file.secrets.refresh_interval if refresh_interval is None else refresh_interval,
+            env_template=block.env_template,
+            public_variables=frozenset(block.public_variables),
+            check=resolve_check(block, files, path, self._problems),
+            notify=resolve_notify(block, self._values, path, self._problems, for_child=self._for_child),
+            ready=resolve_ready(block, files, path, self._problems),
+            on_expiry=block.on_expiry,
+            fallback=resolve_fallback(block, files, self._environment, path, self._problems),
+            vault=self._vault_of(block.vault, (*path, "vault")),
         )
 
-    def _files(self, of: Path, mode: int, owner: tuple[int, int | None] | None) -> Iterator[config.File]:
+    def _files(self, at: Path, mode: int, owner: tuple[int, int | None] | None) -> Iterator[config.File]:
         names: dict[str, Path] = {}
-        for path, said in self._listed(of, app.File):
-            name = said.name or self._default_name(said.template, path)
+        for path, block in self._items(at, FileBlock):
+            name = block.name or self._default_name(block.template, path)
             if names.setdefault(name, path) is not path:
-                self._problems.follow(
-                    (*path, "name"), f"{spell(names[name])} has the same name", todo="write another `name:`"
-                )
-            kind = said.format or config.format_of(name)
+                what = f"{spell(names[name])} has the same name"
+                self._problems.add_dependent((*path, "name"), what, todo="write another `name:`")
+            kind = block.format or config.default_format(name)
             self._values[(*path, "format")] = kind
             yield config.File(
-                template=said.template,
+                template=block.template,
                 name=name,
                 format=kind,
-                mode=mode if said.mode is None else said.mode,
-                owner=said.owner or owner,
+                mode=mode if block.mode is None else block.mode,
+                owner=block.owner or owner,
             )
 
     def _default_name(self, template: str, path: Path) -> str:
         name = template.rpartition("/")[2].removesuffix(".j2")
-        word = scalars.word_of(scalars.FileName)
+        scalar = scalars.scalar_of(scalars.FileName)
         try:
-            return str(word.read(name))
+            return str(scalar.read(name))
         except ValueError:
-            self._problems.follow(
-                (*path, "name"),
-                f"the template's name gives none; expected {word.expected}",
-                todo="write `name:`",
-            )
+            what = f"missing, and the template's name does not yield {scalar.expected}"
+            self._problems.add_dependent((*path, "name"), what, todo="write `name:`")
             return name
 
-    def _listed(self, path: Path, kind: type[_T]) -> Iterator[tuple[Path, _T]]:
-        """The sound items of a list with their keys; those that were told of are left out."""
+    def _items(self, path: Path, kind: type[_T]) -> Iterator[tuple[Path, _T]]:
+        """The valid items of a list with their keys, without those that have a problem."""
         index = 0
         while (at := (*path, index)) in self._problems.lines:
             if isinstance(item := self._values.get(at), kind):
@@ -323,5 +323,5 @@ def _several(addresses: tuple[str, ...]) -> tuple[str, ...]:
     return addresses if len(addresses) > 1 else ()
 
 
-def _holds(outer: str, inner: str) -> bool:
+def _contains(outer: str, inner: str) -> bool:
     return inner.startswith(outer.removesuffix("/") + "/")

@@ -1,4 +1,4 @@
-"""What the keys of each target of `rotation` say together, and with the other targets."""
+"""Checks the targets of the block `rotation`, each by itself and against each other."""
 
 from collections.abc import Collection, Iterable, Iterator
 from itertools import combinations
@@ -7,151 +7,163 @@ from lessee.config import Config, durations
 from lessee.config.grammar import rotation as grammar
 from lessee.config.grammar.problems import Path, Problems, spell
 from lessee.config.time_windows import hours, longest_pause
-from lessee.core.errors import RefusedError
-from lessee.core.paths import Space
+from lessee.core.errors import DeniedError
+from lessee.core.paths import PathScope
 
 _ENVIRONMENT = "{environment}"
-_OWN = "lessee"
-"""The folder of an environment in which rotation keeps what it knows."""
-_TOLD = frozenset({"rotation_timestamp", "rotation_count"})
-"""What each rotation writes beside the value."""
+_RESERVED = "lessee"
+"""The folder of an environment in which rotation stores its own data."""
+_ROTATION_FIELDS = frozenset({"rotation_timestamp", "rotation_count"})
+"""The keys that every rotation writes in addition to the new value."""
 _LOGIN = frozenset({"username", "password"})
 _KEY = frozenset({"access_key", "secret_key"})
 _SECRET_ID = frozenset({"role_id", "secret_id"})
-_MOST_ROLES = 2
+_MAX_ROLES = 2
 _DAY = 86400.0
 
 
 def check_rotation(config: Config, problems: Problems) -> None:
-    """Tells of targets that could not be rotated, or would undo each other's work."""
+    """Report targets that lessee could not rotate, or that would overwrite each other's values."""
     if config.rotation and config.environment is None and _ENVIRONMENT in config.secrets.prefix:
-        what = f"missing, and secrets.prefix holds {_ENVIRONMENT}"
-        problems.follow(("environment",), what, todo="write `environment: NAME`, or set $LESSEE_ENVIRONMENT")
-    for name, said in config.rotation.items():
+        what = f"missing, but secrets.prefix contains {_ENVIRONMENT}"
+        problems.add_dependent(("environment",), what, todo="write `environment: NAME`, or set $LESSEE_ENVIRONMENT")
+    for name, target in config.rotation.items():
         at: Path = ("rotation", name)
-        _check_paths(config, said, at, problems)
-        _check_times(said, at, problems)
-        _check_kind(said, at, problems)
-    for (first, its), (second, said) in combinations(config.rotation.items(), 2):
-        _check_pair(said, its, ("rotation", second), spell(("rotation", first)), problems)
+        _check_paths(config, target, at, problems)
+        _check_times(target, at, problems)
+        _check_kind(target, at, problems)
+    for (first, other), (second, target) in combinations(config.rotation.items(), 2):
+        _check_pair(target, other, ("rotation", second), spell(("rotation", first)), problems)
 
 
-def _check_paths(config: Config, said: grammar.Rotation, at: Path, problems: Problems) -> None:
+def _check_paths(config: Config, target: grammar.Rotation, at: Path, problems: Problems) -> None:
     secrets = config.secrets
-    space = Space(secrets.mount, secrets.prefix, secrets.shared, config.foreign_environments)
-    admin = grammar.admin_of(said)
-    for key, path in (("secret", said.secret), ("admin", admin)):
+    scope = PathScope(secrets.mount, secrets.prefix, secrets.shared_prefixes, config.foreign_environments)
+    admin = grammar.admin_of(target)
+    for key, path in (("secret", target.secret), ("admin_secret", admin)):
         if path is None:
             continue
         try:
-            found = space.secret(path).path
-        except RefusedError as exc:
-            problems.follow((*at, key), exc.what, todo=exc.todo)
+            resolved = scope.secret(path).path
+        except DeniedError as exc:
+            problems.add_dependent((*at, key), exc.what, todo=exc.todo)
             continue
-        if path.split("/")[0] == _OWN:
-            problems.follow((*at, key), f"what is below `{_OWN}` is lessee's own", todo="name the folder otherwise")
-        if found == path and secrets.prefix:
-            what = "it lies in a shared folder, and so is no environment's to change"
-            problems.follow((*at, key), what, todo="name one below the prefix")
-    if admin == said.secret:
-        what = "it is the secret that is rotated: an admin who is shut out could not mend it"
-        problems.follow((*at, "admin"), what, todo="give the admin a secret of its own, which the apps do not read")
+        if path.split("/")[0] == _RESERVED:
+            what = f"paths below `{_RESERVED}` are reserved for lessee"
+            problems.add_dependent((*at, key), what, todo="choose another path")
+        if resolved == path and secrets.prefix:
+            what = "it is below a shared prefix, and an environment may not change what all environments share"
+            problems.add_dependent((*at, key), what, todo="choose a path below `secrets.prefix`")
+    if admin == target.secret:
+        what = "it is the secret that is rotated; if a rotation failed halfway, no login would be left to repair it"
+        todo = "store the admin's credentials in a secret of their own, which the apps do not read"
+        problems.add_dependent((*at, "admin_secret"), what, todo=todo)
 
 
-def _check_times(said: grammar.Rotation, at: Path, problems: Problems) -> None:
-    if said.every is None:
-        for key in ("jitter", "windows"):
-            if getattr(said, key):
-                problems.follow((*at, key), "there is no `every`", todo="write how often it is rotated")
+def _check_times(target: grammar.Rotation, at: Path, problems: Problems) -> None:
+    period = target.rotation_period
+    if period is None:
+        for key in ("jitter", "rotation_windows"):
+            if getattr(target, key):
+                what = "it needs `rotation_period`, which is missing"
+                problems.add_dependent(
+                    (*at, key), what, todo="write how often to rotate, such as `rotation_period: 24h`"
+                )
         return
-    if said.jitter is not None and said.jitter > said.every:
-        problems.follow((*at, "jitter"), "it is longer than `every`", todo="make it shorter")
-    sound = [_is_sound(window, (*at, "windows", n), problems) for n, window in enumerate(said.windows)]
-    pause = longest_pause(said.windows) if sound and all(sound) else 0.0
-    if said.every < pause:
-        what = f"it is shorter than the {durations.spell(pause)} between two of its windows"
-        problems.follow((*at, "every"), what, todo="make it longer, or add a window")
+    if target.jitter is not None and target.jitter > period:
+        problems.add_dependent((*at, "jitter"), "it is longer than `rotation_period`", todo="make it shorter")
+    windows = target.rotation_windows
+    valid = [_is_valid(window, (*at, "rotation_windows", n), problems) for n, window in enumerate(windows)]
+    pause = longest_pause(windows) if valid and all(valid) else 0.0
+    if period < pause:
+        what = f"it is shorter than the longest time between two rotation windows, {durations.spell(pause)}"
+        problems.add_dependent((*at, "rotation_period"), what, todo="make it longer, or add a window")
 
 
-def _is_sound(window: str, at: Path, problems: Problems) -> bool:
-    begins, ends = hours(window.rpartition(" ")[2])
-    if begins == ends:
-        problems.follow(at, "it ends as it begins", todo="for the whole day write `00:00-24:00`")
-    elif begins == _DAY:
-        problems.follow(at, "no day begins at 24:00", todo="write `00:00`, and the day after")
-    return begins not in {ends, _DAY}
+def _is_valid(window: str, at: Path, problems: Problems) -> bool:
+    begin, end = hours(window.rpartition(" ")[2])
+    if begin == end:
+        problems.add_dependent(at, "it is empty: it ends when it begins", todo="for the whole day write `00:00-24:00`")
+    elif begin == _DAY:
+        problems.add_dependent(at, "a window cannot begin at 24:00", todo="write `00:00`, on the next day")
+    return begin not in {end, _DAY}
 
 
-def _check_kind(said: grammar.Rotation, at: Path, problems: Problems) -> None:
-    match said:
+def _check_kind(target: grammar.Rotation, at: Path, problems: Problems) -> None:
+    match target:
         case grammar.Postgres(roles=roles, owner=owner):
             _check_roles(roles, owner, at, problems)
         case grammar.Manual(keys=keys):
             _check_keys(keys, (*at, "keys"), problems)
-            if said.recipe is not None and said.prove is not None:
-                what = "`recipe` says already how it is proved"
-                problems.follow((*at, "prove"), what, todo="leave one of them out")
-        case grammar.InVault():
-            _check_values(said, at, problems)
+            if target.recipe is not None and target.verify is not None:
+                what = "`recipe` is set too, and both verify the new credential"
+                problems.add_dependent((*at, "verify"), what, todo="remove one of them")
+        case grammar.VaultValues():
+            _check_values(target, at, problems)
         case _:
-            pass  # Each of their keys stands for itself.
+            pass  # Their keys do not depend on each other.
 
 
 def _check_roles(roles: Collection[str], owner: str | None, at: Path, problems: Problems) -> None:
-    if len(roles) > _MOST_ROLES:
-        problems.follow((*at, "roles"), f"there are {len(roles)}, and two take turns", todo="leave the others out")
+    if len(roles) > _MAX_ROLES:
+        what = f"expected one or two roles, found {len(roles)}"
+        problems.add_dependent((*at, "roles"), what, todo="remove the others")
     for role in _repeated(roles):
-        problems.follow((*at, "roles"), f"`{role}` stands there twice", todo="name another, or leave one out")
+        problems.add_dependent((*at, "roles"), f"duplicate role `{role}`", todo="name another role, or remove one")
     if owner in roles:
-        what = f"`{owner}` is one of the roles that take turns; what it owns would not be the other's"
-        problems.follow((*at, "owner"), what, todo="name a role of its own, without a login")
+        what = f"`{owner}` is also one of `roles`; the other role could not use the objects that it owns"
+        problems.add_dependent((*at, "owner"), what, todo="name a separate role, without a login")
 
 
-def _check_values(said: grammar.InVault, at: Path, problems: Problems) -> None:
-    if not said.keys and not said.approle:
-        todo = "write `keys:` with those that get a random value, or `approle:`"
-        problems.follow((*at, "keys"), "missing, and there is no `approle`", todo=todo)
-    made = [*said.keys, *(_SECRET_ID if said.approle else ())]
-    previous = [value.previous for value in said.keys.values() if value.previous is not None]
-    _check_keys([*made, *previous], (*at, "keys"), problems)
-    for key, value in said.keys.items():
-        if value.alphabet is not None and len(set(value.alphabet)) == 1:
-            what = "of one character alone nothing random can be made"
-            problems.follow((*at, "keys", key, "alphabet"), what, todo="write several, or leave it out")
+def _check_values(target: grammar.VaultValues, at: Path, problems: Problems) -> None:
+    if not target.keys and not target.approle:
+        todo = "write `keys:` with the keys that get random values, or `approle:`"
+        problems.add_dependent((*at, "keys"), "missing, and `approle` is missing too", todo=todo)
+    new = [*target.keys, *(_SECRET_ID if target.approle else ())]
+    previous = [value.previous_key for value in target.keys.values() if value.previous_key is not None]
+    _check_keys([*new, *previous], (*at, "keys"), problems)
+    for key, value in target.keys.items():
+        if value.charset is not None and len(set(value.charset)) == 1:
+            what = "a value of a single character is not random"
+            problems.add_dependent((*at, "keys", key, "charset"), what, todo="write several characters, or remove it")
 
 
 def _check_keys(keys: Collection[str], at: Path, problems: Problems) -> None:
     for key in _repeated(keys):
-        problems.follow(at, f"`{key}` gets two values at once", todo="name one of them otherwise")
-    for key in sorted(_TOLD.intersection(keys)):
-        problems.follow(at, f"`{key}` is what lessee tells there of a rotation", todo="name it otherwise")
+        problems.add_dependent(at, f"two values would be written to the key `{key}`", todo="rename one of them")
+    for key in sorted(_ROTATION_FIELDS.intersection(keys)):
+        what = f"the key `{key}` is reserved: lessee writes it at every rotation"
+        problems.add_dependent(at, what, todo="rename it")
 
 
-def _check_pair(said: grammar.Rotation, its: grammar.Rotation, at: Path, other: str, problems: Problems) -> None:
-    """Of two targets: the one at `at`, and what the `other` says."""
-    if said.secret == its.secret and (shared := sorted(_changed(said) & _changed(its))):
+def _check_pair(target: grammar.Rotation, other: grammar.Rotation, at: Path, other_at: str, problems: Problems) -> None:
+    """Check the target at `at` against one that precedes it."""
+    if target.secret == other.secret and (shared := sorted(_rotated_keys(target) & _rotated_keys(other))):
         keys = ", ".join(f"`{key}`" for key in shared)
-        problems.follow(
-            (*at, "secret"), f"{other} changes its {keys} too", todo="give each keys, or a secret, of its own"
-        )
-    if isinstance(said, grammar.Postgres) and isinstance(its, grammar.Postgres) and said.admin == its.admin:
-        for role in sorted({*said.roles} & {*its.roles}):
-            what = f"{other} changes the password of `{role}` too"
-            problems.follow((*at, "roles"), what, todo="give each roles of its own")
+        todo = "give each target its own keys, or its own secret"
+        problems.add_dependent((*at, "secret"), f"{other_at} rotates its {keys} too", todo=todo)
+    if (
+        isinstance(target, grammar.Postgres)
+        and isinstance(other, grammar.Postgres)
+        and target.admin_secret == other.admin_secret
+    ):
+        for role in sorted({*target.roles} & {*other.roles}):
+            what = f"{other_at} changes the password of `{role}` too"
+            problems.add_dependent((*at, "roles"), what, todo="give each target its own roles")
 
 
-def _changed(said: grammar.Rotation) -> frozenset[str]:
-    """The secret's keys that change, as far as the configuration says it: a recipe and a program know themselves."""
-    match said:
+def _rotated_keys(target: grammar.Rotation) -> frozenset[str]:
+    """The keys of the secret that the target rotates; empty for recipes and programs, which choose them."""
+    match target:
         case grammar.Postgres() | grammar.Redis():
             return _LOGIN
         case grammar.S3() | grammar.Minio():
             return _KEY
         case grammar.Manual(keys=keys):
             return frozenset(keys)
-        case grammar.InVault():
-            previous = {value.previous for value in said.keys.values() if value.previous is not None}
-            return frozenset(said.keys) | previous | (_SECRET_ID if said.approle else frozenset())
+        case grammar.VaultValues():
+            previous = {value.previous_key for value in target.keys.values() if value.previous_key is not None}
+            return frozenset(target.keys) | previous | (_SECRET_ID if target.approle else frozenset())
         case _:
             return frozenset()
 

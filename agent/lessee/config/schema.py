@@ -1,4 +1,4 @@
-"""The JSON Schema of lessee.yaml, for editors."""
+"""Generates the JSON Schema of lessee.yaml, which editors use for completion and hovers."""
 
 import json
 from typing import Any, assert_never, cast
@@ -6,26 +6,26 @@ from typing import Any, assert_never, cast
 from msgspec import inspect
 
 from lessee.config.grammar import Lessee
-from lessee.config.grammar.scalars import Word
-from lessee.config.grammar.types import Form, forms, one_of
+from lessee.config.grammar.block import Form, forms, one_of
+from lessee.config.grammar.scalars import Scalar
 
 _EXPANDED = {"type": "string", "pattern": r"\$\{"}
-"""Whatever stands there is known only once the environment is."""
+"""A value with a variable, which is known only when the agent expands it."""
 
 
 def schema_text() -> str:
-    """The schema as it is kept in the repository."""
+    """The schema as text: the content of lessee.schema.json."""
     return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def schema() -> dict[str, Any]:
-    """The schema, in the dialect https://json-schema.org/draft/2020-12/schema."""
+    """The schema in the dialect https://json-schema.org/draft/2020-12/schema."""
     blocks: dict[str, Any] = {}
-    whole = _block(cast("inspect.StructType", inspect.type_info(Lessee)), blocks)
+    root = _block(cast("inspect.StructType", inspect.type_info(Lessee)), blocks)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "lessee.yaml",
-        **whole,
+        **root,
         "patternProperties": {"^x-": {}},
         "$defs": dict(sorted(blocks.items())),
     }
@@ -58,16 +58,16 @@ def _field(field: inspect.Field, blocks: dict[str, Any]) -> dict[str, Any]:
     if not field.required:
         schemas.append({"type": "null"})
     described = {**field.type.extra_json_schema, **_any(schemas)}
-    words = [form for form in allowed if isinstance(form, Word)]
-    if words and isinstance(field.default, str | int | float):
-        described["default"] = words[0].spell(field.default)
+    scalars = [form for form in allowed if isinstance(form, Scalar)]
+    if scalars and isinstance(field.default, str | int | float):
+        described["default"] = scalars[0].spell(field.default)
     return described
 
 
 def _form(form: Form, blocks: dict[str, Any]) -> dict[str, Any]:
     match form:
-        case Word():
-            return _word(form)
+        case Scalar():
+            return _scalar(form)
         case inspect.VarTupleType():
             items = {"type": "array", "items": _any([_form(item, blocks) for item in forms(form.item_type)])}
             return {**items, "minItems": form.min_length} if form.min_length else items
@@ -84,23 +84,23 @@ def _form(form: Form, blocks: dict[str, Any]) -> dict[str, Any]:
 
 
 def _reference(kind: inspect.StructType, blocks: dict[str, Any]) -> dict[str, Any]:
-    name = kind.cls.__name__
+    name = kind.cls.__name__.removesuffix("Block")
     if name not in blocks:
         blocks[name] = _block(kind, blocks)
     return {"$ref": f"#/$defs/{name}"}
 
 
-def _word(word: Word) -> dict[str, Any]:
-    if word.choices:
-        return _any([{"enum": list(word.choices)}, _EXPANDED])
-    if word.type == "string":
-        return {"type": "string", "pattern": rf"^(?:{word.pattern})$|{_EXPANDED['pattern']}"}
-    return _any([{"type": word.type}, _EXPANDED])
+def _scalar(scalar: Scalar) -> dict[str, Any]:
+    if scalar.choices:
+        return _any([{"enum": list(scalar.choices)}, _EXPANDED])
+    if scalar.type == "string":
+        return {"type": "string", "pattern": rf"^(?:{scalar.pattern})$|{_EXPANDED['pattern']}"}
+    return _any([{"type": scalar.type}, _EXPANDED])
 
 
-def _key(word: Form) -> dict[str, Any]:
-    assert isinstance(word, Word)
-    return {"pattern": f"^(?:{word.pattern})$"}
+def _key(form: Form) -> dict[str, Any]:
+    assert isinstance(form, Scalar)
+    return {"pattern": f"^(?:{form.pattern})$"}
 
 
 def _any(schemas: list[dict[str, Any]]) -> dict[str, Any]:

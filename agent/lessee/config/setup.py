@@ -1,4 +1,4 @@
-"""What the keys of `setup` say together, and with the rest of the file."""
+"""Checks the block `setup`, and the names and paths that it shares with the rest of the file."""
 
 from itertools import permutations
 
@@ -8,53 +8,62 @@ from lessee.config.grammar.setup import Login
 
 _ENVIRONMENT = "{environment}"
 _ROTATOR = "rotator"
-_OWN = "lessee"
-"""The folder of an environment in which setup and rotation keep what they know."""
+_RESERVED = "lessee"
+"""The folder of an environment in which setup and rotation store their own data."""
 
 
-def check_setup(said: grammar.Lessee, problems: Problems) -> None:
-    """Tells of what would let two environments share a name, a folder or an engine."""
-    block = said.setup
-    for name in sorted({name for name in block.environments if block.environments.count(name) > 1}):
-        problems.follow(("setup", "environments"), f"`{name}` stands there twice", todo="leave one of them out")
-    if _OWN in block.environments:
-        what = f"`{_OWN}` is where setup keeps what all environments share"
-        problems.follow(("setup", "environments"), what, todo="name it otherwise")
-    for one, other in permutations(block.environments, 2):
-        if other.lower().startswith(f"{one.lower()}-"):
-            what = f"`{other}` begins with `{one}-`, as the policies and roles of `{one}` do"
-            problems.follow(("setup", "environments"), what, todo="name one of them otherwise")
-    if _ENVIRONMENT not in said.secrets.prefix:
-        what = f"without {_ENVIRONMENT} all environments would read the same secrets"
-        problems.follow(("secrets", "prefix"), what, todo=f"write `prefix: {_ENVIRONMENT}/`, its default")
-    for key, path in (("mount", said.secrets.mount), ("prefix", said.secrets.prefix)):
+def check_setup(file: grammar.Lessee, problems: Problems) -> None:
+    """Report what would let two environments share a policy, a role, a path or an engine."""
+    block = file.setup
+    _check_environments(block.environments, problems)
+    if _ENVIRONMENT not in file.secrets.prefix:
+        what = f"without {_ENVIRONMENT} in it, all environments would read the same secrets"
+        problems.add_dependent(
+            ("secrets", "prefix"), what, todo=f"write `prefix: {_ENVIRONMENT}/`, which is the default"
+        )
+    for key, path in (("mount", file.secrets.mount), ("prefix", file.secrets.prefix)):
         if "+" in path.split("/"):
-            problems.follow(("secrets", key), "in a policy `+` means any element", todo="name the folder otherwise")
-    for path in said.setup.secrets:
-        if path.split("/")[0] == _OWN:
-            what = f"what is below `{_OWN}` is lessee's own"
-            problems.follow(("setup", "secrets", path), what, todo="name the folder otherwise")
-    _check_names(said, problems)
-    _check_times(said, problems)
+            what = "a path element `+` matches any element in a policy"
+            problems.add_dependent(("secrets", key), what, todo="choose another path")
+    for path in block.secrets:
+        if path.split("/")[0] == _RESERVED:
+            what = f"paths below `{_RESERVED}` are reserved for lessee"
+            problems.add_dependent(("setup", "secrets", path), what, todo="choose another path")
+    _check_names(file, problems)
+    _check_times(file, problems)
     if block.database and block.pki and block.database.mount == block.pki.mount:
-        problems.follow(("setup", "pki", "mount"), "the database engine is mounted there", todo="name another path")
+        what = "the database engine has the same mount path"
+        problems.add_dependent(("setup", "pki", "mount"), what, todo="choose another mount path")
 
 
-def _check_names(said: grammar.Lessee, problems: Problems) -> None:
-    """Each has a policy and a role of its name, which the server writes in small letters."""
-    components: list[Path] = [("setup", "components", name) for name in said.setup.components]
-    apps: list[Path] = [("apps", name) for name in said.apps] if said.setup.apps else []
-    taken: dict[str, Path] = {_ROTATOR: ("rotation",)} if said.rotation else {}
+def _check_environments(environments: tuple[str, ...], problems: Problems) -> None:
+    at: Path = ("setup", "environments")
+    for name in sorted({name for name in environments if environments.count(name) > 1}):
+        problems.add_dependent(at, f"duplicate environment `{name}`", todo="remove one of them")
+    if _RESERVED in environments:
+        what = f"the name `{_RESERVED}` is reserved for what all environments share"
+        problems.add_dependent(at, what, todo="choose another name")
+    for one, other in permutations(environments, 2):
+        if other.lower().startswith(f"{one.lower()}-"):
+            what = f"`{other}` begins with `{one}-`, and so do the names of the policies and roles of `{one}`"
+            problems.add_dependent(at, what, todo="rename one of the two")
+
+
+def _check_names(file: grammar.Lessee, problems: Problems) -> None:
+    """Check that each component and app has a policy and role of its own. Vault compares their names in lower case."""
+    components: list[Path] = [("setup", "components", name) for name in file.setup.components]
+    apps: list[Path] = [("apps", name) for name in file.apps] if file.setup.apps else []
+    taken: dict[str, Path] = {_ROTATOR: ("rotation",)} if file.rotation else {}
     for path in (*components, *apps):
         other = taken.setdefault(str(path[-1]).lower(), path)
         if other is not path:
             what = f"its policy and role would be those of {spell(other)}"
-            problems.follow(path, what, todo="name one of them otherwise")
+            problems.add_dependent(path, what, todo="rename one of the two")
 
 
-def _check_times(said: grammar.Lessee, problems: Problems) -> None:
-    logins: list[tuple[Path, object]] = [(("setup", "apps"), said.setup.apps)]
-    logins += [(("setup", "components", name), component) for name, component in said.setup.components.items()]
+def _check_times(file: grammar.Lessee, problems: Problems) -> None:
+    logins: list[tuple[Path, object]] = [(("setup", "apps"), file.setup.apps)]
+    logins += [(("setup", "components", name), component) for name, component in file.setup.components.items()]
     for path, login in logins:
         if isinstance(login, Login) and login.token_ttl > login.token_max_ttl:
-            problems.follow((*path, "token_ttl"), "it is longer than token_max_ttl", todo="make it shorter")
+            problems.add_dependent((*path, "token_ttl"), "it is longer than token_max_ttl", todo="make it shorter")

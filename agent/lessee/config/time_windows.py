@@ -1,4 +1,4 @@
-"""Windows such as `sat,sun 00:00-06:00`: where in the week they lie, and what lies between them."""
+"""Converts time windows such as `sat,sun 00:00-06:00` into spans of the week, and measures the pauses between them."""
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -8,35 +8,35 @@ WEEK = 7 * DAY
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 Span = tuple[float, float]
-"""From when to when, in seconds from Monday 00:00 UTC; it may end in the next week."""
+"""Begin and end in seconds since Monday 00:00; the end may be in the next week."""
 
 
 def spans(windows: Iterable[str]) -> tuple[Span, ...]:
-    """Those of each window, by day. One that ends before it begins, ends on the next day."""
+    """The spans of each window, one per day. A window whose end precedes its begin ends on the next day."""
     return tuple(span for window in windows for span in _spans(window))
 
 
 def hours(times: str) -> Span:
-    """From when to when of `22:00-02:00`, in seconds of the day."""
-    begins, _, ends = times.partition("-")
-    return _seconds(begins), _seconds(ends)
+    """Begin and end of `22:00-02:00` in seconds of the day."""
+    begin, _, end = times.partition("-")
+    return _seconds(begin), _seconds(end)
 
 
 def longest_pause(windows: Iterable[str]) -> float:
-    """The longest time between two windows, in seconds; 0 where there is always one."""
+    """The longest time between two windows, in seconds; 0 if the windows cover the whole week."""
     ordered = sorted(spans(windows))
-    reached, longest = max(ends for _, ends in ordered) - WEEK, 0.0
-    for begins, ends in ordered:
-        longest, reached = max(longest, begins - reached), max(reached, ends)
+    reached, longest = max(end for _, end in ordered) - WEEK, 0.0
+    for begin, end in ordered:
+        longest, reached = max(longest, begin - reached), max(reached, end)
     return longest
 
 
 def _spans(window: str) -> Iterator[Span]:
     days, _, times = window.rpartition(" ")
-    begins, ends = hours(times)
-    length = (ends - begins) % DAY or DAY
+    begin, end = hours(times)
+    length = (end - begin) % DAY or DAY
     for day in sorted(set(_days(days.strip()))):
-        yield day * DAY + begins, day * DAY + begins + length
+        yield day * DAY + begin, day * DAY + begin + length
 
 
 def _days(text: str) -> Iterator[int]:

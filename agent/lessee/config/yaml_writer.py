@@ -4,23 +4,23 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class Plain(Record, frozen=True):
+class Plain(ImmutableStruct, frozen=True):
     """A text whose `${…}` is to be expanded, as it is in any other text not."""
 
     text: str
 
 
-class Noted(Record, frozen=True):
+class Noted(ImmutableStruct, frozen=True):
     """A value with a comment behind it."""
 
     value: "Scalar"
     note: str
 
 
-class Keys(Record, frozen=True):
+class Keys(ImmutableStruct, frozen=True):
     """The keys of a mapping in order; a text between them is a comment. `flow`: on one line, in braces."""
 
     entries: tuple["Entry", ...]

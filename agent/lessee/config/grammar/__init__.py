@@ -1,98 +1,164 @@
-"""What may stand in lessee.yaml: its blocks, their keys, and what each key means."""
+"""The grammar of lessee.yaml: its blocks, their keys, and a description of each key.
+
+A class whose name ends in Block has a counterpart without that ending in lessee.config: there, defaults and inherited
+values are filled in. A class without that ending is used as the file has it.
+"""
 
 from typing import Annotated, Literal
 
 from msgspec import field
 
-from lessee.config.grammar import scalars as w
-from lessee.config.grammar.app import App
-from lessee.config.grammar.audit_trail import Trail
+from lessee.config.grammar import scalars
+from lessee.config.grammar.app import AppBlock
+from lessee.config.grammar.audit_trail import AuditTrail
 from lessee.config.grammar.backup import Backup
-from lessee.config.grammar.block import Block, says
-from lessee.config.grammar.operator import Events, Monitor
+from lessee.config.grammar.block import Block, describe
+from lessee.config.grammar.monitor import Monitor
 from lessee.config.grammar.rotation import Rotation
 from lessee.config.grammar.setup import Setup
 from lessee.config.grammar.validate import Validate
-from lessee.config.grammar.vault import Vault
+from lessee.config.grammar.vault import VaultBlock
 
-OPERATOR = ("setup", "rotation", "monitor", "validate", "backup")
-"""The blocks that a sidecar has no use for."""
-
-
-class Secrets(Block, frozen=True, kw_only=True):
-    """Where an app's KV secrets lie."""
-
-    mount: Annotated[w.MountPath, says('The KV mount that secret("…") reads, v1 or v2.')] = "secret"
-    prefix: Annotated[w.Prefix, says("The folder that is put before every path; {environment} is replaced.")] = (
-        "{environment}/"
-    )
-    shared: Annotated[tuple[w.SharedFolder, ...], says("Folders that are read without the prefix.")] = ()
-    refresh: Annotated[w.Refresh, says("A change in KV is noticed within this time.")] = 1.0
+OPERATOR_BLOCKS = ("setup", "rotation", "monitor", "validate", "backup")
+"""The top-level blocks that a sidecar does not use."""
 
 
-class Status(Block, frozen=True, kw_only=True):
-    """Where the agent says how it is: /healthz /readyz /metrics /status.json and a page at /."""
+class SecretsBlock(Block, frozen=True, kw_only=True):
+    """Where the KV secrets of the apps are, and how often the agent checks them."""
 
-    socket: Annotated[w.AbsolutePath | None, says("A Unix socket; default: status.sock in state.")] = None
-    listen: Annotated[w.HostPort | None, says('The same over TCP, such as "127.0.0.1:9105"; default: not.')] = None
-    token_file: Annotated[
-        w.FilePath | None,
-        says("Holds the token that who asks over TCP has to show; /healthz and /readyz are free of it."),
+    mount: Annotated[scalars.MountPath, describe('The KV mount, v1 or v2, that secret("…") reads.')] = "secret"
+    prefix: Annotated[
+        scalars.Prefix,
+        describe("The prefix of every secret path in templates. {environment} is replaced with the environment."),
+    ] = "{environment}/"
+    shared_prefixes: Annotated[
+        tuple[scalars.SharedFolder, ...],
+        describe("Path prefixes that all environments share; the agent reads paths below them without `prefix`."),
+    ] = ()
+    refresh_interval: Annotated[
+        scalars.RefreshInterval,
+        describe("How often the agent checks KV secrets for changes; an app may have its own refresh_interval."),
+    ] = 1.0
+
+
+class StatusBlock(Block, frozen=True, kw_only=True):
+    """Where the agent serves its status: /healthz, /readyz, /metrics, /status.json, and a page at /."""
+
+    socket: Annotated[
+        scalars.AbsolutePath | None, describe("The path of the status socket. Default: status.sock in state_dir.")
     ] = None
-    insecure: Annotated[w.Switch, says("true serves a loopback address without a token, to all on the machine.")] = (
-        False
-    )
-    hosts: Annotated[
-        tuple[w.HostName, ...],
-        says("Names that the port is asked by, beside localhost, that in `listen`, and addresses."),
+    listen: Annotated[
+        scalars.HostPort | None,
+        describe('The TCP address at which the agent also serves its status, such as "127.0.0.1:9105". Default: none.'),
+    ] = None
+    token_file: Annotated[
+        scalars.FilePath | None,
+        describe(
+            "The path of the file with the bearer token that requests over TCP need, except /healthz and /readyz."
+        ),
+    ] = None
+    allow_unauthenticated: Annotated[
+        scalars.Boolean,
+        describe("true serves the status on a loopback address without a token, to every user of this machine."),
+    ] = False
+    allowed_hosts: Annotated[
+        tuple[scalars.HostName, ...],
+        describe("Host names that requests over TCP may use, in addition to localhost, IP addresses and `listen`."),
     ] = ()
 
 
 class Leases(Block, frozen=True, kw_only=True):
-    """What becomes of leases."""
+    """What happens to leases."""
 
     on_stop: Annotated[
         Literal["keep", "revoke", "revoke-if-unused"],
-        says("What to do with them when the agent stops; unused: the apps' processes are gone as well."),
+        describe(
+            "What the agent does with its leases and tokens when it stops. `revoke-if-unused` revokes them if the "
+            "apps' processes have ended too."
+        ),
     ] = "keep"
 
 
 class Restart(Block, frozen=True, kw_only=True):
-    """How often a child that ends is started again."""
+    """How often `lessee exec` restarts a child that fails."""
 
-    attempts: Annotated[w.Count, says("Starts, before giving up.")] = 5
-    within: Annotated[w.Timeout, says("The time in which attempts are counted.")] = 60.0
+    max_attempts: Annotated[scalars.Count, describe("How many restarts in `window` before lessee gives up.")] = 5
+    window: Annotated[scalars.Timeout, describe("The time within which the agent counts restarts.")] = 60.0
 
 
 class Exec(Block, frozen=True, kw_only=True):
     """How `lessee exec` treats its child."""
 
-    restart: Annotated[Restart | None, says("Start a child that ends again; absent: lessee ends with it.")] = None
+    restart: Annotated[
+        Restart | None, describe("Restarts a child that fails. Default: lessee ends when its child ends.")
+    ] = None
+
+
+class EventsBlock(Block, frozen=True, kw_only=True):
+    """The source from which the agent learns of changes before its next check."""
+
+    redis: Annotated[
+        scalars.RedisUrl | None, describe("The URL of the Redis to which `lessee monitor` publishes change events.")
+    ] = None
+    socket: Annotated[
+        scalars.AbsolutePath | None,
+        describe("The Unix socket on which `lessee monitor` publishes change events, without a Redis."),
+    ] = None
+    poll_interval: Annotated[
+        scalars.RefreshInterval,
+        describe("How often the agent checks all secrets while the event source is connected; else refresh_interval."),
+    ] = 60.0
+    jitter: Annotated[
+        scalars.Duration,
+        describe(
+            "The maximum random delay before the agent reads a changed secret; it spreads the load of many agents."
+        ),
+    ] = 0.0
+    vault: Annotated[
+        Literal["auto"] | None, describe("`auto` uses the event stream of Vault Enterprise if the server has it.")
+    ] = None
 
 
 class Lessee(Block, frozen=True, kw_only=True):
     """The configuration of lessee."""
 
-    environment: Annotated[w.Name | None, says("The environment; default: $LESSEE_ENVIRONMENT.")] = None
-    vault: Annotated[Vault, says("Where Vault or OpenBao is, and how to log in.")] = Vault()
-    secrets: Annotated[Secrets, says("Where an app's KV secrets lie.")] = Secrets()
-    state: Annotated[w.AbsolutePath, says("The agent's own directory, on tmpfs; it holds values.")] = "/run/lessee"
-    status: Annotated[Status, says("Where the agent says how it is.")] = Status()
-    leases: Annotated[Leases, says("What becomes of leases.")] = Leases()
-    templates: Annotated[w.FilePath | None, says("Where template paths start; default: the folder of this file.")] = (
-        None
-    )
-    allow_disk: Annotated[w.Switch, says("true lets state lie outside tmpfs and ramfs.")] = False
-    exec: Annotated[Exec, says("How `lessee exec` treats its child.")] = Exec()
-    apps: Annotated[dict[w.Name, App], says("The apps, by name; without any, the file is an operator's.")] = field(
-        default_factory=dict
-    )
-    events: Annotated[Events | None, says("How an agent hears of a change before its next poll.")] = None
-    setup: Annotated[Setup, says("What `lessee setup` makes.")] = Setup()
-    rotation: Annotated[dict[w.Name, Rotation], says("What `lessee rotate` rotates, by name.")] = field(
-        default_factory=dict
-    )
-    monitor: Annotated[Monitor | None, says("How `lessee monitor` reads Vault's audit log.")] = None
-    validate: Annotated[Validate, says("What `lessee validate` looks at.")] = Validate()
-    trail: Annotated[Trail | None, says("Where acts are recorded; default: nowhere.")] = None
-    backup: Annotated[Backup | None, says("Where `lessee backup` saves Vault's data, and for how long.")] = None
+    environment: Annotated[
+        scalars.Name | None,
+        describe("The environment, which replaces {environment} in paths. Default: $LESSEE_ENVIRONMENT."),
+    ] = None
+    vault: Annotated[VaultBlock, describe("The address of Vault or OpenBao, and how the agent logs in.")] = VaultBlock()
+    secrets: Annotated[
+        SecretsBlock, describe("Where the KV secrets of the apps are, and how often the agent checks them.")
+    ] = SecretsBlock()
+    state_dir: Annotated[
+        scalars.AbsolutePath,
+        describe("The directory of the agent's own state. It contains secret values, so it must be on tmpfs."),
+    ] = "/run/lessee"
+    status: Annotated[StatusBlock, describe("Where the agent serves its status and metrics.")] = StatusBlock()
+    leases: Annotated[Leases, describe("What happens to leases when the agent stops.")] = Leases()
+    template_dir: Annotated[
+        scalars.FilePath | None,
+        describe("The directory that template paths are relative to. Default: the directory of this file."),
+    ] = None
+    allow_disk: Annotated[scalars.Boolean, describe("true allows a state_dir outside tmpfs and ramfs.")] = False
+    exec: Annotated[Exec, describe("How `lessee exec` treats its child.")] = Exec()
+    apps: Annotated[
+        dict[scalars.Name, AppBlock],
+        describe("The apps by name. A file without apps is for operators' commands only."),
+    ] = field(default_factory=dict)
+    events: Annotated[
+        EventsBlock | None,
+        describe("The source from which the agent learns of changes before its next check. Default: none."),
+    ] = None
+    setup: Annotated[Setup, describe("What `lessee setup` creates in Vault.")] = Setup()
+    rotation: Annotated[
+        dict[scalars.Name, Rotation], describe("The credentials that `lessee rotate` rotates, by name.")
+    ] = field(default_factory=dict)
+    monitor: Annotated[
+        Monitor | None, describe("How `lessee monitor` reads Vault's audit log, and what it publishes.")
+    ] = None
+    validate: Annotated[Validate, describe("What `lessee validate` checks.")] = Validate()
+    audit_trail: Annotated[
+        AuditTrail | None, describe("Where lessee records its own actions. Default: lessee keeps no audit trail.")
+    ] = None
+    backup: Annotated[Backup | None, describe("Where `lessee backup` saves Vault's data.")] = None

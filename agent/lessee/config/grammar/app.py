@@ -1,12 +1,12 @@
-"""An app: its files, and how to tell their reader."""
+"""The block `apps.X`: the files of an app, and how the agent notifies the app of new ones."""
 
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
 
-from lessee.config.grammar import scalars as w
-from lessee.config.grammar.block import Block, Command, says
-from lessee.config.grammar.vault import Vault
+from lessee.config.grammar import scalars
+from lessee.config.grammar.block import Block, Command, describe
+from lessee.config.grammar.vault import VaultBlock
 
 Format = Literal[
     "dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker",
@@ -14,141 +14,239 @@ Format = Literal[
 ]  # fmt: skip
 
 
-class File(Block, frozen=True, kw_only=True):
-    """One file that an app reads."""
+class FileBlock(Block, frozen=True, kw_only=True):
+    """One file that the agent renders for an app."""
 
-    template: Annotated[w.TemplatePath, says("The template, below the templates' folder.")]
-    name: Annotated[w.FileName | None, says("The file's name; default: the template's without .j2.")] = None
-    format: Annotated[Format | None, says("How values are written into the file; default: by the file's name.")] = None
-    mode: Annotated[w.Mode | None, says('Such as "0440"; default: the app\'s.')] = None
-    owner: Annotated[w.Owner | None, says('"uid:gid" or "uid", in numbers; default: the app\'s.')] = None
+    template: Annotated[scalars.TemplatePath, describe("The path of the template, relative to template_dir.")]
+    name: Annotated[
+        scalars.FileName | None, describe("The name of the file. Default: the template's name without .j2.")
+    ] = None
+    format: Annotated[
+        Format | None,
+        describe("The format of the file, by which the agent quotes values. Default: detected from the file's name."),
+    ] = None
+    mode: Annotated[scalars.Mode | None, describe('The mode of the file, such as "0440". Default: apps.X.mode.')] = None
+    owner: Annotated[
+        scalars.Owner | None,
+        describe('The owner of the file in numbers, "uid:gid" or "uid". Default: apps.X.owner.'),
+    ] = None
 
 
 class Check(Block, frozen=True, kw_only=True):
-    """A command that judges files before they are published."""
+    """A command that validates the staged files before the agent publishes them."""
 
     command: Annotated[
-        Command, says("{directory} stands for the folder of the staged files, {file} for the one file of an app.")
+        Command,
+        describe(
+            "The command and its arguments; no shell interprets them. {directory} is the directory of the staged "
+            "files, {file} the only file of the app. If it exits non-zero, the agent does not publish the files."
+        ),
     ]
-    timeout: Annotated[w.Timeout, says("How long it may take.")] = 10.0
+    timeout: Annotated[scalars.Timeout, describe("How long the command may run.")] = 10.0
 
 
-class Process(Block, frozen=True, kw_only=True):
-    """A process that the agent can see."""
+class ProcessBlock(Block, frozen=True, kw_only=True):
+    """A process that the agent signals; it must be visible in the agent's PID namespace."""
 
     one_of: ClassVar[tuple[str, ...]] = ("name", "cmdline", "pid_file")
-    name: Annotated[w.Text | None, says("The name of its program.")] = None
+    name: Annotated[scalars.Text | None, describe("The name of the process's program, such as nginx.")] = None
     cmdline: Annotated[
-        w.Pattern | None, says("A regular expression, searched for in its words with a blank between.")
+        scalars.Pattern | None,
+        describe("A regular expression to search for in the process's command line, its arguments joined by spaces."),
     ] = None
-    pid_file: Annotated[w.FilePath | None, says("The file that holds its pid.")] = None
-
-
-class Container(Block, frozen=True, kw_only=True):
-    """Containers of one Compose project, which are all told."""
-
-    one_of: ClassVar[tuple[str, ...]] = ("service", "name", "label")
-    service: Annotated[w.Text | None, says("All of its service.")] = None
-    name: Annotated[w.Text | None, says("The one that is called so.")] = None
-    label: Annotated[w.Text | None, says("All with this label, `KEY` or `KEY=VALUE`.")] = None
-    project: Annotated[w.Text | None, says("The Compose project; default: the agent's own.")] = None
-    through: Annotated[
-        Literal["engine"] | None, says("Signal it through the engine; default: in a shared PID namespace.")
-    ] = None
-
-
-class Http(Block, frozen=True, kw_only=True):
-    """A request that tells an app."""
-
-    url: Annotated[w.HttpUrl, says("Where to; any answer of 2xx means that the app was told.")]
-    method: Annotated[w.HttpMethod, says("Such as POST or PUT.")] = "POST"
-    header_files: Annotated[
-        dict[w.HttpHeader, w.FilePath], says("Headers whose values stand in files, such as Authorization.")
-    ] = field(default_factory=dict)
-
-
-class Notify(Block, frozen=True, kw_only=True):
-    """How an app is told of a new generation."""
-
-    one_of: ClassVar[tuple[str, ...]] = ("process", "pid_file", "container", "child", "command", "http")
-    process: Annotated[Process | None, says("Signal a process.")] = None
-    pid_file: Annotated[w.FilePath | None, says("The same as process: {pid_file: …}.")] = None
-    container: Annotated[Container | None, says("Signal a container.")] = None
-    child: Annotated[w.On | None, says("Signal the child of `lessee exec`.")] = None
-    command: Annotated[Command | None, says("Run a command.")] = None
-    http: Annotated[w.HttpUrl | Http | None, says("POST to a URL.")] = None
-    action: Annotated[w.Action, says("The signal to send, or restart.")] = "SIGHUP"
-    grace: Annotated[w.Duration, says("For restart: the time from SIGTERM to SIGKILL.")] = 10.0
-    boot_grace: Annotated[w.Duration, says("How long a process that starts may not catch the signal yet.")] = 30.0
-    otherwise: Annotated[
-        Literal["report", "restart"], says("What to do where the process would die of the signal.")
-    ] = "report"
-    timeout: Annotated[w.Timeout, says("How long telling may take.")] = 10.0
-
-
-class Served(Block, frozen=True, kw_only=True):
-    """A TLS server, and the certificate that it has to serve."""
-
-    address: Annotated[w.HostPort, says('"host:port".')]
-    certificate: Annotated[w.FileName, says("The one of the app's files whose first certificate it is.")]
-
-
-class Ready(Block, frozen=True, kw_only=True):
-    """When an app has taken up a generation; if it does not, the last one comes back."""
-
-    one_of: ClassVar[tuple[str, ...]] = ("http", "tcp", "tls", "command", "file")
-    http: Annotated[w.HttpUrl | None, says("A URL that answers with 2xx.")] = None
-    tcp: Annotated[w.HostPort | None, says('"host:port" that takes a connection.')] = None
-    tls: Annotated[Served | None, says("A TLS server that serves the new certificate.")] = None
-    command: Annotated[Command | None, says("A command that ends with 0.")] = None
-    file: Annotated[w.FilePath | None, says("A file that is newer than the publish.")] = None
-    after: Annotated[w.Duration, says("The time before the first look.")] = 0.5
-    within: Annotated[w.Timeout, says("The time it may take.")] = 30.0
-
-
-class OnExpiry(Block, frozen=True, kw_only=True):
-    """A command for a lease that ended while Vault was away."""
-
-    command: Annotated[Command, says("What to run.")]
-
-
-class Fallback(Block, frozen=True, kw_only=True):
-    """Where values come from at a cold start without Vault."""
-
-    one_of: ClassVar[tuple[str, ...]] = ("env", "last_good")
-    env: Annotated[
-        tuple[w.Variable, ...] | dict[w.SecretPath, dict[w.Text, w.Variable]] | None,
-        says("Variables of the agent: of the same names in dotenv files, or {path: {key: VARIABLE}}."),
-    ] = None
-    last_good: Annotated[
-        w.AbsolutePath | None, says("A file that keeps the last secrets, encrypted to this host; it may lie on a disk.")
-    ] = None
-    max_age: Annotated[w.Timeout | None, says("Of last_good: an older one is refused; default: any age will do.")] = (
+    pid_file: Annotated[scalars.FilePath | None, describe("The path of the file that contains the process's PID.")] = (
         None
     )
 
 
-class App(Block, frozen=True, kw_only=True):
-    """A directory of files, and how to tell their reader."""
+class ContainerBlock(Block, frozen=True, kw_only=True):
+    """The containers of one Compose project that the agent signals or restarts."""
 
-    directory: Annotated[w.AbsolutePath, says("Where the files appear, in one step.")]
-    owner: Annotated[w.Owner | None, says('"uid:gid" or "uid", in numbers; default: the agent\'s own.')] = None
-    mode: Annotated[w.Mode | None, says('The mode of the files; default: "0440".')] = None
-    allow_disk: Annotated[w.Switch, says("true lets directory lie outside tmpfs and ramfs.")] = False
-    refresh: Annotated[w.Refresh | None, says("For this app, instead of secrets.refresh.")] = None
-    files: Annotated[
-        Annotated[tuple[File, ...], Meta(min_length=1)] | None, says("The files; absent only with environ.")
+    one_of: ClassVar[tuple[str, ...]] = ("service", "name", "label")
+    service: Annotated[scalars.Text | None, describe("The Compose service; the agent notifies all its containers.")] = (
+        None
+    )
+    name: Annotated[scalars.Text | None, describe("The name of a single container.")] = None
+    label: Annotated[
+        scalars.Text | None, describe("The label of the containers to notify, as `KEY` or `KEY=VALUE`.")
     ] = None
-    environ: Annotated[w.TemplatePath | None, says("For `lessee exec`: the child's environment.")] = None
-    public: Annotated[
-        tuple[w.Variable, ...],
-        says("Variables such as VITE_API_URL that may take values, though a build gives them to every visitor."),
+    project: Annotated[
+        scalars.Text | None, describe("The Compose project of the containers. Default: the agent's own project.")
+    ] = None
+    through: Annotated[
+        Literal["engine"] | None,
+        describe(
+            "`engine` sends the signal through the container engine's API. Default: through a shared PID namespace."
+        ),
+    ] = None
+
+
+class HttpBlock(Block, frozen=True, kw_only=True):
+    """The HTTP request that notifies an app."""
+
+    url: Annotated[scalars.HttpUrl, describe("The URL of the request. Any 2xx status counts as success.")]
+    method: Annotated[scalars.HttpMethod, describe("The HTTP method, such as POST or PUT.")] = "POST"
+    header_files: Annotated[
+        dict[scalars.HttpHeader, scalars.FilePath],
+        describe("HTTP headers, each with the path of the file that contains its value, such as Authorization."),
+    ] = field(default_factory=dict)
+
+
+class NotifyBlock(Block, frozen=True, kw_only=True):
+    """How the agent notifies an app of a new generation of its files."""
+
+    one_of: ClassVar[tuple[str, ...]] = ("process", "pid_file", "container", "child", "command", "http")
+    process: Annotated[ProcessBlock | None, describe("Signal or restart a process.")] = None
+    pid_file: Annotated[
+        scalars.FilePath | None,
+        describe("Signal or restart the process whose PID is in this file; short for `process: {pid_file: …}`."),
+    ] = None
+    container: Annotated[ContainerBlock | None, describe("Signal or restart containers.")] = None
+    child: Annotated[scalars.OnlyTrue | None, describe("true signals or restarts the child of `lessee exec`.")] = None
+    command: Annotated[
+        Command | None, describe("Run a command; exit code 0 counts as success. No shell interprets it.")
+    ] = None
+    http: Annotated[scalars.HttpUrl | HttpBlock | None, describe("Send an HTTP request; a plain URL gets a POST.")] = (
+        None
+    )
+    action: Annotated[scalars.Action, describe("The signal to send, such as SIGHUP, or restart.")] = "SIGHUP"
+    stop_grace_period: Annotated[
+        scalars.Duration, describe("On a restart: how long the process has between SIGTERM and SIGKILL.")
+    ] = 10.0
+    start_period: Annotated[
+        scalars.Duration,
+        describe("How long the agent waits for a process that has just started to install its signal handler."),
+    ] = 30.0
+    on_unhandled_signal: Annotated[
+        Literal["report", "restart"],
+        describe(
+            "What the agent does if the process has no handler and the signal would end it: report it, or restart."
+        ),
+    ] = "report"
+    timeout: Annotated[scalars.Timeout, describe("How long a notification may take, such as a command or request.")] = (
+        10.0
+    )
+
+
+class TlsEndpoint(Block, frozen=True, kw_only=True):
+    """A TLS server that must serve a new certificate."""
+
+    address: Annotated[scalars.HostPort, describe('The address of the TLS server, as "host:port".')]
+    certificate: Annotated[
+        scalars.FileName, describe("The name of the app's file whose first certificate the server must serve.")
+    ]
+
+
+class ReadyBlock(Block, frozen=True, kw_only=True):
+    """The readiness probe: if the app does not become ready, the agent restores the previous generation."""
+
+    one_of: ClassVar[tuple[str, ...]] = ("http", "tcp", "tls", "command", "file")
+    http: Annotated[scalars.HttpUrl | None, describe("The app is ready if this URL returns a 2xx status.")] = None
+    tcp: Annotated[
+        scalars.HostPort | None, describe('The app is ready if this address, "host:port", accepts a TCP connection.')
+    ] = None
+    tls: Annotated[TlsEndpoint | None, describe("The app is ready if this TLS server serves the new certificate.")] = (
+        None
+    )
+    command: Annotated[Command | None, describe("The app is ready if this command exits with code 0.")] = None
+    file: Annotated[
+        scalars.FilePath | None, describe("The app is ready if this file was modified after the agent published.")
+    ] = None
+    initial_delay: Annotated[scalars.Duration, describe("The time from the notification to the first probe.")] = 0.5
+    timeout: Annotated[
+        scalars.Timeout, describe("The time from the notification within which the app must become ready.")
+    ] = 30.0
+
+
+class OnExpiry(Block, frozen=True, kw_only=True):
+    """The command that the agent runs if a lease expires while Vault is unavailable."""
+
+    command: Annotated[Command, describe("The command and its arguments; no shell interprets them.")]
+
+
+class FallbackBlock(Block, frozen=True, kw_only=True):
+    """The source of an app's values if Vault is unavailable when the agent starts and nothing is published."""
+
+    one_of: ClassVar[tuple[str, ...]] = ("env", "last_known_good")
+    env: Annotated[
+        tuple[scalars.Variable, ...] | dict[scalars.SecretPath, dict[scalars.Text, scalars.Variable]] | None,
+        describe(
+            "Take values from the agent's environment: a list of variables of the same names in dotenv files, or "
+            "secrets as {PATH: {KEY: VARIABLE}}."
+        ),
+    ] = None
+    last_known_good: Annotated[
+        scalars.AbsolutePath | None,
+        describe(
+            "Store the secrets of the last generation in this file, and take values from it. The agent encrypts the "
+            "file for this host, so it may be on a disk."
+        ),
+    ] = None
+    max_age: Annotated[
+        scalars.Timeout | None,
+        describe("The maximum age of the last_known_good file; the agent rejects an older one. Default: no limit."),
+    ] = None
+
+
+class AppBlock(Block, frozen=True, kw_only=True):
+    """An app: the directory in which the agent publishes its files, and how the agent notifies it."""
+
+    directory: Annotated[
+        scalars.AbsolutePath,
+        describe("The directory in which the agent publishes the files, all in one atomic step. It must be on tmpfs."),
+    ]
+    owner: Annotated[
+        scalars.Owner | None,
+        describe('The owner of the files in numbers, "uid:gid" or "uid". Default: the agent\'s user and group.'),
+    ] = None
+    mode: Annotated[scalars.Mode | None, describe('The mode of the files. Default: "0440".')] = None
+    allow_disk: Annotated[scalars.Boolean, describe("true allows a directory outside tmpfs and ramfs.")] = False
+    refresh_interval: Annotated[
+        scalars.RefreshInterval | None,
+        describe("How often the agent checks the app's KV secrets for changes. Default: secrets.refresh_interval."),
+    ] = None
+    files: Annotated[
+        Annotated[tuple[FileBlock, ...], Meta(min_length=1)] | None,
+        describe("The files to render. Required unless env_template is set."),
+    ] = None
+    env_template: Annotated[
+        scalars.TemplatePath | None,
+        describe("The template of the environment that `lessee exec` gives its child, in dotenv format."),
+    ] = None
+    public_variables: Annotated[
+        tuple[scalars.Variable, ...],
+        describe(
+            "Variables that may contain values from Vault although a frontend build exposes them to every visitor, "
+            "such as VITE_API_URL."
+        ),
     ] = ()
-    check: Annotated[Command | Check | None, says("Runs on the staged files; non-zero: not published.")] = None
-    notify: Annotated[Notify | None, says("How to tell the app; absent: it finds out by itself.")] = None
-    ready: Annotated[Ready | None, says("How to see that the app took the files up.")] = None
+    check: Annotated[
+        Command | Check | None,
+        describe("A command that validates the staged files. If it exits non-zero, the agent does not publish them."),
+    ] = None
+    notify: Annotated[
+        NotifyBlock | None,
+        describe("How the agent notifies the app of new files. Default: no notification; the app rereads its files."),
+    ] = None
+    ready: Annotated[
+        ReadyBlock | None,
+        describe("The probe that shows that the app has loaded the new files. Default: ready once notified."),
+    ] = None
     on_expiry: Annotated[
-        Literal["keep", "remove"] | OnExpiry, says("What to do when a lease ended while Vault was away.")
+        Literal["keep", "remove"] | OnExpiry,
+        describe(
+            "What the agent does with the files if one of their leases expires while Vault is unavailable: keep them, "
+            "remove them, or run a command."
+        ),
     ] = "keep"
-    fallback: Annotated[Fallback | None, says("For a cold start without Vault; absent: it waits.")] = None
-    vault: Annotated[Vault | None, says("An identity of its own, over the top-level block.")] = None
+    fallback: Annotated[
+        FallbackBlock | None,
+        describe(
+            "The source of values if Vault is unavailable when the agent starts and nothing is published. "
+            "Default: the agent waits for Vault."
+        ),
+    ] = None
+    vault: Annotated[
+        VaultBlock | None,
+        describe("A Vault login of the app's own. Keys that it omits are inherited from the top-level vault block."),
+    ] = None

@@ -1,14 +1,23 @@
-"""The block of the trail: a record of acts that shows whether it was altered."""
+"""The block `audit_trail`: a record of lessee's own actions that reveals alterations."""
 
 from typing import Annotated
 
-from lessee.config.grammar import scalars as w
-from lessee.config.grammar.block import Block, says
+from lessee.config.grammar import scalars
+from lessee.config.grammar.block import Block, describe
 
 
-class Trail(Block, frozen=True, kw_only=True):
-    """Where what was done is recorded, chained and signed; `lessee audit verify` looks whether it is whole."""
+class AuditTrail(Block, frozen=True, kw_only=True):
+    """Where lessee records its actions, hash-chained and signed; `lessee audit verify` verifies the record."""
 
-    directory: Annotated[w.AbsolutePath, says("The folder of the trail, on a disk.")]
-    key_file: Annotated[w.AbsolutePath, says("The Ed25519 key that signs it, outside that folder; made at first use.")]
-    required: Annotated[w.Switch, says("An operator's command that cannot record its act does not begin it.")] = False
+    directory: Annotated[scalars.AbsolutePath, describe("The directory of the audit trail, on a disk.")]
+    key_file: Annotated[
+        scalars.AbsolutePath,
+        describe(
+            "The path of the Ed25519 private key that signs the audit trail, outside `directory`. lessee creates it on "
+            "first use."
+        ),
+    ]
+    required: Annotated[
+        scalars.Boolean,
+        describe("true means that an operator's command does not start if it cannot record its action."),
+    ] = False

@@ -1,42 +1,50 @@
-"""The block of `lessee backup`."""
+"""The block `backup`: where `lessee backup` saves Vault's data, encrypted for whom, and for how long."""
 
 from typing import Annotated
 
 from msgspec import Meta
 
-from lessee.config.grammar import scalars as w
-from lessee.config.grammar.block import Block, says
+from lessee.config.grammar import scalars
+from lessee.config.grammar.block import Block, describe
 
 
-class BackupStore(Block, frozen=True, kw_only=True):
-    """A bucket of S3. Vault may be away when it is needed, so nothing of it comes from there."""
+class S3Bucket(Block, frozen=True, kw_only=True):
+    """An S3 bucket for archives. Its credentials do not come from Vault, which may be down when you need a backup."""
 
-    bucket: Annotated[w.BucketName, says("The bucket, which must be there.")]
-    endpoint: Annotated[w.HttpUrl | None, says("Where the store is; default: Amazon's.")] = None
-    region: Annotated[w.Name, says("The region that requests are signed for.")] = "us-east-1"
-    prefix: Annotated[w.KeyPrefix, says("What the archives' keys begin with, such as `vault/`.")] = ""
+    bucket: Annotated[scalars.BucketName, describe("The name of the bucket, which must exist.")]
+    endpoint: Annotated[
+        scalars.HttpUrl | None, describe("The endpoint of an S3-compatible store. Default: Amazon S3.")
+    ] = None
+    region: Annotated[scalars.Name, describe("The region that requests are signed for.")] = "us-east-1"
+    prefix: Annotated[scalars.KeyPrefix, describe("The prefix of the archives' keys, such as `vault/`.")] = ""
     access_key_file: Annotated[
-        w.FilePath | None, says("The file that holds the access key's id; default: $AWS_ACCESS_KEY_ID.")
+        scalars.FilePath | None,
+        describe("The path of the file that contains the access key ID. Default: $AWS_ACCESS_KEY_ID."),
     ] = None
     secret_key_file: Annotated[
-        w.FilePath | None, says("The file that holds the secret key; default: $AWS_SECRET_ACCESS_KEY.")
+        scalars.FilePath | None,
+        describe("The path of the file that contains the secret access key. Default: $AWS_SECRET_ACCESS_KEY."),
     ] = None
 
 
-class Keep(Block, frozen=True, kw_only=True):
-    """How many archives stay after a new one was saved; the newest of each period."""
+class Retention(Block, frozen=True, kw_only=True):
+    """How many archives to keep after a new one is saved: the newest of each period."""
 
-    daily: Annotated[w.Count, says("Of so many days that have archives.")] = 7
-    weekly: Annotated[w.Count, says("Of so many weeks that have archives.")] = 4
+    daily: Annotated[
+        scalars.Count, describe("The number of days, counting only days with archives, to keep one of.")
+    ] = 7
+    weekly: Annotated[
+        scalars.Count, describe("The number of weeks, counting only weeks with archives, to keep one of.")
+    ] = 4
 
 
 class Backup(Block, frozen=True, kw_only=True):
-    """Where `lessee backup` saves Vault's data, for whom, and for how long."""
+    """Where `lessee backup` saves Vault's data, and who can decrypt it."""
 
-    directory: Annotated[w.AbsolutePath | None, says("A folder for archives.")] = None
-    s3: Annotated[BackupStore | None, says("A bucket for archives.")] = None
+    directory: Annotated[scalars.AbsolutePath | None, describe("The directory to save archives in.")] = None
+    s3: Annotated[S3Bucket | None, describe("The S3 bucket to save archives in.")] = None
     recipients: Annotated[
-        Annotated[tuple[w.AgeRecipient, ...], Meta(min_length=1)] | None,
-        says("Public keys of age that can open an archive; default: that of the key file."),
+        Annotated[tuple[scalars.AgeRecipient, ...], Meta(min_length=1)] | None,
+        describe("The age recipients (public keys) that can decrypt an archive. Default: that of the key file."),
     ] = None
-    keep: Annotated[Keep, says("How many archives stay.")] = Keep()
+    keep: Annotated[Retention, describe("How many archives to keep after a new one is saved.")] = Retention()

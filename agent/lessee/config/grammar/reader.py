@@ -1,4 +1,4 @@
-"""Nodes to blocks of the grammar, with all that is wrong told on the way."""
+"""Converts YAML nodes into blocks of the grammar, and reports every problem with its line."""
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,16 +11,15 @@ from msgspec.structs import FieldInfo, fields
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from lessee.config.expansion import check, expand
-from lessee.config.grammar import OPERATOR, Lessee
-from lessee.config.grammar.block import Block
-from lessee.config.grammar.nodes import LIST, MAPPING, NOTHING, NUMBER, TEXT, YES_OR_NO, entries_of, kind_of, line_of
+from lessee.config.grammar import OPERATOR_BLOCKS, Lessee
+from lessee.config.grammar.block import Block, Form, forms, one_of
+from lessee.config.grammar.nodes import BOOLEAN, LIST, MAPPING, NULL, NUMBER, STRING, entries_of, kind_of, line_of
 from lessee.config.grammar.problems import Path, Problems
-from lessee.config.grammar.scalars import Word
-from lessee.config.grammar.types import Form, forms, one_of
+from lessee.config.grammar.scalars import Scalar
 from lessee.core.errors import ConfigError
 
 _B = TypeVar("_B", bound=Block)
-_SCALARS = {"string": TEXT, "integer": NUMBER, "boolean": YES_OR_NO}
+_SCALARS = {"string": STRING, "integer": NUMBER, "boolean": BOOLEAN}
 _MOST_VALUES = 50_000
 _LONG = 1000
 _LONGEST_KEY = 60
@@ -28,41 +27,41 @@ _UNFIT = re.compile("[\x00\ud800-\udfff]")
 
 
 class _InvalidError(Exception):
-    """What is being read cannot be used."""
+    """The value has a problem, which is reported; the reader skips it."""
 
 
 class Reader:
-    """Reads one file. What is wrong is told and left out, and the rest is read on."""
+    """Reads one file. It reports invalid values, skips them, and continues with the rest."""
 
     def __init__(self, problems: Problems, environ: Mapping[str, str], blocks: Collection[str] = ()) -> None:
-        """`blocks`: those of the operator's whose variables are needed too."""
+        """`blocks`: the operator blocks in which variables are expanded too."""
         self.values: dict[Path, object] = {}
-        """What each key of the file was read as."""
+        """The parsed value of each key."""
         self._problems = problems
         self._environ = environ
-        self._unwanted = frozenset(OPERATOR).difference(blocks)
-        self._left = _MOST_VALUES
+        self._unused = frozenset(OPERATOR_BLOCKS).difference(blocks)
+        self._budget = _MOST_VALUES
 
     def read(self, root: MappingNode) -> Lessee:
-        """The whole file. Raises ConfigError at once where aliases blow the file up."""
+        """Read a whole lessee.yaml. Raises ConfigError if YAML aliases expand it beyond a limit."""
         return self.read_as(Lessee, root)
 
     def read_as(self, kind: type[_B], root: MappingNode) -> _B:
-        """A whole file that is this block, none of whose keys must be there. Raises ConfigError as above."""
+        """Read a whole file as this block, which has no required key. Raises ConfigError like `read`."""
         return cast("_B", self._block([_later(kind)], root, ()))
 
     def _value(self, kind: inspect.Type, node: Node, path: Path) -> object:
         self._problems.lines.setdefault(path, line_of(node))
-        self.values[path] = value = self._formed(forms(kind), node, path)
+        self.values[path] = value = self._convert(forms(kind), node, path)
         return value
 
-    def _formed(self, allowed: Sequence[Form], node: Node, path: Path) -> object:
+    def _convert(self, allowed: Sequence[Form], node: Node, path: Path) -> object:
         found = kind_of(node)
         for form in allowed:
             match form, node:
-                case Word(), ScalarNode() if found == _SCALARS[form.type] or (found == TEXT and "${" in node.value):
+                case Scalar(), ScalarNode() if found == _SCALARS[form.type] or (found == STRING and "${" in node.value):
                     text = self._expanded(node.value, path) if "${" in node.value else node.value
-                    return self._meaning(form, text, path)
+                    return self._parse(form, text, path)
                 case inspect.VarTupleType(), SequenceNode() if found == LIST:
                     return self._list(form, node, path)
                 case inspect.DictType(), MappingNode() if found == MAPPING:
@@ -70,37 +69,41 @@ class Reader:
                 case inspect.StructType(), MappingNode() if found == MAPPING:
                     blocks = [form for form in allowed if isinstance(form, inspect.StructType)]
                     return self._block(blocks, node, path)
-        words = [form for form in allowed if isinstance(form, Word)]
-        plain = found not in {MAPPING, LIST, NOTHING}
-        todo = words[0].unquoted if words and plain else ""
-        raise self._wrong(path, f"expected {_expected(allowed)}, found {found}", todo)
+        scalars = [form for form in allowed if isinstance(form, Scalar)]
+        is_scalar = found not in {MAPPING, LIST, NULL}
+        todo = scalars[0].unquoted if scalars and is_scalar else ""
+        raise self._problem(path, f"expected {_expected(allowed)}, found {found}", todo)
 
-    def _meaning(self, word: Word, text: str, path: Path) -> object:
+    def _parse(self, scalar: Scalar, text: str, path: Path) -> object:
         self._spend(len(text) // _LONG, path)
         if _UNFIT.search(text):
-            raise self._wrong(path, "it holds a character that no path and no argument can hold")
+            raise self._problem(
+                path,
+                "it contains a NUL character or a surrogate, which no path and no argument can contain",
+                "remove it",
+            )
         try:
-            return word.read(text)
+            return scalar.read(text)
         except ValueError as exc:
             reason = f", {exc}" if exc.args else ""
-            meant = _closest(text, word.choices)
-            todo = f"did you mean `{meant}`?" if meant else ""
-            raise self._wrong(path, f"expected {word.expected}{reason}", todo) from None
+            raise self._problem(
+                path, f"expected {scalar.expected}{reason}", self._suggest(text, scalar.choices)
+            ) from None
 
     def _expanded(self, text: str, path: Path) -> str:
         try:
-            if path[0] in self._unwanted and path[:2] != ("setup", "environments"):
-                # A sidecar shall not need the operator's variables, which may well be secrets.
+            if path[0] in self._unused and path[:2] != ("setup", "environments"):
+                # A sidecar must not need the operator's variables, which may be secrets.
                 check(text)
                 raise _InvalidError
             return expand(text, self._environ)
         except ConfigError as exc:
             [problem] = exc.problems
-            raise self._wrong(path, problem.what, problem.todo) from None
+            raise self._problem(path, problem.what, problem.todo) from None
 
     def _list(self, kind: inspect.VarTupleType, node: SequenceNode, path: Path) -> tuple[object, ...]:
         if len(node.value) < (kind.min_length or 0):
-            raise self._wrong(path, "the list is empty")
+            raise self._problem(path, "the list is empty", "add an item, or remove the key")
         self._spend(len(node.value), path)
         items = []
         for index, item in enumerate(node.value):
@@ -110,12 +113,12 @@ class Reader:
 
     def _dict(self, kind: inspect.DictType, node: MappingNode, path: Path) -> dict[object, object]:
         [name] = forms(kind.key_type)
-        assert isinstance(name, Word)
+        assert isinstance(name, Scalar)
         items = {}
         for key, value in self._entries(node, path).items():
             at = (*path, key)
             with suppress(_InvalidError):
-                items[self._meaning(name, key, at)] = self._value(kind.value_type, value, at)
+                items[self._parse(name, key, at)] = self._value(kind.value_type, value, at)
         return items
 
     def _block(self, kinds: Sequence[inspect.StructType], node: MappingNode, path: Path) -> object:
@@ -127,12 +130,12 @@ class Reader:
         for key, value in entries.items():
             at = (*path, key)
             field = known.get(key)
-            if field is not None and (field.required or kind_of(value) != NOTHING):
+            if field is not None and (field.required or kind_of(value) != NULL):
                 present.add(key)
                 with suppress(_InvalidError):
                     values[key] = self._value(field.type, value, at)
             elif field is None and key != kind.tag_field and (path or not key.startswith("x-")):
-                present.add(self._unknown(at, known.keys() - entries.keys(), known))
+                present.add(self._unknown(kind, at, known.keys() - entries.keys(), known))
         self._complete(kind, present, path)
         if any(field.required and name not in values for name, field in known.items()):
             raise _InvalidError
@@ -141,33 +144,37 @@ class Reader:
     def _tagged(
         self, kinds: Sequence[inspect.StructType], entries: Mapping[str, Node], path: Path
     ) -> inspect.StructType:
-        """The block that the key which tells them apart names."""
+        """The block that the tag key selects."""
         by_tag = {str(kind.tag): kind for kind in kinds}
         key = str(kinds[0].tag_field)
         names = inspect.LiteralType(tuple(by_tag))
         if key not in entries:
-            raise self._wrong((*path, key), f"missing; expected {_expected(forms(names))}")
+            raise self._problem((*path, key), f"missing; expected {_expected(forms(names))}")
         return by_tag[str(self._value(names, entries[key], (*path, key)))]
 
-    def _unknown(self, path: Path, absent: Iterable[str], known: Iterable[str]) -> str:
-        """Tells of a key that nobody knows; gives the absent key that was meant, or ""."""
-        meant = _closest(str(path[-1]), absent)
-        todo = f"did you mean `{meant}`?" if meant else f"known here: {_quoted(known)}"
-        self._problems.tell(path, "unknown key", todo=todo)
+    def _unknown(self, kind: inspect.StructType, path: Path, absent: Iterable[str], known: Iterable[str]) -> str:
+        """Report an unknown key. Returns the absent key that the user meant, or ""."""
+        key = str(path[-1])
+        meant = _renamed_key(kind, key)
+        todo = f"it is now `{meant}`"
+        if not meant:
+            meant = _closest(key, absent)
+            todo = f"did you mean `{meant}`?" if meant else f"known keys: {_quoted(known)}"
+        self._problems.add(path, "unknown key", todo=todo)
         if meant:
-            self._problems.hush((*path[:-1], meant))
+            self._problems.mute((*path[:-1], meant))
         return meant
 
     def _complete(self, kind: inspect.StructType, present: set[str], path: Path) -> None:
         for field in kind.fields:
             if field.required and field.encode_name not in present:
                 expected = _expected(forms(field.type))
-                self._problems.tell((*path, field.encode_name), f"missing; expected {expected}")
+                self._problems.add((*path, field.encode_name), f"missing; expected {expected}")
         choices = one_of(kind)
         chosen = [name for name in choices if name in present]
         if choices and len(chosen) != 1:
-            found = _quoted(chosen) if chosen else "none"
-            raise self._wrong(path, f"expected exactly one of {_quoted(choices)}, found {found}")
+            found = _quoted(chosen) if chosen else "none of them"
+            raise self._problem(path, f"expected exactly one of {_quoted(choices)}, found {found}")
 
     def _entries(self, node: MappingNode, path: Path) -> dict[str, Node]:
         entries = entries_of(node)
@@ -175,30 +182,37 @@ class Reader:
         for key, (key_node, _) in entries.nodes.items():
             self._problems.lines[(*path, key)] = line_of(key_node)
         for key, line, what in entries.faults:
-            self._problems.tell((*path, key), what, line=line)
+            self._problems.add((*path, key), what, line=line)
         return {key: value for key, (_, value) in entries.nodes.items()}
 
     def _spend(self, count: int, path: Path) -> None:
-        self._left -= count
-        if self._left < 0:
-            self._problems.tell(path, "with its aliases the file holds too much")
+        self._budget -= count
+        if self._budget < 0:
+            self._problems.add(path, "the file expands to too many values", todo="use fewer YAML aliases")
             self._problems.raise_all()
 
-    def _wrong(self, path: Path, what: str, todo: str = "") -> _InvalidError:
-        self._problems.tell(path, what, todo=todo)
+    def _suggest(self, text: str, choices: Sequence[str]) -> str:
+        meant = _renamed_value(text, choices)
+        if meant:
+            return f"it is now `{meant}`"
+        meant = _closest(text, choices)
+        return f"did you mean `{meant}`?" if meant else ""
+
+    def _problem(self, path: Path, what: str, todo: str = "") -> _InvalidError:
+        self._problems.add(path, what, todo=todo)
         return _InvalidError()
 
 
 def _later(kind: type[Block]) -> inspect.StructType:
-    """The block, whose keys' types are looked into where a file has them: a sidecar's has few, and pays for each."""
+    """The block with types that msgspec inspects on use: a sidecar's file has few keys, and each type costs time."""
 
-    def known(field: FieldInfo) -> inspect.Field:
+    def lazy(field: FieldInfo) -> inspect.Field:
         extra = {"later": partial(inspect.type_info, field.type)}
         return inspect.Field(
             field.name, field.encode_name, inspect.Metadata(inspect.AnyType(), extra=extra), field.required
         )
 
-    return inspect.StructType(kind, tuple(map(known, fields(kind))))
+    return inspect.StructType(kind, tuple(map(lazy, fields(kind))))
 
 
 def _expected(allowed: Sequence[Form]) -> str:
@@ -206,13 +220,27 @@ def _expected(allowed: Sequence[Form]) -> str:
 
 
 def _name(form: Form) -> str:
-    if isinstance(form, Word):
+    if isinstance(form, Scalar):
         return form.expected
     return LIST if isinstance(form, inspect.VarTupleType) else MAPPING
 
 
+def _renamed_key(kind: inspect.StructType, key: str) -> str:
+    """The present name of a key of an earlier version, or ""."""
+    from lessee.config.grammar.renamed import new_key  # noqa: PLC0415  # Only errors need it.
+
+    return new_key(kind.cls, key)
+
+
+def _renamed_value(text: str, choices: Sequence[str]) -> str:
+    """The present name of a value of an earlier version, or ""."""
+    from lessee.config.grammar.renamed import new_value  # noqa: PLC0415  # Only errors need it.
+
+    return new_value(text, choices)
+
+
 def _closest(text: str, choices: Iterable[str]) -> str:
-    from difflib import get_close_matches  # noqa: PLC0415  # Nobody who writes well should pay for it.
+    from difflib import get_close_matches  # noqa: PLC0415  # Only errors need it.
 
     return next(iter(get_close_matches(text[:_LONGEST_KEY], sorted(choices), n=1)), "")
 

@@ -1,122 +1,176 @@
-"""What `lessee rotate` rotates: a target is a secret in Vault, and the system that owns what stands in it."""
+"""The block `rotation`: credentials that `lessee rotate` replaces in Vault and in the system that they belong to."""
 
 from typing import Annotated
 
 from msgspec import Meta, field
 
-from lessee.config.grammar import scalars as w
-from lessee.config.grammar.block import Block, Command, says
+from lessee.config.grammar import scalars
+from lessee.config.grammar.block import Block, Command, describe
 
 
-class _Target(Block, frozen=True, kw_only=True, tag_field="kind"):
-    """A credential to be changed in the system that owns it, and in Vault."""
+class RotationTarget(Block, frozen=True, kw_only=True, tag_field="kind"):
+    """A credential that lessee rotates in its system and in Vault."""
 
-    secret: Annotated[w.SecretPath, says("What the apps read.")]
-    every: Annotated[w.Timeout | None, says("How often; absent: when told to.")] = None
-    jitter: Annotated[
-        w.Duration | None, says("It comes up to so much later; default: a tenth of every, at most an hour.")
+    secret: Annotated[scalars.SecretPath, describe("The path of the secret that the apps read.")]
+    rotation_period: Annotated[
+        scalars.Timeout | None, describe("How often to rotate. Default: only when `lessee rotate` names the target.")
     ] = None
-    windows: Annotated[
-        tuple[w.Window, ...], says("When it may begin, in UTC, such as `02:00-04:00` or `sat,sun 00:00-06:00`.")
+    jitter: Annotated[
+        scalars.Duration | None,
+        describe("The maximum random delay of a rotation. Default: a tenth of rotation_period, at most an hour."),
+    ] = None
+    rotation_windows: Annotated[
+        tuple[scalars.TimeWindow, ...],
+        describe(
+            "When a rotation may start, in UTC, such as `02:00-04:00` or `sat,sun 00:00-06:00`. Default: at any time."
+        ),
     ] = ()
     consumers: Annotated[
-        tuple[w.Name, ...], says("Apps to wait for, beside those whose agents have confirmed this secret before.")
+        tuple[scalars.Name, ...],
+        describe(
+            "Apps whose confirmation of the new credential the rotation waits for, in addition to those whose agents "
+            "have confirmed this secret before."
+        ),
     ] = ()
-    confirm_within: Annotated[
-        w.Timeout, says("So long the old credential is kept for those who have not confirmed the new one.")
+    confirmation_timeout: Annotated[
+        scalars.Timeout,
+        describe("How long to wait for confirmations of the new credential before the old one is revoked anyway."),
     ] = 300.0
-    retire_after: Annotated[
-        w.Duration,
-        says("So long after the last confirmation the old one stays valid: who has just read it may be logging in."),
+    revoke_delay: Annotated[
+        scalars.Duration,
+        describe(
+            "The time between the last confirmation and the revocation of the old credential; an app that has just "
+            "read it may still be logging in."
+        ),
     ] = 5.0
 
 
-class _Administered(_Target, frozen=True, kw_only=True):
-    admin: Annotated[w.SecretPath, says("The same keys, of one who may alter the others.")]
+class _AdministeredTarget(RotationTarget, frozen=True, kw_only=True):
+    admin_secret: Annotated[
+        scalars.SecretPath,
+        describe("The path of the secret with the credentials that change the others; it has the same keys."),
+    ]
 
 
-class Postgres(_Administered, frozen=True, kw_only=True, tag="postgres"):
-    """Login roles of PostgreSQL that take turns."""
+class Postgres(_AdministeredTarget, frozen=True, kw_only=True, tag="postgres"):
+    """Rotates the password of a login role of PostgreSQL, or of two roles in turn."""
 
     roles: Annotated[
-        Annotated[tuple[w.Text, ...], Meta(min_length=1)],
-        says("Two roles that take turns. With a single one, logins fail from the change until the apps have the new."),
+        Annotated[tuple[scalars.Text, ...], Meta(min_length=1)],
+        describe(
+            "Two login roles that are used in turn. With a single role, logins fail from the change until the apps "
+            "have the new password."
+        ),
     ]
-    owner: Annotated[w.Text | None, says("The role that owns the objects; the others are its members.")] = None
-    terminate: Annotated[w.Switch, says("Whether the old role's sessions are ended once it is retired.")] = False
-    grace: Annotated[w.Duration, says("So long after the confirmations the old role's sessions may go on.")] = 0.0
+    owner: Annotated[
+        scalars.Text | None,
+        describe("The role that owns the database objects; the roles in `roles` are its members."),
+    ] = None
+    terminate: Annotated[
+        scalars.Boolean, describe("true terminates the sessions of the old role after the rotation.")
+    ] = False
+    terminate_delay: Annotated[
+        scalars.Duration,
+        describe("With `terminate`: how long after the last confirmation the old role's sessions may continue."),
+    ] = 0.0
 
 
-class Redis(_Administered, frozen=True, kw_only=True, tag="redis"):
-    """An ACL user of Redis, which has two passwords meanwhile."""
+class Redis(_AdministeredTarget, frozen=True, kw_only=True, tag="redis"):
+    """Rotates the password of an ACL user of Redis; both passwords are valid during the rotation."""
 
-    user: Annotated[w.Text | None, says("The ACL user; default: the secret's username.")] = None
-
-
-class S3(_Administered, frozen=True, kw_only=True, tag="s3"):
-    """A user's access keys, by the IAM API of AWS."""
-
-    user: Annotated[w.Text, says("The user whose keys are changed.")]
-    keep: Annotated[w.Duration, says("How long the old key is kept, disabled.")] = 86400.0
+    user: Annotated[scalars.Text | None, describe("The ACL user. Default: the username in the secret.")] = None
 
 
-class Minio(_Administered, frozen=True, kw_only=True, tag="minio"):
-    """Service accounts of MinIO."""
+class S3(_AdministeredTarget, frozen=True, kw_only=True, tag="s3"):
+    """Rotates the access keys of a user by the IAM API of AWS."""
 
-    user: Annotated[w.Text | None, says("Whose rights the accounts have; default: whose account the old one is.")] = (
-        None
-    )
-    keep: Annotated[w.Duration, says("How long the old account is kept, disabled.")] = 86400.0
-
-
-class ApiKey(_Target, frozen=True, kw_only=True, tag="api-key"):
-    """A key that a provider's API makes and revokes, as a recipe says."""
-
-    recipe: Annotated[w.FilePath, says("A recipe's file, or the name of one that lessee has.")]
-    admin: Annotated[w.SecretPath | None, says("What the recipe calls `admin`.")] = None
-    keep: Annotated[w.Duration, says("How long the old key is kept, disabled, where the recipe can.")] = 0.0
+    user: Annotated[scalars.Text, describe("The IAM user whose access keys are rotated.")]
+    delete_delay: Annotated[
+        scalars.Duration, describe("How long the old access key stays disabled before it is deleted.")
+    ] = 86400.0
 
 
-class Manual(_Target, frozen=True, kw_only=True, tag="manual"):
-    """What a person changes: lessee says when, takes the new value, tries it and publishes it."""
+class Minio(_AdministeredTarget, frozen=True, kw_only=True, tag="minio"):
+    """Rotates service accounts of MinIO."""
+
+    user: Annotated[
+        scalars.Text | None,
+        describe("The user whose permissions the service accounts have. Default: the user of the old account."),
+    ] = None
+    delete_delay: Annotated[
+        scalars.Duration, describe("How long the old service account stays disabled before it is deleted.")
+    ] = 86400.0
+
+
+class ApiKey(RotationTarget, frozen=True, kw_only=True, tag="api-key"):
+    """Rotates a key that a provider's API creates and revokes, as a recipe describes."""
+
+    recipe: Annotated[scalars.FilePath, describe("The path of a recipe, or the name of one that lessee includes.")]
+    admin_secret: Annotated[
+        scalars.SecretPath | None, describe("The path of the secret whose keys the recipe uses as `admin`.")
+    ] = None
+    delete_delay: Annotated[
+        scalars.Duration,
+        describe("How long the old key stays disabled before it is deleted; the recipe must support it."),
+    ] = 0.0
+
+
+class Manual(RotationTarget, frozen=True, kw_only=True, tag="manual"):
+    """Asks an operator for a new credential when it is due, verifies it, and publishes it."""
 
     keys: Annotated[
-        Annotated[tuple[w.Text, ...], Meta(min_length=1)], says("The secret's keys that are typed in anew.")
+        Annotated[tuple[scalars.Text, ...], Meta(min_length=1)],
+        describe("The keys of the secret whose new values the operator enters."),
     ]
-    instructions: Annotated[w.Text | None, says("What the person is told to do.")] = None
-    recipe: Annotated[w.FilePath | None, says("A recipe, of which `prove` is used.")] = None
-    prove: Annotated[Command | None, says("A program that gets the fields as JSON on stdin; 0: they work.")] = None
+    instructions: Annotated[scalars.Text | None, describe("What lessee tells the operator to do.")] = None
+    recipe: Annotated[
+        scalars.FilePath | None,
+        describe("The path or name of a recipe; lessee verifies the new credential as the recipe describes."),
+    ] = None
+    verify: Annotated[
+        Command | None,
+        describe("A command that gets the secret as JSON on stdin; exit code 0 means that the new credential works."),
+    ] = None
 
 
-class Value(Block, frozen=True, kw_only=True):
+class RandomValue(Block, frozen=True, kw_only=True):
     """A random value."""
 
-    generate: Annotated[w.Count, says("So many characters.")] = 48
-    alphabet: Annotated[w.Text | None, says("Of these; default: letters and digits.")] = None
-    previous: Annotated[w.Text | None, says("The key under which the value before it stands meanwhile.")] = None
+    generate: Annotated[scalars.Count, describe("The number of random characters to generate.")] = 48
+    charset: Annotated[
+        scalars.Text | None, describe("The characters to choose from. Default: ASCII letters and digits.")
+    ] = None
+    previous_key: Annotated[
+        scalars.Text | None,
+        describe("The key of the secret that contains the previous value until the rotation is finished."),
+    ] = None
 
 
-class InVault(_Target, frozen=True, kw_only=True, tag="vault"):
-    """Random values in KV, or the secret_id of an AppRole: Vault itself is the system."""
+class VaultValues(RotationTarget, frozen=True, kw_only=True, tag="vault"):
+    """Rotates values that only Vault has: random values in KV, or the secret_id of an AppRole."""
 
-    keys: Annotated[dict[w.Text, Value], says("The secret's keys, each with a new random value.")] = field(
-        default_factory=dict
+    keys: Annotated[dict[scalars.Text, RandomValue], describe("The keys of the secret that get new random values.")] = (
+        field(default_factory=dict)
     )
-    approle: Annotated[w.Text | None, says("An AppRole, a new secret_id of which goes to `secret_id`.")] = None
-    mount: Annotated[w.MountPath, says("Where the AppRole method is mounted.")] = "approle"
+    approle: Annotated[
+        scalars.Text | None, describe("The AppRole whose new secret_id is stored as `secret_id` in the secret.")
+    ] = None
+    mount: Annotated[scalars.MountPath, describe("The mount path of the AppRole auth method.")] = "approle"
 
 
-class Own(_Target, frozen=True, kw_only=True, tag="command"):
-    """A rotator of one's own."""
+class CustomRotation(RotationTarget, frozen=True, kw_only=True, tag="command"):
+    """Rotates by a program of your own."""
 
-    command: Annotated[Command, says("Started once a step, with JSON on stdin and stdout.")]
-    timeout: Annotated[w.Timeout, says("A step takes no longer.")] = 60.0
+    command: Annotated[
+        Command, describe("The command, which lessee runs once for each step with JSON on stdin and stdout.")
+    ]
+    timeout: Annotated[scalars.Timeout, describe("How long one step may take.")] = 60.0
 
 
-Rotation = Postgres | Redis | S3 | Minio | ApiKey | Manual | InVault | Own
+Rotation = Postgres | Redis | S3 | Minio | ApiKey | Manual | VaultValues | CustomRotation
 
 
-def admin_of(said: Rotation) -> str | None:
-    """The path of its admin's secret; None where it has none."""
-    path: str | None = getattr(said, "admin", None)
+def admin_of(target: Rotation) -> str | None:
+    """The path of the target's admin secret; None if it has none."""
+    path: str | None = getattr(target, "admin_secret", None)
     return path

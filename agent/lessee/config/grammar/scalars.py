@@ -1,4 +1,4 @@
-"""The kinds of text that lessee.yaml knows: how each is read, and what an editor may know of it."""
+"""Scalar types of lessee.yaml: how the agent parses each, and the pattern that editors check."""
 
 import re
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from lessee.config import durations
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 _LONGEST_NAME = 255  # NAME_MAX of Linux
-_LAST_ID = 2**32 - 2  # chown(2) takes the last one for "leave it alone"
+_LAST_ID = 2**32 - 2  # chown(2) reads the last one as "do not change"
 _YEAR = 366 * 86400.0
 
 SIGNALS = (
@@ -19,38 +19,38 @@ SIGNALS = (
     "SIGCHLD", "SIGCONT", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGXCPU",
     "SIGXFSZ", "SIGVTALRM", "SIGPROF", "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS",
 )  # fmt: skip
-"""Of signal(7); `signal` itself would name those of the machine at hand, and the schema is one for all."""
+"""The signals of signal(7) on x86 and ARM. The module `signal` has those of this machine, but the schema is for all."""
 
 
-class Word(Record, frozen=True):
-    """One kind of scalar.
+class Scalar(ImmutableStruct, frozen=True):
+    """One scalar type.
 
-    `parse` gets a text that matches `pattern`, written so that Python and ECMA-262 read it alike, and raises
-    ValueError with the reason where it still will not do; the reason never holds the text.
+    `parse` receives a text that matches `pattern`. It raises ValueError with a reason, which never contains the text.
+    Python and ECMA-262 interpret the pattern in the same way.
     """
 
     expected: str
     pattern: str
     parse: Callable[[str], object] = str
     spell: Callable[[Any], object] = lambda default: default
-    """How a default is written in the file."""
+    """Formats a default as the file has it."""
     type: str = "string"
-    """In the words of JSON Schema."""
+    """The type's name in JSON Schema."""
     unquoted: str = "quote it"
-    """What to do about a number, a date or a yes where a text is wanted."""
+    """What to do about a number, a date or a yes in place of a text."""
     choices: tuple[str, ...] = ()
 
     def read(self, text: str) -> object:
-        """The value that the text means. Raises ValueError, with the reason where it adds to `expected`."""
+        """Parse the text. Raises ValueError, with a reason if `expected` does not already say it."""
         if not re.fullmatch(self.pattern, text):
             raise ValueError
         return self.parse(text)
 
 
-def choice(*choices: str) -> Word:
-    """One of a few words."""
+def choice(*choices: str) -> Scalar:
+    """The scalar type that accepts only these texts."""
     names = ", ".join(f"`{name}`" for name in choices)
-    return Word(
+    return Scalar(
         f"one of {names}" if len(choices) > 1 else names,
         "|".join(map(re.escape, choices)),
         choices=choices,
@@ -58,12 +58,12 @@ def choice(*choices: str) -> Word:
     )
 
 
-def word_of(kind: Any) -> Word:
-    """The word behind one of the names below."""
-    return kind.__metadata__[0].extra["word"]  # type: ignore[no-any-return]  # msgspec's `extra` takes anything.
+def scalar_of(kind: Any) -> Scalar:
+    """The scalar type of one of this module's annotations."""
+    return kind.__metadata__[0].extra["scalar"]  # type: ignore[no-any-return]  # msgspec's `extra` takes anything.
 
 
-def _word(
+def _scalar(
     expected: str,
     pattern: str,
     parse: Callable[[str], object] = str,
@@ -72,7 +72,7 @@ def _word(
     type: str = "string",  # noqa: A002  # JSON Schema calls it so.
     unquoted: str = "quote it",
 ) -> Meta:
-    return Meta(extra={"word": Word(expected, pattern, parse, spell, type, unquoted)})
+    return Meta(extra={"scalar": Scalar(expected, pattern, parse, spell, type, unquoted)})
 
 
 def _span(least: float, most: float) -> Meta:
@@ -84,7 +84,7 @@ def _span(least: float, most: float) -> Meta:
             raise ValueError(f"at most {durations.spell(most)}")
         return value
 
-    return _word(
+    return _scalar(
         "a duration such as `500ms`, `30s`, `5m`, `24h` or `7d`",
         durations.PATTERN,
         parse,
@@ -94,10 +94,10 @@ def _span(least: float, most: float) -> Meta:
 
 
 def _elements(text: str) -> str:
-    """A relative path without the slashes that say nothing."""
+    """Normalize a relative path: no slash at its beginning or end, and no empty element."""
     elements = text.removeprefix("/").removesuffix("/").split("/")
     if any(element in {"", ".", ".."} for element in elements):
-        raise ValueError("without empty elements, `.` or `..`")
+        raise ValueError("without empty elements, `.` and `..`")
     return "/".join(elements)
 
 
@@ -115,7 +115,7 @@ def _folder(text: str) -> str:
 def _shared(text: str) -> str:
     folder = _folder(text)
     if not folder:
-        raise ValueError("one below the mount's root")
+        raise ValueError("below the root of the mount")
     return folder
 
 
@@ -133,7 +133,7 @@ def _owner(text: str) -> tuple[int, int | None]:
 
 
 def _cidr(text: str) -> str:
-    # Imported where somebody wrote one: no sidecar does.
+    # Imported on use: no sidecar has a CIDR.
     from ipaddress import ip_network  # noqa: PLC0415
 
     return str(ip_network(text, strict=False))
@@ -144,7 +144,7 @@ def _database_url(text: str) -> str:
     given = {user.partition(":")[2]} if at else set()
     given |= set(re.findall(r"(?i)\b(?:password|pwd)=([^&;\s]*)", text))
     if given - {"", "{{password}}"}:
-        raise ValueError("without a password: the server puts it in, where {{password}} stands")
+        raise ValueError("without a password: Vault fills it in for {{password}}")
     return text
 
 
@@ -164,139 +164,144 @@ def _pattern(text: str) -> str:
     try:
         re.compile(text)
     except re.error as exc:
-        raise ValueError(f"which this is not: {exc.msg} at {exc.pos}") from None
+        raise ValueError(f"found an invalid one: {exc.msg} at position {exc.pos}") from None
     return text
 
 
 _PRINTED = r"[^\x00-\x1f\x7f]+"
-_COMPONENT = r"(?!\.$|\.\.)"  # A name that stays in its folder and stays clear of `..data`.
-_ELEMENTS = r"[^\x00-\x1f\x7f{}*]+"  # In a policy `*` would mean more than one path.
-_FOLDER = ("a folder in Vault; of `{…}` only `{environment}`", r"(?:[^\x00-\x1f\x7f{}*]|\{environment\})*")
+_COMPONENT = r"(?!\.$|\.\.)"  # Stays in its directory and cannot be `..data`.
+_ELEMENTS = r"[^\x00-\x1f\x7f{}*]+"  # In a policy `*` matches more than one path.
+_FOLDER = (
+    "a Vault path prefix, in which `{environment}` is the only placeholder",
+    r"(?:[^\x00-\x1f\x7f{}*]|\{environment\})*",
+)
 _DAY = r"(?:mon|tue|wed|thu|fri|sat|sun)"
 _TIME = r"(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]|24:00)"
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)"
 _PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 
-Text = Annotated[str, _word("a text", r"[^\x00]+")]
-Pattern = Annotated[str, _word("a regular expression", r"[^\x00]+", _pattern)]
+Text = Annotated[str, _scalar("a text", r"[^\x00]+")]
+Pattern = Annotated[str, _scalar("a regular expression", r"[^\x00]+", _pattern)]
 Name = Annotated[
     str,
-    _word("a name of letters, digits, `_`, `.` and `-`", rf"{_COMPONENT}[A-Za-z0-9_.-]{{1,{_LONGEST_NAME}}}"),
+    _scalar("a name of letters, digits, `_`, `.` and `-`", rf"{_COMPONENT}[A-Za-z0-9_.-]{{1,{_LONGEST_NAME}}}"),
 ]
-Variable = Annotated[str, _word("the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")]
-FilePath = Annotated[str, _word("the path of a file", _PRINTED)]
-AbsolutePath = Annotated[str, _word("an absolute path", rf"(?=/){_PRINTED}", _absolute)]
-TemplatePath = Annotated[str, _word("a path below the templates' folder", rf"(?!/){_PRINTED}", _elements)]
+Variable = Annotated[str, _scalar("the name of an environment variable", r"[A-Za-z_][A-Za-z0-9_]*")]
+FilePath = Annotated[str, _scalar("the path of a file", _PRINTED)]
+AbsolutePath = Annotated[str, _scalar("an absolute path", rf"(?=/){_PRINTED}", _absolute)]
+TemplatePath = Annotated[str, _scalar("a relative path below template_dir", rf"(?!/){_PRINTED}", _elements)]
 FileName = Annotated[
     str,
-    _word(
-        "a file's name, without `/` and not beginning with `..`",
+    _scalar(
+        "a file name, without `/` and not beginning with `..`",
         rf"{_COMPONENT}[^/\x00-\x1f\x7f]+",
         _file_name,
     ),
 ]
-UserName = Annotated[str, _word("a user's name, without `/`", rf"{_COMPONENT}[^/\x00-\x1f\x7f]+")]
+UserName = Annotated[str, _scalar("a user name, without `/`", rf"{_COMPONENT}[^/\x00-\x1f\x7f]+")]
 Mode = Annotated[
     int,
-    _word(
+    _scalar(
         'a mode such as "0440"',
         r"0?[0-7]{3}",
         lambda text: int(text, 8),
-        unquoted='quote it, as "0440": YAML takes an unquoted mode for a number',
+        unquoted='quote it, as in "0440": YAML reads an unquoted mode as a number',
     ),
 ]
 Owner = Annotated[
     tuple[int, int | None],
-    _word(
-        'an owner in numbers, "uid:gid" or "uid"',
+    _scalar(
+        'a numeric owner, "uid:gid" or "uid"',
         r"[0-9]{1,10}(?::[0-9]{1,10})?",
         _owner,
-        unquoted='quote it, as "0:1000": YAML may take it for a number in base 60',
+        unquoted='quote it, as in "0:1000": YAML may read it as a number in base 60',
     ),
 ]
 Action = Annotated[
     str,
-    _word(
+    _scalar(
         "a signal such as `SIGHUP`, or `restart`",
         f"restart|(?:SIG)?(?:{'|'.join(name[3:] for name in SIGNALS)})",
         _action,
     ),
 ]
-Window = Annotated[
+TimeWindow = Annotated[
     str,
-    _word(
-        "a time of the day such as `02:00-04:00`, with days before it or not: `sat,sun 00:00-06:00`",
+    _scalar(
+        "a time of day such as `02:00-04:00`, optionally with days: `sat,sun 00:00-06:00`",
         rf"(?:{_DAY}(?:[,-]{_DAY})* +)?{_TIME}-{_TIME}",
     ),
 ]
 Duration = Annotated[float, _span(0.0, 10 * _YEAR)]
 Timeout = Annotated[float, _span(0.1, _YEAR)]
 Lifetime = Annotated[float, _span(1.0, 30 * _YEAR)]
-Refresh = Annotated[float, _span(0.1, 86400.0)]
-Heartbeat = Annotated[float, _span(0.1, 10.0)]
-MountPath = Annotated[str, _word("a mount's path", _ELEMENTS, _elements)]
-SecretPath = Annotated[str, _word("a secret's path", _ELEMENTS, _elements)]
-Prefix = Annotated[str, _word(*_FOLDER, _folder)]
-SharedFolder = Annotated[str, _word(*_FOLDER, _shared)]
+RefreshInterval = Annotated[float, _span(0.1, 86400.0)]
+HeartbeatInterval = Annotated[float, _span(0.1, 10.0)]
+MountPath = Annotated[str, _scalar("a mount path", _ELEMENTS, _elements)]
+SecretPath = Annotated[str, _scalar("a secret path", _ELEMENTS, _elements)]
+Prefix = Annotated[str, _scalar(*_FOLDER, _folder)]
+SharedFolder = Annotated[str, _scalar(*_FOLDER, _shared)]
 VaultAddress = Annotated[
     str,
-    _word(
-        "an address such as `https://vault:8200`, without user or query",
+    _scalar(
+        "an address such as `https://vault:8200`, without user and query",
         rf"https?://{_HOST}(?::{_PORT})?(?:/[A-Za-z0-9_.~%/-]*)?",
         _address,
     ),
 ]
-HttpUrl = Annotated[str, _word("a URL that begins with `http://` or `https://`", r"https?://\S+")]
-MailAddress = Annotated[str, _word("a mail address", r"[^\s@<>,;:\\]+@[A-Za-z0-9.-]+")]
-StatusPlace = Annotated[
-    str, _word("the absolute path of a status socket, or a URL", r"https?://\S+|/[^\x00-\x1f\x7f]+")
+HttpUrl = Annotated[str, _scalar("an `http://` or `https://` URL", r"https?://\S+")]
+MailAddress = Annotated[str, _scalar("an email address", r"[^\s@<>,;:\\]+@[A-Za-z0-9.-]+")]
+StatusAddress = Annotated[
+    str, _scalar("the absolute path of a status socket, or a URL", r"https?://\S+|/[^\x00-\x1f\x7f]+")
 ]
-Zone = Annotated[str, _word("a time zone such as `Europe/Berlin`", r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")]
-HttpMethod = Annotated[str, _word("an HTTP method such as `POST`", r"[A-Z]+")]
-HttpHeader = Annotated[str, _word("the name of an HTTP header", r"[A-Za-z0-9-]+")]
-RedisUrl = Annotated[str, _word("a URL such as `redis://redis:6379/0`", r"rediss?://\S+")]
+TimeZone = Annotated[str, _scalar("a time zone such as `Europe/Berlin`", r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")]
+HttpMethod = Annotated[str, _scalar("an HTTP method such as `POST`", r"[A-Z]+")]
+HttpHeader = Annotated[str, _scalar("the name of an HTTP header", r"[A-Za-z0-9-]+")]
+RedisUrl = Annotated[str, _scalar("a URL such as `redis://redis:6379/0`", r"rediss?://\S+")]
 PublishUrl = Annotated[
     str,
-    _word(
+    _scalar(
         "a URL such as `redis://redis:6379/0`, `http://…` or `unix:///run/lessee/events.sock`",
         r"(?:rediss?|https?)://\S+|unix:///[^\x00-\x1f\x7f]+",
     ),
 ]
-BucketName = Annotated[str, _word("the name of a bucket", r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")]
-KeyPrefix = Annotated[str, _word("the beginning of a key in S3", r"[A-Za-z0-9!_.*'()/-]*")]
-AgeRecipient = Annotated[str, _word("a public key of age", r"age1[02-9ac-hj-np-z]{58}")]
-HostPort = Annotated[str, _word("`host:port`", f"{_HOST}:{_PORT}")]
-AuditSocket = Annotated[str, _word("`host:port` or an absolute path", rf"{_HOST}:{_PORT}|(?=/){_PRINTED}", _listener)]
-HostName = Annotated[str, _word("the name of a host, without a port", r"[A-Za-z0-9_.-]+", str.lower)]
-Cidr = Annotated[str, _word("an address or a network such as `10.0.0.0/8`", r"[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?", _cidr)]
-Below = Annotated[str, _word("a folder below the environment's, or an empty text", r"[^\x00-\x1f\x7f{}*+]*", _folder)]
-OwnMount = Annotated[
+BucketName = Annotated[str, _scalar("a bucket name", r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")]
+KeyPrefix = Annotated[str, _scalar("a key prefix in S3", r"[A-Za-z0-9!_.*'()/-]*")]
+AgeRecipient = Annotated[str, _scalar("an age recipient (a public key `age1…`)", r"age1[02-9ac-hj-np-z]{58}")]
+HostPort = Annotated[str, _scalar("`host:port`", f"{_HOST}:{_PORT}")]
+AuditSocket = Annotated[str, _scalar("`host:port` or an absolute path", rf"{_HOST}:{_PORT}|(?=/){_PRINTED}", _listener)]
+HostName = Annotated[str, _scalar("a host name, without a port", r"[A-Za-z0-9_.-]+", str.lower)]
+Cidr = Annotated[str, _scalar("an address or a network such as `10.0.0.0/8`", r"[0-9A-Fa-f:.]+(?:/[0-9]{1,3})?", _cidr)]
+SubFolder = Annotated[
+    str, _scalar("a path prefix below the environment's, or an empty text", r"[^\x00-\x1f\x7f{}*+]*", _folder)
+]
+EnvironmentMount = Annotated[
     str,
-    _word(
-        "a mount's path that begins with {environment}/, so that no two environments share it",
+    _scalar(
+        "a mount path that begins with {environment}/, so that environments never share a mount",
         r"\{environment\}/[^\x00-\x1f\x7f{}*+]+",
         _elements,
     ),
 ]
-VariableOf = Annotated[
+VariableTemplate = Annotated[
     str,
-    _word(
-        "the name of an environment variable; {environment} is replaced",
+    _scalar(
+        "the name of an environment variable, in which {environment} is replaced",
         r"(?:[A-Za-z_]|\{environment\})(?:[A-Za-z0-9_]|\{environment\})*",
     ),
 ]
 DatabaseUrl = Annotated[
-    str, _word("a URL such as `postgresql://{{username}}:{{password}}@db/app`", r"\S+", _database_url)
+    str, _scalar("a URL such as `postgresql://{{username}}:{{password}}@db/app`", r"\S+", _database_url)
 ]
-Number = Annotated[int, _word("a whole number", r"0|[1-9][0-9]{0,8}", int, type="integer")]
-Count = Annotated[int, _word("a whole number above 0", r"[1-9][0-9]{0,8}", int, type="integer")]
-Switch = Annotated[
+Number = Annotated[int, _scalar("an integer", r"0|[1-9][0-9]{0,8}", int, type="integer")]
+Count = Annotated[int, _scalar("an integer above 0", r"[1-9][0-9]{0,8}", int, type="integer")]
+Boolean = Annotated[
     bool,
-    _word(
+    _scalar(
         "true or false",
         r"true|false|True|False|TRUE|FALSE|yes|no|Yes|No|YES|NO|on|off|On|Off|ON|OFF",
         lambda text: text.lower() in {"true", "yes", "on"},
         type="boolean",
     ),
 ]
-On = Annotated[bool, _word("true", r"true|True|TRUE", bool, type="boolean")]
+OnlyTrue = Annotated[bool, _scalar("true", r"true|True|TRUE", bool, type="boolean")]

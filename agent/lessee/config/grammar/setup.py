@@ -1,136 +1,184 @@
-"""The operator's block `setup`: environments, who may do what in them, and what stands there at first."""
+"""The block `setup`: environments, access control, engines and first secrets that `lessee setup` creates."""
 
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, field
 
-from lessee.config.grammar import scalars as w
-from lessee.config.grammar.block import Block, says
+from lessee.config.grammar import scalars
+from lessee.config.grammar.block import Block, describe
 
-Right = Literal["read", "create", "update", "delete", "list", "all"]
-
-
-class NewValue(Block, frozen=True, kw_only=True):
-    """Where the first value of a secret comes from."""
-
-    one_of: ClassVar[tuple[str, ...]] = ("generate", "value", "env", "file", "prompt")
-    generate: Annotated[w.Count | None, says("So many characters by chance.")] = None
-    alphabet: Annotated[w.Text | None, says("The characters of generate; default: ASCII letters and digits.")] = None
-    value: Annotated[w.Text | None, says("A constant that anybody may see, such as a user's name.")] = None
-    env: Annotated[w.VariableOf | None, says("A variable of the operator's environment.")] = None
-    file: Annotated[w.FilePath | None, says("A file, without the newline at its end; {environment} is replaced.")] = (
-        None
-    )
-    prompt: Annotated[w.On | None, says("Ask for it at the terminal.")] = None
+Capability = Literal["read", "create", "update", "delete", "list", "all"]
 
 
 class GivenValue(Block, frozen=True, kw_only=True):
-    """Where a value that exists already comes from."""
+    """The source of an existing value."""
 
     one_of: ClassVar[tuple[str, ...]] = ("env", "file", "prompt")
-    env: Annotated[w.VariableOf | None, says("A variable of the operator's environment.")] = None
-    file: Annotated[w.FilePath | None, says("A file, without the newline at its end; {environment} is replaced.")] = (
+    env: Annotated[
+        scalars.VariableTemplate | None,
+        describe("The environment variable of the operator that contains the value; {environment} is replaced."),
+    ] = None
+    file: Annotated[
+        scalars.FilePath | None,
+        describe(
+            "The path of the file that contains the value; a newline at its end is removed. {environment} is replaced."
+        ),
+    ] = None
+    prompt: Annotated[scalars.OnlyTrue | None, describe("true asks for the value at the terminal.")] = None
+
+
+class NewValue(GivenValue, frozen=True, kw_only=True):
+    """The source of the first value of a key."""
+
+    one_of: ClassVar[tuple[str, ...]] = ("generate", "value", "env", "file", "prompt")
+    generate: Annotated[scalars.Count | None, describe("Generates a random value with this number of characters.")] = (
         None
     )
-    prompt: Annotated[w.On | None, says("Ask for it at the terminal.")] = None
+    charset: Annotated[
+        scalars.Text | None,
+        describe("The characters that `generate` chooses from. Default: ASCII letters and digits."),
+    ] = None
+    value: Annotated[scalars.Text | None, describe("A constant that is not a secret, such as a username.")] = None
 
 
 class Login(Block, frozen=True, kw_only=True):
-    """What an AppRole gives, from where, and for how long."""
+    """The parameters of an AppRole."""
 
-    cidrs: Annotated[tuple[w.Cidr, ...], says("The addresses to log in from; default: any.")] = ()
-    token_ttl: Annotated[w.Lifetime, says("A token lasts so long unless it is renewed.")] = 3600.0
-    token_max_ttl: Annotated[w.Lifetime, says("A token lasts no longer, then its holder logs in again.")] = 86400.0
-    secret_id_ttl: Annotated[w.Duration, says("A secret_id lasts so long; 0s: it does not end.")] = 0.0
-    secret_id_num_uses: Annotated[w.Number, says("A secret_id serves so many logins; 0: any number.")] = 0
+    bound_cidrs: Annotated[
+        tuple[scalars.Cidr, ...],
+        describe("The addresses or networks from which logins and requests are allowed. Default: any."),
+    ] = ()
+    token_ttl: Annotated[scalars.Lifetime, describe("How long a token is valid unless it is renewed.")] = 3600.0
+    token_max_ttl: Annotated[
+        scalars.Lifetime, describe("How long a token is valid at most; then its owner logs in again.")
+    ] = 86400.0
+    secret_id_ttl: Annotated[
+        scalars.Duration, describe("How long a secret_id is valid; 0s means that it does not expire.")
+    ] = 0.0
+    secret_id_num_uses: Annotated[
+        scalars.Number, describe("The number of logins that a secret_id is valid for; 0 means any number.")
+    ] = 0
 
 
 class Component(Login, frozen=True, kw_only=True):
-    """Who may do what with the secrets of an environment."""
+    """What a component may do with the secrets of an environment; it gets a policy and an AppRole."""
 
-    rights: Annotated[Annotated[tuple[Right, ...], Meta(min_length=1)], says("What it may do.")]
-    below: Annotated[
-        Annotated[tuple[w.Below, ...], Meta(min_length=1)], says('The folders that it may do it in; "" is all.')
+    capabilities: Annotated[
+        Annotated[tuple[Capability, ...], Meta(min_length=1)],
+        describe("The capabilities of the component's policy, as in Vault; `all` means all of them."),
+    ]
+    prefixes: Annotated[
+        Annotated[tuple[scalars.SubFolder, ...], Meta(min_length=1)],
+        describe('The path prefixes, below that of the environment, that the policy covers. Default: all (`""`).'),
     ] = ("",)
 
 
 class AuditDevice(Block, frozen=True, kw_only=True):
-    """The file to which the server writes every request."""
+    """The file audit device of the server."""
 
-    file: Annotated[w.AbsolutePath, says("The file, where the server sees it.")]
-    name: Annotated[w.Name, says("The device's name.")] = "file"
+    file: Annotated[scalars.AbsolutePath, describe("The path of the audit log in the server's file system.")]
+    name: Annotated[scalars.Name, describe("The path at which the audit device is enabled.")] = "file"
 
 
 class DatabaseRole(Block, frozen=True, kw_only=True):
-    """A user that the database engine makes when it is asked."""
+    """A role of the database engine, for which Vault creates database users on request."""
 
-    creation: Annotated[Annotated[tuple[w.Text, ...], Meta(min_length=1)], says("The statements that make it.")]
-    revocation: Annotated[tuple[w.Text, ...], says("The statements that remove it; default: the plugin's.")] = ()
-    default_ttl: Annotated[w.Lifetime, says("It lasts so long unless its lease is renewed.")] = 3600.0
-    max_ttl: Annotated[w.Lifetime, says("It lasts no longer.")] = 86400.0
+    creation_statements: Annotated[
+        Annotated[tuple[scalars.Text, ...], Meta(min_length=1)],
+        describe("The statements that create a user; {{name}}, {{password}} and {{expiration}} are replaced."),
+    ]
+    revocation_statements: Annotated[
+        tuple[scalars.Text, ...], describe("The statements that remove a user. Default: those of the plugin.")
+    ] = ()
+    default_ttl: Annotated[scalars.Lifetime, describe("How long a user is valid unless its lease is renewed.")] = 3600.0
+    max_ttl: Annotated[scalars.Lifetime, describe("How long a user is valid at most.")] = 86400.0
 
 
 class Connection(Block, frozen=True, kw_only=True):
-    """How the server reaches one database, and what it makes there."""
+    """A connection of the database engine, and its roles."""
 
-    plugin: Annotated[w.Name, says("The database plugin.")] = "postgresql-database-plugin"
-    url: Annotated[
-        w.DatabaseUrl, says("With {{username}} and {{password}} in it, and no password; {environment} is replaced.")
+    plugin_name: Annotated[scalars.Name, describe("The database plugin.")] = "postgresql-database-plugin"
+    connection_url: Annotated[
+        scalars.DatabaseUrl,
+        describe("The URL of the database with {{username}} and {{password}} in it; {environment} is replaced."),
     ]
-    username: Annotated[w.Text, says("Whom the server is there; {environment} is replaced.")]
-    password: Annotated[GivenValue, says("Its password, which is written once, with the connection.")]
-    roles: Annotated[dict[w.Name, DatabaseRole], says("What dynamic() can ask for, by name.")] = field(
-        default_factory=dict
-    )
+    username: Annotated[
+        scalars.Text, describe("The user that Vault logs in to the database as; {environment} is replaced.")
+    ]
+    password: Annotated[
+        GivenValue, describe("The source of that user's password. It is written once, together with the connection.")
+    ]
+    roles: Annotated[
+        dict[scalars.Name, DatabaseRole], describe("The roles that dynamic() in templates can request, by name.")
+    ] = field(default_factory=dict)
 
 
 class Database(Block, frozen=True, kw_only=True):
     """A database engine for each environment."""
 
-    mount: Annotated[w.OwnMount, says("Where; it begins with {environment}/.")] = "{environment}/database"
-    connections: Annotated[dict[w.Name, Connection], says("The databases, by name.")]
+    mount: Annotated[
+        scalars.EnvironmentMount, describe("The mount path of the engine; it begins with {environment}/.")
+    ] = "{environment}/database"
+    connections: Annotated[dict[scalars.Name, Connection], describe("The connections to databases, by name.")]
 
 
 class PkiRole(Block, frozen=True, kw_only=True):
-    """Certificates that may be issued."""
+    """A role of the PKI engine, for which Vault issues certificates."""
 
     allowed_domains: Annotated[
-        Annotated[tuple[w.Text, ...], Meta(min_length=1)], says("For names in these; {environment} is replaced.")
+        Annotated[tuple[scalars.Text, ...], Meta(min_length=1)],
+        describe("The domains that certificates may be issued for; {environment} is replaced."),
     ]
-    allow_subdomains: Annotated[w.Switch, says("For names below them.")] = False
-    allow_bare_domains: Annotated[w.Switch, says("For the domains themselves.")] = False
-    max_ttl: Annotated[w.Lifetime, says("For no longer than this.")] = 259200.0
+    allow_subdomains: Annotated[
+        scalars.Boolean, describe("true allows certificates for subdomains of allowed_domains.")
+    ] = False
+    allow_bare_domains: Annotated[
+        scalars.Boolean, describe("true allows certificates for allowed_domains themselves.")
+    ] = False
+    max_ttl: Annotated[scalars.Lifetime, describe("How long a certificate is valid at most.")] = 259200.0
 
 
 class Pki(Block, frozen=True, kw_only=True):
-    """A certificate authority for each environment."""
+    """A PKI engine with a certificate authority for each environment."""
 
-    mount: Annotated[w.OwnMount, says("Where; it begins with {environment}/.")] = "{environment}/pki"
-    common_name: Annotated[w.Text, says("The name of its root; {environment} is replaced.")]
-    ttl: Annotated[w.Lifetime, says("How long the root is valid, and what it issues at most.")] = 31536000.0
-    roles: Annotated[dict[w.Name, PkiRole], says("What certificate() can ask for, by name.")] = field(
-        default_factory=dict
-    )
+    mount: Annotated[
+        scalars.EnvironmentMount, describe("The mount path of the engine; it begins with {environment}/.")
+    ] = "{environment}/pki"
+    common_name: Annotated[
+        scalars.Text, describe("The common name of the root certificate; {environment} is replaced.")
+    ]
+    ttl: Annotated[
+        scalars.Lifetime, describe("How long the root certificate is valid, and a certificate that it issues at most.")
+    ] = 31536000.0
+    roles: Annotated[
+        dict[scalars.Name, PkiRole], describe("The roles that certificate() in templates can request, by name.")
+    ] = field(default_factory=dict)
 
 
 class Setup(Block, frozen=True, kw_only=True):
-    """What `lessee setup` makes."""
+    """What `lessee setup` creates in Vault."""
 
     environments: Annotated[
-        Annotated[tuple[w.Name, ...], Meta(min_length=1)],
-        says("The environments; none may name another one's secrets."),
+        Annotated[tuple[scalars.Name, ...], Meta(min_length=1)],
+        describe("The environments. An agent of one environment cannot read the secrets of another."),
     ] = ("development", "testing", "staging", "production")
     components: Annotated[
-        dict[w.Name, Annotated[tuple[Right, ...], Meta(min_length=1)] | Component],
-        says("Who may do what; a policy and an AppRole each. A bare list for database-admin is for database/."),
+        dict[scalars.Name, Annotated[tuple[Capability, ...], Meta(min_length=1)] | Component],
+        describe(
+            "Users of secrets other than apps, by name; each gets a policy and an AppRole. A plain list gives "
+            "capabilities; for a name such as database-admin they apply to database/."
+        ),
     ] = field(default_factory=dict)
     apps: Annotated[
-        w.Switch | Login, says("Whether each of apps gets a policy and an AppRole too, and for how long it logs in.")
+        scalars.Boolean | Login,
+        describe("true gives each app of `apps` a policy and an AppRole too; a mapping sets the AppRole's parameters."),
     ] = True
     secrets: Annotated[
-        dict[w.SecretPath, dict[w.Text, NewValue]],
-        says("The first secrets, by path and key, where there are none."),
+        dict[scalars.SecretPath, dict[scalars.Text, NewValue]],
+        describe("The first values of secrets, by path and key. Existing values are not changed."),
     ] = field(default_factory=dict)
-    audit: Annotated[AuditDevice | None, says("The server's audit log.")] = None
-    database: Annotated[Database | None, says("A database engine for each environment.")] = None
-    pki: Annotated[Pki | None, says("A certificate authority for each environment.")] = None
+    audit: Annotated[AuditDevice | None, describe("The file audit device to enable. Default: none.")] = None
+    database: Annotated[
+        Database | None, describe("The database engine to mount for each environment. Default: none.")
+    ] = None
+    pki: Annotated[Pki | None, describe("The PKI engine to mount for each environment. Default: none.")] = None

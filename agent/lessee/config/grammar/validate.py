@@ -1,102 +1,134 @@
-"""The block `validate:`: which systems an environment is made of, and where their credentials lie."""
+"""The block `validate`: the systems of an environment that `lessee validate` checks."""
 
 from typing import Annotated, Literal
 
 from msgspec import field
 
-from lessee.config.grammar import scalars as w
-from lessee.config.grammar.block import Block, says
+from lessee.config.grammar import scalars
+from lessee.config.grammar.block import Block, describe
 
 CACHE_DATABASE, CACHE_REDIS = "cache/database", "cache/redis"
-"""Where a cache's credentials usually lie."""
+"""The default paths of a cache's credentials."""
 
 
-class Rights(Block, frozen=True, kw_only=True):
-    """What the database's user must be able to do."""
+class RequiredPrivileges(Block, frozen=True, kw_only=True):
+    """What the database user of the apps must be able to do."""
 
     tables: Annotated[
-        tuple[w.Text, ...], says("Tables to be read and written, such as `orders` or `sales.orders`.")
+        tuple[scalars.Text, ...],
+        describe("The tables that the user must be able to read and write, such as `orders` or `sales.orders`."),
     ] = ()
-    create: Annotated[w.Switch, says("Whether it must be able to make tables.")] = False
+    create: Annotated[scalars.Boolean, describe("true means that the user must be able to create tables.")] = False
 
 
-class CheckedDatabase(Block, frozen=True, kw_only=True):
-    """A PostgreSQL that the environment's apps use."""
+class DatabaseCheck(Block, frozen=True, kw_only=True):
+    """The check of a PostgreSQL database that the apps use."""
 
     secret: Annotated[
-        w.SecretPath, says("Keys: host, port, database, username, password, and if wanted sslmode and ca_file.")
+        scalars.SecretPath,
+        describe(
+            "The path of the secret with the keys host, port, database, username and password, and optionally sslmode "
+            "and ca_file."
+        ),
     ] = "database/postgres"  # noqa: S105  # A path.
-    rights: Annotated[Rights, says("What its user must be able to do.")] = Rights()
+    privileges: Annotated[RequiredPrivileges, describe("What the user in the secret must be able to do.")] = (
+        RequiredPrivileges()
+    )
 
 
-class CheckedStorage(Block, frozen=True, kw_only=True):
-    """An object store that speaks S3."""
+class StorageCheck(Block, frozen=True, kw_only=True):
+    """The check of an S3-compatible object store."""
 
     secret: Annotated[
-        w.SecretPath, says("Keys: endpoint, access_key, secret_key, bucket, and if wanted secure and ca_file.")
+        scalars.SecretPath,
+        describe(
+            "The path of the secret with the keys endpoint, access_key, secret_key and bucket, and optionally secure "
+            "and ca_file."
+        ),
     ] = "storage/minio"  # noqa: S105  # A path.
 
 
-class CheckedCache(Block, frozen=True, kw_only=True):
-    """What an MCP server's cache lives in: a PostgreSQL, a Redis, or both."""
+class CacheCheck(Block, frozen=True, kw_only=True):
+    """The check of an MCP server's cache: a PostgreSQL database, a Redis, or both."""
 
     secret: Annotated[
-        w.SecretPath | None, says("The PostgreSQL's keys, as of `database`; default: cache/database, if there.")
+        scalars.SecretPath | None,
+        describe(
+            "The path of the secret of the PostgreSQL database, with the keys host, port, database, username and "
+            "password. Default: cache/database, if it exists."
+        ),
     ] = None
     redis: Annotated[
-        w.SecretPath | None,
-        says("Keys: host, port, password, and if wanted username, db, tls, ca_file; default: cache/redis, if there."),
+        scalars.SecretPath | None,
+        describe(
+            "The path of the secret of the Redis, with the keys host, port and password, and optionally username, db, "
+            "tls and ca_file. Default: cache/redis, if it exists."
+        ),
     ] = None
 
 
 Provider = Literal["openrouter", "openai", "anthropic", "brave", "github", "mistral", "huggingface"]
-"""Those of whom it is known how they tell whether a key is valid."""
+"""The providers whose API lessee can ask whether a key is valid."""
 
 
-class CheckedKey(Block, frozen=True, kw_only=True):
-    """A key of somebody's API."""
+class ApiKeyCheck(Block, frozen=True, kw_only=True):
+    """The check of an API key of a provider."""
 
-    secret: Annotated[w.SecretPath, says("The secret that holds it.")]
-    key: Annotated[w.Text, says("Its key in the secret.")] = "api_key"
-    recipe: Annotated[Provider | None, says("Whose key it is; default: as it is called here.")] = None
-    url: Annotated[w.HttpUrl | None, says("What to ask instead of the provider's own address.")] = None
+    secret: Annotated[scalars.SecretPath, describe("The path of the secret that contains the API key.")]
+    key: Annotated[scalars.Text, describe("The key of the secret that contains the API key.")] = "api_key"
+    provider: Annotated[Provider | None, describe("The provider of the API key. Default: the name of this entry.")] = (
+        None
+    )
+    url: Annotated[
+        scalars.HttpUrl | None, describe("The URL to send the check to. Default: that of the provider's API.")
+    ] = None
 
 
-class CheckedMcp(Block, frozen=True, kw_only=True):
-    """An MCP server over HTTP that lets in who has its key."""
+class McpCheck(Block, frozen=True, kw_only=True):
+    """The check of an MCP server over HTTP that requires a key."""
 
-    url: Annotated[w.HttpUrl, says("Where it takes requests, such as `http://127.0.0.1:8000/mcp`.")]
-    secret: Annotated[w.SecretPath, says("The secret that holds its key.")] = "mcp/memory-service"  # noqa: S105  # A path.
-    key: Annotated[w.Text, says("Its key in the secret.")] = "api_key"
-    header: Annotated[w.HttpHeader, says("What it is sent in; in Authorization as a bearer token.")] = "Authorization"
+    url: Annotated[scalars.HttpUrl, describe("The URL of the MCP endpoint, such as `http://127.0.0.1:8000/mcp`.")]
+    secret: Annotated[scalars.SecretPath, describe("The path of the secret that contains the server's key.")] = (
+        "mcp/memory-service"  # noqa: S105  # A path.
+    )
+    key: Annotated[scalars.Text, describe("The key of the secret that contains the server's key.")] = "api_key"
+    header: Annotated[
+        scalars.HttpHeader,
+        describe("The HTTP header that carries the key; Authorization carries it as a bearer token."),
+    ] = "Authorization"
 
 
 PUBLIC_PREFIXES = (
     "VITE_", "NEXT_PUBLIC_", "REACT_APP_", "PUBLIC_", "NUXT_PUBLIC_", "EXPO_PUBLIC_", "GATSBY_", "VUE_APP_",
     "STORYBOOK_",
 )  # fmt: skip
-"""How the variables begin that the build of a frontend writes into what every visitor gets."""
+"""The prefixes of variables that frontend builds write into the files for every visitor."""
 
 
-class CheckedFrontend(Block, frozen=True, kw_only=True):
-    """What every visitor of a web site gets."""
+class FrontendCheck(Block, frozen=True, kw_only=True):
+    """The check of the files that every visitor of a web site gets."""
 
-    dist: Annotated[w.FilePath | None, says("The folder that a build wrote, relative to this file.")] = None
-    env_files: Annotated[tuple[w.FilePath, ...], says("Files that a build reads its variables from.")] = ()
-    public: Annotated[
-        tuple[w.Text, ...], says("How the variables begin that a build writes into what visitors get.")
+    dist: Annotated[scalars.FilePath | None, describe("The output directory of the build, relative to this file.")] = (
+        None
+    )
+    env_files: Annotated[
+        tuple[scalars.FilePath, ...], describe("The dotenv files that the build reads its variables from.")
+    ] = ()
+    public_prefixes: Annotated[
+        tuple[scalars.Text, ...],
+        describe("The prefixes of variables that the build writes into the files for every visitor, such as VITE_."),
     ] = PUBLIC_PREFIXES
 
 
 class Validate(Block, frozen=True, kw_only=True):
-    """What `lessee validate` looks at; what is left out is looked for at its usual path in Vault."""
+    """The systems that `lessee validate` checks; it looks for a system without a block at its default path in Vault."""
 
-    timeout: Annotated[w.Timeout, says("How long each check may take.")] = 5.0
-    database: Annotated[CheckedDatabase | None, says("The PostgreSQL that the apps use.")] = None
-    storage: Annotated[CheckedStorage | None, says("The object store.")] = None
-    mcp_cache: Annotated[CheckedCache | None, says("What an MCP server's cache lives in.")] = None
-    api_keys: Annotated[dict[w.Name, CheckedKey], says("Keys of other people's APIs, by name.")] = field(
+    timeout: Annotated[scalars.Timeout, describe("How long each check may take.")] = 5.0
+    database: Annotated[DatabaseCheck | None, describe("The PostgreSQL database that the apps use.")] = None
+    storage: Annotated[StorageCheck | None, describe("The S3-compatible object store.")] = None
+    mcp_cache: Annotated[CacheCheck | None, describe("The cache of an MCP server.")] = None
+    api_keys: Annotated[dict[scalars.Name, ApiKeyCheck], describe("API keys of providers, by name.")] = field(
         default_factory=dict
     )
-    mcp_auth: Annotated[CheckedMcp | None, says("An MCP server that asks for a key.")] = None
-    frontend: Annotated[CheckedFrontend | None, says("What visitors of a web site get.")] = None
+    mcp_auth: Annotated[McpCheck | None, describe("An MCP server over HTTP that requires a key.")] = None
+    frontend: Annotated[FrontendCheck | None, describe("The files that every visitor of a web site gets.")] = None

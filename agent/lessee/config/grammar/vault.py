@@ -1,101 +1,138 @@
-"""How the agent reaches Vault and logs in to it."""
+"""The block `vault`: how the agent reaches Vault and logs in."""
 
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
-from lessee.config.grammar import scalars as w
-from lessee.config.grammar.block import Block, says
+from lessee.config.grammar import scalars
+from lessee.config.grammar.block import Block, describe
 
 
 class TokenAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="token"):
-    """A token that somebody else made; without `token_file` it is $VAULT_TOKEN."""
+    """Authenticates with an existing token."""
 
-    token_file: Annotated[w.FilePath | None, says("The file that holds the token; default: $VAULT_TOKEN.")] = None
+    token_file: Annotated[
+        scalars.FilePath | None, describe("The path of the file that contains the token. Default: $VAULT_TOKEN.")
+    ] = None
 
 
 class AppRole(Block, frozen=True, kw_only=True, tag_field="method", tag="approle"):
-    """A role_id and a secret_id, as https://developer.hashicorp.com/vault/docs/auth/approle has them."""
+    """Logs in by AppRole: https://developer.hashicorp.com/vault/docs/auth/approle."""
 
     one_of: ClassVar[tuple[str, ...]] = ("role_id", "role_id_file")
-    role_id: Annotated[w.Text | None, says("The role_id itself, which is no secret.")] = None
-    role_id_file: Annotated[w.FilePath | None, says("The file that holds the role_id.")] = None
+    role_id: Annotated[scalars.Text | None, describe("The role_id itself, which is not a secret.")] = None
+    role_id_file: Annotated[scalars.FilePath | None, describe("The path of the file that contains the role_id.")] = None
     secret_id_file: Annotated[
-        w.FilePath | None, says("The file that holds the secret_id; absent where the role binds none.")
+        scalars.FilePath | None,
+        describe("The path of the file that contains the secret_id. Omit it if the role has bind_secret_id=false."),
     ] = None
-    wrapped: Annotated[w.Switch, says("Whether secret_id_file holds a response-wrapping token.")] = False
-    wrapped_path: Annotated[
-        w.MountPath | None,
-        says("Where the wrapping token must have been made; default: auth/<mount>/role/<any>/secret-id."),
+    wrapped: Annotated[
+        scalars.Boolean, describe("true means that secret_id_file contains a response-wrapping token.")
+    ] = False
+    secret_id_response_wrapping_path: Annotated[
+        scalars.MountPath | None,
+        describe(
+            "The creation_path that the wrapping token must have. Default: auth/MOUNT/role/ROLE/secret-id of any role."
+        ),
     ] = None
-    remove_secret_id_file_after_reading: Annotated[w.Switch, says("Whether to delete secret_id_file once read.")] = (
-        False
-    )
-    mount: Annotated[w.MountPath, says("Where the auth method is mounted.")] = "approle"
+    remove_secret_id_file_after_reading: Annotated[
+        scalars.Boolean, describe("true deletes secret_id_file after the agent has read it.")
+    ] = False
+    mount: Annotated[scalars.MountPath, describe("The mount path of the AppRole auth method.")] = "approle"
 
 
 class JwtAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="jwt"):
-    """A JWT that an identity provider signed: in a file, in a variable, or made for a job on demand."""
+    """Logs in with a JWT that an identity provider signed: from a file, from a variable, or requested in a CI job."""
 
     one_of: ClassVar[tuple[str, ...]] = ("jwt_file", "jwt_variable", "jwt_from")
-    jwt_file: Annotated[w.FilePath | None, says("The file that holds the JWT.")] = None
+    jwt_file: Annotated[scalars.FilePath | None, describe("The path of the file that contains the JWT.")] = None
     jwt_variable: Annotated[
-        w.Variable | None, says("The agent's variable that holds the JWT, as `id_tokens:` of GitLab makes it.")
+        scalars.Variable | None,
+        describe("The environment variable of the agent that contains the JWT, as GitLab's `id_tokens:` sets it."),
     ] = None
     jwt_from: Annotated[
-        Literal["github"] | None, says("Who makes the JWT: GitHub, for a job with `permissions: {id-token: write}`.")
+        Literal["github"] | None,
+        describe("`github` requests the JWT from GitHub Actions; the job needs `permissions: {id-token: write}`."),
     ] = None
     audience: Annotated[
-        w.Text | None, says("Whom GitHub makes the JWT for; default: the URL of the repository's owner.")
+        scalars.Text | None,
+        describe("The audience of a JWT that the agent requests. Default: the URL of the repository's owner."),
     ] = None
-    role: Annotated[w.Text | None, says("The role; default: the mount's default_role.")] = None
-    mount: Annotated[w.MountPath, says("Where the auth method is mounted.")] = "jwt"
+    role: Annotated[scalars.Text | None, describe("The role to log in as. Default: the mount's default_role.")] = None
+    mount: Annotated[scalars.MountPath, describe("The mount path of the JWT auth method.")] = "jwt"
 
 
 class KubernetesAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="kubernetes"):
-    """The token of a pod's service account."""
+    """Logs in with the token of a pod's service account."""
 
-    role: Annotated[w.Text, says("The role.")]
-    jwt_file: Annotated[w.FilePath, says("The file that holds the service account's token.")] = (
-        "/var/run/secrets/kubernetes.io/serviceaccount/token"
-    )
-    mount: Annotated[w.MountPath, says("Where the auth method is mounted.")] = "kubernetes"
+    role: Annotated[scalars.Text, describe("The role to log in as.")]
+    jwt_file: Annotated[
+        scalars.FilePath, describe("The path of the file that contains the token of the service account.")
+    ] = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    mount: Annotated[scalars.MountPath, describe("The mount path of the Kubernetes auth method.")] = "kubernetes"
 
 
 class CertAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="cert"):
-    """A TLS client certificate."""
+    """Logs in with a TLS client certificate."""
 
-    cert_file: Annotated[w.FilePath, says("The certificate.")]
-    key_file: Annotated[w.FilePath, says("Its private key.")]
-    role: Annotated[w.Text | None, says("The role; default: any that the certificate matches.")] = None
-    mount: Annotated[w.MountPath, says("Where the auth method is mounted.")] = "cert"
+    cert_file: Annotated[scalars.FilePath, describe("The path of the client certificate, in PEM format.")]
+    key_file: Annotated[scalars.FilePath, describe("The path of the certificate's private key, in PEM format.")]
+    role: Annotated[
+        scalars.Text | None, describe("The role to log in as. Default: any role that matches the certificate.")
+    ] = None
+    mount: Annotated[scalars.MountPath, describe("The mount path of the cert auth method.")] = "cert"
 
 
 class UserpassAuth(Block, frozen=True, kw_only=True, tag_field="method", tag="userpass"):
-    """A user's name and password."""
+    """Logs in with a username and password."""
 
-    username: Annotated[w.UserName, says("The user.")]
-    password_file: Annotated[w.FilePath, says("The file that holds the password; space around it is none of it.")]
-    mount: Annotated[w.MountPath, says("Where the auth method is mounted.")] = "userpass"
+    username: Annotated[scalars.UserName, describe("The username.")]
+    password_file: Annotated[
+        scalars.FilePath,
+        describe("The path of the file that contains the password; whitespace around the password is ignored."),
+    ]
+    mount: Annotated[scalars.MountPath, describe("The mount path of the userpass auth method.")] = "userpass"
 
 
 Auth = TokenAuth | AppRole | JwtAuth | KubernetesAuth | CertAuth | UserpassAuth
 
 
-class Vault(Block, frozen=True, kw_only=True):
-    """Where Vault or OpenBao is, and how to log in."""
+class VaultBlock(Block, frozen=True, kw_only=True):
+    """The address of Vault or OpenBao, and how the agent logs in."""
 
     address: Annotated[
-        w.VaultAddress | None, says("Where Vault answers; default: $VAULT_ADDR, else https://127.0.0.1:8200.")
+        scalars.VaultAddress | None,
+        describe("The address of Vault. Default: $VAULT_ADDR, or else https://127.0.0.1:8200."),
     ] = None
     addresses: Annotated[
-        Annotated[tuple[w.VaultAddress, ...], Meta(min_length=1)] | None,
-        says("Instead of address: the active node is found, the next one tried."),
+        Annotated[tuple[scalars.VaultAddress, ...], Meta(min_length=1)] | None,
+        describe(
+            "The addresses of a cluster's servers, in place of `address`. The agent uses the active server and fails "
+            "over to the next."
+        ),
     ] = None
-    namespace: Annotated[w.MountPath | None, says("Vault's namespace; default: $VAULT_NAMESPACE.")] = None
-    ca_file: Annotated[w.FilePath | None, says("The CA to trust, in PEM; default: $VAULT_CACERT.")] = None
-    server_name: Annotated[w.Text | None, says("The name to expect in Vault's certificate.")] = None
-    client_cert_file: Annotated[w.FilePath | None, says("A certificate to show, in PEM.")] = None
-    client_key_file: Annotated[w.FilePath | None, says("The private key of client_cert_file.")] = None
-    insecure: Annotated[w.Switch, says("true checks no certificate; told at every start.")] = False
-    auth: Annotated[Auth, says("How to log in; default: the token in $VAULT_TOKEN.")] = TokenAuth()
+    namespace: Annotated[
+        scalars.MountPath | None, describe("The namespace of Vault Enterprise or OpenBao. Default: $VAULT_NAMESPACE.")
+    ] = None
+    ca_file: Annotated[
+        scalars.FilePath | None,
+        describe(
+            "The path of the CA certificates that verify Vault's certificate, in PEM format. Default: $VAULT_CACERT."
+        ),
+    ] = None
+    tls_server_name: Annotated[
+        scalars.Text | None,
+        describe("The name to verify in Vault's certificate, and to send as SNI. Default: the host of the address."),
+    ] = None
+    client_cert_file: Annotated[
+        scalars.FilePath | None,
+        describe("The path of the client certificate to present to Vault's listener, in PEM format."),
+    ] = None
+    client_key_file: Annotated[
+        scalars.FilePath | None, describe("The path of the private key of client_cert_file, in PEM format.")
+    ] = None
+    tls_skip_verify: Annotated[
+        scalars.Boolean,
+        describe("true disables the verification of Vault's certificate; the agent warns of it at every start."),
+    ] = False
+    auth: Annotated[Auth, describe("How the agent logs in. Default: the token in $VAULT_TOKEN.")] = TokenAuth()
