@@ -1,4 +1,4 @@
-"""What an agent does is traced where OTEL_* asks for it: to a real receiver, and never with a value."""
+"""An agent with OTEL_* variables sends traces to a real collector, and never the value of a secret."""
 
 import re
 import socket
@@ -23,7 +23,7 @@ TLS = """
 {{{{ c.certificate }}}}
 {{{{ c.private_key }}}}
 """
-# Healthy while what it reads in its file is not "wrong".
+# Healthy unless its file contains "wrong".
 SERVICE = """
 import ctypes, http.server, sys
 ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
@@ -47,7 +47,7 @@ def collector():
 
 @pytest.fixture
 def running(bao, sidecar, folder):
-    """An agent with a secret, an AppRole and an app that is proved, still to be started."""
+    """An agent with a secret and an app, not started yet."""
     bao.put(f"testing/{folder}/db", password=f"{CANARY}first")
     sidecar.template("app.env.j2", PASSWORD.format(folder))
     sidecar.environ["OTEL_BSP_SCHEDULE_DELAY"] = "100"
@@ -60,24 +60,22 @@ def traced(sidecar, url):
     return sidecar
 
 
-def proved(sidecar):
-    """Its app and how to know whether it works."""
+def with_readiness(sidecar):
+    """Configure a check, a notification and a readiness probe; returns the app's port."""
     port = free_port()
     sidecar.web["check"] = {"command": [sys.executable, "-c", "pass"], "timeout": "20s"}
     sidecar.web["notify"] = {"command": [sys.executable, "-c", "pass"], "timeout": "20s"}
-    sidecar.web["ready"] = {"http": f"http://127.0.0.1:{port}/", "after": "0s", "within": "5s"}
+    sidecar.web["ready"] = {"http": f"http://127.0.0.1:{port}/", "initial_delay": "0s", "timeout": "5s"}
     return port
 
 
-def test_a_round_from_the_read_to_confirmed_and_the_way_back_are_traced_without_any_value(
-    bao, running, collector, folder
-):
+def test_an_update_and_a_rollback_are_traced_without_the_value_of_a_secret(bao, running, collector, folder):
     bao.ask("POST", f"sys/mounts/{folder}", {"type": "pki"})
     bao.ask("POST", f"{folder}/root/generate/internal", {"common_name": "an authority", "ttl": "24h"})
     bao.ask("POST", f"{folder}/roles/web", {"allow_any_name": True, "ttl": "1h"})
     running.log_in_by_approle(bao, POLICY.format(folder))
     running.template("tls.pem.j2", TLS.format(folder))
-    port = proved(running)
+    port = with_readiness(running)
     one = App(f"app-{folder}", running.directory / "app.env", port, script=SERVICE)
     try:
         traced(running, collector.url).start(wait=False)
@@ -87,33 +85,33 @@ def test_a_round_from_the_read_to_confirmed_and_the_way_back_are_traced_without_
     finally:
         one.close()
     key = (running.directory / "tls.pem").read_text().split("-----BEGIN RSA PRIVATE KEY-----")[1].split()
-    # What is under way at its end has a moment only.
+    # The agent has only a moment to send what is running at its end.
     eventually(
-        lambda: len(collector.named("prove")) >= 3 and len(collector.named("round", app="web")) >= 2, "the spans"
+        lambda: len(collector.named("probe")) >= 3 and len(collector.named("update", app="web")) >= 2, "the spans"
     )
     running.stop()
 
     path = f"secret/testing/{folder}/db"
-    first, second = collector.named("round", app="web")
-    (issue,) = collector.named("issue", path=f"{folder}/issue/web")
+    first, second = collector.named("update", app="web")
+    (issue,) = collector.named("issue secret", path=f"{folder}/issue/web")
     for one, version, outcome, steps in (
-        (first, 1, "confirmed", ["render", "check", "publish", "notify", "prove"]),
-        (second, 2, "rolled back", ["render", "check", "publish", "notify", "prove", "roll back", "notify", "prove"]),
+        (first, 1, "ready", ["render", "check", "publish", "notify", "probe"]),
+        (second, 2, "rolled back", ["render", "check", "publish", "notify", "probe", "roll back", "notify", "probe"]),
     ):
-        (read,) = collector.named("read", path=path, version=version)
-        inside = sorted((span for span in collector.spans if span.parent == one.id), key=lambda span: span.began)
+        (read,) = collector.named("read secret", path=path, version=version)
+        inside = sorted((span for span in collector.spans if span.parent == one.id), key=lambda span: span.started)
         assert [span.name for span in inside] == steps
         assert {span.trace for span in inside} == {one.trace}
         reads = [read, issue] if version == 1 else [read]
         assert sorted(one.links) == sorted(span.id for span in reads)
-        assert one.began == min(span.began for span in reads), "it began with the read"
+        assert one.started == min(span.started for span in reads), "it started with the read"
         assert one.ended >= max(span.ended for span in inside)
         assert (one.outcome, one.attributes["lessee.generation"]) == (outcome, version)
     assert [first.failed, second.failed] == [False, True]
-    assert [span.outcome for span in collector.named("prove")] == ["confirmed", "not ready", "confirmed"]
+    assert [span.outcome for span in collector.named("probe")] == ["ready", "not ready", "ready"]
     assert collector.named("login")[0].outcome == "done"
-    assert collector.named("look", path=path) or collector.named("list")
-    assert all(span.ended >= span.began > 0 for span in collector.spans)
+    assert collector.named("read metadata", path=path) or collector.named("list folder")
+    assert all(span.ended >= span.started > 0 for span in collector.spans)
 
     resource = collector.resources[0]
     assert (resource["service.name"], resource["deployment.environment.name"]) == ("lessee", "testing")
@@ -125,24 +123,30 @@ def test_a_round_from_the_read_to_confirmed_and_the_way_back_are_traced_without_
     assert CANARY not in running.log.read_text()
 
 
-def test_without_a_collector_the_agent_works_says_so_once_and_sends_when_it_is_there(bao, running, folder):
+def test_without_a_collector_the_agent_warns_once_and_sends_when_it_is_available(bao, running, folder):
     port = free_port()
     traced(running, f"http://127.0.0.1:{port}")
     running.environ["OTEL_EXPORTER_OTLP_TIMEOUT"] = "1"
     running.start()
     bao.put(f"testing/{folder}/db", password=f"{CANARY}second")
     running.until_file("app.env", f"PASSWORD='{CANARY}second'\n")
-    lines = eventually(lambda: [line for line in running.events() if line["event"].startswith("traces")], "a warning")
+    lines = eventually(
+        lambda: [line for line in running.events() if line["event"].startswith(("trace export", "tracing"))],
+        "a warning",
+    )
     with Collector(port) as collector:
-        eventually(lambda: collector.named("round") or collector.named("look") or collector.named("list"), "a span")
-        eventually(lambda: "traces are sent again" in running.log.read_text(), "the news")
-    lines = [line["event"] for line in running.events() if line["event"].startswith("traces")]
-    assert lines[:2] == ["traces are not sent", "traces are sent again"]
+        eventually(
+            lambda: collector.named("update") or collector.named("read metadata") or collector.named("list folder"),
+            "a span",
+        )
+        eventually(lambda: "trace export recovered" in running.log.read_text(), "the recovery")
+    lines = [line["event"] for line in running.events() if line["event"].startswith(("trace export", "tracing"))]
+    assert lines[:2] == ["trace export failed", "trace export recovered"]
     assert CANARY not in running.log.read_text()
     assert "Traceback" not in running.log.read_text()
 
 
-def test_a_collector_that_takes_connections_and_answers_none_holds_up_nothing(bao, running, folder):
+def test_a_collector_that_never_answers_delays_nothing(bao, running, folder):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         traced(running, f"http://127.0.0.1:{silent.getsockname()[1]}").start()
         silent.settimeout(PATIENCE)
@@ -150,18 +154,18 @@ def test_a_collector_that_takes_connections_and_answers_none_holds_up_nothing(ba
             bao.put(f"testing/{folder}/db", password=f"{CANARY}second")
             running.until_file("app.env", f"PASSWORD='{CANARY}second'\n")
             assert running.stop() == 0
-    assert running.events()[-1]["event"] == "stopped"
+    assert running.events()[-1]["event"] == "agent stopped"
 
 
-def test_asked_for_without_the_libraries_that_is_said_once_and_the_agent_works(running, collector):
-    # Python starts with this, and then has none of them.
+def test_without_the_libraries_the_agent_warns_once_and_works(running, collector):
+    # Python runs this at its start; the libraries cannot be imported after it.
     (running.disk / "sitecustomize.py").write_text("import sys\nsys.modules['opentelemetry'] = None\n")
     running.environ["PYTHONPATH"] = str(running.disk)
     traced(running, collector.url).start()
     assert running.stop() == 0
-    (said,) = [line for line in running.events() if line["event"] == "traces are not sent"]
-    assert "opentelemetry" in said["reason"]
-    assert "lessee[otel]" in said["todo"]
+    (warning,) = [line for line in running.events() if line["event"] == "tracing disabled"]
+    assert "opentelemetry" in warning["reason"]
+    assert "lessee[otel]" in warning["todo"]
     assert not collector.bodies
 
 
@@ -179,7 +183,7 @@ def test_asked_for_without_the_libraries_that_is_said_once_and_the_agent_works(r
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "{url}", "OTEL_SERVICE_NAME": "mine", "OTEL_TRACES_EXPORTER": "otlp"}, True),
     ],
 )
-def test_only_who_asks_for_traces_has_them_and_pays_for_the_libraries(running, collector, variables, sent):
+def test_only_requested_traces_are_sent_and_load_the_libraries(running, collector, variables, sent):
     running.environ |= {name: value.format(url=collector.url) for name, value in variables.items()}
     running.start()
     if sent:
@@ -187,7 +191,7 @@ def test_only_who_asks_for_traces_has_them_and_pays_for_the_libraries(running, c
     assert running.stop() == 0
     assert bool(collector.bodies) == sent
     warned = {"grpc", "-1"}.intersection(variables.values())
-    lines = [line for line in running.events() if line["event"].startswith("traces")]
+    lines = [line for line in running.events() if line["event"].startswith(("trace export", "tracing"))]
     assert [line["level"] for line in lines] == ["warning"] * len(warned)
     assert CANARY not in running.log.read_text()
     if sent:
@@ -197,7 +201,7 @@ def test_only_who_asks_for_traces_has_them_and_pays_for_the_libraries(running, c
 
 
 def loaded(sidecar):
-    """What of the libraries a sidecar with these variables has loaded when its files are there."""
+    """Whether a sidecar with these variables has loaded the libraries when its files are published."""
     code = (
         "import atexit, sys; from lessee.cli import main;"
         "atexit.register(lambda: print([name for name in sys.modules if 'opentelemetry' in name]));"
@@ -214,10 +218,10 @@ def loaded(sidecar):
         return process.stdout.read().strip() != "[]"
 
 
-def test_exec_is_traced_and_its_child_has_its_own_variables(running, collector):
+def test_exec_is_traced_and_its_child_has_the_variables(running, collector):
     traced(running, collector.url).write_config()
     child = [sys.executable, "-c", "import os; print(os.environ['OTEL_EXPORTER_OTLP_ENDPOINT'])"]
     done = running.command("exec", "--app", "web", "--", *child)
     assert (done.returncode, done.stdout) == (0, f"{collector.url}\n"), done.stderr
-    assert [span.outcome for span in collector.named("round", app="web")] == ["published"]
+    assert [span.outcome for span in collector.named("update", app="web")] == ["published"]
     assert not any(CANARY.encode() in body for body in collector.bodies)

@@ -1,4 +1,4 @@
-"""One event is one line, and a value is in none."""
+"""Each event is one line, and no line contains the value of a secret."""
 
 import io
 import json
@@ -11,8 +11,8 @@ from lessee.telemetry.logs import log, open_log
 
 
 @pytest.fixture
-def said():
-    """Open a log into a string; what it holds at the end."""
+def opened_log():
+    """Open a log that writes to a string stream."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
 
@@ -25,8 +25,8 @@ def said():
     root.handlers[:], root.level = before
 
 
-def test_json_is_a_line_an_event_with_its_fields(said):
-    stream = said(form="json")
+def test_json_has_one_line_for_each_event_with_its_fields(opened_log):
+    stream = opened_log(form="json")
     log("info", "published", app="web", generation=3)
     log("warning", "not\npublished", reason='a "quoted"\nthing')
     first, second = map(json.loads, stream.getvalue().splitlines())
@@ -34,29 +34,29 @@ def test_json_is_a_line_an_event_with_its_fields(said):
     assert second["reason"] == 'a "quoted"\nthing'
 
 
-def test_text_is_a_line_an_event_too(said):
-    stream = said(form="text")
+def test_text_has_one_line_for_each_event(opened_log):
+    stream = opened_log(form="text")
     log("info", "notified", app="web", how="SIGHUP to 12", note="two\nlines")
     (line,) = stream.getvalue().splitlines()
     assert line.endswith('info    notified app=web how="SIGHUP to 12" note="two\\nlines"')
 
 
-def test_values_are_hidden_in_every_field_and_in_what_libraries_say(said):
+def test_values_are_redacted_in_every_field_and_in_log_lines_of_libraries(opened_log):
     redactor = Redactor()
     redactor.learn("s", ["canary-value"])
-    stream = said(redactor, form="json")
+    stream = opened_log(redactor, form="json")
     log("error", "canary-value", reason="x canary-value y")
     logging.getLogger("library").warning("sent %s", "canary-value")
     assert "canary" not in stream.getvalue()
     assert len(stream.getvalue().splitlines()) == 2
 
 
-def test_the_level_is_ours_and_libraries_debugging_stays_out(said):
-    stream = said(level="debug", form="text")
+def test_the_level_applies_to_lessee_and_not_to_libraries(opened_log):
+    stream = opened_log(level="debug", form="text")
     log("debug", "ours")
     logging.getLogger("library").debug("theirs")
     assert "ours" in stream.getvalue()
     assert "theirs" not in stream.getvalue()
-    stream = said(level="error", form="text")
+    stream = opened_log(level="error", form="text")
     log("warning", "hidden")
     assert not stream.getvalue()

@@ -1,1 +1,1 @@
-"""Logs, metrics exposition and traces."""
+"""Telemetry: logs, Prometheus metrics and OpenTelemetry traces."""

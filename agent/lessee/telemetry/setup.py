@@ -1,4 +1,4 @@
-"""Traces, where the variables OTEL_* ask for them."""
+"""Starts tracing, if the OTEL_* environment variables request it."""
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -9,36 +9,42 @@ from lessee.core.redaction import Redactor
 from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
-    from lessee.telemetry.span_exporter import Tracing
+    from lessee.telemetry.span_exporter import SpanExport
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_OURS = "http/protobuf"
+_SUPPORTED = "http/protobuf"
 
 
-def tracing(config: Config, redactor: Redactor, environ: Mapping[str, str]) -> AbstractContextManager["Tracing | None"]:
-    """So long, what the agent does is traced; None where nobody asks for it, or it cannot be: that is said once."""
-    if not asked_for(environ):
+def start_tracing(
+    config: Config, redactor: Redactor, environ: Mapping[str, str]
+) -> AbstractContextManager["SpanExport | None"]:
+    """Trace the agent within this context; gives None if traces are not requested or, after a warning, not possible."""
+    if not is_requested(environ):
         return nullcontext()
-    spoken = next((word for name in _PROTOCOLS if (word := environ.get(name, "").strip())), _OURS)
-    if spoken != _OURS:
+    protocol = next((word for name in _PROTOCOLS if (word := environ.get(name, "").strip())), _SUPPORTED)
+    if protocol != _SUPPORTED:
         log(
-            "warning", "traces are not sent", reason=f"{spoken} is not spoken here", todo=f"set {_PROTOCOLS[0]}={_OURS}"
+            "warning",
+            "tracing disabled",
+            reason=f"protocol {protocol} unsupported",
+            todo=f"set {_PROTOCOLS[0]}={_SUPPORTED}",
         )
         return nullcontext()
     try:
         from lessee.telemetry import span_exporter  # noqa: PLC0415  # The library is optional.
     except ImportError as exc:
-        reason = f"OTEL_* asks for them, and the library {exc.name} is missing"
-        log("warning", "traces are not sent", reason=reason, todo="pip install 'lessee[otel]'")
+        reason = f"OTEL_* variables request it, but the library {exc.name} is not installed"
+        log("warning", "tracing disabled", reason=reason, todo="run pip install 'lessee[otel]'")
         return nullcontext()
-    return span_exporter.tracing(config.environment, redactor, environ)
+    return span_exporter.exporting(config.environment, redactor, environ)
 
 
-def asked_for(environ: Mapping[str, str]) -> bool:
-    """As https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ has it, but for one thing.
+def is_requested(environ: Mapping[str, str]) -> bool:
+    """Whether the variables request traces, as OpenTelemetry specifies it, with one exception.
 
-    There, who says nothing is traced to localhost; here, nobody is.
+    https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ sends traces to localhost by
+    default; lessee sends none by default.
     """
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False

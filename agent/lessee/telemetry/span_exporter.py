@@ -1,4 +1,4 @@
-"""Sends spans by OTLP over HTTP, beside the agent, as the variables OTEL_* say.
+"""Exports spans by OTLP over HTTP in a thread of its own, as the OTEL_* variables configure it.
 
 https://opentelemetry.io/docs/specs/otel/protocol/exporter/
 """
@@ -17,58 +17,56 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from lessee import __version__
 from lessee.core.redaction import Redactor
 from lessee.telemetry.logs import log
-from lessee.telemetry.tracing import Traced
+from lessee.telemetry.tracing import IdentityTracer
 
-LEAVE = 2.0
-"""Seconds at the end for what is still to be sent."""
+CLOSE_TIMEOUT = 2.0
+"""Seconds at the end to send the remaining spans."""
 _HEADERS = ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS")
 
 
-class Tracing:
-    """One way to a collector; a thread of the library's sends what has ended, and drops what it has no room for."""
+class SpanExport:
+    """A connection to a collector. The library's thread sends ended spans, and drops them if its queue is full."""
 
     def __init__(self, environment: str | None) -> None:
-        """Raises whatever the library makes of variables that it cannot read."""
-        said = Resource.create()
+        """Raises the library's errors about variables that it cannot parse."""
+        configured = Resource.create()
         known = {"service.version": __version__}
         if environment is not None:
             known["deployment.environment.name"] = environment
-        # What the operator's variables say goes first.
-        known = {name: word for name, word in known.items() if name not in said.attributes}
-        if str(said.attributes["service.name"]).startswith("unknown_service"):  # the library's word for nothing said
+        # The operator's variables take precedence.
+        known = {name: word for name, word in known.items() if name not in configured.attributes}
+        if str(configured.attributes["service.name"]).startswith("unknown_service"):  # the library's default
             known["service.name"] = "lessee"
-        self._provider = TracerProvider(resource=said.merge(Resource(known)), shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(_Saying()))
+        self._provider = TracerProvider(resource=configured.merge(Resource(known)), shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(_LoggingExporter()))
         self._tracer = self._provider.get_tracer("lessee", __version__)
-        self._all: list[Traced] = []
+        self._tracers: list[IdentityTracer] = []
 
-    def of(self, identity: str) -> Traced:
-        """The spans of an identity that has just begun."""
-        made = Traced(self._tracer, identity)
-        self._all.append(made)
+    def tracer(self, identity: str) -> IdentityTracer:
+        """A tracer for one identity."""
+        made = IdentityTracer(self._tracer, identity)
+        self._tracers.append(made)
         return made
 
     def close(self) -> None:
-        """Send what is there, as far as the collector takes it within LEAVE seconds."""
-        for one in self._all:
+        """Send the remaining spans, as far as the collector accepts them within CLOSE_TIMEOUT seconds."""
+        for one in self._tracers:
             one.close()
-        # The library would wait for half a minute.
+        # The library itself would wait for 30 s.
         last = threading.Thread(target=self._provider.shutdown, name="lessee-traces", daemon=True)
         last.start()
-        last.join(LEAVE)
+        last.join(CLOSE_TIMEOUT)
 
 
 @contextmanager
-def tracing(environment: str | None, redactor: Redactor, environ: Mapping[str, str]) -> Iterator[Tracing | None]:
-    """So long, spans are sent. None where the variables are rubbish, which is said once."""
+def exporting(environment: str | None, redactor: Redactor, environ: Mapping[str, str]) -> Iterator[SpanExport | None]:
+    """Export spans within this context; gives None, after a warning, if the variables are invalid."""
     for name in _HEADERS:
         redactor.learn(f"variable {name}", _values(environ.get(name, "")))
     try:
-        made = Tracing(environment)
-    except Exception as exc:  # noqa: BLE001  # Each of its settings has errors of its own, and no app waits for traces.
-        log(
-            "warning", "traces are not sent", reason=f"{type(exc).__name__}: {exc}", todo="look at the variables OTEL_*"
-        )
+        made = SpanExport(environment)
+    except Exception as exc:  # noqa: BLE001  # Each setting raises its own errors, and tracing must not stop an app.
+        log("warning", "tracing disabled", reason=f"{type(exc).__name__}: {exc}", todo="check the OTEL_* variables")
         yield None
         return
     try:
@@ -77,36 +75,36 @@ def tracing(environment: str | None, redactor: Redactor, environ: Mapping[str, s
         made.close()
 
 
-class _Saying(SpanExporter):
-    """The library's exporter, of which is said once that it fails, and once that it does not any more."""
+class _LoggingExporter(SpanExporter):
+    """The library's exporter. Logs once when it begins to fail, and once when it works again."""
 
     def __init__(self) -> None:
         self._exporter = OTLPSpanExporter()
-        self._heard = _Hearing()
+        self._library_log = _LastMessage()
         self._fails = False
-        # It says the same at each try, and some of it as a traceback.
+        # The library logs the same at each attempt, partly as a traceback.
         library = logging.getLogger("opentelemetry")
-        library.handlers, library.propagate = [self._heard], False
+        library.handlers, library.propagate = [self._library_log], False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         try:
             result = self._exporter.export(spans)
-        except Exception as exc:  # noqa: BLE001  # Its thread would end with it.
-            self._heard.last, result = type(exc).__name__, SpanExportResult.FAILURE
+        except Exception as exc:  # noqa: BLE001  # An exception would end the library's thread.
+            self._library_log.last, result = type(exc).__name__, SpanExportResult.FAILURE
         fails = result is not SpanExportResult.SUCCESS
         if fails and not self._fails:
-            log("warning", "traces are not sent", reason=self._heard.last, note="newer ones will be tried")
+            log("warning", "trace export failed", reason=self._library_log.last, note="newer spans are tried")
         elif self._fails and not fails:
-            log("info", "traces are sent again")
+            log("info", "trace export recovered")
         self._fails = fails
         return result
 
     def shutdown(self) -> None:
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # The library's, which has no types.
+        self._exporter.shutdown()  # type: ignore[no-untyped-call]  # The library has no types.
 
 
-class _Hearing(logging.Handler):
-    """Keeps what the library said last."""
+class _LastMessage(logging.Handler):
+    """Stores the library's last log message."""
 
     last = ""
 
@@ -115,9 +113,9 @@ class _Hearing(logging.Handler):
 
 
 def _values(headers: str) -> Iterator[str]:
-    """Of `name=value,name=value`: all of a value, and the last word of it, where the first is `Bearer` or so.
+    """The secret parts of `name=value,name=value`: each value, and its last word, since the first may be `Bearer`.
 
-    The whole too: the library says what it cannot read.
+    The whole text too, because the library logs what it cannot parse.
     """
     yield headers
     for pair in headers.split(","):

@@ -1,8 +1,8 @@
-"""The spans of one identity: each request to Vault one of its own, and a round of an app one with children.
+"""The spans of one identity: one for each request to Vault, and one with children for each update of an app.
 
-A round begins with what was read for it, which other apps may have been given too: it is linked to those reads. It
-ends when nothing of it is under way any more: confirmed, told, taken back, or failed. What follows later, such as
-another try to tell the app, is linked to it.
+An update begins with the reads for it. Other apps may share them, so the update is linked to the reads' spans. It ends
+when no command of it is running: ready, notified, rolled back, or failed. A later command, such as another attempt to
+notify the app, is linked to it.
 """
 
 import time
@@ -14,7 +14,7 @@ from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode, Tra
 
 from lessee.agent.machine.protocol import commands as cmd
 from lessee.agent.machine.protocol import events as ev
-from lessee.telemetry.spans import Attributes, begun, ended, needs
+from lessee.telemetry.spans import Attributes, needs, span_end, span_start
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -22,129 +22,131 @@ if TYPE_CHECKING:
     from lessee.core.paths import Need
 
 _Key = int | tuple[str, int]
-"""Of a call; or of a job of an app. The way back has no job: it is an app's 0th."""
-_BACK = 0
+"""The number of a call, or an app and its job. A rollback has no job, and gets 0."""
+_ROLLBACK = 0
 
 
 @dataclass(slots=True, eq=False)
-class _Round:
+class _Update:
     span: Span
-    under_way: int = 0
+    running: int = 0
     outcome: str = "unchanged"
     failed: bool = False
-    over: bool = False
+    ended: bool = False
 
 
 @dataclass(slots=True, eq=False)
-class _Open:
+class _OpenSpan:
     span: Span
     command: cmd.Command
-    round: _Round | None
-    began: int
+    update: _Update | None
+    started: int
 
 
 @dataclass(slots=True)
-class _Got:
-    """What a round may begin with: a read, and when that began and ended, in nanoseconds of the wall clock."""
+class _Read:
+    """A read that an update can begin with; its times in nanoseconds of the wall clock."""
 
     context: SpanContext
-    began: int
+    started: int
     ended: int
 
 
-class Traced:
-    """Owned by the thread of the loop. Nothing here waits for anybody."""
+class IdentityTracer:
+    """Owned by the main thread; no method blocks."""
 
     def __init__(self, tracer: Tracer, identity: str) -> None:
         self._tracer = tracer
         self._common: Attributes = {"lessee.identity": identity}
-        self._open: dict[_Key, _Open] = {}
-        self._got: dict[Need, _Got] = {}
+        self._open: dict[_Key, _OpenSpan] = {}
+        self._reads: dict[Need, _Read] = {}
         self._rendered: dict[str, int] = {}
-        """When an app's last round began to render, as of `_Got`."""
-        self._jobs: dict[str, tuple[int, _Round]] = {}
+        """When the rendering of an app's last update started, as in `_Read`."""
+        self._jobs: dict[str, tuple[int, _Update]] = {}
         """The job under which an app is rendered, checked and published."""
-        self._shown: dict[str, _Round] = {}
-        """The round that an app's readers see."""
-        self._going: list[_Round] = []
+        self._published: dict[str, _Update] = {}
+        """The update that an app's readers see."""
+        self._open_updates: list[_Update] = []
 
-    def asked(self, command: cmd.Command) -> None:
-        """It is about to be obeyed."""
+    def start(self, command: cmd.Command) -> None:
+        """Start the span of a command that is about to be executed."""
         match command:
-            case cmd.Abandon():
+            case cmd.AbandonRequest():
                 self._end(command.call, "abandoned", failed=True)
                 return
             case cmd.CancelProbe():
-                self._end((command.app, command.job), "given up", failed=False)
+                self._end((command.app, command.job), "cancelled", failed=False)
                 return
             case _:
                 pass
-        span = begun(command)
+        span = span_start(command)
         key = _key_of(command)
         if span is None or key is None:
             return
         now = time.time_ns()
-        if isinstance(command, cmd.Render | cmd.FallBack):
-            self._jobs[command.app] = command.job, self._begin_round(command, now)
-        one = self._round_of(command)
-        parent = set_span_in_context(one.span) if one is not None and not one.over else None
-        links = [Link(one.span.get_span_context())] if one is not None and one.over else []
-        made = self._start(span.name, span.attributes, now, links, parent)
-        within = one if parent is not None else None
-        self._open[key] = _Open(made, command, within, now)
-        if within is not None:
-            within.under_way += 1
+        if isinstance(command, cmd.Render | cmd.RenderFallback):
+            self._jobs[command.app] = command.job, self._start_update(command, now)
+        update = self._update_of(command)
+        parent = set_span_in_context(update.span) if update is not None and not update.ended else None
+        links = [Link(update.span.get_span_context())] if update is not None and update.ended else []
+        started = self._start_span(span.name, span.attributes, now, links, parent)
+        running_in = update if parent is not None else None
+        self._open[key] = _OpenSpan(started, command, running_in, now)
+        if running_in is not None:
+            running_in.running += 1
 
-    def answered(self, event: ev.Event) -> None:
-        """It is about to be taken in."""
-        key, end = _key_of(event), ended(event)
-        if key is None or end is None or (one := self._open.get(key)) is None:
+    def end(self, event: ev.Event) -> None:
+        """End the span whose command this event answers."""
+        key, end = _key_of(event), span_end(event)
+        if key is None or end is None or (opened := self._open.get(key)) is None:
             return
-        if isinstance(event, ev.Read | ev.Issued) and isinstance(one.command, cmd.ReadSecret | cmd.Issue):
-            need: Need = one.command.ref if isinstance(one.command, cmd.ReadSecret) else one.command.need
-            self._got[need] = _Got(one.span.get_span_context(), one.began, time.time_ns())
-        if (within := one.round) is not None:
+        if isinstance(event, ev.SecretRead | ev.SecretIssued) and isinstance(
+            opened.command, cmd.ReadSecret | cmd.IssueSecret
+        ):
+            need: Need = opened.command.ref if isinstance(opened.command, cmd.ReadSecret) else opened.command.need
+            self._reads[need] = _Read(opened.span.get_span_context(), opened.started, time.time_ns())
+        if (update := opened.update) is not None:
             if isinstance(event, ev.Published):
-                within.span.set_attributes(end.attributes)
+                update.span.set_attributes(end.attributes)
                 if event.changed:
-                    self._shown[event.app] = within
-            if end.outcome not in {"rendered", "checked"} and within.outcome != "rolled back":
-                within.outcome, within.failed = end.outcome, end.failed
+                    self._published[event.app] = update
+            if end.outcome not in {"rendered", "check passed"} and update.outcome != "rolled back":
+                update.outcome, update.failed = end.outcome, end.failed
         self._end(key, end.outcome, failed=end.failed, attributes=end.attributes)
 
-    def settle(self) -> None:
-        """All that has come is taken in: a round of which nothing is under way now is over."""
-        for one in [one for one in self._going if not one.under_way]:
-            self._end_round(one)
+    def end_updates(self) -> None:
+        """End the updates without a running command; called when no event is left to process."""
+        for update in [update for update in self._open_updates if not update.running]:
+            self._end_update(update)
 
     def close(self) -> None:
-        """Nothing more will come: what is under way is not waited for."""
+        """End all open spans at exit."""
         for key in list(self._open):
-            self._end(key, "left", failed=False)
-        self.settle()
+            self._end(key, "unfinished", failed=False)
+        self.end_updates()
 
-    def _begin_round(self, command: cmd.Render | cmd.FallBack, now: int) -> _Round:
+    def _start_update(self, command: cmd.Render | cmd.RenderFallback, now: int) -> _Update:
         since, self._rendered[command.app] = self._rendered.get(command.app, 0), now
         wanted = needs(command) if isinstance(command, cmd.Render) else frozenset()
-        reads = [got for need in wanted if (got := self._got.get(need)) is not None and got.ended > since]
-        began = min((got.began for got in reads), default=now)
+        reads = [read for need in wanted if (read := self._reads.get(need)) is not None and read.ended > since]
+        started = min((read.started for read in reads), default=now)
         attributes: Attributes = {"lessee.app": command.app, "lessee.secrets": len(wanted)}
-        links = [Link(got.context) for got in sorted(reads, key=lambda got: got.began)]
-        one = _Round(self._start("round", attributes, began, links))
-        self._going.append(one)
-        return one
+        links = [Link(read.context) for read in sorted(reads, key=lambda read: read.started)]
+        update = _Update(self._start_span("update", attributes, started, links))
+        self._open_updates.append(update)
+        return update
 
-    def _round_of(self, command: cmd.Command) -> _Round | None:
+    def _update_of(self, command: cmd.Command) -> _Update | None:
         match command:
-            case cmd.Render() | cmd.FallBack() | cmd.Check() | cmd.Publish():
-                job, one = self._jobs.get(command.app, (None, None))
-                return one if job == command.job else None
-            case cmd.Notify() | cmd.Prove() | cmd.RollBack():
-                return self._shown.get(command.app)
+            case cmd.Render() | cmd.RenderFallback() | cmd.RunCheck() | cmd.Publish():
+                job, update = self._jobs.get(command.app, (None, None))
+                return update if job == command.job else None
+            case cmd.Notify() | cmd.Probe() | cmd.RollBack():
+                return self._published.get(command.app)
             case _:
                 return None
 
-    def _start(
+    def _start_span(
         self, name: str, attributes: Attributes, at: int, links: Sequence[Link], parent: "Context | None" = None
     ) -> Span:
         return self._tracer.start_span(
@@ -152,16 +154,16 @@ class Traced:
         )
 
     def _end(self, key: _Key, outcome: str, *, failed: bool, attributes: Attributes | None = None) -> None:
-        if (one := self._open.pop(key, None)) is None:
+        if (opened := self._open.pop(key, None)) is None:
             return
-        if one.round is not None:
-            one.round.under_way -= 1
-        _finish(one.span, outcome, failed=failed, attributes=attributes or {})
+        if opened.update is not None:
+            opened.update.running -= 1
+        _finish(opened.span, outcome, failed=failed, attributes=attributes or {})
 
-    def _end_round(self, one: _Round) -> None:
-        one.over = True
-        self._going.remove(one)
-        _finish(one.span, one.outcome, failed=one.failed, attributes={})
+    def _end_update(self, update: _Update) -> None:
+        update.ended = True
+        self._open_updates.remove(update)
+        _finish(update.span, update.outcome, failed=update.failed, attributes={})
 
 
 def _finish(span: Span, outcome: str, *, failed: bool, attributes: Attributes) -> None:
@@ -171,11 +173,11 @@ def _finish(span: Span, outcome: str, *, failed: bool, attributes: Attributes) -
     span.end()
 
 
-def _key_of(one: cmd.Command | ev.Event) -> _Key | None:
-    if isinstance(one, cmd.RollBack | ev.RolledBack | ev.NotRolledBack):
-        return one.app, _BACK
-    if (call := getattr(one, "call", None)) is not None:
+def _key_of(message: cmd.Command | ev.Event) -> _Key | None:
+    if isinstance(message, cmd.RollBack | ev.RolledBack | ev.RollbackFailed):
+        return message.app, _ROLLBACK
+    if (call := getattr(message, "call", None)) is not None:
         return int(call)
-    if (job := getattr(one, "job", None)) is not None:
-        return str(one.app), int(job)  # type: ignore[union-attr]  # What has a job has an app.
+    if (job := getattr(message, "job", None)) is not None:
+        return str(message.app), int(job)  # type: ignore[union-attr]  # A command with a job has an app.
     return None

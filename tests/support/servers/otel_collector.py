@@ -1,4 +1,4 @@
-"""A collector of OpenTelemetry's traces: takes OTLP over HTTP, and decodes it by the standard's own package."""
+"""A collector of OpenTelemetry traces: receives OTLP over HTTP, and decodes it with OpenTelemetry's own package."""
 
 import gzip
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 
 class Collector:
-    """Keeps each request, whole (`bodies`), and the `spans` in them. `status`: what it answers."""
+    """Stores the body of each request (`bodies`) and the `spans` in it. `status`: the status code of its responses."""
 
     def __init__(self, port=0):
         self.bodies, self.headers, self.spans, self.resources, self.status = [], [], [], [], 200
@@ -25,7 +25,7 @@ class Collector:
                     body = gzip.decompress(body)
                 if collector.status == 200:
                     assert self.path == "/v1/traces"
-                    collector.take(body, dict(self.headers))
+                    collector.receive(body, dict(self.headers))
                 answer = ExportTraceServiceResponse().SerializeToString()
                 self.send_response(collector.status)
                 self.send_header("Content-Type", "application/x-protobuf")
@@ -42,19 +42,19 @@ class Collector:
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
-    def take(self, body, headers):
+    def receive(self, body, headers):
         request = ExportTraceServiceRequest.FromString(body)
         self.bodies.append(body)
         self.headers.append(headers)
-        for of_one in request.resource_spans:
-            self.resources.append(_attributes(of_one.resource))
-            self.spans.extend(Span(span) for scope in of_one.scope_spans for span in scope.spans)
+        for resource_spans in request.resource_spans:
+            self.resources.append(_attributes(resource_spans.resource))
+            self.spans.extend(Span(span) for scope in resource_spans.scope_spans for span in scope.spans)
 
     def named(self, name, **attributes):
-        """The spans of this name with these attributes, `lessee.` left out, in the order in which they began."""
+        """The spans of this name with these attributes (without `lessee.`), in order of their start."""
         wanted = {f"lessee.{key}": value for key, value in attributes.items()}
-        found = [one for one in list(self.spans) if one.name == name and wanted.items() <= one.attributes.items()]
-        return sorted(found, key=lambda one: one.began)
+        found = [span for span in list(self.spans) if span.name == name and wanted.items() <= span.attributes.items()]
+        return sorted(found, key=lambda span: span.started)
 
     def __enter__(self):
         return self
@@ -66,11 +66,11 @@ class Collector:
 
 
 class Span:
-    """One, as it came."""
+    """A received span."""
 
     def __init__(self, span):
         self.name, self.id, self.trace, self.parent = span.name, span.span_id, span.trace_id, span.parent_span_id
-        self.began, self.ended = span.start_time_unix_nano, span.end_time_unix_nano
+        self.started, self.ended = span.start_time_unix_nano, span.end_time_unix_nano
         self.attributes = _attributes(span)
         self.links = [link.span_id for link in span.links]
         self.failed = span.status.code == Status.STATUS_CODE_ERROR
@@ -80,5 +80,5 @@ class Span:
         return self.attributes["lessee.outcome"]
 
 
-def _attributes(one):
-    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in one.attributes}
+def _attributes(source):
+    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in source.attributes}
