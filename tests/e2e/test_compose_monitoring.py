@@ -7,7 +7,7 @@ import pytest
 from e2e.compose import LESSEE, images, up
 from e2e.engine import SHELL
 from support.programs.sidecar import eventually
-from support.servers.prometheus import FOLDER, hurried
+from support.servers.prometheus import FOLDER, with_short_intervals
 
 pytestmark = pytest.mark.docker
 
@@ -44,7 +44,7 @@ def in_a_hurry(folder, name):
         for one in file.iterdir():
             in_a_hurry(folder, f"{name}/{one.name}")
     else:
-        (folder / name).write_text(hurried(file.read_text()))
+        (folder / name).write_text(with_short_intervals(file.read_text()))
     for one in (folder, folder / name):
         one.chmod(0o755 if one.is_dir() else 0o644)
     return folder / name

@@ -1,4 +1,4 @@
-"""`lessee monitor` raises an alarm over what a real server's audit log says, and real receivers hear of it once."""
+"""`lessee monitor` detects problems in a real server's audit log, and real receivers get each alert once."""
 
 import json
 import signal
@@ -18,12 +18,12 @@ from support.servers.certificate_authority import Authority
 
 SECRET = "secret/data/production/database/postgres"
 POLICY = {"policy": 'path "secret/data/none" { capabilities = ["read"] }'}
-QUIET = {"resolve_after": "1s"}
+QUIET = {"resolve_timeout": "1s"}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """What a test finds in its log may come of others before it."""
+    """One server for all tests, so its log also has the entries of earlier tests."""
     with Audited(tmp_path_factory.mktemp("audited")) as one:
         one.put("production/database/postgres", password="canary-postgres")
         one.simba = one.approle("simba", 'path "secret/data/production/*" { capabilities = ["read"] }')
@@ -38,7 +38,7 @@ def hook():
 
 @pytest.fixture
 def monitor(server, hook, tmp_path, memory):
-    """From what comes now on, and to the hook."""
+    """Starts at the end of the log, and sends alerts to the hook."""
     audit, alerts = {"file": str(server.audit), "name": "vault"}, {"webhook": f"{hook.url}/path-canary", **QUIET}
     with Monitor(tmp_path / "monitor", memory / "monitor", audit, alerts=alerts, begin="end") as one:
         one.config["environment"] = "production"
@@ -48,24 +48,24 @@ def monitor(server, hook, tmp_path, memory):
 
 def login(server):
     role_id, secret_id = server.simba
-    said = server.ask("POST", "auth/approle/login", {"role_id": role_id, "secret_id": secret_id}, token="")
-    return said["auth"]["client_token"]
+    response = server.ask("POST", "auth/approle/login", {"role_id": role_id, "secret_id": secret_id}, token="")
+    return response["auth"]["client_token"]
 
 
-def starts(monitor):
+def start(monitor):
     monitor.start()
     monitor.until(lambda status: status["ready"] and status["sources"])
     return monitor
 
 
-def found(monitor, rule):
+def alerts_of(monitor, rule):
     return [one for one in monitor.status()["alerts"] if one["rule"] == rule]
 
 
-def test_a_root_token_a_policy_and_too_many_reads_are_told_once_and_are_over(server, hook, monitor):
-    monitor.alerts |= {"reads_per_hour": 5, "refusals_in_a_row": 3, "resolve_after": "1h"}
+def test_a_root_token_a_policy_change_and_too_many_reads_are_sent_once(server, hook, monitor):
+    monitor.alerts |= {"reads_per_hour": 5, "consecutive_denials": 3, "resolve_timeout": "1h"}
     token = login(server)
-    starts(monitor)
+    start(monitor)
     for _ in range(20):
         server.ask("GET", SECRET, token=token)
     for _ in range(5):
@@ -74,7 +74,7 @@ def test_a_root_token_a_policy_and_too_many_reads_are_told_once_and_are_over(ser
     server.ask("PUT", "sys/policies/acl/alerted", POLICY)
     wanted = {"reads-per-hour", "refusals-in-a-row", "root-token", "policy-changed"}
     eventually(lambda: {alert["rule"] for alert in hook.alerts()} >= wanted, "the alerts")
-    status = monitor.until(lambda status: all(one["told"] == {"webhook": True} for one in status["alerts"]))
+    status = monitor.until(lambda status: all(one["notified"] == {"webhook": True} for one in status["alerts"]))
     assert all(one["firing"] for one in status["alerts"])
     [row] = [row for row in status["accesses"]["by_path"] if row["component"] == "simba"]
     assert (row["path"], row["address"], row["last_hour"]) == ("secret/production/database/postgres", "127.0.0.1", 20)
@@ -87,72 +87,72 @@ def test_a_root_token_a_policy_and_too_many_reads_are_told_once_and_are_over(ser
     path, headers, body = hook.requests[0]
     assert (path, body["environment"]) == ("/path-canary", "production")
     assert headers["User-Agent"].startswith("lessee/")
-    kept = json.dumps(monitor.kept()) + monitor.log.read_text() + json.dumps(monitor.status())
-    assert "canary" not in kept
-    assert token not in kept
+    texts = json.dumps(monitor.checkpoint()) + monitor.log.read_text() + json.dumps(monitor.status())
+    assert "canary" not in texts
+    assert token not in texts
 
 
-def test_an_alert_is_over_once_it_has_not_been_so_for_a_while(server, hook, monitor):
-    starts(monitor)
+def test_an_alert_resolves_after_the_resolve_timeout(server, hook, monitor):
+    start(monitor)
     server.ask("GET", SECRET)
-    eventually(lambda: hook.told("root-token") == ["firing", "resolved"], "both")
-    [alert] = found(monitor, "root-token")
-    assert (alert["firing"], alert["over"] is not None) == (False, True)
+    eventually(lambda: hook.states("root-token") == ["firing", "resolved"], "both")
+    [alert] = alerts_of(monitor, "root-token")
+    assert (alert["firing"], alert["resolved_at"] is not None) == (False, True)
 
 
-def test_killed_at_any_moment_it_forgets_no_alert_and_what_is_told_twice_can_be_told_by_its_id(server, hook, monitor):
-    monitor.alerts |= {"reads_per_hour": 1, "resolve_after": "1h"}
-    monitor.config["monitor"]["begin"] = "start"
+def test_a_kill_at_any_moment_loses_no_alert_and_a_duplicate_has_the_same_id(server, hook, monitor):
+    monitor.alerts |= {"reads_per_hour": 1, "resolve_timeout": "1h"}
+    monitor.config["monitor"]["start_at"] = "beginning"
     token = login(server)
-    starts(monitor)
+    start(monitor)
     for number in range(12):
         server.ask("PUT", f"sys/policies/acl/killed-{number}", POLICY)
         server.ask("GET", SECRET, token=token)
         if number % 3:
-            # The moment it has come: it is not known yet over there that it has.
-            eventually(lambda number=number: len(hook.told("policy-changed")) > number // 2, "some")
+            # Kill it when the alert has arrived, before the monitor knows that.
+            eventually(lambda number=number: len(hook.states("policy-changed")) > number // 2, "some")
         monitor.process.send_signal(signal.SIGKILL)
         monitor.process.wait()
-        starts(monitor)
+        start(monitor)
     policies = {f"sys/policies/acl/killed-{number}" for number in range(12)}
     wanted = {("policy-changed", policy) for policy in policies} | {("reads-per-hour", "simba")}
     eventually(lambda: {(alert["rule"], alert["subject"]) for alert in hook.alerts()} >= wanted, "all of them")
     monitor.stop()
-    told = {(alert["id"], alert["rule"], alert["subject"], alert["state"]) for alert in hook.alerts()}
-    assert max(Counter(one[1:] for one in told).values()) == 1
+    sent = {(alert["id"], alert["rule"], alert["subject"], alert["state"]) for alert in hook.alerts()}
+    assert max(Counter(one[1:] for one in sent).values()) == 1
 
 
-def test_what_cannot_be_told_is_told_later_and_meanwhile_the_status_says_so(server, hook, monitor):
+def test_a_failed_delivery_is_retried_and_is_a_problem_in_the_status(server, hook, monitor):
     hook.status = 503
-    monitor.alerts["resolve_after"] = "1h"
-    starts(monitor)
+    monitor.alerts["resolve_timeout"] = "1h"
+    start(monitor)
     server.ask("GET", SECRET)
-    status = monitor.until(lambda status: status["telling"]["webhook"]["error"])
-    assert status["telling"]["webhook"]["waiting"] >= 1
+    status = monitor.until(lambda status: status["delivery"]["webhook"]["error"])
+    assert status["delivery"]["webhook"]["pending"] >= 1
     [problem] = status["problems"]
-    assert "alerts cannot be told by webhook: 127.0.0.1:" in problem
+    assert "alerts cannot be sent by webhook: 127.0.0.1:" in problem
     assert problem.endswith(" answered 503")
     assert "path-canary" not in json.dumps(status) + monitor.log.read_text()
-    assert found(monitor, "root-token")[0]["told"] == {"webhook": False}
+    assert alerts_of(monitor, "root-token")[0]["notified"] == {"webhook": False}
     monitor.stop()
-    starts(monitor)
+    start(monitor)
     hook.status = 200
-    eventually(lambda: hook.told("root-token") == ["firing"], "the alert")
+    eventually(lambda: hook.states("root-token") == ["firing"], "the alert")
     monitor.until(lambda status: status["problems"] == [])
 
 
 def test_a_redirect_is_not_followed(server, hook, monitor):
     hook.status = 302
-    starts(monitor)
+    start(monitor)
     server.ask("GET", SECRET)
-    monitor.until(lambda status: (status["telling"]["webhook"]["error"] or "").endswith("answered 302"))
+    monitor.until(lambda status: (status["delivery"]["webhook"]["error"] or "").endswith("answered 302"))
 
 
-def test_the_url_of_a_webhook_and_its_headers_may_lie_in_files_and_slack_gets_its_own_body(server, hook, monitor):
+def test_a_webhooks_url_and_headers_can_be_in_files_and_slack_gets_its_own_body(server, hook, monitor):
     (monitor.disk / "url").write_text(f"{hook.url}/T0/canary-url\n")
     (monitor.disk / "key").write_text("canary-key\n")
     monitor.alerts["webhook"] = {"url_file": "url", "slack": True, "header_files": {"X-Key": "key"}}
-    starts(monitor)
+    start(monitor)
     server.ask("PUT", "sys/policies/acl/slack", POLICY)
     eventually(lambda: hook.requests, "the alert")
     path, headers, body = hook.requests[0]
@@ -161,7 +161,7 @@ def test_the_url_of_a_webhook_and_its_headers_may_lie_in_files_and_slack_gets_it
     assert ":warning: *firing: policy-changed in production: sys/policies/acl/slack*" in body["text"]
 
 
-def test_alertmanager_has_an_alert_firing_and_then_resolved(server, hook, monitor, tmp_path):
+def test_alertmanager_gets_a_firing_and_then_a_resolved_alert(server, hook, monitor, tmp_path):
     config = f"""
 route: {{receiver: hook, group_wait: 0s, group_interval: 1s, group_by: ["..."]}}
 receivers: [{{name: hook, webhook_configs: [{{url: "{hook.url}/from-alertmanager"}}]}}]
@@ -169,23 +169,23 @@ receivers: [{{name: hook, webhook_configs: [{{url: "{hook.url}/from-alertmanager
     del monitor.alerts["webhook"]
     with Alertmanager(tmp_path, config) as manager:
         monitor.alerts["alertmanager"] = manager.url
-        monitor.alerts["resolve_after"] = "5s"  # So long it can be seen.
-        starts(monitor)
+        monitor.alerts["resolve_timeout"] = "5s"  # Long enough to query it.
+        start(monitor)
         server.ask("PUT", "sys/policies/acl/managed", POLICY)
         [alert] = eventually(lambda: manager.alerts(alertname="policy-changed"), "the alert")
         wanted = {"subject": "sys/policies/acl/managed", "severity": "warning", "environment": "production"}
         assert alert["labels"] == {"alertname": "policy-changed", "source": "lessee", **wanted}
-        assert alert["annotations"]["summary"].startswith("sys/policies/acl/managed was written by token from")
+        assert alert["annotations"]["summary"].startswith("token wrote sys/policies/acl/managed from")
         eventually(lambda: not manager.alerts(alertname="policy-changed"), "the end of it")
 
         def states():
-            told = [one for _, _, body in hook.requests for one in body["alerts"]]
-            return [one["status"] for one in told if one["labels"]["alertname"] == "policy-changed"]
+            alerts = [one for _, _, body in hook.requests for one in body["alerts"]]
+            return [one["status"] for one in alerts if one["labels"]["alertname"] == "policy-changed"]
 
         eventually(lambda: states() == ["firing", "resolved"], "both")
 
 
-def test_a_mail_goes_out_over_tls_with_a_password_from_a_file(server, monitor, tmp_path):
+def test_a_mail_is_sent_over_tls_with_a_password_from_a_file(server, monitor, tmp_path):
     Authority(tmp_path / "ca.pem").issue(tmp_path / "pair.pem", days=1)
     (tmp_path / "password").write_text("canary-wrong\n")
     del monitor.alerts["webhook"]
@@ -193,9 +193,9 @@ def test_a_mail_goes_out_over_tls_with_a_password_from_a_file(server, monitor, t
         smtp = {"server": mails.address, "sender": "lessee@example.org", "to": ["ops@example.org", "b@example.org"]}
         files = {"ca_file": str(tmp_path / "ca.pem"), "password_file": str(tmp_path / "password")}
         monitor.alerts["smtp"] = smtp | files | {"username": "ops"}
-        starts(monitor)
+        start(monitor)
         server.ask("PUT", "sys/policies/acl/mailed", POLICY)
-        monitor.until(lambda status: "answered 535" in (status["telling"]["smtp"]["error"] or ""))
+        monitor.until(lambda status: "answered 535" in (status["delivery"]["smtp"]["error"] or ""))
         (tmp_path / "password").write_text(f"{mails.password}\n")
         eventually(lambda: mails.mails, "the mail", 100)
     envelope = mails.mails[0]
@@ -205,7 +205,7 @@ def test_a_mail_goes_out_over_tls_with_a_password_from_a_file(server, monitor, t
     assert "canary" not in monitor.log.read_text()
 
 
-def test_no_mail_goes_to_a_server_whose_certificate_is_not_trusted(server, monitor, tmp_path):
+def test_no_mail_is_sent_to_a_server_with_an_untrusted_certificate(server, monitor, tmp_path):
     Authority(tmp_path / "ca.pem").issue(tmp_path / "pair.pem", days=1)
     (tmp_path / "password").write_text(MailServer.password)
     with MailServer(tmp_path / "pair.pem") as mails:
@@ -213,56 +213,54 @@ def test_no_mail_goes_to_a_server_whose_certificate_is_not_trusted(server, monit
             "server": mails.address, "sender": "lessee@example.org", "to": ["ops@example.org"], "username": "ops",
             "password_file": str(tmp_path / "password"),
         }  # fmt: skip
-        starts(monitor)
+        start(monitor)
         server.ask("PUT", "sys/policies/acl/mistrusted", POLICY)
-        monitor.until(lambda status: "certificate" in (status["telling"]["smtp"]["error"] or ""))
+        monitor.until(lambda status: "certificate" in (status["delivery"]["smtp"]["error"] or ""))
     assert mails.mails == []
 
 
-def test_a_log_that_is_gone_is_an_alarm(hook, monitor):
+def test_a_missing_log_fires(hook, monitor):
     monitor.alerts["rules"] = [{"rule": "audit-off", "after": "1s"}]
-    gone = {"file": "nowhere.log", "name": "gone"}
-    monitor.config["monitor"]["audit"] = [monitor.config["monitor"]["audit"], gone]
+    missing = {"file": "nowhere.log", "name": "missing"}
+    monitor.config["monitor"]["audit"] = [monitor.config["monitor"]["audit"], missing]
     monitor.start()
-    eventually(lambda: "firing" in hook.told("audit-off"), "the alert")
-    assert found(monitor, "audit-off")[0]["subject"] == "gone"
+    eventually(lambda: "firing" in hook.states("audit-off"), "the alert")
+    assert alerts_of(monitor, "audit-off")[0]["subject"] == "missing"
 
 
-def test_a_service_that_is_stopped_is_told_and_so_is_a_rotation_that_fails(server, hook, monitor, tmp_path, memory):
+def test_a_stopped_service_and_a_failing_rotation_fire(server, hook, monitor, tmp_path, memory):
     monitor.alerts["rules"] = [
         {"rule": "agent-silent", "after": "1s"},
         {"rule": "rotation-failing", "limit": 1},
     ]
     with closing(Service(server, tmp_path, memory, environment="production")) as service:
-        service.target("one", every="1s", jitter="0s", kind="vault", secret="app/one")
-        # It may keep its journal, and not write the secret.
+        service.target("one", rotation_period="1s", jitter="0s", kind="vault", secret="app/one")
+        # It can write its journal, but not the secret.
         service.allow("\n".join(line for line in RIGHTS.format("production").splitlines() if "/app/" not in line))
         service.start()
         monitor.config["monitor"]["watch"] = [str(service.socket)]
         service.until(lambda status: status["targets"]["one"]["failures"])
-        starts(monitor)
-        eventually(lambda: "firing" in hook.told("rotation-failing"), "the alert", 60)
+        start(monitor)
+        eventually(lambda: "firing" in hook.states("rotation-failing"), "the alert", 60)
         status = monitor.until(lambda status: status["rotation"] and status["rotation"][0]["failures"])
         assert [one["target"] for one in status["rotation"]] == ["one"]
         assert [(one["error"], one["targets"]) for one in status["services"]] == [(None, 1)]
         assert "failure" in monitor.get("/")[1]
-    eventually(lambda: "firing" in hook.told("agent-silent"), "the alert", 60)
+    eventually(lambda: "firing" in hook.states("agent-silent"), "the alert", 60)
     assert [one["error"] is None for one in monitor.status()["services"]] == [False]
 
 
-def test_edited_rules_are_taken_up_and_the_alerts_of_those_that_went_are_over(server, hook, monitor):
-    starts(monitor)
+def test_edited_rules_apply_and_the_alerts_of_removed_rules_resolve(server, hook, monitor):
+    start(monitor)
     server.ask("PUT", "sys/policies/acl/edited", POLICY)
-    eventually(lambda: "firing" in hook.told("policy-changed"), "the alert")
-    monitor.alerts |= {"usual": False, "rules": [{"rule": "root-token", "name": "root"}]}
+    eventually(lambda: "firing" in hook.states("policy-changed"), "the alert")
+    monitor.alerts |= {"default_rules": False, "rules": [{"rule": "root-token", "name": "root"}]}
     monitor.write_config()
-    eventually(lambda: hook.told("policy-changed")[-1] == "resolved", "its end")
-    eventually(lambda: "configuration taken up" in monitor.log.read_text(), "the new rules")
+    eventually(lambda: hook.states("policy-changed")[-1] == "resolved", "its end")
+    eventually(lambda: "configuration reloaded" in monitor.log.read_text(), "the new rules")
     server.ask("GET", SECRET)
-    eventually(lambda: "firing" in hook.told("root"), "the new rule's alert")
-    monitor.alerts["rules"] = [{"rule": "outside-hours", "hours": ["08:00-18:00"], "zone": "Mars/Olympus"}]
+    eventually(lambda: "firing" in hook.states("root"), "the new rule's alert")
+    monitor.alerts["rules"] = [{"rule": "outside-hours", "hours": ["08:00-18:00"], "timezone": "Mars/Olympus"}]
     monitor.write_config()
-    status = monitor.until(lambda status: any("no time zone" in one for one in status["problems"]))
-    assert any(
-        "monitor.alerts.rules[0]: this machine knows no time zone Mars/Olympus" in one for one in status["problems"]
-    )
+    status = monitor.until(lambda status: any("unknown time zone" in one for one in status["problems"]))
+    assert any("monitor.alerts.rules[0]: unknown time zone Mars/Olympus" in one for one in status["problems"])

@@ -1,4 +1,4 @@
-"""The monitor's page and `lessee status --watch`, over a real audit log: who read what, what is wrong, and no value."""
+"""The monitor's page and `lessee status --watch` with a real audit log: reads, alerts, and no value."""
 
 import subprocess
 import sys
@@ -24,11 +24,14 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def monitor(server, tmp_path, memory):
-    """It has seen a read by a component, one of a hostile name, a refusal, and a root token."""
+    """It has read a component's access, one of a hostile path, a denial, and the use of a root token."""
     with Monitor(tmp_path / "monitor", memory, {"file": str(server.audit), "name": "vault"}, alerts={}) as one:
         one.port = free_port()
         one.url = f"http://127.0.0.1:{one.port}/"
-        one.config |= {"environment": "production", "status": {"listen": f"127.0.0.1:{one.port}", "insecure": True}}
+        one.config |= {
+            "environment": "production",
+            "status": {"listen": f"127.0.0.1:{one.port}", "allow_unauthenticated": True},
+        }
         one.start().until(lambda status: status["ready"])
         role_id, secret_id = server.approle("seen", 'path "secret/data/production/*" { capabilities = ["read"] }')
         login = {"role_id": role_id, "secret_id": secret_id}
@@ -51,7 +54,7 @@ def firing(status):
     return [one for one in status["alerts"] if one["rule"] == "root-token" and one["firing"]]
 
 
-def test_its_page_tells_who_read_what_and_everybody_can_read_it(server, monitor, tmp_path):
+def test_its_page_lists_the_reads_and_is_accessible(server, monitor, tmp_path):
     with chromium() as browser:
         assert portraits(browser, monitor.url, tmp_path, "monitor") == []
         sight = Sight(browser, monitor.url)
@@ -68,7 +71,7 @@ def test_its_page_tells_who_read_what_and_everybody_can_read_it(server, monitor,
         sight.close()
 
 
-def test_it_is_watched_on_a_terminal_and_before_a_pipe(server, monitor):
+def test_the_status_works_on_a_terminal_and_in_a_pipe(server, monitor):
     environ = {"PATH": "/usr/bin:/bin", "COLUMNS": "160", "LINES": "80", "TERM": "xterm-256color"}
     command = (sys.executable, "-m", "lessee", "status", "--watch")
     terminal = Terminal(*command, cwd=monitor.disk, env=environ)

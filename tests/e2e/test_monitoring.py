@@ -1,4 +1,4 @@
-"""What goes wrong reaches people: real programs, a real Prometheus with our rules, a real Alertmanager."""
+"""Problems of real programs reach the receiver: with a real Prometheus, our rules, and a real Alertmanager."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def observed(tmp_path):
 
 @pytest.fixture
 def sidecar(server, proxy, observed, tmp_path, memory):
-    """Behind a weather of its own, with a login of its own."""
+    """An agent behind its own proxy, with its own login."""
     agent = Sidecar(proxy.address, tmp_path, memory)
     server.put("testing/web/db", password="canary-in-metrics")
     agent.log_in_by_approle(server, READS)
@@ -44,60 +44,60 @@ def sidecar(server, proxy, observed, tmp_path, memory):
     agent.close()
 
 
-def test_vault_that_goes_away_is_told_and_so_is_that_it_is_back(server, sidecar, observed):
+def test_an_outage_of_vault_fires_and_resolves(server, sidecar, observed):
     sidecar.start()
     observed.start("agent")
     assert observed.value("lessee_vault_reachable") == 1
     assert observed.value("lessee_app_fresh") == 1
     eventually(lambda: observed.alerts() == {}, "no alert")
     server.stop()
-    told = observed.people.hear("LesseeVaultUnreachable")
-    assert told["labels"]["job"] == "lessee-agent"
-    assert told["labels"]["severity"] == "warning"
-    assert told["labels"]["instance"] in told["annotations"]["summary"]
-    assert observed.went("LesseeVaultUnreachable") == {"pending", "firing"}
+    alert = observed.receiver.wait_for("LesseeVaultUnreachable")
+    assert alert["labels"]["job"] == "lessee-agent"
+    assert alert["labels"]["severity"] == "warning"
+    assert alert["labels"]["instance"] in alert["annotations"]["summary"]
+    assert observed.states("LesseeVaultUnreachable") == {"pending", "firing"}
     assert observed.alerts()["LesseeVaultUnreachable"] == "active"
-    # That its files may be old follows from it, and is not told beside it.
+    # Stale files follow from the outage, so that alert is suppressed.
     eventually(lambda: observed.alerts().get("LesseeStale") == "suppressed", "stale files", 60)
     server.start()
-    observed.people.hear("LesseeVaultUnreachable", "resolved")
-    heard = str(observed.people.heard)
-    assert "canary-in-metrics" not in heard
-    assert TOKEN not in heard
+    observed.receiver.wait_for("LesseeVaultUnreachable", "resolved")
+    received = str(observed.receiver.alerts)
+    assert "canary-in-metrics" not in received
+    assert TOKEN not in received
 
 
-def test_an_agent_that_was_killed_is_told(sidecar, observed):
+def test_a_killed_agent_fires(sidecar, observed):
     sidecar.start()
     observed.start("agent")
     sidecar.process.kill()
     sidecar.process.wait()
-    assert observed.people.hear("LesseeDown")["labels"]["severity"] == "critical"
+    assert observed.receiver.wait_for("LesseeDown")["labels"]["severity"] == "critical"
     sidecar.start()
-    observed.people.hear("LesseeDown", "resolved")
+    observed.receiver.wait_for("LesseeDown", "resolved")
 
 
-def test_a_rotation_that_fails_again_and_again_is_told_with_its_name(bao, observed, tmp_path, memory):
+def test_a_rotation_that_keeps_failing_fires_with_its_name(bao, observed, tmp_path, memory):
     environment = f"env-{os.urandom(4).hex()}"
     service = Service(bao, tmp_path, memory, environment=environment)
     try:
         service.config["status"] = observed.listen("rotator")
-        service.target("one", every="1s", jitter="0s")
-        service.target("two", secret="app/two", every="30d", jitter="0s")
+        service.target("one", rotation_period="1s", jitter="0s")
+        service.target("two", secret="app/two", rotation_period="30d", jitter="0s")
         service.start()
         service.until(lambda status: status["targets"]["one"]["count"] and status["targets"]["two"]["count"])
         observed.start("rotator")
         service.allow(POLICY.format(environment).replace(f"secret/data/{environment}/app", "secret/none"))
-        told = observed.people.hear("LesseeRotationFailing")
-        assert told["labels"]["target"] == "one"
+        alert = observed.receiver.wait_for("LesseeRotationFailing")
+        assert alert["labels"]["target"] == "one"
         assert observed.value('lessee_rotation_failures_in_a_row{target="one"}') >= 3
         assert observed.value('lessee_rotation_failing{target="two"}') == 0
         service.allow(POLICY.format(environment))
-        observed.people.hear("LesseeRotationFailing", "resolved")
+        observed.receiver.wait_for("LesseeRotationFailing", "resolved")
     finally:
         service.close()
 
 
-def test_an_audit_log_that_cannot_be_read_is_told_by_its_name(observed, tmp_path, memory):
+def test_an_unreadable_audit_log_fires_with_its_name(observed, tmp_path, memory):
     with Audited(tmp_path) as server:
         other = tmp_path / "other.log"
         logs = [{"name": "vault", "file": str(server.audit)}, {"name": "other", "file": str(other)}]
@@ -107,17 +107,17 @@ def test_an_audit_log_that_cannot_be_read_is_told_by_its_name(observed, tmp_path
             monitor.start()
             observed.start("monitor")
             server.put("testing/web/db", password="canary-in-metrics")
-            written = 'lessee_monitor_accesses_total{operation="create",outcome="answered"}'
+            written = 'lessee_monitor_accesses_total{operation="create",outcome="succeeded"}'
             eventually(lambda: observed.value(written), "the write in the metrics", 60)
-            assert observed.people.hear("LesseeMonitorBlind")["labels"]["source"] == "other"
+            assert observed.receiver.wait_for("LesseeMonitorBlind")["labels"]["source"] == "other"
             assert observed.value('lessee_monitor_source_failing{source="vault"}') == 0
             other.write_bytes(server.audit.read_bytes())
-            observed.people.hear("LesseeMonitorBlind", "resolved")
+            observed.receiver.wait_for("LesseeMonitorBlind", "resolved")
         finally:
             monitor.close()
 
 
-def test_what_rules_and_dashboard_name_is_told_by_real_programs(observed, postgres, tmp_path, memory):
+def test_real_programs_have_every_metric_of_the_rules_and_the_dashboard(observed, postgres, tmp_path, memory):
     events = memory / "events.sock"
     with ExitStack() as stack:
         server = stack.enter_context(Audited(tmp_path))
@@ -129,11 +129,11 @@ def test_what_rules_and_dashboard_name_is_told_by_real_programs(observed, postgr
         agent.template("app.env.j2", TEMPLATE + CREDS, format="text")
         agent.config |= {"status": observed.listen("agent"), "events": {"socket": str(events)}}
         agent.config["leases"] = {"on_stop": "revoke"}
-        agent.config["trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
+        agent.config["audit_trail"] = {"directory": str(tmp_path / "trail"), "key_file": str(tmp_path / "trail.key")}
         rotator = Service(server, tmp_path, memory, environment="testing")
         stack.callback(rotator.close)
         rotator.config["status"] = observed.listen("rotator")
-        rotator.target("one", every="1h", jitter="0s")
+        rotator.target("one", rotation_period="1h", jitter="0s")
         monitor = Monitor(tmp_path / "m", memory / "m", {"file": str(server.audit)}, publish=f"unix://{events}")
         stack.callback(monitor.close)
         monitor.config["status"] = observed.listen("monitor")
@@ -141,28 +141,28 @@ def test_what_rules_and_dashboard_name_is_told_by_real_programs(observed, postgr
             program.start()
         observed.start("agent", "rotator", "monitor")
         rotator.until(lambda status: status["targets"]["one"]["count"])
-        asked = list(expressions())
-        told = {name for job in ("agent", "rotator", "monitor") for name in names(observed, job)}
+        queries = list(expressions())
+        exposed = {name for job in ("agent", "rotator", "monitor") for name in names(observed, job)}
         recorded = {rule["record"] for rule in rules("recording") if "record" in rule}
-        for expression in asked:
-            unknown = set(NAME.findall(expression)) - told - recorded
+        for expression in queries:
+            unknown = set(NAME.findall(expression)) - exposed - recorded
             assert not unknown, expression
             observed.query(expression)
-        eventually(lambda: recorded - {name for name in recorded if observed.query(name)} == set(), "the records", 60)
+        eventually(lambda: all(observed.query(name) for name in recorded), "the records", 60)
         agent.stop()
 
 
 def names(observed, job):
-    """What a program tells, in words that promtool has nothing against."""
+    """The metrics of a program, which promtool accepts."""
     text = observed.scrape(job)
-    told = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
-    assert (told.returncode, told.stdout + told.stderr) == (0, "")
+    check = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (check.returncode, check.stdout + check.stderr) == (0, "")
     assert "canary" not in text
     return re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
 
 
 def expressions():
-    """All that rules and dashboard ask."""
+    """All expressions of the rules and the dashboard."""
     for name in ("recording", "alerts"):
         yield from (rule["expr"] for rule in rules(name))
     dashboard = json.loads((FOLDER / "grafana/lessee.json").read_text())
@@ -185,23 +185,23 @@ def rules(name):
         "amtool check-config alertmanager.yml",
     ],
 )
-def test_their_own_tools_find_nothing_wrong(command):
+def test_promtool_and_amtool_accept_the_files(command):
     words = command.split()
     need(shutil.which(words[0]), f"needs {words[0]}: apt install prometheus prometheus-alertmanager")
     done = subprocess.run(words, cwd=FOLDER, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_each_alert_is_seen_to_begin_and_says_what_is_wrong_and_what_to_do():
+def test_each_alert_is_tested_and_has_a_summary_and_an_action():
     tests = yaml.safe_load((FOLDER / "rules.test.yml").read_text())["tests"]
-    seen = json.dumps([test["promql_expr_test"] for test in tests])
+    tested = json.dumps([test["promql_expr_test"] for test in tests])
     for rule in rules("alerts"):
-        assert f'alertname=\\"{rule["alert"]}\\"' in seen, rule["alert"]
+        assert f'alertname=\\"{rule["alert"]}\\"' in tested, rule["alert"]
         assert rule["labels"]["severity"] in {"warning", "critical"}
         assert rule["annotations"].keys() == {"summary", "action"}
 
 
-def test_no_two_panels_of_the_dashboard_lie_on_each_other():
+def test_no_two_panels_of_the_dashboard_overlap():
     panels = json.loads((FOLDER / "grafana/lessee.json").read_text())["panels"]
     places = [panel["gridPos"] for panel in panels]
     cells = [(x, y) for p in places for x in range(p["x"], p["x"] + p["w"]) for y in range(p["y"], p["y"] + p["h"])]

@@ -17,22 +17,22 @@ STATUS = {
     "version": "0.1.0",
     "environment": "production",
     "ready": True,
-    "problems": ["an alert could not be told: webhook: connection refused"],
+    "problems": ["alerts cannot be sent by webhook: connection refused"],
     "sources": [
-        {"name": "vault-1", "kind": "file", "lines": 1_234_567, "behind_bytes": 0, "last_at": AT, "error": None},
-        {"name": "vault-2", "kind": "socket", "lines": 0, "behind_bytes": 0, "last_at": None, "error": "away"},
+        {"name": "vault-1", "kind": "file", "lines": 1_234_567, "lag_bytes": 0, "last_at": AT, "error": None},
+        {"name": "vault-2", "kind": "socket", "lines": 0, "lag_bytes": 0, "last_at": None, "error": "away"},
     ],
     "accesses": {
         "by_path": [{**ACCESS, "path": f"secret/data/production/{'a-long-folder/' * 5}{name}"} for name in range(8)],
-        "refused": 3,
+        "denied": 3,
     },
     "alerts": [
         {
-            "rule": "refusals-in-a-row", "subject": "app-production from 10.20.30.40", "text": "6 refusals in a row",
-            "since": AT, "severity": "critical", "firing": True, "told": {"webhook": False, "alertmanager": True},
+            "rule": "consecutive-denials", "subject": "app-production from 10.20.30.40", "text": "6 denials in a row",
+            "started_at": AT, "severity": "critical", "firing": True, "notified": {"webhook": False, "alertmanager": True},
         },
     ],
-    "publishing": {"redis": {"reachable": True, "published": 17, "waiting": 0, "error": None}},
+    "destinations": {"redis": {"reachable": True, "published": 17, "pending": 0, "error": None}},
 }  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def browser():
 
 def test_a_monitors_page_can_be_read_by_everybody_at_both_widths_in_both_schemes(browser, tmp_path):
     port = free_port()
-    listen = Listen(address=f"127.0.0.1:{port}", token_file=None, hosts=())
+    listen = Listen(address=f"127.0.0.1:{port}", token_file=None, allowed_hosts=())
     answers = Answers(status=lambda: STATUS, alive=lambda: True, metrics=lambda: b"", refresh=list)
     url = f"http://127.0.0.1:{port}/"
     with closing(StatusServer(tmp_path / "s.sock", listen, answers)):

@@ -1,4 +1,4 @@
-"""What Prometheus reads of the monitor's status."""
+"""The monitor's metrics, as Prometheus parses them."""
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,14 +15,14 @@ def status():
         "problems": ["one"],
         "sources": [source("v1"), source("v2", last_at=None, error="it is gone")],
         "accesses": {
-            "by_operation": {"read": {"answered": 7, "refused": 2, "failed": 0}},
+            "by_operation": {"read": {"succeeded": 7, "denied": 2, "failed": 0}},
             "by_path": [{"path": "secret/data/canary-path", "component": "ci", "address": "192.0.2.1", "total": 9}],
         },
     }
 
 
 def source(name, last_at="1970-01-01T00:00:30.000+00:00", error=None):
-    counts = {"lines": 12, "rubbish": 1, "gaps": 0, "behind_bytes": 4096}
+    counts = {"lines": 12, "invalid_lines": 1, "gaps": 0, "lag_bytes": 4096}
     return {"name": name, "last_at": last_at, "error": error} | counts
 
 
@@ -31,25 +31,25 @@ def alert(rule, *, firing=True, severity="warning"):
 
 
 def samples(status):
-    """Name and labels of each sample, and its value."""
+    """The value of each sample, by its name and label values."""
     families = text_string_to_metric_families(exposition(status).decode())
     found = [sample for family in families for sample in family.samples]
     return {" ".join([sample.name, *sample.labels.values()]): sample.value for sample in found}
 
 
-def test_each_source_says_what_was_read_of_it_what_is_left_and_whether_it_can_be_read(status):
+def test_each_source_has_its_counts_its_lag_and_whether_it_is_readable(status):
     found = samples(status)
-    assert [found[f"lessee_monitor_{key}_total v1"] for key in ("lines", "rubbish", "gaps")] == [12, 1, 0]
+    assert [found[f"lessee_monitor_{key}_total v1"] for key in ("lines", "invalid_lines", "gaps")] == [12, 1, 0]
     assert found["lessee_monitor_behind_bytes v1"] == 4096
     assert found["lessee_monitor_last_line_timestamp_seconds v1"] == 30
     assert "lessee_monitor_last_line_timestamp_seconds v2" not in found
     assert [found[f"lessee_monitor_source_failing {name}"] for name in ("v1", "v2")] == [0, 1]
 
 
-def test_accesses_are_counted_by_what_was_done_and_what_came_of_it_and_by_nothing_that_has_no_end(status):
+def test_accesses_are_counted_by_operation_and_outcome_and_by_no_unbounded_label(status):
     found = samples(status)
-    assert found["lessee_monitor_accesses_total read answered"] == 7
-    assert found["lessee_monitor_accesses_total read refused"] == 2
+    assert found["lessee_monitor_accesses_total read succeeded"] == 7
+    assert found["lessee_monitor_accesses_total read denied"] == 2
     before = len(found)
     status["accesses"]["by_path"] *= 100
     assert len(samples(status)) == before
@@ -60,19 +60,19 @@ def test_accesses_are_counted_by_what_was_done_and_what_came_of_it_and_by_nothin
     assert text.count("lessee_monitor_alerts{") == 1
 
 
-def test_alerts_are_counted_by_rule_and_one_that_is_over_is_0_instead_of_gone(status):
+def test_firing_alerts_are_counted_by_rule_and_a_resolved_alert_counts_0(status):
     status["alerts"] = [alert("reads"), alert("reads"), alert("root-token", firing=False, severity="critical")]
     found = samples(status)
     assert found["lessee_monitor_alerts reads warning"] == 2
     assert found["lessee_monitor_alerts root-token critical"] == 0
 
 
-def test_each_publisher_says_whether_it_takes_changes(status):
+def test_each_destination_has_its_counts_and_whether_it_is_reachable(status):
     assert not any("publisher" in name for name in samples(status))
-    redis = {"reachable": False, "published": 5, "waiting": 3, "lost": 1, "error": "connection refused"}
-    status["publishing"] = {"redis": redis}
+    redis = {"reachable": False, "published": 5, "pending": 3, "dropped": 1, "error": "connection refused"}
+    status["destinations"] = {"redis": redis}
     found = samples(status)
     assert found["lessee_monitor_published_total redis"] == 5
     assert found["lessee_monitor_waiting redis"] == 3
-    assert found["lessee_monitor_lost_total redis"] == 1
+    assert found["lessee_monitor_dropped_total redis"] == 1
     assert found["lessee_monitor_publisher_reachable redis"] == 0

@@ -1,4 +1,4 @@
-"""The log of a real server, rotated in each way while it is read: every access once, and in its order."""
+"""A real server's log, rotated in each way while it is read: every access is read once, in order."""
 
 import gzip
 import json
@@ -12,23 +12,23 @@ from itertools import count
 import pytest
 
 from lessee.core.errors import LesseeError
-from lessee.ops.monitor.tailer import Follower
+from lessee.ops.monitor.tailer import Tailer
 from support.programs.monitor import Audited
 
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory):
-    """Of a real log, a request and its answer each."""
+    """The lines of a real log: requests and their responses."""
     folder = tmp_path_factory.mktemp("openbao")
     with Audited(folder) as bao:
         bao.put("production/followed", password="canary-followed")
         bao.ask("GET", "secret/data/production/followed")
         bao.ask("GET", "secret/metadata/production/?list=true")
-    found = [
+    entries = [
         line for line in map(json.loads, bao.audit.read_text().splitlines()) if "remote_address" in line["request"]
     ]
-    assert {line["type"] for line in found} == {"request", "response"}
-    return found
+    assert {line["type"] for line in entries} == {"request", "response"}
+    return entries
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def log(tmp_path, lines):
 
 
 class Log:
-    """A file that a server writes, as it does: appending, to what it once opened."""
+    """A log file. Like a server, it appends to the file that it has opened."""
 
     def __init__(self, path, lines, stack):
         self.path, self.numbers, self.written, self.stack = path, count(), [], stack
@@ -62,16 +62,16 @@ class Log:
         for _ in range(lines):
             self.file.write(self.line())
 
-    # As logrotate has it.
+    # The ways of logrotate.
 
     def rename(self, name=None, *, create=False):
-        """`create`: the new file is there before the server is told."""
+        """`create`: the new file exists before the server reopens its log."""
         self.path.rename(self.path.with_name(name) if name else self.shifted())
         if create:
             self.path.touch()
 
     def shifted(self):
-        """Room for the file as `audit.log.1`."""
+        """Shift the numbered files, and return the free name `audit.log.1`."""
         for number in range(50, 0, -1):
             for end in ("", ".gz"):
                 old = self.path.with_name(f"audit.log.{number}{end}")
@@ -83,34 +83,38 @@ class Log:
         shutil.copyfile(self.path, self.path.with_name(name) if name else self.shifted())
         self.file.truncate(0)
 
-    def pack(self, name="audit.log.1"):
+    def compress(self, name="audit.log.1"):
         path = self.path.with_name(name)
-        with gzip.open(f"{path}.gz", "wb") as packed:
-            packed.write(path.read_bytes())
+        with gzip.open(f"{path}.gz", "wb") as compressed:
+            compressed.write(path.read_bytes())
         path.unlink()
 
 
 class Reader:
-    def __init__(self, log, place=None, **settings):
-        self.follower, self.place = Follower("it", log.path, place, **settings), place
-        log.stack.callback(self.follower.close)
-        self.ids, self.gaps, self.rubbish = [], 0, 0
+    def __init__(self, log, position=None, **settings):
+        self.tailer, self.position = Tailer("it", log.path, position, **settings), position
+        log.stack.callback(self.tailer.close)
+        self.ids, self.gaps, self.invalid_lines = [], 0, 0
 
     def read(self):
-        while (piece := self.follower.read()) is not None:
-            self.ids += [access.id for access in piece.accesses]
-            self.place, self.gaps, self.rubbish = piece.place, self.gaps + piece.gaps, self.rubbish + piece.rubbish
+        while (batch := self.tailer.read()) is not None:
+            self.ids += [access.id for access in batch.accesses]
+            self.position, self.gaps, self.invalid_lines = (
+                batch.position,
+                self.gaps + batch.gaps,
+                self.invalid_lines + batch.invalid_lines,
+            )
         return self.ids
 
-    def again(self, log):
-        """Another process goes on where this one was; what was read stays known."""
-        other = Reader(log, self.place)
-        other.ids, other.gaps, other.rubbish = self.ids, self.gaps, self.rubbish
-        self.follower.close()
+    def restarted(self, log):
+        """Another process continues at this position."""
+        other = Reader(log, self.position)
+        other.ids, other.gaps, other.invalid_lines = self.ids, self.gaps, self.invalid_lines
+        self.tailer.close()
         return other
 
 
-def test_a_line_is_read_once_it_is_whole(log):
+def test_a_line_is_read_when_it_is_complete(log):
     reader = Reader(log)
     log.write(6)
     line = log.line()
@@ -119,17 +123,17 @@ def test_a_line_is_read_once_it_is_whole(log):
         line = log.line()
     log.file.write(line[:100])
     assert reader.read() == log.written[:-1]
-    reader = reader.again(log)
+    reader = reader.restarted(log)
     log.file.write(line[100:])
     assert reader.read() == log.written
 
 
-def test_what_is_written_to_a_renamed_file_is_read_before_the_new_one(log):
+def test_lines_written_to_a_renamed_file_are_read_before_the_new_file(log):
     reader = Reader(log)
     log.write()
     reader.read()
     log.rename(create=True)
-    log.write()  # It has not heard of it yet.
+    log.write()  # Before the server reopens its log.
     assert reader.read() == log.written
     log.write()
     log.reopen()
@@ -139,7 +143,7 @@ def test_what_is_written_to_a_renamed_file_is_read_before_the_new_one(log):
 
 
 @pytest.mark.parametrize("name", [None, "audit.log-20261128", "audit-20261128.log", "audit.log.old"])
-def test_a_file_that_was_renamed_while_nobody_read_is_read_to_its_end(log, name):
+def test_a_file_that_was_renamed_during_downtime_is_read_to_its_end(log, name):
     reader = Reader(log)
     log.write()
     reader.read()
@@ -147,12 +151,12 @@ def test_a_file_that_was_renamed_while_nobody_read_is_read_to_its_end(log, name)
     log.rename(name)
     log.reopen()
     log.write()
-    reader = reader.again(log)
+    reader = reader.restarted(log)
     assert reader.read() == log.written
     assert not reader.gaps
 
 
-def test_several_rotations_while_nobody_reads_lose_nothing_even_where_they_pack(log):
+def test_several_rotations_during_downtime_lose_nothing_even_with_compression(log):
     reader = Reader(log)
     log.write()
     reader.read()
@@ -162,13 +166,13 @@ def test_several_rotations_while_nobody_reads_lose_nothing_even_where_they_pack(
         log.reopen()
         log.write(4 + number)
         if number < 4:
-            log.pack()
-    reader = reader.again(log)
+            log.compress()
+    reader = reader.restarted(log)
     assert reader.read() == log.written
     assert not reader.gaps
 
 
-def test_files_that_were_rotated_away_before_the_first_start_are_no_concern(log):
+def test_files_rotated_before_the_first_start_are_not_read(log):
     log.write()
     log.rename()
     log.reopen()
@@ -177,7 +181,7 @@ def test_files_that_were_rotated_away_before_the_first_start_are_no_concern(log)
     assert Reader(log).read() == log.written[before:]
 
 
-def test_a_first_start_may_begin_at_the_end(log):
+def test_a_first_start_can_begin_at_the_end(log):
     log.write()
     reader = Reader(log, from_end=True)
     assert reader.read() == []
@@ -186,22 +190,22 @@ def test_a_first_start_may_begin_at_the_end(log):
     assert reader.read() == log.written[before:]
 
 
-@pytest.mark.parametrize("away", [False, True])
+@pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize("regrown", [2, 40])
-def test_a_copied_and_truncated_file_loses_nothing(log, away, regrown):
+def test_copying_and_truncating_loses_nothing(log, restarted, regrown):
     reader = Reader(log)
     log.write(12)
     reader.read()
     log.write()
     log.copy_and_truncate()
     log.write(regrown)
-    if away:
-        reader = reader.again(log)
+    if restarted:
+        reader = reader.restarted(log)
     assert reader.read() == log.written
     assert not reader.gaps
 
 
-def test_other_content_of_the_same_size_is_other_content(log):
+def test_new_content_of_the_same_size_is_recognized(log):
     reader = Reader(log)
     log.write(20)
     reader.read()
@@ -211,23 +215,23 @@ def test_other_content_of_the_same_size_is_other_content(log):
     log.file.write(b" " * (size - log.path.stat().st_size - 1) + b"\n")
     assert log.path.stat().st_size == size
     assert reader.read() == log.written
-    assert (reader.gaps, reader.rubbish) == (0, 1)
+    assert (reader.gaps, reader.invalid_lines) == (0, 1)
 
 
-def test_what_was_truncated_before_it_was_read_is_told_once(log):
+def test_truncated_unread_entries_are_one_gap(log):
     reader = Reader(log)
     log.write()
     reader.read()
     log.file.truncate(0)
     for _ in range(3):
         reader.read()
-        reader = reader.again(log)
+        reader = reader.restarted(log)
     log.write()
     assert reader.read() == log.written
     assert reader.gaps == 1
 
 
-def test_what_was_rotated_away_and_removed_is_told_and_the_rest_is_read(log):
+def test_a_removed_unread_file_is_a_gap_and_the_rest_is_read(log):
     reader = Reader(log)
     log.write()
     reader.read()
@@ -238,12 +242,12 @@ def test_what_was_rotated_away_and_removed_is_told_and_the_rest_is_read(log):
     log.path.with_name("audit.log.1").unlink()
     before = len(log.written)
     log.write()
-    reader = reader.again(log)
+    reader = reader.restarted(log)
     assert reader.read() == kept + log.written[before:]
     assert reader.gaps == 1
 
 
-def test_a_clock_that_is_put_back_neither_loses_nor_doubles(log):
+def test_a_clock_set_back_neither_loses_nor_duplicates_entries(log):
     reader = Reader(log)
     log.write()
     reader.read()
@@ -253,13 +257,13 @@ def test_a_clock_that_is_put_back_neither_loses_nor_doubles(log):
         log.reopen()
         log.write()
         assert reader.read() == log.written
-        reader = reader.again(log)
+        reader = reader.restarted(log)
         log.write()
         assert reader.read() == log.written
     assert not reader.gaps
 
 
-def test_a_packed_file_that_is_damaged_is_told_and_the_rest_is_read(log):
+def test_a_damaged_compressed_file_is_a_gap_and_the_rest_is_read(log):
     reader = Reader(log)
     log.write()
     reader.read()
@@ -269,10 +273,10 @@ def test_a_packed_file_that_is_damaged_is_told_and_the_rest_is_read(log):
     log.reopen()
     before = len(log.written)
     log.write()
-    log.pack()
-    packed = log.path.with_name("audit.log.1.gz")
-    packed.write_bytes(packed.read_bytes()[:-100])
-    reader = reader.again(log)
+    log.compress()
+    compressed = log.path.with_name("audit.log.1.gz")
+    compressed.write_bytes(compressed.read_bytes()[:-100])
+    reader = reader.restarted(log)
     found = reader.read()
     assert found[: len(kept)] == kept
     assert found[-len(log.written[before:]) :] == log.written[before:]
@@ -280,7 +284,7 @@ def test_a_packed_file_that_is_damaged_is_told_and_the_rest_is_read(log):
     assert reader.gaps == 1
 
 
-def test_an_edited_file_is_told_and_read_on_at_its_end(log):
+def test_an_edited_file_is_a_gap_and_reading_continues_at_its_end(log):
     reader = Reader(log)
     log.write(20)
     reader.read()
@@ -296,18 +300,18 @@ def test_an_edited_file_is_told_and_read_on_at_its_end(log):
     assert reader.gaps == 1
 
 
-def test_rubbish_is_counted_and_stops_nothing(log):
-    rubbish = [b"\n", b"{}\n", b"null\n", b"\x00\xff\n", b'{"time":1,"type":"response"}\n', b"[" * 5000 + b"\n"]
+def test_invalid_lines_are_counted_and_stop_nothing(log):
+    invalid = [b"\n", b"{}\n", b"null\n", b"\x00\xff\n", b'{"time":1,"type":"response"}\n', b"[" * 5000 + b"\n"]
     log.file.write(b"rubbish before the first line\n")
-    for line in rubbish:
+    for line in invalid:
         log.file.write(line)
         log.write(2)
     reader = Reader(log)
     assert reader.read() == log.written
-    assert reader.rubbish == len(rubbish)  # An empty line is none.
+    assert reader.invalid_lines == len(invalid)  # An empty line is not counted, the first text is.
 
 
-def test_what_is_no_file_beside_the_log_holds_nobody_up(log):
+def test_a_fifo_or_directory_next_to_the_log_does_not_block(log):
     for name in ("audit.log.1", "audit.log.2.gz"):
         os.mkfifo(log.path.with_name(name))
     log.path.with_name("audit.log.3").mkdir()
@@ -316,7 +320,7 @@ def test_what_is_no_file_beside_the_log_holds_nobody_up(log):
     assert Reader(log).read() == log.written
 
 
-def test_a_line_of_twenty_megabytes_is_one(log):
+def test_a_line_of_twenty_megabytes_is_read(log):
     log.write(3)
     line = log.line()
     while b'"type":"response"' not in line:
@@ -326,10 +330,10 @@ def test_a_line_of_twenty_megabytes_is_one(log):
     log.write(3)
     reader = Reader(log)
     assert reader.read() == log.written
-    assert not reader.rubbish
+    assert not reader.invalid_lines
 
 
-def test_a_line_without_an_end_is_left_out_and_what_follows_is_read(log):
+def test_a_line_beyond_the_limit_is_skipped_and_the_next_ones_are_read(log):
     log.write(3)
     log.file.write(b"x" * 40_000_000)
     reader = Reader(log)
@@ -337,16 +341,16 @@ def test_a_line_without_an_end_is_left_out_and_what_follows_is_read(log):
     log.file.write(b"x\n")
     log.write(3)
     assert reader.read() == log.written
-    assert reader.rubbish == 1
+    assert reader.invalid_lines == 1
 
 
-def test_a_file_that_is_no_audit_log_is_refused_with_a_way_out(log):
+def test_a_file_that_is_not_an_audit_log_is_an_error_with_a_remedy(log):
     log.file.write(b"<jsonx>\n</jsonx>\n")
-    with pytest.raises(LesseeError, match="no audit log in JSON; let the device write `format=json`"):
+    with pytest.raises(LesseeError, match="not an audit log in JSON; enable the audit device with `format=json`"):
         Reader(log).read()
 
 
-def test_a_file_that_is_not_there_is_waited_for(tmp_path, log):
+def test_a_missing_file_is_an_error_until_it_exists(tmp_path, log):
     log.path.rename(tmp_path / "elsewhere")
     reader = Reader(log)
     with pytest.raises(LesseeError, match="No such file"):
@@ -357,20 +361,20 @@ def test_a_file_that_is_not_there_is_waited_for(tmp_path, log):
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_whatever_happens_in_whatever_order_each_access_is_read_once(log, seed):
-    draw = random.Random(seed)  # noqa: S311  # No secret comes of it.
+def test_any_sequence_of_rotations_and_restarts_reads_each_access_once(log, seed):
+    draw = random.Random(seed)  # noqa: S311  # It generates no secret.
     reader = Reader(log)
-    reader.read()  # What is rotated away before is no concern.
+    reader.read()  # Files rotated before are not read.
     rotations = 0
     for _ in range(250):
         match draw.choice(("write", "write", "read", "read", "kill", "rotate")):
             case "write":
                 log.write(draw.randrange(1, 12))
-            case "read" if (piece := reader.follower.read()) is not None:
-                reader.ids += [access.id for access in piece.accesses]
-                reader.place, reader.gaps = piece.place, reader.gaps + piece.gaps
+            case "read" if (batch := reader.tailer.read()) is not None:
+                reader.ids += [access.id for access in batch.accesses]
+                reader.position, reader.gaps = batch.position, reader.gaps + batch.gaps
             case "kill":
-                reader = reader.again(log)
+                reader = reader.restarted(log)
             case "rotate" if log.path.stat().st_size:
                 rotations += 1
                 if draw.random() < 0.5:
@@ -382,7 +386,7 @@ def test_whatever_happens_in_whatever_order_each_access_is_read_once(log, seed):
                 else:
                     log.copy_and_truncate()
                 if draw.random() < 0.5:
-                    log.pack()
+                    log.compress()
     assert reader.read() == log.written
     assert not reader.gaps
     assert rotations > 10

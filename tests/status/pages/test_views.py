@@ -224,7 +224,7 @@ def test_a_monitor_shows_who_read_what_its_alerts_and_how_far_it_is():
     alert = {
         "rule": "reads",
         "subject": "db",
-        "since": PAST,
+        "started_at": PAST,
         "text": "101 reads",
         "severity": "warning",
         "firing": True,
@@ -232,32 +232,32 @@ def test_a_monitor_shows_who_read_what_its_alerts_and_how_far_it_is():
     access = {"path": "secret/db", "component": "app", "address": "10.0.0.1", "total": 5, "last_at": PAST}
     status = monitor(
         sources=[
-            {"name": "one", "kind": "file", "lines": 1200, "behind_bytes": 2_000_000, "last_at": PAST, "error": None},
-            {"name": "two", "kind": "stdin", "lines": 5, "behind_bytes": None, "last_at": None, "error": "gone"},
+            {"name": "one", "kind": "file", "lines": 1200, "lag_bytes": 2_000_000, "last_at": PAST, "error": None},
+            {"name": "two", "kind": "stdin", "lines": 5, "lag_bytes": None, "last_at": None, "error": "gone"},
         ],
         accesses={
             "by_path": [{**access, "last_hour": 1}, {**access, "path": "secret/z", "last_hour": 9}],
-            "refused": 2,
+            "denied": 2,
         },
         alerts=[
-            {**alert, "firing": False, "told": None},
-            {**alert, "told": {"webhook": True, "smtp": False, "alertmanager": "503"}},
+            {**alert, "firing": False, "notified": None},
+            {**alert, "notified": {"webhook": True, "smtp": False, "alertmanager": "503"}},
         ],
-        publishing={
-            "redis": {"reachable": True, "published": 7, "waiting": 0, "error": None},
-            "webhook": {"reachable": False, "published": 0, "waiting": 3, "error": "refused"},
+        destinations={
+            "redis": {"reachable": True, "published": 7, "pending": 0, "error": None},
+            "webhook": {"reachable": False, "published": 0, "pending": 3, "error": "refused"},
             "note": "no table",
         },
     )
     assert standing(status) == "1 alert"
     assert facts(status) == {
-        "Alerts": "1 alert", "Accesses in the last hour": "10", "RefusedError": "2", "Lines read": "1,205",
+        "Alerts": "1 alert", "Accesses in the last hour": "10", "Denied": "2", "Lines read": "1,205",
     }  # fmt: skip
-    firing, over = cells(status, "alerts")
+    firing, resolved = cells(status, "alerts")
     assert firing["State"] == "firing"
     assert firing["Subject"] == "db, 101 reads"
     assert firing["Notified"] == "webhook: yes, smtp: not yet, alertmanager: 503"
-    assert over["State"] == "over"
+    assert resolved["State"] == "resolved"
     assert [one["Path"] for one in cells(status, "accesses")] == ["secret/z", "secret/db"]
     redis, webhook = cells(status, "publishing")
     assert redis["State"] == "reachable"
@@ -269,7 +269,7 @@ def test_a_monitor_shows_who_read_what_its_alerts_and_how_far_it_is():
 
 def test_a_monitor_shows_how_rotation_goes_and_who_of_those_it_asks_is_silent():
     target = {"service": "rotator", "target": "db", "next": LATER, "failures": 0, "error": None, "open_for": None}
-    service = {"name": "agent", "asked_at": PAST, "error": None, "leases": 2, "targets": 0}
+    service = {"name": "agent", "checked_at": PAST, "error": None, "leases": 2, "targets": 0}
     status = monitor(
         rotation=[target, target | {"target": "s3", "next": PAST, "failures": 2, "error": "refused", "open_for": 90}],
         services=[service, service | {"name": "rotator", "error": "refused", "leases": None, "targets": None}],
@@ -285,7 +285,7 @@ def test_a_monitor_shows_how_rotation_goes_and_who_of_those_it_asks_is_silent():
 def test_of_very_many_paths_the_busiest_are_shown_and_their_number_told():
     one = {"component": "a", "address": "b", "total": 1, "last_at": PAST}
     paths = [{**one, "path": f"secret/{number}", "last_hour": number} for number in range(500)]
-    status = monitor(accesses={"by_path": paths, "refused": 0})
+    status = monitor(accesses={"by_path": paths, "denied": 0})
     [table] = [table for table in view_of(status, NOW).tables if table.key == "accesses"]
     assert table.title == "Who read what (200 of 500)"
     assert [len(table.rows), table.rows[0][0].text] == [200, "secret/499"]
@@ -325,16 +325,16 @@ ROUGHEST = [
     rotator({ROUGH: target(step=ROUGH, error=ROUGH, failures=1, missing=[ROUGH])}, problems=[ROUGH], version=ROUGH),
     monitor(
         problems=[ROUGH],
-        sources=[{"name": ROUGH, "kind": ROUGH, "lines": 1, "behind_bytes": 0, "last_at": PAST, "error": ROUGH}],
+        sources=[{"name": ROUGH, "kind": ROUGH, "lines": 1, "lag_bytes": 0, "last_at": PAST, "error": ROUGH}],
         accesses={
             "by_path": [
                 {"path": ROUGH, "component": ROUGH, "address": ROUGH, "last_hour": 1, "total": 1, "last_at": None}
             ]
         },
-        alerts=[{"rule": ROUGH, "subject": ROUGH, "since": PAST, "text": ROUGH, "severity": ROUGH, "told": ROUGH}],
-        publishing={ROUGH: {"error": ROUGH}},
+        alerts=[{"rule": ROUGH, "subject": ROUGH, "started_at": PAST, "text": ROUGH, "severity": ROUGH, "notified": ROUGH}],
+        destinations={ROUGH: {"error": ROUGH}},
         rotation=[{"service": ROUGH, "target": ROUGH, "next": None, "failures": 1, "error": ROUGH, "open_for": None}],
-        services=[{"name": ROUGH, "asked_at": None, "error": ROUGH, "leases": None, "targets": None}],
+        services=[{"name": ROUGH, "checked_at": None, "error": ROUGH, "leases": None, "targets": None}],
     ),
 ]  # fmt: skip
 

@@ -16,41 +16,41 @@ AUDIT_SOCKET = 'audit "socket" "listener" { options { address = "%s" socket_type
 
 
 class Audited(OpenBao):
-    """A server of the test's own. It counts what was asked of it, but for what it asks itself at its start."""
+    """The test's own server. `requests` counts those of the test."""
 
     def __init__(self, folder, *, config=None):
         self.audit = folder / "audit.log"
-        self.asked = 0
+        self.requests = 0
         super().__init__(folder, config=config or AUDIT_FILE % self.audit)
 
     def ask(self, method, path, body=None, **settings):
         try:
             return super().ask(method, path, body, **settings)
         finally:
-            self.asked += path != "secret/config"
+            self.requests += path != "secret/config"
 
     def reopen(self):
-        """As logrotate has it told, once it has renamed the file."""
+        """Reopen the log, as logrotate requests it after renaming the file."""
         self.process.send_signal(signal.SIGHUP)
 
 
 class Monitor(Running):
-    """One process over a configuration of the test's own. Nothing lets it in to Vault: it has no token, and no role."""
+    """A monitor process with the test's configuration. It has no login to Vault."""
 
-    def __init__(self, disk, memory, audit, **said):
+    def __init__(self, disk, memory, audit, **block):
         self.disk, self.state, self.memory = disk, disk / "monitor", memory
         disk.mkdir(exist_ok=True)
         self.file, self.log = disk / "lessee.yaml", disk / "monitor.log"
         self.socket = memory / "monitor.sock"
         self.process = None
-        self.config = {"state": str(memory), "monitor": {"audit": audit, "state": str(self.state), **said}}
+        self.config = {"state_dir": str(memory), "monitor": {"audit": audit, "state_dir": str(self.state), **block}}
 
     def write_config(self):
         self.file.with_suffix(".new").write_text(yaml.safe_dump(self.config))
         self.file.with_suffix(".new").rename(self.file)
 
     def command(self, *arguments, before=(), **settings):
-        """`before`: a program that becomes it."""
+        """`before`: a program that executes the command."""
         self.write_config()
         return {
             "args": [*before, sys.executable, "-m", "lessee", "monitor", *arguments],
@@ -65,7 +65,7 @@ class Monitor(Running):
         return self
 
     def once(self):
-        """Read to the end; what went wrong, if anything did."""
+        """Read to the end of the logs."""
         return subprocess.run(**self.command("--once", capture_output=True, text=True, timeout=PATIENCE), check=False)
 
     def __enter__(self):
@@ -77,11 +77,11 @@ class Monitor(Running):
     def source(self, name="vault"):
         return next(one for one in self.status()["sources"] if one["name"] == name)
 
-    def kept(self):
+    def checkpoint(self):
         return json.loads((self.state / "state.json").read_text())
 
 
 def accesses(*files):
-    """The answered requests that some files of a log have, by their ids."""
+    """The ids of the answered requests in the files of a log."""
     lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
     return [line["request"].get("id", "") for line in lines if line["type"] == "response"]

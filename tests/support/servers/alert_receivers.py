@@ -1,4 +1,4 @@
-"""Whom alerts are told to: an HTTP server, a mail server, and Prometheus' Alertmanager, all of them real."""
+"""Real receivers of alerts: an HTTP server, a mail server, and Prometheus' Alertmanager."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from support.programs.sidecar import eventually
 
 
 class Hook:
-    """Keeps what is posted to it. `status`: what it answers."""
+    """Records each POST, and answers with `status`."""
 
     def __init__(self):
         self.requests, self.status = [], 200
@@ -45,7 +45,7 @@ class Hook:
     def alerts(self):
         return [alert for _, _, body in self.requests for alert in body["alerts"]]
 
-    def told(self, rule):
+    def states(self, rule):
         return [alert["state"] for alert in self.alerts() if alert["rule"] == rule]
 
     def __enter__(self):
@@ -58,40 +58,40 @@ class Hook:
 
 
 class MailServer:
-    """Keeps what it is given. It lets in nobody but `ops`, over TLS alone."""
+    """Records each mail. Only the user `ops` can log in, and only over TLS."""
 
     password = "canary-mail"
 
     def __init__(self, pair):
-        """`pair`: a file with its certificate and key."""
+        """`pair`: a file with the certificate and key."""
         self.mails, self._port = [], free_port()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair)
         self._controller = _Controller(
             self, "127.0.0.1", self._port, tls_context=context, require_starttls=True,
-            authenticator=self._knows, auth_required=True,
+            authenticator=self._authenticate, auth_required=True,
         )  # fmt: skip
         self.address = f"127.0.0.1:{self._port}"
 
-    def _knows(self, _server, _session, _envelope, _mechanism, data):
-        good = isinstance(data, LoginPassword) and (data.login, data.password) == (b"ops", self.password.encode())
-        return AuthResult(success=good, handled=good)
+    def _authenticate(self, _server, _session, _envelope, _mechanism, data):
+        valid = isinstance(data, LoginPassword) and (data.login, data.password) == (b"ops", self.password.encode())
+        return AuthResult(success=valid, handled=valid)
 
-    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802  # As aiosmtpd calls it.
+    async def handle_DATA(self, _server, _session, envelope):  # noqa: N802  # aiosmtpd's name.
         self.mails.append(envelope)
-        return "250 taken"
+        return "250 accepted"
 
     def __enter__(self):
         self._controller.start()
         return self
 
     def __exit__(self, *_):
-        self._controller.let_go()
+        self._controller.abort_connections()
         self._controller.stop()
 
 
 class _Controller(Controller):
-    """It leaves no connection open at its end; its parent does where TLS has failed."""
+    """Closes all connections when it stops. The parent class leaves those open on which TLS has failed."""
 
     def factory(self):
         return _Session(self.connections, self.handler, **self.SMTP_kwargs)
@@ -100,13 +100,13 @@ class _Controller(Controller):
         self.connections = []
         super().start()
 
-    def let_go(self):
-        asyncio.run_coroutine_threadsafe(self._let_go(), self.loop).result()
+    def abort_connections(self):
+        asyncio.run_coroutine_threadsafe(self._abort_connections(), self.loop).result()
 
-    async def _let_go(self):
+    async def _abort_connections(self):
         for connection in self.connections:
             connection.abort()
-        await asyncio.sleep(0.01)  # They are closed in the loop's next turn.
+        await asyncio.sleep(0.01)  # The event loop closes them in its next iteration.
 
 
 class _Session(SMTP):
@@ -120,7 +120,7 @@ class _Session(SMTP):
 
 
 class Alertmanager:
-    """The real one, with its state in a folder of the test's own."""
+    """A real Alertmanager with its state in the test's folder."""
 
     def __init__(self, folder, config):
         program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
@@ -134,10 +134,10 @@ class Alertmanager:
         ]  # fmt: skip
 
     def alerts(self, **labels):
-        """Those that it has as firing."""
+        """The firing alerts with these labels."""
         with urllib.request.urlopen(f"{self.url}/api/v2/alerts?active=true", timeout=5) as answer:
-            found = json.loads(answer.read())
-        return [one for one in found if labels.items() <= one["labels"].items()]
+            alerts = json.loads(answer.read())
+        return [one for one in alerts if labels.items() <= one["labels"].items()]
 
     def _is_up(self):
         with suppress(OSError):

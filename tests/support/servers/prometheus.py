@@ -1,4 +1,4 @@
-"""A real Prometheus and a real Alertmanager with what stands in compose/monitoring, in a hurry, and whom they tell."""
+"""A real Prometheus and Alertmanager with the files of compose/monitoring, at short intervals, and a receiver."""
 
 import json
 import re
@@ -22,7 +22,7 @@ TOKEN = "canary-of-the-scrapes"
 
 
 class Observed:
-    """Ports for what is scraped are in `ports`, by job."""
+    """`ports` has the port of each scraped job."""
 
     def __init__(self, folder):
         need(shutil.which("prometheus"), "needs Prometheus: apt install --no-install-recommends prometheus")
@@ -33,48 +33,48 @@ class Observed:
         self.token.write_text(TOKEN)
         self.token.chmod(0o600)
         self.ports = {job: free_port() for job in JOBS}
-        self.people = People()
+        self.receiver = Receiver()
         self._own = {"prometheus": free_port(), "alertmanager": free_port()}
         self._processes = []
 
     def listen(self, job):
-        """What the configuration of such a program says of its status."""
+        """The block `status` of the program's configuration."""
         return {"listen": f"127.0.0.1:{self.ports[job]}", "token_file": str(self.token)}
 
     def start(self, *jobs):
-        """Those that are scraped."""
+        """Start Prometheus and Alertmanager, and wait for a scrape of each job."""
         self._write(jobs)
-        places = {name: f"--web.listen-address=127.0.0.1:{port}" for name, port in self._own.items()}
+        addresses = {name: f"--web.listen-address=127.0.0.1:{port}" for name, port in self._own.items()}
         storage = self.folder / "data"
         own = ["--config.file=prometheus.yml", f"--storage.tsdb.path={storage}"]
-        self._run("prometheus", *own, places["prometheus"])
+        self._run("prometheus", *own, addresses["prometheus"])
         more = ["--config.file=alertmanager.yml", f"--storage.path={storage}-of-alerts", "--cluster.listen-address="]
-        self._run("prometheus-alertmanager", *more, places["alertmanager"])
+        self._run("prometheus-alertmanager", *more, addresses["alertmanager"])
         for job in jobs:
             eventually(lambda job=job: self.value(f'up{{job="lessee-{job}"}}') == 1, f"a scrape of the {job}", 60)
 
     def query(self, expression):
-        """Labels and value of each sample; none while it is not up yet."""
-        said = self._get("prometheus", f"/api/v1/query?query={urllib.parse.quote(expression)}")
-        found = said["data"]["result"] if said else []
-        return [(sample["metric"], float(sample["value"][1])) for sample in found]
+        """Labels and value of each sample. No samples before Prometheus is up."""
+        response = self._get("prometheus", f"/api/v1/query?query={urllib.parse.quote(expression)}")
+        samples = response["data"]["result"] if response else []
+        return [(sample["metric"], float(sample["value"][1])) for sample in samples]
 
     def value(self, expression):
-        found = self.query(expression)
-        return found[0][1] if len(found) == 1 else None
+        samples = self.query(expression)
+        return samples[0][1] if len(samples) == 1 else None
 
-    def went(self, alert):
-        """Which ways an alert has gone in Prometheus."""
-        found = self.query(f'count_over_time(ALERTS{{alertname="{alert}"}}[10m])')
-        return {labels["alertstate"] for labels, _ in found}
+    def states(self, alert):
+        """The states that an alert has had in Prometheus."""
+        samples = self.query(f'count_over_time(ALERTS{{alertname="{alert}"}}[10m])')
+        return {labels["alertstate"] for labels, _ in samples}
 
     def alerts(self):
-        """Those that stand in Alertmanager, each with whether people are told of it: active, or suppressed."""
-        found = self._get("alertmanager", "/api/v2/alerts") or ()
-        return {one["labels"]["alertname"]: one["status"]["state"] for one in found}
+        """The state of each alert in Alertmanager: active or suppressed."""
+        alerts = self._get("alertmanager", "/api/v2/alerts") or ()
+        return {alert["labels"]["alertname"]: alert["status"]["state"] for alert in alerts}
 
     def scrape(self, job):
-        """The text that a program tells."""
+        """The metrics of a program."""
         request = urllib.request.Request(
             f"http://127.0.0.1:{self.ports[job]}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}
         )
@@ -85,10 +85,10 @@ class Observed:
         for process in self._processes:
             process.kill()
             process.wait()
-        self.people.close()
+        self.receiver.close()
 
     def _write(self, jobs):
-        text = hurried((FOLDER / "prometheus.yml").read_text())
+        text = with_short_intervals((FOLDER / "prometheus.yml").read_text())
         for job in JOBS:
             text = text.replace(f'"{job}:9105"', f'"127.0.0.1:{self.ports[job]}"' if job in jobs else "")
         text = text.replace("alertmanager:9093", f"127.0.0.1:{self._own['alertmanager']}")
@@ -96,9 +96,9 @@ class Observed:
         (self.folder / "prometheus.yml").write_text(text)
         (self.folder / "rules").mkdir()
         for file in (FOLDER / "rules").iterdir():
-            (self.folder / "rules" / file.name).write_text(hurried(file.read_text()))
-        text = hurried((FOLDER / "alertmanager.yml").read_text())
-        text = text.replace("receiver:8080", f"127.0.0.1:{self.people.port}")
+            (self.folder / "rules" / file.name).write_text(with_short_intervals(file.read_text()))
+        text = with_short_intervals((FOLDER / "alertmanager.yml").read_text())
+        text = text.replace("receiver:8080", f"127.0.0.1:{self.receiver.port}")
         (self.folder / "alertmanager.yml").write_text(text)
 
     def _run(self, program, *arguments):
@@ -112,23 +112,23 @@ class Observed:
         except urllib.error.HTTPError as exc:
             with exc:
                 if exc.code == HTTPStatus.SERVICE_UNAVAILABLE:
-                    return None  # As below.
+                    return None  # It is not up yet.
                 raise AssertionError(exc.read().decode()) from None
         except OSError:
             return None  # It is not up yet.
 
 
-class People:
-    """Whom Alertmanager tells by its webhook: `heard` has each alert's name, how it stands, and its labels."""
+class Receiver:
+    """Receives Alertmanager's webhook. `alerts` has the name, the status and the body of each alert."""
 
     def __init__(self):
-        self.heard = []
-        people = self
+        self.alerts = []
+        receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                people.heard += [(one["labels"]["alertname"], one["status"], one) for one in body["alerts"]]
+                receiver.alerts += [(one["labels"]["alertname"], one["status"], one) for one in body["alerts"]]
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -140,20 +140,20 @@ class People:
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def hear(self, alert, status="firing", patience=90):
-        """What they hear of it."""
+    def wait_for(self, alert, status="firing", patience=90):
+        """Wait for an alert, and return its body."""
 
-        def look():
-            return next((one for name, how, one in self.heard if (name, how) == (alert, status)), None)
+        def find():
+            return next((body for name, state, body in self.alerts if (name, state) == (alert, status)), None)
 
-        return eventually(look, f"{alert}, {status}", patience)
+        return eventually(find, f"{alert}, {status}", patience)
 
     def close(self):
         self._server.shutdown()
         self._server.server_close()
 
 
-def hurried(text):
-    """Scraped and told each second, and believed once it lasts for three."""
+def with_short_intervals(text):
+    """Scrape, evaluate and send each second, with `for: 3s`."""
     text = re.sub(r"\b(scrape_interval|evaluation_interval|group_interval): \w+", r"\1: 1s", text)
     return re.sub(r"\bgroup_wait: \w+", "group_wait: 0s", re.sub(r"\bfor: \w+", "for: 3s", text))

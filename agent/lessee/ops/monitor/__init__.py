@@ -1,1 +1,1 @@
-"""Reading Vault's audit log as it is written, and telling what is seen in it."""
+"""`lessee monitor`: follows Vault's audit logs, publishes changes, and sends alerts."""

@@ -1,4 +1,4 @@
-"""The sink that counts who reads what, and tells people what is wrong."""
+"""The sink that applies the alert rules and delivers alerts to the configured channels."""
 
 import queue
 import random
@@ -9,172 +9,187 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from lessee.config.alerts import watched
 from lessee.config.grammar.alerts import OutsideHours
-from lessee.config.grammar.operator import Monitor
+from lessee.config.grammar.monitor import Monitor
+from lessee.config.monitor import watch_targets
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.host.clock import boot_time, wall_time
-from lessee.ops.monitor.alert_delivery.channels import Job, Result, Worker, tellers
-from lessee.ops.monitor.alert_delivery.journal import Notified
-from lessee.ops.monitor.policy import outbox, services
-from lessee.ops.monitor.policy.access import Line
-from lessee.ops.monitor.policy.alerts import Telling
-from lessee.ops.monitor.policy.facts import World, source
-from lessee.ops.monitor.policy.outbox import Way
-from lessee.ops.monitor.policy.rules import ruling
-from lessee.ops.monitor.policy.watch import Watch, spelled
-from lessee.ops.monitor.service_poller import EVERY, Looking
+from lessee.ops.monitor.alert_delivery.channels import ChannelWorker, Delivery, DeliveryResult, open_channels
+from lessee.ops.monitor.alert_delivery.journal import DeliveryJournal
+from lessee.ops.monitor.policy import outbox
+from lessee.ops.monitor.policy.access import LogEntry
+from lessee.ops.monitor.policy.alert_engine import AlertEngine
+from lessee.ops.monitor.policy.alerts import Notification
+from lessee.ops.monitor.policy.outbox import Channel
+from lessee.ops.monitor.policy.rules import build_rules
+from lessee.ops.monitor.policy.service_status import Snapshot, parse_source, services_view
+from lessee.ops.monitor.policy.timestamps import rfc3339
+from lessee.ops.monitor.service_poller import POLL_INTERVAL, ServicePoller
 from lessee.telemetry.logs import log
 
-_LEAVE = 3.0
-"""Seconds at the end for a message that is under way."""
+_CLOSE_TIMEOUT = 3.0
+"""Seconds that a delivery in flight gets when the monitor stops."""
 
 
-class Alerting:
-    """Owns the rules, the alerts, and what is still to be told of them: all in the loop's thread."""
+class AlertSink:
+    """Owns the rules, the alerts and the channels' queues, all in the loop's thread."""
 
     name = "alerts"
 
     def __init__(
         self,
-        said: Monitor,
+        config: Monitor,
         *,
         environment: str | None,
         folder: Path,
-        near: Path,
+        base: Path,
         sources: Callable[[], Sequence[Mapping[str, Any]]] = tuple,
-        look_every: float = EVERY,
+        poll_interval: float = POLL_INTERVAL,
     ) -> None:
-        """`folder`: where it keeps what has been told. `near`: where the paths of files start.
+        """`folder` holds the delivery journal. Relative file paths start at `base`.
 
-        `sources`: how each log is, by name, error and last_at.
+        `sources` returns the name, error and last_at of each log.
         """
-        self._ruling = ruling(said.alerts, watches=bool(said.watch), zone=ZoneInfo)
-        self._watch = Watch(self._ruling)
+        self._rule_set = build_rules(config.alerts, polls_services=bool(config.watch), timezone=ZoneInfo)
+        self._engine = AlertEngine(self._rule_set)
         self._sources = sources
-        self._told = Notified(folder / "told.json")
-        self._results: queue.SimpleQueue[Result] = queue.SimpleQueue()
-        found = tellers(said.alerts, environment, near)
-        self._ways = {name: Way(whole=whole) for name, (_, whole) in found.items()}
-        self._workers = {name: Worker(name, one, self._told, self._results) for name, (one, _) in found.items()}
-        self._in_save: Mapping[str, int] = {}
-        self._looking = Looking(watched(said), near, look_every)
+        self._journal = DeliveryJournal(folder / "delivered.json")
+        self._results: queue.SimpleQueue[DeliveryResult] = queue.SimpleQueue()
+        senders = open_channels(config.alerts, environment, base)
+        self._channels = {name: Channel(takes_full_state=full) for name, (_, full) in senders.items()}
+        self._workers = {
+            name: ChannelWorker(name, send, self._journal, self._results) for name, (send, _) in senders.items()
+        }
+        self._in_checkpoint: Mapping[str, int] = {}
+        """How many pending notifications of each channel the last `state` held."""
+        self._poller = ServicePoller(watch_targets(config), base, poll_interval)
         self._status: Mapping[str, Any] = {}
-        self._show(wall_time())
+        self._update_status(wall_time())
 
-    def take(self, lines: Sequence[Line]) -> None:
-        """Count them, and hold them against the rules."""
-        self._watch.take(lines, wall_time())
+    def take(self, entries: Sequence[LogEntry]) -> None:
+        """See Sink."""
+        self._engine.take(entries, wall_time())
 
     def tick(self, now: float) -> None:
-        """Look for what is wrong, and have it told."""
-        # The state that was asked for last has been saved by now: what is told can no more be forgotten.
-        self._ways = {
-            name: outbox.was_saved(way, self._in_save[name]) if name in self._in_save else way
-            for name, way in self._ways.items()
+        """Evaluate the rules, and deliver notifications."""
+        # The last state is saved by now: a notification that is in it can no longer be forgotten.
+        self._channels = {
+            name: outbox.mark_saved(channel, self._in_checkpoint[name]) if name in self._in_checkpoint else channel
+            for name, channel in self._channels.items()
         }
-        self._in_save = {}
-        self._collect(now)
-        sources = tuple(source(one) for one in self._sources())
-        tellings = self._watch.turn(World(now, sources, self._looking.answers()))
-        for telling in tellings:
-            _say(telling)
-        self._ways = {name: outbox.put(way, tellings) for name, way in self._ways.items()}
-        for name in self._ways:
-            self._give(name, now)
-        self._show(now)
+        self._in_checkpoint = {}
+        self._collect_results(now)
+        sources = tuple(parse_source(source) for source in self._sources())
+        notifications = self._engine.evaluate(Snapshot(now, sources, self._poller.results()))
+        for notification in notifications:
+            _log_alert(notification)
+        self._channels = {name: outbox.put(channel, notifications) for name, channel in self._channels.items()}
+        for name in self._channels:
+            self._deliver(name, now)
+        self._update_status(now)
 
     def state(self) -> Any:
-        """What the rules know, the alerts, and what waits to be told."""
-        self._in_save = {name: len(way.waiting) for name, way in self._ways.items()}
-        ways = {name: outbox.kept(way) for name, way in self._ways.items() if not way.whole}
-        return {"watch": self._watch.kept(), "ways": ways}
+        """The state of the rules and alerts, and the pending notifications."""
+        self._in_checkpoint = {name: len(channel.pending) for name, channel in self._channels.items()}
+        channels = {
+            name: outbox.to_state(channel) for name, channel in self._channels.items() if not channel.takes_full_state
+        }
+        return {"engine": self._engine.state(), "channels": channels}
 
     def restore(self, state: Any) -> None:
-        """Of `state`. Raises ValueError."""
+        """Take over `state`. Raises ValueError."""
         try:
-            watch = Watch(self._ruling)
-            watch.restore(state["watch"])
-            ways = {
-                name: outbox.restored(self._ways[name], said)
-                for name, said in state["ways"].items()
-                if name in self._ways
+            engine = AlertEngine(self._rule_set)
+            engine.restore(state["engine"])
+            channels = {
+                name: outbox.from_state(self._channels[name], saved)
+                for name, saved in state["channels"].items()
+                if name in self._channels
             }
         except (ValueError, TypeError, KeyError, AttributeError, msgspec.MsgspecError) as exc:
             raise ValueError(type(exc).__name__) from None
-        self._watch = watch
-        for name, way in ways.items():
-            done = {one.id for one in way.waiting if f"{name}:{one.id}" in self._told}
-            self._ways[name] = outbox.without(way, done)
-        self._show(wall_time())
+        self._engine = engine
+        for name, channel in channels.items():
+            delivered = {one.id for one in channel.pending if f"{name}:{one.id}" in self._journal}
+            self._channels[name] = outbox.without(channel, delivered)
+        self._update_status(wall_time())
 
     def status(self) -> Mapping[str, Any]:
-        """`accesses`, `alerts`, how telling goes, and how the services are that are watched."""
+        """`accesses`, `alerts`, `delivery` of each channel, and `services` and `rotation` of the polled services."""
         return self._status
 
     def close(self) -> None:
-        """What is under way has a moment; the rest is told after the next start."""
-        self._looking.close()
-        deadline = boot_time() + _LEAVE
+        """Wait a moment for deliveries in flight. The next start delivers the rest."""
+        self._poller.close()
+        deadline = boot_time() + _CLOSE_TIMEOUT
         for worker in self._workers.values():
             worker.close()
         for worker in self._workers.values():
             worker.wait(max(0.0, deadline - boot_time()))
 
-    def _collect(self, now: float) -> None:
+    def _collect_results(self, now: float) -> None:
         while not self._results.empty():
             result = self._results.get()
-            before = self._ways[result.way]
-            draw = random.random()  # noqa: S311  # Of how long it waits, nobody's safety hangs.
-            after = outbox.ended(before, result.batch, now, error=result.error, draw=draw, unfit=result.unfit)
-            self._ways[result.way] = after
-            if after.lost > before.lost:
-                log("error", "alerts let go", way=result.way, count=after.lost - before.lost, reason=result.error)
+            before = self._channels[result.channel]
+            draw = random.random()  # noqa: S311  # It only jitters the retry.
+            after = outbox.finish(before, result.batch, now, error=result.error, draw=draw, rejected=result.rejected)
+            self._channels[result.channel] = after
+            dropped = after.dropped - before.dropped
+            if dropped:
+                log("error", "alerts dropped", channel=result.channel, count=dropped, reason=result.error)
             elif result.error is not None and result.error != before.error:
-                log("warning", "alerts cannot be told", way=result.way, reason=result.error, note="it is tried again")
+                note = "delivery will be retried"
+                log("warning", "alert delivery failed", channel=result.channel, reason=result.error, note=note)
             elif result.error is None and before.error is not None:
-                log("info", "alerts can be told again", way=result.way)
+                log("info", "alert delivery recovered", channel=result.channel)
 
-    def _give(self, name: str, now: float) -> None:
-        way, batch = outbox.begin(self._ways[name], now)
-        self._ways[name] = way
+    def _deliver(self, name: str, now: float) -> None:
+        channel, batch = outbox.begin(self._channels[name], now)
+        self._channels[name] = channel
         if batch is not None:
-            self._workers[name].give(Job(batch, self._watch.alerts))
+            self._workers[name].submit(Delivery(batch, self._engine.alerts))
 
-    def _show(self, now: float) -> None:
-        """Any thread may read the status: it is made anew here, and never changed."""
-        said = self._watch.status(now)
-        alerts = [{**alert, "told": self._told_of(alert)} for alert in said["alerts"]]
-        failing = [f"alerts cannot be told by {name}: {way.error}" for name, way in self._ways.items() if way.error]
-        ways = {name: _way(way) for name, way in self._ways.items()}
-        asked = services.view(self._looking.answers())
-        self._status = {**said, **asked, "alerts": alerts, "telling": ways, "problems": failing}
+    def _update_status(self, now: float) -> None:
+        """Build a new status. Any thread may read it, because it is never changed."""
+        status = self._engine.status(now)
+        alerts = [{**alert, "notified": self._notified(alert)} for alert in status["alerts"]]
+        failing = [f"alerts cannot be sent by {name}: {one.error}" for name, one in self._channels.items() if one.error]
+        delivery = {name: _channel_view(channel) for name, channel in self._channels.items()}
+        services = services_view(self._poller.results())
+        self._status = {**status, **services, "alerts": alerts, "delivery": delivery, "problems": failing}
 
-    def _told_of(self, alert: Mapping[str, Any]) -> Mapping[str, bool]:
+    def _notified(self, alert: Mapping[str, Any]) -> Mapping[str, bool]:
+        """Whether each channel has delivered all that is known about the alert."""
         key = (alert["rule"], alert["subject"])
         return {
-            name: not way.news and all((one.alert.rule, one.alert.subject) != key for one in way.waiting)
-            for name, way in self._ways.items()
+            name: not channel.state_changed
+            and all((pending.alert.rule, pending.alert.subject) != key for pending in channel.pending)
+            for name, channel in self._channels.items()
         }
 
 
-def _say(telling: Telling) -> None:
-    alert = telling.alert
-    level = "info" if alert.over_at is not None else "warning"
-    log(level, f"alert {telling.what.value}", rule=alert.rule, subject=alert.subject, text=alert.text)
+def _log_alert(notification: Notification) -> None:
+    alert = notification.alert
+    level = "info" if alert.resolved_at is not None else "warning"
+    log(level, f"alert {notification.kind.value}", rule=alert.rule, subject=alert.subject, text=alert.text)
 
 
-def _way(way: Way) -> Mapping[str, Any]:
-    since = spelled(way.failing_since)
-    return {"told": way.told, "waiting": len(way.waiting), "lost": way.lost, "error": way.error, "since": since}
+def _channel_view(channel: Channel) -> Mapping[str, Any]:
+    return {
+        "delivered": channel.delivered,
+        "pending": len(channel.pending),
+        "dropped": channel.dropped,
+        "error": channel.error,
+        "failing_since": rfc3339(channel.failing_since),
+    }
 
 
-def check_zones(said: Monitor) -> None:
-    """Raises ConfigError where this machine does not know a time zone."""
-    for index, rule in enumerate(said.alerts.rules):
+def check_timezones(config: Monitor) -> None:
+    """Raises ConfigError if this machine does not know a time zone."""
+    for index, rule in enumerate(config.alerts.rules):
         if isinstance(rule, OutsideHours):
             try:
-                ZoneInfo(rule.zone)
+                ZoneInfo(rule.timezone)
             except (ZoneInfoNotFoundError, ValueError, OSError):
-                what, todo = f"this machine knows no time zone {rule.zone}", "correct it, or install the package tzdata"
+                what, todo = f"unknown time zone {rule.timezone}", "correct it, or install the package tzdata"
                 raise ConfigError([LesseeError(what, where=f"monitor.alerts.rules[{index}]", todo=todo)]) from None

@@ -1,35 +1,35 @@
-"""Some lines of a log at a time, as they are handed on."""
+"""Batches of log lines, as sources pass them to the loop."""
 
 from collections.abc import Sequence
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.monitor.policy.access import Access
-from lessee.ops.monitor.policy.cursor import Place
-from lessee.ops.monitor.policy.decoder import NotALineError, decode
+from lessee.ops.monitor.policy.cursor import Position
+from lessee.ops.monitor.policy.decoder import InvalidLineError, decode
 
 
-class Piece(Record, frozen=True):
+class Batch(ImmutableStruct, frozen=True):
     """Some whole lines of a log."""
 
     accesses: Sequence[Access]
-    place: Place | None
-    """How far the log was read with them; None where nobody can go back in it."""
+    position: Position | None
+    """The position after these lines. None for a source that cannot be read again."""
     lines: int = 0
-    rubbish: int = 0
-    """Lines that are none of an audit log."""
+    invalid_lines: int = 0
+    """Lines that are no audit entries."""
     gaps: int = 0
-    """Places before them where something is missing that cannot be found any more."""
+    """Places before these lines at which entries are missing for good."""
 
 
-def decoded(lines: Sequence[bytes], source: str) -> tuple[list[Access], int]:
-    """The accesses in some lines, and how many are no lines of an audit log."""
-    accesses, rubbish = [], 0
+def decode_lines(lines: Sequence[bytes], source: str) -> tuple[list[Access], int]:
+    """The accesses in some lines, and the number of invalid lines."""
+    accesses, invalid = [], 0
     for line in lines:
         try:
             access = decode(line, source) if line else None
-        except NotALineError:
-            rubbish += 1
+        except InvalidLineError:
+            invalid += 1
         else:
             if access is not None:
                 accesses.append(access)
-    return accesses, rubbish
+    return accesses, invalid

@@ -1,4 +1,4 @@
-"""Publishes each change that the audit log shows: to Redis, to webhooks, at a Unix socket."""
+"""Publishes each change in the audit log to Redis, webhooks, and Unix sockets."""
 
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -6,138 +6,147 @@ from typing import Any
 
 import msgspec
 
-from lessee.core.change_events import LONGEST, packed
+from lessee.core.change_events import MAX_MESSAGE_BYTES, encode_message
 from lessee.core.errors import LesseeError
-from lessee.core.immutable import Record
-from lessee.ops.monitor.delivery_queue import DeliveryQueue, Parcel, Place, Waiting
-from lessee.ops.monitor.policy.access import Line
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.monitor.delivery_queue import ChangeMessage, DeliveryQueue, Destination, QueueState
+from lessee.ops.monitor.policy.access import LogEntry
 from lessee.ops.monitor.policy.change_detection import change_of
 
-LATE = 10.0
-"""Seconds between a line and its being read, after which what is told comes too late to be waited for."""
-_WAIT_LONG = 100
-"""Changes that wait and are told of as a problem."""
+MAX_DELAY = 10.0
+"""Seconds between an entry and its being read, after which agents should poll instead of waiting for changes."""
+_MANY_PENDING = 100
+"""Pending changes that are reported as a problem."""
 
 
-class _Kept(Record, frozen=True):
+class _State(ImmutableStruct, frozen=True):
     epoch: str
-    places: Mapping[str, Waiting]
+    destinations: Mapping[str, QueueState]
 
 
-class Publishing:
-    """A sink of the monitor. What has not arrived is part of its state: nothing is lost by a kill.
+class ChangePublisher:
+    """A sink whose state holds the pending changes, so that a kill loses none.
 
-    In Redis nothing is doubled either: the number of the last line stands there, written with its change.
+    Redis gets no change twice: it stores the number of the last entry in the transaction that publishes its change.
     """
 
-    name = "publishing"
+    name = "changes"
 
     def __init__(
-        self, urls: Iterable[str], environments: Collection[str], sees: Callable[[], bool], heartbeat: float
+        self,
+        urls: Iterable[str],
+        environments: Collection[str],
+        logs_readable: Callable[[], bool],
+        heartbeat_interval: float,
     ) -> None:
-        """`environments` are the first elements of KV paths that events name apart. `sees`: all logs can be read.
-
-        `heartbeat`: seconds between two.
-        """
-        self._sees = sees
+        """`environments` are the first elements of KV paths that events report separately."""
+        self._logs_readable = logs_readable
         self._newest: float | None = None
-        """The time of the newest line since the last tick."""
-        self._late = 0.0
-        """Seconds that the newest line was old, as of the last tick; 0 where that does no harm."""
+        """The time of the newest entry since the last tick."""
+        self._delay = 0.0
+        """The age of the newest entry at the last tick, or 0 if it is at most MAX_DELAY."""
         self._environments = environments
         self._epoch = uuid.uuid4().hex
-        """Of this account: another one numbers the log's lines anew."""
-        self._couriers: dict[str, DeliveryQueue] = {}
-        self._urls = tuple(urls)
+        """Identifies this numbering of the log's entries. A new state directory numbers them again."""
+        self._queues: dict[str, DeliveryQueue] = {}
         self._started = False
-        for url in self._urls:
+        for url in urls:
             name = self._name(url)
-            self._couriers[name] = DeliveryQueue(name, self._place(url), heartbeat)
+            self._queues[name] = DeliveryQueue(name, self._destination(url), heartbeat_interval)
 
-    def take(self, lines: Sequence[Line]) -> None:
+    def take(self, entries: Sequence[LogEntry]) -> None:
+        """See Sink."""
         self._start()
-        if lines:
-            self._newest = lines[-1].access.at
-        parcels = [
-            Parcel(line.source, line.number, text.decode())
-            for line in lines
-            if (change := change_of(line.access, self._environments)) is not None
-            # Nobody takes a longer one, and at a socket it would be taken for rubbish that never ends.
-            and len(text := packed(change)) <= LONGEST
+        if entries:
+            self._newest = entries[-1].access.at
+        messages = [
+            ChangeMessage(entry.source, entry.number, text.decode())
+            for entry in entries
+            if (change := change_of(entry.access, self._environments)) is not None
+            # No agent accepts a longer message.
+            and len(text := encode_message(change)) <= MAX_MESSAGE_BYTES
         ]
-        if parcels:
-            for courier in self._couriers.values():
-                courier.put(parcels)
+        if messages:
+            for queue in self._queues.values():
+                queue.enqueue(messages)
 
     def tick(self, now: float) -> None:
+        """See Sink."""
         self._start()
-        # Agents that hear it poll no more: so whoever sees nothing, or is behind, is silent.
-        late = now - self._newest if self._newest is not None else 0.0
-        self._late, self._newest = late if late > LATE else 0.0, None
-        all_of_it = self._sees() and not self._late
-        for courier in self._couriers.values():
-            courier.sees(all_of_it=all_of_it)
+        # An agent that gets heartbeats does not poll. The monitor sends none while it cannot read a log or is late.
+        delay = now - self._newest if self._newest is not None else 0.0
+        self._delay, self._newest = delay if delay > MAX_DELAY else 0.0, None
+        is_up_to_date = self._logs_readable() and not self._delay
+        for queue in self._queues.values():
+            queue.set_up_to_date(is_up_to_date=is_up_to_date)
 
     def state(self) -> Any:
-        kept = _Kept(self._epoch, {name: one.state() for name, one in self._couriers.items()})
-        return msgspec.to_builtins(kept)
+        """See Sink."""
+        state = _State(self._epoch, {name: queue.state() for name, queue in self._queues.items()})
+        return msgspec.to_builtins(state)
 
     def restore(self, state: Any) -> None:
-        kept = msgspec.convert(state, _Kept)
-        self._epoch = kept.epoch
-        for name, courier in self._couriers.items():
-            if name in kept.places:
-                courier.restore(kept.places[name])
+        """See Sink."""
+        saved = msgspec.convert(state, _State)
+        self._epoch = saved.epoch
+        for name, queue in self._queues.items():
+            if name in saved.destinations:
+                queue.restore(saved.destinations[name])
 
     def status(self) -> Mapping[str, Any]:
-        said = {name: courier.status() for name, courier in self._couriers.items()}
-        problems = [line for name, one in said.items() for line in _problems(name, one)]
-        if self._late:
-            late = f"changes are published {self._late:.0f} s late, agents poll meanwhile"
-            problems.append(f"{late}: there is much to read, or the server's clock is not this machine's")
-        return {"publishing": said, "problems": problems}
+        """See Sink."""
+        destinations = {name: queue.status() for name, queue in self._queues.items()}
+        problems = [text for name, status in destinations.items() for text in _problems(name, status)]
+        if self._delay:
+            problems.append(
+                f"changes are published {self._delay:.0f} s late: there are many entries to read, or the server's "
+                "clock differs from this machine's; agents poll until it is resolved"
+            )
+        return {"destinations": destinations, "problems": problems}
 
     def close(self) -> None:
+        """See Sink."""
         if self._started:
-            for courier in self._couriers.values():
-                courier.finish()
-            for courier in self._couriers.values():
-                courier.close()
+            for queue in self._queues.values():
+                queue.finish()
+            for queue in self._queues.values():
+                queue.close()
 
     def _start(self) -> None:
-        # Only now, for what was kept is taken up first.
+        # Not in __init__, because `restore` is called first.
         if not self._started:
             self._started = True
-            for courier in self._couriers.values():
-                courier.start()
+            for queue in self._queues.values():
+                queue.start()
 
     def _name(self, url: str) -> str:
         kind = url.partition(":")[0].rstrip("s") if not url.startswith("unix") else "socket"
         kind = {"redi": "redis", "http": "webhook"}.get(kind, kind)
-        others = sum(name.partition(" ")[0] == kind for name in self._couriers)
+        others = sum(name.partition(" ")[0] == kind for name in self._queues)
         return f"{kind} {others + 1}" if others else kind
 
-    def _place(self, url: str) -> Place:
-        # Each imports what the others have no use for.
+    def _destination(self, url: str) -> Destination:
+        # Each import is only needed for its scheme.
         match url.partition("://"):
             case "redis" | "rediss", _, _:
-                from lessee.ops.monitor.destinations.streams import Streams  # noqa: PLC0415
+                from lessee.ops.monitor.destinations.redis_streams import RedisStreams  # noqa: PLC0415
 
-                return Streams(url, lambda: self._epoch)
+                return RedisStreams(url, lambda: self._epoch)
             case "http" | "https", _, _:
                 from lessee.ops.monitor.destinations.webhook import Webhook  # noqa: PLC0415
 
                 return Webhook(url)
             case "unix", _, path:
-                from lessee.ops.monitor.destinations.sockets import Sockets  # noqa: PLC0415
+                from lessee.ops.monitor.destinations.unix_socket import UnixSocket  # noqa: PLC0415
 
-                return Sockets(path)
+                return UnixSocket(path)
             case _:
-                raise LesseeError("no change can be published there", todo="write redis://, https:// or unix:///")
+                raise LesseeError("unsupported URL to publish changes to", todo="use redis://, https:// or unix:///")
 
 
-def _problems(name: str, said: Mapping[str, Any]) -> Iterable[str]:
-    if said["error"] is not None:
-        yield f"changes are not published: {name}: {said['error']}; {said['waiting']} wait, agents poll meanwhile"
-    elif said["waiting"] > _WAIT_LONG:
-        yield f"changes are published late: {name}: {said['waiting']} wait"
+def _problems(name: str, status: Mapping[str, Any]) -> Iterable[str]:
+    if status["error"] is not None:
+        pending = f"{status['pending']} pending"
+        yield f"changes cannot be published to {name}: {status['error']}; {pending}, agents poll until it is available"
+    elif status["pending"] > _MANY_PENDING:
+        yield f"changes are published late to {name}: {status['pending']} pending"

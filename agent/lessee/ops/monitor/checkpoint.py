@@ -1,4 +1,4 @@
-"""Keeps how far the logs were read, and what was made of them, in one file: neither is ever ahead of the other."""
+"""Stores the position in each log and the state of each sink in one file, so that neither is ahead of the other."""
 
 import fcntl
 import os
@@ -11,76 +11,77 @@ from typing import Any
 import msgspec
 
 from lessee.core.errors import LesseeError, WriteError
-from lessee.core.immutable import Record
-from lessee.host.directories import cannot_write, open_directory
-from lessee.ops.monitor.policy.cursor import Place
+from lessee.core.immutable import ImmutableStruct
+from lessee.host.directories import open_directory, translate_write_errors
+from lessee.ops.monitor.policy.cursor import Position
 from lessee.telemetry.logs import log
 
-LEAP = 1_000_000_000
-"""Numbers that are left out after a kill, where nobody can go back: more than were given since the last save."""
+NUMBER_GAP = 1_000_000_000
+"""Numbers that a source skips after a kill if it cannot be read again. More than it used since the last save."""
 _FILE, _NEW, _LOCK = "state.json", "state.new", "lock"
 _FORMAT = 1
 
 
-class Standing(Record, frozen=True):
-    """How far a log was read. `log`: which it is; under its name there may be another some day."""
+class SourceProgress(ImmutableStruct, frozen=True):
+    """How far a log was read."""
 
-    log: str
-    place: Place | None = None
+    location: str
+    """The file or address. The same name may get another one later."""
+    position: Position | None = None
     number: int = 0
-    """Of the last access; see Line."""
+    """The number of the last access; see LogEntry."""
     accesses: int = 0
     lines: int = 0
-    rubbish: int = 0
+    invalid_lines: int = 0
     gaps: int = 0
     last_at: float = 0.0
     """The time of the last access."""
 
 
-class Kept(Record, frozen=True):
-    """All of it. `is_whole` False: lines may have been heard since that nobody can hear again."""
+class Checkpoint(ImmutableStruct, frozen=True):
+    """The monitor's whole state. `is_final` is False until the monitor stops: entries may have followed."""
 
     format: int = _FORMAT
-    is_whole: bool = True
-    sources: Mapping[str, Standing] = msgspec.field(default_factory=dict)
+    is_final: bool = True
+    sources: Mapping[str, SourceProgress] = msgspec.field(default_factory=dict)
     sinks: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-class Keeper:
-    """A directory, of one monitor at a time."""
+class CheckpointStore:
+    """The state directory, which one monitor uses at a time."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises WriteError: it cannot be made or written, or another monitor has it."""
+        """Raises WriteError if the directory is not writable, or another monitor uses it."""
         self._directory = directory
         self._fd = open_directory(directory, make=(0o700, None, None))
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with cannot_write(directory / _LOCK):
+        with translate_write_errors(directory / _LOCK):
             self._lock = os.open(_LOCK, flags, 0o600, dir_fd=self._fd)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            todo = "end it, or give this one another `monitor: {state: …}`"
-            raise WriteError("another monitor keeps its state there", where=str(directory), todo=todo) from None
+            todo = "stop it, or set another `monitor: {state_dir: …}`"
+            raise WriteError("another monitor uses this directory", where=str(directory), todo=todo) from None
 
-    def load(self) -> Kept:
-        """What was saved last. Raises LesseeError where that cannot be read."""
+    def load(self) -> Checkpoint:
+        """The checkpoint that was saved last. Raises LesseeError if it is not readable."""
         path = self._directory / _FILE
         try:
-            kept = msgspec.json.decode(path.read_bytes(), type=Kept)
+            checkpoint = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
         except FileNotFoundError:
-            return Kept()
+            return Checkpoint()
         except OSError as exc:
-            raise LesseeError(f"what was kept cannot be read: {exc.strerror}", where=str(path)) from None
+            raise LesseeError(f"the monitor's state is not readable: {exc.strerror}", where=str(path)) from None
         except (msgspec.DecodeError, UnicodeDecodeError):
-            kept = None
-        if kept is None or kept.format != _FORMAT:
-            todo = "take the lessee that wrote it, or remove it: then the logs are read, and counted, from the start"
-            raise LesseeError("this is not what a monitor keeps", where=str(path), todo=todo)
-        return kept
+            checkpoint = None
+        if checkpoint is None or checkpoint.format != _FORMAT:
+            todo = "use the version of lessee that wrote it, or remove it to read and count the logs from the start"
+            raise LesseeError("this is not the state of a monitor", where=str(path), todo=todo)
+        return checkpoint
 
     def save(self, text: bytes) -> None:
-        """Instead of what was there; whoever ends us, one of the two is there, whole. Raises WriteError."""
-        with cannot_write(self._directory / _FILE):
+        """Replace the checkpoint atomically. Raises WriteError."""
+        with translate_write_errors(self._directory / _FILE):
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(_NEW, flags, 0o600, dir_fd=self._fd)
             try:
@@ -89,7 +90,7 @@ class Keeper:
                     view = view[os.write(fd, view) :]
                 os.fsync(fd)
             except OSError:
-                # A half of it on a full disk would be in the way of others.
+                # On a full disk, half a file would only take space.
                 os.unlink(_NEW, dir_fd=self._fd)
                 raise
             finally:
@@ -98,63 +99,63 @@ class Keeper:
             os.fsync(self._fd)
 
     def close(self) -> None:
-        """Let another have it."""
+        """Unlock the directory."""
         os.close(self._lock)
         os.close(self._fd)
 
 
-class Saver:
-    """Saves in a thread of its own: a disk may take its time, and who waits for a change should not wait for that."""
+class CheckpointWriter:
+    """Saves checkpoints in its own thread, so that a slow disk delays no change."""
 
-    def __init__(self, keeper: Keeper) -> None:
-        self.trouble: str | None = None
-        """Why the last one could not be saved."""
-        self._keeper = keeper
+    def __init__(self, store: CheckpointStore) -> None:
+        self.error: str | None = None
+        """Why the last checkpoint was not saved, or None."""
+        self._store = store
         self._saved = b""
-        self._wanted: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
+        self._requests: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="lessee-monitor-save", daemon=True)
         self._thread.start()
 
-    def save(self, kept: Kept) -> None:
-        """Soon; the last one counts. What it holds may be changed afterwards."""
-        self._wanted.put(msgspec.json.encode(kept))
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Save soon, unless a newer one replaces it. The caller may change its content afterwards."""
+        self._requests.put(msgspec.json.encode(checkpoint))
 
     def wait(self) -> None:
-        """Until the last one is saved, or could not be."""
+        """Wait until the last checkpoint is saved, or has failed."""
         done = threading.Event()
-        self._wanted.put(done)
+        self._requests.put(done)
         done.wait()
 
     def close(self) -> None:
-        """Once the last one is saved. Raises WriteError."""
-        self._wanted.put(None)
+        """Wait for the last checkpoint. Raises WriteError if it was not saved."""
+        self._requests.put(None)
         self._thread.join()
-        if self.trouble is not None:
-            raise WriteError(self.trouble)
+        if self.error is not None:
+            raise WriteError(self.error)
 
     def _run(self) -> None:
         newest = b""
-        while (wanted := self._wanted.get()) is not None:
-            if isinstance(wanted, bytes):
-                newest = wanted
-                if not self._wanted.empty():
-                    continue  # A newer one may be there.
+        while (request := self._requests.get()) is not None:
+            if isinstance(request, bytes):
+                newest = request
+                if not self._requests.empty():
+                    continue  # A newer one may follow.
             self._save(newest)
-            if isinstance(wanted, threading.Event):
-                wanted.set()
+            if isinstance(request, threading.Event):
+                request.set()
         self._save(newest)
 
     def _save(self, text: bytes) -> None:
         if text in {self._saved, b""}:
             return
         try:
-            self._keeper.save(text)
+            self._store.save(text)
         except WriteError as exc:
-            self._say(f"what was read and counted cannot be kept: {exc}")
+            self._report(f"the monitor's state was not saved: {exc}")
         else:
-            self._saved, self.trouble = text, None
+            self._saved, self.error = text, None
 
-    def _say(self, trouble: str) -> None:
-        if trouble != self.trouble:
-            log("error", "not saved", reason=trouble)
-        self.trouble = trouble
+    def _report(self, error: str) -> None:
+        if error != self.error:
+            log("error", "monitor state not saved", reason=error)
+        self.error = error

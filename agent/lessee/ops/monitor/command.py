@@ -1,4 +1,4 @@
-"""`lessee monitor`: follows Vault's audit log."""
+"""The command `lessee monitor`, which follows Vault's audit logs."""
 
 import argparse
 import os
@@ -10,72 +10,72 @@ from lessee.core.errors import LesseeError, UsageError
 from lessee.core.redaction import Redactor
 from lessee.host.file_watch import Watcher
 from lessee.host.project import find
-from lessee.ops.monitor.loop import Monitoring
-from lessee.ops.monitor.service import Project, load
+from lessee.ops.monitor.loop import MonitorLoop
+from lessee.ops.monitor.wiring import ActiveConfig, load
 from lessee.process.hardening import make_private
 from lessee.status.server import Answers, StatusServer
 from lessee.status.serving import place, refuse_second
 from lessee.telemetry.logs import log, open_log
 
 SOCKET = "monitor.sock"
-"""In `state`: the agent's own is beside it."""
+"""The status socket's name in `state_dir`, next to the agent's."""
 
 
-class NotAllReadError(LesseeError):
+class IncompleteReadError(LesseeError):
     """With --once: a log could not be read to its end."""
 
     exit_code = 75  # EX_TEMPFAIL
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Until SIGTERM or SIGINT, or the end of stdin; then 0. What cannot be read at the start ends it."""
+    """Run until SIGTERM, SIGINT or the end of stdin. Raises LesseeError if the monitor cannot start."""
     make_private()
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     open_log(Redactor(), level=arguments.log_level, form=arguments.log_format)
 
-    def load_it() -> Project:
+    def load_config() -> ActiveConfig:
         return load(path, environ)
 
-    monitoring = Monitoring(load_it, once=arguments.once)
-    # A handler only enqueues: the loop acts.
+    loop = MonitorLoop(load_config, once=arguments.once)
+    # A signal handler only enqueues; the loop acts.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: monitoring.stop())
-    signal.signal(signal.SIGHUP, lambda *_: monitoring.reload())
+        signal.signal(number, lambda *_: loop.stop())
+    signal.signal(signal.SIGHUP, lambda *_: loop.reload())
     if arguments.once:
-        return _read_once(monitoring)
-    log("info", "starting", config=str(path), state=monitoring.project.monitor.state)
+        return _read_once(loop)
+    log("info", "monitor started", config=str(path), state_dir=loop.active.monitor.state_dir)
     with ExitStack() as stack:
-        where = place(monitoring.project.config, SOCKET)
+        where = place(loop.active.config, SOCKET)
         refuse_second(Path(where.socket))
-        stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _answers(monitoring))))
-        monitoring.watch_with(stack.enter_context(closing(Watcher(monitoring.reload))))
-        monitoring.run()
-    log("info", "stopped")
+        stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _answers(loop))))
+        loop.watch_with(stack.enter_context(closing(Watcher(loop.reload))))
+        loop.run()
+    log("info", "monitor stopped")
     return 0
 
 
-def _read_once(monitoring: Monitoring) -> int:
-    for name, said in monitoring.project.logs.items():
-        if said.socket is not None:
-            raise UsageError(f"`{name}` is a socket, which has no end", todo="leave --once out")
-    monitoring.run()
-    errors = monitoring.errors()
+def _read_once(loop: MonitorLoop) -> int:
+    for name, source in loop.active.logs.items():
+        if source.socket is not None:
+            raise UsageError(f"--once needs a log with an end, but `{name}` is a socket", todo="omit --once")
+    loop.run()
+    errors = loop.errors()
     if errors:
-        raise NotAllReadError("\n".join(errors))
+        raise IncompleteReadError("\n".join(errors))
     return 0
 
 
-def _answers(monitoring: Monitoring) -> Answers:
+def _answers(loop: MonitorLoop) -> Answers:
     def metrics() -> bytes:
-        # Imported when the first scrape comes: nobody else needs to pay for it.
+        # Imported with the first scrape, because it is slow.
         from lessee.ops.monitor.metrics import exposition
 
-        return exposition(monitoring.status())
+        return exposition(loop.status())
 
-    def refresh(words: tuple[str, ...]) -> list[str]:
-        if not words:
-            monitoring.reload()
-        return list(words)
+    def refresh(arguments: tuple[str, ...]) -> list[str]:
+        if not arguments:
+            loop.reload()
+        return list(arguments)
 
-    return Answers(status=monitoring.status, alive=monitoring.alive, metrics=metrics, refresh=refresh)
+    return Answers(status=loop.status, alive=loop.is_alive, metrics=metrics, refresh=refresh)

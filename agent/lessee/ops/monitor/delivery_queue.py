@@ -1,4 +1,4 @@
-"""Takes changes to one place in a thread of its own, in order, and keeps them while nobody takes them there."""
+"""Delivers change messages to one destination, in order, in its own thread, and queues them while it is unavailable."""
 
 import random
 import threading
@@ -7,208 +7,210 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
-from lessee.core.change_events import Beat
-from lessee.core.immutable import Record
+from lessee.core.change_events import Heartbeat
+from lessee.core.immutable import ImmutableStruct
 from lessee.host.clock import boot_time
 from lessee.telemetry.logs import log
 
-ROOM = 5000
-"""Changes that are kept; of more the oldest are lost, and told of. Agents look at all when it is there again."""
-_BATCH = 500
-_FIRST, _LONGEST = 0.1, 5.0
-"""Seconds between two tries."""
-_HOLDS = 2.0
-"""Seconds for which it holds that the monitor sees all, once it has said so: it does each second."""
-_GOODBYE = 2.0
-"""Seconds in which, at the end, what is on its way arrives and the leave is taken."""
+MAX_PENDING = 5000
+"""Messages in the queue. More drop the oldest. Agents check every path once the destination is available again."""
+_MAX_BATCH = 500
+_FIRST_RETRY, _LONGEST_RETRY = 0.1, 5.0
+_UP_TO_DATE_FOR = 2.0
+"""Seconds for which `set_up_to_date` holds. The monitor calls it each second."""
+_CLOSE_TIMEOUT = 2.0
+"""Seconds at the end for the delivery in flight and the last heartbeat."""
 
 
-class Parcel(Record, frozen=True):
-    """A change, as JSON, and the line of the log that it comes from."""
+class ChangeMessage(ImmutableStruct, frozen=True):
+    """A change as JSON, with the number of its log entry."""
 
     source: str
     number: int
     content: str
 
 
-class Waiting(Record, frozen=True):
-    """What outlives a courier: what has not arrived, and how much has, or never will."""
+class QueueState(ImmutableStruct, frozen=True):
+    """What a checkpoint holds of a queue."""
 
-    parcels: tuple[Parcel, ...]
+    messages: tuple[ChangeMessage, ...]
     published: int
-    lost: int
+    dropped: int
 
 
-class UndeliveredError(Exception):
-    """It could not be taken there. The text says why, and holds no password. `lost`: it never will be."""
+class PublishError(Exception):
+    """A destination did not accept messages. The text gives the reason, and contains no password.
 
-    def __init__(self, why: str, *, lost: bool = False) -> None:
-        super().__init__(why)
-        self.lost = lost
+    `permanent`: it will never accept them, so they are dropped.
+    """
+
+    def __init__(self, reason: str, *, permanent: bool = False) -> None:
+        super().__init__(reason)
+        self.permanent = permanent
 
 
-class Place(Protocol):
-    """Where changes go; for one thread. Each raises UndeliveredError."""
+class Destination(Protocol):
+    """Where changes are published. One thread uses it. Its methods raise PublishError."""
 
-    most: int
-    """Parcels in one go."""
-    beats: bool
-    """Whether it is told that the monitor is there."""
+    max_batch: int
+    """Messages in one delivery."""
+    takes_heartbeats: bool
 
-    def deliver(self, parcels: Sequence[Parcel]) -> None:
-        """All of them, or none that could not be taken there again."""
+    def deliver(self, messages: Sequence[ChangeMessage]) -> None:
+        """Deliver all messages. After an error they are delivered again."""
         ...
 
-    def beat(self, beat: Beat) -> None:
-        """Say that the monitor is there."""
+    def send_heartbeat(self, heartbeat: Heartbeat) -> None:
+        """Tell agents that the monitor is alive, or is about to stop."""
         ...
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Called after the last delivery."""
         ...
 
 
 class DeliveryQueue:
-    """Goes to one place until closed. All but its own thread only takes the lock for a moment."""
+    """The queue of one destination. Other threads only hold its lock for a moment."""
 
-    def __init__(self, name: str, place: Place, every: float) -> None:
-        """`every`: seconds between two heartbeats."""
+    def __init__(self, name: str, destination: Destination, heartbeat_interval: float) -> None:
         self.name = name
-        self._place = place
-        self._every = every
-        self._waiting: deque[Parcel] = deque()
+        self._destination = destination
+        self._heartbeat_interval = heartbeat_interval
+        self._pending: deque[ChangeMessage] = deque()
         self._wake = threading.Condition()
-        self._seen_until = self._beat_at = float("-inf")
+        self._up_to_date_until = self._next_heartbeat_at = float("-inf")
         self._closed = False
         self._reachable: bool | None = None
-        self._published = self._lost = self._under_way = 0
-        self._lost_and_told = 0
+        self._published = self._dropped = self._in_flight = 0
+        self._dropped_and_announced = 0
+        """Dropped messages that agents know about from a heartbeat."""
         self._error: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"lessee-{name}", daemon=True)
 
     def start(self) -> None:
-        """Go, from now on."""
+        """Start delivering."""
         self._thread.start()
 
-    def put(self, parcels: Sequence[Parcel]) -> None:
-        """Take these there."""
+    def enqueue(self, messages: Sequence[ChangeMessage]) -> None:
+        """Queue messages."""
         with self._wake:
-            self._waiting.extend(parcels)
-            self._lose(len(self._waiting) - ROOM)
+            self._pending.extend(messages)
+            self._drop(len(self._pending) - MAX_PENDING)
             self._wake.notify()
 
-    def sees(self, *, all_of_it: bool) -> None:
-        """While the monitor sees all that happens, and says so each second, that it is there is said in the place."""
+    def set_up_to_date(self, *, is_up_to_date: bool) -> None:
+        """Whether the monitor reads every log without delay. Only then are heartbeats sent."""
         with self._wake:
-            self._seen_until = boot_time() + _HOLDS if all_of_it else float("-inf")
+            self._up_to_date_until = boot_time() + _UP_TO_DATE_FOR if is_up_to_date else float("-inf")
             self._wake.notify()
 
-    def state(self) -> Waiting:
-        """What has not arrived."""
+    def state(self) -> QueueState:
+        """The pending messages and the counts."""
         with self._wake:
-            return Waiting(tuple(self._waiting), self._published, self._lost)
+            return QueueState(tuple(self._pending), self._published, self._dropped)
 
-    def restore(self, kept: Waiting) -> None:
-        """Before the start."""
-        self._waiting.extend(kept.parcels)
-        self._published, self._lost = kept.published, kept.lost
-        self._lost_and_told = kept.lost
+    def restore(self, state: QueueState) -> None:
+        """Take over `state`, before the start."""
+        self._pending.extend(state.messages)
+        self._published, self._dropped = state.published, state.dropped
+        self._dropped_and_announced = state.dropped
 
     def status(self) -> Mapping[str, Any]:
-        """For status.json."""
+        """The destination's part of status.json."""
         with self._wake:
             return {
                 "reachable": bool(self._reachable),
                 "published": self._published,
-                "waiting": len(self._waiting),
-                "lost": self._lost,
+                "pending": len(self._pending),
+                "dropped": self._dropped,
                 "error": self._error,
             }
 
     def finish(self) -> None:
-        """Take what waits there if that can be done at once, and the leave."""
+        """Make one attempt for the pending messages, and send a last heartbeat."""
         with self._wake:
             self._closed = True
             self._wake.notify()
 
     def close(self) -> None:
-        """After `finish`: wait for that, a moment."""
-        self._thread.join(_GOODBYE)
+        """Wait a moment for `finish`."""
+        self._thread.join(_CLOSE_TIMEOUT)
 
-    def _lose(self, count: int) -> None:
-        # What is under way at this moment stays, until it is known what becomes of it.
-        count = min(count, len(self._waiting) - self._under_way)
+    def _drop(self, count: int) -> None:
+        # Messages in flight stay until the result of their delivery is known.
+        count = min(count, len(self._pending) - self._in_flight)
         if count > 0:
-            under_way = [self._waiting.popleft() for _ in range(self._under_way)]
+            in_flight = [self._pending.popleft() for _ in range(self._in_flight)]
             for _ in range(count):
-                self._waiting.popleft()
-            self._waiting.extendleft(reversed(under_way))
-            if not self._lost:
-                log("warning", "changes are lost", place=self.name, reason=f"{ROOM} wait already")
-            self._lost += count
+                self._pending.popleft()
+            self._pending.extendleft(reversed(in_flight))
+            if not self._dropped:
+                log("warning", "changes dropped", destination=self.name, reason=f"{MAX_PENDING} are pending")
+            self._dropped += count
 
     def _run(self) -> None:
-        wait = _FIRST
+        retry_delay = _FIRST_RETRY
         while True:
             with self._wake:
                 self._wait()
-                batch = list(islice(self._waiting, min(_BATCH, self._place.most)))
-                self._under_way = len(batch)
-                closed, lost = self._closed, self._lost
+                batch = list(islice(self._pending, min(_MAX_BATCH, self._destination.max_batch)))
+                self._in_flight = len(batch)
+                closed, dropped = self._closed, self._dropped
             try:
                 if batch:
-                    self._place.deliver(batch)
-                elif self._place.beats:
-                    # After all that waited. Who hears that nobody is there looks at all himself, as he must where
-                    # something was lost.
-                    self._beat_at = boot_time() + self._every
-                    leaving = closed or lost != self._lost_and_told
-                    self._place.beat(Beat("leaving" if leaving else "here", self._every))
-                    self._lost_and_told = lost
-            except UndeliveredError as exc:
-                self._failed(str(exc), len(batch) if exc.lost else 0)
-                if not exc.lost:
+                    self._destination.deliver(batch)
+                elif self._destination.takes_heartbeats:
+                    # Sent after all pending messages. An agent that gets "stopping" checks every path, which it must
+                    # also do if messages were dropped.
+                    self._next_heartbeat_at = boot_time() + self._heartbeat_interval
+                    stopping = closed or dropped != self._dropped_and_announced
+                    heartbeat = Heartbeat("stopping" if stopping else "alive", self._heartbeat_interval)
+                    self._destination.send_heartbeat(heartbeat)
+                    self._dropped_and_announced = dropped
+            except PublishError as exc:
+                self._failed(str(exc), len(batch) if exc.permanent else 0)
+                if not exc.permanent:
                     with self._wake:
-                        self._wake.wait_for(lambda: self._closed, wait * random.uniform(0.5, 1.0))  # noqa: S311
-                    wait = min(_LONGEST, wait * 2)
-            except Exception as exc:  # noqa: BLE001  # A thread that ends silently would tell nobody ever again.
+                        self._wake.wait_for(lambda: self._closed, retry_delay * random.uniform(0.5, 1.0))  # noqa: S311
+                    retry_delay = min(_LONGEST_RETRY, retry_delay * 2)
+            except Exception as exc:  # noqa: BLE001  # Without this thread, no change would be published any more.
                 self._failed(f"internal error: {type(exc).__name__}; please report it", 0)
                 with self._wake:
-                    self._wake.wait_for(lambda: self._closed, _LONGEST)
+                    self._wake.wait_for(lambda: self._closed, _LONGEST_RETRY)
             else:
-                wait = _FIRST
-                self._arrived(len(batch))
+                retry_delay = _FIRST_RETRY
+                self._succeeded(len(batch))
             if closed and (not batch or self._error is not None):
-                self._place.close()
+                self._destination.close()
                 return
 
     def _wait(self) -> None:
-        """For something to deliver, for the next heartbeat, or for the end."""
-        while not (self._closed or self._waiting):
+        """Wait for a message, the next heartbeat, or the end."""
+        while not (self._closed or self._pending):
             now = boot_time()
-            if not self._place.beats or now >= self._seen_until:
+            if not self._destination.takes_heartbeats or now >= self._up_to_date_until:
                 self._wake.wait()
-            elif now < self._beat_at:
-                self._wake.wait(self._beat_at - now)
+            elif now < self._next_heartbeat_at:
+                self._wake.wait(self._next_heartbeat_at - now)
             else:
                 return
 
-    def _arrived(self, count: int) -> None:
+    def _succeeded(self, count: int) -> None:
         with self._wake:
-            self._under_way = 0
+            self._in_flight = 0
             for _ in range(count):
-                self._waiting.popleft()
+                self._pending.popleft()
             self._published += count
             if self._reachable is False:
-                log("info", "changes are published again", place=self.name, waiting=len(self._waiting))
+                log("info", "publishing recovered", destination=self.name, pending=len(self._pending))
             self._reachable, self._error = True, None
 
-    def _failed(self, why: str, lost: int) -> None:
+    def _failed(self, reason: str, dropped: int) -> None:
         with self._wake:
-            self._under_way = 0
-            for _ in range(lost):
-                self._waiting.popleft()
-            self._lost += lost
-            if why != self._error:
-                log("warning", "changes are not published", place=self.name, reason=why, waiting=len(self._waiting))
-            self._reachable, self._error = lost > 0, why
+            self._in_flight = 0
+            for _ in range(dropped):
+                self._pending.popleft()
+            self._dropped += dropped
+            if reason != self._error:
+                log("warning", "publishing failed", destination=self.name, reason=reason, pending=len(self._pending))
+            self._reachable, self._error = dropped > 0, reason

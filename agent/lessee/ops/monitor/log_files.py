@@ -1,4 +1,4 @@
-"""The files of a log: the one that is written, and those that were rotated away."""
+"""Finds and reads the files of an audit log: the current one and the rotated ones."""
 
 import errno
 import gzip
@@ -16,16 +16,16 @@ import msgspec
 
 from lessee.ops.monitor.policy.cursor import File
 
-FIRST_LINE = 1 << 22
-"""Bytes in which a file must have a line of a log."""
-UNREADABLE = (OSError, EOFError, zlib.error)
-"""What reading may raise."""
+FIRST_ENTRY_WITHIN = 1 << 22
+"""Bytes in which a file must have its first audit entry."""
+READ_ERRORS = (OSError, EOFError, zlib.error)
+"""The errors of reading a file."""
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # A FIFO would hang without O_NONBLOCK.
-_PACKED = ".gz"
+_COMPRESSED = ".gz"
 _DATED = r"[-._][0-9][-._0-9TZ:]*"
-_TRIES = 50
+_ATTEMPTS = 50
 _SETTLE = 0.002
-"""Seconds that a rotation is given to come to an end."""
+"""Seconds to wait for a rotation to finish."""
 
 
 class _Timed(msgspec.Struct):
@@ -36,18 +36,18 @@ _timed = msgspec.json.Decoder(_Timed).decode
 
 
 def files_of(path: Path) -> list[File]:
-    """All that are there. Those that cannot be read are left out: of the one that is written, opening it tells why."""
+    """All readable files of the log. If the current file is not readable, opening it gives the reason."""
     found: list[File] = []
-    for _ in range(_TRIES):
-        # A folder that is read while a rotation renames in it may leave a file out.
+    for _ in range(_ATTEMPTS):
+        # Listing a folder while a rotation renames files in it may miss one.
         before, listed = _changed_at(path.parent), _listed(path)
-        looks = [(name, look(path.with_name(name))) for name in listed]
-        found = [file for _, file in looks if file is not None]
-        moved = any(file is not None and file.inode != listed[name] for name, file in looks)
+        inspected = [(name, inspect(path.with_name(name))) for name in listed]
+        found = [file for _, file in inspected if file is not None]
+        moved = any(file is not None and file.inode != listed[name] for name, file in inspected)
         if not moved and _listed(path) == listed and _changed_at(path.parent) == before:
             break
         time.sleep(_SETTLE)
-    # A link to one of them is not another.
+    # Several links to a file count once.
     return list({(file.device, file.inode): file for file in reversed(found)}.values())
 
 
@@ -55,7 +55,7 @@ def _listed(path: Path) -> dict[str, int]:
     """The names of the log's files, and their inodes."""
     try:
         with os.scandir(path.parent) as entries:
-            return {entry.name: entry.stat().st_ino for entry in entries if is_of(path.name, entry.name)}
+            return {entry.name: entry.stat().st_ino for entry in entries if belongs_to(path.name, entry.name)}
     except OSError:
         return {}
 
@@ -67,8 +67,8 @@ def _changed_at(folder: Path) -> int:
         return 0
 
 
-def is_of(log: str, name: str) -> bool:
-    """Whether a file of this name may belong to the log of that one: itself, `audit.log.1`,
+def belongs_to(log: str, name: str) -> bool:
+    """Whether a file of this name may be a file of the log, such as `audit.log.1`,
     `audit.log-20270101.gz`, `audit-20270101.log`.
     """
     if name == log or name.startswith((f"{log}.", f"{log}-", f"{log}_")):
@@ -77,51 +77,51 @@ def is_of(log: str, name: str) -> bool:
     return bool(dot and re.fullmatch(rf"{re.escape(stem)}{_DATED}\.{re.escape(suffix)}(?:\.gz)?", name))
 
 
-def look(path: Path) -> File | None:
-    """What it is now; None where there is no file, or none that can be read."""
-    is_packed = path.name.endswith(_PACKED)
+def inspect(path: Path) -> File | None:
+    """The file's current state, or None if it is missing or not readable."""
+    is_compressed = path.name.endswith(_COMPRESSED)
     try:
         with open_file(path) as file:
             status = os.fstat(file.fileno())
-            return File(path.name, status.st_dev, status.st_ino, status.st_size, began(file), is_packed)
-    except UNREADABLE:
+            return File(path.name, status.st_dev, status.st_ino, status.st_size, first_time(file), is_compressed)
+    except READ_ERRORS:
         return None
 
 
 def open_file(path: Path) -> BinaryIO:
-    """To read what was written, packed or not. Raises OSError."""
-    if path.name.endswith(_PACKED):
+    """Open a file to read its uncompressed content. Raises OSError."""
+    if path.name.endswith(_COMPRESSED):
         if not path.is_file():
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), str(path))  # A FIFO would hang.
         return cast("BinaryIO", gzip.open(path))
     return open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _READ))
 
 
-class Bytes:
-    """What stands in a file, packed or not; of a packed one what is before the last position is gone."""
+class Content:
+    """The uncompressed content of a file. A compressed file can only be read forward."""
 
-    def __init__(self, file: BinaryIO, *, is_packed: bool) -> None:
-        self._file, self._is_packed = file, is_packed
-        self._held, self._start = b"", 0
+    def __init__(self, file: BinaryIO, *, is_compressed: bool) -> None:
+        self._file, self._is_compressed = file, is_compressed
+        self._buffer, self._start = b"", 0
 
     def at(self, position: int, size: int) -> bytes:
-        """So many bytes from there, or as many as there are."""
-        if not self._is_packed:
+        """Up to `size` bytes from a position."""
+        if not self._is_compressed:
             return os.pread(self._file.fileno(), size, position)
-        if position > self._start + len(self._held):
+        if position > self._start + len(self._buffer):
             self._file.seek(position)
-            self._held, self._start = b"", position
-        self._held, self._start = self._held[position - self._start :], position
-        while len(self._held) < size and (more := self._file.read(size - len(self._held))):
-            self._held += more
-        return self._held[:size]
+            self._buffer, self._start = b"", position
+        self._buffer, self._start = self._buffer[position - self._start :], position
+        while len(self._buffer) < size and (more := self._file.read(size - len(self._buffer))):
+            self._buffer += more
+        return self._buffer[:size]
 
     def close(self) -> None:
         self._file.close()
 
 
-def began(file: BinaryIO) -> float | None:
-    """The time of its first line that is one; what is none may stand before it."""
+def first_time(file: BinaryIO) -> float | None:
+    """The time of the first audit entry. Other lines may precede it."""
     for line in _lines(file):
         start = line.find(b"{")
         with suppress(msgspec.DecodeError, ValueError, OverflowError, RecursionError):
@@ -130,8 +130,8 @@ def began(file: BinaryIO) -> float | None:
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Those that end within FIRST_LINE."""
-    text, size, left = b"", 1 << 14, FIRST_LINE
+    """The lines that end within FIRST_ENTRY_WITHIN bytes."""
+    text, size, left = b"", 1 << 14, FIRST_ENTRY_WITHIN
     while left > 0 and (more := file.read(size)):
         *lines, text = (text + more).split(b"\n")
         yield from lines

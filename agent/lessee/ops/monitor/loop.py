@@ -1,4 +1,4 @@
-"""The monitor's loop: takes what the sources read, hands it to the sinks, and keeps how far it came."""
+"""The monitor's loop: passes what the sources read to the sinks, and saves checkpoints."""
 
 import queue
 import threading
@@ -11,92 +11,98 @@ from lessee.core.immutable import replace
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.config_reload import Reloading, Stamps, Watcher
 from lessee.host.project import stamp
-from lessee.ops.monitor.batch import Piece
-from lessee.ops.monitor.checkpoint import LEAP, Keeper, Kept, Saver, Standing
-from lessee.ops.monitor.policy.access import Line
-from lessee.ops.monitor.service import Project, sinks, source
+from lessee.ops.monitor.batch import Batch
+from lessee.ops.monitor.checkpoint import (
+    NUMBER_GAP,
+    Checkpoint,
+    CheckpointStore,
+    CheckpointWriter,
+    SourceProgress,
+)
+from lessee.ops.monitor.policy.access import LogEntry
 from lessee.ops.monitor.sink import Sink
-from lessee.ops.monitor.sources import Ended, Event, Heard, Source, Stood
-from lessee.ops.monitor.view import status
+from lessee.ops.monitor.sources import Event, LinesRead, Source, SourceEnded, SourceIdle
+from lessee.ops.monitor.view import build_status
+from lessee.ops.monitor.wiring import ActiveConfig, build_sinks, build_source
 from lessee.telemetry.logs import log
 
-TICK = 1.0
-"""Seconds between ticks, and between saves."""
-STANDS_STILL = 30.0
-"""Seconds without a turn of the loop after which /healthz is red."""
+TICK_INTERVAL = 1.0
+"""Seconds between ticks, and between checkpoints."""
+_ALIVE_TIMEOUT = 30.0
+"""Seconds without an iteration of the loop after which /healthz fails."""
 
 
-class _Note(Enum):
-    """What the loop itself is told."""
+class _Request(Enum):
+    """A request to the loop itself."""
 
     STOP = "stop"
     RELOAD = "reload"
 
 
-_Mail = _Note | tuple[object, Event]
-"""An event comes with what tells its source from another that had its name before."""
+_Message = _Request | tuple[object, Event]
+"""An event has a token, which tells its source from an earlier one with the same name."""
 
 
-class Monitoring:
-    """Owns all sources and sinks: what becomes of them does so in the thread that runs the loop."""
+class MonitorLoop:
+    """Owns all sources and sinks. Only the thread of the loop changes them."""
 
-    def __init__(self, load: Callable[[], Project], *, once: bool = False) -> None:
-        """`load` reads the configuration, and raises LesseeError. `once`: end where the logs end now.
+    def __init__(self, load: Callable[[], ActiveConfig], *, once: bool = False) -> None:
+        """`load` reads the configuration, and raises LesseeError. `once`: stop at the current end of the logs.
 
-        Raises LesseeError where what was kept cannot be read, or is another monitor's.
+        Raises LesseeError if the state is not readable, or another monitor uses it.
         """
         self._load, self._once = load, once
-        self._project = load()
-        self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
-        self._mutex = threading.Lock()  # Of the sinks: who asks for the status does so from other threads.
-        self._keeper = Keeper(Path(self._project.monitor.state))
-        self._saver = Saver(self._keeper)
-        kept = self._keeper.load()
-        self._standings, self._was_whole = dict(kept.sources), kept.is_whole
-        self._sunk = dict(kept.sinks)
-        """What the sinks have to keep, of those too that the configuration has no more."""
-        self._rubbish_told: set[str] = set()
+        self._active = load()
+        self._mailbox: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._mutex = threading.Lock()  # Guards the sinks, because other threads ask for the status.
+        self._store = CheckpointStore(Path(self._active.monitor.state_dir))
+        self._writer = CheckpointWriter(self._store)
+        checkpoint = self._store.load()
+        self._progress, self._was_final = dict(checkpoint.sources), checkpoint.is_final
+        self._sink_states = dict(checkpoint.sinks)
+        """The states of all sinks, also of those that the configuration no longer has."""
+        self._reported_invalid: set[str] = set()
         self._sources: dict[str, Source] = {}
         self._tokens: dict[str, object] = {}
         self._errors: dict[str, str | None] = {}
-        """Of the sources that have said how they stand."""
+        """The error of each source that has reported its state."""
         self._ended: set[str] = set()
         self._sinks: list[Sink] = []
-        self._turned_at = self._ticked_at = boot_time()
+        self._iterated_at = self._ticked_at = boot_time()
         self._reloading = Reloading()
 
     @property
-    def project(self) -> Project:
-        """The one in force."""
-        return self._project
+    def active(self) -> ActiveConfig:
+        """The configuration in effect."""
+        return self._active
 
-    # What other threads may call.
+    # Other threads may call these.
 
     def stop(self) -> None:
-        """End the loop. A signal's handler may call it."""
-        self._mail.put(_Note.STOP)
+        """Stop the loop. A signal handler may call it."""
+        self._mailbox.put(_Request.STOP)
 
     def reload(self) -> None:
-        """Read the configuration again. A signal's handler may call it."""
-        self._mail.put(_Note.RELOAD)
+        """Reload the configuration. A signal handler may call it."""
+        self._mailbox.put(_Request.RELOAD)
 
-    def alive(self) -> bool:
-        """Whether the loop turns."""
-        return boot_time() - self._turned_at < STANDS_STILL
+    def is_alive(self) -> bool:
+        """Whether the loop iterates."""
+        return boot_time() - self._iterated_at < _ALIVE_TIMEOUT
 
     def status(self) -> Mapping[str, Any]:
-        """status.json."""
+        """The content of status.json."""
         with self._mutex:
-            told = [sink.status() for sink in self._sinks]
-            standings = {name: self._standings[name] for name in self._sources}
-            project, errors = self._project, dict(self._errors)
-        problems = [text for text in (self._reloading.trouble, self._saver.trouble) if text is not None]
-        return status(project, standings, errors, told, problems)
+            sink_statuses = [sink.status() for sink in self._sinks]
+            progress = {name: self._progress[name] for name in self._sources}
+            active, errors = self._active, dict(self._errors)
+        problems = [text for text in (self._reloading.trouble, self._writer.error) if text is not None]
+        return build_status(active, progress, errors, sink_statuses, problems)
 
-    def logs(self) -> Sequence[Mapping[str, Any]]:
-        """As the sinks may ask."""
+    def log_status(self) -> Sequence[Mapping[str, Any]]:
+        """The name, error and last_at of each log, for the sinks."""
         return [
-            {"name": name, "error": self._errors.get(name), "last_at": self._standings[name].last_at}
+            {"name": name, "error": self._errors.get(name), "last_at": self._progress[name].last_at}
             for name in tuple(self._sources)
         ]
 
@@ -107,189 +113,190 @@ class Monitoring:
     # The loop.
 
     def watch_with(self, watcher: Watcher) -> None:
-        """Have the configuration's file watched."""
+        """Watch the configuration file."""
         self._reloading.watch_with(watcher, self._stamps())
 
     def run(self) -> None:
-        """Until it is stopped, or all logs have come to their end. Raises WriteError: the end could not be saved."""
+        """Run until `stop`, or the end of all logs. Raises WriteError if the last checkpoint is not saved."""
         try:
-            self._take_up(self._project)
-            self._save(is_whole=False)
-            while self._turn():
+            self._apply(self._active)
+            self._save(is_final=False)
+            while self._iterate():
                 self._tick()
-            self._leave()
+            self._finish()
         finally:
-            # What goes wrong in the middle of lines is not kept: they are read again.
-            for one in self._sources.values():
-                one.close()
+            # After an error in the middle of a batch nothing is saved: the next start reads the batch again.
+            for source in self._sources.values():
+                source.close()
             try:
-                self._saver.close()
+                self._writer.close()
             finally:
-                self._keeper.close()
+                self._store.close()
 
-    def _turn(self) -> bool:
-        """Whether to go on."""
-        notes = set()
-        for mail in self._collect(self._ticked_at + TICK - boot_time()):
-            if isinstance(mail, _Note):
-                notes.add(mail)
+    def _iterate(self) -> bool:
+        """Process messages. Returns whether to continue."""
+        requests = set()
+        for message in self._receive(self._ticked_at + TICK_INTERVAL - boot_time()):
+            if isinstance(message, _Request):
+                requests.add(message)
             else:
-                self._hear(*mail)
-        self._turned_at = boot_time()
-        if _Note.RELOAD in notes:
-            self._reloading.reload(self._stamps(), self._take_up_edits)
-        return _Note.STOP not in notes and not self._ended >= self._sources.keys()
+                self._process(*message)
+        self._iterated_at = boot_time()
+        if _Request.RELOAD in requests:
+            self._reloading.reload(self._stamps(), self._apply_edits)
+        return _Request.STOP not in requests and not self._ended >= self._sources.keys()
 
-    def _collect(self, wait: float) -> Iterator[_Mail]:
+    def _receive(self, timeout: float) -> Iterator[_Message]:
         try:
-            yield self._mail.get(timeout=wait) if wait > 0 else self._mail.get_nowait()
-            for _ in range(self._mail.qsize()):
-                yield self._mail.get_nowait()
+            yield self._mailbox.get(timeout=timeout) if timeout > 0 else self._mailbox.get_nowait()
+            for _ in range(self._mailbox.qsize()):
+                yield self._mailbox.get_nowait()
         except queue.Empty:
             return
 
-    def _hear(self, token: object, event: Event) -> None:
+    def _process(self, token: object, event: Event) -> None:
         if self._tokens.get(event.source) is not token:
-            return  # It is no longer read.
+            return  # The source is closed.
         match event:
-            case Heard(name, piece):
-                self._take(name, piece)
-                self._stands(name, None)
-                self._sources[name].taken()
-            case Stood(name, error):
-                self._stands(name, error)
-            case Ended(name):
+            case LinesRead(name, batch):
+                self._take(name, batch)
+                self._set_error(name, None)
+                self._sources[name].acknowledge()
+            case SourceIdle(name, error):
+                self._set_error(name, error)
+            case SourceEnded(name):
                 self._ended.add(name)
             case _:
                 assert_never(event)
 
-    def _take(self, name: str, piece: Piece) -> None:
-        standing = self._standings[name]
-        first = standing.number + 1
-        lines = [Line(name, number, access) for number, access in enumerate(piece.accesses, first)]
+    def _take(self, name: str, batch: Batch) -> None:
+        progress = self._progress[name]
+        first = progress.number + 1
+        entries = [LogEntry(name, number, access) for number, access in enumerate(batch.accesses, first)]
         with self._mutex:
-            if lines:
+            if entries:
                 for sink in self._sinks:
-                    sink.take(lines)
-            self._standings[name] = replace(
-                standing,
-                place=piece.place,
-                number=standing.number + len(lines),
-                accesses=standing.accesses + len(lines),
-                lines=standing.lines + piece.lines,
-                rubbish=standing.rubbish + piece.rubbish,
-                gaps=standing.gaps + piece.gaps,
-                last_at=lines[-1].access.at if lines else standing.last_at,
+                    sink.take(entries)
+            self._progress[name] = replace(
+                progress,
+                position=batch.position,
+                number=progress.number + len(entries),
+                accesses=progress.accesses + len(entries),
+                lines=progress.lines + batch.lines,
+                invalid_lines=progress.invalid_lines + batch.invalid_lines,
+                gaps=progress.gaps + batch.gaps,
+                last_at=entries[-1].access.at if entries else progress.last_at,
             )
-        if standing.place is None and piece.place is not None:
-            # Whatever is rotated from now on is our concern, whoever ends us.
-            self._save(is_whole=False)
-            self._saver.wait()
-        if piece.rubbish and name not in self._rubbish_told:
-            self._rubbish_told.add(name)
-            log("warning", "not a line of an audit log", source=name, note="such lines are left out, and counted")
+        if progress.position is None and batch.position is not None:
+            # From now on a kill must not lose what is rotated away.
+            self._save(is_final=False)
+            self._writer.wait()
+        if batch.invalid_lines and name not in self._reported_invalid:
+            self._reported_invalid.add(name)
+            log("warning", "invalid audit lines skipped", source=name, note="invalid_lines in the status counts them")
 
-    def _stands(self, name: str, error: str | None) -> None:
+    def _set_error(self, name: str, error: str | None) -> None:
         before = self._errors.get(name)
         self._errors[name] = error
         if error is not None and error != before:
-            log("error", "audit log cannot be read", source=name, reason=error)
+            log("error", "audit log not readable", source=name, reason=error)
         if error is None and before is not None:
-            log("info", "audit log can be read again", source=name)
+            log("info", "audit log recovered", source=name)
 
     def _tick(self) -> None:
-        if boot_time() - self._ticked_at < TICK:
+        if boot_time() - self._ticked_at < TICK_INTERVAL:
             return
         self._ticked_at, now = boot_time(), wall_time()
         with self._mutex:
             for sink in self._sinks:
                 sink.tick(now)
-        self._save(is_whole=False)
+        self._save(is_final=False)
 
-    def _save(self, *, is_whole: bool) -> None:
+    def _save(self, *, is_final: bool) -> None:
         with self._mutex:
-            self._sunk |= {sink.name: sink.state() for sink in self._sinks}
-        self._saver.save(Kept(is_whole=is_whole, sources=self._standings, sinks=self._sunk))
+            self._sink_states |= {sink.name: sink.state() for sink in self._sinks}
+        self._writer.save(Checkpoint(is_final=is_final, sources=self._progress, sinks=self._sink_states))
 
-    def _leave(self) -> None:
-        for one in self._sources.values():
-            one.close()
+    def _finish(self) -> None:
+        for source in self._sources.values():
+            source.close()
         self._drain()
         for sink in self._sinks:
             sink.close()
-        self._save(is_whole=True)
+        self._save(is_final=True)
 
     # Configurations.
 
-    def _take_up_edits(self) -> None:
-        project = self._load()
-        if project.config != self._project.config:
-            _tell_what_needs_a_start(self._project, project)
-            self._take_up(project)
-            log("info", "configuration taken up", sources=", ".join(project.logs))
+    def _apply_edits(self) -> None:
+        active = self._load()
+        if active.config != self._active.config:
+            _warn_of_restart(self._active, active)
+            self._apply(active)
+            log("info", "configuration reloaded", sources=", ".join(active.logs))
 
-    def _take_up(self, project: Project) -> None:
-        """Logs that stay the same are read on, and what all sinks know goes over to those that follow them."""
-        logs = {name: project.log_of(name) for name in project.logs}
-        gone = [name for name in self._sources if self._standings[name].log != logs.get(name)]
-        for name in gone:
+    def _apply(self, active: ActiveConfig) -> None:
+        """Continue unchanged logs, and pass the state of each sink to its successor."""
+        locations = {name: active.log_location(name) for name in active.logs}
+        removed = [name for name in self._sources if self._progress[name].location != locations.get(name)]
+        for name in removed:
             self._sources[name].close()
         self._drain()
         with self._mutex:
-            for name in gone:
+            for name in removed:
                 del self._sources[name], self._tokens[name], self._errors[name]
             for sink in self._sinks:
                 sink.close()
-            self._sunk |= {sink.name: sink.state() for sink in self._sinks}
-            self._sinks = sinks(project, self.logs)
+            self._sink_states |= {sink.name: sink.state() for sink in self._sinks}
+            self._sinks = build_sinks(active, self.log_status)
             for sink in self._sinks:
                 self._restore(sink)
-            self._project = project
-        self._ended.intersection_update(logs)
-        for name in logs.keys() - self._sources.keys():
-            self._begin(name, logs[name])
+            self._active = active
+        self._ended.intersection_update(locations)
+        for name in locations.keys() - self._sources.keys():
+            self._start_source(name, locations[name])
 
-    def _begin(self, name: str, log_of_it: str) -> None:
-        standing = self._standings.get(name, Standing(log_of_it))
-        if standing.log != log_of_it:
-            standing = replace(standing, log=log_of_it, place=None)
-        is_heard_once = self._project.logs[name].file is None
-        if is_heard_once and not self._was_whole:
-            # Nobody can go back there: numbers that may have been given since are not given again.
-            standing = replace(standing, number=(standing.number // LEAP + 1) * LEAP)
+    def _start_source(self, name: str, location: str) -> None:
+        progress = self._progress.get(name, SourceProgress(location))
+        if progress.location != location:
+            progress = replace(progress, location=location, position=None)
+        is_rereadable = self._active.logs[name].file is not None
+        if not is_rereadable and not self._was_final:
+            # Entries after the last checkpoint are lost. Their numbers must not be used again.
+            progress = replace(progress, number=(progress.number // NUMBER_GAP + 1) * NUMBER_GAP)
         token = object()
-        one = source(self._project, name, standing, lambda event: self._mail.put((token, event)), once=self._once)
+        source = build_source(
+            self._active, name, progress, lambda event: self._mailbox.put((token, event)), once=self._once
+        )
         with self._mutex:
-            self._standings[name], self._sources[name], self._tokens[name] = standing, one, token
-        if is_heard_once:
-            self._save(is_whole=False)
-            self._saver.wait()
-        one.start()
+            self._progress[name], self._sources[name], self._tokens[name] = progress, source, token
+        if not is_rereadable:
+            self._save(is_final=False)
+            self._writer.wait()
+        source.start()
 
     def _drain(self) -> None:
-        """Take what those have posted that will not be asked any more."""
-        notes = []
-        for mail in self._collect(0.0):
-            if isinstance(mail, _Note):
-                notes.append(mail)
+        """Process what closed sources have posted."""
+        requests = []
+        for message in self._receive(0.0):
+            if isinstance(message, _Request):
+                requests.append(message)
             else:
-                self._hear(*mail)
-        for note in notes:
-            self._mail.put(note)
+                self._process(*message)
+        for request in requests:
+            self._mailbox.put(request)
 
     def _restore(self, sink: Sink) -> None:
-        if sink.name not in self._sunk:
+        if sink.name not in self._sink_states:
             return
         try:
-            sink.restore(self._sunk[sink.name])
+            sink.restore(self._sink_states[sink.name])
         except ValueError:
-            log("warning", "begins anew", sink=sink.name, reason="what was kept of it is not what it keeps")
+            log("warning", "sink state discarded", sink=sink.name, reason="it is not valid for this version of lessee")
 
     def _stamps(self) -> Stamps:
-        return {self._project.path: stamp(self._project.path)}
+        return {self._active.path: stamp(self._active.path)}
 
 
-def _tell_what_needs_a_start(old: Project, new: Project) -> None:
-    mine, its = (old.config.status, old.monitor.state), (new.config.status, new.monitor.state)
-    if mine != its:
-        log("warning", "takes effect at the next start", key="status, monitor.state")
+def _warn_of_restart(old: ActiveConfig, new: ActiveConfig) -> None:
+    if (old.config.status, old.monitor.state_dir) != (new.config.status, new.monitor.state_dir):
+        log("warning", "restart required", key="status, monitor.state_dir", note="the edit has no effect before")

@@ -10,10 +10,10 @@ from lessee.telemetry import exposition as ex
 
 _COUNTS = {
     "lines": "Lines that were read.",
-    "rubbish": "Lines that are none of an audit log.",
+    "invalid_lines": "Lines that are no audit entries.",
     "gaps": "Places where lines are lost.",
 }
-_PUBLISHED = {"published": "Changes that were told.", "lost": "Changes that were let go, for there was no room."}
+_PUBLISHED = {"published": "Changes that were published.", "dropped": "Changes that were dropped."}
 
 
 def exposition(status: Mapping[str, Any]) -> bytes:
@@ -31,8 +31,8 @@ def _all(status: Mapping[str, Any]) -> Iterator[Metric]:
     yield ex.counters("lessee_monitor_accesses", "Answered requests.", ["operation", "outcome"], counts)
     if "alerts" in status:
         yield _alerts(status["alerts"])
-    if "publishing" in status:
-        yield from _publishing(status["publishing"])
+    if "destinations" in status:
+        yield from _publishing(status["destinations"])
 
 
 def _sources(sources: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
@@ -42,7 +42,7 @@ def _sources(sources: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     for key, text in _COUNTS.items():
         counts = [([one["name"]], one[key]) for one in sources]
         yield ex.counters(f"lessee_monitor_{key}", text, ["source"], counts)
-    yield each("behind_bytes", "What is still to be read.", {one["name"]: one["behind_bytes"] for one in sources})
+    yield each("behind_bytes", "What is still to be read.", {one["name"]: one["lag_bytes"] for one in sources})
     text = "When the last line was written that was read."
     yield each("last_line_timestamp_seconds", text, {one["name"]: ex.moment(one["last_at"]) for one in sources})
     failing = {one["name"]: one["error"] is not None for one in sources}
@@ -61,7 +61,7 @@ def _publishing(publishers: Mapping[str, Mapping[str, Any]]) -> Iterator[Metric]
     for key, text in _PUBLISHED.items():
         counts = [([name], one[key]) for name, one in publishers.items()]
         yield ex.counters(f"lessee_monitor_{key}", text, ["publisher"], counts)
-    waiting = {name: one["waiting"] for name, one in publishers.items()}
+    waiting = {name: one["pending"] for name, one in publishers.items()}
     yield ex.gauges("lessee_monitor_waiting", "Changes that are still to be told.", "publisher", waiting)
     reachable = {name: one["reachable"] for name, one in publishers.items()}
     yield ex.gauges("lessee_monitor_publisher_reachable", "Changes can be told there.", "publisher", reachable)

@@ -1,4 +1,4 @@
-"""Asks agents and the rotator how they are, each in a thread of its own."""
+"""Polls the status of agents and rotators, each in its own thread."""
 
 import json
 import threading
@@ -6,63 +6,64 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lessee.config.grammar.alerts import Watched
+from lessee.config.grammar.alerts import WatchTarget
 from lessee.core.errors import AgentUnavailableError
 from lessee.core.immutable import replace
 from lessee.host.clock import wall_time
-from lessee.ops.monitor.alert_delivery.channels import settled
+from lessee.ops.monitor.alert_delivery.channels import with_absolute_paths
 from lessee.ops.monitor.alert_delivery.http import DeliveryFailedError, ask, content
-from lessee.ops.monitor.policy.facts import Answer, heard
+from lessee.ops.monitor.policy.service_status import PollResult, parse_service_status
 from lessee.status import server
 
-EVERY = 15.0
-"""Seconds between two looks."""
+POLL_INTERVAL = 15.0
 _TIMEOUT = 5.0
+_NO_STATUS = "the answer is not a lessee status"
 
 
-class Looking:
-    """Goes on until it is closed."""
+class ServicePoller:
+    """Polls until it is closed."""
 
-    def __init__(self, watched: Mapping[str, Watched], near: Path, every: float = EVERY) -> None:
-        """`near`: where the paths of files start."""
-        self._answers: dict[str, Answer] = {}
-        self._every, self._closed = every, threading.Event()
-        for name, one in watched.items():
-            said = settled(one, near)
-            threading.Thread(target=self._go_on, args=(name, said), name=f"lessee-look-{name}", daemon=True).start()
+    def __init__(self, watched: Mapping[str, WatchTarget], base: Path, interval: float = POLL_INTERVAL) -> None:
+        """Relative file paths start at `base`."""
+        self._results: dict[str, PollResult] = {}
+        self._interval, self._closed = interval, threading.Event()
+        for name, block in watched.items():
+            service = with_absolute_paths(block, base)
+            threading.Thread(target=self._run, args=(name, service), name=f"lessee-poll-{name}", daemon=True).start()
 
-    def answers(self) -> Mapping[str, Answer]:
-        """The latest of each that has been asked."""
-        return dict(self._answers)
+    def results(self) -> Mapping[str, PollResult]:
+        """The latest result of each service that was polled."""
+        return dict(self._results)
 
     def close(self) -> None:
-        """No more looks."""
+        """Stop polling."""
         self._closed.set()
 
-    def _go_on(self, name: str, said: Watched) -> None:
+    def _run(self, name: str, service: WatchTarget) -> None:
         while True:
             try:
-                answer = Answer(wall_time(), None, heard(_status(said)))
+                result = PollResult(wall_time(), None, parse_service_status(_status(service)))
             except (DeliveryFailedError, AgentUnavailableError) as exc:
-                last = self._answers.get(name)
-                why = exc.what if isinstance(exc, AgentUnavailableError) else str(exc)
-                answer = replace(last or Answer(0.0, None, None), at=wall_time(), error=why)
-            except Exception as exc:  # noqa: BLE001  # Without this thread it would be taken for well for ever.
-                last = self._answers.get(name)
-                why = f"what answers there is no status: {type(exc).__name__}"
-                answer = replace(last or Answer(0.0, None, None), at=wall_time(), error=why)
-            self._answers[name] = answer
-            if self._closed.wait(self._every):
+                error = exc.what if isinstance(exc, AgentUnavailableError) else str(exc)
+                result = self._failure(name, error)
+            except Exception as exc:  # noqa: BLE001  # Without its thread, a service would seem healthy forever.
+                result = self._failure(name, f"{_NO_STATUS}: {type(exc).__name__}")
+            self._results[name] = result
+            if self._closed.wait(self._interval):
                 return
 
+    def _failure(self, name: str, error: str) -> PollResult:
+        last = self._results.get(name, PollResult(0.0, None, None))
+        return replace(last, at=wall_time(), error=error)
 
-def _status(said: Watched) -> Any:
-    if said.socket is not None:
-        return server.ask(Path(said.socket), "GET", "/status.json", timeout=_TIMEOUT)
-    url = (said.url or "").rstrip("/")
+
+def _status(service: WatchTarget) -> Any:
+    if service.socket is not None:
+        return server.ask(Path(service.socket), "GET", "/status.json", timeout=_TIMEOUT)
+    url = (service.url or "").rstrip("/")
     url = url if url.endswith(".json") else f"{url}/status.json"
-    headers = {"Authorization": f"Bearer {content(said.token_file)}"} if said.token_file is not None else {}
+    headers = {"Authorization": f"Bearer {content(service.token_file)}"} if service.token_file is not None else {}
     try:
-        return json.loads(ask(url, headers=headers, ca_file=said.ca_file, timeout=_TIMEOUT))
+        return json.loads(ask(url, headers=headers, ca_file=service.ca_file, timeout=_TIMEOUT))
     except (ValueError, RecursionError):
-        raise DeliveryFailedError("what answers there is no status") from None
+        raise DeliveryFailedError(_NO_STATUS) from None

@@ -1,44 +1,43 @@
-"""What hears of each access, and keeps its own account of it."""
+"""The interface of sinks, which process each access and have their own state in the checkpoint."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from lessee.ops.monitor.policy.access import Line
+from lessee.ops.monitor.policy.access import LogEntry
 
 
 class Sink(Protocol):
-    """All of it is called in the loop's thread, and must not wait: a sink that asks others does so in a thread of
-    its own.
-    """
+    """The loop's thread calls every method. None may wait: a sink that does I/O uses its own thread."""
 
     name: str
-    """Under which its state is kept."""
+    """The key of the sink's state in the checkpoint."""
 
-    def take(self, lines: Sequence[Line]) -> None:
-        """These were read, in this order."""
+    def take(self, entries: Sequence[LogEntry]) -> None:
+        """Process log entries, in this order."""
         ...
 
     def tick(self, now: float) -> None:
-        """Each second. `now` is in seconds since 1970."""
+        """Called each second. `now` is in seconds since 1970."""
         ...
 
     def state(self) -> Any:
-        """What is to be kept, as JSON has it: of exactly the lines that were taken. It is saved together with the
-        place in the log, so that after a kill neither is ahead of the other.
+        """The state after exactly the entries that were taken, as JSON.
+
+        The checkpoint stores it together with the position in the log, so that after a kill neither is ahead.
         """
         ...
 
     def restore(self, state: Any) -> None:
-        """Once, before all else, where something was kept. Raises ValueError where it is not as `state` gives it."""
+        """Called once before all else, if the checkpoint has a state. Raises ValueError if it is not valid."""
         ...
 
     def status(self) -> Mapping[str, Any]:
-        """Its keys of status.json; `problems` and mappings are put together with those of others.
+        """The sink's keys of status.json. `problems` and mappings are merged with those of other sinks.
 
-        Any thread may call it, but never while another of these is called.
+        Any thread may call it, but never while another method runs.
         """
         ...
 
     def close(self) -> None:
-        """Nothing more comes. Its state is asked for once more afterwards."""
+        """Called after the last entry. `state` is called once more afterwards."""
         ...

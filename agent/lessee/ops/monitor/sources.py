@@ -1,4 +1,4 @@
-"""Where an audit log comes from: each source has a thread that waits for lines, and posts what it reads."""
+"""The sources of audit logs: each has a thread that waits for lines and posts them to the loop."""
 
 import os
 import threading
@@ -7,195 +7,203 @@ from pathlib import Path
 from typing import Protocol
 
 from lessee.core.errors import LesseeError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.host.inotify import Waker
-from lessee.ops.monitor.batch import Piece, decoded
-from lessee.ops.monitor.policy.cursor import Place
-from lessee.ops.monitor.tailer import CHUNK, LINE_MAX, Follower
+from lessee.ops.monitor.batch import Batch, decode_lines
+from lessee.ops.monitor.policy.cursor import Position
+from lessee.ops.monitor.tailer import CHUNK, MAX_LINE, Tailer
 
-AHEAD = 4
-"""Pieces that a source may be ahead of the loop."""
-CONNECTIONS = 64
-"""Of a socket, at a time: a server has one."""
+MAX_PENDING_BATCHES = 4
+"""Batches that a source may be ahead of the loop."""
+MAX_CONNECTIONS = 64
+"""Open connections of a socket. Each server has one."""
 STDIN = 0
 
 
-class Heard(Record, frozen=True):
-    """Lines of a source."""
+class LinesRead(ImmutableStruct, frozen=True):
+    """A source has read lines."""
 
     source: str
-    piece: Piece
+    batch: Batch
 
 
-class Stood(Record, frozen=True):
-    """How a source stands, when there is nothing to read."""
+class SourceIdle(ImmutableStruct, frozen=True):
+    """A source has nothing to read now. `error` tells why it cannot read."""
 
     source: str
     error: str | None = None
 
 
-class Ended(Record, frozen=True):
-    """Nothing more will come of it."""
+class SourceEnded(ImmutableStruct, frozen=True):
+    """A source will post nothing more."""
 
     source: str
 
 
-Event = Heard | Stood | Ended
+Event = LinesRead | SourceIdle | SourceEnded
 Post = Callable[[Event], None]
 
 
 class Source(Protocol):
-    """A log. Its thread is a daemon: a network's file system may hang for ever."""
+    """An audit log. Its thread is a daemon, because a network file system may hang forever."""
 
     kind: str
     name: str
 
     def start(self) -> None: ...
 
-    def taken(self) -> None:
-        """The loop has taken a piece."""
+    def acknowledge(self) -> None:
+        """The loop has processed a batch."""
         ...
 
     def close(self) -> None:
-        """Post nothing any more."""
+        """Post nothing more."""
         ...
 
 
-class FromFile:
-    """A file that a device writes, with those that are rotated away."""
+class FileSource:
+    """A file that an audit device writes, with its rotated files."""
 
     kind = "file"
 
     def __init__(
-        self, name: str, path: Path, place: Place | None, post: Post, *, from_end: bool = False, once: bool = False
+        self,
+        name: str,
+        path: Path,
+        position: Position | None,
+        post: Post,
+        *,
+        from_end: bool = False,
+        once: bool = False,
     ) -> None:
-        """`once`: to the end that there is now."""
+        """`once`: read to the current end of the log, and no further."""
         self.name = name
-        self._follower = Follower(name, path, place, from_end=from_end)
+        self._tailer = Tailer(name, path, position, from_end=from_end)
         self._waker = Waker(path)
         self._once = once
-        self._pace = Pace(post)
+        self._outlet = Outlet(post)
 
     def start(self) -> None:
-        """Read, from now on."""
+        """Start reading."""
         threading.Thread(target=self._run, name=f"lessee-audit-{self.name}", daemon=True).start()
 
-    def taken(self) -> None:
+    def acknowledge(self) -> None:
         """See Source."""
-        self._pace.taken()
+        self._outlet.acknowledge()
 
     def close(self) -> None:
         """See Source."""
-        self._pace.close()
+        self._outlet.close()
         self._waker.wake()
 
     def _run(self) -> None:
         try:
-            stood = None
-            while not self._pace.closed:
-                piece, error = self._read()
-                if piece is not None:
-                    self._pace.post(Heard(self.name, piece))
-                    stood = None
+            last = None
+            while not self._outlet.closed:
+                batch, error = self._read()
+                if batch is not None:
+                    self._outlet.post_lines(LinesRead(self.name, batch))
+                    last = None
                     continue
-                now = Stood(self.name, error)
-                if now != stood:
-                    stood = now
-                    self._pace.say(now)
+                idle = SourceIdle(self.name, error)
+                if idle != last:
+                    last = idle
+                    self._outlet.post(idle)
                 if self._once:
-                    self._pace.say(Ended(self.name))
+                    self._outlet.post(SourceEnded(self.name))
                     return
                 self._waker.wait()
         finally:
-            self._follower.close()
+            self._tailer.close()
             self._waker.close()
 
-    def _read(self) -> tuple[Piece | None, str | None]:
+    def _read(self) -> tuple[Batch | None, str | None]:
         try:
-            return self._follower.read(), None
+            return self._tailer.read(), None
         except LesseeError as exc:
             return None, str(exc)
-        except Exception as exc:  # noqa: BLE001  # A traceback may print a line, and the other sources go on.
+        except Exception as exc:  # noqa: BLE001  # A traceback may print a line. The other sources continue.
             return None, f"internal error: {type(exc).__name__}; please report it"
 
 
-class FromStdin:
-    """What another program writes, such as `tail -F`."""
+class StdinSource:
+    """The output of another program, such as `tail -F`."""
 
     kind = "stdin"
 
     def __init__(self, name: str, post: Post) -> None:
         self.name = name
-        self._pace = Pace(post)
+        self._outlet = Outlet(post)
 
     def start(self) -> None:
-        """Read, from now on."""
+        """Start reading."""
         threading.Thread(target=self._run, name=f"lessee-audit-{self.name}", daemon=True).start()
 
-    def taken(self) -> None:
+    def acknowledge(self) -> None:
         """See Source."""
-        self._pace.taken()
+        self._outlet.acknowledge()
 
     def close(self) -> None:
         """See Source."""
-        self._pace.close()
+        self._outlet.close()
 
     def _run(self) -> None:
-        self._pace.say(Stood(self.name))
-        pass_on(self.name, lambda: os.read(STDIN, CHUNK), self._pace)
-        self._pace.say(Ended(self.name))
+        self._outlet.post(SourceIdle(self.name))
+        forward_lines(self.name, lambda: os.read(STDIN, CHUNK), self._outlet)
+        self._outlet.post(SourceEnded(self.name))
 
 
-class Pace:
-    """Posts no more than the loop can take, so that a long log does not fill the memory."""
+class Outlet:
+    """Posts events to the loop, with backpressure: a long log must not fill the memory."""
 
     def __init__(self, post: Post) -> None:
         self.closed = False
         self._post = post
-        self._room = threading.Semaphore(AHEAD)
+        self._slots = threading.Semaphore(MAX_PENDING_BATCHES)
 
-    def post(self, heard: Heard) -> None:
-        self._room.acquire()
-        self.say(heard)
+    def post_lines(self, event: LinesRead) -> None:
+        """Wait for a free slot, and post."""
+        self._slots.acquire()
+        self.post(event)
 
-    def say(self, event: Event) -> None:
+    def post(self, event: Event) -> None:
         if not self.closed:
             self._post(event)
 
-    def taken(self) -> None:
-        self._room.release()
+    def acknowledge(self) -> None:
+        self._slots.release()
 
     def close(self) -> None:
         self.closed = True
-        self._room.release(CONNECTIONS + 1)  # Whoever waits for room.
+        self._slots.release(MAX_CONNECTIONS + 1)  # For all threads that wait for a slot.
 
 
-def pass_on(source: str, read: Callable[[], bytes], pace: Pace) -> None:
-    """All that comes, until its end."""
-    for text, rubbish in _whole_lines(read, pace):
-        accesses, bad = decoded(text, source)
-        pace.post(Heard(source, Piece(accesses, None, len(text) + rubbish, bad + rubbish)))
+def forward_lines(source: str, read: Callable[[], bytes], outlet: Outlet) -> None:
+    """Post all lines of a stream until its end."""
+    for lines, too_long in _whole_lines(read, outlet):
+        accesses, invalid = decode_lines(lines, source)
+        outlet.post_lines(LinesRead(source, Batch(accesses, None, len(lines) + too_long, invalid + too_long)))
 
 
-def _whole_lines(read: Callable[[], bytes], pace: Pace) -> Iterator[tuple[list[bytes], int]]:
-    """Some lines at a time, and how many there were besides that had no end within LINE_MAX."""
-    held, too_long = bytearray(), False
-    while not pace.closed:
+def _whole_lines(read: Callable[[], bytes], outlet: Outlet) -> Iterator[tuple[list[bytes], int]]:
+    """Some lines at a time, and the number of lines that were longer than MAX_LINE and therefore skipped."""
+    buffer, is_too_long = bytearray(), False
+    while not outlet.closed:
         try:
             text = read()
         except OSError:
             text = b""
         if not text:
-            if held:
-                yield ([], 1) if too_long else ([bytes(held)], 0)
+            if buffer:
+                yield ([], 1) if is_too_long else ([bytes(buffer)], 0)
             return
-        held += text
+        buffer += text
         if b"\n" in text:
-            end = held.rfind(b"\n") + 1
-            lines = bytes(held[:end]).split(b"\n")[:-1]
-            del held[:end]
-            yield (lines[1:], 1) if too_long else (lines, 0)
-            too_long = False
-        elif len(held) > LINE_MAX:
-            held.clear()
-            too_long = True
+            end = buffer.rfind(b"\n") + 1
+            lines = bytes(buffer[:end]).split(b"\n")[:-1]
+            del buffer[:end]
+            yield (lines[1:], 1) if is_too_long else (lines, 0)
+            is_too_long = False
+        elif len(buffer) > MAX_LINE:
+            buffer.clear()
+            is_too_long = True

@@ -1,4 +1,4 @@
-"""Reads a log that is written meanwhile, over rotations, each of its lines once."""
+"""Reads a growing log across rotations, each line once."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -6,160 +6,167 @@ from pathlib import Path
 
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import replace
-from lessee.ops.monitor.batch import Piece, decoded
-from lessee.ops.monitor.log_files import UNREADABLE, Bytes, began, files_of, open_file
-from lessee.ops.monitor.policy.cursor import MOST_TAIL, File, Place, following, hashed, past, same, tail_of
+from lessee.ops.monitor.batch import Batch, decode_lines
+from lessee.ops.monitor.log_files import READ_ERRORS, Content, files_of, first_time, open_file
+from lessee.ops.monitor.policy.cursor import (
+    MAX_TAIL,
+    File,
+    Position,
+    candidates,
+    hash_of,
+    line_tail,
+    next_file,
+    past_after,
+)
 from lessee.telemetry.logs import log
 
 CHUNK = 1 << 20
-"""Bytes that are read at a time."""
-_ENOUGH = 1 << 16
-LINE_MAX = 1 << 25
-"""Bytes of the longest line that is one: a list of a hundred thousand names takes a quarter of it."""
+"""Bytes of one read."""
+_FIRST_LOOK = 1 << 16
+MAX_LINE = 1 << 25
+"""Bytes of the longest line that is read. A list of a hundred thousand names takes a quarter of it."""
 
 
-class Follower:
-    """Of one thread. It waits for nothing."""
+class Tailer:
+    """Reads the log for one thread, and never waits."""
 
-    def __init__(self, name: str, path: Path, place: Place | None, *, from_end: bool = False) -> None:
-        """`place`: where to go on. None: at the start, or `from_end`, of the file that is there now."""
+    def __init__(self, name: str, path: Path, position: Position | None, *, from_end: bool = False) -> None:
+        """`position`: where to continue. None: at the start of the current file, or with `from_end` at its end."""
         self._name, self._path = name, path
         self._from_end = from_end
-        self._place = place
-        self._open: _Open | None = None
+        self._position = position
+        self._open: _OpenFile | None = None
         self._gaps = 0
-        self._is_new = False
+        self._is_first = False
         self._size = CHUNK
         self._is_skipping = False
 
-    def read(self) -> Piece | None:
-        """The next lines; None: there are no more for now. Raises LesseeError where the log cannot be read."""
+    def read(self) -> Batch | None:
+        """The next lines, or None if there are none now. Raises LesseeError if the log is not readable."""
         while True:
-            found = self._open is not None or self._find()
-            if self._is_new or not found:
-                return self._untold()
+            found = self._open is not None or self._find_file()
+            if self._is_first or not found:
+                return self._without_lines()
             assert self._open is not None
             try:
-                piece = self._piece(self._open)
+                batch = self._read_lines(self._open)
             except _ChangedError:
                 self.close()
                 continue
-            except UNREADABLE as exc:
-                self._leave(self._open.file, exc)
+            except READ_ERRORS as exc:
+                self._skip_damaged(self._open.file, exc)
                 continue
-            if piece is not None:
-                return piece
-            if not self._is_done(self._open):
-                return self._untold()
+            if batch is not None:
+                return batch
+            if not self._is_finished(self._open):
+                return self._without_lines()
 
     def close(self) -> None:
-        """Keep nothing open; the place stays."""
+        """Close the open file. The position stays."""
         if self._open is not None:
-            self._open.bytes.close()
+            self._open.content.close()
             self._open = None
         self._size, self._is_skipping = CHUNK, False
 
-    # Which file.
+    # Selects the file.
 
-    def _find(self) -> bool:
+    def _find_file(self) -> bool:
         while True:
             files = files_of(self._path)
-            if self._place is None:
-                self._place, self._is_new = self._first(files), True
-            if self._place.offset:
-                if self._find_again(self._place, files):
+            if self._position is None:
+                self._position, self._is_first = self._first_position(files), True
+            if self._position.offset:
+                if any(self._try_open(file, self._position) for file in candidates(self._position, files)):
                     return True
-                self._give_up(self._place, files)
+                self._skip_lost(self._position, files)
                 continue
-            file = following(self._place, files, self._path.name)
+            file = next_file(self._position, files, self._path.name)
             if file is None:
-                self._refuse_unreadable()
+                self._raise_if_unreadable()
                 return False
-            # Another may have its name by now.
-            before = past(self._place, file, files)
-            if self._opened(file, replace(self._place, offset=0, tail_length=0, past=before)):
+            # A rotation may have given the name to another file by now.
+            before = past_after(self._position, file, files)
+            if self._try_open(file, replace(self._position, offset=0, tail_length=0, past=before)):
                 return True
 
-    def _first(self, files: Sequence[File]) -> Place:
-        """Before the file that is there now, or at its end; what was rotated away before is no concern of ours."""
+    def _first_position(self, files: Sequence[File]) -> Position:
+        """Before the current file, or at its end. Files that were rotated earlier are not read."""
         now = next((file for file in files if file.name == self._path.name), None)
         edge = now.began if now is not None and now.began is not None else float("inf")
         before = max((file.began for file in files if file.began is not None and file.began < edge), default=0.0)
         if now is None or now.began is None or not self._from_end:
-            return Place(before)
-        return self._end_of(now) or Place(before)
+            return Position(before)
+        return self._end_of(now) or Position(before)
 
-    def _find_again(self, place: Place, files: Sequence[File]) -> bool:
-        return any(self._opened(file, place) for file in same(place, files))
-
-    def _give_up(self, place: Place, files: Sequence[File]) -> None:
-        """What was not read of that file is nowhere any more; go on after it."""
-        log("warning", "audit log has a gap", source=self._name, file=str(self._path), after=_spelled(place.at),
-            note="it was truncated, or rotated away too soon; what was written then is lost")  # fmt: skip
+    def _skip_lost(self, position: Position, files: Sequence[File]) -> None:
+        """Continue after a file whose rest no longer exists."""
+        log("warning", "audit entries lost", source=self._name, file=str(self._path), after=_spelled(position.at),
+            reason="the file was truncated, or removed before it was read")  # fmt: skip
         self._gaps += 1
-        edited = [file for file in files if file.name == self._path.name and file.began == place.began]
-        self._place = (self._end_of(edited[0]) if edited else None) or _after(place)
+        edited = [file for file in files if file.name == self._path.name and file.began == position.began]
+        self._position = (self._end_of(edited[0]) if edited else None) or _after(position)
 
-    def _end_of(self, file: File) -> Place | None:
+    def _end_of(self, file: File) -> Position | None:
         try:
-            with open_file(self._path.with_name(file.name)) as there:
-                start = max(0, file.size - LINE_MAX)
-                there.seek(start)
-                text = there.read(file.size - start)
-        except UNREADABLE:
+            with open_file(self._path.with_name(file.name)) as log_file:
+                start = max(0, file.size - MAX_LINE)
+                log_file.seek(start)
+                text = log_file.read(file.size - start)
+        except READ_ERRORS:
             return None
         whole = text.rfind(b"\n") + 1
         assert file.began is not None
-        tail = tail_of(text[:whole])
-        return Place(file.began, file.device, file.inode, start + whole, hashed(tail), len(tail)) if whole else None
+        tail = line_tail(text[:whole])
+        return Position(file.began, file.device, file.inode, start + whole, hash_of(tail), len(tail)) if whole else None
 
-    def _opened(self, file: File, place: Place) -> bool:
-        """Open it there, if it is what it was taken for."""
-        there = None
+    def _try_open(self, file: File, position: Position) -> bool:
+        """Open the file at the position, if its content matches."""
+        log_file = None
         try:
-            there = open_file(self._path.with_name(file.name))
-            is_it = began(there) == file.began
-            there.seek(0)
-            bytes_ = Bytes(there, is_packed=file.is_packed)
-            tail = bytes_.at(place.offset - place.tail_length, place.tail_length)
-            is_it = is_it and (not place.offset or hashed(tail) == place.tail)
-        except UNREADABLE:
-            is_it = False
-        if not is_it:
-            if there is not None:
-                there.close()
+            log_file = open_file(self._path.with_name(file.name))
+            matches = first_time(log_file) == file.began
+            log_file.seek(0)
+
+            content = Content(log_file, is_compressed=file.is_compressed)
+            tail = content.at(position.offset - position.tail_length, position.tail_length)
+            matches = matches and (not position.offset or hash_of(tail) == position.tail)
+        except READ_ERRORS:
+            matches = False
+        if not matches:
+            if log_file is not None:
+                log_file.close()
             return False
-        self._place = replace(place, device=file.device, inode=file.inode) if place.offset else self._place
-        self._open = _Open(file, bytes_, tail, place)
+        self._position = replace(position, device=file.device, inode=file.inode) if position.offset else self._position
+        self._open = _OpenFile(file, content, tail, position)
         return True
 
-    def _refuse_unreadable(self) -> None:
+    def _raise_if_unreadable(self) -> None:
         try:
-            with open_file(self._path) as there:
-                has_lines = b"\n" in there.read(_ENOUGH)
-                there.seek(0)
-                if not has_lines or began(there) is not None:
+            with open_file(self._path) as log_file:
+                has_lines = b"\n" in log_file.read(_FIRST_LOOK)
+                log_file.seek(0)
+                if not has_lines or first_time(log_file) is not None:
                     return
-        except UNREADABLE as exc:
+        except READ_ERRORS as exc:
             raise _unreadable(self._path, exc) from None
-        todo = "let the device write `format=json`, and name its file"
-        raise LesseeError("it is no audit log in JSON", where=str(self._path), todo=todo)
+        todo = "enable the audit device with `format=json`, and name its file"
+        raise LesseeError("not an audit log in JSON", where=str(self._path), todo=todo)
 
-    def _leave(self, file: File, exc: BaseException) -> None:
-        """It cannot be read on. One that is packed will not get any better. Raises LesseeError."""
+    def _skip_damaged(self, file: File, exc: BaseException) -> None:
+        """Skip the rest of a damaged compressed file. Raises LesseeError for any other file, which is read again."""
         self.close()
         error = _unreadable(self._path.with_name(file.name), exc)
-        if not file.is_packed:
+        if not file.is_compressed:
             raise error from None
-        log("warning", "audit log has a gap", source=self._name, reason=str(error))
+        log("warning", "audit entries lost", source=self._name, reason=str(error))
         self._gaps += 1
-        assert self._place is not None
-        self._place = _after(replace(self._place, began=file.began or 0.0))
+        assert self._position is not None
+        self._position = _after(replace(self._position, began=file.began or 0.0))
 
-    # What is in it.
+    # Reads the file.
 
-    def _piece(self, now: "_Open") -> Piece | None:
-        text = now.bytes.at(now.offset - len(now.tail), len(now.tail) + self._size)
+    def _read_lines(self, now: "_OpenFile") -> Batch | None:
+        text = now.content.at(now.offset - len(now.tail), len(now.tail) + self._size)
         if not text.startswith(now.tail):
             raise _ChangedError
         text = text[len(now.tail) :]
@@ -169,63 +176,62 @@ class Follower:
             return self._take(now, text[:end])
         if len(text) < self._size:
             return None
-        if self._size < LINE_MAX:
+        if self._size < MAX_LINE:
             self._size *= 2
-            return self._piece(now)
+            return self._read_lines(now)
         self._is_skipping, self._size = True, CHUNK
         return self._take(now, text, is_whole=False)
 
-    def _take(self, now: "_Open", text: bytes, *, is_whole: bool = True) -> Piece:
-        """`is_whole` False: it is a part of a line that has no end."""
+    def _take(self, now: "_OpenFile", text: bytes, *, is_whole: bool = True) -> Batch:
+        """`is_whole` False: `text` is part of a line that is too long."""
         lines = text.split(b"\n")[:-1] if is_whole else []
-        rubbish = 0
+        too_long = 0
         if lines and self._is_skipping:
-            lines, rubbish, self._is_skipping = lines[1:], 1, False
-        accesses, bad = decoded(lines, self._name)
-        last = text[-MOST_TAIL:]
-        now.tail = tail_of(last if b"\n" in last[:-1] else (now.tail + last)[-MOST_TAIL:])
+            lines, too_long, self._is_skipping = lines[1:], 1, False
+        accesses, invalid = decode_lines(lines, self._name)
+        last = text[-MAX_TAIL:]
+        now.tail = line_tail(last if b"\n" in last[:-1] else (now.tail + last)[-MAX_TAIL:])
         now.offset += len(text)
         assert now.file.began is not None
-        assert self._place is not None
-        self._place = Place(
+        assert self._position is not None
+        self._position = Position(
             now.file.began,
             now.file.device,
             now.file.inode,
             now.offset,
-            hashed(now.tail),
+            hash_of(now.tail),
             len(now.tail),
-            accesses[-1].at if accesses else self._place.at,
+            accesses[-1].at if accesses else self._position.at,
             now.past,
         )
         gaps, self._gaps = self._gaps, 0
-        return Piece(accesses, self._place, len(lines) + rubbish, bad + rubbish, gaps)
+        return Batch(accesses, self._position, len(lines) + too_long, invalid + too_long, gaps)
 
-    def _is_done(self, now: "_Open") -> bool:
-        """Whether nothing will come any more: the next file has begun, and this one was read once more since."""
-        if not now.is_last_look:
-            if not now.file.is_packed and self._is_written(now.file):
+    def _is_finished(self, now: "_OpenFile") -> bool:
+        """Whether the file is complete: the next file has begun, and this one was read again since."""
+        if not now.is_last_read:
+            if not now.file.is_compressed and self._is_written(now.file):
                 return False
             files = files_of(self._path)
-            assert self._place is not None
-            now.is_last_look = following(self._place, files, self._path.name) is not None
-            if not now.is_last_look and self._is_replaced(now.file, files):
+            assert self._position is not None
+            now.is_last_read = next_file(self._position, files, self._path.name) is not None
+            if not now.is_last_read and self._is_replaced(now.file, files):
                 self.close()
                 return True
-            return now.is_last_look
-        assert self._place is not None
-        if now.bytes.at(now.offset, 1):
+            return now.is_last_read
+        assert self._position is not None
+        if now.content.at(now.offset, 1):
             self._gaps += 1
-            log(
-                "warning", "audit log has a gap", source=self._name, file=now.file.name, note="its last line has no end"
-            )
-        self._place = _after(replace(self._place, began=now.file.began or 0.0))
+            reason = "the last line is incomplete"
+            log("warning", "audit entries lost", source=self._name, file=now.file.name, reason=reason)
+        self._position = _after(replace(self._position, began=now.file.began or 0.0))
         self.close()
         return True
 
     def _is_replaced(self, file: File, files: Sequence[File]) -> bool:
-        """Whether somebody has put another in its place that begins as it did, as editors do."""
-        same_beginning = {one.name: one.inode for one in files if one.began == file.began}
-        return self._path.name in same_beginning and file.inode not in same_beginning.values()
+        """Whether a copy with the same beginning has replaced the file, as editors do."""
+        copies = {other.name: other.inode for other in files if other.began == file.began}
+        return self._path.name in copies and file.inode not in copies.values()
 
     def _is_written(self, file: File) -> bool:
         try:
@@ -234,33 +240,33 @@ class Follower:
             return False
         return (status.st_dev, status.st_ino) == (file.device, file.inode)
 
-    def _untold(self) -> Piece | None:
-        """A first place, before any line, or a gap that no line followed yet."""
+    def _without_lines(self) -> Batch | None:
+        """A batch without lines, for the first position or a gap. None if there is neither."""
         gaps, self._gaps = self._gaps, 0
-        is_new, self._is_new = self._is_new, False
-        return Piece((), self._place, gaps=gaps) if gaps or is_new else None
+        is_first, self._is_first = self._is_first, False
+        return Batch((), self._position, gaps=gaps) if gaps or is_first else None
 
 
 class _ChangedError(Exception):
-    """The file is no longer what it was."""
+    """The file's content has changed."""
 
 
-class _Open:
-    """A file in which one reads; `offset` bytes are read, the last of them are `tail`."""
+class _OpenFile:
+    """An open file. `offset` bytes are read, and end with `tail`."""
 
-    def __init__(self, file: File, there: Bytes, tail: bytes, place: Place) -> None:
-        self.file, self.bytes, self.tail, self.offset, self.past = file, there, tail, place.offset, place.past
-        self.is_last_look = False
+    def __init__(self, file: File, content: Content, tail: bytes, position: Position) -> None:
+        self.file, self.content, self.tail, self.offset, self.past = file, content, tail, position.offset, position.past
+        self.is_last_read = False
 
 
-def _after(place: Place) -> Place:
-    """Where one is once the file of the place is done with."""
-    return Place(place.began, at=place.at, past=place.past)
+def _after(position: Position) -> Position:
+    """The position after the end of a file."""
+    return Position(position.began, at=position.at, past=position.past)
 
 
 def _unreadable(path: Path, exc: BaseException) -> LesseeError:
-    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "it is damaged"
-    todo = "let lessee's uid read it (the device's `mode` may be 0640), or name another with `monitor: {audit: …}`"
+    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "the file is damaged"
+    todo = "allow lessee's uid to read it (such as `mode=0640` of the device), or set another `monitor: {audit: …}`"
     return LesseeError(f"the audit log cannot be read: {reason}", where=str(path), todo=todo)
 
 

@@ -1,63 +1,59 @@
-"""What the monitor tells of itself: status.json, from which its metrics and its page come too."""
+"""Builds the monitor's status.json, from which its metrics and its page are made."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lessee import __version__
-from lessee.ops.monitor.checkpoint import Standing
+from lessee.ops.monitor.checkpoint import SourceProgress
 from lessee.ops.monitor.log_files import files_of
-from lessee.ops.monitor.policy.cursor import behind
-from lessee.ops.monitor.service import Project
+from lessee.ops.monitor.policy.cursor import unread_bytes
+from lessee.ops.monitor.policy.timestamps import rfc3339
+from lessee.ops.monitor.wiring import ActiveConfig
 
 
-def status(
-    project: Project,
-    standings: Mapping[str, Standing],
+def build_status(
+    active: ActiveConfig,
+    progress: Mapping[str, SourceProgress],
     errors: Mapping[str, str | None],
-    told: Sequence[Mapping[str, Any]],
+    sink_statuses: Sequence[Mapping[str, Any]],
     problems: Sequence[str],
 ) -> Mapping[str, Any]:
-    """`errors`: of the sources that have said how they stand. `told`: by the sinks."""
+    """`errors` has an entry for each source that has reported its state, None if it can read."""
     merged: dict[str, Any] = {}
-    everything = [*problems, *(f"{name}: {error}" for name, error in errors.items() if error is not None)]
-    for one in told:
-        for key, value in one.items():
+    all_problems = [*problems, *(f"{name}: {error}" for name, error in errors.items() if error is not None)]
+    for status in sink_statuses:
+        for key, value in status.items():
             if key == "problems":
-                everything += value
+                all_problems += value
             else:
                 merged[key] = {**merged[key], **value} if isinstance(merged.get(key), Mapping) else value
-    sources = [_source(project, name, one, errors.get(name)) for name, one in standings.items()]
+    sources = [_source(active, name, one, errors.get(name)) for name, one in progress.items()]
     return {
         "version": __version__,
-        "environment": project.config.environment,
-        "ready": project.logs.keys() <= errors.keys() and not any(errors.values()),
-        "fresh": not everything and not any(one["behind_bytes"] for one in sources),
-        "problems": everything,
+        "environment": active.config.environment,
+        "ready": active.logs.keys() <= errors.keys() and not any(errors.values()),
+        "fresh": not all_problems and not any(source["lag_bytes"] for source in sources),
+        "problems": all_problems,
         "sources": sources,
         **merged,
     }
 
 
-def _source(project: Project, name: str, standing: Standing, error: str | None) -> Mapping[str, Any]:
-    said = project.logs[name]
-    rest = 0
-    if said.file is not None and standing.place is not None:
-        rest = behind(standing.place, files_of(Path(standing.log)))
+def _source(active: ActiveConfig, name: str, progress: SourceProgress, error: str | None) -> Mapping[str, Any]:
+    log = active.logs[name]
+    lag = 0
+    if log.file is not None and progress.position is not None:
+        lag = unread_bytes(progress.position, files_of(Path(progress.location)))
     return {
         "name": name,
-        "kind": "file" if said.file is not None else "socket" if said.socket is not None else "stdin",
-        "log": standing.log,
-        "lines": standing.lines,
-        "accesses": standing.accesses,
-        "rubbish": standing.rubbish,
-        "gaps": standing.gaps,
-        "behind_bytes": rest,
-        "last_at": _spelled(standing.last_at),
+        "kind": "file" if log.file is not None else "socket" if log.socket is not None else "stdin",
+        "log": progress.location,
+        "lines": progress.lines,
+        "accesses": progress.accesses,
+        "invalid_lines": progress.invalid_lines,
+        "gaps": progress.gaps,
+        "lag_bytes": lag,
+        "last_at": rfc3339(progress.last_at),
         "error": error,
     }
-
-
-def _spelled(moment: float) -> str | None:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds") if moment else None

@@ -50,8 +50,8 @@ def _facts(status: Status) -> Iterator[Fact]:
     yield Fact("Alerts", cell(count(firing, "alert") if firing else "none", "bad" if firing else ""))
     paths = status.get("accesses", {}).get("by_path", ())
     yield Fact("Accesses in the last hour", cell(f"{sum(one['last_hour'] for one in paths):,}"))
-    refused = status.get("accesses", {}).get("refused", 0)
-    yield Fact("Denied", cell(f"{refused:,}", "warn" if refused else ""))
+    denied = status.get("accesses", {}).get("denied", 0)
+    yield Fact("Denied", cell(f"{denied:,}", "warn" if denied else ""))
     yield Fact("Lines read", cell(f"{sum(one['lines'] for one in status.get('sources', ())):,}"))
 
 
@@ -66,11 +66,11 @@ def _alerts(status: Status, now: float) -> Table:
             cell(one["rule"]),
             cell("firing", _SEVERITIES.get(one["severity"], "bad"))
             if one.get("firing", True)
-            else cell("over", "quiet"),
+            else cell("resolved", "quiet"),
             cell(one["severity"]),
             cell(one["subject"], note=one["text"]),
-            moment(one["since"], now),
-            cell(_told(one.get("told"))),
+            moment(one["started_at"], now),
+            cell(_notified(one.get("notified"))),
         )
         for one in ordered
     )
@@ -78,11 +78,11 @@ def _alerts(status: Status, now: float) -> Table:
     return table("alerts", "Alerts", columns, rows, "No rule is broken.")
 
 
-def _told(told: object) -> str:
+def _notified(notified: object) -> str:
     """Whom, and what came of it."""
-    if not isinstance(told, Mapping):
-        return str(told or "")
-    return ", ".join(f"{whom}: {_word(said)}" for whom, said in told.items())
+    if not isinstance(notified, Mapping):
+        return str(notified or "")
+    return ", ".join(f"{whom}: {_word(said)}" for whom, said in notified.items())
 
 
 def _word(said: object) -> str:
@@ -127,7 +127,7 @@ def _services(status: Status, now: float) -> Table:
         (
             cell(one["name"]),
             cell("answers", "good") if one["error"] is None else cell("silent", "bad", note=one["error"]),
-            moment(one["asked_at"], now),
+            moment(one["checked_at"], now),
             cell(one["leases"]),
             cell(one["targets"]),
         )
@@ -143,10 +143,10 @@ def _publishing(status: Status) -> Table:
             cell(name),
             cell("reachable", "good") if one.get("reachable") else cell("away", "bad"),
             cell(f"{one.get('published') or 0:,}"),
-            cell(f"{one.get('waiting') or 0:,}", "warn" if one.get("waiting") else ""),
+            cell(f"{one.get('pending') or 0:,}", "warn" if one.get("pending") else ""),
             cell(one.get("error"), "bad"),
         )
-        for name, one in (status.get("publishing") or {}).items()
+        for name, one in (status.get("destinations") or {}).items()
         if isinstance(one, Mapping)
     )
     columns = ("To", "State", "Published", "Waiting", "Trouble")
@@ -159,11 +159,11 @@ def _sources(status: Status, now: float) -> Table:
             cell(one["name"]),
             cell(one["kind"]),
             cell(f"{one['lines']:,}"),
-            cell(f"{one['behind_bytes'] or 0:,} B", "warn" if (one["behind_bytes"] or 0) > _BEHIND else ""),
+            cell(f"{one['lag_bytes'] or 0:,} B", "warn" if (one["lag_bytes"] or 0) > _BEHIND else ""),
             moment(one["last_at"], now),
             cell(one["error"], "bad"),
         )
         for one in status.get("sources", ())
     )
     columns = ("Source", "Kind", "Lines", "Behind", "Last line", "Trouble")
-    return table("sources", "Audit logs", columns, rows, "No audit log is followed.")
+    return table("sources", "AuditSource logs", columns, rows, "No audit log is followed.")

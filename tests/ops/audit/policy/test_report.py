@@ -19,7 +19,7 @@ from lessee.ops.audit.policy.from_vault import Seen
 from lessee.ops.audit.policy.rows import Placed, Row, Section
 from lessee.ops.incident.policy.findings import Login, Role, Struck, Way
 from lessee.ops.incident.policy.targets import struck
-from support.models.audit_trails import act
+from support.models.audit_trails import action
 
 AGENT = Actor("agent", 10001, "", "pride-rock")
 NOON = 1764331200.0
@@ -46,12 +46,12 @@ def test_entries_of_a_time_are_those_from_its_begin_to_before_its_end():
         "rubbish",
         "0001-01-01",
     )
-    entries = placed(*(act(at=at) for at in moments))
+    entries = placed(*(action(at=at) for at in moments))
     assert [one.where for one in from_audit_trail.within(entries, NOON, NOON + 3600)][:2] == ["trail:2", "trail:4"]
 
 
 def test_an_act_that_was_done_often_is_one_line_with_its_first_and_last_place():
-    entries = placed(act(), act(), act(outcome="failed"), act(actor=AGENT, act="notified", subject={}))
+    entries = placed(action(), action(), action(outcome="failed"), action(actor=AGENT, name="notified", subject={}))
     assert said(from_audit_trail.acts(entries)) == [
         ("testing", "operator rafiki@pride-rock", "published web", "2 times done", "trail:1 … trail:2"),
         ("testing", "operator rafiki@pride-rock", "published web", "failed", "trail:3"),
@@ -61,12 +61,12 @@ def test_an_act_that_was_done_often_is_one_line_with_its_first_and_last_place():
 
 def test_what_agents_had_is_told_by_secret_and_version():
     entries = placed(
-        act(actor=AGENT, act="read", subject={"secret": "secret/db", "version": 3}),
-        act(actor=AGENT, act="read", subject={"secret": "secret/db", "version": 2}),
-        act(actor=AGENT, act="read", subject={"secret": "secret/forged", "version": "rubbish"}),
-        act(actor=AGENT, act="issued", subject={"path": "database/creds/web"}, environment=None),
-        act(actor=AGENT, act="read", subject={}),
-        act(actor=AGENT, act="revoked", subject={"path": "database/creds/web"}),
+        action(actor=AGENT, name="read", subject={"secret": "secret/db", "version": 3}),
+        action(actor=AGENT, name="read", subject={"secret": "secret/db", "version": 2}),
+        action(actor=AGENT, name="read", subject={"secret": "secret/forged", "version": "rubbish"}),
+        action(actor=AGENT, name="issued", subject={"path": "database/creds/web"}, environment=None),
+        action(actor=AGENT, name="read", subject={}),
+        action(actor=AGENT, name="revoked", subject={"path": "database/creds/web"}),
     )
     assert said(from_audit_trail.reads(entries)) == [
         ("testing", "agent uid 10001@pride-rock", "secret/db", "versions 2, 3", "trail:1 … trail:2"),
@@ -76,26 +76,26 @@ def test_what_agents_had_is_told_by_secret_and_version():
 
 
 def test_failures_alterations_hand_changes_and_acts_without_an_end_are_exceptions():
-    begun = act(act="set up", subject={}, outcome="begun")
+    started = action(name="set up", subject={}, outcome="started")
     entries = placed(
-        begun,
-        act(act="set up", subject={"step": "! policy testing-ci: changed by hand"}),
-        act(act="set up", subject={}),
-        begun,
-        begun,
-        act(actor=AGENT, act="not published", subject={"app": "web", "reason": "broken"}, outcome="failed"),
-        act(actor=AGENT, act="trail mended", subject={"what": "torn"}),
-        act(act="rotate", subject={"step": "rotation failed"}, outcome="failed"),
+        started,
+        action(name="set up", subject={"step": "! policy testing-ci: changed by hand"}),
+        action(name="set up", subject={}),
+        started,
+        started,
+        action(actor=AGENT, name="not published", subject={"app": "web", "reason": "broken"}, outcome="failed"),
+        action(actor=AGENT, name="audit trail repaired", subject={"what": "torn"}),
+        action(name="rotate", subject={"step": "rotation failed"}, outcome="failed"),
     )
-    found = said(from_audit_trail.oddities(entries, [Finding("1.jsonl", 4, 4, "is cut")], "/trail"))
+    found = said(from_audit_trail.oddities(entries, [Finding("1.jsonl", 4, 4, "is truncated")], "/trail"))
     operator = "operator rafiki@pride-rock"
-    endless = "set up: begun, and no end of it is recorded"
+    endless = "set up: started, but no end is recorded"
     assert found == [
-        ("", "", "the trail was altered", "entry 4: is cut", "/trail/1.jsonl:4"),
+        ("", "", "the audit trail was altered", "entry 4: is truncated", "/trail/1.jsonl:4"),
         ("testing", operator, "changed by hand", "policy testing-ci: changed by hand", "trail:2"),
         ("testing", operator, endless, "it was killed, or goes on", "trail:4"),
         ("testing", "agent uid 10001@pride-rock", "not published web", "broken", "trail:6"),
-        ("testing", "agent uid 10001@pride-rock", "trail mended", "torn", "trail:7"),
+        ("testing", "agent uid 10001@pride-rock", "audit trail repaired", "torn", "trail:7"),
         ("testing", operator, "rotate (rotation failed)", "failed", "trail:8"),
         ("testing", operator, endless, "it was killed, or goes on", "trail:5"),
     ]
@@ -159,7 +159,7 @@ def test_a_policy_that_reaches_somewhere_unknown_says_so():
 ROTATED = """
 environment: testing
 rotation:
-  keys: {kind: vault, secret: app/keys, keys: {key: {}}, every: 24h, jitter: 0s}
+  keys: {kind: vault, secret: app/keys, keys: {key: {}}, rotation_period: 24h, jitter: 0s}
   other: {kind: vault, secret: app/other, keys: {key: {}}}
 """
 
@@ -193,11 +193,11 @@ def test_ages_are_held_against_their_periods():
 @pytest.mark.parametrize(
     ("text", "keys"),
     [
-        ("trail: {directory: /t, key_file: /k, required: true}", []),
-        ("trail: {directory: /t, key_file: /k}", ["trail.required"]),
-        ("vault: {address: 'http://vault:8200', insecure: true}", ["vault.insecure", "vault.address", "trail"]),
+        ("audit_trail: {directory: /t, key_file: /k, required: true}", []),
+        ("audit_trail: {directory: /t, key_file: /k}", ["trail.required"]),
+        ("vault: {address: 'http://vault:8200', tls_skip_verify: true}", ["vault.insecure", "vault.address", "trail"]),
         (
-            "vault: {address: 'http://127.0.0.1:8200'}\nstatus: {listen: '127.0.0.1:1', insecure: true}",
+            "vault: {address: 'http://127.0.0.1:8200'}\nstatus: {listen: '127.0.0.1:1', allow_unauthenticated: true}",
             ["status.insecure", "trail"],
         ),
         ("allow_disk: true\nstatus: {listen: '0.0.0.0:9105', token_file: /t}", ["allow_disk", "trail"]),
@@ -217,7 +217,7 @@ def test_what_the_monitor_counted_is_told_with_its_place():
         "accesses": {
             "by_path": [{"path": "secret/db", "component": "app", "address": "10.0.0.7", "total": 3}, {"path": "x"}]
         },
-        "alerts": [{"rule": "root", "subject": "token", "text": "used", "since": "2025-11-28T12:00:00Z"}],
+        "alerts": [{"rule": "root", "subject": "token", "text": "used", "started_at": "2025-11-28T12:00:00Z"}],
     }
     assert said(reads_of(json.dumps(status).encode(), "m.json")) == [
         ("", "app from 10.0.0.7", "secret/db", "3 times", "m.json: accesses.by_path[0]"),

@@ -1,4 +1,4 @@
-"""Which requests of the audit log become an event, and under which path."""
+"""Which requests of the audit log become a change event, and with which path."""
 
 import pytest
 
@@ -23,19 +23,19 @@ ACCESS = Access(
     policies=("default",),
     root=False,
     error=None,
-    refused=False,
+    denied=False,
     version=4,
     server="audit",
 )
 
 
-def asked(operation, path, mount="secret", kind="kv", **more):
+def change(operation, path, mount="secret", kind="kv", **more):
     access = replace(ACCESS, operation=operation, path=path, mount=mount, mount_type=kind, **more)
-    change = change_of(access, ENVIRONMENTS)
-    return change and (change.operation, change.environment, change.mount, change.path)
+    event = change_of(access, ENVIRONMENTS)
+    return event and (event.operation, event.environment, event.mount, event.path)
 
 
-def test_a_write_is_told_with_its_environment_version_and_time():
+def test_a_write_has_its_environment_version_and_time():
     change = change_of(ACCESS, ENVIRONMENTS)
     assert (change.environment, change.mount, change.path) == ("production", "secret", "database/postgres")
     assert (change.version, change.operation) == (4, "update")
@@ -43,7 +43,7 @@ def test_a_write_is_told_with_its_environment_version_and_time():
 
 
 @pytest.mark.parametrize(
-    ("operation", "path", "found"),
+    ("operation", "path", "expected"),
     [
         ("create", "secret/data/testing/a", ("create", "testing", "secret", "a")),
         ("patch", "secret/data/testing/a/b", ("patch", "testing", "secret", "a/b")),
@@ -60,18 +60,18 @@ def test_a_write_is_told_with_its_environment_version_and_time():
         ("update", "secret/config", None),
         ("update", "secret/data/", None),
         ("read", "secret/subkeys/testing/a", None),
-        # Version 1 has no views.
+        # KV version 1.
         ("update", "secret/testing/a", ("update", "testing", "secret", "a")),
         ("delete", "secret/testing/a", ("delete", "testing", "secret", "a")),
         ("read", "secret/testing/a", None),
     ],
 )
-def test_of_kv_what_changes_a_value_is_told_below_its_environment(operation, path, found):
-    assert asked(operation, path) == found
+def test_changes_of_kv_values_are_detected_below_their_environment(operation, path, expected):
+    assert change(operation, path) == expected
 
 
 @pytest.mark.parametrize(
-    ("operation", "path", "mount", "found"),
+    ("operation", "path", "mount", "expected"),
     [
         ("update", "sys/policies/acl/app", "sys", ("update", None, "sys", "policies/acl/app")),
         ("delete", "sys/policy/app", "sys", ("delete", None, "sys", "policies/acl/app")),
@@ -93,11 +93,13 @@ def test_of_kv_what_changes_a_value_is_told_below_its_environment(operation, pat
         ("update", "pki/config/urls", "pki", None),
     ],
 )
-def test_roles_policies_and_rotations_are_told_and_what_is_issued_is_not(operation, path, mount, found):
-    assert asked(operation, path, mount, "approle" if mount.startswith("auth/") else mount) == found
+def test_changes_of_roles_and_policies_and_rotations_are_detected_and_issued_credentials_are_not(
+    operation, path, mount, expected
+):
+    assert change(operation, path, mount, "approle" if mount.startswith("auth/") else mount) == expected
 
 
-def test_a_change_in_a_namespace_is_told_as_agents_of_it_name_the_path_and_with_the_namespace():
+def test_a_change_in_a_namespace_has_the_namespace_and_the_path_that_its_agents_use():
     there = replace(ACCESS, mount="team/secret", namespace="team")
     change = change_of(there, ENVIRONMENTS)
     assert (change.namespace, change.mount, change.path) == ("team", "secret", "database/postgres")
@@ -105,6 +107,6 @@ def test_a_change_in_a_namespace_is_told_as_agents_of_it_name_the_path_and_with_
     assert change_of(policy, ENVIRONMENTS).path == "policies/acl/app"
 
 
-def test_a_request_that_was_refused_or_failed_changed_nothing():
-    assert change_of(replace(ACCESS, refused=True, error="permission denied"), ENVIRONMENTS) is None
+def test_a_denied_or_failed_request_changed_nothing():
+    assert change_of(replace(ACCESS, denied=True, error="permission denied"), ENVIRONMENTS) is None
     assert change_of(replace(ACCESS, error="check-and-set did not match"), ENVIRONMENTS) is None

@@ -1,4 +1,4 @@
-"""Lines as servers write them; the shapes are those of OpenBao 2.7, and what other servers do otherwise."""
+"""Decoding lines in the shapes of OpenBao 2.7 and of other servers."""
 
 import json
 from contextlib import suppress
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.ops.monitor.policy.decoder import ERROR_MAX, NotALineError, decode
+from lessee.ops.monitor.policy.decoder import MAX_ERROR, InvalidLineError, decode
 
 HMAC = "hmac-sha256:" + "0" * 64
 READ = {
@@ -52,24 +52,24 @@ def answer(data):
     return {"response": {"data": data}}
 
 
-def test_a_read_is_told_with_who_did_it_and_which_version_it_got():
+def test_a_read_is_decoded_with_its_client_and_the_version_it_got():
     access = decode(line(), "one")
     assert (access.operation, access.path) == ("read", "secret/data/production/database/postgres")
     assert (access.mount, access.mount_type, access.namespace) == ("secret", "kv", "team-a")
     assert (access.display_name, access.role, access.accessor) == ("approle", "reader", HMAC)
-    assert (access.version, access.refused, access.root, access.error) == (2, False, False, None)
+    assert (access.version, access.denied, access.root, access.error) == (2, False, False, None)
     assert (access.server, access.address, access.policies) == ("one", "127.0.0.1", ("default", "reader"))
     assert access.at == pytest.approx(1795883197.115022)
 
 
-def test_a_refusal_is_told_and_so_is_another_error_on_one_line_and_cut():
+def test_a_denial_is_recognized_and_any_error_is_one_truncated_line():
     access = decode(line(error="1 error occurred:\n\t* permission denied\n\n"), "one")
-    assert (access.refused, access.error) == (True, "1 error occurred: * permission denied")
+    assert (access.denied, access.error) == (True, "1 error occurred: * permission denied")
     access = decode(line(error="invalid " * 100), "one")
-    assert (access.refused, len(access.error)) == (False, ERROR_MAX)
+    assert (access.denied, len(access.error)) == (False, MAX_ERROR)
 
 
-def test_what_is_not_there_is_empty():
+def test_missing_fields_are_empty():
     bare = {"time": READ["time"], "type": "response", "request": {"operation": "read", "path": "sys/health"}}
     access = decode(json.dumps(bare).encode(), "one")
     assert (access.mount, access.namespace, access.role, access.entity, access.policies) == ("sys", "", "", "", ())
@@ -81,11 +81,11 @@ def test_what_is_not_there_is_empty():
 @pytest.mark.parametrize(
     "auth", [{"policies": ["root"]}, {"token_policies": ["root"]}, {"policies": [], "token_policies": ["root"]}]
 )
-def test_a_token_that_may_do_anything_is_told(auth):
+def test_a_root_token_is_recognized(auth):
     assert decode(line(auth=auth), "one").root is True
 
 
-def test_a_role_has_another_name_in_other_methods():
+def test_the_role_is_found_under_the_key_of_other_auth_methods():
     assert decode(line(auth={"metadata": {"role": "web"}}), "one").role == "web"
 
 
@@ -96,7 +96,7 @@ def test_a_role_has_another_name_in_other_methods():
         ({"created_time": "2026-11-28T16:26:37Z", "current_version": 4}, 4),
         ({"metadata": {"created_time": "2026-11-28T16:26:37Z", "version": 5}}, 5),
         ({"metadata": {"version": 5}}, None),
-        ({"version": 4711}, None),  # A number of a secret in version 1 stands in the log as it is.
+        ({"version": 4711}, None),  # The log has the numbers of a version 1 secret in plain text.
         ({"created_time": HMAC, "version": 4711}, None),
         ({"created_time": 1, "version": 4711}, None),
         ({"version": {"a": "b"}}, None),
@@ -104,18 +104,18 @@ def test_a_role_has_another_name_in_other_methods():
         (None, None),
     ],
 )
-def test_only_a_version_of_kv_version_2_is_taken_for_one(data, version):
+def test_only_a_version_of_kv_version_2_is_decoded(data, version):
     assert decode(line(**answer(data)), "one").version == version
 
 
-def test_no_version_is_looked_for_where_there_is_none():
-    said = answer({"created_time": "2026-11-28T16:26:37Z", "version": 3})
-    assert decode(line(**said, **request(operation="list")), "one").version is None
-    assert decode(line(**said, **request(mount_type="system")), "one").version is None
-    assert decode(line(**said, **request(mount_type=None)), "one").version == 3
+def test_requests_without_a_version_have_none():
+    response = answer({"created_time": "2026-11-28T16:26:37Z", "version": 3})
+    assert decode(line(**response, **request(operation="list")), "one").version is None
+    assert decode(line(**response, **request(mount_type="system")), "one").version is None
+    assert decode(line(**response, **request(mount_type=None)), "one").version == 3
 
 
-def test_a_request_is_no_access_wherever_its_type_stands():
+def test_a_request_entry_is_no_access_wherever_its_type_is():
     assert decode(line(type="request"), "one") is None
     last = {key: value for key, value in READ.items() if key not in {"type", "time"}}
     assert (
@@ -127,13 +127,13 @@ def test_a_request_is_no_access_wherever_its_type_stands():
     assert decode(json.dumps({"time": READ["time"], "type": "response"}).encode(), "one") is None
 
 
-def test_an_answer_that_speaks_of_requests_is_an_access():
+def test_a_response_that_contains_a_request_type_is_an_access():
     data = {"type": "request", "x": '"type":"request"'}
     assert decode(line(**answer(data)), "one") is not None
     assert decode(line(**request(data=data)), "one") is not None
 
 
-def test_a_device_may_write_a_prefix():
+def test_a_line_may_have_the_prefix_of_the_audit_device():
     assert decode(b"@cee: " + line(), "one") == decode(line(), "one")
 
 
@@ -141,7 +141,7 @@ def test_a_device_may_write_a_prefix():
     "text",
     [
         b"",
-        b"rubbish",
+        b"no entry",
         b"\x00\xff",
         b"null",
         b"{}",
@@ -154,24 +154,24 @@ def test_a_device_may_write_a_prefix():
         line().replace(b"reader", b"\xff"),
     ],
 )
-def test_rubbish_is_no_line_and_is_not_quoted(text):
-    with pytest.raises(NotALineError) as caught:
+def test_an_invalid_line_is_rejected_and_not_quoted(text):
+    with pytest.raises(InvalidLineError) as caught:
         decode(text, "one")
     assert str(caught.value) == ""
     assert caught.value.__cause__ is None
 
 
 @given(st.binary(max_size=200), st.integers(0, 400))
-def test_whatever_stands_there_it_is_an_access_or_nothing_or_no_line(text, position):
+def test_any_bytes_are_an_access_or_none_or_an_invalid_line(text, position):
     whole = line()
     for mixed in (text, whole[:position] + text + whole[position:]):
-        with suppress(NotALineError):
+        with suppress(InvalidLineError):
             decode(mixed, "one")
 
 
 @pytest.mark.parametrize(
     "time", ["0001-01-01T00:00:00", "0001-01-01T00:00:00+23:59", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59"]
 )
-def test_a_line_of_a_time_that_no_library_knows_is_none(time):
-    with pytest.raises(NotALineError):
+def test_a_line_with_a_time_out_of_range_is_invalid(time):
+    with pytest.raises(InvalidLineError):
         decode(line(time=time), "one")

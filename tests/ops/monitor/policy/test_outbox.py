@@ -1,4 +1,4 @@
-"""What is to be told is told once over each way, however often that fails or is cut short."""
+"""Each channel delivers each notification once, whatever fails or is killed."""
 
 import json
 
@@ -6,125 +6,132 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.ops.monitor.policy import outbox
-from lessee.ops.monitor.policy.alerts import Alert, Telling, What
-from lessee.ops.monitor.policy.outbox import AT_ONCE, EVERY, MOST, UNFIT, Way
+from lessee.ops.monitor.policy.alerts import Alert, Notification, NotificationKind
+from lessee.ops.monitor.policy.outbox import BATCH_SIZE, MAX_PENDING, MAX_REJECTIONS, RESEND_INTERVAL, Channel
 from support.models.alert_rules import NOON
 
 
-def telling(number):
-    return Telling(f"id-{number}", What.FIRING, Alert("rule", str(number), "warning", "text", NOON, NOON, 1, NOON))
+def notification(number):
+    return Notification(
+        f"id-{number}", NotificationKind.FIRING, Alert("rule", str(number), "warning", "text", NOON, NOON, 1, NOON)
+    )
 
 
-def tellings(*numbers):
-    return tuple(telling(number) for number in numbers)
+def notifications(*numbers):
+    return tuple(notification(number) for number in numbers)
 
 
-def saved(way):
-    return outbox.was_saved(way, len(way.waiting))
+def saved(channel):
+    return outbox.mark_saved(channel, len(channel.pending))
 
 
-def ended(way, batch, now=NOON, error=None, *, unfit=False):
-    return outbox.ended(way, batch, now, error=error, draw=0.5, unfit=unfit)
+def finish(channel, batch, now=NOON, error=None, *, rejected=False):
+    return outbox.finish(channel, batch, now, error=error, draw=0.5, rejected=rejected)
 
 
-def test_nothing_goes_out_that_a_kill_could_still_make_forgotten():
-    way = outbox.put(Way(), tellings(1, 2))
-    assert outbox.begin(way, NOON)[1] is None
-    way, batch = outbox.begin(outbox.was_saved(way, 1), NOON)
-    assert batch == tellings(1)
+def test_no_notification_is_sent_before_a_checkpoint_has_it():
+    channel = outbox.put(Channel(), notifications(1, 2))
+    assert outbox.begin(channel, NOON)[1] is None
+    channel, batch = outbox.begin(outbox.mark_saved(channel, 1), NOON)
+    assert batch == notifications(1)
     # One message at a time.
-    assert outbox.begin(saved(way), NOON)[1] is None
-    way = ended(way, batch)
-    assert (way.told, way.waiting, way.saved) == (1, tellings(2), 0)
-    assert outbox.put(way, []) is way
+    assert outbox.begin(saved(channel), NOON)[1] is None
+    channel = finish(channel, batch)
+    assert (channel.delivered, channel.pending, channel.saved) == (1, notifications(2), 0)
+    assert outbox.put(channel, []) is channel
 
 
-def test_what_fails_is_tried_again_later_and_later():
-    way, waits, now = saved(outbox.put(Way(), tellings(1))), [], NOON
+def test_a_failed_delivery_is_retried_at_growing_intervals():
+    channel, waits, now = saved(outbox.put(Channel(), notifications(1))), [], NOON
     for _ in range(12):
-        way, batch = outbox.begin(way, now)
-        way = ended(way, batch, now, error="away")
-        assert outbox.begin(way, way.next_at - 0.1)[1] is None
-        waits.append(way.next_at - now)
-        now = way.next_at
+        channel, batch = outbox.begin(channel, now)
+        channel = finish(channel, batch, now, error="away")
+        assert outbox.begin(channel, channel.next_attempt_at - 0.1)[1] is None
+        waits.append(channel.next_attempt_at - now)
+        now = channel.next_attempt_at
     assert waits == sorted(waits)
-    assert waits[-1] < EVERY
-    assert (way.error, way.failing_since, way.waiting) == ("away", NOON, tellings(1))
-    way, batch = outbox.begin(way, now)
-    way = ended(way, batch, now)
-    assert (way.error, way.failing_since, way.waiting, way.told) == (None, 0.0, (), 1)
+    assert waits[-1] < RESEND_INTERVAL
+    assert (channel.error, channel.failing_since, channel.pending) == ("away", NOON, notifications(1))
+    channel, batch = outbox.begin(channel, now)
+    channel = finish(channel, batch, now)
+    assert (channel.error, channel.failing_since, channel.pending, channel.delivered) == (None, 0.0, (), 1)
 
 
-def test_a_clock_that_is_set_back_puts_nothing_off():
-    way, batch = outbox.begin(saved(outbox.put(Way(), tellings(1))), NOON)
-    way = ended(way, batch, error="away")
-    assert outbox.begin(way, NOON - 86400)[1] == tellings(1)
+def test_a_clock_set_back_delays_no_delivery():
+    channel, batch = outbox.begin(saved(outbox.put(Channel(), notifications(1))), NOON)
+    channel = finish(channel, batch, error="away")
+    assert outbox.begin(channel, NOON - 86400)[1] == notifications(1)
 
 
-def test_what_is_refused_for_what_it_is_does_not_stand_in_the_way_for_ever():
-    way = saved(outbox.put(Way(), tellings(*range(AT_ONCE + 1))))
-    for attempt in range(UNFIT):
-        way, batch = outbox.begin(way, NOON + 100 * attempt)
-        assert len(batch) == AT_ONCE
-        way = ended(way, batch, NOON + 100 * attempt, error="answered 400", unfit=True)
-    assert (way.lost, way.told, len(way.waiting), way.error) == (AT_ONCE, 0, 1, "answered 400")
-    assert outbox.begin(way, NOON + 1000)[1] == tellings(AT_ONCE)
+def test_a_rejected_message_does_not_block_the_queue_forever():
+    channel = saved(outbox.put(Channel(), notifications(*range(BATCH_SIZE + 1))))
+    for attempt in range(MAX_REJECTIONS):
+        channel, batch = outbox.begin(channel, NOON + 100 * attempt)
+        assert len(batch) == BATCH_SIZE
+        channel = finish(channel, batch, NOON + 100 * attempt, error="answered 400", rejected=True)
+    assert (channel.dropped, channel.delivered, len(channel.pending), channel.error) == (
+        BATCH_SIZE,
+        0,
+        1,
+        "answered 400",
+    )
+    assert outbox.begin(channel, NOON + 1000)[1] == notifications(BATCH_SIZE)
 
 
-def test_what_waits_is_bounded_and_what_is_under_way_stays():
-    way = saved(outbox.put(Way(), tellings(*range(MOST))))
-    way, batch = outbox.begin(way, NOON)
-    way = outbox.put(way, tellings(*range(MOST, MOST + 50)))
-    assert (len(way.waiting), way.lost, way.waiting[0]) == (MOST, 50, telling(0))
-    assert way.saved == MOST - 50
-    way = ended(way, batch)
-    assert way.waiting[0] == telling(AT_ONCE + 50)
-    assert len(outbox.put(Way(), tellings(*range(MOST + 5))).waiting) == MOST
+def test_the_queue_is_bounded_and_the_batch_in_flight_stays():
+    channel = saved(outbox.put(Channel(), notifications(*range(MAX_PENDING))))
+    channel, batch = outbox.begin(channel, NOON)
+    channel = outbox.put(channel, notifications(*range(MAX_PENDING, MAX_PENDING + 50)))
+    assert (len(channel.pending), channel.dropped, channel.pending[0]) == (MAX_PENDING, 50, notification(0))
+    assert channel.saved == MAX_PENDING - 50
+    channel = finish(channel, batch)
+    assert channel.pending[0] == notification(BATCH_SIZE + 50)
+    assert len(outbox.put(Channel(), notifications(*range(MAX_PENDING + 5))).pending) == MAX_PENDING
 
 
-def test_the_whole_state_is_told_at_once_when_it_changes_and_again_each_minute():
-    way = Way(whole=True)
-    way, batch = outbox.begin(way, NOON)
+def test_the_full_state_is_sent_when_it_changes_and_every_minute():
+    channel = Channel(takes_full_state=True)
+    channel, batch = outbox.begin(channel, NOON)
     assert batch == ()
-    way = ended(way, batch)
-    assert outbox.begin(way, NOON + EVERY - 1)[1] is None
-    changed = outbox.put(way, tellings(1))
-    assert (outbox.begin(changed, NOON + 1)[1], changed.waiting) == ((), ())
-    way, batch = outbox.begin(way, NOON + EVERY)
+    channel = finish(channel, batch)
+    assert outbox.begin(channel, NOON + RESEND_INTERVAL - 1)[1] is None
+    changed = outbox.put(channel, notifications(1))
+    assert (outbox.begin(changed, NOON + 1)[1], changed.pending) == ((), ())
+    channel, batch = outbox.begin(channel, NOON + RESEND_INTERVAL)
     assert batch == ()
-    way = ended(way, (), NOON + EVERY, error="away")
-    assert outbox.begin(way, NOON + EVERY)[1] is None
-    assert outbox.begin(way, way.next_at)[1] == ()
-    assert way.told == 1
+    channel = finish(channel, (), NOON + RESEND_INTERVAL, error="away")
+    assert outbox.begin(channel, NOON + RESEND_INTERVAL)[1] is None
+    assert outbox.begin(channel, channel.next_attempt_at)[1] == ()
+    assert channel.delivered == 1
 
 
 moves = st.lists(st.sampled_from(["put", "save", "begin", "well", "fails", "kill"]), max_size=80)
 
 
 @given(moves)
-def test_of_any_history_nothing_is_lost_and_nothing_is_told_twice(history):
-    way, numbers, now = Way(), 0, NOON
-    kept, sent, told, under_way = outbox.kept(way), [], set(), None
+def test_no_history_loses_or_duplicates_a_notification(history):
+    channel, numbers, now = Channel(), 0, NOON
+    state, sent, delivered, in_flight = outbox.to_state(channel), [], set(), None
     durable = 0
     for move in [*history, "save", *["begin", "well"] * 100]:
         now += 60.0
         match move:
             case "put":
                 numbers += 1
-                way = outbox.put(way, tellings(numbers))
+                channel = outbox.put(channel, notifications(numbers))
             case "save":
-                kept, durable = json.loads(json.dumps(outbox.kept(way))), numbers
-                way = saved(way)
-            case "begin" if under_way is None:
-                way, under_way = outbox.begin(way, now)
-            case "well" | "fails" if under_way is not None:
+                state, durable = json.loads(json.dumps(outbox.to_state(channel))), numbers
+                channel = saved(channel)
+            case "begin" if in_flight is None:
+                channel, in_flight = outbox.begin(channel, now)
+            case "well" | "fails" if in_flight is not None:
                 if move == "well":
-                    sent += [one.id for one in under_way]
-                    told |= {one.id for one in under_way}
-                way = ended(way, under_way, now, error=None if move == "well" else "away")
-                under_way = None
-            case "kill" if under_way is None:
-                way = outbox.without(outbox.restored(Way(), kept), told)
+                    sent += [one.id for one in in_flight]
+                    delivered |= {one.id for one in in_flight}
+                channel = finish(channel, in_flight, now, error=None if move == "well" else "away")
+                in_flight = None
+            case "kill" if in_flight is None:
+                channel = outbox.without(outbox.from_state(Channel(), state), delivered)
                 numbers = durable
     assert len(sent) == len(set(sent)) == numbers
     assert sorted(sent, key=lambda one: int(one[3:])) == sent

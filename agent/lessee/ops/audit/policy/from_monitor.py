@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import msgspec
 
 from lessee.core.errors import UsageError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.audit.policy.rows import Row, Section
 
 
-class _Read(Record, frozen=True):
+class _Read(ImmutableStruct, frozen=True):
     path: str
     component: str | None = None
     address: str | None = None
@@ -17,18 +17,18 @@ class _Read(Record, frozen=True):
     last_at: str | None = None
 
 
-class _Reads(Record, frozen=True):
+class _Reads(ImmutableStruct, frozen=True):
     by_path: tuple[_Read, ...] = ()
 
 
-class _Alert(Record, frozen=True):
+class _Alert(ImmutableStruct, frozen=True):
     rule: str
     subject: str = ""
-    since: str | None = None
+    started_at: str | None = None
     text: str = ""
 
 
-class _Status(Record, frozen=True):
+class _Status(ImmutableStruct, frozen=True):
     accesses: _Reads  # Without it, it is another program's.
     environment: str | None = None
     alerts: tuple[_Alert, ...] = ()
@@ -49,4 +49,4 @@ def reads_of(text: bytes, source: str) -> Iterator[Row]:
     for at, alert in enumerate(status.alerts):
         place = f"{source}: alerts[{at}]"
         what = f"alert {alert.rule}"
-        yield Row(Section.EXCEPTIONS, of, alert.subject, what, alert.text, alert.since or "", place)
+        yield Row(Section.EXCEPTIONS, of, alert.subject, what, alert.text, alert.started_at or "", place)

@@ -1,135 +1,134 @@
-"""The ways of telling that a configuration names, each with a thread of its own: one that hangs holds up no other."""
+"""The configured alert channels, each with its own thread, so that one that hangs delays no other."""
 
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from pathlib import Path
 from typing import TypeVar
 
-from lessee.config.grammar.alerts import AlertmanagerAt, Alerts, Hook, Mail
+from lessee.config.grammar.alerts import AlertmanagerChannel, Alerts, SmtpChannel, WebhookChannel
 from lessee.config.grammar.block import Block
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.clock import wall_time
 from lessee.ops.monitor.alert_delivery.http import DeliveryFailedError, ask, content
-from lessee.ops.monitor.alert_delivery.journal import Notified
-from lessee.ops.monitor.policy import alerts as board
-from lessee.ops.monitor.policy import bodies
-from lessee.ops.monitor.policy.alerts import Telling
+from lessee.ops.monitor.alert_delivery.journal import DeliveryJournal
+from lessee.ops.monitor.policy import alerts as alerting
+from lessee.ops.monitor.policy import messages
+from lessee.ops.monitor.policy.alerts import Notification
 
 
-class Job(Record, frozen=True):
-    """What is to be told: these, or to a way that takes the whole state, all of it."""
+class Delivery(ImmutableStruct, frozen=True):
+    """A batch of notifications to send. A channel that takes the full state sends `alerts` instead."""
 
-    batch: tuple[Telling, ...]
-    alerts: board.Alerts
+    batch: tuple[Notification, ...]
+    alerts: alerting.Alerts
 
 
-class Result(Record, frozen=True):
-    """What came of it."""
+class DeliveryResult(ImmutableStruct, frozen=True):
+    """The result of a delivery. After success, `error` = None."""
 
-    way: str
-    batch: tuple[Telling, ...]
+    channel: str
+    batch: tuple[Notification, ...]
     error: str | None
-    unfit: bool = False
+    rejected: bool = False
 
 
 _B = TypeVar("_B", bound=Block)
-_FILES = ("url_file", "password_file", "token_file", "ca_file")
-Teller = Callable[[Job], None]
+_FILE_KEYS = ("url_file", "password_file", "token_file", "ca_file")
+Sender = Callable[[Delivery], None]
 """Raises DeliveryFailedError."""
 
 
-def tellers(said: Alerts, environment: str | None, near: Path) -> Mapping[str, tuple[Teller, bool]]:
-    """By the name of each way; and whether it takes the whole state. `near`: where the paths of files start."""
-    found: dict[str, tuple[Teller, bool]] = {}
-    if said.webhook is not None:
-        hook = Hook(url=said.webhook) if isinstance(said.webhook, str) else said.webhook
-        found["webhook"] = (_webhook(settled(hook, near), environment), False)
-    if said.smtp is not None:
-        found["smtp"] = (_mail(settled(said.smtp, near), environment), False)
-    if said.alertmanager is not None:
-        at = said.alertmanager
-        at = AlertmanagerAt(url=at) if isinstance(at, str) else at
-        found["alertmanager"] = (_alertmanager(settled(at, near), environment), True)
-    return found
+def open_channels(config: Alerts, environment: str | None, base: Path) -> Mapping[str, tuple[Sender, bool]]:
+    """Each channel's sender, and whether it takes the full state. Relative file paths start at `base`."""
+    channels: dict[str, tuple[Sender, bool]] = {}
+    if config.webhook is not None:
+        hook = WebhookChannel(url=config.webhook) if isinstance(config.webhook, str) else config.webhook
+        channels["webhook"] = (_webhook_sender(with_absolute_paths(hook, base), environment), False)
+    if config.smtp is not None:
+        channels["smtp"] = (_mail_sender(with_absolute_paths(config.smtp, base), environment), False)
+    if config.alertmanager is not None:
+        at = config.alertmanager
+        at = AlertmanagerChannel(url=at) if isinstance(at, str) else at
+        channels["alertmanager"] = (_alertmanager_sender(with_absolute_paths(at, base), environment), True)
+    return channels
 
 
-def settled(said: _B, near: Path) -> _B:
-    """With the paths of its files as they are from anywhere."""
-    files = {key: str(near / path) for key in _FILES if (path := getattr(said, key, None)) is not None}
-    headers = {header: str(near / path) for header, path in getattr(said, "header_files", {}).items()}
-    return replace(said, **files, **({"header_files": headers} if headers else {}))
+def with_absolute_paths(block: _B, base: Path) -> _B:
+    """The configuration block with its file paths made absolute from `base`."""
+    files = {key: str(base / path) for key in _FILE_KEYS if (path := getattr(block, key, None)) is not None}
+    headers = {header: str(base / path) for header, path in getattr(block, "header_files", {}).items()}
+    return replace(block, **files, **({"header_files": headers} if headers else {}))
 
 
-def _webhook(said: Hook, environment: str | None) -> Teller:
-    body = bodies.for_slack if said.slack else bodies.as_json
+def _webhook_sender(config: WebhookChannel, environment: str | None) -> Sender:
+    body = messages.slack_body if config.slack else messages.webhook_body
 
-    def tell(job: Job) -> None:
-        url = said.url if said.url is not None else content(said.url_file or "")
-        ask(url, body(job.batch, environment), header_files=said.header_files, ca_file=said.ca_file)
+    def send(delivery: Delivery) -> None:
+        url = config.url if config.url is not None else content(config.url_file or "")
+        ask(url, body(delivery.batch, environment), header_files=config.header_files, ca_file=config.ca_file)
 
-    return tell
+    return send
 
 
-def _alertmanager(said: AlertmanagerAt, environment: str | None) -> Teller:
-    url = f"{said.url.rstrip('/')}/api/v2/alerts"
+def _alertmanager_sender(config: AlertmanagerChannel, environment: str | None) -> Sender:
+    url = f"{config.url.rstrip('/')}/api/v2/alerts"
 
-    def tell(job: Job) -> None:
-        alerts = bodies.for_alertmanager(job.alerts, environment, wall_time())
+    def send(delivery: Delivery) -> None:
+        alerts = messages.alertmanager_body(delivery.alerts, environment, wall_time())
         if alerts:
-            ask(url, alerts, header_files=said.header_files, ca_file=said.ca_file)
+            ask(url, alerts, header_files=config.header_files, ca_file=config.ca_file)
 
-    return tell
+    return send
 
 
-def _mail(said: Mail, environment: str | None) -> Teller:
-    def tell(job: Job) -> None:
-        # It brings ssl and half of the mail package along, and few have it.
-        from lessee.ops.monitor.alert_delivery.mail import send  # noqa: PLC0415
+def _mail_sender(config: SmtpChannel, environment: str | None) -> Sender:
+    def send(delivery: Delivery) -> None:
+        # The module imports ssl and much of the email package, which most configurations do not need.
+        from lessee.ops.monitor.alert_delivery.mail import send_mail  # noqa: PLC0415
 
         date = formatdate(wall_time())
-        send(said, bodies.as_mail(job.batch, environment, sender=said.sender, to=said.to, date=date))
+        send_mail(config, messages.mail(delivery.batch, environment, sender=config.sender, to=config.to, date=date))
 
-    return tell
+    return send
 
 
-class Worker:
-    """Tells over one way, one job after the other."""
+class ChannelWorker:
+    """Sends the deliveries of one channel, one after the other."""
 
-    def __init__(self, name: str, teller: Teller, told: Notified, results: "queue.SimpleQueue[Result]") -> None:
-        self._name, self._teller, self._told, self._results = name, teller, told, results
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        # One that hangs must not keep the process from ending.
+    def __init__(
+        self, name: str, send: Sender, journal: DeliveryJournal, results: "queue.SimpleQueue[DeliveryResult]"
+    ) -> None:
+        self._name, self._send, self._journal, self._results = name, send, journal, results
+        self._deliveries: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        # A daemon, because a channel that hangs must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=f"lessee-{name}", daemon=True)
         self._thread.start()
 
-    def give(self, job: Job) -> None:
-        """Does not wait."""
-        self._jobs.put(job)
+    def submit(self, delivery: Delivery) -> None:
+        """Queue a delivery. Does not wait."""
+        self._deliveries.put(delivery)
 
     def close(self) -> None:
-        """Nothing more comes."""
-        self._jobs.put(None)
+        """Accept no more deliveries."""
+        self._deliveries.put(None)
 
     def wait(self, timeout: float) -> None:
-        """What is under way has so many seconds."""
+        """Wait for the delivery in flight, for at most `timeout` seconds."""
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            self._results.put(self._done(job))
+        while (delivery := self._deliveries.get()) is not None:
+            self._results.put(self._deliver(delivery))
 
-    def _done(self, job: Job) -> Result:
+    def _deliver(self, delivery: Delivery) -> DeliveryResult:
         try:
-            self._teller(job)
+            self._send(delivery)
         except DeliveryFailedError as exc:
-            return Result(self._name, job.batch, str(exc), exc.unfit)
-        except Exception as exc:  # noqa: BLE001  # A traceback may print a URL, and the way must not die.
-            return Result(self._name, job.batch, f"internal error: {type(exc).__name__}; please report it")
-        self._told.add(_names(self._name, job.batch))
-        return Result(self._name, job.batch, None)
-
-
-def _names(way: str, batch: Sequence[Telling]) -> list[str]:
-    return [f"{way}:{telling.id}" for telling in batch]
+            return DeliveryResult(self._name, delivery.batch, str(exc), exc.rejected)
+        except Exception as exc:  # noqa: BLE001  # A traceback may print a URL, and the thread must survive.
+            error = f"internal error: {type(exc).__name__}; please report it"
+            return DeliveryResult(self._name, delivery.batch, error)
+        self._journal.add(f"{self._name}:{notification.id}" for notification in delivery.batch)
+        return DeliveryResult(self._name, delivery.batch, None)

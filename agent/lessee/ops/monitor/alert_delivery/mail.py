@@ -3,54 +3,58 @@
 import smtplib
 from email.message import EmailMessage
 
-from lessee.config.grammar.alerts import Mail
+from lessee.config.grammar.alerts import SmtpChannel
 from lessee.ops.monitor.alert_delivery.http import TIMEOUT, DeliveryFailedError, content, trusting
-from lessee.ops.monitor.policy.interpretation import shown
+from lessee.ops.monitor.policy.classification import printable
 
 _PERMANENT = 500
-_NO_ENTRY = frozenset({530, 534, 535, 538})
-"""RFC 4954: it is the login that will not do, and not the mail."""
+_LOGIN_FAILED = frozenset({530, 534, 535, 538})
+"""RFC 4954: the server rejects the login, not the mail."""
 
 
-def send(said: Mail, mail: EmailMessage) -> None:
-    """Raises DeliveryFailedError. The password is read each time, and goes over TLS alone unless the configuration has it so."""
-    password = content(said.password_file) if said.password_file is not None else None
+def send_mail(config: SmtpChannel, mail: EmailMessage) -> None:
+    """Send a mail, with the password that its file holds now. Raises DeliveryFailedError.
+
+    The password is only sent over TLS, unless the configuration allows otherwise.
+    """
+    password = content(config.password_file) if config.password_file is not None else None
+    server_name = config.server
     try:
-        with _connected(said) as server:
-            if said.username is not None and password is not None:
-                server.login(said.username, password)
-            refused = server.send_message(mail, said.sender, list(said.to))
+        with _connect(config) as server:
+            if config.username is not None and password is not None:
+                server.login(config.username, password)
+            refused = server.send_message(mail, config.sender, list(config.to))
     except smtplib.SMTPResponseException as exc:
         code, text = exc.smtp_code, exc.smtp_error
-        unfit = code >= _PERMANENT and code not in _NO_ENTRY
-        raise DeliveryFailedError(f"{said.server} answered {code} {_text(text)}", unfit=unfit) from None
+        rejected = code >= _PERMANENT and code not in _LOGIN_FAILED
+        raise DeliveryFailedError(f"{server_name} answered {code} {_text(text)}", rejected=rejected) from None
     except smtplib.SMTPRecipientsRefused as exc:
-        raise DeliveryFailedError(
-            f"{said.server} takes no mail for {', '.join(map(shown, exc.recipients))}", unfit=True
-        ) from None
+        recipients = ", ".join(map(printable, exc.recipients))
+        raise DeliveryFailedError(f"{server_name} accepts no mail for {recipients}", rejected=True) from None
     except smtplib.SMTPNotSupportedError:
-        raise DeliveryFailedError(f"{said.server} cannot do what is wanted: TLS, or a login") from None
+        raise DeliveryFailedError(f"{server_name} supports no STARTTLS or no login") from None
     except (OSError, smtplib.SMTPException, UnicodeError) as exc:
-        why = getattr(exc, "verify_message", None) or getattr(exc, "strerror", None) or "it cannot be reached"
-        raise DeliveryFailedError(f"{said.server}: {why}") from None
+        reason = getattr(exc, "verify_message", None) or getattr(exc, "strerror", None) or "no connection"
+        raise DeliveryFailedError(f"{server_name}: {reason}") from None
     if refused:
-        raise DeliveryFailedError(f"{said.server} takes no mail for {', '.join(map(shown, refused))}", unfit=True)
+        recipients = ", ".join(map(printable, refused))
+        raise DeliveryFailedError(f"{server_name} accepts no mail for {recipients}", rejected=True)
 
 
-def _connected(said: Mail) -> smtplib.SMTP:
-    host, _, port = said.server.rpartition(":")
+def _connect(config: SmtpChannel) -> smtplib.SMTP:
+    host, _, port = config.server.rpartition(":")
     host = host.strip("[]")
-    if said.tls == "tls":
-        return smtplib.SMTP_SSL(host, int(port), timeout=TIMEOUT, context=trusting(said.ca_file))
+    if config.tls == "tls":
+        return smtplib.SMTP_SSL(host, int(port), timeout=TIMEOUT, context=trusting(config.ca_file))
     server = smtplib.SMTP(host, int(port), timeout=TIMEOUT)
-    if said.tls == "starttls":
+    if config.tls == "starttls":
         try:
-            server.starttls(context=trusting(said.ca_file))
+            server.starttls(context=trusting(config.ca_file))
         except BaseException:
             server.close()
             raise
     return server
 
 
-def _text(said: bytes | str) -> str:
-    return shown(said.decode("utf-8", "replace") if isinstance(said, bytes) else said)
+def _text(answer: bytes | str) -> str:
+    return printable(answer.decode("utf-8", "replace") if isinstance(answer, bytes) else answer)

@@ -1,1 +1,1 @@
-"""Where changes are published."""
+"""The destinations to which the monitor publishes changes."""

@@ -1,1 +1,1 @@
-"""What the audit log of Vault means, and what follows from it."""
+"""What the entries of the audit log mean, and which changes and alerts follow from them."""

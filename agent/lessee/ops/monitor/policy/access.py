@@ -1,50 +1,51 @@
-"""One answered request, as the audit log of Vault has it."""
+"""One answered request of Vault's audit log."""
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
-class Access(Record, frozen=True):
-    """What is kept of a line of the type `response`. No value is in it, and an HMAC stays one."""
+class Access(ImmutableStruct, frozen=True):
+    """An audit entry of the type `response`. It holds no value, and an HMAC remains an HMAC."""
 
     at: float
-    """Seconds since 1970: when it was answered."""
+    """When the server answered, in seconds since 1970."""
     id: str
-    """Of the request; its other line has it too."""
+    """The request's id, which its `request` entry has too."""
     operation: str
     """In Vault's words: read, list, create, update, patch, delete."""
     path: str
-    """Whole, such as `secret/data/production/database/postgres`; a list's ends in a slash."""
+    """The whole path, such as `secret/data/production/database/postgres`. The path of a list ends in a slash."""
     mount: str
-    """`secret`, `auth/approle`; without the last slash."""
+    """`secret` or `auth/approle`, without the trailing slash."""
     mount_type: str
     namespace: str
-    """Without the last slash; empty: the root."""
+    """Without the trailing slash. Empty for the root namespace."""
     address: str
-    """Of the client, as the server saw it; empty where the server asked itself."""
+    """The client's address as the server saw it. Empty for a request that the server made itself."""
     display_name: str
     entity: str
     role: str
-    """Which the login's metadata name; empty where there is none."""
+    """The role in the login's metadata, or empty."""
     accessor: str
-    """Its HMAC; the accessor itself where the device has `hmac_accessor = false` or `log_raw = true`."""
+    """The accessor's HMAC, or the accessor itself if the device has `hmac_accessor = false` or `log_raw = true`."""
     policies: tuple[str, ...]
     root: bool
-    """Whether the token may do anything."""
+    """Whether the request used a root token."""
     error: str | None
-    """What the server said, on one line and cut."""
-    refused: bool
-    """Whether the server said: permission denied."""
+    """The server's error on one line, truncated."""
+    denied: bool
+    """Whether the server answered: permission denied."""
     version: int | None
-    """Of a secret in KV version 2, where the answer names it."""
+    """The version of a KV version 2 secret, if the answer names it."""
     server: str
-    """What the configuration calls the log's source."""
+    """The configured name of the audit log."""
 
 
-class Line(Record, frozen=True):
-    """An access, and its place in the log of its source."""
+class LogEntry(ImmutableStruct, frozen=True):
+    """An access with its number in the log of its source."""
 
     source: str
     number: int
-    """From 1: its place among the source's accesses. A file read again gives each the same one, and the next has the
-    next. What is heard once, from a socket or stdin, leaves a gap after a kill: no number is ever given twice."""
+    """Counts the accesses of the source from 1. Reading a file again gives each access the same number.
+
+    After a kill, a socket or stdin skips numbers, so that no number is given twice."""
     access: Access

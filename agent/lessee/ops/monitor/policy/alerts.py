@@ -1,6 +1,6 @@
-"""Alerts: each fires once a subject, is told again while it lasts, and is told to be over.
+"""Turns detections of rules into alerts that fire once, repeat while they last, and resolve.
 
-Rules give signs; `step` makes of them what people are told. It knows nothing of how.
+`step` returns the notifications to send. It knows nothing about the channels that send them.
 """
 
 from collections import Counter
@@ -9,70 +9,69 @@ from enum import Enum
 from hashlib import sha256
 
 from lessee.config.grammar.alerts import Severity
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.monitor.policy.rates import OTHER
 
-MOST = 100
-"""Subjects of one rule that fire at once; the others are one subject together."""
-KEPT = 900.0
-"""Seconds for which one that is over is still shown, and Alertmanager still hears that it is."""
-_MOST_OVER = 200
+MAX_FIRING = 100
+"""Alerts of one rule that fire at the same time. Further subjects share one alert."""
+RETENTION = 900.0
+"""Seconds for which a resolved alert stays in the status and is still sent to Alertmanager."""
+_MAX_RESOLVED = 200
 
 
-class Sign(Record, frozen=True):
-    """Something that a rule has seen, `times` between two moments; in seconds since 1970."""
+class Detection(ImmutableStruct, frozen=True):
+    """What a rule has detected, `count` times between two moments, in seconds since 1970."""
 
     rule: str
     subject: str
     text: str
     first: float
     last: float
-    times: int = 1
+    count: int = 1
 
 
-class Manner(Record, frozen=True):
-    """How a rule's alerts are told."""
+class AlertSettings(ImmutableStruct, frozen=True):
+    """How the alerts of a rule are reported."""
 
     severity: Severity
-    again_after: float
-    resolve_after: float
+    repeat_interval: float
+    resolve_timeout: float
 
 
-class Alert(Record, frozen=True):
+class Alert(ImmutableStruct, frozen=True):
     """One subject of a rule."""
 
     rule: str
     subject: str
     severity: Severity
     text: str
-    since: float
-    last: float
-    """When it was last seen to be so."""
-    times: int
-    told_at: float
-    tellings: int = 1
-    over_at: float | None = None
+    started_at: float
+    last_seen_at: float
+    count: int
+    notified_at: float
+    notifications: int = 1
+    resolved_at: float | None = None
 
     @property
     def firing(self) -> bool:
-        """Whether it is still so."""
-        return self.over_at is None
+        """Whether the alert is not resolved yet."""
+        return self.resolved_at is None
 
 
-class What(Enum):
-    """What is told of an alert."""
+class NotificationKind(Enum):
+    """What a notification says about its alert."""
 
     FIRING = "firing"
-    AGAIN = "again"
-    """It still is."""
+    REPEATED = "repeated"
+    """It has fired before, and still does."""
     RESOLVED = "resolved"
 
 
-class Telling(Record, frozen=True):
-    """What people are to be told. `id`: whoever gets it twice can see that."""
+class Notification(ImmutableStruct, frozen=True):
+    """A message about an alert. A receiver can recognize a duplicate by its `id`."""
 
     id: str
-    what: What
+    kind: NotificationKind
     alert: Alert
 
 
@@ -82,75 +81,93 @@ Alerts = Mapping[Key, Alert]
 
 
 def step(
-    alerts: Alerts, signs: Iterable[Sign], now: float, manners: Mapping[str, Manner], *, ends_from: float = 0.0
-) -> tuple[Alerts, tuple[Telling, ...]]:
-    """Take what the rules have seen. `manners`: of all rules that there are, by name.
+    alerts: Alerts,
+    detections: Iterable[Detection],
+    now: float,
+    settings: Mapping[str, AlertSettings],
+    *,
+    resolve_from: float = 0.0,
+) -> tuple[Alerts, tuple[Notification, ...]]:
+    """Apply the detections of all rules. `settings` holds those of each rule, by its name.
 
-    Before `ends_from` none is over: after a start, nobody has had the time yet to see that it still is so.
+    No alert resolves before `resolve_from`: after a start, each rule needs time to detect a problem that persists.
     """
-    turn = _Turn(dict(alerts), now, manners)
-    for sign in signs:
-        turn.see(sign)
-    turn.end(ends_from)
-    return turn.alerts, tuple(turn.tellings)
+    update = _Update(dict(alerts), now, settings)
+    for detection in detections:
+        update.apply(detection)
+    update.resolve(resolve_from)
+    return update.alerts, tuple(update.notifications)
 
 
 def firing(alerts: Alerts) -> list[Alert]:
-    """Those that are so now, the newest first."""
-    return sorted((alert for alert in alerts.values() if alert.firing), key=lambda alert: -alert.since)
+    """The alerts that fire now, the newest first."""
+    return sorted((alert for alert in alerts.values() if alert.firing), key=lambda alert: -alert.started_at)
 
 
-class _Turn:
-    def __init__(self, alerts: dict[Key, Alert], now: float, manners: Mapping[str, Manner]) -> None:
-        self.alerts, self.now, self.manners = alerts, now, manners
-        self.tellings: list[Telling] = []
-        self.seen: set[Key] = set()
+class _Update:
+    def __init__(self, alerts: dict[Key, Alert], now: float, settings: Mapping[str, AlertSettings]) -> None:
+        self.alerts, self.now, self.settings = alerts, now, settings
+        self.notifications: list[Notification] = []
+        self.detected: set[Key] = set()
         self.firing = Counter(alert.rule for alert in alerts.values() if alert.firing)
-        """How many do, of each rule."""
+        """How many alerts of each rule fire."""
 
-    def see(self, sign: Sign) -> None:
-        key, manner = (sign.rule, sign.subject), self.manners[sign.rule]
+    def apply(self, detection: Detection) -> None:
+        key, settings = (detection.rule, detection.subject), self.settings[detection.rule]
         known = self.alerts.get(key)
-        self.seen.add(key)
+        self.detected.add(key)
         if known is not None and known.firing:
-            self._go_on(key, known, sign, manner)
-        elif sign.subject != OTHER and self.firing[sign.rule] >= MOST:
-            self.see(replace(sign, subject=OTHER, text=f"and others, such as {sign.subject}: {sign.text}"))
+            self._continue(key, known, detection, settings)
+        elif detection.subject != OTHER and self.firing[detection.rule] >= MAX_FIRING:
+            text = f"and others, such as {detection.subject}: {detection.text}"
+            self.apply(replace(detection, subject=OTHER, text=text))
         else:
-            since, last = min(sign.first, self.now), min(sign.last, self.now)
-            alert = Alert(sign.rule, sign.subject, manner.severity, sign.text, since, last, sign.times, self.now)
-            self.firing[sign.rule] += 1
-            self._tell(key, What.FIRING, alert)
+            started, last = min(detection.first, self.now), min(detection.last, self.now)
+            alert = Alert(
+                detection.rule,
+                detection.subject,
+                settings.severity,
+                detection.text,
+                started,
+                last,
+                detection.count,
+                self.now,
+            )
+            self.firing[detection.rule] += 1
+            self._notify(key, NotificationKind.FIRING, alert)
 
-    def _go_on(self, key: Key, known: Alert, sign: Sign, manner: Manner) -> None:
-        last = max(min(known.last, self.now), min(sign.last, self.now))
-        times = known.times + sign.times
-        alert = replace(known, text=sign.text, severity=manner.severity, last=last, times=times)
-        if abs(self.now - known.told_at) >= manner.again_after:
-            self._tell(key, What.AGAIN, replace(alert, told_at=self.now, tellings=known.tellings + 1))
+    def _continue(self, key: Key, known: Alert, detection: Detection, settings: AlertSettings) -> None:
+        last = max(min(known.last_seen_at, self.now), min(detection.last, self.now))
+        count = known.count + detection.count
+        alert = replace(known, text=detection.text, severity=settings.severity, last_seen_at=last, count=count)
+        if abs(self.now - known.notified_at) >= settings.repeat_interval:
+            alert = replace(alert, notified_at=self.now, notifications=known.notifications + 1)
+            self._notify(key, NotificationKind.REPEATED, alert)
         else:
             self.alerts[key] = alert
 
-    def end(self, ends_from: float) -> None:
+    def resolve(self, resolve_from: float) -> None:
         for key, alert in list(self.alerts.items()):
-            if alert.over_at is not None:
-                if abs(self.now - alert.over_at) >= KEPT:
+            if alert.resolved_at is not None:
+                if abs(self.now - alert.resolved_at) >= RETENTION:
                     del self.alerts[key]
                 continue
-            manner = self.manners.get(alert.rule)
-            # Who was told late, as after a night's log, shall be able to look before it is said to be over.
-            quiet = self.now - max(min(alert.last, self.now), min(alert.told_at, self.now))
-            silent = key not in self.seen and self.now >= ends_from
-            if manner is None or (silent and quiet >= manner.resolve_after):
-                self._tell(key, What.RESOLVED, replace(alert, over_at=self.now))
-        over = sorted(alert.over_at for alert in self.alerts.values() if alert.over_at is not None)
-        if len(over) > _MOST_OVER:
-            oldest = over[-_MOST_OVER]
+            settings = self.settings.get(alert.rule)
+            # A late notification, as after reading a night's log, leaves the same time to look at the alert.
+            quiet = self.now - max(min(alert.last_seen_at, self.now), min(alert.notified_at, self.now))
+            absent = key not in self.detected and self.now >= resolve_from
+            if settings is None or (absent and quiet >= settings.resolve_timeout):
+                self._notify(key, NotificationKind.RESOLVED, replace(alert, resolved_at=self.now))
+        resolved = sorted(alert.resolved_at for alert in self.alerts.values() if alert.resolved_at is not None)
+        if len(resolved) > _MAX_RESOLVED:
+            oldest = resolved[-_MAX_RESOLVED]
             self.alerts = {
-                key: alert for key, alert in self.alerts.items() if alert.over_at is None or alert.over_at >= oldest
+                key: alert
+                for key, alert in self.alerts.items()
+                if alert.resolved_at is None or alert.resolved_at >= oldest
             }
 
-    def _tell(self, key: Key, what: What, alert: Alert) -> None:
+    def _notify(self, key: Key, kind: NotificationKind, alert: Alert) -> None:
         self.alerts[key] = alert
-        name = f"{alert.rule}\n{alert.subject}\n{alert.since:.6f}\n{what.value}\n{alert.tellings}"
-        self.tellings.append(Telling(sha256(name.encode()).hexdigest()[:24], what, alert))
+        name = f"{alert.rule}\n{alert.subject}\n{alert.started_at:.6f}\n{kind.value}\n{alert.notifications}"
+        self.notifications.append(Notification(sha256(name.encode()).hexdigest()[:24], kind, alert))

@@ -1,4 +1,4 @@
-"""Which requests of the audit log changed something that agents read, or that decides what they may."""
+"""Detects the requests that changed what agents read, or what they are allowed to read."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -10,28 +10,28 @@ _WRITES = frozenset({"create", "update", "patch"})
 _ROLES = frozenset({"role", "roles", "certs", "users", "groups", "static-roles"})
 _ROTATES = {"rotate-role": "static-creds", "rotate-root": "config"}
 _SECRET_IDS = ("secret-id", "secret-id-accessor", "custom-secret-id", "role-id")
-"""What is asked of an AppRole and changes none."""
+"""Requests below an AppRole that do not change the role."""
 
 
 def change_of(access: Access, environments: Collection[str]) -> Change | None:
-    """What a request changed; None where it was refused or failed, only read, or is of no interest.
+    """The change that a request made, or None if it was denied, failed, only read, or changed nothing of interest.
 
-    Values are not looked at, and the log has none: all of it stands in the path.
+    The path tells everything. Values play no part, and the log has none.
     """
-    if access.refused or access.error is not None:
+    if access.denied or access.error is not None:
         return None
-    # OpenBao names a mount with its namespace, and a path without.
+    # OpenBao's mounts include the namespace, its paths do not.
     mount = access.mount.removeprefix(f"{access.namespace}/") if access.namespace else access.mount
     below = access.path.removeprefix(mount).lstrip("/")
     if access.mount_type in {"kv", "generic"}:
-        found = _of_kv(access.operation, below)
+        change = _of_kv(access.operation, below)
     elif mount == "sys":
-        found = _of_policies(access.operation, below)
+        change = _of_policies(access.operation, below)
     else:
-        found = _of_roles(access.operation, below, is_auth=mount.startswith("auth/"))
-    if found is None:
+        change = _of_roles(access.operation, below, is_auth=mount.startswith("auth/"))
+    if change is None:
         return None
-    operation, path = found
+    operation, path = change
     environment = None
     if access.mount_type in {"kv", "generic"}:
         first, slash, rest = path.partition("/")
@@ -74,5 +74,5 @@ def _of_roles(operation: str, below: str, *, is_auth: bool) -> tuple[str, str] |
     role, _, setting = name.partition("/")
     if kind not in _ROLES or setting.split("/")[0] in _SECRET_IDS:
         return None
-    # A setting of a role that is taken away leaves the role.
+    # Deleting a setting of a role updates the role.
     return (operation, f"{kind}/{role}") if not setting else ("update", f"{kind}/{role}")

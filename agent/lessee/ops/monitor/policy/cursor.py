@@ -1,100 +1,101 @@
-"""Where in an audit log somebody has read to, and in which of its files that goes on.
+"""The position in an audit log, and which of the log's files contains it.
 
-A file is known by what stands in it: by the time of its first line, which no other file of the log has, and by the
-last line that was read. So it does not matter whether a rotation renames, copies and truncates, dates or packs.
+A file is identified by its content: by the time of its first line, which is unique among the log's files, and by the
+last line that was read. So a rotation may rename, copy and truncate, date, or compress the files.
 """
 
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
-LEAST_TAIL, MOST_TAIL = 1 << 9, 1 << 20
-"""Bytes before a place by which it is known again: the last line, since a part of it says no time, and may be the same
-in many lines."""
+MIN_TAIL, MAX_TAIL = 1 << 9, 1 << 20
+"""Bytes before a position that identify it: a whole line, because many lines may share a part of it."""
 
 
-class Place(Record, frozen=True):
-    """How far a file was read. `offset` 0: not at all; then `began` is when the one before it began."""
+class Position(ImmutableStruct, frozen=True):
+    """How far a file was read. With `offset` 0 nothing was read, and `began` is that of the previous file."""
 
     began: float
-    """Seconds since 1970: the time of the file's first line."""
+    """The time of the file's first line, in seconds since 1970."""
     device: int = 0
     inode: int = 0
     offset: int = 0
-    """Bytes of whole lines, as they were before they were packed."""
+    """Bytes of whole lines, uncompressed."""
     tail: str = ""
-    """A hash of the last of these bytes."""
+    """A hash of the last bytes that were read."""
     tail_length: int = 0
-    """How many these are."""
+    """The number of hashed bytes."""
     at: float = 0.0
-    """The time of the last access that was read, in this file or before."""
+    """The time of the last access that was read, in this file or an earlier one."""
     past: tuple[float, ...] = ()
-    """When files began that were read although they seem to be later: the server's clock was put back."""
+    """When files began that were read although they seem later: the server's clock was set back."""
 
 
-class File(Record, frozen=True):
-    """A file of the log: the one that is written, or a rotated one."""
+class File(ImmutableStruct, frozen=True):
+    """A file of the log: the current one, or a rotated one."""
 
     name: str
     device: int
     inode: int
     size: int
     began: float | None
-    """None: it has no whole line yet."""
-    is_packed: bool = False
+    """None if the file has no whole line yet."""
+    is_compressed: bool = False
 
 
-def tail_of(text: bytes) -> bytes:
-    """The end of what was read, by which that is known again."""
+def line_tail(text: bytes) -> bytes:
+    """The end of what was read, which identifies the position."""
     line = len(text) - (text.rfind(b"\n", 0, -1) + 1)
-    return text[-min(max(line, LEAST_TAIL), MOST_TAIL) :]
+    return text[-min(max(line, MIN_TAIL), MAX_TAIL) :]
 
 
-def hashed(tail: bytes) -> str:
-    """What is kept of it."""
+def hash_of(tail: bytes) -> str:
+    """The hash that a position stores."""
     return blake2b(tail, digest_size=16).hexdigest()
 
 
-def same(place: Place, files: Iterable[File]) -> list[File]:
-    """Those in which the place may be, the likeliest first; which it is, its tail must show.
+def candidates(position: Position, files: Iterable[File]) -> list[File]:
+    """The files that may contain the position, the likeliest first. The tail decides.
 
-    The same inode alone says nothing: it may have been truncated, or given to another file.
+    The same inode proves nothing: the file may have been truncated, or the inode given to another file.
     """
-    fit = [file for file in files if file.began == place.began and (file.is_packed or file.size >= place.offset)]
-    own = (place.device, place.inode)
-    return sorted(fit, key=lambda file: (file.is_packed, (file.device, file.inode) != own, file.name))
+    fitting = [
+        file for file in files if file.began == position.began and (file.is_compressed or file.size >= position.offset)
+    ]
+    own = (position.device, position.inode)
+    return sorted(fitting, key=lambda file: (file.is_compressed, (file.device, file.inode) != own, file.name))
 
 
-def following(place: Place, files: Iterable[File], current: str) -> File | None:
-    """The one that was begun next. Of one that is there twice, that which is not packed.
+def next_file(position: Position, files: Iterable[File], current: str) -> File | None:
+    """The file that began next, preferably the uncompressed copy.
 
-    `current`: the name of the one that is written now, which is later than all others whatever its times say.
+    `current` is the name of the file that is written now. It follows all others, whatever the times are.
     """
-    begun = [file for file in files if file.began is not None and file.began not in (*place.past, place.began)]
-    later = [file for file in begun if file.began is not None and file.began > place.began]
+    begun = [file for file in files if file.began is not None and file.began not in (*position.past, position.began)]
+    later = [file for file in begun if file.began is not None and file.began > position.began]
     now = [file for file in begun if file.name == current]
-    return min(later or now, key=lambda file: (file.began, file.is_packed, file.name), default=None)
+    return min(later or now, key=lambda file: (file.began, file.is_compressed, file.name), default=None)
 
 
-def past(place: Place, file: File, files: Iterable[File]) -> tuple[float, ...]:
-    """What is past once one reads that file after that place."""
+def past_after(position: Position, file: File, files: Iterable[File]) -> tuple[float, ...]:
+    """The `past` of a position in `file`, which follows `position`."""
     assert file.began is not None
-    known = {*place.past}
-    if file.began < place.began:
-        known |= {place.began, *(one.began for one in files if one.began is not None)}
+    known = {*position.past}
+    if file.began < position.began:
+        known |= {position.began, *(other.began for other in files if other.began is not None)}
     return tuple(sorted(began for began in known if began > file.began))
 
 
-def behind(place: Place, files: Iterable[File]) -> int:
-    """Bytes that are still to be read; of packed files as they lie there, and none of one that is being read."""
-    rest, seen = 0, set[float]()
-    for file in sorted(files, key=lambda file: file.is_packed):
-        if file.began is None or file.began in seen or file.began in place.past:
+def unread_bytes(position: Position, files: Iterable[File]) -> int:
+    """Bytes after the position. A compressed file counts with its compressed size, or not if it is being read."""
+    unread, counted = 0, set[float]()
+    for file in sorted(files, key=lambda file: file.is_compressed):
+        if file.began is None or file.began in counted or file.began in position.past:
             continue
-        seen.add(file.began)
-        if file.began > place.began:
-            rest += file.size
-        elif file.began == place.began and place.offset and not file.is_packed:
-            rest += max(0, file.size - place.offset)
-    return rest
+        counted.add(file.began)
+        if file.began > position.began:
+            unread += file.size
+        elif file.began == position.began and position.offset and not file.is_compressed:
+            unread += max(0, file.size - position.offset)
+    return unread

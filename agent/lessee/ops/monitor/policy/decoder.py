@@ -1,4 +1,4 @@
-"""Lines of an audit log as accesses; all else that stands in a line is passed over unread."""
+"""Decodes the lines of an audit log to accesses. Other fields of a line are skipped undecoded."""
 
 from datetime import datetime
 
@@ -7,18 +7,18 @@ from msgspec.json import Decoder
 
 from lessee.ops.monitor.policy.access import Access
 
-ERROR_MAX = 200
-"""Characters that are kept of an error."""
+MAX_ERROR = 200
+"""Characters of an error."""
 _DENIED = "permission denied"
 _ROOT = "root"
 _LATEST = 253_370_764_800.0
-"""The year 9999, of whose end some clocks make another year that no library knows."""
+"""Late in the year 9998: with some time zones, the end of 9999 is in a year that Python does not support."""
 _HEAD = 64
-"""Bytes in which OpenBao has named the time and the type."""
+"""Bytes within which OpenBao writes the time and the type."""
 
 
-class NotALineError(ValueError):
-    """No audit log has such a line."""
+class InvalidLineError(ValueError):
+    """The line is not an entry of an audit log."""
 
 
 class _Metadata(Struct):
@@ -80,9 +80,9 @@ _answer = Decoder(_Answer).decode
 
 
 def decode(line: bytes, server: str) -> Access | None:
-    """The access; None for a request that has no answer yet, and for what is no request. Raises NotALineError."""
-    start = line.find(b"{")  # A device may be told to write a prefix.
-    # Only at these two places it can be the line's own key, whatever else a client has put into it.
+    """The access, or None for a `request` entry and for other kinds of entries. Raises InvalidLineError."""
+    start = line.find(b"{")  # An audit device can write a prefix.
+    # Only in these two places it is the line's own key, whatever a client has put into the request.
     if line.startswith(b'{"time":"') and line.find(b'"type":"request"', 0, _HEAD) > 0:
         return None
     if line.endswith(b',"type":"request"}'):
@@ -94,10 +94,10 @@ def decode(line: bytes, server: str) -> Access | None:
             entry: _Entry = (answer := _answer(text))
             response = answer.response
         except DecodeError:
-            entry = _entry(text)  # An answer may have keys of these names and another meaning.
+            entry = _entry(text)  # An answer may have keys with these names and other types.
     except (DecodeError, RecursionError, UnicodeDecodeError):
-        # The reason quotes the line.
-        raise NotALineError from None
+        # The cause quotes the line.
+        raise InvalidLineError from None
     if entry.type != "response" or entry.request is None:
         return None
     return _access(entry, entry.request, response, server)
@@ -106,10 +106,10 @@ def decode(line: bytes, server: str) -> Access | None:
 def _access(entry: _Entry, request: _Request, response: _Response | None, server: str) -> Access:
     try:
         at = entry.time.timestamp()
-    except (ValueError, OverflowError):  # Without a zone it is the machine's, where a year 1 may be a year 0.
-        raise NotALineError from None
+    except (ValueError, OverflowError):  # A time without zone is local time, where year 1 may become year 0.
+        raise InvalidLineError from None
     if not 0.0 <= at < _LATEST:
-        raise NotALineError
+        raise InvalidLineError
     auth = entry.auth or _Auth()
     metadata = auth.metadata or _Metadata()
     policies = auth.policies or auth.token_policies or ()
@@ -129,7 +129,7 @@ def _access(entry: _Entry, request: _Request, response: _Response | None, server
         auth.accessor or "",
         policies,
         _ROOT in policies or _ROOT in (auth.token_policies or ()),
-        " ".join(entry.error.split())[:ERROR_MAX] if entry.error else None,
+        " ".join(entry.error.split())[:MAX_ERROR] if entry.error else None,
         entry.error is not None and _DENIED in entry.error,
         _version(request, response),
         server,
@@ -137,15 +137,19 @@ def _access(entry: _Entry, request: _Request, response: _Response | None, server
 
 
 def _version(request: _Request, response: _Response | None) -> int | None:
-    """Numbers stand in the log as they are, so that a secret's own key `version` must not be taken for it: in KV
-    version 1 the answer's data are the secret. Version 2 puts `created_time` beside its own.
+    """The version of a KV version 2 secret.
+
+    The log has numbers in plain text. In KV version 1 the answer's data are the secret, so its own key `version` must
+    not be used. Version 2 has `created_time` next to its version.
     """
     if request.mount_type not in {"kv", None} or request.operation == "list":
         return None
     data = response and response.data
     if not data:
         return None
-    for found in (data.metadata, data):
-        if found is not None and found.created_time is not None and not found.created_time.startswith("hmac-"):
-            return found.version if found.version is not None else found.current_version
+    for candidate in (data.metadata, data):
+        if candidate is None or candidate.created_time is None:
+            continue
+        if not candidate.created_time.startswith("hmac-"):
+            return candidate.version if candidate.version is not None else candidate.current_version
     return None

@@ -1,7 +1,7 @@
-"""What is still to be told, and over which way: nothing is lost over a failure or a restart, and nothing grows.
+"""The queue of notifications of one channel. No failure or restart loses a notification, and the queue is bounded.
 
-A way that takes each telling (webhook, mail) is a queue; a way that takes the whole state (Alertmanager) is told
-anew every minute.
+A channel that takes single notifications (webhook, mail) has a queue. A channel that takes the full state
+(Alertmanager) gets it again every minute.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -10,99 +10,131 @@ from typing import Any
 import msgspec
 
 from lessee.core.backoff import delay
-from lessee.core.immutable import Record, replace
-from lessee.ops.monitor.policy.alerts import Telling
+from lessee.core.immutable import ImmutableStruct, replace
+from lessee.ops.monitor.policy.alerts import Notification
 
-MOST = 1000
-"""Tellings that wait for one way; then the oldest are let go, and counted."""
-AT_ONCE = 20
-"""Tellings in one message."""
-UNFIT = 5
-"""Tries of a message that is refused for what it is; then it is let go, and counted."""
-EVERY = 60.0
-"""Seconds after which a way that takes the whole state is told anew."""
+MAX_PENDING = 1000
+"""Notifications that wait in one channel. More drop the oldest, which are counted."""
+BATCH_SIZE = 20
+"""Notifications in one message."""
+MAX_REJECTIONS = 5
+"""Attempts for a message that the receiver rejects. Then it is dropped and counted."""
+RESEND_INTERVAL = 60.0
+"""Seconds after which a channel that takes the full state gets it again."""
 
 
-class Way(Record, frozen=True):
-    """How telling over one way goes. Moments in seconds since 1970."""
+class Channel(ImmutableStruct, frozen=True):
+    """The delivery state of one channel. Moments are in seconds since 1970."""
 
-    whole: bool = False
-    """It takes the whole state."""
-    waiting: tuple[Telling, ...] = ()
+    takes_full_state: bool = False
+    pending: tuple[Notification, ...] = ()
     saved: int = 0
-    """So many of those have been kept where a kill does not reach them: they may go out."""
-    told: int = 0
-    lost: int = 0
-    tries: int = 0
+    """How many of the pending ones are in the checkpoint. Only these may be sent."""
+    delivered: int = 0
+    dropped: int = 0
+    attempts: int = 0
     failing_since: float = 0.0
-    next_at: float = 0.0
+    next_attempt_at: float = 0.0
     error: str | None = None
-    under_way: bool = False
-    news: bool = False
-    """Something has changed since the whole state was told."""
+    in_flight: bool = False
+    state_changed: bool = False
+    """Whether an alert has changed since the full state was sent."""
 
 
-def put(way: Way, tellings: Iterable[Telling]) -> Way:
-    """More to tell."""
-    tellings = tuple(tellings)
-    if not tellings:
-        return way
-    if way.whole:
-        return replace(way, news=True)
-    waiting = (*way.waiting, *tellings)
-    lost = max(0, len(waiting) - MOST)
-    # What is being told stays in front, or it would not be known what was.
-    first = AT_ONCE if way.under_way else 0
-    kept = (*waiting[:first], *waiting[first + lost :])
-    return replace(way, waiting=kept, lost=way.lost + lost, saved=max(min(way.saved, first), way.saved - lost))
+def put(channel: Channel, notifications: Iterable[Notification]) -> Channel:
+    """Queue notifications."""
+    notifications = tuple(notifications)
+    if not notifications:
+        return channel
+    if channel.takes_full_state:
+        return replace(channel, state_changed=True)
+    pending = (*channel.pending, *notifications)
+    excess = max(0, len(pending) - MAX_PENDING)
+    # The batch in flight stays in front, so that its result can be applied.
+    first = BATCH_SIZE if channel.in_flight else 0
+    return replace(
+        channel,
+        pending=(*pending[:first], *pending[first + excess :]),
+        dropped=channel.dropped + excess,
+        saved=max(min(channel.saved, first), channel.saved - excess),
+    )
 
 
-def was_saved(way: Way, waiting: int) -> Way:
-    """So many of those that wait are safe."""
-    return replace(way, saved=min(waiting, len(way.waiting)))
+def mark_saved(channel: Channel, count: int) -> Channel:
+    """The checkpoint holds the first `count` pending notifications."""
+    return replace(channel, saved=min(count, len(channel.pending)))
 
 
-def begin(way: Way, now: float) -> tuple[Way, tuple[Telling, ...] | None]:
-    """What is to be told now: None: nothing; for a way that takes the whole state, an empty tuple stands for that."""
-    if way.under_way or (way.tries and now < way.next_at <= now + EVERY * 2):
-        return way, None
-    if way.whole:
-        due = way.news or not now < way.next_at <= now + EVERY * 2
-        return (replace(way, under_way=True, news=False), ()) if due else (way, None)
-    batch = way.waiting[: min(way.saved, AT_ONCE)]
-    return (replace(way, under_way=True), batch) if batch else (way, None)
+def begin(channel: Channel, now: float) -> tuple[Channel, tuple[Notification, ...] | None]:
+    """The batch to send now, or None. An empty batch means the full state."""
+    if channel.in_flight or (channel.attempts and now < channel.next_attempt_at <= now + RESEND_INTERVAL * 2):
+        return channel, None
+    if channel.takes_full_state:
+        due = channel.state_changed or not now < channel.next_attempt_at <= now + RESEND_INTERVAL * 2
+        return (replace(channel, in_flight=True, state_changed=False), ()) if due else (channel, None)
+    batch = channel.pending[: min(channel.saved, BATCH_SIZE)]
+    return (replace(channel, in_flight=True), batch) if batch else (channel, None)
 
 
-def ended(
-    way: Way, batch: Sequence[Telling], now: float, *, error: str | None, draw: float, unfit: bool = False
-) -> Way:
-    """What came of that. `draw` in [0, 1). `unfit`: it was refused for what it is, and may never be taken."""
-    way = replace(way, under_way=False)
-    if unfit and batch and way.tries + 1 >= UNFIT:
-        # What nobody takes must not stand in the way of what comes after it.
-        left = without(way, {telling.id for telling in batch})
-        return replace(left, told=way.told, lost=way.lost + len(batch), tries=0, failing_since=0.0, error=error)
+def finish(
+    channel: Channel,
+    batch: Sequence[Notification],
+    now: float,
+    *,
+    error: str | None,
+    draw: float,
+    rejected: bool = False,
+) -> Channel:
+    """Apply the result of a batch. `draw` is in [0, 1). `rejected`: the receiver does not accept this message."""
+    channel = replace(channel, in_flight=False)
+    if rejected and batch and channel.attempts + 1 >= MAX_REJECTIONS:
+        # A message that the receiver never accepts must not block those after it.
+        rest = without(channel, {notification.id for notification in batch})
+        return replace(
+            rest,
+            delivered=channel.delivered,
+            dropped=channel.dropped + len(batch),
+            attempts=0,
+            failing_since=0.0,
+            error=error,
+        )
     if error is not None:
-        since, tries = way.failing_since or now, way.tries + 1
-        next_at = now + delay(tries, draw, lasted=now - since)
-        return replace(way, tries=tries, failing_since=since, next_at=next_at, error=error, news=way.whole)
-    way = replace(way, tries=0, failing_since=0.0, error=None, next_at=now + EVERY if way.whole else 0.0)
-    return without(way, {telling.id for telling in batch}) if batch else replace(way, told=way.told + 1)
+        since, attempts = channel.failing_since or now, channel.attempts + 1
+        return replace(
+            channel,
+            attempts=attempts,
+            failing_since=since,
+            next_attempt_at=now + delay(attempts, draw, duration=now - since),
+            error=error,
+            state_changed=channel.takes_full_state,
+        )
+    next_attempt_at = now + RESEND_INTERVAL if channel.takes_full_state else 0.0
+    channel = replace(channel, attempts=0, failing_since=0.0, error=None, next_attempt_at=next_attempt_at)
+    if batch:
+        return without(channel, {notification.id for notification in batch})
+    return replace(channel, delivered=channel.delivered + 1)
 
 
-def without(way: Way, told: Collection[str]) -> Way:
-    """These have been told."""
-    left = tuple(telling for telling in way.waiting if telling.id not in told)
-    gone = len(way.waiting) - len(left)
-    return replace(way, waiting=left, told=way.told + gone, saved=max(0, way.saved - gone))
+def without(channel: Channel, delivered: Collection[str]) -> Channel:
+    """Remove notifications that were delivered, by id."""
+    rest = tuple(notification for notification in channel.pending if notification.id not in delivered)
+    count = len(channel.pending) - len(rest)
+    return replace(channel, pending=rest, delivered=channel.delivered + count, saved=max(0, channel.saved - count))
 
 
-def kept(way: Way) -> Any:
-    """As JSON."""
-    return {"waiting": msgspec.to_builtins(way.waiting), "told": way.told, "lost": way.lost}
+def to_state(channel: Channel) -> Any:
+    """The part of a channel that a checkpoint holds, as JSON."""
+    pending = msgspec.to_builtins(channel.pending)
+    return {"pending": pending, "delivered": channel.delivered, "dropped": channel.dropped}
 
 
-def restored(way: Way, said: Any) -> Way:
-    """Of `kept`: all of it has been saved."""
-    waiting = msgspec.convert(said["waiting"], tuple[Telling, ...])
-    return replace(way, waiting=waiting, saved=len(waiting), told=said["told"], lost=said["lost"])
+def from_state(channel: Channel, state: Any) -> Channel:
+    """The channel with the state of a checkpoint."""
+    pending = msgspec.convert(state["pending"], tuple[Notification, ...])
+    return replace(
+        channel,
+        pending=pending,
+        saved=len(pending),
+        delivered=state["delivered"],
+        dropped=state["dropped"],
+    )

@@ -1,102 +1,107 @@
-"""The rules that raise alarms, and how the configuration makes them."""
+"""Builds the alert rules from the configuration."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
 from typing import assert_never
 
-from lessee.config.alerts import SHORT, name_of
 from lessee.config.grammar import alerts as grammar
 from lessee.config.grammar.alerts import Alerts, Severity
+from lessee.config.monitor import SHORTHANDS, rule_name
 from lessee.config.time_windows import spans
-from lessee.core.immutable import Record
-from lessee.ops.monitor.policy.alerts import Manner
-from lessee.ops.monitor.policy.interpretation import Kind
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.monitor.policy.alerts import AlertSettings
+from lessee.ops.monitor.policy.classification import RequestKind
 from lessee.ops.monitor.policy.rules.changes import Changed, RootUsed
 from lessee.ops.monitor.policy.rules.counts import Denials, FirstRead, Reads
 from lessee.ops.monitor.policy.rules.hours import OutsideHours
+from lessee.ops.monitor.policy.rules.liveness import AgentSilent, AuditOff
 from lessee.ops.monitor.policy.rules.rule import Filter, Rule
-from lessee.ops.monitor.policy.rules.silence import AgentSilent, AuditOff
-from lessee.ops.monitor.policy.rules.state import LeaseEnding, RotationFailing, RotationOverdue
+from lessee.ops.monitor.policy.rules.service_state import LeaseExpiring, RotationFailing, RotationOverdue
 
-_CRITICAL = (grammar.RootToken, grammar.AuditChanged, grammar.AuditOff, grammar.AgentSilent, grammar.LeaseEnding)
+_CRITICAL = (grammar.RootToken, grammar.AuditChanged, grammar.AuditOff, grammar.AgentSilent, grammar.LeaseExpiring)
 
 
-class Ruling(Record, frozen=True):
-    """All rules of a configuration, and how the alerts of each are told, by its name."""
+class RuleSet(ImmutableStruct, frozen=True):
+    """All rules of a configuration, and their alert settings by rule name."""
 
     rules: tuple[Rule, ...]
-    manners: Mapping[str, Manner]
+    settings: Mapping[str, AlertSettings]
 
 
-def ruling(said: Alerts, *, watches: bool, zone: Callable[[str], tzinfo]) -> Ruling:
-    """`watches`: services are asked how they are. `zone`: a time zone by its name."""
-    wanted = wanted_rules(said, watches=watches)
-    return Ruling(
-        tuple(_rule(name, one, zone) for name, one in wanted.items()),
-        {name: _manner(said, one) for name, one in wanted.items()},
+def build_rules(config: Alerts, *, polls_services: bool, timezone: Callable[[str], tzinfo]) -> RuleSet:
+    """`polls_services`: the monitor polls agents and rotators. `timezone` finds a time zone by its name."""
+    rules = effective_rules(config, polls_services=polls_services)
+    return RuleSet(
+        tuple(_rule(name, rule, timezone) for name, rule in rules.items()),
+        {name: _settings(config, rule) for name, rule in rules.items()},
     )
 
 
-def wanted_rules(said: Alerts, *, watches: bool) -> Mapping[str, grammar.Rule]:
-    """Those that are written, long or short, and the usual ones of which none is, by their names."""
-    wanted: list[grammar.Rule] = list(said.rules)
-    if said.reads_per_hour is not None:
-        wanted.append(grammar.Reads(limit=said.reads_per_hour, name=SHORT["reads_per_hour"]))
-    if said.refusals_in_a_row is not None:
-        wanted.append(grammar.Denials(limit=said.refusals_in_a_row, name=SHORT["refusals_in_a_row"]))
-    if said.usual:
-        there = {type(one) for one in said.rules}
-        wanted += [one for one in _usual(watches=watches) if type(one) not in there]
-    return {name_of(one): one for one in wanted}
+def effective_rules(config: Alerts, *, polls_services: bool) -> Mapping[str, grammar.Rule]:
+    """The configured rules, and each default rule of a type that is not configured, by name."""
+    rules: list[grammar.Rule] = list(config.rules)
+    if config.reads_per_hour is not None:
+        rules.append(grammar.Reads(limit=config.reads_per_hour, name=SHORTHANDS["reads_per_hour"]))
+    if config.consecutive_denials is not None:
+        rules.append(grammar.Denials(limit=config.consecutive_denials, name=SHORTHANDS["consecutive_denials"]))
+    if config.default_rules:
+        configured = {type(rule) for rule in config.rules}
+        rules += [rule for rule in _default_rules(polls_services=polls_services) if type(rule) not in configured]
+    return {rule_name(rule): rule for rule in rules}
 
 
-def _usual(*, watches: bool) -> Iterable[grammar.Rule]:
+def _default_rules(*, polls_services: bool) -> Iterable[grammar.Rule]:
     yield from (grammar.RootToken(), grammar.PolicyChanged(), grammar.AuthChanged(), grammar.AuditChanged())
     yield grammar.AuditOff()
-    if watches:
-        yield from (grammar.RotationOverdue(), grammar.RotationFailing(), grammar.LeaseEnding(), grammar.AgentSilent())
+    if polls_services:
+        yield from (
+            grammar.RotationOverdue(),
+            grammar.RotationFailing(),
+            grammar.LeaseExpiring(),
+            grammar.AgentSilent(),
+        )
 
 
-def _manner(said: Alerts, one: grammar.Rule) -> Manner:
-    severity: Severity = one.severity or ("critical" if isinstance(one, _CRITICAL) else "warning")
-    return Manner(
+def _settings(config: Alerts, rule: grammar.Rule) -> AlertSettings:
+    severity: Severity = rule.severity or ("critical" if isinstance(rule, _CRITICAL) else "warning")
+    return AlertSettings(
         severity,
-        said.again_after if one.again_after is None else one.again_after,
-        said.resolve_after if one.resolve_after is None else one.resolve_after,
+        config.repeat_interval if rule.repeat_interval is None else rule.repeat_interval,
+        config.resolve_timeout if rule.resolve_timeout is None else rule.resolve_timeout,
     )
 
 
-def _rule(name: str, said: grammar.Rule, zone: Callable[[str], tzinfo]) -> Rule:
-    match said:
+def _rule(name: str, rule: grammar.Rule, timezone: Callable[[str], tzinfo]) -> Rule:
+    match rule:
         case grammar.Reads():
-            return Reads(name, _filter(said), said.limit, said.within, said.by)
+            return Reads(name, _filter(rule), rule.limit, rule.window, rule.group_by)
         case grammar.Denials():
-            return Denials(name, _filter(said), said.limit)
+            return Denials(name, _filter(rule), rule.limit)
         case grammar.FirstRead():
-            return FirstRead(name, _filter(said), said.by, said.learn)
+            return FirstRead(name, _filter(rule), rule.group_by, rule.learning_period)
         case grammar.RootToken():
-            return RootUsed(name, _filter(said))
+            return RootUsed(name, _filter(rule))
         case grammar.PolicyChanged():
-            return Changed(name, _filter(said), Kind.POLICY)
+            return Changed(name, _filter(rule), RequestKind.POLICY)
         case grammar.AuthChanged():
-            return Changed(name, _filter(said), Kind.AUTH)
+            return Changed(name, _filter(rule), RequestKind.AUTH)
         case grammar.AuditChanged():
-            return Changed(name, _filter(said), Kind.AUDIT)
+            return Changed(name, _filter(rule), RequestKind.AUDIT)
         case grammar.OutsideHours():
-            return OutsideHours(name, _filter(said), spans(said.hours), zone(said.zone))
+            return OutsideHours(name, _filter(rule), spans(rule.hours), timezone(rule.timezone))
         case grammar.AuditOff():
-            return AuditOff(name, said.after, said.silent_after)
+            return AuditOff(name, rule.after, rule.silent_after)
         case grammar.RotationOverdue():
-            return RotationOverdue(name, said.after)
+            return RotationOverdue(name, rule.after)
         case grammar.RotationFailing():
-            return RotationFailing(name, said.limit)
-        case grammar.LeaseEnding():
-            return LeaseEnding(name, said.before)
+            return RotationFailing(name, rule.limit)
+        case grammar.LeaseExpiring():
+            return LeaseExpiring(name, rule.before)
         case grammar.AgentSilent():
-            return AgentSilent(name, said.after, said.components)
+            return AgentSilent(name, rule.after, rule.components)
         case _:
-            assert_never(said)
+            assert_never(rule)
 
 
-def _filter(said: grammar.OfAccess) -> Filter:
-    return Filter(said.paths, said.components)
+def _filter(rule: grammar.AccessRule) -> Filter:
+    return Filter(rule.paths, rule.components)

@@ -1,63 +1,65 @@
-"""Rules about single requests that are rare, and matter each."""
+"""Rules about requests that each matter on their own: use of a root token, and changes of access control."""
 
 from collections.abc import Iterator
 
-from lessee.ops.monitor.policy.alerts import Sign
-from lessee.ops.monitor.policy.facts import World
-from lessee.ops.monitor.policy.interpretation import Kind, shown
-from lessee.ops.monitor.policy.rules.rule import Filter, Gathered, Rule, Seen, place
-
-_DONE = {"delete": "deleted"}
+from lessee.ops.monitor.policy.alerts import Detection
+from lessee.ops.monitor.policy.classification import RequestKind, printable
+from lessee.ops.monitor.policy.rules.rule import DetectionBuffer, Filter, Request, Rule, origin
+from lessee.ops.monitor.policy.service_status import Snapshot
 
 
 class RootUsed(Rule):
-    """A token that may do anything was used."""
+    """A root token was used."""
 
-    def __init__(self, name: str, of: Filter) -> None:
+    def __init__(self, name: str, scope: Filter) -> None:
         super().__init__(name)
-        self._of, self._gathered = of, Gathered(name, _root_said)
+        self._scope, self._buffer = scope, DetectionBuffer(name, _describe_root)
 
-    def hears(self, kind: Kind, *, root: bool) -> bool:
+    def matches(self, kind: RequestKind, *, root: bool) -> bool:
         del kind
         return root
 
-    def take(self, seen: Seen) -> None:
-        if self._of.takes(seen):
-            self._gathered.add(place(seen), seen)
+    def take(self, request: Request) -> None:
+        if self._scope.covers(request):
+            self._buffer.add(origin(request), request)
 
-    def signs(self, world: World) -> Iterator[Sign]:
-        del world
-        return self._gathered.taken()
+    def evaluate(self, snapshot: Snapshot) -> Iterator[Detection]:
+        del snapshot
+        return self._buffer.drain()
 
 
 class Changed(Rule):
-    """Something was changed, or somebody tried."""
+    """A client changed a policy, an auth method or an audit device, or tried to."""
 
-    def __init__(self, name: str, of: Filter, kind: Kind) -> None:
+    def __init__(self, name: str, scope: Filter, kind: RequestKind) -> None:
         super().__init__(name)
-        self._of, self._kind, self._gathered = of, kind, Gathered(name, _change_said)
+        self._scope, self._kind, self._buffer = scope, kind, DetectionBuffer(name, _describe_change)
 
-    def hears(self, kind: Kind, *, root: bool) -> bool:
+    def matches(self, kind: RequestKind, *, root: bool) -> bool:
         del root
         return kind is self._kind
 
-    def take(self, seen: Seen) -> None:
-        if self._of.takes(seen):
-            self._gathered.add(seen.path, seen)
+    def take(self, request: Request) -> None:
+        if self._scope.covers(request):
+            self._buffer.add(request.path, request)
 
-    def signs(self, world: World) -> Iterator[Sign]:
-        del world
-        return self._gathered.taken()
-
-
-def _root_said(_subject: str, seen: Seen, _figure: int) -> str:
-    return f"a root token was used from {place(seen)}: {shown(seen.operation)} {seen.path}{_failed(seen)}"
+    def evaluate(self, snapshot: Snapshot) -> Iterator[Detection]:
+        del snapshot
+        return self._buffer.drain()
 
 
-def _change_said(_subject: str, seen: Seen, _figure: int) -> str:
-    what = _DONE.get(seen.operation, "written") if seen.error is None else f"tried ({shown(seen.operation)})"
-    return f"{seen.path} was {what} by {seen.component} from {place(seen)}{_failed(seen)}"
+def _describe_root(_subject: str, request: Request, _figure: int) -> str:
+    operation = f"{printable(request.operation)} {request.path}"
+    return f"a root token was used from {origin(request)}: {operation}{_failure(request)}"
 
 
-def _failed(seen: Seen) -> str:
-    return f"; it failed: {shown(seen.error)}" if seen.error is not None else ""
+def _describe_change(_subject: str, request: Request, _figure: int) -> str:
+    if request.error is not None:
+        verb = f"tried to {printable(request.operation)}"
+    else:
+        verb = "deleted" if request.operation == "delete" else "wrote"
+    return f"{request.component} {verb} {request.path} from {origin(request)}{_failure(request)}"
+
+
+def _failure(request: Request) -> str:
+    return f"; the request failed: {printable(request.error)}" if request.error is not None else ""

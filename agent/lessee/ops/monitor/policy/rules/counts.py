@@ -1,173 +1,190 @@
-"""Rules that count: reads, refusals, and what was never read before."""
+"""Rules that count: too many reads, denials in a row, and first reads."""
 
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from lessee.config.durations import spell
-from lessee.ops.monitor.policy.alerts import Sign
-from lessee.ops.monitor.policy.facts import World
-from lessee.ops.monitor.policy.interpretation import NOBODY, Kind, shown
+from lessee.ops.monitor.policy.alerts import Detection
+from lessee.ops.monitor.policy.classification import UNAUTHENTICATED, RequestKind, printable
 from lessee.ops.monitor.policy.rates import OTHER, Window
-from lessee.ops.monitor.policy.rules.rule import EVERY, Filter, Gathered, Rule, Seen, place, where
+from lessee.ops.monitor.policy.rules.rule import (
+    ALL_KINDS,
+    DetectionBuffer,
+    Filter,
+    Request,
+    Rule,
+    from_origin,
+    origin,
+)
+from lessee.ops.monitor.policy.service_status import Snapshot
 
-MOST = 1000
-"""Subjects that a rule counts; the others together."""
-MOST_KNOWN = 5000
-"""What has been read by whom, as far as it is remembered."""
+MAX_SUBJECTS = 1000
+"""Subjects that a rule counts one by one. Further subjects share one count."""
+MAX_KNOWN_READS = 5000
+"""Pairs of component and path, or component and address, that the rule about first reads remembers."""
 _IDLE = 3600.0
 
 
 class Reads(Rule):
-    """More than `limit` reads in the last `within` seconds."""
+    """More than `limit` reads in the last `window` seconds."""
 
-    kinds = frozenset({Kind.READ})
+    kinds = frozenset({RequestKind.READ})
 
     def __init__(
-        self, name: str, of: Filter, limit: int, within: float, by: Literal["component", "path", "address"]
+        self,
+        name: str,
+        scope: Filter,
+        limit: int,
+        window: float,
+        group_by: Literal["component", "path", "address"],
     ) -> None:
         super().__init__(name)
-        self._of, self._limit, self._within, self._by = of, limit, within, by
-        self._windows: dict[str, Window] = {}
-        self._gathered = Gathered(name, self._say)
+        self._scope, self._limit, self._window, self._group_by = scope, limit, window, group_by
+        self._counts: dict[str, Window] = {}
+        self._buffer = DetectionBuffer(name, self._describe)
 
-    def take(self, seen: Seen) -> None:
-        if seen.refused or not self._of.takes(seen):
+    def take(self, request: Request) -> None:
+        if request.denied or not self._scope.covers(request):
             return
-        subject: str = getattr(seen, self._by)
-        window = self._windows.get(subject)
-        if window is None:
-            window = self._window(subject)
-        window.add(seen.at)
-        if window.total > self._limit:
-            subject = OTHER if window is self._windows.get(OTHER) else subject
-            self._gathered.add(subject, seen, window.total)
+        subject: str = getattr(request, self._group_by)
+        count = self._counts.get(subject)
+        if count is None:
+            count = self._add_count(subject)
+        count.add(request.at)
+        if count.total > self._limit:
+            subject = OTHER if count is self._counts.get(OTHER) else subject
+            self._buffer.add(subject, request, count.total)
 
-    def _say(self, subject: str, seen: Seen, count: int) -> str:
+    def _describe(self, subject: str, request: Request, count: int) -> str:
         return (
-            f"{subject or 'the server itself'}: {count} reads within {spell(self._within)}, more than {self._limit}; "
-            f"the last one of {seen.path} by {seen.component} from {place(seen)}"
+            f"{subject or 'the server itself'}: {count} reads within {spell(self._window)}, the limit is "
+            f"{self._limit}; last read: {request.path} by {request.component} from {origin(request)}"
         )
 
-    def signs(self, world: World) -> Iterator[Sign]:
-        if len(self._windows) >= MOST:
-            self._windows = {name: window for name, window in self._windows.items() if window.at(world.now)}
-        return self._gathered.taken()
+    def evaluate(self, snapshot: Snapshot) -> Iterator[Detection]:
+        if len(self._counts) >= MAX_SUBJECTS:
+            self._counts = {name: count for name, count in self._counts.items() if count.at(snapshot.now)}
+        return self._buffer.drain()
 
-    def set_back(self, now: float) -> None:
-        for window in self._windows.values():
-            window.set_back(now)
+    def on_clock_set_back(self, now: float) -> None:
+        for count in self._counts.values():
+            count.on_clock_set_back(now)
 
-    def kept(self) -> Any:
-        windows = {name: window.kept() for name, window in self._windows.items() if window.total}
-        return {"within": self._within, "by": self._by, "windows": windows}
+    def state(self) -> Any:
+        counts = {name: count.state() for name, count in self._counts.items() if count.total}
+        return {"window": self._window, "group_by": self._group_by, "counts": counts}
 
-    def restore(self, kept: Any) -> None:
-        if (kept["within"], kept["by"]) == (self._within, self._by):
-            for name, window in kept["windows"].items():
-                self._window(name).restore(window)
+    def restore(self, state: Any) -> None:
+        if (state["window"], state["group_by"]) == (self._window, self._group_by):
+            for name, count in state["counts"].items():
+                self._add_count(name).restore(count)
 
-    def _window(self, subject: str) -> Window:
-        if len(self._windows) >= MOST and subject != OTHER:
-            return self._windows.get(OTHER) or self._window(OTHER)
-        window = self._windows[subject] = Window(self._within)
-        return window
+    def _add_count(self, subject: str) -> Window:
+        if len(self._counts) >= MAX_SUBJECTS and subject != OTHER:
+            return self._counts.get(OTHER) or self._add_count(OTHER)
+        count = self._counts[subject] = Window(self._window)
+        return count
 
 
 class Denials(Rule):
-    """As many as `limit` refusals of one component, or of one address that has no valid token, and nothing between."""
+    """`limit` denials in a row of one component, or of one address without a valid token."""
 
-    kinds = EVERY
+    kinds = ALL_KINDS
 
-    def __init__(self, name: str, of: Filter, limit: int) -> None:
+    def __init__(self, name: str, scope: Filter, limit: int) -> None:
         super().__init__(name)
-        self._of, self._limit = of, limit
+        self._scope, self._limit = scope, limit
         self._rows: dict[str, tuple[int, float]] = {}
-        self._gathered = Gathered(name, _refusals_said)
+        """Denials in a row and the time of the last one, by subject."""
+        self._buffer = DetectionBuffer(name, _describe_denials)
 
-    def take(self, seen: Seen) -> None:
-        if not seen.refused:
+    def take(self, request: Request) -> None:
+        if not request.denied:
             if self._rows:
-                self._rows.pop(seen.component, None)
-                if seen.kind is Kind.LOGIN:
-                    self._rows.pop(_without_token(seen), None)
+                self._rows.pop(request.component, None)
+                if request.kind is RequestKind.LOGIN:
+                    self._rows.pop(_unauthenticated(request), None)
             return
-        if not self._of.takes(seen):
+        if not self._scope.covers(request):
             return
-        subject = _without_token(seen) if seen.component == NOBODY else seen.component
-        if subject not in self._rows and len(self._rows) >= MOST:
+        subject = _unauthenticated(request) if request.component == UNAUTHENTICATED else request.component
+        if subject not in self._rows and len(self._rows) >= MAX_SUBJECTS:
             subject = OTHER
         count = self._rows.get(subject, (0, 0.0))[0] + 1
-        self._rows[subject] = (count, seen.at)
+        self._rows[subject] = (count, request.at)
         if count >= self._limit:
-            self._gathered.add(subject, seen, count)
+            self._buffer.add(subject, request, count)
 
-    def signs(self, world: World) -> Iterator[Sign]:
-        if len(self._rows) >= MOST:
-            self._rows = {name: row for name, row in self._rows.items() if world.now - row[1] < _IDLE}
-        return self._gathered.taken()
+    def evaluate(self, snapshot: Snapshot) -> Iterator[Detection]:
+        if len(self._rows) >= MAX_SUBJECTS:
+            self._rows = {name: row for name, row in self._rows.items() if snapshot.now - row[1] < _IDLE}
+        return self._buffer.drain()
 
-    def set_back(self, now: float) -> None:
+    def on_clock_set_back(self, now: float) -> None:
         self._rows = {name: (count, min(at, now)) for name, (count, at) in self._rows.items()}
 
-    def kept(self) -> Any:
+    def state(self) -> Any:
         return self._rows
 
-    def restore(self, kept: Any) -> None:
-        self._rows = {name: (count, at) for name, (count, at) in kept.items()}
+    def restore(self, state: Any) -> None:
+        self._rows = {name: (count, at) for name, (count, at) in state.items()}
 
 
 class FirstRead(Rule):
-    """A component reads what it never has, or from where it never has."""
+    """A component reads a path, or reads from an address, for the first time."""
 
-    kinds = frozenset({Kind.READ})
+    kinds = frozenset({RequestKind.READ})
 
-    def __init__(self, name: str, of: Filter, by: Literal["path", "address"], learn: float) -> None:
+    def __init__(self, name: str, scope: Filter, group_by: Literal["path", "address"], learning_period: float) -> None:
         super().__init__(name)
-        self._of, self._by, self._learn = of, by, learn
-        self._began: float | None = None
+        self._scope, self._group_by, self._learning_period = scope, group_by, learning_period
+        self._learning_since: float | None = None
         self._known: dict[tuple[str, str], float] = {}
-        self._gathered = Gathered(name, self._say)
+        """The time of the last read, by component and path or address."""
+        self._buffer = DetectionBuffer(name, self._describe)
 
-    def take(self, seen: Seen) -> None:
-        if seen.refused or not self._of.takes(seen):
+    def take(self, request: Request) -> None:
+        if request.denied or not self._scope.covers(request):
             return
-        if self._began is None:
-            self._began = seen.at
-        what: str = getattr(seen, self._by)
-        key = (seen.component, what)
-        if key not in self._known and seen.at - self._began >= self._learn:
-            self._gathered.add(f"{seen.component}: {what or 'the server itself'}", seen)
-        self._known[key] = max(seen.at, self._known.get(key, 0.0))
+        if self._learning_since is None:
+            self._learning_since = request.at
+        value: str = getattr(request, self._group_by)
+        key = (request.component, value)
+        if key not in self._known and request.at - self._learning_since >= self._learning_period:
+            self._buffer.add(f"{request.component}: {value or 'the server itself'}", request)
+        self._known[key] = max(request.at, self._known.get(key, 0.0))
 
-    def _say(self, _subject: str, seen: Seen, _figure: int) -> str:
-        news = "of it" if self._by == "path" else "from this address"
-        return f"{seen.component} has read {seen.path}{where(seen)}: the first read {news}"
+    def _describe(self, _subject: str, request: Request, _figure: int) -> str:
+        novelty = "this path" if self._group_by == "path" else "this address"
+        verb = "of" if self._group_by == "path" else "from"
+        return f"{request.component} read {request.path}{from_origin(request)}: its first read {verb} {novelty}"
 
-    def signs(self, world: World) -> Iterator[Sign]:
-        del world
-        if len(self._known) > MOST_KNOWN:
-            # The oldest goes: should it come again, it is told once more.
-            newest = sorted(self._known.items(), key=lambda item: -item[1])[: MOST_KNOWN - MOST_KNOWN // 10]
+    def evaluate(self, snapshot: Snapshot) -> Iterator[Detection]:
+        del snapshot
+        if len(self._known) > MAX_KNOWN_READS:
+            # Forgetting the oldest reads costs at most one more alert.
+            newest = sorted(self._known.items(), key=lambda item: -item[1])[: MAX_KNOWN_READS - MAX_KNOWN_READS // 10]
             self._known = dict(newest)
-        return self._gathered.taken()
+        return self._buffer.drain()
 
-    def set_back(self, now: float) -> None:
-        self._began = min(now, self._began or now)
+    def on_clock_set_back(self, now: float) -> None:
+        self._learning_since = min(now, self._learning_since or now)
         self._known = {key: min(at, now) for key, at in self._known.items()}
 
-    def kept(self) -> Any:
-        return {"by": self._by, "began": self._began, "known": [[*key, at] for key, at in self._known.items()]}
+    def state(self) -> Any:
+        known = [[*key, at] for key, at in self._known.items()]
+        return {"group_by": self._group_by, "learning_since": self._learning_since, "known": known}
 
-    def restore(self, kept: Any) -> None:
-        if kept["by"] == self._by:
-            self._began = kept["began"]
-            self._known = {(component, what): at for component, what, at in kept["known"]}
-
-
-def _refusals_said(subject: str, seen: Seen, count: int) -> str:
-    asked = f"{shown(seen.operation)} {seen.path}"
-    return f"{subject}: {count} refusals in a row; the last one of {asked}{where(seen)}"
+    def restore(self, state: Any) -> None:
+        if state["group_by"] == self._group_by:
+            self._learning_since = state["learning_since"]
+            self._known = {(component, value): at for component, value, at in state["known"]}
 
 
-def _without_token(seen: Seen) -> str:
-    return f"{NOBODY} at {place(seen)}"
+def _describe_denials(subject: str, request: Request, count: int) -> str:
+    last = f"{printable(request.operation)} {request.path}"
+    return f"{subject}: {count} denials in a row; last request: {last}{from_origin(request)}"
+
+
+def _unauthenticated(request: Request) -> str:
+    return f"{UNAUTHENTICATED} at {origin(request)}"

@@ -1,4 +1,4 @@
-"""What every rule is: it takes lines, and gives signs."""
+"""The base of all rules: a rule takes requests, and `evaluate` returns what it detected."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -6,124 +6,123 @@ from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from lessee.config.durations import spell
-from lessee.core.immutable import Record
-from lessee.ops.monitor.policy.alerts import Sign
-from lessee.ops.monitor.policy.facts import World
-from lessee.ops.monitor.policy.interpretation import Kind
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.monitor.policy.alerts import Detection
+from lessee.ops.monitor.policy.classification import RequestKind
+from lessee.ops.monitor.policy.service_status import Snapshot
 
-_MOST_JUDGED = 4096
+_MAX_CACHED = 4096
 
 
-class Seen(Record, frozen=True):
-    """A request, and what it means. `at` is never later than now."""
+class Request(ImmutableStruct, frozen=True):
+    """A classified request. `at` is never later than now."""
 
     at: float
-    kind: Kind
+    kind: RequestKind
     operation: str
     path: str
-    """As people call it."""
+    """Without the `data/` of KV version 2."""
     component: str
     address: str
     root: bool
     error: str | None
-    refused: bool
+    denied: bool
 
 
 class Rule(ABC):
-    """Each is changed in place, as `rates` is."""
+    """A rule with its counters, which are changed in place as in `rates`."""
 
-    kinds: ClassVar[frozenset[Kind]] = frozenset()
-    """Of these lines it hears."""
+    kinds: ClassVar[frozenset[RequestKind]] = frozenset()
+    """The kinds of requests that the rule takes."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def hears(self, kind: Kind, *, root: bool) -> bool:
-        """Whether it wants lines of this kind, with a root token or without one."""
+    def matches(self, kind: RequestKind, *, root: bool) -> bool:
+        """Whether the rule takes requests of this kind, made with or without a root token."""
         del root
         return kind in self.kinds
 
-    def take(self, seen: Seen) -> None:  # noqa: B027  # Many look at no lines.
-        """A line that it wants."""
+    def take(self, request: Request) -> None:  # noqa: B027  # Many rules take no requests.
+        """Count a request that matches."""
 
-    def set_back(self, now: float) -> None:  # noqa: B027  # Many keep no moment.
-        """The clock was set back: what it remembers of later than now was never so."""
+    def on_clock_set_back(self, now: float) -> None:  # noqa: B027  # Many rules store no moment.
+        """Forget what was recorded in the future."""
 
     @abstractmethod
-    def signs(self, world: World) -> Iterator[Sign]:
-        """What there is to tell now: of the lines since the last time, and of what is known beside them."""
+    def evaluate(self, snapshot: Snapshot) -> Iterator[Detection]:
+        """What the requests since the last evaluation and the snapshot show."""
 
-    def kept(self) -> Any:
-        """What it must know after a restart, as JSON."""
+    def state(self) -> Any:
+        """What a restart must preserve, as JSON."""
         return None
 
-    def restore(self, kept: Any) -> None:  # noqa: B027  # Many know nothing.
-        """Of `kept`, of a rule of the same name and kind."""
+    def restore(self, state: Any) -> None:  # noqa: B027  # Many rules have no state.
+        """Take over the `state` of a rule with the same name and type."""
 
 
-EVERY = frozenset(Kind)
-"""All lines."""
+ALL_KINDS = frozenset(RequestKind)
 
 
-def place(seen: Seen) -> str:
-    """Where it came from."""
-    return seen.address or "the server itself"
+def origin(request: Request) -> str:
+    """The client's address."""
+    return request.address or "the server itself"
 
 
-def where(seen: Seen) -> str:
-    """The same, at the end of a clause; nothing where nothing is to be said."""
-    return f" from {seen.address}" if seen.address else ""
+def from_origin(request: Request) -> str:
+    """The client's address as the end of a clause, or nothing for a request of the server itself."""
+    return f" from {request.address}" if request.address else ""
 
 
 class Filter:
-    """Which requests a rule is about: by their path and component, in the words of fnmatch; none: all."""
+    """The requests that a rule covers, by fnmatch patterns of path and component. Without patterns: all requests."""
 
     def __init__(self, paths: Sequence[str] = (), components: Sequence[str] = ()) -> None:
         self._paths, self._components = paths, components
-        self._judged: dict[tuple[str, str], bool] = {}
+        self._cache: dict[tuple[str, str], bool] = {}
 
-    def takes(self, seen: Seen) -> bool:
-        """Whether it is about this one."""
+    def covers(self, request: Request) -> bool:
+        """Whether the patterns match the request."""
         if not self._paths and not self._components:
             return True
-        key = (seen.path, seen.component)
-        found = self._judged.get(key)
-        if found is None:
-            if len(self._judged) >= _MOST_JUDGED:
-                self._judged.clear()
-            found = _matches(seen.path, self._paths) and _matches(seen.component, self._components)
-            self._judged[key] = found
-        return found
+        key = (request.path, request.component)
+        covered = self._cache.get(key)
+        if covered is None:
+            if len(self._cache) >= _MAX_CACHED:
+                self._cache.clear()
+            covered = _matches(request.path, self._paths) and _matches(request.component, self._components)
+            self._cache[key] = covered
+        return covered
 
 
 def _matches(text: str, patterns: Sequence[str]) -> bool:
     return not patterns or any(fnmatchcase(text, pattern) for pattern in patterns)
 
 
-class Gathered:
-    """Signs of lines, one a subject, until they are asked for."""
+class DetectionBuffer:
+    """Collects one detection for each subject until the next evaluation."""
 
-    def __init__(self, rule: str, say: Callable[[str, Seen, int], str]) -> None:
-        """`say`: the text, of a subject, its latest line and a figure; a flood of lines makes few texts."""
-        self._rule, self._say = rule, say
-        self._signs: dict[str, tuple[Seen, int, float, float, int]] = {}
+    def __init__(self, rule: str, describe: Callable[[str, Request, int], str]) -> None:
+        """`describe` makes the text from a subject, its latest request and a figure, once for each evaluation."""
+        self._rule, self._describe = rule, describe
+        self._latest: dict[str, tuple[Request, int, float, float, int]] = {}
 
-    def add(self, subject: str, seen: Seen, figure: int = 0) -> None:
-        """One more."""
-        at = seen.at
-        known = self._signs.get(subject)
-        first, last, times = (at, at, 0) if known is None else known[2:]
-        self._signs[subject] = (seen, figure, min(first, at), max(last, at), times + 1)
+    def add(self, subject: str, request: Request, figure: int = 0) -> None:
+        """Add a request."""
+        at = request.at
+        known = self._latest.get(subject)
+        first, last, count = (at, at, 0) if known is None else known[2:]
+        self._latest[subject] = (request, figure, min(first, at), max(last, at), count + 1)
 
-    def taken(self) -> Iterator[Sign]:
-        """All, once."""
-        signs, self._signs = self._signs, {}
-        for subject, (seen, figure, first, last, times) in signs.items():
-            yield Sign(self._rule, subject, self._say(subject, seen, figure), first, last, times)
+    def drain(self) -> Iterator[Detection]:
+        """Return all detections, and remove them."""
+        latest, self._latest = self._latest, {}
+        for subject, (request, figure, first, last, count) in latest.items():
+            yield Detection(self._rule, subject, self._describe(subject, request, figure), first, last, count)
 
 
-def about(seconds: float) -> str:
-    """A time in the largest unit of which there are two."""
+def approximate(seconds: float) -> str:
+    """A duration in the largest unit of which it has at least two."""
     for unit in (86400.0, 3600.0, 60.0):
         if seconds >= 2 * unit:
             return spell(seconds // unit * unit)

@@ -1,4 +1,4 @@
-"""Whatever stands in a line, and whoever has written it, no sink stumbles: it would be read again after each start."""
+"""No line makes a sink fail, whatever a client has put into it. The next start would read the line again."""
 
 import json
 
@@ -8,19 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lessee.config.grammar import alerts as grammar
-from lessee.config.grammar.operator import Audit, Monitor
-from lessee.ops.monitor.alert_sink import Alerting
-from lessee.ops.monitor.batch import decoded
-from lessee.ops.monitor.change_publisher import Publishing
-from lessee.ops.monitor.counters import Counting
-from lessee.ops.monitor.policy.access import Line
+from lessee.config.grammar.monitor import AuditSource, Monitor
+from lessee.ops.monitor.alert_sink import AlertSink
+from lessee.ops.monitor.batch import decode_lines
+from lessee.ops.monitor.change_publisher import ChangePublisher
+from lessee.ops.monitor.counters import AccessCounter
+from lessee.ops.monitor.policy.access import LogEntry
 
 NOW = 1_795_881_600.0
 RULES = (
     grammar.Reads(limit=1),
     grammar.Denials(limit=1),
-    grammar.FirstRead(learn=0.0),
-    grammar.OutsideHours(hours=("08:00-18:00",), zone="Pacific/Kiritimati"),
+    grammar.FirstRead(learning_period=0.0),
+    grammar.OutsideHours(hours=("08:00-18:00",), timezone="Pacific/Kiritimati"),
 )
 words = st.sampled_from(
     ["", "/", "read", "update", "delete", "login", "secret", "secret/data/production/a", "sys/policies/acl/x", "kv",
@@ -53,27 +53,27 @@ lines = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("rubbish")
+    return tmp_path_factory.mktemp("hostile")
 
 
 @settings(max_examples=60, deadline=None)
-@given(said=st.lists(lines, min_size=1, max_size=8))
-def test_no_line_makes_a_sink_stumble_and_what_was_kept_is_taken_up_again(folder, said):
-    monitor = Monitor(audit=Audit(file="audit.log"), alerts=grammar.Alerts(rules=RULES))
-    kept = {}
+@given(log=st.lists(lines, min_size=1, max_size=8))
+def test_no_line_makes_a_sink_fail_and_each_state_can_be_restored(folder, log):
+    monitor = Monitor(audit=AuditSource(file="audit.log"), alerts=grammar.Alerts(rules=RULES))
+    states = {}
     for _ in range(2):
         sinks = [
-            Counting(),
-            Publishing([f"unix://{folder}/none/events.sock"], ("production",), lambda: False, 0.2),
-            Alerting(monitor, environment=None, folder=folder, near=folder),
+            AccessCounter(),
+            ChangePublisher([f"unix://{folder}/none/events.sock"], ("production",), lambda: False, 0.2),
+            AlertSink(monitor, environment=None, folder=folder, base=folder),
         ]
         for sink in sinks:
-            if sink.name in kept:
-                sink.restore(kept[sink.name])
-        accesses, _ = decoded([json.dumps(line).encode() for line in said], "vault")
+            if sink.name in states:
+                sink.restore(states[sink.name])
+        accesses, _ = decode_lines([json.dumps(line).encode() for line in log], "vault")
         for sink in sinks:
-            sink.take([Line("vault", number, access) for number, access in enumerate(accesses, 1)])
+            sink.take([LogEntry("vault", number, access) for number, access in enumerate(accesses, 1)])
             sink.tick(NOW)
-            kept[sink.name] = msgspec.json.decode(msgspec.json.encode(sink.state()))
+            states[sink.name] = msgspec.json.decode(msgspec.json.encode(sink.state()))
             msgspec.json.encode(sink.status())
             sink.close()

@@ -1,4 +1,4 @@
-"""What one line of the audit log means to those who watch over it."""
+"""Classifies the requests of the audit log for the alert rules."""
 
 import re
 from enum import Enum
@@ -6,9 +6,9 @@ from functools import lru_cache
 
 from lessee.ops.monitor.policy.access import Access
 
-NOBODY = "nobody"
-"""Who shows no valid token."""
-_LONGEST = 200
+UNAUTHENTICATED = "unauthenticated"
+"""The component of requests without a valid token."""
+_MAX_LENGTH = 200
 _WRITES = frozenset({"create", "update", "delete", "patch"})
 _POLICY = re.compile(r"sys/polic(?:y|ies)/.")
 _AUDIT = re.compile(r"sys/(?:audit|config/auditing)(?:/|$)")
@@ -24,74 +24,74 @@ _LOGIN = re.compile(r"auth/.+/login(?:/|$)")
 _NO_SECRET = frozenset({"system", "token", "identity", "cubbyhole", "ns_system", "ns_token", "ns_identity"})
 
 
-class Kind(Enum):
-    """What was asked for."""
+class RequestKind(Enum):
+    """What a request does."""
 
     READ = "read"
-    """Of a secret, or of what an engine issues."""
+    """Reads a secret, or has an engine issue one."""
     LOGIN = "login"
     POLICY = "policy"
-    """A policy was to be changed."""
+    """Changes a policy."""
     AUTH = "auth"
-    """Who may log in, and as what."""
+    """Changes an auth method, a role, a user or a group."""
     AUDIT = "audit"
-    """What is written of all this."""
+    """Changes an audit device."""
     OTHER = "other"
 
 
 @lru_cache(maxsize=8192)
-def kind(operation: str, path: str, mount: str, mount_type: str) -> Kind:
-    """Of a request, whether it was answered or refused."""
+def classify(operation: str, path: str, mount: str, mount_type: str) -> RequestKind:
+    """The kind of a request, which the server may have answered or denied."""
     if operation in _WRITES:
         if _LOGIN.match(path):
-            return Kind.LOGIN
-        for pattern, found in ((_POLICY, Kind.POLICY), (_AUDIT, Kind.AUDIT), (_AUTH, Kind.AUTH)):
+            return RequestKind.LOGIN
+        for pattern, kind in ((_POLICY, RequestKind.POLICY), (_AUDIT, RequestKind.AUDIT), (_AUTH, RequestKind.AUTH)):
             if pattern.match(path):
-                return found
-        return Kind.OTHER
+                return kind
+        return RequestKind.OTHER
     if operation != "read" or mount_type in _NO_SECRET or path.startswith(("auth/", "sys/")):
-        return Kind.OTHER
+        return RequestKind.OTHER
     if mount_type == "kv" and path.startswith((f"{mount}/metadata/", f"{mount}/config")):
-        # Of version 2: it says that there is a secret, and not what it is. An agent asks it again and again.
-        return Kind.OTHER
-    return Kind.READ
+        # Metadata of KV version 2 holds no value. Agents poll it.
+        return RequestKind.OTHER
+    return RequestKind.READ
 
 
 @lru_cache(maxsize=8192)
 def secret_path(path: str, mount: str, mount_type: str, namespace: str) -> str:
-    """A path as people call it: without the `data/` of KV version 2, with its namespace, and fit to be printed."""
+    """The printable path with its namespace, and without the `data/` of KV version 2."""
     data = f"{mount}/data/"
     if mount_type == "kv" and path.startswith(data):
         path = f"{mount}/{path[len(data) :]}"
-    return _shown(_within(namespace, path))
+    return _printable(_within(namespace, path))
 
 
 def component(access: Access) -> str:
-    """Who it was: the role, else the name that the token has; `NOBODY` without a valid token."""
+    """The role, or else the token's display name. Without a valid token it is `UNAUTHENTICATED`."""
     return _component(access.role or access.display_name, access.namespace)
 
 
 @lru_cache(maxsize=1024)
 def _component(name: str, namespace: str) -> str:
-    return _shown(_within(namespace, name)) if name else NOBODY
+    return _printable(_within(namespace, name)) if name else UNAUTHENTICATED
 
 
-def is_refusal(access: Access, asked: Kind) -> bool:
-    """It was refused, or a login failed."""
-    return access.refused or (asked is Kind.LOGIN and access.error is not None)
+def is_denied(access: Access, kind: RequestKind) -> bool:
+    """Whether the server denied the request, or a login failed."""
+    return access.denied or (kind is RequestKind.LOGIN and access.error is not None)
 
 
 @lru_cache(maxsize=1024)
-def shown(text: str) -> str:
-    """The text, cut where it is long; what does not print is a `?`.
+def printable(text: str) -> str:
+    """The text, truncated, with `?` for each character that is not printable.
 
-    Whoever asks Vault may write what he likes into a path.
+    A client may put any text into a path.
     """
-    return _shown(text)
+    return _printable(text)
 
 
-def _shown(text: str) -> str:
-    cut = text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+def _printable(text: str) -> str:
+    cut = text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"
     return cut if cut.isprintable() else "".join(char if char.isprintable() else "?" for char in cut)
 
 

@@ -1,4 +1,4 @@
-"""The audit log as the socket devices of servers send it."""
+"""The source that servers' socket audit devices connect to."""
 
 import socket
 import threading
@@ -6,88 +6,90 @@ from contextlib import suppress
 from pathlib import Path
 
 from lessee.core.errors import WriteError
-from lessee.ops.monitor.sources import CONNECTIONS, Pace, Post, Stood, pass_on
+from lessee.ops.monitor.sources import MAX_CONNECTIONS, Outlet, Post, SourceIdle, forward_lines
 from lessee.ops.monitor.tailer import CHUNK
 from lessee.telemetry.logs import log
 
-AGAIN = 1.0
-"""Seconds until one tries to listen again."""
+RETRY_INTERVAL = 1.0
+"""Seconds until the next attempt to listen."""
 
 
-class FromSocket:
-    """Where the socket devices of servers connect to. What they say while nobody listens is lost to us."""
+class SocketSource:
+    """Listens for socket audit devices. Entries that a device sends while the monitor does not run are lost."""
 
     kind = "socket"
 
     def __init__(self, name: str, address: str, post: Post) -> None:
-        """`host:port`, or the path of a Unix socket."""
+        """`address`: `host:port`, or the path of a Unix socket."""
         self.name = name
         self._address = address
-        self._pace = Pace(post)
+        self._outlet = Outlet(post)
         self._closed = threading.Event()
         self._listener: socket.socket | None = None
         self._inode: int | None = None
-        """Of a Unix socket that is ours."""
+        """The inode of our Unix socket."""
         self._connections: set[socket.socket] = set()
 
     def start(self) -> None:
-        """Take connections, from now on."""
+        """Start accepting connections."""
         threading.Thread(target=self._run, name=f"lessee-audit-{self.name}", daemon=True).start()
 
-    def taken(self) -> None:
+    def acknowledge(self) -> None:
         """See Source."""
-        self._pace.taken()
+        self._outlet.acknowledge()
 
     def close(self) -> None:
         """See Source."""
-        self._pace.close()
+        self._outlet.close()
         self._closed.set()
-        for one in (self._listener, *self._connections):
-            if one is not None:
+        for connection in (self._listener, *self._connections):
+            if connection is not None:
                 with suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
+                    connection.shutdown(socket.SHUT_RDWR)
         if self._listener is not None:
             self._listener.close()
-            if self._inode and self._inode_there() == self._inode:
+            if self._inode and self._current_inode() == self._inode:
                 Path(self._address).unlink(missing_ok=True)
 
     def _run(self) -> None:
-        while not self._pace.closed:
+        while not self._outlet.closed:
             try:
                 self._listener = _listen(self._address)
             except WriteError as exc:
-                self._pace.say(Stood(self.name, str(exc)))
-                self._closed.wait(AGAIN)
+                self._outlet.post(SourceIdle(self.name, str(exc)))
+                self._closed.wait(RETRY_INTERVAL)
             else:
-                self._inode = self._inode_there()
-                self._pace.say(Stood(self.name))
+                self._inode = self._current_inode()
+                self._outlet.post(SourceIdle(self.name))
                 self._accept(self._listener)
 
     def _accept(self, listener: socket.socket) -> None:
-        listener.settimeout(AGAIN)
-        while not self._pace.closed:
+        listener.settimeout(RETRY_INTERVAL)
+        while not self._outlet.closed:
             try:
                 connection, _ = listener.accept()
             except TimeoutError:
-                if self._inode != 0 and self._inode_there() == self._inode:
+                if self._inode != 0 and self._current_inode() == self._inode:
                     continue
-                # Somebody has tidied up: no server would find us any more, and some then answer nobody.
+                # Another process removed the socket. No server could connect, and some then deny every request.
                 listener.close()
                 return
             except OSError:
-                self._closed.wait(AGAIN)  # There may be no descriptor left.
+                self._closed.wait(RETRY_INTERVAL)  # The process may be out of file descriptors.
                 continue
-            if len(self._connections) >= CONNECTIONS:
-                log("warning", "audit connection refused", source=self.name, note=f"there are {CONNECTIONS}")
+            if len(self._connections) >= MAX_CONNECTIONS:
+                note = f"the limit is {MAX_CONNECTIONS} connections"
+                log("warning", "audit connection refused", source=self.name, note=note)
                 connection.close()
                 continue
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # A server may be gone without a word.
+            # Keepalive detects a server that disappears without closing its connection.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             self._connections.add(connection)
             name = f"lessee-audit-{self.name}-connection"
-            threading.Thread(target=self._hear, args=(connection,), name=name, daemon=True).start()
+            threading.Thread(target=self._serve, args=(connection,), name=name, daemon=True).start()
 
-    def _inode_there(self) -> int | None:
-        """Of what is at the address, by which one knows whether who connects there comes to us; of a port None."""
+    def _current_inode(self) -> int | None:
+        """The inode of the socket file, 0 without a file, or None for a port. It tells whether the socket is ours."""
         if not self._address.startswith("/"):
             return None
         try:
@@ -95,12 +97,12 @@ class FromSocket:
         except OSError:
             return 0
 
-    def _hear(self, connection: socket.socket) -> None:
+    def _serve(self, connection: socket.socket) -> None:
         log("info", "audit connection opened", source=self.name)
         with connection:
-            pass_on(self.name, lambda: connection.recv(CHUNK), self._pace)
+            forward_lines(self.name, lambda: connection.recv(CHUNK), self._outlet)
         self._connections.discard(connection)
-        if not self._pace.closed:
+        if not self._outlet.closed:
             log("info", "audit connection closed", source=self.name)
 
 
@@ -111,9 +113,9 @@ def _listen(address: str) -> socket.socket:
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, int(port)), family=family, backlog=CONNECTIONS)
+        return socket.create_server((host, int(port)), family=family, backlog=MAX_CONNECTIONS)
     except OSError as exc:
-        todo = "name another with `monitor: {audit: {socket: …}}`"
+        todo = "set another address with `monitor: {audit: {socket: …}}`"
         reason = exc.strerror or exc.args[0]
         raise WriteError(f"cannot listen for the audit log: {reason}", where=address, todo=todo) from None
 
@@ -124,13 +126,14 @@ def _listen_unix(path: Path) -> socket.socket:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.connect(str(path))
         listener.close()
-        raise WriteError("another one listens there", where=str(path), todo="end it, or name another")
+        what, todo = "another process listens on this socket", "stop it, or set another path"
+        raise WriteError(what, where=str(path), todo=todo)
     if path.is_socket():
         path.unlink()
     try:
         listener.bind(str(path))
-        path.chmod(0o660)  # The server has a uid of its own.
-        listener.listen(CONNECTIONS)
+        path.chmod(0o660)  # The server runs with another uid.
+        listener.listen(MAX_CONNECTIONS)
     except OSError:
         listener.close()
         raise

@@ -1,4 +1,4 @@
-"""`lessee monitor` beside a real server: what it counts, over rotations, kills and edits."""
+"""`lessee monitor` with a real server: its counts across rotations, kills and edits of the configuration."""
 
 import gzip
 import os
@@ -31,12 +31,12 @@ def monitor(bao, tmp_path, memory):
         yield monitor
 
 
-def by_operation(kept):
-    """By operation, whatever came of it."""
-    return {name: sum(one.values()) for name, one in kept["sinks"]["counting"].items()}
+def by_operation(checkpoint):
+    """The number of accesses by operation, with any outcome."""
+    return {name: sum(counts.values()) for name, counts in checkpoint["sinks"]["counters"].items()}
 
 
-def test_each_access_is_counted_by_what_was_done_and_what_came_of_it(bao, monitor):
+def test_each_access_is_counted_by_operation_and_outcome(bao, monitor):
     role_id, secret_id = bao.approle("monitored", 'path "secret/data/monitored/*" { capabilities = ["read"] }')
     monitor.start().until(lambda status: status["ready"])
     login = {"role_id": role_id, "secret_id": secret_id}
@@ -49,30 +49,30 @@ def test_each_access_is_counted_by_what_was_done_and_what_came_of_it(bao, monito
             bao.ask("GET", "secret/data/elsewhere/one", token=token)
     bao.ask("DELETE", "secret/data/monitored/one")
     after = monitor.until(lambda status: status["accesses"]["total"] == before["total"] + 6)["accesses"]
-    assert after["refused"] - before["refused"] == 3
-    assert after["by_operation"]["read"]["refused"] == 3
-    assert after["by_operation"]["delete"]["answered"] == 1
+    assert after["denied"] - before["denied"] == 3
+    assert after["by_operation"]["read"]["denied"] == 3
+    assert after["by_operation"]["delete"]["succeeded"] == 1
     [source] = monitor.status()["sources"]
     assert source["lines"] == len(bao.audit.read_text().splitlines())
-    assert (source["kind"], source["behind_bytes"], source["error"], source["rubbish"]) == ("file", 0, None, 0)
+    assert (source["kind"], source["lag_bytes"], source["error"], source["invalid_lines"]) == ("file", 0, None, 0)
 
 
-def test_it_needs_no_login_and_keeps_no_value_and_no_token(bao, monitor):
+def test_it_needs_no_login_and_stores_no_value_and_no_token(bao, monitor):
     bao.put("monitored/two", password=CANARY)
     bao.ask("GET", "secret/data/monitored/two")
     monitor.start().until(lambda status: status["accesses"]["total"] == len(accesses(bao.audit)))
-    asked = len(bao.audit.read_text().splitlines())
+    lines = len(bao.audit.read_text().splitlines())
     status = monitor.get("/status.json")[1] + monitor.get("/metrics")[1]
-    assert 'lessee_monitor_accesses_total{operation="read",outcome="answered"}' in status
+    assert 'lessee_monitor_accesses_total{operation="read",outcome="succeeded"}' in status
     assert monitor.stop() == 0
-    assert len(bao.audit.read_text().splitlines()) == asked, "it asked Vault"
-    kept = "".join(file.read_text() for file in monitor.state.iterdir())
+    assert len(bao.audit.read_text().splitlines()) == lines, "it sent a request to Vault"
+    state = "".join(file.read_text() for file in monitor.state.iterdir())
     for secret in (CANARY, "hmac-sha256", "root-of-a-server"):
-        assert secret not in status + kept + monitor.log.read_text()
+        assert secret not in status + state + monitor.log.read_text()
     assert {oct(file.stat().st_mode & 0o777) for file in monitor.state.iterdir()} == {"0o600"}
 
 
-def test_a_raw_log_leaves_no_value_behind_either(tmp_path, memory):
+def test_no_value_of_a_raw_log_is_stored(tmp_path, memory):
     raw = 'audit "file" "tests" {{ options {{ file_path = "{}" log_raw = "true" }} }}'.format(tmp_path / "audit.log")
     with Audited(tmp_path, config=raw) as bao, Monitor(tmp_path / "l", memory, {"file": str(bao.audit)}) as monitor:
         bao.ask("POST", "sys/mounts/first", {"type": "kv", "options": {"version": "1"}})
@@ -80,19 +80,19 @@ def test_a_raw_log_leaves_no_value_behind_either(tmp_path, memory):
         bao.ask("GET", "first/one")
         assert CANARY in bao.audit.read_text()
         assert monitor.once().returncode == 0
-        assert by_operation(monitor.kept())["read"] > 0
+        assert by_operation(monitor.checkpoint())["read"] > 0
         text = (monitor.state / "state.json").read_text()
         assert CANARY not in text
         assert "4711" not in text
 
 
-def test_a_renamed_log_is_followed_while_the_server_is_told_and_after(bao, monitor):
+def test_a_renamed_log_is_followed_until_and_after_the_server_reopens_it(bao, monitor):
     monitor.start().until(lambda status: status["ready"])
     for round_ in range(3):
         old = bao.audit.with_name(f"audit.log-2026112{round_}")
         bao.put("monitored/three", round=round_)
         bao.audit.rename(old)
-        bao.put("monitored/three", round=round_)  # Into the renamed file.
+        bao.put("monitored/three", round=round_)  # The server still writes to the renamed file.
         bao.reopen()
         eventually(bao.audit.exists, "the new file")
         bao.put("monitored/three", round=round_)
@@ -103,7 +103,7 @@ def test_a_renamed_log_is_followed_while_the_server_is_told_and_after(bao, monit
     assert status["sources"][0]["gaps"] == 0
 
 
-def test_a_copied_and_truncated_log_is_followed_and_one_that_is_packed_while_it_is_away(bao, monitor):
+def test_a_copied_and_truncated_log_is_followed_and_so_is_one_compressed_during_downtime(bao, monitor):
     monitor.start().until(lambda status: status["ready"])
     bao.put("monitored/four", n=1)
     monitor.until(lambda status: status["accesses"]["total"] == len(accesses(bao.audit)))
@@ -114,18 +114,18 @@ def test_a_copied_and_truncated_log_is_followed_and_one_that_is_packed_while_it_
     monitor.until(lambda status: status["accesses"]["total"] == len(old) + len(accesses(bao.audit)))
     assert monitor.stop() == 0
     bao.put("monitored/four", n=3)
-    here = accesses(bao.audit)
-    with gzip.open(bao.audit.with_name("audit.log.1.gz"), "wb") as packed:
-        packed.write(bao.audit.read_bytes())
+    downtime = accesses(bao.audit)
+    with gzip.open(bao.audit.with_name("audit.log.1.gz"), "wb") as compressed:
+        compressed.write(bao.audit.read_bytes())
     bao.audit.with_name("audit.log.1").unlink()
     os.truncate(bao.audit, 0)
     bao.put("monitored/four", n=4)
     assert monitor.once().stderr == ""
-    assert sum(by_operation(monitor.kept()).values()) == len(old) + len(here) + len(accesses(bao.audit))
+    assert sum(by_operation(monitor.checkpoint()).values()) == len(old) + len(downtime) + len(accesses(bao.audit))
 
 
-def test_a_hundred_rotations_while_writing_and_twenty_kills_lose_nothing_and_double_nothing(bao, monitor):
-    """The issue's figure, small: who writes and who rotates go on while the monitor is killed and started."""
+def test_a_hundred_rotations_and_twenty_kills_during_writes_neither_lose_nor_duplicate_an_access(bao, monitor):
+    """Threads write and rotate while the monitor is killed and started."""
     done = threading.Event()
     threads = [threading.Thread(target=_write, args=(bao, number, done)) for number in range(2)]
     threads.append(threading.Thread(target=_rotate, args=(bao, 100, done)))
@@ -139,7 +139,7 @@ def test_a_hundred_rotations_while_writing_and_twenty_kills_lose_nothing_and_dou
             monitor.stop(signal.SIGKILL)
             monitor.socket.unlink(missing_ok=True)
             monitor.start()
-            _live_a_little(monitor, saves=kill % 2)
+            _run_for_a_moment(monitor, saves=kill % 2)
     finally:
         done.set()
         for thread in threads:
@@ -149,14 +149,14 @@ def test_a_hundred_rotations_while_writing_and_twenty_kills_lose_nothing_and_dou
     written = accesses(*files)
     monitor.until(lambda status: status["accesses"]["total"] >= len(written))
     assert monitor.stop() == 0
-    [source] = monitor.kept()["sources"].values()
+    [source] = monitor.checkpoint()["sources"].values()
     assert source["accesses"] == source["number"] == len(written)
-    assert sum(by_operation(monitor.kept()).values()) == len(written)
-    assert source["gaps"] == source["rubbish"] == 0
+    assert sum(by_operation(monitor.checkpoint()).values()) == len(written)
+    assert source["gaps"] == source["invalid_lines"] == 0
 
 
-def _live_a_little(monitor, *, saves):
-    """Until it serves, or until it has saved so often."""
+def _run_for_a_moment(monitor, *, saves):
+    """Until the monitor serves its status, or until it has saved its state."""
     if not saves:
         eventually(monitor.socket.exists, "the socket")
         return
@@ -186,7 +186,7 @@ def _rotate(bao, times, done):
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
-def test_a_servers_socket_device_connects_and_is_heard(tmp_path, memory, kind):
+def test_a_servers_socket_device_can_connect(tmp_path, memory, kind):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     address = f"127.0.0.1:{port}" if kind == "tcp" else str(tmp_path / "audit.sock")
@@ -196,27 +196,27 @@ def test_a_servers_socket_device_connects_and_is_heard(tmp_path, memory, kind):
         with Audited(tmp_path, config=f"{AUDIT_SOCKET % (address, kind)}\n{AUDIT_FILE % file}") as bao:
             bao.put("monitored/five", password=CANARY)
             written = accesses(file)
-            # The device is there before the file's is: what the server asks itself meanwhile may be in one alone.
+            # The server enables the socket device first: a request of its own in between is in one log only.
             monitor.until(lambda status: status["accesses"]["total"] >= len(written) - 1)
             bao.ask("DELETE", "secret/data/monitored/five")
             monitor.until(lambda status: deleted(status) == 1)
             monitor.stop(signal.SIGKILL)
-            first = monitor.kept()
+            first = monitor.checkpoint()
             monitor.start().until(lambda status: status["ready"])
             for _ in range(3):
-                bao.put("monitored/five", password=CANARY)  # The server connects anew when it has something to say.
+                bao.put("monitored/five", password=CANARY)  # The server reconnects with its next entry.
             monitor.until(lambda status: status["accesses"]["total"] > first["sources"]["vault"]["accesses"])
         assert monitor.stop() == 0
-        assert monitor.kept()["sources"]["vault"]["number"] > 1_000_000_000, "a number was given twice"
+        assert monitor.checkpoint()["sources"]["vault"]["number"] > 1_000_000_000, "a number was used twice"
     if kind == "unix":
         assert not Path(address).exists()
 
 
 def deleted(status):
-    return status["accesses"]["by_operation"].get("delete", {"answered": 0})["answered"]
+    return status["accesses"]["by_operation"].get("delete", {"succeeded": 0})["succeeded"]
 
 
-def test_a_socket_that_somebody_has_removed_is_made_again(tmp_path, memory):
+def test_a_removed_socket_is_created_again(tmp_path, memory):
     path = tmp_path / "audit.sock"
     with Monitor(tmp_path / "lessee", memory, {"socket": str(path)}) as monitor:
         monitor.start().until(lambda status: status["ready"])
@@ -232,7 +232,7 @@ def test_a_socket_that_somebody_has_removed_is_made_again(tmp_path, memory):
     assert path.read_text() == "not ours"
 
 
-def test_stdin_is_read_to_its_end_and_then_it_ends(bao, tmp_path, memory):
+def test_at_the_end_of_stdin_the_monitor_exits(bao, tmp_path, memory):
     bao.put("monitored/six", password=CANARY)
     with Monitor(tmp_path / "lessee", memory, {"stdin": True}) as monitor:
         text = bao.audit.read_text()
@@ -241,17 +241,17 @@ def test_stdin_is_read_to_its_end_and_then_it_ends(bao, tmp_path, memory):
         monitor.until(lambda status: status["accesses"]["total"] == len(accesses(bao.audit)))
         monitor.process.stdin.close()
         assert monitor.process.wait(PATIENCE) == 0
-        assert monitor.kept()["sources"]["vault"]["lines"] == len(text.splitlines())
+        assert monitor.checkpoint()["sources"]["vault"]["lines"] == len(text.splitlines())
 
 
-def test_several_servers_of_a_cluster_are_told_apart(tmp_path, memory):
+def test_the_servers_of_a_cluster_have_separate_sources(tmp_path, memory):
     folders = {name: tmp_path / name for name in ("first", "second")}
     for folder in folders.values():
         folder.mkdir()
     with Audited(folders["first"]) as first, Audited(folders["second"]) as second:
-        said = [{"name": "first", "file": str(first.audit)}, {"name": "second", "file": str(second.audit)}]
-        with Monitor(tmp_path / "lessee", memory, said) as monitor:
-            for _ in range(30):  # Far more than one of them is asked at its start, which is not always the same.
+        logs = [{"name": "first", "file": str(first.audit)}, {"name": "second", "file": str(second.audit)}]
+        with Monitor(tmp_path / "lessee", memory, logs) as monitor:
+            for _ in range(30):  # More than the varying number of requests at a server's start.
                 second.put("monitored/seven", password=CANARY)
             monitor.start()
             for server, name in ((first, "first"), (second, "second")):
@@ -262,7 +262,7 @@ def test_several_servers_of_a_cluster_are_told_apart(tmp_path, memory):
             assert total == len(accesses(first.audit)) + len(accesses(second.audit))
 
 
-def test_an_edit_adds_a_log_and_a_broken_one_leaves_all_as_it_is(bao, monitor, tmp_path):
+def test_an_edit_adds_a_log_and_an_invalid_one_changes_nothing(bao, monitor, tmp_path):
     monitor.start().until(lambda status: status["accesses"]["total"] == len(accesses(bao.audit)))
     monitor.file.write_text("monitor: {audit: {fiel: x}}")
     [problem] = monitor.until(lambda status: status["problems"])["problems"]
@@ -286,12 +286,12 @@ def test_an_edit_adds_a_log_and_a_broken_one_leaves_all_as_it_is(bao, monitor, t
     monitor.until(lambda status: len(status["sources"]) == 2 and status["accesses"]["total"] == 2 * total + 1)
 
 
-def test_where_the_kernel_has_no_room_for_a_watch_it_looks_by_itself(bao, monitor):
-    none = 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"'
-    alone = ["unshare", "-Ur", "sh", "-c", none, "sh"]
-    tried = subprocess.run([*alone, "true"], capture_output=True, text=True, check=False)
-    need(tried.returncode == 0, f"needs user namespaces: {tried.stderr}")
-    monitor.start(before=alone).until(lambda status: status["ready"])
+def test_without_inotify_the_monitor_polls_the_file(bao, monitor):
+    limit = 'echo 0 > /proc/sys/user/max_inotify_instances && exec "$@"'
+    command = ["unshare", "-Ur", "sh", "-c", limit, "sh"]
+    attempt = subprocess.run([*command, "true"], capture_output=True, text=True, check=False)
+    need(attempt.returncode == 0, f"needs user namespaces: {attempt.stderr}")
+    monitor.start(before=command).until(lambda status: status["ready"])
     for n in range(3):
         bao.put("monitored/nine", n=n)
         monitor.until(lambda status: status["accesses"]["total"] == len(accesses(bao.audit)))
@@ -303,42 +303,42 @@ def test_where_the_kernel_has_no_room_for_a_watch_it_looks_by_itself(bao, monito
     monitor.until(lambda status: status["accesses"]["total"] == len(accesses(*files)))
 
 
-def test_a_second_monitor_of_the_same_state_is_refused(monitor, memory):
+def test_a_second_monitor_with_the_same_state_directory_fails(monitor, memory):
     monitor.start().until(lambda status: status["ready"])
     other = Monitor(monitor.disk.parent / "other", memory / "other", monitor.config["monitor"]["audit"])
-    other.config["monitor"]["state"] = str(monitor.state)
+    other.config["monitor"]["state_dir"] = str(monitor.state)
     refused = other.once()
     assert refused.returncode == 73
-    assert "another monitor keeps its state there; end it, or give this one another" in refused.stderr
+    assert "another monitor uses this directory; stop it, or set another" in refused.stderr
 
 
-def test_a_log_that_cannot_be_read_is_told_until_it_can(bao, tmp_path, memory):
-    gone = tmp_path / "gone" / "audit.log"
-    with Monitor(tmp_path / "lessee", memory, {"file": str(gone)}) as monitor:
+def test_an_unreadable_log_is_a_problem_until_it_is_readable(bao, tmp_path, memory):
+    missing = tmp_path / "missing" / "audit.log"
+    with Monitor(tmp_path / "lessee", memory, {"file": str(missing)}) as monitor:
         ended = monitor.once()
         assert ended.returncode == 75
-        assert f"{gone}: the audit log cannot be read: No such file or directory" in ended.stderr
+        assert f"{missing}: the audit log cannot be read: No such file or directory" in ended.stderr
         monitor.start()
         status = monitor.until(lambda status: status["problems"])
         assert status["ready"] is False
         assert monitor.get("/readyz")[0] == 503
-        gone.parent.mkdir()
-        shutil.copyfile(bao.audit, gone)
-        monitor.until(lambda status: status["ready"] and status["accesses"]["total"] == len(accesses(gone)))
+        missing.parent.mkdir()
+        shutil.copyfile(bao.audit, missing)
+        monitor.until(lambda status: status["ready"] and status["accesses"]["total"] == len(accesses(missing)))
 
 
-def test_a_state_that_is_no_state_is_never_overwritten(monitor):
+def test_an_invalid_state_file_is_never_overwritten(monitor):
     monitor.state.mkdir()
     (monitor.state / "state.json").write_text("{")
     ended = monitor.once()
     assert ended.returncode == 70
-    assert "this is not what a monitor keeps; take the lessee that wrote it, or remove it" in ended.stderr
+    assert "this is not the state of a monitor; use the version of lessee that wrote it, or remove it" in ended.stderr
     assert (monitor.state / "state.json").read_text() == "{"
 
 
-def test_without_an_audit_log_in_the_configuration_it_says_what_to_add(tmp_path, memory):
+def test_without_an_audit_log_in_the_configuration_the_error_says_what_to_add(tmp_path, memory):
     monitor = Monitor(tmp_path / "lessee", memory, {"file": "audit.log"})
     del monitor.config["monitor"]
     ended = monitor.once()
     assert ended.returncode == 78
-    assert "it has no audit log to read; add `monitor:`" in ended.stderr
+    assert "no audit log configured; add `monitor:`" in ended.stderr

@@ -1,0 +1,80 @@
+"""The messages that each channel sends."""
+
+import json
+from email import message_from_bytes
+from email.policy import default
+
+from lessee.ops.monitor.policy import messages
+from lessee.ops.monitor.policy.messages import alertmanager_body, slack_body, webhook_body
+from support.models.alert_rules import Rules, access, root
+
+DATE = "Wed, 15 Nov 2023 12:00:00 -0000"
+
+
+def mail_of(notifications, environment):
+    written = messages.mail(notifications, environment, sender="lessee@example.org", to=["ops@example.org"], date=DATE)
+    return message_from_bytes(written.as_bytes(), policy=default)
+
+
+def test_the_webhook_body_has_each_alert_with_its_times():
+    rules = Rules("{}")
+    rules.take(root())
+    body = json.loads(json.dumps(webhook_body(rules.notifications, "production")))
+    [alert] = body["alerts"]
+    assert alert.pop("id")
+    assert alert == {
+        "state": "firing", "rule": "root-token", "subject": "10.0.0.5", "severity": "critical",
+        "text": "a root token was used from 10.0.0.5: read secret/production/database/postgres",
+        "started_at": "2023-11-15T12:00:00.000+00:00", "last_seen_at": "2023-11-15T12:00:00.000+00:00",
+        "resolved_at": None, "count": 1,
+    }  # fmt: skip
+    assert body["environment"] == "production"
+
+
+def test_a_path_cannot_mention_a_slack_channel():
+    rules = Rules("{default_rules: false, reads_per_hour: 1}")
+    rules.take(*[access(path="secret/data/<!channel>&x")] * 2)
+    text = slack_body(rules.notifications, None)["text"]
+    assert "&lt;!channel&gt;&amp;x" in text
+    assert "<" not in text
+    assert text.startswith(":warning: *firing: reads-per-hour: simba*\n")
+    rules.tick(300)
+    assert slack_body(rules.notifications, "production")["text"].startswith(
+        ":white_check_mark: *resolved: reads-per-hour in production: simba*\n"
+    )
+
+
+def test_alertmanager_gets_the_start_and_the_end_of_an_alert():
+    rules = Rules("{}")
+    rules.take(root(address=""), after=1)
+    [alert] = alertmanager_body(rules.engine.alerts, "production", rules.now)
+    labels = {"alertname": "root-token", "subject": "the server itself", "severity": "critical", "source": "lessee"}
+    assert alert["labels"] == {**labels, "environment": "production"}
+    assert alert["startsAt"] == "2023-11-15T12:00:00.000+00:00"
+    assert alert["endsAt"] == "2023-11-15T12:05:01.000+00:00"
+    rules.tick(300)
+    [alert] = alertmanager_body(rules.engine.alerts, None, rules.now + 60)
+    assert (alert["labels"], alert["endsAt"]) == (labels, "2023-11-15T12:05:01.000+00:00")
+
+
+def test_a_mail_contains_all_alerts_and_its_subject_the_first():
+    rules = Rules("{}")
+    rules.take(root(), root(), access(operation="delete", path="sys/policies/acl/simba"))
+    written = mail_of(rules.notifications, "production")
+    assert written["Subject"] == "[lessee] 2 alerts: firing: root-token in production: 10.0.0.5"
+    assert (written["From"], written["To"], written["Date"]) == ("lessee@example.org", "ops@example.org", DATE)
+    assert "policy-changed in production: sys/policies/acl/simba (warning)" in written.get_content()
+    assert "count: 2" in written.get_content()
+    assert mail_of(rules.notifications, "production")["Message-ID"] == written["Message-ID"]
+    rules.tick(300)
+    assert "resolved at: 2023-11-15T12:05:00.000+00:00" in mail_of(rules.notifications, None).get_content()
+
+
+def test_a_path_cannot_add_a_header_to_a_mail():
+    rules = Rules("{default_rules: false, reads_per_hour: 1}")
+    name = "x\r\nBcc: victim@example.org\r\n\r\nbody \u2028 \udcff Grüße"
+    rules.take(*[access(role=name, path=f"secret/data/{name}")] * 2)
+    written = mail_of(rules.notifications, None)
+    assert written["Bcc"] is None
+    assert written["Subject"].startswith("[lessee] firing: reads-per-hour: x??Bcc: victim@example.org")
+    assert "Grüße" in written.get_content()
