@@ -1,9 +1,5 @@
 """Logging in with what stands in files, and in a namespace, against a real OpenBao."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 
 from lessee.core.failures import Kind
@@ -11,6 +7,7 @@ from lessee.core.paths import Ref
 from lessee.vault.engines import kv
 from lessee.vault.transport import RequestFailedError
 from support.servers.jwt_signer import Signer
+from support.servers.token_reviews import TokenReviews, service_account_token
 
 
 @pytest.fixture
@@ -98,59 +95,17 @@ def test_an_empty_or_missing_jwt_is_told_without_asking(identity, tmp_path):
 
 @pytest.fixture
 def kubernetes():
-    """The part of Kubernetes that Vault asks whose a token is: those in the list are of the account `web`."""
-    known = []
-
-    class Reviews(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self):
-            assert self.path == "/apis/authentication.k8s.io/v1/tokenreviews"
-            review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            user = {"username": "system:serviceaccount:default:web", "uid": "4d2e", "groups": []}
-            status = {"authenticated": False}
-            if review["spec"]["token"] in known:
-                status = {"authenticated": True, "user": user, "audiences": review["spec"]["audiences"]}
-            answer = json.dumps({**review, "status": status}).encode()
-            self.send_response(201)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Reviews)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    server.known = known
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def service_account(signer, *, pod):
-    """A bound token, as a pod finds it."""
-    account = {"namespace": "default", "pod": {"name": pod}, "serviceaccount": {"name": "web", "uid": "4d2e"}}
-    return signer.sign(
-        sub="system:serviceaccount:default:web", aud=["https://kubernetes.default.svc"], **{"kubernetes.io": account}
-    )
+    with TokenReviews() as reviews:
+        yield reviews
 
 
 def test_a_service_accounts_token_is_read_anew_at_each_login(bao, kubernetes, mount, signer, identity, tmp_path):
     path = mount("kubernetes")
-    settings = {
-        "kubernetes_host": f"http://127.0.0.1:{kubernetes.server_port}",
-        "kubernetes_ca_cert": "of use over TLS alone",
-        "disable_local_ca_jwt": True,
-    }
-    bao.ask("POST", f"auth/{path}/config", settings)
-    bound = {"bound_service_account_names": "web", "bound_service_account_namespaces": "default"}
-    bao.ask("POST", f"auth/{path}/role/web", bound)
+    kubernetes.mount(bao, path)
     file = tmp_path / "token"
     pod = identity({"method": "kubernetes", "mount": path, "role": "web", "jwt_file": str(file)})
     for name in "first", "second":
-        file.write_text(service_account(signer, pod=name))
+        file.write_text(service_account_token(signer, pod=name))
         kubernetes.known[:] = [file.read_text()]
         assert owner_of(bao, pod.login()) == "team-kubernetes-default-web"
     kubernetes.known.clear()

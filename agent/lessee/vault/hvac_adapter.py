@@ -96,7 +96,7 @@ def _spelled(value: object) -> str:
 
 def _json(answer: "Response") -> dict[str, Any]:
     """The answer as JSONAdapter returns it. What Vault answers without an envelope is the data itself."""
-    if not answer.request_id:
+    if not (answer.request_id or answer.wrapping_token):
         return dict(answer.data)
     return {
         "request_id": answer.request_id,
