@@ -32,7 +32,7 @@ def publish(web):
 
         def show(**files):
             generation = Generation("web", tuple(File(name, content, 0o440) for name, content in files.items()))
-            publisher.swap(publisher.stage(generation))
+            publisher.publish(publisher.stage(generation))
 
         yield show
 
@@ -92,7 +92,7 @@ def test_a_file_that_is_not_there_prints_nothing_and_tells_those_that_are(web, p
         missing = read("web", "key.pem", name, "--directory", web)
         assert (missing.returncode, missing.stdout) == (64, b"")
         said = missing.stderr.decode()
-        assert f"there is no file {name}; there are: cert.pem, key.pem" in said
+        assert f"no such file: {name}; published are: cert.pem, key.pem" in said
         assert "CANARY" not in said
     assert read("web", "..", "--directory", web).returncode == 64
 

@@ -11,13 +11,13 @@ import pytest
 from lessee.core.errors import WriteError
 from lessee.core.generation import Generation
 from lessee.core.immutable import replace
-from lessee.publishing.plain_files import PlainPublicationStore, write_plain
+from lessee.publishing.plain_files import PlainPublicationStore, write_plain_files
 from support.models.generations import contents, generation
 from support.paths import TESTS
 
 
 def test_plain_files_are_written_on_any_disk_with_their_mode(tmp_path):
-    write_plain(tmp_path / "out" / "simba", generation("one", mode=0o400))
+    write_plain_files(tmp_path / "out" / "simba", generation("one", mode=0o400))
     out = tmp_path / "out" / "simba"
     assert {path.name: path.read_bytes() for path in out.iterdir()} == contents(generation("one"))
     assert {stat.S_IMODE(path.lstat().st_mode) for path in out.iterdir()} == {0o400}
@@ -28,28 +28,28 @@ def test_a_plain_file_replaces_a_link_and_leaves_its_target_alone(tmp_path):
     (tmp_path / "target").write_text("untouched")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "app.env").symlink_to("../target")
-    write_plain(tmp_path / "out", generation("one"))
+    write_plain_files(tmp_path / "out", generation("one"))
     assert (tmp_path / "target").read_text() == "untouched"
     assert not (tmp_path / "out" / "app.env").is_symlink()
 
 
 def test_plain_files_that_cannot_be_written_leave_nothing(tmp_path):
     with pytest.raises(WriteError):
-        write_plain(tmp_path, generation("one", ("app.env", "app.env/below")))
+        write_plain_files(tmp_path, generation("one", ("app.env", "app.env/below")))
     (tmp_path / "key.pem").mkdir()
-    with pytest.raises(WriteError, match=r"a directory stands at key\.pem"):
-        write_plain(tmp_path, generation("one"))
+    with pytest.raises(WriteError, match=r"key\.pem is a directory"):
+        write_plain_files(tmp_path, generation("one"))
     assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]
 
 
 def test_plain_files_that_break_off_leave_the_old_ones_whole(tmp_path):
-    write_plain(tmp_path, generation("one"))
+    write_plain_files(tmp_path, generation("one"))
     first, *others = generation("two").files
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(first.content), limits[1]))
     try:
         with pytest.raises(WriteError, match="File too large"):
-            write_plain(tmp_path, Generation("simba", (first, replace(others[0], content=bytes(100_000)))))
+            write_plain_files(tmp_path, Generation("simba", (first, replace(others[0], content=bytes(100_000)))))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents(generation("one"))
@@ -59,7 +59,7 @@ def test_plain_files_that_break_off_leave_the_old_ones_whole(tmp_path):
 
 
 @pytest.fixture
-def shelf(tmp_path):
+def store(tmp_path):
     return PlainPublicationStore(tmp_path, by_app=True)
 
 
@@ -71,25 +71,25 @@ def names(folder):
     return {path.name for path in folder.iterdir()}
 
 
-def test_staged_files_are_whole_and_beside_those_that_are_there(shelf, tmp_path):
-    shelf.publish(generation("one"), owe=False, prove=False)
-    staged = shelf.stage(generation("two"))
+def test_staged_files_are_whole_and_beside_those_that_are_there(store, tmp_path):
+    store.publish(generation("one"), notify=False, probe=False)
+    staged = store.stage(generation("two"))
     assert staged.parent == tmp_path / "simba"
     assert files(staged) == contents(generation("two"))
-    assert files(shelf.folder("simba")) == contents(generation("one"))
-    shelf.publish(generation("two"), owe=False, prove=False)
-    assert files(shelf.folder("simba")) == contents(generation("two"))
-    assert names(shelf.folder("simba")) == contents(generation("two")).keys()
+    assert files(store.directory_of("simba")) == contents(generation("one"))
+    store.publish(generation("two"), notify=False, probe=False)
+    assert files(store.directory_of("simba")) == contents(generation("two"))
+    assert names(store.directory_of("simba")) == contents(generation("two")).keys()
 
 
-def test_files_that_a_check_refused_leave_nothing(shelf):
-    shelf.publish(generation("one"), owe=False, prove=False)
+def test_files_that_a_check_refused_leave_nothing(store):
+    store.publish(generation("one"), notify=False, probe=False)
     for tag in ("two", "three"):
-        shelf.stage(generation(tag))
-    shelf.discard("simba")
-    shelf.discard("simba")  # a second time is no error
-    assert files(shelf.folder("simba")) == contents(generation("one"))
-    assert names(shelf.folder("simba")) == contents(generation("one")).keys()
+        store.stage(generation(tag))
+    store.discard("simba")
+    store.discard("simba")  # a second time is no error
+    assert files(store.directory_of("simba")) == contents(generation("one"))
+    assert names(store.directory_of("simba")) == contents(generation("one")).keys()
 
 
 STAGED_AND_LEFT = """
@@ -98,8 +98,8 @@ from pathlib import Path
 from support.models.generations import generation
 from lessee.publishing.plain_files import PlainPublicationStore
 
-shelf = PlainPublicationStore(Path(sys.argv[1]), by_app=False)
-print(shelf.stage(generation("one")).is_dir())
+store = PlainPublicationStore(Path(sys.argv[1]), by_app=False)
+print(store.stage(generation("one")).is_dir())
 """
 
 

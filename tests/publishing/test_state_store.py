@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lessee.agent.machine.protocol.events import Token
 from lessee.core.errors import WriteError
 from lessee.core.immutable import replace
 from lessee.core.leases import Lease
-from lessee.core.paths import Dynamic
-from lessee.core.secrets import Marker, Secret
+from lessee.core.paths import DynamicSecret
+from lessee.core.secrets import Secret, VersionMetadata
+from lessee.core.tokens import Token
 from lessee.host.clock import boot_time
 from lessee.publishing.publication_record import AppRecord
 from lessee.publishing.state_store import StateStore
@@ -28,8 +28,8 @@ ONE, TWO = "1" * 64, "2" * 64
 TOKEN = Token("accessor", 100.5, 3600.0, renewable=True, id="a1", ours=False)
 LEASE = Lease(
     id="b2",
-    need=Dynamic("aws/sts/deploy", (("force", True), ("region", "eu"), ("ttl", 900)), "POST"),
-    secret=Secret({"password": CANARY, "list": [1, 2.5, None]}, Marker(1, "now")),
+    need=DynamicSecret("aws/sts/deploy", (("force", True), ("region", "eu"), ("ttl", 900)), "POST"),
+    secret=Secret({"password": CANARY, "list": [1, 2.5, None]}, VersionMetadata(1, "now")),
     lease_id="aws/sts/deploy/xyz",
     token="a1",
     issued_at=100.0,
@@ -38,7 +38,15 @@ LEASE = Lease(
     renewable=True,
     apps=frozenset({"web", "worker"}),
 )
-APP = AppRecord(owed=(7,), shown=7, shown_at=250.25, fingerprint="f7", unproved=7, good=5, bad="f6")
+APP = AppRecord(
+    pending_notifications=(7,),
+    published=7,
+    published_at=250.25,
+    fingerprint="f7",
+    awaiting_readiness=7,
+    rollback_to=5,
+    rejected="f6",
+)
 
 
 @pytest.fixture
@@ -48,18 +56,18 @@ def state(memory):
 
 @pytest.fixture
 def opened(state):
-    """Open the ledger, as each life of the agent does."""
-    ledgers = []
+    """Open the store, as each life of the agent does."""
+    stores = []
 
     def start():
-        for ledger in ledgers:
-            ledger.close()
-        ledgers[:] = [StateStore(state, allow_disk=False)]
-        return ledgers[0]
+        for store in stores:
+            store.close()
+        stores[:] = [StateStore(state, allow_disk=False)]
+        return stores[0]
 
     yield start
-    for ledger in ledgers:
-        ledger.close()
+    for store in stores:
+        store.close()
 
 
 def files(state, prefix):
@@ -70,65 +78,65 @@ def files(state, prefix):
 
 
 def test_what_was_kept_is_there_in_the_next_life(opened):
-    ledger = opened()
-    ledger.keep_identity(ONE, b'{"address": "x"}')
-    ledger.keep_token(ONE, TOKEN, "t1")
-    ledger.keep_lease(ONE, LEASE)
-    ledger.keep_app("web", APP)
-    ledger = opened()
-    assert ledger.identities() == {ONE: b'{"address": "x"}'}
-    assert ledger.tokens(ONE) == [(TOKEN, "t1")]
-    assert ledger.leases(ONE) == [LEASE]
-    assert replace(ledger.app("web"), boot="") == APP
+    store = opened()
+    store.store_identity(ONE, b'{"address": "x"}')
+    store.store_token(ONE, TOKEN, "t1")
+    store.store_lease(ONE, LEASE)
+    store.store_app("web", APP)
+    store = opened()
+    assert store.identities() == {ONE: b'{"address": "x"}'}
+    assert store.tokens(ONE) == [(TOKEN, "t1")]
+    assert store.leases(ONE) == [LEASE]
+    assert replace(store.app("web"), boot="") == APP
 
 
 def test_what_is_forgotten_is_gone_and_forgetting_it_twice_is_no_error(opened, state):
-    ledger = opened()
-    ledger.keep_identity(ONE, b"{}")
-    ledger.keep_token(ONE, TOKEN, "t1")
-    ledger.keep_lease(ONE, LEASE)
+    store = opened()
+    store.store_identity(ONE, b"{}")
+    store.store_token(ONE, TOKEN, "t1")
+    store.store_lease(ONE, LEASE)
     for _ in range(2):
-        ledger.forget_lease(ONE, LEASE.id)
-        ledger.forget_token(ONE, TOKEN.id)
-        ledger.forget_identity(ONE)
-    assert (ledger.identities(), ledger.tokens(ONE), ledger.leases(ONE)) == ({}, [], [])
+        store.forget_lease(ONE, LEASE.id)
+        store.forget_token(ONE, TOKEN.id)
+        store.forget_identity(ONE)
+    assert (store.identities(), store.tokens(ONE), store.leases(ONE)) == ({}, [], [])
     assert files(state, "") == ["lock"]
 
 
 def test_what_is_kept_again_takes_the_place_of_what_was(opened):
-    ledger = opened()
+    store = opened()
     for ttl in (1.0, 2.0):
-        ledger.keep_token(ONE, replace(TOKEN, ttl=ttl), f"t{ttl}")
-        ledger.keep_lease(ONE, replace(LEASE, ttl=ttl))
-        ledger.keep_identity(ONE, b"%f" % ttl)
-    assert ledger.tokens(ONE) == [(replace(TOKEN, ttl=2.0), "t2.0")]
-    assert ledger.leases(ONE) == [replace(LEASE, ttl=2.0)]
-    assert ledger.identities() == {ONE: b"2.000000"}
+        store.store_token(ONE, replace(TOKEN, ttl=ttl), f"t{ttl}")
+        store.store_lease(ONE, replace(LEASE, ttl=ttl))
+        store.store_identity(ONE, b"%f" % ttl)
+    assert store.tokens(ONE) == [(replace(TOKEN, ttl=2.0), "t2.0")]
+    assert store.leases(ONE) == [replace(LEASE, ttl=2.0)]
+    assert store.identities() == {ONE: b"2.000000"}
 
 
 def test_each_identity_has_its_own_even_where_their_ids_are_alike(opened):
-    ledger = opened()
+    store = opened()
     for identity, value in ((ONE, "t1"), (TWO, "t2")):
-        ledger.keep_token(identity, TOKEN, value)
-        ledger.keep_lease(identity, replace(LEASE, lease_id=value))
-    ledger.forget_lease(TWO, LEASE.id)
-    assert (ledger.tokens(ONE), ledger.tokens(TWO)) == ([(TOKEN, "t1")], [(TOKEN, "t2")])
-    assert (ledger.leases(ONE), ledger.leases(TWO)) == ([replace(LEASE, lease_id="t1")], [])
+        store.store_token(identity, TOKEN, value)
+        store.store_lease(identity, replace(LEASE, lease_id=value))
+    store.forget_lease(TWO, LEASE.id)
+    assert (store.tokens(ONE), store.tokens(TWO)) == ([(TOKEN, "t1")], [(TOKEN, "t2")])
+    assert (store.leases(ONE), store.leases(TWO)) == ([replace(LEASE, lease_id="t1")], [])
 
 
 def test_what_belongs_to_an_identity_with_the_same_beginning_is_not_ones_own(opened):
-    ledger = opened()
-    ledger.keep_token(ONE, TOKEN, "t1")
-    ledger.keep_lease(ONE, LEASE)
-    assert ledger.tokens(ONE[:-1] + "0") == []
-    assert ledger.leases(ONE[:-1] + "0") == []
+    store = opened()
+    store.store_token(ONE, TOKEN, "t1")
+    store.store_lease(ONE, LEASE)
+    assert store.tokens(ONE[:-1] + "0") == []
+    assert store.leases(ONE[:-1] + "0") == []
 
 
 def test_the_newest_token_comes_last(opened):
-    ledger = opened()
+    store = opened()
     for name, sent_at in (("x", 30.0), ("y", 10.0), ("z", 20.0)):
-        ledger.keep_token(ONE, replace(TOKEN, id=name, sent_at=sent_at), name)
-    assert [value for _, value in ledger.tokens(ONE)] == ["y", "z", "x"]
+        store.store_token(ONE, replace(TOKEN, id=name, sent_at=sent_at), name)
+    assert [value for _, value in store.tokens(ONE)] == ["y", "z", "x"]
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -140,17 +148,17 @@ values = st.recursive(
 
 
 def test_whatever_vault_gave_comes_back_as_it_was(opened):
-    ledger = opened()
+    store = opened()
 
     @given(st.dictionaries(texts, values), texts, st.binary())
     @settings(max_examples=30)
     def check(data, value, block):
-        ledger.keep_lease(ONE, replace(LEASE, secret=Secret(data)))
-        ledger.keep_token(ONE, TOKEN, value)
-        ledger.keep_identity(ONE, block)
-        assert ledger.leases(ONE)[0].secret.data == data
-        assert ledger.tokens(ONE) == [(TOKEN, value)]
-        assert ledger.identities() == {ONE: block}
+        store.store_lease(ONE, replace(LEASE, secret=Secret(data)))
+        store.store_token(ONE, TOKEN, value)
+        store.store_identity(ONE, block)
+        assert store.leases(ONE)[0].secret.data == data
+        assert store.tokens(ONE) == [(TOKEN, value)]
+        assert store.identities() == {ONE: block}
 
     check()
 
@@ -166,14 +174,14 @@ def reboot(state):
 
 
 def test_after_a_boot_the_server_is_to_be_asked_what_is_still_good(opened, state):
-    ledger = opened()
-    ledger.keep_token(ONE, replace(TOKEN, sent_at=1e9), "t1")
-    ledger.keep_lease(ONE, replace(LEASE, sent_at=1e9))
-    ledger.keep_lease(ONE, replace(LEASE, id="c3", ttl=0.0))
+    store = opened()
+    store.store_token(ONE, replace(TOKEN, sent_at=1e9), "t1")
+    store.store_lease(ONE, replace(LEASE, sent_at=1e9))
+    store.store_lease(ONE, replace(LEASE, id="c3", ttl=0.0))
     reboot(state)
     before = boot_time()
     ((token, value),) = opened().tokens(ONE)
-    lease, endless = ledger.leases(ONE)
+    lease, endless = store.leases(ONE)
     after = boot_time()
     assert value == "t1"
     assert before < token.ends_at <= after + 1
@@ -184,12 +192,12 @@ def test_after_a_boot_the_server_is_to_be_asked_what_is_still_good(opened, state
 
 
 def test_tokens_of_an_earlier_boot_are_older_whatever_their_clock_said(opened, state):
-    ledger = opened()
+    store = opened()
     for name, sent_at in (("x", 2e9), ("y", 1e9)):
-        ledger.keep_token(ONE, replace(TOKEN, id=name, sent_at=sent_at), name)
+        store.store_token(ONE, replace(TOKEN, id=name, sent_at=sent_at), name)
     reboot(state)
-    ledger.keep_token(ONE, replace(TOKEN, id="z", sent_at=5.0), "z")
-    assert [value for _, value in ledger.tokens(ONE)] == ["y", "x", "z"]
+    store.store_token(ONE, replace(TOKEN, id="z", sent_at=5.0), "z")
+    assert [value for _, value in store.tokens(ONE)] == ["y", "x", "z"]
 
 
 # -- private -------------------------------------------------------------------------------------------------
@@ -198,10 +206,10 @@ def test_tokens_of_an_earlier_boot_are_older_whatever_their_clock_said(opened, s
 def test_only_the_agent_itself_can_read_it(opened, state):
     umask = os.umask(0)
     try:
-        ledger = opened()
-        ledger.keep_identity(ONE, b"{}")
-        ledger.keep_token(ONE, TOKEN, CANARY)
-        ledger.keep_lease(ONE, LEASE)
+        store = opened()
+        store.store_identity(ONE, b"{}")
+        store.store_token(ONE, TOKEN, CANARY)
+        store.store_lease(ONE, LEASE)
     finally:
         os.umask(umask)
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
@@ -210,29 +218,29 @@ def test_only_the_agent_itself_can_read_it(opened, state):
 
 
 def test_no_file_name_and_no_warning_shows_a_value(opened, state, caplog):
-    ledger = opened()
-    ledger.keep_token(ONE, TOKEN, CANARY)
-    ledger.keep_lease(ONE, LEASE)
+    store = opened()
+    store.store_token(ONE, TOKEN, CANARY)
+    store.store_lease(ONE, LEASE)
     assert not any(CANARY in path.name for path in state.iterdir())
     for path in state.iterdir():
         path.write_bytes(path.read_bytes()[:-2])
-    assert (ledger.tokens(ONE), ledger.leases(ONE)) == ([], [])
+    assert (store.tokens(ONE), store.leases(ONE)) == ([], [])
     assert CANARY not in "".join(f"{record.getMessage()} {record.fields}" for record in caplog.records)
     assert len(caplog.records) == 2
 
 
 def test_a_link_planted_in_its_place_is_not_followed(opened, state, memory):
-    ledger = opened()
+    store = opened()
     target = memory / "victim"
     target.write_text("untouched")
     (state / "new").symlink_to(target)
-    ledger.keep_token(ONE, TOKEN, "t1")
+    store.store_token(ONE, TOKEN, "t1")
     assert target.read_text() == "untouched"
-    assert ledger.tokens(ONE) == [(TOKEN, "t1")]
+    assert store.tokens(ONE) == [(TOKEN, "t1")]
     (kept,) = files(state, "token-")
     (state / kept).rename(memory / "moved")
     (state / kept).symlink_to(memory / "moved")
-    assert ledger.tokens(ONE) == []
+    assert store.tokens(ONE) == []
 
 
 # -- whole ---------------------------------------------------------------------------------------------------
@@ -242,15 +250,15 @@ import json, os, signal, sys
 from contextlib import closing
 from itertools import count
 from pathlib import Path
-from lessee.agent.machine.protocol.events import Token
+from lessee.core.tokens import Token
 from lessee.publishing.state_store import StateStore
 
 state = Path(sys.argv[1])
 token = Token("accessor", 100.5, 3600.0, True, "a1")
 
 def keep(value):
-    with closing(StateStore(state, allow_disk=False)) as ledger:
-        ledger.keep_token("1" * 64, token, value)
+    with closing(StateStore(state, allow_disk=False)) as store:
+        store.store_token("1" * 64, token, value)
 
 def kill_at(step):
     left = [step]
@@ -272,8 +280,8 @@ for step in count(1):
         keep("new" * 1000)
         os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    with closing(StateStore(state, allow_disk=False)) as ledger:
-        found.append((code, [value for _, value in ledger.tokens("1" * 64)], sorted(os.listdir(state))))
+    with closing(StateStore(state, allow_disk=False)) as store:
+        found.append((code, [value for _, value in store.tokens("1" * 64)], sorted(os.listdir(state))))
     if code == 0:
         break
 print(json.dumps(found))
@@ -298,35 +306,35 @@ def test_killed_while_it_writes_it_has_the_old_record_or_the_new_one_and_no_leav
     ids=["empty", "NUL", "half", "bytes", "null", "no fields", "bad text", "deep"],
 )
 def test_rubbish_in_it_is_as_nothing_and_is_told_once(opened, state, caplog, rubbish):
-    ledger = opened()
-    ledger.keep_token(ONE, TOKEN, "t1")
+    store = opened()
+    store.store_token(ONE, TOKEN, "t1")
     names = [f"token-{ONE[:16]}-x", f"lease-{ONE[:16]}-x", f"identity-{TWO[:16]}", "app-web"]
     for name in names:
         (state / name).write_bytes(rubbish)
     for _ in range(2):
-        assert ledger.tokens(ONE) == [(TOKEN, "t1")]
-        assert ledger.leases(ONE) == []
-        assert ledger.identities() == {}
-        assert replace(ledger.app("web"), boot="") == AppRecord()
+        assert store.tokens(ONE) == [(TOKEN, "t1")]
+        assert store.leases(ONE) == []
+        assert store.identities() == {}
+        assert replace(store.app("web"), boot="") == AppRecord()
     assert sorted(record.fields["file"] for record in caplog.records) == sorted(str(state / name) for name in names[:3])
 
 
 def test_what_is_no_file_of_the_ledgers_is_passed_over(opened, state):
-    ledger = opened()
-    ledger.keep_token(ONE, TOKEN, "t1")
+    store = opened()
+    store.store_token(ONE, TOKEN, "t1")
     os.mkfifo(state / f"token-{ONE[:16]}-fifo")
     (state / f"token-{ONE[:16]}-folder").mkdir()
     (state / f"token-{ONE[:16]}-copy").write_bytes((state / f"token-{ONE[:16]}-a1").read_bytes())
     before = len(list(Path("/proc/self/fd").iterdir()))
-    assert ledger.tokens(ONE) == [(TOKEN, "t1")]
+    assert store.tokens(ONE) == [(TOKEN, "t1")]
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_token_as_an_earlier_lessee_kept_it_is_removed(opened, state):
     opened()
     (state / "token").write_text(f'{{"identity":"{ONE}","value":"{CANARY}"}}')
-    ledger = opened()
-    assert ledger.tokens(ONE) == []
+    store = opened()
+    assert store.tokens(ONE) == []
     assert files(state, "") == ["lock"]
 
 
@@ -334,22 +342,22 @@ def test_a_token_as_an_earlier_lessee_kept_it_is_removed(opened, state):
 
 
 def test_what_is_noted_of_an_app_is_written_over_whole_and_an_empty_record_leaves_nothing(opened, state):
-    ledger = opened()
-    ledger.keep_app("web", APP)
-    ledger.keep_app("worker", replace(APP, bad="f2"))
-    ledger.keep_app("web", AppRecord(bad="f1"))
-    assert replace(ledger.app("web"), boot="") == AppRecord(bad="f1")
-    assert ledger.app("worker").bad == "f2"
+    store = opened()
+    store.store_app("web", APP)
+    store.store_app("worker", replace(APP, rejected="f2"))
+    store.store_app("web", AppRecord(rejected="f1"))
+    assert replace(store.app("web"), boot="") == AppRecord(rejected="f1")
+    assert store.app("worker").rejected == "f2"
     for _ in range(2):  # a second time is no error
-        ledger.keep_app("web", AppRecord(boot="whichever"))
+        store.store_app("web", AppRecord(boot="whichever"))
     assert files(state, "app-") == ["app-worker"]
-    assert replace(ledger.app("web"), boot="") == AppRecord()
+    assert replace(store.app("web"), boot="") == AppRecord()
 
 
 def test_after_a_boot_it_is_not_known_when_an_app_was_shown_something(opened, state):
-    opened().keep_app("web", APP)
+    opened().store_app("web", APP)
     reboot(state)
-    assert replace(opened().app("web"), boot="") == replace(APP, shown_at=None)
+    assert replace(opened().app("web"), boot="") == replace(APP, published_at=None)
 
 
 # -- where it lies -------------------------------------------------------------------------------------------
@@ -357,13 +365,13 @@ def test_after_a_boot_it_is_not_known_when_an_app_was_shown_something(opened, st
 
 def test_one_agent_at_a_time_holds_it(opened, state):
     opened()
-    with pytest.raises(WriteError, match="another lessee holds this state"):
+    with pytest.raises(WriteError, match="another lessee uses this state directory"):
         StateStore(state, allow_disk=False)
 
 
 def test_state_on_a_disk_is_refused_unless_it_is_allowed(tmp_path):
     with pytest.raises(WriteError, match="tmpfs"):
         StateStore(tmp_path / "state", allow_disk=False)
-    with closing(StateStore(tmp_path / "state", allow_disk=True)) as ledger:
-        ledger.keep_token(ONE, TOKEN, "t1")
-        assert ledger.tokens(ONE) == [(TOKEN, "t1")]
+    with closing(StateStore(tmp_path / "state", allow_disk=True)) as store:
+        store.store_token(ONE, TOKEN, "t1")
+        assert store.tokens(ONE) == [(TOKEN, "t1")]

@@ -26,7 +26,7 @@ class Telling:
     """Each of these gives its event at once, or None: then a thread posts it. All but that is the loop's thread."""
 
     def __init__(self, effects: Effects, post: Callable[[ev.Event], None]) -> None:
-        self._shelf = effects.shelf
+        self._publication_store = effects.publication_store
         self._redactor = effects.redactor
         self._supervisor = effects.supervisor
         self._post = post
@@ -36,7 +36,7 @@ class Telling:
         """Stage the files, and let the app's command judge them."""
         assert app.check is not None
         try:
-            folder = self._shelf.stage(command.generation)
+            folder = self._publication_store.stage(command.generation)
         except LesseeError as exc:
             return ev.PublishFailed(command.app, command.job, str(exc))
         if folder is None:  # readers see the same files already

@@ -20,7 +20,7 @@ from lessee.core.immutable import replace
 from lessee.core.paths import Need
 from lessee.host.clock import boot_time
 from lessee.host.project import Project
-from lessee.rendering.app_templates import Recipe
+from lessee.rendering.app_templates import CompiledApp
 from lessee.telemetry.logs import log
 from lessee.vault.client_factory import credential_variables
 
@@ -65,7 +65,7 @@ class Identities:
         self._subscriber = key_of(config.vault) if is_vaults else None
         if config.events is not None and not self._hearing.poll:
             self._hearing = replace(self._hearing, poll=config.events.poll_interval, spread=config.events.jitter)
-        opened = self._effects.shelf.open(config.apps.values())
+        opened = self._effects.publication_store.open(config.apps.values())
         self._effects.redactor.allow(project.text)
         self._hide_fallbacks(config)
         before = {name: app for identity in self for name, app in identity.state.apps.items()}
@@ -152,7 +152,7 @@ class Identities:
         """Tell an identity its apps, and of those that are new to it what their readers see."""
         everyone = project.config.apps
         apps = {name: app for name, app in everyone.items() if key_of(app.vault) == identity.key}
-        wants = {name: self._want(project.recipes[name]) for name in apps}
+        wants = {name: self._want(project.compiled_apps[name]) for name in apps}
         needs = frozenset[Need]().union(*(want.needs for want in wants.values()))
         events: list[ev.Event] = list(identity.kept(None if self._whole else needs))
         for name, app in apps.items():
@@ -162,18 +162,18 @@ class Identities:
                 events.append(_handed_over(name, before[name]))
         identity.configure(apps, wants, everyone.keys() - apps.keys(), [*events, self._hearing_of(identity)])
 
-    def _want(self, recipe: Recipe) -> Want:
-        app = recipe.app
+    def _want(self, compiled_app: CompiledApp) -> Want:
+        app = compiled_app.app
         return Want(
-            recipe.needs,
+            compiled_app.references,
             app.refresh_interval,
             notifies=self._notifies and app.notify is not None,
-            recipe=recipe,
+            compiled_app=compiled_app,
             checks=app.check is not None,
             proves=self._notifies and app.ready is not None,
             falls_back=self._stays and app.fallback is not None,
             keeps=self._stays and isinstance(app.fallback, LastKnownGoodFallback),
-            consumer=_consumer(recipe) if self._stays else None,
+            consumer=_consumer(compiled_app) if self._stays else None,
         )
 
 
@@ -181,8 +181,8 @@ def _servers(vault: Vault) -> frozenset[str]:
     return frozenset({vault.address, *vault.addresses})
 
 
-def _consumer(recipe: Recipe) -> Consumer:
-    app, scope = recipe.app, recipe.scope
+def _consumer(compiled_app: CompiledApp) -> Consumer:
+    app, scope = compiled_app.app, compiled_app.scope
     instance = instance_name(os.uname().nodename, str(app.directory))
     return Consumer(metadata_path(scope.mount, scope.prefix, app.name, instance), scope.prefix)
 

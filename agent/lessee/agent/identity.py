@@ -20,7 +20,7 @@ from lessee.core.errors import LesseeError
 from lessee.core.paths import Need
 from lessee.core.tokens import Token
 from lessee.host.clock import boot_time
-from lessee.rendering.app_templates import Recipe
+from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.render import Inputs, Rendering, render
 from lessee.telemetry.logs import log
 from lessee.vault.client_factory import create_client
@@ -46,12 +46,12 @@ class Identity:
         self._noted = False
         self._renderings: dict[str, Rendering] = {}
         self._effects = effects
-        self._shelf = effects.shelf
+        self._publication_store = effects.publication_store
         self._keeper = effects.keeper
         self._redactor = effects.redactor
         self._post = post
         self._client = create_client(vault, effects.environ, post, boot_time)
-        self._traced = effects.tracing.of(self.key[:8]) if effects.tracing is not None else None
+        self._tracer = effects.tracing.tracer(self.key[:8]) if effects.tracing is not None else None
         self.state = start(seed ^ int(self.key[:16], 16))
 
     @property
@@ -118,15 +118,15 @@ class Identity:
         """Step, and obey; what was done at once is taken in at once, so that no reload comes in between."""
         for event in events:
             self._before(event)
-            if self._traced is not None:
-                self._traced.answered(event)
+            if self._tracer is not None:
+                self._tracer.end(event)
         while True:
             self.state, commands = steps(self.state, events or [ev.Tick()], boot_time())
             events = [done for command in commands if (done := self._obey(command)) is not None]
             if not events:
                 break
-        if self._traced is not None:
-            self._traced.settle()
+        if self._tracer is not None:
+            self._tracer.end_updates()
 
     def _before(self, event: ev.Event) -> None:
         """Values are known to the redactor before anything is done with them."""
@@ -144,7 +144,7 @@ class Identity:
                 self._keep_token(event.token, self._client.token)
             case ev.CheckFailed(), _ if (app := self.state.apps.get(event.app)) and app.job == event.job:
                 with _telling("not tidied", app=event.app):
-                    self._shelf.discard(event.app)
+                    self._publication_store.discard(event.app)
             case _:
                 pass
 
@@ -153,23 +153,23 @@ class Identity:
             return  # it is kept where it came from, and may be changed there
         with _telling("token not kept"):
             self._note()
-            self._keeper.keep_token(self.key, token, value)
+            self._keeper.store_token(self.key, token, value)
 
     def _note(self) -> None:
         """How to reach this Vault is noted before what lives there."""
         if not self._noted:
-            self._keeper.keep_identity(self.key, msgspec.json.encode(self.vault))
+            self._keeper.store_identity(self.key, msgspec.json.encode(self.vault))
             self._noted = True
 
     def _learned(self, source: str) -> str:
         return f"{self.key[:8]} {source}"
 
     def _obey(self, command: cmd.Command) -> ev.Event | None:
-        if self._traced is None:
+        if self._tracer is None:
             return self._do(command)
-        self._traced.asked(command)
+        self._tracer.start(command)
         if (done := self._do(command)) is not None:
-            self._traced.answered(done)
+            self._tracer.end(done)
         return done
 
     def _do(self, command: cmd.Command) -> ev.Event | None:
@@ -221,10 +221,10 @@ class Identity:
         return Falling(self._effects, self._learned)
 
     def _render(self, command: cmd.Render) -> ev.Event:
-        assert isinstance(command.recipe, Recipe)
+        assert isinstance(command.compiled_app, CompiledApp)
         inputs = Inputs(command.secrets, command.folders, command.dynamic, self._effects.environ)
         try:
-            rendering = render(command.recipe, inputs, self._renderings.get(command.app))
+            rendering = render(command.compiled_app, inputs, self._renderings.get(command.app))
         except LesseeError as exc:
             return ev.RenderFailed(command.app, command.job, str(exc))
         self._renderings[command.app] = rendering
@@ -233,8 +233,8 @@ class Identity:
     def _publish(self, command: cmd.Publish) -> ev.Event:
         generation = command.generation
         try:
-            number, changed = self._shelf.publish(
-                generation, owe=command.owe, prove=command.prove, fallback=command.fallback
+            number, changed = self._publication_store.publish(
+                generation, notify=command.owe, probe=command.prove, fallback=command.fallback
             )
         except LesseeError as exc:
             return ev.PublishFailed(command.app, command.job, str(exc))
@@ -243,7 +243,7 @@ class Identity:
 
     def _roll_back(self, command: cmd.RollBack) -> ev.Event:
         try:
-            self._shelf.roll_back(command.app, command.to, bad=command.bad, owe=command.owe)
+            self._publication_store.roll_back(command.app, command.to, bad=command.bad, notify=command.owe)
         except LesseeError as exc:
             return ev.RollbackFailed(command.app, str(exc))
         self._give_environ(command.environ)
@@ -264,7 +264,7 @@ class Identity:
             run_command(wish.command, command.app, command.paths)
         elif wish == "remove":
             with _telling("files not removed", app=command.app):
-                self._shelf.withdraw(command.app)
+                self._publication_store.withdraw(command.app)
                 return ev.Withdrawn(command.app)
         return None
 
@@ -272,13 +272,13 @@ class Identity:
         with _telling("not tidied", app=command.app):
             match command:
                 case cmd.MarkReady():
-                    self._shelf.confirm(command.app)
+                    self._publication_store.mark_ready(command.app)
                 case cmd.AllowRetry():
-                    self._shelf.forgive(command.app)
+                    self._publication_store.allow_retry(command.app)
                 case cmd.MarkNotified():
-                    self._shelf.settle(command.app)
+                    self._publication_store.mark_notified(command.app)
                 case cmd.Prune():
-                    self._shelf.prune(command.app, command.numbers)
+                    self._publication_store.prune(command.app, command.numbers)
                 case _:
                     assert_never(command)
 
@@ -287,7 +287,7 @@ class Identity:
             match command:
                 case cmd.StoreLease():
                     self._note()
-                    self._keeper.keep_lease(self.key, command.lease)
+                    self._keeper.store_lease(self.key, command.lease)
                 case cmd.ForgetLease():
                     self._keeper.forget_lease(self.key, command.id)
                 case cmd.ForgetToken():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
-from lessee.host.directories import cannot_write, open_directory, refuse_strangers
+from lessee.host.directories import check_writers, open_directory, translate_write_errors
 
 VARIABLE, USUAL = "LESSEE_HOST_KEY_FILE", Path("/etc/lessee/host.key")
 """Where the key is."""
@@ -51,8 +51,8 @@ def seal(path: Path, label: bytes, content: bytes, key: Path) -> None:
     head = _MAGIC + label + b"\n"
     folder = open_directory(path.parent, make=(0o700, None, None))
     try:
-        refuse_strangers(folder, path.parent, uid=None, gid=None)
-        with cannot_write(path):
+        check_writers(folder, path.parent, uid=None, gid=None)
+        with translate_write_errors(path):
             _refuse_another(folder, path)
             _write(folder, path.name, head + nonce + cipher.encrypt(nonce, content, head))
     finally:
@@ -131,8 +131,8 @@ def _make_key(path: Path) -> None:
         raise WriteError(f"the key cannot be made: {exc.what}", where=str(path), todo=todo) from None
     temporary = f".{path.name}.{os.urandom(4).hex()}"
     try:
-        refuse_strangers(folder, path.parent, uid=None, gid=None)
-        with cannot_write(path):
+        check_writers(folder, path.parent, uid=None, gid=None)
+        with translate_write_errors(path):
             try:
                 _fill(folder, temporary, os.urandom(_KEY))
                 # Another agent may make one at this moment: the first counts.

@@ -10,7 +10,7 @@ from lessee.config import App, Child, Config, Notify, SecretsFallback, Variables
 from lessee.config.parsing import environments, parse
 from lessee.core.errors import ConfigError, LesseeError, TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct
-from lessee.rendering.app_templates import Recipe, compile_recipes, path_scope_of
+from lessee.rendering.app_templates import CompiledApp, compile_apps, path_scope_of
 from lessee.rendering.templates import Compiler
 
 PLACES = (Path("lessee.yaml"), Path("/etc/lessee/lessee.yaml"))
@@ -24,7 +24,7 @@ class Project(ImmutableStruct, frozen=True):
     config: Config
     text: str
     """The file's text: what it spells out is no secret."""
-    recipes: Mapping[str, Recipe]
+    compiled_apps: Mapping[str, CompiledApp]
     stamps: Mapping[Path, "Stamp"]
     """The files all that came from, as they were just before they were read."""
 
@@ -87,7 +87,7 @@ def load(
 ) -> Project:
     """Read and compile all of it, or one app. Raises ConfigError or TemplateError, which tell all that is wrong.
 
-    `prepare`: as of `compile_recipes`. `for_child`: there is a child to take what `environ` makes; else it is left out.
+    `prepare`: as of `compile_apps`. `for_child`: there is a child to take what `environ` makes; else it is left out.
     `respawns`: it is started anew where an app does not say how it is told. `environment` and `blocks`: as of `parse`.
     """
     stamps = {path: stamp(path)}
@@ -107,9 +107,9 @@ def load(
         stamps[folder / name] = stamp(folder / name)
         return template_of(folder, name)
 
-    recipes = compile_recipes(config, Compiler(template, path_scope_of(config)), prepare=prepare)
-    _refuse_fallbacks(recipes.values())
-    return Project(path, config, text, recipes, stamps)
+    compiled_apps = compile_apps(config, Compiler(template, path_scope_of(config)), prepare=prepare)
+    _refuse_fallbacks(compiled_apps.values())
+    return Project(path, config, text, compiled_apps, stamps)
 
 
 def respawned(app: App) -> App:
@@ -129,14 +129,14 @@ def respawned(app: App) -> App:
     return msgspec.structs.replace(app, notify=app.notify or default)
 
 
-def _refuse_fallbacks(recipes: Iterable[Recipe]) -> None:
+def _refuse_fallbacks(compiled_apps: Iterable[CompiledApp]) -> None:
     """Raises TemplateListError: one that can never serve is found out now, and not when Vault is away."""
-    some = [recipe for recipe in recipes if isinstance(recipe.app.fallback, VariablesFallback | SecretsFallback)]
+    some = [compiled_app for compiled_app in compiled_apps if isinstance(compiled_app.app.fallback, VariablesFallback | SecretsFallback)]
     if some:
         # Of all env formats: few need it.
         from lessee.rendering.fallback.files import problems  # noqa: PLC0415
 
-        found = [problem for recipe in some for problem in problems(recipe)]
+        found = [problem for compiled_app in some for problem in problems(compiled_app)]
         if found:
             raise TemplateListError(found)
 

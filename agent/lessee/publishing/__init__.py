@@ -1,1 +1,1 @@
-"""Shows an app its files, and reads them back."""
+"""Publishes an app's files, reads them back, and remembers across restarts what was published."""

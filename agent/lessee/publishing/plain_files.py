@@ -1,4 +1,4 @@
-"""Plain files on any disk, for builds: nobody is told of them, and nothing is kept."""
+"""Writes plain files to any disk, for builds: no app is notified, and nothing is remembered."""
 
 import os
 import shutil
@@ -7,95 +7,96 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from lessee.agent.machine.protocol.events import Recovered
+from lessee.agent.machine.protocol.events import AppRecovered
 from lessee.config import App
 from lessee.core.errors import WriteError
 from lessee.core.generation import FallbackKind, Generation
-from lessee.host.directories import cannot_write, open_directory
+from lessee.host.directories import open_directory, translate_write_errors
 from lessee.host.mounts import is_memory
-from lessee.publishing.generations import OURS, folder_mode, refuse_folders, refuse_names, write
+from lessee.publishing.generations import OWN_PREFIX, check_names, check_no_directories, directory_mode, write_file
 
 
-class Once:
-    """What there is to do on a shelf from which nobody is told: nothing."""
+class OneShotPublicationStore:
+    """The parts of a publication store that do nothing where no app is notified and no generation replaced."""
 
-    def roll_back(self, app: str, to: int, *, bad: str, owe: bool) -> None:
-        """No earlier generation is kept. Raises WriteError."""
-        del bad, owe
-        raise WriteError(f"generation {to} is not kept", where=app)
+    def roll_back(self, app: str, to: int, *, bad: str, notify: bool) -> None:
+        """Always fails, as no earlier generation exists. Raises WriteError."""
+        del bad, notify
+        raise WriteError(f"generation {to} no longer exists", where=app)
 
     def prune(self, app: str, numbers: Collection[int]) -> None:
-        """There is nothing old."""
+        """No older generation exists."""
 
     def withdraw(self, app: str) -> None:
-        """What was written stays: nobody keeps it up."""
+        """The written files stay, as no agent keeps them fresh."""
 
-    def settle(self, app: str) -> None:
-        """Nobody is owed."""
+    def mark_notified(self, app: str) -> None:
+        """No notification is pending."""
 
-    def confirm(self, app: str) -> None:
-        """Nothing waits for a proof."""
+    def mark_ready(self, app: str) -> None:
+        """No app is probed."""
 
-    def forgive(self, app: str) -> None:
-        """Nothing is remembered as bad."""
+    def allow_retry(self, app: str) -> None:
+        """No generation was rejected."""
 
 
-class PlainPublicationStore(Once):
-    """Plain files in `directory/NAME`, or `directory/APP/NAME` for several apps."""
+class PlainPublicationStore(OneShotPublicationStore):
+    """Plain files in `directory/NAME`, or in `directory/APP/NAME` for several apps."""
 
     def __init__(self, directory: Path, *, by_app: bool) -> None:
         self._directory = directory
         self._by_app = by_app
         self._staged: dict[str, Callable[[], object]] = {}
 
-    def open(self, apps: Iterable[App]) -> Mapping[str, Recovered]:
-        """Nothing is recovered: what lies there is written over."""
-        return {app.name: Recovered(app.name, None, owed=False) for app in apps}
+    def open(self, apps: Iterable[App]) -> Mapping[str, AppRecovered]:
+        """Recovers nothing: existing files are overwritten."""
+        return {app.name: AppRecovered(app.name, None, owed=False) for app in apps}
 
     def stage(self, generation: Generation) -> Path:
-        """Write the files into a folder beside, which is gone with the process at the latest. Raises WriteError."""
+        """Write the files into a temporary directory, which ends with the process at the latest. Raises WriteError."""
         self.discard(generation.app)
-        path = self.folder(generation.app) / f"{OURS}{os.urandom(4).hex()}"
+        path = self.directory_of(generation.app) / f"{OWN_PREFIX}{os.urandom(4).hex()}"
         self._staged[generation.app] = weakref.finalize(self, shutil.rmtree, path, ignore_errors=True)
-        write_plain(path, generation)
+        write_plain_files(path, generation)
         return path
 
     def publish(
-        self, generation: Generation, *, owe: bool, prove: bool, fallback: FallbackKind | None = None
+        self, generation: Generation, *, notify: bool, probe: bool, fallback: FallbackKind | None = None
     ) -> tuple[int, bool]:
         """Write the files, which never come from a fallback. Raises WriteError."""
-        del owe, prove, fallback
+        del notify, probe, fallback
         self.discard(generation.app)
-        write_plain(self.folder(generation.app), generation)
+        write_plain_files(self.directory_of(generation.app), generation)
         return 1, True
 
     def discard(self, app: str) -> None:
-        """Remove what is staged."""
+        """Remove the staged files."""
         self._staged.pop(app, lambda: None)()
 
-    def folder(self, app: str) -> Path:
-        """Where an app's files go."""
+    def directory_of(self, app: str) -> Path:
+        """The directory of an app's files."""
         return self._directory / app if self._by_app else self._directory
 
 
-def write_plain(directory: Path, generation: Generation) -> None:
-    """Write plain files into `directory`, on any disk; each appears whole. Raises WriteError, and leaves no halves."""
+def write_plain_files(directory: Path, generation: Generation) -> None:
+    """Write plain files on any disk, each of them atomically. Raises WriteError, and then leaves no temporary file."""
     names = [file.name for file in generation.files]
-    refuse_names(names, directory)
-    fd = open_directory(directory, make=(folder_mode(*(file.mode for file in generation.files)), None, None))
-    waiting: dict[str, str] = {}
+    check_names(names, directory)
+    mode = directory_mode(*(file.mode for file in generation.files))
+    fd = open_directory(directory, make=(mode, None, None))
+    temporaries: dict[str, str] = {}
     try:
-        with cannot_write(directory):
-            refuse_folders(names, fd, directory)
+        with translate_write_errors(directory):
+            check_no_directories(names, fd, directory)
             sync = not is_memory(fd)
             for file in generation.files:
-                temporary = f"{OURS}{os.urandom(4).hex()}"
-                waiting[temporary] = file.name
-                write(file, temporary, fd, where=directory, sync=sync)
-            for temporary, name in waiting.items():
+                temporary = f"{OWN_PREFIX}{os.urandom(4).hex()}"
+                temporaries[temporary] = file.name
+                write_file(file, temporary, fd, where=directory, sync=sync)
+            for temporary, name in temporaries.items():
                 os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
     finally:
-        for temporary in waiting:
+        for temporary in temporaries:
             with suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=fd)
         os.close(fd)

@@ -1,117 +1,126 @@
-"""What is noted of an app before and after each step of showing it files, so that a kill between two loses nothing.
+"""Decides what the record of an app says before and after each step of a publication, so that no kill loses anything.
 
-A record is written whole before readers see another generation, and says what is true either way: `as_of` tells, by
-the generation that is live, which of the two it is.
+A record is written before readers see another generation, and is true either way: `reconcile` tells by the live
+generation whether that step happened.
 """
 
 from collections.abc import Collection
 
 from lessee.core.generation import FallbackKind
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 
 
-class AppRecord(Record, frozen=True):
-    """Of one app; generations by their numbers. All fields empty: there is nothing to remember."""
+class AppRecord(ImmutableStruct, frozen=True):
+    """The record of one app, with generations by their numbers. Empty fields: there is nothing to remember."""
 
-    owed: tuple[int, ...] = ()
-    """Those of which the app is to be told, should they be live."""
-    shown: int | None = None
-    """The newest that was shown, or was about to be: `shown_at` and `fingerprint` are of this one."""
-    shown_at: float | None = None
-    """Seconds on the boot clock, after it was shown; None where that is not known."""
+    pending_notifications: tuple[int, ...] = ()
+    """Generations of which the app must be notified if they are live."""
+    published: int | None = None
+    """The newest generation that was published, or was about to be; `published_at` and `fingerprint` are its own."""
+    published_at: float | None = None
+    """Seconds on the boot clock, after the publication; None where unknown."""
     fingerprint: str | None = None
-    unproved: int | None = None
-    """The one that waits for its proof."""
-    good: int | None = None
-    """The one to go back to, where it is not proved."""
-    bad: str | None = None
-    """The fingerprint of one that did not work. With `good`: the way back has begun."""
-    fallen_back: tuple[tuple[int, FallbackKind], ...] = ()
-    """Those that came from a fallback, and from which: the live one, and what was about to take its place."""
+    awaiting_readiness: int | None = None
+    """The generation whose readiness is unknown yet."""
+    rollback_to: int | None = None
+    """The generation to publish again if that one does not become ready."""
+    rejected: str | None = None
+    """The fingerprint of a generation that did not become ready. With `rollback_to`: the rollback has begun."""
+    fallbacks: tuple[tuple[int, FallbackKind], ...] = ()
+    """Generations that came from a fallback, and its kind: the live one, and the one about to replace it."""
     boot: str = ""
-    """Of the machine, in which `shown_at` was taken."""
+    """The id of the boot in which `published_at` was taken."""
 
 
-def as_of(record: AppRecord, live: int | None, there: Collection[int]) -> AppRecord:
-    """What the record says now that readers see the generation `live`, while those of `there` are on the disk.
+def reconcile(record: AppRecord, live: int | None, existing: Collection[int]) -> AppRecord:
+    """What the record says now that readers see the generation `live`, and `existing` generations are on the disk.
 
-    Its `unproved` is then `live` or None, and all that it says of a generation is of that one.
+    Its `awaiting_readiness` is then `live` or None, and all that it says of a generation is true of that one.
     """
     if live is None:
         return AppRecord()
-    if record.good not in there:
-        record = replace(record, good=None)
-    record = replace(record, fallen_back=tuple(one for one in record.fallen_back if one[0] == live))
-    if record.shown != live:
-        record = replace(record, shown=None, shown_at=None, fingerprint=None)
-    if is_going_back(record, live):
+    if record.rollback_to not in existing:
+        record = replace(record, rollback_to=None)
+    record = replace(record, fallbacks=tuple(entry for entry in record.fallbacks if entry[0] == live))
+    if record.published != live:
+        record = replace(record, published=None, published_at=None, fingerprint=None)
+    if is_rolling_back(record, live):
         return record
-    record = replace(record, owed=tuple(number for number in record.owed if number == live))
-    if record.unproved in {None, live}:
+    pending = tuple(number for number in record.pending_notifications if number == live)
+    record = replace(record, pending_notifications=pending)
+    if record.awaiting_readiness in {None, live}:
         return record
-    if record.good != live:
-        # The next one never came to be; had this one been proved, it would be the good one.
-        return replace(record, unproved=live)
-    # Either it was gone back to, and that is to be proved too; or it works, and the next one never came to be.
-    return replace(record, unproved=live if record.bad is not None else None, good=None)
+    if record.rollback_to != live:
+        # The next generation was never published; if this one had become ready, `rollback_to` would name it.
+        return replace(record, awaiting_readiness=live)
+    # Either this one was rolled back to, and its readiness is unknown too; or the next one was never published.
+    awaiting = live if record.rejected is not None else None
+    return replace(record, awaiting_readiness=awaiting, rollback_to=None)
 
 
-def is_going_back(record: AppRecord, live: int | None) -> bool:
-    """Whether the live generation was found not to work, and the good one is not shown again yet."""
-    return record.unproved == live and record.good is not None and record.bad is not None
+def is_rolling_back(record: AppRecord, live: int | None) -> bool:
+    """Whether the live generation was rejected, and the earlier one is not published again yet."""
+    return record.awaiting_readiness == live and record.rollback_to is not None and record.rejected is not None
 
 
-def showing(
+def before_publish(
     record: AppRecord,
     live: int | None,
     number: int,
     fingerprint: str,
     *,
-    owe: bool,
-    prove: bool,
+    notify: bool,
+    probe: bool,
     fallback: FallbackKind | None = None,
 ) -> AppRecord:
-    """Before generation `number` takes the place of `live`, of which `record` is. What is live stays owed until then.
+    """The record before generation `number` replaces `live`. Until then a notification of `live` stays pending.
 
-    What was never proved, or came from a fallback, is nothing to go back to; unless it was gone back to, and so had
-    been proved before.
+    No rollback leads to a generation that never became ready or came from a fallback; unless it was rolled back to,
+    and therefore had been ready before.
     """
-    good = record.good if record.unproved == live else live
-    if good is None and record.bad is not None:
-        good = live
-    if fallen_back_to(record) is not None:
-        good = None
+    rollback_to = record.rollback_to if record.awaiting_readiness == live else live
+    if rollback_to is None and record.rejected is not None:
+        rollback_to = live
+    if fallback_of(record) is not None:
+        rollback_to = None
     return AppRecord(
-        owed=(*_only(live, record.owed), *((number,) if owe else ())),
-        shown=number,
+        pending_notifications=(*_only(live, record.pending_notifications), *((number,) if notify else ())),
+        published=number,
         fingerprint=fingerprint,
-        unproved=number if prove else None,
-        good=good if prove else None,
-        fallen_back=(*record.fallen_back, *([(number, fallback)] if fallback is not None else [])),
+        awaiting_readiness=number if probe else None,
+        rollback_to=rollback_to if probe else None,
+        fallbacks=(*record.fallbacks, *([(number, fallback)] if fallback is not None else [])),
     )
 
 
-def fallen_back_to(record: AppRecord) -> FallbackKind | None:
-    """Where the live generation comes from, if from a fallback. `record` is of `as_of`."""
-    return next((source for _, source in record.fallen_back), None)
+def fallback_of(record: AppRecord) -> FallbackKind | None:
+    """The fallback from which the live generation came, if any, by a reconciled record."""
+    return next((kind for _, kind in record.fallbacks), None)
 
 
-def going_back(record: AppRecord, live: int | None, to: int, *, bad: str, owe: bool) -> AppRecord:
-    """Before generation `to` is shown again in the place of `live`, which does not work."""
-    owed = (*_only(live, record.owed), *((to,) if owe else ()))
-    return replace(record, owed=owed, unproved=live, good=to, bad=bad)
+def before_rollback(record: AppRecord, live: int | None, to: int, *, rejected: str, notify: bool) -> AppRecord:
+    """The record before generation `to` is published again in place of `live`, which is not ready."""
+    pending = (*_only(live, record.pending_notifications), *((to,) if notify else ()))
+    return replace(record, pending_notifications=pending, awaiting_readiness=live, rollback_to=to, rejected=rejected)
 
 
-def gone_back(record: AppRecord, shown_at: float) -> AppRecord:
-    """After that: it waits for a proof as well. `record` is that of `going_back`."""
-    to = record.good
-    return AppRecord(owed=_only(to, record.owed), shown=to, shown_at=shown_at, unproved=to, bad=record.bad)
+def after_rollback(record: AppRecord, published_at: float) -> AppRecord:
+    """The record after that, of the one by `before_rollback`: the earlier generation must become ready too."""
+    to = record.rollback_to
+    return AppRecord(
+        pending_notifications=_only(to, record.pending_notifications),
+        published=to,
+        published_at=published_at,
+        awaiting_readiness=to,
+        rejected=record.rejected,
+    )
 
 
-def settled(record: AppRecord, live: int | None) -> AppRecord:
-    """The app has been told of the live generation."""
-    return replace(record, owed=tuple(number for number in record.owed if number != live))
+def after_notification(record: AppRecord, live: int | None) -> AppRecord:
+    """The record once the app was notified of the live generation."""
+    pending = tuple(number for number in record.pending_notifications if number != live)
+    return replace(record, pending_notifications=pending)
 
 
-def _only(number: int | None, owed: Collection[int]) -> tuple[int, ...]:
-    return (number,) if number is not None and number in owed else ()
+def _only(number: int | None, pending: Collection[int]) -> tuple[int, ...]:
+    return (number,) if number is not None and number in pending else ()

@@ -30,7 +30,7 @@ def _publish(directory, keeps, names):
     publisher = Publisher(Path(directory), owner=(None, None), mode=0o440, allow_disk=False)
     for number in itertools.count():
         content = f"{number}\n".encode() * LINES
-        publisher.swap(publisher.stage(Generation("web", tuple(File(name, content, 0o440) for name in names))))
+        publisher.publish(publisher.stage(Generation("web", tuple(File(name, content, 0o440) for name in names))))
         if not keeps:
             publisher.prune(publisher.numbers())
         if number == 0:

@@ -1,4 +1,4 @@
-"""`lessee render`: once, for builds and to look at."""
+"""`lessee render`: renders once and exits, for builds and to inspect the files."""
 
 import argparse
 import os
@@ -20,19 +20,19 @@ from lessee.core.leases import Lease
 from lessee.core.paths import DynamicSecret
 from lessee.core.redaction import Redactor
 from lessee.core.tokens import Token
-from lessee.host.directories import cannot_write
+from lessee.host.directories import translate_write_errors
 from lessee.host.job_masking import redactor_for
 from lessee.host.project import Project, find, load, refuse_without_apps
 from lessee.process.hardening import make_private
-from lessee.publishing.plain_files import Once, PlainPublicationStore
-from lessee.publishing.publication_store import PublicationStore as RealShelf
+from lessee.publishing.plain_files import OneShotPublicationStore, PlainPublicationStore
+from lessee.publishing.publication_store import PublicationStore as LivePublicationStore
 from lessee.publishing.state_store import StateStore
 from lessee.rendering.formats import outline
 from lessee.telemetry.logs import open_log
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Of several apps those that can be rendered are; the exit code is the first failure's."""
+    """Renders every app that it can. The exit code is that of the first failure."""
     make_private()
     environ = dict(os.environ)
     project = load(
@@ -44,26 +44,30 @@ def run(arguments: argparse.Namespace) -> int:
     )
     refuse_without_apps(project)
     if arguments.export is not None and (arguments.app is None or arguments.output is not None or arguments.diff):
-        todo = "say --app APP, and leave --output and --diff out"
-        raise UsageError("--export gives away the environment of one app that is published", todo=todo)
+        todo = "add --app APP, and omit --output and --diff"
+        raise UsageError("--export exports the environment of one published app", todo=todo)
     if arguments.export is not None and project.config.apps[arguments.app].env_template is None:
         todo = "write `environ:` with a template of variables, or leave --export out"
         raise UsageError("--export has nothing to give away", where=f"apps.{arguments.app}", todo=todo)
     redactor = redactor_for(arguments.mask, environ)
-    # On a terminal the result is what counts; what happens on the way is for who asks.
+    # The result matters here: progress is logged only on request.
     level = "warning" if arguments.log_level == "info" else arguments.log_level
     open_log(redactor, level=level, form=arguments.log_format)
     if arguments.output is not None:
-        shelf = PlainPublicationStore(Path(arguments.output).absolute(), by_app=arguments.app is None)
-        return _render(arguments, project, shelf, _Forgetful(), redactor, environ, notifies=False)
+        publication_store = PlainPublicationStore(Path(arguments.output).absolute(), by_app=arguments.app is None)
+        return _render(arguments, project, publication_store, _NullStateStore(), redactor, environ, notifies=False)
     if arguments.diff:
-        return _render(arguments, project, _DiffShelf(redactor), _Forgetful(), redactor, environ, notifies=False)
+        return _render(
+            arguments, project, _DiffPublicationStore(redactor), _NullStateStore(), redactor, environ, notifies=False
+        )
     config = project.config
-    with closing(StateStore(Path(config.state_dir), allow_disk=config.allow_disk)) as ledger:
+    with closing(StateStore(Path(config.state_dir), allow_disk=config.allow_disk)) as state_store:
         if arguments.export is None:
-            return _render(arguments, project, RealShelf(ledger), ledger, redactor, environ, notifies=True)
-        exporting = _Exporting(ledger)
-        code = _render(arguments, project, exporting, ledger, redactor, environ, notifies=True)
+            return _render(
+                arguments, project, LivePublicationStore(state_store), state_store, redactor, environ, notifies=True
+            )
+        exporting = _ExportingPublicationStore(state_store)
+        code = _render(arguments, project, exporting, state_store, redactor, environ, notifies=True)
         if code == 0:
             _export(exporting.environ, Path(arguments.export))
         return code
@@ -72,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _render(
     arguments: argparse.Namespace,
     project: Project,
-    shelf: PublicationStore,
+    publication_store: PublicationStore,
     keeper: Keeper,
     redactor: Redactor,
     environ: Mapping[str, str],
@@ -81,23 +85,28 @@ def _render(
 ) -> int:
     agent = Agent(
         project,
-        Effects(shelf, keeper, redactor, environ),
+        Effects(publication_store, keeper, redactor, environ),
         seed=int.from_bytes(os.urandom(8)),
         notifies=notifies,
         whole=arguments.app is None,
         stays=False,
     )
     ended = agent.run(outcomes, arguments.timeout) or unfinished(agent.states)
-    if isinstance(keeper, _Forgetful) and (isinstance(shelf, _DiffShelf) or not _leases(project)):
-        agent.revoke(REVOKE_TIMEOUT)  # nobody will: but for the token of leases that stand in the files
+    if isinstance(keeper, _NullStateStore) and (
+        isinstance(publication_store, _DiffPublicationStore) or not _leases(project)
+    ):
+        # No agent remains to revoke it. With leases in the written files, the token must live as long as they do.
+        agent.revoke(REVOKE_TIMEOUT)
     code = 0
     for app, error in ended.items():
         if error is not None:
             print(f"lessee: {redactor.clean(str(error))}", file=sys.stderr)
             code = code or error.exit_code
-        elif notifies or isinstance(shelf, PlainPublicationStore):
+        elif notifies or isinstance(publication_store, PlainPublicationStore):
             folder = (
-                shelf.folder(app) if isinstance(shelf, PlainPublicationStore) else project.config.apps[app].directory
+                publication_store.directory_of(app)
+                if isinstance(publication_store, PlainPublicationStore)
+                else project.config.apps[app].directory
             )
             for file in project.config.apps[app].files:
                 print(f"{folder}/{file.name}")
@@ -105,31 +114,31 @@ def _render(
 
 
 def _leases(project: Project) -> bool:
-    return any(isinstance(need, DynamicSecret) for recipe in project.recipes.values() for need in recipe.needs)
+    return any(isinstance(need, DynamicSecret) for compiled_app in project.compiled_apps.values() for need in compiled_app.references)
 
 
 def _export(environ: Iterable[tuple[str, str]], path: Path) -> None:
-    """Append it as a whole or not at all. Raises UsageError or WriteError."""
+    """Append all variables or none. Raises UsageError or WriteError."""
     mark = f"lessee-{os.urandom(16).hex()}"
     lines = "".join(assignment(name, value, mark) for name, value in environ)
-    with cannot_write(path), path.open("a", encoding="utf-8", newline="") as file:
+    with translate_write_errors(path), path.open("a", encoding="utf-8", newline="") as file:
         file.write(lines)
 
 
-class _Exporting(RealShelf):
-    """Remembers the environment of what is published."""
+class _ExportingPublicationStore(LivePublicationStore):
+    """A publication store that remembers the published environment."""
 
     environ: Sequence[tuple[str, str]] = ()
 
     def publish(
-        self, generation: Generation, *, owe: bool, prove: bool, fallback: FallbackKind | None = None
+        self, generation: Generation, *, notify: bool, probe: bool, fallback: FallbackKind | None = None
     ) -> tuple[int, bool]:
         self.environ = generation.environ or ()
-        return super().publish(generation, owe=owe, prove=prove, fallback=fallback)
+        return super().publish(generation, notify=notify, probe=probe, fallback=fallback)
 
 
-class _Forgetful:
-    """Keeps nothing: a build leaves nothing behind."""
+class _NullStateStore:
+    """A state store that saves nothing, for builds."""
 
     def identities(self) -> Mapping[str, bytes]:
         return {}
@@ -143,13 +152,13 @@ class _Forgetful:
         return ()
 
     def _nothing(self, *_: object) -> None:
-        """It is gone with the process."""
+        """The state ends with the process."""
 
-    keep_identity = forget_identity = keep_token = forget_token = keep_lease = forget_lease = _nothing
+    store_identity = forget_identity = store_token = forget_token = store_lease = forget_lease = _nothing
 
 
-class _DiffShelf(Once):
-    """Shows nothing to readers: prints how the files would change, by name and structure."""
+class _DiffPublicationStore(OneShotPublicationStore):
+    """A publication store that writes no file, and prints how names and structure would change."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -160,38 +169,38 @@ class _DiffShelf(Once):
         return {name: AppRecovered(name, None, owed=False) for name in self._apps}
 
     def stage(self, generation: Generation) -> None:
-        """Nothing is written, so there is nothing to check."""
+        """No file is written, so there is nothing to check."""
 
     def discard(self, app: str) -> None:
-        """As above."""
+        """There is nothing to discard."""
 
-    def folder(self, app: str) -> Path:
+    def directory_of(self, app: str) -> Path:
         return Path(self._apps[app].directory)
 
     def publish(
-        self, generation: Generation, *, owe: bool, prove: bool, fallback: FallbackKind | None = None
+        self, generation: Generation, *, notify: bool, probe: bool, fallback: FallbackKind | None = None
     ) -> tuple[int, bool]:
-        del owe, prove, fallback
+        del notify, probe, fallback
         app = self._apps[generation.app]
         folder = Path(app.directory)
         formats = {file.name: file.format for file in app.files}
         for file in generation.files:
             for line in _differences(folder / file.name, file, formats[file.name]):
                 self._print(line)
-        for name in sorted(_ours(folder) - {file.name for file in generation.files}):
+        for name in sorted(_published_names(folder) - {file.name for file in generation.files}):
             self._print(f"- {folder / name} (would be removed)")
         return 0, False
 
     def _print(self, line: str) -> None:
-        # A name may be made of a value, and hold what a terminal obeys or no encoding can spell.
+        # A name may contain a value, terminal control characters, or characters that stdout cannot encode.
         clean = self._redactor.clean(line)
-        shown = "".join(char if char.isprintable() else repr(char)[1:-1] for char in clean)
+        printable = "".join(char if char.isprintable() else repr(char)[1:-1] for char in clean)
         encoding = sys.stdout.encoding or "utf-8"
-        print(shown.encode(encoding, "backslashreplace").decode(encoding))
+        print(printable.encode(encoding, "backslashreplace").decode(encoding))
 
 
-def _ours(folder: Path) -> set[str]:
-    """The names that we have linked in an app's directory."""
+def _published_names(folder: Path) -> set[str]:
+    """The names that lessee has linked in an app's directory."""
     try:
         links = [path for path in folder.iterdir() if path.is_symlink()]
         return {path.name for path in links if str(path.readlink()) == f"..data/{path.name}"}
@@ -206,10 +215,10 @@ def _differences(path: Path, file: File, form: str) -> Iterable[str]:
         yield f"+ {path} (new)"
         before = b""
     except OSError as exc:
-        yield f"? {path} (cannot be read: {exc.strerror})"
+        yield f"? {path} (unreadable: {exc.strerror})"
         return
     if before == file.content:
-        yield f"  {path} (same)"
+        yield f"  {path} (unchanged)"
         return
     if before:
         yield f"~ {path} (changed)"
@@ -217,7 +226,7 @@ def _differences(path: Path, file: File, form: str) -> Iterable[str]:
     yield from (f"    - {entry}" for entry in old if entry not in new)
     yield from (f"    + {entry}" for entry in new if entry not in old)
     if before and old == new:
-        yield "    values changed, the structure is the same"
+        yield "    only values changed"
 
 
 def _outline(content: bytes, form: str) -> tuple[str, ...]:
