@@ -1,4 +1,4 @@
-"""What `trail:` comes to."""
+"""The block `audit_trail`."""
 
 import pytest
 
@@ -7,15 +7,17 @@ from lessee.core.errors import ConfigError
 
 
 def read(text):
-    return parse(text, source="lessee.yaml", environ={}).trail
+    return parse(text, source="lessee.yaml", environ={}).audit_trail
 
 
-def test_there_is_no_trail_unless_it_is_said():
+def test_without_the_block_there_is_no_audit_trail():
     assert read("environment: testing") is None
-    found = read("trail: {directory: /var/log/lessee, key_file: /etc/lessee/trail.key}")
-    assert (found.directory, found.key_file, found.required) == ("/var/log/lessee", "/etc/lessee/trail.key", False)
+    block = read("audit_trail: {directory: /var/log/lessee, key_file: /etc/lessee/trail.key}")
+    assert (block.directory, block.key_file, block.required) == ("/var/log/lessee", "/etc/lessee/trail.key", False)
 
 
-def test_the_key_does_not_lie_beside_what_it_signs():
-    with pytest.raises(ConfigError, match=r"trail.key_file: it lies in the trail's folder; keep the key"):
-        read("trail: {directory: /var/log/lessee, key_file: /var/log/lessee/key}")
+def test_the_key_must_be_outside_of_the_audit_trail():
+    with pytest.raises(
+        ConfigError, match=r"audit_trail.key_file: the key is in the directory of the audit trail; move it"
+    ):
+        read("audit_trail: {directory: /var/log/lessee, key_file: /var/log/lessee/key}")

@@ -1,4 +1,4 @@
-"""What `backup:` comes to."""
+"""The block `backup` is read, and each mistake in it is reported."""
 
 import pytest
 
@@ -13,13 +13,18 @@ def read(text, *blocks, **environ):
 
 
 def test_seven_days_and_four_weeks_are_the_default():
-    found = read("backup: {directory: /b, s3: {bucket: archives}}", "backup")
-    assert (found.directory, found.recipients, found.keep.daily, found.keep.weekly) == ("/b", None, 7, 4)
-    assert (found.s3.bucket, found.s3.endpoint, found.s3.prefix, found.s3.region) == ("archives", None, "", "us-east-1")
+    backup = read("backup: {directory: /b, s3: {bucket: archives}}", "backup")
+    assert (backup.directory, backup.recipients, backup.keep.daily, backup.keep.weekly) == ("/b", None, 7, 4)
+    assert (backup.s3.bucket, backup.s3.endpoint, backup.s3.prefix, backup.s3.region) == (
+        "archives",
+        None,
+        "",
+        "us-east-1",
+    )
     assert read("environment: e") is None
 
 
-def test_its_variables_are_looked_up_by_its_command_alone():
+def test_only_its_command_reads_its_variables():
     text = 'backup: {directory: "${DIR}"}\nmonitor: {audit: {file: "${LOG:?}"}}'
     assert read(text, "backup", DIR="/b").directory == "/b"
     assert read(text).directory is None
@@ -28,22 +33,22 @@ def test_its_variables_are_looked_up_by_its_command_alone():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("backup: {directory: relative}", "backup.directory: expected an absolute path"),
         ("backup: {s3: {}}", "backup.s3.bucket: missing"),
-        ("backup: {s3: {bucket: A}}", "backup.s3.bucket: expected the name of a bucket"),
-        ("backup: {s3: {bucket: abc, prefix: 'a b'}}", "backup.s3.prefix: expected the beginning of a key"),
-        ("backup: {recipients: [age1nonsense]}", "backup.recipients[0]: expected a public key of age"),
+        ("backup: {s3: {bucket: A}}", "backup.s3.bucket: expected a bucket name"),
+        ("backup: {s3: {bucket: abc, prefix: 'a b'}}", "backup.s3.prefix: expected a key prefix"),
+        ("backup: {recipients: [age1nonsense]}", "backup.recipients[0]: expected an age recipient"),
         ("backup: {recipients: []}", "backup.recipients: the list is empty"),
-        ("backup: {keep: {daily: 0}}", "backup.keep.daily: expected a whole number above 0"),
+        ("backup: {keep: {daily: 0}}", "backup.keep.daily: expected an integer above 0"),
     ],
 )
-def test_what_is_wrong_is_told(text, told):
+def test_each_mistake_is_reported(text, expected):
     with pytest.raises(ConfigError) as caught:
         read(text, "backup")
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
-def test_a_public_key_is_one_of_age():
+def test_a_recipient_is_an_age_public_key():
     assert read(f"backup: {{recipients: [{PUBLIC}]}}", "backup").recipients == (PUBLIC,)

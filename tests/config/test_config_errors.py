@@ -1,4 +1,4 @@
-"""What is wrong with a lessee.yaml is told whole, in the right line, and without the file's values."""
+"""Errors of lessee.yaml: complete, with the right line, and without values of the file."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from lessee.config.parsing import parse
 from lessee.core.errors import ConfigError
 
 EXAMPLE = Path(__file__).with_name("test_config_example.yaml").read_text()
-SOUND = """
+VALID = """
 environment: production
 secrets: {prefix: "{environment}/"}
 apps:
@@ -30,16 +30,16 @@ def problems(text, *, for_child=False, **environ):
     return []
 
 
-def test_of_a_file_that_says_everything_nothing_is_told():
+def test_a_file_with_every_key_has_no_problem():
     assert problems(EXAMPLE) == []
 
 
-def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines():
+def test_all_problems_are_reported_together_in_the_order_of_their_lines():
     text = """
     environmet: production
     vault: {address: vault:8200, auth: {method: aprole}}
     secrets:
-      refresh: 1
+      refresh_interval: 1
     apps:
       web:
         directory: run/secrets
@@ -53,20 +53,20 @@ def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines():
     """
     assert problems(text) == [
         "lessee.yaml:2: environmet: unknown key; did you mean `environment`?",
-        ("lessee.yaml:3: vault.address: expected an address such as `https://vault:8200`, without user or query"),
+        ("lessee.yaml:3: vault.address: expected an address such as `https://vault:8200`, without user and query"),
         (
             "lessee.yaml:3: vault.auth.method: expected one of `token`, `approle`, `jwt`, `kubernetes`, "
             "`cert`, `userpass`; did you mean `approle`?"
         ),
         (
-            "lessee.yaml:5: secrets.refresh: expected a duration such as `500ms`, `30s`, `5m`, `24h` or "
+            "lessee.yaml:5: secrets.refresh_interval: expected a duration such as `500ms`, `30s`, `5m`, `24h` or "
             "`7d`, found a number; write its unit too, such as `30s`"
         ),
         "lessee.yaml:8: apps.web.directory: expected an absolute path",
-        'lessee.yaml:9: apps.web.owner: expected an owner in numbers, "uid:gid" or "uid"',
+        'lessee.yaml:9: apps.web.owner: expected a numeric owner, "uid:gid" or "uid"',
         (
             'lessee.yaml:10: apps.web.mode: expected a mode such as "0440", found a number; '
-            'quote it, as "0440": YAML takes an unquoted mode for a number'
+            'quote it, as in "0440": YAML reads an unquoted mode as a number'
         ),
         "lessee.yaml:12: apps.web.files[0].tempate: unknown key; did you mean `template`?",
         "lessee.yaml:13: apps.web.files[1]: expected a mapping, found a list",
@@ -75,7 +75,7 @@ def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines():
             "lessee.yaml:14: apps.web.notify: expected exactly one of `process`, `pid_file`, `container`, "
             "`child`, `command`, `http`, found `process`, `pid_file`"
         ),
-        "lessee.yaml:15: apps.db.files: the list is empty",
+        "lessee.yaml:15: apps.db.files: the list is empty; add an item, or remove the key",
         "lessee.yaml:15: apps.db.directory: missing; expected an absolute path",
     ]
 
@@ -83,55 +83,58 @@ def test_all_that_is_wrong_is_told_at_once_in_the_order_of_the_lines():
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("events: {poll: 1m}", "events: expected `redis`, `socket` or `vault`"),
-        ("events: {redis: 'redis://r', socket: /s}", "events.socket: `redis` stands there too, and both tell the same"),
+        ("events: {poll_interval: 1m}", "events: expected `redis`, `socket` or `vault`, found none; name where"),
+        (
+            "events: {redis: 'redis://r', socket: /s}",
+            "events.socket: `redis` is set too, and both deliver the same events; remove one",
+        ),
         ("monitor: {audit: {file: f}, publish: 'ftp://x'}", "monitor.publish: expected a URL such as"),
         ("monitor: {}", "monitor.audit: missing; expected a mapping"),
-        ('monitor: {audit: {file: "${"}}', "monitor.audit.file: a ${ begins no variable"),
+        ('monitor: {audit: {file: "${"}}', "monitor.audit.file: invalid variable after ${"),
         ("setup: {environments: [a, '${B}']}", "setup.environments[1]: ${B} is not set"),
-        ("setup: {secrets: {a: {b: {generate: x}}}}", "expected a whole number above 0, found a text"),
+        ("setup: {secrets: {a: {b: {generate: x}}}}", "expected an integer above 0, found a string"),
         ("allow_disk: 1", "allow_disk: expected true or false, found a number"),
         ("vault: {auth: {}}", "vault.auth.method: missing; expected one of `token`, `approle`"),
         (
             "vault: {auth: {method: approle}}",
-            "vault.auth: expected exactly one of `role_id`, `role_id_file`, found none",
+            "vault.auth: expected exactly one of `role_id`, `role_id_file`, found none of them",
         ),
         (
             "vault: {auth: {method: approle, role_id: r, wrapped: true}}",
-            "vault.auth.wrapped: there is no secret_id_file",
+            "vault.auth.wrapped: `secret_id_file`, which would contain the wrapping token, is missing; write",
         ),
         (
             "vault: {address: https://a, addresses: [https://b]}",
-            "vault.addresses: `address` stands there too; leave one of them out",
+            "vault.addresses: `address` is set too; remove one of them",
         ),
         ("vault: {addresses: []}", "vault.addresses: the list is empty"),
         ("vault: {addresses: [https://a, b]}", "vault.addresses[1]: expected an address"),
         (
             "vault: {auth: {method: jwt}}",
-            "vault.auth: expected exactly one of `jwt_file`, `jwt_variable`, `jwt_from`, found none",
+            "vault.auth: expected exactly one of `jwt_file`, `jwt_variable`, `jwt_from`, found none of them",
         ),
         (
             "vault: {auth: {method: jwt, jwt_variable: ID, audience: a}}",
-            "vault.auth.audience: the JWT is there already, with an audience of its own; leave it out",
+            "vault.auth.audience: it applies only to `jwt_from`; an existing JWT has an audience already; remove it",
         ),
         ("vault: {auth: {method: jwt, jwt_from: gitlab}}", "vault.auth.jwt_from: expected `github`"),
         (
             "vault: {auth: {method: userpass, username: ../x, password_file: f}}",
-            "vault.auth.username: expected a user's name, without `/`",
+            "vault.auth.username: expected a user name, without `/`",
         ),
         (
             "vault: {client_cert_file: a, client_key_file: b, auth: {method: cert, cert_file: a, key_file: c}}",
-            "vault.client_cert_file: a connection shows one certificate, and auth names another pair of files; leave",
+            "vault.client_cert_file: a connection presents one certificate, but `auth` names other files; remove it",
         ),
         ("vault: {address: 'https://u:p@v'}", "vault.address: expected an address"),
         ("vault: {address: 'https://v:65536'}", "vault.address: expected an address"),
         ("status: {listen: 9105}", "status.listen: expected `host:port`, found a number; quote it"),
     ],
 )
-def test_a_mistake_at_the_top_is_told_once_with_its_line(line, expected):
-    [told] = problems(SOUND.replace("secrets:", f"{line}\nsecrets:"))
-    assert told.startswith("lessee.yaml:3: ")
-    assert expected in told
+def test_a_problem_of_a_top_level_key_is_reported_once_with_its_line(line, expected):
+    [problem] = problems(VALID.replace("secrets:", f"{line}\nsecrets:"))
+    assert problem.startswith("lessee.yaml:3: ")
+    assert expected in problem
 
 
 @pytest.mark.parametrize(
@@ -139,46 +142,52 @@ def test_a_mistake_at_the_top_is_told_once_with_its_line(line, expected):
     [
         (
             "",
-            "1: environment: missing, and secrets.prefix holds {environment}; write `environment: NAME`",
+            "1: environment: missing, but secrets.prefix contains {environment}; write `environment: NAME`",
         ),
-        ("environment: null", "2: environment: missing, and secrets.prefix holds {environment}"),
+        ("environment: null", "2: environment: missing, but secrets.prefix contains {environment}"),
         ("environment: a/b", "2: environment: expected a name of letters, digits, `_`, `.` and `-`"),
         ("environment: ${E}", "2: environment: ${E} is not set"),
-        ("environment: ${E", "2: environment: a ${ begins no variable"),
-        ('environment: "a\\0"', "2: environment: it holds a character that no path and no argument can hold"),
+        ("environment: ${E", "2: environment: invalid variable after ${"),
+        (
+            'environment: "a\\0"',
+            "2: environment: it contains a NUL character or a surrogate, which no path and no argument can contain",
+        ),
         (
             "environment: 2024-01-01",
             "2: environment: expected a name of letters, digits, `_`, `.` and `-`, found a date",
         ),
-        ("environment: on", "found a yes or no; quote it"),
+        ("environment: on", "found a boolean; quote it"),
         ("environment: 1.5", "found a number; quote it"),
         ("environment: {a: b}", "found a mapping"),
     ],
 )
-def test_a_mistake_in_the_environments_name_is_told_once(name, expected):
-    [told] = problems(SOUND.replace("environment: production", name))
-    assert expected in told
+def test_a_problem_of_the_environment_is_reported_once(name, expected):
+    [problem] = problems(VALID.replace("environment: production", name))
+    assert expected in problem
 
 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ('prefix: "{other}/"', "secrets.prefix: expected a folder in Vault; of `{…}` only `{environment}`"),
-        ("prefix: a/../b", "secrets.prefix: expected a folder in Vault"),
-        ("prefix: a//b", "without empty elements, `.` or `..`"),
-        ("prefix: staging/x", "secrets.prefix: it begins with another environment's name"),
-        ("mount: staging/x", "secrets.mount: it begins with another environment's name"),
-        ("shared: [a, staging]", "secrets.shared[1]: it begins with another environment's name"),
-        ('shared: ["/"]', "secrets.shared[0]: expected a folder in Vault"),
-        ("refresh: 99ms", "`7d`, at least 100ms"),
-        ("refresh: 2d", "`7d`, at most 1d"),
-        ('refresh: "${E:-1}"', "secrets.refresh: expected a duration"),
+        (
+            'prefix: "{other}/"',
+            "secrets.prefix: expected a Vault path prefix, in which `{environment}` is the only placeholder",
+        ),
+        ("prefix: a/../b", "secrets.prefix: expected a Vault path prefix"),
+        ("prefix: a//b", "without empty elements, `.` and `..`"),
+        ("prefix: staging/x", "secrets.prefix: it begins with the name of another environment"),
+        ("mount: staging/x", "secrets.mount: it begins with the name of another environment"),
+        ("shared_prefixes: [a, staging]", "secrets.shared_prefixes[1]: it begins with the name of another environment"),
+        ('shared_prefixes: ["/"]', "secrets.shared_prefixes[0]: expected a Vault path prefix"),
+        ("refresh_interval: 99ms", "`7d`, at least 100ms"),
+        ("refresh_interval: 2d", "`7d`, at most 1d"),
+        ('refresh_interval: "${E:-1}"', "secrets.refresh_interval: expected a duration"),
     ],
 )
-def test_a_mistake_in_secrets_is_told_once(line, expected):
-    [told] = problems(SOUND.replace('prefix: "{environment}/"', line))
-    assert told.startswith("lessee.yaml:3: ")
-    assert expected in told
+def test_a_problem_in_secrets_is_reported_once(line, expected):
+    [problem] = problems(VALID.replace('prefix: "{environment}/"', line))
+    assert problem.startswith("lessee.yaml:3: ")
+    assert expected in problem
 
 
 @pytest.mark.parametrize(
@@ -189,87 +198,99 @@ def test_a_mistake_in_secrets_is_told_once(line, expected):
         ("  web:", "  ..:", "5: apps...: expected a name of letters"),
         ("  web:", f"  {'w' * 256}:", "expected a name of letters"),
         ("/run/secrets/web", "/run/../web", "6: apps.web.directory: expected an absolute path, without `..`"),
-        ("/run/secrets/web", "/run/lessee", "6: apps.web.directory: state is the same directory; give each"),
-        ("/run/secrets/web", "/run/lessee/web", "6: apps.web.directory: it lies in state"),
-        ("/run/secrets/web", "/", "6: apps.web.directory: it lies in state, or state in it"),
+        (
+            "/run/secrets/web",
+            "/run/lessee",
+            "6: apps.web.directory: state_dir is the same directory; give each its own",
+        ),
+        ("/run/secrets/web", "/run/lessee/web", "6: apps.web.directory: it is inside of state_dir"),
+        ("/run/secrets/web", "/", "6: apps.web.directory: it is inside of state_dir, or contains it; only the agent"),
         ("directory: /run/secrets/web", "", "5: apps.web.directory: missing; expected an absolute path"),
-        ("    files:\n      - template: web.env.j2\n", "", "5: apps.web.files: missing"),
+        (
+            "    files:\n      - template: web.env.j2\n",
+            "",
+            "5: apps.web.files: missing; expected a list of files; write `files:`, or `env_template:`",
+        ),
         (
             "web.env.j2",
             "/web.env.j2",
-            "8: apps.web.files[0].template: expected a path below the templates' folder",
+            "8: apps.web.files[0].template: expected a relative path below template_dir",
         ),
-        ("web.env.j2", "../web.env.j2", "8: apps.web.files[0].template: expected a path below"),
-        ("web.env.j2", "a/.j2", "8: apps.web.files[0].name: the template's name gives none"),
+        ("web.env.j2", "../web.env.j2", "8: apps.web.files[0].template: expected a relative path below"),
+        (
+            "web.env.j2",
+            "a/.j2",
+            "8: apps.web.files[0].name: missing, and the template's name does not yield a file name",
+        ),
     ],
 )
-def test_a_mistake_in_an_app_is_told_once_with_its_line(old, new, expected):
-    [told] = problems(SOUND.replace(old, new))
-    assert expected in told
+def test_a_problem_in_an_app_is_reported_once_with_its_line(old, new, expected):
+    [problem] = problems(VALID.replace(old, new))
+    assert expected in problem
 
 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("    name: a/b", "apps.web.files[0].name: expected a file's name"),
-        ("    name: ..data", "apps.web.files[0].name: expected a file's name"),
+        ("    name: a/b", "apps.web.files[0].name: expected a file name"),
+        ("    name: ..data", "apps.web.files[0].name: expected a file name"),
         (f"    name: {'ü' * 128}", "at most 255 bytes"),
         ("    owner: '4294967295'", "numbers up to 4294967294"),
         (
             "    owner: 1000:33",
-            'apps.web.files[0].owner: expected an owner in numbers, "uid:gid" or "uid", found a',
+            'apps.web.files[0].owner: expected a numeric owner, "uid:gid" or "uid", found a',
         ),
         ("    mode: '0880'", 'apps.web.files[0].mode: expected a mode such as "0440"'),
         ("    format: nginks", "did you mean `nginx`?"),
         ("    format: zzz", "expected one of `dotenv`, `dotenv-compose`"),
-        ("    nope: 1", "unknown key; known here: `template`, `name`"),
+        ("    nope: 1", "unknown key; known keys: `template`, `name`"),
         ("  - template: b/web.env.j2", "apps.web.files[1].name: apps.web.files[0] has the same name"),
         ("notify: {}", "apps.web.notify: expected exactly one of `process`"),
         ("notify: {proces: {name: a}}", "did you mean `process`?"),
-        ("check: nginx", "apps.web.check: expected a list or a mapping, found a text"),
+        ("check: nginx", "apps.web.check: expected a list or a mapping, found a string"),
         ("on_expiry: []", "expected one of `keep`, `remove` or a mapping, found a list"),
     ],
 )
-def test_a_mistake_below_a_file_is_told_once_with_its_line(line, expected):
-    [told] = problems(f"{SOUND}    {line}\n")
-    assert told.startswith("lessee.yaml:9: ")
-    assert expected in told
+def test_a_problem_after_the_files_is_reported_once_with_its_line(line, expected):
+    [problem] = problems(f"{VALID}    {line}\n")
+    assert problem.startswith("lessee.yaml:9: ")
+    assert expected in problem
 
 
 @pytest.mark.parametrize(
     ("vault", "expected"),
     [
-        ("{address: https://a, addresses: [https://b]}", "apps.web.vault.addresses: `address` stands there too"),
-        ("{auth: {method: approle, role_id: r, wrapped: on}}", "apps.web.vault.auth.wrapped: there is no secret_id"),
-        ("{client_cert_file: b.pem}", "apps.web.vault.client_cert_file: a connection shows one certificate"),
+        ("{address: https://a, addresses: [https://b]}", "apps.web.vault.addresses: `address` is set too"),
+        ("{auth: {method: approle, role_id: r, wrapped: on}}", "apps.web.vault.auth.wrapped: `secret_id_file`, which"),
+        ("{client_cert_file: b.pem}", "apps.web.vault.client_cert_file: a connection presents one certificate"),
         ("{auth: {method: kubernetes}}", "apps.web.vault.auth.role: missing"),
     ],
 )
-def test_a_mistake_in_an_apps_identity_is_told_once_with_its_line(vault, expected):
+def test_a_problem_in_an_apps_vault_block_is_reported_once_with_its_line(vault, expected):
     auth = "{method: cert, cert_file: a.pem, key_file: a.key}"
-    top = SOUND.replace("secrets:", f"vault: {{auth: {auth}}}\nsecrets:")
-    [told] = problems(f"{top}    vault: {vault}\n")
-    assert told.startswith(f"lessee.yaml:10: {expected}")
+    top = VALID.replace("secrets:", f"vault: {{auth: {auth}}}\nsecrets:")
+    [problem] = problems(f"{top}    vault: {vault}\n")
+    assert problem.startswith(f"lessee.yaml:10: {expected}")
 
 
-def test_a_mistake_in_the_identity_of_all_is_told_once_though_apps_inherit_it():
+def test_a_problem_in_the_top_level_vault_block_is_reported_once_though_apps_inherit_it():
     top = "vault: {client_cert_file: c.pem, auth: {method: cert, cert_file: a, key_file: b}}\nsecrets:"
-    [told] = problems(f"{SOUND.replace('secrets:', top)}    vault: {{namespace: team}}\n")
-    assert told.startswith("lessee.yaml:3: vault.client_cert_file: ")
+    [problem] = problems(f"{VALID.replace('secrets:', top)}    vault: {{namespace: team}}\n")
+    assert problem.startswith("lessee.yaml:3: vault.client_cert_file: ")
 
 
 def test_two_apps_never_share_a_directory():
-    [told] = problems(f"{SOUND}  db: {{directory: /run/secrets/web/, files: [{{template: a.j2}}]}}\n")
-    assert told.startswith("lessee.yaml:9: apps.db.directory: apps.web.directory is the same directory")
+    [problem] = problems(f"{VALID}  db: {{directory: /run/secrets/web/, files: [{{template: a.j2}}]}}\n")
+    assert problem.startswith("lessee.yaml:9: apps.db.directory: apps.web.directory is the same directory")
 
 
-def test_the_file_that_the_mistakes_are_put_into_has_none():
-    assert not problems(SOUND)
+def test_the_file_that_the_tests_alter_has_no_problem():
+    assert not problems(VALID)
 
 
-def test_a_prefix_of_some_environment_without_an_own_one_is_told():
-    [told] = problems(SOUND.replace("environment: production", "").replace("{environment}/", "staging/"))
-    assert told.startswith("lessee.yaml:1: environment: missing, and secrets.prefix begins with an env")
+def test_a_prefix_of_another_environment_needs_the_own_one():
+    [problem] = problems(VALID.replace("environment: production", "").replace("{environment}/", "staging/"))
+    assert problem.startswith("lessee.yaml:1: environment: missing, but secrets.prefix begins with the name of an env")
 
 
 @pytest.mark.parametrize(
@@ -281,19 +302,19 @@ def test_a_prefix_of_some_environment_without_an_own_one_is_told():
         ("LESSEE_ENVIRONMENT", "environment"),
     ],
 )
-def test_a_wrong_variable_is_told_by_its_name_and_without_its_value(variable, key):
-    [told] = problems("apps: {}", **{"LESSEE_ENVIRONMENT": "e", variable: "hunter2\n"})
-    assert f"{key}: it is not in the file, and ${variable} is not " in told
-    assert "hunter2" not in told
+def test_an_invalid_variable_is_reported_by_name_and_without_its_value(variable, key):
+    [problem] = problems("apps: {}", **{"LESSEE_ENVIRONMENT": "e", variable: "hunter2\n"})
+    assert f"{key}: the file does not set it, and ${variable} is not " in problem
+    assert "hunter2" not in problem
 
 
-def test_a_key_that_would_not_print_is_cut():
-    [told] = problems(SOUND + f'? "\\e[31m{"k" * 999}"\n: 1\n')
-    assert told.startswith(f"lessee.yaml:9: ?[31m{'k' * 55}…: unknown key; known here: `environment`")
+def test_an_unprintable_or_long_key_is_cut():
+    [problem] = problems(VALID + f'? "\\e[31m{"k" * 999}"\n: 1\n')
+    assert problem.startswith(f"lessee.yaml:9: ?[31m{'k' * 55}…: unknown key; known keys: `environment`")
 
 
 def keys(node, path=()) -> Iterator[tuple[tuple[str | int, ...], yaml.ScalarNode]]:
-    """The keys of a block, with theirs in turn."""
+    """All keys of a node, at every depth."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield (*path, key.value), key
@@ -304,7 +325,7 @@ def keys(node, path=()) -> Iterator[tuple[tuple[str | int, ...], yaml.ScalarNode
 
 
 def is_free(path):
-    """Whether the file's author chose the name."""
+    """Whether the key is a name that the user chooses."""
     match path:
         case ("apps" | "rotation", _) | ("setup", "secrets", *_) | ("setup", "components", _):
             free = path[-1] not in {"secrets", "generate", "env"}
@@ -316,26 +337,26 @@ def is_free(path):
 
 
 @pytest.mark.long
-def test_a_misspelt_key_is_told_in_its_line_wherever_it_stands():
-    renamed = 0
+def test_a_misspelled_key_is_reported_in_its_line_at_every_place():
+    count = 0
     for path, key in keys(yaml.compose(EXAMPLE, Loader=yaml.SafeLoader)):
         if is_free(path):
             continue
         start, end = key.start_mark.index, key.end_mark.index
-        told = problems(f"{EXAMPLE[:start]}{key.value}zz{EXAMPLE[end:]}")
+        problem = problems(f"{EXAMPLE[:start]}{key.value}zz{EXAMPLE[end:]}")
         spelt = spell(path)
         place = f"lessee.yaml:{key.start_mark.line + 1}: "
         expected = f"{spelt}: missing" if path[-1] in {"method", "kind"} else f"{place}{spelt}zz: unknown key"
-        assert any(expected in line for line in told), path
-        renamed += 1
-    assert renamed > 150
+        assert any(expected in line for line in problem), path
+        count += 1
+    assert count > 150
 
 
 CANARY = "hunter2"
 
 
 def scalars(node) -> Iterator[yaml.ScalarNode]:
-    """The values below a node that are no keys."""
+    """All scalar values of a node, without keys."""
     match node:
         case yaml.ScalarNode():
             yield node
@@ -349,7 +370,7 @@ def scalars(node) -> Iterator[yaml.ScalarNode]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("misplaced", [CANARY, f"'{CANARY}/../{{{CANARY}}}'", f"[{CANARY}]", f"'${{A:?{{{CANARY}'"])
-def test_a_value_in_a_wrong_place_is_never_repeated(misplaced):
+def test_an_error_never_repeats_a_value(misplaced):
     tried = 0
     for node in scalars(yaml.compose(EXAMPLE, Loader=yaml.SafeLoader)):
         start, end = node.start_mark.index, node.end_mark.index
@@ -365,19 +386,22 @@ def test_a_value_in_a_wrong_place_is_never_repeated(misplaced):
         (
             ["check: [sh, '{file}', '{directory}']", "files: [{template: a.env.j2}, {template: b.env.j2}]"],
             (
-                "lessee.yaml:7: apps.web.check: {file} stands for an app's one file, and this app has 2; "
+                "lessee.yaml:7: apps.web.check: {file} is the only file of an app, but this app has 2; "
                 "write {directory}/NAME"
             ),
         ),
         (
             ["notify: {command: ['true'], action: SIGHUP}", "files: [{template: a.env.j2}]"],
-            "lessee.yaml:7: apps.web.notify.action: a command or a request tells the app in its own way; leave it out",
+            (
+                "lessee.yaml:7: apps.web.notify.action: "
+                "it does not apply to `command` and `http`, which send no signal; remove it"
+            ),
         ),
         (
             ["notify: {process: {cmdline: '*'}}", "files: [{template: a.env.j2}]"],
             (
                 "lessee.yaml:7: apps.web.notify.process.cmdline: expected a regular expression, "
-                "which this is not: nothing to repeat at 0"
+                "found an invalid one: nothing to repeat at position 0"
             ),
         ),
         (
@@ -385,54 +409,66 @@ def test_a_value_in_a_wrong_place_is_never_repeated(misplaced):
             "lessee.yaml:7: apps.web.ready.tls.certificate: the app has no such file; its files are: a.env",
         ),
         (
-            ["ready: {tcp: 'web:443', after: 5s, within: 5s}", "files: [{template: a.env.j2}]"],
-            "lessee.yaml:7: apps.web.ready.after: the first look would come after `within`; make it shorter",
+            ["ready: {tcp: 'web:443', initial_delay: 5s, timeout: 5s}", "files: [{template: a.env.j2}]"],
+            (
+                "lessee.yaml:7: apps.web.ready.initial_delay: "
+                "the first probe would run after `timeout`; make it shorter than `timeout`"
+            ),
         ),
         (
-            ["fallback: {last_good: /run/secrets/web/kept}", "files: [{template: a.env.j2}]"],
-            "lessee.yaml:7: apps.web.fallback.last_good: it lies in the app's directory; name a file elsewhere",
+            ["fallback: {last_known_good: /run/secrets/web/saved}", "files: [{template: a.env.j2}]"],
+            (
+                "lessee.yaml:7: apps.web.fallback.last_known_good: "
+                "the file is in the app's directory; name a file outside of it"
+            ),
         ),
         (
             ["fallback: {env: [A], max_age: 7d}", "files: [{template: a.env.j2}]"],
-            "lessee.yaml:7: apps.web.fallback.max_age: only what is kept in a file grows old; leave it out",
+            "lessee.yaml:7: apps.web.fallback.max_age: it applies only to `last_known_good`; remove it",
         ),
         (
             ["fallback: {env: []}", "files: [{template: a.env.j2}]"],
-            "lessee.yaml:7: apps.web.fallback.env: it names no variable; name some, or leave `fallback` out",
+            "lessee.yaml:7: apps.web.fallback.env: it is empty; name variables, or remove `fallback`",
         ),
         (
             ["fallback: {env: [A]}", "files: [{template: a.env.j2, name: .degraded}]"],
             (
-                "lessee.yaml:7: apps.web.fallback: a file of the app is called .degraded, "
-                "as the marker of a fallback is; rename it"
+                "lessee.yaml:7: apps.web.fallback: a file of the app is named .degraded, "
+                "which is the marker of a fallback; rename the file"
             ),
         ),
     ],
 )
-def test_what_cannot_tell_judge_or_prove_is_told(lines, problem):
+def test_a_check_notification_probe_or_fallback_that_cannot_work_is_reported(lines, problem):
     text = "environment: production\nsecrets: {prefix: ''}\napps:\n  web:\n    directory: /run/secrets/web\n\n"
     assert problems(text + "".join(f"    {line}\n" for line in lines)) == [problem]
 
 
-def test_two_apps_never_keep_their_last_good_in_one_file_nor_one_beside_the_files_of_another():
-    kept = "    fallback: {{last_good: {}}}\n"
+def test_a_last_known_good_file_is_shared_by_no_apps_and_in_no_directory_of_another_app():
+    block = "    fallback: {{last_known_good: {}}}\n"
     other = "  db: {directory: /run/secrets/db, files: [{template: a.j2}]}\n"
-    sound = SOUND + kept.format("/var/lib/lessee/web") + other
-    assert problems(sound) == []
-    assert problems(sound.replace("a.j2}]", "a.j2}], fallback: {last_good: /var/lib//lessee/web}")) == [
-        "lessee.yaml:10: apps.db.fallback.last_good: apps.web.fallback.last_good is the same file; give each its own"
+    valid = VALID + block.format("/var/lib/lessee/web") + other
+    assert problems(valid) == []
+    assert problems(valid.replace("a.j2}]", "a.j2}], fallback: {last_known_good: /var/lib//lessee/web}")) == [
+        (
+            "lessee.yaml:10: apps.db.fallback.last_known_good: apps.web.fallback.last_known_good is the same file; "
+            "give each app a file of its own"
+        )
     ]
-    assert problems(SOUND + kept.format("/run/secrets/db/kept") + other) == [
-        "lessee.yaml:9: apps.web.fallback.last_good: it lies in the directory of apps.db; name a file elsewhere"
+    assert problems(VALID + block.format("/run/secrets/db/saved") + other) == [
+        (
+            "lessee.yaml:9: apps.web.fallback.last_known_good: the file is in the directory of apps.db; "
+            "name a file outside of it"
+        )
     ]
 
 
-def test_a_signal_for_what_is_in_the_environment_is_refused_where_there_is_a_child():
-    text = SOUND + "    environ: web.env.j2\n    notify: {child: true}\n"
+def test_a_signal_to_a_child_with_an_env_template_is_rejected():
+    text = VALID + "    env_template: web.env.j2\n    notify: {child: true}\n"
     assert problems(text) == []
     assert problems(text, for_child=True) == [
         (
-            "lessee.yaml:10: apps.web.notify.action: no signal changes a process's environment, "
-            "and `environ` may change; write `action: restart`"
+            "lessee.yaml:10: apps.web.notify.action: a signal cannot change the environment of a process, "
+            "and that of `env_template` may change; write `action: restart`"
         )
     ]

@@ -1,3 +1,5 @@
+"""Variables in lessee.yaml expand like in Docker Compose."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +42,7 @@ def test_only_a_dollar_with_a_brace_is_special(text):
 
 
 @given(st.text(alphabet="ab${}:-?NAME\n"))
-def test_whatever_is_escaped_comes_out_as_it_was(text):
+def test_an_escaped_text_expands_to_itself(text):
     assert expand(text.replace("${", "$${"), {}) == text
 
 
@@ -49,42 +51,42 @@ def test_a_value_is_not_expanded_again():
 
 
 @given(st.text())
-def test_a_value_comes_out_as_it_is(value):
+def test_a_value_is_inserted_unchanged(value):
     assert expand("<${X?}>${X-y}", {"X": value}) == f"<{value}>{value}"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("${UNSET}", r"\$\{UNSET\} is not set; set it, or write \$\{UNSET:-default\}"),
         ("${UNSET?}", r"\$\{UNSET\} is not set; set it"),
         ("${UNSET:?ask the operator}", r"\$\{UNSET\} is not set; ask the operator"),
         ("${EMPTY:?ask the operator}", r"\$\{EMPTY\} is empty; ask the operator"),
         ("${UNSET:-${ALSO_UNSET}}", r"\$\{ALSO_UNSET\} is not set"),
-        ("${", "a \\${ begins no variable"),
-        ("${}", "a \\${ begins no variable"),
-        ("${1}", "a \\${ begins no variable"),
-        ("${NAME:+x}", "a \\${ begins no variable"),
-        ("${NAME", "a \\${ begins no variable"),
-        ("${NAME:-", "a \\${ is not closed"),
-        ("${NAME:-{}", "a \\${ is not closed"),
+        ("${", "invalid variable after \\${"),
+        ("${}", "invalid variable after \\${"),
+        ("${1}", "invalid variable after \\${"),
+        ("${NAME:+x}", "invalid variable after \\${"),
+        ("${NAME", "invalid variable after \\${"),
+        ("${NAME:-", "unclosed \\${"),
+        ("${NAME:-{}", "unclosed \\${"),
         ("${A-" * 21 + "}" * 21, "more than 20 deep"),
         ("${A-" * 9999, "more than 20 deep"),
     ],
 )
-def test_what_cannot_be_expanded_is_told(text, told):
-    with pytest.raises(ConfigError, match=told):
+def test_an_invalid_or_missing_variable_is_reported(text, expected):
+    with pytest.raises(ConfigError, match=expected):
         expand(text, ENVIRON)
 
 
-def test_no_value_stands_in_an_error():
+def test_an_error_contains_no_value():
     with pytest.raises(ConfigError) as caught:
         expand("${PASSWORD}${UNSET:?${PASSWORD}}", {"PASSWORD": "hunter2"})
     assert "hunter2" not in str(caught.value)
 
 
 @given(st.text(alphabet="ab${}:-?N"))
-def test_what_can_be_checked_fails_only_for_what_is_not_set(text):
+def test_a_checked_text_fails_to_expand_only_for_unset_variables(text):
     try:
         check(text)
     except ConfigError:

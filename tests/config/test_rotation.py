@@ -1,4 +1,4 @@
-"""What `rotation` may say, and what its keys and its targets may not say together."""
+"""The block `rotation`: valid targets are read, and contradictions within and between targets are reported."""
 
 import pytest
 
@@ -20,7 +20,8 @@ def problems(targets, **settings):
 
 
 VALUES = "kind: vault, secret: a/b, keys: {jwt: {}}"
-POSTGRES = "kind: postgres, secret: d/p, admin: d/admin, owner: o"
+POSTGRES = "kind: postgres, secret: d/p, admin_secret: d/admin, owner: o"
+OTHER = "kind: postgres, secret: d/q"
 
 
 @pytest.mark.parametrize(
@@ -28,113 +29,162 @@ POSTGRES = "kind: postgres, secret: d/p, admin: d/admin, owner: o"
     [
         f"{{t: {{{VALUES}}}}}",
         "{t: {kind: vault, secret: a, approle: app}}",
-        "{t: {kind: vault, secret: a, approle: app, keys: {jwt: {alphabet: ab, previous: old}}}}",
+        "{t: {kind: vault, secret: a, approle: app, keys: {jwt: {charset: ab, previous_key: old}}}}",
         f"{{t: {{{POSTGRES}, roles: [a, b]}}}}",
         f"{{t: {{{POSTGRES}, roles: [a]}}}}",
-        f"{{t: {{{POSTGRES}, roles: [a, b]}}, u: {{kind: postgres, secret: d/q, admin: d/admin, roles: [c, d]}}}}",
-        f"{{t: {{{POSTGRES}, roles: [a]}}, u: {{kind: postgres, secret: d/q, admin: e/admin, roles: [a]}}}}",
-        "{t: {kind: redis, secret: c/r, admin: c/admin}}",
-        "{t: {kind: manual, secret: m, keys: [a, b], prove: [./try]}, u: {kind: vault, secret: m, keys: {c: {}}}}",
+        f"{{t: {{{POSTGRES}, roles: [a, b]}}, u: {{{OTHER}, admin_secret: d/admin, roles: [c, d]}}}}",
+        f"{{t: {{{POSTGRES}, roles: [a]}}, u: {{{OTHER}, admin_secret: e/admin, roles: [a]}}}}",
+        "{t: {kind: redis, secret: c/r, admin_secret: c/admin}}",
+        "{t: {kind: manual, secret: m, keys: [a, b], verify: [./try]}, u: {kind: vault, secret: m, keys: {c: {}}}}",
         "{t: {kind: command, secret: o, command: [./a]}, u: {kind: command, secret: o, command: [./b]}}",
-        "{t: {kind: s3, secret: s, admin: sa, user: u}, u: {kind: api-key, secret: s, recipe: r}}",
-        "{t: {kind: minio, secret: s, admin: sa}, u: {kind: redis, secret: s, admin: ra}}",
-        f"{{t: {{{VALUES}, every: 24h, jitter: 1h, windows: ['02:00-04:00', 'sat,sun 22:00-06:00']}}}}",
-        f"{{t: {{{VALUES}, every: 500ms, windows: ['00:00-24:00']}}}}",
+        "{t: {kind: s3, secret: s, admin_secret: sa, user: u}, u: {kind: api-key, secret: s, recipe: r}}",
+        "{t: {kind: minio, secret: s, admin_secret: sa}, u: {kind: redis, secret: s, admin_secret: ra}}",
+        f"{{t: {{{VALUES}, rotation_period: 24h, jitter: 1h, rotation_windows: ['02:00-04:00', 'sat 22:00-06:00']}}}}",
+        f"{{t: {{{VALUES}, rotation_period: 500ms, rotation_windows: ['00:00-24:00']}}}}",
     ],
 )
-def test_what_makes_sense_is_read(targets):
+def test_valid_targets_are_read(targets):
     assert read(targets).rotation["t"]
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "expected"),
     [
-        ("kind: vault, secret: a", "keys: missing, and there is no `approle`; write `keys:` with those that get a"),
-        ("kind: vault, secret: a, keys: {x: {alphabet: zzz}}", "keys.x.alphabet: of one character alone nothing ran"),
-        ("kind: vault, secret: a, keys: {x: {previous: x}}", "keys: `x` gets two values at once; name one of them o"),
-        ("kind: vault, secret: a, approle: r, keys: {role_id: {}}", "keys: `role_id` gets two values at once"),
-        ("kind: vault, secret: a, keys: {rotation_count: {}}", "keys: `rotation_count` is what lessee tells there of"),
-        ("kind: manual, secret: a, keys: [x, x]", "keys: `x` gets two values at once"),
-        ("kind: manual, secret: a, keys: [rotation_timestamp]", "keys: `rotation_timestamp` is what lessee tells"),
-        ("kind: manual, secret: a, keys: [x], recipe: r, prove: [p]", "prove: `recipe` says already how it is proved"),
+        ("kind: vault, secret: a", "keys: missing, and `approle` is missing too; write `keys:` with the keys that"),
+        (
+            "kind: vault, secret: a, keys: {x: {charset: zzz}}",
+            "keys.x.charset: a value of a single character is not random",
+        ),
+        (
+            "kind: vault, secret: a, keys: {x: {previous_key: x}}",
+            "keys: two values would be written to the key `x`; rename one",
+        ),
+        (
+            "kind: vault, secret: a, approle: r, keys: {role_id: {}}",
+            "keys: two values would be written to the key `role_id`",
+        ),
+        (
+            "kind: vault, secret: a, keys: {rotation_count: {}}",
+            "keys: the key `rotation_count` is reserved: lessee writes it",
+        ),
+        ("kind: manual, secret: a, keys: [x, x]", "keys: two values would be written to the key `x`"),
+        ("kind: manual, secret: a, keys: [rotation_timestamp]", "keys: the key `rotation_timestamp` is reserved"),
+        ("kind: manual, secret: a, keys: [x], recipe: r, verify: [p]", "verify: `recipe` is set too, and both verify"),
         ("kind: manual, secret: a, keys: []", "keys: the list is empty"),
-        (f"{POSTGRES}, roles: [a, b, c]", "roles: there are 3, and two take turns; leave the others out"),
-        (f"{POSTGRES}, roles: [a, a]", "roles: `a` stands there twice; name another, or leave one out"),
-        (f"{POSTGRES}, roles: [a, o]", "owner: `o` is one of the roles that take turns; what it owns would not be"),
+        (f"{POSTGRES}, roles: [a, b, c]", "roles: expected one or two roles, found 3; remove the others"),
+        (f"{POSTGRES}, roles: [a, a]", "roles: duplicate role `a`; name another role, or remove one"),
+        (f"{POSTGRES}, roles: [a, o]", "owner: `o` is also one of `roles`; the other role could not"),
         (f"{POSTGRES}, roles: []", "roles: the list is empty"),
-        ("kind: redis, secret: a, admin: a", "admin: it is the secret that is rotated: an admin who is shut out coul"),
-        ("kind: redis, secret: lessee/a, admin: b", "secret: what is below `lessee` is lessee's own; name the folder"),
-        ("kind: redis, secret: b, admin: lessee/a", "admin: what is below `lessee` is lessee's own; name the folder"),
-        ("kind: redis, secret: production/a, admin: b", "secret: 'production/a' starts with another environment's na"),
-        ("kind: redis, secret: a, admin: development/b", "admin: 'development/b' starts with another environment's"),
-        ("kind: redis, secret: testing/a, admin: b", "secret: 'testing/a' starts with the prefix 'testing/', which"),
-        (f"{VALUES}, windows: ['02:00-04:00']", "windows: there is no `every`; write how often it is rotated"),
-        (f"{VALUES}, jitter: 1h", "jitter: there is no `every`; write how often it is rotated"),
-        (f"{VALUES}, every: 1h, jitter: 2h", "jitter: it is longer than `every`; make it shorter"),
-        (f"{VALUES}, every: 1h, windows: ['02:00-02:00']", "windows[0]: it ends as it begins; for the whole day write"),
-        (f"{VALUES}, every: 1h, windows: ['24:00-02:00']", "windows[0]: no day begins at 24:00; write `00:00`, and"),
-        (f"{VALUES}, every: 1h, windows: ['2-4']", "windows[0]: expected a time of the day such as `02:00-04:00`"),
-        (f"{VALUES}, every: 21h, windows: ['02:00-04:00']", "every: it is shorter than the 22h between two of its wi"),
-        (f"{VALUES}, every: 6d, windows: ['sun 02:00-04:00']", "every: it is shorter than the 166h between two of it"),
+        ("kind: redis, secret: a, admin_secret: a", "admin_secret: it is the secret that is rotated; if a rotation"),
+        (
+            "kind: redis, secret: lessee/a, admin_secret: b",
+            "secret: paths below `lessee` are reserved for lessee; choose another",
+        ),
+        (
+            "kind: redis, secret: b, admin_secret: lessee/a",
+            "admin_secret: paths below `lessee` are reserved for lessee; choose another",
+        ),
+        (
+            "kind: redis, secret: production/a, admin_secret: b",
+            "secret: 'production/a' starts with the name of another environment",
+        ),
+        (
+            "kind: redis, secret: a, admin_secret: development/b",
+            "admin_secret: 'development/b' starts with the name of another environment",
+        ),
+        (
+            "kind: redis, secret: testing/a, admin_secret: b",
+            "secret: 'testing/a' starts with the prefix 'testing/', which",
+        ),
+        (
+            f"{VALUES}, rotation_windows: ['02:00-04:00']",
+            "rotation_windows: it needs `rotation_period`, which is missing; write",
+        ),
+        (f"{VALUES}, jitter: 1h", "jitter: it needs `rotation_period`, which is missing; write how often"),
+        (f"{VALUES}, rotation_period: 1h, jitter: 2h", "jitter: it is longer than `rotation_period`; make it shorter"),
+        (
+            f"{VALUES}, rotation_period: 1h, rotation_windows: ['02:00-02:00']",
+            "rotation_windows[0]: it is empty: it ends when it begins; for the whole",
+        ),
+        (
+            f"{VALUES}, rotation_period: 1h, rotation_windows: ['24:00-02:00']",
+            "rotation_windows[0]: a window cannot begin at 24:00; write `00:00`",
+        ),
+        (
+            f"{VALUES}, rotation_period: 1h, rotation_windows: ['2-4']",
+            "rotation_windows[0]: expected a time of day such as `02:00-04:00`",
+        ),
+        (
+            f"{VALUES}, rotation_period: 21h, rotation_windows: ['02:00-04:00']",
+            "rotation_period: it is shorter than the longest time between two rotation windows, 22h",
+        ),
+        (
+            f"{VALUES}, rotation_period: 6d, rotation_windows: ['sun 02:00-04:00']",
+            "rotation_period: it is shorter than the longest time between two rotation windows, 166h",
+        ),
     ],
 )
-def test_what_makes_no_sense_is_told(keys, told):
+def test_each_mistake_in_a_target_is_reported(keys, expected):
     [problem] = problems(f"{{t: {{{keys}}}}}")
-    assert problem.startswith(f"rotation.t.{told}")
+    assert problem.startswith(f"rotation.t.{expected}")
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "told"),
+    ("one", "other", "expected"),
     [
-        (VALUES, VALUES, "secret: rotation.t changes its `jwt` too; give each keys, or a secret, of its own"),
-        (VALUES, "kind: manual, secret: a/b, keys: [jwt]", "secret: rotation.t changes its `jwt` too"),
-        (VALUES, "kind: vault, secret: a/b, keys: {x: {previous: jwt}}", "secret: rotation.t changes its `jwt` too"),
+        (VALUES, VALUES, "secret: rotation.t rotates its `jwt` too; give each target its own keys, or its own secret"),
+        (VALUES, "kind: manual, secret: a/b, keys: [jwt]", "secret: rotation.t rotates its `jwt` too"),
         (
-            f"{POSTGRES}, roles: [a]",
-            "kind: redis, secret: d/p, admin: r",
-            "secret: rotation.t changes its `password`, `username` too",
+            VALUES,
+            "kind: vault, secret: a/b, keys: {x: {previous_key: jwt}}",
+            "secret: rotation.t rotates its `jwt` too",
         ),
         (
-            "kind: s3, secret: s, admin: x, user: u",
-            "kind: minio, secret: s, admin: y",
-            "secret: rotation.t changes its `access_key`, `secret_key` too",
+            f"{POSTGRES}, roles: [a]",
+            "kind: redis, secret: d/p, admin_secret: r",
+            "secret: rotation.t rotates its `password`, `username` too",
+        ),
+        (
+            "kind: s3, secret: s, admin_secret: x, user: u",
+            "kind: minio, secret: s, admin_secret: y",
+            "secret: rotation.t rotates its `access_key`, `secret_key` too",
         ),
         (
             "kind: vault, secret: a, approle: r",
             "kind: manual, secret: a, keys: [secret_id]",
-            "secret: rotation.t changes its `secret_id` too",
+            "secret: rotation.t rotates its `secret_id` too",
         ),
         (
             f"{POSTGRES}, roles: [a, b]",
-            "kind: postgres, secret: d/q, admin: d/admin, roles: [b, c]",
-            "roles: rotation.t changes the password of `b` too; give each roles of its own",
+            "kind: postgres, secret: d/q, admin_secret: d/admin, roles: [b, c]",
+            "roles: rotation.t changes the password of `b` too; give each target its own roles",
         ),
     ],
 )
-def test_two_targets_may_not_undo_each_others_work(one, other, told):
+def test_two_targets_may_not_overwrite_each_others_values(one, other, expected):
     [problem] = problems(f"{{t: {{{one}}}, u: {{{other}}}}}")
-    assert problem.startswith(f"rotation.u.{told}")
+    assert problem.startswith(f"rotation.u.{expected}")
 
 
-def test_a_shared_folder_is_no_environments_to_change():
-    top = "environment: testing\nsecrets: {shared: [shared/]}"
+def test_a_secret_below_a_shared_prefix_cannot_be_rotated():
+    top = "environment: testing\nsecrets: {shared_prefixes: [shared/]}"
     [problem] = problems("{t: {kind: vault, secret: shared/a, keys: {x: {}}}}", top=top)
-    assert "rotation.t.secret: it lies in a shared folder, and so is no environment's to change; name one" in problem
+    assert "rotation.t.secret: it is below a shared prefix, and an environment may not change what all" in problem
 
 
-def test_without_a_prefix_nothing_is_shared():
-    top = "environment: testing\nsecrets: {prefix: '', shared: [shared/]}"
+def test_without_a_prefix_every_secret_can_be_rotated():
+    top = "environment: testing\nsecrets: {prefix: '', shared_prefixes: [shared/]}"
     assert read("{t: {kind: vault, secret: shared/a, keys: {x: {}}}}", top=top).rotation
 
 
 def test_the_environment_must_be_known():
-    [problem] = problems(f"{{t: {{{VALUES}}}}}", top="state: /run/x")
-    assert "environment: missing, and secrets.prefix holds {environment}; write `environment: NAME`" in problem
-    assert read("{}", top="state: /run/x").rotation == {}
+    [problem] = problems(f"{{t: {{{VALUES}}}}}", top="state_dir: /run/x")
+    assert "environment: missing, but secrets.prefix contains {environment}; write `environment: NAME`" in problem
+    assert read("{}", top="state_dir: /run/x").rotation == {}
     assert read(f"{{t: {{{VALUES}}}}}", top="secrets: {prefix: all/}").rotation
 
 
-def test_a_sidecar_is_not_bothered_with_what_only_the_rotator_does():
+def test_a_sidecar_does_not_check_targets():
     assert read("{t: {kind: vault, secret: a}}", blocks=()).rotation["t"]
 
 
@@ -147,7 +197,7 @@ def test_a_sidecar_is_not_bothered_with_what_only_the_rotator_does():
         ("00:30-01:00", [(day * DAY + HOUR / 2, day * DAY + HOUR) for day in range(7)]),
     ],
 )
-def test_a_window_lies_in_the_week(window, expected):
+def test_a_window_is_converted_into_spans_of_the_week(window, expected):
     assert list(spans([window])) == expected
 
 
@@ -162,5 +212,5 @@ def test_a_window_lies_in_the_week(window, expected):
         (["mon 00:00-24:00", "mon 01:00-02:00"], 6 * DAY),
     ],
 )
-def test_the_longest_time_between_windows_is_known(windows, pause):
+def test_the_longest_pause_between_windows_is_measured(windows, pause):
     assert longest_pause(windows) == pause

@@ -1,4 +1,4 @@
-"""The schema that editors use says what the reader does."""
+"""The JSON Schema accepts and rejects what the loader does."""
 
 import os
 from importlib import resources
@@ -8,7 +8,7 @@ import pytest
 import yaml
 from msgspec import inspect
 
-from lessee.config.grammar import types
+from lessee.config.grammar.block import forms
 from lessee.config.parsing import parse
 from lessee.config.schema import schema, schema_text
 from lessee.core.errors import ConfigError
@@ -18,9 +18,9 @@ EXAMPLE = Path(__file__).with_name("test_config_example.yaml").read_text()
 
 @pytest.fixture
 def mistakes():
-    """What an editor would underline."""
+    """The errors that an editor would underline."""
     try:
-        import jsonschema  # noqa: PLC0415  # Tests that do without it shall run without it.
+        import jsonschema  # noqa: PLC0415  # The other tests run without it.
     except ImportError:
         if os.environ.get("CI"):
             raise
@@ -30,32 +30,32 @@ def mistakes():
     return lambda text: list(validator.iter_errors(yaml.safe_load(text)))
 
 
-def test_the_schema_in_the_package_is_the_programs():
-    kept = resources.files("lessee").joinpath("lessee.schema.json").read_text(encoding="utf-8")
-    assert kept == schema_text(), "write it anew: python -m lessee check --schema"
+def test_the_schema_in_the_package_is_up_to_date():
+    packaged = resources.files("lessee").joinpath("lessee.schema.json").read_text(encoding="utf-8")
+    assert packaged == schema_text(), "update it: python -m lessee check --schema > agent/lessee/lessee.schema.json"
 
 
-def test_every_key_says_what_it_means():
+def test_every_key_has_a_description():
     blocks = [schema(), *schema()["$defs"].values()]
     for block in blocks:
         for name, key in block["properties"].items():
             assert "const" in key or key["description"].endswith((".", "}")), name
 
 
-def test_defaults_are_written_as_in_the_file():
+def test_defaults_are_formatted_as_in_the_file():
     defaults = {
         (block, name): key["default"]
         for block, definition in schema()["$defs"].items()
         for name, key in definition["properties"].items()
         if "default" in key
     }
-    assert defaults["Secrets", "refresh"] == "1s"
-    assert defaults["Restart", "attempts"] == 5
-    assert defaults["Vault", "insecure"] is False
-    assert ("App", "refresh") not in defaults
+    assert defaults["Secrets", "refresh_interval"] == "1s"
+    assert defaults["Restart", "max_attempts"] == 5
+    assert defaults["Vault", "tls_skip_verify"] is False
+    assert ("App", "refresh_interval") not in defaults
 
 
-def test_a_file_that_says_everything_is_valid(mistakes):
+def test_a_file_with_every_key_is_valid(mistakes):
     assert not mistakes(EXAMPLE)
 
 
@@ -63,13 +63,13 @@ def test_a_file_that_says_everything_is_valid(mistakes):
     "text",
     [
         "apps: {web: {directory: '${DIR}', allow_disk: '${D}', files: [{template: a.j2, format: '${F}'}]}}",
-        "secrets: {refresh: '${R:-1s}'}",
+        "secrets: {refresh_interval: '${R:-1s}'}",
         "apps:",
         "x-anything: [1]",
-        "exec: {restart: {attempts: '${N}'}}",
+        "exec: {restart: {max_attempts: '${N}'}}",
     ],
 )
-def test_an_editor_takes_what_lessee_takes(mistakes, text):
+def test_the_schema_accepts_what_lessee_accepts(mistakes, text):
     assert not mistakes(text)
 
 
@@ -77,8 +77,8 @@ def test_an_editor_takes_what_lessee_takes(mistakes, text):
     "text",
     [
         "nope: 1",
-        "secrets: {refresh: 1}",
-        "secrets: {refresh: 1 s}",
+        "secrets: {refresh_interval: 1}",
+        "secrets: {refresh_interval: 1 s}",
         "secrets: {prefix: '{other}'}",
         "apps: {a/b: {directory: /d}}",
         "apps: {web: {files: [{template: a.j2}]}}",
@@ -91,12 +91,12 @@ def test_an_editor_takes_what_lessee_takes(mistakes, text):
         "vault: {address: 'https://user:password@vault'}",
     ],
 )
-def test_an_editor_refuses_what_lessee_refuses(mistakes, text):
+def test_the_schema_rejects_what_lessee_rejects(mistakes, text):
     assert mistakes(text)
     with pytest.raises(ConfigError):
         parse(f"environment: e\n{text}", source="lessee.yaml", environ={})
 
 
-def test_a_type_that_the_file_cannot_hold_is_a_mistake_of_ours():
+def test_a_python_type_without_a_form_in_yaml_is_an_error():
     with pytest.raises(TypeError, match="no form"):
-        types.forms(inspect.type_info(bytes))
+        forms(inspect.type_info(bytes))

@@ -1,4 +1,4 @@
-"""What `setup` may say, and what it may not say together."""
+"""The block `setup`: valid ones are read, and what would mix environments is reported."""
 
 import re
 
@@ -22,19 +22,19 @@ def problems(text, **environ):
     return [str(problem) for problem in caught.value.problems]
 
 
-def test_the_environment_that_is_set_up_wins_over_the_files_own():
+def test_the_environment_of_the_command_overrides_that_of_the_file():
     config = read(f"environment: testing\n{APPS}")
     assert (config.environment, config.secrets.prefix) == ("production", "production/")
     assert "testing" in config.foreign_environments
 
 
-def test_the_environments_are_known_whatever_else_is_wrong():
+def test_the_environments_are_read_even_from_a_file_with_problems():
     assert environments("setup: {environments: [a, b]}\nnonsense: 1", source="x", environ={}) == ("a", "b")
     with pytest.raises(ConfigError, match=r"^x:"):
         environments("- nothing", source="x", environ={})
 
 
-def test_an_operators_variables_are_looked_up_where_they_are_needed():
+def test_only_the_command_of_a_block_reads_its_variables():
     text = "setup: {audit: {file: '${LOG}'}}"
     assert read(text, LOG="/log").setup.audit.file == "/log"
     assert problems(text) == ["lessee.yaml:1: setup.audit.file: ${LOG} is not set; set it, or write ${LOG:-default}"]
@@ -42,10 +42,12 @@ def test_an_operators_variables_are_looked_up_where_they_are_needed():
 
 
 def test_both_forms_of_a_component_are_read():
-    text = "setup: {components: {app: [read], ci: {rights: [read], below: ['', /mcp], cidrs: [10.1.2.3/8, '::1']}}}"
-    components = read(text).setup.components
+    ci = "{capabilities: [read], prefixes: ['', /mcp], bound_cidrs: [10.1.2.3/8, '::1']}"
+    components = read(f"setup: {{components: {{app: [read], ci: {ci}}}}}").setup.components
     assert components["app"] == ("read",)
-    assert components["ci"] == Component(rights=("read",), below=("", "mcp/"), cidrs=("10.0.0.0/8", "::1/128"))
+    assert components["ci"] == Component(
+        capabilities=("read",), prefixes=("", "mcp/"), bound_cidrs=("10.0.0.0/8", "::1/128")
+    )
 
 
 ENGINES = """
@@ -56,51 +58,63 @@ setup:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
-        ("setup: {environments: [a, b, a]}", "setup.environments: `a` stands there twice; leave one of them out"),
+        ("setup: {environments: [a, b, a]}", "setup.environments: duplicate environment `a`; remove one of them"),
         (
             "setup: {environments: [a, lessee]}",
-            "setup.environments: `lessee` is where setup keeps what all environments share; name it otherwise",
+            "setup.environments: the name `lessee` is reserved for what all environments share; choose",
         ),
         (
             "setup: {environments: [prod, Prod-eu]}",
-            "setup.environments: `Prod-eu` begins with `prod-`, as the policies and roles of `prod` do; name one of",
+            "setup.environments: `Prod-eu` begins with `prod-`, and so do the names of the policies and roles",
         ),
-        ("secrets: {prefix: all/}", "secrets.prefix: without {environment} all environments would read the same"),
+        (
+            "secrets: {prefix: all/}",
+            "secrets.prefix: without {environment} in it, all environments would read the same",
+        ),
         (
             f"setup: {{components: {{Web: [read]}}}}\n{APPS}",
-            "apps.web: its policy and role would be those of setup.components.Web; name one of them otherwise",
+            "apps.web: its policy and role would be those of setup.components.Web; rename one of the two",
         ),
         (
-            "setup: {components: {a: {rights: [read], token_ttl: 2h, token_max_ttl: 1h}}}",
+            "setup: {components: {a: {capabilities: [read], token_ttl: 2h, token_max_ttl: 1h}}}",
             "setup.components.a.token_ttl: it is longer than token_max_ttl; make it shorter",
         ),
-        ("secrets: {prefix: '{environment}/+/'}", "secrets.prefix: in a policy `+` means any element; name the folder"),
-        ("secrets: {mount: a/+}", "secrets.mount: in a policy `+` means any element"),
-        ("setup: {secrets: {lessee/setup: {}}}", "what is below `lessee` is lessee's own; name the folder otherwise"),
+        (
+            "secrets: {prefix: '{environment}/+/'}",
+            "secrets.prefix: a path element `+` matches any element in a policy; choose",
+        ),
+        ("secrets: {mount: a/+}", "secrets.mount: a path element `+` matches any element"),
+        ("setup: {secrets: {lessee/setup: {}}}", "paths below `lessee` are reserved for lessee; choose another path"),
         ("setup: {apps: {token_ttl: 48h}}", "setup.apps.token_ttl: it is longer than token_max_ttl"),
         (
             ENGINES,
-            "setup.pki.mount: the database engine is mounted there; name another path",
+            "setup.pki.mount: the database engine has the same mount path; choose another mount path",
         ),
         (
             "setup: {pki: {mount: pki, common_name: a}}",
-            "setup.pki.mount: expected a mount's path that begins with {env",
+            "setup.pki.mount: expected a mount path that begins with {env",
         ),
         ("setup: {components: {a: []}}", "setup.components.a: the list is empty"),
-        ("setup: {components: {a: {rights: [read], cidrs: [10.0.0.0/33]}}}", "expected an address or a network"),
-        ("setup: {components: {a: {rights: [read], below: ['a*']}}}", "below[0]: expected a folder below the env"),
+        (
+            "setup: {components: {a: {capabilities: [read], bound_cidrs: [10.0.0.0/33]}}}",
+            "expected an address or a network",
+        ),
+        (
+            "setup: {components: {a: {capabilities: [read], prefixes: ['a*']}}}",
+            "prefixes[0]: expected a path prefix below the env",
+        ),
         ("setup: {secrets: {a: {b: {generate: 3, env: B}}}}", "found `generate`, `env`"),
         ("setup: {audit: {file: relative}}", "setup.audit.file: expected an absolute path"),
     ],
 )
-def test_what_makes_no_sense_is_told(text, told):
+def test_each_mistake_is_reported(text, expected):
     [problem] = problems(text)
-    assert told in problem
+    assert expected in problem
 
 
-CONNECTION = "setup: {database: {connections: {a: {username: u, password: {prompt: true}, url: '%s'}}}}"
+CONNECTION = "setup: {database: {connections: {a: {username: u, password: {prompt: true}, connection_url: '%s'}}}}"
 
 
 @pytest.mark.parametrize(
@@ -113,9 +127,9 @@ CONNECTION = "setup: {database: {connections: {a: {username: u, password: {promp
         "sqlserver://db?user=u&PWD=canary",
     ],
 )
-def test_a_password_has_no_place_in_a_url(url):
+def test_a_password_in_a_connection_url_is_rejected(url):
     [problem] = problems(CONNECTION % url.replace(" ", "&"))
-    assert "without a password: the server puts it in, where {{password}} stands" in problem
+    assert "without a password: Vault fills it in for {{password}}" in problem
     assert "canary" not in problem
 
 
@@ -129,24 +143,24 @@ def test_a_password_has_no_place_in_a_url(url):
         "sqlserver://{{username}}:{{password}}@db:1433",
     ],
 )
-def test_a_url_is_as_the_plugins_want_it(url):
-    assert read(CONNECTION % url).setup.database.connections["a"].url == url
+def test_the_url_formats_of_all_plugins_are_accepted(url):
+    assert read(CONNECTION % url).setup.database.connections["a"].connection_url == url
 
 
-def test_what_the_page_for_operators_shows_is_right():
+def test_the_example_in_the_operators_manual_is_valid():
     text = (ROOT / "OPERATIONS.md").read_text()
-    [shown] = [block for block in re.findall("```yaml\n(.*?)```", text, re.DOTALL) if block.startswith("setup:")]
-    assert read(shown).setup.database.mount == "{environment}/database"
+    [example] = [block for block in re.findall("```yaml\n(.*?)```", text, re.DOTALL) if block.startswith("setup:")]
+    assert read(example).setup.database.mount == "{environment}/database"
 
 
-def test_apps_without_roles_clash_with_nobody():
+def test_apps_without_roles_cannot_clash():
     assert read(f"setup: {{apps: false, components: {{web: [read]}}}}\n{APPS}").setup.apps is False
 
 
 @pytest.mark.parametrize(
     "block", ["setup: {components: {Rotator: [read]}}", "apps: {rotator: {directory: /run/r, files: [{template: a}]}}"]
 )
-def test_where_something_is_rotated_nobody_else_is_called_rotator(block):
+def test_with_rotation_targets_the_name_rotator_is_reserved(block):
     assert read(block)
     [problem] = problems(f"{block}\nrotation: {{a: {{kind: vault, secret: a, keys: {{b: {{}}}}}}}}")
-    assert problem.endswith("otator: its policy and role would be those of rotation; name one of them otherwise")
+    assert problem.endswith("otator: its policy and role would be those of rotation; rename one of the two")

@@ -1,4 +1,4 @@
-"""What `validate:` and `rotation:` say reaches the commands that need it."""
+"""The blocks `validate` and `rotation` are read for the commands that use them."""
 
 import pytest
 
@@ -10,16 +10,19 @@ def parsed(text):
     return parse(text, source="lessee.yaml", environ={})
 
 
-def test_a_key_is_a_providers_by_its_name_or_by_its_recipe():
-    keys = "openai: {secret: api-keys/openai}, mine: {secret: api-keys/mine, recipe: openrouter}"
-    said = parsed(f"validate: {{api_keys: {{{keys}}}}}").validate.api_keys
-    assert (said["openai"].recipe, said["openai"].key, said["mine"].recipe) == (None, "api_key", "openrouter")
+def test_the_provider_of_an_api_key_is_its_name_or_is_set():
+    keys = "openai: {secret: api-keys/openai}, mine: {secret: api-keys/mine, provider: openrouter}"
+    checks = parsed(f"validate: {{api_keys: {{{keys}}}}}").validate.api_keys
+    assert (checks["openai"].provider, checks["openai"].key, checks["mine"].provider) == (None, "api_key", "openrouter")
 
 
-def test_a_key_of_nobody_that_is_known_is_a_mistake():
-    with pytest.raises(ConfigError, match=r"lessee\.yaml:1: validate\.api_keys\.mine.*missing.*'mine' is no provider"):
+def test_an_api_key_of_an_unknown_provider_is_rejected():
+    with pytest.raises(ConfigError, match=r"lessee\.yaml:1: validate\.api_keys\.mine.*missing.*'mine' is not a known"):
         parsed("validate: {api_keys: {mine: {secret: api-keys/mine}}}")
 
 
-def test_what_is_rotated_is_known():
-    assert parsed("rotation: {jwt: {kind: vault, secret: auth/jwt, every: 24h}}").rotation["jwt"].every == 86400
+def test_rotation_targets_are_read():
+    assert (
+        parsed("rotation: {jwt: {kind: vault, secret: auth/jwt, rotation_period: 24h}}").rotation["jwt"].rotation_period
+        == 86400
+    )

@@ -1,4 +1,4 @@
-"""lessee.yaml reads back as what it was written from."""
+"""Written YAML reads back as the values it was written from."""
 
 import yaml
 from hypothesis import given
@@ -32,7 +32,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.samp
 
 
 @given(TEXTS)
-def test_any_text_is_read_back_as_it_is(text):
+def test_any_string_is_read_back_unchanged(text):
     read = yaml.safe_load(write(Keys(((text, text), ("list", [text]), ("flow", Keys(((text, text),), flow=True))))))
     inner = {key: expand(value, {}) for key, value in read["flow"].items()}
     assert (expand(read[text] if text not in {"list", "flow"} else text, {}), inner) == (text, {text: text})
@@ -40,7 +40,7 @@ def test_any_text_is_read_back_as_it_is(text):
         assert [expand(item, {}) for item in read["list"]] == [text]
 
 
-def test_all_that_it_can_write():
+def test_every_kind_of_node_is_written():
     keys = Keys(
         (
             "a comment\nof two lines",
