@@ -15,7 +15,7 @@ from lessee.core.errors import LesseeError
 from lessee.core.immutable import replace
 from lessee.core.redaction import Redactor
 from lessee.host.clock import wall_time
-from lessee.telemetry.logs import log, witnessed
+from lessee.telemetry.logs import log, log_listener
 
 if TYPE_CHECKING:
     from lessee.audit_trail.writer import AuditTrailWriter
@@ -139,7 +139,7 @@ def record_service(
     recorder = AuditRecorder(trail, kind, environment, redactor, environ)
     recorder.record(f"{kind} started", "done", {})
     try:
-        with witnessed(recorder.record_event):
+        with log_listener(recorder.record_event):
             yield recorder
     finally:
         recorder.record(f"{kind} stopped", "done", {})

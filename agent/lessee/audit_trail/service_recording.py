@@ -27,7 +27,7 @@ def with_audit_status(status: Mapping[str, Any], recorder: "AuditRecorder | None
     """The status with the state of the audit trail, and with its problem if there is one."""
     if recorder is None:
         return status
-    status = {**status, "audit_trail": {"written": recorder.problem is None}}
+    status = {**status, "audit_trail": {"writable": recorder.problem is None}}
     if recorder.problem is None:
         return status
     return {**status, "problems": [*status["problems"], f"the audit trail cannot be written: {recorder.problem}"]}

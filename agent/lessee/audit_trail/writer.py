@@ -26,7 +26,7 @@ from lessee.audit_trail.reader import LARGEST_LINE, opened, segments
 from lessee.core.errors import WriteError
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time
-from lessee.host.directories import cannot_write, entries, open_directory
+from lessee.host.directories import entries, open_directory, translate_write_errors
 
 SEGMENT_SIZE = 16 * 1024 * 1024
 """Bytes after which the audit trail continues in another file."""
@@ -146,7 +146,7 @@ class AuditTrailWriter:
             return head, "", ""
         if not is_torn_entry(rest, head.n + 1, head.hash):
             return head, "", f"{file} continues with content that lessee did not write"
-        with cannot_write(self._path / file):
+        with translate_write_errors(self._path / file):
             if at:
                 fd = os.open(file, _APPEND, dir_fd=self._fd)
                 try:
@@ -167,7 +167,7 @@ class AuditTrailWriter:
         text = b"".join(lines)
         new_file = new_file or not head.n or head.size + len(text) > self._size
         name = self._unused_name(head.n + 1) if new_file else head.file
-        with cannot_write(self._path / name):
+        with translate_write_errors(self._path / name):
             fd = os.open(name, _APPEND | (os.O_CREAT | os.O_EXCL if new_file else 0), 0o640, dir_fd=self._fd)
             size = os.fstat(fd).st_size
             try:
@@ -201,7 +201,7 @@ class AuditTrailWriter:
         return head
 
     def _replace(self, name: str, content: bytes) -> None:
-        with cannot_write(self._path / name):
+        with translate_write_errors(self._path / name):
             with suppress(FileNotFoundError):
                 os.unlink(NEW_FILE, dir_fd=self._fd)
             fd = os.open(NEW_FILE, _CREATE, 0o640, dir_fd=self._fd)
@@ -265,7 +265,7 @@ class AuditTrailWriter:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         deadline = boot_time() + LOCK_TIMEOUT
-        with cannot_write(self._path):
+        with translate_write_errors(self._path):
             while not _is_locked(self._fd):
                 if boot_time() > deadline:
                     raise WriteError("another process keeps the audit trail locked", where=str(self._path))

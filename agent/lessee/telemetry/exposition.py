@@ -1,20 +1,21 @@
-"""What the metrics of all programs are made of; imported when the first scrape comes.
+"""The building blocks of all programs' metrics; imported at the first scrape.
 
-The names follow Prometheus' rules: base units, `_total` for what only grows, `_timestamp_seconds` for moments. What has
-no value now is left out instead of being 0. Labels are of what the configuration names, never of what a request does.
+Names follow Prometheus' rules: base units, `_total` for counters, `_timestamp_seconds` for points in time. A metric
+without a value is absent instead of 0. The values of labels are names from the configuration or short lists.
 """
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from lessee.core.timestamps import parse_timestamp
+
 
 def exposition(families: Iterable[Metric]) -> bytes:
-    """The text format of these, and of the process itself: its memory, CPU time, open files and start."""
+    """Prometheus' text format of these metrics, and of the process: its memory, CPU time, open files and start."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(families))
     ProcessCollector(registry=registry)
@@ -30,44 +31,44 @@ class _Collector:
 
 
 def info(program: str, status: Mapping[str, Any]) -> Metric:
-    """What runs here: the same name for all programs, so that one query tells which versions there are."""
-    said = {
+    """The program and its version: one name for all programs, so that one query lists all versions."""
+    labels = {
         "program": program,
         "version": status["version"],
         "environment": status.get("environment") or "",
         "python": platform.python_version(),
     }
-    family = GaugeMetricFamily("lessee_info", "What runs here; always 1.", labels=list(said))
-    family.add_metric(list(said.values()), 1)
+    family = GaugeMetricFamily("lessee_info", "Program, version and environment; always 1.", labels=list(labels))
+    family.add_metric(list(labels.values()), 1)
     return family
 
 
-def trail(status: Mapping[str, Any]) -> Iterator[Metric]:
-    """Of a program that records its acts."""
-    if "trail" in status:
-        text = "The acts are written to the trail; 0: they wait, and the oldest are dropped in the end."
-        yield from gauge("lessee_trail_written", text, status["trail"]["written"])
+def audit_trail(status: Mapping[str, Any]) -> Iterator[Metric]:
+    """The metric of a program with an audit trail."""
+    if "audit_trail" in status:
+        text = "Whether the audit trail can be written; 0: actions are queued, and the oldest are dropped in the end."
+        yield from gauge("lessee_audit_trail_writable", text, status["audit_trail"]["writable"])
 
 
 def gauge(name: str, text: str, value: float | None) -> Iterator[Metric]:
-    """One value, or none."""
+    """A gauge without labels; absent if there is no value."""
     if value is not None:
         yield GaugeMetricFamily(name, text, value=value)
 
 
 def counter(name: str, text: str, value: float) -> Metric:
-    """What only grows; `name` is without `_total`."""
+    """A counter without labels; `name` is without `_total`."""
     return CounterMetricFamily(name, text, value=value)
 
 
 def gauges(name: str, text: str, label: str, values: Mapping[str, float | None]) -> Metric:
-    """A value each, by one label; those that have none are left out."""
+    """A gauge with one label; absent for each key without a value."""
     known = [([key], value) for key, value in values.items() if value is not None]
-    return labelled(name, text, [label], known)
+    return labeled_gauge(name, text, [label], known)
 
 
-def labelled(name: str, text: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]) -> Metric:
-    """A value each, by several labels."""
+def labeled_gauge(name: str, text: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]) -> Metric:
+    """A gauge with several labels."""
     family = GaugeMetricFamily(name, text, labels=labels)
     for key, value in values:
         family.add_metric(key, value)
@@ -75,19 +76,20 @@ def labelled(name: str, text: str, labels: Sequence[str], values: Iterable[tuple
 
 
 def counters(name: str, text: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], float]]) -> Metric:
-    """What only grows, by labels; `name` is without `_total`."""
+    """A counter with labels; `name` is without `_total`."""
     family = CounterMetricFamily(name, text, labels=labels)
     for key, value in values:
         family.add_metric(key, value)
     return family
 
 
-def standings(name: str, text: str, labels: Sequence[str], steps: Iterable[str], now: Mapping[str, str]) -> Metric:
-    """For each key of `now` all steps, 1 at the one at which it is: an alert can name one, and none ever vanishes."""
-    every = tuple(steps)
-    return labelled(name, text, labels, [([key, step], step == at) for key, at in now.items() for step in every])
+def state_set(name: str, text: str, labels: Sequence[str], states: Iterable[str], now: Mapping[str, str]) -> Metric:
+    """All states for each key of `now`, 1 for the current one: an alert can name any state, and no series vanishes."""
+    known = tuple(states)
+    values = [([key, state], state == current) for key, current in now.items() for state in known]
+    return labeled_gauge(name, text, labels, values)
 
 
-def moment(spelled: str | None) -> float | None:
-    """Seconds since 1970."""
-    return datetime.fromisoformat(spelled).timestamp() if spelled else None
+def timestamp(text: str | None) -> float | None:
+    """Seconds since 1970 of a timestamp in RFC 3339; None for None."""
+    return parse_timestamp(text) if text else None

@@ -1,4 +1,4 @@
-# Read by `lessee monitor`. 0640: by the group of the server too. HMACs stand for the values.
+# `lessee monitor` reads this file. 0640: the server's group may read it. It contains HMACs instead of values.
 audit "file" "file" {
   options {
     file_path = "/vault/logs/audit.log"

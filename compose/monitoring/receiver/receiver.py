@@ -1,6 +1,6 @@
-"""Stands for the people whom Alertmanager tells: it prints what it hears."""
+"""A stand-in for a receiver of Alertmanager's notifications: prints each alert."""
 
-# ruff: noqa: INP001, T201  # A program on its own, whose result goes to stdout.
+# ruff: noqa: INP001, T201  # A standalone program, whose result is its output.
 
 import json
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,8 +10,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         for alert in body["alerts"]:
-            labels, said = alert["labels"], alert["annotations"]
-            print(f"{alert['status']}: {labels['alertname']}: {said.get('summary', '')}", flush=True)
+            labels, annotations = alert["labels"], alert["annotations"]
+            print(f"{alert['status']}: {labels['alertname']}: {annotations.get('summary', '')}", flush=True)
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
