@@ -1,4 +1,4 @@
-"""`python -m lessee`."""
+"""Runs the command line as `python -m lessee`."""
 
 import sys
 

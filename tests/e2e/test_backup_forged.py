@@ -1,4 +1,4 @@
-"""An archive that is cut, altered or forged is refused in words, and nothing is written."""
+"""A truncated, altered or forged archive is refused with its reason, and nothing is written."""
 
 import json
 import subprocess
@@ -11,13 +11,13 @@ from support.environments.backups import CANARY, Backups, canary, fill_secrets, 
 from support.inputs.forged_archives import NO_ARCHIVE, Forger, cut_or_altered, forged
 
 AUDIT = 'audit "file" "tests" { options { file_path = "%s" } }'
-MOST = 160 << 20
-"""Bytes of memory beyond which one that refuses is no longer light."""
+MEMORY_LIMIT = 160 << 20
+"""The limit in bytes for the memory of a refusal."""
 
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory):
-    """A server that says what it is asked, an archive of it, and who has it."""
+    """A server with an audit log, its backups, and a forger with an archive."""
     folder = tmp_path_factory.mktemp("before")
     (folder / "memory").mkdir()
     with OpenBao(folder, config=AUDIT % (folder / "audit.log")) as server:
@@ -32,7 +32,7 @@ def before(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def outcomes(before, tmp_path_factory):
-    """Of each: what `restore` said. And what was written meanwhile, and the memory that it took."""
+    """The output of `restore` for each archive, all write requests, and the peak memory."""
     server, backups, forger = before
     cases = {name: (content, NO_ARCHIVE, text) for name, (content, text) in cut_or_altered(forger).items()}
     cases |= forged(forger)
@@ -72,7 +72,7 @@ def _entries(server, start):
         return [entry["request"] for entry in map(json.loads, log) if entry["type"] == "request"]
 
 
-def test_each_is_refused_in_words_and_without_a_value(outcomes):
+def test_each_forged_archive_is_refused_with_its_reason_and_without_a_value(outcomes):
     wrong = {
         name: (code, said, wanted, text)
         for name, (code, said, wanted, text) in outcomes[0].items()
@@ -82,32 +82,32 @@ def test_each_is_refused_in_words_and_without_a_value(outcomes):
     assert len(outcomes[0]) >= 45
 
 
-def test_nothing_is_written_to_the_server(outcomes):
+def test_forged_archives_write_nothing_to_the_server(outcomes):
     assert outcomes[1] == []
 
 
-def test_none_takes_much_memory(outcomes):
-    assert outcomes[2] < MOST
+def test_no_forged_archive_takes_much_memory(outcomes):
+    assert outcomes[2] < MEMORY_LIMIT
 
 
-def test_another_key_opens_nothing(before, tmp_path):
+def test_another_key_does_not_decrypt_the_archive(before, tmp_path):
     _, backups, forger = before
     make_key(tmp_path / "other")
     for action in (("restore", "--yes"), ("verify",)):
         arguments = (action[0], str(forger.archive), *action[1:], "--key-file", str(tmp_path / "other"))
-        backups.backup(*arguments, code=65, text="the key does not open this archive")
+        backups.backup(*arguments, code=65, text="the key does not decrypt this archive")
 
 
-def test_a_forged_archive_is_not_even_tried(before, tmp_path):
+def test_verify_refuses_forged_archives(before, tmp_path):
     _, backups, forger = before
     for name, (content, code, text) in forged(forger).items():
-        if name in {"members swapped", "a manifest changed under its seal", "a bomb for a raft snapshot"}:
+        if name in {"members swapped", "a manifest changed after its HMAC", "a bomb for a raft snapshot"}:
             (tmp_path / "a.age").write_bytes(content)
             backups.backup("verify", str(tmp_path / "a.age"), code=code, text=text)
 
 
-def test_what_differs_after_a_restore_is_named(before, tmp_path):
-    """A server that takes something and does not give it back: here a field that it does not know."""
+def test_verify_prints_what_differs_after_the_restore(before, tmp_path):
+    """A server that accepts something and does not return it: here an unknown field."""
     _, backups, forger = before
     lines = forger.members["kv.ndjson"].splitlines(keepends=True)
     secret = json.loads(lines[0])
@@ -116,10 +116,10 @@ def test_what_differs_after_a_restore_is_named(before, tmp_path):
     (tmp_path / "a.age").write_bytes(forger.with_(kv=changed, authenticated=True))
     said = backups.backup("verify", str(tmp_path / "a.age"), code=1)
     assert f"{secret['mount']}{secret['path']}: its no_such_setting differs" in said
-    assert "1 DIFFER" in said
+    assert "1 DIFFERENCES" in said
 
 
-def test_an_engine_that_only_the_other_server_has_is_not_tried_and_told(before, tmp_path):
+def test_verify_reports_an_engine_that_the_scratch_server_lacks(before, tmp_path):
     _, backups, forger = before
     mount = {"kind": "mount", "path": "odd/", "data": {"type": "no-such-plugin"}}
     objects = json.dumps(mount).encode() + b"\n" + forger.members["server.ndjson"]
@@ -127,12 +127,12 @@ def test_an_engine_that_only_the_other_server_has_is_not_tried_and_told(before, 
     manifest["counts"]["mounts"] += 1
     (tmp_path / "a.age").write_bytes(forger.with_(server=objects, manifest=manifest, authenticated=True))
     said = backups.backup("verify", str(tmp_path / "a.age"))
-    assert "all came back as it was saved" in said
-    assert "not tried, for a scratch server has no such engine: odd/" in said
+    assert "restored and equal" in said
+    assert "not verified, because a scratch server lacks its engine: odd/" in said
 
 
 @pytest.mark.parametrize("changes", [{}, {"format": 2}, {"server_version": "99.0.0"}, {"cluster_id": "another"}])
-def test_forced_what_is_only_strange_is_taken(before, tmp_path, changes):
+def test_force_accepts_archives_of_other_clusters_and_versions(before, tmp_path, changes):
     server, backups, forger = before
     (tmp_path / "a.age").write_bytes(forger.with_manifest(forger.manifest(**changes), authenticated=bool(changes)))
     server.ask("DELETE", "secret/metadata/states/typed")
@@ -143,13 +143,13 @@ def test_forced_what_is_only_strange_is_taken(before, tmp_path, changes):
 @pytest.mark.parametrize(
     ("mode", "content", "text"),
     [
-        (0o640, None, "others may read the key file; chmod 600"),
+        (0o640, None, "other users may read the key file; run `chmod 600"),
         (0o600, "", "the key file is empty"),
-        (0o600, "AGE-SECRET-KEY-1NONSENSE", "holds no identity of age"),
-        (0o600, "-----BEGIN AGE ENCRYPTED FILE-----", "holds no identity of age"),
+        (0o600, "AGE-SECRET-KEY-1NONSENSE", "has an invalid age identity"),
+        (0o600, "-----BEGIN AGE ENCRYPTED FILE-----", "has an invalid age identity"),
     ],
 )
-def test_a_key_file_that_will_not_do_is_refused(before, tmp_path, mode, content, text):
+def test_an_unsuitable_key_file_is_refused(before, tmp_path, mode, content, text):
     _, backups, forger = before
     key = tmp_path / "key"
     key.write_text(backups.key.read_text() if content is None else content)
@@ -157,26 +157,26 @@ def test_a_key_file_that_will_not_do_is_refused(before, tmp_path, mode, content,
     backups.backup("verify", str(forger.archive), "--key-file", str(key), code=78, text=text)
 
 
-def test_without_a_key_it_says_how_to_name_one(before):
+def test_without_a_key_the_error_says_how_to_name_one(before):
     _, backups, forger = before
     env = {"LESSEE_BACKUP_KEY_FILE": ""}
     backups.backup("verify", str(forger.archive), code=78, text="with --key-file or $LESSEE_BACKUP_KEY_FILE", env=env)
-    backups.backup("save", code=78, text="(`age-keygen -o FILE` makes one)", env=env)
+    backups.backup("save", code=78, text="(`age-keygen -o FILE` creates one)", env=env)
 
 
-def test_an_archive_that_is_not_there_is_told(before):
+def test_a_missing_archive_is_reported(before):
     _, backups, _ = before
     for name in ("/nowhere/at.age", "nothing.age", "lessee-x-20260101T000000Z.age"):
-        backups.backup("verify", name, code=65, text="there is no such archive")
+        backups.backup("verify", name, code=65, text="no such archive")
 
 
 @pytest.mark.parametrize("archive", ["/dev/zero", "."])
-def test_what_is_no_file_is_no_archive(before, archive):
+def test_an_archive_must_be_a_regular_file(before, archive):
     _, backups, _ = before
-    backups.backup("verify", archive, code=65, text=f"{archive}: it is no file", timeout=20)
+    backups.backup("verify", archive, code=65, text=f"{archive}: not a regular file", timeout=20)
 
 
-def test_a_folder_is_no_key_file(before, tmp_path):
+def test_a_key_file_must_be_a_regular_file(before, tmp_path):
     _, backups, forger = before
-    text = f"{tmp_path}: the key file is no file"
+    text = f"{tmp_path}: the key file is not a regular file"
     backups.backup("verify", str(forger.archive), "--key-file", str(tmp_path), code=78, text=text)

@@ -1,4 +1,4 @@
-"""`lessee backup` is killed, and meets a server that changes; what it leaves is whole."""
+"""`lessee backup` that is killed, or reads a changing server, leaves only complete archives."""
 
 import random
 import shutil
@@ -19,11 +19,11 @@ from support.needs import need
 from support.programs.sidecar import eventually
 
 
-def test_killed_at_any_point_and_run_again_it_comes_to_the_same_end(small, make, tmp_path_factory):
+def test_a_restore_killed_at_any_point_can_be_completed(small, make, tmp_path_factory):
     backups = make(small)
     backups.save()
     wanted = without_pruned(contents(small))
-    chance = random.Random(6)  # noqa: S311  # No secret comes of it.
+    chance = random.Random(6)  # noqa: S311  # Not used for secrets.
     interrupted = 0
     for attempt in range(3):
         with OpenBao(tmp_path_factory.mktemp("target")) as target:
@@ -51,7 +51,7 @@ def _has_begun(server):
     return "old/" in server.ask("GET", "sys/mounts")["data"]
 
 
-def test_killed_while_it_saves_it_leaves_whole_archives_alone(full, make):
+def test_a_killed_save_leaves_only_complete_archives(full, make):
     backups = make(full)
     backups.write_config()
     chance = random.Random(7)  # noqa: S311  # As above.
@@ -75,8 +75,8 @@ def test_killed_while_it_saves_it_leaves_whole_archives_alone(full, make):
     assert {path.suffix for path in backups.archives.iterdir()} == {".age", ".lock"}
 
 
-def test_a_secret_that_changes_while_it_is_read_is_saved_as_it_was_at_one_moment(small, make):
-    """Each version holds its own number, so that a mixture would show."""
+def test_a_secret_that_changes_while_it_is_read_is_saved_consistently(small, make):
+    """Each version contains its own number, which reveals a mixture."""
     backups = make(small)
     small.ask("POST", "secret/metadata/busy", {"max_versions": 3})
     writer = subprocess.Popen(
@@ -86,7 +86,7 @@ def test_a_secret_that_changes_while_it_is_read_is_saved_as_it_was_at_one_moment
         writer.stdout.readline()
         archive = backups.save()
     finally:
-        # Of one that is killed, a last write may still be on its way.
+        # A last write of a killed writer may still be in transit.
         writer.stdin.close()
         writer.wait()
         writer.stdout.close()
@@ -113,7 +113,7 @@ for n in range(1, 1_000_000):
 """
 
 
-def test_a_namespace_has_archives_of_its_own(small, make):
+def test_a_namespace_has_its_own_archives(small, make):
     small.ask("POST", "sys/namespaces/crew")
     small.ask("POST", "crew/sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
     eventually(lambda: _written(small, "crew/secret/data/a"), "the mount")
@@ -125,7 +125,7 @@ def test_a_namespace_has_archives_of_its_own(small, make):
     assert "-crew-" in archive.name
     assert len({path.name.rpartition("-")[0] for path in backups.found()}) == 2
     assert "1 secrets in 1 versions" in backups.backup("verify", str(archive))
-    text = "it is of the namespace root, and you ask for crew"
+    text = "the archive is of the namespace root, and the configuration has crew"
     backups.backup("restore", str(backups.found()[0]), "--yes", code=77, text=text)
     small.ask("DELETE", "crew/secret/metadata/a")
     backups.backup("restore", str(archive), "--yes")
@@ -141,11 +141,11 @@ def _written(server, path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_ended_by_a_signal_it_leaves_no_server_behind(full, make, number):
+def test_verify_ended_by_a_signal_leaves_no_server(full, make, number):
     backups = make(full)
     backups.save()
     process = subprocess.Popen(
-        # A shell that runs the tests in the background has them ignore SIGINT.
+        # Tests in a shell's background job ignore SIGINT.
         ["env", "--default-signal=INT", sys.executable, "-m", "lessee", "backup", "verify", "latest"],
         cwd=backups.disk,
         env=backups.environ,
@@ -161,13 +161,13 @@ def test_ended_by_a_signal_it_leaves_no_server_behind(full, make, number):
             process.kill()
             process.wait()
     eventually(lambda: not [path for path in Path("/proc").glob("[0-9]*") if str(folder) in _cmdline(path)], "its end")
-    # Who is killed sweeps nothing; what is in memory there is encrypted, and its key is gone.
+    # A killed process removes nothing; the data in memory is encrypted, and its key is lost.
     assert folder.exists() == (number == signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _folders_of(process):
-    """Of its servers that listen."""
+    """The directories of the process's servers that listen."""
     commands = [_cmdline(stat.parent) for stat in _of(process)]
     return {path.parent for path in _sockets() if any(str(path.parent) in command for command in commands)}
 
@@ -183,14 +183,14 @@ def _parent(stat):
         return None
 
 
-def test_the_scratch_server_reaches_no_network():
+def test_the_scratch_server_has_no_network():
     with scratch_server() as client:
         (folder,) = {path.parent for path in _sockets() if str(path.parent) in client.address}
         assert folder.stat().st_mode & 0o777 == 0o700
         assert client.list("sys/policies/acl") == ("default", "root")
         (process,) = [path for path in Path("/proc").glob("[0-9]*") if str(folder) in _cmdline(path)]
         own = (process / "ns/net").readlink() != Path("/proc/self/ns/net").readlink()
-        need(own, "needs a kernel that lets us make a network namespace")
+        need(own, "needs a kernel that allows network namespaces")
         devices = (process / "net/dev").read_text().splitlines()[2:]
         assert [line.split(":")[0].strip() for line in devices] == ["lo"]
 

@@ -1,4 +1,4 @@
-"""Raft snapshots in archives: taken, tried in a server of their own, and put back."""
+"""Raft snapshots in archives: saved, verified in a separate server, and restored."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ from support.servers.cluster import Cluster
 
 
 class Server:
-    """A node of a real cluster, asked as other servers of the tests are."""
+    """A node of a real cluster, with the interface of the tests' other servers."""
 
     def __init__(self, cluster):
         self.cluster, self.address = cluster, cluster.nodes[0].address
@@ -51,24 +51,25 @@ def unseal_key(server, tmp_path):
     return str(file)
 
 
-def test_a_snapshot_comes_along_and_is_tried_where_there_are_unseal_keys(server, unseal_key, tmp_path, memory):
+def test_a_raft_snapshot_is_saved_and_verified_with_unseal_keys(server, unseal_key, tmp_path, memory):
     backups = server.backups(tmp_path, memory)
     said = backups.backup("save")
-    assert "a raft snapshot, which holds all" in said
+    assert "with a raft snapshot of everything" in said
     said = backups.backup("verify", "latest")
-    assert "raft snapshot: its checksums are right; give unseal keys with --unseal-key-file" in said
+    assert (
+        "raft snapshot: its checksums match; to restore it into a server too, give unseal keys with --unseal-key-file"
+        in said
+    )
     said = backups.backup("verify", "latest", "--unseal-key-file", unseal_key, timeout=90)
-    assert "raft snapshot: unsealed in a server of its own: 22 secrets are as in the logical part" in said
+    assert "raft snapshot: unsealed in a separate server: 22 secrets equal the logical backup" in said
     (tmp_path / "wrong").write_text(server.cluster.unseal_key[:-4] + "0000")
     backups.backup(
         "verify", "latest", "--unseal-key-file", str(tmp_path / "wrong"), code=77, text="sys/unseal", timeout=90
     )
 
 
-def test_the_copy_that_is_tried_does_nothing_to_databases_and_audit_logs(
-    server, unseal_key, tmp_path, memory, postgres
-):
-    """In the copy a lease has ended that the server itself has renewed since."""
+def test_verifying_a_snapshot_does_not_touch_databases_and_audit_logs(server, unseal_key, tmp_path, memory, postgres):
+    """A lease has expired in the copy that the server itself has renewed since."""
     postgres.attach(server, default_ttl="4s", max_ttl="1h")
     (tmp_path / "audit").mkdir()
     audit = tmp_path / "audit" / "audit.log"
@@ -78,7 +79,7 @@ def test_the_copy_that_is_tried_does_nothing_to_databases_and_audit_logs(
 
     def renew():
         while not over.wait(0.5):
-            # In the copy it ends all the same; here nothing hangs on the next half second any more.
+            # It still expires in the copy; here the next renewal is no longer urgent.
             longer = {"increment": "1h"} if saved.is_set() else {}
             server.ask("POST", "sys/leases/renew", {"lease_id": lease["lease_id"], **longer})
 
@@ -92,23 +93,26 @@ def test_the_copy_that_is_tried_does_nothing_to_databases_and_audit_logs(
         finally:
             over.set()
         renewing.result()
-    assert "secrets are as in the logical part" in said
+    assert "secrets equal the logical backup" in said
     assert postgres.can_log_in(lease["data"]["username"], lease["data"]["password"])
     logged = [json.loads(line) for line in audit.read_text().splitlines()]
     assert not [entry for entry in logged if "generate-root" in entry["request"].get("path", "")]
     server.ask("POST", "sys/leases/revoke", {"lease_id": lease["lease_id"], "sync": True})
 
 
-def test_a_snapshot_brings_back_all_there_was(server, tmp_path, memory):
+def test_a_snapshot_restores_everything(server, tmp_path, memory):
     backups = server.backups(tmp_path, memory)
     backups.save()
     server.ask("POST", "secret/data/after", {"data": {"value": canary("after")}})
     server.ask("DELETE", "sys/mounts/transit")
     asked = backups.command("backup", "restore", "latest", "--raft")
-    assert (asked.returncode, "This replaces by what there was at 20" in asked.stdout) == (77, True), asked.stderr
+    assert (asked.returncode, "This replaces all data, unseal keys included, by those of 20" in asked.stdout) == (
+        77,
+        True,
+    ), asked.stderr
     assert server.ready("secret/data/after")
     said = backups.backup("restore", "latest", "--raft", "--yes")
-    assert "unseal the server with the keys that it had then" in said
+    assert "unseal the server with the keys of that time" in said
     server.cluster.unseal(0)
     server.cluster.active()
     assert server.ready("secret/data/after") is None
@@ -122,22 +126,22 @@ def test_a_snapshot_of_another_cluster_needs_force(server, tmp_path, memory, tmp
         other = Server(node)
         backups = other.backups(disk, memory)
         arguments = ("restore", str(archive), "--raft", "--yes", "--key-file", str(tmp_path / "key.txt"))
-        backups.backup(*arguments, code=77, text="it is of another cluster")
+        backups.backup(*arguments, code=77, text="the archive is of another cluster")
         assert "transit/" not in other.ask("GET", "sys/mounts")["data"]
         backups.backup(*arguments, "--force")
         node.unseal_key, node.root_token = server.cluster.unseal_key, server.cluster.root_token
-        eventually(lambda: node.health(0) != 200, "its seal")
+        eventually(lambda: node.health(0) != 200, "the node to be sealed")
         node.unseal(0)
         node.active()
         assert other.ask("GET", "transit/keys/app")["data"]["name"] == "app"
 
 
-def test_a_token_that_may_not_take_a_snapshot_is_told_so(server, tmp_path, memory):
+def test_a_token_without_permission_for_snapshots_is_reported(server, tmp_path, memory):
     policy = 'path "*" { capabilities = ["read", "list"] }\npath "sys/storage/*" { capabilities = ["deny"] }'
     server.ask("PUT", "sys/policies/acl/no-snapshot", {"policy": policy})
     token = server.ask("POST", "auth/token/create", {"policies": ["no-snapshot"]})["auth"]["client_token"]
     backups = server.backups(tmp_path, memory)
     said = backups.backup("save", env={"VAULT_TOKEN": token})
     assert "no raft snapshot: sys/storage/raft/snapshot: permission denied (403)" in said
-    backups.backup("restore", "latest", "--raft", "--yes", code=65, text="there is no raft snapshot in it")
-    backups.backup("restore", "latest", "--raft", "--plan", code=64, text="leave out --path and --plan")
+    backups.backup("restore", "latest", "--raft", "--yes", code=65, text="the archive has no raft snapshot")
+    backups.backup("restore", "latest", "--raft", "--plan", code=64, text="omit --path and --plan")

@@ -1,4 +1,4 @@
-"""Where `lessee backup` keeps archives, how many, and when it saves the next one."""
+"""The stores, the retention and the schedule of `lessee backup`."""
 
 import fcntl
 import os
@@ -46,7 +46,7 @@ def bucket(s3, prefix, **more):
     return {"endpoint": s3.endpoint, "bucket": BUCKET, "prefix": prefix, **more}
 
 
-def test_an_archive_goes_to_the_folder_and_to_the_bucket(s3, make, tmp_path):
+def test_an_archive_is_written_to_the_directory_and_the_bucket(s3, make, tmp_path):
     for name, value in zip(("access", "secret"), S3Store.user.values(), strict=True):
         (tmp_path / name).write_text(f"{value}\n")
     files = {"access_key_file": str(tmp_path / "access"), "secret_key_file": str(tmp_path / "secret")}
@@ -56,58 +56,58 @@ def test_an_archive_goes_to_the_folder_and_to_the_bucket(s3, make, tmp_path):
     assert s3.get(f"both/{archive.name}") == archive.read_bytes()
 
 
-def test_with_vault_and_the_folder_gone_the_bucket_is_enough(s3, make):
+def test_without_vault_and_the_directory_the_bucket_suffices(s3, make):
     backups = make(s3=bucket(s3, "gone/"))
     archive = backups.save()
     shutil.rmtree(backups.archives)
     backups.config["backup"].pop("directory")
     backups.config["vault"]["address"] = "http://127.0.0.1:9"
     for name in ("latest", archive.name):
-        assert f"s3://{BUCKET}/gone/{archive.name}: all came back" in backups.backup("verify", name)
+        assert f"s3://{BUCKET}/gone/{archive.name}: restored and equal" in backups.backup("verify", name)
 
 
-def test_one_place_that_fails_is_told_and_the_other_one_has_the_archive(s3, make):
+def test_a_failing_store_is_reported_and_the_other_gets_the_archive(s3, make):
     backups = make(s3=bucket(s3, "one/") | {"endpoint": "http://127.0.0.1:9"})
     text = backups.backup("save", code=73)
     assert f"s3://{BUCKET}/one/lessee-" in text
-    assert "it cannot be stored: EndpointConnectionError" in text
+    assert "cannot store the archive: EndpointConnectionError" in text
     assert len(backups.found()) == 1
     backups.config["backup"] |= {"s3": bucket(s3, "other/"), "directory": "/proc/no/folder"}
     text = backups.backup("save", code=73)
-    assert "the folder cannot be made" in text
+    assert "cannot create the directory" in text
     assert len([name for name in s3.names() if name.startswith("other/")]) == 1
 
 
-def test_a_bucket_without_a_key_is_told_and_the_folder_has_the_archive(s3, make):
+def test_a_bucket_without_a_key_is_reported_and_the_directory_gets_the_archive(s3, make):
     backups = make(s3=bucket(s3, "none/"))
     text = backups.backup("save", code=78, env={"AWS_SECRET_ACCESS_KEY": ""})
-    assert "backup.s3.secret_key_file: there is no key" in text
+    assert "backup.s3.secret_key_file: no key" in text
     assert len(backups.found()) == 1
 
 
-def test_with_the_folder_lost_the_latest_is_that_of_the_bucket(s3, make):
+def test_with_the_directory_lost_latest_is_in_the_bucket(s3, make):
     backups = make(s3=bucket(s3, "lost/"))
     archive = backups.save()
     shutil.rmtree(backups.archives)
-    assert f"s3://{BUCKET}/lost/{archive.name}: all came back" in backups.backup("verify", "latest")
+    assert f"s3://{BUCKET}/lost/{archive.name}: restored and equal" in backups.backup("verify", "latest")
 
 
-@pytest.mark.parametrize("every", ["0s", "999ms", "999999999d"])
-def test_a_schedule_that_makes_no_sense_is_refused(make, every):
+@pytest.mark.parametrize("interval", ["0s", "999ms", "999999999d"])
+def test_an_invalid_interval_is_refused(make, interval):
     backups = make()
-    backups.backup("save", "--every", every, code=64, text="--every is from 1s to 365d")
+    backups.backup("save", "--interval", interval, code=64, text="--interval must be from 1s to 365d")
     assert not backups.archives.exists()
 
 
-def test_a_wrong_key_of_the_bucket_is_told_without_it(s3, make):
+def test_a_wrong_key_of_the_bucket_is_reported_without_its_value(s3, make):
     backups = make(s3=bucket(s3, "wrong/"))
     text = backups.backup("save", code=73, env={"AWS_SECRET_ACCESS_KEY": canary("wrong")})
     assert "SignatureDoesNotMatch" in text
 
 
 @pytest.mark.parametrize("store", ["folder", "bucket"])
-def test_a_save_keeps_seven_days_and_four_weeks_and_nothing_of_others(request, make, store):
-    """The oldest are of 40 days in a row, three times a day."""
+def test_retention_leaves_seven_days_and_four_weeks_and_ignores_other_files(request, make, store):
+    """Archives of 40 consecutive days, three each day."""
     s3 = request.getfixturevalue("s3") if store == "bucket" else None
     backups = make()
     own = backups.save()
@@ -117,48 +117,48 @@ def test_a_save_keeps_seven_days_and_four_weeks_and_nothing_of_others(request, m
     foreign = ["notes.txt", "lessee-other-cluster-20260101T010000Z.age", f"lessee-{cluster}-20260101T010000Z.age.bak"]
     if s3 is not None:
         own.unlink()
-        backups.config["backup"] = {"s3": bucket(s3, "kept/")}
+        backups.config["backup"] = {"s3": bucket(s3, "retained/")}
     for name in (*names, *foreign):
         if s3 is not None:
-            s3.put(f"kept/{name}", b"x")
+            s3.put(f"retained/{name}", b"x")
         else:
             (backups.archives / name).write_bytes(b"x")
     eventually(lambda: time.time() % 1 < 0.5, "a new second")
     backups.backup("save")
     if s3 is not None:
-        there = [name.removeprefix("kept/") for name in s3.names() if name.startswith("kept/")]
+        stored = [name.removeprefix("retained/") for name in s3.names() if name.startswith("retained/")]
     else:
-        there = [path.name for path in backups.archives.iterdir()]
-    assert set(foreign) <= set(there)
-    kept = [name for name in there if name.startswith(f"lessee-{cluster}-2026") and name in names]
-    # Today's counts as one of the days and one of the weeks.
+        stored = [path.name for path in backups.archives.iterdir()]
+    assert set(foreign) <= set(stored)
+    retained = [name for name in stored if name.startswith(f"lessee-{cluster}-2026") and name in names]
+    # Today's archive counts as one of the days and one of the weeks.
     last = {f"202602{day:02}T23" for day in (9, 8, 7, 6, 5, 4)} | {"20260208T23", "20260201T23"}
-    assert {re.search(r"-(\d{8}T\d{2})", name)[1] for name in kept} == last
-    today = [name for name in there if name not in (*names, *foreign) and name.endswith(".age")]
+    assert {re.search(r"-(\d{8}T\d{2})", name)[1] for name in retained} == last
+    today = [name for name in stored if name not in (*names, *foreign) and name.endswith(".age")]
     assert len(today) == 1
 
 
-def test_the_next_one_is_saved_in_time_and_sigterm_ends_it(make):
+def test_save_repeats_at_the_interval_until_sigterm(make):
     backups = make()
-    process = start(backups, "--every", "1s")
+    process = start(backups, "--interval", "1s")
     try:
         eventually(lambda: len(backups.found()) >= 1, "the first archive")
         first = backups.found()[0].name
-        # All are of today: the newest is enough.
+        # All are of today: only the newest stays.
         eventually(lambda: first not in {path.name for path in backups.found()}, "the second archive alone")
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=15)
     finally:
         end(process)
     assert (process.returncode, err) == (0, "")
-    assert out.count("saved ") >= 1  # The second may be there and not told yet.
+    assert out.count("saved ") >= 1  # The second may be saved but not printed yet.
     assert first not in {path.name for path in backups.found()}
     assert not list(backups.archives.glob(".lessee-backup-*"))
 
 
-def test_one_that_failed_is_told_and_tried_again(make):
+def test_a_failed_save_is_reported_and_retried(make):
     backups = make()
-    process = start(backups, "--every", "1s", env={"VAULT_TOKEN": "none"})
+    process = start(backups, "--interval", "1s", env={"VAULT_TOKEN": "none"})
     try:
         said = [process.stderr.readline() for _ in range(2)]
         process.send_signal(signal.SIGTERM)
@@ -169,16 +169,16 @@ def test_one_that_failed_is_told_and_tried_again(make):
     assert process.returncode == 0
 
 
-def test_two_do_not_save_at_once(make):
+def test_two_saves_do_not_run_concurrently(make):
     backups = make()
     backups.save()
     with (backups.archives / ".lessee-backup.lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        backups.backup("save", code=73, text="another `lessee backup save` is at work")
+        backups.backup("save", code=73, text="another `lessee backup save` is running")
     backups.backup("save")
 
 
-def test_what_a_killed_one_has_left_is_swept_and_links_are_not_followed(make, tmp_path):
+def test_leftovers_of_a_killed_save_are_removed_and_links_not_followed(make, tmp_path):
     backups = make()
     backups.archives.mkdir(mode=0o700)
     (backups.archives / ".lessee-backup-77.part").write_bytes(b"left")
@@ -188,19 +188,19 @@ def test_what_a_killed_one_has_left_is_swept_and_links_are_not_followed(make, tm
     assert not list(backups.archives.glob("*.part"))
     (backups.archives / ".lessee-backup.lock").unlink()
     (backups.archives / ".lessee-backup.lock").symlink_to(victim)
-    backups.backup("save", code=73, text="the lock cannot be made")
+    backups.backup("save", code=73, text="cannot create the lock file")
     assert victim.read_text() == "mine"
 
 
-def test_without_a_place_it_says_what_to_write(make):
+def test_without_a_store_the_error_says_what_to_configure(make):
     backups = make()
     backups.config["backup"].pop("directory")
     backups.backup("save", code=78, text="write `backup: {directory: DIR}`, or `s3:`")
     backups.config.pop("backup")
-    backups.backup("verify", "latest", code=78, text="there is no place for archives")
+    backups.backup("verify", "latest", code=78, text="no store for archives")
 
 
-def test_a_sidecar_imports_nothing_of_it():
+def test_the_sidecar_does_not_import_backup():
     names = "[name for name in sys.modules if 'backup' in name or 'pyrage' in name]"
     code = f"import sys, lessee.cli.commands.run; print({names})"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

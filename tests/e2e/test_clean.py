@@ -1,4 +1,4 @@
-"""`lessee clean`: the files of the apps and what stands behind them are no more."""
+"""`lessee clean`: removes the apps' files, and revokes tokens and leases."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ def project(bao, sidecar, folder):
 
 
 def tokens(bao, project):
-    """How many are valid that this test's role has got."""
+    """The number of valid tokens of this test's role."""
     found = 0
     for key in bao.ask("LIST", "auth/token/accessors")["data"]["keys"]:
         try:
@@ -34,7 +34,7 @@ def tokens(bao, project):
     return found
 
 
-def test_what_render_has_left_is_removed_and_revoked_without_a_login_and_what_is_not_ours_stays(bao, project):
+def test_files_and_token_of_render_are_removed_without_a_login_and_other_files_stay(bao, project):
     assert project.command("render").returncode == 0
     (project.directory / "theirs").write_text("theirs")
     assert tokens(bao, project) == 1
@@ -48,42 +48,42 @@ def test_what_render_has_left_is_removed_and_revoked_without_a_login_and_what_is
     assert (again.returncode, "nothing to clean" in again.stderr) == (0, True)
 
 
-def test_the_files_go_though_the_state_has_gone_before_and_that_no_token_is_known_is_told(project):
+def test_files_are_removed_without_a_state_directory_and_the_missing_token_is_reported(project):
     assert project.command("render").returncode == 0
     shutil.rmtree(project.state)
     done = project.command("clean")
-    assert (done.returncode, "no token is known" in done.stderr) == (0, True), done.stderr
+    assert (done.returncode, "no saved token" in done.stderr) == (0, True), done.stderr
     assert not project.directory.exists()
     assert not project.state.exists()
 
 
-def test_a_process_that_cannot_be_is_one_that_has_gone(project):
+def test_an_impossible_pid_counts_as_exited(project):
     assert project.command("render").returncode == 0
     done = project.command("clean", "--after", "9" * 20)
-    assert (done.returncode, "it is gone already" in done.stderr) == (0, True), done.stderr
+    assert (done.returncode, "process already exited" in done.stderr) == (0, True), done.stderr
     assert not project.state.exists()
 
 
-def test_the_files_go_though_vault_is_away_and_what_is_left_there_is_told(project):
+def test_the_files_go_though_vault_is_unreachable_and_what_is_left_there_is_told(project):
     assert project.command("render").returncode == 0
-    kept = project.config["vault"]["address"]
+    address = project.config["vault"]["address"]
     [record] = project.state.glob("identity-*")
-    away = f"127.0.0.1:{free_port()}"
-    record.write_bytes(_moved(record.read_bytes(), kept, f"http://{away}"))
+    unreachable = f"127.0.0.1:{free_port()}"
+    record.write_bytes(_moved(record.read_bytes(), address, f"http://{unreachable}"))
     done = project.command("clean", "--timeout", "1s")
-    assert (done.returncode, "not all was revoked: connection refused" in done.stderr) == (69, True), done.stderr
+    assert (done.returncode, "not revoked: connection refused" in done.stderr) == (69, True), done.stderr
     assert not project.directory.exists()
     assert not project.state.exists()
 
 
-def test_a_running_agent_is_not_cleaned_away_under_its_app(project):
+def test_a_running_agent_is_not_cleaned_unreachable_under_its_app(project):
     project.start()
     done = project.command("clean")
-    assert (done.returncode, "another lessee holds this state; end it first" in done.stderr) == (73, True)
+    assert (done.returncode, "another lessee holds this state; stop that agent first" in done.stderr) == (73, True)
     assert (project.directory / "app.txt").read_text() == "canary-1c3"
 
 
-def test_in_the_background_it_waits_for_the_process_and_for_an_agent_that_outlives_it(bao, project):
+def test_in_the_background_it_waits_for_the_process_and_for_a_running_agent(bao, project):
     other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     project.start()
     done = project.command("clean", "--after", str(other.pid))
@@ -96,13 +96,13 @@ def test_in_the_background_it_waits_for_the_process_and_for_an_agent_that_outliv
     assert tokens(bao, project) == 0
 
 
-def test_in_the_background_a_path_that_is_relative_means_what_it_meant(tmp_path, memory):
+def test_in_the_background_relative_paths_stay_valid(tmp_path, memory):
     certificate(tls := tmp_path / "tls")
     [port] = ports(1)
     text = MEMORY.format(port=port).replace("http:", "https:")
     text = text.replace("tls_disable = true", f'tls_cert_file = "{tls}/tls.crt"\n tls_key_file = "{tls}/tls.key"')
     with Server(tmp_path, port, text, ca=tls / "ca.crt") as server:
-        token = opened(server)
+        token = initialize(server)
         (tmp_path / "password").write_text("canary-user")
         server.ask("POST", "secret/testing/db", {"password": "canary-1c3"}, token=token)
         sidecar = Sidecar(server.address, tmp_path, memory)
@@ -121,12 +121,12 @@ def test_in_the_background_a_path_that_is_relative_means_what_it_meant(tmp_path,
         assert len(before) - len(after) == 1
 
 
-def test_a_build_into_a_folder_ends_its_token_with_itself(bao, project):
+def test_render_with_output_revokes_its_token(bao, project):
     assert project.command("render", "--output", "out").returncode == 0
     assert tokens(bao, project) == 0
 
 
-def test_where_it_is_wished_the_token_is_revoked_before_a_program_begins_that_could_look_for_it(bao, project):
+def test_exec_once_with_on_stop_revoke_revokes_the_token_before_the_program_starts(bao, project):
     project.config["leases"] = {"on_stop": "revoke"}
     project.write_config()
     assert project.command("render").returncode == 0
@@ -137,11 +137,11 @@ def test_where_it_is_wished_the_token_is_revoked_before_a_program_begins_that_co
         bao.ask("GET", "auth/token/lookup-self", token=token)
 
 
-def opened(server):
-    """Initialise and unseal it, with a secret engine and a user that reads it; the root token."""
-    made = server.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
-    server.ask("PUT", "sys/unseal", {"key": made["keys"][0]})
-    token = made["root_token"]
+def initialize(server):
+    """Initialize and unseal a server with a secret engine and a user that may read it; return the root token."""
+    answer = server.ask("PUT", "sys/init", {"secret_shares": 1, "secret_threshold": 1})
+    server.ask("PUT", "sys/unseal", {"key": answer["keys"][0]})
+    token = answer["root_token"]
     eventually(lambda: not server.ask("GET", "sys/seal-status")["sealed"], "the unsealing")
     server.ask("POST", "sys/mounts/secret", {"type": "kv"}, token=token)
     policy = 'path "secret/testing/*" { capabilities = ["read"] }'
@@ -152,11 +152,11 @@ def opened(server):
     return token
 
 
-def _moved(record, kept, away):
-    """The ledger's record of an identity, whose Vault has another address now."""
-    said = json.loads(record)
-    block = base64.b64decode(said["block"])
-    assert kept.encode() in block
+def _moved(record, address, unreachable):
+    """The saved identity, with another address of Vault."""
+    saved = json.loads(record)
+    block = base64.b64decode(saved["block"])
+    assert address.encode() in block
     return json.dumps(
-        {**said, "block": base64.b64encode(block.replace(kept.encode(), away.encode())).decode()}
+        {**saved, "block": base64.b64encode(block.replace(address.encode(), unreachable.encode())).decode()}
     ).encode()

@@ -18,7 +18,7 @@ import pytest
 from lessee.config.parsing import parse
 from lessee.host.openbao import ROOT_TOKEN, OpenBao
 from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, policy, text_of
-from lessee.rendering.app_templates import compile_recipes, path_scope_of
+from lessee.rendering.app_templates import compile_apps, path_scope_of
 from lessee.rendering.templates import Compiler
 from support.needs import need
 from support.programs.sidecar import Sidecar, eventually
@@ -103,8 +103,8 @@ def rules():
         auths = {"web": auth, "other": auth | {"role_id_file": "/other"}}
         config = parse(json.dumps(configuration(situation, auths)), source="lessee.yaml", environ={})
         texts = {template: text for templates in situation.apps.values() for template, text in templates.items()}
-        recipes = compile_recipes(config, Compiler(texts.__getitem__, path_scope_of(config)))
-        for vault, some in identities(recipes.values(), config.vault).items():
+        compiled_apps = compile_apps(config, Compiler(texts.__getitem__, path_scope_of(config)))
+        for vault, some in identities(compiled_apps.values(), config.vault).items():
             for rule in policy(vault, some, situation.engine).rules:
                 yield name, some[0].app.name, rule.path
 
@@ -391,7 +391,7 @@ def test_online_an_operator_s_token_is_not_shown_to_another_server(server, print
     ("block", "token", "code", "words"),
     [
         ({"auth": {"wrapped": True}}, "", 77, "would spend the wrapping token"),
-        ({}, "", 77, "there is no such mount, or the token's policy grants nothing in it; set $VAULT_TOKEN"),
+        ({}, "", 77, "there is no such mount, or the token's policy grants nothing below it; set $VAULT_TOKEN"),
         ({}, "no-token", 77, "set $VAULT_TOKEN"),
         ({"address": "http://127.0.0.1:9"}, ROOT_TOKEN, 69, "connection refused"),
     ],
@@ -446,8 +446,8 @@ def test_a_rule_means_the_path_that_it_names_and_no_other(server, name):
     said = {"environment": "testing", "secrets": {"mount": "old"}, "apps": {"web": app}}
     config = parse(json.dumps(said), source="lessee.yaml", environ={})
     template = f"{{{{ secret({json.dumps(name)}) | length }}}}"
-    recipes = compile_recipes(config, Compiler(lambda _: template, path_scope_of(config)))
-    made = policy(config.vault, tuple(recipes.values()), Engine(1, detailed=False))
+    compiled_apps = compile_apps(config, Compiler(lambda _: template, path_scope_of(config)))
+    made = policy(config.vault, tuple(compiled_apps.values()), Engine(1, detailed=False))
     server.ask("PUT", "sys/policies/acl/odd", {"policy": text_of(made)})
     created = server.ask("POST", "auth/token/create", {"policies": ["odd"], "no_default_policy": True})
     token, path = created["auth"]["client_token"], f"old/testing/{name}"

@@ -1,4 +1,4 @@
-"""Gives each of several agents by one configuration a state of its own: two clients may start one MCP server."""
+"""Gives each concurrent session of one configuration its own state: two clients may start the same MCP server."""
 
 from contextlib import suppress
 from itertools import count
@@ -11,34 +11,36 @@ from lessee.publishing.state_store import StateLockedError, StateStore
 from lessee.telemetry.logs import log
 
 
-def begin(project: Project, environ: dict[str, str], *, patience: float, respawns: bool) -> tuple[Project, StateStore]:
-    """The configuration of the first session whose state nobody holds, and that state; `environ` is as it is then.
+def acquire_state(
+    project: Project, environ: dict[str, str], *, lock_timeout: float, respawns: bool
+) -> tuple[Project, StateStore]:
+    """The configuration and the state store of the first free session; sets its number in `environ`.
 
-    A number is taken again when its session is over, and with it the tokens and leases of one that was killed. A state
-    that is the same for all is waited for, `patience` seconds. Raises WriteError, and ConfigError where a session
-    would have what another has.
+    A number becomes free when its session ends; the next session reuses the tokens and leases of a killed one. Where
+    all sessions have the same `state_dir`, it waits up to `lock_timeout` seconds for the lock.
+    Raises WriteError, and ConfigError where two sessions would share a directory or a socket.
     """
     is_given = SESSION in environ
     for number in count(2):
         with suppress(StateLockedError):
-            return project, _ledger(project)
+            return project, _open_state_store(project)
         if is_given:
             break
-        following = _load(project, environ | {SESSION: str(number)}, respawns=respawns)
-        if following.config.state_dir == project.config.state_dir:
+        next_project = _load(project, environ | {SESSION: str(number)}, respawns=respawns)
+        if next_project.config.state_dir == project.config.state_dir:
             break
-        _refuse_shared(project, following)
-        log("info", "another session goes on", held=project.config.state_dir)
-        project, environ[SESSION] = following, str(number)
+        _require_distinct(project, next_project)
+        log("info", "session already running", state_dir=project.config.state_dir)
+        project, environ[SESSION] = next_project, str(number)
     try:
-        return project, _ledger(project, patience)
+        return project, _open_state_store(project, lock_timeout)
     except StateLockedError as exc:
-        todo = f"end that one, or write `state: …/${{{SESSION}:-1}}`, so that each session has its own"
+        todo = f"stop the other agent, or write `state_dir: …/${{{SESSION}:-1}}` to give each session its own state"
         raise StateLockedError(exc.what, where=exc.where, todo=todo) from None
 
 
-def _ledger(project: Project, patience: float = 0.0) -> StateStore:
-    return StateStore(Path(project.config.state_dir), allow_disk=project.config.allow_disk, patience=patience)
+def _open_state_store(project: Project, lock_timeout: float = 0.0) -> StateStore:
+    return StateStore(Path(project.config.state_dir), allow_disk=project.config.allow_disk, lock_timeout=lock_timeout)
 
 
 def _load(project: Project, environ: dict[str, str], *, respawns: bool) -> Project:
@@ -46,16 +48,20 @@ def _load(project: Project, environ: dict[str, str], *, respawns: bool) -> Proje
     return load(project.path, environ, only=app, prepare=False, for_child=True, respawns=respawns)
 
 
-def _refuse_shared(project: Project, following: Project) -> None:
-    [app], [its] = project.config.apps.values(), following.config.apps.values()
+def _require_distinct(project: Project, next_project: Project) -> None:
+    [app], [other] = project.config.apps.values(), next_project.config.apps.values()
     shared = {
-        f"apps.{app.name}.directory": app.directory == its.directory,
-        "status.socket": project.config.status.socket == following.config.status.socket,
+        f"apps.{app.name}.directory": app.directory == other.directory,
+        "status.socket": project.config.status.socket == next_project.config.status.socket,
     }
     problems = [
-        LesseeError("another session has it", where=where, todo=f"write `${{{SESSION}:-1}}` into it, as into `state`")
-        for where, is_so in shared.items()
-        if is_so
+        LesseeError(
+            "another session uses the same path",
+            where=where,
+            todo=f"include `${{{SESSION}:-1}}` in it, as in `state_dir`",
+        )
+        for where, is_shared in shared.items()
+        if is_shared
     ]
     if problems:
         raise ConfigError(problems)

@@ -1,4 +1,4 @@
-"""What is restored is what was looked at."""
+"""A restore writes exactly the planned archive."""
 
 import io
 from contextlib import closing
@@ -17,7 +17,7 @@ from lessee.ops.backup.restore import Restore, RestoreOptions
 from lessee.vault.admin import AdminClient
 from lessee.vault.transport import Address, Transport
 
-WISH = RestoreOptions(force=False, only="", authentication_expected=True)
+OPTIONS = RestoreOptions(force=False, only="", authentication_expected=True)
 
 
 @pytest.fixture
@@ -40,42 +40,42 @@ def saved(client, keys, tmp_path, *, by=None):
     return out
 
 
-def test_a_file_that_is_changed_after_it_was_looked_at_is_refused(client, keys, tmp_path):
+def test_an_archive_that_changed_after_its_inspection_is_refused(client, keys, tmp_path):
     file = saved(client, keys, tmp_path, by=keys)
-    restore_run = Restore(file, "here", keys, client, WISH)
+    restore = Restore(file, "here", keys, client, OPTIONS)
     client.write("secret/data/b", {"data": {"value": "mine"}})
     forged = saved(client, keys, tmp_path)
     client.delete("secret/metadata/b")
     file.seek(0)
     file.truncate()
     file.write(forged.getvalue())
-    with pytest.raises(ArchiveError, match="here: it is another one than a moment ago"):
-        restore_run.act()
+    with pytest.raises(ArchiveError, match="here: the archive changed since it was inspected"):
+        restore.apply()
     assert client.read("secret/data/b") is None
 
 
-def test_a_file_that_stays_is_restored(client, keys, tmp_path):
-    restore_run = Restore(saved(client, keys, tmp_path, by=keys), "here", keys, client, WISH)
+def test_an_unchanged_archive_is_restored(client, keys, tmp_path):
+    restore = Restore(saved(client, keys, tmp_path, by=keys), "here", keys, client, OPTIONS)
     client.delete("secret/metadata/a")
-    assert restore_run.look().writes == 1
-    assert restore_run.act() == 1
+    assert restore.plan().writes == 1
+    assert restore.apply() == 1
     assert client.read("secret/data/a")["data"] == {"value": 1}
 
 
-def test_what_is_changed_while_somebody_is_asked_is_not_written_over_unless_forced(client, keys, tmp_path):
+def test_a_secret_changed_since_the_plan_is_overwritten_only_with_force(client, keys, tmp_path):
     file = saved(client, keys, tmp_path, by=keys)
     client.delete("secret/metadata/a")
-    restore_run = Restore(file, "here", keys, client, WISH)
-    restore_run.check_overwrites(restore_run.look())
+    restore = Restore(file, "here", keys, client, OPTIONS)
+    restore.check_overwrites(restore.plan())
     client.write("secret/data/a", {"data": {"value": "mine"}})
-    with pytest.raises(DeniedError, match="secret/a: somebody has changed it since it was looked at"):
-        restore_run.act()
+    with pytest.raises(DeniedError, match="secret/a: another client changed the secret since the plan"):
+        restore.apply()
     assert client.read("secret/data/a")["data"] == {"value": "mine"}
-    Restore(file, "here", keys, client, RestoreOptions(force=True, only="", authentication_expected=True)).act()
+    Restore(file, "here", keys, client, RestoreOptions(force=True, only="", authentication_expected=True)).apply()
     assert client.read("secret/data/a")["data"] == {"value": 1}
 
 
-def test_with_a_part_no_settings_of_mounts_come_back_and_no_version_is_lost_for_want_of_them(client, keys, tmp_path):
+def test_a_partial_restore_leaves_the_settings_of_mounts_and_loses_no_version(client, keys, tmp_path):
     client.write("secret/config", {"max_versions": 20})
     for number in range(14):
         client.write("secret/data/a", {"data": {"value": number}})
@@ -86,12 +86,10 @@ def test_with_a_part_no_settings_of_mounts_come_back_and_no_version_is_lost_for_
     client.delete("sys/mounts/seal")
     client.write("secret/config", {"max_versions": 10})
     client.write("sys/mounts/secret/tune", {"description": "now"})
-    restore_run = Restore(
-        file, "here", keys, client, RestoreOptions(force=False, only="se", authentication_expected=True)
-    )
-    assert restore_run.look().changes == ()
-    restore_run.act()
+    restore = Restore(file, "here", keys, client, RestoreOptions(force=False, only="se", authentication_expected=True))
+    assert restore.plan().changes == ()
+    restore.apply()
     assert client.read("sys/mounts/secret/tune")["description"] == "now"
     assert client.read("secret/data/a", {"version": "1"})["data"] == {"value": 1}
     assert len(client.read("secret/metadata/a")["versions"]) == 15
-    assert restore_run.act() == 0
+    assert restore.apply() == 0

@@ -1,4 +1,4 @@
-"""What waits on a disk is readable to nobody, and comes back as it was or not at all."""
+"""Temporary files are encrypted, and are read back unaltered or not at all."""
 
 import hashlib
 import io
@@ -21,10 +21,10 @@ CANARY = b"canary-9d2f" * 9000
 
 
 @pytest.fixture
-def spool(tmp_path):
-    made = EncryptedTemporaryFile("kv.ndjson", tmp_path)
-    yield made
-    made.close()
+def temporary_file(tmp_path):
+    file = EncryptedTemporaryFile("kv.ndjson", tmp_path)
+    yield file
+    file.close()
 
 
 @pytest.fixture
@@ -33,39 +33,39 @@ def keys():
     return Keys((str(identity),), (str(identity.to_public()),))
 
 
-def test_it_comes_back_as_it_was_and_says_what_it_is(spool):
+def test_content_is_read_back_with_its_size_and_hash(temporary_file):
     for chunk in (CANARY, b"", b"rest"):
-        spool.write(chunk)
+        temporary_file.write(chunk)
     whole = CANARY + b"rest"
-    assert b"".join(spool.read()) == b"".join(spool.read()) == whole
-    member = spool.member
+    assert b"".join(temporary_file.read()) == b"".join(temporary_file.read()) == whole
+    member = temporary_file.member
     assert (member.name, member.size, member.sha256) == ("kv.ndjson", len(whole), hashlib.sha256(whole).hexdigest())
 
 
-def test_its_file_has_no_name_and_shows_nothing(spool, tmp_path):
-    spool.write(CANARY)
-    spool._file.flush()
+def test_the_file_has_no_name_and_is_encrypted(temporary_file, tmp_path):
+    temporary_file.write(CANARY)
+    temporary_file._file.flush()
     assert list(tmp_path.iterdir()) == []
-    content = Path(f"/proc/self/fd/{spool._file.fileno()}").read_bytes()
+    content = Path(f"/proc/self/fd/{temporary_file._file.fileno()}").read_bytes()
     assert len(content) == len(CANARY)
     assert b"canary" not in content
 
 
-def test_a_file_that_was_altered_is_not_taken(spool):
-    spool.write(CANARY)
-    spool._file.flush()
-    os.pwrite(spool._file.fileno(), b"x", 500)
+def test_an_altered_file_is_refused(temporary_file):
+    temporary_file.write(CANARY)
+    temporary_file._file.flush()
+    os.pwrite(temporary_file._file.fileno(), b"x", 500)
     with pytest.raises(ArchiveError, match="altered"):
-        list(spool.read())
+        list(temporary_file.read())
 
 
-def test_a_disk_that_is_full_is_told():
+def test_a_full_disk_is_reported():
     with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(WriteError, match="No space left") as caught:
         encrypt(iter([CANARY]), full, [pyrage.x25519.Identity.generate().to_public()])
     assert "canary" not in str(caught.value)
 
 
-# In a process of its own: the tests' own output may go to a file too.
+# In a separate process, because the limit would apply to the tests' own output too.
 FULL = """
 import resource, sys, tempfile
 from pathlib import Path
@@ -75,11 +75,11 @@ from lessee.ops.backup.temporary_files import EncryptedTemporaryFile
 from lessee.core.errors import WriteError
 resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8))
 folder = Path(sys.argv[1])
-spool = EncryptedTemporaryFile("kv.ndjson", folder)
+temporary_file = EncryptedTemporaryFile("kv.ndjson", folder)
 out = tempfile.TemporaryFile(dir=folder)
 def read():
-    spool.write(b"x" * 100)
-    list(spool.read())
+    temporary_file.write(b"x" * 100)
+    list(temporary_file.read())
 def write():
     encrypt(iter([b"x" * 100]), out, [pyrage.x25519.Identity.generate().to_public()])
 for act in (read, write):
@@ -87,18 +87,18 @@ for act in (read, write):
         act()
     except WriteError as exc:
         print(exc)
-spool.close()
+temporary_file.close()
 """
 
 
-def test_a_disk_that_is_found_full_only_at_the_end_is_told(tmp_path):
+def test_a_full_disk_at_the_end_is_reported(tmp_path):
     done = subprocess.run([sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, check=False)
     read, write = done.stdout.splitlines()
-    assert f"{tmp_path}: a temporary file cannot be written" in read
-    assert "the archive cannot be written" in write
+    assert f"{tmp_path}: cannot write a temporary file" in read
+    assert "cannot write the archive" in write
 
 
-def test_what_goes_wrong_while_it_is_read_is_raised_as_it_was():
+def test_errors_of_the_source_are_raised_unchanged():
     def chunks():
         yield CANARY
         raise KeyboardInterrupt
@@ -107,7 +107,7 @@ def test_what_goes_wrong_while_it_is_read_is_raised_as_it_was():
         encrypt(chunks(), io.BytesIO(), [pyrage.x25519.Identity.generate().to_public()])
 
 
-def test_who_stops_reading_leaves_no_thread(keys):
+def test_a_reader_that_stops_early_leaves_no_thread(keys):
     out = io.BytesIO()
     encrypt(iter([CANARY] * 20), out, [pyrage.x25519.Recipient.from_str(keys.public_keys[0])])
 

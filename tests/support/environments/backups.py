@@ -1,4 +1,4 @@
-"""A real server with something of all that can be saved, and `lessee backup` before it."""
+"""A real server with every kind of object that can be saved, and `lessee backup` for it."""
 
 import shutil
 import subprocess
@@ -21,12 +21,12 @@ KEY = bytes(32)
 
 
 def canary(*words):
-    """A value that must not be seen anywhere."""
+    """A value that must not appear in any output."""
     return "-".join((CANARY, *map(str, words)))
 
 
 def fill(server):
-    """Secrets in every state that a server knows, and roles of every method whose roles are saved."""
+    """Secrets in every possible state, and roles of every auth method whose roles are saved."""
     fill_secrets(server)
     ask = server.ask
     ask("PUT", "sys/policies/acl/app", {"policy": 'path "secret/data/production/*" { capabilities = ["read"] }'})
@@ -68,7 +68,7 @@ def fill_secrets(server):
         put(server, f"production/{name}", canary(name.encode().hex()))
     for number in range(3):
         put(server, "production/database/postgres", canary("postgres", number))
-    # Version 1 destroyed, 2 deleted, 3 there.
+    # Version 1 destroyed, 2 deleted, 3 readable.
     for number in range(3):
         put(server, "states/mixed", canary("mixed", number))
     ask("PUT", "secret/destroy/states/mixed", {"versions": [1]})
@@ -81,7 +81,7 @@ def fill_secrets(server):
     ask("POST", "secret/metadata/states/pruned", {"max_versions": 2, "custom_metadata": {"owner": "simba"}})
     for number in range(5):
         put(server, "states/pruned", canary("pruned", number))
-    # More versions than it keeps of new ones: the setting came later.
+    # More versions than max_versions allows, because it was lowered later.
     for number in range(4):
         put(server, "states/lowered", canary("lowered", number))
     ask("POST", "secret/metadata/states/lowered", {"max_versions": 1, "cas_required": True})
@@ -90,7 +90,7 @@ def fill_secrets(server):
     put(server, "states/expires", canary("expires"))
     ask("POST", "secret/data/states/typed", {"data": {"n": 1, "f": 1.5, "t": True, "z": None, "l": [1, {"a": CANARY}]}})
     ask("POST", "secret/data/states/empty", {"data": {}})
-    ask("POST", "sys/mounts/old", {"type": "kv", "options": {"version": "1"}, "description": "the first one"})
+    ask("POST", "sys/mounts/old", {"type": "kv", "options": {"version": "1"}, "description": "first mount"})
     for name in ("one", "folder/two"):
         ask("POST", f"old/{name}", {"value": canary("old", name)})
     ask("POST", "sys/mounts/team/kv", {"type": "kv", "options": {"version": "2"}})
@@ -100,13 +100,13 @@ def fill_secrets(server):
 
 
 def put(server, path, value):
-    from urllib.parse import quote  # noqa: PLC0415  # Names here are odd.
+    from urllib.parse import quote  # noqa: PLC0415  # These names need quoting.
 
     server.ask("POST", f"secret/data/{quote(path)}", {"data": {"value": value}})
 
 
 def contents(server, mounts=MOUNTS):
-    """All secrets with all versions; not when they were written."""
+    """All secrets with all versions, without times."""
     found = {}
     with closing(Transport(Address(server.address))) as transport:
         for secret in secrets(AdminClient(transport, ROOT_TOKEN), mounts, KEY):
@@ -116,7 +116,7 @@ def contents(server, mounts=MOUNTS):
 
 
 def without_pruned(found):
-    """Placeholders for versions that the first server had forgotten are destroyed."""
+    """Without destroyed versions: they are placeholders for versions that the first server had dropped."""
     return {
         where: (current, settings, [version for version in versions if not version[2]])
         for where, (current, settings, versions) in found.items()
@@ -124,7 +124,7 @@ def without_pruned(found):
 
 
 class Backups(Sidecar):
-    """`lessee backup` with a configuration, a key and a folder of its own."""
+    """`lessee backup` with its own configuration, key and directory."""
 
     def __init__(self, address, disk, memory, **block):
         super().__init__(address, disk, memory)
@@ -134,7 +134,7 @@ class Backups(Sidecar):
         self.environ["LESSEE_BACKUP_KEY_FILE"] = str(self.key)
 
     def backup(self, *arguments, code=0, text="", **settings):
-        """Run it; what it said on stdout. It must end with `code`, and say no value."""
+        """Run `lessee backup` and return its output. Checks the exit code, and that no value is printed."""
         self.write_config()
         said = self.command("backup", *arguments, **settings)
         assert said.returncode == code, (said.returncode, said.stdout, said.stderr)
@@ -144,7 +144,7 @@ class Backups(Sidecar):
         return said.stdout if code in {0, 1} else said.stderr
 
     def save(self, **settings):
-        """The new archive."""
+        """Save, and return the new archive."""
         before = set(self.found())
         self.backup("save", **settings)
         (new,) = set(self.found()) - before
@@ -155,7 +155,7 @@ class Backups(Sidecar):
 
 
 def make_key(path: Path):
-    """An identity file as `age-keygen` makes it; its public key."""
+    """Write an identity file as `age-keygen` does; return the public key."""
     import pyrage  # noqa: PLC0415  # Only these tests need it.
 
     identity = pyrage.x25519.Identity.generate()

@@ -1,4 +1,4 @@
-"""Archives that are cut, altered or forged, each in one way, and what must be said of it."""
+"""Truncated, altered and forged archives, each with the expected exit code and error."""
 
 import gzip
 import hashlib
@@ -21,7 +21,7 @@ REFUSED, NO_ARCHIVE = 77, 65
 
 @dataclass
 class Forger:
-    """Who knows the public key, and has an archive to begin with."""
+    """An attacker with the public key and an archive."""
 
     key: Path
     archive: Path
@@ -56,7 +56,7 @@ class Forger:
         return self.encrypted(out.getvalue() + (bytes(1024) if end else b""))
 
     def with_(self, *, authenticated=False, manifest=None, **changes):
-        """With members changed, and a manifest that fits. `sealed`: by who has the key after all."""
+        """Change members, with a matching manifest. `authenticated`: with the HMAC of the key."""
         members = self.members | {_NAMES[name]: content for name, content in changes.items()}
         manifest = manifest or self.manifest()
         manifest["members"] = [
@@ -90,11 +90,11 @@ def flipped(content, at):
 
 
 def cut_or_altered(forger):
-    """What anybody can do to a file."""
+    """Changes without any key."""
     whole, header = forger.bytes, forger.header
     assert len(whole) > header + 16 + 3 * CHUNK
     first, second = (whole[header + 16 + n * CHUNK :][:CHUNK] for n in (0, 1))
-    age = "age does not find it whole"
+    age = "age cannot authenticate it"
     return {
         "empty": (b"", age),
         "a text": (b"this is no archive\n" * 100, age),
@@ -121,7 +121,7 @@ def cut_or_altered(forger):
 
 
 def forged(forger):
-    """What who knows the public key can do, and who has the key itself."""
+    """Archives made with the public key, and with the key itself."""
     m, manifest = forger.members, forger.manifest
     names = list(m)
     secret = json.loads(m["kv.ndjson"].splitlines()[0])
@@ -133,92 +133,106 @@ def forged(forger):
     another = {**secret, "versions": [_as_saved(manifest()["key"], secret, version) for version in versions]}
     elsewhere = {**secret, "path": "../../sys/policies/acl/root"}
     outside = {**secret, "mount": "sys/"}
-    seal_of = "not sealed with your key"
+    no_hmac = "not authenticated with your key"
     return {
-        "without a seal": (forger.with_manifest(manifest()), REFUSED, seal_of),
-        "values changed, and all checksums": (forger.with_(kv=_lines(m["kv.ndjson"], another)), REFUSED, seal_of),
-        "of another cluster": (forger.with_manifest(manifest(cluster_id="x"), authenticated=True), REFUSED, "another cluster"),
+        "without an HMAC": (forger.with_manifest(manifest()), REFUSED, no_hmac),
+        "values changed, and all checksums": (forger.with_(kv=_lines(m["kv.ndjson"], another)), REFUSED, no_hmac),
+        "of another cluster": (
+            forger.with_manifest(manifest(cluster_id="x"), authenticated=True),
+            REFUSED,
+            "another cluster",
+        ),
         "of a newer server": (
             forger.with_manifest(manifest(server_version="99.0.0"), authenticated=True),
             REFUSED,
             "newer server",
         ),
-        "of a newer lessee": (forger.with_manifest(manifest(format=2), authenticated=True), NO_ARCHIVE, "it has format 2"),
-        "of format 0": (forger.with_manifest(manifest(format=0), authenticated=True), NO_ARCHIVE, "it has format 0"),
-        "the seal of another manifest": (
+        "of a newer lessee": (
+            forger.with_manifest(manifest(format=2), authenticated=True),
+            NO_ARCHIVE,
+            "the archive has format 2",
+        ),
+        "of format 0": (
+            forger.with_manifest(manifest(format=0), authenticated=True),
+            NO_ARCHIVE,
+            "the archive has format 0",
+        ),
+        "the HMAC of another manifest": (
             forger.packed((m | {"manifest.json": m["manifest.json"].replace(b'"counts"', b'"Counts"')}).items()),
             NO_ARCHIVE,
-            "makes no sense",
+            "is malformed",
         ),
-        "a manifest changed under its seal": (
+        "a manifest changed after its HMAC": (
             forger.packed(
                 (m | {"manifest.json": m["manifest.json"].replace(b"vault-cluster", b"fault-cluster")}).items()
             ),
             NO_ARCHIVE,
-            "the seal is wrong",
+            "its HMAC is wrong",
         ),
         "members swapped": (
             forger.packed((n, m[n]) for n in [*names[:2], *names[:1:-1]]),
             NO_ARCHIVE,
-            "where it should be",
+            "missing or misplaced",
         ),
-        "a member missing": (forger.packed((n, m[n]) for n in names[:-1]), NO_ARCHIVE, "kv.ndjson is not in it"),
+        "a member missing": (forger.packed((n, m[n]) for n in names[:-1]), NO_ARCHIVE, "its kv.ndjson is missing"),
         "a member more": (forger.packed([*m.items(), ("more", b"x")]), NO_ARCHIVE, "does not name"),
         "a member that leads elsewhere": (
             forger.packed([*m.items(), ("../../etc/cron.d/x", b"x")]),
             NO_ARCHIVE,
             "does not name",
         ),
-        "a link": (forger.packed((m | {"server.ndjson": link}).items()), NO_ARCHIVE, "no file"),
+        "a link": (forger.packed((m | {"server.ndjson": link}).items()), NO_ARCHIVE, "not a regular file"),
         "a member altered": (
             forger.packed((m | {"kv.ndjson": m["kv.ndjson"].replace(b"canary", b"kanary")}).items()),
             NO_ARCHIVE,
-            "is not what",
+            "does not match the hash",
         ),
         "a member shorter": (
             forger.packed((m | {"kv.ndjson": m["kv.ndjson"][:-9]}).items()),
             NO_ARCHIVE,
-            "not as long",
+            "another size",
         ),
-        "no end": (forger.packed(m.items(), end=False), NO_ARCHIVE, "ends too early"),
-        "something after the end": (forger.encrypted(forger.clear + b"x" * 512), NO_ARCHIVE, "more in it"),
-        "no tar file": (forger.encrypted(b"x" * 5000), NO_ARCHIVE, "no tar file"),
-        "nothing encrypted": (forger.encrypted(b""), NO_ARCHIVE, "ends too early"),
+        "no end": (forger.packed(m.items(), end=False), NO_ARCHIVE, "is truncated"),
+        "something after the end": (forger.encrypted(forger.clear + b"x" * 512), NO_ARCHIVE, "data after the end"),
+        "no tar file": (forger.encrypted(b"x" * 5000), NO_ARCHIVE, "contains no tar file"),
+        "nothing encrypted": (forger.encrypted(b""), NO_ARCHIVE, "is truncated"),
         "a manifest of a terabyte": (forger.packed([("manifest.json", huge)]), NO_ARCHIVE, "too large"),
         "a line without an end": (
             forger.with_(kv=b"x" * (70 << 20), authenticated=True),
             NO_ARCHIVE,
-            "a line of its kv.ndjson is too long",
+            "a record in its kv.ndjson is too long",
         ),
         "a version that is not what was saved": (
             forger.with_(kv=_lines(m["kv.ndjson"], {**secret, "versions": versions}), authenticated=True),
             NO_ARCHIVE,
-            "is not what was saved",
+            "does not match its fingerprint",
         ),
         "a secret less than counted": (
             forger.with_(kv=m["kv.ndjson"].split(b"\n", 1)[1], authenticated=True),
             NO_ARCHIVE,
-            "not as much in it",
+            "numbers of records differ",
         ),
         "a secret that leads elsewhere": (
             forger.with_(kv=_lines(m["kv.ndjson"], elsewhere), authenticated=True),
             NO_ARCHIVE,
-            "leads elsewhere",
+            "has a path with",
         ),
         "a secret outside its mounts": (
             forger.with_(kv=_lines(m["kv.ndjson"], outside), authenticated=True),
             NO_ARCHIVE,
-            "is not what was saved",
+            "does not match its fingerprint",
         ),
-        "a policy where none stands": (
-            forger.with_(server=m["server.ndjson"].replace(b"sys/policies/acl/default", b"sys/seal"), authenticated=True),
+        "a policy at another path": (
+            forger.with_(
+                server=m["server.ndjson"].replace(b"sys/policies/acl/default", b"sys/seal"), authenticated=True
+            ),
             NO_ARCHIVE,
-            "is not where a policy stands",
+            "is not a path of a policy",
         ),
-        "lines that make no sense": (
+        "malformed records": (
             forger.with_(server=b"{}\n" * 3, authenticated=True),
             NO_ARCHIVE,
-            "makes no sense",
+            "is malformed",
         ),
         "a bomb for a raft snapshot": (
             forger.with_(snapshot=gzip.compress(bytes(200 << 20)), authenticated=True),

@@ -1,1 +1,1 @@
-"""One module a command."""
+"""The commands of the sidecar, one module for each."""

@@ -13,7 +13,7 @@ import msgspec
 from lessee.config import App, Config, Vault
 from lessee.core.errors import VaultUnreachableError, WriteError
 from lessee.core.redaction import Redactor
-from lessee.host.directories import cannot_write
+from lessee.host.directories import translate_write_errors
 from lessee.host.project import find, read
 from lessee.process.hardening import make_private
 from lessee.publishing.publication_store import PublicationStore
@@ -53,7 +53,7 @@ def _clean(config: Config, environ: Mapping[str, str], timeout: float) -> None:
     """Raises WriteError or VaultUnreachableError, after everything else was cleaned."""
     state = Path(config.state_dir)
     published = [app for app in config.apps.values() if _has_published_files(Path(app.directory))]
-    with cannot_write(state):
+    with translate_write_errors(state):
         known = state.exists()
     if not known and not published:
         log("info", "nothing to clean", state_dir=config.state_dir)

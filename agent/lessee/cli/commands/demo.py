@@ -1,4 +1,4 @@
-"""`lessee demo`: the main job on this machine, with a real server, a real agent and a real app."""
+"""`lessee demo`: the path of a secret on this machine, with a real server, agent and app."""
 
 import argparse
 import os
@@ -46,26 +46,26 @@ _APP = """\
 import ctypes, hashlib, os, signal, sys, time
 ctypes.CDLL(None).prctl(15, b"lessee-demo-app", 0, 0, 0)  # PR_SET_NAME
 def read(*_):
-    heard = time.time()
+    received_at = time.time()
     text = open(sys.argv[1]).read()
     names = " ".join(line.partition("=")[0] for line in text.splitlines())
-    print(heard, hashlib.sha256(text.encode()).hexdigest()[:8], names, flush=True)
+    print(received_at, hashlib.sha256(text.encode()).hexdigest()[:8], names, flush=True)
 signal.signal(signal.SIGHUP, read)
 read()
 while True:
     signal.pause()
 """
 
-_PATIENCE = 20.0
+_TIMEOUT = 20.0
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ends in less than a minute and leaves nothing behind; no value is ever shown."""
-    # The demo is ended as it is cleaned up: by leaving the stack.
+    """Ends within a minute, removes everything, and prints no secret value."""
+    # Leaving the stack stops all processes and removes all files.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
         try:
-            _show(stack)
+            _run_steps(stack)
             if arguments.keep:
                 print("\nrunning until Ctrl-C")
                 signal.pause()
@@ -74,10 +74,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _show(stack: ExitStack) -> None:
+def _run_steps(stack: ExitStack) -> None:
     disk = _folder(stack, None)
     memory = _folder(stack, _memory())
-    say = _Narrator()
+    say = _StepPrinter()
 
     server = stack.enter_context(OpenBao(disk))
     say(f"an OpenBao server, in memory, at {server.address}")
@@ -85,7 +85,7 @@ def _show(stack: ExitStack) -> None:
     server.put("demo/database/postgres", username="shop", password=secrets.token_urlsafe(24))
     for name, value in zip(("role_id", "secret_id"), server.approle("shop", _POLICY), strict=True):
         (disk / name).write_text(value, encoding="utf-8")
-    say("a policy, an AppRole, and a first secret: secret/demo/database/postgres")
+    say("a policy, an AppRole role, and a secret: secret/demo/database/postgres")
 
     (disk / "lessee.yaml").write_text(
         _CONFIG.format(address=server.address, disk=disk, memory=memory), encoding="utf-8"
@@ -95,43 +95,43 @@ def _show(stack: ExitStack) -> None:
     agent = _start(stack, disk / "agent.log", "-m", "lessee", "run", "--config", str(disk / "lessee.yaml"))
     file = memory / "shop" / "shop.env"
     _wait(file.exists, agent, disk / "agent.log")
-    say(f"the agent: logged in and rendered {file.name} within {time.monotonic() - started:.2f} s of its start")
+    say(f"the agent logged in and rendered {file.name} within {time.monotonic() - started:.2f} s of its start")
     print(f"      {file} -> {file.readlink()}, mode {file.stat().st_mode & 0o777:04o}, on tmpfs")
 
     app = subprocess.Popen([sys.executable, "-c", _APP, str(file)], stdout=subprocess.PIPE, text=True)
     stack.callback(_end, app)
-    _, fingerprint, names = _hear(app)
+    _, fingerprint, names = _read_app_output(app)
     say(f"an app without any Vault library reads the file: {names} (fingerprint {fingerprint})")
 
     for _ in range(3):
         fingerprint = _rotate(server, app, fingerprint, say)
-    look = partial(ask, memory / "state" / "status.sock", "GET", "/status.json")
-    # The agent knows a moment after the app that this has been told.
-    _wait(lambda: not look()["apps"]["shop"]["notify"]["owed"], agent, disk / "agent.log")
-    status = look()
+    read_status = partial(ask, memory / "state" / "status.sock", "GET", "/status.json")
+    # The agent records the notification a moment after the app gets it.
+    _wait(lambda: not read_status()["apps"]["shop"]["notify"]["owed"], agent, disk / "agent.log")
+    status = read_status()
     shop = status["apps"]["shop"]
     say(
         f"the agent's status: generation {shop['generation']}, {shop['state']}, fresh={status['fresh']}, "
         f"{status['totals']['logins']} login, {status['totals']['requests']} requests in all"
     )
-    print("\nWrite your own: see the README, then `lessee check` and `lessee run`.")
+    print("\nNext: write your own lessee.yaml (see the README), then run `lessee check` and `lessee run`.")
 
 
-def _rotate(server: OpenBao, app: "subprocess.Popen[str]", before: str, say: "_Narrator") -> str:
-    time.sleep(0.1 + secrets.randbelow(1000) / 1000)  # at any moment of a round
+def _rotate(server: OpenBao, app: "subprocess.Popen[str]", before: str, say: "_StepPrinter") -> str:
+    time.sleep(0.1 + secrets.randbelow(1000) / 1000)  # At a random moment between two polls.
     version = server.put("demo/database/postgres", username="shop", password=secrets.token_urlsafe(24))
     written = time.time()
-    heard, fingerprint, _ = _hear(app)
-    while fingerprint == before:  # it started so soon after the first files that it was told of them once more
-        heard, fingerprint, _ = _hear(app)
+    received_at, fingerprint, _ = _read_app_output(app)
+    while fingerprint == before:  # An app that starts right after the first files is notified of them again.
+        received_at, fingerprint, _ = _read_app_output(app)
     say(
         f"version {version} written to Vault; the app got SIGHUP and read the new file "
-        f"{(heard - written) * 1000:.0f} ms later (fingerprint {fingerprint})"
+        f"{(received_at - written) * 1000:.0f} ms later (fingerprint {fingerprint})"
     )
     return fingerprint
 
 
-class _Narrator:
+class _StepPrinter:
     def __init__(self) -> None:
         self._step = 0
         self._start = time.monotonic()
@@ -143,10 +143,10 @@ class _Narrator:
 
 def _memory() -> str | None:
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    for place in (runtime, "/dev/shm", "/run"):  # noqa: S108  # A folder of a random name is made in it.
+    for place in (runtime, "/dev/shm", "/run"):  # noqa: S108  # The demo creates a directory with a random name in it.
         if place and os.access(place, os.W_OK):
             return place
-    raise LesseeError("there is no tmpfs to write to", where="/dev/shm", todo="mount one there")  # noqa: S108
+    raise LesseeError("no writable tmpfs", where="/dev/shm", todo="mount one there")  # noqa: S108
 
 
 def _folder(stack: ExitStack, place: str | None) -> Path:
@@ -174,17 +174,17 @@ def _end(process: "subprocess.Popen[bytes] | subprocess.Popen[str]") -> None:
         process.stdout.close()
 
 
-def _wait(there: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not there():
+def _wait(condition: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + _TIMEOUT
+    while not condition():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise LesseeError("the agent did not get as far", where=str(log), todo=log.read_text(errors="replace"))
+            raise LesseeError("the agent did not succeed in time", where=str(log), todo=log.read_text(errors="replace"))
         time.sleep(0.005)
 
 
-def _hear(app: "subprocess.Popen[str]") -> tuple[float, str, str]:
+def _read_app_output(app: "subprocess.Popen[str]") -> tuple[float, str, str]:
     assert app.stdout is not None
     line = app.stdout.readline().split(maxsplit=2)
     if not line:
-        raise LesseeError("the demo's app ended")
+        raise LesseeError("the demo's app exited")
     return float(line[0]), line[1], line[2].strip()

@@ -1,4 +1,4 @@
-"""`lessee exec`: the sidecar with the app as its child."""
+"""`lessee exec`: runs the sidecar with the app as its child process."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from lessee.agent.loop import Agent
 from lessee.agent.machine.state import State
 from lessee.agent.machine.status.one_shot import outcomes, unfinished
 from lessee.cli import sessions
-from lessee.cli.commands.run import REVOKE_TIMEOUT, opened, serving
+from lessee.cli.commands.run import REVOKE_TIMEOUT, prepare, running_agent
 from lessee.core.errors import LesseeError, UsageError
 from lessee.core.paths import DynamicSecret
 from lessee.core.redaction import Redactor
@@ -37,115 +37,113 @@ _FORWARDED = (
     signal.SIGWINCH,
 )
 
-_PATIENCE = 10.0
-"""Seconds for which one that is soon gone waits for another such, where all have one state."""
+_LOCK_TIMEOUT = 10.0
+"""Seconds to wait for another `exec --once` to release a shared state directory."""
 
-_Ended = Mapping[str, LesseeError | None]
+_Outcomes = Mapping[str, LesseeError | None]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Until the child ends; its exit code is ours."""
-    before = make_private(for_good=False)
-    # The child inherits what is blocked.
+    """Runs until the child exits, and returns its exit code."""
+    inherited = make_private(for_good=False)
+    # The child inherits the signal mask.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     environ = dict(os.environ)
     respawns = arguments.respawn is not None
     if respawns:
-        _refuse_to_respawn(arguments)
-    project, redactor = opened(arguments, environ, only=arguments.app, respawns=respawns)
+        _check_respawn(arguments)
+    project, redactor = prepare(arguments, environ, only=arguments.app, respawns=respawns)
     if arguments.once:
-        _refuse_leases(project)
-    patience = min(arguments.timeout, _PATIENCE) if arguments.once else 0.0
-    project, ledger = sessions.begin(project, environ, patience=patience, respawns=respawns)
+        _require_no_leases(project)
+    lock_timeout = min(arguments.timeout, _LOCK_TIMEOUT) if arguments.once else 0.0
+    project, state_store = sessions.acquire_state(project, environ, lock_timeout=lock_timeout, respawns=respawns)
     supervisor = Supervisor(
         arguments.program,
         lambda: environ_of_programs(os.environ),
-        before=before,
+        before=inherited,
         restart=project.config.restart,
         respawns=respawns,
     )
     if not arguments.once:
-        return _supervise(arguments, project, ledger, redactor, environ, supervisor)
-    code = _publish(arguments, project, ledger, redactor, environ, supervisor)
+        return _supervise(arguments, project, state_store, redactor, environ, supervisor)
+    code = _publish(arguments, project, state_store, redactor, environ, supervisor)
     if code == 0:
-        become(arguments.program, supervisor.environment, before)
+        become(arguments.program, supervisor.environment, inherited)
     return code
 
 
 def _supervise(
     arguments: argparse.Namespace,
     project: Project,
-    ledger: StateStore,
+    state_store: StateStore,
     redactor: Redactor,
     environ: Mapping[str, str],
     supervisor: Supervisor,
 ) -> int:
-    def first(states: Sequence[State]) -> _Ended | None:
-        # What is over before it begins, by a signal, has nothing to wait for.
+    def first(states: Sequence[State]) -> _Outcomes | None:
+        # A signal may end the child before it starts: then there is nothing to wait for.
         return {} if supervisor.turn(boot_time()) is not None else outcomes(states)
 
     def obey_signals(agent: Agent) -> None:
         _obey_signals(agent, supervisor)
 
-    with serving(project, ledger, redactor, environ, obey_signals, supervisor=supervisor) as agent:
+    with running_agent(project, state_store, redactor, environ, obey_signals, supervisor=supervisor) as agent:
         ended = agent.run(first, arguments.timeout)
-        code = _first_failure(ended if ended is not None else unfinished(agent.states), redactor)
+        code = _report_failures(ended if ended is not None else unfinished(agent.states), redactor)
         if code == 0:
             supervisor.begin()
             code = agent.run(lambda _states: supervisor.turn(boot_time())) or 0
         agent.leave(REVOKE_TIMEOUT)
-    log("info", "stopped", code=code, note="the files stay")
+    log("info", "agent stopped", code=code, note="the files stay")
     return code
 
 
 def _publish(
     arguments: argparse.Namespace,
     project: Project,
-    ledger: StateStore,
+    state_store: StateStore,
     redactor: Redactor,
     environ: Mapping[str, str],
     supervisor: Supervisor,
 ) -> int:
-    """Once; no agent stays."""
-    with closing(ledger):
+    """Publish once, without an agent that remains."""
+    with closing(state_store):
         agent = Agent(
             project,
-            Effects(PublicationStore(ledger), ledger, redactor, environ, supervisor),
+            Effects(PublicationStore(state_store), state_store, redactor, environ, supervisor),
             seed=int.from_bytes(os.urandom(8)),
             notifies=False,
             whole=False,
             stays=False,
         )
-        code = _first_failure(agent.run(outcomes, arguments.timeout) or unfinished(agent.states), redactor)
+        code = _report_failures(agent.run(outcomes, arguments.timeout) or unfinished(agent.states), redactor)
         agent.leave(REVOKE_TIMEOUT)
     return code
 
 
-def _refuse_to_respawn(arguments: argparse.Namespace) -> None:
+def _check_respawn(arguments: argparse.Namespace) -> None:
     """Raises UsageError."""
     if arguments.once:
-        raise UsageError(
-            "leaves nobody to start the server anew", where="--once", todo="leave it out, or leave --respawn out"
-        )
+        raise UsageError("no agent remains to restart the server", where="--once", todo="omit --once or --respawn")
     for descriptor, name in enumerate(("standard input", "standard output")):
         try:
             os.fstat(descriptor)
         except OSError:
-            raise UsageError("it is closed", where=name, todo="let the client speak to the server by it") from None
+            raise UsageError("it is closed", where=name, todo="the MCP client must connect it") from None
 
 
-def _refuse_leases(project: Project) -> None:
-    for app, recipe in project.recipes.items():
-        leased = sorted(str(need) for need in recipe.needs if isinstance(need, DynamicSecret))
+def _require_no_leases(project: Project) -> None:
+    for app, compiled_app in project.compiled_apps.items():
+        leased = sorted(str(need) for need in compiled_app.references if isinstance(need, DynamicSecret))
         if leased:
             raise UsageError(
-                f"--once leaves nobody to renew what ends: {', '.join(leased)}",
+                f"with --once no agent remains to renew leases: {', '.join(leased)}",
                 where=app,
-                todo="leave --once out, or have its templates read KV secrets alone",
+                todo="omit --once, or read only KV secrets in its templates",
             )
 
 
-def _first_failure(ended: _Ended, redactor: Redactor) -> int:
+def _report_failures(ended: _Outcomes, redactor: Redactor) -> int:
     for error in ended.values():
         if error is not None:
             print(f"lessee: {redactor.clean(str(error))}", file=sys.stderr)
@@ -159,6 +157,6 @@ def _obey_signals(agent: Agent, supervisor: Supervisor) -> None:
     # A handler only enqueues: the loop acts.
     signal.signal(signal.SIGCHLD, lambda *_: supervisor.look())
     for number in _FORWARDED:
-        # As by nohup(1), or in a script's background.
+        # It is ignored under nohup(1), or in a script's background job.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda number, _frame: supervisor.forward(number))

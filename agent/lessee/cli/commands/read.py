@@ -1,4 +1,4 @@
-"""`lessee read`: several files of one generation, for who cannot open them through one descriptor."""
+"""`lessee read`: prints files of one generation, for programs that cannot read through a directory descriptor."""
 
 import argparse
 import os
@@ -10,12 +10,12 @@ from lessee.publishing.reader import read_whole
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """One file goes to stdout as it is, several as one JSON object; nothing goes there unless all were read."""
+    """Prints one file unchanged, several as one JSON object; prints nothing unless all files were read."""
     contents = read_whole(_directory(arguments), arguments.files, timeout=arguments.timeout)
     form = arguments.format or ("raw" if len(contents) == 1 else "json")
     whole = _json(contents) if form == "json" else b"".join(contents[name] for name in arguments.files)
     sys.stdout.buffer.write(whole)
-    # What cannot be written is to be told while there is somebody to tell.
+    # Flushed here, so that a write error is reported.
     sys.stdout.buffer.flush()
     return 0
 
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _directory(arguments: argparse.Namespace) -> Path:
     if arguments.directory is not None:
         return Path(arguments.directory)
-    # An app's container has no configuration, and then needs none of what reads it.
+    # Imported here: an app's container has no configuration and passes --directory.
     from lessee.host.project import app_of, find, read
 
     environ = dict(os.environ)

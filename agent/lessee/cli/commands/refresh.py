@@ -1,4 +1,4 @@
-"""`lessee refresh`: tell a running agent to look now."""
+"""`lessee refresh`: has a running agent check its secrets now."""
 
 import argparse
 
@@ -8,10 +8,10 @@ from lessee.status.server import ask
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Ends when the agent has taken it in; what it finds is in its log and status."""
+    """Returns when the agent has accepted the request. The result is in its log and status."""
     answer = ask(socket_of(arguments), "POST", "/refresh", arguments.paths)
     if answer["unknown"]:
         todo = "`lessee status` lists the paths that templates read"
         raise UsageError(f"no template reads {', '.join(answer['unknown'])}", todo=todo)
-    print("looking at " + (", ".join(arguments.paths) or "everything"))
+    print("checking " + (", ".join(arguments.paths) or "all secrets"))
     return 0

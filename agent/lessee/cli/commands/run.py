@@ -1,4 +1,4 @@
-"""`lessee run`: the sidecar."""
+"""`lessee run`: runs the sidecar."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ from lessee.process.hardening import make_private
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateStore
 from lessee.telemetry.logs import log, open_log
-from lessee.telemetry.setup import tracing
+from lessee.telemetry.setup import start_tracing
 
 if TYPE_CHECKING:
     from lessee.agent.child_supervisor import Supervisor
@@ -32,29 +32,29 @@ if TYPE_CHECKING:
 
 
 REVOKE_TIMEOUT = 8.0
-"""Seconds: containers are killed ten after they were asked to stop."""
+"""Seconds: Docker kills a container ten seconds after SIGTERM."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Until SIGTERM or SIGINT; then the files stay, for the app still runs."""
+    """Runs until SIGTERM or SIGINT. The files stay, because the app may still run."""
     make_private()
     environ = dict(os.environ)
-    project, redactor = opened(arguments, environ)
-    _refuse_children(project)
-    ledger = StateStore(Path(project.config.state_dir), allow_disk=project.config.allow_disk)
-    with serving(project, ledger, redactor, environ, _obey_signals) as agent:
+    project, redactor = prepare(arguments, environ)
+    _require_no_children(project)
+    state_store = StateStore(Path(project.config.state_dir), allow_disk=project.config.allow_disk)
+    with running_agent(project, state_store, redactor, environ, _obey_signals) as agent:
         agent.run(announcing(environ))
         agent.leave(REVOKE_TIMEOUT, revoke=arguments.revoke)
-    log("info", "stopped", note="the files stay")
+    log("info", "agent stopped", note="the files stay")
     return 0
 
 
-def opened(
+def prepare(
     arguments: argparse.Namespace, environ: Mapping[str, str], *, only: str | None = None, respawns: bool = False
 ) -> tuple[Project, Redactor]:
-    """The configuration, of all or of the one app that has a child, and the log. Raises ConfigError.
+    """Load the configuration, of all apps or of `only` one, and open the log. Raises ConfigError.
 
-    `respawns`: as of `load`.
+    `respawns`: as for `load`.
     """
     path = find(arguments.config, environ)
     project = load(path, environ, only=only, prepare=False, for_child=only is not None, respawns=respawns)
@@ -62,47 +62,48 @@ def opened(
     redactor = redactor_for(getattr(arguments, "mask", None), environ)
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)
     config = project.config
-    log("info", "starting", config=str(project.path), vault=config.vault.address, apps=", ".join(config.apps))
+    log("info", "agent starting", config=str(project.path), vault=config.vault.address, apps=", ".join(config.apps))
     if config.vault.tls_skip_verify:
         log(
             "warning",
-            "vault.insecure: Vault's certificate is not checked; anyone on the way can read all secrets",
+            "vault certificate not verified: anyone on the network can read all secrets",
+            key="vault.insecure",
         )
     return project, redactor
 
 
 @contextmanager
-def serving(
+def running_agent(
     project: Project,
-    ledger: StateStore,
+    state_store: StateStore,
     redactor: Redactor,
     environ: Mapping[str, str],
     obey_signals: Callable[[Agent], None],
     *,
     supervisor: "Supervisor | None" = None,
 ) -> Iterator[Agent]:
-    """An agent that can be asked how it is, and takes up edits; it is still to be run. Raises WriteError.
+    """An agent with its status server, configuration reload and event source, ready to run. Raises WriteError.
 
-    The ledger is closed in the end.
+    Closes the state store at the end.
     """
     with ExitStack() as stack:
-        stack.enter_context(closing(ledger))
+        stack.enter_context(closing(state_store))
         trail = stack.enter_context(audit_recorder(project.config, "agent", redactor, environ))
-        traced = stack.enter_context(tracing(project.config, redactor, environ))
+        traced = stack.enter_context(start_tracing(project.config, redactor, environ))
         agent = Agent(
             project,
-            Effects(PublicationStore(ledger), ledger, redactor, environ, supervisor, traced),
+            Effects(PublicationStore(state_store), state_store, redactor, environ, supervisor, traced),
             seed=int.from_bytes(os.urandom(8)),
             whole=supervisor is None,
         )
         obey_signals(agent)
-        # Imported while the login is under way.
+        # Imported while the login runs.
         from lessee.host.file_watch import Watcher
         from lessee.status.server import StatusServer
 
         config = project.config
         status = config.status
-        stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _answers(agent, trail))))
+        stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _endpoints(agent, trail))))
         watcher = stack.enter_context(closing(Watcher(agent.reload)))
         agent.watch_with(watcher)
         if config.events is not None:
@@ -129,13 +130,15 @@ def _kill_programs() -> None:
     kill_all()
 
 
-def _refuse_children(project: Project) -> None:
+def _require_no_children(project: Project) -> None:
     children = [
         name for name, app in project.config.apps.items() if app.notify and isinstance(app.notify.target, Child)
     ]
     problems = [
         LesseeError(
-            "there is no child to tell", where=f"apps.{name}.notify", todo=f"start it by `lessee exec --app {name}`"
+            "`lessee run` has no child process to notify",
+            where=f"apps.{name}.notify",
+            todo=f"start the app with `lessee exec --app {name}`",
         )
         for name in children
     ]
@@ -150,11 +153,11 @@ def _obey_signals(agent: Agent) -> None:
     signal.signal(signal.SIGHUP, lambda *_: agent.reload())
 
 
-def _answers(agent: Agent, trail: "AuditRecorder | None") -> "Answers":
+def _endpoints(agent: Agent, trail: "AuditRecorder | None") -> "Answers":
     from lessee.status.server import Answers
 
     def metrics() -> bytes:
-        # Imported when the first scrape comes: nobody else needs to pay for it.
+        # Imported at the first scrape: most agents never need it.
         from lessee.status.metrics import exposition
 
         return exposition(with_audit_status(agent.status(), trail))

@@ -1,4 +1,4 @@
-"""`lessee status`: how a running agent is."""
+"""`lessee status`: prints the status of a running agent, rotator or monitor."""
 
 import argparse
 import json
@@ -16,19 +16,19 @@ _SERVICES = ("rotator.sock", "monitor.sock")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where every app has its files, or the service what it needs, else 1."""
+    """0 where every app has its files, or the service is ready; otherwise 1."""
     socket = socket_of(arguments)
     if arguments.watch:
-        # Imported for a person who looks on.
+        # Imported only for --watch.
         from lessee.cli.commands.status_watch import watch
 
         return watch(socket)
     status = ask(socket, "GET", "/status.json")
     with known(socket):
-        return _tell(status, as_json=arguments.json)
+        return _print_status(status, as_json=arguments.json)
 
 
-def _tell(status: Mapping[str, Any], *, as_json: bool) -> int:
+def _print_status(status: Mapping[str, Any], *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(status, indent=2))
     elif "apps" in status:
@@ -42,21 +42,21 @@ def _tell(status: Mapping[str, Any], *, as_json: bool) -> int:
 
 
 def socket_of(arguments: argparse.Namespace) -> Path:
-    """Where the agent of this configuration answers; of an operator's file, the service that runs.
+    """The status socket of the configuration's agent or, without apps, of the service that runs.
 
-    Raises UsageError where several do.
+    Raises UsageError where several services run.
     """
     if arguments.socket is not None:
         return Path(arguments.socket)
     environ = dict(os.environ)
     config = read(find(arguments.config, environ), environ)
-    said, state = Path(config.status.socket), Path(config.state_dir)
-    if config.apps or said != state / "status.sock":
-        return said
-    there = [state / name for name in _SERVICES if (state / name).exists()]
-    if len(there) > 1:
-        raise UsageError(f"several services run here: {', '.join(map(str, there))}", todo="name one with --socket")
-    return there[0] if there else said
+    configured, state = Path(config.status.socket), Path(config.state_dir)
+    if config.apps or configured != state / "status.sock":
+        return configured
+    sockets = [state / name for name in _SERVICES if (state / name).exists()]
+    if len(sockets) > 1:
+        raise UsageError(f"several services run here: {', '.join(map(str, sockets))}", todo="name one with --socket")
+    return sockets[0] if sockets else configured
 
 
 def _print(status: Mapping[str, Any]) -> None:
@@ -73,16 +73,16 @@ def _print(status: Mapping[str, Any]) -> None:
         for secret in app["secrets"]:
             _print_secret(secret, leases.get(secret["path"]))
         if app["notify"]["owed"]:
-            print("  the app is still to be told")
+            print("  notification pending")
     for problem in status["problems"]:
         print(f"! {problem}")
 
 
 def _print_identity(identity: Mapping[str, Any], *, alone: bool) -> None:
     vault, token = identity["vault"], identity["token"]
-    reached = "reachable" if vault["reachable"] else f"AWAY since {vault['since'] or 'the start'}"
-    serves = "" if alone else f"  for {', '.join(identity['apps']) or 'nobody any more'}"
-    print(f"vault  {vault['address']}  {reached}{serves}")
+    reached = "reachable" if vault["reachable"] else f"UNAVAILABLE since {vault['since'] or 'the start'}"
+    apps = "" if alone else f"  for {', '.join(identity['apps']) or 'no app'}"
+    print(f"vault  {vault['address']}  {reached}{apps}")
     if token:
         print(f"token  {token['accessor'] or 'without accessor'}  until {token['expires_at'] or 'revoked'}")
 
@@ -91,6 +91,6 @@ def _print_secret(secret: Mapping[str, Any], lease: Mapping[str, Any] | None) ->
     version = f" v{secret['version']}" if secret["version"] else ""
     until = ""
     if lease is not None and lease["expires_at"]:
-        until = f"  {'ENDED' if lease['state'] == 'expired' else 'until'} {lease['expires_at']}"
+        until = f"  {'EXPIRED' if lease['state'] == 'expired' else 'until'} {lease['expires_at']}"
     error = f"  {secret['error']}" if secret["error"] else ""
     print(f"  {secret['path']}{version}{until}{error}")

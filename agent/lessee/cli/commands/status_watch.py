@@ -1,4 +1,4 @@
-"""`lessee status --watch`: how a service is, shown as it changes: drawn on a terminal, else as lines."""
+"""`lessee status --watch`: prints the status on each change, as a live display on a terminal, else as lines."""
 
 import signal
 import sys
@@ -20,49 +20,57 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-EVERY = 1.0
-"""Seconds between looks."""
+INTERVAL = 1.0
+"""Seconds between two requests."""
 _NARROW = 100
-"""Columns of a terminal below which a row is shown as a block of lines."""
+"""Terminals with fewer columns get a block of lines instead of a table row."""
 _STYLES = {"": "", "good": "green", "warn": "yellow", "bad": "bold red", "quiet": "dim"}
 _MARKS = {"good": "✓ ", "warn": "! ", "bad": "✕ "}
 
 _Show = Callable[[View | None, str], None]
-"""Takes what was seen last, if anything was, and why nothing is seen now."""
+"""Displays the last view, if any, and the reason why the service does not answer now."""
 
 
 def watch(socket: Path) -> int:
-    """Until Ctrl-C; then 0, however it is. Who does not answer is waited for."""
-    # The terminal is left as it was, however this ends.
+    """Runs until Ctrl-C and then returns 0. Waits for a service that does not answer."""
+    # SIGTERM unwinds the stack too, so that the terminal is restored.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    view, gone_at = None, None
+    view, unavailable_since = None, None
     try:
-        with _drawing() if sys.stdout.isatty() else _writing() as show:
+        with _terminal_display() if sys.stdout.isatty() else _line_display() as show:
             while True:
                 try:
                     with known(socket):
-                        view, gone_at, trouble = view_of(ask(socket, "GET", "/status.json"), wall_time()), None, ""
+                        view, unavailable_since, problem = (
+                            view_of(ask(socket, "GET", "/status.json"), wall_time()),
+                            None,
+                            "",
+                        )
                 except AgentUnavailableError as exc:
-                    gone_at = boot_time() if gone_at is None else gone_at
-                    trouble = f"{exc.where}: {exc.what}"
-                show(view, trouble and _gone(trouble, boot_time() - (gone_at or 0.0), drawn=sys.stdout.isatty()))
-                time.sleep(EVERY)
+                    unavailable_since = boot_time() if unavailable_since is None else unavailable_since
+                    problem = f"{exc.where}: {exc.what}"
+                show(
+                    view,
+                    problem
+                    and _unavailable_text(problem, boot_time() - (unavailable_since or 0.0), drawn=sys.stdout.isatty()),
+                )
+                time.sleep(INTERVAL)
     except KeyboardInterrupt:
         return 0
 
 
-def _gone(trouble: str, seconds: float, *, drawn: bool) -> str:
-    return f"{trouble}, for {span(seconds)} now; it is waited for" if drawn else f"{trouble}; it is waited for"
+def _unavailable_text(problem: str, seconds: float, *, drawn: bool) -> str:
+    return f"{problem}, for {span(seconds)} now; waiting for it" if drawn else f"{problem}; waiting for it"
 
 
 @contextmanager
-def _writing() -> Iterator[_Show]:
-    """The whole, whenever it is another."""
+def _line_display() -> Iterator[_Show]:
+    """Prints the whole view whenever it differs from the last one."""
     last = ""
 
-    def show(view: View | None, trouble: str) -> None:
+    def show(view: View | None, problem: str) -> None:
         nonlocal last
-        text = f"! {trouble}" if trouble or view is None else "\n".join(lines(view))
+        text = f"! {problem}" if problem or view is None else "\n".join(lines(view))
         if text != last:
             print(f"\n{text}" if last else text, flush=True)
         last = text
@@ -71,29 +79,29 @@ def _writing() -> Iterator[_Show]:
 
 
 @contextmanager
-def _drawing() -> Iterator[_Show]:
+def _terminal_display() -> Iterator[_Show]:
     try:
         from rich.console import Console, Group
         from rich.live import Live
     except ImportError:
-        print("lessee: it would be drawn with rich: pip install 'lessee[terminal]'", file=sys.stderr)
-        with _writing() as show:
+        print("lessee: no live display without rich; run `pip install 'lessee[terminal]'`", file=sys.stderr)
+        with _line_display() as show:
             yield show
         return
     console = Console(highlight=False)
     if console.is_dumb_terminal:
-        with _writing() as show:
+        with _line_display() as show:
             yield show
         return
     with Live(console=console, screen=True, auto_refresh=False) as live:
-        yield lambda view, trouble: live.update(Group(*_drawn(view, trouble, console.width)), refresh=True)
+        yield lambda view, problem: live.update(Group(*_renderables(view, problem, console.width)), refresh=True)
 
 
-def _drawn(view: View | None, trouble: str, width: int) -> Iterator["RenderableType"]:
+def _renderables(view: View | None, problem: str, width: int) -> Iterator["RenderableType"]:
     from rich.text import Text
 
-    if trouble:
-        yield Text(f"✕ {trouble}", "bold red")
+    if problem:
+        yield Text(f"✕ {problem}", "bold red")
     if view is None:
         return
     yield Text.assemble(("lessee ", "bold"), f"{view.service} {view.version}  ", (view.environment, "dim"))

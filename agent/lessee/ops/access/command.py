@@ -14,7 +14,7 @@ from lessee.core.paths import Folder, Need, Ref
 from lessee.host.clock import boot_time
 from lessee.host.project import find, load, read, refuse_without_apps
 from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, policy, reads_kv, rotated_by, text_of
-from lessee.rendering.app_templates import Recipe
+from lessee.rendering.app_templates import CompiledApp
 from lessee.vault.admin import AdminClient, admin_client
 
 
@@ -32,15 +32,15 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_without_apps(project)
     top, mount, rotated = project.config.vault, project.config.secrets.mount, rotated_by(project.config)
     texts = []
-    for vault, recipes in identities(project.recipes.values(), top).items():
+    for vault, compiled_apps in identities(project.compiled_apps.values(), top).items():
         engine = ASSUMED
-        if arguments.online and reads_kv(recipes):
+        if arguments.online and reads_kv(compiled_apps):
             # An operator's token is for the server that the operator means.
             value = environ.get("VAULT_TOKEN", "").strip() if _server(vault) == _server(top) else ""
-            engine, more = _ask(vault, mount, value, environ, recipes)
+            engine, more = _ask(vault, mount, value, environ, compiled_apps)
             rotated |= more
         subscribes = vault == top and project.config.events is not None and project.config.events.vault
-        texts.append(text_of(policy(vault, recipes, engine, rotated, subscribes=subscribes)))
+        texts.append(text_of(policy(vault, compiled_apps, engine, rotated, subscribes=subscribes)))
     sys.stdout.write("\n".join(texts))
     return 0
 
@@ -61,7 +61,7 @@ def _of_rotator(path: Path, environ: Mapping[str, str]) -> str:
 
 
 def _ask(
-    vault: Vault, mount: str, value: str, environ: Mapping[str, str], recipes: Iterable[Recipe]
+    vault: Vault, mount: str, value: str, environ: Mapping[str, str], compiled_apps: Iterable[CompiledApp]
 ) -> tuple[Engine, frozenset[Ref]]:
     """What the mount is like, and which secrets are rotated there. Raises DeniedError or VaultUnreachableError."""
     with admin_client(vault, environ, boot_time, token=value) as client:
@@ -69,12 +69,12 @@ def _ask(
         if version == 1:
             return Engine(version, detailed=False), frozenset()
         detailed = client.lists_kv_versions(mount)
-        return Engine(version, detailed=detailed), frozenset(_rotated(client, recipes))
+        return Engine(version, detailed=detailed), frozenset(_rotated(client, compiled_apps))
 
 
-def _rotated(client: AdminClient, recipes: Iterable[Recipe]) -> Iterator[Ref]:
+def _rotated(client: AdminClient, compiled_apps: Iterable[CompiledApp]) -> Iterator[Ref]:
     """What a rotator has told of in a secret's metadata; where they may not be read, nobody can know."""
-    needs = frozenset[Need]().union(*(recipe.needs for recipe in recipes))
+    needs = frozenset[Need]().union(*(compiled_app.references for compiled_app in compiled_apps))
     for ref in sorted({Ref(ref.mount, ref.path) for need in needs for ref in _secrets(client, need)}):
         with suppress(DeniedError):
             told = (client.read(f"{ref.mount}/metadata/{ref.path}") or {}).get("custom_metadata") or {}

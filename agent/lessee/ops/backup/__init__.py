@@ -1,1 +1,1 @@
-"""Saves a server's data to encrypted archives, tries them, and brings them back."""
+"""Saves a server's data to encrypted archives, verifies them, and restores them."""

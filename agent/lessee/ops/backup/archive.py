@@ -1,4 +1,4 @@
-"""An archive as a file: a tar file of a manifest and what it names, in the hands of age."""
+"""Writes and reads an archive: a tar file with a manifest and its members, encrypted with age."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ def write(
     recipients: Sequence[Any],
     keys: Keys | None,
 ) -> None:
-    """`keys`: of who makes it, where they are at hand: they seal it. Raises WriteError."""
+    """Write an archive. `keys`, if available, authenticate its manifest. Raises WriteError."""
     if keys is not None:
         manifest = replace(manifest, authenticated_by=keys.public_keys[0])
     encrypt(_pieces(manifest, contents, keys), out, recipients)
@@ -64,14 +64,14 @@ def _member(name: str, content: bytes) -> Iterator[bytes]:
 
 
 class Archive:
-    """An archive that is being read, from its beginning to its end."""
+    """An archive that is read from start to end."""
 
     def __init__(self, clear: IO[bytes], keys: Keys, *, any_format: bool) -> None:
         self._clear = clear
         text = self._small(MANIFEST, LARGEST)
         self.manifest = parse_manifest(text, any_format=any_format)
         self.authenticated = False
-        """Whether it is known to be made by who has one of our keys."""
+        """Whether its HMAC shows that its maker had one of the keys."""
         if self.manifest.authenticated_by:
             said = self._small(HMAC, 64)
             self.authenticated = self._is_sealed(text, said, keys)
@@ -79,23 +79,23 @@ class Archive:
         self._next = 0
 
     def objects(self) -> Iterator[ServerObject]:
-        """What is saved beside secrets."""
+        """The server objects. They come first."""
         return map(parse_object, self._lines(self._member(SERVER)))
 
     def secrets(self) -> Iterator[Secret]:
-        """After the things."""
+        """The secrets, after the objects."""
         return (parse_secret(line, self._key) for line in self._lines(self._member(SECRETS)))
 
     def snapshot(self) -> Iterator[bytes]:
-        """After the secrets, where the manifest names it."""
+        """The raft snapshot, after the secrets, if the manifest names one."""
         return self._content(self._member(self.manifest.members[-1].name))
 
     def close(self) -> None:
         """Raises ArchiveError where it does not end here."""
-        if read_header(self._exactly(TAR_BLOCK)) is not None:
-            raise ArchiveError("a member is in it that its manifest does not name")
-        if self._exactly(TAR_BLOCK) != bytes(TAR_BLOCK):
-            raise ArchiveError("it does not end as it should")
+        if read_header(self._read_exactly(TAR_BLOCK)) is not None:
+            raise ArchiveError("it contains a member that its manifest does not name")
+        if self._read_exactly(TAR_BLOCK) != bytes(TAR_BLOCK):
+            raise ArchiveError("its end is malformed")
 
     def _is_sealed(self, text: bytes, said: bytes, keys: Keys) -> bool:
         if self.manifest.authenticated_by not in keys.public_keys:
@@ -103,7 +103,7 @@ class Archive:
         own = keys.secrets[keys.public_keys.index(self.manifest.authenticated_by)]
         if not is_authentic(text, own.encode(), said):
             raise ArchiveError(
-                "it says that it was sealed with your key, and the seal is wrong: it is forged or altered"
+                "the archive claims to be authenticated with your key, but its HMAC is wrong: it is forged or altered"
             )
         return True
 
@@ -111,12 +111,12 @@ class Archive:
         size = self._header(name)
         if size > most:
             raise ArchiveError(f"its {name} is too large")
-        return b"".join(self._exactly_in_pieces(size))
+        return b"".join(self._read_chunks(size))
 
     def _header(self, name: str) -> int:
-        found = read_header(self._exactly(TAR_BLOCK))
+        found = read_header(self._read_exactly(TAR_BLOCK))
         if found is None or found[0] != name:
-            raise ArchiveError(f"{name} is not in it where it should be")
+            raise ArchiveError(f"its {name} is missing or misplaced")
         return found[1]
 
     def _member(self, name: str) -> Member:
@@ -124,16 +124,16 @@ class Archive:
         self._next += 1
         assert member.name == name
         if self._header(name) != member.size:
-            raise ArchiveError(f"its {name} is not as long as its manifest says")
+            raise ArchiveError(f"its {name} has another size than its manifest says")
         return member
 
     def _content(self, member: Member) -> Iterator[bytes]:
         found = hashlib.sha256()
-        for chunk in self._exactly_in_pieces(member.size):
+        for chunk in self._read_chunks(member.size):
             found.update(chunk)
             yield chunk
         if found.hexdigest() != member.sha256:
-            raise ArchiveError(f"its {member.name} is not what its manifest says")
+            raise ArchiveError(f"its {member.name} does not match the hash in its manifest")
 
     def _lines(self, member: Member) -> Iterator[bytes]:
         rest = bytearray()
@@ -144,28 +144,28 @@ class Archive:
                 rest.clear()
             rest += last
             if len(rest) > LONGEST_LINE:
-                raise ArchiveError(f"a line of its {member.name} is too long")
+                raise ArchiveError(f"a record in its {member.name} is too long")
         if rest:
-            raise ArchiveError(f"its {member.name} ends within a line")
+            raise ArchiveError(f"its {member.name} ends within a record")
 
-    def _exactly_in_pieces(self, size: int) -> Iterator[bytes]:
+    def _read_chunks(self, size: int) -> Iterator[bytes]:
         rest = size
         while rest:
-            chunk = self._exactly(min(rest, CHUNK_SIZE))
+            chunk = self._read_exactly(min(rest, CHUNK_SIZE))
             rest -= len(chunk)
             yield chunk
-        self._exactly(len(tar_padding(size)))
+        self._read_exactly(len(tar_padding(size)))
 
-    def _exactly(self, size: int) -> bytes:
+    def _read_exactly(self, size: int) -> bytes:
         found = self._clear.read(size)
         if len(found) != size:
-            raise ArchiveError("it ends too early")
+            raise ArchiveError("it is truncated")
         return found
 
 
 @contextmanager
 def open_for_reading(file: IO[bytes], keys: Keys, where: str, *, any_format: bool = False) -> Iterator[Archive]:
-    """The archive in a file, which is read from its beginning. Raises ArchiveError, told with `where`."""
+    """The archive in a file, read from its start. Raises ArchiveError with `where`."""
     file.seek(0)
     try:
         with decrypt(file, keys, where) as clear:

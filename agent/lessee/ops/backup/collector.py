@@ -1,4 +1,4 @@
-"""From a server to the members of an archive."""
+"""Reads a server into the members of an archive."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +19,7 @@ from lessee.vault.admin import AdminClient
 
 
 class Collected(ImmutableStruct, frozen=True):
-    """What an archive is to hold. `missed`: why there is no raft snapshot, where the server has raft."""
+    """The future contents of an archive. `snapshot_error`: why a server with raft storage gave no snapshot."""
 
     manifest: Manifest
     contents: tuple[EncryptedTemporaryFile, ...]
@@ -28,7 +28,7 @@ class Collected(ImmutableStruct, frozen=True):
 
 @contextmanager
 def collect(client: AdminClient, created: datetime, folder: Path | None, namespace: str | None) -> Iterator[Collected]:
-    """`folder`: for temporary files. `namespace`: None is the server's root, whose is the raft snapshot.
+    """Read a server. `folder`: for temporary files. `namespace`: None is the root, which has the raft snapshot.
 
     Raises DeniedError, VaultUnreachableError or WriteError.
     """
@@ -36,20 +36,20 @@ def collect(client: AdminClient, created: datetime, folder: Path | None, namespa
     key = os.urandom(32)
     with ExitStack() as stack:
 
-        def spool(name: str) -> EncryptedTemporaryFile:
+        def new_file(name: str) -> EncryptedTemporaryFile:
             made = EncryptedTemporaryFile(name, folder)
             stack.callback(made.close)
             return made
 
         snapshot, snapshot_error = None, ""
         if described.storage == "raft" and not described.namespace:
-            snapshot, snapshot_error = _snapshot(client, spool)
-        all_things = tuple(server.objects(client))
-        objects = spool(SERVER)
-        for server_object in all_things:
+            snapshot, snapshot_error = _snapshot(client, new_file)
+        all_objects = tuple(server.objects(client))
+        objects = new_file(SERVER)
+        for server_object in all_objects:
             objects.write(encode_record(server_object))
-        kept = spool(SECRETS)
-        counts = count_records(all_things, *_write(secrets(client, _kv(all_things), key), kept))
+        kept = new_file(SECRETS)
+        counts = count_records(all_objects, *_write(secrets(client, _kv(all_objects), key), kept))
         contents = (objects, kept, *((snapshot,) if snapshot is not None else ()))
         manifest = Manifest(
             format=FORMAT,
@@ -62,13 +62,13 @@ def collect(client: AdminClient, created: datetime, folder: Path | None, namespa
             counts=counts,
             members=tuple(one.member for one in contents),
             key=key.hex(),
-            gaps=gaps(all_things, server.namespaces(client), entities=server.has_entities(client)),
+            gaps=gaps(all_objects, server.namespaces(client), entities=server.has_entities(client)),
         )
         yield Collected(manifest, contents, snapshot_error)
 
 
 def _kv(objects: Iterable[ServerObject]) -> dict[str, int]:
-    """The mounts of KV, and which version each has."""
+    """The KV mounts and their versions."""
     return {
         server_object.path: 2 if server.is_versioned(server_object.data) else 1
         for server_object in objects
@@ -77,9 +77,9 @@ def _kv(objects: Iterable[ServerObject]) -> dict[str, int]:
 
 
 def _snapshot(
-    client: AdminClient, spool: Callable[[str], EncryptedTemporaryFile]
+    client: AdminClient, new_file: Callable[[str], EncryptedTemporaryFile]
 ) -> tuple[EncryptedTemporaryFile | None, str]:
-    made = spool(SNAPSHOT)
+    made = new_file(SNAPSHOT)
     try:
         raft.take(client, made.write)
     except DeniedError as exc:
@@ -87,17 +87,17 @@ def _snapshot(
     return made, ""
 
 
-def _write(found: Iterable[Secret], spool: EncryptedTemporaryFile) -> tuple[int, int]:
+def _write(found: Iterable[Secret], new_file: EncryptedTemporaryFile) -> tuple[int, int]:
     count = versions = 0
     for secret in found:
-        spool.write(encode_record(secret))
+        new_file.write(encode_record(secret))
         count += 1
         versions += sum(version.data is not None for version in secret.versions)
     return count, versions
 
 
 def count_records(objects: Iterable[ServerObject], count: int, versions: int) -> Counts:
-    """How much there is."""
+    """The numbers of records."""
     kinds = [server_object.kind for server_object in objects]
     return Counts(
         mounts=kinds.count("mount"),

@@ -1,4 +1,4 @@
-"""`lessee backup`: saves Vault's data, tries what was saved, and brings it back."""
+"""`lessee backup`: saves Vault's data, verifies archives, and restores them."""
 
 import argparse
 import os
@@ -19,17 +19,17 @@ from lessee.ops.backup.policy.retention import next_delay
 from lessee.ops.backup.policy.secret_restore import SecretStatus
 from lessee.ops.backup.restore import RestorePlan, Restore, RestoreOptions
 from lessee.ops.backup.save import SaveResult, save
-from lessee.ops.backup.stores import found
+from lessee.ops.backup.stores import open_archive
 from lessee.ops.backup.verification import verify
 from lessee.process.hardening import make_private
 from lessee.vault.admin import admin_client
 
 _SHORTEST, _LONGEST = 1.0, 365 * 86400.0
-"""Seconds between two archives, whose names hold whole ones."""
+"""The limits of --interval in seconds; the names of archives have whole seconds."""
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where all is well. SIGTERM ends it as Ctrl-C does, so that nothing is left behind."""
+    """0 on success; `verify` returns 1 for differences. SIGTERM ends it like Ctrl-C, so that it cleans up."""
     make_private()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     environ = dict(os.environ)
@@ -45,10 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _save(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
-    if arguments.every is None:
+    if arguments.interval is None:
         return _save_once(arguments, config, environ)
-    if not _SHORTEST <= arguments.every <= _LONGEST:
-        raise UsageError("--every is from 1s to 365d", todo="24h is a good start")
+    if not _SHORTEST <= arguments.interval <= _LONGEST:
+        raise UsageError("--interval must be from 1s to 365d", todo="use 24h, for example")
     try:
         while True:
             began = boot_time()
@@ -57,30 +57,32 @@ def _save(arguments: argparse.Namespace, config: Config, environ: Mapping[str, s
             except LesseeError as exc:
                 code = exc.exit_code
                 print(f"lessee: {exc}", file=sys.stderr)
-            time.sleep(next_delay(began, boot_time(), arguments.every, failed=code != 0))
+            time.sleep(next_delay(began, boot_time(), arguments.interval, failed=code != 0))
     except KeyboardInterrupt:
-        return 0  # It was told to go on until then.
+        return 0  # Stopping it is not an error.
 
 
 def _save_once(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
-    with recorded_action(config.audit_trail, environ, "backup saved", config.environment, server=config.vault.address) as action:
+    with recorded_action(
+        config.audit_trail, environ, "backup saved", config.environment, server=config.vault.address
+    ) as action:
         saved = save(config, keys(arguments.key_file, environ), environ)
         for place in saved.places:
             action.step(str(place))
         if saved.problems:
             action.fail(str(saved.problems[0]))
-    _tell_saved(saved)
+    _print_saved(saved)
     for problem in saved.problems:
         print(f"lessee: {problem}", file=sys.stderr)
     return saved.problems[0].exit_code if saved.problems else 0
 
 
-def _tell_saved(saved: SaveResult) -> None:
+def _print_saved(saved: SaveResult) -> None:
     for place in saved.places:
         print(f"saved {place} ({saved.size:,} bytes)")
     print(f"  {_counted(saved.manifest.counts)}")
     if any(member.name == SNAPSHOT for member in saved.manifest.members):
-        print("  a raft snapshot, which holds all")
+        print("  with a raft snapshot of everything")
     elif saved.snapshot_error:
         print(f"  no raft snapshot: {saved.snapshot_error}")
     print("not in a logical backup:")
@@ -93,18 +95,18 @@ def _tell_saved(saved: SaveResult) -> None:
 
 def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
     own = require_keys(keys(arguments.key_file, environ))
-    with found(arguments.archive, config.backup, environ) as (file, where):
+    with open_archive(arguments.archive, config.backup, environ) as (file, where):
         verified = verify(file, where, own, [_secret_of(Path(name)) for name in arguments.unseal_key_file])
     manifest = verified.inspected.manifest
     for difference in verified.differences:
         print(difference)
-    outcome = f"{len(verified.differences)} DIFFER" if verified.differences else "all came back as it was saved"
+    outcome = f"{len(verified.differences)} DIFFERENCES" if verified.differences else "restored and equal"
     print(f"{where}: {outcome}")
     print(f"  of {manifest.cluster_name} at {manifest.created}: {_counted(manifest.counts)}")
     if not verified.inspected.authenticated:
-        print("  not sealed with this key: whoever knows its public key could have made it")
+        print("  not authenticated with this key: any client that knows its public key could have made it")
     for place in verified.unsupported:
-        print(f"  not tried, for a scratch server has no such engine: {place}")
+        print(f"  not verified, because a scratch server lacks its engine: {place}")
     if verified.snapshot is not None:
         print(f"  raft snapshot: {verified.snapshot}")
     return 1 if verified.differences else 0
@@ -112,7 +114,7 @@ def _verify(arguments: argparse.Namespace, config: Config, environ: Mapping[str,
 
 def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str, str]) -> int:
     if arguments.raft and (arguments.path or arguments.plan):
-        raise UsageError("--raft replaces all there is", todo="leave out --path and --plan")
+        raise UsageError("--raft replaces everything", todo="omit --path and --plan")
     own = require_keys(keys(arguments.key_file, environ))
     recipients = config.backup.recipients if config.backup is not None else None
     options = RestoreOptions(
@@ -122,65 +124,66 @@ def _restore(arguments: argparse.Namespace, config: Config, environ: Mapping[str
         namespace=config.vault.namespace,
     )
     with (
-        found(arguments.archive, config.backup, environ) as (file, where),
+        open_archive(arguments.archive, config.backup, environ) as (file, where),
         admin_client(config.vault, environ, boot_time) as client,
     ):
-        restore_run = Restore(file, where, own, client, options)
+        restore = Restore(file, where, own, client, options)
         about = {"archive": str(where), "server": config.vault.address, "only": arguments.path}
         if arguments.raft:
-            created = restore_run.inspected.manifest.created
-            _agree(arguments, restore_run, f"replaces by what there was at {created}, its keys too, all that is in")
+            created = restore.inspected.manifest.created
+            what = f"replaces all data, unseal keys included, by those of {created} in"
+            _confirm(arguments, restore, what)
             with recorded_action(config.audit_trail, environ, "raft snapshot restored", config.environment, **about):
-                restore_run.apply_snapshot()
-            print(f"restored the raft snapshot of {where}; unseal the server with the keys that it had then")
+                restore.apply_snapshot()
+            print(f"restored the raft snapshot of {where}; unseal the server with the keys of that time")
             return 0
-        restore_plan = restore_run.look()
-        _tell_outlook(restore_plan, in_full=arguments.plan)
+        restore_plan = restore.plan()
+        _print_outlook(restore_plan, in_full=arguments.plan)
         if arguments.plan:
             return 0
-        restore_run.check_overwrites(restore_plan)
+        restore.check_overwrites(restore_plan)
         writes = 0
         if restore_plan.writes:
-            _agree(arguments, restore_run, "writes to")
+            _confirm(arguments, restore, "writes to")
             with recorded_action(config.audit_trail, environ, "backup restored", config.environment, **about) as action:
-                writes = restore_run.act()
+                writes = restore.apply()
                 action.step(f"{writes} writes")
         print(f"restored {where} with {writes} writes")
-    _tell_lost(restore_plan, restore_run.inspected.manifest.gaps)
+    _print_lost(restore_plan, restore.inspected.manifest.gaps)
     return 0
 
 
-def _tell_outlook(restore_plan: RestorePlan, *, in_full: bool) -> None:
+def _print_outlook(restore_plan: RestorePlan, *, in_full: bool) -> None:
     for change in restore_plan.changes:
         print(f"{'new     ' if change.new else 'changed '} {change.path}")
     if in_full:
-        for where, course, writes in restore_plan.secrets:
-            print(f"{course:<9}{where} ({writes} writes)")
-        for where in restore_plan.losing:
-            print(f"newer on the server, or without history there: {where}")
-    courses = [course for _, course, _ in restore_plan.secrets]
+        for where, status, writes in restore_plan.secrets:
+            print(f"{status:<9}{where} ({writes} writes)")
+        for where in restore_plan.overwritten_newer:
+            print(f"newer on the server, or without versions there: {where}")
+    statuss = [status for _, status, _ in restore_plan.secrets]
     counts = ", ".join(
-        f"{courses.count(course)} {course}" for course in SecretStatus if course is not SecretStatus.EQUAL
+        f"{statuss.count(status)} {status}" for status in SecretStatus if status is not SecretStatus.EQUAL
     )
     print(f"secrets: {restore_plan.equal} equal, {counts}; {restore_plan.writes} writes in all")
 
 
-def _tell_lost(restore_plan: RestorePlan, gaps: Sequence[str]) -> None:
+def _print_lost(restore_plan: RestorePlan, gaps: Sequence[str]) -> None:
     for lost in restore_plan.lost:
-        print(f"to be written anew: {lost.path} ({lost.what})")
-    print("a logical backup cannot bring back:")
+        print(f"to be written again by you: {lost.path} ({lost.what})")
+    print("a logical backup cannot restore:")
     for gap in gaps:
         print(f"  {gap}")
 
 
-def _agree(arguments: argparse.Namespace, restore_run: Restore, does: str) -> None:
+def _confirm(arguments: argparse.Namespace, restore: Restore, does: str) -> None:
     if arguments.yes:
         return
-    name = restore_run.server.cluster_name or restore_run.server.cluster_id
-    print(f"This {does} the cluster {name}. Type its name to go on: ", end="", flush=True)
+    name = restore.server.cluster_name or restore.server.cluster_id
+    print(f"This {does} the cluster {name}. Type its name to continue: ", end="", flush=True)
     if sys.stdin is None or sys.stdin.readline().strip() != name:  # None: it is closed.
         print()
-        raise DeniedError("nothing was written: the cluster's name was not given", todo="type it, or say --yes")
+        raise DeniedError("nothing was written: the cluster's name was not typed", todo="type it, or add --yes")
 
 
 def _counted(counts: Counts) -> str:
@@ -194,4 +197,4 @@ def _secret_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):
-        raise UsageError("the unseal key cannot be read", todo=f"look at {path}") from None
+        raise UsageError("cannot read the unseal key", where=str(path), todo="check the file") from None

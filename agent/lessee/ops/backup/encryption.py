@@ -1,4 +1,4 @@
-"""age, a stream at a time: nothing is held whole, and nothing lies anywhere in the clear."""
+"""Encrypts and decrypts archives with age as streams, without clear text on disk."""
 
 import os
 import threading
@@ -7,33 +7,33 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from lessee.core.errors import WriteError
-from lessee.ops.backup.keys import Keys, does_not_open, load_pyrage
+from lessee.ops.backup.keys import Keys, wrong_key_error, load_pyrage
 from lessee.ops.backup.policy.archive_format import ArchiveError
 
 CHUNK_SIZE = 1 << 16
 
 
 def encrypt(chunks: Iterator[bytes], out: IO[bytes], recipients: Sequence[Any]) -> None:
-    """Write what comes to `out`, encrypted. What goes wrong with either is raised as it was."""
+    """Write the encrypted chunks to `out`. Errors of either are raised unchanged."""
     source, sink = _Source(chunks), _Sink(out)
     pyrage = load_pyrage()
     try:
         pyrage.encrypt_io(source, sink, recipients)
         sink.flush()
     except (pyrage.EncryptError, OSError) as exc:
-        # pyrage puts the text of ours into its own, which may hold anything.
+        # pyrage includes the text of our error in its own, and that may hold any value.
         failed = source.failed or sink.failed
         if isinstance(failed, OSError):
-            raise WriteError(f"the archive cannot be written: {failed.strerror}") from None
-        raise failed or WriteError(f"the archive cannot be encrypted ({type(exc).__name__})") from None
+            raise WriteError(f"cannot write the archive: {failed.strerror}") from None
+        raise failed or WriteError(f"cannot encrypt the archive ({type(exc).__name__})") from None
 
 
 @contextmanager
 def decrypt(file: IO[bytes], keys: Keys, where: str) -> Iterator[IO[bytes]]:
-    """What is in a file, to be read to its end: only there it is known to be whole.
+    """The decrypted stream of a file. Read it to its end: only there it is known to be complete.
 
-    Raises ArchiveError, also in place of what the body raises, where the file is cut or altered. Each piece that can
-    be read is as it was made, by age's own checks.
+    Raises ArchiveError where the file is truncated or altered, also in place of an error of the `with` body. age
+    authenticates each chunk, so every chunk that can be read is unaltered.
     """
     incoming, outgoing = os.pipe()
     thread = _Decrypting(file, keys, outgoing)
@@ -43,7 +43,7 @@ def decrypt(file: IO[bytes], keys: Keys, where: str) -> Iterator[IO[bytes]]:
             yield clear
             rest = _drain(clear)
         except ArchiveError:
-            # What age says of it comes first: a file that is cut looks like any other mistake.
+            # age's error is the cause: a truncated file also fails in the body, with a misleading error.
             _drain(clear)
             thread.join()
             thread.raise_if_failed(where)
@@ -53,7 +53,7 @@ def decrypt(file: IO[bytes], keys: Keys, where: str) -> Iterator[IO[bytes]]:
             thread.join()
     thread.raise_if_failed(where)
     if rest:
-        raise ArchiveError("there is more in it than an archive has", where=where)
+        raise ArchiveError("there is data after the end of the archive", where=where)
 
 
 def _drain(clear: IO[bytes]) -> int:
@@ -75,19 +75,19 @@ class _Decrypting(threading.Thread):
             sink = _Sink(out)
             try:
                 pyrage.decrypt_io(self._file, sink, self._keys.identities())
-            except Exception as exc:  # noqa: BLE001  # pyrage's texts may hold ours; one alone is told apart.
+            except Exception as exc:  # noqa: BLE001  # pyrage's texts may contain ours; only one is compared.
                 if sink.failed is None:
                     self._reason = str(exc) or "failed"
 
     def raise_if_failed(self, where: str) -> None:
         if "No matching keys" in self._reason:
-            raise does_not_open(where)
+            raise wrong_key_error(where)
         if self._reason:
-            raise ArchiveError("it is cut or altered: age does not find it whole", where=where)
+            raise ArchiveError("the archive is truncated or altered: age cannot authenticate it", where=where)
 
 
 class _Source:
-    """What pyrage reads from."""
+    """The file object that pyrage reads from."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._pieces = chunks
@@ -106,7 +106,7 @@ class _Source:
 
 
 class _Sink:
-    """What pyrage writes to."""
+    """The file object that pyrage writes to."""
 
     def __init__(self, out: IO[bytes]) -> None:
         self._out = out

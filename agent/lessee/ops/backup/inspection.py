@@ -1,4 +1,4 @@
-"""Reads an archive to its end before anything is done with it."""
+"""Reads an archive completely before it is used."""
 
 from typing import IO
 
@@ -11,7 +11,7 @@ from lessee.ops.backup.policy.archive_format import SNAPSHOT, ArchiveError, Mani
 
 
 class Inspection(ImmutableStruct, frozen=True):
-    """An archive that is whole. `sealed`: it is known to be made by who has our key."""
+    """A complete archive. `authenticated`: its HMAC shows that its maker had the key."""
 
     manifest: Manifest
     authenticated: bool
@@ -22,7 +22,7 @@ class Inspection(ImmutableStruct, frozen=True):
 
 
 def inspect(file: IO[bytes], keys: Keys, where: str, *, any_format: bool = False) -> Inspection:
-    """Raises ArchiveError where it is cut, altered, forged, or not what its manifest says."""
+    """Raises ArchiveError where it is truncated, altered, forged, or differs from its manifest."""
     with open_for_reading(file, keys, where, any_format=any_format) as archive:
         found = Inspection(archive.manifest, archive.authenticated)
         objects = list(archive.objects())
@@ -31,7 +31,7 @@ def inspect(file: IO[bytes], keys: Keys, where: str, *, any_format: bool = False
             count += 1
             versions += sum(version.data is not None for version in secret.versions)
         if count_records(objects, count, versions) != found.manifest.counts:
-            raise ArchiveError("there is not as much in it as its manifest says")
+            raise ArchiveError("its numbers of records differ from the manifest")
         if found.has_snapshot:
             raft.check(archive.snapshot())
     return found

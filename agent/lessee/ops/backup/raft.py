@@ -1,4 +1,4 @@
-"""Raft snapshots: taken, looked at, and put back."""
+"""Downloads, verifies and restores raft snapshots."""
 
 import hashlib
 import tarfile
@@ -18,24 +18,24 @@ _LARGEST_SUMS = 1 << 16
 
 
 def take(client: AdminClient, write: Callable[[bytes], None]) -> None:
-    """Write a snapshot piece by piece, and look whether it is whole. Raises DeniedError or VaultUnreachableError."""
+    """Download a snapshot in chunks, and verify it. Raises DeniedError or VaultUnreachableError."""
     try:
         with client.stream("GET", PATH) as answer:
             check(_written(iter(lambda: answer.read(CHUNK_SIZE), b""), write))
     except ArchiveError as exc:
-        # A server that fails on the way has already answered 200.
-        raise VaultUnreachableError(f"the snapshot that it sent is not whole: {exc.what}", where=PATH) from None
+        # A server that fails during the transfer has already answered 200.
+        raise VaultUnreachableError(f"Vault sent an incomplete snapshot: {exc.what}", where=PATH) from None
 
 
 def put(client: AdminClient, chunks: Iterable[bytes], size: int, *, force: bool) -> None:
-    """Replace all that a server holds. `force`: though its seal is another. Raises DeniedError or VaultUnreachableError."""
+    """Replace all of a server's data. `force`: even with another seal. Raises DeniedError or VaultUnreachableError."""
     path = f"{PATH}-force" if force else PATH
     with client.stream("POST", path, body=chunks, size=size) as answer:
         answer.read()
 
 
 def check(chunks: Iterator[bytes]) -> None:
-    """Read a snapshot to its end. Raises ArchiveError where its own checksums are wrong, or it has none."""
+    """Read a snapshot completely. Raises ArchiveError where its checksums are wrong or missing."""
     source = _Pieces(chunks)
     found: dict[str, str] = {}
     sums: dict[str, str] = {}
@@ -44,18 +44,18 @@ def check(chunks: Iterator[bytes]) -> None:
             for info in tar:
                 content = cast("IO[bytes]", tar.extractfile(info)) if info.isreg() else None
                 if content is None:
-                    raise ArchiveError("something that is no file is in the raft snapshot")
+                    raise ArchiveError("the raft snapshot contains a member that is not a regular file")
                 if info.name == _SUMS:
                     sums = _sums(content)
                 else:
                     found[info.name] = _hash(content)
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError):
-        raise ArchiveError("the raft snapshot is cut or altered") from None
+        raise ArchiveError("the raft snapshot is truncated or altered") from None
     for _ in chunks:
         pass
     named = {name: digest for name, digest in found.items() if not name.startswith(_SUMS)}
     if not sums or any(sums.get(name) != digest for name, digest in named.items()) or set(sums) - set(named):
-        raise ArchiveError("the raft snapshot is not what its own checksums say")
+        raise ArchiveError("the raft snapshot does not match its own checksums")
 
 
 class _Pieces:

@@ -1,4 +1,4 @@
-"""Brings an archive back: looks first, and writes only what differs."""
+"""Restores an archive: plans first, and writes only what differs."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ _FEW = 5
 
 
 class RestoreOptions(ImmutableStruct, frozen=True):
-    """What is asked for. `authentication_expected`: archives here are made by who has the key. `namespace` None: the root."""
+    """What to restore. `authentication_expected`: backups are saved with the key. `namespace` None: the root."""
 
     force: bool
     only: str
@@ -30,15 +30,15 @@ class RestoreOptions(ImmutableStruct, frozen=True):
 
 
 class RestorePlan(ImmutableStruct, frozen=True):
-    """What a restore will write."""
+    """The planned writes of a restore."""
 
     changes: tuple[Change, ...]
     lost: tuple[Unrestorable, ...]
     secrets: tuple[tuple[str, SecretStatus, int], ...]
-    """Those that differ, and how many writes each takes."""
+    """The secrets that differ, and the number of writes for each."""
     equal: int
-    losing: tuple[str, ...]
-    """Secrets that are newer on the server, or of which it keeps no history."""
+    overwritten_newer: tuple[str, ...]
+    """Secrets that are newer on the server, or that it stores without versions."""
 
     @property
     def writes(self) -> int:
@@ -46,10 +46,10 @@ class RestorePlan(ImmutableStruct, frozen=True):
 
 
 class Restore:
-    """One archive, and the server that it is to go to."""
+    """The restore of one archive into one server."""
 
     def __init__(self, file: IO[bytes], where: str, keys: Keys, client: AdminClient, options: RestoreOptions) -> None:
-        """Reads the archive to its end. Raises ArchiveError, or DeniedError where only force would help."""
+        """Reads the archive completely. Raises ArchiveError, or DeniedError where it needs --force."""
         self._file, self._where, self._keys = file, where, keys
         self._client, self._wish = client, options
         self.inspected: Inspection = inspect(file, keys, where, any_format=options.force)
@@ -61,46 +61,50 @@ class Restore:
             authentication_expected=options.authentication_expected,
         )
         if (found := list(reasons)) and not options.force:
-            raise DeniedError("; ".join(found), where=where, todo="--force restores it all the same")
+            raise DeniedError("; ".join(found), where=where, todo="--force restores it anyway")
 
-    def look(self) -> RestorePlan:
-        """Writes nothing. Raises DeniedError where something else is in the place of what was saved."""
-        with self._writer(act=False) as writer:
+    def plan(self) -> RestorePlan:
+        """Plan the writes. Raises DeniedError where a different object is in the place of a saved one."""
+        with self._writer(apply=False) as writer:
             found = list(writer.objects())
             self._refuse_conflicts(found)
             ways = [(saved.where, way) for saved, way in writer.secrets() if way.steps]
-            equal = writer.courses[SecretStatus.EQUAL]
+            equal = writer.statuses[SecretStatus.EQUAL]
         if self._wish.only and not ways and not equal:
             raise DeniedError(f"the archive has no secret at {self._wish.only}", where=self._where)
         return RestorePlan(
             changes=tuple(one for one in found if isinstance(one, Change)),
             lost=tuple(one for one in found if isinstance(one, Unrestorable)),
-            secrets=tuple((where, way.course, len(way.steps)) for where, way in ways),
+            secrets=tuple((where, way.status, len(way.steps)) for where, way in ways),
             equal=equal,
-            losing=tuple(where for where, way in ways if way.overwrites_newer),
+            overwritten_newer=tuple(where for where, way in ways if way.overwrites_newer),
         )
 
     def check_overwrites(self, restore_plan: RestorePlan) -> None:
-        """Raises DeniedError where what is on the server is newer, unless that is as wished."""
-        if restore_plan.losing and not self._wish.force:
-            more = f" and {len(restore_plan.losing) - _FEW} more" if len(restore_plan.losing) > _FEW else ""
-            what = f"the server has newer secrets: {', '.join(restore_plan.losing[:_FEW])}{more}"
-            raise DeniedError(what, where=self._where, todo="--force writes the archive's on top of them")
+        """Raises DeniedError where the server has newer secrets, unless forced."""
+        if restore_plan.overwritten_newer and not self._wish.force:
+            more = (
+                f" and {len(restore_plan.overwritten_newer) - _FEW} more"
+                if len(restore_plan.overwritten_newer) > _FEW
+                else ""
+            )
+            what = f"the server has newer secrets: {', '.join(restore_plan.overwritten_newer[:_FEW])}{more}"
+            raise DeniedError(what, where=self._where, todo="--force writes the archive's versions on top of them")
 
-    def act(self) -> int:
-        """How many writes it took. Where it is interrupted, it may be done again, and comes to the same end.
+    def apply(self) -> int:
+        """Write what differs; return the number of writes. After an interruption it can run again.
 
-        Raises DeniedError where a secret has become newer on the server since, unless that is as wished.
+        Raises DeniedError where the server has a newer secret since the plan, unless forced.
         """
-        with self._writer(act=True) as writer:
+        with self._writer(apply=True) as writer:
             skip(writer.objects())
             skip(writer.secrets())
             return writer.writes
 
     def apply_snapshot(self) -> None:
-        """Replace all that the server has, its unseal keys and tokens too. Raises ArchiveError without a snapshot."""
+        """Replace all of the server's data, with unseal keys and tokens. Raises ArchiveError without a snapshot."""
         if not self.inspected.has_snapshot:
-            raise ArchiveError("there is no raft snapshot in it", where=self._where, todo="leave --raft out")
+            raise ArchiveError("the archive has no raft snapshot", where=self._where, todo="omit --raft")
         with self._opened() as archive:
             skip(archive.objects())
             skip(archive.secrets())
@@ -110,25 +114,25 @@ class Restore:
     @contextmanager
     def _opened(self) -> Iterator[Archive]:
         with open_for_reading(self._file, self._keys, self._where, any_format=self._wish.force) as archive:
-            # It names the checksums of all that follows.
+            # The manifest has the checksums of all other members.
             if archive.manifest != self.inspected.manifest:
-                raise ArchiveError("it is another one than a moment ago", where=self._where)
+                raise ArchiveError("the archive changed since it was inspected", where=self._where)
             yield archive
 
     def _refuse_conflicts(self, found: Iterable[object]) -> None:
         conflicts = [f"{one.path}: {one.what}" for one in found if isinstance(one, Conflict)]
         if conflicts:
-            raise DeniedError("; ".join(conflicts), where=self._where, todo="move it out of the way")
+            raise DeniedError("; ".join(conflicts), where=self._where, todo="move it to another path")
 
     @contextmanager
-    def _writer(self, *, act: bool) -> Iterator[Writer]:
+    def _writer(self, *, apply: bool) -> Iterator[Writer]:
         with self._opened() as archive:
-            yield Writer(self._client, archive, act=act, only=self._wish.only, may_overwrite_newer=self._wish.force)
+            yield Writer(self._client, archive, apply=apply, only=self._wish.only, may_overwrite_newer=self._wish.force)
             if archive.manifest.members[-1].name == SNAPSHOT:
                 skip(archive.snapshot())
 
 
 def skip(records: Iterator[object]) -> None:
-    """Go to what follows."""
+    """Read and discard all records, to reach the next member."""
     for _ in records:
         pass

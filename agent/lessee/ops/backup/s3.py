@@ -1,4 +1,4 @@
-"""A bucket of S3 for archives."""
+"""Stores archives in an S3 bucket."""
 
 import os
 import tempfile
@@ -17,7 +17,7 @@ _TIMEOUTS = (5, 60)
 
 
 class S3Store:
-    """The objects of a bucket whose keys begin with a prefix."""
+    """A store of archives in a bucket, below a key prefix."""
 
     def __init__(self, config: S3Bucket, environ: Mapping[str, str]) -> None:
         self._config = config
@@ -33,21 +33,21 @@ class S3Store:
             for page in pages:
                 found += [item["Key"].removeprefix(prefix) for item in page.get("Contents", ())]
         except self._errors as exc:
-            raise WriteError(f"the bucket cannot be listed: {_reason(exc)}", where=self.where("")) from None
+            raise WriteError(f"cannot list the bucket: {_reason(exc)}", where=self.where("")) from None
         return tuple(found)
 
     def put(self, name: str, archive: IO[bytes]) -> None:
-        """It is there, and as long as it was sent, or WriteError is raised."""
+        """Store the archive and check its size. Raises WriteError."""
         size = archive.seek(0, os.SEEK_END)
         archive.seek(0)
         place = {"S3Store": self._config.bucket, "Key": self._config.prefix + name}
         try:
             self._client.put_object(**place, Body=archive, ContentLength=size)
-            there = self._client.head_object(**place)["ContentLength"]
+            stored = self._client.head_object(**place)["ContentLength"]
         except self._errors as exc:
-            raise WriteError(f"it cannot be stored: {_reason(exc)}", where=self.where(name)) from None
-        if there != size:
-            raise WriteError(f"{there} bytes of {size} are there", where=self.where(name))
+            raise WriteError(f"cannot store the archive: {_reason(exc)}", where=self.where(name)) from None
+        if stored != size:
+            raise WriteError(f"only {stored} of {size} bytes were stored", where=self.where(name))
 
     def open(self, name: str) -> IO[bytes] | None:
         file = tempfile.TemporaryFile()  # noqa: SIM115  # The caller closes it.
@@ -59,7 +59,7 @@ class S3Store:
             file.close()
             if _reason(exc) in {"NoSuchKey", "404"}:
                 return None
-            raise ArchiveError(f"it cannot be fetched: {_reason(exc)}", where=self.where(name)) from None
+            raise ArchiveError(f"cannot fetch the archive: {_reason(exc)}", where=self.where(name)) from None
         file.seek(0)
         return file
 
@@ -67,7 +67,7 @@ class S3Store:
         try:
             self._client.delete_object(S3Store=self._config.bucket, Key=self._config.prefix + name)
         except self._errors as exc:
-            raise WriteError(f"it cannot be removed: {_reason(exc)}", where=self.where(name)) from None
+            raise WriteError(f"cannot remove the archive: {_reason(exc)}", where=self.where(name)) from None
 
     @cached_property
     def _client(self) -> Any:
@@ -90,7 +90,7 @@ class S3Store:
                 ),
             )
         except (core.exceptions.BotoCoreError, ValueError):
-            raise _wrong("the endpoint or the region makes no sense", "backup.s3") from None
+            raise _config_error("the endpoint or the region is invalid", "backup.s3") from None
 
     @property
     def _errors(self) -> tuple[type[Exception], ...]:
@@ -104,15 +104,15 @@ class S3Store:
             try:
                 value = Path(file).read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError):
-                raise _wrong("the file cannot be read", f"backup.s3.{name}") from None
+                raise _config_error("cannot read the file", f"backup.s3.{name}") from None
         if not value.strip():
-            raise _wrong("there is no key", f"backup.s3.{name}", f"name its file, or set ${variable}")
+            raise _config_error("no key", f"backup.s3.{name}", f"name its file, or set ${variable}")
         return value.strip()
 
 
 def _botocore() -> Any:
     try:
-        import botocore.config  # noqa: PLC0415  # An extra, of half a second.
+        import botocore.config  # noqa: PLC0415  # An extra that takes half a second to import.
         import botocore.exceptions  # noqa: PLC0415
         import botocore.session  # noqa: PLC0415
     except ImportError:
@@ -121,10 +121,10 @@ def _botocore() -> Any:
 
 
 def _reason(exc: Exception) -> str:
-    """A store's own text may repeat what it was sent."""
+    """The error's code only, because the server's text may repeat the request."""
     response = getattr(exc, "response", None)
     return str(response["Error"].get("Code")) if response else type(exc).__name__
 
 
-def _wrong(what: str, where: str, todo: str = "") -> ConfigError:
+def _config_error(what: str, where: str, todo: str = "") -> ConfigError:
     return ConfigError([LesseeError(what, where=where, todo=todo)])

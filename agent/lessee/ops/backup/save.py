@@ -1,4 +1,4 @@
-"""Saves a server once: an archive in every store, and those that are too many gone."""
+"""Saves a server once: writes an archive to every store, and applies retention."""
 
 import os
 import tempfile
@@ -23,7 +23,7 @@ from lessee.vault.admin import admin_client
 
 
 class SaveResult(ImmutableStruct, frozen=True):
-    """What came of it. `missed`: why there is no raft snapshot, where the server has raft."""
+    """The result. `snapshot_error`: why there is no raft snapshot of a server with raft storage."""
 
     manifest: Manifest
     size: int
@@ -34,13 +34,13 @@ class SaveResult(ImmutableStruct, frozen=True):
 
 
 def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> SaveResult:
-    """Raises LesseeError where there is no archive at all; one that a store did not take is told in `problems`."""
+    """Raises LesseeError where no archive could be made. `problems` has the errors of single stores."""
     places = stores(config.backup, environ)
     assert config.backup is not None
     wanted = recipients(config.backup.recipients or (), keys)
     for place in places:
         if isinstance(place, DirectoryStore):
-            with suppress(WriteError):  # It is told when it is written to.
+            with suppress(WriteError):  # The write below reports it.
                 place.make()
     with (
         save_lock(folder := _folder(places)),
@@ -75,20 +75,20 @@ def _apply_retention(place: Store, name: Name, config: Backup) -> Iterator[str]:
 
 @contextmanager
 def _temporary(folder: Path | None) -> Iterator[IO[bytes]]:
-    """A file without a name; what is written there is encrypted."""
+    """A temporary file without a name, for the encrypted archive."""
     try:
-        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # It is closed below.
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # Closed below.
     except OSError as exc:
-        raise WriteError(f"no temporary file can be made: {exc.strerror}", where=str(folder or "")) from None
+        raise WriteError(f"cannot create a temporary file: {exc.strerror}", where=str(folder or "")) from None
     try:
         yield file
     finally:
-        with suppress(OSError):  # A full disk, which was told.
+        with suppress(OSError):  # A full disk was reported before.
             file.close()
 
 
 def _folder(places: tuple[Store, ...]) -> Path | None:
-    """Where there is room for an archive, there is for what is on the way."""
+    """The directory for temporary files: a store with room for an archive has room for them."""
     return next(
         (place.path for place in places if isinstance(place, DirectoryStore) and os.access(place.path, os.W_OK)), None
     )

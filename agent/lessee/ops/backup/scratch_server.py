@@ -1,4 +1,4 @@
-"""A private server that holds what an archive does, for as long as it is looked at."""
+"""Runs a private, temporary server to restore an archive into."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from lessee.process import network_namespace
 from lessee.vault.admin import AdminClient
 from lessee.vault.transport import Address, Transport
 
-_MEMORY = Path("/dev/shm")  # noqa: S108  # A folder of our own is made in it.
+_MEMORY = Path("/dev/shm")  # noqa: S108  # A private directory is created in it.
 _PATIENCE = 30.0
 _PAUSE = 0.05
 _CONFIG = """
@@ -29,7 +29,7 @@ storage "{storage}" {{
 {settings}
 }}
 """
-# Raft wants an address for its peers; in a network of its own there are none.
+# Raft needs an address for peers; the server's own network namespace has none.
 _PEERS = """
 api_addr     = "http://127.0.0.1:8200"
 cluster_addr = "http://127.0.0.1:8201"
@@ -44,13 +44,13 @@ _RAFT = '  path                   = "{folder}/data"\n  node_id = "scratch"\n  pe
 
 @contextmanager
 def scratch_server(*, raft: bool = False, keys: int = 1) -> Iterator[AdminClient]:
-    """One who may do all in an empty server, which listens on a socket that only we can open.
+    """A client with the root token of an empty server, which listens on a socket that only this user can open.
 
-    Its folder is ours alone, on tmpfs where there is one. It ends with this process, however that ends, and reaches no
-    network where the kernel allows that. With `raft` that is a must, and it sees no other file: a server with all that
-    another one knows would end the other's leases, give its databases new passwords, and write to its audit log.
-    `keys`: it wants so many to be unsealed, also those of a snapshot: a server keeps in mind how many it wants.
-    Raises LesseeError where there is no `bao`, or no such isolation.
+    Its directory is private, on tmpfs if possible. The server ends with this process, however that ends, and has no
+    network where the kernel allows that. With `raft` this isolation is required, and the server sees no other files:
+    with another server's data it would revoke that server's leases, rotate its database passwords, and write to its
+    audit log. `keys`: the number of unseal keys, also of a snapshot, because a server remembers its threshold.
+    Raises LesseeError without `bao`, or without that isolation.
     """
     place = _MEMORY if os.access(_MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="lessee-verify-", dir=place, ignore_cleanup_errors=True) as name:
@@ -73,7 +73,7 @@ def _start(folder: Path, *, raft: bool) -> "subprocess.Popen[bytes]":
     config = _CONFIG.format(folder=root, storage="raft" if raft else "inmem", settings=settings)
     (folder / "scratch.hcl").write_text(config + (_PEERS if raft else ""), encoding="utf-8")
     environ = {"PATH": os.environ.get("PATH", ""), "HOME": str(root), "BAO_RAFT_AUTOPILOT_DISABLE": "true"}
-    # By its file: a module would be looked for in the current folder first, and in a home that it does not see.
+    # Started by its file: `-m` would search the current directory first, and a home that it cannot see.
     alone = [sys.executable, "-I", network_namespace.__file__, str(folder) if raft else network_namespace.ANY]
     with (folder / "log").open("wb") as log:
         return subprocess.Popen(
@@ -89,20 +89,20 @@ def _initialize(client: AdminClient, process: "subprocess.Popen[bytes]", log: Pa
     """Its root token."""
     _until(lambda: b"server started!" in log.read_bytes() or _has_ended(process), "to start")
     if process.returncode == network_namespace.REFUSED:
-        todo = "let it make namespaces (user namespaces, or CAP_SYS_ADMIN and CAP_SYS_CHROOT)"
-        raise LesseeError("no server without network and files can be started here", todo=todo)
+        todo = "allow it to create namespaces (user namespaces, or CAP_SYS_ADMIN and CAP_SYS_CHROOT)"
+        raise LesseeError("cannot start a server without network and files here", todo=todo)
     if process.returncode is not None:
-        raise LesseeError("the scratch server did not start", todo="try `bao server -dev` by hand")
+        raise LesseeError("the scratch server did not start", todo="check that `bao server -dev` starts")
     answer = client.hvac.sys.initialize(secret_shares=keys, secret_threshold=keys)
     unseal(client, answer["keys"])
     return str(answer["root_token"])
 
 
 def unseal(client: AdminClient, keys: list[str]) -> None:
-    """Raises DeniedError where the keys are not its own."""
+    """Unseal the server. Raises DeniedError where the keys belong to another one."""
     _until(lambda: _answers(client), "to answer")
     if client.hvac.sys.submit_unseal_keys(keys)["sealed"]:
-        raise DeniedError("the scratch server stays sealed", todo="give as many unseal keys as its threshold says")
+        raise DeniedError("the scratch server stays sealed", todo="give as many unseal keys as its threshold needs")
     _until(lambda: _is_active(client), "to be active")
 
 

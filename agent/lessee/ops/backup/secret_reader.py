@@ -1,4 +1,4 @@
-"""Reads the secrets of a server: several at a time, and each as it was at one moment."""
+"""Reads the KV secrets of a server, several in parallel, and each one consistently."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -6,34 +6,34 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from lessee.core.errors import VaultUnreachableError
-from lessee.ops.backup.policy.kv_reader import Read, secret_from, to_ask
+from lessee.ops.backup.policy.kv_reader import Read, secret_from, versions_to_read
 from lessee.ops.backup.policy.records import Secret, Version, fingerprint
 from lessee.vault.admin import AdminClient
 
 THREADS = 6
 WINDOW = 4 * THREADS
-"""How many secrets are in memory at a time."""
+"""The number of secrets in memory at a time."""
 TRIES = 20
-"""How often a secret is read that changes while it is read."""
+"""How often a secret is read again if it changes while it is read."""
 STRICT_TRIES = 3
-"""How many of these for a secret with all its versions."""
+"""How many of these reads insist on all versions."""
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
 def secrets(client: AdminClient, mounts: Mapping[str, int], key: bytes) -> Iterator[Secret]:
-    """All in these mounts of KV, which have version 1 or 2; in order. Raises DeniedError or VaultUnreachableError."""
+    """All secrets of these KV mounts, given with their version, in order. Raises DeniedError or VaultUnreachableError."""
     found = each(lambda place: secret(client, *place, mounts[place[0]], key), places(client, mounts))
     return (one for one in found if one is not None)
 
 
 def places(client: AdminClient, mounts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """Mount and path of each. Raises DeniedError or VaultUnreachableError."""
+    """The mount and path of each secret. Raises DeniedError or VaultUnreachableError."""
     return ((mount, path) for mount, version in mounts.items() for path in _walk(client, mount, version, ""))
 
 
 def each(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
-    """What comes of each item, in order; a few are worked on at the same time, and no more is held."""
+    """The result of `work` for each item, in order. A few items are processed in parallel, and only these are held."""
     with ThreadPoolExecutor(THREADS) as pool:
         waiting: deque[Future[_R]] = deque()
         try:
@@ -49,7 +49,7 @@ def each(work: Callable[[_T], _R], items: Iterable[_T]) -> Iterator[_R]:
 
 
 def secret(client: AdminClient, mount: str, path: str, version: int, key: bytes) -> Secret | None:
-    """None where there is none. Raises DeniedError or VaultUnreachableError."""
+    """A secret with its versions, None if it does not exist. Raises DeniedError or VaultUnreachableError."""
     if version == 1:
         data = client.read(mount + path)
         if data is None:
@@ -60,11 +60,13 @@ def secret(client: AdminClient, mount: str, path: str, version: int, key: bytes)
         metadata = client.read(f"{mount}metadata/{path}")
         if metadata is None:
             return None
-        reads = {number: _read(client, f"{mount}data/{path}", number) for number in to_ask(metadata)}
+        reads = {number: _read(client, f"{mount}data/{path}", number) for number in versions_to_read(metadata)}
         found = secret_from(mount, path, metadata, reads, key, strict=attempt < STRICT_TRIES)
         if found is not None:
             return found
-    raise VaultUnreachableError(f"it changed at each of {TRIES} readings", where=mount + path, todo="try again")
+    raise VaultUnreachableError(
+        f"the secret changed during each of {TRIES} reads", where=mount + path, todo="try again"
+    )
 
 
 def _read(client: AdminClient, path: str, number: int) -> Read:

@@ -1,4 +1,4 @@
-"""Reads a server: what it says of itself, and all that stands beside its secrets."""
+"""Reads a server's description of itself, and all its objects except secrets."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -19,10 +19,10 @@ from lessee.vault.admin import AdminClient
 
 
 def describe(client: AdminClient, namespace: str | None) -> Server:
-    """What it says of itself. Raises VaultUnreachableError."""
+    """The server's description of itself. Raises VaultUnreachableError."""
     said = client.seal_status().data
     if said.get("sealed") or not said.get("cluster_id"):
-        raise VaultUnreachableError("it is sealed, or not initialised", where=client.address)
+        raise VaultUnreachableError("the server is sealed or not initialized", where=client.address)
     return Server(
         cluster_id=str(said["cluster_id"]),
         cluster_name=str(said.get("cluster_name") or ""),
@@ -33,9 +33,9 @@ def describe(client: AdminClient, namespace: str | None) -> Server:
 
 
 def objects(client: AdminClient) -> Iterator[ServerObject]:
-    """In the order in which they are made: mounts, auth methods, policies, and what stands in them.
+    """The objects in the order of creation: mounts, auth methods, policies, and the objects of mounts.
 
-    Raises DeniedError where the token may not read one of them: half a backup is none.
+    Raises DeniedError where the token may not read one of them, because an incomplete backup would be misleading.
     """
     engines = {path: found for path, found in mounts(client, "mount").items() if not path.startswith(BUILT_IN_MOUNTS)}
     methods = mounts(client, "auth")
@@ -60,7 +60,7 @@ def is_versioned(mount: Mapping[str, Any]) -> bool:
 
 
 def mounts(client: AdminClient, kind: Literal["mount", "auth"]) -> dict[str, dict[str, Any]]:
-    """What is mounted where, in order. Raises DeniedError."""
+    """The mounts by path, in order. Raises DeniedError."""
     system = client.hvac.sys
     found = (system.list_mounted_secrets_engines() if kind == "mount" else system.list_auth_methods())["data"]
     return {path: settings(kind, found[path]) for path in sorted(found)}
@@ -82,7 +82,7 @@ def _thing(client: AdminClient, kind: Kind, path: str) -> Iterator[ServerObject]
 
 
 def namespaces(client: AdminClient) -> tuple[str, ...] | None:
-    """Those below; None where the token may not ask."""
+    """The child namespaces; None where the token may not list them."""
     try:
         return tuple(client.hvac.sys.list_namespaces()["data"]["keys"])
     except VaultRequestError as exc:
@@ -90,7 +90,7 @@ def namespaces(client: AdminClient) -> tuple[str, ...] | None:
 
 
 def has_entities(client: AdminClient) -> bool:
-    """Whether there are any; so it is taken to be where the token may not ask."""
+    """Whether there are identity entities. Assumes that there are if the token may not list them."""
     try:
         client.hvac.secrets.identity.list_entities()
     except VaultRequestError as exc:

@@ -1,4 +1,4 @@
-"""Writes to a server what an archive has and it has not."""
+"""Writes to a server what an archive has and the server lacks."""
 
 import time
 from collections import Counter
@@ -32,9 +32,9 @@ _VERSIONED = 2
 
 
 class Writer:
-    """Compares an archive with a server, once; with `act` it also writes what differs.
+    """Compares an archive with a server, once; with `apply` it also writes what differs.
 
-    `only`: the secrets whose path begins so, with their mount where it is gone, and nothing else.
+    `only`: restore only secrets with this path prefix, and their mount if it is missing.
     """
 
     def __init__(
@@ -42,19 +42,20 @@ class Writer:
         client: AdminClient,
         archive: Archive,
         *,
-        act: bool,
+        apply: bool,
         only: str = "",
         trial: bool = False,
         may_overwrite_newer: bool = True,
         unsupported: Iterable[str] = (),
     ) -> None:
-        """`trial`: nothing is written that makes the server ask another system, or that it has no engine for.
+        """`trial`: write nothing that makes the server contact another system, or that needs a missing engine.
 
-        `untried`: where it is known to have none. `may_overwrite_newer` False: a secret that is newer on the server ends it.
+        `unsupported`: mounts whose engine is known to be missing. Without `may_overwrite_newer`, a secret that is newer
+        on the server is an error.
         """
         self._client = client
         self._archive = archive
-        self._act = act
+        self._apply = apply
         self._only = only.removeprefix("/")
         self._trial = trial
         self._may_lose = may_overwrite_newer
@@ -65,15 +66,15 @@ class Writer:
         self._most: dict[str, int] = {}
         self._absent: set[str] = set()
         self.unsupported = list(unsupported)
-        self.courses: Counter[SecretStatus] = Counter()
+        self.statuses: Counter[SecretStatus] = Counter()
         self.writes = 0
 
     def objects(self) -> Iterator[Change | Unrestorable | Conflict]:
-        """What differs beside the secrets; with `act` the changes are made. Raises DeniedError or ArchiveError."""
+        """The objects that differ; with `apply` they are written. Raises DeniedError or ArchiveError."""
         for server_object in self._archive.objects():
             self._note(server_object)
             if not has_known_path(server_object, self._types):
-                raise ArchiveError(f"{server_object.path} is not where a {server_object.kind} stands")
+                raise ArchiveError(f"{server_object.path} is not a path of a {server_object.kind}")
             if self._is_left_out(server_object):
                 continue
             found = change(server_object, self._present(server_object))
@@ -84,10 +85,10 @@ class Writer:
             yield found
 
     def secrets(self) -> Iterator[tuple[Secret, Plan]]:
-        """Each secret and what is to be done, or with `act` was done, for it. Raises DeniedError or ArchiveError."""
+        """Each secret and its plan, which with `apply` was executed. Raises DeniedError or ArchiveError."""
         chosen = (saved for saved in self._archive.secrets() if saved.where.startswith(self._only))
-        for saved, way in each(self._bring_back, chosen):
-            self.courses[way.course] += 1
+        for saved, way in each(self._restore, chosen):
+            self.statuses[way.status] += 1
             self.writes += len(way.steps)
             yield saved, way
 
@@ -100,7 +101,7 @@ class Writer:
             if server_object.data.get("type") in {"kv", "generic"}:
                 self.kv[server_object.path] = 2 if server.is_versioned(server_object.data) else 1
         if server_object.kind == "config" and (mount := server_object.path.removesuffix("config")) in self.kv:
-            # With a part alone no settings of a mount are brought back: those that the server has count.
+            # With `only`, the settings of mounts are not restored: those of the server apply.
             data = self._present(server_object) or {} if self._only else server_object.data
             self._most[mount] = data.get("max_versions") or DEFAULT_MAX_VERSIONS
 
@@ -122,7 +123,7 @@ class Writer:
 
     def _make(self, found: Change) -> None:
         self.writes += 1
-        if not self._act:
+        if not self._apply:
             return
         server_object = found.server_object
         place = f"auth/{server_object.path}" if server_object.kind == "auth" else server_object.path
@@ -131,25 +132,25 @@ class Writer:
         except DeniedError:
             if not self._trial or server_object.kind not in {"mount", "auth"}:
                 raise
-            self.unsupported.append(place)  # Of an engine that this server has not.
+            self.unsupported.append(place)  # This server lacks the engine.
             return
         if server_object.kind in {"mount", "auth"}:
             self._absent.discard(place)
             if self.kv.get(place) == _VERSIONED:
                 _wait_for(self._client, place)
 
-    def _bring_back(self, saved: Secret) -> tuple[Secret, Plan]:
+    def _restore(self, saved: Secret) -> tuple[Secret, Plan]:
         if self.kv.get(saved.mount) != saved.engine:
-            raise ArchiveError("it names a secret outside its mounts", where=saved.where)
+            raise ArchiveError("the archive has a secret outside its mounts", where=saved.where)
         present = None
         if saved.mount not in self._absent:
             key = bytes.fromhex(self._archive.manifest.key)
             present = secret(self._client, saved.mount, saved.path, saved.engine, key)
         way = plan(saved, present, most=self._most.get(saved.mount, DEFAULT_MAX_VERSIONS))
-        if self._act:
+        if self._apply:
             if way.overwrites_newer and not self._may_lose:
-                what = "somebody has changed it since it was looked at"
-                raise DeniedError(what, where=saved.where, todo="run it again, and see what differs")
+                what = "another client changed the secret since the plan"
+                raise DeniedError(what, where=saved.where, todo="run it again, and check the new plan")
             _apply(self._client, saved, way.steps)
         return saved, way
 
@@ -179,19 +180,19 @@ def _put(client: AdminClient, path: str, body: dict[str, object]) -> None:
         if exc.kind is not Kind.INVALID:
             raise
         raise DeniedError(
-            "somebody changed it meanwhile, or it is too large", where=path, todo="run it again"
+            "another client changed the secret, or it is too large", where=path, todo="run it again"
         ) from None
 
 
 def _wait_for(client: AdminClient, mount: str) -> None:
-    """A new mount of KV version 2 is made ready for a moment, and refuses meanwhile."""
+    """A new KV version 2 mount refuses requests until Vault has initialized it."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
             client.request("GET", f"{mount}config")
         except VaultRequestError:
             if time.monotonic() > deadline:
-                raise VaultUnreachableError("the new mount does not become ready", where=mount) from None
+                raise VaultUnreachableError("the new mount did not become ready", where=mount) from None
             time.sleep(_PAUSE)
         else:
             return

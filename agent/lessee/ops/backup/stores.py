@@ -1,4 +1,4 @@
-"""Where archives lie: a folder, a bucket, or both."""
+"""The stores of archives: a directory, a bucket, or both."""
 
 import fcntl
 import os
@@ -21,26 +21,26 @@ _LOCK = ".lessee-backup.lock"
 
 
 class Store(Protocol):
-    """A place for archives, by name."""
+    """Stores archives by name."""
 
     def where(self, name: str) -> str:
-        """As a person may write it."""
+        """The path or URL of an archive."""
 
     def names(self) -> tuple[str, ...]:
-        """Of all that is there, ours or not. Raises WriteError."""
+        """The names of all files, archives or not. Raises WriteError."""
 
     def put(self, name: str, archive: IO[bytes]) -> None:
-        """Keep it whole, or not at all. Raises WriteError."""
+        """Store the archive completely or not at all. Raises WriteError."""
 
     def open(self, name: str) -> IO[bytes] | None:
-        """None where there is none. Raises ArchiveError."""
+        """The archive's file, None if it does not exist. Raises ArchiveError."""
 
     def remove(self, name: str) -> None:
-        """What is not there is no error. Raises WriteError."""
+        """Remove the archive if it exists. Raises WriteError."""
 
 
 class DirectoryStore:
-    """A folder; it is made where its parent is there."""
+    """A store in a directory, which is created if its parent exists."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -53,22 +53,22 @@ class DirectoryStore:
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
         except OSError as exc:
-            raise WriteError(f"the folder cannot be made: {exc.strerror}", where=str(self.path)) from None
+            raise WriteError(f"cannot create the directory: {exc.strerror}", where=str(self.path)) from None
 
     def names(self) -> tuple[str, ...]:
         try:
             return tuple(entry.name for entry in self.path.iterdir() if entry.is_file() and not entry.is_symlink())
         except FileNotFoundError:
-            return ()  # It is not made yet, or lost: the bucket may have them.
+            return ()  # Not created yet, or lost: the bucket may have the archives.
         except OSError as exc:
-            raise WriteError(f"the folder cannot be read: {exc.strerror}", where=str(self.path)) from None
+            raise WriteError(f"cannot read the directory: {exc.strerror}", where=str(self.path)) from None
 
     def put(self, name: str, archive: IO[bytes]) -> None:
         self.make()
         try:
             folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as exc:
-            raise WriteError(f"the folder cannot be opened: {exc.strerror}", where=str(self.path)) from None
+            raise WriteError(f"cannot open the directory: {exc.strerror}", where=str(self.path)) from None
         part = f"{_PART}{os.getpid()}.part"
         try:
             self._sweep(folder)
@@ -76,7 +76,7 @@ class DirectoryStore:
             os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
             os.fsync(folder)
         except OSError as exc:
-            raise WriteError(f"it cannot be written: {exc.strerror}", where=self.where(name)) from None
+            raise WriteError(f"cannot write the archive: {exc.strerror}", where=self.where(name)) from None
         finally:
             with suppress(OSError):
                 os.unlink(part, dir_fd=folder)
@@ -89,11 +89,11 @@ class DirectoryStore:
         try:
             (self.path / name).unlink(missing_ok=True)
         except OSError as exc:
-            raise WriteError(f"it cannot be removed: {exc.strerror}", where=self.where(name)) from None
+            raise WriteError(f"cannot remove the archive: {exc.strerror}", where=self.where(name)) from None
 
     def _write(self, folder: int, part: str, archive: IO[bytes]) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(part, flags, 0o600, dir_fd=folder), "wb") as out:  # noqa: PTH123  # A descriptor is no path.
+        with open(os.open(part, flags, 0o600, dir_fd=folder), "wb") as out:  # noqa: PTH123  # `os.open` gave a descriptor.
             archive.seek(0)
             while chunk := archive.read(CHUNK_SIZE):
                 out.write(chunk)
@@ -101,7 +101,7 @@ class DirectoryStore:
             os.fsync(out.fileno())
 
     def _sweep(self, folder: int) -> None:
-        """What one that was killed has left; the lock keeps those away that still write."""
+        """Remove the partial files of killed runs; the lock excludes running ones."""
         for name in os.listdir(folder):
             if name.startswith(_PART):
                 with suppress(OSError):
@@ -109,7 +109,7 @@ class DirectoryStore:
 
 
 def stores(config: Backup | None, environ: Mapping[str, str]) -> tuple[Store, ...]:
-    """As configured. Raises ConfigError where there are none."""
+    """The configured stores. Raises ConfigError if there are none."""
     found: list[Store] = []
     if config is not None and config.directory is not None:
         found.append(DirectoryStore(Path(config.directory)))
@@ -117,30 +117,30 @@ def stores(config: Backup | None, environ: Mapping[str, str]) -> tuple[Store, ..
         found.append(S3Store(config.s3, environ))
     if not found:
         todo = "write `backup: {directory: DIR}`, or `s3:`"
-        raise ConfigError([LesseeError("there is no place for archives", where="backup", todo=todo)])
+        raise ConfigError([LesseeError("no store for archives", where="backup", todo=todo)])
     return tuple(found)
 
 
 def open_file(path: Path) -> IO[bytes] | None:
-    """None where there is none. Raises ArchiveError."""
+    """The opened file, None if it does not exist. Raises ArchiveError."""
     try:
-        # A FIFO must not hang us.
+        # O_NONBLOCK: opening a FIFO must not block.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
     except OSError as exc:
-        raise ArchiveError(f"it cannot be read: {exc.strerror}", where=str(path)) from None
+        raise ArchiveError(f"cannot read the archive: {exc.strerror}", where=str(path)) from None
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise ArchiveError("it is no file", where=str(path))
+        raise ArchiveError("not a regular file", where=str(path))
     return open(fd, "rb")  # noqa: PTH123  # As above.
 
 
 @contextmanager
-def found(archive: str, config: Backup | None, environ: Mapping[str, str]) -> Iterator[tuple[IO[bytes], str]]:
-    """An archive by its path, by its name in a store, or the `latest` of all; and where it is.
+def open_archive(archive: str, config: Backup | None, environ: Mapping[str, str]) -> Iterator[tuple[IO[bytes], str]]:
+    """The file and location of an archive, given by path, by its name in a store, or as `latest`.
 
-    Raises ArchiveError where there is none.
+    Raises ArchiveError if there is no such archive.
     """
     if archive != "latest" and (file := open_file(Path(archive))) is not None:
         with file:
@@ -154,22 +154,23 @@ def found(archive: str, config: Backup | None, environ: Mapping[str, str]) -> It
                 with file:
                     yield file, store.where(name)
                 return
-    raise ArchiveError("there is no such archive", where=archive, todo="name a file, one in a store, or `latest`")
+    todo = "name a file, an archive in a store, or `latest`"
+    raise ArchiveError("no such archive", where=archive, todo=todo)
 
 
 @contextmanager
 def save_lock(folder: Path | None) -> Iterator[None]:
-    """Nobody else saves there meanwhile; None: without a folder. Raises WriteError where somebody does."""
+    """Hold the lock against other saves; `folder` None: without a directory. Raises WriteError if it is taken."""
     path = folder / _LOCK if folder is not None else Path(tempfile.gettempdir()) / f"{_LOCK}-{os.getuid()}"
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as exc:
-        raise WriteError(f"the lock cannot be made: {exc.strerror}", where=str(path)) from None
+        raise WriteError(f"cannot create the lock file: {exc.strerror}", where=str(path)) from None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
-        raise WriteError("another `lessee backup save` is at work", where=str(path), todo="wait for it") from None
+        raise WriteError("another `lessee backup save` is running", where=str(path), todo="wait for it") from None
     try:
         yield
     finally:

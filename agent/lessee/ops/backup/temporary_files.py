@@ -1,4 +1,4 @@
-"""A place for what is read until its size is known: on a disk, and readable to this process alone."""
+"""Stores an archive's members until their size is known, in encrypted temporary files."""
 
 import hashlib
 import os
@@ -15,13 +15,13 @@ from lessee.ops.backup.policy.archive_format import ArchiveError, Member
 
 
 class EncryptedTemporaryFile:
-    """A member of an archive to be. Its file has no name, and is encrypted with a key that is nowhere else.
+    """A future member of an archive, in a file without a name, encrypted with a key that only this process has.
 
-    AES in counter mode says nothing of whether the file was altered; the member's hash does.
+    AES in counter mode does not detect alterations; the member's hash does.
     """
 
     def __init__(self, name: str, folder: Path | None) -> None:
-        """`folder` None: where temporary files lie. Raises WriteError."""
+        """`folder` None: the system's temporary directory. Raises WriteError."""
         self._name = name
         self._where = str(folder or tempfile.gettempdir())
         self._cipher = Cipher(algorithms.AES256(os.urandom(32)), modes.CTR(os.urandom(16)))
@@ -29,9 +29,9 @@ class EncryptedTemporaryFile:
         self._hash = hashlib.sha256()
         self._size = 0
         try:
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # It lives as long as the spool.
+            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # `close` closes it.
         except OSError as exc:
-            raise WriteError(f"no temporary file can be made: {exc.strerror}", where=self._where) from None
+            raise WriteError(f"cannot create a temporary file: {exc.strerror}", where=self._where) from None
 
     def write(self, chunk: bytes) -> None:
         """Raises WriteError."""
@@ -40,19 +40,19 @@ class EncryptedTemporaryFile:
         try:
             self._file.write(self._encryptor.update(chunk))
         except OSError as exc:
-            raise WriteError(f"a temporary file cannot be written: {exc.strerror}", where=self._where) from None
+            raise WriteError(f"cannot write a temporary file: {exc.strerror}", where=self._where) from None
 
     @property
     def member(self) -> Member:
-        """What was written so far."""
+        """The member as written until now."""
         return Member(self._name, self._size, self._hash.hexdigest())
 
     def read(self) -> Iterator[bytes]:
-        """All that was written. Raises WriteError, or ArchiveError where the file is another by now."""
+        """The written content. Raises WriteError, or ArchiveError where the file was altered."""
         try:
             self._file.seek(0)
-        except OSError as exc:  # Of what had waited to be written.
-            raise WriteError(f"a temporary file cannot be written: {exc.strerror}", where=self._where) from None
+        except OSError as exc:  # From buffered data that is written now.
+            raise WriteError(f"cannot write a temporary file: {exc.strerror}", where=self._where) from None
         decryptor, found = self._cipher.decryptor(), hashlib.sha256()
         while chunk := decryptor.update(self._file.read(CHUNK_SIZE)):
             found.update(chunk)
@@ -61,6 +61,6 @@ class EncryptedTemporaryFile:
             raise ArchiveError("a temporary file was altered")
 
     def close(self) -> None:
-        """Nothing is left of it."""
-        with suppress(OSError):  # A full disk, which was told.
+        """Remove the file."""
+        with suppress(OSError):  # A full disk was reported before.
             self._file.close()

@@ -1,4 +1,4 @@
-"""Tries an archive: restores it into a private server, and compares."""
+"""Verifies an archive: restores it into a private server, and compares."""
 
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,28 +21,28 @@ from lessee.vault.admin import AdminClient
 
 
 class Verified(ImmutableStruct, frozen=True):
-    """What was found. `untried`: engines that a scratch server has not."""
+    """The result. `unsupported`: the mounts whose engine a scratch server lacks."""
 
     inspected: Inspection
     differences: tuple[str, ...]
     unsupported: tuple[str, ...]
     snapshot: str | None
-    """How the raft snapshot fared; None where there is none."""
+    """The result for the raft snapshot as text; None if the archive has none."""
 
 
 def verify(file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str]) -> Verified:
-    """Raises ArchiveError where it is not whole, and LesseeError where no scratch server can be had."""
+    """Raises ArchiveError for an incomplete archive, and LesseeError where no scratch server can run."""
     inspected = inspect(file, keys, where)
     with scratch_server() as client:
         with open_for_reading(file, keys, where) as archive:
-            writer = Writer(client, archive, act=True, trial=True)
+            writer = Writer(client, archive, apply=True, trial=True)
             skip(writer.objects())
             skip(writer.secrets())
             _skip_snapshot(archive)
         found = list(_compare(file, where, keys, client, writer.unsupported))
     snapshot = None
     if inspected.has_snapshot:
-        snapshot = "its checksums are right; give unseal keys with --unseal-key-file to try it in a server"
+        snapshot = "its checksums match; to restore it into a server too, give unseal keys with --unseal-key-file"
         if unseal_keys:
             snapshot = _try_snapshot(file, where, keys, unseal_keys, found.append)
     return Verified(inspected, tuple(found), tuple(writer.unsupported), snapshot)
@@ -50,7 +50,7 @@ def verify(file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str]) 
 
 def _compare(file: IO[bytes], where: str, keys: Keys, client: AdminClient, unsupported: Sequence[str]) -> Iterator[str]:
     with open_for_reading(file, keys, where) as archive:
-        writer = Writer(client, archive, act=False, trial=True, unsupported=unsupported)
+        writer = Writer(client, archive, apply=False, trial=True, unsupported=unsupported)
         for server_object in writer.objects():
             if isinstance(server_object, Change | Conflict):
                 yield f"{server_object.path}: differs"
@@ -58,23 +58,23 @@ def _compare(file: IO[bytes], where: str, keys: Keys, client: AdminClient, unsup
         _skip_snapshot(archive)
     count = sum(1 for _ in places(client, writer.kv))
     if count != archive.manifest.counts.secrets:
-        yield f"{count} secrets came back of {archive.manifest.counts.secrets}"
+        yield f"{count} of {archive.manifest.counts.secrets} secrets restored"
 
 
 def _compare_secrets(archive: Archive, client: AdminClient) -> Iterator[str]:
     key = bytes.fromhex(archive.manifest.key)
 
-    def look(saved: Secret) -> list[str]:
+    def compare(saved: Secret) -> list[str]:
         return list(differences(saved, secret(client, saved.mount, saved.path, saved.engine, key)))
 
-    for some in each(look, archive.secrets()):
+    for some in each(compare, archive.secrets()):
         yield from some
 
 
 def _try_snapshot(
-    file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str], tell: Callable[[str], None]
+    file: IO[bytes], where: str, keys: Keys, unseal_keys: Sequence[str], report: Callable[[str], None]
 ) -> str:
-    """In a scratch server of its own, with a root token that its unseal keys make."""
+    """Restore the snapshot into its own scratch server, with a root token generated from its unseal keys."""
     with scratch_server(raft=True, keys=len(unseal_keys)) as empty:
         with open_for_reading(file, keys, where) as archive:
             skip(archive.objects())
@@ -85,27 +85,27 @@ def _try_snapshot(
         client = empty.with_token(_root(empty, unseal_keys))
         with open_for_reading(file, keys, where) as archive:
             skip(archive.objects())
-            same, younger = _compare_snapshot(archive, client, tell)
+            same, younger = _compare_snapshot(archive, client, report)
             _skip_snapshot(archive)
-    said = f"unsealed in a server of its own: {same} secrets are as in the logical part"
-    return f"{said}, {younger} were written after it" if younger else said
+    result = f"unsealed in a separate server: {same} secrets equal the logical backup"
+    return f"{result}, {younger} were written after it" if younger else result
 
 
-def _compare_snapshot(archive: Archive, client: AdminClient, tell: Callable[[str], None]) -> tuple[int, int]:
+def _compare_snapshot(archive: Archive, client: AdminClient, report: Callable[[str], None]) -> tuple[int, int]:
     key = bytes.fromhex(archive.manifest.key)
     same = younger = 0
 
-    def look(saved: Secret) -> tuple[Secret, list[str]]:
+    def compare(saved: Secret) -> tuple[Secret, list[str]]:
         return saved, list(differences(saved, secret(client, saved.mount, saved.path, saved.engine, key)))
 
-    for saved, found in each(look, archive.secrets()):
+    for saved, found in each(compare, archive.secrets()):
         if not found:
             same += 1
         elif is_newer_than(saved, archive.manifest.created):
             younger += 1
         else:
             for text in found:
-                tell(f"in the raft snapshot, {text}")
+                report(f"raft snapshot: {text}")
     return same, younger
 
 

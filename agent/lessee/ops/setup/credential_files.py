@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lessee.core.errors import DeniedError
-from lessee.host.directories import cannot_write, entries, open_directory, refuse_strangers
+from lessee.host.directories import translate_write_errors, entries, open_directory, check_writers
 from lessee.ops.setup.named_requests import approle
 from lessee.ops.setup.policy.objects import Kind, Object
 from lessee.vault.admin import AdminClient, unless_missing
@@ -80,8 +80,8 @@ def _opened(folder: Path, place: Path) -> Iterator[int]:
         os.close(open_directory(item, make=_FOLDER))
     fd = open_directory(place, make=_FOLDER)
     try:
-        refuse_strangers(fd, place, uid=None, gid=None)
-        with cannot_write(place):
+        check_writers(fd, place, uid=None, gid=None)
+        with translate_write_errors(place):
             flock(fd, LOCK_EX)
         yield fd
     finally:
@@ -91,17 +91,17 @@ def _opened(folder: Path, place: Path) -> Iterator[int]:
 def _write(fd: int, place: Path, name: str, value: Callable[[], str]) -> None:
     """Create the file before the value: a secret_id that could not be saved would stay valid and unused."""
     new = f".{name}.new"
-    with cannot_write(place / name):
+    with translate_write_errors(place / name):
         if new in entries(fd):
             os.unlink(new, dir_fd=fd)  # An interrupted run left it.
         file = os.open(new, _NEW, 0o600, dir_fd=fd)
     try:
         text = value()
-        with cannot_write(place / name), os.fdopen(os.dup(file), "w", encoding="ascii") as stream:
+        with translate_write_errors(place / name), os.fdopen(os.dup(file), "w", encoding="ascii") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(file)
-        with cannot_write(place / name):
+        with translate_write_errors(place / name):
             os.rename(new, name, src_dir_fd=fd, dst_dir_fd=fd)
     except BaseException:
         with suppress(FileNotFoundError):  # The interruption followed the rename.

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from lessee.core.errors import WriteError
-from lessee.host.directories import cannot_write, entries, open_directory
+from lessee.host.directories import translate_write_errors, entries, open_directory
 
 _RESERVED = 16384
 """Bytes reserved for a file: a share encrypted with RSA-4096 takes a tenth of it."""
@@ -30,7 +30,7 @@ class KeyFolder:
         self._files: dict[str, int] = {}
         try:
             self._require_empty()
-            with cannot_write(path):
+            with translate_write_errors(path):
                 os.fchmod(self._fd, 0o700)
                 self._sync_parent()
         except BaseException:
@@ -40,11 +40,11 @@ class KeyFolder:
     def reserve(self, names: Iterable[str]) -> None:
         """Create the files with reserved space on disk. Raises WriteError."""
         for name in names:
-            with cannot_write(self.path / name):
+            with translate_write_errors(self.path / name):
                 self._files[name] = os.open(_part(name), _NEW, 0o600, dir_fd=self._fd)
                 os.fchmod(self._files[name], 0o600)
                 _replace_content(self._files[name], b"\n" * _RESERVED)
-        with cannot_write(self.path):
+        with translate_write_errors(self.path):
             os.fsync(self._fd)
 
     def write(self, texts: Mapping[str, str]) -> tuple[Path, ...]:
@@ -55,14 +55,14 @@ class KeyFolder:
                 self._write(name, text)
             except WriteError as exc:
                 failed = exc
-        with cannot_write(self.path):
+        with translate_write_errors(self.path):
             os.fsync(self._fd)
         if failed is not None:
             raise failed
         return tuple(self.path / name for name in texts)
 
     def _write(self, name: str, text: str) -> None:
-        with cannot_write(self.path / name):
+        with translate_write_errors(self.path / name):
             if name not in self._files:
                 self._files[name] = os.open(_part(name), _NEW, 0o600, dir_fd=self._fd)
             fd = self._files[name]

@@ -7,7 +7,7 @@ import pytest
 from lessee.config.parsing import parse
 from lessee.core.errors import TemplateError
 from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, policy, reads_kv, rotated_by, text_of
-from lessee.rendering.app_templates import compile_recipes, path_scope_of
+from lessee.rendering.app_templates import compile_apps, path_scope_of
 from lessee.rendering.templates import Compiler
 
 OLD, DETAILED = Engine(1, detailed=False), Engine(2, detailed=True)
@@ -32,9 +32,9 @@ def policies(apps, engine=ASSUMED, auth=APPROLE, rotation=None, **more):
     }
     config = parse(json.dumps(said), source="lessee.yaml", environ={}, blocks=("rotation",))
     texts = {name: text for _, templates in blocks.values() for name, text in templates.items()}
-    recipes = compile_recipes(config, Compiler(texts.__getitem__, path_scope_of(config)))
+    compiled_apps = compile_apps(config, Compiler(texts.__getitem__, path_scope_of(config)))
     rotated = rotated_by(config)
-    return [policy(vault, some, engine, rotated) for vault, some in identities(recipes.values(), config.vault).items()]
+    return [policy(vault, some, engine, rotated) for vault, some in identities(compiled_apps.values(), config.vault).items()]
 
 
 def granted(*calls, engine=ASSUMED, auth=APPROLE):
@@ -136,9 +136,9 @@ def test_each_way_to_log_in_has_a_policy_of_its_own_and_a_folder_s_secrets_count
         "yak": {"y.txt": ""},
     }
     one, two = policies(apps, DETAILED)
-    assert [recipe.app.name for recipe in one.recipes] == ["yak", "zebra"]
+    assert [compiled_app.app.name for compiled_app in one.compiled_apps] == ["yak", "zebra"]
     assert {rule.path for rule in one.rules} == {*TOKEN, "kv/data/production/db/one", "kv/metadata/production/db/one"}
-    assert [recipe.app.name for recipe in two.recipes] == ["ant", "bee"]
+    assert [compiled_app.app.name for compiled_app in two.compiled_apps] == ["ant", "bee"]
     assert "kv/metadata/production/db/two" in {rule.path for rule in two.rules}
     assert "sys/leases/revoke" in {rule.path for rule in two.rules}
     assert text_of(one).startswith(
@@ -176,7 +176,7 @@ def test_the_heading_says_what_was_found_or_assumed_of_the_mount_and_whose_names
 
 def test_who_reads_no_secret_need_not_know_the_mount():
     (made,) = policies({"web": {"a.txt": '{{ dynamic("database/creds/x").y }}'}})
-    assert not reads_kv(made.recipes)
+    assert not reads_kv(made.compiled_apps)
     assert "# KV" not in text_of(made)
 
 
@@ -254,12 +254,12 @@ def test_whoever_hears_of_changes_from_vault_itself_may_subscribe_to_what_it_rea
         "apps": {"web": {"directory": "/run/web", "files": [{"template": "t"}]}},
     }
     config = parse(json.dumps(said), source="lessee.yaml", environ={})
-    recipes = tuple(compile_recipes(config, Compiler({"t": text}.__getitem__, path_scope_of(config))).values())
-    found = policy(config.vault, recipes, engine, subscribes=True)
+    compiled_apps = tuple(compile_apps(config, Compiler({"t": text}.__getitem__, path_scope_of(config))).values())
+    found = policy(config.vault, compiled_apps, engine, subscribes=True)
     assert {rule.path for rule in found.rules if "subscribe" in rule.capabilities} == paths
     assert ("sys/events/subscribe/kv*", ("read",)) in [(rule.path, rule.capabilities) for rule in found.rules]
     assert text_of(found).count('subscribe_event_types = ["kv*"]') == 1
-    assert "subscribe" not in text_of(policy(config.vault, recipes, engine))
+    assert "subscribe" not in text_of(policy(config.vault, compiled_apps, engine))
 
 
 def test_whoever_reads_no_secret_subscribes_to_nothing():
@@ -275,5 +275,5 @@ def test_whoever_reads_no_secret_subscribes_to_nothing():
         environ={},
     )
     text = '{{ dynamic("database/creds/y").username }}'
-    recipes = tuple(compile_recipes(config, Compiler({"t": text}.__getitem__, path_scope_of(config))).values())
-    assert "subscribe" not in text_of(policy(config.vault, recipes, ASSUMED, subscribes=True))
+    compiled_apps = tuple(compile_apps(config, Compiler({"t": text}.__getitem__, path_scope_of(config))).values())
+    assert "subscribe" not in text_of(policy(config.vault, compiled_apps, ASSUMED, subscribes=True))

@@ -1,4 +1,4 @@
-"""What stands in an archive is read strictly: what is not as it was saved is refused."""
+"""Archives are parsed strictly: altered content is refused."""
 
 import json
 import tarfile
@@ -24,10 +24,10 @@ from lessee.ops.backup.policy.records import (
     Secret,
     ServerObject,
     Version,
-    fingerprint,
     encode_record,
-    parse_secret,
+    fingerprint,
     parse_object,
+    parse_secret,
 )
 
 KEY = b"k" * 32
@@ -54,18 +54,18 @@ def changed(**changes):
 
 
 @given(data)
-def test_a_secret_is_read_as_it_was_written(values):
+def test_a_secret_survives_encoding(values):
     secret = replace(SECRET, versions=(Version(1, values, fingerprint(KEY, "secret/", "a", values)),))
     assert parse_secret(encode_record(secret).rstrip(b"\n"), KEY) == secret
 
 
-def test_a_thing_is_read_as_it_was_written_and_shows_no_data():
+def test_an_object_survives_encoding_and_its_repr_hides_data():
     server_object = ServerObject("config", "auth/jwt/config", {"x": "canary"})
     assert parse_object(encode_record(server_object)) == server_object
     assert "canary" not in repr(server_object) + repr(SECRET.versions[0])
 
 
-def test_fingerprints_tell_paths_and_keys_apart():
+def test_fingerprints_depend_on_path_key_and_data():
     prints = {
         fingerprint(KEY, "secret/", "a", {"v": 1}),
         fingerprint(KEY, "secret/", "b", {"v": 1}),
@@ -80,26 +80,26 @@ def test_fingerprints_tell_paths_and_keys_apart():
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (b"{}", "makes no sense"),
-        (b"\xff", "makes no sense"),
-        (b"[" * 100_000, "makes no sense"),
-        (changed(path="../b"), "leads elsewhere"),
-        (changed(path="a/./b"), "leads elsewhere"),
-        (changed(path="b"), "version 1 is not what was saved"),
-        (changed(versions=(replace(SECRET.versions[0], data={"v": 2}),)), "version 1 is not what was saved"),
-        (changed(versions=(replace(SECRET.versions[0], data=None),)), "version 1 is not what was saved"),
+        (b"{}", "malformed"),
+        (b"\xff", "malformed"),
+        (b"[" * 100_000, "malformed"),
+        (changed(path="../b"), "a path with"),
+        (changed(path="a/./b"), "a path with"),
+        (changed(path="b"), "version 1 does not match its fingerprint"),
+        (changed(versions=(replace(SECRET.versions[0], data={"v": 2}),)), "version 1 does not match its fingerprint"),
+        (changed(versions=(replace(SECRET.versions[0], data=None),)), "version 1 does not match its fingerprint"),
         (changed(versions=SECRET.versions[::-1]), "out of order"),
         (changed(versions=SECRET.versions[:1] * 2), "out of order"),
         (changed(current=1), "out of order"),
     ],
 )
-def test_a_line_that_is_not_as_it_was_saved_is_refused(text, what):
+def test_an_altered_record_is_refused(text, what):
     with pytest.raises(ArchiveError, match=what) as caught:
         parse_secret(text, KEY)
     assert "canary" not in str(caught.value)
 
 
-def test_what_would_be_too_long_to_read_is_not_written():
+def test_a_record_too_long_to_read_is_not_written():
     for record in (
         ServerObject("role", "a", {"x": "x" * LONGEST_LINE}),
         replace(SECRET, settings={"x": "x" * LONGEST_LINE}),
@@ -108,63 +108,66 @@ def test_what_would_be_too_long_to_read_is_not_written():
             encode_record(record)
 
 
-def test_a_manifest_is_read_as_it_was_written_and_shows_no_key():
+def test_a_manifest_survives_encoding_and_its_repr_hides_the_key():
     assert m.parse_manifest(m.encode_manifest(MANIFEST)) == MANIFEST
     assert KEY.hex() not in repr(MANIFEST)
 
 
-def said(**changes):
+def encoded(**changes):
     return json.dumps(json.loads(m.encode_manifest(MANIFEST)) | changes).encode()
 
 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (b"", "makes no sense"),
-        (b"[" * 100_000, "makes no sense"),
-        (said(format=2), "it has format 2, and this lessee knows 1; open it with the lessee that made it"),
-        (said(format=0), "it has format 0"),
-        (said(created=5), "makes no sense"),
-        (said(key="short"), "makes no sense"),
-        (said(members=[]), "other members"),
-        (said(members=[{"name": "../x", "size": 1, "sha256": HASH}]), "other members"),
-        (said(members=[{"name": m.SERVER, "size": -1, "sha256": HASH}]), "makes no sense"),
+        (b"", "malformed"),
+        (b"[" * 100_000, "malformed"),
+        (
+            encoded(format=2),
+            "the archive has format 2, and this lessee reads 1; use the version of lessee that saved it",
+        ),
+        (encoded(format=0), "the archive has format 0"),
+        (encoded(created=5), "malformed"),
+        (encoded(key="short"), "malformed"),
+        (encoded(members=[]), "unexpected members"),
+        (encoded(members=[{"name": "../x", "size": 1, "sha256": HASH}]), "unexpected members"),
+        (encoded(members=[{"name": m.SERVER, "size": -1, "sha256": HASH}]), "malformed"),
     ],
 )
-def test_a_manifest_that_is_none_is_refused(text, what):
+def test_a_malformed_manifest_is_refused(text, what):
     with pytest.raises(ArchiveError, match=what):
         m.parse_manifest(text)
 
 
-def test_a_later_format_is_read_where_somebody_insists():
-    assert m.parse_manifest(said(format=2), any_format=True).format == 2
+def test_a_later_format_is_read_with_any_format():
+    assert m.parse_manifest(encoded(format=2), any_format=True).format == 2
 
 
-def test_a_seal_is_of_one_manifest_and_one_identity():
-    manifest_hmac = m.manifest_hmac(b"manifest", b"identity")
-    assert len(manifest_hmac) == 64
-    assert m.is_authentic(b"manifest", b"identity", manifest_hmac)
-    assert not m.is_authentic(b"manifest.", b"identity", manifest_hmac)
-    assert not m.is_authentic(b"manifest", b"another", manifest_hmac)
+def test_an_hmac_matches_one_manifest_and_one_identity():
+    digest = m.manifest_hmac(b"manifest", b"identity")
+    assert len(digest) == 64
+    assert m.is_authentic(b"manifest", b"identity", digest)
+    assert not m.is_authentic(b"manifest.", b"identity", digest)
+    assert not m.is_authentic(b"manifest", b"another", digest)
     assert not m.is_authentic(b"manifest", b"identity", b"")
 
 
 @given(st.integers(0, 1 << 40))
-def test_a_header_is_read_as_it_was_written(size):
+def test_a_tar_header_survives_encoding(size):
     assert read_header(tar_header("kv.ndjson", size)) == ("kv.ndjson", size)
     assert (size + len(tar_padding(size))) % TAR_BLOCK == 0
 
 
-def test_the_end_is_told_and_anything_else_refused():
+def test_the_end_is_recognized_and_anything_else_refused():
     assert read_header(TAR_END[:TAR_BLOCK]) is None
     block = tar_header("a", 5)
     for bad, what in [
-        (b"x" * TAR_BLOCK, "no tar file"),
-        (block[:100], "no tar file"),
-        (block[:5] + b"y" + block[6:], "no tar file"),
-        (_of_type(tarfile.SYMTYPE), "no file"),
-        (_of_type(tarfile.XHDTYPE), "no file"),
-        (_of_type(tarfile.GNUTYPE_LONGNAME), "no file"),
+        (b"x" * TAR_BLOCK, "contains no tar file"),
+        (block[:100], "contains no tar file"),
+        (block[:5] + b"y" + block[6:], "contains no tar file"),
+        (_of_type(tarfile.SYMTYPE), "not a regular file"),
+        (_of_type(tarfile.XHDTYPE), "not a regular file"),
+        (_of_type(tarfile.GNUTYPE_LONGNAME), "not a regular file"),
     ]:
         with pytest.raises(ArchiveError, match=what):
             read_header(bad)
@@ -176,7 +179,7 @@ def _of_type(kind):
     return info.tobuf()
 
 
-def test_an_archive_of_elsewhere_or_later_is_objected_to():
+def test_an_archive_of_another_cluster_or_newer_server_raises_objections():
     server = Server("id", "main", "2.7.2", "raft")
 
     def reasons(*, authenticated=True, expected=True, **changes):
@@ -189,9 +192,11 @@ def test_an_archive_of_elsewhere_or_later_is_objected_to():
     assert reasons() == []
     assert reasons(server_version="2.7.2+ent") == []
     assert reasons(server_version="2.6.9") == []
-    assert reasons(server_version="2.10.0") == ["it is of a newer server, 2.10.0, than this one, 2.7.2"]
-    assert reasons(cluster_id="x") == ["it is of another cluster, main"]
-    assert reasons(cluster_id="x", cluster_name="") == ["it is of another cluster, x"]
-    assert reasons(namespace="team") == ["it is of the namespace team, and you ask for root"]
-    assert "not sealed with your key" in reasons(authenticated=False)[0]
+    assert reasons(server_version="2.10.0") == [
+        "the archive is of a newer server version, 2.10.0, than this server, 2.7.2"
+    ]
+    assert reasons(cluster_id="x") == ["the archive is of another cluster, main"]
+    assert reasons(cluster_id="x", cluster_name="") == ["the archive is of another cluster, x"]
+    assert reasons(namespace="team") == ["the archive is of the namespace team, and the configuration has root"]
+    assert "not authenticated with your key" in reasons(authenticated=False)[0]
     assert reasons(authenticated=False, expected=False) == []

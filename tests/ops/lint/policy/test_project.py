@@ -34,7 +34,7 @@ WRONG = (
     ("{{ nope }}{{ nope() }}", ["unknown-name"]),
     ("{{ nope }}{{ 1 | nope }}{{ 1 is nope }}", ["unknown-filter", "unknown-test", "unknown-name"]),
     ('{{ secret("a" ~ "b").c }}{{ secrets(env("X")) }}', ["path-not-literal"] * 2),
-    ('{{ secret("development/a").b }}{{ dynamic("kv/data/x").y }}', ["path-refused"] * 2),
+    ('{{ secret("development/a").b }}{{ dynamic("kv/data/x").y }}', ["path-denied"] * 2),
     ('{{ secret(1) }}{{ secret("a", version=1, version=2) }}', ["wrong-arguments"] * 2),
     ("{{ secret }}", ["function-not-called"]),
     ("{% filter upper %}a{% endfilter %}", ["not-allowed"]),
@@ -196,7 +196,7 @@ def test_sighup_is_not_promised_to_who_is_known_to_be_deaf(notify, level):
 def test_what_is_right_can_be_looked_at_further():
     checked = check(HEAD + app(more="    env_template: e.j2\n"), **{"app.env.j2": 'A={{ secret("a").b }}', "e.j2": "B=1"})
     assert not checked.findings
-    assert [str(need) for need in checked.recipes["web"].needs] == ["kv/production/a"]
+    assert [str(need) for need in checked.compiled_apps["web"].references] == ["kv/production/a"]
     assert [(sheet.name, text.split("=")[0]) for sheet, text in checked.texts.items()] == [("app.env", "A"), ("", "B")]
 
 

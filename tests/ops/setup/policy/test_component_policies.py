@@ -6,7 +6,7 @@ import pytest
 
 from lessee.config.parsing import parse
 from lessee.ops.setup.policy.component_policies import of_app, of_component
-from lessee.rendering.app_templates import compile_recipes, path_scope_of
+from lessee.rendering.app_templates import compile_apps, path_scope_of
 from lessee.rendering.templates import Compiler
 
 RULE = re.compile(r'path "(.*)" \{\n  capabilities = \[(.*)\]\n\}')
@@ -52,8 +52,8 @@ def test_an_app_may_read_what_its_templates_read_on_vault_and_openbao():
     app = '{"web": {"directory": "/run/web", "files": [{"template": "a.j2"}]}}'
     config = parse(f'{{"environment": "testing", "apps": {app}}}', source="x", environ={})
     template = '{{ secret("a/b").c }}{{ secret("a/d").c }}{{ dynamic("{environment}/database/creds/x").username }}'
-    recipe = compile_recipes(config, Compiler(lambda _: template, path_scope_of(config)))["web"]
-    text = of_app("testing-web", recipe)
+    compiled_app = compile_apps(config, Compiler(lambda _: template, path_scope_of(config)))["web"]
+    text = of_app("testing-web", compiled_app)
     assert text.startswith("# testing-web: what the templates of web read\n")
     found = rules(text)
     assert found["secret/detailed-metadata/testing/a/"] == {"list"}

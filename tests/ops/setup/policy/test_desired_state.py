@@ -8,7 +8,7 @@ from lessee.config.parsing import parse
 from lessee.ops.setup.policy.desired_state import InitialSecret, desired_for_all, desired_for_environment, record_path
 from lessee.ops.setup.policy.initial_values import ALPHABET, Constant, FromVariable, Generate
 from lessee.ops.setup.policy.objects import Group, Kind, Object
-from lessee.rendering.app_templates import compile_recipes, path_scope_of
+from lessee.rendering.app_templates import compile_apps, path_scope_of
 from lessee.rendering.templates import Compiler
 
 ROTATION = {
@@ -29,8 +29,8 @@ def read(environment="testing", **blocks):
 
 def desired(environment="testing", **blocks):
     config = read(environment, **blocks)
-    recipes = compile_recipes(config, Compiler(lambda _: '{{ secret("a").b }}', path_scope_of(config)))
-    return list(desired_for_environment(config, recipes))
+    compiled_apps = compile_apps(config, Compiler(lambda _: '{{ secret("a").b }}', path_scope_of(config)))
+    return list(desired_for_environment(config, compiled_apps))
 
 
 def objects(kind, **blocks):

@@ -11,7 +11,7 @@ from lessee.core.errors import TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
 from lessee.events.vault_messages import TYPES
-from lessee.rendering.app_templates import Recipe
+from lessee.rendering.app_templates import CompiledApp
 
 
 class Engine(ImmutableStruct, frozen=True):
@@ -37,23 +37,23 @@ class Policy(ImmutableStruct, frozen=True):
     """The rules for one way to log in, sorted by path."""
 
     vault: Vault
-    recipes: tuple[Recipe, ...]
+    compiled_apps: tuple[CompiledApp, ...]
     engine: Engine | None
     """None: nothing is read from the KV mount."""
     rules: tuple[Rule, ...]
 
 
-def identities(recipes: Iterable[Recipe], top: Vault) -> Mapping[Vault, tuple[Recipe, ...]]:
+def identities(compiled_apps: Iterable[CompiledApp], top: Vault) -> Mapping[Vault, tuple[CompiledApp, ...]]:
     """The recipes of each way to log in, by name; first those of the top-level one."""
-    found: dict[Vault, tuple[Recipe, ...]] = {}
-    for recipe in sorted(recipes, key=lambda recipe: (recipe.app.vault != top, recipe.app.name)):
-        found[recipe.app.vault] = (*found.get(recipe.app.vault, ()), recipe)
+    found: dict[Vault, tuple[CompiledApp, ...]] = {}
+    for compiled_app in sorted(compiled_apps, key=lambda compiled_app: (compiled_app.app.vault != top, compiled_app.app.name)):
+        found[compiled_app.app.vault] = (*found.get(compiled_app.app.vault, ()), compiled_app)
     return found
 
 
-def reads_kv(recipes: Iterable[Recipe]) -> bool:
+def reads_kv(compiled_apps: Iterable[CompiledApp]) -> bool:
     """Whether they read anything from the KV mount."""
-    return any(not isinstance(need, DynamicSecret) for recipe in recipes for need in recipe.needs)
+    return any(not isinstance(need, DynamicSecret) for compiled_app in compiled_apps for need in compiled_app.references)
 
 
 def rotated_by(config: Config) -> frozenset[Ref]:
@@ -65,7 +65,7 @@ def rotated_by(config: Config) -> frozenset[Ref]:
 
 def policy(
     vault: Vault,
-    recipes: tuple[Recipe, ...],
+    compiled_apps: tuple[CompiledApp, ...],
     engine: Engine,
     rotated: Collection[Ref] = frozenset(),
     *,
@@ -76,22 +76,22 @@ def policy(
     `rotated`: secrets of which the agent confirms what its apps work with. `subscribes`: to Vault's own event stream.
     """
     wanted: dict[Need, frozenset[_By]] = {}
-    for recipe in recipes:
-        for compiled in recipe.templates:
-            for need in compiled.needs:
-                wanted[need] = wanted.get(need, frozenset()) | {(recipe.app.name, compiled.name)}
+    for compiled_app in compiled_apps:
+        for compiled in compiled_app.templates:
+            for need in compiled.references:
+                wanted[need] = wanted.get(need, frozenset()) | {(compiled_app.app.name, compiled.name)}
     _refuse_patterns(wanted)
     asked: dict[str, list[_Ask]] = {}
     for ask in (
         *_reading(wanted, engine),
         *(_subscribing(wanted, engine) if subscribes else ()),
         *_issuing(wanted),
-        *_confirming(wanted, recipes, rotated),
+        *_confirming(wanted, compiled_apps, rotated),
         *_of_the_token(vault.auth),
     ):
         asked.setdefault(ask.path, []).append(ask)
     rules = tuple(_rule(path, asks) for path, asks in sorted(asked.items()))
-    return Policy(vault, recipes, engine if reads_kv(recipes) else None, rules)
+    return Policy(vault, compiled_apps, engine if reads_kv(compiled_apps) else None, rules)
 
 
 def text_of(policy: Policy) -> str:
@@ -181,12 +181,12 @@ def _issuing(wanted: _Wanted) -> Iterator[_Ask]:
         yield _Ask("sys/leases/revoke", "update", leased, "to revoke what was replaced, or is not wanted any more")
 
 
-def _confirming(wanted: _Wanted, recipes: Iterable[Recipe], rotated: Collection[Ref]) -> Iterator[_Ask]:
+def _confirming(wanted: _Wanted, compiled_apps: Iterable[CompiledApp], rotated: Collection[Ref]) -> Iterator[_Ask]:
     """Of apps that read what is rotated, and of no other."""
     found = {one for need, by in wanted.items() for one in by if any(_comes_to(need, secret) for secret in rotated)}
-    for recipe in recipes:
-        own = frozenset(one for one in found if one[0] == recipe.app.name)
-        path = consumers.metadata_path(recipe.scope.mount, recipe.scope.prefix, recipe.app.name, "*")
+    for compiled_app in compiled_apps:
+        own = frozenset(one for one in found if one[0] == compiled_app.app.name)
+        path = consumers.metadata_path(compiled_app.scope.mount, compiled_app.scope.prefix, compiled_app.app.name, "*")
         for capability in ("create", "update", "delete") if own else ():
             yield _Ask(path, capability, own, _CONFIRMED)
 
@@ -245,14 +245,14 @@ def is_pattern(path: str) -> bool:
 
 def _heading(policy: Policy) -> Iterator[str]:
     vault = policy.vault
-    yield f"Policy for {', '.join(recipe.app.name for recipe in policy.recipes)}"
+    yield f"Policy for {', '.join(compiled_app.app.name for compiled_app in policy.compiled_apps)}"
     yield f"Login: {vault.address}, {_login(vault.auth)}"
     if vault.namespace is not None:
         yield f"Namespace: {vault.namespace}; the policy belongs in it, and its paths begin there"
     if policy.engine is not None:
         having = "with" if policy.engine.detailed else "without"
         assumed = " is assumed; `--online` asks" if policy.engine is ASSUMED else ""
-        mount = policy.recipes[0].scope.mount
+        mount = policy.compiled_apps[0].scope.mount
         yield f"KV: {mount}, version {policy.engine.version} {having} detailed-metadata{assumed}"
 
 

@@ -1,1 +1,1 @@
-"""What a backup of Vault holds, and what is to be done with it; it touches no server and no file."""
+"""The contents of a backup, and the plans to restore it, without I/O."""

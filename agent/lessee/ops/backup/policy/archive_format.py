@@ -12,7 +12,7 @@ from lessee.core.immutable import ImmutableStruct
 
 
 class ArchiveError(LesseeError):
-    """An archive is not whole, is not ours, or does not open with this key."""
+    """An archive is incomplete, altered, not lessee's, or cannot be decrypted with this key."""
 
     exit_code = 65  # EX_DATAERR
 
@@ -24,14 +24,14 @@ SERVER = "server.ndjson"
 SECRETS = "kv.ndjson"
 SNAPSHOT = "raft.snap"
 LARGEST = 2**20
-"""Bytes of a manifest."""
+"""The size limit of a manifest in bytes."""
 
 _HMAC_CONTEXT = b"lessee: the seal of a backup's manifest"
 _Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class Member(ImmutableStruct, frozen=True):
-    """A member of the archive, in the order in which they follow."""
+    """A member of the archive."""
 
     name: str
     size: Annotated[int, Meta(ge=0)]
@@ -39,7 +39,7 @@ class Member(ImmutableStruct, frozen=True):
 
 
 class Counts(ImmutableStruct, frozen=True):
-    """How much there is."""
+    """The numbers of saved objects."""
 
     mounts: int = 0
     auth: int = 0
@@ -47,31 +47,31 @@ class Counts(ImmutableStruct, frozen=True):
     roles: int = 0
     secrets: int = 0
     versions: int = 0
-    """Those whose data could be read."""
+    """The readable versions."""
 
 
 class Manifest(ImmutableStruct, frozen=True):
-    """What an archive is."""
+    """The first member of an archive: its server, and the sizes and hashes of the members that follow."""
 
     hidden = ("key",)
 
     format: int
     made_by: str
     created: str
-    """RFC 3339, when the reading began."""
+    """When the backup started, in RFC 3339."""
     cluster_id: str
     cluster_name: str
     server_version: str
     counts: Counts
     members: tuple[Member, ...]
     key: _Hash
-    """Of the fingerprints, in hex."""
+    """The key of the fingerprints, in hex."""
     namespace: str = ""
-    """Empty: the server's root."""
+    """Empty: the root namespace."""
     authenticated_by: str = ""
-    """The public key of the identity whose secret seals this manifest; empty: nobody's."""
+    """The public key of the identity whose secret authenticates this manifest; empty without an HMAC."""
     gaps: tuple[str, ...] = ()
-    """What the server does not give away, so that it is not in here."""
+    """What the server does not return, and the archive therefore lacks."""
 
 
 class _Format(msgspec.Struct):
@@ -83,34 +83,34 @@ def encode_manifest(manifest: Manifest) -> bytes:
 
 
 def parse_manifest(text: bytes, *, any_format: bool = False) -> Manifest:
-    """Raises ArchiveError. `any_format`: one of a later lessee is read as if it were of this one."""
+    """Raises ArchiveError. `any_format`: read the manifest of a later lessee as if it were of this one."""
     try:
         said = msgspec.json.decode(text, type=_Format)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ArchiveError("its manifest makes no sense") from None
+        raise ArchiveError("the manifest is malformed") from None
     if said.format < 1 or (said.format > FORMAT and not any_format):
-        todo = "open it with the lessee that made it" if said.format > FORMAT else ""
-        raise ArchiveError(f"it has format {said.format}, and this lessee knows {FORMAT}", todo=todo)
+        todo = "use the version of lessee that saved it" if said.format > FORMAT else ""
+        raise ArchiveError(f"the archive has format {said.format}, and this lessee reads {FORMAT}", todo=todo)
     try:
         manifest = msgspec.json.decode(text, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise ArchiveError("its manifest makes no sense") from None
+        raise ArchiveError("the manifest is malformed") from None
     names = [member.name for member in manifest.members]
     if names not in ([SERVER, SECRETS], [SERVER, SECRETS, SNAPSHOT]):
-        raise ArchiveError("its manifest names other members than an archive has")
+        raise ArchiveError("the manifest names unexpected members")
     return manifest
 
 
 def manifest_hmac(manifest: bytes, identity: bytes) -> bytes:
-    """What only who has the identity's secret can say of a manifest, and with it of all members.
+    """An HMAC (RFC 2104) of the manifest, and with it of all members, that needs the identity's secret.
 
-    age tells nobody who made a file: whoever knows a recipient can. RFC 2104.
+    age does not authenticate the sender: any program that knows a recipient can encrypt a file to it.
     """
     return hmac.digest(hmac.digest(identity, _HMAC_CONTEXT, "sha256"), manifest, "sha256").hex().encode()
 
 
 def is_authentic(manifest: bytes, identity: bytes, said: bytes) -> bool:
-    """Whether `said` is the seal of this identity."""
+    """Whether `said` is the manifest's HMAC with this identity."""
     return hmac.compare_digest(manifest_hmac(manifest, identity), said)
 
 
@@ -119,26 +119,26 @@ TAR_END = bytes(2 * TAR_BLOCK)
 
 
 def tar_header(name: str, size: int) -> bytes:
-    """Of a regular file that is its owner's alone, whoever unpacks it."""
+    """The header of a regular file of mode 0600."""
     info = tarfile.TarInfo(name)
     info.size, info.mode = size, 0o600
-    # GNU's form writes sizes beyond 8 GiB into the same block.
+    # The GNU format stores sizes beyond 8 GiB in the same block.
     return info.tobuf(tarfile.GNU_FORMAT)
 
 
 def tar_padding(size: int) -> bytes:
-    """What fills a member's last block."""
+    """The bytes that fill a member's last block."""
     return bytes(-size % TAR_BLOCK)
 
 
 def read_header(block: bytes) -> tuple[str, int] | None:
-    """Name and size; None is the end. Raises ArchiveError for what is no plain file."""
+    """A member's name and size; None at the end of the archive. Raises ArchiveError unless it is a regular file."""
     if block == bytes(TAR_BLOCK):
         return None
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
     except (tarfile.HeaderError, UnicodeDecodeError, ValueError):
-        raise ArchiveError("it is cut, or no tar file is in it") from None
+        raise ArchiveError("it is truncated, or contains no tar file") from None
     if info.type != tarfile.REGTYPE or info.size < 0:
-        raise ArchiveError("something that is no file is in it")
+        raise ArchiveError("it contains a member that is not a regular file")
     return info.name, info.size

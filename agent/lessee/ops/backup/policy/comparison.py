@@ -9,7 +9,7 @@ from lessee.ops.backup.policy.records import Secret
 
 
 class Server(ImmutableStruct, frozen=True):
-    """What a server says of itself, to anybody."""
+    """A server's public description of itself."""
 
     cluster_id: str
     cluster_name: str
@@ -17,21 +17,25 @@ class Server(ImmutableStruct, frozen=True):
     storage: str
     """Such as raft, or inmem."""
     namespace: str = ""
-    """That is asked for; empty: its root."""
+    """The requested namespace; empty: the root namespace."""
 
 
 def objections(
     manifest: Manifest, server: Server, *, authenticated: bool, authentication_expected: bool
 ) -> Iterator[str]:
-    """Each is a reason. `sealed`: the archive is known to be of who has our key."""
+    """Reasons not to restore an archive into a server without --force.
+
+    `authenticated`: the archive's HMAC shows that its maker had the key.
+    """
     if manifest.cluster_id != server.cluster_id:
-        yield f"it is of another cluster, {manifest.cluster_name or manifest.cluster_id}"
+        yield f"the archive is of another cluster, {manifest.cluster_name or manifest.cluster_id}"
     if manifest.namespace != server.namespace:
-        yield f"it is of the namespace {manifest.namespace or 'root'}, and you ask for {server.namespace or 'root'}"
+        names = manifest.namespace or "root", server.namespace or "root"
+        yield f"the archive is of the namespace {names[0]}, and the configuration has {names[1]}"
     if _numbers(manifest.server_version) > _numbers(server.version):
-        yield f"it is of a newer server, {manifest.server_version}, than this one, {server.version}"
+        yield f"the archive is of a newer server version, {manifest.server_version}, than this server, {server.version}"
     if authentication_expected and not authenticated:
-        yield "it was not sealed with your key, so that anybody may have made it who knows the public one"
+        yield "the archive is not authenticated with your key: any client that knows its public key can have made it"
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -39,9 +43,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def differences(saved: Secret, found: Secret | None) -> Iterator[str]:
-    """In words without a value; none where every version is there, and those that were deleted are not."""
+    """The differences between a saved and a restored secret as text, without values."""
     if found is None:
-        yield f"{saved.where}: it is not there"
+        yield f"{saved.where}: missing"
         return
     if found.current != saved.current:
         yield f"{saved.where}: its newest version is {found.current}, not {saved.current}"
@@ -56,6 +60,6 @@ def differences(saved: Secret, found: Secret | None) -> Iterator[str]:
 
 
 def is_newer_than(secret: Secret, moment: str) -> bool:
-    """Whether it was written or deleted after a moment, by the server's clock and in whole seconds."""
+    """Whether it was written or deleted after `moment`, by the server's clock in whole seconds."""
     marks = (mark[:19] for version in secret.versions for mark in (version.created, version.deleted))
     return any(mark >= moment[:19] for mark in marks)

@@ -1,4 +1,4 @@
-"""From the answers of KV version 2 to one secret, if they fit together."""
+"""Builds a secret from KV version 2 answers, if these are consistent."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ SETTINGS = ("max_versions", "cas_required", "delete_version_after", "custom_meta
 
 
 class Read(ImmutableStruct, frozen=True):
-    """An answer for one version. `data` None: deleted or destroyed; then only its metadata came."""
+    """The answer for one version. `data` is None for a deleted or destroyed version, which has only metadata."""
 
     hidden = ("data",)
 
@@ -18,8 +18,8 @@ class Read(ImmutableStruct, frozen=True):
     metadata: Mapping[str, Any]
 
 
-def to_ask(metadata: Mapping[str, Any]) -> list[int]:
-    """The versions to read, the newest first: the oldest is the next to be forgotten anyway."""
+def versions_to_read(metadata: Mapping[str, Any]) -> list[int]:
+    """The versions to read, newest first, because Vault may drop the oldest meanwhile."""
     versions: Mapping[str, Any] = metadata.get("versions") or {}
     return sorted((int(number) for number, version in versions.items() if not version.get("destroyed")), reverse=True)
 
@@ -27,10 +27,10 @@ def to_ask(metadata: Mapping[str, Any]) -> list[int]:
 def secret_from(
     mount: str, path: str, metadata: Mapping[str, Any], reads: Mapping[int, Read], key: bytes, *, strict: bool = True
 ) -> Secret | None:
-    """As it was when its metadata were read; None where it changed since, and is to be read again.
+    """The secret as of its metadata; None where it changed since and must be read again.
 
-    A version never changes, it can only go; so one that was written meanwhile does no harm. `strict` False: older
-    versions that the server has forgotten meanwhile are left out, for a secret that never rests.
+    A version never changes, but can disappear; a newer version is harmless. Without `strict`, older versions that
+    Vault dropped meanwhile are left out: a secret that is written all the time can still be saved.
     """
     newest = int(metadata.get("current_version") or 0)
     versions: Mapping[str, Any] = metadata.get("versions") or {}

@@ -1,4 +1,4 @@
-"""What is to be written so that a thing beside the secrets is again as an archive has it."""
+"""Plans the write that restores a server object from an archive."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ Data = Mapping[str, Any]
 
 
 class Change(ImmutableStruct, frozen=True):
-    """A write at a path. `new`: there was nothing."""
+    """A write at a path. `new`: the object does not exist yet."""
 
     hidden = ("body",)
 
@@ -22,25 +22,25 @@ class Change(ImmutableStruct, frozen=True):
 
 
 class Unrestorable(ImmutableStruct, frozen=True):
-    """It cannot be brought back, and somebody has to write it anew."""
+    """An object that cannot be restored; an operator has to write it again."""
 
     path: str
     what: str
 
 
 class Conflict(ImmutableStruct, frozen=True):
-    """Something else is in its place."""
+    """A different object is in its place."""
 
     path: str
     what: str
 
 
 def change(server_object: ServerObject, present: Data | None) -> Change | Unrestorable | Conflict | None:
-    """None where it is as it was."""
+    """The change that restores an object; None if it is equal."""
     match server_object.kind:
         case "mount" | "auth":
             return _of_mount(server_object, present)
-        case "kept":
+        case "reference":
             return None if present is not None else Unrestorable(server_object.path, "settings without a password")
         case "user" if present is None:
             return Unrestorable(server_object.path, "its password")
@@ -63,10 +63,9 @@ def _of_mount(server_object: ServerObject, present: Data | None) -> Change | Con
         body = {key: value for key, value in data.items() if value} | {"config": config}
         return Change(server_object, path, body, new=True)
     if (data["type"], _version(data)) != (present["type"], _version(present)):
-        shown = f"{present['type']} {_version(present)}".strip()
-        return Conflict(
-            server_object.path, f"there it is {shown}, and in the archive {data['type']} {_version(data)}".strip()
-        )
+        existing = f"{present['type']} {_version(present)}".strip()
+        saved = f"{data['type']} {_version(data)}".strip()
+        return Conflict(server_object.path, f"the server has {existing}, and the archive {saved}")
     wanted = {**config, "description": data.get("description") or ""}
     if not differs(wanted, {**_config(present), "description": present.get("description")}):
         return None
@@ -74,7 +73,7 @@ def _of_mount(server_object: ServerObject, present: Data | None) -> Change | Con
 
 
 def _config(data: Data) -> dict[str, Any]:
-    """Durations are told as numbers, and wanted as texts."""
+    """The mount's configuration. Vault returns durations as numbers, and expects them as text."""
     config = data.get("config") or {}
     return {
         key: f"{value}s" if key.endswith("_ttl") and isinstance(value, int) else value

@@ -1,4 +1,4 @@
-"""Which things of a server are saved beside its secrets, how two of them compare, and what no server gives away."""
+"""The server objects that a backup saves, how two of them compare, and what no server returns."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -7,11 +7,11 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.ops.backup.policy.records import Kind, ServerObject
 
 BUILT_IN_MOUNTS = ("sys/", "identity/", "cubbyhole/")
-"""Mounts that every server has, and that hold nothing of an operator's that a path gives back."""
+"""The mounts that every server has; they hold nothing of an operator that Vault returns at a path."""
 
 
 class Listing(ImmutableStruct, frozen=True):
-    """What can be listed below a mount. `beside`: what stands below each of them."""
+    """Objects that can be listed below a mount. `children`: the paths to read below each of them."""
 
     folder: str
     kind: Kind
@@ -19,7 +19,7 @@ class Listing(ImmutableStruct, frozen=True):
 
 
 ENGINE_LISTINGS: Mapping[str, tuple[Listing, ...]] = {
-    "database": (Listing("roles", "role"), Listing("static-roles", "kept"), Listing("config", "kept")),
+    "database": (Listing("roles", "role"), Listing("static-roles", "reference"), Listing("config", "reference")),
     "pki": (Listing("roles", "role"),),
 }
 AUTH_LISTINGS: Mapping[str, tuple[Listing, ...]] = {
@@ -32,37 +32,37 @@ AUTH_LISTINGS: Mapping[str, tuple[Listing, ...]] = {
     "userpass": (Listing("users", "user"),),
 }
 READABLE_CONFIGS = ("jwt", "kubernetes", "oidc")
-"""Auth methods whose `config` can be read."""
+"""The auth methods whose `config` is readable."""
 
-_SAID_ONLY = {
+_WRITABLE_FIELDS = {
     "policy": frozenset({"policy"}),
     "mount": frozenset({"type", "description", "config", "options", "local", "seal_wrap"}),
 }
-_TOLD = frozenset({"status", "token_reviewer_jwt_set"})
-"""Answers that no request may hold."""
-_OF_CONNECTIONS = "passwords of database connections: their settings and those of static roles are kept to be read"
+_READ_ONLY_FIELDS = frozenset({"status", "token_reviewer_jwt_set"})
+"""Fields of answers that no request may contain."""
+_OF_CONNECTIONS = "passwords of database connections; settings of connections and static roles are saved for reference"
 
 
 def settings(kind: Kind, data: Mapping[str, Any]) -> dict[str, Any]:
-    """What can be written of what was read."""
-    only = _SAID_ONLY.get("mount" if kind == "auth" else kind)
+    """The fields of an answer that can be written again."""
+    only = _WRITABLE_FIELDS.get("mount" if kind == "auth" else kind)
     return {
-        # A namespace calls those that it was made with by names of its own, such as ns_token.
+        # A namespace has its own names for its built-in mounts, such as ns_token.
         key: value.removeprefix("ns_") if key == "type" and isinstance(value, str) else value
         for key, value in data.items()
-        if value is not None and key not in _TOLD and (only is None or key in only)
+        if value is not None and key not in _READ_ONLY_FIELDS and (only is None or key in only)
     }
 
 
 def differs(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> bool:
-    """Whether a write is needed. A server tells empty values in several ways."""
+    """Whether a write is needed. Vault returns empty values in several forms."""
     return any((value or None) != (present.get(key) or None) for key, value in wanted.items())
 
 
 def has_known_path(server_object: ServerObject, mounts: Mapping[str, str]) -> bool:
-    """Whether a thing of an archive stands where such things do: nothing else is ever written.
+    """Whether an object of an archive has a path that its kind can have; no other path is ever written.
 
-    `mounts`: the types of the archive's mounts, by path, those of auth methods with `auth/` before it.
+    `mounts`: the types of the archive's mounts by path, with `auth/` before the paths of auth methods.
     """
     match server_object.kind:
         case "mount" | "auth":
@@ -85,7 +85,7 @@ def has_known_path(server_object: ServerObject, mounts: Mapping[str, str]) -> bo
 
 
 def missing_secret(server_object: ServerObject) -> str:
-    """Why a thing cannot be brought back as it was; empty where it can."""
+    """The secret without which an object cannot be restored; empty if it can."""
     data = server_object.data
     if server_object.kind == "config" and data.get("oidc_client_id"):
         return "its oidc_client_secret"
@@ -95,28 +95,28 @@ def missing_secret(server_object: ServerObject) -> str:
 
 
 def contacts_other_systems(server_object: ServerObject) -> bool:
-    """Whether a server that is given it asks another system: nothing that one does on trial."""
+    """Whether this configuration makes a server contact another system, which a trial restore must not do."""
     return server_object.kind == "config" and any(
         key.endswith(("_url", "_host")) and server_object.data[key] for key in server_object.data
     )
 
 
 def gaps(objects: Iterable[ServerObject], namespaces: Collection[str] | None, *, entities: bool) -> tuple[str, ...]:
-    """What the server does not give away, in words for people. `namespaces` None: nobody knows of them."""
+    """What the server does not return, as text. `namespaces` is None if they are unknown."""
     found: dict[str, None] = {}
     for server_object in objects:
         match server_object.kind:
             case "mount" if server_object.data["type"] == "pki":
                 found[f"keys and certificates of {server_object.path} (pki)"] = None
             case "mount" if server_object.data["type"] not in {"kv", "generic", "database"}:
-                found[f"all that is in {server_object.path} ({server_object.data['type']})"] = None
+                found[f"everything in {server_object.path} ({server_object.data['type']})"] = None
             case "auth" if server_object.data["type"] == "approle":
                 found[f"secret_ids of auth/{server_object.path}"] = None
             case "auth" if server_object.data["type"] not in AUTH_LISTINGS:
-                found[f"all that is in auth/{server_object.path} ({server_object.data['type']})"] = None
+                found[f"everything in auth/{server_object.path} ({server_object.data['type']})"] = None
             case "user":
                 found[f"passwords of {server_object.path.rpartition('/')[0]}/"] = None
-            case "kept":
+            case "reference":
                 found[_OF_CONNECTIONS] = None
             case "config" if lost := missing_secret(server_object):
                 found[f"{server_object.path}: {lost}"] = None
@@ -126,5 +126,5 @@ def gaps(objects: Iterable[ServerObject], namespaces: Collection[str] | None, *,
     if entities:
         found["identity: entities, groups and aliases"] = None
     if namespaces is None:
-        return (*found, "child namespaces, if there are any: the token may not list them")
+        return (*found, "child namespaces, if any: the token may not list them")
     return (*found, *(f"the namespace {name}" for name in namespaces))

@@ -12,7 +12,7 @@ _OF_ID = 8
 
 
 class Name(ImmutableStruct, frozen=True, order=True):
-    """The name of an archive; those of one cluster sort by time."""
+    """The name of an archive; names of the same cluster sort by time."""
 
     moment: datetime
     """UTC, in whole seconds."""
@@ -23,14 +23,14 @@ class Name(ImmutableStruct, frozen=True, order=True):
 
 
 def name_of(cluster_name: str, cluster_id: str, namespace: str, created: datetime) -> Name:
-    """The name holds a part of the id: two clusters may be called the same, and retention goes by names."""
+    """The name contains a part of the cluster id: two clusters may have the same name, and retention compares names."""
     words = [cluster_name or "cluster", cluster_id[:_OF_ID], *namespace.split("/")]
     cluster = re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join(filter(None, words)))
     return Name(created.astimezone(UTC).replace(microsecond=0), cluster)
 
 
 def parse_name(text: str) -> Name | None:
-    """None where it is nothing that we have named."""
+    """Parse an archive's name; None for any other name."""
     found = _NAME.fullmatch(text)
     if found is None:
         return None
@@ -41,17 +41,17 @@ def parse_name(text: str) -> Name | None:
 
 
 def latest_name(texts: Iterable[str]) -> str | None:
-    """The newest archive among names, of whatever cluster."""
+    """The newest archive among these names, of any cluster."""
     names = [name for text in texts if (name := parse_name(text))]
     return str(max(names)) if names else None
 
 
 def archives_to_remove(texts: Iterable[str], new: Name, *, daily: int, weekly: int) -> tuple[str, ...]:
-    """The names of archives that may go for the sake of a new one, of its cluster alone; the oldest first.
+    """The archives of the new one's cluster to remove, the oldest first.
 
-    Kept are the newest of each of the last `daily` UTC days and of the last `weekly` ISO weeks that have archives: days
-    without any do not count, so that a clock that jumps takes nothing away. The new one stays, whatever the clock said
-    of others before, and so do the newest by name, what has another name, and what is another cluster's.
+    The newest archive of each of the last `daily` UTC days and `weekly` ISO weeks that have archives stays. Days
+    without archives do not count, so a jump of the clock removes nothing. The new archive, the newest by name, files
+    with other names, and archives of other clusters stay too.
     """
     found = map(parse_name, set(texts))
     names = sorted((name for name in found if name and name.cluster == new.cluster), reverse=True)
@@ -71,12 +71,12 @@ def _newest_of_each(names: list[Name], count: int, period: Callable[[Name], obje
     return list(newest.values())[:count]
 
 
-SOON = 300.0
-"""Seconds after which one that failed is tried again, unless the next is due sooner."""
+RETRY_DELAY = 300.0
+"""Seconds until a failed backup is tried again, unless the next one is due sooner."""
 
 
 def next_delay(began: float, ended: float, every: float, *, failed: bool) -> float:
-    """Seconds from the end of one to the beginning of the next. Those that are late are not made up for."""
+    """Seconds between the end of a backup and the start of the next. Missed backups are not made up for."""
     if failed:
-        return min(every, SOON)
+        return min(every, RETRY_DELAY)
     return max(0.0, every - (ended - began))

@@ -1,4 +1,4 @@
-"""What is to be written so that a secret is again as an archive has it."""
+"""Plans the writes that restore a secret from an archive."""
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
@@ -9,21 +9,21 @@ from lessee.ops.backup.policy.objects import differs
 from lessee.ops.backup.policy.records import Secret, Version
 
 DEFAULT_MAX_VERSIONS = 10
-"""How many versions KV keeps where nobody says otherwise."""
+"""KV's default for max_versions."""
 PLACEHOLDER: Mapping[str, Any] = {}
-"""Stands for a version that could not be saved, until it is deleted as the original was."""
+"""The data of a version that could not be saved; a later step deletes it like the original."""
 
 _DEFAULTS = {"delete_version_after": "0s"}
 
 
 class WriteSettings(ImmutableStruct, frozen=True):
-    """Set the secret's own settings."""
+    """Write the secret's settings."""
 
     settings: dict[str, Any]
 
 
 class WriteVersion(ImmutableStruct, frozen=True):
-    """Write a version, if `cas` is still the newest."""
+    """Write a version, provided that `cas` is still the newest."""
 
     hidden = ("data",)
 
@@ -32,13 +32,13 @@ class WriteVersion(ImmutableStruct, frozen=True):
 
 
 class DeleteVersions(ImmutableStruct, frozen=True):
-    """DeleteVersions versions, so that an operator can bring them back."""
+    """Delete versions; an operator can undelete them."""
 
     versions: tuple[int, ...]
 
 
 class DestroyVersions(ImmutableStruct, frozen=True):
-    """DestroyVersions versions, in which there is nothing but a placeholder."""
+    """Destroy versions that hold only a placeholder."""
 
     versions: tuple[int, ...]
 
@@ -47,41 +47,45 @@ Step = WriteSettings | WriteVersion | DeleteVersions | DestroyVersions
 
 
 class SecretStatus(StrEnum):
-    """What a secret of the archive is to the server."""
+    """How a secret of the archive compares with the server's."""
 
     EQUAL = "equal"
     NEW = "new"
     CONTINUED = "continued"
-    """The server has its first versions: of a restore that was interrupted, or of settings that changed."""
+    """The server has the first versions, from an interrupted restore, or only the settings differ."""
     CHANGED = "changed"
-    """The server has something else, on top of which the archive's newest version is written."""
+    """The server has a different secret; the archive's newest version is written on top of it."""
 
 
 class Plan(ImmutableStruct, frozen=True):
-    """The way from what is there to what was saved. `loses`: what is there is newer, or is kept nowhere afterwards."""
+    """The steps from the server's secret to the saved one.
 
-    course: SecretStatus
+    `overwrites_newer`: the server's secret is newer, or has no version history that would preserve it.
+    """
+
+    status: SecretStatus
     steps: tuple[Step, ...]
     overwrites_newer: bool = False
 
 
 def plan(saved: Secret, present: Secret | None, *, most: int = DEFAULT_MAX_VERSIONS) -> Plan:
-    """`most`: the versions that the mount keeps. No steps: it is as it was.
+    """Plan the restore of a secret; a plan without steps means that it is equal.
 
-    Numbers are kept where the server has nothing else at the path. After all steps the newest version has the saved
-    data, and a plan made anew is empty; so it is wherever the steps were interrupted, once they are taken to the end.
+    `most`: the max_versions of the mount. Version numbers are preserved unless the server has a different secret at
+    the path. After all steps the newest version has the saved data, and a new plan is empty. An interrupted restore
+    can be planned and completed again.
     """
     if saved.engine == 1:
         return _plan_unversioned(saved, present)
     there = present or replace(saved, current=0, settings=_DEFAULTS, versions=())
-    if _begins(there, saved):
+    if _is_prefix(there, saved):
         steps = tuple(_continue(saved, there, most))
-        course = SecretStatus.NEW if present is None else SecretStatus.CONTINUED
-        return Plan(course, steps) if steps else Plan(SecretStatus.EQUAL, ())
+        status = SecretStatus.NEW if present is None else SecretStatus.CONTINUED
+        return Plan(status, steps) if steps else Plan(SecretStatus.EQUAL, ())
     steps = (*_settle(saved.settings, there.settings), *_overwrite(saved, there))
     if not steps:
         return Plan(SecretStatus.EQUAL, ())
-    return Plan(SecretStatus.CHANGED, steps, overwrites_newer=_moment(there) > _moment(saved))
+    return Plan(SecretStatus.CHANGED, steps, overwrites_newer=_created_at(there) > _created_at(saved))
 
 
 def _plan_unversioned(saved: Secret, present: Secret | None) -> Plan:
@@ -94,15 +98,15 @@ def _plan_unversioned(saved: Secret, present: Secret | None) -> Plan:
     )
 
 
-def _begins(there: Secret, saved: Secret) -> bool:
-    """Whether what is there is the beginning of what was saved, or all of it."""
+def _is_prefix(there: Secret, saved: Secret) -> bool:
+    """Whether the server's versions are the first of the saved ones, or all of them."""
     mine, theirs = _by_number(saved), _by_number(there)
     return there.current <= saved.current and all(
-        _stands_for(version, mine.get(number)) for number, version in theirs.items()
+        _matches(version, mine.get(number)) for number, version in theirs.items()
     )
 
 
-def _stands_for(there: Version, saved: Version | None) -> bool:
+def _matches(there: Version, saved: Version | None) -> bool:
     if saved is None or saved.data is None:
         return there.data is None or there.data == PLACEHOLDER
     return there.fingerprint == saved.fingerprint
@@ -114,7 +118,7 @@ def _continue(saved: Secret, there: Secret, most: int) -> Iterator[Step]:
     readable = [version.number for version in saved.versions if version.data is not None]
     span = saved.current - min(readable, default=saved.current) + 1
     if numbers and span > (wanted.get("max_versions") or most):
-        # More versions are there than are kept of new ones: the setting was lowered since, and comes last.
+        # The archive has more versions than max_versions allows: it was lowered later, so it is written last.
         widened = {**wanted, "max_versions": span}
         yield from _settle(widened, there.settings)
         there = replace(there, settings=widened)
@@ -157,7 +161,7 @@ def _by_number(secret: Secret) -> dict[int, Version]:
     return {version.number: version for version in secret.versions}
 
 
-def _moment(secret: Secret) -> tuple[str, str]:
-    """Of the newest version; the server leaves zeros at the end of a fraction out."""
+def _created_at(secret: Secret) -> tuple[str, str]:
+    """When the newest version was created; Vault omits trailing zeros of the fraction."""
     created = secret.newest.created if secret.newest is not None else ""
     return created[:19], created[19:].strip(".Z").ljust(9, "0")

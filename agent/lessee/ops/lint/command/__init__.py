@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from lessee.core.errors import ConfigError, UsageError
 from lessee.core.immutable import replace
 from lessee.host.project import find, template_of, text_of
-from lessee.ops.lint.command.app_summary import print_recipe
+from lessee.ops.lint.command.app_summary import print_app
 from lessee.ops.lint.policy.findings import Finding, exit_code, in_order, of_configuration
 from lessee.ops.lint.policy.project import CheckResult, check_project
 from lessee.ops.lint.policy.reports import REPORTS
@@ -68,17 +68,17 @@ def _check(config: str | None, environ: Mapping[str, str]) -> CheckResult:
 
 def _listed(checked: CheckResult) -> Iterable[Finding]:
     """Who lists a password as public may have misread what that means."""
-    if not any(recipe.app.public_variables for recipe in checked.recipes.values()):
+    if not any(compiled_app.app.public_variables for compiled_app in checked.compiled_apps.values()):
         return
     from lessee.core.sensitive.names import is_sensitive
     from lessee.ops.validate.policy.exposure import listed
 
-    for recipe in checked.recipes.values():
-        for template, variable, place in listed(recipe, dict(os.environ)):
+    for compiled_app in checked.compiled_apps.values():
+        for template, variable, place in listed(compiled_app, dict(os.environ)):
             if is_sensitive(place.key):
                 what = f"{variable} is listed as public, and takes {place}: every visitor of the site reads it"
                 todo = "make sure that it is no secret, or take it out"
-                yield Finding("public-secret", "warning", what, todo, checked.file, 0, recipe.app.name, template)
+                yield Finding("public-secret", "warning", what, todo, checked.file, 0, compiled_app.app.name, template)
 
 
 def _check_compose(paths: Iterable[str], checked: CheckResult) -> Iterable[Finding]:
@@ -102,8 +102,8 @@ def _shown(file: str) -> str:
 
 
 def _print_summary(checked: CheckResult) -> None:
-    for recipe in checked.recipes.values():
-        print_recipe(recipe)
-    count = len(checked.recipes)
+    for compiled_app in checked.compiled_apps.values():
+        print_app(compiled_app)
+    count = len(checked.compiled_apps)
     name = Path(checked.file).name
     print(f"{name} is right: {count} app{'s' * (count != 1)}" if count else "no apps: an operator's file")

@@ -20,20 +20,20 @@ from lessee.config import (
     TlsProbe,
 )
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
-from lessee.rendering.app_templates import Recipe
-from lessee.rendering.templates import Compiled
+from lessee.rendering.app_templates import CompiledApp
+from lessee.rendering.templates import CompiledTemplate
 
 
-def print_recipe(recipe: Recipe) -> None:
+def print_app(compiled_app: CompiledApp) -> None:
     """An app: its files, what they read, and how it is judged, told and proved."""
-    app = recipe.app
+    app = compiled_app.app
     print(f"{app.name}  {app.directory}  refresh {app.refresh_interval:g}s")
-    for file, compiled in recipe.files:
+    for file, compiled in compiled_app.files:
         print(f"  {file.name}  {file.format}  {file.mode:04o}  from {file.template}")
         _print_needs(compiled)
-    if recipe.environ is not None:
+    if compiled_app.env_template is not None:
         print(f"  the environment of the child of `lessee exec`  from {app.env_template}")
-        _print_needs(recipe.environ)
+        _print_needs(compiled_app.env_template)
     if app.check is not None:
         print(f"  checked by {app.check.command[0]}, within {app.check.timeout:g}s")
     print(f"  notifies {_telling(app.notify)}")
@@ -41,8 +41,8 @@ def print_recipe(recipe: Recipe) -> None:
         print(f"  proved by {_proof(app.ready.probe)}, within {app.ready.timeout:g}s")
 
 
-def _print_needs(compiled: Compiled) -> None:
-    for need in sorted(compiled.needs, key=str):
+def _print_needs(compiled: CompiledTemplate) -> None:
+    for need in sorted(compiled.references, key=str):
         print(f"    {_reading(need)}")
 
 

@@ -10,7 +10,7 @@ from lessee.core.errors import LesseeError
 from lessee.core.paths import Need, Ref
 from lessee.ops.lint.policy.app_rules import line_of_key
 from lessee.ops.lint.policy.findings import Finding, split_place
-from lessee.rendering.app_templates import Recipe
+from lessee.rendering.app_templates import CompiledApp
 from lessee.rendering.fallback.files import problems, unset, unused
 from lessee.rendering.fallback.masks import MISFIT
 from lessee.rendering.templates import Compiler
@@ -21,10 +21,10 @@ UNSET = "fallback-unset"
 
 
 def check_fallback(
-    recipe: Recipe, compiler: Compiler, environ: Mapping[str, str], root: MappingNode, file: str, folder: PurePosixPath
+    compiled_app: CompiledApp, compiler: Compiler, environ: Mapping[str, str], root: MappingNode, file: str, folder: PurePosixPath
 ) -> Iterator[Finding]:
     """`file` is the configuration, `root` the same as YAML, and `folder` that of the templates."""
-    app = recipe.app
+    app = compiled_app.app
     if not isinstance(app.fallback, VariablesFallback | SecretsFallback):
         return
     line = line_of_key(root, ("apps", app.name, "fallback"))
@@ -32,7 +32,7 @@ def check_fallback(
     def of_configuration(problem: LesseeError) -> Finding:
         return Finding(problem.rule, "error", problem.what, problem.todo, file, line, app.name)
 
-    wrong = list(problems(recipe))
+    wrong = list(problems(compiled_app))
     for problem in wrong:
         template, at = split_place(problem.where)
         if template:
@@ -41,25 +41,25 @@ def check_fallback(
         else:
             yield of_configuration(problem)
     if not wrong:
-        yield from map(of_configuration, (*_keys(recipe, app.fallback, compiler), *unused(recipe)))
+        yield from map(of_configuration, (*_keys(compiled_app, app.fallback, compiler), *unused(compiled_app)))
     if missing := unset(app.fallback, environ):
         message = f"the environment here has no {', '.join(missing)}"
         yield Finding(UNSET, "warning", message, "set them where the agent runs", file, line, app.name)
 
 
-def _keys(recipe: Recipe, fallback: VariablesFallback | SecretsFallback, compiler: Compiler) -> Iterator[LesseeError]:
+def _keys(compiled_app: CompiledApp, fallback: VariablesFallback | SecretsFallback, compiler: Compiler) -> Iterator[LesseeError]:
     """Keys that templates read of secrets, and the fallback does not name."""
     if not isinstance(fallback, SecretsFallback):
         return
-    texts = {name: code.text for compiled in recipe.templates for name, code in compiled.codes.items()}
-    shapes = shapes_of([compiler.parse(text, name) for name, text in texts.items()], recipe.scope)
+    texts = {name: code.text for compiled in compiled_app.templates for name, code in compiled.codes.items()}
+    shapes = shapes_of([compiler.parse(text, name) for name, text in texts.items()], compiled_app.scope)
     for path, named in fallback.secrets.items():
-        read = {key for need in recipe.needs if _is(path, need, recipe) for key in shapes[need].inner if need in shapes}
+        read = {key for need in compiled_app.references if _is(path, need, compiled_app) for key in shapes[need].inner if need in shapes}
         for key in sorted(read - named.keys() - {ANY}):
             what = f"a template reads {key} of {path}, and `fallback` does not name it"
             yield LesseeError(what, todo=f"add `{key}: VARIABLE`", rule=MISFIT)
 
 
-def _is(path: str, need: Need, recipe: Recipe) -> bool:
-    ref = recipe.scope.secret(path)
+def _is(path: str, need: Need, compiled_app: CompiledApp) -> bool:
+    ref = compiled_app.scope.secret(path)
     return isinstance(need, Ref) and (ref.mount, ref.path) == (need.mount, need.path)

@@ -18,7 +18,7 @@ RULES: Mapping[str, str] = {
     "not-allowed": "a template uses a part of Jinja that has no place here",
     "function-not-called": "a function of lessee is used without calling it",
     "path-not-literal": "a path or an argument is computed, so that it is not known without running the template",
-    "path-refused": "a path is none, or lies outside the agent's environment",
+    "path-denied": "a path is none, or lies outside the agent's environment",
     "wrong-arguments": "a function cannot take its arguments",
     "format-misfit": "whatever the secrets are, the file cannot be written in its format",
     "public-variable": "a value stands in a variable that a frontend's build gives to every visitor",

@@ -19,7 +19,7 @@ from lessee.ops.lint.policy.app_rules import check_apps
 from lessee.ops.lint.policy.fallbacks import check_fallback
 from lessee.ops.lint.policy.findings import Finding, of_configuration
 from lessee.ops.lint.policy.templates import TemplateOutput, Templates
-from lessee.rendering.app_templates import Recipe, compile_recipes, path_scope_of
+from lessee.rendering.app_templates import CompiledApp, compile_apps, path_scope_of
 
 Load = Callable[[PurePosixPath, str], str]
 """The text of the template in a folder. Raises TemplateError."""
@@ -41,7 +41,7 @@ class CheckResult(ImmutableStruct, frozen=True):
     file: str
     findings: tuple[Finding, ...]
     sound: ValidConfig | None = None
-    recipes: Mapping[str, Recipe] = {}
+    compiled_apps: Mapping[str, CompiledApp] = {}
     """Where no template is wrong."""
     texts: Mapping[TemplateOutput, str] = {}
     """What the files look like: with values that are made up, or else as the template has them."""
@@ -56,17 +56,17 @@ def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], lo
         return CheckResult(str(path), (*findings, *_rest(path, text, environ, load)))
     root = compose(text, path.name)
     templates = _templates(path, config.template_dir, load, path_scope_of(config), _sheets(config))
-    recipes = {} if templates.findings else compile_recipes(config, templates.compiler, prepare=False)
+    compiled_apps = {} if templates.findings else compile_apps(config, templates.compiler, prepare=False)
     fallbacks = (
         finding
-        for recipe in recipes.values()
-        for finding in check_fallback(recipe, templates.compiler, environ, root, str(path), templates.folder)
+        for compiled_app in compiled_apps.values()
+        for finding in check_fallback(compiled_app, templates.compiler, environ, root, str(path), templates.folder)
     )
     return CheckResult(
         str(path),
         (*check_apps(config, root, str(path)), *templates.findings, *fallbacks),
         ValidConfig(config, root),
-        recipes,
+        compiled_apps,
         templates.texts,
     )
 
@@ -108,7 +108,7 @@ def _sound_sheets(values: Mapping[Path, object]) -> Iterator[TemplateOutput]:
 
     for path, value in values.items():
         match path, value:
-            case ("apps", str(app), "files", int()), grammar.File(template=template):
+            case ("apps", str(app), "files", int()), grammar.FileBlock(template=template):
                 name = value.name or template.rpartition("/")[2].removesuffix(".j2")
                 yield TemplateOutput(app, template, value.format or default_format(name), name, public(app))
             case ("apps", str(app), "env_template"), str(template):

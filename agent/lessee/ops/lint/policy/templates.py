@@ -9,7 +9,7 @@ from lessee.core.paths import Need, PathScope
 from lessee.ops.lint.policy.findings import Finding, split_place
 from lessee.ops.lint.policy.line_map import LineTrackingCompiler
 from lessee.ops.lint.policy.trial_render import document, trial_render
-from lessee.rendering.templates import Compiled, Compiler
+from lessee.rendering.templates import CompiledTemplate, Compiler
 from lessee.rendering.value_shapes import Shape, shapes_of
 
 
@@ -49,7 +49,7 @@ class Templates:
             else:
                 self._try_out(compiled, sheet)
 
-    def _try_out(self, compiled: Compiled, sheet: TemplateOutput) -> None:
+    def _try_out(self, compiled: CompiledTemplate, sheet: TemplateOutput) -> None:
         trees = [self.compiler.parse(self._load(name), name) for name in compiled.codes]
         shapes = shapes_of(trees, self._scope)
         end = trial_render(compiled, sheet.format, self._scope, shapes, sheet.public)

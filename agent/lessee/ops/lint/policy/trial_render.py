@@ -7,14 +7,14 @@ from lessee.core.errors import FormatError, TemplateError
 from lessee.core.paths import Need, PathScope
 from lessee.rendering.document import Document
 from lessee.rendering.public_variables import refuse_public
-from lessee.rendering.sample_secrets import KINDS, MadeUp, made_up, text
+from lessee.rendering.sample_secrets import KINDS, SampleSecrets, sample_secrets, text
 from lessee.rendering.serialization import text as text_in
-from lessee.rendering.templates import Compiled, Renderer
+from lessee.rendering.templates import CompiledTemplate, Renderer
 from lessee.rendering.value_shapes import Shape
 
 
 def trial_render(
-    compiled: Compiled,
+    compiled: CompiledTemplate,
     format: str,  # noqa: A002  # The word that users write.
     scope: PathScope,
     shapes: Mapping[Need, Shape],
@@ -27,7 +27,7 @@ def trial_render(
     ends: list[str | FormatError | None] = []
     for known in (shapes, {}):
         for kind in KINDS:
-            end = _written(compiled, format, scope, made_up(compiled.needs, known, kind), public)
+            end = _written(compiled, format, scope, sample_secrets(compiled.references, known, kind), public)
             if isinstance(end, str):
                 return end
             ends.append(end)
@@ -36,18 +36,18 @@ def trial_render(
     return as_text if as_digits is not None else None
 
 
-def document(compiled: Compiled, scope: PathScope, shapes: Mapping[Need, Shape]) -> Document | None:
+def document(compiled: CompiledTemplate, scope: PathScope, shapes: Mapping[Need, Shape]) -> Document | None:
     """What the first trial rendered; None where an expression failed on it."""
     with suppress(TemplateError):
-        return _document(compiled, scope, made_up(compiled.needs, shapes, text))
+        return _document(compiled, scope, sample_secrets(compiled.references, shapes, text))
     return None
 
 
 def _written(
-    compiled: Compiled,
+    compiled: CompiledTemplate,
     format: str,  # noqa: A002  # As above.
     scope: PathScope,
-    inputs: MadeUp,
+    inputs: SampleSecrets,
     public: Collection[str],
 ) -> str | FormatError | None:
     try:
@@ -61,6 +61,6 @@ def _written(
         return exc
 
 
-def _document(compiled: Compiled, scope: PathScope, inputs: MadeUp) -> Document:
+def _document(compiled: CompiledTemplate, scope: PathScope, inputs: SampleSecrets) -> Document:
     renderer = Renderer(scope, inputs.secrets, inputs.folders, inputs.dynamic, inputs.environ)
     return renderer.render(compiled)

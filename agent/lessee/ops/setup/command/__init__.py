@@ -136,7 +136,7 @@ def _projects(path: Path, environ: Mapping[str, str]) -> dict[str, Project]:
 def _desired(projects: Mapping[str, Project]) -> Iterator[Desired]:
     yield from desired_for_all(next(iter(projects.values())).config)
     for project in projects.values():
-        yield from desired_for_environment(project.config, project.recipes)
+        yield from desired_for_environment(project.config, project.compiled_apps)
 
 
 def _group(desired: Desired) -> Group:

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -
 
 
 def _checked(name: str) -> str:
-    word = scalars.word_of(scalars.Name)
+    word = scalars.scalar_of(scalars.Name)
     try:
         return str(word.read(name))
     except ValueError:

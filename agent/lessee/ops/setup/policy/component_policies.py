@@ -8,7 +8,7 @@ from lessee.config.grammar.setup import Capability
 from lessee.config.grammar.vault import AppRole
 from lessee.core.paths import Ref
 from lessee.ops.access.policy.least_privilege import Engine, Rule, hcl, policy
-from lessee.rendering.app_templates import Recipe
+from lessee.rendering.app_templates import CompiledApp
 
 _V2 = 2
 _GRANTS: Mapping[Capability, tuple[tuple[str, tuple[str, ...], str], ...]] = {
@@ -48,17 +48,17 @@ def of_component(name: str, rights: Iterable[Capability], folders: Sequence[str]
     return hcl([f"{name}: {', '.join(sorted(granted))} below {below}"], rules)
 
 
-def of_app(name: str, recipe: Recipe, rotated: Collection[Ref] = frozenset()) -> str:
+def of_app(name: str, compiled_app: CompiledApp, rotated: Collection[Ref] = frozenset()) -> str:
     """The smallest policy for an app's agent, on servers with and without detailed metadata.
 
     `rotated`: the secrets that are rotated, as for `least_privilege.policy`.
     """
-    vault = replace(recipe.app.vault, auth=AppRole(role_id=name))
+    vault = replace(compiled_app.app.vault, auth=AppRole(role_id=name))
     asked: dict[str, tuple[set[str], dict[str, None]]] = {}
     for detailed in (True, False):
-        for rule in policy(vault, (recipe,), Engine(_V2, detailed=detailed), rotated).rules:
+        for rule in policy(vault, (compiled_app,), Engine(_V2, detailed=detailed), rotated).rules:
             known, comments = asked.setdefault(rule.path, (set(), {}))
             known.update(rule.capabilities)
             comments.update(dict.fromkeys(rule.comments))
     rules = [Rule(path, tuple(sorted(known)), tuple(whys)) for path, (known, whys) in sorted(asked.items())]
-    return hcl([f"{name}: what the templates of {recipe.app.name} read"], rules)
+    return hcl([f"{name}: what the templates of {compiled_app.app.name} read"], rules)

@@ -11,7 +11,7 @@ from lessee.ops.access.policy.rotator_policy import of_rotator
 from lessee.ops.setup.policy import component_policies
 from lessee.ops.setup.policy.initial_values import Source, source_of
 from lessee.ops.setup.policy.objects import Fields, Group, Kind, Object
-from lessee.rendering.app_templates import Recipe
+from lessee.rendering.app_templates import CompiledApp
 
 _ENVIRONMENT = "{environment}"
 KV: Fields = {"type": "kv", "version": "2"}
@@ -55,7 +55,7 @@ def desired_for_all(config: Config) -> Iterator[Desired]:
         yield Object(Kind.AUDIT, Group.AUDIT, "", f"sys/audit/{audit.name}", fields)
 
 
-def desired_for_environment(config: Config, recipes: Mapping[str, Recipe]) -> Iterator[Desired]:
+def desired_for_environment(config: Config, compiled_apps: Mapping[str, CompiledApp]) -> Iterator[Desired]:
     """The objects and secrets of one environment. Raises TemplateError for a path that no policy can contain."""
     environment = config.environment
     assert environment is not None
@@ -70,12 +70,12 @@ def desired_for_environment(config: Config, recipes: Mapping[str, Recipe]) -> It
         )
         yield _policy(environment, role, text)
     if config.setup.apps:
-        for name, recipe in recipes.items():
-            if not _uses_this_server(config, recipe.app):
+        for name, compiled_app in compiled_apps.items():
+            if not _uses_this_server(config, compiled_app.app):
                 continue
             logins[name] = config.setup.apps if isinstance(config.setup.apps, Login) else Login()
             role = role_name(environment, name)
-            yield _policy(environment, role, component_policies.of_app(role, recipe, rotated_by(config)))
+            yield _policy(environment, role, component_policies.of_app(role, compiled_app, rotated_by(config)))
     if config.rotation:
         logins[ROTATOR] = Login()
         role = role_name(environment, ROTATOR)

@@ -7,7 +7,7 @@ from posixpath import join, normpath
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from lessee.config.grammar.nodes import NOTHING, entries_of, kind_of, line_of
+from lessee.config.grammar.nodes import NULL, entries_of, kind_of, line_of
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.lint.policy.compose.model import EnvFile, Mount, Place, Service, Variable, Words
 
@@ -69,7 +69,7 @@ def service_of(origin: Origin, name: str, key: Node, node: Node) -> Service:
 
 def _alone(nodes: Mapping[str, Node]) -> Iterator[str]:
     for word in nodes.keys() & _FIELDS.keys():
-        is_cleared = word in _CLEARED and kind_of(nodes[word]) == NOTHING
+        is_cleared = word in _CLEARED and kind_of(nodes[word]) == NULL
         if nodes[word].tag in ALONE or is_cleared:
             yield _FIELDS[word]
     arguments = child(nodes.get("build"), "args")
@@ -101,7 +101,7 @@ def items(node: Node | None) -> list[Node]:
 
 def text(node: Node | None) -> str | None:
     """What a scalar says; None where it says nothing, or is none."""
-    return str(node.value) if isinstance(node, ScalarNode) and kind_of(node) != NOTHING else None
+    return str(node.value) if isinstance(node, ScalarNode) and kind_of(node) != NULL else None
 
 
 def _place(file: str, node: Node) -> Place:
@@ -109,7 +109,7 @@ def _place(file: str, node: Node) -> Place:
 
 
 def _words(file: str, node: Node | None) -> Words | None:
-    if node is None or kind_of(node) == NOTHING:
+    if node is None or kind_of(node) == NULL:
         return None
     said = text(node)
     words = _split(said) if said is not None else [word for item in items(node) if (word := text(item)) is not None]

@@ -9,7 +9,7 @@ from lessee.ops.lint.policy.compose.stack import Stack
 from lessee.ops.lint.policy.findings import Finding, Level
 from lessee.ops.lint.policy.templates import TemplateOutput
 from lessee.rendering.formats import outline
-from lessee.rendering.sample_secrets import is_made_up
+from lessee.rendering.sample_secrets import is_sample
 
 # Who reads these lets the environment win: pydantic, python-dotenv, node, Vite, Compose and Docker. A shell does not.
 _YIELDING = frozenset({"dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker"})
@@ -35,7 +35,7 @@ def shadowed_variables(
             for sheet, text in reversed(list(texts.items()))  # What a file gives counts before an environment.
             if sheet.app == app.name and sheet.format in _YIELDING
             for name in _names(text, sheet.format)
-            if not is_made_up(name)
+            if not is_sample(name)
         }
         readers = tuple(stack.readers(app))
         found = _finding if readers else _guess
