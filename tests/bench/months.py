@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from rig import Figure, tell
 
-from lessee.ops.rotate.policy.schedule import opening
-from support.models.rotation_service import MONTH, Machine, fifty
+from lessee.ops.rotate.policy.schedule import next_window
+from support.models.rotation_service import MONTH, SimulatedService, fifty
 
 SEED = 1
 REACH = 2.0
@@ -16,18 +16,20 @@ TURNS = 30.0
 
 
 def measure() -> Iterator[Figure]:
-    plans = fifty()
+    targets = fifty()
     began = time.process_time()
-    month = Machine(seed=SEED, **plans)
+    month = SimulatedService(seed=SEED, **targets)
     month.run(month.now + MONTH)
     took = time.process_time() - began
-    late = sum(_late(one.schedule, month.at[name], month.takes) for name, one in plans.items())
-    tell(f"seed {SEED}; {month.steps:,} steps, {sum(map(len, month.at.values())):,} rotations")
+    late = sum(_late(settings.schedule, month.rotated_at[name], month.duration) for name, settings in targets.items())
+    tell(f"seed {SEED}; {month.steps:,} steps, {sum(map(len, month.rotated_at.values())):,} rotations")
     name = "a month of 50 rotation targets, every 1 h to 30 d, 15 of them with windows"
     yield Figure(f"{name}: later than jitter and window", "", str(late), "0", not late)
     yield Figure(f"{name}: time taken", "", f"{took:.1f} s", f"≤ {REACH:.0f} s", took <= REACH)
 
 
-def _late(said, moments, takes) -> int:
-    pairs = pairwise(moments)
-    return sum(moment > opening(said, last + takes + said.every) + said.jitter + TURNS for last, moment in pairs)
+def _late(schedule, rotated_at, duration) -> int:
+    return sum(
+        moment > next_window(schedule, last + duration + schedule.period) + schedule.jitter + TURNS
+        for last, moment in pairwise(rotated_at)
+    )

@@ -33,12 +33,12 @@ class Desk:
         self.bao, self.folder = bao, folder
         self.environment = f"env-{os.urandom(4).hex()}"
         self.targets = {
-            "jwt": {"secret": "auth/jwt", "keys": {"secret": {"previous": "old"}}, "every": "24h"},
-            "session": {"secret": "auth/session", "keys": {"key": {}}, "every": "24h"},
+            "jwt": {"secret": "auth/jwt", "keys": {"secret": {"previous": "old"}}, "rotation_period": "24h"},
+            "session": {"secret": "auth/session", "keys": {"key": {}}, "rotation_period": "24h"},
             "cookie": {"secret": "web/cookie", "keys": {"key": {}}},
         }
         for said in self.targets.values():
-            said |= {"kind": "vault", "confirm_within": "100ms", "retire_after": "0s"}
+            said |= {"kind": "vault", "confirmation_timeout": "100ms", "revoke_delay": "0s"}
         self.config = {"environment": self.environment, "vault": {"address": bao.address}, "rotation": self.targets}
         for said in self.targets.values():
             # It has been rotated before, and so its readers have been able to confirm.
@@ -174,7 +174,7 @@ def test_just_rotated_is_said_and_is_no_failure_and_force_rotates_all_the_same(d
 @pytest.mark.parametrize("words", [("jwt",), ("jwt", "--force"), ()], ids=["named", "forced", "due"])
 def test_twenty_at_once_make_one_rotation_and_all_are_content(desk, words):
     """Nor does any of them wait for the consumers for whom the one waits already."""
-    desk.targets["jwt"]["confirm_within"] = "1h"
+    desk.targets["jwt"]["confirmation_timeout"] = "1h"
     desk.confirm("simba", jwt=1)
     line, where = desk.command(*words, "--log-level", "error")
     several = [subprocess.Popen(line, **where, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(20)]
@@ -197,7 +197,7 @@ def test_who_confirms_and_who_does_not_is_told(desk):
 
 def test_of_several_all_are_published_before_the_first_is_waited_for(desk):
     for name in ("jwt", "session"):
-        desk.targets[name]["confirm_within"] = "40s"
+        desk.targets[name]["confirmation_timeout"] = "40s"
     desk.confirm("simba", jwt=1, session=1)
     line, where = desk.command("auth")
     with subprocess.Popen(line, **where, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
@@ -210,7 +210,7 @@ def test_of_several_all_are_published_before_the_first_is_waited_for(desk):
 
 
 def test_without_waiting_the_old_one_is_left_for_the_next_time(desk):
-    desk.targets["jwt"]["confirm_within"] = "1h"
+    desk.targets["jwt"]["confirmation_timeout"] = "1h"
     desk.confirm("simba", jwt=1)
     said = desk.rotate("jwt", "--no-wait").stdout
     assert "jwt: rotated; version 2; " in said
@@ -230,7 +230,7 @@ def _fields(noted):
 
 
 def test_what_was_left_open_is_finished_though_it_is_not_due(desk):
-    del desk.targets["jwt"]["every"]
+    del desk.targets["jwt"]["rotation_period"]
     fields, value = desk.fields("auth/jwt"), "made-before-it-was-killed"
     pending = {"secret": value, "old": CANARY}
     desk.note("jwt", step=Step.CREATED, id="a1", current=fields, pending=pending, started_at=time.time())
@@ -240,7 +240,7 @@ def test_what_was_left_open_is_finished_though_it_is_not_due(desk):
 
 def test_one_that_fails_does_not_stop_the_others_and_the_worst_code_is_told(desk):
     desk.put(f"{journal.FOLDER}jwt", no="journal")
-    desk.targets["keys"] = {"kind": "redis", "secret": "auth/redis", "admin": "auth/nobody", "every": "1h"}
+    desk.targets["keys"] = {"kind": "redis", "secret": "auth/redis", "admin_secret": "auth/nobody", "rotation_period": "1h"}
     said = desk.rotate(code=78)
     assert f"lessee: jwt: secret/{desk.environment}/lessee/rotation/jwt: it is no journal of lessee's" in said.stderr
     assert f"lessee: keys: secret/{desk.environment}/auth/nobody: the admin's secret is not there" in said.stderr
@@ -248,8 +248,8 @@ def test_one_that_fails_does_not_stop_the_others_and_the_worst_code_is_told(desk
 
 
 def test_a_period_shorter_than_what_it_takes_to_reach_all_is_refused(desk):
-    desk.targets["jwt"]["every"] = "2s"
-    desk.note("jwt", rotated_at=1.0, propagations=(0.5, 3.25))
+    desk.targets["jwt"]["rotation_period"] = "2s"
+    desk.note("jwt", rotated_at=1.0, propagation_times=(0.5, 3.25))
     for words in ([], ["jwt"]):
         said = desk.rotate(*words, code=78)
         assert "rotation.jwt: not rotated: until all its apps had a new credential it took 3.2 s" in said.stderr
@@ -365,7 +365,7 @@ def test_an_answer_that_is_lost_after_the_publication_is_no_second_rotation(desk
 
 
 def test_another_rotator_is_waited_for_and_then_it_is_75(desk):
-    desk.note("jwt", step=Step.CREATED, holder="elsewhere", held_until=time.time() + 60, fence=1)
+    desk.note("jwt", step=Step.CREATED, lock_owner="elsewhere", locked_until=time.time() + 60, fence=1)
     said = desk.rotate("jwt", "--timeout", "300ms", code=75)
     assert "lessee: jwt: another rotator is at it" in said.stderr
     assert desk.version("auth/jwt") == 1
@@ -373,13 +373,13 @@ def test_another_rotator_is_waited_for_and_then_it_is_75(desk):
 
 def test_who_finds_it_published_by_another_does_not_wait_for_its_consumers(desk):
     now = time.time()
-    desk.note("jwt", step=Step.PUBLISHED, holder="elsewhere", held_until=now + 60, rotated_at=now, published_version=1)
+    desk.note("jwt", step=Step.PUBLISHED, lock_owner="elsewhere", locked_until=now + 60, rotated_at=now, published_version=1)
     assert desk.rotate("jwt").stdout.startswith("jwt: just rotated; version 1; ")
 
 
 def test_without_a_name_nobody_is_waited_for_who_is_at_it(desk):
     now = time.time()
-    said = {"holder": "abc:1:42:9:f", "held_until": now + 60, "rotated_at": now, "published_version": 1}
+    said = {"lock_owner": "abc:1:42:9:f", "locked_until": now + 60, "rotated_at": now, "published_version": 1}
     desk.note("jwt", step=Step.PUBLISHED, **said)
     told = r"jwt: left to another rotator; version 1; 0.\d s; process 42 on the machine booted as abc is at it\n"
     assert re.search(told, desk.rotate().stdout)
@@ -419,11 +419,11 @@ def test_a_full_disk_where_it_is_told_is_said_of_what_changes_nothing_too(desk, 
 @pytest.mark.parametrize("words", [["jwt"], []], ids=["named", "due"])
 def test_a_rotation_that_a_wrong_clock_noted_is_made_again_and_that_is_said(desk, words):
     desk.note(
-        "jwt", rotated_at=time.time() + 9 * 86400, count=7, holder="elsewhere", held_until=time.time() + 9 * 86400
+        "jwt", rotated_at=time.time() + 9 * 86400, count=7, lock_owner="elsewhere", locked_until=time.time() + 9 * 86400
     )
     said = desk.rotate(*words)
     assert "jwt: rotated; version 2; " in said.stdout
-    assert "the journal has moments that are still to come" in said.stderr
+    assert "journal timestamps in the future" in said.stderr
     assert desk.rotate("jwt").stdout.startswith("jwt: just rotated; version 2; ")
 
 
@@ -436,7 +436,7 @@ def test_a_secret_that_was_deleted_is_not_made_anew(desk):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_interrupted_it_says_who_finishes_and_the_next_one_does(desk, number):
-    desk.targets["jwt"]["confirm_within"] = "1h"
+    desk.targets["jwt"]["confirmation_timeout"] = "1h"
     line, where = desk.command("jwt", "--log-level", "error")
     reset = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
     with subprocess.Popen([sys.executable, "-c", reset, *line], **where, stderr=subprocess.PIPE) as process:
@@ -445,7 +445,7 @@ def test_interrupted_it_says_who_finishes_and_the_next_one_does(desk, number):
         said = process.communicate(timeout=30)[1]
     assert process.returncode == 130, said
     assert "interrupted: what has begun is noted" in said
-    desk.targets["jwt"]["confirm_within"] = "100ms"
+    desk.targets["jwt"]["confirmation_timeout"] = "100ms"
     desk.rotate()
     assert desk.journal("jwt").step is Step.IDLE
     assert desk.version("auth/jwt") == 2
@@ -475,7 +475,7 @@ def test_a_dry_run_writes_to_nothing_but_the_question_what_it_may(desk, away):
 
 
 def test_a_dry_run_tells_what_the_token_lacks_and_what_is_missing(desk):
-    desk.targets["keys"] = {"kind": "redis", "secret": "auth/redis", "admin": "auth/nobody"}
+    desk.targets["keys"] = {"kind": "redis", "secret": "auth/redis", "admin_secret": "auth/nobody"}
     token = desk.token(POLICY.replace('"create", "read", "update"', '"read"', 1))
     said = desk.rotate("jwt", "keys", "--dry-run", token=token, code=78)
     journal_path = f"secret/data/{desk.environment}/lessee/rotation/jwt"
@@ -488,7 +488,7 @@ def test_a_dry_run_tells_what_the_token_lacks_and_what_is_missing(desk):
 
 def test_a_dry_run_tells_what_is_open_and_what_loses_logins(desk):
     desk.note("jwt", step=Step.PUBLISHED, started_at=1.0, published_version=1)
-    desk.targets["db"] = {"kind": "postgres", "secret": "db/app", "admin": "db/admin", "roles": ["only"]}
+    desk.targets["db"] = {"kind": "postgres", "secret": "db/app", "admin_secret": "db/admin", "roles": ["only"]}
     said = desk.rotate("jwt", "db", "--dry-run", code=78).stdout
     assert "open since 1970-01-01T00:00:01Z: the new value is published" in said
     assert "WARNING: with a single role, logins fail from that moment" in said
@@ -505,16 +505,16 @@ def test_status_tells_when_how_often_and_who_has_confirmed(desk):
     assert data["environment"] == desk.environment
     assert data["problems"] == []
     jwt = targets["jwt"]
-    assert (jwt["kind"], jwt["count"], jwt["version"], jwt["state"], jwt["overdue"]) == ("vault", 1, 2, "idle", False)
+    assert (jwt["kind"], jwt["rotation_count"], jwt["version"], jwt["state"], jwt["overdue"]) == ("vault", 1, 2, "idle", False)
     assert jwt["age"] < 60
-    assert _seconds(jwt["next_at"]) - _seconds(jwt["rotated_at"]) == 86400
-    assert (jwt["confirmed"], jwt["missing"]) == (["simba/host-1"], ["nala/host-1"])
+    assert _seconds(jwt["next_rotation_at"]) - _seconds(jwt["last_rotated_at"]) == 86400
+    assert (jwt["confirmed_consumers"], jwt["unconfirmed_consumers"]) == (["simba/host-1"], ["nala/host-1"])
     assert [one["version"] for one in jwt["history"]] == [2]
-    assert targets["session"]["rotated_at"] is None
+    assert targets["session"]["last_rotated_at"] is None
     assert targets["session"]["state"] == "never rotated"
-    assert targets["cookie"]["next_at"] is None
+    assert targets["cookie"]["next_rotation_at"] is None
     lines = desk.rotate("--status").stdout.splitlines()
-    assert lines[0].split() == ["TARGET", "KIND", "COUNT", "LAST", "AGE", "EVERY", "NEXT", "CONSUMERS", "STATE"]
+    assert lines[0].split() == ["TARGET", "KIND", "COUNT", "LAST", "AGE", "PERIOD", "NEXT", "CONFIRMED", "STATE"]
     assert re.match(r"jwt +vault +1 +20\S+Z +\d+s +1d +20\S+Z +1/2 +idle$", lines[1])
     assert lines[2] == "  not yet confirmed by nala/host-1"
     assert re.match(r"session +vault +0 +never +\d+s +1d +now +1/1 +never rotated$", lines[3])
@@ -527,17 +527,17 @@ def _seconds(text):
 def test_status_tells_of_what_is_open_held_failed_kept_and_overdue(desk):
     now = time.time()
     step = {"step": Step.CREATED, "id": "a1", "started_at": now - 300}
-    desk.note("jwt", **step, holder="abc:1:4242:99:ff", held_until=now + 60, rotated_at=now - 30 * 3600, count=4)
+    desk.note("jwt", **step, lock_owner="abc:1:4242:99:ff", locked_until=now + 60, rotated_at=now - 30 * 3600, count=4)
     desk.note("session", **step, failures=3, error="the system is away", failed_at=now - 5)
-    desk.note("cookie", step=Step.KEEPING, keep_until=now + 3600, missing=("nala/host-1",), rotated_at=now, count=1)
+    desk.note("cookie", step=Step.RETAINING, delete_at=now + 3600, missing=("nala/host-1",), rotated_at=now, count=1)
     _, targets = desk.status()
     jwt, session, cookie = (targets[name] for name in ("jwt", "session", "cookie"))
     assert (jwt["state"], jwt["overdue"], jwt["step"]) == ("OVERDUE", True, "created")
-    assert jwt["held_by"] == "abc:1:4242:99:ff"
-    assert (session["state"], session["failures"], session["error"]) == ("FAILED", 3, "the system is away")
-    assert (cookie["state"], cookie["not_waited_for"]) == ("keeping", ["nala/host-1"])
+    assert jwt["lock_owner"] == "abc:1:4242:99:ff"
+    assert (session["state"], session["consecutive_failures"], session["error"]) == ("FAILED", 3, "the system is away")
+    assert (cookie["state"], cookie["unconfirmed_at_revocation"]) == ("retaining", ["nala/host-1"])
     said = desk.rotate("--status").stdout
-    assert "held by process 4242 on the machine booted as abc until" in said
+    assert "locked by process 4242 on the machine with boot id abc until" in said
     assert "and nobody is at it: `lessee rotate` finishes it" in said
     assert "! 3 times in a row, last " in said
     assert ": the system is away" in said

@@ -49,7 +49,7 @@ def behind(server, proxy, tmp_path, memory):
 
 
 def count(status, name="one"):
-    return status["targets"][name]["count"]
+    return status["targets"][name]["rotation_count"]
 
 
 def accessors(server):
@@ -63,8 +63,8 @@ def published(service):
 
 def test_it_rotates_on_time_and_says_how_it_is(service):
     before = accessors(service.server)
-    service.target("one", every="1s", jitter="0s")
-    service.target("two", secret="app/two", every="30d", jitter="0s")
+    service.target("one", rotation_period="1s", jitter="0s")
+    service.target("two", secret="app/two", rotation_period="30d", jitter="0s")
     service.start("--log-level", "debug")
     service.until(lambda status: count(status) >= 4 and count(status, "two") == 1)
     past = service.journal().history
@@ -72,7 +72,7 @@ def test_it_rotates_on_time_and_says_how_it_is(service):
     status = service.status()
     assert status["ready"]
     assert status["problems"] == []
-    assert datetime.fromisoformat(status["targets"]["two"]["next"]).timestamp() > past[-1].at + 29 * 86400
+    assert datetime.fromisoformat(status["targets"]["two"]["next_rotation_at"]).timestamp() > past[-1].at + 29 * 86400
     assert service.get("/healthz") == (200, "ok\n")
     assert service.get("/readyz?fresh")[0] == 200
     assert service.stop() == 0
@@ -86,13 +86,13 @@ def test_it_rotates_on_time_and_says_how_it_is(service):
 
 def test_metrics_can_be_scraped_by_target(service):
     need(shutil.which("promtool"), "needs promtool: apt install prometheus")
-    service.target("one", every="1h", jitter="0s", consumers=["simba"], confirm_within="1m")
+    service.target("one", rotation_period="1h", jitter="0s", consumers=["simba"], confirmation_timeout="1m")
     service.target("two", secret="app/two")
     service.confirm(0)
     service.start()
-    service.until(lambda status: status["targets"]["one"]["missing"])
+    service.until(lambda status: status["targets"]["one"]["unconfirmed_consumers"])
     text = service.get("/metrics")[1]
-    assert 'lessee_rotation_consumers_missing{target="one"} 1.0' in text
+    assert 'lessee_rotation_unconfirmed_consumers{target="one"} 1.0' in text
     assert 'lessee_rotation_step{step="published",target="one"} 1.0' in text
     assert 'lessee_rotation_last_success_timestamp_seconds{target="two"}' not in text
     service.confirm(1)
@@ -101,28 +101,28 @@ def test_metrics_can_be_scraped_by_target(service):
     told = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (told.returncode, told.stdout + told.stderr) == (0, "")
     found = {line.split(" ")[0]: float(line.split(" ")[1]) for line in text.splitlines() if not line.startswith("#")}
-    assert found['lessee_rotation_rotations_total{target="one"}'] == 1.0
-    assert found['lessee_rotation_rotations_total{target="two"}'] == 0.0
-    assert found['lessee_rotation_failures_in_a_row{target="one"}'] == 0.0
+    assert found['lessee_rotation_published_total{target="one"}'] == 1.0
+    assert found['lessee_rotation_published_total{target="two"}'] == 0.0
+    assert found['lessee_rotation_consecutive_failures{target="one"}'] == 0.0
     assert found['lessee_rotation_failing{target="one"}'] == 0.0
-    assert found['lessee_rotation_interval_seconds{target="one"}'] == 3600.0
-    assert 'lessee_rotation_interval_seconds{target="two"}' not in found
-    assert found['lessee_rotation_consumers_missing{target="one"}'] == 0.0
-    assert found['lessee_rotation_open_step_age_seconds{target="one"}'] == 0.0
-    assert 0.0 < found['lessee_rotation_confirmed_seconds{target="one"}'] < 60.0
+    assert found['lessee_rotation_period_seconds{target="one"}'] == 3600.0
+    assert 'lessee_rotation_period_seconds{target="two"}' not in found
+    assert found['lessee_rotation_unconfirmed_consumers{target="one"}'] == 0.0
+    assert found['lessee_rotation_open_seconds{target="one"}'] == 0.0
+    assert 0.0 < found['lessee_rotation_propagation_seconds{target="one"}'] < 60.0
     last = found['lessee_rotation_last_success_timestamp_seconds{target="one"}']
-    assert found['lessee_rotation_next_due_timestamp_seconds{target="one"}'] == pytest.approx(last + 3600.0)
+    assert found['lessee_rotation_next_rotation_timestamp_seconds{target="one"}'] == pytest.approx(last + 3600.0)
 
 
 def test_one_that_waits_for_an_app_keeps_no_other_from_its_time(service):
-    service.target("one", every="1h", jitter="0s", consumers=["simba"], confirm_within="1h")
-    service.target("two", secret="app/two", every="1s", jitter="0s")
-    service.target("three", secret="app/three", every="1h", jitter="0s", consumers=["simba"], confirm_within="1h")
+    service.target("one", rotation_period="1h", jitter="0s", consumers=["simba"], confirmation_timeout="1h")
+    service.target("two", secret="app/two", rotation_period="1s", jitter="0s")
+    service.target("three", secret="app/three", rotation_period="1h", jitter="0s", consumers=["simba"], confirmation_timeout="1h")
     service.start()
     status = service.until(lambda status: count(status, "two") >= 3)
     for name in ("one", "three"):
         assert status["targets"][name]["step"] == "published"
-        assert status["targets"][name]["missing"] == ["simba"]
+        assert status["targets"][name]["unconfirmed_consumers"] == ["simba"]
     service.confirm(1)
     service.until(lambda status: status["targets"]["one"]["step"] == "idle")
 
@@ -134,7 +134,7 @@ def test_vault_may_be_killed_and_come_back(tmp_path, memory):
         unsealed = Persistent(server)
         service = Service(unsealed, tmp_path, memory, environment="testing")
         try:
-            service.target("one", every="1s", jitter="0s")
+            service.target("one", rotation_period="1s", jitter="0s")
             service.start()
             service.until(lambda status: count(status) >= 1)
             server.stop()
@@ -182,7 +182,7 @@ class Persistent:
 
 def test_killed_in_the_middle_the_next_start_finishes_what_was_begun(behind, proxy):
     behind.put(password="the first")
-    behind.target("one", every="1h", jitter="0s", consumers=["simba"], confirm_within="1h")
+    behind.target("one", rotation_period="1h", jitter="0s", consumers=["simba"], confirmation_timeout="1h")
     # It is published, and that is not yet noted.
     proxy.over("secret/metadata/testing/app/one", Sky.HANG)
     behind.start()
@@ -201,18 +201,18 @@ def test_killed_in_the_middle_the_next_start_finishes_what_was_begun(behind, pro
 
 
 def test_a_server_that_takes_no_writes_for_a_while_is_waited_for(behind, proxy):
-    behind.target("one", every="1s", jitter="0s")
+    behind.target("one", rotation_period="1s", jitter="0s")
     behind.start()
     behind.until(lambda status: count(status) >= 1)
     proxy.over("secret/data/testing/app/one", Status(503))
-    status = behind.until(lambda status: status["targets"]["one"]["failures"] >= 2)
+    status = behind.until(lambda status: status["targets"]["one"]["consecutive_failures"] >= 2)
     assert status["problems"] == []
     proxy.clear()
     behind.until(lambda status: count(status) >= 3 and not status["problems"])
 
 
 def test_a_broken_edit_is_told_and_the_old_configuration_stays_in_force(service):
-    service.target("one", every="1s", jitter="0s")
+    service.target("one", rotation_period="1s", jitter="0s")
     service.start()
     service.until(lambda status: count(status) >= 1)
     good = service.file.read_text()
@@ -221,7 +221,7 @@ def test_a_broken_edit_is_told_and_the_old_configuration_stays_in_force(service)
     assert "lessee.yaml" in status["problems"][0]
     before = count(status)
     service.until(lambda status: count(status) > before)
-    service.target("two", secret="app/two", every="1h", jitter="0s")
+    service.target("two", secret="app/two", rotation_period="1h", jitter="0s")
     service.write_config()
     service.until(lambda status: not status["problems"] and count(status, "two") == 1)
     del service.config["rotation"]["one"]
@@ -237,15 +237,15 @@ def test_what_keeps_failing_is_told_and_goes_on_when_it_is_mended(service):
             'app/*" { capabilities = ["create", "read", "update"]', 'app/*" { capabilities = ["read"]'
         )
     )
-    service.target("one", every="1s", jitter="0s")
+    service.target("one", rotation_period="1s", jitter="0s")
     service.start()
     status = service.until(lambda status: status["problems"])
-    assert status["targets"]["one"]["failures"] >= 3
+    assert status["targets"]["one"]["consecutive_failures"] >= 3
     assert "the old credential stays valid" in status["problems"][0]
     assert f"secret/{service.environment}/app/one" in status["problems"][0]
     assert not status["fresh"]
     assert service.fields()["password"] == "the first"
-    told = [event for event in service.events() if event["event"] == "rotation keeps failing"]
+    told = [event for event in service.events() if event["event"] == "rotation failed repeatedly"]
     assert [(event["level"], event["target"]) for event in told] == [("error", "one")]
     service.allow(POLICY.format(service.environment))
     service.until(lambda status: count(status) >= 1 and not status["problems"])
@@ -258,10 +258,10 @@ def test_a_token_that_somebody_revokes_is_replaced(service):
     service.until(lambda status: status["ready"])
     [mine] = eventually(lambda: (found := accessors(service.server) - before) and len(found) == 1 and found)
     service.server.ask("POST", "auth/token/revoke-accessor", {"accessor": mine})
-    looked = service.status()["vault"]["looked_at"]
+    looked = service.status()["vault"]["last_checked_at"]
     assert ask(service.socket, "POST", "/refresh", []) == {"looking": True, "unknown": []}
     assert ask(service.socket, "POST", "/refresh", ["seven"]) == {"looking": False, "unknown": ["seven"]}
-    status = service.until(lambda status: status["vault"]["looked_at"] != looked)
+    status = service.until(lambda status: status["vault"]["last_checked_at"] != looked)
     assert status["problems"] == []
     assert mine not in accessors(service.server)
 
@@ -270,7 +270,7 @@ def test_two_services_beside_each_other_make_one_rotation_a_period(service, tmp_
     second = Service(service.server, tmp_path, memory, environment=service.environment, name="second")
     try:
         for one in (service, second):
-            one.target("one", every="1s", jitter="0s")
+            one.target("one", rotation_period="1s", jitter="0s")
             one.start()
         for one in (service, second):
             one.until(lambda status: count(status) >= 4)
@@ -287,7 +287,7 @@ def test_what_one_leaves_in_the_middle_the_other_finishes_and_not_before(behind,
     second = Service(server, tmp_path, memory, environment="testing", name="second")
     try:
         for one in (behind, second):
-            one.target("one", every="1h", jitter="0s")
+            one.target("one", rotation_period="1h", jitter="0s")
         proxy.over("secret/metadata/testing/app/one", Sky.HANG)
         behind.start()
         eventually(lambda: published(behind), "the publishing")
@@ -295,31 +295,31 @@ def test_what_one_leaves_in_the_middle_the_other_finishes_and_not_before(behind,
         second.start()
         second.until(lambda status: status["targets"]["one"]["step"] == "created")
         # It has been turned away, for the first is still there.
-        second.until(lambda status: not status["targets"]["one"]["under_way"])
+        second.until(lambda status: not status["targets"]["one"]["in_progress"])
         assert second.journal().fence == noted.fence
         behind.stop(signal.SIGKILL)
         second.until(lambda status: status["targets"]["one"]["step"] == "idle" and count(status) == 1)
         assert second.fields()["password"] == noted.pending["password"]
-        assert second.status()["targets"]["one"]["failures"] == 0
+        assert second.status()["targets"]["one"]["consecutive_failures"] == 0
         assert second.stop() == 0
     finally:
         second.close()
 
 
 def test_what_hangs_does_not_keep_it_from_ending(behind, proxy):
-    behind.target("one", every="1h", jitter="0s")
+    behind.target("one", rotation_period="1h", jitter="0s")
     proxy.over("secret/data/testing/app/one", Sky.HANG)
     behind.start()
-    behind.until(lambda status: status["targets"]["one"]["under_way"])
+    behind.until(lambda status: status["targets"]["one"]["in_progress"])
     assert behind.stop(signal.SIGINT) == 0
-    [left] = [event for event in behind.events() if event["event"] == "left in the middle"]
+    [left] = [event for event in behind.events() if event["event"] == "rotation interrupted"]
     assert left["target"] == "one"
 
 
 def test_an_operators_file_says_where_it_is_asked(service):
     [port] = ports(1)
     socket = service.disk / "asked.sock"
-    service.config["status"] = {"socket": str(socket), "listen": f"127.0.0.1:{port}", "insecure": True}
+    service.config["status"] = {"socket": str(socket), "listen": f"127.0.0.1:{port}", "allow_unauthenticated": True}
     service.target("one")
     service.start()
     eventually(socket.exists, "the socket")
@@ -340,7 +340,7 @@ def test_beside_apps_the_status_block_is_the_agents(service):
 
 
 def test_a_second_service_of_one_state_is_refused(service):
-    service.target("one", every="1h")
+    service.target("one", rotation_period="1h")
     service.start()
     service.until(lambda status: status["ready"])
     first = service.process

@@ -12,7 +12,7 @@ from lessee.host.project import read
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.ports import BusyError
-from lessee.ops.rotate.targets import Project, rotator
+from lessee.ops.rotate.targets import Project, open_rotation
 from lessee.vault.admin import admin_client
 from support.environments.rotation_targets import Rotated
 from support.servers.fault_proxy import Proxy, Status
@@ -44,7 +44,7 @@ def project(rotated):
 def one_of(project, name):
     with (
         admin_client(project.config.vault, project.environ, time.monotonic) as client,
-        rotator(project, "target", client, named=name) as one,
+        open_rotation(project, "target", client, owner_id=name) as one,
     ):
         yield one
 
@@ -52,10 +52,10 @@ def one_of(project, name):
 def test_who_wishes_for_the_next_one_gets_it_once_whoever_makes_it(project):
     with one_of(project, "a") as one, one_of(project, "b") as other:
         assert one.run(seen=0.0) is Outcome.ROTATED
-        assert other.run(seen=0.0) is Outcome.JUST_ROTATED
+        assert other.run(seen=0.0) is Outcome.ALREADY_ROTATED
         seen = other.journal.rotated_at
         assert other.run(seen=seen) is Outcome.ROTATED
-        assert one.run(seen=seen) is Outcome.JUST_ROTATED
+        assert one.run(seen=seen) is Outcome.ALREADY_ROTATED
         assert one.journal.count == 2
 
 
@@ -68,7 +68,7 @@ def test_what_the_same_holder_has_left_in_the_middle_is_his_own_and_another_s_is
     with one_of(project, "b") as other, pytest.raises(BusyError):
         other.run(seen=0.0, timeout=0.0)
     with one_of(project, "a") as one:
-        one.run(open_only=True, timeout=0.0)
+        one.run(finish_only=True, timeout=0.0)
     assert rotated.journal.step is Step.IDLE
     assert rotated.fields()["rotation_count"] == 1
 
@@ -88,10 +88,10 @@ def test_many_rotations_do_not_let_the_redactor_grow(project, rotated):
 def test_the_first_who_confirms_what_said_nothing_of_rotation_is_not_taken_for_all(rotated, leaves):
     """Be it the first rotation, or be it that somebody has written the secret anew, without that key."""
     rotated.put(rotated.secret_path, secret="a" * 32, **leaves)
-    rotated.config["rotation"]["target"]["confirm_within"] = "1h"
+    rotated.config["rotation"]["target"]["confirmation_timeout"] = "1h"
     rotated.write_config()
-    rotated.rotate(may_wait=False)
+    rotated.rotate(wait=False)
     rotated.confirm()
-    came = rotated.rotate(open_only=True, may_wait=False, force=False)
+    came = rotated.rotate(finish_only=True, wait=False, force=False)
     assert came is (Outcome.NOTHING if leaves else Outcome.WAITING)
-    assert rotated.journal.announced == bool(leaves)
+    assert rotated.journal.consumers_known == bool(leaves)

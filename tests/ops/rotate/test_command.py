@@ -104,7 +104,7 @@ def test_after_a_kill_it_is_asked_with_the_same_id(own):
     rotated._calls = rotated.system.calls
     assert rotated.killed(1, after=True)
     assert rotated.journal.step is Step.CREATING
-    rotated.rotate(open_only=True)
+    rotated.rotate(finish_only=True)
     first, second = (one["id"] for one, *_ in rotated.system.said if one["step"] == "create")
     assert first == second
     assert rotated.fields()["api_key"] == f"made-for-{first}"
@@ -161,7 +161,7 @@ def test_a_step_that_fails_is_tried_again_and_loses_nothing(own, step):
     with pytest.raises(SystemUnavailableError, match=rf"{step}: \./rotate-thing ended with 1; it is tried again"):
         rotated.rotate()
     rotated.system.write(FINE)
-    rotated.rotate(open_only=True)
+    rotated.rotate(finish_only=True)
     made = {one["id"] for one, *_ in rotated.system.said if one["step"] == "create"}
     assert len(made) == 1
     assert rotated.fields()["api_key"] == f"made-for-{made.pop()}"

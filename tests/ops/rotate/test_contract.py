@@ -61,7 +61,7 @@ def test_killed_at_any_call_the_published_credential_works_after_the_next_start(
         fields = rotated.fields()
         assert {key: fields[key] for key in noted} == noted
         assert rotated.system.orphans(fields) == set()
-        assert rotated.journal.step in {Step.IDLE, Step.KEEPING}
+        assert rotated.journal.step in {Step.IDLE, Step.RETAINING}
         if not was_killed:
             break
         crossed += 1

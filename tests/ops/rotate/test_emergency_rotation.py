@@ -12,15 +12,15 @@ from lessee.ops.incident.rotation import rotate_at_once
 from lessee.ops.rotate.kinds.vault import RandomValues
 from lessee.ops.rotate.policy.decision import Outcome, Traits
 from lessee.ops.rotate.policy.journal import Step
-from lessee.ops.rotate.targets import Project, rotator
+from lessee.ops.rotate.targets import Project, open_rotation
 from lessee.vault.admin import admin_client
 from support.environments.rotation_targets import Rotated
-from support.systems.vault import InVault as System
+from support.systems.vault import VaultValues as System
 
 
 @pytest.fixture
 def rotated(bao, tmp_path):
-    return Rotated(bao, tmp_path, System(tmp_path), confirm_within="1h")
+    return Rotated(bao, tmp_path, System(tmp_path), confirmation_timeout="1h")
 
 
 @pytest.fixture
@@ -40,17 +40,17 @@ def client(project):
 def removed(monkeypatch):
     """A kind that keeps the old one for an hour; what has been removed."""
     done = []
-    monkeypatch.setattr(RandomValues, "traits", Traits(keep=3600.0))
-    monkeypatch.setattr(RandomValues, "remove", lambda _, case: done.append(dict(case.current)))
+    monkeypatch.setattr(RandomValues, "traits", Traits(delete_delay=3600.0))
+    monkeypatch.setattr(RandomValues, "delete", lambda _, case: done.append(dict(case.current)))
     return done
 
 
 def test_what_is_kept_otherwise_is_removed_at_once(rotated, project, client, removed):
     rotated.confirm(version=2)
     before = rotated.fields()
-    with rotator(project, "target", client) as one:
+    with open_rotation(project, "target", client) as one:
         assert one.run(force=True) is Outcome.ROTATED
-    assert (rotated.journal.step, removed) == (Step.KEEPING, [])
+    assert (rotated.journal.step, removed) == (Step.RETAINING, [])
     rotate_at_once(project, "target", client)
     assert rotated.journal.step is Step.IDLE
     assert removed[0] == {"secret": before["secret"]}
@@ -61,8 +61,8 @@ def test_who_could_not_confirm_so_soon_is_still_known(rotated, project, client):
     rotated.confirm(version=1)
     rotate_at_once(project, "target", client)
     assert rotated.journal.missing == ("simba/host-1",)
-    with rotator(project, "target", client) as one:
-        one.run(force=True, may_wait=False)
+    with open_rotation(project, "target", client) as one:
+        one.run(force=True, wait=False)
         assert one.confirmation.missing == ("simba/host-1",)
 
 
@@ -73,10 +73,10 @@ def test_it_tells_which_keys_stayed(rotated, project, client):
 
 def test_a_rotation_since_the_wish_is_what_was_wished_for(rotated, project, client):
     rotated.confirm(version=9)
-    wished_at = time.time()
-    with rotator(project, "target", client) as one:
-        assert one.run(force=True, wished_at=wished_at) is Outcome.ROTATED
+    requested_at = time.time()
+    with open_rotation(project, "target", client) as one:
+        assert one.run(force=True, requested_at=requested_at) is Outcome.ROTATED
         assert one.has_published
-        assert one.run(force=True, wished_at=wished_at) is Outcome.JUST_ROTATED
+        assert one.run(force=True, requested_at=requested_at) is Outcome.ALREADY_ROTATED
         assert not one.has_published
         assert one.run(force=True) is Outcome.ROTATED

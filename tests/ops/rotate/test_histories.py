@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from lessee.core.consumers import Consumer
 from lessee.core.errors import LesseeError, VaultUnreachableError
-from lessee.ops.rotate.documents import Document, OvertakenError
-from lessee.ops.rotate.kinds.kind import Made, SystemUnavailableError
+from lessee.ops.rotate.documents import ConcurrentWriteError, Document
+from lessee.ops.rotate.kinds.kind import NewCredential, SystemUnavailableError
 from lessee.ops.rotate.policy import journal as j
-from lessee.ops.rotate.policy.decision import HOLD, Outcome, Traits
+from lessee.ops.rotate.policy.decision import LOCK_TTL, Outcome, Traits
 from lessee.ops.rotate.policy.journal import Step
-from lessee.ops.rotate.ports import Target, World
-from lessee.ops.rotate.rotation import Rotator
+from lessee.ops.rotate.ports import Ports, Target
+from lessee.ops.rotate.rotation import TargetRotation
 
 PATIENCE = 10.0
 SECRET, JOURNAL = "testing/database", "testing/lessee/rotation/target"
@@ -98,7 +98,7 @@ class Kv:
 
     def write(self, path, fields, over):
         if self.read(path).version != over:
-            raise OvertakenError
+            raise ConcurrentWriteError
         self.documents[path] = Document(over + 1, dict(fields))
         return over + 1
 
@@ -136,7 +136,7 @@ class System:
 class Roles(System):
     """As `postgres`: two roles that take turns, under the system's own lock."""
 
-    traits = Traits(patience=PATIENCE)
+    traits = Traits(timeout=PATIENCE)
 
     def __init__(self):
         self.passwords = {}
@@ -149,20 +149,20 @@ class Roles(System):
     def lock(self):
         return self.locked()
 
-    def look(self, case):
+    def list_credentials(self, case):
         return ()
 
     def create(self, case):
         other = "b" if case.secret.get("username") == "a" else "a"
-        return Made({"username": other, "password": self.new("made")})
+        return NewCredential({"username": other, "password": self.new("made")})
 
     def apply(self, case):
         self.passwords[case.pending["username"]] = case.pending["password"]
 
-    def prove(self, fields):
+    def verify(self, fields):
         return self.passwords.get(fields.get("username"), "") == fields.get("password")
 
-    def retire(self, case):
+    def revoke(self, case):
         if case.current["username"] != case.secret["username"]:
             self.passwords.pop(case.current["username"], None)
 
@@ -180,17 +180,17 @@ class Roles(System):
 class Single(Roles):
     """One password, which there is no second of."""
 
-    traits = Traits(patience=PATIENCE, overlaps=False)
+    traits = Traits(timeout=PATIENCE, overlaps=False)
     overlaps = False
 
     def create(self, case):
-        return Made({"username": "a", "password": self.new("made")})
+        return NewCredential({"username": "a", "password": self.new("made")})
 
 
 class Passwords(System):
     """As `redis`: several passwords at once, and no lock."""
 
-    traits = Traits(patience=PATIENCE)
+    traits = Traits(timeout=PATIENCE)
 
     def __init__(self):
         self.valid = set()
@@ -204,19 +204,19 @@ class Passwords(System):
     def lock(self):
         return nullcontext()
 
-    def look(self, case):
+    def list_credentials(self, case):
         return ()
 
     def create(self, case):
-        return Made({"password": self.new("made")})
+        return NewCredential({"password": self.new("made")})
 
     def apply(self, case):
         self.valid.add(case.pending["password"])
 
-    def prove(self, fields):
+    def verify(self, fields):
         return fields.get("password") in self.valid
 
-    def retire(self, case):
+    def revoke(self, case):
         self._drop(case, case.current)
 
     def discard(self, case):
@@ -236,7 +236,7 @@ class Passwords(System):
 class Keys(System):
     """As `s3`: the system makes the keys; the old one is kept, disabled, for a while."""
 
-    traits = Traits(patience=PATIENCE, made_by_system=True, keep=60.0)
+    traits = Traits(timeout=PATIENCE, system_generated=True, delete_delay=60.0)
 
     def __init__(self):
         self.keys = {}
@@ -253,25 +253,25 @@ class Keys(System):
     def lock(self):
         return nullcontext()
 
-    def look(self, case):
+    def list_credentials(self, case):
         return tuple(self.keys)
 
     def create(self, case):
-        for name in {*case.left} - {case.secret.get("access_key")}:
+        for name in {*case.leftovers} - {case.secret.get("access_key")}:
             self.keys.pop(name, None)
-        return Made(self._made("made"))
+        return NewCredential(self._made("made"))
 
     def apply(self, case):
         raise AssertionError("the system makes them")
 
-    def prove(self, fields):
+    def verify(self, fields):
         return self.keys.get(fields.get("access_key"), False)
 
-    def retire(self, case):
+    def revoke(self, case):
         if case.current["access_key"] in self.keys:
             self.keys[case.current["access_key"]] = False
 
-    def remove(self, case):
+    def delete(self, case):
         self.keys.pop(case.current["access_key"], None)
 
     def discard(self, case):
@@ -304,11 +304,11 @@ class Story:
 
     def rotator(self):
         name = f"rotator-{next(self.names)}"
-        world = World(
+        world = Ports(
             kept=Outside(self, self.kv, VaultUnreachableError),
             confirmations=lambda: self.crossing(lambda: (CONFIRMED,), VaultUnreachableError),
             forget=lambda _: None,
-            holder=name,
+            lock_owner=name,
             clock=lambda: self.clock.now,
             sleep=self.clock.sleep,
             tell=lambda *_, **__: None,
@@ -316,7 +316,7 @@ class Story:
             new_id=lambda: str(next(self.ids)),
         )
         target = Target("target", "database", SECRET, JOURNAL, (), 1.0)
-        return Rotator(target, Outside(self, self.system, SystemUnavailableError), world)
+        return TargetRotation(target, Outside(self, self.system, SystemUnavailableError), world)
 
     def run(self, **settings):
         try:
@@ -328,10 +328,10 @@ class Story:
         return self.kv.read(SECRET).fields
 
     def journal(self):
-        return j.read(self.kv.read(JOURNAL).fields)
+        return j.parse(self.kv.read(JOURNAL).fields)
 
     def works(self):
-        return self.system.prove(self.published())
+        return self.system.verify(self.published())
 
     def crossing(self, call, error):
         self.calls += 1
@@ -354,7 +354,7 @@ class Story:
         match event:
             case Event.SLEEP | Event.LONG_SLEEP | Event.PAUSE if self.depth < 3:
                 self.depth += 1
-                self.clock.now += 1.0 if event is Event.PAUSE else HOLD + PATIENCE + 1
+                self.clock.now += 1.0 if event is Event.PAUSE else LOCK_TTL + PATIENCE + 1
                 for _ in range(2 if event is Event.LONG_SLEEP else 1):
                     self.clock.now += 1.0
                     self.run(force=True, timeout=5.0)
@@ -364,7 +364,7 @@ class Story:
             case Event.EDIT_OTHER:
                 self.edit(now)
             case Event.EDIT_STALE:
-                self.edit({**now, **self.system.first} if self.system.prove(self.system.first) else now)
+                self.edit({**now, **self.system.first} if self.system.verify(self.system.first) else now)
             case Event.EDIT_OWN:
                 mine = self.system.by_hand()
                 self.by_hand.add(mine["password"])
@@ -394,14 +394,14 @@ class Story:
         """The faults are over; the next start comes, and then the next rotation."""
         self.events = iter(())
         self.clock.now += 3600
-        self.run(open_only=True)
-        if helped and self.system.traits.made_by_system and not self.works():
+        self.run(finish_only=True)
+        if helped and self.system.traits.system_generated and not self.works():
             self.edit({**self.published(), **self.system.by_hand()})  # Nobody else can.
         self.clock.now += 3600
         assert self.rotator().run() is Outcome.ROTATED
         assert self.works()
         self.clock.now += 3600
-        self.run(open_only=True)
+        self.run(finish_only=True)
         assert self.works()
         journal = self.journal()
         assert journal.step is Step.IDLE

@@ -12,7 +12,7 @@ from lessee.host.project import read
 from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
-from lessee.ops.rotate.targets import Person, Project, rotator
+from lessee.ops.rotate.targets import Project, Terminal, open_rotation
 from lessee.vault.admin import admin_client
 from support.environments.rotation_targets import Rotated
 from support.servers.api_key_provider import Keyring
@@ -51,11 +51,11 @@ def at_terminal(bao, asked):
             return answer
 
         config = rotated.folder / "lessee.yaml"
-        person = Person(ask=ask, say=asked.append)
+        person = Terminal(ask=ask, say=asked.append)
         project = Project(read(config, environ, blocks=("rotation",)), config, environ, Redactor(), person)
         with ExitStack() as stack:
             client = stack.enter_context(admin_client(project.config.vault, environ, time.monotonic))
-            return stack.enter_context(rotator(project, "target", client)).run(force=True, **settings)
+            return stack.enter_context(open_rotation(project, "target", client)).run(force=True, **settings)
 
     return rotate
 
@@ -134,7 +134,7 @@ def test_where_the_program_is_not_there_what_was_typed_is_kept_for_the_next_time
     with pytest.raises(SystemUnavailableError, match="was not started: No such file"):
         at_terminal(rotated, SECOND)
     (tmp_path / "check").symlink_to("/bin/true")
-    rotated.rotate(open_only=True)
+    rotated.rotate(finish_only=True)
     assert rotated.fields()["api_key"] == SECOND
 
 

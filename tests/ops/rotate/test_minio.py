@@ -11,7 +11,7 @@ import pytest
 from lessee.config.grammar import rotation as grammar
 from lessee.core.errors import LesseeError
 from lessee.ops.rotate.kinds import aws, kind_of
-from lessee.ops.rotate.kinds.kind import Case, Setting, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.kinds.kind import Case, KindContext, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.kinds.minio import ServiceAccounts
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
@@ -121,16 +121,16 @@ def test_the_old_account_is_disabled_then_deleted_when_its_time_is_over(made, mi
     rotated.rotate()
     assert minio.accounts[old]["accountStatus"] == "off"
     rotated.let_it_be_kept_no_longer()
-    rotated.rotate(open_only=True, force=False)
+    rotated.rotate(finish_only=True, force=False)
     assert set(minio.accounts) == {rotated.fields()["access_key"]}
     assert rotated.journal.step is Step.IDLE
 
 
 def test_an_account_that_is_put_back_by_hand_stays_and_the_new_one_goes(made, minio):
-    rotated = made(keep="0s", confirm_within="1m")
+    rotated = made(keep="0s", confirmation_timeout="1m")
     rotated.confirm(version=1)
     old = rotated.fields()
-    rotated.rotate(may_wait=False)
+    rotated.rotate(wait=False)
     new = rotated.fields()
     rotated.put(rotated.secret_path, **old)
     rotated.confirm()
@@ -142,14 +142,14 @@ def test_an_account_that_is_put_back_by_hand_stays_and_the_new_one_goes(made, mi
 def test_one_that_is_there_already_is_enabled_with_the_pending_secret(minio):
     """The answer was lost, or somebody has put his hand in."""
     first = system.ServiceAccounts(minio)
-    said = grammar.Minio(secret="s", admin="a", user="simba")
-    kind = kind_of(said, Setting(name="t", admin=first.admin(), folder=Path(), environ={}, vault=None))
+    said = grammar.Minio(secret="s", admin_secret="a", user="simba")
+    kind = kind_of(said, KindContext(name="t", admin=first.admin(), folder=Path(), environ={}, vault=None))
     secret = first.secrets()["storage/minio"]
     case = Case(id="1", secret=secret, current=secret, pending=kind.create(Case(id="1", secret=secret)).fields)
     kind.apply(case)
     minio.accounts[case.pending["access_key"]].update(accountStatus="off", secretKey="another-secret")
     kind.apply(case)
-    assert kind.prove({**secret, **case.pending})
+    assert kind.verify({**secret, **case.pending})
     kind.discard(case)
     kind.discard(case)
     assert set(minio.accounts) == {secret["access_key"]}

@@ -4,19 +4,19 @@ from urllib.parse import quote
 
 import pytest
 
-from lessee.core.errors import RefusedError
+from lessee.core.errors import DeniedError
 from lessee.ops.rotate import targets
-from lessee.ops.rotate.documents import Kept
+from lessee.ops.rotate.documents import DocumentStore
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from support.environments.rotation_targets import Rotated
-from support.systems.vault import InVault
+from support.systems.vault import VaultValues
 
 
 @pytest.fixture
 def rotated(bao, tmp_path):
-    return Rotated(bao, tmp_path, InVault(tmp_path))
+    return Rotated(bao, tmp_path, VaultValues(tmp_path))
 
 
 def set_metadata(rotated, path, **said):
@@ -44,11 +44,11 @@ def test_how_a_secret_s_versions_are_kept_stays_as_it_was_said(rotated, said):
 
 def test_of_a_journal_the_newest_version_alone_is_kept_though_that_could_not_be_said_at_first(rotated, monkeypatch):
     def refused(_, path):
-        raise RefusedError("permission denied", where=path)
+        raise DeniedError("permission denied", where=path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Kept, "keep_newest_only", refused)
-        with pytest.raises(RefusedError):
+        patch.setattr(DocumentStore, "keep_newest_only", refused)
+        with pytest.raises(DeniedError):
             rotated.rotate()
     assert rotated.journal.failures == 1
     rotated.rotate()
@@ -58,16 +58,16 @@ def test_of_a_journal_the_newest_version_alone_is_kept_though_that_could_not_be_
 def test_a_rotator_s_own_absence_is_not_measured_as_its_consumers_slowness(rotated, monkeypatch):
     """Else the period would be too short for ever."""
     monkeypatch.setattr(targets, "time", rotated.clock())
-    rotated.config["rotation"]["target"]["confirm_within"] = "1h"
+    rotated.config["rotation"]["target"]["confirmation_timeout"] = "1h"
     rotated.write_config()
     rotated.confirm()
     for away, measured in ((10.0, 1), (7200.0, 1), (20.0, 2)):
-        assert rotated.rotate(may_wait=False) is Outcome.ROTATED
+        assert rotated.rotate(wait=False) is Outcome.ROTATED
         rotated.ahead += away
         rotated.confirm()
-        rotated.rotate(open_only=True)
+        rotated.rotate(finish_only=True)
         assert rotated.journal.missing == ()
-        assert len(rotated.journal.propagations) == measured
+        assert len(rotated.journal.propagation_times) == measured
 
 
 @pytest.mark.parametrize("name", ["host/deeper", "a b%2F..", "ü", "-", "host-1?x#y"])

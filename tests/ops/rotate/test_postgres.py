@@ -108,12 +108,12 @@ def test_with_a_grace_they_end_when_it_is_over(new):
     before = rotated.fields()
     with closing(rotated.system.connect(before)) as session:
         rotated.rotate()
-        assert rotated.journal.step is Step.KEEPING
+        assert rotated.journal.step is Step.RETAINING
         assert not rotated.system.lets_in(before)
         assert is_alive(session)
         with closing(rotated.system.connect(rotated.fields())) as newer:
             rotated.let_it_be_kept_no_longer()
-            eventually(lambda: rotated.rotate(open_only=True) is Outcome.NOTHING, "the end of the grace")
+            eventually(lambda: rotated.rotate(finish_only=True) is Outcome.NOTHING, "the end of the grace")
             assert is_alive(newer)
         assert not is_alive(session)
 
@@ -247,7 +247,7 @@ def test_a_secret_that_does_not_say_where_the_database_is_stops_it_before_it_beg
         ({"roles": ["a", "b", "c"]}, "there are 3, and two take turns"),
         ({"roles": ["a", "a"]}, "stands there twice"),
         ({"owner": "a", "roles": ["a", "b"]}, "is one of the roles that take turns"),
-        ({"grace": "1s"}, "grace is of no use"),
+        ({"terminate_delay": "1s"}, "grace is of no use"),
     ],
 )
 def test_a_configuration_that_cannot_be_meant_is_refused(new, settings, told):

@@ -50,7 +50,7 @@ def test_who_holds_the_lock_is_not_disturbed(new, monkeypatch):
 
 
 def test_who_stands_still_with_the_lock_loses_it_and_does_no_harm(new, monkeypatch):
-    monkeypatch.setattr(decision, "HOLD", 0.1)
+    monkeypatch.setattr(decision, "LOCK_TTL", 0.1)
     monkeypatch.setattr(postgres_session, "PATIENCE", 0.0)
     rotated = new()
     inner, still = Kind._make_member, []
@@ -66,7 +66,7 @@ def test_who_stands_still_with_the_lock_loses_it_and_does_no_harm(new, monkeypat
         inner(self, admin, role)
 
     monkeypatch.setattr(Kind, "_make_member", stand_still)
-    assert rotated.rotate() is Outcome.JUST_ROTATED
+    assert rotated.rotate() is Outcome.ALREADY_ROTATED
     assert still
     assert rotated.fields()["rotation_count"] == 1
     assert rotated.system.lets_in(rotated.fields())

@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from lessee.ops.rotate.kinds.kind import SystemRefusedError
-from lessee.ops.rotate.rotation import Rotator
+from lessee.ops.rotate.rotation import TargetRotation
 from support.environments.rotation_targets import Rotated
 from support.systems.postgres import LoginRoles, OneRole, after_the_first
 
@@ -89,16 +89,16 @@ def test_what_a_person_writes_meanwhile_and_does_not_work_is_replaced(new, monke
 
 
 def test_the_old_role_stays_where_a_person_has_gone_back_to_it_meanwhile(new, monkeypatch):
-    rotated = new(confirm_within="1s")
+    rotated = new(confirmation_timeout="1s")
     before = rotated.fields()
-    inner = Rotator._ask_consumers
+    inner = TargetRotation._check_confirmations
 
     def ask(self):
         if rotated.fields()["username"] != before["username"]:
             rotated.put(rotated.secret_path, **before)
         inner(self)
 
-    monkeypatch.setattr(Rotator, "_ask_consumers", ask)
+    monkeypatch.setattr(TargetRotation, "_check_confirmations", ask)
     rotated.rotate()
     assert rotated.fields() == before
     assert rotated.system.lets_in(before)

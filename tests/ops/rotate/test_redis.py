@@ -99,13 +99,13 @@ def test_open_connections_go_on(rotated, user):
 
 
 def test_both_passwords_work_until_all_have_the_new_one(bao, tmp_path, user):
-    rotated = Rotated(bao, tmp_path, user, consumers=["simba"], confirm_within="1h")
+    rotated = Rotated(bao, tmp_path, user, consumers=["simba"], confirmation_timeout="1h")
     before = rotated.fields()
-    assert rotated.rotate(may_wait=False) is Outcome.ROTATED
+    assert rotated.rotate(wait=False) is Outcome.ROTATED
     assert user.lets_in(before)
     assert user.lets_in(rotated.fields())
     rotated.confirm()
-    rotated.rotate(open_only=True)
+    rotated.rotate(finish_only=True)
     assert not user.lets_in(before)
 
 
@@ -152,7 +152,7 @@ def test_whose_password_it_is_does_not_change_with_the_secret(rotated, user, new
     other = new_user()
     theirs = {**before, **other.secrets()["cache/redis"]}
     rotated.put(rotated.secret_path, **theirs)
-    rotated.rotate(open_only=True)
+    rotated.rotate(finish_only=True)
     assert rotated.fields() == theirs
     assert user.hashes() == {hash_of(before["password"])}
     assert other.hashes() == {hash_of(theirs["password"])}
@@ -223,17 +223,17 @@ def test_both_may_go_at_any_step(breakable, after):
     """The rotator is killed, and goes on until it has published; then Redis is killed as well."""
     block, server, crossed = breakable.config["rotation"]["target"], breakable.system.server, 0
     breakable._calls = breakable.system.calls
-    block.update(consumers=["simba"], confirm_within="1h")
+    block.update(consumers=["simba"], confirmation_timeout="1h")
     breakable.write_config()
     for crossing in count():
-        if not breakable.killed(crossing, after=after, may_wait=False):
+        if not breakable.killed(crossing, after=after, wait=False):
             break
         crossed += 1
-        breakable.rotate(open_only=True, may_wait=False)
+        breakable.rotate(finish_only=True, wait=False)
         restart(server)
         assert breakable.system.lets_in(breakable.fields())
         breakable.confirm()
-        breakable.rotate(open_only=True)
+        breakable.rotate(finish_only=True)
         assert breakable.journal.step is Step.IDLE
     assert crossed >= 5
 
@@ -339,7 +339,7 @@ def plain(bao, tmp_path):
 
 class _DefaultUser:
     calls = ()
-    target = {"kind": "redis", "secret": "cache/redis", "admin": "cache/admin"}  # noqa: RUF012  # Nobody writes it.
+    target = {"kind": "redis", "secret": "cache/redis", "admin_secret": "cache/admin"}  # noqa: RUF012  # Nobody writes it.
 
     def __init__(self, server):
         self.server = server
@@ -383,14 +383,14 @@ def test_where_nothing_outlives_a_restart_that_is_told_and_mended(plain, caplog)
     users = ["--user", ADMIN, "on", ">admins", *RIGHTS.split(), "+config|rewrite"]
     server.command[1:] = [*(word for key, value in options.items() for word in (f"--{key}", str(value))), *users]
     server.start()
-    block.update(consumers=["simba"], confirm_within="1h")
+    block.update(consumers=["simba"], confirmation_timeout="1h")
     plain.write_config()
-    assert plain.rotate(may_wait=False) is Outcome.ROTATED
+    assert plain.rotate(wait=False) is Outcome.ROTATED
     assert "a restart of Redis loses the new password" in caplog.text
     restart(server)
     assert not plain.system.lets_in(plain.fields())
     plain.confirm()
-    plain.rotate(open_only=True)
+    plain.rotate(finish_only=True)
     assert plain.system.lets_in(plain.fields())
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong with one target stops no other, though nobody has foreseen it."""
+"""What goes wrong with one target stops no other, even if the error is unexpected."""
 
 import os
 import time
@@ -8,20 +8,20 @@ import pytest
 from lessee.core.redaction import Redactor
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.host.project import read
-from lessee.ops.rotate.command.context import Patience
-from lessee.ops.rotate.command.rotate import Acting, How
+from lessee.ops.rotate.command.context import OutageRetry
+from lessee.ops.rotate.command.rotate import RotationRunner, RunOptions
 from lessee.ops.rotate.kinds.vault import RandomValues
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.targets import Project
 from lessee.vault.admin import admin_client
 from support.environments.rotation_targets import Rotated
-from support.systems.vault import InVault as System
+from support.systems.vault import VaultValues as System
 
-HOW = How(due_only=False, force=True, waits=True, timeout=1.0, wished_at=time.time())
+OPTIONS = RunOptions(due_only=False, force=True, wait=True, timeout=1.0, requested_at=time.time())
 
 
 @pytest.fixture
-def acting(bao, tmp_path):
+def runner(bao, tmp_path):
     rotated = Rotated(bao, tmp_path, System(tmp_path))
     rotated.config["rotation"]["other"] = {**rotated.config["rotation"]["target"], "secret": "auth/other"}
     rotated.write_config()
@@ -29,11 +29,11 @@ def acting(bao, tmp_path):
     path = rotated.folder / "lessee.yaml"
     project = Project(read(path, environ, blocks=("rotation",)), path, environ, Redactor())
     with admin_client(project.config.vault, environ, time.monotonic) as client:
-        yield Acting(project, client, HOW, Patience(1.0)), rotated
+        yield RotationRunner(project, client, OPTIONS, OutageRetry(1.0)), rotated
 
 
-def test_an_error_of_a_kind_s_own_stops_no_other_target_and_tells_no_value(acting, monkeypatch, capsys):
-    acting, rotated = acting
+def test_an_error_of_a_kind_s_own_stops_no_other_target_and_tells_no_value(runner, monkeypatch, capsys):
+    runner, rotated = runner
     create = RandomValues.create
 
     def fails(kind, case):
@@ -43,7 +43,7 @@ def test_an_error_of_a_kind_s_own_stops_no_other_target_and_tells_no_value(actin
 
     monkeypatch.setattr(RandomValues, "create", fails)
     value = rotated.fields()["secret"]
-    assert acting.act(["target", "other"]) == 70
+    assert runner.run(["target", "other"]) == 70
     said = capsys.readouterr()
     assert said.err == "lessee: target: internal error: ValueError; please report it\n"
     assert said.out.startswith("other: rotated; version 1; ")

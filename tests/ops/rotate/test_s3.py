@@ -116,10 +116,10 @@ def test_the_old_key_is_disabled_then_deleted_when_its_time_is_over(made):
     old = rotated.fields()
     rotated.rotate()
     assert rotated.system.keys()[old["access_key"]] == "Inactive"
-    assert rotated.journal.step is Step.KEEPING
+    assert rotated.journal.step is Step.RETAINING
     assert old["secret_key"] == rotated.journal.current["secret_key"], "it can be brought back"
     rotated.let_it_be_kept_no_longer()
-    rotated.rotate(open_only=True, force=False)
+    rotated.rotate(finish_only=True, force=False)
     assert set(rotated.system.keys()) == {rotated.fields()["access_key"]}
     assert rotated.journal.step is Step.IDLE
     assert not rotated.journal.current
@@ -140,13 +140,13 @@ def test_where_the_old_key_cannot_be_disabled_it_is_told_and_deleted_in_the_end(
     assert rotated.system.keys()[old] == "Active"
     assert "disables no keys" in caplog.text
     rotated.let_it_be_kept_no_longer()
-    rotated.rotate(open_only=True, force=False)
+    rotated.rotate(finish_only=True, force=False)
     assert set(rotated.system.keys()) == {rotated.fields()["access_key"]}
 
 
 @pytest.mark.parametrize("keep", ["0s", "24h"])
 def test_a_key_that_is_put_back_by_hand_while_others_are_waited_for_is_the_one_that_stays(made, keep):
-    rotated = made(keep=keep, confirm_within="1m")
+    rotated = made(keep=keep, confirmation_timeout="1m")
     rotated.confirm(version=1)
     old = rotated.fields()
     with ThreadPoolExecutor() as pool:
@@ -265,7 +265,7 @@ def test_a_key_that_was_made_while_another_rotator_went_on_is_deleted(made, monk
         monkeypatch.setattr(AccessKeys, "create", inner)
         made = inner(kind, case)
         path = f"{rotated.environment}/{j.FOLDER}{rotated.name}"
-        body = {"data": j.written(j.closed(rotated.journal, handle="")), "options": {"cas": 1}}
+        body = {"data": j.serialize(j.closed(rotated.journal, handle="")), "options": {"cas": 1}}
         rotated.bao.ask("POST", f"secret/data/{path}", body)
         return made
 

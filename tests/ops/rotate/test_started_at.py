@@ -1,4 +1,4 @@
-"""When a program began, which is when somebody wished for what it does."""
+"""When a program began, which is when somebody operation for what it does."""
 
 import subprocess
 import sys

@@ -12,12 +12,12 @@ from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.setup.policy.initial_values import ALPHABET
 from support.environments.rotation_targets import Rotated
 from support.systems.approle import SecretIds
-from support.systems.vault import InVault
+from support.systems.vault import VaultValues
 
 
 @pytest.fixture
 def values(bao, tmp_path):
-    return Rotated(bao, tmp_path, InVault(tmp_path))
+    return Rotated(bao, tmp_path, VaultValues(tmp_path))
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_the_old_one_is_readable_for_all_who_read_the_new_one(values):
 
 
 def test_values_are_as_long_and_of_such_characters_as_is_said(values):
-    _set(values, keys={"session": {}, "pin": {"generate": 9, "alphabet": "01"}})
+    _set(values, keys={"session": {}, "pin": {"generate": 9, "charset": "01"}})
     values.rotate()
     fields = values.fields()
     assert len(fields["session"]) == 48
@@ -67,7 +67,7 @@ def test_values_are_as_long_and_of_such_characters_as_is_said(values):
 
 def test_where_there_was_none_there_is_no_previous_one(values):
     """An empty one would be a key that everybody has."""
-    _set(values, keys={"fresh": {"previous": "stale"}})
+    _set(values, keys={"fresh": {"previous_key": "stale"}})
     values.rotate()
     assert "stale" not in values.fields()
     first = values.fields()["fresh"]
@@ -129,13 +129,13 @@ def test_one_that_a_person_has_replaced_since_goes_too(role, bao):
 
 
 def test_both_work_until_all_have_the_new_one(role):
-    _set(role, consumers=["simba"], confirm_within="1h")
+    _set(role, consumers=["simba"], confirmation_timeout="1h")
     before = role.fields()
-    assert role.rotate(may_wait=False) is Outcome.ROTATED
+    assert role.rotate(wait=False) is Outcome.ROTATED
     assert role.system.lets_in(before)
     assert role.system.lets_in(role.fields())
     role.confirm()
-    role.rotate(open_only=True)
+    role.rotate(finish_only=True)
     assert not role.system.lets_in(before)
 
 
@@ -149,7 +149,7 @@ def test_what_a_person_publishes_meanwhile_wins(role, bao):
     theirs = bao.ask("POST", path, {})["data"]
     role.put(role.secret_path, **{**role.fields(), "secret_id": theirs["secret_id"]})
     before = role.journal.pending_handle
-    role.rotate(open_only=True)
+    role.rotate(finish_only=True)
     assert role.fields()["secret_id"] == theirs["secret_id"]
     assert before not in role.system.accessors()
 
@@ -164,7 +164,7 @@ def test_a_proof_leaves_no_token(role, bao):
 
 
 def test_random_values_may_stand_beside_a_secret_id(role):
-    _set(role, keys={"signing": {"previous": "signing_before"}})
+    _set(role, keys={"signing": {"previous_key": "signing_before"}})
     role.rotate()
     first = role.fields()
     role.rotate()
@@ -214,7 +214,7 @@ def test_a_role_that_is_not_there_is_told(role):
 
 def test_what_wears_a_secret_id_out_is_told(role, caplog):
     _role(role, secret_id_num_uses=5, secret_id_ttl="1h")
-    _set(role, every="2h")
+    _set(role, rotation_period="2h")
     role.rotate()
     told = {record.getMessage(): record.fields for record in caplog.records}
     assert told["each proof takes one of a secret_id's logins"]["logins"] == 5

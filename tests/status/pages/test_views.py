@@ -43,8 +43,8 @@ def agent(apps=None, leases=(), *, vault=FINE, token=TOKEN, **said):
 
 def target(**said):
     return {
-        "step": "idle", "under_way": False, "open_for": None, "last": PAST, "next": LATER, "count": 3,
-        "confirmed_in": 1.2, "missing": [], "failures": 0, "failed": None, "error": None,
+        "step": "idle", "in_progress": False, "open_seconds": None, "last_rotated_at": PAST, "next_rotation_at": LATER, "rotation_count": 3,
+        "propagation_seconds": 1.2, "unconfirmed_consumers": [], "consecutive_failures": 0, "last_failed_at": None, "error": None,
     } | said  # fmt: skip
 
 
@@ -186,11 +186,11 @@ def test_a_rotator_at_its_best():
 def test_a_rotator_in_trouble():
     status = rotator(
         {
-            "a": target(failures=2, failed=PAST, error="refused"),
-            "b": target(failures=1, error="refused", last=None, next=None),
+            "a": target(consecutive_failures=2, last_failed_at=PAST, error="refused"),
+            "b": target(consecutive_failures=1, error="refused", last_rotated_at=None, next_rotation_at=None),
             "c": target(error="its journal cannot be read"),
-            "d": target(step="published", open_for=120.0, under_way=True, missing=["x", "y"], count=0),
-            "e": target(step="created", open_for=5.0, count=0, confirmed_in=None),
+            "d": target(step="published", open_seconds=120.0, in_progress=True, unconfirmed_consumers=["x", "y"], rotation_count=0),
+            "e": target(step="created", open_seconds=5.0, rotation_count=0, propagation_seconds=None),
         },
         vault={"reachable": False, "looked_at": None},
     )
@@ -268,10 +268,10 @@ def test_a_monitor_shows_who_read_what_its_alerts_and_how_far_it_is():
 
 
 def test_a_monitor_shows_how_rotation_goes_and_who_of_those_it_asks_is_silent():
-    target = {"service": "rotator", "target": "db", "next": LATER, "failures": 0, "error": None, "open_for": None}
+    target = {"service": "rotator", "target": "db", "next_rotation_at": LATER, "consecutive_failures": 0, "error": None, "open_seconds": None}
     service = {"name": "agent", "checked_at": PAST, "error": None, "leases": 2, "targets": 0}
     status = monitor(
-        rotation=[target, target | {"target": "s3", "next": PAST, "failures": 2, "error": "refused", "open_for": 90}],
+        rotation=[target, target | {"target": "s3", "next_rotation_at": PAST, "consecutive_failures": 2, "error": "refused", "open_seconds": 90}],
         services=[service, service | {"name": "rotator", "error": "refused", "leases": None, "targets": None}],
     )
     fine, late = cells(status, "rotation")
@@ -322,7 +322,7 @@ ROUGHEST = [
         [lease(path=ROUGH, state=ROUGH, apps=[ROUGH], error=ROUGH)],
         vault=AWAY | {"address": ROUGH}, problems=[ROUGH], environment=ROUGH, version=ROUGH, totals={ROUGH: 1},
     ),
-    rotator({ROUGH: target(step=ROUGH, error=ROUGH, failures=1, missing=[ROUGH])}, problems=[ROUGH], version=ROUGH),
+    rotator({ROUGH: target(step=ROUGH, error=ROUGH, consecutive_failures=1, unconfirmed_consumers=[ROUGH])}, problems=[ROUGH], version=ROUGH),
     monitor(
         problems=[ROUGH],
         sources=[{"name": ROUGH, "kind": ROUGH, "lines": 1, "lag_bytes": 0, "last_at": PAST, "error": ROUGH}],
@@ -333,7 +333,7 @@ ROUGHEST = [
         },
         alerts=[{"rule": ROUGH, "subject": ROUGH, "started_at": PAST, "text": ROUGH, "severity": ROUGH, "notified": ROUGH}],
         destinations={ROUGH: {"error": ROUGH}},
-        rotation=[{"service": ROUGH, "target": ROUGH, "next": None, "failures": 1, "error": ROUGH, "open_for": None}],
+        rotation=[{"service": ROUGH, "target": ROUGH, "next_rotation_at": None, "consecutive_failures": 1, "error": ROUGH, "open_seconds": None}],
         services=[{"name": ROUGH, "checked_at": None, "error": ROUGH, "leases": None, "targets": None}],
     ),
 ]  # fmt: skip
@@ -368,7 +368,7 @@ def test_two_looks_at_one_state_are_the_same_lines():
     owed = app(next_try=SOON, error="-", proof=None)
     for status in (
         agent({"web": owed}, [lease()], problems=["one"]),
-        rotator({"a": target(failures=2, failed=PAST, error="e", open_for=7.0)}),
+        rotator({"a": target(consecutive_failures=2, last_failed_at=PAST, error="e", open_seconds=7.0)}),
     ):
         first, second = (list(lines(view_of(status, NOW + later))) for later in (0.0, 3.0))
         assert first == second

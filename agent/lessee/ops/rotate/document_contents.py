@@ -1,78 +1,80 @@
-"""The two documents of a rotation, its journal and the secret that the apps read: what is written into them."""
+"""Reads and writes the two documents of a rotation: its journal, and the secret that the apps read."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from lessee.core.errors import LesseeError, RefusedError
+from lessee.core.errors import DeniedError, LesseeError
 from lessee.core.immutable import replace
-from lessee.ops.rotate.documents import Document, OvertakenError, journal_in
-from lessee.ops.rotate.kinds.kind import Case, Made
+from lessee.ops.rotate.documents import ConcurrentWriteError, Document, journal_in
+from lessee.ops.rotate.kinds.kind import Case, NewCredential
 from lessee.ops.rotate.policy import decision as d
 from lessee.ops.rotate.policy import journal as j
-from lessee.ops.rotate.policy.journal import Fields, Journal, Past, Step
-from lessee.ops.rotate.ports import Target, World
+from lessee.ops.rotate.policy.journal import Fields, HistoryEntry, Journal, Step
+from lessee.ops.rotate.ports import Ports, Target
 
 
-class Documents:
-    """One target's, as they were last read or written. For one thread.
+class RotationDocuments:
+    """One target's documents, as last read or written. For one thread.
 
-    What writes raises OvertakenError where another has written meanwhile, and all of it RefusedError and VaultUnreachableError.
+    Methods that write raise ConcurrentWriteError where another process has written since the last read. All methods
+    raise DeniedError and VaultUnreachableError.
     """
 
-    def __init__(self, target: Target, world: World, patience: float) -> None:
-        """`patience` of the kind, in seconds."""
+    def __init__(self, target: Target, ports: Ports, timeout: float) -> None:
+        """`timeout`: of the kind's requests, in seconds."""
         self._target = target
-        self._world = world
-        self._patience = patience
+        self._ports = ports
+        self._timeout = timeout
         self.journal = Journal()
         self.secret = Document(0, {})
-        self._at = 0
+        self._journal_version = 0
 
     def read(self) -> None:
-        """Both."""
-        document = self._world.kept.read(self._target.journal)
-        self.secret = self._world.kept.read(self._target.path)
-        noted, self._at = journal_in(document, self._target.journal), document.version
-        self.journal = noted.as_of(self._world.clock())
-        if self.journal is not noted:
-            note = "set this machine's clock, or that of the rotator before"
-            self._tell("warning", "the journal has moments that are still to come", note=note)
+        """Read both documents."""
+        document = self._ports.store.read(self._target.journal)
+        self.secret = self._ports.store.read(self._target.path)
+        recorded, self._journal_version = journal_in(document, self._target.journal), document.version
+        self.journal = recorded.clamped(self._ports.clock())
+        if self.journal is not recorded:
+            todo = "check the clock of this machine, and of the one that rotated before"
+            self._log("warning", "journal timestamps in the future", todo=todo)
         for fields in (self.secret.fields, self.journal.current, self.journal.pending):
-            self._hide(fields)
+            self._redact(fields)
 
-    def check(self) -> None:
-        """Raises OvertakenError where either has been written since it was read."""
-        kept, target = self._world.kept, self._target
-        if kept.read(target.journal).version != self._at or self._is_other(kept.read(target.path)):
-            raise OvertakenError
+    def check_unchanged(self) -> None:
+        """Raises ConcurrentWriteError where either document has been written since it was read."""
+        store, target = self._ports.store, self._target
+        journal_version = store.read(target.journal).version
+        if journal_version != self._journal_version or self._is_changed(store.read(target.path)):
+            raise ConcurrentWriteError
 
-    def check_secret(self) -> None:
-        """Raises OvertakenError where the secret has been written since it was read."""
-        if self._is_other(self._world.kept.read(self._target.path)):
-            raise OvertakenError
+    def check_secret_unchanged(self) -> None:
+        """Raises ConcurrentWriteError where the secret has been written since it was read."""
+        if self._is_changed(self._ports.store.read(self._target.path)):
+            raise ConcurrentWriteError
 
-    def read_secret(self) -> bool:
-        """Whether it is another than when it was last read."""
-        secret = self._world.kept.read(self._target.path)
-        if not self._is_other(secret):
+    def refresh_secret(self) -> bool:
+        """Read the secret again. Whether it has changed."""
+        secret = self._ports.store.read(self._target.path)
+        if not self._is_changed(secret):
             return False
         self.secret = secret
-        self._hide(secret.fields)
+        self._redact(secret.fields)
         return True
 
-    def is_given_up(self, case: Case) -> bool:
-        """Whether others have ended that rotation, and not published what it has made."""
-        kept, target = self._world.kept, self._target
-        is_open = kept.read(target.journal).fields.get("id") == case.id
-        return not is_open and not j.holds(kept.read(target.path).fields, case.pending)
+    def is_superseded(self, case: Case) -> bool:
+        """Whether another rotator has ended that rotation without publishing its credential."""
+        store, target = self._ports.store, self._target
+        is_open = store.read(target.journal).fields.get("id") == case.id
+        return not is_open and not j.contains(store.read(target.path).fields, case.pending)
 
     @property
-    def is_held(self) -> bool:
-        """By another."""
-        return self.journal.holder not in {"", self._world.holder}
+    def is_locked_by_another(self) -> bool:
+        """Whether another rotator has the lock."""
+        return self.journal.lock_owner not in {"", self._ports.own_id}
 
     def case(self) -> Case:
-        """What a kind is asked about."""
+        """The rotation as a kind needs it."""
         journal = self.journal
         return Case(
             id=journal.id,
@@ -81,170 +83,180 @@ class Documents:
             pending=journal.pending,
             handle=journal.handle,
             pending_handle=journal.pending_handle,
-            before=journal.before,
+            existing=journal.existing,
         )
 
     # In the order of a rotation.
 
-    def take(self) -> None:
-        """Become, or remain, the holder."""
-        self._write(self._held(self.journal))
+    def acquire_lock(self) -> None:
+        """Acquire or renew the lock."""
+        self._write(self._locked(self.journal))
 
-    def begun(self) -> Journal:
-        """Of a new rotation, which is not yet written."""
-        if self.journal.fence == 0:  # Nobody has ever held it, and so it has never had a value.
-            self._world.kept.keep_newest_only(self._target.journal)
-        new = self._world.new_id()
-        self._tell("info", "rotation begun", id=new)
-        announced = "rotation_count" in self.secret.fields or bool(self._target.consumers)
-        held = self._held(self.journal)
-        return replace(held, id=new, started_at=self._world.clock(), confirmed_at=0.0, announced=announced, missing=())
+    def new_rotation(self) -> Journal:
+        """The journal of a new rotation, which is not written yet."""
+        if self.journal.fence == 0:  # No rotator has ever written it, and so it has never held a value.
+            self._ports.store.keep_newest_only(self._target.journal)
+        new = self._ports.new_id()
+        self._log("info", "rotation started", id=new)
+        consumers_known = "rotation_count" in self.secret.fields or bool(self._target.consumers)
+        return replace(
+            self._locked(self.journal),
+            id=new,
+            started_at=self._ports.clock(),
+            confirmed_at=0.0,
+            consumers_known=consumers_known,
+            missing=(),
+        )
 
-    def note_look(self, begun: Journal, before: tuple[str, ...]) -> None:
-        """Before the system is asked for a new value: what it had."""
-        self._write(replace(begun, step=Step.CREATING, before=before, current=self.secret.fields))
+    def record_existing(self, started: Journal, existing: tuple[str, ...]) -> None:
+        """Record the system's credentials before a new one is requested."""
+        self._write(replace(started, step=Step.CREATING, existing=existing, current=self.secret.fields))
 
-    def note_made(self, journal: Journal, made: Made) -> None:
-        """The new value, before anything is done with it."""
-        self._hide(made.fields)
-        there = journal.current if journal.step is Step.CREATING else self.secret.fields
-        current = {key: there[key] for key in made.fields if key in there}
-        noted = replace(journal, pending=made.fields, current=current, pending_handle=made.handle)
-        self._write(replace(noted, step=Step.CREATED, before=()))
+    def record_created(self, journal: Journal, created: NewCredential) -> None:
+        """Record the new value before it is used."""
+        self._redact(created.fields)
+        previous = journal.current if journal.step is Step.CREATING else self.secret.fields
+        current = {key: previous[key] for key in created.fields if key in previous}
+        recorded = replace(journal, pending=created.fields, current=current, pending_handle=created.handle)
+        self._write(replace(recorded, step=Step.CREATED, existing=()))
 
     def publish(self) -> None:
-        """Write the new value into the secret, beside what stands there."""
-        now = self._world.clock()
+        """Write the new value into the secret, and leave its other keys unchanged."""
+        now = self._ports.clock()
         again = self.journal.step is Step.PUBLISHED
         count = self.journal.count if again else self._count() + 1
-        told = {"rotation_timestamp": _spelled(now), "rotation_count": count}
-        fields = {**self.secret.fields, **self.journal.pending, **told}
-        version = self._world.kept.write(self._target.path, fields, self.secret.version)
+        marks = {"rotation_timestamp": _rfc3339(now), "rotation_count": count}
+        fields = {**self.secret.fields, **self.journal.pending, **marks}
+        version = self._ports.store.write(self._target.path, fields, self.secret.version)
         self.secret = Document(version, fields)
-        self._tell("info", "rotation published", id=self.journal.id, version=version)
+        self._log("info", "credential rotated", id=self.journal.id, version=version)
 
-    def note(self) -> None:
-        """That it is published."""
-        now, version = self._world.clock(), self.secret.version
-        before = (one for one in self.journal.history if one.id != self.journal.id)
-        past = (*before, Past(self.journal.id, now, version))[-j.HISTORY :]
-        self._tell_history(past)
-        noted = replace(
-            self._held(self.journal),
+    def record_published(self) -> None:
+        """Record that the secret has the new value."""
+        now, version = self._ports.clock(), self.secret.version
+        earlier = (entry for entry in self.journal.history if entry.id != self.journal.id)
+        history = (*earlier, HistoryEntry(self.journal.id, now, version))[-j.HISTORY :]
+        self._save_history(history)
+        recorded = replace(
+            self._locked(self.journal),
             step=Step.PUBLISHED,
             published_version=version,
             published_at=now,
             confirmed_at=0.0,
             rotated_at=now,
             count=self._count(),
-            history=past,
+            history=history,
         )
-        self._write(noted)
-        if not noted.announced:
-            self._tell("info", "not all readers can be known: the whole time is waited", seconds=self._target.within)
+        self._write(recorded)
+        if not recorded.consumers_known:
+            self._log("info", "consumers unknown", revoke_in=self._target.confirmation_timeout)
 
-    def adopt(self) -> None:
-        """What is published again by hand as the new one, and the new one as what has to be retired."""
+    def revert(self) -> None:
+        """Record that a user published the old credential again: the new one is the one to revoke."""
         journal, version = self.journal, self.secret.version
-        self._tell("warning", "set back by hand: the new credential is retired", id=journal.id, version=version)
-        adopted = replace(
-            self._held(journal),
+        self._log("warning", "old credential restored manually", id=journal.id, version=version)
+        reverted = replace(
+            self._locked(journal),
             pending=journal.current,
             pending_handle=journal.handle,
             current=journal.pending,
             handle=journal.pending_handle,
             published_version=version,
-            published_at=self._world.clock(),
+            published_at=self._ports.clock(),
             confirmed_at=0.0,
         )
-        self._write(adopted)
+        self._write(reverted)
 
-    def note_confirmed(self) -> None:
-        """That all who are known work with it."""
-        now, journal = self._world.clock(), self.journal
-        took, times = now - journal.started_at, journal.propagations
-        self._tell("info", "rotation confirmed", id=journal.id, seconds=round(took, 3))
-        if 0.0 <= took <= self._target.within:
-            # What took longer than they are waited for was no propagation: the rotator was away, or the clock was set.
-            times = (*times, took)[-j.HISTORY :]
-        self._write(replace(self._held(journal), confirmed_at=now, propagations=times))
+    def record_confirmed(self) -> None:
+        """Record that all known consumers work with the new credential."""
+        now, journal = self._ports.clock(), self.journal
+        duration, times = now - journal.started_at, journal.propagation_times
+        self._log("info", "rotation confirmed", id=journal.id, seconds=round(duration, 3))
+        if 0.0 <= duration <= self._target.confirmation_timeout:
+            # A longer time is not a propagation time: the rotator was stopped, or a clock was set.
+            times = (*times, duration)[-j.HISTORY :]
+        self._write(replace(self._locked(journal), confirmed_at=now, propagation_times=times))
 
-    def note_retired(self, missing: tuple[str, ...], keep_until: float) -> None:
-        """`keep_until` 0: nothing is kept."""
-        confirmed_at = self.journal.confirmed_at or self._world.clock()
+    def record_revoked(self, missing: tuple[str, ...], delete_at: float) -> None:
+        """Record that the old credential is revoked; `delete_at` 0: it is not retained."""
+        confirmed_at = self.journal.confirmed_at or self._ports.clock()
         done = replace(self.journal, confirmed_at=confirmed_at, missing=missing)
-        if keep_until:
-            self._write(replace(done, step=Step.KEEPING, keep_until=keep_until, pending={}, failures=0, error=""))
+        if delete_at:
+            self._write(replace(done, step=Step.RETAINING, delete_at=delete_at, pending={}, failures=0, error=""))
         else:
             self._write(j.closed(done, handle=done.pending_handle))
 
     def close(self, *, published: bool) -> None:
-        """What was kept is of no interest any more. `published`: the new value stands in the secret, not the old."""
+        """End the retention. `published`: the secret has the new credential, and not the old one."""
         handle = self.journal.pending_handle if published else self.journal.handle
         self._write(j.closed(self.journal, handle=handle))
 
-    def give_up(self, why: str) -> None:
-        """The new value is out of use."""
+    def record_abandoned(self, reason: str) -> None:
+        """Record that the new credential is discarded."""
         journal = self.journal
-        handle = journal.handle if j.holds(self.secret.fields, journal.current) else ""
-        self._write(replace(j.closed(journal, handle=handle), error=why, failures=journal.failures))
+        handle = journal.handle if j.contains(self.secret.fields, journal.current) else ""
+        self._write(replace(j.closed(journal, handle=handle), error=reason, failures=journal.failures))
 
-    def let_go(self) -> None:
-        """So that nobody waits for us."""
-        if self.journal.holder == self._world.holder:
-            self._write(replace(self.journal, holder="", held_until=0.0))
+    def release_lock(self) -> None:
+        """Release the lock, so that no other rotator waits for it."""
+        if self.journal.lock_owner == self._ports.own_id:
+            self._write(replace(self.journal, lock_owner="", locked_until=0.0))
 
-    def note_failure(self, exc: LesseeError) -> bool:
-        """And let go. False: it counts for nothing, since we have been overtaken meanwhile. It raises nothing."""
-        now, journal = self._world.clock(), self.journal
+    def record_failure(self, exc: LesseeError) -> bool:
+        """Record a failure, and release the lock. Raises nothing.
+
+        False: the failure does not count, since another rotator has written the journal.
+        """
+        now, journal = self._ports.clock(), self.journal
         failed = replace(
-            journal, failures=journal.failures + 1, error=str(exc), failed_at=now, holder="", held_until=0.0
+            journal, failures=journal.failures + 1, error=str(exc), failed_at=now, lock_owner="", locked_until=0.0
         )
         try:
-            if not self.is_held:
+            if not self.is_locked_by_another:
                 self._write(failed)
-        except OvertakenError:
+        except ConcurrentWriteError:
             return False
         except LesseeError as second:
-            self._tell("warning", "the failure is not noted", reason=type(second).__name__)
-        self._tell("error", "rotation failed", step=journal.step.value, reason=str(exc))
+            self._log("warning", "failure not recorded", reason=type(second).__name__)
+        self._log("error", "rotation failed", step=journal.step.value, reason=str(exc))
         return True
 
-    def _held(self, journal: Journal) -> Journal:
-        until = self._world.clock() + d.HOLD + self._patience
-        fence = journal.fence if journal.holder == self._world.holder else journal.fence + 1
-        return replace(journal, holder=self._world.holder, held_until=until, fence=fence)
+    def _locked(self, journal: Journal) -> Journal:
+        until = self._ports.clock() + d.LOCK_TTL + self._timeout
+        fence = journal.fence if journal.lock_owner == self._ports.own_id else journal.fence + 1
+        return replace(journal, lock_owner=self._ports.own_id, locked_until=until, fence=fence)
 
     def _write(self, journal: Journal) -> None:
-        self._at = self._world.kept.write(self._target.journal, j.written(journal), self._at)
+        fields = j.serialize(journal)
+        self._journal_version = self._ports.store.write(self._target.journal, fields, self._journal_version)
         self.journal = journal
 
-    def _is_other(self, secret: Document) -> bool:
-        """Whether the secret has been written, or deleted, which changes no number, since it was last read."""
+    def _is_changed(self, secret: Document) -> bool:
+        """Whether the secret has been written since it was last read, or deleted, which keeps its version number."""
         return (secret.version, bool(secret.fields)) != (self.secret.version, bool(self.secret.fields))
 
     def _count(self) -> int:
-        said = self.secret.fields.get("rotation_count")
-        return said if isinstance(said, int) and not isinstance(said, bool) else self.journal.count
+        count = self.secret.fields.get("rotation_count")
+        return count if isinstance(count, int) and not isinstance(count, bool) else self.journal.count
 
-    def _tell_history(self, past: Iterable[Past]) -> None:
-        said = {
+    def _save_history(self, history: Iterable[HistoryEntry]) -> None:
+        metadata = {
             "rotation_id": self.journal.id,
             "rotation_count": str(self._count()),
             "rotation_timestamp": str(self.secret.fields.get("rotation_timestamp", "")),
-            "rotation_history": " ".join(f"{_spelled(one.at)}=v{one.version}" for one in past),
+            "rotation_history": " ".join(f"{_rfc3339(entry.at)}=v{entry.version}" for entry in history),
         }
         try:
-            self._world.kept.tell(self._target.path, said)
-        except RefusedError as exc:  # It is but told there.
-            self._tell("warning", "no history", reason=str(exc))
+            self._ports.store.set_custom_metadata(self._target.path, metadata)
+        except DeniedError as exc:  # The history only informs users.
+            self._log("warning", "rotation history not saved", reason=str(exc))
 
-    def _hide(self, fields: Fields) -> None:
-        self._world.hide(value for value in fields.values() if isinstance(value, str))
+    def _redact(self, fields: Fields) -> None:
+        self._ports.redact(value for value in fields.values() if isinstance(value, str))
 
-    def _tell(self, level: str, event: str, **fields: object) -> None:
-        self._world.tell(level, event, target=self._target.name, **fields)
+    def _log(self, level: str, event: str, **fields: object) -> None:
+        self._ports.log(level, event, target=self._target.name, **fields)
 
 
-def _spelled(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

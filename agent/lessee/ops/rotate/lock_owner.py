@@ -1,4 +1,4 @@
-"""Who holds a rotation, so that another on this machine can see whether he is still there."""
+"""Names a process as the owner of a lock, so that others on this machine can check whether it still runs."""
 
 import os
 import re
@@ -6,24 +6,23 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
-_STARTED = 19
-"""Field 22 of /proc/PID/stat, counted behind the name: clock ticks from boot to the start of the process."""
+from lessee.host import procfs
+
 _PARTS = 5
 _LONGEST_START = 30.0
-"""Seconds that the start of a program takes on a busy machine."""
+"""Seconds that the start of this program may take on a busy machine."""
 _PID = re.compile("[0-9]{1,9}", re.ASCII)
 _UNSEEN = "?"
 _ENDED = "ended"
 
 
-def holder() -> str:
-    """A name for this process, with something of its own for each call."""
+def new_owner_id() -> str:
+    """A new name for this process, unique for each call."""
     return ":".join((_machine(), _namespace(), str(os.getpid()), _started(os.getpid()), secrets.token_hex(4)))
 
 
-def has_left(name: str) -> bool:
-    """Whether the process of this name has ended. False where that cannot be seen from here."""
+def has_exited(name: str) -> bool:
+    """Whether the process of this name has exited. False where that is not visible from here."""
     parts = name.split(":")
     if len(parts) != _PARTS or parts[:2] != [_machine(), _namespace()] or not _PID.fullmatch(parts[2]):
         return False
@@ -31,19 +30,18 @@ def has_left(name: str) -> bool:
 
 
 def started_at(boot_time: float, now: float) -> float:
-    """When this program began, as `now` counts: what others have published since then is what was asked for.
+    """When this program started, on the clock of `now`. A rotation that was published since then fulfills its request.
 
-    It is said to be 30 s ago at most: a script that has run for days may have become this program by exec.
+    The result is at most 30 s ago: a script that has run for days may have become this program by exec.
     """
     ticks = _started(os.getpid())
-    age = boot_time - int(ticks) / os.sysconf("SC_CLK_TCK") if ticks.isdecimal() else 0.0
+    age = boot_time - int(ticks) * procfs.TICK if ticks.isdecimal() else 0.0
     return now - min(max(age, 0.0), _LONGEST_START)
 
 
 def _machine() -> str:
-    with suppress(OSError):
-        return _BOOT.read_text().strip().replace("-", "")[:12]
-    return "?" + secrets.token_hex(6)  # It is nobody's.
+    # Without a boot id the name is no machine's: no other process takes it for its own.
+    return procfs.boot_id().replace("-", "")[:12] or "?" + secrets.token_hex(6)
 
 
 def _namespace() -> str:
@@ -53,7 +51,7 @@ def _namespace() -> str:
 
 
 def _is_gone(pid: int) -> bool:
-    # Where /proc is mounted with hidepid, the processes of other users are not in it, and yet alive.
+    # Where /proc is mounted with hidepid, it lacks running processes of other users.
     try:
         os.kill(pid, 0)
     except PermissionError:
@@ -64,11 +62,9 @@ def _is_gone(pid: int) -> bool:
 
 
 def _started(pid: int) -> str:
-    """The tick at which it started; _ENDED where it does nothing any more."""
+    """The tick at which the process started; _ENDED if it has exited."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = procfs.stat(pid)
     except OSError:
         return _UNSEEN
-    # The name may hold anything, also parentheses and spaces.
-    fields = stat.rpartition(")")[2].split()
-    return _ENDED if fields[0] in {"Z", "X"} else fields[_STARTED]
+    return _ENDED if stat.has_exited else str(stat.start_ticks)

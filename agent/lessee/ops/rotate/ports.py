@@ -1,51 +1,53 @@
-"""What a rotation is about, and what it works with beside the system."""
+"""The target of a rotation, and the ports through which it reaches Vault, the clock and the log."""
 
 from collections.abc import Callable, Iterable
 
 from lessee.core.consumers import Consumer
 from lessee.core.errors import LesseeError, NotNotifiedError
-from lessee.core.immutable import Record
-from lessee.ops.rotate.documents import Kept
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.rotate.documents import DocumentStore
 
-Tell = Callable[..., None]
-"""`(level, event, **fields)`, without a value."""
+LogEvent = Callable[..., None]
+"""`(level, event, **fields)`; the fields hold no values of secrets."""
 
 
 class BusyError(LesseeError):
-    """Another rotator is at it."""
+    """Another rotator is rotating the target."""
 
     exit_code = NotNotifiedError.exit_code  # EX_TEMPFAIL
 
 
-class Target(Record, frozen=True):
-    """What is rotated: its name, where its secret and its journal lie, and for whom it waits, in seconds."""
+class Target(ImmutableStruct, frozen=True):
+    """A rotation target: its name, its paths in Vault, its consumers, and its times in seconds."""
 
     name: str
     secret: str
-    """The secret's path below the prefix, as consumers call it."""
+    """The secret's path below the prefix, as consumers report it."""
     path: str
-    """The same below the mount."""
+    """The secret's path below the mount."""
     journal: str
+    """The journal's path below the mount."""
     consumers: tuple[str, ...]
-    within: float
-    lingers: float = 0.0
-    """Seconds for which the old one stays valid after the last confirmation."""
-    keeps: bool = True
-    """Whether the old one is kept for so long as its kind has it; else it is removed at once."""
+    confirmation_timeout: float
+    revoke_delay: float = 0.0
+    """Seconds for which the old credential stays valid after the last confirmation."""
+    delays_deletion: bool = True
+    """Whether the kind's `delete_delay` applies; False: the old credential is deleted immediately."""
 
 
-class World(Record, frozen=True):
-    """What a rotation works with, beside the system."""
+class Ports(ImmutableStruct, frozen=True):
+    """What a rotation uses in addition to the system that owns the credential."""
 
-    kept: Kept
+    store: DocumentStore
     confirmations: Callable[[], Iterable[Consumer]]
-    forget: Callable[[str], None]
-    """A consumer that did not confirm in time, by name."""
-    holder: str
+    remove_consumer: Callable[[str], None]
+    """Removes a consumer that did not confirm in time, by its name."""
+    own_id: str
+    """This process as the owner of a lock."""
     clock: Callable[[], float]
     """Seconds since 1970."""
     sleep: Callable[[float], None]
-    tell: Tell
-    hide: Callable[[Iterable[str]], None]
-    """Values that no log may hold."""
+    log: LogEvent
+    redact: Callable[[Iterable[str]], None]
+    """Adds values that no log may hold."""
     new_id: Callable[[], str]

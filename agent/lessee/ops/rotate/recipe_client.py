@@ -1,4 +1,4 @@
-"""Sends the requests of a recipe, and judges what comes back."""
+"""Sends the requests of a recipe, and checks the responses."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -10,40 +10,40 @@ from lessee.ops.rotate.http import Answer, Client
 from lessee.ops.rotate.kinds.kind import SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy import placeholders, provider_responses
 from lessee.ops.rotate.policy.journal import Fields
-from lessee.ops.rotate.policy.provider_responses import Listed
+from lessee.ops.rotate.policy.provider_responses import ListedKey
 from lessee.ops.rotate.policy.recipes import Recipe
 from lessee.telemetry.logs import log
 
-PATIENCE = 20.0
+STEP_TIMEOUT = 20.0
 """Seconds that all requests of one step may take together."""
-_LONGEST = 10.0
-_PAUSE = 0.25
-_MOST_PAGES = 200
-_LATER = frozenset({408, 425, 429})
-_NO_ENTRY = frozenset({401, 403})
+_REQUEST_TIMEOUT = 10.0
+_RETRY_DELAY = 0.25
+_MAX_PAGES = 200
+_TEMPORARY = frozenset({408, 425, 429})
+_DENIED = frozenset({401, 403})
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class Caller:
-    """One target's provider. For one step at a time: `begin` starts its clock."""
+class RecipeClient:
+    """The client of one target's provider. `begin` starts the timeout of a step."""
 
     def __init__(self, name: str, recipe: Recipe, admin: Fields) -> None:
-        """Raises LesseeError where the admin's secret lacks what the recipe wants of it."""
-        missing = ", ".join(sorted(recipe.places("admin") - admin.keys()))
+        """Raises LesseeError where the admin's secret lacks a key that the recipe uses."""
+        missing = ", ".join(sorted(recipe.keys_of("admin") - admin.keys()))
         if missing:
-            todo = "write it there" if admin else "name the admin's secret with `admin:`"
-            raise LesseeError(f"the recipe wants {missing} of the admin's secret", where=name, todo=todo)
+            todo = "write it there" if admin else "set `admin_secret`"
+            raise LesseeError(f"the recipe uses {missing} of the admin's secret, which lacks it", where=name, todo=todo)
         if recipe.insecure:
-            log("warning", "keys may cross the network in the clear", target=name)
+            log("warning", "recipe allows requests without TLS", target=name)
         self._name, self._recipe = name, recipe
         self._admin = {f"admin.{key}": value for key, value in admin.items()}
         self._client = Client(insecure=recipe.insecure)
         self._deadline = 0.0
 
     def begin(self) -> None:
-        """From now on `PATIENCE` counts."""
-        self._deadline = time.monotonic() + PATIENCE
+        """Start the timeout of a step."""
+        self._deadline = time.monotonic() + STEP_TIMEOUT
 
     def send(
         self,
@@ -52,11 +52,12 @@ class Caller:
         values: Mapping[str, Any],
         *,
         also: Collection[int] = (),
-        argument: tuple[str, str] | None = None,
+        parameter: tuple[str, str] | None = None,
     ) -> Answer:
-        """The answer to the recipe's request of this name, a success or with one of the statuses `also`.
+        """The response to the recipe's request of this name: a success, or one with a status in `also`.
 
-        `fields`: the secret's. `argument`: one more of the URL's. Raises SystemUnavailableError and SystemRefusedError.
+        `fields`: of the secret. `parameter`: an additional query parameter. Raises SystemUnavailableError and
+        SystemRefusedError.
         """
         request = self._recipe.requests[name]
         known = {**self._admin, **{f"secret.{key}": value for key, value in fields.items()}, **values}
@@ -64,77 +65,83 @@ class Caller:
             url = placeholders.in_url(request.url, known)
             headers = {key: placeholders.in_header(text, known) for key, text in request.headers.items()}
             body = placeholders.in_json(request.body, known)
-        except placeholders.UnfitError as exc:
-            todo = "see the recipe, the secret and the admin's secret"
+        except placeholders.PlaceholderError as exc:
+            todo = "correct the recipe, the secret or the admin's secret"
             raise SystemRefusedError(f"{name}: {exc}", where=self._name, todo=todo) from None
-        if argument is not None:
-            url = f"{url}{'&' if '?' in url else '?'}{urlencode([argument])}"
-        return self._judged(name, self._asked(request.method, url, headers, body), also)
+        if parameter is not None:
+            url = f"{url}{'&' if '?' in url else '?'}{urlencode([parameter])}"
+        return self._checked(name, self._response(request.method, url, headers, body), also)
 
-    def proves(self, fields: Fields, keys: Collection[str]) -> bool:
-        """Whether the provider lets in with these fields of a secret, of which `keys` are the credential."""
-        prove = self._recipe.prove
-        assert prove is not None
+    def verify(self, fields: Fields, keys: Collection[str]) -> bool:
+        """Whether the provider accepts these fields of a secret, in which `keys` are the credential."""
+        verify = self._recipe.verify
+        assert verify is not None
         if not all(fields.get(key) for key in keys):
             return False
-        until = time.monotonic() + prove.settle
+        until = time.monotonic() + verify.propagation_delay
         while True:
             self.begin()
-            status = self.send("prove", fields, of_key(fields, keys), also=prove.refused).status
-            if status not in prove.refused or time.monotonic() >= until:
-                return status not in prove.refused
-            time.sleep(_PAUSE)
+            rejected = verify.rejected_status
+            status = self.send("verify", fields, key_values(fields, keys), also=rejected).status
+            if status not in rejected or time.monotonic() >= until:
+                return status not in rejected
+            time.sleep(_RETRY_DELAY)
 
-    def listed(self, fields: Fields) -> Iterator[Listed]:
-        """All keys that the provider shows; none where the recipe cannot ask. Raises as `send`."""
+    def keys(self, fields: Fields) -> Iterator[ListedKey]:
+        """The provider's keys; none where the recipe cannot list them. Raises the errors of `send`."""
         listing = self._recipe.list
         if listing is None:
             return
-        found, argument = 0, None
-        for _ in range(_MOST_PAGES):
-            document = self.send("list", fields, {}, argument=argument).document
-            page = self.read("list", provider_responses.listed, listing, document)
+        count, parameter = 0, None
+        for _ in range(_MAX_PAGES):
+            document = self.send("list", fields, {}, parameter=parameter).document
+            page = self.read("list", provider_responses.listed_keys, listing, document)
             yield from page
-            found += len(page)
-            pages = listing.pages
-            after = provider_responses.following(pages, document, found) if page and pages is not None else ""
-            if pages is None or not after:
+            count += len(page)
+            pagination = listing.pagination
+            if not page or pagination is None:
                 return
-            argument = (pages.argument, after)
-        todo = "see `pages` in the recipe, or remove keys that nobody needs"
-        raise SystemRefusedError(f"the list has more than {_MOST_PAGES} pages", where=self._name, todo=todo)
+            cursor = provider_responses.next_cursor(pagination, document, count)
+            if not cursor:
+                return
+            parameter = (pagination.parameter, cursor)
+        todo = "correct `pagination` in the recipe, or delete keys that are not used"
+        raise SystemRefusedError(f"the list has more than {_MAX_PAGES} pages", where=self._name, todo=todo)
 
-    def read(self, name: str, look: Callable[_P, _T], *arguments: _P.args, **settings: _P.kwargs) -> _T:
-        """What `look` finds in the answer to a request. Raises SystemRefusedError where it is not what the recipe says."""
+    def read(self, name: str, parse: Callable[_P, _T], *arguments: _P.args, **settings: _P.kwargs) -> _T:
+        """What `parse` finds in a response. Raises SystemRefusedError where it does not match the recipe."""
         try:
-            return look(*arguments, **settings)
-        except provider_responses.UnusableError as exc:
-            todo = "mend the recipe: see the provider's documentation"
-            what = f"the answer to {name} is not as expected: {exc}"
+            return parse(*arguments, **settings)
+        except provider_responses.UnexpectedResponseError as exc:
+            todo = "correct the recipe: see the provider's documentation"
+            what = f"unexpected response to `{name}`: {exc}"
             raise SystemRefusedError(what, where=self._name, todo=todo) from None
 
-    def _asked(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> Answer:
+    def _response(self, method: str, url: str, headers: Mapping[str, str], body: Any) -> Answer:
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise SystemUnavailableError("the provider takes too long", where=self._name, todo="it is tried again")
-        return self._client.ask(method, url, headers, body, timeout=min(left, _LONGEST))
+            what = f"no response from the provider within {STEP_TIMEOUT:g} s"
+            raise SystemUnavailableError(what, where=self._name, todo="lessee retries it")
+        return self._client.ask(method, url, headers, body, timeout=min(left, _REQUEST_TIMEOUT))
 
-    def _judged(self, name: str, answer: Answer, also: Collection[int]) -> Answer:
+    def _checked(self, name: str, answer: Answer, also: Collection[int]) -> Answer:
         status = answer.status
         if self._recipe.requests[name].succeeds(status) or status in also:
             return answer
-        what = f"{name} is answered with status {status}"
-        if status >= 500 or status in _LATER:  # noqa: PLR2004  # RFC 9110, 15.6
-            raise SystemUnavailableError(what, where=self._name, todo="it is tried again; see how the provider is")
-        if status in _NO_ENTRY:
-            todo = "see whether the admin's key is valid, and may do that"
+        what = f"the provider answers `{name}` with status {status}"
+        if status >= 500 or status in _TEMPORARY:  # noqa: PLR2004  # RFC 9110, 15.6
+            raise SystemUnavailableError(
+                what, where=self._name, todo="lessee retries it; see the provider's status page"
+            )
+        if status in _DENIED:
+            todo = "check that the admin's key is valid, and has the permission"
         elif 300 <= status < 400:  # noqa: PLR2004  # RFC 9110, 15.4
-            todo = "a redirect is not followed, for it would carry the key away: write the new URL into the recipe"
+            todo = "write the new URL into the recipe: a redirect would send the key elsewhere, and is not followed"
         else:
-            todo = "see the provider's documentation, and the recipe"
+            todo = "correct the recipe: see the provider's documentation"
         raise SystemRefusedError(what, where=self._name, todo=todo)
 
 
-def of_key(fields: Fields, keys: Collection[str]) -> dict[str, Any]:
-    """What the placeholders `{key.…}` stand for."""
+def key_values(fields: Fields, keys: Collection[str]) -> dict[str, Any]:
+    """The values of the placeholders `{key.…}`."""
     return {f"key.{key}": fields[key] for key in keys if key in fields}

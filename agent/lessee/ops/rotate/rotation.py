@@ -1,4 +1,4 @@
-"""Brings one target's rotation to its end: does what core decides, and tells it what came of it."""
+"""Rotates one target: performs the actions that the policy decides, and passes their results back to it."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,289 +7,294 @@ from typing import assert_never
 
 from msgspec import field
 
-from lessee.core.consumers import Standing, standing
-from lessee.core.errors import LesseeError, RefusedError, VaultUnreachableError
-from lessee.core.immutable import Record, replace
-from lessee.ops.rotate.document_contents import Documents
-from lessee.ops.rotate.documents import OvertakenError
-from lessee.ops.rotate.kinds.kind import Case, Kind, Made, SystemRefusedError
-from lessee.ops.rotate.lock_owner import has_left
+from lessee.core.consumers import ConfirmationStatus, confirmation_status
+from lessee.core.errors import DeniedError, LesseeError, VaultUnreachableError
+from lessee.core.immutable import ImmutableStruct, replace
+from lessee.ops.rotate.document_contents import RotationDocuments
+from lessee.ops.rotate.documents import ConcurrentWriteError
+from lessee.ops.rotate.kinds.kind import Case, Kind, NewCredential, SystemRefusedError
+from lessee.ops.rotate.lock_owner import has_exited
 from lessee.ops.rotate.policy import decision as d
 from lessee.ops.rotate.policy import journal as j
 from lessee.ops.rotate.policy.journal import Journal
-from lessee.ops.rotate.ports import BusyError, Target, World
+from lessee.ops.rotate.ports import BusyError, Ports, Target
 
 
-class Rotator:
+class TargetRotation:
     """One target, its kind, and what is known of both. For one thread."""
 
-    def __init__(self, target: Target, kind: Kind, world: World) -> None:
+    def __init__(self, target: Target, kind: Kind, ports: Ports) -> None:
         self._target = target
         self._kind = kind
-        self._world = world
-        self._documents = Documents(target, world, kind.traits.patience)
+        self._ports = ports
+        self._documents = RotationDocuments(target, ports, kind.traits.timeout)
         self._rotated = False
-        self._learnt = _Learnt()
-        self._looked = ""
-        """The id of the rotation before which we have asked the system what it has, and have asked for nothing yet."""
+        self._observations = _Observations()
+        self._listed_for = ""
+        """The id of the rotation for which the system's credentials are listed, and no new one is requested yet."""
 
     def run(
         self,
         *,
         force: bool = False,
-        open_only: bool = False,
-        may_wait: bool = True,
+        finish_only: bool = False,
+        wait: bool = True,
         timeout: float = 60.0,
-        wished_at: float | None = None,
-        seen: float | None = None,
+        requested_at: float | None = None,
+        last_rotation: float | None = None,
     ) -> d.Outcome:
-        """Rotate, after what is open has been finished; what that needs may be decided at each step anew.
+        """Finish an open rotation, and then rotate. Every action is decided from the current state.
 
-        `open_only`: finish, and begin nothing. `may_wait` False: who has not confirmed is waited for another time.
-        `timeout`: so long it waits for another rotator, in seconds. `wished_at`: when somebody asked for it, in
-        seconds since 1970; default: now. What was published since then is what he asked for. `seen`: when the last
-        rotation was as far as is known to whoever wishes for this one; any that came after it will do.
+        `finish_only`: start no new rotation. `wait` False: a later run waits for the consumers. `timeout`: how long to
+        wait for another rotator, in seconds. `requested_at`: when the rotation was requested, in seconds since 1970, by
+        default now; a rotation that was published since then fulfills the request. `last_rotation`: the time of the
+        last rotation that the caller knows of; any later one fulfills the request.
 
-        Raises BusyError, SystemUnavailableError, SystemRefusedError, RefusedError and VaultUnreachableError; what has begun then stays noted, and the
-        old credential valid.
+        Raises BusyError, SystemUnavailableError, SystemRefusedError, DeniedError and VaultUnreachableError. After an
+        error the open rotation stays recorded, and the old credential stays valid.
         """
-        began = self._world.clock()
-        since = began if wished_at is None else wished_at
-        if seen is not None:
-            since, force = nextafter(seen, inf), True
+        started = self._ports.clock()
+        requested_at = started if requested_at is None else requested_at
+        if last_rotation is not None:
+            requested_at, force = nextafter(last_rotation, inf), True
         self._rotated = False
         self._read()
         while True:
-            sight = self._sight(since, force=force, open_only=open_only, may_wait=may_wait)
+            situation = self._situation(requested_at, force=force, finish_only=finish_only, wait=wait)
             try:
-                action = d.decide(sight, rotated=self._rotated)
+                action = d.decide(situation, rotated=self._rotated)
                 if isinstance(action, d.Done):
-                    self._documents.let_go()
+                    self._documents.release_lock()
                     return action.outcome
-                self._obey(action, patient=sight.now - began < timeout)
-            except OvertakenError:
+                self._perform(action, timed_out=situation.now - started >= timeout)
+            except ConcurrentWriteError:
                 self._read()
-            except d.RefusedByOwnSystemError:
-                refused = self._refused()
-                self._documents.note_failure(refused)
-                raise refused from None
-            except d.SecretGoneError:
-                todo = "bring it back: bao kv undelete, or write it again; or take the target out"
-                gone = RefusedError("the secret was deleted", where=self._target.path, todo=todo)
-                self._documents.note_failure(gone)
-                raise gone from None
+            except d.NewCredentialRejectedError:
+                rejected = self._rejected()
+                self._documents.record_failure(rejected)
+                raise rejected from None
+            except d.SecretDeletedError:
+                todo = "restore it with bao kv undelete, or write it again; or remove the target from `rotation:`"
+                deleted = DeniedError("the secret was deleted", where=self._target.path, todo=todo)
+                self._documents.record_failure(deleted)
+                raise deleted from None
             except (BusyError, VaultUnreachableError):
                 raise
             except LesseeError as exc:
-                if self._documents.note_failure(exc):
+                if self._documents.record_failure(exc):
                     raise
                 self._read()
 
     @property
     def journal(self) -> Journal:
-        """As it was last read or written."""
+        """The journal, as last read or written."""
         return self._documents.journal
 
     @property
     def has_published(self) -> bool:
-        """Whether the last run has, however it ended."""
+        """Whether the last run has published a new credential, however it ended."""
         return self._rotated
 
     @property
-    def standing(self) -> Standing | None:
-        """Of the consumers, as they were last seen in this run; None: nobody has looked."""
-        return self._learnt.standing
+    def confirmation(self) -> ConfirmationStatus | None:
+        """The consumers, as last read in this run; None where they were not read."""
+        return self._observations.confirmation
 
-    def _sight(self, since: float, *, force: bool, open_only: bool, may_wait: bool) -> d.Sight:
-        return d.Sight(
-            journal=self._documents.journal,
-            secret=d.Secret(self._documents.secret.version, self._documents.secret.fields),
+    def _situation(self, requested_at: float, *, force: bool, finish_only: bool, wait: bool) -> d.Situation:
+        documents, observations = self._documents, self._observations
+        return d.Situation(
+            journal=documents.journal,
+            secret=d.Secret(documents.secret.version, documents.secret.fields),
             traits=self._kind.traits,
-            holder=self._world.holder,
-            now=self._world.clock(),
-            since=since,
-            within=self._target.within,
-            lingers=self._target.lingers,
+            own_id=self._ports.own_id,
+            now=self._ports.clock(),
+            requested_at=requested_at,
+            confirmation_timeout=self._target.confirmation_timeout,
+            revoke_delay=self._target.revoke_delay,
             force=force,
-            works=self._learnt.works,
-            applied=self._learnt.applied,
-            left=self._documents.is_held and has_left(self._documents.journal.holder),
-            standing=self._learnt.standing,
-            may_wait=may_wait,
-            open_only=open_only,
+            works=observations.works,
+            applied=observations.applied,
+            lock_owner_exited=documents.is_locked_by_another and has_exited(documents.journal.lock_owner),
+            confirmation=observations.confirmation,
+            wait=wait,
+            finish_only=finish_only,
         )
 
-    def _obey(self, action: d.Action, *, patient: bool) -> None:
+    def _perform(self, action: d.Action, *, timed_out: bool) -> None:
         match action:
             case d.Wait(seconds):
-                self._wait(seconds, patient=patient)
-            case d.Take():
-                self._documents.take()
-            case d.Look():
-                self._look()
-            case d.Begin():
-                self._begin()
+                self._wait(seconds, timed_out=timed_out)
+            case d.AcquireLock():
+                self._documents.acquire_lock()
+            case d.ListCredentials():
+                self._list_credentials()
+            case d.Generate():
+                self._generate()
             case d.Create():
                 self._create()
-            case d.Prove(which):
-                self._prove(which)
+            case d.Verify(candidate):
+                self._verify(candidate)
             case d.Apply(reset):
                 self._apply(reset=reset)
             case d.Publish():
                 self._documents.publish()
                 self._rotated = True
-            case d.Note():
-                self._documents.note()
-                self._rotated = True  # though a run before this one may not have heard that it had written the secret
-                self._learnt = _Learnt(works=self._learnt.works)
-            case d.AskConsumers():
-                self._ask_consumers()
-            case d.Confirm():
-                self._documents.note_confirmed()
-            case d.Adopt():
-                self._documents.adopt()
-                self._learnt = _Learnt()
-            case d.Spare():
-                self._tell("warning", "the old credential is published again, and kept", id=self.journal.id)
+            case d.RecordPublished():
+                self._documents.record_published()
+                # An earlier run may have written the secret without an answer from Vault.
+                self._rotated = True
+                self._observations = _Observations(works=self._observations.works)
+            case d.CheckConfirmations():
+                self._check_confirmations()
+            case d.RecordConfirmed():
+                self._documents.record_confirmed()
+            case d.Revert():
+                self._documents.revert()
+                self._observations = _Observations()
+            case d.Reinstate():
+                self._log("warning", "old credential restored manually", id=self.journal.id)
                 self._documents.close(published=False)
-            case d.Retire(missing):
-                self._retire(missing)
-            case d.Remove():
-                self._remove()
-            case d.Abandon(why, refused):
-                self._abandon(why, refused=refused)
+            case d.RevokeOld(missing):
+                self._revoke(missing)
+            case d.DeleteOld():
+                self._delete()
+            case d.Abandon(reason, rejected):
+                self._abandon(reason, rejected=rejected)
             case d.Done():
                 pass
             case _:
                 assert_never(action)
 
-    def _wait(self, seconds: float, *, patient: bool) -> None:
-        held = self._documents.is_held
-        if held and not patient:
-            raise BusyError("another rotator is at it", where=self._target.name, todo="wait for it, or see --status")
-        self._world.sleep(seconds)
-        self._learnt = _Learnt()
-        if held:
+    def _wait(self, seconds: float, *, timed_out: bool) -> None:
+        locked = self._documents.is_locked_by_another
+        if locked and timed_out:
+            todo = "run it again later, or see `lessee rotate --status`"
+            raise BusyError("another rotator is rotating it", where=self._target.name, todo=todo)
+        self._ports.sleep(seconds)
+        self._observations = _Observations()
+        if locked:
             self._read()
 
-    def _look(self) -> None:
-        before = self._kind.look(self._documents.case())
-        begun = self._documents.begun()
-        self._documents.note_look(begun, before)
-        self._looked = begun.id
+    def _list_credentials(self) -> None:
+        existing = self._kind.list_credentials(self._documents.case())
+        started = self._documents.new_rotation()
+        self._documents.record_existing(started, existing)
+        self._listed_for = started.id
 
-    def _begin(self) -> None:
-        begun = self._documents.begun()
-        made = self._kind.create(replace(self._documents.case(), id=begun.id))
-        self._documents.note_made(begun, made)
-        self._learnt = _Learnt(works={d.Which.PENDING: False})  # Nobody knows it yet.
+    def _generate(self) -> None:
+        started = self._documents.new_rotation()
+        created = self._kind.create(replace(self._documents.case(), id=started.id))
+        self._documents.record_created(started, created)
+        self._observations = _Observations(works={d.Candidate.PENDING: False})  # The system does not know it yet.
 
     def _create(self) -> None:
-        case = replace(self._documents.case(), retried=self._looked != self.journal.id)
+        case = replace(self._documents.case(), retried=self._listed_for != self.journal.id)
         if case.retried:
-            # Before the journal is looked at: what is there now, and not noted, nobody can have published since.
-            case = replace(case, left=tuple(set(self._kind.look(case)) - set(case.before)))
-        with self._alone():
-            self._looked = ""
-            made = self._kind.create(case)
+            # Listed before the journal is read again: no rotator can have published what exists now, unrecorded.
+            case = replace(case, leftovers=tuple(set(self._kind.list_credentials(case)) - set(case.existing)))
+        with self._exclusive():
+            self._listed_for = ""
+            created = self._kind.create(case)
         try:
-            self._documents.note_made(self.journal, made)
-        except OvertakenError:
-            self._discard_unnoted(case, made)
+            self._documents.record_created(self.journal, created)
+        except ConcurrentWriteError:
+            self._discard_unrecorded(case, created)
             raise
 
-    def _discard_unnoted(self, case: Case, made: Made) -> None:
-        """Whoever has overtaken us cannot know of it, unless a program gives the same again for the same id."""
-        kept, target = self._world.kept, self._target
-        noted = kept.read(target.journal).fields.get("pending")
-        secret = kept.read(target.path).fields  # Read after the journal: what is noted there no more, is published.
-        if noted != made.fields and not j.holds(secret, made.fields):
-            self._kind.discard(replace(case, secret=secret, pending=made.fields, pending_handle=made.handle))
+    def _discard_unrecorded(self, case: Case, created: NewCredential) -> None:
+        """Discard a credential that another rotator cannot know, unless a program returned the same one for its id."""
+        store, target = self._ports.store, self._target
+        recorded = store.read(target.journal).fields.get("pending")
+        # Read after the journal: what is no longer pending there is published.
+        secret = store.read(target.path).fields
+        if recorded != created.fields and not j.contains(secret, created.fields):
+            self._kind.discard(replace(case, secret=secret, pending=created.fields, pending_handle=created.handle))
 
-    def _prove(self, which: d.Which) -> None:
+    def _verify(self, candidate: d.Candidate) -> None:
         case = self._documents.case()
-        fields = {d.Which.PENDING: case.pending, d.Which.CURRENT: case.current, d.Which.PUBLIC: {}}[which]
-        works = self._kind.prove({**case.secret, **fields})
-        self._learnt = replace(self._learnt, works={**self._learnt.works, which: works})
-        self._tell("debug", "credential tried", which=which.value, works=works)
+        changes = {d.Candidate.PENDING: case.pending, d.Candidate.CURRENT: case.current, d.Candidate.PUBLISHED: {}}
+        works = self._kind.verify({**case.secret, **changes[candidate]})
+        self._observations = replace(self._observations, works={**self._observations.works, candidate: works})
+        self._log("debug", "credential verified", credential=candidate.value, works=works)
 
     def _apply(self, *, reset: bool) -> None:
         if reset and self.journal.current:
-            self._tell("warning", "the published credential does not work: it is replaced")
+            self._log("warning", "published credential rejected", note="it is replaced")
         case = self._documents.case()
-        with self._alone():
+        with self._exclusive():
             self._kind.apply(case)
-            # Without a lock of the system's we may have stood still before that for as long as others took for it.
-            if self._documents.is_given_up(case):
+            # Without a lock in the system, this process may have been suspended while others finished the rotation.
+            if self._documents.is_superseded(case):
                 self._kind.discard(case)
-                raise OvertakenError
-        self._learnt = _Learnt(applied=True)
+                raise ConcurrentWriteError
+        self._observations = _Observations(applied=True)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Change the system under its lock, and only if what was decided upon still stands."""
+    def _exclusive(self) -> Iterator[None]:
+        """Change the system under its lock, and only while the documents are as they were at the decision."""
         with self._kind.lock():
-            # Whoever stood still before he got the lock may have been overtaken.
-            self._documents.check()
+            # Other rotators may have written while this one waited for the lock.
+            self._documents.check_unchanged()
             yield
 
-    def _ask_consumers(self) -> None:
-        if self._documents.read_secret():
-            self._learnt = _Learnt()
-        found = self._world.confirmations()
+    def _check_confirmations(self) -> None:
+        if self._documents.refresh_secret():
+            self._observations = _Observations()
+        consumers = self._ports.confirmations()
         version = self.journal.published_version
-        seen = standing(found, self._target.secret, version, self._target.consumers)
-        self._learnt = replace(self._learnt, standing=seen)
+        status = confirmation_status(consumers, self._target.secret, version, self._target.consumers)
+        self._observations = replace(self._observations, confirmation=status)
 
-    def _retire(self, missing: tuple[str, ...]) -> None:
-        now, journal = self._world.clock(), self.journal
-        with self._alone():
-            self._kind.retire(self._documents.case())
-            # Somebody may just have published again what is retired now: then look anew at what works.
-            self._documents.check_secret()
-        self._tell("info", "old credential retired", id=journal.id)
-        keep = self._kind.traits.keep
-        self._documents.note_retired(missing, now + keep * self._target.keeps if keep else 0.0)
-        self._forget(missing, journal.published_version)
+    def _revoke(self, missing: tuple[str, ...]) -> None:
+        now, journal = self._ports.clock(), self.journal
+        with self._exclusive():
+            self._kind.revoke(self._documents.case())
+            # A user may have published the revoked credential again: then verify again which one works.
+            self._documents.check_secret_unchanged()
+        delete_delay = self._kind.traits.delete_delay
+        self._log("info", f"old credential {'disabled' if delete_delay else 'revoked'}", id=journal.id)
+        delete_at = now + delete_delay * self._target.delays_deletion if delete_delay else 0.0
+        self._documents.record_revoked(missing, delete_at)
+        self._remove_consumers(missing, journal.published_version)
 
-    def _forget(self, missing: tuple[str, ...], version: int) -> None:
+    def _remove_consumers(self, missing: tuple[str, ...], version: int) -> None:
         for name in missing:
-            self._tell("warning", "not waited for any longer", consumer=name, version=version)
+            self._log("warning", "consumer not confirmed in time", consumer=name, version=version)
             try:
-                self._world.forget(name)
-            except RefusedError as exc:  # Then the next rotation waits for it too.
-                self._tell("warning", "consumer not forgotten", consumer=name, reason=str(exc))
+                self._ports.remove_consumer(name)
+            except DeniedError as exc:  # The next rotation then waits for it too.
+                self._log("warning", "consumer not removed", consumer=name, reason=str(exc))
 
-    def _remove(self) -> None:
-        with self._alone():
-            self._kind.remove(self._documents.case())
-        self._tell("info", "old credential removed", id=self.journal.id)
+    def _delete(self) -> None:
+        with self._exclusive():
+            self._kind.delete(self._documents.case())
+        self._log("info", "old credential deleted", id=self.journal.id)
         self._documents.close(published=True)
 
-    def _abandon(self, why: str, *, refused: bool) -> None:
-        self._tell("warning", "rotation given up", id=self.journal.id, reason=why)
-        with self._alone():
+    def _abandon(self, reason: str, *, rejected: bool) -> None:
+        self._log("warning", "rotation abandoned", id=self.journal.id, reason=reason)
+        with self._exclusive():
             self._kind.discard(self._documents.case())
-        self._documents.give_up(why)
-        self._learnt = _Learnt()
-        if refused:
-            raise self._refused()
+        self._documents.record_abandoned(reason)
+        self._observations = _Observations()
+        if rejected:
+            raise self._rejected()
 
-    def _refused(self) -> SystemRefusedError:
-        todo = "see the system's log: may the login be used from here, and what else does it need?"
-        return SystemRefusedError("the new credential is not let in", where=self._target.name, todo=todo)
+    def _rejected(self) -> SystemRefusedError:
+        todo = "see the system's log: may the login be used from this machine, and does it need more rights?"
+        return SystemRefusedError("the system rejects the new credential", where=self._target.name, todo=todo)
 
     def _read(self) -> None:
         self._documents.read()
-        self._learnt = _Learnt()
+        self._observations = _Observations()
 
-    def _tell(self, level: str, event: str, **fields: object) -> None:
-        self._world.tell(level, event, target=self._target.name, **fields)
+    def _log(self, level: str, event: str, **fields: object) -> None:
+        self._ports.log(level, event, target=self._target.name, **fields)
 
 
-class _Learnt(Record, frozen=True):
-    """What has been seen since the system, the journal or the secret last changed."""
+class _Observations(ImmutableStruct, frozen=True):
+    """What was observed since the system, the journal or the secret last changed."""
 
-    works: Mapping[d.Which, bool] = field(default_factory=dict)
+    works: Mapping[d.Candidate, bool] = field(default_factory=dict)
     applied: bool = False
-    standing: Standing | None = None
+    confirmation: ConfirmationStatus | None = None

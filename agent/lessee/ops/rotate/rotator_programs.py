@@ -1,4 +1,4 @@
-"""Runs a program of the operator's own: JSON goes to its stdin, and what it answers is taken from its stdout."""
+"""Runs a custom program with JSON on its stdin, and reads its answer from its stdout."""
 
 import json
 import os
@@ -11,39 +11,39 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.core.redaction import Redactor
-from lessee.process.spawn import over, spawn
+from lessee.process.spawn import forget, spawn
 
 REFUSED = 77
-"""EX_NOPERM of sysexits(3): the status by which a program says that something is refused, and not merely failed."""
+"""EX_NOPERM of sysexits(3): the exit status of a program that was refused something, so that a retry does not help."""
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
-_MOST_ANSWERED = 1 << 20
-_MOST_SAID = 65536
+_MAX_ANSWER = 1 << 20
+_MAX_STDERR = 65536
 _CHUNK = 65536
-_LINES = 20
-_DYING = 1.0
+_MAX_LINES = 20
+_KILL_TIMEOUT = 1.0
 
 
-class Finished(Record, frozen=True):
-    """How a program ended. `lines`: the first whole lines of its stderr, without the values that it was given."""
+class Finished(ImmutableStruct, frozen=True):
+    """How a program ended. `lines`: the first whole lines of its stderr, with its values redacted."""
 
     hidden = ("answer",)
 
     status: int | None
-    """As Popen gives it. None: it was not started, or it was killed."""
-    why: str
-    """What is wrong with that, to go behind the program's name; empty where nothing is."""
+    """The return code of Popen. None: the program was not started, or was killed."""
+    reason: str
+    """Why it failed, to follow the program's name; empty after a success."""
     answer: bytes = b""
     lines: tuple[str, ...] = ()
     started: bool = True
 
 
 class Program:
-    """One program. No shell reads its words, and its environment is none of lessee's but what every program needs."""
+    """One program, started without a shell. Its environment has only a few variables of lessee's."""
 
     def __init__(self, command: Sequence[str], folder: Path, environ: Mapping[str, str]) -> None:
-        """`folder`: where it runs, and where a relative path to it begins."""
+        """`folder`: its working directory, to which a relative path of the program is relative too."""
         first, *rest = command
         self.name = first
         self._command = [str(folder.absolute() / first) if "/" in first else first, *rest]
@@ -51,7 +51,7 @@ class Program:
         self._environ = {name: environ[name] for name in _ENVIRONMENT if name in environ}
 
     def run(self, given: Mapping[str, Any], timeout: float) -> Finished:
-        """Wait for its end or for `timeout` seconds; then it is killed, with what it started."""
+        """Run it. After `timeout` seconds it is killed, with the processes that it has started."""
         deadline = time.monotonic() + timeout
         try:
             process = spawn(
@@ -64,36 +64,36 @@ class Program:
                 start_new_session=True,
             )
         except (OSError, ValueError) as exc:
-            reason = (exc.strerror if isinstance(exc, OSError) else None) or "a word of it holds a NUL"
+            reason = (exc.strerror if isinstance(exc, OSError) else None) or "an argument holds a NUL"
             return Finished(None, f"was not started: {reason}", started=False)
-        talk = _Talk(json.dumps(given).encode())
+        exchange = _Exchange(json.dumps(given).encode())
         try:
-            killed = "" if talk.attend(process, deadline) else talk.why or f"after {timeout:g} s"
+            killed = "" if exchange.run(process, deadline) else exchange.abort_reason or f"after {timeout:g} s"
         finally:
             _end(process)
-            over(process)
+            forget(process)
         status = None if killed else process.returncode
-        why = f"was killed {killed}" if killed else _why(process.returncode)
-        return Finished(status, why, bytes(talk.answer), _filtered(talk, given))
+        reason = f"was killed {killed}" if killed else _failure(process.returncode)
+        return Finished(status, reason, bytes(exchange.answer), _redacted_lines(exchange, given))
 
 
-class _Talk:
-    """What goes in and out of a program while it runs."""
+class _Exchange:
+    """The input and output of a running program."""
 
     def __init__(self, given: bytes) -> None:
         self._given = given
         self.answer = bytearray()
-        self.said = bytearray()
-        self.why = ""
-        """Why it must not go on."""
+        self.stderr = bytearray()
+        self.abort_reason = ""
+        """Why it must be killed."""
 
-    def attend(self, process: "subprocess.Popen[bytes]", deadline: float) -> bool:
-        """Talk with it until it ends, or time is up. Whether it has ended."""
+    def run(self, process: "subprocess.Popen[bytes]", deadline: float) -> bool:
+        """Exchange input and output until it exits, or the time is over. Whether it has exited."""
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        with _alive(process) as alive, selectors.DefaultSelector() as selector:
-            selector.register(alive, selectors.EVENT_READ)
+        with _pidfd(process) as pidfd, selectors.DefaultSelector() as selector:
+            selector.register(pidfd, selectors.EVENT_READ)
             for stream, event in (
                 (process.stdin, selectors.EVENT_WRITE),
                 (process.stdout, selectors.EVENT_READ),
@@ -101,45 +101,45 @@ class _Talk:
             ):
                 os.set_blocking(stream.fileno(), False)
                 selector.register(stream, event)
-            outputs = {process.stdout: self.answer, process.stderr: self.said}
-            while (left := deadline - time.monotonic()) > 0 and not self.why:
+            outputs = {process.stdout: self.answer, process.stderr: self.stderr}
+            while (left := deadline - time.monotonic()) > 0 and not self.abort_reason:
                 ready = [key.fileobj for key, _ in selector.select(left)]
-                # Whether it has ended is looked at first: what it said last is then in the pipes, and is read below.
-                for stream, kept in outputs.items():
-                    if stream in selector.get_map() and not self._hear(stream.fileno(), kept):
+                # Its exit is checked before the pipes are read, so that its last output is in them.
+                for stream, output in outputs.items():
+                    if stream in selector.get_map() and not self._read(stream.fileno(), output):
                         selector.unregister(stream)
-                if alive in ready:
-                    return not self.why
-                if process.stdin in ready and self._tell(process.stdin.fileno()):
+                if pidfd in ready:
+                    return not self.abort_reason
+                if process.stdin in ready and self._write(process.stdin.fileno()):
                     selector.unregister(process.stdin)
                     process.stdin.close()
         return False
 
-    def _tell(self, pipe: int) -> bool:
-        """Whether there is nothing more to tell."""
+    def _write(self, pipe: int) -> bool:
+        """Write to its stdin. Whether all is written."""
         try:
             self._given = self._given[os.write(pipe, self._given) :]
         except BlockingIOError:
             return False
-        except BrokenPipeError:  # It need not read what it has no use for.
+        except BrokenPipeError:  # It need not read its input.
             return True
         return not self._given
 
-    def _hear(self, pipe: int, kept: bytearray) -> bool:
-        """Read what is there. Whether there may be more."""
+    def _read(self, pipe: int, output: bytearray) -> bool:
+        """Read its output. Whether there may be more."""
         with suppress(BlockingIOError):
             while chunk := os.read(pipe, _CHUNK):
-                kept += chunk[: _MOST_ANSWERED + 1 - len(kept)]
-                if kept is self.answer and len(kept) > _MOST_ANSWERED:
-                    self.why = "because it answered more than 1 MiB"
+                output += chunk[: _MAX_ANSWER + 1 - len(output)]
+                if output is self.answer and len(output) > _MAX_ANSWER:
+                    self.abort_reason = "because its answer is longer than 1 MiB"
                     return False
             return False
         return True
 
 
 @contextmanager
-def _alive(process: "subprocess.Popen[bytes]") -> Iterator[int]:
-    """A descriptor that can be read from when the process has ended."""
+def _pidfd(process: "subprocess.Popen[bytes]") -> Iterator[int]:
+    """A descriptor that is readable when the process has exited."""
     descriptor = os.pidfd_open(process.pid)
     try:
         yield descriptor
@@ -148,42 +148,43 @@ def _alive(process: "subprocess.Popen[bytes]") -> Iterator[int]:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Collect its status, and kill it and what it started if it has none yet."""
+    """Reap the program; if it still runs, kill it and the processes that it has started."""
     for stream in (process.stdin, process.stdout, process.stderr):
         assert stream is not None
         with suppress(BrokenPipeError):
             stream.close()
     if process.poll() is not None:
         return
-    # Nobody has waited for it, so its number cannot have passed to another.
+    # It was not reaped, so its PID cannot be another process's.
     with suppress(PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     with suppress(subprocess.TimeoutExpired):
-        process.wait(_DYING)
+        process.wait(_KILL_TIMEOUT)
 
 
-def _why(status: int) -> str:
+def _failure(status: int) -> str:
     if status < 0:
-        return f"ended by signal {-status}"
-    return f"ended with {status}" if status else ""
+        return f"was ended by signal {-status}"
+    return f"exited with {status}" if status else ""
 
 
-def _filtered(talk: _Talk, given: Mapping[str, Any]) -> tuple[str, ...]:
+def _redacted_lines(exchange: _Exchange, given: Mapping[str, Any]) -> tuple[str, ...]:
     redactor = Redactor()
-    # What it answers is in no log's redactor yet, and a program may print it before it answers.
-    answered = talk.answer.decode(errors="replace")
+    # The log's redactor does not know the answer yet, and the program may print its values before.
+    answer = exchange.answer.decode(errors="replace")
     redactor.learn("given", [{key: value for key, value in given.items() if key not in {"step", "id"}}])
-    redactor.learn("answered", [_values(answered)])
-    said = talk.said[:_MOST_SAID]
-    # The half of a value would not be known as one, so no half of a line is given away.
-    whole = said if len(talk.said) <= _MOST_SAID and said.endswith(b"\n") else said[: said.rfind(b"\n") + 1]
+    redactor.learn("answer", [_values(answer)])
+    stderr = exchange.stderr[:_MAX_STDERR]
+    # A part of a value would not be redacted, so incomplete lines are dropped.
+    is_whole = len(exchange.stderr) <= _MAX_STDERR and stderr.endswith(b"\n")
+    whole = stderr if is_whole else stderr[: stderr.rfind(b"\n") + 1]
     lines = [line for line in whole.decode(errors="replace").splitlines() if line.strip()]
-    return tuple(redactor.clean(line) for line in lines[:_LINES])
+    return tuple(redactor.clean(line) for line in lines[:_MAX_LINES])
 
 
-def _values(answered: str) -> Any:
-    """The values in an answer; all its words where it is no JSON."""
+def _values(answer: str) -> Any:
+    """The values in an answer; all its words where it is not JSON."""
     try:
-        return json.loads(answered)
+        return json.loads(answer)
     except (ValueError, RecursionError):
-        return answered.split()
+        return answer.split()

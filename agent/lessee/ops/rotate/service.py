@@ -1,4 +1,4 @@
-"""The service that rotates when it is time: its loop, and the threads that do what core wants done."""
+"""The rotation service: its event loop, and the threads that perform the policy's commands."""
 
 import queue
 import threading
@@ -10,186 +10,190 @@ from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.host.clock import boot_time, wall_time
 from lessee.host.config_reload import Reloading, Stamps, Watcher
 from lessee.host.project import stamp
-from lessee.ops.rotate.lock_owner import holder
+from lessee.ops.rotate.lock_owner import new_owner_id
 from lessee.ops.rotate.policy import service_state as s
-from lessee.ops.rotate.policy.schedule import schedule
+from lessee.ops.rotate.policy.schedule import schedule_of
 from lessee.ops.rotate.policy.service import start, step
 from lessee.ops.rotate.policy.status_view import status
 from lessee.ops.rotate.ports import BusyError
-from lessee.ops.rotate.targets import Project, rotator
-from lessee.ops.rotate.vault_poller import Asker
+from lessee.ops.rotate.targets import Project, open_rotation
+from lessee.ops.rotate.vault_poller import VaultPoller
 from lessee.telemetry.logs import log
 from lessee.vault.admin import admin_client
 
-LONGEST_SLEEP = 5.0
-"""Seconds. The clock may be set meanwhile, and a sleep counts no suspension."""
-LEAVE = 7.0
-"""Seconds at the end for what is under way: containers are killed ten after they were asked to stop."""
-STANDS_STILL = 30.0
-"""Seconds without a turn of the loop after which /healthz is red."""
+MAX_SLEEP = 5.0
+"""Seconds. The clock may be set during a sleep, and a sleep does not count suspension."""
+SHUTDOWN_TIMEOUT = 7.0
+"""Seconds for running rotations at the end: containers are killed ten seconds after SIGTERM."""
+HUNG_AFTER = 30.0
+"""Seconds without a pass of the loop after which /healthz fails."""
 
 
-class _Note(Enum):
-    """What the loop itself is told."""
+class _Request(Enum):
+    """A request to the loop itself."""
 
     STOP = "stop"
     RELOAD = "reload"
 
 
-class Watching:
-    """Owns the state: all of it is changed in the thread that runs the loop."""
+class RotationService:
+    """Owns the state, which only the loop's thread changes."""
 
     def __init__(self, load: Callable[[], Project], *, seed: int) -> None:
-        """`load` reads the configuration, and raises LesseeError. `seed` is where the jitter comes from."""
+        """`load` reads the configuration, and raises LesseeError. `seed`: of the jitter."""
         self._load = load
         self._project = load()
-        self._mail: queue.SimpleQueue[s.Event | _Note] = queue.SimpleQueue()
-        self._asker = Asker(self._mail.put)
-        self._holder = holder()
+        self._mailbox: queue.SimpleQueue[s.Event | _Request] = queue.SimpleQueue()
+        self._poller = VaultPoller(self._mailbox.put)
+        self._owner_id = new_owner_id()
         self._state = start(seed)
-        self._turned_at = boot_time()
+        self._last_pass_at = boot_time()
         self._reloading = Reloading()
 
     @property
     def project(self) -> Project:
-        """The one in force."""
+        """The project in use."""
         return self._project
 
-    # What other threads may call.
+    # For other threads.
 
     def stop(self) -> None:
-        """End the loop. A signal's handler may call it."""
-        self._mail.put(_Note.STOP)
+        """End the loop. A signal handler may call it."""
+        self._mailbox.put(_Request.STOP)
 
     def reload(self) -> None:
-        """Read the configuration again. A signal's handler may call it."""
-        self._mail.put(_Note.RELOAD)
+        """Read the configuration again. A signal handler may call it."""
+        self._mailbox.put(_Request.RELOAD)
 
     def refresh(self, targets: tuple[str, ...]) -> list[str]:
-        """Look now, also at the configuration. Gives those that are no targets: then nothing is looked at."""
-        strangers = [name for name in targets if name not in self._project.config.rotation]
-        if not strangers:
+        """Check the targets and the configuration now. Returns unknown targets; then nothing is checked."""
+        unknown = [name for name in targets if name not in self._project.config.rotation]
+        if not unknown:
             self.reload()
-        return strangers
+        return unknown
 
     def alive(self) -> bool:
-        """Whether the loop turns, whatever Vault does."""
-        return boot_time() - self._turned_at < STANDS_STILL
+        """Whether the loop runs, whatever Vault does."""
+        return boot_time() - self._last_pass_at < HUNG_AFTER
 
     def status(self) -> Mapping[str, Any]:
-        """status.json."""
-        environment, trouble = self._project.config.environment, self._reloading.trouble
-        return status(self._state, wall_time(), environment=environment, trouble=trouble)
+        """The content of status.json."""
+        environment, reload_error = self._project.config.environment, self._reloading.trouble
+        return status(self._state, wall_time(), environment=environment, reload_error=reload_error)
 
     # The loop.
 
     def watch_with(self, watcher: Watcher) -> None:
-        """Have the configuration's file watched."""
+        """Watch the configuration's file."""
         self._reloading.watch_with(watcher, self._stamps())
 
     def run(self) -> None:
-        """Until it is stopped; then what is under way has a few seconds to come to an end."""
-        self._take_up(self._project)
+        """Run until `stop`. Running rotations then have a few seconds to end."""
+        self._use_project(self._project)
         while True:
-            mail = self._collect(min(LONGEST_SLEEP, self._state.wake_at - wall_time()))
-            if _Note.STOP in mail:
+            mail = self._collect(min(MAX_SLEEP, self._state.wake_at - wall_time()))
+            if _Request.STOP in mail:
                 break
             for event in mail or [s.Tick()]:
-                if not isinstance(event, _Note):
-                    self._turn(event)
-            if _Note.RELOAD in mail:
-                self._reloading.reload(self._stamps(), self._take_up_edits)
-        self._leave()
+                if not isinstance(event, _Request):
+                    self._take(event)
+            if _Request.RELOAD in mail:
+                self._reloading.reload(self._stamps(), self._load_project)
+        self._shut_down()
 
-    def _leave(self) -> None:
-        self._turn(s.Stopping())
-        deadline = boot_time() + LEAVE
+    def _shut_down(self) -> None:
+        self._take(s.Stopping())
+        deadline = boot_time() + SHUTDOWN_TIMEOUT
         while self._state.rotating and (left := deadline - boot_time()) > 0:
             for event in self._collect(left):
-                if not isinstance(event, _Note):
-                    self._turn(event)
-        self._asker.close()
+                if not isinstance(event, _Request):
+                    self._take(event)
+        self._poller.close()
         for name in sorted(self._state.rotating):
-            log("warning", "left in the middle", target=name, note="the next start finishes it")
+            log("warning", "rotation interrupted", target=name, note="the next start finishes it")
 
-    def _collect(self, wait: float) -> list[s.Event | _Note]:
-        mail: list[s.Event | _Note] = []
+    def _collect(self, timeout: float) -> list[s.Event | _Request]:
+        mail: list[s.Event | _Request] = []
         try:
-            mail.append(self._mail.get(timeout=wait) if wait > 0 else self._mail.get_nowait())
+            mail.append(self._mailbox.get(timeout=timeout) if timeout > 0 else self._mailbox.get_nowait())
             while True:
-                mail.append(self._mail.get_nowait())
+                mail.append(self._mailbox.get_nowait())
         except queue.Empty:
             return mail
 
-    def _turn(self, event: s.Event) -> None:
-        self._turned_at = boot_time()
+    def _take(self, event: s.Event) -> None:
+        self._last_pass_at = boot_time()
         self._state, commands = step(self._state, event, wall_time())
         for command in commands:
-            self._obey(command)
+            self._perform(command)
 
-    def _obey(self, command: s.Command) -> None:
+    def _perform(self, command: s.Command) -> None:
         match command:
-            case s.Look() | s.Ask():
-                self._asker.ask(self._project, command)
+            case s.ReadJournals() | s.ReadConfirmations():
+                self._poller.request(self._project, command)
             case s.Rotate(name):
-                # One that hangs must not keep the process from ending.
-                work = threading.Thread(
+                # A daemon: a rotation that hangs must not keep the process from ending.
+                thread = threading.Thread(
                     target=self._rotate, args=(self._project, command), name=f"lessee-rotate-{name}", daemon=True
                 )
-                work.start()
-            case s.Tell(level, event, fields):
+                thread.start()
+            case s.Log(level, event, fields):
                 log(level, event, **fields)
             case _:
                 assert_never(command)
 
     def _rotate(self, project: Project, command: s.Rotate) -> None:
-        self._mail.put(_rotated(project, command, self._holder))
+        self._mailbox.put(_rotate(project, command, self._owner_id))
 
-    # Configurations.
+    # The configuration.
 
-    def _take_up_edits(self) -> None:
+    def _load_project(self) -> None:
         project = self._load()
-        _tell_what_needs_a_start(self._project, project)
+        _warn_of_required_restart(self._project, project)
         self._project = project
-        self._take_up(project)
+        self._use_project(project)
 
-    def _take_up(self, project: Project) -> None:
+    def _use_project(self, project: Project) -> None:
         log("info", "configuration taken up", targets=", ".join(project.config.rotation))
-        self._turn(s.Configured({name: _plan(project, name) for name in project.config.rotation}))
+        self._take(s.Configured({name: _settings(project, name) for name in project.config.rotation}))
 
     def _stamps(self) -> Stamps:
         return {self._project.path: stamp(self._project.path)}
 
 
-def _plan(project: Project, name: str) -> s.Plan:
-    said = project.said(name)
-    return s.Plan(schedule(said), said.secret, said.consumers, said.confirm_within, said.retire_after)
+def _settings(project: Project, name: str) -> s.Settings:
+    config = project.config_of(name)
+    return s.Settings(
+        schedule_of(config), config.secret, config.consumers, config.confirmation_timeout, config.revoke_delay
+    )
 
 
-def _rotated(project: Project, command: s.Rotate, named: str) -> s.Event:
-    """What became of it. Each logs in anew, and its token ends with it."""
+def _rotate(project: Project, command: s.Rotate, owner_id: str) -> s.Event:
+    """Rotate with a login of its own, whose token is revoked at the end. Returns the result."""
     name, journal = command.target, None
     try:
         with (
             admin_client(project.config.vault, project.environ, boot_time) as client,
-            rotator(project, name, client, named=named) as one,
+            open_rotation(project, name, client, owner_id=owner_id) as rotation,
         ):
             try:
-                one.run(seen=command.seen, open_only=command.open_only, may_wait=False, timeout=0.0)
+                rotation.run(
+                    last_rotation=command.last_rotation, finish_only=command.finish_only, wait=False, timeout=0.0
+                )
             finally:
-                journal = one.journal
-        return s.Ended(name, journal)
+                journal = rotation.journal
+        return s.RotationEnded(name, journal)
     except BusyError:
         return s.RotationBusy(name)
     except VaultUnreachableError as exc:
         return s.VaultUnavailable(str(exc), name)
     except LesseeError as exc:
-        # Whoever reads the status need not be one who may read secrets.
-        return s.Failed(name, project.redactor.clean(str(exc)), journal)
-    except Exception as exc:  # noqa: BLE001  # A traceback may print values, and the others' rotations go on.
-        return s.Failed(name, f"internal error: {type(exc).__name__}; please report it", journal)
+        # Not everyone who may read the status may read secrets.
+        return s.RotationFailed(name, project.redactor.clean(str(exc)), journal)
+    except Exception as exc:  # noqa: BLE001  # A traceback may print values, and other rotations must continue.
+        return s.RotationFailed(name, f"internal error: {type(exc).__name__}; please report it", journal)
 
 
-def _tell_what_needs_a_start(old: Project, new: Project) -> None:
-    if old.config.status != new.config.status or old.config.state != new.config.state:
-        log("warning", "takes effect at the next start", key="status, state")
+def _warn_of_required_restart(old: Project, new: Project) -> None:
+    if old.config.status != new.config.status or old.config.state_dir != new.config.state_dir:
+        log("warning", "restart required", key="status, state_dir")

@@ -1,4 +1,4 @@
-"""From `rotation:` in the configuration to what can be rotated."""
+"""Builds what rotates a target from the configuration's `rotation:` block, and reads its journal."""
 
 import secrets
 import time
@@ -12,30 +12,29 @@ from lessee.config.grammar.rotation import Rotation, admin_of
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.core.redaction import Redactor
-from lessee.ops.rotate import confirmations
-from lessee.ops.rotate.documents import Kept
+from lessee.ops.rotate.documents import ConsumerStore, DocumentStore, journal_in
 from lessee.ops.rotate.kinds import kind_of
-from lessee.ops.rotate.kinds.kind import Setting
-from lessee.ops.rotate.lock_owner import holder
-from lessee.ops.rotate.policy import journal
-from lessee.ops.rotate.ports import Target, World
-from lessee.ops.rotate.rotation import Rotator
+from lessee.ops.rotate.kinds.kind import KindContext
+from lessee.ops.rotate.lock_owner import new_owner_id
+from lessee.ops.rotate.policy.journal import FOLDER, Journal
+from lessee.ops.rotate.ports import Ports, Target
+from lessee.ops.rotate.rotation import TargetRotation
 from lessee.telemetry.logs import log
 from lessee.vault.admin import AdminClient
 
-_SOURCES = 32
-"""More than one run has occasions to hide values."""
+_REDACTION_SOURCES = 32
+"""More than one run has sets of values to redact."""
 
 
-class Person(ImmutableStruct, frozen=True):
-    """Somebody at a terminal. Both show a text; `ask` gives what is typed, unseen."""
+class Terminal(ImmutableStruct, frozen=True):
+    """The user at the terminal. `ask` returns what the user types, without echo."""
 
     ask: Callable[[str], str]
     say: Callable[[str], None]
 
 
 class Project(ImmutableStruct, frozen=True):
-    """What all targets of one configuration share. `path` is the file's."""
+    """What all targets of one configuration share. `path` is the configuration file's."""
 
     hidden = ("environ",)
 
@@ -43,101 +42,114 @@ class Project(ImmutableStruct, frozen=True):
     path: Path
     environ: Mapping[str, str]
     redactor: Redactor
-    person: Person | None = None
+    terminal: Terminal | None = None
 
     def target(self, name: str) -> Target:
-        """Raises ConfigError where there is none of this name."""
-        said, prefix = self.said(name), self.config.secrets.prefix
+        """The target of this name. Raises ConfigError where there is no such target."""
+        config, prefix = self.config_of(name), self.config.secrets.prefix
         return Target(
             name=name,
-            secret=said.secret,
-            path=f"{prefix}{said.secret}",
-            journal=f"{prefix}{journal.FOLDER}{name}",
-            consumers=said.consumers,
-            within=said.confirm_within,
-            lingers=said.retire_after,
+            secret=config.secret,
+            path=f"{prefix}{config.secret}",
+            journal=f"{prefix}{FOLDER}{name}",
+            consumers=config.consumers,
+            confirmation_timeout=config.confirmation_timeout,
+            revoke_delay=config.revoke_delay,
         )
 
-    def said(self, name: str) -> Rotation:
-        """What the configuration says of a target. Raises ConfigError where there is none of this name."""
+    def config_of(self, name: str) -> Rotation:
+        """A target's block of the configuration. Raises ConfigError where there is no such target."""
         if name not in self.config.rotation:
-            todo = f"there are: {', '.join(self.config.rotation) or 'none'}"
-            raise ConfigError([LesseeError(f"there is no rotation target {name!r}", where=self.path.name, todo=todo)])
+            todo = f"the targets are: {', '.join(self.config.rotation) or 'none'}"
+            raise ConfigError([LesseeError(f"unknown rotation target {name!r}", where=self.path.name, todo=todo)])
         return self.config.rotation[name]
 
 
+def read_journal(project: Project, target: Target, client: AdminClient) -> Journal:
+    """A target's journal. Raises DeniedError, also where it is not a journal, and VaultUnreachableError."""
+    mount = project.config.secrets.mount
+    document = DocumentStore(client, mount).read(target.journal)
+    journal = journal_in(document, f"{mount}/{target.journal}").clamped(time.time())
+    values = [value for fields in (journal.current, journal.pending) for value in fields.values()]
+    project.redactor.learn(f"journal {target.name}", values)
+    return journal
+
+
 @contextmanager
-def rotator(
+def open_rotation(
     project: Project,
     name: str,
     client: AdminClient,
     *,
-    at_once: bool = False,
+    immediate: bool = False,
     sleep: Callable[[float], None] = time.sleep,
-    named: str | None = None,
-) -> Iterator[Rotator]:
-    """What rotates one target, with the admin's credentials as they are now.
+    owner_id: str | None = None,
+) -> Iterator[TargetRotation]:
+    """The rotation of one target, with the admin's credentials as they are now.
 
-    `at_once`: the old credential ends with the publication: nobody is waited for, and nothing kept. `named`: the
-    holder's name, of one who rotates it again and again, and at one moment once; what he left in the middle is then
-    his own.
+    `immediate`: the old credential is revoked when the new one is published, without a wait for consumers and without
+    retention. `owner_id`: a service's id for the lock, so that it can continue what it has interrupted itself. It must
+    rotate a target only once at a time.
 
-    Raises ConfigError, also where the admin's secret is not there, RefusedError and VaultUnreachableError.
+    Raises ConfigError, also where the admin's secret does not exist, DeniedError and VaultUnreachableError.
     """
-    said, target, secrets_ = project.said(name), project.target(name), project.config.secrets
-    kept = Kept(client, secrets_.mount)
-    kept.check()
-    forget = confirmations.forget(client, secrets_.mount, secrets_.prefix)
-    if at_once:
-        target = replace(target, within=0.0, lingers=0.0, keeps=False)
-        forget = _remember  # Who could not confirm so soon is still there.
+    config, target, mount = project.config_of(name), project.target(name), project.config.secrets.mount
+    store = DocumentStore(client, mount)
+    store.check()
+    consumers = ConsumerStore(client, mount, project.config.secrets.prefix)
+    remove_consumer = consumers.remove
+    if immediate:
+        target = replace(target, confirmation_timeout=0.0, revoke_delay=0.0, delays_deletion=False)
+        remove_consumer = _keep_consumer  # A consumer that had no time to confirm still runs.
 
-    # The same sources in each run, so that a service's redactor does not grow: it forgets what was long ago.
-    places = cycle(range(_SOURCES))
+    # Each run reuses the same sources, so that a service's redactor does not grow: it forgets the oldest values.
+    numbers = cycle(range(_REDACTION_SOURCES))
 
-    def hide(values: Iterable[str]) -> None:
-        project.redactor.learn(f"rotation {name} {next(places)}", values)
+    def redact(values: Iterable[str]) -> None:
+        project.redactor.learn(f"rotation {name} {next(numbers)}", values)
 
-    setting = Setting(
+    context = KindContext(
         name=name,
-        admin=_admin(project, said, kept, hide),
+        admin=_admin(project, config, store, redact),
         folder=project.path.parent,
         environ=project.environ,
         vault=client,
-        ask=project.person.ask if project.person else None,
-        say=project.person.say if project.person else None,
+        ask=project.terminal.ask if project.terminal else None,
+        say=project.terminal.say if project.terminal else None,
     )
-    kind = kind_of(said, setting)
-    world = World(
-        kept=kept,
-        confirmations=confirmations.confirmations(client, secrets_.mount, secrets_.prefix),
-        forget=forget,
-        holder=named or holder(),
+    kind = kind_of(config, context)
+    ports = Ports(
+        store=store,
+        confirmations=consumers.read,
+        remove_consumer=remove_consumer,
+        own_id=owner_id or new_owner_id(),
         clock=time.time,
         sleep=sleep,
-        tell=log,
-        hide=hide,
+        log=log,
+        redact=redact,
         new_id=lambda: secrets.token_hex(8),
     )
     try:
-        yield Rotator(target, kind, world)
+        yield TargetRotation(target, kind, ports)
     finally:
         kind.close()
 
 
-def _remember(name: str) -> None:
+def _keep_consumer(name: str) -> None:
     del name
 
 
-def _admin(project: Project, said: Rotation, kept: Kept, hide: Callable[[Iterable[str]], None]) -> Mapping[str, object]:
-    path = admin_of(said)
+def _admin(
+    project: Project, config: Rotation, store: DocumentStore, redact: Callable[[Iterable[str]], None]
+) -> Mapping[str, object]:
+    path = admin_of(config)
     if path is None:
         return {}
     where = f"{project.config.secrets.prefix}{path}"
-    found = kept.read(where)
+    found = store.read(where)
     if not found.fields:
-        todo = "write it, or mend `admin:`"
+        todo = "write the admin's credentials there, or correct `admin_secret`"
         place = f"{project.config.secrets.mount}/{where}"
-        raise ConfigError([LesseeError("the admin's secret is not there", where=place, todo=todo)])
-    hide(str(value) for value in found.fields.values() if isinstance(value, str))
+        raise ConfigError([LesseeError("the admin's secret does not exist", where=place, todo=todo)])
+    redact(str(value) for value in found.fields.values() if isinstance(value, str))
     return found.fields

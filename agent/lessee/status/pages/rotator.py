@@ -35,9 +35,9 @@ def _standing(status: Status) -> Cell:
 def _facts(status: Status, now: float) -> Iterator[Fact]:
     targets = status["targets"].values()
     yield Fact("Targets", cell(len(targets)))
-    failing = sum(bool(one["failures"]) for one in targets)
+    failing = sum(bool(one["consecutive_failures"]) for one in targets)
     yield Fact("Failing", cell(count(failing, "target") if failing else "none", "bad" if failing else ""))
-    following = min((one["next"] for one in targets if one["next"]), key=seconds_of, default=None)
+    following = min((one["next_rotation_at"] for one in targets if one["next_rotation_at"]), key=seconds_of, default=None)
     yield Fact("Next rotation", moment(following, now) if following else cell("none is planned"))
     vault = status["vault"]
     yield Fact("Vault", Cell("reachable", "good") if vault["reachable"] else Cell("away", "bad"))
@@ -49,9 +49,9 @@ def _targets(status: Status, now: float) -> Table:
             cell(name),
             _step(one),
             _age(one, now),
-            moment(one["next"], now),
+            moment(one["next_rotation_at"], now),
             _outcome(one, now),
-            cell(f"{one['count']:,}"),
+            cell(f"{one['rotation_count']:,}"),
             _confirmed(one),
         )
         for name, one in status["targets"].items()
@@ -61,30 +61,30 @@ def _targets(status: Status, now: float) -> Table:
 
 
 def _step(one: Status) -> Cell:
-    passing = f"open for {span(one['open_for'])}" if one["open_for"] is not None else ""
-    if one["under_way"]:
+    passing = f"open for {span(one['open_seconds'])}" if one["open_seconds"] is not None else ""
+    if one["in_progress"]:
         return cell("under way", "warn", note=one["step"], passing=passing)
     return cell(one["step"], "quiet" if one["step"] == "idle" else "warn", passing=passing)
 
 
 def _age(one: Status, now: float) -> Cell:
-    if one["last"] is None:
+    if one["last_rotated_at"] is None:
         return cell("never rotated", "quiet")
-    return Cell(span(now - seconds_of(one["last"])), at=one["last"])
+    return Cell(span(now - seconds_of(one["last_rotated_at"])), at=one["last_rotated_at"])
 
 
 def _outcome(one: Status, now: float) -> Cell:
-    if one["failures"]:
-        what = f"{count(one['failures'], 'failure')} in a row"
-        if one["failed"] is None:
+    if one["consecutive_failures"]:
+        what = f"{count(one['consecutive_failures'], 'failure')} in a row"
+        if one["last_failed_at"] is None:
             return cell(what, "bad", note=one["error"])
-        return moment(one["failed"], now, "bad", before=f"{what}, ", note=one["error"])
+        return moment(one["last_failed_at"], now, "bad", before=f"{what}, ", note=one["error"])
     if one["error"]:
         return cell("not known", "bad", note=one["error"])
-    return cell("rotated", "good") if one["count"] else cell(None)
+    return cell("rotated", "good") if one["rotation_count"] else cell(None)
 
 
 def _confirmed(one: Status) -> Cell:
-    if one["missing"]:
-        return cell(count(len(one["missing"]), "reader") + " missing", "warn", note=", ".join(one["missing"]))
-    return cell(f"within {span(one['confirmed_in'])}", "good") if one["confirmed_in"] is not None else cell(None)
+    if one["unconfirmed_consumers"]:
+        return cell(count(len(one["unconfirmed_consumers"]), "reader") + " missing", "warn", note=", ".join(one["unconfirmed_consumers"]))
+    return cell(f"within {span(one['propagation_seconds'])}", "good") if one["propagation_seconds"] is not None else cell(None)

@@ -24,8 +24,8 @@ def test_an_agents_leases_and_a_rotators_targets_are_parsed():
     assert parse_service_status({"leases": [lease, static], "apps": {}}) == ServiceStatus(
         (AgentLease("database/creds/simba", 1795883103.488, None, "held"),)
     )
-    target = {"next": MOMENT, "failures": 3, "error": "away", "open_for": 1.5}
-    idle = {"next": None, "failures": 0, "error": None, "open_for": None}
+    target = {"next_rotation_at": MOMENT, "consecutive_failures": 3, "error": "away", "open_seconds": 1.5}
+    idle = {"next_rotation_at": None, "consecutive_failures": 0, "error": None, "open_seconds": None}
     assert parse_service_status({"targets": {"a": target, "b": idle}}) == ServiceStatus(
         (), (RotationTarget("a", 1795883103.488, 3, "away", 1.5), RotationTarget("b", None, 0, "", 0.0))
     )
@@ -40,7 +40,7 @@ def test_a_source_of_the_log_is_parsed():
 invalid = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-        st.sampled_from(["leases", "targets", "expires_at", "renew_at", "next", "failures", "error", "path"]), inner
+        st.sampled_from(["leases", "targets", "expires_at", "renew_at", "next_rotation_at", "consecutive_failures", "error", "path"]), inner
     ),
     max_leaves=20,
 )  # fmt: skip
@@ -48,7 +48,7 @@ invalid = st.recursive(
 
 def test_a_moment_outside_the_calendar_is_ignored():
     for moment in (-1, 2**52, "0001-01-01T00:00:00+00:00"):
-        assert parse_service_status({"targets": {"a": {"next": moment}}}).targets[0].due_at is None
+        assert parse_service_status({"targets": {"a": {"next_rotation_at": moment}}}).targets[0].due_at is None
 
 
 @given(invalid)
@@ -70,7 +70,7 @@ def test_the_view_has_the_result_of_each_poll_and_each_target_of_rotators():
         {"name": "rotator", "checked_at": TIMESTAMP, "error": "refused", "leases": 0, "targets": 2},
     ]
     assert view["rotation"] == [
-        {"service": "rotator", "target": "db", "next": TIMESTAMP, "failures": 2, "error": "away", "open_for": 7.5},
-        {"service": "rotator", "target": "s3", "next": None, "failures": 0, "error": None, "open_for": None},
+        {"service": "rotator", "target": "db", "next_rotation_at": TIMESTAMP, "consecutive_failures": 2, "error": "away", "open_seconds": 7.5},
+        {"service": "rotator", "target": "s3", "next_rotation_at": None, "consecutive_failures": 0, "error": None, "open_seconds": None},
     ]
     assert services_view({}) == {"services": [], "rotation": []}

@@ -1,117 +1,124 @@
-"""What would be done is told before it is done, without a value."""
+"""The description of a rotation before it runs, without values."""
 
 import pytest
 
 from lessee.config.parsing import parse
-from lessee.core.consumers import Standing
-from lessee.ops.rotate.policy.dry_run import Outlook, lacking, lines, needed
+from lessee.core.consumers import ConfirmationStatus
+from lessee.ops.rotate.policy.dry_run import Preview, describe, missing_capabilities, required_capabilities
 from lessee.ops.rotate.policy.journal import Journal, Step
-from lessee.ops.rotate.policy.selection import Wish
+from lessee.ops.rotate.policy.selection import DueOperation
 
 VALUE = "a-value-of-the-secret"
 TEXT = """
 environment: production
 rotation:
-  turns: {kind: postgres, secret: turns, admin: a, roles: [one, two]}
-  single: {kind: postgres, secret: single, admin: b, roles: [one]}
-  redis: {kind: redis, secret: redis, admin: a}
-  named: {kind: redis, secret: named, admin: a, user: simba}
-  s3: {kind: s3, secret: s3, admin: a, user: simba, keep: 1h}
-  minio: {kind: minio, secret: minio, admin: a}
+  turns: {kind: postgres, secret: turns, admin_secret: a, roles: [one, two]}
+  single: {kind: postgres, secret: single, admin_secret: b, roles: [one]}
+  redis: {kind: redis, secret: redis, admin_secret: a}
+  named: {kind: redis, secret: named, admin_secret: a, user: simba}
+  s3: {kind: s3, secret: s3, admin_secret: a, user: simba, delete_delay: 1h}
+  minio: {kind: minio, secret: minio, admin_secret: a}
   key: {kind: api-key, secret: key, recipe: openrouter}
   person: {kind: manual, secret: person, keys: [api_key]}
-  random: {kind: vault, secret: random, keys: {key: {generate: 20}, jwt: {previous: old}}}
+  random: {kind: vault, secret: random, keys: {key: {generate: 20}, jwt: {previous_key: old}}}
   role: {kind: vault, secret: role, approle: web}
   own: {kind: command, secret: own, command: [./rotate, fast], consumers: [nala]}
 """
 ROTATION = parse(TEXT, source="lessee.yaml", environ={}, blocks=("rotation",)).rotation
-NOBODY = Standing()
+NO_CONSUMERS = ConfirmationStatus()
 
 
-def outlook(name, wish=Wish.ROTATE, journal=None, standing=NOBODY, version=3, **fields):
+def preview(name, operation=DueOperation.ROTATE, journal=None, confirmation=NO_CONSUMERS, version=3, **fields):
     fields = {"password": VALUE, **fields}
     journal = journal or Journal()
-    return Outlook(name, ROTATION[name], wish, "secret/production/s", version, fields, journal, standing, 0.0)
+    return Preview(name, ROTATION[name], operation, "secret/production/s", version, fields, journal, confirmation, 0.0)
 
 
 @pytest.mark.parametrize(
-    ("name", "fields", "told"),
+    ("name", "fields", "expected"),
     [
         ("turns", {"username": "two"}, ["from two to the role one, with a new password"]),
-        ("turns", {"username": VALUE}, ["from a role that is none of these to the role one, with a new password"]),
+        ("turns", {"username": VALUE}, ["from a role that is not configured to the role one, with a new password"]),
         (
             "single",
             {},
             [
                 "the role one gets a new password",
-                "WARNING: with a single role, logins fail from that moment until the apps have the new one; name two",
+                "WARNING: with one role, logins fail until the apps have the new password; configure two roles",
             ],
         ),
-        ("redis", {}, ["the ACL user of the secret gets a second password, and then loses the first"]),
-        ("named", {}, ["the ACL user simba gets a second password, and then loses the first"]),
-        ("s3", {}, ["a second key of the user simba is made; the old one is disabled, and removed after 1h"]),
-        ("minio", {}, ["a new service account of the admin is made; the old one is disabled, and removed after 1d"]),
-        ("key", {}, ["a new key is made and the old one revoked, as openrouter says"]),
-        ("person", {}, ["a person makes it, and types in api_key"]),
+        ("redis", {}, ["the ACL user of the secret gets a second password, and later loses the first"]),
+        ("named", {}, ["the ACL user simba gets a second password, and later loses the first"]),
+        ("s3", {}, ["the user simba gets a second key; the old one is disabled, and deleted after 1h"]),
+        (
+            "minio",
+            {},
+            ["the user of the admin gets a new service account; the old one is disabled, and deleted after 1d"],
+        ),
+        ("key", {}, ["the recipe openrouter creates a new key and revokes the old one"]),
+        ("person", {}, ["a user creates the new credential, and enters api_key"]),
         (
             "random",
             {},
-            ["key: 20 new characters", "jwt: 48 new characters; the old ones stand in old until the next rotation"],
+            [
+                "key: 20 random characters",
+                "jwt: 48 random characters; the previous value is stored in old until the next rotation",
+            ],
         ),
-        ("role", {}, ["a new secret_id of the AppRole approle/web; the old one is destroyed"]),
-        ("own", {}, ["as ./rotate does it"]),
+        ("role", {}, ["the AppRole approle/web gets a new secret_id; the old one is destroyed"]),
+        ("own", {}, ["the command ./rotate creates a new credential and revokes the old one"]),
     ],
 )
-def test_of_each_kind_it_is_told_what_becomes_what(name, fields, told):
-    first, *rest, last = lines(outlook(name, **fields))
+def test_each_kind_describes_its_changes_without_a_value(name, fields, expected):
+    first, *rest, last = describe(preview(name, **fields))
     assert first == f"{name}: would be rotated: secret/production/s (version 3)"
-    assert rest == [f"  {one}" for one in told]
-    assert last.startswith("  waits 5m at most for ")
-    assert VALUE not in "".join((first, *rest, last, repr(outlook(name, **fields))))
+    assert rest == [f"  {one}" for one in expected]
+    assert last.startswith("  waits at most 5m for ")
+    assert VALUE not in "".join((first, *rest, last, repr(preview(name, **fields))))
 
 
 @pytest.mark.parametrize(
-    ("name", "standing", "who"),
+    ("name", "confirmation", "who"),
     [
-        ("redis", Standing(), "whoever reads it: nobody is known"),
-        ("redis", Standing(("b/1",), ("a/1",)), "a/1, b/1"),
-        ("own", Standing(("b/1",)), "b/1, nala"),
-        ("own", None, "its consumers, who cannot be looked at"),
+        ("redis", ConfirmationStatus(), "its consumers, none of which is known"),
+        ("redis", ConfirmationStatus(("b/1",), ("a/1",)), "a/1, b/1"),
+        ("own", ConfirmationStatus(("b/1",)), "b/1, nala"),
+        ("own", None, "its consumers, which cannot be read"),
     ],
 )
-def test_who_is_waited_for_is_told(name, standing, who):
-    *_, last = lines(outlook(name, standing=standing))
-    assert last == f"  waits 5m at most for {who}"
+def test_the_consumers_of_a_rotation_are_listed(name, confirmation, who):
+    *_, last = describe(preview(name, confirmation=confirmation))
+    assert last == f"  waits at most 5m for {who}"
 
 
 @pytest.mark.parametrize(
-    ("step", "told"),
+    ("step", "expected"),
     [
-        (Step.CREATING, "open since 1970-01-01T00:00:00Z: a new value that was asked for is removed"),
-        (Step.CREATED, "open since 1970-01-01T00:00:00Z: a new value is made"),
-        (Step.PUBLISHED, "open since 1970-01-01T00:00:00Z: the new value is published"),
-        (Step.KEEPING, "the old one of the last rotation, kept until 1970-01-01T00:00:00Z, is removed first"),
+        (Step.CREATING, "open since 1970-01-01T00:00:00Z: an interrupted request for a new credential"),
+        (Step.CREATED, "open since 1970-01-01T00:00:00Z: the new credential is verified"),
+        (Step.PUBLISHED, "open since 1970-01-01T00:00:00Z: the new credential is published"),
+        (Step.RETAINING, "first deletes the previous credential, disabled until 1970-01-01T00:00:00Z"),
     ],
 )
-def test_what_is_open_is_told(step, told):
-    first, second, _ = lines(outlook("redis", Wish.FINISH, Journal(step=step), version=0))
+def test_an_open_rotation_is_described(step, expected):
+    first, second, _ = describe(preview("redis", DueOperation.FINISH, Journal(step=step), version=0))
     assert first == "redis: would be finished: secret/production/s (does not exist yet)"
-    assert second.startswith(f"  {told}")
+    assert second.startswith(f"  {expected}")
 
 
-def test_where_nothing_is_to_be_done_nothing_is_told():
-    assert list(lines(outlook("redis", Wish.NOTHING))) == []
+def test_nothing_is_printed_when_nothing_is_due():
+    assert list(describe(preview("redis", DueOperation.NOTHING))) == []
 
 
-def test_what_the_token_lacks_is_told_by_path():
-    wanted = needed("secret", "production/", "production/s", "x")
+def test_missing_capabilities_are_listed_by_path():
+    wanted = required_capabilities("secret", "production/", "production/s", "x")
     assert wanted["secret/data/production/lessee/rotation/x"] == ("read", "create", "update")
-    assert lacking(wanted, {path: ["root"] for path in wanted}) == {}
+    assert missing_capabilities(wanted, {path: ["root"] for path in wanted}) == {}
     granted = {path: list(some) for path, some in wanted.items()}
-    assert lacking(wanted, granted) == {}
+    assert missing_capabilities(wanted, granted) == {}
     granted["secret/data/production/s"] = ["read", "update"]
     del granted["secret/metadata/production/s"]
-    assert lacking(wanted, granted) == {
+    assert missing_capabilities(wanted, granted) == {
         "secret/data/production/s": ["create"],
         "secret/metadata/production/s": ["read", "create", "update"],
     }

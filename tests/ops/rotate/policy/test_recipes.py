@@ -1,4 +1,4 @@
-"""A recipe is read strictly, and all that is wrong with it is told by line."""
+"""A recipe is parsed strictly, and all its problems are reported by line."""
 
 import pytest
 
@@ -10,14 +10,14 @@ create:
   url: "{secret.base_url}/keys"
   headers: {Authorization: "Bearer {admin.api_key}"}
   body: '{"name": "{label}"}'
-  take: {api_key: $.key}
+  fields: {api_key: $.key}
   handle: $.id
 list:
   url: https://api.example/keys
   items: $.data[*]
   label: $.name
   handle: $.id
-prove:
+verify:
   url: https://api.example/me
   headers: {Authorization: "Bearer {key.api_key}"}
 revoke:
@@ -32,41 +32,41 @@ def faults(text, *, whole=True):
     return str(caught.value).splitlines()
 
 
-def test_a_recipe_says_what_to_send_and_what_comes_back():
+def test_a_recipe_has_requests_and_json_paths():
     recipe = parse(WHOLE, source="own.yaml", whole=True)
-    assert list(recipe.requests) == ["create", "list", "prove", "revoke"]
-    assert recipe.places("admin") == {"api_key"}
+    assert list(recipe.requests) == ["create", "list", "verify", "revoke"]
+    assert recipe.keys_of("admin") == {"api_key"}
     assert recipe.create.body == {"name": "{label}"}
     assert recipe.create.method == "POST"
-    assert recipe.create.take["api_key"].findall({"key": "k"}) == ["k"]
-    assert recipe.prove.refused == (401, 403)
+    assert recipe.create.fields["api_key"].findall({"key": "k"}) == ["k"]
+    assert recipe.verify.rejected_status == (401, 403)
     assert recipe.create.succeeds(299)
     assert not recipe.create.succeeds(300)
 
 
-def test_the_statuses_that_are_expected_are_those_that_are_said():
-    recipe = parse(WHOLE.replace("take:", "expect: [201]\n  take:"), source="own.yaml", whole=True)
+def test_expected_status_replaces_the_default():
+    recipe = parse(WHOLE.replace("fields:", "expected_status: [201]\n  fields:"), source="own.yaml", whole=True)
     assert recipe.create.succeeds(201)
     assert not recipe.create.succeeds(200)
 
 
-def test_a_recipe_may_do_without_a_list():
-    recipe = parse(WHOLE[: WHOLE.index("list:")] + WHOLE[WHOLE.index("prove:") :], source="own.yaml", whole=True)
-    assert recipe.to_prove.requests == {"prove": recipe.prove}
+def test_list_is_optional():
+    recipe = parse(WHOLE[: WHOLE.index("list:")] + WHOLE[WHOLE.index("verify:") :], source="own.yaml", whole=True)
+    assert recipe.verification.requests == {"verify": recipe.verify}
 
 
-def test_to_prove_alone_a_recipe_needs_no_more_than_that():
-    recipe = parse("prove: {url: https://api.example/me}", source="own.yaml", whole=False)
-    assert list(recipe.requests) == ["prove"]
+def test_a_recipe_for_verification_needs_only_verify():
+    recipe = parse("verify: {url: https://api.example/me}", source="own.yaml", whole=False)
+    assert list(recipe.requests) == ["verify"]
     assert faults("insecure: true", whole=False) == [
-        "own.yaml:1: prove: missing; expected a mapping; without it no key can be rotated"
+        "own.yaml:1: verify: missing; expected a mapping; a rotation needs this request"
     ]
 
 
-def test_what_is_missing_is_told_at_once():
+def test_all_missing_requests_are_reported_together():
     assert [fault.split(";")[0] for fault in faults("insecure: true")] == [
         "own.yaml:1: create: missing",
-        "own.yaml:1: prove: missing",
+        "own.yaml:1: verify: missing",
         "own.yaml:1: revoke: missing",
     ]
 
@@ -78,62 +78,62 @@ def test_what_is_missing_is_told_at_once():
         (
             "https://api.example/me",
             "ftp://api.example",
-            "own.yaml:13: prove.url: expected a URL that begins with `https://`, `http://` or `{…}`, without a user",
+            "own.yaml:13: verify.url: expected a URL that begins with `https://`, `http://` or `{…}`, without a user",
         ),
         (
             "https://api.example/me",
             "https://user@api.example",
-            "own.yaml:13: prove.url: expected a URL that begins with `https://`, `http://` or `{…}`, without a user",
+            "own.yaml:13: verify.url: expected a URL that begins with `https://`, `http://` or `{…}`, without a user",
         ),
-        ('\'{"name": ', "'{name: ", "own.yaml:4: create.body: expected a text in JSON, quoted, which this is not"),
+        ('\'{"name": ', "'{name: ", "own.yaml:4: create.body: expected JSON in quotes, which this is not"),
         (
             "$.key",
             "$..",
-            "own.yaml:5: create.take.api_key: expected a JSONPath such as `$.data.id`, of RFC 9535, which this is not",
+            "own.yaml:5: create.fields.api_key: expected a JSONPath such as `$.data.id`, of RFC 9535, which this is not",
         ),
         (
             "{api_key: $.key}",
             "{}",
-            "own.yaml:5: create.take: it takes nothing from the answer; say which key of the secret is where",
+            "own.yaml:5: create.fields: empty; name the keys of the secret, with their JSONPaths in the response",
         ),
         (
             "/{handle}",
             "/{handel}",
-            "own.yaml:15: revoke: {handel} is not known here; there are {admin.…}, {handle}, {key.…}, {secret.…}",
+            "own.yaml:15: revoke: unknown placeholder {handel}; the placeholders here are {admin.…}, {handle}, {key.…}, {secret.…}",
         ),
         (
             "{admin.api_key}",
             "{admin}",
-            "own.yaml:1: create: {admin} is not known here; there are {admin.…}, {id}, {label}, {secret.…}",
+            "own.yaml:1: create: unknown placeholder {admin}; the placeholders here are {admin.…}, {id}, {label}, {secret.…}",
         ),
         (
             "/keys/{handle}",
             "/keys/{handle}/{key.other}",
-            "own.yaml:15: revoke: {key.other} is not among `take`; it is known only of what is taken from the answer",
+            "own.yaml:15: revoke: unknown placeholder {key.other}: `create.fields` has no other; use a key of `create.fields`",
         ),
         (
             '"{label}"',
             '"x"',
             (
-                "own.yaml:1: create: nothing in it is {label}, by which `list` finds what a killed try left; "
-                "put {label} into the new key's name"
+                "own.yaml:1: create: no {label} in the request; "
+                "put {label} into the new key's name, so that `list` finds the key of an interrupted attempt"
             ),
         ),
         (
             "  handle: $.id\nlist",
             "list",
             (
-                "own.yaml:1: create.handle: missing, and revoke wants {handle}; "
-                "say where the answer has what the API calls the new key"
+                "own.yaml:1: create.handle: missing; `revoke` uses {handle}; "
+                "set it to the JSONPath of the new key's id in the response"
             ),
         ),
         (
             "/{handle}",
             "?key={key.api_key}",
-            "own.yaml:15: revoke: nothing in it is {handle}, which is all that `list` tells of a key; revoke by it",
+            "own.yaml:15: revoke: no {handle} in the request; use {handle}, the only thing that `list` returns of a key",
         ),
     ],
 )
-def test_what_is_wrong_is_told_by_its_line(here, instead, fault):
+def test_problems_are_reported_by_line(here, instead, fault):
     assert here in WHOLE
     assert fault in faults(WHOLE.replace(here, instead, 1))

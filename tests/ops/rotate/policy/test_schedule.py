@@ -6,10 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.config.grammar.rotation import InVault
+from lessee.config.grammar.rotation import VaultValues
 from lessee.config.time_windows import DAY, HOUR, WEEK, spans
 from lessee.ops.rotate.policy.journal import Journal
-from lessee.ops.rotate.policy.schedule import Schedule, due_at, first_at, opening, pause, refusal, schedule
+from lessee.ops.rotate.policy.schedule import (
+    Schedule,
+    due_at,
+    first_due_at,
+    next_window,
+    period_error,
+    retry_delay,
+    schedule_of,
+)
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 TIMES = st.sampled_from(["00:00", "02:30", "04:00", "22:00", "23:59", "24:00"])
@@ -21,7 +29,7 @@ def at(text):
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
-def spelled(moment):
+def weekday_time(moment):
     return datetime.fromtimestamp(moment, UTC).strftime("%a %H:%M").lower()
 
 
@@ -46,13 +54,13 @@ def spelled(moment):
         ("wed 24:00-01:00", "2026-03-04T12:00", "thu 00:00"),
     ],
 )
-def test_a_window_opens_when_it_says(window, moment, opens):
-    assert spelled(opening(Schedule(1.0, windows=spans([window])), at(moment))) == opens
+def test_a_window_opens_at_its_time(window, moment, opens):
+    assert weekday_time(next_window(Schedule(1.0, windows=spans([window])), at(moment))) == opens
 
 
 @given(days=st.sets(st.sampled_from(DAYS), min_size=1), begins=TIMES, ends=TIMES, moment=MOMENTS, part=DRAWS)
-def test_what_opens_is_the_first_moment_that_lies_in_a_window(days, begins, ends, moment, part):
-    said = Schedule(1.0, windows=spans([f"{','.join(days)} {begins}-{ends}"]))
+def test_the_next_window_is_the_first_time_in_a_window(days, begins, ends, moment, part):
+    schedule = Schedule(1.0, windows=spans([f"{','.join(days)} {begins}-{ends}"]))
 
     def is_open(when):
         when = datetime.fromtimestamp(when, UTC)
@@ -63,78 +71,78 @@ def test_what_opens_is_the_first_moment_that_lies_in_a_window(days, begins, ends
             first <= minute + 1440 * back < last and DAYS[(when.weekday() - back) % 7] in days for back in range(3)
         )
 
-    opens = opening(said, moment)
+    opens = next_window(schedule, moment)
     assert moment <= opens < moment + WEEK
     assert is_open(opens)
     for tried in (moment, moment + (opens - moment) * part // 1, opens - 1.0):
         assert not moment <= tried < opens or not is_open(tried)
 
 
-def test_who_has_no_window_may_begin_at_any_moment():
-    assert opening(Schedule(1.0), 7.0) == 7.0
-    assert opening(Schedule(1.0, windows=spans(["02:00-04:00"])), float("inf")) == float("inf")
+def test_without_windows_any_time_is_allowed():
+    assert next_window(Schedule(1.0), 7.0) == 7.0
+    assert next_window(Schedule(1.0, windows=spans(["02:00-04:00"])), float("inf")) == float("inf")
 
 
 @given(last=MOMENTS, draw=DRAWS)
-def test_the_next_is_due_a_period_and_a_part_of_the_jitter_later(last, draw):
+def test_the_next_rotation_is_due_after_its_period_and_jitter(last, draw):
     assert due_at(Schedule(DAY, HOUR), last, draw) == last + DAY + HOUR * draw
 
 
 @given(last=MOMENTS, draw=DRAWS, jitter=st.sampled_from([0.0, 60.0, HOUR, DAY]))
-def test_with_windows_it_comes_in_one_and_by_no_more_than_the_jitter_too_soon_or_too_late(last, draw, jitter):
-    said = Schedule(DAY, jitter, spans(["02:00-04:00"]))
-    due = due_at(said, last, draw)
-    assert opening(said, due) == due
-    assert last + DAY - min(jitter, DAY / 2) <= due <= opening(said, last + DAY) + jitter
+def test_a_due_time_lies_in_a_window_and_within_the_jitter(last, draw, jitter):
+    schedule = Schedule(DAY, jitter, spans(["02:00-04:00"]))
+    due = due_at(schedule, last, draw)
+    assert next_window(schedule, due) == due
+    assert last + DAY - min(jitter, DAY / 2) <= due <= next_window(schedule, last + DAY) + jitter
 
 
 @given(draws=st.lists(DRAWS, min_size=50, max_size=50))
-def test_a_nightly_rotation_leaves_out_no_night(draws):
-    said, last = Schedule(DAY, HOUR, spans(["02:00-04:00"])), at("2026-03-03T03:00")
+def test_a_nightly_rotation_skips_no_night(draws):
+    schedule, last = Schedule(DAY, HOUR, spans(["02:00-04:00"])), at("2026-03-03T03:00")
     for draw in draws:
         # It is published somewhat later than it begins, also after the window's end.
-        due = due_at(said, last, draw) + 20.0
+        due = due_at(schedule, last, draw) + 20.0
         assert due // DAY == last // DAY + 1
         last = due
 
 
-def test_what_nobody_rotates_by_the_clock_is_never_due():
-    said = Schedule(None, 0.0)
-    assert due_at(said, 1.0, 0.5) == first_at(said, 1.0, 0.5) == float("inf")
-    assert refusal(said, Journal(propagations=(9.0,))) == ""
+def test_a_target_without_a_period_is_never_due():
+    schedule = Schedule(None, 0.0)
+    assert due_at(schedule, 1.0, 0.5) == first_due_at(schedule, 1.0, 0.5) == float("inf")
+    assert period_error(schedule, Journal(propagation_times=(9.0,))) == ""
 
 
 @given(seen=MOMENTS, draw=DRAWS)
-def test_one_that_was_never_rotated_is_due_within_a_minute_or_when_its_window_opens(seen, draw):
-    assert seen <= first_at(Schedule(DAY, HOUR), seen, draw) <= seen + 60.0
-    assert seen <= first_at(Schedule(DAY, 10.0), seen, draw) <= seen + 10.0
+def test_the_first_rotation_is_due_within_a_minute_or_in_the_next_window(seen, draw):
+    assert seen <= first_due_at(Schedule(DAY, HOUR), seen, draw) <= seen + 60.0
+    assert seen <= first_due_at(Schedule(DAY, 10.0), seen, draw) <= seen + 10.0
     windows = Schedule(DAY, HOUR, spans(["02:00-04:00"]))
-    assert opening(windows, seen) <= first_at(windows, seen, draw) <= opening(windows, seen + 60.0)
+    assert next_window(windows, seen) <= first_due_at(windows, seen, draw) <= next_window(windows, seen + 60.0)
 
 
 @given(failures=st.integers(0, 10**6), draw=DRAWS)
-def test_after_failures_it_waits_longer_and_longer_but_an_hour_at_most(failures, draw):
+def test_the_retry_delay_doubles_up_to_an_hour(failures, draw):
     bound = min(HOUR, 60.0 * 2 ** min(max(0, failures - 1), 20))
-    assert bound / 2 <= pause(Schedule(30 * DAY), failures, draw) <= bound
-    assert pause(Schedule(None), failures, draw) <= HOUR
-    assert pause(Schedule(600.0), failures, draw) <= 60.0
-    assert pause(Schedule(10.0), failures, draw) <= 1.0
+    assert bound / 2 <= retry_delay(Schedule(30 * DAY), failures, draw) <= bound
+    assert retry_delay(Schedule(None), failures, draw) <= HOUR
+    assert retry_delay(Schedule(600.0), failures, draw) <= 60.0
+    assert retry_delay(Schedule(10.0), failures, draw) <= 1.0
 
 
 @pytest.mark.parametrize(
     ("every", "jitter", "expected"),
     [("1d", None, HOUR), ("1h", None, 360.0), ("1h", 5.0, 5.0), ("1h", 0.0, 0.0), (None, None, 0.0)],
 )
-def test_jitter_is_a_tenth_of_the_period_and_an_hour_at_most(every, jitter, expected):
+def test_the_default_jitter_is_a_tenth_of_the_period_and_at_most_an_hour(every, jitter, expected):
     seconds = {"1d": DAY, "1h": HOUR, None: None}[every]
-    said = InVault(secret="app/one", every=seconds, jitter=jitter, windows=("02:00-04:00",))
-    assert schedule(said) == Schedule(seconds, expected, spans(["02:00-04:00"]))
+    config = VaultValues(secret="app/one", rotation_period=seconds, jitter=jitter, rotation_windows=("02:00-04:00",))
+    assert schedule_of(config) == Schedule(seconds, expected, spans(["02:00-04:00"]))
 
 
-def test_a_period_shorter_than_what_the_apps_take_is_refused_with_both_figures():
-    said = Schedule(90.0)
-    assert refusal(said, Journal()) == ""
-    assert refusal(said, Journal(propagations=(90.0, 1.0))) == ""
-    text = refusal(said, Journal(propagations=(1.0, 91.26, 2.0)))
+def test_a_period_shorter_than_the_propagation_time_is_an_error():
+    schedule = Schedule(90.0)
+    assert period_error(schedule, Journal()) == ""
+    assert period_error(schedule, Journal(propagation_times=(90.0, 1.0))) == ""
+    text = period_error(schedule, Journal(propagation_times=(1.0, 91.26, 2.0)))
     assert "91.3 s" in text
     assert "90s" in text

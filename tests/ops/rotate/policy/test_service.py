@@ -1,4 +1,4 @@
-"""What the rotation service does next."""
+"""The decisions of the rotation service."""
 
 import pytest
 from hypothesis import given, settings
@@ -9,13 +9,13 @@ from lessee.core.consumers import Consumer
 from lessee.core.immutable import replace
 from lessee.ops.rotate.policy import service_state as s
 from lessee.ops.rotate.policy.journal import Journal, Step
-from lessee.ops.rotate.policy.service import AT_ONCE, BUSY, LOOK
+from lessee.ops.rotate.policy.service import BUSY_RETRY_DELAY, CHECK_INTERVAL, MAX_CONCURRENT_ROTATIONS
 from lessee.ops.rotate.policy.status_view import status
-from support.models.rotation_service import SECRET, Driven, Machine, plan
+from support.models.rotation_service import SECRET, ServiceDriver, SimulatedService, target
 
 NOW = 1_000_000.0
 ROTATED = Journal(rotated_at=NOW - 10.0, count=3)
-NOT_NOW = plan(HOUR)
+NOT_NOW = target(HOUR)
 CREATED = Journal(step=Step.CREATED, started_at=NOW - 5.0, pending={"password": "canary"})
 
 
@@ -24,497 +24,516 @@ def published(ago=0.0, **changes):
     return Journal(step=Step.PUBLISHED, published_version=7, **moments, **changes)
 
 
-def told_of(driven):
-    return status(driven.state, driven.now, environment="testing", trouble=None)
+def status_of(service):
+    return status(service.state, service.now, environment="testing", reload_error=None)
 
 
-def test_it_looks_first_and_does_nothing_before_it_knows():
-    driven = Driven()
-    assert driven.tell(s.Configured({"one": plan(10.0), "two": NOT_NOW})) == [s.Look(("one", "two"), {"one", "two"})]
-    assert driven.tick(100.0) == []
-    assert not told_of(driven)["ready"]
-    assert driven.look(one=Journal(rotated_at=1.0), two=ROTATED) == [
-        s.Rotate("one", 1.0, open_only=False),
-        s.Look(("one", "two"), frozenset()),
+def test_journals_are_read_before_anything_is_rotated():
+    service = ServiceDriver()
+    assert service.send(s.Configured({"one": target(10.0), "two": NOT_NOW})) == [
+        s.ReadJournals(("one", "two"), {"one", "two"})
     ]
-    assert told_of(driven)["ready"]
+    assert service.tick(100.0) == []
+    assert not status_of(service)["ready"]
+    assert service.read_journals(one=Journal(rotated_at=1.0), two=ROTATED) == [
+        s.Rotate("one", 1.0, finish_only=False),
+        s.ReadJournals(("one", "two"), frozenset()),
+    ]
+    assert status_of(service)["ready"]
 
 
-def test_what_is_missed_many_times_is_made_up_for_once():
-    driven = Driven(one=plan(HOUR))
-    assert driven.look(one=Journal(rotated_at=NOW - 100 * HOUR)) == [s.Rotate("one", NOW - 100 * HOUR, open_only=False)]
-    assert driven.tell(s.Ended("one", Journal(rotated_at=NOW))) == []
-    assert driven.state.targets["one"].at == NOW + HOUR
+def test_a_target_overdue_by_many_periods_is_rotated_once():
+    service = ServiceDriver(one=target(HOUR))
+    assert service.read_journals(one=Journal(rotated_at=NOW - 100 * HOUR)) == [
+        s.Rotate("one", NOW - 100 * HOUR, finish_only=False)
+    ]
+    assert service.send(s.RotationEnded("one", Journal(rotated_at=NOW))) == []
+    assert service.state.targets["one"].next_action_at == NOW + HOUR
 
 
-def test_one_that_was_never_rotated_is_so_within_a_minute():
-    world = Machine(one=plan(DAY, jitter=HOUR))
-    world.run(NOW + 61.0)
-    assert len(world.at["one"]) == 1
+def test_a_new_target_is_rotated_within_a_minute():
+    simulation = SimulatedService(one=target(DAY, jitter=HOUR))
+    simulation.run(NOW + 61.0)
+    assert len(simulation.rotated_at["one"]) == 1
 
 
-def test_what_was_begun_is_finished_at_once_whatever_the_windows_say():
-    driven = Driven(one=plan(DAY, windows=["mon 02:00-02:01"]), two=plan(DAY, windows=["mon 02:00-02:01"]))
-    commands = driven.look(one=CREATED, two=Journal())
-    assert commands == [s.Rotate("one", 0.0, open_only=True)]
-    assert driven.target().journal.pending == {}  # A value is nothing that it needs.
+def test_an_open_rotation_is_finished_outside_its_windows():
+    service = ServiceDriver(one=target(DAY, windows=["mon 02:00-02:01"]), two=target(DAY, windows=["mon 02:00-02:01"]))
+    commands = service.read_journals(one=CREATED, two=Journal())
+    assert commands == [s.Rotate("one", 0.0, finish_only=True)]
+    assert service.target().journal.pending == {}  # The service needs no value.
 
 
-def test_outside_its_windows_nothing_is_begun_though_it_is_overdue():
+def test_an_overdue_target_waits_for_its_window():
     # A Monday, 13:46:40.
-    driven = Driven(one=plan(DAY, windows=["02:00-04:00"]))
-    assert driven.look(one=Journal(rotated_at=NOW - 9 * DAY)) == []
+    service = ServiceDriver(one=target(DAY, windows=["02:00-04:00"]))
+    assert service.read_journals(one=Journal(rotated_at=NOW - 9 * DAY)) == []
     opens = NOW - NOW % DAY + DAY + 2 * HOUR
-    assert driven.state.work_at == opens
-    driven.now = opens
-    assert s.Rotate("one", NOW - 9 * DAY, open_only=False) in driven.tick()
+    assert service.state.next_work_at == opens
+    service.now = opens
+    assert s.Rotate("one", NOW - 9 * DAY, finish_only=False) in service.tick()
 
 
-def test_who_had_no_turn_before_his_window_closed_waits_for_the_next():
+def test_a_target_that_missed_its_window_waits_for_the_next():
     windows = ["02:00-04:00"]
-    driven = Driven(**{name: plan(DAY, windows=windows) for name in ("one", "two", "three")})
+    service = ServiceDriver(**{name: target(DAY, windows=windows) for name in ("one", "two", "three")})
     journals = dict.fromkeys(("one", "two", "three"), Journal(rotated_at=NOW - 9 * DAY))
-    driven.now = NOW - NOW % DAY + DAY + 3 * HOUR
-    assert len(driven.look(**journals)) == AT_ONCE + 1
-    driven.tell(s.Failed("one", "no"), after=2 * HOUR)
-    assert driven.state.rotating == {"three"}
-    assert driven.target("two").at < driven.now
+    service.now = NOW - NOW % DAY + DAY + 3 * HOUR
+    assert len(service.read_journals(**journals)) == MAX_CONCURRENT_ROTATIONS + 1
+    service.send(s.RotationFailed("one", "no"), after=2 * HOUR)
+    assert service.state.rotating == {"three"}
+    assert service.target("two").next_action_at < service.now
 
 
-def test_no_more_than_two_are_under_way_and_those_that_wait_longest_come_first():
+def test_at_most_two_rotations_run_and_the_longest_due_is_first():
     names = ("a", "b", "c", "d")
-    driven = Driven(**{name: plan(HOUR) for name in names})
+    service = ServiceDriver(**{name: target(HOUR) for name in names})
     moments = {"a": 5.0, "b": 4.0, "c": 3.0}
     journals = {name: Journal(rotated_at=NOW - moment * HOUR) for name, moment in moments.items()}
-    commands = driven.look(**journals, d=CREATED)
+    commands = service.read_journals(**journals, d=CREATED)
     assert [command.target for command in commands] == ["d", "a"]
-    assert [command.target for command in driven.tell(s.Ended("d", ROTATED))] == ["b"]
-    assert [command.target for command in driven.tell(s.Ended("a", ROTATED))] == ["c"]
+    assert [command.target for command in service.send(s.RotationEnded("d", ROTATED))] == ["b"]
+    assert [command.target for command in service.send(s.RotationEnded("a", ROTATED))] == ["c"]
 
 
-def test_none_is_under_way_twice_though_it_is_taken_out_and_put_in_again():
-    driven = Driven(one=plan(1.0))
-    driven.look(one=Journal(rotated_at=1.0))
-    driven.tell(s.Configured({}))
-    assert driven.tick(1.0) == []
-    commands = driven.tell(s.Configured({"one": plan(1.0)}))
-    assert commands == [s.Look(("one",), {"one"})]
-    assert driven.look(one=Journal(rotated_at=1.0)) == []
-    assert driven.tell(s.RotationBusy("one")) == [s.Look(("one",), {"one"})]
-    assert driven.look(one=Journal(rotated_at=1.0)) == [s.Rotate("one", 1.0, open_only=False)]
+def test_a_target_removed_and_added_again_is_not_rotated_twice():
+    service = ServiceDriver(one=target(1.0))
+    service.read_journals(one=Journal(rotated_at=1.0))
+    service.send(s.Configured({}))
+    assert service.tick(1.0) == []
+    commands = service.send(s.Configured({"one": target(1.0)}))
+    assert commands == [s.ReadJournals(("one",), {"one"})]
+    assert service.read_journals(one=Journal(rotated_at=1.0)) == []
+    assert service.send(s.RotationBusy("one")) == [s.ReadJournals(("one",), {"one"})]
+    assert service.read_journals(one=Journal(rotated_at=1.0)) == [s.Rotate("one", 1.0, finish_only=False)]
 
 
 @pytest.mark.parametrize(
-    "event", [s.Ended("gone", ROTATED), s.Failed("gone", "no"), s.Failed("gone", "no", ROTATED), s.RotationBusy("gone")]
+    "event",
+    [
+        s.RotationEnded("gone", ROTATED),
+        s.RotationFailed("gone", "no"),
+        s.RotationFailed("gone", "no", ROTATED),
+        s.RotationBusy("gone"),
+    ],
 )
-def test_what_comes_of_a_target_that_is_no_more_is_nothing(event):
-    driven = Driven(one=NOT_NOW)
-    driven.look(one=ROTATED)
-    assert driven.tell(event) == []
-    assert driven.state.targets.keys() == {"one"}
+def test_results_of_removed_targets_are_ignored(event):
+    service = ServiceDriver(one=NOT_NOW)
+    service.read_journals(one=ROTATED)
+    assert service.send(event) == []
+    assert service.state.targets.keys() == {"one"}
 
 
 # Consumers.
 
 
-def test_one_that_waits_for_its_consumers_blocks_no_other_and_is_asked_for_fast_at_first():
-    driven = Driven(one=plan(HOUR, consumers=["simba"]), two=plan(HOUR), three=plan(HOUR))
+def test_a_wait_for_consumers_blocks_no_other_target():
+    service = ServiceDriver(one=target(HOUR, consumers=["simba"]), two=target(HOUR), three=target(HOUR))
     journals = dict.fromkeys(("two", "three"), Journal(rotated_at=1.0))
-    commands = driven.look(one=published(), **journals)
-    assert commands == [s.Ask(), s.Rotate("three", 1.0, open_only=False), s.Rotate("two", 1.0, open_only=False)]
-    assert driven.tell(s.Asked(())) == []
-    assert driven.state.work_at == NOW + 0.1
-    assert driven.tick(0.1) == [s.Ask()]
-    assert driven.tick(0.1) == []
-    assert driven.tell(s.Asked((Consumer("simba", "host-1", {SECRET: 6}),))) == [s.Ask()]
-    assert told_of(driven)["targets"]["one"]["missing"] == ["simba/host-1"]
-    driven.tell(s.Ended("two", ROTATED))
-    commands = driven.tell(s.Asked((Consumer("simba", "host-1", {SECRET: 7}),)))
-    assert commands == [s.Rotate("one", NOW, open_only=True)]
+    commands = service.read_journals(one=published(), **journals)
+    assert commands == [
+        s.ReadConfirmations(),
+        s.Rotate("three", 1.0, finish_only=False),
+        s.Rotate("two", 1.0, finish_only=False),
+    ]
+    assert service.send(s.ConfirmationsRead(())) == []
+    assert service.state.next_work_at == NOW + 0.1
+    assert service.tick(0.1) == [s.ReadConfirmations()]
+    assert service.tick(0.1) == []
+    assert service.send(s.ConfirmationsRead((Consumer("simba", "host-1", {SECRET: 6}),))) == [s.ReadConfirmations()]
+    assert status_of(service)["targets"]["one"]["unconfirmed_consumers"] == ["simba/host-1"]
+    service.send(s.RotationEnded("two", ROTATED))
+    commands = service.send(s.ConfirmationsRead((Consumer("simba", "host-1", {SECRET: 7}),)))
+    assert commands == [s.Rotate("one", NOW, finish_only=True)]
 
 
-def test_where_nobody_could_be_known_before_the_whole_time_is_waited():
-    driven = Driven(one=plan(HOUR, within=60.0))
-    driven.look(one=published(announced=False))
-    assert driven.tell(s.Asked((Consumer("simba", "host-1", {SECRET: 7}),))) == []
-    assert s.Rotate("one", NOW, open_only=True) in driven.tick(60.0)
+def test_unknown_consumers_get_the_whole_confirmation_timeout():
+    service = ServiceDriver(one=target(HOUR, confirmation_timeout=60.0))
+    service.read_journals(one=published(consumers_known=False))
+    assert service.send(s.ConfirmationsRead((Consumer("simba", "host-1", {SECRET: 7}),))) == []
+    assert s.Rotate("one", NOW, finish_only=True) in service.tick(60.0)
 
 
 @pytest.mark.parametrize(("ago", "often"), [(1.0, 0.1), (10.0, 1.0), (100.0, 5.0)])
-def test_the_longer_it_waits_the_less_often_it_asks(ago, often):
-    driven = Driven(one=NOT_NOW)
-    assert driven.look(one=published(ago)) == [s.Ask()]
-    driven.tell(s.Asked(()))
-    assert driven.state.work_at == NOW + often
+def test_confirmations_are_polled_less_often_over_time(ago, often):
+    service = ServiceDriver(one=NOT_NOW)
+    assert service.read_journals(one=published(ago)) == [s.ReadConfirmations()]
+    service.send(s.ConfirmationsRead(()))
+    assert service.state.next_work_at == NOW + often
 
 
-def test_those_who_do_not_confirm_are_waited_for_no_longer_than_is_said():
-    driven = Driven(one=plan(HOUR, within=60.0))
-    driven.look(one=published())
-    driven.tell(s.Asked((Consumer("simba", "host-1", {SECRET: 6}),)))
-    commands = driven.tick(60.0)
-    assert s.Rotate("one", NOW, open_only=True) in commands
-    assert told_of(driven)["targets"]["one"]["missing"] == ["simba/host-1"]
-    driven.tell(s.Ended("one", Journal(rotated_at=NOW, missing=("simba/host-1",))))
-    assert told_of(driven)["targets"]["one"]["missing"] == ["simba/host-1"]
+def test_unconfirmed_consumers_are_waited_for_until_the_timeout():
+    service = ServiceDriver(one=target(HOUR, confirmation_timeout=60.0))
+    service.read_journals(one=published())
+    service.send(s.ConfirmationsRead((Consumer("simba", "host-1", {SECRET: 6}),)))
+    commands = service.tick(60.0)
+    assert s.Rotate("one", NOW, finish_only=True) in commands
+    assert status_of(service)["targets"]["one"]["unconfirmed_consumers"] == ["simba/host-1"]
+    service.send(s.RotationEnded("one", Journal(rotated_at=NOW, missing=("simba/host-1",))))
+    assert status_of(service)["targets"]["one"]["unconfirmed_consumers"] == ["simba/host-1"]
 
 
-def test_who_was_there_when_it_was_asked_and_is_not_when_it_is_retired_is_asked_again():
-    driven = Driven(one=NOT_NOW)
-    driven.look(one=published())
-    driven.tell(s.Asked((Consumer("simba", "host-1", {SECRET: 7}),)))
-    assert driven.state.rotating == {"one"}
-    assert driven.tell(s.Ended("one", published()), after=1.0) == [s.Ask()]
+def test_confirmations_are_read_again_after_a_rotation_that_still_waits():
+    service = ServiceDriver(one=NOT_NOW)
+    service.read_journals(one=published())
+    service.send(s.ConfirmationsRead((Consumer("simba", "host-1", {SECRET: 7}),)))
+    assert service.state.rotating == {"one"}
+    assert service.send(s.RotationEnded("one", published()), after=1.0) == [s.ReadConfirmations()]
 
 
-def test_what_is_kept_is_removed_when_its_time_is_over_and_else_when_there_is_a_new_one():
-    keeping = Journal(step=Step.KEEPING, rotated_at=NOW - 1.0, keep_until=NOW + 60.0)
-    driven = Driven(one=plan(HOUR), two=plan(30.0), three=plan())
-    assert driven.look(one=keeping, two=keeping, three=keeping) == []
-    assert driven.tick(29.0) == [s.Rotate("two", NOW - 1.0, open_only=False)]
-    commands = driven.tick(31.0)
-    assert s.Rotate("one", NOW - 1.0, open_only=True) in commands
-    driven.tell(s.Ended("one", ROTATED))
-    assert driven.state.rotating == {"two", "three"}
+def test_disabled_credentials_are_deleted_after_their_delay_or_before_a_rotation():
+    retaining = Journal(step=Step.RETAINING, rotated_at=NOW - 1.0, delete_at=NOW + 60.0)
+    service = ServiceDriver(one=target(HOUR), two=target(30.0), three=target())
+    assert service.read_journals(one=retaining, two=retaining, three=retaining) == []
+    assert service.tick(29.0) == [s.Rotate("two", NOW - 1.0, finish_only=False)]
+    commands = service.tick(31.0)
+    assert s.Rotate("one", NOW - 1.0, finish_only=True) in commands
+    service.send(s.RotationEnded("one", ROTATED))
+    assert service.state.rotating == {"two", "three"}
 
 
-def test_a_period_shorter_than_the_measured_time_is_refused_and_told_once():
-    driven = Driven(one=plan(60.0), two=plan(60.0))
-    slow = Journal(rotated_at=NOW - DAY, propagations=(61.0,))
-    assert driven.look(one=slow, two=published(100.0, propagations=(61.0,))) == [s.Ask()]
-    driven.look(one=slow)
-    assert driven.events() == ["period too short"] * 2
-    [first, second] = told_of(driven)["problems"]
+def test_a_period_shorter_than_the_propagation_time_is_logged_once():
+    service = ServiceDriver(one=target(60.0), two=target(60.0))
+    slow = Journal(rotated_at=NOW - DAY, propagation_times=(61.0,))
+    assert service.read_journals(one=slow, two=published(100.0, propagation_times=(61.0,))) == [s.ReadConfirmations()]
+    service.read_journals(one=slow)
+    assert service.logged_events() == ["rotation period too short"] * 2
+    [first, second] = status_of(service)["problems"]
     assert "61.0 s" in first
     assert "1m" in second
-    assert told_of(driven)["targets"]["one"]["next"] is None
-    # What has begun is brought to its end all the same.
-    driven.tell(s.Asked((Consumer("simba", "host-1", {SECRET: 7}),)))
-    assert driven.state.rotating == {"two"}
-    commands = driven.tell(s.Configured({"one": plan(120.0), "two": plan(60.0)}))
-    assert s.Rotate("one", NOW - DAY, open_only=False) in commands
+    assert status_of(service)["targets"]["one"]["next_rotation_at"] is None
+    # An open rotation is finished nevertheless.
+    service.send(s.ConfirmationsRead((Consumer("simba", "host-1", {SECRET: 7}),)))
+    assert service.state.rotating == {"two"}
+    commands = service.send(s.Configured({"one": target(120.0), "two": target(60.0)}))
+    assert s.Rotate("one", NOW - DAY, finish_only=False) in commands
 
 
 # Failures.
 
 
-def test_after_three_failures_in_a_row_a_person_hears_of_it_once():
-    driven = Driven(one=plan(DAY))
-    driven.look(one=Journal(rotated_at=1.0))
-    for expected in ("rotation is tried again", "rotation is tried again", "rotation keeps failing"):
-        assert told_of(driven)["fresh"]
-        driven.tell(s.Failed("one", "refused", Journal(rotated_at=1.0, failures=1)))
-        assert driven.events() == [expected]
-        driven.now = driven.target().again_at
-        driven.tick()
-        assert driven.state.rotating == {"one"}
-    assert told_of(driven)["problems"] == ["one: 3 failures in a row; the old credential stays valid: refused"]
-    driven.tell(s.Failed("one", "refused"))
-    assert driven.events() == ["rotation is tried again"]
-    driven.now = driven.target().again_at
-    driven.tick()
-    driven.tell(s.Ended("one", Journal(rotated_at=driven.now)))
-    assert told_of(driven)["fresh"]
-    assert driven.target().failures == 0
+def test_after_three_consecutive_failures_an_error_is_logged_once():
+    service = ServiceDriver(one=target(DAY))
+    service.read_journals(one=Journal(rotated_at=1.0))
+    for expected in ("rotation retry scheduled", "rotation retry scheduled", "rotation failed repeatedly"):
+        assert status_of(service)["fresh"]
+        service.send(s.RotationFailed("one", "refused", Journal(rotated_at=1.0, failures=1)))
+        assert service.logged_events() == [expected]
+        service.now = service.target().next_retry_at
+        service.tick()
+        assert service.state.rotating == {"one"}
+    assert status_of(service)["problems"] == ["one: 3 consecutive failures; the old credential stays valid: refused"]
+    service.send(s.RotationFailed("one", "refused"))
+    assert service.logged_events() == ["rotation retry scheduled"]
+    service.now = service.target().next_retry_at
+    service.tick()
+    service.send(s.RotationEnded("one", Journal(rotated_at=service.now)))
+    assert status_of(service)["fresh"]
+    assert service.target().failures == 0
 
 
-def test_what_has_begun_is_tried_again_each_minute_however_often_it_failed():
-    driven = Driven(one=plan(30 * DAY))
-    driven.look(one=CREATED)
+def test_an_open_rotation_is_retried_every_minute():
+    service = ServiceDriver(one=target(30 * DAY))
+    service.read_journals(one=CREATED)
     for _ in range(20):
-        driven.tell(s.Failed("one", "refused", CREATED))
-        assert driven.target().again_at <= driven.now + 60.0
-        driven.now = driven.target().again_at
-        driven.tick()
-        assert driven.state.rotating == {"one"}
+        service.send(s.RotationFailed("one", "refused", CREATED))
+        assert service.target().next_retry_at <= service.now + 60.0
+        service.now = service.target().next_retry_at
+        service.tick()
+        assert service.state.rotating == {"one"}
 
 
-def test_failures_put_it_off_also_after_a_start_but_not_what_is_open():
+def test_failures_before_a_restart_delay_only_new_rotations():
     failed = {"failures": 2, "failed_at": NOW - 1.0, "error": "refused"}
-    driven = Driven(one=plan(DAY), two=plan(DAY))
-    commands = driven.look(
+    service = ServiceDriver(one=target(DAY), two=target(DAY))
+    commands = service.read_journals(
         one=Journal(rotated_at=1.0, **failed), two=Journal(step=Step.CREATED, started_at=NOW - 9.0, **failed)
     )
-    assert commands == [s.Rotate("two", 0.0, open_only=True)]
-    assert NOW + 58.0 < driven.state.targets["one"].at < NOW + 120.0
-    assert told_of(driven)["targets"]["one"]["failures"] == 2
+    assert commands == [s.Rotate("two", 0.0, finish_only=True)]
+    assert NOW + 58.0 < service.state.targets["one"].next_action_at < NOW + 120.0
+    assert status_of(service)["targets"]["one"]["consecutive_failures"] == 2
 
 
-def test_who_rotates_it_by_hand_ends_the_failures():
-    driven = Driven(one=plan(DAY))
-    driven.look(one=Journal(rotated_at=1.0))
-    driven.tell(s.Failed("one", "refused"))
-    driven.look(one=Journal(rotated_at=NOW + 1.0))
-    assert driven.target().failures == 0
-    assert driven.target().at == NOW + 1.0 + DAY
+def test_a_manual_rotation_resets_the_failures():
+    service = ServiceDriver(one=target(DAY))
+    service.read_journals(one=Journal(rotated_at=1.0))
+    service.send(s.RotationFailed("one", "refused"))
+    service.read_journals(one=Journal(rotated_at=NOW + 1.0))
+    assert service.target().failures == 0
+    assert service.target().next_action_at == NOW + 1.0 + DAY
 
 
-def test_an_edit_lets_what_failed_be_tried_at_once():
-    driven = Driven(one=plan(DAY))
-    driven.look(one=Journal(rotated_at=1.0))
-    assert driven.tell(s.Failed("one", "refused")) == []
-    commands = driven.tell(s.Configured({"one": plan(DAY)}))
-    assert s.Rotate("one", 1.0, open_only=False) in commands
+def test_a_new_configuration_retries_failed_targets_immediately():
+    service = ServiceDriver(one=target(DAY))
+    service.read_journals(one=Journal(rotated_at=1.0))
+    assert service.send(s.RotationFailed("one", "refused")) == []
+    commands = service.send(s.Configured({"one": target(DAY)}))
+    assert s.Rotate("one", 1.0, finish_only=False) in commands
 
 
-def test_where_another_is_at_it_that_is_no_failure():
-    driven = Driven(one=plan(DAY))
-    driven.look(one=Journal(rotated_at=1.0))
-    assert driven.tell(s.RotationBusy("one")) == []
-    assert driven.tick(BUSY) == [s.Rotate("one", 1.0, open_only=False)]
-    assert driven.target().failures == 0
-    assert driven.events() == []
+def test_a_target_that_another_rotator_rotates_is_not_a_failure():
+    service = ServiceDriver(one=target(DAY))
+    service.read_journals(one=Journal(rotated_at=1.0))
+    assert service.send(s.RotationBusy("one")) == []
+    assert service.tick(BUSY_RETRY_DELAY) == [s.Rotate("one", 1.0, finish_only=False)]
+    assert service.target().failures == 0
+    assert service.logged_events() == []
 
 
-def test_a_target_in_failure_holds_up_no_other():
-    world = Machine(one=plan(HOUR), two=plan(HOUR))
-    world.failing = lambda name, _now: "refused" if name == "one" else None
-    world.run(NOW + DAY)
-    assert len(world.at["two"]) >= 23
-    # A tenth of an hour is the longest wait.
-    assert 24 * 9 < len(world.at["one"]) < 24 * 30
-    assert [tell.event for _, tell in world.told].count("rotation keeps failing") == 1
+def test_a_failing_target_delays_no_other():
+    simulation = SimulatedService(one=target(HOUR), two=target(HOUR))
+    simulation.failure = lambda name, _now: "refused" if name == "one" else None
+    simulation.run(NOW + DAY)
+    assert len(simulation.rotated_at["two"]) >= 23
+    # The longest delay is a tenth of an hour.
+    assert 24 * 9 < len(simulation.rotated_at["one"]) < 24 * 30
+    assert [log.event for _, log in simulation.logged].count("rotation failed repeatedly") == 1
 
 
 # Vault.
 
 
-def test_while_vault_is_away_one_question_finds_out_whether_it_is_back():
-    driven = Driven(one=plan(HOUR))
-    driven.look(one=ROTATED)
-    driven.tick(LOOK)
-    assert driven.tell(s.VaultUnavailable("no answer")) == []
-    assert driven.events() == ["vault cannot be asked"]
-    assert not told_of(driven)["vault"]["reachable"]
+def test_in_an_outage_one_request_at_a_time_checks_vault():
+    service = ServiceDriver(one=target(HOUR))
+    service.read_journals(one=ROTATED)
+    service.tick(CHECK_INTERVAL)
+    assert service.send(s.VaultUnavailable("no answer")) == []
+    assert service.logged_events() == ["vault unavailable"]
+    assert not status_of(service)["vault"]["reachable"]
     for _ in range(20):
-        assert driven.state.wake_at <= driven.now + 50.0
-        driven.now = driven.state.wake_at
-        assert driven.tick() == [s.Look(("one",), frozenset())]
-        assert driven.tick() == []
-        assert driven.tell(s.VaultUnavailable("no answer")) == []
-    assert driven.events() == []
-    driven.now = max(driven.state.wake_at, NOW + 2 * HOUR)
-    driven.tick()
-    assert driven.look() == [s.Rotate("one", NOW - 10.0, open_only=False)]
-    assert driven.events() == ["vault can be asked again"]
-    assert told_of(driven)["fresh"]
+        assert service.state.wake_at <= service.now + 50.0
+        service.now = service.state.wake_at
+        assert service.tick() == [s.ReadJournals(("one",), frozenset())]
+        assert service.tick() == []
+        assert service.send(s.VaultUnavailable("no answer")) == []
+    assert service.logged_events() == []
+    service.now = max(service.state.wake_at, NOW + 2 * HOUR)
+    service.tick()
+    assert service.read_journals() == [s.Rotate("one", NOW - 10.0, finish_only=False)]
+    assert service.logged_events() == ["vault available"]
+    assert status_of(service)["fresh"]
 
 
-def test_who_asks_for_confirmations_finds_out_too():
-    driven = Driven(one=plan(HOUR))
-    driven.look(one=published())
-    driven.tell(s.VaultUnavailable("no answer"))
-    driven.tell(s.Asked(()))
-    assert driven.events() == ["vault cannot be asked", "vault can be asked again"]
+def test_read_confirmations_end_an_outage_too():
+    service = ServiceDriver(one=target(HOUR))
+    service.read_journals(one=published())
+    service.send(s.VaultUnavailable("no answer"))
+    service.send(s.ConfirmationsRead(()))
+    assert service.logged_events() == ["vault unavailable", "vault available"]
 
 
-def test_where_vault_does_not_answer_one_target_it_is_asked_again_sooner():
-    driven = Driven(one=plan(10 * DAY), two=plan(HOUR))
-    driven.look(one=Journal(rotated_at=1.0), two=ROTATED)
-    commands = driven.tell(s.VaultUnavailable("sealed", "one"), after=1.0)
-    assert commands == [s.Look(("one", "two"), frozenset())]
-    assert driven.target().again_at <= driven.now + 2.0
-    assert driven.events() == ["rotation is tried again"]
-    driven.tell(s.VaultUnavailable("sealed"))
-    driven.look()
-    driven.now = driven.target().again_at
-    assert driven.tick() == [s.Rotate("one", 1.0, open_only=False)]
+def test_an_outage_of_one_target_is_retried_sooner():
+    service = ServiceDriver(one=target(10 * DAY), two=target(HOUR))
+    service.read_journals(one=Journal(rotated_at=1.0), two=ROTATED)
+    commands = service.send(s.VaultUnavailable("sealed", "one"), after=1.0)
+    assert commands == [s.ReadJournals(("one", "two"), frozenset())]
+    assert service.target().next_retry_at <= service.now + 2.0
+    assert service.logged_events() == ["rotation retry scheduled"]
+    service.send(s.VaultUnavailable("sealed"))
+    service.read_journals()
+    service.now = service.target().next_retry_at
+    assert service.tick() == [s.Rotate("one", 1.0, finish_only=False)]
 
 
-def test_a_person_hears_of_a_server_that_does_not_answer_when_it_has_lasted():
-    driven = Driven(one=plan(DAY))
-    driven.look(one=Journal(rotated_at=1.0))
-    began = driven.now
-    while not told_of(driven)["problems"]:
-        assert driven.now - began < 120.0
-        driven.tell(s.VaultUnavailable("sealed", "one"))
-        driven.look()
-        driven.now = driven.target().again_at
-        assert driven.tick() == [s.Rotate("one", 1.0, open_only=False)]
-    assert driven.now - began > 60.0
-    assert driven.events().count("rotation keeps failing") == 1
+def test_an_outage_counts_as_failing_after_a_minute():
+    service = ServiceDriver(one=target(DAY))
+    service.read_journals(one=Journal(rotated_at=1.0))
+    began = service.now
+    while not status_of(service)["problems"]:
+        assert service.now - began < 120.0
+        service.send(s.VaultUnavailable("sealed", "one"))
+        service.read_journals()
+        service.now = service.target().next_retry_at
+        assert service.tick() == [s.Rotate("one", 1.0, finish_only=False)]
+    assert service.now - began > 60.0
+    assert service.logged_events().count("rotation failed repeatedly") == 1
 
 
-def test_a_journal_that_cannot_be_read_is_told_once_and_nothing_is_done_to_its_target():
-    driven = Driven(one=plan(HOUR), two=plan(HOUR))
-    assert driven.look({"one": "denied"}, two=ROTATED) == []
-    driven.look({"one": "denied"})
-    assert driven.events() == ["journal cannot be read"]
-    said = told_of(driven)
-    assert said["problems"] == ["one: its journal cannot be read: denied"]
-    assert said["targets"]["one"]["error"] == "denied"
-    assert driven.look(one=Journal(rotated_at=1.0)) == [s.Rotate("one", 1.0, open_only=False)]
-    driven.tell(s.Ended("one", Journal(rotated_at=1.0)))
-    driven.tick(2 * HOUR)
-    driven.look({"two": "denied"})
-    assert driven.state.rotating == {"one", "two"}
-    driven.tell(s.Ended("two", ROTATED), after=2 * HOUR)
-    assert "two" not in driven.state.rotating
+def test_an_unreadable_journal_is_logged_once_and_its_target_not_rotated():
+    service = ServiceDriver(one=target(HOUR), two=target(HOUR))
+    assert service.read_journals({"one": "denied"}, two=ROTATED) == []
+    service.read_journals({"one": "denied"})
+    assert service.logged_events() == ["journal unreadable"]
+    found = status_of(service)
+    assert found["problems"] == ["one: its journal cannot be read: denied"]
+    assert found["targets"]["one"]["error"] == "denied"
+    assert service.read_journals(one=Journal(rotated_at=1.0)) == [s.Rotate("one", 1.0, finish_only=False)]
+    service.send(s.RotationEnded("one", Journal(rotated_at=1.0)))
+    service.tick(2 * HOUR)
+    service.read_journals({"two": "denied"})
+    assert service.state.rotating == {"one", "two"}
+    service.send(s.RotationEnded("two", ROTATED), after=2 * HOUR)
+    assert "two" not in service.state.rotating
 
 
-def test_a_look_tells_nothing_of_what_is_under_way():
-    driven = Driven(one=plan(HOUR))
-    driven.look(one=Journal(rotated_at=1.0))
-    driven.look(one=CREATED)
-    assert driven.target().journal.step is Step.IDLE
+def test_a_journal_read_during_a_rotation_is_ignored():
+    service = ServiceDriver(one=target(HOUR))
+    service.read_journals(one=Journal(rotated_at=1.0))
+    service.read_journals(one=CREATED)
+    assert service.target().journal.step is Step.IDLE
 
 
 # Clocks.
 
 
-def test_a_clock_that_is_set_back_puts_nothing_off():
-    driven = Driven(one=plan(HOUR), two=plan(HOUR), three=plan(HOUR))
-    driven.look(one=published(), two=ROTATED)
-    assert driven.tell(s.Asked(())) == []
-    driven.tell(s.Failed("two", "no"))
-    driven.events()
-    asked, rotated, looked = driven.tick(-DAY)
-    assert (asked, rotated) == (s.Ask(), s.Rotate("two", 0.0, open_only=False))
-    assert looked == s.Look(("one", "two", "three"), {"three"})
-    assert driven.events() == ["the clock was set back"]
-    assert driven.tick(299.0) == []
-    assert s.Rotate("one", 0.0, open_only=True) in driven.tick(1.0)
+def test_a_clock_that_is_set_back_delays_nothing():
+    service = ServiceDriver(one=target(HOUR), two=target(HOUR), three=target(HOUR))
+    service.read_journals(one=published(), two=ROTATED)
+    assert service.send(s.ConfirmationsRead(())) == []
+    service.send(s.RotationFailed("two", "no"))
+    service.logged_events()
+    confirmations, rotated, journals = service.tick(-DAY)
+    assert (confirmations, rotated) == (s.ReadConfirmations(), s.Rotate("two", 0.0, finish_only=False))
+    assert journals == s.ReadJournals(("one", "two", "three"), {"three"})
+    assert service.logged_events() == ["clock set back"]
+    assert service.tick(299.0) == []
+    assert s.Rotate("one", 0.0, finish_only=True) in service.tick(1.0)
 
 
-def test_a_clock_that_is_set_back_makes_vault_s_absence_no_longer():
-    driven = Driven(one=plan(HOUR))
+def test_a_clock_that_is_set_back_does_not_lengthen_an_outage():
+    service = ServiceDriver(one=target(HOUR))
     for _ in range(9):
-        driven.tell(s.VaultUnavailable("away"), after=HOUR)
-    assert driven.tick(-DAY) == [s.Look(("one",), {"one"})]
-    driven.tell(s.VaultUnavailable("away"))
-    assert 0.0 < driven.state.wake_at - driven.now < 5.0
+        service.send(s.VaultUnavailable("away"), after=HOUR)
+    assert service.tick(-DAY) == [s.ReadJournals(("one",), {"one"})]
+    service.send(s.VaultUnavailable("away"))
+    assert 0.0 < service.state.wake_at - service.now < 5.0
 
 
-def test_clocks_may_differ_by_a_little():
-    driven = Driven(one=plan(HOUR))
-    driven.look(one=ROTATED)
-    assert driven.tick(-59.0) == []
-    assert driven.events() == []
+def test_a_small_clock_skew_is_ignored():
+    service = ServiceDriver(one=target(HOUR))
+    service.read_journals(one=ROTATED)
+    assert service.tick(-59.0) == []
+    assert service.logged_events() == []
 
 
-def test_a_moment_that_a_wrong_clock_noted_puts_nothing_off():
-    driven = Driven(one=plan(HOUR), two=NOT_NOW, three=plan())
+def test_a_timestamp_in_the_future_delays_nothing():
+    service = ServiceDriver(one=target(HOUR), two=NOT_NOW, three=target())
     far = {"failures": 9, "failed_at": NOW + DAY, "error": "no"}
-    kept = Journal(step=Step.KEEPING, confirmed_at=NOW + DAY, keep_until=NOW + 2 * DAY, rotated_at=NOW)
-    commands = driven.look(one=Journal(rotated_at=NOW + DAY), two=replace(ROTATED, **far), three=kept)
-    assert s.Rotate("one", 0.0, open_only=False) in commands
-    assert s.Rotate("three", NOW, open_only=True) in commands
-    assert driven.target("two").again_at <= NOW + HOUR
+    retaining = Journal(step=Step.RETAINING, confirmed_at=NOW + DAY, delete_at=NOW + 2 * DAY, rotated_at=NOW)
+    commands = service.read_journals(one=Journal(rotated_at=NOW + DAY), two=replace(ROTATED, **far), three=retaining)
+    assert s.Rotate("one", 0.0, finish_only=False) in commands
+    assert s.Rotate("three", NOW, finish_only=True) in commands
+    assert service.target("two").next_retry_at <= NOW + HOUR
 
 
 # Configurations.
 
 
-@pytest.mark.parametrize("journal", [CREATED, published(), Journal(step=Step.KEEPING, keep_until=NOW + DAY)])
-def test_a_target_that_is_taken_out_before_its_old_credential_is_retired_is_told(journal):
-    driven = Driven(one=NOT_NOW, two=NOT_NOW)
-    driven.look(one=journal, two=ROTATED)
-    driven.events()
-    driven.tell(s.Configured({}))
-    assert [(told.level, told.fields["target"], told.fields["step"]) for told in driven.told] == [
+@pytest.mark.parametrize("journal", [CREATED, published(), Journal(step=Step.RETAINING, delete_at=NOW + DAY)])
+def test_removing_a_target_with_an_open_rotation_is_logged(journal):
+    service = ServiceDriver(one=NOT_NOW, two=NOT_NOW)
+    service.read_journals(one=journal, two=ROTATED)
+    service.logged_events()
+    service.send(s.Configured({}))
+    assert [(log.level, log.fields["target"], log.fields["step"]) for log in service.logged] == [
         ("warning", "one", journal.step.value)
     ]
-    assert driven.events() == ["target taken out in the middle of a rotation"]
+    assert service.logged_events() == ["target removed during rotation"]
 
 
-def test_one_that_is_under_way_is_told_though_nothing_was_seen_of_it_since_it_was_put_in_again():
-    driven = Driven(one=plan(HOUR))
-    driven.look(one=Journal(rotated_at=1.0))
-    for plans in ({}, {"one": plan(HOUR)}, {}):
-        driven.tell(s.Configured(plans))
-    assert [told.fields["step"] for told in driven.told if "taken out" in told.event] == ["idle", "unknown"]
+def test_removing_a_running_target_is_logged_without_its_journal():
+    service = ServiceDriver(one=target(HOUR))
+    service.read_journals(one=Journal(rotated_at=1.0))
+    for plans in ({}, {"one": target(HOUR)}, {}):
+        service.send(s.Configured(plans))
+    assert [log.fields["step"] for log in service.logged if "removed" in log.event] == ["idle", "unknown"]
 
 
-def test_a_target_of_which_nothing_was_seen_yet_is_taken_out_without_a_word():
-    driven = Driven(one=NOT_NOW)
-    driven.tell(s.Configured({}))
-    assert driven.events() == []
+def test_removing_a_target_that_was_never_read_is_not_logged():
+    service = ServiceDriver(one=NOT_NOW)
+    service.send(s.Configured({}))
+    assert service.logged_events() == []
 
 
-def test_at_the_end_nothing_is_begun_any_more():
-    driven = Driven(one=plan(1.0), two=plan(1.0))
-    driven.look(one=Journal(rotated_at=1.0), two=ROTATED)
-    assert driven.tell(s.Stopping()) == []
-    assert driven.tell(s.Ended("one", ROTATED), after=DAY) == []
-    assert driven.tick(DAY) == []
-    assert driven.state.wake_at == float("inf")
+def test_after_stopping_nothing_is_started():
+    service = ServiceDriver(one=target(1.0), two=target(1.0))
+    service.read_journals(one=Journal(rotated_at=1.0), two=ROTATED)
+    assert service.send(s.Stopping()) == []
+    assert service.send(s.RotationEnded("one", ROTATED), after=DAY) == []
+    assert service.tick(DAY) == []
+    assert service.state.wake_at == float("inf")
 
 
-def test_the_status_tells_how_far_each_is():
-    driven = Driven(one=plan(DAY), two=plan())
-    driven.look(one=Journal(rotated_at=NOW - HOUR, count=4, propagations=(2.0, 1.25)), two=CREATED)
-    said = status(driven.state, NOW, environment="testing", trouble="lessee.yaml:1: no")
-    assert said["environment"] == "testing"
-    assert said["problems"] == ["the configuration's last edit is not in force: lessee.yaml:1: no"]
-    assert said["targets"]["one"] == {
+def test_the_status_has_each_target_s_progress():
+    service = ServiceDriver(one=target(DAY), two=target())
+    service.read_journals(one=Journal(rotated_at=NOW - HOUR, count=4, propagation_times=(2.0, 1.25)), two=CREATED)
+    found = status(service.state, NOW, environment="testing", reload_error="lessee.yaml:1: no")
+    assert found["environment"] == "testing"
+    assert found["problems"] == ["the last change of the configuration is not in use: lessee.yaml:1: no"]
+    assert found["targets"]["one"] == {
         "step": "idle",
-        "under_way": False,
-        "open_for": None,
-        "last": "1970-01-12T12:46:40.000+00:00",
-        "next": "1970-01-13T12:46:40.000+00:00",
-        "every": DAY,
-        "count": 4,
-        "confirmed_in": 1.25,
-        "missing": [],
-        "failures": 0,
+        "in_progress": False,
+        "open_seconds": None,
+        "last_rotated_at": "1970-01-12T12:46:40.000+00:00",
+        "next_rotation_at": "1970-01-13T12:46:40.000+00:00",
+        "rotation_period": DAY,
+        "rotation_count": 4,
+        "propagation_seconds": 1.25,
+        "unconfirmed_consumers": [],
+        "consecutive_failures": 0,
         "failing": False,
-        "failed": None,
+        "last_failed_at": None,
         "error": None,
     }
-    two = said["targets"]["two"]
-    assert (two["step"], two["under_way"], two["open_for"], two["next"]) == ("created", True, 5.0, None)
-    driven.look(two=published())
-    assert told_of(driven)["targets"]["two"]["missing"] == []
-    assert "canary" not in repr(driven.state)
+    two = found["targets"]["two"]
+    assert (two["step"], two["in_progress"], two["open_seconds"], two["next_rotation_at"]) == (
+        "created",
+        True,
+        5.0,
+        None,
+    )
+    service.read_journals(two=published())
+    assert status_of(service)["targets"]["two"]["unconfirmed_consumers"] == []
+    assert "canary" not in repr(service.state)
 
 
 @settings(max_examples=50)
 @given(st.data())
-def test_in_any_order_of_events_no_target_is_under_way_twice_and_each_question_is_open_once(data):
+def test_in_any_order_of_events_no_target_is_rotated_twice_and_each_read_runs_once(data):
     names = ("a", "b", "c")
-    driven = Driven(**{name: plan(20.0, jitter=5.0, consumers=["simba"]) for name in names})
-    rotating, looks, asks = set(), 1, 0
+    service = ServiceDriver(**{name: target(20.0, jitter=5.0, consumers=["simba"]) for name in names})
+    rotating, reading_journals, reading_confirmations = set(), 1, 0
     journals = st.builds(
         Journal,
         step=st.sampled_from(Step),
         rotated_at=st.sampled_from([0.0, NOW, NOW + 50.0]),
         published_at=st.just(NOW),
         failures=st.integers(0, 4),
-        propagations=st.sampled_from([(), (30.0,)]),
+        propagation_times=st.sampled_from([(), (30.0,)]),
     )
     for _ in range(data.draw(st.integers(1, 20))):
-        choices = [s.Tick(), s.Configured({name: plan(20.0) for name in data.draw(st.sets(st.sampled_from(names)))})]
-        if looks:
-            choices += [s.Looked({name: data.draw(journals) for name in names}), s.VaultUnavailable("no")]
-        if asks:
-            choices += [s.Asked(()), s.Asked((Consumer("simba", "host-1", {SECRET: 1}),))]
+        choices = [s.Tick(), s.Configured({name: target(20.0) for name in data.draw(st.sets(st.sampled_from(names)))})]
+        if reading_journals:
+            choices += [s.JournalsRead({name: data.draw(journals) for name in names}), s.VaultUnavailable("no")]
+        if reading_confirmations:
+            choices += [s.ConfirmationsRead(()), s.ConfirmationsRead((Consumer("simba", "host-1", {SECRET: 1}),))]
         if rotating:
             name = data.draw(st.sampled_from(sorted(rotating)))
             choices += [
-                s.Ended(name, data.draw(journals)),
-                s.Failed(name, "no"),
+                s.RotationEnded(name, data.draw(journals)),
+                s.RotationFailed(name, "no"),
                 s.RotationBusy(name),
                 s.VaultUnavailable("no", name),
             ]
         event = data.draw(st.sampled_from(choices))
         match event:
-            case s.Looked() | s.VaultUnavailable(_, None):
-                looks = 0
-                asks = 0 if isinstance(event, s.VaultUnavailable) else asks
-            case s.Asked():
-                asks = 0
-            case s.Ended(name) | s.Failed(name) | s.RotationBusy(name) | s.VaultUnavailable(_, name):
+            case s.JournalsRead() | s.VaultUnavailable(_, None):
+                reading_journals = 0
+                reading_confirmations = 0 if isinstance(event, s.VaultUnavailable) else reading_confirmations
+            case s.ConfirmationsRead():
+                reading_confirmations = 0
+            case s.RotationEnded(name) | s.RotationFailed(name) | s.RotationBusy(name) | s.VaultUnavailable(_, name):
                 rotating.remove(name)
-        for command in driven.tell(event, after=data.draw(st.sampled_from([0.0, 1.0, 40.0]))):
+        for command in service.send(event, after=data.draw(st.sampled_from([0.0, 1.0, 40.0]))):
             match command:
-                case s.Look():
-                    looks += 1
-                case s.Ask():
-                    asks += 1
+                case s.ReadJournals():
+                    reading_journals += 1
+                case s.ReadConfirmations():
+                    reading_confirmations += 1
                 case s.Rotate(name):
                     assert name not in rotating
                     rotating.add(name)
-        assert looks <= 1
-        assert asks <= 1
-        assert len(rotating) <= AT_ONCE
-        assert rotating == driven.state.rotating
+        assert reading_journals <= 1
+        assert reading_confirmations <= 1
+        assert len(rotating) <= MAX_CONCURRENT_ROTATIONS
+        assert rotating == service.state.rotating

@@ -28,7 +28,7 @@ class RotationTarget(ImmutableStruct, frozen=True):
     due_at: float | None
     failures: int
     error: str
-    open_for: float
+    open_seconds: float
 
 
 class ServiceStatus(ImmutableStruct, frozen=True):
@@ -97,10 +97,10 @@ def services_view(services: Mapping[str, PollResult]) -> Mapping[str, Any]:
             {
                 "service": name,
                 "target": target.name,
-                "next": rfc3339(target.due_at),
-                "failures": target.failures,
+                "next_rotation_at": rfc3339(target.due_at),
+                "consecutive_failures": target.failures,
                 "error": target.error or None,
-                "open_for": target.open_for or None,
+                "open_seconds": target.open_seconds or None,
             }
             for name, status in sorted(known.items())
             for target in status.targets
@@ -121,9 +121,10 @@ def _targets(status: Any) -> Iterator[RotationTarget]:
     targets = _key(status, "targets")
     for name, target in targets.items() if isinstance(targets, Mapping) else ():
         if isinstance(target, Mapping):
-            due_at, error = _moment(target.get("next")), _text(target.get("error"))
-            failures, open_for = _number(target.get("failures")), _number(target.get("open_for"))
-            yield RotationTarget(printable(str(name)), due_at, int(failures), error, open_for)
+            due_at, error = _moment(target.get("next_rotation_at")), _text(target.get("error"))
+            failures = _number(target.get("consecutive_failures"))
+            open_seconds = _number(target.get("open_seconds"))
+            yield RotationTarget(printable(str(name)), due_at, int(failures), error, open_seconds)
 
 
 def _key(value: Any, key: str) -> Any:

@@ -1,4 +1,4 @@
-"""`lessee rotate`: changes credentials in the systems that own them, and in Vault."""
+"""`lessee rotate`: rotates credentials in the systems that own them, and in Vault."""
 
 import argparse
 import os
@@ -7,80 +7,81 @@ import sys
 import time
 from contextlib import ExitStack
 
-from lessee.audit_trail.operator_acts import acting
+from lessee.audit_trail.operator_actions import recorded_action
 from lessee.core.errors import UsageError
 from lessee.host.clock import boot_time
 from lessee.host.console import escape_unknown
 from lessee.host.project import find
-from lessee.ops.rotate.command.context import Patience, opened
+from lessee.ops.rotate.command.context import OutageRetry, open_project
 from lessee.ops.rotate.command.dry_run import dry_run
-from lessee.ops.rotate.command.rotate import Acting, How
-from lessee.ops.rotate.command.status import Looking
-from lessee.ops.rotate.documents import Kept
+from lessee.ops.rotate.command.rotate import RotationRunner, RunOptions
+from lessee.ops.rotate.command.status import StatusReport
+from lessee.ops.rotate.documents import DocumentStore
 from lessee.ops.rotate.lock_owner import started_at
-from lessee.ops.rotate.policy.selection import meant
-from lessee.process.hardening import make_private
-from lessee.telemetry.logs import witnessed
+from lessee.ops.rotate.policy.selection import select
+from lessee.process.hardening import harden
+from lessee.telemetry.logs import log_listener
 from lessee.vault.admin import admin_client
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where all is done, else the worst of what went wrong. SIGTERM ends it as Ctrl-C does."""
-    wished_at = started_at(boot_time(), time.time())
-    _refuse_senseless(arguments)
+    """The exit code: 0 where everything succeeded, otherwise the highest of the errors. SIGTERM acts as Ctrl-C does."""
+    requested_at = started_at(boot_time(), time.time())
+    _check_arguments(arguments)
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     if arguments.watch:
-        from lessee.ops.rotate.command.watch import watch  # Of a service, with its metrics.
+        from lessee.ops.rotate.command.watch import watch  # Only the service needs it, and its metrics.
 
         return watch(arguments, path, environ)
-    make_private()
+    harden()
     escape_unknown("utf-8" if arguments.json else None)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    project = opened(arguments, path, environ)
+    project = open_project(arguments, path, environ)
     rotation = project.config.rotation
-    names = meant(arguments.targets, rotation) if arguments.targets else tuple(rotation)
-    how = How(
+    names = select(arguments.targets, rotation) if arguments.targets else tuple(rotation)
+    options = RunOptions(
         due_only=not arguments.targets and not arguments.all,
         force=arguments.force,
-        waits=not arguments.no_wait,
+        wait=not arguments.no_wait,
         timeout=arguments.timeout,
-        wished_at=wished_at,
+        requested_at=requested_at,
     )
-    patience = Patience(arguments.timeout)
+    retry = OutageRetry(arguments.timeout)
     try:
         with ExitStack() as stack:
-            client = patience.ask(lambda: stack.enter_context(admin_client(project.config.vault, environ, boot_time)))
-            patience.ask(Kept(client, project.config.secrets.mount).check)
+            client = retry.call(lambda: stack.enter_context(admin_client(project.config.vault, environ, boot_time)))
+            retry.call(DocumentStore(client, project.config.secrets.mount).check)
             if arguments.status:
-                return Looking(project, client, patience).show(arguments, names)
+                return StatusReport(project, client, retry).print(arguments, names)
             if arguments.dry_run:
-                return dry_run(project, client, how, patience, names)
+                return dry_run(project, client, options, retry, names)
             config = project.config
             about = {"targets": ", ".join(names), "server": config.vault.address}
             with (
-                acting(config.trail, environ, "rotate", config.environment, **about) as doing,
-                witnessed(lambda event, fields: doing.hear(event, fields, project.redactor)),
+                recorded_action(config.audit_trail, environ, "rotate", config.environment, **about) as action,
+                log_listener(lambda event, fields: action.record_event(event, fields, project.redactor)),
             ):
-                code = Acting(project, client, how, patience).act(names)
+                code = RotationRunner(project, client, options, retry).run(names)
                 if code:
-                    doing.fail(f"it ended with {code}")
+                    action.fail(f"exit code {code}")
                 return code
     except KeyboardInterrupt:
-        print(
-            "\nlessee: interrupted: what has begun is noted, and the next `lessee rotate` finishes it", file=sys.stderr
-        )
+        print("\nlessee: interrupted: the next `lessee rotate` finishes open rotations", file=sys.stderr)
         raise
 
 
-def _refuse_senseless(arguments: argparse.Namespace) -> None:
+def _check_arguments(arguments: argparse.Namespace) -> None:
     if arguments.all and arguments.targets:
-        raise UsageError("--all means all targets", todo="leave it out, or the targets")
+        raise UsageError("--all and targets exclude each other", todo="remove --all, or the targets")
     if arguments.watch and (
         arguments.targets or arguments.all or arguments.no_wait or arguments.environment is not None
     ):
-        raise UsageError("--watch is for all targets of the configuration", todo="leave the other words out")
+        raise UsageError(
+            "--watch rotates all targets of the configuration",
+            todo="remove the targets, --all, --no-wait and --environment",
+        )
     if arguments.json and not arguments.status:
-        raise UsageError("--json says nothing without --status", todo="add it, or leave --json out")
+        raise UsageError("--json needs --status", todo="add --status, or remove --json")
     if arguments.force and not (arguments.all or arguments.targets):
-        raise UsageError("--force rotates what is not due", todo="name a TARGET, or take --all")
+        raise UsageError("--force needs targets, since it rotates what is not due", todo="name a TARGET, or use --all")

@@ -1,4 +1,4 @@
-"""What all of `lessee rotate` begins with: the configuration, the log, and one who asks Vault patiently."""
+"""What all forms of `lessee rotate` share: the project, retries in an outage of Vault, and error texts."""
 
 import argparse
 import sys
@@ -13,59 +13,56 @@ from lessee.config import Config
 from lessee.core.errors import ConfigError, LesseeError, UsageError, VaultUnreachableError
 from lessee.core.redaction import Redactor
 from lessee.host.project import read, text_of
-from lessee.ops.rotate.targets import Person, Project
+from lessee.ops.rotate.targets import Project, Terminal
 from lessee.telemetry.logs import log, open_log
 
 _T = TypeVar("_T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 5.0
 
 
-def opened(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> Project:
-    """The configuration of the environment that is meant. Raises ConfigError, and UsageError for an unknown one."""
+def open_project(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]) -> Project:
+    """The project of the selected environment. Raises ConfigError, and UsageError for an unknown environment."""
     config = read(path, environ, environment=arguments.environment, blocks=("rotation",))
-    _refuse_unknown(arguments.environment, config, path, environ)
+    _check_environment(arguments.environment, config, path, environ)
     if not config.rotation:
-        todo = "write `rotation:`, with a target for each credential"
-        raise ConfigError([LesseeError("there is nothing to rotate", where=path.name, todo=todo)])
+        todo = "add a `rotation` block with a target for each credential"
+        raise ConfigError([LesseeError("no rotation targets", where=path.name, todo=todo)])
     redactor = Redactor()
-    redactor.publish(text_of(path))
+    redactor.allow(text_of(path))
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)
-    return Project(config, path, environ, redactor, _person())
+    return Project(config, path, environ, redactor, _terminal())
 
 
-class Patience:
-    """Asks Vault again while it is away, for so many seconds without any answer."""
+class OutageRetry:
+    """Repeats calls while Vault is unavailable, for so many seconds without an answer."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._away_since: float | None = None
+        self._outage_since: float | None = None
 
-    def ask(self, question: Callable[[], _T]) -> _T:
-        """Raises VaultUnreachableError when patience is at its end."""
+    def call(self, function: Callable[[], _T]) -> _T:
+        """What the function returns. Raises VaultUnreachableError after an outage that lasts too long."""
         pause = _FIRST_PAUSE
         while True:
             try:
-                answer = question()
+                result = function()
             except VaultUnreachableError as exc:
                 now = time.monotonic()
-                self._away_since = now if self._away_since is None else self._away_since
-                left = self._away_since + self._seconds - now
+                self._outage_since = now if self._outage_since is None else self._outage_since
+                left = self._outage_since + self._seconds - now
                 if left <= 0:
                     raise
-                log("warning", "Vault is away, and is asked again", reason=str(exc), seconds=round(left))
+                log("warning", "vault unavailable", reason=str(exc), retries_end_in=round(left))
                 time.sleep(min(pause, left))
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
-                self._away_since = None
-                return answer
+                self._outage_since = None
+                return result
 
 
 @contextmanager
-def foreseen() -> Iterator[None]:
-    """What nobody has foreseen in one target is an error like others, so that the other targets are rotated.
-
-    Raises LesseeError.
-    """
+def translate_unexpected_errors() -> Iterator[None]:
+    """Raises LesseeError for any error, so that one target's bug does not keep others from being rotated."""
     try:
         yield
     except LesseeError:
@@ -74,27 +71,27 @@ def foreseen() -> Iterator[None]:
         raise LesseeError(f"internal error: {type(exc).__name__}", todo="please report it") from None
 
 
-def told(name: str, exc: LesseeError) -> str:
-    """An error with the target that it is about."""
+def error_text(name: str, exc: LesseeError) -> str:
+    """The error's text, with the name of its target."""
     text = str(exc)
     return text if text.startswith((f"{name}:", f"rotation.{name}:")) else f"{name}: {text}"
 
 
-def _refuse_unknown(environment: str | None, config: Config, path: Path, environ: Mapping[str, str]) -> None:
-    """A mistyped one would make secrets at a place that nobody reads."""
+def _check_environment(environment: str | None, config: Config, path: Path, environ: Mapping[str, str]) -> None:
+    """A mistyped environment would create secrets where no app reads them."""
     if environment is None or environment in config.setup.environments:
         return
-    with suppress(ConfigError):  # It may name none, and want one.
+    with suppress(ConfigError):  # It may require an environment and have none.
         if read(path, environ).environment == environment:
             return
-    todo = f"there are: {', '.join(config.setup.environments)} (`setup: {{environments: […]}}`)"
-    raise UsageError(f"there is no environment {environment!r}", todo=todo)
+    todo = f"the environments of `setup.environments` are: {', '.join(config.setup.environments)}"
+    raise UsageError(f"unknown environment {environment!r}", todo=todo)
 
 
-def _person() -> Person | None:
-    if sys.stdin is None or not sys.stdin.isatty():  # None: it was closed.
+def _terminal() -> Terminal | None:
+    if sys.stdin is None or not sys.stdin.isatty():  # None: stdin was closed.
         return None
-    return Person(ask=_ask, say=lambda text: print(text, file=sys.stderr, flush=True))
+    return Terminal(ask=_ask, say=lambda text: print(text, file=sys.stderr, flush=True))
 
 
 def _ask(what: str) -> str:
@@ -103,4 +100,4 @@ def _ask(what: str) -> str:
     except EOFError:
         return ""
     except UnicodeDecodeError:
-        raise LesseeError("what was typed is not UTF-8 text", where=what) from None
+        raise LesseeError("the input is not UTF-8 text", where=what) from None

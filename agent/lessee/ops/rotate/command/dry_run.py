@@ -1,4 +1,4 @@
-"""What would be done, and whether it could be: nothing is changed."""
+"""Prints what a rotation would do, and checks its requirements, without a change."""
 
 import sys
 import time
@@ -6,70 +6,87 @@ from collections.abc import Iterable
 from functools import partial
 
 from lessee.core.consumers import ConfirmationStatus, confirmation_status
-from lessee.core.errors import LesseeError, RefusedError
+from lessee.core.errors import DeniedError, LesseeError
 from lessee.host.console import say
-from lessee.ops.rotate.command.context import Patience, foreseen, told
-from lessee.ops.rotate.command.rotate import How
-from lessee.ops.rotate.confirmations import confirmations
-from lessee.ops.rotate.documents import Kept
-from lessee.ops.rotate.journals import read_journal
-from lessee.ops.rotate.policy import dry_run as o
+from lessee.ops.rotate.command.context import OutageRetry, error_text, translate_unexpected_errors
+from lessee.ops.rotate.command.rotate import RunOptions
+from lessee.ops.rotate.documents import ConsumerStore, DocumentStore
+from lessee.ops.rotate.policy.dry_run import (
+    Capabilities,
+    Preview,
+    describe,
+    missing_capabilities,
+    required_capabilities,
+)
 from lessee.ops.rotate.policy.report import not_due
-from lessee.ops.rotate.policy.selection import Wish, refuse_too_often, wish
-from lessee.ops.rotate.targets import Project, rotator
+from lessee.ops.rotate.policy.selection import DueOperation, check_period, due_operation
+from lessee.ops.rotate.targets import Project, open_rotation, read_journal
 from lessee.vault.admin import AdminClient
 
 
-def dry_run(project: Project, client: AdminClient, how: How, patience: Patience, names: Iterable[str]) -> int:
-    """The worst exit code of what would fail."""
-    code = 0
+def dry_run(
+    project: Project, client: AdminClient, options: RunOptions, retry: OutageRetry, names: Iterable[str]
+) -> int:
+    """The highest exit code of what would fail."""
+    exit_code = 0
     for name in names:
         try:
-            with foreseen():
-                text, problems = patience.ask(partial(_look, project, client, how, name))
+            with translate_unexpected_errors():
+                text, problems = retry.call(partial(_preview, project, client, options, name))
         except LesseeError as exc:
             text, problems = "", [exc]
         if text:
             say(text)
         for problem in problems:
-            code = max(code, problem.exit_code)
-            print(f"lessee: {project.redactor.clean(told(name, problem))}", file=sys.stderr, flush=True)
-    return code
+            exit_code = max(exit_code, problem.exit_code)
+            print(f"lessee: {project.redactor.clean(error_text(name, problem))}", file=sys.stderr, flush=True)
+    return exit_code
 
 
-def _look(project: Project, client: AdminClient, how: How, name: str) -> tuple[str, list[LesseeError]]:
-    said, target = project.said(name), project.target(name)
+def _preview(project: Project, client: AdminClient, options: RunOptions, name: str) -> tuple[str, list[LesseeError]]:
+    config, target = project.config_of(name), project.target(name)
     mount, prefix = project.config.secrets.mount, project.config.secrets.prefix
     journal = read_journal(project, target, client)
-    wished = wish(said, journal, time.time()) if how.due_only and not how.force else Wish.ROTATE
-    if wished is Wish.NOTHING:
-        return not_due(name, said, journal, time.time()), []
-    secret = Kept(client, mount).read(target.path)
+    operation = DueOperation.ROTATE
+    if options.due_only and not options.force:
+        operation = due_operation(config, journal, time.time())
+    if operation is DueOperation.NOTHING:
+        return not_due(name, config, journal, time.time()), []
+    secret = DocumentStore(client, mount).read(target.path)
     project.redactor.learn(f"secret {name}", secret.fields.values())
-    seen = _standing(project, client, name, secret.version)
-    path = f"{mount}/{target.path}"
-    outlook = o.Outlook(name, said, wished, path, secret.version, secret.fields, journal, seen, time.time())
-    problems = list(_lacking(client, o.needed(mount, prefix, target.path, name)))
+    preview = Preview(
+        name=name,
+        config=config,
+        operation=operation,
+        path=f"{mount}/{target.path}",
+        version=secret.version,
+        fields=secret.fields,
+        journal=journal,
+        confirmation=_confirmation(project, client, name, secret.version),
+        now=time.time(),
+    )
+    problems = list(_missing(client, required_capabilities(mount, prefix, target.path, name)))
     try:
-        if wished is Wish.ROTATE and not how.force:
-            refuse_too_often(name, said, journal)
-        with foreseen(), rotator(project, name, client):
-            pass  # The admin's secret is there, and the kind has all that it needs.
+        if operation is DueOperation.ROTATE and not options.force:
+            check_period(name, config, journal)
+        with translate_unexpected_errors(), open_rotation(project, name, client):
+            pass  # The admin's secret exists, and the kind has everything that it needs.
     except LesseeError as exc:
         problems.append(exc)
-    return "\n".join(o.lines(outlook)), problems
+    return "\n".join(describe(preview)), problems
 
 
-def _standing(project: Project, client: AdminClient, name: str, version: int) -> ConfirmationStatus | None:
+def _confirmation(project: Project, client: AdminClient, name: str, version: int) -> ConfirmationStatus | None:
     secrets, target = project.config.secrets, project.target(name)
     try:
-        found = confirmations(client, secrets.mount, secrets.prefix)()
-    except RefusedError:
-        return None  # It is told with what the token lacks.
-    return confirmation_status(found, target.secret, version, target.consumers)
+        consumers = ConsumerStore(client, secrets.mount, secrets.prefix).read()
+    except DeniedError:
+        return None  # It is reported with the missing capabilities.
+    return confirmation_status(consumers, target.secret, version, target.consumers)
 
 
-def _lacking(client: AdminClient, wanted: o.Rights) -> Iterable[LesseeError]:
-    granted = client.write("sys/capabilities-self", {"paths": list(wanted)}).data
-    for path, missing in o.lacking(wanted, granted).items():
-        yield RefusedError(f"the token may not {', '.join(missing)}", where=path, todo="add it to its policy")
+def _missing(client: AdminClient, required: Capabilities) -> Iterable[LesseeError]:
+    granted = client.write("sys/capabilities-self", {"paths": list(required)}).data
+    for path, missing in missing_capabilities(required, granted).items():
+        todo = "grant them to the token's policy; `lessee policy` prints one"
+        yield DeniedError(f"the token lacks the capabilities {', '.join(missing)}", where=path, todo=todo)

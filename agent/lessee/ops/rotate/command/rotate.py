@@ -1,4 +1,4 @@
-"""Rotates one target after the other, goes on after errors, and tells what came of each."""
+"""Rotates one target after another, continues after errors, and prints the result of each."""
 
 import sys
 import time
@@ -9,128 +9,130 @@ from functools import partial
 from lessee.core.errors import LesseeError, NotNotifiedError, WriteError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.host.console import say
-from lessee.ops.rotate.command.context import Patience, foreseen, told
-from lessee.ops.rotate.journals import read_journal
+from lessee.ops.rotate.command.context import OutageRetry, error_text, translate_unexpected_errors
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from lessee.ops.rotate.policy.report import Result, line, not_due
-from lessee.ops.rotate.policy.selection import Wish, refuse_too_often, wish
+from lessee.ops.rotate.policy.selection import DueOperation, check_period, due_operation
 from lessee.ops.rotate.ports import BusyError
-from lessee.ops.rotate.targets import Project, rotator
+from lessee.ops.rotate.targets import Project, open_rotation, read_journal
 from lessee.vault.admin import AdminClient
 
 
-class How(ImmutableStruct, frozen=True):
-    """What was asked for, with its options. `wished_at`: seconds since 1970."""
+class RunOptions(ImmutableStruct, frozen=True):
+    """The command's options. `requested_at`: seconds since 1970."""
 
     due_only: bool
     force: bool
-    waits: bool
-    """For consumers."""
+    wait: bool
+    """Wait for consumers."""
     timeout: float
-    wished_at: float
+    requested_at: float
 
 
-class Acting:
-    """Rotates, and tells it on stdout and stderr."""
+class RotationRunner:
+    """Rotates targets, and prints the results on stdout and the errors on stderr."""
 
-    def __init__(self, project: Project, client: AdminClient, how: How, patience: Patience) -> None:
+    def __init__(self, project: Project, client: AdminClient, options: RunOptions, retry: OutageRetry) -> None:
         self._project = project
         self._client = client
-        self._how = how
-        self._patience = patience
-        self._code = 0
-        self._untold: BrokenPipeError | WriteError | None = None
+        self._options = options
+        self._retry = retry
+        self._exit_code = 0
+        self._output_error: BrokenPipeError | WriteError | None = None
 
-    def act(self, names: Sequence[str]) -> int:
-        """The worst exit code of all.
+    def run(self, names: Sequence[str]) -> int:
+        """The highest exit code of all targets.
 
-        Of several, all are published first, and then it is waited for who reads them: they confirm meanwhile.
-        Raises BrokenPipeError or WriteError at the end, where what came of it could not be told.
+        Of several targets, all are published first, and their consumers confirm while the others are published. Raises
+        BrokenPipeError or WriteError at the end, where results could not be printed.
         """
-        waits = self._how.waits and len(names) == 1
-        open_still = []
+        wait = self._options.wait and len(names) == 1
+        still_open = []
         for name in names:
-            result = self._try(name, partial(self._rotate, name, waits=waits))
-            if result is not None and result.journal.step is Step.PUBLISHED and self._how.waits and not waits:
-                open_still.append(result)
+            result = self._try(name, partial(self._rotate, name, wait=wait))
+            if result is not None and result.journal.step is Step.PUBLISHED and self._options.wait and not wait:
+                still_open.append(result)
             elif result is not None:
-                self._tell(result)
-        for result in open_still:
+                self._report(result)
+        for result in still_open:
             finished = self._try(result.name, partial(self._finish, result))
             if finished is not None:
-                self._tell(finished)
-        if self._untold is not None:
-            raise self._untold
-        return self._code
+                self._report(finished)
+        if self._output_error is not None:
+            raise self._output_error
+        return self._exit_code
 
-    def _try(self, name: str, doing: Callable[[], Result | None]) -> Result | None:
+    def _try(self, name: str, action: Callable[[], Result | None]) -> Result | None:
         try:
-            with foreseen():
-                return doing()
+            with translate_unexpected_errors():
+                return action()
         except LesseeError as exc:
-            self._code = max(self._code, exc.exit_code)
+            self._exit_code = max(self._exit_code, exc.exit_code)
             with suppress(OSError):
-                print(f"lessee: {self._project.redactor.clean(told(name, exc))}", file=sys.stderr, flush=True)
+                print(f"lessee: {self._project.redactor.clean(error_text(name, exc))}", file=sys.stderr, flush=True)
             return None
 
-    def _tell(self, result: Result) -> None:
-        self._say(line(result))
-        if result.outcome is Outcome.WAITING and not result.other:
-            self._code = max(self._code, NotNotifiedError.exit_code)
+    def _report(self, result: Result) -> None:
+        self._print(line(result))
+        if result.outcome is Outcome.WAITING and not result.lock_owner:
+            self._exit_code = max(self._exit_code, NotNotifiedError.exit_code)
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         try:
             say(text)
-        except (BrokenPipeError, WriteError) as exc:  # No reason to leave targets in the middle.
-            self._untold = exc
+        except (BrokenPipeError, WriteError) as exc:  # The other targets are still rotated.
+            self._output_error = exc
 
-    def _rotate(self, name: str, *, waits: bool) -> Result | None:
-        said, target = self._project.said(name), self._project.target(name)
-        journal = self._patience.ask(partial(read_journal, self._project, target, self._client))
-        wished = wish(said, journal, time.time()) if self._how.due_only and not self._how.force else Wish.ROTATE
-        if wished is Wish.NOTHING:
-            self._say(not_due(name, said, journal, time.time()))
+    def _rotate(self, name: str, *, wait: bool) -> Result | None:
+        options, config, target = self._options, self._project.config_of(name), self._project.target(name)
+        journal = self._retry.call(partial(read_journal, self._project, target, self._client))
+        operation = DueOperation.ROTATE
+        if options.due_only and not options.force:
+            operation = due_operation(config, journal, time.time())
+        if operation is DueOperation.NOTHING:
+            self._print(not_due(name, config, journal, time.time()))
             return None
-        if wished is Wish.ROTATE and not self._how.force:
+        if operation is DueOperation.ROTATE and not options.force:
             try:
-                refuse_too_often(name, said, journal)
+                check_period(name, config, journal)
             except LesseeError:
                 if journal.is_open:
-                    self._tell(self._run(name, open_only=True, waits=waits))
+                    self._report(self._run(name, finish_only=True, wait=wait))
                 raise
-        return self._run(name, open_only=wished is Wish.FINISH, waits=waits)
+        return self._run(name, finish_only=operation is DueOperation.FINISH, wait=wait)
 
     def _finish(self, result: Result) -> Result:
-        finished = self._run(result.name, open_only=True, waits=True)
+        finished = self._run(result.name, finish_only=True, wait=True)
         outcome = finished.outcome if result.outcome is Outcome.WAITING else result.outcome
         return replace(finished, outcome=outcome, seconds=result.seconds + finished.seconds)
 
-    def _run(self, name: str, *, open_only: bool, waits: bool) -> Result:
-        began, published, other = time.monotonic(), False, ""
+    def _run(self, name: str, *, finish_only: bool, wait: bool) -> Result:
+        started, published, lock_owner = time.monotonic(), False, ""
         with ExitStack() as stack:
-            # One for all tries: what the first holds, the next one need not wait for.
-            one = self._patience.ask(lambda: stack.enter_context(rotator(self._project, name, self._client)))
+            # One rotation for all attempts: a later attempt need not wait for the lock of an earlier one.
+            rotation = self._retry.call(lambda: stack.enter_context(open_rotation(self._project, name, self._client)))
 
-            def once() -> Outcome:
+            def attempt() -> Outcome:
                 nonlocal published
                 try:
-                    return one.run(
-                        force=self._how.force,
-                        open_only=open_only,
-                        may_wait=waits,
-                        timeout=0.0 if open_only else self._how.timeout,
-                        wished_at=self._how.wished_at,
+                    return rotation.run(
+                        force=self._options.force,
+                        finish_only=finish_only,
+                        wait=wait,
+                        timeout=0.0 if finish_only else self._options.timeout,
+                        requested_at=self._options.requested_at,
                     )
                 finally:
-                    published = published or one.has_published
+                    published = published or rotation.has_published
 
             try:
-                outcome = self._patience.ask(once)
+                outcome = self._retry.call(attempt)
             except BusyError:
-                if not open_only:
+                if not finish_only:
                     raise
-                # Who is at it finishes it.
-                outcome, other = Outcome.WAITING, one.journal.holder
+                # The lock's owner finishes it.
+                outcome, lock_owner = Outcome.WAITING, rotation.journal.lock_owner
         outcome = Outcome.ROTATED if published else outcome
-        return Result(name, outcome, one.journal, one.confirmation, time.monotonic() - began, other)
+        seconds = time.monotonic() - started
+        return Result(name, outcome, rotation.journal, rotation.confirmation, seconds, lock_owner)

@@ -1,11 +1,11 @@
-"""The kinds of systems whose credentials can be rotated: a module each, imported when it is asked for."""
+"""The kinds of systems whose credentials lessee rotates; each module is imported when it is used."""
 
 from functools import partial
 from importlib import import_module
 
 from lessee.config.grammar import rotation as grammar
 from lessee.host import optional_dependencies
-from lessee.ops.rotate.kinds.kind import Kind, Setting
+from lessee.ops.rotate.kinds.kind import Kind, KindContext
 
 _CLASSES: dict[type[grammar.Rotation], tuple[str, str]] = {
     grammar.Postgres: ("postgres", "LoginRoles"),
@@ -13,19 +13,19 @@ _CLASSES: dict[type[grammar.Rotation], tuple[str, str]] = {
     grammar.S3: ("s3", "AccessKeys"),
     grammar.Minio: ("minio", "ServiceAccounts"),
     grammar.ApiKey: ("api_key", "ProviderKeys"),
-    grammar.Manual: ("manual", "ByHand"),
-    grammar.InVault: ("vault", "in_vault"),
-    grammar.Own: ("command", "OwnProgram"),
+    grammar.Manual: ("manual", "ManualCredential"),
+    grammar.VaultValues: ("vault", "in_vault"),
+    grammar.CustomRotation: ("command", "RotatorCommand"),
 }
-"""The module of each, and the class in it."""
+"""The module and the class of each kind."""
 
 
-def kind_of(said: grammar.Rotation, setting: Setting) -> Kind:
-    """Raises LesseeError where a library is missing, or the configuration or the admin's secret is no use."""
-    module, name = _CLASSES[type(said)]
-    kind: Kind = getattr(import_module(f"{__name__}.{module}"), name)(said, setting)
+def kind_of(config: grammar.Rotation, context: KindContext) -> Kind:
+    """The kind of a target. Raises LesseeError where a library is missing, or the admin's secret is not usable."""
+    module, name = _CLASSES[type(config)]
+    kind: Kind = getattr(import_module(f"{__name__}.{module}"), name)(config, context)
     return kind
 
 
 library = partial(optional_dependencies.library, extra="rotate")
-"""A client of the extra `rotate`. Raises LesseeError where it is not installed."""
+"""A client library of the extra `rotate`. Raises LesseeError where it is not installed."""

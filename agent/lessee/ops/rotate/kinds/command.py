@@ -1,15 +1,15 @@
-"""A rotator of one's own: a program that is started once a step, with JSON on its stdin and stdout.
+"""A custom rotator: a program that lessee starts for each step, with JSON on its stdin and stdout.
 
-It gets `{"step": …, "id": …, "current": {…}, "pending": {…}, "secret": {…}}`. `secret` is all that the apps read.
+Its stdin is `{"step": …, "id": …, "current": {…}, "pending": {…}, "secret": {…}}`; `secret` is what the apps read.
 
-- `describe`: it may answer `{"fields": [names], "overlaps": true}`, and need not know the step: then it ends with
-  another status than 0.
-- `create`: it answers the new fields, `{"password": "…"}`, and has made them in the system. With the same `id` again it
-  gives or makes the same, or removes what it made before. `current` is the whole secret.
-- `prove`: whether `pending`, the whole secret with the new fields, is let in. 0: yes; 77: it is refused.
-- `retire`: `current` is taken out of use, and `pending` stays. With a credential that is gone it ends with 0.
+- `describe` (optional): it answers `{"fields": [names], "overlaps": true}`. A program without this step exits with a
+  status other than 0.
+- `create`: it creates new fields in the system, and answers them: `{"password": "…"}`. Called again with the same `id`,
+  it returns the same fields, or deletes what it created before. `current` is the whole secret.
+- `verify`: whether the system accepts `pending`, the whole secret with the new fields. 0: yes; 77: rejected.
+- `revoke`: it revokes `current`, and leaves `pending` valid. It exits with 0 where `current` does not exist.
 
-Another status than 0 is a failure that is tried again; 77 says that it will not help to try again soon.
+Any other status is a failure that is retried. 77 says that an early retry would not help.
 """
 
 import json
@@ -18,17 +18,17 @@ from typing import Any
 
 import msgspec
 
-from lessee.config.grammar.rotation import Own as Said
+from lessee.config.grammar.rotation import CustomRotation as Config
 from lessee.core.errors import LesseeError
-from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Traits
-from lessee.ops.rotate.policy.journal import Fields, holds
+from lessee.ops.rotate.policy.journal import Fields, contains
 from lessee.ops.rotate.rotator_programs import REFUSED, Finished, Program
 from lessee.telemetry.logs import log
 
-_BESIDE = 5.0
-"""Seconds that a step may take beside its program."""
-_OURS = frozenset({"rotation_timestamp", "rotation_count"})
+_OVERHEAD = 5.0
+"""Seconds that a step may take in addition to its program."""
+_RESERVED = frozenset({"rotation_timestamp", "rotation_count"})
 
 
 class _Described(msgspec.Struct, forbid_unknown_fields=True):
@@ -36,114 +36,118 @@ class _Described(msgspec.Struct, forbid_unknown_fields=True):
     overlaps: bool = True
 
 
-class OwnProgram:
-    """Whatever the program does is made by it: nothing else tells the system of a new value."""
+class RotatorCommand:
+    """The program creates, verifies and revokes the credential in the system."""
 
-    def __init__(self, said: Said, setting: Setting) -> None:
-        """Raises LesseeError where the program cannot be started, or its answer to `describe` is no use."""
-        self._name, self._timeout = setting.name, said.timeout
-        self._program = Program(said.command, setting.folder, setting.environ)
+    def __init__(self, config: Config, context: KindContext) -> None:
+        """Raises LesseeError where the program cannot be started, or its answer to `describe` is invalid."""
+        self._name, self._timeout = context.name, config.timeout
+        self._program = Program(config.command, context.folder, context.environ)
         described = self._described()
         self._fields = frozenset(described.fields)
-        self.traits = Traits(made_by_system=True, overlaps=described.overlaps, patience=said.timeout + _BESIDE)
+        self.traits = Traits(system_generated=True, overlaps=described.overlaps, timeout=config.timeout + _OVERHEAD)
 
-    def look(self, case: Case) -> tuple[str, ...]:
-        """The program knows its own by the id."""
+    def list_credentials(self, case: Case) -> tuple[str, ...]:
+        """The program identifies its credentials by the id."""
         del case
         return ()
 
-    def create(self, case: Case) -> Made:
+    def create(self, case: Case) -> NewCredential:
         done = self._run("create", case.id, case.current or case.secret, {}, case.secret)
         self._check("create", done)
-        return Made(self._made(self._read("create", done), case))
+        return NewCredential(self._new_fields(self._read("create", done), case))
 
     def apply(self, case: Case) -> None:
-        """The program has made it."""
+        """The program has created it."""
 
-    def prove(self, fields: Fields) -> bool:
-        done = self._run("prove", "", {}, fields, fields)
+    def verify(self, fields: Fields) -> bool:
+        done = self._run("verify", "", {}, fields, fields)
         if done.status == REFUSED:
             return False
-        self._check("prove", done)
+        self._check("verify", done)
         return True
 
-    def retire(self, case: Case) -> None:
-        if case.current and not holds(case.secret, case.current):
-            self._check("retire", self._run("retire", case.id, case.current, case.pending, case.secret))
+    def revoke(self, case: Case) -> None:
+        if case.current and not contains(case.secret, case.current):
+            self._check("revoke", self._run("revoke", case.id, case.current, case.pending, case.secret))
 
-    def remove(self, case: Case) -> None:
-        """`retire` has done it."""
+    def delete(self, case: Case) -> None:
+        """`revoke` has deleted it."""
 
     def discard(self, case: Case) -> None:
-        """What was never published is retired instead of the current one, which stays."""
-        if not holds(case.secret, case.pending):
-            self._check("retire", self._run("retire", case.id, case.pending, case.current, case.secret))
+        """Revoke the credential that was never published; the current one stays valid."""
+        if not contains(case.secret, case.pending):
+            self._check("revoke", self._run("revoke", case.id, case.pending, case.current, case.secret))
 
     def lock(self) -> AbstractContextManager[None]:
-        """The program may have one of its own."""
+        """The program may use a lock of its own."""
         return nullcontext()
 
     def close(self) -> None:
-        """It runs no longer than a step."""
+        """The program runs only during a step."""
 
     def _described(self) -> _Described:
         done = self._run("describe", "", {}, {}, {})
         if not done.started:
-            raise LesseeError(f"{self._program.name} {done.why}", where=self._name, todo="mend `command:`")
+            raise LesseeError(f"{self._program.name} {done.reason}", where=self._name, todo="correct `command`")
         if done.status is None:
-            raise self._away("describe", done)
+            raise self._unavailable("describe", done)
         if done.status or not done.answer.strip():
             return _Described()
         try:
             return msgspec.convert(self._read("describe", done), _Described)
         except msgspec.ValidationError:
-            todo = 'it is {"fields": ["names"], "overlaps": true}, and both may be left out'
-            raise LesseeError(self._unlike("describe"), where=self._name, todo=todo) from None
+            todo = 'expected {"fields": ["names"], "overlaps": true}, both optional'
+            raise LesseeError(self._invalid("describe"), where=self._name, todo=todo) from None
 
-    def _made(self, answer: Any, case: Case) -> Fields:
+    def _new_fields(self, answer: Any, case: Case) -> Fields:
         if not isinstance(answer, dict) or not answer:
-            raise self._wrong("create", 'it is an object of the new fields: {"password": "…"}')
-        unfit = sorted(key for key, value in answer.items() if not isinstance(value, str | int | float) or value == "")
-        if unfit:
-            raise self._wrong("create", f"a text, a number, true or false is wanted for {', '.join(unfit)}")
+            raise self._invalid_answer("create", 'expected an object with the new fields: {"password": "…"}')
+        invalid = sorted(
+            key for key, value in answer.items() if not isinstance(value, str | int | float) or value == ""
+        )
+        if invalid:
+            raise self._invalid_answer("create", f"expected a string, number or boolean for {', '.join(invalid)}")
         if self._fields and answer.keys() != self._fields:
-            raise self._wrong("create", f"by `describe` it has {', '.join(sorted(self._fields))} and nothing else")
-        if _OURS & answer.keys():
-            raise self._wrong("create", f"{' and '.join(sorted(_OURS))} are lessee's own")
+            raise self._invalid_answer(
+                "create", f"expected only the fields of `describe`: {', '.join(sorted(self._fields))}"
+            )
+        if _RESERVED & answer.keys():
+            raise self._invalid_answer("create", f"lessee writes {' and '.join(sorted(_RESERVED))} itself")
         if all(case.secret.get(key) == value for key, value in answer.items()):
-            raise self._wrong("create", "it is what stands in the secret already: a new value is wanted")
+            raise self._invalid_answer("create", "expected new values; the secret has these already")
         return answer
 
     def _run(self, step: str, id_: str, current: Fields, pending: Fields, secret: Fields) -> Finished:
         given = {"step": step, "id": id_, "current": current, "pending": pending, "secret": secret}
         done = self._program.run(given, self._timeout)
         for line in done.lines:
-            log("info" if done.status == 0 else "warning", "the rotator says", target=self._name, step=step, line=line)
+            log("info" if done.status == 0 else "warning", "rotator output", target=self._name, step=step, line=line)
         return done
 
     def _check(self, step: str, done: Finished) -> None:
         if done.status == REFUSED:
-            todo = "see what it says, in the log above"
-            raise SystemRefusedError(f"{self._program.name} refuses to {step}", where=self._name, todo=todo)
+            todo = "see its output in the log"
+            raise SystemRefusedError(f"{self._program.name} refuses the step {step}", where=self._name, todo=todo)
         if done.status != 0:
-            raise self._away(step, done)
+            raise self._unavailable(step, done)
 
-    def _away(self, step: str, done: Finished) -> SystemUnavailableError:
-        todo = "it is tried again; see what it says, in the log above"
-        return SystemUnavailableError(f"{step}: {self._program.name} {done.why}", where=self._name, todo=todo)
+    def _unavailable(self, step: str, done: Finished) -> SystemUnavailableError:
+        todo = "lessee retries it; see its output in the log"
+        return SystemUnavailableError(f"{step}: {self._program.name} {done.reason}", where=self._name, todo=todo)
 
     def _read(self, step: str, done: Finished) -> Any:
         try:
-            return json.loads(done.answer, parse_constant=_no_number)
+            return json.loads(done.answer, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
-            raise self._wrong(step, "it is no JSON; what is for people goes to stderr") from None
+            raise self._invalid_answer(step, "expected JSON on stdout; write messages to stderr") from None
 
-    def _wrong(self, step: str, why: str) -> SystemRefusedError:
-        return SystemRefusedError(self._unlike(step), where=self._name, todo=why)
+    def _invalid_answer(self, step: str, todo: str) -> SystemRefusedError:
+        return SystemRefusedError(self._invalid(step), where=self._name, todo=todo)
 
-    def _unlike(self, step: str) -> str:
-        return f"the answer of {self._program.name} to {step} is not as expected"
+    def _invalid(self, step: str) -> str:
+        return f"the answer of {self._program.name} to the step {step} is invalid"
 
 
-def _no_number(name: str) -> None:
+def _refuse_constant(name: str) -> None:
     raise ValueError(name)

@@ -1,4 +1,4 @@
-"""What a kind of system must be able to do, so that its credentials can be rotated."""
+"""The interface of a kind of system, through which its credentials are rotated."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -15,41 +15,41 @@ from lessee.vault.admin import AdminClient
 
 
 class SystemUnavailableError(LesseeError):
-    """The system that owns the credential does not answer, or cannot serve now: nobody knows what it did."""
+    """The system that owns the credential does not answer, or cannot serve: it is not known what it has done."""
 
     exit_code = 69  # EX_UNAVAILABLE
 
 
 class SystemRefusedError(LesseeError):
-    """The system, or who administers it, refuses what a rotation needs."""
+    """The system, or the admin's permissions in it, refuse what a rotation needs."""
 
     exit_code = 77  # EX_NOPERM
 
 
 class Case(ImmutableStruct, frozen=True):
-    """One rotation. `current` and `pending` are the secret's keys that change, as they were and as they shall be."""
+    """One rotation. `current` and `pending` are the secret's keys that change, with their old and new values."""
 
     hidden = ("current", "pending", "secret")
 
     id: str
-    """Letters and digits; no other rotation has it."""
+    """Letters and digits; no other rotation has this id."""
     secret: Fields
-    """All that stands in the secret now: where the system is, and what else the apps read."""
+    """The whole secret as it is now, which also has the system's address."""
     current: Fields = field(default_factory=dict)
     pending: Fields = field(default_factory=dict)
     handle: str = ""
-    """What the system calls the current credential, where that is none of its fields."""
+    """What the system calls the current credential, where no field names it."""
     pending_handle: str = ""
-    before: tuple[str, ...] = ()
-    """What `look` found before a new value was asked for."""
+    existing: tuple[str, ...] = ()
+    """What `list_credentials` returned before a new credential was requested."""
     retried: bool = False
-    """An earlier try of this rotation may have left something in the system."""
-    left: tuple[str, ...] = ()
-    """What `look` has found now and `before` does not name."""
+    """An earlier attempt of this rotation may have left credentials in the system."""
+    leftovers: tuple[str, ...] = ()
+    """What `list_credentials` returns now, without `existing`."""
 
 
-class Made(ImmutableStruct, frozen=True):
-    """A new value: the secret's keys that change, and what the system calls it where that is none of them."""
+class NewCredential(ImmutableStruct, frozen=True):
+    """A new credential: the secret's keys that change, and what the system calls it where no field names it."""
 
     hidden = ("fields",)
 
@@ -58,53 +58,54 @@ class Made(ImmutableStruct, frozen=True):
 
 
 class Kind(Protocol):
-    """One target's system. Every method may be called again after a kill, with the same case, and then does no harm.
+    """One target's system. Each method can be called again after a kill, with the same case, without harm.
 
-    They raise SystemUnavailableError where nobody knows what was done, and SystemRefusedError where it will not help to try again
-    soon; neither text, nor any other's, holds a value. No call takes longer than `traits.patience`.
+    Methods raise SystemUnavailableError where it is not known what was done, and SystemRefusedError where an early
+    retry would not help. No error text holds a value. No call takes longer than `traits.timeout`.
     """
 
     @property
     def traits(self) -> Traits: ...
 
-    def look(self, case: Case) -> tuple[str, ...]:
-        """The names of the credentials that the system has now, none of them a secret. () where it makes none.
+    def list_credentials(self, case: Case) -> tuple[str, ...]:
+        """The names of the system's credentials, which are not secret. () where lessee generates the value.
 
-        Where `case.retried`, only those that an earlier try of this rotation may have left need be among them.
+        Where `case.retried`, those that an earlier attempt of this rotation may have left are enough.
         """
         ...
 
-    def create(self, case: Case) -> Made:
-        """A new value.
+    def create(self, case: Case) -> NewCredential:
+        """A new credential.
 
-        Where the system makes it: what `case.left` names, an earlier try of this rotation left, and is removed first,
-        unless `case.secret` has it. Nothing else may be, nor may it be looked for here: whoever stood still for long
-        would find, and remove, what others have published meanwhile. Elsewhere the system is not asked for anything.
+        Where the system creates it, the method first deletes `case.leftovers`, which an earlier attempt of this
+        rotation left, unless `case.secret` has them. It must delete nothing else, and must not list credentials: a
+        process that was suspended for long would find and delete what others have published since. Where lessee
+        generates the value, the system is not asked.
         """
         ...
 
     def apply(self, case: Case) -> None:
-        """Let the system take the pending value, whatever it has now; the current one stays valid if it can."""
+        """Set the pending value in the system, whatever it has now. The current one stays valid where possible."""
         ...
 
-    def prove(self, fields: Fields) -> bool:
-        """Whether a login with these, the keys of a whole secret, succeeds. False: the system refuses them."""
+    def verify(self, fields: Fields) -> bool:
+        """Whether a login with these fields of a whole secret succeeds. False: the system rejects them."""
         ...
 
-    def retire(self, case: Case) -> None:
-        """Take the current value out of use, so that it could be brought back where `traits.keep` says so."""
+    def revoke(self, case: Case) -> None:
+        """Revoke the current credential, or disable it where `traits.delete_delay` is not 0."""
         ...
 
-    def remove(self, case: Case) -> None:
-        """Remove the current value for good; after `retire`, and only where `traits.keep` is not 0."""
+    def delete(self, case: Case) -> None:
+        """Delete the current credential. Called after `revoke`, and only where `traits.delete_delay` is not 0."""
         ...
 
     def discard(self, case: Case) -> None:
-        """Take the pending value out of use: it was never published. `case.secret` is what the apps read."""
+        """Revoke the pending credential, which was never published. `case.secret` is what the apps read."""
         ...
 
     def lock(self) -> AbstractContextManager[None]:
-        """Nobody else changes this target's credential in the system meanwhile, so far as it has such a lock."""
+        """Keeps other rotators from changing the target's credential, where the system has such a lock."""
         ...
 
     def close(self) -> None:
@@ -112,21 +113,21 @@ class Kind(Protocol):
         ...
 
 
-class Setting(ImmutableStruct, frozen=True):
-    """What a kind is made with, beside its own block of the configuration."""
+class KindContext(ImmutableStruct, frozen=True):
+    """What a kind gets in addition to its block of the configuration."""
 
     hidden = ("admin", "environ", "vault")
 
     name: str
-    """The target's."""
+    """The target's name."""
     admin: Fields
-    """What stands in the admin's secret; empty where there is none."""
+    """The fields of the admin's secret; empty where the target has no admin."""
     folder: Path
-    """The configuration file's: where relative paths begin."""
+    """The configuration file's directory, to which paths are relative."""
     environ: Mapping[str, str]
     vault: AdminClient
-    """For what Vault itself owns."""
+    """For credentials that Vault itself owns."""
     ask: Callable[[str], str] | None = None
-    """Asks a person, without showing what is typed; None where there is none."""
+    """Asks the user at the terminal without echo; None where there is no terminal."""
     say: Callable[[str], None] | None = None
-    """Shows a text to that person."""
+    """Prints a text for that user."""

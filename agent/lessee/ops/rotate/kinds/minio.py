@@ -1,4 +1,4 @@
-"""Service accounts of MinIO, by its admin API: a second one with the rights of the first, which then goes."""
+"""Service accounts of MinIO, by its admin API: a second one with the policy of the first, which is then deleted."""
 
 import io
 import json
@@ -10,117 +10,123 @@ from typing import Any, ClassVar
 from lessee.config.grammar import rotation as grammar
 from lessee.core.credentials import S3Login
 from lessee.ops.rotate.kinds import aws, library
-from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.ops.setup.policy.initial_values import ALPHABET
 from lessee.telemetry.logs import log
 
 _PREFIX = "/minio/admin/v3/"
-_ACCESS_KEY, _SECRET_KEY = 20, 40
-"""Characters, as many as MinIO makes itself, and as it takes at most."""
+_ACCESS_KEY_LENGTH, _SECRET_KEY_LENGTH = 20, 40
+"""Characters: as many as MinIO generates itself, and the most that it accepts."""
 _OK, _DENIED, _MISSING, _MANY, _SERVER = range(200, 300), 403, 404, 429, 500
-_SILENT = {"POST", "DELETE"}
-"""Where MinIO answers with a status alone."""
-_RIGHTS = "admin:CreateServiceAccount, UpdateServiceAccount, ListServiceAccounts and RemoveServiceAccount"
+_WITHOUT_BODY = {"POST", "DELETE"}
+"""The methods that MinIO answers without a body."""
+_PERMISSIONS = "admin:CreateServiceAccount, UpdateServiceAccount, ListServiceAccounts and RemoveServiceAccount"
 
 
 class ServiceAccounts:
-    """Accounts below one user. What stands in the secret is never deleted or disabled, nor is what the admin uses."""
+    """One user's service accounts. The published one and the admin's are never deleted or disabled."""
 
-    patience: ClassVar[float] = 3.0
-    """Seconds for which a refused key is tried again, until all servers of a cluster know it."""
+    propagation_timeout: ClassVar[float] = 3.0
+    """Seconds that a cluster may take until all its servers know a new key."""
 
-    def __init__(self, said: grammar.Minio, setting: Setting) -> None:
-        self.traits = Traits(keep=said.keep, patience=self.patience + 3 * aws.LONGEST)
-        self._said, self._where = said, f"rotation.{setting.name}"
-        self._login = aws.administrator(said.admin, setting.admin, "endpoint")
-        self._door = _AdminApi(self._login, aws.region_of(setting.admin))
+    def __init__(self, config: grammar.Minio, context: KindContext) -> None:
+        self.traits = Traits(
+            delete_delay=config.delete_delay, timeout=self.propagation_timeout + 3 * aws.REQUEST_TIMEOUT
+        )
+        self._config, self._where = config, f"rotation.{context.name}"
+        self._login = aws.administrator(config.admin_secret, context.admin, "endpoint")
+        self._api = _AdminApi(self._login, aws.region_of(context.admin))
         self._has_applied = False
 
-    def look(self, case: Case) -> tuple[str, ...]:
+    def list_credentials(self, case: Case) -> tuple[str, ...]:
         del case
         return ()
 
-    def create(self, case: Case) -> Made:
+    def create(self, case: Case) -> NewCredential:
         del case
-        name = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(_ACCESS_KEY))
-        return Made({"access_key": name, "secret_key": "".join(secrets.choice(ALPHABET) for _ in range(_SECRET_KEY))})
+        name = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(_ACCESS_KEY_LENGTH))
+        return NewCredential(
+            {"access_key": name, "secret_key": "".join(secrets.choice(ALPHABET) for _ in range(_SECRET_KEY_LENGTH))}
+        )
 
     def apply(self, case: Case) -> None:
-        """With the parent and the rights that the old one has, so that nobody may more than before."""
+        """Create it with the parent and the policy of the old one, so that it has no other permissions."""
         self._has_applied = True
         key, secret = str(case.pending["access_key"]), str(case.pending["secret_key"])
         if self._info(key) is not None:
             self._change(key, {"newSecretKey": secret, "newStatus": "on"})
             return
         old = self._info(aws.access_key(case.current)) or {}
-        parent = self._said.user or old.get("parentUser")
+        parent = self._config.user or old.get("parentUser")
         if not parent:
-            todo = "write one into the secret, or say `user`: whose rights the new one shall have"
-            raise SystemRefusedError("the published key is no service account of MinIO", where=self._where, todo=todo)
+            todo = "write a service account's key into the secret, or set `user`"
+            raise SystemRefusedError(
+                "the published key is not a service account of MinIO", where=self._where, todo=todo
+            )
         if not old:
-            log("warning", "the published key is no service account, and stays as it is", user=parent)
+            log("warning", "published key not revocable", user=parent, reason="it is not a service account")
         like_old = {name: old[name] for name in ("name", "description") if old.get(name)}
         if old and old.get("impliedPolicy") is not True:
             like_old["policy"] = _policy(old.get("policy"), self._where)
-        said = {"targetUser": parent, "accessKey": key, "secretKey": secret, **like_old}
-        status, code, _ = self._door.ask("PUT", "add-service-account", said=said)
-        self._check(status, code, "a service account cannot be made")
+        account = {"targetUser": parent, "accessKey": key, "secretKey": secret, **like_old}
+        status, code, _ = self._api.ask("PUT", "add-service-account", body=account)
+        self._check(status, code, "cannot create a service account")
 
-    def prove(self, fields: Fields) -> bool:
-        # What this process has told nobody of need not be waited for: it is told again.
-        patience = self.patience if self._has_applied else 0.0
-        return aws.lets_in(f"{self._where}: its secret", fields, patience)
+    def verify(self, fields: Fields) -> bool:
+        # A key that this process has not created yet needs no time to propagate.
+        timeout = self.propagation_timeout if self._has_applied else 0.0
+        return aws.accepts_key(f"{self._where}: its secret", fields, timeout)
 
-    def retire(self, case: Case) -> None:
-        key = aws.to_retire(case)
-        if not aws.may_go(key, case, self._login.access_key):
+    def revoke(self, case: Case) -> None:
+        key = aws.key_to_revoke(case)
+        if not aws.is_revocable(key, case, self._login.access_key):
             return
-        if self.traits.keep:
-            self._change(key, {"newStatus": "off"}, gone=True)
+        if self.traits.delete_delay:
+            self._change(key, {"newStatus": "off"}, missing_ok=True)
         else:
             self._delete(key)
 
-    def remove(self, case: Case) -> None:
-        if aws.may_go(key := aws.access_key(case.current), case, self._login.access_key):
+    def delete(self, case: Case) -> None:
+        if aws.is_revocable(key := aws.access_key(case.current), case, self._login.access_key):
             self._delete(key)
 
     def discard(self, case: Case) -> None:
-        if aws.may_go(key := aws.access_key(case.pending), case, self._login.access_key):
+        if aws.is_revocable(key := aws.access_key(case.pending), case, self._login.access_key):
             self._delete(key)
 
     def lock(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def close(self) -> None:
-        self._door.close()
+        self._api.close()
 
     def _info(self, key: str) -> Fields | None:
-        status, code, answer = self._door.ask("GET", "info-service-account", key)
+        status, code, answer = self._api.ask("GET", "info-service-account", key)
         if status == _MISSING:
             return None
-        self._check(status, code, f"{aws.short(key)} cannot be looked at")
-        return self._door.read(answer)
+        self._check(status, code, f"cannot read {aws.short(key)}")
+        return self._api.read(answer)
 
-    def _change(self, key: str, said: Fields, *, gone: bool = False) -> None:
-        status, code, _ = self._door.ask("POST", "update-service-account", key, said=said)
-        if not (gone and status == _MISSING):
-            self._check(status, code, f"{aws.short(key)} cannot be changed")
+    def _change(self, key: str, changes: Fields, *, missing_ok: bool = False) -> None:
+        status, code, _ = self._api.ask("POST", "update-service-account", key, body=changes)
+        if not (missing_ok and status == _MISSING):
+            self._check(status, code, f"cannot change {aws.short(key)}")
 
     def _delete(self, key: str) -> None:
-        status, code, _ = self._door.ask("DELETE", "delete-service-account", key)
+        status, code, _ = self._api.ask("DELETE", "delete-service-account", key)
         if status != _MISSING:
-            self._check(status, code, f"{aws.short(key)} cannot be deleted")
+            self._check(status, code, f"cannot delete {aws.short(key)}")
 
     def _check(self, status: int, code: str, what: str) -> None:
         if status not in _OK:
-            todo = f"grant the admin {_RIGHTS}" if status == _DENIED else "see MinIO's own log"
+            todo = f"grant the admin {_PERMISSIONS}" if status == _DENIED else "see MinIO's own log"
             raise SystemRefusedError(f"{what} ({code})", where=self._where, todo=todo)
 
 
 class _AdminApi:
-    """MinIO's admin API: requests signed as those of S3 are, bodies enciphered with the admin's secret key."""
+    """MinIO's admin API: requests are signed as those of S3, bodies are encrypted with the admin's secret key."""
 
     def __init__(self, login: S3Login, region: str) -> None:
         self._login = login
@@ -132,38 +138,40 @@ class _AdminApi:
             verify=login.ca_file or True, timeout=aws.TIMEOUTS
         )
 
-    def ask(self, method: str, command: str, key: str = "", *, said: Fields | None = None) -> tuple[int, str, bytes]:
-        """The status, the code of a refusal, and the answer, still enciphered. Raises SystemUnavailableError."""
-        body = b"" if said is None else self._crypto.encrypt(json.dumps(said).encode(), self._login.secret_key)
+    def ask(self, method: str, command: str, key: str = "", *, body: Fields | None = None) -> tuple[int, str, bytes]:
+        """The status, an error code, and the response, still encrypted. Raises SystemUnavailableError."""
+        data = b"" if body is None else self._crypto.encrypt(json.dumps(body).encode(), self._login.secret_key)
         request = library("botocore.awsrequest").AWSRequest(
-            method, f"{self._login.url}{_PREFIX}{command}", data=body, params={"accessKey": key} if key else {}
+            method, f"{self._login.url}{_PREFIX}{command}", data=data, params={"accessKey": key} if key else {}
         )
         self._auth.add_auth(request)
         try:
             answer = self._session.send(request.prepare())
         except library("botocore.exceptions").BotoCoreError as exc:
-            todo = "is it up, and are endpoint, secure and ca_file in the admin's secret right?"
+            todo = "check that it runs, and `endpoint`, `secure` and `ca_file` in the admin's secret"
             raise SystemUnavailableError(
-                f"no answer ({type(exc).__name__})", where=self._login.url, todo=todo
+                f"no response ({type(exc).__name__})", where=self._login.url, todo=todo
             ) from None
         status = int(answer.status_code)
         if status in _OK:
-            if answer.content and method in _SILENT:
-                raise _stranger(self._login.url)
+            if answer.content and method in _WITHOUT_BODY:
+                raise _not_minio(self._login.url)
             return status, "", bytes(answer.content)
         code = _code(answer.content) or f"HTTP {status}"
         if status >= _SERVER or status == _MANY:
-            raise SystemUnavailableError(f"it cannot serve now ({code})", where=self._login.url, todo="see its own log")
+            raise SystemUnavailableError(
+                f"temporarily unavailable ({code})", where=self._login.url, todo="see its own log"
+            )
         return status, code, b""
 
     def read(self, content: bytes) -> Fields:
-        """What an answer says; 0.1 s of computing. Raises SystemUnavailableError."""
+        """The decrypted response, which takes 0.1 s. Raises SystemUnavailableError."""
         try:
             found = json.loads(self._crypto.decrypt(_Body(content), self._login.secret_key))
         except (ValueError, OSError):
             found = None
         if not isinstance(found, dict):
-            raise _stranger(self._login.url)
+            raise _not_minio(self._login.url)
         return found
 
     def close(self) -> None:
@@ -171,23 +179,26 @@ class _AdminApi:
 
 
 class _Body(io.BytesIO):
-    """Bytes as the library reads them off a connection."""
+    """Bytes with the interface of a connection that the library expects."""
 
     def release_conn(self) -> None:
-        """There is none any more."""
+        """There is no connection."""
 
 
-def _stranger(where: str) -> SystemUnavailableError:
-    todo = "does MinIO listen at the admin's endpoint, or something that stands before it?"
-    return SystemUnavailableError("what answers is no MinIO", where=where, todo=todo)
+def _not_minio(where: str) -> SystemUnavailableError:
+    todo = "check `endpoint` in the admin's secret; a proxy may answer instead of MinIO"
+    return SystemUnavailableError("the response is not from MinIO", where=where, todo=todo)
 
 
 def _policy(text: Any, where: str) -> Any:
-    """Raises SystemUnavailableError where it is none: without it an account could do all that its user can."""
+    """The policy in a response. Raises SystemUnavailableError where it is not one.
+
+    Without a policy, an account would have all permissions of its user.
+    """
     try:
         return json.loads(text)
     except (TypeError, ValueError):
-        raise _stranger(where) from None
+        raise _not_minio(where) from None
 
 
 def _code(content: bytes) -> str:

@@ -1,5 +1,6 @@
-"""A PostgreSQL as a rotation needs it: sessions that end in time, and its errors in our words."""
+"""Sessions with PostgreSQL that end in time, and translated errors."""
 
+import json
 import os
 import socket
 from contextlib import contextmanager, suppress
@@ -17,47 +18,48 @@ if TYPE_CHECKING:
 
     Session = psycopg.Connection[Any]
 
-PATIENCE = 15.0
-"""Seconds that two addresses of a host, and a session, may take."""
-_CONNECT = 3
-_PING = 2
-_SESSION = 8.0
+TIMEOUT = 15.0
+"""Seconds that connections to two addresses of a host, and a session, may take."""
+_CONNECT_TIMEOUT = 3
+_PING_TIMEOUT = 2
+_SESSION_TIMEOUT = 8.0
 _TIMEOUTS = {
     "lock_timeout": "3s",
     "statement_timeout": "4s",
-    # A session whose rotator is gone with its machine holds its lock no longer.
+    # They end the session, and its lock, of a rotator whose machine has failed.
     "idle_session_timeout": "10s",
     "idle_in_transaction_session_timeout": "10s",
 }
-# Of a server that has no such setting, as those before 14, nothing is wanted.
+# Servers before version 14 lack some of these settings.
 _SET = "SELECT set_config(name, %s::json ->> name, false) FROM pg_settings WHERE name = ANY(%s)"
 _FULL = ("too many clients", "too many connections", "remaining connection slots", "connection limit exceeded")
 
 
 class LoginRefusedError(Exception):
-    """The server is there, and refuses the login."""
+    """The server answers, and rejects the login."""
 
 
 @contextmanager
 def session(login: PostgresLogin, where: str) -> "Iterator[Session]":
-    """A session that commits each statement by itself. Raises LoginRefusedError, SystemUnavailableError and SystemRefusedError.
+    """A session that commits each statement. `where`: the login's secret.
 
-    It is cut off after some seconds, as a server that stands still says nothing of a timeout. `where`: the secret.
+    Its connection is closed after some seconds, since a server that hangs reports no timeout. Raises
+    LoginRefusedError, SystemUnavailableError and SystemRefusedError.
     """
     driver = library("psycopg")
     try:
         connection = driver.connect(**_arguments(login), password=login.password, autocommit=True)
     except driver.Error as exc:
-        _judge(driver, login, where, str(exc))
+        _check_rejection(driver, login, where, str(exc))
         raise LoginRefusedError from None
     wire = socket.socket(fileno=os.dup(connection.fileno()))
-    guard = Timer(_SESSION, _cut, (wire,))
+    guard = Timer(_SESSION_TIMEOUT, _shut_down, (wire,))
     guard.daemon = True
     guard.start()
     try:
         yield connection
     except driver.Error as exc:
-        raise _in_our_words(driver, exc, login, where) from None
+        raise _translated(driver, exc, login, where) from None
     finally:
         connection.close()
         guard.cancel()
@@ -66,10 +68,8 @@ def session(login: PostgresLogin, where: str) -> "Iterator[Session]":
 
 
 def limit(connection: "Session") -> None:
-    """Let the server end by itself what takes too long."""
-    names = list(_TIMEOUTS)
-    said = ", ".join(f'"{name}": "{value}"' for name, value in _TIMEOUTS.items())
-    connection.execute(_SET, (f"{{{said}}}", names))
+    """Let the server end sessions and statements that take too long."""
+    connection.execute(_SET, (json.dumps(_TIMEOUTS), list(_TIMEOUTS)))
 
 
 def _arguments(login: PostgresLogin) -> dict[str, str | int]:
@@ -81,51 +81,49 @@ def _arguments(login: PostgresLogin) -> dict[str, str | int]:
         "port": login.port,
         "dbname": login.database,
         "user": login.username,
-        "connect_timeout": _CONNECT,
+        "connect_timeout": _CONNECT_TIMEOUT,
         "application_name": "lessee rotate",
         **secured,
     }
 
 
-def _judge(driver: Any, login: PostgresLogin, where: str, said: str) -> None:
-    """Return where the login was refused. Raises SystemUnavailableError where it was not even looked at.
+def _check_rejection(driver: Any, login: PostgresLogin, where: str, text: str) -> None:
+    """Return where the server rejected the login. Raises SystemUnavailableError where it did not check the login.
 
-    libpq tells no SQLSTATE of a login, and the server's text may be of any language; but a refusal names the user
-    or the database. The text is only looked into: it may quote what it was sent.
+    libpq reports no SQLSTATE for a login, and the server's text may be in any language; but a rejection names the user
+    or the database. The text is not passed on: it may quote what was sent.
     """
-    asked = driver.conninfo.make_conninfo(**{**_arguments(login), "connect_timeout": _PING})
-    if driver.pq.PGconn.ping(asked.encode()) != driver.pq.Ping.OK:
-        todo = "start it, or mend host, port, sslmode and ca_file in the secret, or the network on the way"
+    target = driver.conninfo.make_conninfo(**{**_arguments(login), "connect_timeout": _PING_TIMEOUT})
+    if driver.pq.PGconn.ping(target.encode()) != driver.pq.Ping.OK:
+        todo = "start it, or correct host, port, sslmode and ca_file in the secret, or the network"
         raise SystemUnavailableError(f"PostgreSQL does not answer at {login.address}", where=where, todo=todo)
-    if any(words in said for words in _FULL):
-        todo = "end idle sessions, put a pooler in between, or raise max_connections"
-        raise SystemUnavailableError("PostgreSQL has no connection left", where=where, todo=todo)
-    answer = said.replace(login.host, "")
+    if any(words in text for words in _FULL):
+        todo = "end idle sessions, use a connection pooler, or increase max_connections"
+        raise SystemUnavailableError("PostgreSQL has no free connection", where=where, todo=todo)
+    answer = text.replace(login.host, "")
     if login.username not in answer and login.database not in answer:
         raise SystemUnavailableError(
-            f"PostgreSQL lets nobody in at {login.address}", where=where, todo="see its own log"
+            f"PostgreSQL at {login.address} accepts no logins", where=where, todo="see its own log"
         )
 
 
-def _in_our_words(
+def _translated(
     driver: Any, exc: Exception, login: PostgresLogin, where: str
 ) -> SystemUnavailableError | SystemRefusedError:
     errors = driver.errors
     if isinstance(exc, errors.LockNotAvailable):
         return SystemUnavailableError(
-            "another rotator holds it", where=where, todo="wait for it; see pg_locks, locktype advisory"
+            "another rotator has the lock", where=where, todo="run it again later; see pg_locks, locktype advisory"
         )
     if isinstance(exc, errors.ReadOnlySqlTransaction):
         return SystemUnavailableError(
-            f"PostgreSQL at {login.address} is read-only", where=where, todo="name the primary as host"
+            f"PostgreSQL at {login.address} is read-only", where=where, todo="set host in the secret to the primary"
         )
     if isinstance(exc, driver.OperationalError | driver.InterfaceError | driver.InternalError):
-        todo = "see PostgreSQL's own log; it is tried again"
-        return SystemUnavailableError(
-            f"PostgreSQL at {login.address} did not finish ({_name(exc)})", where=where, todo=todo
-        )
+        todo = "see PostgreSQL's own log; lessee retries it"
+        return SystemUnavailableError(f"PostgreSQL at {login.address} failed ({_name(exc)})", where=where, todo=todo)
     return SystemRefusedError(
-        f"PostgreSQL refuses a statement ({_name(exc)})", where=where, todo="see PostgreSQL's own log"
+        f"PostgreSQL rejects a statement ({_name(exc)})", where=where, todo="see PostgreSQL's own log"
     )
 
 
@@ -133,6 +131,6 @@ def _name(exc: Exception) -> str:
     return " ".join(filter(None, (type(exc).__name__, getattr(exc, "sqlstate", None))))
 
 
-def _cut(wire: socket.socket) -> None:
-    with suppress(OSError):  # The server was faster.
+def _shut_down(wire: socket.socket) -> None:
+    with suppress(OSError):  # The server has closed it.
         wire.shutdown(socket.SHUT_RDWR)

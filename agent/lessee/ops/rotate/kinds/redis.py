@@ -1,7 +1,7 @@
-"""An ACL user of Redis: it has the old password and the new one until all have the new.
+"""An ACL user of Redis, which has the old and the new password until all consumers use the new one.
 
-Redis keeps hashes, and takes them too: no clear password is sent but by who logs in, whose AUTH it shows to nobody.
-ACLs are of one server alone; neither its replicas nor the other nodes of a cluster hear of them.
+Redis stores and accepts hashes. Only a login sends a password in clear text, and Redis hides its AUTH from MONITOR.
+ACLs apply to one server: its replicas and the other nodes of a cluster do not get them.
 """
 
 import secrets
@@ -11,13 +11,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from lessee.config.grammar.rotation import Redis as Said
+from lessee.config.grammar.rotation import Redis as Config
 from lessee.core import credentials as wanted
 from lessee.core.credentials import RedisLogin
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.rotate.kinds import library
-from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.ops.setup.policy.initial_values import ALPHABET
@@ -25,143 +25,147 @@ from lessee.telemetry.logs import log
 
 _LENGTH = 48
 _TIMEOUT = 2.0
-"""Seconds for each answer."""
+"""Seconds for each response."""
 _PATIENCE = 20.0
-"""A try and what makes it last: two logins, and up to four answers each."""
-_SHOWN = 16
-"""So much of a hash tells it from the others."""
+"""Seconds for a login and saving the ACL: two connections with up to four responses each."""
+_HASH_PREFIX = 16
+"""Digits of a hash that identify it."""
 _DEFAULT = "default"
 _RULES = "+acl|getuser +acl|setuser +acl|save +config|rewrite"
 _NO_FILE = "not configured to use an ACL file"
-_NO_PASSWORD = "without any password"  # noqa: S105  # Of Redis' own text.
+_NO_PASSWORD = "without any password"  # noqa: S105  # A part of Redis' own message.
 
 
 class AclUser:
     """The password of one ACL user."""
 
-    traits = Traits(patience=_PATIENCE)
+    traits = Traits(timeout=_PATIENCE)
 
-    def __init__(self, said: Said, setting: Setting) -> None:
-        self._said, self._target = said, setting.name
+    def __init__(self, config: Config, context: KindContext) -> None:
+        self._config, self._target = config, context.name
         self._driver = library("redis")
-        self._admin = wanted.redis(said.admin, setting.admin)
+        self._admin = wanted.redis(config.admin_secret, context.admin)
         self._unsaved = True
-        """Somebody who was killed may have changed the user, and not made that last."""
+        """A rotator that was killed may have changed the user without saving the ACL."""
 
-    def look(self, case: Case) -> tuple[str, ...]:
+    def list_credentials(self, case: Case) -> tuple[str, ...]:
         del case
         return ()
 
-    def create(self, case: Case) -> Made:
+    def create(self, case: Case) -> NewCredential:
         name = self._name(case.secret)
         self._refuse_admin(name)
         password = "".join(secrets.choice(ALPHABET) for _ in range(_LENGTH))
-        # The name stands there too: whoever changes it by hand meanwhile must not change whose password this is.
+        # With the name: if a user changes it in the secret during the rotation, this password's owner stays recorded.
         fields = {"password": password} if name == _DEFAULT else {"username": name, "password": password}
-        wanted.redis(self._said.secret, {**case.secret, **fields})  # What it lacks is told before anything is begun.
+        # Missing fields are reported before the rotation starts.
+        wanted.redis(self._config.secret, {**case.secret, **fields})
         self._unsaved = False
-        return Made(fields, handle=_hash(password)[:_SHOWN])
+        return NewCredential(fields, handle=_hash(password)[:_HASH_PREFIX])
 
     def apply(self, case: Case) -> None:
         name = _name_of(case.pending)
         self._refuse_admin(name)
-        with self._asked() as client:
+        with self._admin_client() as client:
             if "off" in self._user(client, name).flags:
-                todo = f"if it shall not be: ACL SETUSER {name} on"
-                raise SystemRefusedError("the user is switched off", where=f"{self._admin.address} {name}", todo=todo)
+                todo = f"enable it: ACL SETUSER {name} on"
+                raise SystemRefusedError("the ACL user is disabled", where=f"{self._admin.address} {name}", todo=todo)
             self._unsaved = True
             client.execute_command("ACL", "SETUSER", name, f"#{_hash_of(case.pending)}")
             self._save(client)
 
-    def prove(self, fields: Fields) -> bool:
-        """A login, to the database of the secret. Only what outlives a restart of Redis counts as proved."""
-        login = wanted.redis(self._said.secret, fields)
-        if not self._lets_in(login):
+    def verify(self, fields: Fields) -> bool:
+        """Log in to the secret's database. A password counts as accepted once it would survive a restart of Redis."""
+        login = wanted.redis(self._config.secret, fields)
+        if not self._accepts(login):
             return False
         if self._unsaved:
-            with self._asked() as client:
+            with self._admin_client() as client:
                 self._save(client)
         return True
 
-    def retire(self, case: Case) -> None:
-        """Take the old password from the user, if Redis still knows the new one: it may have been started anew.
+    def revoke(self, case: Case) -> None:
+        """Remove the old password from the user, if Redis still knows the new one: it may have been restarted.
 
-        Passwords that nobody here knows are told of, and stay: a person may have added them.
+        Unknown passwords are logged, and stay valid: an operator may have added them.
         """
         name = _name_of(case.pending)
-        kept = {_hash_of(fields) for fields in (case.secret, case.pending) if fields.get("password")}
-        with self._asked() as client:
+        valid = {_hash_of(fields) for fields in (case.secret, case.pending) if fields.get("password")}
+        with self._admin_client() as client:
             there = self._user(client, name).hashes
-            known = {one for one in there if case.handle and one.startswith(case.handle)}
+            known = {hash_ for hash_ in there if case.handle and hash_.startswith(case.handle)}
             if case.current.get("password") and _name_of(case.current) == name:
                 known.add(_hash_of(case.current))
-            old = sorted((known & there) - kept)
-            if not kept & there:
-                todo = "it is tried again; does it keep its users in an aclfile?"
+            old = sorted((known & there) - valid)
+            if not valid & there:
+                todo = "lessee retries it; configure an aclfile, so that ACL users survive a restart"
                 raise SystemUnavailableError("Redis has lost the new password", where=self._admin.address, todo=todo)
-            # The new one is not set again here: who stood still would bring back what others have retired since.
-            client.execute_command("ACL", "SETUSER", name, *(f"!{one}" for one in old))
+            # The new one is not set again here: a suspended rotator would restore what others have revoked since.
+            client.execute_command("ACL", "SETUSER", name, *(f"!{hash_}" for hash_ in old))
             self._save(client)
         if (other := _name_of(case.current)) != name and case.current:
-            log("warning", "the old password stays", target=self._target, user=other, todo="take it from him by hand")
-        if others := there - kept - known:
-            todo = f"if nobody needs them: ACL SETUSER {name} !HASH"
-            shown = sorted(one[:_SHOWN] for one in others)
-            log("warning", "passwords of others", target=self._target, user=name, hashes=shown, todo=todo)
+            todo = f"remove it: ACL SETUSER {other} resetpass"
+            log("warning", "old password not revoked", target=self._target, user=other, todo=todo)
+        if unknown := there - valid - known:
+            todo = f"remove those that are not used: ACL SETUSER {name} !HASH"
+            hashes = sorted(hash_[:_HASH_PREFIX] for hash_ in unknown)
+            log("warning", "unknown passwords not revoked", target=self._target, user=name, hashes=hashes, todo=todo)
 
-    def remove(self, case: Case) -> None:
-        """None is kept."""
+    def delete(self, case: Case) -> None:
+        """Old passwords are removed immediately."""
 
     def discard(self, case: Case) -> None:
         name, pending = _name_of(case.pending), _hash_of(case.pending)
         if case.pending.get("password") == case.secret.get("password"):
             return
-        with self._asked() as client:
-            user = _User.of(client.acl_getuser(name))
+        with self._admin_client() as client:
+            user = _User.parse(client.acl_getuser(name))
             if user is not None and pending in user.hashes:
                 client.execute_command("ACL", "SETUSER", name, f"!{pending}")
             self._save(client)
 
     def lock(self) -> AbstractContextManager[None]:
-        """Redis has none that would not need rights to its keys; the journal is written with check-and-set."""
+        """A lock in Redis would need access to its keys; the journal's check-and-set is enough."""
         return nullcontext()
 
     def close(self) -> None:
-        """No connection is kept: between two questions Redis may be gone, or be another."""
+        """Nothing is open between calls."""
 
     def _name(self, fields: Fields) -> str:
         there = str(fields.get("username") or "")
-        if self._said.user and there not in {"", self._said.user}:
-            todo = "mend `user:`, or the secret's username"
-            raise LesseeError(f"its username is not {self._said.user}", where=self._said.secret, todo=todo)
-        return self._said.user or there or _DEFAULT
+        if self._config.user and there not in {"", self._config.user}:
+            todo = "correct `user`, or the secret's username"
+            raise LesseeError(
+                f"the username in the secret is not {self._config.user}", where=self._config.secret, todo=todo
+            )
+        return self._config.user or there or _DEFAULT
 
     def _refuse_admin(self, name: str) -> None:
         if name == (self._admin.username or _DEFAULT):
-            what, todo = f"the admin is {name} himself, and would be shut out", "give it a user of its own"
+            what, todo = f"the admin is {name} too, and would revoke its own login", "give the admin its own user"
             raise SystemRefusedError(
-                what, where=self._said.admin, todo=f"{todo}: ACL SETUSER lessee on >PASSWORD {_RULES}"
+                what, where=self._config.admin_secret, todo=f"{todo}: ACL SETUSER lessee on >PASSWORD {_RULES}"
             )
 
     def _user(self, client: Any, name: str) -> "_User":
-        """Raises SystemRefusedError where a password would be of no use to it."""
-        user, where = _User.of(client.acl_getuser(name)), f"{self._admin.address} {name}"
+        """The ACL user. Raises SystemRefusedError where it does not exist, or needs no password."""
+        user, where = _User.parse(client.acl_getuser(name)), f"{self._admin.address} {name}"
         if user is None:
-            todo = f"make it: ACL SETUSER {name} on … with the rights that it needs, then ACL SAVE"
-            raise SystemRefusedError("there is no such ACL user", where=where, todo=todo)
+            todo = f"create it: ACL SETUSER {name} on … with the permissions that it needs, then ACL SAVE"
+            raise SystemRefusedError("the ACL user does not exist", where=where, todo=todo)
         if "nopass" in user.flags:
-            todo = f"ACL SETUSER {name} resetpass >PASSWORD, and write that into {self._said.secret}"
-            raise SystemRefusedError("the user takes any password", where=where, todo=todo)
+            todo = f"set a password: ACL SETUSER {name} resetpass >PASSWORD; and write it to {self._config.secret}"
+            raise SystemRefusedError("the ACL user accepts any password", where=where, todo=todo)
         return user
 
-    def _lets_in(self, login: RedisLogin) -> bool:
+    def _accepts(self, login: RedisLogin) -> bool:
         errors = self._driver.exceptions
-        with _as_ours(errors, login, login.username):
+        with _translate_errors(errors, login, login.username):
             try:
                 with closing(self._client(login)) as client:
                     client.ping()
             except errors.NoPermissionError:
-                return True  # It is in, and may not do everything.
+                return True  # The login succeeded; the user lacks a permission.
             except errors.AuthenticationError:
                 return False
             except errors.ResponseError as exc:
@@ -171,14 +175,14 @@ class AclUser:
         return True
 
     @contextmanager
-    def _asked(self) -> Iterator[Any]:
-        """The admin's client. What goes wrong is told of him."""
+    def _admin_client(self) -> Iterator[Any]:
+        """The admin's client, with errors that name the admin."""
         login = self._admin
-        with _as_ours(self._driver.exceptions, login, login.username), closing(self._client(login)) as client:
+        with _translate_errors(self._driver.exceptions, login, login.username), closing(self._client(login)) as client:
             yield client
 
     def _save(self, client: Any) -> None:
-        """Let the users outlive a restart; warn where that cannot be."""
+        """Save the ACL, so that it survives a restart; log a warning where Redis has no file for it."""
         errors = self._driver.exceptions
         try:
             client.execute_command("ACL", "SAVE")
@@ -186,9 +190,9 @@ class AclUser:
             raise
         except errors.ResponseError as exc:
             if "unknown" not in str(exc) and _NO_FILE not in str(exc):
-                todo = "may Redis write the file, and its folder? its log says more"
+                todo = "check that Redis may write the file and its directory; see its log"
                 raise SystemRefusedError(
-                    "Redis cannot save its aclfile", where=self._admin.address, todo=todo
+                    "Redis cannot write its aclfile", where=self._admin.address, todo=todo
                 ) from None
             self._rewrite(client)
         self._unsaved = False
@@ -200,15 +204,17 @@ class AclUser:
         except errors.NoPermissionError:
             raise
         except errors.ResponseError:
-            todo = "give it an `aclfile`, or a configuration file that it may write"
-            log("warning", "a restart of Redis loses the new password", target=self._target, todo=todo)
+            todo = "configure an `aclfile`, or a configuration file that Redis may write"
+            log("warning", "password lost at a restart of Redis", target=self._target, todo=todo)
 
     def _client(self, login: RedisLogin) -> Any:
-        """It is connected, and logged in."""
+        """A client that connects and logs in with its first command."""
         secured: dict[str, Any] = {}
         if login.tls:
             if login.ca_file and not Path(login.ca_file).is_file():
-                raise LesseeError("the secret's ca_file is not there", where=login.ca_file, todo="put it there")
+                raise LesseeError(
+                    "the secret's ca_file does not exist", where=login.ca_file, todo="create it, or correct ca_file"
+                )
             secured = {"ssl": True, "ssl_ca_certs": login.ca_file or None, "ssl_check_hostname": True}
         return self._driver.Redis(
             host=login.host,
@@ -219,8 +225,8 @@ class AclUser:
             socket_timeout=_TIMEOUT,
             socket_connect_timeout=_TIMEOUT,
             retry=None,
-            single_connection_client=True,  # What is changed is saved by the process that was asked, or by none.
-            protocol=2,  # With RESP 3 the client asks for more than a user of few rights may.
+            single_connection_client=True,  # The server process that changes the ACL also saves it.
+            protocol=2,  # With RESP 3 the client sends commands that a restricted user may not use.
             **secured,
         )
 
@@ -232,30 +238,30 @@ class _User(ImmutableStruct, frozen=True):
     hashes: frozenset[str]
 
     @classmethod
-    def of(cls, said: Any) -> "_User | None":
-        if said is None:
+    def parse(cls, user: Any) -> "_User | None":
+        if user is None:
             return None
-        return cls(frozenset(said["flags"]), frozenset(said["passwords"]))
+        return cls(frozenset(user["flags"]), frozenset(user["passwords"]))
 
 
 @contextmanager
-def _as_ours(errors: Any, login: RedisLogin, name: str) -> Iterator[None]:
-    """The client's errors as ours: its texts may repeat what was sent."""
+def _translate_errors(errors: Any, login: RedisLogin, name: str) -> Iterator[None]:
+    """Translates the client's errors, whose texts may repeat what was sent."""
     where = login.address
     try:
         yield
     except errors.AuthenticationError:
-        todo = "write the admin's username and password into its secret; is it switched on?"
-        raise SystemRefusedError("Redis refuses the admin's login", where=where, todo=todo) from None
+        todo = "correct username and password in the admin's secret, and enable the user"
+        raise SystemRefusedError("Redis rejects the admin's login", where=where, todo=todo) from None
     except errors.NoPermissionError:
-        todo = f"ACL SETUSER {name or _DEFAULT} {_RULES}"
-        raise SystemRefusedError("the admin may not do what is needed", where=where, todo=todo) from None
+        todo = f"grant them: ACL SETUSER {name or _DEFAULT} {_RULES}"
+        raise SystemRefusedError("the admin lacks permissions", where=where, todo=todo) from None
     except (errors.ConnectionError, errors.TimeoutError) as exc:
-        todo = "is it up, and does the port speak what the secret's `tls` says?"
+        todo = "check that it runs, and `host`, `port` and `tls` in the secret"
         raise SystemUnavailableError(f"Redis does not answer ({type(exc).__name__})", where=where, todo=todo) from None
     except (errors.RedisError, UnicodeError) as exc:
-        todo = "is it a Redis from version 6 on, and are host and db right?"
-        raise SystemRefusedError(f"Redis refuses ({type(exc).__name__})", where=where, todo=todo) from None
+        todo = "check that it is Redis 6 or later, and `host` and `db` in the secret"
+        raise SystemRefusedError(f"Redis rejects the request ({type(exc).__name__})", where=where, todo=todo) from None
 
 
 def _name_of(fields: Fields) -> str:

@@ -1,4 +1,4 @@
-"""Access keys of a user, by the IAM API of AWS: a second is made, and the first goes when all have the second."""
+"""Access keys of a user, by the IAM API of AWS: the user gets a second key, and later loses the first."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -8,90 +8,94 @@ from lessee.config.grammar import rotation as grammar
 from lessee.core.credentials import S3Login
 from lessee.core.immutable import replace
 from lessee.ops.rotate.kinds import aws
-from lessee.ops.rotate.kinds.kind import Case, Made, Setting, SystemRefusedError, SystemUnavailableError
+from lessee.ops.rotate.kinds.kind import Case, KindContext, NewCredential, SystemRefusedError, SystemUnavailableError
 from lessee.ops.rotate.policy.decision import Traits
 from lessee.ops.rotate.policy.journal import Fields
 from lessee.telemetry.logs import log
 
-_ROOM = 2
-"""Keys that a user of AWS may have, https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""
-_GONE = {"NoSuchEntity", "NoSuchEntityException"}
+_MAX_KEYS = 2
+"""Access keys of a user of AWS, https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""
+_MISSING = {"NoSuchEntity", "NoSuchEntityException"}
 _FULL = {"LimitExceeded", "LimitExceededException"}
 _UNKNOWN = {"InvalidAction", "MethodNotAllowed", "NotImplemented"}
-_RIGHTS = "iam:ListAccessKeys, iam:CreateAccessKey, iam:UpdateAccessKey and iam:DeleteAccessKey"
+_PERMISSIONS = "iam:ListAccessKeys, iam:CreateAccessKey, iam:UpdateAccessKey and iam:DeleteAccessKey"
 
 
 class AccessKeys:
-    """A user's keys. What stands in the secret is never deleted or disabled, nor is what the admin uses."""
+    """One user's access keys. The published one and the admin's are never deleted or disabled."""
 
-    patience: ClassVar[float] = 8.0
-    """Seconds for which a refused key is tried again."""
+    propagation_timeout: ClassVar[float] = 8.0
+    """Seconds that AWS may take until all its servers know a new key."""
 
-    def __init__(self, said: grammar.S3, setting: Setting) -> None:
-        self._user, self._where = said.user, f"rotation.{setting.name}"
-        self.traits = Traits(made_by_system=True, keep=said.keep, patience=self.patience + 3 * aws.LONGEST)
-        login = _iam(said.admin, setting.admin)
+    def __init__(self, config: grammar.S3, context: KindContext) -> None:
+        self._user, self._where = config.user, f"rotation.{context.name}"
+        self.traits = Traits(
+            system_generated=True,
+            delete_delay=config.delete_delay,
+            timeout=self.propagation_timeout + 3 * aws.REQUEST_TIMEOUT,
+        )
+        login = _iam(config.admin_secret, context.admin)
         self._admin = login.access_key
-        # The one IAM of all regions of AWS signs for the first.
-        region = aws.REGION if login.host.endswith(".amazonaws.com") else aws.region_of(setting.admin)
+        # The IAM of AWS is global, and uses the first region for signatures.
+        region = aws.REGION if login.host.endswith(".amazonaws.com") else aws.region_of(context.admin)
         self._client = aws.client("iam", login, region)
 
-    def look(self, case: Case) -> tuple[str, ...]:
+    def list_credentials(self, case: Case) -> tuple[str, ...]:
         keys, published = self._keys(), aws.access_key(case.secret)
-        if len(keys) >= _ROOM and not case.retried:
+        if len(keys) >= _MAX_KEYS and not case.retried:
             others = ", ".join(f"{aws.short(key)} ({status})" for key, status in keys.items() if key != published)
-            todo = "if nobody uses it, delete it by hand: lessee deletes no key that it has not made"
-            what = f"the user {self._user} has {len(keys)} keys, of which the secret has not {others}"
-            raise SystemRefusedError(f"{what}; there is room for {_ROOM}", where=self._where, todo=todo)
+            todo = "delete a key that is not used; lessee deletes only keys that it has created"
+            what = f"the user {self._user} has {len(keys)} of {_MAX_KEYS} keys; not in the secret: {others}"
+            raise SystemRefusedError(what, where=self._where, todo=todo)
         if published not in keys and not case.retried:
-            log("warning", "the published key is none of this user's, and stays as it is", user=self._user)
+            log("warning", "published key not revocable", user=self._user, reason="it is not a key of this user")
         return tuple(keys)
 
-    def create(self, case: Case) -> Made:
-        for key in case.left:
-            if aws.may_go(key, case, self._admin) and key != aws.access_key(case.current):
+    def create(self, case: Case) -> NewCredential:
+        for key in case.leftovers:
+            if aws.is_revocable(key, case, self._admin) and key != aws.access_key(case.current):
                 self._delete(key)
-                log("info", "key of an interrupted try deleted", key=aws.short(key))
-        code, answer = aws.ask(self._client, "create_access_key", UserName=self._user)
+                log("info", "key of an interrupted attempt deleted", key=aws.short(key))
+        code, answer = aws.call(self._client, "create_access_key", UserName=self._user)
         if code in _FULL:
-            todo = "delete the one by hand that nobody uses"
-            what = f"the user {self._user} has as many keys as it may ({code})"
+            todo = "delete a key that is not used"
+            what = f"the user {self._user} has the maximum number of keys ({code})"
             raise SystemRefusedError(what, where=self._where, todo=todo)
-        self._check(code, "a key cannot be made")
+        self._check(code, "cannot create a key")
         made = answer.get("AccessKey", {})
         fields = {"access_key": made.get("AccessKeyId"), "secret_key": made.get("SecretAccessKey")}
         if not all(fields.values()):
             raise SystemUnavailableError(
-                "what answers is no IAM: it made no key", where=self._where, todo="mend the admin's endpoint"
+                "the response is not from IAM: it has no key", where=self._where, todo="correct the admin's endpoint"
             )
-        return Made(fields)
+        return NewCredential(fields)
 
     def apply(self, case: Case) -> None:
-        """What the system has made, it knows."""
+        """The system has created it."""
 
-    def prove(self, fields: Fields) -> bool:
-        return aws.lets_in(f"{self._where}: its secret", fields, self.patience)
+    def verify(self, fields: Fields) -> bool:
+        return aws.accepts_key(f"{self._where}: its secret", fields, self.propagation_timeout)
 
-    def retire(self, case: Case) -> None:
-        key = aws.to_retire(case)
-        if not aws.may_go(key, case, self._admin):
+    def revoke(self, case: Case) -> None:
+        key = aws.key_to_revoke(case)
+        if not aws.is_revocable(key, case, self._admin):
             return
-        if not self.traits.keep:
+        if not self.traits.delete_delay:
             self._delete(key)
             return
-        said = {"UserName": self._user, "AccessKeyId": key, "Status": "Inactive"}
-        code, _ = aws.ask(self._client, "update_access_key", **said)
+        code, _ = aws.call(self._client, "update_access_key", UserName=self._user, AccessKeyId=key, Status="Inactive")
         if code in _UNKNOWN:
-            log("warning", "this IAM disables no keys: the old one stays valid until it is deleted", key=aws.short(key))
-        elif code not in _GONE:
-            self._check(code, f"the old key {aws.short(key)} cannot be disabled")
+            note = "this IAM cannot disable keys; the key stays valid until it is deleted"
+            log("warning", "old key not disabled", key=aws.short(key), note=note)
+        elif code not in _MISSING:
+            self._check(code, f"cannot disable the old key {aws.short(key)}")
 
-    def remove(self, case: Case) -> None:
-        if aws.may_go(key := aws.access_key(case.current), case, self._admin):
+    def delete(self, case: Case) -> None:
+        if aws.is_revocable(key := aws.access_key(case.current), case, self._admin):
             self._delete(key)
 
     def discard(self, case: Case) -> None:
-        if aws.may_go(key := aws.access_key(case.pending), case, self._admin):
+        if aws.is_revocable(key := aws.access_key(case.pending), case, self._admin):
             self._delete(key)
 
     def lock(self) -> AbstractContextManager[None]:
@@ -101,28 +105,28 @@ class AccessKeys:
         self._client.close()
 
     def _keys(self) -> Mapping[str, str]:
-        """The user's keys with their status."""
+        """The status of each of the user's keys."""
         found: dict[str, str] = {}
-        said: dict[str, str] = {}
+        page: dict[str, str] = {}
         while True:
-            code, answer = aws.ask(self._client, "list_access_keys", UserName=self._user, **said)
-            self._check(code, "its keys cannot be listed")
+            code, answer = aws.call(self._client, "list_access_keys", UserName=self._user, **page)
+            self._check(code, "cannot list its keys")
             found |= {key["AccessKeyId"]: str(key.get("Status")) for key in _listed(answer)}
             if not answer.get("IsTruncated"):
                 return found
-            said = {"Marker": answer["Marker"]}
+            page = {"Marker": answer["Marker"]}
 
     def _delete(self, key: str) -> None:
-        code, _ = aws.ask(self._client, "delete_access_key", UserName=self._user, AccessKeyId=key)
-        if code not in _GONE:
-            self._check(code, f"the key {aws.short(key)} cannot be deleted")
+        code, _ = aws.call(self._client, "delete_access_key", UserName=self._user, AccessKeyId=key)
+        if code not in _MISSING:
+            self._check(code, f"cannot delete the key {aws.short(key)}")
 
     def _check(self, code: str, what: str) -> None:
-        if code in _GONE:
-            todo = "make it, or mend `user`"
-            raise SystemRefusedError(f"there is no user {self._user}", where=self._where, todo=todo)
+        if code in _MISSING:
+            todo = "create it, or correct `user`"
+            raise SystemRefusedError(f"the user {self._user} does not exist", where=self._where, todo=todo)
         if code:
-            todo = f"grant the admin {_RIGHTS} on it"
+            todo = f"grant the admin {_PERMISSIONS} on it"
             raise SystemRefusedError(f"user {self._user}: {what} ({code})", where=self._where, todo=todo)
 
 

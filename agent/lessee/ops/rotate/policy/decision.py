@@ -1,6 +1,6 @@
-"""What to do next in a rotation, by what is known: the whole policy, without an effect.
+"""Decides the next action of a rotation from what is known, without an effect.
 
-After a kill only the journal and the secret are known, and so each step begins by asking the system what is true.
+After a kill only the journal and the secret are known. Each step therefore begins by asking the system for its state.
 """
 
 from collections.abc import Mapping
@@ -9,37 +9,37 @@ from typing import assert_never
 
 from msgspec import field
 
-from lessee.core.consumers import Standing
-from lessee.core.immutable import Record
-from lessee.ops.rotate.policy.journal import Fields, Journal, Step, holds, is_ahead
+from lessee.core.consumers import ConfirmationStatus
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.rotate.policy.journal import Fields, Journal, Step, contains, is_in_future
 
-HOLD = 10.0
-"""Seconds for which a holder may act beyond a kind's patience without saying again that it is there."""
-JUST = 60.0
-"""Seconds after a rotation within which another one is taken for the same wish."""
+LOCK_TTL = 10.0
+"""Seconds for which a lock lasts beyond the timeout of the kind, unless its owner renews it."""
+RECENT = 60.0
+"""Seconds after a rotation within which another request counts as the same request."""
 _LOCK_POLL = 0.2
 _POLL = 0.05
 _SLOW_POLL = 1.0
-_SOON = 3.0
-_UNDER_WAY = "logins that are under way"
-_UNKNOWN = "whoever reads it: not all are known"
+_FAST_POLL_PERIOD = 3.0
+_LOGINS_IN_PROGRESS = "logins in progress"
+_UNKNOWN_READERS = "readers that are not known yet"
 
 
-class Traits(Record, frozen=True):
-    """What is so of every credential of a kind."""
+class Traits(ImmutableStruct, frozen=True):
+    """What every credential of a kind has in common."""
 
-    made_by_system: bool = False
-    """The system makes the value, and shows it once."""
+    system_generated: bool = False
+    """The system generates the value, and returns it only once."""
     overlaps: bool = True
-    """Old and new are valid at the same time."""
-    keep: float = 0.0
-    """Seconds for which the old one is kept, disabled, before it is removed."""
-    patience: float = 10.0
-    """Seconds that asking the system for one thing may take: so much of the hold must be left."""
+    """The old and the new credential are valid at the same time."""
+    delete_delay: float = 0.0
+    """Seconds for which the old credential stays disabled before it is deleted; 0: it is revoked immediately."""
+    timeout: float = 10.0
+    """Seconds that one request to the system may take. The lock must last at least so much longer."""
 
 
-class Secret(Record, frozen=True):
-    """The secret that the apps read; version 0 is none."""
+class Secret(ImmutableStruct, frozen=True):
+    """The secret that the apps read; version 0 means that there is no secret."""
 
     hidden = ("fields",)
 
@@ -47,131 +47,132 @@ class Secret(Record, frozen=True):
     fields: Fields
 
 
-class Which(Enum):
-    """A credential that may be tried."""
+class Candidate(Enum):
+    """A credential that can be verified."""
 
     PENDING = "pending"
     CURRENT = "current"
-    PUBLIC = "public"
-    """What somebody has written into the secret meanwhile."""
+    PUBLISHED = "published"
+    """The secret's content, which a user has changed during the rotation."""
 
 
-class Sight(Record, frozen=True):
-    """All that is known when it is decided. `now` and `since` in seconds since 1970."""
+class Situation(ImmutableStruct, frozen=True):
+    """Everything that a decision depends on. `now` and `requested_at` are in seconds since 1970."""
 
     journal: Journal
     secret: Secret
     traits: Traits
-    holder: str
+    own_id: str
+    """What the journal's `lock_owner` is when this process has the lock."""
     now: float
-    since: float
-    """When this rotation was wished for."""
-    within: float
-    """Seconds for which those who have not confirmed are waited for."""
-    lingers: float = 0.0
-    """Seconds for which the old one stays valid after the last confirmation."""
+    requested_at: float
+    """When this rotation was requested."""
+    confirmation_timeout: float
+    """Seconds to wait for consumers that have not confirmed the new credential."""
+    revoke_delay: float = 0.0
+    """Seconds for which the old credential stays valid after the last confirmation."""
     force: bool = False
-    works: Mapping[Which, bool] = field(default_factory=dict)
-    """What the system has said since it was last changed."""
+    works: Mapping[Candidate, bool] = field(default_factory=dict)
+    """Which credentials the system accepts, as far as verified since its last change."""
     applied: bool = False
-    """The system has been made to know the pending value, by us."""
-    left: bool = False
-    """The holder has ended without letting go."""
-    standing: Standing | None = None
-    may_wait: bool = True
-    """False: what has to wait for others is left for the next time."""
-    open_only: bool = False
-    """Finish what has begun, and begin nothing."""
+    """This process has set the pending value in the system."""
+    lock_owner_exited: bool = False
+    """The process that has the lock exited without releasing it."""
+    confirmation: ConfirmationStatus | None = None
+    wait: bool = True
+    """False: a later run completes what has to wait for consumers."""
+    finish_only: bool = False
+    """Finish an open rotation, and start none."""
 
 
-class Wait(Record, frozen=True):
-    """Look again later. `on`: whom it waits for."""
+class Wait(ImmutableStruct, frozen=True):
+    """Decide again after a pause. `reason` names what the rotation waits for."""
 
     seconds: float
-    on: str
+    reason: str
 
 
-class Take(Record, frozen=True):
-    """Become, or remain, the holder."""
+class AcquireLock(ImmutableStruct, frozen=True):
+    """Acquire or renew the journal's lock."""
 
 
-class Look(Record, frozen=True):
-    """Ask the system what it has of the kind, and note that a new one is about to be asked for."""
+class ListCredentials(ImmutableStruct, frozen=True):
+    """List the system's credentials, and record that a new one is about to be requested."""
 
 
-class Begin(Record, frozen=True):
-    """Make a new value, and note it."""
+class Generate(ImmutableStruct, frozen=True):
+    """Generate a new value, and record it."""
 
 
-class Create(Record, frozen=True):
-    """Let the system make a new value, after what an earlier try of this rotation left is removed, and note it."""
+class Create(ImmutableStruct, frozen=True):
+    """Let the system create a new credential, and record it. What an interrupted attempt left is deleted first."""
 
 
-class Prove(Record, frozen=True):
+class Verify(ImmutableStruct, frozen=True):
     """Try to log in with it."""
 
-    which: Which
+    candidate: Candidate
 
 
-class Apply(Record, frozen=True):
-    """Let the system know the pending value. `reset`: not even the current one worked."""
+class Apply(ImmutableStruct, frozen=True):
+    """Set the pending value in the system. `reset`: not even the current credential worked."""
 
     reset: bool = False
 
 
-class Publish(Record, frozen=True):
-    """Write the pending value into the secret, beside what stands there."""
+class Publish(ImmutableStruct, frozen=True):
+    """Write the pending value into the secret, and leave its other keys unchanged."""
 
 
-class Note(Record, frozen=True):
-    """The secret has the pending value: note it."""
+class RecordPublished(ImmutableStruct, frozen=True):
+    """Record that the secret has the pending value."""
 
 
-class AskConsumers(Record, frozen=True):
-    """Look who has confirmed."""
+class CheckConfirmations(ImmutableStruct, frozen=True):
+    """Read which consumers have confirmed the new version."""
 
 
-class Confirm(Record, frozen=True):
-    """All who are known work with it: note it."""
+class RecordConfirmed(ImmutableStruct, frozen=True):
+    """Record that all known consumers work with the new credential."""
 
 
-class Adopt(Record, frozen=True):
-    """The old one is published again, by hand: then the new one is what has to be retired."""
+class Revert(ImmutableStruct, frozen=True):
+    """A user published the old credential again: revoke the new one instead."""
 
 
-class Spare(Record, frozen=True):
-    """The old one that was kept is published again, by hand: leave it alone."""
+class Reinstate(ImmutableStruct, frozen=True):
+    """A user published the retained old credential again: leave it unchanged."""
 
 
-class Retire(Record, frozen=True):
-    """Take the old credential out of use. `missing`: those who have not confirmed the new one."""
+class RevokeOld(ImmutableStruct, frozen=True):
+    """Revoke or disable the old credential. `missing`: the consumers that have not confirmed the new one."""
 
     missing: tuple[str, ...] = ()
 
 
-class Remove(Record, frozen=True):
-    """Remove the old credential that was kept."""
+class DeleteOld(ImmutableStruct, frozen=True):
+    """Delete the old credential after its retention."""
 
 
-class Abandon(Record, frozen=True):
-    """Give this rotation up: the pending value is taken out of use, and the secret left as it is."""
+class Abandon(ImmutableStruct, frozen=True):
+    """End this rotation: discard the pending value, and leave the secret unchanged."""
 
-    why: str
-    refused: bool = False
-    """The system does not let in what it has made: to ask it for another at once would not help."""
+    reason: str
+    rejected: bool = False
+    """The system rejects the credential that it created. An immediate retry would not help."""
 
 
 class Outcome(Enum):
-    """How it ended."""
+    """How a run ended."""
 
     ROTATED = "rotated"
-    JUST_ROTATED = "just rotated"
+    ALREADY_ROTATED = "already rotated"
     NOTHING = "nothing to do"
     WAITING = "waiting for consumers"
-    KEEPING = "keeping the old one"
+    RETAINING = "old credential retained"
 
 
-class Done(Record, frozen=True):
+class Done(ImmutableStruct, frozen=True):
     """There is nothing more to do now."""
 
     outcome: Outcome
@@ -179,144 +180,153 @@ class Done(Record, frozen=True):
 
 Action = (
     Wait
-    | Take
-    | Look
-    | Begin
+    | AcquireLock
+    | ListCredentials
+    | Generate
     | Create
-    | Prove
+    | Verify
     | Apply
     | Publish
-    | Note
-    | AskConsumers
-    | Confirm
-    | Adopt
-    | Spare
-    | Retire
-    | Remove
+    | RecordPublished
+    | CheckConfirmations
+    | RecordConfirmed
+    | Revert
+    | Reinstate
+    | RevokeOld
+    | DeleteOld
     | Abandon
     | Done
 )
 
 
-class RefusedByOwnSystemError(Exception):
-    """The system does not let in what it has just been told."""
+class NewCredentialRejectedError(Exception):
+    """The system rejects the credential that has just been set in it."""
 
 
-class SecretGoneError(Exception):
+class SecretDeletedError(Exception):
     """The secret was deleted."""
 
 
-def decide(sight: Sight, *, rotated: bool = False) -> Action:
-    """The next thing to do. `rotated`: this run has published. Raises RefusedByOwnSystemError and SecretGoneError.
+def decide(situation: Situation, *, rotated: bool = False) -> Action:
+    """The next action. `rotated`: this run has published a new credential.
 
-    The caller does it, and asks again with what it has learnt.
+    The caller performs it, and decides again with what it has learned. Raises NewCredentialRejectedError and
+    SecretDeletedError.
     """
-    journal = sight.journal
-    if not journal.is_open and (outcome := _over(sight, rotated=rotated)) is not None:
+    journal = situation.journal
+    if not journal.is_open and (outcome := _final_outcome(situation, rotated=rotated)) is not None:
         return Done(outcome)
-    if journal.holder not in {"", sight.holder} and _may_act(sight) and not sight.left:
-        if journal.step is Step.PUBLISHED and not sight.open_only and _is_just(sight):
-            # The wish is fulfilled, and the other one is there to wait for the consumers.
-            return Done(Outcome.JUST_ROTATED)
-        return Wait(min(_LOCK_POLL, journal.held_until - sight.now), journal.holder)
+    if journal.lock_owner not in {"", situation.own_id} and _is_locked(situation) and not situation.lock_owner_exited:
+        if journal.step is Step.PUBLISHED and not situation.finish_only and _is_recent(situation):
+            # The request is fulfilled, and the other rotator waits for the consumers.
+            return Done(Outcome.ALREADY_ROTATED)
+        return Wait(min(_LOCK_POLL, journal.locked_until - situation.now), journal.lock_owner)
     if journal.step is Step.IDLE:
-        if sight.secret.version and not sight.secret.fields:
-            raise SecretGoneError  # Anew it would be without its other keys, and whoever deleted it may not want it.
-        return Look() if sight.traits.made_by_system else Begin()
-    if journal.holder != sight.holder or not _may_act(sight, for_=sight.traits.patience):
-        return Take()
+        if situation.secret.version and not situation.secret.fields:
+            # A new secret would lack the deleted one's other keys, and its deletion may be intended.
+            raise SecretDeletedError
+        return ListCredentials() if situation.traits.system_generated else Generate()
+    if journal.lock_owner != situation.own_id or not _is_locked(situation, for_=situation.traits.timeout):
+        return AcquireLock()
     match journal.step:
         case Step.CREATING:
             return Create()
         case Step.CREATED:
-            return _bring_out(sight)
+            return _continue_publication(situation)
         case Step.PUBLISHED:
-            return _retire(sight, rotated=rotated)
-        case Step.KEEPING if holds(sight.secret.fields, journal.current):
-            return Spare()
-        case Step.KEEPING:
-            # Either its time is over, or a new one is wished for, and a system may have room for two alone.
-            return Remove()
+            return _continue_revocation(situation, rotated=rotated)
+        case Step.RETAINING if contains(situation.secret.fields, journal.current):
+            return Reinstate()
+        case Step.RETAINING:
+            # Its retention is over, or a new rotation is requested, and a system may have room for two only.
+            return DeleteOld()
     assert_never(journal.step)
 
 
-def _may_act(sight: Sight, *, for_: float = 0.0) -> bool:
-    """Whether the hold is good for so many seconds. Nobody takes a longer one: what says so, a wrong clock noted."""
-    until, now = sight.journal.held_until, sight.now
-    return until > now and until - now >= for_ and not is_ahead(until, now + HOLD + sight.traits.patience)
+def _is_locked(situation: Situation, *, for_: float = 0.0) -> bool:
+    """Whether the lock lasts for so many more seconds.
+
+    No rotator takes a longer lock than `LOCK_TTL` and its timeout. A longer one was recorded by a wrong clock.
+    """
+    until, now = situation.journal.locked_until, situation.now
+    return until > now and until - now >= for_ and not is_in_future(until, now + LOCK_TTL + situation.traits.timeout)
 
 
-def _over(sight: Sight, *, rotated: bool) -> Outcome | None:
-    """What there is to say where nothing is open; None: there is something to do."""
-    journal = sight.journal
-    due = journal.step is Step.KEEPING and sight.now >= journal.keep_until
-    if rotated or sight.open_only:
-        if due:
+def _final_outcome(situation: Situation, *, rotated: bool) -> Outcome | None:
+    """The outcome where no rotation is open; None where there is something to do."""
+    journal = situation.journal
+    retaining = journal.step is Step.RETAINING
+    if rotated or situation.finish_only:
+        if retaining and situation.now >= journal.delete_at:
             return None
-        kept = journal.step is Step.KEEPING
-        return Outcome.ROTATED if rotated else Outcome.KEEPING if kept else Outcome.NOTHING
-    return Outcome.JUST_ROTATED if _is_just(sight) else None
+        return Outcome.ROTATED if rotated else Outcome.RETAINING if retaining else Outcome.NOTHING
+    return Outcome.ALREADY_ROTATED if _is_recent(situation) else None
 
 
-def _is_just(sight: Sight) -> bool:
-    just = sight.journal.rotated_at >= sight.since - (0 if sight.force else JUST)
-    return just and bool(sight.journal.rotated_at)
+def _is_recent(situation: Situation) -> bool:
+    rotated_at = situation.journal.rotated_at
+    return bool(rotated_at) and rotated_at >= situation.requested_at - (0 if situation.force else RECENT)
 
 
-def _bring_out(sight: Sight) -> Action:
-    journal, fields = sight.journal, sight.secret.fields
-    if holds(fields, journal.pending):
-        return Note()
+def _continue_publication(situation: Situation) -> Action:
+    journal, fields = situation.journal, situation.secret.fields
+    if contains(fields, journal.pending):
+        return RecordPublished()
     if journal.current and not fields:
-        # To write the pending value alone would lose what else stood there.
-        raise SecretGoneError
-    # Once it was published, the value from before it stands there only because somebody has written it.
+        # Writing the pending value alone would lose the secret's other keys.
+        raise SecretDeletedError
+    # After the publication, only a user can have written the previous value back.
     edited = journal.step is Step.PUBLISHED or any(
         fields.get(key) != journal.current.get(key) for key in journal.pending
     )
     if edited:
-        # Somebody has changed by hand what is being rotated. If that works, it is the newer wish.
-        works = sight.works.get(Which.PUBLIC)
+        # A user has changed manually what is being rotated. If that works, it takes precedence.
+        works = situation.works.get(Candidate.PUBLISHED)
         if works is None:
-            return Prove(Which.PUBLIC)
-        if works and journal.step is Step.PUBLISHED and holds(fields, journal.current):
-            return Adopt()
+            return Verify(Candidate.PUBLISHED)
+        if works and journal.step is Step.PUBLISHED and contains(fields, journal.current):
+            return Revert()
         if works:
-            return Abandon("the secret was changed by hand meanwhile, and what stands there works")
-    return _make_work(sight) if not sight.works.get(Which.PENDING) else Publish()
+            return Abandon("the secret was changed manually during the rotation, and its new content works")
+    return _make_work(situation) if not situation.works.get(Candidate.PENDING) else Publish()
 
 
-def _make_work(sight: Sight) -> Action:
-    """Where it is not known that the pending value works."""
-    journal, made = sight.journal, sight.traits.made_by_system
-    if Which.PENDING not in sight.works:
-        return Prove(Which.PENDING)
-    if sight.applied or (made and journal.step is Step.PUBLISHED):
-        raise RefusedByOwnSystemError
-    if made:
-        return Abandon("the system does not let in what it has made", refused=True)
-    if Which.PUBLIC in sight.works or journal.step is Step.PUBLISHED:
+def _make_work(situation: Situation) -> Action:
+    """The next action where the pending value is not known to work."""
+    journal, system_generated = situation.journal, situation.traits.system_generated
+    if Candidate.PENDING not in situation.works:
+        return Verify(Candidate.PENDING)
+    if situation.applied or (system_generated and journal.step is Step.PUBLISHED):
+        raise NewCredentialRejectedError
+    if system_generated:
+        return Abandon("the system rejects the credential that it created", rejected=True)
+    if Candidate.PUBLISHED in situation.works or journal.step is Step.PUBLISHED:
         return Apply(reset=True)
-    current = sight.works.get(Which.CURRENT)
-    return Prove(Which.CURRENT) if current is None else Apply(reset=not current)
+    current = situation.works.get(Candidate.CURRENT)
+    return Verify(Candidate.CURRENT) if current is None else Apply(reset=not current)
 
 
-def _retire(sight: Sight, *, rotated: bool) -> Action:
-    standing, journal = sight.standing, sight.journal
-    if not holds(sight.secret.fields, journal.pending):
-        return _bring_out(sight)
-    if standing is None:
-        return AskConsumers()
-    # Where nobody could be known before, who confirms first may not be all.
-    whole = journal.announced and standing.is_whole
-    if whole and not journal.confirmed_at:
-        return Confirm()
-    until = journal.confirmed_at + sight.lingers if whole else journal.published_at + sight.within
-    if sight.now >= until:
-        # While the confirmations were waited for, anything may have happened to it.
-        return Retire(standing.missing) if sight.works.get(Which.PENDING) else _make_work(sight)
-    if not sight.may_wait:
+def _continue_revocation(situation: Situation, *, rotated: bool) -> Action:
+    confirmation, journal = situation.confirmation, situation.journal
+    if not contains(situation.secret.fields, journal.pending):
+        return _continue_publication(situation)
+    if confirmation is None:
+        return CheckConfirmations()
+    # Where no consumer could be known before, the first that confirms may not be the only one.
+    complete = journal.consumers_known and confirmation.is_complete
+    if complete and not journal.confirmed_at:
+        return RecordConfirmed()
+    until = (
+        journal.confirmed_at + situation.revoke_delay
+        if complete
+        else journal.published_at + situation.confirmation_timeout
+    )
+    if situation.now >= until:
+        # The new credential may have stopped working during the wait.
+        return RevokeOld(confirmation.missing) if situation.works.get(Candidate.PENDING) else _make_work(situation)
+    if not situation.wait:
         return Done(Outcome.ROTATED if rotated else Outcome.WAITING)
-    pause = _POLL if sight.now - journal.published_at < _SOON and not whole else _SLOW_POLL
-    on = ", ".join(standing.missing) or (_UNDER_WAY if whole else _UNKNOWN)
-    return Wait(min(pause, until - sight.now), on)
+    is_new = situation.now - journal.published_at < _FAST_POLL_PERIOD
+    pause = _POLL if is_new and not complete else _SLOW_POLL
+    reason = ", ".join(confirmation.missing) or (_LOGINS_IN_PROGRESS if complete else _UNKNOWN_READERS)
+    return Wait(min(pause, until - situation.now), reason)

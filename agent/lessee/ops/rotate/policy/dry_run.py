@@ -1,132 +1,132 @@
-"""What a rotation would do, told before anything is done, and what the rotator's token lacks for it."""
+"""Describes what a rotation would do, and which capabilities the rotator's token lacks for it."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, assert_never
 
 from lessee.config.durations import spell
 from lessee.config.grammar import rotation as g
-from lessee.core import consumers
-from lessee.core.consumers import Standing
-from lessee.core.immutable import Record
-from lessee.ops.rotate.policy.journal import Fields, Journal, Step
-from lessee.ops.rotate.policy.report import moment
-from lessee.ops.rotate.policy.selection import Wish
+from lessee.core.consumers import CONSUMER_FOLDER, ConfirmationStatus
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.rotate.policy.journal import FOLDER, Fields, Journal, Step
+from lessee.ops.rotate.policy.report import rfc3339
+from lessee.ops.rotate.policy.selection import DueOperation
 
-Rights = Mapping[str, Collection[str]]
+Capabilities = Mapping[str, Collection[str]]
 """Capabilities in Vault, by path."""
-_TURNS = 2
-_FINISH = {
-    Step.CREATING: "a new value that was asked for is removed where it was made, and asked for again",
-    Step.CREATED: "a new value is made: it is tried, applied where the system does not know it, and published",
-    Step.PUBLISHED: "the new value is published: the old one is retired once all have confirmed",
+_TWO_ROLES = 2
+_REMAINING = {
+    Step.CREATING: "an interrupted request for a new credential is cleaned up and repeated",
+    Step.CREATED: "the new credential is verified, set in the system if it is missing there, and published",
+    Step.PUBLISHED: "the new credential is published; the old one is revoked once all consumers have confirmed",
 }
 
 
-class Outlook(Record, frozen=True):
-    """What is known of a target before a rotation. `path` is its secret's below the mount; `version` 0: none."""
+class Preview(ImmutableStruct, frozen=True):
+    """A target before its rotation. `path`: its secret, with the mount. `version` 0: there is no secret."""
 
     hidden = ("fields",)
 
     name: str
-    said: g.Rotation
-    wish: Wish
+    config: g.Rotation
+    operation: DueOperation
     path: str
     version: int
     fields: Fields
     journal: Journal
-    standing: Standing | None
+    confirmation: ConfirmationStatus | None
     now: float
     """Seconds since 1970."""
 
 
-def lines(outlook: Outlook) -> Iterator[str]:
-    """The target, and below it what would be done. No value is in it."""
-    said, journal = outlook.said, outlook.journal
-    if outlook.wish is Wish.NOTHING:
+def describe(preview: Preview) -> Iterator[str]:
+    """Lines about the target and what would be done. They hold no value."""
+    config, journal = preview.config, preview.journal
+    if preview.operation is DueOperation.NOTHING:
         return
-    there = f"version {outlook.version}" if outlook.version else "does not exist yet"
-    would = "would be rotated" if outlook.wish is Wish.ROTATE else "would be finished"
-    yield f"{outlook.name}: {would}: {outlook.path} ({there})"
+    secret = f"version {preview.version}" if preview.version else "does not exist yet"
+    would = "would be rotated" if preview.operation is DueOperation.ROTATE else "would be finished"
+    yield f"{preview.name}: {would}: {preview.path} ({secret})"
     if journal.is_open:
-        yield f"  open since {moment(journal.started_at)}: {_FINISH[journal.step]}"
-    elif journal.step is Step.KEEPING:
-        yield f"  the old one of the last rotation, kept until {moment(journal.keep_until)}, is removed first"
-    if outlook.wish is Wish.ROTATE:
-        yield from (f"  {one}" for one in _new(said, outlook.fields))
-    yield f"  waits {spell(said.confirm_within)} at most for {_who(outlook.standing, said)}"
+        yield f"  open since {rfc3339(journal.started_at)}: {_REMAINING[journal.step]}"
+    elif journal.step is Step.RETAINING:
+        yield f"  first deletes the previous credential, disabled until {rfc3339(journal.delete_at)}"
+    if preview.operation is DueOperation.ROTATE:
+        yield from (f"  {line}" for line in _changes(config, preview.fields))
+    timeout = spell(config.confirmation_timeout)
+    yield f"  waits at most {timeout} for {_consumers(preview.confirmation, config)}"
 
 
-def needed(mount: str, prefix: str, path: str, name: str) -> Rights:
-    """What the token of a rotator must be able to do, by path."""
-    journal = f"{prefix}lessee/rotation/{name}"
+def required_capabilities(mount: str, prefix: str, path: str, name: str) -> Capabilities:
+    """The capabilities that a rotator's token needs, by path."""
+    journal = f"{prefix}{FOLDER}{name}"
     return {
         f"{mount}/data/{journal}": ("read", "create", "update"),
         f"{mount}/metadata/{journal}": ("create", "update"),
         f"{mount}/data/{path}": ("read", "create", "update"),
         f"{mount}/metadata/{path}": ("read", "create", "update"),
-        f"{mount}/metadata/{prefix}{consumers.FOLDER}": ("list",),
-        f"{mount}/metadata/{prefix}{consumers.FOLDER}APP/INSTANCE": ("read", "delete"),
+        f"{mount}/metadata/{prefix}{CONSUMER_FOLDER}": ("list",),
+        f"{mount}/metadata/{prefix}{CONSUMER_FOLDER}APP/INSTANCE": ("read", "delete"),
     }
 
 
-def lacking(wanted: Rights, granted: Mapping[str, Any]) -> Mapping[str, list[str]]:
-    """What is wanted and not granted; `granted` as sys/capabilities-self has it."""
+def missing_capabilities(required: Capabilities, granted: Mapping[str, Any]) -> Mapping[str, list[str]]:
+    """The required capabilities that are not granted; `granted` as in sys/capabilities-self."""
     found: dict[str, list[str]] = {}
-    for path, capabilities in wanted.items():
-        there = granted.get(path, ())
-        missing = [] if "root" in there else [one for one in capabilities if one not in there]
+    for path, capabilities in required.items():
+        own = granted.get(path, ())
+        missing = [] if "root" in own else [capability for capability in capabilities if capability not in own]
         if missing:
             found[path] = missing
     return found
 
 
-def _who(standing: Standing | None, said: g.Rotation) -> str:
-    if standing is None:
-        return "its consumers, who cannot be looked at"
-    names = sorted({*standing.confirmed, *standing.missing, *said.consumers})
-    return ", ".join(names) or "whoever reads it: nobody is known"
+def _consumers(confirmation: ConfirmationStatus | None, config: g.Rotation) -> str:
+    if confirmation is None:
+        return "its consumers, which cannot be read"
+    names = sorted({*confirmation.confirmed, *confirmation.missing, *config.consumers})
+    return ", ".join(names) or "its consumers, none of which is known"
 
 
-def _new(said: g.Rotation, fields: Fields) -> Iterator[str]:
-    """From which credential to which new one."""
-    match said:
+def _changes(config: g.Rotation, fields: Fields) -> Iterator[str]:
+    """What changes in the system."""
+    match config:
         case g.Postgres(roles=roles):
             yield from _roles(roles, str(fields.get("username", "")))
         case g.Redis(user=user):
-            yield f"the ACL user {_named(user, 'of the secret')} gets a second password, and then loses the first"
-        case g.S3(user=user, keep=keep):
-            yield f"a second key of the user {user} is made; the old one is disabled, and removed after {spell(keep)}"
-        case g.Minio(user=user, keep=keep):
-            whose = _named(user, "of the admin")
-            yield f"a new service account {whose} is made; the old one is disabled, and removed after {spell(keep)}"
+            name = user if user is not None else "of the secret"
+            yield f"the ACL user {name} gets a second password, and later loses the first"
+        case g.S3(user=user, delete_delay=delay):
+            yield f"the user {user} gets a second key; the old one is disabled, and deleted after {spell(delay)}"
+        case g.Minio(user=user, delete_delay=delay):
+            parent = user if user is not None else "of the admin"
+            yield (
+                f"the user {parent} gets a new service account; "
+                f"the old one is disabled, and deleted after {spell(delay)}"
+            )
         case g.ApiKey(recipe=recipe):
-            yield f"a new key is made and the old one revoked, as {recipe} says"
+            yield f"the recipe {recipe} creates a new key and revokes the old one"
         case g.Manual(keys=keys):
-            yield f"a person makes it, and types in {', '.join(keys)}"
-        case g.InVault(keys=keys, approle=approle):
+            yield f"a user creates the new credential, and enters {', '.join(keys)}"
+        case g.VaultValues(keys=keys, approle=approle):
             for key, value in keys.items():
-                yield f"{key}: {value.generate} new characters" + _kept(value.previous)
+                yield f"{key}: {value.generate} random characters" + _previous(value.previous_key)
             if approle is not None:
-                yield f"a new secret_id of the AppRole {said.mount}/{approle}; the old one is destroyed"
-        case g.Own(command=command):
-            yield f"as {command[0]} does it"
+                yield f"the AppRole {config.mount}/{approle} gets a new secret_id; the old one is destroyed"
+        case g.CustomRotation(command=command):
+            yield f"the command {command[0]} creates a new credential and revokes the old one"
         case _:
-            assert_never(said)
+            assert_never(config)
 
 
-def _kept(previous: str | None) -> str:
-    return f"; the old ones stand in {previous} until the next rotation" if previous is not None else ""
+def _previous(key: str | None) -> str:
+    return f"; the previous value is stored in {key} until the next rotation" if key is not None else ""
 
 
 def _roles(roles: tuple[str, ...], current: str) -> Iterator[str]:
-    if len(roles) < _TURNS:
+    if len(roles) < _TWO_ROLES:
         yield f"the role {roles[0]} gets a new password"
-        yield "WARNING: with a single role, logins fail from that moment until the apps have the new one; name two"
+        yield "WARNING: with one role, logins fail until the apps have the new password; configure two roles"
         return
-    at = roles.index(current) if current in roles else -1
-    was = roles[at] if at >= 0 else "a role that is none of these"
-    yield f"from {was} to the role {roles[(at + 1) % len(roles)]}, with a new password"
-
-
-def _named(name: str | None, otherwise: str) -> str:
-    return name if name is not None else otherwise
+    position = roles.index(current) if current in roles else -1
+    old = roles[position] if position >= 0 else "a role that is not configured"
+    yield f"from {old} to the role {roles[(position + 1) % len(roles)]}, with a new password"

@@ -1,4 +1,4 @@
-"""What is kept of a rotation while it is under way, and of a target between rotations."""
+"""The journal of a target: the state of its open rotation, and what is remembered between rotations."""
 
 from collections.abc import Mapping
 from enum import Enum
@@ -7,48 +7,48 @@ from typing import Annotated, Any, Self
 import msgspec
 from msgspec import Meta, field
 
-from lessee.core.consumers import JOURNALS
-from lessee.core.immutable import Record, look_into, replace
+from lessee.core.consumers import JOURNAL_FOLDER
+from lessee.core.immutable import ImmutableStruct, replace, resolve_types
 
 Fields = Mapping[str, Any]
 """Keys of a secret with their values."""
-FOLDER = JOURNALS
+FOLDER = JOURNAL_FOLDER
 HISTORY = 10
-"""So many rotations, and so many measured times, are remembered."""
-CLOCKS = 60.0
+"""How many rotations, and how many propagation times, a journal remembers."""
+MAX_CLOCK_SKEW = 60.0
 """Seconds by which the clocks of two machines may differ."""
 
-Moment = Annotated[float, Meta(ge=0.0, le=253402300799.0)]
+Timestamp = Annotated[float, Meta(ge=0.0, le=253402300799.0)]
 """Seconds since 1970, in years of four digits."""
 
 
 class Step(Enum):
-    """How far the rotation of a target has come."""
+    """The progress of a target's rotation."""
 
     IDLE = "idle"
-    """None is open."""
+    """No rotation is open."""
     CREATING = "creating"
-    """The system is about to be asked for a new value, which it shows once."""
+    """The system is about to be asked for a new credential, which it returns only once."""
     CREATED = "created"
-    """The new value is durable; the system may know it or not, and the secret may have it or not."""
+    """The new value is recorded. Whether the system and the secret have it is not known."""
     PUBLISHED = "published"
-    """The apps can read it; the old one is still valid."""
-    KEEPING = "keeping"
-    """The old one is of no use any more, but could be brought back until `keep_until`."""
+    """The apps can read the new credential; the old one is still valid."""
+    RETAINING = "retaining"
+    """The old credential is disabled, and can be restored until `delete_at`."""
 
 
-class Past(Record, frozen=True):
-    """A rotation that was published: its id, when, in seconds since 1970, and the secret's version."""
+class HistoryEntry(ImmutableStruct, frozen=True):
+    """A published rotation: its id, its time in seconds since 1970, and the secret's version."""
 
     id: str
-    at: Moment
+    at: Timestamp
     version: int
 
 
-class Journal(Record, frozen=True):
-    """One target's. Times are in seconds since 1970.
+class Journal(ImmutableStruct, frozen=True):
+    """One target's journal. Times are in seconds since 1970.
 
-    Whoever has written it last may act until `held_until`; `fence` grows with every holder.
+    The rotator in `lock_owner` may act until `locked_until`. `fence` grows with each new owner.
     """
 
     hidden = ("current", "pending")
@@ -56,49 +56,49 @@ class Journal(Record, frozen=True):
     step: Step = Step.IDLE
     id: str = ""
     fence: int = 0
-    holder: str = ""
-    held_until: Moment = 0.0
-    started_at: Moment = 0.0
-    announced: bool = True
-    """Whether its readers could be known before: agents confirm what says that it is rotated, and no other secret."""
+    lock_owner: str = ""
+    locked_until: Timestamp = 0.0
+    started_at: Timestamp = 0.0
+    consumers_known: bool = True
+    """Whether consumers could confirm before: agents confirm only secrets that are marked as rotated."""
     current: Fields = field(default_factory=dict)
-    """What stood in the secret's keys when it began."""
+    """The secret's keys that change, with their values when the rotation started."""
     pending: Fields = field(default_factory=dict)
-    """What shall stand there."""
+    """The same keys with their new values."""
     handle: str = ""
-    """What the system calls the published credential, where that is none of its fields."""
+    """What the system calls the published credential, where no field names it."""
     pending_handle: str = ""
-    before: tuple[str, ...] = ()
-    """What the system had of the kind before it was asked for a new one."""
+    existing: tuple[str, ...] = ()
+    """The credentials that the system had before a new one was requested."""
     published_version: int = 0
-    published_at: Moment = 0.0
-    confirmed_at: Moment = 0.0
-    """When all who are known worked with it; 0: not yet."""
-    keep_until: Moment = 0.0
+    published_at: Timestamp = 0.0
+    confirmed_at: Timestamp = 0.0
+    """When all known consumers had confirmed; 0: not yet."""
+    delete_at: Timestamp = 0.0
     count: int = 0
-    rotated_at: Moment = 0.0
-    """When the last one that was published was."""
+    rotated_at: Timestamp = 0.0
+    """When the last new credential was published."""
     failures: int = 0
-    """In a row."""
+    """Consecutive failures."""
     error: str = ""
-    failed_at: Moment = 0.0
+    failed_at: Timestamp = 0.0
     missing: tuple[str, ...] = ()
-    """The consumers that the last retirement did not wait for any longer."""
-    propagations: tuple[float, ...] = ()
-    """How long it took from the start to the last confirmation, the newest last."""
-    history: tuple[Past, ...] = ()
+    """The consumers that had not confirmed when the last old credential was revoked."""
+    propagation_times: tuple[float, ...] = ()
+    """Seconds from the start to the last confirmation, the newest last."""
+    history: tuple[HistoryEntry, ...] = ()
 
     @property
     def is_open(self) -> bool:
-        """Whether a rotation has begun that must be brought to its end."""
+        """Whether a rotation has started that must be finished."""
         return self.step in {Step.CREATING, Step.CREATED, Step.PUBLISHED}
 
-    def as_of(self, now: float) -> Self:
-        """Without moments that lie ahead: a wrong clock noted them, or one was set back since.
+    def clamped(self, now: float) -> Self:
+        """Without times in the future, which a wrong clock recorded, or which are ahead since a clock was set back.
 
-        Else nothing would be due, and the old credential stay valid, until that moment comes.
+        Otherwise nothing would be due, and the old credential would stay valid, until that time.
         """
-        if not is_ahead(
+        if not is_in_future(
             max(self.started_at, self.published_at, self.confirmed_at, self.rotated_at, self.failed_at), now
         ):
             return self
@@ -107,51 +107,51 @@ class Journal(Record, frozen=True):
             started_at=min(self.started_at, now),
             published_at=min(self.published_at, now),
             confirmed_at=min(self.confirmed_at, now),
-            keep_until=min(self.keep_until, now) if is_ahead(self.confirmed_at, now) else self.keep_until,
-            rotated_at=0.0 if is_ahead(self.rotated_at, now) else self.rotated_at,
+            delete_at=min(self.delete_at, now) if is_in_future(self.confirmed_at, now) else self.delete_at,
+            rotated_at=0.0 if is_in_future(self.rotated_at, now) else self.rotated_at,
             failed_at=min(self.failed_at, now),
         )
 
 
-def is_ahead(moment: float, now: float) -> bool:
-    """Whether it lies further in the future than clocks differ."""
-    return moment > now + CLOCKS
+def is_in_future(timestamp: float, now: float) -> bool:
+    """Whether a time is further ahead than clocks may differ."""
+    return timestamp > now + MAX_CLOCK_SKEW
 
 
-def read(fields: Fields) -> Journal:
-    """What was kept. Raises ValueError where it is no journal."""
+def parse(fields: Fields) -> Journal:
+    """The journal in a document's fields. Raises ValueError where they are not a journal."""
     if not fields:
         return Journal()
     try:
-        return _whole(fields)
+        return _parse(fields)
     except (msgspec.ValidationError, ValueError):
-        raise ValueError("it is no journal of lessee's") from None
+        raise ValueError("not a rotation journal of lessee") from None
 
 
-def written(journal: Journal) -> Fields:
-    """As it is kept."""
+def serialize(journal: Journal) -> Fields:
+    """The fields of the journal's document."""
     return dict(msgspec.to_builtins(journal))
 
 
-def holds(fields: Fields, wanted: Fields) -> bool:
-    """Whether these stand there; nothing is no credential."""
+def contains(fields: Fields, wanted: Fields) -> bool:
+    """Whether `fields` has all of `wanted`; False where `wanted` is empty, which is no credential."""
     return bool(wanted) and all(fields.get(key) == value for key, value in wanted.items())
 
 
 def closed(journal: Journal, *, handle: str) -> Journal:
-    """Nothing is under way any more, and no value is kept. `handle`: of what is published now."""
+    """The journal after its rotation: without values and without a lock. `handle`: of the published credential."""
     return replace(
         journal,
         step=Step.IDLE,
         id="",
-        holder="",
-        held_until=0.0,
+        lock_owner="",
+        locked_until=0.0,
         current={},
         pending={},
         handle=handle,
         pending_handle="",
-        before=(),
-        keep_until=0.0,
+        existing=(),
+        delete_at=0.0,
         failures=0,
         error="",
         failed_at=0.0,
@@ -159,12 +159,12 @@ def closed(journal: Journal, *, handle: str) -> Journal:
 
 
 _KEYS = frozenset(Journal.__struct_fields__)
-look_into(Journal)
+resolve_types(Journal)
 
 
-def _whole(fields: Fields) -> Journal:
-    journal = msgspec.convert(fields, Journal)  # Vault gives numbers back as it likes: 3 for 3.0.
-    # Without a value it would be published again and again, and never stand there.
+def _parse(fields: Fields) -> Journal:
+    journal = msgspec.convert(fields, Journal)  # Vault may return 3 for 3.0.
+    # Without a value a rotation would publish again and again, and never end.
     lacks_value = journal.step in {Step.CREATED, Step.PUBLISHED} and not journal.pending
     if lacks_value or not fields.keys() >= _KEYS:
         raise ValueError

@@ -1,28 +1,28 @@
-"""Texts with `{…}` in which values are put, so that no value gets out of its place."""
+"""Fills the placeholders `{…}` of recipes, so that a value cannot change the structure around it."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-_PLACE = re.compile(r"\{([a-z_]+(?:\.[^{}\s\"]+)?)\}")
-_BASE = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(?:/[A-Za-z0-9._~%/-]*)?")
+_PLACEHOLDER = re.compile(r"\{([a-z_]+(?:\.[^{}\s\"]+)?)\}")
+_BASE_URL = re.compile(r"https?://[A-Za-z0-9._\[\]:-]+(?:/[A-Za-z0-9._~%/-]*)?")
 _HEADER = re.compile(r"[\x20-\x7e]*")
-_CURSOR = frozenset({"", ".", ".."})
+_PATH_CHANGING = frozenset({"", ".", ".."})
 
 Values = Mapping[str, Any]
-"""What each placeholder stands for, by its whole name: `admin.api_key`, `handle`."""
+"""The value of each placeholder, by its whole name: `admin.api_key`, `handle`."""
 
 
-class UnfitError(Exception):
-    """What a placeholder stands for is not there, or has no place there; the text names the placeholder alone."""
+class PlaceholderError(Exception):
+    """A placeholder has no value, or one that is not allowed there. The text holds only the placeholder's name."""
 
 
 def names(text: Any) -> Iterator[str]:
     """The placeholders in a text, or in the texts of a JSON document."""
     match text:
         case str():
-            yield from _PLACE.findall(text)
+            yield from _PLACEHOLDER.findall(text)
         case list():
             for item in text:
                 yield from names(item)
@@ -34,42 +34,45 @@ def names(text: Any) -> Iterator[str]:
 
 
 def in_url(text: str, values: Values) -> str:
-    """Every value is one element or one argument, and no more; but what the URL begins with is one itself.
+    """The URL with its values. Each is one path segment or argument, except a base URL at the beginning.
 
-    Raises UnfitError.
+    Raises PlaceholderError.
     """
 
-    def put(name: str, value: str, start: int) -> str:
+    def encode(name: str, value: str, start: int) -> str:
         if start == 0:
-            if not _BASE.fullmatch(value) or ".." in urlsplit(value).path.split("/"):
-                raise UnfitError(f"{{{name}}} is no URL of a host and a path alone")
+            if not _BASE_URL.fullmatch(value) or ".." in urlsplit(value).path.split("/"):
+                raise PlaceholderError(f"{{{name}}} is not a URL with only a host and a path")
             return value.removesuffix("/")
-        if value in _CURSOR:
-            raise UnfitError(f"{{{name}}} is empty, or dots alone, and would make another URL")
+        if value in _PATH_CHANGING:
+            raise PlaceholderError(f"{{{name}}} is empty, or only dots, which would change the URL's path")
         return quote(value, safe="")
 
-    return _put(text, values, put)
+    return _fill(text, values, encode)
 
 
 def in_header(text: str, values: Values) -> str:
-    """Raises UnfitError where a value would begin another header, or is none that a header can hold."""
+    """The header with its values. Raises PlaceholderError where one has a character that headers do not allow."""
 
-    def put(name: str, value: str, _: int) -> str:
+    def encode(name: str, value: str, _: int) -> str:
         if not _HEADER.fullmatch(value):
-            raise UnfitError(f"{{{name}}} holds characters that no header can hold")
+            raise PlaceholderError(f"{{{name}}} has characters that are not allowed in a header")
         return value
 
-    return _put(text, values, put)
+    return _fill(text, values, encode)
 
 
 def in_json(document: Any, values: Values) -> Any:
-    """A value is a text, or a part of one; where it stands alone it keeps its type. Raises UnfitError."""
+    """The JSON document with its values, which keep their types where they are not part of a longer text.
+
+    Raises PlaceholderError.
+    """
     match document:
         case str():
-            alone = _PLACE.fullmatch(document)
-            if alone:
-                return _value(alone[1], values)
-            return _put(document, values, lambda _, value, __: value)
+            whole = _PLACEHOLDER.fullmatch(document)
+            if whole:
+                return _value(whole[1], values)
+            return _fill(document, values, lambda _, value, __: value)
         case list():
             return [in_json(item, values) for item in document]
         case dict():
@@ -78,11 +81,11 @@ def in_json(document: Any, values: Values) -> Any:
             return document
 
 
-def _put(text: str, values: Values, put: Callable[[str, str, int], str]) -> str:
-    return _PLACE.sub(lambda found: put(found[1], str(_value(found[1], values)), found.start()), text)
+def _fill(text: str, values: Values, encode: Callable[[str, str, int], str]) -> str:
+    return _PLACEHOLDER.sub(lambda found: encode(found[1], str(_value(found[1], values)), found.start()), text)
 
 
 def _value(name: str, values: Values) -> Any:
     if values.get(name) is None:
-        raise UnfitError(f"there is no {{{name}}}")
+        raise PlaceholderError(f"{{{name}}} has no value")
     return values[name]

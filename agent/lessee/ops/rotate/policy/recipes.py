@@ -1,4 +1,4 @@
-"""How a provider makes, proves and revokes its keys, as a recipe in YAML says it."""
+"""Recipes: YAML files that describe how a provider's API creates, verifies and revokes its keys."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta, field
 
-from lessee.config.grammar import scalars as w
-from lessee.config.grammar.block import Block, says
+from lessee.config.grammar import scalars
+from lessee.config.grammar.block import Block, describe
 from lessee.config.grammar.nodes import compose
 from lessee.config.grammar.problems import Path, Problems
 from lessee.config.grammar.reader import Reader
@@ -22,7 +22,7 @@ def _json(text: str) -> object:
 
 
 def _query(text: str) -> object:
-    # Only who has the library can rotate by a recipe, and it is looked for before a recipe is read.
+    # Only rotations by recipe need the library, and its presence is checked before a recipe is read.
     import jsonpath  # noqa: PLC0415
 
     try:
@@ -31,174 +31,192 @@ def _query(text: str) -> object:
         raise ValueError("of RFC 9535, which this is not") from None
 
 
-def _word(expected: str, pattern: str, parse: Any) -> Meta:
-    return Meta(extra={"word": w.Word(expected, pattern, parse)})
+def _scalar(expected: str, pattern: str, parse: Any) -> Meta:
+    return Meta(extra={"scalar": scalars.Scalar(expected, pattern, parse)})
 
 
 Url = Annotated[
     str,
-    _word("a URL that begins with `https://`, `http://` or `{…}`, without a user", r"(?:https?://|\{)[^\s@\\#]+", str),
+    _scalar(
+        "a URL that begins with `https://`, `http://` or `{…}`, without a user", r"(?:https?://|\{)[^\s@\\#]+", str
+    ),
 ]
-Json = Annotated[Any, _word("a text in JSON, quoted", r"[\s\S]+", _json)]
-Query = Annotated[Any, _word("a JSONPath such as `$.data.id`", r"\$[^\x00-\x1f]*", _query)]
+Json = Annotated[Any, _scalar("JSON in quotes", r"[\s\S]+", _json)]
+Query = Annotated[Any, _scalar("a JSONPath such as `$.data.id`", r"\$[^\x00-\x1f]*", _query)]
 
-_OF_ADMIN = frozenset({"admin", "secret"})
-_OF_KEY = _OF_ADMIN | {"key"}
+_SECRETS = frozenset({"admin", "secret"})
+_SECRETS_AND_KEY = _SECRETS | {"key"}
 
 
 class _Request(Block, frozen=True, kw_only=True):
     """One HTTP request."""
 
-    roots: ClassVar[frozenset[str]] = _OF_ADMIN
+    roots: ClassVar[frozenset[str]] = _SECRETS
     """What its placeholders may begin with."""
 
-    method: Annotated[w.HttpMethod, says("GET, POST, DELETE…")] = "GET"
-    url: Annotated[Url, says("Where to.")]
-    headers: Annotated[dict[w.HttpHeader, w.Text], says("Headers; what they hold is sent nowhere else.")] = field(
-        default_factory=dict
-    )
-    body: Annotated[Json | None, says("A JSON text.")] = None
-    expect: Annotated[tuple[w.Count, ...], says("The statuses of a success; default: all from 200 to 299.")] = ()
+    method: Annotated[scalars.HttpMethod, describe("The HTTP method, such as GET, POST or DELETE.")] = "GET"
+    url: Annotated[Url, describe("The URL, with placeholders such as `{secret.base_url}`.")]
+    headers: Annotated[
+        dict[scalars.HttpHeader, scalars.Text], describe("The headers, with placeholders such as `{admin.api_key}`.")
+    ] = field(default_factory=dict)
+    body: Annotated[Json | None, describe("The body as JSON, with placeholders such as `{label}`.")] = None
+    expected_status: Annotated[
+        tuple[scalars.Count, ...], describe("The status codes of a success; default: 200 to 299.")
+    ] = ()
 
     def succeeds(self, status: int) -> bool:
-        """Whether an answer with this status says that it was done."""
-        return status in (self.expect or range(200, 300))
+        """Whether this status is a success."""
+        return status in (self.expected_status or range(200, 300))
 
     @property
-    def places(self) -> frozenset[str]:
-        """The placeholders in it."""
+    def placeholders(self) -> frozenset[str]:
+        """The placeholders in the request."""
         return frozenset(names([self.url, list(self.headers.values()), self.body]))
 
 
 class Create(_Request, frozen=True, kw_only=True):
-    """Makes a new key."""
+    """Creates a new key."""
 
-    roots: ClassVar[frozenset[str]] = _OF_ADMIN | {"label", "id"}
+    roots: ClassVar[frozenset[str]] = _SECRETS | {"label", "id"}
 
-    method: Annotated[w.HttpMethod, says("As a rule POST.")] = "POST"
-    take: Annotated[dict[w.Text, Query], says("The keys of the secret that change, and where the answer has them.")]
-    handle: Annotated[Query | None, says("Where the answer has what the API calls the new key.")] = None
+    method: Annotated[scalars.HttpMethod, describe("The HTTP method; usually POST.")] = "POST"
+    fields: Annotated[
+        dict[scalars.Text, Query],
+        describe("The keys of the secret that change, each with its JSONPath in the response."),
+    ]
+    handle: Annotated[Query | None, describe("The JSONPath of the new key's id in the provider's API.")] = None
 
 
-class Pages(Block, frozen=True, kw_only=True):
-    """How the next page of a list is asked for."""
+class Pagination(Block, frozen=True, kw_only=True):
+    """How to request the next page of a list."""
 
-    argument: Annotated[w.Name, says("The argument of the query.")]
-    after: Annotated[
+    parameter: Annotated[scalars.Name, describe("The query parameter of the URL.")]
+    cursor: Annotated[
         Query | None,
-        says("Where a page has what the next one is asked with; absent: it is the number of keys that were shown."),
+        describe("The JSONPath of the parameter's next value in a page; default: the number of keys until then."),
     ] = None
 
 
 class Listing(_Request, frozen=True, kw_only=True):
-    """Lists the keys that there are."""
+    """Lists the keys."""
 
-    items: Annotated[Query, says("The keys in the answer, such as `$.data[*]`.")]
-    label: Annotated[Query, says("A key's name, in what `items` finds.")]
-    handle: Annotated[Query, says("What the API calls it.")]
-    hint: Annotated[Query | None, says("The key itself with its middle left out.")] = None
-    pages: Annotated[Pages | None, says("How the next page is asked for; absent: there is one.")] = None
-
-
-class Find(_Request, frozen=True, kw_only=True):
-    """Asks what the API calls a key, mostly with the key itself."""
-
-    roots: ClassVar[frozenset[str]] = _OF_KEY
-
-    handle: Annotated[Query, says("Where the answer has it.")]
-
-
-class Prove(_Request, frozen=True, kw_only=True):
-    """Is let in with a valid key alone, and costs nothing."""
-
-    roots: ClassVar[frozenset[str]] = _OF_KEY
-
-    refused: Annotated[tuple[w.Count, ...], says("The statuses that say: the key is not valid.")] = (401, 403)
-    settle: Annotated[w.Duration, says("So long a key may be refused after it was made.")] = 0.0
-
-
-class Revoke(_Request, frozen=True, kw_only=True):
-    """Takes a key out of use."""
-
-    roots: ClassVar[frozenset[str]] = _OF_KEY | {"handle"}
-
-    method: Annotated[w.HttpMethod, says("As a rule DELETE; to disable, PATCH.")] = "DELETE"
-    gone: Annotated[tuple[w.Count, ...], says("The statuses that say: there is no such key, which is as good.")] = (
-        404,
-        410,
+    items: Annotated[Query, describe("The JSONPath of the keys in the response, such as `$.data[*]`.")]
+    label: Annotated[Query, describe("The JSONPath of a key's name in an item.")]
+    handle: Annotated[Query, describe("The JSONPath of a key's id in an item.")]
+    masked_key: Annotated[
+        Query | None, describe("The JSONPath of the key with its middle replaced, such as `sk-...a1b2`, in an item.")
+    ] = None
+    pagination: Annotated[Pagination | None, describe("How to request the next page; default: there is one page.")] = (
+        None
     )
 
 
-class Recipe(Block, frozen=True, kw_only=True):
-    """What to send to a provider."""
+class Find(_Request, frozen=True, kw_only=True):
+    """Finds a key's id in the provider's API, usually with the key itself."""
 
-    insecure: Annotated[w.Switch, says("true lets keys cross a network without TLS.")] = False
-    create: Annotated[Create | None, says("Makes a new key.")] = None
-    list: Annotated[Listing | None, says("Finds what a try that was killed left behind.")] = None
-    find: Annotated[Find | None, says("What the API calls a key that lessee has not made.")] = None
-    prove: Annotated[Prove | None, says("Whether a key is valid.")] = None
-    disable: Annotated[Revoke | None, says("Takes a key out of use, so that it can be brought back.")] = None
-    revoke: Annotated[Revoke | None, says("Removes a key for good.")] = None
+    roots: ClassVar[frozenset[str]] = _SECRETS_AND_KEY
+
+    handle: Annotated[Query, describe("The JSONPath of the key's id in the response.")]
+
+
+class Verify(_Request, frozen=True, kw_only=True):
+    """A request that succeeds only with a valid key, and costs nothing."""
+
+    roots: ClassVar[frozenset[str]] = _SECRETS_AND_KEY
+
+    rejected_status: Annotated[
+        tuple[scalars.Count, ...], describe("The status codes that mean that the key is not valid.")
+    ] = (401, 403)
+    propagation_delay: Annotated[
+        scalars.Duration, describe("How long the provider may reject a new key after its creation.")
+    ] = 0.0
+
+
+class Revoke(_Request, frozen=True, kw_only=True):
+    """Disables or revokes a key."""
+
+    roots: ClassVar[frozenset[str]] = _SECRETS_AND_KEY | {"handle"}
+
+    method: Annotated[scalars.HttpMethod, describe("The HTTP method; usually DELETE, or PATCH to disable a key.")] = (
+        "DELETE"
+    )
+    missing_status: Annotated[
+        tuple[scalars.Count, ...],
+        describe("The status codes that mean that the key does not exist, which is a success."),
+    ] = (404, 410)
+
+
+class Recipe(Block, frozen=True, kw_only=True):
+    """The requests to a provider."""
+
+    insecure: Annotated[scalars.Boolean, describe("Allow requests without TLS.")] = False
+    create: Annotated[Create | None, describe("Creates a new key.")] = None
+    list: Annotated[Listing | None, describe("Lists the keys, to find those of an interrupted attempt.")] = None
+    find: Annotated[Find | None, describe("Finds the id of a key that lessee has not created.")] = None
+    verify: Annotated[Verify | None, describe("Checks whether a key is valid.")] = None
+    disable: Annotated[Revoke | None, describe("Disables a key, so that it can be enabled again.")] = None
+    revoke: Annotated[Revoke | None, describe("Revokes a key permanently.")] = None
 
     @property
     def requests(self) -> Mapping[str, _Request]:
-        """Those that it has, by name."""
-        all_ = {name: getattr(self, name) for name in ("create", "list", "find", "prove", "disable", "revoke")}
+        """The requests of this recipe, by name."""
+        all_ = {name: getattr(self, name) for name in ("create", "list", "find", "verify", "disable", "revoke")}
         return {name: request for name, request in all_.items() if request is not None}
 
     @property
-    def to_prove(self) -> "Recipe":
-        """The part that only tries a key."""
-        return Recipe(insecure=self.insecure, prove=self.prove)
+    def verification(self) -> "Recipe":
+        """The part that only verifies a key."""
+        return Recipe(insecure=self.insecure, verify=self.verify)
 
-    def places(self, root: str) -> frozenset[str]:
-        """The keys that are wanted of `admin`, say."""
-        found = (place.partition(".") for request in self.requests.values() for place in request.places)
+    def keys_of(self, root: str) -> frozenset[str]:
+        """The keys that the placeholders need of a root such as `admin`."""
+        found = (name.partition(".") for request in self.requests.values() for name in request.placeholders)
         return frozenset(key for head, _, key in found if head == root)
 
 
 def parse(text: str, *, source: str, whole: bool) -> Recipe:
-    """What a recipe says. `whole`: keys are to be made by it, and not only proved.
+    """The recipe in a YAML text. `whole` False: it is only used to verify keys.
 
-    Raises ConfigError with all that is wrong, by line; `source` is what errors call the file.
+    Raises ConfigError with all problems and their lines; `source` names the file in them.
     """
     problems = Problems(source)
     recipe = Reader(problems, {}).read_as(Recipe, compose(text, source))
-    for name in ("create", "prove", "revoke") if whole else ("prove",):
+    for name in ("create", "verify", "revoke") if whole else ("verify",):
         if getattr(recipe, name) is None and (name,) not in problems.lines:
-            problems.follow((name,), "missing; expected a mapping", todo="without it no key can be rotated")
-    for path, what, todo in _faults(recipe):
-        problems.follow(path, what, todo=todo)
+            problems.add_dependent((name,), "missing; expected a mapping", todo="a rotation needs this request")
+    for path, what, todo in _problems(recipe):
+        problems.add_dependent(path, what, todo=todo)
     problems.raise_all()
     return recipe
 
 
-def _faults(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
+def _problems(recipe: Recipe) -> Iterator[tuple[Path, str, str]]:
     for name, request in recipe.requests.items():
-        yield from _misplaced(recipe, name, request)
+        yield from _unknown_placeholders(recipe, name, request)
     create = recipe.create
     if create is None:
         return
-    if not create.take:
-        yield ("create", "take"), "it takes nothing from the answer", "say which key of the secret is where"
+    if not create.fields:
+        yield ("create", "fields"), "empty", "name the keys of the secret, with their JSONPaths in the response"
     for name in ("revoke", "disable"):
-        if name in recipe.requests and "handle" in recipe.requests[name].places and create.handle is None:
-            todo = "say where the answer has what the API calls the new key"
-            yield ("create", "handle"), f"missing, and {name} wants {{handle}}", todo
+        if name in recipe.requests and "handle" in recipe.requests[name].placeholders and create.handle is None:
+            todo = "set it to the JSONPath of the new key's id in the response"
+            yield ("create", "handle"), f"missing; `{name}` uses {{handle}}", todo
     if recipe.list is not None:
-        if "label" not in create.places:
-            todo = "put {label} into the new key's name"
-            yield ("create",), "nothing in it is {label}, by which `list` finds what a killed try left", todo
-        if recipe.revoke is not None and "handle" not in recipe.revoke.places:
-            yield ("revoke",), "nothing in it is {handle}, which is all that `list` tells of a key", "revoke by it"
+        if "label" not in create.placeholders:
+            todo = "put {label} into the new key's name, so that `list` finds the key of an interrupted attempt"
+            yield ("create",), "no {label} in the request", todo
+        if recipe.revoke is not None and "handle" not in recipe.revoke.placeholders:
+            yield ("revoke",), "no {handle} in the request", "use {handle}, the only thing that `list` returns of a key"
 
 
-def _misplaced(recipe: Recipe, name: str, request: _Request) -> Iterator[tuple[Path, str, str]]:
-    taken = recipe.create.take if recipe.create is not None else None
-    known = ", ".join(f"{{{root}.…}}" if root in _OF_KEY else f"{{{root}}}" for root in sorted(request.roots))
-    for place in sorted(request.places):
-        root, dot, key = place.partition(".")
-        if root not in request.roots or bool(dot) != (root in _OF_KEY):
-            yield (name,), f"{{{place}}} is not known here", f"there are {known}"
-        elif root == "key" and name != "prove" and taken is not None and key not in taken:
-            yield (name,), f"{{{place}}} is not among `take`", "it is known only of what is taken from the answer"
+def _unknown_placeholders(recipe: Recipe, name: str, request: _Request) -> Iterator[tuple[Path, str, str]]:
+    fields = recipe.create.fields if recipe.create is not None else None
+    known = ", ".join(f"{{{root}.…}}" if root in _SECRETS_AND_KEY else f"{{{root}}}" for root in sorted(request.roots))
+    for placeholder in sorted(request.placeholders):
+        root, dot, key = placeholder.partition(".")
+        if root not in request.roots or bool(dot) != (root in _SECRETS_AND_KEY):
+            yield (name,), f"unknown placeholder {{{placeholder}}}", f"the placeholders here are {known}"
+        elif root == "key" and name != "verify" and fields is not None and key not in fields:
+            todo = "use a key of `create.fields`"
+            yield (name,), f"unknown placeholder {{{placeholder}}}: `create.fields` has no {key}", todo

@@ -1,93 +1,95 @@
-"""When a target is due: by what the configuration says, by when it was last rotated, and by chance."""
+"""When a target is due: by its configuration, its last rotation, and a random draw for jitter."""
 
 from collections.abc import Iterable
 
 from lessee.config.durations import spell
 from lessee.config.grammar.rotation import Rotation
 from lessee.config.time_windows import DAY, HOUR, WEEK, Span, spans
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.rotate.policy.journal import Journal
 
-SPREAD = 60.0
-"""Seconds over which the first rotations of targets that never had one are spread."""
-RETRY = 60.0
-"""Seconds after which one that failed is tried again; they double with each failure."""
-RETRY_MOST = HOUR
-_PART = 10
-"""Jitter, and the longest wait after a failure, are such a part of the period."""
-_MONDAY = 4 * DAY
-"""The first one since 1970."""
+FIRST_ROTATION_SPREAD = 60.0
+"""Seconds over which the first rotations of targets that were never rotated are spread."""
+MIN_RETRY_DELAY = 60.0
+"""Seconds until the first retry after a failure; the delay doubles with each failure."""
+MAX_RETRY_DELAY = HOUR
+_DIVISOR = 10
+"""The default jitter, and the longest retry delay, are this part of the period: a tenth."""
+_FIRST_MONDAY = 4 * DAY
+"""The first Monday since 1970."""
 
 
-class Schedule(Record, frozen=True):
-    """When a target is rotated. `every` None: when somebody says so. In seconds."""
+class Schedule(ImmutableStruct, frozen=True):
+    """When a target is rotated, in seconds. `period` None: only on request."""
 
-    every: float | None
+    period: float | None
     jitter: float = 0.0
     windows: tuple[Span, ...] = ()
 
 
-def schedule(said: Rotation) -> Schedule:
-    """As a target's block says."""
-    jitter = said.jitter
+def schedule_of(config: Rotation) -> Schedule:
+    """The schedule in a target's block of the configuration."""
+    jitter = config.jitter
     if jitter is None:
-        jitter = 0.0 if said.every is None else min(HOUR, said.every / _PART)
-    return Schedule(said.every, jitter, spans(said.windows))
+        jitter = 0.0 if config.rotation_period is None else min(HOUR, config.rotation_period / _DIVISOR)
+    return Schedule(config.rotation_period, jitter, spans(config.rotation_windows))
 
 
-def due_at(said: Schedule, last: float, draw: float) -> float:
-    """When the next one may begin, in seconds since 1970; `last`: when the last one was, `draw` is in [0, 1).
+def due_at(schedule: Schedule, last: float, draw: float) -> float:
+    """When the next rotation may start, in seconds since 1970. `last`: the last rotation; `draw` is in [0, 1).
 
-    Where there are windows it may also come by the jitter too soon: else each would be somewhat later than the one
-    before it, until it misses its window, and a whole night is left out. What was missed is not made up for: a target
-    that is overdue by many periods is due once.
+    With windows, a rotation may also be early by the jitter. Otherwise each would be later than the one before, until
+    it misses its window and skips a whole night. A target that is overdue by many periods is rotated once.
     """
-    if said.every is None:
+    if schedule.period is None:
         return float("inf")
-    if not said.windows:
-        return last + said.every + said.jitter * draw
-    opens, closes = _window(said.windows, last + said.every - min(said.jitter, said.every / 2))
-    return opens + draw * min(said.jitter, closes - opens)
+    if not schedule.windows:
+        return last + schedule.period + schedule.jitter * draw
+    earliest = last + schedule.period - min(schedule.jitter, schedule.period / 2)
+    opens, closes = _window(schedule.windows, earliest)
+    return opens + draw * min(schedule.jitter, closes - opens)
 
 
-def first_at(said: Schedule, seen: float, draw: float) -> float:
-    """The same for a target that was never rotated, and was first seen at this moment."""
-    return float("inf") if said.every is None else opening(said, seen + draw * min(said.jitter, SPREAD))
+def first_due_at(schedule: Schedule, seen: float, draw: float) -> float:
+    """When the first rotation of a target may start that was never rotated, and first seen at this time."""
+    if schedule.period is None:
+        return float("inf")
+    return next_window(schedule, seen + draw * min(schedule.jitter, FIRST_ROTATION_SPREAD))
 
 
-def opening(said: Schedule, moment: float) -> float:
-    """From when on one may begin that may not begin before this moment."""
-    return _window(said.windows, moment)[0] if said.windows and moment < float("inf") else moment
+def next_window(schedule: Schedule, earliest: float) -> float:
+    """The first time in a window that is not before `earliest`."""
+    return _window(schedule.windows, earliest)[0] if schedule.windows and earliest < float("inf") else earliest
 
 
-def pause(said: Schedule, failures: int, draw: float) -> float:
-    """Seconds until the next try, after so many failures in a row: half of it is certain and half is chance."""
-    most = RETRY_MOST if said.every is None else min(RETRY_MOST, said.every / _PART)
-    bound = min(most, RETRY * 2.0 ** min(max(0, failures - 1), 30))
+def retry_delay(schedule: Schedule, failures: int, draw: float) -> float:
+    """Seconds until the next attempt after consecutive failures: half of it is fixed, and half is random."""
+    longest = MAX_RETRY_DELAY if schedule.period is None else min(MAX_RETRY_DELAY, schedule.period / _DIVISOR)
+    bound = min(longest, MIN_RETRY_DELAY * 2.0 ** min(max(0, failures - 1), 30))
     return bound / 2 + bound / 2 * draw
 
 
-def refusal(said: Schedule, journal: Journal) -> str:
-    """Why a target is not rotated by the clock: empty, or that the apps cannot follow, with both figures.
+def period_error(schedule: Schedule, journal: Journal) -> str:
+    """Why a target is not rotated on schedule; empty where its period is longer than its propagation times.
 
-    Else the old credential would be retired while the one before it is still in use.
+    With a shorter period, the old credential would be revoked while apps still use the one before it.
     """
-    longest = max(journal.propagations, default=0.0)
-    if said.every is None or longest <= said.every:
+    longest = max(journal.propagation_times, default=0.0)
+    if schedule.period is None or longest <= schedule.period:
         return ""
     return (
-        f"not rotated: until all its apps had a new credential it took {longest:.1f} s, "
-        f"which is longer than its period of {spell(said.every)}; lengthen `every`"
+        f"not rotated: its apps took {longest:.1f} s to use a new credential, "
+        f"longer than `rotation_period` ({spell(schedule.period)}); increase `rotation_period`"
     )
 
 
-def _window(windows: Iterable[Span], moment: float) -> tuple[float, float]:
-    """The window that is open at this moment, from then on, or the next one."""
-    monday = _MONDAY + (moment - _MONDAY) // WEEK * WEEK  # Exact, as a remainder of fractions is not.
+def _window(windows: Iterable[Span], time: float) -> tuple[float, float]:
+    """The window that is open at this time, from this time on, or the next one."""
+    monday = _FIRST_MONDAY + (time - _FIRST_MONDAY) // WEEK * WEEK  # Exact, unlike a remainder of fractions.
     found = (
-        (max(moment, start + opens), start + closes)
+        (max(time, start + opens), start + closes)
         for opens, closes in windows
         for start in (monday - WEEK, monday, monday + WEEK)
-        if start + closes > moment
+        if start + closes > time
     )
     return min(found, key=lambda window: (window[0], -window[1]))

@@ -1,4 +1,4 @@
-"""Which targets are meant, and what is to be done with each now."""
+"""Selects the targets that the command line names, and what is due for each."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
@@ -6,66 +6,67 @@ from enum import Enum
 from lessee.config.grammar.rotation import Rotation
 from lessee.core.errors import ConfigError, LesseeError, UsageError
 from lessee.ops.rotate.policy.journal import Journal, Step
-from lessee.ops.rotate.policy.schedule import due_at, opening, refusal, schedule
+from lessee.ops.rotate.policy.schedule import due_at, next_window, period_error, schedule_of
 
 
-class Wish(Enum):
-    """What is to be done with a target when nobody has named it."""
+class DueOperation(Enum):
+    """What is due for a target that the command line does not name."""
 
     ROTATE = "rotate"
     FINISH = "finish"
-    """What has begun is brought to its end, or what was kept long enough is removed."""
+    """Finish an open rotation, or delete an old credential after its delay."""
     NOTHING = "nothing"
 
 
-def kind(said: Rotation) -> str:
-    """As `kind:` has it."""
-    return str(said.__struct_config__.tag)
+def kind(config: Rotation) -> str:
+    """The value of `kind`."""
+    return str(config.__struct_config__.tag)
 
 
-def group(said: Rotation) -> str:
-    """The first folder of its secret's path, such as `database`."""
-    return said.secret.split("/")[0]
+def group(config: Rotation) -> str:
+    """The first folder of the secret's path, such as `database`."""
+    return config.secret.split("/")[0]
 
 
-def meant(words: Iterable[str], rotation: Mapping[str, Rotation]) -> tuple[str, ...]:
+def select(words: Iterable[str], rotation: Mapping[str, Rotation]) -> tuple[str, ...]:
     """The names of the targets, each once, in the order of the configuration.
 
-    A word is a target's name, else a group, else a kind. Raises UsageError, which tells all words that are none.
+    A word is a target's name, a group or a kind, in this order. Raises UsageError with all unknown words.
     """
     words = tuple(words)
     found = {word: tuple(_named(word, rotation)) for word in words}
     unknown = [word for word in words if not found[word]]
     if unknown:
-        groups, kinds = ({of(said): None for said in rotation.values()} for of in (group, kind))
+        groups, kinds = ({of(config): None for config in rotation.values()} for of in (group, kind))
         todo = f"targets: {_listed(rotation)}; groups: {_listed(groups)}; kinds: {_listed(kinds)}"
-        raise UsageError(f"there is nothing to rotate called {_listed(map(repr, unknown))}", todo=todo)
+        raise UsageError(f"no rotation target, group or kind is called {_listed(map(repr, unknown))}", todo=todo)
     names = {name for some in found.values() for name in some}
     return tuple(name for name in rotation if name in names)
 
 
-def wish(said: Rotation, journal: Journal, now: float) -> Wish:
-    """`now`: seconds since 1970."""
-    due = next_at(said, journal, now)
+def due_operation(config: Rotation, journal: Journal, now: float) -> DueOperation:
+    """What is due for a target. `now`: seconds since 1970."""
+    due = next_rotation_at(config, journal, now)
     if due is not None and due <= now:
-        return Wish.ROTATE
-    is_over = journal.step is Step.KEEPING and journal.keep_until <= now
-    return Wish.FINISH if journal.is_open or is_over else Wish.NOTHING
+        return DueOperation.ROTATE
+    is_deletable = journal.step is Step.RETAINING and journal.delete_at <= now
+    return DueOperation.FINISH if journal.is_open or is_deletable else DueOperation.NOTHING
 
 
-def next_at(said: Rotation, journal: Journal, now: float) -> float | None:
-    """When it may be rotated next, as soon as can be, in seconds since 1970; None: when somebody asks for it."""
-    if said.every is None:
+def next_rotation_at(config: Rotation, journal: Journal, now: float) -> float | None:
+    """The earliest time of the next rotation, in seconds since 1970; None: only on request."""
+    if config.rotation_period is None:
         return None
-    planned = schedule(said)
-    due = due_at(planned, journal.rotated_at, 0.0) if journal.rotated_at else now
-    return opening(planned, max(due, now))
+    schedule = schedule_of(config)
+    due = due_at(schedule, journal.rotated_at, 0.0) if journal.rotated_at else now
+    return next_window(schedule, max(due, now))
 
 
-def refuse_too_often(name: str, said: Rotation, journal: Journal) -> None:
-    """Raises ConfigError where it is to be rotated before the rotation before it has reached everybody."""
-    if why := refusal(schedule(said), journal):
-        raise ConfigError([LesseeError(why, where=f"rotation.{name}", todo="or rotate it all the same with --force")])
+def check_period(name: str, config: Rotation, journal: Journal) -> None:
+    """Raises ConfigError where the period is shorter than the last propagation times."""
+    if error := period_error(schedule_of(config), journal):
+        todo = "or rotate it anyway with --force"
+        raise ConfigError([LesseeError(error, where=f"rotation.{name}", todo=todo)])
 
 
 def _named(word: str, rotation: Mapping[str, Rotation]) -> Iterator[str]:
@@ -73,9 +74,9 @@ def _named(word: str, rotation: Mapping[str, Rotation]) -> Iterator[str]:
         yield word
         return
     for of in (group, kind):
-        some = [name for name, said in rotation.items() if of(said) == word]
-        if some:
-            yield from some
+        names = [name for name, config in rotation.items() if of(config) == word]
+        if names:
+            yield from names
             return
 
 

@@ -1,7 +1,7 @@
-"""The whole policy of the service: step(state, event, now) gives the next state and what is to be done.
+"""The policy of the rotation service: step(state, event, now) returns the next state and the commands.
 
-An event is taken in first; then whatever is due at `now` is asked for. Moments are in seconds since 1970, as those of
-the journals are, which outlive a boot and come from several machines.
+A step takes an event first, and then requests what is due at `now`. Times are in seconds since 1970, as in the
+journals, which outlive a boot and are written by several machines.
 """
 
 from collections.abc import Mapping
@@ -10,106 +10,115 @@ from typing import assert_never
 from lessee.core.backoff import delay
 from lessee.core.consumers import Consumer, confirmation_status
 from lessee.core.immutable import replace
-from lessee.ops.rotate.policy.due import ALERT, is_confirmed, settled
-from lessee.ops.rotate.policy.journal import Journal, Step, is_ahead
-from lessee.ops.rotate.policy.schedule import RETRY, opening, pause, refusal
+from lessee.ops.rotate.policy.journal import Journal, Step, is_in_future
+from lessee.ops.rotate.policy.schedule import MIN_RETRY_DELAY, next_window, period_error, retry_delay
 from lessee.ops.rotate.policy.service_state import (
     NEVER,
-    Ask,
-    Asked,
     Command,
     Configured,
-    Ended,
+    ConfirmationsRead,
     Event,
-    Failed,
-    Look,
-    Looked,
-    Plan,
+    JournalsRead,
+    Log,
+    ReadConfirmations,
+    ReadJournals,
     Rotate,
     RotationBusy,
+    RotationEnded,
+    RotationFailed,
+    Settings,
     State,
     Stopping,
-    Target,
-    Tell,
+    TargetState,
     Tick,
     VaultUnavailable,
 )
+from lessee.ops.rotate.policy.timing import FAILING_THRESHOLD, is_confirmed, with_next_action
 
-AT_ONCE = 2
-"""So many rotations are under way at most."""
-LOOK = 30.0
-"""Seconds between looks at all journals: what somebody else has begun and left is found so soon."""
-BUSY = 2.0
-"""Seconds until it is tried again where another rotator is at it."""
-_WEATHER = 60.0
-"""Seconds for which Vault may fail to answer without a person hearing of it."""
-_POLLS = ((3.0, 0.1), (60.0, 1.0), (float("inf"), 5.0))
-"""So long after a rotation was published, and so often, it is asked who has confirmed."""
+MAX_CONCURRENT_ROTATIONS = 2
+CHECK_INTERVAL = 30.0
+"""Seconds between two reads of all journals, which find what another rotator has started and not finished."""
+BUSY_RETRY_DELAY = 2.0
+"""Seconds until the next attempt where another rotator is rotating the target."""
+_TOLERATED_OUTAGE = 60.0
+"""Seconds for which Vault may be unavailable before a target counts as failing."""
+_POLL_INTERVALS = ((3.0, 0.1), (60.0, 1.0), (float("inf"), 5.0))
+"""Until this age of a publication, confirmations are read in this interval."""
 
 
 def start(seed: int) -> State:
-    """The state before anything is known. `seed` of all its chance."""
-    return State(chance=seed % 2**64)
+    """The initial state. `seed`: of all random draws."""
+    return State(random_state=seed % 2**64)
 
 
 def step(state: State, event: Event, now: float) -> tuple[State, tuple[Command, ...]]:
     """Take one event."""
-    turn = _Turn(state, now)
-    was_set_back = turn.see_clock()
-    if turn.take(event) or was_set_back or now >= state.work_at:
-        turn.plan()
-    turn.plan_look()
-    return turn.state, tuple(turn.commands)
+    transition = _Transition(state, now)
+    clock_was_set_back = transition.check_clock()
+    if transition.take(event) or clock_was_set_back or now >= state.next_work_at:
+        transition.plan_work()
+    transition.plan_check()
+    return transition.state, tuple(transition.commands)
 
 
-class _Turn:
-    """One step, under way."""
+class _Transition:
+    """One step."""
 
     def __init__(self, state: State, now: float) -> None:
         self.state = state
         self.now = now
         self.commands: list[Command] = []
 
-    def see_clock(self) -> bool:
-        """Whether it has been set back: then nothing is put off any more, for it would be for too long."""
+    def check_clock(self) -> bool:
+        """Whether the clock was set back. Then all waits end, since they would last too long."""
         before = self.state.at
         self._set(at=self.now)
-        if not is_ahead(before, self.now):
+        if not is_in_future(before, self.now):
             return False
-        self._tell("warning", "the clock was set back", seconds=round(before - self.now))
-        self._set(look_at=self.now, asked_at=0.0, away_since=min(self.state.away_since, self.now), away_until=self.now)
-        for name, one in self.state.targets.items():
-            journal = one.journal.as_of(self.now) if one.journal is not None else None
-            failed_at, since = min(one.failed_at, self.now), min(one.failing_since, self.now)
-            changes = {"failed_at": failed_at, "failing_since": since, "again_at": 0.0}
-            self._note(name, journal=journal, seen_at=self.now, **changes)
+        self._log("warning", "clock set back", seconds=round(before - self.now))
+        self._set(
+            next_check_at=self.now,
+            last_polled_at=0.0,
+            outage_since=min(self.state.outage_since, self.now),
+            outage_retry_at=self.now,
+        )
+        for name, target in self.state.targets.items():
+            self._update(
+                name,
+                journal=target.journal.clamped(self.now) if target.journal is not None else None,
+                first_seen_at=self.now,
+                failed_at=min(target.failed_at, self.now),
+                failing_since=min(target.failing_since, self.now),
+                next_retry_at=0.0,
+            )
         return True
 
     def take(self, event: Event) -> bool:
-        """Whether it may change what is to be done."""
+        """Take an event. Whether it may change what is due."""
         match event:
             case Tick():
                 return False
-            case Configured(plans):
-                self._configure(plans)
-            case Looked(journals, unreadable):
-                return self._looked(journals, unreadable)
-            case Asked(consumers):
-                self._asked(consumers)
-            case Ended(name, journal):
-                self._answered(name)
-                self._see(name, journal)
-                self._note(name, failures=0, failing_since=0.0, error="", again_at=0.0, confirmation=None)
-            case Failed(name, error, journal):
-                self._answered(name)
+            case Configured(targets):
+                self._configure(targets)
+            case JournalsRead(journals, unreadable):
+                return self._take_journals(journals, unreadable)
+            case ConfirmationsRead(consumers):
+                self._take_confirmations(consumers)
+            case RotationEnded(name, journal):
+                self._end_rotation(name)
+                self._take_journal(name, journal)
+                self._reset_failures(name)
+                self._update(name, confirmation=None)
+            case RotationFailed(name, error, journal):
+                self._end_rotation(name)
                 if journal is not None:
-                    self._see(name, journal)
-                self._failed(name, error)
+                    self._take_journal(name, journal)
+                self._take_failure(name, error)
             case RotationBusy(name):
-                self._answered(name)
-                self._note(name, again_at=self.now + BUSY)
-            case VaultUnavailable(text, name):
-                self._away(text, name)
+                self._end_rotation(name)
+                self._update(name, next_retry_at=self.now + BUSY_RETRY_DELAY)
+            case VaultUnavailable(reason, name):
+                self._take_outage(reason, name)
             case Stopping():
                 self._set(stopping=True)
             case _:
@@ -118,195 +127,227 @@ class _Turn:
 
     # Events.
 
-    def _configure(self, plans: Mapping[str, Plan]) -> None:
+    def _configure(self, settings: Mapping[str, Settings]) -> None:
         before = self.state.targets
-        for name in before.keys() - plans.keys():
-            self._taken_out(name, before[name])
+        for name in before.keys() - settings.keys():
+            self._warn_of_removal(name, before[name])
         targets = {}
-        for name, plan in plans.items():
-            one = before.get(name)
-            # An edit may have mended what failed.
-            targets[name] = replace(one, plan=plan, again_at=0.0) if one else Target(plan, self.now, self._draw())
-        self._set(targets=targets, look_at=self.now)
+        for name, new in settings.items():
+            target = before.get(name)
+            # The new configuration may have corrected what failed.
+            targets[name] = (
+                replace(target, settings=new, next_retry_at=0.0) if target else TargetState(new, self.now, self._draw())
+            )
+        self._set(targets=targets, next_check_at=self.now)
         for name in targets:
-            self._judge(name)
+            self._check_period(name)
 
-    def _taken_out(self, name: str, one: Target) -> None:
-        """Nobody else would say that its old credential is not retired any more."""
-        if name in self.state.rotating or (one.journal is not None and one.journal.step is not Step.IDLE):
-            step = one.journal.step.value if one.journal is not None else "unknown"
-            note = "its old credential is not retired; put it back to have that done"
-            self._tell("warning", "target taken out in the middle of a rotation", target=name, step=step, note=note)
+    def _warn_of_removal(self, name: str, target: TargetState) -> None:
+        """Nothing else reports that the old credential will not be revoked."""
+        is_idle = target.journal is not None and target.journal.step is Step.IDLE
+        if name in self.state.rotating or (target.journal is not None and not is_idle):
+            self._log(
+                "warning",
+                "target removed during rotation",
+                target=name,
+                step=target.journal.step.value if target.journal is not None else "unknown",
+                todo="add the target again, so that its old credential is revoked",
+            )
 
-    def _looked(self, journals: Mapping[str, Journal], unreadable: Mapping[str, str]) -> bool:
-        state = self.state
-        self._back()
-        self._set(looking=False, looked_at=self.now, unreadable=unreadable)
+    def _take_journals(self, journals: Mapping[str, Journal], unreadable: Mapping[str, str]) -> bool:
+        before = self.state
+        self._end_outage()
+        self._set(reading_journals=False, last_checked_at=self.now, unreadable=unreadable)
         for name, journal in journals.items():
-            # What is under way tells its journal itself, and newer.
-            if name not in state.rotating:
-                self._see(name, journal)
-        for name, text in unreadable.items():
-            if state.unreadable.get(name) != text:
-                self._tell("error", "journal cannot be read", target=name, reason=text)
-        return bool(journals) or unreadable != state.unreadable or state.away_tries > 0
+            # A running rotation reports a newer journal itself.
+            if name not in before.rotating:
+                self._take_journal(name, journal)
+        for name, reason in unreadable.items():
+            if before.unreadable.get(name) != reason:
+                self._log("error", "journal unreadable", target=name, reason=reason)
+        return bool(journals) or unreadable != before.unreadable or before.outage_attempts > 0
 
-    def _asked(self, consumers: tuple[Consumer, ...]) -> None:
-        self._back()
-        self._set(client=False)
-        for name, one in self.state.targets.items():
-            if one.journal is not None and one.journal.step is Step.PUBLISHED:
-                version = one.journal.published_version
-                found = confirmation_status(consumers, one.plan.secret, version, one.plan.consumers)
-                self._note(name, confirmation=found)
+    def _take_confirmations(self, consumers: tuple[Consumer, ...]) -> None:
+        self._end_outage()
+        self._set(reading_confirmations=False)
+        for name, target in self.state.targets.items():
+            if target.journal is not None and target.journal.step is Step.PUBLISHED:
+                settings, version = target.settings, target.journal.published_version
+                status = confirmation_status(consumers, settings.secret, version, settings.consumers)
+                self._update(name, confirmation=status)
 
-    def _see(self, name: str, journal: Journal) -> None:
-        one = self.state.targets.get(name)
-        if one is None:
+    def _take_journal(self, name: str, journal: Journal) -> None:
+        target = self.state.targets.get(name)
+        if target is None:
             return
-        before = one.journal
-        journal = replace(journal.as_of(self.now), current={}, pending={})
-        self._note(name, journal=journal)
+        before = target.journal
+        journal = replace(journal.clamped(self.now), current={}, pending={})
+        self._update(name, journal=journal)
         if before is None or journal.rotated_at != before.rotated_at:
-            self._note(name, draw=self._draw(), confirmation=None)
+            self._update(name, draw=self._draw(), confirmation=None)
         if before is None and journal.failures and not journal.is_open:
-            again = journal.failed_at + pause(one.plan.schedule, journal.failures, self._draw())
-            seen = {"failures": journal.failures, "failed_at": journal.failed_at, "error": journal.error}
-            self._note(name, **seen, failing_since=journal.failed_at, again_at=again)
-        elif not journal.failures and journal.rotated_at > one.failed_at:
-            # Somebody has done it: by hand, or beside us.
-            self._note(name, failures=0, failing_since=0.0, error="", again_at=0.0)
-        self._judge(name)
+            delay = retry_delay(target.settings.schedule, journal.failures, self._draw())
+            self._update(
+                name,
+                failures=journal.failures,
+                failed_at=journal.failed_at,
+                error=journal.error,
+                failing_since=journal.failed_at,
+                next_retry_at=journal.failed_at + delay,
+            )
+        elif not journal.failures and journal.rotated_at > target.failed_at:
+            # Another rotator, or an operator, has rotated it.
+            self._reset_failures(name)
+        self._check_period(name)
 
-    def _failed(self, name: str, error: str, *, away: bool = False) -> None:
-        one = self.state.targets.get(name)
-        if one is None:
+    def _reset_failures(self, name: str) -> None:
+        self._update(name, failures=0, failing_since=0.0, error="", next_retry_at=0.0)
+
+    def _take_failure(self, name: str, error: str, *, outage: bool = False) -> None:
+        target = self.state.targets.get(name)
+        if target is None:
             return
-        failures, since = one.failures + 1, one.failing_since or self.now
-        lasted = self.now - since
-        if away:
-            # Who only did not answer is asked again sooner, and nobody is alerted before it has lasted.
-            failures = failures if lasted >= _WEATHER else min(failures, ALERT - 1)
-            wait = delay(failures, self._draw(), duration=lasted)
+        failures, since = target.failures + 1, target.failing_since or self.now
+        duration = self.now - since
+        if outage:
+            # An outage is retried sooner, and counts as failing only after a while.
+            failures = failures if duration >= _TOLERATED_OUTAGE else min(failures, FAILING_THRESHOLD - 1)
+            wait = delay(failures, self._draw(), duration=duration)
         else:
-            wait = pause(one.plan.schedule, failures, self._draw())
-            if one.journal is not None and one.journal.is_open:
-                # Apps may have to do without until it is finished.
-                wait = min(wait, RETRY)
-        changes = {"failures": failures, "failed_at": self.now, "failing_since": since, "error": error}
-        self._note(name, **changes, again_at=self.now + wait)
-        said = {"target": name, "failures": failures, "reason": error, "again_in": round(wait, 1)}
-        if failures == ALERT:
-            self._tell("error", "rotation keeps failing", **said, note="the old credential stays valid")
+            wait = retry_delay(target.settings.schedule, failures, self._draw())
+            if target.journal is not None and target.journal.is_open:
+                # Apps may lack a working credential until it is finished.
+                wait = min(wait, MIN_RETRY_DELAY)
+        self._update(
+            name,
+            failures=failures,
+            failed_at=self.now,
+            failing_since=since,
+            error=error,
+            next_retry_at=self.now + wait,
+        )
+        fields = {"target": name, "failures": failures, "reason": error, "retry_in": round(wait, 1)}
+        if failures == FAILING_THRESHOLD:
+            self._log("error", "rotation failed repeatedly", **fields, note="the old credential stays valid")
         else:
-            self._tell("warning", "rotation is tried again", **said)
+            self._log("warning", "rotation retry scheduled", **fields)
 
-    def _away(self, text: str, name: str | None) -> None:
+    def _take_outage(self, reason: str, name: str | None) -> None:
         if name is not None:
-            self._answered(name)
-            self._failed(name, text, away=True)
-            # Whether Vault is away for all, a look will tell.
-            self._set(look_at=self.now)
+            self._end_rotation(name)
+            self._take_failure(name, reason, outage=True)
+            # The next check shows whether Vault is unavailable for all targets.
+            self._set(next_check_at=self.now)
             return
-        since, tries = self.state.away_since or self.now, self.state.away_tries + 1
-        if tries == 1:
-            self._tell("warning", "vault cannot be asked", reason=text, note="what is due waits")
-        until = self.now + delay(tries, self._draw(), duration=self.now - since)
-        self._set(looking=False, client=False, away_since=since, away_tries=tries, away_text=text, away_until=until)
+        since, attempts = self.state.outage_since or self.now, self.state.outage_attempts + 1
+        if attempts == 1:
+            self._log("warning", "vault unavailable", reason=reason, note="rotations that are due wait")
+        self._set(
+            reading_journals=False,
+            reading_confirmations=False,
+            outage_since=since,
+            outage_attempts=attempts,
+            outage_reason=reason,
+            outage_retry_at=self.now + delay(attempts, self._draw(), duration=self.now - since),
+        )
 
-    def _back(self) -> None:
-        if self.state.away_tries:
-            self._tell("info", "vault can be asked again", after=round(self.now - self.state.away_since, 1))
-            self._set(away_since=0.0, away_tries=0, away_text="", away_until=0.0)
+    def _end_outage(self) -> None:
+        if self.state.outage_attempts:
+            self._log("info", "vault available", outage_seconds=round(self.now - self.state.outage_since, 1))
+            self._set(outage_since=0.0, outage_attempts=0, outage_reason="", outage_retry_at=0.0)
 
-    def _judge(self, name: str) -> None:
-        """Whether its period is long enough."""
-        one = self.state.targets[name]
-        text = refusal(one.plan.schedule, one.journal) if one.journal is not None else ""
-        if text and not one.refusal:
-            self._tell("error", "period too short", target=name, reason=text)
-        self._note(name, refusal=text)
+    def _check_period(self, name: str) -> None:
+        """Check that the target's period is long enough."""
+        target = self.state.targets[name]
+        error = period_error(target.settings.schedule, target.journal) if target.journal is not None else ""
+        if error and not target.period_error:
+            self._log("error", "rotation period too short", target=name, reason=error)
+        self._update(name, period_error=error)
 
-    # What is to be done.
+    # Commands.
 
-    def plan(self) -> None:
-        """Where nothing has come and nothing is due, this is spared: looks come often, and find nothing new."""
-        is_off = self.state.stopping or self.state.away_tries > 0
-        self._set(work_at=NEVER if is_off else min(self._ask(), self._rotate()))
+    def plan_work(self) -> None:
+        """Request confirmations and rotations that are due. Skipped after checks that found no change."""
+        is_paused = self.state.stopping or self.state.outage_attempts > 0
+        self._set(next_work_at=NEVER if is_paused else min(self._read_confirmations(), self._rotate()))
 
-    def plan_look(self) -> None:
-        """Where Vault is away, it finds out whether it is back."""
+    def plan_check(self) -> None:
+        """Request the journals when they are due; in an outage this finds out whether Vault is available again."""
         state = self.state
-        look_at = state.away_until if state.away_tries else state.look_at
-        if state.stopping or not state.targets or state.looking:
-            self._set(wake_at=state.work_at)
-        elif self.now < look_at:
-            self._set(wake_at=min(state.work_at, look_at))
+        check_at = state.outage_retry_at if state.outage_attempts else state.next_check_at
+        if state.stopping or not state.targets or state.reading_journals:
+            self._set(wake_at=state.next_work_at)
+        elif self.now < check_at:
+            self._set(wake_at=min(state.next_work_at, check_at))
         else:
-            unknown = frozenset(name for name, one in state.targets.items() if one.journal is None)
-            self.commands.append(Look(tuple(state.targets), unknown))
-            self._set(looking=True, look_at=self.now + LOOK, wake_at=state.work_at)
+            unknown = frozenset(name for name, target in state.targets.items() if target.journal is None)
+            self.commands.append(ReadJournals(tuple(state.targets), unknown))
+            self._set(reading_journals=True, next_check_at=self.now + CHECK_INTERVAL, wake_at=state.next_work_at)
 
-    def _ask(self) -> float:
-        """When to ask next."""
+    def _read_confirmations(self) -> float:
+        """Request confirmations when they are due. The time of the next request."""
         published = [
-            one.journal.published_at
-            for name, one in self.state.targets.items()
-            if one.journal is not None
-            and one.journal.step is Step.PUBLISHED
+            target.journal.published_at
+            for name, target in self.state.targets.items()
+            if target.journal is not None
+            and target.journal.step is Step.PUBLISHED
             and name not in self.state.rotating
-            and not is_confirmed(one)
+            and not is_confirmed(target)
         ]
-        if not published or self.state.client:
+        if not published or self.state.reading_confirmations:
             return NEVER
         age = self.now - max(published)
-        at = self.state.asked_at + next(pause for until, pause in _POLLS if age < until)
-        if self.now < at:
-            return at
-        self._set(client=True, asked_at=self.now)
-        self.commands.append(Ask())
+        poll_at = self.state.last_polled_at + next(interval for until, interval in _POLL_INTERVALS if age < until)
+        if self.now < poll_at:
+            return poll_at
+        self._set(reading_confirmations=True, last_polled_at=self.now)
+        self.commands.append(ReadConfirmations())
         return NEVER
 
     def _rotate(self) -> float:
-        """When to begin the next."""
+        """Request rotations that are due. The time of the next request."""
         state, now = self.state, self.now
-        waiting = [
-            (now if one.open_only else opening(one.plan.schedule, now), one.open_only, one.at, name)
-            for name, one in state.targets.items()
-            if one.at <= now and name not in state.rotating and name not in state.unreadable
+        due = [
+            (now if target.finish_only else next_window(target.settings.schedule, now), name, target)
+            for name, target in state.targets.items()
+            if target.next_action_at <= now and name not in state.rotating and name not in state.unreadable
         ]
-        # What has begun goes first, and then what has waited longest.
-        ready = sorted((not open_only, at, name) for opens, open_only, at, name in waiting if opens <= now)
-        for _, _, name in ready[: max(0, AT_ONCE - len(state.rotating))]:
-            one = state.targets[name]
+        # Open rotations are finished first, and then the target that has been due for longest is rotated.
+        ready = sorted(
+            (not target.finish_only, target.next_action_at, name) for opens, name, target in due if opens <= now
+        )
+        for _, _, name in ready[: max(0, MAX_CONCURRENT_ROTATIONS - len(state.rotating))]:
+            target = state.targets[name]
             self._set(rotating=self.state.rotating | {name})
-            self.commands.append(Rotate(name, one.journal.rotated_at if one.journal else 0.0, one.open_only))
-        # For those for which there is no room, the end of another wakes us.
-        later = [opens for opens, *_ in waiting if opens > now]
-        return min([*later, *(one.at for one in state.targets.values() if one.at > now)], default=NEVER)
+            last_rotation = target.journal.rotated_at if target.journal else 0.0
+            self.commands.append(Rotate(name, last_rotation, target.finish_only))
+        # The end of a running rotation wakes the service for those that wait for it.
+        later = [opens for opens, *_ in due if opens > now]
+        future = (target.next_action_at for target in state.targets.values() if target.next_action_at > now)
+        return min([*later, *future], default=NEVER)
 
-    # The state.
+    # State.
 
-    def _answered(self, name: str) -> None:
+    def _end_rotation(self, name: str) -> None:
         self._set(rotating=self.state.rotating - {name})
-        one = self.state.targets.get(name)
-        if one is not None and one.journal is None:
-            # It was taken out of the configuration and put in again, and no look has told anything of it meanwhile.
-            self._set(look_at=self.now)
+        target = self.state.targets.get(name)
+        if target is not None and target.journal is None:
+            # The target was removed from the configuration and added again, and its journal was not read since.
+            self._set(next_check_at=self.now)
 
-    def _note(self, name: str, **changes: object) -> None:
+    def _update(self, name: str, **changes: object) -> None:
         if name in self.state.targets:
-            one = self.state.targets[name]
-            self._set(targets={**self.state.targets, name: settled(replace(one, **changes))})
+            target = replace(self.state.targets[name], **changes)
+            self._set(targets={**self.state.targets, name: with_next_action(target)})
 
     def _set(self, **changes: object) -> None:
         self.state = replace(self.state, **changes)
 
     def _draw(self) -> float:
-        # Knuth's MMIX: nothing secret comes of it.
-        chance = (self.state.chance * 6364136223846793005 + 1442695040888963407) % 2**64
-        self._set(chance=chance)
-        return (chance >> 11) / 2.0**53
+        # Knuth's MMIX generator: no secret depends on it.
+        random_state = (self.state.random_state * 6364136223846793005 + 1442695040888963407) % 2**64
+        self._set(random_state=random_state)
+        return (random_state >> 11) / 2.0**53
 
-    def _tell(self, level: str, event: str, **fields: object) -> None:
-        self.commands.append(Tell(level, event, fields))
+    def _log(self, level: str, event: str, **fields: object) -> None:
+        self.commands.append(Log(level, event, fields))

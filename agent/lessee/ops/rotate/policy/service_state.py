@@ -1,10 +1,10 @@
-"""What the service knows, what it hears, and what it wants done. Moments are in seconds since 1970."""
+"""The state of the rotation service, its events and its commands. Times are in seconds since 1970."""
 
 from collections.abc import Mapping
 
 from msgspec import field
 
-from lessee.core.consumers import Consumer, ConfirmationStatus
+from lessee.core.consumers import ConfirmationStatus, Consumer
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.rotate.policy.journal import Journal
 from lessee.ops.rotate.policy.schedule import Schedule
@@ -12,96 +12,96 @@ from lessee.ops.rotate.policy.schedule import Schedule
 NEVER = float("inf")
 
 
-class Plan(ImmutableStruct, frozen=True):
-    """What the configuration says of a target that the service has to know."""
+class Settings(ImmutableStruct, frozen=True):
+    """What the service needs of a target's configuration."""
 
     schedule: Schedule
     secret: str
-    """Its path, as consumers call it."""
+    """The secret's path, as consumers report it."""
     consumers: tuple[str, ...] = ()
-    within: float = 300.0
-    lingers: float = 5.0
+    confirmation_timeout: float = 300.0
+    revoke_delay: float = 5.0
 
 
-class Target(ImmutableStruct, frozen=True):
-    """A target, and how it stands."""
+class TargetState(ImmutableStruct, frozen=True):
+    """A target, and what the service knows of it."""
 
-    plan: Plan
-    seen_at: float
+    settings: Settings
+    first_seen_at: float
     draw: float
-    """Where in its jitter the next one comes."""
+    """The random position of the next rotation in its jitter."""
     journal: Journal | None = None
-    """As it was last seen, without values; None: it was not yet."""
+    """The journal as last read, without values; None: it has not been read."""
     confirmation: ConfirmationStatus | None = None
     failures: int = 0
-    """In a row."""
+    """Consecutive failures."""
     failed_at: float = 0.0
     error: str = ""
     failing_since: float = 0.0
-    again_at: float = 0.0
-    """Nothing is done before."""
-    at: float = NEVER
-    """When there is something to do for it, windows aside."""
-    open_only: bool = True
-    """And whether that is to finish what has begun."""
-    refusal: str = ""
-    """Why the clock does not rotate it; that was told."""
+    next_retry_at: float = 0.0
+    """The service does nothing for the target before this time."""
+    next_action_at: float = NEVER
+    """When the next action for the target is due, apart from windows."""
+    finish_only: bool = True
+    """Whether that action only finishes an open rotation."""
+    period_error: str = ""
+    """Why the target is not rotated on schedule; logged once."""
 
 
 class State(ImmutableStruct, frozen=True):
-    """All that is known. `chance` is where the next draw comes from."""
+    """Everything that the service knows. `random_state` yields the next draw."""
 
-    chance: int
-    targets: Mapping[str, Target] = field(default_factory=dict)
+    random_state: int
+    targets: Mapping[str, TargetState] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)
-    """Why their journals cannot be read."""
+    """The targets whose journals cannot be read, with the reasons."""
     rotating: frozenset[str] = frozenset()
     at: float = 0.0
-    """The moment of the last event."""
-    looking: bool = False
-    client: bool = False
-    look_at: float = 0.0
-    looked_at: float = 0.0
-    asked_at: float = 0.0
-    away_since: float = 0.0
-    away_tries: int = 0
-    away_text: str = ""
-    away_until: float = 0.0
+    """The time of the last event."""
+    reading_journals: bool = False
+    reading_confirmations: bool = False
+    next_check_at: float = 0.0
+    last_checked_at: float = 0.0
+    last_polled_at: float = 0.0
+    outage_since: float = 0.0
+    outage_attempts: int = 0
+    outage_reason: str = ""
+    outage_retry_at: float = 0.0
     stopping: bool = False
-    work_at: float = NEVER
-    """When somebody is to be asked, or something is to be rotated."""
+    next_work_at: float = NEVER
+    """When confirmations are to be read, or a target is to be rotated."""
     wake_at: float = NEVER
-    """When there will be something to do, if nothing comes meanwhile."""
+    """When there is something to do, if no event arrives before."""
 
 
 class Configured(ImmutableStruct, frozen=True):
-    """These are the targets, from now on."""
+    """The targets of the configuration, from now on."""
 
-    plans: Mapping[str, Plan]
+    targets: Mapping[str, Settings]
 
 
-class Looked(ImmutableStruct, frozen=True):
-    """An answer to Look: the journals that are no longer as they were, and why others cannot be read."""
+class JournalsRead(ImmutableStruct, frozen=True):
+    """The result of ReadJournals: the journals that have changed, and why others cannot be read."""
 
     journals: Mapping[str, Journal]
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
-class Asked(ImmutableStruct, frozen=True):
-    """An answer to Ask."""
+class ConfirmationsRead(ImmutableStruct, frozen=True):
+    """The result of ReadConfirmations."""
 
     consumers: tuple[Consumer, ...]
 
 
-class Ended(ImmutableStruct, frozen=True):
-    """An answer to Rotate: it came to an end, or as far as it goes without waiting."""
+class RotationEnded(ImmutableStruct, frozen=True):
+    """The result of Rotate: the rotation is done, or has to wait for consumers."""
 
     target: str
     journal: Journal
 
 
-class Failed(ImmutableStruct, frozen=True):
-    """An answer to Rotate. `journal` None: it was not even read."""
+class RotationFailed(ImmutableStruct, frozen=True):
+    """The result of Rotate after an error. `journal` None: it could not be read."""
 
     target: str
     error: str
@@ -109,15 +109,15 @@ class Failed(ImmutableStruct, frozen=True):
 
 
 class RotationBusy(ImmutableStruct, frozen=True):
-    """An answer to Rotate: another rotator is at it."""
+    """The result of Rotate where another rotator is rotating the target."""
 
     target: str
 
 
 class VaultUnavailable(ImmutableStruct, frozen=True):
-    """An answer to any of them: Vault cannot be asked now. `target`: it was Rotate."""
+    """The result of any command while Vault is unavailable. `target`: of Rotate."""
 
-    text: str
+    reason: str
     target: str | None = None
 
 
@@ -126,37 +126,50 @@ class Tick(ImmutableStruct, frozen=True):
 
 
 class Stopping(ImmutableStruct, frozen=True):
-    """Begin nothing any more."""
+    """The service stops, and starts nothing more."""
 
 
-Event = Configured | Looked | Asked | Ended | Failed | RotationBusy | VaultUnavailable | Tick | Stopping
+Event = (
+    Configured
+    | JournalsRead
+    | ConfirmationsRead
+    | RotationEnded
+    | RotationFailed
+    | RotationBusy
+    | VaultUnavailable
+    | Tick
+    | Stopping
+)
 
 
-class Look(ImmutableStruct, frozen=True):
-    """Read the journals of these. `unknown`: those of which none was seen yet."""
+class ReadJournals(ImmutableStruct, frozen=True):
+    """Read the journals of these targets. `unknown`: those whose journals were never read."""
 
     targets: tuple[str, ...]
     unknown: frozenset[str]
 
 
-class Ask(ImmutableStruct, frozen=True):
-    """Ask who has confirmed what."""
+class ReadConfirmations(ImmutableStruct, frozen=True):
+    """Read which consumers have confirmed which versions."""
 
 
 class Rotate(ImmutableStruct, frozen=True):
-    """Rotate, unless that was done since `seen`. `open_only`: finish what has begun, and begin nothing."""
+    """Rotate the target, unless another rotator has done so after `last_rotation`.
+
+    `finish_only`: finish an open rotation, and start none.
+    """
 
     target: str
-    seen: float
-    open_only: bool
+    last_rotation: float
+    finish_only: bool
 
 
-class Tell(ImmutableStruct, frozen=True):
-    """Say it once."""
+class Log(ImmutableStruct, frozen=True):
+    """Write a log line."""
 
     level: str
     event: str
     fields: Mapping[str, object]
 
 
-Command = Look | Ask | Rotate | Tell
+Command = ReadJournals | ReadConfirmations | Rotate | Log

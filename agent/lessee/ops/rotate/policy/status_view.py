@@ -1,70 +1,70 @@
-"""What the service tells of itself: status.json, from which its metrics come too."""
+"""The rotation service's status.json, from which its metrics are derived."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from lessee import __version__
-from lessee.ops.rotate.policy.due import due, is_failing
 from lessee.ops.rotate.policy.journal import Journal, Step
-from lessee.ops.rotate.policy.service_state import NEVER, State, Target
+from lessee.ops.rotate.policy.service_state import NEVER, State, TargetState
+from lessee.ops.rotate.policy.timing import is_failing, next_rotation_at
 
 
-def status(state: State, now: float, *, environment: str | None, trouble: str | None) -> Mapping[str, Any]:
-    """`trouble`: why the configuration's last edit is not in force. No value is in it."""
-    problems = list(_problems(state, trouble))
+def status(state: State, now: float, *, environment: str | None, reload_error: str | None) -> Mapping[str, Any]:
+    """The status, without values. `reload_error`: why the last change of the configuration is not in use."""
+    problems = list(_problems(state, reload_error))
     return {
         "version": __version__,
         "environment": environment,
-        "ready": all(one.journal is not None for one in state.targets.values()) and not state.away_tries,
+        "ready": all(target.journal is not None for target in state.targets.values()) and not state.outage_attempts,
         "fresh": not problems,
-        "vault": {"reachable": not state.away_tries, "looked_at": _spelled(state.looked_at)},
-        "targets": {name: _target(name, one, state, now) for name, one in state.targets.items()},
+        "vault": {"reachable": not state.outage_attempts, "last_checked_at": _rfc3339(state.last_checked_at)},
+        "targets": {name: _target(name, target, state, now) for name, target in state.targets.items()},
         "problems": problems,
     }
 
 
-def missing(one: Target) -> tuple[str, ...]:
-    """The consumers that are waited for, or else those that the last retirement did not wait for any longer."""
-    if one.journal is None:
+def unconfirmed_consumers(target: TargetState) -> tuple[str, ...]:
+    """The consumers that a rotation waits for, or that had not confirmed at the last revocation."""
+    if target.journal is None:
         return ()
-    if one.journal.step is Step.PUBLISHED:
-        return one.standing.missing if one.standing is not None else ()
-    return one.journal.missing
+    if target.journal.step is Step.PUBLISHED:
+        return target.confirmation.missing if target.confirmation is not None else ()
+    return target.journal.missing
 
 
-def _target(name: str, one: Target, state: State, now: float) -> Mapping[str, Any]:
-    journal = one.journal or Journal()
+def _target(name: str, target: TargetState, state: State, now: float) -> Mapping[str, Any]:
+    journal = target.journal or Journal()
     return {
         "step": journal.step.value,
-        "under_way": name in state.rotating,
-        "open_for": round(max(0.0, now - journal.started_at), 3) if journal.is_open else None,
-        "last": _spelled(journal.rotated_at),
-        "next": _spelled(due(one)),
-        "every": one.plan.schedule.every,
-        "count": journal.count,
-        "confirmed_in": round(journal.propagations[-1], 3) if journal.propagations else None,
-        "missing": list(missing(one)),
-        "failures": one.failures,
-        "failing": is_failing(one),
-        "failed": _spelled(one.failed_at) if one.failures else None,
-        "error": state.unreadable.get(name) or one.error or None,
+        "in_progress": name in state.rotating,
+        "open_seconds": round(max(0.0, now - journal.started_at), 3) if journal.is_open else None,
+        "last_rotated_at": _rfc3339(journal.rotated_at),
+        "next_rotation_at": _rfc3339(next_rotation_at(target)),
+        "rotation_period": target.settings.schedule.period,
+        "rotation_count": journal.count,
+        "propagation_seconds": round(journal.propagation_times[-1], 3) if journal.propagation_times else None,
+        "unconfirmed_consumers": list(unconfirmed_consumers(target)),
+        "consecutive_failures": target.failures,
+        "failing": is_failing(target),
+        "last_failed_at": _rfc3339(target.failed_at) if target.failures else None,
+        "error": state.unreadable.get(name) or target.error or None,
     }
 
 
-def _problems(state: State, trouble: str | None) -> Iterator[str]:
-    if trouble is not None:
-        yield f"the configuration's last edit is not in force: {trouble}"
-    if state.away_tries:
-        yield f"Vault cannot be asked: {state.away_text}"
-    for name, one in state.targets.items():
+def _problems(state: State, reload_error: str | None) -> Iterator[str]:
+    if reload_error is not None:
+        yield f"the last change of the configuration is not in use: {reload_error}"
+    if state.outage_attempts:
+        yield f"Vault is unavailable: {state.outage_reason}"
+    for name, target in state.targets.items():
         if name in state.unreadable:
             yield f"{name}: its journal cannot be read: {state.unreadable[name]}"
-        if is_failing(one):
-            yield f"{name}: {one.failures} failures in a row; the old credential stays valid: {one.error}"
-        if one.refusal:
-            yield f"{name}: {one.refusal}"
+        if is_failing(target):
+            yield f"{name}: {target.failures} consecutive failures; the old credential stays valid: {target.error}"
+        if target.period_error:
+            yield f"{name}: {target.period_error}"
 
 
-def _spelled(moment: float) -> str | None:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds") if 0 < moment < NEVER else None
+def _rfc3339(seconds: float) -> str | None:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds") if 0 < seconds < NEVER else None

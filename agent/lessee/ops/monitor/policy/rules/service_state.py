@@ -21,8 +21,8 @@ class RotationOverdue(Rule):
             overdue = snapshot.now - target.due_at if target.due_at is not None else 0.0
             if overdue >= self._after:
                 text = f"the rotation of {target.name} has been due for {approximate(overdue)}{_reason(target)}"
-            elif target.open_for >= self._after:
-                text = f"the rotation of {target.name} has been in progress for {approximate(target.open_for)}"
+            elif target.open_seconds >= self._after:
+                text = f"the rotation of {target.name} has been in progress for {approximate(target.open_seconds)}"
             else:
                 continue
             yield Detection(self.name, f"{service}: {target.name}", text, snapshot.now, snapshot.now)
