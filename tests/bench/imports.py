@@ -1,26 +1,37 @@
-"""What each dependency costs in memory and start-up, on top of those before it.
+"""What each dependency costs in memory and start-up time, and what each client of Vault costs per request.
 
-Those that were weighed and not taken come last, where they are installed: `pip install hvac psutil docker`.
+`python tests/bench/imports.py`; docs/decisions/ quotes its tables.
 """
 
 import json
 import subprocess
 import sys
+import tempfile
+import time
 import timeit
+from collections.abc import Callable
 from dataclasses import make_dataclass
 from dataclasses import replace as dataclass_replace
+from pathlib import Path
 from statistics import median
 
+import hvac
 from msgspec import defstruct
 
 from lessee.core.immutable import ImmutableStruct, replace
+from lessee.host.openbao import ROOT_TOKEN, OpenBao
+from lessee.vault.admin import AdminClient
+from lessee.vault.transport import Address, Transport
 
 MODULES = (
     "argparse", "json", "logging", "ssl", "http.server", "msgspec", "yaml", "jinja2.sandbox", "lessee.cli.commands.run",
     "watchfiles", "prometheus_client", "cryptography.x509", "hvac", "psutil", "docker",
 )  # fmt: skip
-"""In the order in which they are imported; the first ones are Python's own, and lessee needs them too."""
+"""In the order of the imports. The first ones are Python's own; the last four are imported only when they are used."""
+CLIENTS = (("lessee.vault.transport",), ("requests",), ("hvac",))
+"""Each alone, in an interpreter that has imported nothing else."""
 REPETITIONS = 7
+REQUESTS = 300
 _PROBE = """
 import importlib, sys, time
 
@@ -28,57 +39,98 @@ def resident():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
-said = [("bare Python", resident(), 0.0)]
+figures = [("bare Python", resident(), 0.0)]
 for name in sys.argv[1:]:
     began = time.perf_counter()
     try:
         importlib.import_module(name)
     except ModuleNotFoundError:
         name += " (not installed)"
-    said.append((name, resident(), time.perf_counter() - began))
+    figures.append((name, resident(), time.perf_counter() - began))
 import json
-print(json.dumps(said))
+print(json.dumps(figures))
 """
 
 
 def main() -> None:
-    """Print a table: medians of fresh interpreters."""
-    runs = [_run() for _ in range(REPETITIONS)]
-    sys.stdout.write("| import | RSS, MiB | more by, MiB | takes, ms |\n|---|---:|---:|---:|\n")
+    """Print the tables: medians of fresh interpreters."""
+    _print_imports("import, in this order", MODULES)
+    for modules in CLIENTS:
+        _print_imports("import, alone", modules)
+    _print_immutable_values()
+    _print_requests()
+
+
+def _print_imports(title: str, modules: tuple[str, ...]) -> None:
+    runs = [_run(modules) for _ in range(REPETITIONS)]
+    sys.stdout.write(f"| {title} | RSS, MiB | more by, MiB | takes, ms |\n|---|---:|---:|---:|\n")
     before = 0.0
     for line in zip(*runs, strict=True):
-        held = median(resident for _, resident, _ in line) / 1024
+        resident = median(kibibytes for _, kibibytes, _ in line) / 1024
         took = median(seconds for _, _, seconds in line) * 1000
-        sys.stdout.write(f"| {line[0][0]} | {held:.1f} | {held - before:+.1f} | {took:.0f} |\n")
-        before = held
+        sys.stdout.write(f"| {line[0][0]} | {resident:.1f} | {resident - before:+.1f} | {took:.0f} |\n")
+        before = resident
+    sys.stdout.write("\n")
 
 
-def _print_records() -> None:
+def _print_immutable_values() -> None:
     """What lessee's immutable values save against frozen dataclasses with slots."""
     fields = {f"field{number}": int for number in range(5)}
 
     def as_dataclass() -> type:
         return make_dataclass("Value", fields.items(), frozen=True, slots=True)
 
-    def as_record() -> type:
+    def as_struct() -> type:
         return defstruct("Value", list(fields.items()), bases=(ImmutableStruct,), frozen=True)
 
-    sys.stdout.write("\n| immutable value | to define, µs | to replace a field, µs |\n|---|---:|---:|\n")
+    sys.stdout.write("| immutable value | to define, µs | to replace a field, µs |\n|---|---:|---:|\n")
     for name, define, change in (
         ("dataclass", as_dataclass, dataclass_replace),
-        ("ImmutableStruct", as_record, replace),
+        ("ImmutableStruct", as_struct, replace),
     ):
         one = define()(1, 2, 3, 4, 5)
         defining = min(timeit.repeat(define, number=100, repeat=REPETITIONS)) / 100
-        changing = min(timeit.repeat(lambda: change(one, field0=9), number=10_000, repeat=REPETITIONS)) / 10_000  # noqa: B023  # Used at once.
+        changing = min(timeit.repeat(lambda: change(one, field0=9), number=10_000, repeat=REPETITIONS)) / 10_000  # noqa: B023  # Called in this iteration only.
         sys.stdout.write(f"| {name} | {defining * 1e6:.0f} | {changing * 1e6:.2f} |\n")
+    sys.stdout.write("\n")
 
 
-def _run() -> list[tuple[str, int, float]]:
-    done = subprocess.run([sys.executable, "-c", _PROBE, *MODULES], check=True, capture_output=True)
+def _print_requests() -> None:
+    """The same read of a KV secret by each client, over one connection to one server."""
+    with tempfile.TemporaryDirectory() as folder, OpenBao(Path(folder)) as bao:
+        bao.put("bench", value="x" * 40)
+        transport = Transport(Address(bao.address))
+        over_transport = AdminClient(transport, ROOT_TOKEN).hvac.secrets.kv.v2
+        over_requests = hvac.Client(url=bao.address, token=ROOT_TOKEN).secrets.kv.v2
+        path = {"path": "bench", "mount_point": "secret", "raise_on_deleted_version": True}
+        clients = (
+            ("lessee's transport", lambda: transport.request("GET", "secret/data/bench", token=ROOT_TOKEN)),
+            ("hvac over lessee's transport", lambda: over_transport.read_secret_version(**path)),
+            ("hvac over requests", lambda: over_requests.read_secret_version(**path)),
+        )
+        sys.stdout.write("| one read of a KV secret by | CPU of the client, µs | takes, µs |\n|---|---:|---:|\n")
+        for name, read in clients:
+            cpu, wall = _time_of(read)
+            sys.stdout.write(f"| {name} | {cpu * 1e6:.0f} | {wall * 1e6:.0f} |\n")
+        transport.close()
+
+
+def _time_of(read: Callable[[], object]) -> tuple[float, float]:
+    read()
+    cpus, walls = [], []
+    for _ in range(REPETITIONS):
+        cpu, wall = time.process_time(), time.perf_counter()
+        for _ in range(REQUESTS):
+            read()
+        cpus.append((time.process_time() - cpu) / REQUESTS)
+        walls.append((time.perf_counter() - wall) / REQUESTS)
+    return min(cpus), min(walls)
+
+
+def _run(modules: tuple[str, ...]) -> list[tuple[str, int, float]]:
+    done = subprocess.run([sys.executable, "-c", _PROBE, *modules], check=True, capture_output=True)
     return json.loads(done.stdout)
 
 
 if __name__ == "__main__":
     main()
-    _print_records()
