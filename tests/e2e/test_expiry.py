@@ -6,7 +6,7 @@ import pytest
 
 from lessee.host.openbao import OpenBao
 from support.programs.sidecar import Sidecar, eventually
-from support.servers.fault_proxy import Sky
+from support.servers.fault_proxy import Fault
 
 CREDS = '{% set db = dynamic("database/creds/brief") %}{{ db.username }} {{ db.password }}\n'
 POLICY = """
@@ -43,7 +43,7 @@ def credentials(sidecar):
 def expire(proxy, sidecar):
     """Vault goes, and what it issued ends; the credentials that ended."""
     sidecar.start()
-    proxy.weather = Sky.REFUSE
+    proxy.fault = Fault.REFUSE
     there = credentials(sidecar)
     sidecar.until(lambda s: any(lease["state"] == "expired" for lease in s["leases"]))
     return there
@@ -95,7 +95,7 @@ def test_an_app_s_command_is_run_once_with_the_app_and_the_paths_and_without_the
     )
     sidecar.web["on_expiry"] = {"command": [sys.executable, "-c", script, str(said)]}
     before = expire(proxy, sidecar)
-    sidecar.until(lambda _: any(e["event"] == "on_expiry command ended" for e in sidecar.events()))
+    sidecar.until(lambda _: any(e["event"] == "on_expiry command exited" for e in sidecar.events()))
     assert said.read_text() == "web database/creds/brief False\n"
     assert credentials(sidecar) == before
     is_fresh_again(proxy, sidecar, postgres, before)
@@ -139,7 +139,7 @@ def test_what_ended_while_the_agent_was_down_is_told_and_seen_to_at_its_start_th
     sidecar.stop()
     before = credentials(sidecar)
     eventually(lambda: before[0] not in postgres.roles("v-%"), "the end of the credentials")
-    proxy.weather = Sky.REFUSE
+    proxy.fault = Fault.REFUSE
     sidecar.start(wait=False)
     sidecar.until(lambda _: any(e["event"] == "files hold what has ended" for e in sidecar.events()))
     if wish == "remove":

@@ -321,7 +321,7 @@ def python(script):
 def test_a_command_that_ends_with_0_is_ready_and_knows_what_it_is_about():
     probe = CommandProbe(("sh", "-c", 'test "$LESSEE_APP" = web'))
     assert wait(probe, extra={"LESSEE_APP": "web"}) is None
-    assert wait(probe, extra={"LESSEE_APP": "other"}, timeout=0.1) == "sh ended with 1"
+    assert wait(probe, extra={"LESSEE_APP": "other"}, timeout=0.1) == "sh exited with status 1"
 
 
 def test_a_command_that_fails_at_first_is_ready_when_it_does_not(tmp_path):
@@ -332,7 +332,7 @@ def test_a_command_that_fails_at_first_is_ready_when_it_does_not(tmp_path):
 
 def test_a_command_that_fails_is_told_with_the_last_that_it_said():
     probe = CommandProbe(("sh", "-c", "echo first; echo no route to the app; echo; exit 2"))
-    assert wait(probe, timeout=0.3) == "sh ended with 2: no route to the app"
+    assert wait(probe, timeout=0.3) == "sh exited with status 2: no route to the app"
 
 
 def test_a_command_that_hangs_is_killed_at_the_end_of_its_time():

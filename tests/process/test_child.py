@@ -15,12 +15,12 @@ import pytest
 
 from lessee.host.clock import boot_time
 from lessee.process.child import Child, StartError
-from lessee.process.hardening import Before
+from lessee.process.hardening import InheritedLimits
 from support.needs import need
 from support.programs.sidecar import eventually
 from support.programs.terminal import Terminal
 
-BEFORE = Before(core=resource.getrlimit(resource.RLIMIT_CORE), umask=0o027)
+BEFORE = InheritedLimits(core=resource.getrlimit(resource.RLIMIT_CORE), umask=0o027)
 ENVIRON = {"PATH": os.environ["PATH"]}
 
 # A program of ours with a child, as `lessee exec` is one, that knows no Vault: with its child's code it ends.
@@ -30,8 +30,8 @@ from lessee.agent.child_supervisor import Supervisor
 from lessee.config import Restart
 from lessee.process.child import adopt_orphans
 from lessee.host.clock import boot_time
-from lessee.process.hardening import make_private
-before = make_private(for_good=False)
+from lessee.process.hardening import harden
+before = harden(permanent=False)
 adopt_orphans()
 reader, writer = os.pipe()
 os.set_blocking(writer, False)
@@ -62,7 +62,7 @@ def python(script, *words):
 
 
 def ended(child):
-    code = eventually(lambda: (answer := child.look()) is not None and [answer], "its end")[0]
+    code = eventually(lambda: (answer := child.poll()) is not None and [answer], "its end")[0]
     child.reap()
     return code
 
@@ -156,10 +156,10 @@ os.umask(0o022)
 def test_a_stop_is_told_once_and_an_end_until_it_is_reaped(start):
     child = start(("sh", "-c", "kill -STOP $$; exit 3"))
     eventually(lambda: stat(child.pid)[0] == "T", "its stop")
-    assert child.look() is None  # there is no terminal here, so that nobody stops with it
+    assert child.poll() is None  # there is no terminal here, so that nobody stops with it
     child.signal(signal.SIGCONT)
-    eventually(lambda: child.look() == 3, "its end")
-    assert child.look() == 3
+    eventually(lambda: child.poll() == 3, "its end")
+    assert child.poll() == 3
     assert stat(child.pid)[0] == "Z"
     child.reap()
     assert stat(child.pid) is None
@@ -173,7 +173,7 @@ def test_a_signal_goes_to_it_alone_and_a_kill_to_all_that_it_started_even_after_
     with (tmp_path / "life").open() as life:
         assert life.readline() == "up\n"
         child.signal(signal.SIGTERM)
-        eventually(lambda: child.look() == 9, "its end")
+        eventually(lambda: child.poll() == 9, "its end")
         assert select.select([life], [], [], 0)[0] == [], "what it started should live on, and hold the pipe"
         child.kill()
         assert life.read() == "", "all that held the pipe is dead"

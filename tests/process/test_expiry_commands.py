@@ -27,7 +27,7 @@ def said(caplog):
 
 
 def lines(said):
-    return [fields["line"] for event, fields in said if event == "on_expiry command said"]
+    return [fields["line"] for event, fields in said if event == "on_expiry command output"]
 
 
 def python(script):
@@ -41,7 +41,7 @@ def test_the_command_learns_which_app_and_paths_and_nothing_that_is_the_agents(s
     monkeypatch.setenv("OTHER", "kept")
     expiry_commands.run_command(python("import os; print(sorted(os.environ.items()))"), "web", PATHS)
     events = said()
-    assert events[-1][0] == "on_expiry command ended"
+    assert events[-1][0] == "on_expiry command exited"
     assert (events[-1][1]["status"], "reason" in events[-1][1]) == (0, False)
     (told,) = lines(events)
     assert "canary" not in told
@@ -66,7 +66,7 @@ def test_nobody_waits_for_it(said, tmp_path):
 def test_a_bad_end_is_told_and_warned_of(said, caplog, script, status):
     expiry_commands.run_command(python(script), "web", PATHS)
     ((event, fields),) = said()
-    assert (event, fields["status"]) == ("on_expiry command ended", status)
+    assert (event, fields["status"]) == ("on_expiry command exited", status)
     assert caplog.records[0].levelname == "WARNING"
 
 

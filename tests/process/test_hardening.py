@@ -8,7 +8,7 @@ import pytest
 
 DROP = """
 import ctypes, json, os, resource, sys
-from lessee.process.hardening import make_private
+from lessee.process.hardening import harden
 if os.geteuid() == 0:
     os.setgroups([]), os.setgid(65534), os.setuid(65534)
 """
@@ -16,7 +16,7 @@ if os.geteuid() == 0:
 AGENT = f"""{DROP}
 ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
 if sys.argv[1] == "private":
-    make_private()
+    harden()
 print(json.dumps({{"core": resource.getrlimit(resource.RLIMIT_CORE), "umask": os.umask(0)}}), flush=True)
 sys.stdin.read()
 """

@@ -54,15 +54,15 @@ class Telling:
     ) -> ev.Event:
         from lessee.process import programs  # noqa: PLC0415  # Wanted by few.
 
-        ended = programs.run(words, timeout=timeout, extra=extra)
+        result = programs.run(words, timeout=timeout, extra=extra)
         # Cleaned as a whole: a value may run over several lines.
-        lines = self._redactor.clean("\n".join(ended.lines)).splitlines()
+        lines = self._redactor.clean("\n".join(result.lines)).splitlines()
         for line in lines:
-            log("info" if ended.fine else "warning", "check said", app=command.app, line=line)
-        if ended.fine:
+            log("info" if result.succeeded else "warning", "check said", app=command.app, line=line)
+        if result.succeeded:
             return ev.CheckPassed(command.app, command.job)
         said = "".join(f"\n  {line}" for line in lines[-_SAID:])
-        return ev.CheckFailed(command.app, command.job, f"its check, {words[0]}, {ended.why}{said}")
+        return ev.CheckFailed(command.app, command.job, f"its check, {words[0]}, {result.failure}{said}")
 
     def notify(self, app: App, command: cmd.Notify) -> ev.Event | None:
         """Tell the app."""

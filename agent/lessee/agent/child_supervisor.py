@@ -10,7 +10,7 @@ from lessee.host.procfs import ProcessIdentity
 from lessee.mcp.session import actions as mcp
 from lessee.process import supervision as sup
 from lessee.process.child import Child, StartError
-from lessee.process.hardening import Before
+from lessee.process.hardening import InheritedLimits
 from lessee.process.spawn import reap_orphans
 from lessee.telemetry.logs import log
 
@@ -21,7 +21,7 @@ ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 """Signals that are meant to end the child, and lessee with it."""
 LINGER = 1.0
 """Seconds that a server at a pipe may take to end by the end of its input."""
-LEFT = sup.Hungup(grace=1.0, linger=3.0)
+LEFT = sup.ClientDisconnected(stop_grace_period=1.0, linger=3.0)
 """How a server ends whose client has hung up. Clients wait for two seconds or so, and then they kill."""
 CRASHES = Restart(max_attempts=5, window=60.0)
 """How often a server that has once answered, and fails, is started again, where the configuration does not say."""
@@ -35,11 +35,11 @@ class Supervisor:
         command: Sequence[str],
         base: Callable[[], Mapping[str, str]],
         *,
-        before: Before,
+        before: InheritedLimits,
         restart: Restart | None,
         respawns: bool = False,
     ) -> None:
-        """`base` gives the child's environment but for `environ`.
+        """`base` gives the child's environment except for `env_template`.
 
         `respawns`: the child is an MCP server at our stdin and stdout, whose client sees nothing of a restart.
         """
@@ -99,7 +99,7 @@ class Supervisor:
 
     def begin(self) -> None:
         """Start the child in the next turn."""
-        self._mail.append(sup.Begin())
+        self._mail.append(sup.StartRequested())
 
     def restart(self, grace: float, done: Callable[[str], None]) -> None:
         """Start the child anew, and call `done` with words when it runs; never within this call.
@@ -109,7 +109,7 @@ class Supervisor:
         """
         self._told.append(done)
         if self._relay is None:
-            self._mail.append(sup.Asked(grace))
+            self._mail.append(sup.RestartRequested(grace))
         else:
             self._grace = grace
             self._relay.drain(grace)
@@ -127,10 +127,10 @@ class Supervisor:
                 self._heard_of(mail, now)
             else:
                 self._take(mail, now)
-        if self._child is not None and (code := self._child.look()) is not None:
-            self._take(sup.Ended(code, goes_back=code != 0 and self.goes_back()), now)
+        if self._child is not None and (code := self._child.poll()) is not None:
+            self._take(sup.Exited(code, rolls_back=code != 0 and self.goes_back()), now)
         self._take(sup.Tick(), now)
-        if not isinstance(self._state.phase, sup.Over):
+        if not isinstance(self._state.phase, sup.Finished):
             return None
         if self._relay is not None:
             self._relay.finish()
@@ -155,10 +155,10 @@ class Supervisor:
         """What the relay says of a server, which may be gone meanwhile."""
         match about.what:
             case mcp.Works():
-                self._take(sup.Works(CRASHES), now)
+                self._take(sup.FirstResponse(CRASHES), now)
             case mcp.Drained():
                 if self._told and about.server == self._started:  # Else another has been started meanwhile.
-                    self._take(sup.Asked(self._grace, LINGER), now)
+                    self._take(sup.RestartRequested(self._grace, LINGER), now)
             case mcp.UnusableError(why):
                 log("error", "server cannot be used", reason=why)
                 if self._child is not None and about.server == self._started:
@@ -170,7 +170,7 @@ class Supervisor:
         if self._child is not None:
             self._child.signal(number)
         if number in ENDING:
-            self._take(sup.Stop(number), now)
+            self._take(sup.StopRequested(number), now)
 
     def _take(self, event: sup.Event, now: float) -> None:
         before = self._state
@@ -186,7 +186,7 @@ class Supervisor:
             return
         assert child is not None
         match action:
-            case sup.Action.CLOSE:
+            case sup.Action.CLOSE_INPUT:
                 assert self._relay is not None
                 self._relay.close_input()
             case sup.Action.TERMINATE:
@@ -206,7 +206,7 @@ class Supervisor:
             child = self._child = self._new_child()
         except StartError as exc:
             log("error", "child not started", reason=str(exc))
-            self._take(sup.NotStarted(exc.exit_code), now)
+            self._take(sup.StartFailed(exc.exit_code), now)
             return
         self._started += 1
         self.began = child.began
@@ -233,17 +233,17 @@ class Supervisor:
 
 def _say(before: sup.Supervision, event: sup.Event, after: sup.Supervision, now: float) -> None:
     match event, after.phase:
-        case sup.Ended(code), sup.Waiting(until):
+        case sup.Exited(code), sup.BackingOff(until):
             log("warning", "child failed", code=code, again_in=round(until - now, 1))
-        case sup.Ended(code), sup.Held():
+        case sup.Exited(code), sup.AwaitingRollback():
             log("warning", "child failed", code=code, note="with the newest; what was before is shown again")
-        case sup.Ended(code), sup.Over(gave_up=True):
+        case sup.Exited(code), sup.Finished(gave_up=True):
             log("error", "child failed too often", code=code, failures=len(before.failed_at) + 1)
-        case sup.Ended(code), _:
+        case sup.Exited(code), _:
             log("info", "child ended", code=code)
-        case sup.Hungup(), sup.Leaving():
+        case sup.ClientDisconnected(), sup.Stopping():
             log("info", "client has hung up")
-        case sup.Asked(grace), sup.Leaving() if before is not after:
+        case sup.RestartRequested(grace), sup.Stopping() if before is not after:
             log("info", "child told to end, to be started anew", grace=grace)
         case _:
             pass

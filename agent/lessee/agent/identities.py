@@ -122,11 +122,11 @@ class Identities:
         for app in config.apps.values():
             if app.fallback is not None and (names := app.fallback.variables):
                 # Wanted by few.
-                from lessee.process.spawn import hide  # noqa: PLC0415
+                from lessee.process.spawn import hide_variables  # noqa: PLC0415
 
                 known = {name: value for name in names if (value := self._effects.environ.get(name))}
                 self._effects.redactor.learn(f"fallback {app.name}", known.values())
-                hide(names)
+                hide_variables(names)
                 if self._stays and (missing := [name for name in names if name not in known]):
                     log("warning", "fallback could not serve", app=app.name, not_set=", ".join(missing))
 
@@ -141,9 +141,9 @@ class Identities:
         if key not in self._all:
             if names := credential_variables(vault.auth):
                 # Wanted in CI alone.
-                from lessee.process.spawn import hide  # noqa: PLC0415
+                from lessee.process.spawn import hide_variables  # noqa: PLC0415
 
-                hide(names)
+                hide_variables(names)
             self._all[key] = Identity(vault, self._effects, seed=self._seed, post=partial(self._post, key))
 
     def _configure(

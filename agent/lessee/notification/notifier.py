@@ -23,7 +23,7 @@ from lessee.notification.results import Delivered, DeliveryFailed
 from lessee.telemetry.logs import log
 
 if TYPE_CHECKING:
-    from lessee.process.programs import Ended
+    from lessee.process.programs import ProgramResult
 
 START_POLL_INTERVAL = 0.25
 """Seconds between attempts while a process is starting."""
@@ -148,9 +148,9 @@ def _in_words(outcome: signals.Outcome, action: str) -> Delivered | DeliveryFail
             assert_never(outcome)
 
 
-def _command_result(command: tuple[str, ...], ended: "Ended") -> Delivered | DeliveryFailed:
-    for line in ended.lines:
+def _command_result(command: tuple[str, ...], result: "ProgramResult") -> Delivered | DeliveryFailed:
+    for line in result.lines:
         log("info", "notify command output", command=command[0], line=line)
-    if ended.fine:
+    if result.succeeded:
         return Delivered(f"{command[0]} exited with status 0")
-    return DeliveryFailed(f"{command[0]} {ended.why}")
+    return DeliveryFailed(f"{command[0]} {result.failure}")

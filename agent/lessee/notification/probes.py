@@ -133,10 +133,12 @@ def _first_certificate(pem: bytes) -> bytes:
 def _command(command: tuple[str, ...], extra: Mapping[str, str], timeout: float) -> str | None:
     from lessee.process import programs  # noqa: PLC0415  # Imported only for this kind of probe.
 
-    ended = programs.run(command, timeout=timeout, extra=extra)
-    if ended.fine:
+    result = programs.run(command, timeout=timeout, extra=extra)
+    if result.succeeded:
         return None
-    return f"{command[0]} {ended.why}: {ended.last}" if ended.last else f"{command[0]} {ended.why}"
+    return (
+        f"{command[0]} {result.failure}: {result.last_line}" if result.last_line else f"{command[0]} {result.failure}"
+    )
 
 
 def _file(path: Path, published_wall: float) -> str | None:

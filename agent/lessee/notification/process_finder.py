@@ -151,7 +151,7 @@ def _topmost(matches: Callable[[ProcessInfo], object]) -> list[ProcessInfo]:
     own = _ancestors(os.getpid(), processes) | {os.getpid()}
     # Each program that the agent runs, such as a check, leads a session; the child of `lessee exec` does not. The
     # sessions are read after the processes, so that no program can start in between.
-    sessions = spawn.started()
+    sessions = spawn.running_pids()
     found = {
         pid: info
         for pid, info in processes.items()

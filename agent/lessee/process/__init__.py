@@ -1,1 +1,1 @@
-"""Runs programs: the child of `lessee exec`, and commands of the operator."""
+"""Runs programs: the child of `lessee exec`, and the commands that operators configure."""

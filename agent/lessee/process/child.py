@@ -1,4 +1,4 @@
-"""The child of `lessee exec`: a program in a process group of its own, which may have the terminal."""
+"""The child of `lessee exec`: a program in a process group of its own, in the foreground of the terminal."""
 
 import ctypes
 import os
@@ -12,51 +12,55 @@ from lessee.core.errors import LesseeError
 from lessee.host import procfs
 from lessee.host.clock import boot_time
 from lessee.process import terminal
-from lessee.process.hardening import Before
-from lessee.process.spawn import over, spawn
+from lessee.process.hardening import InheritedLimits
+from lessee.process.spawn import forget, spawn
 
 _PR_SET_CHILD_SUBREAPER = 36
 _ENDED = {os.CLD_EXITED, os.CLD_KILLED, os.CLD_DUMPED}
-_DYING = 1.0
-_MOMENT = 0.001
-# Python ignores these, and who is started by exec would too (signal(7)).
+_GROUP_KILL_TIMEOUT = 1.0
+_POLL = 0.001
+# Python ignores these, and a program that it execs would inherit that (signal(7)).
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 class StartError(LesseeError):
-    """A program cannot be started; the exit code is the shell's."""
+    """A program cannot be started. The exit code is the one that a shell uses."""
 
     def __init__(self, command: Sequence[str], exc: OSError | ValueError) -> None:
         self.exit_code = 127 if isinstance(exc, FileNotFoundError | NotADirectoryError) else 126
-        # The text of a ValueError is not ours, and what it is about may be a value.
-        what = exc.strerror if isinstance(exc, OSError) else "a word or a variable of it holds a NUL or a name a ="
-        todo = "see that it is on PATH, and its interpreter there" if self.exit_code == 127 else ""  # noqa: PLR2004
-        super().__init__(f"cannot be started: {what}", where=command[0], todo=todo)
+        # A ValueError may quote a value, so its text is replaced.
+        what = (
+            exc.strerror
+            if isinstance(exc, OSError)
+            else "an argument or a variable holds a NUL, or a variable's name holds a ="
+        )
+        todo = "check that it is on PATH, and that its interpreter exists" if self.exit_code == 127 else ""  # noqa: PLR2004
+        super().__init__(f"cannot start the program: {what}", where=command[0], todo=todo)
 
 
 class Child:
-    """A program that was started; all but the making is to be done in the thread that made it."""
+    """A running program. Only the thread that created it may call its methods."""
 
     def __init__(
         self,
         command: Sequence[str],
         environ: Mapping[str, str],
-        before: Before,
+        limits: InheritedLimits,
         *,
         pipes: tuple[int, int] | None = None,
     ) -> None:
-        """It gets what was `before` us. Raises StartError.
+        """Start it with these limits. Raises StartError.
 
-        `pipes`: its stdin and its stdout; without them, ours, and the terminal if we have it.
+        `pipes`: its stdin and stdout; without them it inherits both, and gets the terminal.
         """
         self.began = boot_time()
-        """What was there at this time, the child finds; its start is a little later."""
+        """A time just before its start: whatever was published by then, it finds."""
         try:
-            with _core_limit(before.core):
-                # All of ours are closed in it; stdin, stdout and stderr pass through.
+            with _core_limit(limits.core):
+                # It inherits no descriptor but stdin, stdout and stderr.
                 stdin, stdout = pipes or (None, None)
                 self._process = spawn(
-                    command, env=environ, process_group=0, umask=before.umask, stdin=stdin, stdout=stdout
+                    command, env=environ, process_group=0, umask=limits.umask, stdin=stdin, stdout=stdout
                 )
         except (OSError, ValueError) as exc:
             raise StartError(command, exc) from None
@@ -65,50 +69,50 @@ class Child:
         if pipes is None:
             terminal.give(self.pid)
         self.started = procfs.stat(self.pid).started
-        """Its start on CLOCK_BOOTTIME as the kernel tells it, rounded down to a tick: with the pid, its name."""
+        """Its start on CLOCK_BOOTTIME by /proc, rounded down to a tick. The pid and this start identify the process."""
 
-    def look(self) -> int | None:
-        """Its exit code when it has ended, 128 + n by signal n. Where it was stopped, we stop with it."""
-        # It stays a zombie, so that neither its pid nor its group can be another's before `reap`.
-        seen = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
-        if seen is None:
+    def poll(self) -> int | None:
+        """Its exit code once it has ended, 128 + n for signal n. If it was stopped, this process stops too."""
+        # It stays a zombie, so that no other process can get its pid or its group before `reap`.
+        change = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+        if change is None:
             return None
-        if seen.si_code in _ENDED:
-            return seen.si_status if seen.si_code == os.CLD_EXITED else 128 + seen.si_status
-        with suppress(ChildProcessError):  # It has ended meanwhile, which the next look will find.
+        if change.si_code in _ENDED:
+            return change.si_status if change.si_code == os.CLD_EXITED else 128 + change.si_status
+        with suppress(ChildProcessError):  # It has ended meanwhile, as the next poll will show.
             os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG)
-        terminal.stop_with(self.pid, seen.si_status)
+        terminal.stop_with(self.pid, change.si_status)
         return None
 
     def signal(self, number: int) -> None:
-        """Send it a signal, and not to its group."""
-        # Nobody else waits for it, so its number cannot have passed to another.
+        """Send it a signal, but not its group."""
+        # It was not reaped, so no other process can have its pid.
         with suppress(ProcessLookupError, PermissionError):
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """Kill all of its group, or what is left of it."""
+        """Kill its group, or the rest of it."""
         self._killed = True
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def reap(self) -> None:
-        """It has ended: take its status, and the terminal; where its group was killed, all of that is gone then."""
+        """Collect its status after its end, and take back the terminal; wait until a killed group has ended."""
         terminal.take(self.pid)
         self._process.wait()
-        over(self._process)
-        # Until it is dead, what was killed holds ports that the next child wants. It has come to us, as orphans do.
-        deadline = boot_time() + (_DYING if self._killed else 0)
+        forget(self._process)
+        # A killed process holds its ports until it is dead, and the next child needs them. Orphans are adopted.
+        deadline = boot_time() + (_GROUP_KILL_TIMEOUT if self._killed else 0)
         with suppress(ChildProcessError):
             while boot_time() < deadline:
                 if os.waitpid(-self.pid, os.WNOHANG) == (0, 0):
-                    time.sleep(_MOMENT)
+                    time.sleep(_POLL)
 
 
-def become(command: Sequence[str], environ: Mapping[str, str], before: Before) -> None:
-    """Have the program take our place, with what was before us. Raises StartError, and never returns."""
-    os.umask(before.umask)
-    resource.setrlimit(resource.RLIMIT_CORE, before.core)
+def replace_process(command: Sequence[str], environ: Mapping[str, str], limits: InheritedLimits) -> None:
+    """Replace this process by the program, with these limits. Raises StartError, and never returns."""
+    os.umask(limits.umask)
+    resource.setrlimit(resource.RLIMIT_CORE, limits.core)
     for number in _IGNORED_BY_PYTHON:
         signal.signal(number, signal.SIG_DFL)
     try:
@@ -118,17 +122,17 @@ def become(command: Sequence[str], environ: Mapping[str, str], before: Before) -
 
 
 def adopt_orphans() -> None:
-    """What our children leave behind comes to us, as it comes to PID 1 anyway; `reap_orphans` is to be called."""
-    # Where it is forbidden the orphans go to PID 1, as without us.
+    """Adopt the orphans of all children, as PID 1 does anyway; `reap_orphans` must be called for them."""
+    # Where this is forbidden, PID 1 adopts them.
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @contextmanager
 def _core_limit(limit: tuple[int, int]) -> Iterator[None]:
-    """A child inherits it. That it is ours meanwhile does no harm: we are not dumpable."""
-    ours = resource.getrlimit(resource.RLIMIT_CORE)
+    """Set the limit for a child to inherit. This process stays protected meanwhile: it is not dumpable."""
+    own = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, limit)
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_CORE, ours)
+        resource.setrlimit(resource.RLIMIT_CORE, own)

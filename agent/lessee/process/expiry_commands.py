@@ -1,4 +1,4 @@
-"""Runs what an app wants run when its files hold what is no longer valid."""
+"""Runs an app's `on_expiry` command when its files hold an expired secret."""
 
 import signal
 import threading
@@ -7,31 +7,31 @@ from lessee.process.programs import run
 from lessee.telemetry.logs import log
 
 TIMEOUT = 10.0
-"""Seconds after which the command is killed, with all that it started in its session."""
+"""Seconds after which the command and its session are killed."""
 
 
 def run_command(command: tuple[str, ...], app: str, paths: tuple[str, ...]) -> None:
-    """Start the command, without a shell, and log how it ended; nobody waits for that.
+    """Start the command without a shell, and return; a thread logs how it ends.
 
-    Its environment is the agent's without what is the agent's own, and with LESSEE_APP and LESSEE_EXPIRED, the paths
-    with commas between.
+    Its environment is the agent's, without the variables of the agent itself, and with LESSEE_APP and LESSEE_EXPIRED:
+    the paths, separated by commas.
     """
     threading.Thread(target=_run, args=(command, app, paths), name="lessee-expiry", daemon=True).start()
 
 
 def _run(command: tuple[str, ...], app: str, paths: tuple[str, ...]) -> None:
-    ended = run(command, timeout=TIMEOUT, extra={"LESSEE_APP": app, "LESSEE_EXPIRED": ",".join(paths)})
-    if ended.unstarted:
-        log("error", "on_expiry command not started", app=app, command=command[0], reason=ended.unstarted)
+    result = run(command, timeout=TIMEOUT, extra={"LESSEE_APP": app, "LESSEE_EXPIRED": ",".join(paths)})
+    if result.start_error:
+        log("error", "on_expiry command not started", app=app, command=command[0], reason=result.start_error)
         return
-    for line in ended.lines:
-        log("info", "on_expiry command said", app=app, line=line)
-    killed = ended.status is None
-    status = -signal.SIGKILL if killed else ended.status
-    more = {"reason": f"it {ended.why}"} if killed else {}
+    for line in result.lines:
+        log("info", "on_expiry command output", app=app, line=line)
+    killed = result.status is None
+    status = -signal.SIGKILL if killed else result.status
+    more = {"reason": f"it {result.failure}"} if killed else {}
     log(
-        "info" if ended.fine else "warning",
-        "on_expiry command ended",
+        "info" if result.succeeded else "warning",
+        "on_expiry command exited",
         app=app,
         command=command[0],
         status=status,

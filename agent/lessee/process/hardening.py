@@ -1,38 +1,38 @@
-"""Keeps this process's memory from its own uid, from core files and from the disk's other readers."""
+"""Hides this process's memory from other processes of its uid and from core files, and its new files from others."""
 
 import ctypes
 import os
 import resource
 
 from lessee.core.errors import LesseeError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 _PR_SET_DUMPABLE = 4
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Before(Record, frozen=True):
-    """What a program had before it became private, and its child is to have."""
+class InheritedLimits(ImmutableStruct, frozen=True):
+    """The limits with which this process started, and with which its child starts too."""
 
     core: tuple[int, int]
-    """The limit of a core file's size, soft and hard."""
+    """The soft and hard limit of a core file's size."""
     umask: int
 
 
-def make_private(*, for_good: bool = True) -> Before:
-    """Close environ, mem, maps and fd in /proc to others of our uid; no core file; new files ours alone.
+def harden(*, permanent: bool = True) -> InheritedLimits:
+    """Close environ, mem, maps and fd in /proc to other processes of this uid; write no core file; umask 077.
 
-    Call it first: what was read before could be read by others. An exec undoes it (prctl(2)), so a helper
-    process calls it again. RLIMIT_CORE alone would not stop a piped core_pattern; the dumpable flag does.
-    `for_good` False leaves the hard limit of the core file, so that a child can have what there was before.
+    Call it first: other processes may have read what was read before. An exec undoes it (prctl(2)), so a helper
+    process calls it again. RLIMIT_CORE alone would not stop a piped core_pattern; the dumpable flag does. With
+    `permanent` False the hard limit of the core file stays, so that a child can get the inherited limits.
     """
     if _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         reason = os.strerror(ctypes.get_errno())
         raise LesseeError(
-            f"cannot close this process's memory to its uid: {reason}",
+            f"cannot hide this process's memory from its uid: {reason}",
             where="prctl(PR_SET_DUMPABLE)",
             todo="let the container's seccomp profile allow prctl",
         )
     core = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0 if for_good else core[1]))
-    return Before(core, os.umask(0o077))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0 if permanent else core[1]))
+    return InheritedLimits(core, os.umask(0o077))

@@ -1,8 +1,8 @@
-"""Becomes another program that reaches no network but a loopback of its own, and ends with who started it.
+"""Replaces itself by a program in a network namespace of its own, which ends with its parent.
 
-`python -I isolated.py ROOT PROGRAM ARGUMENT…`: ROOT is the folder that the program, which must need no
-library, takes for all there is; where the kernel does not allow any of that, it ends with 77. With `-` for ROOT it
-sees all files, and goes on with the network that there is.
+`python -I network_namespace.py ROOT PROGRAM ARGUMENT…`: ROOT becomes the root directory of the program, which must be
+statically linked. It exits with 77 where the kernel does not allow that. With `-` for ROOT the program sees all files,
+and keeps the network where the kernel allows no namespace.
 """
 
 import ctypes
@@ -24,35 +24,35 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(root: str, program: str, *arguments: str) -> None:
-    """Does not return, unless by SystemExit."""
+    """Never returns, except by SystemExit."""
     parent = os.getppid()
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
-        sys.exit(1)  # It was gone before it could be asked for.
+        sys.exit(1)  # The parent ended before prctl took effect.
     opened = os.open(program, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        _leave_network()
+        _isolate_network()
         if root != ANY:
             os.chroot(root)
             os.chdir("/")
     except OSError:
         if root != ANY:
             sys.exit(REFUSED)
-    os.execve(opened, [program, *arguments], os.environ)  # noqa: S606  # No shell is wanted.
+    os.execve(opened, [program, *arguments], os.environ)  # noqa: S606  # Without a shell, as intended.
 
 
-def _leave_network() -> None:
+def _isolate_network() -> None:
     """Raises OSError."""
     uid, gid = os.getuid(), os.getgid()
     if _libc.unshare(_CLONE_NEWNET) != 0:
-        # Who may not, may where it is root of a user namespace of its own.
+        # A process without CAP_SYS_ADMIN has it in a user namespace of its own.
         if _libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "unshare")
         Path("/proc/self/setgroups").write_text("deny", encoding="ascii")
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1", encoding="ascii")
         Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1", encoding="ascii")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
 
 
 if __name__ == "__main__":

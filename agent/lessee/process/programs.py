@@ -1,4 +1,4 @@
-"""Runs a program that an operator named, for a limited time."""
+"""Runs a configured command for a limited time."""
 
 import os
 import select
@@ -8,42 +8,42 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from lessee.core.immutable import Record
-from lessee.process.spawn import environ_of_programs, over, spawn
+from lessee.core.immutable import ImmutableStruct
+from lessee.process.spawn import forget, inherited_environ, spawn
 
-_LINES = 20
-_BYTES = 65536
-_LAST_BYTES = 4096
+_MAX_LINES = 20
+_HEAD_BYTES = 65536
+_TAIL_BYTES = 4096
 _LONGEST_POLL = 3600.0  # poll(2) counts milliseconds in an int
-_DYING = 1.0
+_KILL_TIMEOUT = 1.0
 
 
-class Ended(Record, frozen=True):
+class ProgramResult(ImmutableStruct, frozen=True):
     """How a program ended."""
 
     status: int | None
-    """As Popen gives it, a signal's number negative. None: it was not started, or it was killed."""
-    why: str
-    """What is wrong with that, to go behind the program's name; empty where nothing is."""
+    """The return code of Popen, negative for a signal. None: it was not started, or was killed."""
+    failure: str
+    """Why it failed, to follow the program's name; empty after a success."""
     lines: tuple[str, ...] = ()
     """The first whole lines of its output and errors."""
-    last: str = ""
-    """The last of all its lines, which mostly says why."""
-    unstarted: str = ""
-    """Why it could not be started."""
+    last_line: str = ""
+    """The last of all lines, which often says why it failed."""
+    start_error: str = ""
+    """Why it was not started."""
 
     @property
-    def fine(self) -> bool:
-        """Whether it ended with 0."""
+    def succeeded(self) -> bool:
+        """Whether it exited with status 0."""
         return self.status == 0
 
 
-def run(command: Sequence[str], *, timeout: float, extra: Mapping[str, str] = {}) -> Ended:
-    """Run a program without a shell or input, and wait for its end or for `timeout` seconds; then it is killed.
+def run(command: Sequence[str], *, timeout: float, extra: Mapping[str, str] = {}) -> ProgramResult:
+    """Run a program without a shell or input, and kill it after `timeout` seconds.
 
-    It leads a session of its own, and is killed with what it started there. If it ends in time, what it started may
-    go on: that is neither waited for nor killed, even if it holds the output open. Its environment is the agent's
-    without what is the agent's own, and with `extra`.
+    It leads a session of its own, which is killed as a whole. If it ends in time, the processes that it started may go
+    on: they are neither awaited nor killed, even if they hold the output open. Its environment is the agent's, without
+    the variables of the agent itself, and with `extra`.
     """
     deadline = time.monotonic() + timeout
     try:
@@ -52,25 +52,25 @@ def run(command: Sequence[str], *, timeout: float, extra: Mapping[str, str] = {}
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=environ_of_programs(os.environ) | dict(extra),
+            env=inherited_environ(os.environ) | dict(extra),
             start_new_session=True,
         )
     except (OSError, ValueError) as exc:
-        reason = (exc.strerror if isinstance(exc, OSError) else None) or "a word of it holds a NUL"
-        return Ended(None, f"was not started: {reason}", unstarted=reason)
-    said = _Output()
+        reason = (exc.strerror if isinstance(exc, OSError) else None) or "an argument holds a NUL"
+        return ProgramResult(None, f"was not started: {reason}", start_error=reason)
+    output = _Output()
     try:
-        _attend(process, said, deadline)
+        _collect(process, output, deadline)
     finally:
         killed = _end(process)
-        over(process)
+        forget(process)
     status = None if killed else process.returncode
-    lines, last = said.lines(whole=status is not None and status >= 0)
-    return Ended(status, _why(status, timeout), lines, last)
+    lines, last_line = output.lines(complete=status is not None and status >= 0)
+    return ProgramResult(status, _failure(status, timeout), lines, last_line)
 
 
 class _Output:
-    """The beginning and the end of what was said: the first error often stands in the one, the last in the other."""
+    """The beginning and the end of an output: the first error is often in the one, the last in the other."""
 
     def __init__(self) -> None:
         self._head = bytearray()
@@ -79,29 +79,29 @@ class _Output:
 
     def add(self, chunk: bytes) -> None:
         self._length += len(chunk)
-        self._head += chunk[: _BYTES - len(self._head)]
-        self._tail = (self._tail + chunk)[-_LAST_BYTES:]
+        self._head += chunk[: _HEAD_BYTES - len(self._head)]
+        self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
 
-    def lines(self, *, whole: bool) -> tuple[tuple[str, ...], str]:
-        """The first lines, and the last of all. `whole`: nothing is wanting at the end of the output."""
-        # The half of a value would not be known as one, so no half of a line is given away.
-        head = _lines(self._head, ends=whole and self._length < _BYTES)
-        tail = _lines(self._tail, ends=whole)[self._length > _LAST_BYTES :]
-        return tuple(head[:_LINES]), next((line for line in reversed(tail) if line.strip()), "")
-
-
-def _lines(said: bytearray, *, ends: bool) -> list[str]:
-    return (said if ends else said[: said.rfind(b"\n") + 1]).decode(errors="replace").splitlines()
+    def lines(self, *, complete: bool) -> tuple[tuple[str, ...], str]:
+        """The first lines, and the last of all. `complete`: nothing is missing at the end of the output."""
+        # A part of a value would not be redacted, so incomplete lines are dropped.
+        head = _lines(self._head, complete=complete and self._length < _HEAD_BYTES)
+        tail = _lines(self._tail, complete=complete)[self._length > _TAIL_BYTES :]
+        return tuple(head[:_MAX_LINES]), next((line for line in reversed(tail) if line.strip()), "")
 
 
-def _attend(process: "subprocess.Popen[bytes]", said: _Output, deadline: float) -> None:
-    """Read what it says, so that it does not stop at a full pipe, until it ends or time is up."""
+def _lines(output: bytearray, *, complete: bool) -> list[str]:
+    return (output if complete else output[: output.rfind(b"\n") + 1]).decode(errors="replace").splitlines()
+
+
+def _collect(process: "subprocess.Popen[bytes]", output: _Output, deadline: float) -> None:
+    """Read the output, so that the program does not block at a full pipe, until it ends or time is up."""
     assert process.stdout is not None
-    output, alive = process.stdout.fileno(), os.pidfd_open(process.pid)
-    os.set_blocking(output, False)
+    pipe, pidfd = process.stdout.fileno(), os.pidfd_open(process.pid)
+    os.set_blocking(pipe, False)
     poll = select.poll()
-    poll.register(output, select.POLLIN)
-    poll.register(alive, select.POLLIN)
+    poll.register(pipe, select.POLLIN)
+    poll.register(pidfd, select.POLLIN)
     try:
         while (left := deadline - time.monotonic()) > 0:
             ready = [descriptor for descriptor, _ in poll.poll(min(left, _LONGEST_POLL) * 1000)]
@@ -109,41 +109,41 @@ def _attend(process: "subprocess.Popen[bytes]", said: _Output, deadline: float) 
                 continue
             chunk = b""
             with suppress(BlockingIOError):
-                # After its end too: what it said last is in the pipe, and a pipe holds no more than this.
-                chunk = os.read(output, _BYTES)
-            said.add(chunk)
-            if alive in ready:
+                # After its end too: its last output is in the pipe, which holds no more than this.
+                chunk = os.read(pipe, _HEAD_BYTES)
+            output.add(chunk)
+            if pidfd in ready:
                 return
             if not chunk:
-                poll.unregister(output)
+                poll.unregister(pipe)
     finally:
-        os.close(alive)
+        os.close(pidfd)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> bool:
-    """Collect its status; whether it had to be killed for that."""
+    """Reap the program, and kill it if it still runs; return whether it was killed."""
     assert process.stdout is not None
     process.stdout.close()
     if process.poll() is not None:
         return False
-    # Nobody has waited for it, so its number cannot have passed to another.
+    # It was not reaped, so no other process can have its pid.
     with suppress(PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    # One that became another user's can outlive this; whoever reaps orphans will find it.
+    # A program that changed its uid can survive this; `reap_orphans` collects it later.
     with suppress(subprocess.TimeoutExpired):
-        process.wait(_DYING)
+        process.wait(_KILL_TIMEOUT)
     return True
 
 
-def _why(status: int | None, timeout: float) -> str:
+def _failure(status: int | None, timeout: float) -> str:
     if status is None:
         return f"was killed after {timeout:g} s"
     if status < 0:
-        return f"ended by {_name(-status)}"
-    return f"ended with {status}" if status else ""
+        return f"was terminated by {_signal_name(-status)}"
+    return f"exited with status {status}" if status else ""
 
 
-def _name(number: int) -> str:
+def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:  # Most real-time signals have no name.

@@ -1,4 +1,4 @@
-"""Starts programs, and tells our own children from orphans that were handed to us."""
+"""Starts programs, and tells their processes from orphans that this process adopted."""
 
 import os
 import signal
@@ -12,58 +12,58 @@ from lessee.host import procfs
 if TYPE_CHECKING:
     import subprocess
 
-_AGENTS_OWN = ("VAULT_", "BAO_", "LESSEE_")
+_OWN_PREFIXES = ("VAULT_", "BAO_", "LESSEE_")
 _lock = threading.Lock()
-_ours: dict[int, "subprocess.Popen[bytes]"] = {}
+_registered: dict[int, "subprocess.Popen[bytes]"] = {}
 
 
 def spawn(command: Sequence[str], **settings: Any) -> "subprocess.Popen[bytes]":
-    """Start a program, as Popen does; `over` must be called for it when it was waited for."""
-    import subprocess  # noqa: PLC0415  # Most agents start nothing.
+    """Start a program, as Popen does; the caller calls `forget` after it has reaped the process."""
+    import subprocess  # noqa: PLC0415  # Most agents start no program.
 
-    with _lock:  # Else it could end, and be taken for an orphan, before it is known to be ours.
+    with _lock:  # Otherwise it could end, and be taken for an orphan, before it is registered.
         process = subprocess.Popen(command, **settings)
-        _ours[process.pid] = process
+        _registered[process.pid] = process
     return process
 
 
-def over(process: "subprocess.Popen[bytes]") -> None:
-    """It has ended and its status was collected."""
+def forget(process: "subprocess.Popen[bytes]") -> None:
+    """Unregister a program that has ended and was reaped."""
     with _lock:
-        _ours.pop(process.pid, None)
+        _registered.pop(process.pid, None)
 
 
-def started() -> frozenset[int]:
-    """The pids of all that still run."""
+def running_pids() -> frozenset[int]:
+    """The pids of all programs that still run."""
     with _lock:
-        return frozenset(_ours)
+        return frozenset(_registered)
 
 
 def kill_all() -> None:
-    """Kill the sessions of all programs that still run: nobody will wait for them any more."""
+    """Kill the sessions of all programs that still run, when no caller awaits them any longer."""
     with _lock:
-        for process in _ours.values():
+        for process in _registered.values():
             with suppress(ProcessLookupError, PermissionError):
                 if process.returncode is None and os.getsid(process.pid) == process.pid:
                     os.killpg(process.pid, signal.SIGKILL)
 
 
 def reap_orphans() -> int:
-    """Collect the status of dead children that we did not start, as PID 1 must; how many there were."""
+    """Reap the adopted orphans that have ended, as PID 1 must, and return their number."""
     with _lock:
-        orphans = [pid for pid in procfs.zombie_children() if pid not in _ours]
+        orphans = [pid for pid in procfs.zombie_children() if pid not in _registered]
         for pid in orphans:
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
         return len(orphans)
 
 
-def environ_of_programs(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment without what is the agent's own."""
-    return {name: value for name, value in environ.items() if not name.startswith(_AGENTS_OWN)}
+def inherited_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment that a program inherits: without the agent's own variables."""
+    return {name: value for name, value in environ.items() if not name.startswith(_OWN_PREFIXES)}
 
 
-def hide(names: Iterable[str]) -> None:
-    """From now on no program that is started has these variables."""
+def hide_variables(names: Iterable[str]) -> None:
+    """Keep these variables from all programs that are started from now on."""
     for name in names:
         os.environ.pop(name, None)

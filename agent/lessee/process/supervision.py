@@ -1,161 +1,163 @@
-"""Decides when the child of `lessee exec` is started, told to end and started again, and when all is over."""
+"""Decides when the child of `lessee exec` is started, stopped and restarted, and when supervision ends."""
 
 from enum import Enum, auto
 from typing import assert_never
 
 from lessee.config import Restart
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 
 BACKOFF = 0.1
-"""Seconds before a child that failed is started again; twice as many after each further failure."""
+"""Seconds before a child that failed is started again; doubled after each further failure."""
 LONGEST_BACKOFF = 10.0
-GOING_BACK = 10.0
-"""Seconds that what was before may take to be back."""
+ROLLBACK_TIMEOUT = 10.0
+"""Seconds that a rollback to the previous generation may take."""
 _BY_SIGNAL = 128
 _TERM = 15
 _INTERRUPTED = _BY_SIGNAL + 2
-"""What ended by SIGINT, was ended by a person at the terminal: the signal goes to the child there, and not to us."""
+"""The exit code of SIGINT: a person pressed Ctrl-C at the terminal, which sends the signal to the child alone."""
 
 
 class Action(Enum):
-    """What is to be done to the child."""
+    """What to do with the child."""
 
     START = auto()
-    CLOSE = auto()
-    """Its input: who serves a pipe ends by that."""
+    CLOSE_INPUT = auto()
+    """A server at a pipe exits at the end of its input."""
     TERMINATE = auto()
     KILL = auto()
-    """Its whole process group, or what is left of it."""
+    """Kill its whole process group, or the rest of it."""
     REAP = auto()
-    """It has ended: its status is taken, and its pid may pass to another."""
+    """Collect the status of the child that has ended; another process may then get its pid."""
 
 
-class Begin(Record, frozen=True):
-    """All is there that the child needs."""
+class StartRequested(ImmutableStruct, frozen=True):
+    """Everything that the child needs is there."""
 
 
-class Ended(Record, frozen=True):
-    """The child has ended; by signal n, it is with 128 + n.
+class Exited(ImmutableStruct, frozen=True):
+    """The child has ended; `code` is 128 + n for signal n.
 
-    `goes_back`: it did not bear what it was started anew with, and what was before is on its way back.
+    `rolls_back`: it failed with the newest generation, and the previous one is about to be published again.
     """
 
     code: int
-    goes_back: bool = False
+    rolls_back: bool = False
 
 
-class NotStarted(Record, frozen=True):
-    """There is no such program, or it may not be run."""
+class StartFailed(ImmutableStruct, frozen=True):
+    """The program does not exist, or cannot be run."""
 
     code: int
 
 
-class Asked(Record, frozen=True):
-    """The child is to be started anew; SIGKILL comes `grace` seconds after SIGTERM.
+class RestartRequested(ImmutableStruct, frozen=True):
+    """The child must be restarted; SIGKILL comes `stop_grace_period` seconds after SIGTERM.
 
     With `linger` its input is closed first, and SIGTERM comes so many seconds later.
     """
 
-    grace: float
+    stop_grace_period: float
     linger: float = 0.0
 
 
-class Works(Record, frozen=True):
-    """The child has shown that it does: where nothing else was said, it is started again as often as this."""
+class FirstResponse(ImmutableStruct, frozen=True):
+    """The child has answered for the first time. Without another policy, `restart` applies from now on."""
 
     restart: Restart
 
 
-class Hungup(Record, frozen=True):
-    """Who speaks to the child by its input is gone: it is to end, as by `Asked`, and with it all."""
+class ClientDisconnected(ImmutableStruct, frozen=True):
+    """The client that the child serves has closed its connection: the child must stop, and supervision ends."""
 
-    grace: float
+    stop_grace_period: float
     linger: float
 
 
-class Stop(Record, frozen=True):
-    """A signal that is meant to end it, which the child was sent too where there is one."""
+class StopRequested(ImmutableStruct, frozen=True):
+    """A signal that ends this process was received. The child, if there is one, got it too."""
 
     signal: int
 
 
-class Tick(Record, frozen=True):
+class Tick(ImmutableStruct, frozen=True):
     """Time has passed."""
 
 
-Event = Begin | Ended | NotStarted | Asked | Works | Hungup | Stop | Tick
+Event = (
+    StartRequested | Exited | StartFailed | RestartRequested | FirstResponse | ClientDisconnected | StopRequested | Tick
+)
 
 
-class Idle(Record, frozen=True):
-    """There was no child yet."""
+class Idle(ImmutableStruct, frozen=True):
+    """No child was started yet."""
 
 
-class Running(Record, frozen=True):
-    """There is a child."""
+class Running(ImmutableStruct, frozen=True):
+    """A child runs."""
 
 
-class Leaving(Record, frozen=True):
-    """There is a child that was told to end; it is killed at this time."""
+class Stopping(ImmutableStruct, frozen=True):
+    """A child was told to stop; it is killed at this time."""
 
     kill_at: float
     terminate_at: float = float("inf")
-    """When it is sent SIGTERM, where that was not done."""
+    """When it is sent SIGTERM, unless it was already."""
 
 
-class Waiting(Record, frozen=True):
-    """There is no child until this time, for the last one failed."""
+class BackingOff(ImmutableStruct, frozen=True):
+    """No child runs until this time, because the last one failed."""
 
     until: float
 
 
-class Held(Record, frozen=True):
-    """There is no child until one is asked for, with what was before; at this time it is over with its code."""
+class AwaitingRollback(ImmutableStruct, frozen=True):
+    """No child runs until a restart with the previous generation; at this time supervision ends with the code."""
 
     code: int
     until: float
 
 
-class Over(Record, frozen=True):
-    """There is no child, and none will come. `gave_up`: it failed too often."""
+class Finished(ImmutableStruct, frozen=True):
+    """No child runs, and none will. `gave_up`: it failed too often."""
 
     code: int
     gave_up: bool = False
 
 
-Phase = Idle | Running | Leaving | Waiting | Held | Over
+Phase = Idle | Running | Stopping | BackingOff | AwaitingRollback | Finished
 
 
-class Supervision(Record, frozen=True):
-    """The child as far as it matters for what comes next."""
+class Supervision(ImmutableStruct, frozen=True):
+    """The state of the child that decides what comes next."""
 
     restart: Restart | None
     """How often a child that fails is started again."""
     phase: Phase = Idle()
-    stopping: bool = False
-    """The child was sent a signal that is meant to end it: when it does, all is over."""
+    is_final: bool = False
+    """A signal that ends this process was received: supervision ends with the child."""
     failed_at: tuple[float, ...] = ()
-    """When children failed that were started again, as far back as `restart.within`."""
+    """When children failed that were started again, within `restart.window`."""
 
 
 Next = tuple[Supervision, tuple[Action, ...]]
 
 
 def step(state: Supervision, event: Event, now: float) -> Next:
-    """What comes next, and what is to be done in this order."""
+    """The next state, and the actions to take in this order."""
     match event:
-        case Begin():
+        case StartRequested():
             return _start(state) if isinstance(state.phase, Idle) else (state, ())
-        case Ended():
-            return _ended(state, event, now)
-        case NotStarted():
-            return _over(state, event.code)
-        case Asked():
-            return _asked(state, event, now)
-        case Works():
+        case Exited():
+            return _exited(state, event, now)
+        case StartFailed():
+            return _finish(state, event.code)
+        case RestartRequested():
+            return _restart(state, event, now)
+        case FirstResponse():
             return replace(state, restart=state.restart or event.restart), ()
-        case Hungup():
-            return _hungup(state, event, now)
-        case Stop():
+        case ClientDisconnected():
+            return _disconnected(state, event, now)
+        case StopRequested():
             return _stop(state, event.signal)
         case Tick():
             return _tick(state, now)
@@ -164,89 +166,91 @@ def step(state: Supervision, event: Event, now: float) -> Next:
 
 
 def wake_at(state: Supervision) -> float:
-    """When a Tick will find something to do."""
+    """The time of the next Tick that changes anything."""
     match state.phase:
-        case Leaving(kill_at=at, terminate_at=before):
+        case Stopping(kill_at=at, terminate_at=before):
             return min(at, before)
-        case Waiting(until=at) | Held(until=at):
+        case BackingOff(until=at) | AwaitingRollback(until=at):
             return at
         case _:
             return float("inf")
 
 
-def _ended(state: Supervision, event: Ended, now: float) -> Next:
+def _exited(state: Supervision, event: Exited, now: float) -> Next:
     code = event.code
-    if state.stopping:
-        return _over(state, code, Action.REAP)
-    if isinstance(state.phase, Leaving):
+    if state.is_final:
+        return _finish(state, code, Action.REAP)
+    if isinstance(state.phase, Stopping):
         return _start(state, Action.KILL, Action.REAP)
     if code in {0, _INTERRUPTED}:
-        return _over(state, code, Action.REAP)
-    if event.goes_back:
-        return replace(state, phase=Held(code, now + GOING_BACK)), (Action.KILL, Action.REAP)
+        return _finish(state, code, Action.REAP)
+    if event.rolls_back:
+        phase = AwaitingRollback(code, now + ROLLBACK_TIMEOUT)
+        return replace(state, phase=phase), (Action.KILL, Action.REAP)
     if state.restart is None:
-        return _over(state, code, Action.REAP)
+        return _finish(state, code, Action.REAP)
     return _failed(state, state.restart, code, now)
 
 
 def _failed(state: Supervision, restart: Restart, code: int, now: float) -> Next:
-    recent = tuple(at for at in state.failed_at if at > now - restart.within)
-    if len(recent) >= restart.attempts:
-        return replace(state, phase=Over(code, gave_up=True)), (Action.REAP,)
-    # One that ran for `within` begins anew: it has no recent failures.
+    recent = tuple(at for at in state.failed_at if at > now - restart.window)
+    if len(recent) >= restart.max_attempts:
+        return replace(state, phase=Finished(code, gave_up=True)), (Action.REAP,)
+    # A child that ran for the whole window has no recent failures, so its backoff starts at the beginning.
     delay = min(BACKOFF * 2 ** min(len(recent), 10), LONGEST_BACKOFF)
-    return replace(state, phase=Waiting(now + delay), failed_at=(*recent, now)), (Action.KILL, Action.REAP)
+    return replace(state, phase=BackingOff(now + delay), failed_at=(*recent, now)), (Action.KILL, Action.REAP)
 
 
-def _asked(state: Supervision, event: Asked, now: float) -> Next:
-    if state.stopping:
+def _restart(state: Supervision, event: RestartRequested, now: float) -> Next:
+    if state.is_final:
         return state, ()
     match state.phase:
         case Running() if event.linger:
-            return _linger(state, event, now)
+            return _close_input(state, event, now)
         case Running():
-            return replace(state, phase=Leaving(now + event.grace)), (Action.TERMINATE,)
-        case Waiting() | Held():
+            return replace(state, phase=Stopping(now + event.stop_grace_period)), (Action.TERMINATE,)
+        case BackingOff() | AwaitingRollback():
             return _start(state)
-        case _:  # It is on its way already, or it has not begun and will find the newest, or it is too late.
+        case _:  # It stops already, or has not started and will find the newest files, or supervision has ended.
             return state, ()
 
 
-def _linger(state: Supervision, event: Asked | Hungup, now: float) -> Next:
+def _close_input(state: Supervision, event: RestartRequested | ClientDisconnected, now: float) -> Next:
     terminate_at = now + event.linger
-    return replace(state, phase=Leaving(terminate_at + event.grace, terminate_at)), (Action.CLOSE,)
+    phase = Stopping(terminate_at + event.stop_grace_period, terminate_at)
+    return replace(state, phase=phase), (Action.CLOSE_INPUT,)
 
 
-def _hungup(state: Supervision, event: Hungup, now: float) -> Next:
+def _disconnected(state: Supervision, event: ClientDisconnected, now: float) -> Next:
     state, actions = _stop(state, _TERM)
-    return _linger(state, event, now) if isinstance(state.phase, Running) else (state, actions)
+    return _close_input(state, event, now) if isinstance(state.phase, Running) else (state, actions)
 
 
 def _stop(state: Supervision, number: int) -> Next:
     match state.phase:
-        case Idle() | Waiting() | Held():
-            return _over(state, _BY_SIGNAL + number)
+        case Idle() | BackingOff() | AwaitingRollback():
+            return _finish(state, _BY_SIGNAL + number)
         case _:
-            return replace(state, stopping=True), ()
+            return replace(state, is_final=True), ()
 
 
 def _tick(state: Supervision, now: float) -> Next:
     if now < wake_at(state):
         return state, ()
     match state.phase:
-        case Waiting():
+        case BackingOff():
             return _start(state)
-        case Held(code=code):
-            return _over(state, code)
-        case Leaving(kill_at=kill_at) if now < kill_at:
-            return replace(state, phase=Leaving(kill_at)), (Action.TERMINATE,)
+        case AwaitingRollback(code=code):
+            return _finish(state, code)
+        case Stopping(kill_at=kill_at) if now < kill_at:
+            return replace(state, phase=Stopping(kill_at)), (Action.TERMINATE,)
         case _:
-            return replace(state, phase=Leaving(float("inf"))), (Action.KILL,)
+            return replace(state, phase=Stopping(float("inf"))), (Action.KILL,)
 
 
 def _start(state: Supervision, *first: Action) -> Next:
     return replace(state, phase=Running()), (*first, Action.START)
 
 
-def _over(state: Supervision, code: int, *first: Action) -> Next:
-    return replace(state, phase=Over(code)), first
+def _finish(state: Supervision, code: int, *first: Action) -> Next:
+    return replace(state, phase=Finished(code)), first

@@ -25,7 +25,7 @@ broken = ROWS.broken
 def the_state_lies_on_a_disk(it):
     state = it.folder / "on-disk"
     state.mkdir(0o700, exist_ok=True)
-    with it.with_config(state=str(state), status={"socket": str(it.agent.state / "status.sock")}):
+    with it.with_config(state_dir=str(state), status={"socket": str(it.agent.state / "status.sock")}):
         yield
 
 
@@ -117,7 +117,7 @@ def small(it, filling):
     state.mkdir(exist_ok=True)
     mounted = f"mount -t tmpfs -o size=256k,mode=700 none '{state}'; {filling} > '{state}/x' 2>/dev/null || true"
     socket = str(it.agent.state / "status.sock")
-    with it.within(f"{mounted}; chmod 600 '{state}/x'"), it.with_config(state=str(state), status={"socket": socket}):
+    with it.within(f"{mounted}; chmod 600 '{state}/x'"), it.with_config(state_dir=str(state), status={"socket": socket}):
         yield
 
 
@@ -134,7 +134,7 @@ def an_agent_of_another_version_runs(it):
 @broken("host", "no-core-files", WARNING)
 def the_agent_may_leave_a_core_file(it):
     need(resource.getrlimit(resource.RLIMIT_CORE)[1], "needs a hard limit of core files above 0")
-    return altered(it, "process/hardening.py", "(0, 0 if for_good else core[1])", "(core[1], core[1])")
+    return altered(it, "process/hardening.py", "(0, 0 if permanent else core[1])", "(core[1], core[1])")
 
 
 @contextmanager
@@ -219,7 +219,7 @@ def nothing_is_published(it):
 
 @broken("web", "app-ready", CRITICAL)
 def nobody_listens(it):
-    return it.with_app(ready={"tcp": f"127.0.0.1:{free_port()}", "within": "1s"})
+    return it.with_app(ready={"tcp": f"127.0.0.1:{free_port()}", "timeout": "1s"})
 
 
 @broken("web", "notify-target", CRITICAL)

@@ -19,9 +19,9 @@ from lessee.core.paths import DynamicSecret
 from lessee.core.redaction import Redactor
 from lessee.host.clock import boot_time
 from lessee.host.project import Project
-from lessee.process.child import adopt_orphans, become
-from lessee.process.hardening import make_private
-from lessee.process.spawn import environ_of_programs
+from lessee.process.child import adopt_orphans, replace_process
+from lessee.process.hardening import harden
+from lessee.process.spawn import inherited_environ
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateStore
 from lessee.telemetry.logs import log
@@ -45,7 +45,7 @@ _Outcomes = Mapping[str, LesseeError | None]
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs until the child exits, and returns its exit code."""
-    inherited = make_private(for_good=False)
+    inherited = harden(permanent=False)
     # The child inherits the signal mask.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     environ = dict(os.environ)
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     project, state_store = sessions.acquire_state(project, environ, lock_timeout=lock_timeout, respawns=respawns)
     supervisor = Supervisor(
         arguments.program,
-        lambda: environ_of_programs(os.environ),
+        lambda: inherited_environ(os.environ),
         before=inherited,
         restart=project.config.restart,
         respawns=respawns,
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _supervise(arguments, project, state_store, redactor, environ, supervisor)
     code = _publish(arguments, project, state_store, redactor, environ, supervisor)
     if code == 0:
-        become(arguments.program, supervisor.environment, inherited)
+        replace_process(arguments.program, supervisor.environment, inherited)
     return code
 
 
