@@ -15,18 +15,18 @@ from database import template
 from rig import Rig, tell
 
 from lessee.core.errors import LesseeError
-from lessee.status.server import ask
-from support.servers.fault_proxy import Proxy, Sky, Status
+from lessee.status.server import request_status
+from support.servers.fault_proxy import Fault, Proxy, Status
 
 SECRETS = {"files": "one/kv", "other": "two/kv"}
 """By app; the first has a lease beside it."""
 ALL = frozenset(SECRETS)
 _SKIES = {
-    "connection refused": Sky.REFUSE,
-    "hanging": Sky.HANG,
-    "answers cut": Sky.CUT,
-    "connections dropped": Sky.DROP,
-    "neither TLS nor HTTP": Sky.RUBBISH,
+    "connection refused": Fault.REFUSE,
+    "hanging": Fault.HANG,
+    "answers cut": Fault.CUT,
+    "connections dropped": Fault.DROP,
+    "neither TLS nor HTTP": Fault.RUBBISH,
     "429": Status(429),
     "429 with Retry-After: 3": Status(429, {"Retry-After": "3"}),
     "500": Status(500),
@@ -36,9 +36,9 @@ _SKIES_OF_A_PATH = {
     "429": Status(429),
     "500": Status(500),
     "503": Status(503),
-    "hanging": Sky.HANG,
-    "cut": Sky.CUT,
-    "dropped": Sky.DROP,
+    "hanging": Fault.HANG,
+    "cut": Fault.CUT,
+    "dropped": Fault.DROP,
 }
 _DENIED = """
 path "secret/data/production/two/*"     { capabilities = ["deny"] }
@@ -86,7 +86,7 @@ class Place:
 
     def status(self) -> Mapping[str, Any]:
         with suppress(LesseeError):
-            return ask(self.program.socket, "GET", "/status.json")
+            return request_status(self.program.socket, "GET", "/status.json")
         return {}
 
     def is_fresh(self) -> bool:
@@ -117,12 +117,12 @@ class Kind:
 
 def kinds() -> Iterator[Kind]:
     """All of them; some need root."""
-    for name, sky in _SKIES.items():
-        yield Kind(name, partial(_sky, sky=sky))
+    for name, fault in _SKIES.items():
+        yield Kind(name, partial(_sky, fault=fault))
     yield Kind("sealed", _sealed)
     yield Kind("KV mount disabled, and enabled with data", _unmounted, counts="/secret/")
-    for name, sky in _SKIES_OF_A_PATH.items():
-        yield Kind(f"one path: {name}", partial(_sky, sky=sky, words="/two/"), frozenset({"other"}), "/two/")
+    for name, fault in _SKIES_OF_A_PATH.items():
+        yield Kind(f"one path: {name}", partial(_sky, fault=fault, words="/two/"), frozenset({"other"}), "/two/")
     yield Kind("one path: denied by the policy (403)", _denied, frozenset({"other"}), "/two/")
     if os.geteuid() != 0:
         tell("weather: names that do not resolve and a full or read-only tmpfs need root; they are left out")
@@ -133,11 +133,11 @@ def kinds() -> Iterator[Kind]:
 
 
 @contextmanager
-def _sky(place: Place, sky: Sky | Status, words: str = "") -> Iterator[None]:
+def _sky(place: Place, fault: Fault | Status, words: str = "") -> Iterator[None]:
     if words:
-        place.proxy.over(words, sky)
+        place.proxy.on_path(words, fault)
     else:
-        place.proxy.weather = sky
+        place.proxy.fault = fault
     yield
     place.proxy.clear()
 
@@ -181,8 +181,8 @@ def _nameless(place: Place) -> Iterator[None]:
     hosts = place.program.folder / "hosts"
     known = hosts.read_text()
     hosts.write_text("")
-    place.proxy.weather = Sky.REFUSE  # who is connected asks for no name
-    place.proxy.weather = None
+    place.proxy.fault = Fault.REFUSE  # who is connected asks for no name
+    place.proxy.fault = None
     yield
     hosts.write_text(known)
 

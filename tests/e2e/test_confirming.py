@@ -11,7 +11,7 @@ import pytest
 from lessee.host.openbao import free_port
 from support.environments.rotation_targets import Rotated
 from support.programs.sidecar import Sidecar, eventually, pass_by
-from support.servers.fault_proxy import Proxy, Sky
+from support.servers.fault_proxy import Fault, Proxy
 from support.systems import SYSTEMS
 
 POLICY = """
@@ -84,7 +84,7 @@ def test_a_version_is_confirmed_when_the_app_sees_it_and_is_not_waited_for_when_
 
 
 def test_an_app_that_is_not_ready_confirms_nothing(bao, running, folder):
-    running.web["ready"] = {"tcp": f"127.0.0.1:{free_port()}", "after": "0ms", "within": "500ms"}
+    running.web["ready"] = {"tcp": f"127.0.0.1:{free_port()}", "initial_delay": "0ms", "timeout": "500ms"}
     running.start()
     running.until(lambda s: s["apps"]["web"]["proof"]["error"])
     assert listed(bao) == []
@@ -96,7 +96,7 @@ def test_an_app_that_is_not_ready_confirms_nothing(bao, running, folder):
 
 def test_what_is_rolled_back_is_not_confirmed(bao, running, rotated, folder):
     looks = ["grep", "-q", "good", str(running.directory / "app.env")]
-    running.web["ready"] = {"command": looks, "after": "0ms", "within": "500ms"}
+    running.web["ready"] = {"command": looks, "initial_delay": "0ms", "timeout": "500ms"}
     rotated("good", 2)
     running.start()
     eventually(lambda: said(bao, folder) == ["2"], "the confirmation")
@@ -155,7 +155,7 @@ def test_each_change_costs_one_write_and_a_secret_that_nobody_rotates_none(bao, 
     with Proxy(bao.port) as proxy:
         running.config["vault"]["address"] = f"http://127.0.0.1:{proxy.port}"
         bao.put(f"testing/{folder}/plain", value="one")
-        running.web["refresh"] = "100ms"
+        running.web["refresh_interval"] = "100ms"
         running.start()
         for count in range(2, 22):
             rotated(f"number {count}", count)
@@ -183,7 +183,7 @@ def test_a_vault_that_hangs_holds_up_neither_the_files_nor_the_end(bao, running,
         running.config["vault"]["address"] = f"http://127.0.0.1:{proxy.port}"
         running.start()
         eventually(lambda: said(bao, folder) == ["1"], "the confirmation")
-        proxy.over("lessee/consumers", Sky.HANG)
+        proxy.on_path("lessee/consumers", Fault.HANG)
         for count in range(2, 6):
             rotated(f"number {count}", count)
             running.until_file("app.env", f"PASSWORD='number {count}'\n")
@@ -210,7 +210,7 @@ def test_a_rotation_waits_for_the_agent_of_the_app_and_for_nobody_else(bao, tmp_
     """The rotator and an agent, both real: the old is retired when the app has the new one."""
     with SYSTEMS["vault"].started(tmp_path) as new, closing(Sidecar(bao.address, tmp_path, memory)) as agent:
         (tmp_path / "rotator").mkdir()
-        rotated = Rotated(bao, tmp_path / "rotator", new(), confirm_within="20s")
+        rotated = Rotated(bao, tmp_path / "rotator", new(), confirmation_timeout="20s")
         agent.environ["LESSEE_ENVIRONMENT"] = rotated.environment
         agent.template("app.env.j2", f'VALUE={{{{ secret("{rotated.secret_path}").secret }}}}\n')
         rotated.rotate(may_wait=False)

@@ -20,7 +20,7 @@ from support.environments.leak import CANARY, ENVIRONMENTS, World, attack, is_al
 from support.paths import ROOT
 from support.programs.sidecar import Sidecar, eventually, pass_by
 from support.programs.terminal import as_by_a_person
-from support.servers.fault_proxy import Delay, Proxy, Sky
+from support.servers.fault_proxy import Delay, Fault, Proxy
 
 PAGE = ROOT / "OPERATIONS.md"
 NOTHING = ([], 0, 0, [])
@@ -179,16 +179,16 @@ def test_one_path_strikes_only_who_may_read_it(world):
 STEPS = ("secret-id-accessor/destroy", "revoke-accessor", "revoke-prefix", "rotate-role", "rotate-root")
 
 
-@pytest.mark.parametrize("sky", [Sky.HANG, Sky.LOST], ids=["before it was done", "after it was done"])
+@pytest.mark.parametrize("sky", [Fault.HANG, Fault.LOST], ids=["before it was done", "after it was done"])
 @pytest.mark.parametrize("step", STEPS)
-def test_killed_at_any_step_and_run_again_it_comes_to_the_same_end(world, step, sky):
+def test_killed_at_any_step_and_run_again_it_comes_to_the_same_end(world, step, fault):
     world.database("production")
     secret_id, tokens = attack(world)
     world.leased("production", tokens["token"])
     static = world.static("production")
     with Proxy(world.bao.port) as proxy:
         world.config({"setup": {"environments": list(ENVIRONMENTS)}}, proxy.address)
-        proxy.over(step, sky)
+        proxy.on_path(step, fault)
         line, where = world.command("--yes", "--record", "killed.json")
         process = subprocess.Popen(line, **where, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         eventually(lambda: proxy.count(step), step)
@@ -269,7 +269,7 @@ def test_what_cannot_be_done_is_told_and_the_rest_is_done(world):
     world.leased("production", tokens["token"])
     with Proxy(world.bao.port) as proxy:
         world.config({"setup": {"environments": list(ENVIRONMENTS)}}, proxy.address)
-        proxy.over("rotate-role", Sky.DROP)
+        proxy.on_path("rotate-role", Fault.DROP)
         said = world.emergency("--yes", code=75)
     assert "NOT DONE\n  static role production/database/static: production/database/rotate-role/static: " in said.stdout
     assert "root credential of production/database/simba" in said.stdout
@@ -459,9 +459,9 @@ def test_rotation_targets_come_first_of_what_is_left_to_do(world):
 
 def targets(world, **more):
     """Two targets, and an agent that will not confirm."""
-    slow = {"kind": "vault", "confirm_within": "1h"}
+    slow = {"kind": "vault", "confirmation_timeout": "1h"}
     rotation = {
-        "jwt": {**slow, "secret": "web/jwt", "keys": {"jwt": {"previous": "old"}}},
+        "jwt": {**slow, "secret": "web/jwt", "keys": {"jwt": {"previous_key": "old"}}},
         "key": {**slow, "secret": "api-keys/openrouter", "keys": {"api_key": {}}},
         **more,
     }
@@ -535,18 +535,18 @@ def test_a_dry_run_names_the_targets_and_leaves_them(world):
     assert "target key" not in said
 
 
-@pytest.mark.parametrize("sky", [Sky.HANG, Sky.LOST], ids=["before it was done", "after it was done"])
+@pytest.mark.parametrize("sky", [Fault.HANG, Fault.LOST], ids=["before it was done", "after it was done"])
 @pytest.mark.parametrize("place", ["data/production/lessee/rotation/jwt", "data/production/web/jwt"])
-def test_killed_while_a_target_is_rotated_and_run_again_it_comes_to_the_same_end(world, place, sky):
+def test_killed_while_a_target_is_rotated_and_run_again_it_comes_to_the_same_end(world, place, fault):
     targets(world)
     file = world.folder / "lessee.yaml"
     with Proxy(world.bao.port) as proxy:
         file.write_text(file.read_text().replace(world.bao.address, proxy.address))
-        proxy.requests = posts = Posts(proxy, place, sky)
+        proxy.requests = posts = Posts(proxy, place, fault)
         line, where = world.command("--yes", "--record", "killed.json")
         process = subprocess.Popen(line, **where, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         eventually(lambda: posts.met, "the write")
-        if sky is Sky.LOST:
+        if fault is Fault.LOST:
             pass_by(0.3)  # It has been done by now; nothing would tell us so.
         process.kill()
         process.wait()
@@ -559,19 +559,19 @@ def test_killed_while_a_target_is_rotated_and_run_again_it_comes_to_the_same_end
 class Posts(list):
     """The requests that a proxy sees; the first write at a place meets this weather."""
 
-    def __init__(self, proxy, place, sky):
+    def __init__(self, proxy, place, fault):
         super().__init__()
-        self.proxy, self.place, self.sky, self.met = proxy, place, sky, False
+        self.proxy, self.place, self.fault, self.met = proxy, place, fault, False
 
     def append(self, request):
         super().append(request)
         if request.method == "POST" and request.path.endswith(self.place) and not self.met:
-            self.proxy.over(self.place, self.sky)
+            self.proxy.on_path(self.place, self.fault)
             self.met = True
 
 
 def test_a_target_that_cannot_be_rotated_is_told_and_left_to_people(world):
-    targets(world, cache={"kind": "redis", "secret": "database/postgres", "admin": "database/nobody"})
+    targets(world, cache={"kind": "redis", "secret": "database/postgres", "admin_secret": "database/nobody"})
     said = world.emergency("--yes", code=75).stdout
     assert "NOT DONE\n  target cache, secret/production/database/postgres: " in said
     assert "the admin's secret is not there" in said
@@ -659,7 +659,7 @@ def test_interrupted_it_says_so_with_its_record(world):
     attack(world)
     with Proxy(world.bao.port) as proxy:
         world.config({"setup": {"environments": list(ENVIRONMENTS)}}, proxy.address)
-        proxy.over("revoke-accessor", Delay(2.0))
+        proxy.on_path("revoke-accessor", Delay(2.0))
         line, where = world.command("--yes", "--record", "half.json")
         process = subprocess.Popen(as_by_a_person(*line), **where, stderr=subprocess.PIPE, text=True)
         eventually(lambda: proxy.count("revoke-accessor"), "the first token")

@@ -11,11 +11,11 @@ from datetime import datetime
 import msgspec
 import pytest
 
-from lessee.core.last_known_good import Label
+from lessee.core.last_known_good import SnapshotHeader
 from lessee.host.encrypted_file import read, seal, unseal
 from lessee.host.openbao import OpenBao, free_port
 from support.programs.sidecar import Sidecar, eventually, pass_by
-from support.servers.fault_proxy import Sky, Status
+from support.servers.fault_proxy import Fault, Status
 
 CANARY = "canary-5c1e'$x"
 SPARE = "spare-9d2f'$y"
@@ -36,7 +36,7 @@ def sidecar(server, proxy, tmp_path, memory):
     agent.template("app.env.j2", APP)
     agent.web["fallback"] = {"env": ["DB_PASSWORD"]}
     agent.environ["DB_PASSWORD"] = SPARE
-    proxy.weather = Sky.REFUSE
+    proxy.fault = Fault.REFUSE
     yield agent
     agent.close()
 
@@ -47,13 +47,13 @@ def kept(sidecar, proxy, tmp_path):
     del sidecar.environ["DB_PASSWORD"]
     sidecar.file = tmp_path / "kept" / "web"
     sidecar.environ["LESSEE_HOST_KEY_FILE"] = str(tmp_path / "host.key")
-    sidecar.web["fallback"] = {"last_good": str(sidecar.file)}
+    sidecar.web["fallback"] = {"last_known_good": str(sidecar.file)}
     proxy.clear()
     sidecar.start()
     eventually(sidecar.file.exists, "what is kept")
     sidecar.stop()
     sidecar.close()
-    proxy.weather = Sky.REFUSE
+    proxy.fault = Fault.REFUSE
     lose_memory(sidecar)
     sidecar.log.unlink()
     return sidecar
@@ -126,7 +126,7 @@ def test_a_cold_start_without_a_server_serves_from_the_environment_and_vaults_fi
         at = {}
         for event in sidecar.events():
             at.setdefault(event["event"], datetime.fromisoformat(event["time"]).timestamp())
-        assert at["degraded"] - at["starting"] > GRACE
+        assert at["degraded"] - at["agent starting"] > GRACE
         assert at["degraded"] - at["vault is away"] < 10.0
         # The app was started in the moment of the publish, and may have been told of that.
         sidecar.until(lambda s: not s["apps"]["web"]["notify"]["owed"])
@@ -200,12 +200,12 @@ def test_a_variable_that_is_not_set_is_told_and_vault_is_waited_for(sidecar, pro
 def test_what_vault_refuses_or_has_not_is_never_made_up_for_even_when_it_goes_away_then(sidecar, proxy, refused):
     proxy.clear()
     if refused:
-        proxy.over("secret/data/testing/db", Status(403))
+        proxy.on_path("secret/data/testing/db", Status(403))
     else:
         sidecar.template("app.env.j2", APP.replace('"db"', '"nowhere"'))
     sidecar.start(wait=False)
     sidecar.until(lambda s: any(line.startswith("secret/testing/") for line in s["problems"]))
-    proxy.weather = Sky.REFUSE
+    proxy.fault = Fault.REFUSE
     pass_by(9.0)
     status = sidecar.status()
     assert not status["vault"]["reachable"]
@@ -224,7 +224,7 @@ def test_files_that_are_there_stay_over_a_restart_without_vault(sidecar, proxy):
     proxy.clear()
     sidecar.start()
     sidecar.stop()
-    proxy.weather = Sky.REFUSE
+    proxy.fault = Fault.REFUSE
     sidecar.start()
     pass_by(7.5)
     assert (sidecar.directory / "app.env").read_text() == file_of(CANARY)
@@ -257,9 +257,9 @@ def test_a_marker_that_a_killed_agent_left_goes_at_the_next_start(sidecar, proxy
     assert is_as_vault_has_it(sidecar)
 
 
-@pytest.mark.parametrize("sky", [Sky.HANG, Status(503)], ids=["hanging", "sealed"])
-def test_a_server_that_hangs_or_is_sealed_is_away_too(sidecar, proxy, sky):
-    proxy.weather = sky
+@pytest.mark.parametrize("sky", [Fault.HANG, Status(503)], ids=["hanging", "sealed"])
+def test_a_server_that_hangs_or_is_sealed_is_away_too(sidecar, proxy, fault):
+    proxy.fault = fault
     sidecar.start(wait=False)
     eventually((sidecar.directory / "app.env").exists, "the fallback", patience=40.0)
     assert is_degraded(sidecar)
@@ -292,7 +292,7 @@ def execute(sidecar, *command, options=(), env=None):
 
 def environ_of(sidecar):
     (sidecar.disk / "environ.j2").write_text('PGPASSWORD={{ secret("db").password }}\nMODE=rendered\n')
-    sidecar.web["environ"] = "environ.j2"
+    sidecar.web["env_template"] = "environ.j2"
     sidecar.web["fallback"] = {"env": ["DB_PASSWORD", "PGPASSWORD"]}
     sidecar.environ["PGPASSWORD"] = f"{SPARE}-pg"
 
@@ -365,7 +365,7 @@ def test_what_was_last_good_is_served_after_all_else_was_lost(kept, proxy):
     assert b"password" not in content
     kept.start()
     assert (kept.directory / "app.env").read_text() == file_of(CANARY)
-    assert is_degraded(kept, "last_good")
+    assert is_degraded(kept, "last_known_good")
     assert kept.file.read_bytes() == content, "what comes from a fallback is no evidence"
     proxy.clear()
     assert is_as_vault_has_it(kept)
@@ -381,7 +381,7 @@ def test_templates_may_change_as_long_as_what_was_kept_suffices(kept):
     lose_memory(kept)
     kept.log.unlink()
     kept.template("app.env.j2", 'NEW={{ secret("other").password }}\n')
-    assert stays_away(kept, f"{kept.file}: the templates read what was not kept: secret/testing/other")
+    assert stays_away(kept, f"{kept.file}: the templates read secrets that are not in the snapshot: secret/testing/other")
 
 
 def test_a_change_in_vault_is_kept_as_well(kept, server, proxy):
@@ -394,7 +394,7 @@ def test_a_change_in_vault_is_kept_as_well(kept, server, proxy):
     pass_by(0.5)
     kept.stop()
     lose_memory(kept)
-    proxy.weather = Sky.REFUSE
+    proxy.fault = Fault.REFUSE
     kept.start()
     assert (kept.directory / "app.env").read_text() == file_of("third")
 
@@ -404,11 +404,11 @@ def test_what_cannot_be_trusted_is_refused_and_vault_is_waited_for(kept, proxy, 
     key, hour_ago = kept.disk / "host.key", time.time() - 3600
     content = unseal(read(kept.file), key)
     contents = {
-        "foreign": (lambda file: shutil.copy(kept.file, file), "it is of app web in testing"),
+        "foreign": (lambda file: shutil.copy(kept.file, file), "the snapshot is of app web in testing"),
         "elsewhere": (lambda file: seal(file, label("elsewhere", "production"), content, key), "in production"),
-        "aged": (lambda file: seal(file, label("aged", "testing", hour_ago), content, key), "it is 1 hours old"),
-        "garbled": (lambda file: file.write_text("no such thing"), "it is no sealed file of lessee's"),
-        "absent": (lambda _: None, "there is nothing kept yet"),
+        "aged": (lambda file: seal(file, label("aged", "testing", hour_ago), content, key), "the snapshot is 1 hours old"),
+        "garbled": (lambda file: file.write_text("no such thing"), "not a file that lessee encrypted"),
+        "absent": (lambda _: None, "no snapshot exists yet"),
     }
     kept.config["apps"] = {"web": kept.web}
     for name, (make, _) in contents.items():
@@ -416,7 +416,7 @@ def test_what_cannot_be_trusted_is_refused_and_vault_is_waited_for(kept, proxy, 
         make(file)
         if file.exists():
             file.chmod(0o600)
-        fallback = {"last_good": str(file), "max_age": "30m"}
+        fallback = {"last_known_good": str(file), "max_age": "30m"}
         kept.config["apps"][name] = kept.web | {"directory": str(memory / name), "fallback": fallback}
     kept.start(wait=False)
 
@@ -429,7 +429,7 @@ def test_what_cannot_be_trusted_is_refused_and_vault_is_waited_for(kept, proxy, 
             for name, (_, why) in contents.items()
         )
 
-    status = kept.until(lambda s: all_told(s) and s["apps"]["web"]["degraded"] == "last_good")
+    status = kept.until(lambda s: all_told(s) and s["apps"]["web"]["degraded"] == "last_known_good")
     assert not status["ready"]
     assert not [name for name in contents if (memory / name / "app.env").exists()]
     assert [name for name in contents if status["apps"][name]["state"] != "waiting"] == []
@@ -448,20 +448,20 @@ def test_a_file_that_was_changed_is_refused(kept):
 
 
 def label(app, environment, kept_at=None):
-    return msgspec.json.encode(Label(app, environment, kept_at or time.time()))
+    return msgspec.json.encode(SnapshotHeader(app, environment, kept_at or time.time()))
 
 
 def test_where_it_cannot_be_kept_that_is_told_and_the_app_is_served(sidecar, proxy, tmp_path):
     proxy.clear()
     sidecar.environ["LESSEE_HOST_KEY_FILE"] = str(tmp_path / "no" / "such" / "key")
-    sidecar.web["fallback"] = {"last_good": str(tmp_path / "kept")}
+    sidecar.web["fallback"] = {"last_known_good": str(tmp_path / "kept")}
     sidecar.start()
     sidecar.until(lambda s: any("last good secrets are not kept" in line for line in s["problems"]))
     assert (sidecar.directory / "app.env").read_text() == file_of(CANARY)
     sidecar.stop()
     sidecar.environ["LESSEE_HOST_KEY_FILE"] = str(tmp_path / "key")
     sidecar.start()
-    sidecar.until(lambda s: any("it lies beside the key that opens it" in line for line in s["problems"]))
+    sidecar.until(lambda s: any("the file is in the same directory as its key" in line for line in s["problems"]))
 
 
 # check.
@@ -480,16 +480,16 @@ LEASED = 'A={{ dynamic("database/creds/x").password }}'
     ("fallback", "template", "code", "rule"),
     [
         ({"env": ["DB_PASSWORD"]}, APP, 0, None),
-        ({"env": ["DB_PASSWORT"]}, APP, 65, "fallback-misfit"),
+        ({"env": ["DB_PASSWORT"]}, APP, 65, "fallback-mismatch"),
         ({"env": ["DB_PASSWORD", "TYPO"]}, APP, 78, "fallback-unused"),
         ({"env": {"db": {"password": "DB_PASSWORD"}}}, APP, 0, None),
-        ({"env": {"db": {"user": "DB_PASSWORD"}}}, APP, 78, "fallback-misfit"),
-        ({"env": {"dp": {"password": "DB_PASSWORD"}}}, APP, 78, "fallback-misfit"),
+        ({"env": {"db": {"user": "DB_PASSWORD"}}}, APP, 78, "fallback-mismatch"),
+        ({"env": {"dp": {"password": "DB_PASSWORD"}}}, APP, 78, "fallback-mismatch"),
         (
             {"env": {"db": {"password": "DB_PASSWORD"}}},
             LEASED,
             78,
-            "fallback-misfit",
+            "fallback-mismatch",
         ),
     ],
 )

@@ -17,7 +17,7 @@ from lessee.host.openbao import ROOT_TOKEN
 from lessee.ops.rotate.policy import journal
 from lessee.ops.rotate.policy.journal import Journal, Step
 from support.programs.sidecar import eventually
-from support.servers.fault_proxy import Proxy, Sky
+from support.servers.fault_proxy import Fault, Proxy
 
 CANARY = "canary-7c2d-value"
 POLICY = """
@@ -33,7 +33,7 @@ class Desk:
         self.bao, self.folder = bao, folder
         self.environment = f"env-{os.urandom(4).hex()}"
         self.targets = {
-            "jwt": {"secret": "auth/jwt", "keys": {"secret": {"previous": "old"}}, "rotation_period": "24h"},
+            "jwt": {"secret": "auth/jwt", "keys": {"secret": {"previous_key": "old"}}, "rotation_period": "24h"},
             "session": {"secret": "auth/session", "keys": {"key": {}}, "rotation_period": "24h"},
             "cookie": {"secret": "web/cookie", "keys": {"key": {}}},
         }
@@ -269,7 +269,7 @@ def test_another_environment_is_meant_by_name_and_a_mistyped_one_is_refused(desk
     del desk.config["environment"]
     desk.rotate("session", "--environment", other)
     said = desk.rotate("session", code=78)
-    assert "environment: missing, and secrets.prefix holds {environment}; write `environment: NAME`" in said.stderr
+    assert "environment: missing, but secrets.prefix contains {environment}; write `environment: NAME`" in said.stderr
 
 
 def test_the_configuration_s_own_environment_may_be_named(desk):
@@ -319,7 +319,7 @@ def test_a_token_without_rights_is_77_with_the_path(desk):
 
 
 def test_vault_away_is_69_after_the_time_that_it_may_take(desk, away):
-    away.weather = Sky.DROP
+    away.fault = Fault.DROP
     said = desk.rotate("jwt", "--timeout", "1s", code=69)
     assert "Vault is away, and is asked again" in said.stderr
     assert said.stdout == ""
@@ -327,13 +327,13 @@ def test_vault_away_is_69_after_the_time_that_it_may_take(desk, away):
 
 @pytest.mark.parametrize("logs_in", [False, True], ids=["by token", "by login"])
 def test_when_vault_comes_back_in_time_it_is_rotated_once(desk, away, logs_in):
-    away.weather = Sky.DROP
+    away.fault = Fault.DROP
     if logs_in:
         desk.log_in_by_approle()
     line, where = desk.command("jwt", "--timeout", "50s", token="" if logs_in else ROOT_TOKEN)
     with subprocess.Popen(line, **where, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         eventually(lambda: len(away.requests) > 1, "a second try")
-        away.weather = None
+        away.fault = None
         said = process.communicate(timeout=50)[0]
     assert process.returncode == 0
     assert said.startswith("jwt: rotated; version 2; ")
@@ -352,7 +352,7 @@ class Cutting(list):
         self.proxy.clear()
         if request.method == "POST" and request.path == self.path and not self.cut:
             self.cut += 1
-            self.proxy.over(self.path, Sky.CUT)
+            self.proxy.on_path(self.path, Fault.CUT)
 
 
 def test_an_answer_that_is_lost_after_the_publication_is_no_second_rotation(desk, away):

@@ -12,11 +12,11 @@ from itertools import pairwise
 import pytest
 
 from lessee.ops.rotate.policy.journal import Step
-from lessee.status.server import ask
+from lessee.status.server import request_status
 from support.needs import need
 from support.programs.rotator import POLICY, Service
 from support.programs.sidecar import eventually
-from support.servers.fault_proxy import Sky, Status
+from support.servers.fault_proxy import Fault, Status
 from support.servers.vault_server import Server, ports
 
 FILE = """
@@ -184,7 +184,7 @@ def test_killed_in_the_middle_the_next_start_finishes_what_was_begun(behind, pro
     behind.put(password="the first")
     behind.target("one", rotation_period="1h", jitter="0s", consumers=["simba"], confirmation_timeout="1h")
     # It is published, and that is not yet noted.
-    proxy.over("secret/metadata/testing/app/one", Sky.HANG)
+    proxy.on_path("secret/metadata/testing/app/one", Fault.HANG)
     behind.start()
     eventually(lambda: behind.fields().get("rotation_count") == 1, "the publishing")
     noted = behind.journal()
@@ -204,7 +204,7 @@ def test_a_server_that_takes_no_writes_for_a_while_is_waited_for(behind, proxy):
     behind.target("one", rotation_period="1s", jitter="0s")
     behind.start()
     behind.until(lambda status: count(status) >= 1)
-    proxy.over("secret/data/testing/app/one", Status(503))
+    proxy.on_path("secret/data/testing/app/one", Status(503))
     status = behind.until(lambda status: status["targets"]["one"]["consecutive_failures"] >= 2)
     assert status["problems"] == []
     proxy.clear()
@@ -259,8 +259,8 @@ def test_a_token_that_somebody_revokes_is_replaced(service):
     [mine] = eventually(lambda: (found := accessors(service.server) - before) and len(found) == 1 and found)
     service.server.ask("POST", "auth/token/revoke-accessor", {"accessor": mine})
     looked = service.status()["vault"]["last_checked_at"]
-    assert ask(service.socket, "POST", "/refresh", []) == {"looking": True, "unknown": []}
-    assert ask(service.socket, "POST", "/refresh", ["seven"]) == {"looking": False, "unknown": ["seven"]}
+    assert request_status(service.socket, "POST", "/refresh", []) == {"refreshing": True, "unknown": []}
+    assert request_status(service.socket, "POST", "/refresh", ["seven"]) == {"refreshing": False, "unknown": ["seven"]}
     status = service.until(lambda status: status["vault"]["last_checked_at"] != looked)
     assert status["problems"] == []
     assert mine not in accessors(service.server)
@@ -288,7 +288,7 @@ def test_what_one_leaves_in_the_middle_the_other_finishes_and_not_before(behind,
     try:
         for one in (behind, second):
             one.target("one", rotation_period="1h", jitter="0s")
-        proxy.over("secret/metadata/testing/app/one", Sky.HANG)
+        proxy.on_path("secret/metadata/testing/app/one", Fault.HANG)
         behind.start()
         eventually(lambda: published(behind), "the publishing")
         noted = behind.journal()
@@ -308,7 +308,7 @@ def test_what_one_leaves_in_the_middle_the_other_finishes_and_not_before(behind,
 
 def test_what_hangs_does_not_keep_it_from_ending(behind, proxy):
     behind.target("one", rotation_period="1h", jitter="0s")
-    proxy.over("secret/data/testing/app/one", Sky.HANG)
+    proxy.on_path("secret/data/testing/app/one", Fault.HANG)
     behind.start()
     behind.until(lambda status: status["targets"]["one"]["in_progress"])
     assert behind.stop(signal.SIGINT) == 0

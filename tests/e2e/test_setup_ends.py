@@ -9,7 +9,7 @@ import pytest
 from support.environments.setup_namespace import ENVIRONMENTS, SetupNamespace
 from support.programs.sidecar import eventually
 from support.programs.terminal import Terminal
-from support.servers.fault_proxy import Delay, Proxy, Sky
+from support.servers.fault_proxy import Delay, Fault, Proxy
 
 _NUMBERS = itertools.count()
 
@@ -31,12 +31,12 @@ class KillingProxy(Proxy):
         super().__init__(port)
         self.process, self.writes, self._number = None, 0, number
 
-    def _befalls(self, path):
+    def fault_of(self, path):
         self.writes += self.requests[-1].method != "GET"
         if self.process is None or self.writes != self._number:
-            return super()._befalls(path)
+            return super().fault_of(path)
         self.process.kill()
-        return Sky.DROP
+        return Fault.DROP
 
 
 def start(ground, proxy, *arguments):
@@ -130,7 +130,7 @@ def test_two_concurrent_runs_create_one_secret_id_for_each_role(ground):
     ground.wanted.update(environments=["testing"], components={"ci": ["read"], "app": ["read"]})
     ground.run()
     with Proxy(ground.bao.port) as proxy:
-        proxy.over("/secret-id", Delay(1.5))
+        proxy.on_path("/secret-id", Delay(1.5))
         ground.config["vault"]["address"] = proxy.address
         command = ground.command("setup", "--output", "out")
         begin = partial(subprocess.Popen, command, cwd=ground.disk, env=ground.environ, stderr=subprocess.PIPE)

@@ -16,7 +16,7 @@ import yaml
 
 from support.needs import need
 from support.programs.sidecar import eventually
-from support.servers.fault_proxy import Delay, Proxy, Sky
+from support.servers.fault_proxy import Delay, Fault, Proxy
 from support.servers.vault_server import MEMORY, Server, ports
 
 SEAL = """
@@ -203,7 +203,7 @@ def test_only_the_first_of_several_addresses_is_initialized(server):
 def test_signals_wait_until_the_keys_are_saved(server):
     with Proxy(server.port) as proxy:
         through(server, proxy)
-        proxy.over("sys/init", Delay(0.6))
+        proxy.on_path("sys/init", Delay(0.6))
         program = subprocess.Popen(
             [sys.executable, "-m", "lessee", "setup", "--init", "keys"],
             cwd=server.folder,
@@ -228,7 +228,7 @@ def test_a_lost_answer_is_reported_as_lost_keys(server):
     with Proxy(server.port) as proxy:
         through(server, proxy)
         eventually(lambda: server.setup("--unseal", server.folder).returncode == 77, "the proxy")
-        proxy.over("sys/init", Sky.CUT)
+        proxy.on_path("sys/init", Fault.CUT)
         said = server.setup("--init", server.folder / "keys")
     # The status request before is cut too: it is harmless, and no init request followed.
     assert said.returncode == 69
@@ -245,8 +245,8 @@ def test_a_lost_answer_is_reported_as_lost_keys(server):
 class CuttingProxy(Proxy):
     """Cuts the answer of a PUT."""
 
-    def _befalls(self, _):
-        return Sky.CUT if self.requests and self.requests[-1].method == "PUT" else None
+    def fault_of(self, _):
+        return Fault.CUT if self.requests and self.requests[-1].method == "PUT" else None
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import yaml
 
 from lessee.host.openbao import ROOT_TOKEN
 from support.programs.sidecar import Sidecar, eventually
-from support.servers.fault_proxy import Proxy, Sky, Status
+from support.servers.fault_proxy import Fault, Proxy, Status
 
 NAMES = ["a b", "a%20b", "ü☃", "a#b", "a?b=c", "a+b*", 'a"b', " lead", "deep/er/x", "deep/er", "deep"]
 CANARY = "canary-of-a-migration"
@@ -294,15 +294,15 @@ def test_copies_have_the_deletion_times_of_the_source(mounts):
 class DyingProxy(Proxy):
     """The server gets the first write, or not, and no response returns after it."""
 
-    sky = Sky.CUT
+    fault = Fault.CUT
 
-    def _befalls(self, _):
+    def fault_of(self, _):
         changes = [one for one in self.requests if one.method != "GET"]
-        return None if not changes else self.sky if self.requests[-1] is changes[0] else Sky.DROP
+        return None if not changes else self.fault if self.requests[-1] is changes[0] else Fault.DROP
 
 
-@pytest.mark.parametrize("sky", [Sky.CUT, Sky.DROP], ids=["done", "not done"])
-def test_a_migration_interrupted_at_any_step_continues(mounts, sky):
+@pytest.mark.parametrize("sky", [Fault.CUT, Fault.DROP], ids=["done", "not done"])
+def test_a_migration_interrupted_at_any_step_continues(mounts, fault):
     history(mounts, "one")
     mounts.ask("POST", "metadata", "two", {"delete_version_after": "2h"})
     mounts.write("two", "first", "second")
@@ -310,13 +310,13 @@ def test_a_migration_interrupted_at_any_step_continues(mounts, sky):
     source = mounts.all()
     broken = 0
     with DyingProxy(mounts.server.port) as proxy:
-        proxy.sky = sky
-        if sky is Sky.DROP:
+        proxy.fault = fault
+        if fault is Fault.DROP:
             said = mounts.run(address=proxy.address)
             assert said.returncode == 69, said.stdout
             assert mounts.all() == source
             proxy.requests.clear()
-            proxy.sky = Sky.CUT
+            proxy.fault = Fault.CUT
         while (said := mounts.run(address=proxy.address)).returncode == 69:
             broken += 1
             proxy.requests.clear()
@@ -337,7 +337,7 @@ def test_a_copy_that_differs_when_read_back_is_reported(mounts):
     mounts.write("x", "one")
     mounts.write("y", "one")
     with Proxy(mounts.server.port) as proxy:
-        proxy.over("/data/development/x", Status(200, body=b'{"data": {"version": 1}}'))
+        proxy.on_path("/data/development/x", Status(200, body=b'{"data": {"version": 1}}'))
         said = mounts.run(address=proxy.address)
     assert said.returncode == 73
     assert f"! {mounts.mount}/development/x: the copy differs when read back: another client" in said.stdout
@@ -349,7 +349,7 @@ def test_a_concurrent_write_is_not_overwritten(mounts):
     mounts.write("x", "one", "two")
 
     class Busy(Proxy):
-        def _befalls(self, _):
+        def fault_of(self, _):
             if [one.method for one in self.requests].count("POST") == 2 and self.requests[-1].method == "POST":
                 mounts.write("development/x", "another's")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from support.programs.sidecar import Sidecar, eventually
-from support.servers.fault_proxy import Proxy, Sky
+from support.servers.fault_proxy import Fault, Proxy
 
 POLICY = """
 path "database/creds/*" { capabilities = ["read"] }
@@ -142,7 +142,7 @@ def test_a_restart_while_vault_is_away_knows_that_a_renewed_token_and_its_lease_
         give_life("1h")
         sidecar.until(lambda s: s["leases"] and s["leases"][0]["expires_in"] > 60)
         sidecar.stop()
-        proxy.weather = Sky.REFUSE
+        proxy.fault = Fault.REFUSE
         sidecar.start(wait=False)
         sidecar.until(lambda s: s["problems"])
         (lease,) = sidecar.status()["leases"]

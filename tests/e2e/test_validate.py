@@ -21,7 +21,7 @@ from support.environments.sound_environment import Environment, postgres_with_tl
 from support.paths import TESTS
 from support.servers.cluster import Cluster
 from support.servers.detours import Detour
-from support.servers.fault_proxy import Proxy, Sky
+from support.servers.fault_proxy import Fault, Proxy
 
 ROWS = (*breakages.ROWS, *system_breakages.ROWS, *storage_breakages.ROWS)
 MINE = ("vault", "database", "storage", "mcp_cache")
@@ -110,7 +110,7 @@ def test_what_leaves_this_machine_with_tls_that_is_verified_passes(environment):
 
 def test_an_answer_that_is_no_refusal_is_not_taken_for_one(environment):
     with Proxy(environment.store.port) as proxy:
-        proxy.over("-anonymous", Sky.DROP)
+        proxy.on_path("-anonymous", Fault.DROP)
         with environment.with_secret("storage/minio", endpoint=f"127.0.0.1:{proxy.port}"):
             results = environment.results("--component", "storage")
     assert failed(results) == set()

@@ -14,7 +14,7 @@ import pytest
 from lessee.host.openbao import free_port
 from support.needs import need
 from support.programs.sidecar import Sidecar, eventually
-from support.servers.fault_proxy import Proxy, Sky, Status
+from support.servers.fault_proxy import Fault, Proxy, Status
 
 APP = 'PASSWORD={{ secret("db").password }}\n'
 READ = 'path "secret/*" { capabilities = ["read", "list"] }\n'
@@ -51,12 +51,12 @@ def is_back(sidecar, since, value="second"):
 
 @pytest.mark.parametrize(
     "weather",
-    [Sky.REFUSE, Sky.DROP, Sky.CUT, Sky.RUBBISH, Status(429), Status(500), Status(502), Status(503)],
+    [Fault.REFUSE, Fault.DROP, Fault.CUT, Fault.RUBBISH, Status(429), Status(500), Status(502), Status(503)],
     ids=lambda weather: str(weather.code) if isinstance(weather, Status) else weather.name,
 )
 def test_in_bad_weather_the_files_stay_the_trouble_is_told_and_its_end_is_found(server, proxy, proxied, weather):
     proxied.start()
-    proxy.weather = weather
+    proxy.fault = weather
     server.put("testing/db", password="second")
     status = proxied.until(lambda s: not s["vault"]["reachable"] and not s["fresh"])
     assert status["ready"]
@@ -71,7 +71,7 @@ def test_in_bad_weather_the_files_stay_the_trouble_is_told_and_its_end_is_found(
 
 def test_a_server_that_hangs_is_not_fresh_at_once_told_after_ten_seconds_and_found_again(server, proxy, proxied):
     proxied.start()
-    proxy.weather = Sky.HANG
+    proxy.fault = Fault.HANG
     server.put("testing/db", password="second")
     assert proxied.until(lambda s: not s["fresh"])["ready"]
     status = proxied.until(lambda s: not s["vault"]["reachable"])
@@ -138,13 +138,13 @@ def put(server, **fields):
 
 @pytest.mark.parametrize(
     "weather",
-    [Status(429), Status(500), Status(503), Sky.DROP, Sky.CUT],
+    [Status(429), Status(500), Status(503), Fault.DROP, Fault.CUT],
     ids=["429", "500", "503", "dropped", "cut"],
 )
 def test_one_path_in_trouble_leaves_the_others_as_fresh_as_before(server, proxy, proxied, weather):
     add_other_app(server, proxied)
     proxied.start()
-    proxy.over("testing/far/", weather)
+    proxy.on_path("testing/far/", weather)
     server.put("testing/far/db", password="second")
     since, took = time.monotonic(), []
     for number in range(12):
@@ -188,7 +188,7 @@ def add_other_app(server, sidecar):
     directory = str(sidecar.memory / "other")
     sidecar.config["apps"]["other"] = {
         "directory": directory,
-        "refresh": "200ms",
+        "refresh_interval": "200ms",
         "files": [{"template": "far.env.j2"}],
     }
 
@@ -200,7 +200,7 @@ def test_reads_that_hang_delay_no_renewal_of_a_lease(server, proxy, proxied, pos
         server.put(f"testing/{name}/x", y="1")
         proxied.template(f"{name}.txt.j2", f'{{{{ secret("{name}/x").y }}}}\n')
     proxied.start()
-    proxy.over("/secret/", Sky.HANG)
+    proxy.on_path("/secret/", Fault.HANG)
     hung = time.monotonic()
     proxied.until(lambda s: not s["fresh"])
     for number in (1, 2):
@@ -211,7 +211,7 @@ def test_reads_that_hang_delay_no_renewal_of_a_lease(server, proxy, proxied, pos
 
 
 def test_an_agent_that_starts_before_vault_waits_for_it(proxy, proxied):
-    proxy.weather = Sky.REFUSE
+    proxy.fault = Fault.REFUSE
     proxied.start(wait=False)
     status = proxied.until(lambda s: s["problems"] and s["vault"]["next_try"])
     assert not status["ready"]
@@ -230,7 +230,7 @@ def test_a_name_that_cannot_be_resolved_is_told_and_mended_by_an_edit(proxy, pro
 
 
 def test_render_ends_with_69_when_its_time_is_over_though_vault_hangs(proxy, proxied):
-    proxy.weather = Sky.HANG
+    proxy.fault = Fault.HANG
     proxied.write_config()
     begun = time.monotonic()
     done = proxied.command("render", "--timeout", "1s")
@@ -243,7 +243,7 @@ def test_a_redirect_to_another_host_is_told_and_carries_nothing_there(server, pr
     proxied.log_in_by_approle(server, READ)
     proxied.start()
     with Proxy(server.port) as other:
-        proxy.weather = Status(307, {"Location": f"{other.address}/v1/secret/data/testing/db"})
+        proxy.fault = Status(307, {"Location": f"{other.address}/v1/secret/data/testing/db"})
         status = proxied.until(lambda s: not s["vault"]["reachable"])
         assert "redirects elsewhere" in status["problems"][0]
         seen = proxy.count()
@@ -253,7 +253,7 @@ def test_a_redirect_to_another_host_is_told_and_carries_nothing_there(server, pr
 
 def test_retry_after_is_waited_for_and_no_longer_than_its_jitter(proxy, proxied):
     proxied.start()
-    proxy.over("testing/db", Status(429, {"Retry-After": "2"}))
+    proxy.on_path("testing/db", Status(429, {"Retry-After": "2"}))
     begun = time.monotonic()
     secret = proxied.until(lambda s: s["apps"]["web"]["secrets"][0]["error"])["apps"]["web"]["secrets"][0]
     wait = datetime.fromisoformat(secret["next_try"]) - datetime.fromisoformat(secret["since"])

@@ -1,4 +1,4 @@
-"""Identities: `vault:` blocks at work."""
+"""Identities: logins with a `vault:` block."""
 
 import json
 
@@ -11,7 +11,7 @@ from lessee.vault.transport import RequestFailedError, Transport
 
 
 class Identity:
-    """A door and a way to log in, as a `vault:` block of lessee.yaml has them."""
+    """The transport and the auth method of a `vault:` block in lessee.yaml."""
 
     def __init__(self, auth, **block):
         vault = parse(json.dumps({"vault": {"auth": auth, **block}}), source="lessee.yaml", environ={}).vault

@@ -45,7 +45,7 @@ def test_an_error_has_a_kind_and_the_path_and_no_text_of_the_servers(client):
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_an_error_that_may_pass_is_another_than_one_that_stays(kind):
+def test_a_temporary_failure_has_another_type_than_a_lasting_one(kind):
     error = request_error(Failure(kind, "text"), "where")
     passes = kind in {Kind.UNAVAILABLE, Kind.RATE_LIMITED, Kind.PATH_ERROR}
     assert (type(error), error.kind) == (VaultUnreachableError if passes else DeniedError, kind)

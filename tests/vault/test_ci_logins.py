@@ -1,4 +1,4 @@
-"""Logging in as a job of CI does, with a JWT in a variable or one that GitHub issues, against a real OpenBao."""
+"""Logins of CI jobs, with a JWT in a variable or one that GitHub issues, against a real OpenBao."""
 
 from contextlib import closing
 
@@ -58,7 +58,7 @@ def refusal(login, *arguments, **settings):
     return caught.value.failure
 
 
-def test_github_makes_a_jwt_for_each_login_with_the_audience_that_is_asked_for(job, issuer):
+def test_github_issues_a_jwt_for_each_login_with_the_configured_audience(job, issuer):
     issuer.asked.clear()
     for _ in range(2):
         assert job(issuer.variables, jwt_from="github", audience=AUDIENCE).token.ttl == 3600
@@ -69,7 +69,7 @@ def test_github_makes_a_jwt_for_each_login_with_the_audience_that_is_asked_for(j
     assert failure.text.endswith("its claims: sub 'repo:octo/app:ref:refs/heads/main', aud 'https://github.com/octo'")
 
 
-def test_a_jwt_in_a_variable_is_taken_from_there_and_one_that_is_none_is_told(job, issuer):
+def test_a_jwt_is_read_from_a_variable_and_an_invalid_one_is_reported(job, issuer):
     jwt = issuer.sign(aud=AUDIENCE)
     assert job({"ID": f"{jwt}\n"}, jwt_variable="ID").token.ours
     foreign = refusal(job, {"ID": issuer.sign(aud=AUDIENCE, repository="evil/app")}, jwt_variable="ID")
@@ -80,7 +80,7 @@ def test_a_jwt_in_a_variable_is_taken_from_there_and_one_that_is_none_is_told(jo
 
 
 @pytest.mark.parametrize(
-    ("change", "kind", "told"),
+    ("change", "kind", "text"),
     [
         ({"ACTIONS_ID_TOKEN_REQUEST_URL": ""}, Kind.DENIED, "$ACTIONS_ID_TOKEN_REQUEST_URL is not set; add `permis"),
         ({"ACTIONS_ID_TOKEN_REQUEST_TOKEN": ""}, Kind.DENIED, "pull requests from forks get no JWT"),
@@ -93,20 +93,20 @@ def test_a_jwt_in_a_variable_is_taken_from_there_and_one_that_is_none_is_told(jo
         ),
     ],
 )
-def test_a_job_for_which_github_makes_no_jwt_is_told_why(job, issuer, change, kind, told):
+def test_a_job_for_which_github_issues_no_jwt_reports_the_reason(job, issuer, change, kind, text):
     failure = refusal(job, issuer.variables | change, jwt_from="github")
-    assert (failure.kind, told in failure.text) == (kind, True), failure.text
+    assert (failure.kind, text in failure.text) == (kind, True), failure.text
     assert REQUEST_TOKEN not in failure.text
 
 
 @pytest.mark.parametrize(("status", "kind"), [(403, Kind.DENIED), (429, Kind.UNAVAILABLE), (503, Kind.UNAVAILABLE)])
-def test_what_github_refuses_is_final_and_what_it_cannot_do_now_is_not(job, issuer, status, kind):
+def test_a_denial_from_github_is_final_and_an_outage_is_not(job, issuer, status, kind):
     issuer.answer = status
     failure = refusal(job, issuer.variables, jwt_from="github")
     assert (failure.kind, failure.text) == (kind, f"GitHub issued no JWT for this job: it answered {status}")
 
 
-def test_a_githubs_certificate_that_is_not_accepted_is_told(job, issuer, monkeypatch):
+def test_an_untrusted_certificate_of_github_is_reported(job, issuer, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
     failure = refusal(job, issuer.variables, jwt_from="github")
     assert (failure.kind, "$SSL_CERT_FILE" in failure.text) == (Kind.UNAVAILABLE, True)

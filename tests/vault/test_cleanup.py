@@ -1,4 +1,4 @@
-"""Ending what an agent has left in a real OpenBao, in fair weather and in other."""
+"""Revoking the tokens that an agent has left in a real OpenBao, with and without an outage."""
 
 import json
 import time
@@ -7,7 +7,7 @@ import pytest
 
 from lessee.config.parsing import parse
 from lessee.vault.cleanup import revoke_all
-from support.servers.fault_proxy import Proxy, Sky
+from support.servers.fault_proxy import Fault, Proxy
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def end(proxy, tokens, patience):
     return revoke_all(vault, {}, tokens, [], deadline=time.monotonic() + patience)
 
 
-def test_all_are_ended_and_one_that_is_no_more_is_no_trouble(bao, proxy, tokens):
+def test_all_tokens_are_revoked_and_one_that_has_ended_already_is_no_error(bao, proxy, tokens):
     assert end(proxy, [tokens[0]], 10) == []
     assert end(proxy, tokens, 10) == []
     for token in tokens:
@@ -36,8 +36,8 @@ def test_all_are_ended_and_one_that_is_no_more_is_no_trouble(bao, proxy, tokens)
             bao.ask("GET", "auth/token/lookup-self", token=token)
 
 
-def test_when_the_time_is_up_no_more_are_tried_and_one_at_least_is(proxy, tokens):
-    proxy.weather = Sky.DROP
+def test_at_the_deadline_no_further_token_is_tried_but_one_always_is(proxy, tokens):
+    proxy.fault = Fault.DROP
     [why] = end(proxy, tokens, 0)
     assert proxy.count("revoke-self") == 1
     assert why

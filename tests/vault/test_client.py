@@ -1,4 +1,4 @@
-"""What a client makes of a token that an earlier agent has left, against a real OpenBao."""
+"""Reuse of the token of an earlier agent, against a real OpenBao."""
 
 import queue
 
@@ -27,8 +27,8 @@ def client(bao, mail):
     one.close()
 
 
-def test_a_token_that_is_adopted_is_as_old_as_it_is(bao, client, mail):
-    # Were its life counted from each start, the renewal would be put off by each, until there is none.
+def test_a_reused_token_counts_from_its_first_issue(bao, client, mail):
+    # If it counted from each start, each start would postpone the renewal.
     made = bao.ask("POST", "auth/token/create", {"ttl": f"{TTL}s"})["auth"]
     of_before = Token(made["accessor"], boot_time(), TTL, renewable=True, id="t")
     accessor = {"accessor": made["accessor"]}

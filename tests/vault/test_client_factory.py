@@ -1,4 +1,4 @@
-"""What the `vault:` block comes to at the door."""
+"""From the `vault:` block to the address of the transport."""
 
 import pytest
 
@@ -13,10 +13,10 @@ def address(block, **environ):
     return address_of(parse(f"vault: {{{block}}}", source="lessee.yaml", environ={}).vault, environ)
 
 
-def test_all_that_says_where_vault_is_reaches_the_door():
+def test_every_address_and_tls_setting_reaches_the_transport():
     block = "address: https://v, namespace: team, ca_file: ca.pem, tls_server_name: vault, tls_skip_verify: true"
-    shown = "client_cert_file: c.pem, client_key_file: c.key"
-    assert address(f"{block}, {shown}") == Address(
+    files = "client_cert_file: c.pem, client_key_file: c.key"
+    assert address(f"{block}, {files}") == Address(
         url="https://v",
         namespace="team",
         ca_file="ca.pem",
@@ -28,12 +28,12 @@ def test_all_that_says_where_vault_is_reaches_the_door():
 
 
 @pytest.mark.parametrize("more", ["", ", client_cert_file: web.pem, client_key_file: web.key"])
-def test_the_certificate_to_log_in_with_is_shown_by_the_connection(more):
+def test_the_connection_presents_the_certificate_of_the_login(more):
     found = address(CERT + more)
     assert (found.client_cert_file, found.client_key_file) == ("web.pem", "web.key")
 
 
-def test_each_of_several_addresses_has_the_proxy_that_the_environment_names_for_it():
+def test_each_address_has_its_own_proxy_from_the_environment():
     environ = {"https_proxy": "http://p:1", "HTTP_PROXY": "q:2", "no_proxy": "here,.local"}
     found = address("addresses: [https://a, http://b, https://here, https://v.local]", **environ)
     assert (found.url, found.proxy) == ("https://a", "http://p:1")

@@ -1,4 +1,4 @@
-"""Several addresses: the choice between the nodes of a real cluster, and what each node knows of our own changes."""
+"""Several addresses: the selection of a node of a real cluster, and consistency after our own changes."""
 
 import threading
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ from lessee.core.failures import Kind
 from lessee.host.openbao import free_port
 from lessee.vault.transport import Address, RequestFailedError, Transport
 from support.servers.cluster import Cluster
-from support.servers.fault_proxy import Proxy, Sky, Status
+from support.servers.fault_proxy import Fault, Proxy, Status
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def nodes(tmp_path_factory):
 
 @pytest.fixture
 def cluster(nodes):
-    """With all nodes unsealed, and one value at kv/value that all of them know."""
+    """With all nodes unsealed, and one value at kv/value that all of them have."""
     for i, node in enumerate(nodes.nodes):
         if node.process is None:
             nodes.start(i)
@@ -33,16 +33,16 @@ def cluster(nodes):
 
 
 @pytest.fixture
-def door_to(cluster):
-    """A door to these addresses, with the root token."""
-    doors = []
+def connect_to(cluster):
+    """A transport to these addresses, with the root token."""
+    transports = []
 
-    def open_door(*urls, retry_delays=(0.1, 0.3, 0.6)):
-        doors.append(Rooted(Transport(Address(urls[0], urls=urls), retry_delays=retry_delays), cluster.root_token))
-        return doors[-1]
+    def connect(*urls, retry_delays=(0.1, 0.3, 0.6)):
+        transports.append(Rooted(Transport(Address(urls[0], urls=urls), retry_delays=retry_delays), cluster.root_token))
+        return transports[-1]
 
-    yield open_door
-    for rooted in doors:
+    yield connect
+    for rooted in transports:
         rooted.transport.close()
 
 
@@ -75,22 +75,22 @@ def proxy_to(address):
     return Proxy(urlsplit(address).port)
 
 
-def test_the_active_node_is_used_wherever_it_stands_in_the_list(cluster, door_to):
+def test_the_active_node_is_used_whatever_its_place_in_the_list(cluster, connect_to):
     active = cluster.nodes[cluster.active()].address
     for first in range(3):
-        rooted = door_to(*urls(cluster, first=first))
+        rooted = connect_to(*urls(cluster, first=first))
         assert rooted.get() == 0
         assert rooted.transport.address == active
 
 
-def test_reads_go_on_at_once_when_the_active_node_dies_and_writes_after_the_election(cluster, door_to):
+def test_after_the_active_node_dies_reads_continue_immediately_and_writes_after_the_election(cluster, connect_to):
     active = cluster.active()
-    rooted = door_to(*urls(cluster, first=active))
+    rooted = connect_to(*urls(cluster, first=active))
     rooted.put(1)
     cluster.agree("kv/value", {"n": 2})
     assert rooted.get() == 2
     cluster.stop(active)
-    assert rooted.get() == 2  # of a standby, in the same request
+    assert rooted.get() == 2  # From a standby, in the same request.
     failed = failure(rooted.put, 3)
     assert failed.kind is Kind.UNAVAILABLE
     assert "redirects" in failed.text
@@ -100,26 +100,26 @@ def test_reads_go_on_at_once_when_the_active_node_dies_and_writes_after_the_elec
     assert rooted.transport.address == cluster.nodes[elected].address
 
 
-def test_a_sealed_node_is_passed_over(cluster, door_to):
+def test_a_sealed_node_is_skipped(cluster, connect_to):
     active = cluster.active()
     sealed = (active + 1) % 3
     cluster.seal(sealed)
-    rooted = door_to(*urls(cluster, first=sealed))
+    rooted = connect_to(*urls(cluster, first=sealed))
     assert rooted.get() == 0
     assert rooted.transport.address == cluster.nodes[active].address
 
 
-def test_a_read_goes_on_in_the_same_request_when_its_node_is_sealed(cluster, door_to):
+def test_a_read_is_repeated_at_another_node_when_its_node_is_sealed(cluster, connect_to):
     active = cluster.active()
-    rooted = door_to(*urls(cluster, first=active))
+    rooted = connect_to(*urls(cluster, first=active))
     assert rooted.get() == 0
     cluster.seal(active)
     assert rooted.get() == 0
     assert rooted.transport.address != cluster.nodes[active].address
 
 
-def test_where_no_node_serves_the_reasons_are_counted_until_one_does(cluster, door_to):
-    rooted = door_to(*urls(cluster, first=0))
+def test_if_no_node_serves_the_error_counts_the_reasons(cluster, connect_to):
+    rooted = connect_to(*urls(cluster, first=0))
     assert rooted.get() == 0
     for i in (1, 2):
         cluster.stop(i)
@@ -135,20 +135,20 @@ def test_where_no_node_serves_the_reasons_are_counted_until_one_does(cluster, do
     assert rooted.get() == 0
 
 
-def test_a_read_whose_connection_breaks_is_tried_once_more_and_a_write_is_not(cluster, door_to):
+def test_a_read_whose_connection_breaks_is_tried_once_more_and_a_write_is_not(cluster, connect_to):
     with proxy_to(cluster.nodes[cluster.active()].address) as proxy:
-        proxy.over("kv/value", Sky.DROP)
-        rooted = door_to(proxy.address, f"http://127.0.0.1:{free_port()}")
+        proxy.on_path("kv/value", Fault.DROP)
+        rooted = connect_to(proxy.address, f"http://127.0.0.1:{free_port()}")
         assert failure(rooted.get).kind is Kind.UNAVAILABLE
         assert proxy.count("kv/value") == 2
         assert failure(rooted.put, 1).kind is Kind.UNAVAILABLE
         assert proxy.count("kv/value") == 3
 
 
-def test_threads_that_ask_at_once_look_for_the_active_node_once(cluster, door_to):
+def test_concurrent_threads_search_the_active_node_once(cluster, connect_to):
     together = threading.Barrier(8)
     with proxy_to(cluster.nodes[cluster.active()].address) as proxy:
-        rooted = door_to(proxy.address, f"http://127.0.0.1:{free_port()}")
+        rooted = connect_to(proxy.address, f"http://127.0.0.1:{free_port()}")
 
         def ask():
             together.wait()
@@ -162,18 +162,18 @@ def test_threads_that_ask_at_once_look_for_the_active_node_once(cluster, door_to
         assert (proxy.count("sys/health"), proxy.count("kv/value")) == (1, 8)
 
 
-def test_one_address_alone_is_used_without_a_look_and_no_look_takes_a_token_along(cluster, door_to):
+def test_a_single_address_is_not_checked_and_no_check_sends_a_token(cluster, connect_to):
     with proxy_to(cluster.nodes[0].address) as proxy:
-        assert door_to(proxy.address).get() == 0
+        assert connect_to(proxy.address).get() == 0
         assert proxy.count("sys/health") == 0
-        door_to(proxy.address, f"http://127.0.0.1:{free_port()}").get()
+        connect_to(proxy.address, f"http://127.0.0.1:{free_port()}").get()
         looks = [request for request in proxy.requests if "sys/health" in request.path]
         assert [set(look.headers) & {"X-Vault-Token", "X-Vault-Index"} for look in looks] == [set()]
 
 
-def test_a_standby_is_asked_again_until_it_knows_of_our_own_change(cluster, door_to):
+def test_a_standby_is_retried_until_it_has_our_last_change(cluster, connect_to):
     standby = next(i for i in range(3) if i != cluster.active())
-    rooted = door_to(cluster.nodes[standby].address, retry_delays=(0.1,) * 100)
+    rooted = connect_to(cluster.nodes[standby].address, retry_delays=(0.1,) * 100)
     seen = []
     for n in range(1, 6):
         rooted.put(n)
@@ -182,11 +182,11 @@ def test_a_standby_is_asked_again_until_it_knows_of_our_own_change(cluster, door
 
 
 class Behind(Proxy):
-    """Answers 412, some times, to a request that names a state."""
+    """A server that answers 412 several times to a request that names a state."""
 
     times = 0
 
-    def _befalls(self, _path):
+    def fault_of(self, _path):
         if self.times and "X-Vault-Index" in self.requests[-1].headers:
             self.times -= 1
             return Status(412)
@@ -199,18 +199,18 @@ def behind(cluster):
         yield proxy
 
 
-def test_a_412_is_asked_again_and_nobody_notices(behind, door_to):
-    rooted = door_to(behind.address, retry_delays=(0, 0, 0))
+def test_a_412_is_retried_without_an_error(behind, connect_to):
+    rooted = connect_to(behind.address, retry_delays=(0, 0, 0))
     behind.times = 2
-    assert rooted.get() == 0  # nothing of ours has to be known yet
+    assert rooted.get() == 0  # There is no change of ours yet.
     rooted.put(1)
     assert behind.times == 2
     assert rooted.get() == 1
     assert (behind.times, behind.count("kv/value")) == (0, 5)
 
 
-def test_a_node_that_stays_behind_is_weather_after_three_more_tries(behind, door_to):
-    rooted = door_to(behind.address, retry_delays=(0, 0, 0))
+def test_a_node_that_does_not_catch_up_is_unavailable_after_three_retries(behind, connect_to):
+    rooted = connect_to(behind.address, retry_delays=(0, 0, 0))
     rooted.put(1)
     behind.times = 100
     failed = failure(rooted.get)

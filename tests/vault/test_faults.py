@@ -1,4 +1,4 @@
-"""The weather that other tests make is as they think it is."""
+"""The fault proxy injects the faults that other tests rely on."""
 
 import http.client
 import json
@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from lessee.host.openbao import ROOT_TOKEN, free_port
-from support.servers.fault_proxy import Delay, Proxy, Sky, Status
+from support.servers.fault_proxy import Delay, Fault, Proxy, Status
 
 SECRET = "/v1/secret/data/faults"
 
@@ -22,7 +22,7 @@ def proxy(bao):
 
 
 @pytest.fixture
-def kept(proxy):
+def opened(proxy):
     """A connection over which a request has been served."""
     connection = connect(proxy)
     assert ask(connection)[0] == 200
@@ -40,19 +40,19 @@ def ask(connection, method="GET", path=SECRET, body=None):
     return answer.status, answer.headers, answer.read()
 
 
-def ask_anew(proxy, *arguments, timeout=30):
+def request_again(proxy, *arguments, timeout=30):
     with closing(connect(proxy, timeout)) as connection:
         return ask(connection, *arguments)
 
 
-def test_in_fair_weather_all_of_a_request_and_an_answer_comes_through(bao, proxy, kept):
-    code, headers, body = ask(kept, "POST", body=json.dumps({"data": {"value": "y"}}))
+def test_without_a_fault_the_whole_request_and_answer_pass_through(bao, proxy, opened):
+    code, headers, body = ask(opened, "POST", body=json.dumps({"data": {"value": "y"}}))
     assert (code, headers["Content-Type"], headers["Cache-Control"]) == (200, "application/json", "no-store")
     assert json.loads(body)["data"]["version"] > 1
     assert bao.ask("GET", "secret/data/faults")["data"]["data"] == {"value": "y"}
-    assert ask(kept, "LIST", "/v1/secret/metadata/")[0] == 200
-    assert ask(kept, "DELETE", SECRET)[::2] == (204, b"")
-    assert ask(kept)[0] == 404
+    assert ask(opened, "LIST", "/v1/secret/metadata/")[0] == 200
+    assert ask(opened, "DELETE", SECRET)[::2] == (204, b"")
+    assert ask(opened)[0] == 404
     assert proxy.connections == 1
     asked = [(one.method, one.path.rpartition("/")[2], one.body) for one in proxy.requests]
     assert asked == [
@@ -67,47 +67,47 @@ def test_in_fair_weather_all_of_a_request_and_an_answer_comes_through(bao, proxy
 
 
 @pytest.mark.parametrize(
-    ("weather", "error"),
+    ("fault", "error"),
     [
-        (Sky.REFUSE, (ConnectionRefusedError, http.client.RemoteDisconnected)),
-        (Sky.DROP, http.client.RemoteDisconnected),
-        (Sky.HANG, TimeoutError),
-        (Sky.CUT, http.client.IncompleteRead),
-        (Sky.RUBBISH, (http.client.BadStatusLine, ConnectionResetError)),
+        (Fault.REFUSE, (ConnectionRefusedError, http.client.RemoteDisconnected)),
+        (Fault.DROP, http.client.RemoteDisconnected),
+        (Fault.HANG, TimeoutError),
+        (Fault.CUT, http.client.IncompleteRead),
+        (Fault.RUBBISH, (http.client.BadStatusLine, ConnectionResetError)),
     ],
 )
-def test_foul_weather_is_met_by_a_new_and_by_a_kept_connection_and_passes(proxy, kept, weather, error):
-    proxy.weather = weather
-    timeout = 0.5 if weather is Sky.HANG else 30
-    kept.sock.settimeout(timeout)
+def test_a_fault_affects_new_and_open_connections_until_it_ends(proxy, opened, fault, error):
+    proxy.fault = fault
+    timeout = 0.5 if fault is Fault.HANG else 30
+    opened.sock.settimeout(timeout)
     with pytest.raises(error):
-        ask(kept)
+        ask(opened)
     for _ in range(2):
         with pytest.raises(error):
-            ask_anew(proxy, timeout=timeout)
+            request_again(proxy, timeout=timeout)
     proxy.clear()
-    assert ask_anew(proxy)[0] == 200
+    assert request_again(proxy)[0] == 200
 
 
-def test_a_path_has_its_own_weather(proxy):
-    proxy.over("secret/data", Status(429, {"Retry-After": "7"}))
-    code, headers, body = ask_anew(proxy)
+def test_a_path_has_its_own_fault(proxy):
+    proxy.on_path("secret/data", Status(429, {"Retry-After": "7"}))
+    code, headers, body = request_again(proxy)
     assert (code, headers["Retry-After"], body) == (429, "7", b'{"errors":["by the proxy"]}')
-    assert ask_anew(proxy, "LIST", "/v1/secret/metadata/")[0] == 200
+    assert request_again(proxy, "LIST", "/v1/secret/metadata/")[0] == 200
     proxy.clear()
-    assert ask_anew(proxy)[0] == 200
+    assert request_again(proxy)[0] == 200
 
 
-def test_a_delayed_request_is_served_and_holds_no_other_up(proxy):
-    proxy.over("slow", Delay(3.0))
+def test_a_delayed_request_is_served_and_delays_no_other(proxy):
+    proxy.on_path("slow", Delay(3.0))
     with closing(connect(proxy)) as slow:
         slow.request("GET", f"{SECRET}?slow", headers={"X-Vault-Token": ROOT_TOKEN})
-        assert ask_anew(proxy)[0] == 200
+        assert request_again(proxy)[0] == 200
         assert not select.select([slow.sock], [], [], 0)[0]
         assert slow.getresponse().status == 200
 
 
-def test_a_server_that_is_gone_is_a_dropped_connection(proxy):
+def test_a_stopped_server_is_a_dropped_connection(proxy):
     proxy.target_port = free_port()
     with pytest.raises(http.client.RemoteDisconnected):
-        ask_anew(proxy)
+        request_again(proxy)

@@ -132,6 +132,6 @@ def test_a_post_that_reads_uses_the_open_connection(client, proxy):
 
 
 @pytest.mark.parametrize("call", ["take_raft_snapshot", "read_health_status"])
-def test_what_would_pass_by_the_transport_is_refused(client, call):
+def test_a_request_that_would_bypass_the_transport_is_refused(client, call):
     with pytest.raises(NotImplementedError):
         getattr(client.hvac.sys, call)()

@@ -31,14 +31,14 @@ def failed(call, *args, **kwargs):
     return caught.value
 
 
-def test_the_version_of_a_mount_is_found_out_by_asking(transport, version_one):
+def test_the_version_of_a_mount_is_detected(transport, version_one):
     assert kv.detect_version(transport, ROOT_TOKEN, "secret") == 2
     assert kv.detect_version(transport, ROOT_TOKEN, version_one) == 1
     assert failed(kv.detect_version, transport, ROOT_TOKEN, "nowhere").failure.kind is Kind.DENIED
     assert "not a KV secrets engine" in failed(kv.detect_version, transport, ROOT_TOKEN, "sys").failure.text
 
 
-def test_reading_looking_and_listing_tell_the_same_marker(bao, transport):
+def test_reads_of_data_metadata_and_listings_return_the_same_version(bao, transport):
     for number in (1, 2):
         bao.put("markers/here", password=f"p{number}")
     ref = Ref("secret", "markers/here")
@@ -56,7 +56,7 @@ def test_a_pinned_version_is_read(bao, transport):
     assert kv.read(transport, ROOT_TOKEN, Ref("secret", "pinned/it", 2), 2).data == {"n": 2}
 
 
-def test_a_deleted_version_is_missing_with_its_marker_and_is_seen_by_every_way_of_looking(bao, transport):
+def test_a_deleted_version_is_not_found_and_every_read_returns_its_metadata(bao, transport):
     bao.put("deleted/it", n=1)
     ref = Ref("secret", "deleted/it")
     before = kv.read_metadata(transport, ROOT_TOKEN, ref)
@@ -72,31 +72,31 @@ def test_a_deleted_version_is_missing_with_its_marker_and_is_seen_by_every_way_o
     assert kv.read_metadata(transport, ROOT_TOKEN, ref) == before
 
 
-def test_a_secret_made_anew_after_its_metadata_went_has_another_marker(bao, transport):
-    ref = Ref("secret", "anew/it")
+def test_a_secret_that_is_created_again_has_other_metadata(bao, transport):
+    ref = Ref("secret", "again/it")
     secrets = []
     for _ in range(2):
-        bao.put("anew/it", n=1)
+        bao.put("again/it", n=1)
         secrets.append(kv.read_metadata(transport, ROOT_TOKEN, ref))
-        bao.ask("DELETE", "secret/metadata/anew/it")
+        bao.ask("DELETE", "secret/metadata/again/it")
     assert secrets[0].version == secrets[1].version == 1
     assert secrets[0] != secrets[1]
 
 
-def test_what_never_was_is_missing_without_a_marker(transport):
+def test_a_secret_that_never_existed_has_no_metadata(transport):
     exc = failed(kv.read, transport, ROOT_TOKEN, Ref("secret", "never/was"), 2)
     assert (exc.failure.kind, kv.deleted_version(exc)) == (Kind.NOT_FOUND, None)
     empty = failed(kv.list_folder, transport, ROOT_TOKEN, Folder("secret", "never/"), 2, detailed=True)
     assert empty.failure.kind is Kind.NOT_FOUND
 
 
-def test_sub_folders_are_no_secrets(bao, transport):
+def test_subfolders_are_not_listed_as_secrets(bao, transport):
     bao.put("tree/leaf", a=1)
     bao.put("tree/branch/leaf", a=1)
     assert set(kv.list_folder(transport, ROOT_TOKEN, Folder("secret", "tree/"), 2, detailed=True)) == {"leaf"}
 
 
-def test_version_one_has_values_and_names_alone(transport, version_one):
+def test_kv_version_1_has_only_values_and_names(transport, version_one):
     secret = kv.read(transport, ROOT_TOKEN, Ref(version_one, "app/one"), 1)
     assert (secret.data, secret.metadata) == ({"password": "first"}, None)
     assert kv.list_folder(transport, ROOT_TOKEN, Folder(version_one, "app/"), 1, detailed=False) == {"one": None}
@@ -117,7 +117,7 @@ def test_odd_names_reach_the_secret_that_they_name(bao, transport, path):
     assert kv.read(transport, ROOT_TOKEN, Ref("secret", path), 2).data == {"name": path}
 
 
-def test_numbers_come_through_exactly(bao, transport):
+def test_numbers_are_exact(bao, transport):
     bao.put("numbers/it", port=5432, big=2**53, ratio=1.5, yes=True, none=None)
     data = kv.read(transport, ROOT_TOKEN, Ref("secret", "numbers/it"), 2).data
     assert data == {"port": 5432, "big": 2**53, "ratio": 1.5, "yes": True, "none": None}

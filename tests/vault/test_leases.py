@@ -14,7 +14,7 @@ from lessee.host.clock import boot_time
 from lessee.host.openbao import ROOT_TOKEN
 from lessee.vault.engines import leases
 from lessee.vault.transport import Address, RequestFailedError, Transport
-from support.servers.fault_proxy import Proxy, Sky
+from support.servers.fault_proxy import Fault, Proxy
 
 PATIENCE = 20.0
 
@@ -28,14 +28,14 @@ def transport(bao):
 
 @pytest.fixture(scope="module")
 def pki(bao):
-    """Roles that make leases (leased) or none (bare), or take any key that was made elsewhere (any)."""
+    """Roles with leases (leased) or without (bare), and one that signs any key (any)."""
     bao.ask("POST", "sys/mounts/pki", {"type": "pki", "config": {"max_lease_ttl": "48h"}})
     bao.ask("POST", "pki/root/generate/internal", {"common_name": "root", "ttl": "48h"})
     names = {"allow_any_name": True, "allowed_uri_sans": "*", "max_ttl": "1h"}
     for role, settings in {"leased": {"generate_lease": True}, "bare": {}, "any": {"key_type": "any"}}.items():
         bao.ask("POST", f"pki/roles/{role}", names | settings)
     yield bao
-    bao.ask("DELETE", "sys/mounts/pki")  # Others mount their own there.
+    bao.ask("DELETE", "sys/mounts/pki")  # Other tests mount their own there.
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def is_gone(transport, lease_id):
     return False
 
 
-def test_an_issued_lease_says_what_it_is_and_shows_no_value(transport, database):
+def test_an_issued_lease_describes_itself_without_a_value(transport, database):
     need = DynamicSecret("database/creds/simba")
     before = boot_time()
     lease = issue(transport, need)
@@ -87,7 +87,7 @@ def test_an_issued_lease_says_what_it_is_and_shows_no_value(transport, database)
 
 
 @pytest.mark.usefixtures("database", "pki")
-def test_the_id_of_each_issue_is_another_and_safe_as_a_files_name(transport):
+def test_each_issue_has_its_own_id_which_is_a_safe_file_name(transport):
     needs = [DynamicSecret("database/creds/simba"), certificate("pki/issue/bare", common_name="a.b")] * 2
     ids = [issue(transport, need).id for need in needs]
     assert len(set(ids)) == 4
@@ -104,7 +104,7 @@ def test_a_lease_is_renewed_and_looked_up(transport):
 
 
 @pytest.mark.usefixtures("database")
-def test_a_lease_whose_renewal_is_capped_is_not_to_be_renewed_again(transport):
+def test_a_lease_with_a_capped_renewal_is_not_renewable_again(transport):
     lease = issue(transport, DynamicSecret("database/creds/brief"))
     assert lease.renewable
     # The server warns once a whole second of the max_ttl has gone.
@@ -112,7 +112,7 @@ def test_a_lease_whose_renewal_is_capped_is_not_to_be_renewed_again(transport):
 
 
 @pytest.mark.usefixtures("database")
-def test_a_lease_that_is_capped_when_it_is_issued_is_not_to_be_renewed(bao, transport):
+def test_a_lease_that_is_capped_at_its_issue_is_not_renewable(bao, transport):
     bao.ask("POST", "sys/mounts/database/tune", {"max_lease_ttl": "30m"})
     try:
         lease = issue(transport, DynamicSecret("database/creds/simba"))
@@ -121,13 +121,13 @@ def test_a_lease_that_is_capped_when_it_is_issued_is_not_to_be_renewed(bao, tran
     assert (lease.renewable, 1790 <= lease.ttl <= 1800) == (False, True)
 
 
-def test_a_revoked_lease_is_gone_and_so_is_its_user(transport, database):
+def test_a_revocation_ends_the_lease_and_its_database_user(transport, database):
     lease = issue(transport, DynamicSecret("database/creds/simba"))
     leases.revoke(transport, ROOT_TOKEN, lease.lease_id)
     until(lambda: is_gone(transport, lease.lease_id))
     assert database.roles(lease.secret.data["username"]) == []
     assert failure(leases.renew, transport, ROOT_TOKEN, lease.lease_id, boot_time).text == "the lease has ended"
-    leases.revoke(transport, ROOT_TOKEN, lease.lease_id)  # once more is no error
+    leases.revoke(transport, ROOT_TOKEN, lease.lease_id)  # A second revocation is no error.
 
 
 def test_a_database_that_is_down_breaks_its_own_path_alone(transport, database):
@@ -147,12 +147,12 @@ def _issues(transport):
         return False
 
 
-def test_an_issue_whose_answer_is_lost_is_not_asked_for_again(bao, database):
+def test_an_issue_with_a_lost_answer_is_not_repeated(bao, database):
     with Proxy(bao.port) as proxy:
         transport = Transport(Address(proxy.address))
         known = issue(transport, DynamicSecret("database/creds/simba"))
-        transport.request("GET", "sys/mounts", token=ROOT_TOKEN)  # a connection that is kept
-        proxy.over("database/creds", Sky.CUT)
+        transport.request("GET", "sys/mounts", token=ROOT_TOKEN)  # This opens a connection.
+        proxy.on_path("database/creds", Fault.CUT)
         before = set(database.roles("v-%"))
         assert failure(issue, transport, DynamicSecret("database/creds/simba")).kind is Kind.UNAVAILABLE
         transport.close()
@@ -160,7 +160,7 @@ def test_an_issue_whose_answer_is_lost_is_not_asked_for_again(bao, database):
     assert len(set(database.roles("v-%")) - before) == 1
 
 
-def test_a_static_role_keeps_its_id_and_lasts_until_its_next_rotation(transport, database):
+def test_a_static_role_keeps_its_id_and_is_valid_until_its_next_rotation(transport, database):
     first, second = (issue(transport, DynamicSecret("database/static-creds/stays")) for _ in range(2))
     assert (first.static, first.lease_id, first.renewable) == (True, "", False)
     assert first.id == second.id
@@ -170,7 +170,7 @@ def test_a_static_role_keeps_its_id_and_lasts_until_its_next_rotation(transport,
 
 
 @pytest.mark.usefixtures("database")
-def test_the_token_ends_and_takes_its_leases_along(bao, transport):
+def test_a_revoked_token_ends_its_leases_too(bao, transport):
     bao.ask("PUT", "sys/policies/acl/simba", {"policy": 'path "database/creds/simba" { capabilities = ["read"] }'})
     value = bao.ask("POST", "auth/token/create", {"policies": ["simba"]})["auth"]["client_token"]
     lease = issue(transport, DynamicSecret("database/creds/simba"), value)
@@ -190,7 +190,7 @@ def test_a_certificate_with_a_lease_cannot_be_renewed_but_revoked(transport):
 
 
 @pytest.mark.usefixtures("pki")
-def test_a_certificate_without_a_lease_ends_by_the_servers_clock_whatever_ours_says(transport):
+def test_a_certificate_without_a_lease_ends_by_the_servers_clock(transport):
     need = certificate("pki/issue/bare", common_name="simba.local", ttl="10m")
     lease = leases.issue(transport, ROOT_TOKEN, "token-1", need, boot_time, wall=lambda: 0.0)
     took = boot_time() - lease.sent_at
@@ -208,7 +208,7 @@ def test_a_certificate_without_a_lease_ends_by_the_servers_clock_whatever_ours_s
         ({"key_type": "ed25519"}, "ed25519"),
     ],
 )
-def test_a_key_made_here_fits_its_certificate_and_never_leaves_this_machine(pki, key, kind):
+def test_a_local_key_matches_its_certificate_and_is_never_sent(pki, key, kind):
     names = {"common_name": "simba.local", "alt_names": "www.simba.local, a@simba.local"}
     others = {"ip_sans": "127.0.0.1,::1", "uri_sans": "spiffe://simba/app"}
     with Proxy(pki.port) as proxy:
@@ -230,14 +230,14 @@ def test_a_key_made_here_fits_its_certificate_and_never_leaves_this_machine(pki,
     assert alternatives.get_values_for_type(x509.RFC822Name) == ["a@simba.local"]
     assert {str(one) for one in alternatives.get_values_for_type(x509.IPAddress)} == {"127.0.0.1", "::1"}
     assert alternatives.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://simba/app"]
-    if kind != "ed25519":  # which the verifier of web certificates does not take
+    if kind != "ed25519":  # The verifier of web certificates does not support it.
         root = x509.load_pem_x509_certificate(data["issuing_ca"].encode())
         verifier = PolicyBuilder().store(Store([root])).build_server_verifier(x509.DNSName("simba.local"))
         assert verifier.verify(issued, [])[0] == issued
 
 
 @pytest.mark.usefixtures("pki")
-def test_a_role_that_takes_no_such_key_is_told_with_the_parameter_that_says_which(transport):
+def test_a_role_that_forbids_the_key_type_is_reported_with_the_parameter(transport):
     failed = failure(issue, transport, certificate("pki/issue/bare", local_key=True, common_name="a.b"))
     assert failed.kind is Kind.INVALID
     assert "key_type" in failed.text
@@ -257,7 +257,7 @@ def test_a_role_that_takes_no_such_key_is_told_with_the_parameter_that_says_whic
         ({"key_bits": 2048}, "key_bits=2048"),
     ],
 )
-def test_names_and_keys_that_no_request_can_hold_are_refused_before_vault_is_asked(pki, params, words):
+def test_invalid_names_and_keys_are_rejected_without_a_request(pki, params, words):
     with Proxy(pki.port) as proxy:
         transport = Transport(Address(proxy.address))
         failed = failure(
@@ -269,13 +269,13 @@ def test_names_and_keys_that_no_request_can_hold_are_refused_before_vault_is_ask
     assert proxy.requests == []
 
 
-def test_what_gives_neither_a_lease_nor_a_ttl_is_refused_with_the_way_to_read_it(bao, transport):
+def test_an_answer_without_a_lease_and_a_ttl_is_rejected_with_advice(bao, transport):
     bao.put("plain", password="p")
     failed = failure(issue, transport, DynamicSecret("secret/data/plain"))
     assert (failed.kind, "secret()" in failed.text) == (Kind.INVALID, True)
 
 
-def test_a_ttl_in_the_answer_serves_where_there_is_no_lease(bao, transport):
+def test_a_ttl_in_the_answer_replaces_a_missing_lease(bao, transport):
     bao.ask("POST", "identity/oidc/key/short", {"allowed_client_ids": "*"})
     bao.ask("POST", "identity/oidc/role/app", {"key": "short", "ttl": "20m"})
     entity = bao.ask("POST", "identity/entity", {"name": "simba"})["data"]["id"]
@@ -291,7 +291,7 @@ def test_a_ttl_in_the_answer_serves_where_there_is_no_lease(bao, transport):
 
 
 @pytest.mark.usefixtures("pki")
-def test_an_endpoint_that_wants_a_post_is_told_with_the_way_to_say_so(transport):
+def test_an_endpoint_that_needs_a_post_is_reported_with_the_parameter(transport):
     failed = failure(issue, transport, DynamicSecret("pki/issue/any"))
     assert (failed.kind, 'method="POST"' in failed.text) == (Kind.UNSUPPORTED, True)
     assert issue(transport, DynamicSecret("pki/issue/bare", (("common_name", "a.b"),), "POST")).ttl > 3500

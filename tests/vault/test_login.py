@@ -31,13 +31,13 @@ def files(bao, tmp_path):
     return tmp_path
 
 
-def approle(folder, *, wrapped_path=None, remove=False):
+def approle(folder, *, wrapping_path=None, remove=False):
     return AppRoleLogin(
         mount="approle",
         role_id=None,
         role_id_file=str(folder / "role_id"),
         secret_id_file=str(folder / "secret_id"),
-        wrapped_path=wrapped_path,
+        wrapping_path=wrapping_path,
         remove=remove,
     )
 
@@ -49,7 +49,7 @@ def failure_of(method, transport):
 
 
 def wrap(bao, path, body=None):
-    """A response-wrapping token of whatever this request answers."""
+    """A response-wrapping token for the answer of this request."""
     request = urllib.request.Request(
         f"{bao.address}/v1/{path}",
         method="POST",
@@ -60,7 +60,7 @@ def wrap(bao, path, body=None):
         return json.load(answer)["wrap_info"]["token"]
 
 
-def test_approle_gives_a_renewable_token_counted_from_the_sending(transport, files):
+def test_approle_returns_a_renewable_token_whose_ttl_counts_from_the_request(transport, files):
     before = boot_time()
     grant = approle(files).login(transport, boot_time)
     assert before <= grant.token.sent_at <= boot_time()
@@ -75,7 +75,7 @@ def test_a_token_can_be_looked_up_and_renewed(transport, files):
     assert 3590 <= renew(transport, grant.value, boot_time).ttl <= 3600
 
 
-def test_a_token_keeps_its_id_and_tells_nothing_of_its_value_by_it(transport, files):
+def test_a_token_keeps_its_id_which_reveals_nothing_about_its_value(transport, files):
     grant = approle(files).login(transport, boot_time)
     seen = {grant.token.id, look_up(transport, grant.value, boot_time).id, renew(transport, grant.value, boot_time).id}
     assert seen == {token_id(grant.value)}
@@ -84,7 +84,7 @@ def test_a_token_keeps_its_id_and_tells_nothing_of_its_value_by_it(transport, fi
     assert approle(files).login(transport, boot_time).token.id not in seen
 
 
-def test_a_token_whose_ttl_the_server_cut_is_not_renewable(bao, transport, files):
+def test_a_token_with_a_capped_ttl_is_not_renewable(bao, transport, files):
     bao.ask("POST", "auth/approle/role/reader", {"token_ttl": "1h", "token_explicit_max_ttl": "30m"})
     try:
         grant = approle(files).login(transport, boot_time)
@@ -94,7 +94,7 @@ def test_a_token_whose_ttl_the_server_cut_is_not_renewable(bao, transport, files
         bao.ask("POST", "auth/approle/role/reader", {"token_explicit_max_ttl": "0s"})
 
 
-def test_a_valid_token_that_may_not_look_itself_up_or_renew_itself_is_told_from_one_that_is_not_valid(bao, transport):
+def test_a_valid_token_that_may_not_look_up_or_renew_itself_differs_from_an_invalid_one(bao, transport):
     settings = {"no_default_policy": True, "policies": ["no-such-policy"]}
     value = bao.ask("POST", "auth/token/create", settings)["auth"]["client_token"]
     for ask, grant in (look_up, "read on auth/token/lookup-self"), (renew, "update on auth/token/renew-self"):
@@ -107,7 +107,7 @@ def test_a_valid_token_that_may_not_look_itself_up_or_renew_itself_is_told_from_
         assert caught.value.failure.kind is Kind.DENIED
 
 
-def test_a_batch_token_has_no_accessor_and_yet_an_id(bao, transport, files):
+def test_a_batch_token_has_an_id_without_an_accessor(bao, transport, files):
     bao.ask("POST", "auth/approle/role/reader", {"token_type": "batch"})
     try:
         token = approle(files).login(transport, boot_time).token
@@ -124,7 +124,7 @@ def test_a_wrong_secret_id_is_refused_without_repeating_it(transport, files):
     assert "canary" not in failure.text
 
 
-def test_a_missing_file_is_told_by_its_name(transport, files):
+def test_a_missing_file_is_reported_by_name(transport, files):
     (files / "role_id").unlink()
     failure = failure_of(approle(files), transport)
     assert failure.kind is Kind.DENIED
@@ -132,7 +132,7 @@ def test_a_missing_file_is_told_by_its_name(transport, files):
 
 
 @pytest.mark.parametrize("name", ["role_id", "secret_id"])
-def test_an_empty_file_is_told_by_its_name(transport, files, name):
+def test_an_empty_file_is_reported_by_name(transport, files, name):
     (files / name).write_text("\n")
     assert failure_of(approle(files), transport).text == f"{files / name} is empty"
 
@@ -144,10 +144,10 @@ def test_a_secret_id_file_is_removed_after_reading_and_the_next_login_still_work
     assert method.login(transport, boot_time).value != first.value
 
 
-def test_a_secret_id_file_outlives_a_login_that_vault_did_not_answer(transport, files):
+def test_a_secret_id_file_is_not_removed_after_a_failed_login(transport, files):
     method = approle(files, remove=True)
-    nobody = Transport(Address("http://127.0.0.1:1"))
-    assert failure_of(method, nobody).kind is Kind.UNAVAILABLE
+    closed = Transport(Address("http://127.0.0.1:1"))
+    assert failure_of(method, closed).kind is Kind.UNAVAILABLE
     assert (files / "secret_id").exists()
     assert method.login(transport, boot_time).value
     assert not (files / "secret_id").exists()
@@ -155,18 +155,18 @@ def test_a_secret_id_file_outlives_a_login_that_vault_did_not_answer(transport, 
 
 def test_a_wrapping_token_s_file_is_removed_too(bao, transport, files):
     (files / "secret_id").write_text(wrap(bao, "auth/approle/role/reader/secret-id"))
-    method = approle(files, wrapped_path=ORIGIN, remove=True)
+    method = approle(files, wrapping_path=ORIGIN, remove=True)
     first = method.login(transport, boot_time)
     assert not (files / "secret_id").exists()
     assert method.login(transport, boot_time).value != first.value
 
 
-def test_a_secret_id_file_stays_where_nobody_asked_to_remove_it(transport, files):
+def test_a_secret_id_file_is_removed_only_if_configured(transport, files):
     approle(files).login(transport, boot_time)
     assert (files / "secret_id").exists()
 
 
-def test_a_new_secret_id_in_the_file_is_used_after_the_old_one_was_refused(bao, transport, files):
+def test_a_new_secret_id_in_the_file_is_used_after_the_old_one_was_denied(bao, transport, files):
     method = approle(files, remove=True)
     method.login(transport, boot_time)
     accessors = bao.ask("LIST", "auth/approle/role/reader/secret-id")["data"]["keys"]
@@ -177,45 +177,45 @@ def test_a_new_secret_id_in_the_file_is_used_after_the_old_one_was_refused(bao, 
     assert method.login(transport, boot_time).value
 
 
-def test_a_wrapped_secret_id_is_unwrapped_once_and_kept_for_the_next_login(bao, transport, files):
+def test_a_wrapped_secret_id_is_unwrapped_once_and_reused_for_the_next_login(bao, transport, files):
     (files / "secret_id").write_text(wrap(bao, "auth/approle/role/reader/secret-id"))
-    method = approle(files, wrapped_path=ORIGIN)
+    method = approle(files, wrapping_path=ORIGIN)
     first = method.login(transport, boot_time)
     assert method.login(transport, boot_time).value != first.value
 
 
-def test_a_spent_wrapping_token_is_a_security_event_and_vault_is_not_asked_again(bao, transport, files):
+def test_a_used_wrapping_token_is_a_security_event_without_further_requests(bao, transport, files):
     token = wrap(bao, "auth/approle/role/reader/secret-id")
-    bao.ask("POST", "sys/wrapping/unwrap", token=token)  # someone was faster
+    bao.ask("POST", "sys/wrapping/unwrap", token=token)  # Another client was faster.
     (files / "secret_id").write_text(token)
-    method = approle(files, wrapped_path=ORIGIN)
+    method = approle(files, wrapping_path=ORIGIN)
     failure = failure_of(method, transport)
     assert failure.kind is Kind.ALREADY_UNWRAPPED
     assert "another client has read the secret_id" in failure.text
     assert token not in failure.text
-    nobody = Transport(Address("http://127.0.0.1:1"))  # asking there would be bad weather
-    assert failure_of(method, nobody) == failure
+    closed = Transport(Address("http://127.0.0.1:1"))  # A request there would be an outage.
+    assert failure_of(method, closed) == failure
 
 
-def test_a_new_wrapping_token_is_tried_after_a_spent_one(bao, transport, files):
+def test_a_new_wrapping_token_is_tried_after_a_used_one(bao, transport, files):
     (files / "secret_id").write_text("s.spent-long-ago")
-    method = approle(files, wrapped_path=ORIGIN)
+    method = approle(files, wrapping_path=ORIGIN)
     assert failure_of(method, transport).kind is Kind.ALREADY_UNWRAPPED
     (files / "secret_id").write_text(wrap(bao, "auth/approle/role/reader/secret-id"))
     assert method.login(transport, boot_time).value
 
 
-def test_a_wrapping_token_made_elsewhere_is_not_unwrapped(bao, transport, files):
+def test_a_wrapping_token_from_another_path_is_not_unwrapped(bao, transport, files):
     token = wrap(bao, "sys/wrapping/wrap", {"secret_id": "planted"})
     (files / "secret_id").write_text(token)
-    failure = failure_of(approle(files, wrapped_path=ORIGIN), transport)
+    failure = failure_of(approle(files, wrapping_path=ORIGIN), transport)
     assert failure.kind is Kind.ALREADY_UNWRAPPED
     assert "sys/wrapping/wrap" in failure.text
-    # It was only looked at: who finds out can still unwrap it to see what was planted.
+    # It was only looked up: an investigator can still unwrap it.
     assert bao.ask("POST", "sys/wrapping/unwrap", token=token)["data"] == {"secret_id": "planted"}
 
 
-def test_a_token_file_is_read_anew_at_each_login(bao, transport, tmp_path):
+def test_a_token_file_is_read_again_at_each_login(bao, transport, tmp_path):
     file = tmp_path / "token"
     method = TokenLogin(str(file), {})
     accessors = []
@@ -227,7 +227,7 @@ def test_a_token_file_is_read_anew_at_each_login(bao, transport, tmp_path):
     assert failure_of(method, transport).text == f"{file} is empty"
 
 
-def test_a_token_that_was_given_is_not_ours_and_one_that_we_logged_in_for_is(bao, transport, files):
+def test_only_the_token_of_a_login_is_ours(bao, transport, files):
     given = bao.ask("POST", "auth/token/create", {"ttl": "1h"})["auth"]["client_token"]
     grant = TokenLogin(None, {"VAULT_TOKEN": given}).login(transport, boot_time)
     assert not grant.token.ours
@@ -235,7 +235,7 @@ def test_a_token_that_was_given_is_not_ours_and_one_that_we_logged_in_for_is(bao
     assert approle(files).login(transport, boot_time).token.ours
 
 
-def test_the_environment_gives_a_token_where_no_file_is_named(bao, transport):
+def test_without_a_token_file_the_token_is_from_the_environment(bao, transport):
     token = bao.ask("POST", "auth/token/create", {"ttl": "1h"})["auth"]["client_token"]
     assert TokenLogin(None, {"VAULT_TOKEN": token}).login(transport, boot_time).token.ttl > 3500
     assert "VAULT_TOKEN is not set" in failure_of(TokenLogin(None, {}), transport).text

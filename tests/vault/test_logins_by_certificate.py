@@ -75,7 +75,7 @@ def authority():
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, authority):
-    """An OpenBao that knows the certificates of the authority by the role `web`."""
+    """An OpenBao with the role `web` for the certificates of the authority."""
     folder, port = tmp_path_factory.mktemp("openbao-tls"), free_port()
     authority.issue(folder, "server", "vault")
     (folder / "ca.pem").write_text(authority.pem)
@@ -100,19 +100,19 @@ def identity(server, tmp_path, identities):
 
 
 def serial_of(server, grant):
-    """The certificate with which the holder of a token logged in."""
+    """The certificate of the login that returned a token."""
     return server.ask("POST", "auth/token/lookup", {"token": grant.value})["data"]["meta"]["serial_number"]
 
 
 @pytest.mark.parametrize("role", [{"role": "web"}, {}])
-def test_a_certificate_is_shown_to_log_in(server, authority, identity, tmp_path, role):
+def test_a_login_presents_its_certificate(server, authority, identity, tmp_path, role):
     serial = authority.issue(tmp_path, "client", "web")
     grant = identity(**role).login()
     assert serial_of(server, grant) == serial
     assert (grant.token.ttl, grant.token.renewable, grant.token.ours) == (3600, True, True)
 
 
-def test_a_renewed_certificate_is_shown_from_the_next_login_on(server, authority, identity, tmp_path):
+def test_the_next_login_presents_a_renewed_certificate(server, authority, identity, tmp_path):
     one, marks = identity(), []
     for _ in range(2):
         serial = authority.issue(tmp_path, "client", "web")
@@ -123,7 +123,7 @@ def test_a_renewed_certificate_is_shown_from_the_next_login_on(server, authority
     assert marks[0] != marks[1]
 
 
-def test_a_certificate_that_no_role_takes_is_told_by_its_files_mount_and_role(authority, identity, tmp_path):
+def test_a_certificate_that_no_role_allows_is_reported_with_files_mount_and_role(authority, identity, tmp_path):
     authority.issue(tmp_path, "client", "someone-else")
     failure = identity(role="web").failure()
     assert failure.kind is Kind.DENIED
@@ -137,7 +137,7 @@ def test_a_certificate_of_another_authority_is_refused(identity, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["pem", "key"])
-def test_an_empty_or_missing_file_is_told_by_its_name(authority, identity, tmp_path, suffix):
+def test_an_empty_or_missing_file_is_reported_by_name(authority, identity, tmp_path, suffix):
     authority.issue(tmp_path, "client", "web")
     file = tmp_path / f"client.{suffix}"
     file.write_text("\n")
@@ -146,7 +146,7 @@ def test_an_empty_or_missing_file_is_told_by_its_name(authority, identity, tmp_p
     assert identity().failure().text == f"cannot read {file}: No such file or directory"
 
 
-def test_a_token_is_not_renewed_under_another_certificate_than_that_of_its_login(authority, identity, tmp_path):
+def test_a_token_is_renewed_only_with_the_certificate_of_its_login(authority, identity, tmp_path):
     authority.issue(tmp_path, "client", "web")
     one = identity()
     value = one.login().value
@@ -154,6 +154,6 @@ def test_a_token_is_not_renewed_under_another_certificate_than_that_of_its_login
     authority.issue(tmp_path, "client", "web")
     with pytest.raises(RequestFailedError) as caught:
         renew(one.transport, value, boot_time)
-    # Vault answers 500, as to what is broken; a new login is the way out.
+    # Vault answers 500; only a new login helps.
     assert caught.value.failure.kind is Kind.PATH_ERROR
     assert renew(one.transport, one.login().value, boot_time).renewable

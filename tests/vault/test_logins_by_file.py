@@ -1,4 +1,4 @@
-"""Logging in with what stands in files, and in a namespace, against a real OpenBao."""
+"""Logins with credentials from files, and in a namespace, against a real OpenBao."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def mount(bao):
 
 
 def owner_of(bao, grant):
-    """The name under which Vault knows a token's holder."""
+    """Vault's display name of a token."""
     return bao.ask("POST", "auth/token/lookup", {"token": grant.value})["data"]["display_name"]
 
 
@@ -56,7 +56,7 @@ def jwt(bao, mount, signer, identity, tmp_path):
 
 
 @pytest.mark.parametrize("role", [{"role": "web"}, {}])
-def test_a_jwt_is_read_anew_at_each_login(bao, jwt, signer, tmp_path, role):
+def test_a_jwt_is_read_again_at_each_login(bao, jwt, signer, tmp_path, role):
     one, owners, marks = jwt(**role), [], []
     for subject in "old", "new":
         (tmp_path / "jwt").write_text(signer.sign(sub=subject, aud="vault") + "\n")
@@ -68,7 +68,7 @@ def test_a_jwt_is_read_anew_at_each_login(bao, jwt, signer, tmp_path, role):
     assert marks[0] != marks[1]
 
 
-def test_a_refused_jwt_is_told_by_its_file_mount_and_role(jwt, signer, tmp_path):
+def test_a_denied_jwt_is_reported_with_file_mount_and_role(jwt, signer, tmp_path):
     foreign = signer.sign(sub="web", aud="elsewhere")
     (tmp_path / "jwt").write_text(foreign)
     failure = jwt(role="web").failure()
@@ -78,12 +78,12 @@ def test_a_refused_jwt_is_told_by_its_file_mount_and_role(jwt, signer, tmp_path)
     assert "locked" not in failure.text
 
 
-def test_a_jwt_that_another_signed_is_refused(jwt, tmp_path):
+def test_a_jwt_with_another_signature_is_denied(jwt, tmp_path):
     (tmp_path / "jwt").write_text(Signer().sign(sub="web", aud="vault"))
     assert jwt().failure().kind is Kind.DENIED
 
 
-def test_an_empty_or_missing_jwt_is_told_without_asking(identity, tmp_path):
+def test_an_empty_or_missing_jwt_is_reported_without_a_request(identity, tmp_path):
     file = tmp_path / "jwt"
     away = identity({"method": "jwt", "jwt_file": str(file)}, address="http://127.0.0.1:1")
     assert away.failure().text == f"cannot read {file}: No such file or directory"
@@ -99,7 +99,7 @@ def kubernetes():
         yield reviews
 
 
-def test_a_service_accounts_token_is_read_anew_at_each_login(bao, kubernetes, mount, signer, identity, tmp_path):
+def test_a_service_account_token_is_read_again_at_each_login(bao, kubernetes, mount, signer, identity, tmp_path):
     path = mount("kubernetes")
     kubernetes.mount(bao, path)
     file = tmp_path / "token"
@@ -124,7 +124,7 @@ def userpass(bao, mount, identity, tmp_path):
     return identity({"method": "userpass", "mount": path, "username": "app.home", "password_file": str(file)})
 
 
-def test_a_user_logs_in_with_the_password_that_stands_in_the_file_now(bao, userpass, tmp_path):
+def test_a_login_uses_the_current_password_in_the_file(bao, userpass, tmp_path):
     assert owner_of(bao, userpass.login()) == "team-userpass-app.home"
     bao.ask("POST", "auth/team/userpass/users/app.home/password", {"password": "newer"})
     assert userpass.failure().kind is Kind.DENIED
@@ -132,7 +132,7 @@ def test_a_user_logs_in_with_the_password_that_stands_in_the_file_now(bao, userp
     assert userpass.login().token.accessor
 
 
-def test_a_wrong_password_is_told_by_file_and_user_with_the_lockout_and_without_the_password(userpass, tmp_path):
+def test_a_wrong_password_is_reported_with_file_user_and_lockout_but_not_printed(userpass, tmp_path):
     (tmp_path / "password").write_text("canary-password")
     failure = userpass.failure()
     assert failure.kind is Kind.DENIED
@@ -141,13 +141,13 @@ def test_a_wrong_password_is_told_by_file_and_user_with_the_lockout_and_without_
     assert "canary" not in failure.text
 
 
-def test_an_empty_password_is_told_and_not_tried(userpass, tmp_path):
+def test_an_empty_password_is_reported_without_a_login(userpass, tmp_path):
     (tmp_path / "password").write_text("\n")
     failure = userpass.failure()
     assert (failure.kind, failure.text) == (Kind.DENIED, f"{tmp_path / 'password'} is empty")
 
 
-def test_a_login_that_wants_a_second_factor_is_no_token(bao, userpass):
+def test_a_login_that_requires_a_second_factor_returns_no_token(bao, userpass):
     method = bao.ask("POST", "identity/mfa/method/totp", {"issuer": "team"})["data"]["method_id"]
     accessor = bao.ask("GET", "sys/auth/team/userpass")["data"]["accessor"]
     rule = {"mfa_method_ids": [method], "auth_method_accessors": [accessor]}
@@ -160,7 +160,7 @@ def test_a_login_that_wants_a_second_factor_is_no_token(bao, userpass):
     assert "second factor" in failure.text
 
 
-def test_a_mount_that_is_not_there_is_told(identity, tmp_path):
+def test_a_missing_mount_is_reported(identity, tmp_path):
     (tmp_path / "jwt").write_text("x.y.z")
     failure = identity({"method": "jwt", "mount": "nowhere", "jwt_file": str(tmp_path / "jwt")}).failure()
     assert failure.kind is Kind.DENIED
@@ -196,7 +196,7 @@ def test_a_login_and_a_read_stay_in_their_namespace(identity, team):
     assert caught.value.failure.kind is Kind.DENIED
 
 
-def test_a_token_of_the_root_namespace_reads_nothing_of_another(bao, identity, team):
+def test_a_token_of_the_root_namespace_reads_nothing_in_another_one(bao, identity, team):
     bao.ask("PUT", "sys/policies/acl/all-secrets", {"policy": 'path "secret/*" { capabilities = ["read"] }'})
     value = bao.ask("POST", "auth/token/create", {"policies": ["all-secrets"]})["auth"]["client_token"]
     here, root = identity(team, namespace="team-a"), identity(team, namespace="root")

@@ -1,4 +1,4 @@
-"""What the tests' own PostgreSQL behind OpenBao does, which tests of leases rest on."""
+"""The behavior of the tests' PostgreSQL behind OpenBao that tests of leases rely on."""
 
 import itertools
 
@@ -25,7 +25,7 @@ def test_an_issued_user_logs_in_until_its_lease_is_revoked(bao, postgres, issued
     assert postgres.roles(user) == []
 
 
-def test_a_user_who_made_a_table_and_stays_connected_can_be_revoked(bao, postgres, issued):
+def test_a_connected_user_that_owns_a_table_can_be_revoked(bao, postgres, issued):
     user, password = issued["data"]["username"], issued["data"]["password"]
     with postgres.connect(user, password) as connection:
         connection.execute(f"CREATE TABLE of_{user.replace('-', '_')} ()")

@@ -1,4 +1,4 @@
-"""What is no JSON of Vault's usual kind comes and goes piece by piece; and a socket is an address too."""
+"""Bodies that are read and sent piece by piece, and Unix sockets as addresses."""
 
 import json
 import socket
@@ -32,14 +32,14 @@ def test_a_body_is_sent_in_pieces(bao, transport):
     bao.ask("DELETE", "secret/metadata/streamed")
 
 
-def test_a_refusal_has_its_meaning(transport):
+def test_a_denied_stream_has_the_kind_of_its_status(transport):
     for path, token, kind in (("sys/mounts", "none", Kind.DENIED), ("secret/data/nowhere", ROOT_TOKEN, Kind.NOT_FOUND)):
         with pytest.raises(RequestFailedError) as caught, transport.stream("GET", path, token=token):
             pass
         assert caught.value.failure.kind is kind
 
 
-def test_what_breaks_while_it_is_read_is_weather():
+def test_a_connection_that_breaks_during_a_read_is_unavailable():
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer():
@@ -60,7 +60,7 @@ def test_what_breaks_while_it_is_read_is_weather():
     assert caught.value.failure.kind is Kind.UNAVAILABLE
 
 
-def test_a_socket_in_the_file_system_is_an_address(memory):
+def test_a_unix_socket_is_an_address(memory):
     listener = f'listener "unix" {{\n address = "{memory}/api.sock"\n socket_mode = "600"\n}}\n'
     with OpenBao(memory, config=listener), closing(Transport(Address(f"unix://{memory}/api.sock"))) as transport:
         transport.request("POST", "secret/data/a", token=ROOT_TOKEN, body={"data": {"value": 1}})
@@ -73,7 +73,7 @@ def test_a_socket_in_the_file_system_is_an_address(memory):
     assert caught.value.failure.kind is Kind.UNAVAILABLE
 
 
-def test_a_refusal_that_comes_before_all_was_sent_has_its_meaning():
+def test_a_denial_before_the_whole_body_is_sent_has_its_kind():
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer():
@@ -94,7 +94,7 @@ def test_a_refusal_that_comes_before_all_was_sent_has_its_meaning():
     assert caught.value.failure.kind is Kind.DENIED
 
 
-def test_a_namespace_that_no_header_may_hold_is_refused(bao):
+def test_a_namespace_that_no_header_can_hold_is_rejected(bao):
     with (
         closing(Transport(Address(bao.address, namespace="\u65e5\u672c"))) as transport,
         pytest.raises(RequestFailedError, match="characters that cannot be sent"),

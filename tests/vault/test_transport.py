@@ -1,4 +1,4 @@
-"""What the door makes of answers that are none; each fault is a real socket's."""
+"""The transport and invalid answers; a real socket produces each fault."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def fault():
 
 
 def wrapped(client, context):
-    """With TLS, where there is a context; it has to be closed besides the socket that it takes over."""
+    """With TLS if there is a context. It has to be closed in addition to its socket."""
     return context.wrap_socket(client, server_side=True) if context else nullcontext(client)
 
 
@@ -74,12 +74,12 @@ def answer_from(address):
     return data
 
 
-def test_nobody_there_is_weather():
+def test_a_closed_port_is_unavailable():
     failure = failure_at(f"http://127.0.0.1:{free_port()}")
     assert (failure.kind, failure.text) == (Kind.UNAVAILABLE, "connection refused")
 
 
-def test_a_name_that_does_not_resolve_is_weather():
+def test_a_name_that_does_not_resolve_is_unavailable():
     failure = failure_at("http://vault.invalid:8200")
     assert (failure.kind, failure.text) == (Kind.UNAVAILABLE, "the host name cannot be resolved")
 
@@ -101,7 +101,7 @@ def test_a_name_that_does_not_resolve_is_weather():
         (418, Kind.INVALID),
     ],
 )
-def test_each_status_has_its_meaning_and_the_servers_words_are_not_passed_on(fault, status, kind):
+def test_each_status_has_a_kind_and_the_servers_text_is_not_passed_on(fault, status, kind):
     port = fault(http(status, b'{"errors":["canary-token was no good"]}'))
     assert failure_at(f"http://127.0.0.1:{port}").kind is kind
 
@@ -111,7 +111,7 @@ def test_retry_after_is_passed_on(fault):
     assert failure_at(f"http://127.0.0.1:{port}").retry_after == 9
 
 
-def test_a_404_with_words_is_an_endpoint_that_is_not_there_and_without_a_secret(fault):
+def test_a_404_with_a_text_is_a_missing_endpoint_and_without_one_a_missing_secret(fault):
     bodies = {
         b'{"errors":["no handler"]}': Kind.UNSUPPORTED,
         b'{"errors":[]}': Kind.NOT_FOUND,
@@ -127,16 +127,16 @@ def test_a_404_with_words_is_an_endpoint_that_is_not_there_and_without_a_secret(
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{", b"\x00\x01rubbish"])
-def test_a_cut_or_senseless_answer_is_weather(fault, answer):
+def test_a_truncated_or_invalid_answer_is_unavailable(fault, answer):
     assert failure_at(f"http://127.0.0.1:{fault(answer)}").kind is Kind.UNAVAILABLE
 
 
 @pytest.mark.parametrize("body", [b"<html>hello</html>", b"[1]", b'{"data": 3}', b'{"data": {"a": '])
-def test_a_good_status_with_a_body_that_is_not_vaults_is_weather(fault, body):
+def test_a_good_status_with_a_foreign_body_is_unavailable(fault, body):
     assert failure_at(f"http://127.0.0.1:{fault(http(200, body))}").kind is Kind.UNAVAILABLE
 
 
-def test_a_redirect_is_not_followed_so_the_token_stays_here(fault):
+def test_a_redirect_is_not_followed_so_that_the_token_is_not_sent_elsewhere(fault):
     asked = threading.Event()
     elsewhere = socket.create_server(("127.0.0.1", 0))
 
@@ -171,7 +171,7 @@ def tls_port(fault, certificate):
     return fault(http(200, b'{"data": {"good": true}}'), context=context)
 
 
-def test_an_unknown_certificate_is_refused_and_the_way_out_told(tls_port):
+def test_an_untrusted_certificate_is_rejected_with_advice(tls_port):
     failure = failure_at(f"https://127.0.0.1:{tls_port}")
     assert failure.kind is Kind.UNAVAILABLE
     assert "ca_file" in failure.text
@@ -193,14 +193,14 @@ def test_insecure_accepts_any_certificate(tls_port):
     assert answer_from(Address(f"https://127.0.0.1:{tls_port}", insecure=True)) == {"good": True}
 
 
-def test_a_connection_that_the_server_let_go_of_is_opened_again_without_anyone_noticing(fault):
+def test_a_connection_that_the_server_closed_is_replaced_without_an_error(fault):
     transport = Transport(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"), idle=0.0)
-    for _ in range(3):  # this server closes after each answer
+    for _ in range(3):  # This server closes after each answer.
         assert transport.request("GET", "x", token=None).data == {}
     transport.close()
 
 
-def test_a_connection_that_breaks_in_use_is_trouble_and_nothing_is_asked_twice(fault):
+def test_a_connection_that_breaks_in_use_is_an_error_and_nothing_is_sent_twice(fault):
     transport = Transport(Address(f"http://127.0.0.1:{fault(http(200, b'{}'))}"))
     assert transport.request("GET", "x", token=None).data == {}
     with pytest.raises(RequestFailedError) as caught:
@@ -209,14 +209,14 @@ def test_a_connection_that_breaks_in_use_is_trouble_and_nothing_is_asked_twice(f
     transport.close()
 
 
-def test_a_token_that_no_header_may_hold_is_refused_without_repeating_it():
+def test_a_token_that_no_header_can_hold_is_rejected_without_repeating_it():
     transport = Transport(Address("http://127.0.0.1:1"))
     with pytest.raises(RequestFailedError) as caught:
         transport.request("GET", "x", token="canary\ntoken")
     assert "canary" not in str(caught.value)
 
 
-def test_a_proxy_on_the_way_is_asked_with_the_whole_address_and_its_credentials_for_tls():
+def test_a_proxy_gets_the_whole_address_and_its_credentials():
     seen = []
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -242,7 +242,7 @@ def test_a_proxy_on_the_way_is_asked_with_the_whole_address_and_its_credentials_
     assert "canary" not in seen[1]
 
 
-def test_a_refusal_by_policy_is_told_from_that_of_a_token_that_is_not_valid(bao):
+def test_a_denial_by_policy_differs_from_that_of_an_invalid_token(bao):
     token = bao.ask("POST", "auth/token/create", {"policies": ["default"]})["auth"]["client_token"]
     transport = Transport(Address(bao.address))
     for value, by_policy in ((token, True), ("s.not-valid", False)):
@@ -255,7 +255,7 @@ def test_a_refusal_by_policy_is_told_from_that_of_a_token_that_is_not_valid(bao)
 @pytest.mark.parametrize(
     "errors", [["permission denied"], ["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"], []]
 )
-def test_a_403_without_the_words_of_a_policy_is_no_refusal_by_policy(fault, errors):
+def test_a_403_without_the_policy_text_is_not_a_denial_by_policy(fault, errors):
     transport = Transport(Address(f"http://127.0.0.1:{fault(http(403, json.dumps({'errors': errors}).encode()))}"))
     with pytest.raises(RequestFailedError) as caught:
         transport.request("GET", "x", token="canary-token")
@@ -263,7 +263,7 @@ def test_a_403_without_the_words_of_a_policy_is_no_refusal_by_policy(fault, erro
     assert not caught.value.by_policy
 
 
-def test_a_good_answer_tells_its_lease_its_warning_of_a_cap_and_its_date(bao):
+def test_a_good_answer_has_its_lease_the_warning_of_a_cap_and_its_date(bao):
     transport = Transport(Address(bao.address))
     bao.ask("POST", "auth/token/roles/capped", {"token_explicit_max_ttl": "1h"})
     answers = [
@@ -283,8 +283,8 @@ def test_an_answer_without_a_usable_date_has_none(fault):
         transport.close()
 
 
-def test_a_request_may_have_a_patience_of_its_own():
-    silent = socket.create_server(("127.0.0.1", 0))  # takes connections, and says nothing
+def test_a_request_can_have_its_own_timeout():
+    silent = socket.create_server(("127.0.0.1", 0))  # It accepts connections and never answers.
     transport = Transport(Address(f"http://127.0.0.1:{silent.getsockname()[1]}"))
     began = time.monotonic()
     with pytest.raises(RequestFailedError) as caught:
@@ -328,7 +328,7 @@ def test_a_get_that_changes_something_is_sent_once_and_over_a_new_connection(ser
 
     def body(_client, number):
         seen.append(number)
-        return {} if seen.count(number) == 1 else None  # hangs up on the second of a connection
+        return {} if seen.count(number) == 1 else None  # It hangs up at the second request of a connection.
 
     transport = Transport(Address(f"http://127.0.0.1:{served(body)}"), idle=0.0)
     for _ in range(3):
@@ -339,9 +339,9 @@ def test_a_get_that_changes_something_is_sent_once_and_over_a_new_connection(ser
 
 @pytest.fixture
 def side_by_side(served):
-    """A door that was asked three things at once, each over a connection of its own, and its server's port."""
+    """A transport after three concurrent requests on a connection each, and its server's port."""
     meeting = threading.Barrier(3)
-    doors, seen = [], []
+    transports, seen = [], []
 
     def body(_client, number):
         seen.append(number)
@@ -352,8 +352,10 @@ def side_by_side(served):
     def start(idle):
         port = served(body)
         transport = Transport(Address(f"http://127.0.0.1:{port}"), idle=idle)
-        doors.append(transport)
-        askers = [threading.Thread(target=transport.request, args=("GET", "x"), kwargs={"token": None}) for _ in range(3)]
+        transports.append(transport)
+        askers = [
+            threading.Thread(target=transport.request, args=("GET", "x"), kwargs={"token": None}) for _ in range(3)
+        ]
         for asker in askers:
             asker.start()
         for asker in askers:
@@ -362,7 +364,7 @@ def side_by_side(served):
         return transport, port
 
     yield start
-    for transport in doors:
+    for transport in transports:
         transport.close()
 
 
@@ -372,7 +374,7 @@ def ask_in_a_thread(transport):
     asker.join()
 
 
-def test_of_connections_that_were_needed_side_by_side_one_is_held_for_all_threads(side_by_side):
+def test_after_concurrent_requests_one_connection_stays_open_for_all_threads(side_by_side):
     transport, port = side_by_side(idle=0.0)
     for _ in range(3):
         ask_in_a_thread(transport)
@@ -381,7 +383,7 @@ def test_of_connections_that_were_needed_side_by_side_one_is_held_for_all_thread
     assert connections(os.getpid(), port) == 0
 
 
-def test_a_change_over_a_new_connection_takes_the_place_of_one_that_waits(served):
+def test_the_new_connection_of_a_change_replaces_the_idle_one(served):
     port = served(lambda _client, _number: {})
     transport = Transport(Address(f"http://127.0.0.1:{port}"), idle=60.0)
     for method in ("GET", "POST", "GET", "POST"):
@@ -390,7 +392,7 @@ def test_a_change_over_a_new_connection_takes_the_place_of_one_that_waits(served
     transport.close()
 
 
-def test_connections_that_were_needed_a_moment_ago_are_kept_for_the_next_requests_side_by_side(side_by_side):
+def test_recently_used_connections_stay_open_for_concurrent_requests(side_by_side):
     transport, port = side_by_side(idle=60.0)
     ask_in_a_thread(transport)
     assert connections(os.getpid(), port) == 3
@@ -413,7 +415,7 @@ def make_certificate(folder, name):
 
 @pytest.fixture
 def rotating(served, tmp_path):
-    """A server that wants a client certificate and tells whose it was and which connection; and its address."""
+    """A server that requires a client certificate and returns its owner and the connection; and its address."""
     need(shutil.which("openssl"), "needs openssl: apt-get install openssl")
     for name in ("vault.example", "one", "two"):
         make_certificate(tmp_path, name)
@@ -439,12 +441,12 @@ def rotating(served, tmp_path):
 
 
 def use(folder, name, content):
-    """As those do who rotate certificates: the new file takes the old one's place."""
+    """Replace a file, as tools that rotate certificates do."""
     shutil.copy(folder / content, folder / "new")
     (folder / "new").rename(folder / name)
 
 
-def test_a_rotated_client_certificate_is_shown_from_the_next_request_on(rotating, tmp_path):
+def test_the_next_request_presents_a_rotated_client_certificate(rotating, tmp_path):
     transport = Transport(rotating)
     for _ in range(2):
         assert transport.request("GET", "x", token=None).data == {"name": "one", "connection": 1}
@@ -455,7 +457,7 @@ def test_a_rotated_client_certificate_is_shown_from_the_next_request_on(rotating
     transport.close()
 
 
-def test_a_client_certificate_and_key_that_do_not_fit_are_told_until_they_do(rotating, tmp_path):
+def test_a_mismatched_client_certificate_and_key_are_reported_until_they_match(rotating, tmp_path):
     transport = Transport(rotating)
     use(tmp_path, "client.crt", "two.crt")
     with pytest.raises(RequestFailedError) as caught:
@@ -467,7 +469,7 @@ def test_a_client_certificate_and_key_that_do_not_fit_are_told_until_they_do(rot
     transport.close()
 
 
-def test_a_changed_ca_is_the_one_that_is_trusted(rotating, tmp_path):
+def test_a_changed_ca_file_is_read_again(rotating, tmp_path):
     transport = Transport(rotating)
     assert transport.request("GET", "x", token=None).data["name"] == "one"
     use(tmp_path, "ca.pem", "one.crt")
@@ -479,7 +481,7 @@ def test_a_changed_ca_is_the_one_that_is_trusted(rotating, tmp_path):
     transport.close()
 
 
-def test_each_request_over_a_kept_connection_to_a_proxy_names_the_whole_address():
+def test_each_request_over_an_open_proxy_connection_names_the_whole_address():
     lines = []
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -500,7 +502,7 @@ def test_each_request_over_a_kept_connection_to_a_proxy_names_the_whole_address(
     assert lines == [b"GET http://vault.example:8200/v1/x HTTP/1.1"] * 2
 
 
-def test_what_answers_in_no_envelope_is_data_as_a_whole(bao, fault):
+def test_an_answer_without_an_envelope_is_data_as_a_whole(bao, fault):
     bodies = b'{"request_id": "", "data": null, "wrap_info": {"token": "t"}}', b'{"request_id": "r", "auth": {}}'
     urls = [bao.address, *(f"http://127.0.0.1:{fault(http(200, body))}" for body in bodies)]
     seals = []

@@ -77,7 +77,7 @@ def _approle(auth: AppRole) -> AppRoleLogin:
         role_id=auth.role_id,
         role_id_file=auth.role_id_file,
         secret_id_file=auth.secret_id_file,
-        wrapped_path=expected if auth.wrapped else None,
+        wrapping_path=expected if auth.wrapped else None,
         remove=auth.remove_secret_id_file_after_reading,
     )
 

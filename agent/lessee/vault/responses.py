@@ -111,7 +111,7 @@ def describe_connection_error(exc: Exception) -> str:
     """Why there is no answer, in a text without a host name."""
     match exc:
         case ssl.SSLCertVerificationError():
-            return "the server's certificate is not trusted (see vault.ca_file and vault.server_name)"
+            return "the server's certificate is not trusted (see vault.ca_file and vault.tls_server_name)"
         case ssl.SSLError():
             return "the TLS handshake failed (does the server use https? does it require a client certificate?)"
         case socket.gaierror():

@@ -60,7 +60,7 @@ def test_who_wishes_for_the_next_one_gets_it_once_whoever_makes_it(project):
 
 
 def test_what_the_same_holder_has_left_in_the_middle_is_his_own_and_another_s_is_not(project, proxy, rotated):
-    proxy.over(f"metadata/{rotated.environment}/{rotated.secret_path}", Status(503))
+    proxy.on_path(f"metadata/{rotated.environment}/{rotated.secret_path}", Status(503))
     with one_of(project, "a") as one, pytest.raises(VaultUnreachableError):
         one.run(seen=0.0)
     proxy.clear()

@@ -17,7 +17,7 @@ from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from support.environments.rotation_targets import Rotated
 from support.needs import need
-from support.servers.fault_proxy import Proxy, Sky, Status
+from support.servers.fault_proxy import Fault, Proxy, Status
 from support.servers.minio_stand_in import Minio, cheaply
 from support.systems import minio as system
 
@@ -106,7 +106,7 @@ def test_where_nobody_says_whose_the_account_shall_be_none_is_made(made, minio):
 
 
 def test_the_first_service_account_follows_a_user_s_own_key(made, minio, caplog):
-    rotated = made(user="simba", keep="0s")
+    rotated = made(user="simba", delete_delay="0s")
     minio.accounts.clear()
     rotated.put(rotated.secret_path, **{**rotated.fields(), "access_key": "simba", "secret_key": minio.users["simba"]})
     assert rotated.rotate() is Outcome.ROTATED
@@ -127,7 +127,7 @@ def test_the_old_account_is_disabled_then_deleted_when_its_time_is_over(made, mi
 
 
 def test_an_account_that_is_put_back_by_hand_stays_and_the_new_one_goes(made, minio):
-    rotated = made(keep="0s", confirmation_timeout="1m")
+    rotated = made(delete_delay="0s", confirmation_timeout="1m")
     rotated.confirm(version=1)
     old = rotated.fields()
     rotated.rotate(wait=False)
@@ -156,14 +156,14 @@ def test_one_that_is_there_already_is_enabled_with_the_pending_secret(minio):
     kind.close()
 
 
-@pytest.mark.parametrize("sky", [Sky.DROP, Status(200)], ids=["away", "rubbish"])
-def test_where_minio_is_away_at_any_step_nothing_is_lost_and_no_account_is_left(made, proxy, monkeypatch, sky):
+@pytest.mark.parametrize("sky", [Fault.DROP, Status(200)], ids=["away", "rubbish"])
+def test_where_minio_is_away_at_any_step_nothing_is_lost_and_no_account_is_left(made, proxy, monkeypatch, fault):
     session = aws.library("botocore.httpsession").URLLib3Session
     inner, left = session.send, [0]
 
     def send(self, request):
         left[0] -= 1
-        proxy.weather = sky if left[0] == 0 else None
+        proxy.fault = fault if left[0] == 0 else None
         return inner(self, request)
 
     monkeypatch.setattr(session, "send", send)
@@ -197,7 +197,7 @@ def test_a_key_that_a_killed_rotator_has_told_nobody_of_is_not_waited_for(bao, t
 
 def test_a_minio_that_cannot_serve_is_away(made, proxy):
     rotated = made()
-    proxy.over("/minio/admin", Status(503))
+    proxy.on_path("/minio/admin", Status(503))
     with pytest.raises(SystemUnavailableError, match=r"it cannot serve now \(HTTP 503\)"):
         rotated.rotate()
     proxy.clear()

@@ -16,7 +16,7 @@ from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from support.environments.rotation_targets import Rotated
 from support.programs.sidecar import eventually
-from support.servers.fault_proxy import Proxy, Sky, Status
+from support.servers.fault_proxy import Fault, Proxy, Status
 from support.systems import s3
 
 _REQUESTS = 6
@@ -53,13 +53,13 @@ class _Weather:
         def call(client, operation, said):
             if client.meta.endpoint_url == proxy.address:
                 self._asked += 1
-                proxy.weather = self._changes.get(operation, self._changes.get(self._asked))
+                proxy.fault = self._changes.get(operation, self._changes.get(self._asked))
             return inner(client, operation, said)
 
         monkeypatch.setattr(BaseClient, "_make_api_call", call)
 
-    def at(self, what, sky):
-        self._asked, self._changes = 0, {what: sky}
+    def at(self, what, fault):
+        self._asked, self._changes = 0, {what: fault}
 
     def clear(self):
         self._changes = {}
@@ -126,7 +126,7 @@ def test_the_old_key_is_disabled_then_deleted_when_its_time_is_over(made):
 
 
 def test_without_a_time_to_keep_it_the_old_key_is_deleted_at_once(made):
-    rotated = made(keep="0s")
+    rotated = made(delete_delay="0s")
     rotated.rotate()
     assert set(rotated.system.keys()) == {rotated.fields()["access_key"]}
     assert rotated.journal.step is Step.IDLE
@@ -144,9 +144,9 @@ def test_where_the_old_key_cannot_be_disabled_it_is_told_and_deleted_in_the_end(
     assert set(rotated.system.keys()) == {rotated.fields()["access_key"]}
 
 
-@pytest.mark.parametrize("keep", ["0s", "24h"])
-def test_a_key_that_is_put_back_by_hand_while_others_are_waited_for_is_the_one_that_stays(made, keep):
-    rotated = made(keep=keep, confirmation_timeout="1m")
+@pytest.mark.parametrize("delay", ["0s", "24h"])
+def test_a_key_that_is_put_back_by_hand_while_others_are_waited_for_is_the_one_that_stays(made, delay):
+    rotated = made(delete_delay=delay, confirmation_timeout="1m")
     rotated.confirm(version=1)
     old = rotated.fields()
     with ThreadPoolExecutor() as pool:
@@ -189,7 +189,7 @@ def test_a_key_that_was_put_there_by_hand_meanwhile_wins_and_the_new_one_is_dele
 
 def test_a_key_that_was_put_there_by_hand_while_one_was_being_made_is_no_leaving(made, weather):
     rotated = made()
-    weather.at("CreateAccessKey", Sky.LOST)
+    weather.at("CreateAccessKey", Fault.LOST)
     with pytest.raises(SystemUnavailableError):
         rotated.rotate()
     weather.clear()
@@ -228,7 +228,7 @@ def test_a_user_needs_no_more_rights_than_the_app(made, statement):
 def test_a_key_that_is_not_let_in_is_deleted_and_no_other_is_made_at_once(made, proxy):
     rotated = made()
     old = rotated.fields()
-    proxy.over("/docs", Status(403, body=b"<Error><Code>InvalidAccessKeyId</Code></Error>"))
+    proxy.on_path("/docs", Status(403, body=b"<Error><Code>InvalidAccessKeyId</Code></Error>"))
     with pytest.raises(SystemRefusedError, match="is not let in"):
         rotated.rotate()
     proxy.clear()
@@ -239,12 +239,12 @@ def test_a_key_that_is_not_let_in_is_deleted_and_no_other_is_made_at_once(made, 
 
 
 @pytest.mark.parametrize(
-    "sky", [Sky.DROP, Sky.LOST, Status(503), Status(200)], ids=["away", "answer lost", "503", "rubbish"]
+    "sky", [Fault.DROP, Fault.LOST, Status(503), Status(200)], ids=["away", "answer lost", "503", "rubbish"]
 )
-def test_where_the_store_is_away_at_any_step_nothing_is_lost_and_no_key_is_left(made, weather, sky):
+def test_where_the_store_is_away_at_any_step_nothing_is_lost_and_no_key_is_left(made, weather, fault):
     rotated = made()
     for step in count(1):
-        weather.at(step, sky)
+        weather.at(step, fault)
         try:
             rotated.rotate()
             break
@@ -304,7 +304,7 @@ def test_a_user_that_is_not_there_is_told(made):
 
 
 def test_the_admin_s_own_key_is_never_taken_out_of_use(made, caplog):
-    rotated = made(keep="0s")
+    rotated = made(delete_delay="0s")
     admin = rotated.system.admin()
     rotated.put(rotated.secret_path, **{**rotated.fields(), **admin})
     rotated.system.iam.delete_access_key(UserName=rotated.system.user, AccessKeyId=next(iter(rotated.system.keys())))
@@ -316,7 +316,7 @@ def test_the_admin_s_own_key_is_never_taken_out_of_use(made, caplog):
 
 def test_no_log_of_ours_holds_a_key(made, caplog):
     caplog.set_level(logging.DEBUG, logger="lessee")
-    rotated = made(keep="0s")
+    rotated = made(delete_delay="0s")
     old = rotated.fields()
     rotated.rotate()
     new = rotated.fields()

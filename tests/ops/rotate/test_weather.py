@@ -11,7 +11,7 @@ from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
 from lessee.vault import transport
 from support.environments.rotation_targets import AHEAD, SLEEP, Rotated
-from support.servers.fault_proxy import Proxy, Sky, Status
+from support.servers.fault_proxy import Fault, Proxy, Status
 from support.systems.vault import VaultValues
 
 SEALED = Status(503, body=b'{"errors":["Vault is sealed"]}')
@@ -38,13 +38,13 @@ class Once(Proxy):
         self.has_come, self._left = self._left < 0, -1
         return self.has_come
 
-    def _befalls(self, path):
+    def fault_of(self, path):
         self._left -= 1
         if self._left == -1:
             if not callable(self._what):
                 return self._what
             self._what()
-        return super()._befalls(path)
+        return super().fault_of(path)
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def each(way, what):
             return
 
 
-@pytest.mark.parametrize("sky", [SEALED, Sky.LOST, Sky.HANG, Sky.DROP], ids=["sealed", "lost", "hang", "drop"])
-def test_whatever_befalls_one_request_it_converges_when_vault_is_back(rotated, way, sky):
-    for _ in each(way, sky):
+@pytest.mark.parametrize("sky", [SEALED, Fault.LOST, Fault.HANG, Fault.DROP], ids=["sealed", "lost", "hang", "drop"])
+def test_whatever_befalls_one_request_it_converges_when_vault_is_back(rotated, way, fault):
+    for _ in each(way, fault):
         before = rotated.journal.count
         attempt(rotated)
         way.calm()
@@ -106,7 +106,7 @@ def test_whatever_befalls_one_request_it_converges_when_vault_is_back(rotated, w
 
 def test_a_token_that_ends_in_the_middle_is_refused_and_the_next_one_goes_on(rotated, way):
     """From that request on, so that not even the failure can be noted."""
-    for _ in each(way, lambda: way.over("/v1/secret/", Status(403, body=b'{"errors":["permission denied"]}'))):
+    for _ in each(way, lambda: way.on_path("/v1/secret/", Status(403, body=b'{"errors":["permission denied"]}'))):
         before = rotated.journal.count
         attempt(rotated)
         way.calm()

@@ -10,7 +10,7 @@ from support.environments.sound_environment import POLICY, clock_ahead
 from support.programs.sidecar import Sidecar
 from support.servers.cluster import Cluster
 from support.servers.detours import Detour
-from support.servers.fault_proxy import Proxy, Sky
+from support.servers.fault_proxy import Fault, Proxy
 
 CRITICAL, WARNING = "critical", "warning"
 CLOSED = """
@@ -117,7 +117,7 @@ def tokens_cross_the_network(it):
 
 @broken("vault", "tls", CRITICAL)
 def nothing_is_verified(it):
-    return it.with_config(vault={"insecure": True})
+    return it.with_config(vault={"tls_skip_verify": True})
 
 
 @broken("vault", "tls-expiry", CRITICAL)
@@ -224,7 +224,7 @@ def the_agent_waits_for_a_secret_that_is_not_there(it):
 @contextmanager
 def the_agent_has_lost_vault(it):
     with Proxy(it.bao.port) as proxy, _agent(proxy.address, '{{ secret("cache/redis").port }}\n') as agent:
-        proxy.weather = Sky.REFUSE
+        proxy.fault = Fault.REFUSE
         agent.until(lambda status: not status["fresh"])
         with it.with_agent(agent):
             yield
@@ -236,7 +236,7 @@ def the_agent_has_lost_vault(it):
 def a_lease_has_ended(it):
     it.postgres.attach(it.bao, role="brief", default_ttl="3s", max_ttl="3s")
     with Proxy(it.bao.port) as proxy, _agent(proxy.address, BRIEF) as agent:
-        proxy.weather = Sky.REFUSE
+        proxy.fault = Fault.REFUSE
         agent.until(lambda status: status["apps"]["web"]["degraded"])
         with it.with_agent(agent):
             yield

@@ -130,7 +130,7 @@ def there_is_no_server_at_that_path(it):
 def the_proxy_before_the_server_is_in_trouble(it):
     block = it.config["validate"]["mcp_auth"]
     with Proxy(urlsplit(block["url"]).port) as proxy:
-        proxy.weather = Status(502)
+        proxy.fault = Status(502)
         with it.with_config(validate={"mcp_auth": block | {"url": f"http://127.0.0.1:{proxy.port}/mcp"}}):
             yield
 

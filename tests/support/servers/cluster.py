@@ -79,7 +79,7 @@ class Cluster:
             self.unseal(i)
 
     def stop(self, i):
-        """Kill a node: it says goodbye to nobody."""
+        """Kill a node, without a clean shutdown."""
         node = self.nodes[i]
         if node.process is not None:
             node.process.kill()
@@ -87,7 +87,7 @@ class Cluster:
             node.process = None
 
     def seal(self, i):
-        """Start a node anew and leave it sealed."""
+        """Restart a node and leave it sealed."""
         self.stop(i)
         self.start(i, unseal=False)
 
@@ -96,7 +96,7 @@ class Cluster:
             try:
                 return not self.ask(i, "PUT", "sys/unseal", {"key": self.unseal_key})["sealed"]
             except RuntimeError:
-                return False  # it has not joined yet
+                return False  # It has not joined yet.
 
         _until(unsealed, f"node {i} to be unsealed")
 
@@ -116,7 +116,7 @@ class Cluster:
             _until(lambda i=i: self._reads(i, path, body), f"node {i} to read {path}")
 
     def health(self, i):
-        """The status of sys/health; 0 where nobody answers."""
+        """The status of sys/health; 0 if the node does not answer."""
         try:
             with urllib.request.urlopen(f"{self.nodes[i].address}/v1/sys/health", timeout=5) as answer:
                 return answer.status

@@ -1,4 +1,4 @@
-"""A way to a server of loopback that leaves loopback, and one that leads nowhere."""
+"""Forwards a port of a non-loopback address to loopback, or accepts connections and never answers."""
 
 import socket
 import threading
@@ -9,16 +9,16 @@ from support.needs import need
 
 
 def outside():
-    """An address of this machine that is not of loopback."""
+    """A non-loopback address of this machine."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
         probe.connect(("192.0.2.1", 9))  # Nothing is sent.
         return probe.getsockname()[0]
-    need(None, "needs an address besides loopback")
+    need(None, "needs a non-loopback address")
     return None
 
 
 class Detour:
-    """Passes on what comes at `host:port`, to a port of loopback; to none, it listens and never answers."""
+    """Forwards connections at `host:port` to a loopback port. Without a target it accepts them and never answers."""
 
     def __init__(self, target=None, *, host=None, port=0):
         self._target = target
@@ -27,7 +27,7 @@ class Detour:
         self.port = self._server.getsockname()[1]
         self._open = []
         self.first = None
-        """When somebody came, by the monotonic clock."""
+        """The time of the first connection, on the monotonic clock."""
         threading.Thread(target=self._listen, daemon=True).start()
 
     def __enter__(self):

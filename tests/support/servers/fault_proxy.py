@@ -1,4 +1,4 @@
-"""A proxy before a real server, and the weather on the way."""
+"""A proxy in front of a real server that injects faults."""
 
 import threading
 import time
@@ -16,33 +16,33 @@ _OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-
 _RUBBISH = b"\x16\x03\x03\x00\x10 this is no TLS \x00\xff\r\n\r\n"
 
 
-class Sky(Enum):
-    """What befalls a request."""
+class Fault(Enum):
+    """What happens to a request."""
 
-    REFUSE = "nobody listens; for all paths or none"
+    REFUSE = "the port is closed; for all paths or none"
     DROP = "the connection ends without an answer"
-    HANG = "the answer never comes, even when the weather is fair again"
-    LOST = "the request is served, and the answer never comes"
+    HANG = "no answer arrives, even after the fault has ended"
+    LOST = "the server executes the request, and its answer does not arrive"
     CUT = "the answer ends in the middle of its body"
     RUBBISH = "the answer is neither TLS nor HTTP"
 
 
 class Status(NamedTuple):
-    """This is answered, and the server not asked."""
+    """The proxy answers this, and does not ask the server."""
 
     code: int
-    headers: dict = {}  # noqa: RUF012  # Nobody writes into it.
+    headers: dict = {}  # noqa: RUF012  # It is never written to.
     body: bytes = b'{"errors":["by the proxy"]}'
 
 
 class Delay(NamedTuple):
-    """The request is served, later."""
+    """The server gets the request later."""
 
     seconds: float
 
 
 class Request(NamedTuple):
-    """What was asked, whatever the answer. `at` on the monotonic clock."""
+    """A request, whatever its answer was. `at`: on the monotonic clock."""
 
     at: float
     method: str
@@ -54,8 +54,8 @@ class Request(NamedTuple):
 class Proxy:
     """Forwards HTTP from a port of loopback to another.
 
-    `proxy.weather = Sky.HANG` is for all paths, `proxy.over("database/creds", Status(500))` for those that hold these
-    words and wins; `proxy.clear()` makes all fair again.
+    `proxy.fault = Fault.HANG` applies to all paths. `proxy.on_path("database/creds", Status(500))` applies to paths
+    with this text, and has precedence. `proxy.clear()` ends all faults. A subclass may override `fault_of`.
     """
 
     def __init__(self, target_port):
@@ -65,7 +65,7 @@ class Proxy:
         self.requests = []
         self.connections = 0
         self._born = time.monotonic()
-        self._weather, self._over = None, {}
+        self._fault, self._faults_by_path = None, {}
         self._open = set()
         self._server = None
         self._listen()
@@ -77,38 +77,39 @@ class Proxy:
         self._shut()
 
     @property
-    def weather(self):
-        """What befalls the requests on all paths; None is fair weather."""
-        return self._weather
+    def fault(self):
+        """The fault of requests on all paths, or None."""
+        return self._fault
 
-    @weather.setter
-    def weather(self, weather):
-        self._weather = weather
-        if weather is Sky.REFUSE:
+    @fault.setter
+    def fault(self, fault):
+        self._fault = fault
+        if fault is Fault.REFUSE:
             self._shut()
         elif self._server is None:
             self._listen()
 
-    def over(self, words, weather):
-        """From now on this befalls requests whose path and query hold these words."""
-        assert weather is not Sky.REFUSE
-        self._over[words] = weather
+    def on_path(self, words, fault):
+        """Apply a fault to requests whose path and query contain this text."""
+        assert fault is not Fault.REFUSE
+        self._faults_by_path[words] = fault
 
     def clear(self):
-        """Fair weather everywhere."""
-        self._over.clear()
-        self.weather = None
+        """End all faults."""
+        self._faults_by_path.clear()
+        self.fault = None
 
     def count(self, words="", since=0.0):
-        """How many requests came whose path and query hold these words, since then on the monotonic clock."""
+        """The number of requests whose path and query contain this text, since a time on the monotonic clock."""
         return sum(words in request.path and request.at >= since for request in list(self.requests))
 
     def by_minute(self, words=""):
-        """How many came in each minute of the proxy's life, by its number."""
+        """The number of requests in each minute since the proxy's start."""
         return Counter(int((one.at - self._born) // 60) for one in list(self.requests) if words in one.path)
 
-    def _befalls(self, path):
-        return next((weather for words, weather in self._over.items() if words in path), self._weather)
+    def fault_of(self, path):
+        """The fault of a request for this path, or None."""
+        return next((fault for words, fault in self._faults_by_path.items() if words in path), self._fault)
 
     def _listen(self):
         handler = type("Handler", (_Handler,), {"proxy": self})
@@ -131,7 +132,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, *_):
-        """A client that hangs up is part of the weather."""
+        """A client that hangs up is expected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -144,8 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.proxy.connections += 1
         self.proxy._open.add(self.connection)
         try:
-            # A client that speaks TLS would wait for an answer to what is no line of HTTP.
-            if self.proxy.weather is Sky.RUBBISH:
+            # A TLS client waits for an answer to its handshake, which is not a line of HTTP.
+            if self.proxy.fault is Fault.RUBBISH:
                 self.wfile.write(_RUBBISH)
             else:
                 super().handle()
@@ -153,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.proxy._open.discard(self.connection)
 
     def __getattr__(self, name):
-        """LIST too is a method of HTTP: whichever it is, `do_METHOD` serves it."""
+        """Serve every HTTP method, LIST included."""
         if name.startswith("do_"):
             return self._serve
         raise AttributeError(name)
@@ -161,26 +162,26 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         self.proxy.requests.append(Request(time.monotonic(), self.command, self.path, dict(self.headers), body))
-        match self.proxy._befalls(self.path):
+        match self.proxy.fault_of(self.path):
             case Status(code, headers, content):
                 self._answer(code, {"Content-Type": "application/json", **headers}, content)
-            case Sky.HANG:
-                self.connection.recv(1)  # until the client goes
+            case Fault.HANG:
+                self.connection.recv(1)  # Until the client hangs up.
                 self.close_connection = True
-            case Sky.DROP | Sky.REFUSE:
+            case Fault.DROP | Fault.REFUSE:
                 self.close_connection = True
-            case Sky.RUBBISH:
+            case Fault.RUBBISH:
                 self.wfile.write(_RUBBISH)
                 self.close_connection = True
-            case Sky.LOST:
+            case Fault.LOST:
                 self._forward(body, lost=True)
                 self.close_connection = True
-            case Sky.CUT:
+            case Fault.CUT:
                 self._forward(body, cut=True)
                 self.close_connection = True
-            case weather:
-                if weather is not None:
-                    time.sleep(weather.seconds)
+            case fault:
+                if fault is not None:
+                    time.sleep(fault.seconds)
                 self._forward(body)
 
     def log_message(self, *_):
@@ -193,11 +194,11 @@ class _Handler(BaseHTTPRequestHandler):
             server.request(self.command, self.path, body or None, headers)
             answer = server.getresponse()
             if lost:
-                self.connection.recv(1)  # until the client goes
+                self.connection.recv(1)  # Until the client hangs up.
                 return
             self._answer(answer.status, dict(answer.getheaders()), answer.read(), cut=cut)
         except OSError:
-            self.close_connection = True  # as the server would
+            self.close_connection = True  # As the server would.
         finally:
             server.close()
 

@@ -1,8 +1,8 @@
-"""Stands in for a licensed Vault Enterprise: a real OpenBao, and before it the one path that OpenBao does not have.
+"""A substitute for Vault Enterprise's event stream, in front of a real OpenBao, which has none.
 
-No Vault Enterprise runs without a license. What it would answer at sys/events/subscribe is answered by the server of
-`websockets`, a real peer of the protocol, in frames as https://developer.hashicorp.com/vault/docs/concepts/events has
-them; every other connection goes on to OpenBao untouched. That Vault itself sends such frames, no test here knows.
+Vault Enterprise does not run without a license. The server of `websockets`, a real peer of the protocol, answers
+sys/events/subscribe with frames as in https://developer.hashicorp.com/vault/docs/concepts/events. It forwards every
+other connection to OpenBao. No test here verifies that Vault itself sends such frames.
 """
 
 import json
@@ -19,7 +19,7 @@ PATH = "/v1/sys/events/subscribe/kv*?json=true"
 
 
 def frame(path, operation="data-write", mount="secret", version="2", kind="kv-v2"):
-    """An event as the documentation shows one."""
+    """An event as in the documentation."""
     metadata = {"current_version": version, "oldest_version": "0", "operation": operation, "modified": "true"}
     metadata |= {"path": f"{mount}/{path}", "data_path": f"{mount}/{path}"}
     id_ = "901f2388-aabb-a385-7bc0-0b09d5fa060b"

@@ -1,4 +1,4 @@
-"""A real OpenBao server by a configuration file, as it is on its first day: neither initialised nor unsealed."""
+"""A real OpenBao server by a configuration file, before its first use: neither initialized nor unsealed."""
 
 import datetime as dt
 import ipaddress

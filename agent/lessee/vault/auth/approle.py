@@ -19,15 +19,15 @@ class AppRoleLogin:
         role_id: str | None,
         role_id_file: str | None,
         secret_id_file: str | None,
-        wrapped_path: str | None,
+        wrapping_path: str | None,
         remove: bool,
     ) -> None:
-        """`wrapped_path`: where the wrapping token in the file must have been created; `*` is a wildcard."""
+        """`wrapping_path`: where the wrapping token in the file must have been created; `*` is a wildcard."""
         self._mount = mount
         self._role_id = role_id
         self._role_id_file = role_id_file
         self._secret_id_file = secret_id_file
-        self._wrapped_path = wrapped_path
+        self._wrapping_path = wrapping_path
         self._remove = remove
         self._secret_id_in_memory: str | None = None
         self._used_token: tuple[bytes, Failure] | None = None
@@ -63,8 +63,8 @@ class AppRoleLogin:
             if self._secret_id_in_memory is not None:
                 return self._secret_id_in_memory
             raise
-        if self._wrapped_path is not None:
-            return self._unwrap(transport, content, self._wrapped_path)
+        if self._wrapping_path is not None:
+            return self._unwrap(transport, content, self._wrapping_path)
         return content
 
     def _unwrap(self, transport: Transport, wrapping_token: str, expected: str) -> str:
