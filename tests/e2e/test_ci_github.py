@@ -247,6 +247,6 @@ def test_a_value_that_is_too_short_to_be_masked_is_warned_of(github, world):
     finally:
         world.server.put("ci/build/registry", url="https://registry.example.com", token=TOKEN)
     assert not failed
-    [warning] = [json.loads(line) for line in log.splitlines() if "too short to be masked" in line]
+    [warning] = [json.loads(line) for line in log.splitlines() if "values too short to mask" in line]
     assert (warning["secret"], warning["values"]) == ("secret/ci/build/registry", 1)
     assert "abc" not in github.masks

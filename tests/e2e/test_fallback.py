@@ -444,7 +444,7 @@ def test_a_file_that_was_changed_is_refused(kept):
     content = bytearray(kept.file.read_bytes())
     content[-1] ^= 1
     kept.file.write_bytes(content)
-    assert stays_away(kept, f"{kept.file}: it was changed, cut, or sealed with another key")
+    assert stays_away(kept, f"{kept.file}: the file was changed or truncated, or encrypted with another key")
 
 
 def label(app, environment, kept_at=None):

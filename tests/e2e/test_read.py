@@ -82,7 +82,7 @@ def test_the_configuration_says_where_an_app_has_its_files(sidecar, publish):
     assert sidecar.command("read", "web", "app.env").stdout == "A=1\n"
     unknown = sidecar.command("read", "wbe", "app.env")
     assert (unknown.returncode, unknown.stdout) == (78, "")
-    assert "there is no app 'wbe'; there are: web" in unknown.stderr
+    assert "no app is named 'wbe'; its apps are: web" in unknown.stderr
 
 
 def test_a_file_that_is_not_there_prints_nothing_and_tells_those_that_are(web, publish, memory):

@@ -22,7 +22,7 @@ def test_the_manager_hears_of_it_when_the_last_app_has_its_files_and_never_again
     address, listening = manager
     sidecar.environ["NOTIFY_SOCKET"] = address
     sidecar.template("a.txt.j2", f'{{{{ secret("{folder}/there").value }}}}')
-    late = {"directory": str(sidecar.memory / "late"), "refresh": "200ms", "files": [{"template": "b.txt.j2"}]}
+    late = {"directory": str(sidecar.memory / "late"), "refresh_interval": "200ms", "files": [{"template": "b.txt.j2"}]}
     sidecar.config["apps"]["late"] = late
     (sidecar.disk / "b.txt.j2").write_text(f'{{{{ secret("{folder}/missing").value }}}}')
     bao.put(f"testing/{folder}/there", value="canary-one")
@@ -47,7 +47,7 @@ def test_a_manager_that_is_gone_is_a_warning_and_the_agent_runs_on(bao, sidecar,
     sidecar.start()
     eventually(lambda: [event for event in sidecar.events() if event["level"] == "warning"], "the warning")
     (warning,) = [event for event in sidecar.events() if event["level"] == "warning"]
-    assert (warning["event"], warning["reason"]) == ("cannot tell the service manager", reason)
+    assert (warning["event"], warning["reason"]) == ("service manager not notified", reason)
     assert sidecar.status()["ready"]
 
 

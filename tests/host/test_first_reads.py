@@ -25,8 +25,8 @@ for reader in readers:
     reader.join()
 """
 JOURNAL = """
-from lessee.ops.rotate.policy.journal import Journal as kind, written
-said = written(kind())
+from lessee.ops.rotate.policy.journal import Journal as kind, serialize
+said = serialize(kind())
 """
 LISTED = """
 from lessee.notification.engine import ContainerSummary

@@ -121,7 +121,9 @@ def test_a_header_replaces_the_default_one(serve):
     assert "X: schön\r\n" in server.requests[0]
 
 
-@pytest.mark.parametrize("headers", [{"X": "canary\r\nY: canary"}, {"X": "canary\n"}, {"X": "canary ✓"}, {"X\n": "canary"}])
+@pytest.mark.parametrize(
+    "headers", [{"X": "canary\r\nY: canary"}, {"X": "canary\n"}, {"X": "canary ✓"}, {"X\n": "canary"}]
+)
 def test_a_header_that_http_does_not_allow_is_not_sent(serve, headers):
     server = serve()
     assert failure("GET", server.url, headers=headers).kind is ErrorKind.INVALID_HEADER

@@ -10,9 +10,9 @@ from support.programs.sidecar import eventually, pass_by
 
 TELLS = """
 import sys
-from lessee.host import masking
-masking._PATIENCE = float(sys.argv[1])
-masking.redactor_for("github", {"GITHUB_ACTIONS": "true"}).learn("secret x", ["canary-1", "canary-2"])
+from lessee.host import job_masking
+job_masking._READ_TIMEOUT = float(sys.argv[1])
+job_masking.redactor_for("github", {"GITHUB_ACTIONS": "true"}).learn("secret x", ["canary-1", "canary-2"])
 print("gone on", flush=True)
 """
 
@@ -49,4 +49,4 @@ def test_it_does_not_go_on_where_nobody_reads(telling):
     assert process.wait(30) != 0
     said = process.communicate()
     assert said[0] == b""
-    assert b"the runner does not read what is to be masked" in said[1]
+    assert b"the runner does not read the values to mask" in said[1]

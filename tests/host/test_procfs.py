@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,9 @@ from lessee.host.clock import boot_time
 from support.needs import need
 from support.programs.sidecar import eventually
 
-RENAMED = "import ctypes, sys; ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0); print('up', flush=True); input()"
+RENAMED = (
+    "import ctypes, sys; ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0); print('up', flush=True); input()"
+)
 
 
 @pytest.fixture
@@ -41,18 +44,23 @@ def test_a_name_with_blanks_and_brackets_does_not_shift_the_fields(run, name):
     assert not stat.has_exited
 
 
+def running(process, argument):
+    """What /proc shows of the process, once it has become `sleep` with this argument."""
+    return eventually(
+        lambda: (info := procfs.read_process(process.pid)) and info.argv == ("sleep", argument) and info, "the program"
+    )
+
+
 def test_a_process_is_identified_by_its_pid_and_start(run):
     process = run("sleep", "60")
-    eventually(lambda: (info := procfs.read_process(process.pid)) and info.argv == ("sleep", "60"), "the program")
-    info = procfs.read_process(process.pid)
+    info = running(process, "60")
     assert info.identity == procfs.ProcessIdentity(process.pid, procfs.stat(process.pid).started)
     assert info in list(procfs.running())
 
 
 def test_a_command_line_is_in_no_repr(run):
     process = run("sleep", "60.0")
-    eventually(lambda: "60.0" in procfs.read_process(process.pid).argv, "the program")
-    assert "60.0" not in repr(procfs.read_process(process.pid))
+    assert "60.0" not in repr(running(process, "60.0"))
 
 
 def test_a_zombie_is_a_child_to_reap_and_no_running_process(run):
@@ -74,7 +82,11 @@ def test_a_process_that_has_ended_is_none(run):
 
 
 def test_a_kernel_thread_is_no_running_process():
-    threads = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _is_kernel_thread(pid)]
+    threads = [
+        pid
+        for pid in map(int, (entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()))
+        if _is_kernel_thread(pid)
+    ]
     need(threads, "needs the host's PID namespace, whose kernel threads are visible")
     assert not set(threads) & {info.pid for info in procfs.running()}
 

@@ -18,7 +18,7 @@ from lessee.agent.machine.status.view import status as status_of
 from lessee.config import Config
 from lessee.core.change_events import Change
 from lessee.host.clock import boot_time, wall_time
-from lessee.host.config_reload import Reloading, Stamps, Watcher
+from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
 from lessee.host.project import Project, load, stamp
 from lessee.telemetry.logs import log
 
@@ -75,9 +75,9 @@ class Agent:
         self._mail: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
         self._identities = Identities(effects, seed=seed, notifies=notifies, whole=whole, stays=stays, post=self._post)
         self._turned_at = boot_time()
-        self._reloading = Reloading()
+        self._config_reloader = ConfigReloader()
         self._listener: Listener | None = None
-        self._ahead = (compiled for recipe in project.recipes.values() for compiled in recipe.templates)
+        self._ahead = (compiled for compiled_app in project.compiled_apps.values() for compiled in compiled_app.templates)
         if effects.supervisor is not None:
             effects.supervisor.goes_back = lambda: any(identity.goes_back() for identity in self._identities)
         self._identities.configure(project)
@@ -128,7 +128,7 @@ class Agent:
         """status.json."""
         accounts = [identity.account for identity in self._identities]
         environment = self._project.config.environment
-        said = status_of(accounts, boot_time(), wall_time(), environment=environment, trouble=self._reloading.trouble)
+        said = status_of(accounts, boot_time(), wall_time(), environment=environment, trouble=self._config_reloader.error)
         if self._listener is None:
             return {**said, "events": None}
         missed = self._listener.problem()
@@ -144,7 +144,7 @@ class Agent:
 
     def watch_with(self, watcher: Watcher) -> None:
         """Have the configuration's files watched."""
-        self._reloading.watch_with(watcher, self._project.stamps)
+        self._config_reloader.watch_with(watcher, self._project.stamps)
 
     def listen_with(self, listener: "Listener") -> None:
         """Say of this one what is heard."""
@@ -170,7 +170,7 @@ class Agent:
             self._turn([letter for letter in mail if isinstance(letter, tuple)])
             if _Note.RELOAD in mail:
                 stamps = {path: stamp(path) for path in self._project.stamps}
-                self._reloading.reload(stamps, self._take_up_edits)
+                self._config_reloader.reload(stamps, self._take_up_edits)
         return answer
 
     def _child_wakes_at(self) -> float:
@@ -242,7 +242,7 @@ class Agent:
         self._identities.configure(project)
         _tell_what_needs_a_start(self._project, project)
         self._project = project
-        log("info", "configuration taken up", apps=", ".join(project.config.apps))
+        log("info", "configuration reloaded", apps=", ".join(project.config.apps))
         return project.stamps
 
     def _load(self) -> Project:
@@ -255,11 +255,11 @@ class Agent:
 def _tell_what_needs_a_start(old: Project, new: Project) -> None:
     def settings(config: Config) -> Mapping[str, object]:
         return {
-            "state": config.state_dir,
+            "state_dir": config.state_dir,
             "status": config.status,
             "events": config.events,
             "allow_disk": config.allow_disk,
-            "trail": config.audit_trail,
+            "audit_trail": config.audit_trail,
         }
 
     before, after = settings(old.config), settings(new.config)

@@ -1,1 +1,1 @@
-"""Effects without decisions: the container lessee lives in."""
+"""Access to the machine: files, directories, processes, clocks, HTTP and the terminal."""

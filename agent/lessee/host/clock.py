@@ -1,4 +1,4 @@
-"""The two clocks: one that counts how long, one that people read."""
+"""The two clocks: one for durations, one for dates."""
 
 import time
 
@@ -9,5 +9,5 @@ def boot_time() -> float:
 
 
 def wall_time() -> float:
-    """Seconds since 1970, for people and for ages that outlive a boot; nothing else is decided by it: it may jump."""
+    """Seconds since 1970, for people and for ages that span a reboot. Nothing else may depend on it, as it can jump."""
     return time.time()

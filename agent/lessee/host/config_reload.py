@@ -1,4 +1,4 @@
-"""How what runs until it is stopped takes up a configuration that was edited: a broken one leaves the old in force."""
+"""Reloads an edited configuration in a running service; an invalid one leaves the previous one in force."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,42 +9,42 @@ from lessee.host.project import Stamp
 from lessee.telemetry.logs import log
 
 Stamps = Mapping[Path, Stamp]
-"""Files as they were just before they were read."""
+"""The stamps of files, taken just before they were read."""
 
 
 class Watcher(Protocol):
-    """Has a reload done when one of the files changes."""
+    """Requests a reload when one of the files changes."""
 
-    def watch(self, stamps: Stamps, *, all_beside: bool = False) -> None: ...
+    def watch(self, stamps: Stamps, *, whole_directories: bool = False) -> None: ...
 
 
-class Reloading:
-    """For the thread of a loop; the others may read `trouble`."""
+class ConfigReloader:
+    """Only the thread of the service's loop may call its methods; other threads may read `error`."""
 
     def __init__(self) -> None:
-        self.trouble: str | None = None
-        """Why the configuration is not in force as it stands there."""
+        self.error: str | None = None
+        """Why the edited configuration is not in force."""
         self._watcher: Watcher | None = None
 
     def watch_with(self, watcher: Watcher, stamps: Stamps) -> None:
-        """Have these files watched."""
+        """Watch these files."""
         self._watcher = watcher
         watcher.watch(stamps)
 
-    def reload(self, stamps: Stamps, take_up: Callable[[], Stamps | None]) -> None:
-        """`take_up` reads it and puts it in force, or raises LesseeError.
+    def reload(self, stamps: Stamps, apply: Callable[[], Stamps | None]) -> None:
+        """Call `apply`, which reads the configuration and puts it in force, or raises LesseeError.
 
-        It gives what is to be watched from then on: None for the files of `stamps`, which are watched too where it
-        fails, as they were before it began.
+        `apply` returns the files to watch from then on; None stands for the files of `stamps`. These are watched
+        after a failure too.
         """
         try:
-            stamps = take_up() or stamps
+            stamps = apply() or stamps
         except LesseeError as exc:
-            if str(exc) != self.trouble:
-                log("error", "configuration not taken up", reason=str(exc), note="the old one stays in force")
-            self.trouble = str(exc)
+            if str(exc) != self.error:
+                log("error", "configuration not reloaded", reason=str(exc), note="the previous one stays in force")
+            self.error = str(exc)
         else:
-            self.trouble = None
+            self.error = None
         if self._watcher is not None:
-            # What is broken may be mended by a file that was not there before.
-            self._watcher.watch(stamps, all_beside=self.trouble is not None)
+            # A file that did not exist before may repair an invalid configuration.
+            self._watcher.watch(stamps, whole_directories=self.error is not None)

@@ -1,4 +1,4 @@
-"""Standard output that takes every character, whatever its encoding."""
+"""Prints to standard output, whatever its encoding."""
 
 import os
 import sys
@@ -8,19 +8,19 @@ from lessee.core.errors import WriteError
 
 
 def escape_unknown(encoding: str | None = None) -> None:
-    r"""What the encoding (default: the terminal's) cannot say is written as an escape, such as \u2026."""
-    if isinstance(sys.stdout, TextIOWrapper):  # It is None where it was closed.
+    r"""Write a character that the encoding (default: the terminal's) lacks as an escape, such as \u2026."""
+    if isinstance(sys.stdout, TextIOWrapper):  # A closed stdout is replaced by None.
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
-def say(text: str) -> None:
-    """Print it at once. Raises BrokenPipeError where who reads it has seen enough, and WriteError."""
+def print_line(text: str) -> None:
+    """Print and flush a text. Raises BrokenPipeError if the reader has closed the pipe, and WriteError."""
     try:
-        print(text, flush=True)  # noqa: T201  # It is what this is for.
+        print(text, flush=True)  # noqa: T201  # The only purpose of this function.
     except BrokenPipeError:
         raise
     except OSError as exc:
-        # What is left over is thrown away: Python would try once more at its own end, and complain.
+        # Discard the rest: Python would try to write it again at exit, and print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        todo = "make room, or write it elsewhere"
-        raise WriteError(exc.strerror or "not written", where="standard output", todo=todo) from None
+        todo = "free some space, or redirect the output elsewhere"
+        raise WriteError(exc.strerror or "cannot write", where="standard output", todo=todo) from None

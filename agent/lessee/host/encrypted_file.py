@@ -1,4 +1,4 @@
-"""Keeps a content in a file that is of no use without this host's key, and cannot be changed without it."""
+"""Encrypts a file with this host's key; without the key it can be neither read nor changed."""
 
 import errno
 import os
@@ -11,41 +11,41 @@ from lessee.core.errors import LesseeError, WriteError
 from lessee.core.immutable import ImmutableStruct
 from lessee.host.directories import check_writers, open_directory, translate_write_errors
 
-VARIABLE, USUAL = "LESSEE_HOST_KEY_FILE", Path("/etc/lessee/host.key")
-"""Where the key is."""
+KEY_VARIABLE, DEFAULT_KEY_FILE = "LESSEE_HOST_KEY_FILE", Path("/etc/lessee/host.key")
+"""The place of the key."""
 
-_OURS = b"lessee sealed "
-_MAGIC = _OURS + b"1\n"
+_OWN_PREFIX = b"lessee encrypted "
+_MAGIC = _OWN_PREFIX + b"1\n"
 _NONCE, _KEY = 12, 32
-_MOST = 64 * 2**20
-_MOST_KEY = 65536
+_LARGEST_FILE = 64 * 2**20
+_LARGEST_KEY = 65536
 # A FIFO would hang without O_NONBLOCK.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Sealed(ImmutableStruct, frozen=True):
-    """What stands in a file. The label can be read by everybody, and by nobody be changed."""
+class EncryptedFile(ImmutableStruct, frozen=True):
+    """The parts of a file. The label is readable without the key, but cannot be changed without it."""
 
     path: Path
     label: bytes
-    box: bytes
+    ciphertext: bytes
 
 
 def key_file(environ: Mapping[str, str]) -> Path:
-    """The host's key: a file of 32 bytes or more that only its owner and group may read, wherever it comes from."""
-    return Path(environ.get(VARIABLE) or USUAL)
+    """The path of the host's key: a file of at least 32 bytes that only its owner and group may read."""
+    return Path(environ.get(KEY_VARIABLE) or DEFAULT_KEY_FILE)
 
 
-def seal(path: Path, label: bytes, content: bytes, key: Path) -> None:
-    """Write the file, whole or not at all, and never over another's; the key is made where there is none.
+def encrypt(path: Path, label: bytes, content: bytes, key: Path) -> None:
+    """Write the file atomically, and create the key if it does not exist.
 
-    Raises LesseeError.
+    It overwrites no file of another program. Raises LesseeError.
     """
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  # Of those who seal alone.
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  # Imported only where a file is encrypted.
 
     assert b"\n" not in label
-    _refuse_beside(path, key)
+    _check_directories(path, key)
     cipher = AESGCM(_derived(_key(key, make=True)))
     nonce = os.urandom(_NONCE)
     head = _MAGIC + label + b"\n"
@@ -53,45 +53,45 @@ def seal(path: Path, label: bytes, content: bytes, key: Path) -> None:
     try:
         check_writers(folder, path.parent, uid=None, gid=None)
         with translate_write_errors(path):
-            _refuse_another(folder, path)
+            _check_overwrite(folder, path)
             _write(folder, path.name, head + nonce + cipher.encrypt(nonce, content, head))
     finally:
         os.close(folder)
 
 
-def read(path: Path) -> Sealed:
-    """What stands there, of which the label is not proved yet. Raises LesseeError."""
-    content = _content(path, _MOST, "there is nothing kept yet: it is written once Vault has served the app")
-    label, newline, box = content.removeprefix(_MAGIC).partition(b"\n")
+def read(path: Path) -> EncryptedFile:
+    """The file with its label, which only `decrypt` verifies. Raises LesseeError."""
+    content = _content(path, _LARGEST_FILE, "no snapshot exists yet: the agent writes it once Vault has served the app")
+    label, newline, ciphertext = content.removeprefix(_MAGIC).partition(b"\n")
     if not content.startswith(_MAGIC) or not newline:
-        raise LesseeError("it is no sealed file of lessee's", where=str(path), todo="remove it, or name another")
-    return Sealed(path, label, box)
+        raise LesseeError("not a file that lessee encrypted", where=str(path), todo="remove it, or name another file")
+    return EncryptedFile(path, label, ciphertext)
 
 
-def unseal(sealed: Sealed, key: Path) -> bytes:
-    """The content, as it was sealed with this label. Raises LesseeError."""
+def decrypt(file: EncryptedFile, key: Path) -> bytes:
+    """The content that was encrypted with this label. Raises LesseeError."""
     from cryptography.exceptions import InvalidTag  # noqa: PLC0415  # As above.
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415  # As above.
 
-    _refuse_beside(sealed.path, key)
+    _check_directories(file.path, key)
     cipher = AESGCM(_derived(_key(key, make=False)))
-    nonce, box = sealed.box[:_NONCE], sealed.box[_NONCE:]
+    nonce, ciphertext = file.ciphertext[:_NONCE], file.ciphertext[_NONCE:]
     try:
-        return cipher.decrypt(nonce, box, _MAGIC + sealed.label + b"\n")
+        return cipher.decrypt(nonce, ciphertext, _MAGIC + file.label + b"\n")
     except (InvalidTag, ValueError):
-        what = f"it was changed, cut, or sealed with another key than {key}"
-        raise LesseeError(what, where=str(sealed.path), todo="bring that key back, or remove the file") from None
+        what = f"the file was changed or truncated, or encrypted with another key than {key}"
+        raise LesseeError(what, where=str(file.path), todo="restore that key, or remove the file") from None
 
 
-def _refuse_beside(path: Path, key: Path) -> None:
-    # Whoever carries the folder away would have both.
+def _check_directories(path: Path, key: Path) -> None:
+    # A copy of the directory would contain both.
     if os.path.realpath(path.parent) == os.path.realpath(key.parent):
-        todo = f"name a file elsewhere, or a key with ${VARIABLE}"
-        raise LesseeError("it lies beside the key that opens it", where=str(path), todo=todo)
+        todo = f"move the file, or name another key with ${KEY_VARIABLE}"
+        raise LesseeError("the file is in the same directory as its key", where=str(path), todo=todo)
 
 
-def _refuse_another(folder: int, path: Path) -> None:
-    # A slip of the pen in a configuration must not cost somebody's file. A link goes, and what it leads to stays.
+def _check_overwrite(folder: int, path: Path) -> None:
+    # A wrong path in the configuration must not destroy a user's file. A link is replaced, and its target stays.
     try:
         fd = os.open(path.name, _READ, dir_fd=folder)
     except OSError as exc:
@@ -100,9 +100,9 @@ def _refuse_another(folder: int, path: Path) -> None:
         raise
     try:
         regular = stat.S_ISREG(os.fstat(fd).st_mode)
-        if not regular or os.read(fd, len(_OURS)) not in {b"", _OURS}:
-            what = "what stands there is no sealed file of lessee's, and is not written over"
-            raise LesseeError(what, where=str(path), todo="name another file, or remove it")
+        if not regular or os.read(fd, len(_OWN_PREFIX)) not in {b"", _OWN_PREFIX}:
+            what = "not overwritten, as it is not a file that lessee encrypted"
+            raise LesseeError(what, where=str(path), todo="name another file, or remove this one")
     finally:
         os.close(fd)
 
@@ -111,15 +111,15 @@ def _derived(material: bytes) -> bytes:
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415  # As above.
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415  # As above.
 
-    return HKDF(SHA256(), _KEY, salt=None, info=b"lessee sealed 1").derive(material)
+    return HKDF(SHA256(), _KEY, salt=None, info=b"lessee encrypted 1").derive(material)
 
 
 def _key(path: Path, *, make: bool) -> bytes:
     if make and not os.path.lexists(path):
         _make_key(path)
-    material = _content(path, _MOST_KEY, f"there is no such key; ${VARIABLE} names another")
+    material = _content(path, _LARGEST_KEY, f"the key does not exist; ${KEY_VARIABLE} names another")
     if len(material) < _KEY:
-        raise LesseeError(f"a key has {_KEY} bytes or more", where=str(path), todo="give it random ones")
+        raise LesseeError(f"a key has at least {_KEY} bytes", where=str(path), todo="write random bytes into it")
     return material
 
 
@@ -127,15 +127,15 @@ def _make_key(path: Path) -> None:
     try:
         folder = open_directory(path.parent, make=None)
     except WriteError as exc:
-        todo = f"make its folder, or name another key with ${VARIABLE}"
-        raise WriteError(f"the key cannot be made: {exc.what}", where=str(path), todo=todo) from None
+        todo = f"create its directory, or name another key with ${KEY_VARIABLE}"
+        raise WriteError(f"cannot create the key: {exc.what}", where=str(path), todo=todo) from None
     temporary = f".{path.name}.{os.urandom(4).hex()}"
     try:
         check_writers(folder, path.parent, uid=None, gid=None)
         with translate_write_errors(path):
             try:
                 _fill(folder, temporary, os.urandom(_KEY))
-                # Another agent may make one at this moment: the first counts.
+                # Another agent may create a key at the same time: the first one wins.
                 with suppress(FileExistsError):
                     os.link(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
             finally:
@@ -146,26 +146,26 @@ def _make_key(path: Path) -> None:
         os.close(folder)
 
 
-def _content(path: Path, most: int, absent: str) -> bytes:
-    """A file of ours that at most its group may read too. Raises LesseeError."""
+def _content(path: Path, limit: int, missing: str) -> bytes:
+    """The content of a file that the agent's uid or root owns, and only the group may read too. Raises LesseeError."""
     try:
         fd = os.open(path, _READ)
     except FileNotFoundError:
-        raise LesseeError(absent, where=str(path)) from None
+        raise LesseeError(missing, where=str(path)) from None
     except OSError as exc:
-        what = "a link stands there" if path.is_symlink() else f"cannot be read: {exc.strerror}"
+        what = "it is a symbolic link" if path.is_symlink() else f"cannot be read: {exc.strerror}"
         raise LesseeError(what, where=str(path)) from None
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise LesseeError("it is no file", where=str(path))
+            raise LesseeError("it is not a regular file", where=str(path))
         if status.st_uid not in {0, os.geteuid()} or status.st_mode & 0o027:
-            todo = f"chown {os.geteuid()} and chmod 600, after a look at who may have read it"
-            raise LesseeError("others own it, may read it or may write it", where=str(path), todo=todo)
-        if status.st_size > most:
-            raise LesseeError(f"it is larger than {most} bytes", where=str(path))
+            todo = f"chown {os.geteuid()} and chmod 600, after you checked which users may have read it"
+            raise LesseeError("other users own it, or may read or write it", where=str(path), todo=todo)
+        if status.st_size > limit:
+            raise LesseeError(f"it is larger than {limit} bytes", where=str(path))
         with os.fdopen(fd, "rb", closefd=False) as stream:
-            return stream.read(most)
+            return stream.read(limit)
     finally:
         os.close(fd)
 

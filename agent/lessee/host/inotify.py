@@ -1,4 +1,4 @@
-"""Waits until a file of a folder is written, made or renamed: by inotify, and by looking where there is none."""
+"""Waits until a log file in a directory is written, created or renamed: by inotify, or by polling without it."""
 
 import ctypes
 import os
@@ -7,10 +7,10 @@ import struct
 import threading
 from pathlib import Path
 
-LOOK = 1.0
-"""Seconds between looks without an event: inotify is silent on network and some virtual file systems."""
-LOOK_WITHOUT = 0.05
-"""The same where a kernel has no room for another watch."""
+POLL = 1.0
+"""Seconds between checks without an event: inotify reports nothing on network and some virtual file systems."""
+POLL_WITHOUT_INOTIFY = 0.05
+"""The same where the kernel allows no further watch."""
 _IN_MODIFY, _IN_MOVED_FROM, _IN_MOVED_TO, _IN_CREATE, _IN_DELETE_SELF, _IN_IGNORED = (
     0x2,
     0x40,
@@ -24,8 +24,8 @@ _HEAD = struct.Struct("iIII")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Waker:
-    """Of one thread; another may wake it."""
+class DirectoryWatch:
+    """Only one thread may wait on it; others may wake that thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -37,27 +37,27 @@ class Waker:
         self._watch()
 
     def wait(self) -> None:
-        """Until something has happened there, or LOOK has gone by."""
+        """Wait for an event in the directory, for POLL seconds at most."""
         if not self._watched:
             self._watch()
         poll = select.poll()
         poll.register(self._woken, select.POLLIN)
         if self._watched:
             poll.register(self._fd, select.POLLIN)
-        seconds = LOOK if self._watched else LOOK_WITHOUT
+        seconds = POLL if self._watched else POLL_WITHOUT_INOTIFY
         while True:
             ready = [fd for fd, _ in poll.poll(seconds * 1000)]
-            if self._fd not in ready or self._woken in ready or self._concerns_us():
+            if self._fd not in ready or self._woken in ready or self._is_relevant():
                 return
 
     def wake(self) -> None:
-        """End the wait, and each later one. Any thread may call it, at any time."""
-        with self._mutex:  # A number that was closed soon is another file's.
+        """End the current wait, and each later one. Any thread may call it at any time."""
+        with self._mutex:  # A closed descriptor's number soon belongs to another file.
             if self._woken >= 0:
                 os.eventfd_write(self._woken, 1)
 
     def close(self) -> None:
-        """Once nobody waits any more."""
+        """Close it, once no thread waits on it."""
         with self._mutex:
             for fd in (self._woken, self._fd):
                 if fd >= 0:
@@ -69,13 +69,13 @@ class Waker:
             _libc.inotify_add_watch(self._fd, os.fsencode(self._path.parent), ctypes.c_uint32(_MASK)) >= 0
         )
 
-    def _concerns_us(self) -> bool:
-        """Whether what happened did so to a file whose name begins as the log's does."""
-        events, position, ours = os.read(self._fd, 1 << 16), 0, False
+    def _is_relevant(self) -> bool:
+        """Whether an event is about a file whose name begins like the log's."""
+        events, position, relevant = os.read(self._fd, 1 << 16), 0, False
         while position < len(events):
             _, mask, _, length = _HEAD.unpack_from(events, position)
             position += _HEAD.size + length
             if mask & (_IN_IGNORED | _IN_DELETE_SELF):
-                self._watched, ours = False, True  # The folder is gone; one of its name may come.
-            ours = ours or events[position - length : position].startswith(self._prefix) or not length
-        return ours
+                self._watched, relevant = False, True  # The directory was removed; another may replace it.
+            relevant = relevant or events[position - length : position].startswith(self._prefix) or not length
+        return relevant

@@ -1,4 +1,4 @@
-"""Whether a directory lies in memory."""
+"""Tells whether a directory is in memory (tmpfs or ramfs)."""
 
 import ctypes
 import os
@@ -12,7 +12,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def is_memory(fd: int) -> bool:
-    """Tell whether `fd` is on tmpfs or ramfs; fstatfs(2), because os.fstatvfs leaves the type out."""
+    """Whether `fd` is on tmpfs or ramfs. It calls fstatfs(2), because os.fstatvfs does not return the type."""
     buffer = ctypes.create_string_buffer(_STATFS_BYTES)
     if _libc.fstatfs(fd, buffer) != 0:
         code = ctypes.get_errno()
@@ -21,11 +21,11 @@ def is_memory(fd: int) -> bool:
 
 
 def refuse_disk(fd: int, where: Path) -> None:
-    """Raise WriteError where `fd` is on a file system that may reach a disk."""
+    """Raise WriteError if `fd` is on a file system that may write to a disk."""
     if not is_memory(fd):
         raise WriteError(
             "not in memory (tmpfs or ramfs)",
             where=str(where),
             todo="mount a tmpfs there (Compose: a volume with `type: tmpfs`; Kubernetes: an emptyDir with"
-            " `medium: Memory`), or say `allow_disk: true`",
+            " `medium: Memory`), or set `allow_disk: true`",
         )

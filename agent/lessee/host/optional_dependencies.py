@@ -1,4 +1,4 @@
-"""Clients of other systems, which only some commands need."""
+"""Imports client libraries that only some commands need."""
 
 from importlib import import_module
 from types import ModuleType
@@ -7,9 +7,9 @@ from lessee.core.errors import LesseeError
 
 
 def library(name: str, extra: str) -> ModuleType:
-    """Import it. Raises LesseeError where it is not installed; `extra` of ours brings it."""
+    """Import a library. Raises LesseeError if it is not installed; lessee's extra `extra` contains it."""
     try:
         return import_module(name)
     except ImportError:
-        todo = f"install it: pip install 'lessee[{extra}]'"
+        todo = f"pip install 'lessee[{extra}]'"
         raise LesseeError(f"the library {name.partition('.')[0]} is missing", todo=todo) from None

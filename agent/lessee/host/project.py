@@ -1,4 +1,4 @@
-"""Reads lessee.yaml and its templates from the disk."""
+"""Reads lessee.yaml and its templates, and compiles them."""
 
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -13,64 +13,64 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.rendering.app_templates import CompiledApp, compile_apps, path_scope_of
 from lessee.rendering.templates import Compiler
 
-PLACES = (Path("lessee.yaml"), Path("/etc/lessee/lessee.yaml"))
+DEFAULT_PATHS = (Path("lessee.yaml"), Path("/etc/lessee/lessee.yaml"))
 _UNREADABLE = "template-unreadable"
 
 
 class Project(ImmutableStruct, frozen=True):
-    """A configuration in force: what the file says, the templates compiled, and the files all that came from."""
+    """A configuration with its compiled templates."""
 
     path: Path
     config: Config
     text: str
-    """The file's text: what it spells out is no secret."""
+    """The file's text; no value that it contains is a secret."""
     compiled_apps: Mapping[str, CompiledApp]
     stamps: Mapping[Path, "Stamp"]
-    """The files all that came from, as they were just before they were read."""
+    """The stamps of the configuration and all templates, taken just before each was read."""
 
 
 Stamp = tuple[int, ...] | None
-"""What changes when a file does; None where there is none."""
+"""A value that changes together with the file; None if it does not exist."""
 
 
 def stamp(path: Path) -> Stamp:
-    """Follows links, as reading does."""
+    """The stamp of a file, or of the target of a link."""
     try:
         status = path.stat()
-    except (OSError, ValueError):  # ValueError: no file can be called so.
+    except (OSError, ValueError):  # ValueError: the name holds a NUL.
         return None
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def find(option: str | None, environ: Mapping[str, str]) -> Path:
-    """The configuration file: as asked for, else by $LESSEE_CONFIG, else in its usual places."""
+    """The configuration file: by the option, else by $LESSEE_CONFIG, else in the default paths. Raises ConfigError."""
     named = option or environ.get("LESSEE_CONFIG")
-    places = [Path(named)] if named else PLACES
-    for place in places:
-        if place.is_file():
-            return place.absolute()
-    looked = ", ".join(map(str, places))
-    todo = "write one (see `lessee check --schema`), or name it with --config or $LESSEE_CONFIG"
-    raise ConfigError([LesseeError("there is no such configuration file", where=looked, todo=todo)])
+    paths = [Path(named)] if named else DEFAULT_PATHS
+    for path in paths:
+        if path.is_file():
+            return path.absolute()
+    searched = ", ".join(map(str, paths))
+    todo = "create it (see `lessee check --schema`), or name another with --config or $LESSEE_CONFIG"
+    raise ConfigError([LesseeError("configuration file not found", where=searched, todo=todo)])
 
 
 def read(
     path: Path, environ: Mapping[str, str], *, environment: str | None = None, blocks: Collection[str] = ()
 ) -> Config:
-    """The configuration alone, whatever the templates are like; the rest as of `parse`. Raises ConfigError."""
+    """The configuration without its templates; the other parameters are those of `parse`. Raises ConfigError."""
     return parse(text_of(path), source=path.name, environ=environ, environment=environment, blocks=blocks)
 
 
 def environments_of(path: Path, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Those that `lessee setup` is for. Raises ConfigError where the file is not to be read."""
+    """The environments that `lessee setup` sets up. Raises ConfigError if the file cannot be read."""
     return environments(text_of(path), source=path.name, environ=environ)
 
 
 def app_of(config: Config, name: str, path: Path) -> App:
-    """The app of this name; `path` is the configuration's. Raises ConfigError with the names that there are."""
+    """The app of this name; `path` is the configuration's. Raises ConfigError, which lists all names."""
     if name not in config.apps:
-        todo = f"there are: {', '.join(config.apps) or 'none'}"
-        raise ConfigError([LesseeError(f"there is no app {name!r}", where=path.name, todo=todo)])
+        todo = f"its apps are: {', '.join(config.apps) or 'none'}"
+        raise ConfigError([LesseeError(f"no app is named {name!r}", where=path.name, todo=todo)])
     return config.apps[name]
 
 
@@ -85,10 +85,11 @@ def load(
     environment: str | None = None,
     blocks: Collection[str] = (),
 ) -> Project:
-    """Read and compile all of it, or one app. Raises ConfigError or TemplateError, which tell all that is wrong.
+    """Read and compile all apps, or `only` one. Raises ConfigError or TemplateError, which list all problems.
 
-    `prepare`: as of `compile_apps`. `for_child`: there is a child to take what `environ` makes; else it is left out.
-    `respawns`: it is started anew where an app does not say how it is told. `environment` and `blocks`: as of `parse`.
+    `for_child`: `lessee exec` starts a child, which gets what `env_template` renders; without one, `env_template` is
+    ignored. `respawns`: a restart of the child is the default notification. `prepare` is that of `compile_apps`,
+    `environment` and `blocks` are those of `parse`.
     """
     stamps = {path: stamp(path)}
     text = text_of(path)
@@ -100,7 +101,7 @@ def load(
             config, {name: msgspec.structs.replace(app, env_template=None) for name, app in config.apps.items()}
         )
     if respawns:
-        config = _with(config, {name: respawned(app) for name, app in config.apps.items()})
+        config = _with(config, {name: with_restarted_child(app) for name, app in config.apps.items()})
     folder = path.parent / config.template_dir if config.template_dir else path.parent
 
     def template(name: str) -> str:
@@ -108,11 +109,11 @@ def load(
         return template_of(folder, name)
 
     compiled_apps = compile_apps(config, Compiler(template, path_scope_of(config)), prepare=prepare)
-    _refuse_fallbacks(compiled_apps.values())
+    _check_fallbacks(compiled_apps.values())
     return Project(path, config, text, compiled_apps, stamps)
 
 
-def respawned(app: App) -> App:
+def with_restarted_child(app: App) -> App:
     """The app, with a restart of its child as the default notification."""
     # Imported here: only `lessee exec` needs the defaults of the grammar.
     from lessee.config.grammar.app import NotifyBlock  # noqa: PLC0415
@@ -129,14 +130,18 @@ def respawned(app: App) -> App:
     return msgspec.structs.replace(app, notify=app.notify or default)
 
 
-def _refuse_fallbacks(compiled_apps: Iterable[CompiledApp]) -> None:
-    """Raises TemplateListError: one that can never serve is found out now, and not when Vault is away."""
-    some = [compiled_app for compiled_app in compiled_apps if isinstance(compiled_app.app.fallback, VariablesFallback | SecretsFallback)]
-    if some:
-        # Of all env formats: few need it.
+def _check_fallbacks(compiled_apps: Iterable[CompiledApp]) -> None:
+    """Raise TemplateListError for a fallback that can never serve: now, and not when Vault is unavailable."""
+    with_fallback = [
+        compiled_app
+        for compiled_app in compiled_apps
+        if isinstance(compiled_app.app.fallback, VariablesFallback | SecretsFallback)
+    ]
+    if with_fallback:
+        # Imports all env formats, which few configurations need.
         from lessee.rendering.fallback.files import problems  # noqa: PLC0415
 
-        found = [problem for compiled_app in some for problem in problems(compiled_app)]
+        found = [problem for compiled_app in with_fallback for problem in problems(compiled_app)]
         if found:
             raise TemplateListError(found)
 
@@ -146,25 +151,25 @@ def _with(config: Config, apps: dict[str, App]) -> Config:
 
 
 def text_of(path: Path) -> str:
-    """What stands in a configuration. Raises ConfigError."""
+    """The text of a configuration file. Raises ConfigError."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError as exc:
         raise ConfigError([LesseeError(f"cannot be read: {exc.strerror}", where=str(path))]) from None
     except UnicodeDecodeError:
-        raise ConfigError([LesseeError("is not UTF-8 text", where=str(path))]) from None
+        raise ConfigError([LesseeError("not UTF-8 text", where=str(path))]) from None
     except ValueError:
-        raise ConfigError([LesseeError("no file can be called so", where=repr(str(path)))]) from None
+        raise ConfigError([LesseeError("not a valid file name", where=repr(str(path)))]) from None
 
 
 def template_of(folder: Path, name: str) -> str:
-    """The template of this name, below the templates' folder. Raises TemplateError."""
+    """The text of a template in the template directory. Raises TemplateError."""
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts:
         raise TemplateError(
-            f"the template {name!r} lies outside the templates' folder",
+            f"the template {name!r} is outside the template directory",
             where=str(folder),
-            todo="name it relative to that folder (`templates: DIR` says which)",
+            todo="name it relative to that directory (`template_dir: DIR` sets it)",
             rule=_UNREADABLE,
         )
     try:
@@ -176,12 +181,13 @@ def template_of(folder: Path, name: str) -> str:
         what = "the template is not UTF-8 text"
         raise TemplateError(what, where=str(folder / name), rule=_UNREADABLE) from None
     except ValueError:
-        what = f"no template can be called {name!r}"
+        what = f"{name!r} is not a valid name of a template"
         raise TemplateError(what, where=os.fspath(folder), rule=_UNREADABLE) from None
 
 
-def refuse_without_apps(project: Project) -> None:
-    """An operator's file has nothing to run. Raises ConfigError."""
+def check_has_apps(project: Project) -> None:
+    """Raise ConfigError for a configuration without apps."""
     if not project.config.apps:
         todo = "add `apps:`, or name an app's configuration with --config"
-        raise ConfigError([LesseeError("it has no apps: it is an operator's file", where=str(project.path), todo=todo)])
+        what = "the configuration has no apps, as it is an operator's file"
+        raise ConfigError([LesseeError(what, where=str(project.path), todo=todo)])

@@ -44,8 +44,8 @@ RECORDED_EVENTS: Mapping[str, Outcome] = {
     "key of an interrupted attempt revoked": "done",
     "sessions terminated": "done",
     # Of both.
-    "configuration taken up": "done",
-    "configuration not taken up": "failed",
+    "configuration reloaded": "done",
+    "configuration not reloaded": "failed",
 }
 """The outcome of each recorded event."""
 

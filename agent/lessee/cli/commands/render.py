@@ -22,8 +22,8 @@ from lessee.core.redaction import Redactor
 from lessee.core.tokens import Token
 from lessee.host.directories import translate_write_errors
 from lessee.host.job_masking import redactor_for
-from lessee.host.project import Project, find, load, refuse_without_apps
-from lessee.process.hardening import make_private
+from lessee.host.project import Project, find, load, check_has_apps
+from lessee.process.hardening import harden
 from lessee.publishing.plain_files import OneShotPublicationStore, PlainPublicationStore
 from lessee.publishing.publication_store import PublicationStore as LivePublicationStore
 from lessee.publishing.state_store import StateStore
@@ -33,7 +33,7 @@ from lessee.telemetry.logs import open_log
 
 def run(arguments: argparse.Namespace) -> int:
     """Renders every app that it can. The exit code is that of the first failure."""
-    make_private()
+    harden()
     environ = dict(os.environ)
     project = load(
         find(arguments.config, environ),
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         prepare=False,
         for_child=arguments.export is not None,
     )
-    refuse_without_apps(project)
+    check_has_apps(project)
     if arguments.export is not None and (arguments.app is None or arguments.output is not None or arguments.diff):
         todo = "add --app APP, and omit --output and --diff"
         raise UsageError("--export exports the environment of one published app", todo=todo)
@@ -114,7 +114,11 @@ def _render(
 
 
 def _leases(project: Project) -> bool:
-    return any(isinstance(need, DynamicSecret) for compiled_app in project.compiled_apps.values() for need in compiled_app.references)
+    return any(
+        isinstance(need, DynamicSecret)
+        for compiled_app in project.compiled_apps.values()
+        for need in compiled_app.references
+    )
 
 
 def _export(environ: Iterable[tuple[str, str]], path: Path) -> None:

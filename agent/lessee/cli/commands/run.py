@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lessee.agent.effects import Effects
 from lessee.agent.loop import Agent
@@ -15,9 +15,9 @@ from lessee.config import Child
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.job_masking import redactor_for
-from lessee.host.project import Project, find, load, refuse_without_apps
-from lessee.host.service_manager import announcing
-from lessee.process.hardening import make_private
+from lessee.host.project import Project, find, load, check_has_apps
+from lessee.host.service_manager import readiness_notifier
+from lessee.process.hardening import harden
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateStore
 from lessee.telemetry.logs import log, open_log
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from lessee.agent.event_listener import Listener
     from lessee.audit_trail.recorder import AuditRecorder
     from lessee.config import Events
-    from lessee.status.server import Answers
 
 
 REVOKE_TIMEOUT = 8.0
@@ -37,13 +36,13 @@ REVOKE_TIMEOUT = 8.0
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs until SIGTERM or SIGINT. The files stay, because the app may still run."""
-    make_private()
+    harden()
     environ = dict(os.environ)
     project, redactor = prepare(arguments, environ)
     _require_no_children(project)
     state_store = StateStore(Path(project.config.state_dir), allow_disk=project.config.allow_disk)
     with running_agent(project, state_store, redactor, environ, _obey_signals) as agent:
-        agent.run(announcing(environ))
+        agent.run(readiness_notifier(environ))
         agent.leave(REVOKE_TIMEOUT, revoke=arguments.revoke)
     log("info", "agent stopped", note="the files stay")
     return 0
@@ -58,7 +57,7 @@ def prepare(
     """
     path = find(arguments.config, environ)
     project = load(path, environ, only=only, prepare=False, for_child=only is not None, respawns=respawns)
-    refuse_without_apps(project)
+    check_has_apps(project)
     redactor = redactor_for(getattr(arguments, "mask", None), environ)
     open_log(redactor, level=arguments.log_level, form=arguments.log_format)
     config = project.config
@@ -67,7 +66,7 @@ def prepare(
         log(
             "warning",
             "vault certificate not verified: anyone on the network can read all secrets",
-            key="vault.insecure",
+            key="vault.tls_skip_verify",
         )
     return project, redactor
 
@@ -88,7 +87,7 @@ def running_agent(
     """
     with ExitStack() as stack:
         stack.enter_context(closing(state_store))
-        trail = stack.enter_context(audit_recorder(project.config, "agent", redactor, environ))
+        recorder = stack.enter_context(audit_recorder(project.config, "agent", redactor, environ))
         traced = stack.enter_context(start_tracing(project.config, redactor, environ))
         agent = Agent(
             project,
@@ -103,7 +102,7 @@ def running_agent(
 
         config = project.config
         status = config.status
-        stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _endpoints(agent, trail))))
+        stack.enter_context(closing(StatusServer(Path(status.socket), status.listen, _AgentStatus(agent, recorder))))
         watcher = stack.enter_context(closing(Watcher(agent.reload)))
         agent.watch_with(watcher)
         if config.events is not None:
@@ -153,18 +152,20 @@ def _obey_signals(agent: Agent) -> None:
     signal.signal(signal.SIGHUP, lambda *_: agent.reload())
 
 
-def _endpoints(agent: Agent, trail: "AuditRecorder | None") -> "Answers":
-    from lessee.status.server import Answers
+class _AgentStatus:
+    """The StatusSource of an agent and its audit trail."""
 
-    def metrics() -> bytes:
+    def __init__(self, agent: Agent, recorder: "AuditRecorder | None") -> None:
+        self._agent = agent
+        self._recorder = recorder
+        self.is_alive = agent.alive
+        self.refresh = agent.refresh
+
+    def status(self) -> Mapping[str, Any]:
+        return with_audit_status(self._agent.status(), self._recorder)
+
+    def metrics(self) -> bytes:
         # Imported at the first scrape: most agents never need it.
         from lessee.status.metrics import exposition
 
-        return exposition(with_audit_status(agent.status(), trail))
-
-    return Answers(
-        status=lambda: with_audit_status(agent.status(), trail),
-        alive=agent.alive,
-        metrics=metrics,
-        refresh=agent.refresh,
-    )
+        return exposition(self.status())

@@ -1,4 +1,4 @@
-"""`lessee check --policy`: the smallest Vault policies for the configuration, in HCL."""
+"""`lessee check --policy`: prints the smallest Vault policies for the configuration, in HCL."""
 
 import argparse
 import os
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from lessee.agent.machine.apps.version_reports import COUNT
 from lessee.config import Vault
-from lessee.core.errors import ConfigError, LesseeError, DeniedError
+from lessee.core.errors import ConfigError, DeniedError, LesseeError
 from lessee.core.paths import Folder, Need, Ref
 from lessee.host.clock import boot_time
-from lessee.host.project import find, load, read, refuse_without_apps
+from lessee.host.project import find, load, read, check_has_apps
 from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, policy, reads_kv, rotated_by, text_of
 from lessee.rendering.app_templates import CompiledApp
 from lessee.vault.admin import AdminClient, admin_client
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """One policy for each way to log in; or, with `arguments.rotator`, the one of `lessee rotate`.
+    """Prints one policy for each login or, with `arguments.rotator`, the policy of `lessee rotate`.
 
-    `arguments.online`: the server is asked what its KV mount is like, and which secrets are rotated.
+    `arguments.online`: read from the server the KV version of the mount, and which secrets are rotated.
     """
     environ = dict(os.environ)
     path = find(arguments.config, environ)
@@ -29,13 +29,13 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(_of_rotator(path, environ))
         return 0
     project = load(path, environ, for_child=True, blocks=("rotation",))
-    refuse_without_apps(project)
+    check_has_apps(project)
     top, mount, rotated = project.config.vault, project.config.secrets.mount, rotated_by(project.config)
     texts = []
     for vault, compiled_apps in identities(project.compiled_apps.values(), top).items():
         engine = ASSUMED
         if arguments.online and reads_kv(compiled_apps):
-            # An operator's token is for the server that the operator means.
+            # $VAULT_TOKEN is meant for the configured server, so it is not sent to others.
             value = environ.get("VAULT_TOKEN", "").strip() if _server(vault) == _server(top) else ""
             engine, more = _ask(vault, mount, value, environ, compiled_apps)
             rotated |= more
@@ -50,20 +50,20 @@ def _server(vault: Vault) -> object:
 
 
 def _of_rotator(path: Path, environ: Mapping[str, str]) -> str:
-    # Only who rotates needs it.
+    # Imported only for --rotator.
     from lessee.ops.access.policy.rotator_policy import of_rotator
 
     config = read(path, environ, blocks=("rotation",))
     if not config.rotation:
-        todo = "add `rotation:`, or leave --rotator out"
-        raise ConfigError([LesseeError("it rotates nothing", where=path.name, todo=todo)])
+        todo = "add `rotation`, or omit --rotator"
+        raise ConfigError([LesseeError("the configuration rotates nothing", where=path.name, todo=todo)])
     return of_rotator("-".join(filter(None, (config.environment, "rotator"))), config)
 
 
 def _ask(
     vault: Vault, mount: str, value: str, environ: Mapping[str, str], compiled_apps: Iterable[CompiledApp]
 ) -> tuple[Engine, frozenset[Ref]]:
-    """What the mount is like, and which secrets are rotated there. Raises DeniedError or VaultUnreachableError."""
+    """The mount's properties, and the rotated secrets in it. Raises DeniedError or VaultUnreachableError."""
     with admin_client(vault, environ, boot_time, token=value) as client:
         version = client.kv_version(mount)
         if version == 1:
@@ -73,12 +73,12 @@ def _ask(
 
 
 def _rotated(client: AdminClient, compiled_apps: Iterable[CompiledApp]) -> Iterator[Ref]:
-    """What a rotator has told of in a secret's metadata; where they may not be read, nobody can know."""
+    """The secrets whose metadata has a rotator's record; secrets with unreadable metadata are left out."""
     needs = frozenset[Need]().union(*(compiled_app.references for compiled_app in compiled_apps))
     for ref in sorted({Ref(ref.mount, ref.path) for need in needs for ref in _secrets(client, need)}):
         with suppress(DeniedError):
-            told = (client.read(f"{ref.mount}/metadata/{ref.path}") or {}).get("custom_metadata") or {}
-            if COUNT in told:
+            metadata = (client.read(f"{ref.mount}/metadata/{ref.path}") or {}).get("custom_metadata") or {}
+            if COUNT in metadata:
                 yield ref
 
 

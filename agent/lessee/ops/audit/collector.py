@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from lessee.audit_trail.policy.entries import entry_of, signed_part
-from lessee.audit_trail.policy.verification import Genuine
-from lessee.audit_trail.reader import Trail
+from lessee.audit_trail.policy.entries import decode_entry, signed_part
+from lessee.audit_trail.policy.verification import SignatureCheck
+from lessee.audit_trail.reader import AuditTrailFiles
 from lessee.config import Config
 from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.core.redaction import Redactor
@@ -16,21 +16,21 @@ from lessee.ops.audit.policy.from_config import Age
 from lessee.ops.audit.policy.from_vault import Seen
 from lessee.ops.audit.policy.rows import Placed
 from lessee.ops.incident import logins
-from lessee.ops.incident.discovery import look_first
-from lessee.ops.rotate.journals import read_journal
+from lessee.ops.incident.discovery import find_affected_policies
+from lessee.ops.rotate.targets import read_journal
 from lessee.ops.rotate.targets import Project
 from lessee.vault.admin import AdminClient
 
 _T = TypeVar("_T")
 
 
-def placed(trail: Trail, folder: Path, genuine: Genuine | None = None) -> Iterator[Placed]:
+def placed(trail: AuditTrailFiles, folder: Path, genuine: SignatureCheck | None = None) -> Iterator[Placed]:
     """The entries that can be read; what is wrong with the others is told by looking whether all is whole.
 
     With `genuine` none that was forged is among them.
     """
     for line in trail.lines():
-        entry = entry_of(line.text)
+        entry = decode_entry(line.text)
         if entry is not None and (genuine is None or genuine(signed_part(entry), entry.signature)):
             yield Placed(f"{folder / line.file}:{line.number}", entry)
 
@@ -52,16 +52,16 @@ class Gathering:
     def seen(self) -> Iterator[Seen]:
         """Who reaches each environment. Raises VaultUnreachableError."""
         for name, config in self._configs.items():
-            look = partial(look_first, self._client, config, name, None, ())
-            sight = self._try(f"policies for {name}", look)
-            if sight is None:
+            look = partial(find_affected_policies, self._client, config, name, None, ())
+            findings = self._try(f"policies for {name}", look)
+            if findings is None:
                 continue
-            self.policies = sight.policies
-            none: logins.Roles = (), ()
-            roles, lost = self._try("AppRoles", partial(logins.roles, self._client, sight.names)) or none
+            self.policies = findings.policies
+            none: logins.RolesWithProblems = (), ()
+            roles, lost = self._try("AppRoles", partial(logins.find_roles, self._client, findings.affected_names)) or none
             self.problems += [("AppRoles", text) for text in lost]
-            others = [self._try("other ways in", partial(ask, self._client, sight.names)) for ask in logins.OTHERS]
-            yield Seen(name, sight.struck, roles, tuple(login for some in others for login in some or ()))
+            others = [self._try("other ways in", partial(ask, self._client, findings.affected_names)) for ask in logins.FIND_OTHERS]
+            yield Seen(name, findings.affected_policies, roles, tuple(login for some in others for login in some or ()))
 
     def ages(self) -> Iterator[Age]:
         """Of what is rotated, and of what is not. Raises VaultUnreachableError."""

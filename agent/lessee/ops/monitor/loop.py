@@ -9,7 +9,7 @@ from typing import Any, assert_never
 
 from lessee.core.immutable import replace
 from lessee.host.clock import boot_time, wall_time
-from lessee.host.config_reload import Reloading, Stamps, Watcher
+from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
 from lessee.host.project import stamp
 from lessee.ops.monitor.batch import Batch
 from lessee.ops.monitor.checkpoint import (
@@ -69,7 +69,7 @@ class MonitorLoop:
         self._ended: set[str] = set()
         self._sinks: list[Sink] = []
         self._iterated_at = self._ticked_at = boot_time()
-        self._reloading = Reloading()
+        self._config_reloader = ConfigReloader()
 
     @property
     def active(self) -> ActiveConfig:
@@ -96,7 +96,7 @@ class MonitorLoop:
             sink_statuses = [sink.status() for sink in self._sinks]
             progress = {name: self._progress[name] for name in self._sources}
             active, errors = self._active, dict(self._errors)
-        problems = [text for text in (self._reloading.trouble, self._writer.error) if text is not None]
+        problems = [text for text in (self._config_reloader.error, self._writer.error) if text is not None]
         return build_status(active, progress, errors, sink_statuses, problems)
 
     def log_status(self) -> Sequence[Mapping[str, Any]]:
@@ -114,7 +114,7 @@ class MonitorLoop:
 
     def watch_with(self, watcher: Watcher) -> None:
         """Watch the configuration file."""
-        self._reloading.watch_with(watcher, self._stamps())
+        self._config_reloader.watch_with(watcher, self._stamps())
 
     def run(self) -> None:
         """Run until `stop`, or the end of all logs. Raises WriteError if the last checkpoint is not saved."""
@@ -143,7 +143,7 @@ class MonitorLoop:
                 self._process(*message)
         self._iterated_at = boot_time()
         if _Request.RELOAD in requests:
-            self._reloading.reload(self._stamps(), self._apply_edits)
+            self._config_reloader.reload(self._stamps(), self._apply_edits)
         return _Request.STOP not in requests and not self._ended >= self._sources.keys()
 
     def _receive(self, timeout: float) -> Iterator[_Message]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct
-from lessee.host.inotify import Waker
+from lessee.host.inotify import DirectoryWatch
 from lessee.ops.monitor.batch import Batch, decode_lines
 from lessee.ops.monitor.policy.cursor import Position
 from lessee.ops.monitor.tailer import CHUNK, MAX_LINE, Tailer
@@ -79,7 +79,7 @@ class FileSource:
         """`once`: read to the current end of the log, and no further."""
         self.name = name
         self._tailer = Tailer(name, path, position, from_end=from_end)
-        self._waker = Waker(path)
+        self._waker = DirectoryWatch(path)
         self._once = once
         self._outlet = Outlet(post)
 

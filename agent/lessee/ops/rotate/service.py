@@ -8,7 +8,7 @@ from typing import Any, assert_never
 
 from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.host.clock import boot_time, wall_time
-from lessee.host.config_reload import Reloading, Stamps, Watcher
+from lessee.host.config_reload import ConfigReloader, Stamps, Watcher
 from lessee.host.project import stamp
 from lessee.ops.rotate.lock_owner import new_owner_id
 from lessee.ops.rotate.policy import service_state as s
@@ -48,7 +48,7 @@ class RotationService:
         self._owner_id = new_owner_id()
         self._state = start(seed)
         self._last_pass_at = boot_time()
-        self._reloading = Reloading()
+        self._config_reloader = ConfigReloader()
 
     @property
     def project(self) -> Project:
@@ -78,14 +78,14 @@ class RotationService:
 
     def status(self) -> Mapping[str, Any]:
         """The content of status.json."""
-        environment, reload_error = self._project.config.environment, self._reloading.trouble
+        environment, reload_error = self._project.config.environment, self._config_reloader.error
         return status(self._state, wall_time(), environment=environment, reload_error=reload_error)
 
     # The loop.
 
     def watch_with(self, watcher: Watcher) -> None:
         """Watch the configuration's file."""
-        self._reloading.watch_with(watcher, self._stamps())
+        self._config_reloader.watch_with(watcher, self._stamps())
 
     def run(self) -> None:
         """Run until `stop`. Running rotations then have a few seconds to end."""
@@ -98,7 +98,7 @@ class RotationService:
                 if not isinstance(event, _Request):
                     self._take(event)
             if _Request.RELOAD in mail:
-                self._reloading.reload(self._stamps(), self._load_project)
+                self._config_reloader.reload(self._stamps(), self._load_project)
         self._shut_down()
 
     def _shut_down(self) -> None:
@@ -154,7 +154,7 @@ class RotationService:
         self._use_project(project)
 
     def _use_project(self, project: Project) -> None:
-        log("info", "configuration taken up", targets=", ".join(project.config.rotation))
+        log("info", "configuration reloaded", targets=", ".join(project.config.rotation))
         self._take(s.Configured({name: _settings(project, name) for name in project.config.rotation}))
 
     def _stamps(self) -> Stamps:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from lessee import __version__
 from lessee.audit_trail.keys import private_key
-from lessee.audit_trail.policy.acts import spelled
+from lessee.audit_trail.policy.actions import rfc3339
 from lessee.audit_trail.policy.verification import verify
-from lessee.audit_trail.reader import reading
+from lessee.audit_trail.reader import open_audit_trail
 from lessee.config import Config
 from lessee.core.errors import LesseeError, UsageError
 from lessee.host.clock import boot_time
-from lessee.host.console import say
+from lessee.host.console import print_line
 from lessee.host.project import environments_of, read
 from lessee.ops.audit.collector import Gathering, placed
 from lessee.ops.audit.policy import from_audit_trail, from_config, from_vault, report_format
@@ -58,32 +58,32 @@ def report(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str]
     ]
     head = {
         "report": f"lessee {__version__}",
-        "made": spelled(now),
-        "from": spelled(begins) if begins else "the beginning",
-        "to": spelled(ends) if ends != _NEVER else "now",
+        "made": rfc3339(now),
+        "from": rfc3339(begins) if begins else "the beginning",
+        "to": rfc3339(ends) if ends != _NEVER else "now",
         "configuration": str(path),
         "server": "not asked" if arguments.offline else config.vault.address,
     }
     match arguments.format:
         case "csv":
-            say(report_format.as_csv(rows))
+            print_line(report_format.as_csv(rows))
         case "json":
-            say(report_format.as_json(head, rows))
+            print_line(report_format.as_json(head, rows))
         case _:
-            say(report_format.as_text(head, rows))
+            print_line(report_format.as_text(head, rows))
     return 75 if lost else 0
 
 
 def _from_trail(config: Config, begins: float, ends: float) -> Iterator[Row]:
-    if config.trail is None:
+    if config.audit_trail is None:
         return
-    folder, key_file = Path(config.trail.directory), Path(config.trail.key_file)
+    folder, key_file = Path(config.audit_trail.directory), Path(config.audit_trail.key_file)
     key = None
     with suppress(LesseeError):
         key = private_key(key_file)
     genuine = key.public.is_genuine if key is not None else None
     try:
-        with reading(folder) as trail:
+        with open_audit_trail(folder) as trail:
             findings = verify(trail.lines, trail.head, genuine).findings if genuine is not None else ()
 
             def entries() -> Iterator[Placed]:
@@ -94,7 +94,7 @@ def _from_trail(config: Config, begins: float, ends: float) -> Iterator[Row]:
             yield from from_audit_trail.reads(entries())
             yield from from_audit_trail.oddities(entries(), findings, str(folder))
     except UsageError as exc:
-        yield Row(Section.EXCEPTIONS, "", "", "there is no trail to be read", exc.what, "", str(folder))
+        yield Row(Section.EXCEPTIONS, "", "", "the audit trail cannot be read", exc.what, "", str(folder))
         return
     if key is None:
         what = "the trail was not verified: its key cannot be read here"

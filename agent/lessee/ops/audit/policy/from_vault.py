@@ -3,19 +3,19 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from lessee.core.errors import ConfigError
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.access.policy.rules import Kind, Rule, rules_of
 from lessee.ops.audit.policy.rows import Row, Section
-from lessee.ops.incident.policy.findings import Login, Role, Struck, Way
+from lessee.ops.incident.policy.findings import AccessKind, AffectedPolicy, Login, Role
 
 _ACL = "sys/policies/acl"
 
 
-class Seen(Record, frozen=True):
+class Seen(ImmutableStruct, frozen=True):
     """Of one environment: the policies that reach it, and who is given them."""
 
     environment: str
-    struck: tuple[Struck, ...]
+    struck: tuple[AffectedPolicy, ...]
     roles: tuple[Role, ...] = ()
     logins: tuple[Login, ...] = ()
 
@@ -39,7 +39,7 @@ def access(policies: Mapping[str, str], seen: Iterable[Seen]) -> Iterator[Row]:
 def separation(seen: Iterable[Seen]) -> Iterator[Row]:
     """A policy that reaches more than one environment is an exception; that there is none is told too."""
     seen = tuple(seen)
-    reached: dict[str, dict[str, Struck]] = {}
+    reached: dict[str, dict[str, AffectedPolicy]] = {}
     for one in seen:
         for struck in one.struck:
             reached.setdefault(struck.policy, {})[one.environment] = struck
@@ -75,5 +75,5 @@ def _path(rule: Rule) -> str:
     return f"{rule.path}{more}"
 
 
-def _reached(struck: Struck) -> str:
-    return "its text cannot be read" if struck.way is Way.UNREADABLE else struck.path
+def _reached(struck: AffectedPolicy) -> str:
+    return "its text cannot be read" if struck.way is AccessKind.UNREADABLE else struck.path

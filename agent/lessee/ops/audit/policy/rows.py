@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from lessee.audit_trail.policy.entries import Entry
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
 
 class Section(StrEnum):
@@ -27,7 +27,7 @@ TITLES = {
 }
 
 
-class Row(Record, frozen=True):
+class Row(ImmutableStruct, frozen=True):
     """A line. `source` is where it is from: a line of the trail, a path in Vault, a key of the configuration."""
 
     section: Section
@@ -40,7 +40,7 @@ class Row(Record, frozen=True):
     source: str
 
 
-class Placed(Record, frozen=True):
+class Placed(ImmutableStruct, frozen=True):
     """An entry of the trail, and the file and line in which it stands."""
 
     where: str

@@ -7,7 +7,7 @@ from functools import partial
 
 from lessee.core.consumers import ConfirmationStatus, confirmation_status
 from lessee.core.errors import DeniedError, LesseeError
-from lessee.host.console import say
+from lessee.host.console import print_line
 from lessee.ops.rotate.command.context import OutageRetry, error_text, translate_unexpected_errors
 from lessee.ops.rotate.command.rotate import RunOptions
 from lessee.ops.rotate.documents import ConsumerStore, DocumentStore
@@ -36,7 +36,7 @@ def dry_run(
         except LesseeError as exc:
             text, problems = "", [exc]
         if text:
-            say(text)
+            print_line(text)
         for problem in problems:
             exit_code = max(exit_code, problem.exit_code)
             print(f"lessee: {project.redactor.clean(error_text(name, problem))}", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from functools import partial
 
 from lessee.core.errors import LesseeError, NotNotifiedError, WriteError
 from lessee.core.immutable import ImmutableStruct, replace
-from lessee.host.console import say
+from lessee.host.console import print_line
 from lessee.ops.rotate.command.context import OutageRetry, error_text, translate_unexpected_errors
 from lessee.ops.rotate.policy.decision import Outcome
 from lessee.ops.rotate.policy.journal import Step
@@ -80,7 +80,7 @@ class RotationRunner:
 
     def _print(self, text: str) -> None:
         try:
-            say(text)
+            print_line(text)
         except (BrokenPipeError, WriteError) as exc:  # The other targets are still rotated.
             self._output_error = exc
 

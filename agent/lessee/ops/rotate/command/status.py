@@ -11,7 +11,7 @@ from lessee.core.consumers import Consumer, confirmation_status
 from lessee.core.errors import LesseeError, VaultUnreachableError
 from lessee.core.immutable import replace
 from lessee.core.timestamps import parse_timestamp
-from lessee.host.console import say
+from lessee.host.console import print_line
 from lessee.ops.rotate.command.context import OutageRetry
 from lessee.ops.rotate.documents import ConsumerStore
 from lessee.ops.rotate.lock_owner import has_exited
@@ -43,7 +43,7 @@ class StatusReport:
             text = json.dumps(data, indent=2, ensure_ascii=False)
         else:
             text = table(rows, self._problems, time.time()).removesuffix("\n")
-        say(self._project.redactor.clean(text))
+        print_line(self._project.redactor.clean(text))
         return self._exit_code
 
     def _row(self, name: str, consumers: tuple[Consumer, ...] | None) -> Row | None:

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lessee.audit_trail.service_recording import audit_recorder, with_audit_status
 from lessee.core.errors import ConfigError, LesseeError
@@ -16,8 +16,8 @@ from lessee.host.project import read, text_of
 from lessee.ops.rotate.service import RotationService
 from lessee.ops.rotate.targets import Project
 from lessee.process.hardening import harden
-from lessee.status.server import Answers, StatusServer
-from lessee.status.serving import place, refuse_second
+from lessee.status.server import StatusServer
+from lessee.status.service_socket import refuse_second, status_settings
 from lessee.telemetry.logs import log, open_log
 
 if TYPE_CHECKING:
@@ -52,26 +52,30 @@ def watch(arguments: argparse.Namespace, path: Path, environ: Mapping[str, str])
     config = service.project.config
     log("info", "starting", config=str(path), vault=config.vault.address, targets=", ".join(config.rotation))
     with ExitStack() as stack:
-        where = place(config, SOCKET)
+        where = status_settings(config, SOCKET)
         refuse_second(Path(where.socket))
-        trail = stack.enter_context(audit_recorder(config, "rotator", redactor, environ))
-        stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _endpoints(service, trail))))
+        recorder = stack.enter_context(audit_recorder(config, "rotator", redactor, environ))
+        stack.enter_context(closing(StatusServer(Path(where.socket), where.listen, _RotatorStatus(service, recorder))))
         service.watch_with(stack.enter_context(closing(Watcher(service.reload))))
         service.run()
     log("info", "stopped")
     return 0
 
 
-def _endpoints(service: RotationService, trail: "AuditRecorder | None") -> Answers:
-    def metrics() -> bytes:
+class _RotatorStatus:
+    """The StatusSource of a rotator and its audit trail."""
+
+    def __init__(self, service: RotationService, recorder: "AuditRecorder | None") -> None:
+        self._service = service
+        self._recorder = recorder
+        self.is_alive = service.alive
+        self.refresh = service.refresh
+
+    def status(self) -> Mapping[str, Any]:
+        return with_audit_status(self._service.status(), self._recorder)
+
+    def metrics(self) -> bytes:
         # Imported at the first scrape: without scrapes it would cost memory for nothing.
         from lessee.ops.rotate.metrics import exposition
 
-        return exposition(with_audit_status(service.status(), trail))
-
-    return Answers(
-        status=lambda: with_audit_status(service.status(), trail),
-        alive=service.alive,
-        metrics=metrics,
-        refresh=service.refresh,
-    )
+        return exposition(self.status())
