@@ -1,4 +1,4 @@
-"""The page of a running agent, in a real browser: everybody can read it, it keeps itself fresh, and shows no value."""
+"""The page of a running agent in a real browser: accessible, refreshed automatically, and without secret values."""
 
 import urllib.request
 from urllib.parse import quote
@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Error
 
 from lessee.host.openbao import ROOT_TOKEN, free_port
-from support.programs.browser import Sight, chromium, portraits
+from support.programs.browser import BrowserPage, chromium, screenshots
 from support.programs.rotator import Service
 from support.programs.sidecar import eventually
 
@@ -23,8 +23,8 @@ def browser():
 
 
 @pytest.fixture
-def shown(bao, sidecar, folder):
-    """An agent with something of all that there is to show, at a port of loopback."""
+def served(bao, sidecar, folder):
+    """An agent with content for every part of the page, on a port of the loopback interface."""
     bao.put(f"testing/{folder}/db", user="simba", password=CANARY)
     bao.put(f"testing/{folder}/{quote(HOSTILE)}", key=CANARY)
     sidecar.config["apps"]["web"]["notify"] = {"command": ["true"]}
@@ -41,16 +41,16 @@ def shown(bao, sidecar, folder):
     sidecar.config["apps"]["other"] = {"directory": str(other), "files": [{"template": "other.env.j2"}]}
     sidecar.port = free_port()
     sidecar.url = f"http://127.0.0.1:{sidecar.port}/"
-    sidecar.config["status"] = {"listen": f"127.0.0.1:{sidecar.port}", "insecure": True}
+    sidecar.config["status"] = {"listen": f"127.0.0.1:{sidecar.port}", "allow_unauthenticated": True}
     sidecar.start(wait=False)
     sidecar.until(lambda status: status["apps"]["web"]["state"] == "confirmed" and status["problems"])
     return sidecar
 
 
-def test_everybody_can_read_it_at_both_widths_in_both_schemes_and_no_value_is_in_it(browser, shown, tmp_path):
-    assert portraits(browser, shown.url, tmp_path, "agent") == []
+def test_the_page_is_accessible_at_both_widths_in_both_schemes_and_contains_no_value(browser, served, tmp_path):
+    assert screenshots(browser, served.url, tmp_path, "agent") == []
     assert len(list(tmp_path.glob("agent-*.png"))) == 4
-    with urllib.request.urlopen(shown.url, timeout=10) as answer:
+    with urllib.request.urlopen(served.url, timeout=10) as answer:
         text = answer.read().decode()
     assert "confirmed" in text
     assert "&lt;img src=x" in text
@@ -59,64 +59,64 @@ def test_everybody_can_read_it_at_both_widths_in_both_schemes_and_no_value_is_in
     assert ROOT_TOKEN not in text
 
 
-def test_it_keeps_itself_fresh_without_losing_what_has_the_focus(browser, bao, shown, folder):
-    sight = Sight(browser, shown.url)
-    page = sight.page
+def test_the_page_refreshes_without_losing_the_focus(browser, bao, served, folder):
+    view = BrowserPage(browser, served.url)
+    page = view.page
     page.focus("nav a[href='#leases']")
     mark = "document.activeElement.marked = true; document.querySelector('#apps').marked = true"
     page.evaluate(mark)
     bao.put(f"testing/{folder}/none", a="b")
-    sight.until("document.querySelector('#standing').innerText.includes('Ready and fresh')", "the good news")
-    sight.until("!document.querySelector('#problems')", "the end of the problems")
+    view.until("document.querySelector('#summary').innerText.includes('Ready and fresh')", "the recovery")
+    view.until("!document.querySelector('#problems')", "the end of the problems")
     assert page.evaluate("document.activeElement.getAttribute('href')") == "#leases"
     assert page.evaluate("document.activeElement.marked && document.querySelector('#apps').marked")
     assert page.text_content("[role=status]") == "Ready and fresh. No problems."
     assert page.title().startswith("Ready and fresh")
     bao.put(f"testing/{folder}/db", user="simba", password=f"{CANARY}-2")
-    sight.until(SECOND, "the second generation")
-    assert sight.told == []
-    assert all(asked.startswith((shown.url, "data:")) for asked in sight.asked)
-    sight.close()
+    view.until(SECOND, "the second generation")
+    assert view.messages == []
+    assert all(request.startswith((served.url, "data:")) for request in view.requests)
+    view.close()
 
 
-def test_it_can_be_paused_by_the_keyboard(browser, shown):
-    sight = Sight(browser, shown.url)
-    page = sight.page
+def test_refreshing_can_be_paused_by_keyboard(browser, served):
+    view = BrowserPage(browser, served.url)
+    page = view.page
     for _ in range(20):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.tagName") == "BUTTON":
             break
     page.keyboard.press("Enter")
-    assert page.evaluate("document.activeElement.innerText") == "Go on refreshing"
+    assert page.evaluate("document.activeElement.innerText") == "Resume refreshing"
     page.wait_for_load_state("networkidle")
-    asked = len(sight.asked)
+    before = len(view.requests)
     page.wait_for_timeout(4000)
-    assert len(sight.asked) == asked
+    assert len(view.requests) == before
     page.keyboard.press("Enter")
-    eventually(lambda: page.wait_for_timeout(50) or len(sight.asked) > asked + 1, "the next looks", 60)
-    sight.close()
+    eventually(lambda: page.wait_for_timeout(50) or len(view.requests) > before + 1, "the next refreshes", 60)
+    view.close()
 
 
-def test_it_says_when_the_agent_is_gone_and_when_it_is_back(browser, shown):
-    sight = Sight(browser, shown.url)
-    shown.stop()
-    sight.page.wait_for_selector("[role=alert]:not(:empty)")
-    assert "No answer since" in sight.page.text_content("[role=alert]")
-    shown.start(wait=False)
-    sight.until("!document.querySelector('[role=alert]').innerText", "the agent's return")
-    sight.close()
+def test_the_page_reports_a_stopped_agent_until_it_is_back(browser, served):
+    view = BrowserPage(browser, served.url)
+    served.stop()
+    view.page.wait_for_selector("[role=alert]:not(:empty)")
+    assert "No response since" in view.page.text_content("[role=alert]")
+    served.start(wait=False)
+    view.until("!document.querySelector('[role=alert]').innerText", "the agent's return")
+    view.close()
 
 
-def test_it_is_whole_without_script(browser, shown):
-    sight = Sight(browser, shown.url, java_script_enabled=False)
-    assert [row.text_content() for row in sight.page.locator("#apps tbody th").all()] == ["other", "web"]
-    assert sight.page.locator("meta[http-equiv=refresh]").get_attribute("content") == "5"
-    sight.close()
+def test_the_page_is_complete_without_javascript(browser, served):
+    view = BrowserPage(browser, served.url, java_script_enabled=False)
+    assert [row.text_content() for row in view.page.locator("#apps tbody th").all()] == ["other", "web"]
+    assert view.page.locator("meta[http-equiv=refresh]").get_attribute("content") == "5"
+    view.close()
 
 
-def test_the_browser_lets_nothing_into_it_that_is_not_its_own(browser, shown):
-    sight = Sight(browser, shown.url)
-    tried = """() => {
+def test_the_browser_blocks_foreign_content(browser, served):
+    view = BrowserPage(browser, served.url)
+    attempts = """() => {
         const script = document.createElement('script');
         script.textContent = 'window.mine = 1';
         document.body.append(script);
@@ -127,13 +127,13 @@ def test_the_browser_lets_nothing_into_it_that_is_not_its_own(browser, shown):
         document.body.lastChild.click();
         return window.mine === undefined;
     }"""
-    assert sight.page.evaluate(tried)
-    eventually(lambda: sight.page.wait_for_timeout(100) or len(sight.told) >= 3, "the complaints", 60)
-    assert all("Content Security Policy" in told for told in sight.told if "img" not in told)
-    sight.close()
+    assert view.page.evaluate(attempts)
+    eventually(lambda: view.page.wait_for_timeout(100) or len(view.messages) >= 3, "the violations", 60)
+    assert all("Content Security Policy" in message for message in view.messages if "img" not in message)
+    view.close()
 
 
-def test_with_a_token_a_browser_asks_for_it_and_then_refreshes_by_itself(browser, bao, sidecar, folder):
+def test_with_a_token_the_browser_authenticates_and_refreshes(browser, bao, sidecar, folder):
     bao.put(f"testing/{folder}/db", user="simba", password=CANARY)
     sidecar.template("app.env.j2", f'PASSWORD={{{{ secret("{folder}/db").password }}}}\n')
     token = sidecar.disk / "token"
@@ -142,36 +142,40 @@ def test_with_a_token_a_browser_asks_for_it_and_then_refreshes_by_itself(browser
     sidecar.config["status"] = {"listen": f"127.0.0.1:{port}", "token_file": str(token)}
     sidecar.start()
     url = f"http://127.0.0.1:{port}/"
-    stranger = Sight(browser, f"{url}healthz")
-    assert stranger.answer.status == 200
-    with pytest.raises(Error, match="ERR_INVALID_AUTH_CREDENTIALS"):  # Nobody is there to be asked for it.
-        stranger.page.goto(url)
-    stranger.close()
-    known = Sight(browser, url, http_credentials={"username": "anybody", "password": "canary-token-0123456789"})
-    assert known.answer.status == 200
+    anonymous = BrowserPage(browser, f"{url}healthz")
+    assert anonymous.answer.status == 200
+    with pytest.raises(Error, match="ERR_INVALID_AUTH_CREDENTIALS"):  # No user is there to enter the token.
+        anonymous.page.goto(url)
+    anonymous.close()
+    authenticated = BrowserPage(
+        browser, url, http_credentials={"username": "user", "password": "canary-token-0123456789"}
+    )
+    assert authenticated.answer.status == 200
     bao.put(f"testing/{folder}/db", user="simba", password="second")
-    known.until(SECOND, "the second generation")
-    known.close()
+    authenticated.until(SECOND, "the second generation")
+    authenticated.close()
     assert "canary-token" not in sidecar.log.read_text()
 
 
-def test_a_rotators_page_shows_its_targets(browser, bao, tmp_path, memory, folder):
+def test_a_rotators_page_lists_its_targets(browser, bao, tmp_path, memory, folder):
     service = Service(bao, tmp_path, memory, environment=f"page-{folder}")
     port = free_port()
-    service.config["status"] = {"listen": f"127.0.0.1:{port}", "insecure": True}
+    service.config["status"] = {"listen": f"127.0.0.1:{port}", "allow_unauthenticated": True}
     for name, secret in {"one": "app/one", "two": "app/two", "three": "denied/three"}.items():
-        service.target(name, every="1h", jitter="0s", secret=secret)
+        service.target(name, rotation_period="1h", jitter="0s", secret=secret)
     try:
         service.start()
-        service.until(lambda status: status["targets"]["one"]["count"] and status["targets"]["three"]["error"], 60)
+        service.until(
+            lambda status: status["targets"]["one"]["rotation_count"] and status["targets"]["three"]["error"], 60
+        )
         value = service.fields()["password"]
         url = f"http://127.0.0.1:{port}/"
-        assert portraits(browser, url, tmp_path, "rotator") == []
-        sight = Sight(browser, url)
-        shown = [row.text_content() for row in sight.page.locator("#targets tbody th").all()]
-        assert sorted(shown) == ["one", "three", "two"]
-        assert "failure" in sight.page.text_content("#targets")
-        assert value not in sight.page.content()
-        sight.close()
+        assert screenshots(browser, url, tmp_path, "rotator") == []
+        view = BrowserPage(browser, url)
+        names = [row.text_content() for row in view.page.locator("#targets tbody th").all()]
+        assert sorted(names) == ["one", "three", "two"]
+        assert "failure" in view.page.text_content("#targets")
+        assert value not in view.page.content()
+        view.close()
     finally:
         service.close()

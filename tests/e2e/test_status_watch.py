@@ -1,4 +1,4 @@
-"""`lessee status --watch` before a person and before a pipe, over real services."""
+"""`lessee status --watch` on a terminal and in a pipe, with real services."""
 
 import signal
 import socketserver
@@ -24,8 +24,8 @@ def running(bao, sidecar, folder):
 
 
 @contextmanager
-def before_a_person(agent, columns):
-    """The command on a terminal of so many columns."""
+def on_a_terminal(agent, columns):
+    """Run the command on a terminal with this number of columns."""
     environ = agent.environ | {"COLUMNS": str(columns), "LINES": "60", "TERM": "xterm-256color"}
     command = (sys.executable, "-m", "lessee", "status", "--watch")
     terminal = Terminal(*command, cwd=agent.disk, env=environ)
@@ -36,8 +36,8 @@ def before_a_person(agent, columns):
 
 
 @pytest.mark.parametrize("columns", [60, 160])
-def test_a_person_sees_it_change_and_ctrl_c_ends_it_with_0(bao, running, folder, columns):
-    with before_a_person(running, columns) as terminal:
+def test_a_terminal_displays_changes_and_ctrl_c_exits_with_0(bao, running, folder, columns):
+    with on_a_terminal(running, columns) as terminal:
         seen = terminal.until("Ready and fresh")
         seen += terminal.until("Secrets")
         bao.ask("DELETE", f"secret/metadata/testing/{folder}/db")
@@ -47,20 +47,20 @@ def test_a_person_sees_it_change_and_ctrl_c_ends_it_with_0(bao, running, folder,
         assert CANARY not in seen
 
 
-def test_an_agent_that_is_gone_is_said_to_be_and_waited_for(running):
-    with before_a_person(running, 120) as terminal:
+def test_a_stopped_agent_is_reported_and_waited_for(running):
+    with on_a_terminal(running, 120) as terminal:
         terminal.until("Ready and fresh")
         running.stop()
         terminal.until("no agent answers")
-        terminal.until("waited for")
+        terminal.until("waiting for it")
         running.start(wait=False)
-        terminal.until("\x1b[H\x1b[1mlessee")  # the first line, where the trouble stood
+        terminal.until("\x1b[H\x1b[1mlessee")  # the first line, where the problem was
         terminal.type("\x03")
         assert terminal.process.wait(30) == 0
 
 
 class Lines:
-    """The command before a pipe."""
+    """The command in a pipe."""
 
     def __init__(self, folder, environ, *arguments):
         command = as_by_a_person(sys.executable, "-m", "lessee", "status", "--watch", *arguments)
@@ -79,7 +79,7 @@ class Lines:
         return self.process.wait(30)
 
 
-def test_before_a_pipe_it_writes_lines_when_something_has_changed(bao, running, folder):
+def test_in_a_pipe_lines_are_written_when_the_status_changes(bao, running, folder):
     lines = Lines(running.disk, running.environ)
     try:
         lines.until(f"secret/testing/{folder}/db  App: web  Version: 1")
@@ -92,19 +92,19 @@ def test_before_a_pipe_it_writes_lines_when_something_has_changed(bao, running, 
         lines.until("no agent answers")
         assert lines.end() == 0
         text = lines.file.read_text()
-        assert 3 <= text.count("lessee agent ") + text.count("no agent answers") < 12  # and not one a second
+        assert 3 <= text.count("lessee agent ") + text.count("no agent answers") < 12  # not one for each second
         assert CANARY not in text
     finally:
         lines.process.kill()
         lines.process.wait()
 
 
-def test_a_rotator_is_found_by_its_configuration_and_shown_too(bao, tmp_path, memory, folder):
+def test_a_rotator_is_found_by_its_configuration(bao, tmp_path, memory, folder):
     service = Service(bao, tmp_path, memory, environment=f"watch-{folder}")
-    service.target("one", every="1h", jitter="0s")
+    service.target("one", rotation_period="1h", jitter="0s")
     try:
         service.start()
-        service.until(lambda status: status["targets"]["one"]["count"], 60)
+        service.until(lambda status: status["targets"]["one"]["rotation_count"], 60)
         lines = Lines(service.disk, {"PATH": "/usr/bin:/bin"})
         lines.until("  one  Step: idle")
         assert lines.end() == 0
@@ -121,7 +121,7 @@ def test_a_rotator_is_found_by_its_configuration_and_shown_too(bao, tmp_path, me
 
 
 @pytest.mark.parametrize("answer", [b"[]", b"{}", b'{"apps": {}}', b'"text"', b'{"version": 1}'])
-def test_what_tells_no_status_is_said_to_and_waited_for(tmp_path, memory, answer):
+def test_an_unknown_format_is_reported_and_waited_for(tmp_path, memory, answer):
     sock = memory / "other.sock"
 
     class Other(socketserver.StreamRequestHandler):
@@ -134,10 +134,10 @@ def test_what_tells_no_status_is_said_to_and_waited_for(tmp_path, memory, answer
         command = [sys.executable, "-m", "lessee", "status", "--socket", str(sock)]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 69
-        assert "tells no status that this lessee knows; is it of another version?" in done.stderr
+        assert "the service's status has an unknown format; use the same version of lessee" in done.stderr
         lines = Lines(tmp_path, {"PATH": "/usr/bin:/bin"}, "--socket", str(sock))
         try:
-            lines.until("tells no status that this lessee knows; it is waited for")
+            lines.until("the service's status has an unknown format; waiting for it")
             assert lines.end() == 0
         finally:
             lines.process.kill()

@@ -1,4 +1,4 @@
-"""What a request must be like to be answered; the same before real ports in host/status."""
+"""Which requests the status server answers; test_port.py has the same with real ports."""
 
 import base64
 
@@ -6,38 +6,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lessee.status.access_control import Asked, Transport, refusal
+from lessee.status.access_control import Endpoint, StatusRequest, refusal
 
-PORT = Transport(is_port=True, names=frozenset({"agent", "example-host"}))
-SOCKET = Transport(is_port=False)
+PORT = Endpoint(is_tcp=True, names=frozenset({"agent", "example-host"}))
+SOCKET = Endpoint(is_tcp=False)
 TOKEN = b"canary-status-0123456789"
 
 
-def code(path="/status.json", *headers, method="GET", door=PORT, token=TOKEN):
-    knows = None if token is None else lambda shown: shown == token
-    refused = refusal(Asked(method, path, headers), door, knows)
+def code(path="/status.json", *headers, method="GET", endpoint=PORT, token=TOKEN):
+    is_token = None if token is None else lambda sent: sent == token
+    refused = refusal(StatusRequest(method, path, headers), endpoint, is_token)
     return None if refused is None else refused.code
 
 
-def shows(value):
+def authorization(value):
     return ("authorization", value)
 
 
 HOST = ("host", "agent:9105")
-BEARER = shows(f"Bearer {TOKEN.decode()}")
+BEARER = authorization(f"Bearer {TOKEN.decode()}")
 
 
-def test_the_right_token_at_the_right_name_is_served_and_so_is_anybody_where_none_is_wanted():
+def test_the_token_and_a_known_host_name_are_required():
     assert code("/", HOST, BEARER) is None
     assert code("/", HOST, token=None) is None
     assert code("/", HOST) == 401
     assert code("/", BEARER) == 400
 
 
-def test_probes_are_free_of_name_token_and_way_but_not_of_the_method():
-    strange = (("host", "pod.example"), ("x-forwarded-for", "10.0.0.1"))
+def test_probes_need_no_token_and_no_host_name_but_get_or_head():
+    indirect = (("host", "pod.example"), ("x-forwarded-for", "10.0.0.1"))
     for path in ("/healthz", "/readyz"):
-        assert code(path, *strange) is None
+        assert code(path, *indirect) is None
         assert code(path, method="HEAD") is None
         assert code(path, method="POST") == 405
     for path in ("/healthz/", "/healthz/../status.json", "//healthz", "/HEALTHZ"):
@@ -45,7 +45,7 @@ def test_probes_are_free_of_name_token_and_way_but_not_of_the_method():
 
 
 @pytest.mark.parametrize("name", ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-anything"])
-def test_what_came_through_a_proxy_is_refused_with_a_token_too(name):
+def test_a_forwarded_request_is_refused_even_with_the_token(name):
     assert code("/", HOST, BEARER, (name, "")) == 403
 
 
@@ -69,53 +69,53 @@ def test_what_came_through_a_proxy_is_refused_with_a_token_too(name):
         ("", 421),
     ],
 )
-def test_a_port_knows_its_names_and_every_address(host, expected):
+def test_a_port_accepts_its_names_and_every_address(host, expected):
     assert code("/", ("host", host), BEARER) == expected
 
 
 def basic(text):
-    return shows(f"Basic {base64.b64encode(text).decode()}")
+    return authorization(f"Basic {base64.b64encode(text).decode()}")
 
 
 @pytest.mark.parametrize(
-    ("shown", "expected"),
+    ("header", "expected"),
     [
-        (basic(b"anybody:" + TOKEN), None),
+        (basic(b"user:" + TOKEN), None),
         (basic(b":" + TOKEN), None),
         (basic(TOKEN), 401),
         (basic(b"a:b:" + TOKEN), 401),
-        (shows("Basic é"), 401),
-        (shows("Basic"), 401),
-        (shows(""), 401),
-        (shows("Bearer"), 401),
-        (shows(f"bEARER   {TOKEN.decode()}  "), None),
-        (shows("Bearer \u2603"), 401),
+        (authorization("Basic é"), 401),
+        (authorization("Basic"), 401),
+        (authorization(""), 401),
+        (authorization("Bearer"), 401),
+        (authorization(f"bEARER   {TOKEN.decode()}  "), None),
+        (authorization("Bearer \u2603"), 401),
     ],
 )
-def test_a_token_is_shown_in_two_ways_and_no_third(shown, expected):
-    assert code("/", HOST, shown) == expected
+def test_a_token_is_sent_as_bearer_or_basic(header, expected):
+    assert code("/", HOST, header) == expected
 
 
-def test_a_token_may_hold_a_colon_and_bytes_of_utf_8():
+def test_a_token_may_contain_a_colon_and_utf_8():
     token = "é:canary-0123456789".encode()
-    assert code("/", HOST, basic(b"anybody:" + token), token=token) is None
-    assert code("/", HOST, shows(f"Bearer {token.decode('latin-1')}"), token=token) is None
+    assert code("/", HOST, basic(b"user:" + token), token=token) is None
+    assert code("/", HOST, authorization(f"Bearer {token.decode('latin-1')}"), token=token) is None
 
 
-def test_the_socket_is_asked_by_any_name_that_no_page_can_have():
-    assert code("/", door=SOCKET) is None
+def test_the_socket_accepts_any_host_name_that_no_page_can_have():
+    assert code("/", endpoint=SOCKET) is None
     for host in ("localhost:9631", "lessee", "x", "127.0.0.1:1", "[::1]", "localhost.", "."):
-        assert code("/", ("host", host), door=SOCKET) is None
-    assert code("/", ("host", "evil.example"), door=SOCKET) == 421
-    assert code("/refresh", ("host", "localhost"), method="POST", door=SOCKET) is None
-    assert code("/refresh", ("origin", "null"), method="POST", door=SOCKET) == 403
+        assert code("/", ("host", host), endpoint=SOCKET) is None
+    assert code("/", ("host", "evil.example"), endpoint=SOCKET) == 421
+    assert code("/refresh", ("host", "localhost"), method="POST", endpoint=SOCKET) is None
+    assert code("/refresh", ("origin", "null"), method="POST", endpoint=SOCKET) == 403
 
 
-def test_what_is_shown_is_in_no_repr():
-    assert TOKEN.decode() not in repr(Asked("GET", "/", (BEARER,)))
+def test_the_repr_of_a_request_omits_its_headers():
+    assert TOKEN.decode() not in repr(StatusRequest("GET", "/", (BEARER,)))
 
 
 @given(st.lists(st.tuples(st.sampled_from(["host", "authorization", "x"]), st.text())), st.text())
-def test_without_the_token_nothing_gets_through_whatever_is_sent(headers, path):
+def test_no_headers_get_through_without_the_token(headers, path):
     if path not in {"/healthz", "/readyz"}:
         assert code(path, *headers) is not None

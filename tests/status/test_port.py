@@ -1,4 +1,4 @@
-"""Who may ask over TCP: real requests to a real port."""
+"""Access control of the TCP port, with real requests to a real port."""
 
 import base64
 import json
@@ -12,13 +12,14 @@ import pytest
 from lessee.config import Listen
 from lessee.core.errors import ConfigError, WriteError
 from lessee.host.openbao import free_port
-from lessee.status.server import Answers, StatusServer
-from lessee.status.server.limits import CONNECTIONS
+from lessee.status.server import StatusServer
+from lessee.status.server.limits import MAX_CONNECTIONS
+from support.models.status_source import StaticStatus
 from support.programs.sidecar import eventually
 
 TOKEN = "canary-status-0123456789"
 BEARER = f"Authorization: Bearer {TOKEN}"
-SAID = {"ready": False, "fresh": False, "problems": ["a path of mine"]}
+STATUS = {"ready": False, "fresh": False, "problems": ["a secret path"]}
 
 
 @pytest.fixture
@@ -30,22 +31,15 @@ def serve(tmp_path):
             if token is not None:
                 file = tmp_path / "token"
                 file.write_text(f"{token}\n")
-            asked = []
-            answers = Answers(
-                status=lambda: SAID,
-                alive=lambda: True,
-                metrics=lambda: b"lessee_ready 0.0\n",
-                refresh=lambda paths: asked.append(paths) or [],
-            )
             port = free_port()
-            listen = Listen(address=f"127.0.0.1:{port}", token_file=file and str(file), hosts=hosts)
-            stack.enter_context(closing(StatusServer(tmp_path / "s.sock", listen, answers)))
+            listen = Listen(address=f"127.0.0.1:{port}", token_file=file and str(file), allowed_hosts=hosts)
+            stack.enter_context(closing(StatusServer(tmp_path / "s.sock", listen, StaticStatus(STATUS))))
             return port
 
         yield start
 
 
-def say(port, text):
+def send(port, text):
     with socket.create_connection(("127.0.0.1", port), 10) as client:
         client.sendall(text.encode())
         head, _, body = client.makefile("rb").read().decode().partition("\r\n\r\n")
@@ -53,37 +47,37 @@ def say(port, text):
 
 
 def get(port, path, *headers, method="GET", host="127.0.0.1"):
-    return say(port, "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {host}:{port}", *headers, "", ""]))
+    return send(port, "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {host}:{port}", *headers, "", ""]))
 
 
-def test_without_the_token_nothing_is_told_but_yes_or_no_to_a_probe(serve):
+def test_without_the_token_only_probes_get_an_answer(serve):
     port = serve()
     for path in ("/", "/status.json", "/metrics", "/nothing"):
         code, head, body = get(port, path)
         assert code == 401
         assert 'WWW-Authenticate: Bearer realm="lessee"' in head
         assert 'WWW-Authenticate: Basic realm="lessee", charset="UTF-8"' in head
-        assert "a path of mine" not in body
+        assert "a secret path" not in body
     assert get(port, "/healthz")[::2] == (200, "ok\n")
     assert get(port, "/readyz")[::2] == (503, "not ready\n")
     assert get(port, "/readyz", host="10.1.2.3")[0] == 503
     assert get(port, "/readyz", host="pod.example")[::2] == (503, "not ready\n")
 
 
-def test_it_is_shown_as_bearer_or_as_the_password_of_anybody(serve):
+def test_the_token_is_accepted_as_bearer_or_as_the_password_of_any_user(serve):
     port = serve()
-    basic = base64.b64encode(f"anybody:{TOKEN}".encode()).decode()
-    for shown in (BEARER, f"authorization: bearer {TOKEN} ", f"Authorization: Basic {basic}"):
-        code, head, body = get(port, "/status.json", shown)
+    basic = base64.b64encode(f"user:{TOKEN}".encode()).decode()
+    for header in (BEARER, f"authorization: bearer {TOKEN} ", f"Authorization: Basic {basic}"):
+        code, head, body = get(port, "/status.json", header)
         assert code == 200
-        assert json.loads(body) == SAID
+        assert json.loads(body) == STATUS
         assert "Cache-Control: no-store" in head
         assert "X-Content-Type-Options: nosniff" in head
-    assert get(port, "/readyz", BEARER)[2] == "not ready\na path of mine\n"
+    assert get(port, "/readyz", BEARER)[2] == "not ready\na secret path\n"
 
 
 @pytest.mark.parametrize(
-    "shown",
+    "credentials",
     [
         "Bearer",
         "Bearer ",
@@ -99,18 +93,18 @@ def test_it_is_shown_as_bearer_or_as_the_password_of_anybody(serve):
         f"Bearer {TOKEN}\r\nAuthorization: Bearer {TOKEN}",
     ],
 )
-def test_what_is_not_the_token_opens_nothing(serve, shown):
-    assert get(serve(), "/status.json", f"Authorization: {shown}")[0] == 401
+def test_other_credentials_are_rejected(serve, credentials):
+    assert get(serve(), "/status.json", f"Authorization: {credentials}")[0] == 401
 
 
-def test_a_new_token_counts_at_once_and_none_while_the_file_is_gone(serve, tmp_path):
+def test_a_new_token_is_valid_immediately_and_none_while_the_file_is_missing(serve, tmp_path):
     port, file = serve(), tmp_path / "token"
     file.write_text("canary-another-0123456789")
     assert get(port, "/metrics", BEARER)[0] == 401
     assert get(port, "/metrics", "Authorization: Bearer canary-another-0123456789")[0] == 200
     file.write_text("")
-    for shown in (BEARER, "Authorization: Bearer ", "Authorization: Bearer canary-another-0123456789"):
-        assert get(port, "/metrics", shown)[0] == 401
+    for header in (BEARER, "Authorization: Bearer ", "Authorization: Bearer canary-another-0123456789"):
+        assert get(port, "/metrics", header)[0] == 401
     file.unlink()
     assert get(port, "/metrics", BEARER)[0] == 401
     assert get(port, "/healthz")[0] == 200
@@ -119,71 +113,71 @@ def test_a_new_token_counts_at_once_and_none_while_the_file_is_gone(serve, tmp_p
 
 
 @pytest.mark.parametrize("token", ["", "short", "x" * 5000])
-def test_a_token_that_could_be_guessed_is_no_token_and_says_what_to_do(serve, token, tmp_path):
+def test_a_weak_token_is_an_error_with_a_command(serve, token, tmp_path):
     with pytest.raises(ConfigError, match=r"status.token_file .*16 to 4096 characters; .*openssl rand"):
         serve(token=token)
     assert not (tmp_path / "s.sock").exists()
 
 
-def test_a_token_file_that_is_not_there_is_told_at_the_start(tmp_path, serve):
+def test_a_missing_token_file_is_an_error_at_start(tmp_path, serve):
     serve()
-    listen = Listen(address="127.0.0.1:1", token_file=str(tmp_path / "none"), hosts=())
+    listen = Listen(address="127.0.0.1:1", token_file=str(tmp_path / "none"), allowed_hosts=())
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         StatusServer(tmp_path / "other.sock", listen, None)
 
 
-def test_a_port_that_is_taken_is_told_and_leaves_no_socket(serve, tmp_path):
-    listen = Listen(address=f"127.0.0.1:{serve()}", token_file=None, hosts=())
-    with pytest.raises(WriteError, match="cannot listen there: Address already in use"):
+def test_a_port_in_use_is_an_error_and_leaves_no_socket(serve, tmp_path):
+    listen = Listen(address=f"127.0.0.1:{serve()}", token_file=None, allowed_hosts=())
+    with pytest.raises(WriteError, match="cannot listen on this address: Address already in use"):
         StatusServer(tmp_path / "other.sock", listen, None)
     assert not (tmp_path / "other.sock").exists()
 
 
-def test_a_name_that_is_not_its_own_is_a_page_that_lets_its_name_point_here(serve):
+def test_an_unknown_host_name_is_rejected_as_dns_rebinding(serve):
     port = serve(token=None, hosts=("agent",))
     for host in ("127.0.0.1", "localhost", "LOCALHOST.", "agent", "10.1.2.3", "[::1]", "[fd00::1]"):
         assert get(port, "/status.json", host=host)[0] == 200
     for host in ("evil.example", "127.0.0.1.evil.example", "localhost.evil.example", "agent.evil.example", "a b", ""):
         code, _, body = get(port, "/status.json", host=host)
         assert code == 421
-        assert "status: {hosts" in body
+        assert "status: {allowed_hosts" in body
         assert "evil" not in body
-    assert say(port, "GET /status.json HTTP/1.0\r\n\r\n")[0] == 400
+    assert send(port, "GET /status.json HTTP/1.0\r\n\r\n")[0] == 400
     twice = f"GET /status.json HTTP/1.1\r\nHost: localhost:{port}\r\nHost: evil.example\r\n\r\n"
-    assert say(port, twice)[0] == 400
+    assert send(port, twice)[0] == 400
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For: 10.0.0.1", "x-forwarded-host: a", "Forwarded: for=10.0.0.1"])
-def test_what_a_proxy_sends_on_is_refused_with_the_reason(serve, header):
+def test_a_forwarded_request_is_rejected_with_the_reason(serve, header):
     code, _, body = get(serve(), "/status.json", BEARER, header)
     assert code == 403
-    assert "a proxy sent this on" in body
+    assert "a proxy forwarded this request" in body
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_over_tcp_nothing_can_be_asked_for_but_to_look(serve, method):
+def test_over_tcp_only_get_and_head_are_accepted(serve, method):
     code, head, _ = get(serve(), "/refresh", BEARER, "Content-Length: 2", method=method)
     assert code == 405
     assert "Allow: GET, HEAD" in head
 
 
-def test_head_is_get_without_what_it_tells(serve):
+def test_head_has_the_headers_of_get_and_no_body(serve):
     code, head, body = get(serve(), "/status.json", BEARER, method="HEAD")
     assert (code, body) == (200, "")
-    assert f"Content-Length: {len(json.dumps(SAID, indent=1)) + 1}" in head
+    assert f"Content-Length: {len(json.dumps(STATUS, indent=1)) + 1}" in head
 
 
-@pytest.mark.parametrize("rubbish", ["GET //[ HTTP/1.0\r\nHost: localhost\r\n\r\n", "\x00\r\n\r\n", "GET\r\n\r\n"])
-def test_rubbish_is_answered_or_left_and_the_next_is_served(serve, rubbish, capfd):
+@pytest.mark.parametrize("invalid", ["GET //[ HTTP/1.0\r\nHost: localhost\r\n\r\n", "\x00\r\n\r\n", "GET\r\n\r\n"])
+def test_an_invalid_request_does_not_affect_the_next_one(serve, invalid, capfd):
     port = serve()
     with socket.create_connection(("127.0.0.1", port), 10) as client:
-        client.sendall(rubbish.encode())
+        client.sendall(invalid.encode())
         client.makefile("rb").read()
     assert get(port, "/healthz")[0] == 200
     assert capfd.readouterr().err == ""
 
 
-def test_a_request_that_does_not_end_is_cut(serve):
+def test_a_too_long_request_is_aborted(serve):
     port = serve()
     with socket.create_connection(("127.0.0.1", port), 30) as client:
         client.sendall(b"GET / HTTP/1.1\r\n")
@@ -192,19 +186,19 @@ def test_a_request_that_does_not_end_is_cut(serve):
     assert get(port, "/healthz")[0] == 200
 
 
-def test_who_sends_a_byte_a_second_has_ten_seconds_in_all(serve):
+def test_a_slow_client_has_ten_seconds_in_total(serve):
     port = serve()
     with socket.create_connection(("127.0.0.1", port), 60) as client:
-        over = threading.Event()
+        done = threading.Event()
 
-        def dawdle():
-            while not over.wait(1.0):
+        def send_slowly():
+            while not done.wait(1.0):
                 try:
                     client.sendall(b"G")
                 except OSError:
                     return
 
-        slow = threading.Thread(target=dawdle)
+        slow = threading.Thread(target=send_slowly)
         slow.start()
         began = time.monotonic()
         try:
@@ -213,37 +207,37 @@ def test_who_sends_a_byte_a_second_has_ten_seconds_in_all(serve):
         except ConnectionResetError:
             pass
         assert time.monotonic() - began > 5
-        over.set()
+        done.set()
         slow.join()
 
 
-def test_a_crowd_that_dawdles_keeps_no_probe_out_and_takes_few_threads(serve):
+def test_many_slow_clients_do_not_block_probes_and_use_few_threads(serve):
     port = serve()
     before = threading.active_count()
-    crowd = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(2 * CONNECTIONS)]
+    clients = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(2 * MAX_CONNECTIONS)]
     try:
         assert get(port, "/healthz")[0] == 200
-        eventually(lambda: threading.active_count() - before <= CONNECTIONS, "few threads")
+        eventually(lambda: threading.active_count() - before <= MAX_CONNECTIONS, "few threads")
     finally:
-        for one in crowd:
-            one.close()
+        for client in clients:
+            client.close()
     assert get(port, "/healthz")[0] == 200
 
 
-def test_over_the_socket_a_page_of_a_browser_gets_nothing(serve, tmp_path):
+def test_over_the_socket_a_browsers_page_is_rejected(serve, tmp_path):
     serve()
 
-    def ask(*lines):
+    def request(*lines):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(tmp_path / "s.sock"))
             client.sendall("\r\n".join([*lines, "", ""]).encode())
             return int(client.makefile("rb").read().split()[1])
 
     for host in ("localhost:9631", "lessee", "127.0.0.1"):
-        assert ask("GET /status.json HTTP/1.1", f"Host: {host}") == 200
-    assert ask("GET /status.json HTTP/1.0") == 200
-    assert ask("GET /status.json HTTP/1.1", "Host: evil.example:9631") == 421
-    assert ask("POST /refresh HTTP/1.1", "Host: localhost") == 202
+        assert request("GET /status.json HTTP/1.1", f"Host: {host}") == 200
+    assert request("GET /status.json HTTP/1.0") == 200
+    assert request("GET /status.json HTTP/1.1", "Host: evil.example:9631") == 421
+    assert request("POST /refresh HTTP/1.1", "Host: localhost") == 202
     for method in ("PUT", "DELETE", "OPTIONS"):
-        assert ask(f"{method} /refresh HTTP/1.1", "Host: localhost") == 405
-    assert ask("POST /refresh HTTP/1.1", "Host: localhost", "Origin: http://evil.example") == 403
+        assert request(f"{method} /refresh HTTP/1.1", "Host: localhost") == 405
+    assert request("POST /refresh HTTP/1.1", "Host: localhost", "Origin: http://evil.example") == 403

@@ -1,1 +1,1 @@
-"""The agent's status: its HTTP server, pages, metrics and client."""
+"""The status of a service: its HTTP server, pages, metrics and client."""

@@ -1,15 +1,15 @@
-"""Whether a request for the status is answered, decided by what it says of itself."""
+"""Access control of the status server: which requests it answers."""
 
 import binascii
 import re
 from collections.abc import Callable
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 
-FREE = ("/healthz", "/readyz")
-"""What probes ask, who have no token and name a host as they please: over TCP they tell yes or no and nothing else."""
+PROBE_PATHS = ("/healthz", "/readyz")
+"""Probes have no token and use any host name. Over TCP, they get only a status code."""
 
-# A page that has its own name point here reaches us by that name (DNS rebinding), and never by an address.
+# In DNS rebinding, a page has its own name resolve to this address: such a request has the page's name as its host.
 _ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9a-f:.]+\]"
 _HOST = r"(?P<name>[a-z0-9_.-]+|\[[0-9a-f:.]+\])(:[0-9]{0,5})?"
 _CHALLENGES = (
@@ -18,8 +18,8 @@ _CHALLENGES = (
 )
 
 
-class Asked(Record, frozen=True):
-    """A request. `headers` are (name in small letters, value), in their order; one may stand there twice."""
+class StatusRequest(ImmutableStruct, frozen=True):
+    """A request. `headers` are pairs of lower-case name and value in their order; a name may occur twice."""
 
     hidden = ("headers",)
 
@@ -28,75 +28,75 @@ class Asked(Record, frozen=True):
     headers: tuple[tuple[str, str], ...]
 
     def all(self, name: str) -> list[str]:
-        """What each header of that name says."""
-        return [value for known, value in self.headers if known == name]
+        """The values of all headers with this name."""
+        return [value for header, value in self.headers if header == name]
 
 
-class Transport(Record, frozen=True):
-    """Where a request came in: the port, or the socket (`is_port` false), to which the file's mode is the guard.
+class Endpoint(ImmutableStruct, frozen=True):
+    """The endpoint that received a request: a TCP port, or the Unix socket, which its file mode protects.
 
-    `names`: of hosts by which the port may be asked, in small letters.
+    `names`: the host names under which clients may address the port, in lower case.
     """
 
-    is_port: bool
+    is_tcp: bool
     names: frozenset[str] = frozenset()
 
 
-class Refusal(Record, frozen=True):
-    """The answer to who is not served."""
+class Refusal(ImmutableStruct, frozen=True):
+    """The response to a request that is not answered."""
 
     code: int
     text: str
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def refusal(asked: Asked, door: Transport, knows: Callable[[bytes], bool] | None) -> Refusal | None:
-    """None where it is served. `knows` says whether a token is the right one; None: none is wanted."""
-    if not door.is_port:
-        return _of_a_browser(asked)
-    if asked.method not in {"GET", "HEAD"}:
-        return Refusal(405, "over TCP there is GET and HEAD; refresh over the socket", (("Allow", "GET, HEAD"),))
-    if asked.path in FREE:
+def refusal(request: StatusRequest, endpoint: Endpoint, is_token: Callable[[bytes], bool] | None) -> Refusal | None:
+    """None if the request may be answered. `is_token` checks a token; None: no token is required."""
+    if not endpoint.is_tcp:
+        return _refuse_browser(request)
+    if request.method not in {"GET", "HEAD"}:
+        return Refusal(405, "only GET and HEAD over TCP; send POST /refresh over the socket", (("Allow", "GET, HEAD"),))
+    if request.path in PROBE_PATHS:
         return None
-    return _by_a_strange_way(asked, door) or _without_token(asked, knows)
+    return _refuse_indirect(request, endpoint) or _refuse_without_token(request, is_token)
 
 
-def _by_a_strange_way(asked: Asked, door: Transport) -> Refusal | None:
-    """None where it came straight here, and by a name of ours."""
-    if any(name == "forwarded" or name.startswith("x-forwarded-") for name, _ in asked.headers):
-        return Refusal(403, "a proxy sent this on: ask here directly, for behind it nobody knows who reads")
-    hosts = asked.all("host")
+def _refuse_indirect(request: StatusRequest, endpoint: Endpoint) -> Refusal | None:
+    """None if the client connected directly, and by a name of this endpoint."""
+    if any(name == "forwarded" or name.startswith("x-forwarded-") for name, _ in request.headers):
+        return Refusal(403, "a proxy forwarded this request, which hides its client; connect directly")
+    hosts = request.all("host")
     if len(hosts) != 1:
-        return Refusal(400, "one Host header is wanted")
-    name = _name(hosts[0])
-    if name == "localhost" or name in door.names or re.fullmatch(_ADDRESS, name):
+        return Refusal(400, "the request needs exactly one Host header")
+    name = _host_name(hosts[0])
+    if name == "localhost" or name in endpoint.names or re.fullmatch(_ADDRESS, name):
         return None
-    return Refusal(421, "it is asked by a name that is not its own; write it into `status: {hosts: [...]}`")
+    return Refusal(421, "unknown host name; add it to `status: {allowed_hosts: [...]}`")
 
 
-def _of_a_browser(asked: Asked) -> Refusal | None:
-    """Who carries the socket to a port of his own (ssh -L) opens it to the pages that his browser shows."""
-    if asked.method == "POST" and asked.all("origin"):
-        return Refusal(403, "no page of a browser may ask for this")
-    # A name with a dot may be a page's own, which it lets point here; `curl --unix-socket` writes any other.
-    for name in map(_name, asked.all("host")):
+def _refuse_browser(request: StatusRequest) -> Refusal | None:
+    """None unless a page sent it. A socket forwarded to a local port (`ssh -L`) is open to every page in a browser."""
+    if request.method == "POST" and request.all("origin"):
+        return Refusal(403, "a browser's page may not send this request")
+    # A name with a dot may be a page's own that resolves to this host; `curl --unix-socket` sends any other.
+    for name in map(_host_name, request.all("host")):
         if "." in name.strip(".") and not re.fullmatch(_ADDRESS, name):
-            return Refusal(421, "over the socket it is called localhost")
+            return Refusal(421, "over the socket, the host name must be localhost")
     return None
 
 
-def _without_token(asked: Asked, knows: Callable[[bytes], bool] | None) -> Refusal | None:
-    if knows is None:
+def _refuse_without_token(request: StatusRequest, is_token: Callable[[bytes], bool] | None) -> Refusal | None:
+    if is_token is None:
         return None
-    shown = asked.all("authorization")
-    if len(shown) == 1 and (token := _token(shown[0])) and knows(token):
+    credentials = request.all("authorization")
+    if len(credentials) == 1 and (token := _token(credentials[0])) and is_token(token):
         return None
-    what = "the token of `status.token_file` is wanted: as Bearer, or as the password of any user"
+    what = "send the token in `status.token_file`, as Bearer or as the password of any user"
     return Refusal(401, what, _CHALLENGES)
 
 
 def _token(authorization: str) -> bytes:
-    """What is shown, as Bearer (RFC 6750) or as the password of Basic (RFC 7617); empty where it is neither."""
+    """The token sent as Bearer (RFC 6750) or as the password of Basic (RFC 7617); empty for another scheme."""
     scheme, _, rest = authorization.strip().partition(" ")
     match scheme.lower():
         case "bearer":
@@ -110,7 +110,7 @@ def _token(authorization: str) -> bytes:
             return b""
 
 
-def _name(host: str) -> str:
-    """Without its port, in small letters; empty where it is no name of a host."""
+def _host_name(host: str) -> str:
+    """The host name without its port, in lower case; empty if it is invalid."""
     found = re.fullmatch(_HOST, host.strip().lower())
     return found["name"].removesuffix(".") if found else ""

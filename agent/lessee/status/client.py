@@ -1,4 +1,4 @@
-"""Asks a running agent, rotator or monitor at its socket."""
+"""A client for the status socket of a running agent, rotator or monitor."""
 
 import json
 import socket
@@ -11,14 +11,14 @@ from typing import Any
 from lessee.core.errors import AgentUnavailableError
 
 
-def ask(path: Path, method: str, target: str, body: object = None, *, timeout: float = 5.0) -> Any:
-    """Ask a running agent. Raises AgentUnavailableError where none answers."""
+def request_status(path: Path, method: str, target: str, body: object = None, *, timeout: float = 5.0) -> Any:
+    """Send a request to the socket, and decode the response. Raises AgentUnavailableError."""
     connection = UnixConnection(path, timeout)
     try:
         connection.request(method, target, body=json.dumps(body) if body is not None else None)
         return json.loads(connection.getresponse().read())
     except (OSError, ValueError, HTTPException, RecursionError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "no sensible answer"
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else "invalid response"
         raise AgentUnavailableError(
             f"no agent answers: {reason}",
             where=str(path),
@@ -29,13 +29,13 @@ def ask(path: Path, method: str, target: str, body: object = None, *, timeout: f
 
 
 @contextmanager
-def known(socket: Path) -> Iterator[None]:
-    """What answers may be of another version, which may begin while somebody looks on. Raises AgentUnavailableError."""
+def known_format(socket: Path) -> Iterator[None]:
+    """Translate errors of code that reads a status of another version. Raises AgentUnavailableError."""
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError):
-        what = "what answers tells no status that this lessee knows"
-        raise AgentUnavailableError(what, where=str(socket), todo="is it of another version?") from None
+        what = "the service's status has an unknown format"
+        raise AgentUnavailableError(what, where=str(socket), todo="use the same version of lessee") from None
 
 
 class UnixConnection(HTTPConnection):

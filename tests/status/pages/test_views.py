@@ -1,28 +1,28 @@
-"""Each status as people see it, on a page and as lines."""
+"""The views of each service's status, as an HTML page and as lines of text."""
 
 import re
 from html.parser import HTMLParser
 
 import pytest
 
-from lessee.status.pages.page import page
+from lessee.status.pages.page import render_page
 from lessee.status.pages.plain_text import lines
-from lessee.status.pages.views import view_of
+from lessee.status.pages.views import build_view
 
 NOW = 1_790_000_000.0
 PAST, SOON, LATER = "2026-09-21T14:12:20.000+00:00", "2026-09-21T14:13:40.000+00:00", "2026-09-21T15:13:20.000+00:00"
-ROUGH = "<script>\"&'\x1b[2J</script>"
-FINE = {"reachable": True, "address": "https://v", "since": PAST, "next_try": None, "polling": {}}
-AWAY = {**FINE, "reachable": False, "next_try": SOON}
+EVIL = "<script>\"&'\x1b[2J</script>"
+REACHABLE = {"reachable": True, "address": "https://v", "since": PAST, "next_try": None, "polling": {}}
+UNREACHABLE = {**REACHABLE, "reachable": False, "next_try": SOON}
 TOKEN = {"accessor": "a", "expires_at": LATER}
 
 
 def app(**said):
-    told = {"owed": False, "last": PAST, "error": None}
+    notify = {"owed": False, "last": PAST, "error": None}
     secrets = [{"path": "secret/db", "version": 3, "read_at": PAST, "error": None, "next_try": None}]
     return {
         "generation": 2, "published_at": PAST, "state": "confirmed", "degraded": None, "next_try": None, "error": None,
-        "secrets": secrets, "notify": told, "proof": {"open": False, "error": None},
+        "secrets": secrets, "notify": notify, "proof": {"open": False, "error": None},
     } | said  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def lease(**said):
     } | said  # fmt: skip
 
 
-def agent(apps=None, leases=(), *, vault=FINE, token=TOKEN, **said):
+def agent(apps=None, leases=(), *, vault=REACHABLE, token=TOKEN, **said):
     return {
         "version": "1", "environment": "testing", "ready": True, "fresh": True, "problems": [],
         "identities": [{"id": "", "apps": ["web"], "vault": vault, "token": token}],
@@ -43,9 +43,18 @@ def agent(apps=None, leases=(), *, vault=FINE, token=TOKEN, **said):
 
 def target(**said):
     return {
-        "step": "idle", "in_progress": False, "open_seconds": None, "last_rotated_at": PAST, "next_rotation_at": LATER, "rotation_count": 3,
-        "propagation_seconds": 1.2, "unconfirmed_consumers": [], "consecutive_failures": 0, "last_failed_at": None, "error": None,
-    } | said  # fmt: skip
+        "step": "idle",
+        "in_progress": False,
+        "open_seconds": None,
+        "last_rotated_at": PAST,
+        "next_rotation_at": LATER,
+        "rotation_count": 3,
+        "propagation_seconds": 1.2,
+        "unconfirmed_consumers": [],
+        "consecutive_failures": 0,
+        "last_failed_at": None,
+        "error": None,
+    } | said
 
 
 def rotator(targets, **said):
@@ -60,11 +69,11 @@ def monitor(**said):
 
 
 def cells(status, key):
-    """Of a table: each row as {column: text}, and what is beside it."""
-    [table] = [table for table in view_of(status, NOW).tables if table.key == key]
+    """The rows of a table as {column: text with notes}."""
+    [table] = [table for table in build_view(status, NOW).tables if table.key == key]
     return [
         {
-            column: ", ".join(filter(None, (cell.text, cell.note, cell.passing)))
+            column: ", ".join(filter(None, (cell.text, cell.note, cell.transient)))
             for column, cell in zip(table.columns, row, strict=True)
         }
         for row in table.rows
@@ -77,150 +86,158 @@ def row(status, key):
 
 
 def facts(status):
-    return {fact.name: fact.cell.text for fact in view_of(status, NOW).facts}
+    return {fact.name: fact.cell.text for fact in build_view(status, NOW).facts}
 
 
-def standing(status):
-    return view_of(status, NOW).standing.text
+def summary(status):
+    return build_view(status, NOW).summary.text
 
 
-def test_an_agent_at_its_best():
+def test_a_healthy_agent():
     status = agent(leases=[lease()])
-    assert standing(status) == "Ready and fresh"
+    assert summary(status) == "Ready and fresh"
     assert facts(status) == {
         "Apps with files": "1 of 1",
-        "Still to be told": "nobody",
+        "Pending notifications": "none",
         "Vault": "reachable",
-        "First lease ends": "in 1 h",
+        "Next lease expiry": "in 1 h",
     }
     assert row(status, "apps") == {
         "App": "web", "State": "confirmed", "Generation": "2", "Published": "1 min ago", "Notified": "1 min ago",
-        "ReadinessPassed": "works", "Trouble": "–",  # noqa: RUF001  # A dash is meant.
+        "Ready": "ready", "Error": "–",  # noqa: RUF001  # An en dash is intended.
     }  # fmt: skip
-    assert row(status, "vault")["Token ends"] == "in 1 h"
-    assert row(status, "leases")["Time left"] == "1 h"
-    assert row(status, "leases")["Acts"] == "in 20 s"
+    assert row(status, "vault")["Token expires"] == "in 1 h"
+    assert row(status, "leases")["Expires in"] == "1 h"
+    assert row(status, "leases")["Next renewal"] == "in 20 s"
     assert row(status, "secrets")["Version"] == "3"
-    [total] = view_of(status, NOW).totals
+    [total] = build_view(status, NOW).totals
     assert (total.name, total.cell.text) == ("lease renewals", "1,200")
 
 
-def test_an_agent_says_whether_it_is_told_of_changes_and_by_whom():
-    def said(**events):
-        found = [fact for fact in view_of(agent(events=events or None), NOW).facts if fact.name == "Changes"]
+def test_an_agents_view_has_the_state_of_its_event_source():
+    def events_fact(**events):
+        found = [fact for fact in build_view(agent(events=events or None), NOW).facts if fact.name == "Change events"]
         return [(fact.cell.text, fact.cell.tone, fact.cell.note) for fact in found]
 
     url = "redis://redis:6379/0"
-    assert said() == []
-    assert said(source=url, live=True, last_at=PAST) == [("told, the last 1 min ago", "good", url)]
-    assert said(source=url, live=True, last_at=None) == [("told, none yet", "good", url)]
-    away = "not told; each secret is looked at within its refresh"
-    assert said(source=None, live=False, last_at=PAST) == [(away, "warn", "")]
+    assert events_fact() == []
+    assert events_fact(source=url, live=True, last_at=PAST) == [("connected, last event 1 min ago", "good", url)]
+    assert events_fact(source=url, live=True, last_at=None) == [("connected, no event yet", "good", url)]
+    disconnected = "not connected; secrets are polled every refresh_interval"
+    assert events_fact(source=None, live=False, last_at=PAST) == [(disconnected, "warn", "")]
 
 
-def test_an_agent_in_trouble_says_what_and_when_it_is_tried_again():
-    owed = app(
+def test_an_agent_with_problems_lists_errors_and_next_retries():
+    pending = app(
         state="published", error="disk full", next_try=SOON, degraded="fallback",
         notify={"owed": True, "last": None, "error": "no process"}, proof={"open": True, "error": None},
     )  # fmt: skip
     waiting = app(generation=None, published_at=None, state="waiting", proof=None)
     failed = app(state="rolled_back", proof={"open": True, "error": "503"})
     late = app(notify={"owed": True, "last": PAST, "error": None})
-    status = agent({"a": owed, "b": waiting, "c": failed, "d": late}, vault=AWAY, token=None, ready=False)
-    assert standing(status) == "Not ready"
+    status = agent({"a": pending, "b": waiting, "c": failed, "d": late}, vault=UNREACHABLE, token=None, ready=False)
+    assert summary(status) == "Not ready"
     assert facts(status)["Apps with files"] == "3 of 4"
-    assert facts(status)["Still to be told"] == "2 apps"
-    assert facts(status)["Vault"] == "away, 1 min ago"
+    assert facts(status)["Pending notifications"] == "2 apps"
+    assert facts(status)["Vault"] == "unreachable, since 1 min ago"
     a, b, c, d = cells(status, "apps")
     assert a["State"] == "published, degraded: fallback"
-    assert a["Notified"] == "still to be told, no process"
-    assert a["ReadinessPassed"] == "being looked at"
-    assert a["Trouble"] == "disk full, tried again in 20 s"
-    assert b["ReadinessPassed"] == "not asked for"
+    assert a["Notified"] == "pending, no process"
+    assert a["Ready"] == "probing"
+    assert a["Error"] == "disk full, next retry in 20 s"
+    assert b["Ready"] == "not configured"
     assert c["State"] == "rolled back"
-    assert c["ReadinessPassed"] == "not ready, 503"
-    assert d["Notified"] == "still to be told"
-    assert row(status, "vault")["Status"] == "away, 1 min ago, tried again in 20 s"
-    assert standing(agent(fresh=False)) == "Ready, not fresh"
+    assert c["Ready"] == "not ready, 503"
+    assert d["Notified"] == "pending"
+    assert row(status, "vault")["Status"] == "unreachable, since 1 min ago, next retry in 20 s"
+    assert summary(agent(fresh=False)) == "Ready, not fresh"
 
 
-def test_what_never_came_about_is_a_dash_and_no_lease_is_said():
-    status = agent({}, vault=AWAY | {"since": None, "next_try": None}, token={"accessor": None, "expires_at": None})
+def test_a_missing_time_is_a_dash():
+    status = agent(
+        {}, vault=UNREACHABLE | {"since": None, "next_try": None}, token={"accessor": None, "expires_at": None}
+    )
     assert row(status, "vault")["Status"] == "not reached yet"
-    assert row(status, "vault")["Token ends"] == "–"  # noqa: RUF001  # As above.
-    assert facts(status)["First lease ends"] == "no lease has an end"
-    nobody = agent(identities=[{"id": "", "apps": [], "vault": FINE, "token": None}])
-    assert row(nobody, "vault")["For"] == "nobody any more"
+    assert row(status, "vault")["Token expires"] == "–"  # noqa: RUF001  # As above.
+    assert facts(status)["Next lease expiry"] == "no lease expires"
+    unused = agent(identities=[{"id": "", "apps": [], "vault": REACHABLE, "token": None}])
+    assert row(unused, "vault")["Apps"] == "none"
 
 
 @pytest.mark.parametrize(
-    ("said", "left", "tone"),
+    ("fields", "left", "tone"),
     [
-        ({"expires_at": None}, "no end", "quiet"),
+        ({"expires_at": None}, "never", "quiet"),
         ({"expires_at": LATER}, "1 h", ""),
         ({"expires_at": SOON}, "20 s", "warn"),
-        ({"expires_at": PAST, "state": "expired"}, "ended 1 min ago", "bad"),
+        ({"expires_at": PAST, "state": "expired"}, "expired 1 min ago", "bad"),
     ],
 )
-def test_the_time_that_a_lease_has_left_warns_before_it_is_over(said, left, tone):
-    [table] = [table for table in view_of(agent(leases=[lease(**said)]), NOW).tables if table.key == "leases"]
+def test_the_remaining_time_of_a_lease_warns_before_its_expiry(fields, left, tone):
+    [table] = [table for table in build_view(agent(leases=[lease(**fields)]), NOW).tables if table.key == "leases"]
     assert (table.rows[0][2].text, table.rows[0][2].tone) == (left, tone)
 
 
-def test_the_lease_that_ends_first_may_have_ended():
+def test_the_next_lease_expiry_may_be_in_the_past():
     status = agent(leases=[lease(), lease(expires_at=PAST), lease(state="retiring", expires_at=SOON)])
-    [first] = [fact.cell for fact in view_of(status, NOW).facts if fact.name == "First lease ends"]
+    [first] = [fact.cell for fact in build_view(status, NOW).facts if fact.name == "Next lease expiry"]
     assert (first.text, first.tone) == ("1 min ago", "bad")
 
 
-def test_a_rotator_at_its_best():
+def test_a_healthy_rotator():
     status = rotator({"db": target()})
-    assert standing(status) == "All is well"
+    assert summary(status) == "OK"
     assert facts(status) == {"Targets": "1", "Failing": "none", "Next rotation": "in 1 h", "Vault": "reachable"}
     assert row(status, "targets") == {
-        "Target": "db", "Step": "idle", "Age": "1 min", "Next": "in 1 h", "Last outcome": "rotated",
-        "Rotations": "3", "Confirmed": "within 1 s",
+        "Target": "db", "Step": "idle", "Age": "1 min", "Next rotation": "in 1 h", "Last result": "rotated",
+        "Rotations": "3", "Confirmed": "after 1 s",
     }  # fmt: skip
 
 
-def test_a_rotator_in_trouble():
+def test_a_rotator_with_problems():
     status = rotator(
         {
             "a": target(consecutive_failures=2, last_failed_at=PAST, error="refused"),
             "b": target(consecutive_failures=1, error="refused", last_rotated_at=None, next_rotation_at=None),
             "c": target(error="its journal cannot be read"),
-            "d": target(step="published", open_seconds=120.0, in_progress=True, unconfirmed_consumers=["x", "y"], rotation_count=0),
+            "d": target(
+                step="published",
+                open_seconds=120.0,
+                in_progress=True,
+                unconfirmed_consumers=["x", "y"],
+                rotation_count=0,
+            ),
             "e": target(step="created", open_seconds=5.0, rotation_count=0, propagation_seconds=None),
         },
         vault={"reachable": False, "looked_at": None},
     )
-    assert standing(status) == "Not all is well"
+    assert summary(status) == "Problems"
     assert facts(status)["Failing"] == "2 targets"
-    assert facts(status)["Vault"] == "away"
+    assert facts(status)["Vault"] == "unreachable"
     a, b, c, d, e = cells(status, "targets")
-    assert a["Last outcome"] == "2 failures in a row, 1 min ago, refused"
-    assert b["Last outcome"] == "1 failure in a row, refused"
+    assert a["Last result"] == "2 consecutive failures, 1 min ago, refused"
+    assert b["Last result"] == "1 consecutive failure, refused"
     assert b["Age"] == "never rotated"
-    assert c["Last outcome"] == "not known, its journal cannot be read"
-    assert d["Step"] == "under way, published, open for 2 min"
-    assert d["Confirmed"] == "2 readers missing, x, y"
+    assert c["Last result"] == "unknown, its journal cannot be read"
+    assert d["Step"] == "in progress, published, open for 2 min"
+    assert d["Confirmed"] == "2 consumers missing, x, y"
     assert e["Step"] == "created, open for 5 s"
-    assert standing(rotator({}, ready=False)) == "Not ready"
-    assert standing(rotator({}, problems=["one"])) == "Not all is well"
-    assert facts(rotator({}))["Next rotation"] == "none is planned"
+    assert summary(rotator({}, ready=False)) == "Not ready"
+    assert summary(rotator({}, problems=["one"])) == "Problems"
+    assert facts(rotator({}))["Next rotation"] == "none scheduled"
 
 
-def test_a_monitor_at_its_best_has_nothing_to_tell():
+def test_a_healthy_monitor():
     status = monitor(environment="production")
-    assert standing(status) == "All is quiet"
+    assert summary(status) == "No alerts"
     assert facts(status)["Alerts"] == "none"
     keys = ("alerts", "accesses", "rotation", "services", "publishing", "sources")
     assert [cells(status, key) for key in keys] == [[]] * 6
-    assert standing(monitor(ready=False)) == "Not ready"
-    assert standing(monitor(problems=["x"])) == "Not all is well"
+    assert summary(monitor(ready=False)) == "Not ready"
+    assert summary(monitor(problems=["x"])) == "Problems"
 
 
-def test_a_monitor_shows_who_read_what_its_alerts_and_how_far_it_is():
+def test_a_monitors_view_has_accesses_alerts_and_sources():
     alert = {
         "rule": "reads",
         "subject": "db",
@@ -246,12 +263,12 @@ def test_a_monitor_shows_who_read_what_its_alerts_and_how_far_it_is():
         destinations={
             "redis": {"reachable": True, "published": 7, "pending": 0, "error": None},
             "webhook": {"reachable": False, "published": 0, "pending": 3, "error": "refused"},
-            "note": "no table",
+            "note": "not a destination",
         },
     )
-    assert standing(status) == "1 alert"
+    assert summary(status) == "1 alert"
     assert facts(status) == {
-        "Alerts": "1 alert", "Accesses in the last hour": "10", "Denied": "2", "Lines read": "1,205",
+        "Alerts": "1 alert", "Accesses in the last hour": "10", "Denied requests": "2", "Lines read": "1,205",
     }  # fmt: skip
     firing, resolved = cells(status, "alerts")
     assert firing["State"] == "firing"
@@ -261,43 +278,64 @@ def test_a_monitor_shows_who_read_what_its_alerts_and_how_far_it_is():
     assert [one["Path"] for one in cells(status, "accesses")] == ["secret/z", "secret/db"]
     redis, webhook = cells(status, "publishing")
     assert redis["State"] == "reachable"
-    assert webhook["Waiting"] == "3"
+    assert webhook["Pending"] == "3"
     one, two = cells(status, "sources")
-    assert one["Behind"] == "2,000,000 B"
-    assert two["Trouble"] == "gone"
+    assert one["Unread"] == "2,000,000 B"
+    assert two["Error"] == "gone"
 
 
-def test_a_monitor_shows_how_rotation_goes_and_who_of_those_it_asks_is_silent():
-    target = {"service": "rotator", "target": "db", "next_rotation_at": LATER, "consecutive_failures": 0, "error": None, "open_seconds": None}
+def test_a_monitors_view_has_rotations_and_services():
+    target = {
+        "service": "rotator",
+        "target": "db",
+        "next_rotation_at": LATER,
+        "consecutive_failures": 0,
+        "error": None,
+        "open_seconds": None,
+    }
     service = {"name": "agent", "checked_at": PAST, "error": None, "leases": 2, "targets": 0}
     status = monitor(
-        rotation=[target, target | {"target": "s3", "next_rotation_at": PAST, "consecutive_failures": 2, "error": "refused", "open_seconds": 90}],
+        rotation=[
+            target,
+            target
+            | {
+                "target": "s3",
+                "next_rotation_at": PAST,
+                "consecutive_failures": 2,
+                "error": "refused",
+                "open_seconds": 90,
+            },
+        ],
         services=[service, service | {"name": "rotator", "error": "refused", "leases": None, "targets": None}],
     )
     fine, late = cells(status, "rotation")
     assert list(fine.values()) == ["db", "rotator", "in 1 h", "idle", "–"]  # noqa: RUF001  # As above.
-    assert (late["Next"], late["State"], late["Trouble"]) == ("1 min ago", "open for 1 min", "2 failures, refused")
-    answers, silent = cells(status, "services")
-    assert list(answers.values()) == ["agent", "answers", "1 min ago", "2", "0"]
-    assert (silent["State"], silent["Leases"]) == ("silent, refused", "–")  # noqa: RUF001  # As above.
+    assert (late["Next rotation"], late["State"], late["Error"]) == (
+        "1 min ago",
+        "open for 1 min",
+        "2 failures, refused",
+    )
+    reachable, unreachable = cells(status, "services")
+    assert list(reachable.values()) == ["agent", "reachable", "1 min ago", "2", "0"]
+    assert (unreachable["State"], unreachable["Leases"]) == ("unreachable, refused", "–")  # noqa: RUF001  # As above.
 
 
-def test_of_very_many_paths_the_busiest_are_shown_and_their_number_told():
+def test_many_paths_are_reduced_to_the_busiest_with_their_number():
     one = {"component": "a", "address": "b", "total": 1, "last_at": PAST}
     paths = [{**one, "path": f"secret/{number}", "last_hour": number} for number in range(500)]
     status = monitor(accesses={"by_path": paths, "denied": 0})
-    [table] = [table for table in view_of(status, NOW).tables if table.key == "accesses"]
-    assert table.title == "Who read what (200 of 500)"
+    [table] = [table for table in build_view(status, NOW).tables if table.key == "accesses"]
+    assert table.title == "Accesses (200 of 500)"
     assert [len(table.rows), table.rows[0][0].text] == [200, "secret/499"]
 
 
-def test_of_very_many_apps_none_that_is_in_trouble_is_left_out():
+def test_of_many_apps_those_with_an_error_are_listed_first():
     apps = {f"app-{number}": app() for number in range(500)} | {"last": app(error="disk full")}
     assert cells(agent(apps), "apps")[0]["App"] == "last"
 
 
 class Reader(HTMLParser):
-    """Which elements there are, and whether each is closed in its turn."""
+    """Collects the elements of a page, and checks that each is closed."""
 
     def __init__(self, text):
         super().__init__()
@@ -316,33 +354,48 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
 
-ROUGHEST = [
+HOSTILE_STATUSES = [
     agent(
-        {ROUGH: app(state=ROUGH, error=ROUGH, degraded=ROUGH, notify={"owed": True, "last": None, "error": ROUGH})},
-        [lease(path=ROUGH, state=ROUGH, apps=[ROUGH], error=ROUGH)],
-        vault=AWAY | {"address": ROUGH}, problems=[ROUGH], environment=ROUGH, version=ROUGH, totals={ROUGH: 1},
+        {EVIL: app(state=EVIL, error=EVIL, degraded=EVIL, notify={"owed": True, "last": None, "error": EVIL})},
+        [lease(path=EVIL, state=EVIL, apps=[EVIL], error=EVIL)],
+        vault=UNREACHABLE | {"address": EVIL},
+        problems=[EVIL],
+        environment=EVIL,
+        version=EVIL,
+        totals={EVIL: 1},
     ),
-    rotator({ROUGH: target(step=ROUGH, error=ROUGH, consecutive_failures=1, unconfirmed_consumers=[ROUGH])}, problems=[ROUGH], version=ROUGH),
+    rotator(
+        {EVIL: target(step=EVIL, error=EVIL, consecutive_failures=1, unconfirmed_consumers=[EVIL])},
+        problems=[EVIL],
+        version=EVIL,
+    ),
     monitor(
-        problems=[ROUGH],
-        sources=[{"name": ROUGH, "kind": ROUGH, "lines": 1, "lag_bytes": 0, "last_at": PAST, "error": ROUGH}],
+        problems=[EVIL],
+        sources=[{"name": EVIL, "kind": EVIL, "lines": 1, "lag_bytes": 0, "last_at": PAST, "error": EVIL}],
         accesses={
-            "by_path": [
-                {"path": ROUGH, "component": ROUGH, "address": ROUGH, "last_hour": 1, "total": 1, "last_at": None}
-            ]
+            "by_path": [{"path": EVIL, "component": EVIL, "address": EVIL, "last_hour": 1, "total": 1, "last_at": None}]
         },
-        alerts=[{"rule": ROUGH, "subject": ROUGH, "started_at": PAST, "text": ROUGH, "severity": ROUGH, "notified": ROUGH}],
-        destinations={ROUGH: {"error": ROUGH}},
-        rotation=[{"service": ROUGH, "target": ROUGH, "next_rotation_at": None, "consecutive_failures": 1, "error": ROUGH, "open_seconds": None}],
-        services=[{"name": ROUGH, "checked_at": None, "error": ROUGH, "leases": None, "targets": None}],
+        alerts=[{"rule": EVIL, "subject": EVIL, "started_at": PAST, "text": EVIL, "severity": EVIL, "notified": EVIL}],
+        destinations={EVIL: {"error": EVIL}},
+        rotation=[
+            {
+                "service": EVIL,
+                "target": EVIL,
+                "next_rotation_at": None,
+                "consecutive_failures": 1,
+                "error": EVIL,
+                "open_seconds": None,
+            }
+        ],
+        services=[{"name": EVIL, "checked_at": None, "error": EVIL, "leases": None, "targets": None}],
     ),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize("status", ROUGHEST)
-def test_nothing_in_a_status_becomes_part_of_the_page_or_moves_the_terminal(status):
-    view = view_of(status, NOW)
-    text = page(view, style="", script="")
+@pytest.mark.parametrize("status", HOSTILE_STATUSES)
+def test_no_text_of_a_status_becomes_markup_or_a_terminal_command(status):
+    view = build_view(status, NOW)
+    text = render_page(view, style="", script="")
     read = Reader(text)
     assert read.tags.count("script") == 1
     assert len(read.ids) == len(set(read.ids))
@@ -351,40 +404,40 @@ def test_nothing_in_a_status_becomes_part_of_the_page_or_moves_the_terminal(stat
     assert all(line.isprintable() for line in lines(view))
 
 
-def test_the_page_has_what_a_reader_finds_its_way_by():
-    read = Reader(page(view_of(agent(problems=["one"]), NOW), style="a{}", script="b()"))
+def test_the_page_has_landmarks_and_headings():
+    read = Reader(render_page(build_view(agent(problems=["one"]), NOW), style="a{}", script="b()"))
     assert [read.tags.count(tag) for tag in ("header", "nav", "main", "footer", "h1")] == [1] * 5
-    whole = page(view_of(agent(problems=["one"]), NOW), style="a{}", script="b()")
+    whole = render_page(build_view(agent(problems=["one"]), NOW), style="a{}", script="b()")
     assert '<th scope="col" role="columnheader">App</th>' in whole
     assert 'role="status">Ready and fresh. 1 problem.</p>' in whole
     assert "<style>a{}</style>" in whole
-    assert '<p class="empty">It holds no lease.</p>' in whole
-    assert "Since its start" in whole
-    assert 'class="where"' not in page(view_of(agent(environment=None, totals={}), NOW), style="", script="")
-    assert "No problems." in page(view_of(monitor(), NOW), style="", script="")
+    assert '<p class="empty">There are no leases.</p>' in whole
+    assert "Totals since start" in whole
+    assert 'class="where"' not in render_page(build_view(agent(environment=None, totals={}), NOW), style="", script="")
+    assert "No problems." in render_page(build_view(monitor(), NOW), style="", script="")
 
 
-def test_two_looks_at_one_state_are_the_same_lines():
-    owed = app(next_try=SOON, error="-", proof=None)
+def test_an_unchanged_status_gives_the_same_lines():
+    retrying = app(next_try=SOON, error="-", proof=None)
     for status in (
-        agent({"web": owed}, [lease()], problems=["one"]),
+        agent({"web": retrying}, [lease()], problems=["one"]),
         rotator({"a": target(consecutive_failures=2, last_failed_at=PAST, error="e", open_seconds=7.0)}),
     ):
-        first, second = (list(lines(view_of(status, NOW + later))) for later in (0.0, 3.0))
+        first, second = (list(lines(build_view(status, NOW + later))) for later in (0.0, 3.0))
         assert first == second
-    assert list(lines(view_of(agent({"web": owed}, problems=["one"]), NOW))) == [
+    assert list(lines(build_view(agent({"web": retrying}, problems=["one"]), NOW))) == [
         "lessee agent 1  testing  Ready and fresh",
         "Apps with files: 1 of 1",
-        "Still to be told: nobody",
+        "Pending notifications: none",
         "Vault: reachable",
-        "First lease ends: no lease has an end",
+        "Next lease expiry: no lease expires",
         "! one",
         "Apps",
-        f"  web  State: confirmed  Generation: 2  Published: {PAST}  Notified: {PAST}  Ready: not asked for  Error: -",
+        f"  web  State: confirmed  Generation: 2  Published: {PAST}  Notified: {PAST}  Ready: not configured  Error: -",
         "Vault",
-        f"  https://v  Status: reachable  Token ends: {LATER}  For: web",
-        "Leases: It holds no lease.",
+        f"  https://v  Status: reachable  Token expires: {LATER}  Apps: web",
+        "Leases: There are no leases.",
         "Secrets",
         f"  secret/db  App: web  Version: 3  Read: {PAST}",
     ]
-    assert next(lines(view_of(rotator({}), NOW))) == "lessee rotator 1  All is well"
+    assert next(lines(build_view(rotator({}), NOW))) == "lessee rotator 1  OK"

@@ -1,4 +1,4 @@
-"""A real Chromium before a page of ours: what it complains of, what it loads, and whether everybody can read it."""
+"""A real Chromium with one of lessee's pages: its console messages, its requests, and the accessibility of the page."""
 
 import json
 import shutil
@@ -13,8 +13,8 @@ from support.programs.sidecar import eventually
 CHROMIUM = shutil.which("chromium")
 WIDTHS = (360, 1440)
 SCHEMES = ("light", "dark")
-_WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-_LOOK = "async () => JSON.stringify((await axe.run(document, {resultTypes: ['violations']})).violations)"
+_OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+_AXE = "async () => JSON.stringify((await axe.run(document, {resultTypes: ['violations']})).violations)"
 
 
 @contextmanager
@@ -26,51 +26,53 @@ def chromium():
         browser.close()
 
 
-class Sight:
-    """One page in one browser; `told` is what the browser complained of, and `asked` where it went."""
+class BrowserPage:
+    """A page in a browser: `messages` of its console, and the URLs of its `requests`."""
 
     def __init__(self, browser, url, **settings):
-        self.told, self.asked = [], []
+        self.messages, self.requests = [], []
         self.context = browser.new_context(**settings)
         self.page = self.context.new_page()
         self.page.set_default_timeout(60_000)
-        self.page.on("console", lambda said: self.told.append(f"{said.type}: {said.text}"))
-        self.page.on("pageerror", lambda error: self.told.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.answer = self.page.goto(url)
+        self.page.on("console", lambda message: self.messages.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.response = self.page.goto(url)
 
     def close(self):
         self.context.close()
 
-    def finds(self):
-        """What axe finds: (how bad, which rule, where). It is put in from outside, past the page's policy."""
+    def accessibility_violations(self):
+        """What axe finds: (impact, rule, elements). The driver injects axe, past the page's content policy."""
         source = (npm.packages() / "node_modules/axe-core/axe.min.js").read_text()
         self.page.evaluate(source)
-        violations = json.loads(self.page.evaluate(_LOOK))
+        violations = json.loads(self.page.evaluate(_AXE))
         return [
             (one["impact"], one["id"], [node["target"] for node in one["nodes"]], one["nodes"][0]["failureSummary"])
             for one in violations
         ]
 
     def until(self, expression, what):
-        """Wait for the page to be so; its policy lets nobody wait inside it, not even the browser's driver."""
+        """Poll an expression: the page's content policy does not let the browser's driver wait inside the page."""
         eventually(lambda: self.page.wait_for_timeout(50) or self.page.evaluate(expression), what, 60)
 
-    def wider(self):
-        """Pixels by which it must be scrolled sideways."""
-        return self.page.evaluate(_WIDER)
+    def overflow(self):
+        """Pixels by which the page is wider than the window."""
+        return self.page.evaluate(_OVERFLOW)
 
 
-def portraits(browser, url, folder, name):
-    """A picture for each width and scheme, and what is wrong with each."""
-    wrong = []
+def screenshots(browser, url, folder, name):
+    """Take a screenshot for each width and color scheme; returns the problems of each."""
+    problems = []
     for width in WIDTHS:
         for scheme in SCHEMES:
-            sight = Sight(browser, url, viewport={"width": width, "height": 900}, color_scheme=scheme)
-            sight.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
-            wrong += [(width, scheme, found) for found in sight.finds()]
-            wrong += [(width, scheme, f"{sight.wider()} pixels too wide")] if sight.wider() else []
-            wrong += [(width, scheme, told) for told in sight.told]
-            wrong += [(width, scheme, asked) for asked in sight.asked if not asked.startswith((url, "data:"))]
-            sight.close()
-    return wrong
+            page = BrowserPage(browser, url, viewport={"width": width, "height": 900}, color_scheme=scheme)
+            page.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
+            problems += [(width, scheme, found) for found in page.accessibility_violations()]
+            problems += [(width, scheme, f"{page.overflow()} pixels too wide")] if page.overflow() else []
+            problems += [(width, scheme, message) for message in page.messages]
+            problems += [
+                (width, scheme, request) for request in page.requests if not request.startswith((url, "data:"))
+            ]
+            page.close()
+    return problems

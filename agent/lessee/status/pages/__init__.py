@@ -1,1 +1,1 @@
-"""What people see of a status: the same as a page and in a terminal."""
+"""Views of a status: one model that the HTML page and the terminal display."""

@@ -1,41 +1,41 @@
-"""The parts of what is shown: facts, and tables of cells."""
+"""The parts of a view: facts, and tables of cells."""
 
 from collections.abc import Iterable
 from typing import Literal
 
-from lessee.core.immutable import Record
-from lessee.status.pages.time_format import shown, since
+from lessee.core.immutable import ImmutableStruct
+from lessee.status.pages.time_format import printable, relative_time
 
 Tone = Literal["", "good", "warn", "bad", "quiet"]
-"""How a text is meant; it says so itself, too, for who sees no colours."""
-MOST = 200
-"""Rows of a table: the rest is in status.json."""
-NONE = "–"  # noqa: RUF001  # A dash is meant.
+"""The color of a text. The text itself has the same meaning, for users who see no colors."""
+MAX_ROWS = 200
+"""Rows of a table; status.json has all of them."""
+DASH = "–"  # noqa: RUF001  # An en dash is intended.
 
 
-class Cell(Record, frozen=True):
-    """A text, what explains it, and what of that changes as time goes by.
+class Cell(ImmutableStruct, frozen=True):
+    """A text, a note that explains it, and a transient note that changes with time.
 
-    `at` is the moment that the text is about, as RFC 3339; `before` is what of the text stands before its words.
+    `at` is the timestamp of a text about a time, in RFC 3339; `prefix` is the part of the text before that time.
     """
 
     text: str
     tone: Tone = ""
     at: str | None = None
-    before: str = ""
+    prefix: str = ""
     note: str = ""
-    passing: str = ""
+    transient: str = ""
 
 
-class Fact(Record, frozen=True):
-    """One thing of many, by its name."""
+class Fact(ImmutableStruct, frozen=True):
+    """A named value."""
 
     name: str
     cell: Cell
 
 
-class Table(Record, frozen=True):
-    """Rows whose first cell names them. `key` is its place in the page; `empty` is said where there is no row."""
+class Table(ImmutableStruct, frozen=True):
+    """Rows with their name in the first cell. `key`: its id in the page; `empty`: the text of a table without rows."""
 
     key: str
     title: str
@@ -44,13 +44,13 @@ class Table(Record, frozen=True):
     empty: str
 
 
-class View(Record, frozen=True):
-    """All of it. `at` is when the status was asked for, in seconds since 1970."""
+class View(ImmutableStruct, frozen=True):
+    """The whole view. `at`: when the status was requested, in seconds since 1970."""
 
     service: str
     version: str
     environment: str
-    standing: Cell
+    summary: Cell
     facts: tuple[Fact, ...]
     problems: tuple[str, ...]
     tables: tuple[Table, ...]
@@ -59,25 +59,25 @@ class View(Record, frozen=True):
 
 
 def table(key: str, title: str, columns: tuple[str, ...], rows: Iterable[tuple[Cell, ...]], empty: str) -> Table:
-    """Of very many rows, those that are in trouble first, and then those that come first."""
-    said = tuple(rows)
-    if len(said) <= MOST:
-        return Table(key, title, columns, said, empty)
-    first = sorted(said, key=lambda row: all(cell.tone != "bad" for cell in row))[:MOST]
-    return Table(key, f"{title} ({MOST} of {len(said):,})", columns, tuple(first), empty)
+    """A table of at most MAX_ROWS rows: those with an error first, the others in their order."""
+    all_rows = tuple(rows)
+    if len(all_rows) <= MAX_ROWS:
+        return Table(key, title, columns, all_rows, empty)
+    first = sorted(all_rows, key=lambda row: all(cell.tone != "bad" for cell in row))[:MAX_ROWS]
+    return Table(key, f"{title} ({MAX_ROWS} of {len(all_rows):,})", columns, tuple(first), empty)
 
 
-def cell(text: object, tone: Tone = "", *, note: object = "", passing: str = "") -> Cell:
-    """Of anything: what is not there is a dash."""
+def cell(text: object, tone: Tone = "", *, note: object = "", transient: str = "") -> Cell:
+    """A cell with any text; a dash for a missing or empty one."""
     if text is None or text == "":
-        text, tone = NONE, "quiet"
-    return Cell(shown(text), tone, note=shown(note or ""), passing=passing)
+        text, tone = DASH, "quiet"
+    return Cell(printable(text), tone, note=printable(note or ""), transient=transient)
 
 
-def moment(
-    at: str | None, now: float, tone: Tone = "", *, before: str = "", note: object = "", passing: str = ""
+def time_cell(
+    at: str | None, now: float, tone: Tone = "", *, prefix: str = "", note: object = "", transient: str = ""
 ) -> Cell:
-    """When something was, or will be."""
+    """A cell with a time in the past or future, relative to now."""
     if at is None:
-        return cell(None, note=note, passing=passing)
-    return Cell(f"{before}{since(at, now)}", tone, at, before, shown(note or ""), passing)
+        return cell(None, note=note, transient=transient)
+    return Cell(f"{prefix}{relative_time(at, now)}", tone, at, prefix, printable(note or ""), transient)

@@ -1,26 +1,26 @@
-"""A monitor: who read what, what is wrong, how rotation goes, and how far it has followed Vault's audit log."""
+"""The view of a monitor: alerts, accesses, rotation, services, and the audit logs that it reads."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lessee.status.pages.components import Cell, Fact, Table, Tone, View, cell, moment, table
-from lessee.status.pages.time_format import count, seconds_of, shown, span
+from lessee.status.pages.components import Cell, Fact, Table, Tone, View, cell, table, time_cell
+from lessee.status.pages.time_format import count, duration, epoch_seconds, printable
 
 Status = Mapping[str, Any]
 _SEVERITIES: Mapping[str, Tone] = {"critical": "bad", "warning": "warn", "info": ""}
-_BEHIND = 1_000_000
-"""Bytes of the log that are still to be read, from which on it is worth a look."""
+_LAG_WARNING = 1_000_000
+"""Unread bytes of an audit log from which on the view warns."""
 
 
 def view(status: Status, now: float) -> View:
-    """Of the status of `lessee monitor`; of what does not run there is nothing in it."""
+    """Build the view from the status of `lessee monitor`, which has only the parts that are configured."""
     return View(
         service="monitor",
-        version=shown(status["version"]),
-        environment=shown(status.get("environment") or ""),
-        standing=_standing(status),
+        version=printable(status["version"]),
+        environment=printable(status.get("environment") or ""),
+        summary=_summary(status),
         facts=tuple(_facts(status)),
-        problems=tuple(map(shown, status["problems"])),
+        problems=tuple(map(printable, status["problems"])),
         tables=(
             _alerts(status, now),
             _accesses(status, now),
@@ -34,15 +34,15 @@ def view(status: Status, now: float) -> View:
     )
 
 
-def _standing(status: Status) -> Cell:
+def _summary(status: Status) -> Cell:
     firing = len(_firing(status))
     if not status["ready"]:
-        return Cell("Not ready", "bad", note="an audit log cannot be followed")
+        return Cell("Not ready", "bad", note="an audit log cannot be read")
     if firing:
-        return Cell(count(firing, "alert"), "bad", note="see what each says below")
+        return Cell(count(firing, "alert"), "bad", note="see the alerts below")
     if status["problems"]:
-        return Cell("Not all is well", "warn", note="see below")
-    return Cell("All is quiet", "good", note="each audit log is followed, and no rule is broken")
+        return Cell("Problems", "warn", note="see below")
+    return Cell("No alerts", "good", note="all audit logs are read, and no alert is firing")
 
 
 def _facts(status: Status) -> Iterator[Fact]:
@@ -51,7 +51,7 @@ def _facts(status: Status) -> Iterator[Fact]:
     paths = status.get("accesses", {}).get("by_path", ())
     yield Fact("Accesses in the last hour", cell(f"{sum(one['last_hour'] for one in paths):,}"))
     denied = status.get("accesses", {}).get("denied", 0)
-    yield Fact("Denied", cell(f"{denied:,}", "warn" if denied else ""))
+    yield Fact("Denied requests", cell(f"{denied:,}", "warn" if denied else ""))
     yield Fact("Lines read", cell(f"{sum(one['lines'] for one in status.get('sources', ())):,}"))
 
 
@@ -69,24 +69,24 @@ def _alerts(status: Status, now: float) -> Table:
             else cell("resolved", "quiet"),
             cell(one["severity"]),
             cell(one["subject"], note=one["text"]),
-            moment(one["started_at"], now),
+            time_cell(one["started_at"], now),
             cell(_notified(one.get("notified"))),
         )
         for one in ordered
     )
     columns = ("Rule", "State", "Severity", "Subject", "Since", "Notified")
-    return table("alerts", "Alerts", columns, rows, "No rule is broken.")
+    return table("alerts", "Alerts", columns, rows, "No alert is firing.")
 
 
 def _notified(notified: object) -> str:
-    """Whom, and what came of it."""
+    """The destinations of an alert, and whether each was notified."""
     if not isinstance(notified, Mapping):
         return str(notified or "")
-    return ", ".join(f"{whom}: {_word(said)}" for whom, said in notified.items())
+    return ", ".join(f"{destination}: {_word(result)}" for destination, result in notified.items())
 
 
-def _word(said: object) -> str:
-    return {True: "yes", False: "not yet", None: "not yet"}[said] if isinstance(said, bool | None) else str(said)
+def _word(result: object) -> str:
+    return {True: "yes", False: "not yet", None: "not yet"}[result] if isinstance(result, bool | None) else str(result)
 
 
 def _accesses(status: Status, now: float) -> Table:
@@ -99,12 +99,12 @@ def _accesses(status: Status, now: float) -> Table:
             cell(one["address"]),
             cell(f"{one['last_hour']:,}"),
             cell(f"{one['total']:,}"),
-            moment(one["last_at"], now),
+            time_cell(one["last_at"], now),
         )
         for one in ordered
     )
-    columns = ("Path", "Component", "Address", "Last hour", "In all", "Last")
-    return table("accesses", "Who read what", columns, rows, "Nobody has read anything yet.")
+    columns = ("Path", "Component", "Address", "Last hour", "Total", "Last access")
+    return table("accesses", "Accesses", columns, rows, "No access is recorded yet.")
 
 
 def _rotation(status: Status, now: float) -> Table:
@@ -112,36 +112,44 @@ def _rotation(status: Status, now: float) -> Table:
         (
             cell(one["target"]),
             cell(one["service"]),
-            moment(one["next"], now, "warn" if one["next"] and seconds_of(one["next"]) < now else ""),
-            cell(f"open for {span(one['open_for'])}") if one["open_for"] else cell("idle", "quiet"),
-            cell(count(one["failures"], "failure") if one["failures"] else None, "bad", note=one["error"]),
+            time_cell(
+                one["next_rotation_at"],
+                now,
+                "warn" if one["next_rotation_at"] and epoch_seconds(one["next_rotation_at"]) < now else "",
+            ),
+            cell(f"open for {duration(one['open_seconds'])}") if one["open_seconds"] else cell("idle", "quiet"),
+            cell(
+                count(one["consecutive_failures"], "failure") if one["consecutive_failures"] else None,
+                "bad",
+                note=one["error"],
+            ),
         )
         for one in status.get("rotation", ())
     )
-    columns = ("Target", "Rotator", "Next", "State", "Trouble")
-    return table("rotation", "Rotation", columns, rows, "No rotator is watched.")
+    columns = ("Target", "Rotator", "Next rotation", "State", "Error")
+    return table("rotation", "Rotation", columns, rows, "No rotator is configured.")
 
 
 def _services(status: Status, now: float) -> Table:
     rows = tuple(
         (
             cell(one["name"]),
-            cell("answers", "good") if one["error"] is None else cell("silent", "bad", note=one["error"]),
-            moment(one["checked_at"], now),
+            cell("reachable", "good") if one["error"] is None else cell("unreachable", "bad", note=one["error"]),
+            time_cell(one["checked_at"], now),
             cell(one["leases"]),
             cell(one["targets"]),
         )
         for one in status.get("services", ())
     )
-    columns = ("Service", "State", "Asked", "Leases", "Targets")
-    return table("services", "Agents and rotators", columns, rows, "Nobody is watched.")
+    columns = ("Service", "State", "Last check", "Leases", "Targets")
+    return table("services", "Agents and rotators", columns, rows, "No service is configured.")
 
 
 def _publishing(status: Status) -> Table:
     rows = tuple(
         (
             cell(name),
-            cell("reachable", "good") if one.get("reachable") else cell("away", "bad"),
+            cell("reachable", "good") if one.get("reachable") else cell("unreachable", "bad"),
             cell(f"{one.get('published') or 0:,}"),
             cell(f"{one.get('pending') or 0:,}", "warn" if one.get("pending") else ""),
             cell(one.get("error"), "bad"),
@@ -149,8 +157,8 @@ def _publishing(status: Status) -> Table:
         for name, one in (status.get("destinations") or {}).items()
         if isinstance(one, Mapping)
     )
-    columns = ("To", "State", "Published", "Waiting", "Trouble")
-    return table("publishing", "Changes that are told", columns, rows, "Changes are told to nobody.")
+    columns = ("Destination", "State", "Published", "Pending", "Error")
+    return table("publishing", "Change events", columns, rows, "No destination is configured.")
 
 
 def _sources(status: Status, now: float) -> Table:
@@ -159,11 +167,11 @@ def _sources(status: Status, now: float) -> Table:
             cell(one["name"]),
             cell(one["kind"]),
             cell(f"{one['lines']:,}"),
-            cell(f"{one['lag_bytes'] or 0:,} B", "warn" if (one["lag_bytes"] or 0) > _BEHIND else ""),
-            moment(one["last_at"], now),
+            cell(f"{one['lag_bytes'] or 0:,} B", "warn" if (one["lag_bytes"] or 0) > _LAG_WARNING else ""),
+            time_cell(one["last_at"], now),
             cell(one["error"], "bad"),
         )
         for one in status.get("sources", ())
     )
-    columns = ("Source", "Kind", "Lines", "Behind", "Last line", "Trouble")
-    return table("sources", "AuditSource logs", columns, rows, "No audit log is followed.")
+    columns = ("Source", "Kind", "Lines", "Unread", "Last line", "Error")
+    return table("sources", "Audit logs", columns, rows, "No audit log is configured.")

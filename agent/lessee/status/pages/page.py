@@ -1,4 +1,4 @@
-"""A view as a page: headings, landmarks and tables that a screen reader knows its way in, and no word unescaped."""
+"""A view as an HTML page, with landmarks, headings and tables for screen readers, and with all texts escaped."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -6,32 +6,32 @@ from html import escape
 
 from lessee.status.pages.components import Cell, Fact, Table, View
 
-EVERY = 5
-"""Seconds after which a page without script loads itself anew."""
+RELOAD_INTERVAL = 5
+"""Seconds after which a browser without JavaScript reloads the page."""
 _SHORT = 15
-"""Letters that stay on one line: a number, a word, an address."""
-# Also for who sees no colours; what reads aloud hears the text beside it.
+"""Characters of a text that is not wrapped: a number, a word, an address."""
+# For users who see no colors; screen readers read the text itself.
 _MARKS: Mapping[str, str] = {"good": "✓", "warn": "!", "bad": "✕"}
 
 
-def page(view: View, *, style: str, script: str) -> str:
-    """The whole document. `style` and `script` are ours, and stand in it as they are."""
+def render_page(view: View, *, style: str, script: str) -> str:
+    """The whole document. `style` and `script` are part of lessee, and are not escaped."""
     title = " · ".join(filter(None, ("lessee", view.service, view.environment)))
     return "".join(
         [
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n',
             '<meta name="color-scheme" content="light dark">\n',
-            f"<title>{escape(view.standing.text)} · {escape(title)}</title>\n",
+            f"<title>{escape(view.summary.text)} · {escape(title)}</title>\n",
             '<link rel="icon" href="data:,">\n',
-            f'<noscript><meta http-equiv="refresh" content="{EVERY}"></noscript>\n',
+            f'<noscript><meta http-equiv="refresh" content="{RELOAD_INTERVAL}"></noscript>\n',
             f"<style>{style}</style>\n</head>\n<body>\n",
             *_header(view),
             '<main id="main">\n',
             *_problems(view),
-            *_facts("facts", "At a glance", view.facts),
+            *_facts("facts", "Overview", view.facts),
             *(part for table in view.tables for part in _table(table)),
-            *_facts("totals", "Since its start", view.totals),
+            *_facts("totals", "Totals since start", view.totals),
             "</main>\n",
             *_footer(view),
             f"<script>{script}</script>\n</body>\n</html>\n",
@@ -43,26 +43,26 @@ def _header(view: View) -> Iterator[str]:
     yield '<header id="top">\n'
     yield f'<p class="name">lessee <span>{escape(view.service)}</span></p>\n'
     if view.environment:
-        yield f'<p class="where"><span class="unseen">Environment </span>{escape(view.environment)}</p>\n'
-    yield f'<h1 id="standing" class="{view.standing.tone}">{_marked(view.standing)}</h1>\n'
-    yield f'<p class="lead">{escape(view.standing.note)}</p>\n'
-    # What changes is said aloud once, and the moments that go by are not.
-    said = f"{view.standing.text}. {_how_many(len(view.problems))}"
-    yield f'<p id="said" class="unseen" role="status">{escape(said)}</p>\n'
-    yield '<nav aria-label="Parts of this page"><ul>\n'
+        yield f'<p class="where"><span class="visually-hidden">Environment </span>{escape(view.environment)}</p>\n'
+    yield f'<h1 id="summary" class="{view.summary.tone}">{_marked(view.summary)}</h1>\n'
+    yield f'<p class="lead">{escape(view.summary.note)}</p>\n'
+    # A screen reader announces changes of this text; relative times are not part of it.
+    announcement = f"{view.summary.text}. {_problem_count(len(view.problems))}"
+    yield f'<p id="announcement" class="visually-hidden" role="status">{escape(announcement)}</p>\n'
+    yield '<nav aria-label="Sections"><ul>\n'
     for table in view.tables:
         yield f'<li><a href="#{table.key}">{escape(table.title)}</a></li>\n'
     yield "</ul></nav>\n</header>\n"
 
 
-def _how_many(problems: int) -> str:
+def _problem_count(problems: int) -> str:
     return "No problems." if not problems else f"{problems} problem{'s' * (problems != 1)}."
 
 
 def _problems(view: View) -> Iterator[str]:
     if view.problems:
         yield '<section id="problems" class="problems" aria-labelledby="problems-title">\n'
-        yield '<h2 id="problems-title">What is wrong</h2>\n<ul>\n'
+        yield '<h2 id="problems-title">Problems</h2>\n<ul>\n'
         yield from (f"<li>{escape(problem)}</li>\n" for problem in view.problems)
         yield "</ul>\n</section>\n"
 
@@ -72,7 +72,7 @@ def _facts(key: str, title: str, facts: tuple[Fact, ...]) -> Iterator[str]:
         yield f'<section id="{key}" class="facts" aria-labelledby="{key}-title">\n'
         yield f'<h2 id="{key}-title">{title}</h2>\n<dl>\n'
         for fact in facts:
-            yield f'<div><dt>{escape(fact.name)}</dt><dd class="{fact.cell.tone}">{_inside(fact.cell)}</dd></div>\n'
+            yield f'<div><dt>{escape(fact.name)}</dt><dd class="{fact.cell.tone}">{_content(fact.cell)}</dd></div>\n'
         yield "</dl>\n</section>\n"
 
 
@@ -82,7 +82,7 @@ def _table(table: Table) -> Iterator[str]:
     if not table.rows:
         yield f'<p class="empty">{escape(table.empty)}</p>\n</section>\n'
         return
-    # The roles are those that the elements have until a narrow screen lays them out as cards.
+    # Explicit roles, because the elements lose theirs when a narrow screen displays them as cards.
     yield f'<table role="table" aria-labelledby="{table.key}-title">\n<thead role="rowgroup"><tr role="row">'
     yield from (f'<th scope="col" role="columnheader">{escape(column)}</th>' for column in table.columns)
     yield '</tr></thead>\n<tbody role="rowgroup">\n'
@@ -91,28 +91,28 @@ def _table(table: Table) -> Iterator[str]:
         for number, (column, cell) in enumerate(zip(table.columns, row, strict=True)):
             tag, role = ('th scope="row"', "rowheader") if number == 0 else ("td", "cell")
             label = f' data-label="{escape(column)}"'
-            look = f"{cell.tone} short".strip() if len(cell.text) <= _SHORT else cell.tone
-            yield f'<{tag} role="{role}" class="{look}"{label}><div>{_inside(cell)}</div></{tag[:2]}>'
+            classes = f"{cell.tone} short".strip() if len(cell.text) <= _SHORT else cell.tone
+            yield f'<{tag} role="{role}" class="{classes}"{label}><div>{_content(cell)}</div></{tag[:2]}>'
         yield "</tr>\n"
     yield "</tbody>\n</table>\n</section>\n"
 
 
-def _inside(cell: Cell) -> str:
-    note = "".join(f" <small>{escape(said)}</small>" for said in (cell.note, cell.passing) if said)
+def _content(cell: Cell) -> str:
+    notes = "".join(f" <small>{escape(note)}</small>" for note in (cell.note, cell.transient) if note)
     if cell.at is None:
-        return f"{_marked(cell)}{note}"
+        return f"{_marked(cell)}{notes}"
     at = escape(cell.at)
-    return f'<time datetime="{at}" title="{at}">{_marked(cell)}</time>{note}'
+    return f'<time datetime="{at}" title="{at}">{_marked(cell)}</time>{notes}'
 
 
 def _marked(cell: Cell) -> str:
     mark = _MARKS.get(cell.tone)
-    before = f'<span class="mark" aria-hidden="true">{mark}</span> ' if mark else ""
-    return f"{before}{escape(cell.text)}"
+    prefix = f'<span class="mark" aria-hidden="true">{mark}</span> ' if mark else ""
+    return f"{prefix}{escape(cell.text)}"
 
 
 def _footer(view: View) -> Iterator[str]:
     at = datetime.fromtimestamp(view.at, UTC)
     yield '<footer id="bottom">\n'
     yield f'<p>As of <time datetime="{at.isoformat()}">{at:%Y-%m-%d %H:%M:%S} UTC</time> · '
-    yield f"lessee {escape(view.version)} · no value is ever shown</p>\n</footer>\n"
+    yield f"lessee {escape(view.version)} · secret values are never displayed</p>\n</footer>\n"

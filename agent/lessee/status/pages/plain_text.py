@@ -1,14 +1,14 @@
-"""A view as lines of text, with moments as they are: two looks at one state are the same text."""
+"""A view as lines of text, with absolute timestamps: an unchanged status gives the same text."""
 
 from collections.abc import Iterator
 
-from lessee.status.pages.components import NONE, Cell, View
+from lessee.status.pages.components import DASH, Cell, View
 
 
 def lines(view: View) -> Iterator[str]:
-    """For a file, a pipe, or a terminal that can do no more."""
+    """The lines for a file, a pipe, or a terminal without cursor control."""
     where = f"  {view.environment}" if view.environment else ""
-    yield f"lessee {view.service} {view.version}{where}  {view.standing.text}"
+    yield f"lessee {view.service} {view.version}{where}  {view.summary.text}"
     for fact in view.facts:
         yield f"{fact.name}: {_text(fact.cell)}"
     for problem in view.problems:
@@ -18,10 +18,10 @@ def lines(view: View) -> Iterator[str]:
         for first, *rest in table.rows:
             named = zip(table.columns[1:], rest, strict=True)
             yield "  ".join(
-                [f"  {_text(first)}", *(f"{name}: {_text(one)}" for name, one in named if one.text != NONE)]
+                [f"  {_text(first)}", *(f"{name}: {_text(cell)}" for name, cell in named if cell.text != DASH)]
             )
 
 
 def _text(cell: Cell) -> str:
-    text = f"{cell.before}{cell.at}" if cell.at else cell.text
+    text = f"{cell.prefix}{cell.at}" if cell.at else cell.text
     return f"{text} ({cell.note})" if cell.note else text

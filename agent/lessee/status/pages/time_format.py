@@ -1,17 +1,17 @@
-"""Moments and spans of a status, in words."""
+"""Formats timestamps, durations and texts of a status for display."""
 
 from datetime import datetime
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_LONGEST = 600
+_MAX_LENGTH = 600
 
 
-def seconds_of(moment: str) -> float:
-    """Of RFC 3339, in seconds since 1970."""
-    return datetime.fromisoformat(moment).timestamp()
+def epoch_seconds(timestamp: str) -> float:
+    """Seconds since 1970 of a timestamp in RFC 3339."""
+    return datetime.fromisoformat(timestamp).timestamp()
 
 
-def span(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Its two largest units: `42 s`, `12 min`, `3 h 12 min`, `5 d 3 h`."""
     whole = max(0, round(seconds))
     if whole < _MINUTE:
@@ -23,26 +23,26 @@ def span(seconds: float) -> str:
     return f"{count} {names[0]}" + (f" {rest // small} {names[1]}" if rest >= small else "")
 
 
-def since(moment: str, now: float) -> str:
-    """`12 s ago`, or `in 5 min` where it is still to come."""
-    passed = now - seconds_of(moment)
+def relative_time(timestamp: str, now: float) -> str:
+    """`12 s ago`, or `in 5 min` for a time in the future."""
+    passed = now - epoch_seconds(timestamp)
     if abs(passed) < 1:
         return "just now"
-    return f"{span(passed)} ago" if passed > 0 else f"in {span(-passed)}"
+    return f"{duration(passed)} ago" if passed > 0 else f"in {duration(-passed)}"
 
 
-def count(number: int, one: str, several: str = "") -> str:
+def count(number: int, singular: str, plural: str = "") -> str:
     """`1 app`, `2 apps`."""
-    return f"{number:,} {one if number == 1 else several or one + 's'}"
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
-def shown(text: object) -> str:
-    """As it may be shown: on a line, of a bearable length, and without what a terminal or a page would obey."""
-    said = str(text)
-    if len(said) > _LONGEST:
-        said = f"{said[:_LONGEST]}…"
-    return "".join(char if char.isprintable() else _spelled(char) for char in said)
+def printable(text: object) -> str:
+    """The text on one line, of limited length, and without control characters."""
+    line = str(text)
+    if len(line) > _MAX_LENGTH:
+        line = f"{line[:_MAX_LENGTH]}…"
+    return "".join(char if char.isprintable() else _escaped(char) for char in line)
 
 
-def _spelled(char: str) -> str:
+def _escaped(char: str) -> str:
     return " " if char in "\n\t" else f"\\u{ord(char):04x}"

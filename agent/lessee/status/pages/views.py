@@ -1,4 +1,4 @@
-"""Of a status, by whose it is: an agent has apps, a rotator targets and a monitor sources."""
+"""Builds the view of a status of any service."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,8 @@ from lessee.status.pages import agent, monitor, rotator
 from lessee.status.pages.components import View
 
 
-def view_of(status: Mapping[str, Any], now: float) -> View:
-    """`now` in seconds since 1970, as of the clock that the status was told by."""
+def build_view(status: Mapping[str, Any], now: float) -> View:
+    """The view of an agent (with apps), a rotator (with targets) or a monitor. `now` in seconds since 1970."""
     if "apps" in status:
         return agent.view(status, now)
     return rotator.view(status, now) if "targets" in status else monitor.view(status, now)

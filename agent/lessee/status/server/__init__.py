@@ -1,7 +1,7 @@
-"""How an agent is, over HTTP: on a Unix socket, and on TCP where that is wanted."""
+"""The status server: HTTP on a Unix socket, and on TCP if configured."""
 
-from lessee.status.client import UnixConnection, ask, known
+from lessee.status.client import UnixConnection, known_format, request_status
 from lessee.status.server.listener import StatusServer
-from lessee.status.server.source import Answers
+from lessee.status.server.source import StatusSource
 
-__all__ = ["Answers", "StatusServer", "UnixConnection", "ask", "known"]
+__all__ = ["StatusServer", "StatusSource", "UnixConnection", "known_format", "request_status"]

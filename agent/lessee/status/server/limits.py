@@ -1,4 +1,4 @@
-"""Bounds what clients of the status server may take: time, bytes and connections."""
+"""Limits of the status server: time, bytes and connections of its clients."""
 
 import io
 import socket
@@ -11,28 +11,28 @@ from typing import Any
 
 from lessee.telemetry.logs import log
 
-PATIENCE = 10.0
-"""Seconds in which a request must be whole, and as many in which its answer must be taken."""
-LONGEST = 96 * 1024
-"""Bytes of a request: its head, and the paths that it may bring."""
-CONNECTIONS = 64
-"""At a time; one more, and the oldest is closed, so that who dawdles keeps no probe out."""
+TIMEOUT = 10.0
+"""Seconds in which a client must send its request, and the same again to receive the response."""
+MAX_REQUEST = 96 * 1024
+"""Bytes of a request: its headers and its body."""
+MAX_CONNECTIONS = 64
+"""Open connections. For another one, the oldest is closed, so that slow clients do not block probes."""
 
 
-class Patient(io.RawIOBase):
-    """What a client sends, until it takes too long or too much."""
+class BoundedReader(io.RawIOBase):
+    """Reads from a client, until it takes too long or sends too much."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._ends_at = monotonic() + PATIENCE
-        self._left = LONGEST
+        self._deadline = monotonic() + TIMEOUT
+        self._left = MAX_REQUEST
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Raises TimeoutError, and ConnectionAbortedError where it is too much; to a server both are no event."""
-        left = self._ends_at - monotonic()
+        """Raises TimeoutError, or ConnectionAbortedError for a too long request; the server logs neither."""
+        left = self._deadline - monotonic()
         if left <= 0:
             raise TimeoutError
         self._connection.settimeout(left)
@@ -43,12 +43,12 @@ class Patient(io.RawIOBase):
         return count
 
 
-class Bounded(socketserver.ThreadingMixIn, socketserver.BaseServer):
-    """A threading server that holds so many connections, and in which a client that hangs up early is no event."""
+class BoundedServer(socketserver.ThreadingMixIn, socketserver.BaseServer):
+    """A threading server with a limited number of connections, which does not log clients that disconnect early."""
 
     daemon_threads = True
     block_on_close = False
-    request_queue_size = 64  # of socketserver's 5, a burst of probes would fill the queue
+    request_queue_size = 64  # socketserver's default of 5 is too short for a burst of probes
 
     def __init__(self, *arguments: Any) -> None:
         self._open: dict[socket.socket, None] = {}
@@ -56,24 +56,24 @@ class Bounded(socketserver.ThreadingMixIn, socketserver.BaseServer):
         super().__init__(*arguments)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """In a thread of its own."""
+        """Handle a request in its own thread."""
         with self._lock:
-            while len(self._open) >= CONNECTIONS:
+            while len(self._open) >= MAX_CONNECTIONS:
                 oldest = next(iter(self._open))
                 del self._open[oldest]
                 with suppress(OSError):
-                    oldest.shutdown(socket.SHUT_RDWR)  # its thread finds the end of what is sent, and closes it
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread then reads the end of the stream and closes it
             self._open[request] = None
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """The end of each, however it came."""
+        """Forget a connection that is closed."""
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Socketserver would print a traceback past the log."""
+        """Log an error; socketserver would print a traceback to stderr."""
         del request, client_address
         if not isinstance(sys.exception(), OSError):
             log("error", "status request failed", error=type(sys.exception()).__name__)

@@ -1,4 +1,4 @@
-"""Answers who asks how the agent is: HTTP on a Unix socket, and on TCP where that is wanted."""
+"""Listens for HTTP requests to the status server: on a Unix socket, and on TCP if configured."""
 
 import os
 import socket
@@ -12,21 +12,21 @@ from typing import Any
 
 from lessee.config import Listen
 from lessee.core.errors import WriteError
-from lessee.status.access_control import Transport
-from lessee.status.server.limits import Bounded
-from lessee.status.server.source import Answers
+from lessee.status.access_control import Endpoint
+from lessee.status.server.limits import BoundedServer
+from lessee.status.server.source import StatusSource
 from lessee.telemetry.logs import log
 
 
 class StatusServer:
-    """Serves until closed. The socket is 0600: its owner and root may ask."""
+    """Serves until it is closed. The socket has mode 0600: only its owner and root can connect."""
 
-    def __init__(self, path: Path, listen: Listen | None, answers: Answers) -> None:
-        """Raises WriteError where the socket cannot be made, and ConfigError where the port's token is not there."""
+    def __init__(self, path: Path, listen: Listen | None, source: StatusSource) -> None:
+        """Raises WriteError if the socket or port cannot be opened, and ConfigError if the token file is invalid."""
         self._path = path
-        # Before the socket, which a failure would leave behind.
-        ports = [] if listen is None else [_open_tcp(listen, answers)]
-        self._servers: list[_UnixServer | _TcpServer] = [_open_unix(path, _Handling(answers=answers)), *ports]
+        # The port first, because a failure after the socket's creation would leave the socket behind.
+        ports = [] if listen is None else [_open_tcp(listen, source)]
+        self._servers: list[_UnixServer | _TcpServer] = [_open_unix(path, _HandlerFactory(source=source)), *ports]
         for server in self._servers:
             threading.Thread(target=server.serve_forever, args=(5.0,), name="lessee-status", daemon=True).start()
 
@@ -34,35 +34,35 @@ class StatusServer:
         """Stop, and remove the socket."""
         for server in self._servers:
             with suppress(OSError):
-                server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for who asks
+                server.socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for connections
             server.shutdown()
             server.server_close()
         with suppress(OSError):
             self._path.unlink()
 
 
-class _Handling:
-    """Makes the handler of each request of one place, of which all else is told here."""
+class _HandlerFactory:
+    """Creates the handler of each request of one endpoint; `settings` become attributes of the handler class."""
 
-    def __init__(self, **of_the_place: object) -> None:
-        self._of_the_place = of_the_place
+    def __init__(self, **settings: object) -> None:
+        self._settings = settings
 
     @cached_property
-    def _kind(self) -> type:
-        # Imported when somebody asks: a start does not wait for it, and many an agent is never asked.
+    def _handler_class(self) -> type:
+        # Imported at the first request: it is not needed at start, and many agents never get a request.
         from lessee.status.server.handler import Handler  # noqa: PLC0415
 
-        return type("OfPlace", (Handler,), self._of_the_place)
+        return type("EndpointHandler", (Handler,), self._settings)
 
     def __call__(self, *request: object) -> object:
-        return self._kind(*request)
+        return self._handler_class(*request)
 
 
-class _UnixServer(Bounded, socketserver.UnixStreamServer):
+class _UnixServer(BoundedServer, socketserver.UnixStreamServer):
     pass
 
 
-class _TcpServer(Bounded, socketserver.TCPServer):
+class _TcpServer(BoundedServer, socketserver.TCPServer):
     allow_reuse_address = True
 
 
@@ -74,7 +74,7 @@ def _open_unix(path: Path, handler: Callable[..., Any]) -> _UnixServer:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            path.unlink()  # the state's lock is ours, so nobody serves it
+            path.unlink()  # this process has locked state_dir, so no other process serves this socket
         before = os.umask(0o177)
         try:
             return _UnixServer(str(path), handler)
@@ -82,27 +82,28 @@ def _open_unix(path: Path, handler: Callable[..., Any]) -> _UnixServer:
             os.umask(before)
     except OSError as exc:
         raise WriteError(
-            f"the status socket cannot be made: {exc.strerror or exc.args[0]}",
+            f"the status socket cannot be created: {exc.strerror or exc.args[0]}",
             where=str(path),
-            todo="name another with `status: {socket: …}`",
+            todo="set another path with `status: {socket: …}`",
         ) from None
 
 
-def _open_tcp(listen: Listen, answers: Answers) -> _TcpServer:
+def _open_tcp(listen: Listen, source: StatusSource) -> _TcpServer:
     host, _, port = listen.address.rpartition(":")
     host = host.strip("[]")
-    knows = None
+    is_token = None
     if listen.token_file is not None:
-        # Imported where there is a port: hashing takes a megabyte.
-        from lessee.status.server.token import Token  # noqa: PLC0415
+        # Imported only with a port: hashing takes 1 MB of memory.
+        from lessee.status.server.token import TokenFile  # noqa: PLC0415
 
-        knows = Token(Path(listen.token_file)).knows
+        is_token = TokenFile(Path(listen.token_file)).matches
     else:
-        log("warning", "status.insecure: all on this machine may see how it is", listen=listen.address)
-    door = Transport(is_port=True, names=frozenset({host.lower(), *listen.hosts}))
-    handler = _Handling(answers=answers, door=door, knows=knows)
+        note = "every user of this machine can read the status"
+        log("warning", "status port without token", listen=listen.address, note=note)
+    endpoint = Endpoint(is_tcp=True, names=frozenset({host.lower(), *listen.allowed_hosts}))
+    handler = _HandlerFactory(source=source, endpoint=endpoint, is_token=is_token)
     try:
         return (_Tcp6Server if ":" in host else _TcpServer)((host, int(port)), handler)
     except OSError as exc:
-        todo = "name a free port of this machine with `status: {listen: …}`"
-        raise WriteError(f"cannot listen there: {exc.strerror}", where=listen.address, todo=todo) from None
+        todo = "set a free port of this machine with `status: {listen: …}`"
+        raise WriteError(f"cannot listen on this address: {exc.strerror}", where=listen.address, todo=todo) from None

@@ -1,4 +1,4 @@
-"""The page at `/`; imported when somebody looks."""
+"""The HTML page at `/`; imported at the first request."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from lessee.host.clock import wall_time
-from lessee.status.pages.page import page as page_of
-from lessee.status.pages.views import view_of
+from lessee.status.pages.page import render_page
+from lessee.status.pages.views import build_view
 
 _FOLDER = Path(__file__).parent
 
 
-def page(status: Mapping[str, Any]) -> tuple[bytes, tuple[tuple[str, str], ...]]:
-    """The document, and the headers with which a browser lets nothing else into it."""
+def page_response(status: Mapping[str, Any]) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """The document, and the headers that forbid a browser to load anything else into it."""
     style, script = _text("page.css"), _text("page.js")
-    return page_of(view_of(status, wall_time()), style=style, script=script).encode(), _headers()
+    return render_page(build_view(status, wall_time()), style=style, script=script).encode(), _headers()
 
 
 @cache
@@ -32,7 +32,7 @@ def _headers() -> tuple[tuple[str, str], ...]:
         "style-src": _hash("page.css"),
         "script-src": _hash("page.js"),
         "connect-src": "'self'",
-        "img-src": "data:",  # the icon, which is empty: else a browser asks for one
+        "img-src": "data:",  # the empty icon: without it, a browser requests one
         "base-uri": "'none'",
         "form-action": "'none'",
         "frame-ancestors": "'none'",

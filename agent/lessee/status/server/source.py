@@ -1,15 +1,20 @@
-"""What those who serve the status ask of the service whose it is."""
+"""The interface between the status server and the service whose status it serves."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from lessee.core.immutable import Record
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 
-class Answers(Record, frozen=True):
-    """Each may be called from any thread."""
+class StatusSource(Protocol):
+    """A service with a status. Any thread may call each method."""
 
-    status: Callable[[], Mapping[str, Any]]
-    alive: Callable[[], bool]
-    metrics: Callable[[], bytes]
-    refresh: Callable[[tuple[str, ...]], list[str]]
+    def status(self) -> Mapping[str, Any]:
+        """The content of status.json."""
+
+    def is_alive(self) -> bool:
+        """Whether the service's loop is running."""
+
+    def metrics(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+
+    def refresh(self, paths: tuple[str, ...]) -> list[str]:
+        """Check these paths in Vault now, or all of them if there are none. Returns the paths that are unknown."""

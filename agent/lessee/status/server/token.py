@@ -1,4 +1,4 @@
-"""The token of the TCP port: read anew at each request, so that it can be replaced."""
+"""The token of the TCP port: read at each request, so that it can be replaced."""
 
 from hashlib import sha256
 from hmac import compare_digest
@@ -7,46 +7,52 @@ from pathlib import Path
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.telemetry.logs import log
 
-SHORTEST = 16
-"""Characters: a shorter one could be guessed."""
-_LONGEST = 4096
+MIN_LENGTH = 16
+"""Characters: a shorter token could be guessed."""
+_MAX_LENGTH = 4096
 
 
-class Token:
-    """What a request has to show. Safe for any thread."""
+class TokenFile:
+    """The file with the token that requests must send. Any thread may use it."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ConfigError where there is none that would do."""
+        """Raises ConfigError if the file does not contain a valid token."""
         self._path = path
-        self._told: str | None = None
+        self._last_warning: str | None = None
         try:
             self._read()
         except (OSError, ValueError) as exc:
-            todo = "let it hold some 32 random characters: `openssl rand -hex 16 > FILE`"
+            todo = "create it: `openssl rand -hex 16 > FILE`"
             raise ConfigError([LesseeError(_reason(exc), where=f"status.token_file {path}", todo=todo)]) from None
 
-    def knows(self, shown: bytes) -> bool:
-        """Whether this is it, in a time that says nothing. Nobody is let in while the file cannot be read."""
+    def matches(self, token: bytes) -> bool:
+        """Compare a token in constant time. Every token is rejected while the file cannot be read."""
         try:
-            wanted = self._read()
+            expected = self._read()
         except (OSError, ValueError) as exc:
-            self._tell(_reason(exc))
+            self._warn(_reason(exc))
             return False
-        self._told = None
-        # Of equal length, whatever is shown.
-        return compare_digest(sha256(shown).digest(), sha256(wanted).digest())
+        self._last_warning = None
+        # Hashed, so that both have the same length.
+        return compare_digest(sha256(token).digest(), sha256(expected).digest())
 
     def _read(self) -> bytes:
         with self._path.open("rb") as file:
-            text = file.read(_LONGEST + 1).strip()
-        if not SHORTEST <= len(text) <= _LONGEST:
-            raise ValueError(f"it does not hold a token of {SHORTEST} to {_LONGEST} characters")
+            text = file.read(_MAX_LENGTH + 1).strip()
+        if not MIN_LENGTH <= len(text) <= _MAX_LENGTH:
+            raise ValueError(f"it does not contain a token of {MIN_LENGTH} to {_MAX_LENGTH} characters")
         return text
 
-    def _tell(self, reason: str) -> None:
-        if reason != self._told:
-            self._told = reason
-            log("warning", "the status port serves nobody", file=str(self._path), reason=reason)
+    def _warn(self, reason: str) -> None:
+        if reason != self._last_warning:
+            self._last_warning = reason
+            log(
+                "warning",
+                "status token unreadable",
+                file=str(self._path),
+                reason=reason,
+                note="the port rejects every request",
+            )
 
 
 def _reason(exc: OSError | ValueError) -> str:
