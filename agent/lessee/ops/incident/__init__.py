@@ -1,1 +1,1 @@
-"""Obeys core.emergency at a server: looks, strikes, looks again, and keeps the record."""
+"""Responds to a leak: finds who has access, revokes it, rotates credentials, and records each step."""

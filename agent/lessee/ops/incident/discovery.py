@@ -1,81 +1,90 @@
-"""Looks at what a leak exposes: first whom it concerns, then all that they hold."""
+"""Discovers after a leak which policies have access, and the tokens, logins, leases and secrets that are affected."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
 from lessee.config import Config
-from lessee.core.errors import LesseeError, DeniedError
+from lessee.core.errors import DeniedError, LesseeError
 from lessee.core.immutable import replace
 from lessee.ops.incident import engine_state, logins
-from lessee.ops.incident.policy.exposure import Mount, exposure, without
-from lessee.ops.incident.policy.findings import Database, Login, Secret, Sight, Token
-from lessee.ops.incident.policy.targets import struck
-from lessee.ops.incident.requests import side_by_side, unless_gone
+from lessee.ops.incident.policy.exposure import Mount, determine_exposure, without_missing
+from lessee.ops.incident.policy.findings import Database, Findings, Login, Secret, Token
+from lessee.ops.incident.policy.targets import affected_policies
+from lessee.ops.incident.requests import request_all, unless_gone
 from lessee.vault.admin import AdminClient
 
 _ACCESSORS = "auth/token/accessors"
 
-_Seen = TypeVar("_Seen")
-_Tokens = tuple[tuple[Token, ...], tuple[str, ...]]
-"""Those that are there, and why others could not be looked at."""
+_Found = TypeVar("_Found")
+_TokensWithProblems = tuple[tuple[Token, ...], tuple[str, ...]]
+"""The tokens, and why others could not be looked up."""
 
 
-def look_first(client: AdminClient, config: Config, environment: str, path: str | None, named: Iterable[str]) -> Sight:
-    """Who reaches the environment. Without this nothing can be judged.
+def find_affected_policies(
+    client: AdminClient, config: Config, environment: str, path: str | None, dynamic_paths: Iterable[str]
+) -> Findings:
+    """The exposure and the affected policies, without which nothing else can be decided.
 
     Raises DeniedError, VaultUnreachableError, ConfigError and UsageError.
     """
-    exposed = exposure(config, environment, path, tuple(_mounts(client)), named)
+    exposure = determine_exposure(config, environment, path, tuple(_mounts(client)), dynamic_paths)
     if path is not None:
-        exposed = without(exposed, [one for one in exposed.kept if not engine_state.is_there(client, one)])
+        missing = [location for location in exposure.locations if not engine_state.exists(client, location)]
+        exposure = without_missing(exposure, missing)
     own = _token(client.read("auth/token/lookup-self") or {})
-    return judge(client, Sight(exposure=exposed, own=own, policies={}, struck=()))
+    return update_policies(client, Findings(exposure=exposure, own_token=own, policies={}, affected_policies=()))
 
 
-def judge(client: AdminClient, sight: Sight) -> Sight:
-    """By the policies as they are now. Raises DeniedError and VaultUnreachableError."""
+def update_policies(client: AdminClient, findings: Findings) -> Findings:
+    """The findings with the policies as they are now. Raises DeniedError and VaultUnreachableError."""
     policies = dict(_policies(client))
-    return replace(sight, policies=policies, struck=struck(policies, sight.exposure.regions))
+    return replace(
+        findings, policies=policies, affected_policies=affected_policies(policies, findings.exposure.regions)
+    )
 
 
-def look(client: AdminClient, first: Sight) -> Sight:
-    """All that they hold now. What cannot be looked at is told in `problems`."""
+def discover(client: AdminClient, findings: Findings) -> Findings:
+    """Everything that is affected by these policies now. What cannot be read is listed in `problems`."""
     problems: list[str] = []
 
-    def seen(what: str, otherwise: _Seen, ask: Callable[..., _Seen], *about: Any) -> _Seen:
+    def read(what: str, default: _Found, function: Callable[..., _Found], *arguments: Any) -> _Found:
         try:
-            return ask(client, *about)
+            return function(client, *arguments)
         except LesseeError as exc:
             problems.append(f"{what}: {exc}")
-            return otherwise
+            return default
 
-    exposed, names = first.exposure, first.names
-    no_roles: logins.Roles = (), ()
-    no_tokens: _Tokens = (), ()
+    exposure, names = findings.exposure, findings.affected_names
+    no_roles: logins.RolesWithProblems = (), ()
+    no_tokens: _TokensWithProblems = (), ()
     no_logins: tuple[Login, ...] = ()
     no_secrets: tuple[Secret, ...] = ()
     no_count: int | None = None
-    roles, of_roles = seen("AppRoles", no_roles, logins.roles, names)
-    tokens, of_tokens = seen("tokens", no_tokens, _list_tokens)
-    others = [seen("other ways in", no_logins, ask, names) for ask in logins.OTHERS]
-    counts = {prefix: seen(f"leases of {prefix}", no_count, engine_state.leases, prefix) for prefix in exposed.leased}
-    databases, of_others = _databases(exposed.engines), _databases(exposed.others)
-    pki = [mount.path for mount in exposed.engines if mount.type == "pki"]
+    roles, role_problems = read("AppRoles", no_roles, logins.find_roles, names)
+    tokens, token_problems = read("tokens", no_tokens, _list_tokens)
+    others = [read("other logins", no_logins, find, names) for find in logins.FIND_OTHERS]
+    leases = {
+        prefix: read(f"leases of {prefix}", no_count, engine_state.count_leases, prefix)
+        for prefix in exposure.lease_prefixes
+    }
+    databases, other_databases = _databases(exposure.engines), _databases(exposure.other_engines)
+    pki = [mount.path for mount in exposure.engines if mount.type == "pki"]
     return replace(
-        first,
+        findings,
         roles=roles,
         tokens=tokens,
         logins=tuple(login for some in others for login in some),
-        leases=counts,
+        leases=leases,
         databases=tuple(
-            seen(mount, Database(mount, (), ()), engine_state.database, mount, of_others) for mount in databases
+            read(mount, Database(mount, (), ()), engine_state.read_database, mount, other_databases)
+            for mount in databases
         ),
-        certificates={mount: seen(mount, 0, engine_state.certificates, mount) for mount in pki},
-        secrets=seen("secrets", no_secrets, engine_state.secrets, exposed.kept),
+        certificates={mount: read(mount, 0, engine_state.count_certificates, mount) for mount in pki},
+        secrets=read("secrets", no_secrets, engine_state.read_secrets, exposure.locations),
         namespaces=_namespaces(client),
-        batch_ttl=_longest(client),
-        problems=(*of_roles, *of_tokens, *problems),
+        batch_token_ttl=_max_token_ttl(client),
+        problems=(*role_problems, *token_problems, *problems),
     )
 
 
@@ -92,31 +101,31 @@ def _databases(mounts: Iterable[Mount]) -> list[str]:
 
 def _policies(client: AdminClient) -> Iterator[tuple[str, str]]:
     names = client.list("sys/policies/acl")
-    read = side_by_side(lambda name: client.read(f"sys/policies/acl/{name}"), names)
-    for name, data in zip(names, read, strict=True):
+    results = request_all(lambda name: client.read(f"sys/policies/acl/{name}"), names)
+    for name, data in zip(names, results, strict=True):
         if isinstance(data, LesseeError):
             raise data
-        if data is not None:  # else it is gone since
+        if data is not None:  # Otherwise it was deleted since it was listed.
             yield name, str(data.get("policy") or "")
 
 
-def _list_tokens(client: AdminClient) -> _Tokens:
+def _list_tokens(client: AdminClient) -> _TokensWithProblems:
     accessors = client.list(_ACCESSORS)
     tokens: list[Token] = []
     problems: list[str] = []
-    for accessor, answer in zip(accessors, side_by_side(partial(_look_up, client), accessors), strict=True):
-        if isinstance(answer, LesseeError):
-            problems.append(f"token {accessor}: {answer}")
-        elif answer is not None:
-            tokens.append(_token(answer))
+    for accessor, result in zip(accessors, request_all(partial(_look_up, client), accessors), strict=True):
+        if isinstance(result, LesseeError):
+            problems.append(f"token {accessor}: {result}")
+        elif result is not None:
+            tokens.append(_token(result))
     return tuple(tokens), tuple(problems)
 
 
 def _look_up(client: AdminClient, accessor: str) -> Mapping[str, Any] | None:
-    """None where it is gone, even if the server has kept its accessor.
+    """A token's properties; None where it does not exist, even if the server still lists its accessor.
 
-    It does where a token and its parent are revoked in the same moment, and answers 403 then, as where the right is
-    missing. What it says of the capabilities tells the two apart.
+    The server does so where a token and its parent are revoked in the same moment. It then answers 403, as for a
+    missing capability; the lookup of the token's capabilities distinguishes the two.
     """
     try:
         return unless_gone(lambda: client.hvac.auth.token.lookup_accessor(accessor)["data"])
@@ -125,7 +134,7 @@ def _look_up(client: AdminClient, accessor: str) -> Mapping[str, Any] | None:
             if unless_gone(lambda: client.hvac.sys.get_capabilities([_ACCESSORS], accessor=accessor)) is None:
                 return None
         except DeniedError:
-            todo = f"{denied.todo}, and sys/capabilities-accessor too, which tells whether the token is there at all"
+            todo = f"{denied.todo}, and on sys/capabilities-accessor, which shows whether the token exists"
             raise DeniedError(denied.what, where=denied.where, todo=todo) from None
         raise
 
@@ -141,15 +150,15 @@ def _token(data: Any) -> Token:
     )
 
 
-def _longest(client: AdminClient) -> float:
+def _max_token_ttl(client: AdminClient) -> float:
     try:
         return float((client.read("sys/auth/token/tune") or {}).get("max_lease_ttl") or 0)
-    except LesseeError:  # It is but told.
+    except LesseeError:  # It is only printed.
         return 0.0
 
 
 def _namespaces(client: AdminClient) -> tuple[str, ...]:
     try:
         return client.list("sys/namespaces")
-    except LesseeError:  # Many servers have none.
+    except LesseeError:  # Many servers have no namespaces.
         return ()

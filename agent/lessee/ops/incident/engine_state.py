@@ -1,25 +1,25 @@
-"""Looks at what engines keep: leases, secrets, what databases can rotate."""
+"""Reads what secrets engines hold: leases, secrets, certificates, and what databases can rotate."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 
 from lessee.core.errors import LesseeError
-from lessee.ops.incident.policy.exposure import Kept
+from lessee.ops.incident.policy.exposure import KvLocation
 from lessee.ops.incident.policy.findings import Database, Secret
-from lessee.ops.incident.requests import side_by_side
+from lessee.ops.incident.requests import request_all
 from lessee.vault.admin import AdminClient
 
 
-def leases(client: AdminClient, prefix: str) -> int:
-    """How many there are below a prefix. Raises as `AdminClient.read`, as all here do."""
-    return _leases(client, f"{prefix.removesuffix('/')}/")
+def count_leases(client: AdminClient, prefix: str) -> int:
+    """The number of leases below a prefix. Raises the errors of `AdminClient.read`, as all functions here."""
+    return _count_leases(client, f"{prefix.removesuffix('/')}/")
 
 
-def database(client: AdminClient, mount: str, others: Iterable[str]) -> Database:
-    """What a database engine can rotate by itself, and what of it `others`, engines too, have part in.
+def read_database(client: AdminClient, mount: str, others: Iterable[str]) -> Database:
+    """What a database engine can rotate, and which connections share their user with the engines `others`.
 
-    Of others, what the token may not look at is passed over.
+    Other engines that the token may not read are skipped.
     """
     connections = client.list(f"{mount}/config")
     theirs: dict[tuple[str, str], str] = {}
@@ -32,56 +32,55 @@ def database(client: AdminClient, mount: str, others: Iterable[str]) -> Database
     return Database(mount, client.list(f"{mount}/static-roles"), connections, shared)
 
 
-def certificates(client: AdminClient, mount: str) -> int:
-    """How many a PKI engine has issued."""
+def count_certificates(client: AdminClient, mount: str) -> int:
+    """The number of certificates that a PKI engine has issued."""
     return len(client.list(f"{mount}certs"))
 
 
-def is_there(client: AdminClient, one: Kept) -> bool:
-    """Whether it is a secret, be it deleted, or a folder."""
-    base, path = _listed(one), one.path.removesuffix("/")
-    folder = bool(client.list(f"{base}{path}/"))
-    return folder or (not one.path.endswith("/") and client.read(f"{base}{path}") is not None)
+def exists(client: AdminClient, location: KvLocation) -> bool:
+    """Whether it is a folder, or a secret, even a deleted one."""
+    base, path = _metadata_base(location), location.path.removesuffix("/")
+    is_folder = bool(client.list(f"{base}{path}/"))
+    return is_folder or (not location.path.endswith("/") and client.read(f"{base}{path}") is not None)
 
 
-def secrets(client: AdminClient, places: Iterable[Kept]) -> tuple[Secret, ...]:
-    """All that lies there, with the newest version of each; of KV version 1 nobody can tell."""
-    return tuple(secret for place in places for secret in _secrets(client, place))
+def read_secrets(client: AdminClient, locations: Iterable[KvLocation]) -> tuple[Secret, ...]:
+    """All secrets in the locations, each with its newest version, which KV version 1 does not have."""
+    return tuple(secret for location in locations for secret in _secrets(client, location))
 
 
 def _user(client: AdminClient, mount: str, name: str) -> tuple[str, str]:
-    """As whom a connection logs in, and where."""
+    """A connection's user and address."""
     data = client.read(f"{mount}/config/{name}") or {}
     details = data.get("connection_details") or {}
     before, _, after = str(details.get("connection_url") or "").rpartition("@")
-    # The address begins behind the login and ends at the database's name; a URL may name the user itself.
-    said = details.get("username") or before.rpartition("//")[2].partition(":")[0]
-    return str(said), after.partition("/")[0] or f"{mount}/{name}"
+    # The address lies between the login and the database's name; a URL may contain the username itself.
+    user = details.get("username") or before.rpartition("//")[2].partition(":")[0]
+    return str(user), after.partition("/")[0] or f"{mount}/{name}"
 
 
-def _leases(client: AdminClient, folder: str) -> int:
+def _count_leases(client: AdminClient, folder: str) -> int:
     names = client.list(f"sys/leases/lookup/{folder}")
-    deeper = (_leases(client, f"{folder}{name}") for name in names if name.endswith("/"))
+    deeper = (_count_leases(client, f"{folder}{name}") for name in names if name.endswith("/"))
     return sum(not name.endswith("/") for name in names) + sum(deeper)
 
 
-def _secrets(client: AdminClient, place: Kept) -> Iterator[Secret]:
-    base, mount = _listed(place), place.mount
-    paths = list(_paths(client, base, place.path))
+def _secrets(client: AdminClient, location: KvLocation) -> Iterator[Secret]:
+    base, mount = _metadata_base(location), location.mount
+    paths = list(_paths(client, base, location.path))
     if mount.version == 1:
         yield from (Secret(f"{mount.path}{path}") for path in paths)
         return
-    for path, data in zip(paths, side_by_side(lambda path: client.read(f"{base}{path}"), paths), strict=True):
+    for path, data in zip(paths, request_all(lambda path: client.read(f"{base}{path}"), paths), strict=True):
         if isinstance(data, LesseeError):
             raise data
         if data is not None:
-            yield Secret(
-                f"{mount.path}{path}", int(data.get("current_version") or 0), _created(data.get("updated_time"))
-            )
+            version, created = int(data.get("current_version") or 0), _timestamp(data.get("updated_time"))
+            yield Secret(f"{mount.path}{path}", version, created)
 
 
 def _paths(client: AdminClient, base: str, path: str) -> Iterator[str]:
-    """A secret by its path, and what lies below it."""
+    """The path itself where it is a secret, and all secrets below it."""
     if path and not path.endswith("/"):
         yield path
         path = f"{path}/"
@@ -92,11 +91,11 @@ def _paths(client: AdminClient, base: str, path: str) -> Iterator[str]:
             yield f"{path}{name}"
 
 
-def _listed(place: Kept) -> str:
-    return f"{place.mount.path}{'metadata/' if place.mount.version != 1 else ''}"
+def _metadata_base(location: KvLocation) -> str:
+    return f"{location.mount.path}{'metadata/' if location.mount.version != 1 else ''}"
 
 
-def _created(text: object) -> float | None:
+def _timestamp(text: object) -> float | None:
     try:
         return datetime.fromisoformat(str(text)).timestamp()
     except ValueError:

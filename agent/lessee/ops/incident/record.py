@@ -1,4 +1,4 @@
-"""The record of an emergency: JSON lines, each on the disk before the next step begins."""
+"""The record of an emergency response: JSON lines, each synced to disk before the next step."""
 
 import os
 import time
@@ -12,33 +12,34 @@ from lessee.core.errors import WriteError
 
 
 class RecordFile:
-    """Appends; never over a file that is there. It holds names, accessors and counts, and no value."""
+    """A new file that is only appended to. It holds names, accessors and counts, and no values."""
 
     def __init__(self, path: str) -> None:
-        """Raises WriteError."""
+        """Raises WriteError, also where the file exists."""
         self.path = path
-        self.trouble = ""
-        """Why a line could not be written; what it was about was done all the same."""
+        self.error = ""
+        """Why a line could not be written. The response continued nevertheless."""
         try:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self._file = os.open(path, flags, 0o600)
             _sync_folder(path)
         except FileExistsError:
-            raise WriteError("a record is there already", where=path, todo="name another with --record") from None
+            raise WriteError("the record exists already", where=path, todo="name a new file with --record") from None
         except (OSError, ValueError) as exc:
-            reason = exc.strerror if isinstance(exc, OSError) else "no file can be called so"
-            raise WriteError(f"the record cannot be written: {reason}", where=path, todo="see --record") from None
+            reason = exc.strerror if isinstance(exc, OSError) else "invalid file name"
+            todo = "name another file with --record"
+            raise WriteError(f"cannot write the record: {reason}", where=path, todo=todo) from None
 
-    def write(self, event: str, **said: Any) -> None:
-        """One line. A full disk does not stop the work: it is told at the end."""
+    def write(self, event: str, **fields: Any) -> None:
+        """Write one line. A full disk does not stop the response; it is reported at the end."""
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = msgspec.json.encode({"at": at, "event": event, **said}) + b"\n"
+        line = msgspec.json.encode({"at": at, "event": event, **fields}) + b"\n"
         try:
             while line:
                 line = line[os.write(self._file, line) :]
             os.fsync(self._file)
         except OSError as exc:
-            self.trouble = self.trouble or f"the record {self.path} is not complete: {exc.strerror}"
+            self.error = self.error or f"the record {self.path} is incomplete: {exc.strerror}"
 
     def __enter__(self) -> Self:
         return self

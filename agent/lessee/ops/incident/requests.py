@@ -1,4 +1,4 @@
-"""Requests that change nothing, many at once."""
+"""Sends many requests to Vault concurrently."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,36 +8,38 @@ from lessee.core.errors import LesseeError, VaultRequestError, VaultUnreachableE
 from lessee.core.failures import Kind
 
 THREADS = 8
-_ENOUGH = 2 * THREADS
+_MAX_UNREACHABLE = 2 * THREADS
 
-_A = TypeVar("_A")
-_B = TypeVar("_B")
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
-def unless_gone(ask: Callable[[], _B]) -> _B | None:
+def unless_gone(request: Callable[[], _Result]) -> _Result | None:
     """What a lookup returns, or None if Vault does not know the accessor any more: then it answers 404 or 400."""
     try:
-        return ask()
+        return request()
     except VaultRequestError as exc:
         if exc.kind in {Kind.NOT_FOUND, Kind.INVALID}:
             return None
         raise
 
 
-def side_by_side(ask: Callable[[_A], _B], about: Iterable[_A], *, threads: int = THREADS) -> list[_B | LesseeError]:
-    """An answer, or what went wrong, about each, in their order. Of a server that is away few are asked."""
-    lost: list[VaultUnreachableError] = []
+def request_all(
+    request: Callable[[_Item], _Result], items: Iterable[_Item], *, threads: int = THREADS
+) -> list[_Result | LesseeError]:
+    """The result or the error for each item, in their order. Few requests are sent to a server that is unreachable."""
+    unreachable: list[VaultUnreachableError] = []
 
-    def asked(one: _A) -> _B | LesseeError:
-        if len(lost) >= _ENOUGH:
-            return lost[-1]
+    def send(item: _Item) -> _Result | LesseeError:
+        if len(unreachable) >= _MAX_UNREACHABLE:
+            return unreachable[-1]
         try:
-            return ask(one)
+            return request(item)
         except VaultUnreachableError as exc:
-            lost.append(exc)
+            unreachable.append(exc)
             return exc
         except LesseeError as exc:
             return exc
 
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(asked, about))
+        return list(pool.map(send, items))

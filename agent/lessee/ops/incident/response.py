@@ -1,4 +1,4 @@
-"""Strikes in order, looks again until nobody is left, and says what could not be done."""
+"""Revokes and rotates in order, checks again until nothing has access, and returns what could not be done."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -6,160 +6,164 @@ from collections.abc import Callable, Iterable
 from lessee.core.errors import LesseeError
 from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.incident import engine_state
-from lessee.ops.incident.discovery import judge, look
-from lessee.ops.incident.policy.findings import Sight
+from lessee.ops.incident.discovery import discover, update_policies
+from lessee.ops.incident.policy.findings import Findings
 from lessee.ops.incident.policy.plan import Change, Step, plan
-from lessee.ops.incident.policy.report import Outcome
+from lessee.ops.incident.policy.report import ChangeResult
 from lessee.ops.incident.record import RecordFile
-from lessee.ops.incident.requests import THREADS, side_by_side
+from lessee.ops.incident.requests import THREADS, request_all
 from lessee.vault.admin import AdminClient
 from lessee.vault.engines.leases import ISSUE_TIMEOUT
 
-_ROUNDS = 3
-"""Who was not yet struck may have made something new meanwhile."""
-_ROTATED = frozenset({Step.ROTATION, Step.TARGETS})
-_LISTED = frozenset({Step.LOGINS, Step.TOKENS})
+_MAX_ROUNDS = 3
+"""Clients whose access was not revoked yet may have created new tokens or secret_ids in the meantime."""
+_ROTATIONS = frozenset({Step.VAULT_ROTATIONS, Step.TARGET_ROTATIONS})
+_CONCURRENT = frozenset({Step.SECRET_IDS, Step.TOKENS})
 _ACCESSORS = "auth/token/accessors"
-_PAUSES = (0.0, 0.1, 0.4, 1.5)
-"""Before it is looked again for what could not be ended: it may be about to end."""
-_PATIENCE = 5.0
-"""Seconds without a lease less, after which Vault is left alone with the rest."""
-_LONGEST = 120.0
-_PAUSE = 0.1
+_RECHECK_DELAYS = (0.0, 0.1, 0.4, 1.5)
+"""Seconds before each new check of what could not be revoked, which may end by itself."""
+_LEASE_PROGRESS_TIMEOUT = 5.0
+"""Seconds without one lease less, after which the rest of a prefix is not waited for."""
+_LEASE_TIMEOUT = 120.0
+_LEASE_POLL = 0.1
 
 
-class Struck(ImmutableStruct, frozen=True):
-    """What was tried, how things are afterwards, and what is not done."""
+class ResponseResult(ImmutableStruct, frozen=True):
+    """The changes that were tried, the findings afterwards, and what is not done."""
 
-    outcomes: tuple[Outcome, ...]
-    after: Sight
-    undone: tuple[str, ...]
+    results: tuple[ChangeResult, ...]
+    after: Findings
+    not_done: tuple[str, ...]
 
 
-def strike(
+def respond(
     client: AdminClient,
-    before: Sight,
+    before: Findings,
     changes: Iterable[Change],
     file: RecordFile,
     rotate: Callable[[str], object],
-) -> Struck:
-    """Go on after errors: an error counts only where what it was about is still there at the end.
+) -> ResponseResult:
+    """Make the changes, and continue after errors: an error counts only where its object still exists at the end.
 
-    `rotate` a target, by its name. What is rotated is so after the last round, when nobody is left to read it.
+    `rotate` rotates a target by its name. Rotations run after the last round, when no revoked client can read them.
     """
-    outcomes: dict[str, Outcome] = {}
+    results: dict[str, ChangeResult] = {}
     changes = tuple(changes)
-    pending, after = tuple(change for change in changes if change.step not in _ROTATED), before
+    pending, after = tuple(change for change in changes if change.step not in _ROTATIONS), before
 
     def write(change: Change) -> None:
         client.with_timeout(ISSUE_TIMEOUT).write(change.path, change.body)
 
-    for _ in range(_ROUNDS):
+    for _ in range(_MAX_ROUNDS):
         for step in Step:
             some = [change for change in pending if change.step is step]
-            outcomes |= {one.change.what: one for one in _obey(write, some, file, client)}
+            results |= {result.change.name: result for result in _make(write, some, file, client)}
             if step is Step.LEASES:
-                _wait_for_leases(client, [change.about for change in some])
-        after = _look_again(client, before)
+                _wait_for_leases(client, [change.subject for change in some])
+        after = _discover_again(client, before)
         pending = plan(after, ())
-        file.write("looked again", left=[change.what for change in pending], problems=after.problems)
+        file.write("rechecked", remaining=[change.name for change in pending], problems=after.problems)
         if not [change for change in pending if change.step is not Step.LEASES]:
             break
-    for step, action in ((Step.ROTATION, write), (Step.TARGETS, lambda change: rotate(change.about))):
+    rotations = ((Step.VAULT_ROTATIONS, write), (Step.TARGET_ROTATIONS, lambda change: rotate(change.subject)))
+    for step, action in rotations:
         some = [change for change in changes if change.step is step]
-        outcomes |= {one.change.what: one for one in _obey(action, some, file, client)}
-    left = {change.what for change in pending}
-    settled = tuple(_settled(one, left, after) for one in outcomes.values())
-    unseen = [change.what for change in pending if change.what not in outcomes]
-    undone = (*(f"{one.change.what}: {one.error}" for one in settled if one.error), *unseen, *after.problems)
-    return Struck(settled, after, tuple(dict.fromkeys(undone)))
+        results |= {result.change.name: result for result in _make(action, some, file, client)}
+    remaining = {change.name for change in pending}
+    final = tuple(_final_result(result, remaining, after) for result in results.values())
+    untried = [change.name for change in pending if change.name not in results]
+    failed = (f"{result.change.name}: {result.error}" for result in final if result.error)
+    not_done = (*failed, *untried, *after.problems)
+    return ResponseResult(final, after, tuple(dict.fromkeys(not_done)))
 
 
-def _look_again(client: AdminClient, before: Sight) -> Sight:
-    """Who could write policies may have written a new one."""
+def _discover_again(client: AdminClient, before: Findings) -> Findings:
+    """Clients that may write policies may have written a new one."""
     try:
-        return look(client, judge(client, before))
+        return discover(client, update_policies(client, before))
     except LesseeError as exc:
-        seen = look(client, before)
-        return replace(seen, problems=(*seen.problems, f"policies: {exc}"))
+        findings = discover(client, before)
+        return replace(findings, problems=(*findings.problems, f"policies: {exc}"))
 
 
-def _obey(
+def _make(
     action: Callable[[Change], object], changes: list[Change], file: RecordFile, client: AdminClient
-) -> Iterable[Outcome]:
-    def tell_done(change: Change) -> None:
-        file.write("done", step=change.step, what=change.what)
+) -> Iterable[ChangeResult]:
+    def record_done(change: Change) -> None:
+        file.write("done", step=change.step, change=change.name)
 
-    def obey(change: Change) -> None:
+    def make(change: Change) -> None:
         action(change)
-        tell_done(change)
+        record_done(change)
 
-    # A role cannot be rotated while its connection's root credential is.
-    many = all(change.step in _LISTED for change in changes)
-    answers = side_by_side(obey, changes, threads=THREADS if many else 1)
-    failed = {change.what: change for change, answer in zip(changes, answers, strict=True) if answer}
-    there = _still_there(client, failed.values()) if many else set(failed)
-    for change, answer in zip(changes, answers, strict=True):
-        if not isinstance(answer, LesseeError):
-            yield Outcome(change)
-        elif change.what in there:
-            file.write("failed", step=change.step, what=change.what, why=str(answer))
-            yield Outcome(change, str(answer))
+    # A static role cannot be rotated while its connection's root credential is.
+    concurrent = all(change.step in _CONCURRENT for change in changes)
+    outcomes = request_all(make, changes, threads=THREADS if concurrent else 1)
+    failed = {change.name: change for change, outcome in zip(changes, outcomes, strict=True) if outcome}
+    existing = _still_existing(client, failed.values()) if concurrent else set(failed)
+    for change, outcome in zip(changes, outcomes, strict=True):
+        if not isinstance(outcome, LesseeError):
+            yield ChangeResult(change)
+        elif change.name in existing:
+            file.write("failed", step=change.step, change=change.name, error=str(outcome))
+            yield ChangeResult(change, str(outcome))
         else:
-            tell_done(change)
-            yield Outcome(change)
+            record_done(change)
+            yield ChangeResult(change)
 
 
-def _still_there(client: AdminClient, changes: Iterable[Change]) -> set[str]:
-    """What of these is listed yet: a token ends with its parent, which may be just before it is asked for."""
-    left = list(changes)
-    for pause in _PAUSES:
-        if not left:
+def _still_existing(client: AdminClient, changes: Iterable[Change]) -> set[str]:
+    """The changes whose objects are still listed: a token ends with its parent, maybe just before its own request."""
+    remaining = list(changes)
+    for delay in _RECHECK_DELAYS:
+        if not remaining:
             break
-        time.sleep(pause)
-        places = dict.fromkeys(_ACCESSORS if one.step is Step.TOKENS else _secret_ids(one) for one in left)
+        time.sleep(delay)
+        paths = dict.fromkeys(
+            _ACCESSORS if change.step is Step.TOKENS else _secret_id_list(change) for change in remaining
+        )
         try:
-            listed = {name for place in places for name in client.list(place)}
+            listed = {name for path in paths for name in client.list(path)}
         except LesseeError:
             break
-        left = [one for one in left if not listed.isdisjoint(one.body.values())]
-    return {one.what for one in left}
+        remaining = [change for change in remaining if not listed.isdisjoint(change.body.values())]
+    return {change.name for change in remaining}
 
 
-def _secret_ids(change: Change) -> str:
+def _secret_id_list(change: Change) -> str:
     return change.path.removesuffix("-accessor/destroy")
 
 
-def _settled(outcome: Outcome, left: set[str], after: Sight) -> Outcome:
-    """Whether it was done is seen by looking; of a rotation only its answer tells."""
-    change = outcome.change
-    if change.step in _ROTATED:
-        return outcome
-    if change.what not in left:
-        # What could not be looked at again may be there still.
-        return outcome if after.problems else Outcome(change)
+def _final_result(result: ChangeResult, remaining: set[str], after: Findings) -> ChangeResult:
+    """The result by the last check. Only the request's own result counts for a rotation."""
+    change = result.change
+    if change.step in _ROTATIONS:
+        return result
+    if change.name not in remaining:
+        # What could not be checked again may still exist.
+        return result if after.problems else ChangeResult(change)
     if change.step is Step.LEASES:
-        prefix = change.about
+        prefix = change.subject
         count = after.leases.get(prefix)
-        left_over = "some may be" if count is None else f"{count} are"
-        todo = f"is the system behind it well? Vault tries again by itself; `bao lease revoke -force -prefix {prefix}`"
-        said = f" ({outcome.error})" if outcome.error else ""
-        return Outcome(change, f"{left_over} left{said}; {todo} lets go of them without it")
-    return Outcome(change, outcome.error or "it is still there")
+        number = "an unknown number of leases" if count is None else f"{count} leases"
+        reason = f" ({result.error})" if result.error else ""
+        todo = f"check the system that they belong to; Vault retries; `bao lease revoke -force -prefix {prefix}`"
+        return ChangeResult(change, f"{number} left{reason}; {todo} removes them without it")
+    return ChangeResult(change, result.error or "it still exists")
 
 
 def _wait_for_leases(client: AdminClient, prefixes: list[str]) -> None:
-    """Vault revokes them in its own time."""
-    end = time.monotonic() + _LONGEST
+    """Wait while Vault revokes leases in the background."""
+    end = time.monotonic() + _LEASE_TIMEOUT
     for prefix in prefixes:
         fewest, since = None, time.monotonic()
-        while time.monotonic() < min(end, since + _PATIENCE):
+        while time.monotonic() < min(end, since + _LEASE_PROGRESS_TIMEOUT):
             try:
-                count = engine_state.leases(client, prefix)
+                count = engine_state.count_leases(client, prefix)
             except LesseeError:
                 break
             if not count:
                 break
             if fewest is None or count < fewest:
                 fewest, since = count, time.monotonic()
-            time.sleep(_PAUSE)
+            time.sleep(_LEASE_POLL)

@@ -1,36 +1,37 @@
-"""Rotates a target after a leak: the old credential ends with the publication, whoever still uses it."""
+"""Rotates a target after a leak: the old credential is revoked immediately, even while apps use it."""
 
-from lessee.config.grammar.rotation import InVault, Postgres, Rotation
+from lessee.config.grammar.rotation import Postgres, Rotation, VaultValues
 from lessee.core.errors import LesseeError
-from lessee.ops.incident.policy.manual_steps import shown, unchanged
-from lessee.ops.rotate.command.context import foreseen
-from lessee.ops.rotate.documents import Kept
+from lessee.ops.incident.policy.manual_steps import unchanged
+from lessee.ops.rotate.command.context import translate_unexpected_errors
+from lessee.ops.rotate.documents import DocumentStore
 from lessee.ops.rotate.policy.journal import Fields
-from lessee.ops.rotate.targets import Project, rotator
+from lessee.ops.rotate.policy.report import printable
+from lessee.ops.rotate.targets import Project, open_rotation
 from lessee.vault.admin import AdminClient
 
 
-def rotate_at_once(project: Project, name: str, client: AdminClient) -> tuple[str, ...]:
-    """Nobody is waited for, nothing kept, and what had begun before is done anew, for it may be known too.
+def rotate_immediately(project: Project, name: str, client: AdminClient) -> tuple[str, ...]:
+    """Rotate without a wait for consumers, and also replace the credential of an open rotation, which may be known too.
 
-    The keys of the secret that stayed as they were. Raises what `rotator` and `Rotator.run` do, and LesseeError where
-    the old credential is of one whom nobody here may take out of use.
+    Returns the keys of the secret that did not change. Raises the errors of `open_rotation` and `TargetRotation.run`,
+    and LesseeError where the old credential belongs to a user that lessee may not revoke.
     """
-    said, target = project.said(name), project.target(name)
-    kept = Kept(client, project.config.secrets.mount)
-    before = kept.read(target.path).fields
-    with foreseen(), rotator(project, name, client, at_once=True) as one:
-        one.run(open_only=True)
-        one.run(force=True)
-        if isinstance(said, InVault) and any(value.previous is not None for value in said.keys.values()):
-            # The value before is still taken by whoever reads it: let it be one that nobody has seen.
-            one.run(force=True)
-    _refuse_stranger(said, before, target.path)
-    return unchanged(before, kept.read(target.path).fields)
+    config, target = project.config_of(name), project.target(name)
+    store = DocumentStore(client, project.config.secrets.mount)
+    before = store.read(target.path).fields
+    with translate_unexpected_errors(), open_rotation(project, name, client, immediate=True) as rotation:
+        rotation.run(finish_only=True)
+        rotation.run(force=True)
+        if isinstance(config, VaultValues) and any(value.previous_key is not None for value in config.keys.values()):
+            # Readers still accept the previous value, so it must become one that was never exposed.
+            rotation.run(force=True)
+    _check_user(config, before, target.path)
+    return unchanged(before, store.read(target.path).fields)
 
 
-def _refuse_stranger(said: Rotation, before: Fields, where: str) -> None:
+def _check_user(config: Rotation, before: Fields, where: str) -> None:
     user = before.get("username")
-    if isinstance(said, Postgres) and user and user not in said.roles:
-        todo = "the apps have the new one; take the old one out of use by hand: ALTER ROLE … NOLOGIN"
-        raise LesseeError(f"{shown(str(user))} is none of the roles, and can still log in", where=where, todo=todo)
+    if isinstance(config, Postgres) and user and user not in config.roles:
+        todo = "the apps have the new credential; revoke the old one: ALTER ROLE … NOLOGIN"
+        raise LesseeError(f"{printable(str(user))} is not in `roles`, and can still log in", where=where, todo=todo)

@@ -17,8 +17,8 @@ from lessee.ops.audit.policy.from_config import Age
 from lessee.ops.audit.policy.from_monitor import reads_of
 from lessee.ops.audit.policy.from_vault import Seen
 from lessee.ops.audit.policy.rows import Placed, Row, Section
-from lessee.ops.incident.policy.findings import Login, Role, Struck, Way
-from lessee.ops.incident.policy.targets import struck
+from lessee.ops.incident.policy.findings import AccessKind, AffectedPolicy, Login, Role
+from lessee.ops.incident.policy.targets import affected_policies
 from support.models.audit_trails import action
 
 AGENT = Actor("agent", 10001, "", "pride-rock")
@@ -111,7 +111,7 @@ POLICIES = {
 
 
 def seen(name, **fields):
-    return Seen(name, struck(POLICIES, [Region(f"secret/data/{name}/")]), **fields)
+    return Seen(name, affected_policies(POLICIES, [Region(f"secret/data/{name}/")]), **fields)
 
 
 def test_who_may_do_what_is_told_by_role_and_rule():
@@ -152,7 +152,7 @@ def test_a_policy_that_reaches_two_environments_is_told():
 
 
 def test_a_policy_that_reaches_somewhere_unknown_says_so():
-    rows = from_vault.access({}, [Seen("testing", (Struck("odd", Way.UNREADABLE),))])
+    rows = from_vault.access({}, [Seen("testing", (AffectedPolicy("odd", AccessKind.UNREADABLE),))])
     assert [row.what for row in rows] == ["somewhere"]
 
 
@@ -194,16 +194,16 @@ def test_ages_are_held_against_their_periods():
     ("text", "keys"),
     [
         ("audit_trail: {directory: /t, key_file: /k, required: true}", []),
-        ("audit_trail: {directory: /t, key_file: /k}", ["trail.required"]),
-        ("vault: {address: 'http://vault:8200', tls_skip_verify: true}", ["vault.insecure", "vault.address", "trail"]),
+        ("audit_trail: {directory: /t, key_file: /k}", ["audit_trail.required"]),
+        ("vault: {address: 'http://vault:8200', tls_skip_verify: true}", ["vault.tls_skip_verify", "vault.address", "audit_trail"]),
         (
             "vault: {address: 'http://127.0.0.1:8200'}\nstatus: {listen: '127.0.0.1:1', allow_unauthenticated: true}",
-            ["status.insecure", "trail"],
+            ["status.allow_unauthenticated", "audit_trail"],
         ),
-        ("allow_disk: true\nstatus: {listen: '0.0.0.0:9105', token_file: /t}", ["allow_disk", "trail"]),
+        ("allow_disk: true\nstatus: {listen: '0.0.0.0:9105', token_file: /t}", ["allow_disk", "audit_trail"]),
         (
             "environment: testing\napps: {web: {directory: /d, allow_disk: true, files: [{template: a.j2}]}}",
-            ["apps.web.allow_disk", "trail"],
+            ["apps.web.allow_disk", "audit_trail"],
         ),
     ],
 )

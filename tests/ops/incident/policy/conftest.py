@@ -1,11 +1,11 @@
-"""A server after a leak, as it is seen."""
+"""A server after a leak, as it is found."""
 
 import pytest
 
 from lessee.config.parsing import parse
-from lessee.ops.incident.policy.exposure import Mount, exposure
-from lessee.ops.incident.policy.findings import Sight, Token
-from lessee.ops.incident.policy.targets import struck
+from lessee.ops.incident.policy.exposure import Mount, determine_exposure
+from lessee.ops.incident.policy.findings import Findings, Token
+from lessee.ops.incident.policy.targets import affected_policies
 
 POLICIES = {
     "app": 'path "secret/data/production/*" { capabilities = ["read"] }',
@@ -26,15 +26,21 @@ def token():
 
 
 @pytest.fixture
-def sight(token):
-    """What is seen of production, for the root token unless it is said otherwise."""
+def findings(token):
+    """What is found of production, for the root token unless it is said otherwise."""
 
-    def make(**seen):
+    def make(**found):
         config = parse("environment: production", source="lessee.yaml", environ={})
         mounts = (Mount("secret/", "kv", 2), Mount("production/database/", "database"))
-        exposed = seen.pop("exposure", None) or exposure(config, "production", None, mounts, ())
-        policies = seen.pop("policies", POLICIES)
-        own = seen.pop("own", token("own", "root"))
-        return Sight(exposure=exposed, own=own, policies=policies, struck=struck(policies, exposed.regions), **seen)
+        exposed = found.pop("exposure", None) or determine_exposure(config, "production", None, mounts, ())
+        policies = found.pop("policies", POLICIES)
+        own = found.pop("own", token("own", "root"))
+        return Findings(
+            exposure=exposed,
+            own_token=own,
+            policies=policies,
+            affected_policies=affected_policies(policies, exposed.regions),
+            **found,
+        )
 
     return make

@@ -15,7 +15,7 @@ class Seen(ImmutableStruct, frozen=True):
     """Of one environment: the policies that reach it, and who is given them."""
 
     environment: str
-    struck: tuple[AffectedPolicy, ...]
+    affected_policies: tuple[AffectedPolicy, ...]
     roles: tuple[Role, ...] = ()
     logins: tuple[Login, ...] = ()
 
@@ -23,7 +23,7 @@ class Seen(ImmutableStruct, frozen=True):
 def access(policies: Mapping[str, str], seen: Iterable[Seen]) -> Iterator[Row]:
     """A line for each role and each rule of a policy that it gives."""
     for one in seen:
-        reaching = {struck.policy: struck for struck in one.struck}
+        reaching = {policy.name: policy for policy in one.affected_policies}
         for role in one.roles:
             yield from _rows(f"AppRole {role}", f"auth/{role.mount}/role/{role.name}", role.policies, one, policies)
         for login in one.logins:
@@ -41,21 +41,21 @@ def separation(seen: Iterable[Seen]) -> Iterator[Row]:
     seen = tuple(seen)
     reached: dict[str, dict[str, AffectedPolicy]] = {}
     for one in seen:
-        for struck in one.struck:
-            reached.setdefault(struck.policy, {})[one.environment] = struck
+        for policy in one.affected_policies:
+            reached.setdefault(policy.name, {})[one.environment] = policy
     for name, places in sorted(reached.items()):
         if len(places) > 1:
-            where = "; ".join(f"{environment}: {_reached(struck)}" for environment, struck in places.items())
+            where = "; ".join(f"{environment}: {_reached(policy)}" for environment, policy in places.items())
             what = f"reaches {', '.join(places)}"
             yield Row(Section.SEPARATION, "", f"policy {name}", what, where, "", f"{_ACL}/{name}")
     for one in seen:
-        others = sum(len(reached[struck.policy]) > 1 for struck in one.struck)
-        what = f"{len(one.struck)} policies reach it, {others} of them another environment too"
+        others = sum(len(reached[policy.name]) > 1 for policy in one.affected_policies)
+        what = f"{len(one.affected_policies)} policies reach it, {others} of them another environment too"
         yield Row(Section.SEPARATION, one.environment, one.environment, what, "", "", _ACL)
 
 
 def _rows(who: str, place: str, names: Iterable[str], one: Seen, policies: Mapping[str, str]) -> Iterator[Row]:
-    reaching = {struck.policy for struck in one.struck}
+    reaching = {policy.name for policy in one.affected_policies}
     for name in names:
         if name not in reaching:
             continue
@@ -75,5 +75,5 @@ def _path(rule: Rule) -> str:
     return f"{rule.path}{more}"
 
 
-def _reached(struck: AffectedPolicy) -> str:
-    return "its text cannot be read" if struck.way is AccessKind.UNREADABLE else struck.path
+def _reached(policy: AffectedPolicy) -> str:
+    return "its text cannot be read" if policy.access is AccessKind.UNREADABLE else policy.path

@@ -1,1 +1,1 @@
-"""Decides after a leak: who may read, what is struck, in which order, and what is left for people."""
+"""Decides after a leak which policies have access, what is revoked and rotated in which order, and what is manual."""

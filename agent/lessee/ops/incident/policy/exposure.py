@@ -1,136 +1,143 @@
-"""What of a server belongs to an environment: where its secrets lie, and which engines and leases are its own."""
+"""What a leak exposes: the KV locations, the secrets engines and the leases of an environment or of one path."""
 
 from collections.abc import Iterable
 
 from lessee.config import Config
 from lessee.core.errors import ConfigError, LesseeError, UsageError
-from lessee.core.immutable import Record, replace
+from lessee.core.immutable import ImmutableStruct, replace
 from lessee.ops.access.policy.reach import Region
 
 VIEWS = ("data", "metadata", "detailed-metadata", "subkeys")
-"""Under which KV version 2 tells of a secret."""
+"""The path prefixes under which KV version 2 returns parts of a secret."""
 
 
-class Mount(Record, frozen=True):
-    """A secrets engine; `path` ends in a slash. `version` of KV, 0 of any other."""
+class Mount(ImmutableStruct, frozen=True):
+    """A secrets engine; `path` ends in a slash. `version`: of KV, 0 for other engines."""
 
     path: str
     type: str
     version: int = 0
 
 
-class Kept(Record, frozen=True):
-    """A folder of KV, or one secret where `path` ends in no slash; "" is all of the mount."""
+class KvLocation(ImmutableStruct, frozen=True):
+    """A folder of KV, or one secret where `path` does not end in a slash; "" is the whole mount."""
 
     mount: Mount
     path: str
 
     @property
     def regions(self) -> tuple[Region, ...]:
-        """Where it is asked for."""
+        """The paths of requests for these secrets."""
         if self.mount.version == 1:
             return (Region(f"{self.mount.path}{self.path}"),)
         return tuple(Region(f"{self.mount.path}{view}/{self.path}") for view in VIEWS)
 
 
-class Exposure(Record, frozen=True):
-    """What is taken to be known to whom it should not be."""
+class Exposure(ImmutableStruct, frozen=True):
+    """What may be known to others."""
 
     environment: str
     path: str | None
-    """None: all of the environment."""
-    kept: tuple[Kept, ...]
+    """None: the whole environment."""
+    locations: tuple[KvLocation, ...]
     engines: tuple[Mount, ...]
-    """Other engines that are the environment's alone."""
-    leased: tuple[str, ...]
-    """What its leases begin with."""
+    """Secrets engines other than KV that only this environment uses."""
+    lease_prefixes: tuple[str, ...]
     regions: tuple[Region, ...]
-    """Who may read in one of them is struck."""
-    shared: tuple[Kept, ...] = ()
-    """Folders that it may read too, and others as well: nobody is struck for them."""
-    others: tuple[Mount, ...] = ()
-    """Engines that are not the environment's."""
+    """Access to one of them is revoked."""
+    shared: tuple[KvLocation, ...] = ()
+    """Folders that other environments read too; access to them is not revoked."""
+    other_engines: tuple[Mount, ...] = ()
+    """Secrets engines that other environments use."""
 
 
-def exposure(
-    config: Config, environment: str, path: str | None, mounts: Iterable[Mount], named: Iterable[str]
+def determine_exposure(
+    config: Config, environment: str, path: str | None, mounts: Iterable[Mount], dynamic_paths: Iterable[str]
 ) -> Exposure:
-    """Of the environment or, with `path`, of what lies there in it. `named`: dynamic paths that templates read.
+    """The exposure of the environment, or with `path` of that path in it. `dynamic_paths`: those that templates read.
 
-    Where a path may be one of KV and of an engine, it is both (see `without`). Raises ConfigError where there is no
-    such KV mount, and UsageError for a path that is none of the environment's.
+    A path may be one of KV and one of an engine: then it is both (see `without_missing`). Raises ConfigError where the
+    KV mount does not exist, and UsageError for a path outside the environment.
     """
     mounts = tuple(mounts)
-    secrets = _kv(config, mounts)
+    secrets = _kv_mount(config, mounts)
     own = tuple(mount for mount in mounts if mount.path.startswith(f"{environment}/"))
     if path is not None:
-        return _at(config, environment, path.strip("/") + "/" * path.endswith("/"), mounts)
-    kept = (Kept(secrets, config.secrets.prefix), *(Kept(mount, "") for mount in own if mount.version))
+        return _exposure_of_path(config, environment, path.strip("/") + "/" * path.endswith("/"), mounts)
+    locations = (
+        KvLocation(secrets, config.secrets.prefix),
+        *(KvLocation(mount, "") for mount in own if mount.version),
+    )
     engines = tuple(mount for mount in own if not mount.version)
-    outside = sorted({name for name in named if not name.startswith(tuple(mount.path for mount in own))})
+    own_paths = tuple(mount.path for mount in own)
+    outside = sorted({name for name in dynamic_paths if not name.startswith(own_paths)})
     return Exposure(
         environment=environment,
         path=None,
-        kept=kept,
+        locations=locations,
         engines=engines,
-        leased=(*(mount.path for mount in engines), *outside),
-        regions=(*(region for one in kept for region in one.regions), *(Region(mount.path) for mount in engines)),
-        shared=tuple(Kept(secrets, folder) for folder in config.secrets.shared),
-        others=tuple(mount for mount in mounts if not mount.version and mount not in own),
+        lease_prefixes=(*(mount.path for mount in engines), *outside),
+        regions=(
+            *(region for location in locations for region in location.regions),
+            *(Region(mount.path) for mount in engines),
+        ),
+        shared=tuple(KvLocation(secrets, folder) for folder in config.secrets.shared_prefixes),
+        other_engines=tuple(mount for mount in mounts if not mount.version and mount not in own),
     )
 
 
-def _kv(config: Config, mounts: tuple[Mount, ...]) -> Mount:
+def _kv_mount(config: Config, mounts: tuple[Mount, ...]) -> Mount:
     wanted = f"{config.secrets.mount}/"
     for mount in mounts:
         if mount.path == wanted and mount.version:
             return mount
-    there = ", ".join(mount.path for mount in mounts if mount.version) or "none"
-    todo = f"name it in `secrets: {{mount: …}}`; there are: {there}"
-    raise ConfigError([LesseeError(f"{config.secrets.mount!r} is no KV mount of this server", todo=todo)])
+    found = ", ".join(mount.path for mount in mounts if mount.version) or "none"
+    todo = f"correct `secrets.mount`; the KV mounts are: {found}"
+    raise ConfigError([LesseeError(f"{config.secrets.mount!r} is not a KV mount of this server", todo=todo)])
 
 
-def _at(config: Config, environment: str, path: str, mounts: tuple[Mount, ...]) -> Exposure:
-    secrets = _kv(config, mounts)
-    foreign = path.split("/", maxsplit=1)[0]
-    is_odd = {"", ".", ".."}.intersection(path.removesuffix("/").split("/"))
-    if foreign in config.foreign_environments or is_odd:
-        raise UsageError(f"--path {path!r} is nothing of {environment}", todo="name a path of this environment")
+def _exposure_of_path(config: Config, environment: str, path: str, mounts: tuple[Mount, ...]) -> Exposure:
+    secrets = _kv_mount(config, mounts)
+    first_part = path.split("/", maxsplit=1)[0]
+    is_unsafe = {"", ".", ".."}.intersection(path.removesuffix("/").split("/"))
+    if first_part in config.foreign_environments or is_unsafe:
+        raise UsageError(f"--path {path!r} is not in {environment}", todo="name a path of this environment")
     engine = next((mount for mount in mounts if not mount.version and path.startswith(mount.path)), None)
     own = next((mount for mount in mounts if mount.version and path.startswith(mount.path)), None)
     prefix = config.secrets.prefix
-    kept: tuple[Kept, ...]
+    locations: tuple[KvLocation, ...]
     if own is not None and path.startswith(f"{environment}/"):
-        kept = (Kept(own, path.removeprefix(own.path)),)
+        locations = (KvLocation(own, path.removeprefix(own.path)),)
     elif path.startswith(f"{environment}/") and engine is not None:
-        kept = ()
+        locations = ()
     else:
         short = path.removeprefix(secrets.path).removeprefix(prefix)
-        kept = (Kept(secrets, short if short.startswith(config.secrets.shared) else f"{prefix}{short}"),)
+        is_shared = short.startswith(config.secrets.shared_prefixes)
+        locations = (KvLocation(secrets, short if is_shared else f"{prefix}{short}"),)
     return Exposure(
         environment=environment,
         path=path,
-        kept=kept,
+        locations=locations,
         engines=() if engine is None else (engine,),
-        leased=() if engine is None else (path,),
+        lease_prefixes=() if engine is None else (path,),
         regions=(
-            *(region for one in kept for region in one.regions),
+            *(region for location in locations for region in location.regions),
             *(() if engine is None else (Region(path),)),
         ),
     )
 
 
-def without(exposed: Exposure, gone: Iterable[Kept]) -> Exposure:
-    """With `path`, what is not there is no part of it; what is there is taken before an engine that others have too.
+def without_missing(exposure: Exposure, missing: Iterable[KvLocation]) -> Exposure:
+    """The exposure of a path without locations that do not exist. A secret takes precedence over a shared engine.
 
     Raises UsageError where nothing is left.
     """
-    gone = tuple(gone)
-    kept = tuple(one for one in exposed.kept if one not in gone)
-    is_own = f"{exposed.path}".startswith(f"{exposed.environment}/")
-    engines, leased = (exposed.engines, exposed.leased) if is_own or not kept else ((), ())
-    if not kept and not leased:
-        todo = "write it as templates do, as in database/postgres or, of an engine, production/database/creds/simba"
-        raise UsageError(f"--path {exposed.path!r}: nothing is there in {exposed.environment}", todo=todo)
-    regions = (*(region for one in kept for region in one.regions), *map(Region, leased))
-    return replace(exposed, kept=kept, engines=engines, leased=leased, regions=regions)
+    missing = tuple(missing)
+    locations = tuple(location for location in exposure.locations if location not in missing)
+    is_own = f"{exposure.path}".startswith(f"{exposure.environment}/")
+    engines, prefixes = (exposure.engines, exposure.lease_prefixes) if is_own or not locations else ((), ())
+    if not locations and not prefixes:
+        todo = "write it as in templates: database/postgres, or for an engine production/database/creds/simba"
+        raise UsageError(f"--path {exposure.path!r}: no such path in {exposure.environment}", todo=todo)
+    regions = (*(region for location in locations for region in location.regions), *map(Region, prefixes))
+    return replace(exposure, locations=locations, engines=engines, lease_prefixes=prefixes, regions=regions)

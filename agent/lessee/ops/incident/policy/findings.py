@@ -1,47 +1,47 @@
-"""What was seen at the server: no value is in it, and nothing of it is secret."""
+"""What was found on the server after a leak, without any value."""
 
 from collections.abc import Mapping
 from enum import StrEnum
 
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.incident.policy.exposure import Exposure
 
 
-class Role(Record, frozen=True):
-    """An AppRole that gives tokens with struck policies. `name` with its mount, as in approle/web; times in seconds."""
+class Role(ImmutableStruct, frozen=True):
+    """An AppRole whose tokens get affected policies. Times are in seconds."""
 
     mount: str
     name: str
     policies: tuple[str, ...]
     secret_ids: tuple[str, ...]
-    """Their accessors."""
+    """The accessors of its secret_ids."""
     binds_secret_id: bool = True
     batch: bool = False
-    """Its tokens have no accessor and cannot be revoked."""
+    """Its tokens are batch tokens, which have no accessor and cannot be revoked."""
     ttl: float = 0
-    """Of its tokens, at most; 0: what its mount gives."""
+    """The maximum TTL of its tokens; 0: the mount's default."""
 
     def __str__(self) -> str:
         return f"{self.mount}/{self.name}"
 
 
-class Login(Record, frozen=True):
-    """Another way in that gives struck policies, such as a user of userpass or a group of identity."""
+class Login(ImmutableStruct, frozen=True):
+    """Another login that gets affected policies, such as a user of userpass or a group of identity."""
 
     path: str
     policies: tuple[str, ...]
     batch: bool = False
-    """As of Role."""
+    """Its tokens are batch tokens."""
 
 
-class Token(Record, frozen=True):
-    """A token by its accessor; `policies` with those of its identity. `created`: seconds since 1970."""
+class Token(ImmutableStruct, frozen=True):
+    """A token by its accessor; `policies` includes those of its identity. `created`: seconds since 1970."""
 
     accessor: str
     display_name: str
     policies: frozenset[str]
     path: str
-    """Where it was made, such as auth/token/create; of a wrapping token, what was read and is in it."""
+    """Where it was created, such as auth/token/create; for a wrapping token the path of what it wraps."""
     created: float
     orphan: bool
 
@@ -49,65 +49,65 @@ class Token(Record, frozen=True):
         return f"{self.accessor} ({self.display_name})"
 
 
-class Database(Record, frozen=True):
-    """A database engine of the environment: what it can rotate by itself."""
+class Database(ImmutableStruct, frozen=True):
+    """A database engine of the environment, and what it can rotate."""
 
     mount: str
     static_roles: tuple[str, ...]
     connections: tuple[str, ...]
     shared: Mapping[str, str] = {}
-    """Connections that log in as somebody whom an engine of others needs too, each with that one's connection."""
+    """The connections whose user other engines use too, each with such an engine's connection."""
 
 
-class Secret(Record, frozen=True):
-    """An exposed KV secret. `created` of its newest version: seconds since 1970; both None where nobody can tell."""
+class Secret(ImmutableStruct, frozen=True):
+    """An exposed KV secret. `created`: of its newest version, in seconds since 1970. None: not known."""
 
     path: str
     version: int | None = None
     created: float | None = None
 
 
-class Way(StrEnum):
-    """How a policy reaches the environment."""
+class AccessKind(StrEnum):
+    """How a policy grants access to the environment."""
 
-    GRANTS = "grants"
+    GRANTED = "granted"
     TEMPLATED = "templated"
-    """It depends on who asks, and is taken to."""
+    """The policy is templated, and may grant access."""
     UNREADABLE = "unreadable"
-    """Its text makes no sense to us, and it is taken to."""
+    """The policy cannot be parsed, and may grant access."""
 
 
-class Struck(Record, frozen=True):
-    """A policy that reaches the environment, with a path that it reaches."""
+class AffectedPolicy(ImmutableStruct, frozen=True):
+    """A policy that grants access to the environment, with a path that it grants."""
 
-    policy: str
-    way: Way
+    name: str
+    access: AccessKind
     path: str = ""
 
 
-class Sight(Record, frozen=True):
-    """All of it. `problems`: what could not be looked at, and so not be struck."""
+class Findings(ImmutableStruct, frozen=True):
+    """Everything that was found. `problems`: what could not be read, and so cannot be revoked."""
 
     exposure: Exposure
-    own: Token
+    own_token: Token
     policies: Mapping[str, str]
     """The texts of all policies of the server."""
-    struck: tuple[Struck, ...]
+    affected_policies: tuple[AffectedPolicy, ...]
     roles: tuple[Role, ...] = ()
     tokens: tuple[Token, ...] = ()
     logins: tuple[Login, ...] = ()
     leases: Mapping[str, int | None] = {}
-    """How many there are below each prefix; None: nobody may count."""
+    """The number of leases below each prefix; None: not known."""
     databases: tuple[Database, ...] = ()
     certificates: Mapping[str, int] = {}
-    """How many were issued, by the mount of PKI."""
+    """The number of issued certificates, by PKI mount."""
     secrets: tuple[Secret, ...] = ()
     namespaces: tuple[str, ...] = ()
-    batch_ttl: float = 0
-    """How long a batch token that nobody can see may last, in seconds; 0: nobody knows."""
+    batch_token_ttl: float = 0
+    """The maximum TTL of batch tokens, which cannot be listed, in seconds; 0: not known."""
     problems: tuple[str, ...] = ()
 
     @property
-    def names(self) -> frozenset[str]:
-        """Those of the struck policies."""
-        return frozenset(one.policy for one in self.struck)
+    def affected_names(self) -> frozenset[str]:
+        """The names of the affected policies."""
+        return frozenset(policy.name for policy in self.affected_policies)

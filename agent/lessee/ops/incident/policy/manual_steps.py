@@ -1,105 +1,107 @@
-"""What nobody but people can do after a leak, the most important first."""
+"""The steps that a user must take after a leak, the most important first."""
 
 from collections.abc import Collection, Iterator, Mapping
 
 from lessee.config.grammar.rotation import Postgres, Redis, Rotation, admin_of
-from lessee.core.immutable import Record
-from lessee.core.sensitive.names import fields, is_plain
-from lessee.ops.incident.policy.findings import Role, Secret, Sight, Way
-from lessee.ops.incident.policy.targets import MAKING, doomed, grants
+from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
+from lessee.core.immutable import ImmutableStruct
+from lessee.core.sensitive.names import fields, is_not_secret
+from lessee.ops.incident.policy.findings import AccessKind, Findings, Role, Secret
+from lessee.ops.incident.policy.targets import CREATE_CAPABILITIES, granted, tokens_to_revoke
+from lessee.ops.rotate.policy.report import printable
 
 DAY = 86400.0
 HOUR = 3600.0
-_NO_SECRETS = ("/lessee/setup", "/lessee/rotation/", "/lessee/consumers/")
-"""What setup knows again its own objects by, which are fingerprints; how far rotations have come, and for whom."""
-_FIRST = ("database", "api-keys", "storage")
-"""Folders whose secrets open other systems."""
+_WITHOUT_SECRETS = ("/lessee/setup", f"/{JOURNAL_FOLDER}", f"/{CONSUMER_FOLDER}")
+"""lessee's own documents: fingerprints of setup, journals of rotations, and reports of consumers."""
+_IMPORTANT_FOLDERS = ("database", "api-keys", "storage")
+"""Folders of secrets for other systems, the most important first."""
 _ADMIN = ", its admin"
-_NOTHING: Mapping[str, Collection[str]] = {}
+_NONE: Mapping[str, Collection[str]] = {}
 
 
-class Task(Record, frozen=True):
-    """A heading, and what it is about, one a line."""
+class ManualStep(ImmutableStruct, frozen=True):
+    """A title, and the objects that it applies to, one per line."""
 
     title: str
     lines: tuple[str, ...]
 
 
-def by_hand(
-    sight: Sight, rotation: Mapping[str, Rotation], now: float, rotated: Mapping[str, Collection[str]] = _NOTHING
-) -> tuple[Task, ...]:
-    """`now`: seconds since 1970. `rotated`: whole paths of secrets that have been, with the keys that stayed.
-
-    Headings without anything to do are left out.
-    """
-    tasks = (
-        Task("change at the system that owns it, then write to Vault", tuple(_secrets(sight, rotation, now, rotated))),
-        Task("end sessions that were opened with the old credentials, and go on", tuple(_sessions(rotation, rotated))),
-        Task("look at, then revoke with `bao token revoke -accessor ACCESSOR`", tuple(_spared(sight))),
-        Task("close ways in that are left open", tuple(_ways_in(sight))),
-        Task("wait for what cannot be revoked", tuple(_unrevocable(sight))),
-        Task("revoke certificates, which stay valid until they expire", tuple(_certificates(sight))),
-        Task("look at policies that are taken to reach the environment", tuple(_suspected(sight))),
-        Task("look elsewhere too", tuple(_elsewhere(sight))),
+def manual_steps(
+    findings: Findings, rotation: Mapping[str, Rotation], now: float, rotated: Mapping[str, Collection[str]] = _NONE
+) -> tuple[ManualStep, ...]:
+    """The steps that apply. `now`: seconds since 1970. `rotated`: as `rotated_secrets` returns it."""
+    steps = (
+        ManualStep(
+            "change in the system that owns it, then write to Vault",
+            tuple(_secrets(findings, rotation, now, rotated)),
+        ),
+        ManualStep("end sessions that use the old credentials", tuple(_sessions(rotation, rotated))),
+        ManualStep("check, then revoke with `bao token revoke -accessor ACCESSOR`", tuple(_skipped_tokens(findings))),
+        ManualStep("close logins that are still open", tuple(_open_logins(findings))),
+        ManualStep("wait for tokens that cannot be revoked", tuple(_batch_tokens(findings))),
+        ManualStep("revoke certificates, which stay valid until they expire", tuple(_certificates(findings))),
+        ManualStep("check policies that may grant access to the environment", tuple(_uncertain_policies(findings))),
+        ManualStep("check other namespaces", tuple(_namespaces(findings))),
     )
-    return tuple(task for task in tasks if task.lines)
+    return tuple(step for step in steps if step.lines)
 
 
 def unchanged(before: Mapping[str, object], after: Mapping[str, object]) -> tuple[str, ...]:
-    """The keys whose values are the same, but for those that are no secrets by their names."""
+    """The keys whose values are the same, except those that are not secret by their names."""
     new = dict(fields(after))
-    return tuple(key for key, value in fields(before) if value and new.get(key) == value and not is_plain(key, value))
-
-
-def shown(text: str) -> str:
-    """A name that others chose, so that it cannot write over a terminal."""
-    return text if text.isprintable() else repr(text)
+    return tuple(
+        key for key, value in fields(before) if value and new.get(key) == value and not is_not_secret(key, value)
+    )
 
 
 def _secrets(
-    sight: Sight, rotation: Mapping[str, Rotation], now: float, rotated: Mapping[str, Collection[str]]
+    findings: Findings, rotation: Mapping[str, Rotation], now: float, rotated: Mapping[str, Collection[str]]
 ) -> Iterator[str]:
-    for database in sight.databases:
+    for database in findings.databases:
         for name, other in database.shared.items():
-            what = f"root credential of {database.mount}/{name}"
-            yield f"{shown(what)}: not rotated, for {shown(other)} logs in as the same user; give each its own"
-    targets = _targets(sight, rotation)
-    exposed = (secret for secret in sight.secrets if not _is_own(secret.path) and rotated.get(secret.path) != ())
-    for secret in sorted(exposed, key=lambda secret: _importance(secret, targets, sight)):
+            credential = f"root credential of {database.mount}/{name}"
+            yield f"{printable(credential)}: not rotated, since {printable(other)} uses the same user; separate them"
+    targets = _targets(findings, rotation)
+    exposed = (
+        secret for secret in findings.secrets if not _has_no_secret(secret.path) and rotated.get(secret.path) != ()
+    )
+    for secret in sorted(exposed, key=lambda secret: _importance(secret, targets, findings)):
         target = targets.get(secret.path, "")
         if secret.path in rotated:
-            yield f"{shown(secret.path)}: rotated, but not its {', '.join(map(shown, rotated[secret.path]))}"
+            keys = ", ".join(map(printable, rotated[secret.path]))
+            yield f"{printable(secret.path)}: rotated, except its keys {keys}"
             continue
-        told = f" (rotation target {target})" if target else ""
-        yield f"{shown(secret.path)}{told}: {_age(secret, now)}"
-    for one in sight.exposure.shared:
-        yield f"{one.mount.path}{one.path}: a shared folder; other environments read it too"
+        suffix = f" (rotation target {target})" if target else ""
+        yield f"{printable(secret.path)}{suffix}: {_age(secret, now)}"
+    for location in findings.exposure.shared:
+        yield f"{location.mount.path}{location.path}: a shared folder, which other environments read too"
 
 
 def _sessions(rotation: Mapping[str, Rotation], rotated: Mapping[str, Collection[str]]) -> Iterator[str]:
-    """Neither system looks again at a login that it has let in."""
+    """Sessions of systems that do not check a login again."""
     for name, target in rotation.items():
         if not any(path.endswith(f"/{target.secret}") for path in rotated):
             continue
         match target:
             case Postgres(terminate=False):
                 roles = ", ".join("'{}'".format(role.replace("'", "''")) for role in target.roles)
-                where = f"FROM pg_stat_activity WHERE usename IN ({shown(roles)})"
-                yield f"{name}: SELECT pg_terminate_backend(pid) {where}; `terminate: true` does it"
+                where = f"FROM pg_stat_activity WHERE usename IN ({printable(roles)})"
+                yield f"{name}: SELECT pg_terminate_backend(pid) {where}; `terminate: true` does this"
             case Redis():
-                yield f"{name}: CLIENT KILL USER {shown(target.user or 'USERNAME')}"
+                yield f"{name}: CLIENT KILL USER {printable(target.user or 'USERNAME')}"
             case _:
                 pass
 
 
-def _is_own(path: str) -> bool:
-    return any(path.endswith(end) or (end.endswith("/") and end in path) for end in _NO_SECRETS)
+def _has_no_secret(path: str) -> bool:
+    return any(path.endswith(end) or (end.endswith("/") and end in path) for end in _WITHOUT_SECRETS)
 
 
-def _targets(sight: Sight, rotation: Mapping[str, Rotation]) -> Mapping[str, str]:
-    """The names of rotation targets, by the whole path of what they rotate; those of admins first."""
+def _targets(findings: Findings, rotation: Mapping[str, Rotation]) -> Mapping[str, str]:
+    """The names of rotation targets by the path of their secret; a target whose admin uses the secret is preferred."""
     found: dict[str, str] = {}
-    for secret in sight.secrets:
+    for secret in findings.secrets:
         for admin in (True, False):
             for name, target in rotation.items():
                 path = admin_of(target) if admin else target.secret
@@ -108,18 +110,13 @@ def _targets(sight: Sight, rotation: Mapping[str, Rotation]) -> Mapping[str, str
     return found
 
 
-def _importance(secret: Secret, targets: Mapping[str, str], sight: Sight) -> tuple[int, int, float, str]:
+def _importance(secret: Secret, targets: Mapping[str, str], findings: Findings) -> tuple[int, int, float, str]:
     target = targets.get(secret.path)
     group = 2 if target is None else 0 if target.endswith(_ADMIN) else 1
-    folder = next(
-        (
-            secret.path.removeprefix(f"{one.mount.path}{one.path}").split("/")[0]
-            for one in sight.exposure.kept
-            if secret.path.startswith(f"{one.mount.path}{one.path}")
-        ),
-        "",
-    )
-    rank = _FIRST.index(folder) if folder in _FIRST else len(_FIRST)
+    bases = (f"{location.mount.path}{location.path}" for location in findings.exposure.locations)
+    base = next((base for base in bases if secret.path.startswith(base)), None)
+    folder = secret.path.removeprefix(base).split("/")[0] if base is not None else ""
+    rank = _IMPORTANT_FOLDERS.index(folder) if folder in _IMPORTANT_FOLDERS else len(_IMPORTANT_FOLDERS)
     return group, rank, secret.created or 0, secret.path
 
 
@@ -127,61 +124,63 @@ def _age(secret: Secret, now: float) -> str:
     if secret.version is None or secret.created is None:
         return "age unknown"
     days = max(0.0, now - secret.created) / DAY
-    return f"version {secret.version}, {days:.0f} days old" if days >= 1 else f"version {secret.version}, of today"
+    return f"version {secret.version}, {days:.0f} days old" if days >= 1 else f"version {secret.version}, from today"
 
 
-def _spared(sight: Sight) -> Iterator[str]:
-    _, spared = doomed(sight)
-    for one in spared:
-        yield f"token {shown(str(one.token))}: {one.why}"
+def _skipped_tokens(findings: Findings) -> Iterator[str]:
+    _, skipped = tokens_to_revoke(findings)
+    for token in skipped:
+        yield f"token {printable(str(token.token))}: {token.reason}"
 
 
-def _ways_in(sight: Sight) -> Iterator[str]:
-    for role in sight.roles:
+def _open_logins(findings: Findings) -> Iterator[str]:
+    for role in findings.roles:
         if not role.binds_secret_id:
-            yield f"{shown(str(role))} lets in without a secret_id: its role_id is enough from its addresses"
-    for login in sight.logins:
-        given = ", ".join(map(shown, login.policies))
-        yield f"{shown(login.path)} gives {given}: change its credential, or take it away"
-    for name in sorted(set(sight.policies) - sight.names):
-        made = [str(role) for role in sight.roles if _may_make(sight, name, role)]
-        if made:
-            yield f"policy {shown(name)} may make secret_ids of {', '.join(map(shown, made))}: who has it?"
+            yield f"{printable(str(role))} needs no secret_id: its role_id is enough from the bound addresses"
+    for login in findings.logins:
+        policies = ", ".join(map(printable, login.policies))
+        yield f"{printable(login.path)} grants {policies}: change its credential, or delete it"
+    for name in sorted(set(findings.policies) - findings.affected_names):
+        roles = [str(role) for role in findings.roles if _may_create_secret_ids(findings, name, role)]
+        if roles:
+            names = ", ".join(map(printable, roles))
+            yield f"policy {printable(name)} may create secret_ids of {names}: check which clients have it"
 
 
-def _may_make(sight: Sight, name: str, role: Role) -> bool:
+def _may_create_secret_ids(findings: Findings, name: str, role: Role) -> bool:
     paths = (f"auth/{role.mount}/role/{role.name}/{end}" for end in ("secret-id", "custom-secret-id"))
-    return any(grants(sight.policies, [name], path) & MAKING for path in paths)
+    return any(granted(findings.policies, [name], path) & CREATE_CAPABILITIES for path in paths)
 
 
-def _unrevocable(sight: Sight) -> Iterator[str]:
-    for role in sight.roles:
+def _batch_tokens(findings: Findings) -> Iterator[str]:
+    for role in findings.roles:
         if role.batch:
-            ttl = f"{role.ttl:.0f} s" if role.ttl else "its mount's default"
-            yield f"{shown(str(role))} gives batch tokens, which have no accessor: they end by themselves within {ttl}"
-    for login in sight.logins:
+            ttl = f"{role.ttl:.0f} s" if role.ttl else "its mount's default TTL"
+            yield f"{printable(str(role))} issues batch tokens, which have no accessor: they expire within {ttl}"
+    for login in findings.logins:
         if login.batch:
-            yield f"{shown(login.path)} gives batch tokens, which have no accessor: they end by themselves"
-    if sight.struck:
-        ttl = f"within {sight.batch_ttl / HOUR:.0f} h" if sight.batch_ttl else "in their time"
-        yield f"batch tokens that were made by hand cannot be seen: they end with their parent, or {ttl}"
+            yield f"{printable(login.path)} issues batch tokens, which have no accessor: wait until they expire"
+    if findings.affected_policies:
+        ttl = f"within {findings.batch_token_ttl / HOUR:.0f} h" if findings.batch_token_ttl else "after their TTL"
+        yield f"batch tokens that were created manually cannot be listed: they expire with their parent, or {ttl}"
 
 
-def _certificates(sight: Sight) -> Iterator[str]:
-    for mount, count in sight.certificates.items():
+def _certificates(findings: Findings) -> Iterator[str]:
+    for mount, count in findings.certificates.items():
         if count:
             yield f"{mount}: {count} issued; `bao list {mount}certs`, then revoke each, and rotate its CRL"
 
 
-def _suspected(sight: Sight) -> Iterator[str]:
-    for one in sight.struck:
-        if one.way is Way.TEMPLATED:
-            yield f"{shown(one.policy)}: what its {{{{…}}}} stands for depends on who asks; who has it was struck"
-        elif one.way is Way.UNREADABLE:
-            yield f"{shown(one.policy)}: its text cannot be read here; who has it was struck"
+def _uncertain_policies(findings: Findings) -> Iterator[str]:
+    for policy in findings.affected_policies:
+        name = printable(policy.name)
+        if policy.access is AccessKind.TEMPLATED:
+            yield f"{name}: its {{{{…}}}} depends on the client; access of all clients that have it was revoked"
+        elif policy.access is AccessKind.UNREADABLE:
+            yield f"{name}: it cannot be parsed; access of all clients that have it was revoked"
 
 
-def _elsewhere(sight: Sight) -> Iterator[str]:
-    if sight.namespaces:
-        names = ", ".join(map(shown, sight.namespaces))
-        yield f"tokens of other namespaces were not looked at: {names}"
+def _namespaces(findings: Findings) -> Iterator[str]:
+    if findings.namespaces:
+        names = ", ".join(map(printable, findings.namespaces))
+        yield f"tokens of other namespaces were not checked: {names}"

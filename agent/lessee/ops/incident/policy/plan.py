@@ -1,4 +1,4 @@
-"""What is to be done at the server after a leak, in order."""
+"""The changes on the server after a leak, in their order."""
 
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
@@ -6,117 +6,112 @@ from typing import Any
 
 from lessee.config import Config
 from lessee.config.grammar.rotation import Manual, Rotation, admin_of
-from lessee.core.immutable import Record
+from lessee.core.immutable import ImmutableStruct
 from lessee.ops.access.policy.reach import Region
 from lessee.ops.incident.policy.exposure import Exposure
-from lessee.ops.incident.policy.findings import Database, Sight
-from lessee.ops.incident.policy.targets import doomed
+from lessee.ops.incident.policy.findings import Database, Findings
+from lessee.ops.incident.policy.targets import tokens_to_revoke
 
 
 class Step(StrEnum):
-    """In their order: logins first, so that nobody comes back; what is rotated, last, when nobody can read it."""
+    """The steps in their order: logins end first, and rotations run last, when no revoked client can read them."""
 
-    LOGINS = "secret_ids"
+    SECRET_IDS = "secret_ids"  # noqa: S105  # The step's name.
     TOKENS = "tokens"
     LEASES = "leases"
-    ROTATION = "rotation"
-    TARGETS = "targets"
-    """Of `rotation:` in the configuration: written by the rotator, each with the name of its target in `about`."""
+    VAULT_ROTATIONS = "vault_rotations"
+    TARGET_ROTATIONS = "target_rotations"
+    """Of the configuration's `rotation:` block; each has the name of its target in `subject`."""
 
 
-class Change(Record, frozen=True):
-    """One write. It can be done again: what is gone stays gone."""
+class Change(ImmutableStruct, frozen=True):
+    """One request that changes something. It can be repeated without harm."""
 
     step: Step
-    what: str
+    name: str
     path: str
     body: Mapping[str, Any]
-    about: str = ""
-    """Whose it is: a role, the name of a token, what leases begin with."""
+    subject: str = ""
+    """What it belongs to: a role, a token's display name, a prefix of leases, a rotation target."""
 
 
-def plan(sight: Sight, rotated: Iterable[Change]) -> tuple[Change, ...]:
-    """All that is to be done now; `rotated` as of `rotations` and `targets`."""
-    ends, _ = doomed(sight)
+def plan(findings: Findings, rotations: Iterable[Change]) -> tuple[Change, ...]:
+    """All changes to make now; `rotations`: of `vault_rotations` and `target_rotations`."""
+    tokens, _ = tokens_to_revoke(findings)
     return (
-        *(_secret_id(role.mount, role.name, accessor) for role in sight.roles for accessor in role.secret_ids),
         *(
-            Change(
-                Step.TOKENS,
-                f"token {token}",
-                "auth/token/revoke-accessor",
-                {"accessor": token.accessor},
-                token.display_name,
-            )
-            for token in ends
+            _secret_id_change(role.mount, role.name, accessor)
+            for role in findings.roles
+            for accessor in role.secret_ids
         ),
-        *(
-            Change(
-                Step.LEASES, f"leases of {prefix}", f"sys/leases/revoke-prefix/{prefix.removesuffix('/')}", {}, prefix
-            )
-            for prefix, count in sight.leases.items()
-            if count != 0
-        ),
-        *rotated,
+        *(_token_change(token.accessor, str(token), token.display_name) for token in tokens),
+        *(_lease_change(prefix) for prefix, count in findings.leases.items() if count != 0),
+        *rotations,
     )
 
 
-def rotations(exposed: Exposure, databases: Iterable[Database]) -> tuple[Change, ...]:
-    """What Vault rotates itself.
+def vault_rotations(exposure: Exposure, databases: Iterable[Database]) -> tuple[Change, ...]:
+    """The rotations by Vault's database engines.
 
-    A root credential that others log in with too is not among it, for they would be locked out.
+    A root credential that other engines use too is not rotated, since they could no longer log in.
     """
-    path = exposed.path
+    path = exposure.path
     changes: list[Change] = []
     for database in databases:
         mount = database.mount
         changes += [
-            Change(Step.ROTATION, f"static role {mount}/{name}", f"{mount}/rotate-role/{name}", {})
+            Change(Step.VAULT_ROTATIONS, f"static role {mount}/{name}", f"{mount}/rotate-role/{name}", {})
             for name in database.static_roles
             if path is None or f"{mount}/static-creds/{name}" in Region(path)
         ]
         changes += [
-            Change(Step.ROTATION, f"root credential of {mount}/{name}", f"{mount}/rotate-root/{name}", {})
+            Change(Step.VAULT_ROTATIONS, f"root credential of {mount}/{name}", f"{mount}/rotate-root/{name}", {})
             for name in database.connections
             if path is None and name not in database.shared
         ]
     return tuple(changes)
 
 
-def targets(exposed: Exposure, config: Config) -> tuple[Change, ...]:
-    """The targets of `rotation:` whose secret, or whose admin, is exposed. What a person must rotate is left to him."""
+def target_rotations(exposure: Exposure, config: Config) -> tuple[Change, ...]:
+    """The rotations of targets whose secret, or whose admin's secret, is exposed; manual targets are left out."""
     return tuple(
-        Change(Step.TARGETS, f"target {name}, {place(config, said)}", place(config, said), {}, name)
-        for name, said in config.rotation.items()
-        if not isinstance(said, Manual) and _is_exposed(exposed, config, said)
+        Change(
+            Step.TARGET_ROTATIONS,
+            f"target {name}, {secret_path(config, target)}",
+            secret_path(config, target),
+            {},
+            name,
+        )
+        for name, target in config.rotation.items()
+        if not isinstance(target, Manual) and _is_exposed(exposure, config, target)
     )
 
 
-def renewed(config: Config, left: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:
-    """The whole paths of secrets of which all targets have been rotated, with the keys that stayed as they were.
+def rotated_secrets(config: Config, unchanged: Mapping[str, Collection[str]]) -> Mapping[str, tuple[str, ...]]:
+    """The paths of secrets all of whose targets were rotated, each with the keys that did not change.
 
-    `left`: such keys, by the name of each target that has been.
+    `unchanged`: the unchanged keys, by the name of each rotated target.
     """
-    of: dict[str, list[str]] = {}
-    for name, said in config.rotation.items():
-        of.setdefault(place(config, said), []).append(name)
+    targets: dict[str, list[str]] = {}
+    for name, target in config.rotation.items():
+        targets.setdefault(secret_path(config, target), []).append(name)
     return {
-        path: tuple(sorted(set.intersection(*(set(left[name]) for name in names))))
-        for path, names in of.items()
-        if all(name in left for name in names)
+        path: tuple(sorted(set.intersection(*(set(unchanged[name]) for name in names))))
+        for path, names in targets.items()
+        if all(name in unchanged for name in names)
     }
 
 
-def place(config: Config, said: Rotation) -> str:
-    """The whole path of a target's secret."""
-    return f"{config.secrets.mount}/{config.secrets.prefix}{said.secret}"
+def secret_path(config: Config, target: Rotation) -> str:
+    """The path of a target's secret, with the mount."""
+    return f"{config.secrets.mount}/{config.secrets.prefix}{target.secret}"
 
 
-def _is_exposed(exposed: Exposure, config: Config, said: Rotation) -> bool:
+def _is_exposed(exposure: Exposure, config: Config, target: Rotation) -> bool:
     prefix = config.secrets.prefix
-    paths = [f"{prefix}{path}" for path in (said.secret, admin_of(said)) if path is not None]
+    paths = [f"{prefix}{path}" for path in (target.secret, admin_of(target)) if path is not None]
     mount = f"{config.secrets.mount}/"
-    folders = [one.path for one in exposed.kept if one.mount.path == mount]
+    folders = [location.path for location in exposure.locations if location.mount.path == mount]
     return any(
         path.startswith(folder) if folder.endswith("/") or not folder else path == folder
         for path in paths
@@ -124,7 +119,17 @@ def _is_exposed(exposed: Exposure, config: Config, said: Rotation) -> bool:
     )
 
 
-def _secret_id(mount: str, role: str, accessor: str) -> Change:
+def _secret_id_change(mount: str, role: str, accessor: str) -> Change:
     path = f"auth/{mount}/role/{role}/secret-id-accessor/destroy"
-    holder = f"{mount}/{role}"
-    return Change(Step.LOGINS, f"secret_id {accessor} of {holder}", path, {"secret_id_accessor": accessor}, holder)
+    owner = f"{mount}/{role}"
+    body = {"secret_id_accessor": accessor}
+    return Change(Step.SECRET_IDS, f"secret_id {accessor} of {owner}", path, body, owner)
+
+
+def _token_change(accessor: str, name: str, display_name: str) -> Change:
+    return Change(Step.TOKENS, f"token {name}", "auth/token/revoke-accessor", {"accessor": accessor}, display_name)
+
+
+def _lease_change(prefix: str) -> Change:
+    path = f"sys/leases/revoke-prefix/{prefix.removesuffix('/')}"
+    return Change(Step.LEASES, f"leases of {prefix}", path, {}, prefix)

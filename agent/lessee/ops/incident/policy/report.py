@@ -1,114 +1,122 @@
-"""What a person reads before and after: what reaches the environment, what is done, what is not, what is next."""
+"""Prints what has access to the environment, what is planned, what is done, what failed, and the next steps."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from lessee.core.immutable import Record
-from lessee.ops.incident.policy.findings import Sight, Way
-from lessee.ops.incident.policy.manual_steps import Task, shown
+from lessee.core.immutable import ImmutableStruct
+from lessee.ops.incident.policy.findings import AccessKind, Findings
+from lessee.ops.incident.policy.manual_steps import ManualStep
 from lessee.ops.incident.policy.plan import Change, Step
+from lessee.ops.rotate.policy.report import printable
 
-_FEW = 10
-_WORDS = {
-    Step.LOGINS: ("secret_ids to destroy", "secret_ids destroyed"),
+_MAX_LISTED = 10
+_HEADINGS = {
+    Step.SECRET_IDS: ("secret_ids to destroy", "secret_ids destroyed"),
     Step.TOKENS: ("tokens to revoke", "tokens revoked"),
     Step.LEASES: ("leases to revoke, below", "leases revoked, below"),
-    Step.ROTATION: ("to rotate in Vault", "rotated in Vault"),
-    Step.TARGETS: (
-        "to rotate in their systems; the old ones end at once, whoever still uses them",
-        "rotated in their systems; the old ones have ended",
+    Step.VAULT_ROTATIONS: ("to rotate in Vault", "rotated in Vault"),
+    Step.TARGET_ROTATIONS: (
+        "to rotate in their systems; old credentials are revoked immediately, even while apps use them",
+        "rotated in their systems; old credentials revoked",
     ),
 }
-_HOW = {Way.GRANTS: "", Way.TEMPLATED: " (templated: taken to)", Way.UNREADABLE: " (cannot be read: taken to)"}
+_ACCESS = {
+    AccessKind.GRANTED: "",
+    AccessKind.TEMPLATED: " (templated: may have access)",
+    AccessKind.UNREADABLE: " (cannot be parsed: may have access)",
+}
 
 
-class Outcome(Record, frozen=True):
-    """A change that was tried; `error` is empty where it was done."""
+class ChangeResult(ImmutableStruct, frozen=True):
+    """A change that was tried; `error` is empty after a success."""
 
     change: Change
     error: str = ""
 
 
-def found(sight: Sight) -> str:
-    """Who reaches what, for the operator to judge before anything is changed."""
-    exposed = sight.exposure
-    what = exposed.environment if exposed.path is None else f"{exposed.environment}, {exposed.path} alone"
-    reached = f"reached by {len(sight.struck)} of {len(sight.policies)} policies, at such paths as these"
-    lines = [f"EMERGENCY: {what}", "=" * 60, "", reached]
-    lines += [f"  {shown(one.policy)}: {shown(one.path) or 'somewhere'}{_HOW[one.way]}" for one in sight.struck]
-    lines += [f"  cannot be looked at: {shown(problem)}" for problem in sight.problems]
+def access_report(findings: Findings) -> str:
+    """The policies that have access, for the operator to check before anything changes."""
+    exposure = findings.exposure
+    scope = exposure.environment if exposure.path is None else f"{exposure.environment}, only {exposure.path}"
+    count = f"{len(findings.affected_policies)} of {len(findings.policies)} policies have access, for example at"
+    lines = [f"EMERGENCY: {scope}", "=" * 60, "", count]
+    lines += [
+        f"  {printable(policy.name)}: {printable(policy.path) or 'unknown path'}{_ACCESS[policy.access]}"
+        for policy in findings.affected_policies
+    ]
+    lines += [f"  cannot be read: {printable(problem)}" for problem in findings.problems]
     return _text(lines)
 
 
-def planned(changes: Iterable[Change], sight: Sight, *, all_of_it: bool) -> str:
-    """What is to be done, by step; `all_of_it`: one by one, however many."""
+def plan_report(changes: Iterable[Change], findings: Findings, *, complete: bool) -> str:
+    """The planned changes by step; `complete`: all of them, however many."""
     changes = tuple(changes)
     lines = ["", "TO DO"]
     for step in Step:
         some = [change for change in changes if change.step is step]
-        lines.append(f"  {_WORDS[step][0]}: {_count(step, some, sight)}")
-        lines += [f"    {shown(change.what)}" for change in (some if all_of_it else some[:_FEW])]
-        if not all_of_it and len(some) > _FEW:
-            lines.append(f"    … and {len(some) - _FEW} more")
+        lines.append(f"  {_HEADINGS[step][0]}: {_count(step, some, findings)}")
+        lines += [f"    {printable(change.name)}" for change in (some if complete else some[:_MAX_LISTED])]
+        if not complete and len(some) > _MAX_LISTED:
+            lines.append(f"    … and {len(some) - _MAX_LISTED} more")
     return _text(lines)
 
 
-def done(outcomes: Iterable[Outcome], before: Sight) -> str:
-    """What was done, and what was not."""
-    outcomes = tuple(outcomes)
+def done_report(results: Iterable[ChangeResult], before: Findings) -> str:
+    """The changes that succeeded."""
+    results = tuple(results)
     lines = ["", "DONE"]
     for step in Step:
-        some = [one.change for one in outcomes if one.change.step is step and not one.error]
-        lines.append(f"  {_WORDS[step][1]}: {_count(step, some, before)}")
-        if step in {Step.ROTATION, Step.TARGETS, Step.LEASES}:
-            lines += [f"    {shown(change.what)}" for change in some]
+        some = [result.change for result in results if result.change.step is step and not result.error]
+        lines.append(f"  {_HEADINGS[step][1]}: {_count(step, some, before)}")
+        if step in {Step.VAULT_ROTATIONS, Step.TARGET_ROTATIONS, Step.LEASES}:
+            lines += [f"    {printable(change.name)}" for change in some]
         else:
-            lines += [f"    {holder}: {count}" for holder, count in _by_holder(some)]
+            lines += [f"    {subject}: {count}" for subject, count in _by_subject(some)]
     return _text(lines)
 
 
-def undone(problems: Iterable[str]) -> str:
-    """What could not be done. Empty where all was."""
-    lines = [f"  {shown(problem)}" for problem in problems]
-    return _text(["", "NOT DONE", *lines, "  mend that, and run the same command again"]) if lines else ""
+def failure_report(problems: Iterable[str]) -> str:
+    """What could not be done; empty where everything was done."""
+    lines = [f"  {printable(problem)}" for problem in problems]
+    return _text(["", "NOT DONE", *lines, "  correct this, and run the same command again"]) if lines else ""
 
 
-def left(tasks: Iterable[Task]) -> str:
-    """What is left to people."""
-    lines = ["", "BY HAND"]
-    for number, task in enumerate(tasks, 1):
-        lines += [f"  {number}. {task.title}", *(f"     {line}" for line in task.lines)]
-    return _text(lines if len(lines) > 2 else [*lines, "  nothing"])  # noqa: PLR2004  # The heading's.
+def manual_report(steps: Iterable[ManualStep]) -> str:
+    """The manual steps."""
+    lines = ["", "MANUAL STEPS"]
+    for number, step in enumerate(steps, 1):
+        lines += [f"  {number}. {step.title}", *(f"     {line}" for line in step.lines)]
+    return _text(lines if len(lines) > 2 else [*lines, "  none"])  # noqa: PLR2004  # The heading's.
 
 
-def following(sight: Sight) -> str:
-    """How the environment comes back to life."""
-    environment = sight.exposure.environment
+def next_steps(findings: Findings) -> str:
+    """How the environment gets access again."""
+    environment = findings.exposure.environment
     return _text(
         [
             "",
             "NEXT",
-            "  1. change the secrets under BY HAND, and write them to Vault",
-            f"  2. make new secret_ids: `lessee setup --only environment={environment} --output NEW-DIR`; deliver them",
-            "  3. agents, and `lessee rotate --watch`, log in by themselves: until then nothing is rotated on time;",
+            "  1. change the secrets under MANUAL STEPS, and write them to Vault",
+            f"  2. create and deliver secret_ids: `lessee setup --only environment={environment} --output NEW-DIR`",
+            "  3. agents and `lessee rotate --watch` then log in by themselves; scheduled rotations wait until then;",
             "     restart apps that read their secrets only at their start",
-            f"  4. `lessee emergency --environment {environment} --dry-run` shows whether anyone is left",
+            f"  4. `lessee emergency --environment {environment} --dry-run` lists what still has access",
         ]
     )
 
 
-def _count(step: Step, changes: list[Change], sight: Sight) -> str:
+def _count(step: Step, changes: list[Change], findings: Findings) -> str:
     if step is not Step.LEASES:
         return str(len(changes))
-    counts = [sight.leases.get(change.about) for change in changes]
+    counts = [findings.leases.get(change.subject) for change in changes]
     known = sum(count for count in counts if count is not None)
-    return f"{known}" if None not in counts else f"{known} and more that cannot be counted"
+    return f"{known}" if None not in counts else f"{known}, and more that cannot be counted"
 
 
-def _by_holder(changes: list[Change]) -> Iterator[tuple[str, int]]:
-    """Secret_ids by their role, tokens by their name."""
-    for holder, count in Counter(change.about for change in changes).most_common():
-        yield shown(holder), count
+def _by_subject(changes: list[Change]) -> Iterator[tuple[str, int]]:
+    """The number of secret_ids by role, and of tokens by display name."""
+    for subject, count in Counter(change.subject for change in changes).most_common():
+        yield printable(subject), count
 
 
 def _text(lines: Iterable[str]) -> str:
