@@ -1,4 +1,4 @@
-"""Certificate, key and chain in one generation, from one issue, and replaced before they end."""
+"""Certificate, key and chain are from one issue, in one generation, and are replaced before they expire."""
 
 import json
 import ssl
@@ -33,7 +33,7 @@ def sidecar(server, tmp_path, memory):
 
 def write_templates(sidecar, *, key="local", ttl="1h"):
     call = CERT.format(key=key, ttl=ttl)
-    if key == "server":  # the role says which
+    if key == "server":  # The role decides the key type.
         call = call.replace(', key_type="rsa"', "")
     sidecar.template("tls.crt.j2", "{% set c = " + call + ' %}{{ c.certificate }}\n{{ c.ca_chain | join("\\n") }}\n')
     sidecar.template("tls.key.j2", "{{ " + call + ".private_key }}\n")
@@ -47,7 +47,7 @@ def pair(sidecar):
 
 
 @pytest.mark.parametrize("key", ["local", "server"])
-def test_key_certificate_and_chain_match_and_a_restart_issues_no_other(sidecar, key):
+def test_key_certificate_and_chain_match_and_a_restart_issues_none(sidecar, key):
     write_templates(sidecar, key=key)
     sidecar.start()
     certificate, private = pair(sidecar)
@@ -65,21 +65,21 @@ def test_key_certificate_and_chain_match_and_a_restart_issues_no_other(sidecar, 
     assert not [line for line in lines if line in said]
 
 
-def test_a_certificate_is_replaced_before_its_end_and_key_and_certificate_always_match(sidecar, app):
+def test_a_certificate_is_replaced_before_it_expires_and_always_matches_its_key(sidecar, app):
     write_templates(sidecar, ttl="12s")
     sidecar.web["notify"] = {"process": {"name": "lessee-tls"}, "action": "SIGHUP"}
     sidecar.start()
     app("lessee-tls", sidecar.directory / "ca.crt")
     serials = set()
 
-    def good():
+    def is_valid():
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         folder = (sidecar.directory / "..data").resolve()
         context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
         serials.add(x509.load_pem_x509_certificates((folder / "tls.crt").read_bytes())[0].serial_number)
         return len(serials) >= 3
 
-    eventually(good, "the third certificate", patience=30)
+    eventually(is_valid, "the third certificate", patience=30)
     events = [event["event"] for event in sidecar.events()]
     assert "lease ended" not in events
     assert sidecar.status()["leases"][0]["lease_id"] is None

@@ -1,4 +1,4 @@
-"""A cluster without a balancer: its active node dies, and the agent goes on with the next."""
+"""A cluster without a load balancer: its active node dies, and the agent continues with the next one."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def cluster(tmp_path):
 
 
 def written(cluster, password):
-    """Write it, and whether every node that runs has it."""
+    """Write the password; return whether every running node has it."""
     running = [number for number, node in enumerate(cluster.nodes) if node.process is not None]
     try:
         cluster.ask(cluster.active(), "POST", "secret/data/testing/db", {"data": {"password": password}})
@@ -36,7 +36,7 @@ def sidecar(cluster, tmp_path, memory):
     agent.close()
 
 
-def test_the_active_node_dies_and_the_files_stay_fresh(cluster, sidecar):
+def test_the_files_stay_fresh_when_the_active_node_dies(cluster, sidecar):
     before = cluster.active()
     assert sidecar.status()["vault"]["address"] == cluster.nodes[before].address
     cluster.stop(before)
@@ -47,20 +47,20 @@ def test_the_active_node_dies_and_the_files_stay_fresh(cluster, sidecar):
     assert status["vault"]["address"] in others
 
 
-def test_where_no_node_serves_it_is_told_how_each_is(cluster, sidecar):
+def test_if_no_node_serves_the_status_reports_the_reasons(cluster, sidecar):
     for number in range(3):
         cluster.stop(number)
-    told = "none of 3 addresses serves: connection refused at 3"
-    sidecar.until(lambda s: not s["vault"]["reachable"] and any(told in line for line in s["problems"]))
+    problem = "none of 3 addresses serves: connection refused at 3"
+    sidecar.until(lambda s: not s["vault"]["reachable"] and any(problem in line for line in s["problems"]))
     assert (sidecar.directory / "app.env").read_text() == "PASSWORD='first'\n"
 
 
-def test_a_standby_without_a_leader_is_waited_out(cluster, sidecar):
+def test_the_agent_waits_while_the_standbys_have_no_leader(cluster, sidecar):
     active = cluster.active()
     for number in range(3):
         if number != active:
             cluster.stop(number)
-    # One of three has no quorum: it steps down, and says so.
+    # One of three nodes has no quorum: it steps down, and reports that.
     sidecar.until(lambda s: not s["vault"]["reachable"] or not s["fresh"])
     assert (sidecar.directory / "app.env").read_text() == "PASSWORD='first'\n"
     for number in range(3):

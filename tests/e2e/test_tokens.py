@@ -1,4 +1,4 @@
-"""Whatever kind of token a login gives, what stands in the files can be logged in with at every moment."""
+"""With every type of token, the credentials in the files are valid at all times."""
 
 import pytest
 
@@ -31,28 +31,28 @@ def sidecar(server, postgres, tmp_path, memory):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_files_are_good_over_three_lives_of_a_token(server, sidecar, postgres, app, kind):
+def test_the_files_stay_valid_over_three_tokens_or_renewals(server, sidecar, postgres, app, kind):
     sidecar.log_in_by_approle(server, POLICY)
     server.ask("POST", f"auth/approle/role/{sidecar.disk.name}", {"token_policies": [sidecar.disk.name], **KINDS[kind]})
     sidecar.start()
     app("lessee-tokens", sidecar.directory / "db.txt")
-    lives = "logins" if kind in {"batch", "capped"} else "requests"
-    wanted = sidecar.status()["totals"][lives] + 3
+    counter = "logins" if kind in {"batch", "capped"} else "requests"
+    wanted = sidecar.status()["totals"][counter] + 3
 
-    def good():
+    def is_valid():
         username, password = (sidecar.directory / "db.txt").read_text().split()
         assert postgres.can_log_in(username, password), f"{username} cannot log in\n{sidecar.log.read_text()}"
-        return sidecar.status()["totals"][lives] >= wanted
+        return sidecar.status()["totals"][counter] >= wanted
 
-    eventually(good, "the third life", patience=40)
+    eventually(is_valid, "the third token or renewal", patience=40)
     status = sidecar.until(lambda s: s["fresh"])
     events = {event["event"] for event in sidecar.events()}
     assert not events & {"token ended", "lease ended", "token is no longer valid"}
-    if lives == "requests":
+    if counter == "requests":
         assert (status["totals"]["logins"], status["totals"]["issued"]) == (1, 1)
 
 
-def test_a_root_token_that_does_not_end_is_neither_renewed_nor_revoked(server, sidecar, postgres):
+def test_a_root_token_without_a_ttl_is_neither_renewed_nor_revoked(server, sidecar, postgres):
     sidecar.start("--revoke")
     username, password = (sidecar.directory / "db.txt").read_text().split()
     assert postgres.can_log_in(username, password)
@@ -72,7 +72,7 @@ def test_a_token_that_may_not_look_itself_up_is_used(server, sidecar, postgres):
     assert sidecar.status()["fresh"]
 
 
-def test_a_token_that_changes_in_its_file_takes_over(server, sidecar, postgres):
+def test_a_changed_token_file_replaces_the_token(server, sidecar, postgres):
     file = sidecar.disk / "token"
 
     def put():
@@ -92,20 +92,20 @@ def test_a_token_that_changes_in_its_file_takes_over(server, sidecar, postgres):
     assert postgres.can_log_in(*(sidecar.directory / "db.txt").read_text().split())
 
 
-def test_a_look_at_the_difference_and_a_build_leave_what_they_should(server, sidecar, postgres):
+def test_a_diff_revokes_its_lease_and_a_build_does_not(server, sidecar, postgres):
     sidecar.log_in_by_approle(server, POLICY)
     sidecar.write_config()
     before = set(postgres.roles("v-%"))
     said = sidecar.command("render", "--diff")
     assert said.returncode == 0, said.stderr
     assert "+ " in said.stdout
-    eventually(lambda: set(postgres.roles("v-%")) == before, "the end of what was looked at")
+    eventually(lambda: set(postgres.roles("v-%")) == before, "the revocation of the lease of the diff")
     said = sidecar.command("render", "--app", "web", "--output", str(sidecar.disk / "out"))
     assert said.returncode == 0, said.stderr
     assert postgres.can_log_in(*(sidecar.disk / "out" / "db.txt").read_text().split())
 
 
-def test_one_app_rendered_by_itself_leaves_the_other_s_lease_alone(server, sidecar, postgres):
+def test_rendering_one_app_leaves_the_lease_of_the_other_unchanged(server, sidecar, postgres):
     postgres.attach(server, role="other", default_ttl="1h", max_ttl="24h")
     (sidecar.disk / "other.txt.j2").write_text(CREDS.replace("simba", "other"))
     sidecar.config["apps"]["other"] = {
@@ -124,22 +124,20 @@ def test_one_app_rendered_by_itself_leaves_the_other_s_lease_alone(server, sidec
     assert (sidecar.memory / "other" / "other.txt").read_text().split() == other
 
 
-def test_a_restart_while_vault_is_away_knows_that_a_renewed_token_and_its_lease_are_still_good(
-    server, sidecar, tmp_path
-):
-    def give_life(ttl):
+def test_a_restart_during_an_outage_reuses_a_renewed_token_and_its_lease(server, sidecar, tmp_path):
+    def set_ttl(ttl):
         body = {"token_policies": [tmp_path.name], "token_ttl": ttl}
         server.ask("POST", f"auth/approle/role/{sidecar.disk.name}", body)
 
     sidecar.log_in_by_approle(server, POLICY)
-    give_life("4s")
+    set_ttl("4s")
     with Proxy(server.port) as proxy:
         sidecar.config["vault"]["address"] = proxy.address
         sidecar.web["on_expiry"] = "remove"
         sidecar.start()
         eventually(lambda: proxy.count("auth/token/renew"), "a renewal")
-        # From the next renewal on it outlives any restart; by then, it would have ended without one.
-        give_life("1h")
+        # After the next renewal it outlives a restart; without one it would have ended.
+        set_ttl("1h")
         sidecar.until(lambda s: s["leases"] and s["leases"][0]["expires_in"] > 60)
         sidecar.stop()
         proxy.fault = Fault.REFUSE

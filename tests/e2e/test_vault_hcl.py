@@ -18,7 +18,7 @@ def warnings(server):
     return re.findall(r"unknown or unsupported field (\S+)", server.log.read_text())
 
 
-def test_production_has_raft_tls_and_an_audit_log_from_the_first_request_on(tmp_path):
+def test_production_has_raft_tls_and_an_audit_log_from_the_first_request(tmp_path):
     numbers = ports(2)
     certificate(tmp_path / "tls")
     for name in ("data", "logs"):
@@ -42,7 +42,7 @@ def test_production_has_raft_tls_and_an_audit_log_from_the_first_request_on(tmp_
         assert server.ask("GET", "sys/audit", token=token)["data"]["file/"]["type"] == "file"
         with pytest.raises(RuntimeError, match="403"):
             server.ask("GET", "sys/metrics")
-        # They are those of the last ten seconds, in which the server may just have started.
+        # The gauges cover the last ten seconds, in which the server may just have started.
         eventually(lambda: server.ask("GET", "sys/metrics", token=token)["Gauges"], "its gauges")
         assert server.ask("GET", "sys/auth/token/tune", token=token)["data"]["default_lease_ttl"] == 3600
         log = tmp_path / "logs" / "audit.log"
@@ -58,12 +58,12 @@ def test_production_has_raft_tls_and_an_audit_log_from_the_first_request_on(tmp_
         assert "secret/" in server.ask("GET", "sys/mounts", token=token)["data"]
 
 
-def test_development_is_sealed_at_first_and_listens_on_loopback_alone(tmp_path):
+def test_development_starts_sealed_and_listens_only_on_loopback(tmp_path):
     numbers = ports(2)
     assert re.search(r'address += "127\.0\.0\.1:8200"', (FOLDER / "development.hcl").read_text())
     with Server(tmp_path, numbers[0], adapted("development.hcl", tmp_path, numbers)) as server:
         assert server.ask("GET", "sys/seal-status")["sealed"]
-        said = server.setup("--init", tmp_path / "keys", "--shares", "1", "--threshold", "1")
+        said = server.setup("--init", tmp_path / "keys", "--key-shares", "1", "--key-threshold", "1")
         assert said.returncode == 0, said.stderr
         token = (tmp_path / "keys" / "root-token").read_text().strip()
         assert server.ask("GET", "sys/seal-status")["storage_type"] == "inmem"
@@ -71,7 +71,7 @@ def test_development_is_sealed_at_first_and_listens_on_loopback_alone(tmp_path):
         assert warnings(server) == ["disable_mlock"]
 
 
-def test_development_keeps_its_data_where_it_is_written_as_it_says(tmp_path):
+def test_development_stores_its_data_as_its_comment_describes(tmp_path):
     numbers = ports(2)
     (tmp_path / "data").mkdir()
     text = adapted("development.hcl", tmp_path, numbers).replace('storage "inmem" {}\n', "")
@@ -86,7 +86,7 @@ def test_development_keeps_its_data_where_it_is_written_as_it_says(tmp_path):
         assert server.ask("GET", "sys/seal-status")["storage_type"] == "raft"
 
 
-def test_its_compose_file_is_one_and_mounts_what_the_server_writes():
+def test_its_compose_file_is_valid_and_mounts_what_the_server_writes():
     need(shutil.which("docker"), "needs docker compose: apt install docker-cli docker-compose")
     said = subprocess.run(
         ["docker", "compose", "-f", FOLDER / "compose.yaml", "config", "--format", "json"],
@@ -104,7 +104,7 @@ def test_its_compose_file_is_one_and_mounts_what_the_server_writes():
     assert service["healthcheck"]["test"]
 
 
-def test_the_configuration_beside_it_is_right():
+def test_its_lessee_yaml_is_valid():
     config = read(FOLDER / "lessee.yaml", {})
     assert (config.vault.address, config.apps) == ("https://localhost:8200", {})
     assert yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]["openbao"]["ports"] == [

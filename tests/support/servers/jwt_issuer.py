@@ -1,4 +1,4 @@
-"""Who signs the JWTs of CI jobs: over HTTPS, with discovery for Vault, and GitHub's endpoint for a job."""
+"""An issuer of CI jobs' JWTs over HTTPS, with OpenID discovery for Vault and GitHub's token endpoint."""
 
 import json
 import ssl
@@ -13,7 +13,7 @@ REQUEST_TOKEN = "canary-request-token"
 
 
 class Issuer:
-    """`claims` are those of the job that asks."""
+    """`claims`: the claims of the requesting job."""
 
     def __init__(self, folder):
         self.ca = folder / "ca.pem"
@@ -39,7 +39,7 @@ class Issuer:
 
     @property
     def variables(self):
-        """What GitHub's runner gives a job that may ask."""
+        """The variables that GitHub's runner sets for a job with the id-token permission."""
         return {
             "ACTIONS_ID_TOKEN_REQUEST_URL": f"{self.url}/token?api-version=2.0",
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN": REQUEST_TOKEN,
@@ -83,4 +83,4 @@ class Issuer:
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *_):
-        """Who does not accept the certificate breaks off."""
+        """Ignore clients that close the connection because they do not accept the certificate."""

