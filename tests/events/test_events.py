@@ -1,19 +1,19 @@
-"""An agent hears what is told in a real Redis, with no more rights than that takes, and over TLS."""
+"""The event source in a real Redis, with minimal permissions and over TLS."""
 
 import pytest
 import redis
 
-from lessee.core.change_events import CHANNEL, HEARTBEAT, Beat, Change, packed
-from lessee.events.redis_streams import Streams, shown
-from lessee.events.source import AwayError
-from lessee.ops.monitor.delivery_queue import Parcel, UndeliveredError
-from lessee.ops.monitor.destinations.streams import Streams as Place
+from lessee.core.change_events import CHANNEL, HEARTBEAT_STREAM, Change, Heartbeat, encode_message
+from lessee.events.redis_streams import RedisEventSource, redacted_url
+from lessee.events.source import SourceUnavailableError
+from lessee.ops.monitor.delivery_queue import ChangeMessage, PublishError
+from lessee.ops.monitor.destinations.redis_streams import RedisStreams
 from support.servers.certificate_authority import Authority
 from support.servers.redis_server import Redis
 
 CHANGE = Change("testing", "secret", "one", 1, "update", "2026-11-28T16:00:00.000+00:00")
-PARCEL = Parcel("vault", 1, packed(CHANGE).decode())
-# As the manual has them.
+MESSAGE = ChangeMessage("vault", 1, encode_message(CHANGE).decode())
+# The permissions in the manual.
 AGENT = "~lessee:changes ~lessee:heartbeat +xread +xrevrange +select"
 MONITOR = "~lessee:* &lessee:* +publish +xadd +hset +hgetall +expire +multi +exec +select"
 
@@ -29,7 +29,7 @@ def at(cache, login):
     return f"redis://{login}@127.0.0.1:{cache.port}/0"
 
 
-def heard(source):
+def received(source):
     messages = []
     for _ in range(20):
         messages += source.listen(0.5)
@@ -38,64 +38,69 @@ def heard(source):
     return messages
 
 
-def test_the_rights_of_the_manual_are_enough_to_tell_and_to_hear(cache):
-    source, place = Streams(at(cache, "agent:agents")), Place(at(cache, "monitor:monitors"), lambda: "epoch")
+def test_the_permissions_in_the_manual_suffice(cache):
+    source, destination = (
+        RedisEventSource(at(cache, "agent:agents")),
+        RedisStreams(at(cache, "monitor:monitors"), lambda: "epoch"),
+    )
     source.open()
     assert source.listen(0.5) == []
-    place.deliver([PARCEL])
-    place.beat(Beat())
-    assert sorted(map(type, heard(source)), key=str) == [Beat, Change]
+    destination.deliver([MESSAGE])
+    destination.send_heartbeat(Heartbeat())
+    assert sorted(map(type, received(source)), key=str) == [Heartbeat, Change]
     source.close()
-    place.close()
+    destination.close()
 
 
-def test_an_agent_with_them_can_tell_nothing_itself(cache):
+def test_an_agent_with_them_cannot_publish(cache):
     with redis.Redis(port=cache.port, username="agent", password="agents") as client:
-        for act in (
+        for write in (
             lambda: client.xadd(CHANNEL, {"change": b"{}"}),
-            lambda: client.xadd(HEARTBEAT, {"change": b"{}"}),
+            lambda: client.xadd(HEARTBEAT_STREAM, {"change": b"{}"}),
             lambda: client.publish(CHANNEL, b"{}"),
             lambda: client.delete(CHANNEL),
         ):
             with pytest.raises(redis.exceptions.NoPermissionError):
-                act()
-    with pytest.raises(UndeliveredError, match="lacks rights"):
-        Place(at(cache, "agent:agents"), lambda: "epoch").deliver([PARCEL])
+                write()
+    with pytest.raises(PublishError, match="lacks permissions"):
+        RedisStreams(at(cache, "agent:agents"), lambda: "epoch").deliver([MESSAGE])
 
 
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("redis://agent:canary-wrong@127.0.0.1:{port}/0", "refuses the password"),
+        ("redis://agent:canary-wrong@127.0.0.1:{port}/0", "the password is missing or wrong"),
         ("redis://agent:canary-wrong@127.0.0.1:1/0", "no connection"),
         ("redis://agent:canary-wrong@127.0.0.1:{port}/999", "ResponseError"),
-        ("redis://agent:canary-wrong@127.0.0.1:canary/0", "makes no sense"),
+        ("redis://agent:canary-wrong@127.0.0.1:canary/0", "cannot parse its URL"),
     ],
 )
-def test_what_is_wrong_is_said_without_the_password(cache, url, why):
-    source = Streams(url.format(port=cache.port).replace("canary-wrong", "agents" if "999" in url else "canary-wrong"))
-    with pytest.raises(AwayError, match=why) as caught:
+def test_errors_do_not_contain_the_password(cache, url, why):
+    source = RedisEventSource(
+        url.format(port=cache.port).replace("canary-wrong", "agents" if "999" in url else "canary-wrong")
+    )
+    with pytest.raises(SourceUnavailableError, match=why) as caught:
         source.open()
     assert "canary" not in str(caught.value)
     assert "agents" not in str(caught.value) + source.name
     source.close()
 
 
-def test_it_hears_over_tls_and_refuses_a_server_that_no_authority_of_its_own_vouches_for(tmp_path):
+def test_tls_works_and_an_unknown_certificate_authority_is_rejected(tmp_path):
     authority = Authority(tmp_path / "ca.pem")
     authority.issue(tmp_path / "pair.pem", 30)
     with Redis(tmp_path, pair=tmp_path / "pair.pem") as cache:
         url = f"rediss://:{cache.password}@127.0.0.1:{cache.secure}/0"
-        source = Streams(f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}")
+        source = RedisEventSource(f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}")
         source.open()
-        place = Place(f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}", lambda: "epoch")
-        place.deliver([PARCEL])
-        place.beat(Beat())
-        assert len(heard(source)) == 2
+        destination = RedisStreams(f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}", lambda: "epoch")
+        destination.deliver([MESSAGE])
+        destination.send_heartbeat(Heartbeat())
+        assert len(received(source)) == 2
         source.close()
-        place.close()
-        with pytest.raises(AwayError, match="no connection"):
-            Streams(url).open()
+        destination.close()
+        with pytest.raises(SourceUnavailableError, match="no connection"):
+            RedisEventSource(url).open()
 
 
 @pytest.mark.parametrize(
@@ -111,5 +116,5 @@ def test_it_hears_over_tls_and_refuses_a_server_that_no_authority_of_its_own_vou
         ("redis://:canary", "redis://…"),
     ],
 )
-def test_the_name_of_a_redis_shows_no_password_wherever_it_stands(url, name):
-    assert shown(url) == Streams(url).name == name
+def test_the_name_of_a_redis_never_contains_its_password(url, name):
+    assert redacted_url(url) == RedisEventSource(url).name == name

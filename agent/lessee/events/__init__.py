@@ -1,1 +1,1 @@
-"""Where an agent hears of changes, and how long it waits there."""
+"""Event sources: Redis streams, a Unix socket, and Vault Enterprise's event stream."""

@@ -1,93 +1,95 @@
-"""Changes as `lessee monitor` publishes them in Redis: read from its streams, in one request for both."""
+"""The event source in Redis: reads the streams to which `lessee monitor` publishes."""
 
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from lessee.core.change_events import CHANNEL, HEARTBEAT, Beat, Message, unpacked
+from lessee.core.change_events import CHANNEL, HEARTBEAT_STREAM, Heartbeat, Message, decode_message
 from lessee.core.errors import LesseeError
-from lessee.events.source import WAIT, AwayError
+from lessee.events.source import MAX_WAIT, SourceUnavailableError
 from lessee.host.optional_dependencies import library
 
 FIELD = b"change"
-"""Of a stream's entry: what is said, as JSON."""
-_ANSWER = 3.0
-"""Seconds in which Redis connects and answers."""
-_URL = r"(?P<scheme>[a-z]+)://(?:[^/?#]*@)?(?P<place>(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]+)?(?:/[0-9]*)?)(?:\?.*)?"
-_MOST = 1000
-"""Entries in one answer."""
+"""The field of a stream entry that contains the message as JSON."""
+_TIMEOUT = 3.0
+"""Seconds in which Redis must accept a connection, and answer a request."""
+_URL = r"(?P<scheme>[a-z]+)://(?:[^/?#]*@)?(?P<address>(?:[\w.-]+|\[[0-9a-fA-F:.]+\])(?::[0-9]+)?(?:/[0-9]*)?)(?:\?.*)?"
+_MAX_ENTRIES = 1000
+"""Entries of one response."""
 
 
-class Streams:
-    """Redis at a URL."""
+class RedisEventSource:
+    """The event source in the Redis at a URL."""
 
     def __init__(self, url: str) -> None:
-        self.name = shown(url)
+        self.name = redacted_url(url)
         self._url = url
         self._client: Any = None
         self._last: dict[str, bytes] = {}
 
     def open(self) -> None:
         self.close()
-        self._client = connected(self._url, extra="events", timeout=WAIT + _ANSWER)
-        for stream in (CHANNEL, HEARTBEAT):
-            newest = self._ask("xrevrange", stream, count=1)
-            self._last[stream] = newest[0][0] if newest else b"0-0"
+        self._client = connect(self._url, extra="events", timeout=MAX_WAIT + _TIMEOUT)
+        for stream in (CHANNEL, HEARTBEAT_STREAM):
+            last = self._request("xrevrange", stream, count=1)
+            self._last[stream] = last[0][0] if last else b"0-0"
 
     def listen(self, wait: float) -> Sequence[Message]:
         messages: list[Message] = []
-        block = max(1, int(wait * 1000))  # 0 would be for ever.
-        for stream, entries in self._ask("xread", self._last, count=_MOST, block=block) or ():
-            said = [unpacked(fields.get(FIELD, b"")) for _, fields in entries]
-            # A change among the heartbeats is none of the monitor's.
-            beats = stream.decode() == HEARTBEAT
-            messages += [message for message in said if message is not None and isinstance(message, Beat) is beats]
+        block = max(1, int(wait * 1000))  # 0 would wait without a limit.
+        for stream, entries in self._request("xread", self._last, count=_MAX_ENTRIES, block=block) or ():
+            decoded = [decode_message(fields.get(FIELD, b"")) for _, fields in entries]
+            # A change in the heartbeat stream is not from the monitor.
+            is_heartbeat = stream.decode() == HEARTBEAT_STREAM
+            messages += [
+                message for message in decoded if message is not None and isinstance(message, Heartbeat) is is_heartbeat
+            ]
             self._last[stream.decode()] = entries[-1][0]
         return messages
 
     def close(self) -> None:
         if self._client is not None:
-            with suppress(Exception):  # It is gone anyhow.
+            with suppress(Exception):  # The connection is unusable anyway.
                 self._client.close()
             self._client = None
 
-    def _ask(self, command: str, *arguments: Any, **options: Any) -> Any:
+    def _request(self, command: str, *arguments: Any, **options: Any) -> Any:
         try:
             return getattr(self._client, command)(*arguments, **options)
-        except Exception as exc:  # noqa: BLE001  # What speaks no Redis can make its client stumble over anything.
-            raise AwayError(why(exc)) from None
+        except Exception as exc:  # noqa: BLE001  # A server that does not speak Redis' protocol can cause any exception.
+            raise SourceUnavailableError(describe(exc)) from None
 
 
-def connected(url: str, *, extra: str, timeout: float) -> Any:
-    """A client that tries nothing twice; it connects when it is first used. Raises AwayError."""
+def connect(url: str, *, extra: str, timeout: float) -> Any:
+    """A client that does not retry, and connects at its first request. Raises SourceUnavailableError."""
     try:
         driver = library("redis", extra)
         retry = library("redis.retry", extra).Retry(library("redis.backoff", extra).NoBackoff(), 0)
         return driver.Redis.from_url(
-            url, protocol=2, retry=retry, socket_timeout=timeout, socket_connect_timeout=_ANSWER
+            url, protocol=2, retry=retry, socket_timeout=timeout, socket_connect_timeout=_TIMEOUT
         )
     except LesseeError as exc:
-        raise AwayError(str(exc)) from None
-    except Exception:  # noqa: BLE001  # Its text may hold a part of the URL.
-        raise AwayError("its URL makes no sense to the library") from None
+        raise SourceUnavailableError(str(exc)) from None
+    except Exception:  # noqa: BLE001  # Its text may contain a part of the URL.
+        raise SourceUnavailableError("the redis library cannot parse its URL") from None
 
 
-def shown(url: str) -> str:
-    """The URL without user, password and settings. Of one whose parts cannot be told apart nothing is shown."""
+def redacted_url(url: str) -> str:
+    """The URL without user, password and options; only the scheme if the URL cannot be parsed."""
     parts = re.fullmatch(_URL, url)
-    return f"{parts['scheme']}://{parts['place']}" if parts is not None else f"{url.partition(':')[0]}://…"
+    return f"{parts['scheme']}://{parts['address']}" if parts is not None else f"{url.partition(':')[0]}://…"
 
 
-def why(exc: Exception) -> str:
-    """What went wrong, in few words that repeat nothing that was sent."""
+def describe(exc: Exception) -> str:
+    """A short description of an error that repeats nothing of the request."""
     name = type(exc).__name__
     known = {
-        "AuthenticationError": "it refuses the password, or wants one",
-        "AuthenticationWrongNumberOfArgsError": "it refuses the password, or wants one",
-        "NoPermissionError": "its user lacks rights; grant what the manual names",
+        "AuthenticationError": "the password is missing or wrong",
+        "AuthenticationWrongNumberOfArgsError": "the password is missing or wrong",
+        "NoPermissionError": "its user lacks permissions; grant those in the manual",
         "BusyLoadingError": "it is loading its data",
-        "ReadOnlyError": "it is a replica and takes no writes",
+        "ReadOnlyError": "it is a read-only replica",
         "TimeoutError": "no answer in time",
         "ConnectionError": "no connection",
     }

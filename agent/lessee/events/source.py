@@ -1,41 +1,41 @@
-"""What all places have in common where changes are told."""
+"""The interface of event sources, and their errors."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from lessee.core.change_events import Message
 
-WAIT = 0.5
-"""Seconds for which `listen` is asked to wait at the most."""
+MAX_WAIT = 0.5
+"""Seconds for which a call of `listen` waits at most."""
 
 
-class AwayError(Exception):
-    """Nobody can be heard there. The text says why, and holds no password."""
+class SourceUnavailableError(Exception):
+    """The event source cannot be reached. The text says why, and contains no password."""
 
 
-class NoEventSourceError(AwayError):
-    """There is nobody who could be heard there, and that is no fault: it is looked at as without events."""
+class NoEventSourceError(SourceUnavailableError):
+    """The server has no event stream, which is not an error: secrets are polled as without an event source."""
 
-    def __init__(self, reason: str, again: Callable[[], bool]) -> None:
-        """`again`: whether it is worth trying once more."""
+    def __init__(self, reason: str, may_retry: Callable[[], bool]) -> None:
+        """`may_retry`: whether another attempt could succeed."""
         super().__init__(reason)
-        self.again = again
+        self.may_retry = may_retry
 
 
-class Source(Protocol):
-    """One place, for one thread. All but `close` raises AwayError."""
+class EventSource(Protocol):
+    """An event source, for use by one thread. All methods except `close` raise SourceUnavailableError."""
 
     name: str
-    """What the status calls it."""
+    """Its name in the status."""
 
     def open(self) -> None:
-        """Hear whatever is said from now on; what was open before is closed."""
+        """Connect, and receive the messages from now on. Closes a previous connection."""
         ...
 
     def listen(self, wait: float) -> Sequence[Message]:
-        """What has been said since, after so many seconds at the most; rubbish is left out."""
+        """The messages since the last call, after at most `wait` seconds; invalid ones are omitted."""
         ...
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the connection."""
         ...

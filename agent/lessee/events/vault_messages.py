@@ -1,8 +1,8 @@
-"""A change as Vault Enterprise itself tells of it: from a frame of its event stream to what an agent looks at.
+"""Parses the messages of Vault Enterprise's event stream.
 
-https://developer.hashicorp.com/vault/docs/concepts/events has the envelope (CloudEvents) and the table of types. Of the
-envelope's members the page's text has `eventType` and its example `event_type`; both are taken. Until 1.14 a path was
-below its mount, and begins with the mount's since.
+https://developer.hashicorp.com/vault/docs/concepts/events has the envelope (CloudEvents) and the table of types. The
+page's text has the member `eventType` and its example has `event_type`; both are accepted. Up to Vault 1.14, a path did
+not include its mount; later it does.
 """
 
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from lessee.core.change_events import LONGEST, Change
+from lessee.core.change_events import MAX_MESSAGE_BYTES, Change
 
-TYPES = "kv*"
-"""Those that are subscribed to."""
+EVENT_TYPES = "kv*"
+"""The event types that an agent subscribes to."""
 OPERATIONS = {
     "kv-v1/write": "update",
     "kv-v1/delete": "delete",
@@ -25,21 +25,21 @@ OPERATIONS = {
     "kv-v2/destroy": "destroy",
     "kv-v2/metadata-delete": "remove",
 }
-"""What changes a value, in the words of a change; of metadata and of a mount's settings an app sees nothing."""
+"""The events that change a value, as operations; changes of metadata and of a mount's settings do not affect apps."""
 _SECTIONS = frozenset({"data", "delete", "undelete", "destroy", "metadata"})
 
 
-def told(frame: bytes) -> Change | None:
-    """None for what changes no value, and for what Vault would not have sent."""
-    if len(frame) > LONGEST:
+def parse_event(frame: bytes) -> Change | None:
+    """The change; None for an event that changes no value, and for an invalid message."""
+    if len(frame) > MAX_MESSAGE_BYTES:
         return None
     try:
-        said: Any = msgspec.json.decode(frame)
+        message: Any = msgspec.json.decode(frame)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    data = _below(said, "data")
-    metadata = _below(_below(data, "event"), "metadata")
-    plugin = _below(data, "plugin_info") or _below(data, "pluginInfo")
+    data = _member(message, "data")
+    metadata = _member(_member(data, "event"), "metadata")
+    plugin = _member(data, "plugin_info") or _member(data, "pluginInfo")
     kind = _text(data, "event_type") or _text(data, "eventType")
     mount = (_text(plugin, "mount_path") or _text(plugin, "mountPath")).strip("/")
     path = _path(_text(metadata, "path") or _text(metadata, "data_path"), mount, versioned=kind.startswith("kv-v2/"))
@@ -51,28 +51,28 @@ def told(frame: bytes) -> Change | None:
         path=path,
         version=_number(_text(metadata, "current_version")),
         operation=OPERATIONS[kind],
-        at=_text(said, "time"),
+        at=_text(message, "time"),
         namespace=_text(data, "namespace").strip("/"),
     )
 
 
-def _path(said: str, mount: str, *, versioned: bool) -> str:
-    below = said.removeprefix(f"{mount}/")
+def _path(full: str, mount: str, *, versioned: bool) -> str:
+    below = full.removeprefix(f"{mount}/")
     if not versioned:
         return below
     section, _, path = below.partition("/")
     return path if section in _SECTIONS else ""
 
 
-def _below(said: Any, key: str) -> Mapping[str, Any]:
-    found = said.get(key) if isinstance(said, dict) else None
+def _member(message: Any, key: str) -> Mapping[str, Any]:
+    found = message.get(key) if isinstance(message, dict) else None
     return found if isinstance(found, dict) else {}
 
 
-def _text(said: Mapping[str, Any], key: str) -> str:
-    found = said.get(key)
+def _text(message: Mapping[str, Any], key: str) -> str:
+    found = message.get(key)
     return found if isinstance(found, str) else ""
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004  # No secret has more versions.
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None  # noqa: PLR2004  # No secret has a version with more digits.
