@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lessee.config.expansion import expand
-from lessee.config.yaml_writer import Keys, Noted, Plain, write
+from lessee.config.yaml_writer import Commented, Expandable, Keys, write
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
     [
@@ -45,8 +45,8 @@ def test_every_kind_of_node_is_written():
         (
             "a comment\nof two lines",
             "",
-            ("plain", Plain("${A}")),
-            ("noted", Noted("x", "why")),
+            ("plain", Expandable("${A}")),
+            ("noted", Commented("x", "why")),
             ("number", 3),
             ("block", Keys((("inner", True),))),
             (

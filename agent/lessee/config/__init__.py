@@ -5,8 +5,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from lessee.config.grammar import Restart
-from lessee.config.grammar.app import Check, Format, OnExpiry
+from lessee.config.grammar import Restart as Restart
+from lessee.config.grammar.app import Check as Check
+from lessee.config.grammar.app import Format, OnExpiry
 from lessee.config.grammar.audit_trail import AuditTrail
 from lessee.config.grammar.backup import Backup
 from lessee.config.grammar.monitor import Monitor
@@ -14,8 +15,6 @@ from lessee.config.grammar.rotation import Rotation
 from lessee.config.grammar.setup import Setup
 from lessee.config.grammar.validate import Validate
 from lessee.config.grammar.vault import Auth
-
-__all__ = ["Check", "Restart"]
 
 SESSION = "LESSEE_SESSION"
 """The variable that numbers concurrent sessions of one `lessee exec`: 2, 3 …; the first session does not set it."""

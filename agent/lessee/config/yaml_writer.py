@@ -1,4 +1,4 @@
-"""lessee.yaml as people write it, with comments."""
+"""Writes YAML with comments, for the commands that generate a lessee.yaml."""
 
 import re
 import textwrap
@@ -7,33 +7,33 @@ from collections.abc import Iterator, Sequence
 from lessee.core.immutable import ImmutableStruct
 
 
-class Plain(ImmutableStruct, frozen=True):
-    """A text whose `${…}` is to be expanded, as it is in any other text not."""
+class Expandable(ImmutableStruct, frozen=True):
+    """A string whose `${…}` the agent expands. In a plain string, `${` is escaped."""
 
     text: str
 
 
-class Noted(ImmutableStruct, frozen=True):
-    """A value with a comment behind it."""
+class Commented(ImmutableStruct, frozen=True):
+    """A value with a comment after it."""
 
     value: "Scalar"
-    note: str
+    comment: str
 
 
 class Keys(ImmutableStruct, frozen=True):
-    """The keys of a mapping in order; a text between them is a comment. `flow`: on one line, in braces."""
+    """A mapping. A string between its entries is a comment line. `flow`: on one line, in braces."""
 
     entries: tuple["Entry", ...]
     flow: bool = False
 
 
-Scalar = str | int | bool | Plain
-Node = Scalar | Noted | Keys | Sequence[str] | Sequence[Keys]
+Scalar = str | int | bool | Expandable
+Node = Scalar | Commented | Keys | Sequence[str] | Sequence[Keys]
 Entry = tuple[str, Node] | str
 
 
 def write(keys: Keys) -> str:
-    """The text of the file."""
+    """Format the root mapping as the text of a file."""
     return "".join(f"{line}\n" for line in _block(keys, ""))
 
 
@@ -57,14 +57,14 @@ def _block(keys: Keys, indent: str) -> Iterator[str]:
                 for item in value:
                     assert isinstance(item, Keys)
                     yield from _item(item, f"{indent}  ")
-            case Noted(note=note):
-                yield f"{indent}{key}: {_inline(value)}  # {note}"
+            case Commented(comment=comment):
+                yield f"{indent}{key}: {_inline(value)}  # {comment}"
             case _:
                 yield f"{indent}{key}: {_inline(value)}"
 
 
 def _item(keys: Keys, indent: str) -> Iterator[str]:
-    """A mapping in a list; comments in front of its first key stand before the dash."""
+    """A mapping in a list. Comments before its first key are written before the dash."""
     first = next(at for at, entry in enumerate(keys.entries) if not isinstance(entry, str))
     yield from _block(Keys(keys.entries[:first]), indent)
     for at, line in enumerate(_block(Keys(keys.entries[first:]), f"{indent}  ")):
@@ -72,7 +72,7 @@ def _item(keys: Keys, indent: str) -> Iterator[str]:
 
 
 def _comment(text: str, indent: str) -> list[str]:
-    """Wrapped; a line's end in it would end the comment."""
+    """Wrap a comment. A newline in it becomes a space, because it would end the comment."""
     words = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
     return textwrap.wrap(
         words,
@@ -92,15 +92,15 @@ def _inline(value: Node) -> str:
             return str(value)
         case str():
             return _scalar(value.replace("${", "$${"))
-        case Plain(text):
+        case Expandable(text):
             return _scalar(text)
         case Keys(entries):
             inside = ", ".join(
                 f"{_scalar(entry[0])}: {_inline(entry[1])}" for entry in entries if not isinstance(entry, str)
             )
             return f"{{{inside}}}"
-        case Noted(noted):
-            return _inline(noted)
+        case Commented(inner):
+            return _inline(inner)
         case _:
             return f"[{', '.join(_inline(item) for item in value)}]"
 

@@ -20,10 +20,10 @@ from lessee.core.errors import ConfigError
 
 _B = TypeVar("_B", bound=Block)
 _SCALARS = {"string": STRING, "integer": NUMBER, "boolean": BOOLEAN}
-_MOST_VALUES = 50_000
-_LONG = 1000
+_MAX_VALUES = 50_000
+_LONG_TEXT = 1000
 _LONGEST_KEY = 60
-_UNFIT = re.compile("[\x00\ud800-\udfff]")
+_FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 
 
 class _InvalidError(Exception):
@@ -40,7 +40,7 @@ class Reader:
         self._problems = problems
         self._environ = environ
         self._unused = frozenset(OPERATOR_BLOCKS).difference(blocks)
-        self._budget = _MOST_VALUES
+        self._budget = _MAX_VALUES
 
     def read(self, root: MappingNode) -> Lessee:
         """Read a whole lessee.yaml. Raises ConfigError if YAML aliases expand it beyond a limit."""
@@ -72,12 +72,12 @@ class Reader:
         scalars = [form for form in allowed if isinstance(form, Scalar)]
         is_scalar = found not in {MAPPING, LIST, NULL}
         todo = scalars[0].unquoted if scalars and is_scalar else ""
-        raise self._problem(path, f"expected {_expected(allowed)}, found {found}", todo)
+        raise self._invalid(path, f"expected {_expected(allowed)}, found {found}", todo)
 
     def _parse(self, scalar: Scalar, text: str, path: Path) -> object:
-        self._spend(len(text) // _LONG, path)
-        if _UNFIT.search(text):
-            raise self._problem(
+        self._spend(len(text) // _LONG_TEXT, path)
+        if _FORBIDDEN.search(text):
+            raise self._invalid(
                 path,
                 "it contains a NUL character or a surrogate, which no path and no argument can contain",
                 "remove it",
@@ -86,7 +86,7 @@ class Reader:
             return scalar.read(text)
         except ValueError as exc:
             reason = f", {exc}" if exc.args else ""
-            raise self._problem(
+            raise self._invalid(
                 path, f"expected {scalar.expected}{reason}", self._suggest(text, scalar.choices)
             ) from None
 
@@ -99,11 +99,11 @@ class Reader:
             return expand(text, self._environ)
         except ConfigError as exc:
             [problem] = exc.problems
-            raise self._problem(path, problem.what, problem.todo) from None
+            raise self._invalid(path, problem.what, problem.todo) from None
 
     def _list(self, kind: inspect.VarTupleType, node: SequenceNode, path: Path) -> tuple[object, ...]:
         if len(node.value) < (kind.min_length or 0):
-            raise self._problem(path, "the list is empty", "add an item, or remove the key")
+            raise self._invalid(path, "the list is empty", "add an item, or remove the key")
         self._spend(len(node.value), path)
         items = []
         for index, item in enumerate(node.value):
@@ -149,7 +149,7 @@ class Reader:
         key = str(kinds[0].tag_field)
         names = inspect.LiteralType(tuple(by_tag))
         if key not in entries:
-            raise self._problem((*path, key), f"missing; expected {_expected(forms(names))}")
+            raise self._invalid((*path, key), f"missing; expected {_expected(forms(names))}")
         return by_tag[str(self._value(names, entries[key], (*path, key)))]
 
     def _unknown(self, kind: inspect.StructType, path: Path, absent: Iterable[str], known: Iterable[str]) -> str:
@@ -174,7 +174,7 @@ class Reader:
         chosen = [name for name in choices if name in present]
         if choices and len(chosen) != 1:
             found = _quoted(chosen) if chosen else "none of them"
-            raise self._problem(path, f"expected exactly one of {_quoted(choices)}, found {found}")
+            raise self._invalid(path, f"expected exactly one of {_quoted(choices)}, found {found}")
 
     def _entries(self, node: MappingNode, path: Path) -> dict[str, Node]:
         entries = entries_of(node)
@@ -198,7 +198,7 @@ class Reader:
         meant = _closest(text, choices)
         return f"did you mean `{meant}`?" if meant else ""
 
-    def _problem(self, path: Path, what: str, todo: str = "") -> _InvalidError:
+    def _invalid(self, path: Path, what: str, todo: str = "") -> _InvalidError:
         self._problems.add(path, what, todo=todo)
         return _InvalidError()
 
