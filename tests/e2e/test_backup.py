@@ -108,7 +108,7 @@ def test_public_keys_suffice_to_save_and_each_of_their_identities_decrypts(full,
     for number in range(2):
         output = backups.backup("verify", str(archive), "--key-file", str(tmp_path / f"other-{number}"))
         assert "restored and equal" in output
-        assert "not authenticated with this key: any client that knows its public key could have new_key it" in output
+        assert "not authenticated with this key: any client that knows its public key could have made it" in output
     backups.backup("verify", str(archive), "--key-file", str(backups.key), code=65, text="the key does not decrypt")
 
 

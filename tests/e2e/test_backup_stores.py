@@ -14,9 +14,9 @@ import pytest
 from lessee.host.openbao import OpenBao
 from support.environments.backups import Backups, canary
 from support.programs.sidecar import eventually
-from support.servers.s3_server import BUCKET, S3Store
+from support.servers.s3_server import BUCKET, S3Bucket
 
-KEYS = {f"AWS_{name.upper()}": value for name, value in S3Store.user.items()}
+KEYS = {f"AWS_{name.upper()}": value for name, value in S3Bucket.user.items()}
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def vault(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory):
-    with S3Store(tmp_path_factory.mktemp("s3")) as store:
+    with S3Bucket(tmp_path_factory.mktemp("s3")) as store:
         yield store
 
 
@@ -47,7 +47,7 @@ def bucket(s3, prefix, **more):
 
 
 def test_an_archive_is_written_to_the_directory_and_the_bucket(s3, make, tmp_path):
-    for name, value in zip(("access", "secret"), S3Store.user.values(), strict=True):
+    for name, value in zip(("access", "secret"), S3Bucket.user.values(), strict=True):
         (tmp_path / name).write_text(f"{value}\n")
     files = {"access_key_file": str(tmp_path / "access"), "secret_key_file": str(tmp_path / "secret")}
     backups = make(s3=bucket(s3, "both/", **files))

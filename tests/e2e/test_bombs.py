@@ -1,4 +1,4 @@
-"""A template without an end harms no other app: it is told by file and line, and memory and files stay."""
+"""A template without an end is reported by file and line, and does not harm other apps, memory or files."""
 
 import base64
 
@@ -23,7 +23,7 @@ BOMBS = [
 
 
 def peak(pid):
-    """Mebibytes that a process has had at most."""
+    """The peak memory of a process in MiB."""
     with open(f"/proc/{pid}/status") as status:  # noqa: PTH123  # No file.
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
 
@@ -37,7 +37,7 @@ def agent(bao, sidecar, folder, memory):
     return sidecar
 
 
-def test_bombs_are_told_by_file_and_line_and_harm_no_other_app(agent, bao, folder):
+def test_bombs_are_reported_by_file_and_line_and_harm_no_other_app(agent, bao, folder):
     before = peak(agent.process.pid)
     for number, (bomb, said) in enumerate(BOMBS):
         (agent.disk / "bomb.j2").write_text(f'{{% set s = secret("{folder}/db") %}}\n{bomb}\n{{# {number} #}}')
@@ -50,15 +50,15 @@ def test_bombs_are_told_by_file_and_line_and_harm_no_other_app(agent, bao, folde
     assert not (agent.disk / "bomb").exists()
     assert peak(agent.process.pid) - before < 128
     assert CANARY not in agent.log.read_text()
-    # It recovers by an edit, as from any other error.
+    # The app recovers after an edit, as from any other error.
     (agent.disk / "bomb.j2").write_text("fine\n")
-    # A file that is being written may be seen empty, which renders as well.
+    # The file may be read while it is still empty, which is valid too.
     written = agent.memory / "bomb/bomb"
-    eventually(lambda: written.exists() and written.read_text() == "fine\n", "the mended file")
+    eventually(lambda: written.exists() and written.read_text() == "fine\n", "the corrected file")
     agent.until(lambda status: status["ready"])
 
 
-def test_render_ends_at_a_bomb_with_65_and_writes_the_others(agent, folder):
+def test_render_exits_with_65_for_a_bomb_and_writes_the_other_apps(agent, folder):
     for bomb, said in BOMBS[:4]:
         (agent.disk / "bomb.j2").write_text(f'{{% set s = secret("{folder}/db") %}}\n{bomb}')
         agent.write_config()
@@ -73,14 +73,17 @@ def test_render_ends_at_a_bomb_with_65_and_writes_the_others(agent, folder):
 @pytest.mark.parametrize(
     ("bomb", "said"),
     [
-        ("{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}", "bomb.j2:1: this is nested more than 100 levels deep"),
-        ("{{ 1" + " + 1" * 2000 + " }}", "bomb.j2:1: this is nested more than 100 levels deep"),
-        ("{{ 1 }}\n" * 20_000, "a template's tags have no more than 50,000 words and signs"),
-        ("x" * 2_000_000, "a template has no more than 1,048,576 characters"),
+        (
+            "{{ " + "(" * 2000 + "1" + ")" * 2000 + " }}",
+            "bomb.j2:1: the expression is nested more than 100 levels deep",
+        ),
+        ("{{ 1" + " + 1" * 2000 + " }}", "bomb.j2:1: the expression is nested more than 100 levels deep"),
+        ("{{ 1 }}\n" * 20_000, "a template's tags have at most 50,000 tokens"),
+        ("x" * 2_000_000, "a template has at most 1,048,576 characters"),
     ],
     ids=["nested", "chained", "many", "long"],
 )
-def test_check_tells_what_is_too_deep_or_too_long(agent, bomb, said):
+def test_check_reports_templates_that_are_too_deep_or_too_long(agent, bomb, said):
     (agent.disk / "bomb.j2").write_text(bomb)
     agent.write_config()
     done = agent.command("check")
@@ -89,7 +92,7 @@ def test_check_tells_what_is_too_deep_or_too_long(agent, bomb, said):
     assert len(done.stderr) < 1000
 
 
-# What fails never tells a value, wherever it is printed.
+# An error never contains a value, wherever it is printed.
 
 LEAKS = [
     "{{ s.x.nope }}",
@@ -105,7 +108,7 @@ LEAKS = [
 ]
 
 
-def test_no_failing_expression_tells_a_value_in_the_output_of_render(agent, folder):
+def test_no_failing_expression_prints_a_value_in_the_output_of_render(agent, folder):
     for number, leak in enumerate(LEAKS):
         agent.config["apps"][f"leak{number}"] = {
             "directory": str(agent.memory / f"leak{number}"),
@@ -126,7 +129,7 @@ def test_no_failing_expression_tells_a_value_in_the_output_of_render(agent, fold
     assert CANARY.lower() not in agent.log.read_text().lower() + str(agent.status()).lower()
 
 
-def test_a_keystore_is_a_file_byte_for_byte(agent, bao, folder):
+def test_a_binary_file_is_rendered_byte_for_byte(agent, bao, folder):
     content = bytes(range(256)) * 40
     bao.put(f"testing/{folder}/db", x=base64.b64encode(content).decode())
     (agent.disk / "bomb.j2").write_text(f'{{{{ secret("{folder}/db").x | b64decode }}}}')

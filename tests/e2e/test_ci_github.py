@@ -1,4 +1,4 @@
-"""A job of GitHub Actions: the steps of the action and the workflow, a real OpenBao, a log masked as it is there."""
+"""A GitHub Actions job: the steps of the action and the workflow, a real OpenBao, and a masked log."""
 
 import base64
 import json
@@ -15,14 +15,25 @@ import yaml
 from e2e.compose import copy_source
 from lessee.host.openbao import OpenBao
 from support.paths import TESTS
-from support.programs.ci_job import CI, KEY, TOKEN, VALUES, World, as_json, copy, environ_of_jobs, kill, without_lessee
+from support.programs.ci_job import (
+    CI,
+    KEY,
+    TOKEN,
+    VALUES,
+    CiWorld,
+    as_json,
+    copy,
+    environ_of_jobs,
+    kill,
+    without_lessee,
+)
 from support.programs.sidecar import eventually
 from support.servers.jwt_issuer import REQUEST_TOKEN, Issuer
 
 REPOSITORY = {"repository": "octo/app", "ref": "refs/heads/main", "sub": "repo:octo/app:ref:refs/heads/main"}
 WORKFLOW = TESTS / "support/programs/github_runner.py"
 ACTION = str(CI / "github")
-# In every way that a log is likely to have it.
+# Prints values in all forms that are likely in a log.
 SHOWS = """
 import base64, json, os, urllib.parse
 for name in ("REGISTRY_TOKEN", "DEPLOY_KEY"):
@@ -39,12 +50,12 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("github")
     issuer = Issuer(folder)
     with OpenBao(folder) as server:
-        yield World("github", server, issuer, folder)
+        yield CiWorld("github", server, issuer, folder)
     issuer.close()
 
 
 class Github:
-    """Runs jobs in a workspace; of what the last one left behind everything can be seen."""
+    """Runs jobs in a workspace, and finds the files that the last one left."""
 
     def __init__(self, world, folder):
         self.world, self.folder, self.process, self.machine = world, folder, None, environ_of_jobs()
@@ -62,7 +73,7 @@ class Github:
         )
 
     def run(self, *steps, **env):
-        """Its log, and whether it failed. Building and installing takes a minute where others work too."""
+        """Run a job; return its log, and whether it failed. Building and installing may take a minute on a busy machine."""
         self.begin(*steps, **env)
         said = self.process.communicate(timeout=200)[1].decode()
         assert not said, said
@@ -73,7 +84,7 @@ class Github:
         return json.loads((self.folder / "job.masks").read_text())
 
     def left(self):
-        """Files with a value, anywhere that the job wrote; it may be removing them at this moment."""
+        """Files with a value, anywhere that the job wrote; it may be removing them now."""
         tops = [self.folder, *Path("/dev/shm").glob("lessee.????????")]
         files = [Path(folder, name) for top in tops for folder, _, names in os.walk(top) for name in names]
         return [path for path in files if path.suffix != ".masks" and holds_value(path)]
@@ -101,7 +112,7 @@ def github(world, tmp_path):
 
 
 def steps(**given):
-    """As in the workflow of the templates, with a command of the test's own."""
+    """The steps of the template's workflow, with the test's command."""
     [job] = yaml.safe_load((CI / "github/workflow.yml").read_text())["jobs"].values()
     use, run, clean = job["steps"][1:]
     assert (list(use), list(run), list(clean)) == (["uses", "with"], ["run"], ["if", "run"])
@@ -109,7 +120,7 @@ def steps(**given):
     return use, run["run"].removesuffix("npm run build"), clean
 
 
-def test_a_job_logs_in_by_githubs_jwt_and_a_build_that_shows_its_secrets_in_every_way_shows_none(github, world):
+def test_a_job_logs_in_with_github_s_jwt_and_its_log_masks_all_forms_of_secrets(github, world):
     use, runs, clean = steps()
     look = {"run": 'ls -ld "$LESSEE_CI"; stat -f -c %T "$LESSEE_CI"; cat "$LESSEE_CI/build/registry.json"'}
     (github.workspace / "shows.py").write_text(SHOWS)
@@ -119,18 +130,18 @@ def test_a_job_logs_in_by_githubs_jwt_and_a_build_that_shows_its_secrets_in_ever
     encoded = (base64.b64encode(TOKEN.encode()).decode(), quote(TOKEN, safe=""), json.dumps(KEY)[1:-1])
     assert not [form for form in encoded if form in log]
     assert log.count("***") > 10
-    # A line of a value that is one bracket is no mask: it would take every log along.
+    # A value's line that is a single bracket is not masked: it would mask every log.
     assert '{ "not": "hidden" }' in log
     assert all(len(mask) >= 5 for mask in github.masks)
-    assert "\n{}\n" in log  # Of Vault and of GitHub's JWT, the build knows nothing.
+    assert "\n{}\n" in log  # The build has no variables of Vault and of GitHub's JWT.
     assert "drwx------" in log
     assert "\ntmpfs\n" in log
-    assert world.issuer.asked == [[world.server.address]]  # Once: `exec` took the token that was there.
+    assert world.issuer.asked == [[world.server.address]]  # Once: `exec` reused the saved token.
     assert world.tokens() == []
     assert github.left() == []
 
 
-def test_export_gives_later_steps_any_value_as_it_is_and_only_where_it_is_asked_for(github):
+def test_export_gives_later_steps_the_exact_values_only_if_requested(github):
     use, _, clean = steps()
     given = {**use, "with": {**use["with"], "export": "true"}}
     save = {"run": f'{sys.executable} -c \'import json, os; json.dump(dict(os.environ), open("env.json", "w"))\''}
@@ -143,7 +154,7 @@ def test_export_gives_later_steps_any_value_as_it_is_and_only_where_it_is_asked_
 
 
 @pytest.mark.parametrize("name", ["NODE_OPTIONS", "GITHUB_TOKEN"])
-def test_what_the_runner_would_not_take_as_a_variable_is_told_and_nothing_is_exported(github, name):
+def test_variables_that_the_runner_rejects_are_reported_and_nothing_is_exported(github, name):
     (github.workspace / "build.env.j2").write_text(f'FIRST=1\n{name}={{{{ secret("build/registry").token }}}}\n')
     use, _, clean = steps(export="true")
     log, failed = github.run(use, {"if": "always()", "run": 'echo "first: ${FIRST:-none}"'}, clean)
@@ -152,7 +163,7 @@ def test_what_the_runner_would_not_take_as_a_variable_is_told_and_nothing_is_exp
     assert "first: none" in log
 
 
-def test_a_job_that_fails_and_one_that_is_killed_leave_no_file_and_no_token(github, world):
+def test_failed_and_killed_jobs_leave_no_file_and_no_token(github, world):
     use, runs, clean = steps()
     log, failed = github.run(use, {"run": f"{runs}sh -c 'exit 3'"}, {"run": "echo not reached"}, clean)
     assert failed
@@ -160,8 +171,8 @@ def test_a_job_that_fails_and_one_that_is_killed_leave_no_file_and_no_token(gith
     assert "not reached" not in log
     assert (world.tokens(), github.left()) == ([], [])
     sign = github.folder / "here"
-    told = {"run": 'echo "$LESSEE_CI"'}
-    github.begin(use, told, {"run": f"{runs}sh -c 'touch {sign}; exec sleep 1000'"}, clean)
+    print_folder = {"run": 'echo "$LESSEE_CI"'}
+    github.begin(use, print_folder, {"run": f"{runs}sh -c 'touch {sign}; exec sleep 1000'"}, clean)
     eventually(sign.exists, "the build", 60)
     assert len(world.tokens()) == 1
     assert github.left()
@@ -172,7 +183,7 @@ def test_a_job_that_fails_and_one_that_is_killed_leave_no_file_and_no_token(gith
     eventually(lambda: not folder.exists(), "the removal of the folder", 60)
 
 
-def test_a_job_of_another_branch_is_not_let_in_and_is_told_what_its_jwt_says(github, world):
+def test_a_job_of_another_branch_is_denied_with_the_claims_of_its_jwt(github, world):
     world.issuer.claims |= {"ref": "refs/heads/other", "sub": "repo:octo/app:ref:refs/heads/other"}
     use, runs, clean = steps()
     log, failed = github.run(use, {"run": f"{runs}echo built"}, clean)
@@ -184,19 +195,19 @@ def test_a_job_of_another_branch_is_not_let_in_and_is_told_what_its_jwt_says(git
     assert world.tokens() == []
 
 
-def test_masks_are_told_to_a_runner_alone(github):
+def test_masks_are_sent_only_to_a_runner(github):
     use, _, clean = steps()
     tried = ("GITHUB_ACTIONS= lessee render", "lessee render 2>said", "lessee render 2>&1 | tee piped")
     log, failed = github.run(use, {"run": "".join(f"! {one}\n" for one in tried) + "cat said; exit 1"}, clean)
     assert failed
     assert "this is no job of GitHub's" in log
     assert "stderr is a file or a terminal" in log
-    assert "stderr goes where stdout goes" in log
+    assert "stderr goes where" in log
     assert github.left() == []
     assert not [value for value in VALUES if value in log]
 
 
-def test_a_machine_without_lessee_gets_that_of_the_action_and_its_python_stays_the_jobs_own(github, world):
+def test_the_action_installs_lessee_without_changing_the_job_s_python(github, world):
     source = copy_source(github.folder / "source")
     action = shutil.copytree(ACTION, source / "templates/ci/github")
     github.machine = without_lessee(github.folder / "bin")
@@ -222,7 +233,7 @@ def test_two_uses_of_the_action_share_one_folder_and_one_token(github, world):
     assert github.left() == []
 
 
-def test_what_a_changed_secret_is_now_is_masked_in_the_step_that_reads_it(github, world):
+def test_a_changed_secret_is_masked_in_the_step_that_reads_it(github, world):
     use, runs, clean = steps()
     new = "canary-of-later"
     sign = github.folder / "here"
@@ -239,7 +250,7 @@ def test_what_a_changed_secret_is_now_is_masked_in_the_step_that_reads_it(github
     assert new not in github.log.read_text()
 
 
-def test_a_value_that_is_too_short_to_be_masked_is_warned_of(github, world):
+def test_a_value_too_short_to_mask_is_a_warning(github, world):
     world.server.put("ci/build/registry", url="https://registry.example.com", token="abc")
     try:
         use, _, clean = steps()

@@ -1,4 +1,4 @@
-"""A job of GitLab: the scripts of the job to be extended, in one shell and in another, and a real OpenBao."""
+"""A GitLab job: the scripts of the template job in separate shells, and a real OpenBao."""
 
 import os
 import re
@@ -13,11 +13,11 @@ import yaml
 
 from lessee.host.openbao import OpenBao
 from support.needs import need
-from support.programs.ci_job import CI, TOKEN, VALUES, World, copy, environ_of_jobs, kill
+from support.programs.ci_job import CI, TOKEN, VALUES, CiWorld, copy, environ_of_jobs, kill
 from support.programs.sidecar import eventually
 from support.servers.jwt_issuer import Issuer
 
-# As with Docker: when the first of them ends, the kernel kills the others.
+# Like a container: when its first process exits, the kernel kills the others.
 CONTAINER = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc")
 SEES = """
 import os
@@ -35,12 +35,12 @@ def world(tmp_path_factory):
         "ref_protected": "true",
     }
     with OpenBao(folder) as server:
-        yield World("gitlab", server, issuer, folder)
+        yield CiWorld("gitlab", server, issuer, folder)
     issuer.close()
 
 
 class Gitlab:
-    """`before_script` and `script` in one shell, `after_script` in another, as the runner's shells have them."""
+    """`before_script` and `script` in one shell, `after_script` in another, like the runner."""
 
     def __init__(self, world, folder):
         self.workspace = folder / "workspace"
@@ -63,9 +63,9 @@ class Gitlab:
         self.process = None
 
     def begin(self, *script, before=()):
-        """`before`: a command that runs the shell."""
+        """`before`: a command that starts the shell."""
         text = "\n".join(["set -eo pipefail", *self.job["before_script"], *script])
-        # As the runner writes it, so that all of it is read before it is run.
+        # Like the runner: the shell reads the whole script before it runs it.
         self.process = subprocess.Popen(
             [*before, "bash", "-c", f": | eval {shlex.quote(text)}"],
             cwd=self.workspace,
@@ -125,7 +125,7 @@ def test_a_job_logs_in_by_gitlabs_jwt_shows_nothing_and_leaves_nothing(gitlab, w
 
 
 @pytest.mark.parametrize("code", [0, 3])
-def test_a_job_in_a_container_whose_end_is_that_of_all_processes_in_it_leaves_no_file_and_no_token(gitlab, world, code):
+def test_a_job_in_a_container_leaves_no_file_and_no_token(gitlab, world, code):
     there = subprocess.run([*CONTAINER, "true"], capture_output=True, check=False).returncode == 0
     need(there, "needs util-linux's unshare, and a kernel that lets it make namespaces")
     gitlab.begin("ls $LESSEE_CI", "cd /", f"exit {code}", before=CONTAINER)
@@ -135,7 +135,7 @@ def test_a_job_in_a_container_whose_end_is_that_of_all_processes_in_it_leaves_no
     assert not gitlab.memory.exists()
 
 
-def test_a_job_that_is_killed_leaves_no_file_and_no_token(gitlab, world):
+def test_a_killed_job_leaves_no_file_and_no_token(gitlab, world):
     sign = gitlab.workspace / "here"
     gitlab.begin(f"lessee exec --once --app build -- sh -c 'touch {sign}; exec sleep 1000'")
     eventually(sign.exists, "the build", 100)

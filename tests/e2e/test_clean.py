@@ -64,7 +64,7 @@ def test_an_impossible_pid_counts_as_exited(project):
     assert not project.state.exists()
 
 
-def test_the_files_go_though_vault_is_unreachable_and_what_is_left_there_is_told(project):
+def test_files_are_removed_without_vault_and_unrevoked_tokens_are_reported(project):
     assert project.command("render").returncode == 0
     address = project.config["vault"]["address"]
     [record] = project.state.glob("identity-*")
@@ -76,10 +76,13 @@ def test_the_files_go_though_vault_is_unreachable_and_what_is_left_there_is_told
     assert not project.state.exists()
 
 
-def test_a_running_agent_is_not_cleaned_unreachable_under_its_app(project):
+def test_a_running_agent_s_files_are_not_removed(project):
     project.start()
     done = project.command("clean")
-    assert (done.returncode, "another lessee holds this state; stop that agent first" in done.stderr) == (73, True)
+    assert (done.returncode, "another lessee uses this state directory; stop that agent first" in done.stderr) == (
+        73,
+        True,
+    )
     assert (project.directory / "app.txt").read_text() == "canary-1c3"
 
 

@@ -1,4 +1,4 @@
-"""Every command of OPERATIONS.md, in its order, as an operator would type it."""
+"""Runs every command of OPERATIONS.md in order, as an operator would."""
 
 import os
 import re
@@ -24,14 +24,14 @@ _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ENDS = re.compile(r"# ends with (\d+)")
 
 
-def shown(language, mark):
-    """The block of the page in this language that begins with the mark."""
+def block_with(language, mark):
+    """The block of the page in this language that starts with the mark."""
     (text,) = [text for word, text in _BLOCK.findall(PAGE) if word == language and text.startswith(mark)]
     return text
 
 
 class Operator:
-    """A shell in which the page's commands are typed; what is exported stays."""
+    """A shell for the page's commands; exported variables stay."""
 
     def __init__(self, folder, environ):
         self.folder, self._environ = folder, environ
@@ -39,7 +39,7 @@ class Operator:
         self.said = ""
 
     def type(self, text):
-        """Each command must end as the page says."""
+        """Run the commands of a block. Each must exit with the documented code."""
         for line in text.splitlines():
             if line.startswith("$ "):
                 self._type(line.removeprefix("$ "))
@@ -48,7 +48,7 @@ class Operator:
         ends = _ENDS.search(command)
         keep = f"code=$?; export -p > {self._exported}; exit $code"
         restore = f". {self._exported}" if self._exported.exists() else ":"
-        with (self.folder / "said").open("w+") as out:  # No pipe: an agent in the background would hold it open.
+        with (self.folder / "said").open("w+") as out:  # Not a pipe, which a background agent would keep open.
             done = subprocess.run(
                 ["bash", "-o", "pipefail", "-c", f"{restore}\n{command}\n{keep}"],
                 cwd=self.folder,
@@ -67,7 +67,7 @@ class Operator:
 
 @pytest.fixture
 def server(tmp_path):
-    """By the configuration for production."""
+    """A server with the production configuration."""
     numbers = ports(2)
     folder = tmp_path / "vault"
     folder.mkdir()
@@ -80,9 +80,9 @@ def server(tmp_path):
 
 @pytest.fixture
 def database(postgres):
-    """A user of each environment, and a database that is theirs."""
+    """A database with one user for each environment."""
     postgres.sql("CREATE DATABASE operations")
-    with suppress(psycopg.errors.DuplicateObject):  # Of other tests, too.
+    with suppress(psycopg.errors.DuplicateObject):  # Other tests create it too.
         postgres.sql("CREATE ROLE simba_owner NOLOGIN")
     for environment, user in USERS.items():
         postgres.sql(f"CREATE ROLE {user} LOGIN PASSWORD '{CANARY}-{environment}'")
@@ -99,9 +99,9 @@ def operator(tmp_path, memory, server, database):
     folder = tmp_path / "operator"
     folder.mkdir()
     for name, text in {
-        "lessee.yaml": shown("yaml", "# lessee.yaml"),
-        "app.env.j2": shown("jinja", "{# app.env.j2 #}"),
-        "operator.hcl": shown("hcl", "# operator.hcl"),
+        "lessee.yaml": block_with("yaml", "# lessee.yaml"),
+        "app.env.j2": block_with("jinja", "{# app.env.j2 #}"),
+        "operator.hcl": block_with("hcl", "# operator.hcl"),
     }.items():
         (folder / name).write_text(text)
     programs = [Path(sys.executable).parent, Path(find_bao()).parent]
@@ -127,18 +127,18 @@ def operator(tmp_path, memory, server, database):
 
 
 def processes_in(folder):
-    """What was started in the background."""
+    """The processes started in the background."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if (process / "cwd").readlink() == folder:
                 yield int(process.name)
 
 
-def an_old_layout(server, token):
+def write_old_layout(server, token):
     server.ask("POST", "sys/mounts/legacy", {"type": "kv", "options": {"version": "2"}}, token=token)
 
     def written():
-        # A new mount of version 2 answers 400 until it is ready.
+        # A new KV version 2 mount answers 400 until it is ready.
         with suppress(RuntimeError):
             path = "legacy/data/api-keys/openrouter"
             return server.ask("POST", path, {"data": {"api_key": f"{CANARY}-old"}}, token=token)
@@ -147,7 +147,7 @@ def an_old_layout(server, token):
 
 
 def values(server, token):
-    """What is to be kept secret in the environment, as it is by now."""
+    """The current secret values of the environment."""
     for path, key in (
         ("database/postgres", "password"),
         ("mcp/memory-service", "api_key"),
@@ -156,8 +156,8 @@ def values(server, token):
         yield server.ask("GET", f"secret/data/production/{path}", token=token)["data"]["data"][key]
 
 
-def left_behind(operator, server):
-    """What was said, and all that was written but for what is the operator's own secret."""
+def output_and_files(operator, server):
+    """All output, and all files except the operator's own secrets."""
     yield operator.said.encode()
     own = ("keys", "logins", "exported", "operator-token", "backup.key")
     for file in (*operator.folder.rglob("*"), server.log, *(server.folder / "logs").iterdir()):
@@ -167,7 +167,7 @@ def left_behind(operator, server):
             yield file.read_bytes()
 
 
-def test_every_command_of_the_page_does_what_it_says(operator, server):
+def test_every_command_of_the_page_exits_as_documented(operator, server):
     for title, text in (section.split("\n", 1) for section in PAGE.split("\n## ")[1:]):
         if title == "Vault is away":
             server.stop()
@@ -175,10 +175,10 @@ def test_every_command_of_the_page_does_what_it_says(operator, server):
         for block in (block for word, block in _BLOCK.findall(text) if word == "console"):
             operator.type(block)
             if "--init" in block:
-                an_old_layout(server, (operator.folder / "keys" / "root-token").read_text().strip())
+                write_old_layout(server, (operator.folder / "keys" / "root-token").read_text().strip())
     token = (operator.folder / "operator-token").read_text().strip()
     hidden = [value.encode() for value in (*values(server, token), token, CANARY)]
-    texts = list(left_behind(operator, server))
+    texts = list(output_and_files(operator, server))
     assert any(b"ENVIRONMENT VALIDATION REPORT" in text for text in texts)
     assert any(b'"operation":"update"' in text for text in texts)
     assert not [value for value in hidden for text in texts if value in text]

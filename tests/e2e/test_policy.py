@@ -1,4 +1,4 @@
-"""The policy that `lessee check --policy` prints suffices a real agent, and each of its rules is needed."""
+"""The policy of `lessee check --policy` suffices for a real agent, and the agent needs each of its rules."""
 
 import json
 import os
@@ -30,11 +30,11 @@ RULE = re.compile(r'^path "(.*)" \{\n  capabilities = \["(.*)"\]\n\}$', re.MULTI
 SHORT = {"default_ttl": "5s", "max_ttl": "1h"}
 MEMORY = "/dev/shm"
 LIVES = 8
-"""Agents that live at once."""
+"""The number of agents that run concurrently."""
 
 
 class Situation(NamedTuple):
-    """A configuration: templates by app, of which `other` has an identity of its own, and what its mount is like."""
+    """A configuration: templates by app (`other` has its own identity), and the properties of its mount."""
 
     mount: str
     engine: Engine
@@ -54,7 +54,7 @@ SITUATIONS = {
                     ' {{ secrets("api-keys/") | join(",") }}\n'
                 ),
                 "db.txt.j2": '{% set db = dynamic("database/creds/simba") %}{{ db.username }} {{ db.password }}\n',
-                "kept.txt.j2": '{{ dynamic("database/creds/kept").username }}\n',
+                "retained.txt.j2": '{{ dynamic("database/creds/retained").username }}\n',
                 "static.txt.j2": '{{ dynamic("database/static-creds/simba_policy").password }}\n',
                 "tls.txt.j2": (
                     '{{ certificate("pki/issue/web", common_name="web.local").certificate }}\n'
@@ -78,7 +78,7 @@ SITUATIONS = {
 
 
 def configuration(situation, auths):
-    """As lessee.yaml has it, for the tests' own environment."""
+    """The lessee.yaml for the tests' environment."""
     return {
         "environment": "testing",
         "vault": {"auth": auths["web"]},
@@ -86,7 +86,7 @@ def configuration(situation, auths):
         "apps": {
             app: {
                 "directory": f"/run/{app}",
-                "refresh": "200ms",
+                "refresh_interval": "200ms",
                 "files": [{"template": name} for name in templates],
                 "notify": {"command": ["true"]},
             }
@@ -97,7 +97,7 @@ def configuration(situation, auths):
 
 
 def rules():
-    """All rules of all situations: the situation, whose identity it is, and the path."""
+    """All rules of all situations: the situation, the identity's app, and the path."""
     auth = {"method": "approle", "role_id_file": "/role_id"}
     for name, situation in SITUATIONS.items():
         auths = {"web": auth, "other": auth | {"role_id_file": "/other"}}
@@ -110,25 +110,25 @@ def rules():
 
 
 ALL = list(rules())
-# What is granted alike, whatever the mount is like, is tried once.
+# Rules that do not depend on the mount are tested once.
 NEEDED = [one for one in ALL if one[0] == "all" or one[2].startswith(("old/", "secret/metadata/"))]
 
 
 def is_optional(path):
-    """Whether an app has its files without this rule, at a higher price. Who wants a folder must list it."""
+    """Whether an app gets its files without this rule, with more requests. A folder needs its list rule."""
     listed = path.endswith("api-keys/")
     return path.startswith(("auth/token/", "sys/leases/")) or ("metadata/" in path and not listed)
 
 
 class Audit:
-    """What the server has been asked under each policy."""
+    """The requests to the server by policy, from its audit log."""
 
     def __init__(self, file):
         self._log, self._rest, self._lock = file.open(), "", threading.Lock()
         self._asked = defaultdict(list)
 
     def asked(self, role):
-        """What was asked by who logged in with this role: operations, paths and errors."""
+        """The requests with this role: operations, paths and errors."""
         with self._lock:
             *lines, self._rest = (self._rest + self._log.read()).split("\n")
             for line in lines:
@@ -153,7 +153,7 @@ def server(tmp_path_factory, postgres):
     with OpenBao(folder, config=AUDIT % (folder / "audit.log")) as bao, closing(Audit(folder / "audit.log")) as audit:
         bao.audit = audit
         postgres.attach(bao, **SHORT)
-        postgres.attach(bao, role="kept", default_ttl="1h")
+        postgres.attach(bao, role="retained", default_ttl="1h")
         postgres.static_role(bao, "simba_policy")
         bao.ask("POST", "sys/mounts/pki", {"type": "pki"})
         bao.ask("POST", "pki/root/generate/internal", {"common_name": "test CA", "ttl": "24h", "key_type": "ec"})
@@ -170,7 +170,7 @@ def server(tmp_path_factory, postgres):
 
 
 class Life:
-    """A real agent whose identities have a role each; what they may do is to be granted."""
+    """A real agent whose identities have one role each; `grant` sets their policies."""
 
     def __init__(self, server, name, situation):
         self.server, self.name = server, name
@@ -204,7 +204,7 @@ class Life:
         return self.agent.command("check", "--policy", *options, env=env)
 
     def printed(self, *options, env=None):
-        """The policies of each identity, by the first of its apps."""
+        """The policy of each identity, by its first app."""
         said = self.check(*options, env=env)
         assert (said.returncode, said.stderr) == (0, "")
         texts = re.split(r"^(?=# Policy for )", said.stdout, flags=re.MULTILINE)[1:]
@@ -225,7 +225,7 @@ class Life:
 
 @pytest.fixture(scope="module")
 def printed(server):
-    """The policies of each situation, as the operator gets them."""
+    """The printed policies of each situation."""
     found = {}
     for name, situation in SITUATIONS.items():
         with Life(server, f"printed-{name}", name) as life:
@@ -234,10 +234,10 @@ def printed(server):
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_what_is_printed_are_the_rules_that_are_tried_below(printed, situation):
+def test_the_printed_rules_are_those_tested_below(printed, situation):
     found = [(app, *rule) for app, text in printed[situation].items() for rule in RULE.findall(text)]
     assert [(situation, app, path) for app, path, _ in found] == [one for one in ALL if one[0] == situation]
-    assert {capability for _, _, capability in found} <= {"read", "list", "update"}  # one each
+    assert {capability for _, _, capability in found} <= {"read", "list", "update"}  # One each.
 
 
 def is_long(seconds):
@@ -246,7 +246,7 @@ def is_long(seconds):
 
 @contextmanager
 def long_lived(server, postgres, role):
-    """What is renewed from now on outlives any restart."""
+    """Tokens and leases that are renewed from now on outlive any restart."""
     server.ask("POST", f"auth/approle/role/{role}", {"token_ttl": "1h"})
     postgres.attach(server, default_ttl="1h", max_ttl="1h")
     try:
@@ -255,7 +255,7 @@ def long_lived(server, postgres, role):
         postgres.attach(server, **SHORT)
 
 
-def test_it_suffices_for_all_that_an_agent_does_and_looks_are_cheap(server, postgres, printed):
+def test_the_policy_suffices_for_everything_an_agent_does_with_few_requests(server, postgres, printed):
     with Life(server, "suffices", "all") as life:
         life.grant(printed["all"])
         agent, role = life.agent, life.role("web")
@@ -263,7 +263,7 @@ def test_it_suffices_for_all_that_an_agent_does_and_looks_are_cheap(server, post
         lines = "database/one database/two alone/x pinned/y shared/z a\n"
         eventually(lambda: life.reads("web", "kv.txt") == lines, "the secrets")
         assert life.reads("other", "other.txt") == "alone/x\n"
-        username = life.reads("web", "kept.txt")
+        username = life.reads("web", "retained.txt")
 
         def times(operation, path):
             return [asked[:2] for asked in server.audit.asked(role)].count((operation, path))
@@ -287,8 +287,8 @@ def test_it_suffices_for_all_that_an_agent_does_and_looks_are_cheap(server, post
         agent.start("--revoke")
         eventually(lambda: times("update", "sys/leases/lookup") >= 2, "the look at the leases")
         assert times("read", "auth/token/lookup-self")
-        assert life.reads("web", "kept.txt") == username
-        (agent.disk / "kept.txt.j2").write_text("none\n")
+        assert life.reads("web", "retained.txt") == username
+        (agent.disk / "retained.txt.j2").write_text("none\n")
         eventually(lambda: times("update", "sys/leases/revoke"), "the revocation")
         assert agent.stop() == 0
         assert times("update", "auth/token/revoke-self")
@@ -298,7 +298,7 @@ def test_it_suffices_for_all_that_an_agent_does_and_looks_are_cheap(server, post
 
 
 @pytest.mark.parametrize("situation", ["assumed", "old"])
-def test_it_suffices_whatever_the_mount_is_like(server, printed, situation):
+def test_the_policy_suffices_for_any_kind_of_mount(server, printed, situation):
     mount = SITUATIONS[situation].mount
     with Life(server, f"suffices-{situation}", situation) as life:
         life.grant(printed[situation])
@@ -309,20 +309,20 @@ def test_it_suffices_whatever_the_mount_is_like(server, printed, situation):
         else:
             server.ask("POST", f"old/{path}", {"value": "last"})
         eventually(lambda: life.reads("web", "kv.txt").endswith(",z\n"), "the change")
-        # Whether it could have had them together it has asked, once for each folder.
+        # The agent has tried detailed metadata once for each folder.
         refused = {path for path in life.refused("web") if not path.startswith("secret/detailed-metadata/")}
         assert refused == set()
         assert len(life.refused("web")) <= 2
 
 
 def live_without(server, name, policies, situation, app, path):
-    """The life of an agent whose policy lacks a rule, up to where it is refused; whether the app has its files then."""
-    # `+` is one element; the rest is as it is.
+    """Run an agent whose policy lacks a rule until a request is refused; return whether the app has its files."""
+    # `+` is one segment; the rest is literal.
     lacking = re.compile(re.escape(path).replace(r"\+", "[^/]+"))
     (rule,) = (block for block in policies[app].split("\n\n") if f'path "{path}" {{' in block)
     restarts = path in {"auth/token/lookup-self", "sys/leases/lookup"}
     with Life(server, name, situation) as life:
-        # Over a restart that takes long, a short life would be over.
+        # A short token would expire during a slow restart.
         life.grant(policies | {app: policies[app].replace(rule, "")}, **{"token_ttl": "1h"} if restarts else {})
         agent = life.agent
         agent.start("--revoke", wait=False)
@@ -336,7 +336,7 @@ def live_without(server, name, policies, situation, app, path):
             agent.stop(signal.SIGKILL)
             agent.start("--revoke", wait=False)
         elif path == "sys/leases/revoke":
-            (agent.disk / "kept.txt.j2").write_text("none\n")
+            (agent.disk / "retained.txt.j2").write_text("none\n")
         elif path == "auth/token/revoke-self":
             agent.stop()
         eventually(is_refused, f"the refusal of {path}", 30)
@@ -349,7 +349,7 @@ def live_without(server, name, policies, situation, app, path):
 
 @pytest.fixture(scope="module")
 def lives(server, printed):
-    """Those of all agents that lack a rule, begun at once: most of each is waiting. The longest first."""
+    """The agents that lack one rule each, started concurrently because they mostly wait; the longest first."""
     long = ("sys/leases/", "auth/token/")
     with ThreadPoolExecutor(LIVES) as pool:
         yield {
@@ -363,7 +363,7 @@ def test_without_a_rule_the_agent_is_refused(lives, situation, app, path):
     assert lives[situation, app, path].result() == is_optional(path)
 
 
-def test_online_it_logs_in_as_the_agent_where_there_is_no_token_and_leaves_nothing_behind(server, printed):
+def test_online_without_a_token_it_logs_in_as_the_agent_and_revokes_the_token(server, printed):
     with Life(server, "online", "old") as life:
         life.grant(printed["old"])
         life.agent.config["vault"]["auth"]["remove_secret_id_file_after_reading"] = True
@@ -376,7 +376,7 @@ def test_online_it_logs_in_as_the_agent_where_there_is_no_token_and_leaves_nothi
         assert life.refused("web") == []
 
 
-def test_online_an_operator_s_token_is_not_shown_to_another_server(server, printed):
+def test_online_an_operator_s_token_is_not_sent_to_another_server(server, printed):
     with Life(server, "elsewhere", "all") as life, Proxy(server.port) as proxy:
         life.grant(printed["all"])
         life.agent.config["apps"]["other"]["vault"]["address"] = proxy.address
@@ -397,7 +397,7 @@ def test_online_an_operator_s_token_is_not_shown_to_another_server(server, print
     ],
     ids=["wrapped", "no rights", "no token", "away"],
 )
-def test_online_it_says_why_it_cannot_ask(server, block, token, code, words):
+def test_online_it_reports_why_it_cannot_read_the_mount(server, block, token, code, words):
     with Life(server, "cannot", "assumed") as life:
         life.grant({"web": 'path "elsewhere" { capabilities = ["read"] }'})
         vault = life.agent.config["vault"]
@@ -408,7 +408,7 @@ def test_online_it_says_why_it_cannot_ask(server, block, token, code, words):
         assert words in said.stderr
 
 
-def test_in_a_namespace_it_suffices_where_it_belongs(server):
+def test_in_a_namespace_the_policy_suffices_there(server):
     server.ask("POST", "sys/namespaces/team")
     server.ask("POST", "team/sys/mounts/secret", {"type": "kv", "options": {"version": "2"}})
     server.ask("POST", "team/sys/auth/approle", {"type": "approle"})
@@ -441,7 +441,7 @@ NAMES = ["a*b", "a+b", "+b", "x*/y", 'a"b', "a\\b", "a${b", "${b}", "a{b}", "\u0
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_rule_means_the_path_that_it_names_and_no_other(server, name):
+def test_a_rule_grants_only_its_own_path(server, name):
     app = {"directory": "/run/web", "files": [{"template": "a"}]}
     said = {"environment": "testing", "secrets": {"mount": "old"}, "apps": {"web": app}}
     config = parse(json.dumps(said), source="lessee.yaml", environ={})

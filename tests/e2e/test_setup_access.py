@@ -256,7 +256,7 @@ def test_a_wrong_database_login_is_reported_during_setup(ground, postgres):
     assert "  + policy development-app\n" not in ground.run(ADMIN_PASSWORD=password).stdout
     assert ground.run().stdout == "done: nothing to do\n"
     url = f"postgresql://{{{{username}}}}:{{{{password}}}}@127.0.0.1:{free_port()}/postgres"
-    database(ground, postgres, url=url)
+    database(ground, postgres, connection_url=url)
     assert "could not log in to the database" in ground.run(code=77, ADMIN_PASSWORD=password).stderr
     assert ground.ask("GET", "testing/database/config/simba")["data"]["connection_details"]["connection_url"] != url
 

@@ -1,4 +1,4 @@
-"""Environments that `lessee setup` has made, and all the ways in which one may reach for another."""
+"""Environments created by `lessee setup`, and requests from one that try to reach another."""
 
 import http.client
 import itertools
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from support.environments.setup_namespace import COMPONENTS, ENVIRONMENTS
 
 ROLES = (*COMPONENTS, "web")
-"""The components of the matrix, and the app's own policy."""
+"""The components of the access matrix, and the app's own policy."""
 PAIRS = tuple(itertools.permutations(ENVIRONMENTS, 2))
 TEMPLATE = (
     'PASSWORD={{ secret("database/postgres").password }}\n'
@@ -22,7 +22,7 @@ _REDIRECTS = {301, 302, 307, 308}
 
 
 class Attempt(NamedTuple):
-    """One request, as it goes over the wire. `form`: how it names the other's path."""
+    """A request, sent unchanged. `form`: how it names the other environment's path."""
 
     form: str
     method: str
@@ -31,17 +31,21 @@ class Attempt(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came of it, after all redirects."""
+    """The response, after all redirects."""
 
     status: int
     text: str
 
 
 def prepare(ground, memory):
-    """Three environments with an app and a certificate authority each, and values that tell them apart."""
+    """Three environments, each with an app, a certificate authority and distinct values."""
     (ground.disk / "web.env.j2").write_text(TEMPLATE)
     app = {"directory": str(memory / "web"), "files": [{"template": "web.env.j2"}]}
-    ground.config |= {"state_dir": str(memory / "state"), "secrets": {"shared_prefixes": ["shared/"]}, "apps": {"web": app}}
+    ground.config |= {
+        "state_dir": str(memory / "state"),
+        "secrets": {"shared_prefixes": ["shared/"]},
+        "apps": {"web": app},
+    }
     roles = {"web": {"allowed_domains": ["simba.local"], "allow_subdomains": True}}
     ground.wanted["pki"] = {"common_name": "{environment} root", "roles": roles}
     ground.run("--output", "out")
@@ -52,7 +56,7 @@ def prepare(ground, memory):
 
 
 def write(ground, environment):
-    """Make an environment's secrets anew, each in one version."""
+    """Create an environment's secrets again, each with one version."""
     for path in ("database/postgres", "api-keys/openrouter"):
         ground.ask("DELETE", f"secret/metadata/{environment}/{path}")
         data = {"password": canary(environment), "api_key": canary(environment)}
@@ -60,12 +64,12 @@ def write(ground, environment):
 
 
 def canary(environment):
-    """A value that stands in this environment's secrets alone."""
+    """A value that only this environment's secrets contain."""
     return f"canary-of-{environment}-5e21"
 
 
 def plain(other):
-    """Requests that name the other environment as it is called; whoever has all rights there is allowed all of them."""
+    """Requests that name the other environment directly; a token with all capabilities there may make all of them."""
     place = f"{other}/database"
     yield Attempt("data", "GET", f"secret/data/{place}/postgres")
     yield Attempt("data of a version", "GET", f"secret/data/{place}/postgres?version=1")
@@ -85,7 +89,7 @@ def plain(other):
 
 
 def beside(other):
-    """What else belongs to the other environment, or names all of them; no component may touch it."""
+    """Requests for other objects of the environment, or of all of them, which no component may access."""
     yield Attempt("the mount's list", "LIST", "secret/metadata/")
     yield Attempt("the record of setup", "GET", "secret/data/lessee/setup")
     yield Attempt("a certificate", "POST", f"{other}/pki/issue/web", {"common_name": "a.simba.local"})
@@ -98,7 +102,7 @@ def beside(other):
 
 
 def tricks(own, other):
-    """Requests that begin in one's own environment, or hide the name of the other."""
+    """Requests that start in the own environment, or disguise the name of the other."""
     letter = f"%{ord(other[0]):02x}{other[1:]}"
     rest = "database/postgres"
     for kind in ("data", "metadata"):
@@ -154,7 +158,7 @@ def tricks(own, other):
 
 
 class Wire:
-    """One connection to the server, on which a path goes as it is: no client mends it."""
+    """A connection to the server that sends paths unchanged, without normalization by a client."""
 
     def __init__(self, ground):
         self._ground = ground
@@ -167,7 +171,7 @@ class Wire:
         self._connection.close()
 
     def send(self, token, attempt):
-        """Follows each redirect as a client would, with the token."""
+        """Send a request, and follow redirects with the token as a client would."""
         target = f"/v1/{attempt.path}"
         headers = {"X-Vault-Token": token, "X-Vault-Namespace": self._ground.name}
         if attempt.method == "PATCH":
@@ -185,5 +189,5 @@ class Wire:
 
 
 def is_allowed(answer, other):
-    """Whether it got anything of the other, or past its policy on a path that is the other's by name."""
+    """Whether it got data of the other environment, or passed the policy on a path of the other."""
     return answer.status < 300 or canary(other) in answer.text

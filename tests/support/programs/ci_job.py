@@ -1,4 +1,4 @@
-"""A job of CI in a workspace of its own, with a Vault that lets it in by the JWT of a real issuer."""
+"""A CI job in its own workspace, with a Vault that accepts the JWTs of a real issuer."""
 
 import json
 import os
@@ -15,16 +15,16 @@ from support.models.template_library import TEMPLATES
 from support.programs.sidecar import PATIENCE
 
 CI = TEMPLATES / "ci"
-# Of this run alone: another one on this machine has its own jobs in /dev/shm.
-_OURS = f"canary{os.getpid()}"
-TOKEN = f"{_OURS}-token/with+signs=&%"
-_LINES = (f"{_OURS}QIBADANBg", f"kqhk{_OURS}BAQEF")
+# Unique for this run: other runs on this machine have their own jobs in /dev/shm.
+_RUN = f"canary{os.getpid()}"
+TOKEN = f"{_RUN}-token/with+signs=&%"
+_LINES = (f"{_RUN}QIBADANBg", f"kqhk{_RUN}BAQEF")
 KEY = f"-----BEGIN KEY-----\n{_LINES[0]}\n{_LINES[1]}\n{{\n}}\n-----END KEY-----\n"
 VALUES = (TOKEN, *_LINES)
 
 
-class World:
-    """A server with the two secrets, and the role of the README; `kind` is github or gitlab."""
+class CiWorld:
+    """A server with the two secrets, and the role from the README; `kind` is github or gitlab."""
 
     def __init__(self, kind, server, issuer, folder):
         self.kind, self.server, self.issuer = kind, server, issuer
@@ -32,7 +32,7 @@ class World:
         server.put("ci/build/deploy", key=KEY)
         scripts = re.findall(r"^```sh\n(.*?)^```$", (CI / "README.md").read_text(), re.MULTILINE | re.DOTALL)
         [script] = [script for script in scripts if f"-path=jwt-{kind}" in script]
-        # The test's CA is in no system's list, as GitHub's is.
+        # Unlike GitHub's CA, the test's CA is not in the system's trust store.
         script = re.sub(r'(bound_issuer="\$ISSUER")', rf"\1 oidc_discovery_ca_pem=@{issuer.ca}", script)
         tools = folder / "tools"
         tools.mkdir()
@@ -52,27 +52,27 @@ class World:
         assert done.returncode == 0, done.stderr
 
     def tokens(self):
-        """The accessors of all that this role has let in and that are valid."""
+        """The accessors of all valid tokens of this role."""
         keys = self.server.ask("LIST", "auth/token/accessors")["data"]["keys"]
         found = []
         for key in keys:
             try:
                 about = self.server.ask("POST", "auth/token/lookup-accessor", {"accessor": key})["data"]
             except RuntimeError:
-                continue  # It has ended meanwhile.
+                continue  # It expired meanwhile.
             if about["path"] == f"auth/jwt-{self.kind}/login":
                 found.append(key)
         return found
 
 
 def environ_of_jobs():
-    """What a machine of CI has, with lessee on PATH."""
+    """The environment of a CI machine, with lessee on PATH."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     return {"PATH": path, "HOME": "/nonexistent", "LANG": "C.UTF-8"}
 
 
 def without_lessee(folder):
-    """The same on a machine that has Python alone; what pip needs to reach an index it has too."""
+    """The same for a machine without lessee, but with Python and pip's settings."""
     folder.mkdir()
     (folder / "python3").symlink_to(PYTHON)
     path = [str(folder), *(one for one in os.environ["PATH"].split(":") if not (Path(one) / "lessee").exists())]
@@ -81,14 +81,14 @@ def without_lessee(folder):
 
 
 def copy(kind, workspace):
-    """The files of the templates' folder, as they would lie in a repository."""
+    """Copy the files of the templates to a workspace, as in a repository."""
     workspace.mkdir()
     for name in ("lessee.yaml", "build.env.j2", "registry.json.j2"):
         shutil.copy(CI / kind / name, workspace)
 
 
 def kill(process):
-    """All of its session at once, as a machine's kernel would."""
+    """Kill all processes of its session, as when the machine stops."""
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(PATIENCE)
 

@@ -1,6 +1,6 @@
-"""Runs the steps of a job as GitHub's runner does, and hides in its log what it was told to.
+"""Runs the steps of a job like GitHub's runner, and masks values in its log.
 
-A program of its own, as Runner.Worker is: `python github_runner.py JOB.json`. It does what is documented of steps
+A separate program like Runner.Worker: `python github_runner.py JOB.json`. It follows the documentation of steps
 in bash: https://docs.github.com/actions/reference/workflow-commands-for-github-actions and …/workflow-syntax.
 JOB.json: `steps` (of `run`, `id`, `if`, `env`, `uses` an action's folder, `with`), `env`, `workspace`, `log`.
 """
@@ -28,7 +28,7 @@ class Job:
         self._lock = threading.Lock()
 
     def run(self, steps, contexts, inherited=None, where=None):
-        """All steps; once one has failed, those alone that are for that too. The outputs by the step's id."""
+        """Run all steps; after a failure, only those with `if: always()`. Stores outputs by the step's id."""
         for step in steps:
             if self.failed and step.get("if") != "always()":
                 continue
@@ -90,7 +90,7 @@ class Job:
         for raw in pipe:
             line = raw.decode(errors="replace").rstrip("\r\n")
             if line.lstrip().startswith("::add-mask::"):
-                # As the runner does: the text and, of several lines, each of them. A command is not shown.
+                # Like the runner: masks the text and each of its lines. A command is not logged.
                 value = _unescaped(line.lstrip().removeprefix("::add-mask::"))
                 assert value.strip(), "the runner warns of an empty mask"
                 self.masks += [value, *(part for part in re.split(r"[\r\n]+", value) if part.strip())]
@@ -105,7 +105,7 @@ class Job:
 
 
 def assignments(text):
-    """What stands in $GITHUB_ENV or $GITHUB_OUTPUT: NAME=VALUE, or NAME<<WORD, lines, and WORD."""
+    """Parse $GITHUB_ENV or $GITHUB_OUTPUT: NAME=VALUE, or NAME<<WORD, lines, and WORD."""
     found, lines = {}, iter(text.split("\n"))
     for line in lines:
         if not line:
@@ -113,10 +113,10 @@ def assignments(text):
         before_equals, _, value = line.partition("=")
         name, heredoc, word = line.partition("<<")
         if heredoc and len(name) < len(before_equals):
-            held = []
+            values = []
             while (one := next(lines)) != word:
-                held.append(one)
-            found[name] = "\n".join(held)
+                values.append(one)
+            found[name] = "\n".join(values)
         else:
             found[before_equals] = value
     assert "NODE_OPTIONS" not in found, "the runner refuses it"
@@ -138,9 +138,9 @@ def _filled(text, contexts):
 
 
 def main():
-    said = json.loads(Path(sys.argv[1]).read_text())
-    job = Job(said["workspace"], said["log"], said["env"])
-    job.run(said["steps"], {"steps": {}})
+    job_file = json.loads(Path(sys.argv[1]).read_text())
+    job = Job(job_file["workspace"], job_file["log"], job_file["env"])
+    job.run(job_file["steps"], {"steps": {}})
     Path(sys.argv[1]).with_suffix(".masks").write_text(json.dumps(job.masks))
     sys.exit(job.failed)
 

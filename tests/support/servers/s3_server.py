@@ -70,7 +70,7 @@ class S3Server:
         once = Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout=10)
         return session.create_client(service, config=once, **own | {"region_name": "us-east-1"} if keys else {})
 
-    def lets_in(self, **keys):
+    def accepts(self, **keys):
         """Whether a client with these keys may write and read an object."""
         client = self.client(**keys)
         try:
@@ -104,7 +104,7 @@ class S3Bucket:
 
     def __enter__(self):
         try:
-            eventually(lambda: self._store.lets_in(**self.user), "the store", patience=60)
+            eventually(lambda: self._store.accepts(**self.user), "the store", patience=60)
         except BaseException:
             self.__exit__()
             raise

@@ -15,7 +15,7 @@ from lessee.core.errors import VaultUnreachableError, WriteError
 from lessee.core.redaction import Redactor
 from lessee.host.directories import translate_write_errors
 from lessee.host.project import find, read
-from lessee.process.hardening import make_private
+from lessee.process.hardening import harden
 from lessee.publishing.publication_store import PublicationStore
 from lessee.publishing.state_store import StateLockedError, StateStore
 from lessee.telemetry.logs import log, open_log
@@ -29,7 +29,7 @@ _STDIO = 3
 
 def run(arguments: argparse.Namespace) -> int:
     """Removes the files first, because they are readable. 69 where Vault did not revoke everything in time."""
-    make_private()
+    harden()
     environ = dict(os.environ)
     config = read(find(arguments.config, environ), environ)
     open_log(Redactor(), level=arguments.log_level, form=arguments.log_format)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lessee.core.errors import LesseeError
 from lessee.host.openbao import OpenBao
-from lessee.status.server import ask
+from lessee.status.server import request_status
 
 _POLICY = """\
 path "secret/data/demo/*"     { capabilities = ["read"] }
@@ -105,7 +105,7 @@ def _run_steps(stack: ExitStack) -> None:
 
     for _ in range(3):
         fingerprint = _rotate(server, app, fingerprint, say)
-    read_status = partial(ask, memory / "state" / "status.sock", "GET", "/status.json")
+    read_status = partial(request_status, memory / "state" / "status.sock", "GET", "/status.json")
     # The agent records the notification a moment after the app gets it.
     _wait(lambda: not read_status()["apps"]["shop"]["notify"]["owed"], agent, disk / "agent.log")
     status = read_status()

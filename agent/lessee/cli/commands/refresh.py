@@ -4,12 +4,12 @@ import argparse
 
 from lessee.cli.commands.status import socket_of
 from lessee.core.errors import UsageError
-from lessee.status.server import ask
+from lessee.status.server import request_status
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Returns when the agent has accepted the request. The result is in its log and status."""
-    answer = ask(socket_of(arguments), "POST", "/refresh", arguments.paths)
+    answer = request_status(socket_of(arguments), "POST", "/refresh", arguments.paths)
     if answer["unknown"]:
         todo = "`lessee status` lists the paths that templates read"
         raise UsageError(f"no template reads {', '.join(answer['unknown'])}", todo=todo)

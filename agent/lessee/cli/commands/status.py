@@ -10,7 +10,7 @@ from typing import Any
 from lessee.core.errors import UsageError
 from lessee.host.clock import wall_time
 from lessee.host.project import find, read
-from lessee.status.server import ask, known
+from lessee.status.server import known_format, request_status
 
 _SERVICES = ("rotator.sock", "monitor.sock")
 
@@ -23,8 +23,8 @@ def run(arguments: argparse.Namespace) -> int:
         from lessee.cli.commands.status_watch import watch
 
         return watch(socket)
-    status = ask(socket, "GET", "/status.json")
-    with known(socket):
+    status = request_status(socket, "GET", "/status.json")
+    with known_format(socket):
         return _print_status(status, as_json=arguments.json)
 
 
@@ -35,9 +35,9 @@ def _print_status(status: Mapping[str, Any], *, as_json: bool) -> int:
         _print(status)
     else:
         from lessee.status.pages.plain_text import lines
-        from lessee.status.pages.views import view_of
+        from lessee.status.pages.views import build_view
 
-        print("\n".join(lines(view_of(status, wall_time()))))
+        print("\n".join(lines(build_view(status, wall_time()))))
     return 0 if status["ready"] else 1
 
 
@@ -67,9 +67,9 @@ def _print(status: Mapping[str, Any]) -> None:
         _print_identity(identity, alone=len(identities) == 1)
     leases = {lease["path"]: lease for lease in status["leases"] if lease["state"] != "retiring"}
     for name, app in status["apps"].items():
-        number, since = app["generation"] or "-", app["published_at"] or "-"
+        number, relative_time = app["generation"] or "-", app["published_at"] or "-"
         degraded = f"DEGRADED ({app['degraded']})  " if app["degraded"] else ""
-        print(f"{name}  {app['state']}  {degraded}generation {number}  since {since}")
+        print(f"{name}  {app['state']}  {degraded}generation {number}  since {relative_time}")
         for secret in app["secrets"]:
             _print_secret(secret, leases.get(secret["path"]))
         if app["notify"]["owed"]:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from lessee.core.errors import AgentUnavailableError
 from lessee.host.clock import boot_time, wall_time
-from lessee.status.pages.components import NONE, Cell, Table, View
+from lessee.status.pages.components import DASH, Cell, Table, View
 from lessee.status.pages.plain_text import lines
-from lessee.status.pages.time_format import span
-from lessee.status.pages.views import view_of
-from lessee.status.server import ask, known
+from lessee.status.pages.time_format import duration
+from lessee.status.pages.views import build_view
+from lessee.status.server import known_format, request_status
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,9 +40,9 @@ def watch(socket: Path) -> int:
         with _terminal_display() if sys.stdout.isatty() else _line_display() as show:
             while True:
                 try:
-                    with known(socket):
+                    with known_format(socket):
                         view, unavailable_since, problem = (
-                            view_of(ask(socket, "GET", "/status.json"), wall_time()),
+                            build_view(request_status(socket, "GET", "/status.json"), wall_time()),
                             None,
                             "",
                         )
@@ -60,7 +60,7 @@ def watch(socket: Path) -> int:
 
 
 def _unavailable_text(problem: str, seconds: float, *, drawn: bool) -> str:
-    return f"{problem}, for {span(seconds)} now; waiting for it" if drawn else f"{problem}; waiting for it"
+    return f"{problem}, for {duration(seconds)} now; waiting for it" if drawn else f"{problem}; waiting for it"
 
 
 @contextmanager
@@ -105,9 +105,9 @@ def _renderables(view: View | None, problem: str, width: int) -> Iterator["Rende
     if view is None:
         return
     yield Text.assemble(("lessee ", "bold"), f"{view.service} {view.version}  ", (view.environment, "dim"))
-    yield _text(view.standing)
-    for problem in view.problems:
-        yield Text(f"! {problem}", "red")
+    yield _text(view.summary)
+    for line in view.problems:
+        yield Text(f"! {line}", "red")
     yield Text()
     for fact in view.facts:
         yield Text.assemble((f"{fact.name}  ", "dim"), _text(fact.cell))
@@ -140,7 +140,7 @@ def _blocks(table: Table) -> Iterator["Text"]:
     for first, *rest in table.rows:
         yield _text(first)
         for name, cell in zip(table.columns[1:], rest, strict=True):
-            if cell.text != NONE:
+            if cell.text != DASH:
                 yield Text.assemble((f"  {name}  ", "dim"), _text(cell))
 
 
@@ -148,5 +148,5 @@ def _text(cell: Cell) -> "Text":
     from rich.text import Text
 
     style = _STYLES[cell.tone]
-    notes = [(f"  {note}", "dim") for note in (cell.note, cell.passing) if note]
+    notes = [(f"  {note}", "dim") for note in (cell.note, cell.transient) if note]
     return Text.assemble((f"{_MARKS.get(cell.tone, '')}{cell.text}", style), *notes)

@@ -137,8 +137,8 @@ def add_emergency(command: AddCommand) -> None:
     emergency = command(
         "emergency",
         "respond to a leak: revoke all access to an environment, rotate its credentials, write a record",
-        "It uses $VAULT_TOKEN. It reads the server first, prints the plan, and asks for confirmation. It is safe to run "
-        "again.",
+        "It uses $VAULT_TOKEN. It reads the server first, prints the plan, and asks for confirmation. "
+        "It is safe to run again.",
     )
     emergency.add_argument(
         "--environment", metavar="ENVIRONMENT", required=True, help="the environment whose secrets leaked"
@@ -226,7 +226,7 @@ def add_audit(command: AddCommand) -> None:
         help="an older head.json, stored on another machine; repeatable",
     )
     verify.add_argument("--json", action="store_true", help="print JSON")
-    add_action("key", "print the public key that verifies the audit trail; create the key pair if there is none")
+    add_action("key", "print the public key that verifies the audit trail; create a missing key pair")
     report = add_action("report", "report access, rotations against their policy, exceptions, and separation of duties")
     report.add_argument(
         "--from", dest="begins", type=timestamp, metavar="TIME", help="the start: a date, or a time in RFC 3339"

@@ -74,8 +74,8 @@ def add_clean(command: AddCommand) -> None:
     clean = command(
         "clean",
         "remove the apps' files and revoke their tokens and leases",
-        "For CI jobs, and to uninstall an agent. It "
-        "revokes the tokens and leases in `state_dir`, then removes `state_dir` and the files. No agent may be running.",
+        "For CI jobs, and to uninstall an agent. It revokes the tokens and leases in `state_dir`, then removes "
+        "`state_dir` and the files. No agent may be running.",
     )
     clean.add_argument(
         "--after", type=positive_integer, metavar="PID", help="run in the background, once process PID has exited"

@@ -1,1 +1,1 @@
-"""The Vault policies that a configuration needs, and what a given policy allows."""
+"""Derives the Vault policies that a configuration needs, and evaluates given policies."""

@@ -9,9 +9,9 @@ from lessee.core.immutable import replace
 from lessee.ops.backup.encryption import CHUNK_SIZE, decrypt, encrypt
 from lessee.ops.backup.keys import Keys
 from lessee.ops.backup.policy.archive_format import (
+    HMAC,
     LARGEST,
     MANIFEST,
-    HMAC,
     SECRETS,
     SERVER,
     TAR_BLOCK,
@@ -21,13 +21,13 @@ from lessee.ops.backup.policy.archive_format import (
     Member,
     encode_manifest,
     is_authentic,
+    manifest_hmac,
     parse_manifest,
     read_header,
-    manifest_hmac,
     tar_header,
     tar_padding,
 )
-from lessee.ops.backup.policy.records import LONGEST_LINE, Secret, ServerObject, parse_secret, parse_object
+from lessee.ops.backup.policy.records import LONGEST_LINE, Secret, ServerObject, parse_object, parse_secret
 from lessee.ops.backup.temporary_files import EncryptedTemporaryFile
 
 

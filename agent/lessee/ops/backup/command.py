@@ -10,18 +10,18 @@ from pathlib import Path
 
 from lessee.audit_trail.operator_actions import recorded_action
 from lessee.config import Config
-from lessee.core.errors import LesseeError, DeniedError, UsageError
+from lessee.core.errors import DeniedError, LesseeError, UsageError
 from lessee.host.clock import boot_time
 from lessee.host.project import find, read
 from lessee.ops.backup.keys import keys, require_keys
 from lessee.ops.backup.policy.archive_format import SNAPSHOT, Counts
 from lessee.ops.backup.policy.retention import next_delay
 from lessee.ops.backup.policy.secret_restore import SecretStatus
-from lessee.ops.backup.restore import RestorePlan, Restore, RestoreOptions
+from lessee.ops.backup.restore import Restore, RestoreOptions, RestorePlan
 from lessee.ops.backup.save import SaveResult, save
 from lessee.ops.backup.stores import open_archive
 from lessee.ops.backup.verification import verify
-from lessee.process.hardening import make_private
+from lessee.process.hardening import harden
 from lessee.vault.admin import admin_client
 
 _SHORTEST, _LONGEST = 1.0, 365 * 86400.0
@@ -30,7 +30,7 @@ _SHORTEST, _LONGEST = 1.0, 365 * 86400.0
 
 def run(arguments: argparse.Namespace) -> int:
     """0 on success; `verify` returns 1 for differences. SIGTERM ends it like Ctrl-C, so that it cleans up."""
-    make_private()
+    harden()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     environ = dict(os.environ)
     path = find(arguments.config, environ)

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from lessee.core.errors import WriteError
-from lessee.ops.backup.keys import Keys, wrong_key_error, load_pyrage
+from lessee.ops.backup.keys import Keys, load_pyrage, wrong_key_error
 from lessee.ops.backup.policy.archive_format import ArchiveError
 
 CHUNK_SIZE = 1 << 16

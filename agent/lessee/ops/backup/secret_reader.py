@@ -22,7 +22,7 @@ _R = TypeVar("_R")
 
 
 def secrets(client: AdminClient, mounts: Mapping[str, int], key: bytes) -> Iterator[Secret]:
-    """All secrets of these KV mounts, given with their version, in order. Raises DeniedError or VaultUnreachableError."""
+    """All secrets of KV mounts, given with their versions, in order. Raises DeniedError or VaultUnreachableError."""
     found = each(lambda place: secret(client, *place, mounts[place[0]], key), places(client, mounts))
     return (one for one in found if one is not None)
 

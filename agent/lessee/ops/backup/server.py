@@ -7,10 +7,10 @@ from lessee.core.errors import VaultRequestError, VaultUnreachableError
 from lessee.core.failures import Kind as Failing
 from lessee.ops.backup.policy.comparison import Server
 from lessee.ops.backup.policy.objects import (
-    READABLE_CONFIGS,
     AUTH_LISTINGS,
-    ENGINE_LISTINGS,
     BUILT_IN_MOUNTS,
+    ENGINE_LISTINGS,
+    READABLE_CONFIGS,
     Listing,
     settings,
 )

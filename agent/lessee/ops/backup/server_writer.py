@@ -10,17 +10,17 @@ from lessee.ops.backup import server
 from lessee.ops.backup.archive import Archive
 from lessee.ops.backup.policy.archive_format import ArchiveError
 from lessee.ops.backup.policy.object_restore import Change, Conflict, Data, Unrestorable, change
-from lessee.ops.backup.policy.objects import has_known_path, contacts_other_systems
+from lessee.ops.backup.policy.objects import contacts_other_systems, has_known_path
 from lessee.ops.backup.policy.records import Secret, ServerObject
 from lessee.ops.backup.policy.secret_restore import (
     DEFAULT_MAX_VERSIONS,
-    SecretStatus,
     DeleteVersions,
     DestroyVersions,
     Plan,
-    WriteVersion,
-    WriteSettings,
+    SecretStatus,
     Step,
+    WriteSettings,
+    WriteVersion,
     plan,
 )
 from lessee.ops.backup.secret_reader import each, secret

@@ -1,1 +1,1 @@
-"""`lessee check`: finds what is wrong with a configuration without asking Vault."""
+"""Finds problems in a configuration, its templates and Compose files without contacting Vault."""

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from lessee.core.errors import DeniedError
-from lessee.host.directories import translate_write_errors, entries, open_directory, check_writers
+from lessee.host.directories import check_writers, entries, open_directory, translate_write_errors
 from lessee.ops.setup.named_requests import approle
 from lessee.ops.setup.policy.objects import Kind, Object
 from lessee.vault.admin import AdminClient, unless_missing

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from lessee.core.errors import WriteError
-from lessee.host.directories import translate_write_errors, entries, open_directory
+from lessee.host.directories import entries, open_directory, translate_write_errors
 
 _RESERVED = 16384
 """Bytes reserved for a file: a share encrypted with RSA-4096 takes a tenth of it."""

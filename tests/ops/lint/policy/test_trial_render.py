@@ -1,4 +1,4 @@
-"""What no secret can make fit is told before a secret is read; what some secret could, is not."""
+"""Files that no secret can make valid are found without a secret, and no others."""
 
 import base64
 from pathlib import PurePosixPath
@@ -21,7 +21,7 @@ def tried(template, name="app.env", form="dotenv", **more):
 
 
 def project_findings(template, form="dotenv", **more):
-    return [(one.rule, one.file, one.line, one.template) for one in tried(template, form=form, **more).findings]
+    return [(item.rule, item.file, item.line, item.template) for item in tried(template, form=form, **more).findings]
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ def project_findings(template, form="dotenv", **more):
         ("pgpass", '# mine\ndb:5432:app:{{ secret("a").b }}', 2),
     ],
 )
-def test_what_no_value_can_make_a_file_is_told_with_its_line(form, template, line):
-    assert project_findings(template, form) == [("format-misfit", "t/app.j2", line, "app.j2")]
+def test_a_file_that_no_value_makes_valid_is_reported_with_its_line(form, template, line):
+    assert project_findings(template, form) == [("format-mismatch", "t/app.j2", line, "app.j2")]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_no_value_can_make_a_file_is_told_with_its_line(form, template, lin
         ("yaml", '{% for k, v in secret("a").labels.items() | list %}\n{{ k }}: {{ v }}\n{% endfor %}'),
     ],
 )
-def test_what_some_value_can_make_a_file_is_not_told(form, template):
+def test_a_file_that_some_value_makes_valid_has_no_findings(form, template):
     made = tried(template, form=form, **{"in": "A={{ t.ca }}"})
     assert not made.findings
     [text] = made.texts.values()
@@ -96,44 +96,44 @@ def test_what_some_value_can_make_a_file_is_not_told(form, template):
         '{% set x = "name" %}{% for h in secret("a").hosts | sort(attribute=x) %}{{ h }}{% endfor %}',
     ],
 )
-def test_where_an_expression_fails_on_what_is_made_up_nothing_is_said(template):
+def test_an_expression_that_fails_on_sample_values_is_no_finding(template):
     made = tried(template)
     assert not made.findings
     assert list(made.texts.values()) == [template]
 
 
-def test_the_line_is_that_of_the_template_however_the_text_was_made():
+def test_the_line_is_that_of_the_template_in_loops_and_macros():
     loop = '{# two\nlines #}{% for h in secret("a").hosts -%}\n\nA={{ h }}\n{% endfor %}\n\n{{ secret("a").b }}\n'
-    assert project_findings(loop) == [("format-misfit", "t/app.j2", 7, "app.j2")]
+    assert project_findings(loop) == [("format-mismatch", "t/app.j2", 7, "app.j2")]
     inside = '{% for h in secret("a").hosts %}\n{{ h }}\n{% endfor %}\n'
-    assert project_findings(inside) == [("format-misfit", "t/app.j2", 2, "app.j2")]
+    assert project_findings(inside) == [("format-mismatch", "t/app.j2", 2, "app.j2")]
     macro = '{% macro m() %}\n\n{{ secret("a").b }} is no line\n{% endmacro %}\n\n\nA=1\n{{ m() }}\n'
-    assert project_findings(macro) == [("format-misfit", "t/app.j2", 3, "app.j2")]
-    assert project_findings('{{ secret("a").b }}') == [("format-misfit", "t/app.j2", 1, "app.j2")]
+    assert project_findings(macro) == [("format-mismatch", "t/app.j2", 3, "app.j2")]
+    assert project_findings('{{ secret("a").b }}') == [("format-mismatch", "t/app.j2", 1, "app.j2")]
 
 
-def test_the_line_is_that_of_the_file_that_was_taken_in():
+def test_the_line_is_that_of_the_included_file():
     found = project_findings('A=1\n{% include "in.j2" %}\n', **{"in": '\n\nB=1\n{{ secret("a").b }}'})
-    assert found == [("format-misfit", "t/in.j2", 4, "in.j2")]
+    assert found == [("format-mismatch", "t/in.j2", 4, "in.j2")]
 
 
-def test_where_no_line_is_known_it_is_the_file():
+def test_without_a_line_the_finding_is_for_the_file():
     assert project_findings('{"a": NaN, "b": {{ secret("a").b }}}', "json") == [
-        ("format-misfit", "t/app.j2", 0, "app.j2")
+        ("format-mismatch", "t/app.j2", 0, "app.j2")
     ]
 
 
-def test_where_the_marks_of_lines_change_what_is_rendered_the_line_is_that_of_the_file():
+def test_where_line_marks_change_the_result_the_line_is_that_of_the_rendered_file():
     text = '{% set x %}on{% endset %}\n{% if x == "on" %}{% set y = 1 %}{% else %}{{ x.nope.nope }}{% endif %}\n'
     text += '{{ secret("a").b }}\n'
-    assert project_findings(text) == [("format-misfit", "t/app.j2", 3, "app.j2")]
+    assert project_findings(text) == [("format-mismatch", "t/app.j2", 3, "app.j2")]
 
 
-def test_a_text_with_half_a_surrogate_pair_is_told_of():
-    assert project_findings("A=\ud800\n") == [("format-misfit", "t/app.j2", 0, "app.j2")]
+def test_a_lone_surrogate_is_reported():
+    assert project_findings("A=\ud800\n") == [("format-mismatch", "t/app.j2", 0, "app.j2")]
 
 
-def test_no_two_values_that_are_made_up_are_the_same_and_all_can_be_decoded():
+def test_sample_values_are_distinct_and_decodable():
     for kind in KINDS[:3]:
         assert len({kind(number) for number in range(700)}) == 700
     for made in (text, digits):

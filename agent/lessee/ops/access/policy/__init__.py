@@ -1,1 +1,1 @@
-"""Derives and evaluates Vault policies without asking a server."""
+"""Derives and evaluates Vault policies without a server."""

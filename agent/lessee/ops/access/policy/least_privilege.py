@@ -1,4 +1,4 @@
-"""The smallest Vault policy with which an agent can serve its apps, and for whom each rule of it is."""
+"""Derives the smallest Vault policy for an agent, with the purpose of each rule."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -10,23 +10,23 @@ from lessee.core import consumers
 from lessee.core.errors import TemplateError, TemplateListError
 from lessee.core.immutable import ImmutableStruct
 from lessee.core.paths import DynamicSecret, Folder, Need, Ref
-from lessee.events.vault_messages import TYPES
+from lessee.events.vault_messages import EVENT_TYPES
 from lessee.rendering.app_templates import CompiledApp
 
 
 class Engine(ImmutableStruct, frozen=True):
-    """What a KV mount is like. `detailed`: a folder's names come with their versions (OpenBao 2.3)."""
+    """The properties of a KV mount. `detailed`: it lists names together with versions (OpenBao 2.3)."""
 
     version: int
     detailed: bool
 
 
 ASSUMED = Engine(2, detailed=False)
-"""Of a mount that nobody has asked."""
+"""The properties assumed for a mount without asking the server."""
 
 
 class Rule(ImmutableStruct, frozen=True):
-    """What is granted at a path, and a few lines that say why."""
+    """The capabilities at a path, and comments with their purpose."""
 
     path: str
     capabilities: tuple[str, ...]
@@ -34,7 +34,7 @@ class Rule(ImmutableStruct, frozen=True):
 
 
 class Policy(ImmutableStruct, frozen=True):
-    """The rules for one way to log in, sorted by path."""
+    """The rules for one login, sorted by path."""
 
     vault: Vault
     compiled_apps: tuple[CompiledApp, ...]
@@ -46,14 +46,18 @@ class Policy(ImmutableStruct, frozen=True):
 def identities(compiled_apps: Iterable[CompiledApp], top: Vault) -> Mapping[Vault, tuple[CompiledApp, ...]]:
     """The recipes of each way to log in, by name; first those of the top-level one."""
     found: dict[Vault, tuple[CompiledApp, ...]] = {}
-    for compiled_app in sorted(compiled_apps, key=lambda compiled_app: (compiled_app.app.vault != top, compiled_app.app.name)):
+    for compiled_app in sorted(
+        compiled_apps, key=lambda compiled_app: (compiled_app.app.vault != top, compiled_app.app.name)
+    ):
         found[compiled_app.app.vault] = (*found.get(compiled_app.app.vault, ()), compiled_app)
     return found
 
 
 def reads_kv(compiled_apps: Iterable[CompiledApp]) -> bool:
-    """Whether they read anything from the KV mount."""
-    return any(not isinstance(need, DynamicSecret) for compiled_app in compiled_apps for need in compiled_app.references)
+    """Whether they read from the KV mount."""
+    return any(
+        not isinstance(need, DynamicSecret) for compiled_app in compiled_apps for need in compiled_app.references
+    )
 
 
 def rotated_by(config: Config) -> frozenset[Ref]:
@@ -71,9 +75,9 @@ def policy(
     *,
     subscribes: bool = False,
 ) -> Policy:
-    """What the agent asks of Vault for these apps. Raises TemplateError for paths that no rule can name.
+    """The policy for the agent of these apps. Raises TemplateError for paths that no rule can contain.
 
-    `rotated`: secrets of which the agent confirms what its apps work with. `subscribes`: to Vault's own event stream.
+    `rotated`: secrets whose version the agent confirms. `subscribes`: it subscribes to Vault's own event stream.
     """
     wanted: dict[Need, frozenset[_By]] = {}
     for compiled_app in compiled_apps:
@@ -95,7 +99,7 @@ def policy(
 
 
 def text_of(policy: Policy) -> str:
-    """The policy in HCL, below a heading that says whose it is."""
+    """The policy in HCL, with a heading that names its apps and login."""
     return hcl(_heading(policy), policy.rules)
 
 
@@ -105,7 +109,7 @@ def hcl(heading: Iterable[str], rules: Iterable[Rule]) -> str:
 
 
 _By = tuple[str, str]
-"""An app and a template of its."""
+"""An app, and one of its templates."""
 
 
 class _Ask(ImmutableStruct, frozen=True):
@@ -117,29 +121,29 @@ class _Ask(ImmutableStruct, frozen=True):
 
 _Wanted = Mapping[Need, frozenset[_By]]
 
-_NAMES = "for the names in the folder"
-_CHANGES = "to see changes with one request for the folder; without this rule, each look reads the values"
-_NAMES_AND_CHANGES = "for the names in the folder, and to see changes with one request"
-_CHANGE = "to see a change; without this rule, each look reads the value"
-_CONFIRMED = "to confirm which version of a rotated secret the app works with, so that the old one can be retired"
+_NAMES = "to list the names in the folder"
+_CHANGES = "to detect changes with one request for the folder; without this rule, each poll reads the values"
+_NAMES_AND_CHANGES = "to list the names in the folder, and to detect changes with one request"
+_CHANGE = "to detect a change; without this rule, each poll reads the value"
+_CONFIRMED = "to confirm which version of a rotated secret the app uses, so that the old one can be revoked"
 SUBSCRIBE = "subscribe"
-_TOLD = "to be told of changes by Vault Enterprise; on other servers leave `list` and all of `subscribe` out"
+_EVENTS = "to get change events from Vault Enterprise; on other servers omit `list` and everything with `subscribe`"
 _RENEWING = {
-    "sys/leases/lookup": "to go on with leases after a restart",
+    "sys/leases/lookup": "to continue with leases after a restart",
     "sys/leases/renew": "to renew leases",
 }
 _IN_DEFAULT = "; Vault's policy `default` grants it too"
 
 
 def _reading(wanted: _Wanted, engine: Engine) -> Iterator[_Ask]:
-    """As core.machine.wanted and reading ask: of a folder with several secrets, and of one alone."""
+    """The requests for KV secrets, as the agent makes them: for folders, and for single secrets."""
     newest = Counter(need.folder for need in wanted if isinstance(need, Ref) and need.version is None)
     for need, by in wanted.items():
         if isinstance(need, DynamicSecret):
             continue
         folder = need if isinstance(need, Folder) else need.folder
         whole = folder in wanted
-        # `+` is one element: all secrets of the folder, and none of its sub-folders.
+        # `+` is one path segment: all secrets of the folder, but not of its subfolders.
         mount, name = need.mount, f"{folder.path}+" if whole else need.path
         if engine.version == 1:
             yield _Ask(f"{mount}/{name}", "read", by)
@@ -159,14 +163,16 @@ def _reading(wanted: _Wanted, engine: Engine) -> Iterator[_Ask]:
 
 
 def _subscribing(wanted: _Wanted, engine: Engine) -> Iterator[_Ask]:
-    """https://developer.hashicorp.com/vault/docs/concepts/events, Policies: where a value is, and to the types."""
+    """The requests for event types and secrets (https://developer.hashicorp.com/vault/docs/concepts/events)."""
     read = {ask.path: ask for ask in _reading(wanted, engine) if ask.capability == "read"}
-    told = [ask for path, ask in read.items() if engine.version == 1 or path.split("/")[1:2] == ["data"]]
-    for ask in told:
+    readable = [ask for path, ask in read.items() if engine.version == 1 or path.split("/")[1:2] == ["data"]]
+    for ask in readable:
         for capability in ("list", SUBSCRIBE):
-            yield _Ask(ask.path, capability, ask.by, _TOLD)
-    if told:
-        yield _Ask(f"sys/events/subscribe/{TYPES}", "read", why="to hear of changes from Vault Enterprise itself")
+            yield _Ask(ask.path, capability, ask.by, _EVENTS)
+    if readable:
+        yield _Ask(
+            f"sys/events/subscribe/{EVENT_TYPES}", "read", why="to subscribe to change events of Vault Enterprise"
+        )
 
 
 def _issuing(wanted: _Wanted) -> Iterator[_Ask]:
@@ -178,12 +184,12 @@ def _issuing(wanted: _Wanted) -> Iterator[_Ask]:
     if leased:
         for path, why in _RENEWING.items():
             yield _Ask(path, "update", leased, why + _IN_DEFAULT)
-        yield _Ask("sys/leases/revoke", "update", leased, "to revoke what was replaced, or is not wanted any more")
+        yield _Ask("sys/leases/revoke", "update", leased, "to revoke leases that were replaced or are no longer used")
 
 
 def _confirming(wanted: _Wanted, compiled_apps: Iterable[CompiledApp], rotated: Collection[Ref]) -> Iterator[_Ask]:
-    """Of apps that read what is rotated, and of no other."""
-    found = {one for need, by in wanted.items() for one in by if any(_comes_to(need, secret) for secret in rotated)}
+    """The requests that confirm versions, only for apps that read rotated secrets."""
+    found = {one for need, by in wanted.items() for one in by if any(_reads(need, secret) for secret in rotated)}
     for compiled_app in compiled_apps:
         own = frozenset(one for one in found if one[0] == compiled_app.app.name)
         path = consumers.metadata_path(compiled_app.scope.mount, compiled_app.scope.prefix, compiled_app.app.name, "*")
@@ -191,21 +197,21 @@ def _confirming(wanted: _Wanted, compiled_apps: Iterable[CompiledApp], rotated: 
             yield _Ask(path, capability, own, _CONFIRMED)
 
 
-def _comes_to(need: Need, secret: Ref) -> bool:
+def _reads(need: Need, secret: Ref) -> bool:
     if isinstance(need, Ref):
         return (need.mount, need.path) == (secret.mount, secret.path)
     return need == secret.folder
 
 
 def _is_leased(need: DynamicSecret) -> bool:
-    """What a path alone tells: certificates have a lease only where their role says generate_lease."""
+    """As far as the path tells: certificates have a lease only if their role sets generate_lease."""
     return not need.certificate and need.path.split("/")[-2] not in {"static-cred", "static-creds"}
 
 
 def _of_the_token(auth: Auth) -> Iterator[_Ask]:
     yield _Ask("auth/token/lookup-self", "read", why="to see whether the token is valid" + _IN_DEFAULT)
     yield _Ask("auth/token/renew-self", "update", why="to renew the token" + _IN_DEFAULT)
-    if not isinstance(auth, TokenAuth):  # which the agent did not get by a login, and does not end
+    if not isinstance(auth, TokenAuth):  # The agent does not revoke a token that it did not get by a login.
         yield _Ask("auth/token/revoke-self", "update", why="to revoke a token that was replaced" + _IN_DEFAULT)
 
 
@@ -225,20 +231,20 @@ def _refuse_patterns(wanted: _Wanted) -> None:
     problems = []
     for need, by in wanted.items():
         if isinstance(need, Ref) and need.folder in wanted:
-            continue  # its name stands in no rule
+            continue  # The rule for its folder covers it.
         path = need.path if isinstance(need, DynamicSecret) else f"{need.mount}/{need.path}"
         if is_pattern(path):
             app, template = min(by)
-            what = f"{path!r} cannot stand in a policy, where `*`, `+` and braces mean other paths"
+            what = f"a policy cannot contain {path!r}: `*`, `+` and braces are patterns there"
             problems.append(TemplateError(what, where=f"{app}: {template}", todo="rename it"))
     if problems:
         raise TemplateListError(sorted(problems, key=str))
 
 
 def is_pattern(path: str) -> bool:
-    """Whether Vault would take it for more than itself; it has no way to quote these.
+    """Whether Vault takes the path for a pattern; it cannot be quoted. Vault refuses `+*` anywhere.
 
-    https://developer.hashicorp.com/vault/docs/concepts/policies; `+*` it refuses wherever it stands.
+    https://developer.hashicorp.com/vault/docs/concepts/policies
     """
     return path.endswith("*") or "+" in path.split("/") or any(sign in path for sign in ("+*", "{{", "}}"))
 
@@ -248,16 +254,16 @@ def _heading(policy: Policy) -> Iterator[str]:
     yield f"Policy for {', '.join(compiled_app.app.name for compiled_app in policy.compiled_apps)}"
     yield f"Login: {vault.address}, {_login(vault.auth)}"
     if vault.namespace is not None:
-        yield f"Namespace: {vault.namespace}; the policy belongs in it, and its paths begin there"
+        yield f"Namespace: {vault.namespace}; create the policy there, its paths are relative to it"
     if policy.engine is not None:
         having = "with" if policy.engine.detailed else "without"
-        assumed = " is assumed; `--online` asks" if policy.engine is ASSUMED else ""
+        assumed = " (assumed; --online reads it from Vault)" if policy.engine is ASSUMED else ""
         mount = policy.compiled_apps[0].scope.mount
         yield f"KV: {mount}, version {policy.engine.version} {having} detailed-metadata{assumed}"
 
 
 def _login(auth: Auth) -> str:
-    """A role may be any text: its repr stays in the line."""
+    """The login as text; the repr of a role keeps it on one line."""
     match auth:
         case TokenAuth():
             return f"the token in {auth.token_file or '$VAULT_TOKEN'}"
@@ -265,23 +271,27 @@ def _login(auth: Auth) -> str:
             role_id = f"in {auth.role_id_file}" if auth.role_id is None else repr(auth.role_id)
             return f"auth/{auth.mount}, role_id {role_id}"
         case JwtAuth() | KubernetesAuth():
-            return f"auth/{auth.mount}, {'default role' if auth.role is None else f'role {auth.role!r}'}"
+            return f"auth/{auth.mount}, {_role(auth.role, 'default role')}"
         case CertAuth():
-            return f"auth/{auth.mount}, {'any role' if auth.role is None else f'role {auth.role!r}'}"
+            return f"auth/{auth.mount}, {_role(auth.role, 'any role')}"
         case UserpassAuth():
             return f"auth/{auth.mount}, user {auth.username!r}"
         case _:
             assert_never(auth)
 
 
+def _role(role: str | None, default: str) -> str:
+    return default if role is None else f"role {role!r}"
+
+
 def _hcl(rule: Rule) -> str:
     comments = "".join(f"# {line}\n" for line in rule.comments)
     capabilities = ", ".join(f'"{capability}"' for capability in rule.capabilities)
-    types = f'  subscribe_event_types = ["{TYPES}"]\n' if SUBSCRIBE in rule.capabilities else ""
+    types = f'  subscribe_event_types = ["{EVENT_TYPES}"]\n' if SUBSCRIBE in rule.capabilities else ""
     return f"{comments}path {_quoted(rule.path)} {{\n  capabilities = [{capabilities}]\n{types}}}\n"
 
 
 def _quoted(path: str) -> str:
-    r"""In quotes. HCL would look for the end of a `${`; \u0024 is a `$` that begins none."""
+    r"""A quoted string. HCL would expand `${`; \u0024 is a `$` that does not start an expansion."""
     escaped = path.replace("\\", "\\\\").replace('"', '\\"').replace("${", "\\u0024{")
     return f'"{escaped}"'

@@ -1,4 +1,4 @@
-"""Whether a policy reaches into a region of paths."""
+"""Decides whether a policy grants access to any path of a region."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,12 +6,12 @@ from lessee.core.immutable import ImmutableStruct
 from lessee.ops.access.policy.rules import DENY, Kind, Rule, capabilities
 
 READING = frozenset({"read", "list", "create", "update", "patch", "scan"})
-"""What tells of a secret or changes it; `delete` and `sudo` alone do not."""
+"""The capabilities that reveal or change a secret; `delete` and `sudo` alone do not."""
 _LISTING = frozenset({"list", "scan"})
 
 
 class Region(ImmutableStruct, frozen=True):
-    """All paths below `root`, which ends in a slash; or, without one, that path and all below it."""
+    """All paths below `root` if it ends with a slash; otherwise that path too."""
 
     root: str
 
@@ -20,12 +20,12 @@ class Region(ImmutableStruct, frozen=True):
 
     @property
     def stems(self) -> tuple[str, ...]:
-        """What its paths begin with, or are."""
+        """The prefixes of its paths."""
         return (self.root,) if self.root.endswith("/") else (self.root, f"{self.root}/")
 
 
 class Reach(ImmutableStruct, frozen=True):
-    """A path in a region, and what a policy grants there; of a templated rule, only where it may lead."""
+    """A path in a region, and its capabilities; for a templated rule, a path that it may resolve to."""
 
     path: str
     capabilities: frozenset[str]
@@ -33,10 +33,10 @@ class Reach(ImmutableStruct, frozen=True):
 
 
 def reach(rules: Iterable[Rule], regions: Iterable[Region]) -> Reach | None:
-    """One path that proves that these rules reach into one of the regions; None where there is none.
+    """A path that shows that these rules grant access to one of the regions; None without such a path.
 
-    For each rule that grants, the paths are tried that only it and what is wider can match: where a narrower rule
-    denies those, it denies all.
+    For each granting rule it tries paths that only this rule and wider ones can match: if a narrower rule denies
+    those, it denies all.
     """
     rules, regions = tuple(rules), tuple(regions)
     for region in regions:
@@ -55,7 +55,7 @@ def reach(rules: Iterable[Rule], regions: Iterable[Region]) -> Reach | None:
 def _granted(rules: tuple[Rule, ...], path: str) -> frozenset[str]:
     if not path.endswith("/"):
         return capabilities(rules, path) & READING
-    # On the one server or on the other.
+    # On OpenBao or on HashiCorp Vault.
     return (capabilities(rules, path) | capabilities(rules, path, bare_first=True)) & _LISTING
 
 
@@ -70,9 +70,9 @@ def _tried(rules: tuple[Rule, ...], region: Region) -> Iterator[str]:
 
 
 def _paths(rule: Rule, region: Region, fresh: str, deepest: int) -> Iterator[str]:
-    """Paths of the rule in the region, of each length, made of what either asks for and else of `fresh`."""
+    """Paths of the rule in the region, of each length; free segments are `fresh`."""
     for stem in region.stems:
-        begun = _begun(rule, stem, fresh)
+        begun = _shortest_path(rule, stem, fresh)
         if begun is None:
             continue
         tails = ["", *("/".join([fresh] * many) for many in range(1, deepest))] if _is_open(rule) else [""]
@@ -81,15 +81,15 @@ def _paths(rule: Rule, region: Region, fresh: str, deepest: int) -> Iterator[str
             yield from (one for one in (path, f"{path.removesuffix('/')}/") if one in region)
 
 
-def _begun(rule: Rule, stem: str, fresh: str) -> str | None:
-    """The shortest path of the rule that begins with the stem or, where the rule is open, may go on to."""
+def _shortest_path(rule: Rule, stem: str, fresh: str) -> str | None:
+    """The shortest path of the rule that starts with the stem or, for an open rule, can be extended to it."""
     pattern = rule.path.removesuffix("*") if rule.kind is Kind.ELEMENTS else rule.path
     if rule.kind is not Kind.ELEMENTS:
         if pattern.startswith(stem):
             return pattern
         if stem.startswith(pattern) and _is_open(rule):
             return stem
-        # A listing asks with a slash that the rule may leave out.
+        # A listing has a final slash that the rule may omit.
         return stem if stem == f"{pattern}/" else None
     wanted, given = pattern.split("/"), stem.split("/")
     elements: list[str] = []

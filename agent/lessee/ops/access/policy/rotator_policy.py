@@ -1,9 +1,9 @@
-"""The smallest Vault policy with which a rotator can rotate what a configuration names."""
+"""Derives the smallest Vault policy for the rotator of a configuration."""
 
 from collections.abc import Iterable, Iterator
 
 from lessee.config import Config
-from lessee.config.grammar.rotation import VaultValues, Rotation, admin_of
+from lessee.config.grammar.rotation import Rotation, VaultValues, admin_of
 from lessee.core.consumers import CONSUMER_FOLDER, JOURNAL_FOLDER
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.ops.access.policy.least_privilege import Rule, hcl, is_pattern
@@ -11,18 +11,18 @@ from lessee.ops.access.policy.least_privilege import Rule, hcl, is_pattern
 _TOKEN = (
     ("auth/token/lookup-self", "read", "to see whether the token is valid"),
     ("auth/token/renew-self", "update", "to renew the token"),
-    ("auth/token/revoke-self", "update", "to end the token when it is not needed any more"),
+    ("auth/token/revoke-self", "update", "to revoke the token when it is no longer needed"),
 )
 _IN_DEFAULT = "; Vault's policy `default` grants it too"
 
 
 def of_rotator(name: str, config: Config) -> str:
-    """In HCL, with whose it is. Raises ConfigError for paths that no rule can name."""
+    """The policy in HCL, with a heading. Raises ConfigError for paths that no rule can contain."""
     return hcl([f"{name}: rotates {', '.join(config.rotation)}"], rules(config))
 
 
 def rules(config: Config) -> tuple[Rule, ...]:
-    """Sorted by path. Raises ConfigError for paths that no rule can name."""
+    """The rules, sorted by path. Raises ConfigError for paths that no rule can contain."""
     _refuse_patterns(config)
     asked: dict[str, tuple[set[str], dict[str, None]]] = {}
     for path, capabilities, why in _asks(config):
@@ -33,7 +33,7 @@ def rules(config: Config) -> tuple[Rule, ...]:
 
 
 _Ask = tuple[str, tuple[str, ...], str]
-"""A path, capabilities there, and why."""
+"""A path, its capabilities, and their purpose."""
 
 
 def _asks(config: Config) -> Iterator[_Ask]:
@@ -41,35 +41,39 @@ def _asks(config: Config) -> Iterator[_Ask]:
     data, metadata = f"{mount}/data/{prefix}", f"{mount}/metadata/{prefix}"
     for name, said in config.rotation.items():
         yield f"{data}{said.secret}", ("create", "read", "update"), f"{name}: what the apps read"
-        yield f"{metadata}{said.secret}", ("read", "update"), f"{name}: when it was rotated is told there"
+        yield f"{metadata}{said.secret}", ("read", "update"), f"{name}: records when it was rotated"
         if (admin := admin_of(said)) is not None:
-            yield f"{data}{admin}", ("read",), f"{name}: of one who may change it in its system"
+            yield f"{data}{admin}", ("read",), f"{name}: the admin credentials for its system"
         if isinstance(said, VaultValues) and said.approle is not None:
             yield from _of_approle(name, f"auth/{said.mount}/role/{said.approle}")
-    yield f"{data}{JOURNAL_FOLDER}*", ("create", "read", "update"), "what is under way: a journal each"
-    yield f"{metadata}{JOURNAL_FOLDER}*", ("create", "read", "update"), "of a journal the newest version alone is kept"
+    yield f"{data}{JOURNAL_FOLDER}*", ("create", "read", "update"), "the journals of rotations in progress"
+    yield f"{metadata}{JOURNAL_FOLDER}*", ("create", "read", "update"), "limits journals to the newest version"
     yield (
         f"{metadata}{CONSUMER_FOLDER}*",
         ("delete", "list", "read"),
-        "who has confirmed; who does not answer is forgotten",
+        "the agents' confirmations; removes those of agents that no longer run",
     )
     for path, capability, why in _TOKEN:
         yield path, (capability,), why + _IN_DEFAULT
 
 
 def _of_approle(name: str, role: str) -> Iterator[_Ask]:
-    yield role, ("read",), f"{name}: how often a secret_id may be used"
+    yield role, ("read",), f"{name}: reads how often a secret_id may be used"
     yield f"{role}/role-id", ("read",), f"{name}: to log in with a new secret_id"
-    yield f"{role}/secret-id", ("list", "update"), f"{name}: to make a secret_id, and find what a broken try left"
-    yield f"{role}/secret-id/lookup", ("update",), f"{name}: to know which one is published"
+    yield (
+        f"{role}/secret-id",
+        ("list", "update"),
+        f"{name}: to create a secret_id, and find those of an interrupted rotation",
+    )
+    yield f"{role}/secret-id/lookup", ("update",), f"{name}: to identify the published one"
     for verb in ("lookup", "destroy"):
-        yield f"{role}/secret-id-accessor/{verb}", ("update",), f"{name}: to end the old one, by its accessor"
+        yield f"{role}/secret-id-accessor/{verb}", ("update",), f"{name}: to destroy the old one by its accessor"
 
 
 def _refuse_patterns(config: Config) -> None:
     problems = [
         LesseeError(
-            f"{path!r} cannot stand in a policy, where `*`, `+` and braces mean other paths",
+            f"a policy cannot contain {path!r}: `*`, `+` and braces are patterns there",
             where=f"rotation.{name}",
             todo="rename it",
         )

@@ -1,4 +1,4 @@
-"""The rules of a Vault policy, and which of them holds at a path, as Vault itself decides it."""
+"""Parses Vault policies, and evaluates them for a path as Vault does."""
 
 from collections.abc import Iterable, Iterator
 from enum import Enum
@@ -14,21 +14,21 @@ _LEGACY = {
     "write": ("create", "read", "update", "delete", "list"),
     "sudo": ("create", "read", "update", "delete", "list", "sudo"),
 }
-"""What the old key `policy` of a rule stands for."""
+"""The capabilities of the deprecated key `policy` of a rule."""
 
 
 class Kind(Enum):
-    """How a rule's path is compared."""
+    """How a rule's path matches."""
 
     EXACT = "the path itself"
-    PREFIX = "all that begin with it"
-    ELEMENTS = "element by element, where + is any"
+    PREFIX = "all paths with this prefix"
+    ELEMENTS = "segment by segment, where + is any segment"
 
 
 class Rule(ImmutableStruct, frozen=True):
-    """What is granted where. Of a prefix the path is without its `*`.
+    """A path and its capabilities. The path of a prefix rule has no `*`.
 
-    `templated`: `{{…}}` stands in its path, and the path here ends before it: what it becomes is known to Vault alone.
+    `templated`: the path contains `{{…}}` and ends before it here, because only Vault can resolve it.
     """
 
     path: str
@@ -38,7 +38,7 @@ class Rule(ImmutableStruct, frozen=True):
 
 
 def rules_of(text: str, name: str) -> tuple[Rule, ...]:
-    """Those of a policy's text, in HCL or JSON. Raises ConfigError where it cannot be read."""
+    """The rules in a policy's text, in HCL or JSON. Raises ConfigError if it is malformed."""
     found: list[Rule] = []
     for path, body in _stanzas(parse(text, name)):
         found.append(_rule(path.removeprefix("/"), frozenset(_capabilities(body))))
@@ -46,12 +46,12 @@ def rules_of(text: str, name: str) -> tuple[Rule, ...]:
 
 
 def capabilities(rules: Iterable[Rule], path: str, *, bare_first: bool = False) -> frozenset[str]:
-    """What these rules grant at a path, as `sys/capabilities` tells it; of policies together, give all their rules.
+    """The capabilities of these rules at a path, as `sys/capabilities` returns them; pass the rules of all policies.
 
-    As of vault/acl.go: an exact rule wins; then the rule whose first `*` or `+` comes last, that does not end in `*`,
-    has fewer `+`, is longer. Rules of the same path are one, and `deny` takes all. Templated rules are left out.
-    A listing asks with a slash at its end, which rules may leave out: OpenBao 2.7.2 looks for those with it first,
-    HashiCorp Vault for those without (`bare_first`).
+    As in vault/acl.go: an exact rule wins; then the rule whose first `*` or `+` is last, that does not end with `*`,
+    has fewer `+`, is longer. Rules with the same path are merged, and `deny` removes all. Templated rules are ignored.
+    A listing has a slash at its end, which rules may omit: OpenBao 2.7.2 first tries rules with the slash,
+    HashiCorp Vault those without (`bare_first`).
     """
     plain = [rule for rule in rules if not rule.templated]
     bare = path.removesuffix("/")
@@ -68,7 +68,7 @@ def capabilities(rules: Iterable[Rule], path: str, *, bare_first: bool = False) 
 
 
 def matches(rule: Rule, path: str) -> bool:
-    """Whether the rule is for this path, be there better ones or not."""
+    """Whether the rule matches this path, regardless of more specific rules."""
     if rule.kind is Kind.ELEMENTS:
         return _matches_elements(rule.path, path.split("/"))
     return path.startswith(rule.path) if rule.kind is Kind.PREFIX else path == rule.path
@@ -114,7 +114,7 @@ def _kind(path: str) -> Kind:
 
 
 def _stanzas(block: Block) -> Iterator[tuple[str, Block]]:
-    """In HCL a path is a label; in JSON it may be a key of an object, or of each of a list's objects."""
+    """The paths and bodies. In HCL a path is a label; in JSON a key of an object, or of the objects of a list."""
     for item in block.items:
         match item:
             case Item(keys=("path", path), value=Block() as body):

@@ -10,7 +10,7 @@ SETTINGS = ("max_versions", "cas_required", "delete_version_after", "custom_meta
 
 
 class Read(ImmutableStruct, frozen=True):
-    """The answer for one version. `data` is None for a deleted or destroyed version, which has only metadata."""
+    """The answer for one version. `data` None: a deleted or destroyed version, which has only metadata."""
 
     hidden = ("data",)
 

@@ -102,7 +102,7 @@ def contacts_other_systems(server_object: ServerObject) -> bool:
 
 
 def gaps(objects: Iterable[ServerObject], namespaces: Collection[str] | None, *, entities: bool) -> tuple[str, ...]:
-    """What the server does not return, as text. `namespaces` is None if they are unknown."""
+    """What the server does not return, as text. `namespaces` None: they are unknown."""
     found: dict[str, None] = {}
     for server_object in objects:
         match server_object.kind:

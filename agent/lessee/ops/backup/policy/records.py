@@ -28,7 +28,7 @@ class ServerObject(ImmutableStruct, frozen=True):
 
 
 class Version(ImmutableStruct, frozen=True):
-    """A version of a secret. `data` is None if it is deleted or destroyed, and so not readable."""
+    """A version of a secret. `data` None: it is deleted or destroyed, and so not readable."""
 
     hidden = ("data",)
 

@@ -1,4 +1,4 @@
-"""`lessee check`: is the configuration right, and what does it read? Asks no Vault."""
+"""`lessee check`: validates the configuration, and lists the secrets it reads, without contacting Vault."""
 
 import argparse
 import os
@@ -10,13 +10,13 @@ from lessee.core.errors import ConfigError, UsageError
 from lessee.core.immutable import replace
 from lessee.host.project import find, template_of, text_of
 from lessee.ops.lint.command.app_summary import print_app
-from lessee.ops.lint.policy.findings import Finding, exit_code, in_order, of_configuration
+from lessee.ops.lint.policy.findings import Finding, exit_code, of_configuration, sorted_findings
 from lessee.ops.lint.policy.project import CheckResult, check_project
 from lessee.ops.lint.policy.reports import REPORTS
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 where all is right; 78 or 65 with all that is wrong. Where it is for a program, it is all of stdout."""
+    """0 without errors, otherwise 78 or 65. A report for programs is the only output to stdout."""
     if arguments.schema:
         from lessee.config.schema import schema_text
 
@@ -27,21 +27,21 @@ def run(arguments: argparse.Namespace) -> int:
 
         return command.run(arguments)
     if arguments.online:
-        raise UsageError("--online says nothing without --policy", todo="add it, or leave --online out")
+        raise UsageError("--online has no effect without --policy", todo="add --policy, or omit --online")
     if arguments.rotator:
-        raise UsageError("--rotator says nothing without --policy", todo="add it, or leave --rotator out")
+        raise UsageError("--rotator has no effect without --policy", todo="add --policy, or omit --rotator")
     checked = _check(arguments.config, dict(os.environ))
-    found = [*checked.findings, *_listed(checked)]
+    found = [*checked.findings, *_public_secrets(checked)]
     if arguments.compose:
         found += _check_compose(arguments.compose, checked)
     summary = ""
-    if arguments.dist and checked.sound is not None:
+    if arguments.dist and checked.valid is not None:
         from lessee.ops.lint.command.dist import check_dist
 
         searched = check_dist(arguments.dist, arguments.config, dict(os.environ))
         found += searched.findings
         summary = searched.summary
-    findings = in_order(replace(finding, file=_shown(finding.file)) for finding in found)
+    findings = sorted_findings(replace(finding, file=_relative(finding.file)) for finding in found)
     code = exit_code(findings)
     report = REPORTS[arguments.format](findings)
     if arguments.format != "text":
@@ -66,8 +66,8 @@ def _check(config: str | None, environ: Mapping[str, str]) -> CheckResult:
     return check_project(PurePosixPath(path), text, environ, lambda folder, name: template_of(Path(folder), name))
 
 
-def _listed(checked: CheckResult) -> Iterable[Finding]:
-    """Who lists a password as public may have misread what that means."""
+def _public_secrets(checked: CheckResult) -> Iterable[Finding]:
+    """Warnings for public variables with a value whose name looks like a secret."""
     if not any(compiled_app.app.public_variables for compiled_app in checked.compiled_apps.values()):
         return
     from lessee.core.sensitive.names import is_sensitive
@@ -76,8 +76,8 @@ def _listed(checked: CheckResult) -> Iterable[Finding]:
     for compiled_app in checked.compiled_apps.values():
         for template, variable, place in listed(compiled_app, dict(os.environ)):
             if is_sensitive(place.key):
-                what = f"{variable} is listed as public, and takes {place}: every visitor of the site reads it"
-                todo = "make sure that it is no secret, or take it out"
+                what = f"{variable} is listed as public and has {place}, which every visitor of the site can read"
+                todo = "check that it is not a secret, or remove it"
                 yield Finding("public-secret", "warning", what, todo, checked.file, 0, compiled_app.app.name, template)
 
 
@@ -88,15 +88,15 @@ def _check_compose(paths: Iterable[str], checked: CheckResult) -> Iterable[Findi
 
 
 def _env_file(path: str) -> str | None:
-    """Only of one that is there can anything be said; it may well be written later."""
+    """The text of an `env_file`, if it exists; it may be written later."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return None
 
 
-def _shown(file: str) -> str:
-    """As seen from here, where it lies below."""
+def _relative(file: str) -> str:
+    """The path relative to the current directory, if it is below it."""
     path, here = os.path.normpath(Path(file).absolute()), Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
@@ -106,4 +106,4 @@ def _print_summary(checked: CheckResult) -> None:
         print_app(compiled_app)
     count = len(checked.compiled_apps)
     name = Path(checked.file).name
-    print(f"{name} is right: {count} app{'s' * (count != 1)}" if count else "no apps: an operator's file")
+    print(f"{name} is valid: {count} app{'s' * (count != 1)}" if count else f"{name} is valid, without apps")

@@ -1,4 +1,4 @@
-"""What an app reads, and how it is judged, told and proved: without anything that may be a secret."""
+"""Prints an app's files, the secrets they read, and its check, notification and readiness, without secrets."""
 
 from typing import assert_never
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ from lessee.rendering.templates import CompiledTemplate
 
 
 def print_app(compiled_app: CompiledApp) -> None:
-    """An app: its files, what they read, and how it is judged, told and proved."""
+    """Print the summary of an app."""
     app = compiled_app.app
     print(f"{app.name}  {app.directory}  refresh {app.refresh_interval:g}s")
     for file, compiled in compiled_app.files:
@@ -36,9 +36,9 @@ def print_app(compiled_app: CompiledApp) -> None:
         _print_needs(compiled_app.env_template)
     if app.check is not None:
         print(f"  checked by {app.check.command[0]}, within {app.check.timeout:g}s")
-    print(f"  notifies {_telling(app.notify)}")
+    print(f"  notified by {_notification(app.notify)}")
     if app.ready is not None:
-        print(f"  proved by {_proof(app.ready.probe)}, within {app.ready.timeout:g}s")
+        print(f"  ready by {_probe(app.ready.probe)}, within {app.ready.timeout:g}s")
 
 
 def _print_needs(compiled: CompiledTemplate) -> None:
@@ -53,13 +53,13 @@ def _reading(need: Need) -> str:
         case Folder():
             return f"reads {need} (the folder)"
         case DynamicSecret():
-            return f"asks for {need}" + (", whose key is made here" if need.local_key else "")
+            return f"requests {need}" + (", with a key generated here" if need.local_key else "")
 
 
-def _telling(notify: Notify | None) -> str:
-    """Without a command's words and a URL's query, which may hold what is not to be read."""
+def _notification(notify: Notify | None) -> str:
+    """The notification, without a command's arguments and a URL's query, which may contain secrets."""
     if notify is None:
-        return "nobody"
+        return "nothing"
     match notify.target:
         case NameTarget(name):
             return f"{notify.action} to process {name}"
@@ -73,14 +73,14 @@ def _telling(notify: Notify | None) -> str:
             which = f"service {service}" if service else f"container {name}" if name else f"label {label}"
             return f"{notify.action} to {which}"
         case CommandTarget(command):
-            return f"by the command {command[0]}"
+            return f"the command {command[0]}"
         case HttpTarget(url=url, method=method):
-            return f"by {method} to {urlsplit(url).hostname}"
+            return f"{method} to {urlsplit(url).hostname}"
         case _:
             assert_never(notify.target)
 
 
-def _proof(probe: Probe) -> str:
+def _probe(probe: Probe) -> str:
     match probe:
         case HttpProbe(url):
             return f"GET from {urlsplit(url).hostname}"

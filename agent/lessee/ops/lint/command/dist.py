@@ -1,4 +1,4 @@
-"""What a build wrote, searched for every secret of the environment: none may reach a visitor."""
+"""`lessee check --dist`: searches the output of a frontend build for every secret of the environment."""
 
 import os
 import time
@@ -17,53 +17,55 @@ from lessee.ops.validate.dist import Part, UnreadError, files, in_name, parts, p
 from lessee.ops.validate.inventory import MOST, Inventory
 
 _PATIENCE = 60.0
-"""Seconds in which Vault is to tell what the environment holds."""
-_ROTATE = "take it out of the build, and rotate it: whoever had a copy has it"
+"""Seconds to read the environment's secrets from Vault."""
+_ROTATE = "remove it from the build, and rotate it: every copy of the build contains it"
 
 
 class DistReport(ImmutableStruct, frozen=True):
-    """What was found, and how much was looked at and looked for, in words."""
+    """The findings, and a summary of what was searched and searched for."""
 
     findings: tuple[Finding, ...]
     summary: str
 
 
 def check_dist(folders: Iterable[str], config: str | None, environ: Mapping[str, str]) -> DistReport:
-    """Raises DeniedError, VaultUnreachableError or ConfigError where the environment's values cannot be known."""
+    """Search directories. Raises DeniedError, VaultUnreachableError or ConfigError if secrets cannot be read."""
     path = find(config, environ)
-    said = read(path, environ, blocks=("validate", "rotation"))
-    said = replace(said, validate=replace(said.validate, timeout=_PATIENCE))
-    with closing(Subject(said, path, environ, now=time.time())) as subject:
+    settings = read(path, environ, blocks=("validate", "rotation"))
+    settings = replace(settings, validate=replace(settings.validate, timeout=_PATIENCE))
+    with closing(Subject(settings, path, environ, now=time.time())) as subject:
         subject.reach()
         inventory, detector, public = subject.inventory(), subject.detector(), subject.public()
     findings = list(_unknown(inventory, detector, str(subject.scope.prefix), str(path)))
-    looking = _DistSearch(detector)
+    search = _DistSearch(detector)
     for folder in folders:
-        findings += looking.look(Path(folder))
-    size, secrets = looking.size / 2**20, len(inventory.secrets)
+        findings += search.add_folder(Path(folder))
+    size, secrets = search.size / 2**20, len(inventory.secrets)
     summary = (
-        f"{looking.count} files ({size:.1f} MiB) searched for {detector.count} values of {secrets} secrets; "
-        f"not looked for: {detector.short} shorter than {SHORTEST} characters, {inventory.plain} named as places, "
-        f"names or times, {len(public)} listed as public, nor what was leased, or was there before a rotation"
+        f"{search.count} files ({size:.1f} MiB) searched for {detector.count} values of {secrets} secrets; "
+        f"not searched for: {detector.short} shorter than {SHORTEST} characters, {inventory.plain} named like places, "
+        f"names or times, {len(public)} listed as public, leased credentials, and values from before a rotation"
     )
     return DistReport(tuple(findings), summary)
 
 
 def _unknown(inventory: Inventory, detector: LeakDetector, prefix: str, file: str) -> Iterator[Finding]:
-    """What could not be looked for."""
+    """Findings for the secrets that could not be read."""
     if not detector.count:
-        what, todo = "there is no secret to look for", "give the check a token that may read the environment"
-        yield Finding("dist-unknown", "error", what, todo, file)
+        what, todo = "no secret to search for", "use a token that may read the environment"
+        yield Finding("dist-incomplete", "error", what, todo, file)
         return
     if inventory.unseen:
-        what = f"of the environment's secrets {inventory.unseen} or more could not be read in {_PATIENCE:g} s"
-        yield Finding("dist-unknown", "error", what, f"try again; more than {MOST} are too many", file)
+        what = f"{inventory.unseen} or more of the environment's secrets could not be read within {_PATIENCE:g} s"
+        yield Finding("dist-incomplete", "error", what, f"try again; more than {MOST} are too many", file)
     if not inventory.listed:
-        what = f"the token may not list {prefix or 'the secrets'}: looked for what the configuration names, and no more"
-        yield Finding("dist-unknown", "warning", what, "give the check a token that may read all", file)
+        what = (
+            f"the token may not list {prefix or 'the secrets'}: searched only for secrets that the configuration names"
+        )
+        yield Finding("dist-incomplete", "warning", what, "use a token that may read all secrets", file)
     if inventory.refused:
         what = f"the token may not read {', '.join(inventory.refused)}"
-        yield Finding("dist-unknown", "warning", what, "give the check a token that may read all", file)
+        yield Finding("dist-incomplete", "warning", what, "use a token that may read all secrets", file)
 
 
 class _DistSearch:
@@ -72,10 +74,10 @@ class _DistSearch:
         self.count = 0
         self.size = 0
 
-    def look(self, folder: Path) -> Iterator[Finding]:
-        """A folder, or a file by itself."""
+    def add_folder(self, folder: Path) -> Iterator[Finding]:
+        """Search a directory, or a single file."""
         if not os.access(folder, os.F_OK):
-            yield Finding("dist-unread", "error", "it is not there", "build it first", printable(folder))
+            yield Finding("dist-unreadable", "error", "not found", "run the build first", printable(folder))
             return
         closed: list[OSError] = []
         before = self.count
@@ -85,19 +87,19 @@ class _DistSearch:
         for exc in closed:
             yield self._unread(Path(exc.filename or folder), folder, exc.strerror or "")
         if self.count == before and not closed:
-            yield Finding("dist-unread", "error", "there are no files in it", "build it first", printable(folder))
+            yield Finding("dist-unreadable", "error", "it has no files", "run the build first", printable(folder))
 
     def _file(self, path: Path, folder: Path) -> Iterator[Finding]:
         for leak in in_name(path, folder, self._detector):
-            what = f"the name of a file in it holds the value of {leak.field}, {leak.encoding}"
+            what = f"the name of a file in it contains the value of {leak.field}, {leak.encoding}"
             yield Finding("secret-in-dist", "error", what, _ROTATE, printable(folder))
-        told = set()
+        seen = set()
         try:
             for part in parts(path, self._detector.longest):
                 for leak in self._detector.search(part.content):
                     key = (leak.field, leak.encoding, part.unpacked)
-                    if key not in told:
-                        told.add(key)
+                    if key not in seen:
+                        seen.add(key)
                         yield self._found(path, folder, part, leak)
             self.size += path.stat().st_size
         except UnreadError as exc:
@@ -106,18 +108,18 @@ class _DistSearch:
             yield self._unread(path, folder, exc.strerror or "")
 
     def _found(self, path: Path, folder: Path, part: Part, leak: Leak) -> Finding:
-        where = f"at byte {part.at + leak.offset}{' of what is packed in it' if part.unpacked else ''}"
+        where = f"at byte {part.at + leak.offset}{' of its uncompressed content' if part.unpacked else ''}"
         line = 0 if part.unpacked else part.line + part.content.count(b"\n", 0, leak.offset)
-        what = f"it holds the value of {leak.field}, {leak.encoding}, {where}"
+        what = f"it contains the value of {leak.field}, {leak.encoding}, {where}"
         return self._about(path, folder, "secret-in-dist", what, _ROTATE, line)
 
     def _unread(self, path: Path, folder: Path, why: str) -> Finding:
-        what = f"it cannot be searched: {why}"
-        return self._about(path, folder, "dist-unread", what, "mend it, or leave it out")
+        what = f"cannot search it: {why}"
+        return self._about(path, folder, "dist-unreadable", what, "repair or omit it")
 
     def _about(self, path: Path, folder: Path, rule: str, what: str, todo: str, line: int = 0) -> Finding:
-        """Of a file; one whose name holds a value is not named."""
+        """A finding in a file; it does not name a file whose name contains a value."""
         if in_name(path, folder, self._detector):
-            unnamed = f"a file whose name holds a value of a secret: {what}"
+            unnamed = f"a file whose name contains a secret: {what}"
             return Finding(rule, "error", unnamed, todo, printable(folder))
         return Finding(rule, "error", what, todo, printable(path), line)

@@ -1,1 +1,1 @@
-"""Finding all that is wrong at once, without Vault."""
+"""The rules of `lessee check`, and the formats of its report."""

@@ -1,4 +1,4 @@
-"""What is wrong with a sound configuration all the same: apps in each other's way, and signals to who is deaf."""
+"""The rules for valid configurations: overlapping directories, and programs that do not handle SIGHUP."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -9,47 +9,47 @@ from lessee.config import App, CmdlineTarget, Config, NameTarget
 from lessee.config.grammar.nodes import entries_of, line_of
 from lessee.config.grammar.problems import spell
 from lessee.ops.lint.policy.findings import Finding, Level
-from lessee.ops.lint.policy.signals import SighupIssue, by_name, by_pattern
+from lessee.ops.lint.policy.signals import SighupIssue, issue_of_pattern, issue_of_process
 
 _LINKS: Mapping[str, str] = {"/var/run/": "/run/"}
-"""What is one place on every Linux, by two names."""
+"""Directories that have two names on every Linux."""
 
 
 def check_apps(config: Config, root: MappingNode, file: str) -> Iterator[Finding]:
-    """`root` is the file as YAML, and `file` what it is called."""
+    """Check all apps; `root` is the configuration's YAML, and `file` its name."""
     yield from _directories(config, root, file)
     for app in config.apps.values():
-        deaf = by_notify(app) if relies_on_sighup(app) else None
-        if deaf is not None:
-            yield sighup_not_handled(app, deaf, root, file)
+        issue = configured_issue(app) if relies_on_sighup(app) else None
+        if issue is not None:
+            yield sighup_not_handled(app, issue, root, file)
 
 
 def relies_on_sighup(app: App) -> bool:
-    """Whether it is to be told by SIGHUP, and is not restarted where it would die of it."""
+    """Whether the app is notified by SIGHUP without a restart where it does not handle the signal."""
     return app.notify is not None and app.notify.action == "SIGHUP" and app.notify.on_unhandled_signal == "report"
 
 
-def by_notify(app: App) -> SighupIssue | None:
-    """Of the process that its configuration names."""
+def configured_issue(app: App) -> SighupIssue | None:
+    """The issue of the process that the app's `notify` names."""
     match app.notify and app.notify.target:
         case NameTarget(name):
-            return by_name(name)
+            return issue_of_process(name)
         case CmdlineTarget(pattern):
-            return by_pattern(pattern)
+            return issue_of_pattern(pattern)
         case _:
             return None
 
 
-def sighup_not_handled(app: App, deaf: SighupIssue, root: MappingNode, file: str, whose: str = "") -> Finding:
-    """`whose` says where it stands that the program is this one, if not here."""
-    level: Level = "error" if deaf.always else "warning"
-    message = f"{deaf.program}{whose} takes up no new file at SIGHUP: {deaf.why}"
+def sighup_not_handled(app: App, issue: SighupIssue, root: MappingNode, file: str, whose: str = "") -> Finding:
+    """The finding; `whose` tells where the program is configured, if not in lessee.yaml."""
+    level: Level = "error" if issue.always else "warning"
+    message = f"{issue.program}{whose} does not reload files on SIGHUP: {issue.why}"
     line = line_of_key(root, ("apps", app.name, "notify", "action"))
-    return Finding("deaf-to-sighup", level, message, deaf.todo, file, line, app.name)
+    return Finding("sighup-not-handled", level, message, issue.todo, file, line, app.name)
 
 
 def line_of_key(root: Node, path: tuple[str, ...]) -> int:
-    """Where a key stands, or the nearest above it that does."""
+    """The line of a key, or of its nearest existing parent."""
     line = 1
     for key in path:
         entry = entries_of(root).nodes.get(key) if isinstance(root, MappingNode) else None
@@ -60,27 +60,32 @@ def line_of_key(root: Node, path: tuple[str, ...]) -> int:
 
 
 def _directories(config: Config, root: MappingNode, file: str) -> Iterator[Finding]:
-    places = [("state", _real(config.state_dir)), *((app.name, _real(app.directory)) for app in config.apps.values())]
+    places = [
+        ("state", _resolved(config.state_dir)),
+        *((app.name, _resolved(app.directory)) for app in config.apps.values()),
+    ]
     for (at, (first, outer)), (_, (second, inner)) in combinations(enumerate(places), 2):
         path = ("apps", second, "directory")
         other = spell(("apps", first, "directory")) if at else first
         line = line_of_key(root, path)
         if outer == inner:
-            what = f"{spell(path)}: {other} is the same directory by another name"
-            yield Finding("two-writers", "error", what, "give each its own", file, line, second)
-        elif _holds(outer, inner) or _holds(inner, outer):
+            what = f"{spell(path)}: {other} is the same directory with another name"
+            yield Finding("duplicate-directory", "error", what, "give each its own directory", file, line, second)
+        elif _contains(outer, inner) or _contains(inner, outer):
             what = (
-                f"{spell(path)}: it lies in {other}" if _holds(outer, inner) else f"{spell(path)}: {other} lies in it"
+                f"{spell(path)}: it lies in {other}"
+                if _contains(outer, inner)
+                else f"{spell(path)}: {other} lies in it"
             )
-            yield Finding("nested-directories", "error", what, "put them side by side", file, line, second)
+            yield Finding("nested-directories", "error", what, "do not nest them", file, line, second)
 
 
-def _real(directory: str) -> str:
+def _resolved(directory: str) -> str:
     for link, place in _LINKS.items():
         if directory.startswith(link):
             return place + directory.removeprefix(link)
     return directory
 
 
-def _holds(outer: str, inner: str) -> bool:
+def _contains(outer: str, inner: str) -> bool:
     return inner.startswith(outer.removesuffix("/") + "/")

@@ -1,4 +1,4 @@
-"""What `lessee check` finds: one thing that is wrong, where, and what to do."""
+"""The findings of `lessee check`: a problem, its place, and what to do about it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal
@@ -9,83 +9,83 @@ from lessee.core.immutable import ImmutableStruct
 Level = Literal["error", "warning"]
 
 RULES: Mapping[str, str] = {
-    "configuration": "lessee.yaml says something that it cannot",
+    "configuration": "lessee.yaml is invalid",
     "template-unreadable": "a template cannot be read",
-    "template-syntax": "a template is no Jinja",
-    "unknown-filter": "a template uses a filter that there is not",
-    "unknown-test": "a template uses a test that there is not",
-    "unknown-name": "a template uses a variable or function that there is not",
-    "not-allowed": "a template uses a part of Jinja that has no place here",
-    "function-not-called": "a function of lessee is used without calling it",
-    "path-not-literal": "a path or an argument is computed, so that it is not known without running the template",
-    "path-denied": "a path is none, or lies outside the agent's environment",
-    "wrong-arguments": "a function cannot take its arguments",
-    "format-misfit": "whatever the secrets are, the file cannot be written in its format",
-    "public-variable": "a value stands in a variable that a frontend's build gives to every visitor",
-    "public-secret": "a variable is listed as public, and takes what is called a secret",
-    "secret-in-dist": "a value of the environment stands in what a build wrote",
-    "dist-unread": "a part of what a build wrote could not be searched",
-    "dist-unknown": "not all of the environment's values could be looked for",
-    "fallback-misfit": "a fallback cannot serve its app, whatever the environment is",
-    "fallback-unused": "a fallback names what no file and no template of its app has",
-    "fallback-unset": "a fallback names a variable that the environment here has not",
-    "two-writers": "two apps have one directory",
-    "nested-directories": "a directory lies in another one of the agent's",
-    "deaf-to-sighup": "a process is to be told by SIGHUP that does not take up its files then",
+    "template-syntax": "a template is not valid Jinja",
+    "unknown-filter": "a template uses an unknown filter",
+    "unknown-test": "a template uses an unknown test",
+    "unknown-name": "a template uses an unknown variable or function",
+    "not-allowed": "a template uses a part of Jinja that lessee does not allow",
+    "function-not-called": "a template uses a function of lessee without calling it",
+    "path-not-literal": "a path or an argument is computed, so it is unknown until the template runs",
+    "path-denied": "a path is invalid, or outside the agent's environment",
+    "wrong-arguments": "a function has invalid arguments",
+    "format-mismatch": "no secret can make the file valid in its format",
+    "public-variable": "a value is in a variable that a frontend build gives to every visitor",
+    "public-secret": "a variable listed as public has a value whose name looks like a secret",
+    "secret-in-dist": "the output of a build contains a secret of the environment",
+    "dist-unreadable": "a part of the output of a build could not be searched",
+    "dist-incomplete": "not all of the environment's secrets could be searched for",
+    "fallback-mismatch": "a fallback cannot serve its app in any environment",
+    "fallback-unused": "a fallback names what no file and no template of its app uses",
+    "fallback-unset": "a fallback names a variable that is not set here",
+    "duplicate-directory": "two apps have the same directory",
+    "nested-directories": "a directory of the agent is inside another one",
+    "sighup-not-handled": "a process notified by SIGHUP does not reload its files on it",
     "compose-unreadable": "a Compose file cannot be read",
-    "unknown-app": "a container runs `lessee exec` for an app that there is not",
-    "unknown-service": "a service is to be told that there is not",
-    "shadowed-variable": "a container's environment has a variable that a rendered file gives as well",
-    "unread-app": "a container has a variable that an app gives, and none is known to read that app",
-    "literal-secret": "a Compose file spells out what looks like a secret",
-    "writable-mount": "an app may write where its secrets lie",
+    "unknown-app": "a container runs `lessee exec` for an unknown app",
+    "unknown-service": "the service to notify is unknown",
+    "shadowed-variable": "a container's environment has a variable that a rendered file sets too",
+    "app-without-reader": "a container has a variable that an app sets, and no service is known to read that app",
+    "literal-secret": "a Compose file has a literal that looks like a secret",
+    "writable-mount": "an app may write to the directory of its secrets",
     "hidden-files": "a secret of Compose is mounted into an app's directory",
-    "no-shared-pid": "a process is to be told in a container whose processes the agent cannot see",
-    "no-stop-signal": "a signal through the engine would switch the restart policy off",
+    "no-shared-pid": "the agent cannot see the processes of the container that it must signal",
+    "no-stop-signal": "a signal through the engine would disable the restart policy",
 }
-"""Every kind of finding by its name, which stays, and what it means."""
+"""The rules by name, with their meaning. Names do not change between versions."""
 
 
-_OF_DATA = frozenset({"secret-in-dist", "dist-unread", "dist-unknown"})
+_OF_DATA = frozenset({"secret-in-dist", "dist-unreadable", "dist-incomplete"})
 
 
 class Finding(ImmutableStruct, frozen=True):
-    """One thing that is wrong; no text in it holds a value."""
+    """A problem; none of its texts contains a secret value."""
 
     rule: str
     level: Level
     message: str
     help: str = ""
-    """What to do."""
+    """What to do about it."""
     file: str = ""
     line: int = 0
     """0: the file as a whole."""
     app: str = ""
     template: str = ""
-    """The name of the template in which it lies, as lessee.yaml has it."""
+    """The name of the template that contains it, as in lessee.yaml."""
 
 
 def exit_code(findings: Iterable[Finding]) -> int:
-    """78 where the configuration has an error, else 65 where a template or what a build wrote has one, else 0."""
+    """78 for an error in the configuration, 65 for one in a template or a build's output, otherwise 0."""
     errors = [finding for finding in findings if finding.level == "error"]
     if any(not finding.template and finding.rule not in _OF_DATA for finding in errors):
         return ConfigError.exit_code
     return TemplateError.exit_code if errors else 0
 
 
-def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """By file and line, each once: what two apps take in is wrong once."""
-    once = {(one.rule, one.message, one.file, one.line): one for one in reversed(list(findings))}
-    return tuple(sorted(once.values(), key=lambda one: (one.file, one.line, one.message)))
+def sorted_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings by file and line, without duplicates: two apps may include the same template."""
+    once = {(item.rule, item.message, item.file, item.line): item for item in reversed(list(findings))}
+    return tuple(sorted(once.values(), key=lambda item: (item.file, item.line, item.message)))
 
 
 def of_configuration(problem: LesseeError, file: str) -> Finding:
-    """What is wrong with lessee.yaml, which is `file`."""
-    _, line = split_place(problem.where)
+    """A problem in lessee.yaml as a finding; `file` is its path."""
+    _, line = split_location(problem.where)
     return Finding("configuration", "error", problem.what, problem.todo, file, line)
 
 
-def split_place(where: str) -> tuple[str, int]:
-    """`app.env.j2:3` is a file and a line; without a line that is 0."""
+def split_location(where: str) -> tuple[str, int]:
+    """Split `app.env.j2:3` into file and line; without a line, it is 0."""
     name, colon, line = where.rpartition(":")
     return (name, int(line)) if colon and line.isdecimal() else (where, 0)

@@ -1,4 +1,4 @@
-"""A configuration and its templates: all that is wrong with them, told at once."""
+"""Checks a configuration and its templates, and reports all problems in one run."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
@@ -22,40 +22,40 @@ from lessee.ops.lint.policy.templates import TemplateOutput, Templates
 from lessee.rendering.app_templates import CompiledApp, compile_apps, path_scope_of
 
 Load = Callable[[PurePosixPath, str], str]
-"""The text of the template in a folder. Raises TemplateError."""
+"""Returns the text of a template in a directory. Raises TemplateError."""
 
 _ENVIRON = "dotenv"
-"""The format of what `environ` renders."""
+"""The format of what `env_template` renders."""
 
 
 class ValidConfig(ImmutableStruct, frozen=True):
-    """A configuration without mistakes of its own, as it is and as YAML."""
+    """A valid configuration, parsed and as YAML."""
 
     config: Config
     root: MappingNode
 
 
 class CheckResult(ImmutableStruct, frozen=True):
-    """What was found in a file and its templates, and what can be looked at further."""
+    """The findings in a file and its templates, and the input for further checks."""
 
     file: str
     findings: tuple[Finding, ...]
-    sound: ValidConfig | None = None
+    valid: ValidConfig | None = None
     compiled_apps: Mapping[str, CompiledApp] = {}
-    """Where no template is wrong."""
+    """Empty if a template has errors."""
     texts: Mapping[TemplateOutput, str] = {}
-    """What the files look like: with values that are made up, or else as the template has them."""
+    """The contents of the files with sample values, or the template's text where these fail."""
 
 
 def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load) -> CheckResult:
-    """`text` is what stands in the file at `path`, which is called so in what is found."""
+    """Check a configuration; `text` is the content of the file `path`, which findings name."""
     try:
         config = parse(text, source=path.name, environ=environ, for_child=True)
     except ConfigError as exc:
         findings = [of_configuration(problem, str(path)) for problem in exc.problems]
-        return CheckResult(str(path), (*findings, *_rest(path, text, environ, load)))
+        return CheckResult(str(path), (*findings, *_findings_despite_errors(path, text, environ, load)))
     root = compose(text, path.name)
-    templates = _templates(path, config.template_dir, load, path_scope_of(config), _sheets(config))
+    templates = _templates(path, config.template_dir, load, path_scope_of(config), _outputs(config))
     compiled_apps = {} if templates.findings else compile_apps(config, templates.compiler, prepare=False)
     fallbacks = (
         finding
@@ -71,37 +71,41 @@ def check_project(path: PurePosixPath, text: str, environ: Mapping[str, str], lo
     )
 
 
-def _rest(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load) -> list[Finding]:
-    """What can be said of the templates though the configuration is wrong: as if there were no prefix."""
+def _findings_despite_errors(path: PurePosixPath, text: str, environ: Mapping[str, str], load: Load) -> list[Finding]:
+    """Findings in the templates of an invalid configuration, as if there were no prefix."""
     reader = Reader(Problems(path.name), environ)
     try:
         reader.read(compose(text, path.name))
     except ConfigError:
         return []
     folder, mount = (reader.values.get(key) for key in (("template_dir",), ("secrets", "mount")))
-    scope = PathScope(mount if isinstance(mount, str) else "secret", environment="environment")  # Any would do.
+    scope = PathScope(
+        mount if isinstance(mount, str) else "secret", environment="environment"
+    )  # Any environment is fine.
     return _templates(
-        path, folder if isinstance(folder, str) else None, load, scope, _sound_sheets(reader.values)
+        path, folder if isinstance(folder, str) else None, load, scope, _outputs_despite_errors(reader.values)
     ).findings
 
 
 def _templates(
-    path: PurePosixPath, folder: str | None, load: Load, scope: PathScope, sheets: Iterable[TemplateOutput]
+    path: PurePosixPath, folder: str | None, load: Load, scope: PathScope, outputs: Iterable[TemplateOutput]
 ) -> Templates:
     below = path.parent / folder if folder else path.parent
     templates = Templates(below, cache(lambda name: load(below, name)), scope)
-    templates.check(sheets)
+    templates.check(outputs)
     return templates
 
 
-def _sheets(config: Config) -> Iterator[TemplateOutput]:
+def _outputs(config: Config) -> Iterator[TemplateOutput]:
     for app in config.apps.values():
-        yield from (TemplateOutput(app.name, file.template, file.format, file.name, app.public_variables) for file in app.files)
+        yield from (
+            TemplateOutput(app.name, file.template, file.format, file.name, app.public_variables) for file in app.files
+        )
         if app.env_template is not None:
             yield TemplateOutput(app.name, app.env_template, _ENVIRON, "", app.public_variables)
 
 
-def _sound_sheets(values: Mapping[Path, object]) -> Iterator[TemplateOutput]:
+def _outputs_despite_errors(values: Mapping[Path, object]) -> Iterator[TemplateOutput]:
     def public(app: str) -> frozenset[str]:
         listed = (value for path, value in values.items() if path[:-1] == ("apps", app, "public_variables"))
         return frozenset(str(name) for name in listed)

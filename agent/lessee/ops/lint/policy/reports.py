@@ -1,4 +1,4 @@
-"""What was found, as people, programs, code scanners and GitHub's log read it."""
+"""The report formats: text, JSON, SARIF, GitHub workflow commands, and GitLab code quality."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ _SARIF = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """A line each, and how many there are; nothing where there are none."""
+    """One line for each finding, and their number; empty without findings."""
     if not findings:
         return ""
     errors = sum(finding.level == "error" for finding in findings)
@@ -32,7 +32,7 @@ def _line(finding: Finding) -> str:
 
 
 def as_json(findings: Iterable[Finding]) -> str:
-    """A list of objects; null stands for what is not known."""
+    """A list of objects; unknown values are null."""
     return json.dumps([_fields(finding) for finding in findings], indent=2, ensure_ascii=False) + "\n"
 
 
@@ -41,7 +41,7 @@ def _fields(finding: Finding) -> Mapping[str, str | int | None]:
 
 
 def as_sarif(findings: Sequence[Finding]) -> str:
-    """A log of SARIF 2.1.0, https://docs.oasis-open.org/sarif/sarif/v2.1.0/."""
+    """A SARIF 2.1.0 log, https://docs.oasis-open.org/sarif/sarif/v2.1.0/."""
     rules = [{"id": name, "shortDescription": {"text": about}} for name, about in RULES.items()]
     driver = {"name": "lessee", "version": __version__, "rules": rules}
     run = {"tool": {"driver": driver}, "results": [_result(finding) for finding in findings]}
@@ -65,23 +65,23 @@ def _result(finding: Finding) -> Mapping[str, object]:
 
 
 def as_github(findings: Iterable[Finding]) -> str:
-    """Commands of a workflow, https://docs.github.com/actions/reference/workflow-commands-for-github-actions."""
+    """Workflow commands, https://docs.github.com/actions/reference/workflow-commands-for-github-actions."""
     return "".join(f"{_command(finding)}\n" for finding in findings)
 
 
 def _command(finding: Finding) -> str:
-    said = {"file": finding.file, "line": str(finding.line or ""), "title": finding.rule}
-    return command(finding.level, _sentence(finding), said)
+    properties = {"file": finding.file, "line": str(finding.line or ""), "title": finding.rule}
+    return command(finding.level, _sentence(finding), properties)
 
 
 def as_gitlab(findings: Iterable[Finding]) -> str:
-    """A report of code quality, https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format."""
-    said: Counter[str] = Counter()
+    """A code quality report, https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format."""
+    seen: Counter[str] = Counter()
     issues = []
     for finding in findings:
-        same = f"{finding.rule}\0{finding.file}\0{finding.message}"  # Without the line: it is the same one elsewhere.
-        issues.append(_issue(finding, f"{same}\0{said[same]}" if said[same] else same))
-        said[same] += 1  # Of those with one fingerprint, GitLab shows one.
+        same = f"{finding.rule}\0{finding.file}\0{finding.message}"  # Without the line, which changes with edits above.
+        issues.append(_issue(finding, f"{same}\0{seen[same]}" if seen[same] else same))
+        seen[same] += 1  # GitLab displays only one issue for each fingerprint.
     return json.dumps(issues, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -106,4 +106,4 @@ REPORTS: Mapping[str, Callable[[Sequence[Finding]], str]] = {
     "github": as_github,
     "gitlab": as_gitlab,
 }
-"""By the names that `--format` takes."""
+"""The report functions, by the names of `--format`."""

@@ -1,4 +1,4 @@
-"""Programs that do not take up new files at SIGHUP, and what they do instead."""
+"""Knows programs that do not reload files on SIGHUP, and what they do instead."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,64 +7,64 @@ from lessee.core.immutable import ImmutableStruct
 
 
 class SighupIssue(ImmutableStruct, frozen=True):
-    """Why SIGHUP is of no use to a program."""
+    """Why a program does not reload files on SIGHUP."""
 
     program: str
     why: str
     always: bool = True
-    """Else it hangs on what runs on it."""
+    """Otherwise it depends on the application that it runs."""
     todo: str = "write `action: restart`"
 
 
-_DIES = "it dies of SIGHUP, and where it is PID 1 it ignores it"
-_STALE = "it starts itself anew with the environment that it has, so load_dotenv() changes nothing"
+_TERMINATES = "SIGHUP terminates it, and as PID 1 it ignores the signal"
+_OLD_ENVIRONMENT = "it restarts itself with its old environment, so load_dotenv() changes nothing"
 
-_DEAF: Mapping[str, SighupIssue] = {
-    deaf.program: deaf
-    for deaf in (
-        SighupIssue("celery", _STALE),
-        SighupIssue("next", _DIES),
-        SighupIssue("next-server", _DIES),
-        SighupIssue("server.js", _DIES),
-        SighupIssue("mcp-memory-service", _DIES),
-        SighupIssue("java", "the JVM shuts down at SIGHUP"),
-        SighupIssue("node", f"unless its program asks for the signal, {_DIES}", always=False),
+_ISSUES: Mapping[str, SighupIssue] = {
+    issue.program: issue
+    for issue in (
+        SighupIssue("celery", _OLD_ENVIRONMENT),
+        SighupIssue("next", _TERMINATES),
+        SighupIssue("next-server", _TERMINATES),
+        SighupIssue("server.js", _TERMINATES),
+        SighupIssue("mcp-memory-service", _TERMINATES),
+        SighupIssue("java", "the JVM shuts down on SIGHUP"),
+        SighupIssue("node", f"unless its program handles the signal, {_TERMINATES}", always=False),
     )
 }
-"""By what a process is called, or the script that it runs. All were tried."""
+"""The known programs, by the name of the process or of its script. All were tested."""
 
-_UVICORN = SighupIssue("uvicorn", f"with one process {_DIES}")
+_UVICORN = SighupIssue("uvicorn", f"with one process {_TERMINATES}")
 _UVICORN_WORKERS = SighupIssue(
     "uvicorn",
-    "unless a new worker is ready within five seconds, it stays with the old one (since 0.51)",
+    "unless a new worker is ready within five seconds, the old one stays (since 0.51)",
     always=False,
-    todo="write `--timeout-worker-healthcheck 60` in its command, or what its start takes",
+    todo="add `--timeout-worker-healthcheck 60` to its command, or the time that its start takes",
 )
 _CELERY_MODULE = SighupIssue(
-    "celery", "started by `python -m celery` it cannot start itself anew, and its queue stands still"
+    "celery", "started by `python -m celery` it cannot restart itself, and stops processing its queue"
 )
-_TAKING = frozenset({"gunicorn", "nginx", "vite", "weed"})
+_HANDLED = frozenset({"gunicorn", "nginx", "vite", "weed"})
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
 _CONCURRENCY = "WEB_CONCURRENCY"
-"""The number of uvicorn's workers, where no option says it."""
+"""The variable with the number of uvicorn's workers, if no option sets it."""
 _PATIENCE, _PATIENCE_VARIABLE = "--timeout-worker-healthcheck", "UVICORN_TIMEOUT_WORKER_HEALTHCHECK"
-"""How long uvicorn waits for a new worker."""
+"""The option and the variable for how long uvicorn waits for a new worker."""
 
 
-def by_name(name: str) -> SighupIssue | None:
-    """Of a process that is called so."""
-    return _DEAF.get(name)
+def issue_of_process(name: str) -> SighupIssue | None:
+    """The issue of a process with this name."""
+    return _ISSUES.get(name)
 
 
-def by_pattern(pattern: str) -> SighupIssue | None:
-    """Of a process in whose command line this regular expression is found: by the names that it spells out."""
+def issue_of_pattern(pattern: str) -> SighupIssue | None:
+    """The issue of a process whose command line matches this regular expression, by the literal names in it."""
     words = re.findall(r"[\w./-]*\w", pattern.replace("\\", ""))
-    # It does not spell out how many workers uvicorn has, and how long it waits for them.
-    return by_command(words, {_CONCURRENCY: "", _PATIENCE_VARIABLE: ""})
+    # The expression does not tell how many workers uvicorn has, or how long it waits for them.
+    return issue_of_command(words, {_CONCURRENCY: "", _PATIENCE_VARIABLE: ""})
 
 
-def by_command(command: Sequence[str], environ: Mapping[str, str]) -> SighupIssue | None:
-    """Of what a command starts, in an environment so far as it is known."""
+def issue_of_command(command: Sequence[str], environ: Mapping[str, str]) -> SighupIssue | None:
+    """The issue of the program that a command starts, in this environment, which may be incomplete."""
     names = names_in(command)
     for index, name in enumerate(names):
         before, after = names[index - 1 : index], names[index + 1 :]
@@ -74,18 +74,18 @@ def by_command(command: Sequence[str], environ: Mapping[str, str]) -> SighupIssu
             case "celery" if before == ["-m"]:
                 return _CELERY_MODULE
             case "memory" if after[:1] == ["server"]:
-                return _DEAF["mcp-memory-service"]
+                return _ISSUES["mcp-memory-service"]
             case "node" if "server.js" in after:
-                return _DEAF["server.js"]
-            case _ if name in _TAKING or name in _DEAF:
-                return _DEAF.get(name)
+                return _ISSUES["server.js"]
+            case _ if name in _HANDLED or name in _ISSUES:
+                return _ISSUES.get(name)
             case _:
                 pass
     return None
 
 
 def names_in(command: Sequence[str]) -> list[str]:
-    """The words of a command without their folders; what a shell is given is taken apart."""
+    """The words of a command without directories; the script of a shell is split into its words."""
     names = [word.rpartition("/")[2] for word in command]
     if _SHELLS.isdisjoint(names[:1]) or "-c" not in command:
         return names

@@ -1,4 +1,4 @@
-"""Rendering with made-up secrets: what no secret can make fit is told before one is read."""
+"""Renders templates with sample secrets, to find files that no secret can make valid."""
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -20,30 +20,30 @@ def trial_render(
     shapes: Mapping[Need, Shape],
     public: Collection[str] = (),
 ) -> str | FormatError | None:
-    """The file as it would be with some made-up values, or why it can be written with none; `public` as the app has it.
+    """The file as rendered with sample values, or the error that every sample gives; `public` as in the app.
 
-    None where that cannot be known, since an expression fails on what is made up.
+    None where that is unknown, because an expression fails on the sample values.
     """
-    ends: list[str | FormatError | None] = []
+    outcomes: list[str | FormatError | None] = []
     for known in (shapes, {}):
         for kind in KINDS:
-            end = _written(compiled, format, scope, sample_secrets(compiled.references, known, kind), public)
-            if isinstance(end, str):
-                return end
-            ends.append(end)
-    # Nearly every expression takes a text.
-    as_text, as_digits = ends[:2]
+            outcome = _render_as_text(compiled, format, scope, sample_secrets(compiled.references, known, kind), public)
+            if isinstance(outcome, str):
+                return outcome
+            outcomes.append(outcome)
+    # Nearly every expression accepts a string.
+    as_text, as_digits = outcomes[:2]
     return as_text if as_digits is not None else None
 
 
 def document(compiled: CompiledTemplate, scope: PathScope, shapes: Mapping[Need, Shape]) -> Document | None:
-    """What the first trial rendered; None where an expression failed on it."""
+    """The document that the first sample renders; None where an expression fails on it."""
     with suppress(TemplateError):
         return _document(compiled, scope, sample_secrets(compiled.references, shapes, text))
     return None
 
 
-def _written(
+def _render_as_text(
     compiled: CompiledTemplate,
     format: str,  # noqa: A002  # As above.
     scope: PathScope,

@@ -34,7 +34,7 @@ from lessee.ops.setup.policy.plan import (
     plan,
 )
 from lessee.ops.setup.policy.plan_report import count, step_lines
-from lessee.process.hardening import make_private
+from lessee.process.hardening import harden
 from lessee.vault.admin import admin_client
 
 _MODES: dict[str, tuple[str, ...]] = {
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         from lessee.ops.setup.command import migrate
 
         return migrate.run(arguments)
-    make_private()
+    harden()
     environ = dict(os.environ)
     path = find(arguments.config, environ)
     if mode == "remove":

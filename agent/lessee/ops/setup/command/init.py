@@ -13,7 +13,7 @@ from lessee.core.errors import ConfigError, DeniedError, LesseeError
 from lessee.host.project import find, read
 from lessee.ops.setup.initialization import initialize, unseal, wait_until_active
 from lessee.ops.setup.policy.initialization import InitOptions, check, public_key, seal_of
-from lessee.process.hardening import make_private
+from lessee.process.hardening import harden
 from lessee.vault.admin import unauthenticated_client
 
 _SHARES, _THRESHOLD = 5, 3
@@ -22,7 +22,7 @@ _KEY_FILE = re.compile(r"unseal-key-[0-9]+")
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the key files to stdout, and the next steps to stderr."""
-    make_private()
+    harden()
     environ = dict(os.environ)
     vault = read(find(arguments.config, environ), environ).vault
     if arguments.init is None:

@@ -15,7 +15,7 @@ from lessee.host.clock import boot_time
 from lessee.host.project import environments_of, find, text_of
 from lessee.ops.setup.migration import Migration, Mount, Outcome, SecretResult, mount_at
 from lessee.ops.setup.policy.migration import Move
-from lessee.process.hardening import make_private
+from lessee.process.hardening import harden
 from lessee.vault.admin import admin_client
 
 
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     """0 where every copy is equal, or with --plan can be made; 73 where a different secret is in its place."""
     if not arguments.to:
         raise UsageError("the target environment is missing", where="--migrate-from", todo="add --to ENVIRONMENT")
-    make_private()
+    harden()
     environ = dict(os.environ)
     configs = _configs(find(arguments.config, environ), environ)
     if arguments.to not in configs:
@@ -109,7 +109,7 @@ def _print_summary(totals: Counter[str], move: Move, *, plan: bool) -> None:
     )
     if totals["lost"]:
         print(
-            f"{totals['lost']} versions are unreadable in the source, and in the copy too: to copy the data of a "
+            f"{totals['lost']} versions are unreadable in the source, and in the copy too: to migrate the data of a "
             "deleted version, undelete it in the source first"
         )
     if totals["REFUSED"]:

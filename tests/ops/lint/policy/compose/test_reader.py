@@ -1,4 +1,4 @@
-"""A Compose file is read as Compose reads it, so far as an agent and its apps are concerned."""
+"""Compose files are parsed and merged as by Compose, as far as they concern an agent and its apps."""
 
 import yaml
 from hypothesis import given
@@ -17,8 +17,8 @@ def read(text, path="compose.yaml", paths=None, **others):
             raise ConfigError([LesseeError("cannot be read: No such file or directory", where=name)])
         return files[name]
 
-    reading = ComposeReader(load)
-    return reading.services(paths or [path]), reading.findings
+    reader = ComposeReader(load)
+    return reader.services(paths or [path]), reader.findings
 
 
 def service(text, **more):
@@ -31,7 +31,7 @@ def at(line, file="compose.yaml"):
     return Place(file, line)
 
 
-def test_commands_are_words_however_they_are_written():
+def test_commands_are_split_into_words():
     assert service("    command: [a, 'b c', '$$x']\n").command == Words(("a", "b c", "$x"), at(3))
     assert service("    entrypoint: a 'b c' \"d\"\n").entrypoint == Words(("a", "b c", "d"), at(3))
     assert service("    command: a 'b\n").command.words == ("a", "'b")
@@ -46,15 +46,15 @@ def test_an_environment_is_a_list_or_a_mapping():
     assert service("    environment:\n      - A=1\n      - B=\n      - C\n").environment == expected
 
 
-def test_an_env_file_is_a_path_or_several_or_says_more():
-    one, two = EnvFile("../a.env", at(3)), EnvFile("b/c.env", at(3))
-    assert service("    env_file: ../a.env\n").env_files == (one,)
-    assert service("    env_file: [../a.env, {path: ./b/c.env, required: false}]\n").env_files == (one, two)
+def test_an_env_file_is_a_path_a_list_or_a_mapping():
+    item, two = EnvFile("../a.env", at(3)), EnvFile("b/c.env", at(3))
+    assert service("    env_file: ../a.env\n").env_files == (item,)
+    assert service("    env_file: [../a.env, {path: ./b/c.env, required: false}]\n").env_files == (item, two)
     assert service("    env_file: {path: b/c.env, format: raw}\n").env_files == (two,)
     assert service("    env_file: [[]]\n").env_files == ()
 
 
-def test_a_mount_is_of_a_volume_or_of_a_folder_of_the_host():
+def test_a_mount_has_a_volume_or_a_host_directory():
     assert service("    volumes: ['files:/a:ro', './x/../y:/b/:rw,z', '/srv:/c', /d, '${S:-/s}:/e:ro']\n").mounts == (
         Mount("files", "/", "/a", True, at(3)),
         Mount("", "y", "/b", False, at(3)),
@@ -86,14 +86,14 @@ def test_secrets_are_mounted_where_compose_puts_them():
     ]
 
 
-def test_what_an_anchor_gives_has_the_line_where_it_stands():
+def test_values_of_an_anchor_have_the_anchor_s_line():
     text = "x-env: &env {A: 1}\nservices:\n  web:\n    environment: {<<: *env, B: 2}\n    build: {args: *env}\n"
     services, _ = read(text)
     assert services["web"].environment == {"A": Variable("1", at(1)), "B": Variable("2", at(4))}
     assert services["web"].build_args == {"A": Variable("1", at(1))}
 
 
-def test_a_service_that_extends_another_has_what_it_does_not_say_itself():
+def test_an_extending_service_inherits_the_rest():
     base = (
         "services:\n  base:\n    extends: {service: deep}\n    image: i\n    command: [c]\n"
         "    environment: {A: 1, B: 2}\n"
@@ -117,7 +117,7 @@ def test_a_service_that_extends_another_has_what_it_does_not_say_itself():
     assert web.secrets == (("/run/secrets/s", at(9, "up/base.yaml")),)
 
 
-def test_a_service_may_extend_one_of_its_own_file_by_name_and_circles_end():
+def test_services_extend_within_a_file_and_cycles_end():
     services, findings = read(
         "services:\n  a: {extends: b}\n  b: {extends: a, image: i}\n  c: {extends: nope, pid: host}\n"
     )
@@ -125,7 +125,7 @@ def test_a_service_may_extend_one_of_its_own_file_by_name_and_circles_end():
     assert (services["a"].image, services["b"].image, services["c"].pid) == ("i", "i", "host")
 
 
-def test_later_files_win_and_included_ones_are_there():
+def test_later_files_win_and_includes_are_read():
     services, findings = read(
         "include: [{path: [b.yaml, c.yaml]}, d.yaml, [], compose.yaml]\nservices:\n  web: {image: a}\n",
         paths=["compose.yaml", "over.yaml"],
@@ -135,12 +135,12 @@ def test_later_files_win_and_included_ones_are_there():
         over="services: {web: {image: over}}",
     )
     assert not findings
-    assert {name: one.image for name, one in services.items()} == {
+    assert {name: item.image for name, item in services.items()} == {
         "web": "over", "b": "b", "c": "c", "d": "d",
     }  # fmt: skip
 
 
-def test_what_a_later_file_resets_or_overrides_is_gone():
+def test_fields_reset_or_overridden_by_a_later_file_are_removed():
     base = "    environment: {A: 1}\n    volumes: ['v:/a']\n    command: [a]\n    pid: host\n    restart: always\n"
     over = "    environment: !override {B: 2}\n    volumes: !reset []\n    command: !reset null\n    pid: !reset null\n"
     services, _ = read(
@@ -163,7 +163,7 @@ def test_a_file_may_have_several_documents_and_a_byte_order_mark():
     assert [finding.message for finding in read("# nothing")[1]] == ["the file is empty"]
 
 
-def test_paths_begin_in_the_folder_of_the_project():
+def test_paths_are_relative_to_the_project_directory():
     text = "include: [{path: [in/a.yaml, b.yaml], project_directory: p}]\nservices: {a: {image: i}}\n"
     inner = "services: {b: {image: i, volumes: ['./x:/x'], env_file: e}, c: {extends: {file: d.yaml, service: s}}}"
     others = {"in/a": inner, "p/d": "services: {s: {image: d, volumes: ['./y:/y']}}", "b": "include: []"}
@@ -174,7 +174,7 @@ def test_paths_begin_in_the_folder_of_the_project():
     assert (services["c"].image, services["c"].mounts[0].source) == ("d", "p/y")
 
 
-def test_what_a_later_file_resets_piece_by_piece_is_gone():
+def test_single_names_reset_by_a_later_file_are_removed():
     text = (
         "services: {a: {image: i}, b: {image: j, command: x}, c: {command: x, environment: {A: 1, B: 2},"
         " build: {args: {A: 1, B: 2}}, secrets: [s]}, d: {build: {args: {A: 1}}}, e: {volumes: ['v:/v']}}"
@@ -199,20 +199,20 @@ def test_what_a_later_file_resets_piece_by_piece_is_gone():
     assert not services
 
 
-def test_a_service_that_extends_one_that_there_is_not_is_what_it_says_itself():
+def test_a_service_that_extends_an_unknown_one_has_only_its_own_fields():
     text = "services: {a: {image: i, extends: {file: b.yaml, service: x}}, b: {image: j, extends: x}}"
     services, _ = read(text, b="services: {y: {image: k}}")
     assert (services["a"].image, services["b"].image) == ("i", "j")
 
 
-def test_what_cannot_be_read_is_told_once_and_the_rest_is_read():
+def test_an_unreadable_file_is_reported_once_and_the_rest_is_read():
     gone = "extends: {file: gone.yaml, service: a}"
     text = f"services:\n  a: {{{gone}, image: i}}\n  b: {{{gone}}}\n"
     services, findings = read(text)
     assert services["a"].image == "i"
-    assert [(one.rule, one.file, one.line) for one in findings] == [("compose-unreadable", "gone.yaml", 0)]
+    assert [(item.rule, item.file, item.line) for item in findings] == [("compose-unreadable", "gone.yaml", 0)]
     _, findings = read("services:\n  a: [\n")
-    assert [(one.rule, one.file, one.line) for one in findings] == [("compose-unreadable", "compose.yaml", 3)]
+    assert [(item.rule, item.file, item.line) for item in findings] == [("compose-unreadable", "compose.yaml", 3)]
     assert read("services: 1\n") == ({}, [])
 
 
@@ -229,6 +229,6 @@ KEYS = ("command", "entrypoint", "environment", "env_file", "build", "volumes", 
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), junk), junk)
-def test_whatever_stands_there_it_is_read(said, include):
-    services, _ = read(yaml.safe_dump({"services": {"web": said}, "include": include}))
+def test_arbitrary_content_is_read_without_errors(node, include):
+    services, _ = read(yaml.safe_dump({"services": {"web": node}, "include": include}))
     assert "web" in services

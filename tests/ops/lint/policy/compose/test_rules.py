@@ -1,4 +1,4 @@
-"""What is wrong between a Compose file and the configuration of its agent is told, and nothing that works."""
+"""Problems between a Compose file and the agent's configuration are found, without false alarms."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def lessee(notify):
     return LESSEE.replace("{process: {name: app.py}, action: SIGHUP}", notify)
 
 
-def test_nothing_is_said_of_what_works():
+def test_a_working_setup_has_no_findings():
     text = """
       holder: {image: lessee, entrypoint: [sleep, infinity], volumes: ["files:/hold"]}
       web:
@@ -26,7 +26,7 @@ def test_nothing_is_said_of_what_works():
 
 
 @pytest.mark.parametrize(
-    ("said", "level"),
+    ("key", "level"),
     [
         ("environment: {A: b, DATABASE_URL: 'postgresql://db'}", "error"),
         ("environment: [A=b, DATABASE_URL=]", "error"),
@@ -39,46 +39,46 @@ def test_nothing_is_said_of_what_works():
         ("environment: {database_url: x}", None),
     ],
 )
-def test_a_variable_that_shadows_a_rendered_one_is_told_with_its_line(said, level):
+def test_a_shadowed_variable_is_found_with_its_line(key, level):
     text = f"""
       web:
-        {said}
+        {key}
         pid: service:holder
     """
     env_files = {"a.env": "# mine\nexport DATABASE_URL=canary\n", "broken.env": "'"}
     expected = [("shadowed-variable", level, "compose.yaml", LINE + 2)] if level else []
     assert found(text, env_files=env_files) == expected
-    assert not any("canary" in one.message + one.help for one in check(text, env_files=env_files))
+    assert not any("canary" in item.message + item.help for item in check(text, env_files=env_files))
 
 
-def test_what_is_told_of_a_shadow_names_service_variable_file_and_app():
-    [one] = check("web: {pid: 'service:holder', environment: {DATABASE_URL: canary}}")
-    assert one.message == (
-        "DATABASE_URL is set for service web in `environment`, and app web gives it too: app.env is passed over"
+def test_a_shadowed_variable_s_message_names_service_variable_file_and_app():
+    [item] = check("web: {pid: 'service:holder', environment: {DATABASE_URL: canary}}")
+    assert item.message == (
+        "DATABASE_URL is set for service web in `environment`, and app web sets it too: app.env is ignored"
     )
-    assert one.help == "take it out here"
-    assert one.app == "web"
+    assert item.help == "remove it here"
+    assert item.app == "web"
 
 
-def test_names_that_are_made_up_shadow_nothing_and_those_that_cannot_be_known_are_looked_up_in_the_template():
+def test_sample_names_are_ignored_and_unknown_names_are_searched_in_the_template():
     text = "web: {pid: 'service:holder', environment: {madeup0: a, madeup1: b, PORT: c, FIXED: d}}"
     loop = '{% for k, v in secret("db").items() %}{{ k }}={{ v }}\n{% endfor %}FIXED=1\n'
-    assert [one.message.split()[0] for one in check(text, templates={"app.env.j2": loop})] == ["FIXED"]
+    assert [item.message.split()[0] for item in check(text, templates={"app.env.j2": loop})] == ["FIXED"]
     unknown = 'PORT={{ secret("db").url.split("/")[7] }}\n'
-    assert [one.message.split()[0] for one in check(text, templates={"app.env.j2": unknown})] == ["PORT"]
+    assert [item.message.split()[0] for item in check(text, templates={"app.env.j2": unknown})] == ["PORT"]
     assert found(text, templates={"app.env.j2": "no\n{{ secret('db').x }}\nFIXED=1\n"}) == []
     strict = LESSEE.replace("{template: app.env.j2}", "{template: app.env.j2, format: dotenv-compose}")
     assert found(text, lessee=strict, templates={"app.env.j2": unknown + "'\n"}) == []
 
 
-def test_of_a_variable_that_a_file_and_an_environment_give_that_of_the_file_is_told():
+def test_a_variable_in_a_file_and_an_environment_is_reported_for_the_file():
     config = LESSEE.replace("    notify: {process: {name: app.py}, action: SIGHUP}\n", "    env_template: app.env.j2\n")
-    [one] = check("web: {environment: {DATABASE_URL: x}}", lessee=config)
-    assert (one.level, one.message.endswith("app.env is passed over")) == ("error", True)
+    [item] = check("web: {environment: {DATABASE_URL: x}}", lessee=config)
+    assert (item.level, item.message.endswith("app.env is ignored")) == ("error", True)
 
 
 @pytest.mark.parametrize("name", ["app.sh", "app.json", "app.txt"])
-def test_what_wins_over_the_environment_or_has_no_variables_is_shadowed_by_none(name):
+def test_formats_that_override_the_environment_are_not_shadowed(name):
     config = LESSEE.replace("{template: app.env.j2}", f"{{template: app.env.j2, name: {name}}}")
     template = {"app.env.j2": '{"DATABASE_URL": 1}' if name == "app.json" else "DATABASE_URL=1\n"}
     text = "web: {pid: 'service:holder', environment: {DATABASE_URL: x}}"
@@ -93,14 +93,14 @@ def test_a_file_of_the_app_itself_may_be_an_env_file():
     assert found("", others=files, lessee=lessee("{command: [x]}"), env_files=env_files) == []
 
 
-def test_what_lessee_exec_puts_in_the_environment_wins_over_what_is_there_which_only_misleads():
+def test_variables_overridden_by_lessee_exec_are_a_warning():
     config = LESSEE.replace("files: [{template: app.env.j2}]", "env_template: app.env.j2").replace(
         "{process: {name: app.py}, action: SIGHUP}", "{child: true, action: restart}"
     )
     text = "app: {command: [lessee, exec, --app, web, --, x], environment: {DATABASE_URL: x}}"
-    [one] = check(text, lessee=config)
-    assert (one.rule, one.level) == ("shadowed-variable", "warning")
-    assert one.message.endswith("what stands here is passed over")
+    [item] = check(text, lessee=config)
+    assert (item.rule, item.level) == ("shadowed-variable", "warning")
+    assert item.message.endswith("the value here is ignored")
 
 
 @pytest.mark.parametrize(
@@ -119,19 +119,19 @@ def test_what_lessee_exec_puts_in_the_environment_wins_over_what_is_there_which_
         ("x: {command: 'lessee exec --app web -- y', environment: {OTHER: x}}", False),
     ],
 )
-def test_who_reads_an_app_is_known_by_name_mount_or_command(service, reads):
+def test_readers_of_an_app_are_found_by_name_mount_or_command(service, reads):
     assert ("shadowed-variable" in {rule for rule, *_ in found(service)}) == reads
 
 
-def test_the_container_that_is_told_reads_the_app():
+def test_the_notified_container_reads_the_app():
     text = "x: {pid: 'service:holder', environment: {DATABASE_URL: x}}"
-    told = lessee("{container: {service: x}}")
-    assert [rule for rule, *_ in found(text, lessee=told)] == ["shadowed-variable"]
+    seen = lessee("{container: {service: x}}")
+    assert [rule for rule, *_ in found(text, lessee=seen)] == ["shadowed-variable"]
     assert found(text, lessee=lessee("{container: {service: x, project: other}}")) == []
-    assert [rule for rule, *_ in found(text, lessee=lessee("{command: [x]}"))] == ["unread-app"]
+    assert [rule for rule, *_ in found(text, lessee=lessee("{command: [x]}"))] == ["app-without-reader"]
 
 
-def test_of_an_app_that_no_service_is_known_to_read_each_service_is_told_that_sets_what_it_gives():
+def test_for_an_app_without_a_reader_each_service_with_its_variables_is_reported():
     text = """
       server: {env_file: ../.env, environment: ["DATABASE_URL=canary"]}
       celery_worker:
@@ -140,17 +140,19 @@ def test_of_an_app_that_no_service_is_known_to_read_each_service_is_told_that_se
       pause: {command: [sleep, infinity], environment: {DATABASE_URL: canary}}
       other: {command: 'lessee exec --app ${APP} -- x', environment: {DATABASE_URL: canary}}
     """
-    said = check(text, env_files={"../.env": "DATABASE_URL=canary\nPORT=1\n"})
-    assert [(one.rule, one.level, one.line, one.app) for one in said if one.rule == "unread-app"] == [
-        ("unread-app", "warning", LINE + 1, "web"),
-        ("unread-app", "warning", LINE + 1, "web"),
-        ("unread-app", "warning", LINE + 4, "web"),
+    result = check(text, env_files={"../.env": "DATABASE_URL=canary\nPORT=1\n"})
+    assert [(item.rule, item.level, item.line, item.app) for item in result if item.rule == "app-without-reader"] == [
+        ("app-without-reader", "warning", LINE + 1, "web"),
+        ("app-without-reader", "warning", LINE + 1, "web"),
+        ("app-without-reader", "warning", LINE + 4, "web"),
     ]
-    assert not any("canary" in one.message + one.help for one in said)
-    assert "no service is known to read that app" in next(one.message for one in said if one.rule == "unread-app")
+    assert not any("canary" in item.message + item.help for item in result)
+    assert "no service is known to read the app's files" in next(
+        item.message for item in result if item.rule == "app-without-reader"
+    )
 
 
-def test_a_variable_that_is_set_in_several_places_is_told_at_each_of_them():
+def test_a_variable_set_in_several_places_is_reported_at_each():
     text = """
       web:
         pid: service:holder
@@ -177,22 +179,22 @@ TWO = LESSEE + "  api:\n    directory: /run/secrets/api\n    files: [{template: 
         ("{type: volume, source: files, target: /s, read_only: true, volume: {subpath: web}}", ["web"]),
     ],
 )
-def test_of_a_volume_that_holds_several_apps_the_part_tells_whose_it_is(mount, apps):
+def test_the_subpath_of_a_shared_volume_identifies_the_app(mount, apps):
     agent = "agent: {image: lessee, pid: 'service:holder', volumes: ['files:/run/secrets']}"
     mount = mount if mount.startswith("{") else f"'{mount}'"
     text = f"x: {{pid: 'service:holder', volumes: [{mount}], environment: {{DATABASE_URL: x}}}}"
     files = {"compose.yaml": f"services:\n  {agent}\n  {text}\n"}
-    said = check("", others=files, lessee=TWO)
-    assert [one.app for one in said if one.rule == "shadowed-variable"] == apps
+    result = check("", others=files, lessee=TWO)
+    assert [item.app for item in result if item.rule == "shadowed-variable"] == apps
 
 
-def test_where_the_agent_runs_on_the_host_its_own_folders_count():
+def test_without_an_agent_service_host_directories_count():
     text = "x: {volumes: ['/run/secrets/web:/s'], environment: {DATABASE_URL: x}}"
     files = {"compose.yaml": f"services:\n  {text}\n"}
     assert [rule for rule, *_ in found("", others=files)] == ["shadowed-variable", "writable-mount"]
 
 
-def test_where_nobody_else_sees_the_directory_only_names_count():
+def test_without_a_shared_directory_only_names_count():
     agent = "agent: {image: 'ours/lessee:1', pid: 'service:holder'}"
     text = "x: {volumes: ['files:/run/secrets/web'], environment: {DATABASE_URL: x}}\n  "
     text += "web: {pid: 'service:holder', environment: {DATABASE_URL: x}}"
@@ -216,14 +218,14 @@ def test_where_nobody_else_sees_the_directory_only_names_count():
         ("build: .", False),
     ],
 )
-def test_who_is_the_agent_is_known_by_what_it_runs_or_mounts(agent, is_one):
-    # Only of an agent can it be said that it does not see the processes of others.
+def test_the_agent_is_found_by_its_command_or_mounts(agent, is_one):
+    # The finding needs an agent: only an agent must see the processes of others.
     text = f"a: {{{agent}}}\n  web: {{image: x}}"
     files = {"compose.yaml": f"services:\n  {text}\n"}
     assert found("", others=files) == ([("no-shared-pid", "error", "compose.yaml", 3)] if is_one else [])
 
 
-def test_an_app_that_there_is_not_is_told_with_the_command_that_names_it():
+def test_an_unknown_app_is_reported_with_its_command():
     text = """
       x:
         command: [lessee, exec, --app, wbe, --, y]
@@ -236,10 +238,10 @@ def test_an_app_that_there_is_not_is_told_with_the_command_that_names_it():
         ("unknown-app", "error", "compose.yaml", LINE + 2),
         ("unknown-app", "error", "compose.yaml", LINE + 4),
     ]
-    assert "there are: web" in check(text)[0].help
+    assert "its apps are: web" in check(text)[0].help
 
 
-def test_a_service_that_there_is_not_is_told_in_the_configuration():
+def test_an_unknown_service_is_reported_in_the_configuration():
     notify = "\n      container:\n        service: wbe"
     assert found("web: {}", lessee=lessee(notify)) == [("unknown-service", "error", "lessee.yaml", 8)]
     assert found("web: {}", lessee=lessee("{container: {service: x, project: y}}")) == []
@@ -267,21 +269,21 @@ def test_a_service_that_there_is_not_is_told_in_the_configuration():
         ("command: 'node index.js'", "{container: {service: web}}", "warning"),
     ],
 )
-def test_sighup_is_held_against_the_command_of_the_service(service, notify, level):
-    said = found(f"web: {{pid: 'service:holder', {service}}}", lessee=lessee(notify))
-    assert said == ([("deaf-to-sighup", level, "lessee.yaml", 6)] if level else [])
+def test_sighup_is_checked_against_the_service_s_command(service, notify, level):
+    result = found(f"web: {{pid: 'service:holder', {service}}}", lessee=lessee(notify))
+    assert result == ([("sighup-not-handled", level, "lessee.yaml", 6)] if level else [])
 
 
-def test_who_is_deaf_by_the_configuration_alone_is_not_told_of_twice():
+def test_an_issue_known_from_the_configuration_is_not_reported_twice():
     assert found("web: {pid: 'service:holder', command: celery}", lessee=lessee("{process: {name: celery}}")) == []
 
 
-def test_who_is_deaf_is_named_with_its_service():
-    [one] = check("web: {pid: 'service:holder', command: uvicorn x}", lessee=lessee("{container: {service: web}}"))
-    assert one.message.startswith("uvicorn, which service web runs, takes up no new file at SIGHUP: with one process")
+def test_a_sighup_issue_names_the_service():
+    [item] = check("web: {pid: 'service:holder', command: uvicorn x}", lessee=lessee("{container: {service: web}}"))
+    assert item.message.startswith("uvicorn, which service web runs, does not reload files on SIGHUP: with one process")
 
 
-def test_an_app_that_may_write_where_its_secrets_lie_is_warned_of():
+def test_a_writable_mount_of_secrets_is_a_warning():
     text = """
       holder: {entrypoint: [sh, -c, 'trap : TERM; sleep infinity & wait'], volumes: ["files:/hold"]}
       web:
@@ -292,7 +294,7 @@ def test_an_app_that_may_write_where_its_secrets_lie_is_warned_of():
     assert found(text) == [("writable-mount", "warning", "compose.yaml", LINE + 5)]
 
 
-def test_a_secret_of_compose_in_an_apps_directory_is_told():
+def test_a_compose_secret_in_an_app_s_directory_is_reported():
     text = """
       web:
         pid: service:holder
@@ -321,7 +323,7 @@ def test_a_secret_of_compose_in_an_apps_directory_is_told():
         (None, None, "{child: true}", True),
     ],
 )
-def test_a_process_in_another_container_is_signalled_only_where_the_agent_sees_it(agent, service, notify, seen):
+def test_signals_need_a_shared_pid_namespace(agent, service, notify, seen):
     pids = [f"pid: '{pid}'" if pid else "init: true" for pid in (agent, service)]
     text = f"agent: {{image: lessee, {pids[0]}}}\n  web: {{{pids[1]}}}"
     files = {"compose.yaml": f"services:\n  {text}\n"}
@@ -329,12 +331,12 @@ def test_a_process_in_another_container_is_signalled_only_where_the_agent_sees_i
     assert found("", others=files, lessee=lessee(notify)) == expected
 
 
-def test_a_process_beside_the_agent_in_its_own_container_is_seen():
+def test_a_process_in_the_agent_s_container_is_visible():
     files = {"compose.yaml": "services:\n  web: {image: lessee}\n"}
     assert found("", others=files) == []
 
 
-def test_an_agent_that_is_told_of_by_nobody_and_an_app_that_tells_nobody_are_left_in_peace():
+def test_an_app_without_notify_has_no_findings():
     assert found("x: {}", lessee=LESSEE.replace("    notify: {process: {name: app.py}, action: SIGHUP}\n", "")) == []
 
 
@@ -352,7 +354,7 @@ def test_an_agent_that_is_told_of_by_nobody_and_an_app_that_tells_nobody_are_lef
         ("image: x", "SIGHUP", False),
     ],
 )
-def test_a_signal_through_the_engine_leaves_the_restart_policy_on(service, action, wrong):
+def test_a_signal_through_the_engine_must_not_disable_the_restart_policy(service, action, wrong):
     notify = lessee(f"{{container: {{service: web, through: engine}}, action: {action}}}")
     expected = [("no-stop-signal", "error", "compose.yaml", LINE + 1)] if wrong else []
     assert found(f"web: {{{service}}}", lessee=notify) == expected
@@ -360,7 +362,7 @@ def test_a_signal_through_the_engine_leaves_the_restart_policy_on(service, actio
     assert found(f"web: {{{service}}}", lessee=elsewhere) == []
 
 
-def test_secrets_that_are_spelled_out_are_told_once_and_never_repeated():
+def test_literal_secrets_are_reported_once_without_their_value():
     text = """
       a: &a
         environment: {DB_PASSWORD: canary, DB_USER: canary}
@@ -368,19 +370,19 @@ def test_secrets_that_are_spelled_out_are_told_once_and_never_repeated():
           args: {NPM_TOKEN: canary}
       b: {<<: *a, environment: ["DATABASE_URL=postgresql://u:canary@db/x", "API_KEY"]}
     """
-    said = check(text)
-    assert [(one.rule, one.level, one.line) for one in said if one.rule == "literal-secret"] == [
+    result = check(text)
+    assert [(item.rule, item.level, item.line) for item in result if item.rule == "literal-secret"] == [
         ("literal-secret", "warning", LINE + 2),
         ("literal-secret", "warning", LINE + 4),
         ("literal-secret", "warning", LINE + 5),
     ]
-    assert not any("canary" in one.message + one.help for one in said)
+    assert not any("canary" in item.message + item.help for item in result)
 
 
-def test_of_a_configuration_that_is_wrong_nothing_else_is_asked():
-    said = check("x: {command: 'lessee exec --app y -- z', environment: {A_TOKEN: b}}", lessee="nope: 1\n")
-    assert [one.rule for one in said] == ["literal-secret"]
+def test_with_an_invalid_configuration_only_literal_secrets_are_reported():
+    result = check("x: {command: 'lessee exec --app y -- z', environment: {A_TOKEN: b}}", lessee="nope: 1\n")
+    assert [item.rule for item in result] == ["literal-secret"]
 
 
-def test_what_cannot_be_read_is_told_beside_the_rest():
+def test_an_unreadable_file_is_reported_with_the_rest():
     assert found("", paths=["gone.yaml", "compose.yaml"]) == [("compose-unreadable", "error", "gone.yaml", 0)]

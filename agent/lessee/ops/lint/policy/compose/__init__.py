@@ -1,1 +1,1 @@
-"""What is wrong between a configuration and the Compose file that its apps run in."""
+"""Checks the Compose files that the apps of a configuration run in."""

@@ -1,4 +1,4 @@
-"""A Compose file, so far as it concerns an agent and its apps."""
+"""The parts of a Compose file that concern an agent and its apps."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ class Variable(ImmutableStruct, frozen=True):
     hidden = ("value",)
 
     value: str | None
-    """As it stands there, with `${…}` in it; None: whatever who starts it has."""
+    """The value in the file, with `${…}` unresolved; None: taken from the environment of `docker compose`."""
     place: Place
 
 
@@ -39,19 +39,19 @@ class EnvFile(ImmutableStruct, frozen=True):
 
 
 class Mount(ImmutableStruct, frozen=True):
-    """What a service sees at `target`."""
+    """A mount of a service at `target`."""
 
     volume: str
-    """The name of a volume; empty for a folder of the host."""
+    """The name of a volume; empty for a directory of the host."""
     source: str
-    """The folder of the host, or the one in the volume, with a slash in front."""
+    """The directory of the host, or of the volume with a leading slash."""
     target: str
     read_only: bool
     place: Place
 
 
 class Service(ImmutableStruct, frozen=True):
-    """What one container is started as; what is None or empty is not said here."""
+    """A service; fields that the file does not set are None or empty."""
 
     name: str
     place: Place
@@ -63,27 +63,27 @@ class Service(ImmutableStruct, frozen=True):
     build_args: Mapping[str, Variable] = {}
     mounts: tuple[Mount, ...] = ()
     secrets: tuple[tuple[str, Place], ...] = ()
-    """Where secrets of Compose's own are mounted."""
+    """The mount paths of Compose's own secrets."""
     pid: str | None = None
     stop_signal: str | None = None
     restart: str | None = None
-    alone: frozenset[str] = frozenset()
-    """Fields of which nothing is left that an earlier file says."""
-    gone: frozenset[tuple[str, str]] = frozenset()
-    """Fields, and names in them of which nothing is left that an earlier file says."""
+    replaced: frozenset[str] = frozenset()
+    """Fields that replace those of earlier files instead of being merged."""
+    reset: frozenset[tuple[str, str]] = frozenset()
+    """Fields, and names in them, that are removed from those of earlier files."""
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What it starts, so far as its image does not say it."""
+        """The entrypoint and the command, without those of the image."""
         return tuple(word for part in (self.entrypoint, self.command) if part is not None for word in part.words)
 
     def over(self, base: "Service") -> "Service":
-        """As it is where it extends another, or comes in a later file.
+        """The service merged over `base`, which it extends, or which an earlier file has.
 
         https://docs.docker.com/reference/compose-file/merge/
         """
         nothing = Service(self.name, self.place)
-        base = replace(base, **{field: getattr(nothing, field) for field in self.alone})
+        base = replace(base, **{field: getattr(nothing, field) for field in self.replaced})
         targets = {mount.target for mount in self.mounts}
         return replace(
             base,
@@ -100,11 +100,11 @@ class Service(ImmutableStruct, frozen=True):
             pid=self.pid or base.pid,
             stop_signal=self.stop_signal or base.stop_signal,
             restart=self.restart or base.restart,
-            alone=self.alone | base.alone,
-            gone=self.gone | base.gone,
+            replaced=self.replaced | base.replaced,
+            reset=self.reset | base.reset,
         )
 
     def _merged(
         self, field: str, earlier: Mapping[str, Variable], own: Mapping[str, Variable]
     ) -> Mapping[str, Variable]:
-        return {name: one for name, one in earlier.items() if (field, name) not in self.gone} | dict(own)
+        return {name: item for name, item in earlier.items() if (field, name) not in self.reset} | dict(own)

@@ -1,4 +1,4 @@
-"""From the text of Compose files to their services."""
+"""Reads and merges Compose files into services."""
 
 from collections.abc import Callable, Iterable, Iterator
 from posixpath import dirname, join, normpath
@@ -8,28 +8,37 @@ from yaml.nodes import MappingNode, Node
 from lessee.config.grammar.nodes import documents
 from lessee.core.errors import ConfigError
 from lessee.ops.lint.policy.compose.model import Place, Service
-from lessee.ops.lint.policy.compose.service import ALONE, RESET, Origin, child, items, mapping, service_of, text
-from lessee.ops.lint.policy.findings import Finding, split_place
+from lessee.ops.lint.policy.compose.service import (
+    REPLACING_TAGS,
+    RESET_TAG,
+    Origin,
+    child,
+    items,
+    mapping,
+    service_of,
+    text,
+)
+from lessee.ops.lint.policy.findings import Finding, split_location
 
 
 class ComposeReader:
-    """Reads Compose files, and those that they extend and include; tells of what it cannot read."""
+    """Reads Compose files, and those that they extend and include; records those that it cannot read."""
 
     def __init__(self, load: Callable[[str], str]) -> None:
-        """`load` gives the text of a file by its path, or raises ConfigError."""
+        """`load` returns the text of a file by its path, or raises ConfigError."""
         self.findings: list[Finding] = []
         self._load = load
         self._roots: dict[str, list[MappingNode]] = {}
 
     def services(self, paths: Iterable[str]) -> dict[str, Service]:
-        """Those of all these files; later ones win, as those of `docker compose -f A -f B` do."""
+        """The services of all these files, merged in order as by `docker compose -f A -f B`."""
         services: dict[str, Service] = {}
         files = list(paths)
         self._read(files, _folder(files), services, set())
         return services
 
     def _read(self, files: Iterable[str], folder: str, services: dict[str, Service], seen: set[str]) -> None:
-        """`folder`: where the paths in these files begin."""
+        """`folder`: the directory that paths in these files are relative to."""
         for file in files:
             if file in seen:
                 continue
@@ -40,23 +49,23 @@ class ComposeReader:
                 self._take(root, file, folder, services)
 
     def _take(self, root: MappingNode, file: str, folder: str, services: dict[str, Service]) -> None:
-        said = child(root, "services")
-        if said is not None and said.tag in ALONE:
+        services_node = child(root, "services")
+        if services_node is not None and services_node.tag in REPLACING_TAGS:
             services.clear()
         for name, (_, node) in _services_in(root).items():
             service = self._service(root, (file, name), folder, frozenset())
-            if node.tag in ALONE:
+            if node.tag in REPLACING_TAGS:
                 services.pop(name, None)
-            if node.tag != RESET:
+            if node.tag != RESET_TAG:
                 services[name] = service.over(services[name]) if name in services else service
 
     def _service(
         self, root: MappingNode, which: tuple[str, str], folder: str, above: frozenset[tuple[str, str]]
     ) -> Service:
-        """`which`: its file and name. `above`: those that extend it."""
+        """`which`: the service's file and name. `above`: the services that extend it."""
         file, name = which
         if name not in _services_in(root):
-            return Service(name, Place(file, 0))  # Compose itself says so.
+            return Service(name, Place(file, 0))  # Compose itself reports the missing service.
         key, node = _services_in(root)[name]
         service = service_of(Origin(file, folder), name, key, node)
         extends = child(node, "extends")
@@ -80,23 +89,23 @@ class ComposeReader:
                 self._roots[file] = documents(self._load(file).removeprefix("\ufeff"), file)
             except ConfigError as exc:
                 [problem] = exc.problems
-                _, line = split_place(problem.where)
+                _, line = split_location(problem.where)
                 self.findings.append(Finding("compose-unreadable", "error", problem.what, "", file, line))
         return self._roots[file]
 
 
 def _services_in(root: MappingNode) -> "dict[str, tuple[Node, Node]]":
-    said = child(root, "services")
-    return mapping(said) if said is None or said.tag != RESET else {}
+    node = child(root, "services")
+    return mapping(node) if node is None or node.tag != RESET_TAG else {}
 
 
 def _included(root: MappingNode, folder: str) -> Iterator[tuple[list[str], str]]:
-    """Files that are included together, and where the paths in them begin."""
-    for one in items(child(root, "include")):
-        said = child(one, "path") or one
-        names = [name for file in items(said) or [said] if (name := text(file)) is not None]
+    """Files that are included together, and the directory that paths in them are relative to."""
+    for item in items(child(root, "include")):
+        node = child(item, "path") or item
+        names = [name for file in items(node) or [node] if (name := text(file)) is not None]
         files = [normpath(join(folder, name)) for name in names]
-        project = text(child(one, "project_directory"))
+        project = text(child(item, "project_directory"))
         yield files, normpath(join(folder, project)) if project is not None else _folder(files)
 
 

@@ -7,37 +7,40 @@ from itertools import chain
 from yaml.nodes import MappingNode
 
 from lessee.config import App, Child, CmdlineTarget, ContainerTarget, NameTarget, PidFileTarget
-from lessee.ops.lint.policy.app_rules import by_notify, line_of_key, relies_on_sighup, sighup_not_handled
+from lessee.ops.lint.policy.app_rules import configured_issue, line_of_key, relies_on_sighup, sighup_not_handled
 from lessee.ops.lint.policy.compose.model import Place, Service
 from lessee.ops.lint.policy.compose.reader import ComposeReader
 from lessee.ops.lint.policy.compose.shadowed_variables import shadowed_variables
 from lessee.ops.lint.policy.compose.stack import Stack, is_holder
 from lessee.ops.lint.policy.findings import Finding, Level
 from lessee.ops.lint.policy.project import CheckResult
-from lessee.ops.lint.policy.signals import by_command, names_in
+from lessee.ops.lint.policy.signals import issue_of_command, names_in
 
 
 def check_compose(
     paths: Iterable[str], checked: CheckResult, load: Callable[[str], str], load_env: Callable[[str], str | None]
 ) -> Iterator[Finding]:
-    """`load` gives the text of a Compose file or raises ConfigError, `load_env` that of an `env_file` that is there."""
-    reading = ComposeReader(load)
-    services = reading.services(paths)
-    yield from reading.findings
+    """All findings in Compose files.
+
+    `load` returns the text of a Compose file or raises ConfigError, `load_env` that of an `env_file` if it exists.
+    """
+    reader = ComposeReader(load)
+    services = reader.services(paths)
+    yield from reader.findings
     yield from literal_secrets(services.values())
-    if checked.sound is not None:
-        stack = Stack(services, checked.sound.config)
-        yield from project_findings(stack, checked.sound.root, checked.file)
+    if checked.valid is not None:
+        stack = Stack(services, checked.valid.config)
+        yield from project_findings(stack, checked.valid.root, checked.file)
         yield from shadowed_variables(stack, checked.texts, load_env)
 
 
 def project_findings(stack: Stack, root: MappingNode, file: str) -> Iterator[Finding]:
-    """`root` is the configuration as YAML, and `file` what it is called."""
+    """Findings in the services together with a configuration; `root` is its YAML, and `file` its name."""
     yield from _unknown_apps(stack)
     for app in stack.config.apps.values():
         yield from chain(
             _unknown_service(stack, app, root, file),
-            _deaf(stack, app, root, file),
+            _sighup_issues(stack, app, root, file),
             _writable_mounts(stack, app),
             _hidden_files(stack, app),
             _no_shared_pid(stack, app),
@@ -46,17 +49,17 @@ def project_findings(stack: Stack, root: MappingNode, file: str) -> Iterator[Fin
 
 
 def literal_secrets(services: Iterable[Service]) -> Iterator[Finding]:
-    """Values are not repeated."""
-    told = set()
+    """Variables with literal secrets, without their values."""
+    seen = set()
     for service in services:
         for kind, variables in (("environment", service.environment), ("build", service.build_args)):
             for name, variable in variables.items():
-                # What an anchor or `extends` repeats stands there once.
-                if (name, variable.place) in told or not looks_secret(name, variable.value or ""):
+                # An anchor or `extends` repeats a variable, which the file has only once.
+                if (name, variable.place) in seen or not looks_secret(name, variable.value or ""):
                     continue
-                told.add((name, variable.place))
-                what = f"{name} in the {kind} of service {service.name} is spelled out, and looks like a secret"
-                todo = f"keep it in Vault and let lessee render it, or write ${{{name}}}"
+                seen.add((name, variable.place))
+                what = f"{name} in the {kind} of service {service.name} is a literal that looks like a secret"
+                todo = f"store it in Vault and render it with lessee, or write ${{{name}}}"
                 yield _at(variable.place, "literal-secret", "warning", what, todo)
 
 
@@ -65,33 +68,33 @@ def _unknown_apps(stack: Stack) -> Iterator[Finding]:
         if found.app in stack.config.apps or not found.app or "$" in found.app:
             continue
         service = stack.services[name]
-        said = service.entrypoint if service.command is None else service.command
-        place = said.place if said is not None else service.place
-        what = f"service {name} runs `lessee exec --app {found.app}`, and there is no such app"
-        yield _at(place, "unknown-app", "error", what, f"there are: {', '.join(stack.config.apps) or 'none'}")
+        words = service.entrypoint if service.command is None else service.command
+        place = words.place if words is not None else service.place
+        what = f"service {name} runs `lessee exec --app {found.app}`, but the configuration has no such app"
+        yield _at(place, "unknown-app", "error", what, f"its apps are: {', '.join(stack.config.apps) or 'none'}")
 
 
 def _unknown_service(stack: Stack, app: App, root: MappingNode, file: str) -> Iterator[Finding]:
     target = _container(app)
     if target is None or target.service is None or target.service in stack.services:
         return
-    what = f"there is no service {target.service} in the Compose file"
-    todo = f"there are: {', '.join(stack.services) or 'none'}"
+    what = f"the Compose file has no service {target.service}"
+    todo = f"its services are: {', '.join(stack.services) or 'none'}"
     line = line_of_key(root, ("apps", app.name, "notify", "container", "service"))
     yield Finding("unknown-service", "error", what, todo, file, line, app.name)
 
 
-def _deaf(stack: Stack, app: App, root: MappingNode, file: str) -> Iterator[Finding]:
-    if not relies_on_sighup(app) or by_notify(app) is not None:
+def _sighup_issues(stack: Stack, app: App, root: MappingNode, file: str) -> Iterator[Finding]:
+    if not relies_on_sighup(app) or configured_issue(app) is not None:
         return
     for service, command in _notified_commands(stack, app):
         environ = {name: variable.value or "" for name, variable in service.environment.items()}
-        if (deaf := by_command(command, environ)) is not None:
-            yield sighup_not_handled(app, deaf, root, file, f", which service {service.name} runs,")
+        if (issue := issue_of_command(command, environ)) is not None:
+            yield sighup_not_handled(app, issue, root, file, f", which service {service.name} runs,")
 
 
 def _notified_commands(stack: Stack, app: App) -> Iterator[tuple[Service, tuple[str, ...]]]:
-    """Those that start the process which is to be told."""
+    """The services and commands that start the process to notify."""
     target = app.notify.target if app.notify is not None else None
     for service in stack.readers(app):
         found = stack.execs.get(service.name)
@@ -115,7 +118,7 @@ def _writable_mounts(stack: Stack, app: App) -> Iterator[Finding]:
             continue
         for view in stack.views(service, app):
             if not view.mount.read_only:
-                what = f"service {service.name} may write where the files of app {app.name} lie"
+                what = f"service {service.name} may write to the directory of app {app.name}"
                 yield _at(view.mount.place, "writable-mount", "warning", what, "mount it read-only (`:ro`)", app)
 
 
@@ -124,8 +127,8 @@ def _hidden_files(stack: Stack, app: App) -> Iterator[Finding]:
         for view in stack.views(service, app):
             for target, place in service.secrets:
                 if f"{target}/".startswith(view.path):
-                    what = f"service {service.name} mounts a secret at {target}, where app {app.name} has its files"
-                    yield _at(place, "hidden-files", "error", what, "give one of the two another place", app)
+                    what = f"service {service.name} mounts a secret at {target}, in the directory of app {app.name}"
+                    yield _at(place, "hidden-files", "error", what, "move one of the two to another path", app)
 
 
 def _no_shared_pid(stack: Stack, app: App) -> Iterator[Finding]:
@@ -138,11 +141,11 @@ def _no_shared_pid(stack: Stack, app: App) -> Iterator[Finding]:
             readers = [service for service in readers if service.name == name]
         case _:
             return
-    if not stack.agents or not readers or any(_sees(agent, one) for agent in stack.agents for one in readers):
+    if not stack.agents or not readers or any(_sees(agent, item) for agent in stack.agents for item in readers):
         return
     agent, reader = stack.agents[0], readers[0]
-    what = f"app {app.name} is to be told by a signal, and {agent.name} sees no process of service {reader.name}"
-    todo = "give both `pid: service:…` of a third service, which holds the namespace (compose/README.md)"
+    what = f"app {app.name} is notified by a signal, but {agent.name} cannot see processes of service {reader.name}"
+    todo = "give both the `pid: service:…` of a third service that holds the PID namespace (compose/README.md)"
     yield _at(reader.place, "no-shared-pid", "error", what, todo, app)
 
 
@@ -169,12 +172,12 @@ def _no_stop_signal(stack: Stack, app: App) -> Iterator[Finding]:
         todo = "write `stop_signal: SIGTERM`"
     else:
         return
-    what = f"after {action} through the engine, service {service.name} would not be started again after a crash"
+    what = f"after {action} through the engine, Docker would not restart service {service.name} after a crash"
     yield _at(service.place, "no-stop-signal", "error", what, f"{todo}, or let them share a PID namespace", app)
 
 
 def _container(app: App) -> ContainerTarget | None:
-    """The container of the same project that is told."""
+    """The container of the same project that is notified."""
     target = app.notify.target if app.notify is not None else None
     return target if isinstance(target, ContainerTarget) and target.project is None else None
 
@@ -191,23 +194,23 @@ _NAME = re.compile(
 _LOGIN = re.compile(r"[A-Z][A-Z0-9+.-]*://[^\s/@:]*:(?P<password>[^\s/@]+)@", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(?:\{\w+(?:(?P<operator>:?[-?+])(?P<other>[^{}]*))?\}|\w+)")
 _ELSEWHERE = "\0"
-"""What stands for a variable, whose value is not in the file."""
+"""Replaces a variable whose value is not in the file."""
 _NO_VALUES = frozenset({"", "true", "false", "yes", "no", "on", "off"})
 _PATHS = ("/", "./", "../")
 
 
 def looks_secret(name: str, value: str) -> bool:
-    """Whether a value that is spelled out is a secret by its variable's name, or a URL with a password in it."""
-    spelled = _VARIABLE.sub(_spelled, value.replace("$$", "\1"))
-    login = _LOGIN.search(spelled)
+    """Whether a literal value is a secret: by the name of its variable, or as a URL with a password."""
+    literal = _VARIABLE.sub(_literal_part, value.replace("$$", "\1"))
+    login = _LOGIN.search(literal)
     if login is not None:
         return _ELSEWHERE not in login["password"]
-    if _ELSEWHERE in spelled or spelled.lower() in _NO_VALUES or spelled.startswith(_PATHS):
+    if _ELSEWHERE in literal or literal.lower() in _NO_VALUES or literal.startswith(_PATHS):
         return False
     return _NAME.fullmatch(name) is not None
 
 
-def _spelled(variable: re.Match[str]) -> str:
-    """A variable's default stands in the file."""
+def _literal_part(variable: re.Match[str]) -> str:
+    """A variable's default, which is in the file."""
     is_default = (variable["operator"] or "").endswith("-")
     return variable["other"] if is_default and variable["other"] else _ELSEWHERE

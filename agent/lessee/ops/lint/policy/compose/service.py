@@ -1,4 +1,4 @@
-"""What one file says of one service."""
+"""Parses one service of one Compose file."""
 
 import re
 import shlex
@@ -11,14 +11,14 @@ from lessee.config.grammar.nodes import NULL, entries_of, kind_of, line_of
 from lessee.core.immutable import ImmutableStruct
 from lessee.ops.lint.policy.compose.model import EnvFile, Mount, Place, Service, Variable, Words
 
-# Not those in `${…}`, where one stands before a default.
+# A colon, but not the one before a default in `${…}`.
 _COLON = re.compile(r":(?![^{]*\})")
 _PATHS = (".", "/", "~", "$")
 _SECRETS = "/run/secrets"
 _TRUE = frozenset({"true", "yes", "on"})
-RESET = "!reset"
-ALONE = frozenset({RESET, "!override"})
-"""What leaves nothing of what an earlier file says."""
+RESET_TAG = "!reset"
+REPLACING_TAGS = frozenset({RESET_TAG, "!override"})
+"""The YAML tags that replace the value of an earlier file."""
 _FIELDS = {
     "environment": "environment",
     "env_file": "env_files",
@@ -31,76 +31,76 @@ _FIELDS = {
     "stop_signal": "stop_signal",
     "restart": "restart",
 }
-"""Where what a key says is kept."""
-# Where null is more than what is not said.
+"""The field of Service for each key."""
+# Keys whose null value clears that of an earlier file.
 _CLEARED = ("command", "entrypoint")
 
 
 class Origin(ImmutableStruct, frozen=True):
-    """A file, and the folder in which the paths in it begin."""
+    """A file, and the directory that paths in it are relative to."""
 
     file: str
     folder: str
 
 
 def service_of(origin: Origin, name: str, key: Node, node: Node) -> Service:
-    """`key` and `node` are those of the service in this file."""
+    """Parse a service from its key and value nodes."""
     file = origin.file
     nodes = {word: value for word, (_, value) in mapping(node).items()}
-    said = {word: value for word, value in nodes.items() if value.tag != RESET}
+    keys = {word: value for word, value in nodes.items() if value.tag != RESET_TAG}
     return Service(
         name,
         _place(file, key),
-        image=text(said.get("image")),
-        command=_words(file, said.get("command")),
-        entrypoint=_words(file, said.get("entrypoint")),
-        environment=dict(_variables(file, said.get("environment"))),
-        env_files=tuple(_env_files(origin, said.get("env_file"))),
-        build_args=dict(_variables(file, child(said.get("build"), "args"))),
-        mounts=tuple({mount.target: mount for mount in _mounts(origin, said.get("volumes"))}.values()),
-        secrets=tuple(dict(_secrets(file, said.get("secrets"))).items()),
-        pid=text(said.get("pid")),
-        stop_signal=text(said.get("stop_signal")),
-        restart=text(said.get("restart")),
-        alone=frozenset(_alone(nodes)),
-        gone=frozenset(_gone(said)),
+        image=text(keys.get("image")),
+        command=_words(file, keys.get("command")),
+        entrypoint=_words(file, keys.get("entrypoint")),
+        environment=dict(_variables(file, keys.get("environment"))),
+        env_files=tuple(_env_files(origin, keys.get("env_file"))),
+        build_args=dict(_variables(file, child(keys.get("build"), "args"))),
+        mounts=tuple({mount.target: mount for mount in _mounts(origin, keys.get("volumes"))}.values()),
+        secrets=tuple(dict(_secrets(file, keys.get("secrets"))).items()),
+        pid=text(keys.get("pid")),
+        stop_signal=text(keys.get("stop_signal")),
+        restart=text(keys.get("restart")),
+        replaced=frozenset(_replaced_fields(nodes)),
+        reset=frozenset(_reset_names(keys)),
     )
 
 
-def _alone(nodes: Mapping[str, Node]) -> Iterator[str]:
+def _replaced_fields(nodes: Mapping[str, Node]) -> Iterator[str]:
     for word in nodes.keys() & _FIELDS.keys():
         is_cleared = word in _CLEARED and kind_of(nodes[word]) == NULL
-        if nodes[word].tag in ALONE or is_cleared:
+        if nodes[word].tag in REPLACING_TAGS or is_cleared:
             yield _FIELDS[word]
     arguments = child(nodes.get("build"), "args")
-    if arguments is not None and arguments.tag in ALONE:
+    if arguments is not None and arguments.tag in REPLACING_TAGS:
         yield _FIELDS["build"]
 
 
-def _gone(said: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
-    variables = ("environment", said.get("environment")), ("build_args", child(said.get("build"), "args"))
+def _reset_names(keys: Mapping[str, Node]) -> Iterator[tuple[str, str]]:
+    variables = ("environment", keys.get("environment")), ("build_args", child(keys.get("build"), "args"))
     for field, node in variables:
-        yield from ((field, name) for name, (_, value) in mapping(node).items() if value.tag == RESET)
+        yield from ((field, name) for name, (_, value) in mapping(node).items() if value.tag == RESET_TAG)
 
 
 def mapping(node: Node | None) -> dict[str, tuple[Node, Node]]:
-    """The nodes of keys and values; none, where it is no mapping."""
+    """The nodes of a mapping's keys and values; empty for any other node."""
     return entries_of(node).nodes if isinstance(node, MappingNode) else {}
 
 
 def child(node: Node | None, key: str) -> Node | None:
-    """The value of a key, where it is there."""
+    """The value of a key, if it exists."""
     entry = mapping(node).get(key)
     return entry[1] if entry is not None else None
 
 
 def items(node: Node | None) -> list[Node]:
-    """Those of a list; none, where it is no list."""
+    """The nodes of a list; empty for any other node."""
     return node.value if isinstance(node, SequenceNode) else []
 
 
 def text(node: Node | None) -> str | None:
-    """What a scalar says; None where it says nothing, or is none."""
+    """The text of a scalar; None for null and any other node."""
     return str(node.value) if isinstance(node, ScalarNode) and kind_of(node) != NULL else None
 
 
@@ -111,8 +111,10 @@ def _place(file: str, node: Node) -> Place:
 def _words(file: str, node: Node | None) -> Words | None:
     if node is None or kind_of(node) == NULL:
         return None
-    said = text(node)
-    words = _split(said) if said is not None else [word for item in items(node) if (word := text(item)) is not None]
+    command = text(node)
+    words = (
+        _split(command) if command is not None else [word for item in items(node) if (word := text(item)) is not None]
+    )
     return Words(tuple(word.replace("$$", "$") for word in words), _place(file, node))
 
 
@@ -124,12 +126,12 @@ def _split(command: str) -> list[str]:
 
 
 def _variables(file: str, node: Node | None) -> Iterator[tuple[str, Variable]]:
-    for name, (key, value) in mapping(node).items():
-        if value.tag != RESET:
-            yield name, Variable(text(value), _place(file, key))
+    for name, (key, content) in mapping(node).items():
+        if content.tag != RESET_TAG:
+            yield name, Variable(text(content), _place(file, key))
     for item in items(node):
-        name, equals, said = (text(item) or "").partition("=")
-        yield name, Variable(said if equals else None, _place(file, item))
+        name, equals, value = (text(item) or "").partition("=")
+        yield name, Variable(value if equals else None, _place(file, item))
 
 
 def _env_files(origin: Origin, node: Node | None) -> Iterator[EnvFile]:
@@ -141,9 +143,9 @@ def _env_files(origin: Origin, node: Node | None) -> Iterator[EnvFile]:
 
 def _mounts(origin: Origin, node: Node | None) -> Iterator[Mount]:
     for item in items(node):
-        said = text(item)
-        if said is not None:
-            source, target, *mode = (*_COLON.split(said), "")
+        short = text(item)
+        if short is not None:
+            source, target, *mode = (*_COLON.split(short), "")
             if target:
                 yield _mount(origin, item, source, target, read_only="ro" in ",".join(mode).split(","))
         elif (target := text(child(item, "target"))) is not None and text(child(item, "type")) in {"volume", "bind"}:

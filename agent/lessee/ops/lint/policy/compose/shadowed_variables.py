@@ -1,4 +1,4 @@
-"""Variables of a container that stand in the way of those that its app's files give."""
+"""Finds variables of a container that take precedence over those in its app's files."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -11,30 +11,31 @@ from lessee.ops.lint.policy.templates import TemplateOutput
 from lessee.rendering.formats import outline
 from lessee.rendering.sample_secrets import is_sample
 
-# Who reads these lets the environment win: pydantic, python-dotenv, node, Vite, Compose and Docker. A shell does not.
-_YIELDING = frozenset({"dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker"})
+# For readers of these formats the environment takes precedence: pydantic, python-dotenv, node, Vite, Compose and
+# Docker. For a shell it does not.
+_OVERRIDABLE_FORMATS = frozenset({"dotenv", "dotenv-node", "dotenv-vite", "dotenv-compose", "dotenv-docker"})
 
 
 class _Set(ImmutableStruct, frozen=True):
-    """A variable that a container starts with."""
+    """A variable in a container's environment."""
 
     name: str
     place: Place
     source: str
-    """Where in its service it is set."""
-    surely: bool = True
+    """The key of the service, or the file, that sets it."""
+    certain: bool = True
 
 
 def shadowed_variables(
     stack: Stack, texts: Mapping[TemplateOutput, str], load: Callable[[str], str | None]
 ) -> Iterator[Finding]:
-    """`load` gives the text of an `env_file`, where it is there. A variable is told at each place that sets it."""
+    """Findings for each place that sets such a variable. `load` returns the text of an `env_file` if it exists."""
     for app in stack.config.apps.values():
         given = {
-            name: sheet
-            for sheet, text in reversed(list(texts.items()))  # What a file gives counts before an environment.
-            if sheet.app == app.name and sheet.format in _YIELDING
-            for name in _names(text, sheet.format)
+            name: output
+            for output, text in reversed(list(texts.items()))  # Files come before environments.
+            if output.app == app.name and output.format in _OVERRIDABLE_FORMATS
+            for name in _names(text, output.format)
             if not is_sample(name)
         }
         readers = tuple(stack.readers(app))
@@ -47,9 +48,9 @@ def shadowed_variables(
 
 
 def _environment(service: Service, files: Iterable[EnvFile], load: Callable[[str], str | None]) -> Iterator[_Set]:
-    """Compose lets `environment` win, but who takes the variable out there would find that of an `env_file`."""
+    """All places that set a variable: removing it from `environment` would uncover that of an `env_file`."""
     for name, variable in service.environment.items():
-        yield _Set(name, variable.place, "`environment`", surely=variable.value is not None)
+        yield _Set(name, variable.place, "`environment`", certain=variable.value is not None)
     for file in files:
         for name in dict.fromkeys(_names(load(file.path) or "", "dotenv-compose")):
             yield _Set(name, file.place, file.path)
@@ -62,19 +63,19 @@ def _names(text: str, format: str) -> tuple[str, ...]:  # noqa: A002  # The word
         return ()
 
 
-def _finding(service: Service, variable: _Set, sheet: TemplateOutput) -> Finding:
-    level: Level = "error" if variable.surely and sheet.name else "warning"
-    what = f"{variable.name} is set for service {service.name} in {variable.source}, and app {sheet.app} gives it too: "
-    # `lessee exec` puts what it renders over what it has.
-    what += f"{sheet.name} is passed over" if sheet.name else "what stands here is passed over"
+def _finding(service: Service, variable: _Set, output: TemplateOutput) -> Finding:
+    level: Level = "error" if variable.certain and output.name else "warning"
+    what = f"{variable.name} is set for service {service.name} in {variable.source}, and app {output.app} sets it too: "
+    # For `lessee exec`, rendered variables take precedence.
+    what += f"{output.name} is ignored" if output.name else "the value here is ignored"
     place = variable.place
-    return Finding("shadowed-variable", level, what, "take it out here", place.file, place.line, sheet.app)
+    return Finding("shadowed-variable", level, what, "remove it here", place.file, place.line, output.app)
 
 
-def _guess(service: Service, variable: _Set, sheet: TemplateOutput) -> Finding:
-    """Of an app that no service is known to read, any may be the reader."""
-    what = f"{variable.name} is set for service {service.name} in {variable.source}, app {sheet.app} gives it too, "
-    what += "and no service is known to read that app"
-    todo = "mount the app's directory in the service that reads it, and take out there what it gives"
+def _guess(service: Service, variable: _Set, output: TemplateOutput) -> Finding:
+    """For an app without a known reader: any service may be the reader."""
+    what = f"{variable.name} is set for service {service.name} in {variable.source}, app {output.app} sets it too, "
+    what += "and no service is known to read the app's files"
+    todo = "mount the app's directory in the service that reads it, and remove the variable there"
     place = variable.place
-    return Finding("unread-app", "warning", what, todo, place.file, place.line, sheet.app)
+    return Finding("app-without-reader", "warning", what, todo, place.file, place.line, output.app)

@@ -1,4 +1,4 @@
-"""Who is who in a Compose file: which service is the agent, and which ones read which app."""
+"""Identifies the services of a Compose file: the agents, and the readers of each app."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,11 +11,11 @@ _CONFIGURATION = "/etc/lessee"
 _PROGRAM = "lessee"
 
 _Folder = tuple[str, str]
-"""A volume's name, or "", and a folder in it, or on the host."""
+"""A volume's name and a directory in it, or "" and a directory on the host."""
 
 
 class ExecCommand(ImmutableStruct, frozen=True):
-    """`lessee exec`, so far as it is spelled out: for which app, and what it starts."""
+    """A `lessee exec` command: its app and its child, as far as they are literal."""
 
     hidden = ("child",)
 
@@ -24,24 +24,24 @@ class ExecCommand(ImmutableStruct, frozen=True):
 
 
 class View(ImmutableStruct, frozen=True):
-    """By which mount a service sees an app's directory, and where, with a slash at the end."""
+    """A mount through which a service sees an app's directory, and its path, with a slash at the end."""
 
     mount: Mount
     path: str
 
 
 class Stack:
-    """The services of one project beside the apps of a configuration."""
+    """The services of a Compose project together with the apps of a configuration."""
 
     def __init__(self, services: Mapping[str, Service], config: Config) -> None:
         self.services = services
         self.config = config
         self.agents = tuple(service for service in services.values() if _is_agent(service, config))
-        self.execs = {name: found for name, one in services.items() if (found := exec_command_of(one)) is not None}
+        self.execs = {name: found for name, item in services.items() if (found := exec_command_of(item)) is not None}
         self._folders = {app.name: self._folder(app) for app in config.apps.values()}
 
     def readers(self, app: App) -> Iterator[Service]:
-        """The services in which the app runs."""
+        """The services that run the app."""
         for name, service in self.services.items():
             is_exec = name in self.execs and self.execs[name].app == app.name
             is_notified = app.notify is not None and _names(app, name)
@@ -49,7 +49,7 @@ class Stack:
                 yield service
 
     def possible_readers(self, app: App) -> Iterator[Service]:
-        """Those that may read the app where none is known to; none, where it is told in another project."""
+        """The services that may read an app without a known reader; none for an app in another project."""
         target = app.notify.target if app.notify is not None else None
         if isinstance(target, ContainerTarget) and target.project is not None:
             return
@@ -58,47 +58,47 @@ class Stack:
                 yield service
 
     def views(self, service: Service, app: App) -> Iterator[View]:
-        """The mounts by which a service sees the app's directory."""
+        """The mounts through which a service sees the app's directory."""
         folder = self._folders[app.name]
         for mount in service.mounts:
             if folder is not None and folder[0] == mount.volume and _is_below(folder[1], mount.source):
                 yield View(mount, _join(mount.target, folder[1].removeprefix(mount.source)))
 
     def is_ours(self, path: str, app: App) -> bool:
-        """Whether a file of the host is one of the app's."""
+        """Whether a file of the host belongs to the app."""
         volume, folder = self._folders[app.name] or ("?", "")
         return not volume and _is_below(path, folder)
 
     def _mounts_alone(self, service: Service, app: App) -> bool:
-        """Who sees the directories of several apps may be any of them, or what keeps them all."""
+        """Whether it mounts only this app's directory. A service that mounts several may be any of the apps."""
         seen = [other.name for other in self.config.apps.values() if any(self.views(service, other))]
         return seen == [app.name] and service not in self.agents and not is_holder(service)
 
     def _folder(self, app: App) -> _Folder | None:
-        """Where the app's directory lies outside of the agent's container; None where nobody else sees it."""
+        """The app's directory outside of the agent's container; None where no other service can see it."""
         if not self.agents:
             return "", app.directory
         mounts = [mount for agent in self.agents for mount in agent.mounts if _is_below(app.directory, mount.target)]
         if not mounts:
             return None
-        mount = max(mounts, key=lambda one: len(one.target))
+        mount = max(mounts, key=lambda item: len(item.target))
         return mount.volume, _join(mount.source, app.directory.removeprefix(mount.target))
 
 
 def exec_command_of(service: Service) -> ExecCommand | None:
-    """What `lessee exec` is asked for there; its image's entrypoint may be lessee itself."""
+    """The `lessee exec` command of a service, if any; the image's entrypoint may be lessee itself."""
     names = names_in(service.words)
     begin = names.index(_PROGRAM) + 1 if _PROGRAM in names else 0
     if names[begin : begin + 1] != ["exec"]:
         return None
-    ours, child = _parted(names[begin + 1 :])
+    ours, child = _split_at_dashes(names[begin + 1 :])
     options = [word for option in ours for word in option.split("=", 1)]
     app = options[options.index("--app") + 1 :][:1] if "--app" in options else []
     return ExecCommand("".join(app), child)
 
 
 def is_holder(service: Service) -> bool:
-    """Whether it only keeps a namespace, or volumes: it sleeps."""
+    """Whether it only sleeps, to hold a namespace or volumes."""
     names = names_in(service.words)
     return names[:1] == ["pause"] or ("sleep" in names and not {"infinity", "inf"}.isdisjoint(names))
 
@@ -126,7 +126,7 @@ def _join(folder: str, below: str) -> str:
     return f"{folder.rstrip('/')}/{below.strip('/')}".rstrip("/") + "/"
 
 
-def _parted(words: Sequence[str]) -> tuple[Sequence[str], tuple[str, ...]]:
-    """What stands before `--`, and what behind."""
+def _split_at_dashes(words: Sequence[str]) -> tuple[Sequence[str], tuple[str, ...]]:
+    """The words before and after `--`."""
     index = words.index("--") if "--" in words else len(words)
     return words[:index], tuple(words[index + 1 :])

@@ -1,4 +1,4 @@
-"""What stands in a Compose file and looks like a secret."""
+"""Literal values in Compose files that look like secrets."""
 
 import pytest
 
@@ -29,7 +29,7 @@ from lessee.ops.lint.policy.compose.rules import looks_secret
         ("ANY", "amqp://a:b$$c@mq"),
     ],
 )
-def test_what_is_spelled_out_and_secret_by_its_name_or_in_a_url_is_one(name, value):
+def test_literals_with_a_secret_name_or_a_password_in_a_url_are_secrets(name, value):
     assert looks_secret(name, value)
 
 
@@ -58,5 +58,5 @@ def test_what_is_spelled_out_and_secret_by_its_name_or_in_a_url_is_one(name, val
         ("A", "b"),
     ],
 )
-def test_what_is_not_spelled_out_or_no_secret_is_none(name, value):
+def test_variables_and_harmless_literals_are_not_secrets(name, value):
     assert not looks_secret(name, value)
