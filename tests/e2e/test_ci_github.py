@@ -200,9 +200,9 @@ def test_masks_are_sent_only_to_a_runner(github):
     tried = ("GITHUB_ACTIONS= lessee render", "lessee render 2>said", "lessee render 2>&1 | tee piped")
     log, failed = github.run(use, {"run": "".join(f"! {one}\n" for one in tried) + "cat said; exit 1"}, clean)
     assert failed
-    assert "this is no job of GitHub's" in log
+    assert "not a GitHub Actions job" in log
     assert "stderr is a file or a terminal" in log
-    assert "stderr goes where" in log
+    assert "stderr is redirected to stdout" in log
     assert github.left() == []
     assert not [value for value in VALUES if value in log]
 

@@ -22,7 +22,7 @@ from lessee.core.redaction import Redactor
 from lessee.core.tokens import Token
 from lessee.host.directories import translate_write_errors
 from lessee.host.job_masking import redactor_for
-from lessee.host.project import Project, find, load, check_has_apps
+from lessee.host.project import Project, check_has_apps, find, load
 from lessee.process.hardening import harden
 from lessee.publishing.plain_files import OneShotPublicationStore, PlainPublicationStore
 from lessee.publishing.publication_store import PublicationStore as LivePublicationStore
@@ -43,37 +43,42 @@ def run(arguments: argparse.Namespace) -> int:
         for_child=arguments.export is not None,
     )
     check_has_apps(project)
-    if arguments.export is not None and (arguments.app is None or arguments.output is not None or arguments.diff):
-        todo = "add --app APP, and omit --output and --diff"
-        raise UsageError("--export exports the environment of one published app", todo=todo)
-    if arguments.export is not None and project.config.apps[arguments.app].env_template is None:
-        todo = "write `environ:` with a template of variables, or leave --export out"
-        raise UsageError("--export has nothing to give away", where=f"apps.{arguments.app}", todo=todo)
+    if arguments.export is not None:
+        _check_export(arguments, project)
     redactor = redactor_for(arguments.mask, environ)
     # The result matters here: progress is logged only on request.
     level = "warning" if arguments.log_level == "info" else arguments.log_level
     open_log(redactor, level=level, form=arguments.log_format)
     if arguments.output is not None:
         publication_store = PlainPublicationStore(Path(arguments.output).absolute(), by_app=arguments.app is None)
-        return _render(arguments, project, publication_store, _NullStateStore(), redactor, environ, notifies=False)
+        return _render_once(arguments, project, publication_store, _NullStateStore(), redactor, environ, notifies=False)
     if arguments.diff:
-        return _render(
+        return _render_once(
             arguments, project, _DiffPublicationStore(redactor), _NullStateStore(), redactor, environ, notifies=False
         )
     config = project.config
     with closing(StateStore(Path(config.state_dir), allow_disk=config.allow_disk)) as state_store:
         if arguments.export is None:
-            return _render(
+            return _render_once(
                 arguments, project, LivePublicationStore(state_store), state_store, redactor, environ, notifies=True
             )
         exporting = _ExportingPublicationStore(state_store)
-        code = _render(arguments, project, exporting, state_store, redactor, environ, notifies=True)
+        code = _render_once(arguments, project, exporting, state_store, redactor, environ, notifies=True)
         if code == 0:
             _export(exporting.environ, Path(arguments.export))
         return code
 
 
-def _render(
+def _check_export(arguments: argparse.Namespace, project: Project) -> None:
+    if arguments.app is None or arguments.output is not None or arguments.diff:
+        todo = "add --app APP, and omit --output and --diff"
+        raise UsageError("--export exports the environment of one published app", todo=todo)
+    if project.config.apps[arguments.app].env_template is None:
+        todo = "add `env_template` with a template of variables, or omit --export"
+        raise UsageError("--export has no environment to export", where=f"apps.{arguments.app}", todo=todo)
+
+
+def _render_once(
     arguments: argparse.Namespace,
     project: Project,
     publication_store: PublicationStore,
@@ -93,7 +98,7 @@ def _render(
     )
     ended = agent.run(outcomes, arguments.timeout) or unfinished(agent.states)
     if isinstance(keeper, _NullStateStore) and (
-        isinstance(publication_store, _DiffPublicationStore) or not _leases(project)
+        isinstance(publication_store, _DiffPublicationStore) or not _reads_leases(project)
     ):
         # No agent remains to revoke it. With leases in the written files, the token must live as long as they do.
         agent.revoke(REVOKE_TIMEOUT)
@@ -113,7 +118,7 @@ def _render(
     return code
 
 
-def _leases(project: Project) -> bool:
+def _reads_leases(project: Project) -> bool:
     return any(
         isinstance(need, DynamicSecret)
         for compiled_app in project.compiled_apps.values()

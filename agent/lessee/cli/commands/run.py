@@ -15,7 +15,7 @@ from lessee.config import Child
 from lessee.core.errors import ConfigError, LesseeError
 from lessee.core.redaction import Redactor
 from lessee.host.job_masking import redactor_for
-from lessee.host.project import Project, find, load, check_has_apps
+from lessee.host.project import Project, check_has_apps, find, load
 from lessee.host.service_manager import readiness_notifier
 from lessee.process.hardening import harden
 from lessee.publishing.publication_store import PublicationStore

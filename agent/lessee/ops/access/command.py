@@ -12,7 +12,7 @@ from lessee.config import Vault
 from lessee.core.errors import ConfigError, DeniedError, LesseeError
 from lessee.core.paths import Folder, Need, Ref
 from lessee.host.clock import boot_time
-from lessee.host.project import find, load, read, check_has_apps
+from lessee.host.project import check_has_apps, find, load, read
 from lessee.ops.access.policy.least_privilege import ASSUMED, Engine, identities, policy, reads_kv, rotated_by, text_of
 from lessee.rendering.app_templates import CompiledApp
 from lessee.vault.admin import AdminClient, admin_client

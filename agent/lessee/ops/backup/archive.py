@@ -68,13 +68,13 @@ class Archive:
 
     def __init__(self, clear: IO[bytes], keys: Keys, *, any_format: bool) -> None:
         self._clear = clear
-        text = self._small(MANIFEST, LARGEST)
+        text = self._read_small(MANIFEST, LARGEST)
         self.manifest = parse_manifest(text, any_format=any_format)
         self.authenticated = False
         """Whether its HMAC shows that its maker had one of the keys."""
         if self.manifest.authenticated_by:
-            said = self._small(HMAC, 64)
-            self.authenticated = self._is_sealed(text, said, keys)
+            digest = self._read_small(HMAC, 64)
+            self.authenticated = self._authenticate(text, digest, keys)
         self._key = bytes.fromhex(self.manifest.key)
         self._next = 0
 
@@ -97,17 +97,17 @@ class Archive:
         if self._read_exactly(TAR_BLOCK) != bytes(TAR_BLOCK):
             raise ArchiveError("its end is malformed")
 
-    def _is_sealed(self, text: bytes, said: bytes, keys: Keys) -> bool:
+    def _authenticate(self, text: bytes, digest: bytes, keys: Keys) -> bool:
         if self.manifest.authenticated_by not in keys.public_keys:
             return False
         own = keys.secrets[keys.public_keys.index(self.manifest.authenticated_by)]
-        if not is_authentic(text, own.encode(), said):
+        if not is_authentic(text, own.encode(), digest):
             raise ArchiveError(
                 "the archive claims to be authenticated with your key, but its HMAC is wrong: it is forged or altered"
             )
         return True
 
-    def _small(self, name: str, most: int) -> bytes:
+    def _read_small(self, name: str, most: int) -> bytes:
         size = self._header(name)
         if size > most:
             raise ArchiveError(f"its {name} is too large")

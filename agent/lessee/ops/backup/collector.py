@@ -48,9 +48,9 @@ def collect(client: AdminClient, created: datetime, folder: Path | None, namespa
         objects = new_file(SERVER)
         for server_object in all_objects:
             objects.write(encode_record(server_object))
-        kept = new_file(SECRETS)
-        counts = count_records(all_objects, *_write(secrets(client, _kv(all_objects), key), kept))
-        contents = (objects, kept, *((snapshot,) if snapshot is not None else ()))
+        secrets_file = new_file(SECRETS)
+        counts = count_records(all_objects, *_write(secrets(client, _kv(all_objects), key), secrets_file))
+        contents = (objects, secrets_file, *((snapshot,) if snapshot is not None else ()))
         manifest = Manifest(
             format=FORMAT,
             made_by=f"lessee {__version__}",

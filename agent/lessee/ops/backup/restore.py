@@ -68,16 +68,16 @@ class Restore:
         with self._writer(apply=False) as writer:
             found = list(writer.objects())
             self._refuse_conflicts(found)
-            ways = [(saved.where, way) for saved, way in writer.secrets() if way.steps]
+            secret_plans = [(saved.where, secret_plan) for saved, secret_plan in writer.secrets() if secret_plan.steps]
             equal = writer.statuses[SecretStatus.EQUAL]
-        if self._wish.only and not ways and not equal:
+        if self._wish.only and not secret_plans and not equal:
             raise DeniedError(f"the archive has no secret at {self._wish.only}", where=self._where)
         return RestorePlan(
             changes=tuple(one for one in found if isinstance(one, Change)),
             lost=tuple(one for one in found if isinstance(one, Unrestorable)),
-            secrets=tuple((where, way.status, len(way.steps)) for where, way in ways),
+            secrets=tuple((where, secret_plan.status, len(secret_plan.steps)) for where, secret_plan in secret_plans),
             equal=equal,
-            overwritten_newer=tuple(where for where, way in ways if way.overwrites_newer),
+            overwritten_newer=tuple(where for where, secret_plan in secret_plans if secret_plan.overwrites_newer),
         )
 
     def check_overwrites(self, restore_plan: RestorePlan) -> None:

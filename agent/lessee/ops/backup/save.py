@@ -52,18 +52,18 @@ def save(config: Config, keys: Keys | None, environ: Mapping[str, str]) -> SaveR
             archive.write(found.manifest, found.contents, file, wanted, keys)
         manifest = found.manifest
         name = name_of(manifest.cluster_name, manifest.cluster_id, manifest.namespace, created)
-        kept: list[str] = []
+        stored: list[str] = []
         removed: list[str] = []
         problems: list[LesseeError] = []
         for place in places:
             try:
                 place.put(str(name), file)
-                kept.append(place.where(str(name)))
+                stored.append(place.where(str(name)))
                 removed += _apply_retention(place, name, config.backup)
             except LesseeError as exc:
                 problems.append(exc)
         size = file.seek(0, os.SEEK_END)
-    return SaveResult(manifest, size, tuple(kept), tuple(removed), tuple(problems), found.snapshot_error)
+    return SaveResult(manifest, size, tuple(stored), tuple(removed), tuple(problems), found.snapshot_error)
 
 
 def _apply_retention(place: Store, name: Name, config: Backup) -> Iterator[str]:

@@ -20,14 +20,14 @@ from lessee.vault.admin import AdminClient
 
 def describe(client: AdminClient, namespace: str | None) -> Server:
     """The server's description of itself. Raises VaultUnreachableError."""
-    said = client.seal_status().data
-    if said.get("sealed") or not said.get("cluster_id"):
+    status = client.seal_status().data
+    if status.get("sealed") or not status.get("cluster_id"):
         raise VaultUnreachableError("the server is sealed or not initialized", where=client.address)
     return Server(
-        cluster_id=str(said["cluster_id"]),
-        cluster_name=str(said.get("cluster_name") or ""),
-        version=str(said.get("version") or ""),
-        storage=str(said.get("storage_type") or ""),
+        cluster_id=str(status["cluster_id"]),
+        cluster_name=str(status.get("cluster_name") or ""),
+        version=str(status.get("version") or ""),
+        storage=str(status.get("storage_type") or ""),
         namespace=(namespace or "").strip("/"),
     )
 
@@ -43,14 +43,14 @@ def objects(client: AdminClient) -> Iterator[ServerObject]:
     yield from (ServerObject("auth", path, found) for path, found in methods.items())
     for name in client.hvac.sys.list_acl_policies()["data"]["keys"]:
         if name != "root":
-            yield from _thing(client, "policy", f"sys/policies/acl/{name}")
+            yield from _object(client, "policy", f"sys/policies/acl/{name}")
     for path, found in engines.items():
         if is_versioned(found):
-            yield from _thing(client, "config", f"{path}config")
+            yield from _object(client, "config", f"{path}config")
         yield from _listed(client, path, ENGINE_LISTINGS.get(found["type"], ()))
     for path, found in methods.items():
         if found["type"] in READABLE_CONFIGS:
-            yield from _thing(client, "config", f"auth/{path}config")
+            yield from _object(client, "config", f"auth/{path}config")
         yield from _listed(client, f"auth/{path}", AUTH_LISTINGS.get(found["type"], ()))
 
 
@@ -70,12 +70,12 @@ def _listed(client: AdminClient, mount: str, all_listed: tuple[Listing, ...]) ->
     for listed in all_listed:
         for name in client.list(f"{mount}{listed.folder}"):
             path = f"{mount}{listed.folder}/{name}"
-            yield from _thing(client, listed.kind, path)
+            yield from _object(client, listed.kind, path)
             for children in listed.children:
-                yield from _thing(client, listed.kind, f"{path}/{children}")
+                yield from _object(client, listed.kind, f"{path}/{children}")
 
 
-def _thing(client: AdminClient, kind: Kind, path: str) -> Iterator[ServerObject]:
+def _object(client: AdminClient, kind: Kind, path: str) -> Iterator[ServerObject]:
     found = client.read(path)
     if found is not None:
         yield ServerObject(kind, path, settings(kind, found))

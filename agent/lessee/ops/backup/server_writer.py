@@ -58,12 +58,12 @@ class Writer:
         self._apply = apply
         self._only = only.removeprefix("/")
         self._trial = trial
-        self._may_lose = may_overwrite_newer
+        self._may_overwrite_newer = may_overwrite_newer
         self._mounts = server.mounts(client, "mount")
         self._methods = server.mounts(client, "auth")
         self._types: dict[str, str] = {}
         self.kv: dict[str, int] = {}
-        self._most: dict[str, int] = {}
+        self._max_versions: dict[str, int] = {}
         self._absent: set[str] = set()
         self.unsupported = list(unsupported)
         self.statuses: Counter[SecretStatus] = Counter()
@@ -72,27 +72,27 @@ class Writer:
     def objects(self) -> Iterator[Change | Unrestorable | Conflict]:
         """The objects that differ; with `apply` they are written. Raises DeniedError or ArchiveError."""
         for server_object in self._archive.objects():
-            self._note(server_object)
+            self._record_mount(server_object)
             if not has_known_path(server_object, self._types):
                 raise ArchiveError(f"{server_object.path} is not a path of a {server_object.kind}")
-            if self._is_left_out(server_object):
+            if self._is_excluded(server_object):
                 continue
             found = change(server_object, self._present(server_object))
             if found is None or (self._only and isinstance(found, Change) and not found.new):
                 continue
             if isinstance(found, Change):
-                self._make(found)
+                self._write_change(found)
             yield found
 
     def secrets(self) -> Iterator[tuple[Secret, Plan]]:
         """Each secret and its plan, which with `apply` was executed. Raises DeniedError or ArchiveError."""
         chosen = (saved for saved in self._archive.secrets() if saved.where.startswith(self._only))
-        for saved, way in each(self._restore, chosen):
-            self.statuses[way.status] += 1
-            self.writes += len(way.steps)
-            yield saved, way
+        for saved, secret_plan in each(self._restore, chosen):
+            self.statuses[secret_plan.status] += 1
+            self.writes += len(secret_plan.steps)
+            yield saved, secret_plan
 
-    def _note(self, server_object: ServerObject) -> None:
+    def _record_mount(self, server_object: ServerObject) -> None:
         if server_object.kind in {"mount", "auth"}:
             place = server_object.path if server_object.kind == "mount" else f"auth/{server_object.path}"
             self._types[place] = server_object.data.get("type", "")
@@ -103,9 +103,9 @@ class Writer:
         if server_object.kind == "config" and (mount := server_object.path.removesuffix("config")) in self.kv:
             # With `only`, the settings of mounts are not restored: those of the server apply.
             data = self._present(server_object) or {} if self._only else server_object.data
-            self._most[mount] = data.get("max_versions") or DEFAULT_MAX_VERSIONS
+            self._max_versions[mount] = data.get("max_versions") or DEFAULT_MAX_VERSIONS
 
-    def _is_left_out(self, server_object: ServerObject) -> bool:
+    def _is_excluded(self, server_object: ServerObject) -> bool:
         if self._only:
             above, below = self._only.startswith(server_object.path), server_object.path.startswith(self._only)
             return server_object.kind != "mount" or server_object.path not in self.kv or not (above or below)
@@ -121,7 +121,7 @@ class Writer:
             return None
         return self._client.read(server_object.path)
 
-    def _make(self, found: Change) -> None:
+    def _write_change(self, found: Change) -> None:
         self.writes += 1
         if not self._apply:
             return
@@ -146,13 +146,13 @@ class Writer:
         if saved.mount not in self._absent:
             key = bytes.fromhex(self._archive.manifest.key)
             present = secret(self._client, saved.mount, saved.path, saved.engine, key)
-        way = plan(saved, present, most=self._most.get(saved.mount, DEFAULT_MAX_VERSIONS))
+        secret_plan = plan(saved, present, most=self._max_versions.get(saved.mount, DEFAULT_MAX_VERSIONS))
         if self._apply:
-            if way.overwrites_newer and not self._may_lose:
+            if secret_plan.overwrites_newer and not self._may_overwrite_newer:
                 what = "another client changed the secret since the plan"
                 raise DeniedError(what, where=saved.where, todo="run it again, and check the new plan")
-            _apply(self._client, saved, way.steps)
-        return saved, way
+            _apply(self._client, saved, secret_plan.steps)
+        return saved, secret_plan
 
 
 def _apply(client: AdminClient, saved: Secret, steps: Iterable[Step]) -> None:

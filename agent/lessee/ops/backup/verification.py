@@ -113,12 +113,12 @@ def _root(client: AdminClient, unseal_keys: Iterable[str]) -> str:
     """A new root token of the scratch server. Raises DeniedError."""
     keys = client.unauthenticated.hvac.sys
     begun = keys.start_root_token_generation()
-    said: dict[str, object] = {}
+    update: dict[str, object] = {}
     for key in unseal_keys:
-        said = keys.generate_root(key, begun["nonce"])
-        if said.get("complete"):
+        update = keys.generate_root(key, begun["nonce"])
+        if update.get("complete"):
             break
-    encoded = str(said["encoded_root_token"])
+    encoded = str(update["encoded_root_token"])
     token = b64decode(encoded + "=" * (-len(encoded) % 4))
     return bytes(one ^ other for one, other in zip(token, str(begun["otp"]).encode(), strict=True)).decode()
 

@@ -33,10 +33,10 @@ def stale_role_ids(client: AdminClient, folder: Path, roles: Iterable[Object]) -
     for role in roles:
         file = folder / role.environment / role.name / ROLE_ID
         try:
-            held = file.read_text(encoding="utf-8").strip()
+            saved = file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError):
             continue  # There is no file, or lessee did not write it.
-        if held != _find_role_id(client, role):
+        if saved != _find_role_id(client, role):
             yield file
 
 

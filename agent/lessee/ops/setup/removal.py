@@ -41,8 +41,8 @@ def plan_removal(client: AdminClient, config: Config) -> Removal | None:
     assert environment is not None
     mount, prefix = config.secrets.mount, config.secrets.prefix
     record = record_path(config, environment)
-    looking = Discovery(client)
-    recorded = looking.recorded(config, environment)
+    discovery = Discovery(client)
+    recorded = discovery.recorded(config, environment)
     if recorded is None:
         return None
     secrets = [path for path in _below(client, mount, prefix) if path != record]

@@ -63,7 +63,7 @@ def reads_kv(compiled_apps: Iterable[CompiledApp]) -> bool:
 def rotated_by(config: Config) -> frozenset[Ref]:
     """The secrets that this configuration rotates."""
     return frozenset(
-        Ref(config.secrets.mount, f"{config.secrets.prefix}{said.secret}") for said in config.rotation.values()
+        Ref(config.secrets.mount, f"{config.secrets.prefix}{target.secret}") for target in config.rotation.values()
     )
 
 
@@ -85,16 +85,16 @@ def policy(
             for need in compiled.references:
                 wanted[need] = wanted.get(need, frozenset()) | {(compiled_app.app.name, compiled.name)}
     _refuse_patterns(wanted)
-    asked: dict[str, list[_Ask]] = {}
-    for ask in (
+    by_path: dict[str, list[_Request]] = {}
+    for request in (
         *_reading(wanted, engine),
         *(_subscribing(wanted, engine) if subscribes else ()),
         *_issuing(wanted),
         *_confirming(wanted, compiled_apps, rotated),
         *_of_the_token(vault.auth),
     ):
-        asked.setdefault(ask.path, []).append(ask)
-    rules = tuple(_rule(path, asks) for path, asks in sorted(asked.items()))
+        by_path.setdefault(request.path, []).append(request)
+    rules = tuple(_rule(path, requests) for path, requests in sorted(by_path.items()))
     return Policy(vault, compiled_apps, engine if reads_kv(compiled_apps) else None, rules)
 
 
@@ -112,7 +112,7 @@ _By = tuple[str, str]
 """An app, and one of its templates."""
 
 
-class _Ask(ImmutableStruct, frozen=True):
+class _Request(ImmutableStruct, frozen=True):
     path: str
     capability: str
     by: frozenset[_By] = frozenset()
@@ -135,7 +135,7 @@ _RENEWING = {
 _IN_DEFAULT = "; Vault's policy `default` grants it too"
 
 
-def _reading(wanted: _Wanted, engine: Engine) -> Iterator[_Ask]:
+def _reading(wanted: _Wanted, engine: Engine) -> Iterator[_Request]:
     """The requests for KV secrets, as the agent makes them: for folders, and for single secrets."""
     newest = Counter(need.folder for need in wanted if isinstance(need, Ref) and need.version is None)
     for need, by in wanted.items():
@@ -146,55 +146,57 @@ def _reading(wanted: _Wanted, engine: Engine) -> Iterator[_Ask]:
         # `+` is one path segment: all secrets of the folder, but not of its subfolders.
         mount, name = need.mount, f"{folder.path}+" if whole else need.path
         if engine.version == 1:
-            yield _Ask(f"{mount}/{name}", "read", by)
+            yield _Request(f"{mount}/{name}", "read", by)
             if isinstance(need, Folder):
-                yield _Ask(f"{mount}/{need.path}", "list", by, _NAMES)
+                yield _Request(f"{mount}/{need.path}", "list", by, _NAMES)
             continue
-        yield _Ask(f"{mount}/data/{name}", "read", by)
+        yield _Request(f"{mount}/data/{name}", "read", by)
         if isinstance(need, Ref) and need.version is not None:
             continue
         if engine.detailed and (whole or newest[folder] > 1):
             why = _NAMES_AND_CHANGES if whole else _CHANGES
-            yield _Ask(f"{mount}/detailed-metadata/{folder.path}", "list", by, why)
+            yield _Request(f"{mount}/detailed-metadata/{folder.path}", "list", by, why)
             continue
-        yield _Ask(f"{mount}/metadata/{name}", "read", by, _CHANGE)
+        yield _Request(f"{mount}/metadata/{name}", "read", by, _CHANGE)
         if isinstance(need, Folder):
-            yield _Ask(f"{mount}/metadata/{need.path}", "list", by, _NAMES)
+            yield _Request(f"{mount}/metadata/{need.path}", "list", by, _NAMES)
 
 
-def _subscribing(wanted: _Wanted, engine: Engine) -> Iterator[_Ask]:
+def _subscribing(wanted: _Wanted, engine: Engine) -> Iterator[_Request]:
     """The requests for event types and secrets (https://developer.hashicorp.com/vault/docs/concepts/events)."""
-    read = {ask.path: ask for ask in _reading(wanted, engine) if ask.capability == "read"}
-    readable = [ask for path, ask in read.items() if engine.version == 1 or path.split("/")[1:2] == ["data"]]
-    for ask in readable:
+    read = {request.path: request for request in _reading(wanted, engine) if request.capability == "read"}
+    readable = [request for path, request in read.items() if engine.version == 1 or path.split("/")[1:2] == ["data"]]
+    for request in readable:
         for capability in ("list", SUBSCRIBE):
-            yield _Ask(ask.path, capability, ask.by, _EVENTS)
+            yield _Request(request.path, capability, request.by, _EVENTS)
     if readable:
-        yield _Ask(
+        yield _Request(
             f"sys/events/subscribe/{EVENT_TYPES}", "read", why="to subscribe to change events of Vault Enterprise"
         )
 
 
-def _issuing(wanted: _Wanted) -> Iterator[_Ask]:
+def _issuing(wanted: _Wanted) -> Iterator[_Request]:
     leased: frozenset[_By] = frozenset()
     for need, by in wanted.items():
         if isinstance(need, DynamicSecret):
-            yield _Ask(need.request_path, "update" if need.method == "POST" else "read", by)
+            yield _Request(need.request_path, "update" if need.method == "POST" else "read", by)
             leased |= by if _is_leased(need) else frozenset()
     if leased:
         for path, why in _RENEWING.items():
-            yield _Ask(path, "update", leased, why + _IN_DEFAULT)
-        yield _Ask("sys/leases/revoke", "update", leased, "to revoke leases that were replaced or are no longer used")
+            yield _Request(path, "update", leased, why + _IN_DEFAULT)
+        yield _Request(
+            "sys/leases/revoke", "update", leased, "to revoke leases that were replaced or are no longer used"
+        )
 
 
-def _confirming(wanted: _Wanted, compiled_apps: Iterable[CompiledApp], rotated: Collection[Ref]) -> Iterator[_Ask]:
+def _confirming(wanted: _Wanted, compiled_apps: Iterable[CompiledApp], rotated: Collection[Ref]) -> Iterator[_Request]:
     """The requests that confirm versions, only for apps that read rotated secrets."""
-    found = {one for need, by in wanted.items() for one in by if any(_reads(need, secret) for secret in rotated)}
+    found = {item for need, by in wanted.items() for item in by if any(_reads(need, secret) for secret in rotated)}
     for compiled_app in compiled_apps:
-        own = frozenset(one for one in found if one[0] == compiled_app.app.name)
+        own = frozenset(item for item in found if item[0] == compiled_app.app.name)
         path = consumers.metadata_path(compiled_app.scope.mount, compiled_app.scope.prefix, compiled_app.app.name, "*")
         for capability in ("create", "update", "delete") if own else ():
-            yield _Ask(path, capability, own, _CONFIRMED)
+            yield _Request(path, capability, own, _CONFIRMED)
 
 
 def _reads(need: Need, secret: Ref) -> bool:
@@ -208,21 +210,21 @@ def _is_leased(need: DynamicSecret) -> bool:
     return not need.certificate and need.path.split("/")[-2] not in {"static-cred", "static-creds"}
 
 
-def _of_the_token(auth: Auth) -> Iterator[_Ask]:
-    yield _Ask("auth/token/lookup-self", "read", why="to see whether the token is valid" + _IN_DEFAULT)
-    yield _Ask("auth/token/renew-self", "update", why="to renew the token" + _IN_DEFAULT)
+def _of_the_token(auth: Auth) -> Iterator[_Request]:
+    yield _Request("auth/token/lookup-self", "read", why="to see whether the token is valid" + _IN_DEFAULT)
+    yield _Request("auth/token/renew-self", "update", why="to renew the token" + _IN_DEFAULT)
     if not isinstance(auth, TokenAuth):  # The agent does not revoke a token that it did not get by a login.
-        yield _Ask("auth/token/revoke-self", "update", why="to revoke a token that was replaced" + _IN_DEFAULT)
+        yield _Request("auth/token/revoke-self", "update", why="to revoke a token that was replaced" + _IN_DEFAULT)
 
 
-def _rule(path: str, asks: list[_Ask]) -> Rule:
+def _rule(path: str, requests: list[_Request]) -> Rule:
     templates: dict[str, list[str]] = {}
-    for app, template in sorted(frozenset[_By]().union(*(ask.by for ask in asks))):
+    for app, template in sorted(frozenset[_By]().union(*(request.by for request in requests))):
         templates.setdefault(app, []).append(template)
-    whys = dict.fromkeys(ask.why for ask in asks if ask.why)
+    whys = dict.fromkeys(request.why for request in requests if request.why)
     return Rule(
         path,
-        tuple(sorted({ask.capability for ask in asks})),
+        tuple(sorted({request.capability for request in requests})),
         (*whys, *(f"{app}: {', '.join(names)}" for app, names in templates.items())),
     )
 

@@ -24,28 +24,30 @@ def of_rotator(name: str, config: Config) -> str:
 def rules(config: Config) -> tuple[Rule, ...]:
     """The rules, sorted by path. Raises ConfigError for paths that no rule can contain."""
     _refuse_patterns(config)
-    asked: dict[str, tuple[set[str], dict[str, None]]] = {}
-    for path, capabilities, why in _asks(config):
-        known, whys = asked.setdefault(path, (set(), {}))
+    by_path: dict[str, tuple[set[str], dict[str, None]]] = {}
+    for path, capabilities, why in _requests(config):
+        known, purposes = by_path.setdefault(path, (set(), {}))
         known.update(capabilities)
-        whys[why] = None
-    return tuple(Rule(path, tuple(sorted(known)), tuple(whys)) for path, (known, whys) in sorted(asked.items()))
+        purposes[why] = None
+    return tuple(
+        Rule(path, tuple(sorted(known)), tuple(purposes)) for path, (known, purposes) in sorted(by_path.items())
+    )
 
 
-_Ask = tuple[str, tuple[str, ...], str]
+_Request = tuple[str, tuple[str, ...], str]
 """A path, its capabilities, and their purpose."""
 
 
-def _asks(config: Config) -> Iterator[_Ask]:
+def _requests(config: Config) -> Iterator[_Request]:
     mount, prefix = config.secrets.mount, config.secrets.prefix
     data, metadata = f"{mount}/data/{prefix}", f"{mount}/metadata/{prefix}"
-    for name, said in config.rotation.items():
-        yield f"{data}{said.secret}", ("create", "read", "update"), f"{name}: what the apps read"
-        yield f"{metadata}{said.secret}", ("read", "update"), f"{name}: records when it was rotated"
-        if (admin := admin_of(said)) is not None:
+    for name, target in config.rotation.items():
+        yield f"{data}{target.secret}", ("create", "read", "update"), f"{name}: what the apps read"
+        yield f"{metadata}{target.secret}", ("read", "update"), f"{name}: records when it was rotated"
+        if (admin := admin_of(target)) is not None:
             yield f"{data}{admin}", ("read",), f"{name}: the admin credentials for its system"
-        if isinstance(said, VaultValues) and said.approle is not None:
-            yield from _of_approle(name, f"auth/{said.mount}/role/{said.approle}")
+        if isinstance(target, VaultValues) and target.approle is not None:
+            yield from _of_approle(name, f"auth/{target.mount}/role/{target.approle}")
     yield f"{data}{JOURNAL_FOLDER}*", ("create", "read", "update"), "the journals of rotations in progress"
     yield f"{metadata}{JOURNAL_FOLDER}*", ("create", "read", "update"), "limits journals to the newest version"
     yield (
@@ -57,7 +59,7 @@ def _asks(config: Config) -> Iterator[_Ask]:
         yield path, (capability,), why + _IN_DEFAULT
 
 
-def _of_approle(name: str, role: str) -> Iterator[_Ask]:
+def _of_approle(name: str, role: str) -> Iterator[_Request]:
     yield role, ("read",), f"{name}: reads how often a secret_id may be used"
     yield f"{role}/role-id", ("read",), f"{name}: to log in with a new secret_id"
     yield (
@@ -77,15 +79,17 @@ def _refuse_patterns(config: Config) -> None:
             where=f"rotation.{name}",
             todo="rename it",
         )
-        for name, said in config.rotation.items()
-        for path in _named(config, said)
+        for name, target in config.rotation.items()
+        for path in _named(config, target)
         if is_pattern(path)
     ]
     if problems:
         raise ConfigError(problems)
 
 
-def _named(config: Config, said: Rotation) -> Iterable[str]:
-    places = [said.secret, admin_of(said)]
-    approle = [f"{said.mount}/{said.approle}"] if isinstance(said, VaultValues) and said.approle is not None else []
+def _named(config: Config, target: Rotation) -> Iterable[str]:
+    places = [target.secret, admin_of(target)]
+    approle = (
+        [f"{target.mount}/{target.approle}"] if isinstance(target, VaultValues) and target.approle is not None else []
+    )
     return [*(f"{config.secrets.prefix}{place}" for place in places if place is not None), *approle]

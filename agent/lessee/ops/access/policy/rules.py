@@ -56,8 +56,8 @@ def capabilities(rules: Iterable[Rule], path: str, *, bare_first: bool = False) 
     plain = [rule for rule in rules if not rule.templated]
     bare = path.removesuffix("/")
     open_ended = (bare, path) if bare_first else (path, bare)
-    for is_exact, asked in ((True, path), (True, bare), *((False, one) for one in open_ended)):
-        matching = [rule for rule in plain if (rule.kind is Kind.EXACT) is is_exact and matches(rule, asked)]
+    for is_exact, candidate in ((True, path), (True, bare), *((False, one) for one in open_ended)):
+        matching = [rule for rule in plain if (rule.kind is Kind.EXACT) is is_exact and matches(rule, candidate)]
         if matching:
             first = max(matching, key=_rank)
             granted = frozenset[str]().union(

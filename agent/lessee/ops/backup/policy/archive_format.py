@@ -85,12 +85,12 @@ def encode_manifest(manifest: Manifest) -> bytes:
 def parse_manifest(text: bytes, *, any_format: bool = False) -> Manifest:
     """Raises ArchiveError. `any_format`: read the manifest of a later lessee as if it were of this one."""
     try:
-        said = msgspec.json.decode(text, type=_Format)
+        header = msgspec.json.decode(text, type=_Format)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise ArchiveError("the manifest is malformed") from None
-    if said.format < 1 or (said.format > FORMAT and not any_format):
-        todo = "use the version of lessee that saved it" if said.format > FORMAT else ""
-        raise ArchiveError(f"the archive has format {said.format}, and this lessee reads {FORMAT}", todo=todo)
+    if header.format < 1 or (header.format > FORMAT and not any_format):
+        todo = "use the version of lessee that saved it" if header.format > FORMAT else ""
+        raise ArchiveError(f"the archive has format {header.format}, and this lessee reads {FORMAT}", todo=todo)
     try:
         manifest = msgspec.json.decode(text, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -109,9 +109,9 @@ def manifest_hmac(manifest: bytes, identity: bytes) -> bytes:
     return hmac.digest(hmac.digest(identity, _HMAC_CONTEXT, "sha256"), manifest, "sha256").hex().encode()
 
 
-def is_authentic(manifest: bytes, identity: bytes, said: bytes) -> bool:
-    """Whether `said` is the manifest's HMAC with this identity."""
-    return hmac.compare_digest(manifest_hmac(manifest, identity), said)
+def is_authentic(manifest: bytes, identity: bytes, digest: bytes) -> bool:
+    """Whether `digest` is the manifest's HMAC with this identity."""
+    return hmac.compare_digest(manifest_hmac(manifest, identity), digest)
 
 
 TAR_BLOCK = tarfile.BLOCKSIZE

@@ -55,13 +55,13 @@ def archives_to_remove(texts: Iterable[str], new: Name, *, daily: int, weekly: i
     """
     found = map(parse_name, set(texts))
     names = sorted((name for name in found if name and name.cluster == new.cluster), reverse=True)
-    kept = {
+    stored = {
         new,
         *names[:1],
         *_newest_of_each(names, daily, lambda name: name.moment.date()),
         *_newest_of_each(names, weekly, lambda name: name.moment.isocalendar()[:2]),
     }
-    return tuple(str(name) for name in reversed(names) if name not in kept)
+    return tuple(str(name) for name in reversed(names) if name not in stored)
 
 
 def _newest_of_each(names: list[Name], count: int, period: Callable[[Name], object]) -> list[Name]:

@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
         move = _move(arguments, configs, source, target)
         totals = Counter[str]()
         trail = None if arguments.plan else config.audit_trail
-        said = {"source": str(move.source), "target": str(move.target)}
-        with recorded_action(trail, environ, "secrets migrated", arguments.to, **said) as action:
+        subject = {"source": str(move.source), "target": str(move.target)}
+        with recorded_action(trail, environ, "secrets migrated", arguments.to, **subject) as action:
             for item in Migration(server, move, source, target).run(apply_changes=not arguments.plan):
                 print(_line(item, move), flush=True)
                 action.step(_line(item, move))

@@ -34,16 +34,16 @@ _GRANTS: Mapping[Capability, tuple[tuple[str, tuple[str, ...], str], ...]] = {
 def of_component(name: str, rights: Iterable[Capability], folders: Sequence[str], mount: str, prefix: str) -> str:
     """The policy that grants only these capabilities below these folders of an environment, in KV version 2."""
     granted = frozenset(rights)
-    asked: dict[str, tuple[set[str], list[str]]] = {}
+    by_path: dict[str, tuple[set[str], list[str]]] = {}
     for folder in folders:
         for right in ("read", "list", "create", "update", "delete", "all"):
             if right not in granted and "all" not in granted:
                 continue
             for place, capabilities, why in _GRANTS[right]:
-                known, whys = asked.setdefault(f"{mount}/{place}/{prefix}{folder}*", (set(), []))
+                known, purposes = by_path.setdefault(f"{mount}/{place}/{prefix}{folder}*", (set(), []))
                 known.update(capabilities)
-                whys.append(f"{right}: {why}")
-    rules = [Rule(path, tuple(sorted(known)), tuple(whys)) for path, (known, whys) in sorted(asked.items())]
+                purposes.append(f"{right}: {why}")
+    rules = [Rule(path, tuple(sorted(known)), tuple(purposes)) for path, (known, purposes) in sorted(by_path.items())]
     below = ", ".join(f"{mount}/{prefix}{folder}" for folder in folders)
     return hcl([f"{name}: {', '.join(sorted(granted))} below {below}"], rules)
 
@@ -54,11 +54,11 @@ def of_app(name: str, compiled_app: CompiledApp, rotated: Collection[Ref] = froz
     `rotated`: the secrets that are rotated, as for `least_privilege.policy`.
     """
     vault = replace(compiled_app.app.vault, auth=AppRole(role_id=name))
-    asked: dict[str, tuple[set[str], dict[str, None]]] = {}
+    by_path: dict[str, tuple[set[str], dict[str, None]]] = {}
     for detailed in (True, False):
         for rule in policy(vault, (compiled_app,), Engine(_V2, detailed=detailed), rotated).rules:
-            known, comments = asked.setdefault(rule.path, (set(), {}))
+            known, comments = by_path.setdefault(rule.path, (set(), {}))
             known.update(rule.capabilities)
             comments.update(dict.fromkeys(rule.comments))
-    rules = [Rule(path, tuple(sorted(known)), tuple(whys)) for path, (known, whys) in sorted(asked.items())]
+    rules = [Rule(path, tuple(sorted(known)), tuple(purposes)) for path, (known, purposes) in sorted(by_path.items())]
     return hcl([f"{name}: what the templates of {compiled_app.app.name} read"], rules)
